@@ -1,0 +1,45 @@
+"""The exceptions Serotine raises, beside ValueError and TypeError for arguments of the wrong kind.
+
+Every message is one line that names what was wrong and what to do about it.
+"""
+
+from __future__ import annotations
+
+
+class SerotineError(Exception):
+    """Base of every error that is about the state of the world rather than about an argument."""
+
+
+class NotAnIndexError(SerotineError):
+    """The path is not a Serotine index, or is one of a format this version does not read."""
+
+
+class IndexLockedError(SerotineError):
+    """Another process holds the index's writer lock."""
+
+
+class IndexDamagedError(SerotineError):
+    """A file of the index is missing, truncated or fails its checksum."""
+
+
+class ReadOnlyError(SerotineError):
+    """A change was asked of an index opened with ``read_only=True``."""
+
+
+class UnknownIdError(SerotineError, KeyError):
+    """A document id that the index does not hold."""
+
+    def __str__(self) -> str:
+        return str(self.args[0]) if self.args else ""
+
+
+class DuplicateIdError(SerotineError, ValueError):
+    """A document id that the index, or the same call, holds already."""
+
+
+class EncoderError(SerotineError):
+    """An encoder cannot be loaded, or does not match what the index was built with."""
+
+
+class InputFileError(SerotineError):
+    """An input file cannot be read; the message names the file and, where it can, the line."""

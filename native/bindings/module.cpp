@@ -1,0 +1,11 @@
+// The extension module serotine._core: thin, no checks but those that keep memory safe, GIL released around work.
+#include <nanobind/nanobind.h>
+
+namespace nb = nanobind;
+
+void bind_maxsim(nb::module_& module);
+
+NB_MODULE(_core, module) {
+  module.doc() = "Serotine's compiled core. Use serotine.maxsim, which checks its input.";
+  bind_maxsim(module);
+}

@@ -1,0 +1,157 @@
+#include "thread_pool.hpp"
+
+#include <pthread.h>
+#include <sched.h>
+
+#include <algorithm>
+#include <atomic>
+#include <condition_variable>
+#include <mutex>
+#include <thread>
+#include <vector>
+
+namespace serotine {
+namespace {
+
+class Pool {
+ public:
+  std::size_t size() const { return wanted_.load(std::memory_order_relaxed); }
+
+  void resize(std::size_t count) {
+    const std::lock_guard<std::mutex> turn(turn_);
+    wanted_.store(std::max<std::size_t>(count, 1), std::memory_order_relaxed);
+    if (threads_.size() + 1 > size()) stop();
+  }
+
+  void run(std::size_t items, std::size_t workers, const std::function<void(std::size_t, std::size_t)>& body) {
+    std::unique_lock<std::mutex> turn(turn_, std::try_to_lock);
+    if (items <= 1 || workers <= 1 || size() <= 1 || !turn.owns_lock()) {
+      for (std::size_t i = 0; i < items; ++i) body(i, 0);
+      return;
+    }
+    start();
+    {
+      const std::lock_guard<std::mutex> lock(mutex_);
+      body_ = &body;
+      items_ = items;
+      next_.store(0, std::memory_order_relaxed);
+      helpers_wanted_ = std::min({threads_.size(), items - 1, workers - 1});
+      helpers_joined_ = 0;
+      helpers_busy_ = 0;
+      ++generation_;
+    }
+    wake_.notify_all();
+    work(body, 0);
+    std::unique_lock<std::mutex> lock(mutex_);
+    // Helpers that have not joined by now find no work left; only those inside must be waited for.
+    helpers_wanted_ = 0;
+    idle_.wait(lock, [this] { return helpers_busy_ == 0; });
+    body_ = nullptr;
+  }
+
+  ~Pool() { stop(); }
+
+ private:
+  void work(const std::function<void(std::size_t, std::size_t)>& body, std::size_t worker) {
+    for (;;) {
+      const std::size_t item = next_.fetch_add(1, std::memory_order_relaxed);
+      if (item >= items_) return;
+      body(item, worker);
+    }
+  }
+
+  void start() {
+    while (threads_.size() + 1 < size()) {
+      threads_.emplace_back([this] { help(); });
+    }
+  }
+
+  void stop() {
+    {
+      const std::lock_guard<std::mutex> lock(mutex_);
+      stopping_ = true;
+    }
+    wake_.notify_all();
+    for (std::thread& thread : threads_) thread.join();
+    threads_.clear();
+    stopping_ = false;
+  }
+
+  void help() {
+    std::uint64_t seen = 0;
+    std::unique_lock<std::mutex> lock(mutex_);
+    for (;;) {
+      wake_.wait(lock, [&] { return stopping_ || (generation_ != seen && body_ != nullptr); });
+      if (stopping_) return;
+      seen = generation_;
+      if (helpers_joined_ >= helpers_wanted_) continue;
+      const std::size_t worker = ++helpers_joined_;
+      ++helpers_busy_;
+      const auto* body = body_;
+      lock.unlock();
+      work(*body, worker);
+      lock.lock();
+      if (--helpers_busy_ == 0) idle_.notify_one();
+    }
+  }
+
+  static std::size_t default_size() {
+    cpu_set_t allowed;
+    CPU_ZERO(&allowed);
+    if (sched_getaffinity(0, sizeof(allowed), &allowed) == 0) {
+      return std::max(CPU_COUNT(&allowed), 1);
+    }
+    return std::max(std::thread::hardware_concurrency(), 1u);
+  }
+
+  std::mutex turn_;  // held by the caller that uses the pool
+  std::atomic<std::size_t> wanted_{default_size()};
+  std::vector<std::thread> threads_;
+
+  std::mutex mutex_;  // guards all below but next_
+  std::condition_variable wake_;
+  std::condition_variable idle_;
+  const std::function<void(std::size_t, std::size_t)>* body_ = nullptr;
+  std::size_t items_ = 0;
+  std::atomic<std::size_t> next_{0};
+  std::size_t helpers_wanted_ = 0;
+  std::size_t helpers_joined_ = 0;
+  std::size_t helpers_busy_ = 0;
+  std::uint64_t generation_ = 0;
+  bool stopping_ = false;
+};
+
+std::atomic<Pool*> the_pool{nullptr};
+
+Pool& pool() {
+  Pool* existing = the_pool.load(std::memory_order_acquire);
+  if (existing != nullptr) return *existing;
+  // Never destroyed: worker threads may outlive static destruction order at exit.
+  auto* made = new Pool();
+  if (!the_pool.compare_exchange_strong(existing, made)) {
+    delete made;
+    return *existing;
+  }
+  static const int registered = pthread_atfork(nullptr, nullptr, [] {
+    // The child has none of the parent's threads, and a mutex may have been held: start afresh, keeping the size.
+    Pool* parent = the_pool.load();
+    auto* fresh = new Pool();
+    if (parent != nullptr) fresh->resize(parent->size());
+    the_pool.store(fresh);
+  });
+  static_cast<void>(registered);
+  return *made;
+}
+
+}  // namespace
+
+std::size_t num_threads() { return pool().size(); }
+
+void set_num_threads(std::size_t count) { pool().resize(count); }
+
+void parallel_for(std::size_t items, std::size_t workers,
+                  const std::function<void(std::size_t, std::size_t)>& body) {
+  pool().run(items, workers, body);
+}
+
+}  // namespace serotine

@@ -1,0 +1,50 @@
+// One thread's workspace: scores one document at a time against prepared queries.
+#pragma once
+
+#include <cstdint>
+
+#include "../common/aligned.hpp"
+#include "kernels.hpp"
+#include "maxsim.hpp"
+#include "prepare.hpp"
+
+namespace serotine::maxsim {
+
+class Scorer {
+ public:
+  Scorer(const Kernels& kernels, const PreparedQueries& queries, const Tokens& documents, const Ranges& ranges);
+
+  // Scores one document against the queries [first, last). The score of query q goes to
+  // scores[(q - first) * score_stride]; its winners, if `where` is given, to where + (q - first) * where_stride,
+  // where_width of them. Returns false when a product was not finite.
+  bool score(std::size_t document, std::size_t first, std::size_t last, float* scores, std::size_t score_stride,
+             std::int32_t* where, std::size_t where_stride, std::size_t where_width);
+
+ private:
+  // Rows ready to be folded, and what to ask of memory meanwhile.
+  struct Block {
+    const void* rows;
+    std::size_t stride_bytes;
+    Ahead ahead;
+    const float* scales;
+    std::size_t count;
+    std::int32_t first;
+  };
+  Block stage(std::size_t document, std::size_t first, std::size_t count);
+  bool fold(const PreparedQuery& query, const Block& block, float* best, std::int32_t* winners) const;
+
+  // Whether the kernels read document rows where they are, without staging.
+  bool in_place() const {
+    return queries_.path() == Path::bf16 || (queries_.path() == Path::f32 && documents_.dtype == Dtype::f32);
+  }
+
+  const Kernels& kernels_;
+  const PreparedQueries& queries_;
+  const Tokens& documents_;
+  const Ranges& ranges_;
+  Aligned<std::uint8_t> staged_;
+  Aligned<float> best_;
+  Aligned<std::int32_t> where_;
+};
+
+}  // namespace serotine::maxsim

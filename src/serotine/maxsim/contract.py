@@ -1,0 +1,149 @@
+"""What every MaxSim function accepts, checked in one place, with one error that names what was wrong.
+
+The contract itself is in the docstring of `serotine.maxsim`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array: TypeAlias = Any
+"""A NumPy array or a torch tensor; every function takes one kind at a time and answers in the same kind."""
+
+Ints: TypeAlias = NDArray[np.int64]
+
+# The codes of native/maxsim/maxsim.hpp's Dtype.
+F32, F16, BF16, I8 = 0, 1, 2, 3
+# int8 products summed in int32 stay exact up to this dimension (128 x 255 x 65,536 < 2^31).
+LARGEST_INT8_DIM = 65_536
+
+
+@dataclass(frozen=True, slots=True)
+class Tokens:
+    """Token vectors as the compiled core takes them.
+
+    Attributes:
+        data: contiguous, shape (rows, dim); bfloat16 as its uint16 bits.
+        dtype: one of F32, F16, BF16, I8.
+        scales: float32 (rows,) for int8, else None.
+        begin: int64, first row of every query or document.
+        end: int64, one past its last row.
+        name: the argument it came from, for errors.
+    """
+
+    data: NDArray[Any]
+    dtype: int
+    scales: NDArray[np.float32] | None
+    begin: Ints
+    end: Ints
+    name: str
+
+
+def is_torch(value: object) -> bool:
+    """Whether `value` is a torch tensor; never imports torch."""
+    return type(value).__module__.partition(".")[0] == "torch"
+
+
+def dtype_code(array: NDArray[Any], name: str) -> int:
+    """The core's code of an array's dtype, or TypeError."""
+    if array.dtype == np.float32:
+        return F32
+    if array.dtype == np.float16:
+        return F16
+    if array.dtype == np.int8:
+        return I8
+    if array.dtype.name == "bfloat16":  # ml_dtypes
+        return BF16
+    raise TypeError(f"{name}: dtype {array.dtype} is not one of float32, float16, bfloat16, int8; convert it first")
+
+
+def vectors(value: object, name: str, shape: str, rank: int) -> NDArray[Any]:
+    """`value` as an array of token vectors of the given rank, contiguous; a copy only where it was not."""
+    array = np.asarray(value)
+    if array.ndim != rank:
+        raise ValueError(f"{name}: want shape {shape}, got {array.shape}")
+    if array.shape[-1] == 0:
+        raise ValueError(f"{name}: want shape {shape} with at least one dimension a token, got {array.shape}")
+    return np.ascontiguousarray(array)
+
+
+def matrix(array: NDArray[Any], name: str, scales: object) -> tuple[NDArray[Any], int, NDArray[np.float32] | None]:
+    """Flattens checked vectors to (rows, dim), with the dtype's code and the scales flattened alike."""
+    code = dtype_code(array, name)
+    rows = array.reshape(-1, array.shape[-1])
+    if code == BF16:
+        rows = rows.view(np.uint16)
+    if code != I8:
+        if scales is not None:
+            raise TypeError(f"{name}_scales: only int8 {name} have scales, these are {array.dtype}")
+        return rows, code, None
+    if scales is None:
+        raise TypeError(f"{name}: int8 tokens need {name}_scales (see serotine.maxsim.quantize)")
+    if array.shape[-1] > LARGEST_INT8_DIM:
+        raise ValueError(f"{name}: int8 is exact up to dimension {LARGEST_INT8_DIM}, got {array.shape[-1]}")
+    steps = np.ascontiguousarray(scales, dtype=np.float32)
+    if steps.shape != array.shape[:-1]:
+        raise ValueError(f"{name}_scales: want shape {array.shape[:-1]}, one a token, got {steps.shape}")
+    if (steps < 0).any():
+        raise ValueError(f"{name}_scales: a scale is negative; quantisation steps are 0 or more")
+    return rows, code, steps.reshape(-1)
+
+
+def integers(value: object, name: str, shape: tuple[int | str, ...]) -> Ints:
+    """`value` as int64 of the given shape; a string stands for any length."""
+    array = np.asarray(value)
+    if array.dtype.kind not in "iu":
+        if array.size:
+            raise TypeError(f"{name}: want integers, got dtype {array.dtype}")
+        array = array.astype(np.int64)
+    wanted = "(" + ", ".join(str(n) for n in shape) + ("," if len(shape) == 1 else "") + ")"
+    if array.ndim != len(shape) or any(
+        isinstance(n, int) and n != m for n, m in zip(shape, array.shape, strict=True)
+    ):
+        raise ValueError(f"{name}: want shape {wanted}, got {array.shape}")
+    return np.ascontiguousarray(array, dtype=np.int64)
+
+
+def bounded(values: Ints, name: str, low: int, high: int, what: str) -> Ints:
+    """Checks low <= values <= high."""
+    if values.size and (int(values.min()) < low or int(values.max()) > high):
+        at = int(np.flatnonzero((values < low) | (values > high).reshape(values.shape))[0])
+        raise ValueError(f"{name}: {what} must lie in [{low}, {high}], got {int(values.reshape(-1)[at])} at {at}")
+    return values
+
+
+def offsets(value: object, name: str, rows: int) -> Ints:
+    """Offsets of consecutive items in `rows` rows: int64 (items + 1,), never falling, within bounds."""
+    array = integers(value, name, ("items + 1",))
+    if array.size == 0:
+        raise ValueError(f"{name}: want shape (items + 1,), got (0,); no items is [0]")
+    falls = np.flatnonzero(np.diff(array) < 0)
+    if falls.size:
+        at = int(falls[0])
+        raise ValueError(f"{name}: offsets must not fall, got {array[at]} then {array[at + 1]} at {at}")
+    return bounded(array, name, 0, rows, "offsets")
+
+
+def lengths_to_ranges(lengths: Ints, stride: int) -> tuple[Ints, Ints]:
+    """Begin and end rows of padded items `stride` rows apart."""
+    begin = np.arange(lengths.size, dtype=np.int64) * stride
+    return begin, begin + lengths.reshape(-1)
+
+
+def same_kind(queries: Tokens, documents: Tokens, *, strict: bool) -> None:
+    """Checks that queries and documents meet: same dimension, and same dtype (or at least both float or both int8)."""
+    if queries.data.shape[1] != documents.data.shape[1]:
+        raise ValueError(
+            f"{documents.name}: dimension {documents.data.shape[1]} does not match "
+            f"the {queries.data.shape[1]} of {queries.name}"
+        )
+    names = {F32: "float32", F16: "float16", BF16: "bfloat16", I8: "int8"}
+    if queries.dtype != documents.dtype and (strict or I8 in (queries.dtype, documents.dtype)):
+        raise TypeError(
+            f"{documents.name}: dtype {names[documents.dtype]} does not match "
+            f"the {names[queries.dtype]} of {queries.name}; convert one of them"
+        )

@@ -1,0 +1,84 @@
+"""The contrastive layout: every query against every document of a batch, documents packed end to end."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from serotine.maxsim import contract, native
+from serotine.maxsim.contract import Array, Tokens
+
+
+def _prepare(
+    queries: Array,
+    documents: Array,
+    document_offsets: Array,
+    query_scales: Array | None,
+    document_scales: Array | None,
+) -> tuple[Tokens, Tokens, int]:
+    q = contract.vectors(queries, "queries", "(Nq, Lq, D)", 3)
+    d = contract.vectors(documents, "documents", "(T, D)", 2)
+    offsets = contract.offsets(document_offsets, "document_offsets", d.shape[0])
+    count, query_tokens, _ = q.shape
+    lengths = np.full(count, query_tokens, dtype=np.int64)
+    q_tokens = Tokens(
+        *contract.matrix(q, "queries", query_scales), *contract.lengths_to_ranges(lengths, query_tokens), "queries"
+    )
+    d_tokens = Tokens(
+        *contract.matrix(d, "documents", document_scales), offsets[:-1].copy(), offsets[1:].copy(), "documents"
+    )
+    contract.same_kind(q_tokens, d_tokens, strict=True)
+    return q_tokens, d_tokens, query_tokens
+
+
+def score_contrastive(
+    queries: Array,
+    documents: Array,
+    document_offsets: Array,
+    *,
+    query_scales: Array | None = None,
+    document_scales: Array | None = None,
+    allow_nonfinite: bool = False,
+) -> Array:
+    """MaxSim of every query with every document.
+
+    Args:
+        queries: shape (Nq, Lq, D); float32, float16, bfloat16 or int8; NumPy or torch.
+        documents: shape (T, D), same dtype, the documents' tokens end to end.
+        document_offsets: integers (Nb + 1,), never falling: document i owns rows offsets[i]:offsets[i + 1].
+        query_scales: float32 (Nq, Lq), only for int8.
+        document_scales: float32 (T,), only for int8.
+        allow_nonfinite: accept NaN and infinity; NaN then never wins.
+
+    Returns:
+        float32 (Nq, Nb).
+
+    Raises:
+        ValueError: wrong rank, shape, offsets or non-finite values.
+        TypeError: wrong dtype, or queries and documents of different dtypes.
+    """
+    if contract.is_torch(queries) or contract.is_torch(documents):
+        from serotine.maxsim import torch
+
+        return torch.score_contrastive(queries, documents, document_offsets, allow_nonfinite=allow_nonfinite)
+    q, d, _ = _prepare(queries, documents, document_offsets, query_scales, document_scales)
+    return native.grid(q, d, allow_nonfinite=allow_nonfinite)[0]
+
+
+def score_contrastive_with_argmax(
+    queries: Array,
+    documents: Array,
+    document_offsets: Array,
+    *,
+    query_scales: Array | None = None,
+    document_scales: Array | None = None,
+    allow_nonfinite: bool = False,
+) -> tuple[Array, Array]:
+    """As `score_contrastive`, with winners int32 (Nq, Nb, Lq), numbered within each document."""
+    if contract.is_torch(queries) or contract.is_torch(documents):
+        from serotine.maxsim import torch
+
+        return torch.score_contrastive_with_argmax(
+            queries, documents, document_offsets, allow_nonfinite=allow_nonfinite
+        )
+    q, d, width = _prepare(queries, documents, document_offsets, query_scales, document_scales)
+    return native.grid(q, d, where_width=width, allow_nonfinite=allow_nonfinite)

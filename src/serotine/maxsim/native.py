@@ -1,0 +1,96 @@
+"""Calls into the compiled core, and what its verdict on non-finite input becomes. No checks of arguments here."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from serotine import _core
+from serotine.maxsim.contract import Ints, Tokens
+
+Floats = NDArray[np.float32]
+Winners = NDArray[np.int32]
+
+
+def _raise_on(bad: tuple[int, int], queries: str, documents: str, allow_nonfinite: bool) -> None:
+    if allow_nonfinite or bad == (-1, -1):
+        return
+    name, number = (queries, bad[0]) if bad[0] >= 0 else (documents, bad[1])
+    raise ValueError(
+        f"{name}: number {number} holds NaN, infinity or values whose dot product overflows float32; "
+        "clean it, or pass allow_nonfinite=True (NaN then never wins)"
+    )
+
+
+def grid(
+    queries: Tokens, documents: Tokens, *, where_width: int | None = None, allow_nonfinite: bool = False
+) -> tuple[Floats, Winners | None]:
+    """Every query against every document.
+
+    Returns:
+        Scores float32 (queries, documents), and where `where_width` is given the winning tokens int32
+        (queries, documents, where_width).
+    """
+    shape = (queries.begin.size, documents.begin.size)
+    scores = np.empty(shape, dtype=np.float32)
+    where = None if where_width is None else np.empty((*shape, where_width), dtype=np.int32)
+    bad = _core.score_grid(
+        queries.data, queries.dtype, queries.scales, queries.begin, queries.end,
+        documents.data, documents.dtype, documents.scales, documents.begin, documents.end,
+        scores, where,
+    )  # fmt: skip
+    _raise_on(bad, queries.name, documents.name, allow_nonfinite)
+    return scores, where
+
+
+def pairs(
+    queries: Tokens,
+    documents: Tokens,
+    pair_queries: Ints,
+    pair_documents: Ints,
+    *,
+    where_width: int | None = None,
+    allow_nonfinite: bool = False,
+) -> tuple[Floats, Winners | None]:
+    """Chosen pairs: scores float32 (pairs,) and, where asked, winners int32 (pairs, where_width)."""
+    scores = np.empty(pair_queries.size, dtype=np.float32)
+    where = None if where_width is None else np.empty((pair_queries.size, where_width), dtype=np.int32)
+    bad = _core.score_pairs(
+        queries.data, queries.dtype, queries.scales, queries.begin, queries.end,
+        documents.data, documents.dtype, documents.scales, documents.begin, documents.end,
+        pair_queries, pair_documents, scores, where,
+    )  # fmt: skip
+    _raise_on(bad, queries.name, documents.name, allow_nonfinite)
+    return scores, where
+
+
+def separate(
+    queries: Tokens,
+    documents: list[NDArray[np.generic]],
+    dtype: int,
+    scales: list[Floats] | None,
+    *,
+    allow_nonfinite: bool = False,
+) -> Floats:
+    """Queries against documents that are separate matrices, read in place: scores (queries, documents)."""
+    scores = np.empty((queries.begin.size, len(documents)), dtype=np.float32)
+    bad = _core.score_separate(
+        queries.data, queries.dtype, queries.scales, queries.begin, queries.end, documents, dtype, scales, scores
+    )
+    _raise_on(bad, queries.name, "documents", allow_nonfinite)
+    return scores
+
+
+def top_k(
+    queries: Tokens, documents: Tokens, keep: NDArray[np.uint8] | None, k: int, *, allow_nonfinite: bool = False
+) -> tuple[Floats, Ints]:
+    """The k best documents of every query: scores float32 (queries, k), numbers int64 (queries, k)."""
+    scores = np.empty((queries.begin.size, k), dtype=np.float32)
+    numbers = np.empty((queries.begin.size, k), dtype=np.int64)
+    bad = _core.top_k(
+        queries.data, queries.dtype, queries.scales, queries.begin, queries.end,
+        documents.data, documents.dtype, documents.scales, documents.begin, documents.end,
+        keep, scores, numbers,
+    )  # fmt: skip
+    _raise_on(bad, queries.name, documents.name, allow_nonfinite)
+    return scores, numbers

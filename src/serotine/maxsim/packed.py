@@ -1,0 +1,116 @@
+"""The packed layout: queries and documents end to end, and a list of pairs to score."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from serotine.maxsim import contract, native
+from serotine.maxsim.contract import Array, Ints, Tokens
+
+
+def _prepare(
+    queries: Array,
+    query_offsets: Array,
+    documents: Array,
+    document_offsets: Array,
+    pair_query_ids: Array,
+    pair_document_ids: Array,
+    max_q_len: int | None,
+    query_scales: Array | None,
+    document_scales: Array | None,
+) -> tuple[Tokens, Tokens, Ints, Ints, int]:
+    q = contract.vectors(queries, "queries", "(Tq, D)", 2)
+    d = contract.vectors(documents, "documents", "(Td, D)", 2)
+    q_offsets = contract.offsets(query_offsets, "query_offsets", q.shape[0])
+    d_offsets = contract.offsets(document_offsets, "document_offsets", d.shape[0])
+    pair_q = contract.integers(pair_query_ids, "pair_query_ids", ("P",))
+    pair_d = contract.integers(pair_document_ids, "pair_document_ids", (pair_q.size,))
+    contract.bounded(pair_q, "pair_query_ids", 0, q_offsets.size - 2, "query numbers")
+    contract.bounded(pair_d, "pair_document_ids", 0, d_offsets.size - 2, "document numbers")
+    longest = int(np.diff(q_offsets).max(initial=0))
+    if max_q_len is not None and max_q_len < longest:
+        raise ValueError(f"max_q_len: the longest query has {longest} tokens, got {max_q_len}")
+    q_tokens = Tokens(
+        *contract.matrix(q, "queries", query_scales), q_offsets[:-1].copy(), q_offsets[1:].copy(), "queries"
+    )
+    d_tokens = Tokens(
+        *contract.matrix(d, "documents", document_scales), d_offsets[:-1].copy(), d_offsets[1:].copy(), "documents"
+    )
+    contract.same_kind(q_tokens, d_tokens, strict=True)
+    return q_tokens, d_tokens, pair_q, pair_d, longest if max_q_len is None else max_q_len
+
+
+def score_pairs_packed(
+    queries: Array,
+    query_offsets: Array,
+    documents: Array,
+    document_offsets: Array,
+    pair_query_ids: Array,
+    pair_document_ids: Array,
+    *,
+    max_q_len: int | None = None,
+    query_scales: Array | None = None,
+    document_scales: Array | None = None,
+    allow_nonfinite: bool = False,
+) -> Array:
+    """MaxSim of chosen (query, document) pairs.
+
+    Args:
+        queries: shape (Tq, D); float32, float16, bfloat16 or int8; NumPy or torch.
+        query_offsets: integers (Nq + 1,), never falling.
+        documents: shape (Td, D), same dtype.
+        document_offsets: integers (Nd + 1,), never falling.
+        pair_query_ids: integers (P,), the query of every pair.
+        pair_document_ids: integers (P,), its document.
+        max_q_len: at least the longest query; the width of the winners in the ``_with_argmax`` variant.
+        query_scales: float32 (Tq,), only for int8.
+        document_scales: float32 (Td,), only for int8.
+        allow_nonfinite: accept NaN and infinity; NaN then never wins.
+
+    Returns:
+        float32 (P,).
+
+    Raises:
+        ValueError: wrong rank, shape, offsets, ids or non-finite values.
+        TypeError: wrong dtype, or queries and documents of different dtypes.
+    """
+    if contract.is_torch(queries) or contract.is_torch(documents):
+        from serotine.maxsim import torch
+
+        return torch.score_pairs_packed(
+            queries, query_offsets, documents, document_offsets, pair_query_ids, pair_document_ids,
+            max_q_len=max_q_len, allow_nonfinite=allow_nonfinite,
+        )  # fmt: skip
+    q, d, pair_q, pair_d, _ = _prepare(
+        queries, query_offsets, documents, document_offsets, pair_query_ids, pair_document_ids, max_q_len,
+        query_scales, document_scales,
+    )  # fmt: skip
+    return native.pairs(q, d, pair_q, pair_d, allow_nonfinite=allow_nonfinite)[0]
+
+
+def score_pairs_packed_with_argmax(
+    queries: Array,
+    query_offsets: Array,
+    documents: Array,
+    document_offsets: Array,
+    pair_query_ids: Array,
+    pair_document_ids: Array,
+    *,
+    max_q_len: int | None = None,
+    query_scales: Array | None = None,
+    document_scales: Array | None = None,
+    allow_nonfinite: bool = False,
+) -> tuple[Array, Array]:
+    """As `score_pairs_packed`, with winners int32 (P, max_q_len), numbered within each document, -1 for none."""
+    if contract.is_torch(queries) or contract.is_torch(documents):
+        from serotine.maxsim import torch
+
+        return torch.score_pairs_packed_with_argmax(
+            queries, query_offsets, documents, document_offsets, pair_query_ids, pair_document_ids,
+            max_q_len=max_q_len, allow_nonfinite=allow_nonfinite,
+        )  # fmt: skip
+    q, d, pair_q, pair_d, width = _prepare(
+        queries, query_offsets, documents, document_offsets, pair_query_ids, pair_document_ids, max_q_len,
+        query_scales, document_scales,
+    )  # fmt: skip
+    return native.pairs(q, d, pair_q, pair_d, where_width=width, allow_nonfinite=allow_nonfinite)

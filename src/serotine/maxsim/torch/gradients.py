@@ -1,0 +1,125 @@
+# mypy: disable-error-code="import-not-found, no-any-return"
+"""The backward of MaxSim: entries (pair, query token) grouped by the row that receives them.
+
+d score / d query token = its winning document token, and the other way round. Each gradient is therefore a
+sum of weighted rows of the other side, and each is computed by its owner: the entries are put in order of
+their destination and every destination adds up its own stretch. No two writers meet, so there are no atomics
+and the result does not depend on scheduling.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from serotine.maxsim.torch.layout import Pairs
+
+
+def query_gradient(grad_scores: Tensor, winners: Tensor, pairs: Pairs, queries: Tensor, documents: Tensor) -> Tensor:
+    """Gradient of the queries: every query token gathers the document tokens that won for it.
+
+    Args:
+        grad_scores: gradient of the scores, shape ``pairs.shape``.
+        winners: the saved argmax, shape ``(*pairs.shape, pairs.width)``.
+        pairs: which rows meet which.
+        queries: as given to the forward.
+        documents: as given to the forward.
+
+    Returns:
+        The gradient, in the shape and dtype of `queries`.
+    """
+    document_rows = _winning_rows(winners, pairs)
+    weights = _weights(grad_scores, documents)[:, None].expand_as(document_rows)
+    destinations = queries.numel() // queries.shape[-1]
+    if pairs.grid is not None:
+        # The entries of one query token are already evenly spaced; a transposition groups them.
+        query_count, documents_each = pairs.grid
+        document_rows, weights = (
+            entries.reshape(query_count, documents_each, pairs.width).transpose(1, 2).flatten()
+            for entries in (document_rows, weights)
+        )
+        offsets = torch.arange(destinations + 1, device=queries.device) * documents_each
+    else:
+        query_rows = _query_rows(pairs)
+        order, offsets = _grouped(torch.where(document_rows < 0, -1, query_rows), destinations)
+        document_rows, weights = document_rows.flatten()[order], weights.flatten()[order]
+    gradient = gather_sum(documents.reshape(-1, documents.shape[-1]), document_rows, weights, offsets)
+    return gradient.reshape(queries.shape)
+
+
+def document_gradient(
+    grad_scores: Tensor, winners: Tensor, pairs: Pairs, queries: Tensor, documents: Tensor
+) -> Tensor:
+    """Gradient of the documents: every document token gathers the query tokens it won for.
+
+    Takes what `query_gradient` takes and returns the gradient in the shape and dtype of `documents`.
+    """
+    document_rows = _winning_rows(winners, pairs)
+    order, offsets = _grouped(document_rows, documents.numel() // documents.shape[-1])
+    weights = _weights(grad_scores, queries)[:, None].expand_as(document_rows).flatten()[order]
+    query_rows = _query_rows(pairs).flatten()[order]
+    gradient = gather_sum(queries.reshape(-1, queries.shape[-1]), query_rows, weights, offsets)
+    return gradient.reshape(documents.shape)
+
+
+def gather_sum(source: Tensor, source_rows: Tensor, weights: Tensor, offsets: Tensor) -> Tensor:
+    """Sum weighted source rows into the destinations that own them; see `serotine.maxsim.triton.gather_sum`."""
+    if source.device.type == "cuda":
+        from serotine.maxsim.triton import gather_sum as gather_sum_cuda
+
+        return gather_sum_cuda(source, source_rows, weights, offsets)
+    live = source_rows >= 0
+    if not bool(live.all()):
+        # Multiplying a dead entry by zero is not enough: its row may hold NaN when the caller allowed that.
+        before = torch.zeros(live.shape[0] + 1, dtype=torch.int64, device=live.device)
+        torch.cumsum(live, dim=0, out=before[1:])
+        source_rows, weights, offsets = source_rows[live], weights[live], before[offsets]
+    dtype = torch.promote_types(source.dtype, torch.float32)
+    # A bag is summed by one thread from first to last entry: the same order as the Triton kernel's contract.
+    bags = torch.nn.functional.embedding_bag(
+        source_rows,
+        source.to(dtype),
+        offsets,
+        mode="sum",
+        per_sample_weights=weights.to(dtype).contiguous(),
+        include_last_offset=True,
+    )
+    return bags.to(source.dtype)
+
+
+def _winning_rows(winners: Tensor, pairs: Pairs) -> Tensor:
+    """The document row that won for every (pair, query token), [P, width] int64, -1 where none did."""
+    winners = winners.reshape(-1, pairs.width)
+    return torch.where(winners < 0, -1, winners + pairs.document_begin[:, None])
+
+
+def _query_rows(pairs: Pairs) -> Tensor:
+    """The query row of every (pair, query token), [P, width] int64."""
+    return pairs.query_begin[:, None] + torch.arange(pairs.width, device=pairs.query_begin.device)
+
+
+def _weights(grad_scores: Tensor, source: Tensor) -> Tensor:
+    """The gradient of every pair's score, flat, in the dtype gradients are accumulated in."""
+    return grad_scores.flatten().to(torch.promote_types(source.dtype, torch.float32))
+
+
+def _grouped(destinations: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """Order that groups entries by destination, earlier entries first, and where each group starts.
+
+    Args:
+        destinations: any shape, int64; entries at -1 belong to no group.
+        count: how many destinations there are.
+
+    Returns:
+        The order [E] and offsets [count + 1], both int64; entries at -1 come before the first offset.
+    """
+    keys = destinations.flatten()
+    if count < 2**31:
+        keys = keys.to(torch.int32)  # a radix sort of half the passes
+    keys, order = torch.sort(keys, stable=True)
+    edges = torch.arange(count + 1, device=keys.device, dtype=keys.dtype)
+    return order, torch.searchsorted(keys, edges)

@@ -1,0 +1,189 @@
+# mypy: disable-error-code="import-not-found"
+"""Chosen pairs of variable-length queries and documents, with no padding anywhere."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import torch
+
+from serotine.maxsim.torch.autograd import maxsim_train
+from serotine.maxsim.torch.checks import (
+    check_ids,
+    check_index,
+    check_lengths,
+    check_offsets,
+    check_offsets_shape,
+    check_vectors,
+)
+from serotine.maxsim.torch.forward import maxsim_scores, maxsim_scores_and_argmax
+from serotine.maxsim.torch.layout import Layout, Pairs
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Packed(Layout):
+    """Pair p is query ``pair_query_ids[p]`` with document ``pair_document_ids[p]``."""
+
+    function: ClassVar[str] = "score_pairs_packed"
+    query_offsets: Tensor
+    document_offsets: Tensor
+    pair_query_ids: Tensor
+    pair_document_ids: Tensor
+    max_q_len: int
+
+    def indices(self) -> tuple[Tensor, ...]:
+        return self.query_offsets, self.document_offsets, self.pair_query_ids, self.pair_document_ids
+
+    def arguments(self, queries: Tensor, documents: Tensor) -> tuple[Any, ...]:
+        return (
+            queries,
+            self.query_offsets,
+            documents,
+            self.document_offsets,
+            self.pair_query_ids,
+            self.pair_document_ids,
+        )
+
+    def options(self) -> dict[str, int]:
+        return {"max_q_len": self.max_q_len}
+
+    def check_shapes(self, queries: Tensor, documents: Tensor) -> None:
+        check_vectors(queries, documents, "[Tq, D]", "[Td, D]")
+        check_offsets_shape("query_offsets", self.query_offsets, queries.device)
+        check_offsets_shape("document_offsets", self.document_offsets, queries.device)
+        check_index("pair_query_ids", self.pair_query_ids, (None,), queries.device)
+        check_index("pair_document_ids", self.pair_document_ids, (len(self.pair_query_ids),), queries.device)
+        for name, ids, offsets in (
+            ("pair_query_ids", self.pair_query_ids, self.query_offsets),
+            ("pair_document_ids", self.pair_document_ids, self.document_offsets),
+        ):
+            if len(ids) and len(offsets) == 1:
+                raise ValueError(f"{name} has shape {list(ids.shape)}, but there is nothing to point at")
+
+    def check_values(self, queries: Tensor, documents: Tensor) -> None:
+        check_offsets("query_offsets", self.query_offsets, queries.shape[0])
+        check_offsets("document_offsets", self.document_offsets, documents.shape[0])
+        check_ids("pair_query_ids", self.pair_query_ids, len(self.query_offsets) - 1)
+        check_ids("pair_document_ids", self.pair_document_ids, len(self.document_offsets) - 1)
+        lengths = self.query_offsets.diff()[self.pair_query_ids.to(torch.int64)]
+        check_lengths("the paired queries' lengths (see max_q_len)", lengths, self.max_q_len)
+
+    def pairs(self, queries: Tensor, documents: Tensor) -> Pairs:
+        query_ids, document_ids = self.pair_query_ids.to(torch.int64), self.pair_document_ids.to(torch.int64)
+        query_offsets = self.query_offsets.to(torch.int64)
+        document_offsets = self.document_offsets.to(torch.int64)
+        return Pairs(
+            query_begin=query_offsets[query_ids],
+            query_end=query_offsets[query_ids + 1],
+            document_begin=document_offsets[document_ids],
+            document_end=document_offsets[document_ids + 1],
+            width=self.max_q_len,
+            shape=(len(query_ids),),
+            grid=None,
+        )
+
+
+def _layout(
+    query_offsets: Tensor,
+    document_offsets: Tensor,
+    pair_query_ids: Tensor,
+    pair_document_ids: Tensor,
+    max_q_len: int | None,
+) -> Packed:
+    if max_q_len is None:
+        # Wrong types and shapes are refused later, by name; here they only must not get in the way.
+        measurable = isinstance(query_offsets, torch.Tensor) and query_offsets.dim() == 1
+        lengths = query_offsets.diff() if measurable else torch.empty(0)
+        max_q_len = max(int(lengths.max()), 0) if lengths.numel() else 0
+    elif max_q_len < 0:
+        raise ValueError(f"max_q_len must be 0 or more, got {max_q_len}")
+    return Packed(query_offsets, document_offsets, pair_query_ids, pair_document_ids, max_q_len)
+
+
+def score_pairs_packed(
+    queries: Tensor,
+    query_offsets: Tensor,
+    documents: Tensor,
+    document_offsets: Tensor,
+    pair_query_ids: Tensor,
+    pair_document_ids: Tensor,
+    *,
+    max_q_len: int | None = None,
+    allow_nonfinite: bool = False,
+    allow_tf32: bool = False,
+) -> Tensor:
+    """MaxSim of chosen (query, document) pairs, packed without padding.
+
+    Args:
+        queries: [Tq, D] float32, float16 or bfloat16, the queries' tokens one after another.
+        query_offsets: [Nq + 1] int32 or int64, from 0 to Tq, never falling.
+        documents: [Td, D], same dtype and device.
+        document_offsets: [Nb + 1] int32 or int64, from 0 to Td, never falling.
+        pair_query_ids: [P] int32 or int64, which query each pair takes.
+        pair_document_ids: [P] int32 or int64, which document.
+        max_q_len: no paired query is longer; found from the offsets when None, which on CUDA waits for the
+            device.
+        allow_nonfinite: score NaN and infinite values instead of refusing them.
+        allow_tf32: on CUDA, round float32 input to tf32 for the tensor cores.
+
+    Returns:
+        [P] float32; -inf for a document with no tokens, 0 for a query with none.
+
+    Raises:
+        ValueError: wrong rank or shape, wrong offsets, an id or `max_q_len` out of bounds, non-finite input.
+        TypeError: dtypes that differ, are not floating, or indices that are not integers.
+        RuntimeError: tensors on different devices, or a device with no backend here.
+    """
+    layout = _layout(query_offsets, document_offsets, pair_query_ids, pair_document_ids, max_q_len)
+    return maxsim_scores(
+        layout, queries, documents, allow_nonfinite=allow_nonfinite, allow_tf32=allow_tf32
+    )
+
+
+def score_pairs_packed_with_argmax(
+    queries: Tensor,
+    query_offsets: Tensor,
+    documents: Tensor,
+    document_offsets: Tensor,
+    pair_query_ids: Tensor,
+    pair_document_ids: Tensor,
+    *,
+    max_q_len: int | None = None,
+    allow_nonfinite: bool = False,
+    allow_tf32: bool = False,
+) -> tuple[Tensor, Tensor]:
+    """`score_pairs_packed`, and the winning document token of every query token.
+
+    Returns:
+        Scores [P] float32 and winners [P, max_q_len] int32, counted from the document's first token: the
+        lowest on a tie, -1 beyond the query's length and where no document token can win.
+    """
+    layout = _layout(query_offsets, document_offsets, pair_query_ids, pair_document_ids, max_q_len)
+    return maxsim_scores_and_argmax(
+        layout, queries, documents, allow_nonfinite=allow_nonfinite, allow_tf32=allow_tf32
+    )
+
+
+def score_pairs_packed_train(
+    queries: Tensor,
+    query_offsets: Tensor,
+    documents: Tensor,
+    document_offsets: Tensor,
+    pair_query_ids: Tensor,
+    pair_document_ids: Tensor,
+    *,
+    max_q_len: int | None = None,
+    allow_nonfinite: bool = False,
+    allow_tf32: bool = False,
+) -> Tensor:
+    """`score_pairs_packed` with gradients to queries and documents.
+
+    The gradient follows the winning tokens, is accumulated in float32 in a fixed order (two runs give the same
+    bits) and comes back in the input dtype. Queries and documents in no pair receive zero.
+    """
+    layout = _layout(query_offsets, document_offsets, pair_query_ids, pair_document_ids, max_q_len)
+    return maxsim_train(layout, queries, documents, allow_nonfinite=allow_nonfinite, allow_tf32=allow_tf32)

@@ -1,0 +1,135 @@
+# mypy: disable-error-code="import-not-found"
+"""Reranking: every query with its own padded candidates."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+import torch
+
+from serotine.maxsim.torch.autograd import maxsim_train
+from serotine.maxsim.torch.checks import check_index, check_lengths, check_vectors
+from serotine.maxsim.torch.forward import maxsim_scores, maxsim_scores_and_argmax
+from serotine.maxsim.torch.layout import Layout, Pairs
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Padded(Layout):
+    """Query b meets the candidates b, 0 .. b, C - 1; lengths say how much of each row of tokens is real."""
+
+    function: ClassVar[str] = "score_candidates_padded"
+    query_lengths: Tensor
+    doc_lengths: Tensor
+
+    def indices(self) -> tuple[Tensor, ...]:
+        return self.query_lengths, self.doc_lengths
+
+    def arguments(self, queries: Tensor, documents: Tensor) -> tuple[Tensor, ...]:
+        return queries, documents, self.query_lengths, self.doc_lengths
+
+    def check_shapes(self, queries: Tensor, documents: Tensor) -> None:
+        check_vectors(queries, documents, "[B, Lq, D]", "[B, C, Ld, D]")
+        if queries.shape[0] != documents.shape[0]:
+            raise ValueError(
+                f"queries {list(queries.shape)} and documents {list(documents.shape)} must share their first "
+                "size: one list of candidates for every query"
+            )
+        check_index("query_lengths", self.query_lengths, (queries.shape[0],), queries.device)
+        check_index("doc_lengths", self.doc_lengths, tuple(documents.shape[:2]), queries.device)
+
+    def check_values(self, queries: Tensor, documents: Tensor) -> None:
+        check_lengths("query_lengths", self.query_lengths, queries.shape[1])
+        check_lengths("doc_lengths", self.doc_lengths, documents.shape[2])
+
+    def pairs(self, queries: Tensor, documents: Tensor) -> Pairs:
+        batch, candidates, document_width, _ = documents.shape
+        width = queries.shape[1]
+        begin = torch.arange(batch, device=queries.device) * width
+        document_begin = torch.arange(batch * candidates, device=queries.device) * document_width
+        return Pairs(
+            query_begin=begin.repeat_interleave(candidates),
+            query_end=(begin + self.query_lengths).repeat_interleave(candidates),
+            document_begin=document_begin,
+            document_end=document_begin + self.doc_lengths.flatten(),
+            width=width,
+            shape=(batch, candidates),
+            grid=(batch, candidates),
+        )
+
+
+def score_candidates_padded(
+    queries: Tensor,
+    documents: Tensor,
+    query_lengths: Tensor,
+    doc_lengths: Tensor,
+    *,
+    allow_nonfinite: bool = False,
+    allow_tf32: bool = False,
+) -> Tensor:
+    """MaxSim of every query with each of its candidates, as in reranking.
+
+    Args:
+        queries: [B, Lq, D] float32, float16 or bfloat16.
+        documents: [B, C, Ld, D], same dtype and device.
+        query_lengths: [B] int32 or int64, real tokens of each query.
+        doc_lengths: [B, C] int32 or int64, real tokens of each candidate.
+        allow_nonfinite: score NaN and infinite values instead of refusing them.
+        allow_tf32: on CUDA, round float32 input to tf32 for the tensor cores.
+
+    Returns:
+        [B, C] float32: the sum over real query tokens of the best dot product with a real document token;
+        -inf for a document with no tokens, 0 for a query with none. (float64 input, which only the CPU takes
+        and which exists for checking gradients, gives float64.)
+
+    Raises:
+        ValueError: wrong rank or shape, a length out of bounds, non-finite input.
+        TypeError: dtypes that differ, are not floating, or indices that are not integers.
+        RuntimeError: tensors on different devices, or a device with no backend here.
+    """
+    layout = Padded(query_lengths, doc_lengths)
+    return maxsim_scores(
+        layout, queries, documents, allow_nonfinite=allow_nonfinite, allow_tf32=allow_tf32
+    )
+
+
+def score_candidates_padded_with_argmax(
+    queries: Tensor,
+    documents: Tensor,
+    query_lengths: Tensor,
+    doc_lengths: Tensor,
+    *,
+    allow_nonfinite: bool = False,
+    allow_tf32: bool = False,
+) -> tuple[Tensor, Tensor]:
+    """`score_candidates_padded`, and the winning document token of every query token.
+
+    Returns:
+        Scores [B, C] float32 and winners [B, C, Lq] int32: the lowest token on a tie, -1 for a padding token
+        and where no document token can win.
+    """
+    layout = Padded(query_lengths, doc_lengths)
+    return maxsim_scores_and_argmax(
+        layout, queries, documents, allow_nonfinite=allow_nonfinite, allow_tf32=allow_tf32
+    )
+
+
+def score_candidates_padded_train(
+    queries: Tensor,
+    documents: Tensor,
+    query_lengths: Tensor,
+    doc_lengths: Tensor,
+    *,
+    allow_nonfinite: bool = False,
+    allow_tf32: bool = False,
+) -> Tensor:
+    """`score_candidates_padded` with gradients to queries and documents.
+
+    The gradient follows the winning tokens, is accumulated in float32 in a fixed order (two runs give the same
+    bits) and comes back in the input dtype. Padding and documents with no tokens receive zero.
+    """
+    layout = Padded(query_lengths, doc_lengths)
+    return maxsim_train(layout, queries, documents, allow_nonfinite=allow_nonfinite, allow_tf32=allow_tf32)

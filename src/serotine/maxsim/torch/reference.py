@@ -1,0 +1,56 @@
+# mypy: disable-error-code="import-not-found"
+"""MaxSim in plain torch, one pair at a time: the truth for the kernels and the path of float64.
+
+It knows nothing but `Pairs`, so one loop serves every layout.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+
+from serotine.maxsim.torch.checks import refuse_nonfinite
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from serotine.maxsim.torch.layout import Pairs
+
+
+def score(queries: Tensor, documents: Tensor, pairs: Pairs, *, allow_nonfinite: bool) -> tuple[Tensor, Tensor]:
+    """Score every pair, in float64 for float64 input and in float32 otherwise.
+
+    Args:
+        queries: token vectors of any leading shape, dimension last.
+        documents: the same.
+        pairs: which rows meet which.
+        allow_nonfinite: score non-finite dot products instead of raising ValueError.
+
+    Returns:
+        Scores of shape ``pairs.shape`` and winners of shape ``(*pairs.shape, pairs.width)`` int32.
+    """
+    dtype = torch.promote_types(queries.dtype, torch.float32)
+    query_rows = queries.reshape(-1, queries.shape[-1]).to(dtype)
+    document_rows = documents.reshape(-1, documents.shape[-1]).to(dtype)
+    count = pairs.query_begin.shape[0]
+    scores = torch.zeros(count, dtype=dtype, device=queries.device)
+    winners = torch.full((count, pairs.width), -1, dtype=torch.int32, device=queries.device)
+    bounds = torch.stack([pairs.query_begin, pairs.query_end, pairs.document_begin, pairs.document_end], dim=1)
+    for pair, (query_begin, query_end, document_begin, document_end) in enumerate(bounds.tolist()):
+        length = query_end - query_begin
+        if length == 0:
+            continue
+        if document_begin == document_end:
+            scores[pair] = -torch.inf
+            continue
+        table = query_rows[query_begin:query_end] @ document_rows[document_begin:document_end].T
+        if not allow_nonfinite and not bool(table.isfinite().all()):
+            refuse_nonfinite()
+        table = table.masked_fill(table.isnan(), -torch.inf)
+        best = table.max(dim=1).values
+        # argmax does not promise the lowest token on a tie; the first position that equals the maximum is it.
+        first = (table == best[:, None]).to(torch.int8).argmax(dim=1)
+        winners[pair, :length] = torch.where(best == -torch.inf, -1, first).to(torch.int32)
+        scores[pair] = best.double().sum()
+    return scores.reshape(pairs.shape), winners.reshape(*pairs.shape, pairs.width)

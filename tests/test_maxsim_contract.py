@@ -1,0 +1,174 @@
+"""Bad input: one error that names the argument, what was given and what was wanted. And what runs where."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+from typing import Any
+
+import numpy as np
+import pytest
+
+from serotine import maxsim
+
+RNG = np.random.default_rng(0)
+Q = RNG.standard_normal((4, 8)).astype(np.float32)
+D = RNG.standard_normal((10, 8)).astype(np.float32)
+OFFSETS = np.array([0, 3, 3, 10])
+
+
+def test_a_single_document_gives_a_float_and_a_list_gives_an_array() -> None:
+    assert isinstance(maxsim.score(Q, D), float)
+    assert maxsim.score(Q, [D, D]).tolist() == [maxsim.score(Q, D)] * 2
+    assert maxsim.score(Q, []).shape == (0,)
+    assert maxsim.score(Q, np.stack([D, D])).shape == (2,)
+
+
+def test_empty_sides() -> None:
+    assert maxsim.score(Q[:0], D) == 0.0
+    assert maxsim.score(Q[:0], D[:0]) == 0.0
+    assert maxsim.score(Q, D[:0]) == -np.inf
+
+
+def test_float_dtypes_mix_for_people_but_not_in_the_kernel_layouts() -> None:
+    mixed = maxsim.score(Q, [D.astype(np.float16)])
+    assert mixed[0] == pytest.approx(maxsim.score(Q, D), abs=0.05)
+    with pytest.raises(TypeError, match="documents: dtype float16 does not match the float32 of queries"):
+        maxsim.score_contrastive(Q[None], D.astype(np.float16), OFFSETS)
+
+
+def test_non_contiguous_and_read_only_input() -> None:
+    wide = RNG.standard_normal((20, 16)).astype(np.float32)
+    view = wide[::2, ::2]
+    frozen = np.ascontiguousarray(view)
+    frozen.flags.writeable = False
+    assert maxsim.score(Q, view) == maxsim.score(Q, frozen)
+    assert maxsim.score(Q[::-1], [D[::-1]])[0] == pytest.approx(maxsim.score(Q, D))
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "words"),
+    [
+        (lambda: maxsim.score(Q[0], D), ValueError, r"query: want shape \(query tokens, dim\), got \(8,\)"),
+        (lambda: maxsim.score(Q, [D[0]]), ValueError, r"documents\[0\]: want shape \(tokens, dim\), got \(8,\)"),
+        (lambda: maxsim.score(Q, [D[:, :4]]), ValueError, r"documents\[0\]: dimension 4 does not match the 8"),
+        (lambda: maxsim.score(Q.astype(np.float64), D), TypeError, "query: dtype float64 is not one of"),
+        (lambda: maxsim.score(Q, [D, D.astype(np.float16)]), TypeError, r"documents\[1\]: dtype float16 differs"),
+        (lambda: maxsim.score(Q, "text"), TypeError, "documents: want a list of arrays"),
+        (lambda: maxsim.score(Q, D, [0, 5, 4]), ValueError, "document_offsets: offsets must not fall, got 5 then 4"),
+        (lambda: maxsim.score(Q, D, [0, 11]), ValueError, r"document_offsets: offsets must lie in \[0, 10\], got 11"),
+        (lambda: maxsim.score(Q, D, [0.0, 2.0]), TypeError, "document_offsets: want integers, got dtype float64"),
+        (lambda: maxsim.score(Q, D, []), ValueError, r"document_offsets: want shape \(items \+ 1,\)"),
+        (lambda: maxsim.score(Q[:, :0], D[:, :0]), ValueError, "query: want shape .* at least one dimension"),
+        (lambda: maxsim.score(Q, D.astype(np.int8)), TypeError, "documents: int8 tokens need documents_scales|int8"),
+        (lambda: maxsim.top_k(Q, D, OFFSETS, 0), ValueError, "k: want at least 1, got 0"),
+        (lambda: maxsim.top_k(Q, D, OFFSETS, 2.5), TypeError, "k: want an int"),
+        (lambda: maxsim.top_k(Q, D, OFFSETS, 1, keep=[1, 0, 1]), TypeError, "keep: want booleans"),
+        (lambda: maxsim.top_k(Q, D, OFFSETS, 1, keep=[True]), ValueError, r"keep: want shape \(3,\)"),
+        (
+            lambda: maxsim.score_candidates_padded(Q[None], D[None, None], [5], [[10]]),
+            ValueError,
+            r"query_lengths: lengths must lie in \[0, 4\], got 5 at 0",
+        ),
+        (
+            lambda: maxsim.score_candidates_padded(Q[None], D[None, None], [4], [10]),
+            ValueError,
+            r"doc_lengths: want shape \(1, 1\), got \(1,\)",
+        ),
+        (
+            lambda: maxsim.score_candidates_padded(Q[None], D[None], [4], [[10]]),
+            ValueError,
+            r"documents: want shape \(B, C, Ld, D\), got \(1, 10, 8\)",
+        ),
+        (
+            lambda: maxsim.score_pairs_packed(Q, [0, 4], D, OFFSETS, [0], [3]),
+            ValueError,
+            r"pair_document_ids: document numbers must lie in \[0, 2\], got 3 at 0",
+        ),
+        (
+            lambda: maxsim.score_pairs_packed(Q, [0, 4], D, OFFSETS, [0], [0], max_q_len=3),
+            ValueError,
+            "max_q_len: the longest query has 4 tokens, got 3",
+        ),
+        (lambda: maxsim.quantize(np.array([[np.nan]])), ValueError, "vectors: NaN"),
+        (lambda: maxsim.use("sse"), ValueError, "'sse' cannot run here; choose one of auto, portable"),
+        (lambda: maxsim.set_num_threads(0), ValueError, "count: want 1 to 1024"),
+        (lambda: maxsim.set_num_threads("2"), TypeError, "count: want an int"),
+    ],
+)
+def test_bad_input_is_named(call: Any, error: type[Exception], words: str) -> None:
+    with pytest.raises(error, match=words):
+        call()
+
+
+def test_overflow_is_an_error_not_an_infinite_score() -> None:
+    huge = np.full((2, 8), 1e30, dtype=np.float32)
+    with pytest.raises(ValueError, match="overflows float32"):
+        maxsim.score(huge, huge)
+
+
+def test_a_forked_child_and_many_threads_get_the_same_scores() -> None:
+    documents = RNG.standard_normal((40_000, 64)).astype(np.float32)
+    query = RNG.standard_normal((32, 64)).astype(np.float32)
+    offsets = np.arange(0, 40_001, 100)
+    expected = maxsim.score(query, documents, offsets)
+    results: list[Any] = [None] * 6
+
+    def work(i: int) -> None:
+        results[i] = maxsim.score(query, documents, offsets)
+
+    threads = [threading.Thread(target=work, args=(i,)) for i in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert all(np.array_equal(result, expected) for result in results)
+
+
+FORK = """
+import os, numpy as np
+from serotine import maxsim
+maxsim.set_num_threads(2)
+x = np.random.default_rng(0).standard_normal((40000, 64)).astype(np.float32)
+offsets = np.arange(0, 40001, 100)
+before = maxsim.score(x[:32], x, offsets)
+child = os.fork()
+if child == 0:
+    same = np.array_equal(maxsim.score(x[:32], x, offsets), before)
+    os._exit(0 if same and maxsim.num_threads() == 2 else 1)
+_, status = os.waitpid(child, 0)
+assert status == 0, status
+assert np.array_equal(maxsim.score(x[:32], x, offsets), before)
+"""
+
+
+def test_fork_after_the_pool_has_started() -> None:
+    subprocess.run([sys.executable, "-c", FORK], check=True, timeout=60)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "expected"),
+    [
+        ("SEROTINE_MAXSIM", "portable", "portable"),
+        ("SEROTINE_NUM_THREADS", "3", "3"),
+        ("SEROTINE_MAXSIM", "mmx", "environment variable SEROTINE_MAXSIM"),
+        ("SEROTINE_NUM_THREADS", "many", "environment variable SEROTINE_NUM_THREADS"),
+    ],
+)
+def test_environment(name: str, value: str, expected: str) -> None:
+    program = "from serotine import maxsim; c = maxsim.capabilities(); print(c.current, c.threads)"
+    done = subprocess.run(
+        [sys.executable, "-c", program], env={**os.environ, name: value}, capture_output=True, text=True, timeout=60
+    )
+    assert expected in done.stdout + done.stderr
+
+
+def test_quantize_is_within_half_a_step() -> None:
+    vectors = RNG.standard_normal((50, 33)).astype(np.float32)
+    vectors[7] = 0
+    codes, scales = maxsim.quantize(vectors)
+    assert codes.dtype == np.int8
+    assert scales.dtype == np.float32
+    assert (np.abs(codes * scales[:, None] - vectors) <= scales[:, None] * 0.5000001).all()

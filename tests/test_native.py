@@ -1,0 +1,55 @@
+"""The C++ self-test, built without Python: under the sanitizers, and for ARM under an emulator."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+
+def build(folder: Path, *options: str) -> Path:
+    """Configures and builds the self-test; returns the program."""
+    configure = ["cmake", "-S", str(ROOT / "native"), "-B", str(folder), "-G", "Ninja"]
+    configure += ["-DSEROTINE_PYTHON=OFF", "-DSEROTINE_TESTS=ON", *options]
+    for command in (configure, ["cmake", "--build", str(folder)]):
+        done = subprocess.run(command, capture_output=True, text=True, timeout=280)
+        assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    return folder / "tests" / "selftest"
+
+
+def run(command: list[str]) -> str:
+    done = subprocess.run(command, capture_output=True, text=True, timeout=200)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    return done.stdout
+
+
+def test_every_path_is_clean_under_address_and_undefined_behaviour_sanitizers(tmp_path: Path) -> None:
+    program = build(
+        tmp_path,
+        "-DCMAKE_BUILD_TYPE=None",
+        "-DCMAKE_CXX_FLAGS=-O1",
+        "-DSEROTINE_KERNEL_OPT=-O1",
+        "-DSEROTINE_SANITIZE=address,undefined",
+    )
+    assert " 0 failed" in run([str(program)])
+
+
+@pytest.mark.skipif(
+    shutil.which("aarch64-linux-gnu-g++") is None or shutil.which("qemu-aarch64") is None,
+    reason="needs the AArch64 cross compiler and qemu-user (Debian: g++-aarch64-linux-gnu qemu-user)",
+)
+def test_neon_paths_under_emulation(tmp_path: Path) -> None:
+    program = build(
+        tmp_path,
+        "-DCMAKE_SYSTEM_NAME=Linux",
+        "-DCMAKE_SYSTEM_PROCESSOR=aarch64",
+        "-DCMAKE_CXX_COMPILER=aarch64-linux-gnu-g++",
+        "-DCMAKE_BUILD_TYPE=Release",
+    )
+    output = run(["qemu-aarch64", "-L", "/usr/aarch64-linux-gnu", str(program)])
+    assert "neon: ok" in output
+    assert "neon_dotprod: ok" in output

@@ -52,17 +52,45 @@ def test_non_contiguous_and_read_only_input() -> None:
     ("call", "error", "words"),
     [
         (lambda: maxsim.score(Q[0], D), ValueError, r"query: want shape \(query tokens, dim\), got \(8,\)"),
-        (lambda: maxsim.score(Q, [D[0]]), ValueError, r"documents\[0\]: want shape \(tokens, dim\), got \(8,\)"),
-        (lambda: maxsim.score(Q, [D[:, :4]]), ValueError, r"documents\[0\]: dimension 4 does not match the 8"),
+        (
+            lambda: maxsim.score(Q, [D[0]]),
+            ValueError,
+            r"documents\[0\]: want shape \(tokens, dim\), got \(8,\)",
+        ),
+        (
+            lambda: maxsim.score(Q, [D[:, :4]]),
+            ValueError,
+            r"documents\[0\]: dimension 4 does not match the 8",
+        ),
         (lambda: maxsim.score(Q.astype(np.float64), D), TypeError, "query: dtype float64 is not one of"),
-        (lambda: maxsim.score(Q, [D, D.astype(np.float16)]), TypeError, r"documents\[1\]: dtype float16 differs"),
+        (
+            lambda: maxsim.score(Q, [D, D.astype(np.float16)]),
+            TypeError,
+            r"documents\[1\]: dtype float16 differs",
+        ),
         (lambda: maxsim.score(Q, "text"), TypeError, "documents: want a list of arrays"),
-        (lambda: maxsim.score(Q, D, [0, 5, 4]), ValueError, "document_offsets: offsets must not fall, got 5 then 4"),
-        (lambda: maxsim.score(Q, D, [0, 11]), ValueError, r"document_offsets: offsets must lie in \[0, 10\], got 11"),
-        (lambda: maxsim.score(Q, D, [0.0, 2.0]), TypeError, "document_offsets: want integers, got dtype float64"),
+        (
+            lambda: maxsim.score(Q, D, [0, 5, 4]),
+            ValueError,
+            "document_offsets: offsets must not fall, got 5 then 4",
+        ),
+        (
+            lambda: maxsim.score(Q, D, [0, 11]),
+            ValueError,
+            r"document_offsets: offsets must lie in \[0, 10\], got 11",
+        ),
+        (
+            lambda: maxsim.score(Q, D, [0.0, 2.0]),
+            TypeError,
+            "document_offsets: want integers, got dtype float64",
+        ),
         (lambda: maxsim.score(Q, D, []), ValueError, r"document_offsets: want shape \(items \+ 1,\)"),
         (lambda: maxsim.score(Q[:, :0], D[:, :0]), ValueError, "query: want shape .* at least one dimension"),
-        (lambda: maxsim.score(Q, D.astype(np.int8)), TypeError, "documents: int8 tokens need documents_scales|int8"),
+        (
+            lambda: maxsim.score(Q, D.astype(np.int8)),
+            TypeError,
+            "documents: int8 tokens need documents_scales|int8",
+        ),
         (lambda: maxsim.top_k(Q, D, OFFSETS, 0), ValueError, "k: want at least 1, got 0"),
         (lambda: maxsim.top_k(Q, D, OFFSETS, 2.5), TypeError, "k: want an int"),
         (lambda: maxsim.top_k(Q, D, OFFSETS, 1, keep=[1, 0, 1]), TypeError, "keep: want booleans"),
@@ -160,7 +188,11 @@ def test_fork_after_the_pool_has_started() -> None:
 def test_environment(name: str, value: str, expected: str) -> None:
     program = "from serotine import maxsim; c = maxsim.capabilities(); print(c.current, c.threads)"
     done = subprocess.run(
-        [sys.executable, "-c", program], env={**os.environ, name: value}, capture_output=True, text=True, timeout=60
+        [sys.executable, "-c", program],
+        env={**os.environ, name: value},
+        capture_output=True,
+        text=True,
+        timeout=60,
     )
     assert expected in done.stdout + done.stderr
 

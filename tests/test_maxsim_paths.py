@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import ml_dtypes
@@ -19,7 +20,10 @@ LENGTHS = st.lists(st.sampled_from([0, 1, 2, 5, 6, 7, 11, 12, 13, 23, 24, 25, 40
 QUERY_LENGTHS = st.sampled_from([0, 1, 3, 4, 5, 8, 9, 15, 16, 17, 31, 32, 33, 48, 70])
 DIMS = st.sampled_from([1, 2, 3, 4, 7, 16, 31, 48, 96, 128, 130])
 QUICK = settings(
-    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], derandomize=True
+    max_examples=25,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+    derandomize=True,
 )
 
 
@@ -30,15 +34,11 @@ def unit(rng: np.random.Generator, count: int, dim: int, *, negative: bool = Fal
 
 
 def truth(query: Array, documents: Array, offsets: Array) -> Array:
-    return np.array(
-        [reference.score(query, documents[a:b]) for a, b in zip(offsets[:-1], offsets[1:], strict=True)]
-    )
+    return np.array([reference.score(query, documents[a:b]) for a, b in itertools.pairwise(offsets)])
 
 
 def winners(query: Array, documents: Array, offsets: Array) -> Array:
-    return np.stack(
-        [reference.argmax(query, documents[a:b]) for a, b in zip(offsets[:-1], offsets[1:], strict=True)]
-    )
+    return np.stack([reference.argmax(query, documents[a:b]) for a, b in itertools.pairwise(offsets)])
 
 
 @QUICK
@@ -63,7 +63,7 @@ def test_floats_match_the_reference(
     # The inputs are already rounded: what is left is fp32 accumulation.
     np.testing.assert_allclose(scores[0], expected, rtol=0, atol=4e-6 * max(query_tokens, 1))
     assert np.array_equal(scores, maxsim.score_contrastive(query[None], documents, offsets))
-    for i, (a, b) in enumerate(zip(offsets[:-1], offsets[1:], strict=True)):
+    for i, (a, b) in enumerate(itertools.pairwise(offsets)):
         table = reference.similarities(query, documents[a:b])
         for token in range(query_tokens):
             chosen = where[0, i, token]
@@ -75,9 +75,7 @@ def test_floats_match_the_reference(
 
 @QUICK
 @given(seed=st.integers(0, 10**6), query_tokens=QUERY_LENGTHS, lengths=LENGTHS, dim=DIMS)
-def test_int8_is_exact_up_to_its_scales(
-    path: str, seed: int, query_tokens: int, lengths: list[int], dim: int
-) -> None:
+def test_int8_is_exact_up_to_its_scales(path: str, seed: int, query_tokens: int, lengths: list[int], dim: int) -> None:
     rng = np.random.default_rng(seed)
     offsets = np.concatenate([[0], np.cumsum(lengths)])
     query, query_scales = maxsim.quantize(unit(rng, query_tokens, dim))
@@ -85,7 +83,9 @@ def test_int8_is_exact_up_to_its_scales(
     # Every code, -128 included, must be legal: widening tricks overflow there first.
     documents[documents == -127] = -128
     expected = truth(
-        query * query_scales[:, None].astype(np.float64), documents * scales[:, None].astype(np.float64), offsets
+        query * query_scales[:, None].astype(np.float64),
+        documents * scales[:, None].astype(np.float64),
+        offsets,
     )
     scores = maxsim.score(query, documents, offsets, query_scales=query_scales, document_scales=scales)
     np.testing.assert_allclose(scores, expected, rtol=2e-6, atol=1e-6)
@@ -123,23 +123,19 @@ def test_a_pair_scores_the_same_in_every_layout_batch_and_thread_count(path: str
     many = np.stack([query] * 70)  # more queries than the scorer holds at once
     padded = np.full((1, count, longest, dim), 100).astype(dtype)
     padded_scales = None if scales is None else np.full((1, count, longest), 9, dtype=np.float32)
-    for i, (a, b) in enumerate(zip(offsets[:-1], offsets[1:], strict=True)):
+    for i, (a, b) in enumerate(itertools.pairwise(offsets)):
         padded[0, i, : b - a] = documents[a:b]
         if padded_scales is not None and scales is not None:
             padded_scales[0, i, : b - a] = scales[a:b]
     many_scales = None if query_scales is None else np.stack([query_scales] * 70)
-    separate = [documents[a:b] for a, b in zip(offsets[:-1], offsets[1:], strict=True)]
-    separate_scales = (
-        None if scales is None else [scales[a:b] for a, b in zip(offsets[:-1], offsets[1:], strict=True)]
-    )
+    separate = [documents[a:b] for a, b in itertools.pairwise(offsets)]
+    separate_scales = None if scales is None else [scales[a:b] for a, b in itertools.pairwise(offsets)]
     expected = maxsim.score(query, documents, offsets, query_scales=query_scales, document_scales=scales)
     try:
         for threads in (1, 2, 5):
             maxsim.set_num_threads(threads)
             listed = maxsim.score(query, separate, query_scales=query_scales, document_scales=separate_scales)
-            grid = maxsim.score_contrastive(
-                many, documents, offsets, query_scales=many_scales, document_scales=scales
-            )
+            grid = maxsim.score_contrastive(many, documents, offsets, query_scales=many_scales, document_scales=scales)
             cube = maxsim.score_candidates_padded(
                 query[None],
                 padded,

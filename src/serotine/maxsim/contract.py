@@ -101,9 +101,7 @@ def integers(value: object, name: str, shape: tuple[int | str, ...]) -> Ints:
             raise TypeError(f"{name}: want integers, got dtype {array.dtype}")
         array = array.astype(np.int64)
     wanted = "(" + ", ".join(str(n) for n in shape) + ("," if len(shape) == 1 else "") + ")"
-    if array.ndim != len(shape) or any(
-        isinstance(n, int) and n != m for n, m in zip(shape, array.shape, strict=True)
-    ):
+    if array.ndim != len(shape) or any(isinstance(n, int) and n != m for n, m in zip(shape, array.shape, strict=True)):
         raise ValueError(f"{name}: want shape {wanted}, got {array.shape}")
     return np.ascontiguousarray(array, dtype=np.int64)
 

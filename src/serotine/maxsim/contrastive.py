@@ -21,10 +21,15 @@ def _prepare(
     count, query_tokens, _ = q.shape
     lengths = np.full(count, query_tokens, dtype=np.int64)
     q_tokens = Tokens(
-        *contract.matrix(q, "queries", query_scales), *contract.lengths_to_ranges(lengths, query_tokens), "queries"
+        *contract.matrix(q, "queries", query_scales),
+        *contract.lengths_to_ranges(lengths, query_tokens),
+        "queries",
     )
     d_tokens = Tokens(
-        *contract.matrix(d, "documents", document_scales), offsets[:-1].copy(), offsets[1:].copy(), "documents"
+        *contract.matrix(d, "documents", document_scales),
+        offsets[:-1].copy(),
+        offsets[1:].copy(),
+        "documents",
     )
     contract.same_kind(q_tokens, d_tokens, strict=True)
     return q_tokens, d_tokens, query_tokens

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 from numpy.typing import NDArray
 
 from serotine import _core
-from serotine.maxsim.contract import Ints, Tokens
+
+if TYPE_CHECKING:
+    from serotine.maxsim.contract import Ints, Tokens
 
 Floats = NDArray[np.float32]
 Winners = NDArray[np.int32]
@@ -23,21 +27,21 @@ def _raise_on(bad: tuple[int, int], queries: str, documents: str, allow_nonfinit
 
 
 def grid(
-    queries: Tokens, documents: Tokens, *, where_width: int | None = None, allow_nonfinite: bool = False
-) -> tuple[Floats, Winners | None]:
+    queries: Tokens, documents: Tokens, *, where_width: int = 0, allow_nonfinite: bool = False
+) -> tuple[Floats, Winners]:
     """Every query against every document.
 
     Returns:
-        Scores float32 (queries, documents), and where `where_width` is given the winning tokens int32
-        (queries, documents, where_width).
+        Scores float32 (queries, documents) and the winning tokens int32 (queries, documents, where_width): none
+        are computed when `where_width` is 0.
     """
     shape = (queries.begin.size, documents.begin.size)
     scores = np.empty(shape, dtype=np.float32)
-    where = None if where_width is None else np.empty((*shape, where_width), dtype=np.int32)
+    where = np.empty((*shape, where_width), dtype=np.int32)
     bad = _core.score_grid(
         queries.data, queries.dtype, queries.scales, queries.begin, queries.end,
         documents.data, documents.dtype, documents.scales, documents.begin, documents.end,
-        scores, where,
+        scores, where if where_width else None,
     )  # fmt: skip
     _raise_on(bad, queries.name, documents.name, allow_nonfinite)
     return scores, where
@@ -49,16 +53,16 @@ def pairs(
     pair_queries: Ints,
     pair_documents: Ints,
     *,
-    where_width: int | None = None,
+    where_width: int = 0,
     allow_nonfinite: bool = False,
-) -> tuple[Floats, Winners | None]:
-    """Chosen pairs: scores float32 (pairs,) and, where asked, winners int32 (pairs, where_width)."""
+) -> tuple[Floats, Winners]:
+    """Chosen pairs: scores float32 (pairs,) and winners int32 (pairs, where_width)."""
     scores = np.empty(pair_queries.size, dtype=np.float32)
-    where = None if where_width is None else np.empty((pair_queries.size, where_width), dtype=np.int32)
+    where = np.empty((pair_queries.size, where_width), dtype=np.int32)
     bad = _core.score_pairs(
         queries.data, queries.dtype, queries.scales, queries.begin, queries.end,
         documents.data, documents.dtype, documents.scales, documents.begin, documents.end,
-        pair_queries, pair_documents, scores, where,
+        pair_queries, pair_documents, scores, where if where_width else None,
     )  # fmt: skip
     _raise_on(bad, queries.name, documents.name, allow_nonfinite)
     return scores, where
@@ -75,14 +79,27 @@ def separate(
     """Queries against documents that are separate matrices, read in place: scores (queries, documents)."""
     scores = np.empty((queries.begin.size, len(documents)), dtype=np.float32)
     bad = _core.score_separate(
-        queries.data, queries.dtype, queries.scales, queries.begin, queries.end, documents, dtype, scales, scores
+        queries.data,
+        queries.dtype,
+        queries.scales,
+        queries.begin,
+        queries.end,
+        documents,
+        dtype,
+        scales,
+        scores,
     )
     _raise_on(bad, queries.name, "documents", allow_nonfinite)
     return scores
 
 
 def top_k(
-    queries: Tokens, documents: Tokens, keep: NDArray[np.uint8] | None, k: int, *, allow_nonfinite: bool = False
+    queries: Tokens,
+    documents: Tokens,
+    keep: NDArray[np.uint8] | None,
+    k: int,
+    *,
+    allow_nonfinite: bool = False,
 ) -> tuple[Floats, Ints]:
     """The k best documents of every query: scores float32 (queries, k), numbers int64 (queries, k)."""
     scores = np.empty((queries.begin.size, k), dtype=np.float32)

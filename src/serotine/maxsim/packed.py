@@ -34,7 +34,10 @@ def _prepare(
         *contract.matrix(q, "queries", query_scales), q_offsets[:-1].copy(), q_offsets[1:].copy(), "queries"
     )
     d_tokens = Tokens(
-        *contract.matrix(d, "documents", document_scales), d_offsets[:-1].copy(), d_offsets[1:].copy(), "documents"
+        *contract.matrix(d, "documents", document_scales),
+        d_offsets[:-1].copy(),
+        d_offsets[1:].copy(),
+        "documents",
     )
     contract.same_kind(q_tokens, d_tokens, strict=True)
     return q_tokens, d_tokens, pair_q, pair_d, longest if max_q_len is None else max_q_len

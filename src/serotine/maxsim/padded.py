@@ -103,4 +103,4 @@ def score_candidates_padded_with_argmax(
         queries, documents, query_lengths, doc_lengths, query_scales, document_scales
     )
     scores, where = native.pairs(q, d, pair_q, pair_d, where_width=width, allow_nonfinite=allow_nonfinite)
-    return scores.reshape(batch, candidates), np.reshape(where, (batch, candidates, width))
+    return scores.reshape(batch, candidates), where.reshape(batch, candidates, width)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from serotine.maxsim import contract, native
 from serotine.maxsim.contract import Array, Tokens
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 
 def quantize(vectors: NDArray[np.floating[Any]]) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
@@ -92,7 +94,10 @@ def _packed(documents: object, document_offsets: object, document_scales: object
     array = contract.vectors(documents, "documents", "(tokens, dim)", 2)
     offsets = contract.offsets(document_offsets, "document_offsets", array.shape[0])
     return Tokens(
-        *contract.matrix(array, "documents", document_scales), offsets[:-1].copy(), offsets[1:].copy(), "documents"
+        *contract.matrix(array, "documents", document_scales),
+        offsets[:-1].copy(),
+        offsets[1:].copy(),
+        "documents",
     )
 
 
@@ -117,7 +122,10 @@ def _score_list(
         arrays.append(rows)
         if step is not None:
             steps.append(step)
-    return native.separate(query, arrays, code, steps or None, allow_nonfinite=allow_nonfinite)[0]
+    scores: NDArray[np.float32] = native.separate(query, arrays, code, steps or None, allow_nonfinite=allow_nonfinite)[
+        0
+    ]
+    return scores
 
 
 def top_k(
@@ -167,7 +175,9 @@ def top_k(
     steps = None if query_scales is None else np.asarray(query_scales).reshape(array.shape[:-1])
     lengths = np.full(array.shape[0], array.shape[1], dtype=np.int64)
     q = Tokens(
-        *contract.matrix(array, "queries", steps), *contract.lengths_to_ranges(lengths, array.shape[1]), "queries"
+        *contract.matrix(array, "queries", steps),
+        *contract.lengths_to_ranges(lengths, array.shape[1]),
+        "queries",
     )
     d = _packed(documents, document_offsets, document_scales)
     contract.same_kind(q, d, strict=False)
@@ -185,5 +195,3 @@ def _keep(keep: object, count: int) -> NDArray[np.uint8]:
     if mask.shape != (count,):
         raise ValueError(f"keep: want shape ({count},), one a document, got {mask.shape}")
     return np.ascontiguousarray(mask).view(np.uint8)
-
-

@@ -5,8 +5,12 @@ See `serotine.maxsim` for the contract. Everything here works on one query and o
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike, NDArray
 
 
 def similarities(query: ArrayLike, document: ArrayLike, dtype: type = np.float64) -> NDArray[np.floating]:

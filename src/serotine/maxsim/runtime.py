@@ -49,9 +49,7 @@ def use(name: str) -> None:
     """
     chosen = _core.supported()[-1] if name == "auto" else name
     if not _core.use(chosen):
-        raise ValueError(
-            f"name: {name!r} cannot run here; choose one of {', '.join(['auto', *_core.supported()])}"
-        )
+        raise ValueError(f"name: {name!r} cannot run here; choose one of {', '.join(['auto', *_core.supported()])}")
 
 
 def set_num_threads(count: int) -> None:

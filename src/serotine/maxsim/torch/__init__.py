@@ -4,9 +4,9 @@ The same three layouts as `serotine.maxsim`, for tensors in and tensors out. The
 holds on every device. Importing this package imports torch; `serotine.maxsim` alone never does.
 
 Each layout comes as three functions: scores; scores with the winning token of every query token
-(``_with_argmax``); scores through which gradients flow (``_train``). `colbert_scores`,
-`colbert_scores_pairwise` and `colbert_kd_scores` put the same kernels behind the scoring signatures of
-sentence-transformers and PyLate.
+(``_with_argmax``); scores through which gradients flow (``_train``). `score` and `top_k` are for people.
+`colbert_scores`, `colbert_scores_pairwise` and `colbert_kd_scores` put the same kernels behind the scoring
+signatures of sentence-transformers and PyLate.
 """
 
 from serotine.maxsim.torch.colbert import colbert_kd_scores, colbert_scores, colbert_scores_pairwise
@@ -25,12 +25,14 @@ from serotine.maxsim.torch.padded import (
     score_candidates_padded_train,
     score_candidates_padded_with_argmax,
 )
+from serotine.maxsim.torch.people import score
 from serotine.maxsim.torch.top_k import top_k
 
 __all__ = [
     "colbert_kd_scores",
     "colbert_scores",
     "colbert_scores_pairwise",
+    "score",
     "score_candidates_padded",
     "score_candidates_padded_train",
     "score_candidates_padded_with_argmax",

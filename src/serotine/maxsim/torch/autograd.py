@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch.autograd.function import once_differentiable
 
+from serotine.maxsim.torch import backend
 from serotine.maxsim.torch.forward import forward, maxsim_scores
 from serotine.maxsim.torch.gradients import document_gradient, query_gradient
 
@@ -51,14 +52,12 @@ def maxsim_train(
     layout: Layout, queries: Tensor, documents: Tensor, *, allow_nonfinite: bool, allow_tf32: bool
 ) -> Tensor:
     """Check the call and return its scores, with gradients to whichever tensor requires them."""
+    layout.check_shapes(queries, documents)
     needs_gradient = torch.is_grad_enabled() and (queries.requires_grad or documents.requires_grad)
     if not needs_gradient:
         # Nothing will ask for the winners, and finding them costs registers.
-        return maxsim_scores(
-            layout, queries, documents, allow_nonfinite=allow_nonfinite, allow_tf32=allow_tf32
-        )
-    layout.check_shapes(queries, documents)
-    if queries.device.type == "mps":
+        return maxsim_scores(layout, queries, documents, allow_nonfinite=allow_nonfinite, allow_tf32=allow_tf32)
+    if backend.of(queries) == "mps":
         from serotine.maxsim.torch.mps import forward_mps
 
         return forward_mps(layout, queries, documents, allow_nonfinite=allow_nonfinite)

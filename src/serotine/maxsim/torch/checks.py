@@ -1,14 +1,14 @@
 # mypy: disable-error-code="import-not-found"
 """What the torch entry points accept, and the words they refuse with.
 
-Shapes, dtypes and devices are known on the host and are checked before anything runs. Lengths, offsets and ids
-live on the device: on the CPU they are checked first, on CUDA the kernel clamps them and reports, and these
-same functions then find the words.
+Shapes, dtypes and devices are known on the host and are checked before anything runs. Lengths, offsets and
+ids live on the device: on the CPU they are checked first, on CUDA the kernel clamps them and reports, and
+these same functions then find the words.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 import torch
 
@@ -25,40 +25,37 @@ def check_vectors(queries: Tensor, documents: Tensor, query_shape: str, document
     Args:
         queries: query tokens, dimension last.
         documents: document tokens, dimension last.
-        query_shape: the wanted shape in words, such as ``[B, Lq, D]``; its commas give the rank.
+        query_shape: the wanted shape in words, such as ``(B, Lq, D)``; its commas give the rank.
         document_shape: the same for the documents.
 
     Raises:
-        TypeError: not a tensor, not fp32, fp16 or bf16 (float64 too on the CPU), or two different dtypes.
+        TypeError: not a tensor, not float32, float16 or bfloat16 (float64 too on the CPU), or two dtypes.
         ValueError: wrong rank, different dimensions, or no dimensions at all.
         RuntimeError: the two are on different devices.
     """
     for name, tensor, shape in (("queries", queries, query_shape), ("documents", documents, document_shape)):
         if not isinstance(tensor, torch.Tensor):
-            raise TypeError(f"{name} must be a torch.Tensor of shape {shape}, got {type(tensor).__name__}")
+            raise TypeError(f"{name}: want a torch.Tensor of shape {shape}, got {type(tensor).__name__}")
         allowed = (*_FLOATS, torch.float64) if tensor.device.type == "cpu" else _FLOATS
         if tensor.dtype not in allowed:
-            raise TypeError(f"{name} must be float32, float16 or bfloat16, got {tensor.dtype}")
+            raise TypeError(f"{name}: want float32, float16 or bfloat16, got {tensor.dtype}; convert it first")
         if tensor.dim() != shape.count(",") + 1:
-            raise ValueError(f"{name} must have shape {shape}, got {list(tensor.shape)}")
-    if queries.dtype != documents.dtype:
-        raise TypeError(
-            f"queries and documents must share a dtype, got {queries.dtype} and {documents.dtype}"
-        )
-    if queries.device != documents.device:
-        raise RuntimeError(
-            f"queries and documents must be on one device, got {queries.device} and {documents.device}"
-        )
-    if queries.shape[-1] != documents.shape[-1]:
+            raise ValueError(f"{name}: want shape {shape}, got {tuple(tensor.shape)}")
+        if tensor.shape[-1] == 0:
+            raise ValueError(f"{name}: want shape {shape} with D at least 1, got {tuple(tensor.shape)}")
+    if documents.dtype != queries.dtype:
+        raise TypeError(f"documents: want the queries' dtype {queries.dtype}, got {documents.dtype}")
+    if documents.device != queries.device:
+        raise RuntimeError(f"documents: want the queries' device {queries.device}, got {documents.device}")
+    if documents.shape[-1] != queries.shape[-1]:
         raise ValueError(
-            f"queries {list(queries.shape)} and documents {list(documents.shape)} must share their last dimension"
+            f"documents: want shape {document_shape} with the queries' D = {queries.shape[-1]}, "
+            f"got {tuple(documents.shape)}"
         )
-    if queries.shape[-1] == 0:
-        raise ValueError(f"queries must have at least one dimension, got {list(queries.shape)}")
 
 
-def check_index(name: str, index: Tensor, shape: tuple[int | None, ...], device: torch.device) -> None:
-    """Refuse an index tensor of the wrong type, shape, dtype or device; None in `shape` means any size.
+def check_index(name: str, index: Tensor, shape: tuple[int | str, ...], device: torch.device) -> None:
+    """Refuse an index tensor of the wrong type, shape, dtype or device; a word in `shape` means any size.
 
     Raises:
         TypeError: not a tensor of int32 or int64.
@@ -66,54 +63,43 @@ def check_index(name: str, index: Tensor, shape: tuple[int | None, ...], device:
         RuntimeError: not on `device`.
     """
     if not isinstance(index, torch.Tensor):
-        raise TypeError(f"{name} must be an integer torch.Tensor, got {type(index).__name__}")
+        raise TypeError(f"{name}: want an int32 or int64 torch.Tensor, got {type(index).__name__}")
     if index.dtype not in _INTEGERS:
-        raise TypeError(f"{name} must be int32 or int64, got {index.dtype}")
-    fits = index.dim() == len(shape) and all(
-        want in (None, size) for want, size in zip(shape, index.shape, strict=True)
-    )
-    if not fits:
-        wanted = ["any" if want is None else want for want in shape]
-        raise ValueError(f"{name} must have shape {wanted}, got {list(index.shape)}".replace("'", ""))
+        raise TypeError(f"{name}: want int32 or int64, got {index.dtype}")
+    if index.dim() != len(shape) or any(
+        isinstance(want, int) and want != size for want, size in zip(shape, index.shape, strict=True)
+    ):
+        wanted = ", ".join(str(size) for size in shape) + ("," if len(shape) == 1 else "")
+        raise ValueError(f"{name}: want shape ({wanted}), got {tuple(index.shape)}")
     if index.device != device:
-        raise RuntimeError(f"{name} must be on {device} like the vectors, got {index.device}")
+        raise RuntimeError(f"{name}: want the vectors' device {device}, got {index.device}")
 
 
 def check_offsets_shape(name: str, offsets: Tensor, device: torch.device) -> None:
     """Refuse an offset tensor that is not a vector with at least one entry; raises like `check_index`."""
-    check_index(name, offsets, (None,), device)
+    check_index(name, offsets, ("items + 1",), device)
     if offsets.shape[0] == 0:
-        raise ValueError(f"{name} must have shape [items + 1], got [0]")
+        raise ValueError(f"{name}: want shape (items + 1,), got (0,); no items is [0]")
 
 
-def check_lengths(name: str, lengths: Tensor, limit: int) -> None:
-    """Raise ValueError unless every length lies between 0 and `limit`."""
-    if lengths.numel() and not (0 <= int(lengths.min()) and int(lengths.max()) <= limit):
-        raise ValueError(
-            f"{name} must lie between 0 and {limit}, got {int(lengths.min())} to {int(lengths.max())}"
-        )
+def check_between(name: str, values: Tensor, low: int, high: int, what: str) -> None:
+    """Raise ValueError unless every value lies in [low, high]; `what` names the values."""
+    if values.numel() and not (low <= int(values.min()) and int(values.max()) <= high):
+        raise ValueError(f"{name}: {what} must lie in [{low}, {high}], got {int(values.min())} to {int(values.max())}")
 
 
 def check_offsets(name: str, offsets: Tensor, rows: int) -> None:
-    """Raise ValueError unless the offsets start at 0, never fall and end at `rows`."""
-    first, last = int(offsets[0]), int(offsets[-1])
-    if first != 0 or last != rows:
-        raise ValueError(f"{name} must run from 0 to the {rows} token rows, got {first} to {last}")
-    if bool((offsets[1:] < offsets[:-1]).any()):
-        raise ValueError(f"{name} must never fall")
+    """Raise ValueError unless the offsets lie in [0, rows] and never fall."""
+    falls = torch.nonzero(offsets[1:] < offsets[:-1])
+    if falls.numel():
+        at = int(falls[0])
+        raise ValueError(f"{name}: offsets must not fall, got {int(offsets[at])} then {int(offsets[at + 1])} at {at}")
+    check_between(name, offsets, 0, rows, "offsets")
 
 
-def check_ids(name: str, ids: Tensor, count: int) -> None:
-    """Raise ValueError unless every id lies in [0, count)."""
-    if ids.numel() and not (0 <= int(ids.min()) and int(ids.max()) < count):
-        raise ValueError(
-            f"{name} must lie between 0 and {count - 1}, got {int(ids.min())} to {int(ids.max())}"
-        )
-
-
-def refuse_nonfinite() -> None:
+def refuse_nonfinite() -> NoReturn:
     """Raise the ValueError of the contract for non-finite input."""
     raise ValueError(
-        "queries or documents hold NaN or infinite values, or a dot product overflows float32; "
-        "pass allow_nonfinite=True to score them anyway (a NaN dot product then never wins)"
+        "queries or documents: NaN, infinity, or values whose dot product overflows float32; "
+        "clean them, or pass allow_nonfinite=True (NaN then never wins)"
     )

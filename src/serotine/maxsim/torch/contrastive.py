@@ -19,37 +19,43 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Contrastive(Layout):
-    """Document n owns the rows ``document_offsets[n]`` to ``document_offsets[n + 1]``; all queries meet it."""
+    """Document n owns rows ``document_offsets[n]`` to ``document_offsets[n + 1]`` and meets all queries."""
 
     function: ClassVar[str] = "score_contrastive"
     document_offsets: Tensor
 
-    def indices(self) -> tuple[Tensor, ...]:
-        return (self.document_offsets,)
-
     def arguments(self, queries: Tensor, documents: Tensor) -> tuple[Tensor, ...]:
+        """What the scoring function takes, in its own order."""
         return queries, documents, self.document_offsets
 
     def check_shapes(self, queries: Tensor, documents: Tensor) -> None:
-        check_vectors(queries, documents, "[Nq, Lq, D]", "[T, D]")
+        """Raise for wrong types, ranks, shapes, dtypes and devices."""
+        """Raise for wrong types, ranks, shapes, dtypes and devices."""
+        check_vectors(queries, documents, "(Nq, Lq, D)", "(T, D)")
         check_offsets_shape("document_offsets", self.document_offsets, queries.device)
 
     def check_values(self, queries: Tensor, documents: Tensor) -> None:
+        """Raise ValueError for lengths, offsets and ids out of bounds."""
+        """Raise ValueError for lengths, offsets and ids out of bounds."""
         check_offsets("document_offsets", self.document_offsets, documents.shape[0])
 
     def pairs(self, queries: Tensor, documents: Tensor) -> Pairs:
+        """Spell out the pairs."""
+        """Spell out the pairs."""
         query_count, width, _ = queries.shape
         document_count = self.document_offsets.shape[0] - 1
-        begin = (torch.arange(query_count, device=queries.device) * width).repeat_interleave(document_count)
         offsets = self.document_offsets.to(torch.int64)
+        query_numbers = torch.arange(query_count, device=queries.device)
         return Pairs(
-            query_begin=begin,
-            query_end=begin + width,
-            document_begin=offsets[:-1].repeat(query_count),
-            document_end=offsets[1:].repeat(query_count),
-            width=width,
+            query_begin=query_numbers * width,
+            query_end=(query_numbers + 1) * width,
+            document_begin=offsets[:-1],
+            document_end=offsets[1:],
+            queries=query_numbers.repeat_interleave(document_count),
+            documents=torch.arange(document_count, device=queries.device).repeat(query_count),
             shape=(query_count, document_count),
-            grid=(query_count, document_count),
+            width=width,
+            complete=True,
         )
 
 
@@ -66,7 +72,7 @@ def score_contrastive(
     Args:
         queries: [Nq, Lq, D] float32, float16 or bfloat16, every token real.
         documents: [T, D], same dtype and device, the documents' tokens one after another.
-        document_offsets: [Nb + 1] int32 or int64, from 0 to T, never falling.
+        document_offsets: [Nb + 1] int32 or int64 within [0, T], never falling.
         allow_nonfinite: score NaN and infinite values instead of refusing them.
         allow_tf32: on CUDA, round float32 input to tf32 for the tensor cores.
 
@@ -79,9 +85,7 @@ def score_contrastive(
         RuntimeError: tensors on different devices, or a device with no backend here.
     """
     layout = Contrastive(document_offsets)
-    return maxsim_scores(
-        layout, queries, documents, allow_nonfinite=allow_nonfinite, allow_tf32=allow_tf32
-    )
+    return maxsim_scores(layout, queries, documents, allow_nonfinite=allow_nonfinite, allow_tf32=allow_tf32)
 
 
 def score_contrastive_with_argmax(
@@ -99,9 +103,7 @@ def score_contrastive_with_argmax(
         lowest on a tie, -1 where no document token can win.
     """
     layout = Contrastive(document_offsets)
-    return maxsim_scores_and_argmax(
-        layout, queries, documents, allow_nonfinite=allow_nonfinite, allow_tf32=allow_tf32
-    )
+    return maxsim_scores_and_argmax(layout, queries, documents, allow_nonfinite=allow_nonfinite, allow_tf32=allow_tf32)
 
 
 def score_contrastive_train(
@@ -114,8 +116,8 @@ def score_contrastive_train(
 ) -> Tensor:
     """`score_contrastive` with gradients to queries and documents.
 
-    The gradient follows the winning tokens, is accumulated in float32 in a fixed order (two runs give the same
-    bits) and comes back in the input dtype. Documents with no tokens receive none.
+    The gradient follows the winning tokens, is accumulated in float32 in a fixed order (two runs give the
+    same bits) and comes back in the input dtype. Documents with no tokens receive none.
     """
     layout = Contrastive(document_offsets)
     return maxsim_train(layout, queries, documents, allow_nonfinite=allow_nonfinite, allow_tf32=allow_tf32)

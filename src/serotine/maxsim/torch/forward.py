@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from serotine.maxsim.torch import backend
 from serotine.maxsim.torch.checks import refuse_nonfinite
 from serotine.maxsim.torch.cpu import forward_cpu
 
@@ -22,7 +23,7 @@ def maxsim_scores(
     """Check the call and return its scores, without gradients."""
     layout.check_shapes(queries, documents)
     with torch.no_grad():
-        if queries.device.type == "mps":
+        if backend.of(queries) == "mps":
             from serotine.maxsim.torch.mps import forward_mps
 
             return forward_mps(layout, queries, documents, allow_nonfinite=allow_nonfinite)
@@ -71,11 +72,16 @@ def forward(
         ValueError: lengths, offsets or ids out of bounds, or non-finite input.
         RuntimeError: a device with no backend here.
     """
-    device = queries.device.type
+    device = backend.of(queries)
     if device == "cpu":
         layout.check_values(queries, documents)
-        scores, winners = forward_cpu(layout, queries, documents, allow_nonfinite=allow_nonfinite)
-        return scores, winners if with_argmax else None
+        return forward_cpu(
+            layout.pairs(queries, documents),
+            queries,
+            documents,
+            with_argmax=with_argmax,
+            allow_nonfinite=allow_nonfinite,
+        )
     if device == "cuda":
         return _forward_cuda(
             layout,
@@ -102,9 +108,7 @@ def _forward_cuda(
     try:
         from serotine.maxsim import triton as kernels
     except ImportError as error:
-        raise RuntimeError(
-            "CUDA tensors need Triton: pip install triton, or move the tensors to the CPU"
-        ) from error
+        raise RuntimeError("CUDA tensors need Triton: pip install triton, or move the tensors to the CPU") from error
     scores, winners, flags = getattr(kernels, layout.function)(
         *layout.arguments(queries, documents),
         **layout.options(),
@@ -112,14 +116,14 @@ def _forward_cuda(
         check_finite=check_finite,
         allow_tf32=allow_tf32,
     )
-    # While a CUDA graph is being captured nothing may be read back; the kernel stays within bounds regardless.
+    # While a CUDA graph is captured nothing may be read back; the kernel stays within bounds regardless.
     if not torch.cuda.is_current_stream_capturing():
         report(layout, queries, documents, flags)
     return scores, winners
 
 
 def report(layout: Layout, queries: Tensor, documents: Tensor, flags: Tensor) -> None:
-    """Turn the flags a kernel raised into the exception of the contract; reading them waits for the kernel."""
+    """Turn the flags a kernel raised into the contract's exception; reading them waits for the kernel."""
     nonfinite, *out_of_bounds = flags.tolist()
     if any(out_of_bounds):
         layout.check_values(queries, documents)

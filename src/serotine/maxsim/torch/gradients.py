@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from serotine.maxsim.torch import backend
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -35,9 +37,9 @@ def query_gradient(grad_scores: Tensor, winners: Tensor, pairs: Pairs, queries: 
     document_rows = _winning_rows(winners, pairs)
     weights = _weights(grad_scores, documents)[:, None].expand_as(document_rows)
     destinations = queries.numel() // queries.shape[-1]
-    if pairs.grid is not None:
+    if len(pairs.shape) == 2:
         # The entries of one query token are already evenly spaced; a transposition groups them.
-        query_count, documents_each = pairs.grid
+        query_count, documents_each = pairs.shape
         document_rows, weights = (
             entries.reshape(query_count, documents_each, pairs.width).transpose(1, 2).flatten()
             for entries in (document_rows, weights)
@@ -51,9 +53,7 @@ def query_gradient(grad_scores: Tensor, winners: Tensor, pairs: Pairs, queries: 
     return gradient.reshape(queries.shape)
 
 
-def document_gradient(
-    grad_scores: Tensor, winners: Tensor, pairs: Pairs, queries: Tensor, documents: Tensor
-) -> Tensor:
+def document_gradient(grad_scores: Tensor, winners: Tensor, pairs: Pairs, queries: Tensor, documents: Tensor) -> Tensor:
     """Gradient of the documents: every document token gathers the query tokens it won for.
 
     Takes what `query_gradient` takes and returns the gradient in the shape and dtype of `documents`.
@@ -67,11 +67,13 @@ def document_gradient(
 
 
 def gather_sum(source: Tensor, source_rows: Tensor, weights: Tensor, offsets: Tensor) -> Tensor:
-    """Sum weighted source rows into the destinations that own them; see `serotine.maxsim.triton.gather_sum`."""
-    if source.device.type == "cuda":
+    """Sum weighted source rows into their owners; `serotine.maxsim.triton.gather_sum` gives the shapes."""
+    if backend.of(source) == "cuda":
         from serotine.maxsim.triton import gather_sum as gather_sum_cuda
 
         return gather_sum_cuda(source, source_rows, weights, offsets)
+    first, last = int(offsets[0]), int(offsets[-1])  # embedding_bag wants its bags to start at entry 0
+    source_rows, weights, offsets = source_rows[first:last], weights[first:last], offsets - first
     live = source_rows >= 0
     if not bool(live.all()):
         # Multiplying a dead entry by zero is not enough: its row may hold NaN when the caller allowed that.
@@ -93,13 +95,14 @@ def gather_sum(source: Tensor, source_rows: Tensor, weights: Tensor, offsets: Te
 
 def _winning_rows(winners: Tensor, pairs: Pairs) -> Tensor:
     """The document row that won for every (pair, query token), [P, width] int64, -1 where none did."""
-    winners = winners.reshape(-1, pairs.width)
-    return torch.where(winners < 0, -1, winners + pairs.document_begin[:, None])
+    winners = winners.reshape(pairs.queries.shape[0], pairs.width)
+    return torch.where(winners < 0, -1, winners + pairs.document_begin[pairs.documents, None])
 
 
 def _query_rows(pairs: Pairs) -> Tensor:
     """The query row of every (pair, query token), [P, width] int64."""
-    return pairs.query_begin[:, None] + torch.arange(pairs.width, device=pairs.query_begin.device)
+    tokens = torch.arange(pairs.width, device=pairs.query_begin.device)
+    return pairs.query_begin[pairs.queries, None] + tokens
 
 
 def _weights(grad_scores: Tensor, source: Tensor) -> Tensor:

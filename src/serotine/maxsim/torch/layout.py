@@ -17,28 +17,32 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Pairs:
-    """Every scored pair as a range of query rows and a range of document rows.
+    """Queries and documents as ranges of rows, and which of them meet.
 
-    Rows count the tokens of the tensors flattened to [rows, D].
+    Rows count the tokens of a tensor flattened to [rows, D].
 
     Attributes:
-        query_begin: [P] int64, the first query row of each pair.
-        query_end: [P] int64, one past its last real query row.
-        document_begin: [P] int64.
-        document_end: [P] int64.
+        query_begin: [queries] int64, the first row of each query.
+        query_end: [queries] int64, one past its last real row.
+        document_begin: [documents] int64.
+        document_end: [documents] int64.
+        queries: [P] int64, the query of each pair.
+        documents: [P] int64, its document.
+        shape: shape of the scores; its product is P. Two sizes mean the pairs come query by query, the same
+            number for each, and query q starts at row ``q * width``.
         width: query tokens the argmax has room for.
-        shape: shape of the scores; its product is P.
-        grid: (queries, documents each) when pair ``q * documents + d`` belongs to query ``q`` and query ``q``
-            starts at row ``q * width``; None when pairs come in any order.
+        complete: every query meets every document, in row-major order.
     """
 
     query_begin: Tensor
     query_end: Tensor
     document_begin: Tensor
     document_end: Tensor
-    width: int
+    queries: Tensor
+    documents: Tensor
     shape: tuple[int, ...]
-    grid: tuple[int, int] | None
+    width: int
+    complete: bool = False
 
 
 class Layout(ABC):
@@ -46,10 +50,6 @@ class Layout(ABC):
 
     #: The scoring function this layout belongs to; the same name on every backend.
     function: ClassVar[str]
-
-    @abstractmethod
-    def indices(self) -> tuple[Tensor, ...]:
-        """The index tensors, in the order of the scoring function's own arguments."""
 
     @abstractmethod
     def arguments(self, queries: Tensor, documents: Tensor) -> tuple[Any, ...]:

@@ -10,9 +10,8 @@ import torch
 
 from serotine.maxsim.torch.autograd import maxsim_train
 from serotine.maxsim.torch.checks import (
-    check_ids,
+    check_between,
     check_index,
-    check_lengths,
     check_offsets,
     check_offsets_shape,
     check_vectors,
@@ -35,10 +34,8 @@ class Packed(Layout):
     pair_document_ids: Tensor
     max_q_len: int
 
-    def indices(self) -> tuple[Tensor, ...]:
-        return self.query_offsets, self.document_offsets, self.pair_query_ids, self.pair_document_ids
-
     def arguments(self, queries: Tensor, documents: Tensor) -> tuple[Any, ...]:
+        """What the scoring function takes, in its own order."""
         return (
             queries,
             self.query_offsets,
@@ -49,41 +46,52 @@ class Packed(Layout):
         )
 
     def options(self) -> dict[str, int]:
+        """The width of the winners."""
+        """The width of the winners."""
         return {"max_q_len": self.max_q_len}
 
     def check_shapes(self, queries: Tensor, documents: Tensor) -> None:
-        check_vectors(queries, documents, "[Tq, D]", "[Td, D]")
+        """Raise for wrong types, ranks, shapes, dtypes and devices."""
+        """Raise for wrong types, ranks, shapes, dtypes and devices."""
+        check_vectors(queries, documents, "(Tq, D)", "(Td, D)")
         check_offsets_shape("query_offsets", self.query_offsets, queries.device)
         check_offsets_shape("document_offsets", self.document_offsets, queries.device)
-        check_index("pair_query_ids", self.pair_query_ids, (None,), queries.device)
+        check_index("pair_query_ids", self.pair_query_ids, ("P",), queries.device)
         check_index("pair_document_ids", self.pair_document_ids, (len(self.pair_query_ids),), queries.device)
         for name, ids, offsets in (
             ("pair_query_ids", self.pair_query_ids, self.query_offsets),
             ("pair_document_ids", self.pair_document_ids, self.document_offsets),
         ):
             if len(ids) and len(offsets) == 1:
-                raise ValueError(f"{name} has shape {list(ids.shape)}, but there is nothing to point at")
+                raise ValueError(f"{name}: there is nothing to point at, got shape {tuple(ids.shape)}")
 
     def check_values(self, queries: Tensor, documents: Tensor) -> None:
+        """Raise ValueError for lengths, offsets and ids out of bounds."""
+        """Raise ValueError for lengths, offsets and ids out of bounds."""
         check_offsets("query_offsets", self.query_offsets, queries.shape[0])
         check_offsets("document_offsets", self.document_offsets, documents.shape[0])
-        check_ids("pair_query_ids", self.pair_query_ids, len(self.query_offsets) - 1)
-        check_ids("pair_document_ids", self.pair_document_ids, len(self.document_offsets) - 1)
-        lengths = self.query_offsets.diff()[self.pair_query_ids.to(torch.int64)]
-        check_lengths("the paired queries' lengths (see max_q_len)", lengths, self.max_q_len)
+        check_between("pair_query_ids", self.pair_query_ids, 0, len(self.query_offsets) - 2, "query numbers")
+        check_between(
+            "pair_document_ids", self.pair_document_ids, 0, len(self.document_offsets) - 2, "document numbers"
+        )
+        longest = max([*self.query_offsets.diff().tolist(), 0])
+        if self.max_q_len < longest:
+            raise ValueError(f"max_q_len: the longest query has {longest} tokens, got {self.max_q_len}")
 
     def pairs(self, queries: Tensor, documents: Tensor) -> Pairs:
-        query_ids, document_ids = self.pair_query_ids.to(torch.int64), self.pair_document_ids.to(torch.int64)
+        """Spell out the pairs."""
+        """Spell out the pairs."""
         query_offsets = self.query_offsets.to(torch.int64)
         document_offsets = self.document_offsets.to(torch.int64)
         return Pairs(
-            query_begin=query_offsets[query_ids],
-            query_end=query_offsets[query_ids + 1],
-            document_begin=document_offsets[document_ids],
-            document_end=document_offsets[document_ids + 1],
+            query_begin=query_offsets[:-1],
+            query_end=query_offsets[1:],
+            document_begin=document_offsets[:-1],
+            document_end=document_offsets[1:],
+            queries=self.pair_query_ids.to(torch.int64),
+            documents=self.pair_document_ids.to(torch.int64),
+            shape=(self.pair_query_ids.shape[0],),
             width=self.max_q_len,
-            shape=(len(query_ids),),
-            grid=None,
         )
 
 
@@ -100,7 +108,7 @@ def _layout(
         lengths = query_offsets.diff() if measurable else torch.empty(0)
         max_q_len = max(int(lengths.max()), 0) if lengths.numel() else 0
     elif max_q_len < 0:
-        raise ValueError(f"max_q_len must be 0 or more, got {max_q_len}")
+        raise ValueError(f"max_q_len: want 0 or more, got {max_q_len}")
     return Packed(query_offsets, document_offsets, pair_query_ids, pair_document_ids, max_q_len)
 
 
@@ -120,12 +128,12 @@ def score_pairs_packed(
 
     Args:
         queries: [Tq, D] float32, float16 or bfloat16, the queries' tokens one after another.
-        query_offsets: [Nq + 1] int32 or int64, from 0 to Tq, never falling.
+        query_offsets: [Nq + 1] int32 or int64 within [0, Tq], never falling.
         documents: [Td, D], same dtype and device.
-        document_offsets: [Nb + 1] int32 or int64, from 0 to Td, never falling.
+        document_offsets: [Nb + 1] int32 or int64 within [0, Td], never falling.
         pair_query_ids: [P] int32 or int64, which query each pair takes.
         pair_document_ids: [P] int32 or int64, which document.
-        max_q_len: no paired query is longer; found from the offsets when None, which on CUDA waits for the
+        max_q_len: at least the longest query; found from the offsets when None, which on CUDA waits for the
             device.
         allow_nonfinite: score NaN and infinite values instead of refusing them.
         allow_tf32: on CUDA, round float32 input to tf32 for the tensor cores.
@@ -139,9 +147,7 @@ def score_pairs_packed(
         RuntimeError: tensors on different devices, or a device with no backend here.
     """
     layout = _layout(query_offsets, document_offsets, pair_query_ids, pair_document_ids, max_q_len)
-    return maxsim_scores(
-        layout, queries, documents, allow_nonfinite=allow_nonfinite, allow_tf32=allow_tf32
-    )
+    return maxsim_scores(layout, queries, documents, allow_nonfinite=allow_nonfinite, allow_tf32=allow_tf32)
 
 
 def score_pairs_packed_with_argmax(
@@ -163,9 +169,7 @@ def score_pairs_packed_with_argmax(
         lowest on a tie, -1 beyond the query's length and where no document token can win.
     """
     layout = _layout(query_offsets, document_offsets, pair_query_ids, pair_document_ids, max_q_len)
-    return maxsim_scores_and_argmax(
-        layout, queries, documents, allow_nonfinite=allow_nonfinite, allow_tf32=allow_tf32
-    )
+    return maxsim_scores_and_argmax(layout, queries, documents, allow_nonfinite=allow_nonfinite, allow_tf32=allow_tf32)
 
 
 def score_pairs_packed_train(
@@ -182,8 +186,8 @@ def score_pairs_packed_train(
 ) -> Tensor:
     """`score_pairs_packed` with gradients to queries and documents.
 
-    The gradient follows the winning tokens, is accumulated in float32 in a fixed order (two runs give the same
-    bits) and comes back in the input dtype. Queries and documents in no pair receive zero.
+    The gradient follows the winning tokens, is accumulated in float32 in a fixed order (two runs give the
+    same bits) and comes back in the input dtype. Queries and documents in no pair receive zero.
     """
     layout = _layout(query_offsets, document_offsets, pair_query_ids, pair_document_ids, max_q_len)
     return maxsim_train(layout, queries, documents, allow_nonfinite=allow_nonfinite, allow_tf32=allow_tf32)

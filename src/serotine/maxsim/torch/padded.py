@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 import torch
 
 from serotine.maxsim.torch.autograd import maxsim_train
-from serotine.maxsim.torch.checks import check_index, check_lengths, check_vectors
+from serotine.maxsim.torch.checks import check_between, check_index, check_vectors
 from serotine.maxsim.torch.forward import maxsim_scores, maxsim_scores_and_argmax
 from serotine.maxsim.torch.layout import Layout, Pairs
 
@@ -25,39 +25,44 @@ class Padded(Layout):
     query_lengths: Tensor
     doc_lengths: Tensor
 
-    def indices(self) -> tuple[Tensor, ...]:
-        return self.query_lengths, self.doc_lengths
-
     def arguments(self, queries: Tensor, documents: Tensor) -> tuple[Tensor, ...]:
+        """What the scoring function takes, in its own order."""
         return queries, documents, self.query_lengths, self.doc_lengths
 
     def check_shapes(self, queries: Tensor, documents: Tensor) -> None:
-        check_vectors(queries, documents, "[B, Lq, D]", "[B, C, Ld, D]")
+        """Raise for wrong types, ranks, shapes, dtypes and devices."""
+        """Raise for wrong types, ranks, shapes, dtypes and devices."""
+        check_vectors(queries, documents, "(B, Lq, D)", "(B, C, Ld, D)")
         if queries.shape[0] != documents.shape[0]:
             raise ValueError(
-                f"queries {list(queries.shape)} and documents {list(documents.shape)} must share their first "
-                "size: one list of candidates for every query"
+                f"documents: want shape ({queries.shape[0]}, C, Ld, D), candidates for every query, "
+                f"got {tuple(documents.shape)}"
             )
         check_index("query_lengths", self.query_lengths, (queries.shape[0],), queries.device)
         check_index("doc_lengths", self.doc_lengths, tuple(documents.shape[:2]), queries.device)
 
     def check_values(self, queries: Tensor, documents: Tensor) -> None:
-        check_lengths("query_lengths", self.query_lengths, queries.shape[1])
-        check_lengths("doc_lengths", self.doc_lengths, documents.shape[2])
+        """Raise ValueError for lengths, offsets and ids out of bounds."""
+        """Raise ValueError for lengths, offsets and ids out of bounds."""
+        check_between("query_lengths", self.query_lengths, 0, queries.shape[1], "lengths")
+        check_between("doc_lengths", self.doc_lengths, 0, documents.shape[2], "lengths")
 
     def pairs(self, queries: Tensor, documents: Tensor) -> Pairs:
+        """Spell out the pairs."""
+        """Spell out the pairs."""
         batch, candidates, document_width, _ = documents.shape
         width = queries.shape[1]
-        begin = torch.arange(batch, device=queries.device) * width
-        document_begin = torch.arange(batch * candidates, device=queries.device) * document_width
+        query_numbers = torch.arange(batch, device=queries.device)
+        document_numbers = torch.arange(batch * candidates, device=queries.device)
         return Pairs(
-            query_begin=begin.repeat_interleave(candidates),
-            query_end=(begin + self.query_lengths).repeat_interleave(candidates),
-            document_begin=document_begin,
-            document_end=document_begin + self.doc_lengths.flatten(),
-            width=width,
+            query_begin=query_numbers * width,
+            query_end=query_numbers * width + self.query_lengths,
+            document_begin=document_numbers * document_width,
+            document_end=document_numbers * document_width + self.doc_lengths.flatten(),
+            queries=query_numbers.repeat_interleave(candidates),
+            documents=document_numbers,
             shape=(batch, candidates),
-            grid=(batch, candidates),
+            width=width,
         )
 
 
@@ -91,9 +96,7 @@ def score_candidates_padded(
         RuntimeError: tensors on different devices, or a device with no backend here.
     """
     layout = Padded(query_lengths, doc_lengths)
-    return maxsim_scores(
-        layout, queries, documents, allow_nonfinite=allow_nonfinite, allow_tf32=allow_tf32
-    )
+    return maxsim_scores(layout, queries, documents, allow_nonfinite=allow_nonfinite, allow_tf32=allow_tf32)
 
 
 def score_candidates_padded_with_argmax(
@@ -112,9 +115,7 @@ def score_candidates_padded_with_argmax(
         and where no document token can win.
     """
     layout = Padded(query_lengths, doc_lengths)
-    return maxsim_scores_and_argmax(
-        layout, queries, documents, allow_nonfinite=allow_nonfinite, allow_tf32=allow_tf32
-    )
+    return maxsim_scores_and_argmax(layout, queries, documents, allow_nonfinite=allow_nonfinite, allow_tf32=allow_tf32)
 
 
 def score_candidates_padded_train(
@@ -128,8 +129,8 @@ def score_candidates_padded_train(
 ) -> Tensor:
     """`score_candidates_padded` with gradients to queries and documents.
 
-    The gradient follows the winning tokens, is accumulated in float32 in a fixed order (two runs give the same
-    bits) and comes back in the input dtype. Padding and documents with no tokens receive zero.
+    The gradient follows the winning tokens, is accumulated in float32 in a fixed order (two runs give the
+    same bits) and comes back in the input dtype. Padding and documents with no tokens receive zero.
     """
     layout = Padded(query_lengths, doc_lengths)
     return maxsim_train(layout, queries, documents, allow_nonfinite=allow_nonfinite, allow_tf32=allow_tf32)

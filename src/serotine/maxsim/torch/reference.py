@@ -33,11 +33,14 @@ def score(queries: Tensor, documents: Tensor, pairs: Pairs, *, allow_nonfinite: 
     dtype = torch.promote_types(queries.dtype, torch.float32)
     query_rows = queries.reshape(-1, queries.shape[-1]).to(dtype)
     document_rows = documents.reshape(-1, documents.shape[-1]).to(dtype)
-    count = pairs.query_begin.shape[0]
+    count = pairs.queries.shape[0]
     scores = torch.zeros(count, dtype=dtype, device=queries.device)
     winners = torch.full((count, pairs.width), -1, dtype=torch.int32, device=queries.device)
-    bounds = torch.stack([pairs.query_begin, pairs.query_end, pairs.document_begin, pairs.document_end], dim=1)
-    for pair, (query_begin, query_end, document_begin, document_end) in enumerate(bounds.tolist()):
+    query_bounds = torch.stack([pairs.query_begin, pairs.query_end], dim=1)[pairs.queries].tolist()
+    document_bounds = torch.stack([pairs.document_begin, pairs.document_end], dim=1)[pairs.documents].tolist()
+    for pair in range(count):
+        query_begin, query_end = query_bounds[pair]
+        document_begin, document_end = document_bounds[pair]
         length = query_end - query_begin
         if length == 0:
             continue

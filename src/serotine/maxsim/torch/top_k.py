@@ -1,9 +1,10 @@
 # mypy: disable-error-code="import-not-found"
 """The k best documents of every query, without a score for every pair in memory.
 
-Documents are scored in slices of bounded size and each slice is folded into the running best. Scoring reads
-hundreds of bytes for every token and writes four for a whole document, so a selection inside the scoring
-kernel would save nothing that can be measured; bounding the slice is what keeps the memory flat.
+On the CPU the compiled core keeps the best of each query as it goes. On CUDA documents are scored in slices
+of bounded size and each slice is folded into the running best: scoring reads hundreds of bytes for every
+token and writes four for a whole document, so selecting inside the scoring kernel would save next to nothing;
+bounding the slice is what keeps the memory flat.
 """
 
 from __future__ import annotations
@@ -12,14 +13,16 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from serotine.maxsim.torch.checks import check_offsets
+from serotine.maxsim.torch import backend
 from serotine.maxsim.torch.contrastive import Contrastive, score_contrastive
+from serotine.maxsim.torch.cpu import top_k_cpu
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 # Scores alive at once; 16 MiB of float32.
 _SCORES_AT_ONCE = 1 << 22
+_EMPTY_PLACE = 0xFFFFFFFF
 
 
 def top_k(
@@ -28,68 +31,90 @@ def top_k(
     document_offsets: Tensor,
     k: int,
     *,
+    keep: Tensor | None = None,
     allow_nonfinite: bool = False,
     allow_tf32: bool = False,
 ) -> tuple[Tensor, Tensor]:
     """The k best packed documents of every query, best first, ties to the lower document.
 
     Args:
-        queries: [Nq, Lq, D] float32, float16 or bfloat16, every token real.
+        queries: [Nq, Lq, D] or, for one query, [Lq, D]; float32, float16 or bfloat16, every token real.
         documents: [T, D], same dtype and device, the documents' tokens one after another.
-        document_offsets: [Nb + 1] int32 or int64, from 0 to T, never falling.
-        k: at least 1; where there are fewer documents the last places hold -inf and -1.
+        document_offsets: [Nb + 1] int32 or int64 within [0, T], never falling.
+        k: how many; fewer come back when there are fewer documents (or fewer kept), as the shape shows.
+        keep: [Nb] bool, documents to consider; all unless given.
         allow_nonfinite: score NaN and infinite values instead of refusing them.
         allow_tf32: on CUDA, round float32 input to tf32 for the tensor cores.
 
     Returns:
-        Scores [Nq, k] float32 and document numbers [Nq, k] int64.
+        Scores float32 and document numbers int64, both [Nq, k] or, for one query, [k].
 
     Raises:
         ValueError: k below 1, and whatever `score_contrastive` refuses.
-        TypeError: as `score_contrastive`.
+        TypeError: k is not an int, `keep` is not bool, and as `score_contrastive`.
         RuntimeError: as `score_contrastive`.
     """
+    if isinstance(k, bool) or not isinstance(k, int):
+        raise TypeError(f"k: want an int of at least 1, got {type(k).__name__}")
     if k < 1:
-        raise ValueError(f"k must be at least 1, got {k}")
+        raise ValueError(f"k: want at least 1, got {k}")
+    single = isinstance(queries, torch.Tensor) and queries.dim() == 2
+    if single:
+        queries = queries[None]
     layout = Contrastive(document_offsets)
     layout.check_shapes(queries, documents)
-    check_offsets("document_offsets", document_offsets, documents.shape[0])
-    query_count, document_count = queries.shape[0], document_offsets.shape[0] - 1
-    best = torch.full((query_count, k), _key(float("-inf"), -1), dtype=torch.int64, device=queries.device)
+    count = document_offsets.shape[0] - 1
+    if keep is not None:
+        if not isinstance(keep, torch.Tensor) or keep.dtype != torch.bool:
+            raise TypeError(f"keep: want a bool torch.Tensor, got {getattr(keep, 'dtype', type(keep).__name__)}")
+        if keep.shape != (count,):
+            raise ValueError(f"keep: want shape ({count},), one a document, got {tuple(keep.shape)}")
+    k = min(k, count if keep is None else int(keep.sum()))
+    with torch.no_grad():
+        if backend.of(queries) == "cpu":
+            layout.check_values(queries, documents)
+            queries, documents = (t.float() if t.dtype == torch.float64 else t for t in (queries, documents))
+            pairs = layout.pairs(queries, documents)
+            scores, numbers = top_k_cpu(pairs, queries, documents, keep, k, allow_nonfinite=allow_nonfinite)
+        else:
+            scores, numbers = _top_k_in_slices(
+                queries, documents, document_offsets, k, keep, allow_nonfinite, allow_tf32
+            )
+    return (scores[0], numbers[0]) if single else (scores, numbers)
+
+
+def _top_k_in_slices(
+    queries: Tensor,
+    documents: Tensor,
+    document_offsets: Tensor,
+    k: int,
+    keep: Tensor | None,
+    allow_nonfinite: bool,
+    allow_tf32: bool,
+) -> tuple[Tensor, Tensor]:
+    """The two-stage selection: score a slice of documents, merge it into the best so far."""
+    query_count, count = queries.shape[0], document_offsets.shape[0] - 1
+    nothing = torch.full((query_count, k), -torch.inf, device=queries.device)
+    best = _keys(nothing, torch.full((k,), _EMPTY_PLACE, device=queries.device))
     step = max(_SCORES_AT_ONCE // max(query_count, 1), 1)
-    for start in range(0, document_count, step):
+    for start in range(0, count, step):
         offsets = document_offsets[start : start + step + 1]
-        first, last = int(offsets[0]), int(offsets[-1])
-        scores = score_contrastive(
-            queries,
-            documents[first:last],
-            offsets - first,
-            allow_nonfinite=allow_nonfinite,
-            allow_tf32=allow_tf32,
-        )
+        scores = score_contrastive(queries, documents, offsets, allow_nonfinite=allow_nonfinite, allow_tf32=allow_tf32)
         numbers = torch.arange(start, start + scores.shape[1], device=queries.device)
+        if keep is not None:
+            numbers = torch.where(keep[start : start + step], numbers, _EMPTY_PLACE)
+            scores = torch.where(numbers == _EMPTY_PLACE, -torch.inf, scores)
         best = torch.cat([best, _keys(scores, numbers)], dim=1).topk(k, dim=1).values
-    return _unpack(best)
+    ordered, low = best >> 32, best & _EMPTY_PLACE
+    bits = torch.where(ordered < 0, ordered ^ 0x7FFFFFFF, ordered).to(torch.int32)
+    return bits.view(torch.float32), _EMPTY_PLACE - low
 
 
 def _keys(scores: Tensor, numbers: Tensor) -> Tensor:
-    """One int64 per candidate that sorts by score, then by lower number: a total order, so ties are decided."""
+    """One int64 per candidate that sorts by score, then by lower number: a total order decides every tie."""
+    # Adding zero makes one zero of two; a NaN score, from inf - inf alone, must not come out on top.
+    scores = torch.where(scores.isnan(), -torch.inf, scores + 0.0)
     bits = scores.float().view(torch.int32).to(torch.int64)
     # Negative floats order backwards in their bits; flipping all but the sign puts them the right way round.
     ordered = torch.where(bits < 0, bits ^ 0x7FFFFFFF, bits)
-    return (ordered << 32) | (0xFFFFFFFF - (numbers + 1))
-
-
-def _key(score: float, number: int) -> int:
-    """The key of one candidate; number -1 marks an empty place, which sorts below every document's -inf."""
-    bits = int(torch.tensor(score).view(torch.int32))
-    ordered = bits ^ 0x7FFFFFFF if bits < 0 else bits
-    return (ordered << 32) | (0 if number < 0 else 0xFFFFFFFF - (number + 1))
-
-
-def _unpack(keys: Tensor) -> tuple[Tensor, Tensor]:
-    """The scores and document numbers behind sorted keys."""
-    ordered, low = keys >> 32, keys & 0xFFFFFFFF
-    bits = torch.where(ordered < 0, ordered ^ 0x7FFFFFFF, ordered)
-    numbers = torch.where(low == 0, -1, 0xFFFFFFFF - low - 1)
-    return bits.to(torch.int32).view(torch.float32), numbers
+    return (ordered << 32) | (_EMPTY_PLACE - numbers)

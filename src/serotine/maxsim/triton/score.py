@@ -1,212 +1,18 @@
-# mypy: disable-error-code="import-not-found, import-untyped, untyped-decorator, misc"
-"""The forward kernel: one program takes a range of query tokens and a range of document tokens.
-
-The query tile stays resident while document tiles stream past. The running maximum is kept per (row of the
-tile, query token) in registers and folded across rows once, after the last tile, so the loop holds one tensor
-core product, one comparison and no cross-lane traffic; the similarity matrix never reaches memory. Documents
-are the tall operand (64 or 128 rows), which suits Hopper's warp-group instructions even for an 8-token query.
-
-Same pair, same bits: every dot product accumulates over the dimension in one order whatever the tile, and the
-sum over query tokens is taken in float64, where adding fp32 values in another order gives the same fp32 result.
-
-Nothing is read back to check the input first. The kernel clamps every length and offset it is given, raises a
-flag where it had to, and raises another where a dot product was not finite; the caller reads the flags once.
-"""
+# mypy: disable-error-code="import-not-found, import-untyped"
+"""The forward in its three layouts: allocate, choose a tile, launch `score_tiles`."""
 
 from __future__ import annotations
 
-from enum import IntEnum
 from typing import TYPE_CHECKING
 
 import torch
-import triton
-import triton.language as tl
 
-from serotine.maxsim.triton.tuning import configs, plausible, tile_shape
+from serotine.maxsim.triton.tile import CONTRASTIVE, PACKED, PADDED, score_tiles
+from serotine.maxsim.triton.tuning import tile_shape
 
 if TYPE_CHECKING:
+    import triton.language as tl
     from torch import Tensor
-
-PADDED = tl.constexpr(0)
-CONTRASTIVE = tl.constexpr(1)
-PACKED = tl.constexpr(2)
-_NO_TOKEN = tl.constexpr(2**31 - 1)
-
-
-class Flags(IntEnum):
-    """Places in the flag vector every launch fills; non-zero means the thing happened."""
-
-    NONFINITE = 0
-    QUERY_BOUNDS = 1
-    DOCUMENT_BOUNDS = 2
-    PAIR_IDS = 3
-
-
-@triton.jit
-def _clamped_range(offsets: tl.tensor, item: tl.tensor, rows: tl.tensor) -> tl.tensor:
-    """Rows [begin, begin + length) of an item, moved inside [0, rows), and whether they had to be moved."""
-    first = tl.load(offsets + item).to(tl.int64)
-    last = tl.load(offsets + item + 1).to(tl.int64)
-    begin = tl.minimum(tl.maximum(first, 0), rows)
-    end = tl.minimum(tl.maximum(last, begin), rows)
-    return begin, (end - begin).to(tl.int32), (begin != first) | (end != last)
-
-
-@triton.autotune(
-    configs=configs(),
-    key=["layout", "block_l", "group", "block_k", "length_bucket", "with_argmax", "precision"],
-    prune_configs_by={"early_config_prune": plausible},
-)
-@triton.jit(
-    do_not_specialize=["query_count", "document_count", "query_rows", "document_rows", "length_bucket"],
-)
-def _score_tiles(
-    queries: tl.tensor,
-    documents: tl.tensor,
-    query_bounds: tl.tensor,
-    document_bounds: tl.tensor,
-    pair_query_ids: tl.tensor,
-    pair_document_ids: tl.tensor,
-    scores: tl.tensor,
-    winners: tl.tensor,
-    flags: tl.tensor,
-    query_count: tl.tensor,
-    document_count: tl.tensor,
-    query_rows: tl.tensor,
-    document_rows: tl.tensor,
-    query_width: tl.tensor,
-    document_width: tl.tensor,
-    dim: tl.tensor,
-    length_bucket: tl.tensor,
-    layout: tl.constexpr,
-    block_l: tl.constexpr,
-    group: tl.constexpr,
-    block_k: tl.constexpr,
-    resident: tl.constexpr,
-    with_argmax: tl.constexpr,
-    check_finite: tl.constexpr,
-    precision: tl.constexpr,
-    block_d: tl.constexpr,
-) -> None:
-    program = tl.program_id(0).to(tl.int64)
-    members = tl.arange(0, group)
-    if layout == PADDED:
-        pairs = program + members
-        member_exists = members == 0
-        query_begin = (program // document_count) * query_width
-        given_query = tl.load(query_bounds + program // document_count).to(tl.int64)
-        query_len = tl.minimum(tl.maximum(given_query, 0), query_width).to(tl.int32)
-        bad_query = query_len != given_query
-        document_begin = program * document_width
-        given_document = tl.load(document_bounds + program).to(tl.int64)
-        document_len = tl.minimum(tl.maximum(given_document, 0), document_width).to(tl.int32)
-        bad_document = document_len != given_document
-    elif layout == CONTRASTIVE:
-        # Programs that share a document are neighbours, so that its tokens are still in the cache.
-        groups = tl.cdiv(query_count, group)
-        document = program // groups
-        first_query = (program % groups) * group
-        pairs = (first_query + members) * document_count + document
-        member_exists = first_query + members < query_count
-        query_begin = first_query * query_width
-        query_len = query_width
-        bad_query = query_width < 0
-        document_begin, document_len, bad_document = _clamped_range(document_bounds, document, document_rows)
-        bad_document = bad_document | ((document == 0) & (document_begin != 0))
-        at_end = document_begin + document_len == document_rows
-        bad_document = bad_document | ((document == document_count - 1) & (at_end == 0))
-    else:
-        pairs = program + members
-        member_exists = members == 0
-        given_query = tl.load(pair_query_ids + program).to(tl.int64)
-        given_document = tl.load(pair_document_ids + program).to(tl.int64)
-        query = tl.minimum(tl.maximum(given_query, 0), query_count - 1)
-        document = tl.minimum(tl.maximum(given_document, 0), document_count - 1)
-        stray = (query != given_query) | (document != given_document)
-        tl.store(flags + 3, 1, mask=stray)
-        query_begin, query_len, bad_query = _clamped_range(query_bounds, query, query_rows)
-        document_begin, document_len, bad_document = _clamped_range(document_bounds, document, document_rows)
-        bad_query = bad_query | (query_len > query_width)
-        query_len = tl.minimum(query_len, query_width)
-    tl.store(flags + 1, 1, mask=bad_query)
-    tl.store(flags + 2, 1, mask=bad_document)
-
-    columns = tl.arange(0, group * block_l)
-    column_member = columns // block_l
-    column_token = columns % block_l
-    rows_of_tile = tl.arange(0, block_d)
-    lanes = tl.arange(0, block_k)
-    query_base = queries + query_begin * dim
-    document_base = documents + document_begin * dim
-    total = tl.zeros([group], dtype=tl.float64)
-    poison = tl.zeros([block_d], dtype=tl.float32)
-
-    for token_start in range(0, query_len, block_l):
-        tokens = token_start + column_token
-        real_column = tokens < query_len
-        if layout == CONTRASTIVE:
-            real_column = real_column & (first_query + column_member < query_count)
-        column_start = (column_member * query_width + tokens) * dim
-        if resident:
-            query_tile = tl.load(
-                query_base + column_start[:, None] + lanes[None, :],
-                mask=real_column[:, None] & (lanes < dim)[None, :],
-                other=0.0,
-            )
-        best = tl.full([block_d, group * block_l], float("-inf"), dtype=tl.float32)
-        if with_argmax:
-            won_at = tl.zeros([block_d, group * block_l], dtype=tl.int32)
-        for start in range(0, document_len, block_d):
-            rows = start + rows_of_tile
-            real_row = rows < document_len
-            if resident:
-                document_tile = tl.load(
-                    document_base + rows[:, None] * dim + lanes[None, :],
-                    mask=real_row[:, None] & (lanes < dim)[None, :],
-                    other=0.0,
-                )
-                similarity = tl.dot(document_tile, tl.trans(query_tile), input_precision=precision)
-            else:
-                similarity = tl.zeros([block_d, group * block_l], dtype=tl.float32)
-                for lane_start in range(0, dim, block_k):
-                    strip = lane_start + lanes
-                    query_strip = tl.load(
-                        query_base + column_start[:, None] + strip[None, :],
-                        mask=real_column[:, None] & (strip < dim)[None, :],
-                        other=0.0,
-                    )
-                    document_strip = tl.load(
-                        document_base + rows[:, None] * dim + strip[None, :],
-                        mask=real_row[:, None] & (strip < dim)[None, :],
-                        other=0.0,
-                    )
-                    similarity = tl.dot(
-                        document_strip, tl.trans(query_strip), similarity, input_precision=precision
-                    )
-            if check_finite:
-                # A finite value times zero is zero; NaN and infinity turn the row, and the sum, into NaN.
-                poison += tl.sum(similarity * 0.0, axis=1)
-            similarity = tl.where(real_row[:, None], similarity, float("-inf"))
-            better = similarity > best  # false for NaN, which therefore never wins; false for a later tie
-            best = tl.where(better, similarity, best)
-            if with_argmax:
-                won_at = tl.where(better, start, won_at)
-        top = tl.max(best, axis=0)
-        counted = tl.where(real_column, top, 0.0).to(tl.float64)
-        total += tl.sum(tl.reshape(counted, [group, block_l]), axis=1)
-        if with_argmax:
-            holds = (best == top[None, :]) & (best > float("-inf"))
-            winner = tl.min(tl.where(holds, won_at + rows_of_tile[:, None], _NO_TOKEN), axis=0)
-            winner = tl.where(winner == _NO_TOKEN, -1, winner)
-            column_pair = program + column_member
-            if layout == CONTRASTIVE:
-                column_pair = (first_query + column_member) * document_count + document
-            tl.store(winners + column_pair * query_width + tokens, winner, mask=real_column)
-
-    if check_finite:
-        poisoned = tl.sum(poison, axis=0)
-        tl.store(flags, 1, mask=poisoned != poisoned)
-    tl.store(scores + pairs, total.to(tl.float32), mask=member_exists)
 
 
 def score_candidates_padded(
@@ -232,9 +38,9 @@ def score_candidates_padded(
 
     Returns:
         Scores [B, C] fp32; winners [B, C, Lq] int32 (-1 where nothing won) or None; flags [4] int32, see
-        `Flags`.
+        `serotine.maxsim.triton.tile`.
     """
-    batch, query_width, dim = queries.shape
+    batch, query_width, _ = queries.shape
     candidates, document_width = documents.shape[1:3]
     return _launch(
         PADDED,
@@ -354,7 +160,7 @@ def _launch(
     """Allocate the results, choose the tile and start one program for every pair or group of pairs."""
     device, dim = queries.device, queries.shape[-1]
     query_width = widths[0]
-    flags = torch.zeros(len(Flags), dtype=torch.int32, device=device)
+    flags = torch.zeros(4, dtype=torch.int32, device=device)
     scores = torch.empty(pairs, dtype=torch.float32, device=device)
     winners = None
     if with_argmax:
@@ -376,7 +182,7 @@ def _launch(
     query_bounds, document_bounds, pair_query_ids, pair_document_ids = (
         flags if index is None else index.contiguous() for index in indices
     )
-    _score_tiles[(programs,)](
+    score_tiles[(programs,)](
         queries.contiguous(),
         documents.contiguous(),
         query_bounds,

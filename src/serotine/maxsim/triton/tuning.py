@@ -15,7 +15,7 @@ import triton
 
 # tl.dot takes no operand thinner than this.
 _THINNEST = 16
-# With 128 columns the running maxima spill out of the registers (seen in the compiled code for sm_80 and sm_90).
+# With 128 columns the running maxima spill out of registers (seen in the code compiled for sm_80 and sm_90).
 _MOST_COLUMNS = 64
 
 
@@ -58,9 +58,7 @@ def tile_shape(
     full = _MOST_COLUMNS // block_l
     group = full if queries >= full else 1
     widest = 32 if exact_fp32 else 512 // item_bytes
-    return TileShape(
-        block_l, group, bucket(dim, _THINNEST, widest), length_bucket=bucket(document_tokens, 64, 1024)
-    )
+    return TileShape(block_l, group, bucket(dim, _THINNEST, widest), length_bucket=bucket(document_tokens, 64, 1024))
 
 
 def configs() -> list[triton.Config]:

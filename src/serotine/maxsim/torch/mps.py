@@ -1,0 +1,74 @@
+# mypy: disable-error-code="import-not-found, import-untyped, no-any-return"
+"""Apple MPS: the kernels of the late-interaction-kernels package, held to our contract.
+
+Metal has no Triton, and that package (Apache-2.0) has fused Metal kernels with a backward. Its `maxsim_mps`
+takes padded tensors with masks; packed documents are padded for it here, and the one place where it answers
+differently from our contract, a document with no tokens, is put right afterwards.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+
+from serotine.maxsim.torch.checks import refuse_nonfinite
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from serotine.maxsim.torch.layout import Layout
+
+
+def forward_mps(layout: Layout, queries: Tensor, documents: Tensor, *, allow_nonfinite: bool) -> Tensor:
+    """Score with late-interaction-kernels; gradients flow through its own backward.
+
+    Args:
+        layout: its shapes have been checked.
+        queries: query tokens.
+        documents: document tokens.
+        allow_nonfinite: score NaN and infinite values instead of refusing them.
+
+    Returns:
+        Scores float32, shaped as the layout says.
+
+    Raises:
+        RuntimeError: late-interaction-kernels is not installed.
+        ValueError: lengths, offsets or ids out of bounds, or non-finite input.
+    """
+    try:
+        from late_interaction_kernels.mps import maxsim_mps
+    except ImportError as error:
+        raise RuntimeError(
+            "MaxSim on MPS runs on the kernels of another package: pip install late-interaction-kernels, "
+            "or move the tensors to the CPU, where our own kernels run"
+        ) from error
+    layout.check_values(queries, documents)
+    pairs = layout.pairs(queries, documents)
+    padded_queries, query_mask = _padded(queries, pairs.query_begin, pairs.query_end)
+    padded_documents, document_mask = _padded(documents, pairs.document_begin, pairs.document_end)
+    if not allow_nonfinite and not bool(padded_queries.isfinite().all() & padded_documents.isfinite().all()):
+        refuse_nonfinite()
+    if not pairs.complete:
+        padded_queries, query_mask = padded_queries[pairs.queries], query_mask[pairs.queries]
+        padded_documents = padded_documents[pairs.documents][:, None]
+        document_mask = document_mask[pairs.documents][:, None]
+    if 0 in padded_queries.shape or 0 in padded_documents.shape:
+        scores = torch.zeros(pairs.shape, device=queries.device)
+    else:
+        scores = maxsim_mps(
+            padded_queries, padded_documents, q_mask=query_mask, d_mask=document_mask, normalize=False
+        ).reshape(pairs.shape)
+    no_document = (pairs.document_begin == pairs.document_end)[pairs.documents]
+    some_query = (pairs.query_begin != pairs.query_end)[pairs.queries]
+    return scores.masked_fill((no_document & some_query).reshape(pairs.shape), -torch.inf)
+
+
+def _padded(vectors: Tensor, begin: Tensor, end: Tensor) -> tuple[Tensor, Tensor]:
+    """Ranges of rows as [items, longest, D] with zeros for padding, and the mask of the real ones."""
+    rows = vectors.reshape(-1, vectors.shape[-1])
+    longest = int((end - begin).max()) if begin.numel() else 0
+    places = begin[:, None] + torch.arange(longest, device=vectors.device)
+    mask = places < end[:, None]
+    gathered = rows[torch.where(mask, places, 0)] if rows.shape[0] else rows.new_zeros(*mask.shape, rows.shape[1])
+    return gathered.masked_fill(~mask[..., None], 0.0), mask

@@ -1,0 +1,67 @@
+# mypy: disable-error-code="import-not-found"
+"""One query and some documents, as torch tensors."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+
+from serotine.maxsim.torch.contrastive import score_contrastive
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from torch import Tensor
+
+
+def score(
+    query: Tensor,
+    documents: Tensor | Sequence[Tensor],
+    document_offsets: Tensor | None = None,
+    *,
+    allow_nonfinite: bool = False,
+    allow_tf32: bool = False,
+) -> Tensor | float:
+    """MaxSim of one query with any number of documents.
+
+    Args:
+        query: [query tokens, D] float32, float16 or bfloat16.
+        documents: a list of tensors [tokens, D]; or one tensor [tokens, D], a single document; or one tensor
+            [documents, tokens, D]; or, with `document_offsets`, all documents end to end. Another floating
+            dtype than the query's is welcome.
+        document_offsets: [documents + 1] int32 or int64: document i owns rows offsets[i]:offsets[i + 1].
+        allow_nonfinite: score NaN and infinite values instead of refusing them.
+        allow_tf32: on CUDA, round float32 input to tf32 for the tensor cores.
+
+    Returns:
+        float32 [documents]; for a single document given as one tensor, a float.
+
+    Raises:
+        ValueError: wrong rank, dimension or offsets, non-finite values.
+        TypeError: something that is not a floating tensor.
+        RuntimeError: tensors on different devices, or a device with no backend here.
+    """
+    if query.dim() != 2:
+        raise ValueError(f"query: want shape (query tokens, D), got {tuple(query.shape)}")
+    single = False
+    if document_offsets is None:
+        single = isinstance(documents, torch.Tensor) and documents.dim() == 2
+        listed: list[Tensor] = [documents] if isinstance(documents, torch.Tensor) and single else list(documents)
+        for number, document in enumerate(listed):
+            if not isinstance(document, torch.Tensor):
+                raise TypeError(f"documents[{number}]: want a torch.Tensor, got {type(document).__name__}")
+            if document.dim() != 2:
+                raise ValueError(f"documents[{number}]: want shape (tokens, D), got {tuple(document.shape)}")
+        lengths = torch.tensor([0, *(len(document) for document in listed)])
+        document_offsets = lengths.cumsum(0).to(query.device)
+        documents = torch.cat(listed) if listed else query.new_zeros(0, query.shape[-1])
+    if not isinstance(documents, torch.Tensor):
+        raise TypeError(f"documents: with document_offsets, want a torch.Tensor, got {type(documents).__name__}")
+    if documents.dtype != query.dtype:
+        common = torch.promote_types(documents.dtype, query.dtype)
+        query, documents = query.to(common), documents.to(common)
+    scores = score_contrastive(
+        query[None], documents, document_offsets, allow_nonfinite=allow_nonfinite, allow_tf32=allow_tf32
+    )[0]
+    return float(scores[0]) if single else scores

@@ -43,3 +43,11 @@ class EncoderError(SerotineError):
 
 class InputFileError(SerotineError):
     """An input file cannot be read; the message names the file and, where it can, the line."""
+
+
+class IndexExistsError(SerotineError, FileExistsError):
+    """Something stands already where an index was to be created."""
+
+
+class EmptyTextWarning(UserWarning):
+    """A text without words was added: it is kept, but only its id can find it."""

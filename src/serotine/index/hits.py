@@ -1,0 +1,88 @@
+"""What a search returns."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, overload
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """One document found.
+
+    Attributes:
+        id: the id it was added with.
+        score: MaxSim, float32; -inf for a document without tokens.
+        text: its text, or None where only vectors were added.
+        metadata: what was stored with it.
+    """
+
+    id: str
+    score: float
+    text: str | None
+    metadata: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class SearchStats:
+    """How an answer was found.
+
+    Attributes:
+        plan: the way that was chosen; "flat" scores every document exactly.
+        documents: documents scored.
+        tokens: document tokens scored.
+        milliseconds: wall time of each stage.
+    """
+
+    plan: str
+    documents: int
+    tokens: int
+    milliseconds: dict[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Certificate:
+    """What ``exact=True`` proved: nothing outside the hits can score above the last of them.
+
+    Attributes:
+        exact: whether that is proved for every document.
+        kth_score: the lowest score among the hits; -inf when there are none.
+        bound: the highest score any other document can have; -inf when there is no other.
+        rescored: documents whose exact score was computed.
+        statement: the same in words.
+    """
+
+    exact: bool
+    kth_score: float
+    bound: float
+    rescored: int
+    statement: str
+
+
+@dataclass(frozen=True, slots=True)
+class Hits(Sequence[Hit]):
+    """The hits of one query, best first, with how they were found.
+
+    Attributes:
+        items: the hits.
+        stats: the plan, its counts and times.
+        certificate: the proof, where ``exact=True`` asked for one.
+    """
+
+    items: tuple[Hit, ...]
+    stats: SearchStats
+    certificate: Certificate | None = field(default=None)
+
+    @overload
+    def __getitem__(self, index: int) -> Hit: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Hit]: ...
+    def __getitem__(self, index: int | slice) -> Hit | Sequence[Hit]:
+        return self.items[index]
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def __iter__(self) -> Iterator[Hit]:
+        return iter(self.items)

@@ -1,0 +1,131 @@
+"""Documents on their way in: everything is checked before anything is written."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from serotine.errors import DuplicateIdError
+
+
+@dataclass(frozen=True, slots=True)
+class Incoming:
+    """Checked documents.
+
+    Attributes:
+        ids: unique, non-empty.
+        texts: one a document, or all None.
+        metadata: one JSON object a document.
+        vectors: float16 (tokens, dim) a document, or None where the encoder is to make them from the texts.
+    """
+
+    ids: list[str]
+    texts: list[str | None]
+    metadata: list[str]
+    vectors: list[NDArray[np.float16]] | None
+
+
+def strings(values: object, name: str) -> list[str]:
+    """`values` as a list of strings, or a TypeError that says which one is not."""
+    if isinstance(values, (str, bytes)):
+        raise TypeError(f"{name}: want a list of strings, got one {type(values).__name__}; put it in a list")
+    if not hasattr(values, "__iter__"):
+        raise TypeError(f"{name}: want a list of strings, got {type(values).__name__}")
+    listed = list(values)
+    for i, value in enumerate(listed):
+        if not isinstance(value, str):
+            raise TypeError(f"{name}[{i}]: want a string, got {type(value).__name__}")
+        try:
+            value.encode("utf-8")
+        except UnicodeEncodeError:
+            raise ValueError(
+                f"{name}[{i}]: holds a lone surrogate, which is no text; decode its source as UTF-8"
+            ) from None
+    return listed
+
+
+def document_ids(values: object) -> list[str]:
+    """Checked ids: strings, none empty, none twice."""
+    ids = strings(values, "ids")
+    seen: set[str] = set()
+    for i, id_ in enumerate(ids):
+        if not id_:
+            raise ValueError(f"ids[{i}]: is empty; every document needs an id")
+        if id_ in seen:
+            raise DuplicateIdError(f"ids[{i}]: {id_!r} stands twice in this call; give every document its own id")
+        seen.add(id_)
+    return ids
+
+
+def float_vectors(value: object, name: str, dim: int) -> NDArray[np.float32]:
+    """`value` as float32 token vectors (tokens, dim), finite."""
+    array = np.asarray(value)
+    if array.dtype.kind != "f":
+        raise TypeError(f"{name}: want floats of shape (tokens, {dim}), got dtype {array.dtype}")
+    if array.ndim != 2 or array.shape[1] != dim:
+        raise ValueError(f"{name}: want shape (tokens, {dim}), got {array.shape}")
+    wide = array.astype(np.float32, copy=False)
+    if not np.isfinite(wide).all():
+        raise ValueError(f"{name}: holds NaN or infinity")
+    return wide
+
+
+def stored_vectors(value: object, name: str, dim: int) -> NDArray[np.float16]:
+    """Checked vectors as they are stored: float16."""
+    wide = float_vectors(value, name, dim)
+    with np.errstate(over="ignore"):
+        half = wide.astype(np.float16)
+    if not np.isfinite(half).all():
+        raise ValueError(f"{name}: holds values beyond float16 (65,504); scale the vectors down, or normalise them")
+    return half
+
+
+def check(
+    ids: Sequence[str],
+    texts: Sequence[str] | None,
+    vectors: Sequence[Any] | None,
+    metadata: Sequence[dict[str, Any]] | None,
+    *,
+    dim: int,
+    has_encoder: bool,
+) -> Incoming:
+    """Checks one `Index.add` call as a whole.
+
+    Raises:
+        TypeError, ValueError, DuplicateIdError: what is wrong, with its position.
+    """
+    checked_ids = document_ids(ids)
+    count = len(checked_ids)
+    if texts is None and vectors is None:
+        raise ValueError("texts, vectors: one of the two is needed")
+    if vectors is None and not has_encoder:
+        raise ValueError("vectors: this index was created with dim= and has no encoder; pass vectors")
+    for name, value in (("texts", texts), ("vectors", vectors), ("metadata", metadata)):
+        if value is not None and len(value) != count:
+            raise ValueError(f"{name}: want one for each of the {count:,} ids, got {len(value):,}")
+    kept_texts: list[str | None] = [None] * count if texts is None else [*strings(texts, "texts")]
+    return Incoming(
+        ids=checked_ids,
+        texts=kept_texts,
+        metadata=_metadata([{}] * count if metadata is None else metadata),
+        vectors=None
+        if vectors is None
+        else [stored_vectors(value, f"vectors[{i}]", dim) for i, value in enumerate(vectors)],
+    )
+
+
+def _metadata(values: Sequence[dict[str, Any]]) -> list[str]:
+    packed = []
+    for i, value in enumerate(values):
+        if not isinstance(value, dict):
+            raise TypeError(f"metadata[{i}]: want a dict, got {type(value).__name__}")
+        try:
+            packed.append(json.dumps(value, ensure_ascii=False, allow_nan=False))
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"metadata[{i}]: cannot be kept as JSON ({error})") from None
+    return packed

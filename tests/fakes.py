@@ -1,0 +1,45 @@
+"""A small encoder without a model: every word has a fixed random direction."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class FakeToken:
+    text: str
+    start: int
+    end: int
+
+
+class WordEncoder:
+    """Encodes a text as one unit vector a word, after one for a special token."""
+
+    def __init__(self, dim: int = 16, name: str = "words") -> None:
+        self.dim = dim
+        self.name = name
+        self.fingerprint = f"{name}-{dim}"
+
+    def tokens(self, text: str, *, query: bool) -> list[FakeToken]:
+        special = FakeToken("[Q]" if query else "[D]", 0, 0)
+        return [special, *(FakeToken(m.group().lower(), m.start(), m.end()) for m in re.finditer(r"\w+", text))]
+
+    def _encode(self, texts: Sequence[str], *, query: bool) -> list[NDArray[np.float32]]:
+        return [np.stack([self._vector(token.text) for token in self.tokens(text, query=query)]) for text in texts]
+
+    def _vector(self, word: str) -> NDArray[np.float32]:
+        seed = int.from_bytes(hashlib.blake2b(word.encode(), digest_size=8).digest(), "big")
+        vector = np.random.default_rng(seed).standard_normal(self.dim).astype(np.float32)
+        return vector / np.linalg.norm(vector)
+
+    def encode_queries(self, texts: Sequence[str]) -> list[NDArray[np.float32]]:
+        return self._encode(texts, query=True)
+
+    def encode_documents(self, texts: Sequence[str]) -> list[NDArray[np.float32]]:
+        return self._encode(texts, query=False)

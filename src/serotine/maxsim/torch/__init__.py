@@ -26,7 +26,7 @@ from serotine.maxsim.torch.padded import (
     score_candidates_padded_with_argmax,
 )
 from serotine.maxsim.torch.people import score
-from serotine.maxsim.torch.top_k import top_k
+from serotine.maxsim.torch.selection import top_k
 
 __all__ = [
     "colbert_kd_scores",

@@ -117,7 +117,7 @@ def _forward_cuda(
         allow_tf32=allow_tf32,
     )
     # While a CUDA graph is captured nothing may be read back; the kernel stays within bounds regardless.
-    if not torch.cuda.is_current_stream_capturing():
+    if not (flags.is_cuda and torch.cuda.is_current_stream_capturing()):
         report(layout, queries, documents, flags)
     return scores, winners
 

@@ -54,7 +54,9 @@ def forward_mps(layout: Layout, queries: Tensor, documents: Tensor, *, allow_non
         padded_documents = padded_documents[pairs.documents][:, None]
         document_mask = document_mask[pairs.documents][:, None]
     if 0 in padded_queries.shape or 0 in padded_documents.shape:
-        scores = torch.zeros(pairs.shape, device=queries.device)
+        # Nothing to score, yet the result stays in the graph of both inputs, as it would with tokens.
+        nothing = padded_queries.flatten()[:0].sum() + padded_documents.flatten()[:0].sum()
+        scores = torch.zeros(pairs.shape, device=queries.device) + nothing
     else:
         scores = maxsim_mps(
             padded_queries, padded_documents, q_mask=query_mask, d_mask=document_mask, normalize=False

@@ -1,0 +1,137 @@
+from __future__ import annotations
+
+import gzip
+import json
+import tracemalloc
+from typing import TYPE_CHECKING
+
+import pytest
+
+from serotine.errors import InputFileError
+from serotine.ingest import read
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def write_jsonl(path: Path, *rows: object) -> Path:
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return path
+
+
+def test_beir_fields(tmp_path: Path) -> None:
+    file = write_jsonl(
+        tmp_path / "corpus.jsonl",
+        {"_id": "a", "title": "Bats", "text": "fly late", "year": 2020, "tags": ["x"]},
+        {"id": 7, "title": None, "text": "  no title  "},
+        {"_id": "c", "id": "other", "title": "Only a title"},
+        {"_id": "d", "text": "", "metadata": {"url": "u"}, "lang": "en"},
+    )
+    documents = list(read([file]))
+    assert [(d.id, d.text, d.metadata) for d in documents] == [
+        ("a", "Bats fly late", {"year": 2020, "tags": ["x"]}),
+        ("7", "no title", {}),
+        ("c", "Only a title", {"id": "other"}),
+        ("d", "", {"url": "u", "lang": "en"}),
+    ]
+    assert documents[1].origin == f"{file}:2"
+
+
+def test_gzip_blank_lines_byte_order_mark_and_line_ends(tmp_path: Path) -> None:
+    file = tmp_path / "d.jsonl.gz"
+    text = '\ufeff{"_id": "a", "text": "\u2028é"}\r\n\n  \n{"_id": "b", "text": "z"}'
+    with gzip.open(file, "wb") as stream:
+        stream.write(text.encode())
+    assert [(d.id, d.text, d.origin) for d in read([file])] == [("a", "é", f"{file}:1"), ("b", "z", f"{file}:4")]
+
+
+def test_csv_with_quotes_line_breaks_and_long_fields(tmp_path: Path) -> None:
+    file = tmp_path / "d.csv"
+    long = "word " * 40_000
+    file.write_text(f'id,title,text,lang\r\n1,T,"a, ""b""\nc",en\r\n\r\n2,,{long},fr\r\n', encoding="utf-8", newline="")
+    first, second = read([file])
+    assert (first.id, first.text, first.metadata) == ("1", 'T a, "b"\nc', {"lang": "en"})
+    assert (second.text, second.origin) == (long.strip(), f"{file}:5")
+
+
+def test_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    notes = tmp_path / "notes"
+    (notes / "deep").mkdir(parents=True)
+    (notes / ".git").mkdir()
+    (notes / ".git" / "x.md").write_text("hidden")
+    (notes / "b.md").write_text("# Title\n\nBody\n")
+    (notes / "deep" / "a.TXT").write_text("first")
+    (notes / "picture.png").write_bytes(b"\x89")
+    assert [(d.id, d.text) for d in read(["notes"])] == [
+        ("notes/b.md", "# Title\n\nBody"),
+        ("notes/deep/a.TXT", "first"),
+    ]
+    write_jsonl(notes / "corpus.jsonl", {"_id": "beir", "text": "x"})
+    write_jsonl(notes / "queries.jsonl", {"_id": "q", "text": "x"})
+    assert [d.id for d in read(["notes", "notes/b.md"])] == ["beir", "notes/b.md"]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "complaint"),
+    [
+        ("a.jsonl", b'{"_id": "1", "text": "x"}\n{"_id": "2", "text"', r"a\.jsonl:2: is not JSON .*column 20"),
+        ("a.jsonl", b'["list"]', r"a\.jsonl:1: is JSON but no object"),
+        ("a.jsonl", b'{"text": "x"}', r"a\.jsonl:1: has neither '_id' nor 'id'"),
+        ("a.jsonl", b'{"_id": null, "text": "x"}', r"a\.jsonl:1: '_id' is null"),
+        ("a.jsonl", b'{"_id": "", "text": "x"}', r"'_id' is empty"),
+        ("a.jsonl", b'{"_id": true, "text": "x"}', r"'_id' is a boolean"),
+        ("a.jsonl", b'{"_id": "1"}', r"a\.jsonl:1: has neither 'text' nor 'title'"),
+        ("a.jsonl", b'{"_id": "1", "text": ["x"]}', r"'text' is a list; want a string"),
+        ("a.jsonl", b'{"_id": "1", "text": "x", "n": NaN}', r"a\.jsonl:1: is not JSON that can be kept \(NaN"),
+        ("a.jsonl", b'{"_id": "1", "text": "\\ud800"}', r"a\.jsonl:1: holds a lone surrogate"),
+        ("a.jsonl", b'{"_id": "1", "text": "x", "n": ' + b"[" * 200_000, r"a\.jsonl:1: is not JSON"),
+        ("a.jsonl", b'{"_id": "1", "text": "x", "n": ' + b"1" * 5_000 + b"}", r"a\.jsonl:1: is not JSON"),
+        ("a.jsonl", b'{"_id": "1", "text": "x", "l": 1, "metadata": {"l": 2}}', r"'l' stands both"),
+        (
+            "a.jsonl",
+            '{"_id": "1", "text": "x"}\n{"_id": "2", "text": "é"}'.encode("latin-1"),
+            r"a\.jsonl:2: is not UTF-8",
+        ),
+        ("a.jsonl", '{"_id": "1"}'.encode("utf-16"), r"a\.jsonl:1: is not UTF-8 \(byte 0xff at column 1"),
+        ("a.jsonl", b"\n\n", r"a\.jsonl: holds no documents"),
+        ("a.jsonl.gz", b"plain", r"a\.jsonl\.gz: is damaged or no gzip file"),
+        ("a.jsonl.gz", gzip.compress(b'{"_id": "1", "text": "x"}' * 99)[:-9], r"a\.jsonl\.gz: is damaged or no gzip"),
+        ("a.csv", b"", r"a\.csv: holds no documents"),
+        ("a.csv", b"id,text\n", r"a\.csv: holds no documents"),
+        ("a.csv", b"one,two\n1,2\n", r"a\.csv:1: the header is one, two; want"),
+        ("a.csv", b"id,text,text\n", r"a\.csv:1: the column 'text' stands twice"),
+        ("a.csv", b"id,text\n1,a,b\n", r"a\.csv:2: has 3 columns where the header has 2"),
+        ("a.csv", b'id,text\n1,"a\n', r"a\.csv:2: is not CSV"),
+        ("a.csv", b"id,text\n,a\n", r"a\.csv:2: 'id' is empty"),
+        ("a.csv", "id,text\n1,é\n".encode("latin-1"), r"a\.csv:2: is not UTF-8"),
+        ("a.txt", "é".encode("latin-1"), r"a\.txt:1: is not UTF-8"),
+        ("a.pdf", b"%PDF", r"a\.pdf: is of no kind that can be read; want \.jsonl"),
+    ],
+)
+def test_bad_files_are_named_with_their_line(tmp_path: Path, name: str, content: bytes, complaint: str) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(InputFileError, match=complaint) as caught:
+        list(read([tmp_path / name]))
+    assert "\n" not in str(caught.value)
+
+
+def test_missing_and_empty_places(tmp_path: Path) -> None:
+    with pytest.raises(InputFileError, match="no such file or folder"):
+        list(read([tmp_path / "missing.jsonl"]))
+    with pytest.raises(InputFileError, match="files in this folder"):
+        list(read([tmp_path]))
+
+
+def test_reading_holds_one_line_at_a_time(tmp_path: Path) -> None:
+    file = tmp_path / "long.jsonl.gz"
+    with gzip.open(file, "wt", encoding="utf-8", compresslevel=1) as stream:
+        for number in range(4_000):
+            stream.write(json.dumps({"_id": str(number), "text": "x" * 2_000}) + "\n")
+    tracemalloc.start()
+    try:
+        assert sum(1 for _ in read([file])) == 4_000
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 1_000_000  # the file is 8 MB

@@ -1,0 +1,110 @@
+"""Index a real collection, ask it three questions, judge it against BM25. Run by ``make demo``."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import time
+from pathlib import Path
+
+from rich.console import Console
+from rich.rule import Rule
+from rich.table import Table
+from rich.text import Text
+
+from serotine import Encoder, Index
+from serotine.evaluation import Bm25, evaluate, load_beir
+from serotine.index import Explanation, Hit
+
+ROOT = Path(__file__).parent.parent
+INDEX = ROOT / "cache" / "cranfield.serotine"
+QUESTIONS = [
+    "what happens to heat transfer when the boundary layer becomes turbulent",
+    "why do wings flutter",
+    "how can a space vehicle survive the heat of reentry",
+]
+# Weaker matches are what every query word must choose, not what answers it.
+MARK_FROM = 0.6
+
+
+def marked(explanation: Explanation, width: int) -> Text:
+    """The stretch of the text with the strongest matches, its matched words in colour."""
+    spans = [span for span in explanation.spans() if span[2] >= MARK_FROM]
+    starts = [0, *(max(0, start - 30) for start, _, _ in spans)]
+    begin = max(starts, key=lambda at: sum(weight for start, end, weight in spans if at <= start and end <= at + width))
+    text = Text(explanation.text)
+    for start, end, weight in spans:
+        text.stylize("bold black on yellow" if weight > 0.8 else "bold yellow", start, end)
+    passage = text[begin : begin + width]
+    return Text.assemble("…" if begin else "", passage, "…" if begin + width < len(explanation.text) else "")
+
+
+def answer(index: Index, question: str, console: Console) -> None:
+    """Asks one question and shows the three best passages."""
+    started = time.perf_counter()
+    hits = index.search(question, k=3)
+    spent = (time.perf_counter() - started) * 1e3
+    console.print(Rule(f"[bold]{question}?[/]", align="left"))
+    for hit in hits:
+        show(hit, index.explain(question, hit.id), console)
+    stages = ", ".join(f"{stage} {ms:.0f}" for stage, ms in hits.stats.milliseconds.items())
+    console.print(f"[dim]{spent:.0f} ms ({stages}), {hits.stats.documents:,} documents scored exactly[/]\n")
+
+
+def show(hit: Hit, explanation: Explanation, console: Console) -> None:
+    """One hit: score, id, passage."""
+    console.print(Text.assemble((f"{hit.score:6.2f}", "cyan"), f"  document {hit.id}"))
+    console.print(marked(explanation, 300))
+
+
+def main() -> int:
+    """Runs the demo; the exit status is 1 when late interaction does not beat BM25."""
+    console = Console(width=110, highlight=False)
+    collection = load_beir(ROOT / "examples" / "cranfield")
+    console.print(
+        f"\n[bold]Serotine[/]: {len(collection.documents):,} abstracts on aerodynamics (Cranfield), "
+        f"{len(collection.queries)} judged questions\n"
+    )
+
+    shutil.rmtree(INDEX, ignore_errors=True)
+    INDEX.parent.mkdir(exist_ok=True)
+    encoder = Encoder()
+    started = time.perf_counter()
+    with Index.create(INDEX, encoder=encoder) as index:
+        index.add(ids=list(collection.documents), texts=list(collection.documents.values()), show_progress=True)
+        stats = index.stats()
+        console.print(
+            f"Indexed {stats.documents:,} documents, {stats.tokens:,} token vectors of {stats.dim} dimensions, "
+            f"{stats.bytes / 1e6:.0f} MB, in {time.perf_counter() - started:.0f} s\n"
+        )
+        for question in QUESTIONS:
+            answer(index, question, console)
+
+        console.print(Rule("[bold]Judged: nDCG@10 over all questions[/]", align="left"))
+        started = time.perf_counter()
+        batch = index.search_batch(list(collection.queries.values()), k=100)
+        spent = (time.perf_counter() - started) * 1e3 / len(batch)
+    late = {query: {hit.id: hit.score for hit in hits} for query, hits in zip(collection.queries, batch, strict=True)}
+    words = Bm25(collection.documents).search(collection.queries)
+    ours = evaluate(collection.qrels, late)["nDCG@10"] * 100
+    baseline = evaluate(collection.qrels, words)["nDCG@10"] * 100
+    table = Table(box=None)
+    table.add_column("")
+    table.add_column("nDCG@10", justify="right")
+    table.add_row("BM25 (stemmed)", f"{baseline:.2f}")
+    table.add_row(f"Serotine, late interaction ({encoder.name})", f"[bold]{ours:.2f}[/]")
+    console.print(table)
+    console.print(f"[dim]{spent:.0f} ms a question, encoding included[/]\n")
+
+    place = INDEX.relative_to(ROOT)
+    console.print("Now ask it something yourself:")
+    console.print(f'  .venv/bin/serotine search {place} "how does sweep affect the lift of a wing"')
+    console.print(f"  .venv/bin/serotine info {place}\n")
+    if ours < baseline:
+        console.print("[red]Late interaction is below BM25: something is wrong with this build.[/]")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

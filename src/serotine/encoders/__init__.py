@@ -1,0 +1,8 @@
+"""Encoders: text in, one vector a token out."""
+
+from __future__ import annotations
+
+from serotine.encoders.encoder import Encoder
+from serotine.encoders.tokenisation import Token
+
+__all__ = ["Encoder", "Token"]

@@ -1,0 +1,57 @@
+"""Metrics as trec_eval computes them, through ir-measures."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TypeAlias
+
+from serotine.errors import SerotineError
+
+Qrels: TypeAlias = dict[str, dict[str, int]]
+"""Relevance by query id and document id."""
+Run: TypeAlias = dict[str, dict[str, float]]
+"""Score by query id and document id."""
+
+
+def evaluate(qrels: Qrels, run: Run, measures: Sequence[str] = ("nDCG@10",)) -> dict[str, float]:
+    """Means over every judged query.
+
+    A judged query that the run lacks counts 0, as if it had found nothing. Ties are ordered as trec_eval does: by
+    document id, descending.
+
+    Args:
+        qrels: the judgements.
+        run: what was found.
+        measures: names ir-measures knows, for example "nDCG@10", "R@100", "RR@10".
+
+    Returns:
+        The mean of each measure, between 0 and 1.
+
+    Raises:
+        SerotineError: the eval extra is not installed.
+        ValueError: a measure is unknown.
+    """
+    per_query = evaluate_queries(qrels, run, measures)
+    return {
+        measure: sum(values[measure] for values in per_query.values()) / max(len(per_query), 1) for measure in measures
+    }
+
+
+def evaluate_queries(
+    qrels: Qrels, run: Mapping[str, Mapping[str, float]], measures: Sequence[str] = ("nDCG@10",)
+) -> dict[str, dict[str, float]]:
+    """`evaluate` without the mean: every measure of every judged query."""
+    try:
+        import ir_measures
+    except ImportError:
+        raise SerotineError("judging needs ir-measures; run: pip install 'serotine[eval]'") from None
+    try:
+        parsed = {name: ir_measures.parse_measure(name) for name in measures}
+    except (NameError, ValueError) as error:
+        raise ValueError(f"measures: {error}") from None
+    results = {query: dict.fromkeys(measures, 0.0) for query in qrels}
+    names = {measure: name for name, measure in parsed.items()}
+    for metric in ir_measures.iter_calc(list(parsed.values()), qrels, {q: dict(found) for q, found in run.items()}):
+        if metric.query_id in results:
+            results[metric.query_id][names[metric.measure]] = float(metric.value)
+    return results

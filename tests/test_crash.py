@@ -84,9 +84,7 @@ def content(path: Path) -> dict[str, str | None]:
 def run_child(work: str, count: int, when: str) -> bool:
     """Runs the work, killed at its `count`-th operation; returns whether it finished instead."""
     program = CHILD.format(tests=str(Path(__file__).parent), work=work)
-    done = subprocess.run(
-        [sys.executable, "-c", program, str(count), when], capture_output=True, text=True, timeout=60
-    )
+    done = subprocess.run([sys.executable, "-c", program, str(count), when], capture_output=True, text=True, timeout=60)
     if done.returncode == 0:
         assert done.stdout == "done\n"
         return True

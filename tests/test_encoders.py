@@ -1,0 +1,156 @@
+"""The encoder: vectors that belong to their words, whatever the batch; and folders that are not encoders."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from serotine import Encoder
+from serotine.encoders import spec as specs
+from serotine.encoders.batching import batches
+from serotine.errors import EncoderError
+
+TEXTS = [
+    "A short one.",
+    "",
+    "The serotine is a large bat that emerges late in the evening, " * 4,
+    "Größe, naïve café — 東京",
+]
+
+
+@pytest.fixture(scope="module")
+def encoder() -> Encoder:
+    return Encoder()
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """The default encoder, as a folder of one's own."""
+    spec = specs.load_spec(None)
+    for file in (spec.tokenizer, spec.tokenizer.with_name("serotine.json")):
+        shutil.copy(file, tmp_path)
+    shutil.copy(spec.model, tmp_path / "model.onnx")
+    return tmp_path
+
+
+def test_one_unit_vector_a_token(encoder: Encoder) -> None:
+    for text, vectors in zip(TEXTS, encoder.encode_documents(TEXTS), strict=True):
+        assert vectors.dtype == np.float32
+        assert vectors.shape == (len(encoder.tokens(text, query=False)), encoder.dim)
+        np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-5)
+
+
+def test_order_is_kept_and_the_batch_changes_little(encoder: Encoder) -> None:
+    """int8 activations are scaled a batch at a time, so a text's vectors move a little with its company."""
+    together = encoder.encode_documents(TEXTS)
+    for text, vectors in zip(TEXTS, together, strict=True):
+        (alone,) = encoder.encode_documents([text])
+        assert (alone * vectors).sum(axis=1).mean() > 0.97
+    assert all(np.array_equal(a, b) for a, b in zip(together, encoder.encode_documents(TEXTS), strict=True))
+
+
+def test_offsets_point_into_the_original_text(encoder: Encoder) -> None:
+    text = "  The Serotine's ÉLAN, at 10pm!  "
+    for token in encoder.tokens(text, query=False):
+        if token.text in ("[CLS]", "[SEP]"):
+            assert token.start == token.end == 0
+        else:
+            assert text[token.start : token.end].lower().replace("é", "e") == token.text.removeprefix("##")
+
+
+def test_a_long_text_is_cut_and_still_ends_as_the_model_expects(encoder: Encoder) -> None:
+    tokens = encoder.tokens("word " * 1000, query=False)
+    assert len(tokens) == 256
+    assert tokens[-1].text == "[SEP]"
+    assert len(encoder.encode_documents(["word " * 1000, "short"])[0]) == 256
+    # The cut of one text must not outlive it.
+    assert len(encoder.tokens("short", query=False)) == 3
+
+
+@pytest.mark.parametrize(
+    ("texts", "error", "words"),
+    [
+        ("one string", TypeError, "texts: want a list of strings, got one str"),
+        (["a", 3], TypeError, r"texts\[1\]: want a string, got int"),
+        (["a", "\udc00"], ValueError, r"texts\[1\]: holds a lone surrogate"),
+    ],
+)
+def test_bad_texts(encoder: Encoder, texts: Any, error: type[Exception], words: str) -> None:
+    with pytest.raises(error, match=words):
+        encoder.encode_queries(texts)
+
+
+def test_nothing_gives_nothing(encoder: Encoder) -> None:
+    assert encoder.encode_queries([]) == []
+
+
+def test_a_folder_is_the_same_encoder_until_a_setting_changes(encoder: Encoder, folder: Path) -> None:
+    same = Encoder(folder)
+    assert same.fingerprint == encoder.fingerprint
+    assert same.name == str(folder.resolve())
+    assert np.array_equal(same.encode_queries(["a bat"])[0], encoder.encode_queries(["a bat"])[0])
+    settings = json.loads((folder / "serotine.json").read_text())
+    settings["document_length"] = 32
+    (folder / "serotine.json").write_text(json.dumps(settings))
+    shorter = Encoder(folder)
+    assert shorter.fingerprint != encoder.fingerprint
+    assert len(shorter.tokens("word " * 100, query=False)) == 32
+    assert len(shorter.tokens("word " * 100, query=True)) == 102
+
+
+def test_a_damaged_model_is_refused(folder: Path) -> None:
+    model = folder / "model.onnx"
+    model.write_bytes(model.read_bytes()[:-1000])
+    with pytest.raises(EncoderError, match=r"its SHA-256 is .* install the model again"):
+        Encoder(folder)
+    settings = json.loads((folder / "serotine.json").read_text())
+    del settings["model_sha256"]
+    (folder / "serotine.json").write_text(json.dumps(settings))
+    with pytest.raises(EncoderError, match="ONNX Runtime cannot load it") as raised:
+        Encoder(folder)
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "words"),
+    [
+        ("serotine.json", "{", "is not valid JSON"),
+        ("serotine.json", "[]", "'format' must be 1"),
+        ("serotine.json", '{"format": 1, "dim": "x"}', "'dim' must be a whole number"),
+        ("serotine.json", '{"format": 1, "dim": 3, "query_length": 9, "document_length": 9}', "'output' must name"),
+        ("tokenizer.json", "{}", "cannot be read as a tokenizer"),
+        ("tokenizer.json", None, "is missing; an encoder folder needs"),
+        ("serotine.json", None, "holds no serotine.json"),
+    ],
+)
+def test_folders_that_are_no_encoders(folder: Path, file: str, content: str | None, words: str) -> None:
+    if content is None:
+        (folder / file).unlink()
+    else:
+        (folder / file).write_text(content)
+    with pytest.raises(EncoderError, match=words):
+        Encoder(folder)
+
+
+def test_an_unknown_name_and_a_missing_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(EncoderError, match="'nonesuch': neither 'minilm' nor a folder"):
+        Encoder("nonesuch")
+    monkeypatch.setattr(specs, "_DEFAULT_PACKAGE", "not_installed_anywhere")
+    with pytest.raises(EncoderError, match=r"pip install 'serotine\[minilm\]'"):
+        Encoder()
+
+
+@given(st.lists(st.integers(1, 300), max_size=60), st.integers(1, 2000))
+def test_batches_hold_every_item_once_within_budget(lengths: list[int], budget: int) -> None:
+    made = list(batches(lengths, budget))
+    assert sorted(item for batch in made for item in batch) == list(range(len(lengths)))
+    for batch in made:
+        assert len(batch) == 1 or len(batch) * max(lengths[i] for i in batch) <= budget
+        assert lengths[batch[0]] == max(lengths[i] for i in batch)

@@ -1,0 +1,103 @@
+"""Metrics against cases worked out by hand, and collections whose files are wrong."""
+
+from __future__ import annotations
+
+import gzip
+import math
+from pathlib import Path
+
+import pytest
+
+from serotine.errors import InputFileError
+from serotine.evaluation import Bm25, evaluate, load_beir
+from serotine.evaluation.metrics import evaluate_queries
+
+CRANFIELD = Path(__file__).parent.parent / "examples" / "cranfield"
+
+
+def test_ndcg_has_linear_gain_and_an_ideal_over_all_judgements() -> None:
+    qrels = {"q": {"a": 2, "b": 1, "c": 1, "d": 0}}
+    run = {"q": {"d": 9.0, "a": 8.0, "b": 7.0}}
+    gained = 2 / math.log2(3) + 1 / math.log2(4)
+    ideal = 2 / math.log2(2) + 1 / math.log2(3) + 1 / math.log2(4)
+    assert evaluate(qrels, run)["nDCG@10"] == pytest.approx(gained / ideal, abs=1e-12)
+
+
+def test_a_query_that_found_nothing_counts_zero() -> None:
+    qrels = {"q": {"a": 1}, "r": {"b": 1}, "s": {"c": 1}}
+    run = {"q": {"a": 1.0}, "s": dict[str, float]()}
+    assert evaluate(qrels, run)["nDCG@10"] == pytest.approx(1 / 3)
+    assert evaluate_queries(qrels, run)["r"] == {"nDCG@10": 0.0}
+
+
+def test_a_tie_goes_to_the_higher_document_id() -> None:
+    qrels = {"q": {"a": 1}}
+    assert evaluate(qrels, {"q": {"a": 1.0, "b": 1.0}})["nDCG@10"] == pytest.approx(1 / math.log2(3))
+
+
+def test_a_query_nobody_judged_is_left_out() -> None:
+    assert evaluate({"q": {"a": 1}}, {"q": {"a": 1.0}, "x": {"b": 1.0}})["nDCG@10"] == 1.0
+
+
+def test_an_unknown_measure_is_named() -> None:
+    with pytest.raises(ValueError, match=r"measures: .*nDGC"):
+        evaluate({"q": {"a": 1}}, {}, ["nDGC@10"])
+
+
+def test_bm25_reproduces_cranfield() -> None:
+    collection = load_beir(CRANFIELD)
+    assert (len(collection.documents), len(collection.queries)) == (1400, 225)
+    run = Bm25(collection.documents).search(collection.queries)
+    assert evaluate(collection.qrels, run)["nDCG@10"] == pytest.approx(0.382, abs=0.005)
+
+
+def folder(tmp_path: Path, corpus: str, queries: str, qrels: str) -> Path:
+    (tmp_path / "qrels").mkdir()
+    (tmp_path / "corpus.jsonl").write_text(corpus)
+    (tmp_path / "queries.jsonl.gz").write_bytes(gzip.compress(queries.encode()))
+    (tmp_path / "qrels" / "test.tsv").write_text(qrels)
+    return tmp_path
+
+
+CORPUS = '{"_id": "d1", "title": "T", "text": "one"}\n{"_id": "d2", "title": "", "text": "two"}\n'
+QUERIES = '{"_id": "q1", "text": "first"}\n{"_id": "q2", "text": "unjudged"}\n'
+QRELS = "query-id\tcorpus-id\tscore\nq1\td1\t1\n"
+
+
+def test_titles_are_joined_and_only_judged_queries_are_kept(tmp_path: Path) -> None:
+    collection = load_beir(folder(tmp_path, CORPUS, QUERIES, QRELS))
+    assert collection.documents == {"d1": "T one", "d2": "two"}
+    assert collection.queries == {"q1": "first"}
+    assert collection.qrels == {"q1": {"d1": 1}}
+
+
+@pytest.mark.parametrize(
+    ("corpus", "queries", "qrels", "words"),
+    [
+        (CORPUS + "{oops\n", QUERIES, QRELS, r"corpus.jsonl:3: is not valid JSON"),
+        (CORPUS + "[]\n", QUERIES, QRELS, r"corpus.jsonl:3: want a JSON object, got list"),
+        (CORPUS + '{"text": "x"}\n', QUERIES, QRELS, r"corpus.jsonl:3: '_id' must be a string, got None"),
+        (CORPUS + CORPUS, QUERIES, QRELS, r"corpus.jsonl:3: document 'd1' stands twice"),
+        (CORPUS, '{"_id": "q1"}', QRELS, r"queries.jsonl.gz:1: 'text' must be a string"),
+        (CORPUS, QUERIES, QRELS + "q1 d1 1\n", r"test.tsv:3: want query-id, corpus-id and score between tabs"),
+        (CORPUS, QUERIES, QRELS + "q1\td2\tx\n", r"test.tsv:3: the score must be a whole number, got 'x'"),
+        (CORPUS, QUERIES, "q9\td1\t1\n", r"judges query 'q9', which queries.jsonl.gz does not hold"),
+        (CORPUS, QUERIES, "query-id\tcorpus-id\tscore\n", "holds no judgements"),
+    ],
+)
+def test_a_malformed_line_is_named(tmp_path: Path, corpus: str, queries: str, qrels: str, words: str) -> None:
+    with pytest.raises(InputFileError, match=words):
+        load_beir(folder(tmp_path, corpus, queries, qrels))
+
+
+def test_missing_and_damaged_files(tmp_path: Path) -> None:
+    with pytest.raises(InputFileError, match=r"holds neither corpus.jsonl nor corpus.jsonl.gz"):
+        load_beir(tmp_path)
+    root = folder(tmp_path, CORPUS, QUERIES, QRELS)
+    (root / "corpus.jsonl").write_bytes(b'{"_id": "d1", "text": "caf\xe9"}\n')
+    with pytest.raises(InputFileError, match=r"corpus.jsonl:1: is not UTF-8"):
+        load_beir(root)
+    (root / "queries.jsonl.gz").write_bytes(gzip.compress(QUERIES.encode())[:-9])
+    (root / "corpus.jsonl").write_text(CORPUS)
+    with pytest.raises(InputFileError, match=r"queries.jsonl.gz: is damaged"):
+        load_beir(root)

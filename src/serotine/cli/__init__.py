@@ -1,0 +1,80 @@
+"""The command line: one file a command. Nothing heavy is imported before a command runs."""
+
+from __future__ import annotations
+
+import sqlite3
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import click
+
+from serotine import __version__
+from serotine.cli.add import add
+from serotine.cli.delete import delete
+from serotine.cli.index import index
+from serotine.cli.info import info
+from serotine.cli.output import Interrupted, complain
+from serotine.cli.search import search
+from serotine.cli.verify import verify
+from serotine.errors import SerotineError
+
+_FAILED = 1
+_BAD_USE = 2
+_INTERRUPTED = 130  # 128 + SIGINT, as shells count
+
+
+class _Commands(click.Group):
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            # click would write a line of its own before handing this on.
+            raise Interrupted("interrupted") from None
+
+
+@click.group(
+    cls=_Commands,
+    commands=[index, add, delete, search, info, verify],
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+@click.version_option(__version__, prog_name="serotine", message="%(prog)s %(version)s")
+def commands() -> None:
+    """Late-interaction retrieval: index text, ask a question, see the passages and the words that matched."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs one command.
+
+    Args:
+        arguments: what follows the program's name; those of the process unless given.
+
+    Returns:
+        The exit status: 0, 1 for failure, 2 for bad use, 130 when interrupted. An error is one line on standard error.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            # A terminal that cannot show a character shows a stand-in; an answer must not end in a traceback.
+            stream.reconfigure(errors="backslashreplace")
+    try:
+        status = commands.main(arguments, prog_name="serotine", standalone_mode=False)
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message(), err=True)
+        return _BAD_USE
+    except click.UsageError as error:
+        where = error.ctx.command_path if error.ctx else "serotine"
+        complain(f"{error.format_message().rstrip('.')}; see {where} --help")
+        return _BAD_USE
+    except (Interrupted, KeyboardInterrupt, click.Abort) as error:
+        complain(str(error) or "interrupted")
+        return _INTERRUPTED
+    except (SerotineError, click.ClickException) as error:
+        complain(str(error))
+        return _FAILED
+    except OSError as error:
+        complain(f"{error.filename}: {error.strerror}" if error.filename else str(error))
+        return _FAILED
+    except sqlite3.Error as error:
+        complain(f"the catalog of the index: {error}; free some disk space or check its access, then try again")
+        return _FAILED
+    return status if isinstance(status, int) else 0

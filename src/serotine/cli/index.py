@@ -1,0 +1,118 @@
+"""``serotine index``: files into a new index."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from serotine.cli.output import Interrupted, json_option, plural, report, size
+
+if TYPE_CHECKING:
+    from serotine.cli.loading import Loading
+    from serotine.index import Index
+
+
+@click.command()
+@click.argument("sources", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="SOURCE...")
+@click.option(
+    "-o", "--output", required=True, type=click.Path(path_type=Path), metavar="PATH", help="The index, a folder."
+)
+@click.option("--encoder", metavar="NAME", help="Name or folder of an encoder; the offline default unless given.")
+@click.option("--overwrite", is_flag=True, help="Replace the index at PATH, once the new one is complete.")
+@click.option("--resume", is_flag=True, help="Go on with the index at PATH: add the documents that it lacks.")
+@json_option
+def index(
+    sources: tuple[Path, ...],
+    output: Path,
+    encoder: str | None,
+    overwrite: bool,
+    resume: bool,
+    json_file: str | None,
+) -> None:
+    """Index documents: .jsonl, .csv, .txt and .md files, plain or .gz, and folders of them.
+
+    Of a folder, corpus.jsonl is read where there is one (the BEIR format). JSON objects and CSV rows have the fields
+    _id (or id), title and text; every other field is kept as metadata. A .txt or .md file is one document.
+
+    Documents are committed as they are encoded: after Ctrl-C, --resume goes on.
+    """
+    if overwrite and resume:
+        raise click.UsageError("--overwrite and --resume exclude each other; choose one", click.get_current_context())
+    from serotine.cli.replacement import recover, replacing
+    from serotine.errors import IndexExistsError
+
+    started = time.monotonic()
+    recover(output)
+    if not output.exists() or (output.is_dir() and not any(output.iterdir())):
+        result = _build(sources, output, encoder)
+    elif resume:
+        result = _resume(sources, output, encoder)
+    elif overwrite:
+        try:
+            with replacing(output) as building:
+                result = _build(sources, building, encoder)
+        except (KeyboardInterrupt, Interrupted):
+            raise Interrupted(f"interrupted; {output} is as it was") from None
+    else:
+        raise IndexExistsError(
+            f"{output}: exists already; --resume adds what it lacks, --overwrite replaces it, "
+            "or choose another --output"
+        )
+    seconds = time.monotonic() - started
+    skipped = f" ({result['skipped']:,} were there already)" if result["skipped"] else ""
+    lines = (
+        f"{output}: {plural(result['added'], 'document')} indexed in {seconds:,.1f} s{skipped}; it holds "
+        f"{plural(result['documents'], 'document')}, {plural(result['tokens'], 'token')}, {size(result['bytes'])}.\n"
+        f'Ask it: serotine search {output} "your question"'
+    )
+    report(lines, {"path": str(output), **result, "seconds": seconds}, json_file)
+
+
+def _build(sources: tuple[Path, ...], path: Path, encoder: str | None) -> dict[str, Any]:
+    from serotine.cli.loading import Loading, survey
+    from serotine.encoders import Encoder
+    from serotine.index import Index
+
+    # Everything that can be wrong is found before anything appears at `path`.
+    found = survey(sources)
+    with Index.create(path, encoder=Encoder(encoder)) as made:
+        loading = Loading(made)
+        _load(loading, made, sources, found.documents)
+        return _result(made, loading.added, skipped=0)
+
+
+def _resume(sources: tuple[Path, ...], path: Path, encoder: str | None) -> dict[str, Any]:
+    from serotine.cli.loading import Loading, survey
+    from serotine.cli.writing import open_for_texts
+    from serotine.encoders import Encoder
+
+    with open_for_texts(path, Encoder(encoder) if encoder is not None else None) as opened:
+        found = survey(sources, opened)
+        loading = Loading(opened)
+        _load(loading, opened, sources, found.documents - found.known)
+        return _result(opened, loading.added, skipped=found.known)
+
+
+def _load(loading: Loading, index: Index, sources: tuple[Path, ...], total: int) -> None:
+    try:
+        loading.run(sources, total, skip_known=True)
+    except KeyboardInterrupt:
+        raise Interrupted(
+            f"interrupted; {plural(loading.added, 'document')} of {total:,} are safe in {index.path}: "
+            "run the same command with --resume to go on"
+        ) from None
+
+
+def _result(index: Index, added: int, *, skipped: int) -> dict[str, Any]:
+    stats = index.stats()
+    return {
+        "added": added,
+        "skipped": skipped,
+        "documents": stats.documents,
+        "tokens": stats.tokens,
+        "bytes": stats.bytes,
+        "encoder": stats.encoder,
+    }

@@ -1,0 +1,104 @@
+"""What every command writes: errors, JSON, and text that is safe to show on a terminal."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+import unicodedata
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+STANDARD_OUTPUT = "-"
+
+
+class Interrupted(Exception):  # noqa: N818 - it is Ctrl-C, not an error
+    """The user pressed Ctrl-C; the message says what became of the work."""
+
+
+def complain(message: str) -> None:
+    """Writes one `error:` line to standard error."""
+    click.echo(f"error: {printable(' '.join(message.split()))}", err=True)
+
+
+def warn(message: str) -> None:
+    """Writes one `warning:` line to standard error."""
+    click.echo(f"warning: {printable(' '.join(message.split()))}", err=True)
+
+
+def watched() -> bool:
+    """Whether a person looks at standard error, so that progress is worth drawing."""
+    return sys.stderr.isatty()
+
+
+def printable(text: str) -> str:
+    """`text` with every control character and line break as a space: the same length, and harmless on a terminal."""
+    if text.isprintable():
+        return text
+    return "".join(" " if unicodedata.category(character) in ("Cc", "Zl", "Zp") else character for character in text)
+
+
+def _check_json_file(ctx: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
+    # Found out now, not after an hour of indexing.
+    if value is not None and value != STANDARD_OUTPUT:
+        file = Path(value)
+        if file.is_dir():
+            raise click.BadParameter(f"{value!r} is a folder; name a file", ctx, parameter)
+        if not file.parent.is_dir():
+            raise click.BadParameter(f"the folder of {value!r} does not exist; create it first", ctx, parameter)
+    return value
+
+
+def json_option(command: Command) -> Command:
+    """Adds ``--json FILE``, as the argument `json_file`."""
+    return click.option(
+        "--json",
+        "json_file",
+        metavar="FILE",
+        callback=_check_json_file,
+        help="Also write the result to FILE as JSON; with - write it to standard output, and nothing else.",
+    )(command)
+
+
+def report(lines: str, result: dict[str, Any], json_file: str | None) -> None:
+    """Writes a command's result: for people to standard output, for programs where ``--json`` says."""
+    if json_file != STANDARD_OUTPUT:
+        click.echo(lines)
+    if json_file is None:
+        return
+    data = json.dumps(_finite(result), ensure_ascii=False, indent=2, allow_nan=False).encode() + b"\n"
+    if json_file == STANDARD_OUTPUT:
+        # Bytes: JSON is UTF-8 whatever the terminal is.
+        click.echo(data, nl=False)
+    else:
+        Path(json_file).write_bytes(data)
+
+
+def _finite(value: Any) -> Any:
+    """JSON has no infinity: the score of a document without tokens, and the bound of no document, become null."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(item) for item in value]
+    return value
+
+
+def size(count: int) -> str:
+    """A number of bytes for people."""
+    number = float(count)
+    for unit in ("bytes", "kB", "MB", "GB"):
+        if number < 1000:
+            return f"{number:,.0f} {unit}" if unit == "bytes" else f"{number:,.1f} {unit}"
+        number /= 1000
+    return f"{number:,.1f} TB"
+
+
+def plural(count: int, noun: str) -> str:
+    """``1 document``, ``1,400 documents``."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"

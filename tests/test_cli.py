@@ -1,0 +1,286 @@
+"""The commands, in this process, with a fake encoder."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from cli_fake import FakeEncoder
+
+import serotine.encoders
+from serotine.cli import main
+from serotine.index import Index
+from serotine.maxsim import reference
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+TEXTS = {
+    "bat": "Serotine bats emerge late in the evening.",
+    "cat": "A cat sleeps all day and all evening.",
+    "fish": "Fish swim.",
+}
+
+
+class Shell:
+    """Runs a command and keeps what it wrote."""
+
+    def __init__(self, capfd: pytest.CaptureFixture[str]) -> None:
+        self.capfd = capfd
+        self.out = self.err = ""
+
+    def __call__(self, *arguments: object, status: int = 0) -> str:
+        self.capfd.readouterr()
+        got = main([str(argument) for argument in arguments])
+        self.out, self.err = self.capfd.readouterr()
+        assert got == status, self.err
+        return self.out
+
+    def fails(self, *arguments: object, status: int = 1) -> str:
+        """Wants one line of error and nothing on standard output."""
+        self(*arguments, status=status)
+        assert self.out == ""
+        assert self.err.startswith("error: ")
+        assert self.err.count("\n") == 1
+        assert self.err.endswith("\n")
+        return self.err
+
+    def json(self, *arguments: object) -> Any:
+        return json.loads(self(*arguments, "--json", "-"))
+
+
+@pytest.fixture
+def shell(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Shell:
+    monkeypatch.setattr(serotine.encoders, "Encoder", FakeEncoder)
+    monkeypatch.chdir(tmp_path)
+    write_jsonl(tmp_path / "corpus.jsonl", TEXTS)
+    return Shell(capfd)
+
+
+def write_jsonl(path: Path, texts: dict[str, str]) -> Path:
+    rows = [{"_id": id_, "text": text, "words": len(text.split())} for id_, text in texts.items()]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return path
+
+
+def ids(path: str = "i.serotine") -> set[str]:
+    with Index.open(path, read_only=True) as index:
+        return {hit.id for hit in index.search("evening", k=10_000)}
+
+
+def test_index_search_add_delete_info_verify(shell: Shell, tmp_path: Path) -> None:
+    made = shell.json("index", "corpus.jsonl", "--output", "i.serotine")
+    assert (made["added"], made["skipped"], made["documents"], made["tokens"]) == (3, 0, 3, 17)
+    assert made["encoder"] == "fake"
+
+    shown = shell("search", "i.serotine", "late bats", "-k", 1)
+    assert "  1    2.000  bat\n     Serotine **bats** emerge **late** in the evening.\n" in shown
+    assert shell.err == ""
+
+    write_jsonl(tmp_path / "more.jsonl", {"bat": "Bats sleep.", "owl": "Owls emerge late."})
+    assert "the id 'bat' is in the index already; pass --upsert" in shell.fails("add", "i.serotine", "more.jsonl")
+    assert ids() == {"bat", "cat", "fish"}
+    assert "2 documents added, 1 of them replaced; it holds 4" in shell("add", "i.serotine", "more.jsonl", "--upsert")
+
+    assert "'emu' is not in the index; nothing was deleted" in shell.fails("delete", "i.serotine", "owl", "emu")
+    assert "2 documents deleted; it holds 2 documents" in shell("delete", "i.serotine", "owl", "cat", "owl")
+    assert ids() == {"bat", "fish"}
+
+    told = shell("info", "i.serotine")
+    assert "2 documents\n" in told
+    assert "Deleted   3 documents" in told
+    assert shell.json("info", "i.serotine")["documents"] == 2
+    assert "sound; " in shell("verify", "i.serotine")
+    assert shell.json("verify", "i.serotine")["sound"] is True
+
+
+def test_search_json_equals_brute_force(shell: Shell) -> None:
+    shell("index", "corpus.jsonl", "-o", "i.serotine")
+    found = shell.json("search", "i.serotine", "late evening fish", "-k", 99, "--exact")
+    query = FakeEncoder().encode_queries(["late evening fish"])[0]
+    with Index.open("i.serotine", read_only=True) as index:
+        want = {id_: reference.score(query, index.vectors(id_)) for id_ in TEXTS}
+    assert [hit["id"] for hit in found["hits"]] == sorted(want, key=lambda id_: -want[id_])
+    for rank, hit in enumerate(found["hits"], 1):
+        assert hit["rank"] == rank
+        assert hit["score"] == pytest.approx(want[hit["id"]], rel=1e-5)
+        assert hit["text"] == TEXTS[hit["id"]]
+        assert hit["metadata"] == {"words": len(TEXTS[hit["id"]].split())}
+    assert found["certificate"]["exact"] is True
+    # The bound is that of no document, and JSON has no infinity.
+    assert found["certificate"]["bound"] is None
+    spans = {TEXTS["bat"][start:end] for start, end, _ in next(h for h in found["hits"] if h["id"] == "bat")["spans"]}
+    assert {"late", "evening"} <= spans
+
+
+def test_json_to_a_file_beside_the_words(shell: Shell, tmp_path: Path) -> None:
+    shell("index", "corpus.jsonl", "-o", "i.serotine")
+    assert "cat" in shell("search", "i.serotine", "cat", "--json", "out.json")
+    assert json.loads((tmp_path / "out.json").read_bytes())["hits"][0]["id"] == "cat"
+
+
+def test_output_that_exists(shell: Shell, tmp_path: Path) -> None:
+    shell("index", "corpus.jsonl", "-o", "i.serotine")
+    assert "--resume adds what it lacks, --overwrite" in shell.fails("index", "corpus.jsonl", "-o", "i.serotine")
+    write_jsonl(tmp_path / "corpus.jsonl", {**TEXTS, "owl": "Owls."})
+    again = shell.json("index", "corpus.jsonl", "-o", "i.serotine", "--resume")
+    assert (again["added"], again["skipped"], again["documents"]) == (1, 3, 4)
+    assert "fingerprint" in shell.fails("index", "corpus.jsonl", "-o", "i.serotine", "--resume", "--encoder", "other")
+    write_jsonl(tmp_path / "new.jsonl", {"new": "Other words."})
+    assert shell.json("index", "new.jsonl", "-o", "i.serotine", "--overwrite")["documents"] == 1
+    assert ids() == {"new"}
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["corpus.jsonl", "i.serotine", "new.jsonl"]
+
+
+def test_overwrite_loses_nothing(shell: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shell("index", "corpus.jsonl", "-o", "i.serotine")
+    (tmp_path / "empty.jsonl").touch()
+    assert "holds no documents" in shell.fails("index", "empty.jsonl", "-o", "i.serotine", "--overwrite")
+    with Index.open("i.serotine"):
+        assert "another writer" in shell.fails("index", "corpus.jsonl", "-o", "i.serotine", "--overwrite")
+    with monkeypatch.context() as patch:
+        patch.setattr(FakeEncoder, "encode_documents", raises(KeyboardInterrupt()))
+        refused = shell.fails("index", "corpus.jsonl", "-o", "i.serotine", "--overwrite", status=130)
+        assert "i.serotine is as it was" in refused
+        patch.setattr(FakeEncoder, "encode_documents", raises(OSError(28, "No space left on device")))
+        assert "No space left" in shell.fails("index", "corpus.jsonl", "-o", "i.serotine", "--overwrite")
+    (tmp_path / "i.serotine" / "mine.txt").touch()
+    assert "'mine.txt'" in shell.fails("index", "corpus.jsonl", "-o", "i.serotine", "--overwrite")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "mine.txt").touch()
+    assert "not a Serotine index" in shell.fails("index", "corpus.jsonl", "-o", "folder", "--overwrite")
+    assert ids() == set(TEXTS)
+    names = {entry.name for entry in tmp_path.iterdir()}
+    assert names == {"corpus.jsonl", "empty.jsonl", "i.serotine", "folder"}
+
+
+def test_overwrite_replaces_a_damaged_index(shell: Shell, tmp_path: Path) -> None:
+    shell("index", "corpus.jsonl", "-o", "i.serotine")
+    (segment,) = (tmp_path / "i.serotine" / "segments").iterdir()
+    segment.write_bytes(segment.read_bytes()[:-1])
+    for command in (["verify", "i.serotine"], ["search", "i.serotine", "bats"], ["info", "i.serotine"]):
+        assert segment.name in shell.fails(*command)
+    shell("index", "corpus.jsonl", "-o", "i.serotine", "--overwrite")
+    shell("verify", "i.serotine")
+
+
+def test_verify_tells_of_a_flipped_bit(shell: Shell, tmp_path: Path) -> None:
+    shell("index", "corpus.jsonl", "-o", "i.serotine")
+    (segment,) = (tmp_path / "i.serotine" / "segments").iterdir()
+    data = bytearray(segment.read_bytes())
+    data[-40] ^= 1
+    segment.write_bytes(data)
+    assert "checksum" in shell.fails("verify", "i.serotine")
+
+
+def raises(error: BaseException) -> Any:
+    def encode(*_: object, **__: object) -> None:
+        raise error
+
+    return encode
+
+
+def test_interrupted_indexing_keeps_what_was_committed(
+    shell: Shell, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    texts = {str(number): f"evening {number}" for number in range(200)}
+    write_jsonl(tmp_path / "corpus.jsonl", texts)
+    encode = FakeEncoder.encode_documents
+    calls: list[int] = []
+
+    def stopping(self: FakeEncoder, texts: list[str], *, show_progress: bool = False) -> Any:
+        calls.append(len(texts))
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return encode(self, texts)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(FakeEncoder, "encode_documents", stopping)
+        told = shell.fails("index", "corpus.jsonl", "-o", "i.serotine", status=130)
+    assert f"{calls[0]} documents of 200 are safe in i.serotine: run the same command with --resume" in told
+    assert len(ids()) == calls[0]
+    again = shell.json("index", "corpus.jsonl", "-o", "i.serotine", "--resume")
+    assert (again["added"], again["skipped"]) == (200 - calls[0], calls[0])
+    assert ids() == set(texts)
+
+
+def test_bad_input_leaves_nothing_behind(shell: Shell, tmp_path: Path) -> None:
+    (tmp_path / "corpus.jsonl").unlink()
+    for content, complaint in [
+        (b"", "in.jsonl: holds no documents"),
+        (
+            b'{"_id": "1", "text": "a"}\n{"_id": "1", "text": "b"}\n',
+            "in.jsonl:2: the id '1' stands there a second time",
+        ),
+        (b'{"_id": "1", "text": "a"}\n{"_id": "2", "text": "\xe9"}\n', "in.jsonl:2: is not UTF-8"),
+        (b'{"_id": "1", "text": "a"}\n{"text": "b"}\n', "in.jsonl:2: has neither"),
+    ]:
+        (tmp_path / "in.jsonl").write_bytes(content)
+        assert complaint in shell.fails("index", "in.jsonl", "-o", "i.serotine")
+        assert [entry.name for entry in tmp_path.iterdir()] == ["in.jsonl"]
+    assert "no such file" in shell.fails("index", "nowhere", "-o", "i.serotine")
+
+
+def test_texts_without_words(shell: Shell, tmp_path: Path) -> None:
+    write_jsonl(tmp_path / "in.jsonl", {"a": "words", "b": "", "c": "  "})
+    shell("index", "in.jsonl", "-o", "i.serotine")
+    assert shell.err == (
+        "warning: 2 documents without words (the first: 'b' at in.jsonl:2); kept, though no question finds them\n"
+    )
+    found = shell.json("search", "i.serotine", "words", "-k", 9)
+    assert [(hit["id"], hit["score"] is None) for hit in found["hits"]] == [("a", False), ("b", True), ("c", True)]
+    assert "(a text without words)" in shell("search", "i.serotine", "words")
+
+
+def test_places_that_are_no_index(shell: Shell) -> None:
+    for place in ("nowhere", "corpus.jsonl", "."):
+        for command in (["search", place, "x"], ["info", place], ["verify", place], ["delete", place, "x"]):
+            shell.fails(*command)
+        shell.fails("add", place, "corpus.jsonl")
+
+
+def test_an_index_of_vectors(shell: Shell) -> None:
+    with Index.create("v.serotine", dim=2) as index:
+        index.add(["a"], vectors=[FakeEncoder().encode_queries(["x"])[0][:, :2]])
+    assert "has no encoder" in shell.fails("search", "v.serotine", "x")
+    assert "has no encoder for texts" in shell.fails("add", "v.serotine", "corpus.jsonl")
+    assert "none: it was made for vectors" in shell("info", "v.serotine")
+
+
+def test_an_index_emptied(shell: Shell) -> None:
+    shell("index", "corpus.jsonl", "-o", "i.serotine")
+    shell("delete", "i.serotine", *TEXTS)
+    assert "holds no documents" in shell("search", "i.serotine", "x")
+    assert shell.json("search", "i.serotine", "x")["hits"] == []
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--unknown"],
+        ["frobnicate"],
+        ["search"],
+        ["search", "i"],
+        ["search", "i", "  "],
+        ["search", "i", "x", "-k", "0"],
+        ["search", "i", "x", "-k", "many"],
+        ["search", "i", "x", "--json", "no/such/folder.json"],
+        ["info", "i", "--json", "."],
+        ["index", "-o", "i"],
+        ["index", "corpus.jsonl"],
+        ["index", "corpus.jsonl", "-o", "i", "--resume", "--overwrite"],
+        ["add", "i"],
+        ["delete", "i"],
+    ],
+)
+def test_bad_use_is_status_2(shell: Shell, arguments: list[str]) -> None:
+    assert "--help" in shell.fails(*arguments, status=2)
+
+
+def test_control_characters_never_reach_the_terminal(shell: Shell, tmp_path: Path) -> None:
+    write_jsonl(tmp_path / "in.jsonl", {"a\x1b[2J\nb": "evil \x1b[31m red\nline"})
+    shell("index", "in.jsonl", "-o", "i.serotine")
+    shown = shell("search", "i.serotine", "red")
+    assert "\x1b" not in shown
+    assert "evil [31m **red** line" in shown

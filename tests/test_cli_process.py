@@ -1,0 +1,162 @@
+"""The command line as a process of its own: exit statuses, signals, start-up, and the real encoder."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from serotine.errors import EncoderError
+from serotine.index import Index
+from serotine.maxsim import reference
+
+FAKE = [sys.executable, str(Path(__file__).with_name("cli_fake.py"))]
+REAL = [sys.executable, "-m", "serotine.cli"]
+
+
+def run(*arguments: object, program: list[str] = FAKE) -> subprocess.CompletedProcess[str]:
+    command = [*program, *(str(argument) for argument in arguments)]
+    return subprocess.run(command, capture_output=True, text=True, encoding="utf-8", timeout=60, check=False)
+
+
+def start_slow(*arguments: object) -> subprocess.Popen[str]:
+    command = [*FAKE, *(str(argument) for argument in arguments)]
+    return subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ, "FAKE_DELAY": "0.005"}
+    )
+
+
+def wait_for_commit(path: Path, process: subprocess.Popen[str]) -> None:
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        assert process.poll() is None, process.communicate()
+        if path.exists():
+            with Index.open(path, read_only=True) as index:
+                if len(index):
+                    return
+        time.sleep(0.01)
+    raise TimeoutError(path)
+
+
+@pytest.fixture
+def corpus(tmp_path: Path) -> Path:
+    file = tmp_path / "corpus.jsonl"
+    file.write_text("".join(json.dumps({"_id": str(i), "text": f"document {i}"}) + "\n" for i in range(600)))
+    return file
+
+
+def test_exit_statuses_and_streams(tmp_path: Path) -> None:
+    for arguments, status in [
+        (["--version"], 0),
+        (["search", "--help"], 0),
+        ([], 2),
+        (["search", "i", "x", "-k", "0"], 2),
+        (["search", tmp_path, "x"], 1),
+    ]:
+        done = run(*arguments, program=REAL)
+        assert done.returncode == status
+        assert bool(done.stdout) == (status == 0)
+        assert bool(done.stderr) == (status != 0)
+        assert "Traceback" not in done.stderr
+
+
+def test_starting_imports_nothing_heavy() -> None:
+    heavy = "'numpy', 'onnxruntime', 'tokenizers', 'rich', 'torch', 'serotine.index', 'serotine.encoders'"
+    code = f"import sys, serotine.cli; print([name for name in [{heavy}] if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_control_c_keeps_what_was_committed(tmp_path: Path, corpus: Path) -> None:
+    output = tmp_path / "i.serotine"
+    process = start_slow("index", corpus, "-o", output)
+    wait_for_commit(output, process)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=30)
+    assert (process.returncode, out, err.count("\n")) == (130, "", 1)
+    assert err.startswith("error: interrupted; ")
+    with Index.open(output, read_only=True) as index:
+        kept = len(index)
+    assert 0 < kept < 600
+    done = run("index", corpus, "-o", output, "--resume", "--json", "-")
+    assert (json.loads(done.stdout)["skipped"], json.loads(done.stdout)["documents"]) == (kept, 600)
+
+
+def test_a_killed_overwrite_leaves_the_old_index(tmp_path: Path, corpus: Path) -> None:
+    output = tmp_path / "i.serotine"
+    old = tmp_path / "old.jsonl"
+    old.write_text('{"_id": "old", "text": "document"}\n')
+    run("index", old, "-o", output)
+    process = start_slow("index", corpus, "-o", output, "--overwrite")
+    wait_for_commit(tmp_path / ".i.serotine.building", process)
+    process.kill()
+    process.communicate(timeout=30)
+    assert json.loads(run("info", output, "--json", "-").stdout)["documents"] == 1
+    assert run("index", corpus, "-o", output, "--overwrite").returncode == 0
+    assert json.loads(run("info", output, "--json", "-").stdout)["documents"] == 600
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["corpus.jsonl", "i.serotine", "old.jsonl"]
+
+
+def test_a_swap_cut_in_two_is_put_right(tmp_path: Path, corpus: Path) -> None:
+    output = tmp_path / "i.serotine"
+    run("index", corpus, "-o", output)
+    output.rename(tmp_path / ".i.serotine.replaced")
+    done = run("index", corpus, "-o", output, "--resume", "--json", "-")
+    assert json.loads(done.stdout)["skipped"] == 600
+
+
+def test_a_closed_pipe_and_a_narrow_encoding(tmp_path: Path) -> None:
+    file = tmp_path / "in.jsonl"
+    file.write_text('{"_id": "é", "text": "naïve 東京"}\n', encoding="utf-8")
+    run("index", file, "-o", tmp_path / "i")
+    environment = {**os.environ, "PYTHONIOENCODING": "iso-8859-1"}
+    command = [*FAKE, "search", str(tmp_path / "i"), "naïve"]
+    done = subprocess.run(command, capture_output=True, env=environment, check=True)
+    assert "**naïve** \\u6771\\u4eac".encode("iso-8859-1") in done.stdout
+    done = subprocess.run([*command, "--json", "-"], capture_output=True, env=environment, check=True)
+    assert json.loads(done.stdout)["hits"][0]["id"] == "é"
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    assert process.stderr is not None
+    process.stdout.close()
+    assert process.stderr.read() == ""
+    process.stderr.close()
+    assert process.wait(timeout=30) == 1
+
+
+def test_the_real_encoder_equals_brute_force(tmp_path: Path) -> None:
+    from serotine.encoders import Encoder
+
+    try:
+        encoder = Encoder()
+    except EncoderError as error:
+        pytest.skip(str(error))
+    texts = {
+        "1": "Serotine bats emerge from their roost late in the evening.",
+        "2": "The transonic flow past a slender wing was measured in a wind tunnel.",
+        "3": "Heat transfer to a blunt body at hypersonic speed.",
+        "4": "",
+        "5": "Bats",
+    }
+    file = tmp_path / "corpus.jsonl"
+    file.write_text("".join(json.dumps({"_id": id_, "text": text}) + "\n" for id_, text in texts.items()))
+    assert run("index", tmp_path, "-o", tmp_path / "i", program=REAL).returncode == 0
+    question = "when do bats leave their roost?"
+    done = run("search", tmp_path / "i", question, "-k", 99, "--json", "-", program=REAL)
+    hits = json.loads(done.stdout)["hits"]
+    query = encoder.encode_queries([question])[0]
+    with Index.open(tmp_path / "i", read_only=True) as index:
+        want = {id_: reference.score(query, index.vectors(id_)) for id_ in texts}
+    assert [hit["id"] for hit in hits] == sorted(want, key=lambda id_: -want[id_])
+    assert hits[0]["id"] == "1"
+    for hit in hits[:-1]:
+        assert hit["score"] == pytest.approx(want[hit["id"]], rel=1e-5)
+    assert (hits[-1]["id"], hits[-1]["score"]) == ("4", None)
+    found = {texts["1"][start:end] for start, end, _ in hits[0]["spans"]}
+    assert {"bats", "roost"} <= {word.lower() for word in found}

@@ -74,7 +74,7 @@ def test_index_search_add_delete_info_verify(shell: Shell, tmp_path: Path) -> No
     assert (made["added"], made["skipped"], made["documents"], made["tokens"]) == (3, 0, 3, 17)
     assert made["encoder"] == "fake"
 
-    shown = shell("search", "i.serotine", "late bats", "-k", 1)
+    shown = shell("search", "i.serotine", "late", "bats", "-k", 1)
     assert "  1    2.000  bat\n     Serotine **bats** emerge **late** in the evening.\n" in shown
     assert shell.err == ""
 

@@ -20,15 +20,16 @@ if TYPE_CHECKING:
 _BOLD, _NOT_BOLD = "\x1b[1m", "\x1b[22m"
 
 
-def _check_query(ctx: click.Context, parameter: click.Parameter, value: str) -> str:
-    if not value.strip():
+def _question(ctx: click.Context, parameter: click.Parameter, words: tuple[str, ...]) -> str:
+    question = " ".join(words)
+    if not question.strip():
         raise click.BadParameter("is empty; ask something", ctx, parameter)
-    return value
+    return question
 
 
 @click.command()
 @click.argument("index", type=click.Path(path_type=Path))
-@click.argument("query", callback=_check_query)
+@click.argument("query", nargs=-1, required=True, callback=_question, metavar="QUERY...")
 @click.option("-k", default=10, show_default=True, type=click.IntRange(min=1), help="How many documents.")
 @click.option("--exact", is_flag=True, help="Prove that no other document scores higher, and say so.")
 @json_option

@@ -155,6 +155,21 @@ def test_overwrite_loses_nothing(shell: Shell, tmp_path: Path, monkeypatch: pyte
     assert names == {"corpus.jsonl", "empty.jsonl", "i.serotine", "folder"}
 
 
+def test_overwrite_through_a_link_and_of_this_folder(
+    shell: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "disk").mkdir()
+    shell("index", "corpus.jsonl", "-o", "disk/i.serotine")
+    (tmp_path / "link").symlink_to("disk/i.serotine")
+    assert shell.json("index", "corpus.jsonl", "-o", "link", "--overwrite")["documents"] == 3
+    assert (tmp_path / "link").is_symlink()
+    assert [entry.name for entry in (tmp_path / "disk").iterdir()] == ["i.serotine"]
+    monkeypatch.chdir(tmp_path / "disk" / "i.serotine")
+    assert shell.json("index", "../../corpus.jsonl", "-o", ".", "--resume")["skipped"] == 3
+    for above in (".", "..", "/"):
+        shell.fails("index", "../../corpus.jsonl", "-o", above, "--overwrite", status=2)
+
+
 def test_overwrite_replaces_a_damaged_index(shell: Shell, tmp_path: Path) -> None:
     shell("index", "corpus.jsonl", "-o", "i.serotine")
     (segment,) = (tmp_path / "i.serotine" / "segments").iterdir()

@@ -26,8 +26,9 @@ def replacing(output: Path) -> Iterator[Path]:
         IndexLockedError: another writer has it open.
     """
     _check_replaceable(output)
-    building = output.with_name(f".{output.name}.building")
-    replaced = output.with_name(f".{output.name}.replaced")
+    # Through a link, the folder it leads to is replaced; the link stays.
+    output = output.resolve()
+    building, replaced = _beside(output, "building"), _beside(output, "replaced")
     lock = WriterLock(output)
     try:
         # What a killed --overwrite left; holding the lock, no other is at work.
@@ -50,9 +51,15 @@ def replacing(output: Path) -> Iterator[Path]:
 
 def recover(output: Path) -> None:
     """Puts the old index back where a replacement was stopped between its two renames."""
-    replaced = output.with_name(f".{output.name}.replaced")
+    replaced = _beside(output, "replaced")
     if not output.exists() and replaced.exists():
         replaced.rename(output)
+
+
+def _beside(output: Path, role: str) -> Path:
+    # Resolved, because "." has no name to put another beside.
+    resolved = output.resolve()
+    return resolved.parent / f".{resolved.name}.{role}"
 
 
 def _check_replaceable(output: Path) -> None:

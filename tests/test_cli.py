@@ -168,6 +168,9 @@ def test_overwrite_through_a_link_and_of_this_folder(
     assert shell.json("index", "../../corpus.jsonl", "-o", ".", "--resume")["skipped"] == 3
     for above in (".", "..", "/"):
         shell.fails("index", "../../corpus.jsonl", "-o", above, "--overwrite", status=2)
+    (tmp_path / "void").mkdir()
+    monkeypatch.chdir(tmp_path / "void")
+    shell.fails("index", "../corpus.jsonl", "-o", ".", "--resume", status=2)
 
 
 def test_overwrite_replaces_a_damaged_index(shell: Shell, tmp_path: Path) -> None:

@@ -41,19 +41,20 @@ def index(
     """
     if overwrite and resume:
         raise click.UsageError("--overwrite and --resume exclude each other; choose one", click.get_current_context())
-    if not resume and Path.cwd().is_relative_to(output.resolve()):
+    from serotine.cli.replacement import recover, replacing
+    from serotine.errors import IndexExistsError
+
+    started = time.monotonic()
+    recover(output)
+    vacant = not output.exists() or (output.is_dir() and not any(output.iterdir()))
+    if (vacant or not resume) and Path.cwd().is_relative_to(output.resolve()):
         # An index is renamed into place when it is made: the shell would be left in a folder that is gone.
         raise click.BadParameter(
             f"{str(output)!r} is the folder you are in, or above it; name one of its own, such as name.serotine",
             click.get_current_context(),
             param_hint="'--output'",
         )
-    from serotine.cli.replacement import recover, replacing
-    from serotine.errors import IndexExistsError
-
-    started = time.monotonic()
-    recover(output)
-    if not output.exists() or (output.is_dir() and not any(output.iterdir())):
+    if vacant:
         result = _build(sources, output, encoder)
     elif resume:
         result = _resume(sources, output, encoder)

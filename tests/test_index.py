@@ -56,6 +56,8 @@ def test_what_was_added_is_found_after_reopening(small: Path) -> None:
         assert len(index) == 3
         assert "owl" in index
         assert "cat" not in index
+        assert "\ud800" not in index
+        assert 7 not in index
         assert index.ids() == IDS
         assert [hit.text for hit in index.get(["fox", "bat"])] == [TEXTS[2], TEXTS[0]]
         assert index.verify().documents == 3
@@ -216,6 +218,12 @@ BAD_ADDS: list[tuple[dict[str, Any], type[Exception], str]] = [
     ({"ids": ["a"], "texts": ["\ud800"]}, ValueError, r"texts\[0\]: holds a lone surrogate"),
     ({"ids": ["a"], "texts": ["x"], "metadata": [3]}, TypeError, r"metadata\[0\]: want a dict, got int"),
     ({"ids": ["a"], "texts": ["x"], "metadata": [{"t": {1}}]}, ValueError, r"metadata\[0\]: cannot be kept as JSON"),
+    (
+        {"ids": ["a"], "texts": ["x"], "metadata": [{"t": "\ud800"}]},
+        ValueError,
+        r"metadata\[0\]: cannot be kept as JSON",
+    ),
+    ({"ids": ["a"], "texts": (t for t in "x")}, TypeError, "texts: want a list, got generator"),
     ({"ids": ["a"]}, ValueError, "texts, vectors: one of the two is needed"),
     ({"ids": ["a"], "vectors": [np.ones((2, 3), np.float32)]}, ValueError, r"vectors\[0\]: want shape \(tokens, 16\)"),
     ({"ids": ["a"], "vectors": [np.ones((2, 16), np.int32)]}, TypeError, r"vectors\[0\]: want floats"),
@@ -246,10 +254,23 @@ def test_an_encoder_that_fails_midway_leaves_nothing(small: Path) -> None:
         assert index.verify().stray_files == ()
 
 
+def test_an_encoder_that_miscounts_is_told(small: Path) -> None:
+    class Short(WordEncoder):
+        def encode_documents(self, texts: Any) -> Any:
+            return super().encode_documents(texts)[:-1]
+
+    with Index.open(small, encoder=Short()) as index:
+        with pytest.raises(EncoderError, match="'words': gave 1 arrays for 2 texts"):
+            index.add(ids=["a", "b"], texts=["x", "y"])
+        assert index.ids() == IDS
+        assert index.verify().stray_files == ()
+
+
 @pytest.mark.parametrize(
     ("call", "error", "words"),
     [
         (lambda i: i.search(" "), ValueError, "query: is empty"),
+        (lambda i: i.search("\ud800"), ValueError, "query: holds a lone surrogate"),
         (lambda i: i.search("x", k=0), ValueError, "k: want at least 1, got 0"),
         (lambda i: i.search("x", k=1.5), TypeError, "k: want an int"),
         (lambda i: i.search(None), TypeError, r"query: want a string or an array \(tokens, 16\)"),

@@ -88,7 +88,7 @@ def _build(sources: tuple[Path, ...], path: Path, encoder: str | None) -> dict[s
     found = survey(sources)
     with Index.create(path, encoder=Encoder(encoder)) as made:
         loading = Loading(made)
-        _load(loading, made, sources, found.documents)
+        _load(loading, path, sources, found.documents)
         return _result(made, loading.added, skipped=0)
 
 
@@ -100,16 +100,16 @@ def _resume(sources: tuple[Path, ...], path: Path, encoder: str | None) -> dict[
     with open_for_texts(path, Encoder(encoder) if encoder is not None else None) as opened:
         found = survey(sources, opened)
         loading = Loading(opened)
-        _load(loading, opened, sources, found.documents - found.known)
+        _load(loading, path, sources, found.documents - found.known)
         return _result(opened, loading.added, skipped=found.known)
 
 
-def _load(loading: Loading, index: Index, sources: tuple[Path, ...], total: int) -> None:
+def _load(loading: Loading, path: Path, sources: tuple[Path, ...], total: int) -> None:
     try:
         loading.run(sources, total, skip_known=True)
     except KeyboardInterrupt:
         raise Interrupted(
-            f"interrupted; {plural(loading.added, 'document')} of {total:,} are safe in {index.path}: "
+            f"interrupted; {plural(loading.added, 'document')} of {total:,} are safe in {path}: "
             "run the same command with --resume to go on"
         ) from None
 

@@ -30,6 +30,15 @@ class Incoming:
     vectors: list[NDArray[np.float16]] | None
 
 
+def is_text(value: str) -> bool:
+    """Whether UTF-8 can write `value`: a Python string may hold lone surrogates, which nothing could store."""
+    try:
+        value.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def strings(values: object, name: str) -> list[str]:
     """`values` as a list of strings, or a TypeError that says which one is not."""
     if isinstance(values, (str, bytes)):
@@ -40,12 +49,8 @@ def strings(values: object, name: str) -> list[str]:
     for i, value in enumerate(listed):
         if not isinstance(value, str):
             raise TypeError(f"{name}[{i}]: want a string, got {type(value).__name__}")
-        try:
-            value.encode("utf-8")
-        except UnicodeEncodeError:
-            raise ValueError(
-                f"{name}[{i}]: holds a lone surrogate, which is no text; decode its source as UTF-8"
-            ) from None
+        if not is_text(value):
+            raise ValueError(f"{name}[{i}]: holds a lone surrogate, which is no text; decode its source as UTF-8")
     return listed
 
 
@@ -106,7 +111,11 @@ def check(
     if vectors is None and not has_encoder:
         raise ValueError("vectors: this index was created with dim= and has no encoder; pass vectors")
     for name, value in (("texts", texts), ("vectors", vectors), ("metadata", metadata)):
-        if value is not None and len(value) != count:
+        if value is None:
+            continue
+        if not hasattr(value, "__len__"):
+            raise TypeError(f"{name}: want a list, got {type(value).__name__}; put list(...) around it")
+        if len(value) != count:
             raise ValueError(f"{name}: want one for each of the {count:,} ids, got {len(value):,}")
     kept_texts: list[str | None] = [None] * count if texts is None else [*strings(texts, "texts")]
     return Incoming(
@@ -125,7 +134,10 @@ def _metadata(values: Sequence[dict[str, Any]]) -> list[str]:
         if not isinstance(value, dict):
             raise TypeError(f"metadata[{i}]: want a dict, got {type(value).__name__}")
         try:
-            packed.append(json.dumps(value, ensure_ascii=False, allow_nan=False))
-        except (TypeError, ValueError) as error:
+            text = json.dumps(value, ensure_ascii=False, allow_nan=False)
+            # A lone surrogate is a Python string and still no text: SQLite could not store it.
+            text.encode("utf-8")
+        except (TypeError, ValueError, RecursionError) as error:
             raise ValueError(f"metadata[{i}]: cannot be kept as JSON ({error})") from None
+        packed.append(text)
     return packed

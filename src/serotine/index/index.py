@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import sqlite3
 import threading
 import time
-import uuid
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -18,15 +18,13 @@ from numpy.typing import NDArray
 from serotine.errors import (
     DuplicateIdError,
     EmptyTextWarning,
-    EncoderError,
     IndexDamagedError,
-    IndexExistsError,
     ReadOnlyError,
     SerotineError,
     UnknownIdError,
 )
 from serotine.index import catalog as catalogs
-from serotine.index import incoming, storage
+from serotine.index import creation, encoding, incoming
 from serotine.index.catalog import CATALOG_FILE, Catalog, Settings
 from serotine.index.explanation import Explanation, explain
 from serotine.index.hits import Certificate, Hit, Hits, SearchStats
@@ -34,12 +32,8 @@ from serotine.index.incoming import Incoming
 from serotine.index.lock import WriterLock
 from serotine.index.reports import IndexStats, VerifyReport
 from serotine.index.segment import SegmentWriter
-from serotine.index.snapshot import SEGMENT_FOLDER, Part, Snapshot, load_snapshot
+from serotine.index.snapshot import Part, Snapshot, load_snapshot
 from serotine.index.text_encoder import TextEncoder
-from serotine.progress import progress_bar
-
-# Texts handed to the encoder at once: enough for it to sort by length, few enough to bound memory.
-_TEXTS_AT_ONCE = 1024
 
 
 class Index:
@@ -58,7 +52,7 @@ class Index:
         self._changing = threading.RLock()
         self._refreshing = threading.Lock()
         self._closed = False
-        self._version = catalog.version()
+        self._version: tuple[int, int] | None = catalog.version()
         self._snapshot = load_snapshot(path, catalog, None)
 
     @classmethod
@@ -66,35 +60,26 @@ class Index:
         """Creates an index and opens it for writing.
 
         Args:
-            path: a folder that does not exist yet, or is empty.
+            path: a folder that does not exist yet, or is empty and not the current one.
             encoder: turns texts and questions into token vectors; its name and fingerprint are recorded.
             dim: instead of an encoder: the dimension of the vectors that will be added.
 
         Raises:
             IndexExistsError: something stands at `path`.
-            ValueError: neither or both of `encoder` and `dim`, or a dimension below 1.
+            ValueError, TypeError: neither or both of `encoder` and `dim`, or one that is not what it should be.
         """
         if (encoder is None) == (dim is None):
             raise ValueError("encoder, dim: exactly one of the two is needed")
-        folder = Path(path)
-        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-            raise IndexExistsError(f"{folder}: exists already; open it with Index.open, or choose another path")
         if encoder is not None:
-            settings = Settings(encoder.dim, encoder.name, encoder.fingerprint)
+            settings = encoding.describe(encoder)
+        elif isinstance(dim, bool) or not isinstance(dim, int):
+            raise TypeError(f"dim: want an int of at least 1, got {type(dim).__name__}")
         else:
-            if isinstance(dim, bool) or not isinstance(dim, int):
-                raise TypeError(f"dim: want an int of at least 1, got {type(dim).__name__}")
             settings = Settings(dim, None, None)
         if settings.dim < 1:
             raise ValueError(f"dim: want at least 1, got {settings.dim}")
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        # Built beside and renamed into place, so that a crash leaves no half-made index under the name.
-        building = folder.with_name(f".{folder.name}.{uuid.uuid4().hex}{storage.TEMPORARY}")
-        (building / SEGMENT_FOLDER).mkdir(parents=True)
-        catalogs.create_catalog(building, settings)
-        storage.sync_folder(building)
-        storage.rename(building, folder)
-        storage.sync_folder(folder.parent)
+        folder = Path(path).absolute()
+        creation.create_folder(folder, settings)
         return cls.open(folder, encoder=encoder)
 
     @classmethod
@@ -113,15 +98,16 @@ class Index:
             IndexDamagedError: a file is missing, truncated or damaged.
             EncoderError: `encoder` is not the one the index was built with.
         """
-        folder = Path(path)
+        # Absolute: the process may change its current folder while the index is open.
+        folder = Path(path).absolute()
         catalog = Catalog(folder, read_only=read_only)
         lock: WriterLock | None = None
         try:
             if encoder is not None:
-                _check_encoder(catalog.settings, encoder, folder)
+                encoding.check_encoder(catalog.settings, encoder, folder)
             if not read_only:
                 lock = WriterLock(folder)
-                _sweep(folder, catalog)
+                creation.sweep(folder, catalog)
             return cls(folder, catalog, lock, encoder)
         except BaseException:
             if lock is not None:
@@ -156,7 +142,7 @@ class Index:
 
     def __contains__(self, id_: object) -> bool:
         self._require_open()
-        return isinstance(id_, str) and bool(self._catalog.live_ids([id_]))
+        return isinstance(id_, str) and incoming.is_text(id_) and bool(self._catalog.live_ids([id_]))
 
     @property
     def path(self) -> Path:
@@ -212,45 +198,37 @@ class Index:
                 first = next(id_ for id_ in batch.ids if id_ in replaced)
                 raise DuplicateIdError(f"ids: {first!r}{more} is in the index already; pass upsert=True to replace it")
             _warn_of_empty(batch)
-            path = self._path / SEGMENT_FOLDER / f"{uuid.uuid4().hex}.seg"
+            path = creation.new_segment(self._path)
             with SegmentWriter(path, settings.dim) as writer:
                 for document in self._vectors(batch, show_progress):
                     writer.add(document)
             record = writer.record
             if record is None:
                 raise SerotineError(f"{path}: the segment was not written")
-            with self._removing_on_error(path), self._catalog.transaction() as connection:
+            # Should this fail, the file stays for the next opening to sweep: only the catalog, read again, can tell
+            # whether a commit that raised happened.
+            with self._committing() as connection:
                 catalogs.bury(connection, list(replaced.values()))
-                segment = catalogs.insert_segment(connection, record)
-                rows = zip(batch.ids, batch.texts, batch.metadata, strict=True)
-                catalogs.insert_documents(connection, segment, rows)
-            self._reload()
+                catalogs.insert_segment(
+                    connection, record, list(zip(batch.ids, batch.texts, batch.metadata, strict=True))
+                )
 
     def _vectors(self, batch: Incoming, show_progress: bool) -> Iterator[NDArray[np.float16]]:
         if batch.vectors is not None:
-            yield from batch.vectors
-            return
-        encoder = self._require_encoder()
-        nothing = np.empty((0, self.dim), dtype=np.float16)
-        with progress_bar(len(batch.ids), "Encoding", enabled=show_progress) as advance:
-            for start in range(0, len(batch.texts), _TEXTS_AT_ONCE):
-                part = [text or "" for text in batch.texts[start : start + _TEXTS_AT_ONCE]]
-                encoded = iter(encoder.encode_documents([text for text in part if text.strip()]))
-                for text in part:
-                    if text.strip():
-                        yield incoming.stored_vectors(next(encoded), "vectors", self.dim)
-                    else:
-                        yield nothing
-                advance(len(part))
+            return iter(batch.vectors)
+        texts = [text or "" for text in batch.texts]
+        return encoding.encode_texts(self._require_encoder(), texts, self.dim, show_progress=show_progress)
 
     @contextmanager
-    def _removing_on_error(self, path: Path) -> Iterator[None]:
+    def _committing(self) -> Iterator[sqlite3.Connection]:
         try:
-            yield
-        except BaseException:
-            # The transaction did not happen, so nothing names the file.
-            storage.remove(path)
-            raise
+            with self._catalog.transaction() as connection:
+                yield connection
+        finally:
+            # Whatever came of it, the next search reads the catalog again. The lock: a search that is refreshing now
+            # may have read the state before, and must not mark it as the newest afterwards.
+            with self._refreshing:
+                self._version = None
 
     def delete(self, ids: Sequence[str]) -> None:
         """Deletes documents: all of them, or, when one is not there, none.
@@ -268,9 +246,8 @@ class Index:
                 raise UnknownIdError(f"ids: {missing[0]!r}{more} is not in the index; nothing was deleted")
             if not wanted:
                 return
-            with self._catalog.transaction() as connection:
+            with self._committing() as connection:
                 catalogs.bury(connection, list(found.values()))
-            self._reload()
 
     def get(self, ids: Sequence[str]) -> list[Hit]:
         """Documents by id, in the order asked; their score is NaN.
@@ -319,7 +296,7 @@ class Index:
         questions = [query for query in listed if isinstance(query, str)]
         for question in questions:
             _check_question(question)
-        encoded = iter(self._require_encoder().encode_queries(questions) if questions else [])
+        encoded = iter(self._encode(questions) if questions else [])
         vectors = [next(encoded) if isinstance(query, str) else self._query_vectors(query) for query in listed]
         share = (time.perf_counter() - started) * 1e3 / max(len(listed), 1)
         return [self._search(query, k, exact, {"encode": share}) for query in vectors]
@@ -363,7 +340,7 @@ class Index:
         if row.text is None:
             raise ValueError(f"id: {id_!r} was added as vectors, without a text to explain")
         encoder = self._require_encoder()
-        (query_vectors,) = encoder.encode_queries([query])
+        (query_vectors,) = self._encode([query])
         vectors = self.vectors(id_)
         tokens = encoder.tokens(row.text, query=False) if len(vectors) else []
         return explain(
@@ -398,21 +375,24 @@ class Index:
         """
         snapshot = self._current()
         problems = [f"{CATALOG_FILE}: {problem}" for problem in self._catalog.check()]
-        problems += [
-            f"{part.segment.record.file}: its checksum does not match the catalog's"
-            for part in snapshot.parts.values()
-            if part.segment.checksum() != part.segment.record.checksum
-        ]
+        for part in snapshot.parts.values():
+            record = part.segment.record
+            try:
+                found = part.segment.checksum()
+            except OSError as error:
+                problems.append(f"{record.file} cannot be read ({error.strerror or error})")
+            else:
+                if found != record.checksum:
+                    problems.append(f"the checksum of {record.file} does not match the catalog's")
         if problems:
             raise IndexDamagedError(
                 f"{self._path}: {'; '.join(problems)}; restore the index from a backup, or index again"
             )
-        named = {part.segment.record.file for part in snapshot.parts.values()}
         return VerifyReport(
             segments=len(snapshot.parts),
             documents=sum(part.numbers.size for part in snapshot.parts.values()),
             bytes=sum(part.segment.record.bytes for part in snapshot.parts.values()),
-            stray_files=tuple(sorted(set(_segment_files(self._path)) - named)),
+            stray_files=tuple(creation.stray_files(self._path, self._catalog)),
         )
 
     def _current(self) -> Snapshot:
@@ -425,18 +405,16 @@ class Index:
                 self._version = version
             return self._snapshot
 
-    def _reload(self) -> None:
-        with self._refreshing:
-            self._snapshot = load_snapshot(self._path, self._catalog, self._snapshot)
-            self._version = self._catalog.version()
-
     def _query_vectors(self, query: object) -> NDArray[np.float32]:
         if isinstance(query, str):
             _check_question(query)
-            return self._require_encoder().encode_queries([query])[0]
+            return self._encode([query])[0]
         if not isinstance(query, np.ndarray):
             raise TypeError(f"query: want a string or an array (tokens, {self.dim}), got {type(query).__name__}")
         return incoming.float_vectors(query, "query", self.dim)
+
+    def _encode(self, questions: list[str]) -> list[NDArray[np.float32]]:
+        return encoding.encode_questions(self._require_encoder(), questions, self.dim)
 
     def _rows(self, ids: Sequence[str]) -> list[catalogs.Row]:
         wanted = incoming.strings(ids, "ids")
@@ -453,16 +431,7 @@ class Index:
 
     def _require_encoder(self) -> TextEncoder:
         if self._encoder is None:
-            settings = self._catalog.settings
-            if settings.encoder is None:
-                raise EncoderError(
-                    f"{self._path}: this index has no encoder; search it with vectors of shape (tokens, {self.dim})"
-                )
-            from serotine.encoders import Encoder
-
-            encoder = Encoder(settings.encoder)
-            _check_encoder(settings, encoder, self._path)
-            self._encoder = encoder
+            self._encoder = encoding.load_encoder(self._catalog.settings, self._path)
         return self._encoder
 
     def _require_open(self) -> None:
@@ -486,18 +455,8 @@ def _check_k(k: int) -> int:
 def _check_question(question: str) -> None:
     if not question.strip():
         raise ValueError("query: is empty; ask something")
-
-
-def _check_encoder(settings: Settings, encoder: TextEncoder, folder: Path) -> None:
-    if settings.encoder is None:
-        if encoder.dim != settings.dim:
-            raise EncoderError(f"{folder}: holds vectors of dimension {settings.dim}, the encoder makes {encoder.dim}")
-        return
-    if encoder.fingerprint != settings.fingerprint:
-        raise EncoderError(
-            f"{folder}: was built with encoder {settings.encoder!r} (fingerprint {settings.fingerprint}), "
-            f"this is {encoder.name!r} (fingerprint {encoder.fingerprint}); use that encoder, or index again"
-        )
+    if not incoming.is_text(question):
+        raise ValueError("query: holds a lone surrogate, which is no text; decode its source as UTF-8")
 
 
 def _warn_of_empty(batch: Incoming) -> None:
@@ -513,15 +472,3 @@ def _warn_of_empty(batch: Incoming) -> None:
             EmptyTextWarning,
             stacklevel=3,
         )
-
-
-def _segment_files(folder: Path) -> list[str]:
-    return [path.name for path in (folder / SEGMENT_FOLDER).iterdir()]
-
-
-def _sweep(folder: Path, catalog: Catalog) -> None:
-    """Removes segment files that no transaction names: a writer died between writing and committing them."""
-    named = {record.file for _, record in catalog.segments()}
-    for name in _segment_files(folder):
-        if name not in named:
-            storage.remove(folder / SEGMENT_FOLDER / name)

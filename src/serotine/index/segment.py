@@ -59,7 +59,7 @@ class SegmentWriter:
         self._offsets = [0]
         self._hash = hashlib.blake2b(digest_size=32)
         self._file = DurableFile(path)
-        self._file.write(bytes(_HEADER.size))
+        self._begun = False
 
     def add(self, vectors: NDArray[np.float16]) -> None:
         """Appends one document: float16, shape (tokens, dim), which may have no rows."""
@@ -67,6 +67,10 @@ class SegmentWriter:
         self._offsets.append(self._offsets[-1] + vectors.shape[0])
 
     def _append(self, data: bytes | memoryview) -> None:
+        if not self._begun:
+            # The header's place; the counts that go there are known at the end.
+            self._file.write(bytes(_HEADER.size))
+            self._begun = True
         self._hash.update(data)
         self._file.write(data)
 
@@ -80,13 +84,12 @@ class SegmentWriter:
             self._file.__exit__(kind, error, trace)
             return
         tokens = self._offsets[-1]
-        body = tokens * self._dim * 2
-        self._append(bytes(-(_HEADER.size + body) % _ALIGN))
-        self._append(np.array(self._offsets, dtype="<i8").tobytes())
-        header = _HEADER.pack(MAGIC, VERSION, self._dim, len(self._offsets) - 1, tokens)
-        self._hash.update(header)
-        self._file.rewrite(0, header)
-        self._file.__exit__(None, None, None)
+        with self._file:
+            self._append(bytes(-(_HEADER.size + tokens * self._dim * 2) % _ALIGN))
+            self._append(np.array(self._offsets, dtype="<i8").tobytes())
+            header = _HEADER.pack(MAGIC, VERSION, self._dim, len(self._offsets) - 1, tokens)
+            self._hash.update(header)
+            self._file.rewrite(0, header)
         self.record = SegmentRecord(
             file=self._path.name,
             bytes=self._path.stat().st_size,
@@ -143,16 +146,22 @@ class Segment:
             or (np.diff(self.offsets) < 0).any()
         ):
             raise IndexDamagedError(f"{path}: the segment's offsets are damaged; restore it from a backup")
-        self._raw = raw
 
     def document(self, position: int) -> NDArray[np.float16]:
         """The token vectors of one document, float16 (tokens, dim)."""
         return self.vectors[self.offsets[position] : self.offsets[position + 1]]
 
     def checksum(self) -> str:
-        """The checksum of what is on disk now, comparable with the record's."""
+        """The checksum of what is on disk now, comparable with the record's.
+
+        Raises:
+            OSError: the file is not there any more, or the disk cannot read it.
+        """
         digest = hashlib.blake2b(digest_size=32)
-        for start in range(_HEADER.size, self._raw.size, _HASH_CHUNK):
-            digest.update(self._raw[start : start + _HASH_CHUNK].data)
-        digest.update(self._raw[: _HEADER.size].data)
+        # Read, not looked at through the map: touching the missing end of a file cut short since kills the process.
+        with self.path.open("rb") as file:
+            header = file.read(_HEADER.size)
+            while data := file.read(_HASH_CHUNK):
+                digest.update(data)
+        digest.update(header)
         return digest.hexdigest()

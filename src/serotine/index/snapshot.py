@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 from serotine import maxsim
 from serotine.errors import IndexDamagedError
 from serotine.index.catalog import Catalog
-from serotine.index.segment import Segment
+from serotine.index.segment import Segment, SegmentRecord
 
 SEGMENT_FOLDER = "segments"
 
@@ -24,11 +25,22 @@ class Part:
         segment: the open file.
         numbers: int64 (documents,), the catalog's document numbers, rising.
         live: bool (documents,).
+        documents: how many are live.
+        tokens: the token vectors of those.
     """
 
     segment: Segment
     numbers: NDArray[np.int64]
     live: NDArray[np.bool_]
+    documents: int
+    tokens: int
+
+    def without(self, deleted: Sequence[int]) -> Part:
+        """The same with these positions not live, which must include those that are not live now."""
+        live = np.ones(self.numbers.size, dtype=np.bool_)
+        live[list(deleted)] = False
+        tokens = int(np.diff(self.segment.offsets)[live].sum())
+        return Part(self.segment, self.numbers, live, self.numbers.size - len(deleted), tokens)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +62,7 @@ class Snapshot:
     @property
     def documents(self) -> int:
         """Live documents."""
-        return sum(int(np.count_nonzero(part.live)) for part in self.parts.values())
+        return sum(part.documents for part in self.parts.values())
 
     def rank(self, query: NDArray[np.float32], k: int) -> Ranking:
         """Scores every live document exactly and returns the k best, ties to the one added first."""
@@ -58,32 +70,46 @@ class Snapshot:
         numbers: list[NDArray[np.int64]] = [np.empty(0, dtype=np.int64)]
         documents = tokens = 0
         for part in self.parts.values():
-            kept = int(np.count_nonzero(part.live))
-            if not kept:
+            if not part.documents:
                 continue
             best, places = maxsim.top_k(query, part.segment.vectors, part.segment.offsets, k, keep=part.live)
             scores.append(best)
             numbers.append(part.numbers[places])
-            documents += kept
-            tokens += int(np.diff(part.segment.offsets)[part.live].sum())
+            documents += part.documents
+            tokens += part.tokens
         every_score, every_number = np.concatenate(scores), np.concatenate(numbers)
         order = np.lexsort((every_number, -every_score))[:k]
         return Ranking(every_score[order], every_number[order], documents, tokens)
 
 
 def load_snapshot(folder: Path, catalog: Catalog, previous: Snapshot | None) -> Snapshot:
-    """Reads the catalog's present state; segments that `previous` has open are not opened again."""
+    """Reads the catalog's present state; of what `previous` has, only the deletions are read again."""
     parts: dict[int, Part] = {}
     files = folder / SEGMENT_FOLDER
     with catalog.reading():
+        deleted = catalog.deleted()
         for number, record in catalog.segments():
-            known = previous.parts.get(number) if previous else None
-            segment = known.segment if known else Segment(files / record.file, record, catalog.settings.dim)
-            positions, numbers, live = catalog.places(number)
-            if not np.array_equal(positions, np.arange(record.documents)):
-                raise IndexDamagedError(
-                    f"{folder}: the catalog's documents of {record.file} are not the {record.documents:,} it holds; "
-                    "restore the index from a backup"
-                )
-            parts[number] = Part(segment, numbers, live)
+            part = previous.parts.get(number) if previous else None
+            if part is None:
+                part = _load_part(files / record.file, catalog, number, record)
+            gone = deleted.get(number, [])
+            if gone and not 0 <= min(gone) <= max(gone) < record.documents:
+                raise _mismatch(files / record.file, record)
+            # Deletions are never taken back: as many are the same ones.
+            parts[number] = part if len(gone) == record.documents - part.documents else part.without(gone)
     return Snapshot(parts)
+
+
+def _load_part(path: Path, catalog: Catalog, number: int, record: SegmentRecord) -> Part:
+    segment = Segment(path, record, catalog.settings.dim)
+    positions, numbers = catalog.places(number)
+    if not np.array_equal(positions, np.arange(record.documents)):
+        raise _mismatch(path, record)
+    return Part(segment, numbers, np.ones(numbers.size, dtype=np.bool_), record.documents, record.tokens)
+
+
+def _mismatch(path: Path, record: SegmentRecord) -> IndexDamagedError:
+    return IndexDamagedError(
+        f"{path}: the catalog's documents are not the {record.documents:,} this segment holds; "
+        "restore the index from a backup"
+    )

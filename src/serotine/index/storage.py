@@ -72,11 +72,15 @@ class DurableFile:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if kind is not None:
-            self._file.close()
-            remove(self._temporary)
-            return
-        with self._file:
-            sync(self._file)
-        rename(self._temporary, self.path)
-        sync_folder(self.path.parent)
+        try:
+            with self._file:
+                if kind is None:
+                    sync(self._file)
+            if kind is None:
+                rename(self._temporary, self.path)
+        finally:
+            # Gone where it was renamed; otherwise, a full disk needs the room now rather than at the next opening.
+            if self._temporary.exists():
+                remove(self._temporary)
+        if kind is None:
+            sync_folder(self.path.parent)

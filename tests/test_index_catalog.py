@@ -1,0 +1,90 @@
+"""The catalog: damage is told, and a reader without leave to write sees every commit."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from pathlib import Path
+
+import pytest
+from fakes import WordEncoder
+
+from serotine import Index
+from serotine.errors import IndexDamagedError
+from serotine.index import catalog
+
+
+def make(path: Path, count: int = 2) -> Path:
+    with Index.create(path, encoder=WordEncoder()) as made:
+        made.add(ids=[f"id{i}" for i in range(count)], texts=[f"unusual text {i}" for i in range(count)])
+    return path
+
+
+@pytest.mark.parametrize(("old", "new"), [(b"unusual text 1", b"unusual test 1"), (b"id1", b"id7")])
+def test_verify_finds_a_changed_text_or_id(tmp_path: Path, old: bytes, new: bytes) -> None:
+    file = make(tmp_path / "x") / "catalog.sqlite"
+    file.write_bytes(file.read_bytes().replace(old, new))
+    with (
+        Index.open(tmp_path / "x", read_only=True) as opened,
+        pytest.raises(IndexDamagedError, match="do not match their checksum"),
+    ):
+        opened.verify()
+
+
+def test_verify_finds_a_segment_that_is_forgotten(tmp_path: Path) -> None:
+    connection = sqlite3.connect(make(tmp_path / "x") / "catalog.sqlite")
+    connection.execute("DELETE FROM segments")
+    connection.commit()
+    connection.close()
+    with (
+        Index.open(tmp_path / "x", read_only=True) as opened,
+        pytest.raises(IndexDamagedError, match="2 of its documents belong to no segment"),
+    ):
+        opened.verify()
+
+
+def test_a_forgotten_document_is_noticed_at_open(tmp_path: Path) -> None:
+    connection = sqlite3.connect(make(tmp_path / "x") / "catalog.sqlite")
+    connection.execute("DELETE FROM documents WHERE position = 0")
+    connection.commit()
+    connection.close()
+    with pytest.raises(IndexDamagedError, match="the catalog's documents are not the 2 this segment holds"):
+        Index.open(tmp_path / "x")
+
+
+def test_pages_overwritten(tmp_path: Path) -> None:
+    file = make(tmp_path / "x", 3000) / "catalog.sqlite"
+    data = bytearray(file.read_bytes())
+    for page in range(8, len(data) // 4096 - 1):
+        data[page * 4096 : page * 4096 + 60] = bytes(range(1, 61))
+    file.write_bytes(data)
+    with pytest.raises(IndexDamagedError, match=r"cannot be read .*malformed"):
+        Index.open(tmp_path / "x", read_only=True)
+
+
+def test_a_reader_without_leave_to_write_sees_commits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = make(tmp_path / "x")
+    # As if the folder were on a read-only mount: root may write anywhere else.
+    monkeypatch.setattr(catalog.os, "access", lambda *_: False)
+    with Index.open(path, read_only=True, encoder=WordEncoder()) as reader:
+        assert sorted(file.name for file in path.iterdir()) == ["catalog.sqlite", "segments", "writer.lock"]
+        assert len(reader) == 2
+        with Index.open(path, encoder=WordEncoder()) as writer:
+            assert len(reader) == 2
+            writer.add(ids=["later"], texts=["text"])
+            assert len(reader) == 3
+            writer.delete(["id0"])
+            assert {hit.id for hit in reader.search("text")} == {"id1", "later"}
+        assert len(reader) == 2
+
+
+def test_a_segment_cut_short_while_open_is_told(tmp_path: Path) -> None:
+    path = make(tmp_path / "x")
+    (segment,) = (path / "segments").iterdir()
+    with Index.open(path, read_only=True) as opened:
+        os.truncate(segment, 100)
+        with pytest.raises(IndexDamagedError, match="checksum"):
+            opened.verify()
+        segment.unlink()
+        with pytest.raises(IndexDamagedError, match="cannot be read"):
+            opened.verify()

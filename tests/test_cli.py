@@ -232,7 +232,7 @@ def test_bad_input_leaves_nothing_behind(shell: Shell, tmp_path: Path) -> None:
             "in.jsonl:2: the id '1' stands there a second time",
         ),
         (b'{"_id": "1", "text": "a"}\n{"_id": "2", "text": "\xe9"}\n', "in.jsonl:2: is not UTF-8"),
-        (b'{"_id": "1", "text": "a"}\n{"text": "b"}\n', "in.jsonl:2: has neither"),
+        (b'{"_id": "1", "text": "a"}\n{"_id": "2"}\n', "in.jsonl:2: has neither"),
     ]:
         (tmp_path / "in.jsonl").write_bytes(content)
         assert complaint in shell.fails("index", "in.jsonl", "-o", "i.serotine")
@@ -281,6 +281,8 @@ def test_an_index_emptied(shell: Shell) -> None:
         ["search"],
         ["search", "i"],
         ["search", "i", "  "],
+        ["search", "i", "\udcff"],
+        ["delete", "i", "a", "\udcff"],
         ["search", "i", "x", "-k", "0"],
         ["search", "i", "x", "-k", "many"],
         ["search", "i", "x", "--json", "no/such/folder.json"],

@@ -45,6 +45,13 @@ def test_gzip_blank_lines_byte_order_mark_and_line_ends(tmp_path: Path) -> None:
     assert [(d.id, d.text, d.origin) for d in read([file])] == [("a", "é", f"{file}:1"), ("b", "z", f"{file}:4")]
 
 
+def test_without_an_id_the_file_and_the_line_are_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "d.jsonl").write_text('{"text": "x"}\n\n{"_id": "b", "text": "y"}\n{"text": "z"}\n')
+    (tmp_path / "d.csv").write_text("text,lang\nx,en\ny,fr\n")
+    assert [d.id for d in read(["d.jsonl", "d.csv"])] == ["d.jsonl:1", "b", "d.jsonl:4", "d.csv:2", "d.csv:3"]
+
+
 def test_csv_with_quotes_line_breaks_and_long_fields(tmp_path: Path) -> None:
     file = tmp_path / "d.csv"
     long = "word " * 40_000
@@ -77,7 +84,6 @@ def test_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     [
         ("a.jsonl", b'{"_id": "1", "text": "x"}\n{"_id": "2", "text"', r"a\.jsonl:2: is not JSON .*column 20"),
         ("a.jsonl", b'["list"]', r"a\.jsonl:1: is JSON but no object"),
-        ("a.jsonl", b'{"text": "x"}', r"a\.jsonl:1: has neither '_id' nor 'id'"),
         ("a.jsonl", b'{"_id": null, "text": "x"}', r"a\.jsonl:1: '_id' is null"),
         ("a.jsonl", b'{"_id": "", "text": "x"}', r"'_id' is empty"),
         ("a.jsonl", b'{"_id": true, "text": "x"}', r"'_id' is a boolean"),

@@ -35,7 +35,8 @@ def index(
     """Index documents: .jsonl, .csv, .txt and .md files, plain or .gz, and folders of them.
 
     Of a folder, corpus.jsonl is read where there is one (the BEIR format). JSON objects and CSV rows have the fields
-    _id (or id), title and text; every other field is kept as metadata. A .txt or .md file is one document.
+    _id (or id), title and text; every other field is kept as metadata. Without an id, file and line stand for it. A
+    .txt or .md file is one document.
 
     Documents are committed as they are encoded: after Ctrl-C, --resume goes on.
     """

@@ -42,6 +42,15 @@ def printable(text: str) -> str:
     return "".join(" " if unicodedata.category(character) in ("Cc", "Zl", "Zp") else character for character in text)
 
 
+def check_text(ctx: click.Context, parameter: click.Parameter, value: str) -> str:
+    """Refuses an argument whose bytes the shell passed on undecoded: a question or an id is text."""
+    try:
+        value.encode("utf-8")
+    except UnicodeEncodeError:
+        raise click.BadParameter("is not UTF-8; check the terminal's encoding", ctx, parameter) from None
+    return value
+
+
 def _check_json_file(ctx: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
     # Found out now, not after an hour of indexing.
     if value is not None and value != STANDARD_OUTPUT:

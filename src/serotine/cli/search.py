@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from serotine.cli.output import STANDARD_OUTPUT, json_option, plural, printable, report
+from serotine.cli.output import STANDARD_OUTPUT, check_text, json_option, plural, printable, report
 from serotine.cli.passage import MARK, UNMARK, passage
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ def _question(ctx: click.Context, parameter: click.Parameter, words: tuple[str, 
     question = " ".join(words)
     if not question.strip():
         raise click.BadParameter("is empty; ask something", ctx, parameter)
-    return question
+    return check_text(ctx, parameter, question)
 
 
 @click.command()

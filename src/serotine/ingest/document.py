@@ -31,16 +31,15 @@ class Document:
 def from_fields(fields: Mapping[str, Any], origin: str) -> Document:
     """Makes a document of named fields, as BEIR names them: `_id` (or `id`), `title`, `text`; the rest is metadata.
 
+    Where there is no field for the id, `origin` is the id: the file and the line.
     An object named `metadata` is unfolded: its members become metadata themselves.
 
     Raises:
-        InputFileError: no id, no text, or a field of the wrong kind.
+        InputFileError: no text, an empty id, or a field of the wrong kind.
     """
     rest = dict(fields)
     name = next((name for name in ID_FIELDS if name in rest), None)
-    if name is None:
-        raise InputFileError(f"{origin}: has neither '_id' nor 'id'; give every document an id")
-    id_ = rest.pop(name)
+    id_ = place_as_id(origin) if name is None else rest.pop(name)
     if isinstance(id_, int) and not isinstance(id_, bool):
         id_ = str(id_)
     if not isinstance(id_, str) or not id_:
@@ -58,6 +57,15 @@ def from_fields(fields: Mapping[str, Any], origin: str) -> Document:
             raise InputFileError(f"{origin}: {clash!r} stands both beside 'metadata' and in it; rename one of the two")
         rest.update(unfolded)
     return Document(id_, " ".join(words).strip(), rest, origin)
+
+
+def place_as_id(place: str) -> str:
+    """A file's name, perhaps with a line, as a document's id; InputFileError where the name is not UTF-8."""
+    try:
+        place.encode("utf-8")
+    except UnicodeEncodeError:
+        raise InputFileError(f"{place!r}: its name is not UTF-8 and cannot be an id; rename the file") from None
+    return place
 
 
 def _string(value: object, field: str, origin: str) -> str:

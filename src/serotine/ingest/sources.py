@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from serotine.errors import InputFileError
-from serotine.ingest.document import Document
+from serotine.ingest.document import Document, place_as_id
 from serotine.ingest.jsonl import read_jsonl
 from serotine.ingest.lines import read_whole
 from serotine.ingest.table import read_csv
@@ -36,11 +36,7 @@ def read(sources: Iterable[str | Path]) -> Iterator[Document]:
 
 
 def _read_text(path: Path) -> Iterator[Document]:
-    id_ = path.as_posix()
-    try:
-        id_.encode("utf-8")
-    except UnicodeEncodeError:
-        raise InputFileError(f"{id_!r}: its name is not UTF-8 and cannot be an id; rename the file") from None
+    id_ = place_as_id(path.as_posix())
     yield Document(id_, read_whole(path).strip(), {}, id_)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from serotine.errors import InputFileError
-from serotine.ingest.document import ID_FIELDS, Document, from_fields
+from serotine.ingest.document import Document, from_fields
 from serotine.ingest.lines import read_lines
 
 # The csv module refuses fields above 128 KiB unless told; a long document is a field. The limit must fit a C long.
@@ -18,7 +18,7 @@ def read_csv(path: Path) -> Iterator[Document]:
     """Yields the documents of a comma-separated file; its first row names the columns.
 
     Raises:
-        InputFileError: no header, a header without id or text, or a row that does not fit it.
+        InputFileError: no header, a header without text, or a row that does not fit it.
     """
     csv.field_size_limit(_LONGEST_FIELD)
     rows = csv.reader((line for _, line in read_lines(path)), strict=True)
@@ -45,7 +45,8 @@ def _check_header(header: list[str], path: Path) -> None:
     twice = next((name for name in header if header.count(name) > 1), None)
     if twice is not None:
         raise InputFileError(f"{path}:1: the column {twice!r} stands twice; give every column its own name")
-    if not set(ID_FIELDS) & set(header) or not {"text", "title"} & set(header):
+    if not {"text", "title"} & set(header):
         raise InputFileError(
-            f"{path}:1: the header is {', '.join(header)}; want a row of column names with 'id' and 'text' among them"
+            f"{path}:1: the header is {', '.join(header)}; want a row of column names with 'text' among them, "
+            "and 'id' where documents have one"
         )

@@ -47,13 +47,14 @@ def test_one_unit_vector_a_token(encoder: Encoder) -> None:
         np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-5)
 
 
-def test_order_is_kept_and_the_batch_changes_little(encoder: Encoder) -> None:
-    """int8 activations are scaled a batch at a time, so a text's vectors move a little with its company."""
+def test_order_is_kept_and_the_batch_changes_nothing(encoder: Encoder) -> None:
     together = encoder.encode_documents(TEXTS)
     for text, vectors in zip(TEXTS, together, strict=True):
         (alone,) = encoder.encode_documents([text])
-        assert (alone * vectors).sum(axis=1).mean() > 0.97
-    assert all(np.array_equal(a, b) for a, b in zip(together, encoder.encode_documents(TEXTS), strict=True))
+        np.testing.assert_allclose(vectors, alone, atol=1e-5)
+        assert vectors.base is None, "a text must not keep its whole batch in memory"
+    backwards = encoder.encode_documents(TEXTS[::-1])[::-1]
+    assert all(np.array_equal(a, b) for a, b in zip(together, backwards, strict=True))
 
 
 def test_offsets_point_into_the_original_text(encoder: Encoder) -> None:
@@ -103,6 +104,41 @@ def test_a_folder_is_the_same_encoder_until_a_setting_changes(encoder: Encoder, 
     assert shorter.fingerprint != encoder.fingerprint
     assert len(shorter.tokens("word " * 100, query=False)) == 32
     assert len(shorter.tokens("word " * 100, query=True)) == 102
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "words"),
+    [
+        ("query_length", 2, "must be above 2, the special tokens"),
+        ("document_lenght", 9, "'document_lenght' is not a setting; known are dim, document_length"),
+        ("output", "pooled", "has no output 'pooled', only last_hidden_state"),
+    ],
+)
+def test_settings_that_cannot_be(folder: Path, key: str, value: Any, words: str) -> None:
+    settings = json.loads((folder / "serotine.json").read_text())
+    (folder / "serotine.json").write_text(json.dumps(settings | {key: value}))
+    with pytest.raises(EncoderError, match=words):
+        Encoder(folder)
+
+
+@pytest.mark.parametrize(("key", "value"), [("query_length", 600), ("dim", 128)])
+def test_settings_the_model_does_not_bear(
+    folder: Path, key: str, value: int, capfd: pytest.CaptureFixture[str]
+) -> None:
+    settings = json.loads((folder / "serotine.json").read_text())
+    (folder / "serotine.json").write_text(json.dumps(settings | {key: value}))
+    encoder = Encoder(folder)
+    with pytest.raises(EncoderError, match=r"fails on 600 tokens|gives states \(1, 256, 384\)") as raised:
+        (encoder.encode_queries if key == "query_length" else encoder.encode_documents)(["word " * 1000])
+    assert "\n" not in str(raised.value)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_the_bar_goes_to_standard_error(encoder: Encoder, capfd: pytest.CaptureFixture[str]) -> None:
+    encoder.encode_queries(["a", "b"], show_progress=True)
+    out, err = capfd.readouterr()
+    assert out == ""
+    assert "2/2" in err
 
 
 def test_a_damaged_model_is_refused(folder: Path) -> None:

@@ -38,6 +38,11 @@ class Encoder:
             raise ValueError(f"num_threads: want at least 1, got {num_threads}")
         self._spec = load_spec(name_or_path)
         self._tokenizer = TextTokenizer(self._spec.tokenizer)
+        special = self._tokenizer.special_tokens
+        if min(self._spec.query_length, self._spec.document_length) <= special:
+            raise EncoderError(
+                f"encoder {self.name!r}: its lengths must be above {special}, the special tokens of every text"
+            )
         self._backend = OnnxBackend(self._spec.model, self._spec.output, num_threads)
 
     def __repr__(self) -> str:
@@ -55,7 +60,7 @@ class Encoder:
 
     @property
     def fingerprint(self) -> str:
-        """Changes whenever the same text would get other vectors: model, tokenizer or lengths."""
+        """16 hexadecimal digits that change whenever a text would get other vectors: model, tokenizer or lengths."""
         return self._spec.fingerprint
 
     def encode_queries(self, texts: Sequence[str], *, show_progress: bool = False) -> list[NDArray[np.float32]]:
@@ -71,6 +76,7 @@ class Encoder:
         Raises:
             TypeError: not a list of strings.
             ValueError: a string that is no text (lone surrogates).
+            EncoderError: the model fails on them.
         """
         return self._encode(texts, self._spec.query_length, show_progress)
 
@@ -84,8 +90,15 @@ class Encoder:
         return self._tokenizer.tokens(checked, self._spec.query_length if query else self._spec.document_length)
 
     def _encode(self, texts: Sequence[str], length: int, show_progress: bool) -> list[NDArray[np.float32]]:
+        vectors = self._states(texts, length, show_progress)
+        for states in vectors:
+            states /= np.maximum(np.linalg.norm(states, axis=1, keepdims=True), 1e-12)
+        return vectors
+
+    def _states(self, texts: Sequence[str], length: int, show_progress: bool) -> list[NDArray[np.float32]]:
+        """The model's own token states, before they are scaled to length 1."""
         encodings = self._tokenizer.encode(_check_texts(texts), length)
-        vectors: list[NDArray[np.float32]] = [np.empty((0, self.dim), dtype=np.float32)] * len(encodings)
+        found: list[NDArray[np.float32]] = [np.empty((0, self.dim), dtype=np.float32)] * len(encodings)
         with progress_bar(len(encodings), "Encoding", enabled=show_progress) as advance:
             for batch in batches([len(encoding) for encoding in encodings], _BATCH_TOKENS):
                 longest = len(encodings[batch[0]])
@@ -100,10 +113,10 @@ class Encoder:
                         f"{self._spec.model}: gives states {states.shape}, not (batch, tokens, {self.dim})"
                     )
                 for row, item in enumerate(batch):
-                    real = states[row, : len(encodings[item])]
-                    vectors[item] = real / np.maximum(np.linalg.norm(real, axis=1, keepdims=True), 1e-12)
+                    # A copy, so that no text keeps its whole padded batch in memory.
+                    found[item] = states[row, : len(encodings[item])].copy()
                 advance(len(batch))
-        return vectors
+        return found
 
 
 def _check_texts(texts: Sequence[str]) -> list[str]:

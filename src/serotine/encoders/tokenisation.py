@@ -42,6 +42,12 @@ class TextTokenizer:
         self._tokenizer.no_padding()
         self._tokenizer.no_truncation()
 
+    @property
+    def special_tokens(self) -> int:
+        """How many special tokens every text gets, [CLS] and [SEP] for example; no cut can spare them."""
+        added: int = self._tokenizer.num_special_tokens_to_add(is_pair=False)
+        return added
+
     def encode(self, texts: Sequence[str], length: int) -> list[Encoding]:
         """Token ids and offsets of every text, special tokens added, cut to `length` tokens in all."""
         # Truncation is a setting of the shared tokenizer, so it is done here: cut the text's own tokens and keep

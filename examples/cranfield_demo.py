@@ -66,7 +66,8 @@ def main() -> int:
         f"{len(collection.queries)} judged questions\n"
     )
 
-    shutil.rmtree(INDEX, ignore_errors=True)
+    if INDEX.exists():
+        shutil.rmtree(INDEX)
     INDEX.parent.mkdir(exist_ok=True)
     encoder = Encoder()
     started = time.perf_counter()

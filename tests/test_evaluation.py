@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import gzip
 import math
+import sys
 from pathlib import Path
 
 import pytest
 
-from serotine.errors import InputFileError
+from serotine.errors import InputFileError, SerotineError
 from serotine.evaluation import Bm25, evaluate, load_beir
 from serotine.evaluation.metrics import evaluate_queries
 
@@ -81,6 +82,20 @@ def test_titles_are_joined_and_only_judged_queries_are_kept(tmp_path: Path) -> N
         (CORPUS, '{"_id": "q1"}', QRELS, r"queries.jsonl.gz:1: 'text' must be a string"),
         (CORPUS, QUERIES, QRELS + "q1 d1 1\n", r"test.tsv:3: want query-id, corpus-id and score between tabs"),
         (CORPUS, QUERIES, QRELS + "q1\td2\tx\n", r"test.tsv:3: the score must be a whole number, got 'x'"),
+        (
+            CORPUS + '{"_id": "d3", "text": "\\udc00"}\n',
+            QUERIES,
+            QRELS,
+            r"corpus.jsonl:3: 'text' holds a lone surrogate",
+        ),
+        (
+            CORPUS + '{"_id": "d3", "title": 3, "text": ""}\n',
+            QUERIES,
+            QRELS,
+            r"corpus.jsonl:3: 'title' must be a string",
+        ),
+        (CORPUS, QUERIES + QUERIES, QRELS, r"queries.jsonl.gz:3: query 'q1' stands twice"),
+        (CORPUS, QUERIES, QRELS + "q1\td1\t0\n", r"test.tsv:3: query 'q1' and document 'd1' were judged differently"),
         (CORPUS, QUERIES, "q9\td1\t1\n", r"judges query 'q9', which queries.jsonl.gz does not hold"),
         (CORPUS, QUERIES, "query-id\tcorpus-id\tscore\n", "holds no judgements"),
     ],
@@ -97,7 +112,18 @@ def test_missing_and_damaged_files(tmp_path: Path) -> None:
     (root / "corpus.jsonl").write_bytes(b'{"_id": "d1", "text": "caf\xe9"}\n')
     with pytest.raises(InputFileError, match=r"corpus.jsonl:1: is not UTF-8"):
         load_beir(root)
-    (root / "queries.jsonl.gz").write_bytes(gzip.compress(QUERIES.encode())[:-9])
     (root / "corpus.jsonl").write_text(CORPUS)
-    with pytest.raises(InputFileError, match=r"queries.jsonl.gz: is damaged"):
-        load_beir(root)
+    packed = gzip.compress(QUERIES.encode())
+    for damaged in (packed[:-9], packed[:12] + b"\xff" * 8 + packed[20:], b"plain"):
+        (root / "queries.jsonl.gz").write_bytes(damaged)
+        with pytest.raises(InputFileError, match=r"queries.jsonl.gz: is damaged"):
+            load_beir(root)
+
+
+@pytest.mark.parametrize(("module", "words"), [("ir_measures", "judging needs"), ("bm25s", "BM25 needs")])
+def test_without_the_extra_one_line_says_what_to_install(
+    module: str, words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(SerotineError, match=words + r".*pip install 'serotine\[eval\]'"):
+        Bm25({"a": "b"}) if module == "bm25s" else evaluate({"q": {"a": 1}}, {})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,12 +44,16 @@ def load_beir(folder: str | Path, split: str = "test") -> Collection:
         id_ = _field(record, "_id", corpus, number)
         if id_ in documents:
             raise InputFileError(f"{corpus}:{number}: document {id_!r} stands twice")
-        documents[id_] = f"{record.get('title') or ''} {_field(record, 'text', corpus, number)}".strip()
+        # Some collections leave the title out, others write null.
+        title = _field(record, "title", corpus, number) if record.get("title") is not None else ""
+        documents[id_] = f"{title} {_field(record, 'text', corpus, number)}".strip()
     questions_file = _find(root, "queries.jsonl")
-    questions = {
-        _field(record, "_id", questions_file, number): _field(record, "text", questions_file, number)
-        for number, record in _records(questions_file)
-    }
+    questions: dict[str, str] = {}
+    for number, record in _records(questions_file):
+        id_ = _field(record, "_id", questions_file, number)
+        if id_ in questions:
+            raise InputFileError(f"{questions_file}:{number}: query {id_!r} stands twice")
+        questions[id_] = _field(record, "text", questions_file, number)
     qrels_file = _find(root / "qrels", f"{split}.tsv")
     qrels = _qrels(qrels_file)
     missing = [id_ for id_ in qrels if id_ not in questions]
@@ -78,7 +83,7 @@ def _lines(path: Path) -> Iterator[tuple[int, str]]:
                     raise InputFileError(f"{path}:{number}: is not UTF-8; convert the file first") from None
                 if line.strip():
                     yield number, line.rstrip("\r\n")
-    except (EOFError, gzip.BadGzipFile) as error:
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise InputFileError(f"{path}: is damaged ({error}); fetch it again") from None
 
 
@@ -97,6 +102,10 @@ def _field(record: dict[str, Any], key: str, path: Path, number: int) -> str:
     value = record.get(key)
     if not isinstance(value, str):
         raise InputFileError(f"{path}:{number}: {key!r} must be a string, got {value!r}")
+    try:
+        value.encode("utf-8")
+    except UnicodeEncodeError:
+        raise InputFileError(f"{path}:{number}: {key!r} holds a lone surrogate, which is no text") from None
     return value
 
 
@@ -110,9 +119,11 @@ def _qrels(path: Path) -> Qrels:
             raise InputFileError(f"{path}:{number}: want query-id, corpus-id and score between tabs, got {line!r}")
         query, document, score = parts
         try:
-            qrels.setdefault(query, {})[document] = int(score)
+            grade = int(score)
         except ValueError:
             raise InputFileError(f"{path}:{number}: the score must be a whole number, got {score!r}") from None
+        if qrels.setdefault(query, {}).setdefault(document, grade) != grade:
+            raise InputFileError(f"{path}:{number}: query {query!r} and document {document!r} were judged differently")
     if not qrels:
         raise InputFileError(f"{path}: holds no judgements")
     return qrels

@@ -36,3 +36,13 @@ def test_every_public_name_is_there() -> None:
         assert getattr(serotine, name) is not None
     with pytest.raises(AttributeError, match="no attribute 'Nothing'"):
         _ = serotine.Nothing  # type: ignore[attr-defined]
+
+
+def test_what_needs_torch_says_so() -> None:
+    program = (
+        "import sys; sys.modules['torch'] = None\n"
+        "from serotine import maxsim\n"
+        "try:\n    maxsim.score_contrastive_train\nexcept ImportError as error:\n    print(error)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)
+    assert "pip install 'serotine[torch]'" in done.stdout

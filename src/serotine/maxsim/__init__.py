@@ -18,10 +18,13 @@
 
 Three layouts, as in the erikkaum/maxsim kernels: `score_candidates_padded`, `score_contrastive`,
 `score_pairs_packed`, each with a ``_with_argmax`` variant and, for torch tensors, a ``_train`` one with gradients.
-`score` and `top_k` are for people. `capabilities`, `use` and `set_num_threads` show and choose what runs.
+`score` and `top_k` are for people; `colbert_scores` and its kin fit sentence-transformers' and PyLate's losses. `capabilities`, `use` and `set_num_threads` show and choose what runs.
 """
 
 from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
 
 from serotine.maxsim.contrastive import score_contrastive, score_contrastive_with_argmax
 from serotine.maxsim.packed import score_pairs_packed, score_pairs_packed_with_argmax
@@ -36,21 +39,52 @@ from serotine.maxsim.runtime import (
     use,
 )
 
+if TYPE_CHECKING:
+    from serotine.maxsim.torch import (
+        colbert_kd_scores,
+        colbert_scores,
+        colbert_scores_pairwise,
+        score_candidates_padded_train,
+        score_contrastive_train,
+        score_pairs_packed_train,
+    )
+
 __all__ = [
     "Capabilities",
     "capabilities",
+    "colbert_kd_scores",
+    "colbert_scores",
+    "colbert_scores_pairwise",
     "num_threads",
     "quantize",
     "score",
     "score_candidates_padded",
+    "score_candidates_padded_train",
     "score_candidates_padded_with_argmax",
     "score_contrastive",
+    "score_contrastive_train",
     "score_contrastive_with_argmax",
     "score_pairs_packed",
+    "score_pairs_packed_train",
     "score_pairs_packed_with_argmax",
     "set_num_threads",
     "top_k",
     "use",
 ]
+
+# These make sense for torch tensors only, and torch is imported when one is first asked for.
+_TORCH_ONLY = frozenset(name for name in __all__ if name.startswith("colbert_") or name.endswith("_train"))
+
+
+def __getattr__(name: str) -> Any:
+    """The functions that need torch, from `serotine.maxsim.torch`."""
+    if name not in _TORCH_ONLY:
+        raise AttributeError(f"module 'serotine.maxsim' has no attribute {name!r}")
+    try:
+        module = importlib.import_module("serotine.maxsim.torch")
+    except ModuleNotFoundError as error:
+        raise ImportError(f"serotine.maxsim.{name} needs torch ({error}); run: pip install 'serotine[torch]'") from None
+    return getattr(module, name)
+
 
 apply_environment()

@@ -14,11 +14,11 @@ import time
 from pathlib import Path
 
 import numpy as np
-from machine import describe
 from numpy.typing import NDArray
 
 import serotine
 from serotine import Encoder, maxsim
+from serotine.bench.machine import describe
 from serotine.encoders.spec import load_spec
 from serotine.evaluation import Bm25, Collection, Run, evaluate, load_beir
 from serotine.progress import progress_bar

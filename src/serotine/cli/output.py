@@ -77,8 +77,12 @@ def report(lines: str, result: dict[str, Any], json_file: str | None) -> None:
     """Writes a command's result: for people to standard output, for programs where ``--json`` says."""
     if json_file != STANDARD_OUTPUT:
         click.echo(lines)
-    if json_file is None:
-        return
+    if json_file is not None:
+        write_json(result, json_file)
+
+
+def write_json(result: dict[str, Any], json_file: str) -> None:
+    """Writes a result as JSON to a file, or to standard output."""
     data = json.dumps(_finite(result), ensure_ascii=False, indent=2, allow_nan=False).encode() + b"\n"
     if json_file == STANDARD_OUTPUT:
         # Bytes: JSON is UTF-8 whatever the terminal is.

@@ -18,7 +18,8 @@
 
 Three layouts, as in the erikkaum/maxsim kernels: `score_candidates_padded`, `score_contrastive`,
 `score_pairs_packed`, each with a ``_with_argmax`` variant and, for torch tensors, a ``_train`` one with gradients.
-`score` and `top_k` are for people; `colbert_scores` and its kin fit sentence-transformers' and PyLate's losses. `capabilities`, `use` and `set_num_threads` show and choose what runs.
+`score` and `top_k` are for people; `colbert_scores` and its kin fit sentence-transformers' and PyLate's losses.
+`capabilities`, `use` and `set_num_threads` show and choose what runs.
 """
 
 from __future__ import annotations

@@ -1,0 +1,46 @@
+"""What a result must say about where it was measured."""
+
+from __future__ import annotations
+
+import datetime
+import importlib.metadata
+import os
+import platform
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import serotine
+from serotine import maxsim
+
+_CPUINFO = Path("/proc/cpuinfo")
+
+
+def describe(packages: Sequence[str]) -> dict[str, Any]:
+    """Processor, cores, instruction set, date and versions, for a JSON result; packages not installed are left out."""
+    return {
+        "processor": _processor(),
+        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "instruction_set": maxsim.capabilities().current,
+        "python": platform.python_version(),
+        "date": datetime.datetime.now(tz=datetime.UTC).date().isoformat(),
+        "versions": {"serotine": serotine.__version__} | _versions(packages),
+    }
+
+
+def _processor() -> str:
+    if _CPUINFO.is_file():
+        for line in _CPUINFO.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    return platform.processor() or platform.machine()
+
+
+def _versions(packages: Sequence[str]) -> dict[str, str]:
+    found = {}
+    for name in packages:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found

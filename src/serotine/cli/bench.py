@@ -1,0 +1,88 @@
+"""`serotine bench`: what this machine does with our kernels, beside what people use instead."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from serotine.cli.output import STANDARD_OUTPUT, json_option, write_json
+
+if TYPE_CHECKING:
+    from serotine.bench.kernels import Row
+
+
+@click.group()
+def bench() -> None:
+    """Measure Serotine beside its peers on this machine."""
+
+
+@bench.command()
+@click.option("--dim", "dims", type=click.IntRange(min=1), multiple=True, help="Dimension; repeatable.  [default: 128]")
+@click.option(
+    "--threads", type=click.IntRange(1, 1024), multiple=True, help="Threads allowed; repeatable.  [default: 1]"
+)
+@click.option("--shape", "shapes", multiple=True, help="First letters of a workload; repeatable.  [default: all]")
+@click.option("--rounds", type=click.IntRange(min=1), default=7, show_default=True, help="Interleaved rounds.")
+@json_option
+@click.option("--chart", type=click.Path(dir_okay=False, path_type=Path), help="Draw the result as SVG.")
+def kernels(
+    dims: tuple[int, ...],
+    threads: tuple[int, ...],
+    shapes: tuple[str, ...],
+    rounds: int,
+    json_file: str | None,
+    chart: Path | None,
+) -> None:
+    """MaxSim kernels side by side, in one interleaved run, with their error against float64.
+
+    Peers that are installed take part: torch, maxsim-cpu, numkong (pip install 'serotine[bench]').
+    """
+    from serotine.bench.kernel_chart import draw
+    from serotine.bench.kernels import as_json, measure
+    from serotine.bench.machine import describe
+
+    rows: list[Row] = []
+    for part in measure(dims or (128,), threads or (1,), rounds, shapes):
+        rows += part
+        show(part, to_stderr=json_file == STANDARD_OUTPUT)
+    if not rows:
+        raise click.UsageError("--shape: names no workload; they begin with hot, a, b, c, d")
+    result = {
+        "machine": describe(["serotine", "numpy", "torch", "maxsim-cpu", "numkong"]),
+        "rounds": rounds,
+        "rows": as_json(rows),
+    }
+    if json_file is not None:
+        write_json(result, json_file)
+    if chart is not None:
+        chart.write_text(draw(rows), encoding="utf-8")
+
+
+def show(rows: list[Row], *, to_stderr: bool) -> None:
+    """Prints one workload's table."""
+    from rich.console import Console
+    from rich.table import Table
+
+    first = rows[0]
+    title = f"{first.workload}, {first.dim} dimensions, {first.threads} thread{'s' if first.threads > 1 else ''}"
+    table = Table(title=title, title_justify="left", box=None)
+    table.add_column("")
+    for name in ("ms", "k docs/s", "GF/s", "of GEMM", "of read", "max error", "relative", "x best exact peer"):
+        table.add_column(name, justify="right")
+    for row in rows:
+        table.add_row(
+            row.method,
+            f"{row.milliseconds:.3f}",
+            f"{row.documents_per_second:.1f}",
+            f"{row.gigaflops:.1f}",
+            f"{row.of_gemm:.0%}",
+            f"{row.of_bandwidth:.0%}",
+            f"{row.max_error:.1e}",
+            f"{row.relative_error:.1e}",
+            f"{row.speedup:.2f}",
+        )
+    console = Console(stderr=to_stderr, width=None if Console().is_terminal else 120, highlight=False)
+    console.print(table)
+    console.print()

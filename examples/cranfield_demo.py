@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import sys
 import time
 from pathlib import Path
 
 from rich.console import Console
+from rich.padding import Padding
 from rich.rule import Rule
 from rich.table import Table
 from rich.text import Text
 
 from serotine import Encoder, Index
+from serotine.cli.passage import MARK, UNMARK, passage
 from serotine.evaluation import Bm25, evaluate, load_beir
 from serotine.index import Explanation, Hit
 
@@ -23,20 +26,18 @@ QUESTIONS = [
     "why do wings flutter",
     "how can a space vehicle survive the heat of reentry",
 ]
-# Weaker matches are what every query word must choose, not what answers it.
-MARK_FROM = 0.6
 
 
-def marked(explanation: Explanation, width: int) -> Text:
-    """The stretch of the text with the strongest matches, its matched words in colour."""
-    spans = [span for span in explanation.spans() if span[2] >= MARK_FROM]
-    starts = [0, *(max(0, start - 30) for start, _, _ in spans)]
-    begin = max(starts, key=lambda at: sum(weight for start, end, weight in spans if at <= start and end <= at + width))
-    text = Text(explanation.text)
-    for start, end, weight in spans:
-        text.stylize("bold black on yellow" if weight > 0.8 else "bold yellow", start, end)
-    passage = text[begin : begin + width]
-    return Text.assemble("…" if begin else "", passage, "…" if begin + width < len(explanation.text) else "")
+def marked(explanation: Explanation, *, colour: bool) -> Text:
+    """The stretch of the text with the strongest matches, its matched words in colour, or between asterisks."""
+    text = Text()
+    for piece in re.split(f"({MARK}.*?{UNMARK})", passage(explanation.text, explanation.spans(), 300)):
+        if piece.startswith(MARK):
+            word = piece.strip(MARK + UNMARK)
+            text.append(word if colour else f"**{word}**", "bold yellow")
+        else:
+            text.append(piece)
+    return text
 
 
 def answer(index: Index, question: str, console: Console) -> None:
@@ -54,7 +55,7 @@ def answer(index: Index, question: str, console: Console) -> None:
 def show(hit: Hit, explanation: Explanation, console: Console) -> None:
     """One hit: score, id, passage."""
     console.print(Text.assemble((f"{hit.score:6.2f}", "cyan"), f"  document {hit.id}"))
-    console.print(marked(explanation, 300))
+    console.print(Padding(marked(explanation, colour=console.is_terminal), (0, 0, 0, 8), expand=False))
 
 
 def main() -> int:

@@ -64,12 +64,11 @@ def test_below_bm25_it_fails(
     assert "below BM25" in capsys.readouterr().out
 
 
-def test_the_passage_is_where_the_matches_are(demo: ModuleType) -> None:
+def test_matched_words_are_marked_in_colour_or_with_asterisks(demo: ModuleType) -> None:
     text = "nothing here . " * 40 + "the flutter of a wing" + " nothing here ." * 40
     at = text.index("flutter")
     match = TokenMatch("flutter", 0, 7, "flutter", at, at + 7, 0.9)
-    shown = demo.marked(Explanation("d", 0.9, "flutter", text, (match,)), 100)
-    assert "flutter of a wing" in shown.plain
-    assert shown.plain.startswith("…")
-    assert shown.plain.endswith("…")
+    explanation = Explanation("d", 0.9, "flutter", text, (match,))
+    shown = demo.marked(explanation, colour=True)
     assert [shown.plain[span.start : span.end] for span in shown.spans] == ["flutter"]
+    assert "the **flutter** of a wing" in demo.marked(explanation, colour=False).plain

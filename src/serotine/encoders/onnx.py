@@ -27,6 +27,9 @@ class OnnxBackend:
         options = onnxruntime.SessionOptions()
         # Fatal only: an error comes back as an exception, and need not be printed besides.
         options.log_severity_level = 4
+        # Threads that spin while they wait take the processor from what comes next, the scoring above all. Measured on
+        # 2 cores with other work on them: documents 1.3x, questions 2x, scoring after them 1.5x to 3x faster without.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         if threads is not None:
             options.intra_op_num_threads = threads
         try:

@@ -27,6 +27,10 @@ fix: $(VENV)/.dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+.PHONY: hf-kernels
+hf-kernels: $(VENV)/.demo
+	$(BIN)/python -m serotine.integrations.hf_kernels dist/hf-kernels
+
 clean:
 	rm -rf $(VENV) build dist cache
 

@@ -1,0 +1,54 @@
+# mypy: disable-error-code="import-not-found, attr-defined"
+"""Rerank with the MaxSim kernel through Hugging Face's `kernels`, offline: ``pip install 'kernels>=0.17' torch``.
+
+The lines from `get_kernel` on are the ones model cards show for erikkaum/maxsim; LOCAL_KERNELS alone turns them to
+the folder written here. Random vectors stand in for a model's: candidate 3 holds the query's own, and must win.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+
+from serotine.integrations.hf_kernels import lay_out
+
+
+def main() -> None:
+    """Write the kernel, load it under the other kernel's name, rank five candidates."""
+    with tempfile.TemporaryDirectory() as folder:
+        kernel = Path(folder) / "maxsim"
+        lay_out(kernel)
+        os.environ["LOCAL_KERNELS"] = f"erikkaum/maxsim={kernel}"
+        rerank()
+
+
+def rerank() -> None:
+    """What a model card shows."""
+    import torch
+    from kernels import get_kernel
+    from torch.nn.functional import normalize, pad
+
+    maxsim = get_kernel("erikkaum/maxsim", version=1, trust_remote_code=True)
+
+    torch.manual_seed(0)
+    query = normalize(torch.randn(12, 128), dim=-1)
+    documents = [normalize(torch.randn(length, 128), dim=-1) for length in (40, 180, 7, 90, 25)]
+    documents[3][10:22] = query
+
+    longest = max(len(document) for document in documents)
+    queries_pad = query[None].half()
+    documents_pad = torch.stack([pad(document, (0, 0, 0, longest - len(document))) for document in documents])
+    documents_pad = documents_pad[None].half()
+    query_lengths = torch.tensor([len(query)], dtype=torch.int32)
+    doc_lengths = torch.tensor([[len(document) for document in documents]], dtype=torch.int32)
+
+    scores = maxsim.score_candidates_padded(queries_pad, documents_pad, query_lengths, doc_lengths)
+
+    print(f"kernel: {maxsim.__name__}, CPU tensors run on: {maxsim.cpu_backend()}")
+    for rank, candidate in enumerate(scores[0].argsort(descending=True).tolist(), 1):
+        print(f"{rank}. candidate {candidate}  {scores[0, candidate]:7.3f}  ({len(documents[candidate])} tokens)")
+
+
+if __name__ == "__main__":
+    main()

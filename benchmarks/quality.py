@@ -16,7 +16,6 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-import serotine
 from serotine import Encoder, maxsim
 from serotine.bench.machine import describe
 from serotine.encoders.spec import load_spec
@@ -97,7 +96,6 @@ def main() -> int:
         print(*(f"{key} {value}" for key, value in rows[-1].items()), f"({time.perf_counter() - started:.0f} s)")
     result = {
         "measure": "nDCG@10",
-        "serotine": serotine.__version__,
         "depth": DEPTH,
         "retrieval": "exact MaxSim over float16 token vectors",
         "encoder": "all-MiniLM-L6-v2, int8 weights, 256 tokens, no training for MaxSim",

@@ -36,6 +36,7 @@ def test_every_path_is_clean_under_address_and_undefined_behaviour_sanitizers(tm
         "-DSEROTINE_SANITIZE=address,undefined",
     )
     assert " 0 failed" in run([str(program)])
+    assert " 0 failed" in run([str(program.with_name("amx_test"))])
 
 
 @pytest.mark.skipif(

@@ -198,6 +198,7 @@ void bind_maxsim(nb::module_& module) {
   module.def("compiled", &compiled);
   module.def("supported", &supported);
   module.def("current", &current);
+  module.def("preferred", &preferred);
   module.def("use", &use, nb::arg("name"));
   module.def("num_threads", &serotine::num_threads);
   module.def("set_num_threads", &serotine::set_num_threads, nb::arg("count"));

@@ -4,6 +4,11 @@
 
 #include "maxsim.hpp"
 
+#if defined(SEROTINE_AMX)
+#include <cpuid.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
 #if defined(SEROTINE_ARM)
 #include <sys/auxv.h>
 #ifndef HWCAP_ASIMDDP
@@ -17,7 +22,20 @@ namespace {
 struct Candidate {
   const Kernels* table;
   bool runs_here;
+  bool by_default = true;
 };
+
+#if defined(SEROTINE_AMX)
+// Whether the processor has AMX and the kernel lets this process use its registers.
+bool has_amx() {
+  unsigned a = 0, b = 0, c = 0, d = 0;
+  if (__get_cpuid_count(7, 0, &a, &b, &c, &d) == 0) return false;
+  constexpr unsigned kBf16 = 1u << 22, kTile = 1u << 24, kInt8 = 1u << 25;
+  if ((d & (kBf16 | kTile | kInt8)) != (kBf16 | kTile | kInt8)) return false;
+  constexpr long kRequestPermission = 0x1023, kTileData = 18;  // ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA
+  return syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
+}
+#endif
 
 // Slowest first: the default is the last that runs here.
 std::vector<Candidate> candidates() {
@@ -32,6 +50,10 @@ std::vector<Candidate> candidates() {
   all.push_back({&avx512_kernels, avx512});
   all.push_back({&avx512_vnni_kernels, vnni});
   all.push_back({&avx512_bf16_kernels, bf16});
+#if defined(SEROTINE_AMX)
+  static const bool amx = bf16 && has_amx();
+  all.push_back({&amx_kernels, amx, false});
+#endif
 #endif
 #if defined(SEROTINE_ARM)
   all.push_back({&neon_kernels, true});
@@ -43,7 +65,7 @@ std::vector<Candidate> candidates() {
 const Kernels* fastest() {
   const Kernels* best = &portable_kernels;
   for (const Candidate& candidate : candidates()) {
-    if (candidate.runs_here) best = candidate.table;
+    if (candidate.runs_here && candidate.by_default) best = candidate.table;
   }
   return best;
 }
@@ -70,6 +92,8 @@ std::vector<std::string> supported() {
   }
   return names;
 }
+
+std::string preferred() { return fastest()->name; }
 
 std::string current() { return kernels().name; }
 

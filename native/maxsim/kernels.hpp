@@ -58,6 +58,9 @@ extern const Kernels avx2_kernels;
 extern const Kernels avx512_kernels;
 extern const Kernels avx512_vnni_kernels;
 extern const Kernels avx512_bf16_kernels;
+#if defined(SEROTINE_AMX)
+extern const Kernels amx_kernels;
+#endif
 #endif
 #if defined(SEROTINE_ARM)
 extern const Kernels neon_kernels;

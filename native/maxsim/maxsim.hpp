@@ -79,5 +79,7 @@ std::vector<std::string> compiled();
 std::vector<std::string> supported();
 std::string current();
 bool use(const std::string& name);
+// The one chosen at start: the fastest supported one that has been proven on real hardware.
+std::string preferred();
 
 }  // namespace serotine::maxsim

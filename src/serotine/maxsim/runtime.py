@@ -47,7 +47,7 @@ def use(name: str) -> None:
     Raises:
         ValueError: this build does not have it, or this processor cannot run it.
     """
-    chosen = _core.supported()[-1] if name == "auto" else name
+    chosen = _core.preferred() if name == "auto" else name
     if not _core.use(chosen):
         raise ValueError(f"name: {name!r} cannot run here; choose one of {', '.join(['auto', *_core.supported()])}")
 

@@ -1,0 +1,96 @@
+// AMX (TILE, INT8, BF16) over AVX-512 with VNNI and BF16: int8 and bf16 dot products in tile registers, 16 document
+// tokens x 32 query tokens at once; the rest as avx512_bf16.cpp.
+//
+// It has not been run on a processor with AMX yet: its loops are tested with emulated tiles (tests/native). It is
+// therefore never chosen by itself; use("amx") selects it where the processor has it.
+#include "amx.hpp"
+
+#include "avx512.hpp"
+
+namespace serotine::maxsim {
+namespace {
+
+// Assembly, not the intrinsics: GCC's are macros that paste the register's number and cannot take a template argument.
+struct HardwareTiles {
+  static void shape(const TileShapes& shapes) { _tile_loadconfig(&shapes); }
+  static void release() { _tile_release(); }
+  template <int Tile>
+  static void clear() {
+    __asm__ volatile("tilezero %%tmm%c0" ::"i"(Tile));
+  }
+  template <int Tile>
+  static void load(const void* from, std::size_t stride) {
+    __asm__ volatile("tileloadd (%0,%1,1), %%tmm%c2" ::"r"(from), "r"(stride), "i"(Tile) : "memory");
+  }
+  template <int Tile>
+  static void store(void* to, std::size_t stride) {
+    __asm__ volatile("tilestored %%tmm%c2, (%0,%1,1)" ::"r"(to), "r"(stride), "i"(Tile) : "memory");
+  }
+};
+
+struct Int8Tiles : HardwareTiles {
+  template <int Sums, int Tokens, int Lanes>
+  static void multiply() {
+    __asm__ volatile("tdpbssd %%tmm%c2, %%tmm%c1, %%tmm%c0" ::"i"(Sums), "i"(Tokens), "i"(Lanes));
+  }
+};
+
+struct Bfloat16Tiles : HardwareTiles {
+  template <int Sums, int Tokens, int Lanes>
+  static void multiply() {
+    __asm__ volatile("tdpbf16ps %%tmm%c2, %%tmm%c1, %%tmm%c0" ::"i"(Sums), "i"(Tokens), "i"(Lanes));
+  }
+};
+
+inline void fold_row(__m512 value, std::int32_t number, float* best, std::int32_t* where) {
+  const __m512 top = _mm512_loadu_ps(best);
+  if (where != nullptr) {
+    const __mmask16 wins = _mm512_cmp_ps_mask(value, top, _CMP_GT_OQ);
+    _mm512_mask_storeu_epi32(where, wins, _mm512_set1_epi32(number));
+  }
+  _mm512_storeu_ps(best, _mm512_max_ps(value, top));
+}
+
+void fold_int8(const void* query, const std::int32_t*, std::size_t vectors, std::size_t steps, const void* tokens,
+               std::size_t stride_bytes, Ahead, const float* scales, std::size_t count, std::int32_t first, float* best,
+               std::int32_t* where) {
+  amx_walk<Int8Tiles>(static_cast<const std::uint8_t*>(query), vectors, steps,
+                      static_cast<const std::uint8_t*>(tokens), stride_bytes, count,
+                      [&](std::size_t v, const std::uint8_t* sums, std::size_t now, std::size_t done) {
+                        for (std::size_t t = 0; t < now; ++t) {
+                          const __m512 sum = _mm512_cvtepi32_ps(_mm512_load_si512(sums + t * kTileBytes));
+                          fold_row(_mm512_mul_ps(sum, _mm512_set1_ps(scales[done + t])),
+                                   first + static_cast<std::int32_t>(done + t), best + v * 16,
+                                   where == nullptr ? nullptr : where + v * 16);
+                        }
+                      });
+}
+
+bool fold_bf16(const void* query, std::size_t vectors, std::size_t steps, const void* tokens, std::size_t stride_bytes,
+               Ahead, std::size_t count, std::int32_t first, float* best, std::int32_t* where) {
+  __m512 check = _mm512_setzero_ps();
+  amx_walk<Bfloat16Tiles>(static_cast<const std::uint8_t*>(query), vectors, steps,
+                          static_cast<const std::uint8_t*>(tokens), stride_bytes, count,
+                          [&](std::size_t v, const std::uint8_t* sums, std::size_t now, std::size_t done) {
+                            for (std::size_t t = 0; t < now; ++t) {
+                              const __m512 value = _mm512_load_ps(sums + t * kTileBytes);
+                              check = _mm512_fmadd_ps(value, _mm512_setzero_ps(), check);
+                              fold_row(value, first + static_cast<std::int32_t>(done + t), best + v * 16,
+                                       where == nullptr ? nullptr : where + v * 16);
+                            }
+                          });
+  return Lanes16::all_zero(check);
+}
+
+}  // namespace
+
+const Kernels amx_kernels = {
+    "amx",
+    {{float_fold<Float16Lanes, 12, 2>, 16}, {float_fold<Float8Lanes, 12, 1>, 8}, {float_fold<Float4Lanes, 12, 1>, 4}},
+    {fold_bf16, 16},
+    {fold_int8, stage_bytes<0>, 16, 4, 1, 0},
+    widen_f16_512,
+    widen_bf16_512,
+};
+
+}  // namespace serotine::maxsim

@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 # What the tests of the torch side need. On Linux, PyPI's torch is the CUDA build, several gigabytes; install a CPU build
 # into .venv beforehand, or run `make test TORCH=` to skip those tests.
-TORCH ?= torch==2.13.0 triton==3.9.0 sentence-transformers==6.2.0 late-interaction-kernels==0.4.5
+TORCH ?= torch==2.13.0 triton==3.9.0 sentence-transformers==6.2.0 late-interaction-kernels==0.4.5 kernels==0.17.2
 # The C++ core and the Python package are rebuilt when any of these change.
 SOURCES := pyproject.toml $(shell find native -name '*.cpp' -o -name '*.hpp' -o -name CMakeLists.txt)
 

@@ -52,6 +52,7 @@ class Index:
         self._changing = threading.RLock()
         self._refreshing = threading.Lock()
         self._closed = False
+        self._last_question: tuple[str, NDArray[np.float32]] | None = None
         self._version: tuple[int, int] | None = catalog.version()
         self._snapshot = load_snapshot(path, catalog, None)
 
@@ -340,7 +341,7 @@ class Index:
         if row.text is None:
             raise ValueError(f"id: {id_!r} was added as vectors, without a text to explain")
         encoder = self._require_encoder()
-        (query_vectors,) = self._encode([query])
+        query_vectors = self._question_vectors(query)
         vectors = self.vectors(id_)
         tokens = encoder.tokens(row.text, query=False) if len(vectors) else []
         return explain(
@@ -408,10 +409,19 @@ class Index:
     def _query_vectors(self, query: object) -> NDArray[np.float32]:
         if isinstance(query, str):
             _check_question(query)
-            return self._encode([query])[0]
+            return self._question_vectors(query)
         if not isinstance(query, np.ndarray):
             raise TypeError(f"query: want a string or an array (tokens, {self.dim}), got {type(query).__name__}")
         return incoming.float_vectors(query, "query", self.dim)
+
+    def _question_vectors(self, question: str) -> NDArray[np.float32]:
+        # A search is followed by `explain` of each of its hits: encoding the question again would take longer than
+        # all the rest. One pair, replaced as a whole, needs no lock.
+        remembered = self._last_question
+        if remembered is None or remembered[0] != question:
+            remembered = (question, self._encode([question])[0])
+            self._last_question = remembered
+        return remembered[1]
 
     def _encode(self, questions: list[str]) -> list[NDArray[np.float32]]:
         return encoding.encode_questions(self._require_encoder(), questions, self.dim)

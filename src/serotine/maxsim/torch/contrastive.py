@@ -30,17 +30,14 @@ class Contrastive(Layout):
 
     def check_shapes(self, queries: Tensor, documents: Tensor) -> None:
         """Raise for wrong types, ranks, shapes, dtypes and devices."""
-        """Raise for wrong types, ranks, shapes, dtypes and devices."""
         check_vectors(queries, documents, "(Nq, Lq, D)", "(T, D)")
         check_offsets_shape("document_offsets", self.document_offsets, queries.device)
 
     def check_values(self, queries: Tensor, documents: Tensor) -> None:
         """Raise ValueError for lengths, offsets and ids out of bounds."""
-        """Raise ValueError for lengths, offsets and ids out of bounds."""
         check_offsets("document_offsets", self.document_offsets, documents.shape[0])
 
     def pairs(self, queries: Tensor, documents: Tensor) -> Pairs:
-        """Spell out the pairs."""
         """Spell out the pairs."""
         query_count, width, _ = queries.shape
         document_count = self.document_offsets.shape[0] - 1

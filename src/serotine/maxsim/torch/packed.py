@@ -47,11 +47,9 @@ class Packed(Layout):
 
     def options(self) -> dict[str, int]:
         """The width of the winners."""
-        """The width of the winners."""
         return {"max_q_len": self.max_q_len}
 
     def check_shapes(self, queries: Tensor, documents: Tensor) -> None:
-        """Raise for wrong types, ranks, shapes, dtypes and devices."""
         """Raise for wrong types, ranks, shapes, dtypes and devices."""
         check_vectors(queries, documents, "(Tq, D)", "(Td, D)")
         check_offsets_shape("query_offsets", self.query_offsets, queries.device)
@@ -67,7 +65,6 @@ class Packed(Layout):
 
     def check_values(self, queries: Tensor, documents: Tensor) -> None:
         """Raise ValueError for lengths, offsets and ids out of bounds."""
-        """Raise ValueError for lengths, offsets and ids out of bounds."""
         check_offsets("query_offsets", self.query_offsets, queries.shape[0])
         check_offsets("document_offsets", self.document_offsets, documents.shape[0])
         check_between("pair_query_ids", self.pair_query_ids, 0, len(self.query_offsets) - 2, "query numbers")
@@ -79,7 +76,6 @@ class Packed(Layout):
             raise ValueError(f"max_q_len: the longest query has {longest} tokens, got {self.max_q_len}")
 
     def pairs(self, queries: Tensor, documents: Tensor) -> Pairs:
-        """Spell out the pairs."""
         """Spell out the pairs."""
         query_offsets = self.query_offsets.to(torch.int64)
         document_offsets = self.document_offsets.to(torch.int64)

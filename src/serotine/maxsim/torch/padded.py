@@ -31,7 +31,6 @@ class Padded(Layout):
 
     def check_shapes(self, queries: Tensor, documents: Tensor) -> None:
         """Raise for wrong types, ranks, shapes, dtypes and devices."""
-        """Raise for wrong types, ranks, shapes, dtypes and devices."""
         check_vectors(queries, documents, "(B, Lq, D)", "(B, C, Ld, D)")
         if queries.shape[0] != documents.shape[0]:
             raise ValueError(
@@ -43,12 +42,10 @@ class Padded(Layout):
 
     def check_values(self, queries: Tensor, documents: Tensor) -> None:
         """Raise ValueError for lengths, offsets and ids out of bounds."""
-        """Raise ValueError for lengths, offsets and ids out of bounds."""
         check_between("query_lengths", self.query_lengths, 0, queries.shape[1], "lengths")
         check_between("doc_lengths", self.doc_lengths, 0, documents.shape[2], "lengths")
 
     def pairs(self, queries: Tensor, documents: Tensor) -> Pairs:
-        """Spell out the pairs."""
         """Spell out the pairs."""
         batch, candidates, document_width, _ = documents.shape
         width = queries.shape[1]

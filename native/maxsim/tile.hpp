@@ -12,6 +12,18 @@
 namespace serotine::maxsim {
 namespace {
 
+// Asks for the line at `at`: into the first-level cache while a tile leaves room there, else only into the second.
+inline void fetch(const char* at, bool near) {
+  if (near) {
+    __builtin_prefetch(at, 0, 3);
+  } else {
+    __builtin_prefetch(at, 0, 2);
+  }
+}
+
+// A tile of rows up to this size shares the first-level cache with the query and with the tile after it.
+constexpr std::size_t kNearBytes = 8192;
+
 // T document tokens against V query vectors: T*V accumulators stay in registers.
 //
 // F provides: Reg, Mask, Index (a register of int32), lanes, Query and Token (element types of the prepared
@@ -32,8 +44,9 @@ inline void float_tile(const typename F::Query* query, std::size_t steps, const 
     for (int v = 0; v < V; ++v) acc[t][v] = F::zero();
   }
   const std::size_t vector = steps * F::lanes * F::group;
+  const bool near = T * stride * sizeof(typename F::Token) <= kNearBytes;
   for (std::size_t s = 0; s < steps; ++s) {
-    __builtin_prefetch(ahead + s * ahead_step);
+    fetch(ahead + s * ahead_step, near);
     typename F::Packed q[V];
 #pragma GCC unroll 4
     for (int v = 0; v < V; ++v) q[v] = F::load_query(query + v * vector + s * F::lanes * F::group);
@@ -151,8 +164,9 @@ inline void int8_tile(const typename I::Query* query, const std::int32_t* bias, 
     for (int t = 0; t < T; ++t) acc[t][v] = start;
   }
   const std::size_t vector = steps * I::lanes * I::group;
+  const bool near = T * stride * sizeof(typename I::Token) <= kNearBytes;
   for (std::size_t s = 0; s < steps; ++s) {
-    __builtin_prefetch(ahead + s * ahead_step);
+    fetch(ahead + s * ahead_step, near);
     typename I::Packed q[V];
 #pragma GCC unroll 4
     for (int v = 0; v < V; ++v) q[v] = I::load_query(query + v * vector + s * I::lanes * I::group);

@@ -16,6 +16,6 @@ from serotine.cli import main
 ROOT = Path(__file__).parent.parent
 
 if __name__ == "__main__":
-    options = ["--dim", "48", "--dim", "96", "--dim", "128", "--threads", "1", "--threads", "2"]
+    options = ["--dim", "128", "--dim", "96", "--dim", "48", "--threads", "1", "--threads", "2"]
     outputs = ["--json", str(ROOT / "benchmarks/results/kernels.json"), "--chart", str(ROOT / "docs/kernels.svg")]
     sys.exit(main(["bench", "kernels", *options, *outputs, *sys.argv[1:]]))

@@ -23,7 +23,7 @@ constexpr std::size_t kQueriesAtOnce = 64;
 Scorer::Scorer(const Kernels& kernels, const PreparedQueries& queries, const Tokens& documents, const Ranges& ranges)
     : kernels_(kernels), queries_(queries), documents_(documents), ranges_(ranges) {}
 
-Scorer::Block Scorer::stage(std::size_t document, std::size_t first, std::size_t count) {
+Scorer::Block Scorer::stage(std::size_t document, std::size_t first, std::size_t count, std::size_t most) {
   const std::size_t dim = documents_.dim;
   const std::size_t row_bytes = dim * bytes_of(documents_.dtype);
   const std::size_t row = static_cast<std::size_t>(ranges_.begin[document]) + first;
@@ -40,7 +40,8 @@ Scorer::Block Scorer::stage(std::size_t document, std::size_t first, std::size_t
     block.ahead = {raw + kRowsAhead * row_bytes, row_bytes};
     return block;
   }
-  block.ahead = {raw + count * row_bytes, row_bytes};
+  // A constant distance, whatever the size of this block: every row is then asked for once, across documents too.
+  block.ahead = {raw + most * row_bytes, row_bytes};
   if (queries_.path() == Path::i8) {
     const Int8Fold& i8 = kernels_.i8;
     block.stride_bytes = queries_.steps() * i8.group * i8.bytes;
@@ -85,7 +86,7 @@ bool Scorer::score(std::size_t document, std::size_t first, std::size_t last, fl
     // Rows read in place by one query need no blocks: one pass.
     const std::size_t most = to - from > 1 ? kBlockForMany : in_place() ? tokens : kBlockForOne;
     for (std::size_t done = 0; done < tokens; done += most) {
-      const Block block = stage(document, done, std::min(most, tokens - done));
+      const Block block = stage(document, done, std::min(most, tokens - done), most);
       std::size_t at = 0;
       for (std::size_t q = from; q < to; ++q) {
         const PreparedQuery& query = queries_[q];

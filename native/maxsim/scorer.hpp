@@ -30,7 +30,8 @@ class Scorer {
     std::size_t count;
     std::int32_t first;
   };
-  Block stage(std::size_t document, std::size_t first, std::size_t count);
+  // Makes rows [first, first + count) of a document ready; blocks hold `most` rows but for the last.
+  Block stage(std::size_t document, std::size_t first, std::size_t count, std::size_t most);
   bool fold(const PreparedQuery& query, const Block& block, float* best, std::int32_t* winners) const;
 
   // Whether the kernels read document rows where they are, without staging.

@@ -6,6 +6,7 @@ import contextlib
 import importlib.util
 import statistics
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -19,6 +20,8 @@ from serotine.bench.workloads import Workload, workloads
 
 BASELINES = ("torch einsum + amax", "numpy loop")
 _GEMM = 1024
+_REST = 0.3
+_REPEATED_GIGAFLOP = 3.0
 _READ_FLOATS = 64 << 20
 
 
@@ -88,8 +91,8 @@ def _measure(work: Workload, threads: int, rounds: int) -> list[Row]:
     square = np.random.default_rng(1).standard_normal((_GEMM, _GEMM), dtype=np.float32)
     stream = np.ones(_READ_FLOATS, dtype=np.float32)
     rooflines: dict[str, Any] = {"GEMM": lambda: square @ square, "read": lambda: stream.max()}
-    # A run of a few hundred microseconds is repeated, so that the clock's grain and the call itself do not count.
-    repeats = max(1, int(0.3 / max(work.gigaflop, 1e-6)))
+    # A short run is repeated, so that its data are in the cache and the clock's grain does not count.
+    repeats = max(1, int(_REPEATED_GIGAFLOP / max(work.gigaflop, 1e-6)))
 
     def repeated(run: Any) -> Any:
         def many() -> None:
@@ -98,7 +101,12 @@ def _measure(work: Workload, threads: int, rounds: int) -> list[Row]:
 
         return many
 
-    seconds = interleaved({name: repeated(way.run) for name, way in ways.items()} | rooflines, rounds)
+    # OpenMP's and OpenBLAS's threads go on spinning after their work, OpenBLAS's for more than a tenth of a second;
+    # they must be asleep before the next contender starts, or it is measured on what they leave.
+    rest = _REST if threads > 1 else 0.0
+    seconds = interleaved(
+        {name: repeated(way.run) for name, way in ways.items()} | rooflines, rounds, before=lambda _: time.sleep(rest)
+    )
     gemm = 2e-9 * _GEMM**3 / statistics.median(seconds["GEMM"])
     read = stream.nbytes / statistics.median(seconds["read"])
     peers = [name for name, way in ways.items() if way.exact and not name.startswith("serotine")]

@@ -73,7 +73,7 @@ def workloads(dim: int, query_tokens: int = 32, seed: int = 0) -> list[Workload]
         return Workload(name, flat.reshape(queries, -1, dim), unit_vectors(rng, int(offsets[-1]), dim), offsets)
 
     return [
-        make("hot: 8 x 180", 1, np.full(8, 180)),
+        make("hot: 40 x 180", 1, np.full(40, 180)),
         make("a: 1,000 x 180", 1, np.full(1000, 180)),
         make("b: 10,000 x 20-300", 1, rng.integers(20, 301, 10_000)),
         make("c: 50 x 4,000", 1, np.full(50, 4000)),

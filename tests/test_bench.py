@@ -1,0 +1,66 @@
+"""The benchmarks measure what they say: errors are real, ratios are within a round, and peers may be absent."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from serotine import maxsim
+from serotine.bench.contenders import Contender, ours
+from serotine.bench.kernel_chart import draw
+from serotine.bench.kernels import measure
+from serotine.bench.timing import interleaved, median_ratio
+from serotine.bench.workloads import workloads
+from serotine.cli import main
+
+
+def test_interleaving_goes_round_by_round_and_leaves_the_first_out() -> None:
+    calls: list[str] = []
+    seconds = interleaved({"a": lambda: calls.append("a"), "b": lambda: calls.append("b")}, rounds=2)
+    assert calls == ["a", "b"] * 3
+    assert {name: len(times) for name, times in seconds.items()} == {"a": 2, "b": 2}
+    assert median_ratio([2.0, 9.0, 4.0], [1.0, 3.0, 2.0]) == 2.0
+
+
+def test_the_truth_is_the_reference() -> None:
+    work = workloads(dim=8, query_tokens=3)[-1]
+    assert work.queries.shape == (32, 3, 8)
+    for q in (0, 31):
+        expected = [maxsim.reference.score(work.queries[q], part) for part in work.parts[:5]]
+        np.testing.assert_allclose(work.truth[q, :5], expected, rtol=1e-12)
+
+
+def test_a_wrong_kernel_shows_in_the_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    def contenders(work: object) -> list[Contender]:
+        found = ours(work)  # type: ignore[arg-type]
+        right = found[0].run
+        return [Contender("peer", True, 4, right), Contender("wrong", True, 4, lambda: right() + 0.5), *found]
+
+    monkeypatch.setattr("serotine.bench.kernels.contenders", contenders)
+    (rows,) = measure([16], [1], 1, ["hot"])
+    by_name = {row.method: row for row in rows}
+    assert by_name["wrong"].max_error == pytest.approx(0.5, abs=1e-4)
+    assert by_name["serotine fp32"].max_error < 4e-6
+    assert by_name["serotine fp16"].max_error < 2e-3 * 32
+    assert by_name["peer"].speedup == pytest.approx(1, rel=0.9)
+    assert all(row.gigaflops > 0 and 0 < row.of_gemm for row in rows)
+    assert draw(rows).count("<rect") == len(rows) + 1
+
+
+def test_the_command_writes_json_and_a_chart(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    options = ["--shape", "hot", "--dim", "16", "--rounds", "1"]
+    outputs = ["--json", str(tmp_path / "k.json"), "--chart", str(tmp_path / "k.svg")]
+    assert main(["bench", "kernels", *options, *outputs]) == 0
+    assert "serotine int8" in capsys.readouterr().out
+    result = json.loads((tmp_path / "k.json").read_text())
+    assert result["machine"]["instruction_set"] == maxsim.capabilities().current
+    assert {row["method"] for row in result["rows"]} >= {"numpy loop", "serotine fp32"}
+    assert (tmp_path / "k.svg").read_text().startswith("<svg")
+
+
+def test_a_shape_that_does_not_exist_is_bad_use(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["bench", "kernels", "--shape", "zebra"]) == 2
+    assert "they begin with hot, a, b, c, d" in capsys.readouterr().err

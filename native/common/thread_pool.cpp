@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <chrono>
 #include <condition_variable>
 #include <mutex>
 #include <thread>
@@ -42,9 +43,13 @@ class Pool {
     }
     wake_.notify_all();
     work(body, 0);
+    {
+      // Helpers that have not joined by now find no work left; only those inside must be waited for.
+      const std::lock_guard<std::mutex> lock(mutex_);
+      helpers_wanted_ = 0;
+    }
+    spin_until([this] { return helpers_busy_.load(std::memory_order_acquire) == 0; });
     std::unique_lock<std::mutex> lock(mutex_);
-    // Helpers that have not joined by now find no work left; only those inside must be waited for.
-    helpers_wanted_ = 0;
     idle_.wait(lock, [this] { return helpers_busy_ == 0; });
     body_ = nullptr;
   }
@@ -57,6 +62,18 @@ class Pool {
       const std::size_t item = next_.fetch_add(1, std::memory_order_relaxed);
       if (item >= items_) return;
       body(item, worker);
+    }
+  }
+
+  // Waking a sleeping thread takes tens of microseconds, as long as a small call: calls that follow one another closely
+  // find the helpers awake. Bounded, so that an idle process soon leaves the processor alone.
+  template <class Condition>
+  static void spin_until(const Condition& condition) {
+    const auto end = std::chrono::steady_clock::now() + std::chrono::microseconds(100);
+    while (!condition() && std::chrono::steady_clock::now() < end) {
+#if defined(__x86_64__)
+      __builtin_ia32_pause();
+#endif
     }
   }
 
@@ -79,8 +96,9 @@ class Pool {
 
   void help() {
     std::uint64_t seen = 0;
-    std::unique_lock<std::mutex> lock(mutex_);
     for (;;) {
+      spin_until([&] { return generation_.load(std::memory_order_acquire) != seen; });
+      std::unique_lock<std::mutex> lock(mutex_);
       wake_.wait(lock, [&] { return stopping_ || (generation_ != seen && body_ != nullptr); });
       if (stopping_) return;
       seen = generation_;
@@ -108,7 +126,7 @@ class Pool {
   std::atomic<std::size_t> wanted_{default_size()};
   std::vector<std::thread> threads_;
 
-  std::mutex mutex_;  // guards all below but next_
+  std::mutex mutex_;  // guards all below but next_; the other atomics are also read without it, to spin on
   std::condition_variable wake_;
   std::condition_variable idle_;
   const std::function<void(std::size_t, std::size_t)>* body_ = nullptr;
@@ -116,8 +134,8 @@ class Pool {
   std::atomic<std::size_t> next_{0};
   std::size_t helpers_wanted_ = 0;
   std::size_t helpers_joined_ = 0;
-  std::size_t helpers_busy_ = 0;
-  std::uint64_t generation_ = 0;
+  std::atomic<std::size_t> helpers_busy_{0};
+  std::atomic<std::uint64_t> generation_{0};
   bool stopping_ = false;
 };
 

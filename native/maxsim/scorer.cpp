@@ -1,7 +1,7 @@
 #include "scorer.hpp"
 
 #include <algorithm>
-#include <cmath>
+#include <cstring>
 #include <limits>
 
 namespace serotine::maxsim {
@@ -17,6 +17,17 @@ constexpr std::size_t kBlockForMany = 144;
 constexpr std::size_t kRowsAhead = 12;
 // Queries whose running maxima are kept at once.
 constexpr std::size_t kQueriesAtOnce = 64;
+
+// By the exponent's bits, without branches, so that the compiler vectorises it: it runs once a block.
+bool all_finite(const float* values, std::size_t count) {
+  std::uint32_t bad = 0;
+  for (std::size_t i = 0; i < count; ++i) {
+    std::uint32_t bits;
+    std::memcpy(&bits, values + i, 4);
+    bad |= static_cast<std::uint32_t>((bits & 0x7f800000u) == 0x7f800000u);
+  }
+  return bad == 0;
+}
 
 }  // namespace
 
@@ -60,8 +71,7 @@ Scorer::Block Scorer::stage(std::size_t document, std::size_t first, std::size_t
 bool Scorer::fold(const PreparedQuery& query, const Block& block, float* best, std::int32_t* winners) const {
   const void* data = queries_.data(query);
   if (queries_.path() == Path::i8) {
-    bool finite = true;
-    for (std::size_t i = 0; i < block.count; ++i) finite = finite && std::isfinite(block.scales[i]);
+    const bool finite = all_finite(block.scales, block.count);
     kernels_.i8.fold(data, queries_.bias(query), query.vectors, queries_.steps(), block.rows, block.stride_bytes,
                      block.ahead, block.scales, block.count, block.first, best, winners);
     return finite;

@@ -20,7 +20,7 @@ from serotine.bench.workloads import Workload, workloads
 
 BASELINES = ("torch einsum + amax", "numpy loop")
 _GEMM = 1024
-_REST = 0.3
+_REST = 0.05
 _REPEATED_GIGAFLOP = 3.0
 _READ_FLOATS = 64 << 20
 
@@ -101,8 +101,8 @@ def _measure(work: Workload, threads: int, rounds: int) -> list[Row]:
 
         return many
 
-    # OpenMP's and OpenBLAS's threads go on spinning after their work, OpenBLAS's for more than a tenth of a second;
-    # they must be asleep before the next contender starts, or it is measured on what they leave.
+    # The threads of OpenMP and OpenBLAS go on spinning after their work; they must be asleep before the next contender
+    # starts, or it is measured on what they leave.
     rest = _REST if threads > 1 else 0.0
     seconds = interleaved(
         {name: repeated(way.run) for name, way in ways.items()} | rooflines, rounds, before=lambda _: time.sleep(rest)

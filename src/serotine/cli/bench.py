@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -39,6 +40,10 @@ def kernels(
 
     Peers that are installed take part: torch, maxsim-cpu, numkong (pip install 'serotine[bench]').
     """
+    # OpenBLAS's threads spin for a good part of a second after a product, on the cores the next contender needs. It reads
+    # this when NumPy loads it: 2^22 cycles, long enough to stay awake within one contender's run.
+    os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "22")
+
     from serotine.bench.kernel_chart import draw
     from serotine.bench.kernels import as_json, measure
     from serotine.bench.machine import describe

@@ -11,11 +11,11 @@ import pytest
 ROOT = Path(__file__).parent.parent
 
 
-def build(folder: Path, *options: str) -> Path:
-    """Configures and builds the self-test; returns the program."""
+def build(folder: Path, *options: str, target: str = "all") -> Path:
+    """Configures and builds the C++ tests; returns the self-test's place."""
     configure = ["cmake", "-S", str(ROOT / "native"), "-B", str(folder), "-G", "Ninja"]
     configure += ["-DSEROTINE_PYTHON=OFF", "-DSEROTINE_TESTS=ON", *options]
-    for command in (configure, ["cmake", "--build", str(folder)]):
+    for command in (configure, ["cmake", "--build", str(folder), "--target", target]):
         done = subprocess.run(command, capture_output=True, text=True, timeout=280)
         assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     return folder / "tests" / "selftest"
@@ -37,6 +37,12 @@ def test_every_path_is_clean_under_address_and_undefined_behaviour_sanitizers(tm
     )
     assert " 0 failed" in run([str(program)])
     assert " 0 failed" in run([str(program.with_name("amx_test"))])
+
+
+def test_the_thread_pool_is_clean_under_thread_sanitizer(tmp_path: Path) -> None:
+    options = ("-DCMAKE_BUILD_TYPE=None", "-DCMAKE_CXX_FLAGS=-O1", "-DSEROTINE_SANITIZE=thread")
+    program = build(tmp_path, *options, target="thread_pool_test")
+    assert " 0 failed" in run([str(program.with_name("thread_pool_test"))])
 
 
 @pytest.mark.skipif(

@@ -40,8 +40,8 @@ def kernels(
 
     Peers that are installed take part: torch, maxsim-cpu, numkong (pip install 'serotine[bench]').
     """
-    # OpenBLAS's threads spin for a good part of a second after a product, on the cores the next contender needs. It reads
-    # this when NumPy loads it: 2^22 cycles, long enough to stay awake within one contender's run.
+    # OpenBLAS's threads spin for a good part of a second after a product, on the cores the next contender needs. It
+    # reads this when NumPy loads it: 2^22 cycles, long enough to stay awake within one contender's run.
     os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "22")
 
     from serotine.bench.kernel_chart import draw

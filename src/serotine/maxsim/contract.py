@@ -43,11 +43,6 @@ class Tokens:
     name: str
 
 
-def is_torch(value: object) -> bool:
-    """Whether `value` is a torch tensor; never imports torch."""
-    return type(value).__module__.partition(".")[0] == "torch"
-
-
 def dtype_code(array: NDArray[Any], name: str) -> int:
     """The core's code of an array's dtype, or TypeError."""
     if array.dtype == np.float32:

@@ -6,6 +6,7 @@ import numpy as np
 
 from serotine.maxsim import contract, native
 from serotine.maxsim.contract import Array, Tokens
+from serotine.maxsim.dispatch import also_torch
 
 
 def _prepare(
@@ -35,6 +36,7 @@ def _prepare(
     return q_tokens, d_tokens, query_tokens
 
 
+@also_torch
 def score_contrastive(
     queries: Array,
     documents: Array,
@@ -61,14 +63,11 @@ def score_contrastive(
         ValueError: wrong rank, shape, offsets or non-finite values.
         TypeError: wrong dtype, or queries and documents of different dtypes.
     """
-    if contract.is_torch(queries) or contract.is_torch(documents):
-        from serotine.maxsim import torch
-
-        return torch.score_contrastive(queries, documents, document_offsets, allow_nonfinite=allow_nonfinite)
     q, d, _ = _prepare(queries, documents, document_offsets, query_scales, document_scales)
     return native.grid(q, d, allow_nonfinite=allow_nonfinite)[0]
 
 
+@also_torch
 def score_contrastive_with_argmax(
     queries: Array,
     documents: Array,
@@ -79,11 +78,5 @@ def score_contrastive_with_argmax(
     allow_nonfinite: bool = False,
 ) -> tuple[Array, Array]:
     """As `score_contrastive`, with winners int32 (Nq, Nb, Lq), numbered within each document."""
-    if contract.is_torch(queries) or contract.is_torch(documents):
-        from serotine.maxsim import torch
-
-        return torch.score_contrastive_with_argmax(
-            queries, documents, document_offsets, allow_nonfinite=allow_nonfinite
-        )
     q, d, width = _prepare(queries, documents, document_offsets, query_scales, document_scales)
     return native.grid(q, d, where_width=width, allow_nonfinite=allow_nonfinite)

@@ -6,6 +6,7 @@ import numpy as np
 
 from serotine.maxsim import contract, native
 from serotine.maxsim.contract import Array, Ints, Tokens
+from serotine.maxsim.dispatch import also_torch
 
 
 def _prepare(
@@ -43,6 +44,7 @@ def _prepare(
     return q_tokens, d_tokens, pair_q, pair_d, longest if max_q_len is None else max_q_len
 
 
+@also_torch
 def score_pairs_packed(
     queries: Array,
     query_offsets: Array,
@@ -77,13 +79,6 @@ def score_pairs_packed(
         ValueError: wrong rank, shape, offsets, ids or non-finite values.
         TypeError: wrong dtype, or queries and documents of different dtypes.
     """
-    if contract.is_torch(queries) or contract.is_torch(documents):
-        from serotine.maxsim import torch
-
-        return torch.score_pairs_packed(
-            queries, query_offsets, documents, document_offsets, pair_query_ids, pair_document_ids,
-            max_q_len=max_q_len, allow_nonfinite=allow_nonfinite,
-        )  # fmt: skip
     q, d, pair_q, pair_d, _ = _prepare(
         queries, query_offsets, documents, document_offsets, pair_query_ids, pair_document_ids, max_q_len,
         query_scales, document_scales,
@@ -91,6 +86,7 @@ def score_pairs_packed(
     return native.pairs(q, d, pair_q, pair_d, allow_nonfinite=allow_nonfinite)[0]
 
 
+@also_torch
 def score_pairs_packed_with_argmax(
     queries: Array,
     query_offsets: Array,
@@ -105,13 +101,6 @@ def score_pairs_packed_with_argmax(
     allow_nonfinite: bool = False,
 ) -> tuple[Array, Array]:
     """As `score_pairs_packed`, with winners int32 (P, max_q_len), numbered within each document, -1 for none."""
-    if contract.is_torch(queries) or contract.is_torch(documents):
-        from serotine.maxsim import torch
-
-        return torch.score_pairs_packed_with_argmax(
-            queries, query_offsets, documents, document_offsets, pair_query_ids, pair_document_ids,
-            max_q_len=max_q_len, allow_nonfinite=allow_nonfinite,
-        )  # fmt: skip
     q, d, pair_q, pair_d, width = _prepare(
         queries, query_offsets, documents, document_offsets, pair_query_ids, pair_document_ids, max_q_len,
         query_scales, document_scales,

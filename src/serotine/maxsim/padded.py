@@ -6,6 +6,7 @@ import numpy as np
 
 from serotine.maxsim import contract, native
 from serotine.maxsim.contract import Array, Ints, Tokens
+from serotine.maxsim.dispatch import also_torch
 
 
 def _prepare(
@@ -36,6 +37,7 @@ def _prepare(
     return q_tokens, d_tokens, pair_queries, pair_documents, (batch, candidates, query_tokens)
 
 
+@also_torch
 def score_candidates_padded(
     queries: Array,
     documents: Array,
@@ -64,12 +66,6 @@ def score_candidates_padded(
         ValueError: wrong rank, shape, length or non-finite values.
         TypeError: wrong dtype, or queries and documents of different dtypes.
     """
-    if contract.is_torch(queries) or contract.is_torch(documents):
-        from serotine.maxsim import torch
-
-        return torch.score_candidates_padded(
-            queries, documents, query_lengths, doc_lengths, allow_nonfinite=allow_nonfinite
-        )
     q, d, pair_q, pair_d, (batch, candidates, _) = _prepare(
         queries, documents, query_lengths, doc_lengths, query_scales, document_scales
     )
@@ -77,6 +73,7 @@ def score_candidates_padded(
     return scores.reshape(batch, candidates)
 
 
+@also_torch
 def score_candidates_padded_with_argmax(
     queries: Array,
     documents: Array,
@@ -93,12 +90,6 @@ def score_candidates_padded_with_argmax(
         Scores float32 (B, C) and winners int32 (B, C, Lq): lowest token on a tie, -1 beyond the query's length
         and where the candidate has no tokens.
     """
-    if contract.is_torch(queries) or contract.is_torch(documents):
-        from serotine.maxsim import torch
-
-        return torch.score_candidates_padded_with_argmax(
-            queries, documents, query_lengths, doc_lengths, allow_nonfinite=allow_nonfinite
-        )
     q, d, pair_q, pair_d, (batch, candidates, width) = _prepare(
         queries, documents, query_lengths, doc_lengths, query_scales, document_scales
     )

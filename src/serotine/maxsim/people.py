@@ -9,6 +9,7 @@ import numpy as np
 
 from serotine.maxsim import contract, native
 from serotine.maxsim.contract import Array, Tokens
+from serotine.maxsim.dispatch import also_torch
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -41,6 +42,7 @@ def _query(query: object, scales: object) -> Tokens:
     return Tokens(*contract.matrix(array, "query", scales), one, one + array.shape[0], "query")
 
 
+@also_torch
 def score(
     query: Array,
     documents: Array | Sequence[Array],
@@ -70,10 +72,6 @@ def score(
         ValueError: wrong rank, dimension, offsets or non-finite values; the message names the argument.
         TypeError: wrong dtype, or int8 against float.
     """
-    if contract.is_torch(query):
-        from serotine.maxsim import torch
-
-        return torch.score(query, documents, document_offsets, allow_nonfinite=allow_nonfinite)
     q = _query(query, query_scales)
     if document_offsets is not None:
         d = _packed(documents, document_offsets, document_scales)
@@ -128,6 +126,7 @@ def _score_list(
     return scores
 
 
+@also_torch
 def top_k(
     queries: Array,
     documents: Array,
@@ -159,10 +158,6 @@ def top_k(
         ValueError: wrong rank, shape, offsets, k < 1 or non-finite values.
         TypeError: wrong dtype.
     """
-    if contract.is_torch(queries):
-        from serotine.maxsim import torch
-
-        return torch.top_k(queries, documents, document_offsets, k, keep=keep, allow_nonfinite=allow_nonfinite)
     if isinstance(k, bool) or not isinstance(k, (int, np.integer)):
         raise TypeError(f"k: want an int of at least 1, got {type(k).__name__}")
     if k < 1:

@@ -15,6 +15,7 @@ from serotine.maxsim.torch.contrastive import (
     score_contrastive_train,
     score_contrastive_with_argmax,
 )
+from serotine.maxsim.torch.numpy_bridge import through_numpy
 from serotine.maxsim.torch.packed import (
     score_pairs_packed,
     score_pairs_packed_train,
@@ -42,5 +43,6 @@ __all__ = [
     "score_pairs_packed",
     "score_pairs_packed_train",
     "score_pairs_packed_with_argmax",
+    "through_numpy",
     "top_k",
 ]

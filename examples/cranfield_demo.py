@@ -6,6 +6,7 @@ import re
 import shutil
 import sys
 import time
+import warnings
 from pathlib import Path
 
 from rich.console import Console
@@ -61,6 +62,7 @@ def show(hit: Hit, explanation: Explanation, console: Console) -> None:
 def main() -> int:
     """Runs the demo; the exit status is 1 when late interaction does not beat BM25."""
     console = Console(width=110, highlight=False)
+    warnings.showwarning = lambda message, *_: console.print(f"[dim]note: {message}[/]")
     collection = load_beir(ROOT / "examples" / "cranfield")
     console.print(
         f"\n[bold]Serotine[/]: {len(collection.documents):,} abstracts on aerodynamics (Cranfield), "

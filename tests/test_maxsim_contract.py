@@ -89,7 +89,7 @@ def test_non_contiguous_and_read_only_input() -> None:
         (
             lambda: maxsim.score(Q, D.astype(np.int8)),
             TypeError,
-            "documents: int8 tokens need documents_scales|int8",
+            r"documents\[0\]: int8 tokens need document_scales",
         ),
         (lambda: maxsim.top_k(Q, D, OFFSETS, 0), ValueError, "k: want at least 1, got 0"),
         (lambda: maxsim.top_k(Q, D, OFFSETS, 2.5), TypeError, "k: want an int"),

@@ -14,6 +14,7 @@ from serotine.encoders.spec import load_spec
 from serotine.encoders.tokenisation import TextTokenizer, Token
 from serotine.errors import EncoderError
 from serotine.progress import progress_bar
+from serotine.texts import strings
 
 # Tokens of one batch, padding included: measured best of 256 to 4,096 for MiniLM, whose activations then stay in cache.
 _BATCH_TOKENS = 1024
@@ -86,7 +87,7 @@ class Encoder:
 
     def tokens(self, text: str, *, query: bool) -> list[Token]:
         """The token of every row that encoding `text` gives, with its place in the text."""
-        (checked,) = _check_texts([text])
+        (checked,) = strings([text], "texts")
         return self._tokenizer.tokens(checked, self._spec.query_length if query else self._spec.document_length)
 
     def _encode(self, texts: Sequence[str], length: int, show_progress: bool) -> list[NDArray[np.float32]]:
@@ -97,7 +98,7 @@ class Encoder:
 
     def _states(self, texts: Sequence[str], length: int, show_progress: bool) -> list[NDArray[np.float32]]:
         """The model's own token states, before they are scaled to length 1."""
-        encodings = self._tokenizer.encode(_check_texts(texts), length)
+        encodings = self._tokenizer.encode(strings(texts, "texts"), length)
         found: list[NDArray[np.float32]] = [np.empty((0, self.dim), dtype=np.float32)] * len(encodings)
         with progress_bar(len(encodings), "Encoding", enabled=show_progress) as advance:
             for batch in batches([len(encoding) for encoding in encodings], _BATCH_TOKENS):
@@ -117,19 +118,3 @@ class Encoder:
                     found[item] = states[row, : len(encodings[item])].copy()
                 advance(len(batch))
         return found
-
-
-def _check_texts(texts: Sequence[str]) -> list[str]:
-    if isinstance(texts, (str, bytes)):
-        raise TypeError(f"texts: want a list of strings, got one {type(texts).__name__}; put it in a list")
-    checked = list(texts)
-    for i, text in enumerate(checked):
-        if not isinstance(text, str):
-            raise TypeError(f"texts[{i}]: want a string, got {type(text).__name__}")
-        try:
-            text.encode("utf-8")
-        except UnicodeEncodeError:
-            raise ValueError(
-                f"texts[{i}]: holds a lone surrogate, which is no text; decode its source as UTF-8"
-            ) from None
-    return checked

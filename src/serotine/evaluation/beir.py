@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import gzip
 import json
-import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from serotine.errors import InputFileError
 from serotine.evaluation.metrics import Qrels
+from serotine.ingest.lines import read_lines
+from serotine.texts import is_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,22 +69,9 @@ def _find(folder: Path, name: str) -> Path:
     raise InputFileError(f"{folder}: holds neither {name} nor {name}.gz; a BEIR folder needs it")
 
 
-def _open(path: Path) -> IO[bytes]:
-    return gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb")  # type: ignore[return-value]
-
-
 def _lines(path: Path) -> Iterator[tuple[int, str]]:
-    try:
-        with _open(path) as file:
-            for number, raw in enumerate(file, 1):
-                try:
-                    line = raw.decode("utf-8")
-                except UnicodeDecodeError:
-                    raise InputFileError(f"{path}:{number}: is not UTF-8; convert the file first") from None
-                if line.strip():
-                    yield number, line.rstrip("\r\n")
-    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        raise InputFileError(f"{path}: is damaged ({error}); fetch it again") from None
+    """Lines that are not blank, without their ends."""
+    return ((number, line.rstrip("\r\n")) for number, line in read_lines(path) if line.strip())
 
 
 def _records(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -102,10 +89,8 @@ def _field(record: dict[str, Any], key: str, path: Path, number: int) -> str:
     value = record.get(key)
     if not isinstance(value, str):
         raise InputFileError(f"{path}:{number}: {key!r} must be a string, got {value!r}")
-    try:
-        value.encode("utf-8")
-    except UnicodeEncodeError:
-        raise InputFileError(f"{path}:{number}: {key!r} holds a lone surrogate, which is no text") from None
+    if not is_text(value):
+        raise InputFileError(f"{path}:{number}: {key!r} holds a lone surrogate, which is no text")
     return value
 
 

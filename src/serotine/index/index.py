@@ -34,6 +34,7 @@ from serotine.index.reports import IndexStats, VerifyReport
 from serotine.index.segment import SegmentWriter
 from serotine.index.snapshot import Part, Snapshot, load_snapshot
 from serotine.index.text_encoder import TextEncoder
+from serotine.texts import is_text, strings
 
 
 class Index:
@@ -143,7 +144,7 @@ class Index:
 
     def __contains__(self, id_: object) -> bool:
         self._require_open()
-        return isinstance(id_, str) and incoming.is_text(id_) and bool(self._catalog.live_ids([id_]))
+        return isinstance(id_, str) and is_text(id_) and bool(self._catalog.live_ids([id_]))
 
     @property
     def path(self) -> Path:
@@ -239,7 +240,7 @@ class Index:
         """
         with self._changing:
             self._require_writer()
-            wanted = list(dict.fromkeys(incoming.strings(ids, "ids")))
+            wanted = list(dict.fromkeys(strings(ids, "ids")))
             found = self._catalog.live_ids(wanted)
             missing = [id_ for id_ in wanted if id_ not in found]
             if missing:
@@ -427,7 +428,7 @@ class Index:
         return encoding.encode_questions(self._require_encoder(), questions, self.dim)
 
     def _rows(self, ids: Sequence[str]) -> list[catalogs.Row]:
-        wanted = incoming.strings(ids, "ids")
+        wanted = strings(ids, "ids")
         found = self._catalog.live_ids(wanted)
         for id_ in wanted:
             if id_ not in found:
@@ -465,17 +466,15 @@ def _check_k(k: int) -> int:
 def _check_question(question: str) -> None:
     if not question.strip():
         raise ValueError("query: is empty; ask something")
-    if not incoming.is_text(question):
+    if not is_text(question):
         raise ValueError("query: holds a lone surrogate, which is no text; decode its source as UTF-8")
 
 
 def _warn_of_empty(batch: Incoming) -> None:
-    empty = [
-        id_
-        for i, (id_, text) in enumerate(zip(batch.ids, batch.texts, strict=True))
-        if (batch.vectors is None or not len(batch.vectors[i])) and not (text or "").strip()
-    ]
-    if empty and batch.vectors is None:
+    if batch.vectors is not None:
+        return
+    empty = [id_ for id_, text in zip(batch.ids, batch.texts, strict=True) if not (text or "").strip()]
+    if empty:
         warnings.warn(
             f"texts: {len(empty):,} of {len(batch.ids):,} have no words (the first is {empty[0]!r}); "
             "they are kept, but only their ids can find them",

@@ -69,22 +69,23 @@ def vectors(value: object, name: str, shape: str, rank: int) -> NDArray[Any]:
 def matrix(array: NDArray[Any], name: str, scales: object) -> tuple[NDArray[Any], int, NDArray[np.float32] | None]:
     """Flattens checked vectors to (rows, dim), with the dtype's code and the scales flattened alike."""
     code = dtype_code(array, name)
+    scales_name = "query_scales" if name.startswith("quer") else "document_scales"
     rows = array.reshape(-1, array.shape[-1])
     if code == BF16:
         rows = rows.view(np.uint16)
     if code != I8:
         if scales is not None:
-            raise TypeError(f"{name}_scales: only int8 {name} have scales, these are {array.dtype}")
+            raise TypeError(f"{scales_name}: only int8 {name} have scales, these are {array.dtype}")
         return rows, code, None
     if scales is None:
-        raise TypeError(f"{name}: int8 tokens need {name}_scales (see serotine.maxsim.quantize)")
+        raise TypeError(f"{name}: int8 tokens need {scales_name} (see serotine.maxsim.quantize)")
     if array.shape[-1] > LARGEST_INT8_DIM:
         raise ValueError(f"{name}: int8 is exact up to dimension {LARGEST_INT8_DIM}, got {array.shape[-1]}")
     steps = np.ascontiguousarray(scales, dtype=np.float32)
     if steps.shape != array.shape[:-1]:
-        raise ValueError(f"{name}_scales: want shape {array.shape[:-1]}, one a token, got {steps.shape}")
+        raise ValueError(f"{scales_name}: want shape {array.shape[:-1]}, one a token, got {steps.shape}")
     if (steps < 0).any():
-        raise ValueError(f"{name}_scales: a scale is negative; quantisation steps are 0 or more")
+        raise ValueError(f"{scales_name}: a scale is negative; quantisation steps are 0 or more")
     return rows, code, steps.reshape(-1)
 
 
@@ -104,7 +105,7 @@ def integers(value: object, name: str, shape: tuple[int | str, ...]) -> Ints:
 def bounded(values: Ints, name: str, low: int, high: int, what: str) -> Ints:
     """Checks low <= values <= high."""
     if values.size and (int(values.min()) < low or int(values.max()) > high):
-        at = int(np.flatnonzero((values < low) | (values > high).reshape(values.shape))[0])
+        at = int(np.flatnonzero((values < low) | (values > high))[0])
         raise ValueError(f"{name}: {what} must lie in [{low}, {high}], got {int(values.reshape(-1)[at])} at {at}")
     return values
 
@@ -121,6 +122,13 @@ def offsets(value: object, name: str, rows: int) -> Ints:
     return bounded(array, name, 0, rows, "offsets")
 
 
+def packed(value: object, name: str, item_offsets: object, offsets_name: str, scales: object, shape: str) -> Tokens:
+    """Checked tokens of items that lie end to end in one array of the given shape."""
+    array = vectors(value, name, shape, 2)
+    bounds = offsets(item_offsets, offsets_name, array.shape[0])
+    return Tokens(*matrix(array, name, scales), bounds[:-1], bounds[1:], name)
+
+
 def lengths_to_ranges(lengths: Ints, stride: int) -> tuple[Ints, Ints]:
     """Begin and end rows of padded items `stride` rows apart."""
     begin = np.arange(lengths.size, dtype=np.int64) * stride
@@ -129,14 +137,16 @@ def lengths_to_ranges(lengths: Ints, stride: int) -> tuple[Ints, Ints]:
 
 def same_kind(queries: Tokens, documents: Tokens, *, strict: bool) -> None:
     """Checks that queries and documents meet: same dimension, and same dtype (or at least both float or both int8)."""
-    if queries.data.shape[1] != documents.data.shape[1]:
-        raise ValueError(
-            f"{documents.name}: dimension {documents.data.shape[1]} does not match "
-            f"the {queries.data.shape[1]} of {queries.name}"
-        )
-    names = {F32: "float32", F16: "float16", BF16: "bfloat16", I8: "int8"}
-    if queries.dtype != documents.dtype and (strict or I8 in (queries.dtype, documents.dtype)):
+    meets(queries, documents.data.shape[1], documents.dtype, documents.name, strict=strict)
+
+
+def meets(queries: Tokens, dim: int, dtype: int, name: str, *, strict: bool) -> None:
+    """`same_kind` for documents known by their dimension and dtype only."""
+    if queries.data.shape[1] != dim:
+        raise ValueError(f"{name}: dimension {dim} does not match the {queries.data.shape[1]} of {queries.name}")
+    if queries.dtype != dtype and (strict or I8 in (queries.dtype, dtype)):
+        names = {F32: "float32", F16: "float16", BF16: "bfloat16", I8: "int8"}
         raise TypeError(
-            f"{documents.name}: dtype {names[documents.dtype]} does not match "
-            f"the {names[queries.dtype]} of {queries.name}; convert one of them"
+            f"{name}: dtype {names[dtype]} does not match the {names[queries.dtype]} of {queries.name}; "
+            "convert one of them"
         )

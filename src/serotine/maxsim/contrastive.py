@@ -17,8 +17,6 @@ def _prepare(
     document_scales: Array | None,
 ) -> tuple[Tokens, Tokens, int]:
     q = contract.vectors(queries, "queries", "(Nq, Lq, D)", 3)
-    d = contract.vectors(documents, "documents", "(T, D)", 2)
-    offsets = contract.offsets(document_offsets, "document_offsets", d.shape[0])
     count, query_tokens, _ = q.shape
     lengths = np.full(count, query_tokens, dtype=np.int64)
     q_tokens = Tokens(
@@ -26,12 +24,7 @@ def _prepare(
         *contract.lengths_to_ranges(lengths, query_tokens),
         "queries",
     )
-    d_tokens = Tokens(
-        *contract.matrix(d, "documents", document_scales),
-        offsets[:-1].copy(),
-        offsets[1:].copy(),
-        "documents",
-    )
+    d_tokens = contract.packed(documents, "documents", document_offsets, "document_offsets", document_scales, "(T, D)")
     contract.same_kind(q_tokens, d_tokens, strict=True)
     return q_tokens, d_tokens, query_tokens
 

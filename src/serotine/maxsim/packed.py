@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from serotine.maxsim import contract, native
 from serotine.maxsim.contract import Array, Ints, Tokens
 from serotine.maxsim.dispatch import also_torch
@@ -20,28 +18,17 @@ def _prepare(
     query_scales: Array | None,
     document_scales: Array | None,
 ) -> tuple[Tokens, Tokens, Ints, Ints, int]:
-    q = contract.vectors(queries, "queries", "(Tq, D)", 2)
-    d = contract.vectors(documents, "documents", "(Td, D)", 2)
-    q_offsets = contract.offsets(query_offsets, "query_offsets", q.shape[0])
-    d_offsets = contract.offsets(document_offsets, "document_offsets", d.shape[0])
+    q = contract.packed(queries, "queries", query_offsets, "query_offsets", query_scales, "(Tq, D)")
+    d = contract.packed(documents, "documents", document_offsets, "document_offsets", document_scales, "(Td, D)")
     pair_q = contract.integers(pair_query_ids, "pair_query_ids", ("P",))
     pair_d = contract.integers(pair_document_ids, "pair_document_ids", (pair_q.size,))
-    contract.bounded(pair_q, "pair_query_ids", 0, q_offsets.size - 2, "query numbers")
-    contract.bounded(pair_d, "pair_document_ids", 0, d_offsets.size - 2, "document numbers")
-    longest = int(np.diff(q_offsets).max(initial=0))
+    contract.bounded(pair_q, "pair_query_ids", 0, q.begin.size - 1, "query numbers")
+    contract.bounded(pair_d, "pair_document_ids", 0, d.begin.size - 1, "document numbers")
+    longest = int((q.end - q.begin).max(initial=0))
     if max_q_len is not None and max_q_len < longest:
         raise ValueError(f"max_q_len: the longest query has {longest} tokens, got {max_q_len}")
-    q_tokens = Tokens(
-        *contract.matrix(q, "queries", query_scales), q_offsets[:-1].copy(), q_offsets[1:].copy(), "queries"
-    )
-    d_tokens = Tokens(
-        *contract.matrix(d, "documents", document_scales),
-        d_offsets[:-1].copy(),
-        d_offsets[1:].copy(),
-        "documents",
-    )
-    contract.same_kind(q_tokens, d_tokens, strict=True)
-    return q_tokens, d_tokens, pair_q, pair_d, longest if max_q_len is None else max_q_len
+    contract.same_kind(q, d, strict=True)
+    return q, d, pair_q, pair_d, longest if max_q_len is None else max_q_len
 
 
 @also_torch

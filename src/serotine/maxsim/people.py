@@ -89,13 +89,8 @@ def score(
 
 
 def _packed(documents: object, document_offsets: object, document_scales: object) -> Tokens:
-    array = contract.vectors(documents, "documents", "(tokens, dim)", 2)
-    offsets = contract.offsets(document_offsets, "document_offsets", array.shape[0])
-    return Tokens(
-        *contract.matrix(array, "documents", document_scales),
-        offsets[:-1].copy(),
-        offsets[1:].copy(),
-        "documents",
+    return contract.packed(
+        documents, "documents", document_offsets, "document_offsets", document_scales, "(tokens, dim)"
     )
 
 
@@ -115,8 +110,7 @@ def _score_list(
             code = this
         elif this != code:
             raise TypeError(f"{name}: dtype {array.dtype} differs from documents[0]'s; convert one of them")
-        one = np.zeros(1, dtype=np.int64)
-        contract.same_kind(query, Tokens(rows, this, step, one, one, name), strict=False)
+        contract.meets(query, rows.shape[1], this, name, strict=False)
         arrays.append(rows)
         if step is not None:
             steps.append(step)

@@ -1,5 +1,4 @@
-// AMX (TILE, INT8, BF16) over AVX-512 with VNNI and BF16: int8 and bf16 dot products in tile registers, 16 document
-// tokens x 32 query tokens at once; the rest as avx512_bf16.cpp.
+// AMX (TILE, INT8, BF16): int8 and bf16 dot products in tile registers, 16 document tokens x 32 query tokens at once.
 //
 // It has not been run on a processor with AMX yet: its loops are tested with emulated tiles (tests/native). It is
 // therefore never chosen by itself; use("amx") selects it where the processor has it.
@@ -84,13 +83,7 @@ bool fold_bf16(const void* query, std::size_t vectors, std::size_t steps, const 
 
 }  // namespace
 
-const Kernels amx_kernels = {
-    "amx",
-    {{float_fold<Float16Lanes, 12, 2>, 16}, {float_fold<Float8Lanes, 12, 1>, 8}, {float_fold<Float4Lanes, 12, 1>, 4}},
-    {fold_bf16, 16},
-    {fold_int8, stage_bytes<0>, 16, 4, 1, 0},
-    widen_f16_512,
-    widen_bf16_512,
-};
+const FloatFold amx_bf16_fold = {fold_bf16, 16};
+const Int8Fold amx_int8 = {fold_int8, stage_bytes<0>, 16, 4, 1, 0};
 
 }  // namespace serotine::maxsim

@@ -1,4 +1,4 @@
-// AVX-512 with VNNI and BF16: as avx512_vnni.cpp, with bf16 x bf16 dot products two at a time.
+// AVX-512 BF16: bf16 x bf16 dot products two at a time.
 //
 // vdpbf16ps accumulates in fp32 with round-to-nearest-even and flushes subnormals to zero; the products of two
 // bf16 values are exact, so the error stays that of fp32 accumulation.
@@ -19,7 +19,7 @@ struct Bfloat16Pairs : Lanes16 {
     return _mm512_set1_epi32(pair);
   }
   static Reg madd(Packed q, Packed x, Reg acc) {
-    // Inline assembly for the same reason as vpdpbusd in avx512.hpp.
+    // Inline assembly for the same reason as vpdpbusd in avx512_vnni.cpp.
     __asm__("vdpbf16ps %2, %1, %0" : "+v"(acc) : "v"(q), "v"(x));
     return acc;
   }
@@ -27,13 +27,6 @@ struct Bfloat16Pairs : Lanes16 {
 
 }  // namespace
 
-const Kernels avx512_bf16_kernels = {
-    "avx512_bf16",
-    {{float_fold<Float16Lanes, 12, 2>, 16}, {float_fold<Float8Lanes, 12, 1>, 8}, {float_fold<Float4Lanes, 12, 1>, 4}},
-    {float_fold<Bfloat16Pairs, 12, 2>, 16},
-    {int8_fold<Int8Quads, 12, 2>, stage_bytes<128>, 16, 4, 1, 128},
-    widen_f16_512,
-    widen_bf16_512,
-};
+const FloatFold avx512_bf16_fold = {float_fold<Bfloat16Pairs, 12, 2>, 16};
 
 }  // namespace serotine::maxsim

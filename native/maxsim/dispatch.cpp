@@ -37,6 +37,15 @@ bool has_amx() {
 }
 #endif
 
+// A base table with what an extension adds.
+[[maybe_unused]] Kernels extended(const Kernels& base, const char* name, const FloatFold& bf16, const Int8Fold& i8) {
+  Kernels table = base;
+  table.name = name;
+  table.bf16 = bf16;
+  table.i8 = i8;
+  return table;
+}
+
 // Slowest first: the default is the last that runs here.
 std::vector<Candidate> candidates() {
   std::vector<Candidate> all = {{&portable_kernels, true}};
@@ -48,16 +57,20 @@ std::vector<Candidate> candidates() {
   const bool bf16 = vnni && __builtin_cpu_supports("avx512bf16");
   all.push_back({&avx2_kernels, avx2});
   all.push_back({&avx512_kernels, avx512});
-  all.push_back({&avx512_vnni_kernels, vnni});
-  all.push_back({&avx512_bf16_kernels, bf16});
+  static const Kernels vnni_table = extended(avx512_kernels, "avx512_vnni", {nullptr, 0}, avx512_vnni_int8);
+  static const Kernels bf16_table = extended(avx512_kernels, "avx512_bf16", avx512_bf16_fold, avx512_vnni_int8);
+  all.push_back({&vnni_table, vnni});
+  all.push_back({&bf16_table, bf16});
 #if defined(SEROTINE_AMX)
   static const bool amx = bf16 && has_amx();
-  all.push_back({&amx_kernels, amx, false});
+  static const Kernels amx_table = extended(avx512_kernels, "amx", amx_bf16_fold, amx_int8);
+  all.push_back({&amx_table, amx, false});
 #endif
 #endif
 #if defined(SEROTINE_ARM)
   all.push_back({&neon_kernels, true});
-  all.push_back({&neon_dotprod_kernels, (getauxval(AT_HWCAP) & HWCAP_ASIMDDP) != 0});
+  static const Kernels dotprod_table = extended(neon_kernels, "neon_dotprod", {nullptr, 0}, neon_dotprod_int8);
+  all.push_back({&dotprod_table, (getauxval(AT_HWCAP) & HWCAP_ASIMDDP) != 0});
 #endif
   return all;
 }

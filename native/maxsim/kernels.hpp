@@ -52,19 +52,21 @@ struct Kernels {
   void (*widen_bf16)(const std::uint16_t* in, std::size_t count, float* out);
 };
 
+// A base instruction set fills a whole table, an extension only what it adds: dispatch.cpp puts the two together.
 extern const Kernels portable_kernels;
 #if defined(SEROTINE_X86)
 extern const Kernels avx2_kernels;
 extern const Kernels avx512_kernels;
-extern const Kernels avx512_vnni_kernels;
-extern const Kernels avx512_bf16_kernels;
+extern const Int8Fold avx512_vnni_int8;
+extern const FloatFold avx512_bf16_fold;
 #if defined(SEROTINE_AMX)
-extern const Kernels amx_kernels;
+extern const FloatFold amx_bf16_fold;
+extern const Int8Fold amx_int8;
 #endif
 #endif
 #if defined(SEROTINE_ARM)
 extern const Kernels neon_kernels;
-extern const Kernels neon_dotprod_kernels;
+extern const Int8Fold neon_dotprod_int8;
 #endif
 
 }  // namespace serotine::maxsim

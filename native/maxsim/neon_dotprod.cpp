@@ -1,4 +1,4 @@
-// AArch64 NEON with the dot-product extension: as neon.cpp, with int8 products four at a time (SDOT).
+// The dot-product extension of AArch64 NEON: int8 products four at a time (SDOT).
 #include "neon.hpp"
 
 namespace serotine::maxsim {
@@ -23,13 +23,6 @@ struct Int8Quads : Lanes4 {
 
 }  // namespace
 
-const Kernels neon_dotprod_kernels = {
-    "neon_dotprod",
-    {{float_fold<Float4Lanes, 5, 4>, 4}, {nullptr, 0}, {nullptr, 0}},
-    {nullptr, 0},
-    {int8_fold<Int8Quads, 5, 4>, stage_bytes<0>, 4, 4, 1, 0},
-    widen_f16_neon,
-    widen_bf16_neon,
-};
+const Int8Fold neon_dotprod_int8 = {int8_fold<Int8Quads, 5, 4>, stage_bytes<0>, 4, 4, 1, 0};
 
 }  // namespace serotine::maxsim

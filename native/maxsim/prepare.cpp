@@ -3,6 +3,8 @@
 #include <cmath>
 #include <cstring>
 
+#include "finite.hpp"
+
 namespace serotine::maxsim {
 namespace {
 
@@ -33,13 +35,6 @@ void widen_row(const Kernels& kernels, const Tokens& tokens, std::size_t row, fl
     case Dtype::i8:
       break;
   }
-}
-
-bool all_finite(const float* values, std::size_t count) {
-  for (std::size_t i = 0; i < count; ++i) {
-    if (!std::isfinite(values[i])) return false;
-  }
-  return true;
 }
 
 }  // namespace

@@ -1,8 +1,9 @@
 #include "scorer.hpp"
 
 #include <algorithm>
-#include <cstring>
 #include <limits>
+
+#include "finite.hpp"
 
 namespace serotine::maxsim {
 namespace {
@@ -17,17 +18,6 @@ constexpr std::size_t kBlockForMany = 144;
 constexpr std::size_t kRowsAhead = 12;
 // Queries whose running maxima are kept at once.
 constexpr std::size_t kQueriesAtOnce = 64;
-
-// By the exponent's bits, without branches, so that the compiler vectorises it: it runs once a block.
-bool all_finite(const float* values, std::size_t count) {
-  std::uint32_t bad = 0;
-  for (std::size_t i = 0; i < count; ++i) {
-    std::uint32_t bits;
-    std::memcpy(&bits, values + i, 4);
-    bad |= static_cast<std::uint32_t>((bits & 0x7f800000u) == 0x7f800000u);
-  }
-  return bad == 0;
-}
 
 }  // namespace
 

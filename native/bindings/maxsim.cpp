@@ -12,8 +12,8 @@
 #include <utility>
 
 #include "../common/thread_pool.hpp"
+#include "arrays.hpp"
 
-namespace nb = nanobind;
 using namespace serotine::maxsim;
 
 namespace {
@@ -28,10 +28,6 @@ using ScoreRow = nb::ndarray<float, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
 using IndexTable = nb::ndarray<std::int64_t, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
 using Winners = nb::ndarray<std::int32_t, nb::c_contig, nb::device::cpu>;
 using Bad = std::pair<std::int64_t, std::int64_t>;
-
-void require(bool condition, const char* what) {
-  if (!condition) throw std::invalid_argument(what);
-}
 
 Tokens tokens_of(const Matrix& matrix, int dtype, const std::optional<Floats>& scales) {
   require(dtype >= 0 && dtype <= 3, "unknown dtype code");

@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <new>
+#include <utility>
 #include <vector>
 
 namespace serotine {
@@ -17,6 +18,15 @@ struct AlignedAllocator {
   explicit AlignedAllocator(const AlignedAllocator<U>&) {}
   T* allocate(std::size_t count) { return static_cast<T*>(::operator new(count * sizeof(T), alignment)); }
   void deallocate(T* memory, std::size_t) { ::operator delete(memory, alignment); }
+  // Growing leaves new elements as they are: whoever wants zeros says assign().
+  template <class U>
+  void construct(U* at) {
+    ::new (static_cast<void*>(at)) U;
+  }
+  template <class U, class... Arguments>
+  void construct(U* at, Arguments&&... arguments) {
+    ::new (static_cast<void*>(at)) U(std::forward<Arguments>(arguments)...);
+  }
   bool operator==(const AlignedAllocator&) const { return true; }
 };
 

@@ -92,6 +92,18 @@ std::atomic<const Kernels*>& chosen() {
 
 const Kernels& kernels() { return *chosen().load(std::memory_order_relaxed); }
 
+Level level() {
+#if defined(SEROTINE_X86)
+  const Kernels& table = kernels();
+  if (table.f32[0].fold == avx512_kernels.f32[0].fold) return Level::avx512;
+  if (table.f32[0].fold == avx2_kernels.f32[0].fold) return Level::avx2;
+#endif
+#if defined(SEROTINE_ARM)
+  if (kernels().f32[0].fold == neon_kernels.f32[0].fold) return Level::neon;
+#endif
+  return Level::portable;
+}
+
 std::vector<std::string> compiled() {
   std::vector<std::string> names;
   for (const Candidate& candidate : candidates()) names.emplace_back(candidate.table->name);

@@ -1,0 +1,104 @@
+#include "codec.hpp"
+
+#include <nanobind/stl/optional.h>
+
+#include "arrays.hpp"
+#include "objects.hpp"
+
+using namespace serotine;
+
+namespace {
+
+void check_bits(int bits) { require(bits == 2 || bits == 4 || bits == 8, "bits must be 2, 4 or 8"); }
+
+void check_ids(const In<std::int32_t, 1>& ids, std::size_t count) {
+  for (std::size_t i = 0; i < ids.size(); ++i) {
+    require(ids.data()[i] >= 0 && static_cast<std::size_t>(ids.data()[i]) < count, "a centroid id is out of range");
+  }
+}
+
+void encode(const CodebookObject& codebook, const In<float, 2>& vectors, const In<std::int32_t, 1>& ids, int bits,
+            const Out<std::uint8_t, 1>& steps, const Out<std::uint8_t, 1>& errors,
+            const Out<std::uint8_t, 2>& residuals) {
+  const codec::Codebook& view = codebook.view();
+  check_bits(bits);
+  const std::size_t count = vectors.shape(0);
+  require(vectors.shape(1) == view.dim, "vectors have the wrong dimension");
+  require(ids.size() == count && steps.size() == count && errors.size() == count && residuals.shape(0) == count,
+          "one id, step, error and residual a vector");
+  require(residuals.shape(1) == codec::row_bytes(view.dim, bits), "residuals have the wrong width");
+  check_ids(ids, view.count);
+  const nb::gil_scoped_release release;
+  codec::encode(view, vectors.data(), ids.data(), count, bits, steps.data(), errors.data(), residuals.data());
+}
+
+void decode(const PartObject& part, std::size_t first, const Out<std::int8_t, 2>& rows, const Out<float, 1>& scales) {
+  const search::Part& view = part.view();
+  require(view.codebook != nullptr, "this part has no codes");
+  const std::size_t count = rows.shape(0);
+  const auto tokens = static_cast<std::size_t>(view.offsets[view.documents]);
+  require(first <= tokens && count <= tokens - first, "tokens out of range");
+  require(rows.shape(1) == view.codebook->dim && scales.size() == count, "outputs have the wrong shape");
+  const nb::gil_scoped_release release;
+  codec::decode(*view.codebook, view.codes, first, count, 0, reinterpret_cast<std::uint8_t*>(rows.data()),
+                view.codebook->dim, scales.data(), view.codes.residuals);
+}
+
+void check_starts(const In<std::int64_t, 1>& starts, std::size_t end) {
+  require(starts.size() >= 1 && starts.data()[0] == 0 && starts.data()[starts.size() - 1] == static_cast<std::int64_t>(end),
+          "starts must run from 0 to the end");
+  for (std::size_t i = 1; i < starts.size(); ++i) require(starts.data()[i - 1] <= starts.data()[i], "starts fall");
+}
+
+void check_members(const In<std::int64_t, 1>& members, std::size_t count) {
+  for (std::size_t i = 0; i < members.size(); ++i) {
+    require(members.data()[i] >= 0 && static_cast<std::size_t>(members.data()[i]) < count, "a member is out of range");
+  }
+}
+
+void nearest(const In<float, 2>& points, const In<std::int64_t, 1>& order, const In<std::int64_t, 1>& group_starts,
+             const In<float, 2>& centroids, const In<std::int64_t, 1>& list, const In<std::int64_t, 1>& list_starts,
+             const Out<std::int32_t, 1>& ids) {
+  require(points.shape(1) == centroids.shape(1), "dimensions differ");
+  require(ids.size() == points.shape(0), "one id a point");
+  require(group_starts.size() == list_starts.size(), "one list a group");
+  check_starts(group_starts, order.size());
+  check_starts(list_starts, list.size());
+  check_members(order, points.shape(0));
+  check_members(list, centroids.shape(0));
+  for (std::size_t g = 0; g + 1 < group_starts.size(); ++g) {
+    require(group_starts.data()[g] == group_starts.data()[g + 1] || list_starts.data()[g] < list_starts.data()[g + 1],
+            "a group with points has an empty list");
+  }
+  const nb::gil_scoped_release release;
+  codec::nearest(points.data(), points.shape(0), points.shape(1), order.data(), group_starts.data(),
+                 group_starts.size() - 1, centroids.data(), list.data(), list_starts.data(), ids.data());
+}
+
+void means(const In<float, 2>& points, const In<std::int32_t, 1>& ids, const Out<float, 2>& centroids,
+           const Out<double, 1>& squares, const Out<std::int64_t, 1>& sizes) {
+  const std::size_t clusters = centroids.shape(0);
+  require(ids.size() == points.shape(0), "one id a point");
+  require(points.shape(1) == centroids.shape(1), "dimensions differ");
+  require(squares.size() == clusters && sizes.size() == clusters, "one square and size a cluster");
+  check_ids(ids, clusters);
+  const nb::gil_scoped_release release;
+  codec::means(points.data(), points.shape(0), points.shape(1), ids.data(), clusters, centroids.data(), squares.data(),
+               sizes.data());
+}
+
+}  // namespace
+
+void bind_codec(nb::module_& module) {
+  nb::class_<CodebookObject>(module, "Codebook")
+      .def(nb::init<In<std::int8_t, 2>, In<float, 1>>(), nb::arg("centroids"), nb::arg("scales"));
+  module.def("encode_residuals", &encode, nb::arg("codebook"), nb::arg("vectors"), nb::arg("ids"), nb::arg("bits"),
+             nb::arg("steps").noconvert(), nb::arg("errors").noconvert(), nb::arg("residuals").noconvert());
+  module.def("decode_residuals", &decode, nb::arg("part"), nb::arg("first"), nb::arg("rows").noconvert(),
+             nb::arg("scales").noconvert());
+  module.def("error_bound", &codec::error_bound, nb::arg("byte"));
+  module.def("nearest", &nearest, nb::arg("points"), nb::arg("order"), nb::arg("group_starts"), nb::arg("centroids"),
+             nb::arg("list"), nb::arg("list_starts"), nb::arg("ids").noconvert());
+  module.def("cluster_means", &means, nb::arg("points"), nb::arg("ids"), nb::arg("centroids").noconvert(),
+             nb::arg("squares").noconvert(), nb::arg("sizes").noconvert());
+}

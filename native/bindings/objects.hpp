@@ -1,0 +1,43 @@
+// Python objects that hold arrays for as long as the core may read them.
+#pragma once
+
+#include <optional>
+#include <vector>
+
+#include "arrays.hpp"
+#include "search.hpp"
+
+class CodebookObject {
+ public:
+  CodebookObject(In<std::int8_t, 2> centroids, In<float, 1> scales);
+  const serotine::codec::Codebook& view() const { return view_; }
+
+ private:
+  In<std::int8_t, 2> centroids_;
+  In<float, 1> scales_;
+  std::vector<float> mean_;
+  serotine::codec::Codebook view_;
+};
+
+// One segment. What the files say is checked once, here, so that the core never reads outside them.
+class PartObject {
+ public:
+  PartObject(In<std::int64_t, 1> offsets, In<std::int64_t, 1> numbers, std::optional<In<std::uint16_t, 2>> vectors);
+  void set_codes(nb::object codebook, In<std::uint8_t, 2> ids, In<std::uint8_t, 1> steps, In<std::uint8_t, 1> errors,
+                 In<std::uint8_t, 2> residuals, int bits, float longest);
+  void set_postings(In<std::uint64_t, 1> starts, In<std::uint32_t, 1> documents);
+  nb::object make_postings(const Out<std::uint64_t, 1>& starts) const;
+  const serotine::search::Part& view() const { return view_; }
+  std::size_t dim() const;
+
+ private:
+  In<std::int64_t, 1> offsets_;
+  In<std::int64_t, 1> numbers_;
+  std::optional<In<std::uint16_t, 2>> vectors_;
+  nb::object codebook_;
+  std::vector<In<std::uint8_t, 1>> bytes_;
+  std::vector<In<std::uint8_t, 2>> rows_;
+  std::optional<In<std::uint64_t, 1>> posting_starts_;
+  std::optional<In<std::uint32_t, 1>> postings_;
+  serotine::search::Part view_;
+};

@@ -1,0 +1,31 @@
+// 32 bytes in an AVX2 register, for the AVX2 and the AVX-512 file. Internal linkage throughout (see rows.hpp).
+#pragma once
+
+#include <immintrin.h>
+
+#include "rows.hpp"
+
+namespace serotine::codec {
+namespace {
+
+struct Bytes32 {
+  using Reg = __m256i;
+  static constexpr std::size_t width = 32;
+  static Reg load(const void* p) { return _mm256_loadu_si256(static_cast<const __m256i*>(p)); }
+  static void store(void* p, Reg r) { _mm256_storeu_si256(static_cast<__m256i*>(p), r); }
+  static Reg splat(std::uint8_t byte) { return _mm256_set1_epi8(static_cast<char>(byte)); }
+  static Reg table(const std::int8_t* p) {
+    return _mm256_broadcastsi128_si256(_mm_load_si128(reinterpret_cast<const __m128i*>(p)));
+  }
+  static Reg bits_and(Reg a, Reg b) { return _mm256_and_si256(a, b); }
+  static Reg bits_xor(Reg a, Reg b) { return _mm256_xor_si256(a, b); }
+  template <int N>
+  static Reg shift_right(Reg a) {
+    return _mm256_srli_epi16(a, N);
+  }
+  static Reg lookup(Reg values, Reg indices) { return _mm256_shuffle_epi8(values, indices); }
+  static Reg add(Reg a, Reg b) { return _mm256_adds_epi8(a, b); }
+};
+
+}  // namespace
+}  // namespace serotine::codec

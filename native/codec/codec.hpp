@@ -1,0 +1,78 @@
+// Residual codes: the public header of the codec, and its manual.
+//
+// A token vector x is kept as the number of its centroid and a quantised residual. Decoding is integer arithmetic, so
+// that every instruction set rebuilds the same bytes:
+//
+//   y[d] = saturate(centroid[d] + table[code[d]])      x ~ scale * y      table[c] = (level[c] * step + 128) >> 8
+//
+// where centroid is int8 with one float scale per centroid, and step is one byte a token. The levels of 2 and 4 bits
+// are those of Lloyd and Max for a Gaussian (Max 1960); 8 bits are two nibbles with a table each, evenly spaced. A
+// table is 16 bytes, which is one register: decoding 64 dimensions is a shuffle and an addition. The rebuilt vector is
+// int8 with a scale: MaxSim over it is the int8 kernel, nothing else.
+//
+// The error byte bounds ||x - scale * y|| from above: scale * error_bound(byte). Rounding anywhere in the codec is
+// inside that norm, because the encoder measures it on what the decoder gives back.
+//
+// Layout of a residual row, `row_bytes(dim, bits)` = ceil(dim * bits / 8) bytes = n: part j (8 / bits of them) holds
+// the dimensions [j * n, (j + 1) * n), one in every byte, at bit j * bits.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace serotine::codec {
+
+struct Codebook {
+  const std::int8_t* centroids = nullptr;  // [count][dim]
+  const float* scales = nullptr;           // [count]
+  const float* mean = nullptr;             // [dim], of all rebuilt centroids
+  float longest = 0.0f;                    // an upper bound of the norm of a rebuilt centroid
+  std::size_t count = 0;
+  std::size_t dim = 0;
+};
+
+// The codes of consecutive tokens.
+struct Codes {
+  const void* ids = nullptr;  // uint16, or uint32 where `wide`
+  bool wide = false;
+  const std::uint8_t* steps = nullptr;
+  const std::uint8_t* errors = nullptr;
+  const std::uint8_t* residuals = nullptr;  // [tokens][row_bytes]
+  int bits = 4;                             // 2, 4 or 8
+
+  std::size_t id(std::size_t token) const {
+    return wide ? static_cast<const std::uint32_t*>(ids)[token] : static_cast<const std::uint16_t*>(ids)[token];
+  }
+};
+
+inline std::size_t row_bytes(std::size_t dim, int bits) { return (dim * static_cast<std::size_t>(bits) + 7) / 8; }
+
+// The bound an error byte stands for, in units of the centroid's scale; byte 255 is infinity.
+float error_bound(std::uint8_t byte);
+
+// Rebuilds tokens [first, first + count) as rows of bytes, `stride` apart, and their scales [count]. The bytes are int8
+// with `flip` 0, and the same plus 128, unsigned, with `flip` 128. Meanwhile memory is asked for `count` residuals at
+// `ahead`, which may be anything: a prefetch may name nobody's memory.
+void decode(const Codebook& codebook, const Codes& codes, std::size_t first, std::size_t count, std::uint8_t flip,
+            std::uint8_t* rows, std::size_t stride, float* scales, const std::uint8_t* ahead);
+
+// Encodes `count` vectors [count][dim] whose centroids are known. ids are int32.
+void encode(const Codebook& codebook, const float* vectors, const std::int32_t* ids, std::size_t count, int bits,
+            std::uint8_t* steps, std::uint8_t* errors, std::uint8_t* residuals);
+
+// For every point the nearest centroid (Euclidean), looked for only in the list of its group.
+//   points      [count][dim]
+//   order       the points' numbers, group after group: group g owns order[group_starts[g]..group_starts[g + 1])
+//   centroids   [..][dim]; those of group g are list[list_starts[g]..list_starts[g + 1])
+//   ids         [count] out: numbers into `centroids`; ties go to the first in the list
+// The result depends on nothing but the input and the instruction set: not on the number of threads.
+void nearest(const float* points, std::size_t count, std::size_t dim, const std::int64_t* order,
+             const std::int64_t* group_starts, std::size_t groups, const float* centroids, const std::int64_t* list,
+             const std::int64_t* list_starts, std::int32_t* ids);
+
+// The mean of every cluster's points, summed in point order; clusters without points keep what `means` held.
+// squares: [clusters] out, the sum of squared distances to the mean; sizes: [clusters] out.
+void means(const float* points, std::size_t count, std::size_t dim, const std::int32_t* ids, std::size_t clusters,
+           float* means, double* squares, std::int64_t* sizes);
+
+}  // namespace serotine::codec

@@ -1,0 +1,113 @@
+// The row loops of the codec over a small type `B`, a register of bytes. Internal linkage throughout: each
+// instruction-set file compiles its own copy with its own flags, and the linker must never merge them.
+//
+// B provides: Reg, width (bytes), load(), store(), splat(byte), table(16 bytes) (in every 16-byte lane), bits_and(),
+// bits_xor(), shift_right<n>(16-bit lanes), lookup(table, indices below 16) and add() (saturating int8).
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "kernels.hpp"
+
+namespace serotine::codec {
+namespace {
+
+inline std::uint8_t saturated(int value, std::uint8_t flip) {
+  value = value > 127 ? 127 : value < -128 ? -128 : value;
+  return static_cast<std::uint8_t>(static_cast<std::uint8_t>(static_cast<std::int8_t>(value)) ^ flip);
+}
+
+// One part of a row (see codec.hpp): `n` dimensions, each in its own byte at bit `At`.
+template <class B, int Bits, int At>
+inline void decode_part(const std::int8_t* centroid, const std::uint8_t* packed, const std::int8_t* table, std::size_t n,
+                        std::uint8_t flip, std::uint8_t* out) {
+  constexpr std::uint8_t kMask = (1 << Bits) - 1;
+  std::size_t i = 0;
+  if constexpr (B::width > 1) {
+    const auto values = B::table(table);
+    const auto mask = B::splat(kMask);
+    const auto flips = B::splat(flip);
+    for (; i + B::width <= n; i += B::width) {
+      // The shift crosses bytes, the mask takes away what came from the neighbour.
+      const auto code = B::bits_and(B::template shift_right<At>(B::load(packed + i)), mask);
+      const auto sum = B::add(B::load(centroid + i), B::lookup(values, code));
+      B::store(out + i, B::bits_xor(sum, flips));
+    }
+  }
+  for (; i < n; ++i) out[i] = saturated(centroid[i] + table[(packed[i] >> At) & kMask], flip);
+}
+
+template <class Wide, class Narrow, int Bits, int Part>
+inline void decode_parts(const std::int8_t* centroid, const std::uint8_t* packed, const std::int8_t* table,
+                         std::size_t dim, std::size_t n, std::uint8_t flip, std::uint8_t* out) {
+  if constexpr (Part * Bits < 8) {
+    const std::size_t base = Part * n;
+    if (base >= dim) return;
+    const std::size_t now = dim - base < n ? dim - base : n;
+    if (now >= Wide::width) {
+      decode_part<Wide, Bits, Part * Bits>(centroid + base, packed, table, now, flip, out + base);
+    } else {
+      decode_part<Narrow, Bits, Part * Bits>(centroid + base, packed, table, now, flip, out + base);
+    }
+    decode_parts<Wide, Narrow, Bits, Part + 1>(centroid, packed, table, dim, n, flip, out);
+  }
+}
+
+// Two nibbles with a table each; the high one is added first.
+template <class B>
+inline void decode_nibbles(const std::int8_t* centroid, const std::uint8_t* packed, const Tables& tables, std::size_t dim,
+                           std::uint8_t flip, std::uint8_t* out) {
+  std::size_t i = 0;
+  if constexpr (B::width > 1) {
+    const auto low = B::table(tables.low);
+    const auto high = B::table(tables.high);
+    const auto mask = B::splat(15);
+    const auto flips = B::splat(flip);
+    for (; i + B::width <= dim; i += B::width) {
+      const auto code = B::load(packed + i);
+      auto sum = B::add(B::load(centroid + i), B::lookup(high, B::bits_and(B::template shift_right<4>(code), mask)));
+      sum = B::add(sum, B::lookup(low, B::bits_and(code, mask)));
+      B::store(out + i, B::bits_xor(sum, flips));
+    }
+  }
+  for (; i < dim; ++i) {
+    const int first = static_cast<std::int8_t>(saturated(centroid[i] + tables.high[packed[i] >> 4], 0));
+    out[i] = saturated(first + tables.low[packed[i] & 15], flip);
+  }
+}
+
+// How many tokens ahead a centroid is asked for.
+constexpr std::size_t kTokensAhead = 8;
+
+template <class Wide, class Narrow, int Bits>
+void decode(const Rows& rows) {
+  const std::size_t bytes = (rows.dim * Bits + 7) / 8;
+  for (std::size_t t = 0; t < rows.count; ++t) {
+    if (t + kTokensAhead < rows.count) {
+      const std::int8_t* next = rows.centroids + rows.ids[t + kTokensAhead] * rows.dim;
+      for (std::size_t at = 0; at < rows.dim; at += 64) __builtin_prefetch(next + at);
+    }
+    for (std::size_t at = 0; at < bytes; at += 64) __builtin_prefetch(rows.ahead + t * bytes + at);
+    const std::int8_t* centroid = rows.centroids + rows.ids[t] * rows.dim;
+    const std::uint8_t* packed = rows.packed + t * bytes;
+    const Tables& tables = rows.tables[rows.steps[t]];
+    std::uint8_t* out = rows.out + t * rows.stride;
+    if constexpr (Bits == 8) {
+      decode_nibbles<Wide>(centroid, packed, tables, rows.dim, rows.flip, out);
+    } else {
+      decode_parts<Wide, Narrow, Bits, 0>(centroid, packed, tables.low, rows.dim, bytes, rows.flip, out);
+    }
+  }
+}
+
+void bin(const float* target, std::size_t dim, const float* thresholds, std::size_t count, std::uint8_t* codes) {
+  for (std::size_t d = 0; d < dim; ++d) codes[d] = 0;
+  for (std::size_t k = 0; k < count; ++k) {
+    const float threshold = thresholds[k];
+    for (std::size_t d = 0; d < dim; ++d) codes[d] = static_cast<std::uint8_t>(codes[d] + (target[d] > threshold ? 1 : 0));
+  }
+}
+
+}  // namespace
+}  // namespace serotine::codec

@@ -1,0 +1,8 @@
+// The centroid stage's loops, compiled for AVX2.
+#include "rows.hpp"
+
+namespace serotine::search {
+
+const CentroidKernels avx2_centroids = {scan, quantise};
+
+}  // namespace serotine::search

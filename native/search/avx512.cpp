@@ -1,0 +1,8 @@
+// The centroid stage's loops, compiled for AVX512.
+#include "rows.hpp"
+
+namespace serotine::search {
+
+const CentroidKernels avx512_centroids = {scan, quantise};
+
+}  // namespace serotine::search

@@ -1,0 +1,209 @@
+#include "centroids.hpp"
+
+#include <algorithm>
+#include <limits>
+
+#include "../common/thread_pool.hpp"
+
+namespace serotine::search {
+namespace {
+
+// Centroids scored side by side, which share one row of maxima.
+constexpr std::size_t kBlock = 64;
+constexpr std::size_t kBlocksAnItem = 8;
+// Documents one item of parallel work scans.
+constexpr std::size_t kDocumentsAnItem = 1024;
+
+bool bit(const std::uint64_t* bits, std::size_t at) { return bits == nullptr || ((bits[at / 64] >> (at % 64)) & 1) != 0; }
+
+}  // namespace
+
+const CentroidKernels& centroid_kernels() {
+#if defined(SEROTINE_X86)
+  switch (maxsim::level()) {
+    case maxsim::Level::avx512:
+      return avx512_centroids;
+    case maxsim::Level::avx2:
+      return avx2_centroids;
+    default:
+      break;
+  }
+#endif
+  return portable_centroids;
+}
+
+void keep_best(std::vector<Candidate>& candidates, std::size_t count) {
+  if (candidates.size() <= count) return;
+  std::nth_element(candidates.begin(), candidates.begin() + static_cast<std::ptrdiff_t>(count), candidates.end(), better);
+  candidates.resize(count);
+}
+
+CentroidTable::CentroidTable(const Query& query, const codec::Codebook& codebook)
+    : tokens_(query.tokens()), width_((query.tokens() + 15) / 16 * 16), centroids_(codebook.count) {
+  const std::size_t dim = codebook.dim;
+  const std::size_t blocks = (centroids_ + kBlock - 1) / kBlock;
+  rows_.resize(centroids_ * width_);
+  blocks_.assign(blocks * width_, 0);
+
+  // A query token's bytes run from its similarity with the mean of all centroids (what is below cannot matter among
+  // many tokens) up to what no centroid exceeds; all query tokens share one step, so that their bytes add up.
+  std::vector<float> low(width_, 0.0f);
+  float range = 0.0f;
+  for (std::size_t t = 0; t < tokens_; ++t) {
+    double dot = 0.0;
+    for (std::size_t d = 0; d < dim; ++d) dot += static_cast<double>(query.values()[t * dim + d]) * codebook.mean[d];
+    low[t] = static_cast<float>(dot);
+    range = std::max(range, query.norms()[t] * codebook.longest - low[t]);
+  }
+  step_ = range > 0.0f ? range / 255.0f : 1.0f;
+  std::vector<float> gain(width_, 0.0f);
+  std::vector<float> shift(width_, 0.0f);
+  for (std::size_t t = 0; t < tokens_; ++t) {
+    gain[t] = query.scales()[t] / step_;
+    shift[t] = 0.5f - low[t] / step_;
+    base_ += low[t];
+  }
+
+  const maxsim::Kernels& kernels = query.kernels();
+  const LaidQuery& laid = query.laid();
+  // A row of similarities has room for whole lanes and for whole columns of the table.
+  const std::size_t padded = std::max(laid.lanes(), width_);
+  const std::size_t stride = laid.steps() * kernels.i8.group * kernels.i8.bytes;
+  const CentroidKernels& loops = centroid_kernels();
+  const std::size_t items = (blocks + kBlocksAnItem - 1) / kBlocksAnItem;
+  struct Scratch {
+    Aligned<std::uint8_t> staged;
+    Aligned<float> values;
+  };
+  std::vector<Scratch> scratch(num_threads());
+  parallel_for(items, scratch.size(), [&](std::size_t item, std::size_t worker) {
+    Scratch& mine = scratch[worker];
+    mine.staged.resize(kBlock * stride);
+    mine.values.assign(kBlock * padded, 0.0f);
+    const std::size_t end = std::min(centroids_, (item + 1) * kBlocksAnItem * kBlock);
+    for (std::size_t first = item * kBlocksAnItem * kBlock; first < end; first += kBlock) {
+      const std::size_t count = std::min(kBlock, end - first);
+      kernels.i8.stage(codebook.centroids + first * dim, count, dim, mine.staged.data(), stride);
+      laid.dots(kernels, mine.staged.data(), stride, codebook.scales + first, count, mine.values.data(), padded);
+      loops.quantise(mine.values.data(), padded, count, gain.data(), shift.data(), width_, rows_.data() + first * width_,
+                     blocks_.data() + first / kBlock * width_);
+    }
+  });
+}
+
+void CentroidTable::scan(const Part& part, std::uint32_t number, const std::uint64_t* allowed,
+                         std::vector<Candidate>& out) const {
+  const Scan job{rows_.data(), width_, part.codes.ids, part.codes.wide, part.offsets};
+  const CentroidKernels& loops = centroid_kernels();
+  const std::size_t items = (part.documents + kDocumentsAnItem - 1) / kDocumentsAnItem;
+  std::vector<std::uint32_t> sums(part.documents);
+  parallel_for(items, num_threads(), [&](std::size_t item, std::size_t) {
+    const std::size_t first = item * kDocumentsAnItem;
+    const std::size_t count = std::min(kDocumentsAnItem, part.documents - first);
+    if (allowed == nullptr) {
+      loops.scan(job, nullptr, first, count, sums.data() + first);
+      return;
+    }
+    for (std::size_t d = first; d < first + count; ++d) {
+      if (bit(allowed, d)) loops.scan(job, nullptr, d, 1, sums.data() + d);
+    }
+  });
+  for (std::size_t d = 0; d < part.documents; ++d) {
+    if (bit(allowed, d)) out.push_back({similarity(sums[d]), number, static_cast<std::uint32_t>(d)});
+  }
+}
+
+void CentroidTable::scan(const Part& part, std::uint32_t number, const std::vector<std::uint32_t>& documents,
+                         std::vector<Candidate>& out) const {
+  const Scan job{rows_.data(), width_, part.codes.ids, part.codes.wide, part.offsets};
+  const CentroidKernels& loops = centroid_kernels();
+  const std::size_t items = (documents.size() + kDocumentsAnItem - 1) / kDocumentsAnItem;
+  std::vector<std::uint32_t> sums(documents.size());
+  parallel_for(items, num_threads(), [&](std::size_t item, std::size_t) {
+    const std::size_t first = item * kDocumentsAnItem;
+    const std::size_t count = std::min(kDocumentsAnItem, documents.size() - first);
+    loops.scan(job, documents.data() + first, 0, count, sums.data() + first);
+  });
+  for (std::size_t i = 0; i < documents.size(); ++i) out.push_back({similarity(sums[i]), number, documents[i]});
+}
+
+void CentroidTable::best_of(std::size_t token, std::size_t probes, std::vector<Probed>& out) const {
+  out.clear();
+  const std::size_t blocks = blocks_.size() / std::max<std::size_t>(width_, 1);
+  // The probes-th best block maximum is a value that at least `probes` centroids reach: only blocks that reach it
+  // need to be looked into.
+  std::size_t histogram[256] = {};
+  for (std::size_t b = 0; b < blocks; ++b) ++histogram[blocks_[b * width_ + token]];
+  std::size_t reached = 0;
+  int threshold = 255;
+  for (; threshold > 0; --threshold) {
+    reached += histogram[threshold];
+    if (reached >= probes) break;
+  }
+  for (std::size_t b = 0; b < blocks; ++b) {
+    if (blocks_[b * width_ + token] < threshold) continue;
+    const std::size_t last = std::min(centroids_, (b + 1) * kBlock);
+    for (std::size_t c = b * kBlock; c < last; ++c) {
+      const std::uint8_t value = rows_[c * width_ + token];
+      if (value >= threshold) out.push_back({value, static_cast<std::uint32_t>(c)});
+    }
+  }
+  std::sort(out.begin(), out.end(), [](const Probed& a, const Probed& b) {
+    return a.value != b.value ? a.value > b.value : a.centroid < b.centroid;
+  });
+  if (out.size() > probes) out.resize(probes);
+}
+
+std::vector<std::uint32_t> CentroidTable::probe(const Part& part, const std::uint64_t* allowed, std::size_t probes,
+                                                std::size_t count) const {
+  // One word a document: who touched it last (high half) and its sum so far (low half). A stamp below `base` is an
+  // earlier search's, so nothing has to be cleared between searches.
+  thread_local std::vector<std::uint32_t> words;
+  thread_local std::uint32_t base = 0;
+  if (words.size() < part.documents) words.resize(part.documents, 0);
+  if (base + tokens_ + 1 > 0xffff) {
+    std::fill(words.begin(), words.end(), 0);
+    base = 0;
+  }
+  std::vector<std::uint32_t> touched;
+  std::vector<Probed> best;
+  std::uint32_t* word = words.data();
+  for (std::size_t t = 0; t < tokens_; ++t) {
+    best_of(t, probes, best);
+    if (best.empty()) continue;
+    const std::uint32_t stamp = base + 1 + static_cast<std::uint32_t>(t);
+    // A document that none of these centroids holds is taken to have what the last of them has.
+    const std::uint32_t floor = best.back().value == 0 ? 0 : best.back().value - 1u;
+    for (const Probed& probed : best) {
+      const std::uint32_t gain = probed.value - floor;
+      const std::uint32_t* end = part.postings + part.posting_starts[probed.centroid + 1];
+      for (const std::uint32_t* at = part.postings + part.posting_starts[probed.centroid]; at < end; ++at) {
+        const std::uint32_t seen = word[*at];
+        const std::uint32_t last = seen >> 16;
+        if (last == stamp) continue;
+        if (last <= base) {
+          if (bit(allowed, *at)) touched.push_back(*at);
+          word[*at] = stamp << 16 | std::min(gain, 0xffffu);
+        } else {
+          word[*at] = stamp << 16 | std::min((seen & 0xffff) + gain, 0xffffu);
+        }
+      }
+    }
+  }
+  base += static_cast<std::uint32_t>(tokens_) + 1;
+  if (touched.size() > count) {
+    std::vector<std::uint32_t> histogram(0x10000, 0);
+    for (const std::uint32_t d : touched) ++histogram[word[d] & 0xffff];
+    std::size_t reached = 0;
+    std::uint32_t threshold = 0xffff;
+    for (; threshold > 0; --threshold) {
+      reached += histogram[threshold];
+      if (reached >= count) break;
+    }
+    std::erase_if(touched, [&](std::uint32_t d) { return (word[d] & 0xffff) < threshold; });
+  }
+  std::sort(touched.begin(), touched.end());
+  return touched;
+}
+
+}  // namespace serotine::search

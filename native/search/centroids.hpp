@@ -1,0 +1,70 @@
+// The centroid stage: a table of every centroid's similarity with every query token, one byte each.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+#include "../codec/codec.hpp"
+#include "../common/aligned.hpp"
+#include "kernels.hpp"
+#include "query.hpp"
+#include "search.hpp"
+
+namespace serotine::search {
+
+const CentroidKernels& centroid_kernels();
+
+struct Candidate {
+  float score;
+  std::uint32_t part;
+  std::uint32_t document;
+};
+
+// Better first: the higher score, then the lower part and document.
+inline bool better(const Candidate& a, const Candidate& b) {
+  if (a.score != b.score) return a.score > b.score;
+  if (a.part != b.part) return a.part < b.part;
+  return a.document < b.document;
+}
+
+// Keeps the `count` best, in no order.
+void keep_best(std::vector<Candidate>& candidates, std::size_t count);
+
+class CentroidTable {
+ public:
+  CentroidTable(const Query& query, const codec::Codebook& codebook);
+
+  // Similarity of a byte sum: what the bytes were rounded from.
+  float similarity(std::uint32_t sum) const { return static_cast<float>(sum) * step_ + base_; }
+  const std::uint8_t* rows() const { return rows_.data(); }
+  std::size_t width() const { return width_; }
+  std::size_t tokens() const { return tokens_; }
+
+  // Scores every allowed document of a part.
+  void scan(const Part& part, std::uint32_t number, const std::uint64_t* allowed, std::vector<Candidate>& out) const;
+  // Scores chosen documents of a part, rising.
+  void scan(const Part& part, std::uint32_t number, const std::vector<std::uint32_t>& documents,
+            std::vector<Candidate>& out) const;
+  // The `count` documents whose tokens fall most often, and nearest, into the `probes` best centroids of each query
+  // token. Returns them rising.
+  std::vector<std::uint32_t> probe(const Part& part, const std::uint64_t* allowed, std::size_t probes,
+                                   std::size_t count) const;
+
+ private:
+  struct Probed {
+    std::uint8_t value;
+    std::uint32_t centroid;
+  };
+  void best_of(std::size_t token, std::size_t probes, std::vector<Probed>& out) const;
+
+  std::size_t tokens_;
+  std::size_t width_;
+  std::size_t centroids_;
+  float step_ = 0.0f;
+  float base_ = 0.0f;
+  Aligned<std::uint8_t> rows_;    // [centroids][width]
+  Aligned<std::uint8_t> blocks_;  // [blocks of centroids][width], the maxima of each
+};
+
+}  // namespace serotine::search

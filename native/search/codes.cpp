@@ -1,0 +1,105 @@
+#include "codes.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <limits>
+
+namespace serotine::search {
+namespace {
+
+// Tokens rebuilt at a time: they stay in the first-level cache beside the query.
+constexpr std::size_t kBlock = 48;
+// What all bound dimensions of a row can hold together.
+constexpr int kMostUnits = 127 * static_cast<int>(kBoundDims);
+// Room for the rounding of fp32, here and in the kernel that computes the exact scores.
+constexpr double kSlack = 1e-5;
+constexpr double kNothing = -std::numeric_limits<double>::infinity();
+constexpr double kEverything = std::numeric_limits<double>::infinity();
+
+// Asks memory for a document's worth of small values.
+void ask(const void* from, std::size_t bytes) {
+  for (std::size_t at = 0; at < bytes; at += 64) __builtin_prefetch(static_cast<const char*>(from) + at);
+}
+
+}  // namespace
+
+CodeScorer::CodeScorer(const Query& query, Bound bound)
+    : query_(query), bound_(bound), laid_(bound == Bound::none ? query.laid() : query.bounded()) {
+  if (bound_ == Bound::none) return;
+  units_.resize(256);
+  expressible_.resize(256);
+  for (std::size_t byte = 0; byte < 256; ++byte) {
+    const double units = std::ceil(query_.bound_unit() * codec::error_bound(static_cast<std::uint8_t>(byte)) * (1 + 1e-6));
+    expressible_[byte] = units <= kMostUnits;
+    int left = expressible_[byte] ? static_cast<int>(units) : 0;
+    for (std::int8_t& value : units_[byte]) {
+      const int now = std::min(left, 127);
+      value = static_cast<std::int8_t>(bound_ == Bound::upper ? now : -now);
+      left -= now;
+    }
+  }
+}
+
+bool CodeScorer::add_bounds(const Part& part, std::size_t first, std::size_t count, std::uint8_t flip,
+                            std::uint8_t* rows, std::size_t stride) const {
+  const std::uint32_t flips = flip * 0x01010101u;
+  for (std::size_t t = 0; t < count; ++t) {
+    const std::uint8_t error = part.codes.errors[first + t];
+    if (!expressible_[error]) return false;
+    static_assert(kBoundDims == sizeof(std::uint32_t));
+    std::uint32_t word;
+    std::memcpy(&word, units_[error].data(), sizeof(word));
+    word ^= flips;
+    std::memcpy(rows + t * stride + query_.dim(), &word, sizeof(word));
+  }
+  return true;
+}
+
+double CodeScorer::score(const Part& part, std::size_t document, const Part& next_part, std::size_t next,
+                         Scratch& scratch) const {
+  const auto first = static_cast<std::size_t>(part.offsets[document]);
+  const auto last = static_cast<std::size_t>(part.offsets[document + 1]);
+  if (query_.tokens() == 0) return 0.0;
+  if (first == last) return kNothing;
+  const maxsim::Int8Fold& i8 = query_.kernels().i8;
+  const std::size_t dim = laid_.dim();
+  // Rows begin on cache lines: a store across two costs double.
+  const std::size_t stride = (laid_.steps() * i8.group * i8.bytes + 63) / 64 * 64;
+  // Kernels that read bytes get them as they are rebuilt; for the others there is a step between.
+  const bool straight = i8.bytes == 1;
+  const auto flip = static_cast<std::uint8_t>(straight ? i8.offset : 0);
+  const std::size_t width = straight ? stride : dim;
+  scratch.rows.resize(kBlock * width);
+  if (!straight) scratch.staged.resize(kBlock * stride);
+  scratch.scales.resize(kBlock);
+  scratch.best.assign(laid_.lanes(), -std::numeric_limits<float>::infinity());
+  if (width > dim) std::fill(scratch.rows.begin(), scratch.rows.end(), flip);
+  const codec::Codes& after = next_part.codes;
+  const auto after_first = static_cast<std::size_t>(next_part.offsets[next]);
+  ask(static_cast<const char*>(after.ids) + after_first * (after.wide ? 4 : 2), 192);
+  ask(after.steps + after_first, 128);
+  if (bound_ != Bound::none) ask(after.errors + after_first, 128);
+  for (std::size_t at = first; at < last; at += kBlock) {
+    const std::size_t count = std::min(kBlock, last - at);
+    const std::uint8_t* ahead = at + count < last ? part.codes.residuals + (at + count) * codec::row_bytes(query_.dim(), part.codes.bits)
+                                                  : after.residuals + after_first * codec::row_bytes(query_.dim(), after.bits);
+    codec::decode(*part.codebook, part.codes, at, count, flip, scratch.rows.data(), width, scratch.scales.data(), ahead);
+    if (bound_ != Bound::none && !add_bounds(part, at, count, flip, scratch.rows.data(), width)) {
+      return bound_ == Bound::upper ? kEverything : kNothing;
+    }
+    const void* rows = scratch.rows.data();
+    if (!straight) {
+      i8.stage(reinterpret_cast<const std::int8_t*>(rows), count, dim, scratch.staged.data(), stride);
+      rows = scratch.staged.data();
+    }
+    laid_.fold(query_.kernels(), rows, stride, scratch.scales.data(), count, scratch.best.data());
+  }
+  double sum = 0.0;
+  for (std::size_t t = 0; t < query_.tokens(); ++t) sum += static_cast<double>(scratch.best[t]) * query_.scales()[t];
+  if (bound_ == Bound::none) return sum;
+  const double margin = query_.lost_sum() * part.longest + kSlack * (query_.norm_sum() * part.longest + std::fabs(sum));
+  return bound_ == Bound::upper ? sum + margin : sum - margin;
+}
+
+}  // namespace serotine::search

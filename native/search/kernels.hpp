@@ -1,0 +1,36 @@
+// The loops of the centroid stage an instruction set fills in: included by files compiled with different machine
+// flags, so no inline code with external linkage may be here.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace serotine::search {
+
+// What is scanned: table rows of `width` bytes (a multiple of 16) by centroid, and the tokens' centroid ids.
+struct Scan {
+  const std::uint8_t* table;
+  std::size_t width;
+  const void* ids;
+  bool wide;
+  const std::int64_t* offsets;
+};
+
+struct CentroidKernels {
+  // sums[i] = the sum over query tokens of the maximum over the tokens of document documents[i] (first + i where
+  // `documents` is null) of the table's bytes.
+  void (*scan)(const Scan& scan, const std::uint32_t* documents, std::size_t first, std::size_t count,
+               std::uint32_t* sums);
+  // rows[r][i] = clamp(truncate(values[r * stride + i] * gain[i] + shift[i]), 0, 255) for i < width, a multiple of 16;
+  // best[i] = max(best[i], rows[..][i]).
+  void (*quantise)(const float* values, std::size_t stride, std::size_t count, const float* gain, const float* shift,
+                   std::size_t width, std::uint8_t* rows, std::uint8_t* best);
+};
+
+extern const CentroidKernels portable_centroids;
+#if defined(SEROTINE_X86)
+extern const CentroidKernels avx2_centroids;
+extern const CentroidKernels avx512_centroids;
+#endif
+
+}  // namespace serotine::search

@@ -1,0 +1,8 @@
+// The centroid stage's loops for any processor; on ARM the baseline is NEON.
+#include "rows.hpp"
+
+namespace serotine::search {
+
+const CentroidKernels portable_centroids = {scan, quantise};
+
+}  // namespace serotine::search

@@ -1,0 +1,94 @@
+#include "query.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+namespace serotine::search {
+namespace {
+
+// int8 with one scale a token; all that is needed before the query is laid out.
+std::vector<std::int8_t> quantise(const float* values, std::size_t tokens, std::size_t dim, std::vector<float>& scales) {
+  std::vector<std::int8_t> out(tokens * dim);
+  scales.resize(tokens);
+  for (std::size_t t = 0; t < tokens; ++t) {
+    float largest = 0.0f;
+    for (std::size_t d = 0; d < dim; ++d) largest = std::max(largest, std::fabs(values[t * dim + d]));
+    const float scale = largest > 0.0f ? largest / 127.0f : 1.0f;
+    scales[t] = scale;
+    for (std::size_t d = 0; d < dim; ++d) {
+      out[t * dim + d] = static_cast<std::int8_t>(std::clamp(std::lround(values[t * dim + d] / scale), -127L, 127L));
+    }
+  }
+  return out;
+}
+
+maxsim::Tokens tokens_of(const std::vector<std::int8_t>& values, const std::vector<float>& scales, std::size_t tokens,
+                         std::size_t dim) {
+  return {values.data(), maxsim::Dtype::i8, tokens, dim, scales.data()};
+}
+
+}  // namespace
+
+LaidQuery::LaidQuery(const maxsim::Kernels& kernels, const std::vector<std::int8_t>& values,
+                     const std::vector<float>& scales, std::size_t tokens, std::size_t dim)
+    : dim_(dim),
+      end_(static_cast<std::int64_t>(tokens)),
+      scales_(scales),
+      prepared_(kernels, tokens_of(values, scales_, tokens, dim), {&begin_, &end_, 1}, maxsim::Dtype::i8) {}
+
+void LaidQuery::fold(const maxsim::Kernels& kernels, const void* rows, std::size_t stride_bytes, const float* scales,
+                     std::size_t count, float* best) const {
+  const maxsim::PreparedQuery& query = prepared_[0];
+  // What comes next is decoded, not read: nothing to ask memory for.
+  kernels.i8.fold(prepared_.data(query), prepared_.bias(query), query.vectors, prepared_.steps(), rows, stride_bytes,
+                  {static_cast<const char*>(rows), 0}, scales, count, 0, best, nullptr);
+}
+
+void LaidQuery::dots(const maxsim::Kernels& kernels, const void* rows, std::size_t stride_bytes, const float* scales,
+                     std::size_t count, float* out, std::size_t out_stride) const {
+  // A running maximum that begins at -infinity and sees one token is that token's similarity.
+  const auto* at = static_cast<const char*>(rows);
+  for (std::size_t i = 0; i < count; ++i) {
+    float* row = out + i * out_stride;
+    std::fill_n(row, lanes(), -std::numeric_limits<float>::infinity());
+    fold(kernels, at + i * stride_bytes, stride_bytes, scales + i, 1, row);
+  }
+}
+
+Query::Query(const float* values, std::size_t tokens, std::size_t dim)
+    : kernels_(maxsim::kernels()),
+      values_(values),
+      tokens_(tokens),
+      dim_(dim),
+      quantised_(quantise(values, tokens, dim, scales_)),
+      laid_(kernels_, quantised_, scales_, tokens, dim) {
+  norms_.resize(tokens);
+  for (std::size_t t = 0; t < tokens; ++t) {
+    double square = 0.0;
+    double lost = 0.0;
+    for (std::size_t d = 0; d < dim; ++d) {
+      const double value = values[t * dim + d];
+      const double off = value - static_cast<double>(scales_[t]) * quantised_[t * dim + d];
+      square += value * value;
+      lost += off * off;
+    }
+    norms_[t] = static_cast<float>(std::sqrt(square));
+    norm_sum_ += std::sqrt(square);
+    lost_sum_ += std::sqrt(lost);
+    bound_unit_ = std::max(bound_unit_, std::sqrt(square) / scales_[t] / 127.0);
+  }
+}
+
+LaidQuery Query::bounded() const {
+  const std::size_t wide = dim_ + kBoundDims;
+  std::vector<std::int8_t> values(tokens_ * wide);
+  for (std::size_t t = 0; t < tokens_; ++t) {
+    std::copy_n(quantised_.data() + t * dim_, dim_, values.data() + t * wide);
+    const double weight = bound_unit_ > 0.0 ? std::ceil(norms_[t] / scales_[t] / bound_unit_ - 1e-9) : 0.0;
+    std::fill_n(values.data() + t * wide + dim_, kBoundDims, static_cast<std::int8_t>(std::min(weight, 127.0)));
+  }
+  return {kernels_, values, scales_, tokens_, wide};
+}
+
+}  // namespace serotine::search

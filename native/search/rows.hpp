@@ -1,0 +1,114 @@
+// The loops of the centroid stage, plain code that each instruction-set file compiles with its own flags. Internal
+// linkage throughout: the linker must never merge two files' copies.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "kernels.hpp"
+
+namespace serotine::search {
+namespace {
+
+template <int Width>
+struct Bytes;
+template <>
+struct Bytes<16> {
+  typedef std::uint8_t Type __attribute__((vector_size(16)));
+};
+template <>
+struct Bytes<32> {
+  typedef std::uint8_t Type __attribute__((vector_size(32)));
+};
+template <>
+struct Bytes<64> {
+  typedef std::uint8_t Type __attribute__((vector_size(64)));
+};
+
+// The maxima of one document for `Width` query tokens: they stay in registers.
+template <class Id, int Width>
+inline std::uint32_t scan_document(const std::uint8_t* table, std::size_t width, const Id* ids, std::int64_t first,
+                                   std::int64_t last) {
+  using Row = typename Bytes<Width>::Type;
+  Row best = {};
+  for (std::int64_t t = first; t < last; ++t) {
+    Row row;
+    __builtin_memcpy(&row, table + static_cast<std::size_t>(ids[t]) * width, Width);
+    best = row > best ? row : best;
+  }
+  std::uint32_t sum = 0;
+  for (int i = 0; i < Width; ++i) sum += best[i];
+  return sum;
+}
+
+template <class Id, int Width>
+void scan_width(const Scan& scan, std::size_t column, const std::uint32_t* documents, std::size_t first,
+                std::size_t count, std::uint32_t* sums) {
+  const auto* ids = static_cast<const Id*>(scan.ids);
+  const std::uint8_t* table = scan.table + column;
+  for (std::size_t i = 0; i < count; ++i) {
+    const std::size_t document = documents == nullptr ? first + i : documents[i];
+    const std::uint32_t sum = scan_document<Id, Width>(table, scan.width, ids, scan.offsets[document],
+                                                       scan.offsets[document + 1]);
+    sums[i] = column == 0 ? sum : sums[i] + sum;
+  }
+}
+
+template <class Id>
+void scan_ids(const Scan& scan, const std::uint32_t* documents, std::size_t first, std::size_t count,
+              std::uint32_t* sums) {
+  for (std::size_t column = 0; column < scan.width;) {
+    const std::size_t left = scan.width - column;
+    if (left >= 64) {
+      scan_width<Id, 64>(scan, column, documents, first, count, sums);
+      column += 64;
+    } else if (left >= 32) {
+      scan_width<Id, 32>(scan, column, documents, first, count, sums);
+      column += 32;
+    } else {
+      scan_width<Id, 16>(scan, column, documents, first, count, sums);
+      column += 16;
+    }
+  }
+}
+
+void scan(const Scan& scan, const std::uint32_t* documents, std::size_t first, std::size_t count,
+          std::uint32_t* sums) {
+  if (scan.wide) {
+    scan_ids<std::uint32_t>(scan, documents, first, count, sums);
+  } else {
+    scan_ids<std::uint16_t>(scan, documents, first, count, sums);
+  }
+}
+
+typedef float Floats16 __attribute__((vector_size(64)));
+typedef std::int32_t Ints16 __attribute__((vector_size(64)));
+typedef std::uint8_t Bytes16 __attribute__((vector_size(16)));
+
+void quantise(const float* values, std::size_t stride, std::size_t count, const float* gain, const float* shift,
+              std::size_t width, std::uint8_t* rows, std::uint8_t* best) {
+  const Floats16 zero = {};
+  const Floats16 top = zero + 255.0f;
+  for (std::size_t column = 0; column < width; column += 16) {
+    Floats16 gains;
+    Floats16 shifts;
+    Bytes16 most;
+    __builtin_memcpy(&gains, gain + column, sizeof(gains));
+    __builtin_memcpy(&shifts, shift + column, sizeof(shifts));
+    __builtin_memcpy(&most, best + column, sizeof(most));
+    for (std::size_t r = 0; r < count; ++r) {
+      Floats16 value;
+      __builtin_memcpy(&value, values + r * stride + column, sizeof(value));
+      value = value * gains + shifts;
+      value = value < zero ? zero : value;
+      value = value > top ? top : value;
+      const Bytes16 bytes = __builtin_convertvector(__builtin_convertvector(value, Ints16), Bytes16);
+      __builtin_memcpy(rows + r * width + column, &bytes, sizeof(bytes));
+      most = bytes > most ? bytes : most;
+    }
+    __builtin_memcpy(best + column, &most, sizeof(most));
+  }
+}
+
+}  // namespace
+}  // namespace serotine::search

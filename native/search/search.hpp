@@ -1,0 +1,80 @@
+// Staged search over residual codes: the public header, and its manual.
+//
+// A part is one segment. Its documents are found in up to four stages, each a better and dearer estimate of MaxSim:
+//
+//   centroids   every token stands for its centroid: one byte a query token, read from a table of all centroids.
+//               Either every document is scanned, or only those on the posting lists of the best centroids of each
+//               query token (probing) and then those again with all their tokens.
+//   codes       the best of these are rebuilt from their codes and scored by the int8 kernel.
+//   vectors     the best of these are scored over their kept float16 vectors, where the part keeps them.
+//
+// An exact search replaces the first two stages by an upper bound for every document: ||q|| * error_bound is added to
+// every token's similarity inside the int8 kernel, as one more group of dimensions. Documents are then scored over
+// their vectors in the order of their bounds, until no bound left reaches the k-th score.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+#include "../codec/codec.hpp"
+
+namespace serotine::search {
+
+// One segment's documents. Document i owns the tokens [offsets[i], offsets[i + 1]).
+struct Part {
+  std::size_t documents = 0;
+  const std::int64_t* offsets = nullptr;
+  const std::int64_t* numbers = nullptr;   // [documents], rising: what the answer names and what breaks ties
+  const std::uint16_t* vectors = nullptr;  // float16 [tokens][dim], or null where they are not kept
+  // Residual codes, or a null codebook where there are none.
+  const codec::Codebook* codebook = nullptr;
+  codec::Codes codes;
+  float longest = 0.0f;  // an upper bound of the norm of any rebuilt vector
+  // Documents by centroid: [posting_starts[c], posting_starts[c + 1]) of `postings`, or null.
+  const std::uint64_t* posting_starts = nullptr;
+  const std::uint32_t* postings = nullptr;
+};
+
+struct Options {
+  std::size_t k = 10;
+  std::size_t candidates = 512;  // documents scored over their codes
+  std::size_t rescored = 64;     // documents scored over their vectors
+  std::size_t probes = 16;       // centroids probed for each query token
+  bool exact = false;
+};
+
+struct Found {
+  float score;
+  std::int64_t number;
+};
+
+// What was done, and the wall time of each stage in milliseconds.
+struct Report {
+  bool scanned = false;
+  bool probed = false;
+  bool direct = false;  // so few documents were allowed that all of a part's became candidates
+  bool flat = false;    // a part without codes was scored whole
+  std::size_t by_centroids = 0;
+  std::size_t by_codes = 0;
+  std::size_t by_vectors = 0;
+  std::size_t tokens = 0;  // document tokens scored by the int8 or the float kernel
+  double centroids_ms = 0.0;
+  double codes_ms = 0.0;
+  double vectors_ms = 0.0;
+  // Exact searches: nothing outside the answer can score above `bound`; `undecided` documents could still belong into
+  // the answer, because their vectors are not kept and their bounds are not narrow enough.
+  float bound = 0.0f;
+  std::size_t undecided = 0;
+};
+
+// The k best documents of one query, [tokens][dim] float32, best first; ties go to the lower number.
+// `allowed` holds one bit a document for every part, or null for all of them.
+std::vector<Found> search(const float* query, std::size_t tokens, std::size_t dim, const std::vector<Part>& parts,
+                          const std::vector<const std::uint64_t*>& allowed, const Options& options, Report& report);
+
+// Posting lists of a part's centroid ids: every (centroid, document) pair once. `starts` has codebook.count + 1 places.
+std::vector<std::uint32_t> postings(const codec::Codes& codes, std::size_t centroids, const std::int64_t* offsets,
+                                    std::size_t documents, std::uint64_t* starts);
+
+}  // namespace serotine::search

@@ -26,7 +26,6 @@ class PartObject {
   void set_codes(nb::object codebook, In<std::uint8_t, 2> ids, In<std::uint8_t, 1> steps, In<std::uint8_t, 1> errors,
                  In<std::uint8_t, 2> residuals, int bits, float longest);
   void set_postings(In<std::uint64_t, 1> starts, In<std::uint32_t, 1> documents);
-  nb::object make_postings(const Out<std::uint64_t, 1>& starts) const;
   const serotine::search::Part& view() const { return view_; }
   std::size_t dim() const;
 

@@ -88,22 +88,31 @@ void PartObject::set_postings(In<std::uint64_t, 1> starts, In<std::uint32_t, 1> 
   postings_ = std::move(documents);
 }
 
-nb::object PartObject::make_postings(const Out<std::uint64_t, 1>& starts) const {
-  require(view_.codebook != nullptr, "this part has no codes");
-  require(starts.size() == view_.codebook->count + 1, "one start more than centroids");
+namespace {
+
+using Mask = In<std::uint64_t, 1>;
+
+nb::object make_postings(const In<std::uint8_t, 2>& ids, const In<std::int64_t, 1>& offsets,
+                         const Out<std::uint64_t, 1>& starts) {
+  require(ids.shape(1) == 2 || ids.shape(1) == 4, "ids need 2 or 4 bytes a token");
+  require(offsets.size() >= 1 && offsets.data()[0] == 0 &&
+              offsets.data()[offsets.size() - 1] == static_cast<std::int64_t>(ids.shape(0)),
+          "offsets must run from 0 to the end");
+  for (std::size_t d = 1; d < offsets.size(); ++d) require(offsets.data()[d - 1] <= offsets.data()[d], "offsets fall");
+  require(starts.size() >= 2, "no centroids");
+  codec::Codes codes;
+  codes.ids = ids.data();
+  codes.wide = ids.shape(1) == 4;
+  for (std::size_t t = 0; t < ids.shape(0); ++t) require(codes.id(t) + 1 < starts.size(), "a centroid id is out of range");
   auto made = std::make_unique<std::vector<std::uint32_t>>();
   {
     const nb::gil_scoped_release release;
-    *made = search::postings(view_.codes, view_.codebook->count, view_.offsets, view_.documents, starts.data());
+    *made = search::postings(codes, starts.size() - 1, offsets.data(), offsets.size() - 1, starts.data());
   }
   std::vector<std::uint32_t>* raw = made.release();
   const nb::capsule owner(raw, [](void* p) noexcept { delete static_cast<std::vector<std::uint32_t>*>(p); });
   return nb::cast(nb::ndarray<nb::numpy, std::uint32_t, nb::ndim<1>>(raw->data(), {raw->size()}, owner));
 }
-
-namespace {
-
-using Mask = In<std::uint64_t, 1>;
 
 nb::dict dict_of(const search::Report& report) {
   nb::dict out;
@@ -188,8 +197,8 @@ void bind_search(nb::module_& module) {
            nb::arg("numbers"), nb::arg("vectors").none())
       .def("set_codes", &PartObject::set_codes, nb::arg("codebook"), nb::arg("ids"), nb::arg("steps"), nb::arg("errors"),
            nb::arg("residuals"), nb::arg("bits"), nb::arg("longest"))
-      .def("set_postings", &PartObject::set_postings, nb::arg("starts"), nb::arg("documents"))
-      .def("make_postings", &PartObject::make_postings, nb::arg("starts").noconvert());
+      .def("set_postings", &PartObject::set_postings, nb::arg("starts"), nb::arg("documents"));
+  module.def("make_postings", &make_postings, nb::arg("ids"), nb::arg("offsets"), nb::arg("starts").noconvert());
   module.def("search", &search_parts, nb::arg("queries"), nb::arg("offsets"), nb::arg("parts"), nb::arg("allowed"),
              nb::arg("k"), nb::arg("candidates"), nb::arg("rescored"), nb::arg("probes"), nb::arg("exact"));
 }

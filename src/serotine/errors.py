@@ -51,3 +51,7 @@ class IndexExistsError(SerotineError, FileExistsError):
 
 class EmptyTextWarning(UserWarning):
     """A text without words was added: it is kept, but only its id can find it."""
+
+
+class HousekeepingWarning(UserWarning):
+    """Documents were stored, but could not be compressed yet."""

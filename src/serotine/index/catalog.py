@@ -11,9 +11,9 @@ import json
 import os
 import sqlite3
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -21,47 +21,72 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serotine.errors import IndexDamagedError, NotAnIndexError, SerotineError
+from serotine.index import filters, lexical
+from serotine.index.arrays_file import FileRecord
+from serotine.index.codebook import CodebookRecord
 from serotine.index.segment import SegmentRecord
 
 CATALOG_FILE = "catalog.sqlite"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 # SQLite binds at most 32,766 values in one statement; a round number well below.
 _MOST_BOUND = 10_000
 _DAMAGE = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
-_SCHEMA = """
+_SCHEMA = f"""
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
-CREATE TABLE segments (
-    segment INTEGER PRIMARY KEY AUTOINCREMENT,
+CREATE TABLE codebooks (
+    codebook INTEGER PRIMARY KEY AUTOINCREMENT,
     file TEXT NOT NULL UNIQUE,
     bytes INTEGER NOT NULL,
     checksum TEXT NOT NULL,
+    centroids INTEGER NOT NULL,
+    tokens INTEGER NOT NULL
+);
+CREATE TABLE segments (
+    segment INTEGER PRIMARY KEY AUTOINCREMENT,
     documents INTEGER NOT NULL,
     tokens INTEGER NOT NULL,
-    rows_checksum TEXT NOT NULL
+    codebook INTEGER REFERENCES codebooks (codebook),
+    vectors_file TEXT UNIQUE,
+    vectors_bytes INTEGER,
+    vectors_checksum TEXT,
+    codes_file TEXT UNIQUE,
+    codes_bytes INTEGER,
+    codes_checksum TEXT
 );
 CREATE TABLE documents (
     number INTEGER PRIMARY KEY AUTOINCREMENT,
     id TEXT NOT NULL,
     text TEXT,
     metadata TEXT NOT NULL,
-    segment INTEGER NOT NULL REFERENCES segments (segment),
-    position INTEGER NOT NULL,
+    checksum BLOB NOT NULL,
     live INTEGER NOT NULL DEFAULT 1
 );
 CREATE UNIQUE INDEX documents_by_live_id ON documents (id) WHERE live;
-CREATE UNIQUE INDEX documents_by_place ON documents (segment, position);
-CREATE INDEX documents_deleted ON documents (segment, position) WHERE NOT live;
+CREATE INDEX documents_deleted ON documents (number) WHERE NOT live;
+{lexical.SCHEMA}
 """
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What was fixed when the index was created."""
+    """What was fixed when the index was created.
+
+    Attributes:
+        dim: dimension of a token vector.
+        encoder: name of the encoder, or None for an index of vectors.
+        fingerprint: of that encoder.
+        nbits: bits a dimension of the residual codes: 2, 4 or 8.
+        keep_vectors: whether float16 vectors stay beside the codes.
+        filterable: type names of the metadata fields that filters find through an index.
+    """
 
     dim: int
-    encoder: str | None
-    fingerprint: str | None
+    encoder: str | None = None
+    fingerprint: str | None = None
+    nbits: int = 4
+    keep_vectors: bool = True
+    filterable: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,8 +97,6 @@ class Row:
     id: str
     text: str | None
     metadata: dict[str, Any]
-    segment: int
-    position: int
 
 
 def commit(connection: sqlite3.Connection) -> None:
@@ -97,12 +120,9 @@ def _stamp(path: Path) -> tuple[int, int, bool]:
     return found.st_mtime_ns, found.st_size, path.with_name(f"{path.name}-wal").exists()
 
 
-def rows_checksum(documents: Iterable[tuple[str, str | None, str]]) -> str:
-    """BLAKE2b-256, in hexadecimal, of a segment's (id, text, metadata as JSON), in position order."""
-    digest = hashlib.blake2b(digest_size=32)
-    for document in documents:
-        digest.update(json.dumps(document, ensure_ascii=False).encode() + b"\n")
-    return digest.hexdigest()
+def row_checksum(id_: str, text: str | None, metadata: str) -> bytes:
+    """BLAKE2b-64 of a document's id, text and metadata as JSON."""
+    return hashlib.blake2b(json.dumps((id_, text, metadata), ensure_ascii=False).encode(), digest_size=8).digest()
 
 
 def create_catalog(folder: Path, settings: Settings) -> None:
@@ -112,14 +132,11 @@ def create_catalog(folder: Path, settings: Settings) -> None:
         connection.execute("PRAGMA journal_mode=WAL")
         connection.execute("PRAGMA synchronous=FULL")
         connection.executescript(f"BEGIN; {_SCHEMA}")
-        values = {
-            "format_version": str(FORMAT_VERSION),
-            "dim": str(settings.dim),
-            "encoder": settings.encoder,
-            "fingerprint": settings.fingerprint,
-        }
+        for statement in filters.index_statements(settings.filterable):
+            connection.execute(statement)
+        values = {"format_version": FORMAT_VERSION, **asdict(settings)}
         connection.executemany(
-            "INSERT INTO meta VALUES (?, ?)", [(key, value) for key, value in values.items() if value is not None]
+            "INSERT INTO meta VALUES (?, ?)", [(key, json.dumps(value)) for key, value in values.items()]
         )
         commit(connection)
     finally:
@@ -194,7 +211,7 @@ class Catalog:
                 f"{folder}: index format {version} is not the {FORMAT_VERSION} this version of Serotine reads; "
                 "open it with the version that wrote it, or index again"
             )
-        return Settings(int(meta["dim"]), meta.get("encoder"), meta.get("fingerprint"))
+        return Settings(**{key: json.loads(meta[key]) for key in (each.name for each in fields(Settings))})
 
     def close(self) -> None:
         """Closes the database."""
@@ -240,29 +257,65 @@ class Catalog:
                     connection.execute("ROLLBACK")
 
     def segments(self) -> list[tuple[int, SegmentRecord]]:
-        """Every segment, oldest first."""
+        """Every segment, in the order of the documents they hold."""
         with self._statements() as connection:
             rows = connection.execute(
-                "SELECT segment, file, bytes, checksum, documents, tokens FROM segments ORDER BY segment"
+                "SELECT segment, documents, tokens, codebook, vectors_file, vectors_bytes, vectors_checksum, "
+                "codes_file, codes_bytes, codes_checksum FROM segments ORDER BY segment"
             ).fetchall()
-        return [(row[0], SegmentRecord(*row[1:])) for row in rows]
+        return [
+            (row[0], SegmentRecord(row[1], row[2], row[3], _file_record(row[4:7]), _file_record(row[7:10])))
+            for row in rows
+        ]
 
-    def places(self, segment: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Positions and document numbers of a segment's documents, in position order; they never change."""
+    def codebooks(self) -> dict[int, CodebookRecord]:
+        """Every codebook, by number."""
         with self._statements() as connection:
-            rows = connection.execute(
-                "SELECT position, number FROM documents WHERE segment = ? ORDER BY position", (segment,)
-            ).fetchall()
-        table = np.array(rows, dtype=np.int64).reshape(-1, 2)
-        return table[:, 0], np.ascontiguousarray(table[:, 1])
+            rows = connection.execute("SELECT codebook, file, bytes, checksum, centroids, tokens FROM codebooks")
+            return {row[0]: CodebookRecord(FileRecord(*row[1:4]), row[4], row[5]) for row in rows}
 
-    def deleted(self) -> dict[int, list[int]]:
-        """The positions of deleted documents, by segment; they only ever grow in number."""
-        found: dict[int, list[int]] = {}
+    def files(self) -> list[FileRecord]:
+        """Every file the catalog names."""
+        with self.reading():
+            return [
+                *(file for _, record in self.segments() for file in record.files),
+                *(record.file for record in self.codebooks().values()),
+            ]
+
+    def value(self, key: str) -> Any:
+        """A setting that may change, or None."""
         with self._statements() as connection:
-            for segment, position in connection.execute("SELECT segment, position FROM documents WHERE NOT live"):
-                found.setdefault(segment, []).append(position)
-        return found
+            row = connection.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
+        return None if row is None else json.loads(row[0])
+
+    def next_number(self) -> int:
+        """The number the next document gets; only for who holds the writer's lock."""
+        with self._statements() as connection:
+            row = connection.execute("SELECT seq FROM sqlite_sequence WHERE name = 'documents'").fetchone()
+        return 1 if row is None else int(row[0]) + 1
+
+    def deleted(self) -> NDArray[np.int64]:
+        """The numbers of deleted documents whose vectors are still stored, rising."""
+        with self._statements() as connection:
+            rows = connection.execute("SELECT number FROM documents WHERE NOT live ORDER BY number")
+            return np.fromiter((row[0] for row in rows), dtype=np.int64)
+
+    def matching(self, where: Mapping[str, Any]) -> NDArray[np.int64]:
+        """The numbers of live documents that a filter lets through, rising.
+
+        Raises:
+            ValueError, TypeError: what is wrong with the filter.
+        """
+        condition, values = filters.compile_where(where, self.settings.filterable)
+        with self._statements() as connection:
+            rows = connection.execute(f"SELECT number FROM documents WHERE live AND ({condition})", values)  # noqa: S608
+            return np.sort(np.fromiter((row[0] for row in rows), dtype=np.int64))
+
+    def lexical(self, query: str, k: int, where: Mapping[str, Any] | None) -> list[tuple[int, float]]:
+        """The k best documents by BM25, as (number, score)."""
+        condition = None if where is None else filters.compile_where(where, self.settings.filterable)
+        with self._statements() as connection:
+            return lexical.search(connection, query, k, condition)
 
     def live_ids(self, ids: Sequence[str]) -> dict[str, int]:
         """The document numbers of those ids that live documents have."""
@@ -284,16 +337,15 @@ class Catalog:
             return [row[0] for row in rows]
 
     def rows(self, numbers: Sequence[int]) -> dict[int, Row]:
-        """Documents by number, deleted ones included: a reader's snapshot may be older than their deletion."""
+        """Documents by number, deleted ones included while their vectors are stored; others are left out."""
         found: dict[int, Row] = {}
         with self._statements() as connection:
             for part in _parts(numbers):
                 for row in connection.execute(
-                    "SELECT number, id, text, metadata, segment, position FROM documents "  # noqa: S608
-                    f"WHERE number IN ({_marks(part)})",
+                    f"SELECT number, id, text, metadata FROM documents WHERE number IN ({_marks(part)})",  # noqa: S608
                     part,
                 ):
-                    found[row[0]] = Row(row[0], row[1], row[2], json.loads(row[3]), row[4], row[5])
+                    found[row[0]] = Row(row[0], row[1], row[2], json.loads(row[3]))
         return found
 
     def counts(self) -> tuple[int, int]:
@@ -305,55 +357,117 @@ class Catalog:
         return live, everything - live
 
     def check(self) -> list[str]:
-        """What is wrong with the database: its structure, its references, the rows of every segment."""
+        """What is wrong with the database: its structure, its references, the rows of every document."""
         with self._statements() as connection:
             problems = [row[0] for row in connection.execute("PRAGMA integrity_check") if row[0] != "ok"]
             if problems:
                 return problems
             orphans = len(connection.execute("PRAGMA foreign_key_check").fetchall())
-            wanted = connection.execute("SELECT segment, file, rows_checksum FROM segments").fetchall()
         if orphans:
-            problems.append(f"{orphans:,} of its documents belong to no segment")
-        problems += [
-            f"the texts, ids or metadata of {file} do not match their checksum"
-            for segment, file, checksum in wanted
-            if rows_checksum(self._stored(segment)) != checksum
-        ]
+            problems.append(f"{orphans:,} of its segments refer to a codebook that is not there")
+        damaged = [number for number, sound in self._soundness() if not sound]
+        if damaged:
+            problems.append(
+                f"the texts, ids or metadata of {len(damaged):,} documents (the first is number {damaged[0]}) "
+                "do not match their checksums"
+            )
         return problems
 
-    def _stored(self, segment: int) -> Iterator[tuple[str, str | None, str]]:
+    def _soundness(self) -> Iterator[tuple[int, bool]]:
         # In short reads, so that searches get their turn.
-        start = 0
+        last = -1
         while True:
             with self._statements() as connection:
                 rows = connection.execute(
-                    "SELECT id, text, metadata FROM documents WHERE segment = ? AND position >= ? AND position < ? "
-                    "ORDER BY position",
-                    (segment, start, start + _MOST_BOUND),
+                    "SELECT number, id, text, metadata, checksum FROM documents WHERE number > ? "
+                    "ORDER BY number LIMIT ?",
+                    (last, _MOST_BOUND),
                 ).fetchall()
             if not rows:
                 return
-            yield from rows
-            start += _MOST_BOUND
+            for row in rows:
+                yield row[0], row_checksum(*row[1:4]) == row[4]
+            last = rows[-1][0]
+
+    def numbers(self) -> NDArray[np.int64]:
+        """The number of every document, deleted ones included, rising."""
+        with self._statements() as connection:
+            rows = connection.execute("SELECT number FROM documents ORDER BY number")
+            return np.fromiter((row[0] for row in rows), dtype=np.int64)
 
 
-def insert_segment(
-    connection: sqlite3.Connection, record: SegmentRecord, documents: Sequence[tuple[str, str | None, str]]
-) -> None:
-    """Names a segment and its documents, (id, text, metadata as JSON), in position order."""
-    segment = connection.execute(
-        "INSERT INTO segments (file, bytes, checksum, documents, tokens, rows_checksum) VALUES (?, ?, ?, ?, ?, ?)",
-        (record.file, record.bytes, record.checksum, record.documents, record.tokens, rows_checksum(documents)),
+def set_value(connection: sqlite3.Connection, key: str, value: Any) -> None:
+    """Changes a setting."""
+    connection.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, json.dumps(value)))
+
+
+def insert_codebook(connection: sqlite3.Connection, record: CodebookRecord) -> int:
+    """Names a codebook; returns its number."""
+    row = (record.file.name, record.file.bytes, record.file.checksum, record.centroids, record.tokens)
+    number = connection.execute(
+        "INSERT INTO codebooks (file, bytes, checksum, centroids, tokens) VALUES (?, ?, ?, ?, ?)", row
     ).lastrowid
-    connection.executemany(
-        "INSERT INTO documents (id, text, metadata, segment, position) VALUES (?, ?, ?, ?, ?)",
-        ((*document, segment, position) for position, document in enumerate(documents)),
+    if number is None:
+        raise SerotineError("the catalog gave no number to a codebook")
+    return number
+
+
+def insert_segment(connection: sqlite3.Connection, record: SegmentRecord) -> None:
+    """Names a segment."""
+    files = [(file.name, file.bytes, file.checksum) if file else (None,) * 3 for file in (record.vectors, record.codes)]
+    connection.execute(
+        "INSERT INTO segments (documents, tokens, codebook, vectors_file, vectors_bytes, vectors_checksum, "
+        "codes_file, codes_bytes, codes_checksum) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (record.documents, record.tokens, record.codebook, *files[0], *files[1]),
     )
+
+
+def remove_segments(connection: sqlite3.Connection, numbers: Sequence[int]) -> None:
+    """Forgets segments, and codebooks that no segment refers to any more."""
+    connection.executemany("DELETE FROM segments WHERE segment = ?", ((number,) for number in numbers))
+
+
+def remove_unused_codebooks(connection: sqlite3.Connection) -> None:
+    """Forgets codebooks that no segment refers to and that are not the newest: that one is for what comes."""
+    connection.execute(
+        "DELETE FROM codebooks WHERE codebook NOT IN (SELECT codebook FROM segments WHERE codebook IS NOT NULL) "
+        "AND codebook < (SELECT max(codebook) FROM codebooks)"
+    )
+
+
+def insert_documents(
+    connection: sqlite3.Connection, first_number: int, documents: Sequence[tuple[str, str | None, str]]
+) -> None:
+    """Adds documents, (id, text, metadata as JSON), numbered from `first_number`."""
+    connection.executemany(
+        "INSERT INTO documents (number, id, text, metadata, checksum) VALUES (?, ?, ?, ?, ?)",
+        ((first_number + i, *document, row_checksum(*document)) for i, document in enumerate(documents)),
+    )
+    lexical.add(connection, ((first_number + i, text) for i, (_, text, _) in enumerate(documents) if text))
 
 
 def bury(connection: sqlite3.Connection, numbers: Sequence[int]) -> None:
     """Marks documents as deleted."""
+    _forget_words(connection, numbers)
     connection.executemany("UPDATE documents SET live = 0 WHERE number = ?", ((number,) for number in numbers))
+
+
+def purge(connection: sqlite3.Connection, numbers: Sequence[int]) -> None:
+    """Removes deleted documents whose vectors are stored no more."""
+    connection.executemany("DELETE FROM documents WHERE number = ? AND NOT live", ((number,) for number in numbers))
+
+
+def _forget_words(connection: sqlite3.Connection, numbers: Sequence[int]) -> None:
+    for part in _parts(numbers):
+        texts = connection.execute(
+            f"SELECT number, text FROM documents WHERE live AND text <> '' AND number IN ({_marks(part)})",  # noqa: S608
+            part,
+        ).fetchall()
+        lexical.remove(connection, texts)
+
+
+def _file_record(values: Sequence[Any]) -> FileRecord | None:
+    return None if values[0] is None else FileRecord(*values)
 
 
 def _parts(values: Sequence[Any]) -> Iterator[list[Any]]:

@@ -9,7 +9,6 @@ of MaxSim, in fp32. Nothing depends on the number of threads: every sum has one 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,8 +16,10 @@ from numpy.typing import NDArray
 
 from serotine import _core
 
-COARSE_STEPS = 6
-FINE_STEPS = 4
+# Steps of training: the coarse layer, the fine layer inside its cells, and so many steps over all of it.
+STEPS = 2 + 2
+_COARSE_STEPS = 6
+_INNER_STEPS = 4
 # Sampled tokens that train the coarse layer, for each of its cells.
 _COARSE_SAMPLE = 64
 # Coarse cells, and fine centroids a token is compared with, for each square root of the number of centroids.
@@ -100,71 +101,94 @@ def _update(
     return means, squares, sizes
 
 
-def train_coarse(points: NDArray[np.float32], cells: int, rng: np.random.Generator) -> NDArray[np.float32]:
-    """The coarse layer: float32 (cells, dim)."""
+def _coarse_layer(points: NDArray[np.float32], cells: int, rng: np.random.Generator) -> NDArray[np.float32]:
     few = points
     if len(points) > cells * _COARSE_SAMPLE:
         few = points[np.sort(rng.choice(len(points), cells * _COARSE_SAMPLE, replace=False))]
     centroids = few[np.sort(rng.choice(len(few), cells, replace=False))]
-    for _ in range(COARSE_STEPS):
+    for _ in range(_COARSE_STEPS):
         centroids, _, _ = _update(few, nearest(few, centroids), centroids, rng)
     return centroids
 
 
-def share(sizes: NDArray[np.int64], squares: NDArray[np.float64], count: int) -> NDArray[np.int64]:
+def _share(sizes: NDArray[np.int64], squares: NDArray[np.float64], count: int) -> NDArray[np.int64]:
     """How many of `count` fine centroids each cell gets: by the root of its size times its spread, at least one."""
     weight = np.sqrt(np.maximum(squares, 1e-12) * np.maximum(sizes, 1))
+    # More centroids than points would leave some without any.
     weight = np.minimum(weight / weight.sum() * count, np.maximum(sizes, 1))
-    given = np.maximum(np.floor(weight * min(1.0, count / max(weight.sum(), 1e-12))).astype(np.int64), 1)
-    # What rounding left goes to, or comes from, the cells with the most points for each centroid, or the fewest.
+    given = np.maximum(np.floor(weight * min(1.0, count / weight.sum())).astype(np.int64), 1)
+    # What rounding left goes to the cells with the most points for each centroid, or comes from those with the fewest.
     while (left := count - int(given.sum())) != 0:
         crowd = sizes / given
         if left > 0:
-            order = np.argsort(-crowd, kind="stable")[:left]
-            given[order] += 1
+            given[np.argsort(-crowd, kind="stable")[:left]] += 1
         else:
             order = np.argsort(np.where(given > 1, crowd, np.inf), kind="stable")[:-left]
             given[order[given[order] > 1]] -= 1
     return given
 
 
-def train(
-    points: NDArray[np.float32],
-    count: int,
-    *,
-    seed: int,
-    tick: Callable[[], None] = lambda: None,
-) -> Router:
-    """Trains both layers on sampled points, float32 (points, dim), of which there must be at least `count`."""
-    rng = np.random.default_rng(seed)
-    cells = max(1, min(count, _CELLS * math.isqrt(count)))
-    coarse = train_coarse(points, cells, rng)
-    tick()
+def _first_fine(
+    points: NDArray[np.float32], coarse: NDArray[np.float32], count: int, rng: np.random.Generator
+) -> NDArray[np.float32]:
+    """Fine centroids to begin with: points of each cell, then some steps of k-means inside each cell."""
     ids = nearest(points, coarse)
-    coarse, squares, sizes = _update(points, ids, coarse, rng)
-    ids = nearest(points, coarse)
-    sizes = np.bincount(ids, minlength=cells).astype(np.int64)
-    given = share(sizes, squares, count)
+    cells = len(coarse)
+    _, squares, sizes = _update(points, ids, coarse, rng)
     starts = np.zeros(cells + 1, dtype=np.int64)
-    np.cumsum(given, out=starts[1:])
+    np.cumsum(_share(sizes, squares, count), out=starts[1:])
     order = np.argsort(ids, kind="stable")
     first = np.zeros(cells + 1, dtype=np.int64)
     np.cumsum(sizes, out=first[1:])
     fine = np.empty((count, points.shape[1]), dtype=np.float32)
     for cell in range(cells):
         own = order[first[cell] : first[cell + 1]]
-        wanted = int(given[cell])
+        wanted = int(starts[cell + 1] - starts[cell])
         source = own if own.size else np.arange(len(points))
         chosen = rng.choice(source, size=wanted, replace=wanted > source.size)
         fine[starts[cell] : starts[cell + 1]] = points[np.sort(chosen)]
     members = np.arange(count, dtype=np.int64)
-    for _ in range(FINE_STEPS):
-        inside = _in_lists(points, ids, fine, members, starts)
-        fine, _, _ = _update(points, inside, fine, rng)
-        tick()
-    router = route(coarse, fine)
-    for _ in range(2):
-        fine, _, _ = _update(points, router.assign(points), fine, rng)
-        router = route(coarse, fine)
-        tick()
-    return router
+    for _ in range(_INNER_STEPS):
+        fine, _, _ = _update(points, _in_lists(points, ids, fine, members, starts), fine, rng)
+    return fine
+
+
+@dataclass(frozen=True, slots=True)
+class Clusters:
+    """What training has come to.
+
+    Attributes:
+        step: how many of `STEPS` steps are done.
+        coarse: float32 (cells, dim).
+        fine: float32 (centroids, dim); without rows before the second step.
+        squares: float64 (centroids,), summed squared distances of the sample to its centroids.
+        sizes: int64 (centroids,), how many sampled points each has.
+    """
+
+    step: int
+    coarse: NDArray[np.float32]
+    fine: NDArray[np.float32]
+    squares: NDArray[np.float64]
+    sizes: NDArray[np.int64]
+
+
+def begin(points: NDArray[np.float32], count: int, seed: int) -> Clusters:
+    """The first step: the coarse layer, for `count` centroids of which `points` must have at least as many."""
+    cells = max(1, min(count, _CELLS * math.isqrt(count)))
+    coarse = _coarse_layer(points, cells, np.random.default_rng([seed, 0]))
+    nothing = np.empty((0, points.shape[1]), dtype=np.float32)
+    return Clusters(1, coarse, nothing, np.empty(0), np.empty(0, dtype=np.int64))
+
+
+def advance(clusters: Clusters, points: NDArray[np.float32], count: int, seed: int) -> Clusters:
+    """The next step: the fine layer cell by cell, then steps of k-means over all of it.
+
+    Every step draws from its own random numbers, so that training can stop after any and go on later to the same end.
+    """
+    rng = np.random.default_rng([seed, clusters.step])
+    if clusters.step == 1:
+        fine = _first_fine(points, clusters.coarse, count, rng)
+        return Clusters(2, clusters.coarse, fine, np.zeros(count), np.zeros(count, dtype=np.int64))
+    ids = route(clusters.coarse, clusters.fine).assign(points)
+    fine, squares, sizes = _update(points, ids, clusters.fine, rng)
+    return Clusters(clusters.step + 1, clusters.coarse, fine, squares, sizes)

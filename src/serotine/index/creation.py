@@ -9,9 +9,13 @@ from pathlib import Path
 from serotine.errors import IndexExistsError
 from serotine.index import storage
 from serotine.index.catalog import Catalog, Settings, create_catalog
-from serotine.index.snapshot import SEGMENT_FOLDER
+from serotine.index.segment import SEGMENT_FOLDER
+from serotine.index.training import CHECKPOINT_FILE
 
-_SEGMENT_NAME = re.compile(rf"[0-9a-f]{{32}}\.seg(\.[0-9a-f]{{32}}{re.escape(storage.TEMPORARY)})?")
+_OURS = re.compile(
+    rf"([0-9a-f]{{32}}\.(vectors|codes|codebook)|{re.escape(CHECKPOINT_FILE)})"
+    rf"(\.[0-9a-f]{{32}}{re.escape(storage.TEMPORARY)})?"
+)
 
 
 def create_folder(folder: Path, settings: Settings) -> None:
@@ -35,17 +39,18 @@ def create_folder(folder: Path, settings: Settings) -> None:
     storage.sync_folder(folder.parent)
 
 
-def new_segment(folder: Path) -> Path:
-    """A name no segment file had before."""
-    return folder / SEGMENT_FOLDER / f"{uuid.uuid4().hex}.seg"
+def new_file(folder: Path, kind: str) -> Path:
+    """A name no file of the index had before."""
+    return folder / SEGMENT_FOLDER / f"{uuid.uuid4().hex}.{kind}"
 
 
 def stray_files(folder: Path, catalog: Catalog) -> list[str]:
-    """Segment files that no transaction names: a writer died between writing and committing them."""
+    """Files that no transaction names: a writer died between writing and committing them."""
     # Listed first: what a writer adds meanwhile is named by the time the catalog is asked.
-    present = [path.name for path in (folder / SEGMENT_FOLDER).iterdir() if _SEGMENT_NAME.fullmatch(path.name)]
-    named = {record.file for _, record in catalog.segments()}
-    return sorted(name for name in present if name not in named)
+    present = [path.name for path in (folder / SEGMENT_FOLDER).iterdir() if _OURS.fullmatch(path.name)]
+    named = {record.name for record in catalog.files()}
+    # What training has come to is worth keeping.
+    return sorted(name for name in present if name not in named and name != CHECKPOINT_FILE)
 
 
 def sweep(folder: Path, catalog: Catalog) -> None:

@@ -13,7 +13,7 @@ class Hit:
 
     Attributes:
         id: the id it was added with.
-        score: MaxSim, float32; -inf for a document without tokens.
+        score: MaxSim, float32; -inf for a document without tokens. BM25's score, or the fused one, in those modes.
         text: its text, or None where only vectors were added.
         metadata: what was stored with it.
     """
@@ -29,15 +29,20 @@ class SearchStats:
     """How an answer was found.
 
     Attributes:
-        plan: the way that was chosen; "flat" scores every document exactly.
-        documents: documents scored.
-        tokens: document tokens scored.
-        milliseconds: wall time of each stage.
+        plan: the way that was chosen: "flat" scores float16 vectors of every document; "scan" looks at every
+            document's centroids, "probe" at the posting lists of the best centroids, and both score the best documents
+            over their codes and then their vectors; "direct" starts with the codes, because a filter leaves few;
+            "bounds" is the exact search; "bm25" is lexical.
+        documents: documents that the filter, if any, lets through.
+        tokens: document tokens scored over codes or vectors.
+        counts: documents scored by each stage.
+        milliseconds: wall time of each stage, and "search" for all of them together.
     """
 
     plan: str
     documents: int
     tokens: int
+    counts: dict[str, int]
     milliseconds: dict[str, float]
 
 
@@ -50,6 +55,7 @@ class Certificate:
         kth_score: the lowest score among the hits; -inf when there are none.
         bound: the highest score any other document can have; -inf when there is no other.
         rescored: documents whose exact score was computed.
+        undecided: documents that could belong among the hits, where vectors are not kept to tell.
         statement: the same in words.
     """
 
@@ -57,6 +63,7 @@ class Certificate:
     kth_score: float
     bound: float
     rescored: int
+    undecided: int
     statement: str
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serotine.errors import DuplicateIdError
+from serotine.index.filters import check_metadata
 from serotine.texts import strings
 
 
@@ -58,7 +59,12 @@ def float_vectors(value: object, name: str, dim: int) -> NDArray[np.float32]:
 
 
 def stored_vectors(value: object, name: str, dim: int) -> NDArray[np.float16]:
-    """Checked vectors as they are stored: float16."""
+    """Checked vectors as they are stored: float16; the array itself where it is that already."""
+    if isinstance(value, np.ndarray) and value.dtype == np.float16 and value.ndim == 2 and value.shape[1] == dim:
+        # The sign apart, what is not finite has the largest bits.
+        if ((value.view(np.uint16) & 0x7FFF) >= 0x7C00).any():
+            raise ValueError(f"{name}: holds NaN or infinity")
+        return value
     wide = float_vectors(value, name, dim)
     with np.errstate(over="ignore"):
         half = wide.astype(np.float16)
@@ -75,6 +81,7 @@ def check(
     *,
     dim: int,
     has_encoder: bool,
+    filterable: Mapping[str, str],
 ) -> Incoming:
     """Checks one `Index.add` call as a whole.
 
@@ -98,18 +105,19 @@ def check(
     return Incoming(
         ids=checked_ids,
         texts=kept_texts,
-        metadata=_metadata([{}] * count if metadata is None else metadata),
+        metadata=_metadata([{}] * count if metadata is None else metadata, filterable),
         vectors=None
         if vectors is None
         else [stored_vectors(value, f"vectors[{i}]", dim) for i, value in enumerate(vectors)],
     )
 
 
-def _metadata(values: Sequence[dict[str, Any]]) -> list[str]:
+def _metadata(values: Sequence[dict[str, Any]], filterable: Mapping[str, str]) -> list[str]:
     packed = []
     for i, value in enumerate(values):
         if not isinstance(value, dict):
             raise TypeError(f"metadata[{i}]: want a dict, got {type(value).__name__}")
+        check_metadata(filterable, value, i)
         try:
             text = json.dumps(value, ensure_ascii=False, allow_nan=False)
             # A lone surrogate is a Python string and still no text: SQLite could not store it.

@@ -6,8 +6,9 @@ import sqlite3
 import threading
 import time
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -18,6 +19,7 @@ from numpy.typing import NDArray
 from serotine.errors import (
     DuplicateIdError,
     EmptyTextWarning,
+    HousekeepingWarning,
     IndexDamagedError,
     ReadOnlyError,
     SerotineError,
@@ -26,14 +28,19 @@ from serotine.errors import (
 from serotine.index import catalog as catalogs
 from serotine.index import creation, encoding, incoming
 from serotine.index.catalog import CATALOG_FILE, Catalog, Settings
+from serotine.index.checking import verify_index
 from serotine.index.explanation import Explanation, explain
-from serotine.index.hits import Certificate, Hit, Hits, SearchStats
+from serotine.index.filters import check_filterable
+from serotine.index.hits import Hit, Hits
+from serotine.index.housekeeping import EXPECTED_TOKENS, Housekeeper
 from serotine.index.incoming import Incoming
 from serotine.index.lock import WriterLock
-from serotine.index.reports import IndexStats, VerifyReport
-from serotine.index.segment import SegmentWriter
-from serotine.index.snapshot import Part, Snapshot, load_snapshot
+from serotine.index.reports import IndexStats, VerifyReport, describe_index
+from serotine.index.retrieval import Fusion, Mode, Request, Retriever, check_request
+from serotine.index.segment import VECTORS, write_vectors
+from serotine.index.snapshot import Snapshot, load_snapshot
 from serotine.index.text_encoder import TextEncoder
+from serotine.progress import progress_bar
 from serotine.texts import is_text, strings
 
 
@@ -56,19 +63,35 @@ class Index:
         self._last_question: tuple[str, NDArray[np.float32]] | None = None
         self._version: tuple[int, int] | None = catalog.version()
         self._snapshot = load_snapshot(path, catalog, None)
+        self._retriever = Retriever(catalog, self._current)
+        self._housekeeper = Housekeeper(path, catalog, self._current, self._committing)
 
     @classmethod
-    def create(cls, path: str | Path, *, encoder: TextEncoder | None = None, dim: int | None = None) -> Index:
+    def create(
+        cls,
+        path: str | Path,
+        *,
+        encoder: TextEncoder | None = None,
+        dim: int | None = None,
+        nbits: int = 4,
+        keep_vectors: bool = True,
+        filterable: dict[str, type] | None = None,
+    ) -> Index:
         """Creates an index and opens it for writing.
 
         Args:
             path: a folder that does not exist yet, or is empty and not the current one.
             encoder: turns texts and questions into token vectors; its name and fingerprint are recorded.
             dim: instead of an encoder: the dimension of the vectors that will be added.
+            nbits: bits a dimension of the residual codes that a collection of some size is searched by: 2, 4 or 8.
+            keep_vectors: keep the float16 vectors beside the codes, on disk: final scores are then exact, and
+                ``exact=True`` can be proved. Without them an index takes about a fifth of the room.
+            filterable: metadata fields with their types (str, int, float or bool) that filters shall find through an
+                index; filters on other fields work too, by looking at every document.
 
         Raises:
             IndexExistsError: something stands at `path`.
-            ValueError, TypeError: neither or both of `encoder` and `dim`, or one that is not what it should be.
+            ValueError, TypeError: neither or both of `encoder` and `dim`, or an argument that is not what it should be.
         """
         if (encoder is None) == (dim is None):
             raise ValueError("encoder, dim: exactly one of the two is needed")
@@ -77,9 +100,14 @@ class Index:
         elif isinstance(dim, bool) or not isinstance(dim, int):
             raise TypeError(f"dim: want an int of at least 1, got {type(dim).__name__}")
         else:
-            settings = Settings(dim, None, None)
+            settings = Settings(dim)
         if settings.dim < 1:
             raise ValueError(f"dim: want at least 1, got {settings.dim}")
+        if nbits not in (2, 4, 8):
+            raise ValueError(f"nbits: want 2, 4 or 8, got {nbits!r}")
+        settings = replace(
+            settings, nbits=int(nbits), keep_vectors=bool(keep_vectors), filterable=check_filterable(filterable or {})
+        )
         folder = Path(path).absolute()
         creation.create_folder(folder, settings)
         return cls.open(folder, encoder=encoder)
@@ -123,7 +151,7 @@ class Index:
             if self._closed:
                 return
             self._closed = True
-            self._snapshot = Snapshot({})
+            self._snapshot = Snapshot({}, {})
             self._catalog.close()
             if self._lock is not None:
                 self._lock.release()
@@ -187,10 +215,31 @@ class Index:
             ReadOnlyError: the index was opened with ``read_only=True``.
         """
         with self._changing:
+            self._store(ids, texts, vectors, metadata, upsert=upsert, show_progress=show_progress)
+            self._tidy(show_progress=show_progress)
+
+    def _store(
+        self,
+        ids: Sequence[str],
+        texts: Sequence[str] | None = None,
+        vectors: Sequence[NDArray[np.floating[Any]]] | None = None,
+        metadata: Sequence[dict[str, Any]] | None = None,
+        *,
+        upsert: bool,
+        show_progress: bool = False,
+    ) -> None:
+        """`add`, without the housekeeping after it."""
+        with self._changing:
             self._require_writer()
             settings = self._catalog.settings
             batch = incoming.check(
-                ids, texts, vectors, metadata, dim=settings.dim, has_encoder=settings.encoder is not None
+                ids,
+                texts,
+                vectors,
+                metadata,
+                dim=settings.dim,
+                has_encoder=settings.encoder is not None,
+                filterable=settings.filterable,
             )
             if not batch.ids:
                 return
@@ -200,20 +249,101 @@ class Index:
                 first = next(id_ for id_ in batch.ids if id_ in replaced)
                 raise DuplicateIdError(f"ids: {first!r}{more} is in the index already; pass upsert=True to replace it")
             _warn_of_empty(batch)
-            path = creation.new_segment(self._path)
-            with SegmentWriter(path, settings.dim) as writer:
-                for document in self._vectors(batch, show_progress):
-                    writer.add(document)
-            record = writer.record
-            if record is None:
-                raise SerotineError(f"{path}: the segment was not written")
+            number = self._catalog.next_number()
+            record = write_vectors(
+                creation.new_file(self._path, VECTORS), number, settings.dim, self._vectors(batch, show_progress)
+            )
             # Should this fail, the file stays for the next opening to sweep: only the catalog, read again, can tell
             # whether a commit that raised happened.
             with self._committing() as connection:
                 catalogs.bury(connection, list(replaced.values()))
-                catalogs.insert_segment(
-                    connection, record, list(zip(batch.ids, batch.texts, batch.metadata, strict=True))
+                catalogs.insert_documents(
+                    connection, number, list(zip(batch.ids, batch.texts, batch.metadata, strict=True))
                 )
+                catalogs.insert_segment(connection, record)
+
+    def add_batches(
+        self,
+        batches: Iterable[Mapping[str, Any]],
+        *,
+        upsert: bool = False,
+        expected_documents: int | None = None,
+        show_progress: bool = False,
+    ) -> int:
+        """Adds a stream of documents in bounded memory, one transaction a batch; returns how many were added.
+
+        It can be stopped at any time, by Ctrl-C or worse: what was committed stays, and the same call with the same
+        stream goes on from there, because documents that the index holds already are passed over.
+
+        Args:
+            batches: what `add` takes, as dicts: ``{"ids": [...], "texts": [...]}``, some thousand documents each.
+            upsert: replace documents that are there instead of passing them over.
+            expected_documents: how many the collection will come to, if known: the codebook is then trained once,
+                for that size, when enough of the stream has been seen.
+            show_progress: draw a bar on standard error, with the total where `expected_documents` tells it.
+
+        Raises:
+            what `add` raises, for the batch that is wrong; the batches before it stay.
+        """
+        added = 0
+        with progress_bar(expected_documents, "Adding", enabled=show_progress) as advance:
+            for batch in batches:
+                fresh = dict(batch) if upsert else self._unknown(batch)
+                with self._changing:
+                    if fresh["ids"]:
+                        self._store(**fresh, upsert=upsert)
+                    if expected_documents is not None:
+                        self._expect(expected_documents)
+                    self._tidy()
+                added += len(fresh["ids"])
+                advance(len(batch["ids"]))
+        return added
+
+    def _unknown(self, batch: Mapping[str, Any]) -> dict[str, Any]:
+        """The documents of a batch that the index does not hold."""
+        if "ids" not in batch:
+            raise ValueError(f"batches: want dicts with 'ids', got one with {', '.join(map(repr, batch)) or 'nothing'}")
+        known = self._catalog.live_ids(incoming.document_ids(batch["ids"]))
+        places = [i for i, id_ in enumerate(batch["ids"]) if id_ not in known]
+        return {name: values and [values[i] for i in places] for name, values in batch.items()}
+
+    def _expect(self, documents: int) -> None:
+        """Records how many tokens so many documents will have, going by those that are there."""
+        snapshot = self._current()
+        stored = sum(record.documents for record in snapshot.records)
+        tokens = sum(record.tokens for record in snapshot.records)
+        expected = int(tokens / max(stored, 1) * documents)
+        known = int(self._catalog.value(EXPECTED_TOKENS) or 0)
+        # Within a factor of two the codebook would be the same: no need to write.
+        if expected and not expected / 2 <= known <= expected * 2:
+            with self._committing() as connection:
+                catalogs.set_value(connection, EXPECTED_TOKENS, expected)
+
+    def _tidy(self, *, show_progress: bool = False) -> None:
+        try:
+            self._housekeeper.tidy(show_progress=show_progress)
+        except OSError as error:
+            # What was added is safe; only the rewriting of it has to wait.
+            warnings.warn(
+                f"{self._path}: documents are stored, but could not be compressed ({error.strerror or error}); "
+                "the next change tries again",
+                HousekeepingWarning,
+    IndexDamagedError,
+                stacklevel=3,
+            )
+
+    def compact(self, *, show_progress: bool = False) -> None:
+        """Rewrites the index without its deleted documents, in as few segments as can be.
+
+        Where vectors are kept, a codebook that the collection has outgrown is trained anew and everything is encoded
+        by it. Searches go on meanwhile; it can be stopped at any time.
+
+        Raises:
+            ReadOnlyError: the index was opened with ``read_only=True``.
+        """
+        with self._changing:
+            self._require_writer()
+            self._housekeeper.compact(show_progress=show_progress)
 
     def _vectors(self, batch: Incoming, show_progress: bool) -> Iterator[NDArray[np.float16]]:
         if batch.vectors is not None:
@@ -261,74 +391,93 @@ class Index:
         return [Hit(id_, float("nan"), row.text, row.metadata) for id_, row in zip(ids, self._rows(ids), strict=True)]
 
     def vectors(self, id_: str) -> NDArray[np.float16]:
-        """The stored token vectors of one document, float16 (tokens, dim), read-only."""
-        part, position = self._place(id_)
-        return part.segment.document(position)
+        """The stored token vectors of one document, float16 (tokens, dim), read-only.
 
-    def search(self, query: str | NDArray[np.floating[Any]], k: int = 10, *, exact: bool = False) -> Hits:
+        Where vectors are not kept, what the codes rebuild.
+        """
+        while True:
+            (row,) = self._rows([id_])
+            place = self._current().place(row.number)
+            if place is not None:
+                return place[0].document(place[1])
+            # Replaced by another process between the two lines: it has another number now, or is gone.
+
+    def search(
+        self,
+        query: str | NDArray[np.floating[Any]],
+        k: int = 10,
+        *,
+        where: Mapping[str, Any] | None = None,
+        mode: Mode = "late",
+        exact: bool = False,
+        fusion: Fusion = "rrf",
+        weights: tuple[float, float] = (1.0, 1.0),
+        candidates: int | None = None,
+    ) -> Hits:
         """The k best documents for a query.
 
         Args:
             query: a question, or its token vectors, float (tokens, dim).
-            k: how many; all documents when there are fewer.
-            exact: also prove it: `Hits.certificate` says that no other document can score higher. (Today's plan, a
-                flat scan, is always exact over the stored float16 vectors.)
+            k: how many; all that the filter lets through when there are fewer. (BM25 finds only documents that share
+                a word with the question.)
+            where: only documents whose metadata match: ``{"lang": "en", "year": {">=": 2020}}``; see
+                `serotine.index.filters`.
+            mode: "late" ranks by MaxSim; "bm25" by words; "hybrid" by both.
+            exact: find the true best by MaxSim over the kept vectors, and prove it: see `Hits.certificate`.
+            fusion: how "hybrid" joins its rankings: "rrf" by reciprocal rank (Cormack et al. 2009), "sum" by the
+                weighted sum of scores brought to 0..1.
+            weights: of the late and of the lexical ranking in "hybrid".
+            candidates: how many documents are scored over their codes; more find more of the exact answer.
 
         Returns:
             The hits, best first; on a tie the document added first.
 
         Raises:
-            ValueError: an empty question, k below 1, or vectors of another shape.
-            TypeError: `query` is neither a string nor an array.
+            ValueError, TypeError: an empty question, k below 1, vectors of another shape, a filter that says nothing.
             EncoderError: the index's encoder cannot be loaded, or is not the one it was built with.
         """
-        started = time.perf_counter()
-        vectors = self._query_vectors(query)
-        return self._search(vectors, _check_k(k), exact, {"encode": (time.perf_counter() - started) * 1e3})
+        return self.search_batch(
+            [query], k, where=where, mode=mode, exact=exact, fusion=fusion, weights=weights, candidates=candidates
+        )[0]
 
     def search_batch(
-        self, queries: Sequence[str | NDArray[np.floating[Any]]], k: int = 10, *, exact: bool = False
+        self,
+        queries: Sequence[str | NDArray[np.floating[Any]]],
+        k: int = 10,
+        *,
+        where: Mapping[str, Any] | None = None,
+        mode: Mode = "late",
+        exact: bool = False,
+        fusion: Fusion = "rrf",
+        weights: tuple[float, float] = (1.0, 1.0),
+        candidates: int | None = None,
     ) -> list[Hits]:
-        """`search` for each of many queries; questions are encoded together."""
+        """`search` for each of many queries: encoded together, and shared out among the threads."""
+        self._require_open()
         if isinstance(queries, (str, bytes)):
             raise TypeError("queries: want a list of questions or arrays, got one string; put it in a list")
-        k = _check_k(k)
-        started = time.perf_counter()
+        request = check_request(Request(k, where, mode, exact, fusion, weights, candidates))
         listed = list(queries)
-        questions = [query for query in listed if isinstance(query, str)]
+        started = time.perf_counter()
+        questions = [query if isinstance(query, str) else None for query in listed]
         for question in questions:
-            _check_question(question)
-        encoded = iter(self._encode(questions) if questions else [])
-        vectors = [next(encoded) if isinstance(query, str) else self._query_vectors(query) for query in listed]
-        share = (time.perf_counter() - started) * 1e3 / max(len(listed), 1)
-        return [self._search(query, k, exact, {"encode": share}) for query in vectors]
+            if question is not None:
+                _check_question(question)
+            elif mode != "late":
+                raise TypeError(f'query: mode="{mode}" needs a question in words, got vectors')
+        vectors: list[NDArray[np.float32] | None] = [None] * len(listed)
+        if mode != "bm25":
+            vectors = self._all_vectors(listed)
+        encoding = (time.perf_counter() - started) * 1e3 / max(len(listed), 1)
+        return self._retriever.answer(request, vectors, questions, encoding)
 
-    def _search(self, query: NDArray[np.float32], k: int, exact: bool, times: dict[str, float]) -> Hits:
-        snapshot = self._current()
-        started = time.perf_counter()
-        # One more than asked tells what the best document outside the hits scores.
-        ranking = snapshot.rank(query, k + 1 if exact else k)
-        times["score"] = (time.perf_counter() - started) * 1e3
-        started = time.perf_counter()
-        numbers = ranking.numbers[:k].tolist()
-        rows = self._catalog.rows(numbers)
-        hits = tuple(
-            Hit(rows[number].id, score, rows[number].text, rows[number].metadata)
-            for number, score in zip(numbers, ranking.scores[:k].tolist(), strict=True)
-        )
-        times["fetch"] = (time.perf_counter() - started) * 1e3
-        stats = SearchStats("flat", ranking.documents, ranking.tokens, times)
-        if not exact:
-            return Hits(hits, stats)
-        bound = float(ranking.scores[k]) if ranking.scores.size > k else float("-inf")
-        certificate = Certificate(
-            exact=True,
-            kth_score=hits[-1].score if hits else float("-inf"),
-            bound=bound,
-            rescored=ranking.documents,
-            statement=f"Exact: all {ranking.documents:,} documents were scored over their stored float16 vectors.",
-        )
-        return Hits(hits, stats, certificate)
+    def _all_vectors(self, queries: list[Any]) -> list[NDArray[np.float32] | None]:
+        words = [query for query in queries if isinstance(query, str)]
+        if len(words) == 1:
+            encoded = iter([self._question_vectors(words[0])])
+        else:
+            encoded = iter(self._encode(words) if words else [])
+        return [next(encoded) if isinstance(query, str) else self._checked_vectors(query) for query in queries]
 
     def explain(self, query: str, id_: str) -> Explanation:
         """Which token of a document each token of a question chose, with character offsets into both texts.
@@ -353,20 +502,13 @@ class Index:
         """Counts and sizes."""
         snapshot = self._current()
         live, deleted = self._catalog.counts()
-        records = [part.segment.record for part in snapshot.parts.values()]
-        tokens = sum(record.tokens for record in records)
-        size = sum(record.bytes for record in records)
-        return IndexStats(
+        return describe_index(
+            snapshot.records,
+            self._catalog.codebooks(),
+            self._catalog.settings,
             documents=live,
             deleted=deleted,
-            tokens=tokens,
-            dim=self.dim,
-            segments=len(records),
-            bytes=size,
             catalog_bytes=(self._path / CATALOG_FILE).stat().st_size,
-            bytes_per_token=size / tokens if tokens else 0.0,
-            encoder=self._catalog.settings.encoder,
-            format_version=catalogs.FORMAT_VERSION,
         )
 
     def verify(self) -> VerifyReport:
@@ -375,27 +517,16 @@ class Index:
         Raises:
             IndexDamagedError: what is damaged, all of it in one message.
         """
-        snapshot = self._current()
-        problems = [f"{CATALOG_FILE}: {problem}" for problem in self._catalog.check()]
-        for part in snapshot.parts.values():
-            record = part.segment.record
+        while True:
+            snapshot = self._current()
+            version = self._version
             try:
-                found = part.segment.checksum()
-            except OSError as error:
-                problems.append(f"{record.file} cannot be read ({error.strerror or error})")
-            else:
-                if found != record.checksum:
-                    problems.append(f"the checksum of {record.file} does not match the catalog's")
-        if problems:
-            raise IndexDamagedError(
-                f"{self._path}: {'; '.join(problems)}; restore the index from a backup, or index again"
-            )
-        return VerifyReport(
-            segments=len(snapshot.parts),
-            documents=sum(part.numbers.size for part in snapshot.parts.values()),
-            bytes=sum(part.segment.record.bytes for part in snapshot.parts.values()),
-            stray_files=tuple(creation.stray_files(self._path, self._catalog)),
-        )
+                return verify_index(self._path, self._catalog, snapshot)
+            except IndexDamagedError:
+                self._current()
+                if self._version == version:
+                    raise
+            # Another process has changed the index meanwhile: what did not fit was of two states.
 
     def _current(self) -> Snapshot:
         """The newest committed state; reloads when another process has committed."""
@@ -407,10 +538,7 @@ class Index:
                 self._version = version
             return self._snapshot
 
-    def _query_vectors(self, query: object) -> NDArray[np.float32]:
-        if isinstance(query, str):
-            _check_question(query)
-            return self._question_vectors(query)
+    def _checked_vectors(self, query: object) -> NDArray[np.float32]:
         if not isinstance(query, np.ndarray):
             raise TypeError(f"query: want a string or an array (tokens, {self.dim}), got {type(query).__name__}")
         return incoming.float_vectors(query, "query", self.dim)
@@ -436,10 +564,6 @@ class Index:
         rows = self._catalog.rows(list(found.values()))
         return [rows[found[id_]] for id_ in wanted]
 
-    def _place(self, id_: str) -> tuple[Part, int]:
-        (row,) = self._rows([id_])
-        return self._current().parts[row.segment], row.position
-
     def _require_encoder(self) -> TextEncoder:
         if self._encoder is None:
             self._encoder = encoding.load_encoder(self._catalog.settings, self._path)
@@ -453,14 +577,6 @@ class Index:
         self._require_open()
         if self._lock is None:
             raise ReadOnlyError(f"{self._path}: opened with read_only=True; open it for writing to change it")
-
-
-def _check_k(k: int) -> int:
-    if isinstance(k, bool) or not isinstance(k, (int, np.integer)):
-        raise TypeError(f"k: want an int of at least 1, got {type(k).__name__}")
-    if k < 1:
-        raise ValueError(f"k: want at least 1, got {k}")
-    return int(k)
 
 
 def _check_question(question: str) -> None:

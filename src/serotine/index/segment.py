@@ -1,167 +1,182 @@
-"""Segments: immutable files of token vectors, memory-mapped.
-
-Layout, little-endian: a 64-byte header (magic, format version, dim, documents, tokens), the vectors as float16
-(tokens, dim) row by row, zeros up to a multiple of 64, and int64 offsets (documents + 1): document i owns the token
-rows offsets[i]:offsets[i + 1].
-"""
+"""Segments: immutable runs of documents, as float16 vectors, as residual codes, or as both."""
 
 from __future__ import annotations
 
-import hashlib
-import struct
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from serotine import _core
 from serotine.errors import IndexDamagedError
-from serotine.index.storage import DurableFile
+from serotine.index.arrays_file import ArraysFile, ArraysWriter, FileRecord
+from serotine.index.codebook import Codebook
 
-MAGIC = b"SEROTSEG"
-VERSION = 1
-_HEADER = struct.Struct("<8sIIQQ32x")
-_ALIGN = 64
-_HASH_CHUNK = 1 << 22
+SEGMENT_FOLDER = "segments"
+VECTORS, CODES = "vectors", "codes"
+_REBUILT_AT_ONCE = 1 << 16
 
 
 @dataclass(frozen=True, slots=True)
 class SegmentRecord:
-    """What the catalog keeps of a segment file.
+    """What the catalog keeps of a segment.
 
     Attributes:
-        file: its name within the index's segment folder.
-        bytes: its size.
-        checksum: BLAKE2b-256, in hexadecimal, of the body and then the header.
         documents: how many documents it holds.
         tokens: how many token vectors.
+        codebook: number of the codebook its codes refer to, or None where it has no codes.
+        vectors: the file of its float16 vectors, or None where they are not kept.
+        codes: the file of its residual codes, or None where it has none yet.
     """
 
-    file: str
-    bytes: int
-    checksum: str
     documents: int
     tokens: int
+    codebook: int | None
+    vectors: FileRecord | None
+    codes: FileRecord | None
+
+    @property
+    def files(self) -> list[FileRecord]:
+        """Its files."""
+        return [file for file in (self.vectors, self.codes) if file is not None]
+
+    @property
+    def bytes(self) -> int:
+        """Size of its files."""
+        return sum(file.bytes for file in self.files)
 
 
-class SegmentWriter:
-    """Writes one segment, document by document, holding none of it in memory.
+def write_vectors(path: Path, first_number: int, dim: int, documents: Iterable[NDArray[np.float16]]) -> SegmentRecord:
+    """Writes a segment of documents numbered from `first_number`, float16 (tokens, dim) each, without codes."""
+    offsets = [0]
+    with ArraysWriter(path, VECTORS) as writer:
+        writer.append(VECTORS, np.empty((0, dim), dtype=np.float16))
+        for document in documents:
+            writer.append(VECTORS, document)
+            offsets.append(offsets[-1] + len(document))
+        numbers = np.arange(first_number, first_number + len(offsets) - 1, dtype=np.int64)
+        append_places(writer, numbers, np.array(offsets, dtype=np.int64))
+    return SegmentRecord(len(numbers), offsets[-1], None, writer.record, None)
 
-    A context manager: leaving it normally makes the file durable (then `record` is there), leaving it by an exception
-    leaves nothing.
-    """
 
-    def __init__(self, path: Path, dim: int) -> None:
-        self.record: SegmentRecord | None = None
-        self._path = path
-        self._dim = dim
-        self._offsets = [0]
-        self._hash = hashlib.blake2b(digest_size=32)
-        self._file = DurableFile(path)
-        self._begun = False
-
-    def add(self, vectors: NDArray[np.float16]) -> None:
-        """Appends one document: float16, shape (tokens, dim), which may have no rows."""
-        self._append(np.ascontiguousarray(vectors).data.cast("B") if vectors.size else b"")
-        self._offsets.append(self._offsets[-1] + vectors.shape[0])
-
-    def _append(self, data: bytes | memoryview) -> None:
-        if not self._begun:
-            # The header's place; the counts that go there are known at the end.
-            self._file.write(bytes(_HEADER.size))
-            self._begun = True
-        self._hash.update(data)
-        self._file.write(data)
-
-    def __enter__(self) -> SegmentWriter:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if kind is not None:
-            self._file.__exit__(kind, error, trace)
-            return
-        tokens = self._offsets[-1]
-        with self._file:
-            self._append(bytes(-(_HEADER.size + tokens * self._dim * 2) % _ALIGN))
-            self._append(np.array(self._offsets, dtype="<i8").tobytes())
-            header = _HEADER.pack(MAGIC, VERSION, self._dim, len(self._offsets) - 1, tokens)
-            self._hash.update(header)
-            self._file.rewrite(0, header)
-        self.record = SegmentRecord(
-            file=self._path.name,
-            bytes=self._path.stat().st_size,
-            checksum=self._hash.hexdigest(),
-            documents=len(self._offsets) - 1,
-            tokens=tokens,
-        )
+def append_places(writer: ArraysWriter, numbers: NDArray[np.int64], offsets: NDArray[np.int64]) -> None:
+    """Ends a segment file: which documents it holds, and where."""
+    writer.append("numbers", numbers)
+    writer.append("offsets", offsets)
 
 
 class Segment:
-    """One segment, read-only and memory-mapped.
+    """One open segment, read-only and memory-mapped.
 
     Attributes:
-        offsets: int64 (documents + 1,).
-        vectors: float16 (tokens, dim).
+        record: what the catalog says of it.
+        numbers: int64 (documents,), the catalog's document numbers, rising.
+        offsets: int64 (documents + 1,): document i owns the tokens offsets[i]:offsets[i + 1].
+        vectors: float16 (tokens, dim), or None.
+        codes: the arrays of the codes file, or None.
+        core: the compiled core's view of it.
 
     Raises:
-        IndexDamagedError: the file is missing, of another size than the catalog says, or not such a segment.
+        IndexDamagedError: a file is missing, of another size than the catalog says, or damaged.
     """
 
-    def __init__(self, path: Path, record: SegmentRecord, dim: int) -> None:
-        self.path = path
+    def __init__(self, folder: Path, record: SegmentRecord, dim: int, codebook: Codebook | None) -> None:
         self.record = record
+        self.dim = dim
+        self.files: list[ArraysFile] = []
+        self.vectors: NDArray[np.float16] | None = None
+        self.codes: dict[str, NDArray[Any]] | None = None
+        kept = self._open(folder, record.vectors, VECTORS)
+        coded = self._open(folder, record.codes, CODES)
+        places = coded or kept
+        if places is None:
+            raise IndexDamagedError(f"{folder}: the catalog names a segment without files; restore it from a backup")
         try:
-            size = path.stat().st_size
-        except FileNotFoundError:
-            raise IndexDamagedError(
-                f"{path}: the segment file is missing; restore it from a backup, or index again"
-            ) from None
-        if size != record.bytes:
-            raise IndexDamagedError(
-                f"{path}: the segment file has {size:,} bytes where the catalog says {record.bytes:,}; "
-                "restore it from a backup, or index again"
+            self.numbers: NDArray[np.int64] = places.arrays["numbers"]
+            self.offsets: NDArray[np.int64] = places.arrays["offsets"]
+            if (self.numbers.size, self.offsets[-1]) != (record.documents, record.tokens):
+                raise ValueError(f"it holds {self.numbers.size:,} documents, the catalog says {record.documents:,}")
+            if kept is not None:
+                self.vectors = kept.arrays[VECTORS]
+                if self.vectors.shape != (record.tokens, dim) or self.vectors.dtype != np.float16:
+                    raise ValueError(f"vectors of shape {self.vectors.shape}")
+            self.core = _core.Part(
+                self.offsets, self.numbers, None if self.vectors is None else self.vectors.view(np.uint16)
             )
-        raw = np.memmap(path, dtype=np.uint8, mode="r")
-        magic, version, stored_dim, documents, tokens = _HEADER.unpack(raw[: _HEADER.size].tobytes())
-        if (magic, version, stored_dim, documents, tokens) != (
-            MAGIC,
-            VERSION,
-            dim,
-            record.documents,
-            record.tokens,
-        ):
-            raise IndexDamagedError(f"{path}: the segment's header does not match the catalog; restore a backup")
-        end = _HEADER.size + tokens * dim * 2
-        start = end + -end % _ALIGN
-        self.vectors: NDArray[np.float16] = raw[_HEADER.size : end].view("<f2").reshape(tokens, dim)
-        self.offsets: NDArray[np.int64] = raw[start:].view("<i8")
-        # Offsets that fall, or point past the end, would make the kernels read outside the file.
-        if (
-            self.offsets.size != documents + 1
-            or self.offsets[0] != 0
-            or self.offsets[-1] != tokens
-            or (np.diff(self.offsets) < 0).any()
-        ):
-            raise IndexDamagedError(f"{path}: the segment's offsets are damaged; restore it from a backup")
+            if coded is not None:
+                if codebook is None:
+                    raise ValueError("its codebook is not in the catalog")
+                self.codes = coded.arrays
+                self.bits = int(coded.attributes["bits"])
+                self._set_codes(coded, codebook)
+        except (KeyError, ValueError, TypeError, IndexError) as error:
+            raise IndexDamagedError(f"{places.path}: damaged ({error}); restore it from a backup, or index again") from error
+
+    def _open(self, folder: Path, record: FileRecord | None, kind: str) -> ArraysFile | None:
+        if record is None:
+            return None
+        file = ArraysFile(folder / record.name, record, kind)
+        self.files.append(file)
+        return file
+
+    def _set_codes(self, file: ArraysFile, codebook: Codebook) -> None:
+        arrays = file.arrays
+        ids = arrays["ids"]
+        self.longest = float(file.attributes["longest"])
+        self.core.set_codes(
+            codebook.core,
+            ids.view(np.uint8).reshape(len(ids), ids.dtype.itemsize),
+            arrays["steps"],
+            arrays["errors"],
+            arrays["residuals"],
+            self.bits,
+            self.longest,
+        )
+        if "postings" in arrays:
+            self.core.set_postings(arrays["posting_starts"], arrays["postings"])
+
+    @property
+    def path(self) -> Path:
+        """The first of its files."""
+        return self.files[0].path
 
     def document(self, position: int) -> NDArray[np.float16]:
-        """The token vectors of one document, float16 (tokens, dim)."""
-        return self.vectors[self.offsets[position] : self.offsets[position + 1]]
+        """The token vectors of one document, float16 (tokens, dim): as kept, or else as the codes rebuild them."""
+        first, last = int(self.offsets[position]), int(self.offsets[position + 1])
+        if self.vectors is not None:
+            return self.vectors[first:last]
+        rebuilt = self._rebuilt(first, last).astype(np.float16)
+        rebuilt.flags.writeable = False
+        return rebuilt
 
-    def checksum(self) -> str:
-        """The checksum of what is on disk now, comparable with the record's.
+    def tokens(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Token vectors by row, rising: float32 (rows, dim), as kept, or else as the codes rebuild them."""
+        if self.vectors is not None:
+            return self.vectors[rows].astype(np.float32)
+        out = np.empty((len(rows), self.dim), dtype=np.float32)
+        for start in range(0, self.record.tokens, _REBUILT_AT_ONCE):
+            end = min(start + _REBUILT_AT_ONCE, self.record.tokens)
+            first, last = np.searchsorted(rows, (start, end))
+            if last > first:
+                out[first:last] = self._rebuilt(start, end)[rows[first:last] - start]
+        return out
 
-        Raises:
-            OSError: the file is not there any more, or the disk cannot read it.
-        """
-        digest = hashlib.blake2b(digest_size=32)
-        # Read, not looked at through the map: touching the missing end of a file cut short since kills the process.
-        with self.path.open("rb") as file:
-            header = file.read(_HEADER.size)
-            while data := file.read(_HASH_CHUNK):
-                digest.update(data)
-        digest.update(header)
-        return digest.hexdigest()
+    def _rebuilt(self, first: int, last: int) -> NDArray[np.float32]:
+        rows = np.empty((last - first, self.dim), dtype=np.int8)
+        scales = np.empty(last - first, dtype=np.float32)
+        _core.decode_residuals(self.core, first, rows, scales)
+        return rows * scales[:, None]
+
+
+def append_postings(
+    writer: ArraysWriter, ids: list[NDArray[Any]], offsets: NDArray[np.int64], centroids: int
+) -> None:
+    """Which documents hold each centroid: 4 bytes for every pair, made in memory."""
+    joined = np.concatenate(ids)
+    starts = np.empty(centroids + 1, dtype=np.uint64)
+    found = _core.make_postings(joined.view(np.uint8).reshape(len(joined), joined.dtype.itemsize), offsets, starts)
+    writer.append("posting_starts", starts)
+    writer.append("postings", found)

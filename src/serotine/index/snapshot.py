@@ -9,12 +9,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from serotine import maxsim
 from serotine.errors import IndexDamagedError
 from serotine.index.catalog import Catalog
-from serotine.index.segment import Segment, SegmentRecord
-
-SEGMENT_FOLDER = "segments"
+from serotine.index.codebook import Codebook, CodebookRecord, open_codebook
+from serotine.index.segment import SEGMENT_FOLDER, Segment, SegmentRecord
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,94 +20,119 @@ class Part:
     """One segment with what the catalog said of its documents.
 
     Attributes:
-        segment: the open file.
-        numbers: int64 (documents,), the catalog's document numbers, rising.
-        live: bool (documents,).
+        segment: the open files.
+        live: bool (documents,), or None where every document is.
         documents: how many are live.
-        tokens: the token vectors of those.
     """
 
     segment: Segment
-    numbers: NDArray[np.int64]
-    live: NDArray[np.bool_]
+    live: NDArray[np.bool_] | None
     documents: int
-    tokens: int
 
-    def without(self, deleted: Sequence[int]) -> Part:
-        """The same with these positions not live, which must include those that are not live now."""
-        live = np.ones(self.numbers.size, dtype=np.bool_)
-        live[list(deleted)] = False
-        tokens = int(np.diff(self.segment.offsets)[live].sum())
-        return Part(self.segment, self.numbers, live, self.numbers.size - len(deleted), tokens)
+    @property
+    def numbers(self) -> NDArray[np.int64]:
+        """Document numbers, rising, deleted ones included."""
+        return self.segment.numbers
 
-
-@dataclass(frozen=True, slots=True)
-class Ranking:
-    """The best documents of one query: scores float32 and document numbers, best first; and what was looked at."""
-
-    scores: NDArray[np.float32]
-    numbers: NDArray[np.int64]
-    documents: int
-    tokens: int
+    def allowed(self, matching: NDArray[np.int64] | None) -> NDArray[np.uint64] | None:
+        """One bit a document, for those live and among `matching` (rising numbers); None where that is all of them."""
+        mask = self.live
+        if matching is not None:
+            first, last = np.searchsorted(matching, (self.numbers[0], self.numbers[-1] + 1))
+            chosen = np.zeros(self.numbers.size, dtype=np.bool_)
+            places = np.searchsorted(self.numbers, matching[first:last])
+            places = places[self.numbers[np.minimum(places, self.numbers.size - 1)] == matching[first:last]]
+            chosen[places] = True
+            mask = chosen if mask is None else mask & chosen
+        if mask is None:
+            return None
+        padded = np.zeros(-(-mask.size // 64) * 64, dtype=np.bool_)
+        padded[: mask.size] = mask
+        return np.packbits(padded, bitorder="little").view("<u8")
 
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """The segments and documents of one catalog state; never changes."""
+    """The segments and documents of one catalog state; never changes.
+
+    Attributes:
+        parts: by segment number, in the order of the documents they hold.
+        codebooks: by codebook number.
+    """
 
     parts: dict[int, Part]
+    codebooks: dict[int, Codebook]
 
     @property
     def documents(self) -> int:
         """Live documents."""
         return sum(part.documents for part in self.parts.values())
 
-    def rank(self, query: NDArray[np.float32], k: int) -> Ranking:
-        """Scores every live document exactly and returns the k best, ties to the one added first."""
-        scores: list[NDArray[np.float32]] = [np.empty(0, dtype=np.float32)]
-        numbers: list[NDArray[np.int64]] = [np.empty(0, dtype=np.int64)]
-        documents = tokens = 0
+    @property
+    def records(self) -> list[SegmentRecord]:
+        """What the catalog says of the segments."""
+        return [part.segment.record for part in self.parts.values()]
+
+    def place(self, number: int) -> tuple[Segment, int] | None:
+        """Where a document's tokens are: its segment and its position there."""
         for part in self.parts.values():
-            if not part.documents:
-                continue
-            best, places = maxsim.top_k(query, part.segment.vectors, part.segment.offsets, k, keep=part.live)
-            scores.append(best)
-            numbers.append(part.numbers[places])
-            documents += part.documents
-            tokens += part.tokens
-        every_score, every_number = np.concatenate(scores), np.concatenate(numbers)
-        order = np.lexsort((every_number, -every_score))[:k]
-        return Ranking(every_score[order], every_number[order], documents, tokens)
+            position = int(np.searchsorted(part.numbers, number))
+            if position < part.numbers.size and part.numbers[position] == number:
+                return part.segment, position
+        return None
 
 
 def load_snapshot(folder: Path, catalog: Catalog, previous: Snapshot | None) -> Snapshot:
-    """Reads the catalog's present state; of what `previous` has, only the deletions are read again."""
-    parts: dict[int, Part] = {}
+    """Reads the catalog's present state; files that `previous` has open are not opened again.
+
+    Raises:
+        IndexDamagedError: a file is missing or damaged.
+        FileNotFoundError: never: a file that a writer has removed meanwhile means another attempt, by the caller.
+    """
     files = folder / SEGMENT_FOLDER
     with catalog.reading():
+        version = catalog.version()
+        records = catalog.segments()
         deleted = catalog.deleted()
-        for number, record in catalog.segments():
-            part = previous.parts.get(number) if previous else None
-            if part is None:
-                part = _load_part(files / record.file, catalog, number, record)
-            gone = deleted.get(number, [])
-            if gone and not 0 <= min(gone) <= max(gone) < record.documents:
-                raise _mismatch(files / record.file, record)
-            # Deletions are never taken back: as many are the same ones.
-            parts[number] = part if len(gone) == record.documents - part.documents else part.without(gone)
-    return Snapshot(parts)
+        known = catalog.codebooks()
+    try:
+        return _open(files, records, deleted, known, catalog, previous)
+    except IndexDamagedError:
+        if catalog.version() == version:
+            raise
+    # Another process has committed since, and may have removed what it merged: what it says now is there.
+    return load_snapshot(folder, catalog, previous)
 
 
-def _load_part(path: Path, catalog: Catalog, number: int, record: SegmentRecord) -> Part:
-    segment = Segment(path, record, catalog.settings.dim)
-    positions, numbers = catalog.places(number)
-    if not np.array_equal(positions, np.arange(record.documents)):
-        raise _mismatch(path, record)
-    return Part(segment, numbers, np.ones(numbers.size, dtype=np.bool_), record.documents, record.tokens)
+def _open(
+    files: Path,
+    records: Sequence[tuple[int, SegmentRecord]],
+    deleted: NDArray[np.int64],
+    known: dict[int, CodebookRecord],
+    catalog: Catalog,
+    previous: Snapshot | None,
+) -> Snapshot:
+    dim = catalog.settings.dim
+    had_books = previous.codebooks if previous else {}
+    codebooks = {
+        number: had_books[number] if number in had_books else open_codebook(files, record, dim)
+        for number, record in known.items()
+    }
+    had_parts = previous.parts if previous else {}
+    parts: dict[int, Part] = {}
+    for number, record in records:
+        had = had_parts.get(number)
+        book = None if record.codebook is None else codebooks.get(record.codebook)
+        segment = had.segment if had else Segment(files, record, dim, book)
+        parts[number] = _part(segment, deleted)
+    ordered = sorted(parts.items(), key=lambda item: int(item[1].numbers[0]))
+    return Snapshot(dict(ordered), codebooks)
 
 
-def _mismatch(path: Path, record: SegmentRecord) -> IndexDamagedError:
-    return IndexDamagedError(
-        f"{path}: the catalog's documents are not the {record.documents:,} this segment holds; "
-        "restore the index from a backup"
-    )
+def _part(segment: Segment, deleted: NDArray[np.int64]) -> Part:
+    numbers = segment.numbers
+    first, last = np.searchsorted(deleted, (numbers[0], numbers[-1] + 1))
+    gone = np.isin(numbers, deleted[first:last], assume_unique=True) if last > first else None
+    if gone is None or not gone.any():
+        return Part(segment, None, numbers.size)
+    return Part(segment, ~gone, int(numbers.size - gone.sum()))

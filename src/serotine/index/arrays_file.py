@@ -1,0 +1,187 @@
+"""Immutable files of named arrays, memory-mapped: what segments and codebooks are made of.
+
+Layout, little-endian: a 64-byte header (magic, version, kind, where the footer begins and how long it is), the arrays'
+bytes, each from a multiple of 64, and the footer, a JSON object: ``{"arrays": {name: [dtype, shape, offset]},
+"attributes": {...}}``. Nothing in it is executed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import struct
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from serotine.errors import IndexDamagedError
+from serotine.index.storage import DurableFile
+
+MAGIC = b"SEROTARR"
+VERSION = 1
+_HEADER = struct.Struct("<8sI12sQQ24x")
+_ALIGN = 64
+_HASH_CHUNK = 1 << 22
+# Pieces of this size are handed to the file, so that a large array is never copied whole.
+_WRITE_CHUNK = 1 << 24
+_DTYPES = {"<f2", "<f4", "|i1", "|u1", "<u2", "<u4", "<u8", "<i8"}
+
+
+@dataclass(frozen=True, slots=True)
+class FileRecord:
+    """What the catalog keeps of a file.
+
+    Attributes:
+        name: within the index's segment folder.
+        bytes: its size.
+        checksum: BLAKE2b-256, in hexadecimal, of what follows the header and then the header.
+    """
+
+    name: str
+    bytes: int
+    checksum: str
+
+
+class ArraysWriter:
+    """Writes one file, array after array, holding none of it in memory.
+
+    A context manager: leaving it normally makes the file durable (then `record` is there), leaving it by an exception
+    leaves nothing.
+    """
+
+    def __init__(self, path: Path, kind: str) -> None:
+        self.attributes: dict[str, Any] = {}
+        self._record: FileRecord | None = None
+        self._path = path
+        self._kind = kind.encode()
+        self._arrays: dict[str, tuple[str, list[int], int]] = {}
+        self._last: str | None = None
+        self._position = _HEADER.size
+        self._hash = hashlib.blake2b(digest_size=32)
+        self._file = DurableFile(path)
+        self._begun = False
+
+    @property
+    def record(self) -> FileRecord:
+        """What to put into the catalog; there once the file is."""
+        if self._record is None:
+            raise RuntimeError(f"{self._path}: not written yet")
+        return self._record
+
+    def append(self, name: str, array: NDArray[Any]) -> None:
+        """Appends rows to the array `name`; all rows of one array come one after another."""
+        array = np.ascontiguousarray(array)
+        dtype = array.dtype.newbyteorder("<").str
+        if name != self._last:
+            self._append(bytes(-self._position % _ALIGN))
+            self._arrays[name] = (dtype, [0, *array.shape[1:]], self._position)
+            self._last = name
+        kept, shape, _ = self._arrays[name]
+        if kept != dtype or shape[1:] != list(array.shape[1:]):
+            raise ValueError(f"{name}: {dtype} rows of {array.shape[1:]} do not follow {kept} rows of {shape[1:]}")
+        shape[0] += len(array)
+        if not array.size:
+            return
+        data = array.reshape(-1).view(np.uint8).data
+        for start in range(0, len(data), _WRITE_CHUNK):
+            self._append(data[start : start + _WRITE_CHUNK])
+
+    def _append(self, data: bytes | memoryview) -> None:
+        if not self._begun:
+            # The header's place; where the footer is, is known at the end.
+            self._file.write(bytes(_HEADER.size))
+            self._begun = True
+        if not data:
+            return
+        self._hash.update(data)
+        self._file.write(data)
+        self._position += len(data)
+
+    def __enter__(self) -> ArraysWriter:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is not None:
+            self._file.__exit__(kind, error, trace)
+            return
+        with self._file:
+            self._append(bytes(-self._position % _ALIGN))
+            start = self._position
+            footer = json.dumps({"arrays": self._arrays, "attributes": self.attributes}).encode()
+            self._append(footer)
+            header = _HEADER.pack(MAGIC, VERSION, self._kind, start, len(footer))
+            self._hash.update(header)
+            self._file.rewrite(0, header)
+        self._record = FileRecord(self._path.name, self._position, self._hash.hexdigest())
+
+
+class ArraysFile:
+    """One file, read-only and memory-mapped.
+
+    Attributes:
+        arrays: by name; they are views of the file.
+        attributes: what else was stored.
+
+    Raises:
+        IndexDamagedError: the file is missing, of another size than the catalog says, or not such a file.
+    """
+
+    def __init__(self, path: Path, record: FileRecord, kind: str) -> None:
+        self.path = path
+        self.record = record
+        try:
+            size = path.stat().st_size
+        except FileNotFoundError:
+            raise IndexDamagedError(f"{path}: the file is missing; restore it from a backup, or index again") from None
+        if size != record.bytes:
+            raise IndexDamagedError(
+                f"{path}: the file has {size:,} bytes where the catalog says {record.bytes:,}; "
+                "restore it from a backup, or index again"
+            )
+        raw = np.memmap(path, dtype=np.uint8, mode="r")
+        try:
+            self.arrays, self.attributes = _parse(raw, kind)
+        except (ValueError, KeyError, TypeError, struct.error) as error:
+            raise IndexDamagedError(f"{path}: its header is damaged ({error}); restore it from a backup") from error
+
+    @staticmethod
+    def checksum_of(path: Path) -> str:
+        """The checksum of what is on disk now, comparable with a record's.
+
+        Raises:
+            OSError: the file is not there any more, or the disk cannot read it.
+        """
+        digest = hashlib.blake2b(digest_size=32)
+        # Read, not looked at through the map: touching the missing end of a file cut short since kills the process.
+        with path.open("rb") as file:
+            header = file.read(_HEADER.size)
+            while data := file.read(_HASH_CHUNK):
+                digest.update(data)
+        digest.update(header)
+        return digest.hexdigest()
+
+
+def _parse(raw: NDArray[np.uint8], kind: str) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
+    magic, version, found, start, length = _HEADER.unpack(raw[: _HEADER.size].tobytes())
+    if magic != MAGIC or found.rstrip(b"\0").decode() != kind:
+        raise ValueError(f"not a file of {kind}")
+    if version != VERSION:
+        raise ValueError(f"version {version} is not the {VERSION} this Serotine reads")
+    if start < _HEADER.size or start + length != raw.size:
+        raise ValueError("the footer is not where it should be")
+    footer = json.loads(raw[start:].tobytes())
+    arrays: dict[str, NDArray[Any]] = {}
+    for name, (dtype, shape, offset) in footer["arrays"].items():
+        if dtype not in _DTYPES or any(not isinstance(n, int) or n < 0 for n in shape):
+            raise ValueError(f"array {name!r} is of dtype {dtype} and shape {shape}")
+        size = np.dtype(dtype).itemsize * int(np.prod(shape, dtype=object))
+        if offset % _ALIGN or offset < _HEADER.size or offset + size > start:
+            raise ValueError(f"array {name!r} lies outside the file")
+        arrays[name] = raw[offset : offset + size].view(dtype).reshape(shape)
+    return arrays, footer["attributes"]

@@ -1,0 +1,169 @@
+"""Codebooks: the centroids that residual codes refer to, and the encoding of token vectors by them."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from serotine import _core
+from serotine.errors import IndexDamagedError
+from serotine.index.arrays_file import ArraysFile, ArraysWriter, FileRecord
+from serotine.index.clustering import Router, route
+
+KIND = "codebook"
+# Sampled tokens a centroid is trained on, and the bytes of fp32 a sample may take altogether.
+SAMPLES = 24
+_MOST_SAMPLE_BYTES = 1 << 30
+# PLAID's rule (Santhanam et al. 2022), between these.
+_FEWEST, _MOST = 16, 1 << 17
+# A component is kept in the range of its centroid's int8 scale up to this many standard deviations of the residual.
+_DEVIATIONS = 2.5
+# A centroid with fewer sampled tokens than this takes the spread of all.
+_FEW = 4
+# Error bytes of this value stand for no bound.
+_NO_BOUND = 255
+
+
+@dataclass(frozen=True, slots=True)
+class CodebookRecord:
+    """What the catalog keeps of a codebook.
+
+    Attributes:
+        file: its file.
+        centroids: how many.
+        tokens: how many tokens the collection had, or was expected to have, when it was trained.
+    """
+
+    file: FileRecord
+    centroids: int
+    tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class Codes:
+    """Residual codes of tokens.
+
+    Attributes:
+        ids: uint16 (tokens,), or uint32 where there are more than 65,536 centroids.
+        steps: uint8 (tokens,), the scale of the residual.
+        errors: uint8 (tokens,), the logarithm of an upper bound of the error's norm.
+        residuals: uint8 (tokens, ceil(dim * bits / 8)).
+        longest: an upper bound of the norm of any vector these codes rebuild.
+    """
+
+    ids: NDArray[np.uint16] | NDArray[np.uint32]
+    steps: NDArray[np.uint8]
+    errors: NDArray[np.uint8]
+    residuals: NDArray[np.uint8]
+    longest: float
+
+
+def centroids_for(tokens: int) -> int:
+    """How many centroids a collection of so many tokens gets: 2^floor(log2(16 sqrt(tokens)))."""
+    if tokens < 1:
+        return _FEWEST
+    return min(max(1 << int(math.log2(16 * math.sqrt(tokens))), _FEWEST), _MOST)
+
+
+def sample_size(centroids: int, dim: int) -> int:
+    """How many sampled tokens train so many centroids."""
+    return max(min(SAMPLES * centroids, _MOST_SAMPLE_BYTES // (4 * dim)), centroids)
+
+
+def quantise(
+    fine: NDArray[np.float32], squares: NDArray[np.float64], sizes: NDArray[np.int64]
+) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
+    """Centroids as int8 with a scale each that leaves room for the residuals: squares are summed over `sizes`."""
+    dim = fine.shape[1]
+    spread = np.sqrt(squares / np.maximum(sizes, 1) / dim)
+    spread = np.where(sizes >= _FEW, spread, np.sqrt(squares.sum() / max(int(sizes.sum()), 1) / dim))
+    scales = (np.abs(fine).max(axis=1) + _DEVIATIONS * spread) / 127
+    # A collection of zeros has no scale of its own; one far below fp32's range would divide to infinity.
+    scales = np.maximum(scales, max(float(scales.max(initial=0.0)) * 1e-6, 1e-30)).astype(np.float32)
+    return np.clip(np.rint(fine / scales[:, None]), -127, 127).astype(np.int8), scales
+
+
+class Codebook:
+    """Centroids, ready to encode and to be searched by.
+
+    Attributes:
+        core: the compiled core's view.
+        usual_error: the mean error bound of the tokens it was trained on.
+    """
+
+    def __init__(
+        self,
+        centroids: NDArray[np.int8],
+        scales: NDArray[np.float32],
+        coarse: NDArray[np.float32],
+        usual_error: float = 0.0,
+    ) -> None:
+        self.core = _core.Codebook(centroids, scales)
+        self.usual_error = usual_error
+        self._centroids = centroids
+        self._scales = scales
+        self._coarse = coarse
+
+    def __len__(self) -> int:
+        return len(self._centroids)
+
+    def write(self, path: Path) -> FileRecord:
+        """Writes it to a file."""
+        with ArraysWriter(path, KIND) as writer:
+            writer.append("centroids", self._centroids)
+            writer.append("scales", self._scales)
+            writer.append("coarse", self._coarse)
+            writer.attributes = {"error": self.usual_error}
+        return writer.record
+
+    @cached_property
+    def _router(self) -> Router:
+        return route(np.array(self._coarse), self._centroids * self._scales[:, None])
+
+    def encode(self, vectors: NDArray[np.float32], bits: int) -> Codes:
+        """Codes of token vectors, float32 (tokens, dim), at `bits` a dimension."""
+        count, dim = vectors.shape
+        ids = self._router.assign(vectors)
+        steps = np.empty(count, dtype=np.uint8)
+        errors = np.empty(count, dtype=np.uint8)
+        residuals = np.empty((count, (dim * bits + 7) // 8), dtype=np.uint8)
+        _core.encode_residuals(self.core, vectors, ids, bits, steps, errors, residuals)
+        bounded = errors != _NO_BOUND
+        norms = np.sqrt(np.einsum("ij,ij->i", vectors, vectors, dtype=np.float64))
+        longest = norms + self._error_bounds(ids, errors)
+        narrow = np.uint16 if len(self) <= 1 << 16 else np.uint32
+        return Codes(ids.astype(narrow), steps, errors, residuals, float(longest[bounded].max(initial=0.0)) * (1 + 1e-6))
+
+    def mean_error(self, vectors: NDArray[np.float32], bits: int) -> float:
+        """How far the codes of these tokens are from them, on average, by their error bounds."""
+        codes = self.encode(vectors, bits)
+        bounds = self._error_bounds(codes.ids, codes.errors)[codes.errors != _NO_BOUND]
+        return float(bounds.mean()) if bounds.size else 0.0
+
+    def _error_bounds(self, ids: NDArray[Any], errors: NDArray[np.uint8]) -> NDArray[np.float64]:
+        return _ERROR_BOUNDS[np.minimum(errors, _NO_BOUND - 1)] * self._scales[ids]
+
+
+def open_codebook(folder: Path, record: CodebookRecord, dim: int) -> Codebook:
+    """Opens a codebook's file.
+
+    Raises:
+        IndexDamagedError: it is missing or damaged.
+    """
+    file = ArraysFile(folder / record.file.name, record.file, KIND)
+    try:
+        centroids, coarse = file.arrays["centroids"], file.arrays["coarse"]
+        if centroids.shape != (record.centroids, dim) or coarse.shape[1:] != (dim,):
+            raise ValueError(f"centroids of shape {centroids.shape}")
+        return Codebook(centroids, file.arrays["scales"], coarse, float(file.attributes["error"]))
+    except (KeyError, ValueError, TypeError) as error:
+        raise IndexDamagedError(f"{file.path}: damaged ({error}); restore it from a backup") from error
+
+
+_ERROR_BOUNDS: NDArray[np.float64] = np.array([_core.error_bound(byte) for byte in range(256)])

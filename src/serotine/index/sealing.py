@@ -1,0 +1,145 @@
+"""Rewriting segments: vectors into codes, and several segments into one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from serotine.index import creation
+from serotine.index.arrays_file import ArraysWriter, FileRecord
+from serotine.index.codebook import Codebook
+from serotine.index.segment import (
+    CODES,
+    VECTORS,
+    SegmentRecord,
+    append_places,
+    append_postings,
+)
+from serotine.index.snapshot import Part
+
+# Tokens encoded at once: 64 MB of fp32 at 128 dimensions.
+_ENCODED_AT_ONCE = 1 << 17
+# Tokens copied at once.
+_COPIED_AT_ONCE = 1 << 20
+# Segments of so many documents get posting lists: below, scanning all their centroid ids takes less time.
+POSTINGS_FROM = 100_000
+
+Tick = Callable[[int], None]
+# What is kept of a token beside its residual, held in memory while the residuals are written.
+_SMALL = ("ids", "steps", "errors")
+
+
+class _Kept:
+    """The live documents of some parts, in order, as one run of tokens."""
+
+    def __init__(self, parts: Sequence[Part]) -> None:
+        self.parts = parts
+        lengths, numbers = [np.empty(0, dtype=np.int64)], [np.empty(0, dtype=np.int64)]
+        for part in parts:
+            every = np.diff(part.segment.offsets)
+            lengths.append(every if part.live is None else every[part.live])
+            numbers.append(part.numbers if part.live is None else part.numbers[part.live])
+        self.numbers: NDArray[np.int64] = np.concatenate(numbers)
+        self.offsets: NDArray[np.int64] = np.concatenate([[0], np.cumsum(np.concatenate(lengths))]).astype(np.int64)
+
+    @property
+    def tokens(self) -> int:
+        return int(self.offsets[-1])
+
+    def runs(self, at_once: int) -> Iterator[tuple[Part, NDArray[np.int64] | slice]]:
+        """The tokens to keep: of each part, slices where all are, otherwise the numbers of the rows."""
+        for part in self.parts:
+            total = part.segment.record.tokens
+            rows = None
+            if part.live is not None:
+                rows = np.flatnonzero(np.repeat(part.live, np.diff(part.segment.offsets)))
+                total = rows.size
+            for start in range(0, total, at_once):
+                stop = min(start + at_once, total)
+                yield part, slice(start, stop) if rows is None else rows[start:stop]
+
+
+def _copy_vectors(folder: Path, kept: _Kept) -> FileRecord:
+    with ArraysWriter(creation.new_file(folder, VECTORS), VECTORS) as writer:
+        for part, rows in kept.runs(_COPIED_AT_ONCE):
+            if part.segment.vectors is None:
+                raise ValueError(f"{part.segment.path}: keeps no vectors")
+            writer.append(VECTORS, part.segment.vectors[rows])
+        append_places(writer, kept.numbers, kept.offsets)
+    return writer.record
+
+
+def _vectors_of(folder: Path, kept: _Kept) -> FileRecord:
+    """The vectors' file: the one there is, where nothing in it has to change."""
+    only = kept.parts[0]
+    if len(kept.parts) == 1 and only.live is None and only.segment.record.vectors is not None:
+        return only.segment.record.vectors
+    return _copy_vectors(folder, kept)
+
+
+def encode(
+    folder: Path, parts: Sequence[Part], number: int, codebook: Codebook, bits: int, *, keep_vectors: bool, tick: Tick
+) -> SegmentRecord:
+    """One segment with codes out of the live documents of parts that have vectors.
+
+    Holds 4 to 6 bytes a token in memory. `tick` is told the tokens as they are done.
+    """
+    kept = _Kept(parts)
+    small: dict[str, list[NDArray[Any]]] = {name: [] for name in _SMALL}
+    longest = 0.0
+    with ArraysWriter(creation.new_file(folder, CODES), CODES) as writer:
+        for part, rows in kept.runs(_ENCODED_AT_ONCE):
+            if part.segment.vectors is None:
+                raise ValueError(f"{part.segment.path}: keeps no vectors to encode")
+            codes = codebook.encode(part.segment.vectors[rows].astype(np.float32), bits)
+            writer.append("residuals", codes.residuals)
+            for name in _SMALL:
+                small[name].append(getattr(codes, name))
+            longest = max(longest, codes.longest)
+            tick(len(codes.ids))
+        _finish(writer, kept, small, len(codebook), bits, longest)
+    vectors = _vectors_of(folder, kept) if keep_vectors else None
+    return SegmentRecord(kept.numbers.size, kept.tokens, number, vectors, writer.record)
+
+
+def merge(folder: Path, parts: Sequence[Part], codebook: Codebook, *, tick: Tick) -> SegmentRecord:
+    """One segment out of the live documents of parts with codes by one codebook: their codes are copied, not made."""
+    kept = _Kept(parts)
+    first = parts[0].segment
+    small: dict[str, list[NDArray[Any]]] = {name: [] for name in _SMALL}
+    with ArraysWriter(creation.new_file(folder, CODES), CODES) as writer:
+        for part, rows in kept.runs(_COPIED_AT_ONCE):
+            if part.segment.codes is None or part.segment.record.codebook != first.record.codebook:
+                raise ValueError(f"{part.segment.path}: has no codes by the same codebook")
+            residuals = part.segment.codes["residuals"][rows]
+            writer.append("residuals", residuals)
+            for name in _SMALL:
+                small[name].append(part.segment.codes[name][rows])
+            tick(len(residuals))
+        _finish(writer, kept, small, len(codebook), first.bits, max(part.segment.longest for part in parts))
+    vectors = _vectors_of(folder, kept) if first.vectors is not None else None
+    return SegmentRecord(kept.numbers.size, kept.tokens, first.record.codebook, vectors, writer.record)
+
+
+def copy(folder: Path, parts: Sequence[Part], *, tick: Tick) -> SegmentRecord:
+    """One segment out of the live documents of parts that have vectors and no codes."""
+    kept = _Kept(parts)
+    record = _vectors_of(folder, kept)
+    tick(kept.tokens)
+    return SegmentRecord(kept.numbers.size, kept.tokens, None, record, None)
+
+
+def _finish(
+    writer: ArraysWriter, kept: _Kept, small: dict[str, list[NDArray[Any]]], centroids: int, bits: int, longest: float
+) -> None:
+    for name, pieces in small.items():
+        for piece in pieces:
+            writer.append(name, piece)
+    append_places(writer, kept.numbers, kept.offsets)
+    if kept.numbers.size >= POSTINGS_FROM:
+        append_postings(writer, small["ids"], kept.offsets, centroids)
+    writer.attributes = {"bits": bits, "longest": longest}

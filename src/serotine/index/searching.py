@@ -1,0 +1,159 @@
+"""The search plan: which stages a query goes through, and what came of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from serotine import _core
+from serotine.index.hits import Certificate
+from serotine.index.snapshot import Snapshot
+
+# Documents that are scored over their codes: this many, and this many more for each that is asked for; with posting
+# lists, of which a query reads few, more of them. Measured for recall@10 above 0.98 and recall@100 above 0.97 of exact
+# (benchmarks/index.py).
+_CANDIDATES, _CANDIDATES_EACH = 224, 5
+# Documents that are scored over their kept vectors: half as many again as are asked for, and this many more.
+_RESCORED = 12
+# Centroids whose lists are read, for each query token.
+_PROBES = 24
+
+
+@dataclass(frozen=True, slots=True)
+class Effort:
+    """How much work a search does; more of it finds more of the exact answer.
+
+    Attributes:
+        candidates: documents scored over their residual codes.
+        rescored: documents scored over their kept float16 vectors.
+        probes: posting lists read for each query token, in segments that have them.
+    """
+
+    candidates: int
+    rescored: int
+    probes: int
+
+
+def effort_for(k: int, candidates: int | None) -> Effort:
+    """What k hits take, unless `candidates` says otherwise."""
+    wanted = _CANDIDATES + _CANDIDATES_EACH * k if candidates is None else max(candidates, k)
+    return Effort(wanted, k + k // 2 + _RESCORED, _PROBES)
+
+
+@dataclass(frozen=True, slots=True)
+class Ranking:
+    """The best documents of one query, and what was done to find them.
+
+    Attributes:
+        scores: MaxSim, best first.
+        numbers: document numbers.
+        plan: the stages in words.
+        counts: documents that each stage scored.
+        tokens: document tokens that were scored over codes or vectors.
+        milliseconds: of each stage.
+        certificate: what an exact search proved.
+    """
+
+    scores: list[float]
+    numbers: list[int]
+    plan: str
+    counts: dict[str, int]
+    tokens: int
+    milliseconds: dict[str, float]
+    certificate: Certificate | None
+
+
+def rank(
+    snapshot: Snapshot,
+    queries: Sequence[NDArray[np.float32]],
+    k: int,
+    *,
+    effort: Effort,
+    matching: NDArray[np.int64] | None = None,
+    exact: bool = False,
+) -> list[Ranking]:
+    """The k best live documents of every query, float32 (tokens, dim), among the numbers `matching` where given."""
+    parts = list(snapshot.parts.values())
+    allowed = [part.allowed(matching) for part in parts]
+    chosen = [
+        (part.segment.core, mask)
+        for part, mask in zip(parts, allowed, strict=True)
+        if part.documents and (mask is None or mask.any())
+    ]
+    documents = sum(
+        part.documents if mask is None else int(np.unpackbits(mask.view(np.uint8)).sum())
+        for part, mask in zip(parts, allowed, strict=True)
+    )
+    offsets = np.zeros(len(queries) + 1, dtype=np.int64)
+    np.cumsum([len(query) for query in queries], out=offsets[1:])
+    found = _core.search(
+        np.concatenate(queries),
+        offsets,
+        [core for core, _ in chosen],
+        [mask for _, mask in chosen],
+        k,
+        effort.candidates,
+        effort.rescored,
+        effort.probes,
+        exact,
+    )
+    kept = all(part.segment.vectors is not None for part in parts)
+    return [
+        _ranking(scores, numbers, report, documents, exact=exact, kept=kept) for scores, numbers, report in found
+    ]
+
+
+def _ranking(
+    scores: list[float], numbers: list[int], report: dict[str, Any], documents: int, *, exact: bool, kept: bool
+) -> Ranking:
+    counts = {"allowed": documents}
+    times = {}
+    for stage in ("centroids", "codes", "vectors"):
+        if report[f"by_{stage}"]:
+            counts[stage] = report[f"by_{stage}"]
+            times[stage] = report[f"{stage}_ms"]
+    return Ranking(
+        scores,
+        numbers,
+        _plan(report, exact=exact),
+        counts,
+        report["tokens"],
+        times,
+        _certificate(scores, report, documents, kept=kept) if exact else None,
+    )
+
+
+def _plan(report: dict[str, Any], *, exact: bool) -> str:
+    """Names the ways that were taken, for example "scan" or "probe + flat"."""
+    coded = [way for way, name in (("probed", "probe"), ("scanned", "scan"), ("direct", "direct")) if report[way]]
+    names = {"probed": "probe", "scanned": "scan", "direct": "direct"}
+    ways = ["bounds"] if exact and report["by_codes"] else [names[way] for way in coded]
+    if report["flat"] or not ways:
+        ways.append("flat")
+    return " + ".join(ways)
+
+
+def _certificate(scores: list[float], report: dict[str, Any], documents: int, *, kept: bool) -> Certificate:
+    kth = scores[-1] if scores else float("-inf")
+    bound, undecided, rescored = float(report["bound"]), int(report["undecided"]), int(report["by_vectors"])
+    rest = max(documents - rescored, 0)
+    if kept:
+        statement = f"Exact: {rescored:,} of {documents:,} documents were scored over their float16 vectors" + (
+            f"; no bound of the other {rest:,} reaches the last hit's score." if rest else "."
+        )
+        return Certificate(True, kth, bound, rescored, 0, statement)
+    if not undecided:
+        statement = (
+            "Exact: vectors are not kept, but the error bounds of the codes prove that no document outside the hits "
+            "scores higher than one of them; their own order is by estimate."
+        )
+        return Certificate(True, kth, bound, rescored, 0, statement)
+    statement = (
+        f"Not proved: vectors are not kept, and the error bounds of the codes leave {undecided:,} of {documents:,} "
+        "documents that could belong among the hits. Create the index with keep_vectors=True to be certain."
+    )
+    return Certificate(False, kth, bound, rescored, undecided, statement)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from fakes import WordEncoder
+from small_engine import THRESHOLDS
 
 from serotine import Index
 from serotine.errors import NotAnIndexError
@@ -25,7 +27,10 @@ sys.path.insert(0, {tests!r})
 from fakes import WordEncoder
 from serotine import Index
 from serotine.index import catalog, storage
+from small_engine import shrink
 
+if {small}:
+    shrink()
 left = int(sys.argv[1])
 after = sys.argv[2] == "after"
 
@@ -81,9 +86,9 @@ def content(path: Path) -> dict[str, str | None]:
         return {hit.id: hit.text for hit in index.get(ids)}
 
 
-def run_child(work: str, count: int, when: str) -> bool:
+def run_child(work: str, count: int, when: str, *, small: bool = False) -> bool:
     """Runs the work, killed at its `count`-th operation; returns whether it finished instead."""
-    program = CHILD.format(tests=str(Path(__file__).parent), work=work)
+    program = CHILD.format(tests=str(Path(__file__).parent), work=work, small=small)
     done = subprocess.run([sys.executable, "-c", program, str(count), when], capture_output=True, text=True, timeout=60)
     if done.returncode == 0:
         assert done.stdout == "done\n"
@@ -120,6 +125,74 @@ def test_killed_at_every_operation(tmp_path: Path, name: str) -> None:
     assert seen == sorted(seen)
     assert not seen[0]
     assert seen[-1]
+
+
+# What the engine does of itself: an addition that has a codebook trained and the head encoded, one that has segments
+# merged, and the compaction of all of it. Texts, because they must survive as well.
+SEEN = {f"s{i}": f"seen bat {i} {i * i}" for i in range(12)}
+MORE = {f"m{i}": f"more owl {i} {i + 7}" for i in range(9)}
+
+
+def add(index: Index, documents: dict[str, str]) -> None:
+    index.add(ids=list(documents), texts=list(documents.values()))
+
+
+def engine_before(path: Path, name: str) -> dict[str, str]:
+    """An index just before the work `name`, and what it holds."""
+    with Index.create(path, encoder=WordEncoder(), keep_vectors="bare" not in name) as index:
+        if name == "train":
+            return {}
+        add(index, SEEN)
+        if name == "merge":
+            for id_, text in list(MORE.items())[:-1]:
+                add(index, {id_: text})
+            return {**SEEN, **dict(list(MORE.items())[:-1])}
+        add(index, MORE)
+        index.delete(["s3", "m1", "m2"])
+        return {id_: text for id_, text in {**SEEN, **MORE}.items() if id_ not in ("s3", "m1", "m2")}
+
+
+ENGINE_WORKS = {
+    "train": (f"index.add(ids={list(SEEN)!r}, texts={list(SEEN.values())!r})", SEEN),
+    "merge": (f"index.add(ids=['m8'], texts=[{MORE['m8']!r}])", {"m8": MORE["m8"]}),
+    "compact": ("index.compact()", {}),
+    "compact bare": ("index.compact()", {}),
+}
+
+
+@pytest.mark.parametrize("name", ENGINE_WORKS)
+def test_killed_while_the_engine_rewrites(tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for module, attribute, value in THRESHOLDS:
+        monkeypatch.setattr(module, attribute, value)
+    statement, added = ENGINE_WORKS[name]
+    original = tmp_path / "original"
+    before = engine_before(original, name)
+    after = {**before, **added}
+    seen: list[bool] = []
+    for count in range(1, 400):
+        path = tmp_path / f"killed-{count}"
+        shutil.copytree(original, path)
+        work = f"with Index.open({str(path)!r}, encoder=WordEncoder()) as index:\n    {statement}"
+        finished = run_child(work, count, "before", small=True)
+        found = content(path)
+        assert found in (before, after), f"killed before operation {count}: {found}"
+        seen.append(found == after)
+        with Index.open(path, encoder=WordEncoder()) as index:
+            # Whatever was left undone is done now, from where it was.
+            if added and found == before:
+                add(index, added)
+            else:
+                index.compact()
+            assert index.verify().stray_files == ()
+        assert content(path) == after
+        shutil.rmtree(path)
+        if finished:
+            break
+    else:
+        pytest.fail("the work never finished")
+    assert seen == sorted(seen)
+    assert seen[-1]
+    assert len(seen) > 20
 
 
 def test_killed_while_creating(tmp_path: Path) -> None:

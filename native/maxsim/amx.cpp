@@ -84,6 +84,6 @@ bool fold_bf16(const void* query, std::size_t vectors, std::size_t steps, const 
 }  // namespace
 
 const FloatFold amx_bf16_fold = {fold_bf16, 16};
-const Int8Fold amx_int8 = {fold_int8, stage_bytes<0>, 16, 4, 1, 0};
+const Int8Fold amx_int8 = {fold_int8, nullptr, stage_bytes<0>, 16, 4, 1, 0};
 
 }  // namespace serotine::maxsim

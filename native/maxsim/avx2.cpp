@@ -43,7 +43,7 @@ const Kernels avx2_kernels = {
     "avx2",
     {{float_fold<Float8Lanes, 6, 2>, 8}, {float_fold<Float4Lanes, 12, 1>, 4}, {nullptr, 0}},
     {nullptr, 0},
-    {int8_fold<Int16Pairs, 5, 2>, stage_int16, 8, 2, 2, 0},
+    {int8_fold<Int16Pairs, 5, 2>, int8_dots<Int16Pairs, 5, 2>, stage_int16, 8, 2, 2, 0},
     widen_f16,
     widen_bf16,
 };

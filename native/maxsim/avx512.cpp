@@ -66,7 +66,7 @@ const Kernels avx512_kernels = {
     "avx512",
     {{float_fold<Float16Lanes, 12, 2>, 16}, {float_fold<Float8Lanes, 12, 1>, 8}, {float_fold<Float4Lanes, 12, 1>, 4}},
     {nullptr, 0},
-    {int8_fold<Int16Pairs, 10, 2>, stage_int16, 16, 2, 2, 0},
+    {int8_fold<Int16Pairs, 10, 2>, int8_dots<Int16Pairs, 10, 2>, stage_int16, 16, 2, 2, 0},
     widen_f16_512,
     widen_bf16_512,
 };

@@ -27,6 +27,6 @@ struct Int8Quads : Lanes16 {
 
 }  // namespace
 
-const Int8Fold avx512_vnni_int8 = {int8_fold<Int8Quads, 12, 2>, stage_bytes<128>, 16, 4, 1, 128};
+const Int8Fold avx512_vnni_int8 = {int8_fold<Int8Quads, 12, 2>, int8_dots<Int8Quads, 12, 2>, stage_bytes<128>, 16, 4, 1, 128};
 
 }  // namespace serotine::maxsim

@@ -32,6 +32,9 @@ struct Int8Fold {
   void (*fold)(const void* query, const std::int32_t* bias, std::size_t vectors, std::size_t steps,
                const void* tokens, std::size_t stride_bytes, Ahead ahead, const float* scales,
                std::size_t count, std::int32_t first, float* best, std::int32_t* where);
+  // The products themselves, rows of vectors * lanes `out_stride` floats apart; null where the set has no such kernel.
+  void (*dots)(const void* query, const std::int32_t* bias, std::size_t vectors, std::size_t steps, const void* tokens,
+               std::size_t stride_bytes, const float* scales, std::size_t count, float* out, std::size_t out_stride);
   // Copies `count` rows of `dim` int8 into the form `fold` reads: `group` values a step, `stride_bytes` a row.
   void (*stage)(const std::int8_t* rows, std::size_t count, std::size_t dim, void* staged,
                 std::size_t stride_bytes);

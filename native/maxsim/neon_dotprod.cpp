@@ -23,6 +23,6 @@ struct Int8Quads : Lanes4 {
 
 }  // namespace
 
-const Int8Fold neon_dotprod_int8 = {int8_fold<Int8Quads, 5, 4>, stage_bytes<0>, 4, 4, 1, 0};
+const Int8Fold neon_dotprod_int8 = {int8_fold<Int8Quads, 5, 4>, int8_dots<Int8Quads, 5, 4>, stage_bytes<0>, 4, 4, 1, 0};
 
 }  // namespace serotine::maxsim

@@ -154,7 +154,7 @@ const Kernels portable_kernels = {
     "portable",
     {{float_fold<Float, 4, 1>, kLanes}, {nullptr, 0}, {nullptr, 0}},
     {nullptr, 0},
-    {int8_fold<Int16Pairs, 4, 1>, stage_int16, kLanes, 2, 2, 0},
+    {int8_fold<Int16Pairs, 4, 1>, int8_dots<Int16Pairs, 4, 1>, stage_int16, kLanes, 2, 2, 0},
     widen_f16,
     widen_bf16,
 };

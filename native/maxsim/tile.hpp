@@ -150,13 +150,13 @@ bool float_fold(const void* query, std::size_t vectors, std::size_t steps, const
   return float_fold_loop<F, T, V, false>(q, vectors, steps, x, stride, ahead, count, first, best, nullptr);
 }
 
-// The int8 tile: exact int32 sums, then one multiplication by the token's scale before the maximum.
-// I provides what F does, with Sum (a register of int32), load_sum(), dot() and scaled(sum, scale) -> Reg.
-template <class I, int T, int V, bool Where>
-inline void int8_tile(const typename I::Query* query, const std::int32_t* bias, std::size_t steps,
-                      const typename I::Token* tokens, std::size_t stride, const char* ahead,
-                      std::size_t ahead_step, const float* scales, std::int32_t first, float* best, std::int32_t* where) {
-  typename I::Sum acc[T][V];
+// The int32 sums of T document tokens against V query vectors, exact. Inlined whatever the compiler thinks, so that they
+// stay in registers. I provides what F does, with Sum (a register of int32), load_sum(), dot() and scaled(sum, scale).
+template <class I, int T, int V>
+__attribute__((always_inline)) inline void int8_sums(typename I::Sum (&acc)[T][V], const typename I::Query* query,
+                                                     const std::int32_t* bias, std::size_t steps,
+                                                     const typename I::Token* tokens, std::size_t stride,
+                                                     const char* ahead, std::size_t ahead_step) {
 #pragma GCC unroll 4
   for (int v = 0; v < V; ++v) {
     const typename I::Sum start = I::load_sum(bias + v * I::lanes);
@@ -177,6 +177,15 @@ inline void int8_tile(const typename I::Query* query, const std::int32_t* bias, 
       for (int v = 0; v < V; ++v) I::dot(acc[t][v], q[v], x);
     }
   }
+}
+
+// The int8 tile: one multiplication of a sum by its token's scale before the maximum.
+template <class I, int T, int V, bool Where>
+inline void int8_tile(const typename I::Query* query, const std::int32_t* bias, std::size_t steps,
+                      const typename I::Token* tokens, std::size_t stride, const char* ahead,
+                      std::size_t ahead_step, const float* scales, std::int32_t first, float* best, std::int32_t* where) {
+  typename I::Sum acc[T][V];
+  int8_sums<I, T, V>(acc, query, bias, steps, tokens, stride, ahead, ahead_step);
 #pragma GCC unroll 4
   for (int v = 0; v < V; ++v) {
     typename I::Reg top = I::load(best + v * I::lanes);
@@ -252,6 +261,49 @@ void int8_fold(const void* query, const std::int32_t* bias, std::size_t vectors,
     int8_fold_loop<I, T, V, true>(q, bias, vectors, steps, x, stride, ahead, scales, count, first, best, where);
   } else {
     int8_fold_loop<I, T, V, false>(q, bias, vectors, steps, x, stride, ahead, scales, count, first, best, nullptr);
+  }
+}
+
+// The products themselves, where nothing is folded: out[t][v * lanes + lane].
+template <class I, int T, int V>
+inline void int8_dots_tile(const typename I::Query* query, const std::int32_t* bias, std::size_t steps,
+                           const typename I::Token* tokens, std::size_t stride, const float* scales, float* out,
+                           std::size_t out_stride) {
+  typename I::Sum acc[T][V];
+  int8_sums<I, T, V>(acc, query, bias, steps, tokens, stride, reinterpret_cast<const char*>(tokens), 0);
+#pragma GCC unroll 24
+  for (int t = 0; t < T; ++t) {
+#pragma GCC unroll 4
+    for (int v = 0; v < V; ++v) I::store(out + t * out_stride + v * I::lanes, I::scaled(acc[t][v], scales[t]));
+  }
+}
+
+template <class I, int T, int V>
+void int8_dots(const void* query, const std::int32_t* bias, std::size_t vectors, std::size_t steps, const void* tokens,
+               std::size_t stride_bytes, const float* scales, std::size_t count, float* out, std::size_t out_stride) {
+  const auto* q = static_cast<const typename I::Query*>(query);
+  const auto* x = static_cast<const typename I::Token*>(tokens);
+  const std::size_t stride = stride_bytes / sizeof(typename I::Token);
+  const std::size_t vector = steps * I::lanes * I::group;
+  std::size_t v = 0;
+  for (; v + V <= vectors; v += V) {
+    std::size_t t = 0;
+    for (; t + T <= count; t += T) {
+      int8_dots_tile<I, T, V>(q + v * vector, bias + v * I::lanes, steps, x + t * stride, stride, scales + t,
+                              out + t * out_stride + v * I::lanes, out_stride);
+    }
+    for (; t < count; ++t) {
+      int8_dots_tile<I, 1, V>(q + v * vector, bias + v * I::lanes, steps, x + t * stride, stride, scales + t,
+                              out + t * out_stride + v * I::lanes, out_stride);
+    }
+  }
+  if constexpr (V > 1) {
+    for (; v < vectors; ++v) {
+      for (std::size_t t = 0; t < count; ++t) {
+        int8_dots_tile<I, 1, 1>(q + v * vector, bias + v * I::lanes, steps, x + t * stride, stride, scales + t,
+                                out + t * out_stride + v * I::lanes, out_stride);
+      }
+    }
   }
 }
 

@@ -91,7 +91,7 @@ CentroidTable::CentroidTable(const Query& query, const codec::Codebook& codebook
   });
 }
 
-void CentroidTable::scan(const Part& part, std::uint32_t number, const std::uint64_t* allowed,
+void CentroidTable::scan(const Part& part, std::uint32_t number, const std::uint64_t* allowed, std::size_t count,
                          std::vector<Candidate>& out) const {
   const Scan job{rows_.data(), width_, part.codes.ids, part.codes.wide, part.offsets};
   const CentroidKernels& loops = centroid_kernels();
@@ -99,17 +99,24 @@ void CentroidTable::scan(const Part& part, std::uint32_t number, const std::uint
   std::vector<std::uint32_t> sums(part.documents);
   parallel_for(items, num_threads(), [&](std::size_t item, std::size_t) {
     const std::size_t first = item * kDocumentsAnItem;
-    const std::size_t count = std::min(kDocumentsAnItem, part.documents - first);
+    const std::size_t now = std::min(kDocumentsAnItem, part.documents - first);
     if (allowed == nullptr) {
-      loops.scan(job, nullptr, first, count, sums.data() + first);
+      loops.scan(job, nullptr, first, now, sums.data() + first);
       return;
     }
-    for (std::size_t d = first; d < first + count; ++d) {
+    for (std::size_t d = first; d < first + now; ++d) {
       if (bit(allowed, d)) loops.scan(job, nullptr, d, 1, sums.data() + d);
     }
   });
+  // Sums are small integers: counting them finds the least that belongs among the best, without a sort.
+  std::vector<std::uint32_t> histogram(255 * tokens_ + 1, 0);
+  for (std::size_t d = 0; d < part.documents; ++d) histogram[sums[d]] += bit(allowed, d) ? 1 : 0;
+  std::size_t least = histogram.size();
+  for (std::size_t reached = 0; least > 0 && reached < count;) reached += histogram[--least];
   for (std::size_t d = 0; d < part.documents; ++d) {
-    if (bit(allowed, d)) out.push_back({similarity(sums[d]), number, static_cast<std::uint32_t>(d)});
+    if (sums[d] >= least && bit(allowed, d)) {
+      out.push_back({similarity(sums[d]), number, static_cast<std::uint32_t>(d)});
+    }
   }
 }
 

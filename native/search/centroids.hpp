@@ -41,8 +41,9 @@ class CentroidTable {
   std::size_t width() const { return width_; }
   std::size_t tokens() const { return tokens_; }
 
-  // Scores every allowed document of a part.
-  void scan(const Part& part, std::uint32_t number, const std::uint64_t* allowed, std::vector<Candidate>& out) const;
+  // Scores every allowed document of a part, and gives the `count` best; a few more where they tie.
+  void scan(const Part& part, std::uint32_t number, const std::uint64_t* allowed, std::size_t count,
+            std::vector<Candidate>& out) const;
   // Scores chosen documents of a part, rising.
   void scan(const Part& part, std::uint32_t number, const std::vector<std::uint32_t>& documents,
             std::vector<Candidate>& out) const;

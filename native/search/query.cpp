@@ -47,6 +47,12 @@ void LaidQuery::fold(const maxsim::Kernels& kernels, const void* rows, std::size
 
 void LaidQuery::dots(const maxsim::Kernels& kernels, const void* rows, std::size_t stride_bytes, const float* scales,
                      std::size_t count, float* out, std::size_t out_stride) const {
+  const maxsim::PreparedQuery& query = prepared_[0];
+  if (kernels.i8.dots != nullptr) {
+    kernels.i8.dots(prepared_.data(query), prepared_.bias(query), query.vectors, prepared_.steps(), rows, stride_bytes,
+                    scales, count, out, out_stride);
+    return;
+  }
   // A running maximum that begins at -infinity and sees one token is that token's similarity.
   const auto* at = static_cast<const char*>(rows);
   for (std::size_t i = 0; i < count; ++i) {

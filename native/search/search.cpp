@@ -104,6 +104,7 @@ std::vector<Candidate> Searcher::by_centroids() {
     }
     const CentroidTable& scores = table(part.codebook);
     const std::size_t before = out.size();
+    std::size_t looked_at = there;
     // Lists are worth reading where they leave most documents out; of a filter's few matches they would find none.
     const bool probing = part.postings != nullptr && query_.tokens() <= kMostProbingTokens && there * 4 >= part.documents;
     if (probing) {
@@ -112,13 +113,14 @@ std::vector<Candidate> Searcher::by_centroids() {
       if (found.size() >= std::min(there, options_.k)) {
         report_.probed = true;
         scores.scan(part, p, found, out);
+        looked_at = found.size();
       }
     }
     if (out.size() == before) {
       report_.scanned = true;
-      scores.scan(part, p, bits, out);
+      scores.scan(part, p, bits, options_.candidates, out);
     }
-    report_.by_centroids += out.size() - before;
+    report_.by_centroids += looked_at;
   }
   return out;
 }

@@ -79,6 +79,7 @@ class Settings:
         nbits: bits a dimension of the residual codes: 2, 4 or 8.
         keep_vectors: whether float16 vectors stay beside the codes.
         filterable: type names of the metadata fields that filters find through an index.
+        centroids: how many a codebook gets, or None for what the collection's size suggests.
     """
 
     dim: int
@@ -87,6 +88,7 @@ class Settings:
     nbits: int = 4
     keep_vectors: bool = True
     filterable: dict[str, str] = field(default_factory=dict)
+    centroids: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -94,8 +94,8 @@ def _update(
     empty = np.flatnonzero(sizes == 0)
     if empty.size:
         weight = squares[ids]
-        total = weight.sum()
-        chance = weight / total if total > 0 else None
+        # Where nearly every point lies on its centroid, any will do.
+        chance = weight / weight.sum() if np.count_nonzero(weight) >= empty.size else None
         chosen = rng.choice(len(points), size=empty.size, replace=empty.size > len(points), p=chance)
         means[empty] = points[chosen]
     return means, squares, sizes

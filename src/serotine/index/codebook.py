@@ -20,8 +20,11 @@ KIND = "codebook"
 # Sampled tokens a centroid is trained on, and the bytes of fp32 a sample may take altogether.
 SAMPLES = 24
 _MOST_SAMPLE_BYTES = 1 << 30
-# PLAID's rule (Santhanam et al. 2022), between these.
-_FEWEST, _MOST = 16, 1 << 17
+# PLAID's rule (Santhanam et al. 2022) has these limits: a centroid needs some tokens to be the mean of, and more
+# centroids than the second no longer fit two bytes a token.
+_FEWEST_SAMPLES, _MOST = 8, 1 << 16
+# What a codebook may be given at most.
+MOST_CENTROIDS = 1 << 20
 # A component is kept in the range of its centroid's int8 scale up to this many standard deviations of the residual.
 _DEVIATIONS = 2.5
 # A centroid with fewer sampled tokens than this takes the spread of all.
@@ -65,10 +68,9 @@ class Codes:
 
 
 def centroids_for(tokens: int) -> int:
-    """How many centroids a collection of so many tokens gets: 2^floor(log2(16 sqrt(tokens)))."""
-    if tokens < 1:
-        return _FEWEST
-    return min(max(1 << int(math.log2(16 * math.sqrt(tokens))), _FEWEST), _MOST)
+    """How many centroids a collection of so many tokens gets: 2^floor(log2(16 sqrt(tokens))), within bounds."""
+    suggested = 1 << int(math.log2(16 * math.sqrt(max(tokens, 1))))
+    return max(1, min(suggested, tokens // _FEWEST_SAMPLES, _MOST))
 
 
 def sample_size(centroids: int, dim: int) -> int:

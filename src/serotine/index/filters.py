@@ -30,6 +30,7 @@ from serotine.texts import is_text
 Filterable = dict[str, type]
 
 _TYPES: dict[type, str] = {str: "str", int: "int", float: "float", bool: "bool"}
+_FITTING: dict[str, tuple[type, ...]] = {"str": (str,), "int": (int,), "float": (float, int), "bool": (bool,)}
 _ORDERS: dict[str, Callable[[Any, Any], bool]] = {
     "<": operator.lt,
     "<=": operator.le,
@@ -113,7 +114,7 @@ def check_metadata(filterable: Mapping[str, str], metadata: Mapping[str, Any], p
 
     Raises:
         TypeError: a value of another type.
-        ValueError: a number beyond 64 bits, which comparisons would round.
+        ValueError: an int beyond 64 bits, which comparisons would round.
     """
     for field, declared in filterable.items():
         value = metadata.get(field)
@@ -217,7 +218,7 @@ class _Parser:
     def _value(self, field: str, value: object, place: str) -> str | int | float | bool:
         plain = _scalar(value, place)
         if field in self._filterable:
-            _check_declared(plain, field, self._filterable[field], place)
+            _check_declared(value, field, self._filterable[field], place)
         return plain
 
 
@@ -278,16 +279,14 @@ def _number(value: float) -> int | float:
     try:
         return float(value)
     except OverflowError:
-        return math.copysign(math.inf, value)
+        return math.inf if value > 0 else -math.inf
 
 
 def _check_declared(value: object, field: str, declared: str, place: str) -> None:
-    if not any(type_ in _FITTING[declared] for type_ in type(value).__mro__) or (
-        isinstance(value, bool) and declared != "bool"
-    ):
+    if not isinstance(value, _FITTING[declared]) or isinstance(value, bool) != (declared == "bool"):
         raise TypeError(f"{place}: {field!r} is declared as {declared}, got {type(value).__name__}")
-    if isinstance(value, int) and int(value) not in _INT64:
-        raise ValueError(f"{place}: an integer beyond 64 bits; keep it as a string")
+    if declared == "int" and value not in _INT64:
+        raise ValueError(f"{place}: is beyond 64 bits, where comparisons round; declare {field!r} as str")
 
 
 def _join(joint: str, parts: list[_Condition]) -> _Condition:
@@ -370,7 +369,7 @@ def _write(condition: _Condition) -> _Sql:
     if isinstance(condition, _Comparison):
         return _compare(condition)
     if isinstance(condition, _Not):
-        raise TypeError('"not" is pushed down before SQL is written')
+        return _write(_without_not(condition, negated=False))
     pieces = [_write(part) for part in condition.parts]
     if condition.joint == "and":
         pieces = [

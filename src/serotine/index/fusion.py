@@ -63,10 +63,13 @@ def weighted_sum(
             if not math.isfinite(score):
                 raise ValueError(f"{name}: document {document} has the score {score}; want finite scores")
         lowest = min((score for _, score in ranking), default=0.0)
-        # Halves, so that the span between two finite scores is finite too.
-        span = max((score for _, score in ranking), default=0.0) / 2 - lowest / 2
+        highest = max((score for _, score in ranking), default=0.0)
+        # Between the ends of float64 lies more than float64 can hold.
+        scale = 1.0 if math.isfinite(highest - lowest) else 0.5
+        span = highest * scale - lowest * scale
         for document, score in ranking:
-            terms.setdefault(document, []).append(weight * ((score / 2 - lowest / 2) / span if span else 1.0))
+            part = (score * scale - lowest * scale) / span if span else 1.0
+            terms.setdefault(document, []).append(weight * part)
     return _best_first(terms)
 
 

@@ -78,7 +78,7 @@ def shapes(snapshot: Snapshot) -> list[Shape]:
 
 
 def next_job(
-    segments: Sequence[Shape], codebook: int | None, codebook_tokens: int, expected: int, dim: int
+    segments: Sequence[Shape], codebook: int | None, codebook_tokens: int, expected: int, sample: int
 ) -> Job | None:
     """The most urgent job, or None.
 
@@ -87,7 +87,7 @@ def next_job(
         codebook: the newest codebook's number, or None.
         codebook_tokens: how many tokens it was trained for.
         expected: how many tokens the collection is expected to come to; 0 where nothing is known.
-        dim: dimension of a token vector.
+        sample: how many tokens a codebook for a collection of that size is trained on.
     """
     for shape in segments:
         if shape.live < shape.documents * (1 - _MOSTLY_DELETED) and (shape.tokens > _SMALLEST or not shape.live):
@@ -96,9 +96,8 @@ def next_job(
     waiting = sum(shape.tokens for shape in head)
     total = sum(shape.tokens for shape in segments)
     if codebook is None:
-        goal = max(total, expected)
-        enough = max(FIRST_TRAINING, min(sample_size(centroids_for(goal), dim), goal if expected else FIRST_TRAINING))
-        if waiting >= enough:
+        # A stream of known length first fills the sample of the codebook that all of it will need.
+        if waiting >= max(FIRST_TRAINING, min(sample, expected)):
             return Job(Kind.TRAIN)
     elif waiting >= HEAD_TOKENS:
         if total > OUTGROWN * max(codebook_tokens, expected):
@@ -185,6 +184,9 @@ class Housekeeper:
         others = any(record.codebook not in (None, newest) for record in snapshot.records)
         return others or not trained_for / OUTGROWN <= total <= trained_for * OUTGROWN
 
+    def _centroids(self, tokens: int) -> int:
+        return self._catalog.settings.centroids or centroids_for(tokens)
+
     def _trained_for(self, codebook: int) -> int:
         return self._catalog.codebooks()[codebook].tokens
 
@@ -197,7 +199,9 @@ class Housekeeper:
         newest = self._newest(snapshot)
         trained_for = 0 if newest is None else self._trained_for(newest)
         expected = int(self._catalog.value(EXPECTED_TOKENS) or 0)
-        job = next_job(shapes(snapshot), newest, trained_for, expected, self._catalog.settings.dim)
+        centroids = self._centroids(expected)
+        sample = sample_size(centroids, self._catalog.settings.dim)
+        job = next_job(shapes(snapshot), newest, trained_for, expected, sample)
         if job is not None and job.kind is Kind.SEAL and newest is not None and self._drifted(snapshot, job, newest):
             return Job(Kind.TRAIN)
         return job
@@ -228,7 +232,7 @@ class Housekeeper:
         settings = self._catalog.settings
         tokens = sum(record.tokens for record in snapshot.records)
         goal = max(tokens, int(self._catalog.value(EXPECTED_TOKENS) or 0))
-        centroids = centroids_for(goal)
+        centroids = self._centroids(goal)
         segments = [part.segment for part in snapshot.parts.values()]
         with progress_bar(clustering.STEPS, "Training a codebook", enabled=show_progress) as advance:
             points = training.sample(segments, sample_size(centroids, settings.dim), settings.dim)

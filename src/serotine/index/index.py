@@ -29,6 +29,7 @@ from serotine.index import catalog as catalogs
 from serotine.index import creation, encoding, incoming
 from serotine.index.catalog import CATALOG_FILE, Catalog, Settings
 from serotine.index.checking import verify_index
+from serotine.index.codebook import MOST_CENTROIDS
 from serotine.index.explanation import Explanation, explain
 from serotine.index.filters import check_filterable
 from serotine.index.hits import Hit, Hits
@@ -76,6 +77,7 @@ class Index:
         nbits: int = 4,
         keep_vectors: bool = True,
         filterable: dict[str, type] | None = None,
+        centroids: int | None = None,
     ) -> Index:
         """Creates an index and opens it for writing.
 
@@ -88,6 +90,7 @@ class Index:
                 ``exact=True`` can be proved. Without them an index takes about a fifth of the room.
             filterable: metadata fields with their types (str, int, float or bool) that filters shall find through an
                 index; filters on other fields work too, by looking at every document.
+            centroids: how many a codebook gets; 2^floor(log2(16 sqrt(tokens))), at most 65,536, unless given.
 
         Raises:
             IndexExistsError: something stands at `path`.
@@ -105,8 +108,14 @@ class Index:
             raise ValueError(f"dim: want at least 1, got {settings.dim}")
         if nbits not in (2, 4, 8):
             raise ValueError(f"nbits: want 2, 4 or 8, got {nbits!r}")
+        if centroids is not None and (type(centroids) is not int or not 1 <= centroids <= MOST_CENTROIDS):
+            raise ValueError(f"centroids: want an int from 1 to {MOST_CENTROIDS:,}, got {centroids!r}")
         settings = replace(
-            settings, nbits=int(nbits), keep_vectors=bool(keep_vectors), filterable=check_filterable(filterable or {})
+            settings,
+            nbits=int(nbits),
+            keep_vectors=bool(keep_vectors),
+            filterable=check_filterable(filterable or {}),
+            centroids=centroids,
         )
         folder = Path(path).absolute()
         creation.create_folder(folder, settings)
@@ -328,7 +337,6 @@ class Index:
                 f"{self._path}: documents are stored, but could not be compressed ({error.strerror or error}); "
                 "the next change tries again",
                 HousekeepingWarning,
-    IndexDamagedError,
                 stacklevel=3,
             )
 

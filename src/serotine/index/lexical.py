@@ -11,6 +11,7 @@ import re
 import sqlite3
 import unicodedata
 from collections.abc import Iterable
+from itertools import pairwise
 from typing import Any
 
 # Marks are token characters here, which by FTS5's default they are not: vowel signs would cut Hindi words, and Thai
@@ -157,7 +158,7 @@ def _analysed(text: str, *, closing: bool) -> str:
 
     def pairs(run: re.Match[str]) -> str:
         units = _UNIT.findall(run[0])
-        tokens = [first + second for first, second in zip(units, units[1:], strict=False)]
+        tokens = [first + second for first, second in pairwise(units)]
         if units and (closing or not tokens):
             tokens.append(units[-1])
         return f" {' '.join(tokens)} "

@@ -10,7 +10,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from serotine.errors import SerotineError
+from serotine.errors import IndexDamagedError, SerotineError
 from serotine.index import fusion, searching
 from serotine.index.catalog import Catalog
 from serotine.index.hits import Hit, Hits, SearchStats
@@ -96,9 +96,14 @@ class Retriever:
         if not vectors:
             return []
         for _ in range(_ATTEMPTS):
+            before = self._catalog.version()
             found = self._attempt(request, vectors, questions, encoding)
             if found is not None:
                 return found
+            if self._catalog.version() == before and self._attempt(request, vectors, questions, encoding) is None:
+                raise IndexDamagedError(
+                    "a document that a segment holds is not in the catalog; restore the index from a backup"
+                )
         raise SerotineError("the index is being rewritten faster than it can be read; try again")
 
     def _attempt(

@@ -17,8 +17,8 @@ from serotine.index.snapshot import Snapshot
 # lists, of which a query reads few, more of them. Measured for recall@10 above 0.98 and recall@100 above 0.97 of exact
 # (benchmarks/index.py).
 _CANDIDATES, _CANDIDATES_EACH = 224, 5
-# Documents that are scored over their kept vectors: half as many again as are asked for, and this many more.
-_RESCORED = 12
+# Documents that are scored over their kept vectors: a quarter more than are asked for, and at least this many more.
+_RESCORED = 10
 # Centroids whose lists are read, for each query token.
 _PROBES = 24
 
@@ -41,7 +41,7 @@ class Effort:
 def effort_for(k: int, candidates: int | None) -> Effort:
     """What k hits take, unless `candidates` says otherwise."""
     wanted = _CANDIDATES + _CANDIDATES_EACH * k if candidates is None else max(candidates, k)
-    return Effort(wanted, k + k // 2 + _RESCORED, _PROBES)
+    return Effort(wanted, k + max(k // 4, _RESCORED), _PROBES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,9 +129,8 @@ def _ranking(
 
 def _plan(report: dict[str, Any], *, exact: bool) -> str:
     """Names the ways that were taken, for example "scan" or "probe + flat"."""
-    coded = [way for way, name in (("probed", "probe"), ("scanned", "scan"), ("direct", "direct")) if report[way]]
-    names = {"probed": "probe", "scanned": "scan", "direct": "direct"}
-    ways = ["bounds"] if exact and report["by_codes"] else [names[way] for way in coded]
+    stages = {"probed": "probe", "scanned": "scan", "direct": "direct"}
+    ways = ["bounds"] if exact and report["by_codes"] else [name for way, name in stages.items() if report[way]]
     if report["flat"] or not ways:
         ways.append("flat")
     return " + ".join(ways)

@@ -1,0 +1,401 @@
+"""Filters: SQL agrees with the plain Python reference, indexes are used, and mistakes are named with their place."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import sqlite3
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from serotine.index.filters import check_filterable, check_metadata, compile_where, index_statements, matches
+
+FIELDS = ["lang", "it's", "a.b[0]", "é🦇", "$", "Lang"]
+
+
+def database(filterable: dict[str, str] | None = None) -> sqlite3.Connection:
+    connection = sqlite3.connect(":memory:", isolation_level=None)
+    connection.execute(
+        "CREATE TABLE documents (number INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT, text TEXT, "
+        "metadata TEXT NOT NULL, live INTEGER NOT NULL DEFAULT 1)"
+    )
+    for statement in index_statements(filterable or {}):
+        connection.execute(statement)
+    return connection
+
+
+def fill(connection: sqlite3.Connection, documents: list[dict[str, Any]]) -> None:
+    connection.executemany(
+        "INSERT INTO documents (number, metadata) VALUES (?, ?)",
+        [(i, json.dumps(metadata, ensure_ascii=False)) for i, metadata in enumerate(documents)],
+    )
+
+
+def found(connection: sqlite3.Connection, where: dict[str, Any], filterable: dict[str, str] | None = None) -> list[int]:
+    condition, values = compile_where(where, filterable or {})
+    rows = connection.execute(f"SELECT number FROM documents WHERE live AND {condition} ORDER BY number", values)  # noqa: S608
+    return [row[0] for row in rows]
+
+
+@pytest.fixture(scope="module")
+def empty() -> Iterator[sqlite3.Connection]:
+    connection = database()
+    yield connection
+    connection.close()
+
+
+DOCUMENTS: list[dict[str, Any]] = [
+    {"lang": "en", "year": 2020, "done": True, "tags": ["a", "b", 1]},
+    {"lang": "de", "year": 2021.5, "done": 1, "tags": "abc"},
+    {"lang": None, "year": "abc", "done": False, "tags": ["ab", True, ["a"]]},
+    {"year": "2020", "done": 0, "tags": {"x": "a"}},
+    {"lang": ["en"], "year": -1, "done": "true", "tags": []},
+    {"lang": '["en"]', "year": 2**63, "tags": [None, 2.0]},
+]
+
+
+@pytest.mark.parametrize(
+    ("where", "wanted"),
+    [
+        ({"lang": "en"}, [0]),
+        ({"lang": {"==": "en"}}, [0]),
+        ({"lang": {"!=": "en"}}, [1, 2, 3, 4, 5]),
+        # Missing and null are the same thing.
+        ({"lang": None}, [2, 3]),
+        ({"lang": {"!=": None}}, [0, 1, 4, 5]),
+        ({"nowhere": {"!=": 1}}, [0, 1, 2, 3, 4, 5]),
+        ({"nowhere": {">": 0}}, []),
+        # A list is not its text.
+        ({"lang": '["en"]'}, [5]),
+        ({"lang": {"in": ["en", '["en"]', "xx"]}}, [0, 5]),
+        # Numbers only meet numbers, strings strings.
+        ({"year": {">": 2000}}, [0, 1, 5]),
+        ({"year": {"<": 2000}}, [4]),
+        ({"year": {">=": 2020, "<": 2021.5}}, [0]),
+        ({"year": {">": "2"}}, [2, 3]),
+        ({"year": 2020.0}, [0]),
+        ({"year": {"in": [2020, "2020", 2021.5]}}, [0, 1, 3]),
+        ({"year": float(2**63)}, [5]),
+        # True is not 1.
+        ({"done": True}, [0]),
+        ({"done": 1}, [1]),
+        ({"done": False}, [2]),
+        ({"done": 0}, [3]),
+        ({"done": {"!=": True}}, [1, 2, 3, 4, 5]),
+        ({"done": {"in": [True, 0]}}, [0, 3]),
+        ({"done": {"in": [True, False, "true"]}}, [0, 2, 4]),
+        ({"done": {">=": 0}}, [1, 3]),
+        # In a list the very value; in a string a part of it.
+        ({"tags": {"contains": "a"}}, [0, 1]),
+        ({"tags": {"contains": "ab"}}, [1, 2]),
+        ({"tags": {"contains": ""}}, [1]),
+        ({"tags": {"contains": 1}}, [0]),
+        ({"tags": {"contains": True}}, [2]),
+        ({"tags": {"contains": 2}}, [5]),
+        ({"and": [{"lang": "en"}, {"year": 2020}]}, [0]),
+        ({"or": [{"lang": "en"}, {"lang": "de"}]}, [0, 1]),
+        ({"not": {"lang": "en"}}, [1, 2, 3, 4, 5]),
+        ({"not": {"year": {">": 2000}}}, [2, 3, 4]),
+        ({"not": {"not": {"lang": "en"}}}, [0]),
+        ({"not": {"or": [{"lang": "en"}, {"year": {"<": 0}, "done": "true"}]}}, [1, 2, 3, 5]),
+        ({"or": [{"lang": "en"}, {"lang": "de"}], "done": True}, [0]),
+    ],
+)
+def test_semantics(where: dict[str, Any], wanted: list[int]) -> None:
+    connection = database()
+    fill(connection, DOCUMENTS)
+    assert found(connection, where) == wanted
+    assert [i for i, metadata in enumerate(DOCUMENTS) if matches(where, metadata)] == wanted
+    connection.close()
+
+
+TEXTS = st.text(st.sampled_from("aAbé'\"\\%_[]{}🦇 1"), max_size=3)
+# The smallest and largest of 64 bits, and their neighbours beyond.
+INTEGERS = st.integers(-3, 3) | st.sampled_from([2**53, 2**53 + 1, 2**63 - 1, 2**63, -(2**63), -(2**63) - 1, 10**30])
+FLOATS = st.sampled_from([0.0, -0.0, 0.1, 0.1 + 0.2, 0.3, 1.0, -1.5, 1e22, 2.0**53, 2.0**63, 1e300, 5e-324])
+SCALARS = TEXTS | INTEGERS | FLOATS | st.booleans()
+METADATA = st.dictionaries(
+    st.sampled_from(FIELDS),
+    SCALARS
+    | st.none()
+    | st.lists(SCALARS | st.none() | st.lists(SCALARS, max_size=1), max_size=3)
+    | st.dictionaries(TEXTS, SCALARS, max_size=1),
+    max_size=4,
+)
+OPERATORS = st.one_of(
+    st.dictionaries(st.sampled_from(["==", "!="]), SCALARS | st.none(), min_size=1),
+    st.dictionaries(st.sampled_from(["<", "<=", ">", ">="]), TEXTS | INTEGERS | FLOATS, min_size=1),
+    st.fixed_dictionaries({"in": st.lists(SCALARS, min_size=1, max_size=5)}),
+    st.fixed_dictionaries({"contains": SCALARS}),
+)
+LEAVES = st.dictionaries(st.sampled_from(FIELDS), SCALARS | st.none() | OPERATORS, min_size=1, max_size=2)
+FILTERS = st.recursive(
+    LEAVES,
+    lambda inner: st.one_of(
+        st.fixed_dictionaries({"and": st.lists(inner, min_size=1, max_size=3)}),
+        st.fixed_dictionaries({"or": st.lists(inner, min_size=1, max_size=3)}),
+        st.fixed_dictionaries({"not": inner}),
+        st.builds(lambda left, right: {**left, "or": [right]}, LEAVES, inner),
+    ),
+    max_leaves=8,
+)
+
+
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(documents=st.lists(METADATA, min_size=1, max_size=6), filters=st.lists(FILTERS, min_size=1, max_size=4))
+def test_sql_agrees_with_the_reference(
+    empty: sqlite3.Connection, documents: list[dict[str, Any]], filters: list[dict[str, Any]]
+) -> None:
+    empty.execute("DELETE FROM documents")
+    fill(empty, documents)
+    for where in filters:
+        assert found(empty, where) == [i for i, metadata in enumerate(documents) if matches(where, metadata)]
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    documents=st.lists(st.fixed_dictionaries({}, optional={"s": TEXTS, "n": INTEGERS | FLOATS, "b": st.booleans()})),
+    where=st.one_of(
+        st.fixed_dictionaries({"s": TEXTS | st.dictionaries(st.sampled_from(["<", ">=", "=="]), TEXTS, min_size=1)}),
+        st.fixed_dictionaries({"n": FLOATS | st.dictionaries(st.sampled_from(["<", ">", "=="]), FLOATS, min_size=1)}),
+        st.fixed_dictionaries({"b": st.booleans()}),
+        st.fixed_dictionaries({"n": st.fixed_dictionaries({"in": st.lists(FLOATS, min_size=1)})}),
+    ),
+)
+def test_declared_fields_find_the_same(documents: list[dict[str, Any]], where: dict[str, Any]) -> None:
+    filterable = check_filterable({"s": str, "n": float, "b": bool})
+    connection = database(filterable)
+    fill(connection, documents)
+    assert found(connection, where, filterable) == [i for i, each in enumerate(documents) if matches(where, each)]
+    connection.close()
+
+
+def plan(connection: sqlite3.Connection, where: dict[str, Any], filterable: dict[str, str]) -> str:
+    condition, values = compile_where(where, filterable)
+    rows = connection.execute(f"EXPLAIN QUERY PLAN SELECT number FROM documents WHERE live AND {condition}", values)  # noqa: S608
+    return "; ".join(row[3] for row in rows)
+
+
+@pytest.mark.parametrize(
+    ("where", "wanted"),
+    [
+        ({"lang": "en"}, "SEARCH documents USING INDEX documents_where_0 (<expr>=?)"),
+        ({"it's": {"==": 0.5}}, "SEARCH documents USING INDEX documents_where_1 (<expr>=?)"),
+        ({"it's": {">=": 1, "<": 2.5}}, "SEARCH documents USING INDEX documents_where_1 (<expr>>? AND <expr><?)"),
+        ({"lang": {"in": ["en", "de"]}}, "SEARCH documents USING INDEX documents_where_0 (<expr>=?)"),
+        ({"lang": None}, "SEARCH documents USING INDEX documents_where_0 (<expr>=?)"),
+        ({"Lang": True}, "SEARCH documents USING INDEX documents_where_2 (<expr>=?)"),
+        ({"and": [{"other": 1}, {"and": [{"lang": "en"}, {"not": {"not": {"other": 2}}}]}]}, "documents_where_0"),
+        ({"or": [{"lang": "en"}, {"it's": 2.0}]}, "MULTI-INDEX OR"),
+        ({"other": "en"}, "SCAN documents"),
+    ],
+)
+def test_indexes_are_used(where: dict[str, Any], wanted: str) -> None:
+    filterable = check_filterable({"lang": str, "it's": float, "Lang": bool})
+    connection = database(filterable)
+    assert wanted in plan(connection, where, filterable)
+    connection.close()
+
+
+def test_many_values_and_much_nesting(empty: sqlite3.Connection) -> None:
+    empty.execute("DELETE FROM documents")
+    fill(empty, [{"n": i, "s": str(i)} for i in range(300)])
+    assert found(empty, {"n": {"in": list(range(7, 100_000))}}) == list(range(7, 300))
+    assert found(empty, {"s": {"in": [str(i) for i in range(50_000)]}}) == list(range(300))
+    assert found(empty, {"or": [{"n": i} for i in range(256)]}) == list(range(256))
+    assert found(empty, {"and": [{"n": {"!=": i}} for i in range(256)]}) == list(range(256, 300))
+    # Fills SQLite's parser, unless the nesting is written so that little of it is left open.
+    where: dict[str, Any] = {"n": 1}
+    for i in range(63):
+        where = [{"not": where}, {"or": [{"n": i + 2}, where]}, {"and": [{"n": {"<": 299}}, where]}][i % 3]
+    assert found(empty, where) == [i for i in range(300) if matches(where, {"n": i, "s": str(i)})]
+    for first in (False, True):
+        where = {"n": 1}
+        for i in range(63):
+            parts = [{"n": i + 2, "s": str(i + 2)}, where]
+            where = {("and", "or")[i % 2]: parts[::-1] if first else parts}
+        assert found(empty, where) == [i for i in range(300) if matches(where, {"n": i, "s": str(i)})]
+
+
+@st.composite
+def deep(draw: st.DrawFn) -> dict[str, Any]:
+    """As many "and" and "or" within one another as a filter may have, in any shape."""
+    where: dict[str, Any] = {"n": 0}
+    pool: list[dict[str, Any]] = [{"n": i} for i in range(draw(st.integers(2, 120)))]
+    joints = ["and", "or"]
+    while len(pool) > 1:
+        width = draw(st.integers(2, 3))
+        where = {joints[len(pool) % 2]: [pool.pop(draw(st.integers(0, len(pool) - 1))) for _ in range(width) if pool]}
+        pool.append(where)
+    return where
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(deep())
+def test_any_shape_compiles(empty: sqlite3.Connection, where: dict[str, Any]) -> None:
+    try:
+        condition, values = compile_where(where, {})
+    except ValueError as error:
+        assert "nested" in str(error)  # noqa: PT017
+        return
+    empty.execute(f"SELECT number FROM documents WHERE live AND {condition}", values).fetchall()  # noqa: S608
+
+
+def test_nothing_of_a_filter_is_run_as_sql(empty: sqlite3.Connection) -> None:
+    empty.execute("DELETE FROM documents")
+    nasty = "x') OR 1=1; DROP TABLE documents; --"
+    fill(empty, [{nasty: nasty}, {"y": nasty}])
+    assert found(empty, {nasty: nasty}) == [0]
+    assert found(empty, {nasty: {"contains": "DROP TABLE"}}) == [0]
+    assert found(empty, {"y": {"in": [nasty]}}) == [1]
+
+
+def nested(depth: int) -> dict[str, Any]:
+    where: dict[str, Any] = {"n": 1}
+    for _ in range(depth - 1):
+        where = {"not": where}
+    return where
+
+
+def round_in_circles() -> dict[str, Any]:
+    where: dict[str, Any] = {}
+    where["and"] = [where, where]
+    return where
+
+
+def doubling() -> dict[str, Any]:
+    where: dict[str, Any] = {"n": 1}
+    for _ in range(50):
+        where = {"and": [where, where]}
+    return where
+
+
+@pytest.mark.parametrize(
+    ("where", "error", "message"),
+    [
+        ([], TypeError, "where: want a dict such as {'lang': 'en'}, got list"),
+        ({}, ValueError, "where: is empty"),
+        ({"and": []}, ValueError, "where['and']: is empty"),
+        ({"or": {"lang": "en"}}, TypeError, "where['or']: want a list of filters, got dict"),
+        ({"or": [{"lang": "en"}, {}]}, ValueError, "where['or'][1]: is empty"),
+        ({"not": [{"lang": "en"}]}, TypeError, "where['not']: want a dict"),
+        ({"and": ["lang"]}, TypeError, "where['and'][0]: want a dict such as {'lang': 'en'}, got str"),
+        ({"year": {}}, ValueError, "where['year']: is empty; give an operator"),
+        ({"year": {"=": 1}}, ValueError, "where['year']['=']: unknown operator; there are ==, !=, <"),
+        ({"year": {1: 1}}, ValueError, "where['year'][1]: unknown operator"),
+        ({">=": 2020}, ValueError, "where['>=']: '>=' is a word of filters"),
+        ({1: 2}, TypeError, "where[1]: want a field's name, a string, got int"),
+        ({"": 2}, ValueError, "where['']: a field's name has 1 to 128 characters, got 0"),
+        ({"x" * 1000: 2}, ValueError, "a field's name has 1 to 128 characters, got 1000"),
+        ({'a"b': 2}, ValueError, "holds a double quote"),
+        ({"a\\b": 2}, ValueError, "holds a double quote, a backslash"),
+        ({"a\nb": 2}, ValueError, "where['a\\nb']: holds a double quote"),
+        ({"a\ud800b": 2}, ValueError, "a lone surrogate; rename the field"),
+        ({"AND": [{"a": 1}]}, TypeError, "where['AND']: a list is no value to compare with"),
+        ({"a": {"in": "abc"}}, TypeError, "where['a']['in']: want a list of values, got str"),
+        ({"a": {"in": []}}, ValueError, "where['a']['in']: is empty"),
+        ({"a": {"in": [1, None]}}, TypeError, "where['a']['in'][1]: want a string, a number, true or false"),
+        ({"a": {"<": None}}, TypeError, "where['a']['<']: want a string, a number"),
+        (
+            {"a": {"contains": [1]}},
+            TypeError,
+            "where['a']['contains']: want a string, a number, true or false, got list",
+        ),
+        ({"a": {">": True}}, TypeError, "where['a']['>']: true and false have no order"),
+        ({"a": math.nan}, ValueError, "where['a']: want a finite number, got nan"),
+        ({"a": {"in": [1, math.inf]}}, ValueError, "where['a']['in'][1]: want a finite number, got inf"),
+        ({"a": -(10**400)}, ValueError, "where['a']: want a finite number, got -inf"),
+        ({"a": "b\0"}, ValueError, "where['a']: holds a NUL character"),
+        ({"a": "\udc80"}, ValueError, "where['a']: holds a NUL character or a lone surrogate"),
+        ({"a": b"b"}, TypeError, "where['a']: want a string, a number, true or false, got bytes"),
+        (nested(65), ValueError, "where: is nested more than 64 deep"),
+        (nested(100_000), ValueError, "where: is nested more than 64 deep"),
+        (round_in_circles(), ValueError, "where: is nested more than 64 deep"),
+        (doubling(), ValueError, "where: makes more than 256 comparisons"),
+        ({"or": [{"n": i} for i in range(257)]}, ValueError, "where: makes more than 256 comparisons; use 'in'"),
+        # Declared fields.
+        ({"year": "2020"}, TypeError, "where['year']: 'year' is declared as int, got str"),
+        ({"year": {">": 2020.5}}, TypeError, "where['year']['>']: 'year' is declared as int, got float"),
+        ({"year": True}, TypeError, "where['year']: 'year' is declared as int, got bool"),
+        ({"year": 2**63}, ValueError, "where['year']: is beyond 64 bits"),
+        ({"not": {"lang": {"in": ["en", 1]}}}, TypeError, "where['not']['lang']['in'][1]: 'lang' is declared as str"),
+        ({"lang": {"contains": 1}}, TypeError, "where['lang']['contains']: 'lang' is declared as str, got int"),
+        ({"done": 1}, TypeError, "where['done']: 'done' is declared as bool, got int"),
+        ({"price": False}, TypeError, "where['price']: 'price' is declared as float, got bool"),
+    ],
+)
+def test_mistakes_are_named(where: Any, error: type[Exception], message: str) -> None:
+    filterable = check_filterable({"lang": str, "year": int, "price": float, "done": bool})
+    with pytest.raises(error, match=re.escape(message)) as caught:
+        compile_where(where, filterable)
+    assert "\n" not in str(caught.value)
+
+
+def test_declared_types_take_what_fits() -> None:
+    filterable = check_filterable({"lang": str, "price": float})
+    compile_where({"price": {">": 1, "<": 2.5, "!=": None}, "lang": None}, filterable)
+    compile_where(nested(64), filterable)
+
+
+def test_check_filterable() -> None:
+    declared = {"lang": str, "year": int, "price": float, "done": bool}
+    assert check_filterable(declared) == {"lang": "str", "year": "int", "price": "float", "done": "bool"}
+    assert check_filterable({}) == {}
+
+
+@pytest.mark.parametrize(
+    ("value", "error", "message"),
+    [
+        (["lang"], TypeError, "filterable: want a dict such as {'lang': str}, got list"),
+        ({"lang": "str"}, TypeError, "filterable['lang']: want str, int, float or bool, got 'str'"),
+        ({"tags": list}, TypeError, "filterable['tags']: want str, int, float or bool, got <class 'list'>"),
+        ({1: str}, TypeError, "filterable[1]: want a field's name"),
+        ({"": str}, ValueError, "filterable['']: a field's name has 1 to 128"),
+        ({"or": str}, ValueError, "filterable['or']: 'or' is a word of filters"),
+        ({"contains": str}, ValueError, "'contains' is a word of filters"),
+        ({'"': str}, ValueError, "holds a double quote"),
+        ({f"f{i}": str for i in range(65)}, ValueError, "filterable: want at most 64 fields, got 65"),
+    ],
+)
+def test_check_filterable_names_mistakes(value: Any, error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=re.escape(message)):
+        check_filterable(value)
+
+
+FILTERABLE = {"lang": "str", "year": "int", "price": "float", "done": "bool"}
+
+
+@pytest.mark.parametrize(
+    "metadata",
+    [
+        {},
+        {"lang": None, "other": object()},
+        {"lang": "en", "year": 1, "price": 1.5, "done": False},
+        {"lang": ["en", "de"], "year": [], "price": [1, 2.5], "done": (True,)},
+    ],
+)
+def test_check_metadata_takes(metadata: dict[str, Any]) -> None:
+    check_metadata(FILTERABLE, metadata, 0)
+
+
+@pytest.mark.parametrize(
+    ("metadata", "error", "message"),
+    [
+        ({"year": "2020"}, TypeError, "metadata[3]['year']: 'year' is declared as int, got str"),
+        ({"year": True}, TypeError, "metadata[3]['year']: 'year' is declared as int, got bool"),
+        ({"year": 2.0}, TypeError, "metadata[3]['year']: 'year' is declared as int, got float"),
+        ({"year": -(2**63) - 1}, ValueError, "metadata[3]['year']: is beyond 64 bits"),
+        ({"price": True}, TypeError, "metadata[3]['price']: 'price' is declared as float, got bool"),
+        ({"done": 0}, TypeError, "metadata[3]['done']: 'done' is declared as bool, got int"),
+        ({"lang": {"en": 1}}, TypeError, "metadata[3]['lang']: 'lang' is declared as str, got dict"),
+        ({"lang": ["en", None]}, TypeError, "metadata[3]['lang'][1]: 'lang' is declared as str, got NoneType"),
+    ],
+)
+def test_check_metadata_names_mistakes(metadata: dict[str, Any], error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=re.escape(message)):
+        check_metadata(FILTERABLE, metadata, 3)

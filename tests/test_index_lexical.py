@@ -1,0 +1,301 @@
+"""Lexical search: languages without spaces, BM25 as published, and questions that cannot be mistaken for syntax."""
+
+from __future__ import annotations
+
+import math
+import re
+import sqlite3
+import unicodedata
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+
+from serotine.index import lexical
+from serotine.index.filters import check_filterable, compile_where, index_statements
+
+TEXTS = {
+    1: "The quick brown foxes were jumping over the lazy dog",
+    2: "A fox jumps; dogs sleep. École, naïve café in the Straße",
+    3: "東京都は日本の首都です。ｶﾀｶﾅも使います",
+    4: "我喜欢吃苹果\uff0c不喜欢香蕉",
+    5: "ภาษาไทยไม่มีการเว้นวรรคระหว่างคำ น้ำใจ",
+    6: "ភាសាខ្មែរមិនមានដកឃ្លារវាងពាក្យទេ",
+    7: "မြန်မာစာသည် စကားလုံးများကြား ကွက်လပ်မလို",
+    8: "ພາສາລາວບໍ່ມີຊ່ອງຫວ່າງ",
+    9: "서울에서 부산까지 기차로 갑니다",
+    10: "हिन्दी में शब्दों के बीच जगह होती है",
+    11: "猫",
+    12: "白い猫がいる犬",
+    13: "Быстрые лисы прыгают через собаку",
+    14: "linux-image-amd64 version 6.1.0, don't panic: foo_bar",
+}
+
+
+def database(texts: dict[int, str], filterable: dict[str, str] | None = None) -> sqlite3.Connection:
+    connection = sqlite3.connect(":memory:", isolation_level=None)
+    connection.execute(
+        "CREATE TABLE documents (number INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT, text TEXT, "
+        "metadata TEXT NOT NULL DEFAULT '{}', live INTEGER NOT NULL DEFAULT 1)"
+    )
+    connection.executescript(lexical.SCHEMA)
+    for statement in index_statements(filterable or {}):
+        connection.execute(statement)
+    connection.executemany("INSERT INTO documents (number, text) VALUES (?, ?)", texts.items())
+    lexical.add(connection, texts.items())
+    return connection
+
+
+@pytest.fixture(scope="module")
+def languages() -> Iterator[sqlite3.Connection]:
+    connection = database(TEXTS)
+    yield connection
+    connection.close()
+
+
+def terms(connection: sqlite3.Connection, text: str) -> list[str]:
+    """The tokens FTS5 makes of a text."""
+    connection.execute(
+        "CREATE VIRTUAL TABLE IF NOT EXISTS temp.one USING fts5 (text, "
+        + lexical.SCHEMA[lexical.SCHEMA.index("tokenize") :].strip().rstrip(";")
+    )
+    connection.execute("CREATE VIRTUAL TABLE IF NOT EXISTS temp.tokens USING fts5vocab (one, instance)")
+    connection.execute("DELETE FROM temp.one")
+    connection.execute("INSERT INTO temp.one VALUES (?)", (text,))
+    return [row[0] for row in connection.execute("SELECT term FROM temp.tokens ORDER BY offset")]
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ("Plain ASCII stays", ["plain", "ascii", "stays"]),
+        ("東京都", ["東京", "京都"]),
+        ("猫", ["猫"]),
+        ("白い 猫 a猫b", ["白い", "猫", "a", "猫", "b"]),
+        # Halfwidth katakana, with the mark that voices it, and fullwidth Latin.
+        ("ｶﾞｷ \uff21\uff22\uff23", ["ガキ", "abc"]),
+        ("2024年3月", ["2024", "年", "3", "月"]),
+        ("カー・ラジオ", ["カー", "・", "ラジ", "ジオ"]),
+        # A consonant keeps its vowel and tone signs; NFKC takes sara am apart.
+        ("ที่นี่", ["ที่นี่"]),
+        ("น้ำใจ", ["น้ํา", "าใ", "ใจ"]),
+        # Khmer: what coeng stacks belongs to its consonant.
+        ("ខ្មែរ", ["ខ្មែរ"]),
+        ("서울에서", ["서울", "울에", "에서"]),
+        # Jamo and syllables are the same text.
+        (unicodedata.normalize("NFD", "서울"), ["서울"]),
+        ("हिन्दी", ["हिन्दी"]),
+        ("\U00020000\U00020001\U0002a6d6", ["\U00020000\U00020001", "\U00020001\U0002a6d6"]),
+        # A mark without its letter is dropped; a soft hyphen and a variation selector are not there.
+        ("\u0e49 a\u0e49", ["a"]),
+        ("co\u00adoperate 葛\U000e0100城", ["cooperate", "葛城"]),
+        ("", []),
+    ],
+)
+def test_analyse(text: str, wanted: list[str]) -> None:
+    assert lexical.analyse(text).split() == wanted
+
+
+@pytest.mark.parametrize("number", [3, 4, 5, 6, 7, 8, 9, 10])
+def test_tokens_survive_the_tokeniser(languages: sqlite3.Connection, number: int) -> None:
+    analysed = lexical.analyse(TEXTS[number])
+    assert terms(languages, analysed) == re.sub("[.。,]", " ", analysed).split()
+
+
+def test_every_character_of_a_run_is_a_token_character(languages: sqlite3.Connection) -> None:
+    letters = [
+        character
+        for character in map(chr, range(0x20000))
+        if lexical._RUN.fullmatch(character) and unicodedata.category(character)[0] in "LN"
+    ]
+    assert len(letters) > 40_000
+    assert len(terms(languages, " ".join(letters))) == len(letters)
+    marked = [f"ก{character}ก" for character in map(chr, range(0x20000)) if character in lexical._MARKS]
+    assert len(marked) > 100
+    assert len(terms(languages, " ".join(marked))) == len(marked)
+
+
+@given(st.text(st.characters(min_codepoint=0xE00, max_codepoint=0xEFF) | st.sampled_from("a \u1780\u17d2\u200b")))
+def test_a_combining_mark_never_stands_alone(text: str) -> None:
+    for token in lexical.analyse(text).split():
+        assert not unicodedata.category(token[0]).startswith("M")
+
+
+@pytest.mark.parametrize(
+    ("query", "number"),
+    [
+        ("fox", 2),
+        ("jump", 1),
+        ("ECOLE", 2),
+        ("STRASSE", 2),
+        ("cafe", 2),
+        ("東京", 3),
+        ("首都はどこですか", 3),
+        ("カタカナ", 3),
+        ("苹果", 4),
+        ("ภาษาไทย", 5),
+        ("วรรค", 5),
+        ("น้ำ", 5),
+        ("ខ្មែរ", 6),
+        ("ဟုတ်ကဲ့ မြန်မာ", 7),
+        ("ລາວ", 8),
+        ("서울", 9),
+        ("부산", 9),
+        ("हिन्दी", 10),
+        ("ЛИСЫ", 13),
+        ("amd64", 14),
+        ("bar", 14),
+    ],
+)
+def test_every_language_is_found(languages: sqlite3.Connection, query: str, number: int) -> None:
+    assert lexical.search(languages, query, 1)[0][0] in ({1, 2} if number < 3 else {number})
+    assert number in [hit for hit, _ in lexical.search(languages, query, 20)]
+
+
+def test_one_character_finds_every_run_that_holds_it(languages: sqlite3.Connection) -> None:
+    # Alone, within a run, and at its end.
+    assert [hit for hit, _ in lexical.search(languages, "猫", 10)] == [11, 12]
+    assert [hit for hit, _ in lexical.search(languages, "犬", 10)] == [12]
+    assert lexical.search(languages, "い猫が", 10)[0][0] == 12
+
+
+def test_match_expression() -> None:
+    assert lexical.match_expression("The fox, the FOX?") == '"the" OR "fox"'
+    assert lexical.match_expression('a" OR b* NEAR(c) -d text:e ^f') == (
+        '"a" OR "or" OR "b" OR "near" OR "c" OR "d" OR "text" OR "e" OR "f"'
+    )
+    assert lexical.match_expression("東京都の猫 猫") == '"東京" OR "京都" OR "都の" OR "の猫" OR "猫"*'
+    assert lexical.match_expression("?! \0 -- ❤️ \ud800") is None
+    assert lexical.match_expression("") is None
+
+
+def test_bm25_is_as_published() -> None:
+    texts = {
+        i: " ".join(["filler"] * (i % 5) + ["word"] * (i % 3) + ["rare"] * (i == 7) + [f"n{i}"]) for i in range(40)
+    }
+    connection = database(texts)
+    found = dict(lexical.search(connection, "rare word", 50))
+    connection.close()
+    lengths = {i: len(text.split()) for i, text in texts.items()}
+    average = sum(lengths.values()) / len(lengths)
+    wanted = {}
+    for i, text in texts.items():
+        score = 0.0
+        for word in ("rare", "word"):
+            holding = sum(word in other.split() for other in texts.values())
+            if 2 * holding < len(texts):
+                frequency = text.split().count(word)
+                weight = math.log((len(texts) - holding + 0.5) / (holding + 0.5))
+                norm = 1.2 * (1 - 0.75 + 0.75 * lengths[i] / average)
+                score += weight * frequency * 2.2 / (frequency + norm)
+        if score:
+            wanted[i] = score
+    assert found == pytest.approx(wanted)
+
+
+def test_order_and_ties() -> None:
+    connection = database(
+        {5: "word", 2: "word", 9: "word word word", 1: "other", 3: "filler", 4: "filler", 6: "filler"}
+    )
+    hits = lexical.search(connection, "word", 10)
+    assert [number for number, _ in hits] == [9, 2, 5]
+    assert hits[1][1] == hits[2][1] > 0
+    assert lexical.search(connection, "word", 2) == hits[:2]
+    assert lexical.search(connection, "word", 0) == []
+    connection.close()
+
+
+def test_words_of_most_texts_only_count_where_nothing_else_does() -> None:
+    texts = {i: f"the number {i} " + "filler " * (i % 7) for i in range(1, 30)}
+    connection = database(texts)
+    assert [number for number, _ in lexical.search(connection, "the number 17", 30)] == [17]
+    assert len(lexical.search(connection, "the number", 30)) == 29
+    assert len(lexical.search(connection, "the", 30)) == 29
+    connection.close()
+
+
+def test_long_questions(languages: sqlite3.Connection) -> None:
+    question = " ".join(f"word{i}" for i in range(3000)) + " amd64 東京"
+    assert {number for number, _ in lexical.search(languages, question, 5)} == {14, 3}
+    connection = database({i: " ".join(f"w{j}" for j in range(i)) for i in range(1, 300)})
+    assert lexical.search(connection, " ".join(f"w{j}" for j in range(300)), 1)[0][0] > 200
+    connection.close()
+
+
+def test_only_live_documents(languages: sqlite3.Connection) -> None:
+    connection = database(TEXTS)
+    connection.execute("UPDATE documents SET live = 0 WHERE number = 3")
+    assert lexical.search(connection, "東京", 5) == []
+    assert lexical.search(connection, "東京", 5, compile_where({"x": None}, {})) == []
+    connection.close()
+
+
+def test_removed_texts_leave_nothing_behind() -> None:
+    connection = database(TEXTS)
+    before = lexical.search(connection, "fox", 5)
+    lexical.add(connection, [(99, "foxes and 東京都 ｶﾀｶﾅ น้ำใจ")])
+    connection.execute("INSERT INTO documents (number) VALUES (99)")
+    assert 99 in [number for number, _ in lexical.search(connection, "fox", 5)]
+    lexical.remove(connection, [(99, "foxes and 東京都 ｶﾀｶﾅ น้ำใจ")])
+    assert lexical.search(connection, "fox", 5) == before
+    assert 99 not in [number for number, _ in lexical.search(connection, "カタカナ 東京 น้ำ", 50)]
+    lexical.remove(connection, TEXTS.items())
+    connection.execute("INSERT INTO passages_fts (passages_fts) VALUES ('integrity-check')")
+    connection.execute("CREATE VIRTUAL TABLE temp.words USING fts5vocab (main, passages_fts, row)")
+    assert connection.execute("SELECT count(*) FROM temp.words").fetchone() == (0,)
+    connection.close()
+
+
+def test_condition() -> None:
+    filterable = check_filterable({"year": int})
+    connection = database({i: f"word n{i}" for i in range(20)} | dict.fromkeys(range(20, 60), "other"), filterable)
+    connection.execute("""UPDATE documents SET metadata = '{"year": ' || (2000 + number) || ', "o''k": "é"}'""")
+    for where, wanted in [
+        ({"year": {">=": 2015}}, [15, 16, 17, 18, 19]),
+        ({"year": {"in": [2003, 2040]}, "o'k": "é"}, [3]),
+        ({"or": [{"year": 2001}, {"year": 2002}]}, [1, 2]),
+        ({"not": {"year": {">": 1}}}, []),
+    ]:
+        hits = lexical.search(connection, "word", 30, compile_where(where, filterable))
+        assert sorted(number for number, _ in hits) == wanted
+    connection.close()
+
+
+def test_a_read_only_connection_will_do(tmp_path_factory: pytest.TempPathFactory) -> None:
+    file = tmp_path_factory.mktemp("lexical") / "x.sqlite"
+    writing = database(TEXTS)
+    target = sqlite3.connect(file)
+    writing.backup(target)
+    writing.close()
+    target.close()
+    for how in ("mode=ro", "immutable=1"):
+        reading = sqlite3.connect(f"{file.as_uri()}?{how}", uri=True)
+        assert lexical.search(reading, "서울 기차", 1)[0][0] == 9
+        reading.close()
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.text(max_size=40) | st.text(st.sampled_from("\"'*^-+:(){}NEARORANDT \0東ก้a_"), max_size=30))
+@example('"')
+@example("NEAR(a b, 3)")
+@example("a AND NOT b")
+@example("\0")
+@example("\ud800 a")
+def test_no_question_is_syntax(languages: sqlite3.Connection, query: str) -> None:
+    hits = lexical.search(languages, query, 5)
+    assert len(hits) <= 5
+    assert all(math.isfinite(score) and score > 0 for _, score in hits)
+    expression = lexical.match_expression(query)
+    assert expression is None or re.fullmatch(r'"[^"]+"\*?( OR "[^"]+"\*?)*', expression)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.text(max_size=30).filter(lambda text: text.isprintable()))
+def test_any_text_finds_itself(text: str) -> None:
+    connection = database({1: text, 2: "something else", 3: "altogether", 4: "different"})
+    hits = [number for number, _ in lexical.search(connection, text, 5)]
+    assert hits[:1] == [1] or lexical.match_expression(text) is None
+    lexical.remove(connection, [(1, text)])
+    connection.execute("INSERT INTO passages_fts (passages_fts) VALUES ('integrity-check')")
+    connection.close()

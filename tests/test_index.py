@@ -326,7 +326,7 @@ def test_an_unknown_format_is_refused(small: Path) -> None:
     connection.execute("UPDATE meta SET value = '99' WHERE key = 'format_version'")
     connection.commit()
     connection.close()
-    with pytest.raises(NotAnIndexError, match="index format 99 is not the 1"):
+    with pytest.raises(NotAnIndexError, match="index format 99 is not the 2"):
         Index.open(small)
 
 

@@ -38,18 +38,21 @@ def test_verify_finds_a_segment_that_is_forgotten(tmp_path: Path) -> None:
     connection.close()
     with (
         Index.open(tmp_path / "x", read_only=True) as opened,
-        pytest.raises(IndexDamagedError, match="2 of its documents belong to no segment"),
+        pytest.raises(IndexDamagedError, match="2 documents of the catalog are in no segment"),
     ):
         opened.verify()
 
 
-def test_a_forgotten_document_is_noticed_at_open(tmp_path: Path) -> None:
+def test_a_forgotten_document_is_told_of(tmp_path: Path) -> None:
     connection = sqlite3.connect(make(tmp_path / "x") / "catalog.sqlite")
-    connection.execute("DELETE FROM documents WHERE position = 0")
+    connection.execute("DELETE FROM documents WHERE id = 'id0'")
     connection.commit()
     connection.close()
-    with pytest.raises(IndexDamagedError, match="the catalog's documents are not the 2 this segment holds"):
-        Index.open(tmp_path / "x")
+    with Index.open(tmp_path / "x", encoder=WordEncoder()) as opened:
+        with pytest.raises(IndexDamagedError, match="a document that a segment holds is not in the catalog"):
+            opened.search("text")
+        with pytest.raises(IndexDamagedError, match="1 documents of segments are not in the catalog"):
+            opened.verify()
 
 
 def test_pages_overwritten(tmp_path: Path) -> None:

@@ -42,7 +42,7 @@ def test_sweeping_leaves_what_is_not_ours(tmp_path: Path) -> None:
         index.add(ids=["a"], texts=["alpha"])
     segments = tmp_path / "x" / "segments"
     (segment,) = segments.iterdir()
-    ours = [f"{'0' * 32}.seg", f"{'1' * 32}.seg.{'2' * 32}.tmp"]
+    ours = [f"{'0' * 32}.codes", f"{'1' * 32}.vectors.{'2' * 32}.tmp"]
     for name in ours:
         (segments / name).write_bytes(b"left by a dead writer")
     (segments / "notes.txt").write_text("mine")

@@ -206,12 +206,22 @@ def test_order_and_ties() -> None:
     connection.close()
 
 
-def test_words_of_most_texts_only_count_where_nothing_else_does() -> None:
-    texts = {i: f"the number {i} " + "filler " * (i % 7) for i in range(1, 30)}
+def test_words_of_most_texts_come_last_and_are_left_out_where_the_others_suffice() -> None:
+    texts = {i: f"the number n{i} " + "rare " * (i % 4 == 0) + "filler " * (i % 7) for i in range(1, 30)}
     connection = database(texts)
-    assert [number for number, _ in lexical.search(connection, "the number 17", 30)] == [17]
-    assert len(lexical.search(connection, "the number", 30)) == 29
-    assert len(lexical.search(connection, "the", 30)) == 29
+    asked: list[str] = []
+    connection.set_trace_callback(lambda sql: asked.append(sql) if "bm25" in sql else None)
+    few = lexical.search(connection, "the rare number n17", 5)
+    assert len(asked) == 1
+    assert '"the"' not in asked[0]
+    everything = lexical.search(connection, "the rare number n17", 100)
+    assert '"the"' in asked[-1]
+    assert [number for number, _ in everything[:5]] == [number for number, _ in few]
+    assert [score for _, score in everything[:5]] == pytest.approx([score for _, score in few], abs=1e-5)
+    assert len(everything) == len(lexical.search(connection, "the number", 100)) == 29
+    assert len(lexical.search(connection, "the", 100)) == 29
+    assert everything[0][0] == 17
+    assert everything[8][1] < 1e-5
     connection.close()
 
 

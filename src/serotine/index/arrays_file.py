@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import struct
 from dataclasses import dataclass
 from pathlib import Path
@@ -136,15 +137,17 @@ class ArraysFile:
         self.path = path
         self.record = record
         try:
-            size = path.stat().st_size
+            # Opened once: a writer may remove the file, which then stays for those who have it.
+            with path.open("rb") as file:
+                size = os.fstat(file.fileno()).st_size
+                raw = np.memmap(file, dtype=np.uint8, mode="r") if size == record.bytes and size else None
         except FileNotFoundError:
             raise IndexDamagedError(f"{path}: the file is missing; restore it from a backup, or index again") from None
-        if size != record.bytes:
+        if raw is None:
             raise IndexDamagedError(
                 f"{path}: the file has {size:,} bytes where the catalog says {record.bytes:,}; "
                 "restore it from a backup, or index again"
             )
-        raw = np.memmap(path, dtype=np.uint8, mode="r")
         try:
             self.arrays, self.attributes = _parse(raw, kind)
         except (ValueError, KeyError, TypeError, struct.error) as error:

@@ -94,7 +94,8 @@ def search(
 ) -> list[tuple[int, float]]:
     """The `k` live documents whose texts match a question best, by BM25 (k1 = 1.2, b = 0.75) as FTS5 computes it.
 
-    A document needs one word of the question, in any inflection that Porter's stemmer takes away.
+    A document needs one word of the question, in any inflection that Porter's stemmer takes away. Of more than 64
+    words the rarest 64 count.
 
     Args:
         connection: to a database with the tables `documents` and `passages_fts`.
@@ -105,37 +106,46 @@ def search(
     Returns:
         (document number, score), score above 0 and more is better, best first, ties to the lower number.
     """
-    phrases = _worth_asking(connection, _phrases(query))
-    if not phrases or k < 1:
+    if k < 1:
         return []
     join, sql, values = "", "", []
     if condition is not None:
         # CROSS: SQLite must not look each document up in FTS5, which reads the question anew every time.
         join = "CROSS JOIN documents ON documents.number = passages_fts.rowid "
         sql, values = f"AND {condition[0]} ", condition[1]
-    found = connection.execute(
+    statement = (
         f"SELECT passages_fts.rowid, bm25(passages_fts) AS score FROM passages_fts {join}"  # noqa: S608
         # Deleted documents are few, and the catalog has an index of them; to ask every document takes a third longer.
         "WHERE passages_fts MATCH ? AND passages_fts.rowid NOT IN (SELECT number FROM documents WHERE NOT live) "
-        f"{sql}ORDER BY score, passages_fts.rowid LIMIT ?",
-        (" OR ".join(phrases), *values, k),
+        f"{sql}ORDER BY score, passages_fts.rowid LIMIT ?"
     )
+    found: list[tuple[int, float]] = []
+    for phrases in _choices(connection, _phrases(query)):
+        found = connection.execute(statement, (" OR ".join(phrases), *values, k)).fetchall()
+        if len(found) == k:
+            break
     return [(number, -score) for number, score in found]
 
 
-def _worth_asking(connection: sqlite3.Connection, phrases: list[str]) -> list[str]:
-    """Those phrases that occur, the rarest first, without words that tell nothing."""
+def _choices(connection: sqlite3.Connection, phrases: list[str]) -> list[list[str]]:
+    """What to ask for, and what to ask for instead where that finds too little.
+
+    A word in half the texts or more has no weight in BM25 (FTS5 gives it a millionth), and costs most of the time.
+    Without such words the first hits are the same; with them come the texts that hold no others.
+    """
     if len(phrases) < 2:
-        return phrases
+        return [phrases] if phrases else []
     (texts,) = connection.execute("SELECT count(*) FROM passages_fts_docsize").fetchone()
-    found = {}
+    holding = {}
     for phrase in phrases:
         statement = "SELECT count(*) FROM passages_fts WHERE passages_fts MATCH ?"
-        (found[phrase],) = connection.execute(statement, (phrase,)).fetchone()
-    occurring = sorted((phrase for phrase in phrases if found[phrase]), key=lambda phrase: found[phrase])
-    # A word in half the texts or more has no weight in BM25 (FTS5 makes it a millionth), yet costs most of the time.
-    telling = [phrase for phrase in occurring if 2 * found[phrase] < texts] or occurring
-    return telling[:_MOST_WORDS]
+        (holding[phrase],) = connection.execute(statement, (phrase,)).fetchone()
+    occurring = sorted((phrase for phrase in phrases if holding[phrase]), key=lambda phrase: holding[phrase])
+    occurring = occurring[:_MOST_WORDS]
+    telling = [phrase for phrase in occurring if 2 * holding[phrase] < texts]
+    if telling and telling != occurring:
+        return [telling, occurring]
+    return [occurring] if occurring else []
 
 
 def _phrases(query: str) -> list[str]:

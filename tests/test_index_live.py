@@ -1,0 +1,114 @@
+"""Two readers and a writer, in processes of their own: no error, and nothing but true results."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+# A minute, as an index in use would have it: SEROTINE_LIVE_SECONDS=60.
+SECONDS = float(os.environ.get("SEROTINE_LIVE_SECONDS", "5"))
+
+COMMON = """
+import random, sys, time
+sys.path.insert(0, {tests!r})
+import numpy as np
+from serotine import Index, maxsim
+from small_engine import shrink
+
+shrink()
+path, seed, seconds = sys.argv[1], int(sys.argv[2]), float(sys.argv[3])
+end = time.monotonic() + seconds
+DIM = 16
+
+def vectors(number, version):
+    rng = np.random.default_rng([number, version])
+    values = rng.standard_normal((1 + number % 5, DIM)).astype(np.float32)
+    return (values / np.linalg.norm(values, axis=1, keepdims=True)).astype(np.float16)
+"""
+
+WRITER = (
+    COMMON
+    + """
+random.seed(seed)
+versions = {{number: 0 for number in range(10)}}
+done = 0
+with Index.open(path) as index:
+    while time.monotonic() < end:
+        choice = random.random()
+        # Numbers below 10 are never deleted nor replaced: readers look for them all the time.
+        if choice < 0.6:
+            numbers = random.sample(range(10, 300), 5)
+            for number in numbers:
+                versions[number] = versions.get(number, 0) + 1
+            described = [{{"number": n, "version": versions[n]}} for n in numbers]
+            index.add(ids=[str(n) for n in numbers], vectors=[vectors(n, versions[n]) for n in numbers],
+                      metadata=described, texts=[f"word{{n}} common" for n in numbers], upsert=True)
+        elif choice < 0.95:
+            there = [int(id_) for id_ in index.ids() if int(id_) >= 10]
+            index.delete([str(n) for n in random.sample(there, min(3, len(there)))])
+        else:
+            index.compact()
+        done += 1
+    index.verify()
+print(done)
+"""
+)
+
+READER = (
+    COMMON
+    + """
+rng = np.random.default_rng(seed)
+done = 0
+with Index.open(path, read_only=True) as index:
+    while time.monotonic() < end:
+        anchor = int(rng.integers(10))
+        query = vectors(anchor, 0).astype(np.float32)
+        exact = bool(rng.random() < 0.5)
+        hits = index.search(query, k=8, exact=exact)
+        assert len(hits) == 8
+        assert len({{hit.id for hit in hits}}) == 8
+        assert hits[0].id == str(anchor), hits
+        scores = [hit.score for hit in hits]
+        assert scores == sorted(scores, reverse=True)
+        for hit in hits:
+            truth = maxsim.score(query, [vectors(hit.metadata["number"], hit.metadata["version"])])[0]
+            assert hit.score == truth, (hit, truth)
+        few = index.search(query, k=50, where={{"number": {{"<": 10}}}})
+        assert sorted(int(hit.id) for hit in few) == list(range(10))
+        (found,) = index.search(f"word{{anchor}}", k=1, mode="bm25")
+        assert found.id == str(anchor)
+        if rng.random() < 0.02:
+            index.verify()
+        done += 1
+print(done)
+"""
+)
+
+
+def test_two_readers_and_a_writer(tmp_path: Path) -> None:
+    tests = str(Path(__file__).parent)
+    path = tmp_path / "x"
+    setup = COMMON.format(tests=tests) + (
+        "with Index.create(path, dim=DIM, filterable={'number': int}) as index:\n"
+        "    index.add(ids=[str(n) for n in range(10)], vectors=[vectors(n, 0) for n in range(10)],\n"
+        "              texts=[f'word{n} common' for n in range(10)],\n"
+        "              metadata=[{'number': n, 'version': 0} for n in range(10)])\n"
+    )
+    subprocess.run([sys.executable, "-c", setup, str(path), "0", "0"], check=True)
+    programs = [WRITER, READER, READER]
+    children = [
+        subprocess.Popen(
+            [sys.executable, "-c", program.format(tests=tests), str(path), str(seed), str(SECONDS)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for seed, program in enumerate(programs)
+    ]
+    for child in children:
+        output, errors = child.communicate(timeout=SECONDS + 60)
+        assert child.returncode == 0, errors
+        # Each has come round often enough to have met the others.
+        assert int(output) > SECONDS

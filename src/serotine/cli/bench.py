@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -91,3 +91,94 @@ def show(rows: list[Row], *, to_stderr: bool) -> None:
     console = Console(stderr=to_stderr, width=None if Console().is_terminal else 120, highlight=False)
     console.print(table)
     console.print()
+
+
+@bench.command()
+@click.argument("passages", type=click.Path(exists=True, path_type=Path))
+@click.argument("questions", type=click.Path(exists=True, path_type=Path))
+@click.option("--documents", type=click.IntRange(min=1), default=20_000, show_default=True, help="Passages to index.")
+@click.option("--dim", type=click.IntRange(min=1), default=128, show_default=True, help="Dimensions to project on.")
+@click.option("--profile", "profiles", multiple=True, help="Of an index, such as '4 bits'; repeatable.  [default: all]")
+@click.option("--rounds", type=click.IntRange(min=1), default=3, show_default=True, help="Interleaved rounds.")
+@click.option(
+    "--cache", type=click.Path(path_type=Path), default=Path("bench-index"), show_default=True, metavar="FOLDER",
+    help="Where the encoded passages, and the indexes, are kept.",
+)
+@json_option
+@click.option("--chart", type=click.Path(dir_okay=False, path_type=Path), help="Draw speed against recall as SVG.")
+def index(
+    passages: Path,
+    questions: Path,
+    documents: int,
+    dim: int,
+    profiles: tuple[str, ...],
+    rounds: int,
+    cache: Path,
+    json_file: str | None,
+    chart: Path | None,
+) -> None:
+    """Build and search indexes over PASSAGES with QUESTIONS, beside brute force, with recall against exact MaxSim.
+
+    The encoder runs once, its vectors are kept. Searches are timed on one thread.
+    """
+    from serotine.bench.collection import prepare
+    from serotine.bench.index import PROFILES, run
+    from serotine.bench.index_chart import draw
+    from serotine.bench.machine import describe
+
+    for profile in profiles:
+        if profile not in PROFILES:
+            raise click.UsageError(f"--profile: {profile!r} is none of {', '.join(map(repr, PROFILES))}")
+    collection = prepare(cache, passages, questions, documents=documents, dim=dim)
+    result = {
+        "machine": describe(["serotine", "numpy", "onnxruntime"]),
+        "rounds": rounds,
+        **run(
+            collection,
+            cache,
+            rounds=rounds,
+            engines=profiles or tuple(PROFILES),
+            say=lambda words: click.echo(words, err=True),
+        ),
+    }
+    show_index(result, to_stderr=json_file == STANDARD_OUTPUT)
+    if json_file is not None:
+        write_json(result, json_file)
+    if chart is not None:
+        chart.write_text(draw(result["searched"], 10, "Speed and recall, ten hits"), encoding="utf-8")
+
+
+def show_index(result: dict[str, Any], *, to_stderr: bool) -> None:
+    """Prints what building and what searching took."""
+    from rich.console import Console
+    from rich.table import Table
+
+    building = Table(title="Building", title_justify="left", box=None)
+    for name in ("", "seconds", "MB above input", "MB on disk", "code bytes/token"):
+        building.add_column(name, justify="left" if not name else "right")
+    for row in result["built"]:
+        building.add_row(
+            row["engine"],
+            f"{row['build_seconds']:.1f}",
+            f"{row['build_peak_bytes'] / 1e6:,.0f}",
+            f"{row['disk_bytes'] / 1e6:,.0f}",
+            f"{row['bytes_per_token']:.1f}",
+        )
+    searching = Table(title="Searching, one thread", title_justify="left", box=None)
+    for name in ("", "", "p50 ms", "p95 ms", "recall@10", "recall@100", "fewest", "plan"):
+        searching.add_column(name, justify="left" if name in ("", "plan") else "right")
+    for row in result["searched"]:
+        deep = row["recall_at_100"]
+        searching.add_row(
+            row["engine"],
+            row["setting"],
+            f"{row['p50_ms']:.2f}",
+            f"{row['p95_ms']:.2f}",
+            f"{row['recall_at_10']:.4f}",
+            "" if deep is None else f"{deep:.4f}",
+            str(row["fewest"]),
+            row["plan"],
+        )
+    console = Console(stderr=to_stderr, width=None if Console().is_terminal else 130, highlight=False)
+    console.print(building)
+    console.print(searching)

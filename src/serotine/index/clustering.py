@@ -26,6 +26,7 @@ _COARSE_SAMPLE = 64
 _CELLS = 6
 _COMPARED = 4
 _COMPARED_LEAST = 256
+_ROUTED_AT_ONCE = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,9 +78,10 @@ def route(coarse: NDArray[np.float32], fine: NDArray[np.float32]) -> Router:
     width = min(count, max(_COMPARED * math.isqrt(count), _COMPARED_LEAST))
     chosen = np.empty((cells, width), dtype=np.int64)
     half_norms = 0.5 * np.einsum("ij,ij->i", fine, fine)
-    for cell in range(cells):
-        distance = half_norms - fine @ coarse[cell]
-        chosen[cell] = np.sort(np.argpartition(distance, width - 1)[:width])
+    for start in range(0, cells, _ROUTED_AT_ONCE):
+        distances = half_norms - coarse[start : start + _ROUTED_AT_ONCE] @ fine.T
+        chosen[start : start + _ROUTED_AT_ONCE] = np.argpartition(distances, width - 1, axis=1)[:, :width]
+    chosen.sort(axis=1)
     return Router(coarse, fine, chosen.ravel(), np.arange(cells + 1, dtype=np.int64) * width)
 
 

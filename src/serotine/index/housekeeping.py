@@ -27,8 +27,8 @@ from serotine.progress import progress_bar
 
 # Tokens from which on a codebook is trained; below, scoring every float16 vector takes a few milliseconds.
 FIRST_TRAINING = 1 << 17
-# Tokens from which on the head is encoded.
-HEAD_TOKENS = 1 << 16
+# Tokens from which on the head is encoded: scoring so many float16 vectors takes one or two milliseconds.
+HEAD_TOKENS = 1 << 14
 # A codebook serves until the collection has this many times the tokens it was trained for.
 OUTGROWN = 4
 # New tokens do not fit a codebook whose error on them is this many times that on the tokens it was trained on.

@@ -1,0 +1,135 @@
+"""A collection of real token vectors to measure an index on: encoded once, kept in a folder."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from serotine import maxsim
+from serotine.ingest import read
+from serotine.progress import progress_bar
+
+# Questions are cut to this many tokens, as late-interaction models do.
+QUERY_TOKENS = 32
+# How deep recall is measured.
+DEPTH = 100
+_TEXTS_AT_ONCE = 512
+_SAMPLE = 200_000
+
+
+@dataclass(frozen=True, slots=True)
+class Collection:
+    """Token vectors and what exact MaxSim finds in them.
+
+    Attributes:
+        vectors: float16 (tokens, dim), L2-normalised.
+        offsets: int64 (documents + 1,).
+        queries: float32 (tokens, dim) each, at most `QUERY_TOKENS` tokens.
+        origin: what it was made of.
+    """
+
+    vectors: NDArray[np.float16]
+    offsets: NDArray[np.int64]
+    queries: list[NDArray[np.float32]]
+    origin: dict[str, Any]
+
+    @property
+    def documents(self) -> int:
+        """How many documents."""
+        return self.offsets.size - 1
+
+    def document(self, number: int) -> NDArray[np.float16]:
+        """One document's token vectors."""
+        return self.vectors[self.offsets[number] : self.offsets[number + 1]]
+
+    def first(self, documents: int) -> Collection:
+        """The first so many documents."""
+        offsets = self.offsets[: documents + 1]
+        return Collection(self.vectors[: offsets[-1]], offsets, self.queries, self.origin)
+
+    def truth(self, keep: NDArray[np.bool_] | None = None, k: int = DEPTH) -> list[list[int]]:
+        """The k best documents of every query by exact MaxSim, among those kept."""
+        found = []
+        for query in self.queries:
+            scores, places = maxsim.top_k(query, self.vectors, self.offsets, k, keep=keep)
+            found.append(places[np.isfinite(scores)].tolist())
+        return found
+
+
+def load(folder: Path) -> Collection:
+    """Reads what `prepare` has written."""
+    stored = np.load(folder / "queries.npz")
+    rows, starts = stored["vectors"].astype(np.float32), stored["offsets"]
+    queries = [rows[first:last] for first, last in zip(starts, starts[1:], strict=False)]
+    origin = json.loads((folder / "origin.json").read_text()) if (folder / "origin.json").exists() else {}
+    return Collection(np.load(folder / "vectors.npy", mmap_mode="r"), np.load(folder / "offsets.npy"), queries, origin)
+
+
+def prepare(folder: Path, passages: Path, questions: Path, *, documents: int, dim: int) -> Collection:
+    """Encodes the first passages, and all questions, with the default encoder; reads them again where they are there.
+
+    Token vectors are projected on their first `dim` principal directions (without centring, so that dot products
+    change as little as can be) and normalised again.
+    """
+    origin = {"passages": passages.name, "documents": documents, "questions": questions.name, "dim": dim}
+    if (folder / "origin.json").exists():
+        found = load(folder)
+        if {key: found.origin.get(key) for key in origin} == origin:
+            return found
+    from serotine.encoders import Encoder
+
+    folder.mkdir(parents=True, exist_ok=True)
+    encoder = Encoder()
+    texts = [document.text for document in _take(read([passages]), documents)]
+    rows: list[NDArray[np.float16]] = []
+    with progress_bar(len(texts), "Encoding", enabled=True) as advance:
+        for start in range(0, len(texts), _TEXTS_AT_ONCE):
+            part = encoder.encode_documents(texts[start : start + _TEXTS_AT_ONCE])
+            rows += [vectors.astype(np.float16) for vectors in part]
+            advance(len(part))
+    offsets = np.concatenate([[0], np.cumsum([len(vectors) for vectors in rows])]).astype(np.int64)
+    tokens = np.concatenate(rows)
+    directions = _principal(tokens, dim)
+    asked = [
+        vectors[:QUERY_TOKENS] for vectors in encoder.encode_queries([question.text for question in read([questions])])
+    ]
+    np.save(folder / "vectors.npy", _project(tokens, directions))
+    np.save(folder / "offsets.npy", offsets)
+    np.savez(
+        folder / "queries.npz",
+        vectors=np.concatenate([_project(vectors, directions).astype(np.float32) for vectors in asked]),
+        offsets=np.concatenate([[0], np.cumsum([len(vectors) for vectors in asked])]),
+    )
+    # Written last: only then is the folder whole.
+    (folder / "origin.json").write_text(json.dumps({**origin, "encoder": encoder.name}))
+    return load(folder)
+
+
+def _take(documents: Iterator[Any], count: int) -> Iterator[Any]:
+    return (document for _, document in zip(range(count), documents, strict=False))
+
+
+def _principal(tokens: NDArray[np.float16], dim: int) -> NDArray[np.float32] | None:
+    if dim >= tokens.shape[1]:
+        return None
+    rng = np.random.default_rng(0)
+    some = tokens[np.sort(rng.permutation(len(tokens))[:_SAMPLE])].astype(np.float32)
+    _, directions = np.linalg.eigh(some.T @ some)
+    return np.ascontiguousarray(directions[:, ::-1][:, :dim])
+
+
+def _project(tokens: NDArray[Any], directions: NDArray[np.float32] | None) -> NDArray[np.float16]:
+    dim = tokens.shape[1] if directions is None else directions.shape[1]
+    out = np.empty((len(tokens), dim), dtype=np.float16)
+    for start in range(0, len(tokens), _SAMPLE):
+        part = tokens[start : start + _SAMPLE].astype(np.float32)
+        if directions is not None:
+            part = part @ directions
+        out[start : start + _SAMPLE] = part / np.maximum(np.linalg.norm(part, axis=1, keepdims=True), 1e-12)
+    return out

@@ -98,7 +98,7 @@ void bind_codec(nb::module_& module) {
              nb::arg("scales").noconvert());
   module.def("error_bound", &codec::error_bound, nb::arg("byte"));
   module.def("nearest", &nearest, nb::arg("points"), nb::arg("order"), nb::arg("group_starts"), nb::arg("centroids"),
-             nb::arg("list"), nb::arg("list_starts"), nb::arg("ids").noconvert());
+             nb::arg("members"), nb::arg("list_starts"), nb::arg("ids").noconvert());
   module.def("cluster_means", &means, nb::arg("points"), nb::arg("ids"), nb::arg("centroids").noconvert(),
              nb::arg("squares").noconvert(), nb::arg("sizes").noconvert());
 }

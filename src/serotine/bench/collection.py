@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -66,7 +67,7 @@ def load(folder: Path) -> Collection:
     """Reads what `prepare` has written."""
     stored = np.load(folder / "queries.npz")
     rows, starts = stored["vectors"].astype(np.float32), stored["offsets"]
-    queries = [rows[first:last] for first, last in zip(starts, starts[1:], strict=False)]
+    queries = [rows[first:last] for first, last in itertools.pairwise(starts)]
     origin = json.loads((folder / "origin.json").read_text()) if (folder / "origin.json").exists() else {}
     return Collection(np.load(folder / "vectors.npy", mmap_mode="r"), np.load(folder / "offsets.npy"), queries, origin)
 

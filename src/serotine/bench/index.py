@@ -147,9 +147,7 @@ def build(collection: Collection, folder: Path, engine: str) -> tuple[Index, Bui
         )
         seconds = time.perf_counter() - started
     stats = index.stats()
-    return index, Built(
-        engine, seconds, memory.above, stats.bytes + stats.catalog_bytes, stats.code_bytes_per_token
-    )
+    return index, Built(engine, seconds, memory.above, stats.bytes + stats.catalog_bytes, stats.code_bytes_per_token)
 
 
 def ids_of(index: Index, k: int, **options: Any) -> Answer:

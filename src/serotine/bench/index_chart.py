@@ -14,16 +14,16 @@ _COLOURS = ("#e4572e", "#2e86ab", "#f3a712", "#5b8def", "#6a994e", "#8d5a97", "#
 def draw(rows: Sequence[Mapping[str, Any]], k: int, title: str) -> str:
     """An SVG document: median milliseconds (logarithmic) and recall@k of every operating point."""
     field = f"recall_at_{k}"
-    shown = [row for row in rows if row["k"] == k and row[field] is not None and not row["setting"].startswith("filter")]
-    shown = [row for row in shown if "churn" not in row["setting"]]
+    shown = [row for row in rows if row["k"] == k and row[field] is not None]
+    shown = [row for row in shown if not row["setting"].startswith(("filter", "after"))]
     if not shown:
         raise ValueError(f"rows: none has {field}")
-    fastest = min(row["p50_ms"] for row in shown) / 1.3
-    slowest = max(row["p50_ms"] for row in shown) * 1.3
-    lowest = max(min(row[field] for row in shown) - 0.02, 0.0)
+    fastest: float = min(row["p50_ms"] for row in shown) / 1.3
+    slowest: float = max(row["p50_ms"] for row in shown) * 1.3
+    lowest: float = max(min(row[field] for row in shown) - 0.02, 0.0)
 
     def x(milliseconds: float) -> float:
-        share = math.log(milliseconds / fastest) / math.log(slowest / fastest)
+        share: float = math.log(milliseconds / fastest) / math.log(slowest / fastest)
         return _LEFT + share * (_WIDTH - _LEFT - _RIGHT)
 
     def y(recall: float) -> float:

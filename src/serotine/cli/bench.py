@@ -101,7 +101,11 @@ def show(rows: list[Row], *, to_stderr: bool) -> None:
 @click.option("--profile", "profiles", multiple=True, help="Of an index, such as '4 bits'; repeatable.  [default: all]")
 @click.option("--rounds", type=click.IntRange(min=1), default=3, show_default=True, help="Interleaved rounds.")
 @click.option(
-    "--cache", type=click.Path(path_type=Path), default=Path("bench-index"), show_default=True, metavar="FOLDER",
+    "--cache",
+    type=click.Path(path_type=Path),
+    default=Path("bench-index"),
+    show_default=True,
+    metavar="FOLDER",
     help="Where the encoded passages, and the indexes, are kept.",
 )
 @json_option

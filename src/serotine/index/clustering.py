@@ -2,7 +2,9 @@
 
 Brute force over K centroids costs K dot products a token. Here a token is first sent to the nearest of about
 6 * sqrt(K) coarse cells, and then compared with the 4 * sqrt(K) fine centroids nearest to that cell: for K = 16,384,
-1,280 dot products, and squared errors about 4% above brute force's (measured on MiniLM tokens). Both layers use one kernel, the fused dot product and argmax
+1,280 dot products, and squared errors about 4% above brute force's (measured on MiniLM tokens).
+
+Both layers use one kernel, the fused dot product and argmax
 of MaxSim, in fp32. Nothing depends on the number of threads: every sum has one order.
 """
 
@@ -118,7 +120,7 @@ def _share(sizes: NDArray[np.int64], squares: NDArray[np.float64], count: int) -
     weight = np.sqrt(np.maximum(squares, 1e-12) * np.maximum(sizes, 1))
     # More centroids than points would leave some without any.
     weight = np.minimum(weight / weight.sum() * count, np.maximum(sizes, 1))
-    given = np.maximum(np.floor(weight * min(1.0, count / weight.sum())).astype(np.int64), 1)
+    given: NDArray[np.int64] = np.maximum(np.floor(weight * min(1.0, count / weight.sum())).astype(np.int64), 1)
     # What rounding left goes to the cells with the most points for each centroid, or comes from those with the fewest.
     while (left := count - int(given.sum())) != 0:
         crowd = sizes / given

@@ -138,9 +138,9 @@ class Codebook:
         _core.encode_residuals(self.core, vectors, ids, bits, steps, errors, residuals)
         bounded = errors != _NO_BOUND
         norms = np.sqrt(np.einsum("ij,ij->i", vectors, vectors, dtype=np.float64))
-        longest = norms + self._error_bounds(ids, errors)
-        narrow = np.uint16 if len(self) <= 1 << 16 else np.uint32
-        return Codes(ids.astype(narrow), steps, errors, residuals, float(longest[bounded].max(initial=0.0)) * (1 + 1e-6))
+        longest = float((norms + self._error_bounds(ids, errors))[bounded].max(initial=0.0)) * (1 + 1e-6)
+        narrow = ids.astype(np.uint16) if len(self) <= 1 << 16 else ids.astype(np.uint32)
+        return Codes(narrow, steps, errors, residuals, longest)
 
     def mean_error(self, vectors: NDArray[np.float32], bits: int) -> float:
         """How far the codes of these tokens are from them, on average, by their error bounds."""
@@ -149,7 +149,8 @@ class Codebook:
         return float(bounds.mean()) if bounds.size else 0.0
 
     def _error_bounds(self, ids: NDArray[Any], errors: NDArray[np.uint8]) -> NDArray[np.float64]:
-        return _ERROR_BOUNDS[np.minimum(errors, _NO_BOUND - 1)] * self._scales[ids]
+        bounds: NDArray[np.float64] = _ERROR_BOUNDS[np.minimum(errors, _NO_BOUND - 1)] * self._scales[ids]
+        return bounds
 
 
 def open_codebook(folder: Path, record: CodebookRecord, dim: int) -> Codebook:

@@ -295,4 +295,3 @@ class Housekeeper:
 
 def _tokens(parts: Sequence[Part]) -> int:
     return sum(part.segment.record.tokens for part in parts)
-

@@ -102,9 +102,7 @@ def rank(
         exact,
     )
     kept = all(part.segment.vectors is not None for part in parts)
-    return [
-        _ranking(scores, numbers, report, documents, exact=exact, kept=kept) for scores, numbers, report in found
-    ]
+    return [_ranking(scores, numbers, report, documents, exact=exact, kept=kept) for scores, numbers, report in found]
 
 
 def _ranking(

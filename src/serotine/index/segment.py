@@ -113,7 +113,9 @@ class Segment:
                 self.bits = int(coded.attributes["bits"])
                 self._set_codes(coded, codebook)
         except (KeyError, ValueError, TypeError, IndexError) as error:
-            raise IndexDamagedError(f"{places.path}: damaged ({error}); restore it from a backup, or index again") from error
+            raise IndexDamagedError(
+                f"{places.path}: damaged ({error}); restore it from a backup, or index again"
+            ) from error
 
     def _open(self, folder: Path, record: FileRecord | None, kind: str) -> ArraysFile | None:
         if record is None:
@@ -171,9 +173,7 @@ class Segment:
         return rows * scales[:, None]
 
 
-def append_postings(
-    writer: ArraysWriter, ids: list[NDArray[Any]], offsets: NDArray[np.int64], centroids: int
-) -> None:
+def append_postings(writer: ArraysWriter, ids: list[NDArray[Any]], offsets: NDArray[np.int64], centroids: int) -> None:
     """Which documents hold each centroid: 4 bytes for every pair, made in memory."""
     joined = np.concatenate(ids)
     starts = np.empty(centroids + 1, dtype=np.uint64)

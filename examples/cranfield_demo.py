@@ -50,7 +50,8 @@ def answer(index: Index, question: str, console: Console) -> None:
     for hit in hits:
         show(hit, index.explain(question, hit.id), console)
     stages = ", ".join(f"{stage} {ms:.0f}" for stage, ms in hits.stats.milliseconds.items())
-    console.print(f"[dim]{spent:.0f} ms ({stages}), {hits.stats.documents:,} documents scored exactly[/]\n")
+    counts = ", ".join(f"{count:,} by {stage}" for stage, count in hits.stats.counts.items() if stage != "allowed")
+    console.print(f"[dim]{spent:.0f} ms ({stages}); of {hits.stats.documents:,} documents, {counts}[/]\n")
 
 
 def show(hit: Hit, explanation: Explanation, console: Console) -> None:

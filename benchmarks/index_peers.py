@@ -10,7 +10,7 @@ environment:
     faiss       pip install numpy faiss-cpu
     fast-plaid  pip install fast-plaid
     lancedb     pip install numpy lancedb pyarrow
-    qdrant      pip install numpy qdrant-client
+    qdrant      pip install numpy qdrant-edge-py
 """
 
 from __future__ import annotations
@@ -154,7 +154,7 @@ class Faiss(Engine):
                 best = np.zeros(data.documents, dtype=np.float32)
                 np.maximum.at(best, self.owner[places[real]], row[real])
                 summed += best
-            some = np.argpartition(-summed, count)[:count]
+            some = np.argpartition(-summed, min(count, data.documents - 1))[:count]
             exact = data.scores(query, some)
             return list(map(int, some[np.argsort(-exact, kind="stable")][:DEPTH]))
 
@@ -232,34 +232,42 @@ class LanceDb(Engine):
 
 
 class Qdrant(Engine):
-    """The client's local mode: brute force MaxSim in NumPy, the only way to run it without a server."""
+    """Qdrant's embedded engine: a multivector field with an HNSW graph over documents, and brute force."""
 
-    package = "qdrant-client"
+    package = "qdrant-edge-py"
 
     def build(self, data: Data, folder: Path) -> None:
-        """A multivector collection on disk."""
-        client = importlib.import_module("qdrant_client")
-        models = client.models
-        self.client = client.QdrantClient(path=str(folder / "qdrant"))
-        vectors = models.VectorParams(
+        """Its defaults, then optimised, which builds the graph."""
+        self.edge = edge = importlib.import_module("qdrant_edge")
+        vectors = edge.EdgeVectorParams(
             size=data.vectors.shape[1],
-            distance=models.Distance.DOT,
-            multivector_config=models.MultiVectorConfig(comparator=models.MultiVectorComparator.MAX_SIM),
+            distance=edge.Distance.Dot,
+            multivector_config=edge.MultiVectorConfig(edge.MultiVectorComparator.MaxSim),
         )
-        self.client.create_collection("passages", vectors_config=vectors)
-        for start in range(0, data.documents, 200):
-            numbers = range(start, min(start + 200, data.documents))
-            points = [models.PointStruct(id=number, vector=data.document(number).tolist()) for number in numbers]
-            self.client.upsert("passages", points)
+        self.shard = edge.EdgeShard.create(str(folder), edge.EdgeConfig(vectors=vectors, max_search_threads=1))
+        for start in range(0, data.documents, 100):
+            numbers = range(start, min(start + 100, data.documents))
+            points = [edge.Point(number, data.document(number).tolist()) for number in numbers]
+            self.shard.update(edge.UpdateOperation.upsert_points(points))
+        self.shard.flush()
+        self.shard.optimize()
 
     def ways(self, data: Data) -> dict[str, Search]:
-        """The only one."""
+        """Its default, a wider beam, and exact."""
+        params = self.edge.SearchParams
+        return {
+            "default": self._way(None),
+            "hnsw_ef=512": self._way(params(hnsw_ef=512)),
+            "exact": self._way(params(exact=True)),
+        }
 
+    def _way(self, params: Any) -> Search:
         def search(query: NDArray[np.float32]) -> list[int]:
-            found = self.client.query_points("passages", query=query.tolist(), limit=DEPTH)
-            return [int(point.id) for point in found.points]
+            asked = self.edge.Query.Nearest(query.tolist())
+            found = self.shard.search(self.edge.SearchRequest(query=asked, limit=DEPTH, params=params))
+            return [int(point.id) for point in found]
 
-        return {"local mode": search}
+        return search
 
 
 ENGINES: dict[str, type[Engine]] = {

@@ -187,7 +187,8 @@ def test_verify_tells_of_a_flipped_bit(shell: Shell, tmp_path: Path) -> None:
     shell("index", "corpus.jsonl", "-o", "i.serotine")
     (segment,) = (tmp_path / "i.serotine" / "segments").iterdir()
     data = bytearray(segment.read_bytes())
-    data[-40] ^= 1
+    # Past the header, among the vectors.
+    data[80] ^= 1
     segment.write_bytes(data)
     assert "checksum" in shell.fails("verify", "i.serotine")
 

@@ -12,6 +12,7 @@ import click
 from serotine import __version__
 from serotine.cli.add import add
 from serotine.cli.bench import bench
+from serotine.cli.compact import compact
 from serotine.cli.delete import delete
 from serotine.cli.index import index
 from serotine.cli.info import info
@@ -36,7 +37,7 @@ class _Commands(click.Group):
 
 @click.group(
     cls=_Commands,
-    commands=[index, add, delete, search, info, verify, bench],
+    commands=[index, add, delete, search, info, verify, compact, bench],
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 @click.version_option(__version__, prog_name="serotine", message="%(prog)s %(version)s")

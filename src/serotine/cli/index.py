@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from serotine.cli.engine_options import Engine, engine_options
 from serotine.cli.output import Interrupted, json_option, plural, report, size
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 @click.option("--encoder", metavar="NAME", help="Name or folder of an encoder; the offline default unless given.")
 @click.option("--overwrite", is_flag=True, help="Replace the index at PATH, once the new one is complete.")
 @click.option("--resume", is_flag=True, help="Go on with the index at PATH: add the documents that it lacks.")
+@engine_options
 @json_option
 def index(
     sources: tuple[Path, ...],
@@ -30,13 +32,16 @@ def index(
     encoder: str | None,
     overwrite: bool,
     resume: bool,
+    nbits: str | None,
+    keep_vectors: bool | None,
+    filterable: dict[str, type] | None,
     json_file: str | None,
 ) -> None:
     """Index documents: .jsonl, .csv, .txt and .md files, plain or .gz, and folders of them.
 
     Of a folder, corpus.jsonl is read where there is one (the BEIR format). JSON objects and CSV rows have the fields
-    _id (or id), title and text; every other field is kept as metadata. Without an id, file and line stand for it. A
-    .txt or .md file is one document.
+    _id (or id), title and text; every other field is kept as metadata, CSV's as text unless --filterable says what it
+    is. Without an id, file and line stand for it. A .txt or .md file is one document.
 
     Documents are committed as they are encoded: after Ctrl-C, --resume goes on.
     """
@@ -46,6 +51,7 @@ def index(
     from serotine.errors import IndexExistsError
 
     started = time.monotonic()
+    engine = Engine(None if nbits is None else int(nbits), keep_vectors, filterable)
     recover(output)
     vacant = not output.exists() or (output.is_dir() and not any(output.iterdir()))
     if (vacant or not resume) and Path.cwd().is_relative_to(output.resolve()):
@@ -56,13 +62,13 @@ def index(
             param_hint="'--output'",
         )
     if vacant:
-        result = _build(sources, output, encoder)
+        result = _build(sources, output, encoder, engine)
     elif resume:
-        result = _resume(sources, output, encoder)
+        result = _resume(sources, output, encoder, engine)
     elif overwrite:
         try:
             with replacing(output) as building:
-                result = _build(sources, building, encoder)
+                result = _build(sources, building, encoder, engine)
         except (KeyboardInterrupt, Interrupted):
             raise Interrupted(f"interrupted; {output} is as it was") from None
     else:
@@ -80,25 +86,26 @@ def index(
     report(lines, {"path": str(output), **result, "seconds": seconds}, json_file)
 
 
-def _build(sources: tuple[Path, ...], path: Path, encoder: str | None) -> dict[str, Any]:
+def _build(sources: tuple[Path, ...], path: Path, encoder: str | None, engine: Engine) -> dict[str, Any]:
     from serotine.cli.loading import Loading, survey
     from serotine.encoders import Encoder
     from serotine.index import Index
 
     # Everything that can be wrong is found before anything appears at `path`.
     found = survey(sources)
-    with Index.create(path, encoder=Encoder(encoder)) as made:
+    with Index.create(path, encoder=Encoder(encoder), **engine.arguments()) as made:
         loading = Loading(made)
         _load(loading, path, sources, found.documents)
         return _result(made, loading.added, skipped=0)
 
 
-def _resume(sources: tuple[Path, ...], path: Path, encoder: str | None) -> dict[str, Any]:
+def _resume(sources: tuple[Path, ...], path: Path, encoder: str | None, engine: Engine) -> dict[str, Any]:
     from serotine.cli.loading import Loading, survey
     from serotine.cli.writing import open_for_texts
     from serotine.encoders import Encoder
 
     with open_for_texts(path, Encoder(encoder) if encoder is not None else None) as opened:
+        engine.check_against(opened.stats())
         found = survey(sources, opened)
         loading = Loading(opened)
         _load(loading, path, sources, found.documents - found.known)

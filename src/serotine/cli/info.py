@@ -36,13 +36,42 @@ def _words(path: Path, stats: IndexStats) -> str:
         lines.append("  Encoder   none: it was made for vectors, and is searched with vectors, from Python.")
     else:
         lines.append(f"  Encoder   {stats.encoder}; questions are encoded by the same.")
+    lines += [_codes(stats), _searching(stats)]
     lines.append(
-        f"  On disk   {size(stats.bytes)} of vectors in {plural(stats.segments, 'segment file')} "
-        f"({stats.bytes_per_token:,.0f} bytes a token), {size(stats.catalog_bytes)} of ids, texts and metadata."
+        f"  On disk   {size(stats.bytes)} in {plural(stats.segments, 'segment')} ({stats.bytes_per_token:,.0f} bytes a "
+        f"token), {size(stats.catalog_bytes)} of ids, texts, metadata and words."
     )
+    if stats.filterable:
+        fields = ", ".join(f"{name} ({kind})" for name, kind in stats.filterable.items())
+        lines.append(f"  Filters   through an index: {fields}; other metadata by looking at every document.")
     if stats.deleted:
         lines.append(
             f"  Deleted   {plural(stats.deleted, 'document')}: not found any more, their vectors still take room."
         )
     lines.append(f"  Format    version {stats.format_version}")
     return "\n".join(lines)
+
+
+def _codes(stats: IndexStats) -> str:
+    kept = "with their float16 vectors beside them" if stats.keep_vectors else "without their vectors"
+    if not stats.coded_tokens:
+        return (
+            "  Codes     none yet: all vectors are float16. From 131,072 tokens on, "
+            f"{stats.nbits} bits a dimension, {kept}."
+        )
+    waiting = stats.tokens - stats.coded_tokens
+    return (
+        f"  Codes     {plural(stats.coded_tokens, 'token')} at {stats.nbits} bits a dimension, "
+        f"{stats.code_bytes_per_token:,.0f} bytes each, {kept}; {waiting:,} wait in the head as float16. "
+        f"{plural(stats.codebooks, 'codebook')}, the newest of {stats.centroids:,} centroids."
+    )
+
+
+def _searching(stats: IndexStats) -> str:
+    if not stats.coded_tokens:
+        return "  A search  scores the vectors of every document, exactly."
+    last = "the best of these over their vectors" if stats.keep_vectors else "whose scores are estimates"
+    return (
+        "  A search  looks at the centroids of every document (through posting lists, in segments of 100,000 or more), "
+        f"then scores the best over their codes, {last}; the head it scores whole."
+    )

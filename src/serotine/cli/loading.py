@@ -10,6 +10,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from serotine.cli.engine_options import typed
 from serotine.cli.output import plural, warn, watched
 from serotine.errors import DuplicateIdError, EmptyTextWarning
 from serotine.ingest import read
@@ -18,8 +19,8 @@ from serotine.progress import progress_bar
 if TYPE_CHECKING:
     from serotine.index import Index
 
-# Every chunk is one commit and one segment. The first are small, so that progress and safety come early; they double
-# while one takes less than _QUICK seconds, so that a large collection does not end in thousands of segments.
+# Every chunk is one commit. The first are small, so that progress and safety come early; they double
+# while one takes less than _QUICK seconds, so that a large collection is not written in thousands of pieces.
 _FIRST_CHUNK = 64
 _LARGEST_CHUNK = 8192
 _QUICK = 10.0
@@ -88,6 +89,7 @@ class Loading:
     def run(self, sources: Sequence[Path], total: int, *, skip_known: bool = False, upsert: bool = False) -> None:
         """Adds the documents of `sources`, `total` of them, drawing progress on a terminal."""
         documents = read(sources)
+        filterable = self._index.stats().filterable
         if skip_known:
             documents = (document for document in documents if document.id not in self._index)
         chunk_size = _FIRST_CHUNK
@@ -99,7 +101,7 @@ class Loading:
                 self._index.add(
                     ids=[document.id for document in chunk],
                     texts=[document.text for document in chunk],
-                    metadata=[document.metadata for document in chunk],
+                    metadata=[typed(document, filterable) for document in chunk],
                     upsert=upsert,
                 )
                 self.added += len(chunk)

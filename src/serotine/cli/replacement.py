@@ -10,7 +10,7 @@ from pathlib import Path
 from serotine.errors import NotAnIndexError
 from serotine.index.catalog import CATALOG_FILE
 from serotine.index.lock import LOCK_FILE, WriterLock
-from serotine.index.snapshot import SEGMENT_FOLDER
+from serotine.index.segment import SEGMENT_FOLDER
 
 _PARTS = {CATALOG_FILE, f"{CATALOG_FILE}-wal", f"{CATALOG_FILE}-shm", SEGMENT_FOLDER, LOCK_FILE}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import sys
 import textwrap
@@ -11,11 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from serotine.cli.engine_options import where_option
 from serotine.cli.output import STANDARD_OUTPUT, check_text, json_option, plural, printable, report
 from serotine.cli.passage import MARK, UNMARK, passage
 
 if TYPE_CHECKING:
-    from serotine.index import Hit, Hits, Index
+    from serotine.index import Hit, Hits, Index, SearchStats
+    from serotine.index.retrieval import Mode
 
 _BOLD, _NOT_BOLD = "\x1b[1m", "\x1b[22m"
 
@@ -31,17 +34,43 @@ def _question(ctx: click.Context, parameter: click.Parameter, words: tuple[str, 
 @click.argument("index", type=click.Path(path_type=Path))
 @click.argument("query", nargs=-1, required=True, callback=_question, metavar="QUERY...")
 @click.option("-k", default=10, show_default=True, type=click.IntRange(min=1), help="How many documents.")
+@click.option(
+    "--mode",
+    type=click.Choice(["late", "bm25", "hybrid"]),
+    default="late",
+    show_default=True,
+    help="Rank by meaning, token by token; by words; or by both.",
+)
+@where_option
 @click.option("--exact", is_flag=True, help="Prove that no other document scores higher, and say so.")
 @json_option
-def search(index: Path, query: str, k: int, exact: bool, json_file: str | None) -> None:
+def search(
+    index: Path, query: str, k: int, mode: Mode, where: dict[str, Any] | None, exact: bool, json_file: str | None
+) -> None:
     """Find the documents that answer QUERY: rank, score, id, and the passage with the matched words marked."""
     from serotine.index import Index
 
     with Index.open(index, read_only=True) as opened:
-        hits = opened.search(query, k=k, exact=exact)
-        spans = [_spans(opened, query, hit) for hit in hits]
-    lines = "" if json_file == STANDARD_OUTPUT else _lines(hits, spans)
-    report(lines, _result(query, k, hits, spans), json_file)
+        try:
+            hits = opened.search(query, k=k, mode=mode, where=where, exact=exact)
+        except (TypeError, ValueError) as error:
+            # The query was checked before: it is the filter, or two options that exclude each other.
+            raise click.UsageError(str(error), click.get_current_context()) from None
+        spans = [_words(query, hit) if mode == "bm25" else _spans(opened, query, hit) for hit in hits]
+        empty = len(opened) == 0
+    lines = "" if json_file == STANDARD_OUTPUT else _lines(hits, spans, empty=empty)
+    asked = {"query": query, "k": k, "mode": mode, "where": where}
+    report(lines, {**asked, **_result(hits, spans)}, json_file)
+
+
+def _words(query: str, hit: Hit) -> list[tuple[int, int, float]]:
+    """Where the words of a question stand in a text, without an encoder."""
+    wanted = {word.casefold() for word in re.findall(r"\w+", query)}
+    return [
+        (match.start(), match.end(), 1.0)
+        for match in re.finditer(r"\w+", hit.text or "")
+        if match.group().casefold() in wanted
+    ]
 
 
 def _spans(index: Index, query: str, hit: Hit) -> list[tuple[int, int, float]]:
@@ -56,9 +85,11 @@ def _spans(index: Index, query: str, hit: Hit) -> list[tuple[int, int, float]]:
         return []
 
 
-def _lines(hits: Hits, spans: list[list[tuple[int, int, float]]]) -> str:
-    if not hits:
+def _lines(hits: Hits, spans: list[list[tuple[int, int, float]]], *, empty: bool) -> str:
+    if empty:
         return "The index holds no documents; add some with: serotine add"
+    if not hits:
+        return "No document matches."
     blocks = []
     for rank, (hit, matched) in enumerate(zip(hits, spans, strict=True), 1):
         if hit.text is None:
@@ -66,14 +97,22 @@ def _lines(hits: Hits, spans: list[list[tuple[int, int, float]]]) -> str:
         else:
             shown = passage(hit.text, matched) or "(a text without words)"
         blocks.append(f"{rank:>3}  {hit.score:7.3f}  {printable(hit.id)}\n{_indented(shown)}")
-    stats = hits.stats
-    blocks.append(
-        f"{plural(stats.documents, 'document')} scored in {stats.milliseconds['score']:,.1f} ms, "
-        f"the question encoded in {stats.milliseconds['encode']:,.0f} ms (loading the encoder included)"
-    )
+    blocks.append(_told(hits.stats))
     if hits.certificate is not None:
         blocks.append(hits.certificate.statement)
     return "\n".join(blocks)
+
+
+def _told(stats: SearchStats) -> str:
+    """What the search did, stage by stage."""
+    ways = {"centroids": "centroids", "codes": "codes", "vectors": "vectors", "bm25": "words"}
+    stages = [
+        f"{plural(count, 'document')} by their {ways[name]}" for name, count in stats.counts.items() if name in ways
+    ]
+    told = f"Scored {', '.join(stages) or 'no document'}, in {stats.milliseconds['search']:,.1f} ms"
+    if stats.plan == "bm25":
+        return told
+    return f"{told}; the question encoded in {stats.milliseconds['encode']:,.0f} ms (loading the encoder included)"
 
 
 def _indented(shown: str) -> str:
@@ -87,10 +126,8 @@ def _marked(text: str, *, bold: bool) -> str:
     return text.replace(MARK, _BOLD if bold else "**").replace(UNMARK, _NOT_BOLD if bold else "**")
 
 
-def _result(query: str, k: int, hits: Hits, spans: list[list[tuple[int, int, float]]]) -> dict[str, Any]:
+def _result(hits: Hits, spans: list[list[tuple[int, int, float]]]) -> dict[str, Any]:
     return {
-        "query": query,
-        "k": k,
         "hits": [
             {"rank": rank, **asdict(hit), "spans": matched}
             for rank, (hit, matched) in enumerate(zip(hits, spans, strict=True), 1)

@@ -29,8 +29,8 @@ def verify(index: Path, json_file: str | None) -> None:
         else ""
     )
     report(
-        f"{index}: sound; {plural(found.documents, 'document')} in {plural(found.segments, 'segment file')}, "
-        f"{size(found.bytes)} read and checked.{stray}",
+        f"{index}: sound; {plural(found.documents, 'document')} in {plural(found.segments, 'segment')}, "
+        f"{plural(found.codebooks, 'codebook')}, {size(found.bytes)} read and checked.{stray}",
         {"path": str(index), "sound": True, **asdict(found)},
         json_file,
     )

@@ -85,7 +85,7 @@ def rank(
         if part.documents and (mask is None or mask.any())
     ]
     documents = sum(
-        part.documents if mask is None else int(np.unpackbits(mask.view(np.uint8)).sum())
+        part.documents if matching is None or mask is None else int(np.unpackbits(mask.view(np.uint8)).sum())
         for part, mask in zip(parts, allowed, strict=True)
     )
     offsets = np.zeros(len(queries) + 1, dtype=np.int64)

@@ -22,11 +22,13 @@ class Part:
     Attributes:
         segment: the open files.
         live: bool (documents,), or None where every document is.
+        bits: the same, one bit a document.
         documents: how many are live.
     """
 
     segment: Segment
     live: NDArray[np.bool_] | None
+    bits: NDArray[np.uint64] | None
     documents: int
 
     @property
@@ -36,19 +38,21 @@ class Part:
 
     def allowed(self, matching: NDArray[np.int64] | None) -> NDArray[np.uint64] | None:
         """One bit a document, for those live and among `matching` (rising numbers); None where that is all of them."""
-        mask = self.live
-        if matching is not None:
-            first, last = np.searchsorted(matching, (self.numbers[0], self.numbers[-1] + 1))
-            chosen = np.zeros(self.numbers.size, dtype=np.bool_)
-            places = np.searchsorted(self.numbers, matching[first:last])
-            places = places[self.numbers[np.minimum(places, self.numbers.size - 1)] == matching[first:last]]
-            chosen[places] = True
-            mask = chosen if mask is None else mask & chosen
-        if mask is None:
-            return None
-        padded = np.zeros(-(-mask.size // 64) * 64, dtype=np.bool_)
-        padded[: mask.size] = mask
-        return np.packbits(padded, bitorder="little").view("<u8")
+        if matching is None:
+            return self.bits
+        first, last = np.searchsorted(matching, (self.numbers[0], self.numbers[-1] + 1))
+        places = np.searchsorted(self.numbers, matching[first:last])
+        places = places[self.numbers[np.minimum(places, self.numbers.size - 1)] == matching[first:last]]
+        chosen = np.zeros(self.numbers.size, dtype=np.bool_)
+        chosen[places] = True
+        return _packed(chosen if self.live is None else chosen & self.live)
+
+
+def _packed(mask: NDArray[np.bool_]) -> NDArray[np.uint64]:
+    """One bit a document, in whole words."""
+    padded = np.zeros(-(-mask.size // 64) * 64, dtype=np.bool_)
+    padded[: mask.size] = mask
+    return np.packbits(padded, bitorder="little").view("<u8")
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,5 +138,5 @@ def _part(segment: Segment, deleted: NDArray[np.int64]) -> Part:
     first, last = np.searchsorted(deleted, (numbers[0], numbers[-1] + 1))
     gone = np.isin(numbers, deleted[first:last], assume_unique=True) if last > first else None
     if gone is None or not gone.any():
-        return Part(segment, None, numbers.size)
-    return Part(segment, ~gone, int(numbers.size - gone.sum()))
+        return Part(segment, None, None, numbers.size)
+    return Part(segment, ~gone, _packed(~gone), int(numbers.size - gone.sum()))

@@ -11,6 +11,10 @@ namespace {
 // Centroids scored side by side, which share one row of maxima.
 constexpr std::size_t kBlock = 64;
 constexpr std::size_t kBlocksAnItem = 8;
+// Postings after which no further list is read for a query token.
+constexpr std::uint64_t kPostingsAToken = 16384;
+// How many postings ahead a document's word is asked for.
+constexpr std::size_t kWordsAhead = 12;
 // Documents one item of parallel work scans.
 constexpr std::size_t kDocumentsAnItem = 1024;
 
@@ -177,6 +181,14 @@ std::vector<std::uint32_t> CentroidTable::probe(const Part& part, const std::uin
   std::uint32_t* word = words.data();
   for (std::size_t t = 0; t < tokens_; ++t) {
     best_of(t, probes, best);
+    // What is in very many documents tells little about any of them, and takes most of the time.
+    std::uint64_t length = 0;
+    std::size_t read = 0;
+    while (read < best.size() && length < kPostingsAToken) {
+      length += part.posting_starts[best[read].centroid + 1] - part.posting_starts[best[read].centroid];
+      ++read;
+    }
+    best.resize(read);
     if (best.empty()) continue;
     const std::uint32_t stamp = base + 1 + static_cast<std::uint32_t>(t);
     // A document that none of these centroids holds is taken to have what the last of them has.
@@ -185,6 +197,7 @@ std::vector<std::uint32_t> CentroidTable::probe(const Part& part, const std::uin
       const std::uint32_t gain = probed.value - floor;
       const std::uint32_t* end = part.postings + part.posting_starts[probed.centroid + 1];
       for (const std::uint32_t* at = part.postings + part.posting_starts[probed.centroid]; at < end; ++at) {
+        if (at + kWordsAhead < end) __builtin_prefetch(word + at[kWordsAhead], 1);
         const std::uint32_t seen = word[*at];
         const std::uint32_t last = seen >> 16;
         if (last == stamp) continue;

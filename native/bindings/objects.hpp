@@ -4,16 +4,18 @@
 #include <optional>
 #include <vector>
 
+#include "../common/aligned.hpp"
 #include "arrays.hpp"
 #include "search.hpp"
 
 class CodebookObject {
  public:
-  CodebookObject(In<std::int8_t, 2> centroids, In<float, 1> scales);
+  CodebookObject(const In<std::int8_t, 2>& centroids, In<float, 1> scales);
   const serotine::codec::Codebook& view() const { return view_; }
 
  private:
-  In<std::int8_t, 2> centroids_;
+  // A copy: rows are read at random for every token, which large pages make quicker than a mapped file's small ones.
+  serotine::Aligned<std::int8_t> centroids_;
   In<float, 1> scales_;
   std::vector<float> mean_;
   serotine::codec::Codebook view_;

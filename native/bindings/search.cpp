@@ -12,10 +12,12 @@
 
 using namespace serotine;
 
-CodebookObject::CodebookObject(In<std::int8_t, 2> centroids, In<float, 1> scales)
-    : centroids_(std::move(centroids)), scales_(std::move(scales)), mean_(centroids_.shape(1), 0.0f) {
-  const std::size_t count = centroids_.shape(0);
-  const std::size_t dim = centroids_.shape(1);
+CodebookObject::CodebookObject(const In<std::int8_t, 2>& centroids, In<float, 1> scales)
+    : centroids_(centroids.data(), centroids.data() + centroids.size()),
+      scales_(std::move(scales)),
+      mean_(centroids.shape(1), 0.0f) {
+  const std::size_t count = centroids.shape(0);
+  const std::size_t dim = centroids.shape(1);
   require(count > 0 && dim > 0, "a codebook needs centroids");
   require(scales_.size() == count, "one scale a centroid");
   std::vector<double> sum(dim, 0.0);
@@ -25,7 +27,7 @@ CodebookObject::CodebookObject(In<std::int8_t, 2> centroids, In<float, 1> scales
     require(std::isfinite(scale) && scale > 0.0, "a centroid's scale is not positive");
     double square = 0.0;
     for (std::size_t d = 0; d < dim; ++d) {
-      const double value = scale * centroids_.data()[c * dim + d];
+      const double value = scale * centroids_[c * dim + d];
       sum[d] += value;
       square += value * value;
     }

@@ -7,7 +7,14 @@
 #include <utility>
 #include <vector>
 
+#if defined(__linux__)
+#include <sys/mman.h>
+#endif
+
 namespace serotine {
+
+constexpr std::size_t kHugePage = std::size_t{1} << 21;
+constexpr std::size_t kLargeBytes = std::size_t{1} << 18;
 
 template <class T>
 struct AlignedAllocator {
@@ -16,8 +23,19 @@ struct AlignedAllocator {
   AlignedAllocator() = default;
   template <class U>
   explicit AlignedAllocator(const AlignedAllocator<U>&) {}
-  T* allocate(std::size_t count) { return static_cast<T*>(::operator new(count * sizeof(T), alignment)); }
-  void deallocate(T* memory, std::size_t) { ::operator delete(memory, alignment); }
+  T* allocate(std::size_t count) {
+    const std::size_t bytes = count * sizeof(T);
+    if (bytes < kLargeBytes) return static_cast<T*>(::operator new(bytes, alignment));
+    // What is read at random from all over a large table misses the address cache on small pages.
+    void* memory = ::operator new((bytes + kHugePage - 1) / kHugePage * kHugePage, std::align_val_t{kHugePage});
+#if defined(__linux__)
+    madvise(memory, bytes, MADV_HUGEPAGE);
+#endif
+    return static_cast<T*>(memory);
+  }
+  void deallocate(T* memory, std::size_t count) {
+    ::operator delete(memory, count * sizeof(T) < kLargeBytes ? alignment : std::align_val_t{kHugePage});
+  }
   // Growing leaves new elements as they are: whoever wants zeros says assign().
   template <class U>
   void construct(U* at) {

@@ -20,6 +20,20 @@ constexpr std::size_t kDocumentsAnItem = 1024;
 
 bool bit(const std::uint64_t* bits, std::size_t at) { return bits == nullptr || ((bits[at / 64] >> (at % 64)) & 1) != 0; }
 
+// The memory of this thread's last tables: fresh pages would have to be cleared by the system for every query.
+std::vector<Aligned<std::uint8_t>>& spare() {
+  thread_local std::vector<Aligned<std::uint8_t>> buffers;
+  return buffers;
+}
+constexpr std::size_t kMostSpare = 4;
+
+Aligned<std::uint8_t> take_spare() {
+  if (spare().empty()) return {};
+  Aligned<std::uint8_t> buffer = std::move(spare().back());
+  spare().pop_back();
+  return buffer;
+}
+
 }  // namespace
 
 const CentroidKernels& centroid_kernels() {
@@ -46,6 +60,7 @@ CentroidTable::CentroidTable(const Query& query, const codec::Codebook& codebook
     : tokens_(query.tokens()), width_((query.tokens() + 15) / 16 * 16), centroids_(codebook.count) {
   const std::size_t dim = codebook.dim;
   const std::size_t blocks = (centroids_ + kBlock - 1) / kBlock;
+  rows_ = take_spare();
   rows_.resize(centroids_ * width_);
   blocks_.assign(blocks * width_, 0);
 
@@ -93,6 +108,10 @@ CentroidTable::CentroidTable(const Query& query, const codec::Codebook& codebook
                      blocks_.data() + first / kBlock * width_);
     }
   });
+}
+
+CentroidTable::~CentroidTable() {
+  if (spare().size() < kMostSpare) spare().push_back(std::move(rows_));
 }
 
 void CentroidTable::scan(const Part& part, std::uint32_t number, const std::uint64_t* allowed, std::size_t count,

@@ -34,6 +34,9 @@ void keep_best(std::vector<Candidate>& candidates, std::size_t count);
 class CentroidTable {
  public:
   CentroidTable(const Query& query, const codec::Codebook& codebook);
+  ~CentroidTable();
+  CentroidTable(const CentroidTable&) = delete;
+  CentroidTable& operator=(const CentroidTable&) = delete;
 
   // Similarity of a byte sum: what the bytes were rounded from.
   float similarity(std::uint32_t sum) const { return static_cast<float>(sum) * step_ + base_; }

@@ -69,10 +69,15 @@ void PartObject::set_codes(nb::object codebook, In<std::uint8_t, 2> ids, In<std:
   require(steps.size() == tokens && errors.size() == tokens && residuals.shape(0) == tokens, "one code a token");
   require(residuals.shape(1) == codec::row_bytes(book.dim, bits), "residuals have the wrong width");
   require(!vectors_.has_value() || vectors_->shape(1) == book.dim, "dimensions differ");
-  view_.codes = {ids.data(), ids.shape(1) == 4, steps.data(), errors.data(), residuals.data(), bits};
+  require(std::isfinite(longest) && longest >= 0.0f, "the longest norm is not a number of at least 0");
+  const codec::Codes codes{ids.data(), ids.shape(1) == 4, steps.data(), errors.data(), residuals.data(), bits};
+  for (std::size_t t = 0; t < tokens; ++t) require(codes.id(t) < book.count, "a centroid id is out of range");
+  view_.codes = codes;
   view_.longest = longest;
-  for (std::size_t t = 0; t < tokens; ++t) require(view_.codes.id(t) < book.count, "a centroid id is out of range");
   view_.codebook = &book;
+  // Lists name centroids: those of other codes mean nothing.
+  view_.posting_starts = nullptr;
+  view_.postings = nullptr;
   codebook_ = std::move(codebook);
   bytes_ = {std::move(steps), std::move(errors)};
   rows_ = {std::move(ids), std::move(residuals)};
@@ -150,6 +155,7 @@ nb::list search_parts(const In<float, 2>& queries, const In<std::int64_t, 1>& of
   std::vector<Mask> owners;
   for (std::size_t p = 0; p < nb::len(parts); ++p) {
     const auto& part = nb::cast<const PartObject&>(parts[p]);
+    require(part.dim() > 0, "a part has neither vectors nor codes");
     require(part.dim() == dim, "dimensions differ");
     views.push_back(part.view());
     if (allowed[p].is_none()) {

@@ -12,8 +12,9 @@ namespace {
 constexpr std::size_t kBlock = 48;
 // What all bound dimensions of a row can hold together.
 constexpr int kMostUnits = 127 * static_cast<int>(kBoundDims);
-// Room for the rounding of fp32, here and in the kernel that computes the exact scores.
+// Room for the rounding of fp32, here and in the kernel that computes the exact scores: one rounding a dimension there.
 constexpr double kSlack = 1e-5;
+constexpr double kSlackADim = 0x1p-24;
 constexpr double kNothing = -std::numeric_limits<double>::infinity();
 constexpr double kEverything = std::numeric_limits<double>::infinity();
 
@@ -98,7 +99,8 @@ double CodeScorer::score(const Part& part, std::size_t document, const Part& nex
   double sum = 0.0;
   for (std::size_t t = 0; t < query_.tokens(); ++t) sum += static_cast<double>(scratch.best[t]) * query_.scales()[t];
   if (bound_ == Bound::none) return sum;
-  const double margin = query_.lost_sum() * part.longest + kSlack * (query_.norm_sum() * part.longest + std::fabs(sum));
+  const double slack = kSlack + kSlackADim * static_cast<double>(query_.dim());
+  const double margin = query_.lost_sum() * part.longest + slack * (query_.norm_sum() * part.longest + std::fabs(sum));
   return bound_ == Bound::upper ? sum + margin : sum - margin;
 }
 

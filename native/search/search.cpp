@@ -90,15 +90,19 @@ const CentroidTable& Searcher::table(const codec::Codebook* codebook) {
 std::vector<Candidate> Searcher::by_centroids() {
   const Timer timer(report_.centroids_ms);
   std::vector<Candidate> out;
+  std::size_t everywhere = 0;
+  for (std::size_t p = 0; p < parts_.size(); ++p) {
+    if (parts_[p].codebook != nullptr) everywhere += count_allowed(parts_[p], allowed_[p]);
+  }
+  // The next stage takes them all anyway. Of all parts or of none: a document without a score could not be compared.
+  report_.direct = everywhere > 0 && everywhere <= options_.candidates;
   for (std::uint32_t p = 0; p < parts_.size(); ++p) {
     const Part& part = parts_[p];
     if (part.codebook == nullptr) continue;
     const std::uint64_t* bits = allowed_[p];
     const std::size_t there = count_allowed(part, bits);
     if (there == 0) continue;
-    if (there <= options_.candidates) {
-      // The next stage takes them all anyway.
-      report_.direct = true;
+    if (report_.direct) {
       for (const std::uint32_t d : allowed_documents(part, bits)) out.push_back({0.0f, p, d});
       continue;
     }
@@ -106,7 +110,8 @@ std::vector<Candidate> Searcher::by_centroids() {
     const std::size_t before = out.size();
     std::size_t looked_at = there;
     // Lists are worth reading where they leave most documents out; of a filter's few matches they would find none.
-    const bool probing = part.postings != nullptr && query_.tokens() <= kMostProbingTokens && there * 4 >= part.documents;
+    const bool probing = part.postings != nullptr && query_.tokens() <= kMostProbingTokens &&
+                         there > options_.candidates && there * 4 >= part.documents;
     if (probing) {
       const std::vector<std::uint32_t> found =
           scores.probe(part, bits, options_.probes, options_.candidates * kProbedPerCandidate);

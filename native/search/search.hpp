@@ -53,7 +53,7 @@ struct Found {
 struct Report {
   bool scanned = false;
   bool probed = false;
-  bool direct = false;  // so few documents were allowed that all of a part's became candidates
+  bool direct = false;  // so few documents were allowed that all of them became candidates
   bool flat = false;    // a part without codes was scored whole
   std::size_t by_centroids = 0;
   std::size_t by_codes = 0;

@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import json
+from contextlib import contextmanager
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 import pytest
 from small_engine import THRESHOLDS
 from test_cli import Shell, shell
 
+import serotine.progress
+from serotine.cli.search import _told
 from serotine.index import Index
+from serotine.index.hits import SearchStats
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
+
+    from serotine.progress import Advance
 
 __all__ = ["shell"]  # a fixture, used by its name
 
@@ -53,9 +61,23 @@ def test_a_small_index_says_that_it_is_searched_whole(shell: Shell) -> None:
 
 
 @pytest.mark.parametrize("wrong", ["year", "year:date", ":int", "year:"])
-def test_a_field_without_a_type_is_refused(shell: Shell, wrong: str) -> None:
+def test_a_field_without_a_type_is_refused(shell: Shell, tmp_path: Path, wrong: str) -> None:
     message = shell.fails("index", "corpus.jsonl", "-o", "i.serotine", "--filterable", wrong, status=2)
     assert "want NAME:TYPE with one of str, int, float, bool" in message
+    assert not list(tmp_path.glob("*.serotine"))
+
+
+@pytest.mark.parametrize(
+    ("declared", "said"),
+    [
+        (["and:int"], "'and' is a word of filters"),
+        (['a"b:int'], "double quote"),
+        (["year:int", "year:str"], "'year' stands twice with different types"),
+    ],
+)
+def test_a_field_that_no_filter_could_name_is_refused(shell: Shell, declared: list[str], said: str) -> None:
+    options = [word for value in declared for word in ("--filterable", value)]
+    assert said in shell.fails("index", "corpus.jsonl", "-o", "i.serotine", *options, status=2)
 
 
 def test_resuming_with_other_options_is_refused(shell: Shell, tmp_path: Path) -> None:
@@ -63,8 +85,19 @@ def test_resuming_with_other_options_is_refused(shell: Shell, tmp_path: Path) ->
     shell("index", path, "-o", "i.serotine", "--nbits", "2")
     shell("index", path, "-o", "i.serotine", "--resume")
     shell("index", path, "-o", "i.serotine", "--resume", "--nbits", "2", "--keep-vectors")
-    message = shell.fails("index", path, "-o", "i.serotine", "--resume", "--nbits", "8", status=2)
-    assert "--nbits: the index was made with 2; leave the option out" in message
+    for asked, said in (
+        (["--nbits", "8"], "--nbits 8: the index was made with --nbits 2; leave the option out"),
+        (["--no-keep-vectors"], "--no-keep-vectors: the index was made with --keep-vectors; leave"),
+        (["--filterable", "year:int"], "--filterable year:int: the index was made with no --filterable; leave"),
+    ):
+        assert said in shell.fails("index", path, "-o", "i.serotine", "--resume", *asked, status=2)
+
+
+def test_resuming_takes_the_fields_in_any_order(shell: Shell, tmp_path: Path) -> None:
+    path = corpus(tmp_path)
+    fields = [("--filterable", "year:int"), ("--filterable", "lang:str")]
+    shell("index", path, "-o", "i.serotine", *fields[0], *fields[1])
+    assert shell.json("index", path, "-o", "i.serotine", "--resume", *fields[1], *fields[0])["skipped"] == 60
 
 
 def test_csv_fields_become_what_they_are_declared(shell: Shell, tmp_path: Path) -> None:
@@ -73,10 +106,42 @@ def test_csv_fields_become_what_they_are_declared(shell: Shell, tmp_path: Path) 
     shell("index", "t.csv", "-o", "i.serotine", *declared)
     found = shell.json("search", "i.serotine", "bat", "--where", '{"year": {">": 2001}, "open": false}')
     assert [(hit["id"], hit["metadata"]) for hit in found["hits"]] == [("b", {"year": 2002, "open": False})]
-    (tmp_path / "t.csv").write_text("id,text,year\na,bat one,MMI\n")
-    message = shell.fails("index", "t.csv", "-o", "j.serotine", *declared)
-    assert "t.csv" in message
-    assert "the field 'year' of 'a' is 'MMI', which is no int" in message
+    (tmp_path / "t.csv").write_text("id,text,year\nc,bat three,2003\n")
+    shell("add", "i.serotine", "t.csv")
+    (hit,) = shell.json("search", "i.serotine", "bat", "--where", '{"year": 2003}')["hits"]
+    assert hit["id"] == "c"
+
+
+@pytest.mark.parametrize(
+    ("declared", "value", "said"),
+    [
+        ("int", "MMI", "'MMI', which is no int"),
+        ("int", "1_000", "'1_000', which is no int"),
+        ("int", "2.0", "'2.0', which is no int"),
+        ("int", str(2**63), f"'{2**63}', which is no int of 64 bits"),
+        ("int", "9" * 5000, "..., which is no int of 64 bits"),
+        ("int", 2002.5, "2002.5, which is no int"),
+        ("int", [2001, "x"], "[2001, 'x'], which is no int"),
+        ("float", "nan", "'nan', which is no float"),
+        ("float", "1e999", "'1e999', which is no float"),
+        ("bool", "perhaps", "'perhaps', which is no bool"),
+        ("str", 2001, "2001, which is no str"),
+    ],
+)
+def test_a_value_of_another_type_is_found_before_anything_is_written(
+    shell: Shell, tmp_path: Path, declared: str, value: object, said: str
+) -> None:
+    rows: list[dict[str, object]] = [{"_id": f"d{i}", "text": "bat", "field": None} for i in range(99)]
+    rows.append({"_id": "bad", "text": "bat", "field": value})
+    (tmp_path / "t.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    option = ("--filterable", f"field:{declared}")
+    message = shell.fails("index", "t.jsonl", "-o", "i.serotine", *option)
+    assert "t.jsonl:100: the field 'field' of 'bad' is " in message
+    assert said in message
+    assert not (tmp_path / "i.serotine").exists()
+    shell("index", "corpus.jsonl", "-o", "i.serotine", *option)
+    assert said in shell.fails("add", "i.serotine", "t.jsonl")
+    assert shell.json("info", "i.serotine")["documents"] == 3
 
 
 def test_filters(shell: Shell, tmp_path: Path) -> None:
@@ -89,9 +154,12 @@ def test_filters(shell: Shell, tmp_path: Path) -> None:
     for wrong, said in (
         ("year", "is not JSON"),
         ("[1]", "want a JSON object"),
-        ('{"year": {"~": 1}}', "~"),
-        ('{"year": "x"}', "year"),
-        ("{}", "where"),
+        ('{"year": {"~": 1}}', "--where['year']['~']: unknown operator"),
+        ('{"year": "x"}', "--where['year']: 'year' is declared as int, got str"),
+        ("{}", "--where: is empty"),
+        ('{"year": NaN}', "want a finite number"),
+        ('{"lang": "en", "lang": "fr"}', "'lang' stands twice in one object"),
+        ('{"not": ' * 20_000, "nested too deeply"),
     ):
         assert said in shell.fails("search", "i.serotine", "bat", "--where", wrong, status=2)
 
@@ -101,12 +169,16 @@ def test_modes(shell: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     both = shell.json("search", "i.serotine", "word3 bat", "--mode", "hybrid")
     assert both["stats"]["plan"].endswith("+ bm25")
     assert both["mode"] == "hybrid"
-    assert "exact" in shell.fails("search", "i.serotine", "bat", "--mode", "bm25", "--exact", status=2)
-    # Words need no encoder.
+    assert "60 by their words in " in shell("search", "i.serotine", "word3 bat", "--mode", "hybrid").splitlines()[-1]
+    message = shell.fails("search", "i.serotine", "bat", "--mode", "bm25", "--exact", status=2)
+    assert "--exact: only --mode late can be proved" in message
+    # Words need no encoder, and a wrong filter is told before one is loaded.
     monkeypatch.setattr("serotine.encoders.Encoder", None)
     words = shell("search", "i.serotine", "word3", "--mode", "bm25", "-k", "2")
     assert "**word3**" in words
-    assert "2 documents by their words" in words
+    assert "2 documents by their words in " in words
+    assert "encoded" not in words
+    shell.fails("search", "i.serotine", "bat", "--where", "{}", status=2)
     assert shell.json("search", "i.serotine", "nowhere", "--mode", "bm25")["hits"] == []
 
 
@@ -114,9 +186,96 @@ def test_a_search_tells_its_stages(shell: Shell, tmp_path: Path) -> None:
     shell("index", corpus(tmp_path), "-o", "i.serotine")
     shell("compact", "i.serotine")
     told = shell("search", "i.serotine", "bat 3").splitlines()[-1]
-    assert "60 documents by their codes" in told
-    assert "20 documents by their vectors" in told
-    assert "Exact: " in shell("search", "i.serotine", "bat 3", "--exact")
+    assert "60 documents by their codes, 20 by their vectors in " in told
+    assert "Exact: " in shell("search", "i.serotine", "bat 3", "--exact").splitlines()[-1]
+    told = shell("search", "i.serotine", "bat 3", "--where", '{"year": {"<": 2005}}').splitlines()[-1]
+    assert told.startswith("5 documents pass the filter: 5 by their ")
+
+
+@pytest.mark.parametrize(
+    ("plan", "counts", "told"),
+    [
+        ("flat", {"vectors": 99}, "All 99 documents by their vectors in 3.4 ms;"),
+        (
+            "scan",
+            {"centroids": 20_000, "codes": 274, "vectors": 27},
+            "20,000 documents by their centroids, 274 by their codes, 27 by their vectors in 3.4 ms;",
+        ),
+        (
+            "probe + flat",
+            {"centroids": 900, "codes": 274, "vectors": 27},
+            "900 documents by their centroids (on the posting lists nearest the question), 274 by their codes, 27 by",
+        ),
+        ("direct", {"codes": 50, "vectors": 27}, "50 documents by their codes, 27 by their vectors in 3.4 ms;"),
+        ("bounds", {"codes": 2000, "vectors": 12}, "2,000 documents by their codes, 12 by their vectors in 3.4 ms;"),
+        ("flat + bm25", {"vectors": 9, "bm25": 1}, "9 documents by their vectors, 1 by its words in 3.4 ms;"),
+        ("bm25", {"bm25": 2}, "2 documents by their words in 3.4 ms"),
+        ("bm25", {}, "No document scored in 3.4 ms"),
+    ],
+)
+def test_every_plan_in_words(plan: str, counts: dict[str, int], told: str) -> None:
+    stats = SearchStats(plan, 99, 0, counts, {"search": 3.4, "encode": 5.0})
+    assert _told(stats, filtered=False).startswith(told)
+    assert ("encoded in 5 ms" in _told(stats, filtered=False)) == (plan != "bm25")
+
+
+def test_a_stream_of_known_length_trains_one_codebook(shell: Shell, tmp_path: Path) -> None:
+    shell("index", corpus(tmp_path, 1000), "-o", "i.serotine")
+    stats = shell.json("info", "i.serotine")
+    assert stats["codebooks"] == 1
+    assert stats["coded_tokens"] > 0
+    assert "Codebooks 1, of " in shell("info", "i.serotine")
+
+
+def test_a_person_sees_progress(shell: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("loading", "compact"):
+        # By import_module: in the package, the command of that name stands before the module.
+        monkeypatch.setattr(import_module(f"serotine.cli.{name}"), "watched", lambda: True)
+    # Two bars at once would draw over each other.
+    shown: list[str] = []
+    alive: list[str] = []
+    bar = serotine.progress.progress_bar
+
+    @contextmanager
+    def one_bar(total: int | None, description: str, *, enabled: bool) -> Iterator[Advance]:
+        if not enabled:
+            with bar(total, description, enabled=False) as advance:
+                yield advance
+            return
+        assert not alive
+        alive.append(description)
+        shown.append(description)
+        with bar(total, description, enabled=True) as advance:
+            yield advance
+        alive.pop()
+
+    for name in ("cli.loading", "index.index", "index.housekeeping", "index.encoding"):
+        monkeypatch.setattr(import_module(f"serotine.{name}"), "progress_bar", one_bar)
+    shell("index", corpus(tmp_path), "-o", "i.serotine")
+    assert shown == ["Checking", "Indexing"]
+    assert "60/60" in shell.err
+    shell("delete", "i.serotine", "d1")
+    shell("compact", "i.serotine")
+    assert "Merging segments" in shell.err
+
+
+def test_what_could_not_be_compressed_is_one_line(
+    shell: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("serotine.index.housekeeping.Housekeeper.tidy", full)
+    shell("index", corpus(tmp_path), "-o", "i.serotine")
+    assert shell.err.startswith("warning: ")
+    assert "could not be compressed (No space left on device)" in shell.err
+    assert shell.err.count("\n") == 1
+    assert shell.json("info", "i.serotine")["documents"] == 60
+
+
+def test_help_lists_what_comes_first_first(shell: Shell) -> None:
+    listed = [line.split()[0] for line in shell("--help").partition("Commands:")[2].splitlines() if line.strip()]
+    assert listed == ["index", "search", "add", "delete", "compact", "info", "verify", "bench"]
 
 
 def test_compaction(shell: Shell, tmp_path: Path) -> None:

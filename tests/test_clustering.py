@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -27,7 +29,8 @@ def blobs(points: int, dim: int, seed: int = 0) -> NDArray[np.float32]:
     rng = np.random.default_rng(seed)
     centres = rng.standard_normal((40, dim))
     values = centres[rng.integers(0, 40, points)] + 0.3 * rng.standard_normal((points, dim))
-    return (values / np.linalg.norm(values, axis=1, keepdims=True)).astype(np.float32)
+    found: NDArray[np.float32] = (values / np.linalg.norm(values, axis=1, keepdims=True)).astype(np.float32)
+    return found
 
 
 @given(
@@ -47,6 +50,122 @@ def test_nearest_is_the_nearest_of_the_list(points: int, dim: int, centroids: in
         assert found in lists[cell]
         distances = ((means[lists[cell]] - point) ** 2).sum(axis=1)
         assert ((means[found] - point) ** 2).sum() <= distances.min() + 1e-4
+
+
+def brute(points: NDArray[np.float32], centroids: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Squared distances, float64 (points, centroids)."""
+    apart = points[:, None].astype(np.float64) - centroids[None].astype(np.float64)
+    found: NDArray[np.float64] = np.einsum("ijk,ijk->ij", apart, apart)
+    return found
+
+
+@pytest.mark.parametrize("dim", [1, 7, 33, 128])
+def test_every_path_finds_the_nearest(path: str, dim: int) -> None:
+    """More points than one item of parallel work handles, and groups of every size, in an order of their own."""
+    rng = np.random.default_rng(dim)
+    points = rng.standard_normal((4500, dim)).astype(np.float32)
+    centroids = rng.standard_normal((130, dim)).astype(np.float32)
+    order = rng.permutation(len(points)).astype(np.int64)
+    # Groups 0, 2 and the last have no points; 2 has no centroids either.
+    group_starts = np.array([0, 0, 2100, 2100, 2101, 4500, 4500], dtype=np.int64)
+    lists = [rng.choice(130, size, replace=False) for size in (3, 130, 0, 1, 64, 9)]
+    list_starts = np.concatenate([[0], np.cumsum([len(each) for each in lists])]).astype(np.int64)
+    ids = np.full(len(points), -1, np.int32)
+    members = np.concatenate(lists).astype(np.int64)
+    _core.nearest(points, order, group_starts, centroids, members, list_starts, ids)
+    for group, (first, last) in enumerate(itertools.pairwise(group_starts)):
+        if first == last:
+            continue
+        mine = order[first:last]
+        distances = brute(points[mine], centroids[lists[group]])
+        assert np.isin(ids[mine], lists[group]).all()
+        found = brute(points[mine], centroids)[np.arange(len(mine)), ids[mine]]
+        assert (found <= distances.min(axis=1) + 1e-5 * dim).all()
+
+
+def test_ties_go_to_the_first_in_the_list(path: str) -> None:
+    points = np.zeros((70, 5), np.float32)
+    centroids = np.concatenate([np.ones((9, 5)), -np.ones((9, 5))]).astype(np.float32)
+    members = np.array([17, 3, 0, 11], dtype=np.int64)
+    ids = np.empty(70, np.int32)
+    _core.nearest(points, np.arange(70), np.array([0, 70]), centroids, members, np.array([0, 4]), ids)
+    assert (ids == 17).all()
+
+
+def test_more_groups_than_points() -> None:
+    points, centroids = np.array([[0.9], [0.1]], np.float32), np.array([[0.0], [1.0]], np.float32)
+    cells = np.array([40, 7], np.int32)
+    members = np.tile(np.array([0, 1], dtype=np.int64), 50)
+    found = clustering._in_lists(points, cells, centroids, members, np.arange(51, dtype=np.int64) * 2)
+    assert found.tolist() == [1, 0]
+
+
+@given(
+    points=st.integers(0, 300), dim=st.integers(1, 40), clusters=st.integers(1, 50),
+    size=st.sampled_from([1e-3, 1.0, 1e6]), seed=st.integers(0, 9),
+)  # fmt: skip
+@settings(max_examples=60, deadline=None)
+def test_means_match_numpy(points: int, dim: int, clusters: int, size: float, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    values = (rng.standard_normal((points, dim)) * size).astype(np.float32)
+    ids = rng.integers(0, clusters, points).astype(np.int32)
+    means = np.full((clusters, dim), 9.0, np.float32)
+    squares, sizes = np.empty(clusters), np.empty(clusters, np.int64)
+    _core.cluster_means(values, ids, means, squares, sizes)
+    for cluster in range(clusters):
+        own = values[ids == cluster].astype(np.float64)
+        assert sizes[cluster] == len(own)
+        wanted = own.mean(axis=0) if len(own) else np.full(dim, 9.0)
+        np.testing.assert_allclose(means[cluster], wanted, rtol=1e-6, atol=1e-9 * size)
+        spread = ((own - wanted) ** 2).sum() if len(own) else 0.0
+        # What is left of a difference of float64 sums.
+        assert squares[cluster] == pytest.approx(spread, rel=1e-9, abs=1e-11 * size * size * dim)
+
+
+def test_lists_that_lie_are_refused() -> None:
+    points, centroids = np.ones((4, 3), np.float32), np.ones((5, 3), np.float32)
+    good: dict[str, Any] = {
+        "points": points,
+        "order": np.arange(4),
+        "group_starts": np.array([0, 1, 4]),
+        "centroids": centroids,
+        "members": np.arange(5),
+        "list_starts": np.array([0, 2, 5]),
+        "ids": np.empty(4, np.int32),
+    }
+    _core.nearest(**good)
+    for name, value, said in (
+        ("points", np.ones((4, 2), np.float32), "dimensions differ"),
+        ("ids", np.empty(3, np.int32), "one id a point"),
+        ("list_starts", np.array([0, 5]), "one list a group"),
+        ("group_starts", np.array([0, 5, 4]), "starts fall"),
+        ("group_starts", np.array([1, 2, 4]), "from 0 to the end"),
+        ("group_starts", np.array([0, 2, 3]), "from 0 to the end"),
+        ("list_starts", np.array([0, -1, 5]), "starts fall"),
+        ("list_starts", np.array([0, 0, 5]), "a group with points has an empty list"),
+        ("order", np.array([0, 1, 2, 4]), "a member is out of range"),
+        ("order", np.array([0, 1, 2, -1]), "a member is out of range"),
+        ("members", np.array([0, 1, 2, 3, 5]), "a member is out of range"),
+        ("members", np.array([0, 1, 2, 3, -5]), "a member is out of range"),
+        ("group_starts", np.empty(0, np.int64), "one list a group"),
+    ):
+        with pytest.raises(ValueError, match=said):
+            _core.nearest(**(good | {name: value}))
+    means = (np.zeros((2, 3), np.float32), np.empty(2), np.empty(2, np.int64))
+    ids = np.zeros(4, np.int32)
+    for wrong, said in (
+        ((points, ids[:3], *means), "one id a point"),
+        ((points, ids + 2, *means), "a centroid id is out of range"),
+        ((points, ids - 1, *means), "a centroid id is out of range"),
+        ((points[:, :2].copy(), ids, *means), "dimensions differ"),
+        ((points, ids, means[0], np.empty(3), means[2]), "one square and size a cluster"),
+        ((points, ids, means[0], means[1], np.empty(1, np.int64)), "one square and size a cluster"),
+    ):
+        with pytest.raises(ValueError, match=said):
+            _core.cluster_means(*wrong)
+    # An output of another type would be filled in a copy, and lost.
+    with pytest.raises(TypeError):
+        _core.cluster_means(points, ids, means[0].astype(np.float64), means[1], means[2])
 
 
 def test_means_are_means_and_empty_clusters_stay() -> None:
@@ -77,6 +196,22 @@ def test_training_is_the_same_at_any_number_of_threads(threads: None) -> None:
     for count in (1, 2, 3):
         maxsim.set_num_threads(count)
         found.append(trained(points, 128).fine.tobytes())
+    assert found[0] == found[1] == found[2]
+    # The seed decides, and nothing else.
+    other = clustering.begin(points, 128, 8).coarse
+    assert other.tobytes() != clustering.begin(points, 128, 7).coarse.tobytes()
+
+
+def test_means_and_nearest_are_the_same_at_any_number_of_threads(threads: None) -> None:
+    points = blobs(9000, 33)
+    centroids = points[::70].copy()
+    found = []
+    for count in (1, 2, 5):
+        maxsim.set_num_threads(count)
+        ids = clustering.nearest(points, centroids)
+        means, squares, sizes = centroids.copy(), np.empty(len(centroids)), np.empty(len(centroids), np.int64)
+        _core.cluster_means(points, ids, means, squares, sizes)
+        found.append((ids.tobytes(), means.tobytes(), squares.tobytes(), sizes.tobytes()))
     assert found[0] == found[1] == found[2]
 
 
@@ -114,7 +249,7 @@ def test_training_goes_on_where_it_was_stopped(tmp_path: Path, monkeypatch: pyte
     (tmp_path / "segments").mkdir()
     points = blobs(2000, 16)
     how = {"centroids": 64, "tokens": 2000, "bits": 4}
-    whole = training.train(tmp_path, tmp_path / "whole.codebook", points, **how, tick=lambda: None)  # type: ignore[arg-type]
+    whole = training.train(tmp_path, tmp_path / "whole.codebook", points, **how, tick=lambda: None)
     calls = 0
 
     def stop() -> None:
@@ -124,12 +259,17 @@ def test_training_goes_on_where_it_was_stopped(tmp_path: Path, monkeypatch: pyte
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        training.train(tmp_path, tmp_path / "again.codebook", points, **how, tick=stop)  # type: ignore[arg-type]
+        training.train(tmp_path, tmp_path / "again.codebook", points, **how, tick=stop)
     assert (tmp_path / "segments" / training.CHECKPOINT_FILE).exists()
     advanced = []
     real = clustering.advance
-    monkeypatch.setattr(clustering, "advance", lambda *a: advanced.append(a[0].step) or real(*a))
-    again = training.train(tmp_path, tmp_path / "again.codebook", points, **how, tick=lambda: None)  # type: ignore[arg-type]
+
+    def advance(clusters: clustering.Clusters, *rest: Any) -> clustering.Clusters:
+        advanced.append(clusters.step)
+        return real(clusters, *rest)
+
+    monkeypatch.setattr(clustering, "advance", advance)
+    again = training.train(tmp_path, tmp_path / "again.codebook", points, **how, tick=lambda: None)
     # The steps before were not done again.
     assert advanced == [2, 3]
     assert not (tmp_path / "segments" / training.CHECKPOINT_FILE).exists()
@@ -139,10 +279,12 @@ def test_training_goes_on_where_it_was_stopped(tmp_path: Path, monkeypatch: pyte
     ]
     for name, array in files[0].arrays.items():
         np.testing.assert_array_equal(array, files[1].arrays[name])
+    assert files[0].attributes == files[1].attributes
+    assert (tmp_path / "whole.codebook").read_bytes() == (tmp_path / "again.codebook").read_bytes()
     # Another sample does not go on from it.
     calls = 0
     with pytest.raises(KeyboardInterrupt):
-        training.train(tmp_path, tmp_path / "x.codebook", points, **how, tick=stop)  # type: ignore[arg-type]
+        training.train(tmp_path, tmp_path / "x.codebook", points, **how, tick=stop)
     advanced.clear()
-    training.train(tmp_path, tmp_path / "y.codebook", points[:-1], **how, tick=lambda: None)  # type: ignore[arg-type]
+    training.train(tmp_path, tmp_path / "y.codebook", points[:-1], **how, tick=lambda: None)
     assert advanced == [1, 2, 3]

@@ -74,6 +74,117 @@ def test_the_error_bound_holds_for_any_size(bits: int, size: float) -> None:
     assert (bound[finite] <= error[finite] * 1.06 + scales[finite] * 0.06).all()
 
 
+@given(
+    dim=DIMS,
+    tokens=st.integers(1, 80),
+    first=st.integers(0, 79),
+    bits=st.sampled_from([2, 4, 8]),
+    wide=st.booleans(),
+    seed=st.integers(0, 99),
+)
+@settings(max_examples=80, deadline=None)
+def test_every_path_decodes_any_bytes_like_numpy(
+    dim: int, tokens: int, first: int, bits: int, wide: bool, seed: int
+) -> None:
+    """Bytes that no encoder would write: every code, every step, and centroids at both ends of int8."""
+    rng = np.random.default_rng(seed)
+    centroids = rng.integers(-128, 128, (4, dim)).astype(np.int8)
+    centroids[0], centroids[1] = 127, -128
+    coded = Coded(np.ones((tokens, dim), np.float32), bits, count=4, seed=seed, wide=wide)
+    coded.codebook = _core.Codebook(centroids, np.array([1, 2, 3, 4], np.float32))
+    coded.steps[:] = rng.choice([0, 1, 128, 254, 255], tokens)
+    coded.residuals[:] = rng.integers(0, 256, coded.residuals.shape)
+    part = coded.put_into(_core.Part(offsets_of([tokens]), np.array([0]), None))
+    first = min(first, tokens)
+    wanted = codec_reference.decode(centroids[coded.ids], coded.steps, coded.residuals, bits)[first:]
+    try:
+        for path in PATHS:
+            maxsim.use(path)
+            rows, scales = np.empty((tokens - first, dim), np.int8), np.empty(tokens - first, np.float32)
+            _core.decode_residuals(part, first, rows, scales)
+            np.testing.assert_array_equal(rows, wanted, err_msg=path)
+            np.testing.assert_array_equal(scales, coded.ids[first:] + 1)
+    finally:
+        maxsim.use("auto")
+
+
+@pytest.mark.parametrize("bits", [2, 4, 8])
+def test_sums_stop_at_both_ends(path: str, bits: int) -> None:
+    """The outermost codes with the largest step, on centroids that have no room for them."""
+    for dim in (1, 63, 64, 65, 200):
+        coded = Coded(np.ones((2, dim), np.float32), bits, count=2)
+        coded.codebook = _core.Codebook(np.array([[127] * dim, [-128] * dim], np.int8), np.ones(2, np.float32))
+        coded.ids[:] = (0, 1)
+        coded.steps[:] = 255
+        coded.residuals[0], coded.residuals[1] = 255, 0
+        rows, _ = decoded(coded)
+        assert (rows[0] == 127).all()
+        assert (rows[1] == -128).all()
+
+
+def test_the_layout_is_the_one_that_is_documented() -> None:
+    """By hand: with 4 bits and 5 dimensions a row is 3 bytes; dimensions 0, 1, 2 lie low in them, and 3, 4 high."""
+    codebook = _core.Codebook(np.zeros((1, 5), np.int8), np.ones(1, np.float32))
+    levels = codec_reference.LEVELS_4
+    codes = np.array([0, 15, 8, 3, 12])
+    steps, errors, residuals = np.empty(1, np.uint8), np.empty(1, np.uint8), np.empty((1, 3), np.uint8)
+    _core.encode_residuals(
+        codebook, levels[codes][None].astype(np.float32), np.zeros(1, np.int32), 4, steps, errors, residuals
+    )
+    assert residuals[0].tolist() == [0 | 3 << 4, 15 | 12 << 4, 8]
+    assert codec_reference.codes_of(residuals, 5, 4)[0].tolist() == codes.tolist()
+
+
+@given(dim=DIMS, bits=st.sampled_from([2, 4, 8]), seed=st.integers(0, 99))
+@settings(max_examples=60, deadline=None)
+def test_the_bound_holds_for_vectors_of_every_kind(dim: int, bits: int, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    normal = rng.standard_normal((6, dim))
+    spike = np.zeros((1, dim))
+    spike[0, rng.integers(dim)] = 77
+    vectors = np.concatenate(
+        [
+            normal,
+            np.zeros((1, dim)),
+            np.ones((1, dim)),
+            np.full((1, dim), -3e4),
+            spike,
+            *(normal * size for size in (1e-30, 1e-6, 1e-2, 100, 1e4, 1e12, 1e30)),
+        ]
+    ).astype(np.float32)
+    coded = Coded(normal.astype(np.float32), bits, count=3, seed=seed)
+    ids = rng.integers(0, 3, len(vectors)).astype(np.int32)
+    coded.vectors, coded.ids = vectors, ids
+    coded.steps, coded.errors = np.empty(len(vectors), np.uint8), np.empty(len(vectors), np.uint8)
+    coded.residuals = np.empty((len(vectors), (dim * bits + 7) // 8), np.uint8)
+    _core.encode_residuals(coded.codebook, vectors, ids, bits, coded.steps, coded.errors, coded.residuals)
+    rows, scales = decoded(coded)
+    error = np.linalg.norm(vectors.astype(np.float64) - rows * scales.astype(np.float64)[:, None], axis=1)
+    bound = np.array([_core.error_bound(int(byte)) for byte in coded.errors]) * scales
+    assert (error <= bound).all()
+    # Only what no code can reach goes without a bound.
+    assert np.isfinite(bound[:10][np.abs(vectors[:10]).max(axis=1) < 50]).all()
+
+
+@pytest.mark.parametrize("bits", [2, 4, 8])
+def test_a_centroid_is_rebuilt_by_its_own_code(path: str, bits: int) -> None:
+    centroids = np.random.default_rng(3).integers(-128, 128, (20, 77)).astype(np.int8)
+    scales = np.linspace(0.01, 3, 20).astype(np.float32)
+    coded = Coded(centroids * scales[:, None], bits, count=20)
+    coded.codebook, coded.ids = _core.Codebook(centroids, scales), np.arange(20, dtype=np.int32)
+    _core.encode_residuals(coded.codebook, coded.vectors, coded.ids, bits, coded.steps, coded.errors, coded.residuals)
+    rows, found = decoded(coded)
+    np.testing.assert_array_equal(rows, centroids)
+    np.testing.assert_array_equal(found, scales)
+    assert max(_core.error_bound(int(byte)) for byte in coded.errors) < 0.06
+
+
+def test_error_bounds_rise_by_a_fifteenth_of_an_octave() -> None:
+    bounds = np.array([_core.error_bound(byte) for byte in range(256)])
+    np.testing.assert_allclose(bounds[:255], 2 ** ((np.arange(255) - 64) / 15), rtol=1e-6)
+    assert bounds[255] == np.inf
+
+
 def test_what_lies_beyond_all_bounds_says_so() -> None:
     vectors = np.full((2, 8), 3e38, dtype=np.float32)
     codebook = _core.Codebook(np.ones((1, 8), np.int8), np.full(1, 1e-20, np.float32))
@@ -99,6 +210,35 @@ def test_more_bits_rebuild_better() -> None:
     assert errors[0] == pytest.approx(0.34, abs=0.02)
     assert errors[1] == pytest.approx(0.1, abs=0.02)
     assert errors[2] < 0.03
+
+
+def test_no_vector_is_rebuilt_worse_with_more_bits() -> None:
+    """Of Gaussian residuals, one by one and not only on average."""
+    rng = np.random.default_rng(6)
+    for dim in (24, 96, 128, 300):
+        vectors = rng.standard_normal((200, dim)).astype(np.float32)
+        bounds = []
+        for bits in (2, 4, 8):
+            coded = Coded(vectors, bits, count=4)
+            rows, scales = decoded(coded)
+            bounds.append(np.linalg.norm(vectors - rows * scales[:, None], axis=1))
+        assert (bounds[1] < bounds[0]).all()
+        assert (bounds[2] < bounds[1]).all()
+
+
+def test_tokens_outside_a_part_are_not_decoded() -> None:
+    coded = Coded(np.ones((3, 4), np.float32), 4, count=2)
+    part = coded.put_into(_core.Part(offsets_of([3]), np.array([0]), None))
+    for first, count in ((0, 4), (3, 1), (4, 0), (2**63, 2**4)):
+        with pytest.raises(ValueError, match="tokens out of range"):
+            _core.decode_residuals(part, first, np.empty((count, 4), np.int8), np.empty(count, np.float32))
+    with pytest.raises(ValueError, match="wrong shape"):
+        _core.decode_residuals(part, 0, np.empty((3, 5), np.int8), np.empty(3, np.float32))
+    with pytest.raises(ValueError, match="wrong shape"):
+        _core.decode_residuals(part, 0, np.empty((3, 4), np.int8), np.empty(2, np.float32))
+    bare = _core.Part(offsets_of([3]), np.array([0]), np.zeros((3, 4), np.uint16))
+    with pytest.raises(ValueError, match="this part has no codes"):
+        _core.decode_residuals(bare, 0, np.empty((3, 4), np.int8), np.empty(3, np.float32))
 
 
 def test_wrong_input_is_refused() -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from fakes import WordEncoder
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
@@ -284,6 +285,22 @@ def test_a_stream_goes_on_where_it_was_stopped(tmp_path: Path) -> None:
         assert len(index) == 60
         with pytest.raises(ValueError, match="batches: want dicts with 'ids', got one with 'texts'"):
             index.add_batches([{"texts": ["a"]}])
+
+
+def test_a_stream_shorter_than_expected_is_compressed_all_the_same(tmp_path: Path) -> None:
+    rng = np.random.default_rng(8)
+    with Index.create(tmp_path / "x", dim=DIM) as index:
+        batches = [{"ids": [f"d{i}"], "vectors": [unit(rng, 8)]} for i in range(6)]
+        assert index.add_batches(batches, expected_documents=10**6) == 6
+        assert index.stats().coded_tokens == 48
+
+
+def test_a_filter_counts_for_words_too(tmp_path: Path) -> None:
+    with Index.create(tmp_path / "x", encoder=WordEncoder()) as index:
+        index.add(ids=["a", "b"], texts=["bat", "bat owl"], metadata=[{"n": 1}, {"n": 2}])
+        hits = index.search("bat", mode="bm25", where={"n": 2})
+        assert [hit.id for hit in hits] == ["b"]
+        assert hits.stats.documents == 1
 
 
 def test_a_full_disk_while_compressing_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

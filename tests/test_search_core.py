@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import itertools
 from collections.abc import Iterator
 from typing import Any
@@ -16,7 +17,7 @@ from numpy.typing import NDArray
 from serotine import _core, maxsim
 
 PATHS = maxsim.capabilities().supported
-LENGTHS = st.lists(st.integers(0, 9), min_size=1, max_size=40)
+LENGTHS = st.lists(st.integers(0, 9), min_size=0, max_size=40)
 
 
 @pytest.fixture
@@ -34,21 +35,40 @@ def values(rng: np.random.Generator, tokens: int, dim: int, kind: str) -> NDArra
         found = rng.integers(-1, 2, (tokens, dim)).astype(np.float64)
     elif kind == "huge":
         found *= 5000
+    elif kind == "mixed":
+        # Sizes that lie orders of magnitude apart, in one document too.
+        found *= 10.0 ** rng.uniform(-5, 4, (tokens, 1))
+    elif kind == "constant":
+        found = np.ones((tokens, dim)) * rng.uniform(-1, 1, (tokens, 1))
     elif kind == "negative":
         found = -np.abs(found)
-    return found.astype(np.float16)
+    return np.clip(found, -65000, 65000).astype(np.float16)
 
 
 class Made:
     """Documents in several parts: coded with vectors, coded without, and not coded."""
 
     def __init__(
-        self, lengths: list[int], dim: int, kind: str, seed: int, *, coded: str = "both", bits: int = 4
+        self,
+        lengths: list[int],
+        dim: int,
+        kind: str,
+        seed: int,
+        *,
+        coded: str = "both",
+        bits: int = 4,
+        query_tokens: int = 5,
+        lists: bool = False,
     ) -> None:
         rng = np.random.default_rng(seed)
         self.documents = [values(rng, length, dim, kind) for length in lengths]
-        self.query = np.abs(values(rng, 5, dim, kind)) if kind == "negative" else values(rng, 5, dim, kind)
-        self.query = self.query.astype(np.float32)
+        # The last documents repeat the first ones: scores that tie, in other parts.
+        copies = seed % 4 if len(lengths) > 8 else 0
+        lengths = lengths[: len(lengths) - copies] + lengths[:copies]
+        self.documents = self.documents[: len(lengths) - copies] + self.documents[:copies]
+        self.query = values(rng, query_tokens, dim, kind).astype(np.float32)
+        if kind == "negative":
+            self.query = np.abs(self.query)
         self.numbers = np.cumsum(rng.integers(1, 4, len(lengths))).astype(np.int64)
         cuts = [0, len(lengths) // 3, 2 * len(lengths) // 3, len(lengths)]
         self.parts: list[_core.Part] = []
@@ -68,11 +88,13 @@ class Made:
                 made = Coded(vectors, bits, count=3 + i, seed=seed + i, wide=i == 2)
                 self.codes.append(made)
                 made.put_into(part)
+                if lists:
+                    made.put_lists_into(part, offsets_of([len(d) for d in self.documents[first:last]]))
             self.parts.append(part)
             self.ranges.append(slice(first, last))
 
     def truth(self, keep: NDArray[np.bool_] | None = None) -> list[tuple[float, int]]:
-        scores = maxsim.score(self.query, self.documents).tolist()
+        scores = maxsim.score(self.query, self.documents).tolist() if self.documents else []
         chosen = [i for i in range(len(scores)) if keep is None or keep[i]]
         return sorted(((scores[i], int(self.numbers[i])) for i in chosen), key=lambda pair: (-pair[0], pair[1]))
 
@@ -80,18 +102,20 @@ class Made:
 @given(
     lengths=LENGTHS,
     dim=st.one_of(st.integers(1, 40), st.sampled_from([63, 64, 65, 128])),
-    kind=st.sampled_from(["unit", "plain", "ties", "huge", "negative"]),
+    kind=st.sampled_from(["unit", "plain", "ties", "huge", "negative", "mixed", "constant"]),
     bits=st.sampled_from([2, 4, 8]),
     k=st.integers(1, 50),
+    query_tokens=st.one_of(st.integers(0, 9), st.sampled_from([15, 16, 17, 31, 32, 33, 48, 64, 70])),
+    lists=st.booleans(),
     seed=st.integers(0, 20),
     path=st.sampled_from(PATHS),
 )
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=600, deadline=None)
 def test_an_exact_search_is_brute_force(
-    lengths: list[int], dim: int, kind: str, bits: int, k: int, seed: int, path: str
+    lengths: list[int], dim: int, kind: str, bits: int, k: int, query_tokens: int, lists: bool, seed: int, path: str
 ) -> None:
-    made = Made(lengths, dim, kind, seed, bits=bits)
     maxsim.use(path)
+    made = Made(lengths, dim, kind, seed, bits=bits, query_tokens=query_tokens, lists=lists)
     try:
         truth = made.truth()
         scores, numbers, report = search(made.parts, made.query, k, exact=True)
@@ -104,14 +128,25 @@ def test_an_exact_search_is_brute_force(
         # A staged search that may take everything finds the same.
         staged = search(made.parts, made.query, k, candidates=1000, rescored=1000)
         assert list(zip(staged[0], staged[1], strict=True)) == truth[:k]
+        # With the least effort there are as many hits, each with its true score, best first.
+        scores, numbers, _ = search(made.parts, made.query, k, candidates=1, rescored=1, probes=1)
+        assert len(set(numbers)) == min(k, len(truth))
+        hits = list(zip(scores, numbers, strict=True))
+        assert set(hits) <= set(truth)
+        assert hits == sorted(hits, key=lambda pair: (-pair[0], pair[1]))
     finally:
         maxsim.use("auto")
 
 
-@given(lengths=LENGTHS, dim=st.integers(1, 70), seed=st.integers(0, 20), k=st.integers(1, 50), data=st.data())
+@given(
+    lengths=LENGTHS, dim=st.integers(1, 70), seed=st.integers(0, 20), k=st.integers(1, 50), lists=st.booleans(),
+    data=st.data(),
+)  # fmt: skip
 @settings(max_examples=200, deadline=None)
-def test_masks_let_through_what_they_say(lengths: list[int], dim: int, seed: int, k: int, data: Any) -> None:
-    made = Made(lengths, dim, "unit", seed)
+def test_masks_let_through_what_they_say(
+    lengths: list[int], dim: int, seed: int, k: int, lists: bool, data: Any
+) -> None:
+    made = Made(lengths, dim, "unit", seed, lists=lists)
     keep = np.array(data.draw(st.lists(st.booleans(), min_size=len(lengths), max_size=len(lengths))), dtype=bool)
     allowed = [mask_of(keep[where]) for where in made.ranges]
     truth = made.truth(keep)
@@ -124,19 +159,86 @@ def test_masks_let_through_what_they_say(lengths: list[int], dim: int, seed: int
     assert set(zip(scores, numbers, strict=True)) <= set(truth)
 
 
-@given(lengths=LENGTHS, dim=st.integers(1, 70), bits=st.sampled_from([2, 4, 8]), seed=st.integers(0, 20))
-@settings(max_examples=200, deadline=None)
-def test_without_vectors_bounds_hold(lengths: list[int], dim: int, bits: int, seed: int) -> None:
-    made = Made(lengths, dim, "unit", seed, coded="codes", bits=bits)
-    truth = made.truth()
-    k = max(1, len(lengths) // 3)
-    _, numbers, report = search(made.parts, made.query, k, exact=True)
+@given(
+    lengths=LENGTHS,
+    dim=st.one_of(st.integers(1, 70), st.sampled_from([127, 128, 384])),
+    kind=st.sampled_from(["unit", "plain", "ties", "huge", "negative", "mixed", "constant"]),
+    bits=st.sampled_from([2, 4, 8]),
+    query_tokens=st.sampled_from([0, 1, 2, 5, 17, 33]),
+    seed=st.integers(0, 20),
+    path=st.sampled_from(PATHS),
+)
+@settings(max_examples=300, deadline=None)
+def test_without_vectors_bounds_hold(
+    lengths: list[int], dim: int, kind: str, bits: int, query_tokens: int, seed: int, path: str
+) -> None:
+    maxsim.use(path)
+    try:
+        made = Made(lengths, dim, kind, seed, coded="codes", bits=bits, query_tokens=query_tokens)
+        truth = made.truth()
+        k = max(1, len(lengths) // 3)
+        _, numbers, report = search(made.parts, made.query, k, exact=True)
+    finally:
+        maxsim.use("auto")
     assert len(numbers) == min(k, len(truth))
     outside = [score for score, number in truth if number not in numbers]
     if outside:
         assert report["bound"] >= max(outside)
     if report["undecided"] == 0 and outside:
         assert min(score for score, number in truth if number in numbers) >= max(outside)
+
+
+def far_apart(dim: int, bits: int) -> tuple[_core.Part, NDArray[np.float32], list[int], Coded]:
+    """Documents of one token each whose scores lie a tenth of the best apart: the part, a query, the best first."""
+    rng = np.random.default_rng(dim)
+    direction = np.abs(rng.standard_normal(dim))
+    sizes = rng.permutation(np.linspace(0.1, 1.0, 10))
+    vectors = (sizes[:, None] * direction / np.linalg.norm(direction)).astype(np.float16)
+    coded = Coded(vectors, bits, count=10, fitting=True)
+    part = coded.put_into(_core.Part(offsets_of([1] * 10), np.arange(10), None))
+    return part, direction[None].astype(np.float32), np.argsort(-sizes).tolist(), coded
+
+
+@pytest.mark.parametrize("bits", [2, 4, 8])
+def test_bounds_of_codes_can_decide(path: str, bits: int) -> None:
+    """Without vectors an answer can be proved; with codes that say nothing it is not."""
+    part, query, order, coded = far_apart(64, bits)
+    for k in (1, 3, 9):
+        _, numbers, report = search([part], query, k, exact=True)
+        assert numbers == order[:k]
+        assert report["undecided"] == 0
+    coded.errors[:] = 255
+    _, numbers, report = search([part], query, 3, exact=True)
+    assert numbers == order[:3]
+    assert report["undecided"] == 7
+    assert report["bound"] == np.inf
+
+
+def test_a_document_without_a_bound_is_looked_at() -> None:
+    """One token whose error is unknown might be anything: only its vector tells."""
+    rng = np.random.default_rng(5)
+    vectors = values(rng, 60, 32, "unit")
+    coded = Coded(vectors, 4, count=6, fitting=True)
+    coded.errors[40] = 255
+    coded.residuals[40] = ~coded.residuals[40]
+    part = coded.put_into(_core.Part(offsets_of([1] * 60), np.arange(60), vectors.view(np.uint16)))
+    _, numbers, _ = search([part], vectors[40:41].astype(np.float32), 1, exact=True)
+    assert numbers == [40]
+
+
+@pytest.mark.parametrize("dim", [1024, 2048, 4096])
+def test_bounds_leave_room_for_the_rounding_of_long_sums(path: str, dim: int) -> None:
+    """Equal terms round the same way each time: the worst that fp32 does, on codes that lose next to nothing."""
+    for seed in range(12):
+        rng = np.random.default_rng(seed)
+        vector = np.full((1, dim), rng.uniform(0.01, 1)).astype(np.float16)
+        query = np.full((1, dim), rng.uniform(0.5, 1), np.float32)
+        coded = Coded(vector, 4, count=1, fitting=True)
+        part = coded.put_into(_core.Part(offsets_of([1]), np.array([0]), None))
+        better = _core.Part(offsets_of([1]), np.array([1]), (vector * np.float16(2)).view(np.uint16))
+        _, numbers, report = search([part, better], query, 1, exact=True)
+        assert numbers == [1]
+        assert report["bound"] >= maxsim.score(query, [vector])[0]
 
 
 def postings_of(made: Coded, offsets: NDArray[np.int64], centroids: int) -> tuple[NDArray[np.uint64], list[int]]:
@@ -156,9 +258,7 @@ def test_posting_lists_and_probing(lengths: list[int], wide: bool, seed: int) ->
     made = Coded(vectors, 4, count=12, seed=seed, wide=wide)
     part = made.put_into(_core.Part(offsets, np.arange(len(lengths)), vectors.view(np.uint16)))
     starts = np.empty(13, np.uint64)
-    kind = np.uint32 if wide else np.uint16
-    ids = made.ids.astype(kind).view(np.uint8).reshape(-1, np.dtype(kind).itemsize)
-    found = _core.make_postings(ids, offsets, starts)
+    found = _core.make_postings(made.id_bytes, offsets, starts)
     wanted_starts, wanted = postings_of(made, offsets, 12)
     np.testing.assert_array_equal(starts, wanted_starts)
     np.testing.assert_array_equal(found, wanted)
@@ -174,6 +274,130 @@ def test_posting_lists_and_probing(lengths: list[int], wide: bool, seed: int) ->
         assert len(few[1]) == min(3, len(lengths))
 
 
+def test_a_small_part_keeps_its_documents_beside_a_large_one() -> None:
+    """Fewer documents than candidates, and still to be compared: none may be dropped unseen, or kept for nothing."""
+    rng = np.random.default_rng(0)
+    parts, vectors = [], []
+    for first, count in ((0, 900), (1000, 30), (2000, 3)):
+        vectors.append(values(rng, count, 32, "unit"))
+        coded = Coded(vectors[-1], 4, count=min(count, 64), fitting=True)
+        part = _core.Part(offsets_of([1] * count), np.arange(first, first + count), vectors[-1].view(np.uint16))
+        parts.append(coded.put_into(part))
+    for own, first in zip(vectors, (0, 1000, 2000), strict=True):
+        for place in range(3):
+            query = own[place : place + 1].astype(np.float32)
+            _, numbers, report = search(parts, query, 1, candidates=100, rescored=10)
+            assert numbers == [first + place]
+            assert report["by_codes"] == 100
+    assert not report["direct"]
+    # As few in all parts together as candidates: all are scored over their codes, without the centroids.
+    _, _, report = search(parts, query, 1, candidates=933)
+    assert report["direct"]
+    assert (report["by_centroids"], report["by_codes"]) == (0, 933)
+    # A filter that leaves few decides by what it leaves.
+    keep = [mask_of(np.arange(len(own)) < 20) for own in vectors]
+    _, numbers, report = search(parts, query, 1, candidates=43, allowed=keep)
+    assert report["direct"]
+    assert numbers == [2002]
+
+
+def test_stages_find_most_of_what_is_best() -> None:
+    """On tokens in clusters a little effort finds nearly everything, by scanning and by probing."""
+    rng = np.random.default_rng(8)
+    centres = values(rng, 60, 48, "unit").astype(np.float64)
+    tokens = centres[rng.integers(0, 60, 3000)] + 0.1 * rng.standard_normal((3000, 48))
+    vectors = (tokens / np.linalg.norm(tokens, axis=1, keepdims=True)).astype(np.float16)
+    offsets = offsets_of([5] * 600)
+    coded = Coded(vectors, 4, count=120, fitting=True)
+    part = coded.put_into(_core.Part(offsets, np.arange(600), vectors.view(np.uint16)))
+    queries = [vectors[start : start + 4].astype(np.float32) for start in range(0, 1500, 50)]
+    for lists in (False, True):
+        if lists:
+            coded.put_lists_into(part, offsets)
+        right = 0
+        for query in queries:
+            best = search([part], query, 10, exact=True)[1]
+            _, numbers, report = search([part], query, 10, candidates=150, rescored=20, probes=8)
+            assert report["probed"] is lists
+            assert report["by_codes"] == 150
+            right += len(set(best) & set(numbers))
+        assert right >= 0.95 * 10 * len(queries)
+
+
+def test_probing_reads_only_what_the_mask_allows() -> None:
+    rng = np.random.default_rng(9)
+    vectors, offsets = values(rng, 1200, 24, "unit"), offsets_of([3] * 400)
+    coded = Coded(vectors, 4, count=40, fitting=True)
+    part = coded.put_lists_into(coded.put_into(_core.Part(offsets, np.arange(400), vectors.view(np.uint16))), offsets)
+    scanned = coded.put_into(_core.Part(offsets, np.arange(400), vectors.view(np.uint16)))
+    for allowed in (120, 240, 400):
+        keep = rng.permutation(400) < allowed
+        for start in range(0, 200, 10):
+            query = vectors[start : start + 5].astype(np.float32)
+            options = {"candidates": 30, "rescored": 10, "allowed": [mask_of(keep)]}
+            _, numbers, report = search([part], query, 9, probes=3, **dict(options))
+            assert report["probed"]
+            assert len(numbers) == 9
+            assert keep[numbers].all()
+            # Every list of every token leaves nothing out.
+            assert (
+                search([part], query, 9, probes=40, **dict(options))[:2] == search([scanned], query, 9, **options)[:2]
+            )
+    # Lists are not read for a few documents that a filter leaves: they would find none.
+    few = mask_of(np.arange(400) % 10 == 0)
+    assert search([part], query, 9, candidates=30, allowed=[few])[2]["scanned"]
+
+
+def test_probing_stays_the_same_however_often(threads: None) -> None:
+    """What a search left in a thread's memory must not be read by a later one, of another part or after 65,535."""
+    maxsim.set_num_threads(1)
+    rng = np.random.default_rng(10)
+    parts = []
+    for count in (90, 300, 150):
+        vectors, offsets = values(rng, 2 * count, 4, "unit"), offsets_of([2] * count)
+        coded = Coded(vectors, 4, count=20, fitting=True)
+        part = coded.put_into(_core.Part(offsets, np.arange(count), vectors.view(np.uint16)))
+        parts.append(coded.put_lists_into(part, offsets))
+    long, short = (values(rng, tokens, 4, "unit").astype(np.float32) for tokens in (4000, 3))
+    found: list[Any] = []
+    for _ in range(40):
+        now = [
+            search([part], query, 5, candidates=10, rescored=5, probes=2)[:2]
+            for part in parts
+            for query in (long, short)
+        ]
+        found.append(now)
+    assert search([parts[0]], long, 5, candidates=10, probes=2)[2]["probed"]
+    assert all(now == found[0] for now in found)
+
+
+def test_lists_of_nearly_all_documents_do_not_hide_the_rest() -> None:
+    """One centroid that all of 20,000 documents hold, as they hold a full stop, and one that few do."""
+    rng = np.random.default_rng(11)
+    count, dim = 20_000, 8
+    common, rare = np.eye(dim)[0], np.eye(dim)[1]
+    tokens = np.repeat(common[None], 2 * count, axis=0)
+    tokens[1::2] = rng.standard_normal((count, dim)) * [0, 0, 1, 1, 1, 1, 1, 1]
+    tokens[1::2] /= np.linalg.norm(tokens[1::2], axis=1, keepdims=True)
+    chosen = [77, 9_000, 19_999]
+    tokens[[2 * number + 1 for number in chosen]] = rare
+    vectors, offsets = tokens.astype(np.float16), offsets_of([2] * count)
+    coded = Coded(vectors, 4, count=1)
+    coded.centroids = np.rint(np.eye(dim) * 100).astype(np.int8)
+    coded.scales, coded.count = np.full(dim, 0.01, np.float32), dim
+    coded.codebook = _core.Codebook(coded.centroids, coded.scales)
+    coded.ids = np.argmax(tokens, axis=1).astype(np.int32)
+    _core.encode_residuals(
+        coded.codebook, vectors.astype(np.float32), coded.ids, 4, coded.steps, coded.errors, coded.residuals
+    )
+    part = coded.put_into(_core.Part(offsets, np.arange(count), vectors.view(np.uint16)))
+    coded.put_lists_into(part, offsets)
+    query = np.stack([common, rare, common]).astype(np.float32)
+    _, numbers, report = search([part], query, 3, candidates=50, rescored=10, probes=2)
+    assert report["probed"]
+    assert numbers == chosen
+
+
 @pytest.mark.parametrize("tokens", [0, 1, 15, 16, 17, 33, 64, 70, 200])
 def test_queries_of_any_length(path: str, tokens: int) -> None:
     made = Made([3, 0, 5, 7, 1, 9, 4, 2, 6], 33, "unit", 1)
@@ -185,18 +409,45 @@ def test_queries_of_any_length(path: str, tokens: int) -> None:
         assert scores == [score for score, _ in truth[:4]]
 
 
-def test_nothing_depends_on_threads_or_on_the_batch(threads: None) -> None:
-    made = Made([5] * 300, 64, "unit", 3)
+@pytest.mark.parametrize("lists", [False, True])
+@pytest.mark.parametrize("exact", [False, True])
+def test_nothing_depends_on_threads_or_on_the_batch(threads: None, lists: bool, exact: bool) -> None:
+    made = Made([5] * 300, 64, "unit", 3, lists=lists)
     rng = np.random.default_rng(4)
     queries = [values(rng, 1 + i % 7, 64, "unit").astype(np.float32) for i in range(20)]
     found = []
     for count in (1, 2, 4):
         maxsim.set_num_threads(count)
-        found.append([search(made.parts, query, 9, candidates=40, rescored=15)[:2] for query in queries])
+        one = [search(made.parts, query, 9, candidates=40, rescored=15, exact=exact) for query in queries]
+        found.append([each[:2] for each in one])
         ends = np.concatenate([[0], np.cumsum([len(query) for query in queries])]).astype(np.int64)
-        together = _core.search(np.concatenate(queries), ends, made.parts, [None] * 3, 9, 40, 15, 4, False)
+        together = _core.search(np.concatenate(queries), ends, made.parts, [None] * 3, 9, 40, 15, 4, exact)
         assert [each[:2] for each in together] == found[-1]
+        for alone, among in zip(one, together, strict=True):
+            assert all(alone[2][name] == among[2][name] for name in alone[2] if not name.endswith("_ms"))
     assert found[0] == found[1] == found[2]
+
+
+def test_the_best_are_found_in_whatever_part_they_are() -> None:
+    rng = np.random.default_rng(8)
+    query = values(rng, 4, 32, "unit")
+    documents = [values(rng, 6, 32, "unit") for _ in range(300)]
+    # A few documents that hold the query's own tokens, in a part so small that all of it could be scored.
+    for i in (296, 298):
+        documents[i] = np.concatenate([query, documents[i]])
+    for cut in (10, 150, 295):
+        parts = []
+        for number, (first, last) in enumerate(((0, cut), (cut, 295), (295, 300))):
+            if first == last:
+                continue
+            vectors = np.concatenate(documents[first:last])
+            offsets = offsets_of([len(document) for document in documents[first:last]])
+            part = _core.Part(offsets, np.arange(first, last), vectors.view(np.uint16))
+            parts.append(Coded(vectors, 4, count=20, seed=number).put_into(part))
+        # By centroids alone random ones cannot be told apart; given the share of a part, the best must come through.
+        for candidates in (290, 299):
+            _, numbers, _ = search(parts, query.astype(np.float32), 2, candidates=candidates, rescored=20)
+            assert numbers == [296, 298], (cut, candidates)
 
 
 def test_parts_that_lie_are_refused() -> None:
@@ -212,23 +463,37 @@ def test_parts_that_lie_are_refused() -> None:
         with pytest.raises(ValueError, match=said):
             _core.Part(wrong_offsets, wrong_numbers, vectors)
     made = Coded(np.ones((4, 6), np.float16), 4, count=2)
-    good = (
+    good: tuple[Any, ...] = (
         made.codebook,
-        made.ids.astype(np.uint16).view(np.uint8).reshape(4, 2),
+        made.id_bytes,
         made.steps,
         made.errors,
         made.residuals,
+        4,
+        1.0,
     )
     for at, value, said in (
         (1, np.full((4, 2), 9, np.uint8), "a centroid id is out of range"),
         (1, np.zeros((4, 3), np.uint8), "2 or 4 bytes"),
         (2, made.steps[:3], "one code a token"),
+        (3, made.errors[:3], "one code a token"),
+        (4, made.residuals[:3], "one code a token"),
         (4, made.residuals[:, :2].copy(), "residuals have the wrong width"),
+        (5, 3, "bits must be 2, 4 or 8"),
+        (5, 8, "residuals have the wrong width"),
+        (6, np.nan, "the longest norm is not a number of at least 0"),
+        (6, np.inf, "the longest norm is not a number of at least 0"),
+        (6, -1.0, "the longest norm is not a number of at least 0"),
     ):
         changed = list(good)
         changed[at] = value
         with pytest.raises(ValueError, match=said):
-            _core.Part(offsets, numbers, None).set_codes(*changed, 4, 1.0)
+            _core.Part(offsets, numbers, None).set_codes(*changed)
+    with pytest.raises(ValueError, match="dimensions differ"):
+        _core.Part(offsets, numbers, np.zeros((4, 7), np.uint16)).set_codes(*good)
+    bare = _core.Part(offsets, numbers, None)
+    with pytest.raises(ValueError, match="postings belong to codes"):
+        bare.set_postings(np.array([0, 1, 2], dtype=np.uint64), np.zeros(2, np.uint32))
     part = made.put_into(_core.Part(offsets, numbers, None))
     starts = np.array([0, 1, 2], dtype=np.uint64)
     for wrong_starts, documents, said in (
@@ -248,3 +513,66 @@ def test_parts_that_lie_are_refused() -> None:
         search([part], query, 0)
     with pytest.raises(ValueError, match="one mask, or None, a part"):
         search([part], query, 1, allowed=[])
+    with pytest.raises(ValueError, match="a mask has the wrong length"):
+        search([part], query, 1, allowed=[np.zeros(0, np.uint64)])
+    # Its dimension would be that of any query without dimensions.
+    for exact in (False, True):
+        with pytest.raises(ValueError, match="neither vectors nor codes"):
+            search([_core.Part(offsets, numbers, None)], np.ones((1, 0), np.float32), 1, exact=exact)
+    for ends, said in (
+        (np.array([0, 2, 1]), "query offsets fall"),
+        (np.array([0, 2]), "from 0 to the end"),
+        (np.array([1]), "from 0 to the end"),
+        (np.empty(0, np.int64), "from 0 to the end"),
+    ):
+        with pytest.raises(ValueError, match=said):
+            _core.search(query, ends, [part], [None], 1, 1, 1, 1, False)
+    for ids, wrong_offsets, starts, said in (
+        (np.full((4, 2), 9, np.uint8), offsets, np.empty(3, np.uint64), "a centroid id is out of range"),
+        (made.id_bytes, offsets, np.empty(1, np.uint64), "no centroids"),
+        (np.zeros((4, 3), np.uint8), offsets, np.empty(3, np.uint64), "2 or 4 bytes"),
+        (made.id_bytes, np.array([0, 3, 2, 4]), np.empty(3, np.uint64), "offsets fall"),
+        (made.id_bytes, np.array([0, 3]), np.empty(3, np.uint64), "from 0 to the end"),
+    ):
+        with pytest.raises(ValueError, match=said):
+            _core.make_postings(ids, wrong_offsets, starts)
+
+
+def test_new_codes_take_the_old_lists_away() -> None:
+    """Lists name centroids: read with a larger codebook they would be read past their end."""
+    vectors, offsets = values(np.random.default_rng(0), 400, 16, "unit"), offsets_of([1] * 400)
+    part = _core.Part(offsets, np.arange(400), vectors.view(np.uint16))
+    few, many = Coded(vectors, 4, count=5), Coded(vectors, 4, count=50_000)
+    few.put_lists_into(few.put_into(part), offsets)
+    query = vectors[:3].astype(np.float32)
+    assert search([part], query, 5, candidates=20, probes=5)[2]["probed"]
+    many.put_into(part)
+    report = search([part], query, 5, candidates=20, probes=4000)[2]
+    assert not report["probed"]
+    assert report["scanned"]
+
+
+def test_codes_that_are_refused_change_nothing() -> None:
+    vectors, offsets = values(np.random.default_rng(0), 400, 16, "unit"), offsets_of([1] * 400)
+    part = Coded(vectors, 4, count=5).put_into(_core.Part(offsets, np.arange(400), None))
+    query = vectors[:3].astype(np.float32)
+    before = search([part], query, 5, candidates=20)[:2]
+    other = Coded(vectors, 4, count=50_000, seed=1)
+    small = Coded(vectors, 4, count=5).codebook
+    with pytest.raises(ValueError, match="a centroid id is out of range"):
+        part.set_codes(small, other.id_bytes, other.steps, other.errors, other.residuals, 4, other.longest)
+    del other, small
+    gc.collect()
+    assert search([part], query, 5, candidates=20)[:2] == before
+
+
+def test_a_part_keeps_alive_what_it_reads() -> None:
+    made = Made([3] * 60, 32, "unit", 2, lists=True)
+    before = [search(made.parts, made.query, 9, exact=exact)[:2] for exact in (False, True)]
+    parts, query = made.parts, made.query
+    del made
+    gc.collect()
+    # What was freed is likely to be written over.
+    junk = [np.full(10_000, 255, np.uint8) for _ in range(100)]
+    assert [search(parts, query, 9, exact=exact)[:2] for exact in (False, True)] == before
+    assert len(junk) == 100

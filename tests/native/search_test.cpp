@@ -1,6 +1,6 @@
 // The codec and the search without Python, so that they run under the sanitizers and under an emulator: on every
-// instruction set, codes decode to what a plain loop gives, and an exact search is brute force. Arrays are allocated to
-// the byte, so that AddressSanitizer sees any read past their end.
+// instruction set, codes decode to what a plain loop gives, tokens find their nearest centroid, and an exact search is
+// brute force. Arrays are allocated to the byte, so that AddressSanitizer sees any read past their end.
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
@@ -56,6 +56,7 @@ struct Collection {
   std::unique_ptr<std::int8_t[]> centroids;
   std::unique_ptr<float[]> scales;
   std::unique_ptr<std::uint16_t[]> ids;
+  std::unique_ptr<std::uint32_t[]> wide_ids;
   std::unique_ptr<std::uint8_t[]> steps;
   std::unique_ptr<std::uint8_t[]> errors;
   std::unique_ptr<std::uint8_t[]> residuals;
@@ -66,7 +67,8 @@ struct Collection {
   search::Part part;
 };
 
-void fill(Collection& c, std::mt19937& rng, std::size_t documents, std::size_t dim, int bits) {
+void fill(Collection& c, std::mt19937& rng, std::size_t documents, std::size_t dim, int bits, bool wide,
+          std::int64_t first_number) {
   constexpr std::size_t kCentroids = 5;
   std::uniform_int_distribution<int> value(-700, 700);
   std::uniform_int_distribution<int> length(0, 60);
@@ -76,7 +78,7 @@ void fill(Collection& c, std::mt19937& rng, std::size_t documents, std::size_t d
   std::vector<std::int64_t> numbers;
   for (std::size_t d = 0; d < documents; ++d) {
     offsets.push_back(offsets.back() + length(rng));
-    numbers.push_back(static_cast<std::int64_t>(3 * d));
+    numbers.push_back(first_number + static_cast<std::int64_t>(d));
   }
   const auto tokens = static_cast<std::size_t>(offsets.back());
   std::vector<std::uint16_t> halves(tokens * dim);
@@ -105,6 +107,7 @@ void fill(Collection& c, std::mt19937& rng, std::size_t documents, std::size_t d
   std::vector<std::uint16_t> narrow(tokens);
   for (std::size_t t = 0; t < tokens; ++t) narrow[t] = static_cast<std::uint16_t>(ids[t] = static_cast<int>(t % kCentroids));
   c.ids = exactly(narrow);
+  c.wide_ids = exactly(std::vector<std::uint32_t>(narrow.begin(), narrow.end()));
   c.steps.reset(new std::uint8_t[tokens]);
   c.errors.reset(new std::uint8_t[tokens]);
   c.residuals.reset(new std::uint8_t[tokens * codec::row_bytes(dim, bits)]);
@@ -114,7 +117,8 @@ void fill(Collection& c, std::mt19937& rng, std::size_t documents, std::size_t d
   c.part.numbers = c.numbers.get();
   c.part.vectors = c.halves.get();
   c.part.codebook = &c.codebook;
-  c.part.codes = {c.ids.get(), false, c.steps.get(), c.errors.get(), c.residuals.get(), bits};
+  const void* kept = wide ? static_cast<const void*>(c.wide_ids.get()) : c.ids.get();
+  c.part.codes = {kept, wide, c.steps.get(), c.errors.get(), c.residuals.get(), bits};
   for (std::size_t t = 0; t < tokens; ++t) {
     double square = 0.0;
     for (std::size_t d = 0; d < dim; ++d) square += static_cast<double>(c.floats[t * dim + d]) * c.floats[t * dim + d];
@@ -123,6 +127,54 @@ void fill(Collection& c, std::mt19937& rng, std::size_t documents, std::size_t d
   }
   c.starts.resize(kCentroids + 1);
   c.postings = search::postings(c.part.codes, kCentroids, c.offsets.get(), documents, c.starts.data());
+}
+
+// One dimension of one token, as codec.hpp tells it.
+int rebuilt(const Collection& c, std::size_t t, std::size_t d) {
+  static constexpr int kTwo[4] = {-127, -38, 38, 127};
+  static constexpr int kFour[16] = {-127, -96, -75, -58, -44, -31, -18, -6, 6, 18, 31, 44, 58, 75, 96, 127};
+  const codec::Codes& codes = c.part.codes;
+  const std::size_t bytes = codec::row_bytes(c.dim, codes.bits);
+  const int byte = codes.residuals[t * bytes + d % bytes];
+  const int at = static_cast<int>(d / bytes) * codes.bits;
+  const int code = (byte >> at) & ((1 << codes.bits) - 1);
+  const int step = codes.steps[t];
+  const int centroid = c.centroids[codes.id(t) * c.dim + d];
+  if (codes.bits == 8) {
+    const int high = std::clamp(centroid + (((16 * (code >> 4) - 120) * step + 128) >> 8), -128, 127);
+    return std::clamp(high + (((2 * (code & 15) - 15) * step + 256) >> 9), -128, 127);
+  }
+  return std::clamp(centroid + (((codes.bits == 2 ? kTwo[code] : kFour[code]) * step + 128) >> 8), -128, 127);
+}
+
+// Every code, every step and both ends of int8, from any token on, straight and with the sign bit turned.
+void check_decoding(const Collection& c, std::mt19937& rng, const std::string& name) {
+  const auto tokens = static_cast<std::size_t>(c.offsets[c.part.documents]);
+  std::uniform_int_distribution<int> byte(0, 255);
+  const std::size_t packed = tokens * codec::row_bytes(c.dim, c.part.codes.bits);
+  for (std::size_t i = 0; i < packed; ++i) c.residuals[i] = static_cast<std::uint8_t>(byte(rng));
+  for (std::size_t t = 0; t < tokens; ++t) c.steps[t] = static_cast<std::uint8_t>(t % 3 == 0 ? 255 : byte(rng));
+  for (std::size_t d = 0; d < c.dim; ++d) {
+    c.centroids[d] = 127;
+    c.centroids[c.dim + d] = -128;
+  }
+  for (const std::size_t first : {std::size_t{0}, tokens / 3, tokens - 1}) {
+    for (const int flip : {0, 128}) {
+      const std::size_t count = tokens - first;
+      std::unique_ptr<std::uint8_t[]> rows(new std::uint8_t[count * c.dim]);
+      std::unique_ptr<float[]> scales(new float[count]);
+      codec::decode(c.codebook, c.part.codes, first, count, static_cast<std::uint8_t>(flip), rows.get(), c.dim,
+                    scales.get(), c.residuals.get());
+      bool same = true;
+      for (std::size_t t = 0; t < count; ++t) {
+        same = same && scales[t] == c.scales[c.part.codes.id(first + t)];
+        for (std::size_t d = 0; d < c.dim; ++d) {
+          same = same && rows[t * c.dim + d] == (static_cast<std::uint8_t>(rebuilt(c, first + t, d)) ^ flip);
+        }
+      }
+      expect(same, name + ": decoding is not what a plain loop gives");
+    }
+  }
 }
 
 // What decoding gives must lie within the bound that the encoder stored.
@@ -196,6 +248,106 @@ void check_search(Collection& c, std::mt19937& rng, std::size_t tokens, const st
   }
 }
 
+// Two parts, of which the second is small: together they are one collection.
+void check_parts(Collection& large, Collection& small, std::mt19937& rng, const std::string& name) {
+  std::uniform_real_distribution<float> value(-1.0f, 1.0f);
+  std::vector<float> query(3 * large.dim);
+  for (float& v : query) v = value(rng);
+  for (const bool kept : {true, false}) {
+    auto truth = brute_force(large, query, 3, large.part.documents);
+    const auto others = brute_force(small, query, 3, small.part.documents);
+    truth.insert(truth.end(), others.begin(), others.end());
+    std::stable_sort(truth.begin(), truth.end(), [](const auto& a, const auto& b) { return a.first > b.first; });
+    std::vector<search::Part> parts = {large.part, small.part};
+    // Without vectors the bounds speak: what is outside the answer must not be above them.
+    if (!kept) parts[1].vectors = nullptr;
+    search::Options options;
+    options.k = 5;
+    options.exact = true;
+    search::Report report;
+    const auto found = search::search(query.data(), 3, large.dim, parts, {nullptr, nullptr}, options, report);
+    bool same = found.size() == 5;
+    bool above = false;
+    for (const auto& [score, number] : truth) {
+      const auto is_it = [number = number](const search::Found& hit) { return hit.number == number; };
+      above = above || (std::none_of(found.begin(), found.end(), is_it) && score > report.bound);
+    }
+    for (std::size_t i = 0; kept && same && i < 5; ++i) {
+      same = found[i].score == truth[i].first && found[i].number == truth[i].second;
+    }
+    expect(same, name + ": exact search of two parts is not brute force");
+    expect(!above, name + ": a document outside the answer is above the bound");
+    options.exact = false;
+    options.candidates = small.part.documents + 1;
+    search::Report staged;
+    const auto some = search::search(query.data(), 3, large.dim, parts, {nullptr, nullptr}, options, staged);
+    expect(some.size() == 5 && !staged.direct, name + ": a part's few documents were not compared with another's");
+  }
+}
+
+// Every point's centroid is the nearest of its group's list, and the mean of a cluster is that of its points.
+void check_clusters(std::mt19937& rng, std::size_t dim, const std::string& name) {
+  constexpr std::size_t kPoints = 133, kCentroids = 19;
+  std::uniform_real_distribution<float> value(-1.0f, 1.0f);
+  std::vector<float> points(kPoints * dim);
+  std::vector<float> centroids(kCentroids * dim);
+  for (float& v : points) v = value(rng);
+  for (float& v : centroids) v = value(rng);
+  std::vector<std::int64_t> order(kPoints);
+  for (std::size_t p = 0; p < kPoints; ++p) order[p] = static_cast<std::int64_t>(p);
+  std::shuffle(order.begin(), order.end(), rng);
+  const std::vector<std::int64_t> starts = {0, 0, 70, 71, 71, kPoints};
+  const std::vector<std::int64_t> list = {3, 18, 0, 7, 9, 1, 2, 4, 5, 6, 8, 10, 11, 12};
+  const std::vector<std::int64_t> list_starts = {0, 1, 4, 5, 5, 14};
+  const auto packed = exactly(points);
+  const auto held = exactly(centroids);
+  std::unique_ptr<std::int32_t[]> ids(new std::int32_t[kPoints]);
+  codec::nearest(packed.get(), kPoints, dim, order.data(), starts.data(), 5, held.get(), list.data(),
+                 list_starts.data(), ids.get());
+  const auto distance = [&](std::size_t point, std::size_t centroid) {
+    double square = 0.0;
+    for (std::size_t d = 0; d < dim; ++d) {
+      const double off = static_cast<double>(points[point * dim + d]) - centroids[centroid * dim + d];
+      square += off * off;
+    }
+    return square;
+  };
+  bool right = true;
+  for (std::size_t g = 0; g < 5; ++g) {
+    for (auto i = starts[g]; i < starts[g + 1]; ++i) {
+      const auto point = static_cast<std::size_t>(order[static_cast<std::size_t>(i)]);
+      double least = 1e30;
+      bool listed = false;
+      for (auto c = list_starts[g]; c < list_starts[g + 1]; ++c) {
+        least = std::min(least, distance(point, static_cast<std::size_t>(list[static_cast<std::size_t>(c)])));
+        listed = listed || ids[point] == list[static_cast<std::size_t>(c)];
+      }
+      right = right && listed && distance(point, static_cast<std::size_t>(ids[point])) <= least + 1e-4;
+    }
+  }
+  expect(right, name + ": not the nearest centroid of the list");
+  std::unique_ptr<float[]> means(new float[kCentroids * dim]);
+  std::fill_n(means.get(), kCentroids * dim, 9.0f);
+  std::unique_ptr<double[]> squares(new double[kCentroids]);
+  std::unique_ptr<std::int64_t[]> sizes(new std::int64_t[kCentroids]);
+  codec::means(packed.get(), kPoints, dim, ids.get(), kCentroids, means.get(), squares.get(), sizes.get());
+  bool mean = true;
+  for (std::size_t c = 0; c < kCentroids; ++c) {
+    for (std::size_t d = 0; d < dim; ++d) {
+      double sum = 0.0;
+      std::int64_t size = 0;
+      for (std::size_t p = 0; p < kPoints; ++p) {
+        if (ids[p] != static_cast<std::int32_t>(c)) continue;
+        sum += points[p * dim + d];
+        ++size;
+      }
+      const double wanted = size == 0 ? 9.0 : sum / static_cast<double>(size);
+      mean = mean && size == sizes[c] && std::fabs(means[c * dim + d] - wanted) < 1e-6;
+    }
+  }
+  expect(mean, name + ": not the mean of the cluster, or an empty cluster was touched");
+}
+
 }  // namespace
 
 int main() {
@@ -206,12 +358,17 @@ int main() {
     for (const int bits : {2, 4, 8}) {
       for (const std::size_t dim : {1u, 7u, 31u, 64u, 129u}) {
         Collection c;
-        fill(c, rng, 41, dim, bits);
+        fill(c, rng, 41, dim, bits, dim % 4 == 3, 0);
         const std::string what = name + ", " + std::to_string(bits) + " bits, dim " + std::to_string(dim);
         check_codes(c, what);
         for (const std::size_t tokens : {1u, 16u, 37u}) check_search(c, rng, tokens, what);
+        Collection other;
+        fill(other, rng, 6, dim, 4, dim % 4 != 3, 1000);
+        check_parts(c, other, rng, what);
+        check_decoding(c, rng, what);
       }
     }
+    for (const std::size_t dim : {1u, 30u, 65u}) check_clusters(rng, dim, name + ", dim " + std::to_string(dim));
     std::printf("search on %s: %s\n", name.c_str(), failures == before ? "ok" : "not ok");
   }
   std::printf("search: %d failed\n", failures);

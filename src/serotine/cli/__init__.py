@@ -27,6 +27,10 @@ _INTERRUPTED = 130  # 128 + SIGINT, as shells count
 
 
 class _Commands(click.Group):
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        # As registered: click's own order is the alphabet's, which begins with what a newcomer needs last.
+        return list(self.commands)
+
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
@@ -37,7 +41,7 @@ class _Commands(click.Group):
 
 @click.group(
     cls=_Commands,
-    commands=[index, add, delete, search, info, verify, compact, bench],
+    commands=[index, search, add, delete, compact, info, verify, bench],
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 @click.version_option(__version__, prog_name="serotine", message="%(prog)s %(version)s")

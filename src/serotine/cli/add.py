@@ -26,7 +26,8 @@ def add(index: Path, sources: tuple[Path, ...], upsert: bool, json_file: str | N
         found = survey(sources, opened, refuse_known=not upsert)
         loading = Loading(opened)
         try:
-            loading.run(sources, found.documents, upsert=upsert)
+            expected = len(opened) + found.documents - found.known
+            loading.run(sources, found.documents, expected=expected, upsert=upsert)
         except KeyboardInterrupt:
             raise Interrupted(
                 f"interrupted; {plural(loading.added, 'document')} of {found.documents:,} are safe in {index}: "

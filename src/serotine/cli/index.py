@@ -92,10 +92,10 @@ def _build(sources: tuple[Path, ...], path: Path, encoder: str | None, engine: E
     from serotine.index import Index
 
     # Everything that can be wrong is found before anything appears at `path`.
-    found = survey(sources)
+    found = survey(sources, filterable=engine.fields())
     with Index.create(path, encoder=Encoder(encoder), **engine.arguments()) as made:
         loading = Loading(made)
-        _load(loading, path, sources, found.documents)
+        _load(loading, path, sources, found.documents, there=0)
         return _result(made, loading.added, skipped=0)
 
 
@@ -108,13 +108,13 @@ def _resume(sources: tuple[Path, ...], path: Path, encoder: str | None, engine: 
         engine.check_against(opened.stats())
         found = survey(sources, opened)
         loading = Loading(opened)
-        _load(loading, path, sources, found.documents - found.known)
+        _load(loading, path, sources, found.documents - found.known, there=len(opened))
         return _result(opened, loading.added, skipped=found.known)
 
 
-def _load(loading: Loading, path: Path, sources: tuple[Path, ...], total: int) -> None:
+def _load(loading: Loading, path: Path, sources: tuple[Path, ...], total: int, *, there: int) -> None:
     try:
-        loading.run(sources, total, skip_known=True)
+        loading.run(sources, total, expected=there + total, skip_known=True)
     except KeyboardInterrupt:
         raise Interrupted(
             f"interrupted; {plural(loading.added, 'document')} of {total:,} are safe in {path}: "

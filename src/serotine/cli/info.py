@@ -53,25 +53,32 @@ def _words(path: Path, stats: IndexStats) -> str:
 
 
 def _codes(stats: IndexStats) -> str:
+    from serotine.index.housekeeping import FIRST_TRAINING
+
     kept = "with their float16 vectors beside them" if stats.keep_vectors else "without their vectors"
     if not stats.coded_tokens:
         return (
-            "  Codes     none yet: all vectors are float16. From 131,072 tokens on, "
+            f"  Codes     none yet: all vectors are float16. From about {FIRST_TRAINING:,} tokens on, "
             f"{stats.nbits} bits a dimension, {kept}."
         )
     waiting = stats.tokens - stats.coded_tokens
+    head = f"{waiting:,} wait in the head as float16" if waiting else "none wait in the head"
+    newest = "" if stats.codebooks == 1 else "the newest "
     return (
         f"  Codes     {plural(stats.coded_tokens, 'token')} at {stats.nbits} bits a dimension, "
-        f"{stats.code_bytes_per_token:,.0f} bytes each, {kept}; {waiting:,} wait in the head as float16. "
-        f"{plural(stats.codebooks, 'codebook')}, the newest of {stats.centroids:,} centroids."
+        f"{stats.code_bytes_per_token:,.0f} bytes each, {kept}; {head}.\n"
+        f"  Codebooks {stats.codebooks:,}, {newest}of {plural(stats.centroids, 'centroid')}."
     )
 
 
 def _searching(stats: IndexStats) -> str:
     if not stats.coded_tokens:
         return "  A search  scores the vectors of every document, exactly."
+    from serotine.index.sealing import POSTINGS_FROM
+
     last = "the best of these over their vectors" if stats.keep_vectors else "whose scores are estimates"
+    head = "; the head it scores whole." if stats.tokens > stats.coded_tokens else "."
     return (
-        "  A search  looks at the centroids of every document (through posting lists, in segments of 100,000 or more), "
-        f"then scores the best over their codes, {last}; the head it scores whole."
+        "  A search  looks at the centroids of every document (through posting lists, in segments of "
+        f"{POSTINGS_FROM:,} or more), then scores the best over their codes, {last}{head}"
     )

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from serotine.cli.engine_options import where_option
+from serotine.cli.engine_options import check_where, where_option
 from serotine.cli.output import STANDARD_OUTPUT, check_text, json_option, plural, printable, report
 from serotine.cli.passage import MARK, UNMARK, passage
 
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from serotine.index.retrieval import Mode
 
 _BOLD, _NOT_BOLD = "\x1b[1m", "\x1b[22m"
+# What the stages of a search score a document by, in their order.
+_STAGES = {"centroids": "centroids", "codes": "codes", "vectors": "vectors", "bm25": "words"}
 
 
 def _question(ctx: click.Context, parameter: click.Parameter, words: tuple[str, ...]) -> str:
@@ -48,17 +50,18 @@ def search(
     index: Path, query: str, k: int, mode: Mode, where: dict[str, Any] | None, exact: bool, json_file: str | None
 ) -> None:
     """Find the documents that answer QUERY: rank, score, id, and the passage with the matched words marked."""
+    if exact and mode != "late":
+        raise click.UsageError(
+            "--exact: only --mode late can be proved; leave one of the two out", click.get_current_context()
+        )
     from serotine.index import Index
 
     with Index.open(index, read_only=True) as opened:
-        try:
-            hits = opened.search(query, k=k, mode=mode, where=where, exact=exact)
-        except (TypeError, ValueError) as error:
-            # The query was checked before: it is the filter, or two options that exclude each other.
-            raise click.UsageError(str(error), click.get_current_context()) from None
+        check_where(where, opened.stats().filterable)
+        hits = opened.search(query, k=k, mode=mode, where=where, exact=exact)
         spans = [_words(query, hit) if mode == "bm25" else _spans(opened, query, hit) for hit in hits]
         empty = len(opened) == 0
-    lines = "" if json_file == STANDARD_OUTPUT else _lines(hits, spans, empty=empty)
+    lines = "" if json_file == STANDARD_OUTPUT else _lines(hits, spans, mode, empty=empty, filtered=where is not None)
     asked = {"query": query, "k": k, "mode": mode, "where": where}
     report(lines, {**asked, **_result(hits, spans)}, json_file)
 
@@ -85,32 +88,45 @@ def _spans(index: Index, query: str, hit: Hit) -> list[tuple[int, int, float]]:
         return []
 
 
-def _lines(hits: Hits, spans: list[list[tuple[int, int, float]]], *, empty: bool) -> str:
+def _lines(hits: Hits, spans: list[list[tuple[int, int, float]]], mode: Mode, *, empty: bool, filtered: bool) -> str:
     if empty:
         return "The index holds no documents; add some with: serotine add"
     if not hits:
         return "No document matches."
+    # Sums of reciprocal ranks lie close together.
+    digits = 4 if mode == "hybrid" else 3
     blocks = []
     for rank, (hit, matched) in enumerate(zip(hits, spans, strict=True), 1):
         if hit.text is None:
             shown = "(added as vectors, without a text)"
         else:
             shown = passage(hit.text, matched) or "(a text without words)"
-        blocks.append(f"{rank:>3}  {hit.score:7.3f}  {printable(hit.id)}\n{_indented(shown)}")
-    blocks.append(_told(hits.stats))
+        blocks.append(f"{rank:>3}  {hit.score:7.{digits}f}  {printable(hit.id)}\n{_indented(shown)}")
+    blocks.append(_told(hits.stats, filtered=filtered))
     if hits.certificate is not None:
         blocks.append(hits.certificate.statement)
     return "\n".join(blocks)
 
 
-def _told(stats: SearchStats) -> str:
-    """What the search did, stage by stage."""
-    ways = {"centroids": "centroids", "codes": "codes", "vectors": "vectors", "bm25": "words"}
-    stages = [
-        f"{plural(count, 'document')} by their {ways[name]}" for name, count in stats.counts.items() if name in ways
-    ]
-    told = f"Scored {', '.join(stages) or 'no document'}, in {stats.milliseconds['search']:,.1f} ms"
-    if stats.plan == "bm25":
+def _told(stats: SearchStats, *, filtered: bool) -> str:
+    """What the search did, stage by stage; the counts are of documents that each stage scored."""
+    plan = stats.plan.split(" + ")
+    # BM25 applies the filter as it goes and does not count what passes it.
+    filtered = filtered and plan != ["bm25"]
+    stages: list[str] = []
+    for stage, name in _STAGES.items():
+        count = stats.counts.get(stage, 0)
+        if count:
+            noun = "" if stages or filtered else f" document{'' if count == 1 else 's'}"
+            lists = " (on the posting lists nearest the question)" if stage == "centroids" and "probe" in plan else ""
+            stages.append(f"{count:,}{noun} by {'its' if count == 1 else 'their'} {name}{lists}")
+    told = ", ".join(stages) or "no document scored"
+    if filtered:
+        told = f"{plural(stats.documents, 'document')} pass{'es' if stats.documents == 1 else ''} the filter: {told}"
+    elif plan == ["flat"] and stats.documents > 1:
+        told = f"all {told}"
+    told = f"{told[0].upper()}{told[1:]} in {stats.milliseconds['search']:,.1f} ms"
+    if plan == ["bm25"]:
         return told
     return f"{told}; the question encoded in {stats.milliseconds['encode']:,.0f} ms (loading the encoder included)"
 

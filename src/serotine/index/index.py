@@ -306,6 +306,12 @@ class Index:
                     self._tidy()
                 added += len(fresh["ids"])
                 advance(len(batch["ids"]))
+        if expected_documents is not None:
+            # What was expected has come: nothing waits for more of it.
+            with self._changing:
+                with self._committing() as connection:
+                    catalogs.set_value(connection, EXPECTED_TOKENS, 0)
+                self._tidy()
         return added
 
     def _unknown(self, batch: Mapping[str, Any]) -> dict[str, Any]:

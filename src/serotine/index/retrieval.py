@@ -122,11 +122,12 @@ class Retriever:
         if request.mode == "late":
             rankings = self._late(snapshot, request, request.k, vectors, matching)
         elif request.mode == "bm25":
-            rankings = [self._lexical(snapshot, request, request.k, question) for question in questions]
+            allowed = snapshot.documents if matching is None else matching.size
+            rankings = [self._lexical(request, request.k, question, allowed) for question in questions]
         else:
             depth = max(request.k * _FUSED_EACH, _FUSED_LEAST)
             late = self._late(snapshot, request, depth, vectors, matching)
-            words = [self._lexical(snapshot, request, depth, question) for question in questions]
+            words = [self._lexical(request, depth, question, 0) for question in questions]
             rankings = [_fused(one, other, request) for one, other in zip(late, words, strict=True)]
         searched = _since(started) / len(vectors)
         out = []
@@ -158,10 +159,10 @@ class Retriever:
         effort = searching.effort_for(k, request.candidates)
         return searching.rank(snapshot, queries, k, effort=effort, matching=matching, exact=request.exact)
 
-    def _lexical(self, snapshot: Snapshot, request: Request, k: int, question: str | None) -> Ranking:
+    def _lexical(self, request: Request, k: int, question: str | None, allowed: int) -> Ranking:
         found = self._catalog.lexical(question or "", k, request.where)
         numbers, scores = [number for number, _ in found], [score for _, score in found]
-        return Ranking(scores, numbers, "bm25", {"allowed": snapshot.documents, "bm25": len(found)}, 0, {}, None)
+        return Ranking(scores, numbers, "bm25", {"allowed": allowed, "bm25": len(found)}, 0, {}, None)
 
 
 def _fused(late: Ranking, lexical: Ranking, request: Request) -> Ranking:

@@ -138,7 +138,8 @@ def main() -> None:
                         for row, found, best in zip(scores, answers, wanted, strict=True)
                     ),
                     "fewest": min(map(len, answers)),
-                    "last": {} if hits is None else {**hits.stats.milliseconds, **hits.stats.counts},
+                    "last_ms": {} if hits is None else hits.stats.milliseconds,
+                    "last_counts": {} if hits is None else hits.stats.counts,
                 }
             )
             sys.stderr.write(f"{rows[-1]}\n")

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from serotine import _core
+from serotine import _core, maxsim
 from serotine.index import clustering
 
 Array = NDArray[Any]
@@ -86,3 +87,75 @@ def search(
     ends = np.array([0, len(query)], dtype=np.int64)
     (found,) = _core.search(query.astype(np.float32), ends, parts, allowed, k, **chosen)
     return found
+
+
+def values(rng: np.random.Generator, tokens: int, dim: int, kind: str) -> Array:
+    found = rng.standard_normal((tokens, dim))
+    if kind == "unit":
+        found /= np.maximum(np.linalg.norm(found, axis=1, keepdims=True), 1e-9)
+    elif kind == "ties":
+        found = rng.integers(-1, 2, (tokens, dim)).astype(np.float64)
+    elif kind == "huge":
+        found *= 5000
+    elif kind == "mixed":
+        # Sizes that lie orders of magnitude apart, in one document too.
+        found *= 10.0 ** rng.uniform(-5, 4, (tokens, 1))
+    elif kind == "constant":
+        found = np.ones((tokens, dim)) * rng.uniform(-1, 1, (tokens, 1))
+    elif kind == "negative":
+        found = -np.abs(found)
+    return np.clip(found, -65000, 65000).astype(np.float16)
+
+
+class Made:
+    """Documents in several parts: coded with vectors, coded without, and not coded."""
+
+    def __init__(
+        self,
+        lengths: list[int],
+        dim: int,
+        kind: str,
+        seed: int,
+        *,
+        coded: str = "both",
+        bits: int = 4,
+        query_tokens: int = 5,
+        lists: bool = False,
+    ) -> None:
+        rng = np.random.default_rng(seed)
+        self.documents = [values(rng, length, dim, kind) for length in lengths]
+        # The last documents repeat the first ones: scores that tie, in other parts.
+        copies = seed % 4 if len(lengths) > 8 else 0
+        lengths = lengths[: len(lengths) - copies] + lengths[:copies]
+        self.documents = self.documents[: len(lengths) - copies] + self.documents[:copies]
+        self.query = values(rng, query_tokens, dim, kind).astype(np.float32)
+        if kind == "negative":
+            self.query = np.abs(self.query)
+        self.numbers = np.cumsum(rng.integers(1, 4, len(lengths))).astype(np.int64)
+        cuts = [0, len(lengths) // 3, 2 * len(lengths) // 3, len(lengths)]
+        self.parts: list[_core.Part] = []
+        self.codes: list[Coded] = []
+        self.ranges: list[slice] = []
+        for i, (first, last) in enumerate(itertools.pairwise(cuts)):
+            if first == last:
+                continue
+            vectors = np.concatenate([np.empty((0, dim), np.float16), *self.documents[first:last]])
+            keep = coded != "codes"
+            part = _core.Part(
+                offsets_of([len(d) for d in self.documents[first:last]]),
+                self.numbers[first:last],
+                vectors.view(np.uint16) if keep else None,
+            )
+            if i != 1 or not keep:
+                made = Coded(vectors, bits, count=3 + i, seed=seed + i, wide=i == 2)
+                self.codes.append(made)
+                made.put_into(part)
+                if lists:
+                    made.put_lists_into(part, offsets_of([len(d) for d in self.documents[first:last]]))
+            self.parts.append(part)
+            self.ranges.append(slice(first, last))
+
+    def truth(self, keep: Array | None = None) -> list[tuple[float, int]]:
+        scores = maxsim.score(self.query, self.documents).tolist() if self.documents else []
+        chosen = [i for i in range(len(scores)) if keep is None or keep[i]]
+        return sorted(((scores[i], int(self.numbers[i])) for i in chosen), key=lambda pair: (-pair[0], pair[1]))

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import gc
-import itertools
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import pytest
-from core_cases import Coded, mask_of, offsets_of, search
+from core_cases import Coded, Made, mask_of, offsets_of, search, values
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
@@ -25,78 +24,6 @@ def threads() -> Iterator[None]:
     before = maxsim.num_threads()
     yield
     maxsim.set_num_threads(before)
-
-
-def values(rng: np.random.Generator, tokens: int, dim: int, kind: str) -> NDArray[np.float16]:
-    found = rng.standard_normal((tokens, dim))
-    if kind == "unit":
-        found /= np.maximum(np.linalg.norm(found, axis=1, keepdims=True), 1e-9)
-    elif kind == "ties":
-        found = rng.integers(-1, 2, (tokens, dim)).astype(np.float64)
-    elif kind == "huge":
-        found *= 5000
-    elif kind == "mixed":
-        # Sizes that lie orders of magnitude apart, in one document too.
-        found *= 10.0 ** rng.uniform(-5, 4, (tokens, 1))
-    elif kind == "constant":
-        found = np.ones((tokens, dim)) * rng.uniform(-1, 1, (tokens, 1))
-    elif kind == "negative":
-        found = -np.abs(found)
-    return np.clip(found, -65000, 65000).astype(np.float16)
-
-
-class Made:
-    """Documents in several parts: coded with vectors, coded without, and not coded."""
-
-    def __init__(
-        self,
-        lengths: list[int],
-        dim: int,
-        kind: str,
-        seed: int,
-        *,
-        coded: str = "both",
-        bits: int = 4,
-        query_tokens: int = 5,
-        lists: bool = False,
-    ) -> None:
-        rng = np.random.default_rng(seed)
-        self.documents = [values(rng, length, dim, kind) for length in lengths]
-        # The last documents repeat the first ones: scores that tie, in other parts.
-        copies = seed % 4 if len(lengths) > 8 else 0
-        lengths = lengths[: len(lengths) - copies] + lengths[:copies]
-        self.documents = self.documents[: len(lengths) - copies] + self.documents[:copies]
-        self.query = values(rng, query_tokens, dim, kind).astype(np.float32)
-        if kind == "negative":
-            self.query = np.abs(self.query)
-        self.numbers = np.cumsum(rng.integers(1, 4, len(lengths))).astype(np.int64)
-        cuts = [0, len(lengths) // 3, 2 * len(lengths) // 3, len(lengths)]
-        self.parts: list[_core.Part] = []
-        self.codes: list[Coded] = []
-        self.ranges: list[slice] = []
-        for i, (first, last) in enumerate(itertools.pairwise(cuts)):
-            if first == last:
-                continue
-            vectors = np.concatenate([np.empty((0, dim), np.float16), *self.documents[first:last]])
-            keep = coded != "codes"
-            part = _core.Part(
-                offsets_of([len(d) for d in self.documents[first:last]]),
-                self.numbers[first:last],
-                vectors.view(np.uint16) if keep else None,
-            )
-            if i != 1 or not keep:
-                made = Coded(vectors, bits, count=3 + i, seed=seed + i, wide=i == 2)
-                self.codes.append(made)
-                made.put_into(part)
-                if lists:
-                    made.put_lists_into(part, offsets_of([len(d) for d in self.documents[first:last]]))
-            self.parts.append(part)
-            self.ranges.append(slice(first, last))
-
-    def truth(self, keep: NDArray[np.bool_] | None = None) -> list[tuple[float, int]]:
-        scores = maxsim.score(self.query, self.documents).tolist() if self.documents else []
-        chosen = [i for i in range(len(scores)) if keep is None or keep[i]]
-        return sorted(((scores[i], int(self.numbers[i])) for i in chosen), key=lambda pair: (-pair[0], pair[1]))
 
 
 @given(
@@ -212,6 +139,51 @@ def test_bounds_of_codes_can_decide(path: str, bits: int) -> None:
     assert numbers == order[:3]
     assert report["undecided"] == 7
     assert report["bound"] == np.inf
+
+
+@pytest.mark.parametrize("query_tokens", [1, 2, 7, 33])
+def test_bounds_hold_where_they_are_tight(path: str, query_tokens: int) -> None:
+    """What the codes lost lies along the query, and is all that the error byte allows: nothing is left to spare."""
+    for seed in range(10):
+        rng = np.random.default_rng(seed)
+        dim = int(rng.integers(1, 33))
+        query = rng.standard_normal((query_tokens, dim)).astype(np.float32)
+        coded = Coded(np.zeros((query_tokens, dim), np.float16), 4, count=1)
+        # Every token is rebuilt as zeros.
+        coded.codebook = _core.Codebook(np.zeros((1, dim), np.int8), np.ones(1, np.float32))
+        coded.steps[:], coded.longest = 0, 0.0
+        coded.errors[:] = rng.integers(100, 156)
+        part = coded.put_into(_core.Part(offsets_of([query_tokens]), np.array([0]), None))
+        best = (query * 1e3).astype(np.float16)
+        better = _core.Part(offsets_of([query_tokens]), np.array([1]), best.view(np.uint16))
+        _, numbers, report = search([part, better], query, 1, exact=True)
+        assert numbers == [1]
+        lost = _core.error_bound(int(coded.errors[0])) * np.linalg.norm(query.astype(np.float64), axis=1).sum()
+        assert report["bound"] >= lost * (1 - 1e-6)
+        if query_tokens == 1:
+            # A bound that is far above would be true and useless.
+            assert report["bound"] <= lost * 1.2
+
+
+def test_what_the_query_loses_in_int8_is_in_the_bound(path: str) -> None:
+    """One large component makes zeros of all others, which are half of what a document scores by."""
+    dim, scale = 64, np.float32(0.0625)
+    centroids = np.zeros((2, dim), np.int8)
+    centroids[0, 1:], centroids[1, 0] = 10, 10
+    vectors = (centroids * scale).astype(np.float16)
+    coded = Coded(vectors, 4, count=2)
+    coded.codebook, coded.ids = _core.Codebook(centroids, np.full(2, scale)), np.array([0, 1], np.int32)
+    floats = vectors.astype(np.float32)
+    _core.encode_residuals(coded.codebook, floats, coded.ids, 4, coded.steps, coded.errors, coded.residuals)
+    query = np.full((1, dim), 0.49, np.float32)
+    query[0, 0] = 127
+    scores = maxsim.score(query, [floats[:1], floats[1:]])
+    part = coded.put_into(_core.Part(offsets_of([1, 1]), np.arange(2), None))
+    found, numbers, report = search([part], query, 1, exact=True)
+    assert numbers == [1]
+    assert found[0] == pytest.approx(scores[1], rel=1e-3)
+    assert report["bound"] >= scores[0] > 19
+    assert report["undecided"] == 0
 
 
 def test_a_document_without_a_bound_is_looked_at() -> None:

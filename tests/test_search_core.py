@@ -296,6 +296,20 @@ def test_stages_find_most_of_what_is_best() -> None:
         assert right >= 0.95 * 10 * len(queries)
 
 
+@pytest.mark.parametrize("tokens", [16, 17, 48, 64, 65, 96, 129, 200])
+def test_every_query_token_counts_among_the_centroids(path: str, tokens: int) -> None:
+    """Only one token, wherever it stands, tells which document is best: a scan must read its column of the table."""
+    rng = np.random.default_rng(tokens)
+    vectors = values(rng, 100, 32, "unit")
+    coded = Coded(vectors, 4, count=100, fitting=True)
+    part = coded.put_into(_core.Part(offsets_of([1] * 100), np.arange(100), vectors.view(np.uint16)))
+    for place in {0, 15, 16, 63, 64, 100, 127, 128, tokens - 1}:
+        if place < tokens:
+            query = np.zeros((tokens, 32), np.float32)
+            query[place] = vectors[37]
+            assert search([part], query, 1, candidates=1, rescored=1)[1] == [37]
+
+
 def test_probing_reads_only_what_the_mask_allows() -> None:
     rng = np.random.default_rng(9)
     vectors, offsets = values(rng, 1200, 24, "unit"), offsets_of([3] * 400)

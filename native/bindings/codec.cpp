@@ -47,7 +47,7 @@ void decode(const PartObject& part, std::size_t first, const Out<std::int8_t, 2>
 void check_starts(const In<std::int64_t, 1>& starts, std::size_t end) {
   require(starts.size() >= 1 && starts.data()[0] == 0 && starts.data()[starts.size() - 1] == static_cast<std::int64_t>(end),
           "starts must run from 0 to the end");
-  for (std::size_t i = 1; i < starts.size(); ++i) require(starts.data()[i - 1] <= starts.data()[i], "starts fall");
+  require_rising(starts, "starts fall");
 }
 
 void check_members(const In<std::int64_t, 1>& members, std::size_t count) {

@@ -43,8 +43,8 @@ PartObject::PartObject(In<std::int64_t, 1> offsets, In<std::int64_t, 1> numbers,
   const std::size_t documents = numbers_.size();
   require(offsets_.size() == documents + 1 && offsets_.data()[0] == 0, "one offset more than documents, from 0");
   require(documents < 0xffffffffu, "too many documents in one part");
+  require_rising(offsets_, "offsets fall");
   for (std::size_t d = 0; d < documents; ++d) {
-    require(offsets_.data()[d] <= offsets_.data()[d + 1], "offsets fall");
     require(d == 0 || numbers_.data()[d - 1] < numbers_.data()[d], "numbers do not rise");
   }
   view_.documents = documents;
@@ -86,7 +86,7 @@ void PartObject::set_codes(nb::object codebook, In<std::uint8_t, 2> ids, In<std:
 void PartObject::set_postings(In<std::uint64_t, 1> starts, In<std::uint32_t, 1> documents) {
   require(view_.codebook != nullptr, "postings belong to codes");
   require(starts.size() == view_.codebook->count + 1 && starts.data()[0] == 0, "one list a centroid");
-  for (std::size_t c = 1; c < starts.size(); ++c) require(starts.data()[c - 1] <= starts.data()[c], "posting starts fall");
+  require_rising(starts, "posting starts fall");
   require(starts.data()[starts.size() - 1] == documents.size(), "postings do not end at the last document");
   for (std::size_t i = 0; i < documents.size(); ++i) require(documents.data()[i] < view_.documents, "a posting is out of range");
   view_.posting_starts = starts.data();
@@ -105,7 +105,7 @@ nb::object make_postings(const In<std::uint8_t, 2>& ids, const In<std::int64_t, 
   require(offsets.size() >= 1 && offsets.data()[0] == 0 &&
               offsets.data()[offsets.size() - 1] == static_cast<std::int64_t>(ids.shape(0)),
           "offsets must run from 0 to the end");
-  for (std::size_t d = 1; d < offsets.size(); ++d) require(offsets.data()[d - 1] <= offsets.data()[d], "offsets fall");
+  require_rising(offsets, "offsets fall");
   require(starts.size() >= 2, "no centroids");
   codec::Codes codes;
   codes.ids = ids.data();
@@ -147,7 +147,7 @@ nb::list search_parts(const In<float, 2>& queries, const In<std::int64_t, 1>& of
   require(offsets.size() >= 1 && offsets.data()[0] == 0 &&
               offsets.data()[offsets.size() - 1] == static_cast<std::int64_t>(queries.shape(0)),
           "query offsets must run from 0 to the end");
-  for (std::size_t i = 1; i < offsets.size(); ++i) require(offsets.data()[i - 1] <= offsets.data()[i], "query offsets fall");
+  require_rising(offsets, "query offsets fall");
   require(nb::len(parts) == nb::len(allowed), "one mask, or None, a part");
   require(k > 0, "k must be at least 1");
   std::vector<search::Part> views;

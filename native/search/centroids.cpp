@@ -18,8 +18,6 @@ constexpr std::size_t kWordsAhead = 12;
 // Documents one item of parallel work scans.
 constexpr std::size_t kDocumentsAnItem = 1024;
 
-bool bit(const std::uint64_t* bits, std::size_t at) { return bits == nullptr || ((bits[at / 64] >> (at % 64)) & 1) != 0; }
-
 // The memory of this thread's last tables: fresh pages would have to be cleared by the system for every query.
 std::vector<Aligned<std::uint8_t>>& spare() {
   thread_local std::vector<Aligned<std::uint8_t>> buffers;
@@ -128,16 +126,16 @@ void CentroidTable::scan(const Part& part, std::uint32_t number, const std::uint
       return;
     }
     for (std::size_t d = first; d < first + now; ++d) {
-      if (bit(allowed, d)) loops.scan(job, nullptr, d, 1, sums.data() + d);
+      if (lets_through(allowed, d)) loops.scan(job, nullptr, d, 1, sums.data() + d);
     }
   });
   // Sums are small integers: counting them finds the least that belongs among the best, without a sort.
   std::vector<std::uint32_t> histogram(255 * tokens_ + 1, 0);
-  for (std::size_t d = 0; d < part.documents; ++d) histogram[sums[d]] += bit(allowed, d) ? 1 : 0;
+  for (std::size_t d = 0; d < part.documents; ++d) histogram[sums[d]] += lets_through(allowed, d) ? 1 : 0;
   std::size_t least = histogram.size();
   for (std::size_t reached = 0; least > 0 && reached < count;) reached += histogram[--least];
   for (std::size_t d = 0; d < part.documents; ++d) {
-    if (sums[d] >= least && bit(allowed, d)) {
+    if (sums[d] >= least && lets_through(allowed, d)) {
       out.push_back({similarity(sums[d]), number, static_cast<std::uint32_t>(d)});
     }
   }
@@ -221,7 +219,7 @@ std::vector<std::uint32_t> CentroidTable::probe(const Part& part, const std::uin
         const std::uint32_t last = seen >> 16;
         if (last == stamp) continue;
         if (last <= base) {
-          if (bit(allowed, *at)) touched.push_back(*at);
+          if (lets_through(allowed, *at)) touched.push_back(*at);
           word[*at] = stamp << 16 | std::min(gain, 0xffffu);
         } else {
           word[*at] = stamp << 16 | std::min((seen & 0xffff) + gain, 0xffffu);

@@ -28,6 +28,11 @@ inline bool better(const Candidate& a, const Candidate& b) {
   return a.document < b.document;
 }
 
+// Whether a mask of one bit a document lets one through; no mask lets all through.
+inline bool lets_through(const std::uint64_t* bits, std::size_t document) {
+  return bits == nullptr || ((bits[document / 64] >> (document % 64)) & 1) != 0;
+}
+
 // Keeps the `count` best, in no order.
 void keep_best(std::vector<Candidate>& candidates, std::size_t count);
 

@@ -38,12 +38,10 @@ class Timer {
   Clock::time_point start_;
 };
 
-bool bit(const std::uint64_t* bits, std::size_t at) { return bits == nullptr || ((bits[at / 64] >> (at % 64)) & 1) != 0; }
-
 std::vector<std::uint32_t> allowed_documents(const Part& part, const std::uint64_t* bits) {
   std::vector<std::uint32_t> out;
   for (std::size_t d = 0; d < part.documents; ++d) {
-    if (bit(bits, d)) out.push_back(static_cast<std::uint32_t>(d));
+    if (lets_through(bits, d)) out.push_back(static_cast<std::uint32_t>(d));
   }
   return out;
 }
@@ -53,6 +51,13 @@ std::size_t count_allowed(const Part& part, const std::uint64_t* bits) {
   std::size_t count = 0;
   for (std::size_t word = 0; word < (part.documents + 63) / 64; ++word) count += static_cast<std::size_t>(__builtin_popcountll(bits[word]));
   return count;
+}
+
+// In the order of the files: what is asked from memory then moves one way.
+void sort_by_place(std::vector<Candidate>& candidates) {
+  std::sort(candidates.begin(), candidates.end(), [](const Candidate& a, const Candidate& b) {
+    return a.part != b.part ? a.part < b.part : a.document < b.document;
+  });
 }
 
 class Searcher {
@@ -71,7 +76,7 @@ class Searcher {
   void rescore_vectors(std::vector<Candidate>& candidates);
   void flat(std::vector<Candidate>& out);
   std::vector<Found> best(std::vector<Candidate>& candidates) const;
-  void count_tokens(const std::vector<Candidate>& candidates);
+  std::vector<double> score_codes(const CodeScorer& scorer, const std::vector<Candidate>& candidates);
 
   const Query& query_;
   const std::vector<Part>& parts_;
@@ -130,40 +135,36 @@ std::vector<Candidate> Searcher::by_centroids() {
   return out;
 }
 
-void Searcher::count_tokens(const std::vector<Candidate>& candidates) {
-  for (const Candidate& candidate : candidates) {
-    const std::int64_t* offsets = parts_[candidate.part].offsets + candidate.document;
-    report_.tokens += static_cast<std::size_t>(offsets[1] - offsets[0]);
-  }
-}
-
-void Searcher::rescore_codes(std::vector<Candidate>& candidates) {
-  const Timer timer(report_.codes_ms);
-  // In the order of the file: what is asked from memory then moves one way.
-  std::sort(candidates.begin(), candidates.end(), [](const Candidate& a, const Candidate& b) {
-    return a.part != b.part ? a.part < b.part : a.document < b.document;
-  });
-  const CodeScorer scorer(query_, Bound::none);
+std::vector<double> Searcher::score_codes(const CodeScorer& scorer, const std::vector<Candidate>& candidates) {
+  std::vector<double> scores(candidates.size());
   std::vector<CodeScorer::Scratch> scratch(num_threads());
   const std::size_t items = (candidates.size() + kDocumentsAnItem - 1) / kDocumentsAnItem;
   parallel_for(items, scratch.size(), [&](std::size_t item, std::size_t worker) {
     const std::size_t last = std::min(candidates.size(), (item + 1) * kDocumentsAnItem);
     for (std::size_t i = item * kDocumentsAnItem; i < last; ++i) {
-      Candidate& candidate = candidates[i];
+      const Candidate& one = candidates[i];
       const Candidate& next = candidates[std::min(i + 1, candidates.size() - 1)];
-      candidate.score = static_cast<float>(scorer.score(parts_[candidate.part], candidate.document, parts_[next.part],
-                                                        next.document, scratch[worker]));
+      scores[i] = scorer.score(parts_[one.part], one.document, parts_[next.part], next.document, scratch[worker]);
     }
   });
   report_.by_codes += candidates.size();
-  count_tokens(candidates);
+  for (const Candidate& candidate : candidates) {
+    const std::int64_t* offsets = parts_[candidate.part].offsets + candidate.document;
+    report_.tokens += static_cast<std::size_t>(offsets[1] - offsets[0]);
+  }
+  return scores;
+}
+
+void Searcher::rescore_codes(std::vector<Candidate>& candidates) {
+  const Timer timer(report_.codes_ms);
+  sort_by_place(candidates);
+  const std::vector<double> scores = score_codes(CodeScorer(query_, Bound::none), candidates);
+  for (std::size_t i = 0; i < candidates.size(); ++i) candidates[i].score = static_cast<float>(scores[i]);
 }
 
 void Searcher::rescore_vectors(std::vector<Candidate>& candidates) {
   const Timer timer(report_.vectors_ms);
-  std::sort(candidates.begin(), candidates.end(), [](const Candidate& a, const Candidate& b) {
-    return a.part != b.part ? a.part < b.part : a.document < b.document;
-  });
+  sort_by_place(candidates);
   std::vector<std::int64_t> begin;
   std::vector<std::int64_t> end;
   std::vector<float> scores;
@@ -236,28 +237,17 @@ std::vector<Found> Searcher::exact() {
   std::vector<Bounded> all;
   std::vector<Candidate> done;
   flat(done);
+  const CodeScorer upper(query_, Bound::upper);
   {
     const Timer timer(report_.codes_ms);
+    std::vector<Candidate> coded;
     for (std::uint32_t p = 0; p < parts_.size(); ++p) {
       if (parts_[p].codebook == nullptr) continue;
-      for (const std::uint32_t d : allowed_documents(parts_[p], allowed_[p])) all.push_back({0.0, {kNothing, p, d}});
+      for (const std::uint32_t d : allowed_documents(parts_[p], allowed_[p])) coded.push_back({kNothing, p, d});
     }
-    const CodeScorer upper(query_, Bound::upper);
-    std::vector<CodeScorer::Scratch> scratch(num_threads());
-    const std::size_t items = (all.size() + kDocumentsAnItem - 1) / kDocumentsAnItem;
-    parallel_for(items, scratch.size(), [&](std::size_t item, std::size_t worker) {
-      const std::size_t last = std::min(all.size(), (item + 1) * kDocumentsAnItem);
-      for (std::size_t i = item * kDocumentsAnItem; i < last; ++i) {
-        const Candidate& c = all[i].candidate;
-        const Candidate& after = all[std::min(i + 1, all.size() - 1)].candidate;
-        all[i].upper = upper.score(parts_[c.part], c.document, parts_[after.part], after.document, scratch[worker]);
-      }
-    });
-    report_.by_codes += all.size();
-    for (const Bounded& b : all) {
-      const std::int64_t* offsets = parts_[b.candidate.part].offsets + b.candidate.document;
-      report_.tokens += static_cast<std::size_t>(offsets[1] - offsets[0]);
-    }
+    const std::vector<double> bounds = score_codes(upper, coded);
+    all.reserve(coded.size());
+    for (std::size_t i = 0; i < coded.size(); ++i) all.push_back({bounds[i], coded[i]});
     std::sort(all.begin(), all.end(), [](const Bounded& a, const Bounded& b) {
       return a.upper != b.upper ? a.upper > b.upper : better(a.candidate, b.candidate);
     });
@@ -299,7 +289,6 @@ std::vector<Found> Searcher::exact() {
     return std::binary_search(chosen.begin(), chosen.end(), parts_[c.part].numbers[c.document]);
   };
   CodeScorer::Scratch scratch;
-  const CodeScorer upper(query_, Bound::upper);
   const CodeScorer lower(query_, Bound::lower);
   double least = std::numeric_limits<double>::infinity();
   std::vector<double> others;

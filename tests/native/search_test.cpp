@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "codec.hpp"
+#include "half.hpp"
 #include "maxsim.hpp"
 #include "search.hpp"
 
@@ -32,19 +33,6 @@ std::unique_ptr<T[]> exactly(const std::vector<T>& values) {
   std::unique_ptr<T[]> out(new T[values.size()]);
   std::copy(values.begin(), values.end(), out.get());
   return out;
-}
-
-// Whole numbers below 1024 over 1024 are exact in fp16.
-std::uint16_t to_f16(int m) {
-  if (m == 0) return 0;
-  const std::uint16_t sign = m < 0 ? 0x8000 : 0;
-  int magnitude = m < 0 ? -m : m;
-  int exponent = 15;
-  while (magnitude < 1024) {
-    magnitude *= 2;
-    --exponent;
-  }
-  return static_cast<std::uint16_t>(sign | (exponent << 10) | (magnitude & 0x3ff));
 }
 
 struct Collection {

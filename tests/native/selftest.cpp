@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "../../native/common/thread_pool.hpp"
+#include "half.hpp"
 #include "maxsim.hpp"
 
 namespace {
@@ -28,19 +29,6 @@ float from_bf16(std::uint16_t half) {
   float value;
   std::memcpy(&value, &bits, 4);
   return value;
-}
-
-// Halves of the form m / 1024 with |m| < 1024 are exact in fp16: built by hand, so the test needs no conversion.
-std::uint16_t to_f16(int m) {
-  if (m == 0) return 0;
-  const std::uint16_t sign = m < 0 ? 0x8000 : 0;
-  int magnitude = m < 0 ? -m : m;
-  int exponent = 15;
-  while (magnitude < 1024) {
-    magnitude *= 2;
-    --exponent;
-  }
-  return static_cast<std::uint16_t>(sign | (exponent << 10) | (magnitude & 0x3ff));
 }
 
 struct Matrix {

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -49,11 +48,6 @@ class Collection:
         """One document's token vectors."""
         return self.vectors[self.offsets[number] : self.offsets[number + 1]]
 
-    def first(self, documents: int) -> Collection:
-        """The first so many documents."""
-        offsets = self.offsets[: documents + 1]
-        return Collection(self.vectors[: offsets[-1]], offsets, self.queries, self.origin)
-
     def truth(self, keep: NDArray[np.bool_] | None = None, k: int = DEPTH) -> list[list[int]]:
         """The k best documents of every query by exact MaxSim, among those kept."""
         found = []
@@ -87,7 +81,7 @@ def prepare(folder: Path, passages: Path, questions: Path, *, documents: int, di
 
     folder.mkdir(parents=True, exist_ok=True)
     encoder = Encoder()
-    texts = [document.text for document in _take(read([passages]), documents)]
+    texts = [document.text for document in itertools.islice(read([passages]), documents)]
     rows: list[NDArray[np.float16]] = []
     with progress_bar(len(texts), "Encoding", enabled=True) as advance:
         for start in range(0, len(texts), _TEXTS_AT_ONCE):
@@ -110,10 +104,6 @@ def prepare(folder: Path, passages: Path, questions: Path, *, documents: int, di
     # Written last: only then is the folder whole.
     (folder / "origin.json").write_text(json.dumps({**origin, "encoder": encoder.name}))
     return load(folder)
-
-
-def _take(documents: Iterator[Any], count: int) -> Iterator[Any]:
-    return (document for _, document in zip(range(count), documents, strict=False))
 
 
 def _principal(tokens: NDArray[np.float16], dim: int) -> NDArray[np.float32] | None:

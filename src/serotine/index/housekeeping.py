@@ -18,10 +18,10 @@ from pathlib import Path
 import numpy as np
 
 from serotine.index import catalog as catalogs
-from serotine.index import clustering, creation, sealing, storage, training
+from serotine.index import clustering, creation, sealing, training
 from serotine.index.catalog import Catalog
 from serotine.index.codebook import centroids_for, sample_size
-from serotine.index.segment import SEGMENT_FOLDER, SegmentRecord
+from serotine.index.segment import SegmentRecord
 from serotine.index.snapshot import Part, Snapshot
 from serotine.progress import progress_bar
 
@@ -39,7 +39,7 @@ _SMALLEST = 1024
 # A segment is rewritten without its deleted documents when so many of its documents are.
 _MOSTLY_DELETED = 0.5
 
-EXPECTED_TOKENS = "expected_tokens"
+_EXPECTED_TOKENS = "expected_tokens"
 
 
 class Kind(Enum):
@@ -139,6 +139,26 @@ class Housekeeper:
         self._current = current
         self._committing = committing
 
+    def expect(self, documents: int) -> None:
+        """Records how many tokens so many documents will have, going by those that are there."""
+        records = self._current().records
+        stored = sum(record.documents for record in records)
+        expected = int(sum(record.tokens for record in records) / max(stored, 1) * documents)
+        # Within a factor of two the codebook would be the same: no need to write.
+        if expected and not expected / 2 <= self._expected() <= expected * 2:
+            self._set_expected(expected)
+
+    def expect_no_more(self) -> None:
+        """What was expected has come: nothing waits for more of it."""
+        self._set_expected(0)
+
+    def _expected(self) -> int:
+        return int(self._catalog.value(_EXPECTED_TOKENS) or 0)
+
+    def _set_expected(self, tokens: int) -> None:
+        with self._committing() as connection:
+            catalogs.set_value(connection, _EXPECTED_TOKENS, tokens)
+
     def tidy(self, *, show_progress: bool = False) -> None:
         """Does what is due."""
         while (job := self._due()) is not None:
@@ -176,7 +196,8 @@ class Housekeeper:
                 self._merge(run, show_progress=show_progress)
         with self._committing() as connection:
             catalogs.remove_unused_codebooks(connection)
-        self._sweep()
+        # Readers that have the replaced files open keep them until they let go.
+        creation.sweep(self._folder, self._catalog)
 
     def _stale(self, snapshot: Snapshot, total: int) -> bool:
         newest = max(snapshot.codebooks)
@@ -198,9 +219,8 @@ class Housekeeper:
         snapshot = self._current()
         newest = self._newest(snapshot)
         trained_for = 0 if newest is None else self._trained_for(newest)
-        expected = int(self._catalog.value(EXPECTED_TOKENS) or 0)
-        centroids = self._centroids(expected)
-        sample = sample_size(centroids, self._catalog.settings.dim)
+        expected = self._expected()
+        sample = sample_size(self._centroids(expected), self._catalog.settings.dim)
         job = next_job(shapes(snapshot), newest, trained_for, expected, sample)
         if job is not None and job.kind is Kind.SEAL and newest is not None and self._drifted(snapshot, job, newest):
             return Job(Kind.TRAIN)
@@ -225,13 +245,14 @@ class Housekeeper:
             self._replace(list(job.segments), max(self._current().codebooks), show_progress=show_progress)
         else:
             self._merge(list(job.segments), show_progress=show_progress)
-        self._sweep()
+        # Readers that have the replaced files open keep them until they let go.
+        creation.sweep(self._folder, self._catalog)
 
     def _train(self, *, show_progress: bool) -> None:
         snapshot = self._current()
         settings = self._catalog.settings
         tokens = sum(record.tokens for record in snapshot.records)
-        goal = max(tokens, int(self._catalog.value(EXPECTED_TOKENS) or 0))
+        goal = max(tokens, self._expected())
         centroids = self._centroids(goal)
         segments = [part.segment for part in snapshot.parts.values()]
         with progress_bar(clustering.STEPS, "Training a codebook", enabled=show_progress) as advance:
@@ -286,11 +307,6 @@ class Housekeeper:
                 catalogs.insert_segment(connection, record)
             if gone:
                 catalogs.purge(connection, np.concatenate(gone).tolist())
-
-    def _sweep(self) -> None:
-        """Removes files that the catalog does not name any more; readers that have them open keep them until then."""
-        for name in creation.stray_files(self._folder, self._catalog):
-            storage.remove(self._folder / SEGMENT_FOLDER / name)
 
 
 def _tokens(parts: Sequence[Part]) -> int:

@@ -33,7 +33,7 @@ from serotine.index.codebook import MOST_CENTROIDS
 from serotine.index.explanation import Explanation, explain
 from serotine.index.filters import check_filterable
 from serotine.index.hits import Hit, Hits
-from serotine.index.housekeeping import EXPECTED_TOKENS, Housekeeper
+from serotine.index.housekeeping import Housekeeper
 from serotine.index.incoming import Incoming
 from serotine.index.lock import WriterLock
 from serotine.index.reports import IndexStats, VerifyReport, describe_index
@@ -302,15 +302,13 @@ class Index:
                     if fresh["ids"]:
                         self._store(**fresh, upsert=upsert)
                     if expected_documents is not None:
-                        self._expect(expected_documents)
+                        self._housekeeper.expect(expected_documents)
                     self._tidy()
                 added += len(fresh["ids"])
                 advance(len(batch["ids"]))
         if expected_documents is not None:
-            # What was expected has come: nothing waits for more of it.
             with self._changing:
-                with self._committing() as connection:
-                    catalogs.set_value(connection, EXPECTED_TOKENS, 0)
+                self._housekeeper.expect_no_more()
                 self._tidy()
         return added
 
@@ -321,18 +319,6 @@ class Index:
         known = self._catalog.live_ids(incoming.document_ids(batch["ids"]))
         places = [i for i, id_ in enumerate(batch["ids"]) if id_ not in known]
         return {name: values and [values[i] for i in places] for name, values in batch.items()}
-
-    def _expect(self, documents: int) -> None:
-        """Records how many tokens so many documents will have, going by those that are there."""
-        snapshot = self._current()
-        stored = sum(record.documents for record in snapshot.records)
-        tokens = sum(record.tokens for record in snapshot.records)
-        expected = int(tokens / max(stored, 1) * documents)
-        known = int(self._catalog.value(EXPECTED_TOKENS) or 0)
-        # Within a factor of two the codebook would be the same: no need to write.
-        if expected and not expected / 2 <= known <= expected * 2:
-            with self._committing() as connection:
-                catalogs.set_value(connection, EXPECTED_TOKENS, expected)
 
     def _tidy(self, *, show_progress: bool = False) -> None:
         try:
@@ -479,13 +465,11 @@ class Index:
                 _check_question(question)
             elif mode != "late":
                 raise TypeError(f'query: mode="{mode}" needs a question in words, got vectors')
-        vectors: list[NDArray[np.float32] | None] = [None] * len(listed)
-        if mode != "bm25":
-            vectors = self._all_vectors(listed)
+        vectors = [] if mode == "bm25" else self._all_vectors(listed)
         encoding = (time.perf_counter() - started) * 1e3 / max(len(listed), 1)
         return self._retriever.answer(request, vectors, questions, encoding)
 
-    def _all_vectors(self, queries: list[Any]) -> list[NDArray[np.float32] | None]:
+    def _all_vectors(self, queries: list[Any]) -> list[NDArray[np.float32]]:
         words = [query for query in queries if isinstance(query, str)]
         if len(words) == 1:
             encoded = iter([self._question_vectors(words[0])])

@@ -85,31 +85,31 @@ class Retriever:
     def answer(
         self,
         request: Request,
-        vectors: Sequence[NDArray[np.float32] | None],
+        vectors: Sequence[NDArray[np.float32]],
         questions: Sequence[str | None],
         encoding: float,
     ) -> list[Hits]:
-        """Hits for every query: token vectors for the late side, questions for the lexical one.
+        """Hits for every query: by token vectors on the late side, if the mode has one, and questions on the lexical.
 
         `encoding` is the time the encoder took for each, in milliseconds.
         """
-        if not vectors:
+        if not questions:
             return []
+        before = self._catalog.version()
         for _ in range(_ATTEMPTS):
-            before = self._catalog.version()
             found = self._attempt(request, vectors, questions, encoding)
             if found is not None:
                 return found
-            if self._catalog.version() == before and self._attempt(request, vectors, questions, encoding) is None:
-                raise IndexDamagedError(
-                    "a document that a segment holds is not in the catalog; restore the index from a backup"
-                )
+        if self._catalog.version() == before:
+            raise IndexDamagedError(
+                "a document that a segment holds is not in the catalog; restore the index from a backup"
+            )
         raise SerotineError("the index is being rewritten faster than it can be read; try again")
 
     def _attempt(
         self,
         request: Request,
-        vectors: Sequence[NDArray[np.float32] | None],
+        vectors: Sequence[NDArray[np.float32]],
         questions: Sequence[str | None],
         encoding: float,
     ) -> list[Hits] | None:
@@ -129,7 +129,7 @@ class Retriever:
             late = self._late(snapshot, request, depth, vectors, matching)
             words = [self._lexical(request, depth, question, 0) for question in questions]
             rankings = [_fused(one, other, request) for one, other in zip(late, words, strict=True)]
-        searched = _since(started) / len(vectors)
+        searched = _since(started) / len(questions)
         out = []
         for ranking in rankings:
             started = time.perf_counter()
@@ -152,12 +152,11 @@ class Retriever:
         snapshot: Snapshot,
         request: Request,
         k: int,
-        vectors: Sequence[NDArray[np.float32] | None],
+        vectors: Sequence[NDArray[np.float32]],
         matching: NDArray[np.int64] | None,
     ) -> list[Ranking]:
-        queries = [np.empty((0, self._catalog.settings.dim), np.float32) if v is None else v for v in vectors]
         effort = searching.effort_for(k, request.candidates)
-        return searching.rank(snapshot, queries, k, effort=effort, matching=matching, exact=request.exact)
+        return searching.rank(snapshot, vectors, k, effort=effort, matching=matching, exact=request.exact)
 
     def _lexical(self, request: Request, k: int, question: str | None, allowed: int) -> Ranking:
         found = self._catalog.lexical(question or "", k, request.where)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from serotine.index import creation
 from serotine.index.arrays_file import ArraysWriter, FileRecord
-from serotine.index.codebook import Codebook
+from serotine.index.codebook import Codebook, Codes
 from serotine.index.segment import (
     CODES,
     VECTORS,
@@ -86,43 +86,37 @@ def encode(
 ) -> SegmentRecord:
     """One segment with codes out of the live documents of parts that have vectors.
 
-    Holds 4 to 6 bytes a token in memory. `tick` is told the tokens as they are done.
+    `tick` is told the tokens as they are done.
     """
     kept = _Kept(parts)
-    small: dict[str, list[NDArray[Any]]] = {name: [] for name in _SMALL}
-    longest = 0.0
-    with ArraysWriter(creation.new_file(folder, CODES), CODES) as writer:
+
+    def pieces() -> Iterator[Codes]:
         for part, rows in kept.runs(_ENCODED_AT_ONCE):
             if part.segment.vectors is None:
                 raise ValueError(f"{part.segment.path}: keeps no vectors to encode")
-            codes = codebook.encode(part.segment.vectors[rows].astype(np.float32), bits)
-            writer.append("residuals", codes.residuals)
-            for name in _SMALL:
-                small[name].append(getattr(codes, name))
-            longest = max(longest, codes.longest)
-            tick(len(codes.ids))
-        _finish(writer, kept, small, len(codebook), bits, longest)
+            yield codebook.encode(part.segment.vectors[rows].astype(np.float32), bits)
+
+    record = _write_codes(folder, kept, pieces(), len(codebook), bits, tick)
     vectors = _vectors_of(folder, kept) if keep_vectors else None
-    return SegmentRecord(kept.numbers.size, kept.tokens, number, vectors, writer.record)
+    return SegmentRecord(kept.numbers.size, kept.tokens, number, vectors, record)
 
 
 def merge(folder: Path, parts: Sequence[Part], codebook: Codebook, *, tick: Tick) -> SegmentRecord:
     """One segment out of the live documents of parts with codes by one codebook: their codes are copied, not made."""
     kept = _Kept(parts)
     first = parts[0].segment
-    small: dict[str, list[NDArray[Any]]] = {name: [] for name in _SMALL}
-    with ArraysWriter(creation.new_file(folder, CODES), CODES) as writer:
+
+    def pieces() -> Iterator[Codes]:
         for part, rows in kept.runs(_COPIED_AT_ONCE):
-            if part.segment.codes is None or part.segment.record.codebook != first.record.codebook:
+            arrays = part.segment.codes
+            if arrays is None or part.segment.record.codebook != first.record.codebook:
                 raise ValueError(f"{part.segment.path}: has no codes by the same codebook")
-            residuals = part.segment.codes["residuals"][rows]
-            writer.append("residuals", residuals)
-            for name in _SMALL:
-                small[name].append(part.segment.codes[name][rows])
-            tick(len(residuals))
-        _finish(writer, kept, small, len(codebook), first.bits, max(part.segment.longest for part in parts))
+            ids, steps, errors, residuals = (arrays[name][rows] for name in (*_SMALL, "residuals"))
+            yield Codes(ids, steps, errors, residuals, part.segment.longest)
+
+    record = _write_codes(folder, kept, pieces(), len(codebook), first.bits, tick)
     vectors = _vectors_of(folder, kept) if first.vectors is not None else None
-    return SegmentRecord(kept.numbers.size, kept.tokens, first.record.codebook, vectors, writer.record)
+    return SegmentRecord(kept.numbers.size, kept.tokens, first.record.codebook, vectors, record)
 
 
 def copy(folder: Path, parts: Sequence[Part], *, tick: Tick) -> SegmentRecord:
@@ -133,13 +127,24 @@ def copy(folder: Path, parts: Sequence[Part], *, tick: Tick) -> SegmentRecord:
     return SegmentRecord(kept.numbers.size, kept.tokens, None, record, None)
 
 
-def _finish(
-    writer: ArraysWriter, kept: _Kept, small: dict[str, list[NDArray[Any]]], centroids: int, bits: int, longest: float
-) -> None:
-    for name, pieces in small.items():
+def _write_codes(
+    folder: Path, kept: _Kept, pieces: Iterator[Codes], centroids: int, bits: int, tick: Tick
+) -> FileRecord:
+    """Writes codes as they come, holding 4 to 6 bytes a token in memory."""
+    small: dict[str, list[NDArray[Any]]] = {name: [] for name in _SMALL}
+    longest = 0.0
+    with ArraysWriter(creation.new_file(folder, CODES), CODES) as writer:
         for piece in pieces:
-            writer.append(name, piece)
-    append_places(writer, kept.numbers, kept.offsets)
-    if kept.numbers.size >= POSTINGS_FROM:
-        append_postings(writer, small["ids"], kept.offsets, centroids)
-    writer.attributes = {"bits": bits, "longest": longest}
+            writer.append("residuals", piece.residuals)
+            for name in _SMALL:
+                small[name].append(getattr(piece, name))
+            longest = max(longest, piece.longest)
+            tick(len(piece.residuals))
+        for name, arrays in small.items():
+            for array in arrays:
+                writer.append(name, array)
+        append_places(writer, kept.numbers, kept.offsets)
+        if kept.numbers.size >= POSTINGS_FROM:
+            append_postings(writer, small["ids"], kept.offsets, centroids)
+        writer.attributes = {"bits": bits, "longest": longest}
+    return writer.record

@@ -13,10 +13,16 @@ constexpr std::size_t kBlock = 64;
 constexpr std::size_t kBlocksAnItem = 8;
 // Postings after which no further list is read for a query token.
 constexpr std::uint64_t kPostingsAToken = 16384;
-// How many postings ahead a document's word is asked for.
-constexpr std::size_t kWordsAhead = 12;
+// Documents whose sums a probe holds at a time: 128 KiB of words.
+constexpr std::size_t kProbedTogether = 32768;
 // Documents one item of parallel work scans.
 constexpr std::size_t kDocumentsAnItem = 1024;
+
+// A document and what the lists it is in come to.
+struct Reached {
+  std::uint32_t sum;
+  std::uint32_t document;
+};
 
 // The memory of this thread's last tables: fresh pages would have to be cleared by the system for every query.
 std::vector<Aligned<std::uint8_t>>& spare() {
@@ -184,18 +190,15 @@ void CentroidTable::best_of(std::size_t token, std::size_t probes, std::vector<P
 
 std::vector<std::uint32_t> CentroidTable::probe(const Part& part, const std::uint64_t* allowed, std::size_t probes,
                                                 std::size_t count) const {
-  // One word a document: who touched it last (high half) and its sum so far (low half). A stamp below `base` is an
-  // earlier search's, so nothing has to be cleared between searches.
-  thread_local std::vector<std::uint32_t> words;
-  thread_local std::uint32_t base = 0;
-  if (words.size() < part.documents) words.resize(part.documents, 0);
-  if (base + tokens_ + 1 > 0xffff) {
-    std::fill(words.begin(), words.end(), 0);
-    base = 0;
-  }
-  std::vector<std::uint32_t> touched;
+  // The lists of one query token, each with what a document gains by being in it.
+  struct Cursor {
+    const std::uint32_t* at;
+    const std::uint32_t* end;
+    std::uint32_t stamp;
+    std::uint32_t gain;
+  };
+  std::vector<Cursor> cursors;
   std::vector<Probed> best;
-  std::uint32_t* word = words.data();
   for (std::size_t t = 0; t < tokens_; ++t) {
     best_of(t, probes, best);
     // What is in very many documents tells little about any of them, and takes most of the time.
@@ -207,40 +210,62 @@ std::vector<std::uint32_t> CentroidTable::probe(const Part& part, const std::uin
     }
     best.resize(read);
     if (best.empty()) continue;
-    const std::uint32_t stamp = base + 1 + static_cast<std::uint32_t>(t);
     // A document that none of these centroids holds is taken to have what the last of them has.
     const std::uint32_t floor = best.back().value == 0 ? 0 : best.back().value - 1u;
     for (const Probed& probed : best) {
-      const std::uint32_t gain = probed.value - floor;
-      const std::uint32_t* end = part.postings + part.posting_starts[probed.centroid + 1];
-      for (const std::uint32_t* at = part.postings + part.posting_starts[probed.centroid]; at < end; ++at) {
-        if (at + kWordsAhead < end) __builtin_prefetch(word + at[kWordsAhead], 1);
-        const std::uint32_t seen = word[*at];
-        const std::uint32_t last = seen >> 16;
-        if (last == stamp) continue;
-        if (last <= base) {
-          if (lets_through(allowed, *at)) touched.push_back(*at);
-          word[*at] = stamp << 16 | std::min(gain, 0xffffu);
-        } else {
-          word[*at] = stamp << 16 | std::min((seen & 0xffff) + gain, 0xffffu);
-        }
+      const std::uint64_t* starts = part.posting_starts + probed.centroid;
+      cursors.push_back({part.postings + starts[0], part.postings + starts[1], static_cast<std::uint32_t>(t + 1) << 16,
+                         probed.value - floor});
+    }
+  }
+
+  // One word a document: the last query token that found it (high half) and its sum so far (low half, where it stops at
+  // the top). The words of one block of documents at a time, so that they stay in
+  // the second-level cache: every list is read once, a piece a block.
+  thread_local Aligned<std::uint32_t> words;
+  words.resize(kProbedTogether);
+  std::vector<Reached> found;
+  std::size_t room = count * 4;
+  std::uint32_t threshold = 1;
+  // Only what is at least as good as the `count`-th stays.
+  const auto tighten = [&] {
+    if (found.size() <= count) return;
+    std::nth_element(found.begin(), found.begin() + static_cast<std::ptrdiff_t>(count - 1), found.end(),
+                     [](const Reached& a, const Reached& b) { return a.sum > b.sum; });
+    threshold = found[count - 1].sum;
+    std::erase_if(found, [&](const Reached& one) { return one.sum < threshold; });
+    room = std::max(count * 4, found.size() * 2);
+  };
+  for (std::size_t first = 0; first < part.documents; first += kProbedTogether) {
+    const auto base = static_cast<std::uint32_t>(first);
+    const std::size_t here = std::min(kProbedTogether, part.documents - first);
+    const std::uint64_t past = first + here;
+    std::uint32_t* word = words.data();
+    std::fill_n(word, here, 0);
+    for (Cursor& cursor : cursors) {
+      const std::uint32_t stamp = cursor.stamp;
+      const std::uint32_t gain = cursor.gain;
+      const std::uint32_t* at = cursor.at;
+      for (; at < cursor.end && *at < past; ++at) {
+        const std::uint32_t seen = word[*at - base];
+        const std::uint32_t sum = std::min((seen & 0xffff) + gain, 0xffffu);
+        // The lists of a token come best first: a later one has nothing to add.
+        word[*at - base] = (seen & 0xffff0000u) == stamp ? seen : stamp | sum;
       }
+      cursor.at = at;
+    }
+    for (std::size_t d = 0; d < here; ++d) {
+      const std::uint32_t sum = word[d] & 0xffff;
+      if (sum < threshold || !lets_through(allowed, first + d)) continue;
+      found.push_back({sum, static_cast<std::uint32_t>(first + d)});
+      if (found.size() >= room) tighten();
     }
   }
-  base += static_cast<std::uint32_t>(tokens_) + 1;
-  if (touched.size() > count) {
-    std::vector<std::uint32_t> histogram(0x10000, 0);
-    for (const std::uint32_t d : touched) ++histogram[word[d] & 0xffff];
-    std::size_t reached = 0;
-    std::uint32_t threshold = 0xffff;
-    for (; threshold > 0; --threshold) {
-      reached += histogram[threshold];
-      if (reached >= count) break;
-    }
-    std::erase_if(touched, [&](std::uint32_t d) { return (word[d] & 0xffff) < threshold; });
-  }
-  std::sort(touched.begin(), touched.end());
-  return touched;
+  tighten();
+  std::vector<std::uint32_t> out(found.size());
+  std::transform(found.begin(), found.end(), out.begin(), [](const Reached& one) { return one.document; });
+  std::sort(out.begin(), out.end());
+  return out;
 }
 
 }  // namespace serotine::search

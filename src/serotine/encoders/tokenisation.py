@@ -1,13 +1,19 @@
-"""Texts to token ids, and each token back to its characters."""
+"""Texts to token ids, and each token back to its characters.
+
+Ids and masks are exactly those that each checkpoint format's own library makes.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
 from tokenizers import Encoding, Tokenizer
 
+from serotine.encoders.formats.folder import prepare_tokenizer, read_tokenizer
+from serotine.encoders.spec import EncoderSpec, Side
 from serotine.errors import EncoderError
 
 
@@ -17,7 +23,8 @@ class Token:
 
     Attributes:
         text: as the tokeniser writes it.
-        start: its first character in the original text; equal to `end` for a special token.
+        start: its first character in the original text; equal to `end` for a token that is not of the text: special
+            tokens, the marker, the prompt, what a query is filled up with.
         end: one past its last character.
     """
 
@@ -26,48 +33,127 @@ class Token:
     end: int
 
 
-class TextTokenizer:
-    """A Hugging Face `tokenizer.json`, with the truncation and padding it may carry switched off.
+@dataclass(frozen=True, slots=True)
+class Tokens:
+    """The tokens of one text, as the model gets them.
 
-    Raises:
-        EncoderError: the file is not a tokenizer.
+    Attributes:
+        ids: int64 (tokens,).
+        attention: bool (tokens,), which of them the others look at.
+        kept: bool (tokens,), which of them give a vector.
+        spans: int32 (tokens, 2), start and end in the original text; equal where a token is not of the text.
     """
 
-    def __init__(self, path: Path) -> None:
-        try:
-            self._tokenizer = Tokenizer.from_file(str(path))
-        # The library raises plain Exception for a file it cannot parse.
-        except Exception as error:
-            raise EncoderError(f"{path}: cannot be read as a tokenizer ({error})") from error
-        self._tokenizer.no_padding()
-        self._tokenizer.no_truncation()
+    ids: NDArray[np.int64]
+    attention: NDArray[np.bool_]
+    kept: NDArray[np.bool_]
+    spans: NDArray[np.int32]
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
+class TextTokenizer:
+    """A checkpoint's tokenizer with its rules: prompts, markers, lengths, expansion, and the vectors left out.
+
+    Raises:
+        EncoderError: the tokenizer is damaged, or lacks a marker.
+    """
+
+    def __init__(self, spec: EncoderSpec) -> None:
+        self._tokenizer = read_tokenizer(spec.tokenizer_file)
+        prepare_tokenizer(self._tokenizer, spec.markers, lower_case=spec.lower_case)
+        self._left = spec.padding_left
+        self._cut = "left" if spec.cut_left else "right"
+        self._cutters: dict[int, Tokenizer] = {}
+        self._skip = {side: np.array(side.skip, dtype=np.int64) for side in (spec.query, spec.document)}
+        self._markers = {side: self._marker(side, spec) for side in (spec.query, spec.document)}
+        added = self._tokenizer.num_special_tokens_to_add(is_pair=False)
+        for name, side in (("query", spec.query), ("document", spec.document)):
+            least = added + (side.marker is not None)
+            if side.length <= least:
+                raise EncoderError(
+                    f"encoder {spec.name!r}: its {name} length, {side.length}, must be above {least}, "
+                    "the special tokens"
+                )
+
+    def _marker(self, side: Side, spec: EncoderSpec) -> int | None:
+        if side.marker is None:
+            return None
+        found = self._tokenizer.token_to_id(side.marker)
+        if found is None:
+            raise EncoderError(f"{spec.tokenizer_file}: knows no token {side.marker!r}, which marks its texts")
+        return int(found)
 
     @property
-    def special_tokens(self) -> int:
-        """How many special tokens every text gets, [CLS] and [SEP] for example; no cut can spare them."""
-        added: int = self._tokenizer.num_special_tokens_to_add(is_pair=False)
-        return added
+    def vocabulary(self) -> int:
+        """How many token ids there are, added tokens included."""
+        return int(self._tokenizer.get_vocab_size(with_added_tokens=True))
 
-    def encode(self, texts: Sequence[str], length: int) -> list[Encoding]:
-        """Token ids and offsets of every text, special tokens added, cut to `length` tokens in all."""
-        # Truncation is a setting of the shared tokenizer, so it is done here: cut the text's own tokens and keep
-        # the special tokens that end the sequence.
-        encodings: list[Encoding] = self._tokenizer.encode_batch(list(texts))
-        if all(len(encoding) <= length for encoding in encodings):
-            return encodings
-        cutter = Tokenizer.from_str(self._tokenizer.to_str())
-        cutter.enable_truncation(length)
+    def save(self, path: str) -> None:
+        """Writes the tokenizer as it is used here."""
+        self._tokenizer.save(path)
+
+    def encode(self, texts: Sequence[str], side: Side) -> list[Tokens]:
+        """The tokens of every text.
+
+        Args:
+            texts: what to encode.
+            side: whose rules hold.
+        """
+        length = side.length - (side.marker is not None)
         return [
-            encoding if len(encoding) <= length else cutter.encode(text)
+            self._tokens(encoding, side) for encoding in self._encodings([side.prompt + text for text in texts], length)
+        ]
+
+    def tokens(self, text: str, side: Side) -> list[Token]:
+        """One `Token` for every vector that encoding `text` gives, before any pooling."""
+        (found,) = self.encode([text], side)
+        pieces = [self._tokenizer.id_to_token(int(id_)) or "" for id_ in found.ids]
+        return [Token(pieces[i], int(start), int(end)) for i, (start, end) in enumerate(found.spans) if found.kept[i]]
+
+    def _encodings(self, texts: list[str], length: int) -> list[Encoding]:
+        encodings: list[Encoding] = self._tokenizer.encode_batch(texts)
+        # Truncation is a setting of the whole tokenizer, and batches run beside each other: those that need it go to
+        # a copy that has it.
+        return [
+            encoding if len(encoding) <= length else self._cutter(length).encode(text)
             for text, encoding in zip(texts, encodings, strict=True)
         ]
 
-    def tokens(self, text: str, length: int) -> list[Token]:
-        """One `Token` for every row that encoding `text` gives."""
-        (encoding,) = self.encode([text], length)
-        return [
-            Token(piece, 0, 0) if special else Token(piece, start, end)
-            for piece, (start, end), special in zip(
-                encoding.tokens, encoding.offsets, encoding.special_tokens_mask, strict=True
-            )
-        ]
+    def _cutter(self, length: int) -> Tokenizer:
+        if length not in self._cutters:
+            cutter = Tokenizer.from_str(self._tokenizer.to_str())
+            cutter.enable_truncation(length, direction=self._cut)
+            self._cutters[length] = cutter
+        return self._cutters[length]
+
+    def _tokens(self, encoding: Encoding, side: Side) -> Tokens:
+        ids = np.array(encoding.ids, dtype=np.int64)
+        before = len(side.prompt)
+        spans = np.array(encoding.offsets, dtype=np.int32).reshape(-1, 2)
+        special = np.array(encoding.special_tokens_mask, dtype=bool)
+        # A special token written in the text itself is a token of the text.
+        prompted = ~special & (spans[:, 1] <= before) & (spans[:, 1] > 0)
+        outside = (spans[:, 1] <= before) | (special & (spans[:, 0] == spans[:, 1]))
+        spans = np.where(outside[:, None], 0, np.maximum(spans - before, 0)).astype(np.int32)
+        attention = np.ones(len(ids), dtype=bool)
+        kept = attention.copy() if side.keep_prompt else ~prompted
+        marker = self._markers[side]
+        if marker is not None:
+            at = min(1, len(ids))
+            ids, attention, kept = np.insert(ids, at, marker), np.insert(attention, at, True), np.insert(kept, at, True)
+            spans = np.insert(spans, at, 0, axis=0)
+        expansion = side.expansion
+        if expansion is not None and len(ids) < expansion.length:
+            missing = expansion.length - len(ids)
+            pad = (missing, 0) if self._left else (0, missing)
+            ids = np.pad(ids, pad, constant_values=expansion.token)
+            attention = np.pad(attention, pad, constant_values=expansion.attend)
+            kept = np.pad(kept, pad, constant_values=True)
+            spans = np.pad(spans, (pad, (0, 0)))
+        if side.skip:
+            kept &= ~np.isin(ids, self._skip[side])
+        if side.only:
+            kept &= np.isin(ids, side.only)
+        return Tokens(ids, attention, kept, spans)

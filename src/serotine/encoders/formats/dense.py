@@ -1,0 +1,93 @@
+"""Dense encoders, used as late interaction without training.
+
+Their token states, before they are pooled, are the vectors.
+"""
+
+from __future__ import annotations
+
+from serotine.encoders.formats.folder import Checkpoint
+from serotine.encoders.settings import SettingsFile
+from serotine.encoders.spec import EncoderSpec, Side
+from serotine.errors import EncoderError
+
+# The prompts that sentence-transformers' encode_query and encode_document look for, in its order.
+_QUERY_PROMPTS = ("query",)
+_DOCUMENT_PROMPTS = ("document", "passage", "corpus")
+_MODES = {
+    "pooling_mode_cls_token": "cls",
+    "pooling_mode_mean_tokens": "mean",
+    "pooling_mode_max_tokens": "max",
+    "pooling_mode_mean_sqrt_len_tokens": "mean_sqrt_len_tokens",
+    "pooling_mode_weightedmean_tokens": "weightedmean",
+    "pooling_mode_lasttoken": "lasttoken",
+}
+
+
+def read(checkpoint: Checkpoint) -> EncoderSpec:
+    """Reads a sentence-transformers checkpoint with a pooling module, or a plain transformers one.
+
+    Raises:
+        EncoderError: as `formats.read_checkpoint`.
+    """
+    pooled_by, keep_prompt = _pooling(checkpoint)
+    prompts = checkpoint.settings.section("prompts")
+    longest = checkpoint.longest_text()
+    left, cut_left = checkpoint.sides_of_text()
+    # A layer after the pooling is one before it, where it is linear and the pooling a mean; it is applied to tokens.
+    layers = checkpoint.projections()
+    return EncoderSpec(
+        name=checkpoint.name,
+        folder=checkpoint.folder,
+        origin="dense",
+        dim=layers[-1].outputs if layers else checkpoint.hidden,
+        query=Side(longest, _prompt(prompts, _QUERY_PROMPTS), keep_prompt),
+        document=Side(longest, _prompt(prompts, _DOCUMENT_PROMPTS), keep_prompt),
+        backbone=checkpoint.model_type,
+        backbone_folder=checkpoint.backbone_folder,
+        tokenizer=checkpoint.tokenizer_file,
+        padding_left=left,
+        cut_left=cut_left,
+        lower_case=checkpoint.module_settings.flag("do_lower_case", False),
+        projections=layers,
+        pooled_by=pooled_by,
+        warning=_warning(checkpoint, pooled_by),
+    )
+
+
+def _prompt(prompts: SettingsFile, names: tuple[str, ...]) -> str:
+    for name in names:
+        found = prompts.text(name)
+        if found is not None:
+            return found
+    return ""
+
+
+def _pooling(checkpoint: Checkpoint) -> tuple[str | None, bool]:
+    """How the model pools, and whether its prompt's tokens take part."""
+    module = checkpoint.only("Pooling")
+    if module is None:
+        return None, True
+    settings = SettingsFile(checkpoint.folder / module.folder / "config.json")
+    keep_prompt = settings.flag("include_prompt", True)
+    mode = settings.values.get("pooling_mode")
+    if isinstance(mode, str):
+        return mode, keep_prompt
+    if isinstance(mode, list) and mode and all(isinstance(one, str) for one in mode):
+        return "+".join(mode), keep_prompt
+    modes = [name for key, name in _MODES.items() if settings.flag(key, key == "pooling_mode_mean_tokens")]
+    if not modes:
+        raise EncoderError(f"{settings.path}: names no way of pooling")
+    return "+".join(modes), keep_prompt
+
+
+def _warning(checkpoint: Checkpoint, pooled_by: str | None) -> str:
+    told = (
+        f"{checkpoint.name}: a dense encoder, without late-interaction training; its token states are used as they are "
+        "(zero-shot late interaction)"
+    )
+    if pooled_by is not None and "mean" not in pooled_by:
+        told += (
+            f". It was trained to put a text's meaning into one vector ({pooled_by} pooling), and its other token "
+            "states need not match between texts: measure it on your own texts before relying on it"
+        )
+    return told

@@ -1,0 +1,107 @@
+"""JSON that came with a checkpoint: nothing in it is believed before it has been looked at."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from serotine.errors import EncoderError
+from serotine.texts import is_text
+
+# A checkpoint's largest settings file is its tokenizer, which is not read as settings.
+_MOST_BYTES = 16 << 20
+
+
+class SettingsFile:
+    """One JSON object, read with a type in hand.
+
+    Args:
+        path: the file.
+        missing_ok: an absent file reads as an empty object.
+
+    Raises:
+        EncoderError: it is missing, too large, or holds no JSON object.
+    """
+
+    def __init__(self, path: Path, *, missing_ok: bool = False) -> None:
+        self.path = path
+        self.values: dict[str, Any] = {}
+        if missing_ok and not path.is_file():
+            return
+        values = read_json(path)
+        if not isinstance(values, dict):
+            raise EncoderError(f"{path}: want a JSON object, found {type(values).__name__}")
+        self.values = values
+
+    def __contains__(self, key: str) -> bool:
+        return key in self.values
+
+    def text(self, key: str, default: str | None = None) -> str | None:
+        """A string; the default where it is absent or null."""
+        value = self.values.get(key)
+        if value is None:
+            return default
+        if not isinstance(value, str) or not is_text(value):
+            raise self.wrong(key, "a string")
+        return value
+
+    def whole(self, key: str, default: int | None = None, *, least: int = 1) -> int | None:
+        """A whole number; the default where it is absent or null."""
+        value = self.values.get(key)
+        if value is None:
+            return default
+        if isinstance(value, bool) or not isinstance(value, int) or value < least:
+            raise self.wrong(key, f"a whole number of at least {least}")
+        return value
+
+    def flag(self, key: str, default: bool) -> bool:
+        """True or false; the default where it is absent or null."""
+        value = self.values.get(key)
+        if value is None:
+            return default
+        if not isinstance(value, bool):
+            raise self.wrong(key, "true or false")
+        return value
+
+    def words(self, key: str) -> list[str] | None:
+        """A list of strings; None where it is absent or null."""
+        value = self.values.get(key)
+        if value is None:
+            return None
+        if not isinstance(value, list) or not all(isinstance(word, str) and is_text(word) for word in value):
+            raise self.wrong(key, "a list of strings")
+        return list(value)
+
+    def section(self, key: str) -> SettingsFile:
+        """An object within; an empty one where it is absent or null."""
+        value = self.values.get(key)
+        if value is not None and not isinstance(value, dict):
+            raise self.wrong(key, "an object")
+        section = SettingsFile.__new__(SettingsFile)
+        section.path, section.values = self.path, value or {}
+        return section
+
+    def wrong(self, key: str, wanted: str) -> EncoderError:
+        """What to raise where a value is not what it should be."""
+        shown = repr(self.values.get(key))
+        return EncoderError(
+            f"{self.path}: {key!r} must be {wanted}, got {shown if len(shown) < 60 else shown[:57] + '...'}"
+        )
+
+
+def read_json(path: Path) -> Any:
+    """What a JSON file holds.
+
+    Raises:
+        EncoderError: it is missing, too large or not JSON.
+    """
+    if not path.is_file():
+        raise EncoderError(f"{path}: is missing; the checkpoint is not whole")
+    if path.stat().st_size > _MOST_BYTES:
+        raise EncoderError(f"{path}: is larger than any settings file is; the checkpoint is damaged")
+    try:
+        return json.loads(path.read_bytes().decode("utf-8"))
+    # RecursionError: thousands of brackets within each other.
+    except (ValueError, RecursionError) as error:
+        raise EncoderError(f"{path}: is not valid JSON ({str(error).splitlines()[0]})") from None

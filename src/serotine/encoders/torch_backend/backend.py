@@ -1,0 +1,64 @@
+"""Runs a checkpoint with torch."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from serotine.encoders.spec import EncoderSpec
+from serotine.encoders.torch_backend.model import TokenEncoder
+from serotine.errors import EncoderError
+
+_DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
+
+
+class TorchBackend:
+    """A checkpoint's model on one device.
+
+    Args:
+        spec: the checkpoint.
+        vocabulary: how many token ids its tokenizer has.
+        device: "cpu", "cuda", "cuda:1", "mps"; the best there is unless given.
+        dtype: of weights and states: "float32", "float16" or "bfloat16".
+        threads: threads of the CPU; torch's own choice unless given. torch has one setting for the whole process.
+
+    Raises:
+        EncoderError: the checkpoint is damaged, or the device is not there.
+    """
+
+    def __init__(
+        self, spec: EncoderSpec, vocabulary: int, device: str | None, dtype: str = "float32", threads: int | None = None
+    ) -> None:
+        self.device = best_device() if device is None else device
+        if dtype not in _DTYPES:
+            raise ValueError(f"dtype: want one of {', '.join(_DTYPES)}, got {dtype!r}")
+        if threads is not None:
+            torch.set_num_threads(threads)
+        self._name = spec.name
+        model = TokenEncoder(spec, vocabulary)
+        try:
+            self.model = model.to(device=self.device, dtype=_DTYPES[dtype]).eval()
+        except (RuntimeError, AssertionError) as error:
+            raise EncoderError(f"device {self.device!r}: cannot be used ({str(error).splitlines()[0]})") from None
+
+    def run(self, ids: NDArray[np.int64], attention: NDArray[np.int64]) -> NDArray[np.float32]:
+        """As `Backend.run`."""
+        try:
+            with torch.inference_mode():
+                states = self.model(torch.from_numpy(ids).to(self.device), torch.from_numpy(attention).to(self.device))
+                found: NDArray[np.float32] = states.float().cpu().numpy()
+        # IndexError: a token id or a position without an embedding.
+        except (RuntimeError, IndexError) as error:
+            reason = str(error).splitlines()[0]
+            raise EncoderError(f"{self._name}: fails on {ids.shape[1]} tokens a text ({reason})") from error
+        return found
+
+
+def best_device() -> str:
+    """The fastest device there is."""
+    if torch.cuda.is_available():
+        return "cuda"
+    if torch.backends.mps.is_available():
+        return "mps"
+    return "cpu"

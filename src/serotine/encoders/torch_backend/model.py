@@ -1,0 +1,170 @@
+"""Backbone and projections as one torch module."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from serotine.encoders.projection import fold, read_layers
+from serotine.encoders.settings import SettingsFile
+from serotine.encoders.spec import EncoderSpec
+from serotine.encoders.torch_backend import qwen3
+from serotine.encoders.weights import weight_files
+from serotine.errors import EncoderError
+
+_ACTIVATIONS = {"Identity": nn.Identity, "Tanh": nn.Tanh, "GELU": nn.GELU, "ReLU": nn.ReLU, "SiLU": nn.SiLU}
+# Parts of a pre-trained model that give no token states: not missed, and not in the way.
+_HEADS = ("pooler.", "cls.", "lm_head.", "decoder.", "head.", "classifier.", "vocab_transform.", "vocab_layer_norm.")
+_HEADS_AFTER = ("position_ids", "vocab_projector.weight", "vocab_projector.bias")
+# Settings that could make transformers fetch or run something, or compute otherwise than asked.
+_DROPPED = ("auto_map", "attn_implementation", "dtype", "torch_dtype", "trust_remote_code", "custom_pipelines")
+
+
+class Projected(nn.Module):
+    """One projection: an affine map, an activation, and a residual path if there is one."""
+
+    def __init__(self, inputs: int, outputs: int, bias: bool, activation: str, residual: bool) -> None:
+        super().__init__()
+        self.linear = nn.Linear(inputs, outputs, bias=bias)
+        self.activation = _ACTIVATIONS[activation]()
+        self.residual = nn.Linear(inputs, outputs, bias=False) if residual else None
+
+    def forward(self, states: Tensor) -> Tensor:
+        """States (..., inputs) to (..., outputs)."""
+        out: Tensor = self.activation(self.linear(states))
+        return out if self.residual is None else out + self.residual(states)
+
+
+class TokenEncoder(nn.Module):
+    """Token ids to token vectors, before they are scaled to length 1.
+
+    Args:
+        spec: what to load.
+        vocabulary: how many token ids the tokenizer has; where the last of them have no embedding, they get the mean of
+            the others.
+
+    Raises:
+        EncoderError: the checkpoint's weights are not those of its configuration; the message names the first tensor
+            that is missing, misshapen or left over.
+    """
+
+    def __init__(self, spec: EncoderSpec, vocabulary: int) -> None:
+        super().__init__()
+        self.backbone = load_backbone(spec)
+        _lengthen(self.backbone, vocabulary)
+        layers, activations = fold(read_layers(spec), [layer.activation for layer in spec.projections])
+        self.projections = nn.ModuleList()
+        for (weight, bias, residual), activation in zip(layers, activations, strict=True):
+            layer = Projected(weight.shape[1], weight.shape[0], bias is not None, activation, residual is not None)
+            with torch.no_grad():
+                layer.linear.weight.copy_(torch.from_numpy(weight))
+                if bias is not None:
+                    layer.linear.bias.copy_(torch.from_numpy(bias))
+                if layer.residual is not None:
+                    layer.residual.weight.copy_(torch.from_numpy(residual))
+            self.projections.append(layer)
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        """Ids and mask (batch, tokens), int64, to vectors (batch, tokens, dim)."""
+        states: Tensor = self.backbone(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
+        for layer in self.projections:
+            states = layer(states)
+        return states
+
+
+def load_backbone(spec: EncoderSpec) -> Any:
+    """The transformers model of a checkpoint, its weights complete, in float32, ready for inference."""
+    import transformers
+    from transformers import CONFIG_MAPPING
+
+    qwen3.register()
+    folder = spec.backbone_path
+    weight_files(folder)
+    if (folder / "adapter_config.json").is_file():
+        raise EncoderError(
+            f"{folder}: is an adapter without its base model; merge it (merge_and_unload) and save again"
+        )
+    stored = SettingsFile(folder / "config.json")
+    if spec.backbone not in CONFIG_MAPPING:
+        raise EncoderError(
+            f"{stored.path}: model type {spec.backbone!r} is not one of transformers {transformers.__version__}; "
+            "code that comes with a checkpoint is never run"
+        )
+    if stored.values.get("quantization_config") is not None:
+        raise EncoderError(f"{stored.path}: the weights are quantised by another library; use the float checkpoint")
+    values = {key: value for key, value in stored.values.items() if key not in _DROPPED and not key.startswith("_")}
+    loader = logging.getLogger("transformers")
+    level = loader.level
+    try:
+        # What it says of weights that differ is said here, as an error.
+        loader.setLevel(logging.ERROR)
+        transformers.utils.logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            config = CONFIG_MAPPING[spec.backbone].from_dict(values)
+            config.use_cache = False
+            model, told = transformers.AutoModel.from_pretrained(
+                folder,
+                config=config,
+                dtype=torch.float32,
+                attn_implementation="sdpa",
+                use_safetensors=True,
+                local_files_only=True,
+                trust_remote_code=False,
+                output_loading_info=True,
+            )
+    except EncoderError:
+        raise
+    # A configuration made to break something can raise anything at all inside the library.
+    except Exception as error:
+        told_first = str(error).strip().splitlines()
+        raise EncoderError(
+            f"{folder}: transformers cannot load it ({told_first[0] if told_first else type(error).__name__})"
+        ) from None
+    finally:
+        loader.setLevel(level)
+        transformers.utils.logging.enable_progress_bar()  # type: ignore[no-untyped-call]
+    own = {"linear.weight"} if spec.origin == "stanford" else set()
+    _complain(folder, "is missing from", _counted(told["missing_keys"], set()))
+    _complain(folder, "belongs to nothing in", _counted(told["unexpected_keys"], own))
+    mismatched = told.get("mismatched_keys") or ()
+    if mismatched:
+        raise EncoderError(
+            f"{folder}: tensor {str(next(iter(mismatched)))[:120]} has another shape than its configuration"
+        )
+    return model.eval()
+
+
+def _counted(names: Iterable[str], own: set[str]) -> list[str]:
+    kept = []
+    for name in sorted(names):
+        bare = name
+        for prefix in ("bert.", "roberta.", "model.", "distilbert.", "electra."):
+            bare = bare.removeprefix(prefix)
+        if name not in own and not bare.startswith(_HEADS) and not bare.endswith(_HEADS_AFTER):
+            kept.append(name)
+    return kept
+
+
+def _complain(folder: Any, what: str, names: list[str]) -> None:
+    if names:
+        more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+        raise EncoderError(
+            f"{folder}: tensor {names[0]!r}{more} {what} the checkpoint's model; it would be lost in silence"
+        )
+
+
+def _lengthen(model: Any, vocabulary: int) -> None:
+    """Gives every token id an embedding: tokens that were added after training get the mean of the others."""
+    have = model.get_input_embeddings().weight.shape[0]
+    if have >= vocabulary:
+        return
+    mean = model.get_input_embeddings().weight.detach().mean(dim=0)
+    model.resize_token_embeddings(vocabulary, mean_resizing=False)
+    with torch.no_grad():
+        model.get_input_embeddings().weight[have:] = mean

@@ -1,0 +1,278 @@
+"""Small random checkpoints in every format, with the key names and shapes of the real ones. Needs torch."""
+
+from __future__ import annotations
+
+import json
+import string
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
+from transformers import BertConfig, BertModel, ModernBertConfig, ModernBertModel, XLMRobertaConfig, XLMRobertaModel
+
+from serotine.encoders.torch_backend.qwen3 import PPLXQwen3Config, PPLXQwen3Model
+
+TEXTS = [
+    "What motivates scientific discovery?",
+    "A short one.",
+    "",
+    "The serotine is a large bat, that emerges late in the evening; " * 12,
+    "Größe, naïve café — ÉLAN! 10pm (e.g. #1)",
+    "東京は日本の首都です。人口は約1400万人。",
+    "الخفاش حيوان ثديي ليلي.",
+    "ค้างคาวเป็นสัตว์เลี้ยงลูกด้วยนม",
+    "🦇 flies 🌙 at night 👩‍🔬",
+    "  spaces   and\ttabs\n",
+    "[MASK] [Q] [unused0] <mask> <|endoftext|>",
+]
+BERT_TOKENIZER = Path(__file__).parents[1] / "src/serotine/encoders/minilm/tokenizer.json"
+HIDDEN = 32
+_SIZES: dict[str, Any] = {
+    "hidden_size": HIDDEN,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "intermediate_size": 64,
+}
+
+
+def bert_tokenizer() -> Tokenizer:
+    """BERT's own word pieces."""
+    return Tokenizer.from_file(str(BERT_TOKENIZER))
+
+
+def xlmr_tokenizer() -> Tokenizer:
+    """Unigram pieces as XLM-R has them: <s> text </s>, spaces as U+2581."""
+    tokenizer = Tokenizer(models.Unigram())
+    tokenizer.normalizer = normalizers.Sequence([normalizers.NFKC(), normalizers.Replace(Regex(" {2,}"), " ")])
+    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
+    tokenizer.decoder = decoders.Metaspace()
+    specials = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]
+    trainer = trainers.UnigramTrainer(vocab_size=500, special_tokens=specials, unk_token="<unk>", show_progress=False)
+    tokenizer.train_from_iterator(TEXTS * 3, trainer)
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="<s> $A </s>", special_tokens=[("<s>", 0), ("</s>", 2)]
+    )
+    return tokenizer
+
+
+def bytes_tokenizer(begin: str | None = None, end: str | None = None, specials: tuple[str, ...] = ()) -> Tokenizer:
+    """Byte-level pieces as ModernBERT (with ends) and Qwen (without) have them."""
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.normalizer = normalizers.NFC()
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=700,
+        special_tokens=[token for token in (begin, end) if token] + list(specials),
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(TEXTS * 3, trainer)
+    tokenizer.post_processor = processors.ByteLevel(trim_offsets=False)
+    if begin and end:
+        ids = [(token, tokenizer.token_to_id(token)) for token in (begin, end)]
+        tokenizer.post_processor = processors.TemplateProcessing(single=f"{begin} $A {end}", special_tokens=ids)
+    return tokenizer
+
+
+def write_tokenizer(folder: Path, tokenizer: Tokenizer, **settings: Any) -> None:
+    """`tokenizer.json`, with a truncation and padding that a loader must switch off, and its settings."""
+    tokenizer.enable_truncation(7)
+    tokenizer.enable_padding(length=9)
+    folder.mkdir(parents=True, exist_ok=True)
+    tokenizer.save(str(folder / "tokenizer.json"))
+    values = {"tokenizer_class": "PreTrainedTokenizerFast", "model_max_length": 64, **settings}
+    (folder / "tokenizer_config.json").write_text(json.dumps(values))
+
+
+def backbone(kind: str, folder: Path) -> None:
+    """A random model of a kind with its tokenizer, as transformers writes it."""
+    torch.manual_seed(len(kind))
+    model: Any
+    if kind == "bert":
+        model = BertModel(BertConfig(vocab_size=30522, max_position_embeddings=128, **_SIZES))
+        specials = {
+            role: f"[{role[:-6].upper()}]"
+            for role in ("unk_token", "pad_token", "cls_token", "sep_token", "mask_token")
+        }
+        write_tokenizer(folder, bert_tokenizer(), **specials)
+    elif kind == "xlm-roberta":
+        tokenizer = xlmr_tokenizer()
+        size = tokenizer.get_vocab_size()
+        model = XLMRobertaModel(
+            XLMRobertaConfig(vocab_size=size, max_position_embeddings=130, pad_token_id=1, type_vocab_size=1, **_SIZES)
+        )
+        specials = {"bos_token": "<s>", "cls_token": "<s>", "eos_token": "</s>", "sep_token": "</s>"}
+        write_tokenizer(folder, tokenizer, pad_token="<pad>", unk_token="<unk>", mask_token="<mask>", **specials)
+    elif kind == "modernbert":
+        tokenizer = bytes_tokenizer("[CLS]", "[SEP]", ("[PAD]", "[MASK]", "[UNK]"))
+        tokenizer.add_tokens([AddedToken("[Q] ", normalized=True), AddedToken("[D] ", normalized=True)])
+        model = ModernBertModel(
+            ModernBertConfig(
+                vocab_size=tokenizer.get_vocab_size(),
+                max_position_embeddings=128,
+                pad_token_id=tokenizer.token_to_id("[PAD]"),
+                **_SIZES,
+            )
+        )
+        specials = {
+            role: f"[{role[:-6].upper()}]"
+            for role in ("unk_token", "pad_token", "cls_token", "sep_token", "mask_token")
+        }
+        write_tokenizer(folder, tokenizer, **specials)
+    elif kind == "pplx":
+        tokenizer = bytes_tokenizer(specials=("<|endoftext|>", "<|im_start|>", "<|mask|>"))
+        tokenizer.add_tokens([AddedToken("[Q] ", normalized=False), AddedToken("[D] ", normalized=False)])
+        # 4 heads of 16 in states of 32: head_dim is a setting of its own, as in the real one.
+        sizes = {**_SIZES, "num_key_value_heads": 2, "head_dim": 16}
+        model = PPLXQwen3Model(
+            PPLXQwen3Config(vocab_size=tokenizer.get_vocab_size() + 3, initializer_range=0.2, **sizes)
+        )
+        write_tokenizer(folder, tokenizer, pad_token="<|endoftext|>", eos_token="<|endoftext|>", mask_token="<|mask|>")
+    else:
+        raise ValueError(kind)
+    model.save_pretrained(folder)
+    if kind == "pplx":
+        config = json.loads((folder / "config.json").read_text())
+        # The published checkpoints name code of their own, which nobody must run.
+        config["auto_map"] = {"AutoConfig": "configuration.PPLXQwen3Config", "AutoModel": "modeling.PPLXQwen3Model"}
+        (folder / "config.json").write_text(json.dumps(config))
+        (folder / "modeling.py").write_text("raise SystemExit('remote code ran')\n")
+        (folder / "configuration.py").write_text("raise SystemExit('remote code ran')\n")
+
+
+def write_dense(
+    folder: Path,
+    inputs: int,
+    outputs: int,
+    activation: str = "torch.nn.modules.linear.Identity",
+    *,
+    bias: bool = False,
+    residual: bool = False,
+    seed: int = 0,
+    **config: Any,
+) -> None:
+    """A Dense module."""
+    folder.mkdir(parents=True, exist_ok=True)
+    generator = torch.Generator().manual_seed(seed)
+    tensors = {"linear.weight": torch.randn(outputs, inputs, generator=generator) / inputs**0.5}
+    if bias:
+        tensors["linear.bias"] = torch.randn(outputs, generator=generator)
+    if residual and inputs != outputs:
+        tensors["residual.weight"] = torch.randn(outputs, inputs, generator=generator) / inputs**0.5
+    save_file(tensors, folder / "model.safetensors")
+    values = {"in_features": inputs, "out_features": outputs, "bias": bias, "activation_function": activation}
+    (folder / "config.json").write_text(json.dumps({**values, "use_residual": residual, **config}))
+
+
+def _modules(folder: Path, entries: list[tuple[str, str]]) -> None:
+    listed = [{"idx": i, "name": str(i), "path": path, "type": kind} for i, (path, kind) in enumerate(entries)]
+    (folder / "modules.json").write_text(json.dumps(listed))
+
+
+def pylate(folder: Path, kind: str = "bert", *, layers: int = 1, **settings: Any) -> Path:
+    """As PyLate saves it."""
+    backbone(kind, folder)
+    entries = [("", "sentence_transformers.models.Transformer")]
+    width = HIDDEN
+    for i in range(layers):
+        outputs = 16 if i == layers - 1 else 48
+        write_dense(folder / f"{i + 1}_Dense", width, outputs, residual=i > 0, seed=i)
+        entries.append((f"{i + 1}_Dense", "pylate.models.Dense.Dense"))
+        width = outputs
+    _modules(folder, entries)
+    (folder / "sentence_bert_config.json").write_text(json.dumps({"max_seq_length": 47, "do_lower_case": False}))
+    prefixes = {"bert": ("[unused0]", "[unused1]"), "xlm-roberta": ("<s>", "</s>")}.get(kind, ("[Q] ", "[D] "))
+    values = {
+        "model_type": "ColBERT",
+        "prompts": {},
+        "similarity_fn_name": "MaxSim",
+        "query_prefix": prefixes[0],
+        "document_prefix": prefixes[1],
+        "query_length": 32,
+        "document_length": 48,
+        "attend_to_expansion_tokens": False,
+        "skiplist_words": list(string.punctuation),
+        "do_query_expansion": True,
+    }
+    (folder / "config_sentence_transformers.json").write_text(json.dumps(values | settings))
+    return folder
+
+
+def stanford(folder: Path, **metadata: Any) -> Path:
+    """As Stanford's ColBERT saves it, from safetensors."""
+    backbone("bert", folder)
+    model = BertModel.from_pretrained(folder)
+    generator = torch.Generator().manual_seed(1)
+    tensors = {f"bert.{name}": value.contiguous() for name, value in model.state_dict().items()}
+    tensors["linear.weight"] = torch.randn(16, HIDDEN, generator=generator) / HIDDEN**0.5
+    save_file(tensors, folder / "model.safetensors")
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"architectures": ["HF_ColBERT"]}))
+    values = {"query_maxlen": 32, "doc_maxlen": 40, "dim": 16, "mask_punctuation": True, "attend_to_mask_tokens": False}
+    (folder / "artifact.metadata").write_text(json.dumps(values | metadata))
+    return folder
+
+
+def sentence_transformers(
+    folder: Path,
+    kind: str = "bert",
+    *,
+    transformer: dict[str, Any] | None = None,
+    mask: dict[str, Any] | None = None,
+    prompts: dict[str, str] | None = None,
+    dense: dict[str, Any] | None = None,
+    pooling: dict[str, Any] | None = None,
+) -> Path:
+    """As sentence-transformers 6 saves a MultiVectorEncoder."""
+    backbone(kind, folder)
+    names = "sentence_transformers.base.modules"
+    own = "sentence_transformers.multi_vector_encoder.modules"
+    entries = [
+        ("", f"{names}.transformer.Transformer"),
+        ("1_Dense", f"{names}.dense.Dense"),
+        ("2_MultiVectorMask", f"{own}.multi_vector_mask.MultiVectorMask"),
+        ("3_Normalize", f"{names}.normalize.Normalize"),
+    ]
+    shape = {"inputs": HIDDEN, "outputs": 16, "module_input_name": "token_embeddings"}
+    write_dense(folder / "1_Dense", **{**shape, **(dense or {})})
+    (folder / "2_MultiVectorMask").mkdir()
+    words = {"skiplist_words": list(string.punctuation), "skiplist_tasks": ["document"], "keep_only_token_ids": None}
+    (folder / "2_MultiVectorMask/config.json").write_text(json.dumps(words | (mask or {})))
+    (folder / "3_Normalize").mkdir()
+    (folder / "3_Normalize/config.json").write_text(json.dumps({"module_input_name": "token_embeddings"}))
+    if pooling is not None:
+        entries.append(("4_HierarchicalTokenPooling", f"{own}.token_pooling.HierarchicalTokenPooling"))
+        (folder / "4_HierarchicalTokenPooling").mkdir()
+        (folder / "4_HierarchicalTokenPooling/config.json").write_text(json.dumps(pooling))
+    _modules(folder, entries)
+    settings = {
+        "transformer_task": "feature-extraction",
+        "modality_config": {"text": {"method": "forward", "method_output_name": "last_hidden_state"}},
+        "module_output_name": "token_embeddings",
+        **(transformer or {}),
+    }
+    (folder / "sentence_bert_config.json").write_text(json.dumps(settings))
+    values = {"model_type": "MultiVectorEncoder", "prompts": prompts or {}, "similarity_fn_name": "maxsim"}
+    (folder / "config_sentence_transformers.json").write_text(json.dumps(values))
+    return folder
+
+
+def dense(
+    folder: Path, kind: str = "bert", *, mode: str = "mean", prompts: dict[str, str] | None = None, **pooling: Any
+) -> Path:
+    """As sentence-transformers saves a dense encoder."""
+    backbone(kind, folder)
+    names = "sentence_transformers.models"
+    _modules(
+        folder, [("", f"{names}.Transformer"), ("1_Pooling", f"{names}.Pooling"), ("2_Normalize", f"{names}.Normalize")]
+    )
+    (folder / "1_Pooling").mkdir()
+    modes = {"pooling_mode_cls_token": mode == "cls", "pooling_mode_mean_tokens": mode == "mean"}
+    values = {"word_embedding_dimension": HIDDEN, **modes, **pooling}
+    (folder / "1_Pooling/config.json").write_text(json.dumps(values))
+    (folder / "sentence_bert_config.json").write_text(json.dumps({"max_seq_length": 50, "do_lower_case": False}))
+    (folder / "config_sentence_transformers.json").write_text(json.dumps({"prompts": prompts or {}}))
+    return folder

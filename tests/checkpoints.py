@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import base64
+import itertools
 import json
+import shutil
 import string
 from pathlib import Path
 from typing import Any
@@ -34,6 +37,8 @@ _SIZES: dict[str, Any] = {
     "num_hidden_layers": 2,
     "num_attention_heads": 4,
     "intermediate_size": 64,
+    # Large enough for the layers to matter: with the usual 0.02 a random model passes on its embeddings.
+    "initializer_range": 0.3,
 }
 
 
@@ -128,7 +133,7 @@ def backbone(kind: str, folder: Path) -> None:
         # 4 heads of 16 in states of 32: head_dim is a setting of its own, as in the real one.
         sizes = {**_SIZES, "num_key_value_heads": 2, "head_dim": 16}
         model = PPLXQwen3Model(
-            PPLXQwen3Config(vocab_size=tokenizer.get_vocab_size() + 3, initializer_range=0.2, **sizes)
+            PPLXQwen3Config(vocab_size=tokenizer.get_vocab_size() + 3, **sizes)
         )
         write_tokenizer(folder, tokenizer, pad_token="<|endoftext|>", eos_token="<|endoftext|>", mask_token="<|mask|>")
     else:
@@ -276,3 +281,61 @@ def dense(
     (folder / "sentence_bert_config.json").write_text(json.dumps({"max_seq_length": 50, "do_lower_case": False}))
     (folder / "config_sentence_transformers.json").write_text(json.dumps({"prompts": prompts or {}}))
     return folder
+
+
+def write_qwen_tokenizer(folder: Path, ranks: Path) -> None:
+    """Qwen's own byte-level pieces as `tokenizer.json`, built from its ranks."""
+    letters = _byte_letters()
+    pieces = {base64.b64decode(piece): int(rank) for piece, rank in map(str.split, ranks.read_text().splitlines())}
+    vocabulary = {"".join(letters[byte] for byte in piece): rank for piece, rank in pieces.items()}
+    merges = []
+    for piece, rank in sorted(pieces.items(), key=lambda item: item[1]):
+        if len(piece) > 1:
+            left, right = _last_merge(piece, pieces, rank)
+            merges.append(tuple("".join(letters[byte] for byte in part) for part in (left, right)))
+    tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=merges))
+    tokenizer.normalizer = normalizers.NFC()
+    pattern = (
+        r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+    )
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split(Regex(pattern), behavior="isolated"),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
+    )
+    tokenizer.decoder = decoders.ByteLevel()
+    # Special tokens fill the ids up to the two markers, which stand last.
+    specials = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
+    specials += [f"<|special_{i}|>" for i in range(151669 - len(vocabulary) - len(specials))]
+    tokenizer.add_special_tokens([AddedToken(token, normalized=False, special=True) for token in specials])
+    tokenizer.add_tokens([AddedToken(marker, normalized=False) for marker in ("[Q] ", "[D] ")])
+    # The published ids fill queries up with the last of the ranks.
+    write_tokenizer(folder, tokenizer, pad_token="<|endoftext|>", mask_token=tokenizer.id_to_token(151642))
+
+
+def with_tokenizer(folder: Path, other: Path) -> Path:
+    """A checkpoint with the tokenizer of another folder."""
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        shutil.copy(other / name, folder / name)
+    return folder
+
+
+def _byte_letters() -> dict[int, str]:
+    """The printable letter that stands for each byte in byte-level vocabularies (GPT-2)."""
+    printable = [*range(33, 127), *range(161, 173), *range(174, 256)]
+    others = [byte for byte in range(256) if byte not in printable]
+    return {byte: chr(byte) for byte in printable} | {byte: chr(256 + i) for i, byte in enumerate(others)}
+
+
+def _last_merge(piece: bytes, ranks: dict[bytes, int], below: int) -> tuple[bytes, bytes]:
+    """The two parts that a piece is made of, merging those of lower rank first."""
+    parts = [bytes([byte]) for byte in piece]
+    while len(parts) > 2:
+        ranked = [(ranks.get(a + b, below), i) for i, (a, b) in enumerate(itertools.pairwise(parts))]
+        rank, at = min(ranked)
+        if rank >= below:
+            break
+        parts[at : at + 2] = [parts[at] + parts[at + 1]]
+    left, right = parts[0], b"".join(parts[1:])
+    return left, right

@@ -16,6 +16,7 @@ from serotine.cli.compact import compact
 from serotine.cli.delete import delete
 from serotine.cli.index import index
 from serotine.cli.info import info
+from serotine.cli.model import model
 from serotine.cli.output import Interrupted, complain
 from serotine.cli.search import search
 from serotine.cli.verify import verify
@@ -41,7 +42,7 @@ class _Commands(click.Group):
 
 @click.group(
     cls=_Commands,
-    commands=[index, search, add, delete, compact, info, verify, bench],
+    commands=[index, search, add, delete, compact, info, verify, model, bench],
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 @click.version_option(__version__, prog_name="serotine", message="%(prog)s %(version)s")

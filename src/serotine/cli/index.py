@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from serotine.cli.encoder_options import encoder_options, load_encoder
 from serotine.cli.engine_options import Engine, engine_options
 from serotine.cli.output import Interrupted, json_option, plural, report, size
 
 if TYPE_CHECKING:
     from serotine.cli.loading import Loading
+    from serotine.encoders import Encoder
     from serotine.index import Index
 
 
@@ -21,7 +24,8 @@ if TYPE_CHECKING:
 @click.option(
     "-o", "--output", required=True, type=click.Path(path_type=Path), metavar="PATH", help="The index, a folder."
 )
-@click.option("--encoder", metavar="NAME", help="Name or folder of an encoder; the offline default unless given.")
+@click.option("--encoder", metavar="NAME", help="Hub id or folder of an encoder; the offline default unless given.")
+@encoder_options
 @click.option("--overwrite", is_flag=True, help="Replace the index at PATH, once the new one is complete.")
 @click.option("--resume", is_flag=True, help="Go on with the index at PATH: add the documents that it lacks.")
 @engine_options
@@ -30,6 +34,7 @@ def index(
     sources: tuple[Path, ...],
     output: Path,
     encoder: str | None,
+    encoder_settings: dict[str, Any],
     overwrite: bool,
     resume: bool,
     nbits: str | None,
@@ -50,6 +55,9 @@ def index(
     from serotine.cli.replacement import recover, replacing
     from serotine.errors import IndexExistsError
 
+    def load() -> Encoder:
+        return load_encoder(encoder, **encoder_settings)
+
     started = time.monotonic()
     engine = Engine(None if nbits is None else int(nbits), keep_vectors, filterable)
     recover(output)
@@ -62,13 +70,13 @@ def index(
             param_hint="'--output'",
         )
     if vacant:
-        result = _build(sources, output, encoder, engine)
+        result = _build(sources, output, load, engine)
     elif resume:
-        result = _resume(sources, output, encoder, engine)
+        result = _resume(sources, output, load if encoder is not None or encoder_settings else None, engine)
     elif overwrite:
         try:
             with replacing(output) as building:
-                result = _build(sources, building, encoder, engine)
+                result = _build(sources, building, load, engine)
         except (KeyboardInterrupt, Interrupted):
             raise Interrupted(f"interrupted; {output} is as it was") from None
     else:
@@ -86,25 +94,25 @@ def index(
     report(lines, {"path": str(output), **result, "seconds": seconds}, json_file)
 
 
-def _build(sources: tuple[Path, ...], path: Path, encoder: str | None, engine: Engine) -> dict[str, Any]:
+def _build(sources: tuple[Path, ...], path: Path, load: Callable[[], Encoder], engine: Engine) -> dict[str, Any]:
     from serotine.cli.loading import Loading, survey
-    from serotine.encoders import Encoder
     from serotine.index import Index
 
     # Everything that can be wrong is found before anything appears at `path`.
     found = survey(sources, filterable=engine.fields())
-    with Index.create(path, encoder=Encoder(encoder), **engine.arguments()) as made:
+    with Index.create(path, encoder=load(), **engine.arguments()) as made:
         loading = Loading(made)
         _load(loading, path, sources, found.documents, there=0)
         return _result(made, loading.added, skipped=0)
 
 
-def _resume(sources: tuple[Path, ...], path: Path, encoder: str | None, engine: Engine) -> dict[str, Any]:
+def _resume(
+    sources: tuple[Path, ...], path: Path, load: Callable[[], Encoder] | None, engine: Engine
+) -> dict[str, Any]:
     from serotine.cli.loading import Loading, survey
     from serotine.cli.writing import open_for_texts
-    from serotine.encoders import Encoder
 
-    with open_for_texts(path, Encoder(encoder) if encoder is not None else None) as opened:
+    with open_for_texts(path, load() if load is not None else None) as opened:
         engine.check_against(opened.stats())
         found = survey(sources, opened)
         loading = Loading(opened)

@@ -128,6 +128,11 @@ class Encoder:
         return self._spec
 
     @property
+    def backend(self) -> Backend:
+        """What runs the model."""
+        return self._backend
+
+    @property
     def dim(self) -> int:
         """Dimension of a token vector."""
         return self._dim
@@ -163,6 +168,11 @@ class Encoder:
     def encode_documents(self, texts: Sequence[str], *, show_progress: bool = False) -> list[NDArray[np.float32]]:
         """Encodes documents; what lies beyond the document length is cut off. As `encode_queries` otherwise."""
         return self._encode(texts, self._spec.document, show_progress)
+
+    def token_ids(self, text: str, *, query: bool) -> tuple[int, ...]:
+        """The ids of all tokens the model gets of a text."""
+        (tokens,) = self._tokenizer.encode(strings([text], "texts"), self._spec.query if query else self._spec.document)
+        return tuple(tokens.ids.tolist())
 
     def token_states(
         self, texts: Sequence[str], *, query: bool, show_progress: bool = False
@@ -201,7 +211,7 @@ class Encoder:
                 raise EncoderError(
                     f"{spec.folder}: is an exported encoder, which runs on the CPU through ONNX Runtime only"
                 )
-            if spec.model_sha256 is not None and (digest := sha256(model)) != spec.model_sha256:
+            if spec.model_sha256 is not None and (digest := model_digest(model)) != spec.model_sha256:
                 raise EncoderError(
                     f"{model}: its SHA-256 is {digest}, serotine.json wants {spec.model_sha256}; "
                     "install the model again"
@@ -274,13 +284,20 @@ def files_digest(spec: EncoderSpec) -> str:
     if spec.source is not None:
         return spec.source
     if spec.model_file is not None:
-        files = [spec.model_file]
-    else:
-        files = weight_files(spec.backbone_path)
-        for layer in spec.projections:
-            if layer.folder != spec.backbone_folder:
-                files += weight_files(spec.folder / layer.folder)
+        return hashlib.sha256((model_digest(spec.model_file) + sha256(spec.tokenizer_file)).encode()).hexdigest()
+    files = weight_files(spec.backbone_path)
+    for layer in spec.projections:
+        if layer.folder != spec.backbone_folder:
+            files += weight_files(spec.folder / layer.folder)
     return hashlib.sha256("".join(map(sha256, [*files, spec.tokenizer_file])).encode()).hexdigest()
+
+
+def model_digest(model: Path) -> str:
+    """The SHA-256 of an ONNX file; with the weights beside it, where it has them in a file of their own."""
+    weights = model.with_name(f"{model.name}.data")
+    if not weights.is_file():
+        return sha256(model)
+    return hashlib.sha256((sha256(model) + sha256(weights)).encode()).hexdigest()
 
 
 def sha256(path: Path) -> str:

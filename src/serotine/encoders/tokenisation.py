@@ -66,10 +66,10 @@ class TextTokenizer:
         self._left = spec.padding_left
         self._cut = "left" if spec.cut_left else "right"
         self._cutters: dict[int, Tokenizer] = {}
-        self._skip = {side: np.array(side.skip, dtype=np.int64) for side in (spec.query, spec.document)}
-        self._markers = {side: self._marker(side, spec) for side in (spec.query, spec.document)}
         added = self._tokenizer.num_special_tokens_to_add(is_pair=False)
         for name, side in (("query", spec.query), ("document", spec.document)):
+            if side.marker is not None and self._tokenizer.token_to_id(side.marker) is None:
+                raise EncoderError(f"{spec.tokenizer_file}: knows no token {side.marker!r}, which marks its texts")
             least = added + (side.marker is not None)
             if side.length <= least:
                 raise EncoderError(
@@ -77,18 +77,14 @@ class TextTokenizer:
                     "the special tokens"
                 )
 
-    def _marker(self, side: Side, spec: EncoderSpec) -> int | None:
-        if side.marker is None:
-            return None
-        found = self._tokenizer.token_to_id(side.marker)
-        if found is None:
-            raise EncoderError(f"{spec.tokenizer_file}: knows no token {side.marker!r}, which marks its texts")
-        return int(found)
-
     @property
     def vocabulary(self) -> int:
         """How many token ids there are, added tokens included."""
         return int(self._tokenizer.get_vocab_size(with_added_tokens=True))
+
+    def piece(self, id_: int) -> str:
+        """A token as the tokenizer writes it."""
+        return self._tokenizer.id_to_token(id_) or ""
 
     def save(self, path: str) -> None:
         """Writes the tokenizer as it is used here."""
@@ -109,7 +105,7 @@ class TextTokenizer:
     def tokens(self, text: str, side: Side) -> list[Token]:
         """One `Token` for every vector that encoding `text` gives, before any pooling."""
         (found,) = self.encode([text], side)
-        pieces = [self._tokenizer.id_to_token(int(id_)) or "" for id_ in found.ids]
+        pieces = [self.piece(int(id_)) for id_ in found.ids]
         return [Token(pieces[i], int(start), int(end)) for i, (start, end) in enumerate(found.spans) if found.kept[i]]
 
     def _encodings(self, texts: list[str], length: int) -> list[Encoding]:
@@ -139,8 +135,8 @@ class TextTokenizer:
         spans = np.where(outside[:, None], 0, np.maximum(spans - before, 0)).astype(np.int32)
         attention = np.ones(len(ids), dtype=bool)
         kept = attention.copy() if side.keep_prompt else ~prompted
-        marker = self._markers[side]
-        if marker is not None:
+        if side.marker is not None:
+            marker = self._tokenizer.token_to_id(side.marker)
             at = min(1, len(ids))
             ids, attention, kept = np.insert(ids, at, marker), np.insert(attention, at, True), np.insert(kept, at, True)
             spans = np.insert(spans, at, 0, axis=0)
@@ -153,7 +149,7 @@ class TextTokenizer:
             kept = np.pad(kept, pad, constant_values=True)
             spans = np.pad(spans, (pad, (0, 0)))
         if side.skip:
-            kept &= ~np.isin(ids, self._skip[side])
+            kept &= ~np.isin(ids, side.skip)
         if side.only:
             kept &= np.isin(ids, side.only)
         return Tokens(ids, attention, kept, spans)

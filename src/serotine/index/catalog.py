@@ -76,6 +76,7 @@ class Settings:
         dim: dimension of a token vector.
         encoder: name of the encoder, or None for an index of vectors.
         fingerprint: of that encoder.
+        encoder_options: what it was loaded with beside its name.
         nbits: bits a dimension of the residual codes: 2, 4 or 8.
         keep_vectors: whether float16 vectors stay beside the codes.
         filterable: type names of the metadata fields that filters find through an index.
@@ -85,6 +86,7 @@ class Settings:
     dim: int
     encoder: str | None = None
     fingerprint: str | None = None
+    encoder_options: dict[str, Any] = field(default_factory=dict)
     nbits: int = 4
     keep_vectors: bool = True
     filterable: dict[str, str] = field(default_factory=dict)
@@ -213,7 +215,8 @@ class Catalog:
                 f"{folder}: index format {version} is not the {FORMAT_VERSION} this version of Serotine reads; "
                 "open it with the version that wrote it, or index again"
             )
-        return Settings(**{key: json.loads(meta[key]) for key in (each.name for each in fields(Settings))})
+        # A setting that came with a later version has its default.
+        return Settings(**{each.name: json.loads(meta[each.name]) for each in fields(Settings) if each.name in meta})
 
     def close(self) -> None:
         """Closes the database."""

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from serotine.errors import EncoderError
+from serotine.errors import EncoderError, ZeroShotWarning
 from serotine.index.catalog import Settings
 from serotine.index.incoming import float_vectors, stored_vectors
 from serotine.index.text_encoder import TextEncoder
@@ -30,7 +31,8 @@ def describe(encoder: TextEncoder) -> Settings:
             f"encoder: want an encoder, such as serotine.Encoder(), got {type(encoder).__name__}; "
             f"it needs {', '.join(_MEMBERS)}"
         )
-    return Settings(encoder.dim, encoder.name, encoder.fingerprint)
+    # Only an encoder that can be loaded in more than one way has options.
+    return Settings(encoder.dim, encoder.name, encoder.fingerprint, dict(getattr(encoder, "options", {})))
 
 
 def check_encoder(settings: Settings, encoder: TextEncoder, folder: Path) -> None:
@@ -41,8 +43,8 @@ def check_encoder(settings: Settings, encoder: TextEncoder, folder: Path) -> Non
             raise EncoderError(f"{folder}: holds vectors of dimension {settings.dim}, the encoder makes {given.dim}")
     elif given.fingerprint != settings.fingerprint:
         raise EncoderError(
-            f"{folder}: was built with encoder {settings.encoder!r} (fingerprint {settings.fingerprint}), "
-            f"this is {given.encoder!r} (fingerprint {given.fingerprint}); use that encoder, or index again"
+            f"{folder}: was built with encoder {_told(settings)}, this is {_told(given)}; "
+            "use that encoder, or index again"
         )
 
 
@@ -58,9 +60,17 @@ def load_encoder(settings: Settings, folder: Path) -> TextEncoder:
         )
     from serotine.encoders import Encoder
 
-    encoder = Encoder(settings.encoder)
+    with warnings.catch_warnings():
+        # Whoever made the index was told.
+        warnings.simplefilter("ignore", ZeroShotWarning)
+        encoder = Encoder(settings.encoder, **settings.encoder_options)
     check_encoder(settings, encoder, folder)
     return encoder
+
+
+def _told(settings: Settings) -> str:
+    options = "".join(f", {key}={value!r}" for key, value in settings.encoder_options.items())
+    return f"{settings.encoder!r}{options} (fingerprint {settings.fingerprint})"
 
 
 def encode_questions(encoder: TextEncoder, questions: Sequence[str], dim: int) -> list[NDArray[np.float32]]:

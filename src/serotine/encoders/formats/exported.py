@@ -64,9 +64,9 @@ def _build(kind: Any, values: object, path: Path, where: str) -> Any:
 
 def _value(hint: Any, value: Any, path: Path, where: str) -> Any:
     options = typing.get_args(hint) if typing.get_origin(hint) in (types.UnionType, typing.Union) else (hint,)
+    if value is None and type(None) in options:
+        return None
     for option in options:
-        if option is type(None) and value is None:
-            return None
         if typing.get_origin(option) is tuple and isinstance(value, (list, tuple)):
             return tuple(_value(typing.get_args(option)[0], one, path, f"{where}[{i}]") for i, one in enumerate(value))
         if dataclasses.is_dataclass(option):

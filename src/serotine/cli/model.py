@@ -1,0 +1,143 @@
+"""``serotine model``: what an encoder is, whether it is what was published, and the same in other formats."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from serotine.cli.encoder_options import encoder_options, load_encoder
+from serotine.cli.output import json_option, report, size
+from serotine.errors import EncoderError
+
+if TYPE_CHECKING:
+    from serotine.encoders import Encoder
+    from serotine.encoders.spec import Side
+
+
+@click.group()
+def model() -> None:
+    """Look at an encoder, check it, export it, save it in another format."""
+
+
+@model.command("info")
+@click.argument("name")
+@encoder_options
+@json_option
+def info(name: str, encoder_settings: dict[str, Any], json_file: str | None) -> None:
+    """Tell what an encoder does with texts: NAME is a hub id, a folder, or minilm."""
+    encoder = load_encoder(name, **encoder_settings)
+    spec = encoder.spec
+    result = {"name": spec.name, "fingerprint": encoder.fingerprint, "origin": spec.origin, **spec.settings()}
+    report(_words(encoder), {**result, "backbone": spec.backbone, "dim": encoder.dim}, json_file)
+
+
+def _words(encoder: Encoder) -> str:
+    spec = encoder.spec
+    kinds = {"dense": "a dense encoder, its token states used as they are"}
+    layers = " -> ".join(str(layer.outputs) for layer in spec.projections)
+    lines = [
+        f"{spec.name}: {kinds.get(spec.origin, f'late interaction, {spec.origin} format')}",
+        f"  Model     {spec.backbone}{f', projected to {layers}' if layers else ''}; {encoder.dim} numbers a token",
+        f"  Queries   {_side(spec.query)}",
+        f"  Documents {_side(spec.document)}",
+    ]
+    if spec.pooling.factor > 1:
+        lines.append(f"  Pooling   about {spec.pooling.factor:g} document vectors become one")
+    lines.append(f"  Runs on   {'ONNX Runtime, on the CPU' if spec.model else 'torch'}")
+    lines.append(f"  Known by  fingerprint {encoder.fingerprint}")
+    return "\n".join(lines)
+
+
+def _side(side: Side) -> str:
+    told = [f"at most {side.length:,} tokens"]
+    if side.prompt:
+        told.append(f"after {side.prompt!r}")
+    if side.marker:
+        told.append(f"{side.marker!r} after the first token")
+    if side.expansion:
+        seen = "looked at" if side.expansion.attend else "not looked at"
+        told.append(f"filled up to {side.expansion.length} with token {side.expansion.token}, {seen} by the others")
+    if side.skip:
+        told.append(f"without the vectors of {len(side.skip)} kinds of token")
+    return ", ".join(told)
+
+
+@model.command()
+@click.argument("name")
+@encoder_options
+@json_option
+def verify(name: str, encoder_settings: dict[str, Any], json_file: str | None) -> None:
+    """Compare an encoder with the scores that were published for it.
+
+    NAME is the model's hub id, or a folder called like the model. Exit status 1 when one of them is not reproduced.
+    """
+    from serotine.encoders.golden import check, published_for
+
+    golden = published_for(name)
+    # The published values were computed with markers first.
+    encoder = load_encoder(name, **{"marker_position": "prepend", **encoder_settings})
+    checks = check(encoder, golden)
+    lines = [
+        f"{'pass' if one.passed else 'FAIL'}  {one.what}: published {one.published}, here {one.found}" for one in checks
+    ]
+    failed = sum(not one.passed for one in checks)
+    lines.append(f"{name}: {len(checks) - failed} of {len(checks)} published values reproduced")
+    report("\n".join(lines), {"name": name, "checks": [asdict(one) for one in checks], "failed": failed}, json_file)
+    if failed:
+        raise EncoderError(f"{name}: {failed} of {len(checks)} published values are not reproduced")
+
+
+@model.command()
+@click.argument("name")
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.option("--int8", is_flag=True, help="8-bit matrices: faster on a CPU, smaller, a little less exact.")
+@click.option(
+    "--texts",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Real text to compare on, a line each.",
+)
+@encoder_options
+@json_option
+def export(
+    name: str, folder: Path, int8: bool, texts: Path | None, encoder_settings: dict[str, Any], json_file: str | None
+) -> None:
+    """Write a checkpoint as ONNX, which runs without torch, and print how near its vectors are."""
+    from serotine.encoders.export import export as write
+
+    lines = None if texts is None else [line for line in texts.read_text("utf-8").splitlines() if line.strip()]
+    try:
+        made = write(name, folder, precision="int8" if int8 else "float32", texts=lines, **encoder_settings)
+    except FileExistsError as error:
+        raise EncoderError(str(error)) from None
+    told = (
+        f"{folder}: {made.precision}, {size(made.bytes)}; mean cosine with the checkpoint's own vectors "
+        f"{made.mean_cosine:.5f}, least {made.least_cosine:.5f}, over {made.tokens:,} tokens of {made.texts} texts"
+    )
+    report(told, {**asdict(made), "folder": str(made.folder)}, json_file)
+
+
+@model.command()
+@click.argument("name")
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.option(
+    "--format",
+    "kind",
+    type=click.Choice(["sentence-transformers", "pylate"]),
+    default="sentence-transformers",
+    show_default=True,
+    help="Whose format.",
+)
+@encoder_options
+@json_option
+def save(name: str, folder: Path, kind: Any, encoder_settings: dict[str, Any], json_file: str | None) -> None:
+    """Write a checkpoint in the format of sentence-transformers 6 or PyLate."""
+    from serotine.encoders.saving import save as write
+
+    try:
+        write(load_encoder(name, backend="torch", **encoder_settings), folder, format=kind)
+    except FileExistsError as error:
+        raise EncoderError(str(error)) from None
+    report(f"{folder}: {kind} format", {"folder": str(folder), "format": kind}, json_file)

@@ -1,0 +1,108 @@
+"""Scores that were published for real checkpoints, and whether this machine reproduces them.
+
+Sources: the model card of perplexity-ai/pplx-embed-v1-late-0.6b and the parity scores that were published with
+sentence-transformers 6's MultiVectorEncoder, both with markers first.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from serotine import maxsim
+from serotine.encoders.encoder import Encoder
+from serotine.errors import EncoderError
+
+_PLANET = "Which planet is known as the Red Planet?"
+_PLANETS = (
+    "Venus is often called Earth's twin because of its similar size and proximity.",
+    "Mars, known for its reddish appearance, is often referred to as the Red Planet.",
+    "Jupiter, the largest planet in our solar system, has a prominent red spot.",
+    "Saturn, famous for its rings, is sometimes mistaken for the Red Planet.",
+)
+_DISCOVERY = "What motivates scientific discovery?"
+_DISCOVERIES = (
+    "Scientists explore the universe driven by curiosity.",
+    "Children learn through curious exploration.",
+    "Historical discoveries began with curious questions.",
+)
+# Published in float32 with five decimals, computed on another machine.
+TOLERANCE = 2e-3
+
+
+@dataclass(frozen=True, slots=True)
+class Golden:
+    """One question, its documents, and what was published of them.
+
+    Attributes:
+        query, documents: the texts.
+        scores: MaxSim of the question with each document.
+        ids: the question's token ids, where they were published.
+    """
+
+    query: str
+    documents: tuple[str, ...]
+    scores: tuple[float, ...]
+    ids: tuple[int, ...] = ()
+
+
+_PPLX_IDS = (151669, 3838, 12242, 973, 12344, 18335, 30) + (151642,) * 25
+# By the model's name, without its owner.
+PUBLISHED: dict[str, tuple[Golden, ...]] = {
+    "pplx-embed-v1-late-0.6b": (
+        Golden(_DISCOVERY, _DISCOVERIES, (31.484119, 31.246202, 31.404053), _PPLX_IDS),
+        Golden(_PLANET, _PLANETS, (31.56128, 31.80504, 31.67393, 31.74072)),
+    ),
+    "colbertv2.0": (Golden(_PLANET, _PLANETS, (12.79703, 27.19449, 23.8495, 24.56564)),),
+    "answerai-colbert-small-v1": (Golden(_PLANET, _PLANETS, (30.56916, 31.48954, 31.30291, 31.30716)),),
+    "GTE-ModernColBERT-v1": (Golden(_PLANET, _PLANETS, (11.25772, 11.51133, 11.34575, 11.4518)),),
+    "LateOn": (Golden(_PLANET, _PLANETS, (10.79417, 11.11042, 10.97427, 11.08107)),),
+    "ColBERT-Zero": (Golden(_PLANET, _PLANETS, (11.48635, 12.89087, 12.20023, 12.56686)),),
+    "mxbai-edge-colbert-v0-17m": (Golden(_PLANET, _PLANETS, (11.56932, 11.75844, 11.70989, 11.72288)),),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One published value beside what came out here."""
+
+    what: str
+    published: str
+    found: str
+    passed: bool
+
+
+def published_for(name: str) -> tuple[Golden, ...]:
+    """What was published of a model.
+
+    Args:
+        name: hub id, folder, or the model's bare name.
+
+    Raises:
+        EncoderError: nothing was.
+    """
+    bare = name.partition("@")[0].rstrip("/").rsplit("/", 1)[-1]
+    for known, golden in PUBLISHED.items():
+        if known.lower() == bare.lower():
+            return golden
+    raise EncoderError(f"{bare!r}: no published scores are known for it; known are {', '.join(PUBLISHED)}")
+
+
+def check(encoder: Encoder, golden: tuple[Golden, ...]) -> list[Check]:
+    """Runs an encoder, its markers first, over the published questions."""
+    checks = []
+    for one in golden:
+        if one.ids:
+            found = encoder.token_ids(one.query, query=True)
+            checks.append(Check(f"token ids of {one.query!r}", _ids(one.ids), _ids(found), found == one.ids))
+        (query,) = encoder.encode_queries([one.query])
+        values = maxsim.score(query, encoder.encode_documents(list(one.documents)))
+        for text, score, value in zip(one.documents, one.scores, values.tolist(), strict=True):
+            near = bool(np.isclose(value, score, rtol=0, atol=TOLERANCE))
+            checks.append(Check(f"{one.query!r} x {text!r}", f"{score:.5f}", f"{value:.5f}", near))
+    return checks
+
+
+def _ids(ids: tuple[int, ...]) -> str:
+    return " ".join(map(str, ids))

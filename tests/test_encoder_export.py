@@ -1,0 +1,206 @@
+"""Checkpoints exported, saved, and compared with what was published."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import logging
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("onnxscript")
+
+import checkpoints  # noqa: E402
+from checkpoints import TEXTS  # noqa: E402
+
+from serotine import Encoder  # noqa: E402
+from serotine.cli import main  # noqa: E402
+from serotine.encoders.export import export  # noqa: E402
+from serotine.encoders.golden import PUBLISHED, check, published_for  # noqa: E402
+from serotine.encoders.saving import save  # noqa: E402
+from serotine.errors import EncoderError  # noqa: E402
+
+EXPANDED = {"query_expansion": {"strategy": "fixed", "attend": True, "token": None, "length": 32}}
+MADE: dict[str, Callable[[Path], Path]] = {
+    "bert": lambda f: checkpoints.pylate(f, layers=3),
+    "xlm-roberta": lambda f: checkpoints.pylate(f, "xlm-roberta", do_query_expansion=False),
+    "modernbert": lambda f: checkpoints.pylate(f, "modernbert"),
+    "pplx": lambda f: checkpoints.sentence_transformers(
+        f, "pplx", transformer={**EXPANDED, "document_length": 40}, prompts={"query": "[Q] ", "document": "[D] "}
+    ),
+}
+
+
+@pytest.fixture(autouse=True)
+def quiet() -> Iterator[None]:
+    logging.disable(logging.WARNING)
+    yield
+    logging.disable(logging.NOTSET)
+
+
+@pytest.mark.filterwarnings("default")
+@pytest.mark.parametrize("kind", MADE)
+def test_an_export_gives_the_same_vectors_without_torch(kind: str, tmp_path: Path) -> None:
+    folder = MADE[kind](tmp_path / "c")
+    report = export(folder, tmp_path / "out")
+    assert report.mean_cosine > 0.99999
+    assert f"{report.mean_cosine:.5f}" in (tmp_path / "out/README.md").read_text()
+    source, written = Encoder(folder), Encoder(tmp_path / "out")
+    assert source.fingerprint == written.fingerprint
+    for encode, again in (
+        (source.encode_documents, written.encode_documents),
+        (source.encode_queries, written.encode_queries),
+    ):
+        for one, other in zip(encode(TEXTS), again(TEXTS), strict=True):
+            np.testing.assert_allclose(one, other, atol=2e-5)
+    assert source.tokens(TEXTS[4], query=False) == written.tokens(TEXTS[4], query=False)
+    with pytest.raises(FileExistsError, match="is there already"):
+        export(folder, tmp_path / "out")
+
+
+@pytest.mark.filterwarnings("default")
+@pytest.mark.parametrize("kind", ["bert", "pplx"])
+def test_eight_bits_are_near_and_do_not_depend_on_the_batch(kind: str, tmp_path: Path) -> None:
+    folder = MADE[kind](tmp_path / "c")
+    report = export(folder, tmp_path / "out", precision="int8")
+    assert 0.99 <= report.mean_cosine < 0.9999999
+    written = Encoder(tmp_path / "out")
+    assert written.fingerprint != Encoder(folder).fingerprint
+    together = written.encode_documents(TEXTS)
+    for text, vectors in zip(TEXTS, together, strict=True):
+        np.testing.assert_allclose(written.encode_documents([text])[0], vectors, atol=1e-5)
+    import onnx
+
+    graph = onnx.load(tmp_path / "out/model.onnx").graph
+    kinds = [node.op_type for node in graph.node]
+    # Seven products a layer in Qwen3 and six in BERT are in 8 bits; the last, the projection, is not.
+    assert kinds.count("MatMulIntegerToFloat") == {"bert": 12, "pplx": 14}[kind]
+    left = [node for node in graph.node if node.op_type == "MatMul" and node.input[1] in {t.name for t in graph.initializer}]
+    assert left
+
+
+@pytest.mark.filterwarnings("default")
+def test_an_export_that_is_not_near_is_not_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from serotine.encoders import export as module
+
+    monkeypatch.setitem(module.LEAST_COSINE, "int8", 1.1)
+    folder = checkpoints.stanford(tmp_path / "c")
+    with pytest.raises(EncoderError, match="agree with the checkpoint's to a mean cosine of only .*export it as float32"):
+        export(folder, tmp_path / "out", precision="int8")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["c"]
+
+
+def test_a_damaged_export_is_refused(tmp_path: Path) -> None:
+    export(checkpoints.stanford(tmp_path / "c"), tmp_path / "out")
+    with (tmp_path / "out/model.onnx").open("ab") as file:
+        file.write(b"x")
+    with pytest.raises(EncoderError, match="its SHA-256 is"):
+        Encoder(tmp_path / "out")
+
+
+@pytest.mark.filterwarnings("default")
+@pytest.mark.parametrize("form", ["sentence-transformers", "pylate"])
+@pytest.mark.parametrize("kind", ["stanford", *MADE])
+def test_what_is_saved_is_loaded_again_by_us_and_by_sentence_transformers(
+    kind: str, form: Any, tmp_path: Path
+) -> None:
+    from sentence_transformers import MultiVectorEncoder
+
+    folder = checkpoints.stanford(tmp_path / "c") if kind == "stanford" else MADE[kind](tmp_path / "c")
+    source = Encoder(folder)
+    save(source, tmp_path / "out", format=form)
+    again = Encoder(tmp_path / "out")
+    assert again.spec.origin == form
+    if kind == "pplx" and form == "pylate":
+        # PyLate has one place for markers.
+        again = Encoder(tmp_path / "out", marker_position="prepend")
+    theirs = MultiVectorEncoder(str(tmp_path / "out"), device="cpu")
+    for mine, ours, encode in (
+        (source.encode_queries, again.encode_queries, theirs.encode_query),
+        (source.encode_documents, again.encode_documents, theirs.encode_document),
+    ):
+        expected = mine(TEXTS)
+        for one, other, their in zip(expected, ours(TEXTS), encode(TEXTS, convert_to_numpy=True), strict=True):
+            np.testing.assert_allclose(one, other, atol=1e-6)
+            np.testing.assert_allclose(one, their, atol=1e-5)
+
+
+def test_a_marker_after_the_first_token_cannot_be_said_in_version_6(tmp_path: Path) -> None:
+    folder = checkpoints.pylate(tmp_path / "c", "pplx")
+    with pytest.raises(EncoderError, match="marker_position='prepend' to save it so"):
+        save(Encoder(folder), tmp_path / "out")
+    save(Encoder(folder, marker_position="prepend"), tmp_path / "out")
+    assert Encoder(tmp_path / "out").fingerprint == Encoder(folder, marker_position="prepend").fingerprint
+
+
+def qwen_ranks() -> Path | None:
+    """The byte pair ranks of Qwen, which a package carries: only for this test, and never imported."""
+    found = importlib.util.find_spec("dashscope")
+    if found is None or not found.submodule_search_locations:
+        return None
+    file = Path(found.submodule_search_locations[0]) / "resources/qwen.tiktoken"
+    return file if file.is_file() else None
+
+
+def test_the_published_query_ids_with_the_real_vocabulary(tmp_path: Path) -> None:
+    ranks = qwen_ranks()
+    if ranks is None:
+        pytest.skip("needs the file qwen.tiktoken of the package dashscope (pip install --no-deps dashscope==2.0.2)")
+    checkpoints.write_qwen_tokenizer(tmp_path, ranks)
+    golden = PUBLISHED["pplx-embed-v1-late-0.6b"][0]
+    folder = checkpoints.with_tokenizer(checkpoints.pylate(tmp_path / "c", "pplx"), tmp_path)
+    encoder = Encoder(folder, marker_position="prepend")
+    assert encoder.token_ids(golden.query, query=True) == golden.ids
+    after = Encoder(folder).token_ids(golden.query, query=True)
+    assert (after[:2], after[2:]) == ((3838, 151669), golden.ids[2:])
+
+
+def test_published_scores_are_compared(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = checkpoints.stanford(tmp_path / "colbertv2.0")
+    (golden,) = published_for(str(folder))
+    checks = check(Encoder(folder), (golden,))
+    # A random model has other scores.
+    assert [one.passed for one in checks] == [False] * 4
+    assert main(["model", "verify", str(folder)]) == 1
+    out, err = capsys.readouterr()
+    assert out.count("FAIL") == 4
+    assert "published 12.79703" in out
+    assert "4 of 4 published values are not reproduced" in err
+    with pytest.raises(EncoderError, match="no published scores are known for it; known are pplx-embed"):
+        published_for("someone/else")
+
+
+@pytest.mark.filterwarnings("default")
+def test_the_commands(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = str(checkpoints.stanford(tmp_path / "c"))
+    assert main(["model", "info", folder, "--pool-factor", "2"]) == 0
+    told = capsys.readouterr().out
+    assert "late interaction, stanford format" in told
+    assert "filled up to 32 with token 103, not looked at by the others" in told
+    assert main(["model", "export", folder, str(tmp_path / "out"), "--int8", "--json", str(tmp_path / "r.json")]) == 0
+    assert "mean cosine" in capsys.readouterr().out
+    assert json.loads((tmp_path / "r.json").read_text())["mean_cosine"] > 0.99
+    assert main(["model", "save", folder, str(tmp_path / "saved")]) == 0
+    assert main(["model", "info", str(tmp_path / "saved")]) == 0
+    assert "sentence-transformers format" in capsys.readouterr().out
+    assert main(["model", "save", folder, str(tmp_path / "saved")]) == 1
+    assert "is there already" in capsys.readouterr().err
+    (tmp_path / "docs.jsonl").write_text('{"_id": "1", "text": "a bat at night"}\n{"_id": "2", "text": "a red planet"}\n')
+    index = str(tmp_path / "i.serotine")
+    command = ["index", str(tmp_path / "docs.jsonl"), "-o", index, "--encoder", str(tmp_path / "out"), "--pool-factor", "2"]
+    assert main(command) == 0
+    # The index knows how its encoder was loaded.
+    assert main(["search", index, "bats", "--json", "-"]) == 0
+    from serotine import Index
+
+    with Index.open(index) as opened:
+        assert len(opened.search("bats")) == 2
+    with pytest.raises(EncoderError, match=r"was built with encoder .*pool_factor=2\.0.*use that encoder"):
+        Index.open(index, encoder=Encoder(tmp_path / "out"))
+
+

@@ -132,9 +132,7 @@ def backbone(kind: str, folder: Path) -> None:
         tokenizer.add_tokens([AddedToken("[Q] ", normalized=False), AddedToken("[D] ", normalized=False)])
         # 4 heads of 16 in states of 32: head_dim is a setting of its own, as in the real one.
         sizes = {**_SIZES, "num_key_value_heads": 2, "head_dim": 16}
-        model = PPLXQwen3Model(
-            PPLXQwen3Config(vocab_size=tokenizer.get_vocab_size() + 3, **sizes)
-        )
+        model = PPLXQwen3Model(PPLXQwen3Config(vocab_size=tokenizer.get_vocab_size() + 3, **sizes))
         write_tokenizer(folder, tokenizer, pad_token="<|endoftext|>", eos_token="<|endoftext|>", mask_token="<|mask|>")
     else:
         raise ValueError(kind)
@@ -295,9 +293,8 @@ def write_qwen_tokenizer(folder: Path, ranks: Path) -> None:
             merges.append(tuple("".join(letters[byte] for byte in part) for part in (left, right)))
     tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=merges))
     tokenizer.normalizer = normalizers.NFC()
-    pattern = (
-        r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
-    )
+    words = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*"
+    pattern = words + r"|\s*[\r\n]+|\s+(?!\S)|\s+"
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
         [
             pre_tokenizers.Split(Regex(pattern), behavior="isolated"),

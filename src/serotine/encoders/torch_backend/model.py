@@ -117,6 +117,8 @@ def load_backbone(spec: EncoderSpec) -> Any:
                 local_files_only=True,
                 trust_remote_code=False,
                 output_loading_info=True,
+                # Said below, with the tensor's name: the library's own error does not tell it.
+                ignore_mismatched_sizes=True,
             )
     except EncoderError:
         raise
@@ -132,11 +134,9 @@ def load_backbone(spec: EncoderSpec) -> Any:
     own = {"linear.weight"} if spec.origin == "stanford" else set()
     _complain(folder, "is missing from", _counted(told["missing_keys"], set()))
     _complain(folder, "belongs to nothing in", _counted(told["unexpected_keys"], own))
-    mismatched = told.get("mismatched_keys") or ()
-    if mismatched:
-        raise EncoderError(
-            f"{folder}: tensor {str(next(iter(mismatched)))[:120]} has another shape than its configuration"
-        )
+    for name, stored_shape, wanted in sorted(told.get("mismatched_keys") or ()):
+        shown = ["x".join(map(str, shape)) for shape in (stored_shape, wanted)]
+        raise EncoderError(f"{folder}: tensor {name!r} is {shown[0]}; its configuration wants {shown[1]}")
     return model.eval()
 
 

@@ -1,0 +1,267 @@
+"""Checkpoint folders that are damaged or mean harm: nothing is run, and one line says what is wrong."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import pickle
+import shutil
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("transformers")
+
+import checkpoints  # noqa: E402
+from safetensors.torch import load_file, save_file  # noqa: E402
+
+from serotine import Encoder  # noqa: E402
+from serotine.errors import EncoderError, ZeroShotWarning  # noqa: E402
+
+
+class Bomb:
+    """Unpickled, it would leave a file behind."""
+
+    def __init__(self, mark: Path) -> None:
+        self.mark = mark
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (os.mkdir, (str(self.mark),))
+
+
+@pytest.fixture(autouse=True)
+def quiet() -> Iterator[None]:
+    logging.disable(logging.WARNING)
+    yield
+    logging.disable(logging.NOTSET)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    place = tmp_path_factory.mktemp("whole")
+    return {
+        "pylate": checkpoints.pylate(place / "pylate", layers=2),
+        "stanford": checkpoints.stanford(place / "stanford"),
+        "v6": checkpoints.sentence_transformers(place / "v6"),
+        "dense": checkpoints.dense(place / "dense"),
+        "pplx": checkpoints.pylate(place / "pplx", "pplx"),
+    }
+
+
+@pytest.fixture
+def copy(whole: dict[str, Path], tmp_path: Path) -> Callable[[str], Path]:
+    def made(name: str) -> Path:
+        return Path(shutil.copytree(whole[name], tmp_path / name))
+
+    return made
+
+
+def refused(folder: Path, words: str) -> None:
+    with pytest.raises(EncoderError, match=words) as raised:
+        Encoder(folder).encode_documents(["a bat"])
+    assert "\n" not in str(raised.value)
+
+
+def edit(path: Path, **changes: Any) -> None:
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
+def change(folder: Path, **tensors: Any) -> None:
+    """Replaces tensors of a safetensors file; None takes one away."""
+    file = folder / "model.safetensors"
+    held = load_file(file) | tensors
+    save_file({name: value for name, value in held.items() if value is not None}, file)
+
+
+def test_a_pickle_is_refused_with_the_way_out(copy: Callable[[str], Path], tmp_path: Path) -> None:
+    mark = tmp_path / "ran"
+    for name, where in (("pylate", ""), ("v6", "1_Dense"), ("stanford", "")):
+        folder = copy(name)
+        (folder / where / "model.safetensors").unlink()
+        (folder / where / "pytorch_model.bin").write_bytes(pickle.dumps(Bomb(mark)))
+        refused(folder, r"pytorch_model\.bin: is a pickle.*weights_only=True.*model\.safetensors")
+        shutil.rmtree(folder)
+    assert not mark.exists()
+
+
+def test_a_tensor_that_is_missing_left_over_or_misshapen_is_named(copy: Callable[[str], Path]) -> None:
+    key = "encoder.layer.1.output.dense.weight"
+    folder = copy("v6")
+    change(folder, **{key: None})
+    refused(folder, rf"'{key}' is missing from")
+    folder = copy("pylate")
+    change(folder, **{"encoder.layer.7.extra.weight": torch.zeros(3)})
+    refused(folder, r"'encoder\.layer\.7\.extra\.weight' belongs to nothing in")
+    folder = copy("stanford")
+    change(folder, **{f"bert.{key}": torch.zeros(3, 5)})
+    refused(folder, rf"tensor '.*{key}' is 3x5; its configuration wants 32x64")
+    folder = copy("pplx")
+    change(folder, **{"layers.0.self_attn.q_norm.weight": None})
+    refused(folder, r"'layers\.0\.self_attn\.q_norm\.weight' is missing from")
+
+
+def test_a_projection_that_is_not_what_it_says(copy: Callable[[str], Path]) -> None:
+    folder = copy("v6")
+    change(folder / "1_Dense", **{"linear.weight": torch.zeros(16, 31)})
+    refused(folder, "tensor 'linear.weight' is 16x31; want 16x32")
+    change(folder / "1_Dense", **{"linear.weight": torch.zeros(16, 32), "linear.bias": torch.zeros(16)})
+    refused(folder, "tensor 'linear.bias' belongs to nothing")
+    edit(folder / "1_Dense/config.json", in_features=48)
+    refused(folder, "'in_features' is 48, what comes before it gives 32")
+    folder = copy("pylate")
+    change(folder / "2_Dense", **{"residual.weight": None})
+    refused(folder, "tensor 'residual.weight' is missing; want it 16x48")
+    folder = copy("stanford")
+    change(folder, **{"linear.weight": None})
+    refused(folder, "'linear.weight' is missing")
+
+
+@pytest.mark.parametrize(
+    ("name", "file", "changes", "words"),
+    [
+        ("v6", "1_Dense/config.json", {"activation_function": "os.system"}, "must be one of torch's Identity, Tanh"),
+        ("v6", "1_Dense/config.json", {"activation_function": "torch.hub.load"}, "must be one of torch's"),
+        ("v6", "config.json", {"model_type": "evil"}, "'evil' is not one of transformers .* never run"),
+        ("v6", "config.json", {"quantization_config": {"quant_method": "gptq"}}, "quantised by another library"),
+        ("v6", "config.json", {"hidden_size": "x"}, "'hidden_size' must be a whole number"),
+        ("v6", "config.json", {"hidden_size": 64}, "'in_features' is 32, what comes before it gives 64"),
+        ("v6", "config.json", {"num_attention_heads": 5}, "transformers cannot load it"),
+        ("v6", "sentence_bert_config.json", {"query_expansion": {"strategy": "fixed"}}, "'length' must be given"),
+        ("v6", "sentence_bert_config.json", {"query_expansion": {"strategy": "odd"}}, "'strategy' must be 'fixed' or"),
+        ("v6", "sentence_bert_config.json", {"document_length": 2}, "document length, 2, must be above 2"),
+        (
+            "v6",
+            "sentence_bert_config.json",
+            {"modality_config": {"image": {}}},
+            "takes image; this version encodes text",
+        ),
+        ("v6", "config_sentence_transformers.json", {"model_type": "CrossEncoder"}, "'CrossEncoder' is no"),
+        ("v6", "config_sentence_transformers.json", {"prompts": {"query": 3}}, "'query' must be a string, got 3"),
+        (
+            "pylate",
+            "config_sentence_transformers.json",
+            {"query_length": True},
+            "'query_length' must be a whole number",
+        ),
+        ("pylate", "config_sentence_transformers.json", {"skiplist_words": "abc"}, "must be a list of strings"),
+        ("stanford", "artifact.metadata", {"dim": 17}, "'dim' is 17, tensor 'linear.weight' gives 16"),
+        ("stanford", "artifact.metadata", {"query_token_id": "[nonesuch]"}, r"knows no token '\[nonesuch\]'"),
+        ("dense", "1_Pooling/config.json", {"pooling_mode_mean_tokens": False}, "names no way of pooling"),
+    ],
+)
+def test_settings_that_cannot_be(
+    copy: Callable[[str], Path], name: str, file: str, changes: dict[str, Any], words: str
+) -> None:
+    folder = copy(name)
+    edit(folder / file, **changes)
+    refused(folder, words)
+
+
+@pytest.mark.parametrize(
+    ("entry", "words"),
+    [
+        ({"type": "os.system", "path": ""}, "module 'os.system' is not one this version reads"),
+        ({"type": "custom_modeling.Transformer", "path": ""}, "never run"),
+        ({"type": "sentence_transformers.models.Dense", "path": "../../etc"}, "leads out of the checkpoint"),
+        ({"type": "sentence_transformers.models.Dense", "path": "/etc"}, "leads out of the checkpoint"),
+        ({"type": "sentence_transformers.models.Dense"}, "needs a 'type' and a 'path'"),
+        ({"type": "sentence_transformers.models.Transformer", "path": "x"}, "lists 2 modules of kind Transformer"),
+    ],
+)
+def test_modules_that_are_not_allowed(copy: Callable[[str], Path], entry: dict[str, str], words: str) -> None:
+    folder = copy("v6")
+    listed = json.loads((folder / "modules.json").read_text())
+    (folder / "modules.json").write_text(json.dumps([*listed, entry]))
+    refused(folder, words)
+
+
+def test_code_and_kernels_a_configuration_names_are_not_fetched(copy: Callable[[str], Path], tmp_path: Path) -> None:
+    folder = copy("v6")
+    (folder / "evil.py").write_text(f"import os; os.mkdir({str(tmp_path / 'ran')!r})\n")
+    edit(
+        folder / "config.json",
+        auto_map={"AutoModel": "evil.Model", "AutoConfig": "evil.Config"},
+        attn_implementation="someone/kernel",
+        _attn_implementation="someone/kernel",
+        _attn_implementation_internal="someone/kernel",
+        custom_pipelines={"x": {"impl": "evil.Pipeline"}},
+    )
+    edit(folder / "tokenizer_config.json", auto_map={"AutoTokenizer": ["evil.Tokenizer", None]})
+    assert len(Encoder(folder).encode_documents(["a bat"])[0]) == 4
+    assert not (tmp_path / "ran").exists()
+
+
+def test_shards_are_read_and_must_be_there(copy: Callable[[str], Path]) -> None:
+    folder = copy("pylate")
+    expected = Encoder(folder).encode_documents(["a bat at night"])[0]
+    held = load_file(folder / "model.safetensors")
+    names = sorted(held)
+    parts = {"model-00001-of-00002.safetensors": names[::2], "model-00002-of-00002.safetensors": names[1::2]}
+    for file, part in parts.items():
+        save_file({name: held[name] for name in part}, folder / file, metadata={"format": "pt"})
+    (folder / "model.safetensors").unlink()
+    where = {name: file for file, part in parts.items() for name in part}
+    index = folder / "model.safetensors.index.json"
+    index.write_text(json.dumps({"metadata": {"total_size": 1}, "weight_map": where}))
+    np.testing.assert_array_equal(Encoder(folder).encode_documents(["a bat at night"])[0], expected)
+    (folder / "model-00002-of-00002.safetensors").unlink()
+    refused(folder, "model-00002-of-00002.safetensors: is missing")
+    index.write_text(json.dumps({"weight_map": {"x": "../../etc/passwd"}}))
+    refused(folder, "'weight_map' must name files beside it")
+
+
+FILES = (
+    "config.json",
+    "modules.json",
+    "config_sentence_transformers.json",
+    "sentence_bert_config.json",
+    "tokenizer_config.json",
+    "tokenizer.json",
+    "model.safetensors",
+    "1_Dense/config.json",
+    "1_Dense/model.safetensors",
+)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_any_file_overwritten_anywhere_loads_or_fails_with_one_line(
+    data: Any, whole: dict[str, Path], tmp_path: Path
+) -> None:
+    folder = tmp_path / "fuzzed"
+    shutil.rmtree(folder, ignore_errors=True)
+    shutil.copytree(whole[data.draw(st.sampled_from(["pylate", "v6"]))], folder)
+    file = folder / data.draw(st.sampled_from(FILES))
+    held = bytearray(file.read_bytes())
+    how = data.draw(st.sampled_from(["bytes", "cut", "value"]))
+    if how == "cut":
+        del held[data.draw(st.integers(0, len(held) - 1)) :]
+    elif how == "bytes":
+        # Where the structure is: the beginning.
+        at = data.draw(st.integers(0, min(len(held), 4096) - 1))
+        new = data.draw(st.binary(min_size=1, max_size=9))
+        held[at : at + len(new)] = new
+    if how == "value" and file.name not in ("tokenizer.json", "model.safetensors"):
+        values = json.loads(held)
+        target = values if isinstance(values, dict) else values[data.draw(st.integers(0, len(values) - 1))]
+        key = data.draw(st.sampled_from(sorted(target)))
+        odd = st.one_of(st.none(), st.booleans(), st.integers(-9, 99), st.text(max_size=5), st.just([]), st.just({}))
+        target[key] = data.draw(odd)
+        held = bytearray(json.dumps(values).encode())
+    file.write_bytes(bytes(held))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ZeroShotWarning)
+        try:
+            (vectors,) = Encoder(folder).encode_documents(["a bat at night"])
+        except EncoderError as error:
+            assert "\n" not in str(error)  # noqa: PT017
+        else:
+            assert vectors.ndim == 2

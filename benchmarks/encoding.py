@@ -99,7 +99,7 @@ def main() -> None:
     for precision in ("float32", "int8"):
         folder = given.work / precision
         if not folder.exists():
-            made = export(given.checkpoint, folder, precision=precision)  # type: ignore[arg-type]
+            made = export(given.checkpoint, folder, precision=precision)
             reports[precision] = {
                 "mean_cosine": made.mean_cosine,
                 "least_cosine": made.least_cosine,

@@ -66,10 +66,14 @@ class TextTokenizer:
         self._left = spec.padding_left
         self._cut = "left" if spec.cut_left else "right"
         self._cutters: dict[int, Tokenizer] = {}
+        self._markers: dict[str, int] = {}
         added = self._tokenizer.num_special_tokens_to_add(is_pair=False)
         for name, side in (("query", spec.query), ("document", spec.document)):
-            if side.marker is not None and self._tokenizer.token_to_id(side.marker) is None:
-                raise EncoderError(f"{spec.tokenizer_file}: knows no token {side.marker!r}, which marks its texts")
+            if side.marker is not None:
+                found = self._tokenizer.token_to_id(side.marker)
+                if found is None:
+                    raise EncoderError(f"{spec.tokenizer_file}: knows no token {side.marker!r}, which marks its texts")
+                self._markers[side.marker] = int(found)
             least = added + (side.marker is not None)
             if side.length <= least:
                 raise EncoderError(
@@ -136,7 +140,7 @@ class TextTokenizer:
         attention = np.ones(len(ids), dtype=bool)
         kept = attention.copy() if side.keep_prompt else ~prompted
         if side.marker is not None:
-            marker = self._tokenizer.token_to_id(side.marker)
+            marker = self._markers[side.marker]
             at = min(1, len(ids))
             ids, attention, kept = np.insert(ids, at, marker), np.insert(attention, at, True), np.insert(kept, at, True)
             spans = np.insert(spans, at, 0, axis=0)

@@ -58,7 +58,7 @@ def save(encoder: Encoder, folder: str | Path, *, format: CheckpointFormat = "se
         made.mkdir()
         encoder.backend.model.backbone.save_pretrained(made, safe_serialization=True)
         _write_tokenizer(made, spec)
-        folders = _write_projections(made, spec)
+        folders = _write_projections(made, spec, told=format != "pylate")
         if format == "pylate":
             _write_pylate(made, spec, folders)
         else:
@@ -80,7 +80,8 @@ def _write_tokenizer(made: Path, spec: EncoderSpec) -> None:
             _write(made / name, settings)
 
 
-def _write_projections(made: Path, spec: EncoderSpec) -> list[str]:
+def _write_projections(made: Path, spec: EncoderSpec, *, told: bool) -> list[str]:
+    """Writes the Dense modules; PyLate's own knows no names of inputs and outputs."""
     from safetensors.numpy import save_file
 
     folders = []
@@ -97,15 +98,15 @@ def _write_projections(made: Path, spec: EncoderSpec) -> list[str]:
             {key: np.ascontiguousarray(value) for key, value in tensors.items()}, made / name / "model.safetensors"
         )
         activation = _TORCH_ACTIVATIONS.get(layer.activation, f"torch.nn.modules.activation.{layer.activation}")
-        settings = {
+        settings: dict[str, Any] = {
             "in_features": layer.inputs,
             "out_features": layer.outputs,
             "bias": layer.bias,
             "activation_function": activation,
             "use_residual": layer.residual,
-            "module_input_name": "token_embeddings",
-            "module_output_name": "token_embeddings",
         }
+        if told:
+            settings |= {"module_input_name": "token_embeddings", "module_output_name": "token_embeddings"}
         _write(made / name / "config.json", settings)
         folders.append(name)
     return folders

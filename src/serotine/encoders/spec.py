@@ -41,6 +41,7 @@ class Side:
         keep_prompt: whether the prompt's own tokens are scored.
         marker: the added token that tells the sides apart, if it stands after the first token; a marker that stands
             first is part of `prompt`.
+        strip: whether spaces around a text are taken off first, as PyLate does.
         expansion: how queries are filled up, if they are.
         skip: ids of tokens whose vectors are left out.
         only: if any, ids of the tokens whose vectors are the only ones kept.
@@ -50,6 +51,7 @@ class Side:
     prompt: str = ""
     keep_prompt: bool = True
     marker: str | None = None
+    strip: bool = False
     expansion: Expansion | None = None
     skip: tuple[int, ...] = ()
     only: tuple[int, ...] = ()
@@ -172,13 +174,18 @@ class EncoderSpec:
         return hashlib.sha256(told.encode()).hexdigest()[:16]
 
     def with_marker_position(self, position: MarkerPosition) -> EncoderSpec:
-        """The same encoder with its markers first ("prepend"), or after each text's first token ("after_first")."""
+        """The same encoder with sentence-transformers' layout, or PyLate's.
+
+        Args:
+            position: "prepend" puts the markers first; "after_first" after each text's first token, spaces around the
+                text taken off.
+        """
         return replace(self, query=self._moved(self.query, position), document=self._moved(self.document, position))
 
     def _moved(self, side: Side, position: MarkerPosition) -> Side:
         if position == "prepend":
-            return side if side.marker is None else replace(side, prompt=side.marker + side.prompt, marker=None)
+            return replace(side, prompt=(side.marker or "") + side.prompt, marker=None, strip=False)
         for marker in self.markers:
             if side.marker is None and marker and side.prompt.startswith(marker):
-                return replace(side, prompt=side.prompt.removeprefix(marker), marker=marker)
-        return side
+                return replace(side, prompt=side.prompt.removeprefix(marker), marker=marker, strip=True)
+        return replace(side, strip=True)

@@ -102,9 +102,11 @@ class TextTokenizer:
             side: whose rules hold.
         """
         length = side.length - (side.marker is not None)
-        return [
-            self._tokens(encoding, side) for encoding in self._encodings([side.prompt + text for text in texts], length)
-        ]
+        joined = [side.prompt + text for text in texts]
+        cut = [text.strip() for text in joined] if side.strip else joined
+        before = [len(text) - len(text.lstrip()) if side.strip else 0 for text in joined]
+        encodings = self._encodings(cut, length)
+        return [self._tokens(one, side, first) for one, first in zip(encodings, before, strict=True)]
 
     def tokens(self, text: str, side: Side) -> list[Token]:
         """One `Token` for every vector that encoding `text` gives, before any pooling."""
@@ -128,10 +130,11 @@ class TextTokenizer:
             self._cutters[length] = cutter
         return self._cutters[length]
 
-    def _tokens(self, encoding: Encoding, side: Side) -> Tokens:
+    def _tokens(self, encoding: Encoding, side: Side, first: int = 0) -> Tokens:
+        """The tokens of prompt and text, the first `first` characters of which were left out."""
         ids = np.array(encoding.ids, dtype=np.int64)
         before = len(side.prompt)
-        spans = np.array(encoding.offsets, dtype=np.int32).reshape(-1, 2)
+        spans = np.array(encoding.offsets, dtype=np.int32).reshape(-1, 2) + first
         special = np.array(encoding.special_tokens_mask, dtype=bool)
         # A special token written in the text itself is a token of the text.
         prompted = ~special & (spans[:, 1] <= before) & (spans[:, 1] > 0)
@@ -139,19 +142,21 @@ class TextTokenizer:
         spans = np.where(outside[:, None], 0, np.maximum(spans - before, 0)).astype(np.int32)
         attention = np.ones(len(ids), dtype=bool)
         kept = attention.copy() if side.keep_prompt else ~prompted
-        if side.marker is not None:
-            marker = self._markers[side.marker]
-            at = min(1, len(ids))
-            ids, attention, kept = np.insert(ids, at, marker), np.insert(attention, at, True), np.insert(kept, at, True)
-            spans = np.insert(spans, at, 0, axis=0)
         expansion = side.expansion
-        if expansion is not None and len(ids) < expansion.length:
-            missing = expansion.length - len(ids)
+        marked = side.marker is not None
+        if expansion is not None and len(ids) + marked < expansion.length:
+            missing = expansion.length - marked - len(ids)
             pad = (missing, 0) if self._left else (0, missing)
             ids = np.pad(ids, pad, constant_values=expansion.token)
             attention = np.pad(attention, pad, constant_values=expansion.attend)
             kept = np.pad(kept, pad, constant_values=True)
             spans = np.pad(spans, (pad, (0, 0)))
+        if side.marker is not None:
+            # After what fills a query up: of an empty one too the marker comes second, as in PyLate.
+            marker = self._markers[side.marker]
+            at = min(1, len(ids))
+            ids, attention, kept = np.insert(ids, at, marker), np.insert(attention, at, True), np.insert(kept, at, True)
+            spans = np.insert(spans, at, 0, axis=0)
         if side.skip:
             kept &= ~np.isin(ids, side.skip)
         if side.only:

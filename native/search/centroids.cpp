@@ -220,8 +220,8 @@ std::vector<std::uint32_t> CentroidTable::probe(const Part& part, const std::uin
   }
 
   // One word a document: the last query token that found it (high half) and its sum so far (low half, where it stops at
-  // the top). The words of one block of documents at a time, so that they stay in
-  // the second-level cache: every list is read once, a piece a block.
+  // the top). The words of one block of documents at a time, so that they stay in the second-level cache: every list is
+  // read once, a piece a block.
   thread_local Aligned<std::uint32_t> words;
   words.resize(kProbedTogether);
   std::vector<Reached> found;

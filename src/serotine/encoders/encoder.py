@@ -171,15 +171,14 @@ class Encoder:
 
     def token_ids(self, text: str, *, query: bool) -> tuple[int, ...]:
         """The ids of all tokens the model gets of a text."""
-        (tokens,) = self._tokenizer.encode(strings([text], "texts"), self._spec.query if query else self._spec.document)
+        (tokens,) = self._tokenizer.encode(strings([text], "texts"), self._side(query))
         return tuple(tokens.ids.tolist())
 
     def token_states(
         self, texts: Sequence[str], *, query: bool, show_progress: bool = False
     ) -> list[NDArray[np.float32]]:
         """The model's own states, float32 (tokens, dim) a text: of all its tokens, before any is scaled or left out."""
-        side = self._spec.query if query else self._spec.document
-        return self._states(strings(texts, "texts"), side, show_progress=show_progress, whole=True)
+        return self._states(strings(texts, "texts"), self._side(query), show_progress=show_progress, whole=True)
 
     def tokens(self, text: str, *, query: bool) -> list[Token]:
         """The token of every row that encoding `text` gives, with its place in the text.
@@ -187,7 +186,7 @@ class Encoder:
         A row that is the mean of several tokens is told as the one of them nearest to it.
         """
         (checked,) = strings([text], "texts")
-        side = self._spec.query if query else self._spec.document
+        side = self._side(query)
         tokens = self._tokenizer.tokens(checked, side)
         if not self._pools(side):
             return tokens
@@ -228,6 +227,9 @@ class Encoder:
         loaded = TorchBackend(spec, self._tokenizer.vocabulary, device, dtype, threads)
         self._device = loaded.device
         return loaded
+
+    def _side(self, query: bool) -> Side:
+        return self._spec.query if query else self._spec.document
 
     def _pools(self, side: Side) -> bool:
         pooling = self._spec.pooling

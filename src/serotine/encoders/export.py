@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from serotine.encoders.encoder import Encoder, files_digest, model_digest
 from serotine.encoders.formats.exported import MODEL_FILE, write
-from serotine.encoders.projection import fold, read_layers
+from serotine.encoders.projection import folded_layers
 from serotine.encoders.quantise import quantise
 from serotine.encoders.sample import TEXTS
 from serotine.encoders.spec import EncoderSpec
@@ -165,7 +165,7 @@ def _quietly() -> Iterator[None]:
 def _quantise(file: Path, spec: EncoderSpec) -> None:
     import onnx
 
-    layers, _ = fold(read_layers(spec), [layer.activation for layer in spec.projections])
+    layers, _ = folded_layers(spec)
     model = onnx.load(str(file))
     for old in file.parent.glob(f"{file.name}*"):
         old.unlink()

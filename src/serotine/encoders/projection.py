@@ -55,6 +55,11 @@ def _read(spec: EncoderSpec, layer: Projection) -> Layer:
     return found["linear.weight"], found.get("linear.bias"), residual
 
 
+def folded_layers(spec: EncoderSpec) -> tuple[list[Layer], list[str]]:
+    """The projections as few layers, and the activation after each, as `fold` makes them."""
+    return fold(read_layers(spec), [layer.activation for layer in spec.projections])
+
+
 def fold(layers: list[Layer], activations: list[str]) -> tuple[list[Layer], list[str]]:
     """The same function in as few layers as there are: neighbours without an activation between them become one.
 

@@ -130,7 +130,7 @@ class TextTokenizer:
             self._cutters[length] = cutter
         return self._cutters[length]
 
-    def _tokens(self, encoding: Encoding, side: Side, first: int = 0) -> Tokens:
+    def _tokens(self, encoding: Encoding, side: Side, first: int) -> Tokens:
         """The tokens of prompt and text, the first `first` characters of which were left out."""
         ids = np.array(encoding.ids, dtype=np.int64)
         before = len(side.prompt)

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from serotine.encoders.projection import fold, read_layers
+from serotine.encoders.projection import folded_layers
 from serotine.encoders.settings import SettingsFile
 from serotine.encoders.spec import EncoderSpec
 from serotine.encoders.torch_backend import qwen3
@@ -57,7 +57,7 @@ class TokenEncoder(nn.Module):
         super().__init__()
         self.backbone = load_backbone(spec)
         _lengthen(self.backbone, vocabulary)
-        layers, activations = fold(read_layers(spec), [layer.activation for layer in spec.projections])
+        layers, activations = folded_layers(spec)
         self.projections = nn.ModuleList()
         for (weight, bias, residual), activation in zip(layers, activations, strict=True):
             layer = Projected(weight.shape[1], weight.shape[0], bias is not None, activation, residual is not None)
@@ -120,8 +120,6 @@ def load_backbone(spec: EncoderSpec) -> Any:
                 # Said below, with the tensor's name: the library's own error does not tell it.
                 ignore_mismatched_sizes=True,
             )
-    except EncoderError:
-        raise
     # A configuration made to break something can raise anything at all inside the library.
     except Exception as error:
         told_first = str(error).strip().splitlines()

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from serotine.nesting import check_nesting
+
 if TYPE_CHECKING:
     from serotine.index import IndexStats
 
@@ -120,13 +122,15 @@ def _where(ctx: click.Context, parameter: click.Parameter, value: str | None) ->
     if value is None:
         return None
     try:
+        check_nesting(value)
+    except ValueError:
+        raise click.BadParameter("is nested too deeply; write it flatter", ctx, parameter) from None
+    try:
         found = json.loads(value, object_pairs_hook=_members)
     except click.BadParameter as error:
         raise click.BadParameter(error.message, ctx, parameter) from None
     except ValueError as error:
         raise click.BadParameter(f"is not JSON ({error})", ctx, parameter) from None
-    except RecursionError:
-        raise click.BadParameter("is nested too deeply; write it flatter", ctx, parameter) from None
     if not isinstance(found, dict):
         raise click.BadParameter(f"want a JSON object, got {value}", ctx, parameter)
     return found

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from serotine.errors import EncoderError
+from serotine.nesting import check_nesting
 from serotine.texts import is_text
 
 # A checkpoint's largest settings file is its tokenizer, which is not read as settings.
@@ -101,7 +102,8 @@ def read_json(path: Path) -> Any:
     if path.stat().st_size > _MOST_BYTES:
         raise EncoderError(f"{path}: is larger than any settings file is; the checkpoint is damaged")
     try:
-        return json.loads(path.read_bytes().decode("utf-8"))
-    # RecursionError: thousands of brackets within each other.
-    except (ValueError, RecursionError) as error:
+        text = path.read_bytes().decode("utf-8")
+        check_nesting(text)
+        return json.loads(text)
+    except ValueError as error:
         raise EncoderError(f"{path}: is not valid JSON ({str(error).splitlines()[0]})") from None

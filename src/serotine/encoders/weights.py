@@ -13,6 +13,7 @@ from safetensors import SafetensorError, safe_open
 
 from serotine.encoders.settings import SettingsFile
 from serotine.errors import EncoderError
+from serotine.nesting import check_nesting
 
 WEIGHTS_FILE = "model.safetensors"
 _SHARDS_FILE = "model.safetensors.index.json"
@@ -60,9 +61,11 @@ def shapes(file: Path) -> dict[str, tuple[int, ...]]:
             (size,) = struct.unpack("<Q", opened.read(8))
             if size > _MOST_HEADER:
                 raise ValueError("its header is too long")
-            header = json.loads(opened.read(size).decode("utf-8"))
+            text = opened.read(size).decode("utf-8")
+        check_nesting(text)
+        header = json.loads(text)
         return {name: tuple(map(int, entry["shape"])) for name, entry in header.items() if name != "__metadata__"}
-    except (OSError, struct.error, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+    except (OSError, struct.error, ValueError, TypeError, KeyError, AttributeError) as error:
         raise EncoderError(
             f"{file}: is not a whole safetensors file ({str(error).splitlines()[0] or error!r})"
         ) from None

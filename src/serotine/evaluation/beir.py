@@ -11,6 +11,7 @@ from typing import Any
 from serotine.errors import InputFileError
 from serotine.evaluation.metrics import Qrels
 from serotine.ingest.lines import read_lines
+from serotine.nesting import check_nesting
 from serotine.texts import is_text
 
 
@@ -77,6 +78,7 @@ def _lines(path: Path) -> Iterator[tuple[int, str]]:
 def _records(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     for number, line in _lines(path):
         try:
+            check_nesting(line)
             record = json.loads(line)
         except ValueError as error:
             raise InputFileError(f"{path}:{number}: is not valid JSON ({error})") from None

@@ -10,6 +10,7 @@ from typing import Any
 from serotine.errors import InputFileError
 from serotine.ingest.document import Document, from_fields
 from serotine.ingest.lines import read_lines
+from serotine.nesting import check_nesting
 
 
 def read_jsonl(path: Path) -> Iterator[Document]:
@@ -27,6 +28,7 @@ def read_jsonl(path: Path) -> Iterator[Document]:
 
 def _object(line: str, origin: str) -> dict[str, Any]:
     try:
+        check_nesting(line)
         value = json.loads(line, parse_constant=_refuse_constant)
         # "\ud800" is legal JSON and still no text: nothing could store it.
         json.dumps(value, ensure_ascii=False).encode("utf-8")
@@ -36,7 +38,7 @@ def _object(line: str, origin: str) -> dict[str, Any]:
         raise InputFileError(
             f"{origin}: is not JSON ({error.msg} at column {error.colno}); want one object on every line"
         ) from None
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise InputFileError(
             f"{origin}: is not JSON that can be kept ({error}); want one object on every line"
         ) from None

@@ -203,6 +203,9 @@ def test_the_commands(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
     ]
     assert main(command) == 0
     # The index knows how its encoder was loaded.
+    capsys.readouterr()
+    assert main(["info", index]) == 0
+    assert "(pool factor 2.0); questions are encoded by the same." in capsys.readouterr().out
     assert main(["search", index, "bats", "--json", "-"]) == 0
     from serotine import Index
 

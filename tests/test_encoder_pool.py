@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -39,6 +42,42 @@ def test_a_killed_worker_is_told() -> None:
     with pytest.raises(EncoderError, match="a process of the pool was killed"):
         pool.encode_documents(TEXTS)
     pool.close()
+
+
+SCRIPT = """
+import sys
+from serotine.encoders import EncoderPool
+
+if __name__ == "__main__":
+    pool = EncoderPool(processes=2)
+    pool.encode_documents(["a bat"])
+    print("ready", *pool._executor._processes, flush=True)
+    try:
+        pool.encode_documents(["a bat over the fields " * 60] * 20_000)
+    except KeyboardInterrupt:
+        print("stopped", len(pool.encode_documents(["still here"])), flush=True)
+        pool.close()
+        sys.exit(130)
+"""
+
+
+def test_control_c_ends_the_call_not_the_pool(tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(SCRIPT, encoding="utf-8")
+    # A group of its own: Ctrl-C reaches every process of a terminal's group, workers too.
+    running = subprocess.Popen(
+        [sys.executable, script], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    assert running.stdout is not None
+    workers = [int(pid) for pid in running.stdout.readline().split()[1:]]
+    time.sleep(1)
+    os.killpg(running.pid, signal.SIGINT)
+    out, err = running.communicate(timeout=100)
+    assert (out, err, running.returncode) == ("stopped 1\n", "", 130)
+    assert len(workers) == 2
+    for pid in workers:
+        with pytest.raises(ProcessLookupError):
+            os.kill(pid, 0)
 
 
 def test_what_cannot_be() -> None:

@@ -35,7 +35,8 @@ def _words(path: Path, stats: IndexStats) -> str:
     if stats.encoder is None:
         lines.append("  Encoder   none: it was made for vectors, and is searched with vectors, from Python.")
     else:
-        lines.append(f"  Encoder   {stats.encoder}; questions are encoded by the same.")
+        options = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in stats.encoder_options.items())
+        lines.append(f"  Encoder   {stats.encoder}{options and f' ({options})'}; questions are encoded by the same.")
     lines += [_codes(stats), _searching(stats)]
     lines.append(
         f"  On disk   {size(stats.bytes)} in {plural(stats.segments, 'segment')} ({stats.bytes_per_token:,.0f} bytes a "

@@ -5,11 +5,14 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
-from collections.abc import Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from multiprocessing.queues import Queue
+from multiprocessing.synchronize import Event
 from pathlib import Path
+from threading import Lock
 from types import TracebackType
 from typing import Any
 
@@ -22,12 +25,12 @@ from serotine.errors import EncoderError
 from serotine.progress import progress_bar
 from serotine.texts import strings
 
-# Pieces a worker gets of a call: enough for the last to finish at about the same time.
-_PIECES_A_WORKER = 4
-_FEWEST_TEXTS = 16
+# Texts of a piece. One that is begun is finished: so long do Ctrl-C and the progress bar wait.
+_PIECE = 64
 
-# A worker's own encoder.
+# A worker's own encoder, and what tells it that nobody waits for the pieces it still has.
 _loaded: Encoder | None = None
+_stopped: Event | None = None
 
 
 class EncoderPool:
@@ -75,9 +78,16 @@ class EncoderPool:
             turns.put(settings)
         self._workers = len(each)
         # The name it was found by, not the one it was asked for: a branch of the hub may move in between.
+        self._stopped = context.Event()
+        # Calls of several threads take turns: an interrupted one stops all pieces.
+        self._one_call = Lock()
         self._executor = ProcessPoolExecutor(
-            len(each), mp_context=context, initializer=_start, initargs=(self._encoder.name, turns)
+            len(each), mp_context=context, initializer=_start, initargs=(self._encoder.name, turns, self._stopped)
         )
+        # Started here rather than by the first texts, because only here they can be kept from Ctrl-C from the start.
+        with _workers_without_interrupts():
+            for _ in each:
+                self._executor.submit(_encode, [])
 
     def __enter__(self) -> EncoderPool:
         return self
@@ -122,37 +132,61 @@ class EncoderPool:
     def encode_documents(self, texts: Sequence[str], *, show_progress: bool = False) -> list[NDArray[np.float32]]:
         """As `Encoder.encode_documents`, by all processes.
 
+        Ctrl-C ends the call, and leaves the pool ready for another.
+
         Raises:
             EncoderError: also when a process was killed.
         """
         checked = strings(texts, "texts")
-        size = max(_FEWEST_TEXTS, -(-len(checked) // (self._workers * _PIECES_A_WORKER)))
-        pieces: list[Future[list[NDArray[np.float32]]]] = []
-        out: list[NDArray[np.float32]] = []
-        try:
-            starts = range(0, len(checked), size)
-            pieces += [self._executor.submit(_encode, checked[start : start + size]) for start in starts]
-            with progress_bar(len(checked), "Encoding", enabled=show_progress) as advance:
+        # Texts of about one length go together, the longest first: little padding, and no worker is last by much.
+        order = sorted(range(len(checked)), key=lambda i: -len(checked[i]))
+        size = min(_PIECE, -(-len(order) // self._workers) or 1)
+        parts = [order[start : start + size] for start in range(0, len(order), size)]
+        out: list[NDArray[np.float32]] = [np.empty((0, self.dim), np.float32)] * len(checked)
+        with self._one_call, progress_bar(len(checked), "Encoding", enabled=show_progress) as advance:
+            self._stopped.clear()
+            pieces: list[Future[list[NDArray[np.float32]]]] = []
+            try:
+                pieces += [self._executor.submit(_encode, [checked[i] for i in part]) for part in parts]
+                for part, piece in zip(parts, pieces, strict=True):
+                    for i, vectors in zip(part, piece.result(), strict=True):
+                        out[i] = vectors
+                    advance(len(part))
+            except BrokenProcessPool:
+                raise EncoderError(
+                    f"{self.name}: a process of the pool was killed, perhaps for want of memory; use fewer processes"
+                ) from None
+            except BaseException:
+                # Nothing more is begun, neither of what waits here nor of the pieces workers hold already.
+                self._stopped.set()
                 for piece in pieces:
-                    found = piece.result()
-                    out += found
-                    advance(len(found))
-        except BrokenProcessPool:
-            raise EncoderError(
-                f"{self.name}: a process of the pool was killed, perhaps for want of memory; use fewer processes"
-            ) from None
-        finally:
-            # After Ctrl-C or an error nothing more is begun.
-            for piece in pieces:
-                piece.cancel()
+                    piece.cancel()
+                wait(pieces)
+                raise
         return out
 
 
-def _start(name: str, turns: Queue[dict[str, Any]]) -> None:
+@contextmanager
+def _workers_without_interrupts() -> Iterator[None]:
+    """Within, processes start with Ctrl-C blocked, where the system can do that; `_start` ignores it everywhere.
+
+    It reaches every process of a terminal and is this one's to answer: a worker that died of it looks like a failure.
+    """
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _start(name: str, turns: Queue[dict[str, Any]], stopped: Event) -> None:
     """What every worker does first."""
-    global _loaded
-    # Ctrl-C is the parent's to answer; a worker that died of it would look like a failure.
+    global _loaded, _stopped
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    _stopped = stopped
     import warnings
 
     with warnings.catch_warnings():
@@ -161,6 +195,8 @@ def _start(name: str, turns: Queue[dict[str, Any]]) -> None:
 
 
 def _encode(texts: list[str]) -> list[NDArray[np.float32]]:
-    if _loaded is None:
+    if _loaded is None or _stopped is None:
         raise EncoderError("this worker has no encoder")
+    if _stopped.is_set():
+        return []
     return _loaded.encode_documents(texts)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from serotine.index.catalog import FORMAT_VERSION, Settings
 from serotine.index.codebook import CodebookRecord
@@ -31,6 +32,7 @@ class IndexStats:
         catalog_bytes: size of the catalog: ids, texts, metadata.
         bytes_per_token: all of these bytes over stored tokens; 0 when there are none.
         encoder: name of the encoder, or None for an index of vectors.
+        encoder_options: what else it was loaded with: dimension, pool factor, place of the marker.
         format_version: version of the format on disk.
     """
 
@@ -50,6 +52,7 @@ class IndexStats:
     catalog_bytes: int
     bytes_per_token: float
     encoder: str | None
+    encoder_options: dict[str, Any]
     format_version: int
 
 
@@ -105,5 +108,6 @@ def describe_index(
         catalog_bytes=catalog_bytes,
         bytes_per_token=size / tokens if tokens else 0.0,
         encoder=settings.encoder,
+        encoder_options=dict(settings.encoder_options),
         format_version=FORMAT_VERSION,
     )

@@ -280,6 +280,7 @@ def test_an_encoder_that_miscounts_is_told(small: Path) -> None:
             r"query: want shape \(tokens, 16\), got \(3, 4\)",
         ),
         (lambda i: i.search(np.full((3, 16), np.inf)), ValueError, "query: holds NaN or infinity"),
+        (lambda i: i.search(np.full((3, 16), 1e38)), ValueError, "query: holds values beyond float16"),
         (lambda i: i.search_batch("x"), TypeError, "queries: want a list"),
         (lambda i: i.delete(["owl", "nope"]), UnknownIdError, "'nope' is not in the index; nothing was deleted"),
         (lambda i: i.delete("owl"), TypeError, "ids: want a list of strings"),

@@ -14,6 +14,8 @@ from serotine.errors import DuplicateIdError
 from serotine.index.filters import check_metadata
 from serotine.texts import strings
 
+_LARGEST = float(np.finfo(np.float16).max)
+
 
 @dataclass(frozen=True, slots=True)
 class Incoming:
@@ -56,6 +58,14 @@ def float_vectors(value: object, name: str, dim: int) -> NDArray[np.float32]:
     if not np.isfinite(wide).all():
         raise ValueError(f"{name}: holds NaN or infinity")
     return wide
+
+
+def query_vectors(value: object, dim: int) -> NDArray[np.float32]:
+    """A question's checked vectors, of the range documents may have: beyond it, sums of products could overflow."""
+    vectors = float_vectors(value, "query", dim)
+    if vectors.size and np.abs(vectors).max() > _LARGEST:
+        raise ValueError("query: holds values beyond float16 (65,504); scale the vectors down, or normalise them")
+    return vectors
 
 
 def stored_vectors(value: object, name: str, dim: int) -> NDArray[np.float16]:

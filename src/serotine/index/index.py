@@ -539,7 +539,7 @@ class Index:
     def _checked_vectors(self, query: object) -> NDArray[np.float32]:
         if not isinstance(query, np.ndarray):
             raise TypeError(f"query: want a string or an array (tokens, {self.dim}), got {type(query).__name__}")
-        return incoming.float_vectors(query, "query", self.dim)
+        return incoming.query_vectors(query, self.dim)
 
     def _question_vectors(self, question: str) -> NDArray[np.float32]:
         # A search is followed by `explain` of each of its hits: encoding the question again would take longer than

@@ -235,7 +235,8 @@ def test_posting_lists_and_probing(lengths: list[int], wide: bool, seed: int) ->
     np.testing.assert_array_equal(starts, wanted_starts)
     np.testing.assert_array_equal(found, wanted)
     query = values(rng, 4, 16, "unit").astype(np.float32)
-    options = {"candidates": 3, "rescored": 3}
+    # No more for the residuals than for the codes: they would reorder what the centroids tell.
+    options = {"refined": 3, "candidates": 3, "rescored": 3}
     scanned = search([part], query, 3, **options)
     part.set_postings(starts, found)
     # Every list of every query token: all documents with tokens are looked at, as a scan does.
@@ -407,7 +408,7 @@ def test_nothing_depends_on_threads_or_on_the_batch(threads: None, lists: bool, 
         one = [search(made.parts, query, 9, candidates=40, rescored=15, exact=exact) for query in queries]
         found.append([each[:2] for each in one])
         ends = np.concatenate([[0], np.cumsum([len(query) for query in queries])]).astype(np.int64)
-        together = _core.search(np.concatenate(queries), ends, made.parts, [None] * 3, 9, 40, 15, 4, exact)
+        together = _core.search(np.concatenate(queries), ends, made.parts, [None] * 3, 9, 16, 40, 15, 4, exact)
         assert [each[:2] for each in together] == found[-1]
         for alone, among in zip(one, together, strict=True):
             assert all(alone[2][name] == among[2][name] for name in alone[2] if not name.endswith("_ms"))
@@ -512,7 +513,7 @@ def test_parts_that_lie_are_refused() -> None:
         (np.empty(0, np.int64), "from 0 to the end"),
     ):
         with pytest.raises(ValueError, match=said):
-            _core.search(query, ends, [part], [None], 1, 1, 1, 1, False)
+            _core.search(query, ends, [part], [None], 1, 1, 1, 1, 1, False)
     for ids, wrong_offsets, starts, said in (
         (np.full((4, 2), 9, np.uint8), offsets, np.empty(3, np.uint64), "a centroid id is out of range"),
         (made.id_bytes, offsets, np.empty(1, np.uint64), "no centroids"),

@@ -3,6 +3,7 @@
 #include <nanobind/stl/optional.h>
 #include <nanobind/stl/vector.h>
 
+#include <algorithm>
 #include <cmath>
 #include <memory>
 
@@ -128,10 +129,12 @@ nb::dict dict_of(const search::Report& report) {
   out["direct"] = report.direct;
   out["flat"] = report.flat;
   out["by_centroids"] = report.by_centroids;
+  out["by_residuals"] = report.by_residuals;
   out["by_codes"] = report.by_codes;
   out["by_vectors"] = report.by_vectors;
   out["tokens"] = report.tokens;
   out["centroids_ms"] = report.centroids_ms;
+  out["residuals_ms"] = report.residuals_ms;
   out["codes_ms"] = report.codes_ms;
   out["vectors_ms"] = report.vectors_ms;
   out["bound"] = report.bound;
@@ -141,8 +144,8 @@ nb::dict dict_of(const search::Report& report) {
 
 // One (scores, numbers, report) a query.
 nb::list search_parts(const In<float, 2>& queries, const In<std::int64_t, 1>& offsets, const nb::list& parts,
-                      const nb::list& allowed, std::size_t k, std::size_t candidates, std::size_t rescored,
-                      std::size_t probes, bool exact) {
+                      const nb::list& allowed, std::size_t k, std::size_t refined, std::size_t candidates,
+                      std::size_t rescored, std::size_t probes, bool exact) {
   const std::size_t dim = queries.shape(1);
   require(offsets.size() >= 1 && offsets.data()[0] == 0 &&
               offsets.data()[offsets.size() - 1] == static_cast<std::int64_t>(queries.shape(0)),
@@ -166,7 +169,8 @@ nb::list search_parts(const In<float, 2>& queries, const In<std::int64_t, 1>& of
     require(owners.back().size() == (views.back().documents + 63) / 64, "a mask has the wrong length");
     masks.push_back(owners.back().data());
   }
-  const search::Options options{k, std::max(candidates, k), std::max(rescored, k), std::max<std::size_t>(probes, 1), exact};
+  const std::size_t coded = std::max(candidates, k);
+  const search::Options options{k, std::max(refined, coded), coded, std::max(rescored, k), std::max<std::size_t>(probes, 1), exact};
   const std::size_t count = offsets.size() - 1;
   std::vector<std::vector<search::Found>> found(count);
   std::vector<search::Report> reports(count);
@@ -197,6 +201,16 @@ nb::list search_parts(const In<float, 2>& queries, const In<std::int64_t, 1>& of
   return out;
 }
 
+void residual_scores(const In<float, 2>& query, const PartObject& part, const Out<float, 1>& scores) {
+  const search::Part& view = part.view();
+  require(view.codebook != nullptr, "this part has no codes");
+  require(query.shape(1) == view.codebook->dim, "dimensions differ");
+  require(scores.size() == view.documents, "one score a document");
+  const nb::gil_scoped_release release;
+  const std::vector<float> found = search::residual_scores(query.data(), query.shape(0), query.shape(1), view);
+  std::copy(found.begin(), found.end(), scores.data());
+}
+
 }  // namespace
 
 void bind_search(nb::module_& module) {
@@ -207,6 +221,7 @@ void bind_search(nb::module_& module) {
            nb::arg("residuals"), nb::arg("bits"), nb::arg("longest"))
       .def("set_postings", &PartObject::set_postings, nb::arg("starts"), nb::arg("documents"));
   module.def("make_postings", &make_postings, nb::arg("ids"), nb::arg("offsets"), nb::arg("starts").noconvert());
+  module.def("residual_scores", &residual_scores, nb::arg("query"), nb::arg("part"), nb::arg("scores").noconvert());
   module.def("search", &search_parts, nb::arg("queries"), nb::arg("offsets"), nb::arg("parts"), nb::arg("allowed"),
-             nb::arg("k"), nb::arg("candidates"), nb::arg("rescored"), nb::arg("probes"), nb::arg("exact"));
+             nb::arg("k"), nb::arg("refined"), nb::arg("candidates"), nb::arg("rescored"), nb::arg("probes"), nb::arg("exact"));
 }

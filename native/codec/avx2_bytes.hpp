@@ -25,6 +25,20 @@ struct Bytes32 {
   }
   static Reg lookup(Reg values, Reg indices) { return _mm256_shuffle_epi8(values, indices); }
   static Reg add(Reg a, Reg b) { return _mm256_adds_epi8(a, b); }
+  using Sum = __m256i;
+  static Sum zero() { return _mm256_setzero_si256(); }
+  static Sum multiplied(Sum sum, const std::int16_t* row, Reg values) {
+    const __m256i low = _mm256_cvtepi8_epi16(_mm256_castsi256_si128(values));
+    const __m256i high = _mm256_cvtepi8_epi16(_mm256_extracti128_si256(values, 1));
+    sum = _mm256_add_epi32(sum, _mm256_madd_epi16(low, load(row)));
+    return _mm256_add_epi32(sum, _mm256_madd_epi16(high, load(row + 16)));
+  }
+  static std::int32_t total(Sum sum) {
+    __m128i half = _mm_add_epi32(_mm256_castsi256_si128(sum), _mm256_extracti128_si256(sum, 1));
+    half = _mm_add_epi32(half, _mm_shuffle_epi32(half, 0x4e));
+    half = _mm_add_epi32(half, _mm_shuffle_epi32(half, 0xb1));
+    return _mm_cvtsi128_si32(half);
+  }
 };
 
 }  // namespace

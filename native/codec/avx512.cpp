@@ -21,10 +21,22 @@ struct Bytes64 {
   }
   static Reg lookup(Reg values, Reg indices) { return _mm512_shuffle_epi8(values, indices); }
   static Reg add(Reg a, Reg b) { return _mm512_adds_epi8(a, b); }
+  using Sum = __m512i;
+  static Sum zero() { return _mm512_setzero_si512(); }
+  static Sum multiplied(Sum sum, const std::int16_t* row, Reg values) {
+    const __m512i low = _mm512_cvtepi8_epi16(_mm512_castsi512_si256(values));
+    const __m512i high = _mm512_cvtepi8_epi16(_mm512_extracti64x4_epi64(values, 1));
+    sum = _mm512_add_epi32(sum, _mm512_madd_epi16(low, _mm512_loadu_si512(row)));
+    return _mm512_add_epi32(sum, _mm512_madd_epi16(high, _mm512_loadu_si512(row + 32)));
+  }
+  static std::int32_t total(Sum sum) { return _mm512_reduce_add_epi32(sum); }
 };
 
 }  // namespace
 
-const CodecKernels avx512_codec = {decode<Bytes64, Bytes32, 2>, decode<Bytes64, Bytes32, 4>, decode<Bytes64, Bytes64, 8>, bin};
+const CodecKernels avx512_codec = {
+    decode<Bytes64, Bytes32, 2>,   decode<Bytes64, Bytes32, 4>,   decode<Bytes64, Bytes64, 8>,
+    multiply<Bytes64, Bytes32, 2>, multiply<Bytes64, Bytes32, 4>, multiply<Bytes64, Bytes32, 8>, bin,
+};
 
 }  // namespace serotine::codec

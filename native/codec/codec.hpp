@@ -56,6 +56,11 @@ float error_bound(std::uint8_t byte);
 void decode(const Codebook& codebook, const Codes& codes, std::size_t first, std::size_t count, std::uint8_t flip,
             std::uint8_t* rows, std::size_t stride, float* scales, const std::uint8_t* ahead);
 
+// products[i] = the dot product of query row i, int16 [count][dim], with what the residual of token first + tokens[i]
+// rebuilds: table[code[d]], without its centroid.
+void multiply_residuals(const Codes& codes, std::size_t dim, std::size_t first, const std::uint16_t* tokens,
+                        std::size_t count, const std::int16_t* rows, std::int32_t* products);
+
 // Encodes `count` vectors [count][dim] whose centroids are known. ids are int32.
 void encode(const Codebook& codebook, const float* vectors, const std::int32_t* ids, std::size_t count, int bits,
             std::uint8_t* steps, std::uint8_t* errors, std::uint8_t* residuals);

@@ -28,10 +28,26 @@ struct Rows {
   const std::uint8_t* ahead;  // residuals to ask memory for meanwhile
 };
 
+// Pairs of a query row, int16, and a token: pair i is row i with token tokens[i]. products[i] gets their dot product,
+// with what the token's codes stand for and without its centroid.
+struct Pairs {
+  const std::int16_t* rows;
+  const std::uint8_t* packed;
+  const std::uint8_t* steps;
+  const Tables* tables;  // of every step
+  const std::uint16_t* tokens;
+  std::size_t count;
+  std::size_t dim;
+  std::int32_t* products;
+};
+
 struct CodecKernels {
   void (*decode2)(const Rows& rows);
   void (*decode4)(const Rows& rows);
   void (*decode8)(const Rows& rows);
+  void (*multiply2)(const Pairs& pairs);
+  void (*multiply4)(const Pairs& pairs);
+  void (*multiply8)(const Pairs& pairs);
   // codes[d] = how many of the rising `thresholds` target[d] exceeds.
   void (*bin)(const float* target, std::size_t dim, const float* thresholds, std::size_t count, std::uint8_t* codes);
 };

@@ -27,10 +27,24 @@ struct Bytes16 {
   static Reg add(Reg a, Reg b) {
     return vreinterpretq_u8_s8(vqaddq_s8(vreinterpretq_s8_u8(a), vreinterpretq_s8_u8(b)));
   }
+  using Sum = int32x4_t;
+  static Sum zero() { return vdupq_n_s32(0); }
+  static Sum multiplied(Sum sum, const std::int16_t* row, Reg values) {
+    const int16x8_t low = vmovl_s8(vget_low_s8(vreinterpretq_s8_u8(values)));
+    const int16x8_t high = vmovl_s8(vget_high_s8(vreinterpretq_s8_u8(values)));
+    const int16x8_t first = vld1q_s16(row);
+    const int16x8_t second = vld1q_s16(row + 8);
+    sum = vmlal_s16(vmlal_high_s16(sum, low, first), vget_low_s16(low), vget_low_s16(first));
+    return vmlal_s16(vmlal_high_s16(sum, high, second), vget_low_s16(high), vget_low_s16(second));
+  }
+  static std::int32_t total(Sum sum) { return vaddvq_s32(sum); }
 };
 
 }  // namespace
 
-const CodecKernels neon_codec = {decode<Bytes16, Bytes16, 2>, decode<Bytes16, Bytes16, 4>, decode<Bytes16, Bytes16, 8>, bin};
+const CodecKernels neon_codec = {
+    decode<Bytes16, Bytes16, 2>,   decode<Bytes16, Bytes16, 4>,   decode<Bytes16, Bytes16, 8>,
+    multiply<Bytes16, Bytes16, 2>, multiply<Bytes16, Bytes16, 4>, multiply<Bytes16, Bytes16, 8>, bin,
+};
 
 }  // namespace serotine::codec

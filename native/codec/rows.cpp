@@ -238,6 +238,15 @@ void decode(const Codebook& codebook, const Codes& codes, std::size_t first, std
   }
 }
 
+void multiply_residuals(const Codes& codes, std::size_t dim, std::size_t first, const std::uint16_t* tokens,
+                        std::size_t count, const std::int16_t* rows, std::int32_t* products) {
+  const CodecKernels& kernels = codec_kernels();
+  const int bits = codes.bits;
+  const Pairs pairs{rows,  codes.residuals + first * row_bytes(dim, bits), codes.steps + first, step_tables(bits).of.data(),
+                    tokens, count, dim, products};
+  (bits == 2 ? kernels.multiply2 : bits == 4 ? kernels.multiply4 : kernels.multiply8)(pairs);
+}
+
 void encode(const Codebook& codebook, const float* vectors, const std::int32_t* ids, std::size_t count, int bits,
             std::uint8_t* steps, std::uint8_t* errors, std::uint8_t* residuals) {
   const std::size_t bytes = row_bytes(codebook.dim, bits);

@@ -2,7 +2,8 @@
 // instruction-set file compiles its own copy with its own flags, and the linker must never merge them.
 //
 // B provides: Reg, width (bytes), load(), store(), splat(byte), table(16 bytes) (in every 16-byte lane), bits_and(),
-// bits_xor(), shift_right<n>(16-bit lanes), lookup(table, indices below 16) and add() (saturating int8).
+// bits_xor(), shift_right<n>(16-bit lanes), lookup(table, indices below 16), add() (saturating int8); and Sum, some int32,
+// with zero(), multiplied() (a Sum plus the products of int16 values and a register of int8) and total().
 #pragma once
 
 #include <cstddef>
@@ -98,6 +99,82 @@ void decode(const Rows& rows) {
     } else {
       decode_parts<Wide, Narrow, Bits, 0>(centroid, packed, tables.low, rows.dim, bytes, rows.flip, out);
     }
+  }
+}
+
+// The products of one part of a row (see decode_part) and a query row.
+template <class B, int Bits, int At>
+inline void multiply_part(const std::int16_t* row, const std::uint8_t* packed, const std::int8_t* table, std::size_t n,
+                          typename B::Sum& sum, std::int32_t& rest) {
+  constexpr std::uint8_t kMask = (1 << Bits) - 1;
+  std::size_t i = 0;
+  if constexpr (B::width > 1) {
+    const auto values = B::table(table);
+    const auto mask = B::splat(kMask);
+    for (; i + B::width <= n; i += B::width) {
+      const auto code = B::bits_and(B::template shift_right<At>(B::load(packed + i)), mask);
+      sum = B::multiplied(sum, row + i, B::lookup(values, code));
+    }
+  }
+  for (; i < n; ++i) rest += row[i] * table[(packed[i] >> At) & kMask];
+}
+
+template <class B, int Bits, int Part>
+inline void multiply_parts(const std::int16_t* row, const std::uint8_t* packed, const std::int8_t* table,
+                           std::size_t dim, std::size_t n, typename B::Sum& sum, std::int32_t& rest) {
+  if constexpr (Part * Bits < 8) {
+    const std::size_t base = Part * n;
+    if (base >= dim) return;
+    multiply_part<B, Bits, Part * Bits>(row + base, packed, table, dim - base < n ? dim - base : n, sum, rest);
+    multiply_parts<B, Bits, Part + 1>(row, packed, table, dim, n, sum, rest);
+  }
+}
+
+template <class B>
+inline void multiply_nibbles(const std::int16_t* row, const std::uint8_t* packed, const Tables& tables, std::size_t dim,
+                             typename B::Sum& sum, std::int32_t& rest) {
+  std::size_t i = 0;
+  if constexpr (B::width > 1) {
+    const auto low = B::table(tables.low);
+    const auto high = B::table(tables.high);
+    const auto mask = B::splat(15);
+    for (; i + B::width <= dim; i += B::width) {
+      const auto code = B::load(packed + i);
+      const auto upper = B::lookup(high, B::bits_and(B::template shift_right<4>(code), mask));
+      sum = B::multiplied(sum, row + i, B::add(upper, B::lookup(low, B::bits_and(code, mask))));
+    }
+  }
+  for (; i < dim; ++i) {
+    const auto both = saturated(tables.high[packed[i] >> 4] + tables.low[packed[i] & 15], 0);
+    rest += row[i] * static_cast<std::int8_t>(both);
+  }
+}
+
+template <class B, int Bits>
+inline void multiply_with(const Pairs& pairs, std::size_t bytes) {
+  for (std::size_t i = 0; i < pairs.count; ++i) {
+    const std::size_t token = pairs.tokens[i];
+    const std::int16_t* row = pairs.rows + i * pairs.dim;
+    const std::uint8_t* packed = pairs.packed + token * bytes;
+    const Tables& tables = pairs.tables[pairs.steps[token]];
+    typename B::Sum sum = B::zero();
+    std::int32_t rest = 0;
+    if constexpr (Bits == 8) {
+      multiply_nibbles<B>(row, packed, tables, pairs.dim, sum, rest);
+    } else {
+      multiply_parts<B, Bits, 0>(row, packed, tables.low, pairs.dim, bytes, sum, rest);
+    }
+    pairs.products[i] = B::total(sum) + rest;
+  }
+}
+
+template <class Wide, class Narrow, int Bits>
+void multiply(const Pairs& pairs) {
+  const std::size_t bytes = (pairs.dim * Bits + 7) / 8;
+  if (bytes >= Wide::width) {
+    multiply_with<Wide, Bits>(pairs, bytes);
+  } else {
+    multiply_with<Narrow, Bits>(pairs, bytes);
   }
 }
 

@@ -120,7 +120,7 @@ CentroidTable::~CentroidTable() {
 
 void CentroidTable::scan(const Part& part, std::uint32_t number, const std::uint64_t* allowed, std::size_t count,
                          std::vector<Candidate>& out) const {
-  const Scan job{rows_.data(), width_, part.codes.ids, part.codes.wide, part.offsets};
+  const Scan job = scan_of(part);
   const CentroidKernels& loops = centroid_kernels();
   const std::size_t items = (part.documents + kDocumentsAnItem - 1) / kDocumentsAnItem;
   std::vector<std::uint32_t> sums(part.documents);
@@ -149,7 +149,7 @@ void CentroidTable::scan(const Part& part, std::uint32_t number, const std::uint
 
 void CentroidTable::scan(const Part& part, std::uint32_t number, const std::vector<std::uint32_t>& documents,
                          std::vector<Candidate>& out) const {
-  const Scan job{rows_.data(), width_, part.codes.ids, part.codes.wide, part.offsets};
+  const Scan job = scan_of(part);
   const CentroidKernels& loops = centroid_kernels();
   const std::size_t items = (documents.size() + kDocumentsAnItem - 1) / kDocumentsAnItem;
   std::vector<std::uint32_t> sums(documents.size());

@@ -45,9 +45,9 @@ class CentroidTable {
 
   // Similarity of a byte sum: what the bytes were rounded from.
   float similarity(std::uint32_t sum) const { return static_cast<float>(sum) * step_ + base_; }
-  const std::uint8_t* rows() const { return rows_.data(); }
   std::size_t width() const { return width_; }
-  std::size_t tokens() const { return tokens_; }
+  // What the loops over a part's tokens read.
+  Scan scan_of(const Part& part) const { return {rows_.data(), width_, part.codes.ids, part.codes.wide, part.offsets}; }
 
   // Scores every allowed document of a part, and gives the `count` best; a few more where they tie.
   void scan(const Part& part, std::uint32_t number, const std::uint64_t* allowed, std::size_t count,

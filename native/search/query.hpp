@@ -46,6 +46,8 @@ class Query {
   std::size_t tokens() const { return tokens_; }
   std::size_t dim() const { return dim_; }
   const std::vector<float>& scales() const { return scales_; }
+  // int8 [tokens][dim]: times their scales, the query.
+  const std::vector<std::int8_t>& quantised() const { return quantised_; }
   const std::vector<float>& norms() const { return norms_; }
   // Sum over tokens of the norm, and of the norm of what int8 lost.
   double norm_sum() const { return norm_sum_; }

@@ -93,6 +93,60 @@ void scan(const Scan& scan, const std::uint32_t* documents, std::size_t first, s
   }
 }
 
+// Tokens whose places fit a byte, so that places and maxima lie in registers of the same lanes.
+constexpr std::int64_t kPlaces = 256;
+constexpr std::int64_t kMostPlaces = 65535;
+
+template <class Id, int Width>
+inline void winners_width(const std::uint8_t* table, std::size_t width, const Id* ids, std::int64_t count,
+                          std::uint8_t* best, std::uint16_t* winners) {
+  using Row = typename Bytes<Width>::Type;
+  Row top = {};
+  for (int i = 0; i < Width; ++i) winners[i] = 0;
+  for (std::int64_t base = 0; base < count; base += kPlaces) {
+    const std::int64_t here = count - base < kPlaces ? count - base : kPlaces;
+    const Row before = top;
+    Row place = {};
+    for (std::int64_t t = 0; t < here; ++t) {
+      Row row;
+      __builtin_memcpy(&row, table + static_cast<std::size_t>(ids[base + t]) * width, Width);
+      place = row > top ? Row{} + static_cast<std::uint8_t>(t) : place;
+      top = row > top ? row : top;
+    }
+    for (int i = 0; i < Width; ++i) {
+      const auto now = static_cast<std::uint16_t>(base + place[i]);
+      winners[i] = top[i] > before[i] ? now : winners[i];
+    }
+  }
+  __builtin_memcpy(best, &top, sizeof(top));
+}
+
+template <class Id>
+void winners_ids(const Scan& scan, std::size_t document, std::uint8_t* best, std::uint16_t* winners) {
+  const std::int64_t first = scan.offsets[document];
+  const std::int64_t all = scan.offsets[document + 1] - first;
+  const std::int64_t count = all < kMostPlaces ? all : kMostPlaces;
+  const Id* ids = static_cast<const Id*>(scan.ids) + first;
+  for (std::size_t column = 0; column < scan.width;) {
+    const std::size_t left = scan.width - column;
+    if (left >= 32) {
+      winners_width<Id, 32>(scan.table + column, scan.width, ids, count, best + column, winners + column);
+      column += 32;
+    } else {
+      winners_width<Id, 16>(scan.table + column, scan.width, ids, count, best + column, winners + column);
+      column += 16;
+    }
+  }
+}
+
+void winners(const Scan& scan, std::size_t document, std::uint8_t* best, std::uint16_t* winners) {
+  if (scan.wide) {
+    winners_ids<std::uint32_t>(scan, document, best, winners);
+  } else {
+    winners_ids<std::uint16_t>(scan, document, best, winners);
+  }
+}
+
 typedef float Floats16 __attribute__((vector_size(64)));
 typedef std::int32_t Ints16 __attribute__((vector_size(64)));
 typedef std::uint8_t Bytes16 __attribute__((vector_size(16)));

@@ -1,6 +1,7 @@
 #include "search.hpp"
 
 #include <algorithm>
+#include <array>
 #include <chrono>
 #include <limits>
 #include <map>
@@ -10,6 +11,7 @@
 #include "centroids.hpp"
 #include "codes.hpp"
 #include "query.hpp"
+#include "residuals.hpp"
 
 namespace serotine::search {
 namespace {
@@ -17,10 +19,15 @@ namespace {
 constexpr float kNothing = -std::numeric_limits<float>::infinity();
 // Candidates one item of parallel work scores.
 constexpr std::size_t kDocumentsAnItem = 16;
+constexpr std::size_t kRefinedAnItem = 128;
 // Documents an exact search scores before it looks at the threshold again.
 constexpr std::size_t kExactAtOnce = 64;
-// A probe keeps this many documents for each that is scored over its codes.
-constexpr std::size_t kProbedPerCandidate = 8;
+// A probe keeps this many documents for each that the residual stage scores.
+constexpr std::size_t kProbedPerRefined = 2;
+// How many documents the residual stage has asked memory for and not yet scored; and how many documents before that their
+// tokens' ids are asked for.
+constexpr std::size_t kPending = 4;
+constexpr std::size_t kIdsAhead = 4;
 // Above this many query tokens the probe's stamps would not fit; nothing is lost by scanning.
 constexpr std::size_t kMostProbingTokens = 4096;
 
@@ -72,6 +79,8 @@ class Searcher {
  private:
   std::vector<Candidate> by_centroids();
   const CentroidTable& table(const codec::Codebook* codebook);
+  void refine(std::vector<Candidate>& candidates);
+  void ask_for_ids(const Candidate& candidate) const;
   void rescore_codes(std::vector<Candidate>& candidates);
   void rescore_vectors(std::vector<Candidate>& candidates);
   void flat(std::vector<Candidate>& out);
@@ -116,10 +125,10 @@ std::vector<Candidate> Searcher::by_centroids() {
     std::size_t looked_at = there;
     // Lists are worth reading where they leave most documents out; of a filter's few matches they would find none.
     const bool probing = part.postings != nullptr && query_.tokens() <= kMostProbingTokens &&
-                         there > options_.candidates && there * 4 >= part.documents;
+                         there > options_.refined && there * 4 >= part.documents;
     if (probing) {
       const std::vector<std::uint32_t> found =
-          scores.probe(part, bits, options_.probes, options_.candidates * kProbedPerCandidate);
+          scores.probe(part, bits, options_.probes, options_.refined * kProbedPerRefined);
       if (found.size() >= std::min(there, options_.k)) {
         report_.probed = true;
         scores.scan(part, p, found, out);
@@ -128,11 +137,48 @@ std::vector<Candidate> Searcher::by_centroids() {
     }
     if (out.size() == before) {
       report_.scanned = true;
-      scores.scan(part, p, bits, options_.candidates, out);
+      scores.scan(part, p, bits, options_.refined, out);
     }
     report_.by_centroids += looked_at;
   }
   return out;
+}
+
+void Searcher::ask_for_ids(const Candidate& candidate) const {
+  const codec::Codes& codes = parts_[candidate.part].codes;
+  const std::int64_t* offsets = parts_[candidate.part].offsets + candidate.document;
+  const std::size_t size = codes.wide ? 4 : 2;
+  const char* ids = static_cast<const char*>(codes.ids);
+  const char* end = ids + static_cast<std::size_t>(offsets[1]) * size;
+  for (const char* at = ids + static_cast<std::size_t>(offsets[0]) * size; at < end; at += 64) __builtin_prefetch(at);
+}
+
+void Searcher::refine(std::vector<Candidate>& candidates) {
+  const Timer timer(report_.residuals_ms);
+  sort_by_place(candidates);
+  const ResidualScorer scorer(query_);
+  std::vector<std::array<ResidualScorer::Pending, kPending>> scratch(num_threads());
+  const std::size_t items = (candidates.size() + kRefinedAnItem - 1) / kRefinedAnItem;
+  parallel_for(items, scratch.size(), [&](std::size_t item, std::size_t worker) {
+    std::array<ResidualScorer::Pending, kPending>& pending = scratch[worker];
+    const std::size_t first = item * kRefinedAnItem;
+    const std::size_t last = std::min(candidates.size(), first + kRefinedAnItem);
+    // While some documents' codes come from memory, one that has come is scored.
+    for (std::size_t i = first; i < last + kPending - 1; ++i) {
+      if (i + kIdsAhead < last) ask_for_ids(candidates[i + kIdsAhead]);
+      if (i < last) {
+        const Candidate& one = candidates[i];
+        const Part& part = parts_[one.part];
+        scorer.choose(*tables_.at(part.codebook), part, one.document, pending[i % kPending]);
+      }
+      if (i + 1 >= first + kPending) {
+        Candidate& one = candidates[i + 1 - kPending];
+        const Part& part = parts_[one.part];
+        one.score = scorer.score(*tables_.at(part.codebook), part, one.document, pending[(i + 1) % kPending]);
+      }
+    }
+  });
+  report_.by_residuals += candidates.size();
 }
 
 std::vector<double> Searcher::score_codes(const CodeScorer& scorer, const std::vector<Candidate>& candidates) {
@@ -221,6 +267,10 @@ std::vector<Found> Searcher::best(std::vector<Candidate>& candidates) const {
 
 std::vector<Found> Searcher::staged() {
   std::vector<Candidate> candidates = by_centroids();
+  if (!report_.direct && options_.refined > options_.candidates) {
+    keep_best(candidates, options_.refined);
+    refine(candidates);
+  }
   keep_best(candidates, options_.candidates);
   rescore_codes(candidates);
   keep_best(candidates, std::max(options_.k, options_.rescored));
@@ -319,6 +369,19 @@ std::vector<Found> search(const float* query, std::size_t tokens, std::size_t di
   const Query prepared(query, tokens, dim);
   Searcher searcher(prepared, parts, allowed, options, report);
   return options.exact ? searcher.exact() : searcher.staged();
+}
+
+std::vector<float> residual_scores(const float* query, std::size_t tokens, std::size_t dim, const Part& part) {
+  const Query prepared(query, tokens, dim);
+  const CentroidTable table(prepared, *part.codebook);
+  const ResidualScorer scorer(prepared);
+  ResidualScorer::Pending pending;
+  std::vector<float> out(part.documents);
+  for (std::size_t d = 0; d < part.documents; ++d) {
+    scorer.choose(table, part, d, pending);
+    out[d] = scorer.score(table, part, d, pending);
+  }
+  return out;
 }
 
 std::vector<std::uint32_t> postings(const codec::Codes& codes, std::size_t centroids, const std::int64_t* offsets,

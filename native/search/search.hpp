@@ -1,10 +1,11 @@
 // Staged search over residual codes: the public header, and its manual.
 //
-// A part is one segment. Its documents are found in up to four stages, each a better and dearer estimate of MaxSim:
+// A part is one segment. Its documents are found in up to five stages, each a better and dearer estimate of MaxSim:
 //
 //   centroids   every token stands for its centroid: one byte a query token, read from a table of all centroids.
 //               Either every document is scanned, or only those on the posting lists of the best centroids of each
 //               query token (probing) and then those again with all their tokens.
+//   residuals   the best of these get what the residuals of their best tokens add, one token a query token.
 //   codes       the best of these are rebuilt from their codes and scored by the int8 kernel.
 //   vectors     the best of these are scored over their kept float16 vectors, where the part keeps them.
 //
@@ -38,6 +39,7 @@ struct Part {
 
 struct Options {
   std::size_t k = 10;
+  std::size_t refined = 2048;    // documents scored over the residuals of their best tokens
   std::size_t candidates = 512;  // documents scored over their codes
   std::size_t rescored = 64;     // documents scored over their vectors
   std::size_t probes = 16;       // centroids probed for each query token
@@ -56,10 +58,12 @@ struct Report {
   bool direct = false;  // so few documents were allowed that all of them became candidates
   bool flat = false;    // a part without codes was scored whole
   std::size_t by_centroids = 0;
+  std::size_t by_residuals = 0;
   std::size_t by_codes = 0;
   std::size_t by_vectors = 0;
   std::size_t tokens = 0;  // document tokens scored by the int8 or the float kernel
   double centroids_ms = 0.0;
+  double residuals_ms = 0.0;
   double codes_ms = 0.0;
   double vectors_ms = 0.0;
   // Exact searches: nothing outside the answer can score above `bound`; `undecided` documents could still belong into
@@ -72,6 +76,9 @@ struct Report {
 // `allowed` holds one bit a document for every part, or null for all of them.
 std::vector<Found> search(const float* query, std::size_t tokens, std::size_t dim, const std::vector<Part>& parts,
                           const std::vector<const std::uint64_t*>& allowed, const Options& options, Report& report);
+
+// What the residual stage gives every document of a part that has codes.
+std::vector<float> residual_scores(const float* query, std::size_t tokens, std::size_t dim, const Part& part);
 
 // Posting lists of a part's centroid ids: every (centroid, document) pair once. `starts` has codebook.count + 1 places.
 std::vector<std::uint32_t> postings(const codec::Codes& codes, std::size_t centroids, const std::int64_t* offsets,

@@ -94,11 +94,13 @@ def search(
     parts: list[Part],
     allowed: list[_Array | None],
     k: int,
+    refined: int,
     candidates: int,
     rescored: int,
     probes: int,
     exact: bool,
 ) -> list[tuple[list[float], list[int], dict[str, Any]]]: ...
+def residual_scores(query: _Array, part: Part, scores: _Array) -> None: ...
 def make_postings(ids: _Array, offsets: _Array, starts: _Array) -> _Array: ...
 def encode_residuals(
     codebook: Codebook, vectors: _Array, ids: _Array, bits: int, steps: _Array, errors: _Array, residuals: _Array

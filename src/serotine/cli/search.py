@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 _BOLD, _NOT_BOLD = "\x1b[1m", "\x1b[22m"
 # What the stages of a search score a document by, in their order.
-_STAGES = {"centroids": "centroids", "codes": "codes", "vectors": "vectors", "bm25": "words"}
+_STAGES = {"centroids": "centroids", "residuals": "residuals", "codes": "codes", "vectors": "vectors", "bm25": "words"}
 
 
 def _question(ctx: click.Context, parameter: click.Parameter, words: tuple[str, ...]) -> str:

@@ -17,6 +17,8 @@ from serotine.index.snapshot import Snapshot
 # lists, of which a query reads few, more of them. Measured for recall@10 above 0.98 and recall@100 above 0.97 of exact
 # (benchmarks/index.py).
 _CANDIDATES, _CANDIDATES_EACH = 224, 5
+# Documents whose best tokens' residuals are scored, for each that is scored over all its codes.
+_REFINED = 8
 # Documents that are scored over their kept vectors: a quarter more than are asked for, and at least this many more.
 _RESCORED = 10
 # Centroids whose lists are read, for each query token.
@@ -28,11 +30,13 @@ class Effort:
     """How much work a search does; more of it finds more of the exact answer.
 
     Attributes:
+        refined: documents scored over the residuals of their best tokens.
         candidates: documents scored over their residual codes.
         rescored: documents scored over their kept float16 vectors.
         probes: posting lists read for each query token, in segments that have them.
     """
 
+    refined: int
     candidates: int
     rescored: int
     probes: int
@@ -41,7 +45,7 @@ class Effort:
 def effort_for(k: int, candidates: int | None) -> Effort:
     """What k hits take, unless `candidates` says otherwise."""
     wanted = _CANDIDATES + _CANDIDATES_EACH * k if candidates is None else max(candidates, k)
-    return Effort(wanted, k + max(k // 4, _RESCORED), _PROBES)
+    return Effort(_REFINED * wanted, wanted, k + max(k // 4, _RESCORED), _PROBES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +100,7 @@ def rank(
         [core for core, _ in chosen],
         [mask for _, mask in chosen],
         k,
+        effort.refined,
         effort.candidates,
         effort.rescored,
         effort.probes,
@@ -110,7 +115,7 @@ def _ranking(
 ) -> Ranking:
     counts = {"allowed": documents}
     times = {}
-    for stage in ("centroids", "codes", "vectors"):
+    for stage in ("centroids", "residuals", "codes", "vectors"):
         if report[f"by_{stage}"]:
             counts[stage] = report[f"by_{stage}"]
             times[stage] = report[f"{stage}_ms"]

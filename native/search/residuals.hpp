@@ -1,0 +1,41 @@
+// The residual stage: between the centroids, which tell documents roughly apart, and the codes, which cost most.
+//
+// A document token's similarity is its centroid's plus its residual's. For each query token the document's best token by
+// centroids is taken, and only its residual is read: one row of codes a query token instead of all of them, and no
+// centroid. The sum falls short where the residuals would have made another token the best; it orders documents nearly
+// as well as their codes do.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+#include "../common/aligned.hpp"
+#include "centroids.hpp"
+#include "query.hpp"
+#include "search.hpp"
+
+namespace serotine::search {
+
+class ResidualScorer {
+ public:
+  explicit ResidualScorer(const Query& query);
+
+  // A document between its two steps, and one worker's buffers for it.
+  struct Pending {
+    Aligned<std::uint8_t> best;
+    Aligned<std::uint16_t> winners;
+    Aligned<std::int32_t> products;
+  };
+
+  // Finds the best token for each query token, and asks memory for their codes.
+  void choose(const CentroidTable& table, const Part& part, std::size_t document, Pending& pending) const;
+  // The score, of what `choose` left in `pending`; -infinity for a document without tokens.
+  float score(const CentroidTable& table, const Part& part, std::size_t document, Pending& pending) const;
+
+ private:
+  const Query& query_;
+  Aligned<std::int16_t> rows_;  // [tokens][dim], the query's int8 widened
+};
+
+}  // namespace serotine::search

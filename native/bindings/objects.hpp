@@ -16,6 +16,7 @@ class CodebookObject {
  private:
   // A copy: rows are read at random for every token, which large pages make quicker than a mapped file's small ones.
   serotine::Aligned<std::int8_t> centroids_;
+  serotine::Aligned<std::uint8_t> flipped_;
   In<float, 1> scales_;
   std::vector<float> mean_;
   serotine::codec::Codebook view_;

@@ -35,7 +35,9 @@ CodebookObject::CodebookObject(const In<std::int8_t, 2>& centroids, In<float, 1>
     longest = std::max(longest, std::sqrt(square));
   }
   for (std::size_t d = 0; d < dim; ++d) mean_[d] = static_cast<float>(sum[d] / static_cast<double>(count));
-  view_ = {centroids_.data(), scales_.data(), mean_.data(), static_cast<float>(longest * (1 + 1e-6)), count, dim};
+  flipped_.resize(centroids_.size());
+  for (std::size_t i = 0; i < centroids_.size(); ++i) flipped_[i] = static_cast<std::uint8_t>(centroids_[i] + 128);
+  view_ = {centroids_.data(), scales_.data(), mean_.data(), static_cast<float>(longest * (1 + 1e-6)), count, dim, flipped_.data()};
 }
 
 PartObject::PartObject(In<std::int64_t, 1> offsets, In<std::int64_t, 1> numbers,

@@ -29,6 +29,8 @@ struct Codebook {
   float longest = 0.0f;                    // an upper bound of the norm of a rebuilt centroid
   std::size_t count = 0;
   std::size_t dim = 0;
+  // The centroids plus 128, unsigned, as the fastest int8 kernels read them; or null.
+  const std::uint8_t* flipped = nullptr;
 };
 
 // The codes of consecutive tokens.

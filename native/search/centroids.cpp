@@ -1,6 +1,7 @@
 #include "centroids.hpp"
 
 #include <algorithm>
+#include <array>
 #include <limits>
 
 #include "../common/thread_pool.hpp"
@@ -15,6 +16,8 @@ constexpr std::size_t kBlocksAnItem = 8;
 constexpr std::uint64_t kPostingsAToken = 16384;
 // Documents whose sums a probe holds at a time: 128 KiB of words.
 constexpr std::size_t kProbedTogether = 32768;
+// Words that are looked through before the least sum that still counts is raised.
+constexpr std::size_t kLookedAtTogether = 1024;
 // Documents one item of parallel work scans.
 constexpr std::size_t kDocumentsAnItem = 1024;
 
@@ -94,6 +97,8 @@ CentroidTable::CentroidTable(const Query& query, const codec::Codebook& codebook
   const std::size_t stride = laid.steps() * kernels.i8.group * kernels.i8.bytes;
   const CentroidKernels& loops = centroid_kernels();
   const std::size_t items = (blocks + kBlocksAnItem - 1) / kBlocksAnItem;
+  // Kernels that read unsigned bytes find them ready; for the others there is a step between.
+  const bool ready = codebook.flipped != nullptr && kernels.i8.bytes == 1 && kernels.i8.offset == 128 && stride == dim;
   struct Scratch {
     Aligned<std::uint8_t> staged;
     Aligned<float> values;
@@ -101,13 +106,14 @@ CentroidTable::CentroidTable(const Query& query, const codec::Codebook& codebook
   std::vector<Scratch> scratch(num_threads());
   parallel_for(items, scratch.size(), [&](std::size_t item, std::size_t worker) {
     Scratch& mine = scratch[worker];
-    mine.staged.resize(kBlock * stride);
+    if (!ready) mine.staged.resize(kBlock * stride);
     mine.values.assign(kBlock * padded, 0.0f);
     const std::size_t end = std::min(centroids_, (item + 1) * kBlocksAnItem * kBlock);
     for (std::size_t first = item * kBlocksAnItem * kBlock; first < end; first += kBlock) {
       const std::size_t count = std::min(kBlock, end - first);
-      kernels.i8.stage(codebook.centroids + first * dim, count, dim, mine.staged.data(), stride);
-      laid.dots(kernels, mine.staged.data(), stride, codebook.scales + first, count, mine.values.data(), padded);
+      if (!ready) kernels.i8.stage(codebook.centroids + first * dim, count, dim, mine.staged.data(), stride);
+      const std::uint8_t* rows = ready ? codebook.flipped + first * dim : mine.staged.data();
+      laid.dots(kernels, rows, stride, codebook.scales + first, count, mine.values.data(), padded);
       loops.quantise(mine.values.data(), padded, count, gain.data(), shift.data(), width_, rows_.data() + first * width_,
                      blocks_.data() + first / kBlock * width_);
     }
@@ -214,16 +220,18 @@ std::vector<std::uint32_t> CentroidTable::probe(const Part& part, const std::uin
     const std::uint32_t floor = best.back().value == 0 ? 0 : best.back().value - 1u;
     for (const Probed& probed : best) {
       const std::uint64_t* starts = part.posting_starts + probed.centroid;
-      cursors.push_back({part.postings + starts[0], part.postings + starts[1], static_cast<std::uint32_t>(t + 1) << 16,
+      cursors.push_back({part.postings + starts[0], part.postings + starts[1], static_cast<std::uint32_t>(t + 1),
                          probed.value - floor});
     }
   }
 
-  // One word a document: the last query token that found it (high half) and its sum so far (low half, where it stops at
-  // the top). The words of one block of documents at a time, so that they stay in the second-level cache: every list is
+  // One word a document: its sum so far (high half, where it stops at the top) and the last query token that found it
+  // (low half), so that words compare as sums do. The words of one block of documents at a time, so that they stay in the second-level cache: every list is
   // read once, a piece a block.
   thread_local Aligned<std::uint32_t> words;
   words.resize(kProbedTogether);
+  const CentroidKernels& loops = centroid_kernels();
+  std::array<std::uint32_t, kLookedAtTogether> places;
   std::vector<Reached> found;
   std::size_t room = count * 4;
   std::uint32_t threshold = 1;
@@ -248,17 +256,21 @@ std::vector<std::uint32_t> CentroidTable::probe(const Part& part, const std::uin
       const std::uint32_t* at = cursor.at;
       for (; at < cursor.end && *at < past; ++at) {
         const std::uint32_t seen = word[*at - base];
-        const std::uint32_t sum = std::min((seen & 0xffff) + gain, 0xffffu);
+        const std::uint32_t sum = std::min((seen >> 16) + gain, 0xffffu);
         // The lists of a token come best first: a later one has nothing to add.
-        word[*at - base] = (seen & 0xffff0000u) == stamp ? seen : stamp | sum;
+        word[*at - base] = (seen & 0xffffu) == stamp ? seen : sum << 16 | stamp;
       }
       cursor.at = at;
     }
-    for (std::size_t d = 0; d < here; ++d) {
-      const std::uint32_t sum = word[d] & 0xffff;
-      if (sum < threshold || !lets_through(allowed, first + d)) continue;
-      found.push_back({sum, static_cast<std::uint32_t>(first + d)});
+    for (std::size_t next = 0; next < here;) {
+      const std::size_t last = std::min(here, next + kLookedAtTogether);
+      const std::size_t count_there = loops.reaching(word + next, last - next, threshold << 16, places.data());
+      for (std::size_t i = 0; i < count_there; ++i) {
+        const std::size_t d = next + places[i];
+        if (lets_through(allowed, first + d)) found.push_back({word[d] >> 16, static_cast<std::uint32_t>(first + d)});
+      }
       if (found.size() >= room) tighten();
+      next = last;
     }
   }
   tighten();

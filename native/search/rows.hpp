@@ -147,6 +147,32 @@ void winners(const Scan& scan, std::size_t document, std::uint8_t* best, std::ui
   }
 }
 
+typedef std::uint32_t Words16 __attribute__((vector_size(64)));
+
+std::size_t reaching(const std::uint32_t* words, std::size_t count, std::uint32_t least, std::uint32_t* places) {
+  std::size_t found = 0;
+  std::size_t i = 0;
+  for (; i + 64 <= count; i += 64) {
+    Words16 now[4];
+    __builtin_memcpy(now, words + i, sizeof(now));
+    const Words16 first = now[0] > now[1] ? now[0] : now[1];
+    const Words16 second = now[2] > now[3] ? now[2] : now[3];
+    const auto there = (first > second ? first : second) >= least;
+    // Few words reach it, of most blocks none.
+    std::uint64_t any[8];
+    __builtin_memcpy(any, &there, sizeof(any));
+    if ((any[0] | any[1] | any[2] | any[3] | any[4] | any[5] | any[6] | any[7]) == 0) continue;
+    for (std::size_t j = i; j < i + 64; ++j) {
+      places[found] = static_cast<std::uint32_t>(j);
+      found += words[j] >= least ? 1 : 0;
+    }
+  }
+  for (; i < count; ++i) {
+    if (words[i] >= least) places[found++] = static_cast<std::uint32_t>(i);
+  }
+  return found;
+}
+
 typedef float Floats16 __attribute__((vector_size(64)));
 typedef std::int32_t Ints16 __attribute__((vector_size(64)));
 typedef std::uint8_t Bytes16 __attribute__((vector_size(16)));

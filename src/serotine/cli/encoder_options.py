@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from serotine.encoders import Encoder
 
 Command = TypeVar("Command", bound=Callable[..., Any])
-_OPTIONS = ("revision", "device", "marker_position", "dim", "pool_factor")
+_OPTIONS = ("revision", "device", "marker_position", "dim", "pool_factor", "query_length")
 
 
 def encoder_options(command: Command) -> Command:
@@ -41,6 +41,12 @@ def encoder_options(command: Command) -> Command:
             ),
             click.option(
                 "--pool-factor", type=click.FloatRange(min=1), help="Merge document vectors, about so many in one."
+            ),
+            click.option(
+                "--query-length",
+                type=click.IntRange(min=1),
+                metavar="TOKENS",
+                help="Most tokens of a query.  [default: as the checkpoint has it]",
             ),
         )
     ):

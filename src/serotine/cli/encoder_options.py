@@ -54,8 +54,8 @@ def encoder_options(command: Command) -> Command:
     return gathered  # type: ignore[return-value]
 
 
-def load_encoder(name: str | None, **settings: Any) -> Encoder:
-    """Loads an encoder; what it warns of is written as a `warning:` line."""
+def load_encoder(name: str | None, *, quiet: bool = False, **settings: Any) -> Encoder:
+    """Loads an encoder; what it warns of is written as a `warning:` line, unless `quiet`."""
     from serotine.encoders import Encoder
 
     try:
@@ -64,6 +64,6 @@ def load_encoder(name: str | None, **settings: Any) -> Encoder:
             loaded = Encoder(name, **settings)
     except ValueError as error:
         raise click.UsageError(f"--{error}") from None
-    for warning in told:
+    for warning in told if not quiet else []:
         warn(str(warning.message))
     return loaded

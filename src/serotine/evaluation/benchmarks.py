@@ -60,7 +60,8 @@ def beir_name(name: str) -> str | None:
     """The name of a collection of BEIR-15 as BEIR writes it, "cqadupstack-<forum>" for a forum; None for any other."""
     lower = name.lower().replace("_", "-")
     lower = _OTHER_NAMES.get(lower, lower)
-    if lower in BEIR15 or (lower.removeprefix("cqadupstack-") in FORUMS and lower.startswith("cqadupstack-")):
+    forum = lower.removeprefix("cqadupstack-")
+    if lower in BEIR15 or (forum != lower and forum in FORUMS):
         return lower
     return None
 

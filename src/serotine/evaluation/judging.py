@@ -103,7 +103,7 @@ def judge(
                 loaded = source.load()
                 _check(loaded, judging)
                 if loaded.unfindable:
-                    tell(f"{loaded.name}: {loaded.unfindable:,} relevant documents are not in the collection")
+                    tell(f"{loaded.name}: relevant documents that the collection lacks: {loaded.unfindable:,}")
             judged, notes = judge_one(system, loaded, judging, show_progress=show_progress)
             for note in notes:
                 tell(f"{judged.system} on {judged.collection}: {note}")

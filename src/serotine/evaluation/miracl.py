@@ -111,17 +111,18 @@ def _all_topics(folder: Path) -> list[tuple[Path, re.Match[str]]]:
 
 
 def _corpus(root: Path, language: str, *, alone: bool) -> tuple[Path, ...]:
-    paths = {path for level in _LEVELS for path in root.glob(f"{level}docs-*.jsonl*")}
-    paths |= set(root.parent.glob(f"miracl-corpus-*-{language}/docs-*.jsonl*"))
-    chosen = []
-    for path in paths:
-        told = _CORPUS.fullmatch(path.parent.name)
-        if path.name.endswith((".jsonl", ".jsonl.gz")) and (told["language"] == language if told else alone):
-            chosen.append(path)
-    if not chosen:
-        raise InputFileError(f"{root}: holds no docs-*.jsonl.gz of {language!r}; MIRACL's corpus belongs beside topics")
-    # docs-10 after docs-9.
-    return tuple(sorted(chosen, key=lambda path: (len(path.name), path)))
+    """The corpus in a folder, or else beside it."""
+    inside = {path for level in _LEVELS for path in root.glob(f"{level}docs-*.jsonl*")}
+    for paths in (inside, set(root.parent.glob(f"miracl-corpus-*-{language}/docs-*.jsonl*"))):
+        chosen = []
+        for path in paths:
+            told = _CORPUS.fullmatch(path.parent.name)
+            if path.name.endswith((".jsonl", ".jsonl.gz")) and (told["language"] == language if told else alone):
+                chosen.append(path)
+        if chosen:
+            # docs-10 after docs-9.
+            return tuple(sorted(chosen, key=lambda path: (len(path.name), path)))
+    raise InputFileError(f"{root}: holds no docs-*.jsonl.gz of {language!r}; MIRACL's corpus belongs beside topics")
 
 
 def _topics(path: Path) -> dict[str, str]:

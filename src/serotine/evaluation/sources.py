@@ -139,7 +139,8 @@ def _of_beir(name: str, split: str | None) -> list[Source]:
 
 
 def _in_folder(folder: Path, split: str | None) -> list[Source]:
-    if languages := miracl.languages(folder):
+    languages = miracl.languages(folder)
+    if languages and not any(_is_beir(path) for path in folder.iterdir()):
         found = [miracl.find_miracl(folder, language, split) for language in languages]
         return [_of_files(files.name, partial(_same, files)) for files in found]
     forums = [forum for forum in FORUMS if _looks_like_one(folder / forum)]
@@ -153,7 +154,7 @@ def _in_folder(folder: Path, split: str | None) -> list[Source]:
             )
         parts = [BeirFiles.find(folder / forum, split, name=f"{CQADUPSTACK}-{forum}") for forum in forums]
         return [_of_files(files.name, partial(_same, files), CQADUPSTACK) for files in parts]
-    if not _looks_like_one(folder):
+    if not _looks_like_one(folder) or languages:
         inside = [path for path in folder.iterdir() if path.is_dir() and _looks_like_one(path)]
         instead = f"; its folders are collections: --suite {folder}" if inside else ""
         raise InputFileError(
@@ -168,6 +169,10 @@ def _in_folder(folder: Path, split: str | None) -> list[Source]:
 
 def _same(files: Files) -> Files:
     return files
+
+
+def _is_beir(folder: Path) -> bool:
+    return any((folder / name).is_file() for name in ("corpus.jsonl", "corpus.jsonl.gz"))
 
 
 def _looks_like_one(folder: Path) -> bool:

@@ -57,9 +57,9 @@ def pooled(states: NDArray[np.float32], counted: NDArray[np.bool_], modes: list[
     parts = []
     for mode in modes:
         if mode == "cls":
-            parts.append(states[0])
+            parts.append(kept[0])
         elif mode == "lasttoken":
-            parts.append(states[-1])
+            parts.append(kept[-1])
         elif mode == "max":
             parts.append(kept.max(axis=0))
         elif mode == "weightedmean":

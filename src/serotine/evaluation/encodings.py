@@ -15,10 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serotine.errors import InputFileError
+from serotine.progress import Advance
 
 Arrays = dict[str, NDArray[np.generic]]
 BLOCK = 1024
 """Documents of a block: some 50 to 200 MB of token vectors."""
+STEP = 256
+"""Texts encoded at once: enough to sort by length, few enough for progress to move."""
 
 
 class EncodedBlocks:
@@ -26,20 +29,20 @@ class EncodedBlocks:
 
     Args:
         folder: where blocks are kept; they are not kept where it is None.
-        encode: arrays, by name, of some texts.
+        encode: arrays, by name, of some texts; it calls its second argument with how many it has done, as it goes.
         key: of everything but the texts that decides the arrays: the encoder's fingerprint and what is made with it.
 
     Attributes:
         encoded: texts that this process encoded.
     """
 
-    def __init__(self, folder: Path | None, encode: Callable[[Sequence[str]], Arrays], key: str) -> None:
+    def __init__(self, folder: Path | None, encode: Callable[[Sequence[str], Advance], Arrays], key: str) -> None:
         self._folder = folder
         self._encode = encode
         self._key = key
         self.encoded = 0
 
-    def blocks(self, texts: Sequence[str], advance: Callable[[int], None]) -> Iterator[tuple[int, Arrays]]:
+    def blocks(self, texts: Sequence[str], advance: Advance) -> Iterator[tuple[int, Arrays]]:
         """Yields the number of each block's first text, and its arrays.
 
         Raises:
@@ -49,7 +52,7 @@ class EncodedBlocks:
             part = texts[start : start + BLOCK]
             yield start, self._block(part, advance)
 
-    def _block(self, texts: Sequence[str], advance: Callable[[int], None]) -> Arrays:
+    def _block(self, texts: Sequence[str], advance: Advance) -> Arrays:
         if self._folder is None:
             return self._encoded(texts, advance)
         file = self._folder / f"{self._name(texts)}.safetensors"
@@ -60,10 +63,9 @@ class EncodedBlocks:
         _write(file, arrays)
         return arrays
 
-    def _encoded(self, texts: Sequence[str], advance: Callable[[int], None]) -> Arrays:
-        arrays = self._encode(texts)
+    def _encoded(self, texts: Sequence[str], advance: Advance) -> Arrays:
+        arrays = self._encode(texts, advance)
         self.encoded += len(texts)
-        advance(len(texts))
         return arrays
 
     def _name(self, texts: Sequence[str]) -> str:

@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 
 from serotine import maxsim
 from serotine.evaluation.collection import Collection
-from serotine.evaluation.encodings import Arrays, EncodedBlocks
+from serotine.evaluation.encodings import STEP, Arrays, EncodedBlocks
 from serotine.evaluation.metrics import Run
 from serotine.evaluation.ranking import Best
 from serotine.evaluation.systems.base import Answer, encoder_record, for_collection
 from serotine.index.encoding import encode_questions, encode_texts
-from serotine.progress import progress_bar
+from serotine.progress import Advance, progress_bar
 
 if TYPE_CHECKING:
     from serotine.index import TextEncoder
@@ -80,8 +80,12 @@ class LateInteraction:
         }
         return Answer(run, record)
 
-    def _encode(self, texts: Sequence[str]) -> Arrays:
-        rows = list(encode_texts(self._encoder, texts, self._encoder.dim, show_progress=False))
+    def _encode(self, texts: Sequence[str], advance: Advance) -> Arrays:
+        rows: list[NDArray[np.float16]] = []
+        for start in range(0, len(texts), STEP):
+            part = texts[start : start + STEP]
+            rows += encode_texts(self._encoder, part, self._encoder.dim, show_progress=False)
+            advance(len(part))
         offsets = np.cumsum([0, *map(len, rows)], dtype=np.int64)
         return {"vectors": np.concatenate(rows), "offsets": offsets}
 

@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serotine.evaluation.collection import Collection
-from serotine.evaluation.encodings import Arrays, EncodedBlocks
+from serotine.evaluation.encodings import STEP, Arrays, EncodedBlocks
 from serotine.evaluation.ranking import Best
 from serotine.evaluation.systems.base import Answer, encoder_record
-from serotine.progress import progress_bar
+from serotine.progress import Advance, progress_bar
 
 if TYPE_CHECKING:
     from serotine.encoders import Encoder
@@ -79,5 +79,9 @@ class Pooled:
         }
         return Answer({query: {} for query in collection.queries} | best.run(asked, ids), record)
 
-    def _encode(self, texts: Sequence[str]) -> Arrays:
-        return {"vectors": self._encoder.encode_pooled(texts, query=False)}
+    def _encode(self, texts: Sequence[str], advance: Advance) -> Arrays:
+        parts = []
+        for start in range(0, len(texts), STEP):
+            parts.append(self._encoder.encode_pooled(texts[start : start + STEP], query=False))
+            advance(len(parts[-1]))
+        return {"vectors": np.concatenate(parts)}

@@ -21,10 +21,10 @@ def beir(name: str, split: str | None) -> BeirFiles:
         InputFileError: it is not there, or the hub cannot be reached.
     """
     if name.startswith("cqadupstack-"):
-        folder = _snapshot(f"mteb/{name}", _CORPUS, name)
+        folder = _snapshot(f"mteb/{name}", _CORPUS, f"beir/{name}")
         return BeirFiles.find(folder, split, name=name)
-    folder = _snapshot(f"BeIR/{name}", _CORPUS, name)
-    qrels = _snapshot(f"BeIR/{name}-qrels", ("*.tsv",), name)
+    folder = _snapshot(f"BeIR/{name}", _CORPUS, f"beir/{name}")
+    qrels = _snapshot(f"BeIR/{name}-qrels", ("*.tsv",), f"beir/{name}")
     return BeirFiles.find(folder, split or usual_split(name, "beir"), name=name, qrels=qrels)
 
 

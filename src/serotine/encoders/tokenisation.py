@@ -45,12 +45,14 @@ class Tokens:
         attention: bool (tokens,), which of them the others look at.
         kept: bool (tokens,), which of them give a vector.
         spans: int32 (tokens, 2), start and end in the original text; equal where a token is not of the text.
+        prompted: how many of the first tokens are the prompt and what stands before it; 0 where there is none.
     """
 
     ids: NDArray[np.int64]
     attention: NDArray[np.bool_]
     kept: NDArray[np.bool_]
     spans: NDArray[np.int32]
+    prompted: int = 0
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -160,12 +162,13 @@ class TextTokenizer:
         spans = np.array(encoding.offsets, dtype=np.int32).reshape(-1, 2) + first
         special = np.array(encoding.special_tokens_mask, dtype=bool)
         # A special token written in the text itself is a token of the text.
+        prompted = self._prompt_tokens(side.prompt) if side.prompt else 0
         outside = (spans[:, 1] <= before) | (special & (spans[:, 0] == spans[:, 1]))
         spans = np.where(outside[:, None], 0, np.maximum(spans - before, 0)).astype(np.int32)
         attention = np.ones(len(ids), dtype=bool)
         kept = attention.copy()
-        if side.prompt and not side.keep_prompt:
-            kept[: self._prompt_tokens(side.prompt)] = False
+        if not side.keep_prompt:
+            kept[:prompted] = False
         expansion = side.expansion
         marked = side.marker is not None
         if expansion is not None and len(ids) + marked < expansion.length:
@@ -185,4 +188,4 @@ class TextTokenizer:
             kept &= ~np.isin(ids, side.skip)
         if side.only:
             kept &= np.isin(ids, side.only)
-        return Tokens(ids, attention, kept, spans)
+        return Tokens(ids, attention, kept, spans, prompted)

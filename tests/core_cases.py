@@ -83,7 +83,7 @@ def search(
     parts: list[_core.Part], query: Array, k: int, **options: Any
 ) -> tuple[list[float], list[int], dict[str, Any]]:
     allowed = options.pop("allowed", [None] * len(parts))
-    chosen = {"refined": 16, "candidates": 8, "rescored": 8, "probes": 4, "exact": False} | options
+    chosen = {"refined": 16, "candidates": 8, "rescored": 8, "postings": 40, "exact": False} | options
     ends = np.array([0, len(query)], dtype=np.int64)
     (found,) = _core.search(query.astype(np.float32), ends, parts, allowed, k, **chosen)
     return found

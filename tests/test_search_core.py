@@ -56,7 +56,7 @@ def test_an_exact_search_is_brute_force(
         staged = search(made.parts, made.query, k, candidates=1000, rescored=1000)
         assert list(zip(staged[0], staged[1], strict=True)) == truth[:k]
         # With the least effort there are as many hits, each with its true score, best first.
-        scores, numbers, _ = search(made.parts, made.query, k, candidates=1, rescored=1, probes=1)
+        scores, numbers, _ = search(made.parts, made.query, k, candidates=1, rescored=1, postings=1)
         assert len(set(numbers)) == min(k, len(truth))
         hits = list(zip(scores, numbers, strict=True))
         assert set(hits) <= set(truth)
@@ -240,10 +240,10 @@ def test_posting_lists_and_probing(lengths: list[int], wide: bool, seed: int) ->
     scanned = search([part], query, 3, **options)
     part.set_postings(starts, found)
     # Every list of every query token: all documents with tokens are looked at, as a scan does.
-    probed = search([part], query, 3, probes=12, **options)
+    probed = search([part], query, 3, postings=10**6, **options)
     if probed[2]["probed"]:
         assert probed[:2] == scanned[:2]
-        few = search([part], query, 3, probes=1, **options)
+        few = search([part], query, 3, postings=1, **options)
         assert len(few[1]) == min(3, len(lengths))
 
 
@@ -290,7 +290,7 @@ def test_stages_find_most_of_what_is_best() -> None:
         right = 0
         for query in queries:
             best = search([part], query, 10, exact=True)[1]
-            _, numbers, report = search([part], query, 10, candidates=150, rescored=20, probes=8)
+            _, numbers, report = search([part], query, 10, candidates=150, rescored=20, postings=800)
             assert report["probed"] is lists
             assert report["by_codes"] == 150
             right += len(set(best) & set(numbers))
@@ -322,14 +322,13 @@ def test_probing_reads_only_what_the_mask_allows() -> None:
         for start in range(0, 200, 10):
             query = vectors[start : start + 5].astype(np.float32)
             options = {"candidates": 30, "rescored": 10, "allowed": [mask_of(keep)]}
-            _, numbers, report = search([part], query, 9, probes=3, **dict(options))
+            _, numbers, report = search([part], query, 9, postings=450, **dict(options))
             assert report["probed"]
             assert len(numbers) == 9
             assert keep[numbers].all()
             # Every list of every token leaves nothing out.
-            assert (
-                search([part], query, 9, probes=40, **dict(options))[:2] == search([scanned], query, 9, **options)[:2]
-            )
+            everything = search([part], query, 9, postings=10**6, **dict(options))
+            assert everything[:2] == search([scanned], query, 9, **options)[:2]
     # Lists are not read for a few documents that a filter leaves: they would find none.
     few = mask_of(np.arange(400) % 10 == 0)
     assert search([part], query, 9, candidates=30, allowed=[few])[2]["scanned"]
@@ -349,12 +348,12 @@ def test_probing_stays_the_same_however_often(threads: None) -> None:
     found: list[Any] = []
     for _ in range(40):
         now = [
-            search([part], query, 5, candidates=10, rescored=5, probes=2)[:2]
+            search([part], query, 5, candidates=10, rescored=5, postings=20)[:2]
             for part in parts
             for query in (long, short)
         ]
         found.append(now)
-    assert search([parts[0]], long, 5, candidates=10, probes=2)[2]["probed"]
+    assert search([parts[0]], long, 5, candidates=10, postings=20)[2]["probed"]
     assert all(now == found[0] for now in found)
 
 
@@ -380,7 +379,7 @@ def test_lists_of_nearly_all_documents_do_not_hide_the_rest() -> None:
     part = coded.put_into(_core.Part(offsets, np.arange(count), vectors.view(np.uint16)))
     coded.put_lists_into(part, offsets)
     query = np.stack([common, rare, common]).astype(np.float32)
-    _, numbers, report = search([part], query, 3, candidates=50, rescored=10, probes=2)
+    _, numbers, report = search([part], query, 3, candidates=50, rescored=10, postings=5000)
     assert report["probed"]
     assert numbers == chosen
 
@@ -532,9 +531,9 @@ def test_new_codes_take_the_old_lists_away() -> None:
     few, many = Coded(vectors, 4, count=5), Coded(vectors, 4, count=50_000)
     few.put_lists_into(few.put_into(part), offsets)
     query = vectors[:3].astype(np.float32)
-    assert search([part], query, 5, candidates=20, probes=5)[2]["probed"]
+    assert search([part], query, 5, candidates=20, postings=20)[2]["probed"]
     many.put_into(part)
-    report = search([part], query, 5, candidates=20, probes=4000)[2]
+    report = search([part], query, 5, candidates=20, postings=10**6)[2]
     assert not report["probed"]
     assert report["scanned"]
 

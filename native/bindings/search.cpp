@@ -147,7 +147,7 @@ nb::dict dict_of(const search::Report& report) {
 // One (scores, numbers, report) a query.
 nb::list search_parts(const In<float, 2>& queries, const In<std::int64_t, 1>& offsets, const nb::list& parts,
                       const nb::list& allowed, std::size_t k, std::size_t refined, std::size_t candidates,
-                      std::size_t rescored, std::size_t probes, bool exact) {
+                      std::size_t rescored, std::uint64_t postings, bool exact) {
   const std::size_t dim = queries.shape(1);
   require(offsets.size() >= 1 && offsets.data()[0] == 0 &&
               offsets.data()[offsets.size() - 1] == static_cast<std::int64_t>(queries.shape(0)),
@@ -172,7 +172,7 @@ nb::list search_parts(const In<float, 2>& queries, const In<std::int64_t, 1>& of
     masks.push_back(owners.back().data());
   }
   const std::size_t coded = std::max(candidates, k);
-  const search::Options options{k, std::max(refined, coded), coded, std::max(rescored, k), std::max<std::size_t>(probes, 1), exact};
+  const search::Options options{k, std::max(refined, coded), coded, std::max(rescored, k), postings, exact};
   const std::size_t count = offsets.size() - 1;
   std::vector<std::vector<search::Found>> found(count);
   std::vector<search::Report> reports(count);
@@ -225,5 +225,5 @@ void bind_search(nb::module_& module) {
   module.def("make_postings", &make_postings, nb::arg("ids"), nb::arg("offsets"), nb::arg("starts").noconvert());
   module.def("residual_scores", &residual_scores, nb::arg("query"), nb::arg("part"), nb::arg("scores").noconvert());
   module.def("search", &search_parts, nb::arg("queries"), nb::arg("offsets"), nb::arg("parts"), nb::arg("allowed"),
-             nb::arg("k"), nb::arg("refined"), nb::arg("candidates"), nb::arg("rescored"), nb::arg("probes"), nb::arg("exact"));
+             nb::arg("k"), nb::arg("refined"), nb::arg("candidates"), nb::arg("rescored"), nb::arg("postings"), nb::arg("exact"));
 }

@@ -1,7 +1,6 @@
 #include "centroids.hpp"
 
 #include <algorithm>
-#include <array>
 #include <limits>
 
 #include "../common/thread_pool.hpp"
@@ -9,23 +8,10 @@
 namespace serotine::search {
 namespace {
 
-// Centroids scored side by side, which share one row of maxima.
-constexpr std::size_t kBlock = 64;
+constexpr std::size_t kBlock = CentroidTable::kBlock;
 constexpr std::size_t kBlocksAnItem = 8;
-// Postings after which no further list is read for a query token.
-constexpr std::uint64_t kPostingsAToken = 16384;
-// Documents whose sums a probe holds at a time: 128 KiB of words.
-constexpr std::size_t kProbedTogether = 32768;
-// Words that are looked through before the least sum that still counts is raised.
-constexpr std::size_t kLookedAtTogether = 1024;
 // Documents one item of parallel work scans.
 constexpr std::size_t kDocumentsAnItem = 1024;
-
-// A document and what the lists it is in come to.
-struct Reached {
-  std::uint32_t sum;
-  std::uint32_t document;
-};
 
 // The memory of this thread's last tables: fresh pages would have to be cleared by the system for every query.
 std::vector<Aligned<std::uint8_t>>& spare() {
@@ -165,119 +151,6 @@ void CentroidTable::scan(const Part& part, std::uint32_t number, const std::vect
     loops.scan(job, documents.data() + first, 0, count, sums.data() + first);
   });
   for (std::size_t i = 0; i < documents.size(); ++i) out.push_back({similarity(sums[i]), number, documents[i]});
-}
-
-void CentroidTable::best_of(std::size_t token, std::size_t probes, std::vector<Probed>& out) const {
-  out.clear();
-  const std::size_t blocks = blocks_.size() / std::max<std::size_t>(width_, 1);
-  // The probes-th best block maximum is a value that at least `probes` centroids reach: only blocks that reach it
-  // need to be looked into.
-  std::size_t histogram[256] = {};
-  for (std::size_t b = 0; b < blocks; ++b) ++histogram[blocks_[b * width_ + token]];
-  std::size_t reached = 0;
-  int threshold = 255;
-  for (; threshold > 0; --threshold) {
-    reached += histogram[threshold];
-    if (reached >= probes) break;
-  }
-  for (std::size_t b = 0; b < blocks; ++b) {
-    if (blocks_[b * width_ + token] < threshold) continue;
-    const std::size_t last = std::min(centroids_, (b + 1) * kBlock);
-    for (std::size_t c = b * kBlock; c < last; ++c) {
-      const std::uint8_t value = rows_[c * width_ + token];
-      if (value >= threshold) out.push_back({value, static_cast<std::uint32_t>(c)});
-    }
-  }
-  std::sort(out.begin(), out.end(), [](const Probed& a, const Probed& b) {
-    return a.value != b.value ? a.value > b.value : a.centroid < b.centroid;
-  });
-  if (out.size() > probes) out.resize(probes);
-}
-
-std::vector<std::uint32_t> CentroidTable::probe(const Part& part, const std::uint64_t* allowed, std::size_t probes,
-                                                std::size_t count) const {
-  // The lists of one query token, each with what a document gains by being in it.
-  struct Cursor {
-    const std::uint32_t* at;
-    const std::uint32_t* end;
-    std::uint32_t stamp;
-    std::uint32_t gain;
-  };
-  std::vector<Cursor> cursors;
-  std::vector<Probed> best;
-  for (std::size_t t = 0; t < tokens_; ++t) {
-    best_of(t, probes, best);
-    // What is in very many documents tells little about any of them, and takes most of the time.
-    std::uint64_t length = 0;
-    std::size_t read = 0;
-    while (read < best.size() && length < kPostingsAToken) {
-      length += part.posting_starts[best[read].centroid + 1] - part.posting_starts[best[read].centroid];
-      ++read;
-    }
-    best.resize(read);
-    if (best.empty()) continue;
-    // A document that none of these centroids holds is taken to have what the last of them has.
-    const std::uint32_t floor = best.back().value == 0 ? 0 : best.back().value - 1u;
-    for (const Probed& probed : best) {
-      const std::uint64_t* starts = part.posting_starts + probed.centroid;
-      cursors.push_back({part.postings + starts[0], part.postings + starts[1], static_cast<std::uint32_t>(t + 1),
-                         probed.value - floor});
-    }
-  }
-
-  // One word a document: its sum so far (high half, where it stops at the top) and the last query token that found it
-  // (low half), so that words compare as sums do. The words of one block of documents at a time, so that they stay in the second-level cache: every list is
-  // read once, a piece a block.
-  thread_local Aligned<std::uint32_t> words;
-  words.resize(kProbedTogether);
-  const CentroidKernels& loops = centroid_kernels();
-  std::array<std::uint32_t, kLookedAtTogether> places;
-  std::vector<Reached> found;
-  std::size_t room = count * 4;
-  std::uint32_t threshold = 1;
-  // Only what is at least as good as the `count`-th stays.
-  const auto tighten = [&] {
-    if (found.size() <= count) return;
-    std::nth_element(found.begin(), found.begin() + static_cast<std::ptrdiff_t>(count - 1), found.end(),
-                     [](const Reached& a, const Reached& b) { return a.sum > b.sum; });
-    threshold = found[count - 1].sum;
-    std::erase_if(found, [&](const Reached& one) { return one.sum < threshold; });
-    room = std::max(count * 4, found.size() * 2);
-  };
-  for (std::size_t first = 0; first < part.documents; first += kProbedTogether) {
-    const auto base = static_cast<std::uint32_t>(first);
-    const std::size_t here = std::min(kProbedTogether, part.documents - first);
-    const std::uint64_t past = first + here;
-    std::uint32_t* word = words.data();
-    std::fill_n(word, here, 0);
-    for (Cursor& cursor : cursors) {
-      const std::uint32_t stamp = cursor.stamp;
-      const std::uint32_t gain = cursor.gain;
-      const std::uint32_t* at = cursor.at;
-      for (; at < cursor.end && *at < past; ++at) {
-        const std::uint32_t seen = word[*at - base];
-        const std::uint32_t sum = std::min((seen >> 16) + gain, 0xffffu);
-        // The lists of a token come best first: a later one has nothing to add.
-        word[*at - base] = (seen & 0xffffu) == stamp ? seen : sum << 16 | stamp;
-      }
-      cursor.at = at;
-    }
-    for (std::size_t next = 0; next < here;) {
-      const std::size_t last = std::min(here, next + kLookedAtTogether);
-      const std::size_t count_there = loops.reaching(word + next, last - next, threshold << 16, places.data());
-      for (std::size_t i = 0; i < count_there; ++i) {
-        const std::size_t d = next + places[i];
-        if (lets_through(allowed, first + d)) found.push_back({word[d] >> 16, static_cast<std::uint32_t>(first + d)});
-      }
-      if (found.size() >= room) tighten();
-      next = last;
-    }
-  }
-  tighten();
-  std::vector<std::uint32_t> out(found.size());
-  std::transform(found.begin(), found.end(), out.begin(), [](const Reached& one) { return one.document; });
-  std::sort(out.begin(), out.end());
-  return out;
 }
 
 }  // namespace serotine::search

@@ -38,6 +38,9 @@ void keep_best(std::vector<Candidate>& candidates, std::size_t count);
 
 class CentroidTable {
  public:
+  // Centroids scored side by side, which share one row of maxima.
+  static constexpr std::size_t kBlock = 64;
+
   CentroidTable(const Query& query, const codec::Codebook& codebook);
   ~CentroidTable();
   CentroidTable(const CentroidTable&) = delete;
@@ -55,17 +58,20 @@ class CentroidTable {
   // Scores chosen documents of a part, rising.
   void scan(const Part& part, std::uint32_t number, const std::vector<std::uint32_t>& documents,
             std::vector<Candidate>& out) const;
-  // The `count` documents whose tokens fall most often, and nearest, into the `probes` best centroids of each query
-  // token. Returns them rising.
-  std::vector<std::uint32_t> probe(const Part& part, const std::uint64_t* allowed, std::size_t probes,
+  // The `count` documents that the posting lists of the centroids nearest to the query tokens speak for, read up to
+  // about `postings` of them. Returns them rising.
+  std::vector<std::uint32_t> probe(const Part& part, const std::uint64_t* allowed, std::uint64_t postings,
                                    std::size_t count) const;
 
  private:
-  struct Probed {
-    std::uint8_t value;
-    std::uint32_t centroid;
+  // A posting list that a query token reads, and what a document gains by being in it.
+  struct List {
+    const std::uint32_t* at;
+    const std::uint32_t* end;
+    std::uint32_t token;  // from 1
+    std::uint32_t gain;
   };
-  void best_of(std::size_t token, std::size_t probes, std::vector<Probed>& out) const;
+  std::vector<List> lists(const Part& part, std::uint64_t postings) const;
 
   std::size_t tokens_;
   std::size_t width_;

@@ -23,7 +23,7 @@ constexpr std::size_t kRefinedAnItem = 128;
 // Documents an exact search scores before it looks at the threshold again.
 constexpr std::size_t kExactAtOnce = 64;
 // A probe keeps this many documents for each that the residual stage scores.
-constexpr std::size_t kProbedPerRefined = 2;
+constexpr std::size_t kProbedPerRefined = 3;
 // How many documents the residual stage has asked memory for and not yet scored; and how many documents before that their
 // tokens' ids are asked for.
 constexpr std::size_t kPending = 4;
@@ -127,8 +127,11 @@ std::vector<Candidate> Searcher::by_centroids() {
     const bool probing = part.postings != nullptr && query_.tokens() <= kMostProbingTokens &&
                          there > options_.refined && there * 4 >= part.documents;
     if (probing) {
+      // A part's share of the reading is its share of the documents.
+      const auto postings = static_cast<std::uint64_t>(static_cast<double>(options_.postings) * static_cast<double>(there) /
+                                                       static_cast<double>(everywhere));
       const std::vector<std::uint32_t> found =
-          scores.probe(part, bits, options_.probes, options_.refined * kProbedPerRefined);
+          scores.probe(part, bits, postings, options_.refined * kProbedPerRefined);
       if (found.size() >= std::min(there, options_.k)) {
         report_.probed = true;
         scores.scan(part, p, found, out);

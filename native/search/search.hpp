@@ -42,7 +42,7 @@ struct Options {
   std::size_t refined = 2048;    // documents scored over the residuals of their best tokens
   std::size_t candidates = 512;  // documents scored over their codes
   std::size_t rescored = 64;     // documents scored over their vectors
-  std::size_t probes = 16;       // centroids probed for each query token
+  std::uint64_t postings = 1u << 20;  // about how many postings are read
   bool exact = false;
 };
 

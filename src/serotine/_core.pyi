@@ -97,7 +97,7 @@ def search(
     refined: int,
     candidates: int,
     rescored: int,
-    probes: int,
+    postings: int,
     exact: bool,
 ) -> list[tuple[list[float], list[int], dict[str, Any]]]: ...
 def residual_scores(query: _Array, part: Part, scores: _Array) -> None: ...

@@ -254,7 +254,7 @@ void check_search(Collection& c, std::mt19937& rng, std::size_t tokens, const st
     // Little effort: as many results, each with its true score; and with a mask, only what it lets through.
     options.candidates = k;
     options.rescored = k;
-    options.probes = 2;
+    options.postings = 30;
     search::Report report;
     const auto some = search::search(query.data(), tokens, c.dim, {c.part}, {nullptr}, options, report);
     expect(some.size() == std::min(k, c.part.documents), name + ": too few results");

@@ -13,16 +13,16 @@ from serotine import _core
 from serotine.index.hits import Certificate
 from serotine.index.snapshot import Snapshot
 
-# Documents that are scored over their codes: this many, and this many more for each that is asked for; with posting
-# lists, of which a query reads few, more of them. Measured for recall@10 above 0.98 and recall@100 above 0.97 of exact
-# (benchmarks/index.py).
-_CANDIDATES, _CANDIDATES_EACH = 72, 2
+# Documents that are scored over their codes: this many, and this many more for each that is asked for. Measured for
+# recall@10 above 0.98 and recall@100 above 0.97 of exact (benchmarks/index.py).
+_CANDIDATES, _CANDIDATES_EACH = 76, 2
 # Documents whose best tokens' residuals are scored, for each that is scored over all its codes.
-_REFINED = 8
+_REFINED = 10
 # Documents that are scored over their kept vectors: a quarter more than are asked for, and at least this many more.
 _RESCORED = 10
-# Centroids whose lists are read, for each query token.
-_PROBES = 24
+# Postings that are read in segments that have lists: this many, and this many more for each document that is scored
+# over its codes. Measured on a million passages for recall@10 above 0.95 (benchmarks/million.py).
+_POSTINGS, _POSTINGS_EACH = 1_500_000, 5_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,19 +33,19 @@ class Effort:
         refined: documents scored over the residuals of their best tokens.
         candidates: documents scored over their residual codes.
         rescored: documents scored over their kept float16 vectors.
-        probes: posting lists read for each query token, in segments that have them.
+        postings: about how many postings are read, in segments that have them.
     """
 
     refined: int
     candidates: int
     rescored: int
-    probes: int
+    postings: int
 
 
 def effort_for(k: int, candidates: int | None) -> Effort:
     """What k hits take, unless `candidates` says otherwise."""
     wanted = _CANDIDATES + _CANDIDATES_EACH * k if candidates is None else max(candidates, k)
-    return Effort(_REFINED * wanted, wanted, k + max(k // 4, _RESCORED), _PROBES)
+    return Effort(_REFINED * wanted, wanted, k + max(k // 4, _RESCORED), _POSTINGS + _POSTINGS_EACH * wanted)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +103,7 @@ def rank(
         effort.refined,
         effort.candidates,
         effort.rescored,
-        effort.probes,
+        effort.postings,
         exact,
     )
     kept = all(part.segment.vectors is not None for part in parts)

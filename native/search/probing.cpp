@@ -1,0 +1,151 @@
+// Probing: which documents the posting lists of the nearest centroids speak for.
+#include <algorithm>
+#include <array>
+
+#include "centroids.hpp"
+
+namespace serotine::search {
+namespace {
+
+// About how many centroids tell how many postings a level lets through.
+constexpr std::size_t kSampled = 4096;
+constexpr std::size_t kLevels = 256;
+// Words that are looked through before the least sum that still counts is raised.
+constexpr std::size_t kLookedAtTogether = 1024;
+// Documents whose sums a probe holds at a time: 128 KiB of words.
+constexpr std::size_t kProbedTogether = 32768;
+// How many lists before it is read a list's next piece is asked for.
+constexpr std::size_t kListsAhead = 8;
+
+// A document and what the lists it is in come to.
+struct Reached {
+  std::uint32_t sum;
+  std::uint32_t document;
+};
+
+}  // namespace
+
+// Every query token has an ordinary similarity, that of the best token of a middling document: what lies above it tells
+// documents apart, and is what a document gains. Lists are read down to one distance from it, the same for all query
+// tokens, which the number of postings to be read decides: of a rare word many lists, of a common one only the nearest.
+std::vector<CentroidTable::List> CentroidTable::lists(const Part& part, std::uint64_t postings) const {
+  const auto length = [&](std::size_t centroid) { return part.posting_starts[centroid + 1] - part.posting_starts[centroid]; };
+  const std::size_t stride = std::max<std::size_t>(centroids_ / kSampled, 1);
+  // reached[t][v]: postings of the lists whose byte is at least v.
+  std::vector<std::array<std::uint64_t, kLevels + 1>> reached(tokens_);
+  for (std::size_t c = 0; c < centroids_; c += stride) {
+    const std::uint64_t there = length(c) * stride;
+    const std::uint8_t* row = rows_.data() + c * width_;
+    for (std::size_t t = 0; t < tokens_; ++t) reached[t][row[t]] += there;
+  }
+  std::vector<int> ordinary(tokens_, 0);
+  for (std::size_t t = 0; t < tokens_; ++t) {
+    for (std::size_t v = kLevels; v-- > 0;) {
+      reached[t][v] += reached[t][v + 1];
+      if (ordinary[t] == 0 && reached[t][v] * 2 >= part.documents) ordinary[t] = static_cast<int>(v);
+    }
+  }
+  const auto level = [&](std::size_t t, int distance) {
+    return static_cast<std::size_t>(std::clamp(ordinary[t] + distance, 0, static_cast<int>(kLevels)));
+  };
+  int distance = -static_cast<int>(kLevels);
+  for (int step = kLevels; step > 0; step /= 2) {
+    std::uint64_t total = 0;
+    for (std::size_t t = 0; t < tokens_; ++t) total += reached[t][level(t, distance + step - 1)];
+    if (total > postings) distance += step;
+  }
+
+  std::vector<List> out;
+  std::vector<List> mine;
+  // However few postings may be read: of something, all. Every level is let through in the end.
+  for (; out.empty() && distance >= -static_cast<int>(kLevels); --distance) {
+    for (std::size_t t = 0; t < tokens_; ++t) {
+      const auto least = static_cast<int>(level(t, distance));
+      const int base = std::max(std::min(ordinary[t], least - 1), 0);
+      mine.clear();
+      for (std::size_t first = 0, b = 0; first < centroids_; first += kBlock, ++b) {
+        if (blocks_[b * width_ + t] < least) continue;
+        const std::size_t last = std::min(centroids_, first + kBlock);
+        for (std::size_t c = first; c < last; ++c) {
+          const int value = rows_[c * width_ + t];
+          if (value < least || length(c) == 0) continue;
+          const std::uint32_t* list = part.postings + part.posting_starts[c];
+          mine.push_back({list, list + length(c), static_cast<std::uint32_t>(t + 1), static_cast<std::uint32_t>(value - base)});
+        }
+      }
+      // Best first: a document counts once for a query token. Of equals the first centroid.
+      std::stable_sort(mine.begin(), mine.end(), [](const List& a, const List& b) { return a.gain > b.gain; });
+      out.insert(out.end(), mine.begin(), mine.end());
+    }
+  }
+  return out;
+}
+
+std::vector<std::uint32_t> CentroidTable::probe(const Part& part, const std::uint64_t* allowed, std::uint64_t postings,
+                                                std::size_t count) const {
+  std::vector<List> reading = lists(part, postings);
+  // One word a document: its sum so far (high half, where it stops at the top) and the last query token that found it
+  // (low half), so that words compare as sums do. The words of one block of documents at a time, so that they stay in
+  // the second-level cache: every list is read once, a piece a block.
+  thread_local Aligned<std::uint32_t> words;
+  words.resize(kProbedTogether);
+  const CentroidKernels& loops = centroid_kernels();
+  std::array<std::uint32_t, kLookedAtTogether> places;
+  std::vector<Reached> found;
+  std::size_t room = count * 4;
+  std::uint32_t threshold = 1;
+  // Only what is at least as good as the `count`-th stays.
+  const auto tighten = [&] {
+    if (found.size() <= count) return;
+    std::nth_element(found.begin(), found.begin() + static_cast<std::ptrdiff_t>(count - 1), found.end(),
+                     [](const Reached& a, const Reached& b) { return a.sum > b.sum; });
+    threshold = found[count - 1].sum;
+    std::erase_if(found, [&](const Reached& one) { return one.sum < threshold; });
+    room = std::max(count * 4, found.size() * 2);
+  };
+  for (std::size_t first = 0; first < part.documents; first += kProbedTogether) {
+    const auto base = static_cast<std::uint32_t>(first);
+    const std::size_t here = std::min(kProbedTogether, part.documents - first);
+    const std::uint64_t past = first + here;
+    std::uint32_t* word = words.data();
+    std::fill_n(word, here, 0);
+    for (std::size_t l = 0; l < reading.size(); ++l) {
+      if (l + kListsAhead < reading.size()) {
+        // A piece is some thirty documents, two lines.
+        __builtin_prefetch(reading[l + kListsAhead].at);
+        __builtin_prefetch(reading[l + kListsAhead].at + 16);
+      }
+      List& list = reading[l];
+      const std::uint32_t token = list.token;
+      const std::uint32_t gain = list.gain << 16;
+      const std::uint32_t* at = list.at;
+      for (; at < list.end && *at < past; ++at) {
+        const std::uint32_t seen = word[*at - base];
+        // The lists of a token come best first: a later one has nothing to add. Written without a branch, which would
+        // be guessed wrongly for many documents.
+        const std::uint32_t fresh = 0u - static_cast<std::uint32_t>((seen & 0xffffu) != token);
+        const std::uint32_t before = seen & 0xffff0000u;
+        const std::uint32_t sum = before + (gain & fresh);
+        word[*at - base] = (sum < before ? 0xffff0000u : sum) | token;
+      }
+      list.at = at;
+    }
+    for (std::size_t next = 0; next < here;) {
+      const std::size_t last = std::min(here, next + kLookedAtTogether);
+      const std::size_t count_there = loops.reaching(word + next, last - next, threshold << 16, places.data());
+      for (std::size_t i = 0; i < count_there; ++i) {
+        const std::size_t d = next + places[i];
+        if (lets_through(allowed, first + d)) found.push_back({word[d] >> 16, static_cast<std::uint32_t>(first + d)});
+      }
+      if (found.size() >= room) tighten();
+      next = last;
+    }
+  }
+  tighten();
+  std::vector<std::uint32_t> out(found.size());
+  std::transform(found.begin(), found.end(), out.begin(), [](const Reached& one) { return one.document; });
+  std::sort(out.begin(), out.end());
+  return out;
+}
+
+}  // namespace serotine::search

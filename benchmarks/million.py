@@ -37,7 +37,7 @@ from serotine.bench.memory import PeakMemory
 RESULT = Path(__file__).parent / "results/million.json"
 BATCH = 10_000
 RUN, TOWARDS, NEIGHBOURHOODS = 32, 0.5, 8192
-EFFORTS = (None, 128, 512, 1024, 2048)
+EFFORTS = (None, 48, 192, 512, 1024)
 
 
 @dataclass(frozen=True)

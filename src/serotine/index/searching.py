@@ -22,7 +22,7 @@ _REFINED = 10
 _RESCORED = 10
 # Postings that are read in segments that have lists: this many, and this many more for each document that is scored
 # over its codes. Measured on a million passages for recall@10 above 0.95 (benchmarks/million.py).
-_POSTINGS, _POSTINGS_EACH = 1_500_000, 5_000
+_POSTINGS, _POSTINGS_EACH = 1_200_000, 5_000
 
 
 @dataclass(frozen=True, slots=True)

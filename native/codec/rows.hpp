@@ -79,7 +79,7 @@ inline void decode_nibbles(const std::int8_t* centroid, const std::uint8_t* pack
 }
 
 // How many tokens ahead a centroid is asked for.
-constexpr std::size_t kTokensAhead = 8;
+constexpr std::size_t kTokensAhead = 12;
 
 template <class Wide, class Narrow, int Bits>
 void decode(const Rows& rows) {

@@ -9,7 +9,7 @@ namespace serotine::search {
 namespace {
 
 // Tokens rebuilt at a time: they stay in the first-level cache beside the query.
-constexpr std::size_t kBlock = 48;
+constexpr std::size_t kBlock = 36;
 // What all bound dimensions of a row can hold together.
 constexpr int kMostUnits = 127 * static_cast<int>(kBoundDims);
 // Room for the rounding of fp32, here and in the kernel that computes the exact scores: one rounding a dimension there.

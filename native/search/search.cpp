@@ -287,6 +287,10 @@ std::vector<Found> Searcher::exact() {
     double upper;
     Candidate candidate;
   };
+  // A heap, the highest bound first: of thousands, a few hundred are looked at.
+  const auto below = [](const Bounded& a, const Bounded& b) {
+    return a.upper != b.upper ? a.upper < b.upper : better(b.candidate, a.candidate);
+  };
   std::vector<Bounded> all;
   std::vector<Candidate> done;
   flat(done);
@@ -301,13 +305,10 @@ std::vector<Found> Searcher::exact() {
     const std::vector<double> bounds = score_codes(upper, coded);
     all.reserve(coded.size());
     for (std::size_t i = 0; i < coded.size(); ++i) all.push_back({bounds[i], coded[i]});
-    std::sort(all.begin(), all.end(), [](const Bounded& a, const Bounded& b) {
-      return a.upper != b.upper ? a.upper > b.upper : better(a.candidate, b.candidate);
-    });
+    std::make_heap(all.begin(), all.end(), below);
   }
 
   // Scores in the order of the bounds, until no bound left reaches the k-th score.
-  std::size_t next = 0;
   const auto kth = [&] {
     if (done.size() < options_.k) return static_cast<double>(kNothing);
     std::vector<float> scores(done.size());
@@ -317,13 +318,15 @@ std::vector<Found> Searcher::exact() {
     return static_cast<double>(*place);
   };
   double threshold = kth();
-  while (next < all.size() && (done.size() < options_.k || all[next].upper >= threshold)) {
+  while (!all.empty() && (done.size() < options_.k || all.front().upper >= threshold)) {
     std::vector<Candidate> batch;
     std::vector<Candidate> estimated;
-    for (; next < all.size() && batch.size() + estimated.size() < kExactAtOnce; ++next) {
-      if (done.size() >= options_.k && all[next].upper < threshold) break;
-      const Candidate& c = all[next].candidate;
+    while (!all.empty() && batch.size() + estimated.size() < kExactAtOnce) {
+      if (done.size() >= options_.k && all.front().upper < threshold) break;
+      const Candidate c = all.front().candidate;
       (parts_[c.part].vectors != nullptr ? batch : estimated).push_back(c);
+      std::pop_heap(all.begin(), all.end(), below);
+      all.pop_back();
     }
     rescore_vectors(batch);
     if (!estimated.empty()) rescore_codes(estimated);
@@ -334,7 +337,7 @@ std::vector<Found> Searcher::exact() {
 
   std::vector<Found> answer = best(done);
   // What the others can have at most: the bound of those not looked at, and the scores of those that were.
-  double bound = next < all.size() ? all[next].upper : static_cast<double>(kNothing);
+  double bound = all.empty() ? static_cast<double>(kNothing) : all.front().upper;
   std::vector<std::int64_t> chosen;
   for (const Found& found : answer) chosen.push_back(found.number);
   std::sort(chosen.begin(), chosen.end());
@@ -359,7 +362,7 @@ std::vector<Found> Searcher::exact() {
   for (const Part& part : parts_) all_known = all_known && part.vectors != nullptr;
   if (!all_known) {
     for (const double other : others) report_.undecided += other > least ? 1 : 0;
-    for (std::size_t i = next; i < all.size() && all[i].upper > least; ++i) ++report_.undecided;
+    for (const Bounded& one : all) report_.undecided += one.upper > least ? 1 : 0;
   }
   report_.bound = static_cast<float>(bound);
   return answer;

@@ -28,7 +28,7 @@ PROFILES: dict[str, dict[str, Any]] = {
     "8 bits, vectors not kept": {"nbits": 8, "keep_vectors": False},
 }
 # Documents scored over their codes, for the Pareto chart; None is what a user gets.
-EFFORTS: tuple[int | None, ...] = (None, 32, 64, 128, 512, 1024, 2048)
+EFFORTS: tuple[int | None, ...] = (None, 24, 48, 128, 256, 512)
 # Fields that filters of one and of ten per cent let through.
 _BUCKETS = 100
 

@@ -1,9 +1,24 @@
-"""Judging retrieval: collections in BEIR's layout, trec_eval's metrics, a BM25 baseline."""
+"""Judging retrieval: collections in BEIR's layout, trec_eval's metrics, a BM25 baseline, comparisons and reports."""
 
 from __future__ import annotations
 
 from serotine.evaluation.beir import Collection, load_beir
 from serotine.evaluation.bm25 import Bm25
+from serotine.evaluation.comparison import Comparison, compare, load_results
+from serotine.evaluation.judged import Judged
 from serotine.evaluation.metrics import Qrels, Run, evaluate
+from serotine.evaluation.report import write_report
 
-__all__ = ["Bm25", "Collection", "Qrels", "Run", "evaluate", "load_beir"]
+__all__ = [
+    "Bm25",
+    "Collection",
+    "Comparison",
+    "Judged",
+    "Qrels",
+    "Run",
+    "compare",
+    "evaluate",
+    "load_beir",
+    "load_results",
+    "write_report",
+]

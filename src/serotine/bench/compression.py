@@ -7,6 +7,7 @@ import shutil
 import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -21,7 +22,7 @@ from serotine.bench.index import recall
 from serotine.encoders.pooling import clusters, means
 from serotine.encoders.spec import TokenPooling
 from serotine.evaluation import Run, evaluate
-from serotine.index import Index
+from serotine.index import Index, housekeeping
 from serotine.index.text_encoder import TextEncoder
 
 # nDCG and recall are those of the first ten.
@@ -111,6 +112,8 @@ def sweep(
 ) -> list[Point]:
     """Builds and judges every combination, then times all of them, query by query, on one thread.
 
+    Every index gets codes, also of a collection so small (below 131,072 tokens) that an index would keep all vectors.
+
     Args:
         encoded: the collection.
         grid: what is tried.
@@ -199,9 +202,10 @@ def _coded(
     started = time.perf_counter()
     index = Index.create(folder, dim=point.dim, nbits=nbits, keep_vectors=grid.keep_vectors)
     opened.append(index)
-    index.add(ids=[str(i) for i in range(len(documents))], vectors=documents)
-    # The newest documents too become codes.
-    index.compact()
+    with _codes_at_any_size():
+        index.add(ids=[str(i) for i in range(len(documents))], vectors=documents)
+        # The newest documents too become codes.
+        index.compact()
     seconds = time.perf_counter() - started
     size = index.stats().bytes / len(encoded.vectors)
     for candidates in grid.candidates:
@@ -216,6 +220,17 @@ def _coded(
             reduce,
             answer,
         )
+
+
+@contextmanager
+def _codes_at_any_size() -> Iterator[None]:
+    """A small judged collection stands for a larger one: it gets codes where an index would keep every vector."""
+    usual = housekeeping.FIRST_TRAINING
+    housekeeping.FIRST_TRAINING = 1
+    try:
+        yield
+    finally:
+        housekeeping.FIRST_TRAINING = usual
 
 
 def _reduction(vectors: NDArray[np.float16], dim: int, how: Reduction) -> Callable[..., Any]:

@@ -142,7 +142,7 @@ def _show(found: Comparison, *, to_stderr: bool) -> None:
     from rich.table import Table
 
     console = Console(stderr=to_stderr, width=None if Console().is_terminal else 120, highlight=False, markup=False)
-    means = Table(title=f"Mean {found.measure}, in hundredths", title_justify="left", box=None)
+    means = Table(box=None)
     means.add_column("")
     several = len(found.collections) > 1
     for name in (*found.collections, *(["mean"] if several else [])):
@@ -150,7 +150,7 @@ def _show(found: Comparison, *, to_stderr: bool) -> None:
     for system in found.systems:
         row = [found.means[system][name] for name in found.collections] + [found.averages[system]] * several
         means.add_row(printable(system), *(f"{value * 100:.2f}" for value in row))
-    tests = Table(title=f"Against {printable(found.systems[0])}", title_justify="left", box=None)
+    tests = Table(box=None)
     for name in ("", "", "difference", "wins", "ties", "losses", "p", "p, corrected"):
         tests.add_column(name, justify="right" if name else "left")
     for pair in found.pairs:
@@ -164,8 +164,10 @@ def _show(found: Comparison, *, to_stderr: bool) -> None:
             f"{pair.p:.4f}",
             f"{pair.p_corrected:.4f}",
         )
+    console.print(f"Mean {found.measure}, in hundredths")
     console.print(means)
     console.print()
+    console.print(f"Against {printable(found.systems[0])}; p by paired randomisation, corrected by Holm's method")
     console.print(tests)
     told = found.changes[:_TOLD]
     if told:

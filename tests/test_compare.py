@@ -187,7 +187,7 @@ def test_one_folder_is_bad_use_and_no_results_a_failure(tmp_path: Path, capsys: 
     assert "name two folders or more" in capsys.readouterr().err
     assert main(["compare", folders[0], str(tmp_path)]) == 1
     assert "holds no results" in capsys.readouterr().err
-    assert main(["compare", *folders, "--collection", str(tmp_path / "unjudged")]) == 2
+    assert main(["compare", *folders, "--collection", str(beir(tmp_path / "unjudged"))]) == 2
     assert "'unjudged' was not judged" in capsys.readouterr().err
 
 

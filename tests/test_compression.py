@@ -18,6 +18,7 @@ from serotine.bench.compression_chart import draw
 from serotine.bench.encoded import Encoded, encode
 from serotine.cli import main
 from serotine.evaluation import Collection
+from serotine.evaluation.systems.late import LateInteraction
 
 WORDS = [f"w{i}" for i in range(400)]
 
@@ -83,23 +84,19 @@ def test_principal_directions_are_better_than_the_first(encoded: Encoded, tmp_pa
     assert pca.recall_at_10 > cut.recall_at_10
 
 
-def test_an_interrupted_encoding_goes_on(collection: Collection, tmp_path: Path) -> None:
-    calls: list[int] = []
+def test_what_eval_encoded_is_read(collection: Collection, tmp_path: Path) -> None:
+    LateInteraction(WordEncoder(32), tmp_path).answer(collection, 10)
 
-    class Stopping(WordEncoder):
+    class Failing(WordEncoder):
         def encode_documents(self, texts: Any) -> list[Any]:
-            if calls == [256]:
-                calls.append(0)
-                raise KeyboardInterrupt
-            calls.append(len(texts))
-            return super().encode_documents(texts)
+            raise AssertionError("encoded again")
 
-    with pytest.raises(KeyboardInterrupt):
-        encode(collection, Stopping(32), tmp_path)
-    again = encode(collection, Stopping(32), tmp_path)
-    assert calls == [256, 0, 44]
-    whole = encode(collection, WordEncoder(32, name="words"), tmp_path / "other")
+    again = encode(collection, Failing(32), tmp_path)
+    whole = encode(collection, WordEncoder(32), tmp_path / "other")
     np.testing.assert_array_equal(again.vectors, whole.vectors)
+    np.testing.assert_array_equal(again.offsets, whole.offsets)
+    with pytest.raises(AssertionError, match="encoded again"):
+        encode(collection, Failing(32), tmp_path / "new")
 
 
 def test_another_encoder_does_not_read_the_cache(collection: Collection, tmp_path: Path) -> None:

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from serotine.evaluation import Collection
-from serotine.index.text_encoder import TextEncoder
+from serotine.evaluation.systems.base import for_collection
+from serotine.evaluation.systems.late import LateInteraction
+from serotine.index.encoding import encode_questions
 from serotine.progress import progress_bar
 
-# Texts of one cached file: what an interruption can cost.
-_TEXTS_AT_ONCE = 256
+if TYPE_CHECKING:
+    from serotine.evaluation import Collection
+    from serotine.index.text_encoder import TextEncoder
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,42 +37,14 @@ class Encoded:
 
 
 def encode(collection: Collection, encoder: TextEncoder, cache: Path, *, show_progress: bool = False) -> Encoded:
-    """Encodes a collection; what `cache` has of it, also from an interrupted run, is read instead."""
-    parts: dict[bool, list[NDArray[np.float16]]] = {}
-    for query, texts in ((True, list(collection.queries.values())), (False, list(collection.documents.values()))):
-        run = encoder.encode_queries if query else encoder.encode_documents
-        parts[query] = []
-        with progress_bar(len(texts), "Encoding", enabled=show_progress) as advance:
-            for start in range(0, len(texts), _TEXTS_AT_ONCE):
-                chunk = texts[start : start + _TEXTS_AT_ONCE]
-                parts[query] += _cached(cache, encoder.fingerprint, chunk, run, query=query)
-                advance(len(chunk))
-    documents = parts[False]
-    offsets = np.concatenate([[0], np.cumsum([len(rows) for rows in documents])]).astype(np.int64)
-    return Encoded(collection, np.concatenate(documents), offsets, [rows.astype(np.float32) for rows in parts[True]])
-
-
-def _cached(
-    cache: Path,
-    fingerprint: str,
-    texts: list[str],
-    run: Callable[[list[str]], list[NDArray[np.float32]]],
-    *,
-    query: bool,
-) -> list[NDArray[np.float16]]:
-    # The lengths part the texts: joined, other texts could hash alike.
-    said = "".join(f"{len(text)}:{text}" for text in texts)
-    digest = hashlib.sha256(f"{fingerprint} {query} {said}".encode()).hexdigest()
-    file = cache / f"{digest[:32]}.npz"
-    if not file.is_file():
-        found = run(texts)
-        cache.mkdir(parents=True, exist_ok=True)
-        scratch = file.with_suffix(".tmp.npz")
-        np.savez(
-            scratch,
-            vectors=np.concatenate(found).astype(np.float16),
-            ends=np.cumsum([len(rows) for rows in found]),
-        )
-        scratch.replace(file)
-    with np.load(file) as stored:
-        return np.split(stored["vectors"], stored["ends"][:-1])
+    """Encodes a collection; what `cache` has, of an interrupted run or of `serotine eval`, is read instead."""
+    questions = encode_questions(for_collection(encoder, collection), list(collection.queries.values()), encoder.dim)
+    texts = list(collection.documents.values())
+    vectors: list[NDArray[Any]] = []
+    lengths: list[NDArray[Any]] = []
+    with progress_bar(len(texts), f"{collection.name}: encoding", enabled=show_progress) as advance:
+        for _, arrays in LateInteraction(encoder, cache).encoded().blocks(texts, advance):
+            vectors.append(arrays["vectors"])
+            lengths.append(np.diff(arrays["offsets"]))
+    offsets = np.concatenate([[0], np.cumsum(np.concatenate(lengths))]).astype(np.int64)
+    return Encoded(collection, np.concatenate(vectors), offsets, questions)

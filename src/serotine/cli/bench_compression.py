@@ -29,7 +29,7 @@ def _candidates(ctx: click.Context, parameter: click.Parameter, values: tuple[st
 
 
 @click.command()
-@click.argument("folder", type=click.Path(path_type=Path))
+@click.argument("folder")
 @click.option("--model", metavar="NAME", help="Encoder: hub id or folder.  [default: minilm]")
 @click.option(
     "--nbits",
@@ -67,7 +67,7 @@ def _candidates(ctx: click.Context, parameter: click.Parameter, values: tuple[st
     show_default=True,
     help="Rescore over float16 vectors kept beside the codes.",
 )
-@click.option("--split", default="test", show_default=True, help="Which judgements.")
+@click.option("--split", metavar="NAME", help="Which judgements.  [default: those published figures are of]")
 @click.option(
     "--rounds", type=click.IntRange(min=1), default=3, show_default=True, help="Interleaved rounds of timing."
 )
@@ -84,12 +84,12 @@ def _candidates(ctx: click.Context, parameter: click.Parameter, values: tuple[st
     default=Path("bench-compression"),
     show_default=True,
     metavar="FOLDER",
-    help="Where encoded texts are kept, and the indexes while they are measured.",
+    help="Where encoded texts are kept, and indexes while they are measured.",
 )
 @json_option
 @click.option("--chart", type=click.Path(dir_okay=False, path_type=Path), help="Draw the result as SVG.")
 def compression(
-    folder: Path,
+    folder: str,
     model: str | None,
     nbits: tuple[str, ...],
     dims: tuple[int, ...],
@@ -97,14 +97,16 @@ def compression(
     candidates: tuple[int | None, ...],
     reduction: Any,
     keep_vectors: bool,
-    split: str,
+    split: str | None,
     rounds: int,
     timed: int,
     cache: Path,
     json_file: str | None,
     chart: Path | None,
 ) -> None:
-    """Judge every combination of compression settings on a BEIR FOLDER: nDCG@10, recall of exact, bytes and time.
+    """Judge every combination of compression settings: nDCG@10, recall of exact MaxSim, bytes and time.
+
+    FOLDER is a judged collection, as `serotine eval` takes it.
 
     Texts are encoded once and kept. Searches are timed on one thread, query by query in turn. A small collection stands
     for a larger one: it gets codes even where an index would still keep every vector (below 131,072 tokens).
@@ -113,9 +115,14 @@ def compression(
     from serotine.bench.compression_chart import draw
     from serotine.bench.encoded import encode
     from serotine.bench.machine import describe
-    from serotine.evaluation import load_beir
+    from serotine.evaluation.sources import find
 
-    collection = load_beir(folder, split)
+    found = find(folder, split)
+    if len(found) != 1:
+        raise click.UsageError(
+            f"FOLDER: {folder} holds {len(found)} collections; name one", click.get_current_context()
+        )
+    collection = found[0].load()
     encoder = load_encoder(model)
     for dim in dims:
         if dim > encoder.dim:

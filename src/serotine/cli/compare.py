@@ -25,9 +25,8 @@ _TOLD = 5
     "--collection",
     "folders",
     multiple=True,
-    type=click.Path(path_type=Path),
     metavar="FOLDER",
-    help="A BEIR folder that was judged, to show questions and passages; repeatable.",
+    help="A collection that was judged, as `serotine eval` takes it, to show its passages; repeatable.",
 )
 @click.option(
     "--model",
@@ -58,7 +57,7 @@ _TOLD = 5
 @json_option
 def compare(
     results: tuple[Path, ...],
-    folders: tuple[Path, ...],
+    folders: tuple[str, ...],
     model: str | None,
     measure: str,
     changed: int,
@@ -108,19 +107,22 @@ def compare(
         write_json(asdict(found), json_file)
 
 
-def _collections(results: tuple[Path, ...], folders: tuple[Path, ...]) -> list[Collection]:
+def _collections(results: tuple[Path, ...], folders: tuple[str, ...]) -> list[Collection]:
     """The collections, in the split that was judged."""
-    from serotine.evaluation import load_beir, load_results
+    from serotine.evaluation import load_results
+    from serotine.evaluation.sources import find
 
     if not folders:
         return []
     splits = {result.collection: result.split for result in load_results(results[0])}
     loaded = []
     for folder in folders:
-        name = folder.resolve().name
-        if name not in splits:
-            raise click.UsageError(f"--collection: {name!r} was not judged; {results[0]} has {', '.join(splits)}")
-        loaded.append(load_beir(folder.resolve(), splits[name]))
+        for named in find(folder):
+            if named.name not in splits:
+                raise click.UsageError(
+                    f"--collection: {named.name!r} was not judged; {results[0]} has {', '.join(splits)}"
+                )
+            loaded += [source.load() for source in find(folder, splits[named.name]) if source.name == named.name]
     return loaded
 
 

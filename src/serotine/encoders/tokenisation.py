@@ -42,12 +42,14 @@ class Tokens:
         attention: bool (tokens,), which of them the others look at.
         kept: bool (tokens,), which of them give a vector.
         spans: int32 (tokens, 2), start and end in the original text; equal where a token is not of the text.
+        prompted: how many of the first tokens are the prompt and what stands before it; 0 where there is none.
     """
 
     ids: NDArray[np.int64]
     attention: NDArray[np.bool_]
     kept: NDArray[np.bool_]
     spans: NDArray[np.int32]
+    prompted: int = 0
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -138,6 +140,7 @@ class TextTokenizer:
         special = np.array(encoding.special_tokens_mask, dtype=bool)
         # A special token written in the text itself is a token of the text.
         prompted = ~special & (spans[:, 1] <= before) & (spans[:, 1] > 0)
+        leading = int(np.flatnonzero(prompted).max(initial=-1)) + 1
         outside = (spans[:, 1] <= before) | (special & (spans[:, 0] == spans[:, 1]))
         spans = np.where(outside[:, None], 0, np.maximum(spans - before, 0)).astype(np.int32)
         attention = np.ones(len(ids), dtype=bool)
@@ -161,4 +164,4 @@ class TextTokenizer:
             kept &= ~np.isin(ids, side.skip)
         if side.only:
             kept &= np.isin(ids, side.only)
-        return Tokens(ids, attention, kept, spans)
+        return Tokens(ids, attention, kept, spans, leading)

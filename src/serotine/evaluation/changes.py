@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from serotine.evaluation.alignment import Alignment, align
-from serotine.evaluation.beir import Collection
+from serotine.evaluation.collection import Collection
 from serotine.evaluation.judged import Judged
 from serotine.progress import progress_bar
 

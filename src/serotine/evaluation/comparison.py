@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from serotine.errors import InputFileError
-from serotine.evaluation.beir import Collection
 from serotine.evaluation.changes import Change, most_changed
+from serotine.evaluation.collection import Collection
 from serotine.evaluation.judged import Judged
 from serotine.evaluation.significance import holm, randomisation_test
 

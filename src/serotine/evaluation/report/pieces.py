@@ -88,4 +88,8 @@ def settings(records: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> list[Set
 def _said(value: Any) -> str:
     if value is None:
         return "-"
+    if isinstance(value, float):
+        return f"{value:.3g}"
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key}: {_said(each)}" for key, each in value.items()) or "-"
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

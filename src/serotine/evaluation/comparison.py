@@ -115,8 +115,13 @@ def compare(
 
     Raises:
         InputFileError: a folder holds no results, or a file is damaged.
-        ValueError: fewer than two systems, two of the same name, no collection or measure in common, or other queries.
+        ValueError: fewer than two systems, two of the same name, no collection or measure in common, other queries, or
+            an argument that is not what it should be.
     """
+    if encoder is not None and not collections:
+        raise ValueError("encoder: needs collections, whose texts it reads")
+    if changed < 0:
+        raise ValueError(f"changed: want at least 0, got {changed}")
     results = _by_system(systems)
     names = tuple(results)
     if len(names) < 2:
@@ -143,7 +148,7 @@ def compare(
         averages={system: statistics.fmean(own.values()) for system, own in means.items()},
         pairs=pairs,
         changes=most_changed(pairs, results, texts, encoder, changed, show_progress=show_progress),
-        explained_by=None if encoder is None or not texts else encoder.name,
+        explained_by=None if encoder is None else encoder.name,
         records={system: {name: results[system][name].record for name in everywhere} for system in names},
     )
 

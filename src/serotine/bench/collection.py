@@ -90,15 +90,15 @@ def prepare(folder: Path, passages: Path, questions: Path, *, documents: int, di
             advance(len(part))
     offsets = np.concatenate([[0], np.cumsum([len(vectors) for vectors in rows])]).astype(np.int64)
     tokens = np.concatenate(rows)
-    directions = _principal(tokens, dim)
+    directions = principal_directions(tokens, dim)
     asked = [
         vectors[:QUERY_TOKENS] for vectors in encoder.encode_queries([question.text for question in read([questions])])
     ]
-    np.save(folder / "vectors.npy", _project(tokens, directions))
+    np.save(folder / "vectors.npy", project(tokens, directions))
     np.save(folder / "offsets.npy", offsets)
     np.savez(
         folder / "queries.npz",
-        vectors=np.concatenate([_project(vectors, directions).astype(np.float32) for vectors in asked]),
+        vectors=np.concatenate([project(vectors, directions).astype(np.float32) for vectors in asked]),
         offsets=np.concatenate([[0], np.cumsum([len(vectors) for vectors in asked])]),
     )
     # Written last: only then is the folder whole.
@@ -106,7 +106,8 @@ def prepare(folder: Path, passages: Path, questions: Path, *, documents: int, di
     return load(folder)
 
 
-def _principal(tokens: NDArray[np.float16], dim: int) -> NDArray[np.float32] | None:
+def principal_directions(tokens: NDArray[np.float16], dim: int) -> NDArray[np.float32] | None:
+    """The first `dim` principal directions of token vectors, uncentred, (their dim, dim); None where that is all."""
     if dim >= tokens.shape[1]:
         return None
     rng = np.random.default_rng(0)
@@ -115,7 +116,8 @@ def _principal(tokens: NDArray[np.float16], dim: int) -> NDArray[np.float32] | N
     return np.ascontiguousarray(directions[:, ::-1][:, :dim])
 
 
-def _project(tokens: NDArray[Any], directions: NDArray[np.float32] | None) -> NDArray[np.float16]:
+def project(tokens: NDArray[Any], directions: NDArray[np.float32] | None) -> NDArray[np.float16]:
+    """Token vectors on these directions, or as they are, of length 1."""
     dim = tokens.shape[1] if directions is None else directions.shape[1]
     out = np.empty((len(tokens), dim), dtype=np.float16)
     for start in range(0, len(tokens), _SAMPLE):

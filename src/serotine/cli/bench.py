@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from serotine.cli.bench_compression import compression
 from serotine.cli.output import STANDARD_OUTPUT, json_option, write_json
 
 if TYPE_CHECKING:
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
 @click.group()
 def bench() -> None:
     """Measure Serotine beside its peers on this machine."""
+
+
+bench.add_command(compression)
 
 
 @bench.command()

@@ -49,6 +49,10 @@ class LateInteraction:
         """The encoder's fingerprint."""
         return f"late {self._encoder.fingerprint}"
 
+    def encoded(self) -> EncodedBlocks:
+        """Documents as blocks of "vectors", float16 (tokens, dim), and "offsets", int64 (documents + 1,)."""
+        return EncodedBlocks(self._cache, self._encode, self.key)
+
     def answer(self, collection: Collection, depth: int, *, show_progress: bool = False) -> Answer:
         """As `System.answer`."""
         encoder, dim = self._encoder, self._encoder.dim
@@ -57,7 +61,7 @@ class LateInteraction:
         asked = [query for query, text in collection.queries.items() if text.strip()]
         started = time.perf_counter()
         queries = encode_questions(asking, [collection.queries[query] for query in asked], dim) if asked else []
-        kept = EncodedBlocks(self._cache, self._encode, f"late {encoder.fingerprint}")
+        kept = self.encoded()
         best = Best(len(asked), depth)
         groups = _of_one_length(queries)
         searching = 0.0

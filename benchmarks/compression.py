@@ -1,0 +1,53 @@
+"""The compression figures of this repository: quality against bits, dimensions, pooling and candidates.
+
+    python benchmarks/compression.py FOLDER... --cache FOLDER
+
+Each FOLDER is a judged collection, as `serotine bench compression` takes it. Writes
+benchmarks/results/compression-<collection>.json and draws docs/compression-<collection>.svg; with --draw, only draws.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from serotine.bench.compression_chart import draw
+from serotine.cli import main as command
+
+ROOT = Path(__file__).parent.parent
+# A large collection is not tried in every way: its indexes alone would take hours on a small machine.
+WAYS = {
+    "cranfield": "--dim 384 --dim 128 --dim 64 --pool-factor 1 --pool-factor 2 --pool-factor 3 "
+    "--candidates 32 --candidates 128 --candidates default --rounds 2 --timed 40",
+    "scifact": "--dim 384 --dim 128 --pool-factor 1 --pool-factor 2 --candidates 128 --candidates default "
+    "--rounds 2 --timed 20",
+}
+OTHERWISE = "--rounds 2 --timed 20"
+
+
+def main() -> int:
+    """Measures, writes, draws."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folders", nargs="+", type=Path)
+    parser.add_argument("--cache", default="bench-compression")
+    parser.add_argument("--draw", action="store_true")
+    given = parser.parse_args()
+    for folder in given.folders:
+        name = folder.resolve().name
+        file = ROOT / f"benchmarks/results/compression-{name}.json"
+        if not given.draw:
+            options = WAYS.get(name, OTHERWISE).split()
+            outputs = ["--cache", given.cache, "--json", str(file)]
+            status = command(["bench", "compression", str(folder), *options, *outputs])
+            if status:
+                return status
+        result = json.loads(file.read_text())
+        title = f"{name}, {result['collection']['encoder']}: quality against compression"
+        (ROOT / f"docs/compression-{name}.svg").write_text(draw(result["searched"], title))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

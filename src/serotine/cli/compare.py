@@ -1,0 +1,182 @@
+"""``serotine compare``: judged systems side by side."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from serotine.cli.encoder_options import load_encoder
+from serotine.cli.output import STANDARD_OUTPUT, json_option, printable, warn, watched, write_json
+
+if TYPE_CHECKING:
+    from serotine.evaluation import Collection, Comparison
+
+# Changes told on a terminal; the report and the JSON have all of them.
+_TOLD = 5
+
+
+@click.command()
+@click.argument("results", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="RESULTS...")
+@click.option(
+    "--collection",
+    "folders",
+    multiple=True,
+    metavar="FOLDER",
+    help="A collection that was judged, as `serotine eval` takes it, to show its passages; repeatable.",
+)
+@click.option(
+    "--model",
+    metavar="NAME",
+    help="A late-interaction encoder that tells which words matched: hub id, folder or default; needs --collection.",
+)
+@click.option("--measure", default="nDCG@10", show_default=True, help="What to compare.")
+@click.option(
+    "--changed",
+    type=click.IntRange(min=0),
+    default=20,
+    show_default=True,
+    help="Queries that changed most, to be told.",
+)
+@click.option(
+    "--rounds", type=click.IntRange(min=1), default=100_000, show_default=True, help="Of the randomisation test."
+)
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the randomisation test.")
+@click.option(
+    "--bench",
+    "benches",
+    multiple=True,
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="JSON of `serotine bench index` or `bench compression`, for speed against recall in the report; repeatable.",
+)
+@click.option("--report", "report_file", type=click.Path(dir_okay=False, path_type=Path), help="Write an HTML report.")
+@json_option
+def compare(
+    results: tuple[Path, ...],
+    folders: tuple[str, ...],
+    model: str | None,
+    measure: str,
+    changed: int,
+    rounds: int,
+    seed: int,
+    benches: tuple[Path, ...],
+    report_file: Path | None,
+    json_file: str | None,
+) -> None:
+    """Compare systems that `serotine eval` judged, query by query, against the first of them.
+
+    RESULTS are two or more folders of results, one a system.
+    """
+    if len(results) < 2:
+        raise click.UsageError("RESULTS: name two folders or more", click.get_current_context())
+    if model is not None and not folders:
+        raise click.UsageError("--model: needs --collection, whose texts it reads", click.get_current_context())
+    if benches and report_file is None:
+        raise click.UsageError("--bench: is drawn in a report only; add --report FILE", click.get_current_context())
+    if report_file is not None and not report_file.parent.is_dir():
+        raise click.UsageError(f"--report: the folder of {str(report_file)!r} does not exist; create it first")
+    from serotine.evaluation import compare as compare_systems
+    from serotine.evaluation import write_report
+
+    measured = {file.name: _bench(file) for file in benches}
+    collections = _collections(results, folders)
+    encoder = None if model is None else load_encoder(None if model == "default" else model)
+    try:
+        found = compare_systems(
+            results,
+            measure=measure,
+            collections=collections,
+            encoder=encoder,
+            changed=changed,
+            rounds=rounds,
+            seed=seed,
+            show_progress=watched(),
+        )
+        if report_file is not None:
+            write_report(found, report_file, benches=measured)
+    except ValueError as error:
+        raise click.UsageError(str(error), click.get_current_context()) from None
+    if found.left_out:
+        warn(f"not every system was judged on {', '.join(found.left_out)}; left out")
+    _show(found, to_stderr=json_file == STANDARD_OUTPUT)
+    if json_file is not None:
+        write_json(asdict(found), json_file)
+
+
+def _collections(results: tuple[Path, ...], folders: tuple[str, ...]) -> list[Collection]:
+    """The collections, in the split that was judged."""
+    from serotine.evaluation import load_results
+    from serotine.evaluation.sources import find
+
+    if not folders:
+        return []
+    splits = {result.collection: result.split for result in load_results(results[0])}
+    loaded = []
+    for folder in folders:
+        for named in find(folder):
+            if named.name not in splits:
+                raise click.UsageError(
+                    f"--collection: {named.name!r} was not judged; {results[0]} has {', '.join(splits)}"
+                )
+            loaded += [source.load() for source in find(folder, splits[named.name]) if source.name == named.name]
+    return loaded
+
+
+def _bench(file: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise click.UsageError(f"--bench: {file}: no such file", click.get_current_context()) from None
+    except ValueError as error:
+        raise click.UsageError(f"--bench: {file}: is not JSON ({error})", click.get_current_context()) from None
+    if not isinstance(found, dict):
+        raise click.UsageError(f"--bench: {file}: want a JSON object", click.get_current_context())
+    return found
+
+
+def _show(found: Comparison, *, to_stderr: bool) -> None:
+    """Prints means, tests and the largest changes."""
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console(stderr=to_stderr, width=None if Console().is_terminal else 120, highlight=False, markup=False)
+    means = Table(box=None)
+    means.add_column("")
+    several = len(found.collections) > 1
+    for name in (*found.collections, *(["mean"] if several else [])):
+        means.add_column(printable(name), justify="right")
+    for system in found.systems:
+        row = [found.means[system][name] for name in found.collections] + [found.averages[system]] * several
+        means.add_row(printable(system), *(f"{value * 100:.2f}" for value in row))
+    tests = Table(box=None)
+    for name in ("", "", "difference", "wins", "ties", "losses", "p", "p, corrected"):
+        tests.add_column(name, justify="right" if name else "left")
+    for pair in found.pairs:
+        tests.add_row(
+            printable(pair.system),
+            printable(pair.collection),
+            f"{pair.difference * 100:+.2f}",
+            str(pair.wins),
+            str(pair.ties),
+            str(pair.losses),
+            f"{pair.p:.4f}",
+            f"{pair.p_corrected:.4f}",
+        )
+    console.print(f"Mean {found.measure}, in hundredths")
+    console.print(means)
+    console.print()
+    console.print(f"Against {printable(found.systems[0])}; p by paired randomisation, corrected by Holm's method")
+    console.print(tests)
+    told = found.changes[:_TOLD]
+    if told:
+        console.print()
+        console.print("Changed most")
+    for change in told:
+        values = f"{change.baseline_value * 100:.0f} -> {change.system_value * 100:.0f}"
+        who = f", {change.system}" if len(found.systems) > 2 else ""
+        question = f"  {change.text}" if change.text is not None else ""
+        console.print(printable(f"  {values:>10}  {change.collection} {change.query}{who}{question}"), soft_wrap=True)

@@ -1,0 +1,254 @@
+"""Systems side by side: who is better, on which questions, and whether that may be chance."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from serotine.errors import InputFileError
+from serotine.evaluation.changes import Change, most_changed
+from serotine.evaluation.collection import Collection
+from serotine.evaluation.judged import Judged
+from serotine.evaluation.significance import holm, randomisation_test
+
+if TYPE_CHECKING:
+    from serotine.index.text_encoder import TextEncoder
+
+# Values closer than this are a tie: what rounding leaves of equal ones.
+_TIE = 1e-9
+
+
+@dataclass(frozen=True, slots=True)
+class QueryPair:
+    """One query's values: what the baseline got, what the system got."""
+
+    query: str
+    baseline: float
+    system: float
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """One system against the baseline on one collection.
+
+    Attributes:
+        system: its name.
+        baseline: the baseline's.
+        collection: the collection's name.
+        difference: mean of the system less mean of the baseline.
+        wins: queries on which the system is better.
+        ties: on which both are the same.
+        losses: on which it is worse.
+        p: of the two-sided paired randomisation test.
+        exact: whether p comes from all choices of signs, not from a sample of them.
+        p_corrected: p after Holm's correction over all pairs of the comparison.
+        queries: both values of every query.
+    """
+
+    system: str
+    baseline: str
+    collection: str
+    difference: float
+    wins: int
+    ties: int
+    losses: int
+    p: float
+    exact: bool
+    p_corrected: float
+    queries: tuple[QueryPair, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """What `compare` found.
+
+    Attributes:
+        measure: what is compared, by ir-measures' name.
+        systems: their names, the baseline first.
+        collections: those every system was judged on.
+        left_out: those only some were judged on: they are in no number here.
+        means: the measure by system and collection.
+        averages: by system, the unweighted mean over `collections`.
+        pairs: every other system against the baseline, on every collection.
+        changes: the queries that changed most, largest first.
+        explained_by: the encoder that told the matched tokens; None where none did.
+        records: how each number was made, by system and collection.
+    """
+
+    measure: str
+    systems: tuple[str, ...]
+    collections: tuple[str, ...]
+    left_out: tuple[str, ...]
+    means: dict[str, dict[str, float]]
+    averages: dict[str, float]
+    pairs: tuple[Pair, ...]
+    changes: tuple[Change, ...]
+    explained_by: str | None
+    records: dict[str, dict[str, dict[str, Any]]]
+
+
+def compare(
+    systems: Sequence[str | Path | Judged],
+    *,
+    measure: str = "nDCG@10",
+    collections: Sequence[Collection] = (),
+    encoder: TextEncoder | None = None,
+    changed: int = 20,
+    rounds: int = 100_000,
+    seed: int = 0,
+    show_progress: bool = False,
+) -> Comparison:
+    """Compares two or more systems query by query; the first is the baseline.
+
+    Args:
+        systems: folders of results as `serotine eval` writes them, one a system, or `Judged` results.
+        measure: one that all of them were judged by.
+        collections: the texts and judgements, to show the passages behind a change.
+        encoder: a late-interaction encoder, to show which tokens matched; needs `collections`.
+        changed: how many of the queries that changed most are told.
+        rounds: of the randomisation test, where there are too many queries to try every choice of signs.
+        seed: of the test.
+        show_progress: draw a bar on standard error while passages are aligned.
+
+    Raises:
+        InputFileError: a folder holds no results, or a file is damaged.
+        ValueError: fewer than two systems, two of the same name, no collection or measure in common, other queries, or
+            an argument that is not what it should be.
+    """
+    if encoder is not None and not collections:
+        raise ValueError("encoder: needs collections, whose texts it reads")
+    if changed < 0:
+        raise ValueError(f"changed: want at least 0, got {changed}")
+    results = _by_system(systems)
+    names = tuple(results)
+    if len(names) < 2:
+        raise ValueError(f"systems: want at least two, got {', '.join(map(repr, names)) or 'none'}")
+    everywhere = [name for name in results[names[0]] if all(name in results[system] for system in names)]
+    if not everywhere:
+        judged = "; ".join(f"{system}: {', '.join(own)}" for system, own in results.items())
+        raise ValueError(f"systems: were judged on no collection in common ({judged})")
+    _check(results, everywhere, measure)
+    pairs = _pairs(results, names, everywhere, measure, rounds, seed)
+    texts = {collection.name: collection for collection in collections}
+    for name in texts:
+        if name not in everywhere:
+            raise ValueError(f"collections: {name!r} was not judged; the results are of {', '.join(everywhere)}")
+    means = {
+        system: {name: results[system][name].measures[measure] for name in everywhere} for system in names
+    }  # fmt: skip
+    return Comparison(
+        measure=measure,
+        systems=names,
+        collections=tuple(everywhere),
+        left_out=tuple(sorted({name for own in results.values() for name in own} - set(everywhere))),
+        means=means,
+        averages={system: statistics.fmean(own.values()) for system, own in means.items()},
+        pairs=pairs,
+        changes=most_changed(pairs, results, texts, encoder, changed, show_progress=show_progress),
+        explained_by=None if encoder is None else encoder.name,
+        records={system: {name: results[system][name].record for name in everywhere} for system in names},
+    )
+
+
+def load_results(folder: Path) -> list[Judged]:
+    """Every result in a folder, by collection.
+
+    Raises:
+        InputFileError: there is none, or one is damaged.
+    """
+    if not folder.is_dir():
+        raise InputFileError(f"{folder}: no such folder; want one that `serotine eval` wrote")
+    # A result is a pair of files; other JSON files may lie beside them.
+    files = [file for file in sorted(folder.glob("*.json")) if file.with_suffix(".trec").is_file()]
+    if not files:
+        raise InputFileError(f"{folder}: holds no results; want <collection>.json and <collection>.trec in it")
+    return [Judged.load(file) for file in files]
+
+
+def _by_system(systems: Sequence[str | Path | Judged]) -> dict[str, dict[str, Judged]]:
+    listed: list[tuple[str, Judged]] = []
+    folders = [load_results(Path(entry)) if isinstance(entry, (str, Path)) else [] for entry in systems]
+    own = [{result.system for result in folder} for folder in folders if folder]
+    for entry, folder in zip(systems, folders, strict=True):
+        if isinstance(entry, Judged):
+            listed.append((entry.system, entry))
+            continue
+        said = {result.system for result in folder}
+        # The same system twice, with other settings: the folders tell them apart.
+        known = len(said) == 1 and sum(other == said for other in own) == 1
+        name = said.pop() if known else str(Path(entry))
+        listed += [(name, result) for result in folder]
+    results: dict[str, dict[str, Judged]] = {}
+    for name, result in listed:
+        if result.collection in results.setdefault(name, {}):
+            raise ValueError(
+                f"systems: {name!r} has two results on {result.collection!r}; give one of them another name"
+            )
+        results[name][result.collection] = result
+    return results
+
+
+def _check(results: Mapping[str, Mapping[str, Judged]], collections: Sequence[str], measure: str) -> None:
+    """Refuses numbers that cannot be compared."""
+    first, *others = results
+    for name in collections:
+        for system in results:
+            result = results[system][name]
+            if measure not in result.measures or any(measure not in values for values in result.per_query.values()):
+                known = ", ".join(result.measures)
+                raise ValueError(f"measure: {system!r} was not judged by {measure} on {name}; it has {known}")
+        reference = results[first][name]
+        for system in others:
+            result = results[system][name]
+            if result.split != reference.split:
+                raise ValueError(
+                    f"systems: on {name}, {first!r} was judged on split {reference.split!r}, "
+                    f"{system!r} on {result.split!r}"
+                )
+            strange = result.per_query.keys() ^ reference.per_query.keys()
+            if strange:
+                raise ValueError(
+                    f"systems: on {name}, {first!r} and {system!r} were judged on different queries "
+                    f"({len(strange):,} of them, such as {min(strange)!r})"
+                )
+
+
+def _pairs(
+    results: Mapping[str, Mapping[str, Judged]],
+    names: Sequence[str],
+    collections: Sequence[str],
+    measure: str,
+    rounds: int,
+    seed: int,
+) -> tuple[Pair, ...]:
+    baseline, *others = names
+    tested: list[tuple[str, str, list[QueryPair], list[float], float, bool]] = []
+    for system in others:
+        for name in collections:
+            before, after = results[baseline][name].per_query, results[system][name].per_query
+            queries = [QueryPair(query, before[query][measure], after[query][measure]) for query in before]
+            differences = [pair.system - pair.baseline for pair in queries]
+            differences = [0.0 if abs(value) <= _TIE else value for value in differences]
+            tested.append(
+                (system, name, queries, differences, *randomisation_test(differences, rounds=rounds, seed=seed))
+            )
+    corrected = holm([p for *_, p, _ in tested])
+    return tuple(
+        Pair(
+            system=system,
+            baseline=baseline,
+            collection=name,
+            difference=results[system][name].measures[measure] - results[baseline][name].measures[measure],
+            wins=sum(value > 0 for value in differences),
+            ties=sum(value == 0 for value in differences),
+            losses=sum(value < 0 for value in differences),
+            p=p,
+            exact=exact,
+            p_corrected=p_corrected,
+            queries=tuple(queries),
+        )
+        for (system, name, queries, differences, p, exact), p_corrected in zip(tested, corrected, strict=True)
+    )

@@ -127,10 +127,9 @@ class IndexSearch:
         digest = hashlib.sha256(made_of.encode()).hexdigest()[:12]
         path = root / "-".join((task_metadata.name, hf_subset, hf_split, digest)).replace("/", "_")
         path.parent.mkdir(parents=True, exist_ok=True)
+        there, encoder = path.exists(), self.encoder
         self._index = (
-            Index.open(path, encoder=self.encoder)
-            if path.exists()
-            else Index.create(path, encoder=self.encoder, **self._options)
+            Index.open(path, encoder=encoder) if there else Index.create(path, encoder=encoder, **self._options)
         )
         loader = create_dataloader(
             corpus, task_metadata=task_metadata, prompt_type=PromptType.document, batch_size=_TEXTS_AT_ONCE

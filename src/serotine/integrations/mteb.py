@@ -155,8 +155,7 @@ class IndexSearch:
         if self._index is None:
             raise SerotineError("IndexSearch: call index() before search()")
         loader = create_dataloader(queries, task_metadata=task_metadata, prompt_type=PromptType.query)
-        texts = [text for batch in loader for text in batch["text"]]
-        vectors = self.encoder.encode_queries(texts)
+        vectors = self.encoder.encode_queries([text for batch in loader for text in batch["text"]])
         ids = [str(id_) for id_ in queries["id"]]
         if top_ranked is None:
             found = self._index.search_batch(vectors, top_k, exact=self._exact, candidates=self._candidates)
@@ -186,9 +185,8 @@ def _array(vectors: Any) -> NDArray[Any]:
 def _described(encoder: TextEncoder, name: str | None, options: dict[str, Any]) -> ModelMeta:
     """What MTEB writes beside the numbers; the fingerprint, as the revision, keeps its cache from mixing encoders."""
     short = encoder.name.split("@")[0]
-    named = name or (
-        short if short.count("/") == 1 and not short.startswith(("/", ".")) else f"serotine/{Path(short).name}"
-    )
+    hub_id = short.count("/") == 1 and not short.startswith(("/", "."))
+    named = name or (short if hub_id else f"serotine/{Path(short).name}")
     return ModelMeta.create_empty(
         overwrites={
             "name": named,

@@ -127,10 +127,9 @@ class IndexSearch:
         digest = hashlib.sha256(made_of.encode()).hexdigest()[:12]
         path = root / "-".join((task_metadata.name, hf_subset, hf_split, digest)).replace("/", "_")
         path.parent.mkdir(parents=True, exist_ok=True)
+        there, encoder = path.exists(), self.encoder
         self._index = (
-            Index.open(path, encoder=self.encoder)
-            if path.exists()
-            else Index.create(path, encoder=self.encoder, **self._options)
+            Index.open(path, encoder=encoder) if there else Index.create(path, encoder=encoder, **self._options)
         )
         loader = create_dataloader(
             corpus, task_metadata=task_metadata, prompt_type=PromptType.document, batch_size=_TEXTS_AT_ONCE
@@ -156,8 +155,7 @@ class IndexSearch:
         if self._index is None:
             raise SerotineError("IndexSearch: call index() before search()")
         loader = create_dataloader(queries, task_metadata=task_metadata, prompt_type=PromptType.query)
-        texts = [text for batch in loader for text in batch["text"]]
-        vectors = self.encoder.encode_queries(texts)
+        vectors = self.encoder.encode_queries([text for batch in loader for text in batch["text"]])
         ids = [str(id_) for id_ in queries["id"]]
         if top_ranked is None:
             found = self._index.search_batch(vectors, top_k, exact=self._exact, candidates=self._candidates)
@@ -187,9 +185,8 @@ def _array(vectors: Any) -> NDArray[Any]:
 def _described(encoder: TextEncoder, name: str | None, options: dict[str, Any]) -> ModelMeta:
     """What MTEB writes beside the numbers; the fingerprint, as the revision, keeps its cache from mixing encoders."""
     short = encoder.name.split("@")[0]
-    named = name or (
-        short if short.count("/") == 1 and not short.startswith(("/", ".")) else f"serotine/{Path(short).name}"
-    )
+    hub_id = short.count("/") == 1 and not short.startswith(("/", "."))
+    named = name or (short if hub_id else f"serotine/{Path(short).name}")
     return ModelMeta.create_empty(
         overwrites={
             "name": named,

@@ -37,7 +37,7 @@ def scatter(pair: Pair, measure: str) -> str:
         radius = min(3.5 * len(queries) ** 0.5, 16)
         parts.append(panel.mark(Mark(before, after, colour(number), title, radius=radius, opacity=0.6)))
     title = f"{pair.collection}: {pair.system} against {pair.baseline}, {len(pair.queries)} queries"
-    return drawing(362, 376, title, parts, heading=False)
+    return drawing(370, 376, title, parts, heading=False)
 
 
 def pareto(bench: Mapping[str, Any], name: str) -> str:

@@ -1,0 +1,38 @@
+"""An index as a LanceDB database of one table with a multivector column."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from serotine.index import Index
+from serotine.integrations.exporting import Export, Exported, building, missing
+from serotine.integrations.parquet import record_batches, schema
+
+TABLE = "documents"
+
+
+def export(index: Index, target: str | Path, *, show_progress: bool = False) -> Exported:
+    """Writes every document of an index to the table "documents" of a new LanceDB database.
+
+    The columns are those of the Parquet export. LanceDB searches multivectors by cosine only, and its distance is the
+    number of query tokens less MaxSim, for vectors of length 1. A document without tokens it never finds.
+
+    Args:
+        index: an open index.
+        target: a folder that does not exist yet; it appears when it is whole.
+        show_progress: draw a bar on standard error.
+
+    Raises:
+        SerotineError: something stands at `target`, or lancedb is not installed.
+    """
+    try:
+        import lancedb
+        import pyarrow
+    except ImportError as error:
+        raise missing(error, "LanceDB", "lancedb") from None
+    work = Export(index, show_progress=show_progress)
+    fields = schema(index.dim)
+    with building(Path(target)) as path:
+        reader = pyarrow.RecordBatchReader.from_batches(fields, record_batches(work, fields))
+        lancedb.connect(path).create_table(TABLE, data=reader, schema=fields)
+        return work.result()

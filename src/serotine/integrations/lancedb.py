@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import islice
 from pathlib import Path
 
 from serotine.index import Index
@@ -9,6 +10,8 @@ from serotine.integrations.exporting import Export, Exported, building, missing
 from serotine.integrations.parquet import record_batches, schema
 
 TABLE = "documents"
+# A piece becomes one fragment of the table: 4,096 documents.
+_BATCHES_AT_ONCE = 16
 
 
 def export(index: Index, target: str | Path, *, show_progress: bool = False) -> Exported:
@@ -33,6 +36,9 @@ def export(index: Index, target: str | Path, *, show_progress: bool = False) -> 
     work = Export(index, show_progress=show_progress)
     fields = schema(index.dim)
     with building(Path(target)) as path:
-        reader = pyarrow.RecordBatchReader.from_batches(fields, record_batches(work, fields))
-        lancedb.connect(path).create_table(TABLE, data=reader, schema=fields)
+        table = lancedb.connect(path).create_table(TABLE, schema=fields)
+        # Added piece by piece from here: handed a reader, LanceDB would go on with it in its own thread after Ctrl-C.
+        batches = record_batches(work, fields)
+        while piece := list(islice(batches, _BATCHES_AT_ONCE)):
+            table.add(pyarrow.Table.from_batches(piece))
         return work.result()

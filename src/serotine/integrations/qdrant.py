@@ -16,7 +16,8 @@ def export(index: Index, target: str | Path, *, show_progress: bool = False) -> 
     """Writes every document of an index to a new Qdrant Edge shard.
 
     A point's number is the document's position; its payload has `id`, `text` and `metadata`. Its vector "tokens" is a
-    float16 multivector compared by MaxSim over dot products, so that scores are ours. A document without tokens
+    float16 multivector compared by MaxSim over dot products, so that scores are ours but for the query, which
+    Qdrant rounds to float16 too. A document without tokens
     becomes a point without a vector, which only its payload finds.
 
     Args:

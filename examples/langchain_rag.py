@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import tempfile
 from pathlib import Path
+from typing import Any
 
+from langchain_core.documents import Document
 from langchain_core.runnables import RunnableLambda, RunnablePassthrough
 
 from serotine import Encoder, Index
@@ -26,8 +28,11 @@ def main() -> None:
 
         retriever = SerotineRetriever(index=index, k=3, where={"year": {"<": 2003}})
         reranker = SerotineReranker(encoder=encoder, top_n=2)
-        rerank = RunnableLambda(lambda given: reranker.compress_documents(given["documents"], given["question"]))
-        chain = {"documents": retriever, "question": RunnablePassthrough()} | rerank
+
+        def rerank(given: dict[str, Any]) -> list[Document]:
+            return reranker.compress_documents(given["documents"], given["question"])
+
+        chain = {"documents": retriever, "question": RunnablePassthrough()} | RunnableLambda(rerank)
 
         for document in chain.invoke("why do wings vibrate"):
             print(f"{document.metadata['relevance_score']:6.2f}  {document.id}: {document.page_content}")

@@ -251,3 +251,29 @@ def test_with_its_encoder_it_answers_questions(
     monkeypatch.setattr(FakeEncoder, "dim", 8)
     assert main([*arguments, "--overwrite"]) == 1
     assert "name the encoder that the index was made with" in capsys.readouterr().err
+
+
+def test_ctrl_c_keeps_what_is_committed(
+    tmp_path: Path, data: Quantised, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_fast_plaid(tmp_path / "theirs", data, 10)
+    monkeypatch.setattr(plaid, "_TOKENS_AT_ONCE", 30)
+    rebuilt = plaid.PlaidIndex._rebuilt
+    calls = 0
+
+    def stopped(self: plaid.PlaidIndex, *arguments: NDArray[np.generic]) -> NDArray[np.float16]:
+        nonlocal calls
+        calls += 1
+        if calls == 3:
+            raise KeyboardInterrupt
+        return rebuilt(self, *arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(plaid.PlaidIndex, "_rebuilt", stopped)
+    arguments = ["index", str(tmp_path / "theirs"), "-o", str(tmp_path / "ours")]
+    assert main(arguments) == 130
+    assert "of 40 are safe" in capsys.readouterr().err
+    with Index.open(tmp_path / "ours", read_only=True) as index:
+        assert 0 < len(index) < 40
+    assert main([*arguments, "--resume"]) == 0
+    with Index.open(tmp_path / "ours", read_only=True) as index:
+        assert index.ids() == [str(i) for i in range(40)]

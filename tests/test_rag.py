@@ -220,7 +220,7 @@ def test_haystack_components_come_back_from_a_file(
     assert again.to_dict() == pipeline.to_dict()
     assert loaded == []
     result = again.run({"retriever": {"query": "wings bicycle"}, "ranker": {"query": QUESTION}})
-    assert [document.id for document in result["ranker"]["documents"]] == ["d0", "d2"]
+    assert [document.id for document in result["ranker"]["documents"]] == ["d0", "d1"]
     assert loaded == [("owner/model", {"dim": 16})]
 
 

@@ -14,9 +14,7 @@ pickled ids by a reader that knows plain containers, numbers and strings and ref
 
 from __future__ import annotations
 
-import json
-import pickle
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -25,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serotine.errors import InputFileError
+from serotine.integrations.plaid_files import Load, load_npy, load_pt, read_array, read_ids, read_json
 
 # Tokens rebuilt at once: 32 MB of float32 at 128 dimensions, the unpacked bits as much again.
 _TOKENS_AT_ONCE = 1 << 16
@@ -53,7 +52,7 @@ class PlaidIndex:
     lengths: list[list[int]]
     _centroids: NDArray[np.float32]
     _weights: NDArray[np.float32]
-    _load: Callable[[Path], Any]
+    _load: Load
 
     @property
     def tokens(self) -> int:
@@ -84,7 +83,7 @@ class PlaidIndex:
     def _chunk(self, chunk: int, tokens: int) -> tuple[NDArray[Any], NDArray[np.uint8]]:
         suffix = _SUFFIXES[self.kind]
         paths = [self.folder / f"{chunk}.{part}{suffix}" for part in ("codes", "residuals")]
-        codes, residuals = (_read(self._load, path) for path in paths)
+        codes, residuals = (read_array(self._load, path) for path in paths)
         if codes.shape != (tokens,) or codes.dtype.kind not in "iu":
             raise InputFileError(
                 f"{paths[0]}: want {tokens:,} integers, got {codes.dtype} {codes.shape}; copy it again"
@@ -137,10 +136,10 @@ def read(folder: str | Path) -> PlaidIndex:
             f"{folder}: is no fast-plaid, PyLate or ColBERT index; want a folder with metadata.json and centroids"
         )
     kind: Literal["fast-plaid", "colbert"] = "fast-plaid" if (place / "centroids.npy").is_file() else "colbert"
-    load = _load_npy if kind == "fast-plaid" else _load_pt
-    centroids = _read(load, place / f"centroids{_SUFFIXES[kind]}").astype(np.float32)
+    load = load_npy if kind == "fast-plaid" else load_pt
+    centroids = read_array(load, place / f"centroids{_SUFFIXES[kind]}").astype(np.float32)
     described = place / "metadata.json"
-    metadata = _json(described)
+    metadata = read_json(described)
     try:
         nbits = int(metadata["nbits"] if kind == "fast-plaid" else metadata["config"]["nbits"])
         chunks = int(metadata["num_chunks"])
@@ -165,17 +164,17 @@ def read(folder: str | Path) -> PlaidIndex:
     )
 
 
-def _weights(place: Path, kind: str, load: Callable[[Path], Any]) -> NDArray[Any]:
+def _weights(place: Path, kind: str, load: Load) -> NDArray[Any]:
     if kind == "fast-plaid":
-        return _read(load, place / "bucket_weights.npy")
+        return read_array(load, place / "bucket_weights.npy")
     try:
-        return _read(lambda path: load(path)[1], place / "buckets.pt")
+        return read_array(lambda path: load(path)[1], place / "buckets.pt")
     except (IndexError, TypeError):
         raise InputFileError(f"{place / 'buckets.pt'}: want cutoffs and weights; copy it again") from None
 
 
 def _lengths(path: Path) -> list[int]:
-    lengths = _json(path)
+    lengths = read_json(path)
     if not isinstance(lengths, list) or any(type(length) is not int or length < 0 for length in lengths):
         raise InputFileError(f"{path}: want a list of numbers of tokens; copy it again")
     return lengths
@@ -192,57 +191,4 @@ def _ids(place: Path, documents: int) -> list[str]:
                 "newer PyLate, or index again"
             )
         return [str(position) for position in range(documents)]
-    try:
-        with path.open("rb") as file:
-            known = _PlainUnpickler(file).load()
-        ids = [str(known[position]) for position in range(documents)]
-    except (pickle.UnpicklingError, EOFError, AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
-        raise InputFileError(
-            f"{path}: does not give every document an id ({type(error).__name__}: {error}); copy it again, or move it "
-            "away to number the documents"
-        ) from None
-    if len(set(ids)) < len(ids):
-        twice = next(id_ for id_ in ids if ids.count(id_) > 1)
-        raise InputFileError(f"{path}: {twice!r} stands for two documents; remove it with PyLate and add it once")
-    return ids
-
-
-class _PlainUnpickler(pickle.Unpickler):
-    """Reads containers, numbers and strings; every pickle that names a class or function is refused."""
-
-    def find_class(self, module: str, name: str) -> Any:
-        raise pickle.UnpicklingError(f"it wants {module}.{name}, and only plain ids are read")
-
-
-def _json(path: Path) -> Any:
-    try:
-        return json.loads(path.read_bytes())
-    except OSError as error:
-        raise InputFileError(f"{path}: {error.strerror or error}; copy the index again, whole") from None
-    except ValueError as error:
-        raise InputFileError(f"{path}: is not JSON ({error}); copy it again") from None
-
-
-def _read(load: Callable[[Path], Any], path: Path) -> NDArray[Any]:
-    try:
-        return np.asarray(load(path))
-    except OSError as error:
-        raise InputFileError(f"{path}: {error.strerror or error}; copy the index again, whole") from None
-    except (ValueError, EOFError, RuntimeError, pickle.UnpicklingError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise InputFileError(f"{path}: cannot be read ({reason}); copy it again") from None
-
-
-def _load_npy(path: Path) -> NDArray[Any]:
-    array: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
-    return array
-
-
-def _load_pt(path: Path) -> Any:
-    try:
-        import torch
-    except ImportError:
-        raise InputFileError(
-            f"{path}: a ColBERT index is read with torch; run: pip install 'serotine[torch]'"
-        ) from None
-    return torch.load(path, map_location="cpu", weights_only=True)
+    return read_ids(path, documents)

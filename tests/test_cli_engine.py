@@ -275,7 +275,7 @@ def test_what_could_not_be_compressed_is_one_line(
 
 def test_help_lists_what_comes_first_first(shell: Shell) -> None:
     listed = [line.split()[0] for line in shell("--help").partition("Commands:")[2].splitlines() if line.strip()]
-    assert listed == ["index", "search", "add", "delete", "compact", "info", "verify", "model", "bench"]
+    assert listed == ["index", "search", "add", "delete", "compact", "info", "verify", "export", "model", "bench"]
 
 
 def test_compaction(shell: Shell, tmp_path: Path) -> None:

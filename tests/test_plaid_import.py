@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
+import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -277,3 +278,54 @@ def test_ctrl_c_keeps_what_is_committed(
     assert main([*arguments, "--resume"]) == 0
     with Index.open(tmp_path / "ours", read_only=True) as index:
         assert index.ids() == [str(i) for i in range(40)]
+
+
+# What fast-plaid 1.7 itself wrote and found; see fast_plaid_1_7/write.py.
+REAL = HERE / "fast_plaid_1_7"
+
+
+def real_documents(name: str, lengths: str) -> list[NDArray[np.float32]]:
+    with np.load(REAL / "vectors.npz") as kept:
+        rows: NDArray[np.float32] = kept[name].astype(np.float32)
+        return np.split(rows, np.cumsum(kept[lengths])[:-1])
+
+
+def test_files_of_the_real_library() -> None:
+    found = plaid.read(REAL / "index")
+    documents = real_documents("documents", "lengths")
+    vectors = list(vectors_of(found).values())
+    assert len(found.lengths) == 3
+    assert [len(rows) for rows in vectors] == [len(rows) for rows in documents]
+    for rows, original in zip(vectors, documents, strict=True):
+        assert np.sum(rows.astype(np.float32) * original, axis=1).min() > 0.95
+    told = json.loads((REAL / "found.json").read_text())["found"]
+    for query, hits in zip(real_documents("queries", "query_lengths"), told, strict=True):
+        scores = maxsim.score(query, vectors)
+        assert np.argsort(-scores, kind="stable")[:5].tolist() == [number for number, _ in hits]
+        # It computes in float16.
+        np.testing.assert_allclose(np.sort(scores)[::-1][:5], [score for _, score in hits], atol=2e-3)
+
+
+def test_chunks_of_merged_files(tmp_path: Path) -> None:
+    folder = tmp_path / "index"
+    shutil.copytree(REAL / "index", folder)
+    whole = vectors_of(plaid.read(folder))
+
+    def same() -> bool:
+        again = vectors_of(plaid.read(folder))
+        return all(np.array_equal(again[id_], rows) for id_, rows in whole.items())
+
+    # A chunk's own file counts before what was merged of it; and the manifests may be gone.
+    first, second = (sum(lengths) for lengths in plaid.read(folder).lengths[:2])
+    for part in ("codes", "residuals"):
+        merged = np.load(folder / f"merged_{part}.npy")
+        np.save(folder / f"1.{part}.npy", merged[first : first + second])
+        merged[first : first + second] = 0
+        np.save(folder / f"merged_{part}.npy", merged)
+    assert same()
+    for part in ("codes", "residuals"):
+        (folder / f"merged_{part}.manifest.json").unlink()
+    assert same()
+    (folder / "merged_codes.manifest.json").write_text("{}")
+    with pytest.raises(InputFileError, match=r"does not say where 0\.codes\.npy is"):
+        vectors_of(plaid.read(folder))

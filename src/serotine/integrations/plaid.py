@@ -3,8 +3,8 @@
 Two layouts, of one idea (Santhanam et al. 2022, "PLAID"): a folder with ``metadata.json``, a codebook, and for every
 chunk the centroid of each token, its residual as packed bucket numbers, and the lengths of its documents.
 
-- "fast-plaid": ``.npy`` files, as fast-plaid 1.x writes them; PyLate keeps such a folder as ``fast_plaid_index`` and
-  its document ids beside it.
+- "fast-plaid": ``.npy`` files, as fast-plaid 1.x writes them, for each chunk or, from 1.7 on, merged; PyLate keeps such
+  a folder as ``fast_plaid_index`` and its document ids beside it.
 - "colbert": ``.pt`` files, as Stanford's ColBERT (and PyLate with ``use_fast=False``) writes them. Reading these needs
   torch.
 
@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serotine.errors import InputFileError
-from serotine.integrations.plaid_files import Load, load_npy, load_pt, read_array, read_ids, read_json
+from serotine.integrations.plaid_files import Load, load_npy, load_pt, read_array, read_chunk, read_ids, read_json
 
 # Tokens rebuilt at once: 32 MB of float32 at 128 dimensions, the unpacked bits as much again.
 _TOKENS_AT_ONCE = 1 << 16
@@ -81,21 +81,25 @@ class PlaidIndex:
                 done, token = until, end
 
     def _chunk(self, chunk: int, tokens: int) -> tuple[NDArray[Any], NDArray[np.uint8]]:
-        suffix = _SUFFIXES[self.kind]
-        paths = [self.folder / f"{chunk}.{part}{suffix}" for part in ("codes", "residuals")]
-        codes, residuals = (read_array(self._load, path) for path in paths)
+        (codes_path, codes), (residuals_path, residuals) = (self._part(part, chunk) for part in ("codes", "residuals"))
         if codes.shape != (tokens,) or codes.dtype.kind not in "iu":
             raise InputFileError(
-                f"{paths[0]}: want {tokens:,} integers, got {codes.dtype} {codes.shape}; copy it again"
+                f"{codes_path}: want {tokens:,} integers, got {codes.dtype} {codes.shape}; copy it again"
             )
         if codes.size and not 0 <= int(codes.min()) <= int(codes.max()) < len(self._centroids):
-            raise InputFileError(f"{paths[0]}: names centroids beyond the {len(self._centroids):,} there are")
+            raise InputFileError(f"{codes_path}: names centroids beyond the {len(self._centroids):,} there are")
         width = self.dim * self.nbits // 8
         if residuals.shape != (tokens, width) or residuals.dtype != np.uint8:
             raise InputFileError(
-                f"{paths[1]}: want bytes of shape ({tokens}, {width}), got {residuals.dtype} {residuals.shape}"
+                f"{residuals_path}: want bytes of shape ({tokens}, {width}), got {residuals.dtype} {residuals.shape}"
             )
         return codes, residuals
+
+    def _part(self, part: str, chunk: int) -> tuple[Path, NDArray[Any]]:
+        if self.kind == "fast-plaid":
+            return read_chunk(self.folder, part, chunk, [sum(lengths) for lengths in self.lengths])
+        path = self.folder / f"{chunk}.{part}.pt"
+        return path, read_array(self._load, path)
 
     def _rebuilt(self, codes: NDArray[Any], residuals: NDArray[np.uint8]) -> NDArray[np.float16]:
         # A bucket number was written with its lowest bit first, into bytes filled from the highest bit.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +61,34 @@ def read_array(load: Load, path: Path) -> NDArray[Any]:
     except (ValueError, EOFError, RuntimeError, pickle.UnpicklingError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise InputFileError(f"{path}: cannot be read ({reason}); copy it again") from None
+
+
+def read_chunk(folder: Path, part: str, chunk: int, tokens: Sequence[int]) -> tuple[Path, NDArray[Any]]:
+    """The rows of one chunk of a fast-plaid index, and the file they are in.
+
+    A chunk's own file counts where there is one. Version 1.7 folds these into ``merged_{part}.npy`` and removes them;
+    its manifest says how many rows of each chunk lie there, end to end.
+
+    Args:
+        folder: the index.
+        part: "codes" or "residuals".
+        chunk: its number.
+        tokens: how many tokens each chunk has.
+    """
+    name = f"{chunk}.{part}.npy"
+    own, merged = folder / name, folder / f"merged_{part}.npy"
+    if own.is_file() or not merged.is_file():
+        return own, read_array(load_npy, own)
+    manifest = folder / f"merged_{part}.manifest.json"
+    rows = dict(enumerate(tokens))
+    if manifest.is_file():
+        told = read_json(manifest)
+        try:
+            rows |= {i: int(told[f"{i}.{part}.npy"]["rows"]) for i in range(chunk + 1)}
+        except (KeyError, TypeError, ValueError):
+            raise InputFileError(f"{manifest}: does not say where {name} is; copy the index again, whole") from None
+    first = sum(rows[i] for i in range(chunk))
+    return merged, read_array(load_npy, merged)[first : first + rows[chunk]]
 
 
 def load_npy(path: Path) -> NDArray[Any]:

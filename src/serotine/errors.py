@@ -59,3 +59,7 @@ class HousekeepingWarning(UserWarning):
 
 class ZeroShotWarning(UserWarning):
     """A dense encoder was loaded: its token states are used as they are, without late-interaction training."""
+
+
+class UnprovedWarning(UserWarning):
+    """An exact search was asked through a framework, and the index could not prove its answer."""

@@ -16,6 +16,7 @@ from serotine.cli.compact import compact
 from serotine.cli.compare import compare
 from serotine.cli.delete import delete
 from serotine.cli.eval import evaluate
+from serotine.cli.export import export
 from serotine.cli.index import index
 from serotine.cli.info import info
 from serotine.cli.model import model
@@ -44,7 +45,7 @@ class _Commands(click.Group):
 
 @click.group(
     cls=_Commands,
-    commands=[index, search, add, delete, compact, info, verify, evaluate, compare, model, bench],
+    commands=[index, search, add, delete, compact, info, verify, export, evaluate, compare, model, bench],
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 @click.version_option(__version__, prog_name="serotine", message="%(prog)s %(version)s")

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from serotine.cli.loading import Loading
     from serotine.encoders import Encoder
     from serotine.index import Index
+    from serotine.integrations.plaid import PlaidIndex
 
 
 @click.command()
@@ -48,17 +49,26 @@ def index(
     _id (or id), title and text; every other field is kept as metadata, CSV's as text unless --filterable says what it
     is. Without an id, file and line stand for it. A .txt or .md file is one document.
 
+    Or take over the vectors of an index that fast-plaid, PyLate or Stanford's ColBERT made: name its folder, and as
+    --encoder the model it was made with, without which the new index answers vectors only, from Python.
+
     Documents are committed as they are encoded: after Ctrl-C, --resume goes on.
     """
     if overwrite and resume:
         raise click.UsageError("--overwrite and --resume exclude each other; choose one", click.get_current_context())
+    from serotine.cli.importing import foreign
     from serotine.cli.replacement import recover, replacing
     from serotine.errors import IndexExistsError
 
     def load() -> Encoder:
         return load_encoder(encoder, **encoder_settings)
 
+    def build(path: Path) -> dict[str, Any]:
+        return _build(sources, path, load, engine) if vectors is None else _import(vectors, path, named, engine)
+
     started = time.monotonic()
+    named = load if encoder is not None or encoder_settings else None
+    vectors = foreign(sources)
     engine = Engine(None if nbits is None else int(nbits), keep_vectors, filterable)
     recover(output)
     vacant = not output.exists() or (output.is_dir() and not any(output.iterdir()))
@@ -70,13 +80,15 @@ def index(
             param_hint="'--output'",
         )
     if vacant:
-        result = _build(sources, output, load, engine)
+        result = build(output)
+    elif resume and vectors is not None:
+        result = _import(vectors, output, named, engine, there=True)
     elif resume:
-        result = _resume(sources, output, load if encoder is not None or encoder_settings else None, engine)
+        result = _resume(sources, output, named, engine)
     elif overwrite:
         try:
             with replacing(output) as building:
-                result = _build(sources, building, load, engine)
+                result = build(building)
         except (KeyboardInterrupt, Interrupted):
             raise Interrupted(f"interrupted; {output} is as it was") from None
     else:
@@ -86,10 +98,15 @@ def index(
         )
     seconds = time.monotonic() - started
     skipped = f" ({result['skipped']:,} were there already)" if result["skipped"] else ""
-    lines = (
-        f"{output}: {plural(result['added'], 'document')} indexed in {seconds:,.1f} s{skipped}; it holds "
-        f"{plural(result['documents'], 'document')}, {plural(result['tokens'], 'token')}, {size(result['bytes'])}.\n"
+    advice = (
         f'Ask it: serotine search {output} "your question"'
+        if result["encoder"]
+        else "It has no encoder: ask it from Python, with vectors; or index again with the --encoder they are of."
+    )
+    held = f"{plural(result['documents'], 'document')}, {plural(result['tokens'], 'token')}, {size(result['bytes'])}"
+    lines = (
+        f"{output}: {plural(result['added'], 'document')} indexed in {seconds:,.1f} s{skipped}; it holds {held}.\n"
+        + advice
     )
     report(lines, {"path": str(output), **result, "seconds": seconds}, json_file)
 
@@ -118,6 +135,16 @@ def _resume(
         loading = Loading(opened)
         _load(loading, path, sources, found.documents - found.known, there=len(opened))
         return _result(opened, loading.added, skipped=found.known)
+
+
+def _import(
+    source: PlaidIndex, path: Path, load: Callable[[], Encoder] | None, engine: Engine, *, there: bool = False
+) -> dict[str, Any]:
+    from serotine.cli import importing
+
+    opened, added = (importing.resume if there else importing.build)(source, path, load, engine)
+    with opened:
+        return _result(opened, added, skipped=len(source.ids) - added)
 
 
 def _load(loading: Loading, path: Path, sources: tuple[Path, ...], total: int, *, there: int) -> None:

@@ -6,6 +6,7 @@ from serotine.index.explanation import Explanation, TokenMatch
 from serotine.index.hits import Certificate, Hit, Hits, SearchStats
 from serotine.index.index import Index
 from serotine.index.reports import IndexStats, VerifyReport
+from serotine.index.retrieval import Mode
 from serotine.index.text_encoder import TextEncoder
 
 __all__ = [
@@ -15,6 +16,7 @@ __all__ = [
     "Hits",
     "Index",
     "IndexStats",
+    "Mode",
     "SearchStats",
     "TextEncoder",
     "TokenMatch",

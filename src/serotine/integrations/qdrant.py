@@ -1,0 +1,57 @@
+"""An index as a Qdrant Edge shard with one multivector a point."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from serotine.index import Index
+from serotine.integrations.exporting import Export, Exported, building, missing
+
+VECTOR = "tokens"
+
+
+def export(index: Index, target: str | Path, *, show_progress: bool = False) -> Exported:
+    """Writes every document of an index to a new Qdrant Edge shard.
+
+    A point's number is the document's position; its payload has `id`, `text` and `metadata`. Its vector "tokens" is a
+    float16 multivector compared by MaxSim over dot products, so that scores are ours but for the query, which
+    Qdrant rounds to float16 too. A document without tokens
+    becomes a point without a vector, which only its payload finds.
+
+    Args:
+        index: an open index.
+        target: a folder that does not exist yet; it appears when it is whole.
+        show_progress: draw a bar on standard error.
+
+    Raises:
+        SerotineError: something stands at `target`, or qdrant-edge-py is not installed.
+    """
+    try:
+        import qdrant_edge as qdrant
+    except ImportError as error:
+        raise missing(error, "Qdrant", "qdrant") from None
+    work = Export(index, show_progress=show_progress)
+    multivector = qdrant.EdgeVectorParams(
+        size=index.dim,
+        distance=qdrant.Distance.Dot,
+        datatype=qdrant.VectorStorageDatatype.Float16,
+        multivector_config=qdrant.MultiVectorConfig(qdrant.MultiVectorComparator.MaxSim),
+    )
+    with building(Path(target)) as path:
+        shard = qdrant.EdgeShard.create(str(path), qdrant.EdgeConfig(vectors={VECTOR: multivector}))
+        try:
+            number = 0
+            for batch in work.batches():
+                points = []
+                for document, vectors in zip(batch.documents, batch.vectors, strict=True):
+                    vector = {VECTOR: vectors.astype(np.float32).tolist()} if len(vectors) else {}
+                    payload = {"id": document.id, "text": document.text, "metadata": document.metadata}
+                    points.append(qdrant.Point(id=number, vector=vector, payload=payload))
+                    number += 1
+                shard.update(qdrant.UpdateOperation.upsert_points(points))
+            shard.flush()
+        finally:
+            shard.close()
+        return work.result()

@@ -1,0 +1,197 @@
+"""Exports, read back with the libraries they are for."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from fakes import WordEncoder
+from numpy.typing import NDArray
+from small_engine import THRESHOLDS
+
+from serotine import Index, maxsim
+from serotine.cli import main
+from serotine.errors import SerotineError
+from serotine.integrations import exporting, lancedb, parquet, qdrant
+
+TEXTS = ["late interaction keeps tokens", "a bicycle needs two wheels", "", "wings flutter in the wind", "two wings"]
+NEEDS = {parquet: "pyarrow", lancedb: "lancedb", qdrant: "qdrant_edge"}
+
+
+@pytest.fixture(params=list(NEEDS), ids=["parquet", "lancedb", "qdrant"])
+def export(request: pytest.FixtureRequest) -> Callable[..., exporting.Exported]:
+    pytest.importorskip(NEEDS[request.param])
+    function: Callable[..., exporting.Exported] = request.param.export
+    return function
+
+
+@pytest.fixture
+def index(tmp_path: Path) -> Any:
+    metadata = [{"year": 2020 + i, "tags": ["ä"]} for i in range(5)]
+    with Index.create(tmp_path / "ours.serotine", encoder=WordEncoder()) as made:
+        with pytest.warns(match="have no words"):
+            made.add(ids=[f"d{i}" for i in range(5)], texts=TEXTS, metadata=metadata)
+        made.add(ids=["gone"], texts=["deleted before"])
+        made.delete(["gone"])
+        yield made
+
+
+@pytest.fixture(autouse=True)
+def _small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    # So that there is more than one.
+    monkeypatch.setattr(exporting, "_DOCUMENTS_AT_ONCE", 2)
+    monkeypatch.setattr(lancedb, "_BATCHES_AT_ONCE", 2)
+
+
+def question(index: Index) -> NDArray[np.float32]:
+    return WordEncoder().encode_queries(["which wings flutter"])[0]
+
+
+def test_parquet_round_trip(index: Index, tmp_path: Path) -> None:
+    pq = pytest.importorskip("pyarrow.parquet")
+    exported = parquet.export(index, tmp_path / "out.parquet")
+    assert exported == exporting.Exported(5, index.stats().tokens - 3, False)
+    table = pq.read_table(tmp_path / "out.parquet")
+    assert str(table.schema.field("vectors").type.value_type.value_type) == "halffloat"
+    rows = table.to_pylist()
+    assert [row["id"] for row in rows] == index.ids()
+    assert [row["text"] for row in rows] == TEXTS
+    assert json.loads(rows[1]["metadata"]) == {"year": 2021, "tags": ["ä"]}
+    for row in rows:
+        got = np.array(row["vectors"], dtype=np.float16).reshape(-1, index.dim)
+        np.testing.assert_array_equal(got, index.vectors(row["id"]))
+    with Index.create(tmp_path / "again", encoder=WordEncoder()) as again:
+        again.add(
+            ids=[row["id"] for row in rows],
+            texts=[row["text"] for row in rows],
+            metadata=[json.loads(row["metadata"]) for row in rows],
+            vectors=[np.array(row["vectors"], dtype=np.float16).reshape(-1, again.dim) for row in rows],
+        )
+        first, second = (each.search(question(index), k=5).items for each in (index, again))
+        assert first == second
+
+
+def test_lancedb_finds_what_we_find(index: Index, tmp_path: Path) -> None:
+    lance = pytest.importorskip("lancedb")
+    assert lancedb.export(index, tmp_path / "lance").documents == 5
+    table = lance.connect(tmp_path / "lance").open_table(lancedb.TABLE)
+    assert table.count_rows() == 5
+    query = question(index)
+    found = table.search(query, vector_column_name="vectors").metric("cosine").limit(4).to_list()
+    ours = index.search(query, k=4)
+    assert [row["id"] for row in found] == [hit.id for hit in ours]
+    np.testing.assert_allclose([len(query) - row["_distance"] for row in found], [hit.score for hit in ours], atol=2e-3)
+    for row in table.to_arrow().to_pylist():
+        got = np.array(row["vectors"], dtype=np.float16).reshape(-1, index.dim)
+        np.testing.assert_array_equal(got, index.vectors(row["id"]))
+
+
+def test_qdrant_finds_what_we_find(index: Index, tmp_path: Path) -> None:
+    edge = pytest.importorskip("qdrant_edge")
+    assert qdrant.export(index, tmp_path / "shard").documents == 5
+    shard = edge.EdgeShard.load(str(tmp_path / "shard"))
+    try:
+        assert shard.count(edge.CountRequest()) == 5
+        query = question(index)
+        asked = edge.Query.Nearest(query.tolist(), using=qdrant.VECTOR)
+        found = shard.query(edge.QueryRequest(limit=4, query=asked, with_payload=True))
+        ours = index.search(query, k=4)
+        assert [point.payload["id"] for point in found] == [hit.id for hit in ours]
+        np.testing.assert_allclose([point.score for point in found], [hit.score for hit in ours], atol=1e-3)
+        assert found[0].payload["metadata"] == dict(ours[0].metadata)
+        assert found[0].payload["text"] == ours[0].text
+        for record in shard.retrieve([0, 1, 3], with_payload=False, with_vector=True):
+            got = np.array(record.vector[qdrant.VECTOR], dtype=np.float16)
+            np.testing.assert_array_equal(got, index.vectors(f"d{record.id}"))
+    finally:
+        shard.close()
+
+
+def test_vectors_that_are_not_kept_are_rebuilt_and_said_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pq = pytest.importorskip("pyarrow.parquet")
+    for module, name, value in THRESHOLDS:
+        monkeypatch.setattr(module, name, value)
+    rng = np.random.default_rng(2)
+    documents = [rng.standard_normal((8, 8)).astype(np.float32) for _ in range(50)]
+    documents = [rows / np.linalg.norm(rows, axis=1, keepdims=True) for rows in documents]
+    path = tmp_path / "small.serotine"
+    with Index.create(path, dim=8, keep_vectors=False, nbits=4, centroids=64) as index:
+        index.add(ids=[str(i) for i in range(50)], vectors=documents)
+        index.compact()
+        assert index.stats().coded_tokens == 400
+    assert main(["export", str(path), str(tmp_path / "out.parquet"), "--to", "parquet"]) == 0
+    assert "50 documents, 400 tokens (vectors rebuilt from 4-bit codes)" in capsys.readouterr().out
+    rows = pq.read_table(tmp_path / "out.parquet").to_pylist()
+    assert rows[0]["text"] is None
+    got = np.array(rows[7]["vectors"], dtype=np.float32)
+    assert not np.array_equal(got, documents[7].astype(np.float16))
+    assert np.sum(got * documents[7], axis=1).mean() > 0.98
+    assert maxsim.score(documents[7], got) == pytest.approx(8, abs=0.2)
+
+
+def test_what_is_written_is_told(index: Index, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("pyarrow")
+    index.close()
+    target = tmp_path / "out.parquet"
+    assert main(["export", str(index.path), str(target), "--to", "parquet", "--json", "-"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert {name: told[name] for name in ("documents", "rebuilt", "format")} == {
+        "documents": 5,
+        "rebuilt": False,
+        "format": "parquet",
+    }
+    assert main(["export", str(index.path), str(target), "--to", "parquet"]) == 1
+    assert "exists already" in capsys.readouterr().err
+    assert main(["export", str(index.path), str(target)]) == 2
+    assert main(["export", str(tmp_path / "nothing"), str(tmp_path / "x"), "--to", "parquet"]) == 1
+
+
+def test_an_empty_index(export: Callable[..., exporting.Exported], tmp_path: Path) -> None:
+    with Index.create(tmp_path / "empty", dim=4) as index:
+        assert export(index, tmp_path / "out") == exporting.Exported(0, 0, False)
+    assert (tmp_path / "out").exists()
+
+
+def test_an_export_that_fails_leaves_nothing(
+    export: Callable[..., exporting.Exported], index: Index, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = sorted(tmp_path.iterdir())
+    vectors = Index.vectors
+
+    def stopped(self: Index, id_: str) -> NDArray[np.float16]:
+        if id_ == "d3":
+            raise KeyboardInterrupt
+        return vectors(self, id_)
+
+    monkeypatch.setattr(Index, "vectors", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        export(index, tmp_path / "out")
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_a_target_is_never_written_over(
+    export: Callable[..., exporting.Exported], index: Index, tmp_path: Path
+) -> None:
+    (tmp_path / "there").mkdir()
+    (tmp_path / "there" / "precious").touch()
+    with pytest.raises(SerotineError, match="exists already"):
+        export(index, tmp_path / "there")
+    with pytest.raises(SerotineError, match="its folder does not exist"):
+        export(index, tmp_path / "no" / "where")
+    assert [entry.name for entry in (tmp_path / "there").iterdir()] == ["precious"]
+
+
+def test_a_library_that_is_missing(
+    export: Callable[..., exporting.Exported], index: Index, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("pyarrow", "pyarrow.parquet", "lancedb", "qdrant_edge"):
+        monkeypatch.setitem(sys.modules, name, None)
+    with pytest.raises(SerotineError, match=r"pip install 'serotine\[(parquet|lancedb|qdrant)\]'"):
+        export(index, tmp_path / "out")

@@ -7,10 +7,13 @@ import warnings
 from collections.abc import Iterable
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from serotine.encoders.projection import folded_layers
+from serotine.encoders.projection import Layer, read_layers
+from serotine.encoders.projection import fold as fold_layers
 from serotine.encoders.settings import SettingsFile
 from serotine.encoders.spec import EncoderSpec
 from serotine.encoders.torch_backend import qwen3
@@ -47,17 +50,22 @@ class TokenEncoder(nn.Module):
         spec: what to load.
         vocabulary: how many token ids the tokenizer has; where the last of them have no embedding, they get the mean of
             the others.
+        fold: whether neighbouring linear projections become one.
 
     Raises:
         EncoderError: the checkpoint's weights are not those of its configuration; the message names the first tensor
             that is missing, misshapen or left over.
     """
 
-    def __init__(self, spec: EncoderSpec, vocabulary: int) -> None:
+    def __init__(self, spec: EncoderSpec, vocabulary: int, *, fold: bool = True) -> None:
         super().__init__()
         self.backbone = load_backbone(spec)
         _lengthen(self.backbone, vocabulary)
-        layers, activations = folded_layers(spec)
+        self.folded = fold
+        activations = [layer.activation for layer in spec.projections]
+        layers = read_layers(spec)
+        if fold:
+            layers, activations = fold_layers(layers, activations)
         self.projections = nn.ModuleList()
         for (weight, bias, residual), activation in zip(layers, activations, strict=True):
             layer = Projected(weight.shape[1], weight.shape[0], bias is not None, activation, residual is not None)
@@ -67,7 +75,25 @@ class TokenEncoder(nn.Module):
                     layer.linear.bias.copy_(torch.from_numpy(bias))
                 if layer.residual is not None:
                     layer.residual.weight.copy_(torch.from_numpy(residual))
+                    # Between equal dimensions it is the identity: nothing is stored of it, so nothing may learn there.
+                    layer.residual.weight.requires_grad_(weight.shape[0] != weight.shape[1])
             self.projections.append(layer)
+
+    @property
+    def segments(self) -> int:
+        """How many kinds of segments the backbone tells apart (`token_type_ids`)."""
+        return int(getattr(self.backbone.config, "type_vocab_size", None) or 1)
+
+    def layers(self) -> list[Layer]:
+        """The projections' weights as they are now."""
+        return [
+            (
+                _array(layer.linear.weight),
+                None if layer.linear.bias is None else _array(layer.linear.bias),
+                None if layer.residual is None else _array(layer.residual.weight),
+            )
+            for layer in self.projections
+        ]
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         """Ids and mask (batch, tokens), int64, to vectors (batch, tokens, dim)."""
@@ -75,6 +101,11 @@ class TokenEncoder(nn.Module):
         for layer in self.projections:
             states = layer(states)
         return states
+
+
+def _array(weight: Tensor) -> NDArray[np.float32]:
+    found: NDArray[np.float32] = weight.detach().float().cpu().numpy()
+    return found
 
 
 def load_backbone(spec: EncoderSpec) -> Any:

@@ -97,11 +97,11 @@ class Index:
             IndexExistsError: something stands at `path`.
             ValueError, TypeError: neither or both of `encoder` and `dim`, or an argument that is not what it should be.
         """
-        encoder = encoding.adapted(encoder)
-        if (encoder is None) == (dim is None):
+        own = encoding.adapted(encoder)
+        if (own is None) == (dim is None):
             raise ValueError("encoder, dim: exactly one of the two is needed")
-        if encoder is not None:
-            settings = encoding.describe(encoder)
+        if own is not None:
+            settings = encoding.describe(own)
         elif isinstance(dim, bool) or not isinstance(dim, int):
             raise TypeError(f"dim: want an int of at least 1, got {type(dim).__name__}")
         else:
@@ -121,7 +121,7 @@ class Index:
         )
         folder = Path(path).absolute()
         creation.create_folder(folder, settings)
-        return cls.open(folder, encoder=encoder)
+        return cls.open(folder, encoder=own)
 
     @classmethod
     def open(cls, path: str | Path, *, read_only: bool = False, encoder: AnyEncoder | None = None) -> Index:
@@ -144,13 +144,13 @@ class Index:
         catalog = Catalog(folder, read_only=read_only)
         lock: WriterLock | None = None
         try:
-            encoder = encoding.adapted(encoder)
-            if encoder is not None:
-                encoding.check_encoder(catalog.settings, encoder, folder)
+            own = encoding.adapted(encoder)
+            if own is not None:
+                encoding.check_encoder(catalog.settings, own, folder)
             if not read_only:
                 lock = WriterLock(folder)
                 creation.sweep(folder, catalog)
-            return cls(folder, catalog, lock, encoder)
+            return cls(folder, catalog, lock, own)
         except BaseException:
             if lock is not None:
                 lock.release()

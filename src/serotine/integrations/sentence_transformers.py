@@ -1,3 +1,4 @@
+# mypy: disable-error-code="import-not-found"
 """sentence-transformers' `MultiVectorEncoder` where an index wants an encoder.
 
 ``Index.create(path, encoder=MultiVectorEncoder(...))`` makes the adapter by itself; the index can be opened again by
@@ -82,9 +83,10 @@ class MultiVectorAdapter:
                 digest.update(f"{key} {tensor.dtype} {tuple(tensor.shape)}".encode())
                 digest.update(tensor.detach().cpu().contiguous().flatten().view(_bytes()).numpy().tobytes())
             digest.update(self._model.tokenizer.backend_tokenizer.to_str().encode())
+            modules: list[Any] = list(self._model)
             settings = [
-                [type(module).__name__, module.get_config_dict()]  # type: ignore[union-attr]
-                for module in self._model
+                [type(module).__name__, module.get_config_dict()]
+                for module in modules
                 if hasattr(module, "get_config_dict")
             ]
             told = [settings, self._model.prompts, self._model.similarity_fn_name]
@@ -138,7 +140,7 @@ def _aligned(
     at = 0
     for id_ in ids:
         if at < len(whole) and whole[at] == id_:
-            spans.append((0, 0) if special[at] else tuple(offsets[at]))
+            spans.append((0, 0) if special[at] else offsets[at])
             at += 1
         else:
             spans.append((0, 0))

@@ -42,6 +42,11 @@ class Projected(nn.Module):
         out: Tensor = self.activation(self.linear(states))
         return out if self.residual is None else out + self.residual(states)
 
+    def weights(self) -> Layer:
+        """Weight, bias and residual as they are now."""
+        bias = None if self.linear.bias is None else _array(self.linear.bias)
+        return _array(self.linear.weight), bias, None if self.residual is None else _array(self.residual.weight)
+
 
 class TokenEncoder(nn.Module):
     """Token ids to token vectors, before they are scaled to length 1.
@@ -86,14 +91,7 @@ class TokenEncoder(nn.Module):
 
     def layers(self) -> list[Layer]:
         """The projections' weights as they are now."""
-        return [
-            (
-                _array(layer.linear.weight),
-                None if layer.linear.bias is None else _array(layer.linear.bias),
-                None if layer.residual is None else _array(layer.residual.weight),
-            )
-            for layer in self.projections
-        ]
+        return [layer.weights() for layer in self.projections if isinstance(layer, Projected)]
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         """Ids and mask (batch, tokens), int64, to vectors (batch, tokens, dim)."""

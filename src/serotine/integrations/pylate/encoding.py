@@ -1,3 +1,4 @@
+# mypy: disable-error-code="import-not-found"
 """The parts of `ColBERT.encode`: the engine a call needs, and the shapes its vectors leave in."""
 
 from __future__ import annotations

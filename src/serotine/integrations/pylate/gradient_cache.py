@@ -1,3 +1,4 @@
+# mypy: disable-error-code="import-not-found, no-untyped-call"
 """Gradient caching (Gao, Zhang, Han and Callan 2021, "Scaling deep contrastive learning batch size").
 
 Texts are encoded in small parts without a graph; the loss is taken over all their vectors, whose gradients are kept;
@@ -77,7 +78,7 @@ class CachedEmbeddings:
         leaves = [column.detach().requires_grad_() for column in self._embeddings]
         total = torch.zeros((), device=leaves[0].device)
         for part in losses(leaves):
-            part.backward(retain_graph=False)  # type: ignore[no-untyped-call]
+            part.backward(retain_graph=False)
             total = total + part.detach()
         gradients = [leaf.grad for leaf in leaves]
         total.requires_grad_()
@@ -104,7 +105,7 @@ class CachedEmbeddings:
                     with state.restored():
                         rows = self._encode(part)
                     if gradient is not None:
-                        rows.backward(gradient[start : start + len(rows)] * scale)  # type: ignore[no-untyped-call]
+                        rows.backward(gradient[start : start + len(rows)] * scale)
                     start += len(rows)
                     advance(len(rows))
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -86,7 +86,7 @@ class PLAID:
         if nbits not in (2, 4, 8):
             raise ValueError(f"nbits: want 2, 4 or 8, got {nbits!r}")
         self._path = Path(index_folder) / index_name
-        self._nbits: Literal[2, 4, 8] = nbits
+        self._nbits = nbits
         self._candidates = None if n_full_scores == plaid_parameters.FULL_SCORES else n_full_scores
         self._show_progress = show_progress
         self._reader: Index | None = None

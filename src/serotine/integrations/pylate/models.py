@@ -1,3 +1,4 @@
+# mypy: disable-error-code="import-not-found"
 """`models.ColBERT`: PyLate's model class on this project's encoders, as a torch module that can be trained."""
 
 from __future__ import annotations
@@ -173,9 +174,9 @@ class ColBERT(PretrainedModel):
     def model_card_data(self) -> Any:
         """What sentence-transformers' trainer notes of the training; it is not written."""
         if self._card is None:
-            from sentence_transformers import SentenceTransformerModelCardData
+            from serotine.integrations.pylate.model_card import ModelCardData
 
-            self._card = SentenceTransformerModelCardData()
+            self._card = ModelCardData()
         return self._card
 
     def _engine(self, normalise: bool, factor: int, protected: int) -> Encoder:

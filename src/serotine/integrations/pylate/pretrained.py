@@ -1,3 +1,4 @@
+# mypy: disable-error-code="import-not-found"
 """What `models.ColBERT` is made of: the constructor's parameters, and what a model says of itself."""
 
 from __future__ import annotations

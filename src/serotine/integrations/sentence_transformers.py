@@ -82,7 +82,9 @@ class MultiVectorAdapter:
             for key, tensor in sorted(self._model.state_dict().items()):
                 digest.update(f"{key} {tensor.dtype} {tuple(tensor.shape)}".encode())
                 digest.update(tensor.detach().cpu().contiguous().flatten().view(_bytes()).numpy().tobytes())
-            digest.update(self._model.tokenizer.backend_tokenizer.to_str().encode())
+            # Truncation and padding are as the last call left them.
+            tokenizer = json.loads(self._model.tokenizer.backend_tokenizer.to_str())
+            digest.update(json.dumps(tokenizer | {"truncation": None, "padding": None}, sort_keys=True).encode())
             modules: list[Any] = list(self._model)
             settings = [
                 [type(module).__name__, module.get_config_dict()]

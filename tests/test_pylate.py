@@ -228,6 +228,17 @@ def test_tokens(folder: Path, model: models.ColBERT) -> None:
     assert model.tokenize(TEXTS)["input_ids"].shape == (3, 32)
 
 
+def test_the_first_module(model: models.ColBERT) -> None:
+    model.tokenize(["a bat"])
+    assert model[0].max_seq_length == 31
+    assert model[0].tokenize(["a bat", "owls hunt mice"])["attention_mask"].tolist() == [[1, 1, 1, 1, 0], [1] * 5]
+    assert model.tokenizer("a bat")["input_ids"] == model[0].tokenize(["a bat"])["input_ids"][0].tolist()
+    assert model.tokenizer.convert_tokens_to_ids(model.query_prefix) == model.query_prefix_id
+    assert sum(p.numel() for p in model[0].auto_model.parameters()) < sum(p.numel() for p in model.parameters())
+    with pytest.raises(IndexError, match=r"only model\[0\]"):
+        model[1]
+
+
 def test_forward_gives_what_encode_gives(model: models.ColBERT) -> None:
     features = model.eval()(model.tokenize(TEXTS, is_query=False))
     kept = features["attention_mask"].bool() & model.skiplist_mask(features["input_ids"], model.skiplist)

@@ -121,6 +121,7 @@ class ColBERT(PretrainedModel):
             "input_ids" and "attention_mask", int64 (texts, tokens); "token_type_ids" where the model has segments.
         """
         side = self._spec.query if is_query else self._spec.document
+        self._first.max_seq_length = side.length - (side.marker is not None)
         tokens = self._tokenizer.encode(list(texts), side)
         width = side.length if pad else max(map(len, tokens), default=0)
         filler = 0 if self._spec.query.expansion is None else self._spec.query.expansion.token

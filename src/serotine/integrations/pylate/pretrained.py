@@ -15,6 +15,7 @@ from serotine.encoders.tokenisation import TextTokenizer
 from serotine.encoders.torch_backend import TorchBackend
 from serotine.integrations.pylate import loading, scores
 from serotine.integrations.pylate.checkpoint import Overrides
+from serotine.integrations.pylate.first_module import FirstModule
 from serotine.integrations.pylate.ignored import explain_ignored
 
 
@@ -112,8 +113,29 @@ class PretrainedModel(nn.Module):
         self.skiplist_words = known.skiplist_words
         self.prompts = known.prompts | (prompts or {})
         self.default_prompt_name = default_prompt_name or known.default_prompt_name
+        auto_model = None
         if isinstance(self._backend, TorchBackend):
             self.token_encoder = self._backend.model
+            auto_model = self._backend.model.backbone
+        self._first = FirstModule(self._spec, self._tokenizer, auto_model)
+
+    def __getitem__(self, index: int) -> FirstModule:
+        """The transformer, as ``model[0]``.
+
+        Raises:
+            IndexError: another number.
+        """
+        if index != 0:
+            raise IndexError(f"model[{index}]: only model[0] can be had, the transformer")
+        return self._first
+
+    def _first_module(self) -> FirstModule:
+        return self._first
+
+    @property
+    def tokenizer(self) -> Any:
+        """Transformers' tokenizer, with the model's markers."""
+        return self._first.tokenizer
 
     @property
     def device(self) -> torch.device:

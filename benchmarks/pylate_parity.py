@@ -99,7 +99,8 @@ def program(package: str, model_folder: str, out: Path) -> None:
     one = torch.ones(1, 1, 4) / 2
     mask = torch.tensor([[1.0, 0.0]])
     results["a masked token beside a negative one"] = scores.colbert_scores(one, negative, documents_mask=mask).numpy()
-    np.savez(out, **results)
+    arrays: dict[str, Any] = dict(results)
+    np.savez(out, **arrays)
 
 
 def measured(torch: Any, model: Any, loss: Any) -> tuple[NDArray[Any], NDArray[Any]]:

@@ -438,3 +438,21 @@ def test_padding_never_changes_a_score() -> None:
     assert scores.SimilarityFunction.to_similarity_pairwise_fn("MaxSim") is scores.colbert_scores_pairwise
     with pytest.warns(IgnoredParameterWarning, match="backend"):
         scores.colbert_scores(query, alone, backend="torch")
+
+
+def test_the_runner_of_pylates_own_tests(tmp_path: Path) -> None:
+    pytest.importorskip("datasets")
+    (tmp_path / "tests").mkdir()
+    (tmp_path / "tests/test_scores.py").write_text(
+        "import torch\nfrom pylate import models\nfrom pylate.scores import colbert_scores\n\n"
+        "def test_scores():\n    assert colbert_scores(torch.ones(1, 1, 2), torch.ones(1, 3, 2)) == 2\n\n"
+        "def test_model():\n    assert models.ColBERT('bert-base-uncased').query_prefix == '[Q] '\n"
+    )
+    (tmp_path / "tests/test_scann.py").write_text("from pylate.indexes import ScaNN\n")
+    runner = [sys.executable, str(Path(__file__).parent / "pylate_runner.py"), str(tmp_path)]
+    done = subprocess.run(runner, capture_output=True, text=True, timeout=240)
+    assert done.returncode == 0, done.stdout
+    assert "2 passed, 1 skipped" in done.stdout
+    assert "there is one index here" in done.stdout
+    (tmp_path / "tests/test_wrong.py").write_text("def test_wrong():\n    assert False\n")
+    assert subprocess.run(runner, capture_output=True, timeout=240).returncode == 1

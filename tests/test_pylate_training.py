@@ -97,6 +97,32 @@ def test_cached_gradients_scale_and_repeat_dropout(model: models.ColBERT) -> Non
         torch.testing.assert_close(one, other, atol=1e-4, rtol=1e-3)
 
 
+def _one_of_two(rank: int, folder: str, cached: bool) -> None:
+    """One process of two: its half of the batch, the documents of both."""
+    torch.set_num_threads(1)
+    torch.distributed.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2)
+    model = models.ColBERT(f"{folder}/model", device="cpu").eval()
+    half = slice(2 * rank, 2 * rank + 2)
+    features = batch(model, (QUERIES + POSITIVES)[half], (POSITIVES + NEGATIVES)[half])
+    kind: Any = losses.CachedContrastive if cached else losses.Contrastive
+    options = {"mini_batch_size": 1} if cached else {}
+    found = gradients(model, kind(model, gather_across_devices=True, **options)(features))
+    torch.save(found, f"{folder}/{rank}.pt")
+    torch.distributed.destroy_process_group()
+
+
+@pytest.mark.skipif(not torch.distributed.is_available(), reason="this torch is built without distributed training")
+@pytest.mark.parametrize("cached", [False, True])
+def test_documents_are_gathered_across_processes(tmp_path: Path, cached: bool) -> None:
+    model = models.ColBERT(checkpoints.pylate(tmp_path / "model"), device="cpu").eval()
+    together = batch(model, (QUERIES + POSITIVES)[:4], (POSITIVES + NEGATIVES)[:4])
+    wanted = gradients(model, losses.Contrastive(model)(together))
+    torch.multiprocessing.spawn(_one_of_two, (str(tmp_path), cached), nprocs=2)
+    halves = [torch.load(tmp_path / f"{rank}.pt") for rank in range(2)]
+    for one, other, expected in zip(*halves, wanted, strict=True):
+        torch.testing.assert_close((one + other) / 2, expected, atol=1e-4, rtol=1e-3)
+
+
 def test_distillation(model: models.ColBERT) -> None:
     # Three of each: of two, scores brought to 0..1 are 0 and 1, whatever the model does.
     documents = [text for three in zip(POSITIVES, NEGATIVES, QUERIES, strict=True) for text in three]

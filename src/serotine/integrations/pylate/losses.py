@@ -55,9 +55,9 @@ class _InBatch(nn.Module):
             mask = None if masks[0] is None else masks[0][rows]
             scores = self.score_metric(queries[rows], documents, queries_mask=mask, documents_mask=kept)
             wanted = (torch.arange(len(scores), device=scores.device) + start + first) * groups
-            loss = functional.cross_entropy(scores / self.temperature, wanted, reduction="sum")
-            # Every process has the gradient of its own queries; the trainer takes the mean of all.
-            yield loss * rank_and_size()[1] if self.gather_across_devices else loss
+            # Gathering sends every process's gradients back to whose documents they are: the mean over processes, which
+            # distributed training takes, is then that of the whole batch.
+            yield functional.cross_entropy(scores / self.temperature, wanted, reduction="sum")
 
 
 class Contrastive(_InBatch):

@@ -109,14 +109,35 @@ class Encoder:
         if query_length is not None:
             spec = _with_query_length(spec, query_length)
             self._options["query_length"] = query_length
-        self._spec = spec
-        self._dim = dim or spec.dim
-        self._tokenizer = TextTokenizer(spec)
-        self._digest: str | None = None
-        self._device = "cpu"
+        self._set(spec, dim or spec.dim)
         self._backend = self._load(backend, device, dtype, num_threads)
         if spec.warning is not None:
             warnings.warn(spec.warning, ZeroShotWarning, stacklevel=2)
+
+    @classmethod
+    def from_backend(cls, spec: EncoderSpec, backend: Backend, *, dim: int | None = None) -> Encoder:
+        """An encoder that follows a spec of one's own, on a model that is running already.
+
+        Its `name` need not load it again, so an index that is to be opened by name alone wants another.
+
+        Args:
+            spec: how texts become tokens, and which vectors are kept.
+            backend: what runs the model.
+            dim: keep only the first `dim` numbers of every vector.
+        """
+        made = cls.__new__(cls)
+        made._options = {}
+        made._set(spec, dim or spec.dim)
+        made._device = getattr(backend, "device", "cpu")
+        made._backend = backend
+        return made
+
+    def _set(self, spec: EncoderSpec, dim: int) -> None:
+        self._spec = spec
+        self._dim = dim
+        self._tokenizer = TextTokenizer(spec)
+        self._digest: str | None = None
+        self._device = "cpu"
 
     def __repr__(self) -> str:
         options = "".join(f", {key}={value!r}" for key, value in self._options.items())

@@ -11,7 +11,7 @@ from typing import Any, Literal
 import numpy as np
 
 from serotine.encoders.encoder import Encoder
-from serotine.encoders.projection import read_layers
+from serotine.encoders.projection import Layer, read_layers
 from serotine.encoders.settings import SettingsFile
 from serotine.encoders.spec import EncoderSpec, Side
 from serotine.encoders.tokenisation import TextTokenizer
@@ -59,7 +59,10 @@ def save(encoder: Encoder, folder: str | Path, *, format: CheckpointFormat = "se
         made.mkdir()
         encoder.backend.save(made)
         _write_tokenizer(made, spec)
-        folders = _write_projections(made, spec, told=format != "pylate")
+        model = encoder.backend.model
+        # Folded, they are fewer than the format lists; they cannot have been trained then.
+        layers = read_layers(spec) if model.folded else model.layers()
+        folders = _write_projections(made, spec, layers, told=format != "pylate")
         if format == "pylate":
             _write_pylate(made, spec, folders)
         else:
@@ -81,12 +84,12 @@ def _write_tokenizer(made: Path, spec: EncoderSpec) -> None:
             _write(made / name, settings)
 
 
-def _write_projections(made: Path, spec: EncoderSpec, *, told: bool) -> list[str]:
+def _write_projections(made: Path, spec: EncoderSpec, layers: list[Layer], *, told: bool) -> list[str]:
     """Writes the Dense modules; PyLate's own knows no names of inputs and outputs."""
     from safetensors.numpy import save_file
 
     folders = []
-    for number, (layer, weights) in enumerate(zip(spec.projections, read_layers(spec), strict=True), 1):
+    for number, (layer, weights) in enumerate(zip(spec.projections, layers, strict=True), 1):
         name = f"{number}_Dense"
         (made / name).mkdir()
         weight, bias, residual = weights

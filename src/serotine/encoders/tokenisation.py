@@ -105,6 +105,10 @@ class TextTokenizer:
         """A token as the tokenizer writes it."""
         return self._tokenizer.id_to_token(id_) or ""
 
+    def marker_id(self, side: Side) -> int | None:
+        """The id of a side's marker, if it has one that stands after the first token."""
+        return None if side.marker is None else self._markers[side.marker]
+
     def save(self, path: str) -> None:
         """Writes the tokenizer as it is used here."""
         self._tokenizer.save(path)

@@ -40,7 +40,7 @@ from serotine.index.reports import IndexStats, VerifyReport, describe_index
 from serotine.index.retrieval import Fusion, Mode, Request, Retriever, check_request
 from serotine.index.segment import VECTORS, write_vectors
 from serotine.index.snapshot import Snapshot, load_snapshot
-from serotine.index.text_encoder import TextEncoder
+from serotine.index.text_encoder import AnyEncoder, TextEncoder
 from serotine.progress import progress_bar
 from serotine.texts import is_text, strings
 
@@ -72,7 +72,7 @@ class Index:
         cls,
         path: str | Path,
         *,
-        encoder: TextEncoder | None = None,
+        encoder: AnyEncoder | None = None,
         dim: int | None = None,
         nbits: int = 4,
         keep_vectors: bool = True,
@@ -83,7 +83,8 @@ class Index:
 
         Args:
             path: a folder that does not exist yet, or is empty and not the current one.
-            encoder: turns texts and questions into token vectors; its name and fingerprint are recorded.
+            encoder: turns texts and questions into token vectors; its name and fingerprint are recorded. A
+                sentence-transformers `MultiVectorEncoder` will do too.
             dim: instead of an encoder: the dimension of the vectors that will be added.
             nbits: bits a dimension of the residual codes that a collection of some size is searched by: 2, 4 or 8.
             keep_vectors: keep the float16 vectors beside the codes, on disk: final scores are then exact, and
@@ -96,10 +97,11 @@ class Index:
             IndexExistsError: something stands at `path`.
             ValueError, TypeError: neither or both of `encoder` and `dim`, or an argument that is not what it should be.
         """
-        if (encoder is None) == (dim is None):
+        own = encoding.adapted(encoder)
+        if (own is None) == (dim is None):
             raise ValueError("encoder, dim: exactly one of the two is needed")
-        if encoder is not None:
-            settings = encoding.describe(encoder)
+        if own is not None:
+            settings = encoding.describe(own)
         elif isinstance(dim, bool) or not isinstance(dim, int):
             raise TypeError(f"dim: want an int of at least 1, got {type(dim).__name__}")
         else:
@@ -119,10 +121,10 @@ class Index:
         )
         folder = Path(path).absolute()
         creation.create_folder(folder, settings)
-        return cls.open(folder, encoder=encoder)
+        return cls.open(folder, encoder=own)
 
     @classmethod
-    def open(cls, path: str | Path, *, read_only: bool = False, encoder: TextEncoder | None = None) -> Index:
+    def open(cls, path: str | Path, *, read_only: bool = False, encoder: AnyEncoder | None = None) -> Index:
         """Opens an index.
 
         Args:
@@ -142,12 +144,13 @@ class Index:
         catalog = Catalog(folder, read_only=read_only)
         lock: WriterLock | None = None
         try:
-            if encoder is not None:
-                encoding.check_encoder(catalog.settings, encoder, folder)
+            own = encoding.adapted(encoder)
+            if own is not None:
+                encoding.check_encoder(catalog.settings, own, folder)
             if not read_only:
                 lock = WriterLock(folder)
                 creation.sweep(folder, catalog)
-            return cls(folder, catalog, lock, encoder)
+            return cls(folder, catalog, lock, own)
         except BaseException:
             if lock is not None:
                 lock.release()

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, Union
 
 import numpy as np
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from sentence_transformers import MultiVectorEncoder
 
 
 class TextToken(Protocol):
@@ -57,3 +60,7 @@ class TextEncoder(Protocol):
     def tokens(self, text: str, *, query: bool) -> Sequence[Any]:
         """The `TextToken` of every row that encoding `text` gives, in order."""
         ...
+
+
+AnyEncoder: TypeAlias = Union[TextEncoder, "MultiVectorEncoder"]
+"""What an index takes as its encoder: sentence-transformers' own class too."""

@@ -24,31 +24,45 @@ class TorchBackend:
         device: "cpu", "cuda", "cuda:1", "mps"; the best there is unless given.
         dtype: of weights and states: "float32", "float16" or "bfloat16".
         threads: threads of the CPU; torch's own choice unless given. torch has one setting for the whole process.
+        fold: whether neighbouring linear projections become one: the same function, faster; training wants them apart.
 
     Raises:
         EncoderError: the checkpoint is damaged, or the device is not there.
     """
 
     def __init__(
-        self, spec: EncoderSpec, vocabulary: int, device: str | None, dtype: str = "float32", threads: int | None = None
+        self,
+        spec: EncoderSpec,
+        vocabulary: int,
+        device: str | None,
+        dtype: str = "float32",
+        threads: int | None = None,
+        *,
+        fold: bool = True,
     ) -> None:
-        self.device = best_device() if device is None else device
+        device = best_device() if device is None else device
         if dtype not in _DTYPES:
             raise ValueError(f"dtype: want one of {', '.join(_DTYPES)}, got {dtype!r}")
         if threads is not None:
             torch.set_num_threads(threads)
         self._name = spec.name
-        model = TokenEncoder(spec, vocabulary)
+        model = TokenEncoder(spec, vocabulary, fold=fold)
         try:
-            self.model = model.to(device=self.device, dtype=_DTYPES[dtype]).eval()
+            self.model = model.to(device=device, dtype=_DTYPES[dtype]).eval()
         except (RuntimeError, AssertionError) as error:
-            raise EncoderError(f"device {self.device!r}: cannot be used ({str(error).splitlines()[0]})") from None
+            raise EncoderError(f"device {device!r}: cannot be used ({str(error).splitlines()[0]})") from None
+
+    @property
+    def device(self) -> str:
+        """Where the model is now: whoever trains it moves it."""
+        return str(next(self.model.parameters()).device)
 
     def run(self, ids: NDArray[np.int64], attention: NDArray[np.int64]) -> NDArray[np.float32]:
         """As `Backend.run`."""
         try:
             with torch.inference_mode():
-                states = self.model(torch.from_numpy(ids).to(self.device), torch.from_numpy(attention).to(self.device))
+                device = self.device
+                states = self.model(torch.from_numpy(ids).to(device), torch.from_numpy(attention).to(device))
                 found: NDArray[np.float32] = states.float().cpu().numpy()
         # A token id or a position without an embedding, want of memory, and whatever an odd configuration leads to.
         except Exception as error:

@@ -10,10 +10,13 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from serotine.encoders.projection import folded_layers
+from serotine.encoders.projection import Layer, read_layers
+from serotine.encoders.projection import fold as fold_layers
 from serotine.encoders.settings import SettingsFile
 from serotine.encoders.spec import EncoderSpec
 from serotine.encoders.torch_backend import qwen3
@@ -64,6 +67,11 @@ class Projected(nn.Module):
         out: Tensor = self.activation(self.linear(states))
         return out if self.residual is None else out + self.residual(states)
 
+    def weights(self) -> Layer:
+        """Weight, bias and residual as they are now."""
+        bias = None if self.linear.bias is None else _array(self.linear.bias)
+        return _array(self.linear.weight), bias, None if self.residual is None else _array(self.residual.weight)
+
 
 class TokenEncoder(nn.Module):
     """Token ids to token vectors, before they are scaled to length 1.
@@ -72,17 +80,22 @@ class TokenEncoder(nn.Module):
         spec: what to load.
         vocabulary: how many token ids the tokenizer has; where the last of them have no embedding, they get the mean of
             the others.
+        fold: whether neighbouring linear projections become one.
 
     Raises:
         EncoderError: the checkpoint's weights are not those of its configuration; the message names the first tensor
             that is missing, misshapen or left over.
     """
 
-    def __init__(self, spec: EncoderSpec, vocabulary: int) -> None:
+    def __init__(self, spec: EncoderSpec, vocabulary: int, *, fold: bool = True) -> None:
         super().__init__()
         self.backbone = load_backbone(spec)
         _lengthen(self.backbone, vocabulary)
-        layers, activations = folded_layers(spec)
+        self.folded = fold
+        activations = [layer.activation for layer in spec.projections]
+        layers = read_layers(spec)
+        if fold:
+            layers, activations = fold_layers(layers, activations)
         self.projections = nn.ModuleList()
         for (weight, bias, residual), activation in zip(layers, activations, strict=True):
             layer = Projected(weight.shape[1], weight.shape[0], bias is not None, activation, residual is not None)
@@ -92,7 +105,18 @@ class TokenEncoder(nn.Module):
                     layer.linear.bias.copy_(torch.from_numpy(bias))
                 if layer.residual is not None:
                     layer.residual.weight.copy_(torch.from_numpy(residual))
+                    # Between equal dimensions it is the identity: nothing is stored of it, so nothing may learn there.
+                    layer.residual.weight.requires_grad_(weight.shape[0] != weight.shape[1])
             self.projections.append(layer)
+
+    @property
+    def segments(self) -> int:
+        """How many kinds of segments the backbone tells apart (`token_type_ids`)."""
+        return int(getattr(self.backbone.config, "type_vocab_size", None) or 1)
+
+    def layers(self) -> list[Layer]:
+        """The projections' weights as they are now."""
+        return [layer.weights() for layer in self.projections if isinstance(layer, Projected)]
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         """Ids and mask (batch, tokens), int64, to vectors (batch, tokens, dim)."""
@@ -100,6 +124,11 @@ class TokenEncoder(nn.Module):
         for layer in self.projections:
             states = layer(states)
         return states
+
+
+def _array(weight: Tensor) -> NDArray[np.float32]:
+    found: NDArray[np.float32] = weight.detach().float().cpu().numpy()
+    return found
 
 
 def load_backbone(spec: EncoderSpec) -> Any:

@@ -1,0 +1,14 @@
+"""PyLate's surface on this engine: change ``from pylate import …`` to ``from serotine.integrations.pylate import …``.
+
+Names, parameters, defaults and what comes back are those of PyLate 1.6: `models`, `indexes`, `retrieve`, `rank`,
+`scores`, `losses`, `evaluation`, `utils`. A parameter that has no meaning here is accepted with one
+`IgnoredParameterWarning` that says why; one that PyLate does not have is a TypeError. What differs, and why, is in
+docs/pylate.md. Needs torch (``pip install 'serotine[torch]'``); the evaluators and the trainer need
+sentence-transformers 6.
+"""
+
+from __future__ import annotations
+
+from serotine.integrations.pylate.ignored import IgnoredParameterWarning
+
+__all__ = ["IgnoredParameterWarning"]

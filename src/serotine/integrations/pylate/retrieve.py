@@ -1,0 +1,57 @@
+"""`retrieve.ColBERT`: PyLate's retriever, which asks the index."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from serotine.integrations.pylate.ignored import explain_ignored
+from serotine.integrations.pylate.indexes import PLAID, Id
+from serotine.integrations.pylate.rank import RerankResult
+
+__all__ = ["ColBERT"]
+
+_WITHOUT_EFFECT = {
+    "k_token": (100, "candidates are documents, not tokens"),
+    "device": (None, "the index runs on the CPU"),
+    "batch_size": (50, "queries are shared out among threads"),
+}
+
+
+class ColBERT:
+    """Retrieval from an index.
+
+    Args:
+        index: an `indexes.PLAID`.
+    """
+
+    def __init__(self, index: PLAID) -> None:
+        if not isinstance(index, PLAID):
+            raise TypeError(f"index: want an indexes.PLAID, got {type(index).__name__}")
+        self.index = index
+
+    def retrieve(
+        self,
+        queries_embeddings: Any,
+        k: int = 10,
+        k_token: int | None = 100,
+        device: str | None = None,
+        batch_size: int | None = 50,
+        subset: list[list[Id]] | list[Id] | None = None,
+    ) -> list[list[RerankResult]]:
+        """The k best documents of every query, as ``index(queries_embeddings, k, subset)``.
+
+        Args:
+            queries_embeddings: a list of (tokens, dim), an array or tensor (queries, tokens, dim), or one query's.
+            k: how many.
+            k_token: without effect.
+            device: without effect.
+            batch_size: without effect.
+            subset: ids to search among: one list for all queries, or one a query.
+
+        Returns:
+            One list a query of ``{"id", "score"}``, best first.
+        """
+        given = {"k_token": 100 if k_token is None else k_token, "device": device}
+        given["batch_size"] = 50 if batch_size is None else batch_size
+        explain_ignored("retrieve.ColBERT", _WITHOUT_EFFECT, given, stacklevel=2)
+        return self.index(queries_embeddings, k=k, subset=subset)

@@ -45,9 +45,7 @@ def load_beir(folder: str | Path, split: str = "test") -> Collection:
         id_ = _field(record, "_id", corpus, number)
         if id_ in documents:
             raise InputFileError(f"{corpus}:{number}: document {id_!r} stands twice")
-        # Some collections leave the title out, others write null.
-        title = _field(record, "title", corpus, number) if record.get("title") is not None else ""
-        documents[id_] = f"{title} {_field(record, 'text', corpus, number)}".strip()
+        documents[id_] = _document(record, corpus, number)
     questions_file = _find(root, "queries.jsonl")
     questions: dict[str, str] = {}
     for number, record in _records(questions_file):
@@ -61,6 +59,27 @@ def load_beir(folder: str | Path, split: str = "test") -> Collection:
     if missing:
         raise InputFileError(f"{qrels_file}: judges query {missing[0]!r}, which {questions_file.name} does not hold")
     return Collection(root.name, documents, {id_: questions[id_] for id_ in qrels}, qrels)
+
+
+def all_texts(folder: str | Path) -> Iterator[str]:
+    """Every document, as `load_beir` reads it, and every question, judged or not: what must not be trained on.
+
+    Raises:
+        InputFileError: as `load_beir`.
+    """
+    root = Path(folder)
+    corpus = _find(root, "corpus.jsonl")
+    for number, record in _records(corpus):
+        yield _document(record, corpus, number)
+    questions = _find(root, "queries.jsonl")
+    for number, record in _records(questions):
+        yield _field(record, "text", questions, number)
+
+
+def _document(record: dict[str, Any], path: Path, number: int) -> str:
+    # Some collections leave the title out, others write null.
+    title = _field(record, "title", path, number) if record.get("title") is not None else ""
+    return f"{title} {_field(record, 'text', path, number)}".strip()
 
 
 def _find(folder: Path, name: str) -> Path:

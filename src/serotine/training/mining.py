@@ -1,0 +1,169 @@
+"""Hard negatives: passages that an index finds for a question and that are not its answer.
+
+Questions and positives without negatives become n-tuples, or, with a teacher, scored lists to distil from.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from serotine.errors import TrainingError
+from serotine.index import Index
+from serotine.progress import progress_bar
+from serotine.training.cleaning import words
+from serotine.training.examples import Example, write_examples
+from serotine.training.teachers import LateTeacher, Teacher
+
+# Questions looked up, and scored, at once: bounds the vectors held.
+_CHUNK = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Mining:
+    """How negatives are chosen.
+
+    Attributes:
+        negatives: how many an example gets.
+        depth: passages looked at for each question.
+        ratio: a passage that scores this share of the positive's score, or more, may well be an answer, and goes.
+        mode: what finds them: "late", "bm25" or "hybrid", as `Index.search` knows them.
+    """
+
+    negatives: int = 7
+    depth: int = 50
+    ratio: float = 0.95
+    mode: Literal["late", "bm25", "hybrid"] = "late"
+
+
+@dataclass(frozen=True, slots=True)
+class MiningReport:
+    """What mining came to.
+
+    Attributes:
+        examples: read.
+        written: with all their negatives.
+        passages: different ones, from which negatives were taken.
+        dropped: passages found and not taken, by reason; and examples, by reason.
+    """
+
+    examples: int
+    written: int
+    passages: int
+    dropped: dict[str, int]
+
+
+def mine(
+    examples: Sequence[Example],
+    file: Path,
+    *,
+    encoder: Any,
+    teacher: Teacher | None = None,
+    rules: Mining | None = None,
+    scratch: Path | None = None,
+    show_progress: bool = False,
+) -> MiningReport:
+    """Writes every example with hard negatives from among all examples' documents.
+
+    Args:
+        examples: what to find negatives for; negatives they have already count as passages only.
+        file: where to: .jsonl; whole or not at all.
+        encoder: finds the passages, and scores them where there is no teacher.
+        teacher: its scores decide the ratio, and are written.
+        rules: how they are chosen.
+        scratch: a folder to build the index in, kept; one built there before with the same passages is used again.
+            A temporary one unless given.
+        show_progress: draw bars on standard error.
+
+    Raises:
+        TrainingError: no example gets enough negatives.
+    """
+    chosen = rules or Mining()
+    passages = list(dict.fromkeys(text for example in examples for text in example.documents))
+    dropped: Counter[str] = Counter()
+    made: list[Example] = []
+    judge = teacher or LateTeacher(encoder)
+    answers: dict[str, set[str]] = {}
+    for example in examples:
+        answers.setdefault(_same(example.query), set()).add(_same(example.documents[0]))
+    with tempfile.TemporaryDirectory() as place:
+        folder = scratch or Path(place) / "index"
+        with (
+            _index(folder, passages, encoder, show_progress=show_progress) as index,
+            progress_bar(len(examples), "Mining", enabled=show_progress) as advance,
+        ):
+            for start in range(0, len(examples), _CHUNK):
+                chunk = examples[start : start + _CHUNK]
+                made += _mine(chunk, index, judge, answers, chosen, dropped, scored=teacher is not None)
+                advance(len(chunk))
+    if not made:
+        reasons = ", ".join(f"{reason}: {count:,}" for reason, count in dropped.most_common())
+        raise TrainingError(
+            f"no example has {chosen.negatives} negatives ({reasons}); "
+            "give more passages, a greater depth or fewer negatives"
+        )
+    write_examples(made, file)
+    return MiningReport(len(examples), len(made), len(passages), dict(dropped))
+
+
+def _index(folder: Path, passages: list[str], encoder: Any, *, show_progress: bool) -> Index:
+    index = Index.open(folder, encoder=encoder) if folder.exists() else Index.create(folder, encoder=encoder)
+    # Stopped and started again, it goes on with the passages it lacks.
+    index.add_batches(
+        (
+            {"ids": [str(i) for i in range(start, stop)], "texts": passages[start:stop]}
+            for start in range(0, len(passages), 2000)
+            for stop in [min(start + 2000, len(passages))]
+        ),
+        expected_documents=len(passages),
+        show_progress=show_progress,
+    )
+    if len(index) != len(passages):
+        index.close()
+        raise TrainingError(f"{folder}: holds an index of other passages; delete it or give another folder")
+    return index
+
+
+def _mine(
+    examples: Sequence[Example],
+    index: Index,
+    judge: Teacher,
+    answers: dict[str, set[str]],
+    rules: Mining,
+    dropped: Counter[str],
+    *,
+    scored: bool,
+) -> list[Example]:
+    found = index.search_batch([one.query for one in examples], k=rules.depth, mode=rules.mode)
+    lists: list[list[str]] = []
+    for example, hits in zip(examples, found, strict=True):
+        known = answers[_same(example.query)]
+        texts = []
+        for hit in hits:
+            if _same(hit.text or "") in known:
+                dropped["passage: an answer to the same question"] += 1
+            else:
+                texts.append(hit.text or "")
+        lists.append([example.documents[0], *texts])
+    scores = judge.score([one.query for one in examples], lists)
+    made = []
+    for example, texts, values in zip(examples, lists, scores, strict=True):
+        # Of a score below 0 a share is no bound: the distance is what counts.
+        bound = values[0] - (1 - rules.ratio) * abs(values[0])
+        kept = [i for i in range(1, len(texts)) if values[i] < bound]
+        dropped[f"passage: scores {rules.ratio:g} of the positive or more"] += len(texts) - 1 - len(kept)
+        if len(kept) < rules.negatives:
+            dropped["example: too few negatives"] += 1
+            continue
+        places = [0, *kept[: rules.negatives]]
+        taken = tuple(texts[i] for i in places)
+        made.append(Example(example.query, taken, tuple(values[i] for i in places) if scored else None))
+    return made
+
+
+def _same(text: str) -> str:
+    return " ".join(words(text))

@@ -6,6 +6,7 @@ Texts are compared as lower-case words, without punctuation. What was dropped, a
 from __future__ import annotations
 
 import hashlib
+import itertools
 import re
 import unicodedata
 from collections import Counter
@@ -158,7 +159,8 @@ class NearDuplicates:
 def clean(
     sources: dict[str, list[Example]], rules: Cleaning, advance: Advance
 ) -> tuple[dict[str, list[Example]], dict[str, Dropped]]:
-    """Takes out what the rules say, source by source, in their order: the first of two duplicates stays.
+    """Takes out what the rules say, source by source, in their order: the first of two duplicates stays, if both are pairs, both
+    have negatives, or both have scores.
 
     A negative that is an evaluation text, or its own positive, goes alone; the example stays.
 
@@ -175,7 +177,8 @@ def clean(
         TrainingError: a source has nothing left.
     """
     evaluation = EvaluationTexts(rules.evaluation, rules.overlap)
-    near = NearDuplicates(rules.near_duplicates)
+    # What was mined from pairs has their texts again, and is another example: like is compared with like.
+    near = {shape: NearDuplicates(rules.near_duplicates) for shape in itertools.product((False, True), repeat=2)}
     judged = cache(evaluation.found_in)
 
     kept: dict[str, list[Example]] = {}
@@ -194,7 +197,7 @@ def clean(
                 told.drop("query overlaps an evaluation collection", example)
             elif judged(positive):
                 told.drop("positive overlaps an evaluation collection", example)
-            elif near.seen(f"{example.query}\n{positive}"):
+            elif near[len(example.documents) > 1, example.scores is not None].seen(f"{example.query}\n{positive}"):
                 told.drop("near-duplicate", example)
             else:
                 kept[name].append(_without_known(example, judged, told))

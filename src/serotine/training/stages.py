@@ -8,6 +8,7 @@ import json
 import os
 import shutil
 import tempfile
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +19,6 @@ from sentence_transformers import (
     MultiVectorEncoderTrainingArguments,
 )
 from transformers import EarlyStoppingCallback, TrainerCallback
-from transformers.utils import is_tensorboard_available
 
 from serotine.errors import TrainingError
 from serotine.training.batches import LengthGroupedBatches, MixedSources
@@ -31,7 +31,6 @@ from serotine.training.watching import JsonlLog, LiveView
 if TYPE_CHECKING:
     from serotine.training.judging import JudgedCollection
 
-_LOG_EVERY = 10
 _STATE = "trainer_state.json"
 
 
@@ -169,11 +168,11 @@ def _arguments(
         save_steps=every,
         save_total_limit=max(recipe.average.checkpoints, 1) + bool(watched.get("load_best_model_at_end")),
         logging_strategy="steps",
-        logging_steps=_LOG_EVERY,
-        logging_first_step=True,
+        # The trainer's figures are means since the last: of every step, a resumed run's are those of one left alone.
+        logging_steps=1,
         logging_nan_inf_filter=False,
         disable_tqdm=True,
-        report_to=["tensorboard"] if is_tensorboard_available() else [],
+        report_to=["tensorboard"] if find_spec("tensorboard") is not None else [],
         dataloader_pin_memory=False,
         **watched,
     )

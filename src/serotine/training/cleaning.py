@@ -159,9 +159,9 @@ class NearDuplicates:
 def clean(
     sources: dict[str, list[Example]], rules: Cleaning, advance: Advance
 ) -> tuple[dict[str, list[Example]], dict[str, Dropped]]:
-    """Takes out what the rules say, source by source, in their order: the first of two duplicates stays, if both are pairs, both
-    have negatives, or both have scores.
+    """Takes out what the rules say, source by source, in their order.
 
+    The first of two duplicates stays, if both are pairs, both have negatives, or both have scores.
     A negative that is an evaluation text, or its own positive, goes alone; the example stays.
 
     Args:

@@ -5,6 +5,7 @@ Questions and positives without negatives become n-tuples, or, with a teacher, s
 
 from __future__ import annotations
 
+import hashlib
 import tempfile
 from collections import Counter
 from collections.abc import Sequence
@@ -72,7 +73,7 @@ def mine(
     Args:
         examples: what to find negatives for; negatives they have already count as passages only.
         file: where to: .jsonl; whole or not at all.
-        encoder: finds the passages, and scores them where there is no teacher.
+        encoder: finds the passages, and scores them where there is no teacher; any that `Index` takes.
         teacher: its scores decide the ratio, and are written.
         rules: how they are chosen.
         scratch: a folder to build the index in, kept; one built there before with the same passages is used again.
@@ -112,10 +113,12 @@ def mine(
 
 def _index(folder: Path, passages: list[str], encoder: Any, *, show_progress: bool) -> Index:
     index = Index.open(folder, encoder=encoder) if folder.exists() else Index.create(folder, encoder=encoder)
+    # Named by what they say: an index of other passages is told from this one.
+    ids = [hashlib.blake2b(text.encode(), digest_size=12).hexdigest() for text in passages]
     # Stopped and started again, it goes on with the passages it lacks.
     index.add_batches(
         (
-            {"ids": [str(i) for i in range(start, stop)], "texts": passages[start:stop]}
+            {"ids": ids[start:stop], "texts": passages[start:stop]}
             for start in range(0, len(passages), 2000)
             for stop in [min(start + 2000, len(passages))]
         ),

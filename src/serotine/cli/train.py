@@ -71,6 +71,7 @@ def run(recipe: Path, json_file: str | None) -> None:
 @click.option("--encoder", "name", help="What finds the passages: hub id or folder.  [default: the default encoder]")
 @click.option("--teacher", help="Its MaxSim is written as scores: a stronger encoder, late interaction or dense.")
 @click.option("--cross-encoder", help="Its scores are written: a cross-encoder.")
+@click.option("--scored", is_flag=True, help="Write the encoder's own scores, where there is no teacher.")
 @click.option("--negatives", type=click.IntRange(min=1), default=7, show_default=True, help="An example gets so many.")
 @click.option("--depth", type=click.IntRange(min=1), default=50, show_default=True, help="Passages looked at.")
 @click.option(
@@ -86,7 +87,7 @@ def run(recipe: Path, json_file: str | None) -> None:
     type=click.FloatRange(0, 1),
     default=0.0,
     show_default=True,
-    help="Share of BM25 in a teacher's scores: teaches the words' own weight.",
+    help="Share of BM25 in the scores written: it teaches the words' own weight.",
 )
 @click.option("--index", "scratch", type=click.Path(path_type=Path), help="Build the index here, and keep it.")
 @json_option
@@ -96,6 +97,7 @@ def mine(
     name: str | None,
     teacher: str | None,
     cross_encoder: str | None,
+    scored: bool,
     negatives: int,
     depth: int,
     ratio: float,
@@ -116,8 +118,8 @@ def mine(
 
     if teacher is not None and cross_encoder is not None:
         raise click.UsageError("--teacher and --cross-encoder: one of the two scores, not both")
-    if lexical and teacher is None and cross_encoder is None:
-        raise click.UsageError("--lexical: is mixed with a teacher's scores; give --teacher or --cross-encoder")
+    if lexical and not (scored or teacher or cross_encoder):
+        raise click.UsageError("--lexical: is mixed with scores; give --teacher, --cross-encoder or --scored")
     if file.suffix != ".jsonl":
         raise click.UsageError(f"--output: want a .jsonl file, got {str(file)!r}")
     if depth < negatives:
@@ -133,7 +135,7 @@ def mine(
             file,
             encoder=load_encoder(name),
             teacher=scorer,
-            rules=Mining(negatives, depth, ratio, mode, lexical),
+            rules=Mining(negatives, depth, ratio, mode, scored, lexical),
             scratch=scratch,
             show_progress=watched(),
         )

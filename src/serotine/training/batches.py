@@ -121,7 +121,7 @@ class MixedSources(MultiDatasetDefaultBatchSampler):
             start = int(self._starts[source])
             yield [start + i for i in next(endless[source])]
 
-    def _repeat(self, sampler: LengthGroupedBatches) -> Iterator[list[int]]:
+    def _repeat(self, sampler: Any) -> Iterator[list[int]]:
         number = 0
         while True:
             sampler.set_epoch(self.epoch * 1_000_000 + number)

@@ -243,4 +243,5 @@ def _grams(found: list[str], size: int) -> NDArray[np.uint64]:
     hashes = np.fromiter(map(_word_hash, found), dtype=np.uint64, count=len(found))
     # A polynomial modulo 2^64, whose multiplier is odd: no word's place is lost.
     powers = np.array([pow(_MULTIPLIER, i, 2**64) for i in range(size)], dtype=np.uint64)
-    return (sliding_window_view(hashes, size) * powers).sum(axis=1, dtype=np.uint64)
+    grams: NDArray[np.uint64] = (sliding_window_view(hashes, size) * powers).sum(axis=1, dtype=np.uint64)
+    return grams

@@ -35,6 +35,7 @@ class Mining:
         depth: passages looked at for each question.
         ratio: a passage that scores this share of the positive's score, or more, may well be an answer, and goes.
         mode: what finds them: "late", "bm25" or "hybrid", as `Index.search` knows them.
+        scored: write scores without a teacher too: the encoder's own.
         lexical: share of BM25 in the scores that are written; the teacher has the rest. Both are first scaled to 0..1
             among an example's documents. What goes is decided by the teacher alone.
     """
@@ -43,6 +44,7 @@ class Mining:
     depth: int = 50
     ratio: float = 0.95
     mode: Literal["late", "bm25", "hybrid"] = "late"
+    scored: bool = False
     lexical: float = 0.0
 
 
@@ -92,7 +94,7 @@ def mine(
     passages = list(dict.fromkeys(text for example in examples for text in example.documents))
     dropped: Counter[str] = Counter()
     made: list[Example] = []
-    judge = teacher or LateTeacher(encoder)
+    judge = teacher or (_Found(encoder) if chosen.mode == "late" else LateTeacher(encoder))
     answers: dict[str, set[str]] = {}
     for example in examples:
         answers.setdefault(_same(example.query), set()).add(_same(example.documents[0]))
@@ -104,7 +106,9 @@ def mine(
         ):
             for start in range(0, len(examples), _CHUNK):
                 chunk = examples[start : start + _CHUNK]
-                made += _mine(chunk, index, judge, answers, chosen, dropped, scored=teacher is not None)
+                made += _mine(
+                    chunk, index, judge, answers, chosen, dropped, scored=chosen.scored or teacher is not None
+                )
                 advance(len(chunk))
     if not made:
         reasons = ", ".join(f"{reason}: {count:,}" for reason, count in dropped.most_common())
@@ -147,6 +151,12 @@ def _mine(
     scored: bool,
 ) -> list[Example]:
     found = index.search_batch([one.query for one in examples], k=rules.depth, mode=rules.mode)
+    if isinstance(judge, _Found):
+        judge.known = {
+            (example.query, hit.text or ""): hit.score
+            for example, hits in zip(examples, found, strict=True)
+            for hit in hits
+        }
     lists: list[list[str]] = []
     for example, hits in zip(examples, found, strict=True):
         known = answers[_same(example.query)]
@@ -176,6 +186,23 @@ def _mine(
             told = [(1 - rules.lexical) * late + rules.lexical * lexical for late, lexical in both]
         made.append(Example(example.query, taken, tuple(told) if scored else None))
     return made
+
+
+class _Found:
+    """The scores that the search found; what it did not find is encoded and scored."""
+
+    def __init__(self, encoder: Any) -> None:
+        self._late = LateTeacher(encoder)
+        self.known: dict[tuple[str, str], float] = {}
+
+    def score(self, queries: Sequence[str], documents: Sequence[Sequence[str]]) -> list[list[float]]:
+        pairs = zip(queries, documents, strict=True)
+        missing = [[text for text in texts if (query, text) not in self.known] for query, texts in pairs]
+        asked = [number for number, texts in enumerate(missing) if texts]
+        scores = self._late.score([queries[number] for number in asked], [missing[number] for number in asked])
+        for number, values in zip(asked, scores, strict=True):
+            self.known |= {(queries[number], text): value for text, value in zip(missing[number], values, strict=True)}
+        return [[self.known[query, text] for text in texts] for query, texts in zip(queries, documents, strict=True)]
 
 
 def _lexical(

@@ -41,7 +41,8 @@ class _Trainer(MultiVectorEncoderTrainer):
         """Adds none."""
 
     def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
-        save(self.model, Path(output_dir or self.args.output_dir))
+        if output_dir is not None:
+            save(self.model, Path(output_dir))
 
 
 def run_stage(

@@ -96,7 +96,7 @@ def _head(head: Head, encoder: Encoder, texts: list[str]) -> list[Any]:
     hidden = encoder.dim
     if head.dim > hidden:
         raise TrainingError(f"head.dim: want at most {hidden}, the size of {encoder.name}'s states, got {head.dim}")
-    names = {"module_input_name": _TOKENS, "module_output_name": _TOKENS}
+    names: dict[str, Any] = {"module_input_name": _TOKENS, "module_output_name": _TOKENS}
     last = Dense(hidden, head.dim, bias=False, activation_function=nn.Identity(), **names)
     layers = [last]
     if head.kind == "residual":

@@ -92,6 +92,7 @@ def mine(
     """
     chosen = rules or Mining()
     passages = list(dict.fromkeys(text for example in examples for text in example.documents))
+    scored = chosen.scored or teacher is not None
     dropped: Counter[str] = Counter()
     made: list[Example] = []
     judge = teacher or (_Found(encoder) if chosen.mode == "late" else LateTeacher(encoder))
@@ -106,9 +107,7 @@ def mine(
         ):
             for start in range(0, len(examples), _CHUNK):
                 chunk = examples[start : start + _CHUNK]
-                made += _mine(
-                    chunk, index, judge, answers, chosen, dropped, scored=chosen.scored or teacher is not None
-                )
+                made += _mine(chunk, index, judge, answers, chosen, dropped, scored=scored)
                 advance(len(chunk))
     if not made:
         reasons = ", ".join(f"{reason}: {count:,}" for reason, count in dropped.most_common())

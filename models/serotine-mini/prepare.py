@@ -1,4 +1,4 @@
-"""English pairs for serotine-mini from the harvested sources: one file of pairs, one of sentences taken out of passages.
+"""English pairs for serotine-mini from the harvested sources: pairs, and sentences taken out of passages.
 
     python models/serotine-mini/prepare.py PAIRS_FOLDER WORK_FOLDER
 
@@ -64,7 +64,7 @@ def main() -> int:
     pairs: list[dict[str, str]] = []
     sentences: list[dict[str, str]] = []
     for source, (asked, cut) in TAKEN.items():
-        rng = random.Random(f"{SEED} {source}")  # noqa: S311
+        rng = random.Random(f"{SEED} {source}")
         found = passages(arguments.pairs / f"{source}.jsonl.gz")
         rng.shuffle(found)
         pairs += [{**one, "source": source} for one in found[:asked]]

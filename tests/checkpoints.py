@@ -11,9 +11,20 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
-from transformers import BertConfig, BertModel, ModernBertConfig, ModernBertModel, XLMRobertaConfig, XLMRobertaModel
+from transformers import (
+    BertConfig,
+    BertModel,
+    Lfm2Config,
+    Lfm2Model,
+    ModernBertConfig,
+    ModernBertModel,
+    T5Config,
+    T5Model,
+    XLMRobertaConfig,
+    XLMRobertaModel,
+)
 
 from serotine.encoders.torch_backend.qwen3 import PPLXQwen3Config, PPLXQwen3Model
 
@@ -127,6 +138,21 @@ def backbone(kind: str, folder: Path) -> None:
             for role in ("unk_token", "pad_token", "cls_token", "sep_token", "mask_token")
         }
         write_tokenizer(folder, tokenizer, **specials)
+    elif kind == "t5":
+        tokenizer = xlmr_tokenizer()
+        sizes = {"d_model": HIDDEN, "d_kv": 8, "d_ff": 64, "num_layers": 2, "num_heads": 4}
+        model = T5Model(T5Config(vocab_size=tokenizer.get_vocab_size(), **sizes))
+        write_tokenizer(folder, tokenizer, pad_token="<pad>", unk_token="<unk>", eos_token="</s>")
+    elif kind == "lfm2":
+        # LFM2 begins texts with a token, ends them with none, and has none for masking.
+        tokenizer = bytes_tokenizer(specials=("<|startoftext|>", "<|im_end|>", "<|pad|>"))
+        begin = ("<|startoftext|>", tokenizer.token_to_id("<|startoftext|>"))
+        tokenizer.post_processor = processors.TemplateProcessing(single=f"{begin[0]} $A", special_tokens=[begin])
+        tokenizer.add_tokens([AddedToken("[Q] ", normalized=False), AddedToken("[D] ", normalized=False)])
+        sizes = {**_SIZES, "num_hidden_layers": 3, "num_key_value_heads": 2, "block_auto_adjust_ff_dim": False}
+        layers = ["conv", "full_attention", "conv"]
+        model = Lfm2Model(Lfm2Config(vocab_size=tokenizer.get_vocab_size(), layer_types=layers, **sizes))
+        write_tokenizer(folder, tokenizer, pad_token="<|pad|>", eos_token="<|im_end|>", bos_token="<|startoftext|>")
     elif kind == "pplx":
         tokenizer = bytes_tokenizer(specials=("<|endoftext|>", "<|im_start|>", "<|mask|>"))
         tokenizer.add_tokens([AddedToken("[Q] ", normalized=False), AddedToken("[D] ", normalized=False)])
@@ -216,6 +242,29 @@ def stanford(folder: Path, **metadata: Any) -> Path:
     (folder / "config.json").write_text(json.dumps(config | {"architectures": ["HF_ColBERT"]}))
     values = {"query_maxlen": 32, "doc_maxlen": 40, "dim": 16, "mask_punctuation": True, "attend_to_mask_tokens": False}
     (folder / "artifact.metadata").write_text(json.dumps(values | metadata))
+    return folder
+
+
+def both(folder: Path) -> Path:
+    """Stanford's ColBERT with PyLate's modules beside it, as answerai-colbert-small-v1 is published."""
+    stanford(folder)
+    (folder / "1_Dense").mkdir()
+    write_dense(folder / "1_Dense", HIDDEN, 16)
+    save_file(
+        {"linear.weight": load_file(folder / "model.safetensors")["linear.weight"]},
+        folder / "1_Dense/model.safetensors",
+    )
+    _modules(folder, [("", "sentence_transformers.models.Transformer"), ("1_Dense", "pylate.models.Dense.Dense")])
+    (folder / "sentence_bert_config.json").write_text(json.dumps({"max_seq_length": 47, "do_lower_case": False}))
+    values = {"query_prefix": "[unused0]", "document_prefix": "[unused1]", "query_length": 32, "document_length": 40}
+    (folder / "config_sentence_transformers.json").write_text(json.dumps({"model_type": "ColBERT", **values}))
+    return folder
+
+
+def stored_as(dtype: torch.dtype, folder: Path) -> Path:
+    """A checkpoint with all its weights in another type."""
+    for file in folder.rglob("*.safetensors"):
+        save_file({name: value.to(dtype) for name, value in load_file(file).items()}, file, metadata={"format": "pt"})
     return folder
 
 

@@ -8,6 +8,7 @@ import sys
 import time
 import zlib
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -43,7 +44,11 @@ class FakeEncoder:
 
     def encode_documents(self, texts: Sequence[str], *, show_progress: bool = False) -> list[NDArray[np.float32]]:
         time.sleep(self.delay * len(texts))
-        return self.encode_queries(texts)
+        encoded = self.encode_queries(texts)
+        if (log := os.environ.get("FAKE_LOG")) is not None:
+            with Path(log).open("a") as file:
+                file.write(f"{len(texts)}\n")
+        return encoded
 
     def _encode(self, text: str) -> NDArray[np.float32]:
         rows = [

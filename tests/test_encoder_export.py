@@ -111,6 +111,24 @@ def test_a_damaged_export_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.filterwarnings("default")
+def test_settings_that_cannot_be(tmp_path: Path) -> None:
+    export(checkpoints.pylate(tmp_path / "c"), tmp_path / "out")
+    file = tmp_path / "out/serotine.json"
+    written = json.loads(file.read_text())
+    for changes, words in (
+        ({"tokenizer": "../../etc/passwd"}, "'tokenizer' is not for this file to say"),
+        ({"folder": "/etc"}, "'folder' is not for this file to say"),
+        ({"query": {"length": 32, "prompt": "\ud800"}}, "'query.prompt' must be str"),
+        ({"query": {"length": 32, "expansion": {"token": 10**30, "length": 32}}}, "knows no token 1000000"),
+        ({"query": {"length": 32, "expansion": {"token": 103, "length": 10**9}}}, "want at most 32768"),
+    ):
+        file.write_text(json.dumps(written | changes))
+        with pytest.raises(EncoderError, match=words) as raised:
+            Encoder(tmp_path / "out")
+        assert "\n" not in str(raised.value)
+
+
+@pytest.mark.filterwarnings("default")
 @pytest.mark.parametrize("form", ["sentence-transformers", "pylate"])
 @pytest.mark.parametrize("kind", ["stanford", *MADE])
 def test_what_is_saved_is_loaded_again_by_us_and_by_sentence_transformers(kind: str, form: Any, tmp_path: Path) -> None:
@@ -186,6 +204,9 @@ def test_the_commands(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
     assert "mean cosine" in capsys.readouterr().out
     assert json.loads((tmp_path / "r.json").read_text())["mean_cosine"] > 0.99
     assert main(["model", "save", folder, str(tmp_path / "saved")]) == 0
+    assert capsys.readouterr().err == ""
+    assert main(["model", "save", str(tmp_path / "out"), str(tmp_path / "no")]) == 1
+    assert "an exported encoder has no weights to save" in capsys.readouterr().err
     assert main(["model", "info", str(tmp_path / "saved")]) == 0
     assert "sentence-transformers format" in capsys.readouterr().out
     assert main(["model", "save", folder, str(tmp_path / "saved")]) == 1

@@ -43,7 +43,12 @@ CASES: dict[str, Make] = {
     "pylate, modernbert": lambda f: checkpoints.pylate(f, "modernbert"),
     "pylate, xlm-r": lambda f: checkpoints.pylate(f, "xlm-roberta"),
     "pylate, pplx": lambda f: checkpoints.pylate(f, "pplx", attend_to_expansion_tokens=True),
+    "pylate, lfm2 filled up with the end of the text": lambda f: checkpoints.pylate(f, "lfm2"),
+    "pylate, float16": lambda f: checkpoints.stored_as(torch.float16, checkpoints.pylate(f, layers=2)),
+    "pylate, bfloat16": lambda f: checkpoints.stored_as(torch.bfloat16, checkpoints.pylate(f, "modernbert", layers=2)),
+    "pylate, and stanford besides": checkpoints.both,
     "stanford": checkpoints.stanford,
+    "stanford, bfloat16": lambda f: checkpoints.stored_as(torch.bfloat16, checkpoints.stanford(f)),
     "stanford, expansion attended": lambda f: checkpoints.stanford(
         f, attend_to_mask_tokens=True, mask_punctuation=False, query_maxlen=16
     ),
@@ -209,11 +214,35 @@ def test_a_dense_encoder_is_used_as_it_is(tmp_path: Path) -> None:
 
 
 def test_a_prompt_the_pooling_leaves_out_is_left_out(tmp_path: Path) -> None:
+    from sentence_transformers import SentenceTransformer
+
     folder = checkpoints.dense(tmp_path / "c", prompts={"query": "find this: "}, include_prompt=False)
     with pytest.warns(ZeroShotWarning):
         encoder = Encoder(folder)
-    assert [token.text for token in encoder.tokens("a bat", query=True)] == ["[CLS]", "a", "bat", "[SEP]"]
-    assert len(encoder.encode_queries(["a bat"])[0]) == 4
+    # What comes before the text is left out with it.
+    assert [token.text for token in encoder.tokens("a bat", query=True)] == ["a", "bat", "[SEP]"]
+    theirs = SentenceTransformer(str(folder), device="cpu")
+    expected = theirs.encode_query(TEXTS, normalize_embeddings=False)
+    for text, states, one in zip(TEXTS, encoder.token_states(TEXTS, query=True), expected, strict=True):
+        kept = len(encoder.tokens(text, query=True))
+        mean = states[-kept:].mean(axis=0)
+        np.testing.assert_allclose(mean / np.linalg.norm(mean), one, atol=1e-5)
+
+
+def test_of_an_encoder_and_decoder_the_encoder_is_taken(tmp_path: Path) -> None:
+    from sentence_transformers import SentenceTransformer
+
+    folder = checkpoints.dense(tmp_path / "c", "t5")
+    with pytest.warns(ZeroShotWarning):
+        ours = Encoder(folder)
+    states = SentenceTransformer(str(folder), device="cpu").encode(TEXTS, output_value="token_embeddings")
+    for mine, their in zip(ours.encode_documents(TEXTS), states, strict=True):
+        np.testing.assert_allclose(mine, torch.nn.functional.normalize(their, dim=-1).numpy(), atol=1e-5)
+
+
+def test_the_similarity_is_kept(tmp_path: Path) -> None:
+    folder = checkpoints.pylate(tmp_path / "c", "modernbert", similarity_fn_name="MeanMaxSim")
+    assert Encoder(folder).spec.similarity == "meanmaxsim"
 
 
 def test_a_plain_transformers_folder(tmp_path: Path) -> None:

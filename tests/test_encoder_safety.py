@@ -160,6 +160,20 @@ def test_a_projection_that_is_not_what_it_says(copy: Callable[[str], Path]) -> N
             "'query_length' must be a whole number",
         ),
         ("pylate", "config_sentence_transformers.json", {"skiplist_words": "abc"}, "must be a list of strings"),
+        (
+            "v6",
+            "config.json",
+            {"num_hidden_layers": 10**7},
+            "says num_hidden_layers 10000000, its files hold 39",
+        ),
+        ("v6", "config.json", {"intermediate_size": 10**11}, "its configuration wants 13,000,000,990,752 numbers"),
+        ("v6", "config.json", {"model_type": "timm_backbone"}, "'timm_backbone' is no model of text"),
+        ("v6", "config.json", {"position_embedding_type": "rotary"}, "asks for 'rotary' positions, .* never run"),
+        ("pplx", "config.json", {"rope_parameters": {"rope_type": "yarn"}}, "without scaled positions, got 'yarn'"),
+        ("pplx", "config.json", {"rope_parameters": {"rope_theta": "x"}}, "transformers cannot load it"),
+        ("pplx", "config.json", {"rope_parameters": {"rope_theta": 0}}, "want a number above 0, got 0"),
+        ("pplx", "config.json", {"use_sliding_window": True, "sliding_window": 8}, "every token looks at every other"),
+        ("pylate", "config_sentence_transformers.json", {"query_length": 10**11}, "fills queries up to 100000000000"),
         ("stanford", "artifact.metadata", {"dim": 17}, "'dim' is 17, tensor 'linear.weight' gives 16"),
         ("stanford", "artifact.metadata", {"query_token_id": "[nonesuch]"}, r"knows no token '\[nonesuch\]'"),
         ("dense", "1_Pooling/config.json", {"pooling_mode_mean_tokens": False}, "names no way of pooling"),
@@ -171,6 +185,14 @@ def test_settings_that_cannot_be(
     folder = copy(name)
     edit(folder / file, **changes)
     refused(folder, words)
+
+
+def test_settings_that_would_only_change_how_a_model_answers(copy: Callable[[str], Path]) -> None:
+    folder = copy("v6")
+    expected = Encoder(folder).encode_documents(["a bat at night"])[0]
+    answers = {"return_dict": False, "torchscript": True, "output_hidden_states": True}
+    edit(folder / "config.json", **answers, chunk_size_feed_forward=5, num_labels=10**12)
+    np.testing.assert_array_equal(Encoder(folder).encode_documents(["a bat at night"])[0], expected)
 
 
 @pytest.mark.parametrize(

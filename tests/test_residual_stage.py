@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 from core_cases import Array, Coded, offsets_of, search, values
@@ -38,7 +40,7 @@ def possible(query: Array, made: Coded, part: _core.Part, lengths: list[int]) ->
     near = np.maximum(centroids, mean)[:, made.ids]
     least, most = [], []
     offsets = offsets_of(lengths)
-    for first, last in zip(offsets[:-1], offsets[1:], strict=True):
+    for first, last in itertools.pairwise(offsets):
         if first == last:
             least.append(-np.inf)
             most.append(-np.inf)
@@ -129,7 +131,7 @@ def test_the_stage_finds_what_centroids_cannot_tell_apart() -> None:
     found = 0
     for seed in range(20):
         query = (centre + np.random.default_rng(seed).standard_normal((2, dim)) / 4).astype(np.float32)
-        truth = maxsim.score(query, [vectors[a:b] for a, b in zip(offsets[:-1], offsets[1:], strict=True)])
+        truth = maxsim.score(query, [vectors[a:b] for a, b in itertools.pairwise(offsets)])
         _, numbers, report = search([part], query, 1, refined=documents, candidates=20, rescored=20)
         assert (report["by_residuals"], report["by_codes"]) == (documents, 20)
         found += numbers == [int(np.argmax(truth))]

@@ -14,6 +14,7 @@
 namespace serotine {
 
 constexpr std::size_t kHugePage = std::size_t{1} << 21;
+constexpr std::size_t kMostBytes = std::size_t{1} << 62;
 constexpr std::size_t kLargeBytes = std::size_t{1} << 18;
 
 template <class T>
@@ -24,6 +25,7 @@ struct AlignedAllocator {
   template <class U>
   explicit AlignedAllocator(const AlignedAllocator<U>&) {}
   T* allocate(std::size_t count) {
+    if (count > kMostBytes / sizeof(T)) throw std::bad_array_new_length();
     const std::size_t bytes = count * sizeof(T);
     if (bytes < kLargeBytes) return static_cast<T*>(::operator new(bytes, alignment));
     // What is read at random from all over a large table misses the address cache on small pages.

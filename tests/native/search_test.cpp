@@ -117,8 +117,8 @@ void fill(Collection& c, std::mt19937& rng, std::size_t documents, std::size_t d
   c.postings = search::postings(c.part.codes, kCentroids, c.offsets.get(), documents, c.starts.data());
 }
 
-// One dimension of one token, as codec.hpp tells it.
-int rebuilt(const Collection& c, std::size_t t, std::size_t d) {
+// What a token's codes stand for in one dimension, as codec.hpp tells it: of 8 bits the high half and the low one.
+std::pair<int, int> residual(const Collection& c, std::size_t t, std::size_t d) {
   static constexpr int kTwo[4] = {-127, -38, 38, 127};
   static constexpr int kFour[16] = {-127, -96, -75, -58, -44, -31, -18, -6, 6, 18, 31, 44, 58, 75, 96, 127};
   const codec::Codes& codes = c.part.codes;
@@ -127,12 +127,40 @@ int rebuilt(const Collection& c, std::size_t t, std::size_t d) {
   const int at = static_cast<int>(d / bytes) * codes.bits;
   const int code = (byte >> at) & ((1 << codes.bits) - 1);
   const int step = codes.steps[t];
-  const int centroid = c.centroids[codes.id(t) * c.dim + d];
-  if (codes.bits == 8) {
-    const int high = std::clamp(centroid + (((16 * (code >> 4) - 120) * step + 128) >> 8), -128, 127);
-    return std::clamp(high + (((2 * (code & 15) - 15) * step + 256) >> 9), -128, 127);
+  if (codes.bits == 8) return {((16 * (code >> 4) - 120) * step + 128) >> 8, ((2 * (code & 15) - 15) * step + 256) >> 9};
+  return {((codes.bits == 2 ? kTwo[code] : kFour[code]) * step + 128) >> 8, 0};
+}
+
+// One dimension of one token.
+int rebuilt(const Collection& c, std::size_t t, std::size_t d) {
+  const auto [high, low] = residual(c, t, d);
+  return std::clamp(std::clamp(c.centroids[c.part.codes.id(t) * c.dim + d] + high, -128, 127) + low, -128, 127);
+}
+
+// Products of query rows with residuals, the tokens in any order and some of them twice.
+void check_products(const Collection& c, std::mt19937& rng, const std::string& name) {
+  const auto tokens = static_cast<std::size_t>(c.offsets[c.part.documents]);
+  const std::size_t first = tokens / 4;
+  std::uniform_int_distribution<int> value(-127, 127);
+  std::uniform_int_distribution<std::size_t> place(0, tokens - first - 1);
+  constexpr std::size_t kPairs = 19;
+  std::unique_ptr<std::int16_t[]> rows(new std::int16_t[kPairs * c.dim]);
+  std::unique_ptr<std::uint16_t[]> chosen(new std::uint16_t[kPairs]);
+  std::unique_ptr<std::int32_t[]> products(new std::int32_t[kPairs]);
+  for (std::size_t i = 0; i < kPairs * c.dim; ++i) rows[i] = static_cast<std::int16_t>(value(rng));
+  for (std::size_t i = 0; i < kPairs; ++i) chosen[i] = static_cast<std::uint16_t>(place(rng));
+  chosen[0] = static_cast<std::uint16_t>(tokens - first - 1);
+  codec::multiply_residuals(c.part.codes, c.dim, first, chosen.get(), kPairs, rows.get(), products.get());
+  bool same = true;
+  for (std::size_t i = 0; i < kPairs; ++i) {
+    int sum = 0;
+    for (std::size_t d = 0; d < c.dim; ++d) {
+      const auto [high, low] = residual(c, first + chosen[i], d);
+      sum += rows[i * c.dim + d] * std::clamp(high + low, -128, 127);
+    }
+    same = same && sum == products[i];
   }
-  return std::clamp(centroid + (((codes.bits == 2 ? kTwo[code] : kFour[code]) * step + 128) >> 8), -128, 127);
+  expect(same, name + ": products with residuals are not what a plain loop gives");
 }
 
 // Every code, every step and both ends of int8, from any token on, straight and with the sign bit turned.
@@ -354,6 +382,7 @@ int main() {
         fill(other, rng, 6, dim, 4, dim % 4 != 3, 1000);
         check_parts(c, other, rng, what);
         check_decoding(c, rng, what);
+        check_products(c, rng, what);
       }
     }
     for (const std::size_t dim : {1u, 30u, 65u}) check_clusters(rng, dim, name + ", dim " + std::to_string(dim));

@@ -14,6 +14,7 @@ from serotine.cli.add import add
 from serotine.cli.bench import bench
 from serotine.cli.compact import compact
 from serotine.cli.delete import delete
+from serotine.cli.eval import evaluate
 from serotine.cli.index import index
 from serotine.cli.info import info
 from serotine.cli.model import model
@@ -43,7 +44,7 @@ class _Commands(click.Group):
 
 @click.group(
     cls=_Commands,
-    commands=[index, search, add, delete, compact, info, verify, model, train, bench],
+    commands=[index, search, add, delete, compact, info, verify, evaluate, model, train, bench],
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 @click.version_option(__version__, prog_name="serotine", message="%(prog)s %(version)s")

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from serotine.encoders import Encoder
 
 Command = TypeVar("Command", bound=Callable[..., Any])
-_OPTIONS = ("revision", "device", "marker_position", "dim", "pool_factor")
+_OPTIONS = ("revision", "device", "marker_position", "dim", "pool_factor", "query_length")
 
 
 def encoder_options(command: Command) -> Command:
@@ -42,14 +42,20 @@ def encoder_options(command: Command) -> Command:
             click.option(
                 "--pool-factor", type=click.FloatRange(min=1), help="Merge document vectors, about so many in one."
             ),
+            click.option(
+                "--query-length",
+                type=click.IntRange(min=1),
+                metavar="TOKENS",
+                help="Most tokens of a query.  [default: as the checkpoint has it]",
+            ),
         )
     ):
         gathered = option(gathered)
     return gathered  # type: ignore[return-value]
 
 
-def load_encoder(name: str | None, **settings: Any) -> Encoder:
-    """Loads an encoder; what it warns of is written as a `warning:` line."""
+def load_encoder(name: str | None, *, quiet: bool = False, **settings: Any) -> Encoder:
+    """Loads an encoder; what it warns of is written as a `warning:` line, unless `quiet`."""
     from serotine.encoders import Encoder
 
     try:
@@ -58,6 +64,6 @@ def load_encoder(name: str | None, **settings: Any) -> Encoder:
             loaded = Encoder(name, **settings)
     except ValueError as error:
         raise click.UsageError(f"--{error}") from None
-    for warning in told:
+    for warning in told if not quiet else []:
         warn(str(warning.message))
     return loaded

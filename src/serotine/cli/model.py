@@ -46,6 +46,8 @@ def _words(encoder: Encoder) -> str:
     ]
     if spec.pooling.factor > 1:
         lines.append(f"  Pooling   about {spec.pooling.factor:g} document vectors become one")
+    if spec.similarity == "meanmaxsim":
+        lines.append("  Scores    MaxSim over the number of query tokens; ranked by MaxSim, which is the same order")
     lines.append(f"  Runs on   {'ONNX Runtime, on the CPU' if spec.model else 'torch'}")
     lines.append(f"  Known by  fingerprint {encoder.fingerprint}")
     return "\n".join(lines)
@@ -137,7 +139,7 @@ def save(name: str, folder: Path, kind: Any, encoder_settings: dict[str, Any], j
     from serotine.encoders.saving import save as write
 
     try:
-        write(load_encoder(name, backend="torch", **encoder_settings), folder, format=kind)
+        write(load_encoder(name, **encoder_settings), folder, format=kind)
     except FileExistsError as error:
         raise EncoderError(str(error)) from None
     report(f"{folder}: {kind} format", {"folder": str(folder), "format": kind}, json_file)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import warnings
 from collections.abc import Sequence
@@ -17,6 +18,7 @@ from serotine.encoders.batching import batches
 from serotine.encoders.formats import read_checkpoint
 from serotine.encoders.location import locate
 from serotine.encoders.onnx import OnnxBackend
+from serotine.encoders.pooled import check_pools, pooled
 from serotine.encoders.pooling import clusters, means
 from serotine.encoders.spec import EncoderSpec, MarkerPosition, Side
 from serotine.encoders.tokenisation import TextTokenizer, Token, Tokens
@@ -29,6 +31,8 @@ from serotine.texts import strings
 # in cache; a GPU wants enough to be busy.
 _BATCH_TOKENS = {"cpu": 1024}
 _BATCH_TOKENS_ELSEWHERE = 32768
+# Texts whose token states are held while they are pooled.
+_POOLED_AT_ONCE = 512
 
 
 class Encoder:
@@ -52,6 +56,8 @@ class Encoder:
         dim: keep only the first `dim` numbers of every vector, for models trained so (Matryoshka).
         pool_factor: merge document vectors that are near each other until about one in `pool_factor` is left
             (``pip install 'serotine[pooling]'``).
+        query_length: most tokens of a query, special ones included, and what it is filled up to where the model fills
+            queries up; as the checkpoint has it unless given.
 
     Raises:
         EncoderError: the encoder is not there, its files are damaged, or it asks for what is not installed.
@@ -74,6 +80,7 @@ class Encoder:
         marker_position: MarkerPosition | None = None,
         dim: int | None = None,
         pool_factor: float | None = None,
+        query_length: int | None = None,
     ) -> None:
         if num_threads is not None and num_threads < 1:
             raise ValueError(f"num_threads: want at least 1, got {num_threads}")
@@ -99,6 +106,9 @@ class Encoder:
             merged = replace(spec.pooling, factor=float(pool_factor), normalise=True)
             spec = replace(spec, pooling=merged)
             self._options["pool_factor"] = float(pool_factor)
+        if query_length is not None:
+            spec = _with_query_length(spec, query_length)
+            self._options["query_length"] = query_length
         self._spec = spec
         self._dim = dim or spec.dim
         self._tokenizer = TextTokenizer(spec)
@@ -119,7 +129,7 @@ class Encoder:
 
     @property
     def options(self) -> dict[str, Any]:
-        """The arguments given that change its vectors: of `marker_position`, `dim` and `pool_factor`."""
+        """The arguments given that change its vectors: of `marker_position`, `dim`, `pool_factor`, `query_length`."""
         return dict(self._options)
 
     @property
@@ -168,6 +178,55 @@ class Encoder:
     def encode_documents(self, texts: Sequence[str], *, show_progress: bool = False) -> list[NDArray[np.float32]]:
         """Encodes documents; what lies beyond the document length is cut off. As `encode_queries` otherwise."""
         return self._encode(texts, self._spec.document, show_progress)
+
+    def encode_pooled(self, texts: Sequence[str], *, query: bool, show_progress: bool = False) -> NDArray[np.float32]:
+        """One vector a text, of a dense encoder: as sentence-transformers makes it, with the model's own pooling.
+
+        Args:
+            texts: what to encode.
+            query: whether they are questions, for models that tell the two apart by a prompt.
+            show_progress: draw a bar on standard error.
+
+        Returns:
+            float32 (texts, dim), rows of length 1 unless the model compares them by dot product.
+
+        Raises:
+            EncoderError: a late-interaction encoder, or a way of pooling that is not known.
+            TypeError, ValueError: as `encode_queries`.
+        """
+        modes = check_pools(self._spec)
+        listed, side = strings(texts, "texts"), self._side(query)
+        rows: list[NDArray[np.float32]] = []
+        with progress_bar(len(listed), "Encoding", enabled=show_progress) as advance:
+            for start in range(0, len(listed), _POOLED_AT_ONCE):
+                part = listed[start : start + _POOLED_AT_ONCE]
+                states = self._states(part, side, show_progress=False, whole=True)
+                tokens = self._tokenizer.encode(part, side)
+                for one, found in zip(states, tokens, strict=True):
+                    counted = np.arange(len(found)) >= (0 if side.keep_prompt else found.prompted)
+                    vector = pooled(one, counted, modes) if len(one) else np.zeros(self._spec.dim, dtype=np.float32)
+                    rows.append(vector[: self._dim] if self._dim < self._spec.dim else vector)
+                advance(len(part))
+        if not rows:
+            return np.empty((0, self._dim), dtype=np.float32)
+        vectors = np.stack(rows)
+        if not np.isfinite(vectors).all():
+            raise EncoderError(f"{self.name}: gives vectors that are no finite numbers; its weights are damaged")
+        if self._spec.pooled_similarity == "cosine":
+            vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
+        return vectors
+
+    def with_query_length(self, length: int) -> Encoder:
+        """This encoder with queries of at most `length` tokens; the model itself is shared.
+
+        Raises:
+            ValueError, EncoderError: not a length, or no room in it for more than the special tokens.
+        """
+        other = copy.copy(self)
+        other._spec = _with_query_length(self._spec, length)
+        other._tokenizer = TextTokenizer(other._spec)
+        other._options = {**self._options, "query_length": length}
+        return other
 
     def token_ids(self, text: str, *, query: bool) -> tuple[int, ...]:
         """The ids of all tokens the model gets of a text."""
@@ -286,6 +345,12 @@ class Encoder:
         if states.ndim != 3 or states.shape[2] != self._spec.dim:
             raise EncoderError(f"{self.name}: gives states {states.shape}, not (batch, tokens, {self._spec.dim})")
         return [states[row, : len(tokens)] for row, tokens in enumerate(batch)]
+
+
+def _with_query_length(spec: EncoderSpec, length: int) -> EncoderSpec:
+    if isinstance(length, bool) or not isinstance(length, int) or length < 1:
+        raise ValueError(f"query_length: want an int of at least 1, got {length!r}")
+    return spec.with_query_length(length)
 
 
 def files_digest(spec: EncoderSpec) -> str:

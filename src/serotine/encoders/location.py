@@ -60,6 +60,8 @@ def locate(name_or_path: str | Path | None, *, revision: str | None = None, offl
             f"encoder {name!r}: neither {DEFAULT!r}, nor a folder, nor a hub id (owner/model); "
             "give the path of an encoder folder"
         )
+    if at and revision not in (None, at):
+        raise ValueError(f"revision: {revision!r}, but the name asks for {at!r}; give one of them")
     return _download(hub_id, revision or at or None, offline=offline)
 
 

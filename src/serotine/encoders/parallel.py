@@ -75,9 +75,9 @@ class EncoderPool:
         context = multiprocessing.get_context("spawn")
         turns: Queue[dict[str, Any]] = context.Queue()
         for settings in each:
-            turns.put(settings)
+            # The name it was found by holds the commit; a branch of the hub may move in between.
+            turns.put({key: value for key, value in settings.items() if key != "revision"})
         self._workers = len(each)
-        # The name it was found by, not the one it was asked for: a branch of the hub may move in between.
         self._stopped = context.Event()
         # Calls of several threads take turns: an interrupted one stops all pieces.
         self._one_call = Lock()

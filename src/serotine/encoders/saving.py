@@ -57,7 +57,7 @@ def save(encoder: Encoder, folder: str | Path, *, format: CheckpointFormat = "se
     with tempfile.TemporaryDirectory(prefix=f".{target.name}-", dir=target.parent) as place:
         made = Path(place) / "made"
         made.mkdir()
-        encoder.backend.model.backbone.save_pretrained(made, safe_serialization=True)
+        encoder.backend.save(made)
         _write_tokenizer(made, spec)
         folders = _write_projections(made, spec, told=format != "pylate")
         if format == "pylate":

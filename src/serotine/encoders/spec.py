@@ -121,6 +121,7 @@ class EncoderSpec:
         pooling: how document vectors are merged.
         similarity: "maxsim" or "meanmaxsim" (MaxSim over the number of query tokens: the same order, other scores).
         pooled_by: "dense" only: how the model's own pooled vector is made, "mean" for example.
+        pooled_similarity: "dense" only: how its pooled vectors are compared, "cosine" or "dot".
         warning: what whoever loads it should be told.
     """
 
@@ -146,6 +147,7 @@ class EncoderSpec:
     pooling: TokenPooling = field(default_factory=TokenPooling)
     similarity: str = "maxsim"
     pooled_by: str | None = None
+    pooled_similarity: str = "cosine"
     warning: str | None = None
 
     @property
@@ -181,6 +183,15 @@ class EncoderSpec:
                 text taken off.
         """
         return replace(self, query=self._moved(self.query, position), document=self._moved(self.document, position))
+
+    def with_query_length(self, length: int) -> EncoderSpec:
+        """The same encoder with queries of at most `length` tokens, and filled up to as many where they are."""
+        expansion = self.query.expansion
+        if expansion is not None:
+            # Queries filled up to a least length may be longer; they are cut to the new one like any other.
+            filled = length if expansion.cut else min(expansion.length, length)
+            expansion = replace(expansion, length=filled)
+        return replace(self, query=replace(self.query, length=length, expansion=expansion))
 
     def _moved(self, side: Side, position: MarkerPosition) -> Side:
         if position == "prepend":

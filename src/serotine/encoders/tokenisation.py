@@ -16,6 +16,9 @@ from serotine.encoders.formats.folder import prepare_tokenizer, read_tokenizer
 from serotine.encoders.spec import EncoderSpec, Side
 from serotine.errors import EncoderError
 
+# As long as any model's texts; a length beyond it was made to fill the memory.
+_MOST_EXPANSION = 32768
+
 
 @dataclass(frozen=True, slots=True)
 class Token:
@@ -42,12 +45,14 @@ class Tokens:
         attention: bool (tokens,), which of them the others look at.
         kept: bool (tokens,), which of them give a vector.
         spans: int32 (tokens, 2), start and end in the original text; equal where a token is not of the text.
+        prompted: how many of the first tokens are the prompt and what stands before it; 0 where there is none.
     """
 
     ids: NDArray[np.int64]
     attention: NDArray[np.bool_]
     kept: NDArray[np.bool_]
     spans: NDArray[np.int32]
+    prompted: int = 0
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -67,6 +72,7 @@ class TextTokenizer:
         self._cut = "left" if spec.cut_left else "right"
         self._cutters: dict[int, Tokenizer] = {}
         self._markers: dict[str, int] = {}
+        self._prompts: dict[str, int] = {}
         added = self._tokenizer.num_special_tokens_to_add(is_pair=False)
         for name, side in (("query", spec.query), ("document", spec.document)):
             if side.marker is not None:
@@ -74,6 +80,15 @@ class TextTokenizer:
                 if found is None:
                     raise EncoderError(f"{spec.tokenizer_file}: knows no token {side.marker!r}, which marks its texts")
                 self._markers[side.marker] = int(found)
+            if side.expansion is not None and side.expansion.length > _MOST_EXPANSION:
+                raise EncoderError(
+                    f"encoder {spec.name!r}: fills queries up to {side.expansion.length} tokens; "
+                    f"want at most {_MOST_EXPANSION}"
+                )
+            if side.expansion is not None and not self._knows(side.expansion.token):
+                raise EncoderError(
+                    f"{spec.tokenizer_file}: knows no token {side.expansion.token}, which fills queries up"
+                )
             least = added + (side.marker is not None)
             if side.length <= least:
                 raise EncoderError(
@@ -114,6 +129,9 @@ class TextTokenizer:
         pieces = [self.piece(int(id_)) for id_ in found.ids]
         return [Token(pieces[i], int(start), int(end)) for i, (start, end) in enumerate(found.spans) if found.kept[i]]
 
+    def _knows(self, id_: int) -> bool:
+        return 0 <= id_ < 1 << 31 and self._tokenizer.id_to_token(id_) is not None
+
     def _encodings(self, texts: list[str], length: int) -> list[Encoding]:
         encodings: list[Encoding] = self._tokenizer.encode_batch(texts)
         # Truncation is a setting of the whole tokenizer, and batches run beside each other: those that need it go to
@@ -122,6 +140,13 @@ class TextTokenizer:
             encoding if len(encoding) <= length else self._cutter(length).encode(text)
             for text, encoding in zip(texts, encodings, strict=True)
         ]
+
+    def _prompt_tokens(self, prompt: str) -> int:
+        """How many leading tokens sentence-transformers' pooling takes for the prompt: [CLS] is one of them."""
+        if prompt not in self._prompts:
+            alone = self._tokenizer.encode(prompt)
+            self._prompts[prompt] = len(alone) - (1 if len(alone) and alone.special_tokens_mask[-1] else 0)
+        return self._prompts[prompt]
 
     def _cutter(self, length: int) -> Tokenizer:
         if length not in self._cutters:
@@ -137,11 +162,13 @@ class TextTokenizer:
         spans = np.array(encoding.offsets, dtype=np.int32).reshape(-1, 2) + first
         special = np.array(encoding.special_tokens_mask, dtype=bool)
         # A special token written in the text itself is a token of the text.
-        prompted = ~special & (spans[:, 1] <= before) & (spans[:, 1] > 0)
+        prompted = self._prompt_tokens(side.prompt) if side.prompt else 0
         outside = (spans[:, 1] <= before) | (special & (spans[:, 0] == spans[:, 1]))
         spans = np.where(outside[:, None], 0, np.maximum(spans - before, 0)).astype(np.int32)
         attention = np.ones(len(ids), dtype=bool)
-        kept = attention.copy() if side.keep_prompt else ~prompted
+        kept = attention.copy()
+        if not side.keep_prompt:
+            kept[:prompted] = False
         expansion = side.expansion
         marked = side.marker is not None
         if expansion is not None and len(ids) + marked < expansion.length:
@@ -161,4 +188,4 @@ class TextTokenizer:
             kept &= ~np.isin(ids, side.skip)
         if side.only:
             kept &= np.isin(ids, side.only)
-        return Tokens(ids, attention, kept, spans)
+        return Tokens(ids, attention, kept, spans, prompted)

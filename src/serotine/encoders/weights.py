@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import struct
 from collections.abc import Mapping
 from pathlib import Path
@@ -55,6 +56,11 @@ def shapes(file: Path) -> dict[str, tuple[int, ...]]:
     Raises:
         EncoderError: it is none, or is damaged.
     """
+    return {name: shape for name, (shape, _) in _header(file).items()}
+
+
+def _header(file: Path) -> dict[str, tuple[tuple[int, ...], int]]:
+    """Of every tensor: its shape, and where in the file its numbers begin."""
     try:
         # The header is read here rather than by the library, which maps the whole file first.
         with file.open("rb") as opened:
@@ -63,9 +69,12 @@ def shapes(file: Path) -> dict[str, tuple[int, ...]]:
                 raise ValueError("its header is too long")
             text = opened.read(size).decode("utf-8")
         check_nesting(text)
-        header = json.loads(text)
-        return {name: tuple(map(int, entry["shape"])) for name, entry in header.items() if name != "__metadata__"}
-    except (OSError, struct.error, ValueError, TypeError, KeyError, AttributeError) as error:
+        return {
+            name: (tuple(map(int, entry["shape"])), 8 + size + int(entry["data_offsets"][0]))
+            for name, entry in json.loads(text).items()
+            if name != "__metadata__"
+        }
+    except (OSError, struct.error, ValueError, TypeError, LookupError, AttributeError) as error:
         raise EncoderError(
             f"{file}: is not a whole safetensors file ({str(error).splitlines()[0] or error!r})"
         ) from None
@@ -84,12 +93,12 @@ def read_tensors(
     Raises:
         EncoderError: one is missing, misshapen or left over; the message names it.
     """
-    found = shapes(file)
+    found = _header(file)
     for name, shape in wanted.items():
         if name not in found:
             raise EncoderError(f"{file}: tensor {name!r} is missing; want it {_shown(shape)}")
-        if found[name] != tuple(shape):
-            raise EncoderError(f"{file}: tensor {name!r} is {_shown(found[name])}; want {_shown(shape)}")
+        if found[name][0] != tuple(shape):
+            raise EncoderError(f"{file}: tensor {name!r} is {_shown(found[name][0])}; want {_shown(shape)}")
     left = sorted(found.keys() - wanted.keys())
     if left and not others:
         raise EncoderError(
@@ -97,10 +106,21 @@ def read_tensors(
         )
     try:
         with safe_open(file, framework="numpy") as opened:
-            return {name: np.asarray(opened.get_tensor(name), dtype=np.float32) for name in wanted}
-    # TypeError: a dtype NumPy has no name for, such as bfloat16.
+            return {
+                name: _bfloat16(file, found[name][1], shape)
+                if opened.get_slice(name).get_dtype() == "BF16"
+                else np.asarray(opened.get_tensor(name), dtype=np.float32)
+                for name, shape in wanted.items()
+            }
+    # TypeError: a dtype NumPy has no name for, such as those of 8 bits.
     except (SafetensorError, OSError, TypeError, ValueError) as error:
         raise EncoderError(f"{file}: cannot be read ({str(error).splitlines()[0]})") from None
+
+
+def _bfloat16(file: Path, start: int, shape: tuple[int, ...]) -> NDArray[np.float32]:
+    """Numbers that NumPy has no type for: the upper halves of float32."""
+    halves = np.fromfile(file, dtype="<u2", count=math.prod(shape), offset=start).reshape(shape)
+    return (halves.astype(np.uint32) << 16).view(np.float32)
 
 
 def _shown(shape: tuple[int, ...]) -> str:

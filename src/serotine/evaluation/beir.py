@@ -1,135 +1,158 @@
-"""BEIR folders: `corpus.jsonl`, `queries.jsonl` and `qrels/<split>.tsv`, each plain or `.gz`."""
+"""BEIR folders: `corpus.jsonl`, `queries.jsonl` and `qrels/<split>.tsv`, each plain or `.gz`.
+
+Also as the hub keeps them: `corpus/*.parquet`, `queries/*.parquet`.
+"""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
-from typing import Any
 
+from serotine.encoders.settings import read_json
 from serotine.errors import InputFileError
+from serotine.evaluation import records
+from serotine.evaluation.benchmarks import beir_name, usual_split
+from serotine.evaluation.collection import Collection
 from serotine.evaluation.metrics import Qrels
-from serotine.ingest.lines import read_lines
-from serotine.nesting import check_nesting
-from serotine.texts import is_text
+
+__all__ = ["BeirFiles", "Collection", "load_beir"]
+
+_HEADER = ["query-id", "corpus-id"]
 
 
 @dataclass(frozen=True, slots=True)
-class Collection:
-    """A judged collection.
+class BeirFiles:
+    """The files of one split of a BEIR collection.
 
     Attributes:
-        name: the folder's name.
-        documents: text by document id: title and text joined by a space.
-        queries: question by query id; only those the split judges.
-        qrels: relevance by query id and document id.
+        name: what the collection is called.
+        corpus, queries: one file each, or several of Parquet.
+        qrels: the judgements.
+        split: which.
+        language: as `meta.json` tells it, if it does.
     """
 
     name: str
-    documents: dict[str, str]
-    queries: dict[str, str]
-    qrels: Qrels
+    corpus: tuple[Path, ...]
+    queries: tuple[Path, ...]
+    qrels: Path
+    split: str
+    language: str | None = None
+
+    @classmethod
+    def find(
+        cls, folder: str | Path, split: str | None = None, *, name: str | None = None, qrels: Path | None = None
+    ) -> BeirFiles:
+        """Finds them in a folder.
+
+        Args:
+            folder: the collection's.
+            split: which judgements; the one that published figures are of unless given, or the only one there is.
+            name: what to call the collection; the folder's name unless given.
+            qrels: the folder of the judgements; `qrels` in `folder` unless given.
+
+        Raises:
+            InputFileError: a file is missing.
+        """
+        root = Path(folder)
+        called = name or root.resolve().name
+        corpus, queries = _find(root, "corpus"), _find(root, "queries")
+        file, chosen = _split(qrels or root / "qrels", split, called)
+        return cls(called, corpus, queries, file, chosen, _language(root))
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """All of them."""
+        return (*self.corpus, *self.queries, self.qrels)
+
+    def load(self) -> Collection:
+        """Reads them.
+
+        Raises:
+            InputFileError: a line is malformed; names the file and the line.
+        """
+        documents = records.documents(_records(self.corpus), "_id")
+        asked = records.questions(_records(self.queries), "_id")
+        qrels = _qrels(self.qrels)
+        queries = records.judged_questions(qrels, asked, self.qrels, self.queries[0])
+        known = beir_name(self.name) is not None
+        language = self.language or ("en" if known else None)
+        return Collection(
+            self.name, documents, queries, qrels, self.split, language, benchmark="beir" if known else None
+        )
 
 
-def load_beir(folder: str | Path, split: str = "test") -> Collection:
+def load_beir(folder: str | Path, split: str | None = None) -> Collection:
     """Reads a BEIR folder.
+
+    Args:
+        folder: its path.
+        split: which judgements; "test" unless given ("dev" for MS MARCO), or the only one there is.
+
+    Raises:
+        InputFileError: a file is missing, or a line is malformed; names the file and the line.
+    """
+    return BeirFiles.find(folder, split).load()
+
+
+def all_texts(folder: str | Path) -> Iterator[str]:
+    """Every document and every question of a BEIR folder, judged or not: what must not be trained on.
 
     Raises:
         InputFileError: a file is missing, or a line is malformed; names the file and the line.
     """
     root = Path(folder)
-    documents: dict[str, str] = {}
-    corpus = _find(root, "corpus.jsonl")
-    for number, record in _records(corpus):
-        id_ = _field(record, "_id", corpus, number)
-        if id_ in documents:
-            raise InputFileError(f"{corpus}:{number}: document {id_!r} stands twice")
-        documents[id_] = _document(record, corpus, number)
-    questions_file = _find(root, "queries.jsonl")
-    questions: dict[str, str] = {}
-    for number, record in _records(questions_file):
-        id_ = _field(record, "_id", questions_file, number)
-        if id_ in questions:
-            raise InputFileError(f"{questions_file}:{number}: query {id_!r} stands twice")
-        questions[id_] = _field(record, "text", questions_file, number)
-    qrels_file = _find(root / "qrels", f"{split}.tsv")
-    qrels = _qrels(qrels_file)
-    missing = [id_ for id_ in qrels if id_ not in questions]
-    if missing:
-        raise InputFileError(f"{qrels_file}: judges query {missing[0]!r}, which {questions_file.name} does not hold")
-    return Collection(root.name, documents, {id_: questions[id_] for id_ in qrels}, qrels)
+    yield from records.documents(_records(_find(root, "corpus")), "_id").values()
+    yield from records.questions(_records(_find(root, "queries")), "_id").values()
 
 
-def all_texts(folder: str | Path) -> Iterator[str]:
-    """Every document, as `load_beir` reads it, and every question, judged or not: what must not be trained on.
-
-    Raises:
-        InputFileError: as `load_beir`.
-    """
-    root = Path(folder)
-    corpus = _find(root, "corpus.jsonl")
-    for number, record in _records(corpus):
-        yield _document(record, corpus, number)
-    questions = _find(root, "queries.jsonl")
-    for number, record in _records(questions):
-        yield _field(record, "text", questions, number)
-
-
-def _document(record: dict[str, Any], path: Path, number: int) -> str:
-    # Some collections leave the title out, others write null.
-    title = _field(record, "title", path, number) if record.get("title") is not None else ""
-    return f"{title} {_field(record, 'text', path, number)}".strip()
-
-
-def _find(folder: Path, name: str) -> Path:
-    for path in (folder / name, folder / f"{name}.gz"):
+def _find(folder: Path, stem: str) -> tuple[Path, ...]:
+    for path in (folder / f"{stem}.jsonl", folder / f"{stem}.jsonl.gz"):
         if path.is_file():
-            return path
-    raise InputFileError(f"{folder}: holds neither {name} nor {name}.gz; a BEIR folder needs it")
+            return (path,)
+    parts = tuple(sorted((folder / stem).glob("*.parquet")))
+    if not parts:
+        raise InputFileError(f"{folder}: holds neither {stem}.jsonl nor {stem}.jsonl.gz; a BEIR folder needs it")
+    return parts
 
 
-def _lines(path: Path) -> Iterator[tuple[int, str]]:
-    """Lines that are not blank, without their ends."""
-    return ((number, line.rstrip("\r\n")) for number, line in read_lines(path) if line.strip())
+def _split(folder: Path, split: str | None, name: str) -> tuple[Path, str]:
+    there = {
+        path.name.removesuffix(".gz").removesuffix(".tsv"): path
+        for path in sorted(folder.glob("*.tsv*"), reverse=True)
+        if path.name.endswith((".tsv", ".tsv.gz"))
+    }
+    wanted = split or usual_split(name, None)
+    if wanted in there:
+        return there[wanted], wanted
+    if split is None and len(there) == 1:
+        return next((path, only) for only, path in there.items())
+    others = f"; it has {', '.join(sorted(there))}: choose one with --split" if there else "; a BEIR folder needs it"
+    raise InputFileError(f"{folder}: holds neither {wanted}.tsv nor {wanted}.tsv.gz{others}")
 
 
-def _records(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    for number, line in _lines(path):
-        try:
-            check_nesting(line)
-            record = json.loads(line)
-        except ValueError as error:
-            raise InputFileError(f"{path}:{number}: is not valid JSON ({error})") from None
-        if not isinstance(record, dict):
-            raise InputFileError(f"{path}:{number}: want a JSON object, got {type(record).__name__}")
-        yield number, record
+def _language(folder: Path) -> str | None:
+    file = folder / "meta.json"
+    if not file.is_file():
+        return None
+    values = read_json(file)
+    language = values.get("language") if isinstance(values, dict) else None
+    return language if isinstance(language, str) else None
 
 
-def _field(record: dict[str, Any], key: str, path: Path, number: int) -> str:
-    value = record.get(key)
-    if not isinstance(value, str):
-        raise InputFileError(f"{path}:{number}: {key!r} must be a string, got {value!r}")
-    if not is_text(value):
-        raise InputFileError(f"{path}:{number}: {key!r} holds a lone surrogate, which is no text")
-    return value
+def _records(files: tuple[Path, ...]) -> Iterator[records.Record]:
+    return chain.from_iterable(records.records(file) for file in files)
 
 
 def _qrels(path: Path) -> Qrels:
     qrels: Qrels = {}
-    for number, line in _lines(path):
+    for number, (place, line) in enumerate(records.lines(path)):
         parts = line.split("\t")
-        if number == 1 and parts[:2] == ["query-id", "corpus-id"]:
+        if number == 0 and parts[:2] == _HEADER:
             continue
-        if len(parts) != 3:
-            raise InputFileError(f"{path}:{number}: want query-id, corpus-id and score between tabs, got {line!r}")
-        query, document, score = parts
-        try:
-            grade = int(score)
-        except ValueError:
-            raise InputFileError(f"{path}:{number}: the score must be a whole number, got {score!r}") from None
-        if qrels.setdefault(query, {}).setdefault(document, grade) != grade:
-            raise InputFileError(f"{path}:{number}: query {query!r} and document {document!r} were judged differently")
-    if not qrels:
-        raise InputFileError(f"{path}: holds no judgements")
+        if len(parts) != 3 or not parts[0] or not parts[1]:
+            raise InputFileError(f"{place}: want query-id, corpus-id and score between tabs, got {line!r}")
+        records.judge(qrels, records.checked(parts[0], "the query id", place), parts[1], parts[2], place)
     return qrels

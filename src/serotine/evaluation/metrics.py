@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from serotine.errors import SerotineError
 
@@ -41,17 +41,42 @@ def evaluate_queries(
     qrels: Qrels, run: Mapping[str, Mapping[str, float]], measures: Sequence[str] = ("nDCG@10",)
 ) -> dict[str, dict[str, float]]:
     """`evaluate` without the mean: every measure of every judged query."""
-    try:
-        import ir_measures
-    except ImportError:
-        raise SerotineError("judging needs ir-measures; run: pip install 'serotine[eval]'") from None
-    try:
-        parsed = {name: ir_measures.parse_measure(name) for name in measures}
-    except (NameError, ValueError) as error:
-        raise ValueError(f"measures: {error}") from None
+    ir_measures = _library()
+    parsed = _parsed(measures)
     results = {query: dict.fromkeys(measures, 0.0) for query in qrels}
     names = {measure: name for name, measure in parsed.items()}
     for metric in ir_measures.iter_calc(list(parsed.values()), qrels, {q: dict(found) for q, found in run.items()}):
         if metric.query_id in results:
             results[metric.query_id][names[metric.measure]] = float(metric.value)
     return results
+
+
+def check_measures(measures: Sequence[str]) -> dict[str, int | None]:
+    """How deep each measure looks; None: as deep as the run goes.
+
+    Raises:
+        SerotineError: the eval extra is not installed.
+        ValueError: a measure is unknown, or cannot be computed by what is installed.
+    """
+    ir_measures = _library()
+    parsed = _parsed(measures)
+    for name, measure in parsed.items():
+        if not ir_measures.DefaultPipeline.supports(measure):
+            raise ValueError(f"measures: nothing that is installed computes {name!r}")
+    return {name: measure.params.get("cutoff") for name, measure in parsed.items()}
+
+
+def _library() -> Any:
+    try:
+        import ir_measures
+    except ImportError:
+        raise SerotineError("judging needs ir-measures; run: pip install 'serotine[eval]'") from None
+    return ir_measures
+
+
+def _parsed(measures: Sequence[str]) -> dict[str, Any]:
+    ir_measures = _library()
+    try:
+        return {name: ir_measures.parse_measure(name) for name in measures}
+    except (NameError, ValueError) as error:
+        raise ValueError(f"measures: {error}") from None

@@ -16,7 +16,7 @@ from serotine.index.snapshot import Snapshot
 # Documents that are scored over their codes: this many, and this many more for each that is asked for; with posting
 # lists, of which a query reads few, more of them. Measured for recall@10 above 0.98 and recall@100 above 0.97 of exact
 # (benchmarks/index.py).
-_CANDIDATES, _CANDIDATES_EACH = 224, 5
+_CANDIDATES, _CANDIDATES_EACH = 72, 2
 # Documents whose best tokens' residuals are scored, for each that is scored over all its codes.
 _REFINED = 8
 # Documents that are scored over their kept vectors: a quarter more than are asked for, and at least this many more.

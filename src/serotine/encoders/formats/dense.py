@@ -50,6 +50,7 @@ def read(checkpoint: Checkpoint) -> EncoderSpec:
         lower_case=checkpoint.module_settings.flag("do_lower_case", False),
         projections=layers,
         pooled_by=pooled_by,
+        pooled_similarity=_similarity(checkpoint),
         warning=_warning(checkpoint, pooled_by),
     )
 
@@ -78,6 +79,14 @@ def _pooling(checkpoint: Checkpoint) -> tuple[str | None, bool]:
     if not modes:
         raise EncoderError(f"{settings.path}: names no way of pooling")
     return "+".join(modes), keep_prompt
+
+
+def _similarity(checkpoint: Checkpoint) -> str:
+    """How the model compares texts; the dot products of vectors that it scales to length 1 are cosines."""
+    told = checkpoint.settings.text("similarity_fn_name") or "cosine"
+    if told not in ("dot", "dot_product"):
+        return told
+    return "cosine" if any(module.kind == "Normalize" for module in checkpoint.modules) else "dot"
 
 
 def _warning(checkpoint: Checkpoint, pooled_by: str | None) -> str:

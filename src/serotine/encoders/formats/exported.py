@@ -12,6 +12,7 @@ from typing import Any
 from serotine.encoders.settings import SettingsFile
 from serotine.encoders.spec import EncoderSpec
 from serotine.errors import EncoderError
+from serotine.texts import is_text
 
 SPEC_FILE = "serotine.json"
 MODEL_FILE = "model.onnx"
@@ -35,6 +36,9 @@ def read(folder: Path, name: str, model: Path | None) -> EncoderSpec:
     if not file.is_file():
         raise EncoderError(f"{file}: is missing; an exported encoder needs {MODEL_FILE} and tokenizer.json")
     values = {key: value for key, value in settings.values.items() if key != "format"}
+    placed = sorted(_NOT_STORED & values.keys())
+    if placed:
+        raise EncoderError(f"{settings.path}: {placed[0]!r} is not for this file to say; take it out")
     values |= {"name": name, "folder": folder, "model": str(file.relative_to(folder) if model is None else file)}
     return _build(EncoderSpec, values, settings.path, "")  # type: ignore[no-any-return]
 
@@ -74,7 +78,7 @@ def _value(hint: Any, value: Any, path: Path, where: str) -> Any:
         if option is float and type(value) in (int, float):
             return float(value)
         if isinstance(option, type) and (type(value) is option or (option is Path and isinstance(value, Path))):
-            if isinstance(value, int) and value < 0:
+            if (isinstance(value, int) and value < 0) or (isinstance(value, str) and not is_text(value)):
                 break
             return value
     wanted = " or ".join(

@@ -70,7 +70,8 @@ def read(checkpoint: Checkpoint, *, pylate: bool) -> EncoderSpec:
         normalise = _normalises(checkpoint)
     layers = checkpoint.projections()
     left, cut_left = checkpoint.sides_of_text()
-    similarity = settings.text("similarity_fn_name")
+    # "MaxSim" and "MeanMaxSim" as PyLate writes them.
+    similarity = (settings.text("similarity_fn_name") or "").lower()
     return EncoderSpec(
         name=checkpoint.name,
         folder=checkpoint.folder,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -48,11 +50,21 @@ class TorchBackend:
             with torch.inference_mode():
                 states = self.model(torch.from_numpy(ids).to(self.device), torch.from_numpy(attention).to(self.device))
                 found: NDArray[np.float32] = states.float().cpu().numpy()
-        # IndexError: a token id or a position without an embedding.
-        except (RuntimeError, IndexError) as error:
-            reason = str(error).splitlines()[0]
+        # A token id or a position without an embedding, want of memory, and whatever an odd configuration leads to.
+        except Exception as error:
+            reason = (str(error).splitlines() or [type(error).__name__])[0]
             raise EncoderError(f"{self._name}: fails on {ids.shape[1]} tokens a text ({reason})") from error
         return found
+
+    def save(self, folder: Path) -> None:
+        """Writes the backbone as transformers does, without the bar it draws."""
+        from transformers.utils import logging
+
+        logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+        try:
+            self.model.backbone.save_pretrained(folder, safe_serialization=True)
+        finally:
+            logging.enable_progress_bar()  # type: ignore[no-untyped-call]
 
 
 def best_device() -> str:

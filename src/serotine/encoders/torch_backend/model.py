@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import logging
+import math
+import re
 import warnings
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -14,15 +17,37 @@ from serotine.encoders.projection import folded_layers
 from serotine.encoders.settings import SettingsFile
 from serotine.encoders.spec import EncoderSpec
 from serotine.encoders.torch_backend import qwen3
-from serotine.encoders.weights import weight_files
+from serotine.encoders.weights import shapes, weight_files
 from serotine.errors import EncoderError
 
 _ACTIVATIONS = {"Identity": nn.Identity, "Tanh": nn.Tanh, "GELU": nn.GELU, "ReLU": nn.ReLU, "SiLU": nn.SiLU}
 # Parts of a pre-trained model that give no token states: not missed, and not in the way.
 _HEADS = ("pooler.", "cls.", "lm_head.", "decoder.", "head.", "classifier.", "vocab_transform.", "vocab_layer_norm.")
 _HEADS_AFTER = ("position_ids", "vocab_projector.weight", "vocab_projector.bias")
-# Settings that could make transformers fetch or run something, or compute otherwise than asked.
-_DROPPED = ("auto_map", "attn_implementation", "dtype", "torch_dtype", "trust_remote_code", "custom_pipelines")
+# Settings that could make transformers fetch or run something, or compute or answer otherwise than asked.
+_DROPPED = (
+    "auto_map",
+    "attn_implementation",
+    "dtype",
+    "torch_dtype",
+    "trust_remote_code",
+    "custom_pipelines",
+    "return_dict",
+    "use_return_dict",
+    "torchscript",
+    "output_hidden_states",
+    "output_attentions",
+    "chunk_size_feed_forward",
+    "num_labels",
+    "id2label",
+    "label2id",
+)
+# Transformers numbers positions of its own in these, and forgets without a word what else a configuration asks for.
+_POSITIONS = "position_embedding_type"
+_COUNT = re.compile(r"(num|n)_\w*(layer|block|group|expert)s?|\w*layers")
+_FEW = 1000
+_SMALL = 10_000_000
+_STANFORD = "HF_ColBERT"
 
 
 class Projected(nn.Module):
@@ -95,24 +120,44 @@ def load_backbone(spec: EncoderSpec) -> Any:
             f"{stored.path}: model type {spec.backbone!r} is not one of transformers {transformers.__version__}; "
             "code that comes with a checkpoint is never run"
         )
+    kind = CONFIG_MAPPING[spec.backbone]
+    # A list of the library's own, without the models of images and sound, some of which fetch what they are made of.
+    texts = (
+        transformers.MODEL_FOR_MASKED_LM_MAPPING,
+        transformers.MODEL_FOR_CAUSAL_LM_MAPPING,
+        transformers.MODEL_FOR_TEXT_ENCODING_MAPPING,
+        transformers.MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING,
+    )
+    if kind is not qwen3.PPLXQwen3Config and not any(kind in models for models in texts):
+        raise EncoderError(f"{stored.path}: model type {spec.backbone!r} is no model of text")
     if stored.values.get("quantization_config") is not None:
         raise EncoderError(f"{stored.path}: the weights are quantised by another library; use the float checkpoint")
+    positions = stored.text(_POSITIONS, "absolute")
+    if positions != "absolute":
+        raise EncoderError(
+            f"{stored.path}: asks for {positions!r} positions, which transformers' own {spec.backbone!r} has not; "
+            "code that comes with a checkpoint is never run"
+        )
     values = {key: value for key, value in stored.values.items() if key not in _DROPPED and not key.startswith("_")}
     loader = logging.getLogger("transformers")
     level = loader.level
     try:
         # What it says of weights that differ is said here, as an error.
-        loader.setLevel(logging.ERROR)
+        loader.setLevel(logging.CRITICAL)
         transformers.utils.logging.disable_progress_bar()  # type: ignore[no-untyped-call]
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            config = CONFIG_MAPPING[spec.backbone].from_dict(values)
+            config = kind.from_dict(values)
             config.use_cache = False
-            model, told = transformers.AutoModel.from_pretrained(
+            # Of an encoder and a decoder, T5 for example, the encoder.
+            encodes = kind in transformers.MODEL_FOR_TEXT_ENCODING_MAPPING
+            auto = transformers.AutoModelForTextEncoding if encodes else transformers.AutoModel
+            _check_size(folder, config, auto)
+            model, told = auto.from_pretrained(
                 folder,
                 config=config,
                 dtype=torch.float32,
-                attn_implementation="sdpa",
+                # Attention is torch's own (sdpa) where the library has it for the model; MPNet, for one, has none.
                 use_safetensors=True,
                 local_files_only=True,
                 trust_remote_code=False,
@@ -120,6 +165,8 @@ def load_backbone(spec: EncoderSpec) -> Any:
                 # Said below, with the tensor's name: the library's own error does not tell it.
                 ignore_mismatched_sizes=True,
             )
+    except EncoderError:
+        raise
     # A configuration made to break something can raise anything at all inside the library.
     except Exception as error:
         told_first = str(error).strip().splitlines()
@@ -129,13 +176,29 @@ def load_backbone(spec: EncoderSpec) -> Any:
     finally:
         loader.setLevel(level)
         transformers.utils.logging.enable_progress_bar()  # type: ignore[no-untyped-call]
-    own = {"linear.weight"} if spec.origin == "stanford" else set()
+    # The projection of a Stanford checkpoint; also of one that has PyLate's modules besides, which hold it again.
+    own = {"linear.weight"} if _STANFORD in (stored.words("architectures") or []) else set()
     _complain(folder, "is missing from", _counted(told["missing_keys"], set()))
     _complain(folder, "belongs to nothing in", _counted(told["unexpected_keys"], own))
     for name, stored_shape, wanted in sorted(told.get("mismatched_keys") or ()):
         shown = ["x".join(map(str, shape)) for shape in (stored_shape, wanted)]
         raise EncoderError(f"{folder}: tensor {name!r} is {shown[0]}; its configuration wants {shown[1]}")
     return model.eval()
+
+
+def _check_size(folder: Path, config: Any, auto: Any) -> None:
+    """Refuses a configuration of something far larger than the files hold, before memory is taken for it."""
+    held: dict[str, tuple[int, ...]] = {}
+    for file in weight_files(folder):
+        held |= shapes(file)
+    for key, value in config.to_dict().items():
+        if isinstance(value, int) and value > max(len(held), _FEW) and _COUNT.fullmatch(key):
+            raise EncoderError(f"{folder}: its configuration says {key} {value}, its files hold {len(held)} tensors")
+    with torch.device("meta"):
+        wanted = sum(parameter.numel() for parameter in auto.from_config(config).parameters())
+    have = sum(map(math.prod, held.values()))
+    if wanted > 2 * have + _SMALL:
+        raise EncoderError(f"{folder}: its configuration wants {wanted:,} numbers, its files hold {have:,}")
 
 
 def _counted(names: Iterable[str], own: set[str]) -> list[str]:

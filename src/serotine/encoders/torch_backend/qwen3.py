@@ -31,6 +31,19 @@ def _rope_theta(config: PreTrainedConfig) -> float:
     return float(theta if theta is not None else _ROPE_THETA)
 
 
+def _check(config: PPLXQwen3Config) -> None:
+    """Refuses what this model would otherwise pass over in silence."""
+    if config.hidden_act != "silu":
+        raise ValueError(f"hidden_act: {MODEL_TYPE} is defined with 'silu', got {config.hidden_act!r}")
+    scaled = (getattr(config, "rope_parameters", None) or {}).get("rope_type", "default")
+    if scaled != "default":
+        raise ValueError(f"rope_type: {MODEL_TYPE} is defined without scaled positions, got {scaled!r}")
+    if config.use_sliding_window:
+        raise ValueError(f"use_sliding_window: in {MODEL_TYPE} every token looks at every other")
+    if _rope_theta(config) <= 0:
+        raise ValueError(f"rope_theta: want a number above 0, got {_rope_theta(config)}")
+
+
 class RMSNorm(nn.Module):
     """Root mean square normalisation (Zhang and Sennrich 2019), computed in float32."""
 
@@ -126,8 +139,7 @@ class PPLXQwen3Model(PreTrainedModel):  # type: ignore[no-untyped-call]
 
     def __init__(self, config: PPLXQwen3Config) -> None:
         super().__init__(config)
-        if config.hidden_act != "silu":
-            raise ValueError(f"hidden_act: {MODEL_TYPE} is defined with 'silu', got {config.hidden_act!r}")
+        _check(config)
         self.embed_tokens = nn.Embedding(config.vocab_size, config.hidden_size)
         self.layers = nn.ModuleList(Layer(config) for _ in range(config.num_hidden_layers))
         self.norm = RMSNorm(config.hidden_size, config.rms_norm_eps)

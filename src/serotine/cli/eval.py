@@ -1,0 +1,291 @@
+"""``serotine eval``: how well a model, or an index, finds what people judged to be right."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from serotine.cli.encoder_options import encoder_options, load_encoder
+from serotine.cli.output import STANDARD_OUTPUT, Interrupted, json_option, printable, warn, watched, write_json
+
+if TYPE_CHECKING:
+    from serotine.encoders import Encoder
+    from serotine.evaluation.identical import IdenticalIds
+    from serotine.evaluation.judged import Judged
+    from serotine.evaluation.sources import Source
+    from serotine.evaluation.summary import Row
+    from serotine.evaluation.systems import System
+
+_DEFAULT = "default"
+_SUITE_OUTPUT = "serotine-eval"
+
+
+def _measures(ctx: click.Context, parameter: click.Parameter, value: str) -> tuple[str, ...]:
+    # A comma between parentheses is a measure's own.
+    names = tuple(dict.fromkeys(name for name in re.split(r"[\s,]+(?![^(]*\))", value) if name))
+    if not names:
+        raise click.BadParameter("names no measure; the usual one is nDCG@10", ctx, parameter)
+    return names
+
+
+@click.command("eval")
+@click.argument("folders", nargs=-1, metavar="[FOLDER...]")
+@click.option(
+    "--model",
+    "models",
+    multiple=True,
+    metavar="NAME",
+    help="Late interaction with an encoder: hub id, folder, or default; repeatable.",
+)
+@click.option(
+    "--dense",
+    multiple=True,
+    metavar="NAME",
+    help="A dense encoder as it was trained, one vector a text: hub id, folder, or default; repeatable.",
+)
+@click.option("--bm25", is_flag=True, help="BM25, in the collection's language.")
+@click.option("--index", type=click.Path(path_type=Path), metavar="PATH", help="An index of the one FOLDER.")
+@click.option("--exact", is_flag=True, help="With --index: prove every answer.")
+@click.option("--suite", metavar="NAME", help="beir15, miracl18, or a folder whose folders are collections.")
+@click.option("--split", metavar="NAME", help="Which judgements.  [default: test; MS MARCO and MIRACL: dev]")
+@click.option(
+    "--measures",
+    default="nDCG@10,R@100",
+    show_default=True,
+    metavar="NAMES",
+    callback=_measures,
+    help="As ir-measures writes them, between commas: RR@10,AP@100,P@5.",
+)
+@click.option("--depth", type=click.IntRange(min=1), default=100, show_default=True, help="Documents a query.")
+@click.option(
+    "--identical-ids",
+    type=click.Choice(["beir", "mteb", "keep"]),
+    help="Documents with the query's own id: drop them all, as MTEB does, or none.  [default: beir for BEIR's, else "
+    "keep]",
+)
+@click.option("--language", metavar="CODE", help="Of the texts, for BM25: en, fr, zh.  [default: found out]")
+@encoder_options
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(file_okay=False, path_type=Path),
+    metavar="FOLDER",
+    help="Keep results, TREC runs and encodings there, and go on from what it holds.  [default: none; with --suite, "
+    f"{_SUITE_OUTPUT}]",
+)
+@click.option("--no-cache", is_flag=True, help="Keep no encodings, only results.")
+@json_option
+def evaluate(
+    folders: tuple[str, ...],
+    models: tuple[str, ...],
+    dense: tuple[str, ...],
+    bm25: bool,
+    index: Path | None,
+    exact: bool,
+    suite: str | None,
+    split: str | None,
+    measures: tuple[str, ...],
+    depth: int,
+    identical_ids: IdenticalIds | None,
+    language: str | None,
+    encoder_settings: dict[str, Any],
+    output: Path | None,
+    no_cache: bool,
+    json_file: str | None,
+) -> None:
+    r"""Judge models, an index and baselines on collections with known answers, side by side.
+
+    FOLDER is in BEIR's layout (corpus.jsonl, queries.jsonl, qrels/test.tsv, plain or .gz) or MIRACL's (topics, qrels,
+    docs-*.jsonl.gz); or beir/NAME and miracl/LANGUAGE, from the hub; or ir_datasets:ID.
+
+    \b
+      serotine eval --model default --dense default --bm25 FOLDER
+      serotine eval --index my.serotine FOLDER
+      serotine eval --model NAME --suite beir15 --output results
+
+    A model's figures are exact: every document is scored. Figures are in percent. An interrupted run goes on when
+    the same command is given again with the same --output.
+    """
+    context = click.get_current_context()
+    if not (models or dense or bm25 or index):
+        raise click.UsageError("nothing to judge; give --model NAME, --index PATH, --dense NAME or --bm25", context)
+    if not folders and suite is None:
+        raise click.UsageError("nothing to judge on; name a FOLDER, or a --suite", context)
+    if index is not None and (len(folders) != 1 or suite is not None):
+        raise click.UsageError("--index: holds one collection; name its one FOLDER", context)
+    if exact and index is None:
+        raise click.UsageError("--exact: belongs to --index; a model's figures are exact anyway", context)
+    from serotine.evaluation import judging, sources, summary
+
+    if output is None and suite is not None:
+        output = Path(_SUITE_OUTPUT)
+    try:
+        settings = judging.Judging(measures, depth, identical_ids, output)
+    except ValueError as error:
+        raise click.UsageError(f"--{error}", context) from None
+    found = [source for folder in folders for source in sources.find(folder, split)]
+    if suite is not None:
+        members, passed_over = sources.find_suite(suite, split)
+        found += members
+        if passed_over:
+            warn(f"{suite}: passed over {', '.join(passed_over)}: no collections")
+    sources.check_names(found)
+    cache = output / judging.ENCODINGS if output is not None and not no_cache else None
+    results: list[Judged] = []
+    opened = _open(models, dense, index, exact, encoder_settings, cache)
+    try:
+        systems: list[System] = [*opened, *_words(bm25, language)]
+        for judged in judging.judge(systems, found, settings, show_progress=watched(), tell=warn):
+            results.append(judged)
+            if len(found) > 1:
+                click.echo(_line(judged), err=True)
+    except KeyboardInterrupt:
+        raise Interrupted(_where_it_stands(len(results), len(found) * len(systems), output)) from None
+    rows = summary.rows(results, found)
+    names = [system.name for system in systems]
+    if json_file != STANDARD_OUTPUT:
+        _print(rows, names, settings.measures)
+    if json_file is not None:
+        write_json(_result(results, rows, found), json_file)
+
+
+def _open(
+    models: Sequence[str],
+    dense: Sequence[str],
+    index: Path | None,
+    exact: bool,
+    encoder_settings: dict[str, Any],
+    cache: Path | None,
+) -> list[System]:
+    """Loads every encoder; one that is judged twice, only once."""
+    from serotine.evaluation.systems import LateInteraction, Pooled
+
+    loaded: dict[tuple[str, bool], Encoder] = {}
+    plain = {key: value for key, value in encoder_settings.items() if key in ("revision", "device", "dim")}
+
+    def encoder(name: str, *, late: bool) -> Encoder:
+        wanted = encoder_settings if late else plain
+        same = (name, late and wanted != plain)
+        if same not in loaded:
+            # That a dense encoder is used untrained is no news to who asks for both.
+            loaded[same] = load_encoder(None if name == _DEFAULT else name, quiet=not late, **wanted)
+        return loaded[same]
+
+    systems: list[System] = []
+    if index is not None:
+        systems.append(_searched(index, exact))
+    systems += [LateInteraction(encoder(name, late=True), cache) for name in dict.fromkeys(models)]
+    systems += [Pooled(encoder(name, late=False), cache) for name in dict.fromkeys(dense)]
+    return systems
+
+
+def _words(wanted: bool, language: str | None) -> list[System]:
+    from serotine.evaluation.systems import Words
+
+    return [Words(language)] if wanted else []
+
+
+def _searched(path: Path, exact: bool) -> System:
+    from serotine.errors import EncoderError
+    from serotine.evaluation.systems import Searched
+    from serotine.index import Index
+
+    with Index.open(path, read_only=True) as opened:
+        stats = opened.stats()
+    if stats.encoder is None:
+        raise EncoderError(f"{path}: holds vectors and has no encoder for questions; judge it from Python")
+    encoder = load_encoder(stats.encoder, quiet=True, **stats.encoder_options)
+    # Open until the process ends: a command judges one index.
+    return Searched(Index.open(path, read_only=True, encoder=encoder), encoder, exact=exact)
+
+
+def _where_it_stands(done: int, total: int, output: Path | None) -> str:
+    if output is None:
+        return "interrupted; with --output FOLDER what is done would be kept"
+    return f"interrupted; {done} of {total} results are safe in {output}: the same command goes on from there"
+
+
+def _line(judged: Judged) -> str:
+    figures = "  ".join(f"{measure} {value * 100:.2f}" for measure, value in judged.measures.items())
+    return printable(f"{judged.collection}  {judged.system}  {figures}")
+
+
+def _print(rows: list[Row], systems: list[str], measures: Sequence[str]) -> None:
+    """One collection: a line a system. Several: a table a measure, a line a collection."""
+    from rich.console import Console
+
+    console = Console(width=None if Console().is_terminal else 120, highlight=False, markup=False)
+    shown = [printable(_short(system)) for system in systems]
+    if len(rows) == 1:
+        lines = [
+            [name, *(_cell(rows[0], system, measure) for measure in measures)]
+            for name, system in zip(shown, systems, strict=True)
+        ]
+        _table(console, _called(rows[0]), list(measures), lines)
+        return
+    for measure in measures:
+        lines = [[printable(_called(row)), *(_cell(row, system, measure) for system in systems)] for row in rows]
+        _table(console, measure, shown, lines)
+
+
+def _table(console: Any, title: str, columns: Sequence[str], lines: list[list[str]]) -> None:
+    from rich.table import Table
+
+    table = Table(title=title, title_justify="left", box=None)
+    table.add_column("", overflow="fold")
+    for column in columns:
+        table.add_column(column, justify="right", overflow="fold")
+    for line in lines:
+        table.add_row(*line)
+    console.print(table)
+
+
+def _cell(row: Row, system: str, measure: str) -> str:
+    value = row.values.get((system, measure))
+    return "" if value is None else f"{value * 100:.2f}"
+
+
+def _called(row: Row) -> str:
+    if row.parts == 1:
+        return row.name
+    return f"mean of {row.parts}" if row.name == "mean" else f"{row.name} (mean of {row.parts})"
+
+
+def _short(system: str) -> str:
+    """A system's name with a path cut to its last part, and a commit to its beginning."""
+    name, space, rest = system.partition(" (")
+    name = Path(name).name if Path(name).is_absolute() else name
+    name, at, commit = name.partition("@")
+    return f"{name}{at}{commit[:7]}{space}{rest}"
+
+
+def _result(results: list[Judged], rows: list[Row], found: list[Source]) -> dict[str, Any]:
+    groups = {source.name: source.group for source in found}
+    return {
+        "results": [
+            {
+                "system": judged.system,
+                "collection": judged.collection,
+                "group": groups[judged.collection],
+                "split": judged.split,
+                "measures": judged.measures,
+                "record": judged.record,
+            }
+            for judged in results
+        ],
+        "rows": [
+            {
+                "name": row.name,
+                "mean_of": row.parts,
+                "figures": [
+                    {"system": system, "measure": measure, "value": value}
+                    for (system, measure), value in row.values.items()
+                ],
+            }
+            for row in rows
+        ],
+    }

@@ -1,0 +1,213 @@
+"""Judging systems on collections: one result after another, each kept as soon as it is there."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import json
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from serotine import __version__
+from serotine.errors import InputFileError, SerotineError
+from serotine.evaluation import identical
+from serotine.evaluation.collection import Collection
+from serotine.evaluation.identical import IdenticalIds
+from serotine.evaluation.judged import Judged
+from serotine.evaluation.metrics import check_measures, evaluate_queries
+from serotine.evaluation.sources import Source
+from serotine.evaluation.systems import Answer, System
+
+MEASURES = ("nDCG@10", "R@100")
+DEPTH = 100
+ENCODINGS = "encodings"
+_PACKAGES = (
+    "bm25s",
+    "ir-measures",
+    "numpy",
+    "onnxruntime",
+    "pytrec-eval-terrier",
+    "tokenizers",
+    "torch",
+    "transformers",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Judging:
+    """How systems are judged.
+
+    Attributes:
+        measures: by ir-measures' names.
+        depth: documents retrieved for every query, after any that an identical id drops.
+        identical_ids: what is done with a document that has the query's id; "beir" for BEIR's collections and "keep"
+            for others where it is None.
+        output: the folder where results are kept, and found again; nothing is kept where it is None.
+    """
+
+    measures: Sequence[str] = MEASURES
+    depth: int = DEPTH
+    identical_ids: IdenticalIds | None = None
+    output: Path | None = None
+
+    def __post_init__(self) -> None:
+        """Checks what was given.
+
+        Raises:
+            ValueError: an unknown measure, or one that looks deeper than is retrieved.
+        """
+        if self.depth < 1:
+            raise ValueError(f"depth: want at least 1, got {self.depth}")
+        for name, cutoff in check_measures(self.measures).items():
+            if cutoff is not None and cutoff > self.depth:
+                raise ValueError(f"measures: {name} looks at {cutoff:,} documents; --depth is {self.depth:,}")
+
+
+def judge(
+    systems: Sequence[System],
+    sources: Sequence[Source],
+    judging: Judging,
+    *,
+    show_progress: bool = False,
+    tell: Callable[[str], None] = lambda note: None,
+) -> Iterator[Judged]:
+    """Judges every system on every collection, yielding each result as soon as it is there.
+
+    A result that `judging.output` holds already, of the same system on the same data in the same way, is taken from
+    there. Without any left to do a collection is not even read.
+
+    Args:
+        systems: what to judge.
+        sources: on what.
+        judging: how.
+        show_progress: draw bars on standard error.
+        tell: gets each thing that a reader of the numbers should know.
+
+    Raises:
+        InputFileError: a collection cannot be read.
+        SerotineError: the output folder holds results of something else under the same name.
+    """
+    folders = system_folders(systems, judging.output)
+    for source in sources:
+        loaded: Collection | None = None
+        for system, folder in zip(systems, folders, strict=True):
+            key = _key(system, source, judging)
+            kept = _kept(folder, source.name, system.name, key)
+            if kept is not None:
+                yield kept
+                continue
+            if loaded is None:
+                loaded = source.load()
+                _check(loaded, judging)
+                if loaded.unfindable:
+                    tell(f"{loaded.name}: relevant documents that the collection lacks: {loaded.unfindable:,}")
+            judged, notes = judge_one(system, loaded, judging, show_progress=show_progress)
+            for note in notes:
+                tell(f"{judged.system} on {judged.collection}: {note}")
+            judged.record["key"] = key
+            if folder is not None:
+                judged.save(folder)
+            yield judged
+
+
+def judge_one(
+    system: System, collection: Collection, judging: Judging, *, show_progress: bool = False
+) -> tuple[Judged, list[str]]:
+    """Judges one system on one collection; also what a reader of the numbers should be told."""
+    rule = judging.identical_ids or identical.usual_rule(collection.benchmark)
+    drop = identical.drops(rule, collection.name)
+    started = time.perf_counter()
+    # One more than is wanted, so that as many are left when one is dropped.
+    answer: Answer = system.answer(collection, judging.depth + drop, show_progress=show_progress)
+    seconds = time.perf_counter() - started
+    run, count = identical.dropped(answer.run, judging.depth, drop=drop)
+    per_query = evaluate_queries(collection.qrels, run, judging.measures)
+    means = {
+        measure: sum(values[measure] for values in per_query.values()) / len(per_query) for measure in judging.measures
+    }
+    meeting = sum(query in collection.documents for query in collection.queries)
+    record: dict[str, Any] = {
+        **answer.record,
+        "depth": judging.depth,
+        "identical_ids": {"rule": rule, "dropped": count, "meeting": meeting},
+        "documents": len(collection.documents),
+        "queries": len(collection.queries),
+        "unfindable": collection.unfindable,
+        "benchmark": collection.benchmark,
+        "total_seconds": seconds,
+        "versions": versions(),
+        "notes": answer.notes,
+    }
+    record.setdefault("language", collection.language)
+    return Judged(system.name, collection.name, collection.split, means, per_query, run, record), answer.notes
+
+
+def versions() -> dict[str, str]:
+    """Serotine's version and those of the packages that decide the numbers, where they are installed."""
+    found = {"serotine": __version__}
+    for name in _PACKAGES:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def system_folders(systems: Sequence[System], output: Path | None) -> list[Path | None]:
+    """Where each system's results go: a folder of its own, called after it.
+
+    Raises:
+        SerotineError: two systems would get the same.
+    """
+    if output is None:
+        return [None] * len(systems)
+    folders: list[Path | None] = []
+    for system in systems:
+        folder = output / folder_name(system.name)
+        if folder in folders:
+            raise SerotineError(
+                f"{folder}: two systems are called {folder.name!r}, and their results would mix; "
+                "judge them with an --output each"
+            )
+        folders.append(folder)
+    return folders
+
+
+def folder_name(system: str) -> str:
+    """A system's name as that of a folder: of a path its last part, of a hub id "owner--model", without the commit."""
+    name, space, rest = system.partition(" (")
+    path = Path(name)
+    short = path.name if path.is_absolute() else name.partition("@")[0].replace("/", "--")
+    suffix = f"-{rest.removesuffix(')')}" if space else ""
+    return "".join(letter if letter.isalnum() or letter in "._-" else "-" for letter in short + suffix)
+
+
+def _key(system: System, source: Source, judging: Judging) -> str:
+    told = [system.name, system.key, source.name, source.fingerprint(), list(judging.measures), judging.depth]
+    text = json.dumps([*told, judging.identical_ids])
+    return hashlib.blake2b(text.encode(), digest_size=12).hexdigest()
+
+
+def _kept(folder: Path | None, collection: str, system: str, key: str) -> Judged | None:
+    if folder is None or not (folder / f"{collection}.json").is_file():
+        return None
+    judged = Judged.load(folder / f"{collection}.json")
+    if judged.system != system:
+        raise SerotineError(f"{folder}: holds results of {judged.system}, not of {system}; choose another --output")
+    return judged if judged.record.get("key") == key else None
+
+
+def _check(collection: Collection, judging: Judging) -> None:
+    """Refuses before the work what could not be written after it: ids with spaces, in files parted by spaces."""
+    if judging.output is None:
+        return
+    for kind, ids in (("query", collection.queries), ("document", collection.documents)):
+        for id_ in ids:
+            if any(map(str.isspace, id_)):
+                raise InputFileError(
+                    f"{collection.name}: {kind} id {id_!r} holds a space, which a TREC run file cannot tell apart; "
+                    "rename it, or leave --output out"
+                )

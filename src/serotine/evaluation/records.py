@@ -1,0 +1,129 @@
+"""Lines and rows of a collection's files, each with the place to name when it is wrong."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from serotine.errors import InputFileError
+from serotine.evaluation.collection import joined
+from serotine.evaluation.metrics import Qrels
+from serotine.ingest.lines import read_lines
+from serotine.nesting import check_nesting
+from serotine.texts import is_text
+
+Record = tuple[str, dict[str, Any]]
+"""`file:line` and the object that stands there."""
+
+
+def lines(path: Path) -> Iterator[tuple[str, str]]:
+    """`file:line` and the line without its end; blank lines are passed over."""
+    return ((f"{path}:{number}", line.rstrip("\r\n")) for number, line in read_lines(path) if line.strip())
+
+
+def records(path: Path) -> Iterator[Record]:
+    """The objects of a .jsonl, .jsonl.gz or .parquet file.
+
+    Raises:
+        InputFileError: a line that is no JSON object; Parquet without pyarrow.
+    """
+    if path.suffix == ".parquet":
+        yield from _rows(path)
+        return
+    for place, line in lines(path):
+        try:
+            check_nesting(line)
+            record = json.loads(line)
+        except ValueError as error:
+            raise InputFileError(f"{place}: is not valid JSON ({error})") from None
+        if not isinstance(record, dict):
+            raise InputFileError(f"{place}: want a JSON object, got {type(record).__name__}")
+        yield place, record
+
+
+def _rows(path: Path) -> Iterator[Record]:
+    try:
+        import pyarrow
+        import pyarrow.parquet
+    except ImportError:
+        raise InputFileError(f"{path}: reading Parquet needs pyarrow; run: pip install 'serotine[datasets]'") from None
+    number = 0
+    try:
+        with pyarrow.parquet.ParquetFile(path) as file:
+            for batch in file.iter_batches():
+                for row in batch.to_pylist():
+                    number += 1
+                    yield f"{path}: row {number}", row
+    except (pyarrow.ArrowException, OSError) as error:
+        raise InputFileError(f"{path}: cannot be read as Parquet ({str(error).splitlines()[0]})") from None
+
+
+def text_field(record: dict[str, Any], key: str, place: str) -> str:
+    """A field that must be text."""
+    value = record.get(key)
+    if not isinstance(value, str):
+        raise InputFileError(f"{place}: {key!r} must be a string, got {value!r}")
+    return checked(value, repr(key), place)
+
+
+def checked(value: str, what: str, place: str) -> str:
+    """`value`, if it is text."""
+    if not is_text(value):
+        raise InputFileError(f"{place}: {what} holds a lone surrogate, which is no text")
+    return value
+
+
+def documents(found: Iterable[Record], id_key: str) -> dict[str, str]:
+    """Text by id: titles joined to texts. Some collections leave the title out, others write null."""
+    texts: dict[str, str] = {}
+    for place, record in found:
+        id_ = _id(record, id_key, place)
+        if id_ in texts:
+            raise InputFileError(f"{place}: document {id_!r} stands twice")
+        title = text_field(record, "title", place) if record.get("title") is not None else ""
+        texts[id_] = joined(title, text_field(record, "text", place))
+    return texts
+
+
+def questions(found: Iterable[Record], id_key: str) -> dict[str, str]:
+    """Question by id."""
+    texts: dict[str, str] = {}
+    for place, record in found:
+        id_ = _id(record, id_key, place)
+        if id_ in texts:
+            raise InputFileError(f"{place}: query {id_!r} stands twice")
+        texts[id_] = text_field(record, "text", place)
+    return texts
+
+
+def _id(record: dict[str, Any], key: str, place: str) -> str:
+    value = text_field(record, key, place)
+    if not value:
+        raise InputFileError(f"{place}: {key!r} is empty")
+    return value
+
+
+def judge(qrels: Qrels, query: str, document: str, score: str, place: str) -> None:
+    """Adds one judgement; zeros are kept: they say that somebody looked."""
+    try:
+        grade = int(score)
+    except ValueError:
+        raise InputFileError(f"{place}: the score must be a whole number, got {score!r}") from None
+    if qrels.setdefault(query, {}).setdefault(document, grade) != grade:
+        raise InputFileError(f"{place}: query {query!r} and document {document!r} were judged differently")
+
+
+def judged_questions(qrels: Qrels, asked: dict[str, str], qrels_file: Path, questions_file: Path) -> dict[str, str]:
+    """The questions that are judged, in the judgements' order.
+
+    Raises:
+        InputFileError: there are none, or one of them is not among the questions.
+    """
+    if not qrels:
+        raise InputFileError(f"{qrels_file}: holds no judgements")
+    missing = [id_ for id_ in qrels if id_ not in asked]
+    if missing:
+        raise InputFileError(f"{qrels_file}: judges query {missing[0]!r}, which {questions_file.name} does not hold")
+    return {id_: asked[id_] for id_ in qrels}

@@ -1,0 +1,108 @@
+"""An index, judged as it is searched."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from serotine.errors import SerotineError
+from serotine.evaluation.collection import Collection
+from serotine.evaluation.metrics import Run
+from serotine.evaluation.systems.base import Answer, encoder_record, for_collection
+from serotine.index.encoding import encode_questions
+from serotine.progress import progress_bar
+
+if TYPE_CHECKING:
+    from serotine.index import Index, TextEncoder
+
+_SEARCHES_AT_ONCE = 64
+
+
+class Searched:
+    """An index, as it is searched: approximate, or exact with a proof.
+
+    Args:
+        index: open; its documents have the ids of the collection's.
+        encoder: the one it was built with.
+        exact: prove every answer.
+    """
+
+    def __init__(self, index: Index, encoder: TextEncoder, *, exact: bool = False) -> None:
+        self._index = index
+        self._encoder = encoder
+        self._exact = exact
+
+    @property
+    def name(self) -> str:
+        """The index's path."""
+        return str(self._index.path)
+
+    @property
+    def key(self) -> str:
+        """The state of its catalog."""
+        catalog = max(file.stat().st_mtime_ns for file in self._index.path.glob("catalog.sqlite*"))
+        return f"index {self._encoder.fingerprint} {self._exact} {self._index.stats()} {catalog}"
+
+    def answer(self, collection: Collection, depth: int, *, show_progress: bool = False) -> Answer:
+        """As `System.answer`.
+
+        Raises:
+            SerotineError: the index holds none of the collection's documents.
+        """
+        notes = self._compared(collection)
+        asking = for_collection(self._encoder, collection)
+        started = time.perf_counter()
+        asked = [query for query, text in collection.queries.items() if text.strip()]
+        vectors = encode_questions(asking, [collection.queries[query] for query in asked], self._index.dim)
+        encoding = time.perf_counter() - started
+        run: Run = {query: {} for query in collection.queries}
+        proved, plans = 0, set()
+        started = time.perf_counter()
+        with progress_bar(len(asked), f"{collection.name}: searching", enabled=show_progress) as advance:
+            for start in range(0, len(asked), _SEARCHES_AT_ONCE):
+                part = vectors[start : start + _SEARCHES_AT_ONCE]
+                for query, hits in zip(
+                    asked[start : start + _SEARCHES_AT_ONCE],
+                    self._index.search_batch(part, depth, exact=self._exact),
+                    strict=True,
+                ):
+                    run[query] = {hit.id: hit.score for hit in hits if hit.score > -np.inf}
+                    proved += hits.certificate is not None and hits.certificate.exact
+                    plans.add(hits.stats.plan)
+                advance(len(part))
+        searching = time.perf_counter() - started
+        if self._exact and proved < len(asked):
+            notes.append(f"{len(asked) - proved:,} answers could not be proved exact: the index keeps no vectors")
+        stats = self._index.stats()
+        # "flat" scores every document over its vectors, whether a proof is asked for or not.
+        exact = plans <= {"flat"} or (self._exact and proved == len(asked))
+        record = {
+            "kind": "index",
+            "retrieval": f"the index's search, {'exact' if exact else 'approximate'}: {', '.join(sorted(plans))}",
+            "exact": exact,
+            "dtype": "float16" if stats.keep_vectors else f"{stats.nbits} bits",
+            "nbits": stats.nbits,
+            "keep_vectors": stats.keep_vectors,
+            "bytes_per_token": stats.bytes_per_token,
+            "dim": stats.dim,
+            **encoder_record(asking),
+            "seconds": {"encoding": encoding, "searching": searching},
+        }
+        return Answer(run, record, notes)
+
+    def _compared(self, collection: Collection) -> list[str]:
+        there = set(self._index.ids())
+        missing = sum(id_ not in there for id_ in collection.documents)
+        if missing == len(collection.documents):
+            raise SerotineError(
+                f"{self.name}: holds no document of {collection.name}; index that collection: "
+                f"serotine index FOLDER --output {self._index.path.name}"
+            )
+        notes = []
+        if missing:
+            notes.append(f"the index lacks {missing:,} of the collection's {len(collection.documents):,} documents")
+        if others := len(there) - (len(collection.documents) - missing):
+            notes.append(f"the index holds {others:,} documents that are not of the collection")
+        return notes

@@ -1,0 +1,293 @@
+"""What a person names, to the collections meant: folders, suites, the hub, ir_datasets; and what is wrong with them."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import sys
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import pytest
+from eval_cases import Known, write_beir, write_miracl
+
+from serotine.errors import InputFileError, SerotineError
+from serotine.evaluation import load_miracl
+from serotine.evaluation.benchmarks import BEIR15, FORUMS, MIRACL18, beir_name
+from serotine.evaluation.judging import Judging, judge, judge_one
+from serotine.evaluation.sources import check_names, find, find_suite
+
+QRELS = {"test": {"q": {"d": 1}}}
+
+
+def small(folder: Path) -> Path:
+    return write_beir(folder, {"d": "x"}, {"q": "x"}, QRELS)
+
+
+def test_names_of_beir() -> None:
+    assert [beir_name(name) for name in BEIR15] == list(BEIR15)
+    assert [beir_name(name) for name in ("SciFact", "dbpedia", "touche2020", "cqadupstack-tex", "trec_covid")] == [
+        "scifact",
+        "dbpedia-entity",
+        "webis-touche2020",
+        "cqadupstack-tex",
+        "trec-covid",
+    ]
+    assert [beir_name(name) for name in ("mine", "tex", "cqadupstack-mine", "scifact-2")] == [None] * 4
+    assert (len(BEIR15), len(FORUMS), len(MIRACL18)) == (15, 12, 18)
+
+
+def test_a_folder_of_folders_is_a_suite(tmp_path: Path) -> None:
+    small(tmp_path / "scifact")
+    small(tmp_path / "mine")
+    for forum in FORUMS:
+        small(tmp_path / "cqadupstack" / forum)
+    write_miracl(tmp_path, "sw", {"1#0": ("", "x")}, {"q": "x"}, "q Q0 1#0 1\n")
+    (tmp_path / "notes").mkdir()
+    (tmp_path / ".cache").mkdir()
+    found, passed_over = find_suite(str(tmp_path))
+    names = [f"cqadupstack-{forum}" for forum in FORUMS] + ["mine", "miracl-sw", "scifact"]
+    assert ([source.name for source in found], passed_over) == (names, ["notes"])
+    benchmarks = {source.name: source.load().benchmark for source in found}
+    assert (benchmarks["mine"], benchmarks["miracl-sw"], benchmarks["scifact"]) == (None, "miracl", "beir")
+    assert {source.group for source in found} == {"cqadupstack", None}
+    with pytest.raises(InputFileError, match=re.escape(f"its folders are collections: --suite {tmp_path}")):
+        find(str(tmp_path))
+
+
+def test_a_forum_alone_and_forums_that_are_missing(tmp_path: Path) -> None:
+    root = tmp_path / "cqadupstack"
+    small(root / "tex")
+    assert find(str(root / "tex"))[0].name == "cqadupstack-tex"
+    with pytest.raises(InputFileError, match=r"lacks android, .*webmasters, wordpress of CQADupStack's 12 forums"):
+        find(str(root))
+
+
+def test_a_fingerprint_follows_the_contents(tmp_path: Path) -> None:
+    folder = small(tmp_path / "c")
+    before = find(str(folder))[0].fingerprint()
+    assert find(str(folder))[0].fingerprint() == before
+    (folder / "qrels" / "test.tsv").write_text("q\td\t2\n")
+    assert find(str(folder))[0].fingerprint() != before
+
+
+def test_two_collections_of_one_name_are_refused(tmp_path: Path) -> None:
+    small(tmp_path / "a" / "c")
+    small(tmp_path / "b" / "c")
+    with pytest.raises(InputFileError, match="c: two collections have this name"):
+        check_names(find(str(tmp_path / "a" / "c")) + find(str(tmp_path / "b" / "c")))
+
+
+def test_ids_with_spaces_are_refused_before_the_work(tmp_path: Path) -> None:
+    folder = write_beir(tmp_path / "c", {"d 1": "x"}, {"q": "x"}, {"test": {"q": {"d 1": 1}}})
+    system = Known({"q": {"d 1": 1.0}})
+    with pytest.raises(InputFileError, match="document id 'd 1' holds a space"):
+        list(judge([system], find(str(folder)), Judging(output=tmp_path / "out")))
+    assert system.asked == []
+    # Without files to write, nothing is wrong with it.
+    assert judge_one(system, find(str(folder))[0].load(), Judging())[0].measures["nDCG@10"] == 1.0
+
+
+@pytest.mark.parametrize("name", ["nowhere", "beir", "miracl/xx", "owner/name", "miracl/"])
+def test_a_name_of_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputFileError, match=rf"{re.escape(name)}: no such folder; want a BEIR or MIRACL folder"):
+        find(name)
+
+
+def test_folders_that_hold_nothing(tmp_path: Path) -> None:
+    with pytest.raises(InputFileError, match=r"holds neither corpus.jsonl, queries.jsonl and qrels/"):
+        find(str(tmp_path))
+    with pytest.raises(InputFileError, match="holds no collection"):
+        find_suite(str(tmp_path))
+    with pytest.raises(InputFileError, match="neither beir15 nor miracl18 nor a folder"):
+        find_suite("beir14")
+
+
+def test_a_split_that_is_not_there_is_named_with_those_that_are(tmp_path: Path) -> None:
+    judged = {"train": {"q": {"d": 1}}, "validation": {"q": {"d": 1}}}
+    folder = write_beir(tmp_path / "c", {"d": "x"}, {"q": "x"}, judged)
+    with pytest.raises(InputFileError, match=r"neither test.tsv nor test.tsv.gz; it has train, validation: choose one"):
+        find(str(folder))
+    with pytest.raises(InputFileError, match=r"neither dev.tsv"):
+        find(str(folder), "dev")
+
+
+@pytest.mark.parametrize("flat", [False, True])
+def test_miracl_in_one_folder_or_as_the_hub_has_it(tmp_path: Path, flat: bool) -> None:
+    documents = {f"{i}#0": (f"T{i}", "x") for i in range(23)}
+    folder = write_miracl(tmp_path, "th", documents, {"1": "ค้างคาว"}, "1 Q0 22#0 1\n")
+    corpus = tmp_path / "miracl-corpus-v1.0-th"
+    if flat:
+        folder = tmp_path / "thai"
+        folder.mkdir()
+        for path in [*corpus.iterdir(), *(tmp_path / "miracl-v1.0-th").glob("*/*")]:
+            shutil.copy(path, folder)
+    for place in (folder, tmp_path) if not flat else (folder,):
+        collection = find(str(place))[0].load()
+        # docs-10 comes after docs-9.
+        assert list(collection.documents) == list(documents)
+        assert (collection.name, collection.language, collection.queries) == ("miracl-th", "th", {"1": "ค้างคาว"})
+
+
+@pytest.mark.parametrize(
+    ("file", "contents", "words"),
+    [
+        ("topics/topics.miracl-v1.0-sw-dev.tsv", "1\ta\n2 b\n", r"dev.tsv:2: want query id and question between a tab"),
+        ("topics/topics.miracl-v1.0-sw-dev.tsv", "1\ta\n1\tb\n", r"dev.tsv:2: query '1' stands twice"),
+        ("topics/topics.miracl-v1.0-sw-dev.tsv", "2\ta\n", r"judges query '1', which topics.* does not hold"),
+        ("qrels/qrels.miracl-v1.0-sw-dev.tsv", "1 Q0 1#0 1\n1 Q0 1#0\n", r"dev.tsv:2: want `query Q0 document rele"),
+        ("qrels/qrels.miracl-v1.0-sw-dev.tsv", "1 Q0 1#0 yes\n", r"dev.tsv:1: the score must be a whole number"),
+        ("qrels/qrels.miracl-v1.0-sw-dev.tsv", "\n", "holds no judgements"),
+    ],
+)
+def test_a_malformed_line_of_miracl_is_named(tmp_path: Path, file: str, contents: str, words: str) -> None:
+    folder = write_miracl(tmp_path, "sw", {"1#0": ("", "x")}, {"1": "a"}, "1 Q0 1#0 1\n")
+    (folder / file).write_text(contents)
+    with pytest.raises(InputFileError, match=words):
+        load_miracl(folder)
+
+
+def test_what_miracl_lacks_is_named(tmp_path: Path) -> None:
+    folder = write_miracl(tmp_path, "sw", {"1#0": ("", "x")}, {"1": "a"}, "1 Q0 1#0 1\n", split="train")
+    # The only split there is, is the one that is meant.
+    assert load_miracl(folder).split == "train"
+    with pytest.raises(InputFileError, match=r"holds no topics.miracl-v1.0-sw-dev.tsv; it has train"):
+        load_miracl(folder, split="dev")
+    (folder / "qrels" / "qrels.miracl-v1.0-sw-train.tsv").unlink()
+    with pytest.raises(InputFileError, match=r"holds no qrels.miracl-v1.0-sw-train.tsv"):
+        load_miracl(folder)
+    shutil.rmtree(tmp_path / "miracl-corpus-v1.0-sw")
+    (folder / "qrels" / "qrels.miracl-v1.0-sw-train.tsv").write_text("1 Q0 1#0 1\n")
+    with pytest.raises(InputFileError, match=r"holds no docs-\*.jsonl.gz of 'sw'"):
+        load_miracl(folder)
+
+
+def test_a_malformed_document_of_miracl_is_named(tmp_path: Path) -> None:
+    folder = write_miracl(tmp_path, "sw", {"1#0": ("", "x")}, {"1": "a"}, "1 Q0 1#0 1\n")
+    file = tmp_path / "miracl-corpus-v1.0-sw" / "docs-1.jsonl"
+    file.write_text('{"docid": "2#0", "title": "", "text": "x"}\n{"_id": "3#0", "text": "x"}\n')
+    with pytest.raises(InputFileError, match=r"docs-1.jsonl:2: 'docid' must be a string, got None"):
+        load_miracl(folder)
+
+
+def hub(monkeypatch: pytest.MonkeyPatch, there: dict[str, Path]) -> list[str]:
+    """A hub that holds some repositories and keeps account of what it was asked for."""
+    import huggingface_hub
+    from huggingface_hub import errors
+
+    asked = []
+
+    def snapshot_download(repository: str, *, repo_type: str, allow_patterns: list[str]) -> str:
+        assert repo_type == "dataset"
+        asked.append(repository)
+        if repository not in there:
+            raise errors.LocalEntryNotFoundError("no network")
+        return str(there[repository])
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", snapshot_download)
+    return asked
+
+
+def test_a_collection_of_beir_from_the_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = small(tmp_path / "snapshot")
+    (folder / "qrels").rename(tmp_path / "judgements")
+    asked = hub(monkeypatch, {"BeIR/scifact": folder, "BeIR/scifact-qrels": tmp_path / "judgements"})
+    (source,) = find("beir/scifact")
+    # Named is not downloaded: a suite goes on without what it has done already.
+    assert asked == []
+    collection = source.load()
+    assert (collection.name, collection.benchmark, collection.documents) == ("scifact", "beir", {"d": "x"})
+    source.fingerprint()
+    assert asked == ["BeIR/scifact", "BeIR/scifact-qrels"]
+
+
+def test_a_collection_of_beir_in_parquet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "c"
+    (folder / "qrels").mkdir(parents=True)
+    (folder / "qrels" / "test.tsv").write_text("q\td\t1\n")
+    for name, rows in (("corpus", [{"_id": "d", "title": "T", "text": "x"}]), ("queries", [{"_id": "q", "text": "?"}])):
+        (folder / name).mkdir()
+        file = folder / name / f"{name}-00000-of-00001.parquet"
+        try:
+            import pyarrow
+            import pyarrow.parquet
+        except ImportError:
+            file.write_bytes(b"PAR1")
+        else:
+            pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), file)
+    if "pyarrow" in sys.modules:
+        assert find(str(folder))[0].load().documents == {"d": "T x"}
+        (folder / "corpus" / "corpus-00000-of-00001.parquet").write_bytes(b"no Parquet at all")
+        with pytest.raises(InputFileError, match=r"corpus-00000-of-00001.parquet: cannot be read as Parquet"):
+            find(str(folder))[0].load()
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    with pytest.raises(InputFileError, match=r"reading Parquet needs pyarrow; run: pip install 'serotine\[datasets\]'"):
+        find(str(folder))[0].load()
+
+
+def test_a_language_of_miracl_from_the_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_miracl(tmp_path, "sw", {"1#0": ("", "x")}, {"1": "a"}, "1 Q0 1#0 1\n")
+    for name, parts in (("miracl", "miracl-v1.0-sw"), ("corpus", "miracl-corpus-v1.0-sw")):
+        (tmp_path / name).mkdir()
+        (tmp_path / parts).rename(tmp_path / name / parts)
+    hub(monkeypatch, {"miracl/miracl": tmp_path / "miracl", "miracl/miracl-corpus": tmp_path / "corpus"})
+    assert find("miracl/sw")[0].load().documents == {"1#0": "x"}
+
+
+def test_without_the_hub_one_line_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    hub(monkeypatch, {})
+    for name, repository in (("beir/nq", "BeIR/nq"), ("miracl/sw", "miracl/miracl")):
+        with pytest.raises(InputFileError, match=rf"{name}: {repository} of the hub is not on this machine"):
+            find(name)[0].load()
+    found, _ = find_suite("beir15")
+    assert len(found) == 26
+    assert [source.name for source in find_suite("miracl18")[0]] == [f"miracl-{language}" for language in MIRACL18]
+
+
+def library(**parts: list[Any]) -> ModuleType:
+    """An ir_datasets with one dataset; a part it is not given it lacks."""
+    dataset = SimpleNamespace()
+    for part in ("docs", "queries", "qrels"):
+        setattr(dataset, f"has_{part}", lambda part=part: part in parts)
+        setattr(dataset, f"{part}_iter", lambda part=part: iter(parts[part]))
+    module = ModuleType("ir_datasets")
+
+    def load(id_: str) -> SimpleNamespace:
+        if "known" not in id_ and "scifact" not in id_:
+            raise KeyError(id_)
+        return dataset
+
+    module.load = load  # type: ignore[attr-defined]
+    return module
+
+
+def test_ids_of_ir_datasets(monkeypatch: pytest.MonkeyPatch) -> None:
+    documents = [
+        SimpleNamespace(doc_id="1", title="T", text="x"),
+        SimpleNamespace(doc_id="2", text=" y "),
+        SimpleNamespace(doc_id="3", default_text=lambda: "z"),
+    ]
+    queries = [SimpleNamespace(query_id=str(i), default_text=lambda i=i: f"query {i}") for i in range(3)]
+    qrels = [
+        SimpleNamespace(query_id="1", doc_id="1", relevance=2),
+        SimpleNamespace(query_id="1", doc_id="2", relevance=0),
+    ]
+    monkeypatch.setitem(sys.modules, "ir_datasets", library(docs=documents, queries=queries, qrels=qrels))
+    (source,) = find("ir_datasets:beir/scifact/test")
+    collection = source.load()
+    assert (collection.name, collection.split, collection.benchmark) == ("scifact", "test", "beir")
+    assert collection.documents == {"1": "T x", "2": "y", "3": "z"}
+    assert (collection.queries, collection.qrels) == ({"1": "query 1"}, {"1": {"1": 2, "2": 0}})
+    assert find("ir_datasets:known/thing")[0].name == "known-thing"
+    assert find("ir_datasets:beir/cqadupstack/tex")[0].name == "cqadupstack-tex"
+    assert find("ir_datasets:miracl/sw/dev")[0].name == "miracl-sw"
+    with pytest.raises(InputFileError, match=r"ir_datasets:nothing: the library knows no such id"):
+        find("ir_datasets:nothing")[0].load()
+    monkeypatch.setitem(sys.modules, "ir_datasets", library(docs=documents))
+    with pytest.raises(InputFileError, match=r"ir_datasets:known: has no queries; name one of its splits"):
+        find("ir_datasets:known")[0].load()
+    monkeypatch.setitem(sys.modules, "ir_datasets", None)
+    with pytest.raises(SerotineError, match=r"pip install 'serotine\[datasets\]'"):
+        find("ir_datasets:known")[0].load()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import MISSING, asdict, dataclass, field, fields
+from dataclasses import MISSING, asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
@@ -167,7 +167,7 @@ class Recipe:
     """A whole training run.
 
     Attributes:
-        model: hub id or folder of a dense or late-interaction encoder.
+        model: hub id, or folder (relative to the recipe), of a dense or late-interaction encoder.
         output: folder of the run; relative to the recipe.
         sources, stages: see there.
         precision: "auto": bfloat16 on a GPU that has it, else float32.
@@ -258,6 +258,9 @@ def parse_recipe(values: Any, path: Path) -> Recipe:
         RecipeError: as `load_recipe`.
     """
     recipe: Recipe = _Reader(path).make(Recipe, values, "")
+    beside = path.parent / Path(recipe.model).expanduser()
+    if beside.is_dir():
+        recipe = replace(recipe, model=str(beside.resolve()))
     _check(recipe, path)
     return recipe
 
@@ -344,7 +347,8 @@ class _Reader:
         if hint is Path:
             if not isinstance(value, str) or not value:
                 raise self._wrong(at, "a path", value)
-            return self._path.parent / Path(value).expanduser()
+            # Whole: a run is gone on with from wherever the command is given.
+            return (self._path.parent / Path(value).expanduser()).resolve()
         if hint is float:
             # YAML 1.1 reads 1e-5, without a point, as text.
             try:

@@ -94,12 +94,15 @@ def losses(run: Path) -> list[tuple[int, float]]:
 
 
 def test_a_run_from_beginning_to_end(tiny: Path, place: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    with (place / "pairs.jsonl").open("a") as more:
+        more.write(json.dumps({"query": "...", "positive": "A question without words."}) + "\n")
     file = recipe(place, tiny)
     assert main(["train", str(file), "--json", str(place / "report.json")]) == 0, capfd.readouterr().err
     run = place / "run"
-    assert "animals: 160 of 160 examples\npairs: 24 steps\n" in capfd.readouterr().out
+    assert "animals: 160 of 161 examples (no words in the query: 1)\npairs: 24 steps\n" in capfd.readouterr().out
     report = json.loads((place / "report.json").read_text())
     assert report["sources"]["animals"]["kept"] == 160
+    assert json.loads((run / "data.json").read_text())["animals"]["reasons"] == {"no words in the query": 1}
     found = losses(run)
     assert [step for step, _ in found] == list(range(1, 25))
     assert np.mean([loss for _, loss in found[-6:]]) < np.mean([loss for _, loss in found[:6]]) - 0.3

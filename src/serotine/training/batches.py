@@ -1,5 +1,5 @@
 # mypy: disable-error-code="import-not-found, import-untyped, misc"
-"""Which examples go into a batch: of one source, of like length, without repetitions; all from seeds."""
+"""Which examples go into a batch: of one source and of like length; all from seeds."""
 
 from __future__ import annotations
 
@@ -18,13 +18,15 @@ _POOL = 32
 
 
 class LengthGroupedBatches(DefaultBatchSampler):
-    """Batches of like length, in which no text stands twice: a repeated positive would be a false negative.
+    """Batches of like length.
 
     Args:
         dataset: text columns.
         batch_size: examples a batch; a last batch with fewer is left out.
         drop_last, valid_label_columns, generator: of sentence-transformers' interface.
         seed: with the pass's number it decides everything.
+        apart: whether no text may stand twice in a batch: where others' documents are negatives, a repeated positive
+            would be a false one.
     """
 
     def __init__(
@@ -35,9 +37,12 @@ class LengthGroupedBatches(DefaultBatchSampler):
         valid_label_columns: list[str] | None = None,
         generator: torch.Generator | None = None,
         seed: int = 0,
+        *,
+        apart: bool = True,
     ) -> None:
         super().__init__(dataset, batch_size, drop_last, valid_label_columns, generator, seed)
         self.dataset = dataset
+        self._apart = apart
         texts = [column for column in dataset.column_names if column not in (valid_label_columns or [])]
         columns = [list(dataset[column]) for column in texts]
         self._lengths = np.max([[len(text) for text in column] for column in columns], axis=0)
@@ -68,7 +73,7 @@ class LengthGroupedBatches(DefaultBatchSampler):
             later: list[int] = []
             for place, i in enumerate(waiting):
                 texts = set(map(int, self._texts[i]))
-                if seen.isdisjoint(texts):
+                if not self._apart or seen.isdisjoint(texts):
                     batch.append(i)
                     seen |= texts
                     if len(batch) == self.batch_size:

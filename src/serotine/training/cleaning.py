@@ -48,14 +48,18 @@ class Dropped:
 
     read: int = 0
     kept: int = 0
-    reasons: Counter[str] = field(default_factory=Counter)
+    reasons: dict[str, int] = field(default_factory=dict)
     examples: list[tuple[str, str]] = field(default_factory=list)
 
     def drop(self, reason: str, example: Example) -> None:
         """Counts one that went."""
-        self.reasons[reason] += 1
+        self.count(reason)
         if self.reasons[reason] <= _KEPT_EXAMPLES:
             self.examples.append((reason, example.query[:200]))
+
+    def count(self, reason: str) -> None:
+        """Counts a text that went alone."""
+        self.reasons[reason] = self.reasons.get(reason, 0) + 1
 
 
 def words(text: str) -> list[str]:
@@ -212,9 +216,9 @@ def _without_known(example: Example, judged: Callable[[str], bool], told: Droppe
     wanted = [0]
     for place, text in enumerate(example.documents[1:], start=1):
         if judged(text):
-            told.reasons["negative alone: overlaps an evaluation collection"] += 1
+            told.count("negative alone: overlaps an evaluation collection")
         elif words(text) == same:
-            told.reasons["negative alone: is the positive"] += 1
+            told.count("negative alone: is the positive")
         else:
             wanted.append(place)
     if len(wanted) == len(example.documents):
@@ -224,7 +228,7 @@ def _without_known(example: Example, judged: Callable[[str], bool], told: Droppe
 
 
 def _first(told: Dropped) -> str:
-    return ", ".join(f"{reason}: {count:,}" for reason, count in told.reasons.most_common(2))
+    return ", ".join(f"{reason}: {count:,}" for reason, count in told.reasons.items())
 
 
 @cache

@@ -205,7 +205,7 @@ def _quietly() -> Iterator[None]:
     import datasets
     import transformers
 
-    before = transformers.logging.get_verbosity()
+    before, shown = transformers.logging.get_verbosity(), transformers.logging.is_progress_bar_enabled()
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
     datasets.disable_progress_bars()
@@ -217,7 +217,8 @@ def _quietly() -> Iterator[None]:
         yield
     finally:
         transformers.logging.set_verbosity(before)
-        transformers.logging.enable_progress_bar()
+        if shown:
+            transformers.logging.enable_progress_bar()
         datasets.enable_progress_bars()
         for name, level in levels.items():
             logging.getLogger(name).setLevel(level)

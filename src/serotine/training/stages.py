@@ -18,7 +18,7 @@ from sentence_transformers import (
     MultiVectorEncoderTrainer,
     MultiVectorEncoderTrainingArguments,
 )
-from transformers import EarlyStoppingCallback, TrainerCallback
+from transformers import EarlyStoppingCallback, PrinterCallback, TrainerCallback
 
 from serotine.errors import TrainingError
 from serotine.training.batches import LengthGroupedBatches, MixedSources
@@ -84,6 +84,7 @@ def run_stage(
             evaluator=judge,
             callbacks=_callbacks(recipe, stage, show_progress=show_progress),
         )
+        trainer.remove_callback(PrinterCallback)
         trainer.train(resume_from_checkpoint=None if resumed is None else str(resumed))
         if trainer.is_world_process_zero():
             save(model, done)
@@ -134,9 +135,13 @@ def _arguments(
         if length is not None
     }
     watched: dict[str, Any] = {"eval_strategy": "no"}
+    if recipe.checkpointing:
+        # transformers is giving it this name.
+        known = MultiVectorEncoderTrainingArguments.__dataclass_fields__
+        watched["activation_checkpointing" if "activation_checkpointing" in known else "gradient_checkpointing"] = True
     every = stage.checkpoint_every
     if judge is not None and recipe.judge is not None:
-        watched = {"eval_strategy": "steps", "eval_steps": recipe.judge.every}
+        watched |= {"eval_strategy": "steps", "eval_steps": recipe.judge.every}
         if recipe.judge.patience:
             # The best model is one that was judged: checkpoints are taken where it is judged.
             every = recipe.judge.every
@@ -162,8 +167,7 @@ def _arguments(
         lr_scheduler_type="linear",
         max_length=lengths or None,
         bf16=_bfloat16(recipe),
-        gradient_checkpointing=recipe.checkpointing,
-        batch_sampler=LengthGroupedBatches,
+        batch_sampler=functools.partial(LengthGroupedBatches, apart=stage.objective == "contrastive"),
         multi_dataset_batch_sampler=functools.partial(MixedSources, steps=batches, power=stage.mixing),
         save_strategy="steps",
         save_steps=every,

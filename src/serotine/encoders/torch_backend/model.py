@@ -141,6 +141,7 @@ def load_backbone(spec: EncoderSpec) -> Any:
     values = {key: value for key, value in stored.values.items() if key not in _DROPPED and not key.startswith("_")}
     loader = logging.getLogger("transformers")
     level = loader.level
+    shown = transformers.utils.logging.is_progress_bar_enabled()
     try:
         # What it says of weights that differ is said here, as an error.
         loader.setLevel(logging.CRITICAL)
@@ -175,7 +176,8 @@ def load_backbone(spec: EncoderSpec) -> Any:
         ) from None
     finally:
         loader.setLevel(level)
-        transformers.utils.logging.enable_progress_bar()  # type: ignore[no-untyped-call]
+        if shown:
+            transformers.utils.logging.enable_progress_bar()  # type: ignore[no-untyped-call]
     # The projection of a Stanford checkpoint; also of one that has PyLate's modules besides, which hold it again.
     own = {"linear.weight"} if _STANFORD in (stored.words("architectures") or []) else set()
     _complain(folder, "is missing from", _counted(told["missing_keys"], set()))

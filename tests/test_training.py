@@ -5,6 +5,7 @@ import importlib
 import inspect
 import json
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -20,13 +21,14 @@ for package in ("accelerate", "datasets", "datasketch", "sentence_transformers.m
     pytest.importorskip(package, reason=f"{package} is not installed")
 
 import yaml  # noqa: E402
-from checkpoints import dense  # noqa: E402
+from checkpoints import dense, sentence_transformers  # noqa: E402
 
 from serotine import Encoder  # noqa: E402
 from serotine.cli import main  # noqa: E402
 from serotine.errors import TrainingError  # noqa: E402
 from serotine.training import load_recipe, train  # noqa: E402
 from serotine.training.averaging import average  # noqa: E402
+from serotine.training.teacher_vectors import TeacherVectors  # noqa: E402
 
 # The libraries warn of their own coming changes.
 pytestmark = [
@@ -198,6 +200,25 @@ def test_hard_negatives_distillation_and_an_average(tiny: Path, place: Path) -> 
     )
     assert np.abs(six - start).max() > 1e-3
     np.testing.assert_allclose(result, start / 2 + (three + six) / 4, rtol=1e-6, atol=1e-7)
+
+
+def test_a_teacher_at_hand_is_imitated(tiny: Path, place: Path) -> None:
+    """Its MaxSim of all the batch's documents is what the model comes nearer to; its vectors are made once."""
+    teacher = sentence_transformers(place / "teacher")
+    stage = {"name": "kd", "sources": ["animals"], "objective": "distillation", "teacher": "teacher", "steps": 40}
+    stage |= {"batch_size": 16, "learning_rate": 2e-3, "temperature": 0.2, "checkpoint_every": 20}
+    train(load_recipe(recipe(place, tiny, stages=[stage])))
+    found = [loss for _, loss in losses(place / "run")]
+    assert np.mean(found[-8:]) < 0.9 * np.mean(found[:8])
+    files = {file: file.stat().st_mtime_ns for file in (place / "run/1-kd/teacher").rglob("*.npy")}
+    assert len(files) == 4
+    # Without its end the stage goes on from its last checkpoint, with the same files.
+    shutil.rmtree(place / "run/1-kd/model")
+    (place / "run/report.json").unlink()
+    train(load_recipe(recipe(place, tiny, stages=[stage])))
+    assert {file: file.stat().st_mtime_ns for file in files} == files
+    vectors = TeacherVectors(Encoder(teacher), ["a bat", "a bat", "an owl"], place / "kept", query=False)
+    np.testing.assert_allclose(vectors["an owl"], Encoder(teacher).encode_documents(["an owl"])[0], atol=1e-3)
 
 
 def test_the_cached_loss_is_the_loss(tiny: Path, place: Path) -> None:

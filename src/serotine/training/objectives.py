@@ -1,5 +1,5 @@
 # mypy: disable-error-code="import-not-found, import-untyped"
-"""What is minimised: sentence-transformers' losses over our MaxSim, and the columns each of them wants."""
+"""What is minimised over our MaxSim, and the columns each loss wants."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def loss(stage: Stage, model: MultiVectorEncoder) -> torch.nn.Module:
-    """The loss of a stage."""
+    """The loss of a stage without a teacher at hand: one of sentence-transformers'."""
     from sentence_transformers.multi_vector_encoder import losses
 
     if stage.objective == "distillation":
@@ -59,36 +59,41 @@ def columns(stage: Stage, examples: list[Example]) -> dict[str, list[Any]] | Non
 
     Of a list that is longer, documents are taken at even steps from the best-scored to the worst, the positive always.
     """
-    distil = stage.objective == "distillation"
-    rows = [
-        one
-        for one in examples
-        if len(one.documents) >= stage.documents and (not distil or (one.scores is not None and _spread(one.scores)))
-    ]
+    rows = chosen(stage, examples)
     if not rows:
         return None
-    taken = [_take(one, stage.documents) for one in rows]
     made: dict[str, list[Any]] = {"query": [one.query for one in rows]}
     for number in range(stage.documents):
-        name = f"negative_{number}" if number else "positive"
-        made[name] = [one.documents[places[number]] for one, places in zip(rows, taken, strict=True)]
-    if distil:
-        made["scores"] = [
-            scaled(torch.tensor([[one.scores[i] for i in places]]))[0].tolist()
-            for one, places in zip(rows, taken, strict=True)
-            if one.scores is not None
-        ]
+        made[f"negative_{number}" if number else "positive"] = [one.documents[number] for one in rows]
+    if needs_scores(stage):
+        made["scores"] = [scaled(torch.tensor([one.scores]))[0].tolist() for one in rows]
     return made
+
+
+def needs_scores(stage: Stage) -> bool:
+    """Whether a stage trains on scores in its sources."""
+    return stage.objective == "distillation" and stage.teacher is None
+
+
+def chosen(stage: Stage, examples: list[Example]) -> list[Example]:
+    """The examples that a stage can use, each with as many documents as it wants."""
+    scored = needs_scores(stage)
+    return [
+        _cut(one, stage.documents)
+        for one in examples
+        if len(one.documents) >= stage.documents and (not scored or (one.scores is not None and _spread(one.scores)))
+    ]
 
 
 def _spread(scores: tuple[float, ...]) -> bool:
     return max(scores) > min(scores)
 
 
-def _take(example: Example, count: int) -> list[int]:
-    if example.scores is None or len(example.documents) == count:
-        return list(range(count))
+def _cut(example: Example, count: int) -> Example:
+    if example.scores is None:
+        return Example(example.query, example.documents[:count])
     scores = example.scores
     others = sorted(range(1, len(example.documents)), key=lambda i: -scores[i])
     steps = [round(i * (len(others) - 1) / max(count - 2, 1)) for i in range(count - 1)]
-    return [0, *(others[step] for step in steps)]
+    places = [0, *(others[step] for step in steps)]
+    return Example(example.query, tuple(example.documents[i] for i in places), tuple(scores[i] for i in places))

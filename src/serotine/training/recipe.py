@@ -112,9 +112,11 @@ class Stage:
     Attributes:
         name: of its folder and its log.
         objective: "contrastive": the positive against the batch's other documents and the example's own negatives;
-            "distillation": KL divergence from a teacher's scores of the example's documents.
+            "distillation": KL divergence from a teacher's scores: those in the sources, of each example's documents,
+            or, with `teacher`, its MaxSim of all the batch's documents.
         sources: names of sources; batches are of one source, drawn by size to the power `mixing`.
         steps: optimiser steps.
+        teacher: hub id or folder of an encoder, late interaction or dense, that is run once over the stage's texts.
         batch_size: examples a step and device.
         learning_rate: peak, after `warmup` of the steps, then falling linearly to 0.
         head_learning_rate: of the projection; `learning_rate` unless given.
@@ -134,6 +136,7 @@ class Stage:
     sources: tuple[str, ...]
     steps: int
     objective: Literal["contrastive", "distillation"] = "contrastive"
+    teacher: str | None = None
     batch_size: int = 32
     learning_rate: float = 1e-5
     head_learning_rate: float | None = None
@@ -258,11 +261,22 @@ def parse_recipe(values: Any, path: Path) -> Recipe:
         RecipeError: as `load_recipe`.
     """
     recipe: Recipe = _Reader(path).make(Recipe, values, "")
-    beside = path.parent / Path(recipe.model).expanduser()
-    if beside.is_dir():
-        recipe = replace(recipe, model=str(beside.resolve()))
+    recipe = replace(
+        recipe,
+        model=_beside(path, recipe.model),
+        stages=tuple(
+            replace(stage, teacher=None if stage.teacher is None else _beside(path, stage.teacher))
+            for stage in recipe.stages
+        ),
+    )
     _check(recipe, path)
     return recipe
+
+
+def _beside(path: Path, name: str) -> str:
+    """A folder named from the recipe's own, as it is found from anywhere; anything else as it stands."""
+    folder = path.parent / Path(name).expanduser()
+    return str(folder.resolve()) if folder.is_dir() else name
 
 
 def _check(recipe: Recipe, path: Path) -> None:
@@ -286,13 +300,13 @@ def _check(recipe: Recipe, path: Path) -> None:
             if name not in known:
                 raise RecipeError(f"{at}.sources: there is no source {name!r}; want some of {', '.join(sorted(known))}")
         if stage.objective == "distillation":
-            if stage.documents < 2:
+            if stage.documents < 2 and stage.teacher is None:
                 raise RecipeError(f"{at}.documents: distillation compares at least 2 documents, got {stage.documents}")
             if stage.mini_batch or stage.gather:
                 key = "mini_batch" if stage.mini_batch else "gather"
                 raise RecipeError(f"{at}.{key}: is of contrastive stages only; leave it out")
-    if recipe.judge is None and recipe.average.checkpoints < 1:
-        raise RecipeError(f"{path}: average.checkpoints: want at least 1")
+        elif stage.teacher is not None:
+            raise RecipeError(f"{at}.teacher: is of distillation stages only; leave it out")
     if recipe.texts.markers and not (recipe.texts.query_prompt and recipe.texts.document_prompt):
         raise RecipeError(f"{path}: texts.markers: want a query_prompt and a document_prompt to make tokens of")
 

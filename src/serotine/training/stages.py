@@ -12,6 +12,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import torch
 from datasets import Dataset, DatasetDict
 from sentence_transformers import (
     MultiVectorEncoder,
@@ -24,8 +25,10 @@ from serotine.errors import TrainingError
 from serotine.training.batches import LengthGroupedBatches, MixedSources
 from serotine.training.examples import Example
 from serotine.training.judging import METRIC
-from serotine.training.objectives import columns, loss
+from serotine.training.objectives import chosen, columns, loss, needs_scores
 from serotine.training.recipe import Recipe, Stage
+from serotine.training.teacher_vectors import TeacherVectors
+from serotine.training.teachers import load_encoder
 from serotine.training.watching import JsonlLog, LiveView
 
 if TYPE_CHECKING:
@@ -76,11 +79,12 @@ def run_stage(
     if not done.is_dir():
         resumed = _last_checkpoint(folder)
         model = load(before)
+        dataset, rows = _dataset(stage, examples)
         trainer = _Trainer(
             model=model,
             args=_arguments(recipe, stage, folder, judge),
-            train_dataset=_dataset(recipe, stage, examples),
-            loss=loss(stage, model),
+            train_dataset=dataset,
+            loss=_loss(stage, model, rows, folder, show_progress=show_progress),
             evaluator=judge,
             callbacks=_callbacks(recipe, stage, show_progress=show_progress),
         )
@@ -111,19 +115,42 @@ def save(model: MultiVectorEncoder, folder: Path) -> None:
         made.replace(folder)
 
 
-def _dataset(recipe: Recipe, stage: Stage, examples: dict[str, list[Example]]) -> DatasetDict:
+def _loss(
+    stage: Stage, model: MultiVectorEncoder, rows: list[Example], folder: Path, *, show_progress: bool
+) -> torch.nn.Module:
+    if stage.teacher is None:
+        return loss(stage, model)
+    from serotine.training.in_batch import InBatchDistillation
+
+    teacher = load_encoder(stage.teacher)
+    kept, texts = folder / "teacher", [text for row in rows for text in row.documents]
+    return InBatchDistillation(
+        model,
+        rows,
+        TeacherVectors(teacher, [row.query for row in rows], kept, query=True, show_progress=show_progress),
+        TeacherVectors(teacher, texts, kept, query=False, show_progress=show_progress),
+        stage.temperature,
+    )
+
+
+def _dataset(stage: Stage, examples: dict[str, list[Example]]) -> tuple[DatasetDict, list[Example]]:
+    """The columns of every source, and, where a teacher is at hand, the examples that their labels number."""
     parts: dict[str, Dataset] = {}
+    rows: list[Example] = []
     for name in stage.sources:
         found = columns(stage, examples[name])
         count = len(found["query"]) if found else 0
         if found is None or count < stage.batch_size:
-            wanted = f"{stage.documents} documents" + (" and scores" if stage.objective == "distillation" else "")
+            wanted = f"{stage.documents} documents" + (" and scores" if needs_scores(stage) else "")
             raise TrainingError(
                 f"stage {stage.name!r}: source {name!r} has {count:,} examples with {wanted}, fewer than a batch of "
                 f"{stage.batch_size}"
             )
+        if stage.teacher is not None:
+            found["label"] = list(range(len(rows), len(rows) + count))
+            rows += chosen(stage, examples[name])
         parts[name] = Dataset.from_dict(found)
-    return DatasetDict(parts)
+    return DatasetDict(parts), rows
 
 
 def _arguments(
@@ -167,6 +194,8 @@ def _arguments(
         lr_scheduler_type="linear",
         max_length=lengths or None,
         bf16=_bfloat16(recipe),
+        # Asked for where there is nothing else, or the trainer refuses bfloat16.
+        use_cpu=not _accelerated(),
         batch_sampler=functools.partial(LengthGroupedBatches, apart=stage.objective == "contrastive"),
         multi_dataset_batch_sampler=functools.partial(MixedSources, steps=batches, power=stage.mixing),
         save_strategy="steps",
@@ -184,11 +213,13 @@ def _arguments(
 
 
 def _bfloat16(recipe: Recipe) -> bool:
-    import torch
-
     if recipe.precision == "auto":
         return torch.cuda.is_available() and torch.cuda.is_bf16_supported()
     return recipe.precision == "bfloat16"
+
+
+def _accelerated() -> bool:
+    return torch.accelerator.is_available()
 
 
 def _callbacks(recipe: Recipe, stage: Stage, *, show_progress: bool) -> list[TrainerCallback]:

@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 # What the tests of the torch side need. On Linux, PyPI's torch is the CUDA build, several gigabytes; install a CPU build
 # into .venv beforehand, or run `make test TORCH=` to skip those tests.
 TORCH ?= torch==2.13.0 triton==3.9.0 sentence-transformers==6.2.0 late-interaction-kernels==0.4.5 kernels==0.17.2 \
-	onnx==1.23.2 onnxscript==0.7.2 scipy mteb==2.26.24 datasets==5.2.0 accelerate==1.15.0
+	onnx==1.23.2 onnxscript==0.7.2 scipy mteb==2.26.24 datasets==5.2.0 accelerate==1.15.0 datasketch==2.0.0
 # What the tests of the integrations need: the frameworks, and what exports are read back with. Where one is missing,
 # its tests are skipped.
 INTEGRATIONS ?= langchain-core==1.8.1 llama-index-core==0.14.25 haystack-ai==3.4.1 \

@@ -287,6 +287,7 @@ def test_help_lists_what_comes_first_first(shell: Shell) -> None:
         "eval",
         "compare",
         "model",
+        "train",
         "bench",
     ]
 

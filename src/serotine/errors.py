@@ -45,6 +45,14 @@ class InputFileError(SerotineError):
     """An input file cannot be read; the message names the file and, where it can, the line."""
 
 
+class RecipeError(SerotineError, ValueError):
+    """A training recipe is wrong; the message names the file and the key."""
+
+
+class TrainingError(SerotineError):
+    """A training run cannot start or go on."""
+
+
 class IndexExistsError(SerotineError, FileExistsError):
     """Something stands already where an index was to be created."""
 

@@ -66,7 +66,8 @@ def export(
         name_or_path: a checkpoint, as `Encoder` takes it.
         folder: where to write; must not be there.
         precision: "int8" stores the matrices of the backbone as 8-bit numbers, one scale a column, and multiplies in
-            8 bits, one scale a token: faster on a CPU and smaller. Embeddings and projection stay in float32.
+            8 bits, one scale a token: faster on a CPU and smaller. Embeddings are stored in 8 bits too, one scale a
+            row; the projection stays in float32.
         texts: real text to compare them on; sixteen sentences in eight languages unless given.
         options: what `Encoder` takes beside the name.
 

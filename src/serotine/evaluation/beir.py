@@ -97,6 +97,17 @@ def load_beir(folder: str | Path, split: str | None = None) -> Collection:
     return BeirFiles.find(folder, split).load()
 
 
+def all_texts(folder: str | Path) -> Iterator[str]:
+    """Every document and every question of a BEIR folder, judged or not: what must not be trained on.
+
+    Raises:
+        InputFileError: a file is missing, or a line is malformed; names the file and the line.
+    """
+    root = Path(folder)
+    yield from records.documents(_records(_find(root, "corpus")), "_id").values()
+    yield from records.questions(_records(_find(root, "queries")), "_id").values()
+
+
 def _find(folder: Path, stem: str) -> tuple[Path, ...]:
     for path in (folder / f"{stem}.jsonl", folder / f"{stem}.jsonl.gz"):
         if path.is_file():

@@ -170,6 +170,7 @@ def load_backbone(spec: EncoderSpec) -> Any:
     values = {key: value for key, value in stored.values.items() if key not in _DROPPED and not key.startswith("_")}
     loader = logging.getLogger("transformers")
     level = loader.level
+    shown = transformers.utils.logging.is_progress_bar_enabled()
     try:
         # What it says of weights that differ is said here, as an error.
         loader.setLevel(logging.CRITICAL)
@@ -186,7 +187,7 @@ def load_backbone(spec: EncoderSpec) -> Any:
                 folder,
                 config=config,
                 dtype=torch.float32,
-                attn_implementation="sdpa",
+                # Attention is torch's own (sdpa) where the library has it for the model; MPNet, for one, has none.
                 use_safetensors=True,
                 local_files_only=True,
                 trust_remote_code=False,
@@ -204,7 +205,8 @@ def load_backbone(spec: EncoderSpec) -> Any:
         ) from None
     finally:
         loader.setLevel(level)
-        transformers.utils.logging.enable_progress_bar()  # type: ignore[no-untyped-call]
+        if shown:
+            transformers.utils.logging.enable_progress_bar()  # type: ignore[no-untyped-call]
     # The projection of a Stanford checkpoint; also of one that has PyLate's modules besides, which hold it again.
     own = {"linear.weight"} if _STANFORD in (stored.words("architectures") or []) else set()
     _complain(folder, "is missing from", _counted(told["missing_keys"], set()))

@@ -1,0 +1,139 @@
+# mypy: disable-error-code="import-not-found, import-untyped, no-any-return"
+"""The model that training starts from: a backbone with a head, as sentence-transformers' `MultiVectorEncoder`."""
+
+from __future__ import annotations
+
+import warnings
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from serotine.encoders import Encoder
+from serotine.encoders.location import locate
+from serotine.encoders.torch_backend import qwen3
+from serotine.errors import TrainingError
+from serotine.training.recipe import Head, Recipe
+
+if TYPE_CHECKING:
+    from sentence_transformers import MultiVectorEncoder
+
+_TOKENS = "token_embeddings"
+
+
+def starting_model(recipe: Recipe, texts: list[str]) -> MultiVectorEncoder:
+    """Builds the model of a recipe.
+
+    A late-interaction checkpoint is taken as it is; to a dense one a head is added.
+
+    Args:
+        recipe: what to build.
+        texts: documents to take the head's principal directions from.
+
+    Raises:
+        EncoderError: there is no such encoder, or its files are damaged.
+        TrainingError: the head asks for what the backbone cannot give.
+    """
+    import torch
+    from sentence_transformers import MultiVectorEncoder
+
+    qwen3.register()
+    torch.manual_seed(recipe.seed)
+    found = locate(recipe.model)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        # Reads and checks every file before sentence-transformers opens one: safetensors only, nothing run.
+        encoder = Encoder(recipe.model, backend="torch", device="cpu")
+    if encoder.spec.origin != "dense":
+        return MultiVectorEncoder(str(found.folder), local_files_only=True)
+    if encoder.spec.projections:
+        raise TrainingError(f"{recipe.model}: has a projection after its pooling, which is not trained here")
+    return _with_head(recipe, encoder, str(found.folder), texts)
+
+
+def _with_head(recipe: Recipe, encoder: Encoder, folder: str, texts: list[str]) -> MultiVectorEncoder:
+    from sentence_transformers import MultiVectorEncoder
+    from sentence_transformers.base.modules import Normalize, Transformer
+    from sentence_transformers.multi_vector_encoder.modules import MultiVectorMask
+
+    rules = recipe.texts
+    transformer = Transformer(
+        folder, query_length=rules.query_length, document_length=rules.document_length, config_kwargs=_offline()
+    )
+    longest = getattr(transformer.config, "max_position_embeddings", None)
+    for key in ("query_length", "document_length"):
+        if longest is not None and getattr(rules, key) > longest:
+            raise TrainingError(
+                f"texts.{key}: {recipe.model} takes at most {longest:,} tokens, got {getattr(rules, key):,}"
+            )
+    transformer.max_seq_length = max(rules.query_length, rules.document_length)
+    head = _head(recipe.head, encoder, texts)
+    mask = MultiVectorMask(
+        list(rules.skip), skiplist_tasks=["query", "document"] if rules.skip_queries else ["document"]
+    )
+    prompts = {"query": rules.query_prompt, "document": rules.document_prompt}
+    model = MultiVectorEncoder(
+        modules=[transformer, *head, mask, Normalize(module_input_name=_TOKENS)], prompts=prompts
+    )
+    if rules.markers:
+        from transformers import AddedToken
+
+        wanted = [AddedToken(prompt, lstrip=False, rstrip=False, normalized=False) for prompt in prompts.values()]
+        model.tokenizer.add_tokens(wanted)
+        transformer.auto_model.resize_token_embeddings(len(model.tokenizer))
+    return model
+
+
+def _offline() -> dict[str, Any]:
+    return {"local_files_only": True}
+
+
+def _head(head: Head, encoder: Encoder, texts: list[str]) -> list[Any]:
+    import torch
+    from sentence_transformers.base.modules.dense import Dense
+    from torch import nn
+
+    hidden = encoder.dim
+    if head.dim > hidden:
+        raise TrainingError(f"head.dim: want at most {hidden}, the size of {encoder.name}'s states, got {head.dim}")
+    names: dict[str, Any] = {"module_input_name": _TOKENS, "module_output_name": _TOKENS}
+    last = Dense(hidden, head.dim, bias=False, activation_function=nn.Identity(), **names)
+    layers = [last]
+    if head.kind == "residual":
+        first = Dense(hidden, hidden, bias=False, activation_function=nn.GELU(), use_residual=True, **names)
+        # With a weight of 0 the layer hands its input on: GELU(0) = 0, and its slope there is 1/2, so it can learn.
+        nn.init.zeros_(first.linear.weight)
+        layers.insert(0, first)
+    if head.start == "pca":
+        directions = torch.from_numpy(principal_directions(encoder, texts[: head.sample], head.dim))
+        last.linear.weight = nn.Parameter(directions.contiguous())
+    return layers
+
+
+def principal_directions(encoder: Encoder, texts: list[str], dim: int) -> NDArray[np.float32]:
+    """The directions that keep most of the dot products between unit token states.
+
+    Args:
+        encoder: its states are taken as they are, each scaled to length 1.
+        texts: documents.
+        dim: how many directions.
+
+    Returns:
+        (dim, hidden) float32 with orthonormal rows: eigenvectors of the states' second moment, largest first. The mean
+        is not taken off: a dot product has it too.
+
+    Raises:
+        TrainingError: fewer tokens than directions.
+    """
+    moment = np.zeros((encoder.dim, encoder.dim))
+    tokens = 0
+    for states in encoder.encode_documents(texts):
+        moment += states.T.astype(np.float64) @ states
+        tokens += len(states)
+    if tokens < dim:
+        raise TrainingError(f"head: {tokens:,} tokens are too few to take {dim} directions from")
+    _, vectors = np.linalg.eigh(moment / tokens)
+    rows = vectors[:, ::-1][:, :dim].T
+    # An eigenvector's sign is the library's whim; the largest number of each is made positive.
+    signs = np.sign(rows[np.arange(dim), np.abs(rows).argmax(axis=1)])
+    return (rows * signs[:, None]).astype(np.float32)

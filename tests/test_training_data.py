@@ -1,0 +1,197 @@
+from __future__ import annotations
+
+import gzip
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from serotine.errors import InputFileError, TrainingError
+from serotine.training.cleaning import Dropped, EvaluationTexts, NearDuplicates, clean, words
+from serotine.training.examples import Example, read_examples, read_source, write_examples
+from serotine.training.recipe import Cleaning, Source
+
+CRANFIELD = Path(__file__).parents[1] / "examples/cranfield"
+
+
+def write(file: Path, *records: Any) -> Path:
+    lines = "".join(json.dumps(record) + "\n" for record in records)
+    if file.suffix == ".gz":
+        file.write_bytes(gzip.compress(lines.encode()))
+    else:
+        file.write_text(lines)
+    return file
+
+
+RECORDS: list[dict[str, Any]] = [
+    {"query": "q", "positive": "p", "lang": "en"},
+    {"anchor": "q", "positive": "p", "negative": "n"},
+    {"query": "q", "positive": "p", "negative_10": "c", "negative_2": "b", "negatives": ["d", "e"]},
+    {"query": "q", "documents": ["p", "n"], "scores": [2, 1.5]},
+]
+EXAMPLES = [
+    Example("q", ("p",)),
+    Example("q", ("p", "n")),
+    Example("q", ("p", "b", "c", "d", "e")),
+    Example("q", ("p", "n"), (2.0, 1.5)),
+]
+
+
+@pytest.mark.parametrize("name", ["a.jsonl", "a.jsonl.gz"])
+def test_every_shape_is_read(tmp_path: Path, name: str) -> None:
+    assert list(read_examples(write(tmp_path / name, *RECORDS))) == EXAMPLES
+
+
+def test_parquet(tmp_path: Path) -> None:
+    pyarrow = pytest.importorskip("pyarrow", reason="pyarrow is not installed")
+    parquet = pytest.importorskip("pyarrow.parquet", reason="pyarrow is not installed")
+    for place, (record, example) in enumerate(zip(RECORDS, EXAMPLES, strict=True)):
+        file = tmp_path / f"{place}.parquet"
+        parquet.write_table(pyarrow.Table.from_pylist([record] * 3), file)
+        assert list(read_examples(file)) == [example] * 3
+    broken = tmp_path / "broken.parquet"
+    broken.write_bytes(b"PAR1 and no more")
+    with pytest.raises(InputFileError, match="cannot be read"):
+        list(read_examples(broken))
+
+
+def test_what_is_written_is_read(tmp_path: Path) -> None:
+    write_examples(EXAMPLES[1:], tmp_path / "a.jsonl")
+    assert list(read_examples(tmp_path / "a.jsonl")) == EXAMPLES[1:]
+
+
+def test_a_source_keeps_what_it_wants(tmp_path: Path) -> None:
+    file = write(
+        tmp_path / "a.jsonl", *({"query": f"q{i}", "positive": "p", "lang": "ende"[i % 2 :: 2]} for i in range(99))
+    )
+    kept = read_source(Source("s", file, keep={"lang": ("ed",)}, limit=20), seed=3)
+    assert len(kept) == 20
+    assert all(int(one.query[1:]) % 2 == 0 for one in kept)
+    assert kept == read_source(Source("s", file, keep={"lang": ("ed",)}, limit=20), seed=3)
+    assert kept != read_source(Source("s", file, keep={"lang": ("ed",)}, limit=20), seed=4)
+    with pytest.raises(InputFileError, match="no examples with lang as wanted"):
+        read_source(Source("s", file, keep={"lang": ("fr",)}), seed=0)
+
+
+@pytest.mark.parametrize(
+    ("record", "says"),
+    [
+        ("{", "a.jsonl:1: is not valid JSON"),
+        ("[]", "a.jsonl:1: want a JSON object"),
+        ('{"query": "q"}', "a.jsonl:1: 'positive' must be text, got None"),
+        ('{"query": 1, "positive": "p"}', "a.jsonl:1: 'query' must be text, got 1"),
+        ('{"query": "q", "positive": "\\ud800"}', "a.jsonl:1: 'positive' holds a lone surrogate"),
+        ('{"query": "q", "documents": ["p"], "scores": [1, 2]}', "a.jsonl:1: 'scores' must be 1 numbers"),
+        ('{"query": "q", "documents": ["p"]}', "a.jsonl:1: 'scores' must be 1 numbers"),
+        ('{"query": "q", "documents": ["p"], "scores": [NaN]}', "a.jsonl:1: 'scores' must be 1 numbers"),
+        ('{"query": "q", "documents": [], "scores": []}', "a.jsonl:1: 'documents' is empty"),
+        ('{"query": "q", "positive": "p", "negatives": "n"}', "a.jsonl:1: 'negatives' must be a list"),
+        ('{"query": "q", "positive": "p", "negatives": [3]}', r"a.jsonl:1: 'negatives\[0\]' must be text"),
+    ],
+)
+def test_a_wrong_record_names_its_line(tmp_path: Path, record: str, says: str) -> None:
+    file = tmp_path / "a.jsonl"
+    file.write_text(record + "\n")
+    with pytest.raises(InputFileError, match=re.escape(says) if "\\" not in says else says):
+        list(read_examples(file))
+    with pytest.raises(InputFileError, match=r"want \.jsonl, \.jsonl\.gz or \.parquet"):
+        list(read_examples(tmp_path / "a.csv"))
+
+
+def test_words_of_any_script() -> None:
+    assert words("Größe, ﬁne! 東京 10pm") == ["grösse", "fine", "東", "京", "10pm"]
+
+
+@pytest.fixture(scope="module")
+def cranfield() -> EvaluationTexts:
+    return EvaluationTexts([CRANFIELD], 0.3)
+
+
+def test_no_text_of_an_evaluation_collection_passes(cranfield: EvaluationTexts) -> None:
+    from serotine.evaluation import load_beir
+
+    collection = load_beir(CRANFIELD)
+    documents = [text for text in collection.documents.values() if text]
+    assert all(map(cranfield.found_in, documents))
+    assert all(map(cranfield.found_in, collection.queries.values()))
+    # Otherwise written, part of something longer, or only a part.
+    assert all(cranfield.found_in(text.upper().replace(" ", " ,\n")) for text in documents[:50])
+    story = "It was a dark and stormy night, and nobody in the house was asleep. " * 3
+    assert all(cranfield.found_in(story + text) for text in collection.queries.values())
+    assert all(cranfield.found_in(story + text + story) for text in documents[:50])
+    assert all(cranfield.found_in(" ".join(text.split()[: len(text.split()) // 2])) for text in documents[:50])
+
+
+def test_other_texts_pass(cranfield: EvaluationTexts) -> None:
+    for text in (
+        "The serotine is a large bat that emerges late in the evening and hunts over pastures.",
+        "what is the boundary layer",
+        "An aeroplane wing in a supersonic stream has a boundary layer which turns turbulent behind the shock.",
+        "the",
+    ):
+        assert not cranfield.found_in(text)
+
+
+def test_near_duplicates() -> None:
+    pytest.importorskip("datasketch", reason="datasketch is not installed")
+    text = " ".join(f"word{i}" for i in range(60))
+    near = NearDuplicates(0.8)
+    assert not near.seen(text)
+    assert near.seen(text.upper() + "!")
+    assert near.seen(text.replace("word30", "other"))  # 3 of 61 shingles differ: Jaccard 0.9
+    assert not near.seen(" ".join(f"word{i}" for i in range(30, 90)))
+    only_equal = NearDuplicates(1)
+    assert not only_equal.seen(text)
+    assert not only_equal.seen(text.replace("word30", "other"))
+    assert only_equal.seen(text)
+
+
+def test_cleaning_tells_what_went_and_why() -> None:
+    pytest.importorskip("datasketch", reason="datasketch is not installed")
+    from serotine.evaluation import load_beir
+
+    collection = load_beir(CRANFIELD)
+    judged, asked = collection.documents["1"], next(iter(collection.queries.values()))
+    good = Example("how bats hunt", ("Bats hunt by echo, calling many times a second.",))
+    sources = {
+        "a": [
+            good,
+            Example("How bats hunt?", good.documents),
+            Example("...", good.documents),
+            Example("short", ("Too short.",)),
+            Example("what is this", (judged,)),
+            Example(asked, ("Something about aeroplanes and heat.",)),
+        ],
+        "b": [
+            good,
+            Example(
+                "where bats sleep",
+                ("In caves and under roofs they sleep.", judged, "In caves, and under roofs, they sleep!", "On a tree"),
+                (4.0, 3.0, 2.0, 1.0),
+            ),
+        ],
+    }
+    looked_at = []
+    kept, report = clean(sources, Cleaning(evaluation=(CRANFIELD,)), looked_at.append)
+    assert kept["a"] == [good]
+    assert kept["b"] == [Example("where bats sleep", ("In caves and under roofs they sleep.", "On a tree"), (4.0, 1.0))]
+    assert report["a"].reasons == {
+        "near-duplicate": 1,
+        "no words in the query": 1,
+        "fewer than 3 words in the positive": 1,
+        "positive overlaps an evaluation collection": 1,
+        "query overlaps an evaluation collection": 1,
+    }
+    assert (report["a"].read, report["a"].kept) == (6, 1)
+    assert report["b"].reasons == {
+        "near-duplicate": 1,
+        "negative alone: overlaps an evaluation collection": 1,
+        "negative alone: is the positive": 1,
+    }
+    assert ("near-duplicate", "How bats hunt?") in report["a"].examples
+    assert isinstance(report["b"], Dropped)
+    assert sum(looked_at) == 8
+    with pytest.raises(TrainingError, match="source 'c': nothing is left of its 1 examples"):
+        clean({"c": [Example(asked, ("x y z",))]}, Cleaning(evaluation=(CRANFIELD,)), looked_at.append)

@@ -1,0 +1,159 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+from fakes import WordEncoder
+
+from serotine.cli import main
+from serotine.errors import TrainingError
+from serotine.maxsim import reference
+from serotine.training.examples import Example, read_examples
+from serotine.training.mining import Mining, mine
+from serotine.training.teachers import LateTeacher
+
+# Ten words in every passage; passage i shares 10 - i of them with the question.
+WORDS = [f"w{i}" for i in range(10)]
+QUESTION = " ".join(WORDS)
+
+
+def passage(shared: int, other: str) -> str:
+    return " ".join([*WORDS[:shared], *(f"{other}{i}" for i in range(10 - shared))])
+
+
+PASSAGES = [passage(shared, f"p{shared}x") for shared in range(9, 0, -1)]
+# The positive shares 8 words; some passages share more, or nearly as many.
+EXAMPLES = [
+    Example(QUESTION, (PASSAGES[1],)),
+    *(Example(f"q{place}x", (text,)) for place, text in enumerate(PASSAGES) if place != 1),
+]
+
+
+class CountingTeacher:
+    """Scores a passage by the question's words in it."""
+
+    def score(self, queries: Sequence[str], documents: Sequence[Sequence[str]]) -> list[list[float]]:
+        return [
+            [float(len(set(query.split()) & set(text.split()))) for text in texts]
+            for query, texts in zip(queries, documents, strict=True)
+        ]
+
+
+def mined(tmp_path: Path, rules: Mining, teacher: CountingTeacher | None = None) -> dict[str, Example]:
+    file = tmp_path / "mined.jsonl"
+    mine(EXAMPLES, file, encoder=WordEncoder(64), teacher=teacher, rules=rules)
+    return {example.query: example for example in read_examples(file)}
+
+
+def shared(text: str) -> int:
+    return len(set(text.split()) & set(WORDS))
+
+
+@pytest.mark.parametrize(("ratio", "hardest"), [(0.95, 7), (0.9, 7), (0.8, 6), (0.5, 3)])
+def test_passages_as_good_as_the_positive_are_no_negatives(tmp_path: Path, ratio: float, hardest: int) -> None:
+    """With a teacher that counts shared words, the bound is exact: 8 words x ratio."""
+    found = mined(tmp_path, Mining(negatives=2, depth=9, ratio=ratio), CountingTeacher())[QUESTION]
+    assert [shared(text) for text in found.documents] == [8, hardest, hardest - 1]
+    assert found.scores == (8.0, hardest, hardest - 1)
+
+
+def test_without_a_teacher_the_encoder_decides(tmp_path: Path) -> None:
+    found = mined(tmp_path, Mining(negatives=2, depth=9, ratio=0.95))[QUESTION]
+    assert found.scores is None
+    encoder = WordEncoder(64)
+    (question,) = encoder.encode_queries([QUESTION])
+    positive, *others = [reference.score(question, encoder.encode_documents([text])[0]) for text in found.documents]
+    assert all(score < 0.95 * positive for score in others)
+    assert shared(found.documents[1]) == 7
+    own = mined(tmp_path, Mining(negatives=2, depth=9, ratio=0.95, scored=True))[QUESTION]
+    assert own.documents == found.documents
+    np.testing.assert_allclose(own.scores, [positive, *others], rtol=1e-3)  # the index keeps float16
+    late = LateTeacher(encoder).score([QUESTION], [found.documents])
+    np.testing.assert_allclose(late[0], [positive, *others], rtol=1e-5)
+
+
+def test_answers_to_the_same_question_are_no_negatives(tmp_path: Path) -> None:
+    examples = [*EXAMPLES, Example(QUESTION.upper(), (PASSAGES[3],))]
+    report = mine(
+        examples, tmp_path / "a.jsonl", encoder=WordEncoder(64), teacher=CountingTeacher(), rules=Mining(2, 9, 0.95)
+    )
+    found = {example.query: example for example in read_examples(tmp_path / "a.jsonl")}[QUESTION]
+    assert [shared(text) for text in found.documents] == [8, 7, 5]  # the one with 6 is an answer too
+    assert report.dropped["passage: an answer to the same question"] >= 2
+    assert (report.examples, report.passages) == (10, 9)
+    assert report.written + report.dropped["example: too few negatives"] == 10
+
+
+def test_words_may_have_a_say_in_the_scores(tmp_path: Path) -> None:
+    class Flat(CountingTeacher):
+        def score(self, queries: Sequence[str], documents: Sequence[Sequence[str]]) -> list[list[float]]:
+            return [[1.0, *([0.0] * (len(texts) - 1))] for texts in documents]
+
+    found = mined(tmp_path, Mining(negatives=3, depth=9, lexical=0.25), Flat())[QUESTION]
+    assert found.scores is not None
+    # BM25 orders what the teacher could not: of 9, 7 and 6 shared words the first has the most.
+    assert shared(found.documents[1]) == 9
+    assert found.scores[1] == pytest.approx(0.25)
+    assert found.scores[1] > found.scores[2] > found.scores[3] == pytest.approx(0)
+    assert 0.75 < found.scores[0] < 1
+
+
+def test_negative_scores_have_a_bound_too(tmp_path: Path) -> None:
+    class Below(CountingTeacher):
+        def score(self, queries: Sequence[str], documents: Sequence[Sequence[str]]) -> list[list[float]]:
+            return [[value - 20 for value in values] for values in super().score(queries, documents)]
+
+    # The positive has -12; 0.9 of it leaves what is below -13.2: 6 words and fewer.
+    found = mined(tmp_path, Mining(negatives=2, depth=9, ratio=0.9), Below())[QUESTION]
+    assert [shared(text) for text in found.documents] == [8, 6, 5]
+
+
+def test_an_index_that_is_kept_is_used_again(tmp_path: Path) -> None:
+    class Counting(WordEncoder):
+        encoded = 0
+
+        def encode_documents(self, texts: Sequence[str]) -> list[np.ndarray]:
+            Counting.encoded += len(texts)
+            return super().encode_documents(texts)
+
+    options = {"encoder": Counting(64), "teacher": CountingTeacher(), "scratch": tmp_path / "index"}
+    one = mine(EXAMPLES, tmp_path / "one.jsonl", rules=Mining(2, 9), **options)
+    assert Counting.encoded == 9
+    two = mine(EXAMPLES, tmp_path / "two.jsonl", rules=Mining(2, 9), **options)
+    assert Counting.encoded == 9
+    assert one == two
+    assert (tmp_path / "one.jsonl").read_text() == (tmp_path / "two.jsonl").read_text()
+    with pytest.raises(TrainingError, match="holds an index of other passages"):
+        mine([*EXAMPLES[1:], Example("q", ("another",))], tmp_path / "three.jsonl", **options)
+
+
+def test_nothing_is_written_where_nothing_is_found(tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match="no example has 50 negatives"):
+        mine(EXAMPLES, tmp_path / "a.jsonl", encoder=WordEncoder(64), rules=Mining(50))
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
+    from serotine.training import teachers
+
+    monkeypatch.setattr(teachers, "load_encoder", lambda name: WordEncoder(64))
+    file = tmp_path / "pairs.jsonl"
+    file.write_text("".join(json.dumps({"query": e.query, "positive": e.documents[0]}) + "\n" for e in EXAMPLES))
+    out = tmp_path / "mined.jsonl"
+    assert main(["train", "mine", str(file), "-o", str(out), "--negatives", "2", "--depth", "9", "--teacher", "t"]) == 0
+    assert "9 examples from 9 passages" in capfd.readouterr().out
+    assert next(iter(read_examples(out))).scores is not None
+    for arguments, says in (
+        (["-o", "out.csv"], "--output: want a .jsonl file"),
+        (["-o", "o.jsonl", "--depth", "3"], "--depth: 3 passages cannot give 7 negatives"),
+        (["-o", "o.jsonl", "--teacher", "a", "--cross-encoder", "b"], "one of the two scores"),
+        (["-o", "o.jsonl", "--ratio", "0"], "--ratio"),
+        (["-o", "o.jsonl", "--lexical", "0.5"], "--lexical: is mixed with scores"),
+    ):
+        assert main(["train", "mine", str(file), *arguments]) == 2
+        assert says in capfd.readouterr().err
+    assert main(["train", "none.yaml"]) == 2
+    assert "none.yaml" in capfd.readouterr().err

@@ -212,8 +212,8 @@ def load_backbone(spec: EncoderSpec) -> Any:
     _complain(folder, "is missing from", _counted(told["missing_keys"], set()))
     _complain(folder, "belongs to nothing in", _counted(told["unexpected_keys"], own))
     for name, stored_shape, wanted in sorted(told.get("mismatched_keys") or ()):
-        shown = ["x".join(map(str, shape)) for shape in (stored_shape, wanted)]
-        raise EncoderError(f"{folder}: tensor {name!r} is {shown[0]}; its configuration wants {shown[1]}")
+        sizes = ["x".join(map(str, shape)) for shape in (stored_shape, wanted)]
+        raise EncoderError(f"{folder}: tensor {name!r} is {sizes[0]}; its configuration wants {sizes[1]}")
     return model.eval()
 
 

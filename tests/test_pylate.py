@@ -370,7 +370,8 @@ def test_documents_come_go_and_change(index: indexes.PLAID, model: models.ColBER
     before = {one["id"]: one["score"] for one in index(question)[0]}
     index.update_documents(["a"], [model.encode(TEXTS[1], is_query=False)])
     after = {one["id"]: one["score"] for one in index(question)[0]}
-    assert after["a"] == pytest.approx(before[8])
+    # Encoded alone and beside another text; a last bit that differs can round to the next float16.
+    assert after["a"] == pytest.approx(before[8], rel=1e-4)
     index.remove_documents([7])
     assert 7 not in {one["id"] for one in index(question)[0]}
     index.add_documents("d", model.encode(TEXTS[1], is_query=False))

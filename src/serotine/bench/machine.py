@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import datetime
-import importlib.metadata
 import os
 import platform
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import serotine
 from serotine import maxsim
+from serotine.versions import versions
 
 _CPUINFO = Path("/proc/cpuinfo")
 
@@ -24,7 +23,7 @@ def describe(packages: Sequence[str]) -> dict[str, Any]:
         "instruction_set": maxsim.capabilities().current,
         "python": platform.python_version(),
         "date": datetime.datetime.now(tz=datetime.UTC).date().isoformat(),
-        "versions": {"serotine": serotine.__version__} | _versions(packages),
+        "versions": versions(packages),
     }
 
 
@@ -34,13 +33,3 @@ def _processor() -> str:
             if line.startswith("model name"):
                 return line.split(":", 1)[1].strip()
     return platform.processor() or platform.machine()
-
-
-def _versions(packages: Sequence[str]) -> dict[str, str]:
-    found = {}
-    for name in packages:
-        try:
-            found[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return found

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import importlib.metadata
 import json
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -11,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from serotine import __version__
 from serotine.errors import InputFileError, SerotineError
 from serotine.evaluation import identical
 from serotine.evaluation.collection import Collection
@@ -20,6 +18,7 @@ from serotine.evaluation.judged import Judged
 from serotine.evaluation.metrics import check_measures, evaluate_queries
 from serotine.evaluation.sources import Source
 from serotine.evaluation.systems import Answer, System
+from serotine.versions import versions
 
 MEASURES = ("nDCG@10", "R@100")
 DEPTH = 100
@@ -138,22 +137,11 @@ def judge_one(
         "unfindable": collection.unfindable,
         "benchmark": collection.benchmark,
         "total_seconds": seconds,
-        "versions": versions(),
+        "versions": versions(_PACKAGES),
         "notes": answer.notes,
     }
     record.setdefault("language", collection.language)
     return Judged(system.name, collection.name, collection.split, means, per_query, run, record), answer.notes
-
-
-def versions() -> dict[str, str]:
-    """Serotine's version and those of the packages that decide the numbers, where they are installed."""
-    found = {"serotine": __version__}
-    for name in _PACKAGES:
-        try:
-            found[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return found
 
 
 def system_folders(systems: Sequence[System], output: Path | None) -> list[Path | None]:

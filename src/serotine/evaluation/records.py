@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,14 +23,14 @@ def lines(path: Path) -> Iterator[tuple[str, str]]:
     return ((f"{path}:{number}", line.rstrip("\r\n")) for number, line in read_lines(path) if line.strip())
 
 
-def records(path: Path) -> Iterator[Record]:
-    """The objects of a .jsonl, .jsonl.gz or .parquet file.
+def records(path: Path, *, extra: str = "datasets") -> Iterator[Record]:
+    """The objects of a .jsonl, .jsonl.gz or .parquet file; `extra` is what to install for Parquet.
 
     Raises:
         InputFileError: a line that is no JSON object; Parquet without pyarrow.
     """
     if path.suffix == ".parquet":
-        yield from _rows(path)
+        yield from _rows(path, extra)
         return
     for place, line in lines(path):
         try:
@@ -43,16 +43,16 @@ def records(path: Path) -> Iterator[Record]:
         yield place, record
 
 
-def _rows(path: Path) -> Iterator[Record]:
+def _rows(path: Path, extra: str) -> Iterator[Record]:
     try:
         import pyarrow
         import pyarrow.parquet
     except ImportError:
-        raise InputFileError(f"{path}: reading Parquet needs pyarrow; run: pip install 'serotine[datasets]'") from None
+        raise InputFileError(f"{path}: reading Parquet needs pyarrow; run: pip install 'serotine[{extra}]'") from None
     number = 0
     try:
         with pyarrow.parquet.ParquetFile(path) as file:
-            for batch in file.iter_batches():
+            for batch in file.iter_batches(batch_size=1024):
                 for row in batch.to_pylist():
                     number += 1
                     yield f"{path}: row {number}", row
@@ -77,32 +77,31 @@ def checked(value: str, what: str, place: str) -> str:
 
 def documents(found: Iterable[Record], id_key: str) -> dict[str, str]:
     """Text by id: titles joined to texts. Some collections leave the title out, others write null."""
-    texts: dict[str, str] = {}
-    for place, record in found:
-        id_ = _id(record, id_key, place)
-        if id_ in texts:
-            raise InputFileError(f"{place}: document {id_!r} stands twice")
+
+    def text(record: dict[str, Any], place: str) -> str:
         title = text_field(record, "title", place) if record.get("title") is not None else ""
-        texts[id_] = joined(title, text_field(record, "text", place))
-    return texts
+        return joined(title, text_field(record, "text", place))
+
+    return _by_id(found, id_key, "document", text)
 
 
 def questions(found: Iterable[Record], id_key: str) -> dict[str, str]:
     """Question by id."""
+    return _by_id(found, id_key, "query", lambda record, place: text_field(record, "text", place))
+
+
+def _by_id(
+    found: Iterable[Record], id_key: str, kind: str, text: Callable[[dict[str, Any], str], str]
+) -> dict[str, str]:
     texts: dict[str, str] = {}
     for place, record in found:
-        id_ = _id(record, id_key, place)
+        id_ = text_field(record, id_key, place)
+        if not id_:
+            raise InputFileError(f"{place}: {id_key!r} is empty")
         if id_ in texts:
-            raise InputFileError(f"{place}: query {id_!r} stands twice")
-        texts[id_] = text_field(record, "text", place)
+            raise InputFileError(f"{place}: {kind} {id_!r} stands twice")
+        texts[id_] = text(record, place)
     return texts
-
-
-def _id(record: dict[str, Any], key: str, place: str) -> str:
-    value = text_field(record, key, place)
-    if not value:
-        raise InputFileError(f"{place}: {key!r} is empty")
-    return value
 
 
 def judge(qrels: Qrels, query: str, document: str, score: str, place: str) -> None:

@@ -11,9 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from serotine.errors import InputFileError
-from serotine.ingest.lines import read_lines
-from serotine.nesting import check_nesting
-from serotine.texts import is_text
+from serotine.evaluation.records import Record, checked, records
 from serotine.training.recipe import Source
 
 _NUMBERED = re.compile(r"negative_(\d+)")
@@ -81,45 +79,11 @@ def write_examples(examples: list[Example], path: Path) -> None:
     scratch.replace(path)
 
 
-def _records(path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
+def _records(path: Path) -> Iterator[Record]:
     """(Place, record) of every record."""
-    name = path.name.removesuffix(".gz")
-    if name.endswith(".jsonl"):
-        for number, line in read_lines(path):
-            if line.strip():
-                yield f"{path}:{number}", _object(line, f"{path}:{number}")
-    elif path.name.endswith(".parquet"):
-        yield from _rows(path)
-    else:
+    if not path.name.removesuffix(".gz").endswith(".jsonl") and path.suffix != ".parquet":
         raise InputFileError(f"{path}: is of no kind that can be trained on; want .jsonl, .jsonl.gz or .parquet")
-
-
-def _object(line: str, origin: str) -> dict[str, Any]:
-    try:
-        check_nesting(line)
-        record = json.loads(line)
-    except ValueError as error:
-        raise InputFileError(f"{origin}: is not valid JSON ({error})") from None
-    if not isinstance(record, dict):
-        raise InputFileError(f"{origin}: want a JSON object, got {type(record).__name__}")
-    return record
-
-
-def _rows(path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    try:
-        import pyarrow
-        import pyarrow.parquet
-    except ImportError:
-        raise InputFileError(f"{path}: parquet needs pyarrow; run: pip install 'serotine[train]'") from None
-    try:
-        with pyarrow.parquet.ParquetFile(path) as file:
-            number = 0
-            for batch in file.iter_batches(batch_size=1024):
-                for record in batch.to_pylist():
-                    number += 1
-                    yield f"{path}: row {number}", record
-    except (OSError, pyarrow.ArrowException) as error:
-        raise InputFileError(f"{path}: cannot be read ({' '.join(str(error).split())})") from None
+    return records(path, extra="train")
 
 
 def _example(record: Mapping[str, Any], origin: str) -> Example:
@@ -144,9 +108,7 @@ def _text(record: Mapping[str, Any], key: str, origin: str) -> str:
     value = record.get(key)
     if not isinstance(value, str):
         raise InputFileError(f"{origin}: {key!r} must be text, got {value!r}")
-    if not is_text(value):
-        raise InputFileError(f"{origin}: {key!r} holds a lone surrogate, which is no text")
-    return value
+    return checked(value, repr(key), origin)
 
 
 def _texts(value: Any, key: str, origin: str) -> tuple[str, ...]:

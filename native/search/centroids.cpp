@@ -1,7 +1,6 @@
 #include "centroids.hpp"
 
 #include <algorithm>
-#include <limits>
 
 #include "../common/thread_pool.hpp"
 

@@ -5,6 +5,8 @@
 #include <cstring>
 #include <limits>
 
+#include "../common/prefetch.hpp"
+
 namespace serotine::search {
 namespace {
 
@@ -17,11 +19,6 @@ constexpr double kSlack = 1e-5;
 constexpr double kSlackADim = 0x1p-24;
 constexpr double kNothing = -std::numeric_limits<double>::infinity();
 constexpr double kEverything = std::numeric_limits<double>::infinity();
-
-// Asks memory for a document's worth of small values.
-void ask(const void* from, std::size_t bytes) {
-  for (std::size_t at = 0; at < bytes; at += 64) __builtin_prefetch(static_cast<const char*>(from) + at);
-}
 
 }  // namespace
 

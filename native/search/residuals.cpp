@@ -2,6 +2,8 @@
 
 #include <limits>
 
+#include "../common/prefetch.hpp"
+
 namespace serotine::search {
 
 ResidualScorer::ResidualScorer(const Query& query) : query_(query) {
@@ -16,8 +18,7 @@ void ResidualScorer::choose(const CentroidTable& table, const Part& part, std::s
   const std::size_t bytes = codec::row_bytes(query_.dim(), part.codes.bits);
   for (std::size_t t = 0; t < query_.tokens(); ++t) {
     const std::size_t token = first + pending.winners[t];
-    const std::uint8_t* row = part.codes.residuals + token * bytes;
-    for (std::size_t at = 0; at < bytes; at += 64) __builtin_prefetch(row + at);
+    ask(part.codes.residuals + token * bytes, bytes);
     __builtin_prefetch(part.codes.steps + token);
   }
 }

@@ -7,6 +7,7 @@
 #include <map>
 #include <memory>
 
+#include "../common/prefetch.hpp"
 #include "../common/thread_pool.hpp"
 #include "centroids.hpp"
 #include "codes.hpp"
@@ -151,9 +152,8 @@ void Searcher::ask_for_ids(const Candidate& candidate) const {
   const codec::Codes& codes = parts_[candidate.part].codes;
   const std::int64_t* offsets = parts_[candidate.part].offsets + candidate.document;
   const std::size_t size = codes.wide ? 4 : 2;
-  const char* ids = static_cast<const char*>(codes.ids);
-  const char* end = ids + static_cast<std::size_t>(offsets[1]) * size;
-  for (const char* at = ids + static_cast<std::size_t>(offsets[0]) * size; at < end; at += 64) __builtin_prefetch(at);
+  ask(static_cast<const char*>(codes.ids) + static_cast<std::size_t>(offsets[0]) * size,
+      static_cast<std::size_t>(offsets[1] - offsets[0]) * size);
 }
 
 void Searcher::refine(std::vector<Candidate>& candidates) {

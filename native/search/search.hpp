@@ -3,8 +3,8 @@
 // A part is one segment. Its documents are found in up to five stages, each a better and dearer estimate of MaxSim:
 //
 //   centroids   every token stands for its centroid: one byte a query token, read from a table of all centroids.
-//               Either every document is scanned, or only those on the posting lists of the best centroids of each
-//               query token (probing) and then those again with all their tokens.
+//               Either every document is scanned, or only those on the posting lists of the centroids nearest to the
+//               query tokens (probing) and then those again with all their tokens.
 //   residuals   the best of these get what the residuals of their best tokens add, one token a query token.
 //   codes       the best of these are rebuilt from their codes and scored by the int8 kernel.
 //   vectors     the best of these are scored over their kept float16 vectors, where the part keeps them.

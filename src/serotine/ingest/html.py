@@ -16,13 +16,17 @@ _CHARSET = re.compile(rb"""<meta[^>]{0,200}?charset\s*=\s*["']?\s*([A-Za-z0-9_:.
 # HTML wants the declaration within the first KiB; many pages have it later.
 _DECLARED_WITHIN = 1 << 14
 _DROPPED = frozenset(
-    ("audio", "button", "canvas", "dialog", "embed", "head", "iframe", "input", "math", "nav", "noscript", "object")
-    + ("script", "select", "style", "svg", "template", "textarea", "title", "video")
+    (
+        *("audio", "button", "canvas", "dialog", "embed", "head", "iframe", "input", "math", "nav", "noscript"),
+        *("object", "script", "select", "style", "svg", "template", "textarea", "title", "video"),
+    )
 )
 _BLOCKS = frozenset(
-    ("address", "article", "aside", "blockquote", "body", "caption", "center", "details", "div", "dl", "fieldset")
-    + ("figcaption", "figure", "footer", "form", "h1", "h2", "h3", "h4", "h5", "h6", "header", "hgroup", "hr", "main")
-    + ("menu", "ol", "p", "pre", "section", "summary", "table", "ul")
+    (
+        *("address", "article", "aside", "blockquote", "body", "caption", "center", "details", "div", "dl", "fieldset"),
+        *("figcaption", "figure", "footer", "form", "h1", "h2", "h3", "h4", "h5", "h6", "header", "hgroup", "hr"),
+        *("main", "menu", "ol", "p", "pre", "section", "summary", "table", "ul"),
+    )
 )
 _LINES = frozenset(("br", "dd", "dt", "li", "tr"))
 _CELLS = frozenset(("td", "th"))

@@ -8,7 +8,7 @@ from serotine.ingest.decoding import decode
 from serotine.ingest.extract import Extract, encoding_of, sections
 
 # Between these lines stand settings, which CommonMark would read as a heading.
-_FRONT_MATTER = re.compile(r"\A---[ \t]*\n.*?^(?:---|\.\.\.)[ \t]*$", re.DOTALL | re.MULTILINE)
+_FRONT_MATTER = re.compile(r"\A---[ \t]*\r?\n.*?^(?:---|\.\.\.)[ \t]*\r?$", re.DOTALL | re.MULTILINE)
 # CommonMark's line ends; characters that Python counts as such too are none.
 _LINE_END = re.compile(r"\r\n|\n|\r")
 

@@ -208,6 +208,10 @@ class Planner:
         made.new += found.new
         made.wordless = (made.wordless[0] + found.wordless[0], made.wordless[1] or found.wordless[1])
 
+    def onto(self, index: Index) -> Planner:
+        """The same, for the index that was made for the plan."""
+        return Planner(index, self._chunker, self._filterable, upsert=self._upsert)
+
     def sort(self, file: SourceFile, documents: Sequence[Document]) -> Sorted:
         """What has to be done with some documents of a file; their metadata become what is declared.
 

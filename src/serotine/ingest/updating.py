@@ -37,6 +37,7 @@ class IngestReport:
         files_removed: files that are on disk no more.
         files_unchanged: files left alone.
         added: documents stored: new ones, and those whose text or metadata changed.
+        replaced: how many of these stand in place of another under the same id.
         kept: documents of new and changed files that the index held already.
         removed: documents that no file gives any more.
         skipped: files that could not be taken; what the index held of them is still there.
@@ -47,6 +48,7 @@ class IngestReport:
     files_removed: int
     files_unchanged: int
     added: int
+    replaced: int
     kept: int
     removed: int
     skipped: tuple[Skipped, ...]
@@ -107,7 +109,7 @@ def carry_out(
     on_progress: OnProgress | None = None,
     on_skip: OnSkip | None = None,
 ) -> IngestReport:
-    """Does what a plan says; `planner` must look at `index`. As `update` otherwise."""
+    """Does what a plan says, with the planner that made it, or `Planner.onto` the index. As `update` otherwise."""
     return _Run(index, planner, plan, chunker, on_progress, on_skip).run()
 
 
@@ -133,7 +135,7 @@ class _Run:
         self._commit_size = _FIRST_COMMIT
         self._waiting: list[SourceUpdate] = []
         self._size = 0
-        self._added = self._kept = self._removed = 0
+        self._added = self._replaced = self._kept = self._removed = 0
         self._files_added = self._files_replaced = 0
         self._skipped = list(plan.skipped)
 
@@ -153,6 +155,7 @@ class _Run:
             len(gone),
             self._plan.unchanged,
             self._added,
+            self._replaced,
             self._kept,
             self._removed,
             tuple(self._skipped),
@@ -171,6 +174,7 @@ class _Run:
             update.metadata += [document.metadata for document in parts.store]
             update.taken += parts.taken
             self._kept += parts.kept
+            self._replaced += len(parts.store) - parts.new
             if in_parts and self._size + len(update.ids) >= self._commit_size:
                 self._wait(replace(update, record=replace(task.record, digest=None)))
                 self._commit()

@@ -31,7 +31,8 @@ def _headings(text: str) -> list[tuple[int, int, str]]:
     starts = [0, *(match.end() for match in _LINE_END.finditer(text))]
     front = _FRONT_MATTER.match(text)
     # Blank lines in its place keep the numbers of those that follow.
-    source = text if front is None else "\n" * len(_LINE_END.findall(front.group())) + text[front.end() :]
+    settings = "" if front is None else front.group().rstrip("\r")
+    source = "\n" * len(_LINE_END.findall(settings)) + text[len(settings) :]
     tokens = MarkdownIt("commonmark").parse(source)
     found = []
     for i, token in enumerate(tokens):

@@ -45,6 +45,8 @@ def serve(settings: ServerSettings, *, host: str, port: int, workers: int) -> in
         timeout_worker_healthcheck=30,
     )
     if workers == 1:
+        # uvicorn sends itself the signal again that it has stopped for; what is to be removed must be removed first.
+        signal.signal(signal.SIGTERM, lambda _number, _frame: None)
         uvicorn.Server(config).run()
         return 0
     socket = config.bind_socket()

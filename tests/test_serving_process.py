@@ -41,7 +41,7 @@ def alive(pid: int) -> bool:
         return False
 
 
-def wait_until(true: Callable[[], bool], seconds: float = 20) -> None:
+def wait_until(true: Callable[[], bool], seconds: float = 60) -> None:
     until = time.monotonic() + seconds
     while not true():
         assert time.monotonic() < until
@@ -242,14 +242,13 @@ def metrics(server: Server) -> str:
     return text
 
 
-@pytest.mark.parametrize("workers", [1, 2])
-def test_a_server_that_cannot_start_says_why(tmp_path: Path, workers: int) -> None:
+def test_a_server_that_cannot_start_says_why(tmp_path: Path) -> None:
     path = tmp_path / "i.serotine"
     source = tmp_path / "one.txt"
     source.write_text("bats")
     subprocess.run([*FAKE, "index", str(source), "-o", str(path)], check=True, capture_output=True)
     # Without the fake, there is no encoder of that name.
-    command = [sys.executable, "-m", "serotine.cli", "serve", str(path), "--port", "0", "--workers", str(workers)]
+    command = [sys.executable, "-m", "serotine.cli", "serve", str(path), "--port", "0"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 1
     assert "fake" in done.stderr
@@ -279,7 +278,7 @@ def test_schemathesis_finds_no_fault(tmp_path: Path) -> None:
     subprocess.run([*FAKE, "index", str(source), "-o", str(path)], check=True, capture_output=True)
     with serving(path, "--root", root, program=FAKE) as server:
         checks = "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance"
-        command = [str(SCHEMATHESIS), "run", f"{server.url}/openapi.json", "--checks", checks, "--max-time", "30"]
+        command = [str(SCHEMATHESIS), "run", f"{server.url}/openapi.json", "--checks", checks, "--max-time", "20"]
         command += ["--phases", "examples,coverage,fuzzing", "--max-examples", "20", "--seed", "1", "--no-color"]
         done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, cwd=tmp_path)
         assert done.returncode == 0, done.stdout

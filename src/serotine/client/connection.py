@@ -96,11 +96,11 @@ class Connection:
         self, method: str, path: str, data: bytes | None, until: float, *, repeatable: bool
     ) -> tuple[int, http.client.HTTPMessage, bytes]:
         # The server may have closed an idle connection, which is only found out when it is used. A request that must
-        # not be sent twice gets a new one.
+        # not be sent twice gets a new one, for itself alone.
         reused = self._take_idle() if repeatable else None
         if reused is not None:
             try:
-                return self._exchange(reused, method, path, data, until)
+                return self._exchange(reused, method, path, data, until, keep=True)
             except TimeoutError as error:
                 reused.close()
                 raise self._unreachable(error) from error
@@ -108,19 +108,26 @@ class Connection:
                 reused.close()
         fresh = self._connect()
         try:
-            return self._exchange(fresh, method, path, data, until)
+            return self._exchange(fresh, method, path, data, until, keep=repeatable)
         except (http.client.HTTPException, OSError) as error:
             fresh.close()
             raise self._unreachable(error) from error
 
     def _exchange(
-        self, connection: http.client.HTTPConnection, method: str, path: str, data: bytes | None, until: float
+        self,
+        connection: http.client.HTTPConnection,
+        method: str,
+        path: str,
+        data: bytes | None,
+        until: float,
+        *,
+        keep: bool,
     ) -> tuple[int, http.client.HTTPMessage, bytes]:
         remaining = max(until - time.monotonic(), 0.001)
         connection.timeout = remaining
         if connection.sock is not None:
             connection.sock.settimeout(remaining)
-        headers = dict(self._headers)
+        headers = dict(self._headers) if keep else {**self._headers, "Connection": "close"}
         if data is not None:
             headers["Content-Type"] = "application/json"
         connection.request(method, self._prefix + path, data, headers)

@@ -101,6 +101,7 @@ class Server:
             free.bind(("127.0.0.1", 0))
             self.port = free.getsockname()[1]
         self.url = f"http://127.0.0.1:{self.port}"
+        self.root = Path()
         # A file, not a pipe: nobody reads while the server runs, and a full pipe would stop it.
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 - closed when the process has ended
         self._text: str | None = None

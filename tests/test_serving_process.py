@@ -276,10 +276,20 @@ def test_schemathesis_finds_no_fault(tmp_path: Path) -> None:
     source = tmp_path / "one.txt"
     source.write_text("bats eat moths")
     subprocess.run([*FAKE, "index", str(source), "-o", str(path)], check=True, capture_output=True)
+    # Otherwise it would ask for indexes that are not there.
+    (tmp_path / "schemathesis.toml").write_text('[parameters]\n"path.name" = "i"\n')
     with serving(path, "--root", root, program=FAKE) as server:
         checks = "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance"
         command = [str(SCHEMATHESIS), "run", f"{server.url}/openapi.json", "--checks", checks, "--max-time", "20"]
-        command += ["--phases", "examples,coverage,fuzzing", "--max-examples", "20", "--seed", "1", "--no-color"]
+        command += [
+            "--phases",
+            "examples,coverage,fuzzing,stateful",
+            "--max-examples",
+            "20",
+            "--seed",
+            "1",
+            "--no-color",
+        ]
         done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, cwd=tmp_path)
         assert done.returncode == 0, done.stdout
         assert not [line for line in server.lines() if line["level"] == "error"]

@@ -44,7 +44,11 @@ class Client:
 
     def __init__(self, url: str, index: str | None = None, *, token: str | None = None, timeout: float = 60.0) -> None:
         self._connection = Connection(url, token, timeout)
-        self._index = self._only() if index is None else index
+        try:
+            self._index = self._only() if index is None else index
+        except BaseException:
+            self.close()
+            raise
         self._path = f"/v1/indexes/{quote(self._index, safe='')}"
         self._dim: int | None = None
 

@@ -93,7 +93,7 @@ class LanceDb:
             table = lancedb.connect(str(target)).open_table(exporting.TABLE)
             table.create_index(metric="cosine", vector_column_name="vectors", index_type="IVF_PQ")
             (target / "ready").touch()
-        self.table = lancedb.connect(str(target)).open_table(exporting.TABLE)
+        self.table: Any = lancedb.connect(str(target)).open_table(exporting.TABLE)
 
     def __call__(self, query: NDArray[np.float32], k: int) -> Scored:
         """The k best; LanceDB's distance is the number of query tokens less MaxSim."""
@@ -334,9 +334,10 @@ def main() -> int:
 
     def tell(row: dict[str, Any]) -> None:
         rows.append(row)
+        recall = "" if row["recall_at_10"] is None else f", recall@10 {row['recall_at_10']:.4f}"
         print(
             f"{row['engine']:>12}, {row['questions']:<8}{row['per_second']:8.1f} a second, p50 {row['p50_ms']:7.1f} "
-            f"ms, p99 {row['p99_ms']:7.1f} ms, {row['errors']} errors, recall@10 {row['recall_at_10'] or 0:.4f}",
+            f"ms, p99 {row['p99_ms']:7.1f} ms, {row['errors']} errors{recall}",
             flush=True,
         )
 

@@ -98,7 +98,7 @@ def test_the_client_needs_no_server_libraries() -> None:
 
 
 def test_every_public_method_of_the_index_is_there() -> None:
-    on_disk = {"create", "open", "path"}
+    on_disk = {"create", "open", "path", "encoder", "sources", "update_sources"}
     members = {name for name in dir(Index) if not name.startswith("_")}
     assert members - on_disk <= {name for name in dir(Client) if not name.startswith("_")}
     assert all(hasattr(Client, name) for name in ("__len__", "__contains__", "__enter__", "__exit__"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 import anyio.to_thread
 from fastapi import FastAPI
@@ -61,9 +62,11 @@ def create_app(settings: ServerSettings) -> FastAPI:
     )
     app.state.services = services
     handle_failures(app)
-    errors = {status: {"model": ErrorAnswer, "description": told} for status, told in _ERRORS.items()}
+    errors: dict[int | str, dict[str, Any]] = {
+        status: {"model": ErrorAnswer, "description": told} for status, told in _ERRORS.items()
+    }
     for each in (search, documents, indexes, files, models):
-        app.include_router(each.router, responses={**errors})
+        app.include_router(each.router, responses=errors)
     app.include_router(health.router)
     mount_pages(app)
     limits = settings.limits

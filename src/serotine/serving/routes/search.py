@@ -109,7 +109,7 @@ def _answers(
         weights=options.weights,
         candidates=options.candidates,
     )
-    explained = [
+    explained: list[list[Explanation | None]] = [
         _explanations(served, query, hits) if options.explain and isinstance(query, str) else [None] * len(hits)
         for query, hits in zip(queries, found, strict=True)
     ]

@@ -101,7 +101,7 @@ def test_paragraphs_then_sentences_then_lines_then_words() -> None:
 def test_overlap_begins_with_a_sentence() -> None:
     text = " ".join(f"Bat {i} flies late." for i in range(20))
     parts = cut(text, 20, 6)
-    assert len(parts) == 5
+    assert len(parts) == 7
     for before, after in pairwise(parts):
         shared = next(n for n in range(len(after), 0, -1) if before.endswith(after[:n]))
         assert after[:shared].startswith("Bat ")
@@ -109,7 +109,7 @@ def test_overlap_begins_with_a_sentence() -> None:
 
 
 def test_sections_and_what_is_said_of_them() -> None:
-    words = "word " * 12
+    words = "word " * 10
     text = f"# Title\n\n## One\n{words}\n## Two\n{words}\n### Three\n{words}{words}{words}\n"
     chunks = Chunker(WordEncoder(), Chunking(16, 0)).chunks(read_markdown(text.encode(), "f"))
     # A heading alone goes with what follows it.
@@ -149,7 +149,7 @@ def test_headings_nest_by_level() -> None:
 def test_a_long_text_is_counted_in_blocks() -> None:
     text = "late bats. " * 8_000
     parts = cut(text, 256, 32)
-    assert len(parts) == pytest.approx(16_000 / 226, rel=0.1)
+    assert len(parts) == pytest.approx(24_000 / 226, rel=0.1)
 
 
 def test_lengths_that_cannot_be() -> None:

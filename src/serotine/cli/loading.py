@@ -165,5 +165,5 @@ def _one_line_warnings() -> Iterator[None]:
 
         warnings.showwarning = shown
         warnings.simplefilter("ignore", EmptyTextWarning)
-        warnings.simplefilter("default", HousekeepingWarning)
+        warnings.simplefilter("once", HousekeepingWarning)
         yield

@@ -270,8 +270,8 @@ class Index:
             number = self._catalog.next_number()
             record = None
             if batch.ids:
-                vectors = self._vectors(batch, show_progress)
-                record = write_vectors(creation.new_file(self._path, VECTORS), number, settings.dim, vectors)
+                rows = self._vectors(batch, show_progress)
+                record = write_vectors(creation.new_file(self._path, VECTORS), number, settings.dim, rows)
             # Should this fail, the file stays for the next opening to sweep: only the catalog, read again, can tell
             # whether a commit that raised happened.
             with self._committing() as connection:

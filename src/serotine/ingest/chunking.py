@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +30,8 @@ _PARAGRAPH = re.compile(r"\n[ \t\r\f]*\n\s*")
 _SENTENCE = re.compile(r"""[.!?…]+["'”’»)\]]*\s+|[。！？｡]+["”’」』）]*\s*""")  # noqa: RUF001
 _LINE = re.compile(r"[\r\n]\s*")
 _WORD = re.compile(r"\s+")
+# Pieces about as long as tokens: of scripts without spaces a letter, of others a word unless it is long.
+_WORD_LIKE = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]|\w{1,12}|[^\w\s]")
 
 Spans = NDArray[np.int32]
 
@@ -138,12 +140,9 @@ class Chunker:
             for start in range(0, len(texts), _BLOCKS_AT_ONCE):
                 found += exact(texts[start : start + _BLOCKS_AT_ONCE])
             return found
-        # An encoder that does not tell more than an index asks of it.
-        listed = [[(token.start, token.end) for token in self._tokens(text)] for text in texts]
-        return [np.array([span for span in spans if span[0] < span[1]], np.int32).reshape(-1, 2) for spans in listed]
-
-    def _tokens(self, text: str) -> Sequence[Any]:
-        return cast(Sequence[Any], self._encoder.tokens(text, query=False))
+        # An encoder that tells no more than an index asks of it.
+        listed = [[match.span() for match in _WORD_LIKE.finditer(text)] for text in texts]
+        return [np.array(spans, np.int32).reshape(-1, 2) for spans in listed]
 
     def _spans(self, text: str, start: int, end: int) -> Spans:
         """Where the tokens between two places stand."""

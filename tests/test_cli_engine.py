@@ -283,6 +283,7 @@ def test_help_lists_what_comes_first_first(shell: Shell) -> None:
         "compact",
         "info",
         "verify",
+        "serve",
         "mcp",
         "export",
         "eval",

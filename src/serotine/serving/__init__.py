@@ -1,1 +1,1 @@
-"""Serving indexes: to agents over MCP, to programs over HTTP, to people as a page."""
+"""The HTTP server: `serotine serve`. Nothing is imported here, so that the client can share the wire's small parts."""

@@ -1,0 +1,192 @@
+"""Uploads being indexed: what each has come to, in files that every worker process can read."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import shutil
+import threading
+import uuid
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import Literal
+
+from serotine.errors import InputFileError, SerotineError
+from serotine.ingest import Document, read
+from serotine.serving.failures import Failure
+from serotine.serving.indexes import ServedIndex
+from serotine.serving.metrics import Metrics
+
+_log = logging.getLogger("serotine.serving")
+State = Literal["queued", "running", "done", "failed"]
+_DOCUMENTS_AT_ONCE = 64
+_KNOWN_ID = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """A file that gave no documents.
+
+    Attributes:
+        file: its name, as uploaded.
+        reason: what was wrong with it.
+    """
+
+    file: str
+    reason: str
+
+
+@dataclass(slots=True)
+class Job:
+    """One upload.
+
+    Attributes:
+        id: 32 hexadecimal digits.
+        index: where its documents go.
+        state: how far it is.
+        done: files that were dealt with.
+        total: files.
+        added: documents that are committed.
+        skipped: files that were left out.
+        error: why it failed.
+    """
+
+    id: str
+    index: str
+    state: State
+    total: int
+    done: int = 0
+    added: int = 0
+    skipped: list[Skipped] = field(default_factory=list)
+    error: str | None = None
+
+
+class Jobs:
+    """The jobs of one server.
+
+    Args:
+        folder: shared by the server's processes.
+        metrics: told of every document added.
+    """
+
+    def __init__(self, folder: Path, metrics: Metrics) -> None:
+        self._records = folder / "jobs"
+        self._uploads = folder / "uploads"
+        for each in (self._records, self._uploads):
+            each.mkdir(parents=True, exist_ok=True)
+        self._metrics = metrics
+        self._stopping = threading.Event()
+
+    def new_upload(self) -> Path:
+        """An empty folder for the files of one upload; its name is the job's id."""
+        folder = self._uploads / uuid.uuid4().hex
+        folder.mkdir()
+        return folder
+
+    def start(self, served: ServedIndex, folder: Path, files: list[str]) -> Job:
+        """Queues an upload behind the other changes of its index.
+
+        Args:
+            served: where the documents go.
+            folder: what `new_upload` gave, with the files in it.
+            files: their paths in it.
+
+        Raises:
+            Failure: 429 where too many changes wait.
+        """
+        job = Job(folder.name, served.name, "queued", len(files))
+        self._write(job)
+        try:
+            served.changes.submit(lambda: self._run(job, served, folder, files))
+        except Failure:
+            self.drop(folder)
+            raise
+        return job
+
+    def drop(self, folder: Path) -> None:
+        """Forgets an upload that is not to be indexed."""
+        shutil.rmtree(folder, ignore_errors=True)
+        (self._records / f"{folder.name}.json").unlink(missing_ok=True)
+
+    def get(self, id_: str) -> Job:
+        """A job's newest state, whichever process runs it.
+
+        Raises:
+            Failure: 404 where there is none of that id.
+        """
+        if len(id_) == _KNOWN_ID and all(character in "0123456789abcdef" for character in id_):
+            try:
+                stored = json.loads((self._records / f"{id_}.json").read_bytes())
+            except FileNotFoundError:
+                pass
+            else:
+                return Job(**{**stored, "skipped": [Skipped(**each) for each in stored["skipped"]]})
+        raise Failure(404, "unknown_job", f"{id_!r}: no such job; jobs are forgotten when the server stops")
+
+    def stop(self) -> None:
+        """Lets jobs end after the documents they are committing."""
+        self._stopping.set()
+
+    def _run(self, job: Job, served: ServedIndex, folder: Path, files: list[str]) -> None:
+        job.state = "running"
+        self._write(job)
+        try:
+            for name in files:
+                self._index(job, served, folder, name)
+                job.done += 1
+                self._write(job)
+            job.state = "done"
+        except (SerotineError, Failure, OSError) as error:
+            job.state, job.error = "failed", str(error)
+        except Exception as error:
+            _log.exception("fault", exc_info=error)
+            job.state, job.error = "failed", "the server failed; its log says why"
+        finally:
+            self._write(job)
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def _index(self, job: Job, served: ServedIndex, folder: Path, name: str) -> None:
+        """Adds one file's documents, batch by batch; a file that cannot be read, or added, is skipped from there on."""
+        documents = self._documents(folder, name)
+        while True:
+            try:
+                batch = list(islice(documents, _DOCUMENTS_AT_ONCE))
+                if not batch:
+                    return
+                if self._stopping.is_set():
+                    raise SerotineError("the server was stopped; upload the files again to go on")
+                # Replaced where they are there: uploading a file again is how it is brought up to date.
+                self._add(served, batch)
+            except (InputFileError, ValueError, TypeError) as error:
+                job.skipped.append(Skipped(name, str(error).replace(f"{folder.as_posix()}/", "")))
+                return
+            job.added += len(batch)
+            self._metrics.added.labels(served.name).inc(len(batch))
+            self._write(job)
+
+    def _documents(self, folder: Path, name: str) -> Iterator[Document]:
+        prefix = f"{folder.as_posix()}/"
+        for document in read([folder / name]):
+            # A document without an id has its place for one; the upload folder is no part of that.
+            id_ = document.id.removeprefix(prefix)
+            yield Document(id_, document.text, document.metadata, document.origin.removeprefix(prefix))
+
+    def _add(self, served: ServedIndex, batch: list[Document]) -> None:
+        newest = {document.id: document for document in batch}
+        served.change(
+            lambda index: index.add(
+                list(newest),
+                [document.text for document in newest.values()],
+                metadata=[document.metadata for document in newest.values()],
+                upsert=True,
+            )
+        )
+
+    def _write(self, job: Job) -> None:
+        # Renamed into place: another process may be reading it.
+        temporary = self._records / f"{job.id}.{os.getpid()}.tmp"
+        temporary.write_text(json.dumps(asdict(job)), encoding="utf-8")
+        temporary.replace(self._records / f"{job.id}.json")

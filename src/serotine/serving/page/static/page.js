@@ -101,6 +101,7 @@ export const page = () => ({
 
   typed() {
     clearTimeout(this._timer);
+    this.busy = this.query.trim() !== "";
     this._timer = setTimeout(() => this.ask(), PAUSE);
   },
   choose(mode) {
@@ -232,6 +233,10 @@ export const page = () => ({
 
   fill(element, hit) {
     paint(element, hit.text, hit.marked, hit.whole ? [0, hit.text.length] : hit.window);
+    // Later, so that Alpine does not paint the passage anew whenever another word is looked at.
+    queueMicrotask(() => light(element, this.word));
+  },
+  relight(element) {
     light(element, this.word);
   },
   unfold(hit) {

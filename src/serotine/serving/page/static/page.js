@@ -3,7 +3,7 @@
 import * as api from "./api.js";
 import { chosen, dropped } from "./files.js";
 import { Seen, chipText, facts, where } from "./filters.js";
-import { isLong, light, marks, paint, sameWords, windowOf, words } from "./passages.js";
+import { isLong, light, marks, paint, sameWords, excerpts, words } from "./passages.js";
 import { milliseconds, number, plan, stages } from "./telling.js";
 
 const PAUSE = 140;
@@ -185,10 +185,13 @@ export const page = () => ({
       title: typeof hit.metadata.title === "string" ? hit.metadata.title : "",
       score: hit.score === null ? "" : hit.score.toFixed(this.mode === "hybrid" ? 4 : 2),
       text,
-      facts: facts(hit.metadata).slice(0, 8).map((fact) => ({ ...fact, text: `${fact.field} ${fact.value}` })),
+      // Lists, verse and code keep their lines; prose that was wrapped by hand does not.
+      lines: text.length / text.split("\n").length < 60,
+      // A file's name stands in the ids of its passages.
+      facts: facts(hit.metadata).filter((fact) => !hit.id.startsWith(`${fact.value}#`)).slice(0, 8).map((fact) => ({ ...fact, text: `${fact.field} ${fact.value}` })),
       marked,
       best,
-      window: windowOf(text, marked),
+      stretches: excerpts(text, marked),
       long: isLong(text),
       whole: false,
     };
@@ -232,7 +235,7 @@ export const page = () => ({
   // Passages and the words of the question
 
   fill(element, hit) {
-    paint(element, hit.text, hit.marked, hit.whole ? [0, hit.text.length] : hit.window);
+    paint(element, hit.text, hit.marked, hit.whole ? [[0, hit.text.length]] : hit.stretches);
     // Later, so that Alpine does not paint the passage anew whenever another word is looked at.
     queueMicrotask(() => light(element, this.word));
   },

@@ -2,8 +2,11 @@
 
 const LETTERS = /[\p{L}\p{N}]/u;
 const ASCII = /[A-Za-z0-9]/;
-const LONG = 720;
-const WINDOW = 520;
+const LONG = 800;
+const WINDOW = 420;
+// What is left out between two stretches, or at an end, is more than this.
+const NEAR = 40;
+const STRONG = 0.6;
 
 /** Turns the server's character offsets into JavaScript's, which count characters above U+FFFF twice. */
 export function places(text) {
@@ -90,43 +93,63 @@ function wordAround(text, start, end) {
 
 export const isLong = (text) => text.length > LONG;
 
-/** The stretch of a long passage that is shown at first: the one with the most weight in it. */
-export function windowOf(text, marked) {
-  if (!isLong(text)) return [0, text.length];
+/**
+ * The stretches of a long passage that are shown at first, [from, to] in text order: the one with the most weight in
+ * it, and another where that leaves out something that matched well.
+ */
+export function excerpts(text, marked) {
+  if (!isLong(text)) return [[0, text.length]];
+  const first = widened(text, heaviest(marked, WINDOW));
+  const outside = marked.filter((mark) => mark.weight >= STRONG && (mark.end <= first[0] || mark.start >= first[1]));
+  if (!outside.length) return [first];
+  const second = widened(text, heaviest(outside, WINDOW / 2), WINDOW / 2);
+  const [one, other] = first[0] < second[0] ? [first, second] : [second, first];
+  return other[0] - one[1] < NEAR ? [[one[0], Math.max(one[1], other[1])]] : [one, other];
+}
+
+/** From the first to the last mark of the heaviest run no longer than `width`. */
+function heaviest(marked, width) {
   let [best, start, end, weight, first] = [0, 0, 0, 0, 0];
   for (const mark of marked) {
     // Squared: many faint matches do not make up for one that is meant.
     weight += mark.weight ** 2;
-    while (mark.end - marked[first].start > WINDOW && marked[first] !== mark) {
+    while (mark.end - marked[first].start > width && marked[first] !== mark) {
       weight -= marked[first].weight ** 2;
       first += 1;
     }
     if (weight > best) [best, start, end] = [weight, marked[first].start, mark.end];
   }
-  const left = Math.max(Math.min(start - (WINDOW - (end - start)) / 2, text.length - WINDOW), 0);
-  const right = Math.max(Math.min(left + WINDOW, text.length), end);
-  const from = left > 0 ? text.indexOf(" ", left) + 1 : 0;
-  const to = right < text.length ? text.lastIndexOf(" ", right) : text.length;
-  return [from > 0 && from <= start ? from : Math.round(left), to >= end ? to : Math.round(right)];
+  return [start, end];
 }
 
-/** Fills `element` with a passage. */
-export function paint(element, text, marked, [from, to]) {
+/** A run with as much around it as makes `width` characters, cut between words. */
+function widened(text, [start, end], width = WINDOW) {
+  const left = Math.max(Math.min(start - (width - (end - start)) / 2, text.length - width), 0);
+  const right = Math.max(Math.min(left + width, text.length), end);
+  const from = left > NEAR ? text.indexOf(" ", left) + 1 : 0;
+  const to = right < text.length - NEAR ? text.lastIndexOf(" ", right) : text.length;
+  return [from === 0 && left > NEAR ? Math.round(left) : Math.min(from, start), to < end ? Math.round(right) : to];
+}
+
+/** Fills `element` with stretches of a passage. */
+export function paint(element, text, marked, stretches) {
   const pieces = [];
-  if (from > 0) pieces.push("… ");
-  let at = from;
-  for (const mark of marked) {
-    if (mark.start < at || mark.end > to) continue;
-    pieces.push(text.slice(at, mark.start));
-    const shade = document.createElement("mark");
-    shade.textContent = text.slice(mark.start, mark.end);
-    shade.dataset.words = Object.keys(mark.by).join(" ");
-    shade.style.setProperty("--weight", shadeOf(mark.weight).toFixed(3));
-    pieces.push(shade);
-    at = mark.end;
+  for (const [from, to] of stretches) {
+    if (from > 0) pieces.push(pieces.length ? " … " : "… ");
+    let at = from;
+    for (const mark of marked) {
+      if (mark.start < at || mark.end > to) continue;
+      pieces.push(text.slice(at, mark.start));
+      const shade = document.createElement("mark");
+      shade.textContent = text.slice(mark.start, mark.end);
+      shade.dataset.words = Object.keys(mark.by).join(" ");
+      shade.style.setProperty("--weight", shadeOf(mark.weight).toFixed(3));
+      pieces.push(shade);
+      at = mark.end;
+    }
+    pieces.push(text.slice(at, to));
   }
-  pieces.push(text.slice(at, to));
-  if (to < text.length) pieces.push(" …");
+  if (stretches.at(-1)[1] < text.length) pieces.push(" …");
   element.replaceChildren(...pieces);
 }
 

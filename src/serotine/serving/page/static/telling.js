@@ -27,9 +27,8 @@ export const milliseconds = (value) => `${value < 9.95 ? value.toFixed(1) : numb
 /** The plan, then how many documents each stage scored. */
 export function plan(stats) {
   const plans = stats.plan.split(" + ").map((name) => PLANS[name] || name);
-  const counted = Object.entries(BY)
-    .filter(([stage]) => stats.counts[stage])
-    .map(([stage, by]) => `${number(stats.counts[stage])} by their ${by}`);
+  const used = Object.entries(BY).filter(([stage]) => stats.counts[stage]);
+  const counted = used.map(([stage, by]) => number(stats.counts[stage]) + (used.length > 1 ? ` by their ${by}` : ""));
   const told = `${plans.join("; ")}${counted.length ? `: ${counted.join(", ")}` : ""}.`;
   return told[0].toUpperCase() + told.slice(1);
 }

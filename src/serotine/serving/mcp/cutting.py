@@ -59,7 +59,7 @@ def around(text: str, spans: Sequence[Span], most: int) -> Cut:
     found = _best(text, pieces, strong, most)
     if found.end == found.start or (strong and _weight(strong, found) == 0):
         # The sentence that matters is longer than what there is room for.
-        longest = max(pieces, key=lambda piece: _weight(strong, Cut(*piece, 0)))
+        longest = max(pieces, key=lambda piece: _weight(strong, Cut(piece[0], piece[1], 0)))
         found = max(_best(text, _words(text, *longest), strong, most), found, key=lambda cut: _weight(strong, cut))
     return found
 

@@ -3,7 +3,7 @@
 const LONGEST = 48;
 const MOST = 12;
 // Where passages stand in their files, and what is shown as their title: no one filters on these.
-const UNFILTERED = new Set(["start", "end", "title"]);
+const UNFILTERED = new Set(["start", "end", "title", "heading"]);
 
 /** Chips as the server's filter, or null. */
 export function where(chips) {

@@ -182,7 +182,8 @@ export const page = () => ({
       key: `${rank} ${hit.id}`,
       rank: rank + 1,
       id: hit.id,
-      title: typeof hit.metadata.title === "string" ? hit.metadata.title : "",
+      // The title of a document, else the headings that a passage of a file stands under.
+      title: [hit.metadata.title, hit.metadata.heading].find((name) => typeof name === "string") || "",
       score: hit.score === null ? "" : hit.score.toFixed(this.mode === "hybrid" ? 4 : 2),
       text,
       // Lists, verse and code keep their lines; prose that was wrapped by hand does not.

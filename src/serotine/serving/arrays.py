@@ -11,7 +11,7 @@ from serotine.serving.wire import unpack
 
 
 def vectors_of(value: list[list[float]] | str, dim: int, name: str) -> NDArray[np.floating[Any]]:
-    """The vectors (tokens, dim) that a request holds: float32 of rows of numbers, float16 of base64.
+    """The vectors (tokens, dim) that a request holds: float32 of rows of numbers, or what base64 holds.
 
     Raises:
         ValueError: rows of another length, or what is no base64 of float16 vectors.

@@ -85,7 +85,7 @@ async def _of_validation(_request: Request, error: Exception) -> Response:
 
 def _told(mistake: Mapping[str, Any]) -> str:
     where = ".".join(str(part) for part in mistake["loc"] if part != "body")
-    reason = str(mistake["msg"])
+    reason = str(mistake["msg"]).removeprefix("Value error, ")
     if mistake["type"] == "json_invalid":
         return f"body: is not JSON ({mistake.get('ctx', {}).get('error', reason)})"
     return f"{where or 'body'}: {reason[0].lower()}{reason[1:]}"

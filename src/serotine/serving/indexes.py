@@ -22,7 +22,7 @@ from serotine.serving.work import WorkPool
 T = TypeVar("T")
 SUFFIX = ".serotine"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
-_AGAIN_SECONDS = 0.02
+_AGAIN_SECONDS = 0.01
 
 
 def name_of(path: Path) -> str:

@@ -145,8 +145,9 @@ class Jobs:
             _log.exception("fault", exc_info=error)
             job.state, job.error = "failed", "the server failed; its log says why"
         finally:
-            self._write(job)
+            # Before it is told that the job has ended.
             shutil.rmtree(folder, ignore_errors=True)
+            self._write(job)
 
     def _index(self, job: Job, served: ServedIndex, folder: Path, name: str) -> None:
         """Adds one file's documents, batch by batch; a file that cannot be read, or added, is skipped from there on."""

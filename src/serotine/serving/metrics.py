@@ -52,6 +52,6 @@ class Metrics:
         """Everything in Prometheus' text format, of all workers where there are several."""
         if os.environ.get(SHARED_FOLDER):
             registry = CollectorRegistry()
-            multiprocess.MultiProcessCollector(registry)
+            multiprocess.MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
             return generate_latest(registry)
         return generate_latest(self._registry)

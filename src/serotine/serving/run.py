@@ -42,9 +42,12 @@ def serve(settings: ServerSettings, *, host: str, port: int, workers: int) -> in
         access_log=False,
         server_header=False,
         timeout_graceful_shutdown=int(settings.limits.drain_seconds),
-        timeout_worker_healthcheck=30,
+        # A worker answers once it has imported everything, which takes seconds on a busy machine.
+        timeout_worker_healthcheck=15,
     )
     if workers == 1:
+        # uvicorn sends itself the signal again that it has stopped for; what is to be removed must be removed first.
+        signal.signal(signal.SIGTERM, lambda _number, _frame: None)
         uvicorn.Server(config).run()
         return 0
     socket = config.bind_socket()

@@ -5,11 +5,15 @@ from __future__ import annotations
 import base64
 import binascii
 import math
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from serotine import errors
+
+# Before base64 of float32: a question's vectors are scored as they are, a document's are stored as float16.
+_WIDE = "float32:"
 
 ERRORS: dict[str, type[Exception]] = {
     "unknown_index": errors.NotAnIndexError,
@@ -51,26 +55,30 @@ def code_of(error: Exception) -> str | None:
     return "server_error" if isinstance(error, errors.SerotineError) else None
 
 
-def pack(vectors: NDArray[np.floating]) -> str:
-    """Token vectors as base64 of little-endian float16, row by row."""
-    return base64.b64encode(np.ascontiguousarray(vectors, dtype="<f2").tobytes()).decode("ascii")
+def pack(vectors: NDArray[np.floating[Any]]) -> str:
+    """Token vectors as base64 of little-endian numbers, row by row: float16, or, marked so, float32."""
+    if vectors.dtype == np.float16:
+        return base64.b64encode(np.ascontiguousarray(vectors, dtype="<f2").tobytes()).decode("ascii")
+    return _WIDE + base64.b64encode(np.ascontiguousarray(vectors, dtype="<f4").tobytes()).decode("ascii")
 
 
-def unpack(data: str, dim: int, name: str) -> NDArray[np.float16]:
+def unpack(data: str, dim: int, name: str) -> NDArray[np.floating[Any]]:
     """The vectors (tokens, dim) that `pack` wrote.
 
     Raises:
         ValueError: not base64, or of a length that is no whole number of vectors.
     """
+    dtype = np.dtype("<f4" if data.startswith(_WIDE) else "<f2")
     try:
-        raw = base64.b64decode(data, validate=True)
+        raw = base64.b64decode(data.removeprefix(_WIDE), validate=True)
     except (binascii.Error, ValueError):
         raise ValueError(f"{name}: is not base64; send little-endian float16, row by row") from None
-    if len(raw) % (2 * dim):
+    size = dtype.itemsize * dim
+    if len(raw) % size:
         raise ValueError(
-            f"{name}: {len(raw):,} bytes are no whole number of float16 vectors of dimension {dim} ({2 * dim} bytes)"
+            f"{name}: {len(raw):,} bytes are no whole number of {dtype.name} vectors of dimension {dim} ({size} bytes)"
         )
-    return np.frombuffer(raw, dtype="<f2").reshape(-1, dim)
+    return np.frombuffer(raw, dtype=dtype).reshape(-1, dim)
 
 
 def finite(number: float) -> float | None:

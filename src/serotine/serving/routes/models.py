@@ -136,7 +136,7 @@ def _encoded(encoder: BatchingEncoder, texts: Sequence[str], *, query: bool) -> 
 
 
 def _written(vectors: NDArray[np.float32], *, packed: bool) -> list[list[float]] | str:
-    return pack(vectors) if packed else vectors.tolist()
+    return pack(vectors.astype(np.float16)) if packed else vectors.tolist()
 
 
 def _text(value: str | TextObject) -> str:

@@ -19,7 +19,8 @@ Text = Annotated[str, AfterValidator(_text)]
 Vectors = Annotated[
     list[list[Annotated[float, Field(allow_inf_nan=False)]]] | str,
     Field(
-        description="Token vectors (tokens, dim): rows of numbers, or base64 of little-endian float16, row by row.",
+        description="Token vectors (tokens, dim): rows of numbers, or base64 of little-endian float16, row by row; "
+        "of float32 after `float32:`.",
         examples=[[[0.6, 0.8], [1.0, 0.0]], "zTg6Og=="],
     ),
 ]

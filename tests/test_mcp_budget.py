@@ -165,6 +165,15 @@ def test_the_sentences_that_match_are_shown() -> None:
     assert (start - cut.start > 10) == (cut.end - start > 10) == True  # noqa: E712
 
 
+def test_lines_that_were_wrapped_are_one_sentence() -> None:
+    wrapped = "A sentence that somebody has wrapped by hand at some column\nends on the next line. Another.\n"
+    assert [wrapped[start:end] for start, end in sentences(wrapped)] == [wrapped[:-9], "Another.\n"]
+    code = (
+        "def find(passages: list[str], wanted: str, most: int) -> list[str]:\n    return passages\n- an item\n- another"
+    )
+    assert len(sentences(code)) == 4
+
+
 @settings(max_examples=60, deadline=None)
 @given(st.text(max_size=300), st.integers(0, 60), st.integers(0, 299))
 def test_cutting_keeps_to_any_text(text: str, most: int, offset: int) -> None:

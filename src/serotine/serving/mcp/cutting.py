@@ -22,6 +22,8 @@ _ENDS = re.compile(
 _WORD = re.compile(r"\S+\s*")
 # Scripts without spaces: a "word" longer than this is cut anywhere.
 _LONGEST_WORD = 40
+# Prose that was wrapped by hand has lines at least this long.
+_WRAPPED = 50
 # Every word of a question chooses some word of a passage; what matches much worse than the best says nothing.
 _WEAKEST = 0.7
 
@@ -42,7 +44,8 @@ def cost(text: str) -> int:
 
 def sentences(text: str) -> list[tuple[int, int]]:
     """Where the sentences and lines of a text begin and end; together they are the whole text."""
-    return _between(text, [match.end() for match in _ENDS.finditer(text)])
+    found = _ENDS.finditer(text)
+    return _between(text, [match.end() for match in found if not _wraps(text, match.start(), match.end())])
 
 
 def around(text: str, spans: Sequence[Span], most: int) -> Cut:
@@ -100,6 +103,14 @@ def _level(needs: Sequence[int], budget: int) -> int:
             return max(part, 0)
         left -= need
     return max(needs, default=0)
+
+
+def _wraps(text: str, start: int, end: int) -> bool:
+    """Whether a line break stands inside a sentence: after a long line, before small letters that are not indented."""
+    if text[start:end].strip() or text.count("\n", start, end) != 1 or text[end - 1] != "\n":
+        return False
+    length = start - text.rfind("\n", 0, start) - 1
+    return length >= _WRAPPED and (text[end : end + 1].islower() or text[end : end + 1] in tuple("`(\"'0123456789"))
 
 
 def _between(text: str, ends: Sequence[int]) -> list[tuple[int, int]]:

@@ -54,6 +54,10 @@ class BatchingEncoder:
         self._remembered = remembered
         self._known: OrderedDict[str, Vectors] = OrderedDict()
 
+    def __getattr__(self, name: str) -> Any:
+        """What this class does not say is the encoder's: how much it reads of a document, and more of the kind."""
+        return getattr(self._encoder, name)
+
     def encode_queries(self, texts: Sequence[str]) -> list[Vectors]:
         """One float32 (tokens, dim) array a question; read-only, as others may get the same."""
         found = {text: self._recall(text) for text in texts}

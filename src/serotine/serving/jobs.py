@@ -8,21 +8,22 @@ import os
 import shutil
 import threading
 import uuid
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
-from itertools import islice
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
-from serotine.errors import InputFileError, SerotineError
-from serotine.ingest import Document, read
+from serotine.errors import SerotineError
+from serotine.index import Index
+from serotine.ingest import SourceFile, update
 from serotine.serving.failures import Failure
 from serotine.serving.indexes import ServedIndex
 from serotine.serving.metrics import Metrics
 
 _log = logging.getLogger("serotine.serving")
 State = Literal["queued", "running", "done", "failed"]
-_DOCUMENTS_AT_ONCE = 64
+# The writer's lock is let go of after so many, so that other processes get their turn.
+_FILES_A_TURN = 32
 _KNOWN_ID = 32
 
 
@@ -134,9 +135,10 @@ class Jobs:
         job.state = "running"
         self._write(job)
         try:
-            for name in files:
-                self._index(job, served, folder, name)
-                job.done += 1
+            for start in range(0, len(files), _FILES_A_TURN):
+                part = files[start : start + _FILES_A_TURN]
+                served.change(partial(self._update, job, folder, part))
+                job.done += len(part)
                 self._write(job)
             job.state = "done"
         except (SerotineError, Failure, OSError) as error:
@@ -149,42 +151,21 @@ class Jobs:
             shutil.rmtree(folder, ignore_errors=True)
             self._write(job)
 
-    def _index(self, job: Job, served: ServedIndex, folder: Path, name: str) -> None:
-        """Adds one file's documents, batch by batch; a file that cannot be read, or added, is skipped from there on."""
-        documents = self._documents(folder, name)
-        while True:
-            try:
-                batch = list(islice(documents, _DOCUMENTS_AT_ONCE))
-                if not batch:
-                    return
-                if self._stopping.is_set():
-                    raise SerotineError("the server was stopped; upload the files again to go on")
-                # Replaced where they are there: uploading a file again is how it is brought up to date.
-                self._add(served, batch)
-            except (InputFileError, ValueError, TypeError) as error:
-                job.skipped.append(Skipped(name, str(error).replace(f"{folder.as_posix()}/", "")))
-                return
-            job.added += len(batch)
-            self._metrics.added.labels(served.name).inc(len(batch))
+    def _update(self, job: Job, folder: Path, names: list[str], index: Index) -> None:
+        """Takes some files into the index; what it holds of an older file of the same name is replaced."""
+        before = job.added
+
+        def told(added: int, _all: int) -> None:
+            self._metrics.added.labels(job.index).inc(before + added - job.added)
+            job.added = before + added
             self._write(job)
+            if self._stopping.is_set():
+                raise SerotineError("the server was stopped; upload the files again to go on")
 
-    def _documents(self, folder: Path, name: str) -> Iterator[Document]:
-        prefix = f"{folder.as_posix()}/"
-        for document in read([folder / name]):
-            # A document without an id has its place for one; the upload folder is no part of that.
-            id_ = document.id.removeprefix(prefix)
-            yield Document(id_, document.text, document.metadata, document.origin.removeprefix(prefix))
-
-    def _add(self, served: ServedIndex, batch: list[Document]) -> None:
-        newest = {document.id: document for document in batch}
-        served.change(
-            lambda index: index.add(
-                list(newest),
-                [document.text for document in newest.values()],
-                metadata=[document.metadata for document in newest.values()],
-                upsert=True,
-            )
-        )
+        # Replaced wherever it came from: uploading a document again is how it is brought up to date.
+        sources = [SourceFile.named(folder / name, name) for name in names]
+        report = update(index, sources, upsert=True, on_progress=told)
+        job.skipped += [Skipped(each.file, each.reason) for each in report.skipped]
 
     def _write(self, job: Job) -> None:
         # Renamed into place: another process may be reading it.

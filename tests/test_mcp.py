@@ -207,12 +207,16 @@ def test_raw_lines_that_are_no_requests(bats: Path) -> None:
         '{"jsonrpc":"2.0","id":2,"method":"tools/call","params":{"name":"search","arguments":{"query":"\\ud800"}}}'
     )
     asked = {"jsonrpc": "2.0", "id": 3, "method": "tools/call", "params": {"name": "list", "arguments": {}}}
-    out, _ = process.communicate(
-        "\n".join([json.dumps(ready), "not json", surrogate, "[]", json.dumps(asked)]) + "\n", 60
-    )
-    assert process.returncode == 0
+    process.stdin.write("\n".join([json.dumps(ready), "not json", surrogate, "[]", json.dumps(asked), ""]))
+    process.stdin.flush()
     # Every line of standard output is a message; the last request is answered in spite of what came before it.
-    answers = {message.get("id"): message for message in map(json.loads, out.splitlines())}
+    answers: dict[Any, Answer] = {}
+    while 3 not in answers:
+        message = json.loads(process.stdout.readline())
+        answers[message.get("id")] = message
+    out, _ = process.communicate(timeout=60)
+    assert process.returncode == 0
+    answers |= {message.get("id"): message for message in map(json.loads, out.splitlines())}
     assert answers[3]["result"]["structuredContent"]["indexes"][0]["name"] == "bats"
     assert "error" in answers.get(2, {"error": 0}) or answers[2]["result"]["isError"]
 

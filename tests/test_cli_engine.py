@@ -284,6 +284,7 @@ def test_help_lists_what_comes_first_first(shell: Shell) -> None:
         "info",
         "verify",
         "serve",
+        "mcp",
         "export",
         "eval",
         "compare",

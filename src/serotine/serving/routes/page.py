@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from importlib.resources import files
-from pathlib import Path
 
 from fastapi import APIRouter, FastAPI
 from fastapi.responses import FileResponse, HTMLResponse, Response
 from starlette.staticfiles import StaticFiles
+from starlette.types import Scope
 
-_PAGE = Path(__file__).parent.parent / "page" / "static"
+from serotine.serving.page import HEADERS, STATIC
+
 _DOCS = """<!doctype html>
 <html lang="en">
 <head>
@@ -48,14 +50,25 @@ async def docs_start() -> Response:
     return Response(_START, media_type="text/javascript")
 
 
+class _PageFiles(StaticFiles):
+    """The page's files, with what they are to be sent with."""
+
+    def file_response(
+        self, full_path: str | os.PathLike[str], stat_result: os.stat_result, scope: Scope, status_code: int = 200
+    ) -> Response:
+        """As Starlette has it."""
+        response = super().file_response(full_path, stat_result, scope, status_code)
+        response.headers.update(HEADERS)
+        return response
+
+
 def mount_pages(app: FastAPI) -> None:
-    """Adds /docs, and the page where it is there."""
+    """Adds /docs and the page."""
     app.include_router(router)
     app.mount("/docs", StaticFiles(directory=str(files("fastapi_offline") / "static")), name="docs")
-    if (_PAGE / "index.html").is_file():
-        app.mount("/static", StaticFiles(directory=_PAGE), name="static")
+    app.mount("/static", _PageFiles(directory=STATIC), name="static")
 
-        @app.get("/", include_in_schema=False)
-        async def page() -> Response:
-            """The page."""
-            return FileResponse(_PAGE / "index.html")
+    @app.get("/", include_in_schema=False)
+    async def page() -> Response:
+        """The page."""
+        return FileResponse(STATIC / "index.html", headers=HEADERS)

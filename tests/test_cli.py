@@ -71,7 +71,7 @@ def ids(path: str = "i.serotine") -> set[str]:
 
 def test_index_search_add_delete_info_verify(shell: Shell, tmp_path: Path) -> None:
     made = shell.json("index", "corpus.jsonl", "--output", "i.serotine")
-    assert (made["added"], made["skipped"], made["documents"], made["tokens"]) == (3, 0, 3, 17)
+    assert (made["added"], made["skipped"], made["documents"], made["tokens"]) == (3, [], 3, 17)
     assert made["encoder"] == "fake"
 
     shown = shell("search", "i.serotine", "late", "bats", "-k", 1)
@@ -79,7 +79,10 @@ def test_index_search_add_delete_info_verify(shell: Shell, tmp_path: Path) -> No
     assert shell.err == ""
 
     write_jsonl(tmp_path / "more.jsonl", {"bat": "Bats sleep.", "owl": "Owls emerge late."})
-    assert "the id 'bat' is in the index already; pass --upsert" in shell.fails("add", "i.serotine", "more.jsonl")
+    assert (
+        f"the id 'bat' is in the index already, from {tmp_path}/corpus.jsonl; give this one another id"
+        in shell.fails("add", "i.serotine", "more.jsonl")
+    )
     assert ids() == {"bat", "cat", "fish"}
     assert "2 documents added, 1 of them replaced; it holds 4" in shell("add", "i.serotine", "more.jsonl", "--upsert")
 
@@ -122,11 +125,10 @@ def test_json_to_a_file_beside_the_words(shell: Shell, tmp_path: Path) -> None:
 
 def test_output_that_exists(shell: Shell, tmp_path: Path) -> None:
     shell("index", "corpus.jsonl", "-o", "i.serotine")
-    assert "--resume adds what it lacks, --overwrite" in shell.fails("index", "corpus.jsonl", "-o", "i.serotine")
     write_jsonl(tmp_path / "corpus.jsonl", {**TEXTS, "owl": "Owls."})
-    again = shell.json("index", "corpus.jsonl", "-o", "i.serotine", "--resume")
-    assert (again["added"], again["skipped"], again["documents"]) == (1, 3, 4)
-    assert "fingerprint" in shell.fails("index", "corpus.jsonl", "-o", "i.serotine", "--resume", "--encoder", "other")
+    again = shell.json("index", "corpus.jsonl", "-o", "i.serotine")
+    assert (again["added"], again["kept"], again["documents"]) == (1, 3, 4)
+    assert "fingerprint" in shell.fails("index", "corpus.jsonl", "-o", "i.serotine", "--encoder", "other")
     write_jsonl(tmp_path / "new.jsonl", {"new": "Other words."})
     assert shell.json("index", "new.jsonl", "-o", "i.serotine", "--overwrite")["documents"] == 1
     assert ids() == {"new"}
@@ -165,12 +167,12 @@ def test_overwrite_through_a_link_and_of_this_folder(
     assert (tmp_path / "link").is_symlink()
     assert [entry.name for entry in (tmp_path / "disk").iterdir()] == ["i.serotine"]
     monkeypatch.chdir(tmp_path / "disk" / "i.serotine")
-    assert shell.json("index", "../../corpus.jsonl", "-o", ".", "--resume")["skipped"] == 3
+    assert shell.json("index", "../../corpus.jsonl", "-o", ".")["files"]["unchanged"] == 1
     for above in (".", "..", "/"):
         shell.fails("index", "../../corpus.jsonl", "-o", above, "--overwrite", status=2)
     (tmp_path / "void").mkdir()
     monkeypatch.chdir(tmp_path / "void")
-    shell.fails("index", "../corpus.jsonl", "-o", ".", "--resume", status=2)
+    shell.fails("index", "../corpus.jsonl", "-o", ".", status=2)
 
 
 def test_overwrite_replaces_a_damaged_index(shell: Shell, tmp_path: Path) -> None:
@@ -217,10 +219,10 @@ def test_interrupted_indexing_keeps_what_was_committed(
     with monkeypatch.context() as patch:
         patch.setattr(FakeEncoder, "encode_documents", stopping)
         told = shell.fails("index", "corpus.jsonl", "-o", "i.serotine", status=130)
-    assert f"{calls[0]} documents of 200 are safe in i.serotine: run the same command with --resume" in told
+    assert f"{calls[0]} documents of 200 are safe in i.serotine: run the same command again" in told
     assert len(ids()) == calls[0]
-    again = shell.json("index", "corpus.jsonl", "-o", "i.serotine", "--resume")
-    assert (again["added"], again["skipped"]) == (200 - calls[0], calls[0])
+    again = shell.json("index", "corpus.jsonl", "-o", "i.serotine")
+    assert (again["added"], again["kept"]) == (200 - calls[0], calls[0])
     assert ids() == set(texts)
 
 
@@ -290,7 +292,7 @@ def test_an_index_emptied(shell: Shell) -> None:
         ["info", "i", "--json", "."],
         ["index", "-o", "i"],
         ["index", "corpus.jsonl"],
-        ["index", "corpus.jsonl", "-o", "i", "--resume", "--overwrite"],
+        ["index", "corpus.jsonl", "-o", "i", "--no-chunk", "--overlap", "3"],
         ["add", "i"],
         ["delete", "i"],
     ],

@@ -83,21 +83,21 @@ def test_a_field_that_no_filter_could_name_is_refused(shell: Shell, declared: li
 def test_resuming_with_other_options_is_refused(shell: Shell, tmp_path: Path) -> None:
     path = corpus(tmp_path)
     shell("index", path, "-o", "i.serotine", "--nbits", "2")
-    shell("index", path, "-o", "i.serotine", "--resume")
-    shell("index", path, "-o", "i.serotine", "--resume", "--nbits", "2", "--keep-vectors")
+    shell("index", path, "-o", "i.serotine")
+    shell("index", path, "-o", "i.serotine", "--nbits", "2", "--keep-vectors")
     for asked, said in (
         (["--nbits", "8"], "--nbits 8: the index was made with --nbits 2; leave the option out"),
         (["--no-keep-vectors"], "--no-keep-vectors: the index was made with --keep-vectors; leave"),
         (["--filterable", "year:int"], "--filterable year:int: the index was made with no --filterable; leave"),
     ):
-        assert said in shell.fails("index", path, "-o", "i.serotine", "--resume", *asked, status=2)
+        assert said in shell.fails("index", path, "-o", "i.serotine", *asked, status=2)
 
 
 def test_resuming_takes_the_fields_in_any_order(shell: Shell, tmp_path: Path) -> None:
     path = corpus(tmp_path)
     fields = [("--filterable", "year:int"), ("--filterable", "lang:str")]
     shell("index", path, "-o", "i.serotine", *fields[0], *fields[1])
-    assert shell.json("index", path, "-o", "i.serotine", "--resume", *fields[1], *fields[0])["skipped"] == 60
+    assert shell.json("index", path, "-o", "i.serotine", *fields[1], *fields[0])["files"]["unchanged"] == 1
 
 
 def test_csv_fields_become_what_they_are_declared(shell: Shell, tmp_path: Path) -> None:
@@ -283,6 +283,8 @@ def test_help_lists_what_comes_first_first(shell: Shell) -> None:
         "compact",
         "info",
         "verify",
+        "serve",
+        "mcp",
         "export",
         "eval",
         "compare",

@@ -110,9 +110,10 @@ def test_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         ("a.csv", b"id,text\n1,a,b\n", r"a\.csv:2: has 3 columns where the header has 2"),
         ("a.csv", b'id,text\n1,"a\n', r"a\.csv:2: is not CSV"),
         ("a.csv", b"id,text\n,a\n", r"a\.csv:2: 'id' is empty"),
-        ("a.csv", "id,text\n1,é\n".encode("latin-1"), r"a\.csv:2: is not UTF-8"),
-        ("a.txt", "é".encode("latin-1"), r"a\.txt:1: is not UTF-8"),
-        ("a.pdf", b"%PDF", r"a\.pdf: is of no kind that can be read; want \.jsonl"),
+        ("a.csv", b"id,text\n1,\0\n", r"a\.csv: is no text, for it holds NUL bytes"),
+        ("a.txt", b"\x89PNG\r\n\0", r"a\.txt: is no text, for it holds NUL bytes"),
+        ("a.txt", b" \n", r"a\.txt: holds no documents"),
+        ("a.docx", b"PK", r"a\.docx: is of no kind that can be read; want \.jsonl"),
     ],
 )
 def test_bad_files_are_named_with_their_line(tmp_path: Path, name: str, content: bytes, complaint: str) -> None:

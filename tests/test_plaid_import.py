@@ -229,7 +229,7 @@ def test_serotine_index_takes_it_over(tmp_path: Path, data: Quantised, capsys: p
         np.testing.assert_allclose(index.vectors("d3").astype(np.float32), data.expected[3], atol=1e-3)
     with Index.open(path) as index:
         index.delete(["d5", "d6"])
-    assert main(["index", str(tmp_path / "colbert"), "-o", str(path), "--resume"]) == 0
+    assert main(["index", str(tmp_path / "colbert"), "-o", str(path)]) == 0
     assert "2 documents indexed" in (shown := capsys.readouterr().out)
     assert "38 were there already" in shown
     assert main(["index", str(tmp_path / "colbert"), "-o", str(path), "--overwrite"]) == 0
@@ -275,7 +275,7 @@ def test_ctrl_c_keeps_what_is_committed(
     assert "of 40 are safe" in capsys.readouterr().err
     with Index.open(tmp_path / "ours", read_only=True) as index:
         assert 0 < len(index) < 40
-    assert main([*arguments, "--resume"]) == 0
+    assert main(arguments) == 0
     with Index.open(tmp_path / "ours", read_only=True) as index:
         assert index.ids() == [str(i) for i in range(40)]
 

@@ -91,6 +91,15 @@ def test_tokens_and_their_places_are_those_of_our_own_encoder(model: Any, folder
         assert tokens == own.tokens(text, query=query)
 
 
+def test_long_texts_are_counted_as_our_own_encoder_counts_them(model: Any, folder: Path) -> None:
+    adapter, own = MultiVectorAdapter(model), Encoder(folder, device="cpu")
+    model.encode_document(["truncation is as the last call left it"])
+    text = "Bats fly late. " * 500
+    (spans,), (expected,) = adapter.token_spans([text]), own.token_spans([text])
+    assert spans.tolist() == expected.tolist()
+    assert len(spans) > adapter.document_room == own.document_room
+
+
 def test_pooled_tokens_have_no_places(tmp_path: Path) -> None:
     pytest.importorskip("scipy")
     pooled = {"pool_factor": 2.0, "num_protected_tokens": 1, "normalize_embeddings": True, "tasks": ["document"]}

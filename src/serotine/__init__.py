@@ -1,6 +1,6 @@
 """Late-interaction retrieval: token vectors, MaxSim, an index that never loses data.
 
-The public names are `Encoder`, `Index`, `Hit` and the `maxsim` module. They load on first use, so that
+The public names are `Encoder`, `Index`, `Client`, `Hit` and the `maxsim` module. They load on first use, so that
 ``import serotine`` stays fast and never imports torch.
 """
 
@@ -11,14 +11,16 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from serotine import maxsim
+    from serotine.client import Client
     from serotine.encoders import Encoder
     from serotine.errors import SerotineError
     from serotine.index import Hit, Hits, Index
 
 __version__ = "0.1.0"
-__all__ = ["Encoder", "Hit", "Hits", "Index", "SerotineError", "__version__", "maxsim"]
+__all__ = ["Client", "Encoder", "Hit", "Hits", "Index", "SerotineError", "__version__", "maxsim"]
 
 _HOMES = {
+    "Client": "serotine.client",
     "Encoder": "serotine.encoders",
     "Hit": "serotine.index",
     "Hits": "serotine.index",

@@ -57,6 +57,20 @@ class IndexExistsError(SerotineError, FileExistsError):
     """Something stands already where an index was to be created."""
 
 
+class ServerError(SerotineError):
+    """A server could not be reached, or refused a request for a reason of its own: rights, limits, load, time.
+
+    Attributes:
+        status: the HTTP status, or None where there was no answer.
+        code: the error's code, such as "unauthorised", "too_large" or "overloaded".
+    """
+
+    def __init__(self, message: str, *, status: int | None = None, code: str = "unreachable") -> None:
+        super().__init__(message)
+        self.status = status
+        self.code = code
+
+
 class EmptyTextWarning(UserWarning):
     """A text without words was added: it is kept, but only its id can find it."""
 

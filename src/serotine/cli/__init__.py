@@ -19,9 +19,11 @@ from serotine.cli.eval import evaluate
 from serotine.cli.export import export
 from serotine.cli.index import index
 from serotine.cli.info import info
+from serotine.cli.mcp import mcp
 from serotine.cli.model import model
 from serotine.cli.output import Interrupted, complain
 from serotine.cli.search import search
+from serotine.cli.serve import serve
 from serotine.cli.train import train
 from serotine.cli.verify import verify
 from serotine.errors import SerotineError
@@ -46,7 +48,23 @@ class _Commands(click.Group):
 
 @click.group(
     cls=_Commands,
-    commands=[index, search, add, delete, compact, info, verify, export, evaluate, compare, model, train, bench],
+    commands=[
+        index,
+        search,
+        add,
+        delete,
+        compact,
+        info,
+        verify,
+        serve,
+        mcp,
+        export,
+        evaluate,
+        compare,
+        model,
+        train,
+        bench,
+    ],
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 @click.version_option(__version__, prog_name="serotine", message="%(prog)s %(version)s")

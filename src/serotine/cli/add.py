@@ -1,4 +1,4 @@
-"""``serotine add``: more documents into an index."""
+"""``serotine add``: more files into an index that is there."""
 
 from __future__ import annotations
 
@@ -6,37 +6,30 @@ from pathlib import Path
 
 import click
 
-from serotine.cli.output import Interrupted, json_option, plural, report
+from serotine.cli.output import json_option, plural, report
 
 
 @click.command()
 @click.argument("index", type=click.Path(path_type=Path))
 @click.argument("sources", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="SOURCE...")
-@click.option("--upsert", is_flag=True, help="Replace documents whose ids the index holds already.")
+@click.option("--upsert", is_flag=True, help="Replace documents of the same ids that came from elsewhere.")
 @json_option
 def add(index: Path, sources: tuple[Path, ...], upsert: bool, json_file: str | None) -> None:
-    """Add documents to an index, from the same kinds of files as serotine index.
+    """Bring files into an index that is there, as serotine index does: new ones, and what changed of known ones.
 
-    Without --upsert an id that the index holds already is an error, and nothing is added.
+    A file with a document whose id the index holds from elsewhere is skipped, unless --upsert replaces such documents.
     """
-    from serotine.cli.loading import Loading, survey
+    from serotine.cli.loading import Loading, as_json, told_files
     from serotine.cli.writing import open_for_texts
 
     with open_for_texts(index) as opened:
-        found = survey(sources, opened, refuse_known=not upsert)
-        loading = Loading(opened)
-        try:
-            expected = len(opened) + found.documents - found.known
-            loading.run(sources, found.documents, expected=expected, upsert=upsert)
-        except KeyboardInterrupt:
-            raise Interrupted(
-                f"interrupted; {plural(loading.added, 'document')} of {found.documents:,} are safe in {index}: "
-                "run the same command with --upsert to go on"
-            ) from None
+        loading = Loading(sources, opened.encoder, opened, filterable=opened.stats().filterable, upsert=upsert)
+        done = loading.run(opened)
         documents = len(opened)
-    replaced = f", {found.known:,} of them replaced" if found.known else ""
+    replaced = f", {done.replaced:,} of them replaced" if done.replaced else ""
     report(
-        f"{index}: {plural(loading.added, 'document')} added{replaced}; it holds {plural(documents, 'document')}.",
-        {"path": str(index), "added": loading.added, "replaced": found.known, "documents": documents},
+        f"{index}: {plural(done.added, 'document')} added{replaced}; it holds {plural(documents, 'document')}; "
+        f"{told_files(done)}.",
+        {"path": str(index), **as_json(done), "documents": documents},
         json_file,
     )

@@ -51,7 +51,7 @@ def build(source: PlaidIndex, path: Path, load: Callable[[], TextEncoder] | None
     return _taken(Index.create(path, encoder=encoder, **engine.arguments()), source, path)
 
 
-def resume(source: PlaidIndex, path: Path, load: Callable[[], TextEncoder] | None, engine: Engine) -> tuple[Index, int]:
+def update(source: PlaidIndex, path: Path, load: Callable[[], TextEncoder] | None, engine: Engine) -> tuple[Index, int]:
     """An index that is there, with what it lacks of `source`, open, and how many documents were added."""
     from serotine.index import Index
 
@@ -77,7 +77,7 @@ def _taken(index: Index, source: PlaidIndex, path: Path) -> tuple[Index, int]:
         index.close()
         raise Interrupted(
             f"interrupted; {plural(safe, 'document')} of {len(source.ids):,} are safe in {path}: "
-            "run the same command with --resume to go on"
+            "run the same command again to go on"
         ) from None
     except BaseException:
         index.close()

@@ -1,9 +1,10 @@
-"""``serotine index``: files into a new index."""
+"""``serotine index``: an index of files, made or brought up to date."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,12 +12,13 @@ import click
 
 from serotine.cli.encoder_options import encoder_options, load_encoder
 from serotine.cli.engine_options import Engine, engine_options
-from serotine.cli.output import Interrupted, json_option, plural, report, size
+from serotine.cli.loading_options import chunking_options
+from serotine.cli.output import Interrupted, complain, json_option, plural, report, size
 
 if TYPE_CHECKING:
-    from serotine.cli.loading import Loading
     from serotine.encoders import Encoder
     from serotine.index import Index
+    from serotine.ingest import Chunking, IngestReport, Skipped
     from serotine.integrations.plaid import PlaidIndex
 
 
@@ -27,8 +29,9 @@ if TYPE_CHECKING:
 )
 @click.option("--encoder", metavar="NAME", help="Hub id or folder of an encoder; the offline default unless given.")
 @encoder_options
-@click.option("--overwrite", is_flag=True, help="Replace the index at PATH, once the new one is complete.")
-@click.option("--resume", is_flag=True, help="Go on with the index at PATH: add the documents that it lacks.")
+@click.option("--overwrite", is_flag=True, help="Make the index at PATH anew, in its place once it is complete.")
+@click.option("--watch", is_flag=True, help="Go on following the files until Ctrl-C.")
+@chunking_options
 @engine_options
 @json_option
 def index(
@@ -37,133 +40,209 @@ def index(
     encoder: str | None,
     encoder_settings: dict[str, Any],
     overwrite: bool,
-    resume: bool,
+    watch: bool,
+    chunk_tokens: int | None,
+    overlap: int | None,
+    no_chunk: bool,
     nbits: str | None,
     keep_vectors: bool | None,
     filterable: dict[str, type] | None,
     json_file: str | None,
 ) -> None:
-    """Index documents: .jsonl, .csv, .txt and .md files, plain or .gz, and folders of them.
+    """Make an index of files and folders, or bring the one at PATH up to date with them.
 
-    Of a folder, corpus.jsonl is read where there is one (the BEIR format). JSON objects and CSV rows have the fields
-    _id (or id), title and text; every other field is kept as metadata, CSV's as text unless --filterable says what it
-    is. Without an id, file and line stand for it. A .txt or .md file is one document.
+    Reads .txt, .md, .html, .pdf, .jsonl, .csv and .parquet, plain or .gz. Of a folder, corpus.jsonl where there is one
+    (the BEIR format), otherwise all such files in it and below. JSON objects, CSV rows and Parquet rows are documents,
+    with the fields _id (or id), title and text; every other field is kept as metadata, CSV's as text unless
+    --filterable says what it is. Without an id, file and line stand for it. Other files are cut into passages that the
+    encoder reads to their end.
+
+    Run again, it adds new files, replaces changed ones, removes those that have vanished from the folders named, and
+    leaves the rest alone. A file that cannot be read is reported and skipped. Documents are committed as they are
+    encoded: after Ctrl-C the same command goes on.
 
     Or take over the vectors of an index that fast-plaid, PyLate or Stanford's ColBERT made: name its folder, and as
     --encoder the model it was made with, without which the new index answers vectors only, from Python.
-
-    Documents are committed as they are encoded: after Ctrl-C, --resume goes on.
     """
-    if overwrite and resume:
-        raise click.UsageError("--overwrite and --resume exclude each other; choose one", click.get_current_context())
     from serotine.cli.importing import foreign
     from serotine.cli.replacement import recover, replacing
-    from serotine.errors import IndexExistsError
+
+    context = click.get_current_context()
+    if watch and json_file is not None:
+        raise click.UsageError("--watch and --json exclude each other; choose one", context)
+    if no_chunk and (chunk_tokens is not None or overlap is not None):
+        raise click.UsageError("--no-chunk excludes --chunk-tokens and --overlap; choose one", context)
 
     def load() -> Encoder:
         return load_encoder(encoder, **encoder_settings)
 
-    def build(path: Path) -> dict[str, Any]:
-        return _build(sources, path, load, engine) if vectors is None else _import(vectors, path, named, engine)
-
     started = time.monotonic()
     named = load if encoder is not None or encoder_settings else None
-    vectors = foreign(sources)
     engine = Engine(None if nbits is None else int(nbits), keep_vectors, filterable)
+    vectors = foreign(sources)
+    work: _Files | _Vectors
+    if vectors is None:
+        work = _Files(sources, named, load, engine, partial(_chunking, chunk_tokens, overlap, no_chunk))
+    else:
+        work = _Vectors(vectors, named, engine)
+    if watch:
+        from serotine.cli.watching import require_watchfiles
+
+        if vectors is not None:
+            raise click.UsageError(f"--watch follows files of text; {vectors.folder} is an index", context)
+        require_watchfiles()
     recover(output)
     vacant = not output.exists() or (output.is_dir() and not any(output.iterdir()))
-    if (vacant or not resume) and Path.cwd().is_relative_to(output.resolve()):
+    if (vacant or overwrite) and Path.cwd().is_relative_to(output.resolve()):
         # An index is renamed into place when it is made: the shell would be left in a folder that is gone.
         raise click.BadParameter(
             f"{str(output)!r} is the folder you are in, or above it; name one of its own, such as name.serotine",
-            click.get_current_context(),
+            context,
             param_hint="'--output'",
         )
     if vacant:
-        result = build(output)
-    elif resume and vectors is not None:
-        result = _import(vectors, output, named, engine, there=True)
-    elif resume:
-        result = _resume(sources, output, named, engine)
+        result = work.build(output)
     elif overwrite:
         try:
             with replacing(output) as building:
-                result = build(building)
+                result = work.build(building)
         except (KeyboardInterrupt, Interrupted):
             raise Interrupted(f"interrupted; {output} is as it was") from None
     else:
-        raise IndexExistsError(
-            f"{output}: exists already; --resume adds what it lacks, --overwrite replaces it, "
-            "or choose another --output"
+        result = work.update(output)
+    _report(output, result, time.monotonic() - started, json_file)
+    if watch and isinstance(work, _Files):
+        work.watch(output)
+
+
+def _chunking(tokens: int | None, overlap: int | None, whole: bool, encoder: Any) -> Chunking | None:
+    from serotine.cli.loading import chosen_chunking
+
+    return chosen_chunking(tokens, overlap, whole, encoder)
+
+
+class _Files:
+    """Files into an index."""
+
+    def __init__(
+        self,
+        sources: tuple[Path, ...],
+        named: Callable[[], Encoder] | None,
+        load: Callable[[], Encoder],
+        engine: Engine,
+        chunking: Callable[[Any], Chunking | None],
+    ) -> None:
+        self._sources = sources
+        self._named = named
+        self._load = load
+        self._engine = engine
+        self._chunking = chunking
+        self._told: set[Skipped] = set()
+
+    def build(self, path: Path) -> dict[str, Any]:
+        from serotine.cli.loading import Loading
+        from serotine.index import Index
+
+        encoder = self._load()
+        # Everything that can be wrong is found before anything appears at `path`.
+        loading = Loading(
+            self._sources,
+            encoder,
+            None,
+            filterable=self._engine.fields(),
+            chunking=self._chunking(encoder),
+            told=self._told,
         )
-    seconds = time.monotonic() - started
-    skipped = f" ({result['skipped']:,} were there already)" if result["skipped"] else ""
-    advice = (
-        f'Ask it: serotine search {output} "your question"'
-        if result["encoder"]
-        else "It has no encoder: ask it from Python, with vectors; or index again with the --encoder they are of."
-    )
-    held = f"{plural(result['documents'], 'document')}, {plural(result['tokens'], 'token')}, {size(result['bytes'])}"
-    lines = (
-        f"{output}: {plural(result['added'], 'document')} indexed in {seconds:,.1f} s{skipped}; it holds {held}.\n"
-        + advice
-    )
-    report(lines, {"path": str(output), **result, "seconds": seconds}, json_file)
+        with Index.create(path, encoder=encoder, **self._engine.arguments()) as made:
+            return _result(made, loading.run(made))
+
+    def update(self, path: Path) -> dict[str, Any]:
+        from serotine.cli.writing import open_for_texts
+
+        with open_for_texts(path, self._named() if self._named is not None else None) as opened:
+            self._engine.check_against(opened.stats())
+            return _result(opened, self._follow(opened))
+
+    def _follow(self, opened: Index) -> IngestReport:
+        from serotine.cli.loading import Loading
+
+        encoder = opened.encoder
+        loading = Loading(
+            self._sources,
+            encoder,
+            opened,
+            filterable=opened.stats().filterable,
+            chunking=self._chunking(encoder),
+            told=self._told,
+        )
+        return loading.run(opened)
+
+    def watch(self, path: Path) -> None:
+        """Follows the files until Ctrl-C, as the one writer of the index."""
+        from serotine.cli.watching import watch
+        from serotine.cli.writing import open_for_texts
+
+        with open_for_texts(path, self._named() if self._named is not None else None) as opened:
+
+            def follow() -> None:
+                started = time.monotonic()
+                done = self._follow(opened)
+                if done.added or done.removed or done.files_added or done.files_replaced:
+                    _report(path, _result(opened, done), time.monotonic() - started, None, advice=False)
+
+            click.echo(f"{path}: following {plural(len(self._sources), 'source')}; stop with Ctrl-C")
+            watch(self._sources, path, follow, lambda error: complain(str(error)))
+        click.echo(f"{path}: no longer followed")
 
 
-def _build(sources: tuple[Path, ...], path: Path, load: Callable[[], Encoder], engine: Engine) -> dict[str, Any]:
-    from serotine.cli.loading import Loading, survey
-    from serotine.index import Index
+class _Vectors:
+    """Another engine's index into one of ours."""
 
-    # Everything that can be wrong is found before anything appears at `path`.
-    found = survey(sources, filterable=engine.fields())
-    with Index.create(path, encoder=load(), **engine.arguments()) as made:
-        loading = Loading(made)
-        _load(loading, path, sources, found.documents, there=0)
-        return _result(made, loading.added, skipped=0)
+    def __init__(self, source: PlaidIndex, named: Callable[[], Encoder] | None, engine: Engine) -> None:
+        self._source = source
+        self._named = named
+        self._engine = engine
 
+    def build(self, path: Path) -> dict[str, Any]:
+        from serotine.cli import importing
 
-def _resume(
-    sources: tuple[Path, ...], path: Path, load: Callable[[], Encoder] | None, engine: Engine
-) -> dict[str, Any]:
-    from serotine.cli.loading import Loading, survey
-    from serotine.cli.writing import open_for_texts
+        return self._result(*importing.build(self._source, path, self._named, self._engine))
 
-    with open_for_texts(path, load() if load is not None else None) as opened:
-        engine.check_against(opened.stats())
-        found = survey(sources, opened)
-        loading = Loading(opened)
-        _load(loading, path, sources, found.documents - found.known, there=len(opened))
-        return _result(opened, loading.added, skipped=found.known)
+    def update(self, path: Path) -> dict[str, Any]:
+        from serotine.cli import importing
+
+        return self._result(*importing.update(self._source, path, self._named, self._engine))
+
+    def _result(self, opened: Index, added: int) -> dict[str, Any]:
+        with opened:
+            return {"added": added, "kept": len(self._source.ids) - added, "skipped": [], **_held(opened)}
 
 
-def _import(
-    source: PlaidIndex, path: Path, load: Callable[[], Encoder] | None, engine: Engine, *, there: bool = False
-) -> dict[str, Any]:
-    from serotine.cli import importing
+def _result(index: Index, done: IngestReport) -> dict[str, Any]:
+    from serotine.cli.loading import as_json, told_files
 
-    opened, added = (importing.resume if there else importing.build)(source, path, load, engine)
-    with opened:
-        return _result(opened, added, skipped=len(source.ids) - added)
+    return {**as_json(done), **_held(index), "told": told_files(done)}
 
 
-def _load(loading: Loading, path: Path, sources: tuple[Path, ...], total: int, *, there: int) -> None:
-    try:
-        loading.run(sources, total, expected=there + total, skip_known=True)
-    except KeyboardInterrupt:
-        raise Interrupted(
-            f"interrupted; {plural(loading.added, 'document')} of {total:,} are safe in {path}: "
-            "run the same command with --resume to go on"
-        ) from None
-
-
-def _result(index: Index, added: int, *, skipped: int) -> dict[str, Any]:
+def _held(index: Index) -> dict[str, Any]:
     stats = index.stats()
     return {
-        "added": added,
-        "skipped": skipped,
         "documents": stats.documents,
         "tokens": stats.tokens,
         "bytes": stats.bytes,
         "encoder": stats.encoder,
     }
+
+
+def _report(
+    output: Path, result: dict[str, Any], seconds: float, json_file: str | None, *, advice: bool = True
+) -> None:
+    kept = f" ({result['kept']:,} were there already)" if result["kept"] else ""
+    told = f"; {told}" if (told := result.pop("told", "")) else ""
+    held = f"{plural(result['documents'], 'document')}, {plural(result['tokens'], 'token')}, {size(result['bytes'])}"
+    lines = f"{output}: {plural(result['added'], 'document')} indexed in {seconds:,.1f} s{kept}{told}; it holds {held}."
+    if advice and result["encoder"]:
+        lines += f'\nAsk it: serotine search {output} "your question"'
+    elif advice:
+        lines += "\nIt has no encoder: ask it from Python, with vectors; or index again with the --encoder they are of."
+    report(lines, {"path": str(output), **result, "seconds": seconds}, json_file)

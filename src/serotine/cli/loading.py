@@ -1,148 +1,159 @@
-"""Documents from files into an index: all of them looked at first, then added in committed chunks."""
+"""Files into an index, and what the commands tell of it."""
 
 from __future__ import annotations
 
-import time
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from serotine.cli.declared import declared
-from serotine.cli.output import plural, warn, watched
-from serotine.errors import DuplicateIdError, EmptyTextWarning, HousekeepingWarning
-from serotine.ingest import Document, read
-from serotine.progress import Advance, progress_bar
+import click
+
+from serotine.cli.output import Interrupted, plural, warn, watched
+from serotine.errors import EmptyTextWarning, HousekeepingWarning, InputFileError
+from serotine.ingest.chunking import Chunker, Chunking
+from serotine.ingest.planning import Planner, Skipped
+from serotine.ingest.updating import IngestReport, carry_out, usual_chunking
+from serotine.progress import progress_bar
 
 if TYPE_CHECKING:
-    from serotine.index import Index
+    from serotine.index import Index, TextEncoder
 
-# Every chunk is one commit. The first are small, so that progress and safety come early; they double
-# while one takes less than _QUICK seconds, so that a large collection is not written in thousands of pieces.
-_FIRST_CHUNK = 64
-_LARGEST_CHUNK = 8192
-_QUICK = 10.0
 _REPORT_EVERY = 1000
 
 
-@dataclass(frozen=True, slots=True)
-class Survey:
-    """What the sources hold.
-
-    Attributes:
-        documents: all documents.
-        known: those whose id the index holds already.
-    """
-
-    documents: int
-    known: int
-
-
-def survey(
-    sources: Sequence[Path],
-    index: Index | None = None,
-    *,
-    filterable: Mapping[str, str] | None = None,
-    refuse_known: bool = False,
-) -> Survey:
-    """Reads every document once and keeps none: a bad line is found before the first document is encoded.
+class Loading:
+    """Files on their way into an index that may be yet to be made.
 
     Args:
         sources: files and folders.
-        index: where the documents will go, if it is there already.
-        filterable: otherwise the fields that the index will have.
-        refuse_known: whether an id that the index holds is an error.
-
-    Raises:
-        InputFileError: anything that cannot be read, a value that is not what its field is declared as, or no
-            documents.
-        DuplicateIdError: an id that stands twice, or, with `refuse_known`, one that the index holds.
+        encoder: the index's.
+        index: None where it is yet to be made.
+        filterable: the fields it declares.
+        chunking: how texts are cut, if it was said.
+        upsert: whether documents from elsewhere are replaced.
+        told: skipped files that the user knows of; those of this run are added.
     """
-    seen: set[str] = set()
-    known = wordless = 0
-    first_wordless = ""
-    fields = filterable or {} if index is None else index.stats().filterable
-    with progress_bar(None, "Checking", enabled=watched()) as advance:
-        for document in read(sources):
-            if document.id in seen:
-                raise DuplicateIdError(
-                    f"{document.origin}: the id {document.id!r} stands there a second time; "
-                    "give every document its own id"
-                )
-            seen.add(document.id)
-            declared(document, fields)
-            if index is not None and document.id in index:
-                if refuse_known:
-                    raise DuplicateIdError(
-                        f"{document.origin}: the id {document.id!r} is in the index already; "
-                        "pass --upsert to replace such documents"
-                    )
-                known += 1
-            if not document.text:
-                wordless += 1
-                first_wordless = first_wordless or f"{document.id!r} at {document.origin}"
-            if len(seen) % _REPORT_EVERY == 0:
-                advance(_REPORT_EVERY)
-        advance(len(seen) % _REPORT_EVERY)
-    if wordless:
-        warn(
-            f"{plural(wordless, 'document')} without words (the first: {first_wordless}); "
-            "kept, though no question finds them"
-        )
-    return Survey(len(seen), known)
 
-
-class Loading:
-    """Adding documents to an index, chunk by chunk; `added` counts what is committed, also after an interruption."""
-
-    def __init__(self, index: Index) -> None:
-        self._index = index
-        self.added = 0
-
-    def run(
+    def __init__(
         self,
         sources: Sequence[Path],
-        total: int,
+        encoder: TextEncoder,
+        index: Index | None,
         *,
-        expected: int,
-        skip_known: bool = False,
+        filterable: Mapping[str, str],
+        chunking: Chunking | None = None,
         upsert: bool = False,
+        told: set[Skipped] | None = None,
     ) -> None:
-        """Adds the documents of `sources`, `total` of them, drawing progress on a terminal.
+        self._told = set() if told is None else told
+        self._chunker = Chunker(encoder, chunking or usual_chunking(index, encoder))
+        self._planner = Planner(index, self._chunker, filterable, upsert=upsert)
+        with progress_bar(None, "Checking", enabled=watched()) as advance:
+            self._plan = self._planner.plan(sources, advance=advance)
+        self._tell()
 
-        `expected` is how many the index will then hold: its codebook is trained once, for that size.
+    def _tell(self) -> None:
+        plan = self._plan
+        if not (plan.tasks or plan.unchanged or plan.gone):
+            if len(plan.skipped) == 1:
+                raise InputFileError(plan.skipped[0].message)
+            self._warn(plan.skipped)
+            raise InputFileError(f"none of the {len(plan.skipped):,} files could be indexed; see the warnings")
+        self._warn(plan.skipped)
+        count, first = plan.wordless
+        if count:
+            warn(f"{plural(count, 'document')} without words (the first: {first}); kept, though no question finds them")
+
+    def _warn(self, skipped: Sequence[Skipped]) -> None:
+        for each in skipped:
+            if each not in self._told:
+                warn(f"skipped: {each.message}")
+        self._told |= set(skipped)
+
+    def run(self, index: Index) -> IngestReport:
+        """Brings the index up to date, drawing progress on a terminal.
+
+        Raises:
+            Interrupted: Ctrl-C; the message says what is safe.
         """
-        documents = read(sources)
-        if skip_known:
-            documents = (document for document in documents if document.id not in self._index)
-        with progress_bar(total, "Indexing", enabled=watched()) as advance, _one_line_warnings():
+        stored = 0
+        with progress_bar(self._plan.store, "Indexing", enabled=watched()) as advance, _one_line_warnings():
             # One bar only: each has a console of its own, so that rich would let two draw over each other, and one of
             # every chunk would stay behind. So the index draws none; the clock of this one goes on while it trains.
-            self._index.add_batches(self._batches(documents, advance), upsert=upsert, expected_documents=expected)
 
-    def _batches(self, documents: Iterator[Document], advance: Advance) -> Iterator[dict[str, Any]]:
-        filterable = self._index.stats().filterable
-        chunk_size = _FIRST_CHUNK
-        while chunk := list(islice(documents, chunk_size)):
-            started = time.monotonic()
-            yield {
-                "ids": [document.id for document in chunk],
-                "texts": [document.text for document in chunk],
-                "metadata": [declared(document, filterable) for document in chunk],
-            }
-            # The index asks for the next chunk once this one is committed.
-            self.added += len(chunk)
-            advance(len(chunk))
-            if time.monotonic() - started < _QUICK:
-                chunk_size = min(2 * chunk_size, _LARGEST_CHUNK)
+            def progress(done: int, _: int) -> None:
+                nonlocal stored
+                advance(done - stored)
+                stored = done
+
+            try:
+                return carry_out(
+                    index,
+                    self._planner.onto(index),
+                    self._plan,
+                    self._chunker,
+                    on_progress=progress,
+                    on_skip=lambda skipped: self._warn([skipped]),
+                )
+            except KeyboardInterrupt:
+                raise Interrupted(
+                    f"interrupted; {plural(stored, 'document')} of {self._plan.store:,} are safe in {index.path.name}: "
+                    "run the same command again to go on"
+                ) from None
+
+
+def chosen_chunking(tokens: int | None, overlap: int | None, whole: bool, encoder: TextEncoder) -> Chunking | None:
+    """How texts are cut, if it was said.
+
+    Raises:
+        click.UsageError: in the words of the options.
+    """
+    if whole:
+        return Chunking(None)
+    if tokens is None and overlap is None:
+        return None
+    try:
+        return Chunking.of(tokens, overlap, encoder)
+    except ValueError as error:
+        raise click.UsageError(
+            f"--{str(error).replace('chunk tokens', 'chunk-tokens')}", click.get_current_context()
+        ) from None
+
+
+def told_files(report: IngestReport) -> str:
+    """``files: 3 new, 1 changed, 6 unchanged``; empty for a single new file."""
+    counts = (
+        (report.files_added, "new"),
+        (report.files_replaced, "changed"),
+        (report.files_unchanged, "unchanged"),
+        (report.files_removed, "gone"),
+        (len(report.skipped), "skipped"),
+    )
+    return "files: " + ", ".join(f"{count:,} {what}" for count, what in counts if count)
+
+
+def as_json(report: IngestReport) -> dict[str, Any]:
+    """A report for programs."""
+    return {
+        "added": report.added,
+        "replaced": report.replaced,
+        "kept": report.kept,
+        "removed": report.removed,
+        "files": {
+            "added": report.files_added,
+            "replaced": report.files_replaced,
+            "unchanged": report.files_unchanged,
+            "removed": report.files_removed,
+        },
+        "skipped": [{"file": each.file, "reason": each.reason} for each in report.skipped],
+    }
 
 
 @contextmanager
 def _one_line_warnings() -> Iterator[None]:
-    """Warnings of the index as lines of ours; that texts without words were added the survey has told already."""
+    """Warnings of the index as lines of ours; that texts without words were added the plan has told already."""
     with warnings.catch_warnings():
         show = warnings.showwarning
 
@@ -154,5 +165,5 @@ def _one_line_warnings() -> Iterator[None]:
 
         warnings.showwarning = shown
         warnings.simplefilter("ignore", EmptyTextWarning)
-        warnings.simplefilter("default", HousekeepingWarning)
+        warnings.simplefilter("once", HousekeepingWarning)
         yield

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import shutil
 import sys
 import textwrap
@@ -55,25 +54,16 @@ def search(
             "--exact: only --mode late can be proved; leave one of the two out", click.get_current_context()
         )
     from serotine.index import Index
+    from serotine.index.explanation import word_spans
 
     with Index.open(index, read_only=True) as opened:
         check_where(where, opened.stats().filterable)
         hits = opened.search(query, k=k, mode=mode, where=where, exact=exact)
-        spans = [_words(query, hit) if mode == "bm25" else _spans(opened, query, hit) for hit in hits]
+        spans = [word_spans(query, hit.text or "") if mode == "bm25" else _spans(opened, query, hit) for hit in hits]
         empty = len(opened) == 0
     lines = "" if json_file == STANDARD_OUTPUT else _lines(hits, spans, mode, empty=empty, filtered=where is not None)
     asked = {"query": query, "k": k, "mode": mode, "where": where}
     report(lines, {**asked, **_result(hits, spans)}, json_file)
-
-
-def _words(query: str, hit: Hit) -> list[tuple[int, int, float]]:
-    """Where the words of a question stand in a text, without an encoder."""
-    wanted = {word.casefold() for word in re.findall(r"\w+", query)}
-    return [
-        (match.start(), match.end(), 1.0)
-        for match in re.finditer(r"\w+", hit.text or "")
-        if match.group().casefold() in wanted
-    ]
 
 
 def _spans(index: Index, query: str, hit: Hit) -> list[tuple[int, int, float]]:

@@ -277,6 +277,15 @@ class Encoder:
             tokens[group[int(np.argmax(vectors[group] @ mean))]] for group, mean in zip(members, pooled, strict=True)
         ]
 
+    @property
+    def document_room(self) -> int:
+        """How many tokens of a document's text are encoded; what lies beyond is cut off."""
+        return self._tokenizer.room(self._spec.document)
+
+    def token_spans(self, texts: Sequence[str]) -> list[NDArray[np.int32]]:
+        """Where every token of every text stands, int32 (tokens, 2), however long the text is; the model is not run."""
+        return self._tokenizer.spans(strings(texts, "texts"))
+
     def _load(self, backend: str | None, device: str | None, dtype: str, threads: int | None) -> Backend:
         spec = self._spec
         model = spec.model_file

@@ -133,6 +133,17 @@ class TextTokenizer:
         pieces = [self.piece(int(id_)) for id_ in found.ids]
         return [Token(pieces[i], int(start), int(end)) for i, (start, end) in enumerate(found.spans) if found.kept[i]]
 
+    def room(self, side: Side) -> int:
+        """How many tokens of a text fit beside the special ones, the marker and the prompt."""
+        added = int(self._tokenizer.num_special_tokens_to_add(is_pair=False))
+        prompt = len(self._tokenizer.encode(side.prompt, add_special_tokens=False)) if side.prompt else 0
+        return max(side.length - (side.marker is not None) - added - prompt, 1)
+
+    def spans(self, texts: Sequence[str]) -> list[NDArray[np.int32]]:
+        """The place of every token of every text, int32 (tokens, 2), special tokens apart; nothing is cut off."""
+        encodings = self._tokenizer.encode_batch(list(texts), add_special_tokens=False)
+        return [np.array(encoding.offsets, dtype=np.int32).reshape(-1, 2) for encoding in encodings]
+
     def _knows(self, id_: int) -> bool:
         return 0 <= id_ < 1 << 31 and self._tokenizer.id_to_token(id_) is not None
 

@@ -369,7 +369,7 @@ class Catalog:
                 return problems
             orphans = len(connection.execute("PRAGMA foreign_key_check").fetchall())
         if orphans:
-            problems.append(f"{orphans:,} of its segments refer to a codebook that is not there")
+            problems.append(f"{orphans:,} of its rows refer to a codebook or a source that is not there")
         damaged = [number for number, sound in self._soundness() if not sound]
         if damaged:
             problems.append(

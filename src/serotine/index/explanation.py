@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -69,6 +70,13 @@ class Explanation:
             words[word] = max(words.get(word, 0.0), match.similarity)
         strongest = max(words.values(), default=1.0)
         return [(start, end, weight / strongest) for (start, end), weight in sorted(words.items())]
+
+
+def word_spans(query: str, text: str) -> list[tuple[int, int, float]]:
+    """Where words of a question stand in a text, as `Explanation.spans` gives them, without an encoder."""
+    wanted = {word.casefold() for word in re.findall(r"\w+", query)}
+    found = re.finditer(r"\w+", text)
+    return [(match.start(), match.end(), 1.0) for match in found if match.group().casefold() in wanted]
 
 
 def _has_letters(text: str) -> bool:

@@ -150,7 +150,8 @@ class Housekeeper:
 
     def expect_no_more(self) -> None:
         """What was expected has come: nothing waits for more of it."""
-        self._set_expected(0)
+        if self._expected():
+            self._set_expected(0)
 
     def _expected(self) -> int:
         return int(self._catalog.value(_EXPECTED_TOKENS) or 0)

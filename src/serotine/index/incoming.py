@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,9 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from serotine.errors import DuplicateIdError
+from serotine.errors import DuplicateIdError, EmptyTextWarning
 from serotine.index.filters import check_metadata
-from serotine.texts import strings
+from serotine.texts import is_text, strings
 
 _LARGEST = float(np.finfo(np.float16).max)
 
@@ -68,6 +69,14 @@ def query_vectors(value: object, dim: int) -> NDArray[np.float32]:
     return vectors
 
 
+def check_question(question: str) -> None:
+    """Refuses a question without words."""
+    if not question.strip():
+        raise ValueError("query: is empty; ask something")
+    if not is_text(question):
+        raise ValueError("query: holds a lone surrogate, which is no text; decode its source as UTF-8")
+
+
 def stored_vectors(value: object, name: str, dim: int) -> NDArray[np.float16]:
     """Checked vectors as they are stored: float16; the array itself where it is that already."""
     if isinstance(value, np.ndarray) and value.dtype == np.float16 and value.ndim == 2 and value.shape[1] == dim:
@@ -120,6 +129,20 @@ def check(
         if vectors is None
         else [stored_vectors(value, f"vectors[{i}]", dim) for i, value in enumerate(vectors)],
     )
+
+
+def warn_of_empty(batch: Incoming) -> None:
+    """Tells of texts without words."""
+    if batch.vectors is not None:
+        return
+    empty = [id_ for id_, text in zip(batch.ids, batch.texts, strict=True) if not (text or "").strip()]
+    if empty:
+        warnings.warn(
+            f"texts: {len(empty):,} of {len(batch.ids):,} have no words (the first is {empty[0]!r}); "
+            "they are kept, but only their ids can find them",
+            EmptyTextWarning,
+            stacklevel=3,
+        )
 
 
 def _metadata(values: Sequence[dict[str, Any]], filterable: Mapping[str, str]) -> list[str]:

@@ -6,7 +6,7 @@ import sqlite3
 import threading
 import time
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -18,7 +18,6 @@ from numpy.typing import NDArray
 
 from serotine.errors import (
     DuplicateIdError,
-    EmptyTextWarning,
     HousekeepingWarning,
     IndexDamagedError,
     ReadOnlyError,
@@ -38,8 +37,9 @@ from serotine.index.incoming import Incoming
 from serotine.index.lock import WriterLock
 from serotine.index.reports import IndexStats, VerifyReport, describe_index
 from serotine.index.retrieval import Fusion, Mode, Request, Retriever, check_request
-from serotine.index.segment import VECTORS, write_vectors
+from serotine.index.segment import VECTORS, SegmentRecord, write_vectors
 from serotine.index.snapshot import Snapshot, load_snapshot
+from serotine.index.sources import Sources, SourceUpdate, record_sources
 from serotine.index.text_encoder import AnyEncoder, TextEncoder
 from serotine.progress import progress_bar
 from serotine.texts import is_text, strings
@@ -196,6 +196,11 @@ class Index:
         """Dimension of a token vector."""
         return self._catalog.settings.dim
 
+    @property
+    def encoder(self) -> TextEncoder:
+        """What turns its texts into vectors, loaded when it is first needed; EncoderError where it cannot be."""
+        return self._require_encoder()
+
     def ids(self) -> list[str]:
         """The ids of all documents, in the order they were added."""
         self._require_open()
@@ -239,8 +244,9 @@ class Index:
         *,
         upsert: bool,
         show_progress: bool = False,
+        also: Callable[[sqlite3.Connection], None] | None = None,
     ) -> None:
-        """`add`, without the housekeeping after it."""
+        """`add`, without the housekeeping after it; `also` joins its transaction."""
         with self._changing:
             self._require_writer()
             settings = self._catalog.settings
@@ -253,18 +259,19 @@ class Index:
                 has_encoder=settings.encoder is not None,
                 filterable=settings.filterable,
             )
-            if not batch.ids:
+            if not batch.ids and also is None:
                 return
             replaced = self._catalog.live_ids(batch.ids)
             if replaced and not upsert:
                 more = f" (and {len(replaced) - 1:,} more)" if len(replaced) > 1 else ""
                 first = next(id_ for id_ in batch.ids if id_ in replaced)
                 raise DuplicateIdError(f"ids: {first!r}{more} is in the index already; pass upsert=True to replace it")
-            _warn_of_empty(batch)
+            incoming.warn_of_empty(batch)
             number = self._catalog.next_number()
-            record = write_vectors(
-                creation.new_file(self._path, VECTORS), number, settings.dim, self._vectors(batch, show_progress)
-            )
+            record: SegmentRecord | None = None
+            if batch.ids:
+                rows = self._vectors(batch, show_progress)
+                record = write_vectors(creation.new_file(self._path, VECTORS), number, settings.dim, rows)
             # Should this fail, the file stays for the next opening to sweep: only the catalog, read again, can tell
             # whether a commit that raised happened.
             with self._committing() as connection:
@@ -272,7 +279,10 @@ class Index:
                 catalogs.insert_documents(
                     connection, number, list(zip(batch.ids, batch.texts, batch.metadata, strict=True))
                 )
-                catalogs.insert_segment(connection, record)
+                if record is not None:
+                    catalogs.insert_segment(connection, record)
+                if also is not None:
+                    also(connection)
 
     def add_batches(
         self,
@@ -314,6 +324,40 @@ class Index:
                 self._housekeeper.expect_no_more()
                 self._tidy()
         return added
+
+    def update_sources(
+        self, updates: Sequence[SourceUpdate], *, gone: Sequence[str] = (), expected_documents: int | None = None
+    ) -> None:
+        """Brings the documents of files to where the files are, in one transaction; `serotine.ingest` decides how.
+
+        Args:
+            updates: what becomes of each file's documents.
+            gone: names of sources to forget, with all their documents.
+            expected_documents: how many the index will hold when the run is over, as in `add_batches`; None: it is.
+
+        Raises:
+            what `add` raises.
+        """
+        with self._changing:
+            if updates or gone:
+                self._store(
+                    [id_ for update in updates for id_ in update.ids],
+                    [text for update in updates for text in update.texts],
+                    metadata=[each for update in updates for each in update.metadata],
+                    upsert=True,
+                    also=lambda connection: record_sources(connection, updates, gone),
+                )
+            if expected_documents is None:
+                self._housekeeper.expect_no_more()
+            else:
+                self._housekeeper.expect(expected_documents)
+            self._tidy()
+
+    @property
+    def sources(self) -> Sources:
+        """The files that documents came from, where they came from files."""
+        self._require_open()
+        return Sources(self._catalog)
 
     def _unknown(self, batch: Mapping[str, Any]) -> dict[str, Any]:
         """The documents of a batch that the index does not hold."""
@@ -465,7 +509,7 @@ class Index:
         questions = [query if isinstance(query, str) else None for query in listed]
         for question in questions:
             if question is not None:
-                _check_question(question)
+                incoming.check_question(question)
             elif mode != "late":
                 raise TypeError(f'query: mode="{mode}" needs a question in words, got vectors')
         vectors = [] if mode == "bm25" else self._all_vectors(listed)
@@ -487,7 +531,7 @@ class Index:
             UnknownIdError: the index does not hold `id_`.
             ValueError: the document was added as vectors, without a text.
         """
-        _check_question(query)
+        incoming.check_question(query)
         (row,) = self._rows([id_])
         if row.text is None:
             raise ValueError(f"id: {id_!r} was added as vectors, without a text to explain")
@@ -578,23 +622,3 @@ class Index:
         self._require_open()
         if self._lock is None:
             raise ReadOnlyError(f"{self._path}: opened with read_only=True; open it for writing to change it")
-
-
-def _check_question(question: str) -> None:
-    if not question.strip():
-        raise ValueError("query: is empty; ask something")
-    if not is_text(question):
-        raise ValueError("query: holds a lone surrogate, which is no text; decode its source as UTF-8")
-
-
-def _warn_of_empty(batch: Incoming) -> None:
-    if batch.vectors is not None:
-        return
-    empty = [id_ for id_, text in zip(batch.ids, batch.texts, strict=True) if not (text or "").strip()]
-    if empty:
-        warnings.warn(
-            f"texts: {len(empty):,} of {len(batch.ids):,} have no words (the first is {empty[0]!r}); "
-            "they are kept, but only their ids can find them",
-            EmptyTextWarning,
-            stacklevel=3,
-        )

@@ -13,16 +13,16 @@ from serotine.ingest.lines import read_lines
 from serotine.nesting import check_nesting
 
 
-def read_jsonl(path: Path) -> Iterator[Document]:
+def read_jsonl(path: Path, name: str) -> Iterator[Document]:
     """Yields the documents of a .jsonl or .jsonl.gz file; blank lines are skipped.
 
     Raises:
         InputFileError: a line that is no JSON object, or no document.
     """
-    for number, line in read_lines(path):
+    for number, line in read_lines(path, name):
         if not line.strip():
             continue
-        origin = f"{path}:{number}"
+        origin = f"{name}:{number}"
         yield from_fields(_object(line, origin), origin)
 
 

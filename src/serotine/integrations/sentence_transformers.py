@@ -10,10 +10,12 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
+from tokenizers import Tokenizer
 
 from serotine.encoders.tokenisation import Token
 from serotine.errors import EncoderError
@@ -127,6 +129,29 @@ class MultiVectorAdapter:
             start, end = (max(place - len(prompt), 0) for place in spans[i])
             out.append(Token(str(pieces[i]), start, end) if end else Token(str(pieces[i]), 0, 0))
         return out
+
+    @property
+    def document_room(self) -> int:
+        """How many tokens of a document's text are encoded, as `Encoder.document_room`."""
+        first: Any = self._model[0]
+        length = getattr(first, "document_length", None) or self._model.max_seq_length
+        tokenizer = self._whole_tokenizer
+        prompt = len(tokenizer.encode(self._prompt(query=False), add_special_tokens=False))
+        added = int(tokenizer.num_special_tokens_to_add(is_pair=False))
+        return max(int(length or self._model.tokenizer.model_max_length) - added - prompt, 1)
+
+    def token_spans(self, texts: Sequence[str]) -> list[NDArray[np.int32]]:
+        """Where every token of every text stands, as `Encoder.token_spans`."""
+        found = self._whole_tokenizer.encode_batch(list(texts), add_special_tokens=False)
+        return [np.array(each.offsets, np.int32).reshape(-1, 2) for each in found]
+
+    @cached_property
+    def _whole_tokenizer(self) -> Tokenizer:
+        """A copy that cuts nothing off: on the model's own, truncation is as the last call left it."""
+        copied = Tokenizer.from_str(self._model.tokenizer.backend_tokenizer.to_str())
+        copied.no_truncation()
+        copied.no_padding()
+        return copied
 
     def _prompt(self, query: bool) -> str:
         names = ("query",) if query else ("document", "passage", "corpus")

@@ -11,7 +11,7 @@ from serotine.errors import InputFileError
 from serotine.index.filters import check_metadata
 
 if TYPE_CHECKING:
-    from serotine.ingest import Document
+    from serotine.ingest.document import Document
 
 _TRUTH = {"true": True, "false": False, "1": True, "0": False}
 # Python would also read "1_000", which in a file is as likely a mistake.

@@ -1,0 +1,1 @@
+"""The HTTP server: `serotine serve`. Nothing is imported here, so that the client can share the wire's small parts."""

@@ -1,0 +1,28 @@
+// Files that were chosen or dropped, folders walked through, each with its relative path.
+
+/** Files of an <input>. */
+export const chosen = (list) => [...list].map((file) => ({ file, path: file.webkitRelativePath || file.name }));
+
+/** Files of a drop. The entries must be taken before anything is awaited: afterwards the list is empty. */
+export async function dropped(transfer) {
+  const entries = [...transfer.items].map((item) => item.webkitGetAsEntry && item.webkitGetAsEntry()).filter(Boolean);
+  if (!entries.length) return chosen(transfer.files);
+  return (await Promise.all(entries.map((entry) => walk(entry)))).flat();
+}
+
+async function walk(entry) {
+  // Hidden files and folders are no documents.
+  if (entry.name.startsWith(".")) return [];
+  if (entry.isFile) {
+    const file = await new Promise((resolve, reject) => entry.file(resolve, reject));
+    return [{ file, path: entry.fullPath.replace(/^\//, "") }];
+  }
+  const reader = entry.createReader();
+  const found = [];
+  for (;;) {
+    const some = await new Promise((resolve, reject) => reader.readEntries(resolve, reject));
+    if (!some.length) break;
+    for (const inside of some) found.push(...(await walk(inside)));
+  }
+  return found;
+}

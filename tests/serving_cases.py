@@ -1,0 +1,174 @@
+"""What the tests of the server share: small indexes, an application in this process, a server in one of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip("fastapi", reason="needs the extra: pip install 'serotine[serve]'")
+pytest.importorskip("fastapi_offline", reason="needs the extra: pip install 'serotine[serve]'")
+pytest.importorskip("prometheus_client", reason="needs the extra: pip install 'serotine[serve]'")
+pytest.importorskip("httpx", reason="Starlette's test client needs httpx")
+
+from fakes import WordEncoder
+from starlette.testclient import TestClient
+
+from serotine import Client, Index
+from serotine.errors import ServerError
+from serotine.serving.app import create_app
+from serotine.serving.settings import Limits, ServerSettings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+DIM = 16
+TEXTS = {
+    "d1": "bats eat moths at night",
+    "d2": "cats sleep all day",
+    "d/3": "how bats find their way: echolocation",
+    "d4": "dogs chase cats",
+}
+
+
+def make_index(path: Path, texts: Mapping[str, str] = TEXTS, encoder: Any = None) -> Path:
+    with Index.create(path, encoder=encoder or WordEncoder(DIM), filterable={"lang": str}) as index:
+        index.add(list(texts), list(texts.values()), metadata=[{"lang": "en", "n": i} for i in range(len(texts))])
+    return path
+
+
+def make_vectors(path: Path, documents: int = 50, seed: int = 0) -> Path:
+    with Index.create(path, dim=DIM) as index:
+        index.add([f"v{i}" for i in range(documents)], vectors=vectors(documents, seed))
+    return path
+
+
+def vectors(count: int, seed: int = 0, tokens: int = 4) -> list[np.ndarray]:
+    rng = np.random.default_rng(seed)
+    rows = rng.standard_normal((count, tokens, DIM)).astype(np.float32)
+    return list(rows / np.linalg.norm(rows, axis=2, keepdims=True))
+
+
+@contextmanager
+def application(state: Path, *indexes: Path, limits: dict[str, Any] | None = None, **told: Any) -> Iterator[TestClient]:
+    """An application in this process, asked as a browser on this machine would."""
+    state.mkdir(exist_ok=True)
+    settings = ServerSettings(
+        indexes={path.name.removesuffix(".serotine"): path for path in indexes},
+        state=state,
+        limits=replace(Limits(), **(limits or {})),
+        **told,
+    )
+    with TestClient(create_app(settings), base_url="http://localhost", raise_server_exceptions=False) as client:
+        yield client
+
+
+def refusal(response: Any, status: int, code: str) -> str:
+    """The message of an error, after a look at the rest of it."""
+    assert response.status_code == status, response.text
+    (kind,) = response.json()
+    error = response.json()["error"]
+    assert (kind, sorted(error), error["code"]) == ("error", ["code", "message"], code)
+    message: str = error["message"]
+    assert message
+    assert "\n" not in message
+    return message
+
+
+class Server:
+    """`serotine serve` as a process of its own."""
+
+    def __init__(
+        self,
+        *arguments: object,
+        program: Sequence[str] = (sys.executable, "-m", "serotine.cli"),
+        ready_token: str | None = None,
+        **environment: str,
+    ) -> None:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.port = free.getsockname()[1]
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.root = Path()
+        # A file, not a pipe: nobody reads while the server runs, and a full pipe would stop it.
+        self._log = tempfile.TemporaryFile()  # noqa: SIM115 - closed when the process has ended
+        self._text: str | None = None
+        self._clients: list[Client] = []
+        self.process = subprocess.Popen(
+            [*program, "serve", "--port", str(self.port), *map(str, arguments)],
+            stdout=subprocess.DEVNULL,
+            stderr=self._log,
+            env={**os.environ, **environment},
+        )
+        try:
+            self._wait(ready_token)
+        except BaseException:
+            self.kill()
+            raise
+
+    def _wait(self, token: str | None) -> None:
+        until = time.monotonic() + 60
+        while time.monotonic() < until:
+            if self.process.poll() is not None:
+                raise RuntimeError(self.log())
+            with suppress(ServerError):
+                with Client(self.url, "", token=token) as client:
+                    client.indexes()
+                return
+            time.sleep(0.05)
+        raise TimeoutError("the server does not get ready")
+
+    def client(self, index: str, **options: Any) -> Client:
+        made = Client(self.url, index, **options)
+        self._clients.append(made)
+        return made
+
+    def stop(self) -> int:
+        """Stops it as an operator would; returns its exit status."""
+        self.process.send_signal(signal.SIGTERM)
+        return self._end()
+
+    def kill(self) -> int:
+        self.process.kill()
+        return self._end()
+
+    def _end(self) -> int:
+        status = self.process.wait(timeout=60)
+        for client in self._clients:
+            client.close()
+        self._text = self.log()
+        self._log.close()
+        return status
+
+    def log(self) -> str:
+        """What it has logged so far."""
+        if self._text is not None:
+            return self._text
+        self._log.seek(0)
+        return self._log.read().decode()
+
+    def lines(self) -> list[dict[str, Any]]:
+        """The same, line by line."""
+        return [json.loads(line) for line in self.log().splitlines()]
+
+
+@contextmanager
+def serving(*arguments: object, **options: Any) -> Iterator[Server]:
+    server = Server(*arguments, **options)
+    try:
+        yield server
+    finally:
+        if server.process.poll() is None:
+            server.kill()

@@ -1,0 +1,335 @@
+"""The client: what the index says on disk, it says over the wire; the same errors, and some of its own."""
+
+from __future__ import annotations
+
+import math
+import socket
+import subprocess
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+import pytest
+from cli_fake import FakeEncoder
+from serving_cases import Server, serving
+
+import serotine
+from serotine import Client, Index
+from serotine.errors import (
+    DuplicateIdError,
+    EncoderError,
+    IndexExistsError,
+    NotAnIndexError,
+    ReadOnlyError,
+    ServerError,
+    UnknownIdError,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+FAKE = (sys.executable, str(Path(__file__).with_name("cli_fake.py")))
+TEXTS = {
+    "d1": "bats eat moths at night",
+    "d/2": "cats sleep all day",
+    "é 3": "how bats find their way: echolocation",
+    "empty": "",
+}
+QUESTION = "what do bats eat"
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    root = tmp_path_factory.mktemp("served")
+    metadata = [{"lang": "en", "n": i} for i in range(len(TEXTS))]
+    index = Index.create(root / "wiki.serotine", encoder=FakeEncoder(), filterable={"lang": str})
+    with index, pytest.warns(UserWarning, match="have no words"):
+        index.add(list(TEXTS), list(TEXTS.values()), metadata=metadata)
+    with Index.create(root / "plain.serotine", dim=16) as plain:
+        plain.add(["v"], vectors=[np.ones((2, 16), dtype=np.float32)])
+    with serving("--root", root, program=FAKE) as server:
+        server.root = root
+        yield server
+
+
+@pytest.fixture
+def client(server: Server) -> Iterator[Client]:
+    with server.client("wiki") as client:
+        yield client
+
+
+@pytest.fixture
+def index(server: Server) -> Iterator[Index]:
+    with Index.open(server.root / "wiki.serotine", read_only=True, encoder=FakeEncoder()) as index:
+        yield index
+
+
+def same(told: Any, known: Any) -> None:
+    """Equal in all but the time it took."""
+    assert told.items == known.items
+    assert told.certificate == known.certificate
+    assert (told.stats.plan, told.stats.documents, told.stats.tokens, told.stats.counts) == (
+        known.stats.plan,
+        known.stats.documents,
+        known.stats.tokens,
+        known.stats.counts,
+    )
+    assert told.stats.milliseconds.keys() == known.stats.milliseconds.keys()
+
+
+def test_importing_serotine_imports_no_client() -> None:
+    code = "import sys, serotine; print([n for n in sys.modules if n.startswith(('serotine.c', 'http', 'ssl'))])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+    assert serotine.Client is Client
+
+
+def test_the_client_needs_no_server_libraries() -> None:
+    code = (
+        "import sys, serotine; serotine.Client;"
+        "print([n for n in ('fastapi', 'pydantic', 'uvicorn', 'torch', 'onnxruntime') if n in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_every_public_method_of_the_index_is_there() -> None:
+    on_disk = {"create", "open", "path", "encoder", "sources", "update_sources"}
+    members = {name for name in dir(Index) if not name.startswith("_")}
+    assert members - on_disk <= {name for name in dir(Client) if not name.startswith("_")}
+    assert all(hasattr(Client, name) for name in ("__len__", "__contains__", "__enter__", "__exit__"))
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"k": 1},
+        {"k": np.int64(2)},
+        {"exact": True},
+        {"k": 4, "exact": True},
+        {"mode": "bm25"},
+        {"mode": "hybrid", "weights": (1.0, 2.0)},
+        {"where": {"lang": "en", "n": {"<": 2}}},
+        {"where": {"lang": "nowhere"}, "exact": True},
+        {"candidates": 3},
+    ],
+)
+def test_searches_are_the_same(client: Client, index: Index, options: dict[str, Any]) -> None:
+    same(client.search(QUESTION, **options), index.search(QUESTION, **options))
+    if options.get("mode", "late") == "late":
+        (vectors,) = FakeEncoder().encode_queries([QUESTION])
+        same(client.search(vectors, **options), index.search(vectors, **options))
+        half = vectors.astype(np.float16)
+        same(client.search(half, **options), index.search(half, **options))
+
+
+def test_a_document_without_tokens_scores_minus_infinity(client: Client, index: Index) -> None:
+    hits = client.search(QUESTION, 4)
+    same(hits, index.search(QUESTION, 4))
+    assert (hits[-1].id, hits[-1].score) == ("empty", -math.inf)
+
+
+def test_the_rest_is_the_same(client: Client, index: Index) -> None:
+    (vectors,) = FakeEncoder().encode_queries(["cats"])
+    asked = [QUESTION, vectors, "sleep"]
+    for told, known in zip(client.search_batch(asked, 2), index.search_batch(asked, 2), strict=True):
+        same(told, known)
+    assert client.search_batch([]) == []
+    for id_ in TEXTS:
+        assert client.explain(QUESTION, id_) == index.explain(QUESTION, id_)
+        assert client.explain(QUESTION, id_).spans() == index.explain(QUESTION, id_).spans()
+        np.testing.assert_array_equal(client.vectors(id_), index.vectors(id_))
+        assert client.vectors(id_).dtype == np.float16
+    got, stored = client.get(list(TEXTS)), index.get(list(TEXTS))
+    assert [(hit.id, hit.text, hit.metadata) for hit in got] == [(hit.id, hit.text, hit.metadata) for hit in stored]
+    assert all(math.isnan(hit.score) for hit in got)
+    assert client.stats() == index.stats()
+    assert client.verify() == index.verify()
+    assert (client.ids(), len(client), client.dim) == (index.ids(), len(index), index.dim)
+    assert "d/2" in client
+    assert "no" not in client
+    assert 3 not in client
+    assert "\ud800" not in client
+
+
+def test_changes(server: Server) -> None:
+    with server.client("plain") as client:
+        rows = [np.full((n + 1, 16), 0.25, dtype=np.float32) for n in range(3)]
+        client.add(["a", "b"], vectors=rows[:2], metadata=[{"x": 1}, {}])
+        np.testing.assert_array_equal(client.vectors("b"), rows[1].astype(np.float16))
+        client.add(["a"], texts=["told"], vectors=rows[2:], upsert=True)
+        assert client.get(["a"])[0].text == "told"
+        batches = [{"ids": ["a", "c"], "vectors": rows[:2]}, {"ids": ["d"], "vectors": rows[2:]}]
+        assert client.add_batches(batches) == 2
+        client.add([], vectors=[])
+        client.delete([])
+        client.delete(["a", "b", "c", "d"])
+        client.compact()
+        assert (client.ids(), client.stats().deleted) == (["v"], 0)
+
+
+ERRORS: list[tuple[str, type[Exception], Callable[[Any], object]]] = [
+    ("wiki", UnknownIdError, lambda index: index.get(["no"])),
+    ("wiki", UnknownIdError, lambda index: index.vectors("no")),
+    ("wiki", UnknownIdError, lambda index: index.explain("x", "no")),
+    ("wiki", UnknownIdError, lambda index: index.delete(["d1", "no"])),
+    ("wiki", DuplicateIdError, lambda index: index.add(["d1"], ["x"])),
+    ("wiki", DuplicateIdError, lambda index: index.add(["x", "x"], ["x", "x"])),
+    ("wiki", ValueError, lambda index: index.search("")),
+    ("wiki", ValueError, lambda index: index.search("x", 0)),
+    ("wiki", ValueError, lambda index: index.search("x", mode="other")),
+    ("wiki", ValueError, lambda index: index.search("x", mode="bm25", exact=True)),
+    ("wiki", ValueError, lambda index: index.search("\ud800")),
+    ("wiki", TypeError, lambda index: index.search(3)),
+    ("wiki", TypeError, lambda index: index.search(np.ones((2, 16), dtype=np.int64))),
+    ("wiki", TypeError, lambda index: index.search_batch("x")),
+    ("wiki", TypeError, lambda index: index.search("x", where={"lang": 3})),
+    ("wiki", TypeError, lambda index: index.add(["x"], ["x"], metadata=[{"lang": 3}])),
+    ("wiki", TypeError, lambda index: index.get("d1")),
+    ("wiki", ValueError, lambda index: index.add(["x"], ["x", "y"])),
+    ("wiki", ValueError, lambda index: index.add(["x"])),
+    ("wiki", ValueError, lambda index: index.add([""], ["x"])),
+    ("wiki", ValueError, lambda index: index.add(["x"], ["x"], metadata=[{"n": math.nan}])),
+    ("plain", ValueError, lambda index: index.search(np.ones((2, 3), dtype=np.float32))),
+    ("plain", ValueError, lambda index: index.search(np.full((2, 16), np.nan, dtype=np.float32))),
+    ("plain", ValueError, lambda index: index.add(["x"], vectors=[np.full((2, 16), 1e9, dtype=np.float32)])),
+    ("plain", ValueError, lambda index: index.add(["x"], ["x"])),
+    ("plain", EncoderError, lambda index: index.search("x")),
+    ("plain", ValueError, lambda index: index.explain("x", "v")),
+]
+
+
+@pytest.mark.parametrize(("name", "kind", "do"), ERRORS)
+def test_errors_are_of_the_same_kind(
+    server: Server, name: str, kind: type[Exception], do: Callable[[Any], object]
+) -> None:
+    encoder = FakeEncoder() if name == "wiki" else None
+    with Index.open(server.root / f"{name}.serotine", encoder=encoder) as index, pytest.raises(kind) as known:
+        do(index)
+    with server.client(name) as client, pytest.raises(kind) as told:
+        do(client)
+    assert type(told.value) is type(known.value)
+    assert "\n" not in str(told.value)
+
+
+def test_errors_of_the_server_itself(server: Server) -> None:
+    with server.client("nope") as client, pytest.raises(NotAnIndexError, match="'nope'"):
+        client.stats()
+    with pytest.raises(ServerError, match=r"2 indexes \(plain, wiki\); name one"):
+        Client(server.url)
+    with server.client("wiki") as client, pytest.raises(ValueError, match="at most 1,000"):
+        client.search("bats", 5000)
+    assert issubclass(IndexExistsError, serotine.SerotineError)
+    assert issubclass(ReadOnlyError, serotine.SerotineError)
+
+
+@pytest.mark.parametrize(
+    ("url", "options", "said"),
+    [
+        ("ftp://host", {}, "url: "),
+        ("host:8000", {}, "url: "),
+        ("http://me:secret@host", {}, "url: "),
+        ("http://host?x=1", {}, "url: "),
+        ("http://host", {"timeout": 0}, "timeout: "),
+        ("http://host", {"timeout": math.nan}, "timeout: "),
+        ("http://host", {"token": "a\nb"}, "token: "),
+    ],
+)
+def test_wrong_arguments(url: str, options: dict[str, Any], said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        Client(url, "i", **options)
+
+
+def test_threads_share_a_client(client: Client, index: Index) -> None:
+    expected = index.search(QUESTION).items
+    with ThreadPoolExecutor(8) as pool:
+        assert all(found == expected for found in pool.map(lambda _: client.search(QUESTION).items, range(64)))
+
+
+class Stub(BaseHTTPRequestHandler):
+    """Answers with what the test has prepared, and counts."""
+
+    protocol_version = "HTTP/1.1"
+    answers: ClassVar[list[tuple[int, dict[str, str], bytes]]] = []
+    asked: ClassVar[list[str]] = []
+
+    def do_GET(self) -> None:
+        self.asked.append(self.path)
+        status, headers, body = self.answers.pop(0)
+        self.send_response(status)
+        for name, value in {**headers, "Content-Length": str(len(body))}.items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *arguments: object) -> None:
+        pass
+
+
+@pytest.fixture
+def stub() -> Iterator[str]:
+    Stub.answers, Stub.asked = [], []
+    server = HTTPServer(("127.0.0.1", 0), Stub)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+BUSY = (429, {"Retry-After": "0"}, b'{"error": {"code": "overloaded", "message": "busy"}}')
+FINE = (200, {}, b'{"indexes": []}')
+
+
+def test_a_busy_server_is_asked_again(stub: str) -> None:
+    Stub.answers = [BUSY, BUSY, FINE]
+    with Client(stub, "i") as client:
+        assert client.indexes() == []
+    assert len(Stub.asked) == 3
+
+
+def test_but_not_beyond_the_timeout(stub: str) -> None:
+    Stub.answers = [(503, {"Retry-After": "30"}, BUSY[2])]
+    with Client(stub, "i", timeout=1.0) as client, pytest.raises(ServerError, match="busy") as refused:
+        client.indexes()
+    assert (refused.value.status, refused.value.code) == (503, "overloaded")
+
+
+@pytest.mark.parametrize("answer", [(200, {}, b"<html>"), (502, {}, b"Bad Gateway"), (500, {}, b'{"error": 1}')])
+def test_what_is_no_serotine_server(stub: str, answer: tuple[int, dict[str, str], bytes]) -> None:
+    Stub.answers = [answer]
+    with Client(stub, "i") as client, pytest.raises(ServerError, match="is it a Serotine server"):
+        client.indexes()
+
+
+def test_a_server_that_is_not_there() -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+        with pytest.raises(ServerError, match="cannot be reached") as away:
+            Client(f"http://127.0.0.1:{port}")
+    assert away.value.status is None
+
+
+def test_a_server_that_does_not_answer() -> None:
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        with pytest.raises(ServerError, match="no answer within"):
+            Client(f"http://127.0.0.1:{silent.getsockname()[1]}", timeout=0.2)
+
+
+def test_a_connection_the_server_closed_is_opened_again(stub: str) -> None:
+    Stub.answers = [FINE, FINE]
+    with Client(stub, "i") as client:
+        client.indexes()
+        (connection,) = client._connection._idle
+        assert connection.sock is not None
+        connection.sock.shutdown(socket.SHUT_RDWR)
+        assert client.indexes() == []

@@ -1,0 +1,179 @@
+"""Passages: what holds for every text, encoder and length."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from fakes import WordEncoder
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from serotine.encoders.formats.folder import read_tokenizer
+from serotine.encoders.location import locate
+from serotine.ingest.chunking import FEWEST, Chunk, Chunker, Chunking
+from serotine.ingest.extract import Extract, Section, plain, sections
+from serotine.ingest.markdown import read_markdown
+
+
+class RealTokens(WordEncoder):
+    """Word vectors, but the default encoder's own tokens and room; its model, which is not needed, stays away."""
+
+    document_room = 62
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._tokenizer = read_tokenizer(locate(None, revision=None, offline=True).folder / "tokenizer.json")
+        self._tokenizer.no_padding()
+        self._tokenizer.no_truncation()
+
+    def token_spans(self, texts: list[str]) -> list[NDArray[np.int32]]:
+        found = self._tokenizer.encode_batch(list(texts), add_special_tokens=False)
+        return [np.array(each.offsets, np.int32).reshape(-1, 2) for each in found]
+
+
+ENCODERS = {"words": WordEncoder(), "wordpiece": RealTokens()}
+PIECES = st.sampled_from(
+    (
+        *("bats fly late. ", "Serotine!", " ", "\n", "\n\n", "\r\n\r\n", "# One\n", "## Two\n", "\n# Three\n\n"),
+        *(
+            "antidisestablishmentarianism",
+            "コウモリは夜に飛ぶ。",
+            "蝙蝠",
+            "é",
+            "\u2028",
+            "👩\u200d👩\u200d👧",
+            "\t",
+            "1.5",
+        ),
+        *("1.5", "a.b.c", "```\n# x\n```\n", "x" * 70),
+    )
+)
+TEXTS = st.lists(st.one_of(PIECES, st.text(max_size=8)), max_size=120).map("".join)
+
+
+def count(encoder: WordEncoder, text: str) -> int:
+    return len(Chunker(encoder, Chunking(None))._count([text])[0])
+
+
+@settings(max_examples=80, deadline=None)
+@given(text=TEXTS, tokens=st.integers(FEWEST, 60), overlap=st.floats(0, 0.5), name=st.sampled_from(sorted(ENCODERS)))
+def test_what_holds_for_every_text(text: str, tokens: int, overlap: float, name: str) -> None:
+    encoder = ENCODERS[name]
+    text = text.encode("utf-8", "replace").decode()
+    extract = read_markdown(text.encode(), "f") if "\0" not in text else plain(text, {})
+    text = extract.text
+    chunks = Chunker(encoder, Chunking(tokens, int(tokens * overlap))).chunks(extract)
+    covered = np.zeros(len(text), dtype=bool)
+    for chunk, following in zip(chunks, [*chunks, None][1:], strict=True):
+        words = text[chunk.start : chunk.end]
+        assert words
+        assert words == words.strip()
+        assert count(encoder, words) <= tokens
+        covered[chunk.start : chunk.end] = True
+        assert following is None or (chunk.start < following.start and chunk.end < following.end)
+    # Every word is in a passage, and a text that fits is one.
+    assert not "".join(letter for letter, inside in zip(text, covered, strict=True) if not inside).strip()
+    if text.strip() and count(encoder, text) <= tokens:
+        assert len(chunks) == 1
+
+
+def cut(text: str, tokens: int = 16, overlap: int = 0, *, of: tuple[Section, ...] | None = None) -> list[str]:
+    extract = plain(text, {}) if of is None else Extract(text, of)
+    return [
+        text[chunk.start : chunk.end] for chunk in Chunker(WordEncoder(), Chunking(tokens, overlap)).chunks(extract)
+    ]
+
+
+def test_paragraphs_then_sentences_then_lines_then_words() -> None:
+    ten = "one two three four five six seven eight nine ten"
+    assert cut(f"{ten}\n\n{ten}") == [ten, ten]
+    # A paragraph's end in the second half goes before the sentence's after it.
+    assert cut(f"{ten}\n\nA b. {ten}")[0] == ten
+    assert cut(f"{ten}. {ten}")[0] == f"{ten}."
+    assert cut(f"{ten}\n{ten}")[0] == ten
+    assert [len(part.split()) for part in cut(f"{ten} {ten}")] == [16, 4]
+    assert cut("コウモリ。" * 40)[0].endswith("。")
+
+
+def test_overlap_begins_with_a_sentence() -> None:
+    text = " ".join(f"Bat {i} flies late." for i in range(20))
+    parts = cut(text, 20, 6)
+    assert len(parts) == 7
+    for before, after in pairwise(parts):
+        shared = next(n for n in range(len(after), 0, -1) if before.endswith(after[:n]))
+        assert after[:shared].startswith("Bat ")
+        assert 4 <= len(after[:shared].split()) <= 6
+
+
+def test_sections_and_what_is_said_of_them() -> None:
+    words = "word " * 10
+    text = f"# Title\n\n## One\n{words}\n## Two\n{words}\n### Three\n{words}{words}{words}\n"
+    chunks = Chunker(WordEncoder(), Chunking(16, 0)).chunks(read_markdown(text.encode(), "f"))
+    # A heading alone goes with what follows it.
+    assert [(chunk.headings, text[chunk.start : chunk.end].split()[0]) for chunk in chunks] == [
+        (("Title", "One"), "#"),
+        (("Title", "Two"), "##"),
+        (("Title", "Two", "Three"), "###"),
+        (("Title", "Two", "Three"), "word"),
+        (("Title", "Two", "Three"), "word"),
+    ]
+    short = read_markdown(b"# A\n\n## B\nx\n\n## C\ny", "f")
+    assert Chunker(WordEncoder(), Chunking(16, 0)).chunks(short) == [Chunk(0, 19, ("A",), None)]
+
+
+def test_pages() -> None:
+    pages = ["page one " * 6, "page two " * 6]
+    text = "\n\n".join(pages)
+    of = (Section(0, len(pages[0]), page=1), Section(len(pages[0]) + 2, len(text), page=2))
+    chunks = Chunker(WordEncoder(), Chunking(16, 0)).chunks(Extract(text, of))
+    assert [(chunk.page, text[chunk.start : chunk.end]) for chunk in chunks] == [
+        (1, pages[0].strip()),
+        (2, pages[1].strip()),
+    ]
+
+
+def test_headings_nest_by_level() -> None:
+    found = sections(40, [(5, 2, "b"), (10, 1, "c"), (20, 3, "d"), (30, 2, "e")])
+    assert [(each.start, each.end, each.headings) for each in found] == [
+        (0, 5, ()),
+        (5, 10, ("b",)),
+        (10, 20, ("c",)),
+        (20, 30, ("c", "d")),
+        (30, 40, ("c", "e")),
+    ]
+
+
+def test_a_long_text_is_counted_in_blocks() -> None:
+    text = "late bats. " * 8_000
+    parts = cut(text, 256, 32)
+    assert len(parts) == pytest.approx(24_000 / 226, rel=0.1)
+
+
+def test_lengths_that_cannot_be() -> None:
+    for tokens, overlap, said in ((8, 0, "at least 16"), (32, 17, "0 to half"), (63, 0, "'words' reads 62 tokens")):
+        with pytest.raises(ValueError, match=said):
+            Chunking.of(tokens, overlap, RealTokens())
+    assert Chunking.of(None, None, RealTokens()) == Chunking(62, 7)
+    assert Chunking.of(None, None, WordEncoder()) == Chunking(256, 32)
+    for each in (Chunking(None), Chunking(62, 7)):
+        assert Chunking.parse(str(each)) == each
+
+
+def test_the_default_encoder_tells_its_room() -> None:
+    from serotine import Encoder
+    from serotine.errors import EncoderError
+
+    try:
+        encoder = Encoder(offline=True)
+    except EncoderError as error:
+        pytest.skip(str(error))
+    assert encoder.document_room == 254
+    text = "Serotine bats emerge late. " * 100
+    (spans,) = encoder.token_spans([text])
+    assert len(spans) > 254
+    (chunk, *_) = Chunker(encoder, Chunking.of(None, None, encoder)).chunks(plain(text, {}))
+    read = encoder.tokens(text[chunk.start : chunk.end], query=False)
+    assert max(token.end for token in read) == chunk.end - chunk.start

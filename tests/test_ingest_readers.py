@@ -1,0 +1,251 @@
+"""What is read of texts: encodings, structure, PDFs, and files that are broken."""
+
+from __future__ import annotations
+
+import datetime
+import gzip
+import sys
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from serotine.errors import InputFileError
+from serotine.ingest import SourceFile, read
+from serotine.ingest.decoding import decode
+from serotine.ingest.extract import Extract
+from serotine.ingest.html import read_html
+from serotine.ingest.markdown import read_markdown
+
+JAPANESE = "吾輩は猫である。名前はまだ無い。どこで生れたかとんと見当がつかぬ。"
+FRENCH = "Les élèves étaient très fatigués après la journée passée à l'école."
+RUSSIAN = "Летучие мыши летают ночью и спят днём в пещерах."
+
+
+@pytest.mark.parametrize(
+    ("text", "encoding"),
+    [
+        ("Grüße 東京", "utf-8"),
+        ("Grüße 東京", "utf-8-sig"),
+        ("Grüße 東京", "utf-16"),
+        ("Grüße\nan alle", "utf-16-le"),
+        ("Grüße\nan alle", "utf-16-be"),
+        ("Grüße 東京", "utf-32"),
+        (JAPANESE, "cp932"),
+        (FRENCH, "latin-1"),
+        ("“Naïve”, he said. It cost 5 €. " * 3, "cp1252"),
+        (RUSSIAN, "cp1251"),
+        (RUSSIAN, "koi8_r"),
+        ("蝙蝠在夜间飞行。白天在洞穴中睡觉。", "gb18030"),
+        ("박쥐는 밤에 날아다니고 낮에는 동굴에서 잠을 잔다.", "cp949"),
+        ("", "utf-8"),
+    ],
+)
+def test_encodings(text: str, encoding: str) -> None:
+    if not encoding.startswith("utf"):
+        pytest.importorskip("charset_normalizer")
+    assert decode(text.encode(encoding), "f")[0] == text
+
+
+def test_letters_far_behind_ascii_decide() -> None:
+    pytest.importorskip("charset_normalizer")
+    text = "plain words\n" * 50_000 + FRENCH
+    assert decode(text.encode("cp1252"), "f") == (text, "cp1252")
+
+
+def test_binary_is_no_text() -> None:
+    for data in (bytes(range(256)), b"\x89PNG\r\n\x1a\n\x00", bytes([1, 2, 3, 200, 201]) * 99):
+        with pytest.raises(InputFileError, match="f: is no text, for it holds"):
+            decode(data, "f")
+
+
+def test_a_guessed_encoding_is_told(tmp_path: Path) -> None:
+    pytest.importorskip("charset_normalizer")
+    (tmp_path / "a.txt").write_bytes(JAPANESE.encode("shift_jis"))
+    (tmp_path / "b.csv").write_bytes(f"id,text\n1,{FRENCH}\n".encode("cp1252"))
+    (tmp_path / "c.csv").write_bytes(f"id,text\r\n1,{JAPANESE}\r\n".encode("utf-16"))
+    first, second, third = read([tmp_path])
+    assert (first.text, first.metadata) == (JAPANESE, {"encoding": "cp932"})
+    assert (second.text, third.text) == (FRENCH, JAPANESE)
+
+
+def headings(extract: Extract) -> list[tuple[tuple[str, ...], str]]:
+    return [(section.headings, extract.text[section.start : section.end]) for section in extract.sections]
+
+
+def test_markdown_structure() -> None:
+    source = (
+        "---\ntitle: settings\n---\npreface\n\n# One `code` *two*\nbody\n```\n# no heading\n```\n> # quoted\n\n"
+        "Set\next\n------\n\n#### Deep\u2028 #\ntext\n# Last\n"
+    )
+    for end in ("\n", "\r\n"):
+        text = source.replace("\n", end)
+        found = read_markdown(text.encode(), "f")
+        assert found.text == text
+        assert found.metadata == {"title": "One code two"}
+        assert "".join(part for _, part in headings(found)) == text
+        assert [(path, part.split(end)[0]) for path, part in headings(found)] == [
+            ((), "---"),
+            (("One code two",), "# One `code` *two*"),
+            (("One code two", "Set ext"), "Set"),
+            (("One code two", "Set ext", "Deep"), "#### Deep\u2028 #"),
+            (("Last",), "# Last"),
+        ]
+
+
+PAGE = """<!doctype html><html><head><title>A &amp; B</title><meta charset="{charset}"><style>p {{}}</style></head>
+<body><nav>menu</nav><script>var x = "<p>no</p>";</script>
+<h1>First <b>head</b></h1><p>One  <i>é</i>l<br>two</p><pre>  kept
+    as is</pre><!-- comment --><div hidden>secret</div>
+<h2>Second</h2><ul><li>item<li>other</ul><table><tr><td>a<td>b<tr><td>c</table><textarea>form</textarea>
+<h1> </h1><h1>Third</h1>end</body></html>"""
+
+
+@pytest.mark.parametrize(
+    ("declared", "encoding"),
+    [
+        ("utf-8", "utf-8"),
+        ("iso-8859-1", "utf-8"),
+        ("utf-8", "cp1252"),
+        ("no-such-thing", "cp1252"),
+        ("windows-1252", "cp1252"),
+        ("hex", "utf-8"),
+        ("utf-8", "utf-16"),
+    ],
+)
+def test_html_whatever_it_declares(declared: str, encoding: str) -> None:
+    pytest.importorskip("selectolax")
+    if encoding == "cp1252":
+        pytest.importorskip("charset_normalizer")
+    found = read_html(PAGE.format(charset=declared).encode(encoding), "f")
+    assert found.text == (
+        "First head\n\nOne él\ntwo\n\n  kept\n    as is\n\nSecond\n\nitem\nother\n\na\tb\nc\n\nThird\n\nend"
+    )
+    assert found.metadata["title"] == "A & B"
+    assert headings(found) == [
+        (("First head",), "First head\n\nOne él\ntwo\n\n  kept\n    as is\n\n"),
+        (("First head", "Second"), "Second\n\nitem\nother\n\na\tb\nc\n\n"),
+        (("Third",), "Third\n\nend"),
+    ]
+
+
+def test_html_trusts_a_declaration_that_fits() -> None:
+    pytest.importorskip("selectolax")
+    source = f"<meta http-equiv=content-type content='text/html; charset=EUC-JP'><p>{JAPANESE}"
+    found = read_html(source.encode("euc_jp"), "f")
+    assert (found.text, found.metadata) == (JAPANESE, {"encoding": "euc_jp"})
+
+
+def test_html_that_is_hardly_any() -> None:
+    pytest.importorskip("selectolax")
+    for source, text in (
+        ("", ""),
+        ("just words", "just words"),
+        ("<p>open <b>never closed", "open never closed"),
+        ("<div>" * 5_000 + "deep", "deep"),
+        ("<frameset><frame src=x></frameset>", ""),
+        ("a\0b<script>x", "a b"),
+    ):
+        data = source.encode()
+        if "\0" in source:
+            with pytest.raises(InputFileError, match="NUL"):
+                read_html(data, "f")
+        else:
+            assert read_html(data, "f").text == text
+
+
+def write_pdf(path: Path, pages: list[str], *, title: str | None = None, password: str | None = None) -> None:
+    fpdf = pytest.importorskip("fpdf")
+    pdf = fpdf.FPDF()
+    if title is not None:
+        pdf.set_title(title)
+    if password is not None:
+        pdf.set_encryption(owner_password="owner", user_password=password)
+    for words in pages:
+        pdf.add_page()
+        pdf.set_font("helvetica", size=12)
+        if words:
+            pdf.multi_cell(0, text=words)
+        else:
+            pdf.rect(20, 20, 60, 60, style="F")
+    pdf.output(str(path))
+
+
+def test_pdf_pages(tmp_path: Path) -> None:
+    pytest.importorskip("pypdfium2")
+    file = tmp_path / "a.pdf"
+    write_pdf(file, ["Bats fly\nlate", "", "é on the third page"], title="On bats")
+    (found,) = read([file])
+    assert found.text == "Bats fly\nlate\n\né on the third page"
+    assert found.metadata == {"title": "On bats"}
+    packed = tmp_path / "b.pdf.gz"
+    packed.write_bytes(gzip.compress(file.read_bytes()))
+    assert [each.text for each in read([packed])] == [found.text]
+
+
+def test_broken_pdfs(tmp_path: Path) -> None:
+    pytest.importorskip("pypdfium2")
+    sound = tmp_path / "sound.pdf"
+    write_pdf(sound, ["words"])
+    write_pdf(tmp_path / "locked.pdf", ["words"], password="secret")
+    write_pdf(tmp_path / "images.pdf", ["", ""])
+    (tmp_path / "cut.pdf").write_bytes(sound.read_bytes()[:200])
+    (tmp_path / "other.pdf").write_bytes(b"<html>not found</html>")
+    (tmp_path / "empty.pdf").touch()
+    for name, said in (
+        ("locked", "is encrypted; save it without a password"),
+        ("images", "has no text on its 2 pages, only images; recognise it first"),
+        ("cut", "is damaged or no PDF"),
+        ("other", "is damaged or no PDF"),
+        ("empty", "is empty, and no PDF"),
+    ):
+        with pytest.raises(InputFileError, match=rf"{name}\.pdf: {said}") as caught:
+            list(read([tmp_path / f"{name}.pdf"]))
+        assert "\n" not in str(caught.value)
+
+
+def test_parquet(tmp_path: Path) -> None:
+    pyarrow = pytest.importorskip("pyarrow")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    day = datetime.datetime(2026, 11, 24, 16, 30)
+    rows: list[dict[str, Any]] = [
+        {"id": "a", "title": "Bats", "text": "fly", "when": day, "price": Decimal("1.50"), "raw": b"\0", "n": 1.5},
+        {"id": "b", "title": None, "text": "owls", "when": None, "price": None, "raw": None, "n": float("nan")},
+    ]
+    file = tmp_path / "t.parquet"
+    parquet.write_table(pyarrow.Table.from_pylist(rows), file)
+    first, second = read([file])
+    assert (first.id, first.text, first.origin) == ("a", "Bats fly", f"{file}:1")
+    assert first.metadata == {"when": "2026-11-24T16:30:00", "price": "1.50", "raw": "AA==", "n": 1.5}
+    assert second.metadata == {"when": None, "price": None, "raw": None, "n": None}
+    file.write_bytes(file.read_bytes()[:-20])
+    with pytest.raises(InputFileError, match=r"t\.parquet: is damaged or no Parquet"):
+        list(read([file]))
+    parquet.write_table(pyarrow.table({"words": ["x"]}), file)
+    with pytest.raises(InputFileError, match="its columns are words; want 'text'"):
+        list(read([file]))
+
+
+def test_a_named_file_is_read_by_its_name(tmp_path: Path) -> None:
+    (tmp_path / "upload").write_bytes(gzip.compress(b"# Title\n\nwords"))
+    (found,) = SourceFile.named(tmp_path / "upload", "notes/a.md.gz").documents()
+    assert (found.id, found.metadata, found.origin) == ("notes/a.md.gz", {"title": "Title"}, "notes/a.md.gz")
+
+
+@pytest.mark.parametrize(
+    ("module", "name", "data"),
+    [
+        ("charset_normalizer", "a.txt", "é".encode("latin-1")),
+        ("selectolax.lexbor", "a.html", b"<p>x"),
+        ("pypdfium2", "a.pdf", b"%PDF"),
+        ("pyarrow", "a.parquet", b"PAR1"),
+    ],
+)
+def test_what_is_not_installed_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, module: str, name: str, data: bytes
+) -> None:
+    monkeypatch.setitem(sys.modules, module, None)
+    (tmp_path / name).write_bytes(data)
+    with pytest.raises(InputFileError, match=r"pip install 'serotine\[ingest\]'"):
+        list(read([tmp_path / name]))

@@ -1,0 +1,459 @@
+"""An index kept up with its files."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sqlite3
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fakes import WordEncoder
+from test_crash import content
+
+from serotine import Index
+from serotine.errors import InputFileError
+from serotine.ingest import Chunking, IngestReport, SourceFile, update
+from serotine.ingest import planning as plans
+from serotine.ingest import updating as updates
+
+LONG = "Bats fly late. " * 40
+
+
+class Counting(WordEncoder):
+    """Counts the texts it encodes."""
+
+    encoded = 0
+
+    def encode_documents(self, texts: Any) -> Any:
+        self.encoded += len(texts)
+        return super().encode_documents(texts)
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    notes = tmp_path / "notes"
+    (notes / "deep").mkdir(parents=True)
+    (notes / "a.md").write_text(f"# Title\n\n{LONG}\n")
+    (notes / "deep" / "b.txt").write_text("owl")
+    write_jsonl(notes / "c.jsonl", x="fox one", y="fox two")
+    return notes
+
+
+@pytest.fixture
+def index(tmp_path: Path) -> Any:
+    with Index.create(tmp_path / "i", encoder=Counting()) as made:
+        yield made
+
+
+def write_jsonl(path: Path, **texts: str) -> None:
+    path.write_text("".join(json.dumps({"_id": id_, "text": text}) + "\n" for id_, text in texts.items()))
+
+
+def files(report: IngestReport) -> tuple[int, int, int, int, int]:
+    """New, changed, gone, unchanged, skipped."""
+    return (
+        report.files_added,
+        report.files_replaced,
+        report.files_removed,
+        report.files_unchanged,
+        len(report.skipped),
+    )
+
+
+def run(index: Index, *sources: str | Path | SourceFile, **named: Any) -> IngestReport:
+    report = update(index, sources or ["notes"], chunking=named.pop("chunking", Chunking(32, 8)), **named)
+    index.verify()
+    return report
+
+
+def texts(index: Index) -> dict[str, str | None]:
+    return {hit.id: hit.text for hit in index.get(index.ids())}
+
+
+def test_new_changed_vanished_unchanged(index: Index, folder: Path) -> None:
+    first = run(index)
+    assert files(first) == (3, 0, 0, 0, 0)
+    passages = [id_ for id_ in index.ids() if id_.startswith("notes/a.md#")]
+    assert len(passages) > 3
+    assert (first.added, first.kept, first.removed) == (len(passages) + 3, 0, 0)
+    whole = (folder / "a.md").read_text()
+    for number, hit in enumerate(index.get(passages), 1):
+        place = hit.metadata
+        assert hit.id == f"notes/a.md#{number}"
+        assert whole[place["start"] : place["end"]] == hit.text
+        assert (place["source"], place["heading"], place["title"]) == ("notes/a.md", "Title", "Title")
+
+    assert files(run(index)) == (0, 0, 0, 3, 0)
+
+    (folder / "a.md").write_text("# Title\n\nshort\n")
+    (folder / "deep" / "b.txt").unlink()
+    write_jsonl(folder / "c.jsonl", x="fox one", z="fox three")
+    (folder / "d.txt").write_text("emu")
+    encoder = index.encoder
+    assert isinstance(encoder, Counting)
+    before = encoder.encoded
+    third = run(index)
+    assert files(third) == (1, 2, 1, 0, 0)
+    assert (third.added, third.replaced, third.kept, third.removed) == (3, 0, 1, len(passages) + 2)
+    # The line that is as it was is not encoded again.
+    assert encoder.encoded - before == 3
+    assert texts(index) == {
+        "notes/a.md": "# Title\n\nshort",
+        "x": "fox one",
+        "z": "fox three",
+        "notes/d.txt": "emu",
+    }
+    assert {hit.id for hit in index.search("bats owl two", k=9)} == set(index.ids())
+
+
+def test_the_hash_decides(index: Index, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(plans, "_SETTLED_NS", -(10**12))
+    run(index)
+    file = folder / "deep" / "b.txt"
+    times = file.stat()
+    # Same size, same time of change: what else the file system tells gives it away.
+    file.write_text("fox")
+    os.utime(file, ns=(times.st_atime_ns, times.st_mtime_ns))
+    assert files(run(index)) == (0, 1, 0, 2, 0)
+    assert index.get(["notes/deep/b.txt"])[0].text == "fox"
+    # Other times, same bytes: nothing to do, and the next run need not even read it.
+    os.utime(file, ns=(1, 1))
+    assert files(run(index)) == (0, 0, 0, 3, 0)
+    read: list[str] = []
+    monkeypatch.setattr(plans, "_digest", lambda file: read.append(file.name))
+    assert files(run(index)) == (0, 0, 0, 3, 0)
+    assert read == []
+
+
+def test_a_file_just_written_is_not_trusted_by_its_times(index: Index, folder: Path) -> None:
+    run(index)
+    assert {record.stamp for record in index.sources.all().values()} == {""}
+
+
+def test_another_way_of_cutting_reads_again(index: Index, folder: Path) -> None:
+    run(index)
+    assert files(run(index, chunking=Chunking(None))) == (0, 2, 0, 1, 0)
+    assert len(index) == 4
+    # What the index's texts were cut like stays so.
+    assert files(run(index, chunking=None)) == (0, 0, 0, 3, 0)
+
+
+def test_only_what_is_named_is_removed(index: Index, folder: Path, tmp_path: Path) -> None:
+    run(index)
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "e.txt").write_text("emu")
+    shutil.rmtree(folder / "deep")
+    assert files(run(index, "other")) == (1, 0, 0, 0, 0)
+    assert "notes/deep/b.txt" in index
+    # By another way to the same folder too.
+    assert files(run(index, folder / ".." / "notes")) == (0, 0, 1, 2, 0)
+    for source in (tmp_path / "nowhere", folder.parent / "void"):
+        (tmp_path / "void").mkdir(exist_ok=True)
+        with pytest.raises(InputFileError):
+            run(index, source)
+    # A folder that has become empty, as one that is not mounted is, takes nothing away.
+    shutil.move(folder, tmp_path / "away")
+    folder.mkdir()
+    with pytest.raises(InputFileError, match="in this folder"):
+        run(index)
+    assert "x" in index
+    # What is not to be read is not gone.
+    folder.rmdir()
+    shutil.move(tmp_path / "away", folder)
+    (folder / "corpus.jsonl").write_text('{"_id": "beir", "text": "corpus"}\n')
+    assert files(run(index)) == (1, 0, 0, 0, 0)
+    assert "x" in index
+
+
+def test_documents_that_came_from_elsewhere(index: Index, folder: Path, tmp_path: Path) -> None:
+    index.add(["x", "y", "mine"], ["fox one", "my own fox", "mine"])
+    refused = run(index)
+    assert files(refused) == (2, 0, 0, 0, 1)
+    assert refused.skipped[0].file == "notes/c.jsonl"
+    assert refused.skipped[0].reason.startswith("line 2: the id 'y' is in the index already; give this one another")
+    assert texts(index)["y"] == "my own fox"
+    index.delete(["y"])
+    # The same document is taken over as it is.
+    taken = run(index)
+    assert (files(taken), taken.added, taken.kept) == ((1, 0, 0, 2, 0), 1, 1)
+    assert index.sources.ids(str(folder / "c.jsonl")) == ["x", "y"]
+    write_jsonl(tmp_path / "d.jsonl", y="fox of d", q="q")
+    refused = run(index, "d.jsonl")
+    assert "the id 'y' is in the index already, from " in refused.skipped[0].message
+    report = run(index, "d.jsonl", upsert=True)
+    assert (report.added, report.replaced) == (2, 1)
+    assert texts(index)["y"] == "fox of d"
+    shutil.rmtree(folder / "deep")
+    (folder / "c.jsonl").unlink()
+    assert run(index).removed == 2
+    assert set(index.ids()) >= {"mine", "y", "q"}
+    assert "x" not in index
+
+
+def test_a_moved_file_takes_its_documents_along(index: Index, folder: Path, tmp_path: Path) -> None:
+    run(index)
+    encoder = index.encoder
+    assert isinstance(encoder, Counting)
+    before = encoder.encoded
+    (folder / "c.jsonl").rename(folder / "moved.jsonl")
+    moved = run(index)
+    assert (files(moved), moved.added, moved.kept, moved.removed) == ((1, 0, 1, 2, 0), 0, 2, 0)
+    assert encoder.encoded == before
+    assert index.sources.ids(str(folder / "moved.jsonl")) == ["x", "y"]
+
+
+def test_ids_that_stand_twice(index: Index, folder: Path) -> None:
+    write_jsonl(folder / "d.jsonl", y="again")
+    report = run(index)
+    assert files(report) == (3, 0, 0, 0, 1)
+    assert report.skipped[0].reason == ("line 1: the id 'y' stands there a second time; give every document its own id")
+    assert texts(index)["y"] == "fox two"
+
+
+def test_broken_files_are_skipped_and_keep_what_they_had(index: Index, folder: Path) -> None:
+    run(index)
+    before = texts(index)
+    (folder / "c.jsonl").write_text('{"_id": "x", "text": "new"}\n{"_id"')
+    (folder / "deep" / "b.txt").write_bytes(b"\0\0\0\0")
+    (folder / "e.csv").write_bytes(b'id,text\n1,"open\n')
+    (folder / "f.md").write_text("\n")
+    (folder / "g.md").write_text("sound")
+    (folder / os.fsdecode(b"h\xff.md")).write_text("name")
+    told: list[str] = []
+    report = run(index, on_skip=lambda each: told.append(each.file))
+    assert files(report) == (1, 0, 0, 1, 5)
+    assert told == [each.file for each in report.skipped]
+    reasons = {Path(each.file).name: each.reason for each in report.skipped}
+    assert reasons["c.jsonl"].startswith("line 2: is not JSON")
+    assert reasons["b.txt"].startswith("is no text, for it holds NUL bytes")
+    assert reasons["e.csv"].startswith("line 2: is not CSV")
+    assert reasons["f.md"].startswith("has no words")
+    assert texts(index) == {**before, "notes/g.md": "sound"}
+    # A file that the index knows and that has no words any more has no passages either.
+    (folder / "g.md").write_text(" ")
+    report = run(index)
+    assert (report.files_replaced, report.removed) == (1, 1)
+    assert texts(index) == before
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root reads everything")
+def test_what_cannot_be_reached_is_not_gone(index: Index, folder: Path) -> None:
+    run(index)
+    (folder / "deep").chmod(0)
+    try:
+        assert files(run(index)) == (0, 0, 0, 2, 0)
+    finally:
+        (folder / "deep").chmod(0o755)
+
+
+def test_a_file_that_changes_while_it_is_read(index: Index, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run(index)
+    before = texts(index)
+    (folder / "a.md").write_text("changed once")
+    plan = plans.Planner.plan
+
+    def planned(self: plans.Planner, *arguments: Any, **named: Any) -> plans.Plan:
+        made = plan(self, *arguments, **named)
+        (folder / "a.md").write_text("changed twice, and longer")
+        return made
+
+    with monkeypatch.context() as patch:
+        patch.setattr(plans.Planner, "plan", planned)
+        report = run(index)
+    assert report.skipped[0].reason == "changed while it was read; run again"
+    assert texts(index) == before
+    run(index)
+    assert texts(index)["notes/a.md"] == "changed twice, and longer"
+
+
+def test_files_under_names(index: Index, tmp_path: Path) -> None:
+    (tmp_path / "upload-1").write_text("# A\n\nfirst")
+    (tmp_path / "upload-2").write_text("# A\n\nsecond")
+    run(index, SourceFile.named(tmp_path / "upload-1", "docs/a.md"))
+    (tmp_path / "upload-1").unlink()
+    assert texts(index) == {"docs/a.md": "# A\n\nfirst"}
+    done: list[tuple[int, int]] = []
+    report = run(
+        index, SourceFile.named(tmp_path / "upload-2", "docs/a.md"), on_progress=lambda *counts: done.append(counts)
+    )
+    assert (files(report), done) == ((0, 1, 0, 0, 0), [(1, 1)])
+    assert texts(index) == {"docs/a.md": "# A\n\nsecond"}
+    with pytest.raises(InputFileError, match="given twice"):
+        run(index, *[SourceFile.named(tmp_path / "upload-2", "b.md")] * 2)
+
+
+def test_declared_fields_decide(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("id,text,year\na,bat,2001\n")
+    (tmp_path / "u.csv").write_text("id,text,year\nb,bat,soon\n")
+    with Index.create(tmp_path / "i", encoder=WordEncoder(), filterable={"year": int}) as index:
+        report = run(index, tmp_path / "t.csv", tmp_path / "u.csv")
+        assert report.skipped[0].reason.startswith("line 2: the field 'year' of 'b' is 'soon', which is no int")
+        assert [hit.metadata for hit in index.search("bat", where={"year": 2001})] == [{"year": 2001}]
+        # A number made of text is the same document the next time.
+        (tmp_path / "t.csv").write_text("id,text,year\na,bat,2001\nc,owl,2002\n")
+        report = run(index, tmp_path / "t.csv")
+        assert (report.added, report.kept) == (1, 1)
+
+
+def test_an_index_that_knew_nothing_of_sources(tmp_path: Path, folder: Path) -> None:
+    with Index.create(tmp_path / "i", encoder=WordEncoder()) as index:
+        index.add(["x", "y", "z"], ["fox one", "fox two", "zebra"])
+        tables = {
+            row[0]
+            for row in sqlite3.connect(tmp_path / "i" / "catalog.sqlite").execute("SELECT name FROM sqlite_master")
+        }
+        assert "sources" not in tables
+        assert index.sources.all() == {}
+        report = run(index, "notes/c.jsonl")
+        assert (report.added, report.kept) == (0, 2)
+    with Index.open(tmp_path / "i", read_only=True, encoder=WordEncoder()) as index:
+        assert list(index.sources.all()) == [str(folder / "c.jsonl")]
+        assert index.stats().format_version == 2
+        index.verify()
+
+
+def test_many_small_files_are_few_commits(index: Index, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    many = tmp_path / "many"
+    many.mkdir()
+    for number in range(300):
+        (many / f"{number}.txt").write_text(f"bat {number}")
+    commits: list[int] = []
+    store = Index.update_sources
+
+    def counted(self: Index, changes: Any, **named: Any) -> None:
+        commits.append(len(changes))
+        store(self, changes, **named)
+
+    monkeypatch.setattr(Index, "update_sources", counted)
+    assert run(index, many).added == 300
+    assert commits == [64, 128, 108, 0]
+
+
+# kill -9 before every durable operation of an update that adds, replaces and removes. One process imports
+# everything and forks for each; what every death left is looked at by the test.
+KILLED = """
+import os, shutil, signal, sys
+sys.path.insert(0, {tests!r})
+from fakes import WordEncoder
+from serotine import Index
+from serotine.index import catalog, storage
+import serotine.ingest.updating as updates
+from serotine.ingest import Chunking, update
+
+updates._FIRST_COMMIT, updates._QUICK = 2, 0.0
+
+def deadly(function, count):
+    def wrapped(*arguments):
+        done.append(None)
+        if len(done) == count:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return function(*arguments)
+    return wrapped
+
+durable = [(storage, name) for name in ("write", "sync", "rename", "sync_folder", "remove")] + [(catalog, "commit")]
+for count in range(1, 400):
+    path = os.path.join({place!r}, f"{{count:03}}")
+    shutil.copytree({original!r}, path)
+    child = os.fork()
+    if child == 0:
+        done = []
+        for module, name in durable:
+            setattr(module, name, deadly(getattr(module, name), count))
+        with Index.open(path, encoder=WordEncoder()) as index:
+            update(index, [{notes!r}], chunking=Chunking(32, 8))
+        os._exit(0)
+    status = os.waitpid(child, 0)[1]
+    if status == 0:
+        print("finished", flush=True)
+        break
+    assert os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL, status
+"""
+
+
+def states(path: Path, notes: Path, before: dict[str, str | None]) -> list[dict[str, str | None]]:
+    """What a reader may see: the state after every commit."""
+    seen = [before]
+    with Index.open(path, encoder=WordEncoder()) as index:
+        store = Index.update_sources
+
+        def watched(*arguments: Any, **named: Any) -> None:
+            store(index, *arguments, **named)
+            seen.append(texts(index))
+
+        index.update_sources = watched  # type: ignore[method-assign]
+        update(index, [notes], chunking=Chunking(32, 8))
+    return seen
+
+
+def test_killed_at_every_operation(tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    original = tmp_path / "original"
+    with Index.create(original, encoder=WordEncoder()) as index:
+        run(index, folder)
+    before = content(original)
+    (folder / "a.md").write_text("# Title\n\n" + "Owls fly late. " * 40)
+    write_jsonl(folder / "c.jsonl", x="fox one", y="fox changed", z="fox three")
+    write_jsonl(folder / "d.jsonl", **{f"d{i}": f"emu {i}" for i in range(3)})
+    (folder / "deep" / "b.txt").unlink()
+    # Commits so small that each file has its own, and the new collection two.
+    monkeypatch.setattr(updates, "_FIRST_COMMIT", 2)
+    monkeypatch.setattr(updates, "_QUICK", 0.0)
+    shutil.copytree(original, tmp_path / "copy")
+    allowed = states(tmp_path / "copy", folder, before)
+    assert len({json.dumps(state, sort_keys=True) for state in allowed}) == len(allowed) == 6
+    killed = tmp_path / "killed"
+    killed.mkdir()
+    program = KILLED.format(
+        tests=str(Path(__file__).parent), place=str(killed), original=str(original), notes=str(folder)
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=200, check=False)
+    assert (done.returncode, done.stdout) == (0, "finished\n"), done.stderr
+    reached: list[int] = []
+    for path in sorted(killed.iterdir()):
+        found = content(path)
+        assert found in allowed, f"killed at operation {path.name}: {found}"
+        reached.append(allowed.index(found))
+        with Index.open(path, encoder=WordEncoder()) as index:
+            run(index, folder)
+            assert index.verify().stray_files == ()
+        assert content(path) == allowed[-1]
+    assert len(reached) > 30
+    assert set(reached) == set(range(6))
+    assert reached == sorted(reached)
+
+
+def test_a_reader_never_sees_half_a_file(tmp_path: Path) -> None:
+    file = tmp_path / "a.md"
+    versions = [" ".join([word] * 200) for word in ("bat", "owl", "fox")]
+    file.write_text(versions[0])
+    path = tmp_path / "i"
+    with Index.create(path, encoder=WordEncoder()) as index:
+        run(index, file)
+        stop = threading.Event()
+        seen: list[set[str]] = []
+
+        def read() -> None:
+            with Index.open(path, read_only=True, encoder=WordEncoder()) as reader:
+                while not stop.is_set():
+                    hits = reader.search("bat owl fox", k=99)
+                    seen.append({(hit.text or "").split()[0] for hit in hits})
+
+        thread = threading.Thread(target=read)
+        thread.start()
+        try:
+            for turn in range(1, 7):
+                file.write_text(versions[turn % 3])
+                run(index, file)
+        finally:
+            stop.set()
+            thread.join()
+    assert len(seen) > 6
+    assert all(len(words) == 1 for words in seen)
+    assert len(set().union(*seen)) == 3

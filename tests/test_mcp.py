@@ -1,0 +1,317 @@
+"""`serotine mcp` as agents use it: the SDK's own client, a real process, a real index."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cli_fake import FakeEncoder
+
+from serotine.cli import main
+from serotine.index import Index
+
+mcp = pytest.importorskip("mcp", reason="needs the mcp extra (pip install 'serotine[mcp]')")
+
+FAKE = [sys.executable, str(Path(__file__).with_name("cli_fake.py"))]
+Answer = dict[str, Any]
+
+
+class Agent:
+    """A client with the answers in plain form."""
+
+    def __init__(self, client: Any) -> None:
+        self.client = client
+
+    async def ask(self, tool: str, **arguments: Any) -> tuple[Answer, str]:
+        result = await self.client.call_tool(tool, arguments)
+        assert not result.is_error, result.content[0].text
+        return result.structured_content, result.content[0].text
+
+    async def fails(self, tool: str, **arguments: Any) -> str:
+        result = await self.client.call_tool(tool, arguments)
+        assert result.is_error
+        assert result.structured_content is None
+        (content,) = result.content
+        assert "\n" not in content.text
+        return str(content.text)
+
+
+def with_agent(errors: Path, work: Callable[[Agent], Awaitable[None]], *arguments: object) -> None:
+    """Runs `work` with a client of ``serotine mcp``; what the process writes to standard error goes to a file."""
+
+    async def talk() -> None:
+        told = [*FAKE[1:], "mcp", *map(str, arguments)]
+        server = mcp.StdioServerParameters(command=FAKE[0], args=told)
+        with errors.open("w") as log:
+            async with mcp.Client(mcp.stdio_client(server, errlog=log)) as client:
+                await work(Agent(client))
+
+    asyncio.run(talk())
+
+
+PAGES = [
+    "Bats hunt at night. They find moths by echo. A serotine is a late bat.",
+    "A serotine is a late bat. It leaves its roost after sunset. Owls are awake too.",
+    "Owls are awake too. They hear mice under snow. Their flight is silent.",
+]
+SHARED = ("A serotine is a late bat.", "Owls are awake too.")
+
+
+@pytest.fixture(scope="module")
+def bats(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One file in three passages that overlap, as `serotine index` writes them, and a document of its own."""
+    path = tmp_path_factory.mktemp("mcp") / "bats.serotine"
+    places, at = [], 0
+    for page, shared in zip(PAGES, (*SHARED, ""), strict=True):
+        places.append((at, at + len(page)))
+        at += len(page) - len(shared)
+    with Index.create(path, encoder=FakeEncoder(), filterable={"lang": str}) as index:
+        index.add(
+            ids=[*(f"notes/bats.md#{i}" for i in range(3)), "lone"],
+            texts=[*PAGES, "Mars is a red planet."],
+            metadata=[
+                *({"source": "notes/bats.md", "start": a, "end": b, "lang": "en"} for a, b in places),
+                {"lang": "la", "year": 1877},
+            ],
+        )
+    return path
+
+
+@pytest.fixture(scope="module")
+def planets(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("mcp") / "planets"
+    with Index.create(path, encoder=FakeEncoder()) as index:
+        index.add(ids=["lone", "venus"], texts=["Mars has two moons.", "Venus is hot."])
+    return path
+
+
+def test_an_agent_finds_reads_on_and_looks_around(bats: Path, tmp_path: Path) -> None:
+    async def work(agent: Agent) -> None:
+        told = {tool.name: tool for tool in (await agent.client.list_tools()).tools}
+        assert list(told) == ["search", "expand", "list"]
+        assert all(tool.annotations.read_only_hint and tool.output_schema for tool in told.values())
+        assert "max_tokens" in told["search"].input_schema["properties"]
+
+        found, text = await agent.ask("search", query="which late bat", k=2)
+        ids = [hit["id"] for hit in found["hits"]]
+        assert set(ids) == {"notes/bats.md#0", "notes/bats.md#1"}
+        assert (found["cut"], found["left_out"]) == (0, 0)
+        assert found["hits"][0]["text"] in PAGES
+        assert all(hit["text"] in text and hit["id"] in text for hit in found["hits"])
+        assert found["hits"][0]["metadata"]["source"] == "notes/bats.md"
+
+        read, text = await agent.ask("expand", id="notes/bats.md#1", neighbours=1)
+        assert [passage["id"] for passage in read["passages"]] == [f"notes/bats.md#{i}" for i in range(3)]
+        # What the passages share stands once.
+        for shared in SHARED:
+            assert text.count(shared) == 1
+        assert read["next_offset"] is None
+        alone, _ = await agent.ask("expand", id="lone", neighbours=2)
+        assert [passage["text"] for passage in alone["passages"]] == ["Mars is a red planet."]
+        assert "no neighbours" in alone["note"]
+
+        listed, text = await agent.ask("list")
+        (index,) = listed["indexes"]
+        assert (index["name"], index["passages"], index["modes"]) == ("bats", 4, ["late", "bm25", "hybrid"])
+        fields = {field["name"]: field for field in index["fields"]}
+        assert fields["lang"] == {"name": "lang", "type": "str", "declared": True, "examples": ["en", "la"]}
+        assert (fields["year"]["declared"], fields["year"]["examples"]) == (False, [1877])
+        assert fields["start"]["examples"] == []
+        assert "bats: 4 passages" in text
+
+    with_agent(tmp_path / "errors", work, bats)
+    assert (tmp_path / "errors").read_text() == ""
+
+
+def test_filters_and_modes(bats: Path, tmp_path: Path) -> None:
+    async def work(agent: Agent) -> None:
+        for where in ({"lang": "la"}, '{"lang": "la"}'):
+            found, _ = await agent.ask("search", query="bats", where=where)
+            assert [hit["id"] for hit in found["hits"]] == ["lone"]
+        found, _ = await agent.ask("search", query="bats", where=None, k=None, index="bats.serotine")
+        assert len(found["hits"]) == 4
+        nothing, text = await agent.ask("search", query="bats", where={"lang": "xx"})
+        assert (nothing["hits"], nothing["left_out"]) == ([], 0)
+        assert "No passage passes the filter" in text
+        for mode in ("bm25", "hybrid"):
+            found, _ = await agent.ask("search", query="silent flight", mode=mode, k=1)
+            assert found["hits"][0]["id"] == "notes/bats.md#2"
+        nothing, text = await agent.ask("search", query="zebra", mode="bm25")
+        assert "ask with mode late" in text
+
+    with_agent(tmp_path / "errors", work, bats)
+
+
+def test_what_is_wrong_is_one_line_and_the_server_goes_on(bats: Path, tmp_path: Path) -> None:
+    deep: dict[str, Any] = {"lang": "en"}
+    for _ in range(80):
+        deep = {"not": deep}
+
+    async def work(agent: Agent) -> None:
+        for arguments, told in [
+            ({"query": " "}, "query: is empty"),
+            ({}, "query: is missing"),
+            ({"query": "x", "k": 0}, "k: "),
+            ({"query": "x", "k": "many"}, "k: "),
+            ({"query": "x", "limit": 3}, "limit: no such argument; search takes query, k, where"),
+            ({"query": "x", "mode": "fuzzy"}, "mode: "),
+            ({"query": "x", "max_tokens": 5}, "max_tokens: "),
+            ({"query": "x", "where": {"lang": {"~": 1}}}, "unknown operator"),
+            ({"query": "x", "where": {"lang": 3}}, "where['lang']"),
+            ({"query": "x", "where": "lang=en"}, "where: want a JSON object"),
+            ({"query": "x", "where": deep}, "nested more than 64 deep"),
+            ({"query": "x", "index": "cats"}, "index: 'cats' is not served; there is 'bats'"),
+        ]:
+            assert told in await agent.fails("search", **arguments)
+        assert "id: 'x' is not in index 'bats'" in await agent.fails("expand", id="x")
+        assert "beyond the passage" in await agent.fails("expand", id="lone", offset=1000)
+        assert "there are search, expand, list" in await agent.fails("delete", id="lone")
+        found, _ = await agent.ask("search", query="bats", k=1)
+        assert len(found["hits"]) == 1
+
+    with_agent(tmp_path / "errors", work, bats)
+    assert (tmp_path / "errors").read_text() == ""
+
+
+def test_raw_lines_that_are_no_requests(bats: Path) -> None:
+    hello = {
+        "jsonrpc": "2.0",
+        "id": 1,
+        "method": "initialize",
+        "params": {
+            "protocolVersion": "2025-06-18",
+            "capabilities": {},
+            "clientInfo": {"name": "raw", "version": "0"},
+        },
+    }
+    process = subprocess.Popen(
+        [*FAKE, "mcp", str(bats)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stdin is not None
+    assert process.stdout is not None
+    process.stdin.write(json.dumps(hello) + "\n")
+    process.stdin.flush()
+    told = json.loads(process.stdout.readline())["result"]
+    assert "bats (4 passages)" in told["instructions"]
+    ready = {"jsonrpc": "2.0", "method": "notifications/initialized"}
+    surrogate = (
+        '{"jsonrpc":"2.0","id":2,"method":"tools/call","params":{"name":"search","arguments":{"query":"\\ud800"}}}'
+    )
+    asked = {"jsonrpc": "2.0", "id": 3, "method": "tools/call", "params": {"name": "list", "arguments": {}}}
+    process.stdin.write("\n".join([json.dumps(ready), "not json", surrogate, "[]", json.dumps(asked), ""]))
+    process.stdin.flush()
+    # Every line of standard output is a message; the last request is answered in spite of what came before it.
+    answers: dict[Any, Answer] = {}
+    while 3 not in answers:
+        message = json.loads(process.stdout.readline())
+        answers[message.get("id")] = message
+    out, _ = process.communicate(timeout=60)
+    assert process.returncode == 0
+    answers |= {message.get("id"): message for message in map(json.loads, out.splitlines())}
+    assert answers[3]["result"]["structuredContent"]["indexes"][0]["name"] == "bats"
+    assert "error" in answers.get(2, {"error": 0}) or answers[2]["result"]["isError"]
+
+
+def test_several_indexes(bats: Path, planets: Path, tmp_path: Path) -> None:
+    async def work(agent: Agent) -> None:
+        found, text = await agent.ask("search", query="mars", k=3)
+        assert {hit["index"] for hit in found["hits"][:2]} == {"bats", "planets"}
+        # One encoder: by score.
+        scores = [hit["score"] for hit in found["hits"]]
+        assert scores == sorted(scores, reverse=True)
+        assert "lone in planets" in text
+        found, _ = await agent.ask("search", query="mars moons", index="planets", mode="hybrid")
+        assert {hit["index"] for hit in found["hits"]} == {"planets"}
+        assert "several indexes; say which" in await agent.fails("expand", id="lone")
+        read, _ = await agent.ask("expand", id="lone", index="planets")
+        assert read["passages"][0]["text"] == "Mars has two moons."
+        read, _ = await agent.ask("expand", id="venus")
+        assert read["index"] == "planets"
+        listed, _ = await agent.ask("list")
+        assert [index["name"] for index in listed["indexes"]] == ["bats", "planets"]
+
+    with_agent(tmp_path / "errors", work, bats, planets)
+
+
+def test_a_reader_sees_what_a_writer_adds(tmp_path: Path) -> None:
+    path = tmp_path / "growing"
+    Index.create(path, encoder=FakeEncoder()).close()
+
+    async def work(agent: Agent) -> None:
+        _, text = await agent.ask("search", query="bats")
+        assert "Nothing is indexed yet" in text
+        with Index.open(path, encoder=FakeEncoder()) as index:
+            index.add(ids=["a"], texts=["bats at night"])
+        found, _ = await agent.ask("search", query="bats")
+        assert [hit["id"] for hit in found["hits"]] == ["a"]
+
+    with_agent(tmp_path / "errors", work, path)
+
+
+def test_an_index_of_vectors(tmp_path: Path) -> None:
+    path = tmp_path / "vectors"
+    with Index.create(path, dim=4) as index:
+        index.add(ids=["a"], vectors=[FakeEncoder().encode_queries(["bats"])[0][:, :4]])
+
+    async def work(agent: Agent) -> None:
+        listed, _ = await agent.ask("list")
+        assert listed["indexes"][0]["modes"] == ["bm25"]
+        assert "encoder" in await agent.fails("search", query="bats")
+        read, _ = await agent.ask("expand", id="a")
+        assert read["passages"][0]["text"] is None
+
+    with_agent(tmp_path / "errors", work, path)
+
+
+def test_over_http(bats: Path) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    process = subprocess.Popen(
+        [*FAKE, "mcp", str(bats), "--port", str(port)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+
+    async def talk() -> None:
+        async with mcp.Client(f"http://127.0.0.1:{port}/mcp") as client:
+            found, _ = await Agent(client).ask("search", query="late bat", k=1)
+            assert len(found["hits"]) == 1
+
+    try:
+        deadline = time.monotonic() + 30
+        while True:
+            try:
+                socket.create_connection(("127.0.0.1", port), 1).close()
+                break
+            except OSError:
+                assert time.monotonic() < deadline
+                assert process.poll() is None
+                time.sleep(0.05)
+        asyncio.run(talk())
+    finally:
+        process.terminate()
+        out, _ = process.communicate(timeout=30)
+    assert out == ""
+
+
+def test_bad_use(bats: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    twin = tmp_path / "bats"
+    os.symlink(bats, twin)  # noqa: PTH211 - the same spelling on every supported version
+    for arguments, status, told in [
+        ([], 2, "Missing argument"),
+        ([tmp_path / "none"], 1, "no such folder"),
+        ([bats, twin], 1, "another index is named 'bats' already"),
+        ([bats, "--port", "0"], 2, "--port"),
+    ]:
+        assert main(["mcp", *map(str, arguments)]) == status
+        err = capsys.readouterr().err
+        assert told in err
+        assert err.count("\n") == 1

@@ -1,0 +1,319 @@
+"""The server's routes, in this process: answers equal the library's, and every mistake has its status and its line."""
+
+from __future__ import annotations
+
+import base64
+import json
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from fakes import WordEncoder
+from serving_cases import DIM, TEXTS, application, make_index, make_vectors, refusal, vectors
+
+from serotine import Index, maxsim
+from serotine.serving import indexes
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from starlette.testclient import TestClient
+
+QUESTION = "what do bats eat"
+
+
+@pytest.fixture(autouse=True)
+def words(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Indexes of the word encoder load it, and it is the default."""
+    monkeypatch.setattr(indexes, "load_encoder", lambda _settings, _path: WordEncoder(DIM))
+    monkeypatch.setattr("serotine.encoders.Encoder", lambda: WordEncoder(DIM))
+
+
+@pytest.fixture
+def wiki(tmp_path: Path) -> Path:
+    return make_index(tmp_path / "wiki.serotine")
+
+
+@pytest.fixture
+def numbers(tmp_path: Path) -> Path:
+    return make_vectors(tmp_path / "numbers.serotine")
+
+
+@pytest.fixture
+def client(tmp_path: Path, wiki: Path, numbers: Path) -> Iterator[TestClient]:
+    with application(tmp_path / "state", wiki, numbers) as client:
+        yield client
+
+
+@pytest.fixture
+def index(wiki: Path) -> Iterator[Index]:
+    with Index.open(wiki, read_only=True, encoder=WordEncoder(DIM)) as index:
+        yield index
+
+
+def search(client: TestClient, name: str = "wiki", **asked: Any) -> dict[str, Any]:
+    response = client.post(f"/v1/indexes/{name}/search", json=asked)
+    assert response.status_code == 200, response.text
+    found: dict[str, Any] = response.json()
+    return found
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"k": 2},
+        {"mode": "bm25"},
+        {"mode": "hybrid", "fusion": "sum", "weights": [1, 2]},
+        {"exact": True},
+        {"where": {"lang": "en", "n": {">": 0}}},
+        {"candidates": 5},
+    ],
+)
+def test_a_search_answers_as_the_index_does(client: TestClient, index: Index, options: dict[str, Any]) -> None:
+    told = search(client, query=QUESTION, **options)
+    hits = index.search(QUESTION, **{**options, "weights": tuple(options.get("weights", (1.0, 1.0)))})
+    assert [(hit["id"], hit["score"], hit["text"], hit["metadata"]) for hit in told["hits"]] == [
+        (hit.id, hit.score, hit.text, hit.metadata) for hit in hits
+    ]
+    assert len(hits) > 0
+    assert {**told["stats"], "milliseconds": None} == {**asdict(hits.stats), "milliseconds": None}
+    assert told["stats"]["milliseconds"].keys() == hits.stats.milliseconds.keys()
+    if hits.certificate is None:
+        assert told["certificate"] is None
+    else:
+        bound = hits.certificate.bound
+        assert told["certificate"] == {**asdict(hits.certificate), "bound": bound if np.isfinite(bound) else None}
+    assert 0 <= told["milliseconds"]["search"] <= told["milliseconds"]["total"]
+
+
+def test_explanations_come_with_hits_and_alone(client: TestClient, index: Index) -> None:
+    found = index.explain(QUESTION, "d/3")
+    expected = {**asdict(found), "matches": [asdict(match) for match in found.matches]}
+    expected["spans"] = [list(span) for span in found.spans()]
+    alone = client.post("/v1/indexes/wiki/explain", json={"query": QUESTION, "id": "d/3"}).json()
+    assert alone == expected
+    assert alone["spans"]
+    hits = search(client, query=QUESTION, explain=True)["hits"]
+    assert next(hit for hit in hits if hit["id"] == "d/3")["explanation"] == expected
+    assert search(client, query=QUESTION)["hits"][0]["explanation"] is None
+
+
+def test_vectors_are_taken_as_rows_and_as_base64(client: TestClient, numbers: Path) -> None:
+    (query,) = vectors(1, seed=7)
+    half = query.astype("<f2")
+    with Index.open(numbers, read_only=True) as index:
+        whole, rounded = (
+            [(hit.id, hit.score) for hit in index.search(each, 3)] for each in (query, half.astype(np.float32))
+        )
+    sent = {
+        "rows": (query.tolist(), whole),
+        "float16": (base64.b64encode(half.tobytes()).decode(), rounded),
+        "float32": ("float32:" + base64.b64encode(query.tobytes()).decode(), whole),
+    }
+    for given, expected in sent.values():
+        hits = search(client, "numbers", vectors=given, k=3)["hits"]
+        assert [(hit["id"], hit["score"]) for hit in hits] == expected
+
+
+def test_a_batch_is_answered_in_order(client: TestClient, index: Index) -> None:
+    (query,) = vectors(1)
+    asked = [QUESTION, {"query": "cats"}, {"vectors": query.tolist()}]
+    results = client.post("/v1/indexes/wiki/search/batch", json={"queries": asked, "k": 2}).json()["results"]
+    expected = index.search_batch([QUESTION, "cats", query], 2)
+    assert [[hit["id"] for hit in each["hits"]] for each in results] == [[hit.id for hit in hits] for hits in expected]
+
+
+def test_documents_come_and_go(client: TestClient, wiki: Path) -> None:
+    url = "/v1/indexes/wiki/documents"
+    new = {"id": "new/one", "text": "owls hunt mice", "metadata": {"lang": "de"}}
+    response = client.post(url, json={"documents": [new]})
+    assert (response.status_code, response.json()) == (201, {"added": 1})
+    with Index.open(wiki, read_only=True) as other:
+        assert "new/one" in other, "acknowledged, and so committed"
+    assert client.get(f"{url}/new/one").json() == {**new, "vectors": None, "dim": None}
+    assert search(client, query="owls", k=1)["hits"][0]["id"] == "new/one"
+    refusal(client.post(url, json={"documents": [new]}), 409, "duplicate_id")
+    changed = {**new, "text": "owls sleep"}
+    assert client.post(url, json={"documents": [changed], "upsert": True}).json() == {"added": 1}
+    assert client.post(url, json={"documents": [new], "skip_known": True}).json() == {"added": 0}
+    fetched = client.post(f"{url}/fetch", json={"ids": ["d4", "new/one"]}).json()["documents"]
+    assert [each["text"] for each in fetched] == [TEXTS["d4"], "owls sleep"]
+    assert client.delete(f"{url}/new/one").json() == {"deleted": 1}
+    assert "new/one" in refusal(client.get(f"{url}/new/one"), 404, "unknown_id")
+    refusal(client.post(f"{url}/delete", json={"ids": ["d1", "new/one"]}), 404, "unknown_id")
+    assert client.get("/v1/indexes/wiki/ids?offset=1&limit=2").json() == {"ids": ["d2", "d/3"], "total": 4}
+    assert client.post(f"{url}/delete", json={"ids": ["d1", "d2"]}).json() == {"deleted": 2}
+    assert client.post("/v1/indexes/wiki/compact").json()["deleted"] == 0
+    assert client.post("/v1/indexes/wiki/verify").json()["documents"] == 2
+
+
+def test_documents_may_bring_their_vectors(client: TestClient) -> None:
+    (first, second) = vectors(2, seed=3)
+    packed = base64.b64encode(second.astype("<f2").tobytes()).decode()
+    sent = [{"id": "a", "vectors": first.tolist()}, {"id": "b", "vectors": packed}]
+    assert client.post("/v1/indexes/numbers/documents", json={"documents": sent}).status_code == 201
+    stored = client.get("/v1/indexes/numbers/documents/b?vectors=true").json()
+    assert (stored["vectors"], stored["dim"], stored["text"]) == (packed, DIM, None)
+    mixed = [{"id": "c", "vectors": first.tolist()}, {"id": "d"}]
+    message = refusal(client.post("/v1/indexes/numbers/documents", json={"documents": mixed}), 422, "bad_value")
+    assert "1 of 2 have 'vectors'" in message
+
+
+def test_indexes_are_listed_and_told(client: TestClient, index: Index) -> None:
+    listed = {each["name"]: each for each in client.get("/v1/indexes").json()["indexes"]}
+    assert sorted(listed) == ["numbers", "wiki"]
+    assert listed["wiki"]["filterable"] == {"lang": "str"}
+    assert (listed["wiki"]["encoder"], listed["numbers"]["encoder"]) == ("words", None)
+    assert client.get("/v1/indexes/wiki").json() == asdict(index.stats())
+
+
+def test_indexes_are_made_under_the_root(tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    root.mkdir()
+    make_vectors(root / "there.serotine", 3)
+    with application(tmp_path / "state", root=root) as client:
+        body = {"name": "notes", "filterable": {"lang": "str"}, "nbits": 2}
+        made = client.post("/v1/indexes", json=body)
+        assert (made.status_code, made.json()["encoder"], made.json()["documents"]) == (201, "words", 0)
+        assert client.post("/v1/indexes", json={"name": "plain", "dim": 3}).json()["dim"] == 3
+        refusal(client.post("/v1/indexes", json=body), 409, "index_exists")
+        for name in ("", "../x", "a/b", ".hidden", "x.serotine"):
+            refusal(client.post("/v1/indexes", json={"name": name}), 422, "bad_value")
+        make_vectors(root / "later.serotine", 2)
+        names = [each["name"] for each in client.get("/v1/indexes").json()["indexes"]]
+        assert names == ["later", "notes", "plain", "there"]
+        client.post("/v1/indexes/notes/documents", json={"documents": [{"id": "a", "text": "bats"}]})
+        assert search(client, "notes", query="bats")["hits"][0]["id"] == "a"
+    with Index.open(root / "notes.serotine", read_only=True) as made_index:
+        assert (len(made_index), made_index.stats().nbits) == (1, 2)
+
+
+WRONG: list[tuple[str, dict[str, Any], int, str, str]] = [
+    ("nope/search", {"query": "x"}, 404, "unknown_index", "'nope'"),
+    ("wiki/search", {}, 422, "bad_value", "either 'query' or 'vectors'"),
+    ("wiki/search", {"query": " "}, 422, "bad_value", "is empty"),
+    ("wiki/search", {"query": "x", "vectors": [[1.0]]}, 422, "bad_value", "either"),
+    ("wiki/search", {"query": "x", "k": 0}, 422, "bad_value", "k: "),
+    ("wiki/search", {"query": "x", "k": 1001}, 422, "bad_value", "at most 1,000"),
+    ("wiki/search", {"query": "x", "candidates": 10**9}, 422, "bad_value", "candidates: "),
+    ("wiki/search", {"query": "x", "kk": 1}, 422, "bad_value", "kk: "),
+    ("wiki/search", {"query": "x", "where": {}}, 422, "bad_value", "where: is empty"),
+    ("wiki/search", {"query": "x", "where": {"lang": 3}}, 422, "bad_type", "declared as str"),
+    ("wiki/search", {"query": "x", "mode": "bm25", "exact": True}, 422, "bad_value", "exact: "),
+    ("wiki/search", {"query": "x", "weights": [0, 0]}, 422, "bad_value", "weights: "),
+    ("wiki/search", {"query": "\ud800"}, 422, "bad_value", "lone surrogate"),
+    ("numbers/search", {"query": "x"}, 422, "encoder_error", "no encoder"),
+    ("numbers/search", {"vectors": [[1.0, 2.0]]}, 422, "bad_value", f"want {DIM} numbers, got 2"),
+    ("numbers/search", {"vectors": [[1e300] * DIM]}, 422, "bad_value", "infinity"),
+    ("numbers/search", {"vectors": [[7e4] * DIM]}, 422, "bad_value", "beyond float16"),
+    ("numbers/search", {"vectors": "!!"}, 422, "bad_value", "not base64"),
+    ("numbers/search", {"vectors": "AAAA"}, 422, "bad_value", "3 bytes are no whole number"),
+    ("numbers/search", {"vectors": [[0.0] * DIM] * 1025}, 422, "bad_value", "at most 1,024"),
+    ("numbers/search", {"vectors": [[1.0] * DIM], "explain": True}, 422, "bad_value", "explain: "),
+    ("numbers/search", {"vectors": [[1.0] * DIM], "mode": "bm25"}, 422, "bad_type", "question in words"),
+    ("wiki/search/batch", {"queries": []}, 422, "bad_value", "queries: "),
+    ("wiki/search/batch", {"queries": ["x"] * 1001}, 422, "bad_value", "at most 1,000"),
+    ("wiki/explain", {"query": "x", "id": "no"}, 404, "unknown_id", "'no'"),
+    ("wiki/explain", {"query": "", "id": "d1"}, 422, "bad_value", "is empty"),
+    ("numbers/explain", {"query": "x", "id": "v1"}, 422, "bad_value", "without a text"),
+    ("wiki/documents", {"documents": []}, 422, "bad_value", "documents: "),
+    ("wiki/documents", {"documents": [{"id": "x"}]}, 422, "bad_value", "texts, vectors"),
+    ("wiki/documents", {"documents": [{"id": "", "text": "x"}]}, 422, "bad_value", "id: "),
+    ("wiki/documents", {"documents": [{"id": "x", "text": "x"}] * 2}, 409, "duplicate_id", "stands twice"),
+    ("wiki/documents", {"documents": [{"id": "x", "text": "x", "metadata": {"lang": 1}}]}, 422, "bad_type", "lang"),
+    ("wiki/documents/delete", {"ids": []}, 422, "bad_value", "ids: "),
+    ("numbers/documents", {"documents": [{"id": "x", "text": "x"}]}, 422, "bad_value", "no encoder"),
+]
+
+
+@pytest.mark.parametrize(("path", "body", "status", "code", "said"), WRONG)
+def test_what_is_wrong_is_told_in_one_line(
+    client: TestClient, path: str, body: dict[str, Any], status: int, code: str, said: str
+) -> None:
+    # Escaped, as a program would send a lone surrogate.
+    response = client.post(
+        f"/v1/indexes/{path}", content=json.dumps(body), headers={"Content-Type": "application/json"}
+    )
+    assert said in refusal(response, status, code)
+
+
+@pytest.mark.parametrize("body", [b"", b"{", b"[" * 100_000, b"\xff\xfe", b'{"query": NaN}', b"null", b'"x"'])
+def test_what_is_no_json_object_is_refused(client: TestClient, body: bytes) -> None:
+    response = client.post("/v1/indexes/wiki/search", content=body, headers={"Content-Type": "application/json"})
+    assert response.status_code in (400, 422), response.text
+    assert response.json()["error"]["message"]
+
+
+def test_a_form_is_no_json(client: TestClient) -> None:
+    # A page of another site can send text/plain without being asked; JSON it cannot.
+    response = client.post(
+        "/v1/indexes/wiki/search", content=b'{"query": "bats"}', headers={"Content-Type": "text/plain"}
+    )
+    assert response.status_code == 422
+
+
+def test_other_paths_and_methods(client: TestClient) -> None:
+    refusal(client.get("/nowhere"), 404, "not_found")
+    refusal(client.get("/v1/indexes/wiki/search"), 405, "method_not_allowed")
+    refusal(client.get("/v1/jobs/zz"), 404, "unknown_job")
+    refusal(client.post("/v1/rerank", json={"model": "x", "query": "q", "documents": ["d"]}), 404, "unknown_model")
+
+
+def test_reranking_is_maxsim(client: TestClient) -> None:
+    encoder = WordEncoder(DIM)
+    texts = [*TEXTS.values(), " "]
+    (query,) = encoder.encode_queries([QUESTION])
+    scores = [*maxsim.score(query, encoder.encode_documents(texts[:-1])) / len(query), 0.0]
+    body = {"model": "wiki", "query": QUESTION, "documents": [*texts[:2], {"text": texts[2]}, *texts[3:]]}
+    answer = client.post("/v1/rerank", json={**body, "return_documents": True, "other": 1}).json()
+    assert answer["model"] == "words"
+    assert {each["index"]: each["relevance_score"] for each in answer["results"]} == pytest.approx(
+        dict(enumerate(map(float, scores)))
+    )
+    ranked = [each["relevance_score"] for each in answer["results"]]
+    assert ranked == sorted(ranked, reverse=True)
+    assert all(each["document"]["text"] == texts[each["index"]] for each in answer["results"])
+    assert answer["usage"]["total_tokens"] == len(query) + sum(len(text.split()) + 1 for text in texts[:-1])
+    assert len(client.post("/v1/rerank", json={**body, "top_n": 2}).json()["results"]) == 2
+
+
+@pytest.mark.parametrize("side", ["query", "document"])
+def test_texts_are_encoded(client: TestClient, side: str) -> None:
+    encoder = WordEncoder(DIM)
+    texts = ["bats eat", "owls"]
+    expected = encoder.encode_queries(texts) if side == "query" else encoder.encode_documents(texts)
+    packed = [base64.b64encode(each.astype("<f2").tobytes()).decode() for each in expected]
+    for path, key, form in (
+        ("/v1/multi-vector", "embeddings", "embedding_type"),
+        ("/pooling", "data", "encoding_format"),
+    ):
+        body = {"input": texts, "input_type": side}
+        rows = client.post(path, json=body).json()["data"]
+        assert [each["index"] for each in rows] == [0, 1]
+        for each, vectors_ in zip(rows, expected, strict=True):
+            np.testing.assert_array_equal(np.float32(each[key]), vectors_)
+            assert each["shape"] == list(vectors_.shape)
+        assert [each[key] for each in client.post(path, json={**body, form: "base64"}).json()["data"]] == packed
+    assert len(client.post("/pooling", json={"input": "one text"}).json()["data"]) == 1
+
+
+def test_a_server_of_vectors_loads_the_default_encoder_when_asked(tmp_path: Path, numbers: Path) -> None:
+    with application(tmp_path / "state", numbers) as client:
+        assert client.post("/pooling", json={"input": "bats"}).json()["model"] == "words"
+
+
+def test_the_index_and_the_server_share_one_encoder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    loaded = []
+
+    def load(_settings: Any, _path: Path) -> WordEncoder:
+        loaded.append(1)
+        return WordEncoder(DIM)
+
+    monkeypatch.setattr(indexes, "load_encoder", load)
+    one, two = make_index(tmp_path / "one.serotine"), make_index(tmp_path / "two.serotine")
+    with application(tmp_path / "state", one, two) as client:
+        assert search(client, "two", query="bats")["hits"]
+    assert len(loaded) == 1

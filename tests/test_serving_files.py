@@ -1,0 +1,101 @@
+"""Uploads: taken, indexed in the background, and told of."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from fakes import WordEncoder
+from serving_cases import DIM, application, make_index, make_vectors, refusal
+
+from serotine import Index
+from serotine.serving import indexes
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from starlette.testclient import TestClient
+
+URL = "/v1/indexes/wiki/files"
+
+
+@pytest.fixture
+def client(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[TestClient]:
+    monkeypatch.setattr(indexes, "load_encoder", lambda _settings, _path: WordEncoder(DIM))
+    wiki, numbers = make_index(tmp_path / "wiki.serotine"), make_vectors(tmp_path / "numbers.serotine", 2)
+    with application(tmp_path / "state", wiki, numbers) as client:
+        yield client
+
+
+def upload(client: TestClient, *files: tuple[str, bytes]) -> dict[str, Any]:
+    """The job of an upload, when it has ended."""
+    response = client.post(URL, files=[("files", file) for file in files])
+    assert response.status_code == 202, response.text
+    until = time.monotonic() + 20
+    while time.monotonic() < until:
+        job: dict[str, Any] = client.get(f"/v1/jobs/{response.json()['job']}").json()
+        if job["state"] in ("done", "failed"):
+            return job
+        time.sleep(0.01)
+    raise TimeoutError(job)
+
+
+def test_files_become_documents(client: TestClient, tmp_path: Path) -> None:
+    job = upload(
+        client,
+        ("notes/owls.txt", b"owls hunt mice"),
+        ("many.jsonl", b'{"_id": "j1", "text": "foxes dig", "lang": "en"}\n{"text": "hares run"}\n'),
+    )
+    assert (job["state"], job["done"], job["total"], job["added"], job["skipped"]) == ("done", 2, 2, 3, [])
+    with Index.open(tmp_path / "wiki.serotine", read_only=True) as index:
+        assert index.ids()[4:] == ["notes/owls.txt", "j1", "many.jsonl:2"]
+        assert index.get(["j1"])[0].metadata == {"lang": "en"}
+    again = upload(client, ("notes/owls.txt", b"owls sleep"))
+    assert again["added"] == 1
+    assert client.get("/v1/indexes/wiki/documents/notes/owls.txt").json()["text"] == "owls sleep"
+    assert not list((tmp_path / "state" / "uploads").iterdir())
+
+
+def test_a_broken_file_is_skipped_and_told(client: TestClient) -> None:
+    job = upload(
+        client,
+        ("a.jsonl", b'{"_id": "a1", "text": "x"}\n{broken'),
+        ("b.exe", b"\x00"),
+        ("c.jsonl", b'{"_id": "c1", "text": "x", "lang": 3}\n'),
+        ("d.txt", b"good"),
+    )
+    assert (job["state"], job["added"]) == ("done", 1)
+    reasons = {each["file"]: each["reason"] for each in job["skipped"]}
+    assert sorted(reasons) == ["a.jsonl", "b.exe", "c.jsonl"]
+    assert reasons["a.jsonl"].startswith("line 2: is not JSON")
+    assert "which is no str" in reasons["c.jsonl"]
+    assert not any("uploads" in reason for reason in reasons.values())
+
+
+@pytest.mark.parametrize(
+    "name", ["../up.txt", "a/../../up.txt", "/etc/passwd", "..", "a\\..\\..\\b.txt", "x" * 300 + ".txt"]
+)
+def test_names_stay_in_their_folder(client: TestClient, tmp_path: Path, name: str) -> None:
+    response = client.post(URL, files=[("files", (name, b"text"))])
+    assert "no relative path" in refusal(response, 422, "bad_value")
+    assert not list(tmp_path.rglob("up.txt"))
+
+
+def test_names_must_not_clash(client: TestClient) -> None:
+    both = client.post(URL, files=[("files", ("a.txt", b"x")), ("files", ("./a.txt", b"y"))])
+    assert "stands twice" in refusal(both, 422, "bad_value")
+    nested = client.post(URL, files=[("files", ("a.txt", b"x")), ("files", ("a.txt/b.txt", b"y"))])
+    assert "a file and a folder" in refusal(nested, 422, "bad_value")
+
+
+def test_what_can_take_no_files_says_so(client: TestClient) -> None:
+    assert "no encoder" in refusal(
+        client.post("/v1/indexes/numbers/files", files={"files": ("a.txt", b"x")}), 422, "bad_value"
+    )
+    refusal(client.post("/v1/indexes/nope/files", files={"files": ("a.txt", b"x")}), 404, "unknown_index")
+    refusal(client.post(URL), 422, "bad_value")
+    refusal(client.post(URL, data={"files": "no file"}), 422, "bad_value")
+    refusal(client.get("/v1/jobs/" + "0" * 32), 404, "unknown_job")
+    refusal(client.get("/v1/jobs/..%2Fjobs"), 404, "not_found")

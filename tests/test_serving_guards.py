@@ -1,0 +1,422 @@
+"""What stands before the routes: rights, names, sizes, load and time; and what is told of it."""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from fakes import WordEncoder
+from serving_cases import DIM, application, make_index, make_vectors, refusal
+
+from serotine import Index
+from serotine.cli import main
+from serotine.errors import InputFileError
+from serotine.serving import indexes
+from serotine.serving.batching import BatchingEncoder
+from serotine.serving.logs import JsonLines
+from serotine.serving.tokens import Token, read_tokens, scope_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
+
+    from starlette.testclient import TestClient
+
+READER, WRITER = "r" * 32, "w" * 32
+ROWS = [[1.0] * DIM]
+
+
+class GatedEncoder(WordEncoder):
+    """Encodes questions while `gate` is open, and notes the batches."""
+
+    def __init__(self) -> None:
+        super().__init__(DIM)
+        self.gate, self.begun = threading.Event(), threading.Event()
+        self.gate.set()
+        self.batches: list[list[str]] = []
+
+    def encode_queries(self, texts: Sequence[str]) -> list[np.ndarray]:
+        self.batches.append(list(texts))
+        self.begun.set()
+        assert self.gate.wait(30)
+        if "poison" in texts:
+            raise ValueError("poison: cannot be encoded")
+        return super().encode_queries(texts)
+
+
+@pytest.fixture
+def encoder(monkeypatch: pytest.MonkeyPatch) -> GatedEncoder:
+    made = GatedEncoder()
+    monkeypatch.setattr(indexes, "load_encoder", lambda _settings, _path: made)
+    return made
+
+
+@pytest.fixture
+def wiki(tmp_path: Path, encoder: GatedEncoder) -> Path:
+    return make_index(tmp_path / "wiki.serotine")
+
+
+@pytest.fixture
+def numbers(tmp_path: Path) -> Path:
+    return make_vectors(tmp_path / "numbers.serotine")
+
+
+def ask(client: TestClient, name: str = "wiki", **asked: Any) -> Any:
+    return client.post(f"/v1/indexes/{name}/search", json=asked or {"query": "bats"})
+
+
+# Rights
+
+
+def test_tokens_and_their_scopes(tmp_path: Path, wiki: Path) -> None:
+    tokens = (Token.of(READER, "read"), Token.of(WRITER, "write"))
+    documents = {"documents": [{"id": "new", "text": "owls"}]}
+    with application(tmp_path / "state", wiki, tokens=tokens) as client:
+
+        def bearing(token: str) -> dict[str, str]:
+            return {"Authorization": f"Bearer {token}"}
+
+        for path in ("/v1/indexes", "/v1/indexes/wiki", "/metrics", "/v1/jobs/x", "/v1/indexes/wiki/documents/d1"):
+            refused = client.get(path)
+            refusal(refused, 401, "unauthorised")
+            assert refused.headers["WWW-Authenticate"] == "Bearer"
+            refusal(client.get(path, headers=bearing("x" * 32)), 401, "unauthorised")
+            assert client.get(path, headers=bearing(READER)).status_code in (200, 404)
+        for path in ("/healthz", "/readyz", "/openapi.json", "/docs"):
+            assert client.get(path).status_code == 200
+        url = "/v1/indexes/wiki/documents"
+        refusal(client.post(url, json=documents), 401, "unauthorised")
+        refusal(client.post(url, json=documents, headers=bearing(READER)), 403, "forbidden")
+        refusal(client.post("/v1/indexes", json={"name": "x"}, headers=bearing(READER)), 403, "forbidden")
+        refusal(client.delete(f"{url}/d1", headers=bearing(READER)), 403, "forbidden")
+        refusal(
+            client.post("/v1/indexes/wiki/files", files={"files": ("a.txt", b"x")}, headers=bearing(READER)),
+            403,
+            "forbidden",
+        )
+        assert client.post(url, json=documents, headers=bearing(WRITER)).status_code == 201
+        assert client.get(f"{url}/new", headers=bearing(WRITER)).status_code == 200
+
+
+def test_tokens_are_read_from_a_file_and_the_environment(tmp_path: Path) -> None:
+    file = tmp_path / "tokens"
+    file.write_text(f"# ours\n\nread {READER}\nwrite {WRITER}\n")
+    other = "e" * 20
+    tokens = read_tokens(file, {"SEROTINE_WRITE_TOKENS": f"{other}, {'f' * 20}"})
+    assert [scope_of(tokens, secret) for secret in (READER, WRITER, other, "f" * 20, "g" * 20, "", "\ud800")] == [
+        "read",
+        "write",
+        "write",
+        "write",
+        None,
+        None,
+        None,
+    ]
+    assert READER not in repr(tokens)
+    assert read_tokens(None, {}) == ()
+
+
+@pytest.mark.parametrize("line", ["read short", "admin " + "x" * 32, "x" * 32, "read " + "é" * 32, ""])
+def test_a_wrong_token_file_is_refused_without_showing_it(tmp_path: Path, line: str) -> None:
+    file = tmp_path / "tokens"
+    file.write_text(line)
+    with pytest.raises(InputFileError) as raised:
+        read_tokens(file, {})
+    assert "tokens" in str(raised.value)
+    assert not line or line.split()[-1] not in str(raised.value)
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.5", "example.org"])  # noqa: S104 - refused
+def test_other_machines_need_tokens(numbers: Path, capsys: pytest.CaptureFixture[str], host: str) -> None:
+    assert main(["serve", str(numbers), "--host", host]) == 2
+    assert "--allow-anyone" in capsys.readouterr().err
+
+
+def test_serving_needs_indexes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["serve"]) == 2
+    assert main(["serve", str(tmp_path)]) == 1
+    assert capsys.readouterr().err.count("error: ") == 2
+    for folder in ("a", "b"):
+        make_vectors(tmp_path / folder / "same.serotine", 1)
+    assert main(["serve", str(tmp_path / "a" / "same.serotine"), str(tmp_path / "b" / "same.serotine")]) == 1
+    assert "would be served as 'same'" in capsys.readouterr().err
+
+
+def test_a_read_only_server_changes_nothing(tmp_path: Path, wiki: Path) -> None:
+    with application(tmp_path / "state", wiki, read_only=True, root=tmp_path) as client:
+        documents = {"documents": [{"id": "new", "text": "owls"}]}
+        refusal(client.post("/v1/indexes/wiki/documents", json=documents), 403, "read_only")
+        refusal(client.delete("/v1/indexes/wiki/documents/d1"), 403, "read_only")
+        refusal(client.post("/v1/indexes/wiki/compact"), 403, "read_only")
+        refusal(client.post("/v1/indexes/wiki/files", files={"files": ("a.txt", b"x")}), 403, "read_only")
+        refusal(client.post("/v1/indexes", json={"name": "x"}), 403, "read_only")
+        assert client.get("/v1/indexes").json()["indexes"][0]["writable"] is False
+
+
+# Names
+
+
+def test_other_names_and_other_sites_are_refused(tmp_path: Path, numbers: Path) -> None:
+    with application(tmp_path / "state", numbers, hosts=("search.example.org",)) as client:
+        for host in ("localhost", "localhost:8000", "127.0.0.1:80", "[::1]:8000", "10.1.2.3", "Search.Example.org:443"):
+            assert client.get("/healthz", headers={"Host": host}).status_code == 200, host
+        for host in ("evil.example.org", "localhost.evil.org", "127.0.0.1.evil.org", "", "[::1", "a b"):
+            refusal(client.get("/healthz", headers={"Host": host}), 421, "wrong_host")
+        same = {"Host": "localhost:8000", "Origin": "http://localhost:8000", "Sec-Fetch-Site": "same-origin"}
+        assert ask(client, "numbers", vectors=ROWS).status_code == 200
+        assert client.get("/v1/indexes", headers=same).status_code == 200
+        for other in (
+            {"Origin": "http://evil.example.org"},
+            {"Origin": "null"},
+            {"Origin": "http://localhost:9999"},
+            {"Sec-Fetch-Site": "cross-site"},
+        ):
+            refusal(client.get("/v1/indexes", headers={**same, **other}), 403, "wrong_origin")
+            refusal(client.delete("/v1/indexes/numbers/documents/v1", headers={**same, **other}), 403, "wrong_origin")
+        assert "access-control-allow-origin" not in client.get("/v1/indexes", headers=same).headers
+
+
+def test_any_name_will_do_where_tokens_protect(tmp_path: Path, numbers: Path) -> None:
+    with application(tmp_path / "state", numbers, hosts=None) as client:
+        assert client.get("/healthz", headers={"Host": "anything.example.org"}).status_code == 200
+
+
+def test_every_answer_has_the_security_headers(tmp_path: Path, numbers: Path) -> None:
+    with application(tmp_path / "state", numbers) as client:
+        for path in ("/healthz", "/nowhere", "/v1/indexes"):
+            headers = client.get(path).headers
+            assert headers["content-security-policy"].startswith("default-src 'self'; ")
+            assert headers["x-content-type-options"] == "nosniff"
+            assert "unsafe" not in headers["content-security-policy"]
+
+
+def test_the_description_of_the_api_needs_no_network(tmp_path: Path, numbers: Path) -> None:
+    with application(tmp_path / "state", numbers) as client:
+        page = client.get("/docs")
+        assert not re.search(r"https?://", page.text)
+        assert page.headers["content-security-policy"].startswith(
+            "default-src 'self'; style-src 'self' 'unsafe-inline'"
+        )
+        parts = re.findall(r'(?:src|href)="(/docs/[^"]+)"', page.text)
+        assert len(parts) == 3
+        for part in parts:
+            assert len(client.get(part).content) > 50
+        paths = client.get("/openapi.json").json()["paths"]
+        assert {"/v1/indexes/{name}/search", "/v1/indexes/{name}/explain", "/pooling", "/healthz"} <= paths.keys()
+        for path, methods in paths.items():
+            for method, told in methods.items():
+                assert told["summary"], (path, method)
+                assert told["responses"]["200" if "200" in told["responses"] else next(iter(told["responses"]))]
+
+
+# Sizes, load and time
+
+
+def test_a_body_beyond_the_limit_is_refused(tmp_path: Path, numbers: Path) -> None:
+    with application(tmp_path / "state", numbers, limits={"body": 2000, "upload": 4000}) as client:
+        body = json.dumps({"vectors": ROWS, "where": {"x": "y" * 2000}}).encode()
+        headers = {"Content-Type": "application/json"}
+        url = "/v1/indexes/numbers/search"
+        assert "2,000 bytes" in refusal(client.post(url, content=body, headers=headers), 413, "too_large")
+        chunks = [body[start : start + 100] for start in range(0, len(body), 100)]
+        refusal(client.post(url, content=iter(chunks), headers=headers), 413, "too_large")
+        assert ask(client, "numbers", vectors=ROWS).status_code == 200
+        upload = client.post("/v1/indexes/numbers/files", files={"files": ("a.txt", b"x" * 5000)})
+        refusal(upload, 413, "too_large")
+
+
+def test_too_many_requests_are_refused_and_the_rest_are_answered(
+    tmp_path: Path, wiki: Path, encoder: GatedEncoder
+) -> None:
+    limits = {"threads": 2, "queue": 3}
+    with application(tmp_path / "state", wiki, limits=limits) as client, ThreadPoolExecutor(8) as pool:
+        encoder.gate.clear()
+        waiting = [pool.submit(ask, client, query=f"bats {i}") for i in range(5)]
+        assert encoder.begun.wait(10)
+        wait_until(lambda: client.app.state.services.searches.pending == 5)  # type: ignore[attr-defined]
+        refused = ask(client)
+        refusal(refused, 429, "overloaded")
+        assert int(refused.headers["Retry-After"]) >= 1
+        refusal(client.get("/readyz"), 429, "overloaded")
+        assert client.get("/healthz").status_code == 200
+        encoder.gate.set()
+        assert [future.result().status_code for future in waiting] == [200] * 5
+        assert ask(client).status_code == 200
+        assert "serotine_refused_total 2.0" in client.get("/metrics").text
+
+
+def test_what_takes_too_long_is_answered_with_504(tmp_path: Path, wiki: Path, encoder: GatedEncoder) -> None:
+    with application(tmp_path / "state", wiki, limits={"seconds": 0.2, "threads": 1}) as client:
+        encoder.gate.clear()
+        assert "0.2 seconds" in refusal(ask(client), 504, "timeout")
+        # What waited behind it, and was given up, is not run at all.
+        refusal(ask(client, query="given up"), 504, "timeout")
+        encoder.gate.set()
+        wait_until(lambda: client.app.state.services.searches.pending == 0)  # type: ignore[attr-defined]
+        assert ask(client).status_code == 200
+        assert ["given up"] not in encoder.batches
+
+
+def test_a_change_that_takes_too_long_is_told_to_go_on(
+    tmp_path: Path, wiki: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encode = WordEncoder.encode_documents
+
+    def slow(self: WordEncoder, texts: Sequence[str]) -> list[np.ndarray]:
+        time.sleep(0.5)
+        return encode(self, texts)
+
+    monkeypatch.setattr(WordEncoder, "encode_documents", slow)
+    with application(tmp_path / "state", wiki, limits={"write_seconds": 0.1}) as client:
+        body = {"documents": [{"id": "new", "text": "owls"}]}
+        assert "may yet be committed" in refusal(client.post("/v1/indexes/wiki/documents", json=body), 504, "timeout")
+        wait_until(lambda: client.get("/v1/indexes/wiki/documents/new").status_code == 200)
+
+
+def test_a_change_waits_for_another_process_to_end_its_own(tmp_path: Path, numbers: Path) -> None:
+    body = {"documents": [{"id": "new", "vectors": ROWS}]}
+    url = "/v1/indexes/numbers/documents"
+    with application(tmp_path / "state", numbers, limits={"lock_seconds": 0.3}) as client:
+        with Index.open(numbers):
+            refused = client.post(url, json=body)
+            assert "another process has been writing" in refusal(refused, 503, "unavailable")
+            assert int(refused.headers["Retry-After"]) >= 1
+            assert ask(client, "numbers", vectors=ROWS).status_code == 200
+        assert client.post(url, json=body).status_code == 201
+
+
+def wait_until(true: Callable[[], bool]) -> None:
+    until = time.monotonic() + 10
+    while not true():
+        assert time.monotonic() < until
+        time.sleep(0.005)
+
+
+# Questions encoded together
+
+
+def batching(encoder: GatedEncoder, remembered: int = 0) -> tuple[BatchingEncoder, list[int]]:
+    sizes: list[int] = []
+    return BatchingEncoder(encoder, remembered=remembered, observe=sizes.append), sizes
+
+
+def test_questions_are_encoded_together_when_the_encoder_is_busy(encoder: GatedEncoder) -> None:
+    shared, sizes = batching(encoder)
+    texts = [f"question {i}" for i in range(6)]
+    with ThreadPoolExecutor(8) as pool:
+        encoder.gate.clear()
+        first = pool.submit(shared.encode_queries, ["alone"])
+        assert encoder.begun.wait(10)
+        rest = [pool.submit(shared.encode_queries, [text]) for text in texts]
+        wait_until(lambda: len(shared._waiting) == 6)
+        encoder.gate.set()
+        np.testing.assert_array_equal(first.result()[0], WordEncoder(DIM).encode_queries(["alone"])[0])
+        for text, future in zip(texts, rest, strict=True):
+            np.testing.assert_array_equal(future.result()[0], WordEncoder(DIM).encode_queries([text])[0])
+    assert sizes == [1, 6]
+    assert [len(batch) for batch in encoder.batches] == sizes
+
+
+def test_one_bad_question_fails_alone(encoder: GatedEncoder) -> None:
+    shared, _ = batching(encoder)
+    with ThreadPoolExecutor(8) as pool:
+        encoder.gate.clear()
+        pool.submit(shared.encode_queries, ["alone"])
+        assert encoder.begun.wait(10)
+        futures = {text: pool.submit(shared.encode_queries, [text]) for text in ("good", "poison", "fine")}
+        wait_until(lambda: len(shared._waiting) == 3)
+        encoder.gate.set()
+        with pytest.raises(ValueError, match="poison"):
+            futures["poison"].result()
+        assert len(futures["good"].result()) == len(futures["fine"].result()) == 1
+
+
+def test_questions_are_remembered(encoder: GatedEncoder) -> None:
+    shared, _ = batching(encoder, remembered=2)
+    found = shared.encode_queries(["a", "b", "a"])
+    np.testing.assert_array_equal(found[0], found[2])
+    assert encoder.batches == [["a", "b"]]
+    shared.encode_queries(["a"])
+    shared.encode_queries(["c"])
+    shared.encode_queries(["a", "c", "b"])
+    assert encoder.batches == [["a", "b"], ["c"], ["b"]]
+    assert not found[0].flags.writeable
+    many = shared.encode_queries([f"q{i}" for i in range(100)])
+    assert len(many) == 100
+
+
+# What is told
+
+
+@pytest.fixture
+def log() -> Iterator[list[dict[str, Any]]]:
+    lines: list[dict[str, Any]] = []
+
+    class Keep(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            lines.append(json.loads(JsonLines().format(record)))
+
+    logger = logging.getLogger("serotine.serving")
+    handler, level = Keep(), logger.level
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    yield lines
+    logger.removeHandler(handler)
+    logger.setLevel(level)
+
+
+def test_the_log_has_a_line_a_request_and_no_question(tmp_path: Path, wiki: Path, log: list[dict[str, Any]]) -> None:
+    with application(tmp_path / "state", wiki) as client:
+        given = client.post("/v1/indexes/wiki/search", json={"query": "secret"}, headers={"X-Request-ID": "abc-1"})
+        assert given.headers["X-Request-ID"] == "abc-1"
+        made = client.get("/v1/indexes", headers={"X-Request-ID": "bad id\t"})
+        assert re.fullmatch(r"[0-9a-f]{32}", made.headers["X-Request-ID"])
+        client.get("/healthz")
+    assert [(line["path"], line["status"]) for line in log] == [("/v1/indexes/wiki/search", 200), ("/v1/indexes", 200)]
+    assert log[0]["request"] == "abc-1"
+    assert log[0]["milliseconds"] > 0
+    assert "secret" not in json.dumps(log)
+
+
+def test_questions_are_logged_when_asked_for(tmp_path: Path, wiki: Path, log: list[dict[str, Any]]) -> None:
+    with application(tmp_path / "state", wiki, log_queries=True) as client:
+        ask(client, query="not secret")
+    assert log[0]["queries"] == ["not secret"]
+
+
+def test_metrics_count_routes_not_paths(tmp_path: Path, wiki: Path) -> None:
+    with application(tmp_path / "state", wiki) as client:
+        for id_ in ("d1", "d2", "nope"):
+            client.get(f"/v1/indexes/wiki/documents/{id_}")
+        ask(client)
+        client.post("/v1/indexes/wiki/documents", json={"documents": [{"id": "new", "text": "owls"}]})
+        client.get("/some/random/path")
+        client.request("BREW", "/coffee")
+        text = client.get("/metrics").text
+    route = "/v1/indexes/{name}/documents/{id:path}"
+    assert f'serotine_requests_total{{method="GET",route="{route}",status="200"}} 2.0' in text
+    assert f'serotine_requests_total{{method="GET",route="{route}",status="404"}} 1.0' in text
+    assert 'method="GET",route="other",status="404"' in text
+    assert 'method="other",route="other"' in text
+    assert 'serotine_documents_added_total{index="wiki"} 1.0' in text
+    assert 'serotine_search_seconds_count{index="wiki",plan="flat"} 1.0' in text
+    assert "serotine_encoded_together_count 1.0" in text
+
+
+def test_a_fault_of_the_server_is_told_in_its_log_only(
+    tmp_path: Path, wiki: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_arguments: object, **_options: object) -> None:
+        raise RuntimeError("inner secret")
+
+    monkeypatch.setattr(Index, "search_batch", broken)
+    with application(tmp_path / "state", wiki) as client:
+        message = refusal(ask(client), 500, "internal")
+    assert "secret" not in message

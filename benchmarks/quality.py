@@ -2,8 +2,8 @@
 
     python benchmarks/quality.py examples/cranfield [FOLDER...] --json benchmarks/results/quality.json
 
-What `serotine eval --model default --dense default --bm25 FOLDER...` does, in the form that benchmarks/quality_chart.py
-draws; and with --queries and --nfc, for encoders and collections that need them.
+What `serotine eval --model minilm --dense minilm --bm25 FOLDER...` does; and with --queries and --nfc, for encoders and
+collections that need them.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def main() -> int:
     parser.add_argument("--queries", type=int, help="the first so many judged queries only")
     parser.add_argument("--nfc", action="store_true", help="normalise texts to NFC first, as some tokenizers need")
     arguments = parser.parse_args()
-    encoder = Encoder(arguments.encoder)
+    encoder = Encoder(arguments.encoder or "minilm")
     systems: dict[str, System] = {"bm25": Words(), "pooled": Pooled(encoder), "late": LateInteraction(encoder)}
     judging = Judging(["nDCG@10"], depth=100)
     rows = []

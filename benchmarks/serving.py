@@ -50,7 +50,7 @@ K = 10
 CLIENTS = 8
 WARM_UP_SECONDS = 2.0
 AT_ONCE = 512
-# LanceDB's own default finds half of the exact answer on these vectors (benchmarks/results/index.json); this finds it.
+# More than LanceDB's own default looks at; on these vectors it finds half of the exact answer all the same.
 PROBES, REFINE = 64, 5
 Scored = list[tuple[str, float, str | None]]
 Search = Callable[[NDArray[np.float32], int], Scored]

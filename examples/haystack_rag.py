@@ -1,4 +1,4 @@
-"""A Haystack pipeline that retrieves and reranks, and its YAML: ``pip install 'serotine[minilm,haystack]'``."""
+"""A Haystack pipeline that retrieves and reranks, and its YAML; needs the extra [haystack] and serotine-mini."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Passages for a LangChain chain, and a second opinion on them: ``pip install 'serotine[minilm,langchain]'``."""
+"""Passages for a LangChain chain, and a second opinion on them; needs the extra [langchain] and serotine-mini."""
 
 from __future__ import annotations
 

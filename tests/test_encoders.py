@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serotine import Encoder
+from serotine import Encoder, maxsim
 from serotine.encoders import location
 from serotine.encoders.batching import batches
 from serotine.errors import EncoderError
@@ -27,13 +28,13 @@ TEXTS = [
 
 @pytest.fixture(scope="module")
 def encoder() -> Encoder:
-    return Encoder()
+    return Encoder("minilm")
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """The default encoder, as a folder of one's own."""
-    found = location.locate(None)
+    """minilm, as a folder of one's own."""
+    found = location.locate("minilm")
     for name in ("tokenizer.json", "serotine.json"):
         shutil.copy(found.folder / name, tmp_path)
     shutil.copy(str(found.model), tmp_path / "model.onnx")
@@ -177,11 +178,29 @@ def test_folders_that_are_no_encoders(folder: Path, file: str, content: str | No
 
 
 def test_an_unknown_name_and_a_missing_package(monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(EncoderError, match="'nonesuch': neither 'minilm', nor a folder"):
+    with pytest.raises(EncoderError, match="'nonesuch': neither 'serotine-mini', 'minilm', nor a folder"):
         Encoder("nonesuch")
-    monkeypatch.setattr(location, "_DEFAULT_PACKAGE", "not_installed_anywhere")
-    with pytest.raises(EncoderError, match=r"pip install 'serotine\[minilm\]'"):
+    for name, told in location._PACKAGED.items():
+        monkeypatch.setitem(location._PACKAGED, name, dataclasses.replace(told, package="not_installed_anywhere"))
+    with pytest.raises(
+        EncoderError, match=r"'serotine-mini' is not installed; run: pip install \./models/serotine-mini"
+    ):
         Encoder()
+    with pytest.raises(EncoderError, match=r"pip install 'serotine\[minilm\]'"):
+        Encoder("minilm")
+
+
+def test_the_default_is_serotine_mini() -> None:
+    pytest.importorskip("serotine_mini", reason="serotine-mini is not installed (pip install ./models/serotine-mini)")
+    mini = Encoder()
+    assert (mini.name, mini.dim, mini.spec.document.length) == ("serotine-mini", 128, 512)
+    question, *passages = mini.encode_documents(
+        ["when do bats leave their roost?", "Serotine bats emerge late in the evening.", "Heat transfer at a wall."]
+    )
+    near, far = (maxsim.score(question, [passage])[0] for passage in passages)
+    assert near > far
+    # Punctuation has no vectors.
+    assert len(mini.encode_documents(["bats, late."])[0]) == len(mini.encode_documents(["bats late"])[0])
 
 
 @given(st.lists(st.integers(1, 300), max_size=60), st.integers(1, 2000))

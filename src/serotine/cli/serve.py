@@ -5,14 +5,10 @@ from __future__ import annotations
 import ipaddress
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
 from serotine.errors import SerotineError
-
-if TYPE_CHECKING:
-    pass
 
 _MEGABYTE = 1 << 20
 

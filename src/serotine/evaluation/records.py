@@ -11,6 +11,7 @@ from serotine.errors import InputFileError
 from serotine.evaluation.collection import joined
 from serotine.evaluation.metrics import Qrels
 from serotine.ingest.lines import read_lines
+from serotine.ingest.parquet import parquet_batches
 from serotine.nesting import check_nesting
 from serotine.texts import is_text
 
@@ -44,20 +45,10 @@ def records(path: Path, *, extra: str = "datasets") -> Iterator[Record]:
 
 
 def _rows(path: Path, extra: str) -> Iterator[Record]:
-    try:
-        import pyarrow
-        import pyarrow.parquet
-    except ImportError:
-        raise InputFileError(f"{path}: reading Parquet needs pyarrow; run: pip install 'serotine[{extra}]'") from None
-    number = 0
-    try:
-        with pyarrow.parquet.ParquetFile(path) as file:
-            for batch in file.iter_batches(batch_size=1024):
-                for row in batch.to_pylist():
-                    number += 1
-                    yield f"{path}: row {number}", row
-    except (pyarrow.ArrowException, OSError) as error:
-        raise InputFileError(f"{path}: cannot be read as Parquet ({str(error).splitlines()[0]})") from None
+    with parquet_batches(path, str(path), extra, "cannot be read as Parquet ({})") as (_, batches):
+        rows = (row for batch in batches for row in batch)
+        for number, row in enumerate(rows, start=1):
+            yield f"{path}: row {number}", row
 
 
 def text_field(record: dict[str, Any], key: str, place: str) -> str:

@@ -8,6 +8,7 @@ import decimal
 import math
 import uuid
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -24,25 +25,41 @@ def read_parquet(path: Path, name: str) -> Iterator[Document]:
     Raises:
         InputFileError: it is damaged, a row is no document, or pyarrow is not installed.
     """
+    with parquet_batches(path, name, "ingest", "is damaged or no Parquet ({}); write it again") as (columns, batches):
+        if not {"text", "title"} & set(columns):
+            raise InputFileError(f"{name}: its columns are {', '.join(columns)}; want 'text' among them")
+        rows = (row for batch in batches for row in batch)
+        for number, row in enumerate(rows, start=1):
+            origin = f"{name}:{number}"
+            yield from_fields({key: _plain(value, origin) for key, value in row.items()}, origin)
+
+
+@contextmanager
+def parquet_batches(
+    path: Path, name: str, extra: str, fault: str
+) -> Iterator[tuple[list[str], Iterator[list[dict[str, Any]]]]]:
+    """The columns of a Parquet file, and its rows, some at a time.
+
+    Args:
+        path: the file.
+        name: what messages call it.
+        extra: what to install for pyarrow.
+        fault: what to say of a file that cannot be read, with a place for the reason.
+
+    Raises:
+        InputFileError: it cannot be read, there or while its rows are; or pyarrow is not installed.
+    """
     try:
         import pyarrow
         import pyarrow.parquet
     except ImportError:
-        raise InputFileError(f"{name}: reading Parquet needs pyarrow; run: pip install 'serotine[ingest]'") from None
-    number = 0
+        raise InputFileError(f"{name}: reading Parquet needs pyarrow; run: pip install 'serotine[{extra}]'") from None
     try:
         with pyarrow.parquet.ParquetFile(path) as file:
-            columns = file.schema_arrow.names
-            if not {"text", "title"} & set(columns):
-                raise InputFileError(f"{name}: its columns are {', '.join(columns)}; want 'text' among them")
-            for batch in file.iter_batches(batch_size=_ROWS_AT_ONCE):
-                for row in batch.to_pylist():
-                    number += 1
-                    origin = f"{name}:{number}"
-                    yield from_fields({key: _plain(value, origin) for key, value in row.items()}, origin)
+            yield file.schema_arrow.names, (batch.to_pylist() for batch in file.iter_batches(batch_size=_ROWS_AT_ONCE))
     except (pyarrow.ArrowException, OSError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise InputFileError(f"{name}: is damaged or no Parquet ({reason}); write it again") from None
+        raise InputFileError(f"{name}: {fault.format(reason)}") from None
 
 
 def _plain(value: Any, origin: str) -> Any:

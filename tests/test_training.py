@@ -130,6 +130,17 @@ def test_same_seed_same_curve(tiny: Path, place: Path) -> None:
     assert np.array_equal(one, two)
 
 
+@pytest.mark.parametrize("rate", [None, 0, 0.5])
+def test_dropout(rate: float | None, tiny: Path, place: Path) -> None:
+    """One batch of all examples and no step to take: losses differ by what is dropped, and by nothing else."""
+    stage = {"name": "still", "sources": ["animals"], "steps": 3, "batch_size": 160, "learning_rate": 0}
+    train(load_recipe(recipe(place, tiny, dropout=rate, stages=[stage])))
+    found = {round(loss, 4) for _, loss in losses(place / "run")}
+    assert (len(found) == 1) == (rate == 0), found
+    # What is trained later begins with the backbone's own again.
+    assert json.loads((place / "run/model/config.json").read_text())["hidden_dropout_prob"] == 0.1
+
+
 def test_a_killed_run_goes_on(tiny: Path, place: Path) -> None:
     """Killed without warning behind a checkpoint, it ends with the very weights of a run left alone."""
     train(load_recipe(recipe(place, tiny, output="whole")))

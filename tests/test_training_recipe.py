@@ -77,6 +77,7 @@ def stage(**change: Any) -> dict[str, Any]:
         ({"texts": {"skip": "."}}, "texts.skip: want a list"),
         ({"average": {"start": 1}}, "average.start: want a number from 0 to 0.99"),
         ({"checkpointing": "yes"}, "checkpointing: want true or false"),
+        ({"dropout": 1}, "dropout: want a number from 0 to 0.9, got 1"),
         ({"judge": {"split": "dev"}}, "judge.folder: is missing"),
         ({"judge": []}, "judge: want a mapping"),
     ],

@@ -2,9 +2,10 @@
 
     python models/serotine-mini/prepare.py PAIRS_FOLDER WORK_FOLDER
 
-Passages are cut to a few sentences. Where one has enough of them, a sentence is taken out and becomes a question of its
-own beside the harvested one (the inverse cloze task, Lee et al. 2019): questions that read like claims, of which the
-harvest has none. One time in five the sentence stays in the passage too. All from one seed.
+Passages are cut: the first of each source to a few sentences, others to about twice that from any sentence on. Where one
+has enough of them, sentences are taken out and become questions of their own beside the harvested one (the inverse cloze
+task, Lee et al. 2019): questions that read like claims, of which the harvest has none. One time in five the sentence
+stays in the passage too. All from one seed.
 """
 
 from __future__ import annotations
@@ -17,16 +18,17 @@ import re
 import sys
 from pathlib import Path
 
-# Passages taken of each source.
+# Passages taken of each source: short ones, and after them long ones.
 TAKEN = {
-    "medquad": 3500,
-    "debian-descriptions": 1500,
-    "wordnet-glosses": 1000,
-    "manpages": 300,
-    "debian-reference": 200,
-    "tldr": 200,
+    "medquad": (3500, 2600),
+    "debian-descriptions": (1500, 900),
+    "wordnet-glosses": (1000, 1500),
+    "manpages": (300, 500),
+    "debian-reference": (200, 200),
+    "tldr": (200, 0),
 }
-MOST_WORDS = 64
+SHORT, LONG = 64, 128
+"""Most words of a passage."""
 SENTENCE = re.compile(r"(?<=[.!?])\s+(?=[A-Z])")
 SEED = 7
 
@@ -53,8 +55,31 @@ def questions(pair: dict[str, str], rng: random.Random) -> list[dict[str, str]]:
         taken = sentences[place]
         if rng.random() >= 0.2:
             sentences = sentences[:place] + sentences[place + 1 :]
-    passage = " ".join(" ".join(sentences).split()[:MOST_WORDS])
+    passage = " ".join(" ".join(sentences).split()[:SHORT])
     asked = [pair["query"]] if taken is None else [pair["query"], taken]
+    return [{"query": query, "positive": passage} for query in asked]
+
+
+def long_questions(pair: dict[str, str], rng: random.Random) -> list[dict[str, str]]:
+    """The harvested question, if its passage is there from its beginning, and up to two sentences of the passage."""
+    sentences = SENTENCE.split(pair["positive"])
+    begin, words = 0, [len(one.split()) for one in sentences]
+    if sum(words) > LONG:
+        # What begins later than this is shorter than it need be.
+        latest = max(i for i in range(len(words)) if i == 0 or sum(words[i:]) >= LONG)
+        begin = rng.randint(0, latest) if rng.random() >= 0.4 else 0
+    end, count = begin, 0
+    while end < len(sentences) and count < LONG:
+        count += words[end]
+        end += 1
+    fit = [i for i in range(begin, end) if 8 <= words[i] <= 30]
+    taken = rng.sample(fit, min(2, len(fit))) if end - begin >= 5 else []
+    gone = {place for place in taken if rng.random() >= 0.2}
+    left = [sentences[i] for i in range(begin, end) if i not in gone]
+    passage = " ".join(" ".join(left).split()[:LONG])
+    asked = [sentences[place] for place in taken]
+    if begin == 0 or not asked:
+        asked.append(pair["query"])
     return [{"query": query, "positive": passage} for query in asked]
 
 
@@ -66,11 +91,14 @@ def main() -> int:
     arguments = parser.parse_args()
     arguments.work.mkdir(parents=True, exist_ok=True)
     made: list[dict[str, str]] = []
-    for source, count in TAKEN.items():
+    for source, (short, long) in TAKEN.items():
         rng = random.Random(f"{SEED} {source}")
         found = english(arguments.pairs / f"{source}.jsonl.gz")
         rng.shuffle(found)
-        rows = [{**one, "source": source} for pair in found[:count] for one in questions(pair, rng)]
+        rows = [{**one, "source": source} for pair in found[:short] for one in questions(pair, rng)]
+        rows += [
+            {**one, "source": source} for pair in found[short : short + long] for one in long_questions(pair, rng)
+        ]
         print(f"{source}: {len(rows):,} questions")
         made += rows
     text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in made)

@@ -79,6 +79,8 @@ def run_stage(
     if not done.is_dir():
         resumed = _last_checkpoint(folder)
         model = load(before)
+        if recipe.dropout is not None:
+            _set_dropout(model, recipe.dropout)
         dataset, rows = _dataset(stage, examples)
         trainer = _Trainer(
             model=model,
@@ -101,6 +103,16 @@ def run_stage(
 def load(folder: Path) -> MultiVectorEncoder:
     """A model that `save` wrote."""
     return MultiVectorEncoder(str(folder), local_files_only=True)
+
+
+def _set_dropout(model: MultiVectorEncoder, rate: float) -> None:
+    """In the modules alone: the configuration that is saved with the model stays the backbone's own."""
+    for module in model.modules():
+        if isinstance(module, torch.nn.Dropout):
+            module.p = rate
+        # Of attention where it has no module (Qwen3).
+        if isinstance(getattr(module, "attention_dropout", None), float):
+            module.attention_dropout = rate
 
 
 def save(model: MultiVectorEncoder, folder: Path) -> None:

@@ -229,7 +229,9 @@ def test_measures_are_checked_before_the_work() -> None:
 def test_bm25_follows_the_language(language: str, texts: list[str], question: str, naive: str) -> None:
     documents = dict(zip(["yes", "no"], texts, strict=True))
     index = Bm25(documents, language)
-    assert list(index.search({"q": question}, 1)["q"]) == ["yes"]
+    found = index.search({"q": question}, 1)["q"]
+    assert list(found) == ["yes"]
+    assert index.scores(question).tolist() == [found["yes"], 0]
     # Cut at spaces alone, no word of the question is in the text.
     assert naive not in texts[0].split()
     assert guess(texts) == language
@@ -255,7 +257,9 @@ def test_words_keep_their_vowel_signs_and_lone_characters() -> None:
 
 
 def test_bm25_without_anything_to_find() -> None:
-    assert Bm25({"a": "", "b": "the"}, "en").search({"q": "the"}) == {"q": {}}
+    nothing = Bm25({"a": "", "b": "the"}, "en")
+    assert nothing.search({"q": "the"}) == {"q": {}}
+    assert nothing.scores("the").tolist() == [0, 0]
     index = Bm25({"a": "wings flutter", "b": "roots"}, "en")
     found = index.search({"q": "unknown", "r": "", "s": "fluttering"})
     assert {query: list(row) for query, row in found.items()} == {"q": [], "r": [], "s": ["a"]}

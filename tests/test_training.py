@@ -28,6 +28,8 @@ from serotine.cli import main  # noqa: E402
 from serotine.errors import TrainingError  # noqa: E402
 from serotine.training import load_recipe, train  # noqa: E402
 from serotine.training.averaging import average  # noqa: E402
+from serotine.training.examples import Example  # noqa: E402
+from serotine.training.stages import load  # noqa: E402
 from serotine.training.teacher_vectors import TeacherVectors  # noqa: E402
 
 # The libraries warn of their own coming changes.
@@ -230,6 +232,38 @@ def test_a_teacher_at_hand_is_imitated(tiny: Path, place: Path) -> None:
     assert {file: file.stat().st_mtime_ns for file in files} == files
     vectors = TeacherVectors(Encoder(teacher), ["a bat", "a bat", "an owl"], place / "kept", query=False)
     np.testing.assert_allclose(vectors["an owl"], Encoder(teacher).encode_documents(["an owl"])[0], atol=1e-3)
+
+
+def test_a_teacher_that_counts_words(tiny: Path, place: Path) -> None:
+    """With a share of BM25 its scores are the mixture, each part scaled; the words counted are those of all rows."""
+    from serotine.evaluation import Bm25
+    from serotine.training.in_batch import InBatchDistillation
+
+    rows = [
+        Example("where is the owl", ("an owl sits in the attic", "an owl is a bird")),
+        Example("the zebra", ("an owl flies", "a bird in the attic")),
+    ]
+    texts = [text for row in rows for text in row.documents]
+    rng = np.random.default_rng(3)
+    vectors = {text: rng.standard_normal((4, 8)).astype(np.float32) for text in [*texts, *(row.query for row in rows)]}
+    train(load_recipe(recipe(place, tiny)))
+    model = load(place / "run/model")
+    late, mixed = (InBatchDistillation(model, rows, vectors, vectors, 1.0, share) for share in (0.0, 0.25))
+    alone = late._teacher(torch.tensor([0, 1]), 2)
+    words = Bm25({str(i): text for i, text in enumerate(texts)})
+    found = mixed._teacher(torch.tensor([1, 0]), 2)
+    # The batch has the second row first.
+    order = [2, 3, 0, 1]
+    for place_in_batch, row in ((1, 0), (0, 1)):
+        maxsim = alone[row].numpy()[order]
+        bm25 = words.scores(rows[row].query)[order]
+        expected = 0.75 * (maxsim - maxsim.min()) / np.ptp(maxsim)
+        if row == 0:
+            assert np.count_nonzero(bm25) == 3
+            expected += 0.25 * (bm25 - bm25.min()) / np.ptp(bm25)
+        else:
+            assert not bm25.any()
+        np.testing.assert_allclose(found[place_in_batch].numpy(), expected, rtol=1e-5)
 
 
 def test_the_cached_loss_is_the_loss(tiny: Path, place: Path) -> None:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 
+import numpy as np
+from numpy.typing import NDArray
+
 from serotine.errors import SerotineError
 from serotine.evaluation.languages import SNOWBALL, guess, stop_words, words
 from serotine.evaluation.metrics import Run
@@ -66,6 +69,14 @@ class Bm25:
             for (query, _), row, values in zip(part, places, scores, strict=True):
                 run[query] = {self._ids[p]: float(s) for p, s in zip(row, values, strict=True) if s > 0}
         return run
+
+    def scores(self, query: str) -> NDArray[np.float32]:
+        """(documents,) of a question with every document, in the order they were given; 0 where no word is shared."""
+        terms = [] if self._empty else self._terms.known(query)
+        if not terms:
+            return np.zeros(len(self._ids), np.float32)
+        found: NDArray[np.float32] = self._index.get_scores(terms)
+        return found
 
 
 class _Terms:

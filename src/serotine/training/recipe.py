@@ -117,6 +117,7 @@ class Stage:
         sources: names of sources; batches are of one source, drawn by size to the power `mixing`.
         steps: optimiser steps.
         teacher: hub id or folder of an encoder, late interaction or dense, that is run once over the stage's texts.
+        lexical: share of BM25 in the teacher's scores, each scaled to 0..1 in every list first.
         batch_size: examples a step and device.
         learning_rate: peak, after `warmup` of the steps, then falling linearly to 0.
         head_learning_rate: of the projection; `learning_rate` unless given.
@@ -137,6 +138,7 @@ class Stage:
     steps: int
     objective: Literal["contrastive", "distillation"] = "contrastive"
     teacher: str | None = None
+    lexical: float = 0.0
     batch_size: int = 32
     learning_rate: float = 1e-5
     head_learning_rate: float | None = None
@@ -175,8 +177,8 @@ class Recipe:
         sources, stages: see there.
         precision: "auto": bfloat16 on a GPU that has it, else float32.
         checkpointing: gradient checkpointing: activations are computed twice instead of kept.
-        dropout: of the backbone while it is trained; its own unless given. 0 saves a quarter or more of a step on a CPU,
-            where drawing the random numbers takes as long as what they are for.
+        dropout: of the backbone while it is trained; its own unless given. 0 saves a quarter or more of a step on a
+            CPU, where random numbers are slow to draw.
         threads: of torch on a CPU; as many as it likes unless given.
     """
 
@@ -215,6 +217,7 @@ _RANGES: dict[tuple[type, str], tuple[float | None, float | None]] = {
     (Judge, "patience"): (0, None),
     (Judge, "documents"): (0, None),
     (Stage, "steps"): (1, None),
+    (Stage, "lexical"): (0, 1),
     (Stage, "batch_size"): (1, None),
     (Stage, "learning_rate"): (0, 1),
     (Stage, "head_learning_rate"): (0, 1),
@@ -311,6 +314,8 @@ def _check(recipe: Recipe, path: Path) -> None:
                 raise RecipeError(f"{at}.{key}: is of contrastive stages only; leave it out")
         elif stage.teacher is not None:
             raise RecipeError(f"{at}.teacher: is of distillation stages only; leave it out")
+        if stage.lexical and stage.teacher is None:
+            raise RecipeError(f"{at}.lexical: is mixed into a teacher's scores; give a teacher, or leave it out")
     if recipe.texts.markers and not (recipe.texts.query_prompt and recipe.texts.document_prompt):
         raise RecipeError(f"{path}: texts.markers: want a query_prompt and a document_prompt to make tokens of")
 

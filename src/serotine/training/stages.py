@@ -112,7 +112,7 @@ def _set_dropout(model: MultiVectorEncoder, rate: float) -> None:
             module.p = rate
         # Of attention where it has no module (Qwen3).
         if isinstance(getattr(module, "attention_dropout", None), float):
-            module.attention_dropout = rate
+            module.attention_dropout = rate  # type: ignore[assignment]
 
 
 def save(model: MultiVectorEncoder, folder: Path) -> None:
@@ -142,6 +142,7 @@ def _loss(
         TeacherVectors(teacher, [row.query for row in rows], kept, query=True, show_progress=show_progress),
         TeacherVectors(teacher, texts, kept, query=False, show_progress=show_progress),
         stage.temperature,
+        stage.lexical,
     )
 
 

@@ -2,10 +2,10 @@
 
     python models/serotine-mini/prepare.py PAIRS_FOLDER WORK_FOLDER
 
-Passages are cut: the first of each source to a few sentences, others to about twice that from any sentence on. Where one
-has enough of them, sentences are taken out and become questions of their own beside the harvested one (the inverse cloze
-task, Lee et al. 2019): questions that read like claims, of which the harvest has none. One time in five the sentence
-stays in the passage too. All from one seed.
+Passages are cut: the first of each source to a few sentences, others to about twice that from any sentence on. Where
+one has enough of them, sentences are taken out and become questions of their own beside the harvested one (the inverse
+cloze task, Lee et al. 2019): questions that read like claims, of which the harvest has none. One time in five the
+sentence stays in the passage too. All from one seed.
 """
 
 from __future__ import annotations

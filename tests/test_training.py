@@ -266,6 +266,46 @@ def test_a_teacher_that_counts_words(tiny: Path, place: Path) -> None:
         np.testing.assert_allclose(found[place_in_batch].numpy(), expected, rtol=1e-5)
 
 
+def test_batches_of_one_topic(tiny: Path, place: Path) -> None:
+    """Topics are the teacher's; a batch is of one, what is left of them is mixed; each pass is new, no example twice."""
+    from datasets import Dataset
+
+    from serotine.training.batches import LengthGroupedBatches
+    from serotine.training.topics import topics
+
+    rng = np.random.default_rng(5)
+    themes = rng.standard_normal((3, 1, 8))
+    rows, vectors = [], {}
+    for number in range(70):
+        text = f"{'x' * (number % 9)} {number}"
+        rows.append(Example(f"q {number}", (text, "another")))
+        vectors[text] = (themes[number % 3] + rng.standard_normal((4, 8)) / 9).astype(np.float32)
+    found = topics(rows, vectors, 3, seed=0)
+    assert [set(found[start::3]) for start in range(3)] == [{found[start]} for start in range(3)]
+    assert len(set(found)) == 3
+    dataset = Dataset.from_dict({"query": [row.query for row in rows], "label": range(70)})
+    sampler = LengthGroupedBatches(dataset, 8, True, ["label"], seed=1, topics=found)
+    passes = []
+    for number in (0, 1, 0):
+        sampler.set_epoch(number)
+        passes.append(list(sampler))
+    assert passes[0] == passes[2] != passes[1]
+    for batches in passes:
+        # 24, 23 and 23 examples: seven batches of one topic, and one of the fourteen that are left.
+        assert len(batches) == len(sampler) == 8
+        assert sorted(len({found[i] for i in batch}) for batch in batches)[:7] == [1] * 7
+        assert len({i for batch in batches for i in batch}) == 64
+
+    sentence_transformers(place / "teacher")
+    stage = {"name": "kd", "sources": ["animals"], "objective": "distillation", "teacher": "teacher", "steps": 4}
+    stage |= {"batch_size": 8, "topics": 4, "learning_rate": 2e-3}
+    train(load_recipe(recipe(place, tiny, stages=[stage])))
+    stage["topics"] = 1000
+    file = recipe(place, tiny, stages=[stage], output="second")
+    with pytest.raises(TrainingError, match=r"stage 'kd': 1,000 topics of [0-9]+ examples; lower topics"):
+        train(load_recipe(file))
+
+
 def test_the_cached_loss_is_the_loss(tiny: Path, place: Path) -> None:
     curves = []
     for output, mini_batch in (("plain", 0), ("cached", 3)):

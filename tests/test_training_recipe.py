@@ -72,6 +72,7 @@ def stage(**change: Any) -> dict[str, Any]:
         (stage(name="a/b"), r"stages\[0\].name: want letters"),
         (stage(objective="distillation"), r"stages\[0\].documents: distillation compares at least 2"),
         (stage(objective="distillation", documents=4, mini_batch=8), r"stages\[0\].mini_batch: is of contrastive"),
+        (stage(topics=8), r"stages\[0\].topics: are told by a teacher's vectors"),
         (stage(lexical=0.3), r"stages\[0\].lexical: is mixed into a teacher's scores"),
         ({"head": {"kind": "mlp"}}, "head.kind: want 'residual' or 'linear', got 'mlp'"),
         ({"texts": {"markers": True}}, "texts.markers: want a query_prompt"),

@@ -105,7 +105,8 @@ def _update(
     return means, squares, sizes
 
 
-def _coarse_layer(points: NDArray[np.float32], cells: int, rng: np.random.Generator) -> NDArray[np.float32]:
+def k_means(points: NDArray[np.float32], cells: int, rng: np.random.Generator) -> NDArray[np.float32]:
+    """Plain k-means from a sample of the points, by a few steps; there are at least as many points as `cells`."""
     few = points
     if len(points) > cells * _COARSE_SAMPLE:
         few = points[np.sort(rng.choice(len(points), cells * _COARSE_SAMPLE, replace=False))]
@@ -179,7 +180,7 @@ class Clusters:
 def begin(points: NDArray[np.float32], count: int, seed: int) -> Clusters:
     """The first step: the coarse layer, for `count` centroids of which `points` must have at least as many."""
     cells = max(1, min(count, _CELLS * math.isqrt(count)))
-    coarse = _coarse_layer(points, cells, np.random.default_rng([seed, 0]))
+    coarse = k_means(points, cells, np.random.default_rng([seed, 0]))
     nothing = np.empty((0, points.shape[1]), dtype=np.float32)
     return Clusters(1, coarse, nothing, np.empty(0), np.empty(0, dtype=np.int64))
 

@@ -1,5 +1,5 @@
 # mypy: disable-error-code="import-not-found, import-untyped, misc"
-"""Which examples go into a batch: of one source and of like length; all from seeds."""
+"""Which examples go into a batch: of one source, of like length and, where asked for, of one topic; all from seeds."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ from serotine.errors import TrainingError
 
 # Texts are sorted by length within so many batches: like lengths meet, and still every pass mixes them anew.
 _POOL = 32
+# And within so many of one topic, which is small: more, and its batches would be the same in every pass.
+_TOPIC_POOL = 4
 
 
 class LengthGroupedBatches(DefaultBatchSampler):
@@ -27,6 +29,8 @@ class LengthGroupedBatches(DefaultBatchSampler):
         seed: with the pass's number it decides everything.
         apart: whether no text may stand twice in a batch: where others' documents are negatives, a repeated positive
             would be a false one.
+        topics: int (examples,), by the number in the label column: batches are of one topic, and what is left of each
+            makes mixed ones.
     """
 
     def __init__(
@@ -39,10 +43,12 @@ class LengthGroupedBatches(DefaultBatchSampler):
         seed: int = 0,
         *,
         apart: bool = True,
+        topics: NDArray[np.int32] | None = None,
     ) -> None:
         super().__init__(dataset, batch_size, drop_last, valid_label_columns, generator, seed)
         self.dataset = dataset
         self._apart = apart
+        self._topics = None if topics is None else topics[np.array(dataset["label"])]
         texts = [column for column in dataset.column_names if column not in (valid_label_columns or [])]
         columns = [list(dataset[column]) for column in texts]
         self._lengths = np.max([[len(text) for text in column] for column in columns], axis=0)
@@ -55,13 +61,25 @@ class LengthGroupedBatches(DefaultBatchSampler):
     def __iter__(self) -> Iterator[list[int]]:
         rng = np.random.default_rng([self.seed, self.epoch])
         order = rng.permutation(len(self._lengths))
-        batches = []
-        pool = self.batch_size * _POOL
-        for start in range(0, len(order), pool):
-            part = order[start : start + pool]
-            batches += self._cut(part[np.argsort(self._lengths[part], kind="stable")])
+        batches: list[list[int]] = []
+        if self._topics is not None:
+            left = []
+            for topic in range(int(self._topics.max()) + 1):
+                members = order[self._topics[order] == topic]
+                whole = len(members) // self.batch_size * self.batch_size
+                batches += self._of_like_length(members[:whole], _TOPIC_POOL)
+                left.append(members[whole:])
+            order = rng.permutation(np.concatenate(left))
+        batches += self._of_like_length(order, _POOL)
         for place in rng.permutation(len(batches)):
             yield batches[place]
+
+    def _of_like_length(self, order: NDArray[np.int64], pool: int) -> list[list[int]]:
+        batches = []
+        for start in range(0, len(order), pool * self.batch_size):
+            part = order[start : start + pool * self.batch_size]
+            batches += self._cut(part[np.argsort(self._lengths[part], kind="stable")])
+        return batches
 
     def _cut(self, order: NDArray[np.int64]) -> list[list[int]]:
         """Full batches of neighbours; an example whose texts stand in the batch already waits for the next."""

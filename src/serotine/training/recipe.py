@@ -118,6 +118,7 @@ class Stage:
         steps: optimiser steps.
         teacher: hub id or folder of an encoder, late interaction or dense, that is run once over the stage's texts.
         lexical: share of BM25 in the teacher's scores, each scaled to 0..1 in every list first.
+        topics: batches are of one of so many topics, which the teacher's vectors tell; 0: of anything.
         batch_size: examples a step and device.
         learning_rate: peak, after `warmup` of the steps, then falling linearly to 0.
         head_learning_rate: of the projection; `learning_rate` unless given.
@@ -139,6 +140,7 @@ class Stage:
     objective: Literal["contrastive", "distillation"] = "contrastive"
     teacher: str | None = None
     lexical: float = 0.0
+    topics: int = 0
     batch_size: int = 32
     learning_rate: float = 1e-5
     head_learning_rate: float | None = None
@@ -218,6 +220,7 @@ _RANGES: dict[tuple[type, str], tuple[float | None, float | None]] = {
     (Judge, "documents"): (0, None),
     (Stage, "steps"): (1, None),
     (Stage, "lexical"): (0, 1),
+    (Stage, "topics"): (0, None),
     (Stage, "batch_size"): (1, None),
     (Stage, "learning_rate"): (0, 1),
     (Stage, "head_learning_rate"): (0, 1),
@@ -316,6 +319,8 @@ def _check(recipe: Recipe, path: Path) -> None:
             raise RecipeError(f"{at}.teacher: is of distillation stages only; leave it out")
         if stage.lexical and stage.teacher is None:
             raise RecipeError(f"{at}.lexical: is mixed into a teacher's scores; give a teacher, or leave it out")
+        if stage.topics and stage.teacher is None:
+            raise RecipeError(f"{at}.topics: are told by a teacher's vectors; give a teacher, or leave it out")
     if recipe.texts.markers and not (recipe.texts.query_prompt and recipe.texts.document_prompt):
         raise RecipeError(f"{path}: texts.markers: want a query_prompt and a document_prompt to make tokens of")
 

@@ -12,8 +12,10 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from datasets import Dataset, DatasetDict
+from numpy.typing import NDArray
 from sentence_transformers import (
     MultiVectorEncoder,
     MultiVectorEncoderTrainer,
@@ -29,6 +31,7 @@ from serotine.training.objectives import chosen, columns, loss, needs_scores
 from serotine.training.recipe import Recipe, Stage
 from serotine.training.teacher_vectors import TeacherVectors
 from serotine.training.teachers import load_encoder
+from serotine.training.topics import topics
 from serotine.training.watching import JsonlLog, LiveView
 
 if TYPE_CHECKING:
@@ -82,11 +85,12 @@ def run_stage(
         if recipe.dropout is not None:
             _set_dropout(model, recipe.dropout)
         dataset, rows = _dataset(stage, examples)
+        taught = None if stage.teacher is None else _taught(stage, rows, folder, show_progress=show_progress)
         trainer = _Trainer(
             model=model,
-            args=_arguments(recipe, stage, folder, judge),
+            args=_arguments(recipe, stage, folder, judge, _topics(recipe, stage, rows, taught)),
             train_dataset=dataset,
-            loss=_loss(stage, model, rows, folder, show_progress=show_progress),
+            loss=_loss(stage, model, rows, taught),
             evaluator=judge,
             callbacks=_callbacks(recipe, stage, show_progress=show_progress),
         )
@@ -127,23 +131,39 @@ def save(model: MultiVectorEncoder, folder: Path) -> None:
         made.replace(folder)
 
 
+def _taught(
+    stage: Stage, rows: list[Example], folder: Path, *, show_progress: bool
+) -> tuple[TeacherVectors, TeacherVectors]:
+    """The teacher's vectors of queries and of documents."""
+    teacher = load_encoder(stage.teacher)
+    kept, texts = folder / "teacher", [text for row in rows for text in row.documents]
+    return (
+        TeacherVectors(teacher, [row.query for row in rows], kept, query=True, show_progress=show_progress),
+        TeacherVectors(teacher, texts, kept, query=False, show_progress=show_progress),
+    )
+
+
+def _topics(
+    recipe: Recipe, stage: Stage, rows: list[Example], taught: tuple[TeacherVectors, TeacherVectors] | None
+) -> NDArray[np.int32] | None:
+    if taught is None or not stage.topics:
+        return None
+    if len(rows) < stage.topics:
+        raise TrainingError(f"stage {stage.name!r}: {stage.topics:,} topics of {len(rows):,} examples; lower topics")
+    return topics(rows, taught[1], stage.topics, recipe.seed)
+
+
 def _loss(
-    stage: Stage, model: MultiVectorEncoder, rows: list[Example], folder: Path, *, show_progress: bool
+    stage: Stage,
+    model: MultiVectorEncoder,
+    rows: list[Example],
+    taught: tuple[TeacherVectors, TeacherVectors] | None,
 ) -> torch.nn.Module:
-    if stage.teacher is None:
+    if taught is None:
         return loss(stage, model)
     from serotine.training.in_batch import InBatchDistillation
 
-    teacher = load_encoder(stage.teacher)
-    kept, texts = folder / "teacher", [text for row in rows for text in row.documents]
-    return InBatchDistillation(
-        model,
-        rows,
-        TeacherVectors(teacher, [row.query for row in rows], kept, query=True, show_progress=show_progress),
-        TeacherVectors(teacher, texts, kept, query=False, show_progress=show_progress),
-        stage.temperature,
-        stage.lexical,
-    )
+    return InBatchDistillation(model, rows, *taught, stage.temperature, stage.lexical)
 
 
 def _dataset(stage: Stage, examples: dict[str, list[Example]]) -> tuple[DatasetDict, list[Example]]:
@@ -167,7 +187,11 @@ def _dataset(stage: Stage, examples: dict[str, list[Example]]) -> tuple[DatasetD
 
 
 def _arguments(
-    recipe: Recipe, stage: Stage, folder: Path, judge: JudgedCollection | None
+    recipe: Recipe,
+    stage: Stage,
+    folder: Path,
+    judge: JudgedCollection | None,
+    topics_of_rows: NDArray[np.int32] | None,
 ) -> MultiVectorEncoderTrainingArguments:
     lengths = {
         side: length
@@ -209,7 +233,9 @@ def _arguments(
         bf16=_bfloat16(recipe),
         # Asked for where there is nothing else, or the trainer refuses bfloat16.
         use_cpu=not _accelerated(),
-        batch_sampler=functools.partial(LengthGroupedBatches, apart=stage.objective == "contrastive"),
+        batch_sampler=functools.partial(
+            LengthGroupedBatches, apart=stage.objective == "contrastive", topics=topics_of_rows
+        ),
         multi_dataset_batch_sampler=functools.partial(MixedSources, steps=batches, power=stage.mixing),
         save_strategy="steps",
         save_steps=every,

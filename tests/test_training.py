@@ -267,7 +267,7 @@ def test_a_teacher_that_counts_words(tiny: Path, place: Path) -> None:
 
 
 def test_batches_of_one_topic(tiny: Path, place: Path) -> None:
-    """Topics are the teacher's; a batch is of one, what is left of them is mixed; each pass is new, no example twice."""
+    """Topics are the teacher's; a batch is of one, what is left is mixed; each pass is new, no example twice."""
     from datasets import Dataset
 
     from serotine.training.batches import LengthGroupedBatches

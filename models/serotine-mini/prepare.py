@@ -96,9 +96,7 @@ def main() -> int:
         found = english(arguments.pairs / f"{source}.jsonl.gz")
         rng.shuffle(found)
         rows = [{**one, "source": source} for pair in found[:short] for one in questions(pair, rng)]
-        rows += [
-            {**one, "source": source} for pair in found[short : short + long] for one in long_questions(pair, rng)
-        ]
+        rows += [{**one, "source": source} for pair in found[short : short + long] for one in long_questions(pair, rng)]
         print(f"{source}: {len(rows):,} questions")
         made += rows
     text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in made)

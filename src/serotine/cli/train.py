@@ -43,6 +43,7 @@ def run(recipe: Path, json_file: str | None) -> None:
     """
     from serotine.training import load_recipe
     from serotine.training import train as run_recipe
+    from serotine.training.processes import is_main
 
     try:
         wanted = load_recipe(recipe)
@@ -52,6 +53,8 @@ def run(recipe: Path, json_file: str | None) -> None:
         made = run_recipe(wanted, show_progress=watched())
     except KeyboardInterrupt:
         raise Interrupted(f"interrupted; run the same command to go on from {wanted.output}") from None
+    if not is_main():
+        return
     lines = []
     for name, told in made.sources.items():
         reasons = ", ".join(f"{reason}: {count:,}" for reason, count in told["reasons"].items())
@@ -122,6 +125,8 @@ def mine(
         raise click.UsageError("--lexical: is mixed with scores; give --teacher, --cross-encoder or --scored")
     if file.suffix != ".jsonl":
         raise click.UsageError(f"--output: want a .jsonl file, got {str(file)!r}")
+    if not file.parent.is_dir():
+        raise click.UsageError(f"--output: the folder of {str(file)!r} does not exist; create it first")
     if depth < negatives:
         raise click.UsageError(f"--depth: {depth} passages cannot give {negatives} negatives; raise it")
     scorer: Teacher | None = None

@@ -15,7 +15,7 @@ from serotine.errors import TrainingError
 
 # Texts are sorted by length within so many batches: like lengths meet, and still every pass mixes them anew.
 _POOL = 32
-# And within so many of one topic, which is small: more, and its batches would be the same in every pass.
+# And within so many of one topic: more, and batches would be the same in every pass for longer topics too.
 _TOPIC_POOL = 4
 
 

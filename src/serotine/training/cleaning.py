@@ -31,6 +31,7 @@ _NGRAM = 8
 _LEAST_WHOLE = 4
 _SHINGLE = 3
 _PERMUTATIONS = 64
+_MISSED = 0.01
 _MULTIPLIER = 0x9E3779B97F4A7C15
 _KEPT_EXAMPLES = 3
 
@@ -120,6 +121,18 @@ class EvaluationTexts:
         return any(count >= self._overlap * self._sizes[owner] for owner, count in held.items())
 
 
+def _bands(threshold: float) -> tuple[int, int]:
+    """Bands, and signature numbers in each: the longest that miss at most one pair in a hundred at the threshold.
+
+    Candidates are texts that are equal in a whole band.
+    """
+    rows = [
+        rows for rows in range(1, _PERMUTATIONS // 2 + 1) if (1 - threshold**rows) ** (_PERMUTATIONS // rows) <= _MISSED
+    ]
+    longest = max(rows, default=1)
+    return _PERMUTATIONS // longest, longest
+
+
 class NearDuplicates:
     """Texts seen before, by MinHash (Broder 1997).
 
@@ -134,7 +147,7 @@ class NearDuplicates:
             raise TrainingError("cleaning needs datasketch; run: pip install 'serotine[train]'") from None
         self._minhash = MinHash
         self._seen: set[int] = set()
-        self._lsh = MinHashLSH(threshold=threshold, num_perm=_PERMUTATIONS) if threshold < 1 else None
+        self._lsh = MinHashLSH(num_perm=_PERMUTATIONS, params=_bands(threshold)) if threshold < 1 else None
         self._threshold = threshold
         self._signatures: dict[int, object] = {}
 

@@ -259,7 +259,7 @@ def load_recipe(file: str | Path) -> Recipe:
         values = yaml.safe_load(path.read_text("utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         raise RecipeError(f"{path}: cannot be read ({error})") from None
-    except (yaml.YAMLError, RecursionError) as error:
+    except (yaml.YAMLError, RecursionError, ValueError) as error:
         raise RecipeError(f"{path}: is not YAML ({' '.join(str(error).split())})") from None
     return parse_recipe(values, path)
 
@@ -321,8 +321,25 @@ def _check(recipe: Recipe, path: Path) -> None:
             raise RecipeError(f"{at}.lexical: is mixed into a teacher's scores; give a teacher, or leave it out")
         if stage.topics and stage.teacher is None:
             raise RecipeError(f"{at}.topics: are told by a teacher's vectors; give a teacher, or leave it out")
+    _check_average(recipe, path)
     if recipe.texts.markers and not (recipe.texts.query_prompt and recipe.texts.document_prompt):
         raise RecipeError(f"{path}: texts.markers: want a query_prompt and a document_prompt to make tokens of")
+
+
+def _check_average(recipe: Recipe, path: Path) -> None:
+    wanted, last = recipe.average.checkpoints, recipe.stages[-1]
+    if wanted == 1:
+        return
+    if recipe.judge is not None and recipe.judge.patience:
+        raise RecipeError(
+            f"{path}: average.checkpoints: with judge.patience the best model is taken, and those after it are worse; "
+            "leave one of the two out"
+        )
+    if (written := -(-last.steps // last.checkpoint_every)) < wanted:
+        raise RecipeError(
+            f"{path}: average.checkpoints: the last stage writes {written}, fewer than {wanted}; lower its "
+            "checkpoint_every"
+        )
 
 
 class _Reader:
@@ -381,7 +398,7 @@ class _Reader:
             # YAML 1.1 reads 1e-5, without a point, as text.
             try:
                 number = float(value) if not isinstance(value, bool) else None
-            except (TypeError, ValueError):
+            except (TypeError, ValueError, OverflowError):
                 number = None
             if number is None or number != number or abs(number) == float("inf"):
                 raise self._wrong(at, "a number", value)

@@ -3,7 +3,7 @@
 
 A run's folder:
 
-    recipe.json         what it was asked, by which another recipe is refused
+    recipe.json         what it was asked and of which files, by which another recipe is refused
     data.json           what was dropped from each source, and why
     start/              the model before training
     1-NAME/             a stage: checkpoint-STEP/ while it runs, model/ when it is done
@@ -13,6 +13,7 @@ A run's folder:
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 import os
@@ -28,6 +29,7 @@ from serotine.progress import progress_bar
 from serotine.training.averaging import average
 from serotine.training.cleaning import clean
 from serotine.training.examples import Example, read_source
+from serotine.training.processes import is_main, main_first, wait
 from serotine.training.recipe import Recipe
 
 # On a CPU, oneDNN keeps what it compiled and set aside for the newest 1,024 shapes of a product, and hardly two batches
@@ -65,7 +67,8 @@ def train(recipe: Recipe, *, show_progress: bool = False) -> TrainingReport:
         EncoderError: the model to start from is not there or damaged.
     """
     _require()
-    _claim(recipe)
+    with main_first():
+        _claim(recipe)
     done = recipe.output / "report.json"
     if done.is_file():
         values = json.loads(done.read_text("utf-8"))
@@ -75,9 +78,12 @@ def train(recipe: Recipe, *, show_progress: bool = False) -> TrainingReport:
     if recipe.threads is not None:
         torch.set_num_threads(recipe.threads)
     with _quietly():
-        examples, sources = _data(recipe, show_progress=show_progress)
+        with main_first():
+            examples, sources = _data(recipe, show_progress=show_progress and is_main())
         report = _run(recipe, examples, sources, show_progress=show_progress)
-    _write_json(done, {"sources": report.sources, "judged": report.judged, "steps": report.steps})
+    if is_main():
+        _write_json(done, {"sources": report.sources, "judged": report.judged, "steps": report.steps})
+    wait()
     return report
 
 
@@ -85,7 +91,7 @@ def _run(
     recipe: Recipe, examples: dict[str, list[Example]], sources: dict[str, dict[str, Any]], *, show_progress: bool
 ) -> TrainingReport:
     from serotine.training.judging import METRIC, JudgedCollection
-    from serotine.training.stages import load, run_stage
+    from serotine.training.stages import check_stages, load, run_stage
 
     judge = JudgedCollection(recipe.judge, recipe.seed) if recipe.judge else None
     judged: dict[str, float] = {}
@@ -95,11 +101,14 @@ def _run(
         known = folder.with_name(f"{folder.name}.judged.json")
         if judge is None:
             return
-        if not known.is_file():
-            _write_json(known, judge(load(folder)))
+        with main_first():
+            if not known.is_file():
+                _write_json(known, judge(load(folder)))
         judged[name] = json.loads(known.read_text("utf-8"))[METRIC]
 
-    newest = _start(recipe, examples)
+    with main_first():
+        newest = _start(recipe, examples)
+    check_stages(recipe, newest)
     judge_it("start", newest)
     checkpoints: list[Path] = []
     for number, stage in enumerate(recipe.stages, start=1):
@@ -109,7 +118,9 @@ def _run(
         )
         newest = folder / "model"
         judge_it(stage.name, newest)
-    _finish(recipe, checkpoints)
+    if is_main():
+        _finish(recipe, checkpoints)
+    wait()
     judge_it("model", recipe.output / "model")
     return TrainingReport(recipe.output / "model", sources, judged, steps)
 
@@ -134,17 +145,33 @@ def _require() -> None:
 def _claim(recipe: Recipe) -> None:
     """The output folder is this run's, or nobody's yet."""
     file = recipe.output / "recipe.json"
-    wanted = {"fingerprint": recipe.fingerprint(), "recipe": asdict(recipe)}
+    data = {source.name: _digest(source.path) for source in recipe.sources}
+    wanted = {"fingerprint": recipe.fingerprint(), "data": data, "recipe": asdict(recipe)}
     if file.is_file():
-        if json.loads(file.read_text("utf-8"))["fingerprint"] != wanted["fingerprint"]:
+        begun = json.loads(file.read_text("utf-8"))
+        if begun["fingerprint"] != wanted["fingerprint"]:
             raise TrainingError(
                 f"{recipe.output}: holds a run of another recipe; give a new output, or delete it to start anew"
             )
+        for source in recipe.sources:
+            if begun.get("data", data)[source.name] != data[source.name]:
+                raise TrainingError(
+                    f"{source.path}: is not what the run in {recipe.output} began with; put the file back, give a new "
+                    "output, or delete it to start anew"
+                )
     elif recipe.output.exists() and any(recipe.output.iterdir()):
         raise TrainingError(f"{recipe.output}: is not empty, and holds no training run; give a new output")
     else:
         recipe.output.mkdir(parents=True, exist_ok=True)
         _write_json(file, wanted)
+
+
+def _digest(path: Path) -> str | None:
+    """Of a source's bytes; None where there is no file, which reading it tells."""
+    if not path.is_file():
+        return None
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _data(recipe: Recipe, *, show_progress: bool) -> tuple[dict[str, list[Example]], dict[str, dict[str, Any]]]:
@@ -188,11 +215,6 @@ def _finish(recipe: Recipe, checkpoints: list[Path]) -> None:
     rule = recipe.average
     newest = recipe.output / f"{len(recipe.stages)}-{recipe.stages[-1].name}" / "model"
     trained = checkpoints[-rule.checkpoints :] if rule.checkpoints > 1 else [newest]
-    if len(trained) < rule.checkpoints:
-        raise TrainingError(
-            f"average.checkpoints: the last stage wrote {len(trained)}, fewer than {rule.checkpoints}; "
-            "lower its checkpoint_every"
-        )
     folders, weights = list(trained), [(1 - rule.start) / len(trained)] * len(trained)
     if rule.start:
         folders.append(recipe.output / "start")

@@ -6,6 +6,7 @@ from __future__ import annotations
 import functools
 import json
 import os
+import re
 import shutil
 import tempfile
 from importlib.util import find_spec
@@ -23,11 +24,13 @@ from sentence_transformers import (
 )
 from transformers import EarlyStoppingCallback, PrinterCallback, TrainerCallback
 
+from serotine.encoders.location import locate
 from serotine.errors import TrainingError
 from serotine.training.batches import LengthGroupedBatches, MixedSources
 from serotine.training.examples import Example
 from serotine.training.judging import METRIC
 from serotine.training.objectives import chosen, columns, loss, needs_scores
+from serotine.training.processes import main_first
 from serotine.training.recipe import Recipe, Stage
 from serotine.training.teacher_vectors import TeacherVectors
 from serotine.training.teachers import load_encoder
@@ -38,6 +41,7 @@ if TYPE_CHECKING:
     from serotine.training.judging import JudgedCollection
 
 _STATE = "trainer_state.json"
+_HEAD = r"\d+\.(linear|residual)\."
 
 
 class _Trainer(MultiVectorEncoderTrainer):
@@ -80,28 +84,57 @@ def run_stage(
     """
     done = folder / "model"
     if not done.is_dir():
-        resumed = _last_checkpoint(folder)
+        with main_first():
+            resumed = _last_checkpoint(folder)
         model = load(before)
         if recipe.dropout is not None:
             _set_dropout(model, recipe.dropout)
         dataset, rows = _dataset(stage, examples)
-        taught = None if stage.teacher is None else _taught(stage, rows, folder, show_progress=show_progress)
+        with main_first():
+            taught = None if stage.teacher is None else _taught(stage, rows, folder, show_progress=show_progress)
+        view = LiveView(stage.name)
         trainer = _Trainer(
             model=model,
             args=_arguments(recipe, stage, folder, judge, _topics(recipe, stage, rows, taught)),
             train_dataset=dataset,
             loss=_loss(stage, model, rows, taught),
             evaluator=judge,
-            callbacks=_callbacks(recipe, stage, show_progress=show_progress),
+            callbacks=_callbacks(recipe, stage) + ([view] if show_progress else []),
         )
         trainer.remove_callback(PrinterCallback)
-        trainer.train(resume_from_checkpoint=None if resumed is None else str(resumed))
+        try:
+            trainer.train(resume_from_checkpoint=None if resumed is None else str(resumed))
+        finally:
+            view.close()
         if trainer.is_world_process_zero():
-            save(model, done)
             (folder / "steps.json").write_text(json.dumps({"steps": trainer.state.global_step}), "utf-8")
+            # Last: with it the stage is done.
+            save(model, done)
         trainer.accelerator.wait_for_everyone()
     steps: int = json.loads((folder / "steps.json").read_text("utf-8"))["steps"]
     return steps, _checkpoints(folder)
+
+
+def check_stages(recipe: Recipe, start: Path) -> None:
+    """What the model's files tell of the stages to come, before the first begins.
+
+    Raises:
+        TrainingError: a stage asks for what the model cannot do.
+        EncoderError: a teacher is not to be found.
+    """
+    model = load(start)
+    for stage in recipe.stages:
+        for key in ("query_length", "document_length"):
+            wanted, own = getattr(stage, key), getattr(model[0], key, None)
+            if wanted is not None and own is not None and wanted > own:
+                raise TrainingError(f"stage {stage.name!r}: {key} is at most the model's {own:,}, got {wanted:,}")
+        if stage.head_learning_rate is not None and not any(
+            re.search(_HEAD, name) for name, _ in model.named_parameters()
+        ):
+            raise TrainingError(f"stage {stage.name!r}: head_learning_rate: the model has no head; leave it out")
+        if stage.teacher is not None:
+            with main_first():
+                locate(stage.teacher)
 
 
 def load(folder: Path) -> MultiVectorEncoder:
@@ -148,8 +181,11 @@ def _topics(
 ) -> NDArray[np.int32] | None:
     if taught is None or not stage.topics:
         return None
-    if len(rows) < stage.topics:
-        raise TrainingError(f"stage {stage.name!r}: {stage.topics:,} topics of {len(rows):,} examples; lower topics")
+    if len(rows) < stage.topics * stage.batch_size:
+        raise TrainingError(
+            f"stage {stage.name!r}: {len(rows):,} examples are too few for {stage.topics:,} topics with a batch of "
+            f"{stage.batch_size} each; lower topics"
+        )
     return topics(rows, taught[1], stage.topics, recipe.seed)
 
 
@@ -213,8 +249,10 @@ def _arguments(
                 "load_best_model_at_end": True,
                 "metric_for_best_model": METRIC,
                 "greater_is_better": True,
+                # How long nothing has risen: or a stage that was killed would go on for longer.
+                "restore_callback_states_from_checkpoint": True,
             }
-    heads = {r"\d+\.(linear|residual)\.": stage.head_learning_rate} if stage.head_learning_rate is not None else {}
+    heads = {_HEAD: stage.head_learning_rate} if stage.head_learning_rate is not None else {}
     # Processes take turns at the batches of one sampler.
     batches = stage.steps * int(os.environ.get("WORLD_SIZE", "1"))
     return MultiVectorEncoderTrainingArguments(
@@ -261,10 +299,8 @@ def _accelerated() -> bool:
     return torch.accelerator.is_available()
 
 
-def _callbacks(recipe: Recipe, stage: Stage, *, show_progress: bool) -> list[TrainerCallback]:
+def _callbacks(recipe: Recipe, stage: Stage) -> list[TrainerCallback]:
     made: list[TrainerCallback] = [JsonlLog(recipe.output / "log.jsonl", stage.name)]
-    if show_progress:
-        made.append(LiveView(stage.name))
     if recipe.judge is not None and recipe.judge.patience:
         made.append(EarlyStoppingCallback(recipe.judge.patience))
     return made

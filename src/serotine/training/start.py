@@ -13,7 +13,7 @@ from serotine.encoders import Encoder
 from serotine.encoders.location import locate
 from serotine.encoders.torch_backend import qwen3
 from serotine.errors import TrainingError
-from serotine.training.recipe import Head, Recipe
+from serotine.training.recipe import Head, Recipe, Texts
 
 if TYPE_CHECKING:
     from sentence_transformers import MultiVectorEncoder
@@ -45,6 +45,8 @@ def starting_model(recipe: Recipe, texts: list[str]) -> MultiVectorEncoder:
         # Reads and checks every file before sentence-transformers opens one: safetensors only, nothing run.
         encoder = Encoder(recipe.model, backend="torch", device="cpu")
     if encoder.spec.origin != "dense":
+        if recipe.texts != Texts():
+            raise TrainingError(f"texts: {recipe.model} is a late-interaction model, with its own; leave them out")
         return MultiVectorEncoder(str(found.folder), local_files_only=True)
     if encoder.spec.projections:
         raise TrainingError(f"{recipe.model}: has a projection after its pooling, which is not trained here")
@@ -67,6 +69,9 @@ def _with_head(recipe: Recipe, encoder: Encoder, folder: str, texts: list[str]) 
                 f"texts.{key}: {recipe.model} takes at most {longest:,} tokens, got {getattr(rules, key):,}"
             )
     transformer.max_seq_length = max(rules.query_length, rules.document_length)
+    for word in rules.skip:
+        if transformer.tokenizer.convert_tokens_to_ids(word) in (None, transformer.tokenizer.unk_token_id):
+            raise TrainingError(f"texts.skip: {word!r} is no token of {recipe.model}, and can not be left out")
     head = _head(recipe.head, encoder, texts)
     mask = MultiVectorMask(
         list(rules.skip), skiplist_tasks=["query", "document"] if rules.skip_queries else ["document"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,6 +15,7 @@ from serotine.progress import progress_bar
 
 # Texts a file: what a kill costs at most.
 _CHUNK = 256
+_OPEN = 128
 
 
 class TeacherVectors:
@@ -38,7 +40,10 @@ class TeacherVectors:
         self._place = folder / f"{'queries' if query else 'documents'}-{key.hexdigest()}"
         self._place.mkdir(parents=True, exist_ok=True)
         encode = encoder.encode_queries if query else encoder.encode_documents
-        self._found: dict[str, NDArray[np.float16]] = {}
+        # File, first row, row after the last.
+        self._found: dict[str, tuple[Path, int, int]] = {}
+        # A map holds a file open, and a process may have about a thousand.
+        self._open = functools.lru_cache(_OPEN)(functools.partial(np.load, mmap_mode="r"))
         with progress_bar(len(ordered), "Teacher", enabled=show_progress) as advance:
             for start in range(0, len(ordered), _CHUNK):
                 chunk = ordered[start : start + _CHUNK]
@@ -48,15 +53,16 @@ class TeacherVectors:
                     _save(vectors, np.concatenate(made).astype(np.float16))
                     # Last: with it the pair is whole.
                     _save(lengths, np.array([len(rows) for rows in made]))
-                packed = np.load(vectors, mmap_mode="r")
-                ends = np.cumsum(np.load(lengths))
-                for text, rows in zip(chunk, np.split(packed, ends[:-1]), strict=True):
-                    self._found[text] = rows
+                ends = np.cumsum(np.load(lengths)).tolist()
+                for text, first, last in zip(chunk, [0, *ends], ends, strict=False):
+                    self._found[text] = (vectors, first, last)
                 advance(len(chunk))
 
     def __getitem__(self, text: str) -> NDArray[np.float32]:
         """float32 (tokens, dim)."""
-        return self._found[text].astype(np.float32)
+        file, first, last = self._found[text]
+        rows: NDArray[np.float32] = self._open(file)[first:last].astype(np.float32)
+        return rows
 
     def _files(self, start: int) -> tuple[Path, Path]:
         return self._place / f"{start:08d}.vectors.npy", self._place / f"{start:08d}.lengths.npy"

@@ -101,5 +101,9 @@ class LiveView(TrainerCallback):
 
     def on_train_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Leaves it as it is."""
+        self.close()
+
+    def close(self) -> None:
+        """Gives the terminal back, cursor and all, however training ended."""
         if self._bar is not None:
             self._bar.stop()

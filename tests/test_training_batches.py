@@ -1,0 +1,117 @@
+"""What meets in a batch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="torch is not installed")
+for package in ("accelerate", "datasets", "datasketch", "sentence_transformers.multi_vector_encoder", "yaml"):
+    pytest.importorskip(package, reason=f"{package} is not installed")
+
+from checkpoints import dense, sentence_transformers  # noqa: E402
+from datasets import Dataset  # noqa: E402
+from torch.utils.data import ConcatDataset  # noqa: E402
+from training_cases import pairs, recipe  # noqa: E402
+
+from serotine.errors import TrainingError  # noqa: E402
+from serotine.training import load_recipe, train  # noqa: E402
+from serotine.training.batches import LengthGroupedBatches, MixedSources  # noqa: E402
+from serotine.training.examples import Example  # noqa: E402
+from serotine.training.topics import topics  # noqa: E402
+
+# The libraries warn of their own coming changes.
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore::FutureWarning"),
+    pytest.mark.filterwarnings("ignore::UserWarning"),
+    pytest.mark.filterwarnings("ignore::serotine.errors.ZeroShotWarning"),
+]
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A random BERT of two layers, as a dense encoder."""
+    return dense(tmp_path_factory.mktemp("tiny") / "model")
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Path:
+    pairs(tmp_path / "pairs.jsonl", range(160))
+    return tmp_path
+
+
+def test_batches_are_of_like_length() -> None:
+    rng = np.random.default_rng(2)
+    lengths = rng.integers(1, 400, 640)
+    dataset = Dataset.from_dict({"query": ["q"] * 640, "positive": ["x" * length for length in lengths]})
+    batches = list(LengthGroupedBatches(dataset, 16, True, seed=1, apart=False))
+    assert sorted(i for batch in batches for i in batch) == list(range(640))
+    assert np.mean([np.ptp(lengths[batch]) for batch in batches]) < 40
+    # Shuffled all the same: neither short nor long ones come first.
+    assert abs(np.corrcoef(np.arange(40), [lengths[batch].mean() for batch in batches])[0, 1]) < 0.5
+
+
+@pytest.mark.parametrize("apart", [True, False])
+def test_no_text_twice_in_a_batch(apart: bool) -> None:
+    """Where other examples' documents are negatives, a text that stands twice would be its own."""
+    dataset = Dataset.from_dict(
+        {"query": [f"q {i}" for i in range(60)], "positive": [f"p {i // 3}" for i in range(60)]}
+    )
+    batches = list(LengthGroupedBatches(dataset, 6, True, seed=1, apart=apart))
+    twice = [batch for batch in batches if len({i // 3 for i in batch}) < 6]
+    assert bool(twice) != apart
+    assert len(batches) >= 9
+
+
+@pytest.mark.parametrize(("power", "share"), [(0, 1 / 2), (0.5, 1 / 4), (1, 1 / 10)])
+def test_sources_are_mixed_by_a_power_of_their_size(power: float, share: float) -> None:
+    parts = [
+        Dataset.from_dict({"query": [f"{name} {i}" for i in range(size)]}) for name, size in (("a", 40), ("b", 360))
+    ]
+    samplers = [LengthGroupedBatches(part, 4, True, seed=1) for part in parts]
+    mixed = MixedSources(ConcatDataset(parts), samplers, seed=3, steps=2000, power=power)
+    batches = list(mixed)
+    assert len(batches) == len(mixed) == 2000
+    assert all(len({i < 40 for i in batch}) == 1 for batch in batches)
+    assert np.mean([batch[0] < 40 for batch in batches]) == pytest.approx(share, abs=0.04)
+
+
+def test_batches_of_one_topic() -> None:
+    """Topics are the teacher's; a batch is of one, what is left is mixed; each pass is new, no example twice."""
+    rng = np.random.default_rng(5)
+    themes = rng.standard_normal((3, 1, 8))
+    rows, vectors = [], {}
+    for number in range(70):
+        text = f"{'x' * (number % 9)} {number}"
+        rows.append(Example(f"q {number}", (text, "another")))
+        vectors[text] = (themes[number % 3] + rng.standard_normal((4, 8)) / 9).astype(np.float32)
+    found = topics(rows, vectors, 3, seed=0)
+    assert [set(found[start::3]) for start in range(3)] == [{found[start]} for start in range(3)]
+    assert len(set(found)) == 3
+    dataset = Dataset.from_dict({"query": [row.query for row in rows], "label": range(70)})
+    sampler = LengthGroupedBatches(dataset, 8, True, ["label"], seed=1, topics=found)
+    passes = []
+    for number in (0, 1, 0):
+        sampler.set_epoch(number)
+        passes.append(list(sampler))
+    assert passes[0] == passes[2]
+    assert {frozenset(batch) for batch in passes[0]} != {frozenset(batch) for batch in passes[1]}
+    for batches in passes:
+        # 24, 23 and 23 examples: seven batches of one topic, and one of the fourteen that are left.
+        assert len(batches) == len(sampler) == 8
+        assert sorted(len({found[i] for i in batch}) for batch in batches)[:7] == [1] * 7
+        assert len({i for batch in batches for i in batch}) == 64
+
+
+def test_a_stage_of_topics(tiny: Path, place: Path) -> None:
+    sentence_transformers(place / "teacher")
+    stage = {"name": "kd", "sources": ["animals"], "objective": "distillation", "teacher": "teacher", "steps": 4}
+    stage |= {"batch_size": 8, "topics": 4, "learning_rate": 2e-3}
+    train(load_recipe(recipe(place, tiny, stages=[stage])))
+    stage["topics"] = 1000
+    file = recipe(place, tiny, stages=[stage], output="second")
+    with pytest.raises(TrainingError, match=r"stage 'kd': 160 examples are too few for 1,000 topics with a batch of 8"):
+        train(load_recipe(file))

@@ -1,0 +1,203 @@
+"""Runs that are killed, repeated, interrupted, shared by processes, or given what is not theirs."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="torch is not installed")
+for package in ("accelerate", "datasets", "datasketch", "sentence_transformers.multi_vector_encoder", "yaml"):
+    pytest.importorskip(package, reason=f"{package} is not installed")
+
+from checkpoints import dense, sentence_transformers  # noqa: E402
+from training_cases import losses, pairs, recipe  # noqa: E402
+
+from serotine import Encoder  # noqa: E402
+from serotine.cli import main  # noqa: E402
+from serotine.errors import TrainingError  # noqa: E402
+from serotine.training import load_recipe, stages, teacher_vectors, train  # noqa: E402
+from serotine.training.judging import METRIC, JudgedCollection  # noqa: E402
+
+# The libraries warn of their own coming changes.
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore::FutureWarning"),
+    pytest.mark.filterwarnings("ignore::UserWarning"),
+    pytest.mark.filterwarnings("ignore::serotine.errors.ZeroShotWarning"),
+]
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A random BERT of two layers, as a dense encoder."""
+    return dense(tmp_path_factory.mktemp("tiny") / "model")
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Path:
+    pairs(tmp_path / "pairs.jsonl", range(160))
+    return tmp_path
+
+
+def killed_at(step: int, file: Path, before: str = "") -> None:
+    """Runs a recipe in a process of its own that is killed, without warning, after a step."""
+    script = (
+        "import os\n"
+        "from transformers import TrainerCallback\n"
+        "from serotine.training import judging, load_recipe, stages, train\n"
+        f"{before}\n"
+        "class Killer(TrainerCallback):\n"
+        "    def on_step_end(self, args, state, control, **_):\n"
+        f"        if state.global_step == {step}: os.kill(os.getpid(), 9)\n"
+        "before = stages._callbacks\n"
+        "stages._callbacks = lambda *a, **k: [*before(*a, **k), Killer()]\n"
+        f"train(load_recipe({str(file)!r}))\n"
+    )
+    ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert ended.returncode == -9, ended.stderr
+
+
+def test_a_killed_run_goes_on(tiny: Path, place: Path) -> None:
+    """Killed without warning behind a checkpoint, it ends with the very weights of a run left alone."""
+    train(load_recipe(recipe(place, tiny, output="whole")))
+    file = recipe(place, tiny, output="killed")
+    killed_at(15, file)
+    stage = place / "killed/1-pairs"
+    assert sorted(path.name for path in stage.glob("checkpoint-*")) == ["checkpoint-12"]
+    # As if the kill had come in the middle of writing the next one.
+    (stage / "checkpoint-18").mkdir()
+    (stage / "checkpoint-18/trainer_state.json").write_text('{"epoch": 0.')
+    with (place / "killed/log.jsonl").open("a") as log:
+        log.write('{"stage": "pairs", "ste')
+    train(load_recipe(file))
+    assert losses(place / "killed") == losses(place / "whole")
+    for file in sorted((place / "whole/model").rglob("*.safetensors")):
+        assert file.read_bytes() == (place / "killed" / file.relative_to(place / "whole")).read_bytes(), file
+
+
+def test_how_long_nothing_has_risen_survives_a_kill(tiny: Path, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A model that gets no better is given up after `patience` judgements, whether it was killed or not."""
+    judged = place / "judged"
+    (judged / "qrels").mkdir(parents=True)
+    (judged / "corpus.jsonl").write_text('{"_id": "d", "text": "an owl"}\n')
+    (judged / "queries.jsonl").write_text('{"_id": "q", "text": "owl"}\n')
+    (judged / "qrels/dev.tsv").write_text("query-id\tcorpus-id\tscore\nq\td\t1\n")
+    judge = {"folder": "judged", "every": 4, "patience": 3}
+    same = "judging.JudgedCollection.__call__ = lambda *_, **__: {judging.METRIC: 0.5}"
+    monkeypatch.setattr(JudgedCollection, "__call__", lambda *_, **__: {METRIC: 0.5})
+    made = train(load_recipe(recipe(place, tiny, output="whole", judge=judge)))
+    assert made.steps == {"pairs": 16}
+    file = recipe(place, tiny, output="killed", judge=judge)
+    killed_at(14, file, same)
+    assert train(load_recipe(file)).steps == {"pairs": 16}
+    # The best is the first of equals.
+    for folder in ("whole", "killed"):
+        found = (place / folder / "model/model.safetensors").read_bytes()
+        assert found == (place / folder / "1-pairs/checkpoint-4/model.safetensors").read_bytes()
+
+
+def test_killed_between_a_stage_and_the_next(tiny: Path, place: Path) -> None:
+    """The model of a stage is what makes it done, and all else is there before."""
+    file = recipe(place, tiny)
+    train(load_recipe(file))
+    run = place / "run"
+    before = (run / "model/model.safetensors").read_bytes()
+    for name in ("report.json", "1-pairs/model/model.safetensors"):
+        (run / name).unlink()
+    for path in (run / "1-pairs/model").iterdir():
+        if path.is_file():
+            path.unlink()
+    (run / "1-pairs/model").rename(run / "1-pairs/.model-half")
+    assert train(load_recipe(file)).steps == {"pairs": 24}
+    assert (run / "model/model.safetensors").read_bytes() == before
+
+
+def test_other_files_are_another_run(tiny: Path, place: Path) -> None:
+    file = recipe(place, tiny)
+    train(load_recipe(file))
+    pairs(place / "pairs.jsonl", range(161))
+    with pytest.raises(TrainingError, match=r"pairs.jsonl: is not what the run in .*run began with; put the file back"):
+        train(load_recipe(file))
+    pairs(place / "pairs.jsonl", range(160))
+    assert train(load_recipe(file)).steps == {"pairs": 24}
+
+
+def test_the_terminal_is_given_back(tiny: Path, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After Ctrl-C too, which no callback is told of."""
+
+    def interrupt(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    shown = []
+
+    class Watched(stages.LiveView):
+        def on_train_begin(self, args: Any, state: Any, control: Any, **more: Any) -> None:
+            super().on_train_begin(args, state, control, **more)
+            shown.append(self)
+
+    monkeypatch.setattr(stages, "LiveView", Watched)
+    monkeypatch.setattr(stages.JsonlLog, "on_log", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        train(load_recipe(recipe(place, tiny)), show_progress=True)
+    (view,) = shown
+    assert not view._bar.live.is_started
+
+
+@pytest.mark.timeout(300)
+def test_two_processes_share_a_run(tiny: Path, place: Path) -> None:
+    """One reads, cleans, builds and encodes for both, batches are shared out, and one tells of it."""
+    sentence_transformers(place / "teacher")
+    steps = {"sources": ["animals"], "steps": 4, "batch_size": 8, "learning_rate": 2e-3, "checkpoint_every": 2}
+    wanted = [
+        {"name": "pairs", "gather": True, **steps},
+        {"name": "kd", "objective": "distillation", "teacher": "teacher", "lexical": 0.2, "topics": 3, **steps},
+    ]
+    file = recipe(place, tiny, stages=wanted, average={"checkpoints": 2})
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [
+        sys.executable,
+        "-m",
+        "accelerate.commands.launch",
+        "--cpu",
+        "--num_processes",
+        "2",
+        "--num_machines",
+        "1",
+    ]
+    command += ["--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", str(port)]
+    command += ["-m", "serotine.cli", "train", str(file)]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stdout.count("model: done") == 1
+    assert [step for step, _ in losses(place / "run")] == [1, 2, 3, 4] * 2
+    assert Encoder(place / "run/model").dim == 16
+    # It is the one process's run too.
+    assert main(["train", str(file)]) == 0
+
+
+def test_a_teacher_of_much_holds_few_files_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Lengths:
+        fingerprint = "lengths"
+
+        def encode_documents(self, texts: list[str]) -> list[np.ndarray[Any, Any]]:
+            return [np.full((1 + len(text) % 3, 2), len(text), dtype=np.float32) for text in texts]
+
+    monkeypatch.setattr(teacher_vectors, "_CHUNK", 2)
+    monkeypatch.setattr(teacher_vectors, "_OPEN", 8)
+    texts = ["x" * (number % 50) + str(number) for number in range(120)]
+    vectors = teacher_vectors.TeacherVectors(Lengths(), texts, tmp_path, query=False)
+    for text in texts:
+        assert vectors[text].shape == (1 + len(text) % 3, 2)
+        assert (vectors[text] == len(text)).all()
+    maps = Path("/proc/self/maps")
+    if maps.is_file():
+        assert maps.read_text().count(str(tmp_path)) <= 8
+    assert not list(tmp_path.rglob(".*"))

@@ -239,7 +239,10 @@ def test_markers_and_skipped_tokens(tiny: Path, place: Path) -> None:
     [
         ({"head": {"dim": 64}}, "head.dim: want at most 32"),
         ({"texts": {"document_length": 200}}, "texts.document_length: .* takes at most 128 tokens, got 200"),
-        ({"texts": {"skip": ["quetzal"]}}, "texts.skip: 'quetzal' is no token of"),
+        (
+            {"texts": {"query_length": 9, "document_length": 9, "skip": ["quetzal"]}},
+            "texts.skip: 'quetzal' is no token of",
+        ),
         (
             {"stages": [{"name": "a", "sources": ["animals"], "steps": 1, "document_length": 40}]},
             "stage 'a': document_length is at most the model's 24, got 40",
@@ -274,8 +277,10 @@ def test_bfloat16_and_activations_computed_twice(tiny: Path, place: Path) -> Non
         train(load_recipe(recipe(place, tiny, output=output, dropout=0, **changes)))
         found.append([loss for _, loss in losses(place / output)])
     np.testing.assert_allclose(found[1], found[0], rtol=1e-3)
-    np.testing.assert_allclose(found[2], found[0], rtol=0.1)
+    # 8 bits of a number: the first steps are near, and later ones go apart.
+    np.testing.assert_allclose(found[2][:4], found[0][:4], rtol=0.05)
     assert found[2] != found[0]
+    assert np.mean(found[2][-6:]) == pytest.approx(np.mean(found[0][-6:]), rel=0.1)
 
 
 @pytest.mark.parametrize(

@@ -118,6 +118,10 @@ def test_an_index(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[st
         (one,) = result["results"]
         assert (one["system"], one["measures"]["nDCG@10"]) == (str(path), 1.0)
         assert one["record"]["kind"] == "index"
+    status, _, err = call(capsys, "eval", "--index", path, folder, "--dim", 8, "--pool-factor", 2)
+    assert (status, "--dim, --pool-factor: an index has its encoder's settings" in err) == (2, True)
+    status, _, err = call(capsys, "eval", "--index", path, folder, "--query-length", 8)
+    assert (status, "--query-length: fake has no such setting" in err) == (2, True)
     with Index.open(path, encoder=FakeEncoder()) as index:
         index.delete(ids=["d2"])
     status, _, err = call(capsys, "eval", "--index", path, folder)

@@ -163,6 +163,19 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeyp
     assert (tmp_path / "r.html").read_text().startswith("<!doctype html>")
 
 
+def test_a_collection_without_the_usual_split(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = beir(tmp_path / "made")
+    rows = (folder / "qrels/test.tsv").read_text()
+    (folder / "qrels/test.tsv").unlink()
+    for split in ("train", "dev"):
+        (folder / f"qrels/{split}.tsv").write_text(rows)
+    for name, run in (("old", BEFORE), ("new", AFTER)):
+        dataclasses.replace(judged(name, run), split="dev").save(tmp_path / name)
+    command = ["compare", str(tmp_path / "old"), str(tmp_path / "new"), "--collection", str(folder)]
+    assert main(command) == 0, capsys.readouterr().err
+    assert "when do bats hunt?" in capsys.readouterr().out
+
+
 def test_json_alone_on_standard_output(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["compare", *saved(tmp_path), "--json", "-"]) == 0
     written = capsys.readouterr()

@@ -208,6 +208,12 @@ def test_the_commands(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
     assert main(["model", "export", folder, str(tmp_path / "out"), "--int8", "--json", str(tmp_path / "r.json")]) == 0
     assert "mean cosine" in capsys.readouterr().out
     assert json.loads((tmp_path / "r.json").read_text())["mean_cosine"] > 0.99
+    for option in (["--device", "cpu"], ["--dim", "8"]):
+        assert main(["model", "export", folder, str(tmp_path / "other"), *option]) == 2
+        assert f"{option[0]}: an export has none" in capsys.readouterr().err
+    (tmp_path / "latin.txt").write_bytes(b"caf\xe9")
+    assert main(["model", "export", folder, str(tmp_path / "other"), "--texts", str(tmp_path / "latin.txt")]) == 2
+    assert "latin.txt is not UTF-8" in capsys.readouterr().err
     assert main(["model", "save", folder, str(tmp_path / "saved")]) == 0
     assert capsys.readouterr().err == ""
     assert main(["model", "save", str(tmp_path / "out"), str(tmp_path / "no")]) == 1

@@ -286,6 +286,24 @@ def test_embeddings_are_made_for_tokens_added_after_training(tmp_path: Path) -> 
     assert np.isfinite(vectors).all()
 
 
+def test_settings_that_change_vectors_change_the_fingerprint(tmp_path: Path) -> None:
+    folder = checkpoints.pylate(tmp_path / "c")
+    before = Encoder(folder).fingerprint
+    found = {before}
+    for file, key, value in (
+        ("config.json", "hidden_act", "relu"),
+        ("1_Dense/config.json", "activation_function", "torch.nn.modules.activation.Tanh"),
+    ):
+        settings = json.loads((folder / file).read_text())
+        (folder / file).write_text(json.dumps({**settings, key: value}))
+        found.add(Encoder(folder).fingerprint)
+    assert len(found) == 3
+    # What only says who wrote it does not.
+    settings = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**settings, "transformers_version": "0", "_name_or_path": "x"}))
+    assert Encoder(folder).fingerprint in found
+
+
 def test_a_hub_that_cannot_be_reached(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(
         EncoderError, match=r"'perplexity-ai/pplx-embed-v1-late-0\.6b@main'.*cannot be reached"

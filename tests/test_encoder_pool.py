@@ -26,6 +26,10 @@ def test_the_same_vectors_in_the_same_order(tmp_path: Path) -> None:
         for one, other in zip(alone.encode_documents(TEXTS), pool.encode_documents(TEXTS), strict=True):
             np.testing.assert_allclose(one, other, atol=1e-5)
         assert pool.encode_documents([]) == []
+        shorter = pool.with_query_length(5)
+        assert (pool.spec.query.length, shorter.spec.query.length) == (alone.spec.query.length, 5)
+        assert len(shorter.encode_queries([TEXTS[0]])[0]) <= 5
+        assert len(shorter.encode_documents(TEXTS[:1])) == 1
         with pytest.raises(TypeError, match=r"texts\[1\]: want a string, got int"):
             pool.encode_documents(["a", 1])  # type: ignore[list-item]
         with Index.create(tmp_path / "i.serotine", encoder=pool) as index:

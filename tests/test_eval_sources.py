@@ -5,9 +5,11 @@ from __future__ import annotations
 import re
 import shutil
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from eval_cases import Known, write_beir, write_miracl
@@ -69,7 +71,10 @@ def test_a_fingerprint_follows_the_contents(tmp_path: Path) -> None:
     before = find(str(folder))[0].fingerprint()
     assert find(str(folder))[0].fingerprint() == before
     (folder / "qrels" / "test.tsv").write_text("q\td\t2\n")
-    assert find(str(folder))[0].fingerprint() != before
+    regraded = find(str(folder))[0].fingerprint()
+    # The language decides how BM25 reads it.
+    (folder / "meta.json").write_text('{"language": "de"}')
+    assert len({before, regraded, find(str(folder))[0].fingerprint()}) == 3
 
 
 def test_two_collections_of_one_name_are_refused(tmp_path: Path) -> None:
@@ -241,6 +246,11 @@ def test_without_the_hub_one_line_says_so(monkeypatch: pytest.MonkeyPatch) -> No
     for name, repository in (("beir/nq", "BeIR/nq"), ("miracl/sw", "miracl/miracl")):
         with pytest.raises(InputFileError, match=rf"{name}: {repository} of the hub is not on this machine"):
             find(name)[0].load()
+    # What the library's own libraries raise is no OSError.
+    for error in (RuntimeError("peer closed connection\nmore"), RuntimeError()):
+        monkeypatch.setattr("huggingface_hub.snapshot_download", Mock(side_effect=error))
+        with pytest.raises(InputFileError, match=r"cannot be downloaded \((peer closed connection|RuntimeError)\)$"):
+            find("beir/nq")[0].load()
     found, _ = find_suite("beir15")
     assert len(found) == 26
     assert [source.name for source in find_suite("miracl18")[0]] == [f"miracl-{language}" for language in MIRACL18]
@@ -264,6 +274,7 @@ def library(**parts: list[Any]) -> ModuleType:
 
 
 def test_ids_of_ir_datasets(monkeypatch: pytest.MonkeyPatch) -> None:
+    installed = find_spec("ir_datasets") is not None
     documents = [
         SimpleNamespace(doc_id="1", title="T", text="x"),
         SimpleNamespace(doc_id="2", text=" y "),
@@ -285,6 +296,11 @@ def test_ids_of_ir_datasets(monkeypatch: pytest.MonkeyPatch) -> None:
     assert find("ir_datasets:miracl/sw/dev")[0].name == "miracl-sw"
     with pytest.raises(InputFileError, match=r"ir_datasets:nothing: the library knows no such id"):
         find("ir_datasets:nothing")[0].load()
+    with pytest.raises(InputFileError, match="an id of ir_datasets names its split itself; name that of 'dev'"):
+        find("ir_datasets:beir/scifact/test", "dev")
+    if not installed:
+        with pytest.raises(SerotineError, match=r"need that library; run: pip install 'serotine\[datasets\]'"):
+            source.fingerprint()
     monkeypatch.setitem(sys.modules, "ir_datasets", library(docs=documents))
     with pytest.raises(InputFileError, match=r"ir_datasets:known: has no queries; name one of its splits"):
         find("ir_datasets:known")[0].load()

@@ -6,14 +6,16 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
 from fakes import WordEncoder
 from numpy.typing import NDArray
+from safetensors import SafetensorError
 
 from serotine.errors import InputFileError, SerotineError
-from serotine.evaluation import Bm25, Collection, evaluate
+from serotine.evaluation import Bm25, Collection, Run, evaluate
 from serotine.evaluation import encodings as blocks
 from serotine.evaluation.judging import Judging, folder_name, judge, judge_one, system_folders
 from serotine.evaluation.languages import guess, words
@@ -189,6 +191,33 @@ def test_results_are_kept_and_found_again(tmp_path: Path) -> None:
     encoder.fingerprint = "other"
     with pytest.raises(AssertionError, match="read again"):
         list(judge([LateInteraction(encoder)], again, Judging(output=tmp_path)))
+
+
+def test_an_older_results_figures_never_stand_beside_a_newer_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = collection()
+    source, encoder = [Source("c", lambda: given, lambda: "1")], WordEncoder()
+    (first,) = judge([LateInteraction(encoder)], source, Judging(output=tmp_path))
+
+    def killed(run: Run, file: Path, tag: str) -> None:
+        file.write_text("q1 Q0 d")
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr("serotine.evaluation.judged.write_run", killed)
+        with pytest.raises(KeyboardInterrupt):
+            list(judge([LateInteraction(encoder)], source, Judging(output=tmp_path, depth=200)))
+    assert not list(tmp_path.rglob("c.json"))
+    (again,) = judge([LateInteraction(encoder)], source, Judging(output=tmp_path))
+    assert (again.run, again.measures) == (first.run, first.measures)
+
+
+def test_a_full_disk_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    full = Mock(side_effect=SafetensorError("No space left on device"))
+    monkeypatch.setattr("safetensors.numpy.save_file", full)
+    with pytest.raises(SerotineError, match=r"cannot be written \(No space left on device\); make room"):
+        LateInteraction(WordEncoder(), tmp_path).answer(collection(), 5)
 
 
 def test_results_of_two_systems_do_not_mix(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from serotine.errors import InputFileError, SerotineError
 from serotine.evaluation import Bm25, evaluate, load_beir
-from serotine.evaluation.metrics import evaluate_queries
+from serotine.evaluation.metrics import check_measures, evaluate_queries
 
 CRANFIELD = Path(__file__).parent.parent / "examples" / "cranfield"
 
@@ -43,6 +43,30 @@ def test_a_query_nobody_judged_is_left_out() -> None:
 def test_an_unknown_measure_is_named() -> None:
     with pytest.raises(ValueError, match=r"measures: .*nDGC"):
         evaluate({"q": {"a": 1}}, {}, ["nDGC@10"])
+
+
+def test_every_measure_orders_ties_alike() -> None:
+    """Not all of what computes measures does it as trec_eval does."""
+    qrels, tie = {"q": {"d1": 1}}, {"q": {"d1": 1.0, "d2": 1.0}}
+    found = evaluate(qrels, tie, ["RR", "RR@10", "P@1", "Judged@1"])
+    assert found == {"RR": 0.5, "RR@10": 0.5, "P@1": 0.0, "Judged@1": 0.0}
+
+
+def test_one_measure_by_two_names() -> None:
+    found = evaluate({"q": {"a": 1}}, {"q": {"a": 1.0}}, ["RR@10", "MRR@10", "P@1", "Precision@1"])
+    assert set(found.values()) == {1.0}
+    assert len(found) == 4
+
+
+def test_every_measure_takes_a_query_that_found_nothing() -> None:
+    found = evaluate({"q": {"a": 1}, "r": {"a": 1}}, {"q": {"a": 1.0}, "r": {}}, ["Judged@10", "AP", "nDCG@10"])
+    assert found["Judged@10"] == found["nDCG@10"] == 0.5
+
+
+@pytest.mark.parametrize("name", ["P", "nDCG@10.5", "nDCG(foo=1)@10"])
+def test_a_measure_that_cannot_be_is_named(name: str) -> None:
+    with pytest.raises(ValueError, match="measures: "):
+        check_measures([name])
 
 
 def test_bm25_reproduces_cranfield() -> None:

@@ -14,6 +14,7 @@ from serotine.cli.output import STANDARD_OUTPUT, json_option, printable, warn, w
 
 if TYPE_CHECKING:
     from serotine.evaluation import Collection, Comparison
+    from serotine.evaluation.sources import Source
 
 # Changes told on a terminal; the report and the JSON have all of them.
 _TOLD = 5
@@ -109,6 +110,7 @@ def compare(
 
 def _collections(results: tuple[Path, ...], folders: tuple[str, ...]) -> list[Collection]:
     """The collections, in the split that was judged."""
+    from serotine.errors import InputFileError
     from serotine.evaluation import load_results
     from serotine.evaluation.sources import find
 
@@ -117,12 +119,20 @@ def _collections(results: tuple[Path, ...], folders: tuple[str, ...]) -> list[Co
     splits = {result.collection: result.split for result in load_results(results[0])}
     loaded = []
     for folder in folders:
-        for named in find(folder):
-            if named.name not in splits:
-                raise click.UsageError(
-                    f"--collection: {named.name!r} was not judged; {results[0]} has {', '.join(splits)}"
-                )
-            loaded += [source.load() for source in find(folder, splits[named.name]) if source.name == named.name]
+        named: list[tuple[str, Source]] = []
+        failed: InputFileError | None = None
+        # A folder may have no judgements of a split that another collection was judged on.
+        for split in dict.fromkeys(splits.values()):
+            try:
+                named += [(split, source) for source in find(folder, split)]
+            except InputFileError as error:
+                failed = error
+        if not named and failed is not None:
+            raise failed
+        unknown = next((source.name for _, source in named if source.name not in splits), None)
+        if unknown is not None:
+            raise click.UsageError(f"--collection: {unknown!r} was not judged; {results[0]} has {', '.join(splits)}")
+        loaded += [source.load() for split, source in named if splits[source.name] == split]
     return loaded
 
 

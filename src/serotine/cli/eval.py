@@ -165,7 +165,9 @@ def _open(
     from serotine.evaluation.systems import LateInteraction, Pooled
 
     loaded: dict[tuple[str, bool], Encoder] = {}
-    plain = {key: value for key, value in encoder_settings.items() if key in ("revision", "device", "dim")}
+    plain = {
+        key: value for key, value in encoder_settings.items() if key in ("revision", "device", "dim", "query_length")
+    }
 
     def encoder(name: str, *, late: bool) -> Encoder:
         wanted = encoder_settings if late else plain
@@ -177,7 +179,7 @@ def _open(
 
     systems: list[System] = []
     if index is not None:
-        systems.append(_searched(index, exact))
+        systems.append(_searched(index, exact, encoder_settings, alone=not models and not dense))
     systems += [LateInteraction(encoder(name, late=True), cache) for name in dict.fromkeys(models)]
     systems += [Pooled(encoder(name, late=False), cache) for name in dict.fromkeys(dense)]
     return systems
@@ -189,18 +191,28 @@ def _words(wanted: bool, language: str | None) -> list[System]:
     return [Words(language)] if wanted else []
 
 
-def _searched(path: Path, exact: bool) -> System:
+def _searched(path: Path, exact: bool, encoder_settings: dict[str, Any], *, alone: bool) -> System:
     from serotine.errors import EncoderError
     from serotine.evaluation.systems import Searched
     from serotine.index import Index
 
-    with Index.open(path, read_only=True) as opened:
-        stats = opened.stats()
-    if stats.encoder is None:
-        raise EncoderError(f"{path}: holds vectors and has no encoder for questions; judge it from Python")
-    encoder = load_encoder(stats.encoder, quiet=True, **stats.encoder_options)
+    unused = [f"--{key.replace('_', '-')}" for key in encoder_settings if key != "query_length"]
+    if alone and unused:
+        raise click.UsageError(f"{', '.join(unused)}: an index has its encoder's settings; leave it out")
     # Open until the process ends: a command judges one index.
-    return Searched(Index.open(path, read_only=True, encoder=encoder), encoder, exact=exact)
+    opened = Index.open(path, read_only=True)
+    if opened.stats().encoder is None:
+        raise EncoderError(f"{path}: holds vectors and has no encoder for questions; judge it from Python")
+    encoder = opened.encoder
+    length = encoder_settings.get("query_length")
+    if length is None:
+        return Searched(opened, encoder, exact=exact)
+    if not hasattr(encoder, "with_query_length"):
+        raise click.UsageError(f"--query-length: {encoder.name} has no such setting; leave it out")
+    try:
+        return Searched(opened, encoder.with_query_length(length), exact=exact)
+    except ValueError as error:
+        raise click.UsageError(f"--{error}") from None
 
 
 def _where_it_stands(done: int, total: int, output: Path | None) -> str:

@@ -109,11 +109,16 @@ def export(
     """Write a checkpoint as ONNX, which runs without torch, and print how near its vectors are."""
     from serotine.encoders.export import export as write
 
-    lines = None if texts is None else [line for line in texts.read_text("utf-8").splitlines() if line.strip()]
+    try:
+        lines = None if texts is None else [line for line in texts.read_text("utf-8").splitlines() if line.strip()]
+    except UnicodeDecodeError:
+        raise click.UsageError(f"--texts: {texts} is not UTF-8") from None
     try:
         made = write(name, folder, precision="int8" if int8 else "float32", texts=lines, **encoder_settings)
     except FileExistsError as error:
         raise EncoderError(str(error)) from None
+    except ValueError as error:
+        raise click.UsageError(f"--{error}") from None
     told = (
         f"{folder}: {made.precision}, {size(made.bytes)}; mean cosine with the checkpoint's own vectors "
         f"{made.mean_cosine:.5f}, least {made.least_cosine:.5f}, over {made.tokens:,} tokens of {made.texts} texts"

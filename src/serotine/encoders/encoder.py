@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import copy
 import hashlib
+import json
 import warnings
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,6 +21,7 @@ from serotine.encoders.location import locate
 from serotine.encoders.onnx import OnnxBackend
 from serotine.encoders.pooled import check_pools, pooled
 from serotine.encoders.pooling import clusters, means
+from serotine.encoders.settings import DROPPED, SettingsFile
 from serotine.encoders.spec import EncoderSpec, MarkerPosition, Side
 from serotine.encoders.tokenisation import TextTokenizer, Token, Tokens
 from serotine.encoders.weights import weight_files
@@ -393,15 +395,29 @@ def files_digest(spec: EncoderSpec) -> str:
     for layer in spec.projections:
         if layer.folder != spec.backbone_folder:
             files += weight_files(spec.folder / layer.folder)
-    return hashlib.sha256("".join(map(sha256, [*files, spec.tokenizer_file])).encode()).hexdigest()
+    digests = [*map(sha256, [*files, spec.tokenizer_file]), _settings_digest(spec)]
+    return hashlib.sha256("".join(digests).encode()).hexdigest()
+
+
+def _settings_digest(spec: EncoderSpec) -> str:
+    """Of what decides a checkpoint's vectors beside its weights: how the backbone and its projections compute."""
+    stored = SettingsFile(spec.backbone_path / "config.json").values
+    backbone = {
+        key: value
+        for key, value in stored.items()
+        if key not in (*DROPPED, "transformers_version", "architectures") and not key.startswith("_")
+    }
+    layers = [{**asdict(layer), "folder": None} for layer in spec.projections]
+    return hashlib.sha256(json.dumps([backbone, layers], sort_keys=True).encode()).hexdigest()
 
 
 def model_digest(model: Path) -> str:
     """The SHA-256 of an ONNX file; with the weights beside it, where it has them in a file of their own."""
-    weights = model.with_name(f"{model.name}.data")
-    if not weights.is_file():
+    # Ours is called model.onnx.data; others write model.onnx_data.
+    weights = sorted(file for file in model.parent.glob(f"{model.name}?data") if file.is_file())
+    if not weights:
         return sha256(model)
-    return hashlib.sha256((sha256(model) + sha256(weights)).encode()).hexdigest()
+    return hashlib.sha256("".join(map(sha256, [model, *weights])).encode()).hexdigest()
 
 
 def sha256(path: Path) -> str:

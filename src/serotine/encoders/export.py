@@ -69,7 +69,7 @@ def export(
             8 bits, one scale a token: faster on a CPU and smaller. Embeddings are stored in 8 bits too, one scale a
             row; the projection stays in float32.
         texts: real text to compare them on; sixteen sentences in eight languages unless given.
-        options: what `Encoder` takes beside the name.
+        options: what `Encoder` takes beside the name; not `device`, and not `dim`, which is for who loads it to choose.
 
     Raises:
         EncoderError: the checkpoint cannot be loaded, something is not installed, or the export's vectors differ from
@@ -79,6 +79,9 @@ def export(
     target = Path(folder)
     if target.exists():
         raise FileExistsError(f"{target}: is there already; give a new folder")
+    for key in ("device", "dim"):
+        if key in options:
+            raise ValueError(f"{key}: an export has none; give it where the encoder is loaded")
     if precision not in LEAST_COSINE:
         raise ValueError(f"precision: want 'float32' or 'int8', got {precision!r}")
     _require_onnx()
@@ -187,8 +190,9 @@ def _compare(source: Encoder, made: Path, target: Path, precision: Precision, te
     ):
         # Pooling would merge different tokens; it is compared before.
         for one, other in zip(encode(texts), again(texts), strict=True):
-            if one.shape == other.shape:
-                cosines.append(np.einsum("ij,ij->i", one, other))
+            if one.shape != other.shape:
+                raise EncoderError(f"{source.name}: gives vectors {one.shape} of a text, its export {other.shape}")
+            cosines.append(np.einsum("ij,ij->i", one, other))
     every = np.concatenate(cosines) if cosines else np.zeros(1, dtype=np.float32)
     size = sum(file.stat().st_size for file in made.glob(f"{MODEL_FILE}*"))
     return ExportReport(target, precision, size, len(texts), every.size, float(every.mean()), float(every.min()))

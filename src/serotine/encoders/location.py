@@ -130,8 +130,9 @@ def _download(hub_id: str, revision: str | None, *, offline: bool) -> Location:
             f"encoder {told!r}: is not on this machine, and the hub cannot be reached; download it where there is a "
             f"network (`hf download {hub_id}`), or give a folder"
         ) from None
-    # Everything else that a network can do.
-    except (errors.HfHubHTTPError, errors.HFValidationError, OSError) as error:
-        raise EncoderError(f"encoder {told!r}: cannot be downloaded ({str(error).splitlines()[0]})") from None
+    # Everything else that a network can do: the hub's library lets through what its own libraries raise.
+    except Exception as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise EncoderError(f"encoder {told!r}: cannot be downloaded ({reason})") from None
     # The cache's folder is named for the commit: with it the same files are found again, whatever is pushed later.
     return Location(f"{hub_id}@{folder.name}", folder)

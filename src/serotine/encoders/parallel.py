@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import multiprocessing
 import os
 import signal
@@ -20,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serotine.encoders.encoder import Encoder
+from serotine.encoders.spec import EncoderSpec
 from serotine.encoders.tokenisation import Token
 from serotine.errors import EncoderError
 from serotine.progress import progress_bar
@@ -120,6 +122,17 @@ class EncoderPool:
     def options(self) -> dict[str, Any]:
         """As `Encoder.options`."""
         return self._encoder.options
+
+    @property
+    def spec(self) -> EncoderSpec:
+        """As `Encoder.spec`."""
+        return self._encoder.spec
+
+    def with_query_length(self, length: int) -> EncoderPool:
+        """As `Encoder.with_query_length`; the processes, which encode documents, are shared."""
+        other = copy.copy(self)
+        other._encoder = self._encoder.with_query_length(length)
+        return other
 
     def encode_queries(self, texts: Sequence[str], *, show_progress: bool = False) -> list[NDArray[np.float32]]:
         """As `Encoder.encode_queries`, in this process."""

@@ -53,6 +53,8 @@ def save(encoder: Encoder, folder: str | Path, *, format: CheckpointFormat = "se
                 "with marker_position='prepend' to save it so, or save it with format='pylate'"
             )
         spec = spec.with_marker_position("prepend")
+    if not (spec.query.keep_prompt and spec.document.keep_prompt) or (format == "pylate" and not spec.normalise):
+        raise EncoderError(f"{spec.name}: leaves out its prompts' vectors, or does not scale them, which is not stored")
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{target.name}-", dir=target.parent) as place:
         made = Path(place) / "made"

@@ -12,6 +12,24 @@ from serotine.texts import is_text
 
 # A checkpoint's largest settings file is its tokenizer, which is not read as settings.
 _MOST_BYTES = 16 << 20
+# Settings that could make transformers fetch or run something, or compute or answer otherwise than asked.
+DROPPED = (
+    "auto_map",
+    "attn_implementation",
+    "dtype",
+    "torch_dtype",
+    "trust_remote_code",
+    "custom_pipelines",
+    "return_dict",
+    "use_return_dict",
+    "torchscript",
+    "output_hidden_states",
+    "output_attentions",
+    "chunk_size_feed_forward",
+    "num_labels",
+    "id2label",
+    "label2id",
+)
 
 
 class SettingsFile:

@@ -19,6 +19,7 @@ from serotine.evaluation.metrics import Qrels
 
 __all__ = ["BeirFiles", "Collection", "load_beir"]
 
+_META = "meta.json"
 _HEADER = ["query-id", "corpus-id"]
 
 
@@ -32,6 +33,7 @@ class BeirFiles:
         qrels: the judgements.
         split: which.
         language: as `meta.json` tells it, if it does.
+        told: that file, where it is there.
     """
 
     name: str
@@ -40,6 +42,7 @@ class BeirFiles:
     qrels: Path
     split: str
     language: str | None = None
+    told: tuple[Path, ...] = ()
 
     @classmethod
     def find(
@@ -60,12 +63,13 @@ class BeirFiles:
         called = name or root.resolve().name
         corpus, queries = _find(root, "corpus"), _find(root, "queries")
         file, chosen = _split(qrels or root / "qrels", split, called)
-        return cls(called, corpus, queries, file, chosen, _language(root))
+        told = (root / _META,) if (root / _META).is_file() else ()
+        return cls(called, corpus, queries, file, chosen, _language(root), told)
 
     @property
     def files(self) -> tuple[Path, ...]:
         """All of them."""
-        return (*self.corpus, *self.queries, self.qrels)
+        return (*self.corpus, *self.queries, self.qrels, *self.told)
 
     def load(self) -> Collection:
         """Reads them.
@@ -134,7 +138,7 @@ def _split(folder: Path, split: str | None, name: str) -> tuple[Path, str]:
 
 
 def _language(folder: Path) -> str | None:
-    file = folder / "meta.json"
+    file = folder / _META
     if not file.is_file():
         return None
     values = read_json(file)

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from serotine.errors import InputFileError
+from serotine.errors import InputFileError, SerotineError
 from serotine.progress import Advance
 
 Arrays = dict[str, NDArray[np.generic]]
@@ -89,12 +89,16 @@ def _read(file: Path) -> Arrays:
 
 
 def _write(file: Path, arrays: Arrays) -> None:
+    from safetensors import SafetensorError
     from safetensors.numpy import save_file
 
     file.parent.mkdir(parents=True, exist_ok=True)
     scratch = file.with_name(f".{file.name}.{os.getpid()}.tmp")
     try:
-        save_file(arrays, scratch)
+        try:
+            save_file(arrays, scratch)
+        except SafetensorError as error:
+            raise SerotineError(f"{file}: cannot be written ({error}); make room, or keep none (--no-cache)") from None
         with scratch.open("rb") as written:
             os.fsync(written.fileno())
         scratch.replace(file)

@@ -59,6 +59,7 @@ def _snapshot(repository: str, patterns: tuple[str, ...], name: str) -> Path:
             f"{told} is not on this machine, and the hub cannot be reached; download it where there is a network "
             "and name its folder"
         ) from None
-    # Everything else that a network can do.
-    except (errors.HfHubHTTPError, errors.HFValidationError, OSError) as error:
-        raise InputFileError(f"{told} cannot be downloaded ({str(error).splitlines()[0]})") from None
+    # Everything else that a network can do: the hub's library lets through what its own libraries raise.
+    except Exception as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise InputFileError(f"{told} cannot be downloaded ({reason})") from None

@@ -11,6 +11,8 @@ from serotine.evaluation.benchmarks import MIRACL18, beir_name
 from serotine.evaluation.collection import Collection, joined
 from serotine.evaluation.metrics import Qrels
 
+_MISSING = "ids of ir_datasets need that library; run: pip install 'serotine[datasets]'"
+
 
 def called(id_: str) -> str:
     """What a collection is called here: BEIR's and MIRACL's as from anywhere else, others by their id."""
@@ -27,7 +29,11 @@ def called(id_: str) -> str:
 
 def fingerprint(id_: str) -> str:
     """Of the id and the library: it fixes the contents."""
-    return hashlib.blake2b(f"{id_} {importlib.metadata.version('ir_datasets')}".encode(), digest_size=16).hexdigest()
+    try:
+        version = importlib.metadata.version("ir_datasets")
+    except importlib.metadata.PackageNotFoundError:
+        raise SerotineError(_MISSING) from None
+    return hashlib.blake2b(f"{id_} {version}".encode(), digest_size=16).hexdigest()
 
 
 def load(id_: str) -> Collection:
@@ -43,7 +49,7 @@ def load(id_: str) -> Collection:
     try:
         import ir_datasets
     except ImportError:
-        raise SerotineError("ids of ir_datasets need that library; run: pip install 'serotine[datasets]'") from None
+        raise SerotineError(_MISSING) from None
     told = f"ir_datasets:{id_}"
     try:
         dataset = ir_datasets.load(id_)

@@ -38,7 +38,11 @@ class Judged:
     def save(self, folder: Path) -> None:
         """Writes `<collection>.trec`, then `<collection>.json` in `folder`: with the second, the result is whole."""
         folder.mkdir(parents=True, exist_ok=True)
-        write_run(self.run, folder / f"{self.collection}.trec", tag=self.system)
+        # An older result ends here: its figures must not stand beside another's run.
+        (folder / f"{self.collection}.json").unlink(missing_ok=True)
+        run = folder / f".{self.collection}.trec.tmp"
+        write_run(self.run, run, tag=self.system)
+        run.replace(folder / f"{self.collection}.trec")
         values = asdict(self)
         del values["run"]
         scratch = folder / f".{self.collection}.json.tmp"

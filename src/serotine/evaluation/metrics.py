@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 
+import numpy as np
+
 from serotine.errors import SerotineError
 
 Qrels: TypeAlias = dict[str, dict[str, int]]
@@ -44,11 +46,23 @@ def evaluate_queries(
     ir_measures = _library()
     parsed = _parsed(measures)
     results = {query: dict.fromkeys(measures, 0.0) for query in qrels}
-    names = {measure: name for name, measure in parsed.items()}
-    for metric in ir_measures.iter_calc(list(parsed.values()), qrels, {q: dict(found) for q, found in run.items()}):
+    # One measure may go by two names.
+    names: dict[Any, list[str]] = {}
+    for name, measure in parsed.items():
+        names.setdefault(measure, []).append(name)
+    # Some of what computes measures divides by how many were found.
+    ranked = {query: _ranked(found) for query, found in run.items() if found}
+    for metric in ir_measures.iter_calc(list(names), qrels, ranked):
         if metric.query_id in results:
-            results[metric.query_id][names[metric.measure]] = float(metric.value)
+            for name in names[metric.measure]:
+                results[metric.query_id][name] = float(metric.value)
     return results
+
+
+def _ranked(found: Mapping[str, float]) -> dict[str, float]:
+    """Scores without ties, in trec_eval's order: not all of what computes measures orders equals as it does."""
+    order = sorted(found, key=lambda id_: (np.float32(found[id_]), id_))
+    return {id_: float(place) for place, id_ in enumerate(order)}
 
 
 def check_measures(measures: Sequence[str]) -> dict[str, int | None]:
@@ -77,6 +91,12 @@ def _library() -> Any:
 def _parsed(measures: Sequence[str]) -> dict[str, Any]:
     ir_measures = _library()
     try:
-        return {name: ir_measures.parse_measure(name) for name in measures}
+        found = {name: ir_measures.parse_measure(name) for name in measures}
     except (NameError, ValueError) as error:
         raise ValueError(f"measures: {error}") from None
+    for name, measure in found.items():
+        try:
+            measure.validate_params()
+        except AssertionError as error:  # the library's way to say it
+            raise ValueError(f"measures: {name!r} cannot be computed ({error})") from None
+    return found

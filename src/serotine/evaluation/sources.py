@@ -65,6 +65,8 @@ def find(name: str, split: str | None = None) -> list[Source]:
     """
     if name.startswith(_IR_DATASETS):
         id_ = name.removeprefix(_IR_DATASETS)
+        if split is not None and id_.rsplit("/", 1)[-1] != split:
+            raise InputFileError(f"{name}: an id of ir_datasets names its split itself; name that of {split!r}")
         called = irdatasets.called(id_)
         return [Source(called, partial(irdatasets.load, id_), partial(irdatasets.fingerprint, id_))]
     folder = Path(name).expanduser()

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from serotine.encoders.projection import Layer, read_layers
 from serotine.encoders.projection import fold as fold_layers
-from serotine.encoders.settings import SettingsFile
+from serotine.encoders.settings import DROPPED, SettingsFile
 from serotine.encoders.spec import EncoderSpec
 from serotine.encoders.torch_backend import qwen3
 from serotine.encoders.weights import shapes, weight_files
@@ -27,24 +27,6 @@ _ACTIVATIONS = {"Identity": nn.Identity, "Tanh": nn.Tanh, "GELU": nn.GELU, "ReLU
 # Parts of a pre-trained model that give no token states: not missed, and not in the way.
 _HEADS = ("pooler.", "cls.", "lm_head.", "decoder.", "head.", "classifier.", "vocab_transform.", "vocab_layer_norm.")
 _HEADS_AFTER = ("position_ids", "vocab_projector.weight", "vocab_projector.bias")
-# Settings that could make transformers fetch or run something, or compute or answer otherwise than asked.
-_DROPPED = (
-    "auto_map",
-    "attn_implementation",
-    "dtype",
-    "torch_dtype",
-    "trust_remote_code",
-    "custom_pipelines",
-    "return_dict",
-    "use_return_dict",
-    "torchscript",
-    "output_hidden_states",
-    "output_attentions",
-    "chunk_size_feed_forward",
-    "num_labels",
-    "id2label",
-    "label2id",
-)
 # Transformers numbers positions of its own in these, and forgets without a word what else a configuration asks for.
 _POSITIONS = "position_embedding_type"
 _COUNT = re.compile(r"(num|n)_\w*(layer|block|group|expert)s?|\w*layers")
@@ -167,7 +149,7 @@ def load_backbone(spec: EncoderSpec) -> Any:
             f"{stored.path}: asks for {positions!r} positions, which transformers' own {spec.backbone!r} has not; "
             "code that comes with a checkpoint is never run"
         )
-    values = {key: value for key, value in stored.values.items() if key not in _DROPPED and not key.startswith("_")}
+    values = {key: value for key, value in stored.values.items() if key not in DROPPED and not key.startswith("_")}
     loader = logging.getLogger("transformers")
     level = loader.level
     shown = transformers.utils.logging.is_progress_bar_enabled()

@@ -75,9 +75,22 @@ def test_a_broken_file_is_skipped_and_told(client: TestClient) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["../up.txt", "a/../../up.txt", "/etc/passwd", "..", "a\\..\\..\\b.txt", "x" * 300 + ".txt"]
+    "name",
+    [
+        "../up.txt",
+        "a/../../up.txt",
+        "/etc/passwd",
+        "/FOLDER/up.txt",
+        "//FOLDER/up.txt",
+        "///FOLDER/up.txt",
+        "C:/up.txt",
+        "..",
+        "a\\..\\..\\b.txt",
+        "x" * 300 + ".txt",
+    ],
 )
 def test_names_stay_in_their_folder(client: TestClient, tmp_path: Path, name: str) -> None:
+    name = name.replace("FOLDER", str(tmp_path).lstrip("/"))
     response = client.post(URL, files=[("files", (name, b"text"))])
     assert "no relative path" in refusal(response, 422, "bad_value")
     assert not list(tmp_path.rglob("up.txt"))

@@ -13,6 +13,8 @@ from fakes import WordEncoder
 from serving_cases import DIM, TEXTS, application, make_index, make_vectors, refusal, vectors
 
 from serotine import Index, maxsim
+from serotine.errors import EncoderError
+from serotine.index.catalog import CATALOG_FILE
 from serotine.serving import indexes
 
 if TYPE_CHECKING:
@@ -189,6 +191,35 @@ def test_indexes_are_made_under_the_root(tmp_path: Path) -> None:
         assert search(client, "notes", query="bats")["hits"][0]["id"] == "a"
     with Index.open(root / "notes.serotine", read_only=True) as made_index:
         assert (len(made_index), made_index.stats().nbits) == (1, 2)
+
+
+def test_what_cannot_be_served_under_the_root_leaves_the_rest_in_peace(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    root = tmp_path / "root"
+    root.mkdir()
+    make_index(root / "there.serotine")
+    with application(tmp_path / "state", root=root) as client:
+        make_vectors(root / "my notes.serotine", 2)
+        make_vectors(root / ".serotine", 2)
+        (root / "damaged.serotine").mkdir()
+        (root / "damaged.serotine" / CATALOG_FILE).write_bytes(b"no catalog at all" * 100)
+        make_index(root / "strange.serotine", encoder=WordEncoder(DIM, "other"))
+
+        def load(*_arguments: object) -> None:
+            raise EncoderError("encoder 'other': is not installed")
+
+        monkeypatch.setattr(indexes, "load_encoder", load)
+        for _ in range(2):
+            listed = client.get("/v1/indexes").json()["indexes"]
+            assert [each["name"] for each in listed] == ["my notes", "there"]
+        assert client.get("/readyz").status_code == 200
+        assert client.post("/pooling", json={"input": "bats"}).json()["model"] == "words"
+        assert search(client, "my notes", vectors=vectors(1)[0].tolist(), k=1)["hits"]
+        assert "damaged" in refusal(client.get("/v1/indexes/damaged"), 500, "index_damaged")
+        assert "not installed" in refusal(client.get("/v1/indexes/strange"), 422, "encoder_error")
+    told = [record.getMessage() for record in caplog.records if "is not served" in record.getMessage()]
+    assert [line.split()[0] for line in told] == ["'damaged'", "'strange'"]
 
 
 WRONG: list[tuple[str, dict[str, Any], int, str, str]] = [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import threading
 import time
@@ -9,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
-from serotine.errors import IndexLockedError, NotAnIndexError
+from serotine.errors import IndexLockedError, NotAnIndexError, SerotineError
 from serotine.index import Index
 from serotine.index.catalog import CATALOG_FILE, Catalog
 from serotine.index.encoding import load_encoder
@@ -18,7 +19,9 @@ from serotine.serving.batching import BatchingEncoder
 from serotine.serving.failures import Failure, unavailable
 from serotine.serving.settings import ServerSettings
 from serotine.serving.work import WorkPool
+from serotine.texts import is_text
 
+_log = logging.getLogger("serotine.serving")
 T = TypeVar("T")
 SUFFIX = ".serotine"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
@@ -85,6 +88,7 @@ class ServedIndexes:
         self._observe = observe_batch
         self._opening = threading.Lock()
         self._open: dict[str, ServedIndex] = {}
+        self._refused: dict[str, str] = {}
         self._encoders: dict[str, BatchingEncoder] = {}
         self._default: BatchingEncoder | None = None
         try:
@@ -99,12 +103,13 @@ class ServedIndexes:
 
         Raises:
             NotAnIndexError: there is none.
+            SerotineError: it, or its encoder, cannot be opened.
         """
         served = self._open.get(name)
         if served is not None:
             return served
-        path = self._settings.root / f"{name}{SUFFIX}" if self._settings.root and _NAME.fullmatch(name) else None
-        if path is None or not (path / CATALOG_FILE).is_file():
+        path = self._found().get(name)
+        if path is None:
             raise NotAnIndexError(f"{name!r}: no such index here; GET /v1/indexes lists them")
         with self._opening:
             if name not in self._open:
@@ -112,8 +117,16 @@ class ServedIndexes:
             return self._open[name]
 
     def all(self) -> list[ServedIndex]:
-        """Every index, by name."""
-        return [self.get(name) for name in sorted({*self._open, *self._found()})]
+        """Every index that can be opened, by name; of another the log tells, once for each reason."""
+        opened = []
+        for name in sorted({*self._open, *self._found()}):
+            try:
+                opened.append(self.get(name))
+            except SerotineError as error:
+                if self._refused.get(name) != str(error):
+                    self._refused[name] = str(error)
+                    _log.warning(f"{name!r} is not served: {error}")
+        return opened
 
     def create(
         self, name: str, *, dim: int | None, nbits: int, keep_vectors: bool, filterable: dict[str, type]
@@ -187,7 +200,12 @@ class ServedIndexes:
         return ServedIndex(name, path, encoder, self._settings)
 
     def _found(self) -> dict[str, Path]:
+        """Indexes under the root, by every name that a request can say."""
         root = self._settings.root
         if root is None:
             return {}
-        return {name_of(path): path for path in sorted(root.glob(f"*{SUFFIX}")) if (path / CATALOG_FILE).is_file()}
+        return {
+            name: path
+            for path in sorted(root.glob(f"*{SUFFIX}"))
+            if (name := name_of(path)) and is_text(name) and (path / CATALOG_FILE).is_file()
+        }

@@ -272,6 +272,21 @@ def test_an_index_of_vectors(tmp_path: Path) -> None:
     with_agent(tmp_path / "errors", work, path)
 
 
+def test_a_passage_that_cannot_be_explained_is_cut_to_its_beginning(tmp_path: Path) -> None:
+    path = tmp_path / "own"
+    text = "Here it begins. " + "Nothing is said of them. " * 200 + "Bats fly late."
+    with Index.create(path, encoder=FakeEncoder()) as index:
+        index.add(ids=["own"], texts=[text], vectors=FakeEncoder().encode_queries(["late bats"]))
+
+    async def work(agent: Agent) -> None:
+        found, _ = await agent.ask("search", query="late bats", max_tokens=400)
+        (hit,) = found["hits"]
+        assert found["cut"] == 1
+        assert hit["text"].startswith("Here it begins.")
+
+    with_agent(tmp_path / "errors", work, path)
+
+
 def test_over_http(bats: Path) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))

@@ -103,6 +103,17 @@ def test_explanations_come_with_hits_and_alone(client: TestClient, index: Index)
     assert search(client, query=QUESTION)["hits"][0]["explanation"] is None
 
 
+def test_a_hit_that_cannot_be_explained_stands_without(client: TestClient, wiki: Path) -> None:
+    with Index.open(wiki, encoder=WordEncoder(DIM)) as writer:
+        (query,) = WordEncoder(DIM).encode_queries([QUESTION])
+        writer.add(["own"], texts=["bats, told by vectors of another count"], vectors=[np.concatenate([query, query])])
+    hits = search(client, query=QUESTION, explain=True)["hits"]
+    assert hits[0]["id"] == "own"
+    assert hits[0]["explanation"] is None
+    assert all(hit["explanation"] for hit in hits[1:])
+    refusal(client.post("/v1/indexes/wiki/explain", json={"query": QUESTION, "id": "own"}), 422, "encoder_error")
+
+
 def test_vectors_are_taken_as_rows_and_as_base64(client: TestClient, numbers: Path) -> None:
     (query,) = vectors(1, seed=7)
     half = query.astype("<f2")

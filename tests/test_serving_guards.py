@@ -176,6 +176,7 @@ def test_other_names_and_other_sites_are_refused(tmp_path: Path, numbers: Path) 
             {"Origin": "http://evil.example.org"},
             {"Origin": "null"},
             {"Origin": "http://localhost:9999"},
+            {"Origin": "http://[::1"},
             {"Sec-Fetch-Site": "cross-site"},
         ):
             refusal(client.get("/v1/indexes", headers={**same, **other}), 403, "wrong_origin")
@@ -411,12 +412,23 @@ def test_metrics_count_routes_not_paths(tmp_path: Path, wiki: Path) -> None:
 
 
 def test_a_fault_of_the_server_is_told_in_its_log_only(
-    tmp_path: Path, wiki: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, wiki: Path, log: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def broken(*_arguments: object, **_options: object) -> None:
         raise RuntimeError("inner secret")
 
     monkeypatch.setattr(Index, "search_batch", broken)
     with application(tmp_path / "state", wiki) as client:
-        message = refusal(ask(client), 500, "internal")
+        answer = ask(client)
+        message = refusal(answer, 500, "internal")
+        told = client.get("/metrics").text
     assert "secret" not in message
+    (line,) = log
+    assert (line["status"], line["bytes"], line["request"]) == (
+        500,
+        len(answer.content),
+        answer.headers["X-Request-ID"],
+    )
+    assert answer.headers["x-content-type-options"] == "nosniff"
+    assert 'route="/v1/indexes/{name}/search",status="500"} 1.0' in told
+    assert 'status="0"' not in told

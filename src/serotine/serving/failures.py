@@ -57,6 +57,11 @@ def answer(status: int, code: str, message: str, headers: Mapping[str, str] | No
     return Response(body, status, headers, media_type="application/json")
 
 
+def fault() -> Response:
+    """The answer to an error that is not foreseen."""
+    return answer(500, "internal", "the server failed; its log says why")
+
+
 def handle_failures(app: FastAPI) -> None:
     """Makes an answer of every exception that a route raises."""
     app.add_exception_handler(Failure, _of_failure)
@@ -108,5 +113,5 @@ async def _of_library(_request: Request, error: Exception) -> Response:
 
 
 async def _of_fault(_request: Request, _error: Exception) -> Response:
-    # uvicorn logs the error itself.
-    return answer(500, "internal", "the server failed; its log says why")
+    # uvicorn logs the error itself. `RequestLog` has answered, unless it is what failed.
+    return fault()

@@ -41,7 +41,7 @@ class OriginGuard:
                 await refusal(scope, receive, send)
                 return
             origin = headers.get(b"origin")
-            foreign = origin is not None and urlsplit(origin).netloc.lower() != host.lower()
+            foreign = origin is not None and not _is_own(origin, host)
             if foreign or headers.get(b"sec-fetch-site") == "cross-site":
                 refusal = answer(403, "wrong_origin", "requests of other sites' pages are refused")
                 await refusal(scope, receive, send)
@@ -58,6 +58,13 @@ def _name(host: str) -> str:
         return (urlsplit(f"//{host}").hostname or "").rstrip(".")
     except ValueError:
         return ""
+
+
+def _is_own(origin: str, host: str) -> bool:
+    try:
+        return urlsplit(origin).netloc.lower() == host.lower()
+    except ValueError:
+        return False
 
 
 def _is_address(name: str) -> bool:

@@ -311,7 +311,9 @@ export const page = () => ({
   typedValue(field, event) {
     const value = event.target.value.trim();
     event.target.value = "";
-    if (value && !this.isOn(field, value)) this.toggle(field, value, "==");
+    // A list equals nothing.
+    const lists = this.fields.find((each) => each.name === field).values.some((item) => item.operator === "contains");
+    if (value && !this.isOn(field, value)) this.toggle(field, value, lists ? "contains" : "==");
   },
   closeFields(event) {
     for (const open of document.querySelectorAll("details[open].field")) {

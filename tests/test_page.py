@@ -405,6 +405,32 @@ def test_files_are_indexed_with_progress(browser: Browser, tmp_path: Path) -> No
         process.wait(30)
 
 
+def test_more_files_than_a_request_may_have_are_sent_in_parts(browser: Browser, tmp_path: Path) -> None:
+    Index.create(tmp_path / "mine.serotine", encoder=FakeEncoder()).close()
+    folder = tmp_path / "notes"
+    folder.mkdir()
+    for number in range(1001):
+        (folder / f"{number}.txt").write_text(f"Moth number {number}.")
+    for name in ("0.txt", "1000.txt"):
+        (folder / name).with_suffix(".jsonl").write_text("{not json")
+    process, address = started(tmp_path / "log", tmp_path / "mine.serotine")
+    try:
+        page = browser.new_page()
+        sent: list[str] = []
+        page.on("request", lambda request: sent.append(request.url) if request.url.endswith("/files") else None)
+        page.goto(address)
+        page.get_by_role("button", name="Add files").first.click()
+        dialog = page.get_by_role("dialog")
+        dialog.locator("input[webkitdirectory]").set_input_files(folder)
+        sync_api.expect(dialog.locator(".message.done")).to_have_text("1,001 passages added.", timeout=120_000)
+        sync_api.expect(dialog.get_by_role("listitem")).to_have_count(2)
+        assert len(sent) == 3
+        page.close()
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
 def test_a_server_that_wants_tokens(browser: Browser, tmp_path: Path) -> None:
     (path,) = make_indexes(tmp_path)[:1]
     tokens = tmp_path / "tokens"

@@ -103,6 +103,12 @@ def test_names_must_not_clash(client: TestClient) -> None:
     assert "a file and a folder" in refusal(nested, 422, "bad_value")
 
 
+def test_a_request_has_at_most_1000_files(client: TestClient) -> None:
+    files = [("files", (f"{i}.txt", b"x")) for i in range(1001)]
+    assert "1000" in refusal(client.post(URL, files=files), 400, "bad_request")
+    assert client.post(URL, files=files[:1000]).status_code == 202
+
+
 def test_what_can_take_no_files_says_so(client: TestClient) -> None:
     assert "no encoder" in refusal(
         client.post("/v1/indexes/numbers/files", files={"files": ("a.txt", b"x")}), 422, "bad_value"

@@ -184,6 +184,21 @@ def test_other_names_and_other_sites_are_refused(tmp_path: Path, numbers: Path) 
         assert "access-control-allow-origin" not in client.get("/v1/indexes", headers=same).headers
 
 
+def test_a_link_of_another_site_leads_to_the_page_and_no_further(tmp_path: Path, numbers: Path) -> None:
+    link = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document"}
+    with application(tmp_path / "state", numbers) as client:
+        for path in ("/", "/?q=bats", "/docs"):
+            assert client.get(path, headers=link).status_code == 200
+        for other in (
+            {"Sec-Fetch-Dest": "iframe"},
+            {"Sec-Fetch-Mode": "no-cors"},
+            {"Origin": "http://evil.example.org"},
+        ):
+            refusal(client.get("/", headers={**link, **other}), 403, "wrong_origin")
+        refusal(client.get("/v1/indexes", headers=link), 403, "wrong_origin")
+        refusal(client.post("/", headers=link), 403, "wrong_origin")
+
+
 def test_any_name_will_do_where_tokens_protect(tmp_path: Path, numbers: Path) -> None:
     with application(tmp_path / "state", numbers, hosts=None) as client:
         assert client.get("/healthz", headers={"Host": "anything.example.org"}).status_code == 200

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import shutil
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,8 @@ from fakes import WordEncoder
 from serving_cases import DIM, TEXTS, application, make_index, make_vectors, refusal, vectors
 
 from serotine import Index, maxsim
-from serotine.errors import EncoderError
+from serotine.cli.replacement import replacing
+from serotine.errors import EncoderError, SerotineError
 from serotine.index.catalog import CATALOG_FILE
 from serotine.serving import indexes
 
@@ -231,6 +233,37 @@ def test_what_cannot_be_served_under_the_root_leaves_the_rest_in_peace(
         assert "not installed" in refusal(client.get("/v1/indexes/strange"), 422, "encoder_error")
     told = [record.getMessage() for record in caplog.records if "is not served" in record.getMessage()]
     assert [line.split()[0] for line in told] == ["'damaged'", "'strange'"]
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_an_index_may_be_replaced_and_removed_on_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, named: bool
+) -> None:
+    monkeypatch.setattr(indexes, "load_encoder", lambda settings, _path: WordEncoder(DIM, settings.encoder))
+    path, other = make_index(tmp_path / "wiki.serotine"), make_vectors(tmp_path / "other.serotine", 2)
+    served = (path, other) if named else ()
+    with application(tmp_path / "state", *served, root=None if named else tmp_path) as client:
+        services = client.app.state.services  # type: ignore[attr-defined]
+        before = services.index("wiki")
+        with replacing(path) as building:
+            make_index(building, {"new": "owls hunt mice", **TEXTS}, WordEncoder(DIM, "other"))
+        assert search(client, query="owls", k=1)["hits"][0]["id"] == "new"
+        assert client.get("/v1/indexes/wiki").json()["documents"] == len(TEXTS) + 1
+        # A search that was under way goes on with what it began with, until none can be.
+        assert len(before.reader.search("bats", 9)) == len(TEXTS)
+        documents = [{"id": "d9", "text": "foxes dig"}]
+        assert client.post("/v1/indexes/wiki/documents", json={"documents": documents}).status_code == 201
+        assert search(client, query="foxes", k=1)["hits"][0]["id"] == "d9"
+        services.indexes._retired._waiting[0] = (0.0, before.reader.close)
+        assert client.get("/v1/indexes/wiki").status_code == 200
+        with pytest.raises(SerotineError, match="closed"):
+            before.reader.ids()
+        shutil.rmtree(path)
+        assert [each["name"] for each in client.get("/v1/indexes").json()["indexes"]] == ["other"]
+        assert client.get("/readyz").status_code == 200
+        refusal(client.post("/v1/indexes/wiki/search", json={"query": "bats"}), 404, "unknown_index")
+        make_index(path, {"again": "bats"})
+        assert search(client, query="bats")["hits"][0]["id"] == "again"
 
 
 WRONG: list[tuple[str, dict[str, Any], int, str, str]] = [

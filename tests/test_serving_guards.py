@@ -105,6 +105,27 @@ def test_tokens_and_their_scopes(tmp_path: Path, wiki: Path) -> None:
         assert client.get(f"{url}/new", headers=bearing(WRITER)).status_code == 200
 
 
+def test_rights_are_looked_at_before_a_body_is_read(tmp_path: Path, wiki: Path) -> None:
+    tokens = (Token.of(READER, "read"), Token.of(WRITER, "write"))
+
+    def send(client: TestClient, path: str, kind: str, token: str | None) -> Any:
+        # What is no JSON, or no form, is refused with 400 as soon as it is read.
+        rights = {"Authorization": f"Bearer {token}"} if token else {}
+        return client.post(path, content=b"{", headers={"Content-Type": kind, **rights})
+
+    upload = ("/v1/indexes/wiki/files", "multipart/form-data")
+    with application(tmp_path / "state", wiki, tokens=tokens) as client:
+        for path in ("/v1/indexes/wiki/search", "/v1/rerank", "/pooling"):
+            for wrong in (None, "x" * 32):
+                refusal(send(client, path, "application/json", wrong), 401, "unauthorised")
+            refusal(send(client, path, "application/json", READER), 400, "bad_json")
+        refusal(send(client, *upload, None), 401, "unauthorised")
+        refusal(send(client, *upload, READER), 403, "forbidden")
+        refusal(send(client, *upload, WRITER), 400, "bad_request")
+    with application(tmp_path / "other", wiki, read_only=True) as client:
+        refusal(send(client, *upload, None), 403, "read_only")
+
+
 def test_tokens_are_read_from_a_file_and_the_environment(tmp_path: Path) -> None:
     file = tmp_path / "tokens"
     file.write_text(f"# ours\n\nread {READER}\nwrite {WRITER}\n")

@@ -46,6 +46,11 @@ def timed_out(seconds: float, *, still_running: bool) -> Failure:
     return Failure(504, "timeout", f"took longer than {seconds:g} seconds{rest}")
 
 
+def read_only() -> Failure:
+    """Nothing may be changed."""
+    return Failure(403, "read_only", "this server was started with --read-only; nothing can be changed")
+
+
 def unavailable(message: str) -> Failure:
     """Not now."""
     return Failure(503, "unavailable", message, {"Retry-After": str(_RETRY_SECONDS)})

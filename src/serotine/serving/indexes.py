@@ -16,7 +16,7 @@ from serotine.index.catalog import CATALOG_FILE, Catalog
 from serotine.index.encoding import load_encoder
 from serotine.index.text_encoder import TextEncoder
 from serotine.serving.batching import BatchingEncoder
-from serotine.serving.failures import Failure, unavailable
+from serotine.serving.failures import Failure, read_only, unavailable
 from serotine.serving.renewal import Retired, stamp_of
 from serotine.serving.settings import ServerSettings
 from serotine.serving.work import WorkPool
@@ -73,7 +73,7 @@ class ServedIndex:
             Failure: 403 where nothing may be changed, 503 where another process kept the lock too long.
         """
         if not self.writable:
-            raise Failure(403, "read_only", "this server was started with --read-only; nothing can be changed")
+            raise read_only()
         until = time.monotonic() + self._lock_seconds
         while True:
             try:

@@ -12,7 +12,7 @@ from fastapi.responses import Response
 
 from serotine.serving.answers import as_json
 from serotine.serving.auth import MayRead, MayWrite
-from serotine.serving.failures import Failure
+from serotine.serving.failures import read_only
 from serotine.serving.schemas.indexes import JobBody, JobStarted
 from serotine.serving.services import Services
 from serotine.texts import is_text
@@ -31,7 +31,7 @@ async def upload_files(
     services = Services.of(request)
     served = await services.searches.run(lambda: services.index(name))
     if not served.writable:
-        raise Failure(403, "read_only", "this server was started with --read-only; nothing can be changed")
+        raise read_only()
     if served.encoder is None:
         raise ValueError("files: this index has no encoder for texts; send vectors to /documents")
     paths = [_safe(upload.filename or "") for upload in files]

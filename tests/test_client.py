@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 import socket
 import subprocess
@@ -102,6 +103,11 @@ def test_every_public_method_of_the_index_is_there() -> None:
     members = {name for name in dir(Index) if not name.startswith("_")}
     assert members - on_disk <= {name for name in dir(Client) if not name.startswith("_")}
     assert all(hasattr(Client, name) for name in ("__len__", "__contains__", "__enter__", "__exit__"))
+    for name in members - on_disk - {"dim"}:
+        told, known = (inspect.signature(getattr(kind, name)) for kind in (Client, Index))
+        assert [(each.name, each.kind, each.default) for each in told.parameters.values()] == [
+            (each.name, each.kind, each.default) for each in known.parameters.values()
+        ], name
 
 
 @pytest.mark.parametrize(
@@ -171,6 +177,9 @@ def test_changes(server: Server) -> None:
         client.delete(["a", "b", "c", "d"])
         client.compact()
         assert (client.ids(), client.stats().deleted) == (["v"], 0)
+        client.add(["e"], vectors=rows[:1], show_progress=True)
+        client.delete(["e"])
+        client.compact(show_progress=True)
 
 
 ERRORS: list[tuple[str, type[Exception], Callable[[Any], object]]] = [
@@ -196,6 +205,10 @@ ERRORS: list[tuple[str, type[Exception], Callable[[Any], object]]] = [
     ("wiki", ValueError, lambda index: index.add([""], ["x"])),
     ("wiki", ValueError, lambda index: index.add(["x"], ["x"], metadata=[{"n": math.nan}])),
     ("plain", ValueError, lambda index: index.search(np.ones((2, 3), dtype=np.float32))),
+    # Numbers that would make whole vectors of the index's dimension, if only their count were looked at.
+    ("plain", ValueError, lambda index: index.search(np.ones((2, 8), dtype=np.float32))),
+    ("plain", ValueError, lambda index: index.search_batch([np.ones((1, 32), dtype=np.float32)])),
+    ("plain", ValueError, lambda index: index.add(["x"], vectors=[np.ones((4, 8), dtype=np.float32)])),
     ("plain", ValueError, lambda index: index.search(np.full((2, 16), np.nan, dtype=np.float32))),
     ("plain", ValueError, lambda index: index.add(["x"], vectors=[np.full((2, 16), 1e9, dtype=np.float32)])),
     ("plain", ValueError, lambda index: index.add(["x"], ["x"])),

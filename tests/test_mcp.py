@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -17,6 +18,7 @@ import pytest
 from cli_fake import FakeEncoder
 
 from serotine.cli import main
+from serotine.cli.replacement import replacing
 from serotine.index import Index
 
 mcp = pytest.importorskip("mcp", reason="needs the mcp extra (pip install 'serotine[mcp]')")
@@ -257,6 +259,26 @@ def test_a_reader_sees_what_a_writer_adds(tmp_path: Path) -> None:
     with_agent(tmp_path / "errors", work, path)
 
 
+def test_an_index_may_be_replaced_and_removed(planets: Path, tmp_path: Path) -> None:
+    path = tmp_path / "notes"
+    with Index.create(path, encoder=FakeEncoder()) as index:
+        index.add(ids=["a"], texts=["bats at night"])
+
+    async def work(agent: Agent) -> None:
+        found, _ = await agent.ask("search", query="bats", index="notes")
+        assert [hit["id"] for hit in found["hits"]] == ["a"]
+        with replacing(path) as building, Index.create(building, encoder=FakeEncoder()) as index:
+            index.add(ids=["b"], texts=["bats by day"])
+        found, _ = await agent.ask("search", query="bats", index="notes")
+        assert [hit["id"] for hit in found["hits"]] == ["b"]
+        shutil.rmtree(path)
+        assert "no such folder" in await agent.fails("search", query="bats", index="notes")
+        listed, _ = await agent.ask("list")
+        assert [each["name"] for each in listed["indexes"]] == ["planets"]
+
+    with_agent(tmp_path / "errors", work, path, planets)
+
+
 def test_an_index_of_vectors(tmp_path: Path) -> None:
     path = tmp_path / "vectors"
     with Index.create(path, dim=4) as index:
@@ -268,6 +290,21 @@ def test_an_index_of_vectors(tmp_path: Path) -> None:
         assert "encoder" in await agent.fails("search", query="bats")
         read, _ = await agent.ask("expand", id="a")
         assert read["passages"][0]["text"] is None
+
+    with_agent(tmp_path / "errors", work, path)
+
+
+def test_a_passage_that_cannot_be_explained_is_cut_to_its_beginning(tmp_path: Path) -> None:
+    path = tmp_path / "own"
+    text = "Here it begins. " + "Nothing is said of them. " * 200 + "Bats fly late."
+    with Index.create(path, encoder=FakeEncoder()) as index:
+        index.add(ids=["own"], texts=[text], vectors=FakeEncoder().encode_queries(["late bats"]))
+
+    async def work(agent: Agent) -> None:
+        found, _ = await agent.ask("search", query="late bats", max_tokens=400)
+        (hit,) = found["hits"]
+        assert found["cut"] == 1
+        assert hit["text"].startswith("Here it begins.")
 
     with_agent(tmp_path / "errors", work, path)
 

@@ -32,7 +32,8 @@ LONG = "Nothing is said here. " * 60 + "The serotine is a late bat. " + "Nothing
 
 
 def make_indexes(root: Path) -> list[Path]:
-    paths = [root / name for name in ("bats.serotine", "strange.serotine", "empty.serotine", "vectors.serotine")]
+    names = ("bats", "strange", "empty", "vectors", "tags")
+    paths = [root / f"{name}.serotine" for name in names]
     with Index.create(paths[0], encoder=FakeEncoder(), filterable={"lang": str, "year": int}) as index:
         index.add(
             ids=[f"bat-{i}" for i in range(12)],
@@ -53,6 +54,12 @@ def make_indexes(root: Path) -> list[Path]:
     Index.create(paths[2], encoder=FakeEncoder()).close()
     with Index.create(paths[3], dim=16) as index:
         index.add(ids=["v"], vectors=FakeEncoder().encode_queries(["serotine bats"]))
+    with Index.create(paths[4], encoder=FakeEncoder()) as index:
+        index.add(
+            ids=["both", "late", "early", "one"],
+            texts=["bats hunt"] * 4,
+            metadata=[{"tags": ["late", "large"]}, {"tags": ["late"]}, {"tags": ["early"]}, {"tags": "single"}],
+        )
     return paths
 
 
@@ -276,6 +283,29 @@ def test_filters_are_chips(opened: Page) -> None:
     sync_api.expect(opened.locator(".hit")).to_have_count(10)
 
 
+def test_several_values_of_lists_take_any_of_them(opened: Page) -> None:
+    asked: list[dict[str, Any]] = []
+    opened.on("request", lambda r: asked.append(json.loads(r.post_data or "")) if r.url.endswith("/search") else None)
+    choose(opened, "tags")
+    ask(opened, "bats")
+    filters = opened.get_by_role("group", name="Filters")
+    filters.locator("summary", has_text="tags").click()
+    filters.get_by_role("button", name="late", exact=True).click()
+    sync_api.expect(opened.locator(".hit")).to_have_count(2)
+    filters.get_by_role("button", name="early", exact=True).click()
+    sync_api.expect(opened.locator(".hit")).to_have_count(3)
+    filters.get_by_role("button", name="single", exact=True).click()
+    sync_api.expect(opened.locator(".hit")).to_have_count(4)
+    wanted = [{"tags": "single"}, {"tags": {"contains": "late"}}, {"tags": {"contains": "early"}}]
+    assert asked[-1]["where"] == {"or": wanted}
+    opened.get_by_role("button", name="Remove all").click()
+    filters.locator("summary", has_text="tags").click()
+    filters.get_by_label("other").fill("large")
+    filters.get_by_label("other").press("Enter")
+    sync_api.expect(opened.locator(".hit")).to_have_count(1)
+    assert asked[-1]["where"] == {"tags": {"contains": "large"}}
+
+
 def test_modes_and_the_proof(opened: Page) -> None:
     ask(opened, "late serotine")
     opened.locator(".told summary").click()
@@ -369,6 +399,32 @@ def test_files_are_indexed_with_progress(browser: Browser, tmp_path: Path) -> No
         ask(page, "owls under snow")
         sync_api.expect(page.locator(".hit").first.locator(".passage")).to_contain_text("hear mice")
         assert "deep/owls.md" in page.locator(".hit").first.inner_text()
+        page.close()
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+def test_more_files_than_a_request_may_have_are_sent_in_parts(browser: Browser, tmp_path: Path) -> None:
+    Index.create(tmp_path / "mine.serotine", encoder=FakeEncoder()).close()
+    folder = tmp_path / "notes"
+    folder.mkdir()
+    for number in range(1001):
+        (folder / f"{number}.txt").write_text(f"Moth number {number}.")
+    for name in ("0.txt", "1000.txt"):
+        (folder / name).with_suffix(".jsonl").write_text("{not json")
+    process, address = started(tmp_path / "log", tmp_path / "mine.serotine")
+    try:
+        page = browser.new_page()
+        sent: list[str] = []
+        page.on("request", lambda request: sent.append(request.url) if request.url.endswith("/files") else None)
+        page.goto(address)
+        page.get_by_role("button", name="Add files").first.click()
+        dialog = page.get_by_role("dialog")
+        dialog.locator("input[webkitdirectory]").set_input_files(folder)
+        sync_api.expect(dialog.locator(".message.done")).to_have_text("1,001 passages added.", timeout=120_000)
+        sync_api.expect(dialog.get_by_role("listitem")).to_have_count(2)
+        assert len(sent) == 3
         page.close()
     finally:
         process.terminate()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -98,6 +99,29 @@ def test_long_texts_are_counted_as_our_own_encoder_counts_them(model: Any, folde
     (spans,), (expected,) = adapter.token_spans([text]), own.token_spans([text])
     assert spans.tolist() == expected.tolist()
     assert len(spans) > adapter.document_room == own.document_room
+
+
+def test_a_question_of_another_thread_does_not_change_how_a_document_is_cut(
+    model: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    adapter, text = MultiVectorAdapter(model), "Bats fly late. " * 500
+    (expected,), (other,) = adapter.encode_documents([text]), adapter.encode_queries(["x"])
+    tokenizer, asked = model.tokenizer, []
+    told = tokenizer.set_truncation_and_padding
+
+    def interrupted(*arguments: Any, **options: Any) -> None:
+        told(*arguments, **options)
+        if not asked:
+            # Between what the tokenizer is told and what it does: the thread either waits, or gets through now.
+            asked.append(threading.Thread(target=lambda: asked.append(adapter.encode_queries(["x"]))))
+            asked[0].start()
+            asked[0].join(1)
+
+    monkeypatch.setattr(tokenizer, "set_truncation_and_padding", interrupted)
+    (found,) = adapter.encode_documents([text])
+    asked[0].join()
+    np.testing.assert_array_equal(found, expected)
+    np.testing.assert_array_equal(asked[1][0], other)
 
 
 def test_pooled_tokens_have_no_places(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import shutil
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,9 @@ from fakes import WordEncoder
 from serving_cases import DIM, TEXTS, application, make_index, make_vectors, refusal, vectors
 
 from serotine import Index, maxsim
+from serotine.cli.replacement import replacing
+from serotine.errors import EncoderError, SerotineError
+from serotine.index.catalog import CATALOG_FILE
 from serotine.serving import indexes
 
 if TYPE_CHECKING:
@@ -99,6 +103,17 @@ def test_explanations_come_with_hits_and_alone(client: TestClient, index: Index)
     hits = search(client, query=QUESTION, explain=True)["hits"]
     assert next(hit for hit in hits if hit["id"] == "d/3")["explanation"] == expected
     assert search(client, query=QUESTION)["hits"][0]["explanation"] is None
+
+
+def test_a_hit_that_cannot_be_explained_stands_without(client: TestClient, wiki: Path) -> None:
+    with Index.open(wiki, encoder=WordEncoder(DIM)) as writer:
+        (query,) = WordEncoder(DIM).encode_queries([QUESTION])
+        writer.add(["own"], texts=["bats, told by vectors of another count"], vectors=[np.concatenate([query, query])])
+    hits = search(client, query=QUESTION, explain=True)["hits"]
+    assert hits[0]["id"] == "own"
+    assert hits[0]["explanation"] is None
+    assert all(hit["explanation"] for hit in hits[1:])
+    refusal(client.post("/v1/indexes/wiki/explain", json={"query": QUESTION, "id": "own"}), 422, "encoder_error")
 
 
 def test_vectors_are_taken_as_rows_and_as_base64(client: TestClient, numbers: Path) -> None:
@@ -189,6 +204,66 @@ def test_indexes_are_made_under_the_root(tmp_path: Path) -> None:
         assert search(client, "notes", query="bats")["hits"][0]["id"] == "a"
     with Index.open(root / "notes.serotine", read_only=True) as made_index:
         assert (len(made_index), made_index.stats().nbits) == (1, 2)
+
+
+def test_what_cannot_be_served_under_the_root_leaves_the_rest_in_peace(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    root = tmp_path / "root"
+    root.mkdir()
+    make_index(root / "there.serotine")
+    with application(tmp_path / "state", root=root) as client:
+        make_vectors(root / "my notes.serotine", 2)
+        make_vectors(root / ".serotine", 2)
+        (root / "damaged.serotine").mkdir()
+        (root / "damaged.serotine" / CATALOG_FILE).write_bytes(b"no catalog at all" * 100)
+        make_index(root / "strange.serotine", encoder=WordEncoder(DIM, "other"))
+
+        def load(*_arguments: object) -> None:
+            raise EncoderError("encoder 'other': is not installed")
+
+        monkeypatch.setattr(indexes, "load_encoder", load)
+        for _ in range(2):
+            listed = client.get("/v1/indexes").json()["indexes"]
+            assert [each["name"] for each in listed] == ["my notes", "there"]
+        assert client.get("/readyz").status_code == 200
+        assert client.post("/pooling", json={"input": "bats"}).json()["model"] == "words"
+        assert search(client, "my notes", vectors=vectors(1)[0].tolist(), k=1)["hits"]
+        assert "damaged" in refusal(client.get("/v1/indexes/damaged"), 500, "index_damaged")
+        assert "not installed" in refusal(client.get("/v1/indexes/strange"), 422, "encoder_error")
+    told = [record.getMessage() for record in caplog.records if "is not served" in record.getMessage()]
+    assert [line.split()[0] for line in told] == ["'damaged'", "'strange'"]
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_an_index_may_be_replaced_and_removed_on_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, named: bool
+) -> None:
+    monkeypatch.setattr(indexes, "load_encoder", lambda settings, _path: WordEncoder(DIM, settings.encoder))
+    path, other = make_index(tmp_path / "wiki.serotine"), make_vectors(tmp_path / "other.serotine", 2)
+    served = (path, other) if named else ()
+    with application(tmp_path / "state", *served, root=None if named else tmp_path) as client:
+        services = client.app.state.services  # type: ignore[attr-defined]
+        before = services.index("wiki")
+        with replacing(path) as building:
+            make_index(building, {"new": "owls hunt mice", **TEXTS}, WordEncoder(DIM, "other"))
+        assert search(client, query="owls", k=1)["hits"][0]["id"] == "new"
+        assert client.get("/v1/indexes/wiki").json()["documents"] == len(TEXTS) + 1
+        # A search that was under way goes on with what it began with, until none can be.
+        assert len(before.reader.search("bats", 9)) == len(TEXTS)
+        documents = [{"id": "d9", "text": "foxes dig"}]
+        assert client.post("/v1/indexes/wiki/documents", json={"documents": documents}).status_code == 201
+        assert search(client, query="foxes", k=1)["hits"][0]["id"] == "d9"
+        services.indexes._retired._waiting[0] = (0.0, before.reader.close)
+        assert client.get("/v1/indexes/wiki").status_code == 200
+        with pytest.raises(SerotineError, match="closed"):
+            before.reader.ids()
+        shutil.rmtree(path)
+        assert [each["name"] for each in client.get("/v1/indexes").json()["indexes"]] == ["other"]
+        assert client.get("/readyz").status_code == 200
+        refusal(client.post("/v1/indexes/wiki/search", json={"query": "bats"}), 404, "unknown_index")
+        make_index(path, {"again": "bats"})
+        assert search(client, query="bats")["hits"][0]["id"] == "again"
 
 
 WRONG: list[tuple[str, dict[str, Any], int, str, str]] = [

@@ -75,9 +75,22 @@ def test_a_broken_file_is_skipped_and_told(client: TestClient) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["../up.txt", "a/../../up.txt", "/etc/passwd", "..", "a\\..\\..\\b.txt", "x" * 300 + ".txt"]
+    "name",
+    [
+        "../up.txt",
+        "a/../../up.txt",
+        "/etc/passwd",
+        "/FOLDER/up.txt",
+        "//FOLDER/up.txt",
+        "///FOLDER/up.txt",
+        "C:/up.txt",
+        "..",
+        "a\\..\\..\\b.txt",
+        "x" * 300 + ".txt",
+    ],
 )
 def test_names_stay_in_their_folder(client: TestClient, tmp_path: Path, name: str) -> None:
+    name = name.replace("FOLDER", str(tmp_path).lstrip("/"))
     response = client.post(URL, files=[("files", (name, b"text"))])
     assert "no relative path" in refusal(response, 422, "bad_value")
     assert not list(tmp_path.rglob("up.txt"))
@@ -88,6 +101,12 @@ def test_names_must_not_clash(client: TestClient) -> None:
     assert "stands twice" in refusal(both, 422, "bad_value")
     nested = client.post(URL, files=[("files", ("a.txt", b"x")), ("files", ("a.txt/b.txt", b"y"))])
     assert "a file and a folder" in refusal(nested, 422, "bad_value")
+
+
+def test_a_request_has_at_most_1000_files(client: TestClient) -> None:
+    files = [("files", (f"{i}.txt", b"x")) for i in range(1001)]
+    assert "1000" in refusal(client.post(URL, files=files), 400, "bad_request")
+    assert client.post(URL, files=files[:1000]).status_code == 202
 
 
 def test_what_can_take_no_files_says_so(client: TestClient) -> None:

@@ -105,6 +105,27 @@ def test_tokens_and_their_scopes(tmp_path: Path, wiki: Path) -> None:
         assert client.get(f"{url}/new", headers=bearing(WRITER)).status_code == 200
 
 
+def test_rights_are_looked_at_before_a_body_is_read(tmp_path: Path, wiki: Path) -> None:
+    tokens = (Token.of(READER, "read"), Token.of(WRITER, "write"))
+
+    def send(client: TestClient, path: str, kind: str, token: str | None) -> Any:
+        # What is no JSON, or no form, is refused with 400 as soon as it is read.
+        rights = {"Authorization": f"Bearer {token}"} if token else {}
+        return client.post(path, content=b"{", headers={"Content-Type": kind, **rights})
+
+    upload = ("/v1/indexes/wiki/files", "multipart/form-data")
+    with application(tmp_path / "state", wiki, tokens=tokens) as client:
+        for path in ("/v1/indexes/wiki/search", "/v1/rerank", "/pooling"):
+            for wrong in (None, "x" * 32):
+                refusal(send(client, path, "application/json", wrong), 401, "unauthorised")
+            refusal(send(client, path, "application/json", READER), 400, "bad_json")
+        refusal(send(client, *upload, None), 401, "unauthorised")
+        refusal(send(client, *upload, READER), 403, "forbidden")
+        refusal(send(client, *upload, WRITER), 400, "bad_request")
+    with application(tmp_path / "other", wiki, read_only=True) as client:
+        refusal(send(client, *upload, None), 403, "read_only")
+
+
 def test_tokens_are_read_from_a_file_and_the_environment(tmp_path: Path) -> None:
     file = tmp_path / "tokens"
     file.write_text(f"# ours\n\nread {READER}\nwrite {WRITER}\n")
@@ -176,11 +197,27 @@ def test_other_names_and_other_sites_are_refused(tmp_path: Path, numbers: Path) 
             {"Origin": "http://evil.example.org"},
             {"Origin": "null"},
             {"Origin": "http://localhost:9999"},
+            {"Origin": "http://[::1"},
             {"Sec-Fetch-Site": "cross-site"},
         ):
             refusal(client.get("/v1/indexes", headers={**same, **other}), 403, "wrong_origin")
             refusal(client.delete("/v1/indexes/numbers/documents/v1", headers={**same, **other}), 403, "wrong_origin")
         assert "access-control-allow-origin" not in client.get("/v1/indexes", headers=same).headers
+
+
+def test_a_link_of_another_site_leads_to_the_page_and_no_further(tmp_path: Path, numbers: Path) -> None:
+    link = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document"}
+    with application(tmp_path / "state", numbers) as client:
+        for path in ("/", "/?q=bats", "/docs"):
+            assert client.get(path, headers=link).status_code == 200
+        for other in (
+            {"Sec-Fetch-Dest": "iframe"},
+            {"Sec-Fetch-Mode": "no-cors"},
+            {"Origin": "http://evil.example.org"},
+        ):
+            refusal(client.get("/", headers={**link, **other}), 403, "wrong_origin")
+        refusal(client.get("/v1/indexes", headers=link), 403, "wrong_origin")
+        refusal(client.post("/", headers=link), 403, "wrong_origin")
 
 
 def test_any_name_will_do_where_tokens_protect(tmp_path: Path, numbers: Path) -> None:
@@ -411,12 +448,23 @@ def test_metrics_count_routes_not_paths(tmp_path: Path, wiki: Path) -> None:
 
 
 def test_a_fault_of_the_server_is_told_in_its_log_only(
-    tmp_path: Path, wiki: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, wiki: Path, log: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def broken(*_arguments: object, **_options: object) -> None:
         raise RuntimeError("inner secret")
 
     monkeypatch.setattr(Index, "search_batch", broken)
     with application(tmp_path / "state", wiki) as client:
-        message = refusal(ask(client), 500, "internal")
+        answer = ask(client)
+        message = refusal(answer, 500, "internal")
+        told = client.get("/metrics").text
     assert "secret" not in message
+    (line,) = log
+    assert (line["status"], line["bytes"], line["request"]) == (
+        500,
+        len(answer.content),
+        answer.headers["X-Request-ID"],
+    )
+    assert answer.headers["x-content-type-options"] == "nosniff"
+    assert 'route="/v1/indexes/{name}/search",status="500"} 1.0' in told
+    assert 'status="0"' not in told

@@ -27,8 +27,8 @@ _IDS_AT_ONCE = 10_000
 class Client:
     """An index of a `serotine serve`, with the methods of `Index`: the same arguments, results and errors.
 
-    What a server adds to these, rights, limits, load and being away, is a `ServerError`. Safe from any number of
-    threads; connections are kept open, until `close`.
+    What a server adds to these, rights, load and being away, is a `ServerError`; what is beyond one of its limits is a
+    ValueError, as any value that cannot be. Safe from any number of threads; connections are kept open, until `close`.
 
     Args:
         url: the server's, such as ``http://127.0.0.1:8000``.
@@ -108,12 +108,16 @@ class Client:
         metadata: Sequence[dict[str, Any]] | None = None,
         *,
         upsert: bool = False,
+        show_progress: bool = False,
     ) -> None:
         """As `Index.add`: when it returns, the documents are committed. One call is one request.
 
+        `show_progress` draws a bar without a length: the server tells when it has ended only.
+
         After a `ServerError` without a status, or with 504, the documents may have been added all the same.
         """
-        self._add(ids, texts, vectors, metadata, upsert=upsert)
+        with progress_bar(None, "Adding", enabled=show_progress):
+            self._add(ids, texts, vectors, metadata, upsert=upsert)
 
     def add_batches(
         self,
@@ -163,7 +167,7 @@ class Client:
         candidates: int | None = None,
     ) -> Hits:
         """As `Index.search`."""
-        asked = {**_query(query), **_options(k, where, mode, exact, fusion, weights, candidates)}
+        asked = {**self._query(query), **_options(k, where, mode, exact, fusion, weights, candidates)}
         return parsing.hits(self._post("/search", asked))
 
     def search_batch(
@@ -181,7 +185,7 @@ class Client:
         """As `Index.search_batch`, in one request."""
         if isinstance(queries, (str, bytes)):
             raise TypeError("queries: want a list of questions or arrays, got one string; put it in a list")
-        asked = [_query(query) for query in queries]
+        asked = [self._query(query) for query in queries]
         if not asked:
             return []
         body = {"queries": asked, **_options(k, where, mode, exact, fusion, weights, candidates)}
@@ -199,9 +203,10 @@ class Client:
         """As `Index.verify`."""
         return parsing.report(self._post("/verify"))
 
-    def compact(self) -> None:
-        """As `Index.compact`."""
-        self._post("/compact")
+    def compact(self, *, show_progress: bool = False) -> None:
+        """As `Index.compact`; `show_progress` as in `add`."""
+        with progress_bar(None, "Compacting", enabled=show_progress):
+            self._post("/compact")
 
     def _add(
         self,
@@ -214,7 +219,9 @@ class Client:
         skip_known: bool = False,
     ) -> int:
         documents: list[dict[str, Any]] = [{"id": id_} for id_ in strings(ids, "ids")]
-        packed = None if vectors is None else [_packed(value, f"vectors[{i}]") for i, value in enumerate(vectors)]
+        packed = None
+        if vectors is not None:
+            packed = [_packed(value, f"vectors[{i}]", self.dim) for i, value in enumerate(vectors)]
         columns: tuple[tuple[str, str, Sequence[Any] | None], ...] = (
             ("texts", "text", texts),
             ("metadata", "metadata", metadata),
@@ -233,6 +240,13 @@ class Client:
         added: int = self._post("/documents", body, repeatable=False)["added"]
         return added
 
+    def _query(self, query: object) -> dict[str, Any]:
+        if isinstance(query, str):
+            return {"query": query}
+        if isinstance(query, np.ndarray):
+            return {"vectors": _packed(query, "query", self.dim, whole=True)}
+        raise TypeError(f"query: want a string or an array (tokens, dim), got {type(query).__name__}")
+
     def _only(self) -> str:
         names = [str(each["name"]) for each in self.indexes()]
         if len(names) != 1:
@@ -250,21 +264,16 @@ class Client:
         return self._connection.request("POST", self._path + path, body, repeatable=repeatable)
 
 
-def _query(query: object) -> dict[str, Any]:
-    if isinstance(query, str):
-        return {"query": query}
-    if isinstance(query, np.ndarray):
-        return {"vectors": _packed(query, "query", whole=True)}
-    raise TypeError(f"query: want a string or an array (tokens, dim), got {type(query).__name__}")
+def _packed(value: object, name: str, dim: int, *, whole: bool = False) -> str:
+    """Vectors as they are sent: float16, as documents are stored, or `whole`, as a question's are scored.
 
-
-def _packed(value: object, name: str, *, whole: bool = False) -> str:
-    """Vectors as they are sent: float16, as documents are stored, or `whole`, as a question's are scored."""
+    Their shape is not sent: of another dimension, they would be cut into other vectors at the other end.
+    """
     array = np.asarray(value)
     if array.dtype.kind != "f":
-        raise TypeError(f"{name}: want floats of shape (tokens, dim), got dtype {array.dtype}")
-    if array.ndim != 2:
-        raise ValueError(f"{name}: want shape (tokens, dim), got {array.shape}")
+        raise TypeError(f"{name}: want floats of shape (tokens, {dim}), got dtype {array.dtype}")
+    if array.ndim != 2 or array.shape[1] != dim:
+        raise ValueError(f"{name}: want shape (tokens, {dim}), got {array.shape}")
     with np.errstate(over="ignore"):
         half = array.astype(np.float16)
     if not np.isfinite(half).all():

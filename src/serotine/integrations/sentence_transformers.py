@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import threading
 from collections.abc import Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
 
 class MultiVectorAdapter:
-    """A `MultiVectorEncoder` as an encoder of this project.
+    """A `MultiVectorEncoder` as an encoder of this project; safe from any number of threads, one of which encodes.
 
     Args:
         model: the model. Its vectors are taken as `encode_query` and `encode_document` give them.
@@ -35,6 +36,9 @@ class MultiVectorAdapter:
     def __init__(self, model: MultiVectorEncoder) -> None:
         self._model = model
         self._fingerprint: str | None = None
+        # One tokenizer serves questions, documents and `tokens`, and is told how to cut and pad before each: another
+        # thread must not tell it otherwise in between.
+        self._encoding = threading.Lock()
 
     @classmethod
     def load(cls, name: str) -> MultiVectorAdapter:
@@ -100,11 +104,13 @@ class MultiVectorAdapter:
 
     def encode_queries(self, texts: Sequence[str]) -> list[NDArray[np.float32]]:
         """One float32 (tokens, dim) array a text."""
-        return [_float32(vectors) for vectors in self._model.encode_query(list(texts), convert_to_numpy=True)]
+        with self._encoding:
+            return [_float32(vectors) for vectors in self._model.encode_query(list(texts), convert_to_numpy=True)]
 
     def encode_documents(self, texts: Sequence[str]) -> list[NDArray[np.float32]]:
         """One float32 (tokens, dim) array a text."""
-        return [_float32(vectors) for vectors in self._model.encode_document(list(texts), convert_to_numpy=True)]
+        with self._encoding:
+            return [_float32(vectors) for vectors in self._model.encode_document(list(texts), convert_to_numpy=True)]
 
     def tokens(self, text: str, *, query: bool) -> list[Token]:
         """The token of every row that encoding `text` gives, with its place in the text.
@@ -113,15 +119,16 @@ class MultiVectorAdapter:
             EncoderError: the model merges tokens, whose places are then not known.
         """
         encode = self._model.encode_query if query else self._model.encode_document
-        features: Any = encode(text, output_value=None)
+        prompt = self._prompt(query)
+        tokenizer = self._model.tokenizer
+        with self._encoding:
+            features: Any = encode(text, output_value=None)
+            whole = tokenizer(prompt + text, return_offsets_mapping=True, return_special_tokens_mask=True)
         kept = features["attention_mask"].bool().cpu().numpy()
         ids = features.get("input_ids")
         if ids is None or len(ids) != len(kept):
             raise EncoderError(f"{self.name}: merges tokens, and does not tell which; explain needs a model without")
         ids = ids.cpu().tolist()
-        prompt = self._prompt(query)
-        tokenizer = self._model.tokenizer
-        whole = tokenizer(prompt + text, return_offsets_mapping=True, return_special_tokens_mask=True)
         spans = _aligned(ids, whole["input_ids"], whole["offset_mapping"], whole["special_tokens_mask"])
         pieces = tokenizer.convert_ids_to_tokens(ids)
         out = []

@@ -10,6 +10,7 @@ import anyio.to_thread
 from fastapi import FastAPI
 
 from serotine import __version__
+from serotine.serving.auth import BodyGuard
 from serotine.serving.failures import handle_failures
 from serotine.serving.limits import BodyLimit
 from serotine.serving.metrics import Metrics
@@ -72,6 +73,7 @@ def create_app(settings: ServerSettings) -> FastAPI:
     limits = settings.limits
     # The last one added is the first that a request meets.
     app.add_middleware(BodyLimit, body=limits.body, upload=limits.upload)
+    app.add_middleware(BodyGuard, tokens=settings.tokens, read_only=settings.read_only)
     app.add_middleware(OriginGuard, hosts=settings.hosts)
     app.add_middleware(RequestLog, metrics=metrics)
     return app

@@ -76,7 +76,7 @@ class BatchingEncoder:
         return [vectors for text in texts if (vectors := found[text]) is not None]
 
     def encode_documents(self, texts: Sequence[str]) -> list[Vectors]:
-        """One float32 (tokens, dim) array a text; beside the questions, which need not wait for it."""
+        """One float32 (tokens, dim) array a text; questions do not wait for it, unless the encoder makes them."""
         return self._encoder.encode_documents(texts)
 
     def tokens(self, text: str, *, query: bool) -> Sequence[Any]:

@@ -46,6 +46,11 @@ def timed_out(seconds: float, *, still_running: bool) -> Failure:
     return Failure(504, "timeout", f"took longer than {seconds:g} seconds{rest}")
 
 
+def read_only() -> Failure:
+    """Nothing may be changed."""
+    return Failure(403, "read_only", "this server was started with --read-only; nothing can be changed")
+
+
 def unavailable(message: str) -> Failure:
     """Not now."""
     return Failure(503, "unavailable", message, {"Retry-After": str(_RETRY_SECONDS)})
@@ -55,6 +60,11 @@ def answer(status: int, code: str, message: str, headers: Mapping[str, str] | No
     """An error as it goes out. ASCII only: what is wrong may be text that UTF-8 cannot write."""
     body = json.dumps({"error": {"code": code, "message": " ".join(message.split())}}).encode("ascii")
     return Response(body, status, headers, media_type="application/json")
+
+
+def fault() -> Response:
+    """The answer to an error that is not foreseen."""
+    return answer(500, "internal", "the server failed; its log says why")
 
 
 def handle_failures(app: FastAPI) -> None:
@@ -108,5 +118,5 @@ async def _of_library(_request: Request, error: Exception) -> Response:
 
 
 async def _of_fault(_request: Request, _error: Exception) -> Response:
-    # uvicorn logs the error itself.
-    return answer(500, "internal", "the server failed; its log says why")
+    # uvicorn logs the error itself. `RequestLog` has answered, unless it is what failed.
+    return fault()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import threading
 import time
@@ -9,16 +10,19 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
-from serotine.errors import IndexLockedError, NotAnIndexError
+from serotine.errors import IndexLockedError, NotAnIndexError, SerotineError
 from serotine.index import Index
 from serotine.index.catalog import CATALOG_FILE, Catalog
 from serotine.index.encoding import load_encoder
 from serotine.index.text_encoder import TextEncoder
 from serotine.serving.batching import BatchingEncoder
-from serotine.serving.failures import Failure, unavailable
+from serotine.serving.failures import Failure, read_only, unavailable
+from serotine.serving.renewal import Retired, stamp_of
 from serotine.serving.settings import ServerSettings
 from serotine.serving.work import WorkPool
+from serotine.texts import is_text
 
+_log = logging.getLogger("serotine.serving")
 T = TypeVar("T")
 SUFFIX = ".serotine"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
@@ -37,16 +41,30 @@ class ServedIndex:
     while a change is made, and searches see what others commit.
     """
 
-    def __init__(self, name: str, path: Path, encoder: BatchingEncoder | None, settings: ServerSettings) -> None:
+    def __init__(
+        self,
+        name: str,
+        path: Path,
+        encoder: BatchingEncoder | None,
+        settings: ServerSettings,
+        changes: WorkPool | None = None,
+    ) -> None:
         limits = settings.limits
         self.name = name
         self.path = path
         self.encoder = encoder
         self.writable = not settings.read_only
+        # Before it is opened: replaced in between, it is opened once more.
+        self._stamp = stamp_of(path)
         self.reader = Index.open(path, read_only=True, encoder=encoder)
         self._lock_seconds = limits.lock_seconds
-        # One thread: changes of one index follow each other, in the order they came.
-        self.changes = WorkPool(f"write-{name}", threads=1, queue=limits.queue, seconds=limits.write_seconds)
+        # One thread: changes of one index follow each other, in the order they came. One that takes the place of
+        # another goes on with its.
+        self.changes = changes or WorkPool(f"write-{name}", threads=1, queue=limits.queue, seconds=limits.write_seconds)
+
+    def is_current(self) -> bool:
+        """Whether what is open is what is on disk; false when it was replaced or removed."""
+        return self._stamp is not None and self._stamp == stamp_of(self.path)
 
     def change(self, work: Callable[[Index], T]) -> T:
         """What `work` makes of the index, open for writing; waits for the writer's lock, within bounds.
@@ -55,7 +73,7 @@ class ServedIndex:
             Failure: 403 where nothing may be changed, 503 where another process kept the lock too long.
         """
         if not self.writable:
-            raise Failure(403, "read_only", "this server was started with --read-only; nothing can be changed")
+            raise read_only()
         until = time.monotonic() + self._lock_seconds
         while True:
             try:
@@ -78,17 +96,24 @@ class ServedIndex:
 
 
 class ServedIndexes:
-    """All of them, by name; those that appear under the root are opened when they are asked for."""
+    """All of them, by name.
+
+    Those that appear under the root, or are replaced on disk, are opened when they are asked for; those that were
+    removed are let go of.
+    """
 
     def __init__(self, settings: ServerSettings, observe_batch: Callable[[int], None]) -> None:
         self._settings = settings
         self._observe = observe_batch
         self._opening = threading.Lock()
         self._open: dict[str, ServedIndex] = {}
+        self._refused: dict[str, str] = {}
         self._encoders: dict[str, BatchingEncoder] = {}
         self._default: BatchingEncoder | None = None
+        # A request is answered within these; what it uses until then stays open.
+        self._retired = Retired(max(settings.limits.seconds, settings.limits.write_seconds))
         try:
-            for name, path in {**self._found(), **settings.indexes}.items():
+            for name, path in self._paths().items():
                 self._open[name] = self._served(name, path)
         except BaseException:
             self.close()
@@ -99,21 +124,41 @@ class ServedIndexes:
 
         Raises:
             NotAnIndexError: there is none.
+            SerotineError: it, or its encoder, cannot be opened.
         """
+        self._retired.sweep()
         served = self._open.get(name)
-        if served is not None:
+        if served is not None and served.is_current():
             return served
-        path = self._settings.root / f"{name}{SUFFIX}" if self._settings.root and _NAME.fullmatch(name) else None
-        if path is None or not (path / CATALOG_FILE).is_file():
-            raise NotAnIndexError(f"{name!r}: no such index here; GET /v1/indexes lists them")
+        path = self._paths().get(name)
+        if path is None and served is None:
+            raise _unknown(name)
         with self._opening:
-            if name not in self._open:
-                self._open[name] = self._served(name, path)
-            return self._open[name]
+            served = self._open.get(name)
+            if served is not None and served.is_current():
+                return served
+            if path is None or not (path / CATALOG_FILE).is_file():
+                if served is not None:
+                    del self._open[name]
+                    self._retired.put(served.close)
+                raise _unknown(name)
+            self._open[name] = renewed = self._served(name, path, None if served is None else served.changes)
+            if served is not None:
+                self._retired.put(served.reader.close)
+            return renewed
 
     def all(self) -> list[ServedIndex]:
-        """Every index, by name."""
-        return [self.get(name) for name in sorted({*self._open, *self._found()})]
+        """Every index that can be opened, by name; of another the log tells, once for each reason."""
+        opened = []
+        for name in sorted({*self._open, *self._paths()}):
+            try:
+                opened.append(self.get(name))
+                self._refused.pop(name, None)
+            except SerotineError as error:
+                if self._refused.get(name) != str(error):
+                    self._refused[name] = str(error)
+                    _log.warning(f"{name!r} is not served: {error}")
+        return opened
 
     def create(
         self, name: str, *, dim: int | None, nbits: int, keep_vectors: bool, filterable: dict[str, type]
@@ -133,7 +178,7 @@ class ServedIndexes:
             raise ValueError(
                 f"name: want letters, digits, '.', '_' and '-', at most 100, a letter or digit first, got {name!r}"
             )
-        if name in self._open:
+        if name in self._paths():
             raise Failure(409, "index_exists", f"name: there is an index {name!r} already; choose another name")
         encoder = self._default_encoder() if dim is None else None
         path = self._settings.root / f"{name}{SUFFIX}"
@@ -163,6 +208,7 @@ class ServedIndexes:
         """Closes every index; changes that have begun end first."""
         for served in self._open.values():
             served.close()
+        self._retired.sweep(all_=True)
 
     def _default_encoder(self) -> BatchingEncoder:
         with self._opening:
@@ -177,17 +223,29 @@ class ServedIndexes:
         wrapped = BatchingEncoder(encoder, remembered=self._settings.query_cache, observe=self._observe)
         return self._encoders.setdefault(encoder.fingerprint, wrapped)
 
-    def _served(self, name: str, path: Path) -> ServedIndex:
+    def _served(self, name: str, path: Path, changes: WorkPool | None = None) -> ServedIndex:
         catalog = Catalog(path, read_only=True)
         settings = catalog.settings
         catalog.close()
         encoder = None
         if settings.encoder is not None and settings.fingerprint is not None:
             encoder = self._encoders.get(settings.fingerprint) or self._shared(load_encoder(settings, path))
-        return ServedIndex(name, path, encoder, self._settings)
+        return ServedIndex(name, path, encoder, self._settings, changes)
+
+    def _paths(self) -> dict[str, Path]:
+        return {**self._found(), **self._settings.indexes}
 
     def _found(self) -> dict[str, Path]:
+        """Indexes under the root, by every name that a request can say."""
         root = self._settings.root
         if root is None:
             return {}
-        return {name_of(path): path for path in sorted(root.glob(f"*{SUFFIX}")) if (path / CATALOG_FILE).is_file()}
+        return {
+            name: path
+            for path in sorted(root.glob(f"*{SUFFIX}"))
+            if (name := name_of(path)) and is_text(name) and (path / CATALOG_FILE).is_file()
+        }
+
+
+def _unknown(name: str) -> NotAnIndexError:
+    return NotAnIndexError(f"{name!r}: no such index here; GET /v1/indexes lists them")

@@ -6,7 +6,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from serotine.serving.failures import Failure, answer
 
-_UPLOADS = "/files"
+UPLOADS = "/files"
 
 
 class BodyLimit:
@@ -26,7 +26,7 @@ class BodyLimit:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        limit = self._upload if scope["path"].endswith(_UPLOADS) else self._body
+        limit = self._upload if scope["path"].endswith(UPLOADS) else self._body
         announced = next((value for name, value in scope["headers"] if name == b"content-length"), b"")
         if announced.isdigit() and int(announced) > limit:
             refusal = _too_large(limit)

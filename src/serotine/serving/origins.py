@@ -3,19 +3,21 @@
 A server on loopback without tokens is protected by being reachable from this machine alone. A browser on this machine
 breaks that: a page from anywhere can send it requests, or have its own name resolve to 127.0.0.1 (DNS rebinding). So
 the Host of a request must be an address, localhost or a name that was allowed, and a request that a page of another
-origin sent is refused.
+origin sent is refused, but for a link to one of our pages that was followed.
 """
 
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from urllib.parse import urlsplit
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from serotine.serving.failures import answer
 
+# What a link of another site may lead to: nothing happens before the page itself asks.
+_PAGES = ("/", "/docs")
 _LOCAL = frozenset({"localhost"})
 
 
@@ -41,8 +43,9 @@ class OriginGuard:
                 await refusal(scope, receive, send)
                 return
             origin = headers.get(b"origin")
-            foreign = origin is not None and urlsplit(origin).netloc.lower() != host.lower()
-            if foreign or headers.get(b"sec-fetch-site") == "cross-site":
+            foreign = origin is not None and not _is_own(origin, host)
+            cross_site = headers.get(b"sec-fetch-site") == "cross-site" and not _is_link(scope, headers)
+            if foreign or cross_site:
                 refusal = answer(403, "wrong_origin", "requests of other sites' pages are refused")
                 await refusal(scope, receive, send)
                 return
@@ -58,6 +61,23 @@ def _name(host: str) -> str:
         return (urlsplit(f"//{host}").hostname or "").rstrip(".")
     except ValueError:
         return ""
+
+
+def _is_link(scope: Scope, headers: Mapping[bytes, str]) -> bool:
+    """Whether a person goes to one of the pages: the site that the link stands on gets nothing of it."""
+    return (
+        scope["method"] == "GET"
+        and scope["path"] in _PAGES
+        and headers.get(b"sec-fetch-mode") == "navigate"
+        and headers.get(b"sec-fetch-dest") == "document"
+    )
+
+
+def _is_own(origin: str, host: str) -> bool:
+    try:
+        return urlsplit(origin).netloc.lower() == host.lower()
+    except ValueError:
+        return False
 
 
 def _is_address(name: str) -> bool:

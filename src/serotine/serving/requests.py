@@ -9,6 +9,7 @@ import uuid
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from serotine.serving.failures import fault
 from serotine.serving.metrics import Metrics
 
 _log = logging.getLogger("serotine.serving")
@@ -67,6 +68,11 @@ class RequestLog:
         self._metrics.under_way.inc()
         try:
             await self._app(scope, receive, noted)
+        except Exception:
+            # Answered here: further out, it would be neither counted nor given an id. uvicorn logs the error.
+            if not status:
+                await fault()(scope, receive, noted)
+            raise
         finally:
             self._metrics.under_way.dec()
             seconds = time.perf_counter() - started

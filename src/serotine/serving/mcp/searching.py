@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from serotine.errors import UnknownIdError
+from serotine.errors import EncoderError, UnknownIdError
 from serotine.index import Hit, Index
 from serotine.index.explanation import word_spans
 from serotine.serving.mcp.counting import as_json, count_tokens
@@ -49,8 +49,9 @@ class _Candidate:
             return word_spans(self.asked.query, text)
         try:
             return self.index.explain(self.asked.query, self.hit.id).spans()
-        except UnknownIdError:
-            # Deleted by another process since: what was found stands, cut to its beginning.
+        except (UnknownIdError, EncoderError):
+            # Deleted by another process since, or added with vectors whose tokens are not known: what was found
+            # stands, cut to its beginning.
             return []
 
     def cut(self, most: int) -> Cut:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import threading
 from collections import Counter
 from collections.abc import Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from serotine.errors import SerotineError, UnknownIdError
+from serotine.errors import NotAnIndexError, SerotineError, UnknownIdError
 from serotine.index import Index
+from serotine.serving.renewal import Retired, Stamp, stamp_of
 
 _SUFFIX = ".serotine"
+# Seconds after which no call is still using an index that was replaced.
+_LONGEST_CALL = 600.0
 # Documents that are looked at for the fields and values of a collection, spread over it.
 _SAMPLE = 200
 _MOST_FIELDS = 24
@@ -40,35 +43,69 @@ class Served:
     """
 
     def __init__(self, paths: Sequence[Path]) -> None:
-        self._opened = ExitStack()
-        self._indexes: dict[str, Index] = {}
+        self._paths: dict[str, Path] = {}
+        self._indexes: dict[str, tuple[Stamp | None, Index]] = {}
+        self._renewing = threading.Lock()
+        self._retired = Retired(_LONGEST_CALL)
         try:
             for path in paths:
                 name = path.absolute().name.removesuffix(_SUFFIX)
-                if name in self._indexes:
+                if name in self._paths:
                     raise SerotineError(f"{path}: another index is named {name!r} already; rename one of the folders")
-                self._indexes[name] = self._opened.enter_context(Index.open(path, read_only=True))
+                self._paths[name] = path
+                self._current(name)
         except BaseException:
-            self._opened.close()
+            self.close()
             raise
 
     def close(self) -> None:
         """Closes every index."""
-        self._opened.close()
+        for _, index in self._indexes.values():
+            index.close()
+        self._retired.sweep(all_=True)
 
     @property
     def names(self) -> list[str]:
         """Names, in the order they were given."""
-        return list(self._indexes)
+        return list(self._paths)
 
     def chosen(self, name: str | None) -> dict[str, Index]:
-        """The index of that name, or all of them."""
-        if name is None:
-            return dict(self._indexes)
-        plain = name.removesuffix(_SUFFIX)
-        if plain not in self._indexes:
-            raise SerotineError(f"index: {name!r} is not served; there is {', '.join(map(repr, self.names))}")
-        return {plain: self._indexes[plain]}
+        """The index of that name, or all of them that are still there."""
+        if name is not None:
+            plain = name.removesuffix(_SUFFIX)
+            if plain not in self._paths:
+                raise SerotineError(f"index: {name!r} is not served; there is {', '.join(map(repr, self.names))}")
+            return {plain: self._current(plain)}
+        found = {}
+        gone: NotAnIndexError | None = None
+        for each in self._paths:
+            try:
+                found[each] = self._current(each)
+            except NotAnIndexError as error:
+                gone = error
+        if gone is not None and not found:
+            raise gone
+        return found
+
+    def _current(self, name: str) -> Index:
+        """The index as it is on disk: opened anew where it was replaced.
+
+        Raises:
+            NotAnIndexError: it was removed.
+        """
+        with self._renewing:
+            self._retired.sweep()
+            # Before it is opened: replaced in between, it is opened once more.
+            stamp = stamp_of(self._paths[name])
+            if name in self._indexes:
+                known, index = self._indexes[name]
+                if stamp is not None and stamp == known:
+                    return index
+                del self._indexes[name]
+                self._retired.put(index.close)
+            index = Index.open(self._paths[name], read_only=True)
+            self._indexes[name] = stamp, index
+            return index
 
     def holding(self, id_: str, name: str | None) -> tuple[str, Index]:
         """The one index that holds a document."""

@@ -12,7 +12,7 @@ from fastapi.responses import Response
 
 from serotine.serving.answers import as_json
 from serotine.serving.auth import MayRead, MayWrite
-from serotine.serving.failures import Failure
+from serotine.serving.failures import read_only
 from serotine.serving.schemas.indexes import JobBody, JobStarted
 from serotine.serving.services import Services
 from serotine.texts import is_text
@@ -31,7 +31,7 @@ async def upload_files(
     services = Services.of(request)
     served = await services.searches.run(lambda: services.index(name))
     if not served.writable:
-        raise Failure(403, "read_only", "this server was started with --read-only; nothing can be changed")
+        raise read_only()
     if served.encoder is None:
         raise ValueError("files: this index has no encoder for texts; send vectors to /documents")
     paths = [_safe(upload.filename or "") for upload in files]
@@ -43,6 +43,9 @@ async def upload_files(
     def keep() -> None:
         for upload, path in zip(files, paths, strict=True):
             target = folder / path
+            if not target.is_relative_to(folder):
+                # A name that begins with a drive, on systems that have them.
+                raise _unsafe(path)
             target.parent.mkdir(parents=True, exist_ok=True)
             with target.open("xb") as file:
                 shutil.copyfileobj(upload.file, file)
@@ -70,14 +73,21 @@ def _safe(name: str) -> str:
     Raises:
         ValueError: it would not, or is no name a file can have.
     """
-    parts = PurePosixPath(name.replace("\\", "/")).parts
+    path = PurePosixPath(name.replace("\\", "/"))
+    parts = path.parts
     wrong = (
         not parts
+        # The root may be "//" too, which POSIX tells from "/".
+        or path.is_absolute()
         or not is_text(name)
         or not name.isprintable()
-        or any(part in ("..", "/") or part.endswith(":") or len(part.encode()) > _LONGEST_PART for part in parts)
+        or any(part == ".." or part.endswith(":") or len(part.encode()) > _LONGEST_PART for part in parts)
         or sum(len(part.encode()) + 1 for part in parts) > 4 * _LONGEST_PART
     )
     if wrong:
-        raise ValueError(f"files: {name[:80]!r} is no relative path that can be kept; rename the file")
+        raise _unsafe(name)
     return Path(*parts).as_posix()
+
+
+def _unsafe(name: str) -> ValueError:
+    return ValueError(f"files: {name[:80]!r} is no relative path that can be kept; rename the file")

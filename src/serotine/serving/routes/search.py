@@ -10,7 +10,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import Response
 from numpy.typing import NDArray
 
-from serotine.errors import UnknownIdError
+from serotine.errors import EncoderError, UnknownIdError
 from serotine.index import Explanation, Hits
 from serotine.serving.answers import as_json, explanation, search_answer
 from serotine.serving.arrays import vectors_of
@@ -127,6 +127,6 @@ def _explanations(served: ServedIndex, query: str, hits: Hits) -> list[Explanati
 def _explained(served: ServedIndex, query: str, id_: str) -> Explanation | None:
     try:
         return served.reader.explain(query, id_)
-    except UnknownIdError:
-        # Deleted since it was found: the hit stands, unexplained.
+    except (UnknownIdError, EncoderError):
+        # Deleted since it was found, or added with vectors whose tokens are not known: the hit stands, unexplained.
         return None

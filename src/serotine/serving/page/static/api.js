@@ -73,7 +73,7 @@ export function upload(index, files, onProgress, signal) {
       }
     };
     request.onerror = () => reject(new Failure(0, "The server went away while files were being sent; send them again."));
-    request.onabort = () => reject(new Failure(0, "Stopped; nothing was indexed."));
+    request.onabort = () => reject(new Failure(0, "Stopped; what was being sent is not indexed."));
     signal.addEventListener("abort", () => request.abort());
     request.send(form);
   });

@@ -17,10 +17,11 @@ export function where(chips) {
   }
   const parts = [];
   for (const [field, { in: values, contains, ...bounds }] of fields) {
-    if (values.length === 1) parts.push({ [field]: values[0] });
-    if (values.length > 1) parts.push({ [field]: { in: values } });
+    // Any of the values chosen will do, whether a document has one or a list of them.
+    const any = contains.map((value) => ({ [field]: { contains: value } }));
+    if (values.length) any.unshift({ [field]: values.length === 1 ? values[0] : { in: values } });
+    if (any.length) parts.push(any.length === 1 ? any[0] : { or: any });
     if (Object.keys(bounds).length) parts.push({ [field]: bounds });
-    for (const value of contains) parts.push({ [field]: { contains: value } });
   }
   if (!parts.length) return null;
   return parts.length === 1 ? parts[0] : { and: parts };

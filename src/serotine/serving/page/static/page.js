@@ -9,7 +9,11 @@ import { milliseconds, number, plan, stages } from "./telling.js";
 const PAUSE = 140;
 const POLL = 400;
 const K = 10;
+// Files sent at once: the server takes 1,000 in one request.
+const PART = 500;
 const THEME = "serotine.theme";
+
+const passages = (count) => `${number(count)} passage${count === 1 ? "" : "s"}`;
 
 export const page = () => ({
   indexes: [],
@@ -79,7 +83,7 @@ export const page = () => ({
     return this.current !== null && this.current.writable;
   },
   get size() {
-    return this.current === null ? "" : `${number(this.current.documents)} passage${this.current.documents === 1 ? "" : "s"}`;
+    return this.current === null ? "" : passages(this.current.documents);
   },
 
   enter() {
@@ -311,7 +315,9 @@ export const page = () => ({
   typedValue(field, event) {
     const value = event.target.value.trim();
     event.target.value = "";
-    if (value && !this.isOn(field, value)) this.toggle(field, value, "==");
+    // A list equals nothing.
+    const lists = this.fields.find((each) => each.name === field).values.some((item) => item.operator === "contains");
+    if (value && !this.isOn(field, value)) this.toggle(field, value, lists ? "contains" : "==");
   },
   closeFields(event) {
     for (const open of document.querySelectorAll("details[open].field")) {
@@ -435,30 +441,38 @@ export const page = () => ({
     const aborting = (this._uploadAbort = new AbortController());
     const index = this.index;
     const count = `${number(files.length)} file${files.length === 1 ? "" : "s"}`;
-    this.uploading = { ...this.idle(), state: "sending", message: `Sending ${count}…`, share: 0 };
+    const sum = { files: files.length, done: 0, added: 0, skipped: [], error: null };
     try {
-      const id = await api.upload(index, files, (share) => (this.uploading.share = share), aborting.signal);
-      this.uploading = { ...this.idle(), state: "indexing", message: "Waiting for its turn…" };
-      await this.follow(id);
+      for (let start = 0; start < files.length && sum.error === null; start += PART) {
+        const part = files.slice(start, start + PART);
+        const sent = (share) => (this.uploading.share = (start + share * part.length) / files.length);
+        this.uploading = { state: "sending", message: `Sending ${count}…`, share: start / files.length, skipped: sum.skipped };
+        const id = await api.upload(index, part, sent, aborting.signal);
+        await this.follow(id, sum);
+      }
+      const [state, message] = sum.error === null ? ["done", `${passages(sum.added)} added.`] : ["failed", sum.error];
+      this.uploading = { state, message, share: null, skipped: sum.skipped };
     } catch (failure) {
-      const message = failure.status === 401 || failure.status === 403 ? "This needs a token that may write." : failure.message;
-      this.uploading = { ...this.idle(), state: "failed", message };
+      const refused = failure.status === 401 || failure.status === 403;
+      const before = sum.done ? ` ${passages(sum.added)} of the first ${number(sum.done)} files were added.` : "";
+      const message = (refused ? "This needs a token that may write." : failure.message) + before;
+      this.uploading = { state: "failed", message, share: null, skipped: sum.skipped };
       if (failure.status === 401) this.needsToken = true;
     }
   },
-  async follow(id) {
+  /** Until a part of the files is indexed; `sum` is what the parts before came to, and this one is added to it. */
+  async follow(id, sum) {
     for (;;) {
       const job = await api.job(id);
-      const share = job.total ? job.done / job.total : null;
-      const added = `${number(job.added)} passage${job.added === 1 ? "" : "s"}`;
+      const [done, added, skipped] = [sum.done + job.done, sum.added + job.added, [...sum.skipped, ...job.skipped]];
       if (job.state === "done" || job.state === "failed") {
-        const message = job.state === "done" ? `${added} added.` : job.error || "It failed; the server's log says why.";
-        this.uploading = { state: job.state, message, share: null, skipped: job.skipped };
+        const error = job.state === "failed" ? job.error || "It failed; the server's log says why." : null;
+        Object.assign(sum, { done, added, skipped, error });
         await this.refresh();
         return;
       }
-      const message = job.state === "queued" ? "Waiting for its turn…" : `Indexing: ${number(job.done)} of ${number(job.total)} files, ${added}…`;
-      this.uploading = { state: "indexing", message, share, skipped: job.skipped };
+      const message = job.state === "queued" ? "Waiting for its turn…" : `Indexing: ${number(done)} of ${number(sum.files)} files, ${passages(added)}…`;
+      this.uploading = { state: "indexing", message, share: done / sum.files, skipped };
       await new Promise((resolve) => setTimeout(resolve, POLL));
     }
   },

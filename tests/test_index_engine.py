@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,9 @@ from numpy.typing import NDArray
 from small_engine import THRESHOLDS, shrink
 
 from serotine import Index, maxsim
-from serotine.index import clustering, filters, housekeeping
+from serotine.errors import SerotineError
+from serotine.index import clustering, filters, housekeeping, sealing
+from serotine.index.segment import SegmentRecord
 
 DIM = 8
 IDS = st.lists(st.integers(0, 40), min_size=1, max_size=8, unique=True)
@@ -232,6 +235,54 @@ def test_all_results_are_given_however_many_are_asked(tmp_path: Path) -> None:
         assert index.search(query, k=91)[-1].id == "empty"
         assert index.search(query, k=91)[-1].score == -np.inf
         assert len(vectors) == 90
+
+
+@pytest.mark.parametrize("keep_vectors", [True, False])
+def test_segments_whose_documents_have_no_tokens(tmp_path: Path, *, keep_vectors: bool) -> None:
+    empty = np.empty((0, DIM), np.float16)
+    query = np.ones((1, DIM), np.float32)
+    with Index.create(tmp_path / "x", dim=DIM, keep_vectors=keep_vectors) as index:
+        index.add(ids=["full", "empty"], vectors=[np.ones((2, DIM), np.float16), empty])
+        index.delete(["full"])
+        index.compact()
+        for i in range(8):
+            index.add(ids=[f"e{i}"], vectors=[empty])
+    with Index.open(tmp_path / "x") as index:
+        assert index.stats().tokens == 0
+        # The same with codes: what has tokens is encoded, then deleted.
+        rng = np.random.default_rng(0)
+        index.add(ids=[f"d{i}" for i in range(8)], vectors=[unit(rng, 6) for _ in range(8)])
+        assert index.stats().coded_tokens == 48
+        index.delete([f"d{i}" for i in range(8)])
+        index.compact()
+        index.add(ids=["last"], vectors=[empty])
+    with Index.open(tmp_path / "x") as index:
+        index.compact()
+        assert index.stats().codebooks == 1
+        assert index.stats().tokens == 0
+        for exact in (False, True):
+            assert [hit.id for hit in index.search(query, k=20, exact=exact)] == index.ids()
+        assert index.vectors("empty").shape == (0, DIM)
+        index.verify()
+
+
+def test_what_cannot_be_opened_is_not_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    copy = sealing.copy
+
+    def wrong(*arguments: Any, **named: Any) -> SegmentRecord:
+        record = copy(*arguments, **named)
+        return replace(record, tokens=record.tokens + 1)
+
+    rng = np.random.default_rng(0)
+    with Index.create(tmp_path / "x", dim=DIM) as index:
+        index.add(ids=["a", "b"], vectors=[unit(rng, 2), unit(rng, 1)])
+        index.delete(["b"])
+        monkeypatch.setattr(sealing, "copy", wrong)
+        with pytest.raises(SerotineError, match=r"a segment that was just written cannot be opened .* stays as it was"):
+            index.compact()
+    with Index.open(tmp_path / "x") as index:
+        assert index.ids() == ["a"]
+        assert index.verify().stray_files == ()
 
 
 def test_a_batch_is_the_same_as_one_by_one(tmp_path: Path) -> None:

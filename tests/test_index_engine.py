@@ -312,6 +312,29 @@ def test_new_tokens_that_do_not_fit_get_a_codebook_of_their_own(tmp_path: Path) 
         assert index.stats().segments == 1
 
 
+def test_compaction_of_two_codebooks_and_a_head_keeps_the_order(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rng = np.random.default_rng(4)
+    with Index.create(tmp_path / "x", dim=DIM) as index:
+        flat = [np.eye(DIM, dtype=np.float16)[rng.integers(0, 2, 6)] for _ in range(10)]
+        index.add(ids=[f"a{i}" for i in range(10)], vectors=flat)
+        index.add(ids=[f"b{i}" for i in range(10)], vectors=[unit(rng, 6) for _ in range(10)])
+        index.add(ids=["c"], vectors=[unit(rng, 1)])
+        assert index.stats().codebooks == 2
+        # Too few tokens, after deletions, for another codebook.
+        monkeypatch.setattr(housekeeping, "FIRST_TRAINING", 1 << 17)
+        before = {id_: index.vectors(id_) for id_ in index.ids()}
+        index.compact()
+        assert index.stats().codebooks == 1
+        assert index.stats().segments == 1
+    with Index.open(tmp_path / "x") as index:
+        assert index.ids() == list(before)
+        for id_, vectors in before.items():
+            np.testing.assert_array_equal(index.vectors(id_), vectors)
+        index.verify()
+
+
 def test_a_stream_goes_on_where_it_was_stopped(tmp_path: Path) -> None:
     rng = np.random.default_rng(6)
     vectors = [unit(rng, 4) for _ in range(60)]

@@ -182,11 +182,10 @@ class Housekeeper:
         snapshot = self._current()
         book = self._newest(snapshot)
         if book is not None:
-            again = [
-                number
-                for number, part in snapshot.parts.items()
-                if part.segment.vectors is not None and part.segment.record.codebook != book
-            ]
+            kept = {n: part.segment.record for n, part in snapshot.parts.items() if part.segment.vectors is not None}
+            # What becomes one segment must lie together: between old codes and the head there may be newer codes.
+            outdated = any(record.codebook not in (None, book) for record in kept.values())
+            again = [number for number, record in kept.items() if outdated or record.codebook != book]
             if again:
                 self._replace(again, book, show_progress=show_progress)
         runs: dict[int | None, list[int]] = {}

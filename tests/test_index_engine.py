@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tempfile
 from collections.abc import Iterator
 from dataclasses import replace
@@ -359,6 +360,35 @@ def test_a_stream_goes_on_where_it_was_stopped(tmp_path: Path) -> None:
         assert len(index) == 60
         with pytest.raises(ValueError, match="batches: want dicts with 'ids', got one with 'texts'"):
             index.add_batches([{"texts": ["a"]}])
+
+
+@pytest.mark.parametrize(
+    ("batch", "error", "message"),
+    [
+        ({"ids": ["a", "b"], "texts": "xy"}, TypeError, "texts: want a list, got one str; put it in a list"),
+        ({"ids": ["a"], "texts": ["x", "more"]}, ValueError, "texts: want one for each of the 1 ids, got 2"),
+        ({"ids": ["a", "b"], "texts": ["x"]}, ValueError, "texts: want one for each of the 2 ids, got 1"),
+        ({"ids": ["a"], "texts": iter(["x"])}, TypeError, "texts: want a list, got list_iterator; put list"),
+    ],
+)
+@pytest.mark.parametrize("known", [[], ["a"]])
+def test_a_batch_is_checked_before_what_is_known_is_left_out(
+    tmp_path: Path, batch: dict[str, Any], error: type[Exception], message: str, known: list[str]
+) -> None:
+    with Index.create(tmp_path / "x", encoder=WordEncoder()) as index:
+        index.add(known, ["there"] * len(known))
+        with pytest.raises(error, match=re.escape(message)):
+            index.add_batches([batch])
+        assert index.ids() == known
+
+
+def test_a_batch_may_be_one_array(tmp_path: Path) -> None:
+    vectors = unit(np.random.default_rng(0), 12).reshape(3, 4, DIM)
+    with Index.create(tmp_path / "x", dim=DIM) as index:
+        index.add(["b"], vectors=vectors[1:2])
+        assert index.add_batches([{"ids": ["a", "b", "c"], "vectors": vectors, "texts": None}]) == 2
+        for id_, vector in zip("abc", vectors, strict=True):
+            np.testing.assert_array_equal(index.vectors(id_), vector)
 
 
 def test_a_stream_shorter_than_expected_is_compressed_all_the_same(tmp_path: Path) -> None:

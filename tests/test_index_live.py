@@ -14,6 +14,8 @@ from fakes import WordEncoder
 
 from serotine import Index
 from serotine.errors import IndexDamagedError, SerotineError
+from serotine.index import index as indexes
+from serotine.index.reports import VerifyReport
 
 # A minute, as an index in use would have it: SEROTINE_LIVE_SECONDS=60.
 SECONDS = float(os.environ.get("SEROTINE_LIVE_SECONDS", "5"))
@@ -134,6 +136,21 @@ def test_a_writer_without_pause_keeps_no_search_from_ending(two: Index, monkeypa
     with pytest.raises(SerotineError, match="rewritten faster than it can be read") as caught:
         two.search("bat owl", where={"lang": "en"}, exact=True)
     assert not isinstance(caught.value, IndexDamagedError)
+
+
+def test_verifying_while_another_thread_adds_finds_no_damage(two: Index, monkeypatch: pytest.MonkeyPatch) -> None:
+    verify = indexes.verify_index
+    calls = []
+
+    def overtaken(*arguments: Any) -> VerifyReport:
+        calls.append(arguments)
+        if len(calls) == 1:
+            two.add(["c"], ["fox"])
+        return verify(*arguments)
+
+    monkeypatch.setattr(indexes, "verify_index", overtaken)
+    assert two.verify().documents == 3
+    assert len(calls) == 2
 
 
 def test_two_readers_and_a_writer(tmp_path: Path) -> None:

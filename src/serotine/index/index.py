@@ -566,14 +566,12 @@ class Index:
         """
         while True:
             snapshot = self._current()
-            version = self._version
             try:
                 return verify_index(self._path, self._catalog, snapshot)
             except IndexDamagedError:
-                self._current()
-                if self._version == version:
+                if self._current() is snapshot:
                     raise
-            # Another process has changed the index meanwhile: what did not fit was of two states.
+            # The index has been changed meanwhile: what did not fit was of two states.
 
     def _current(self) -> Snapshot:
         """The newest committed state; reloads when another process has committed."""

@@ -21,6 +21,7 @@ from small_engine import THRESHOLDS, shrink
 from serotine import Index, maxsim
 from serotine.errors import SerotineError
 from serotine.index import clustering, filters, housekeeping, sealing
+from serotine.index.retrieval import Mode
 from serotine.index.segment import SegmentRecord
 
 DIM = 8
@@ -405,6 +406,14 @@ def test_a_filter_counts_for_words_too(tmp_path: Path) -> None:
         hits = index.search("bat", mode="bm25", where={"n": 2})
         assert [hit.id for hit in hits] == ["b"]
         assert hits.stats.documents == 1
+
+
+@pytest.mark.parametrize("mode", ["late", "bm25", "hybrid"])
+def test_numbers_may_be_numpys(tmp_path: Path, mode: Mode) -> None:
+    with Index.create(tmp_path / "x", encoder=WordEncoder()) as index:
+        index.add(ids=["a", "b"], texts=["bat", "bat owl"])
+        one: Any = np.int64(1)
+        assert [hit.id for hit in index.search("bat owl", k=one, mode=mode, candidates=one)] == ["b"]
 
 
 def test_a_full_disk_while_compressing_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

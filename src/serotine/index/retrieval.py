@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -50,7 +50,7 @@ class Request:
 
 
 def check_request(request: Request) -> Request:
-    """Refuses what cannot be meant.
+    """Refuses what cannot be meant; the numbers of what is returned are Python's own.
 
     Raises:
         TypeError, ValueError: naming the argument.
@@ -73,7 +73,9 @@ def check_request(request: Request) -> Request:
     weights = request.weights
     if len(weights) != 2 or any(not np.isfinite(w) or w < 0 for w in weights) or not any(weights):
         raise ValueError(f"weights: want two numbers of at least 0, not both 0, got {weights}")
-    return request
+    candidates = None if request.candidates is None else int(request.candidates)
+    # NumPy's integers are none that SQLite takes.
+    return replace(request, k=int(request.k), candidates=candidates)
 
 
 class Retriever:

@@ -242,6 +242,18 @@ def test_parquet_with_values_that_json_has_not(tmp_path: Path) -> None:
         list(read([file]))
 
 
+def test_parquet_within_gzip(tmp_path: Path) -> None:
+    pyarrow = pytest.importorskip("pyarrow")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    plain, packed = tmp_path / "t.parquet", tmp_path / "t.parquet.gz"
+    parquet.write_table(pyarrow.table({"id": ["a"], "text": ["x"]}), plain)
+    packed.write_bytes(gzip.compress(plain.read_bytes()))
+    assert [(found.id, found.text) for found in read([packed])] == [("a", "x")]
+    packed.write_bytes(plain.read_bytes())
+    with pytest.raises(InputFileError, match=r"t\.parquet\.gz: is damaged or no gzip file"):
+        list(read([packed]))
+
+
 def test_parquet_of_nanoseconds_needs_what_reads_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pyarrow = pytest.importorskip("pyarrow")
     parquet = pytest.importorskip("pyarrow.parquet")

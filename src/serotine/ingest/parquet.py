@@ -14,6 +14,7 @@ from typing import Any
 
 from serotine.errors import InputFileError
 from serotine.ingest.document import Document, from_fields
+from serotine.ingest.lines import read_whole
 from serotine.texts import is_text
 
 _ROWS_AT_ONCE = 1024
@@ -55,7 +56,9 @@ def parquet_batches(
     except ImportError:
         raise InputFileError(f"{name}: reading Parquet needs pyarrow; run: pip install 'serotine[{extra}]'") from None
     try:
-        with pyarrow.parquet.ParquetFile(path) as file:
+        packed = name.lower().endswith(".gz")
+        # A file is read from its end, so one that is packed has to be unpacked as a whole.
+        with pyarrow.parquet.ParquetFile(pyarrow.BufferReader(read_whole(path, name)) if packed else path) as file:
             yield file.schema_arrow.names, (batch.to_pylist() for batch in file.iter_batches(batch_size=_ROWS_AT_ONCE))
     # Python has no year 10,000 (OverflowError), and without pandas no nanoseconds (ValueError).
     except (pyarrow.ArrowException, OSError, OverflowError, ValueError) as error:

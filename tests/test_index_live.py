@@ -14,7 +14,7 @@ from fakes import WordEncoder
 
 from serotine import Index
 from serotine.errors import IndexDamagedError, SerotineError
-from serotine.index import index as indexes
+from serotine.index.checking import verify_index
 from serotine.index.reports import VerifyReport
 
 # A minute, as an index in use would have it: SEROTINE_LIVE_SECONDS=60.
@@ -139,16 +139,15 @@ def test_a_writer_without_pause_keeps_no_search_from_ending(two: Index, monkeypa
 
 
 def test_verifying_while_another_thread_adds_finds_no_damage(two: Index, monkeypatch: pytest.MonkeyPatch) -> None:
-    verify = indexes.verify_index
     calls = []
 
     def overtaken(*arguments: Any) -> VerifyReport:
         calls.append(arguments)
         if len(calls) == 1:
             two.add(["c"], ["fox"])
-        return verify(*arguments)
+        return verify_index(*arguments)
 
-    monkeypatch.setattr(indexes, "verify_index", overtaken)
+    monkeypatch.setattr("serotine.index.index.verify_index", overtaken)
     assert two.verify().documents == 3
     assert len(calls) == 2
 

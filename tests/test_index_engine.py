@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import tempfile
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +19,10 @@ from numpy.typing import NDArray
 from small_engine import THRESHOLDS, shrink
 
 from serotine import Index, maxsim
-from serotine.index import clustering, filters, housekeeping
+from serotine.errors import SerotineError
+from serotine.index import clustering, filters, housekeeping, sealing
+from serotine.index.retrieval import Mode
+from serotine.index.segment import SegmentRecord
 
 DIM = 8
 IDS = st.lists(st.integers(0, 40), min_size=1, max_size=8, unique=True)
@@ -234,6 +239,54 @@ def test_all_results_are_given_however_many_are_asked(tmp_path: Path) -> None:
         assert len(vectors) == 90
 
 
+@pytest.mark.parametrize("keep_vectors", [True, False])
+def test_segments_whose_documents_have_no_tokens(tmp_path: Path, *, keep_vectors: bool) -> None:
+    empty = np.empty((0, DIM), np.float16)
+    query = np.ones((1, DIM), np.float32)
+    with Index.create(tmp_path / "x", dim=DIM, keep_vectors=keep_vectors) as index:
+        index.add(ids=["full", "empty"], vectors=[np.ones((2, DIM), np.float16), empty])
+        index.delete(["full"])
+        index.compact()
+        for i in range(8):
+            index.add(ids=[f"e{i}"], vectors=[empty])
+    with Index.open(tmp_path / "x") as index:
+        assert index.stats().tokens == 0
+        # The same with codes: what has tokens is encoded, then deleted.
+        rng = np.random.default_rng(0)
+        index.add(ids=[f"d{i}" for i in range(8)], vectors=[unit(rng, 6) for _ in range(8)])
+        assert index.stats().coded_tokens == 48
+        index.delete([f"d{i}" for i in range(8)])
+        index.compact()
+        index.add(ids=["last"], vectors=[empty])
+    with Index.open(tmp_path / "x") as index:
+        index.compact()
+        assert index.stats().codebooks == 1
+        assert index.stats().tokens == 0
+        for exact in (False, True):
+            assert [hit.id for hit in index.search(query, k=20, exact=exact)] == index.ids()
+        assert index.vectors("empty").shape == (0, DIM)
+        index.verify()
+
+
+def test_what_cannot_be_opened_is_not_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    copy = sealing.copy
+
+    def wrong(*arguments: Any, **named: Any) -> SegmentRecord:
+        record = copy(*arguments, **named)
+        return replace(record, tokens=record.tokens + 1)
+
+    rng = np.random.default_rng(0)
+    with Index.create(tmp_path / "x", dim=DIM) as index:
+        index.add(ids=["a", "b"], vectors=[unit(rng, 2), unit(rng, 1)])
+        index.delete(["b"])
+        monkeypatch.setattr(sealing, "copy", wrong)
+        with pytest.raises(SerotineError, match=r"a segment that was just written cannot be opened .* stays as it was"):
+            index.compact()
+    with Index.open(tmp_path / "x") as index:
+        assert index.ids() == ["a"]
+        assert index.verify().stray_files == ()
+
+
 def test_a_batch_is_the_same_as_one_by_one(tmp_path: Path) -> None:
     index, _ = filled(tmp_path / "x")
     rng = np.random.default_rng(3)
@@ -259,6 +312,29 @@ def test_new_tokens_that_do_not_fit_get_a_codebook_of_their_own(tmp_path: Path) 
         index.compact()
         assert index.stats().codebooks == 1
         assert index.stats().segments == 1
+
+
+def test_compaction_of_two_codebooks_and_a_head_keeps_the_order(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rng = np.random.default_rng(4)
+    with Index.create(tmp_path / "x", dim=DIM) as index:
+        flat = [np.eye(DIM, dtype=np.float16)[rng.integers(0, 2, 6)] for _ in range(10)]
+        index.add(ids=[f"a{i}" for i in range(10)], vectors=flat)
+        index.add(ids=[f"b{i}" for i in range(10)], vectors=[unit(rng, 6) for _ in range(10)])
+        index.add(ids=["c"], vectors=[unit(rng, 1)])
+        assert index.stats().codebooks == 2
+        # Too few tokens, after deletions, for another codebook.
+        monkeypatch.setattr(housekeeping, "FIRST_TRAINING", 1 << 17)
+        before = {id_: index.vectors(id_) for id_ in index.ids()}
+        index.compact()
+        assert index.stats().codebooks == 1
+        assert index.stats().segments == 1
+    with Index.open(tmp_path / "x") as index:
+        assert index.ids() == list(before)
+        for id_, vectors in before.items():
+            np.testing.assert_array_equal(index.vectors(id_), vectors)
+        index.verify()
 
 
 def test_a_stream_goes_on_where_it_was_stopped(tmp_path: Path) -> None:
@@ -287,6 +363,35 @@ def test_a_stream_goes_on_where_it_was_stopped(tmp_path: Path) -> None:
             index.add_batches([{"texts": ["a"]}])
 
 
+@pytest.mark.parametrize(
+    ("batch", "error", "message"),
+    [
+        ({"ids": ["a", "b"], "texts": "xy"}, TypeError, "texts: want a list, got one str; put it in a list"),
+        ({"ids": ["a"], "texts": ["x", "more"]}, ValueError, "texts: want one for each of the 1 ids, got 2"),
+        ({"ids": ["a", "b"], "texts": ["x"]}, ValueError, "texts: want one for each of the 2 ids, got 1"),
+        ({"ids": ["a"], "texts": iter(["x"])}, TypeError, "texts: want a list, got list_iterator; put list"),
+    ],
+)
+@pytest.mark.parametrize("known", [[], ["a"]])
+def test_a_batch_is_checked_before_what_is_known_is_left_out(
+    tmp_path: Path, batch: dict[str, Any], error: type[Exception], message: str, known: list[str]
+) -> None:
+    with Index.create(tmp_path / "x", encoder=WordEncoder()) as index:
+        index.add(known, ["there"] * len(known))
+        with pytest.raises(error, match=re.escape(message)):
+            index.add_batches([batch])
+        assert index.ids() == known
+
+
+def test_a_batch_may_be_one_array(tmp_path: Path) -> None:
+    vectors = unit(np.random.default_rng(0), 12).reshape(3, 4, DIM)
+    with Index.create(tmp_path / "x", dim=DIM) as index:
+        index.add(["b"], vectors=vectors[1:2])
+        assert index.add_batches([{"ids": ["a", "b", "c"], "vectors": vectors, "texts": None}]) == 2
+        for id_, vector in zip("abc", vectors, strict=True):
+            np.testing.assert_array_equal(index.vectors(id_), vector)
+
+
 def test_a_stream_shorter_than_expected_is_compressed_all_the_same(tmp_path: Path) -> None:
     rng = np.random.default_rng(8)
     with Index.create(tmp_path / "x", dim=DIM) as index:
@@ -301,6 +406,14 @@ def test_a_filter_counts_for_words_too(tmp_path: Path) -> None:
         hits = index.search("bat", mode="bm25", where={"n": 2})
         assert [hit.id for hit in hits] == ["b"]
         assert hits.stats.documents == 1
+
+
+@pytest.mark.parametrize("mode", ["late", "bm25", "hybrid"])
+def test_numbers_may_be_numpys(tmp_path: Path, mode: Mode) -> None:
+    with Index.create(tmp_path / "x", encoder=WordEncoder()) as index:
+        index.add(ids=["a", "b"], texts=["bat", "bat owl"])
+        one: Any = np.int64(1)
+        assert [hit.id for hit in index.search("bat owl", k=one, mode=mode, candidates=one)] == ["b"]
 
 
 def test_a_full_disk_while_compressing_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,11 +1,21 @@
-"""Two readers and a writer, in processes of their own: no error, and nothing but true results."""
+"""Readers and a writer at the same time: no error, and nothing but true results."""
 
 from __future__ import annotations
 
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
+
+import pytest
+from fakes import WordEncoder
+
+from serotine import Index
+from serotine.errors import IndexDamagedError, SerotineError
+from serotine.index.checking import verify_index
+from serotine.index.reports import VerifyReport
 
 # A minute, as an index in use would have it: SEROTINE_LIVE_SECONDS=60.
 SECONDS = float(os.environ.get("SEROTINE_LIVE_SECONDS", "5"))
@@ -85,6 +95,61 @@ with Index.open(path, read_only=True) as index:
 print(done)
 """
 )
+
+
+def racing(index: Index, name: str, monkeypatch: pytest.MonkeyPatch, *, rounds: int = 1) -> None:
+    """Replaces document "a" just before each of the first reads of the catalog that a search makes by `name`."""
+    read = getattr(index._catalog, name)
+    left = iter(range(rounds))
+
+    def overtaken(*arguments: Any) -> Any:
+        if next(left, None) is not None:
+            index.add(["a"], ["bat owl"], metadata=[{"lang": "en"}], upsert=True)
+        return read(*arguments)
+
+    monkeypatch.setattr(index._catalog, name, overtaken)
+
+
+@pytest.fixture
+def two(tmp_path: Path) -> Iterator[Index]:
+    with Index.create(tmp_path / "x", encoder=WordEncoder()) as index:
+        index.add(["a", "b"], ["bat owl", "bat"], metadata=[{"lang": "en"}] * 2)
+        yield index
+
+
+@pytest.mark.parametrize("exact", [True, False])
+def test_a_filter_is_of_the_same_state_as_the_search(
+    two: Index, monkeypatch: pytest.MonkeyPatch, *, exact: bool
+) -> None:
+    racing(two, "matching", monkeypatch)
+    assert [hit.id for hit in two.search("bat owl", where={"lang": "en"}, exact=exact)] == ["a", "b"]
+
+
+def test_both_sides_of_a_hybrid_search_are_of_one_state(two: Index, monkeypatch: pytest.MonkeyPatch) -> None:
+    racing(two, "lexical", monkeypatch)
+    assert [hit.id for hit in two.search("bat owl", mode="hybrid")] == ["a", "b"]
+
+
+def test_a_writer_without_pause_keeps_no_search_from_ending(two: Index, monkeypatch: pytest.MonkeyPatch) -> None:
+    racing(two, "matching", monkeypatch, rounds=1000)
+    assert "b" in {hit.id for hit in two.search("bat owl", where={"lang": "en"})}
+    with pytest.raises(SerotineError, match="rewritten faster than it can be read") as caught:
+        two.search("bat owl", where={"lang": "en"}, exact=True)
+    assert not isinstance(caught.value, IndexDamagedError)
+
+
+def test_verifying_while_another_thread_adds_finds_no_damage(two: Index, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = []
+
+    def overtaken(*arguments: Any) -> VerifyReport:
+        calls.append(arguments)
+        if len(calls) == 1:
+            two.add(["c"], ["fox"])
+        return verify_index(*arguments)
+
+    monkeypatch.setattr("serotine.index.index.verify_index", overtaken)
+    assert two.verify().documents == 3
+    assert len(calls) == 2
 
 
 def test_two_readers_and_a_writer(tmp_path: Path) -> None:

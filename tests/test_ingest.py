@@ -90,6 +90,11 @@ def test_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         ("a.jsonl", b'{"_id": "1"}', r"a\.jsonl:1: has neither 'text' nor 'title'"),
         ("a.jsonl", b'{"_id": "1", "text": ["x"]}', r"'text' is a list; want a string"),
         ("a.jsonl", b'{"_id": "1", "text": "x", "n": NaN}', r"a\.jsonl:1: is not JSON that can be kept \(NaN"),
+        (
+            "a.jsonl",
+            b'{"_id": "1", "text": "x", "n": 1e999}',
+            r"a\.jsonl:1: is not JSON that can be kept \(Out of range",
+        ),
         ("a.jsonl", b'{"_id": "1", "text": "\\ud800"}', r"a\.jsonl:1: holds a lone surrogate"),
         ("a.jsonl", b'{"_id": "1", "text": "x", "n": ' + b"[" * 200_000, r"a\.jsonl:1: is not JSON"),
         ("a.jsonl", b'{"_id": "1", "text": "x", "n": ' + b"1" * 5_000 + b"}", r"a\.jsonl:1: is not JSON"),

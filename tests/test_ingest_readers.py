@@ -227,6 +227,51 @@ def test_parquet(tmp_path: Path) -> None:
         list(read([file]))
 
 
+def test_parquet_with_values_that_json_has_not(tmp_path: Path) -> None:
+    pyarrow = pytest.importorskip("pyarrow")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    file = tmp_path / "t.parquet"
+    pairs = pyarrow.array([[("day", datetime.date(2026, 11, 24))]], pyarrow.map_(pyarrow.string(), pyarrow.date32()))
+    parquet.write_table(pyarrow.table({"id": ["a"], "text": ["x"], "pairs": pairs}), file)
+    (found,) = read([file])
+    assert found.metadata == {"pairs": [["day", "2026-11-24"]]}
+    # The year 12,013.
+    late = pyarrow.array([3_668_000], pyarrow.int32()).cast(pyarrow.date32())
+    parquet.write_table(pyarrow.table({"id": ["a"], "text": ["x"], "late": late}), file)
+    with pytest.raises(InputFileError, match=r"t\.parquet: is damaged or no Parquet \(date value out of range\)"):
+        list(read([file]))
+
+
+def test_parquet_within_gzip(tmp_path: Path) -> None:
+    pyarrow = pytest.importorskip("pyarrow")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    plain, packed = tmp_path / "t.parquet", tmp_path / "t.parquet.gz"
+    parquet.write_table(pyarrow.table({"id": ["a"], "text": ["x"]}), plain)
+    packed.write_bytes(gzip.compress(plain.read_bytes()))
+    assert [(found.id, found.text) for found in read([packed])] == [("a", "x")]
+    packed.write_bytes(plain.read_bytes())
+    with pytest.raises(InputFileError, match=r"t\.parquet\.gz: is damaged or no gzip file"):
+        list(read([packed]))
+
+
+def test_parquet_of_nanoseconds_needs_what_reads_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pyarrow = pytest.importorskip("pyarrow")
+    parquet = pytest.importorskip("pyarrow.parquet")
+
+    def without_pandas(_: object) -> None:
+        raise ValueError("Nanosecond resolution temporal type 1 is not safely convertible")
+
+    file = tmp_path / "t.parquet"
+    parquet.write_table(pyarrow.table({"id": ["a"], "text": ["x"]}), file)
+
+    class Batch:
+        to_pylist = without_pandas
+
+    monkeypatch.setattr(parquet.ParquetFile, "iter_batches", lambda *_, **__: iter([Batch()]))
+    with pytest.raises(InputFileError, match=r"t\.parquet: .*Nanosecond resolution"):
+        list(read([file]))
+
+
 def test_a_named_file_is_read_by_its_name(tmp_path: Path) -> None:
     (tmp_path / "upload").write_bytes(gzip.compress(b"# Title\n\nwords"))
     (found,) = SourceFile.named(tmp_path / "upload", "notes/a.md.gz").documents()

@@ -210,6 +210,20 @@ def test_a_moved_file_takes_its_documents_along(index: Index, folder: Path, tmp_
     assert index.sources.ids(str(folder / "moved.jsonl")) == ["x", "y"]
 
 
+@pytest.mark.parametrize(("first", "second"), [("a", "b"), ("b", "a")])
+def test_a_document_that_moves_to_another_file_stays(index: Index, tmp_path: Path, first: str, second: str) -> None:
+    notes = tmp_path / "moving"
+    notes.mkdir()
+    write_jsonl(notes / f"{first}.jsonl", x="fox one", y="fox two")
+    write_jsonl(notes / f"{second}.jsonl", z="owl")
+    run(index, notes)
+    write_jsonl(notes / f"{first}.jsonl", y="fox two")
+    write_jsonl(notes / f"{second}.jsonl", z="owl", x="fox one")
+    run(index, notes, upsert=True)
+    assert texts(index) == {"x": "fox one", "y": "fox two", "z": "owl"}
+    assert sorted(index.sources.ids(str(notes / f"{second}.jsonl"))) == ["x", "z"]
+
+
 def test_ids_that_stand_twice(index: Index, folder: Path) -> None:
     write_jsonl(folder / "d.jsonl", y="again")
     report = run(index)

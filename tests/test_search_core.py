@@ -486,6 +486,8 @@ def test_parts_that_lie_are_refused() -> None:
         (starts[:2], np.zeros(2, np.uint32), "one list a centroid"),
         (starts, np.full(2, 2, np.uint32), "a posting is out of range"),
         (starts, np.zeros(3, np.uint32), "postings do not end"),
+        (2 * starts[[0, 1, 1]], np.array([1, 0], np.uint32), "a posting list does not rise"),
+        (2 * starts[[0, 1, 1]], np.array([1, 1], np.uint32), "a posting list does not rise"),
         (np.array([0, 2, 1], dtype=np.uint64), np.zeros(1, np.uint32), "posting starts fall"),
     ):
         with pytest.raises(ValueError, match=said):

@@ -91,7 +91,14 @@ void PartObject::set_postings(In<std::uint64_t, 1> starts, In<std::uint32_t, 1> 
   require(starts.size() == view_.codebook->count + 1 && starts.data()[0] == 0, "one list a centroid");
   require_rising(starts, "posting starts fall");
   require(starts.data()[starts.size() - 1] == documents.size(), "postings do not end at the last document");
-  for (std::size_t i = 0; i < documents.size(); ++i) require(documents.data()[i] < view_.documents, "a posting is out of range");
+  const std::uint32_t* list = documents.data();
+  for (std::size_t c = 0; c < view_.codebook->count; ++c) {
+    for (std::uint64_t i = starts.data()[c]; i < starts.data()[c + 1]; ++i) {
+      require(list[i] < view_.documents, "a posting is out of range");
+      // Probing reads a list forwards, a block of documents at a time: one that falls would lead out of the block.
+      require(i == starts.data()[c] || list[i - 1] < list[i], "a posting list does not rise");
+    }
+  }
   view_.posting_starts = starts.data();
   view_.postings = documents.data();
   posting_starts_ = std::move(starts);

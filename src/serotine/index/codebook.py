@@ -78,6 +78,16 @@ def sample_size(centroids: int, dim: int) -> int:
     return max(min(SAMPLES * centroids, _MOST_SAMPLE_BYTES // (4 * dim)), centroids)
 
 
+def id_type(centroids: int) -> type[np.uint16] | type[np.uint32]:
+    """What holds the number of any of so many centroids."""
+    return np.uint16 if centroids <= 1 << 16 else np.uint32
+
+
+def row_bytes(dim: int, bits: int) -> int:
+    """Bytes of one token's residual."""
+    return (dim * bits + 7) // 8
+
+
 def quantise(
     fine: NDArray[np.float32], squares: NDArray[np.float64], sizes: NDArray[np.int64]
 ) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
@@ -134,12 +144,12 @@ class Codebook:
         ids = self._router.assign(vectors)
         steps = np.empty(count, dtype=np.uint8)
         errors = np.empty(count, dtype=np.uint8)
-        residuals = np.empty((count, (dim * bits + 7) // 8), dtype=np.uint8)
+        residuals = np.empty((count, row_bytes(dim, bits)), dtype=np.uint8)
         _core.encode_residuals(self.core, vectors, ids, bits, steps, errors, residuals)
         bounded = errors != _NO_BOUND
         norms = np.sqrt(np.einsum("ij,ij->i", vectors, vectors, dtype=np.float64))
         longest = float((norms + self._error_bounds(ids, errors))[bounded].max(initial=0.0)) * (1 + 1e-6)
-        narrow = ids.astype(np.uint16) if len(self) <= 1 << 16 else ids.astype(np.uint32)
+        narrow: NDArray[Any] = ids.astype(id_type(len(self)))
         return Codes(narrow, steps, errors, residuals, longest)
 
     def mean_error(self, vectors: NDArray[np.float32], bits: int) -> float:

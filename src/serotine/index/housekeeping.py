@@ -17,11 +17,12 @@ from pathlib import Path
 
 import numpy as np
 
+from serotine.errors import IndexDamagedError, SerotineError
 from serotine.index import catalog as catalogs
 from serotine.index import clustering, creation, sealing, training
 from serotine.index.catalog import Catalog
 from serotine.index.codebook import centroids_for, sample_size
-from serotine.index.segment import SegmentRecord
+from serotine.index.segment import SEGMENT_FOLDER, Segment, SegmentRecord
 from serotine.index.snapshot import Part, Snapshot
 from serotine.progress import progress_bar
 
@@ -181,11 +182,10 @@ class Housekeeper:
         snapshot = self._current()
         book = self._newest(snapshot)
         if book is not None:
-            again = [
-                number
-                for number, part in snapshot.parts.items()
-                if part.segment.vectors is not None and part.segment.record.codebook != book
-            ]
+            kept = {n: part.segment.record for n, part in snapshot.parts.items() if part.segment.vectors is not None}
+            # What becomes one segment must lie together: between old codes and the head there may be newer codes.
+            outdated = any(record.codebook not in (None, book) for record in kept.values())
+            again = [number for number, record in kept.items() if outdated or record.codebook != book]
             if again:
                 self._replace(again, book, show_progress=show_progress)
         runs: dict[int | None, list[int]] = {}
@@ -302,12 +302,25 @@ class Housekeeper:
 
     def _exchange(self, parts: Sequence[Part], numbers: Sequence[int], record: SegmentRecord) -> None:
         gone = [part.numbers[~part.live] for part in parts if part.live is not None]
+        if record.documents:
+            self._check(record)
         with self._committing() as connection:
             catalogs.remove_segments(connection, numbers)
             if record.documents:
                 catalogs.insert_segment(connection, record)
             if gone:
                 catalogs.purge(connection, np.concatenate(gone).tolist())
+
+    def _check(self, record: SegmentRecord) -> None:
+        """Opens what is about to be named: once the catalog names a file that cannot be opened, the index cannot be."""
+        book = None if record.codebook is None else self._current().codebooks[record.codebook]
+        try:
+            Segment(self._folder / SEGMENT_FOLDER, record, self._catalog.settings.dim, book)
+        except IndexDamagedError as error:
+            raise SerotineError(
+                f"{self._folder}: a segment that was just written cannot be opened ({error}); the index stays as it "
+                "was, without it; see to the disk, then try again"
+            ) from error
 
 
 def _tokens(parts: Sequence[Part]) -> int:

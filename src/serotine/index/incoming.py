@@ -92,6 +92,19 @@ def stored_vectors(value: object, name: str, dim: int) -> NDArray[np.float16]:
     return half
 
 
+def check_counts(columns: Mapping[str, Any], count: int) -> None:
+    """Refuses what does not give one for each of `count` ids; None gives nothing, and is right."""
+    for name, value in columns.items():
+        if value is None:
+            continue
+        if isinstance(value, (str, bytes)):
+            raise TypeError(f"{name}: want a list, got one {type(value).__name__}; put it in a list")
+        if not hasattr(value, "__len__"):
+            raise TypeError(f"{name}: want a list, got {type(value).__name__}; put list(...) around it")
+        if len(value) != count:
+            raise ValueError(f"{name}: want one for each of the {count:,} ids, got {len(value):,}")
+
+
 def check(
     ids: Sequence[str],
     texts: Sequence[str] | None,
@@ -113,13 +126,7 @@ def check(
         raise ValueError("texts, vectors: one of the two is needed")
     if vectors is None and not has_encoder:
         raise ValueError("vectors: this index was created with dim= and has no encoder; pass vectors")
-    for name, value in (("texts", texts), ("vectors", vectors), ("metadata", metadata)):
-        if value is None:
-            continue
-        if not hasattr(value, "__len__"):
-            raise TypeError(f"{name}: want a list, got {type(value).__name__}; put list(...) around it")
-        if len(value) != count:
-            raise ValueError(f"{name}: want one for each of the {count:,} ids, got {len(value):,}")
+    check_counts({"texts": texts, "vectors": vectors, "metadata": metadata}, count)
     kept_texts: list[str | None] = [None] * count if texts is None else [*strings(texts, "texts")]
     return Incoming(
         ids=checked_ids,

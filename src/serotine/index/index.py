@@ -363,9 +363,11 @@ class Index:
         """The documents of a batch that the index does not hold."""
         if "ids" not in batch:
             raise ValueError(f"batches: want dicts with 'ids', got one with {', '.join(map(repr, batch)) or 'nothing'}")
-        known = self._catalog.live_ids(incoming.document_ids(batch["ids"]))
-        places = [i for i, id_ in enumerate(batch["ids"]) if id_ not in known]
-        return {name: values and [values[i] for i in places] for name, values in batch.items()}
+        ids = incoming.document_ids(batch["ids"])
+        known = self._catalog.live_ids(ids)
+        incoming.check_counts(batch, len(ids))
+        places = [i for i, id_ in enumerate(ids) if id_ not in known]
+        return {name: None if values is None else [values[i] for i in places] for name, values in batch.items()}
 
     def _tidy(self, *, show_progress: bool = False) -> None:
         try:
@@ -564,14 +566,12 @@ class Index:
         """
         while True:
             snapshot = self._current()
-            version = self._version
             try:
                 return verify_index(self._path, self._catalog, snapshot)
             except IndexDamagedError:
-                self._current()
-                if self._version == version:
+                if self._current() is snapshot:
                     raise
-            # Another process has changed the index meanwhile: what did not fit was of two states.
+            # The index has been changed meanwhile: what did not fit was of two states.
 
     def _current(self) -> Snapshot:
         """The newest committed state; reloads when another process has committed."""

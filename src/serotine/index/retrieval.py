@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -50,7 +50,7 @@ class Request:
 
 
 def check_request(request: Request) -> Request:
-    """Refuses what cannot be meant.
+    """Refuses what cannot be meant; the numbers of what is returned are Python's own.
 
     Raises:
         TypeError, ValueError: naming the argument.
@@ -73,7 +73,9 @@ def check_request(request: Request) -> Request:
     weights = request.weights
     if len(weights) != 2 or any(not np.isfinite(w) or w < 0 for w in weights) or not any(weights):
         raise ValueError(f"weights: want two numbers of at least 0, not both 0, got {weights}")
-    return request
+    candidates = None if request.candidates is None else int(request.candidates)
+    # NumPy's integers are none that SQLite takes.
+    return replace(request, k=int(request.k), candidates=candidates)
 
 
 class Retriever:
@@ -96,12 +98,13 @@ class Retriever:
         """
         if not questions:
             return []
-        before = self._catalog.version()
-        for _ in range(_ATTEMPTS):
-            found = self._attempt(request, vectors, questions, encoding)
+        before = self._current()
+        for left in reversed(range(_ATTEMPTS)):
+            # A writer that commits without pause must not keep searches from ending; only a proof admits no doubt.
+            found = self._attempt(request, vectors, questions, encoding, lenient=not left and not request.exact)
             if found is not None:
                 return found
-        if self._catalog.version() == before:
+        if self._current() is before:
             raise IndexDamagedError(
                 "a document that a segment holds is not in the catalog; restore the index from a backup"
             )
@@ -113,23 +116,31 @@ class Retriever:
         vectors: Sequence[NDArray[np.float32]],
         questions: Sequence[str | None],
         encoding: float,
+        *,
+        lenient: bool,
     ) -> list[Hits] | None:
-        """One attempt; None where a document found has been removed meanwhile."""
+        """One attempt; None where a writer has changed meanwhile what it reads.
+
+        `lenient`: only where a document found has been removed.
+        """
         snapshot = self._current()
         started = time.perf_counter()
         matching = None if request.where is None else self._catalog.matching(request.where)
         filtering = _since(started)
         started = time.perf_counter()
-        if request.mode == "late":
-            rankings = self._late(snapshot, request, request.k, vectors, matching)
-        elif request.mode == "bm25":
+        depth = request.k if request.mode != "hybrid" else max(request.k * _FUSED_EACH, _FUSED_LEAST)
+        words: list[Ranking] = []
+        if request.mode != "late":
             allowed = snapshot.documents if matching is None else matching.size
-            rankings = [self._lexical(request, request.k, question, allowed) for question in questions]
-        else:
-            depth = max(request.k * _FUSED_EACH, _FUSED_LEAST)
-            late = self._late(snapshot, request, depth, vectors, matching)
-            words = [self._lexical(request, depth, question, 0) for question in questions]
-            rankings = [_fused(one, other, request) for one, other in zip(late, words, strict=True)]
+            words = [self._lexical(request, depth, question, allowed) for question in questions]
+        # What the catalog said must be of the documents that the snapshot has: one replaced in between would be
+        # missed, or found under both its numbers.
+        reads_both = request.mode == "hybrid" or (request.mode == "late" and matching is not None)
+        if reads_both and not lenient and self._current() is not snapshot:
+            return None
+        rankings = words if request.mode == "bm25" else self._late(snapshot, request, depth, vectors, matching)
+        if request.mode == "hybrid":
+            rankings = [_fused(one, other, request) for one, other in zip(rankings, words, strict=True)]
         searched = _since(started) / len(questions)
         out = []
         for ranking in rankings:

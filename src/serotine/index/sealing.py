@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from serotine.index import creation
 from serotine.index.arrays_file import ArraysWriter, FileRecord
-from serotine.index.codebook import Codebook, Codes
+from serotine.index.codebook import Codebook, Codes, id_type, row_bytes
 from serotine.index.segment import (
     CODES,
     VECTORS,
@@ -50,6 +50,10 @@ class _Kept:
     def tokens(self) -> int:
         return int(self.offsets[-1])
 
+    @property
+    def dim(self) -> int:
+        return self.parts[0].segment.dim
+
     def runs(self, at_once: int) -> Iterator[tuple[Part, NDArray[np.int64] | slice]]:
         """The tokens to keep: of each part, slices where all are, otherwise the numbers of the rows."""
         for part in self.parts:
@@ -65,6 +69,8 @@ class _Kept:
 
 def _copy_vectors(folder: Path, kept: _Kept) -> FileRecord:
     with ArraysWriter(creation.new_file(folder, VECTORS), VECTORS) as writer:
+        # Documents without tokens give no runs, and their file has this array all the same.
+        writer.append(VECTORS, np.empty((0, kept.dim), dtype=np.float16))
         for part, rows in kept.runs(_COPIED_AT_ONCE):
             if part.segment.vectors is None:
                 raise ValueError(f"{part.segment.path}: keeps no vectors")
@@ -131,9 +137,12 @@ def _write_codes(
     folder: Path, kept: _Kept, pieces: Iterator[Codes], centroids: int, bits: int, tick: Tick
 ) -> FileRecord:
     """Writes codes as they come, holding 4 to 6 bytes a token in memory."""
-    small: dict[str, list[NDArray[Any]]] = {name: [] for name in _SMALL}
+    # Documents without tokens give no pieces, and their file has these arrays all the same.
+    types = {name: np.uint8 if name != "ids" else id_type(centroids) for name in _SMALL}
+    small: dict[str, list[NDArray[Any]]] = {name: [np.empty(0, dtype)] for name, dtype in types.items()}
     longest = 0.0
     with ArraysWriter(creation.new_file(folder, CODES), CODES) as writer:
+        writer.append("residuals", np.empty((0, row_bytes(kept.dim, bits)), dtype=np.uint8))
         for piece in pieces:
             writer.append("residuals", piece.residuals)
             for name in _SMALL:

@@ -140,8 +140,10 @@ def record_sources(connection: sqlite3.Connection, updates: Sequence[SourceUpdat
             "UPDATE documents SET source = ? WHERE live AND id = ?",
             ((source, id_) for id_ in [*update.ids, *update.taken]),
         )
+    # Only now that every source has taken what is its: what one file gives no more, another may have come to give.
+    for update in updates:
         if update.removed:
-            _bury(connection, source, update.removed)
+            _bury(connection, _number(connection, update.record.name), update.removed)
     for name in gone:
         source = _number(connection, name)
         if source is not None:

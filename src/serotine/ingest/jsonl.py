@@ -30,8 +30,8 @@ def _object(line: str, origin: str) -> dict[str, Any]:
     try:
         check_nesting(line)
         value = json.loads(line, parse_constant=_refuse_constant)
-        # "\ud800" is legal JSON and still no text: nothing could store it.
-        json.dumps(value, ensure_ascii=False).encode("utf-8")
+        # "\ud800" is legal JSON and still no text, 1e999 is and becomes infinity: nothing could store them.
+        json.dumps(value, ensure_ascii=False, allow_nan=False).encode("utf-8")
     except UnicodeEncodeError:
         raise InputFileError(f"{origin}: holds a lone surrogate (\\ud800 to \\udfff), which is no text") from None
     except json.JSONDecodeError as error:

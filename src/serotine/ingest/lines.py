@@ -33,11 +33,13 @@ def read_lines(path: Path, name: str | None = None) -> Iterator[tuple[int, str]]
 
 
 def read_whole(path: Path, name: str) -> bytes:
-    """All bytes of a file that is one document; InputFileError where it is too large for that."""
+    """All bytes of a file that has to be held whole; InputFileError where it is too large for that."""
     with opened(path, name) as file:
         data = file.read(LARGEST_WHOLE + 1)
     if len(data) > LARGEST_WHOLE:
-        raise InputFileError(f"{name}: is larger than {LARGEST_WHOLE >> 20} MB, too large for one text; split it")
+        raise InputFileError(
+            f"{name}: is larger than {LARGEST_WHOLE >> 20} MB, too large to be read as a whole; split it"
+        )
     return data
 
 

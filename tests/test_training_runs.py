@@ -15,8 +15,8 @@ torch = pytest.importorskip("torch", reason="torch is not installed")
 for package in ("accelerate", "datasets", "datasketch", "sentence_transformers.multi_vector_encoder", "yaml"):
     pytest.importorskip(package, reason=f"{package} is not installed")
 
-from checkpoints import dense, sentence_transformers  # noqa: E402
-from training_cases import losses, pairs, recipe  # noqa: E402
+from checkpoints import sentence_transformers  # noqa: E402
+from training_cases import QUIET, losses, pairs, recipe  # noqa: E402
 
 from serotine import Encoder  # noqa: E402
 from serotine.cli import main  # noqa: E402
@@ -24,25 +24,7 @@ from serotine.errors import TrainingError  # noqa: E402
 from serotine.training import load_recipe, stages, teacher_vectors, train  # noqa: E402
 from serotine.training.judging import METRIC, JudgedCollection  # noqa: E402
 
-# The libraries warn of their own coming changes.
-pytestmark = [
-    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
-    pytest.mark.filterwarnings("ignore::FutureWarning"),
-    pytest.mark.filterwarnings("ignore::UserWarning"),
-    pytest.mark.filterwarnings("ignore::serotine.errors.ZeroShotWarning"),
-]
-
-
-@pytest.fixture(scope="module")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A random BERT of two layers, as a dense encoder."""
-    return dense(tmp_path_factory.mktemp("tiny") / "model")
-
-
-@pytest.fixture
-def place(tmp_path: Path) -> Path:
-    pairs(tmp_path / "pairs.jsonl", range(160))
-    return tmp_path
+pytestmark = QUIET
 
 
 def killed_at(step: int, file: Path, before: str = "") -> None:

@@ -6,6 +6,15 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+# The libraries warn of their own coming changes.
+QUIET = [
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore::FutureWarning"),
+    pytest.mark.filterwarnings("ignore::UserWarning"),
+    pytest.mark.filterwarnings("ignore::serotine.errors.ZeroShotWarning"),
+]
 ANIMALS = ("bat", "cat", "dog", "fish", "goose", "hare", "ibis", "jay", "kite", "lark", "mole", "newt", "owl", "pike")
 PLACES = ("attic", "barn", "cave", "ditch", "elm", "field", "garden", "hedge", "island", "jetty", "lake")
 

@@ -6,6 +6,11 @@ Every message is one line that names what was wrong and what to do about it.
 from __future__ import annotations
 
 
+def reason(error: BaseException) -> str:
+    """The first line of what an error says, for a message of one line; its kind where it says nothing."""
+    return (str(error).splitlines() or [type(error).__name__])[0]
+
+
 class SerotineError(Exception):
     """Base of every error that is about the state of the world rather than about an argument."""
 

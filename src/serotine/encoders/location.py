@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from serotine.errors import EncoderError
+from serotine.errors import EncoderError, reason
 
 DEFAULT = "serotine-mini"
 MINILM = "minilm"
@@ -132,7 +132,6 @@ def _download(hub_id: str, revision: str | None, *, offline: bool) -> Location:
         ) from None
     # Everything else that a network can do: the hub's library lets through what its own libraries raise.
     except Exception as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise EncoderError(f"encoder {told!r}: cannot be downloaded ({reason})") from None
+        raise EncoderError(f"encoder {told!r}: cannot be downloaded ({reason(error)})") from None
     # The cache's folder is named for the commit: with it the same files are found again, whatever is pushed later.
     return Location(f"{hub_id}@{folder.name}", folder)

@@ -95,12 +95,11 @@ def _write(file: Path, arrays: Arrays) -> None:
     file.parent.mkdir(parents=True, exist_ok=True)
     scratch = file.with_name(f".{file.name}.{os.getpid()}.tmp")
     try:
-        try:
-            save_file(arrays, scratch)
-        except SafetensorError as error:
-            raise SerotineError(f"{file}: cannot be written ({error}); make room, or keep none (--no-cache)") from None
+        save_file(arrays, scratch)
         with scratch.open("rb") as written:
             os.fsync(written.fileno())
         scratch.replace(file)
+    except SafetensorError as error:
+        raise SerotineError(f"{file}: cannot be written ({error}); make room, or keep none (--no-cache)") from None
     finally:
         scratch.unlink(missing_ok=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from serotine.errors import InputFileError
+from serotine.errors import InputFileError, reason
 from serotine.evaluation.beir import BeirFiles
 from serotine.evaluation.benchmarks import usual_split
 from serotine.evaluation.miracl import MiraclFiles, find_miracl
@@ -61,5 +61,4 @@ def _snapshot(repository: str, patterns: tuple[str, ...], name: str) -> Path:
         ) from None
     # Everything else that a network can do: the hub's library lets through what its own libraries raise.
     except Exception as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise InputFileError(f"{told} cannot be downloaded ({reason})") from None
+        raise InputFileError(f"{told} cannot be downloaded ({reason(error)})") from None

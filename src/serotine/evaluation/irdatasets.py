@@ -6,7 +6,7 @@ import hashlib
 import importlib.metadata
 from typing import Any
 
-from serotine.errors import InputFileError, SerotineError
+from serotine.errors import InputFileError, SerotineError, reason
 from serotine.evaluation.benchmarks import MIRACL18, beir_name
 from serotine.evaluation.collection import Collection, joined
 from serotine.evaluation.metrics import Qrels
@@ -65,8 +65,7 @@ def load(id_: str) -> Collection:
         for judged in dataset.qrels_iter():
             qrels.setdefault(judged.query_id, {})[judged.doc_id] = int(judged.relevance)
     except (OSError, RuntimeError) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise InputFileError(f"{told}: cannot be read or downloaded ({reason})") from None
+        raise InputFileError(f"{told}: cannot be read or downloaded ({reason(error)})") from None
     missing = [query for query in qrels if query not in asked]
     if missing:
         raise InputFileError(f"{told}: judges query {missing[0]!r}, which it does not hold")

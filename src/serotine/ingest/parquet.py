@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from serotine.errors import InputFileError
+from serotine.errors import InputFileError, reason
 from serotine.ingest.document import Document, from_fields
 from serotine.ingest.lines import read_whole
 from serotine.texts import is_text
@@ -62,8 +62,7 @@ def parquet_batches(
             yield file.schema_arrow.names, (batch.to_pylist() for batch in file.iter_batches(batch_size=_ROWS_AT_ONCE))
     # Python has no year 10,000 (OverflowError), and without pandas no nanoseconds (ValueError).
     except (pyarrow.ArrowException, OSError, OverflowError, ValueError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise InputFileError(f"{name}: {fault.format(reason)}") from None
+        raise InputFileError(f"{name}: {fault.format(reason(error))}") from None
 
 
 def _plain(value: Any, origin: str) -> Any:

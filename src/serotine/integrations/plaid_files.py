@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from serotine.errors import InputFileError
+from serotine.errors import InputFileError, reason
 
 Load = Callable[[Path], Any]
 
@@ -59,8 +59,7 @@ def read_array(load: Load, path: Path) -> NDArray[Any]:
     except OSError as error:
         raise InputFileError(f"{path}: {error.strerror or error}; copy the index again, whole") from None
     except (ValueError, EOFError, RuntimeError, pickle.UnpicklingError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise InputFileError(f"{path}: cannot be read ({reason}); copy it again") from None
+        raise InputFileError(f"{path}: cannot be read ({reason(error)}); copy it again") from None
 
 
 def read_chunk(folder: Path, part: str, chunk: int, tokens: Sequence[int]) -> tuple[Path, NDArray[Any]]:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from serotine.encoders.spec import EncoderSpec
 from serotine.encoders.torch_backend.model import TokenEncoder
-from serotine.errors import EncoderError
+from serotine.errors import EncoderError, reason
 
 _DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 
@@ -66,8 +66,7 @@ class TorchBackend:
                 found: NDArray[np.float32] = states.float().cpu().numpy()
         # A token id or a position without an embedding, want of memory, and whatever an odd configuration leads to.
         except Exception as error:
-            reason = (str(error).splitlines() or [type(error).__name__])[0]
-            raise EncoderError(f"{self._name}: fails on {ids.shape[1]} tokens a text ({reason})") from error
+            raise EncoderError(f"{self._name}: fails on {ids.shape[1]} tokens a text ({reason(error)})") from error
         return found
 
     def save(self, folder: Path) -> None:

@@ -40,7 +40,7 @@ from serotine.bench.machine import describe
 from serotine.errors import ServerError
 from serotine.ingest import Document, read
 from serotine.progress import progress_bar
-from serotine.serving.wire import pack
+from serotine.wire import pack
 
 ROOT = Path(__file__).parent.parent
 RESULT = ROOT / "benchmarks/results/serving.json"

@@ -1,4 +1,3 @@
-# mypy: disable-error-code="import-not-found, attr-defined"
 """Rerank with the MaxSim kernel through Hugging Face's `kernels`, offline: ``pip install 'kernels>=0.17' torch``.
 
 The lines from `get_kernel` on are the ones model cards show for erikkaum/maxsim; LOCAL_KERNELS alone turns them to

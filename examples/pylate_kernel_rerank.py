@@ -1,4 +1,3 @@
-# mypy: disable-error-code="import-not-found, attr-defined"
 """The reranking program of pplx-embed-v1-late-0.6b's model card, with PyLate's import line changed.
 
     make hf-kernels

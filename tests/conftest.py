@@ -32,7 +32,7 @@ def path(request: pytest.FixtureRequest) -> Iterator[str]:
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A random BERT of two layers, as a dense encoder."""
     # Imports torch, which not every test needs.
-    from checkpoints import dense
+    from helpers.checkpoints import dense
 
     return dense(tmp_path_factory.mktemp("tiny") / "model")
 
@@ -40,7 +40,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def place(tmp_path: Path) -> Path:
     """A folder with a small training set."""
-    from training_cases import pairs
+    from helpers.training_cases import pairs
 
     pairs(tmp_path / "pairs.jsonl", range(160))
     return tmp_path

@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from cli_fake import FakeEncoder
+from helpers.cli_fake import FakeEncoder
 
 import serotine.encoders
 from serotine.cli import main

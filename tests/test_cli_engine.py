@@ -8,13 +8,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 import pytest
-from small_engine import THRESHOLDS
+from helpers.small_engine import THRESHOLDS
 from test_cli import Shell, shell
 
 import serotine.progress
 from serotine.cli.search import _told
 from serotine.index import Index
-from serotine.index.hits import SearchStats
+from serotine.index.results import SearchStats
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -249,7 +249,7 @@ def test_a_person_sees_progress(shell: Shell, tmp_path: Path, monkeypatch: pytes
             yield advance
         alive.pop()
 
-    for name in ("cli.loading", "index.index", "index.housekeeping", "index.encoding"):
+    for name in ("cli.loading", "index.index", "index.growth.maintenance", "index.encoding"):
         monkeypatch.setattr(import_module(f"serotine.{name}"), "progress_bar", one_bar)
     shell("index", corpus(tmp_path), "-o", "i.serotine")
     assert shown == ["Checking", "Indexing"]
@@ -265,7 +265,7 @@ def test_what_could_not_be_compressed_is_one_line(
     def full(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("serotine.index.housekeeping.Housekeeper.tidy", full)
+    monkeypatch.setattr("serotine.index.growth.maintenance.Housekeeper.tidy", full)
     shell("index", corpus(tmp_path), "-o", "i.serotine")
     assert shell.err.startswith("warning: ")
     assert "could not be compressed (No space left on device)" in shell.err

@@ -12,15 +12,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cli_fake import FakeEncoder
-from eval_cases import write_beir, write_miracl
+from helpers.cli_fake import FakeEncoder
+from helpers.eval_cases import write_beir, write_miracl
 
 import serotine.encoders
 from serotine.cli import main
 from serotine.evaluation import Judged
 from serotine.index import Index
 
-FAKE = [sys.executable, str(Path(__file__).with_name("cli_fake.py"))]
+FAKE = [sys.executable, str(Path(__file__).parent / "helpers" / "cli_fake.py")]
 DOCUMENTS = {"d1": "the bat flies at night", "d2": "wings flutter in the wind", "d3": "roots of a tree"}
 QUERIES = {"q1": "bat night", "q2": "wind"}
 QRELS = {"test": {"q1": {"d1": 1}, "q2": {"d2": 1}}}

@@ -16,7 +16,7 @@ from serotine.errors import EncoderError
 from serotine.index import Index
 from serotine.maxsim import reference
 
-FAKE = [sys.executable, str(Path(__file__).with_name("cli_fake.py"))]
+FAKE = [sys.executable, str(Path(__file__).parent / "helpers" / "cli_fake.py")]
 REAL = [sys.executable, "-m", "serotine.cli"]
 
 

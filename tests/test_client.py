@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import pytest
-from cli_fake import FakeEncoder
-from serving_cases import Server, serving
+from helpers.cli_fake import FakeEncoder
+from helpers.serving_cases import Server, serving
 
 import serotine
 from serotine import Client, Index
@@ -33,7 +33,7 @@ from serotine.errors import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-FAKE = (sys.executable, str(Path(__file__).with_name("cli_fake.py")))
+FAKE = (sys.executable, str(Path(__file__).parent / "helpers" / "cli_fake.py"))
 TEXTS = {
     "d1": "bats eat moths at night",
     "d/2": "cats sleep all day",

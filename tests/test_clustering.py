@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from serotine import _core, maxsim
-from serotine.index import clustering, codebook, training
-from serotine.index.arrays_file import ArraysFile
+from serotine.index.files import codebook
+from serotine.index.files.arrays import ArraysFile
+from serotine.index.growth import codebook_training, kmeans
 
 
 @pytest.fixture
@@ -45,7 +46,7 @@ def test_nearest_is_the_nearest_of_the_list(points: int, dim: int, centroids: in
     cells = rng.integers(0, groups, points).astype(np.int32)
     lists = [np.sort(rng.permutation(centroids)[: rng.integers(1, centroids + 1)]) for _ in range(groups)]
     starts = np.concatenate([[0], np.cumsum([len(members) for members in lists])]).astype(np.int64)
-    ids = clustering._in_lists(values, cells, means, np.concatenate(lists).astype(np.int64), starts)
+    ids = kmeans._in_lists(values, cells, means, np.concatenate(lists).astype(np.int64), starts)
     for point, cell, found in zip(values, cells, ids, strict=True):
         assert found in lists[cell]
         distances = ((means[lists[cell]] - point) ** 2).sum(axis=1)
@@ -96,7 +97,7 @@ def test_more_groups_than_points() -> None:
     points, centroids = np.array([[0.9], [0.1]], np.float32), np.array([[0.0], [1.0]], np.float32)
     cells = np.array([40, 7], np.int32)
     members = np.tile(np.array([0, 1], dtype=np.int64), 50)
-    found = clustering._in_lists(points, cells, centroids, members, np.arange(51, dtype=np.int64) * 2)
+    found = kmeans._in_lists(points, cells, centroids, members, np.arange(51, dtype=np.int64) * 2)
     assert found.tolist() == [1, 0]
 
 
@@ -183,10 +184,10 @@ def test_means_are_means_and_empty_clusters_stay() -> None:
     assert sizes[[3, 5]].tolist() == [0, 0]
 
 
-def trained(points: NDArray[np.float32], count: int) -> clustering.Clusters:
-    clusters = clustering.begin(points, count, 7)
-    while clusters.step < clustering.STEPS:
-        clusters = clustering.advance(clusters, points, count, 7)
+def trained(points: NDArray[np.float32], count: int) -> kmeans.Clusters:
+    clusters = kmeans.begin(points, count, 7)
+    while clusters.step < kmeans.STEPS:
+        clusters = kmeans.advance(clusters, points, count, 7)
     return clusters
 
 
@@ -198,8 +199,8 @@ def test_training_is_the_same_at_any_number_of_threads(threads: None) -> None:
         found.append(trained(points, 128).fine.tobytes())
     assert found[0] == found[1] == found[2]
     # The seed decides, and nothing else.
-    other = clustering.begin(points, 128, 8).coarse
-    assert other.tobytes() != clustering.begin(points, 128, 7).coarse.tobytes()
+    other = kmeans.begin(points, 128, 8).coarse
+    assert other.tobytes() != kmeans.begin(points, 128, 7).coarse.tobytes()
 
 
 def test_means_and_nearest_are_the_same_at_any_number_of_threads(threads: None) -> None:
@@ -208,7 +209,7 @@ def test_means_and_nearest_are_the_same_at_any_number_of_threads(threads: None) 
     found = []
     for count in (1, 2, 5):
         maxsim.set_num_threads(count)
-        ids = clustering.nearest(points, centroids)
+        ids = kmeans.nearest(points, centroids)
         means, squares, sizes = centroids.copy(), np.empty(len(centroids)), np.empty(len(centroids), np.int64)
         _core.cluster_means(points, ids, means, squares, sizes)
         found.append((ids.tobytes(), means.tobytes(), squares.tobytes(), sizes.tobytes()))
@@ -218,8 +219,8 @@ def test_means_and_nearest_are_the_same_at_any_number_of_threads(threads: None) 
 def test_training_finds_clusters_that_routing_finds_again() -> None:
     points = blobs(20_000, 32)
     clusters = trained(points, 256)
-    router = clustering.route(clusters.coarse, clusters.fine)
-    routed, brute = router.assign(points), clustering.nearest(points, clusters.fine)
+    router = kmeans.route(clusters.coarse, clusters.fine)
+    routed, brute = router.assign(points), kmeans.nearest(points, clusters.fine)
     assert (routed == brute).mean() > 0.9
     lost = ((points - clusters.fine[routed]) ** 2).sum() / ((points - clusters.fine[brute]) ** 2).sum()
     assert 1 <= lost < 1.05
@@ -230,7 +231,7 @@ def test_training_finds_clusters_that_routing_finds_again() -> None:
 @given(st.lists(st.integers(0, 50), min_size=1, max_size=40), st.integers(0, 300))
 def test_every_cell_gets_its_share(sizes: list[int], extra: int) -> None:
     count = len(sizes) + extra
-    given_ = clustering._share(np.array(sizes, dtype=np.int64), np.array(sizes, dtype=np.float64), count)
+    given_ = kmeans._share(np.array(sizes, dtype=np.int64), np.array(sizes, dtype=np.float64), count)
     assert given_.sum() == count
     assert given_.min() >= 1
 
@@ -245,11 +246,11 @@ def test_points_that_are_all_alike_can_be_clustered() -> None:
 
 
 def test_training_goes_on_where_it_was_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(training, "_WORTH_KEEPING", 4)
+    monkeypatch.setattr(codebook_training, "_WORTH_KEEPING", 4)
     (tmp_path / "segments").mkdir()
     points = blobs(2000, 16)
     how = {"centroids": 64, "tokens": 2000, "bits": 4}
-    whole = training.train(tmp_path, tmp_path / "whole.codebook", points, **how, tick=lambda: None)
+    whole = codebook_training.train(tmp_path, tmp_path / "whole.codebook", points, **how, tick=lambda: None)
     calls = 0
 
     def stop() -> None:
@@ -259,20 +260,20 @@ def test_training_goes_on_where_it_was_stopped(tmp_path: Path, monkeypatch: pyte
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        training.train(tmp_path, tmp_path / "again.codebook", points, **how, tick=stop)
-    assert (tmp_path / "segments" / training.CHECKPOINT_FILE).exists()
+        codebook_training.train(tmp_path, tmp_path / "again.codebook", points, **how, tick=stop)
+    assert (tmp_path / "segments" / codebook_training.CHECKPOINT_FILE).exists()
     advanced = []
-    real = clustering.advance
+    real = kmeans.advance
 
-    def advance(clusters: clustering.Clusters, *rest: Any) -> clustering.Clusters:
+    def advance(clusters: kmeans.Clusters, *rest: Any) -> kmeans.Clusters:
         advanced.append(clusters.step)
         return real(clusters, *rest)
 
-    monkeypatch.setattr(clustering, "advance", advance)
-    again = training.train(tmp_path, tmp_path / "again.codebook", points, **how, tick=lambda: None)
+    monkeypatch.setattr(kmeans, "advance", advance)
+    again = codebook_training.train(tmp_path, tmp_path / "again.codebook", points, **how, tick=lambda: None)
     # The steps before were not done again.
     assert advanced == [2, 3]
-    assert not (tmp_path / "segments" / training.CHECKPOINT_FILE).exists()
+    assert not (tmp_path / "segments" / codebook_training.CHECKPOINT_FILE).exists()
     files = [
         ArraysFile(tmp_path / f"{name}.codebook", r.file, "codebook")
         for name, r in (("whole", whole), ("again", again))
@@ -284,7 +285,7 @@ def test_training_goes_on_where_it_was_stopped(tmp_path: Path, monkeypatch: pyte
     # Another sample does not go on from it.
     calls = 0
     with pytest.raises(KeyboardInterrupt):
-        training.train(tmp_path, tmp_path / "x.codebook", points, **how, tick=stop)
+        codebook_training.train(tmp_path, tmp_path / "x.codebook", points, **how, tick=stop)
     advanced.clear()
-    training.train(tmp_path, tmp_path / "y.codebook", points[:-1], **how, tick=lambda: None)
+    codebook_training.train(tmp_path, tmp_path / "y.codebook", points[:-1], **how, tick=lambda: None)
     assert advanced == [1, 2, 3]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from core_cases import Coded, offsets_of
+from helpers.core_cases import Coded, offsets_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

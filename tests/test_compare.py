@@ -7,8 +7,8 @@ import json
 from pathlib import Path
 
 import pytest
-from fakes import WordEncoder
-from reports import AFTER, BEFORE, collection, judged
+from helpers.fakes import WordEncoder
+from helpers.reports import AFTER, BEFORE, collection, judged
 
 from serotine.cli import main
 from serotine.errors import InputFileError

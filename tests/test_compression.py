@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from fakes import WordEncoder
+from helpers.fakes import WordEncoder
 
 pytest.importorskip("scipy", reason="token pooling needs SciPy (pip install 'serotine[pooling]')")
 

@@ -12,8 +12,8 @@ import time
 from pathlib import Path
 
 import pytest
-from fakes import WordEncoder
-from small_engine import THRESHOLDS
+from helpers.fakes import WordEncoder
+from helpers.small_engine import THRESHOLDS
 
 from serotine import Index
 from serotine.errors import NotAnIndexError
@@ -24,10 +24,11 @@ BEFORE = {"a": "alpha bat", "b": "beta owl", "c": "gamma fox"}
 CHILD = """
 import os, signal, sys
 sys.path.insert(0, {tests!r})
-from fakes import WordEncoder
+from helpers.fakes import WordEncoder
 from serotine import Index
-from serotine.index import catalog, storage
-from small_engine import shrink
+from serotine.index.store import catalog
+from serotine.index.files import durable
+from helpers.small_engine import shrink
 
 if {small}:
     shrink()
@@ -46,7 +47,7 @@ def deadly(function):
         return result
     return wrapped
 
-for module, names in ((storage, ("write", "sync", "rename", "sync_folder", "remove")), (catalog, ("commit",))):
+for module, names in ((durable, ("write", "sync", "rename", "sync_folder", "remove")), (catalog, ("commit",))):
     for name in names:
         setattr(module, name, deadly(getattr(module, name)))
 
@@ -213,7 +214,7 @@ def test_killed_while_creating(tmp_path: Path) -> None:
 WRITER = """
 import sys
 sys.path.insert(0, {tests!r})
-from fakes import WordEncoder
+from helpers.fakes import WordEncoder
 from serotine import Index
 with Index.open({path!r}, encoder=WordEncoder()) as index:
     number = len(index)

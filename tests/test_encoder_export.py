@@ -14,9 +14,9 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("onnxscript")
 
-import checkpoints  # noqa: E402
-from checkpoints import TEXTS  # noqa: E402
-from packages import packaged  # noqa: E402
+from helpers import checkpoints  # noqa: E402
+from helpers.checkpoints import TEXTS  # noqa: E402
+from helpers.packages import packaged  # noqa: E402
 
 from serotine import Encoder  # noqa: E402
 from serotine.cli import main  # noqa: E402

@@ -14,8 +14,8 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("sentence_transformers")
 
-import checkpoints  # noqa: E402
-from checkpoints import TEXTS  # noqa: E402
+from helpers import checkpoints  # noqa: E402
+from helpers.checkpoints import TEXTS  # noqa: E402
 
 from serotine import Encoder  # noqa: E402
 from serotine.encoders.torch_backend import qwen3  # noqa: E402

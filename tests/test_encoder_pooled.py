@@ -12,7 +12,7 @@ import pytest
 pytest.importorskip("torch")
 pytest.importorskip("sentence_transformers")
 
-import checkpoints
+from helpers import checkpoints
 from sentence_transformers import SentenceTransformer
 
 from serotine import Encoder

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
-import checkpoints  # noqa: E402
+from helpers import checkpoints  # noqa: E402
 from safetensors.torch import load_file, save_file  # noqa: E402
 
 from serotine import Encoder  # noqa: E402

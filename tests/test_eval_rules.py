@@ -6,7 +6,7 @@ import math
 from pathlib import Path
 
 import pytest
-from eval_cases import Known, write_beir, write_miracl
+from helpers.eval_cases import Known, write_beir, write_miracl
 
 from serotine.evaluation import Collection, Judged, Run, load_beir, load_miracl
 from serotine.evaluation.benchmarks import FORUMS, query_length, usual_split

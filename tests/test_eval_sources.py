@@ -12,7 +12,7 @@ from typing import Any
 from unittest.mock import Mock
 
 import pytest
-from eval_cases import Known, write_beir, write_miracl
+from helpers.eval_cases import Known, write_beir, write_miracl
 
 from serotine.errors import InputFileError, SerotineError
 from serotine.evaluation import load_miracl

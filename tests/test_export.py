@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from fakes import WordEncoder
+from helpers.fakes import WordEncoder
+from helpers.small_engine import THRESHOLDS
 from numpy.typing import NDArray
-from small_engine import THRESHOLDS
 
 from serotine import Index, maxsim
 from serotine.cli import main

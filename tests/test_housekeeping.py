@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serotine.index.housekeeping import (
+from serotine.index.growth.maintenance import (
     FAN_IN,
     FIRST_TRAINING,
     HEAD_TOKENS,

@@ -7,11 +7,11 @@ import sqlite3
 from pathlib import Path
 
 import pytest
-from fakes import WordEncoder
+from helpers.fakes import WordEncoder
 
 from serotine import Index
 from serotine.errors import IndexDamagedError
-from serotine.index import catalog
+from serotine.index.store import catalog
 
 
 def make(path: Path, count: int = 2) -> Path:

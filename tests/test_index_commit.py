@@ -10,11 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fakes import WordEncoder
+from helpers.fakes import WordEncoder
 
 from serotine import Index
 from serotine.errors import SerotineError
-from serotine.index import catalog, index, storage
+from serotine.index import index
+from serotine.index.files import durable
+from serotine.index.store import catalog
 
 real_commit = catalog.commit
 
@@ -63,7 +65,7 @@ def test_a_full_disk_leaves_nothing(small: Path, monkeypatch: pytest.MonkeyPatch
     before = sorted((small / "segments").iterdir())
     with Index.open(small, encoder=WordEncoder()) as opened:
         with monkeypatch.context() as patch:
-            patch.setattr(storage, operation, full)
+            patch.setattr(durable, operation, full)
             with pytest.raises(OSError, match="No space left"):
                 opened.add(ids=["c"], texts=["gamma"])
         assert sorted((small / "segments").iterdir()) == before

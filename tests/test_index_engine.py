@@ -11,18 +11,19 @@ from typing import Any
 
 import numpy as np
 import pytest
-from fakes import WordEncoder
+from helpers.fakes import WordEncoder
+from helpers.small_engine import THRESHOLDS, shrink
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 from numpy.typing import NDArray
-from small_engine import THRESHOLDS, shrink
 
 from serotine import Index, maxsim
 from serotine.errors import SerotineError
-from serotine.index import clustering, filters, housekeeping, sealing
-from serotine.index.retrieval import Mode
-from serotine.index.segment import SegmentRecord
+from serotine.index.files.segment import SegmentRecord
+from serotine.index.growth import kmeans, maintenance, rewrite
+from serotine.index.search.options import Mode
+from serotine.index.store import filters
 
 DIM = 8
 IDS = st.lists(st.integers(0, 40), min_size=1, max_size=8, unique=True)
@@ -269,7 +270,7 @@ def test_segments_whose_documents_have_no_tokens(tmp_path: Path, *, keep_vectors
 
 
 def test_what_cannot_be_opened_is_not_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    copy = sealing.copy
+    copy = rewrite.copy
 
     def wrong(*arguments: Any, **named: Any) -> SegmentRecord:
         record = copy(*arguments, **named)
@@ -279,7 +280,7 @@ def test_what_cannot_be_opened_is_not_named(tmp_path: Path, monkeypatch: pytest.
     with Index.create(tmp_path / "x", dim=DIM) as index:
         index.add(ids=["a", "b"], vectors=[unit(rng, 2), unit(rng, 1)])
         index.delete(["b"])
-        monkeypatch.setattr(sealing, "copy", wrong)
+        monkeypatch.setattr(rewrite, "copy", wrong)
         with pytest.raises(SerotineError, match=r"a segment that was just written cannot be opened .* stays as it was"):
             index.compact()
     with Index.open(tmp_path / "x") as index:
@@ -325,7 +326,7 @@ def test_compaction_of_two_codebooks_and_a_head_keeps_the_order(
         index.add(ids=["c"], vectors=[unit(rng, 1)])
         assert index.stats().codebooks == 2
         # Too few tokens, after deletions, for another codebook.
-        monkeypatch.setattr(housekeeping, "FIRST_TRAINING", 1 << 17)
+        monkeypatch.setattr(maintenance, "FIRST_TRAINING", 1 << 17)
         before = {id_: index.vectors(id_) for id_ in index.ids()}
         index.compact()
         assert index.stats().codebooks == 1
@@ -424,7 +425,7 @@ def test_a_full_disk_while_compressing_loses_nothing(tmp_path: Path, monkeypatch
     vectors = [unit(rng, 6) for _ in range(10)]
     with Index.create(tmp_path / "x", dim=DIM) as index:
         with monkeypatch.context() as patched:
-            patched.setattr(housekeeping.sealing, "encode", full)
+            patched.setattr(maintenance.rewrite, "encode", full)
             with pytest.warns(UserWarning, match=r"documents are stored, but could not be compressed .*No space left"):
                 index.add(ids=[f"d{i}" for i in range(10)], vectors=vectors)
         assert len(index) == 10
@@ -458,4 +459,4 @@ def test_declared_fields_are_checked_and_indexed(tmp_path: Path) -> None:
 
 
 def test_training_takes_few_steps_that_a_person_can_see() -> None:
-    assert clustering.STEPS < 10
+    assert kmeans.STEPS < 10

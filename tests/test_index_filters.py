@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from serotine.index.filters import check_filterable, check_metadata, compile_where, index_statements, matches
+from serotine.index.store.filters import check_filterable, check_metadata, compile_where, index_statements, matches
 
 FIELDS = ["lang", "it's", "a.b[0]", "é🦇", "$", "Lang"]
 

@@ -9,13 +9,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from fakes import WordEncoder
+from helpers.fakes import WordEncoder
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from serotine import Index
-from serotine.index.fusion import reciprocal_rank, weighted_sum
+from serotine.index.search.fusion import reciprocal_rank, weighted_sum
 
 RANKINGS = st.lists(st.lists(st.integers(1, 30), unique=True, max_size=12), max_size=5)
 SCORED = st.lists(

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from serotine.index import lexical
-from serotine.index.filters import check_filterable, compile_where, index_statements
+from serotine.index.store import lexical
+from serotine.index.store.filters import check_filterable, compile_where, index_statements
 
 TEXTS = {
     1: "The quick brown foxes were jumping over the lazy dog",

@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fakes import WordEncoder
+from helpers.fakes import WordEncoder
 
 from serotine import Index
 from serotine.errors import IndexDamagedError, SerotineError
-from serotine.index.checking import verify_index
-from serotine.index.reports import VerifyReport
+from serotine.index.results import VerifyReport
+from serotine.index.verify import verify_index
 
 # A minute, as an index in use would have it: SEROTINE_LIVE_SECONDS=60.
 SECONDS = float(os.environ.get("SEROTINE_LIVE_SECONDS", "5"))
@@ -25,7 +25,7 @@ import random, sys, time
 sys.path.insert(0, {tests!r})
 import numpy as np
 from serotine import Index, maxsim
-from small_engine import shrink
+from helpers.small_engine import shrink
 
 shrink()
 path, seed, seconds = sys.argv[1], int(sys.argv[2]), float(sys.argv[3])

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from cli_fake import FakeEncoder
+from helpers.cli_fake import FakeEncoder
 from test_cli import Shell, ids, raises, shell, write_jsonl
 from test_cli_process import FAKE
 

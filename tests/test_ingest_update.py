@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fakes import WordEncoder
+from helpers.fakes import WordEncoder
 from test_crash import content
 
 from serotine import Index
@@ -356,9 +356,10 @@ def test_many_small_files_are_few_commits(index: Index, tmp_path: Path, monkeypa
 KILLED = """
 import os, shutil, signal, sys
 sys.path.insert(0, {tests!r})
-from fakes import WordEncoder
+from helpers.fakes import WordEncoder
 from serotine import Index
-from serotine.index import catalog, storage
+from serotine.index.store import catalog
+from serotine.index.files import durable
 import serotine.ingest.updating as updates
 from serotine.ingest import Chunking, update
 
@@ -372,14 +373,15 @@ def deadly(function, count):
         return function(*arguments)
     return wrapped
 
-durable = [(storage, name) for name in ("write", "sync", "rename", "sync_folder", "remove")] + [(catalog, "commit")]
+durable_operations = [(durable, name) for name in ("write", "sync", "rename", "sync_folder", "remove")]
+durable_operations.append((catalog, "commit"))
 for count in range(1, 400):
     path = os.path.join({place!r}, f"{{count:03}}")
     shutil.copytree({original!r}, path)
     child = os.fork()
     if child == 0:
         done = []
-        for module, name in durable:
+        for module, name in durable_operations:
             setattr(module, name, deadly(getattr(module, name), count))
         with Index.open(path, encoder=WordEncoder()) as index:
             update(index, [{notes!r}], chunking=Chunking(32, 8))

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cli_fake import FakeEncoder
+from helpers.cli_fake import FakeEncoder
 
 from serotine.cli import main
 from serotine.cli.replacement import replacing
@@ -23,7 +23,7 @@ from serotine.index import Index
 
 mcp = pytest.importorskip("mcp", reason="needs the mcp extra (pip install 'serotine[mcp]')")
 
-FAKE = [sys.executable, str(Path(__file__).with_name("cli_fake.py"))]
+FAKE = [sys.executable, str(Path(__file__).parent / "helpers" / "cli_fake.py")]
 Answer = dict[str, Any]
 
 

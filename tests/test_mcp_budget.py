@@ -9,10 +9,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from fakes import WordEncoder
+from helpers.fakes import WordEncoder
+from helpers.packages import packaged
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from packages import packaged
 
 from serotine.errors import SerotineError
 from serotine.index import Index

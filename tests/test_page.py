@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from chromium import BROWSER
-from cli_fake import FakeEncoder
+from helpers.chromium import BROWSER
+from helpers.cli_fake import FakeEncoder
 
 from serotine.index import Index
 
@@ -26,7 +26,7 @@ sync_api = pytest.importorskip("playwright.sync_api", reason="needs Playwright (
 pytest.importorskip("fastapi", reason="needs the serve extra (pip install 'serotine[serve]')")
 pytestmark = pytest.mark.skipif(BROWSER is None, reason="Chromium is not installed (apt-get install chromium)")
 
-FAKE = [sys.executable, str(Path(__file__).with_name("cli_fake.py"))]
+FAKE = [sys.executable, str(Path(__file__).parent / "helpers" / "cli_fake.py")]
 HOSTILE = '<img src=x onerror="window.hacked=1"><script>window.hacked=2</script> {{7*7}} serotine ${8*8} `x-html`'
 LONG = "Nothing is said here. " * 60 + "The serotine is a late bat. " + "Nothing is said there. " * 60
 

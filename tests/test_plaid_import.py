@@ -11,9 +11,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from cli_fake import FakeEncoder
+from helpers.cli_fake import FakeEncoder
+from helpers.plaid_folder import Quantised, quantise, write_colbert, write_fast_plaid, write_pylate
 from numpy.typing import NDArray
-from plaid_folder import Quantised, quantise, write_colbert, write_fast_plaid, write_pylate
 
 import serotine.encoders
 from serotine import Index, maxsim

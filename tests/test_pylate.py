@@ -17,7 +17,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-import checkpoints  # noqa: E402
+from helpers import checkpoints  # noqa: E402
 
 from serotine import Encoder, Index  # noqa: E402
 from serotine.errors import EncoderError, IndexExistsError, SerotineError  # noqa: E402
@@ -450,7 +450,7 @@ def test_the_runner_of_pylates_own_tests(tmp_path: Path) -> None:
         "def test_model():\n    assert models.ColBERT('bert-base-uncased').query_prefix == '[Q] '\n"
     )
     (tmp_path / "tests/test_scann.py").write_text("from pylate.indexes import ScaNN\n")
-    runner = [sys.executable, str(Path(__file__).parent / "pylate_runner.py"), str(tmp_path)]
+    runner = [sys.executable, str(Path(__file__).parent / "helpers" / "pylate_runner.py"), str(tmp_path)]
     done = subprocess.run(runner, capture_output=True, text=True, timeout=240)
     assert done.returncode == 0, done.stdout
     assert "2 passed, 1 skipped" in done.stdout

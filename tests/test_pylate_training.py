@@ -13,7 +13,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-import checkpoints  # noqa: E402
+from helpers import checkpoints  # noqa: E402
 from torch.nn import functional  # noqa: E402
 
 from serotine.errors import InputFileError  # noqa: E402

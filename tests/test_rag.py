@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from fakes import WordEncoder
-from small_engine import THRESHOLDS
+from helpers.fakes import WordEncoder
+from helpers.small_engine import THRESHOLDS
 
 from serotine import Index
 from serotine.errors import NotAnIndexError, UnprovedWarning

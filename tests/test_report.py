@@ -9,9 +9,9 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
-from chromium import BROWSER, dom, screenshot
-from fakes import WordEncoder
-from reports import AFTER, BEFORE, HOSTILE, collection, judged
+from helpers.chromium import BROWSER, dom, screenshot
+from helpers.fakes import WordEncoder
+from helpers.reports import AFTER, BEFORE, HOSTILE, collection, judged
 
 from serotine.evaluation import Comparison, compare, write_report
 from serotine.evaluation.report import render

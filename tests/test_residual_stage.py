@@ -6,7 +6,7 @@ import itertools
 
 import numpy as np
 import pytest
-from core_cases import Array, Coded, offsets_of, search, values
+from helpers.core_cases import Array, Coded, offsets_of, search, values
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from core_cases import Coded, Made, mask_of, offsets_of, search, values
+from helpers.core_cases import Coded, Made, mask_of, offsets_of, search, values
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray

@@ -12,7 +12,7 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("sentence_transformers")
 
-import checkpoints  # noqa: E402
+from helpers import checkpoints  # noqa: E402
 from sentence_transformers import MultiVectorEncoder  # noqa: E402
 
 from serotine import Encoder, Index, maxsim  # noqa: E402

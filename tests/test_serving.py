@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-from fakes import WordEncoder
-from serving_cases import DIM, TEXTS, application, make_index, make_vectors, refusal, vectors
+from helpers.fakes import WordEncoder
+from helpers.serving_cases import DIM, TEXTS, application, make_index, make_vectors, refusal, vectors
 
 from serotine import Index, maxsim
 from serotine.cli.replacement import replacing
 from serotine.errors import EncoderError, SerotineError
-from serotine.index.catalog import CATALOG_FILE
+from serotine.index.store.catalog import CATALOG_FILE
 from serotine.serving import indexes
 
 if TYPE_CHECKING:

@@ -6,8 +6,8 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from fakes import WordEncoder
-from serving_cases import DIM, application, make_index, make_vectors, refusal
+from helpers.fakes import WordEncoder
+from helpers.serving_cases import DIM, application, make_index, make_vectors, refusal
 
 from serotine import Index
 from serotine.serving import indexes

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-from fakes import WordEncoder
-from serving_cases import DIM, application, make_index, make_vectors, refusal
+from helpers.fakes import WordEncoder
+from helpers.serving_cases import DIM, application, make_index, make_vectors, refusal
 
 from serotine import Index
 from serotine.cli import main

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from serving_cases import Server, make_vectors, serving, vectors
+from helpers.serving_cases import Server, make_vectors, serving, vectors
 
 from serotine import Index
 from serotine.errors import ServerError
@@ -24,7 +24,7 @@ from serotine.errors import ServerError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-FAKE = (sys.executable, str(Path(__file__).with_name("cli_fake.py")))
+FAKE = (sys.executable, str(Path(__file__).parent / "helpers" / "cli_fake.py"))
 SCHEMATHESIS = Path(sys.executable).with_name("st")
 
 

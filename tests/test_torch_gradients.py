@@ -4,9 +4,9 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="torch is not installed")
 
+from helpers.torch_cases import LAYOUTS, expected_gradients  # noqa: E402
 from hypothesis import given, settings  # noqa: E402
 from hypothesis import strategies as st  # noqa: E402
-from torch_cases import LAYOUTS, expected_gradients  # noqa: E402
 
 from serotine.maxsim import torch as maxsim  # noqa: E402
 

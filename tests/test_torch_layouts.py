@@ -8,9 +8,9 @@ import pytest
 torch = pytest.importorskip("torch", reason="torch is not installed")
 
 import numpy as np  # noqa: E402
+from helpers.torch_cases import LAYOUTS, expected, padded  # noqa: E402
 from hypothesis import given, settings  # noqa: E402
 from hypothesis import strategies as st  # noqa: E402
-from torch_cases import LAYOUTS, expected, padded  # noqa: E402
 
 from serotine.maxsim import torch as maxsim  # noqa: E402
 

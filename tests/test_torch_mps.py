@@ -9,7 +9,7 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="torch is not installed")
 
-from torch_cases import LAYOUTS  # noqa: E402
+from helpers.torch_cases import LAYOUTS  # noqa: E402
 
 from serotine.maxsim import torch as maxsim  # noqa: E402
 from serotine.maxsim.torch import backend  # noqa: E402

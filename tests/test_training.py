@@ -12,15 +12,15 @@ from typing import Any
 
 import numpy as np
 import pytest
-from packages import packaged
+from helpers.packages import packaged
 
 torch = pytest.importorskip("torch", reason="torch is not installed")
 for package in ("accelerate", "datasets", "datasketch", "sentence_transformers.multi_vector_encoder", "yaml"):
     pytest.importorskip(package, reason=f"{package} is not installed")
 
 import yaml  # noqa: E402
-from checkpoints import dense, sentence_transformers  # noqa: E402
-from training_cases import QUIET, losses, recipe  # noqa: E402
+from helpers.checkpoints import dense, sentence_transformers  # noqa: E402
+from helpers.training_cases import QUIET, losses, recipe  # noqa: E402
 
 from serotine import Encoder  # noqa: E402
 from serotine.cli import main  # noqa: E402

@@ -11,10 +11,10 @@ torch = pytest.importorskip("torch", reason="torch is not installed")
 for package in ("accelerate", "datasets", "datasketch", "sentence_transformers.multi_vector_encoder", "yaml"):
     pytest.importorskip(package, reason=f"{package} is not installed")
 
-from checkpoints import sentence_transformers  # noqa: E402
 from datasets import Dataset  # noqa: E402
+from helpers.checkpoints import sentence_transformers  # noqa: E402
+from helpers.training_cases import QUIET, recipe  # noqa: E402
 from torch.utils.data import ConcatDataset  # noqa: E402
-from training_cases import QUIET, recipe  # noqa: E402
 
 from serotine.errors import TrainingError  # noqa: E402
 from serotine.training import load_recipe, train  # noqa: E402

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fakes import WordEncoder
+from helpers.fakes import WordEncoder
 
 from serotine.cli import main
 from serotine.errors import TrainingError

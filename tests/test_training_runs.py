@@ -15,8 +15,8 @@ torch = pytest.importorskip("torch", reason="torch is not installed")
 for package in ("accelerate", "datasets", "datasketch", "sentence_transformers.multi_vector_encoder", "yaml"):
     pytest.importorskip(package, reason=f"{package} is not installed")
 
-from checkpoints import sentence_transformers  # noqa: E402
-from training_cases import QUIET, losses, pairs, recipe  # noqa: E402
+from helpers.checkpoints import sentence_transformers  # noqa: E402
+from helpers.training_cases import QUIET, losses, pairs, recipe  # noqa: E402
 
 from serotine import Encoder  # noqa: E402
 from serotine.cli import main  # noqa: E402

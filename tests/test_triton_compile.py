@@ -7,7 +7,7 @@ import subprocess
 import sys
 
 import pytest
-import triton_device  # noqa: F401  (skips where torch or triton is missing)
+from helpers import triton_device  # noqa: F401  (skips where torch or triton is missing)
 
 PROGRAM = """
 import sys

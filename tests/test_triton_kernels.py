@@ -3,14 +3,14 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from triton_device import DEVICE, ON_GPU, cuda_path
+from helpers.triton_device import DEVICE, ON_GPU, cuda_path
 
 torch = pytest.importorskip("torch", reason="torch is not installed")
 
 import numpy as np  # noqa: E402
+from helpers.torch_cases import LAYOUTS, Call, contrastive, expected, expected_gradients, padded  # noqa: E402
 from hypothesis import given, settings  # noqa: E402
 from hypothesis import strategies as st  # noqa: E402
-from torch_cases import LAYOUTS, Call, contrastive, expected, expected_gradients, padded  # noqa: E402
 
 from serotine.maxsim import torch as maxsim  # noqa: E402
 

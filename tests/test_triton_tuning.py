@@ -3,9 +3,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from helpers.triton_device import DEVICE, cuda_path
 from hypothesis import given
 from hypothesis import strategies as st
-from triton_device import DEVICE, cuda_path
 
 torch = pytest.importorskip("torch", reason="torch is not installed")
 triton = pytest.importorskip("triton", reason="triton is not installed")

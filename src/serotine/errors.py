@@ -5,10 +5,43 @@ Every message is one line that names what was wrong and what to do about it.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
+
 
 def reason(error: BaseException) -> str:
-    """The first line of what an error says, for a message of one line; its kind where it says nothing."""
+    """Return the first line of an error's message, or its class name where it has none."""
     return (str(error).splitlines() or [type(error).__name__])[0]
+
+
+def invalid(name: str, expected: str, value: object) -> ValueError:
+    """Return the error for a value that is out of range: "k: must be at least 1, got 0"."""
+    return ValueError(f"{name}: must be {expected}, got {value!r}")
+
+
+def wrong_type(name: str, expected: str, value: object) -> TypeError:
+    """Return the error for a value of the wrong type: "ids: must be a list of strings, got int"."""
+    return TypeError(f"{name}: must be {expected}, got {type(value).__name__}")
+
+
+def not_one_of(name: str, options: Iterable[object], value: object) -> ValueError:
+    """Return the error for a value outside a closed set: "nbits: must be one of 2, 4, 8, got 3"."""
+    return invalid(name, f"one of {', '.join(map(str, options))}", value)
+
+
+def unknown_key(key: str, valid: Iterable[str]) -> str:
+    """Return the message about a key that is not known: "unknown key 'modle'; valid keys: model, output"."""
+    return f"unknown key {key!r}; valid keys: {', '.join(valid)}"
+
+
+def missing_extra(purpose: str, extra: str) -> str:
+    """Return the message about libraries of an extra that are not installed, with the command that installs them."""
+    return f"{purpose} needs the extra [{extra}]; run: pip install 'serotine[{extra}]'"
+
+
+def first_and_count(values: Sequence[object]) -> str:
+    """Return the first of some values and how many follow: "'a' (and 3 more)"."""
+    more = f" (and {len(values) - 1:,} more)" if len(values) > 1 else ""
+    return f"{values[0]!r}{more}"
 
 
 class SerotineError(Exception):
@@ -80,7 +113,7 @@ class EmptyTextWarning(UserWarning):
     """A text without words was added: it is kept, but only its id can find it."""
 
 
-class HousekeepingWarning(UserWarning):
+class MaintenanceWarning(UserWarning):
     """Documents were stored, but could not be compressed yet."""
 
 

@@ -22,8 +22,9 @@ from serotine.bench.index import recall
 from serotine.encoders.pooling import clusters, means
 from serotine.encoders.spec import TokenPooling
 from serotine.evaluation import Run, evaluate
-from serotine.index import Index, housekeeping
-from serotine.index.text_encoder import TextEncoder
+from serotine.index import Index
+from serotine.index.growth import maintenance
+from serotine.text_encoder import TextEncoder
 
 # nDCG and recall are those of the first ten.
 DEPTH = 10
@@ -225,12 +226,12 @@ def _coded(
 @contextmanager
 def _codes_at_any_size() -> Iterator[None]:
     """A small judged collection stands for a larger one: it gets codes where an index would keep every vector."""
-    usual = housekeeping.FIRST_TRAINING
-    housekeeping.FIRST_TRAINING = 1
+    usual = maintenance.FIRST_TRAINING
+    maintenance.FIRST_TRAINING = 1
     try:
         yield
     finally:
-        housekeeping.FIRST_TRAINING = usual
+        maintenance.FIRST_TRAINING = usual
 
 
 def _reduction(vectors: NDArray[np.float16], dim: int, how: Reduction) -> Callable[..., Any]:

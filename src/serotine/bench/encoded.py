@@ -16,7 +16,7 @@ from serotine.progress import progress_bar
 
 if TYPE_CHECKING:
     from serotine.evaluation import Collection
-    from serotine.index.text_encoder import TextEncoder
+    from serotine.text_encoder import TextEncoder
 
 
 @dataclass(frozen=True, slots=True)

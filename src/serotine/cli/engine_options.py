@@ -99,7 +99,7 @@ def _filterable(ctx: click.Context, parameter: click.Parameter, values: tuple[st
         declared[name] = _TYPES[kind]
     if not declared:
         return None
-    from serotine.index.filters import check_filterable
+    from serotine.index.store.filters import check_filterable
 
     try:
         check_filterable(declared)
@@ -154,7 +154,7 @@ def check_where(where: dict[str, Any] | None, filterable: Mapping[str, str]) -> 
     """
     if where is None:
         return
-    from serotine.index.filters import compile_where
+    from serotine.index.store.filters import compile_where
 
     try:
         compile_where(where, filterable)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from serotine.cli.output import Interrupted, plural, warn, watched
-from serotine.errors import EmptyTextWarning, HousekeepingWarning, InputFileError
+from serotine.errors import EmptyTextWarning, InputFileError, MaintenanceWarning
 from serotine.ingest.chunking import Chunker, Chunking
 from serotine.ingest.planning import Planner, Skipped
 from serotine.ingest.updating import IngestReport, carry_out, usual_chunking
@@ -158,12 +158,12 @@ def _one_line_warnings() -> Iterator[None]:
         show = warnings.showwarning
 
         def shown(message: Warning | str, category: type[Warning], *rest: Any, **named: Any) -> None:
-            if issubclass(category, HousekeepingWarning):
+            if issubclass(category, MaintenanceWarning):
                 warn(str(message))
             else:
                 show(message, category, *rest, **named)
 
         warnings.showwarning = shown
         warnings.simplefilter("ignore", EmptyTextWarning)
-        warnings.simplefilter("once", HousekeepingWarning)
+        warnings.simplefilter("once", MaintenanceWarning)
         yield

@@ -8,9 +8,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from serotine.errors import NotAnIndexError
-from serotine.index.catalog import CATALOG_FILE
-from serotine.index.lock import LOCK_FILE, WriterLock
-from serotine.index.segment import SEGMENT_FOLDER
+from serotine.index.files.segment import SEGMENT_FOLDER
+from serotine.index.store.catalog import CATALOG_FILE
+from serotine.index.store.writer_lock import LOCK_FILE, WriterLock
 
 _PARTS = {CATALOG_FILE, f"{CATALOG_FILE}-wal", f"{CATALOG_FILE}-shm", SEGMENT_FOLDER, LOCK_FILE}
 

@@ -17,7 +17,7 @@ from serotine.cli.passage import MARK, UNMARK, passage
 
 if TYPE_CHECKING:
     from serotine.index import Hit, Hits, Index, SearchStats
-    from serotine.index.retrieval import Mode
+    from serotine.index.search.options import Mode
 
 _BOLD, _NOT_BOLD = "\x1b[1m", "\x1b[22m"
 # What the stages of a search score a document by, in their order.
@@ -54,7 +54,7 @@ def search(
             "--exact: only --mode late can be proved; leave one of the two out", click.get_current_context()
         )
     from serotine.index import Index
-    from serotine.index.explanation import word_spans
+    from serotine.index.search.explanation import word_spans
 
     with Index.open(index, read_only=True) as opened:
         check_where(where, opened.stats().filterable)

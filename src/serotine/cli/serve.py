@@ -143,7 +143,7 @@ def _named(paths: tuple[Path, ...]) -> dict[str, Path]:
     Raises:
         SerotineError: one is no index, or two have one name.
     """
-    from serotine.index.catalog import Catalog
+    from serotine.index.store.catalog import Catalog
     from serotine.serving.indexes import name_of
 
     named: dict[str, Path] = {}

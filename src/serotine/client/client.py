@@ -13,13 +13,12 @@ from numpy.typing import NDArray
 from serotine.client import parsing
 from serotine.client.connection import Connection
 from serotine.errors import ServerError, UnknownIdError
-from serotine.index.explanation import Explanation
-from serotine.index.hits import Hit, Hits
-from serotine.index.reports import IndexStats, VerifyReport
-from serotine.index.retrieval import Fusion, Mode
+from serotine.index.results import Hit, Hits, IndexStats, VerifyReport
+from serotine.index.search.explanation import Explanation
+from serotine.index.search.options import Fusion, Mode
 from serotine.progress import progress_bar
-from serotine.serving.wire import pack, unpack
 from serotine.texts import is_text, strings
+from serotine.wire import pack, unpack
 
 _IDS_AT_ONCE = 10_000
 

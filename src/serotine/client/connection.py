@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from serotine import __version__
 from serotine.errors import ServerError
-from serotine.serving.wire import ERRORS
+from serotine.wire import ERRORS
 
 _AGAIN = (429, 503)
 # A server that does not say when to come back is asked again after this long, and twice as long each time.

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from serotine.index.explanation import Explanation, TokenMatch
-from serotine.index.hits import Certificate, Hit, Hits, SearchStats
-from serotine.index.reports import IndexStats, VerifyReport
+from serotine.index.results import Certificate, Hit, Hits, IndexStats, SearchStats, VerifyReport
+from serotine.index.search.explanation import Explanation, TokenMatch
 
 _LOWEST = float("-inf")
 

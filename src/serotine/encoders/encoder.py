@@ -23,7 +23,7 @@ from serotine.encoders.pooled import check_pools, pooled
 from serotine.encoders.pooling import clusters, means
 from serotine.encoders.settings import DROPPED, SettingsFile
 from serotine.encoders.spec import EncoderSpec, MarkerPosition, Side
-from serotine.encoders.tokenisation import TextTokenizer, Token, Tokens
+from serotine.encoders.tokenization import TextTokenizer, Token, Tokens
 from serotine.encoders.weights import weight_files
 from serotine.errors import EncoderError, ZeroShotWarning
 from serotine.progress import progress_bar

@@ -17,10 +17,10 @@ from numpy.typing import NDArray
 from serotine.encoders.encoder import Encoder, files_digest, model_digest
 from serotine.encoders.formats.exported import MODEL_FILE, write
 from serotine.encoders.projection import folded_layers
-from serotine.encoders.quantise import quantise
+from serotine.encoders.quantize import quantise
 from serotine.encoders.sample import TEXTS
 from serotine.encoders.spec import EncoderSpec
-from serotine.encoders.tokenisation import TextTokenizer
+from serotine.encoders.tokenization import TextTokenizer
 from serotine.errors import EncoderError
 
 Precision = Literal["float32", "int8"]

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from serotine.encoders.encoder import Encoder
 from serotine.encoders.spec import EncoderSpec
-from serotine.encoders.tokenisation import Token
+from serotine.encoders.tokenization import Token
 from serotine.errors import EncoderError
 from serotine.progress import progress_bar
 from serotine.texts import strings

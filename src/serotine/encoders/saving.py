@@ -14,7 +14,7 @@ from serotine.encoders.encoder import Encoder
 from serotine.encoders.projection import Layer, read_layers
 from serotine.encoders.settings import SettingsFile
 from serotine.encoders.spec import EncoderSpec, Side
-from serotine.encoders.tokenisation import TextTokenizer
+from serotine.encoders.tokenization import TextTokenizer
 from serotine.errors import EncoderError
 
 CheckpointFormat = Literal["sentence-transformers", "pylate"]

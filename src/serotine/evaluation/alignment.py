@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from serotine.index.explanation import explain
+from serotine.index.search.explanation import explain
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from serotine.index.text_encoder import TextEncoder
+    from serotine.text_encoder import TextEncoder
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from serotine.progress import progress_bar
 
 if TYPE_CHECKING:
     from serotine.evaluation.comparison import Pair, QueryPair
-    from serotine.index.text_encoder import TextEncoder
+    from serotine.text_encoder import TextEncoder
 
 # Of each change: the first documents of both systems, and as many relevant ones.
 _SHOWN = 3

@@ -15,7 +15,7 @@ from serotine.evaluation.judged import Judged
 from serotine.evaluation.significance import holm, randomisation_test
 
 if TYPE_CHECKING:
-    from serotine.index.text_encoder import TextEncoder
+    from serotine.text_encoder import TextEncoder
 
 # Values closer than this are a tie: what rounding leaves of equal ones.
 _TIE = 1e-9

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from functools import cache
 from itertools import islice
 
-from serotine.index.lexical import analyse
+from serotine.index.store.lexical import analyse
 
 SNOWBALL = {
     "ar": "arabic",

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from serotine.index.explanation import Explanation, TokenMatch
-from serotine.index.hits import Certificate, Hit, Hits, SearchStats
 from serotine.index.index import Index
-from serotine.index.reports import IndexStats, VerifyReport
-from serotine.index.retrieval import Mode
-from serotine.index.text_encoder import TextEncoder
+from serotine.index.results import Certificate, Hit, Hits, IndexStats, SearchStats, VerifyReport
+from serotine.index.search.explanation import Explanation, TokenMatch
+from serotine.index.search.options import Mode
+from serotine.text_encoder import TextEncoder
 
 __all__ = [
     "Certificate",

@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serotine.errors import EncoderError, ZeroShotWarning
-from serotine.index.catalog import Settings
-from serotine.index.incoming import float_vectors, stored_vectors
-from serotine.index.text_encoder import AnyEncoder, TextEncoder
+from serotine.index.documents import float_vectors, stored_vectors
+from serotine.index.store.catalog import Settings
 from serotine.progress import progress_bar
+from serotine.text_encoder import AnyEncoder, TextEncoder
 
 # Texts handed to the encoder at once: enough for it to sort by length, few enough to bound memory.
 _TEXTS_AT_ONCE = 1024

@@ -18,30 +18,32 @@ from numpy.typing import NDArray
 
 from serotine.errors import (
     DuplicateIdError,
-    HousekeepingWarning,
     IndexDamagedError,
+    MaintenanceWarning,
     ReadOnlyError,
     SerotineError,
     UnknownIdError,
 )
-from serotine.index import catalog as catalogs
-from serotine.index import creation, encoding, incoming
-from serotine.index.catalog import CATALOG_FILE, Catalog, Settings
-from serotine.index.checking import verify_index
-from serotine.index.codebook import MOST_CENTROIDS
-from serotine.index.explanation import Explanation, explain
-from serotine.index.filters import check_filterable
-from serotine.index.hits import Hit, Hits
-from serotine.index.housekeeping import Housekeeper
-from serotine.index.incoming import Incoming
-from serotine.index.lock import WriterLock
-from serotine.index.reports import IndexStats, VerifyReport, describe_index
-from serotine.index.retrieval import Fusion, Mode, Request, Retriever, check_request
-from serotine.index.segment import VECTORS, SegmentRecord, write_vectors
-from serotine.index.snapshot import Snapshot, load_snapshot
+from serotine.index import documents, encoding
+from serotine.index.documents import Incoming
+from serotine.index.files.codebook import MOST_CENTROIDS
+from serotine.index.files.segment import VECTORS, SegmentRecord, write_vectors
+from serotine.index.growth.maintenance import Housekeeper
+from serotine.index.results import Hit, Hits, IndexStats, VerifyReport
+from serotine.index.search.explanation import Explanation, explain
+from serotine.index.search.options import Fusion, Mode, SearchOptions
+from serotine.index.search.retriever import Retriever
 from serotine.index.sources import Sources, SourceUpdate, record_sources
-from serotine.index.text_encoder import AnyEncoder, TextEncoder
+from serotine.index.stats import describe_index
+from serotine.index.store import catalog as catalogs
+from serotine.index.store import creation
+from serotine.index.store.catalog import CATALOG_FILE, Catalog, Settings
+from serotine.index.store.filters import check_filterable
+from serotine.index.store.snapshot import Snapshot, load_snapshot
+from serotine.index.store.writer_lock import WriterLock
+from serotine.index.verify import verify_index
 from serotine.progress import progress_bar
+from serotine.text_encoder import AnyEncoder, TextEncoder
 from serotine.texts import is_text, strings
 
 
@@ -250,7 +252,7 @@ class Index:
         with self._changing:
             self._require_writer()
             settings = self._catalog.settings
-            batch = incoming.check(
+            batch = documents.check(
                 ids,
                 texts,
                 vectors,
@@ -266,7 +268,7 @@ class Index:
                 more = f" (and {len(replaced) - 1:,} more)" if len(replaced) > 1 else ""
                 first = next(id_ for id_ in batch.ids if id_ in replaced)
                 raise DuplicateIdError(f"ids: {first!r}{more} is in the index already; pass upsert=True to replace it")
-            incoming.warn_of_empty(batch)
+            documents.warn_of_empty(batch)
             number = self._catalog.next_number()
             record: SegmentRecord | None = None
             if batch.ids:
@@ -363,9 +365,9 @@ class Index:
         """The documents of a batch that the index does not hold."""
         if "ids" not in batch:
             raise ValueError(f"batches: want dicts with 'ids', got one with {', '.join(map(repr, batch)) or 'nothing'}")
-        ids = incoming.document_ids(batch["ids"])
+        ids = documents.document_ids(batch["ids"])
         known = self._catalog.live_ids(ids)
-        incoming.check_counts(batch, len(ids))
+        documents.check_counts(batch, len(ids))
         places = [i for i, id_ in enumerate(ids) if id_ not in known]
         return {name: None if values is None else [values[i] for i in places] for name, values in batch.items()}
 
@@ -377,7 +379,7 @@ class Index:
             warnings.warn(
                 f"{self._path}: documents are stored, but could not be compressed ({error.strerror or error}); "
                 "the next change tries again",
-                HousekeepingWarning,
+                MaintenanceWarning,
                 stacklevel=3,
             )
 
@@ -470,7 +472,7 @@ class Index:
             k: how many; all that the filter lets through when there are fewer. (BM25 finds only documents that share
                 a word with the question.)
             where: only documents whose metadata match: ``{"lang": "en", "year": {">=": 2020}}``; see
-                `serotine.index.filters`.
+                `serotine.index.store.filters`.
             mode: "late" ranks by MaxSim; "bm25" by words; "hybrid" by both.
             exact: find the true best by MaxSim over the kept vectors, and prove it: see `Hits.certificate`.
             fusion: how "hybrid" joins its rankings: "rrf" by reciprocal rank (Cormack et al. 2009), "sum" by the
@@ -505,18 +507,18 @@ class Index:
         self._require_open()
         if isinstance(queries, (str, bytes)):
             raise TypeError("queries: want a list of questions or arrays, got one string; put it in a list")
-        request = check_request(Request(k, where, mode, exact, fusion, weights, candidates))
+        options = SearchOptions(k, where, mode, exact, fusion, weights, candidates)
         listed = list(queries)
         started = time.perf_counter()
         questions = [query if isinstance(query, str) else None for query in listed]
         for question in questions:
             if question is not None:
-                incoming.check_question(question)
+                documents.check_question(question)
             elif mode != "late":
                 raise TypeError(f'query: mode="{mode}" needs a question in words, got vectors')
         vectors = [] if mode == "bm25" else self._all_vectors(listed)
         encoding = (time.perf_counter() - started) * 1e3 / max(len(listed), 1)
-        return self._retriever.answer(request, vectors, questions, encoding)
+        return self._retriever.answer(options, vectors, questions, encoding)
 
     def _all_vectors(self, queries: list[Any]) -> list[NDArray[np.float32]]:
         words = [query for query in queries if isinstance(query, str)]
@@ -533,7 +535,7 @@ class Index:
             UnknownIdError: the index does not hold `id_`.
             ValueError: the document was added as vectors, without a text.
         """
-        incoming.check_question(query)
+        documents.check_question(query)
         (row,) = self._rows([id_])
         if row.text is None:
             raise ValueError(f"id: {id_!r} was added as vectors, without a text to explain")
@@ -586,7 +588,7 @@ class Index:
     def _checked_vectors(self, query: object) -> NDArray[np.float32]:
         if not isinstance(query, np.ndarray):
             raise TypeError(f"query: want a string or an array (tokens, {self.dim}), got {type(query).__name__}")
-        return incoming.query_vectors(query, self.dim)
+        return documents.query_vectors(query, self.dim)
 
     def _question_vectors(self, question: str) -> NDArray[np.float32]:
         # A search is followed by `explain` of each of its hits: encoding the question again would take longer than

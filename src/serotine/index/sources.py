@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from serotine.index import catalog as catalogs
-from serotine.index.catalog import Catalog
+from serotine.index.store import catalog as catalogs
+from serotine.index.store.catalog import Catalog
 
 _MOST_BOUND = 10_000
 _SCHEMA = (

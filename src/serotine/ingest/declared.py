@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from serotine.errors import InputFileError
-from serotine.index.filters import check_metadata
+from serotine.index.store.filters import check_metadata
 
 if TYPE_CHECKING:
     from serotine.ingest.document import Document

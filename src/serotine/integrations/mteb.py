@@ -36,7 +36,7 @@ except ImportError:
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from serotine.index.text_encoder import TextEncoder
+    from serotine.text_encoder import TextEncoder
 
 # Texts encoded and committed at once.
 _TEXTS_AT_ONCE = 1024

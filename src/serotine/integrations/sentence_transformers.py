@@ -1,4 +1,3 @@
-# mypy: disable-error-code="import-not-found"
 """sentence-transformers' `MultiVectorEncoder` where an index wants an encoder.
 
 ``Index.create(path, encoder=MultiVectorEncoder(...))`` makes the adapter by itself; the index can be opened again by
@@ -18,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
-from serotine.encoders.tokenisation import Token
+from serotine.encoders.tokenization import Token
 from serotine.errors import EncoderError
 from serotine.index.encoding import SENTENCE_TRANSFORMERS
 

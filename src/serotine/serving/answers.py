@@ -9,7 +9,7 @@ from typing import Any
 from fastapi.responses import Response
 
 from serotine.index import Explanation, Hit, Hits
-from serotine.serving.wire import finite
+from serotine.wire import finite
 
 
 def as_json(body: dict[str, Any], status: int = 200) -> Response:

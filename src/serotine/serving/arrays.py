@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from serotine.serving.wire import unpack
+from serotine.wire import unpack
 
 
 def vectors_of(value: list[list[float]] | str, dim: int, name: str) -> NDArray[np.floating[Any]]:

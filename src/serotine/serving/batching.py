@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from serotine.index.text_encoder import TextEncoder
+from serotine.text_encoder import TextEncoder
 
 _MOST_AT_ONCE = 32
 Vectors = NDArray[np.float32]

@@ -14,7 +14,7 @@ from fastapi.responses import Response
 from starlette.exceptions import HTTPException
 
 from serotine.errors import SerotineError
-from serotine.serving.wire import STATUS, code_of
+from serotine.wire import STATUS, code_of
 
 _log = logging.getLogger("serotine.serving")
 _RETRY_SECONDS = 1

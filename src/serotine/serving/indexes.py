@@ -12,14 +12,14 @@ from typing import TypeVar
 
 from serotine.errors import IndexLockedError, NotAnIndexError, SerotineError
 from serotine.index import Index
-from serotine.index.catalog import CATALOG_FILE, Catalog
 from serotine.index.encoding import load_encoder
-from serotine.index.text_encoder import TextEncoder
+from serotine.index.store.catalog import CATALOG_FILE, Catalog
 from serotine.serving.batching import BatchingEncoder
 from serotine.serving.failures import Failure, read_only, unavailable
 from serotine.serving.renewal import Retired, stamp_of
 from serotine.serving.settings import ServerSettings
 from serotine.serving.work import WorkPool
+from serotine.text_encoder import TextEncoder
 from serotine.texts import is_text
 
 _log = logging.getLogger("serotine.serving")

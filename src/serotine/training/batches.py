@@ -1,4 +1,3 @@
-# mypy: disable-error-code="import-not-found, import-untyped, misc"
 """Which examples go into a batch: of one source, of like length and, where asked for, of one topic; all from seeds."""
 
 from __future__ import annotations

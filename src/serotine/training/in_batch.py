@@ -1,4 +1,3 @@
-# mypy: disable-error-code="import-not-found, import-untyped, misc"
 """Distillation of a teacher that is at hand: every query of a batch against every document of it."""
 
 from __future__ import annotations

@@ -1,4 +1,3 @@
-# mypy: disable-error-code="import-not-found, import-untyped, misc, no-untyped-call, override"
 """nDCG@10 of the model in training on a judged collection, by exact MaxSim."""
 
 from __future__ import annotations

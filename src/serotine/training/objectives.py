@@ -1,4 +1,3 @@
-# mypy: disable-error-code="import-not-found, import-untyped"
 """What is minimised over our MaxSim, and the columns each loss wants."""
 
 from __future__ import annotations

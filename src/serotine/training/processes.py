@@ -1,4 +1,3 @@
-# mypy: disable-error-code="import-not-found, import-untyped, no-untyped-call"
 """Several processes of one run, as `accelerate launch` starts them: what one of them does for all."""
 
 from __future__ import annotations

@@ -1,4 +1,3 @@
-# mypy: disable-error-code="import-not-found, import-untyped, misc, no-untyped-call"
 """A recipe, run: data, starting model, stages one after the other, average. Killed at any point, it goes on from there.
 
 A run's folder:

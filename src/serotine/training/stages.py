@@ -1,4 +1,3 @@
-# mypy: disable-error-code="import-not-found, import-untyped, misc"
 """One stage of training: sentence-transformers' trainer, with our batches, our MaxSim, our log and our judge."""
 
 from __future__ import annotations

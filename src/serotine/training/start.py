@@ -1,4 +1,3 @@
-# mypy: disable-error-code="import-not-found, import-untyped, no-any-return"
 """The model that training starts from: a backbone with a head, as sentence-transformers' `MultiVectorEncoder`."""
 
 from __future__ import annotations

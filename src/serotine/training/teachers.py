@@ -1,4 +1,3 @@
-# mypy: disable-error-code="import-not-found, import-untyped"
 """Models that score a question's documents, better than the one in training does."""
 
 from __future__ import annotations

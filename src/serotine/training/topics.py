@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from serotine.index.clustering import k_means, nearest
+from serotine.index.growth.kmeans import k_means, nearest
 from serotine.training.examples import Example
 from serotine.training.teacher_vectors import TeacherVectors
 

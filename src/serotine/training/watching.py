@@ -1,4 +1,3 @@
-# mypy: disable-error-code="import-not-found, import-untyped, misc"
 """What a run tells of itself: a line of JSON a step in a file, and a live view where a person looks."""
 
 from __future__ import annotations

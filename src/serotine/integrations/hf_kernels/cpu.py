@@ -1,4 +1,3 @@
-# mypy: disable-error-code="import-not-found"
 """CPU tensors in the kernel repository: the installed package's compiled core, or plain torch without it.
 
 A noarch kernel holds Python alone, so the core cannot travel with it. It is used where the ``serotine`` package

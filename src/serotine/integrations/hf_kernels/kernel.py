@@ -1,4 +1,3 @@
-# mypy: disable-error-code="import-not-found"
 """MaxSim kernels for late-interaction retrieval: CPU through Serotine's compiled core, CUDA through Triton.
 
 score(q, d) = sum over query tokens of the best dot product with a document token. Names, shapes and order of

@@ -1,4 +1,3 @@
-# mypy: disable-error-code="import-not-found"
 """Columns of a training batch: which of their tokens count, and documents side by side."""
 
 from __future__ import annotations

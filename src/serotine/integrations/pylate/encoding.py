@@ -1,4 +1,3 @@
-# mypy: disable-error-code="import-not-found"
 """The parts of `ColBERT.encode`: the engine a call needs, and the shapes its vectors leave in."""
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ from numpy.typing import NDArray
 from serotine.encoders.backend import Backend
 from serotine.encoders.encoder import Encoder
 from serotine.encoders.spec import EncoderSpec, TokenPooling
-from serotine.encoders.tokenisation import TextTokenizer
+from serotine.encoders.tokenization import TextTokenizer
 
 
 def engine(

@@ -1,4 +1,3 @@
-# mypy: disable-error-code="import-not-found, no-untyped-call, override, arg-type"
 """Evaluators for training, on those of sentence-transformers 6, which this imports."""
 
 from __future__ import annotations
@@ -7,7 +6,7 @@ import csv
 import itertools
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from sentence_transformers.base.evaluation import BaseEvaluator
@@ -72,7 +71,7 @@ class _OneNumber(BaseEvaluator):
             with file.open("a", newline="", encoding="utf-8") as stream:
                 csv.writer(stream).writerows([*([self.csv_headers] if new else []), [epoch, steps, value]])
         metrics: dict[str, float] = self.prefix_name_to_metrics({self.metric: value}, self.name)
-        self.store_metrics_in_model_card_data(model, metrics, epoch, steps)
+        self.store_metrics_in_model_card_data(cast(Any, model), metrics, epoch, steps)
         return metrics
 
     def measure(self, model: ColBERT) -> float:

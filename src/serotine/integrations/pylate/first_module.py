@@ -1,4 +1,3 @@
-# mypy: disable-error-code="import-not-found, no-untyped-call"
 """What training scripts reach for inside a model: ``model[0]``, its backbone and its tokenizer."""
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ from torch import Tensor
 
 from serotine.encoders.formats.folder import Checkpoint
 from serotine.encoders.spec import EncoderSpec
-from serotine.encoders.tokenisation import TextTokenizer
+from serotine.encoders.tokenization import TextTokenizer
 
 _ROLES = ("unk_token", "pad_token", "cls_token", "sep_token", "mask_token", "bos_token", "eos_token")
 

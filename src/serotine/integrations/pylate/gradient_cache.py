@@ -1,4 +1,3 @@
-# mypy: disable-error-code="import-not-found, no-untyped-call"
 """Gradient caching (Gao, Zhang, Han and Callan 2021, "Scaling deep contrastive learning batch size").
 
 Texts are encoded in small parts without a graph; the loss is taken over all their vectors, whose gradients are kept;

@@ -11,7 +11,7 @@ from typing import Any
 from serotine.encoders.backend import Backend
 from serotine.encoders.encoder import Encoder
 from serotine.encoders.location import locate
-from serotine.encoders.tokenisation import TextTokenizer
+from serotine.encoders.tokenization import TextTokenizer
 from serotine.encoders.torch_backend import TorchBackend
 from serotine.integrations.pylate.checkpoint import ColBERTSpec, Overrides, read_colbert
 

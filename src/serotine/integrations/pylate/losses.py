@@ -1,4 +1,3 @@
-# mypy: disable-error-code="import-not-found, no-untyped-call"
 """`losses`: PyLate's training losses, scored by the MaxSim kernels."""
 
 from __future__ import annotations

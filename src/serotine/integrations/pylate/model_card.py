@@ -1,4 +1,3 @@
-# mypy: disable-error-code="import-not-found"
 """What sentence-transformers' trainer notes of a training, for a model whose card is not written."""
 
 from __future__ import annotations

@@ -1,4 +1,3 @@
-# mypy: disable-error-code="import-not-found"
 """`models.ColBERT`: PyLate's model class on this project's encoders, as a torch module that can be trained."""
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 
 from serotine.errors import IndexExistsError
-from serotine.index.catalog import CATALOG_FILE
+from serotine.index.store.catalog import CATALOG_FILE
 
 # Files by which an index that PyLate wrote is known.
 _PYLATE = ("fast_plaid_index", "documents_ids_to_plaid_ids.pkl", "documents_ids_to_plaid_ids.sqlite")

@@ -1,4 +1,3 @@
-# mypy: disable-error-code="import-not-found"
 """What `models.ColBERT` is made of: the constructor's parameters, and what a model says of itself."""
 
 from __future__ import annotations
@@ -11,7 +10,7 @@ import torch
 from torch import nn
 
 from serotine.encoders.encoder import Encoder
-from serotine.encoders.tokenisation import TextTokenizer
+from serotine.encoders.tokenization import TextTokenizer
 from serotine.encoders.torch_backend import TorchBackend
 from serotine.integrations.pylate import loading, scores
 from serotine.integrations.pylate.checkpoint import Overrides

@@ -59,7 +59,7 @@ def rerank(
                 f"documents_embeddings[{place}]: holds {len(candidates)} documents, documents_ids {len(ids)}"
             )
         scores = _scores(query, candidates, device)
-        order = sorted(range(len(ids)), key=lambda i, scores=scores: -scores[i])  # type: ignore[misc]
+        order = sorted(range(len(ids)), key=lambda i, scores=scores: -scores[i])
         results.append([RerankResult(id=ids[i], score=scores[i]) for i in order])
     return results
 

@@ -1,4 +1,3 @@
-# mypy: disable-error-code="import-not-found, no-untyped-call"
 """`utils`: PyLate's data collator and distillation datasets, and small tools of its training scripts."""
 
 from __future__ import annotations

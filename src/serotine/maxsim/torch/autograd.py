@@ -1,4 +1,3 @@
-# mypy: disable-error-code="import-not-found, misc, untyped-decorator, no-untyped-call, no-any-return"
 """One autograd Function for every layout: the forward keeps the winners, the backward follows them."""
 
 from __future__ import annotations

@@ -1,4 +1,3 @@
-# mypy: disable-error-code="import-not-found"
 """Which kernels a tensor goes to. One place, so that a test can send CPU tensors through the CUDA path."""
 
 from __future__ import annotations

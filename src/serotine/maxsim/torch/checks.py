@@ -1,4 +1,3 @@
-# mypy: disable-error-code="import-not-found"
 """What the torch entry points accept, and the words they refuse with.
 
 Shapes, dtypes and devices are known on the host and are checked before anything runs. Lengths, offsets and

@@ -1,4 +1,3 @@
-# mypy: disable-error-code="import-not-found"
 """The scoring functions of sentence-transformers and PyLate, on these kernels.
 
 Pass them where those libraries take a scoring function: `colbert_scores` as ``similarity_fct`` of

@@ -1,4 +1,3 @@
-# mypy: disable-error-code="import-not-found"
 """In-batch training and small corpora: every query with every packed document."""
 
 from __future__ import annotations

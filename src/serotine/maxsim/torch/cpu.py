@@ -1,4 +1,3 @@
-# mypy: disable-error-code="import-not-found"
 """CPU tensors: handed to the compiled core without a copy, bfloat16 included."""
 
 from __future__ import annotations

@@ -1,4 +1,3 @@
-# mypy: disable-error-code="import-not-found, import-untyped"
 """From a layout and two tensors to scores, on whichever device the tensors are."""
 
 from __future__ import annotations

@@ -1,4 +1,3 @@
-# mypy: disable-error-code="import-not-found, no-any-return"
 """The backward of MaxSim: entries (pair, query token) grouped by the row that receives them.
 
 d score / d query token = its winning document token, and the other way round. Each gradient is therefore a

@@ -1,4 +1,3 @@
-# mypy: disable-error-code="import-not-found"
 """What a layout is: which query rows meet which document rows, in one vocabulary for every consumer.
 
 The forward dispatch, the reference and the gradients are written once against these two classes; the modules

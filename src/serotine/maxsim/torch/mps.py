@@ -1,4 +1,3 @@
-# mypy: disable-error-code="import-not-found, import-untyped, no-any-return"
 """Apple MPS: the kernels of the late-interaction-kernels package, held to our contract.
 
 Metal has no Triton, and that package (Apache-2.0) has fused Metal kernels with a backward. Its `maxsim_mps`

@@ -1,4 +1,3 @@
-# mypy: disable-error-code="import-not-found"
 """CPU tensors as the NumPy arrays they are, for what exists only there: int8 with scales."""
 
 from __future__ import annotations

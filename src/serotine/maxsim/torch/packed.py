@@ -1,4 +1,3 @@
-# mypy: disable-error-code="import-not-found"
 """Chosen pairs of variable-length queries and documents, with no padding anywhere."""
 
 from __future__ import annotations

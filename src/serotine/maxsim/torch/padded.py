@@ -1,4 +1,3 @@
-# mypy: disable-error-code="import-not-found"
 """Reranking: every query with its own padded candidates."""
 
 from __future__ import annotations

@@ -1,4 +1,3 @@
-# mypy: disable-error-code="import-not-found"
 """One query and some documents, as torch tensors."""
 
 from __future__ import annotations

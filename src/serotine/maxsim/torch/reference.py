@@ -1,4 +1,3 @@
-# mypy: disable-error-code="import-not-found"
 """MaxSim in plain torch, one pair at a time: the truth for the kernels and the path of float64.
 
 It knows nothing but `Pairs`, so one loop serves every layout.

@@ -1,4 +1,3 @@
-# mypy: disable-error-code="import-not-found"
 """The k best documents of every query, without a score for every pair in memory.
 
 On the CPU the compiled core keeps the best of each query as it goes. On CUDA documents are scored in slices

@@ -1,4 +1,3 @@
-# mypy: disable-error-code="import-not-found, import-untyped, untyped-decorator, misc"
 """The backward kernel: every gradient row sums the weighted rows that it alone owns.
 
 Both gradients of MaxSim have this shape. A query token receives the documents' winning rows, a document token

@@ -1,4 +1,3 @@
-# mypy: disable-error-code="import-not-found, import-untyped"
 """The forward in its three layouts: allocate, choose a tile, launch `score_tiles`."""
 
 from __future__ import annotations

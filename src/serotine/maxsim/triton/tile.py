@@ -1,4 +1,3 @@
-# mypy: disable-error-code="import-not-found, import-untyped, untyped-decorator, misc"
 """The forward kernel: one program takes a range of query tokens and a range of document tokens.
 
 The query tile stays resident while document tiles stream past. The running maximum is kept per (row of the

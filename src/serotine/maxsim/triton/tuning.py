@@ -1,4 +1,3 @@
-# mypy: disable-error-code="import-not-found, import-untyped"
 """Tile shapes: which are fixed by the input, which are tuned, and the buckets that keep tuning rare.
 
 Whatever changes from batch to batch (how many queries, documents, pairs) is no part of the tuning key. What

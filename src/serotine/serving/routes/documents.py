@@ -23,7 +23,7 @@ from serotine.serving.schemas.indexes import (
     NewDocument,
 )
 from serotine.serving.services import Services
-from serotine.serving.wire import pack
+from serotine.wire import pack
 
 router = APIRouter(prefix="/v1/indexes/{name}", tags=["documents"])
 

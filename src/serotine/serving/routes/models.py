@@ -26,7 +26,7 @@ from serotine.serving.schemas.models import (
     TextObject,
 )
 from serotine.serving.services import Services
-from serotine.serving.wire import pack
+from serotine.wire import pack
 
 router = APIRouter(tags=["models"], dependencies=[MayRead])
 

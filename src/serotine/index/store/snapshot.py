@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serotine.errors import IndexDamagedError
-from serotine.index.catalog import Catalog
-from serotine.index.codebook import Codebook, CodebookRecord, open_codebook
-from serotine.index.segment import SEGMENT_FOLDER, Segment, SegmentRecord
+from serotine.index.files.codebook import Codebook, CodebookRecord, open_codebook
+from serotine.index.files.segment import SEGMENT_FOLDER, Segment, SegmentRecord
+from serotine.index.store.catalog import Catalog
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,9 +23,9 @@ pytest.importorskip("fastapi_offline", reason="needs the extra: pip install 'ser
 pytest.importorskip("prometheus_client", reason="needs the extra: pip install 'serotine[serve]'")
 pytest.importorskip("httpx", reason="Starlette's test client needs httpx")
 
-from fakes import WordEncoder
 from starlette.testclient import TestClient
 
+from helpers.fakes import WordEncoder
 from serotine import Client, Index
 from serotine.errors import ServerError
 from serotine.serving.app import create_app

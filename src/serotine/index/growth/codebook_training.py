@@ -9,11 +9,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from serotine.index import clustering, storage
-from serotine.index.arrays_file import ArraysFile, ArraysWriter, FileRecord
-from serotine.index.clustering import Clusters
-from serotine.index.codebook import Codebook, CodebookRecord, quantise
-from serotine.index.segment import SEGMENT_FOLDER, Segment
+from serotine.index.files import durable
+from serotine.index.files.arrays import ArraysFile, ArraysWriter, FileRecord
+from serotine.index.files.codebook import Codebook, CodebookRecord, quantise
+from serotine.index.files.segment import SEGMENT_FOLDER, Segment
+from serotine.index.growth import kmeans
+from serotine.index.growth.kmeans import Clusters
 
 SEED = 42
 CHECKPOINT_FILE = "training.checkpoint"
@@ -54,18 +55,18 @@ def train(
 ) -> CodebookRecord:
     """Trains a codebook for a collection of `tokens` on sampled points, and writes it to `path`.
 
-    `tick` is called after each of `clustering.STEPS`.
+    `tick` is called after each of `kmeans.STEPS`.
 
     What a process that was killed had finished is found again, where it trained on the same sample.
     """
     centroids = min(centroids, len(points))
     checkpoint = _Checkpoint(folder, points, centroids)
-    clusters = checkpoint.load() or clustering.begin(points, centroids, SEED)
+    clusters = checkpoint.load() or kmeans.begin(points, centroids, SEED)
     for _ in range(clusters.step):
         tick()
-    while clusters.step < clustering.STEPS:
+    while clusters.step < kmeans.STEPS:
         checkpoint.save(clusters)
-        clusters = clustering.advance(clusters, points, centroids, SEED)
+        clusters = kmeans.advance(clusters, points, centroids, SEED)
         tick()
     codes, scales = quantise(clusters.fine, clusters.squares, clusters.sizes)
     book = Codebook(codes, scales, clusters.coarse)
@@ -83,7 +84,7 @@ class _Checkpoint:
         self._key = ""
         if self._worth:
             digest = hashlib.blake2b(points.data, digest_size=16)
-            self._key = f"{digest.hexdigest()} {points.shape} {centroids} {clustering.STEPS}"
+            self._key = f"{digest.hexdigest()} {points.shape} {centroids} {kmeans.STEPS}"
 
     def load(self) -> Clusters | None:
         if not self._worth or not self._path.exists():
@@ -112,4 +113,4 @@ class _Checkpoint:
             writer.attributes = {"key": self._key, "step": clusters.step}
 
     def remove(self) -> None:
-        storage.remove(self._path)
+        durable.remove(self._path)

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serotine import _core
-from serotine.index.hits import Certificate
-from serotine.index.snapshot import Snapshot
+from serotine.index.results import Certificate
+from serotine.index.store.snapshot import Snapshot
 
 # Documents that are scored over their codes: this many, and this many more for each that is asked for. Measured for
 # recall@10 above 0.98 and recall@100 above 0.97 of exact (benchmarks/index.py).

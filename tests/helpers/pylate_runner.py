@@ -1,4 +1,4 @@
-"""PyLate's own test files against `serotine.integrations.pylate`: ``python tests/pylate_runner.py CHECKOUT``.
+"""PyLate's own test files against `serotine.integrations.pylate`: ``python tests/helpers/pylate_runner.py CHECKOUT``.
 
 CHECKOUT is a clone of github.com/lightonai/pylate (MIT), which this repository does not hold. Its test files are read,
 their import lines changed, and run with pytest in a folder of their own. Where no hub can be reached, its models are
@@ -16,7 +16,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-HERE = Path(__file__).parent
+HERE = Path(__file__).parents[1]
 # By node, as a regular expression: why it does not pass.
 EXCEPTIONS = {
     r"test_scann\.py": "ScaNN's index: there is one index here",
@@ -60,7 +60,7 @@ def pytest_configure(config):
     import datasets
     from serotine.encoders.location import Location
     from serotine.integrations.pylate import loading
-    import pylate_stand_ins
+    from helpers import pylate_stand_ins
 
     locate = loading.locate
     loading.locate = lambda name, **options: pylate_stand_ins.model(name) or locate(name, **options)

@@ -9,17 +9,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from serotine.index import creation
-from serotine.index.arrays_file import ArraysWriter, FileRecord
-from serotine.index.codebook import Codebook, Codes, id_type, row_bytes
-from serotine.index.segment import (
+from serotine.index.files.arrays import ArraysWriter, FileRecord
+from serotine.index.files.codebook import Codebook, Codes, id_type, row_bytes
+from serotine.index.files.segment import (
     CODES,
     VECTORS,
     SegmentRecord,
     append_places,
     append_postings,
 )
-from serotine.index.snapshot import Part
+from serotine.index.store import creation
+from serotine.index.store.snapshot import Part
 
 # Tokens encoded at once: 64 MB of fp32 at 128 dimensions.
 _ENCODED_AT_ONCE = 1 << 17

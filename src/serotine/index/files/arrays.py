@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serotine.errors import IndexDamagedError
-from serotine.index.storage import DurableFile
+from serotine.index.files.durable import DurableFile
 
 MAGIC = b"SEROTARR"
 VERSION = 1

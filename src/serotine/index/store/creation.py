@@ -7,14 +7,14 @@ import uuid
 from pathlib import Path
 
 from serotine.errors import IndexExistsError
-from serotine.index import storage
-from serotine.index.catalog import Catalog, Settings, create_catalog
-from serotine.index.segment import SEGMENT_FOLDER
-from serotine.index.training import CHECKPOINT_FILE
+from serotine.index.files import durable
+from serotine.index.files.segment import SEGMENT_FOLDER
+from serotine.index.growth.codebook_training import CHECKPOINT_FILE
+from serotine.index.store.catalog import Catalog, Settings, create_catalog
 
 _OURS = re.compile(
     rf"([0-9a-f]{{32}}\.(vectors|codes|codebook)|{re.escape(CHECKPOINT_FILE)})"
-    rf"(\.[0-9a-f]{{32}}{re.escape(storage.TEMPORARY)})?"
+    rf"(\.[0-9a-f]{{32}}{re.escape(durable.TEMPORARY)})?"
 )
 
 
@@ -31,12 +31,12 @@ def create_folder(folder: Path, settings: Settings) -> None:
             raise IndexExistsError(f"{folder}: is in use as it is; name a new folder inside it")
     folder.parent.mkdir(parents=True, exist_ok=True)
     # Built beside and renamed into place, so that a crash leaves no half-made index under the name.
-    building = folder.with_name(f".{folder.name}.{uuid.uuid4().hex}{storage.TEMPORARY}")
+    building = folder.with_name(f".{folder.name}.{uuid.uuid4().hex}{durable.TEMPORARY}")
     (building / SEGMENT_FOLDER).mkdir(parents=True)
     create_catalog(building, settings)
-    storage.sync_folder(building)
-    storage.rename(building, folder)
-    storage.sync_folder(folder.parent)
+    durable.sync_folder(building)
+    durable.rename(building, folder)
+    durable.sync_folder(folder.parent)
 
 
 def new_file(folder: Path, kind: str) -> Path:
@@ -56,4 +56,4 @@ def stray_files(folder: Path, catalog: Catalog) -> list[str]:
 def sweep(folder: Path, catalog: Catalog) -> None:
     """Removes stray files; only for who holds the writer's lock. What is not ours by its name is left alone."""
     for name in stray_files(folder, catalog):
-        storage.remove(folder / SEGMENT_FOLDER / name)
+        durable.remove(folder / SEGMENT_FOLDER / name)

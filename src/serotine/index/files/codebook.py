@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from serotine import _core
 from serotine.errors import IndexDamagedError
-from serotine.index.arrays_file import ArraysFile, ArraysWriter, FileRecord
-from serotine.index.clustering import Router, route
+from serotine.index.files.arrays import ArraysFile, ArraysWriter, FileRecord
+from serotine.index.growth.kmeans import Router, route
 
 KIND = "codebook"
 # Sampled tokens a centroid is trained on, and the bytes of fp32 a sample may take altogether.

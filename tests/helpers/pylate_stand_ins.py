@@ -7,10 +7,10 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-import checkpoints
 import datasets
-from packages import packaged
 
+from helpers import checkpoints
+from helpers.packages import packaged
 from serotine.encoders.location import Location
 
 _PLACE = tempfile.TemporaryDirectory(prefix="pylate-models-")

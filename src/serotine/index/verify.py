@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 
 from serotine.errors import IndexDamagedError
-from serotine.index import creation
-from serotine.index.arrays_file import ArraysFile, FileRecord
-from serotine.index.catalog import CATALOG_FILE, Catalog
-from serotine.index.reports import VerifyReport
-from serotine.index.segment import SEGMENT_FOLDER
-from serotine.index.snapshot import Snapshot
+from serotine.index.files.arrays import ArraysFile, FileRecord
+from serotine.index.files.segment import SEGMENT_FOLDER
+from serotine.index.results import VerifyReport
+from serotine.index.store import creation
+from serotine.index.store.catalog import CATALOG_FILE, Catalog
+from serotine.index.store.snapshot import Snapshot
 
 
 def verify_index(folder: Path, catalog: Catalog, snapshot: Snapshot) -> VerifyReport:

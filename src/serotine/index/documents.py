@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serotine.errors import DuplicateIdError, EmptyTextWarning
-from serotine.index.filters import check_metadata
+from serotine.index.store.filters import check_metadata
 from serotine.texts import is_text, strings
 
 _LARGEST = float(np.finfo(np.float16).max)

@@ -1,4 +1,4 @@
-"""The command line with an encoder that needs no model: ``python tests/cli_fake.py index ...``."""
+"""The command line with an encoder that needs no model: ``python tests/helpers/cli_fake.py index ...``."""
 
 from __future__ import annotations
 

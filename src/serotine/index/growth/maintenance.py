@@ -18,12 +18,13 @@ from pathlib import Path
 import numpy as np
 
 from serotine.errors import IndexDamagedError, SerotineError
-from serotine.index import catalog as catalogs
-from serotine.index import clustering, creation, sealing, training
-from serotine.index.catalog import Catalog
-from serotine.index.codebook import centroids_for, sample_size
-from serotine.index.segment import SEGMENT_FOLDER, Segment, SegmentRecord
-from serotine.index.snapshot import Part, Snapshot
+from serotine.index.files.codebook import centroids_for, sample_size
+from serotine.index.files.segment import SEGMENT_FOLDER, Segment, SegmentRecord
+from serotine.index.growth import codebook_training, kmeans, rewrite
+from serotine.index.store import catalog as catalogs
+from serotine.index.store import creation
+from serotine.index.store.catalog import Catalog
+from serotine.index.store.snapshot import Part, Snapshot
 from serotine.progress import progress_bar
 
 # Tokens from which on a codebook is trained; below, scoring every float16 vector takes a few milliseconds.
@@ -233,7 +234,7 @@ class Housekeeper:
         if waiting < FIRST_TRAINING:
             return False
         book = snapshot.codebooks[newest]
-        points = training.sample(head, training.MEASURED, self._catalog.settings.dim)
+        points = codebook_training.sample(head, codebook_training.MEASURED, self._catalog.settings.dim)
         return book.mean_error(points, self._catalog.settings.nbits) > DRIFTED * book.usual_error
 
     def _do(self, job: Job, *, show_progress: bool) -> None:
@@ -256,10 +257,10 @@ class Housekeeper:
         goal = max(tokens, self._expected())
         centroids = self._centroids(goal)
         segments = [part.segment for part in snapshot.parts.values()]
-        with progress_bar(clustering.STEPS, "Training a codebook", enabled=show_progress) as advance:
-            points = training.sample(segments, sample_size(centroids, settings.dim), settings.dim)
+        with progress_bar(kmeans.STEPS, "Training a codebook", enabled=show_progress) as advance:
+            points = codebook_training.sample(segments, sample_size(centroids, settings.dim), settings.dim)
             path = creation.new_file(self._folder, "codebook")
-            record = training.train(
+            record = codebook_training.train(
                 self._folder,
                 path,
                 points,
@@ -278,7 +279,7 @@ class Housekeeper:
         parts = [snapshot.parts[number] for number in numbers]
         settings = self._catalog.settings
         with progress_bar(_tokens(parts), "Encoding tokens", enabled=show_progress) as advance:
-            record = sealing.encode(
+            record = rewrite.encode(
                 self._folder,
                 parts,
                 codebook,
@@ -295,9 +296,9 @@ class Housekeeper:
         codebook = parts[0].segment.record.codebook
         with progress_bar(_tokens(parts), "Merging segments", enabled=show_progress) as advance:
             if codebook is None:
-                record = sealing.copy(self._folder, parts, tick=advance)
+                record = rewrite.copy(self._folder, parts, tick=advance)
             else:
-                record = sealing.merge(self._folder, parts, snapshot.codebooks[codebook], tick=advance)
+                record = rewrite.merge(self._folder, parts, snapshot.codebooks[codebook], tick=advance)
         self._exchange(parts, numbers, record)
 
     def _exchange(self, parts: Sequence[Part], numbers: Sequence[int], record: SegmentRecord) -> None:

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from typing import Any
 
-from serotine.index import housekeeping, sealing, training
+from serotine.index.growth import codebook_training, maintenance, rewrite
 
 THRESHOLDS: tuple[tuple[Any, str, float], ...] = (
-    (housekeeping, "FIRST_TRAINING", 24),
-    (housekeeping, "HEAD_TOKENS", 12),
-    (housekeeping, "FAN_IN", 3),
-    (housekeeping, "_SMALLEST", 8),
+    (maintenance, "FIRST_TRAINING", 24),
+    (maintenance, "HEAD_TOKENS", 12),
+    (maintenance, "FAN_IN", 3),
+    (maintenance, "_SMALLEST", 8),
     # So few tokens are learnt by heart: others always fit worse.
-    (housekeeping, "DRIFTED", 3.0),
-    (sealing, "POSTINGS_FROM", 6),
-    (sealing, "_ENCODED_AT_ONCE", 16),
-    (sealing, "_COPIED_AT_ONCE", 16),
-    (training, "_WORTH_KEEPING", 4),
+    (maintenance, "DRIFTED", 3.0),
+    (rewrite, "POSTINGS_FROM", 6),
+    (rewrite, "_ENCODED_AT_ONCE", 16),
+    (rewrite, "_COPIED_AT_ONCE", 16),
+    (codebook_training, "_WORTH_KEEPING", 4),
 )
 
 

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from serotine import _core
 from serotine.errors import IndexDamagedError
-from serotine.index.arrays_file import ArraysFile, ArraysWriter, FileRecord
-from serotine.index.codebook import Codebook
+from serotine.index.files.arrays import ArraysFile, ArraysWriter, FileRecord
+from serotine.index.files.codebook import Codebook
 
 SEGMENT_FOLDER = "segments"
 VECTORS, CODES = "vectors", "codes"

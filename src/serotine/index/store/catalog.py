@@ -21,10 +21,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serotine.errors import IndexDamagedError, NotAnIndexError, SerotineError
-from serotine.index import filters, lexical
-from serotine.index.arrays_file import FileRecord
-from serotine.index.codebook import CodebookRecord
-from serotine.index.segment import SegmentRecord
+from serotine.index.files.arrays import FileRecord
+from serotine.index.files.codebook import CodebookRecord
+from serotine.index.files.segment import SegmentRecord
+from serotine.index.store import filters, lexical
 
 CATALOG_FILE = "catalog.sqlite"
 FORMAT_VERSION = 2

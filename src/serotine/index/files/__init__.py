@@ -1,0 +1,1 @@
+"""Immutable files of an index: segments, codebooks, and the durable writes beneath them."""

@@ -1,0 +1,1 @@
+"""How an index grows: codebooks, encoding of segments, merging, maintenance."""

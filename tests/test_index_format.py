@@ -1,0 +1,51 @@
+"""An index written by an earlier commit (ddb70b8) opens, verifies and answers as it did when it was written."""
+
+from __future__ import annotations
+
+import json
+import tarfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from serotine import Index
+
+ARCHIVE = Path(__file__).parent / "data" / "format_2.tar.xz"
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("format_2")
+    with tarfile.open(ARCHIVE) as archive:
+        archive.extractall(folder, filter="data")
+    return folder
+
+
+def test_format_2_gives_equal_hits(written: Path) -> None:
+    with np.load(written / "queries.npz") as arrays:
+        queries = [arrays[name] for name in arrays.files]
+    expected = json.loads((written / "expected.json").read_text())
+    with Index.open(written / "index", read_only=True) as index:
+        stats = index.stats()
+        assert {name: getattr(stats, name) for name in expected["stats"]} == expected["stats"]
+        assert stats.format_version == 2
+        for search in expected["searches"]:
+            query = search["query"] if isinstance(search["query"], str) else queries[search["query"]]
+            hits = index.search(query, **search["options"])
+            assert [hit.id for hit in hits] == [id_ for id_, _ in search["hits"]], search["options"]
+            assert [hit.score for hit in hits] == pytest.approx([score for _, score in search["hits"]], rel=1e-6)
+
+
+def test_format_2_verifies_and_grows(written: Path) -> None:
+    with Index.open(written / "index") as index:
+        before = index.verify()
+        index.add(ids=["new"], vectors=[np.ones((3, 8), dtype=np.float16)], texts=["a new document"])
+        index.compact()
+        assert index.verify().documents == before.documents - index_deleted(written) + 1
+        assert index.search("new document", mode="bm25")[0].id == "new"
+
+
+def index_deleted(written: Path) -> int:
+    deleted: int = json.loads((written / "expected.json").read_text())["stats"]["deleted"]
+    return deleted

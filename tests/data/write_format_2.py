@@ -21,7 +21,24 @@ if TYPE_CHECKING:
 DIM = 8
 RNG = np.random.default_rng(17)
 DIRECTIONS = RNG.standard_normal((64, DIM))
-WORDS = "amber birch cedar delta ember fjord grove heron inlet juniper kelp larch marsh north otter pine".split()
+WORDS = (
+    "amber",
+    "birch",
+    "cedar",
+    "delta",
+    "ember",
+    "fjord",
+    "grove",
+    "heron",
+    "inlet",
+    "juniper",
+    "kelp",
+    "larch",
+    "marsh",
+    "north",
+    "otter",
+    "pine",
+)
 OPTIONS: tuple[dict[str, Any], ...] = (
     {},
     {"k": 3},

@@ -1,0 +1,50 @@
+"""The `>>>` examples of public docstrings run, and every public name has one."""
+
+from __future__ import annotations
+
+import doctest
+import importlib
+import inspect
+from typing import Any
+
+import pytest
+
+ROOMS = ("serotine", "serotine.maxsim", "serotine.evaluation")
+# The base of errors; a client of a server that would have to run.
+WITHOUT_EXAMPLE = {"SerotineError", "Client"}
+
+
+def public_objects() -> list[tuple[str, Any]]:
+    """Every public class and function, by its full name."""
+    objects = []
+    for room in ROOMS:
+        module = importlib.import_module(room)
+        for name in module.__all__:
+            value = getattr(module, name)
+            if inspect.isclass(value) or inspect.isroutine(value):
+                objects.append((f"{room}.{name}", value))
+    return objects
+
+
+def examples(value: Any) -> list[doctest.DocTest]:
+    """The examples in the docstrings of an object and its methods."""
+    return [test for test in doctest.DocTestFinder().find(value, globs={}) if test.examples]
+
+
+@pytest.mark.parametrize(("name", "value"), public_objects(), ids=lambda value: value if isinstance(value, str) else "")
+def test_public_docstrings_have_examples_that_run(
+    name: str, value: Any, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if name.rsplit(".", 1)[1] in WITHOUT_EXAMPLE:
+        pytest.skip("needs no example")
+    tests = examples(value)
+    assert tests, f"{name}: its docstring has no >>> example"
+    if any("import torch" in example.source for test in tests for example in test.examples):
+        pytest.importorskip("torch")
+    monkeypatch.chdir(tmp_path_factory.mktemp("examples"))
+    flags = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
+    report: list[str] = []
+    runner = doctest.DocTestRunner(optionflags=flags, verbose=False)
+    for test in tests:
+        runner.run(test, out=report.append, clear_globs=True)
+    assert not runner.summarize(verbose=False).failed, "".join(report)

@@ -271,8 +271,8 @@ def test_an_encoder_that_miscounts_is_told(small: Path) -> None:
     [
         (lambda i: i.search(" "), ValueError, "query: is empty"),
         (lambda i: i.search("\ud800"), ValueError, "query: holds a lone surrogate"),
-        (lambda i: i.search("x", k=0), ValueError, "k: want at least 1, got 0"),
-        (lambda i: i.search("x", k=1.5), TypeError, "k: want an int"),
+        (lambda i: i.search("x", k=0), ValueError, "k: must be at least 1, got 0"),
+        (lambda i: i.search("x", k=1.5), TypeError, "k: must be an int"),
         (lambda i: i.search(None), TypeError, r"query: want a string or an array \(tokens, 16\)"),
         (
             lambda i: i.search(np.ones((3, 4), np.float32)),

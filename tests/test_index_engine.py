@@ -453,7 +453,7 @@ def test_declared_fields_are_checked_and_indexed(tmp_path: Path) -> None:
         assert len(index) == 0
         with pytest.raises(TypeError, match="year"):
             index.search(np.ones((1, DIM), np.float32), where={"year": "2020"})
-        with pytest.raises(TypeError, match="where: want a dict"):
+        with pytest.raises(TypeError, match="where: must be a dict"):
             index.search(np.ones((1, DIM), np.float32), where="year")  # type: ignore[arg-type]
         assert index.stats().filterable == filters.check_filterable({"year": int})
 

@@ -278,7 +278,7 @@ def doubling() -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("where", "error", "message"),
     [
-        ([], TypeError, "where: must be a dict such as {'lang': 'en'}, got list"),
+        ([], TypeError, "where: want a dict such as {'lang': 'en'}, got list"),
         ({}, ValueError, "where: is empty"),
         ({"and": []}, ValueError, "where['and']: is empty"),
         ({"or": {"lang": "en"}}, TypeError, "where['or']: want a list of filters, got dict"),

@@ -15,8 +15,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 
 from serotine.errors import InputFileError, SerotineError
-from serotine.evaluation import Bm25, Collection, Run, evaluate
-from serotine.evaluation import encodings as blocks
+from serotine.evaluation import Bm25, Collection, Run, evaluate, vector_cache
 from serotine.evaluation.judging import Judging, folder_name, judge, judge_one, system_folders
 from serotine.evaluation.languages import guess, words
 from serotine.evaluation.sources import Source
@@ -79,11 +78,11 @@ def brute_force(encoder: WordEncoder, given: Collection, depth: int) -> dict[str
 
 @pytest.mark.parametrize("block", [1, 7, 50, 1024])
 def test_late_interaction_is_brute_force_whatever_the_blocks(block: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(blocks, "BLOCK", block)
+    monkeypatch.setattr(vector_cache, "BLOCK_SIZE", block)
     given = collection()
     answer = LateInteraction(WordEncoder()).answer(given, 20)
     whole = LateInteraction(WordEncoder())
-    monkeypatch.setattr(blocks, "BLOCK", 1024)
+    monkeypatch.setattr(vector_cache, "BLOCK_SIZE", 1024)
     # Bit for bit the same, block by block or at once.
     assert answer.run == whole.answer(given, 20).run
     for query, found in brute_force(WordEncoder(), given, 20).items():
@@ -95,7 +94,7 @@ def test_late_interaction_is_brute_force_whatever_the_blocks(block: int, monkeyp
 
 
 def test_encodings_are_kept_and_a_killed_one_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(blocks, "BLOCK", 10)
+    monkeypatch.setattr(vector_cache, "BLOCK_SIZE", 10)
     given = collection()
     killed = Counting(fail_after=3)
     with pytest.raises(KeyboardInterrupt):
@@ -124,7 +123,7 @@ def test_a_damaged_block_is_named(tmp_path: Path) -> None:
     LateInteraction(WordEncoder(), tmp_path).answer(given, 5)
     (file,) = tmp_path.iterdir()
     file.write_bytes(file.read_bytes()[:-9])
-    with pytest.raises(InputFileError, match=rf"{re.escape(str(file))}: is damaged .*; delete it"):
+    with pytest.raises(InputFileError, match=rf"{re.escape(str(file))}: damaged .*; delete it"):
         LateInteraction(WordEncoder(), tmp_path).answer(given, 5)
 
 
@@ -216,7 +215,7 @@ def test_an_older_results_figures_never_stand_beside_a_newer_run(
 def test_a_full_disk_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     full = Mock(side_effect=SafetensorError("No space left on device"))
     monkeypatch.setattr("safetensors.numpy.save_file", full)
-    with pytest.raises(SerotineError, match=r"cannot be written \(No space left on device\); make room"):
+    with pytest.raises(SerotineError, match=r"cannot be written \(No space left on device\); free disk space"):
         LateInteraction(WordEncoder(), tmp_path).answer(collection(), 5)
 
 

@@ -29,7 +29,7 @@ from serotine.training import load_recipe, train  # noqa: E402
 from serotine.training.averaging import average  # noqa: E402
 from serotine.training.examples import Example  # noqa: E402
 from serotine.training.stages import load  # noqa: E402
-from serotine.training.teacher_vectors import TeacherVectors  # noqa: E402
+from serotine.training.teachers import teacher_vectors  # noqa: E402
 
 pytestmark = QUIET
 
@@ -131,14 +131,14 @@ def test_a_teacher_at_hand_is_imitated(tiny: Path, place: Path) -> None:
     train(load_recipe(recipe(place, tiny, stages=[stage])))
     found = [loss for _, loss in losses(place / "run")]
     assert np.mean(found[-8:]) < 0.9 * np.mean(found[:8])
-    files = {file: file.stat().st_mtime_ns for file in (place / "run/1-kd/teacher").rglob("*.npy")}
-    assert len(files) == 4
+    files = {file: file.stat().st_mtime_ns for file in (place / "run/1-kd/teacher").rglob("*.safetensors")}
+    assert len(files) == 2
     # Without its end the stage goes on from its last checkpoint, with the same files.
     shutil.rmtree(place / "run/1-kd/model")
     (place / "run/report.json").unlink()
     train(load_recipe(recipe(place, tiny, stages=[stage])))
     assert {file: file.stat().st_mtime_ns for file in files} == files
-    vectors = TeacherVectors(Encoder(teacher), ["a bat", "a bat", "an owl"], place / "kept", query=False)
+    vectors = teacher_vectors(Encoder(teacher), ["a bat", "a bat", "an owl"], place / "kept", query=False)
     np.testing.assert_allclose(vectors["an owl"], Encoder(teacher).encode_documents(["an owl"])[0], atol=1e-3)
 
 

@@ -21,8 +21,10 @@ from helpers.training_cases import QUIET, losses, pairs, recipe  # noqa: E402
 from serotine import Encoder  # noqa: E402
 from serotine.cli import main  # noqa: E402
 from serotine.errors import TrainingError  # noqa: E402
-from serotine.training import load_recipe, stages, teacher_vectors, train  # noqa: E402
+from serotine.evaluation import vector_cache  # noqa: E402
+from serotine.training import load_recipe, stages, train  # noqa: E402
 from serotine.training.judging import METRIC, JudgedCollection  # noqa: E402
+from serotine.training.teachers import teacher_vectors  # noqa: E402
 
 pytestmark = QUIET
 
@@ -172,10 +174,10 @@ def test_a_teacher_of_much_holds_few_files_open(tmp_path: Path, monkeypatch: pyt
         def encode_documents(self, texts: list[str]) -> list[np.ndarray[Any, Any]]:
             return [np.full((1 + len(text) % 3, 2), len(text), dtype=np.float32) for text in texts]
 
-    monkeypatch.setattr(teacher_vectors, "_CHUNK", 2)
-    monkeypatch.setattr(teacher_vectors, "_OPEN", 8)
+    monkeypatch.setattr(vector_cache, "BLOCK_SIZE", 2)
+    monkeypatch.setattr(vector_cache, "OPEN_FILES", 8)
     texts = ["x" * (number % 50) + str(number) for number in range(120)]
-    vectors = teacher_vectors.TeacherVectors(Lengths(), texts, tmp_path, query=False)
+    vectors = teacher_vectors(Lengths(), texts, tmp_path, query=False)
     for text in texts:
         assert vectors[text].shape == (1 + len(text) % 3, 2)
         assert (vectors[text] == len(text)).all()

@@ -10,6 +10,7 @@ from serotine.evaluation.judged import Judged
 from serotine.evaluation.metrics import Qrels, Run, evaluate
 from serotine.evaluation.miracl import load_miracl
 from serotine.evaluation.report import write_report
+from serotine.evaluation.vector_cache import VectorCache, VectorLookup
 
 __all__ = [
     "Bm25",
@@ -18,6 +19,8 @@ __all__ = [
     "Judged",
     "Qrels",
     "Run",
+    "VectorCache",
+    "VectorLookup",
     "compare",
     "evaluate",
     "load_beir",

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from sentence_transformers.base.losses.merged_forward import embed_columns_padded
 from sentence_transformers.util import stack_padded_token_embeddings
 from torch import Tensor, nn
@@ -14,7 +16,6 @@ from serotine.evaluation.bm25 import Bm25
 from serotine.maxsim.torch import colbert_scores
 from serotine.training.examples import Example
 from serotine.training.objectives import scaled
-from serotine.training.teacher_vectors import TeacherVectors
 
 if TYPE_CHECKING:
     from sentence_transformers import MultiVectorEncoder
@@ -42,8 +43,8 @@ class InBatchDistillation(nn.Module):
         self,
         model: MultiVectorEncoder,
         rows: list[Example],
-        queries: TeacherVectors,
-        documents: TeacherVectors,
+        queries: Mapping[str, NDArray[np.float32]],
+        documents: Mapping[str, NDArray[np.float32]],
         temperature: float,
         lexical: float = 0.0,
     ) -> None:

@@ -25,14 +25,14 @@ from transformers import EarlyStoppingCallback, PrinterCallback, TrainerCallback
 
 from serotine.encoders.location import locate
 from serotine.errors import TrainingError
+from serotine.evaluation import VectorLookup
 from serotine.training.batches import LengthGroupedBatches, MixedSources
 from serotine.training.examples import Example
 from serotine.training.judging import METRIC
 from serotine.training.objectives import chosen, columns, loss, needs_scores
 from serotine.training.processes import main_first
 from serotine.training.recipe import Recipe, Stage
-from serotine.training.teacher_vectors import TeacherVectors
-from serotine.training.teachers import load_encoder
+from serotine.training.teachers import load_encoder, teacher_vectors
 from serotine.training.topics import topics
 from serotine.training.watching import JsonlLog, LiveView
 
@@ -165,18 +165,18 @@ def save(model: MultiVectorEncoder, folder: Path) -> None:
 
 def _taught(
     stage: Stage, rows: list[Example], folder: Path, *, show_progress: bool
-) -> tuple[TeacherVectors, TeacherVectors]:
+) -> tuple[VectorLookup, VectorLookup]:
     """The teacher's vectors of queries and of documents."""
     teacher = load_encoder(stage.teacher)
     kept, texts = folder / "teacher", [text for row in rows for text in row.documents]
     return (
-        TeacherVectors(teacher, [row.query for row in rows], kept, query=True, show_progress=show_progress),
-        TeacherVectors(teacher, texts, kept, query=False, show_progress=show_progress),
+        teacher_vectors(teacher, [row.query for row in rows], kept, query=True, show_progress=show_progress),
+        teacher_vectors(teacher, texts, kept, query=False, show_progress=show_progress),
     )
 
 
 def _topics(
-    recipe: Recipe, stage: Stage, rows: list[Example], taught: tuple[TeacherVectors, TeacherVectors] | None
+    recipe: Recipe, stage: Stage, rows: list[Example], taught: tuple[VectorLookup, VectorLookup] | None
 ) -> NDArray[np.int32] | None:
     if taught is None or not stage.topics:
         return None
@@ -192,7 +192,7 @@ def _loss(
     stage: Stage,
     model: MultiVectorEncoder,
     rows: list[Example],
-    taught: tuple[TeacherVectors, TeacherVectors] | None,
+    taught: tuple[VectorLookup, VectorLookup] | None,
 ) -> torch.nn.Module:
     if taught is None:
         return loss(stage, model)

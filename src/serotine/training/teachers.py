@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -13,6 +14,8 @@ from serotine import maxsim
 from serotine.encoders import Encoder
 from serotine.encoders.location import locate
 from serotine.errors import TrainingError
+from serotine.evaluation import VectorCache, VectorLookup
+from serotine.progress import progress_bar
 
 
 class Teacher(Protocol):
@@ -83,3 +86,27 @@ def load_encoder(name: str | None) -> Encoder:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return Encoder(name)
+
+
+def teacher_vectors(
+    encoder: Any, texts: Sequence[str], folder: Path, *, query: bool, show_progress: bool = False
+) -> VectorLookup:
+    """Return an encoder's token vectors by text, float32 (tokens, dim), stored in `folder` as float16.
+
+    Args:
+        encoder: the teacher, such as `serotine.Encoder()`.
+        texts: what to encode; repeated texts are encoded once.
+        folder: where the vectors are stored; those already there are read instead of computed.
+        query: whether the texts are queries.
+        show_progress: draw a bar on standard error.
+    """
+    encode = encoder.encode_queries if query else encoder.encode_documents
+    # By length: texts that are encoded together need little padding.
+    unique = sorted(set(texts), key=lambda text: (len(text), text))
+    cache = VectorCache(
+        folder,
+        lambda batch: [vectors.astype(np.float16) for vectors in encode(batch)],
+        f"teacher {encoder.fingerprint} {'queries' if query else 'documents'}",
+    )
+    with progress_bar(len(unique), "Teacher", enabled=show_progress) as advance:
+        return cache.lookup(unique, advance)

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 from numpy.typing import NDArray
 
 from serotine.index.growth.kmeans import k_means, nearest
 from serotine.training.examples import Example
-from serotine.training.teacher_vectors import TeacherVectors
 
 
-def topics(rows: list[Example], documents: TeacherVectors, count: int, seed: int) -> NDArray[np.int32]:
+def topics(
+    rows: list[Example], documents: Mapping[str, NDArray[np.float32]], count: int, seed: int
+) -> NDArray[np.int32]:
     """The topic of every example: k-means of the teacher's mean vector of its first document.
 
     Among documents about anything a teacher's order says little: nearly all of them are simply wrong. Among those of

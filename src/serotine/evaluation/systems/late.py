@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 
 from serotine import maxsim
 from serotine.evaluation.collection import Collection
-from serotine.evaluation.encodings import STEP, Arrays, EncodedBlocks
 from serotine.evaluation.metrics import Run
 from serotine.evaluation.ranking import Best
 from serotine.evaluation.systems.base import Answer, encoder_record, for_collection
+from serotine.evaluation.vector_cache import Arrays, VectorCache
 from serotine.index.encoding import encode_questions, encode_texts
-from serotine.progress import Advance, progress_bar
+from serotine.progress import progress_bar
 
 if TYPE_CHECKING:
     from serotine.index import TextEncoder
@@ -49,9 +49,9 @@ class LateInteraction:
         """The encoder's fingerprint."""
         return f"late {self._encoder.fingerprint}"
 
-    def encoded(self) -> EncodedBlocks:
-        """Documents as blocks of "vectors", float16 (tokens, dim), and "offsets", int64 (documents + 1,)."""
-        return EncodedBlocks(self._cache, self._encode, self.key)
+    def encoded(self) -> VectorCache:
+        """Return the cache of document vectors, float16 (tokens, dim)."""
+        return VectorCache(self._cache, self._encode, self.key)
 
     def answer(self, collection: Collection, depth: int, *, show_progress: bool = False) -> Answer:
         """As `System.answer`."""
@@ -84,14 +84,8 @@ class LateInteraction:
         }
         return Answer(run, record)
 
-    def _encode(self, texts: Sequence[str], advance: Advance) -> Arrays:
-        rows: list[NDArray[np.float16]] = []
-        for start in range(0, len(texts), STEP):
-            part = texts[start : start + STEP]
-            rows += encode_texts(self._encoder, part, self._encoder.dim, show_progress=False)
-            advance(len(part))
-        offsets = np.cumsum([0, *map(len, rows)], dtype=np.int64)
-        return {"vectors": np.concatenate(rows), "offsets": offsets}
+    def _encode(self, texts: Sequence[str]) -> list[NDArray[np.float16]]:
+        return encode_texts(self._encoder, texts, self._encoder.dim, show_progress=False)
 
 
 def _of_one_length(queries: Sequence[NDArray[np.float32]]) -> list[NDArray[np.int64]]:

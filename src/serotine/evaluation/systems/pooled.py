@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serotine.evaluation.collection import Collection
-from serotine.evaluation.encodings import STEP, Arrays, EncodedBlocks
 from serotine.evaluation.ranking import Best
 from serotine.evaluation.systems.base import Answer, encoder_record
-from serotine.progress import Advance, progress_bar
+from serotine.evaluation.vector_cache import VectorCache
+from serotine.progress import progress_bar
 
 if TYPE_CHECKING:
     from serotine.encoders import Encoder
@@ -57,7 +57,7 @@ class Pooled:
         queries = self._encoder.encode_pooled([collection.queries[query] for query in asked], query=True)
         best = Best(len(asked), depth)
         searching = 0.0
-        kept = EncodedBlocks(self._cache, self._encode, self.key)
+        kept = VectorCache(self._cache, self._encode, self.key)
         with progress_bar(len(texts), f"{collection.name}: encoding", enabled=show_progress) as advance:
             for start, arrays in kept.blocks(texts, advance):
                 began = time.perf_counter()
@@ -79,9 +79,5 @@ class Pooled:
         }
         return Answer({query: {} for query in collection.queries} | best.run(asked, ids), record)
 
-    def _encode(self, texts: Sequence[str], advance: Advance) -> Arrays:
-        parts = []
-        for start in range(0, len(texts), STEP):
-            parts.append(self._encoder.encode_pooled(texts[start : start + STEP], query=False))
-            advance(len(parts[-1]))
-        return {"vectors": np.concatenate(parts)}
+    def _encode(self, texts: Sequence[str]) -> list[NDArray[np.float32]]:
+        return list(self._encoder.encode_pooled(texts, query=False)[:, None])

@@ -1,0 +1,181 @@
+"""Vectors of texts in blocks on disk, so that no text is encoded twice."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from serotine.errors import InputFileError, SerotineError, invalid, reason
+from serotine.files import atomic_file
+from serotine.progress import Advance
+
+Arrays = dict[str, NDArray[Any]]
+BLOCK_SIZE = 1024
+"""Texts per block: 50 to 200 MB of token vectors."""
+ENCODE_SIZE = 256
+"""Texts per call of the encoder: enough to sort by length, few enough for progress to move."""
+OPEN_FILES = 128
+"""Blocks that a lookup holds open; the usual limit of a process is 1,024 files."""
+
+
+class VectorCache:
+    """Vectors of texts, encoded block by block or read from the files of an earlier run.
+
+    A file is named by a hash of the encoder and of its texts: a changed text costs one block, and a killed process
+    loses at most one.
+
+    Args:
+        folder: where blocks are stored; None stores nothing.
+        encode: one array (rows, dim) per text: its token vectors, or one row of a pooled model.
+        key: identifies everything but the texts that decides the vectors: the encoder's fingerprint and its options.
+
+    Attributes:
+        encoded: number of texts that this object encoded.
+    """
+
+    def __init__(
+        self, folder: Path | None, encode: Callable[[Sequence[str]], Sequence[NDArray[Any]]], key: str
+    ) -> None:
+        self._folder = folder
+        self._encode = encode
+        self._key = key
+        self.encoded = 0
+
+    def blocks(self, texts: Sequence[str], advance: Advance) -> Iterator[tuple[int, Arrays]]:
+        """Yield, in order, the position of each block's first text, and the block's arrays.
+
+        Args:
+            texts: what to encode.
+            advance: called with the number of texts done, as encoding proceeds.
+
+        Yields:
+            The position; "vectors" (rows, dim) as the encoder returns them, and "offsets" int64 (texts + 1,).
+
+        Raises:
+            InputFileError: a stored block is damaged.
+            SerotineError: a block cannot be written.
+        """
+        for start, block in _blocks(texts):
+            file = self._file(block)
+            if file is None:
+                yield start, self._arrays(block, advance)
+            elif file.is_file():
+                advance(len(block))
+                yield start, _read(file)
+            else:
+                arrays = self._arrays(block, advance)
+                _write(file, arrays)
+                yield start, arrays
+
+    def lookup(self, texts: Sequence[str], advance: Advance) -> VectorLookup:
+        """Return the vectors by text, read from disk at each access.
+
+        Args:
+            texts: what to encode; blocks depend on their order.
+            advance: called with the number of texts done, as encoding proceeds.
+
+        Raises:
+            ValueError: the cache has no folder.
+            InputFileError: a stored block is damaged.
+            SerotineError: a block cannot be written.
+        """
+        rows: dict[str, tuple[Path, int, int]] = {}
+        for _, block in _blocks(texts):
+            file = self._file(block)
+            if file is None:
+                raise invalid("folder", "a folder, to look vectors up", None)
+            if file.is_file():
+                advance(len(block))
+            else:
+                _write(file, self._arrays(block, advance))
+            offsets: list[int] = _open(file).get_tensor("offsets").tolist()
+            for text, first, last in zip(block, offsets[:-1], offsets[1:], strict=True):
+                rows[text] = (file, first, last)
+        return VectorLookup(rows)
+
+    def _file(self, texts: Sequence[str]) -> Path | None:
+        if self._folder is None:
+            return None
+        digest = hashlib.blake2b(self._key.encode(), digest_size=20)
+        for text in texts:
+            data = text.encode()
+            digest.update(len(data).to_bytes(8, "little"))
+            digest.update(data)
+        return self._folder / f"{digest.hexdigest()}.safetensors"
+
+    def _arrays(self, texts: Sequence[str], advance: Advance) -> Arrays:
+        vectors: list[NDArray[Any]] = []
+        for start in range(0, len(texts), ENCODE_SIZE):
+            batch = texts[start : start + ENCODE_SIZE]
+            vectors += self._encode(batch)
+            advance(len(batch))
+        self.encoded += len(texts)
+        return {"vectors": np.concatenate(vectors), "offsets": np.cumsum([0, *map(len, vectors)], dtype=np.int64)}
+
+
+class VectorLookup(Mapping[str, NDArray[np.float32]]):
+    """float32 (rows, dim) vectors by text, read from the files of a `VectorCache` at each access."""
+
+    def __init__(self, rows: Mapping[str, tuple[Path, int, int]]) -> None:
+        self._rows = rows
+        self._open = functools.lru_cache(OPEN_FILES)(_open)
+
+    def __getitem__(self, text: str) -> NDArray[np.float32]:
+        file, first, last = self._rows[text]
+        vectors: NDArray[np.float32] = self._open(file).get_slice("vectors")[first:last].astype(np.float32)
+        return vectors
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._rows)
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+
+def _blocks(texts: Sequence[str]) -> Iterator[tuple[int, Sequence[str]]]:
+    for start in range(0, len(texts), BLOCK_SIZE):
+        yield start, texts[start : start + BLOCK_SIZE]
+
+
+def _open(file: Path) -> Any:
+    """Map a block into memory."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        return safe_open(file, framework="numpy")
+    except SafetensorError as error:
+        raise _damaged(file, error) from None
+
+
+def _read(file: Path) -> Arrays:
+    from safetensors import SafetensorError
+    from safetensors.numpy import load_file
+
+    try:
+        arrays: Arrays = load_file(file)
+    except SafetensorError as error:
+        raise _damaged(file, error) from None
+    return arrays
+
+
+def _damaged(file: Path, error: Exception) -> InputFileError:
+    return InputFileError(f"{file}: damaged ({reason(error)}); delete it and run the same command again")
+
+
+def _write(file: Path, arrays: Arrays) -> None:
+    from safetensors import SafetensorError
+    from safetensors.numpy import save_file
+
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with atomic_file(file) as temporary:
+            # By name: serialized in memory, a block would take its size once more.
+            save_file(arrays, temporary.name)
+    except (OSError, SafetensorError) as error:
+        raise SerotineError(f"{file}: cannot be written ({reason(error)}); free disk space or use --no-cache") from None

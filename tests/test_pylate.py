@@ -22,7 +22,7 @@ from helpers import checkpoints  # noqa: E402
 from serotine import Encoder, Index  # noqa: E402
 from serotine.errors import EncoderError, IndexExistsError, SerotineError  # noqa: E402
 from serotine.integrations.pylate import IgnoredParameterWarning, indexes, models, rank, retrieve, scores  # noqa: E402
-from serotine.integrations.pylate.loading import UntrainedProjectionWarning  # noqa: E402
+from serotine.integrations.pylate.checkpoint import UntrainedProjectionWarning  # noqa: E402
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 TEXTS = ["Bats fly at night.", "Owls hunt in the dark, quietly!", "A serotine is a bat."]
@@ -92,15 +92,15 @@ SIGNATURES: list[tuple[Any, str]] = [
 ]
 
 
-@pytest.mark.parametrize(("function", "wanted"), SIGNATURES)
-def test_signatures_are_those_of_pylate(function: Any, wanted: str) -> None:
+@pytest.mark.parametrize(("function", "expected"), SIGNATURES)
+def test_signatures_are_those_of_pylate(function: Any, expected: str) -> None:
     told = []
     for name, parameter in inspect.signature(function).parameters.items():
         if name != "self":
             stars = "**" if parameter.kind is parameter.VAR_KEYWORD else ""
             default = "" if parameter.default is parameter.empty else f"={parameter.default!r}"
             told.append(f"{stars}{name}{default}")
-    assert ", ".join(told) == wanted
+    assert ", ".join(told) == expected
 
 
 def test_the_card_retrieves(tmp_path: Path) -> None:
@@ -110,9 +110,9 @@ def test_the_card_retrieves(tmp_path: Path) -> None:
     assert {first["id"], second["id"], third["id"]} == {"1", "2", "3"}
     assert first["score"] >= second["score"] >= third["score"]
     assert "trust_remote_code (code that comes with a checkpoint is never run)" in done.stderr
-    (question,) = Encoder("minilm").encode_queries(["What motivates scientific discovery?"])
+    (query,) = Encoder("minilm").encode_queries(["What motivates scientific discovery?"])
     with Index.open(tmp_path / "pylate-index/pplx-embed-v1-late-0.6b", read_only=True) as made:
-        assert [hit.id for hit in made.search(question, k=3)] == [first["id"], second["id"], third["id"]]
+        assert [hit.id for hit in made.search(query, k=3)] == [first["id"], second["id"], third["id"]]
 
 
 def test_the_card_reranks_by_the_kernel(tmp_path: Path) -> None:
@@ -129,9 +129,9 @@ def test_the_card_reranks_by_the_kernel(tmp_path: Path) -> None:
     encoder = Encoder(folder)
     source = (EXAMPLES / "pylate_kernel_rerank.py").read_text()
     documents = re.findall(r'^    "(.*)",$', source, re.M)
-    (question,) = encoder.encode_queries(["What motivates scientific discovery?"])
-    wanted = [float((question @ rows.T).max(axis=1).sum()) for rows in encoder.encode_documents(documents)]
-    np.testing.assert_allclose(found, wanted, atol=1e-3)
+    (query,) = encoder.encode_queries(["What motivates scientific discovery?"])
+    expected = [float((query @ rows.T).max(axis=1).sum()) for rows in encoder.encode_documents(documents)]
+    np.testing.assert_allclose(found, expected, atol=1e-3)
 
 
 def test_only_the_import_differs_from_the_card() -> None:
@@ -144,12 +144,12 @@ def test_only_the_import_differs_from_the_card() -> None:
 
 def test_vectors_are_those_of_the_encoder(folder: Path, model: models.ColBERT) -> None:
     encoder = Encoder(folder)
-    for vectors, wanted in zip(model.encode(TEXTS, is_query=False), encoder.encode_documents(TEXTS), strict=True):
+    for vectors, expected in zip(model.encode(TEXTS, is_query=False), encoder.encode_documents(TEXTS), strict=True):
         assert isinstance(vectors, np.ndarray)
-        np.testing.assert_allclose(vectors, wanted, atol=1e-6)
+        np.testing.assert_allclose(vectors, expected, atol=1e-6)
     named = model.encode(TEXTS, prompt_name="query")
-    for vectors, wanted in zip(named, encoder.encode_queries(TEXTS), strict=True):
-        np.testing.assert_allclose(vectors, wanted, atol=1e-6)
+    for vectors, expected in zip(named, encoder.encode_queries(TEXTS), strict=True):
+        np.testing.assert_allclose(vectors, expected, atol=1e-6)
     # PyLate puts a prompt in only where it is named; the encoder, as sentence-transformers does, always.
     plain = model.encode(TEXTS)
     assert not np.allclose(plain[0], named[0])
@@ -213,7 +213,7 @@ def test_precision(model: models.ColBERT, precision: Any, dtype: str, width: int
         for dimension in range(16):
             order = np.argsort(together[0][:, dimension], kind="stable")
             assert (np.diff(together[1][order, dimension].astype(int)) >= 0).all()
-    with pytest.raises(ValueError, match="precision: want one of"):
+    with pytest.raises(ValueError, match="precision: must be one of"):
         model.encode(TEXTS, precision="int4")  # type: ignore[arg-type]
 
 
@@ -244,8 +244,8 @@ def test_forward_gives_what_encode_gives(model: models.ColBERT) -> None:
     kept = features["attention_mask"].bool() & model.skiplist_mask(features["input_ids"], model.skiplist)
     vectors = torch.nn.functional.normalize(features["token_embeddings"], dim=-1)
     assert vectors.requires_grad
-    for row, mask, wanted in zip(vectors, kept, model.encode(TEXTS, is_query=False), strict=True):
-        np.testing.assert_allclose(row[mask].detach().numpy(), wanted, atol=1e-5)
+    for row, mask, expected in zip(vectors, kept, model.encode(TEXTS, is_query=False), strict=True):
+        np.testing.assert_allclose(row[mask].detach().numpy(), expected, atol=1e-5)
 
 
 def test_settings_can_be_told(folder: Path) -> None:
@@ -319,26 +319,26 @@ def test_an_exported_encoder_encodes_and_no_more() -> None:
         made(made.tokenize(["a"]))
     with pytest.raises(EncoderError, match="no weights to save"):
         made.save_pretrained("nowhere")
-    with pytest.raises(ValueError, match="skiplist_words: minilm is an exported encoder"):
+    with pytest.raises(ValueError, match="skiplist_words: cannot be changed in the exported encoder minilm"):
         models.ColBERT("minilm", skiplist_words=["a"])
     with pytest.raises(ValueError, match="embedding_size"):
         models.ColBERT("minilm", embedding_size=64)
 
 
 def test_index_answers_with_ids_and_exact_scores(index: indexes.PLAID, model: models.ColBERT) -> None:
-    questions = model.encode(["which bat?", "what hunts?"])
+    queries = model.encode(["which bat?", "what hunts?"])
     documents = model.encode(TEXTS, is_query=False)
-    found = index(questions, k=10)
+    found = index(queries, k=10)
     assert [len(one) for one in found] == [3, 3]
     assert found[0][0].keys() == {"id", "score"}
-    for question, results in zip(questions, found, strict=True):
-        wanted = {id_: float((question @ rows.T).max(axis=1).sum()) for id_, rows in zip("abc", documents, strict=True)}
-        assert [one["id"] for one in results] == sorted(wanted, key=lambda id_: -wanted[id_])
+    for query, results in zip(queries, found, strict=True):
+        expected = {id_: float((query @ rows.T).max(axis=1).sum()) for id_, rows in zip("abc", documents, strict=True)}
+        assert [one["id"] for one in results] == sorted(expected, key=lambda id_: -expected[id_])
         for one in results:
-            assert one["score"] == pytest.approx(wanted[str(one["id"])], abs=0.02)
-    assert retrieve.ColBERT(index=index).retrieve(questions, k=2) == [one[:2] for one in found]
-    assert index(questions[0], k=1) == [found[0][:1]], "one query may come alone"
-    assert index(torch.from_numpy(np.stack(questions)), k=3) == found
+            assert one["score"] == pytest.approx(expected[str(one["id"])], abs=0.02)
+    assert retrieve.ColBERT(index=index).retrieve(queries, k=2) == [one[:2] for one in found]
+    assert index(queries[0], k=1) == [found[0][:1]], "one query may come alone"
+    assert index(torch.from_numpy(np.stack(queries)), k=3) == found
     assert [len(rows) for rows in index.get_documents_embeddings([["a", "c"]])[0]] == [
         len(documents[0]),
         len(documents[2]),
@@ -346,47 +346,47 @@ def test_index_answers_with_ids_and_exact_scores(index: indexes.PLAID, model: mo
 
 
 def test_subsets(index: indexes.PLAID, model: models.ColBERT) -> None:
-    questions = model.encode(["which bat?", "what hunts?"])
-    assert {one["id"] for one in index(questions, subset=["a", "c", "nowhere"])[1]} == {"a", "c"}
-    assert [[one["id"] for one in found] for found in index(questions, subset=[["b"], ["c"]])] == [["b"], ["c"]]
-    assert index(questions, subset=[]) == [[], []]
-    assert index(questions, subset=[["a"], []])[1] == []
-    assert [len(one) for one in index(questions, subset=["nowhere"])] == [0, 0]
-    with pytest.raises(ValueError, match="subset: got 1 lists for 2 queries"):
-        index(questions, subset=[["a"]])
+    queries = model.encode(["which bat?", "what hunts?"])
+    assert {one["id"] for one in index(queries, subset=["a", "c", "nowhere"])[1]} == {"a", "c"}
+    assert [[one["id"] for one in found] for found in index(queries, subset=[["b"], ["c"]])] == [["b"], ["c"]]
+    assert index(queries, subset=[]) == [[], []]
+    assert index(queries, subset=[["a"], []])[1] == []
+    assert [len(one) for one in index(queries, subset=["nowhere"])] == [0, 0]
+    with pytest.raises(ValueError, match=r"subset: must be one list per query \(2\), got 1"):
+        index(queries, subset=[["a"]])
     many = [f"other {i}" for i in range(3000)]
-    assert [one["id"] for one in index(questions[0], subset=[*many, "b"])[0]] == ["b"]
+    assert [one["id"] for one in index(queries[0], subset=[*many, "b"])[0]] == ["b"]
 
 
 def test_documents_come_go_and_change(index: indexes.PLAID, model: models.ColBERT, tmp_path: Path) -> None:
-    question = model.encode("which bat?")
+    query = model.encode("which bat?")
     assert index.remove_documents(["b", "nowhere"]) is index
-    assert {one["id"] for one in index(question)[0]} == {"a", "c"}
+    assert {one["id"] for one in index(query)[0]} == {"a", "c"}
     again = indexes.PLAID(str(tmp_path / "indexes"), "bats", show_progress=False)
-    assert again(question) == index(question), "two objects, one index"
+    assert again(query) == index(query), "two objects, one index"
     again.add_documents([7, 8], model.encode(TEXTS[:2], is_query=False))
-    assert {one["id"] for one in index(question)[0]} == {"a", "c", 7, 8}
-    assert [one["id"] for one in index(question, subset=[7])[0]] == [7]
-    before = {one["id"]: one["score"] for one in index(question)[0]}
+    assert {one["id"] for one in index(query)[0]} == {"a", "c", 7, 8}
+    assert [one["id"] for one in index(query, subset=[7])[0]] == [7]
+    before = {one["id"]: one["score"] for one in index(query)[0]}
     index.update_documents(["a"], [model.encode(TEXTS[1], is_query=False)])
-    after = {one["id"]: one["score"] for one in index(question)[0]}
+    after = {one["id"]: one["score"] for one in index(query)[0]}
     # Encoded alone and beside another text; a last bit that differs can round to the next float16.
     assert after["a"] == pytest.approx(before[8], rel=1e-4)
     index.remove_documents([7])
-    assert 7 not in {one["id"] for one in index(question)[0]}
+    assert 7 not in {one["id"] for one in index(query)[0]}
     index.add_documents("d", model.encode(TEXTS[1], is_query=False))
-    assert "d" in {one["id"] for one in index(question)[0]}
+    assert "d" in {one["id"] for one in index(query)[0]}
     index.close()
-    assert len(index(question)[0]) == 4
+    assert len(index(query)[0]) == 4
 
 
 def test_refusals_of_the_index(index: indexes.PLAID, model: models.ColBERT, tmp_path: Path) -> None:
     vectors = model.encode(TEXTS, is_query=False)
-    with pytest.raises(ValueError, match="got 3 documents for 2 ids"):
+    with pytest.raises(ValueError, match=r"documents_embeddings: must be one per id \(2\), got 3"):
         index.add_documents(["x", "y"], vectors)
-    with pytest.raises(TypeError, match=r"documents_ids\[1\]: want a string or an int, got float"):
+    with pytest.raises(TypeError, match=r"documents_ids\[1\]: must be a string or an int, got float"):
         index.add_documents(["x", 1.5, "y"], vectors)  # type: ignore[list-item]
-    with pytest.raises(ValueError, match=r"documents_embeddings\[0\]: want shape \(tokens, dim\)"):
+    with pytest.raises(ValueError, match=r"documents_embeddings\[0\]: must be of shape \(tokens, dim\)"):
         index.add_documents(["x"], [np.zeros(16)])
     with pytest.raises(ValueError, match="the index is empty"):
         indexes.PLAID(str(tmp_path), "empty")(model.encode("a"))
@@ -399,33 +399,33 @@ def test_refusals_of_the_index(index: indexes.PLAID, model: models.ColBERT, tmp_
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine/thesis.txt").write_text("work of years")
     for override in (False, True):
-        with pytest.raises(IndexExistsError, match="no index"):
+        with pytest.raises(IndexExistsError, match="other than an index"):
             indexes.PLAID(str(tmp_path), "mine", override=override)
     (tmp_path / "theirs/fast_plaid_index").mkdir(parents=True)
-    with pytest.raises(IndexExistsError, match="PyLate wrote"):
+    with pytest.raises(IndexExistsError, match="written by PyLate"):
         indexes.PLAID(str(tmp_path), "theirs")
     indexes.PLAID(str(tmp_path), "theirs", override=True).add_documents("x", vectors[0])
 
 
 def test_rerank(model: models.ColBERT) -> None:
-    questions = model.encode(["which bat?", "what hunts?"])
+    queries = model.encode(["which bat?", "what hunts?"])
     documents = model.encode([TEXTS[:2], TEXTS], is_query=False)
-    found = rank.rerank([[1, 2], ["a", "b", "c"]], questions, documents)
+    found = rank.rerank([[1, 2], ["a", "b", "c"]], queries, documents)
     assert {one["id"] for one in found[0]} == {1, 2}
-    wanted = {
-        id_: float((questions[1] @ rows.T).max(axis=1).sum()) for id_, rows in zip("abc", documents[1], strict=True)
+    expected = {
+        id_: float((queries[1] @ rows.T).max(axis=1).sum()) for id_, rows in zip("abc", documents[1], strict=True)
     }
-    assert [one["id"] for one in found[1]] == sorted(wanted, key=lambda id_: -wanted[id_])
-    assert [one["score"] for one in found[1]] == pytest.approx(sorted(wanted.values(), reverse=True), abs=1e-4)
+    assert [one["id"] for one in found[1]] == sorted(expected, key=lambda id_: -expected[id_])
+    assert [one["score"] for one in found[1]] == pytest.approx(sorted(expected.values(), reverse=True), abs=1e-4)
     tensors = rank.rerank(
-        [[1, 2]], torch.from_numpy(questions[0]), [[torch.from_numpy(rows) for rows in documents[0]]], device="cpu"
+        [[1, 2]], torch.from_numpy(queries[0]), [[torch.from_numpy(rows) for rows in documents[0]]], device="cpu"
     )
     assert [one["score"] for one in tensors[0]] == pytest.approx([one["score"] for one in found[0]], abs=1e-4)
-    assert rank.rerank([[]], questions[:1], [[]]) == [[]]
-    with pytest.raises(ValueError, match="holds 2 documents, documents_ids 1"):
-        rank.rerank([[1]], questions[:1], documents[:1])
-    with pytest.raises(ValueError, match="one entry a query"):
-        rank.rerank([[1, 2]], questions, documents[:1])
+    assert rank.rerank([[]], queries[:1], [[]]) == [[]]
+    with pytest.raises(ValueError, match=r"documents_embeddings\[0\]: must be one per id \(1\), got 2"):
+        rank.rerank([[1]], queries[:1], documents[:1])
+    with pytest.raises(ValueError, match="one entry per query"):
+        rank.rerank([[1, 2]], queries, documents[:1])
 
 
 def test_padding_never_changes_a_score() -> None:

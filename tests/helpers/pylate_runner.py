@@ -59,11 +59,11 @@ def pytest_configure(config):
         return
     import datasets
     from serotine.encoders.location import Location
-    from serotine.integrations.pylate import loading
+    from serotine.integrations.pylate import checkpoint
     from helpers import pylate_stand_ins
 
-    locate = loading.locate
-    loading.locate = lambda name, **options: pylate_stand_ins.model(name) or locate(name, **options)
+    locate = checkpoint.locate
+    checkpoint.locate = lambda name, **options: pylate_stand_ins.model(name) or locate(name, **options)
     datasets.load_dataset = pylate_stand_ins.dataset
 """
 

@@ -1,19 +1,20 @@
-"""`retrieve.ColBERT`: PyLate's retriever, which asks the index."""
+"""`retrieve.ColBERT`: PyLate's retriever, over `indexes.PLAID`."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from serotine.integrations.pylate.ignored import explain_ignored
+from serotine.errors import wrong_type
+from serotine.integrations.pylate.ignored_parameters import warn_ignored
 from serotine.integrations.pylate.indexes import PLAID, Id
 from serotine.integrations.pylate.rank import RerankResult
 
 __all__ = ["ColBERT"]
 
-_WITHOUT_EFFECT = {
+_IGNORED = {
     "k_token": (100, "candidates are documents, not tokens"),
     "device": (None, "the index runs on the CPU"),
-    "batch_size": (50, "queries are shared out among threads"),
+    "batch_size": (50, "queries are distributed over threads"),
 }
 
 
@@ -26,7 +27,7 @@ class ColBERT:
 
     def __init__(self, index: PLAID) -> None:
         if not isinstance(index, PLAID):
-            raise TypeError(f"index: want an indexes.PLAID, got {type(index).__name__}")
+            raise wrong_type("index", "an indexes.PLAID", index)
         self.index = index
 
     def retrieve(
@@ -38,7 +39,7 @@ class ColBERT:
         batch_size: int | None = 50,
         subset: list[list[Id]] | list[Id] | None = None,
     ) -> list[list[RerankResult]]:
-        """The k best documents of every query, as ``index(queries_embeddings, k, subset)``.
+        """Return the k best documents of every query, as ``index(queries_embeddings, k, subset)``.
 
         Args:
             queries_embeddings: a list of (tokens, dim), an array or tensor (queries, tokens, dim), or one query's.
@@ -46,12 +47,15 @@ class ColBERT:
             k_token: without effect.
             device: without effect.
             batch_size: without effect.
-            subset: ids to search among: one list for all queries, or one a query.
+            subset: ids to search among: one list for all queries, or one per query.
 
         Returns:
             One list a query of ``{"id", "score"}``, best first.
         """
-        given = {"k_token": 100 if k_token is None else k_token, "device": device}
-        given["batch_size"] = 50 if batch_size is None else batch_size
-        explain_ignored("retrieve.ColBERT", _WITHOUT_EFFECT, given, stacklevel=2)
+        ignored = {
+            "k_token": 100 if k_token is None else k_token,
+            "device": device,
+            "batch_size": 50 if batch_size is None else batch_size,
+        }
+        warn_ignored("retrieve.ColBERT", _IGNORED, ignored, stacklevel=2)
         return self.index(queries_embeddings, k=k, subset=subset)

@@ -1,7 +1,8 @@
 """`scores`: PyLate's scoring functions on the MaxSim kernels, with gradients.
 
-Two rules differ from PyLate's, both on purpose. Masked tokens never win: PyLate multiplies them by 0, so that a
-document whose real tokens all score below 0 gains by being padded. A document with every token masked scores -inf.
+Two rules differ from PyLate's on purpose. Masked tokens never win; PyLate multiplies their similarities by 0, so that
+padding raises the score of a document whose real tokens all score below 0. A document with every token masked scores
+-inf.
 """
 
 from __future__ import annotations
@@ -11,14 +12,14 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 from serotine import maxsim
-from serotine.integrations.pylate.ignored import explain_ignored
+from serotine.integrations.pylate.ignored_parameters import warn_ignored
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 __all__ = ["ColBERTScores", "SimilarityFunction", "colbert_kd_scores", "colbert_scores", "colbert_scores_pairwise"]
 
-_WITHOUT_EFFECT = {"backend": (None, "call serotine.maxsim.use for a path on the CPU; CUDA tensors go to Triton")}
+_IGNORED = {"backend": (None, "call serotine.maxsim.use to choose a CPU kernel; CUDA tensors use Triton")}
 
 
 def colbert_scores(
@@ -28,10 +29,10 @@ def colbert_scores(
     documents_mask: Tensor | None = None,
     backend: str | None = None,
 ) -> Tensor:
-    """Every query with every document: (queries, query tokens, dim) and (documents, tokens, dim).
+    """Score every query with every document.
 
     Args:
-        queries_embeddings: tensor, array, or list of (tokens, dim).
+        queries_embeddings: tensor or array (queries, query tokens, dim), or a list of (tokens, dim).
         documents_embeddings: likewise.
         queries_mask: (queries, query tokens), 0 for padding.
         documents_mask: (documents, tokens), likewise.
@@ -40,13 +41,13 @@ def colbert_scores(
     Returns:
         (queries, documents) float32.
     """
-    _explain(backend)
+    _warn_about(backend)
     return maxsim.colbert_scores(queries_embeddings, documents_embeddings, queries_mask, documents_mask)
 
 
 def colbert_scores_pairwise(queries_embeddings: Any, documents_embeddings: Any, backend: str | None = None) -> Tensor:
-    """Query i with document i; lists may be of texts of different lengths. Returns (pairs,) float32."""
-    _explain(backend)
+    """Score query i with document i; lists may hold texts of different lengths. Returns (pairs,) float32."""
+    _warn_about(backend)
     return maxsim.colbert_scores_pairwise(queries_embeddings, documents_embeddings)
 
 
@@ -57,24 +58,24 @@ def colbert_kd_scores(
     documents_mask: Tensor | None = None,
     backend: str | None = None,
 ) -> Tensor:
-    """Every query with its own documents, (queries, documents each, tokens, dim).
+    """Score every query with its own documents.
 
     Args:
         queries_embeddings: (queries, query tokens, dim).
-        documents_embeddings: (queries, documents each, tokens, dim).
+        documents_embeddings: (queries, documents per query, tokens, dim).
         queries_mask: (queries, query tokens), 0 for padding.
-        documents_mask: (queries, documents each, tokens), likewise.
+        documents_mask: (queries, documents per query, tokens), likewise.
         backend: without effect.
 
     Returns:
-        (queries, documents each) float32.
+        (queries, documents per query) float32.
     """
-    _explain(backend)
+    _warn_about(backend)
     return maxsim.colbert_kd_scores(queries_embeddings, documents_embeddings, queries_mask, documents_mask)
 
 
 class ColBERTScores:
-    """What the contrastive losses score with: every query with every group of N documents.
+    """Scores of every query with every group of N documents, for the contrastive losses.
 
     Documents are (groups, N, tokens, dim); column ``j * N + n`` of the result, (queries, groups * N), is document n of
     group j.
@@ -87,36 +88,36 @@ class ColBERTScores:
         queries_mask: Tensor | None = None,
         documents_mask: Tensor | None = None,
     ) -> Tensor:
-        """Masks as in `colbert_scores`."""
+        """Return the scores; masks as in `colbert_scores`."""
         return maxsim.colbert_scores(queries_embeddings, documents_embeddings, queries_mask, documents_mask)
 
 
 class SimilarityFunction(Enum):
-    """The similarities there are: one."""
+    """The supported similarity functions."""
 
     MAXSIM = "MaxSim"
 
     @staticmethod
     def to_similarity_fn(similarity_function: str | SimilarityFunction) -> Callable[..., Tensor]:
-        """`colbert_scores`, by its name.
+        """Return `colbert_scores`.
 
         Raises:
-            ValueError: another name.
+            ValueError: an unknown similarity.
         """
         SimilarityFunction(similarity_function)
         return colbert_scores
 
     @staticmethod
     def to_similarity_pairwise_fn(similarity_function: str | SimilarityFunction) -> Callable[..., Tensor]:
-        """`colbert_scores_pairwise`, likewise."""
+        """Return `colbert_scores_pairwise`; raises as `to_similarity_fn`."""
         SimilarityFunction(similarity_function)
         return colbert_scores_pairwise
 
     @staticmethod
     def possible_values() -> list[str]:
-        """Their names."""
-        return [one.value for one in SimilarityFunction]
+        """Return the names of the supported similarity functions."""
+        return [function.value for function in SimilarityFunction]
 
 
-def _explain(backend: str | None) -> None:
-    explain_ignored("scores", _WITHOUT_EFFECT, {"backend": backend}, stacklevel=3)
+def _warn_about(backend: str | None) -> None:
+    warn_ignored("scores", _IGNORED, {"backend": backend}, stacklevel=3)

@@ -83,17 +83,18 @@ class LanceDb:
     def __init__(self, folder: Path) -> None:
         import lancedb
 
-        from serotine.integrations import lancedb as exporting
+        from serotine.integrations import export_lancedb
+        from serotine.integrations.lancedb import TABLE
 
         target = folder / "lance"
         if not (target / "ready").exists():
             shutil.rmtree(target, ignore_errors=True)
             with Index.open(folder / INDEX, read_only=True) as index:
-                exporting.export(index, target)
-            table = lancedb.connect(str(target)).open_table(exporting.TABLE)
+                export_lancedb(index, target)
+            table = lancedb.connect(str(target)).open_table(TABLE)
             table.create_index(metric="cosine", vector_column_name="vectors", index_type="IVF_PQ")
             (target / "ready").touch()
-        self.table: Any = lancedb.connect(str(target)).open_table(exporting.TABLE)
+        self.table: Any = lancedb.connect(str(target)).open_table(TABLE)
 
     def __call__(self, query: NDArray[np.float32], k: int) -> Scored:
         """The k best; LanceDB's distance is the number of query tokens less MaxSim."""

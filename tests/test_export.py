@@ -17,16 +17,24 @@ from numpy.typing import NDArray
 from serotine import Index, maxsim
 from serotine.cli import main
 from serotine.errors import SerotineError
-from serotine.integrations import exporting, lancedb, parquet, qdrant
+from serotine.integrations import (
+    ExportReport,
+    export_lancedb,
+    export_parquet,
+    export_qdrant,
+    exporting,
+    lancedb,
+    qdrant,
+)
 
 TEXTS = ["late interaction keeps tokens", "a bicycle needs two wheels", "", "wings flutter in the wind", "two wings"]
-NEEDS = {parquet: "pyarrow", lancedb: "lancedb", qdrant: "qdrant_edge"}
+LIBRARIES = {export_parquet: "pyarrow", export_lancedb: "lancedb", export_qdrant: "qdrant_edge"}
 
 
-@pytest.fixture(params=list(NEEDS), ids=["parquet", "lancedb", "qdrant"])
-def export(request: pytest.FixtureRequest) -> Callable[..., exporting.Exported]:
-    pytest.importorskip(NEEDS[request.param])
-    function: Callable[..., exporting.Exported] = request.param.export
+@pytest.fixture(params=list(LIBRARIES), ids=["parquet", "lancedb", "qdrant"])
+def export(request: pytest.FixtureRequest) -> Callable[..., ExportReport]:
+    pytest.importorskip(LIBRARIES[request.param])
+    function: Callable[..., ExportReport] = request.param
     return function
 
 
@@ -48,14 +56,14 @@ def _small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lancedb, "_BATCHES_AT_ONCE", 2)
 
 
-def question(index: Index) -> NDArray[np.float32]:
+def make_query(index: Index) -> NDArray[np.float32]:
     return WordEncoder().encode_queries(["which wings flutter"])[0]
 
 
 def test_parquet_round_trip(index: Index, tmp_path: Path) -> None:
     pq = pytest.importorskip("pyarrow.parquet")
-    exported = parquet.export(index, tmp_path / "out.parquet")
-    assert exported == exporting.Exported(5, index.stats().tokens - 3, False)
+    exported = export_parquet(index, tmp_path / "out.parquet")
+    assert exported == ExportReport(5, index.stats().tokens - 3, False)
     table = pq.read_table(tmp_path / "out.parquet")
     assert str(table.schema.field("vectors").type.value_type.value_type) == "halffloat"
     rows = table.to_pylist()
@@ -72,16 +80,16 @@ def test_parquet_round_trip(index: Index, tmp_path: Path) -> None:
             metadata=[json.loads(row["metadata"]) for row in rows],
             vectors=[np.array(row["vectors"], dtype=np.float16).reshape(-1, again.dim) for row in rows],
         )
-        first, second = (each.search(question(index), k=5).items for each in (index, again))
+        first, second = (each.search(make_query(index), k=5).items for each in (index, again))
         assert first == second
 
 
 def test_lancedb_finds_what_we_find(index: Index, tmp_path: Path) -> None:
     lance = pytest.importorskip("lancedb")
-    assert lancedb.export(index, tmp_path / "lance").documents == 5
+    assert export_lancedb(index, tmp_path / "lance").documents == 5
     table = lance.connect(tmp_path / "lance").open_table(lancedb.TABLE)
     assert table.count_rows() == 5
-    query = question(index)
+    query = make_query(index)
     found = table.search(query, vector_column_name="vectors").metric("cosine").limit(4).to_list()
     ours = index.search(query, k=4)
     assert [row["id"] for row in found] == [hit.id for hit in ours]
@@ -93,11 +101,11 @@ def test_lancedb_finds_what_we_find(index: Index, tmp_path: Path) -> None:
 
 def test_qdrant_finds_what_we_find(index: Index, tmp_path: Path) -> None:
     edge = pytest.importorskip("qdrant_edge")
-    assert qdrant.export(index, tmp_path / "shard").documents == 5
+    assert export_qdrant(index, tmp_path / "shard").documents == 5
     shard = edge.EdgeShard.load(str(tmp_path / "shard"))
     try:
         assert shard.count(edge.CountRequest()) == 5
-        query = question(index)
+        query = make_query(index)
         asked = edge.Query.Nearest(query.tolist(), using=qdrant.VECTOR)
         found = shard.query(edge.QueryRequest(limit=4, query=asked, with_payload=True))
         ours = index.search(query, k=4)
@@ -148,19 +156,19 @@ def test_what_is_written_is_told(index: Index, tmp_path: Path, capsys: pytest.Ca
         "format": "parquet",
     }
     assert main(["export", str(index.path), str(target), "--to", "parquet"]) == 1
-    assert "exists already" in capsys.readouterr().err
+    assert "already exists" in capsys.readouterr().err
     assert main(["export", str(index.path), str(target)]) == 2
     assert main(["export", str(tmp_path / "nothing"), str(tmp_path / "x"), "--to", "parquet"]) == 1
 
 
-def test_an_empty_index(export: Callable[..., exporting.Exported], tmp_path: Path) -> None:
+def test_an_empty_index(export: Callable[..., ExportReport], tmp_path: Path) -> None:
     with Index.create(tmp_path / "empty", dim=4) as index:
-        assert export(index, tmp_path / "out") == exporting.Exported(0, 0, False)
+        assert export(index, tmp_path / "out") == ExportReport(0, 0, False)
     assert (tmp_path / "out").exists()
 
 
 def test_an_export_that_fails_leaves_nothing(
-    export: Callable[..., exporting.Exported], index: Index, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    export: Callable[..., ExportReport], index: Index, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = sorted(tmp_path.iterdir())
     vectors = Index.vectors
@@ -176,12 +184,10 @@ def test_an_export_that_fails_leaves_nothing(
     assert sorted(tmp_path.iterdir()) == before
 
 
-def test_a_target_is_never_written_over(
-    export: Callable[..., exporting.Exported], index: Index, tmp_path: Path
-) -> None:
+def test_a_target_is_never_written_over(export: Callable[..., ExportReport], index: Index, tmp_path: Path) -> None:
     (tmp_path / "there").mkdir()
     (tmp_path / "there" / "precious").touch()
-    with pytest.raises(SerotineError, match="exists already"):
+    with pytest.raises(SerotineError, match="already exists"):
         export(index, tmp_path / "there")
     with pytest.raises(SerotineError, match="its folder does not exist"):
         export(index, tmp_path / "no" / "where")
@@ -189,7 +195,7 @@ def test_a_target_is_never_written_over(
 
 
 def test_a_library_that_is_missing(
-    export: Callable[..., exporting.Exported], index: Index, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    export: Callable[..., ExportReport], index: Index, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("pyarrow", "pyarrow.parquet", "lancedb", "qdrant_edge"):
         monkeypatch.setitem(sys.modules, name, None)

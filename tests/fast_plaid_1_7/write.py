@@ -1,7 +1,7 @@
-"""Writes what lies beside it, with the real library, in an environment of its own: fast-plaid==1.7.0.2110, torch 2.11.
+"""Write the files in this folder with the real library, in its own environment: fast-plaid==1.7.0.2110, torch 2.11.
 
-Three chunks are made, documents added, some deleted, and five questions asked. Files that only a search by fast-plaid
-itself needs are left out.
+The script writes three chunks, adds documents, deletes some, and runs five queries. It does not copy the files that
+only fast-plaid's own search needs.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ import numpy as np
 
 HERE = Path(__file__).parent
 DELETED = (3, 17, 45)
-KEPT = ("metadata.json", "centroids.npy", "bucket_weights.npy", "doclens.", "merged_")
+COPIED_FILES = ("metadata.json", "centroids.npy", "bucket_weights.npy", "doclens.", "merged_")
 
 
-def documents(rng: np.random.Generator, centres: np.ndarray[Any, Any], count: int) -> list[np.ndarray[Any, Any]]:
-    out = []
+def documents(rng: np.random.Generator, centers: np.ndarray[Any, Any], count: int) -> list[np.ndarray[Any, Any]]:
+    drawn = []
     for _ in range(count):
-        rows = centres[rng.integers(0, 24, int(rng.integers(2, 9)))]
+        rows = centers[rng.integers(0, 24, int(rng.integers(2, 9)))]
         rows = rows + 0.3 * rng.standard_normal(rows.shape)
-        out.append((rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float16))
-    return out
+        drawn.append((rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float16))
+    return drawn
 
 
 def main() -> None:
@@ -33,32 +33,32 @@ def main() -> None:
     from fast_plaid import search
 
     rng = np.random.default_rng(8)
-    centres = rng.standard_normal((24, 16))
-    first, later, queries = (documents(rng, centres, count) for count in (40, 12, 5))
+    centers = rng.standard_normal((24, 16))
+    initial, added, queries = (documents(rng, centers, count) for count in (40, 12, 5))
     with tempfile.TemporaryDirectory() as folder:
         index = search.FastPlaid(index=folder, device="cpu")
-        index.create([torch.from_numpy(d) for d in first], nbits=4, seed=42, batch_size=16, start_from_scratch=0)
-        index.update([torch.from_numpy(d) for d in later], start_from_scratch=0)
+        index.create([torch.from_numpy(d) for d in initial], nbits=4, seed=42, batch_size=16, start_from_scratch=0)
+        index.update([torch.from_numpy(d) for d in added], start_from_scratch=0)
         index.delete(subset=list(DELETED))
-        found = []
+        results = []
         for query in queries:
-            asked = torch.from_numpy(query.astype(np.float32))[None]
-            (hits,) = index.search(queries_embeddings=asked, top_k=5, n_ivf_probe=64)
-            found.append([[number, round(score, 6)] for number, score in hits])
+            batch = torch.from_numpy(query.astype(np.float32))[None]
+            (hits,) = index.search(queries_embeddings=batch, top_k=5, n_ivf_probe=64)
+            results.append([[number, round(score, 6)] for number, score in hits])
         (HERE / "index").mkdir(exist_ok=True)
         for file in Path(folder).iterdir():
-            if file.name.startswith(KEPT):
+            if file.name.startswith(COPIED_FILES):
                 (HERE / "index" / file.name).write_bytes(file.read_bytes())
-    kept = [document for i, document in enumerate(first + later) if i not in DELETED]
+    live = [document for i, document in enumerate(initial + added) if i not in DELETED]
     np.savez_compressed(
         HERE / "vectors.npz",
-        documents=np.concatenate(kept),
-        lengths=np.array([len(document) for document in kept]),
+        documents=np.concatenate(live),
+        lengths=np.array([len(document) for document in live]),
         queries=np.concatenate(queries),
         query_lengths=np.array([len(query) for query in queries]),
     )
-    told = {"fast-plaid": version("fast-plaid"), "torch": torch.__version__, "found": found}
-    (HERE / "found.json").write_text(json.dumps(told))
+    report = {"fast-plaid": version("fast-plaid"), "torch": torch.__version__, "hits": results}
+    (HERE / "results.json").write_text(json.dumps(report))
 
 
 if __name__ == "__main__":

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import time
 from dataclasses import asdict
 from pathlib import Path
@@ -31,10 +30,11 @@ def export(index: Path, target: Path, format_: str, json_file: str | None) -> No
     Ids, texts, metadata and float16 vectors are written; vectors that the index does not keep are rebuilt from its
     codes. TARGET appears when it is whole.
     """
+    from serotine import integrations
     from serotine.index import Index
 
     started = time.monotonic()
-    write = importlib.import_module(f"serotine.integrations.{format_}").export
+    write = getattr(integrations, f"export_{format_}")
     with Index.open(index, read_only=True) as opened:
         try:
             exported = write(opened, target, show_progress=watched())

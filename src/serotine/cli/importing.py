@@ -14,7 +14,7 @@ from serotine.errors import EncoderError
 
 if TYPE_CHECKING:
     from serotine.index import Index, TextEncoder
-    from serotine.integrations.plaid import PlaidIndex
+    from serotine.integrations import PlaidIndex
 
 
 def foreign(sources: Sequence[Path]) -> PlaidIndex | None:
@@ -24,16 +24,16 @@ def foreign(sources: Sequence[Path]) -> PlaidIndex | None:
         click.UsageError: such an index stands beside other sources.
         InputFileError: it cannot be read.
     """
-    from serotine.integrations import plaid
+    from serotine import integrations
 
-    found = next((source for source in sources if source.is_dir() and plaid.recognise(source)), None)
+    found = next((source for source in sources if source.is_dir() and integrations.find_plaid(source)), None)
     if found is None:
         return None
     if len(sources) > 1:
         raise click.UsageError(
             f"{found} is an index of vectors, and stays alone; index the rest separately", click.get_current_context()
         )
-    return plaid.read(found)
+    return integrations.read_plaid(found)
 
 
 def build(source: PlaidIndex, path: Path, load: Callable[[], TextEncoder] | None, engine: Engine) -> tuple[Index, int]:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from serotine.encoders import Encoder
     from serotine.index import Index
     from serotine.ingest import Chunking, IngestReport, Skipped
-    from serotine.integrations.plaid import PlaidIndex
+    from serotine.integrations import PlaidIndex
 
 
 @click.command()

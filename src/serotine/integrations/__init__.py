@@ -1,1 +1,44 @@
-"""Serotine inside other people's frameworks. Each module here is optional and imports only what it serves."""
+"""Serotine in other systems: exports, PLAID imports, and one optional module per framework.
+
+The names below load on first use, so that importing this package imports no other library. The frameworks' modules are
+imported by their names: `haystack`, `hf_kernels`, `langchain`, `llama_index`, `mteb`, `pylate`.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from serotine.integrations.exporting import ExportReport
+    from serotine.integrations.lancedb import export_lancedb
+    from serotine.integrations.parquet import export_parquet
+    from serotine.integrations.plaid import PlaidIndex, find_plaid, read_plaid
+    from serotine.integrations.qdrant import export_qdrant
+
+__all__ = [
+    "ExportReport",
+    "PlaidIndex",
+    "export_lancedb",
+    "export_parquet",
+    "export_qdrant",
+    "find_plaid",
+    "read_plaid",
+]
+
+_HOMES = {
+    "ExportReport": "exporting",
+    "PlaidIndex": "plaid",
+    "export_lancedb": "lancedb",
+    "export_parquet": "parquet",
+    "export_qdrant": "qdrant",
+    "find_plaid": "plaid",
+    "read_plaid": "plaid",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a name of the face on first use."""
+    if name in _HOMES:
+        return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,11 +1,8 @@
-"""What every export shares: the documents of an index in batches, and a target that appears whole or not at all."""
+"""Shared code of the exports: an index's documents in batches, the check of the target, and the report."""
 
 from __future__ import annotations
 
-import shutil
-import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -21,13 +18,13 @@ _DOCUMENTS_AT_ONCE = 256
 
 
 @dataclass(frozen=True, slots=True)
-class Exported:
-    """What was written.
+class ExportReport:
+    """The outcome of an export.
 
     Attributes:
-        documents: how many.
-        tokens: token vectors, all documents together.
-        rebuilt: whether vectors come from residual codes, because the index does not keep its float16 vectors.
+        documents: number of documents written.
+        tokens: number of token vectors of all documents.
+        rebuilt: whether vectors were rebuilt from residual codes, because the index does not keep its float16 vectors.
     """
 
     documents: int
@@ -41,7 +38,7 @@ class Batch:
 
     Attributes:
         documents: id, text and metadata.
-        vectors: float16 (tokens, dim) a document.
+        vectors: float16 (tokens, dim) per document.
     """
 
     documents: list[Hit]
@@ -49,7 +46,7 @@ class Batch:
 
 
 class Export:
-    """One export: hands out the documents of an index and counts them.
+    """One export: yields an index's documents and counts them.
 
     Documents are read while others may write: one that is deleted before its turn ends the export with an error.
     """
@@ -61,7 +58,7 @@ class Export:
         self._tokens = 0
 
     def batches(self) -> Iterator[Batch]:
-        """Yields all documents, in bounded memory, drawing progress where that was asked."""
+        """Yield all documents, in bounded memory."""
         ids = self._index.ids()
         with progress_bar(len(ids), "Exporting", enabled=self._show_progress) as advance:
             remaining = iter(ids)
@@ -72,36 +69,21 @@ class Export:
                 yield Batch(self._index.get(chunk), vectors)
                 advance(len(chunk))
 
-    def result(self) -> Exported:
-        """What has been handed out."""
+    def report(self) -> ExportReport:
+        """Return what was yielded."""
         stats = self._index.stats()
-        return Exported(self._documents, self._tokens, not stats.keep_vectors and stats.coded_tokens > 0)
+        return ExportReport(self._documents, self._tokens, not stats.keep_vectors and stats.coded_tokens > 0)
 
 
-@contextmanager
-def building(target: Path) -> Iterator[Path]:
-    """Yields a path beside `target` to write a file or folder at; it gets its name when it is whole.
+def validate_target(target: str | Path) -> Path:
+    """Return the absolute path of a file or folder to create.
 
     Raises:
-        SerotineError: something stands at `target`, or its folder does not exist.
+        SerotineError: `target` exists, or its folder does not.
     """
-    if target.exists() or target.is_symlink():
-        raise SerotineError(f"{target}: exists already; name a file or folder that does not, or remove it first")
-    if not target.absolute().parent.is_dir():
+    path = Path(target)
+    if path.exists() or path.is_symlink():
+        raise SerotineError(f"{target}: already exists; name a new file or folder, or remove it first")
+    if not path.absolute().parent.is_dir():
         raise SerotineError(f"{target}: its folder does not exist; create it first")
-    beside = target.absolute().with_name(f".{target.name}.{uuid.uuid4().hex}.export")
-    try:
-        yield beside
-        beside.rename(target)
-    except BaseException:
-        if beside.is_dir():
-            # LanceDB's thread may still be writing; what it leaves has a name that says what it is.
-            shutil.rmtree(beside, ignore_errors=True)
-        else:
-            beside.unlink(missing_ok=True)
-        raise
-
-
-def missing(error: ImportError, what: str, extra: str) -> SerotineError:
-    """The error for a library that an export needs."""
-    return SerotineError(f"export to {what} needs {error.name}; run: pip install 'serotine[{extra}]'")
+    return path.absolute()

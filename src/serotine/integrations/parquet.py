@@ -1,4 +1,4 @@
-"""An index as one Parquet file, read by pyarrow, pandas, Polars, DuckDB, Spark: a row a document."""
+"""Export of an index to one Parquet file with a row per document, for pyarrow, pandas, Polars, DuckDB, Spark."""
 
 from __future__ import annotations
 
@@ -9,42 +9,44 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from serotine.errors import SerotineError, missing_extra
+from serotine.files import atomic_file
 from serotine.index import Index
-from serotine.integrations.exporting import Batch, Export, Exported, building, missing
+from serotine.integrations.exporting import Batch, Export, ExportReport, validate_target
 
 if TYPE_CHECKING:
     import pyarrow
 
 
-def export(index: Index, target: str | Path, *, show_progress: bool = False) -> Exported:
-    """Writes every document of an index to a new Parquet file.
+def export_parquet(index: Index, target: str | Path, *, show_progress: bool = False) -> ExportReport:
+    """Write every document of an index to a new Parquet file.
 
     The columns: `id` (string), `text` (string, null where only vectors were added), `metadata` (string, a JSON
-    object), `vectors` (list of fixed-size lists of `Index.dim` float16, one a token).
+    object), `vectors` (list of fixed-size lists of `Index.dim` float16, one per token).
 
     Args:
         index: an open index.
-        target: a file that does not exist yet; it appears when it is whole.
+        target: a file that does not exist yet; it appears once it is complete.
         show_progress: draw a bar on standard error.
 
     Raises:
-        SerotineError: something stands at `target`, or pyarrow is not installed.
+        SerotineError: `target` exists, its folder does not, or pyarrow is not installed.
     """
     try:
         import pyarrow.parquet
-    except ImportError as error:
-        raise missing(error, "Parquet", "parquet") from None
-    work = Export(index, show_progress=show_progress)
-    fields = schema(index.dim)
-    with building(Path(target)) as path:
-        with pyarrow.parquet.ParquetWriter(path, fields) as writer:
-            for batch in record_batches(work, fields):
+    except ImportError:
+        raise SerotineError(missing_extra("export to Parquet", "parquet")) from None
+    export = Export(index, show_progress=show_progress)
+    schema = arrow_schema(index.dim)
+    with atomic_file(validate_target(target)) as file:
+        with pyarrow.parquet.ParquetWriter(file, schema) as writer:
+            for batch in arrow_batches(export, schema):
                 writer.write_batch(batch)
-        return work.result()
+        return export.report()
 
 
-def schema(dim: int) -> pyarrow.Schema:
-    """The columns, for vectors of `dim` dimensions."""
+def arrow_schema(dim: int) -> pyarrow.Schema:
+    """Return the columns, for vectors of `dim` dimensions."""
     import pyarrow
 
     vector = pyarrow.list_(pyarrow.float16(), dim)
@@ -58,16 +60,16 @@ def schema(dim: int) -> pyarrow.Schema:
     )
 
 
-def record_batches(work: Export, fields: pyarrow.Schema) -> Iterator[pyarrow.RecordBatch]:
-    """The documents as Arrow record batches."""
-    for batch in work.batches():
-        yield _record_batch(batch, fields)
+def arrow_batches(export: Export, schema: pyarrow.Schema) -> Iterator[pyarrow.RecordBatch]:
+    """Yield the documents as Arrow record batches."""
+    for batch in export.batches():
+        yield _arrow_batch(batch, schema)
 
 
-def _record_batch(batch: Batch, fields: pyarrow.Schema) -> pyarrow.RecordBatch:
+def _arrow_batch(batch: Batch, schema: pyarrow.Schema) -> pyarrow.RecordBatch:
     import pyarrow
 
-    vector = fields.field("vectors").type.value_type
+    vector = schema.field("vectors").type.value_type
     offsets = np.cumsum([0, *map(len, batch.vectors)], dtype=np.int32)
     values = pyarrow.array(np.concatenate(batch.vectors).reshape(-1), type=vector.value_type)
     rows = pyarrow.FixedSizeListArray.from_arrays(values, vector.list_size)
@@ -81,5 +83,5 @@ def _record_batch(batch: Batch, fields: pyarrow.Schema) -> pyarrow.RecordBatch:
             ),
             pyarrow.ListArray.from_arrays(pyarrow.array(offsets), rows),
         ],
-        schema=fields,
+        schema=schema,
     )

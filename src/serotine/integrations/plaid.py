@@ -1,20 +1,22 @@
-"""Reading other people's PLAID indexes: token vectors rebuilt from centroids and residual buckets.
+"""Reading PLAID indexes of fast-plaid, PyLate and ColBERT: token vectors rebuilt from centroids and residual buckets.
 
-Two layouts, of one idea (Santhanam et al. 2022, "PLAID"): a folder with ``metadata.json``, a codebook, and for every
+Two layouts of one idea (Santhanam et al. 2022, "PLAID"): a folder with ``metadata.json``, a codebook, and for every
 chunk the centroid of each token, its residual as packed bucket numbers, and the lengths of its documents.
 
-- "fast-plaid": ``.npy`` files, as fast-plaid 1.x writes them, for each chunk or, from 1.7 on, merged; PyLate keeps such
-  a folder as ``fast_plaid_index`` and its document ids beside it.
-- "colbert": ``.pt`` files, as Stanford's ColBERT (and PyLate with ``use_fast=False``) writes them. Reading these needs
+- "fast-plaid": ``.npy`` files, as fast-plaid 1.x writes them, one per chunk or, from 1.7 on, merged. PyLate stores such
+  a folder as ``fast_plaid_index``, with its document ids next to it.
+- "colbert": ``.pt`` files, as Stanford's ColBERT (and PyLate with ``use_fast=False``) writes them. Reading them needs
   torch.
 
 Nothing in such a folder is executed: arrays are read without pickles, torch's files as weights only, and PyLate's
-pickled ids by a reader that knows plain containers, numbers and strings and refuses everything else.
+pickled ids by a reader that refuses everything but plain containers, numbers and strings.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import json
+import pickle
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -22,26 +24,28 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from serotine.errors import InputFileError
-from serotine.integrations.plaid_files import Load, load_npy, load_pt, read_array, read_chunk, read_ids, read_json
+from serotine.errors import InputFileError, missing_extra, reason
 
 # Tokens rebuilt at once: 32 MB of float32 at 128 dimensions, the unpacked bits as much again.
 _TOKENS_AT_ONCE = 1 << 16
-_INNER = "fast_plaid_index"
-_IDS = "plaid_ids_to_documents_ids.pkl"
+_FAST_PLAID_FOLDER = "fast_plaid_index"
+_PYLATE_IDS_FILE = "plaid_ids_to_documents_ids.pkl"
+_SUFFIXES = {"fast-plaid": ".npy", "colbert": ".pt"}
+
+Load = Callable[[Path], Any]
 
 
 @dataclass(frozen=True, slots=True)
 class PlaidIndex:
-    """An index to read.
+    """A PLAID index to import.
 
     Attributes:
-        folder: where its ``metadata.json`` is.
-        kind: which layout.
+        folder: the folder that holds its ``metadata.json``.
+        kind: its layout.
         dim: dimension of a token vector.
-        nbits: bits a dimension of its residuals.
-        ids: one a document, in order: PyLate's, or else the position, "0", "1", ...
-        lengths: tokens of each document, one list a chunk.
+        nbits: bits per dimension of its residuals.
+        ids: one per document, in order: PyLate's, or else the position, "0", "1", ...
+        lengths: tokens of each document, one list per chunk.
     """
 
     folder: Path
@@ -56,52 +60,75 @@ class PlaidIndex:
 
     @property
     def tokens(self) -> int:
-        """Token vectors, all documents together."""
+        """Number of token vectors of all documents."""
         return sum(map(sum, self.lengths))
 
     def batches(self) -> Iterator[dict[str, Any]]:
-        """Yields ids and unit token vectors, float16 (tokens, dim), as `Index.add_batches` takes them.
+        """Yield ids and unit token vectors, float16 (tokens, dim), as `Index.add_batches` takes them.
 
         Raises:
-            InputFileError: a file is missing, damaged, or does not fit the others.
+            InputFileError: a file is missing, damaged, or does not match the others.
         """
         first = 0
         for chunk, lengths in enumerate(self.lengths):
-            codes, residuals = self._chunk(chunk, sum(lengths))
+            codes, residuals = self._read_chunk(chunk, sum(lengths))
             ids = self.ids[first : first + len(lengths)]
             first += len(lengths)
-            ends = np.cumsum(lengths, dtype=np.int64)
-            done = token = 0
-            while done < len(lengths):
+            token_ends = np.cumsum(lengths, dtype=np.int64)
+            document = token = 0
+            while document < len(lengths):
                 # At least one document, however long.
-                until = max(int(np.searchsorted(ends, token + _TOKENS_AT_ONCE, side="right")), done + 1)
-                end = int(ends[until - 1])
-                vectors = self._rebuilt(codes[token:end], residuals[token:end])
-                yield {"ids": ids[done:until], "vectors": np.split(vectors, ends[done : until - 1] - token)}
-                done, token = until, end
+                end = int(np.searchsorted(token_ends, token + _TOKENS_AT_ONCE, side="right"))
+                end = max(end, document + 1)
+                token_end = int(token_ends[end - 1])
+                vectors = self._rebuild(codes[token:token_end], residuals[token:token_end])
+                yield {"ids": ids[document:end], "vectors": np.split(vectors, token_ends[document : end - 1] - token)}
+                document, token = end, token_end
 
-    def _chunk(self, chunk: int, tokens: int) -> tuple[NDArray[Any], NDArray[np.uint8]]:
-        (codes_path, codes), (residuals_path, residuals) = (self._part(part, chunk) for part in ("codes", "residuals"))
+    def _read_chunk(self, chunk: int, tokens: int) -> tuple[NDArray[Any], NDArray[np.uint8]]:
+        codes_path, codes = self._read_rows("codes", chunk)
+        residuals_path, residuals = self._read_rows("residuals", chunk)
         if codes.shape != (tokens,) or codes.dtype.kind not in "iu":
             raise InputFileError(
-                f"{codes_path}: want {tokens:,} integers, got {codes.dtype} {codes.shape}; copy it again"
+                f"{codes_path}: must hold {tokens:,} integers, got {codes.dtype} {codes.shape}; copy the file again"
             )
         if codes.size and not 0 <= int(codes.min()) <= int(codes.max()) < len(self._centroids):
-            raise InputFileError(f"{codes_path}: names centroids beyond the {len(self._centroids):,} there are")
+            raise InputFileError(
+                f"{codes_path}: must hold centroid numbers below {len(self._centroids):,}, got {int(codes.min())} to "
+                f"{int(codes.max())}; copy the file again"
+            )
         width = self.dim * self.nbits // 8
         if residuals.shape != (tokens, width) or residuals.dtype != np.uint8:
             raise InputFileError(
-                f"{residuals_path}: want bytes of shape ({tokens}, {width}), got {residuals.dtype} {residuals.shape}"
+                f"{residuals_path}: must hold uint8 of shape ({tokens}, {width}), got {residuals.dtype} "
+                f"{residuals.shape}; copy the file again"
             )
         return codes, residuals
 
-    def _part(self, part: str, chunk: int) -> tuple[Path, NDArray[Any]]:
-        if self.kind == "fast-plaid":
-            return read_chunk(self.folder, part, chunk, [sum(lengths) for lengths in self.lengths])
-        path = self.folder / f"{chunk}.{part}.pt"
-        return path, read_array(self._load, path)
+    def _read_rows(self, kind: str, chunk: int) -> tuple[Path, NDArray[Any]]:
+        """Return the "codes" or "residuals" of one chunk, and the file they are in."""
+        if self.kind == "colbert":
+            path = self.folder / f"{chunk}.{kind}.pt"
+            return path, _read_array(self._load, path)
+        name = f"{chunk}.{kind}.npy"
+        chunk_path, merged_path = self.folder / name, self.folder / f"merged_{kind}.npy"
+        if chunk_path.is_file() or not merged_path.is_file():
+            return chunk_path, _read_array(self._load, chunk_path)
+        # Version 1.7 merges the files of chunks, end to end; a manifest says how many rows each chunk has.
+        manifest_path = self.folder / f"merged_{kind}.manifest.json"
+        rows = {i: sum(lengths) for i, lengths in enumerate(self.lengths)}
+        if manifest_path.is_file():
+            manifest = _read_json(manifest_path)
+            try:
+                rows |= {i: int(manifest[f"{i}.{kind}.npy"]["rows"]) for i in range(chunk + 1)}
+            except (KeyError, TypeError, ValueError):
+                raise InputFileError(
+                    f"{manifest_path}: has no number of rows for {name}; copy the whole index again"
+                ) from None
+        first = sum(rows[i] for i in range(chunk))
+        return merged_path, _read_array(self._load, merged_path)[first : first + rows[chunk]]
 
-    def _rebuilt(self, codes: NDArray[Any], residuals: NDArray[np.uint8]) -> NDArray[np.float16]:
+    def _rebuild(self, codes: NDArray[Any], residuals: NDArray[np.uint8]) -> NDArray[np.float16]:
         # A bucket number was written with its lowest bit first, into bytes filled from the highest bit.
         bits = np.unpackbits(residuals, axis=1).reshape(len(codes), self.dim, self.nbits)
         buckets = np.packbits(bits, axis=2, bitorder="little")[:, :, 0]
@@ -112,55 +139,57 @@ class PlaidIndex:
         return half
 
 
-_SUFFIXES = {"fast-plaid": ".npy", "colbert": ".pt"}
-
-
-def recognise(folder: str | Path) -> Path | None:
-    """The folder with the files, if `folder` is an index of either kind, or PyLate's folder around one; else None."""
-    for place in (Path(folder), Path(folder) / _INNER):
-        if (place / "metadata.json").is_file() and any(
-            (place / f"centroids{suffix}").is_file() for suffix in _SUFFIXES.values()
+def find_plaid(folder: str | Path) -> Path | None:
+    """Return the folder with the index's files: `folder`, or the one inside PyLate's folder; None for other folders."""
+    for candidate in (Path(folder), Path(folder) / _FAST_PLAID_FOLDER):
+        if (candidate / "metadata.json").is_file() and any(
+            (candidate / f"centroids{suffix}").is_file() for suffix in _SUFFIXES.values()
         ):
-            return place
+            return candidate
     return None
 
 
-def read(folder: str | Path) -> PlaidIndex:
-    """Reads what describes an index; its vectors come from `PlaidIndex.batches`, in bounded memory.
+def read_plaid(folder: str | Path) -> PlaidIndex:
+    """Read an index's metadata and codebook; `PlaidIndex.batches` reads the vectors, in bounded memory.
 
     Args:
-        folder: a fast-plaid or Stanford ColBERT index, or PyLate's folder of one.
+        folder: a fast-plaid or Stanford ColBERT index, or PyLate's folder around one.
 
     Raises:
-        InputFileError: it is none, or a file is missing, damaged, or does not fit the others.
+        InputFileError: the folder is not such an index, or a file is missing, damaged, or does not match the others.
     """
-    place = recognise(folder)
-    if place is None:
+    root = find_plaid(folder)
+    if root is None:
         raise InputFileError(
-            f"{folder}: is no fast-plaid, PyLate or ColBERT index; want a folder with metadata.json and centroids"
+            f"{folder}: not a fast-plaid, PyLate or ColBERT index; name a folder with metadata.json and centroids"
         )
-    kind: Literal["fast-plaid", "colbert"] = "fast-plaid" if (place / "centroids.npy").is_file() else "colbert"
-    load = load_npy if kind == "fast-plaid" else load_pt
-    centroids = read_array(load, place / f"centroids{_SUFFIXES[kind]}").astype(np.float32)
-    described = place / "metadata.json"
-    metadata = read_json(described)
+    kind: Literal["fast-plaid", "colbert"] = "fast-plaid" if (root / "centroids.npy").is_file() else "colbert"
+    load = _load_npy if kind == "fast-plaid" else _load_pt
+    centroids = _read_array(load, root / f"centroids{_SUFFIXES[kind]}").astype(np.float32)
+    metadata_path = root / "metadata.json"
+    metadata = _read_json(metadata_path)
     try:
         nbits = int(metadata["nbits"] if kind == "fast-plaid" else metadata["config"]["nbits"])
         chunks = int(metadata["num_chunks"])
     except (KeyError, TypeError, ValueError):
-        raise InputFileError(f"{described}: does not say nbits and num_chunks; copy the index again, whole") from None
+        raise InputFileError(f"{metadata_path}: lacks nbits or num_chunks; copy the whole index again") from None
     if centroids.ndim != 2 or nbits not in (1, 2, 4, 8) or centroids.shape[1] * nbits % 8:
-        raise InputFileError(f"{described}: {nbits} bits with centroids of shape {centroids.shape} cannot be read")
-    weights = _weights(place, kind, load).astype(np.float32)
+        raise InputFileError(
+            f"{metadata_path}: unsupported layout, got {nbits} bits with centroids of shape {centroids.shape}"
+        )
+    weights = _read_weights(root, kind, load).astype(np.float32)
     if weights.shape != (1 << nbits,):
-        raise InputFileError(f"{place}: has {weights.size:,} bucket weights where {nbits} bits need {1 << nbits}")
-    lengths = [_lengths(place / f"doclens.{chunk}.json") for chunk in range(chunks)]
+        raise InputFileError(
+            f"{root}: must have {1 << nbits} bucket weights for {nbits} bits, got {weights.size:,}; "
+            "copy the whole index again"
+        )
+    lengths = [_read_lengths(root / f"doclens.{chunk}.json") for chunk in range(chunks)]
     return PlaidIndex(
-        folder=place,
+        folder=root,
         kind=kind,
         dim=centroids.shape[1],
         nbits=nbits,
-        ids=_ids(place, sum(map(len, lengths))),
+        ids=_read_ids(root, sum(map(len, lengths))),
         lengths=lengths,
         _centroids=centroids,
         _weights=weights,
@@ -168,31 +197,89 @@ def read(folder: str | Path) -> PlaidIndex:
     )
 
 
-def _weights(place: Path, kind: str, load: Load) -> NDArray[Any]:
-    if kind == "fast-plaid":
-        return read_array(load, place / "bucket_weights.npy")
+class _PlainUnpickler(pickle.Unpickler):
+    """A reader of containers, numbers and strings; it refuses every pickle that names a class or function."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        raise pickle.UnpicklingError(f"only plain ids are read, got {module}.{name}")
+
+
+def _read_ids(root: Path, documents: int) -> list[str]:
+    """Read PyLate's ids, from the folder or the one around `fast_plaid_index`; return positions where it has none."""
+    path = (root.parent if root.name == _FAST_PLAID_FOLDER else root) / _PYLATE_IDS_FILE
+    old_path = path.with_suffix(".sqlite")
+    if not path.is_file() and old_path.is_file():
+        raise InputFileError(
+            f"{old_path}: holds ids as PyLate before 1.4 wrote them; open the index once with a newer PyLate, or "
+            "index again"
+        )
+    if not path.is_file():
+        return [str(position) for position in range(documents)]
     try:
-        return read_array(lambda path: load(path)[1], place / "buckets.pt")
+        with path.open("rb") as file:
+            by_position = _PlainUnpickler(file).load()
+        ids = [str(by_position[position]) for position in range(documents)]
+    except (pickle.UnpicklingError, EOFError, AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+        raise InputFileError(
+            f"{path}: cannot read an id for every document ({type(error).__name__}: {reason(error)}); copy the file "
+            "again, or move it away to number the documents"
+        ) from None
+    unique: set[str] = set()
+    for id_ in ids:
+        if id_ in unique:
+            raise InputFileError(f"{path}: duplicate id {id_!r}; remove it with PyLate and add it once")
+        unique.add(id_)
+    return ids
+
+
+def _read_weights(root: Path, kind: str, load: Load) -> NDArray[Any]:
+    if kind == "fast-plaid":
+        return _read_array(load, root / "bucket_weights.npy")
+    path = root / "buckets.pt"
+    try:
+        return _read_array(lambda path: load(path)[1], path)
     except (IndexError, TypeError):
-        raise InputFileError(f"{place / 'buckets.pt'}: want cutoffs and weights; copy it again") from None
+        raise InputFileError(f"{path}: must hold cutoffs and weights; copy the file again") from None
 
 
-def _lengths(path: Path) -> list[int]:
-    lengths = read_json(path)
+def _read_lengths(path: Path) -> list[int]:
+    lengths = _read_json(path)
     if not isinstance(lengths, list) or any(type(length) is not int or length < 0 for length in lengths):
-        raise InputFileError(f"{path}: want a list of numbers of tokens; copy it again")
+        raise InputFileError(f"{path}: must be a list of token counts; copy the file again")
     return lengths
 
 
-def _ids(place: Path, documents: int) -> list[str]:
-    """PyLate's ids where its mapping lies in the folder or, around `fast_plaid_index`, above it; else positions."""
-    above = place.parent if place.name == _INNER else place
-    path = above / _IDS
-    if not path.is_file():
-        if (path.with_suffix(".sqlite")).is_file():
-            raise InputFileError(
-                f"{path.with_suffix('.sqlite')}: holds ids as PyLate before 1.4 wrote them; open the index once with a "
-                "newer PyLate, or index again"
-            )
-        return [str(position) for position in range(documents)]
-    return read_ids(path, documents)
+def _read_json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_bytes())
+    except OSError as error:
+        raise InputFileError(f"{path}: {error.strerror or reason(error)}; copy the whole index again") from None
+    except ValueError as error:
+        raise InputFileError(f"{path}: not valid JSON ({reason(error)}); copy the file again") from None
+
+
+def _read_array(load: Load, path: Path) -> NDArray[Any]:
+    """Read the array in a file.
+
+    Raises:
+        InputFileError: the file is missing or damaged.
+    """
+    try:
+        return np.asarray(load(path))
+    except OSError as error:
+        raise InputFileError(f"{path}: {error.strerror or reason(error)}; copy the whole index again") from None
+    except (ValueError, EOFError, RuntimeError, pickle.UnpicklingError) as error:
+        raise InputFileError(f"{path}: cannot be read ({reason(error)}); copy the file again") from None
+
+
+def _load_npy(path: Path) -> NDArray[Any]:
+    array: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
+    return array
+
+
+def _load_pt(path: Path) -> Any:
+    try:
+        import torch
+    except ImportError:
+        raise InputFileError(f"{path}: {missing_extra('reading a ColBERT index', 'torch')}") from None
+    return torch.load(path, map_location="cpu", weights_only=True)

@@ -18,7 +18,7 @@ from helpers import checkpoints  # noqa: E402
 from helpers.checkpoints import TEXTS  # noqa: E402
 
 from serotine import Encoder  # noqa: E402
-from serotine.encoders.torch_backend import qwen3  # noqa: E402
+from serotine.encoders.torch import qwen3  # noqa: E402
 from serotine.errors import EncoderError, ZeroShotWarning  # noqa: E402
 
 Make = Callable[[Path], Path]
@@ -101,7 +101,7 @@ def quiet() -> Iterator[None]:
 def reference(folder: Path) -> Any:
     from sentence_transformers import MultiVectorEncoder
 
-    qwen3.register()
+    qwen3.register_qwen3()
     return MultiVectorEncoder(str(folder), device="cpu")
 
 
@@ -166,7 +166,7 @@ def test_pplx_is_qwen3_with_a_mask_that_hides_padding_alone(tmp_path: Path) -> N
     from transformers import AutoModel, Qwen3Config, Qwen3Model
 
     checkpoints.backbone("pplx", tmp_path)
-    qwen3.register()
+    qwen3.register_qwen3()
     ours = AutoModel.from_pretrained(tmp_path).eval()
     assert type(ours) is qwen3.PPLXQwen3Model
     values = json.loads((tmp_path / "config.json").read_text())

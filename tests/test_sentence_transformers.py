@@ -16,9 +16,8 @@ from helpers import checkpoints  # noqa: E402
 from sentence_transformers import MultiVectorEncoder  # noqa: E402
 
 from serotine import Encoder, Index, maxsim  # noqa: E402
-from serotine.encoders import saving  # noqa: E402
+from serotine.encoders import MultiVectorAdapter, saving  # noqa: E402
 from serotine.errors import EncoderError  # noqa: E402
-from serotine.integrations.sentence_transformers import MultiVectorAdapter  # noqa: E402
 
 TEXTS = ["Bats fly at night.", "Owls hunt in the dark, quietly!", "A serotine is a bat. " * 30, "Ünïcode ﬁghts 東京"]
 EXPANDING = {"strategy": "fixed", "attend": False, "token": None, "length": 16}

@@ -26,7 +26,7 @@ from transformers import (
     XLMRobertaModel,
 )
 
-from serotine.encoders.torch_backend.qwen3 import PPLXQwen3Config, PPLXQwen3Model
+from serotine.encoders.torch.qwen3 import PPLXQwen3Config, PPLXQwen3Model
 
 TEXTS = [
     "What motivates scientific discovery?",

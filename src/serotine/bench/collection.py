@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from serotine import maxsim
 from serotine.ingest import read
+from serotine.pca import principal_directions
 from serotine.progress import progress_bar
 
 # Questions are cut to this many tokens, as late-interaction models do.
@@ -90,7 +91,7 @@ def prepare(folder: Path, passages: Path, questions: Path, *, documents: int, di
             advance(len(part))
     offsets = np.concatenate([[0], np.cumsum([len(vectors) for vectors in rows])]).astype(np.int64)
     tokens = np.concatenate(rows)
-    directions = principal_directions(tokens, dim)
+    directions = sampled_directions(tokens, dim)
     asked = [
         vectors[:QUERY_TOKENS] for vectors in encoder.encode_queries([question.text for question in read([questions])])
     ]
@@ -106,23 +107,22 @@ def prepare(folder: Path, passages: Path, questions: Path, *, documents: int, di
     return load(folder)
 
 
-def principal_directions(tokens: NDArray[np.float16], dim: int) -> NDArray[np.float32] | None:
-    """The first `dim` principal directions of token vectors, uncentred, (their dim, dim); None where that is all."""
+def sampled_directions(tokens: NDArray[np.float16], dim: int) -> NDArray[np.float32] | None:
+    """Return the first `dim` principal directions of a sample of the tokens; None where `dim` keeps all dimensions."""
     if dim >= tokens.shape[1]:
         return None
     rng = np.random.default_rng(0)
-    some = tokens[np.sort(rng.permutation(len(tokens))[:_SAMPLE])].astype(np.float32)
-    _, directions = np.linalg.eigh(some.T @ some)
-    return np.ascontiguousarray(directions[:, ::-1][:, :dim])
+    sample = tokens[np.sort(rng.permutation(len(tokens))[:_SAMPLE])].astype(np.float32)
+    return principal_directions([sample], dim)
 
 
 def project(tokens: NDArray[Any], directions: NDArray[np.float32] | None) -> NDArray[np.float16]:
     """Token vectors on these directions, or as they are, of length 1."""
-    dim = tokens.shape[1] if directions is None else directions.shape[1]
+    dim = tokens.shape[1] if directions is None else directions.shape[0]
     out = np.empty((len(tokens), dim), dtype=np.float16)
     for start in range(0, len(tokens), _SAMPLE):
         part = tokens[start : start + _SAMPLE].astype(np.float32)
         if directions is not None:
-            part = part @ directions
+            part = part @ directions.T
         out[start : start + _SAMPLE] = part / np.maximum(np.linalg.norm(part, axis=1, keepdims=True), 1e-12)
     return out

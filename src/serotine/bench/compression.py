@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serotine import maxsim
-from serotine.bench.collection import principal_directions, project
+from serotine.bench.collection import project, sampled_directions
 from serotine.bench.encoded import Encoded
 from serotine.bench.index import recall
 from serotine.encoders.pooling import clusters, means
@@ -240,7 +240,7 @@ def _reduction(vectors: NDArray[np.float16], dim: int, how: Reduction) -> Callab
         return lambda rows: rows
     if how == "truncate":
         return lambda rows: project(rows[:, :dim], None).astype(rows.dtype)
-    directions = principal_directions(vectors, dim)
+    directions = sampled_directions(vectors, dim)
     return lambda rows: project(rows, directions).astype(rows.dtype)
 
 

@@ -309,7 +309,7 @@ class Encoder:
             return OnnxBackend(model, spec.output, threads)
         weight_files(spec.backbone_path)
         try:
-            from serotine.encoders.torch_backend import TorchBackend
+            from serotine.encoders.torch import TorchBackend
         except ImportError as error:
             raise EncoderError(
                 f"{spec.name}: is a checkpoint of weights, which torch runs; pip install 'serotine[torch]', "

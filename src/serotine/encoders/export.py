@@ -128,7 +128,7 @@ def _require_onnx() -> None:
 def _write_model(source: Encoder, file: Path) -> None:
     import torch
 
-    from serotine.encoders.torch_backend import TorchBackend
+    from serotine.encoders.torch import TorchBackend
 
     backend = source.backend
     if not isinstance(backend, TorchBackend):

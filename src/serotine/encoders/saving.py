@@ -40,7 +40,7 @@ def save(encoder: Encoder, folder: str | Path, *, format: CheckpointFormat = "se
     if target.exists():
         raise FileExistsError(f"{target}: is there already; give a new folder")
     spec = encoder.spec
-    from serotine.encoders.torch_backend import TorchBackend
+    from serotine.encoders.torch import TorchBackend
 
     if not isinstance(encoder.backend, TorchBackend):
         raise EncoderError(

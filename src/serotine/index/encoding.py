@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from serotine.errors import EncoderError, ZeroShotWarning
+from serotine.errors import EncoderError
 from serotine.index.documents import float_vectors, stored_vectors
 from serotine.index.store.catalog import Settings
 from serotine.progress import progress_bar
@@ -18,22 +16,16 @@ from serotine.text_encoder import AnyEncoder, TextEncoder
 
 # Texts handed to the encoder at once: enough for it to sort by length, few enough to bound memory.
 _TEXTS_AT_ONCE = 1024
-if TYPE_CHECKING:
-    from sentence_transformers import MultiVectorEncoder
-
-# What the name of an encoder begins with that sentence-transformers loads.
-SENTENCE_TRANSFORMERS = "sentence-transformers:"
 _MEMBERS = ("name", "dim", "fingerprint", "encode_queries", "encode_documents", "tokens")
 
 
 def adapted(encoder: AnyEncoder | None) -> TextEncoder | None:
-    """The encoder given; around sentence-transformers' `MultiVectorEncoder`, what makes one of it."""
-    # Known by name: whoever has such a model has imported the library, and nobody else should wait for it.
-    if any(base.__module__.startswith("sentence_transformers.multi_vector_encoder") for base in type(encoder).__mro__):
-        from serotine.integrations.sentence_transformers import MultiVectorAdapter
+    """Return the encoder as a `TextEncoder`."""
+    if encoder is None:
+        return None
+    from serotine.encoders import as_text_encoder
 
-        return MultiVectorAdapter(cast("MultiVectorEncoder", encoder))
-    return cast(TextEncoder | None, encoder)
+    return as_text_encoder(encoder)
 
 
 def describe(encoder: TextEncoder) -> Settings:
@@ -74,19 +66,9 @@ def load_encoder(settings: Settings, folder: Path) -> TextEncoder:
         raise EncoderError(
             f"{folder}: this index has no encoder; search it with vectors of shape (tokens, {settings.dim})"
         )
-    encoder: TextEncoder
-    if settings.encoder.startswith(SENTENCE_TRANSFORMERS):
-        from serotine.integrations.sentence_transformers import MultiVectorAdapter
+    from serotine.encoders import load_recorded
 
-        encoder = MultiVectorAdapter.load(settings.encoder)
-        check_encoder(settings, encoder, folder)
-        return encoder
-    from serotine.encoders import Encoder
-
-    with warnings.catch_warnings():
-        # Whoever made the index was told.
-        warnings.simplefilter("ignore", ZeroShotWarning)
-        encoder = Encoder(settings.encoder, **settings.encoder_options)
+    encoder = load_recorded(settings.encoder, settings.encoder_options)
     check_encoder(settings, encoder, folder)
     return encoder
 

@@ -5,13 +5,9 @@ from __future__ import annotations
 import warnings
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from serotine.encoders import Encoder
-from serotine.encoders.location import locate
-from serotine.encoders.torch_backend import qwen3
+from serotine.encoders import Encoder, locate, register_qwen3
 from serotine.errors import TrainingError
+from serotine.pca import principal_directions
 from serotine.training.recipe import Head, Recipe, Texts
 
 if TYPE_CHECKING:
@@ -36,7 +32,7 @@ def starting_model(recipe: Recipe, texts: list[str]) -> MultiVectorEncoder:
     import torch
     from sentence_transformers import MultiVectorEncoder
 
-    qwen3.register()
+    register_qwen3()
     torch.manual_seed(recipe.seed)
     found = locate(recipe.model)
     with warnings.catch_warnings():
@@ -109,35 +105,9 @@ def _head(head: Head, encoder: Encoder, texts: list[str]) -> list[Any]:
         nn.init.zeros_(first.linear.weight)
         layers.insert(0, first)
     if head.start == "pca":
-        directions = torch.from_numpy(principal_directions(encoder, texts[: head.sample], head.dim))
-        last.linear.weight = nn.Parameter(directions.contiguous())
+        try:
+            directions = principal_directions(encoder.encode_documents(texts[: head.sample]), head.dim)
+        except ValueError as error:
+            raise TrainingError(f"head.{error}") from None
+        last.linear.weight = nn.Parameter(torch.from_numpy(directions))
     return layers
-
-
-def principal_directions(encoder: Encoder, texts: list[str], dim: int) -> NDArray[np.float32]:
-    """The directions that keep most of the dot products between unit token states.
-
-    Args:
-        encoder: its states are taken as they are, each scaled to length 1.
-        texts: documents.
-        dim: how many directions.
-
-    Returns:
-        (dim, hidden) float32 with orthonormal rows: eigenvectors of the states' second moment, largest first. The mean
-        is not taken off: a dot product has it too.
-
-    Raises:
-        TrainingError: fewer tokens than directions.
-    """
-    moment = np.zeros((encoder.dim, encoder.dim))
-    tokens = 0
-    for states in encoder.encode_documents(texts):
-        moment += states.T.astype(np.float64) @ states
-        tokens += len(states)
-    if tokens < dim:
-        raise TrainingError(f"head: {tokens:,} tokens are too few to take {dim} directions from")
-    _, vectors = np.linalg.eigh(moment / tokens)
-    rows = vectors[:, ::-1][:, :dim].T
-    # An eigenvector's sign is the library's whim; the largest number of each is made positive.
-    signs = np.sign(rows[np.arange(dim), np.abs(rows).argmax(axis=1)])
-    return (rows * signs[:, None]).astype(np.float32)

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from safetensors.torch import save_file
 
+from serotine.encoders import TorchBackend
 from serotine.encoders.backend import Backend
 from serotine.encoders.encoder import Encoder
 from serotine.encoders.formats import read_checkpoint
@@ -21,7 +22,6 @@ from serotine.encoders.location import Location, locate
 from serotine.encoders.saving import save
 from serotine.encoders.spec import EncoderSpec, Expansion, Projection, Side
 from serotine.encoders.tokenization import TextTokenizer
-from serotine.encoders.torch_backend import TorchBackend
 from serotine.encoders.weights import WEIGHTS_FILE
 
 _QUERY_LENGTH, _DOCUMENT_LENGTH, _DIM = 32, 180, 128

@@ -5,7 +5,7 @@ The only code of the encoders that imports torch.
 
 from __future__ import annotations
 
-from serotine.encoders.torch_backend.backend import TorchBackend
-from serotine.encoders.torch_backend.model import TokenEncoder
+from serotine.encoders.torch.backend import TorchBackend
+from serotine.encoders.torch.model import TokenEncoder
 
 __all__ = ["TokenEncoder", "TorchBackend"]

@@ -193,7 +193,7 @@ class PPLXQwen3Model(PreTrainedModel):  # type: ignore[no-untyped-call]
         return both.cos().to(like.dtype), both.sin().to(like.dtype)
 
 
-def register() -> None:
+def register_qwen3() -> None:
     """Makes transformers' Auto classes, and so sentence-transformers, load these checkpoints without remote code."""
     AutoConfig.register(MODEL_TYPE, PPLXQwen3Config, exist_ok=True)
     AutoModel.register(PPLXQwen3Config, PPLXQwen3Model, exist_ok=True)

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from serotine.encoders.spec import EncoderSpec
-from serotine.encoders.torch_backend.model import TokenEncoder
+from serotine.encoders.torch.model import TokenEncoder
 from serotine.errors import EncoderError, reason
 
 _DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}

@@ -19,7 +19,7 @@ from serotine.encoders.projection import Layer, read_layers
 from serotine.encoders.projection import fold as fold_layers
 from serotine.encoders.settings import DROPPED, SettingsFile
 from serotine.encoders.spec import EncoderSpec
-from serotine.encoders.torch_backend import qwen3
+from serotine.encoders.torch import qwen3
 from serotine.encoders.weights import shapes, weight_files
 from serotine.errors import EncoderError
 
@@ -118,7 +118,7 @@ def load_backbone(spec: EncoderSpec) -> Any:
     import transformers
     from transformers import CONFIG_MAPPING
 
-    qwen3.register()
+    qwen3.register_qwen3()
     folder = spec.backbone_path
     weight_files(folder)
     if (folder / "adapter_config.json").is_file():

@@ -19,9 +19,9 @@ DIMS = st.one_of(
 
 def decoded(coded: Coded) -> tuple[np.ndarray, np.ndarray]:
     tokens, dim = coded.vectors.shape
-    part = coded.put_into(_core.Part(offsets_of([tokens]), np.array([0]), None))
+    segment = coded.put_into(_core.Segment(offsets_of([tokens]), np.array([0]), None))
     rows, scales = np.empty((tokens, dim), np.int8), np.empty(tokens, np.float32)
-    _core.decode_residuals(part, 0, rows, scales)
+    _core.decode_residuals(segment, 0, rows, scales)
     return rows, scales
 
 
@@ -29,25 +29,27 @@ def decoded(coded: Coded) -> tuple[np.ndarray, np.ndarray]:
     dim=DIMS,
     tokens=st.integers(0, 70),
     bits=st.sampled_from([2, 4, 8]),
-    wide=st.booleans(),
+    uint32_ids=st.booleans(),
     seed=st.integers(0, 9),
     spread=st.sampled_from([0.0, 0.1, 1.0, 40.0]),
 )
 @settings(max_examples=60, deadline=None)
 def test_every_path_encodes_and_decodes_the_same(
-    dim: int, tokens: int, bits: int, wide: bool, seed: int, spread: float
+    dim: int, tokens: int, bits: int, uint32_ids: bool, seed: int, spread: float
 ) -> None:
     vectors = np.random.default_rng(seed).standard_normal((tokens, dim)).astype(np.float32) * np.float32(spread)
     first = None
     try:
         for path in PATHS:
             maxsim.use(path)
-            coded = Coded(vectors, bits, count=5, seed=seed, wide=wide)
+            coded = Coded(vectors, bits, count=5, seed=seed, uint32_ids=uint32_ids)
             rows, scales = decoded(coded)
             centroids = coded.centroids[coded.ids].reshape(tokens, dim)
-            np.testing.assert_array_equal(rows, codec_reference.decode(centroids, coded.steps, coded.residuals, bits))
+            np.testing.assert_array_equal(
+                rows, codec_reference.decode(centroids, coded.residual_scales, coded.residuals, bits)
+            )
             np.testing.assert_array_equal(scales, coded.scales[coded.ids])
-            found = (coded.steps.tobytes(), coded.errors.tobytes(), coded.residuals.tobytes())
+            found = (coded.residual_scales.tobytes(), coded.errors.tobytes(), coded.residuals.tobytes())
             first = first or found
             assert found == first, path
             bound = np.array([_core.error_bound(int(byte)) for byte in coded.errors])
@@ -79,29 +81,29 @@ def test_the_error_bound_holds_for_any_size(bits: int, size: float) -> None:
     tokens=st.integers(1, 80),
     first=st.integers(0, 79),
     bits=st.sampled_from([2, 4, 8]),
-    wide=st.booleans(),
+    uint32_ids=st.booleans(),
     seed=st.integers(0, 99),
 )
 @settings(max_examples=80, deadline=None)
 def test_every_path_decodes_any_bytes_like_numpy(
-    dim: int, tokens: int, first: int, bits: int, wide: bool, seed: int
+    dim: int, tokens: int, first: int, bits: int, uint32_ids: bool, seed: int
 ) -> None:
     """Bytes that no encoder would write: every code, every step, and centroids at both ends of int8."""
     rng = np.random.default_rng(seed)
     centroids = rng.integers(-128, 128, (4, dim)).astype(np.int8)
     centroids[0], centroids[1] = 127, -128
-    coded = Coded(np.ones((tokens, dim), np.float32), bits, count=4, seed=seed, wide=wide)
+    coded = Coded(np.ones((tokens, dim), np.float32), bits, count=4, seed=seed, uint32_ids=uint32_ids)
     coded.codebook = _core.Codebook(centroids, np.array([1, 2, 3, 4], np.float32))
-    coded.steps[:] = rng.choice([0, 1, 128, 254, 255], tokens)
+    coded.residual_scales[:] = rng.choice([0, 1, 128, 254, 255], tokens)
     coded.residuals[:] = rng.integers(0, 256, coded.residuals.shape)
-    part = coded.put_into(_core.Part(offsets_of([tokens]), np.array([0]), None))
+    segment = coded.put_into(_core.Segment(offsets_of([tokens]), np.array([0]), None))
     first = min(first, tokens)
-    wanted = codec_reference.decode(centroids[coded.ids], coded.steps, coded.residuals, bits)[first:]
+    wanted = codec_reference.decode(centroids[coded.ids], coded.residual_scales, coded.residuals, bits)[first:]
     try:
         for path in PATHS:
             maxsim.use(path)
             rows, scales = np.empty((tokens - first, dim), np.int8), np.empty(tokens - first, np.float32)
-            _core.decode_residuals(part, first, rows, scales)
+            _core.decode_residuals(segment, first, rows, scales)
             np.testing.assert_array_equal(rows, wanted, err_msg=path)
             np.testing.assert_array_equal(scales, coded.ids[first:] + 1)
     finally:
@@ -115,7 +117,7 @@ def test_sums_stop_at_both_ends(path: str, bits: int) -> None:
         coded = Coded(np.ones((2, dim), np.float32), bits, count=2)
         coded.codebook = _core.Codebook(np.array([[127] * dim, [-128] * dim], np.int8), np.ones(2, np.float32))
         coded.ids[:] = (0, 1)
-        coded.steps[:] = 255
+        coded.residual_scales[:] = 255
         coded.residuals[0], coded.residuals[1] = 255, 0
         rows, _ = decoded(coded)
         assert (rows[0] == 127).all()
@@ -127,9 +129,9 @@ def test_the_layout_is_the_one_that_is_documented() -> None:
     codebook = _core.Codebook(np.zeros((1, 5), np.int8), np.ones(1, np.float32))
     levels = codec_reference.LEVELS_4
     codes = np.array([0, 15, 8, 3, 12])
-    steps, errors, residuals = np.empty(1, np.uint8), np.empty(1, np.uint8), np.empty((1, 3), np.uint8)
+    residual_scales, errors, residuals = np.empty(1, np.uint8), np.empty(1, np.uint8), np.empty((1, 3), np.uint8)
     _core.encode_residuals(
-        codebook, levels[codes][None].astype(np.float32), np.zeros(1, np.int32), 4, steps, errors, residuals
+        codebook, levels[codes][None].astype(np.float32), np.zeros(1, np.int32), 4, residual_scales, errors, residuals
     )
     assert residuals[0].tolist() == [0 | 3 << 4, 15 | 12 << 4, 8]
     assert codec_reference.codes_of(residuals, 5, 4)[0].tolist() == codes.tolist()
@@ -155,9 +157,9 @@ def test_the_bound_holds_for_vectors_of_every_kind(dim: int, bits: int, seed: in
     coded = Coded(normal.astype(np.float32), bits, count=3, seed=seed)
     ids = rng.integers(0, 3, len(vectors)).astype(np.int32)
     coded.vectors, coded.ids = vectors, ids
-    coded.steps, coded.errors = np.empty(len(vectors), np.uint8), np.empty(len(vectors), np.uint8)
+    coded.residual_scales, coded.errors = np.empty(len(vectors), np.uint8), np.empty(len(vectors), np.uint8)
     coded.residuals = np.empty((len(vectors), (dim * bits + 7) // 8), np.uint8)
-    _core.encode_residuals(coded.codebook, vectors, ids, bits, coded.steps, coded.errors, coded.residuals)
+    _core.encode_residuals(coded.codebook, vectors, ids, bits, coded.residual_scales, coded.errors, coded.residuals)
     rows, scales = decoded(coded)
     error = np.linalg.norm(vectors.astype(np.float64) - rows * scales.astype(np.float64)[:, None], axis=1)
     bound = np.array([_core.error_bound(int(byte)) for byte in coded.errors]) * scales
@@ -172,7 +174,9 @@ def test_a_centroid_is_rebuilt_by_its_own_code(path: str, bits: int) -> None:
     scales = np.linspace(0.01, 3, 20).astype(np.float32)
     coded = Coded(centroids * scales[:, None], bits, count=20)
     coded.codebook, coded.ids = _core.Codebook(centroids, scales), np.arange(20, dtype=np.int32)
-    _core.encode_residuals(coded.codebook, coded.vectors, coded.ids, bits, coded.steps, coded.errors, coded.residuals)
+    _core.encode_residuals(
+        coded.codebook, coded.vectors, coded.ids, bits, coded.residual_scales, coded.errors, coded.residuals
+    )
     rows, found = decoded(coded)
     np.testing.assert_array_equal(rows, centroids)
     np.testing.assert_array_equal(found, scales)
@@ -188,8 +192,8 @@ def test_error_bounds_rise_by_a_fifteenth_of_an_octave() -> None:
 def test_what_lies_beyond_all_bounds_says_so() -> None:
     vectors = np.full((2, 8), 3e38, dtype=np.float32)
     codebook = _core.Codebook(np.ones((1, 8), np.int8), np.full(1, 1e-20, np.float32))
-    steps, errors, residuals = np.empty(2, np.uint8), np.empty(2, np.uint8), np.empty((2, 4), np.uint8)
-    _core.encode_residuals(codebook, vectors, np.zeros(2, np.int32), 4, steps, errors, residuals)
+    residual_scales, errors, residuals = np.empty(2, np.uint8), np.empty(2, np.uint8), np.empty((2, 4), np.uint8)
+    _core.encode_residuals(codebook, vectors, np.zeros(2, np.int32), 4, residual_scales, errors, residuals)
     assert errors.tolist() == [255, 255]
     assert _core.error_bound(255) == np.inf
 
@@ -203,7 +207,9 @@ def test_more_bits_rebuild_better() -> None:
         coded = Coded(vectors, bits, count=1)
         coded.centroids[:] = 0
         coded.codebook = _core.Codebook(coded.centroids, coded.scales)
-        _core.encode_residuals(coded.codebook, vectors, coded.ids, bits, coded.steps, coded.errors, coded.residuals)
+        _core.encode_residuals(
+            coded.codebook, vectors, coded.ids, bits, coded.residual_scales, coded.errors, coded.residuals
+        )
         rows, scales = decoded(coded)
         errors.append(float(np.linalg.norm(vectors - rows * scales[:, None], axis=1).mean()))
     # The best quantisers of a Gaussian leave 0.34 and 0.097 of its norm (Max 1960).
@@ -228,16 +234,16 @@ def test_no_vector_is_rebuilt_worse_with_more_bits() -> None:
 
 def test_tokens_outside_a_part_are_not_decoded() -> None:
     coded = Coded(np.ones((3, 4), np.float32), 4, count=2)
-    part = coded.put_into(_core.Part(offsets_of([3]), np.array([0]), None))
+    segment = coded.put_into(_core.Segment(offsets_of([3]), np.array([0]), None))
     for first, count in ((0, 4), (3, 1), (4, 0), (2**63, 2**4)):
         with pytest.raises(ValueError, match="tokens out of range"):
-            _core.decode_residuals(part, first, np.empty((count, 4), np.int8), np.empty(count, np.float32))
+            _core.decode_residuals(segment, first, np.empty((count, 4), np.int8), np.empty(count, np.float32))
     with pytest.raises(ValueError, match="wrong shape"):
-        _core.decode_residuals(part, 0, np.empty((3, 5), np.int8), np.empty(3, np.float32))
+        _core.decode_residuals(segment, 0, np.empty((3, 5), np.int8), np.empty(3, np.float32))
     with pytest.raises(ValueError, match="wrong shape"):
-        _core.decode_residuals(part, 0, np.empty((3, 4), np.int8), np.empty(2, np.float32))
-    bare = _core.Part(offsets_of([3]), np.array([0]), np.zeros((3, 4), np.uint16))
-    with pytest.raises(ValueError, match="this part has no codes"):
+        _core.decode_residuals(segment, 0, np.empty((3, 4), np.int8), np.empty(2, np.float32))
+    bare = _core.Segment(offsets_of([3]), np.array([0]), np.zeros((3, 4), np.uint16))
+    with pytest.raises(ValueError, match="the segment has no codes"):
         _core.decode_residuals(bare, 0, np.empty((3, 4), np.int8), np.empty(3, np.float32))
 
 
@@ -251,12 +257,12 @@ def test_wrong_input_is_refused() -> None:
         _core.encode_residuals(book, np.ones((3, 5), np.float32), ids, 4, *out)
     with pytest.raises(ValueError, match="a centroid id is out of range"):
         _core.encode_residuals(book, vectors, ids + 2, 4, *out)
-    with pytest.raises(ValueError, match="one id, step, error and residual a vector"):
+    with pytest.raises(ValueError, match="one row per vector"):
         _core.encode_residuals(book, vectors, ids[:2], 4, *out)
     with pytest.raises(ValueError, match="residuals have the wrong width"):
         _core.encode_residuals(book, vectors, ids, 8, *out)
     for scale in (0.0, -1.0, np.nan, np.inf):
-        with pytest.raises(ValueError, match="a centroid's scale is not positive"):
+        with pytest.raises(ValueError, match="the scale of a centroid must be positive"):
             _core.Codebook(np.ones((1, 4), np.int8), np.full(1, scale, np.float32))
     with pytest.raises(ValueError, match="a codebook needs centroids"):
         _core.Codebook(np.ones((0, 4), np.int8), np.ones(0, np.float32))

@@ -15,22 +15,24 @@ from serotine import _core, maxsim
 PATHS = maxsim.capabilities().supported
 
 
-def coded(lengths: list[int], dim: int, bits: int, seed: int, *, wide: bool = False) -> tuple[Coded, _core.Part]:
+def coded(
+    lengths: list[int], dim: int, bits: int, seed: int, *, uint32_ids: bool = False
+) -> tuple[Coded, _core.Segment]:
     vectors = values(np.random.default_rng(seed), sum(lengths), dim, "unit")
-    made = Coded(vectors, bits, count=7, seed=seed, wide=wide, fitting=sum(lengths) > 0)
-    return made, made.put_into(_core.Part(offsets_of(lengths), np.arange(len(lengths)), None))
+    made = Coded(vectors, bits, count=7, seed=seed, uint32_ids=uint32_ids, fitting=sum(lengths) > 0)
+    return made, made.put_into(_core.Segment(offsets_of(lengths), np.arange(len(lengths)), None))
 
 
-def scored(query: Array, part: _core.Part, documents: int) -> Array:
+def scored(query: Array, segment: _core.Segment, documents: int) -> Array:
     scores = np.empty(documents, np.float32)
-    _core.residual_scores(query, part, scores)
+    _core.residual_scores(query, segment, scores)
     return scores
 
 
-def possible(query: Array, made: Coded, part: _core.Part, lengths: list[int]) -> tuple[Array, Array]:
+def possible(query: Array, made: Coded, segment: _core.Segment, lengths: list[int]) -> tuple[Array, Array]:
     """The least and the most the stage may give: any token may win whose centroid is within what a byte rounds off."""
     rows, scales = np.empty(made.vectors.shape, np.int8), np.empty(len(made.vectors), np.float32)
-    _core.decode_residuals(part, 0, rows, scales)
+    _core.decode_residuals(segment, 0, rows, scales)
     rebuilt = query.astype(np.float64) @ (rows * scales[:, None].astype(np.float64)).T
     centroids = query.astype(np.float64) @ (made.centroids * made.scales[:, None].astype(np.float64)).T
     # Bytes begin at the mean of all centroids; what lies below counts as that.
@@ -61,21 +63,21 @@ def possible(query: Array, made: Coded, part: _core.Part, lengths: list[int]) ->
     dim=st.one_of(st.integers(1, 40), st.sampled_from([63, 64, 65, 96, 128, 384])),
     bits=st.sampled_from([2, 4, 8]),
     query_tokens=st.sampled_from([1, 2, 15, 16, 17, 32, 33, 48, 70]),
-    wide=st.booleans(),
+    uint32_ids=st.booleans(),
     seed=st.integers(0, 50),
 )
 @settings(max_examples=120, deadline=None)
 def test_scores_are_of_the_best_tokens_and_alike_everywhere(
-    lengths: list[int], dim: int, bits: int, query_tokens: int, wide: bool, seed: int
+    lengths: list[int], dim: int, bits: int, query_tokens: int, uint32_ids: bool, seed: int
 ) -> None:
-    made, part = coded(lengths, dim, bits, seed, wide=wide)
+    made, segment = coded(lengths, dim, bits, seed, uint32_ids=uint32_ids)
     query = values(np.random.default_rng(seed + 1), query_tokens, dim, "unit").astype(np.float32)
-    least, most = possible(query, made, part, lengths)
+    least, most = possible(query, made, segment, lengths)
     found = {}
     try:
         for path in PATHS:
             maxsim.use(path)
-            found[path] = scored(query, part, len(lengths))
+            found[path] = scored(query, segment, len(lengths))
     finally:
         maxsim.use("auto")
     for scores in found.values():
@@ -98,14 +100,14 @@ def test_the_first_of_equal_tokens_wins_in_a_long_document() -> None:
     scales = np.full(2, 0.01, np.float32)
     made.codebook, made.ids = _core.Codebook(centroids, scales), (vectors[:, 0] > 0).astype(np.int32)
     floats = vectors.astype(np.float32)
-    _core.encode_residuals(made.codebook, floats, made.ids, 4, made.steps, made.errors, made.residuals)
-    part = made.put_into(_core.Part(offsets_of([length]), np.arange(1), None))
+    _core.encode_residuals(made.codebook, floats, made.ids, 4, made.residual_scales, made.errors, made.residuals)
+    segment = made.put_into(_core.Segment(offsets_of([length]), np.arange(1), None))
     query = np.eye(1, dim, dtype=np.float32)
     try:
         for path in PATHS:
             maxsim.use(path)
             # All three have the same centroid: the first is taken, though the residual of the second is larger.
-            assert scored(query, part, 1)[0] == pytest.approx(0.93, abs=0.012)
+            assert scored(query, segment, 1)[0] == pytest.approx(0.93, abs=0.012)
     finally:
         maxsim.use("auto")
 
@@ -123,28 +125,28 @@ def test_the_stage_finds_what_centroids_cannot_tell_apart() -> None:
         np.full(1, np.abs(centre).max() / 100, np.float32),
     )
     _core.encode_residuals(
-        made.codebook, vectors.astype(np.float32), made.ids * 0, 4, made.steps, made.errors, made.residuals
+        made.codebook, vectors.astype(np.float32), made.ids * 0, 4, made.residual_scales, made.errors, made.residuals
     )
     made.ids[:] = 0
     offsets = offsets_of([1] * documents)
-    part = made.put_into(_core.Part(offsets, np.arange(documents), vectors.view(np.uint16)))
+    segment = made.put_into(_core.Segment(offsets, np.arange(documents), vectors.view(np.uint16)))
     found = 0
     for seed in range(20):
         query = (centre + np.random.default_rng(seed).standard_normal((2, dim)) / 4).astype(np.float32)
         truth = maxsim.score(query, [vectors[a:b] for a, b in itertools.pairwise(offsets)])
-        _, numbers, report = search([part], query, 1, refined=documents, candidates=20, rescored=20)
-        assert (report["by_residuals"], report["by_codes"]) == (documents, 20)
+        _, numbers, report = search([segment], query, 1, refined=documents, candidates=20, rescored=20)
+        assert (report.by_residuals, report.by_codes) == (documents, 20)
         found += numbers == [int(np.argmax(truth))]
     # Without the stage, which 20 of 400 reach the codes would be chance: one in twenty.
     assert found >= 15
 
 
 def test_bad_shapes_are_refused() -> None:
-    _, part = coded([2, 3], 8, 4, 0)
+    _, segment = coded([2, 3], 8, 4, 0)
     with pytest.raises(ValueError, match="dimensions differ"):
-        _core.residual_scores(np.zeros((1, 9), np.float32), part, np.empty(2, np.float32))
-    with pytest.raises(ValueError, match="one score a document"):
-        _core.residual_scores(np.zeros((1, 8), np.float32), part, np.empty(3, np.float32))
-    bare = _core.Part(offsets_of([1]), np.arange(1), np.zeros((1, 8), np.uint16))
+        _core.residual_scores(np.zeros((1, 9), np.float32), segment, np.empty(2, np.float32))
+    with pytest.raises(ValueError, match="one score per document"):
+        _core.residual_scores(np.zeros((1, 8), np.float32), segment, np.empty(3, np.float32))
+    bare = _core.Segment(offsets_of([1]), np.arange(1), np.zeros((1, 8), np.uint16))
     with pytest.raises(ValueError, match="no codes"):
         _core.residual_scores(np.zeros((1, 8), np.float32), bare, np.empty(1, np.float32))

@@ -23,13 +23,13 @@ class CodebookObject {
 };
 
 // One segment. What the files say is checked once, here, so that the core never reads outside them.
-class PartObject {
+class SegmentObject {
  public:
-  PartObject(In<std::int64_t, 1> offsets, In<std::int64_t, 1> numbers, std::optional<In<std::uint16_t, 2>> vectors);
-  void set_codes(nb::object codebook, In<std::uint8_t, 2> ids, In<std::uint8_t, 1> steps, In<std::uint8_t, 1> errors,
-                 In<std::uint8_t, 2> residuals, int bits, float longest);
+  SegmentObject(In<std::int64_t, 1> offsets, In<std::int64_t, 1> numbers, std::optional<In<std::uint16_t, 2>> vectors);
+  void set_codes(nb::object codebook, In<std::uint8_t, 2> ids, In<std::uint8_t, 1> residual_scales, In<std::uint8_t, 1> errors,
+                 In<std::uint8_t, 2> residuals, int bits, float max_norm);
   void set_postings(In<std::uint64_t, 1> starts, In<std::uint32_t, 1> documents);
-  const serotine::search::Part& view() const { return view_; }
+  const serotine::search::Segment& view() const { return view_; }
   std::size_t dim() const;
 
  private:
@@ -41,5 +41,5 @@ class PartObject {
   std::vector<In<std::uint8_t, 2>> rows_;
   std::optional<In<std::uint64_t, 1>> posting_starts_;
   std::optional<In<std::uint32_t, 1>> postings_;
-  serotine::search::Part view_;
+  serotine::search::Segment view_;
 };

@@ -1,11 +1,11 @@
 // Residual codes: the public header of the codec, and its manual.
 //
-// A token vector x is kept as the number of its centroid and a quantised residual. Decoding is integer arithmetic, so
+// A token vector x is stored as the number of its centroid and a quantized residual. Decoding is integer arithmetic, so
 // that every instruction set rebuilds the same bytes:
 //
-//   y[d] = saturate(centroid[d] + table[code[d]])      x ~ scale * y      table[c] = (level[c] * step + 128) >> 8
+//   y[d] = saturate(centroid[d] + table[code[d]])      x ~ scale * y      table[c] = (level[c] * s + 128) >> 8
 //
-// where centroid is int8 with one float scale per centroid, and step is one byte a token. The levels of 2 and 4 bits
+// where centroid is int8 with one float scale per centroid, and s, the residual scale, is one byte a token. The levels of 2 and 4 bits
 // are those of Lloyd and Max for a Gaussian (Max 1960); 8 bits are two nibbles with a table each, evenly spaced. A
 // table is 16 bytes, which is one register: decoding 64 dimensions is a shuffle and an addition. The rebuilt vector is
 // int8 with a scale: MaxSim over it is the int8 kernel, nothing else.
@@ -13,7 +13,7 @@
 // The error byte bounds ||x - scale * y|| from above: scale * error_bound(byte). Rounding anywhere in the codec is
 // inside that norm, because the encoder measures it on what the decoder gives back.
 //
-// Layout of a residual row, `row_bytes(dim, bits)` = ceil(dim * bits / 8) bytes = n: part j (8 / bits of them) holds
+// Layout of a residual row, `row_bytes(dim, bits)` = ceil(dim * bits / 8) bytes = n: plane j (8 / bits of them) holds
 // the dimensions [j * n, (j + 1) * n), one in every byte, at bit j * bits.
 #pragma once
 
@@ -26,7 +26,7 @@ struct Codebook {
   const std::int8_t* centroids = nullptr;  // [count][dim]
   const float* scales = nullptr;           // [count]
   const float* mean = nullptr;             // [dim], of all rebuilt centroids
-  float longest = 0.0f;                    // an upper bound of the norm of a rebuilt centroid
+  float max_norm = 0.0f;                   // an upper bound of the norm of a rebuilt centroid
   std::size_t count = 0;
   std::size_t dim = 0;
   // The centroids plus 128, unsigned, as the fastest int8 kernels read them; or null.
@@ -35,16 +35,17 @@ struct Codebook {
 
 // The codes of consecutive tokens.
 struct Codes {
-  const void* ids = nullptr;  // uint16, or uint32 where `wide`
-  bool wide = false;
-  const std::uint8_t* steps = nullptr;
+  const void* ids = nullptr;  // uint16, or uint32 where `uint32_ids`
+  bool uint32_ids = false;
+  const std::uint8_t* residual_scales = nullptr;
   const std::uint8_t* errors = nullptr;
   const std::uint8_t* residuals = nullptr;  // [tokens][row_bytes]
   int bits = 4;                             // 2, 4 or 8
 
   std::size_t id(std::size_t token) const {
-    return wide ? static_cast<const std::uint32_t*>(ids)[token] : static_cast<const std::uint16_t*>(ids)[token];
+    return uint32_ids ? static_cast<const std::uint32_t*>(ids)[token] : static_cast<const std::uint16_t*>(ids)[token];
   }
+  std::size_t id_bytes() const { return uint32_ids ? 4 : 2; }
 };
 
 inline std::size_t row_bytes(std::size_t dim, int bits) { return (dim * static_cast<std::size_t>(bits) + 7) / 8; }
@@ -65,7 +66,7 @@ void multiply_residuals(const Codes& codes, std::size_t dim, std::size_t first, 
 
 // Encodes `count` vectors [count][dim] whose centroids are known. ids are int32.
 void encode(const Codebook& codebook, const float* vectors, const std::int32_t* ids, std::size_t count, int bits,
-            std::uint8_t* steps, std::uint8_t* errors, std::uint8_t* residuals);
+            std::uint8_t* residual_scales, std::uint8_t* errors, std::uint8_t* residuals);
 
 // For every point the nearest centroid (Euclidean), looked for only in the list of its group.
 //   points      [count][dim]

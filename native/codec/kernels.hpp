@@ -18,7 +18,7 @@ struct Rows {
   const std::int8_t* centroids;
   const std::uint32_t* ids;
   const std::uint8_t* packed;
-  const std::uint8_t* steps;
+  const std::uint8_t* residual_scales;
   const Tables* tables;  // of every step
   std::size_t count;
   std::size_t dim;
@@ -33,7 +33,7 @@ struct Rows {
 struct Pairs {
   const std::int16_t* rows;
   const std::uint8_t* packed;
-  const std::uint8_t* steps;
+  const std::uint8_t* residual_scales;
   const Tables* tables;  // of every step
   const std::uint16_t* tokens;
   std::size_t count;

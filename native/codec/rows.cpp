@@ -232,7 +232,7 @@ void decode(const Codebook& codebook, const Codes& codes, std::size_t first, std
       ids[t] = static_cast<std::uint32_t>(codes.id(first + done + t));
       scales[done + t] = codebook.scales[ids[t]];
     }
-    rebuild(codes.bits, {codebook.centroids, ids, codes.residuals + (first + done) * bytes, codes.steps + first + done,
+    rebuild(codes.bits, {codebook.centroids, ids, codes.residuals + (first + done) * bytes, codes.residual_scales + first + done,
                          step_tables(codes.bits).of.data(), now, codebook.dim, flip, rows + done * stride, stride,
                          ahead + done * bytes});
   }
@@ -242,20 +242,20 @@ void multiply_residuals(const Codes& codes, std::size_t dim, std::size_t first, 
                         std::size_t count, const std::int16_t* rows, std::int32_t* products) {
   const CodecKernels& kernels = codec_kernels();
   const int bits = codes.bits;
-  const Pairs pairs{rows,  codes.residuals + first * row_bytes(dim, bits), codes.steps + first, step_tables(bits).of.data(),
+  const Pairs pairs{rows,  codes.residuals + first * row_bytes(dim, bits), codes.residual_scales + first, step_tables(bits).of.data(),
                     tokens, count, dim, products};
   (bits == 2 ? kernels.multiply2 : bits == 4 ? kernels.multiply4 : kernels.multiply8)(pairs);
 }
 
 void encode(const Codebook& codebook, const float* vectors, const std::int32_t* ids, std::size_t count, int bits,
-            std::uint8_t* steps, std::uint8_t* errors, std::uint8_t* residuals) {
+            std::uint8_t* residual_scales, std::uint8_t* errors, std::uint8_t* residuals) {
   const std::size_t bytes = row_bytes(codebook.dim, bits);
   const std::size_t items = (count + kTokensAtOnce - 1) / kTokensAtOnce;
   parallel_for(items, num_threads(), [&](std::size_t item, std::size_t) {
     Encoder encoder(codebook, bits);
     const std::size_t last = std::min(count, (item + 1) * kTokensAtOnce);
     for (std::size_t t = item * kTokensAtOnce; t < last; ++t) {
-      encoder.encode(vectors + t * codebook.dim, static_cast<std::size_t>(ids[t]), steps + t, errors + t,
+      encoder.encode(vectors + t * codebook.dim, static_cast<std::size_t>(ids[t]), residual_scales + t, errors + t,
                      residuals + t * bytes);
     }
   });

@@ -92,7 +92,7 @@ void decode(const Rows& rows) {
     for (std::size_t at = 0; at < bytes; at += 64) __builtin_prefetch(rows.ahead + t * bytes + at);
     const std::int8_t* centroid = rows.centroids + rows.ids[t] * rows.dim;
     const std::uint8_t* packed = rows.packed + t * bytes;
-    const Tables& tables = rows.tables[rows.steps[t]];
+    const Tables& tables = rows.tables[rows.residual_scales[t]];
     std::uint8_t* out = rows.out + t * rows.stride;
     if constexpr (Bits == 8) {
       decode_nibbles<Wide>(centroid, packed, tables, rows.dim, rows.flip, out);
@@ -156,7 +156,7 @@ inline void multiply_with(const Pairs& pairs, std::size_t bytes) {
     const std::size_t token = pairs.tokens[i];
     const std::int16_t* row = pairs.rows + i * pairs.dim;
     const std::uint8_t* packed = pairs.packed + token * bytes;
-    const Tables& tables = pairs.tables[pairs.steps[token]];
+    const Tables& tables = pairs.tables[pairs.residual_scales[token]];
     typename B::Sum sum = B::zero();
     std::int32_t rest = 0;
     if constexpr (Bits == 8) {

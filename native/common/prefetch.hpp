@@ -6,7 +6,7 @@
 namespace serotine {
 
 // Asks for `bytes` bytes at `from`, which may be nobody's memory.
-inline void ask(const void* from, std::size_t bytes) {
+inline void prefetch(const void* from, std::size_t bytes) {
   for (std::size_t at = 0; at < bytes; at += 64) __builtin_prefetch(static_cast<const char*>(from) + at);
 }
 

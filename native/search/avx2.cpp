@@ -3,6 +3,6 @@
 
 namespace serotine::search {
 
-const CentroidKernels avx2_centroids = {scan, winners, reaching, quantise};
+const CentroidKernels avx2_centroids = {scan, winners, reaching, quantize};
 
 }  // namespace serotine::search

@@ -64,7 +64,7 @@ CentroidTable::CentroidTable(const Query& query, const codec::Codebook& codebook
     double dot = 0.0;
     for (std::size_t d = 0; d < dim; ++d) dot += static_cast<double>(query.values()[t * dim + d]) * codebook.mean[d];
     low[t] = static_cast<float>(dot);
-    range = std::max(range, query.norms()[t] * codebook.longest - low[t]);
+    range = std::max(range, query.norms()[t] * codebook.max_norm - low[t]);
   }
   step_ = range > 0.0f ? range / 255.0f : 1.0f;
   std::vector<float> gain(width_, 0.0f);
@@ -99,7 +99,7 @@ CentroidTable::CentroidTable(const Query& query, const codec::Codebook& codebook
       if (!ready) kernels.i8.stage(codebook.centroids + first * dim, count, dim, mine.staged.data(), stride);
       const std::uint8_t* rows = ready ? codebook.flipped + first * dim : mine.staged.data();
       laid.dots(kernels, rows, stride, codebook.scales + first, count, mine.values.data(), padded);
-      loops.quantise(mine.values.data(), padded, count, gain.data(), shift.data(), width_, rows_.data() + first * width_,
+      loops.quantize(mine.values.data(), padded, count, gain.data(), shift.data(), width_, rows_.data() + first * width_,
                      blocks_.data() + first / kBlock * width_);
     }
   });
@@ -109,38 +109,38 @@ CentroidTable::~CentroidTable() {
   if (spare().size() < kMostSpare) spare().push_back(std::move(rows_));
 }
 
-void CentroidTable::scan(const Part& part, std::uint32_t number, const std::uint64_t* allowed, std::size_t count,
+void CentroidTable::scan(const Segment& segment, std::uint32_t number, const std::uint64_t* allowed, std::size_t count,
                          std::vector<Candidate>& out) const {
-  const Scan job = scan_of(part);
+  const Scan job = scan_of(segment);
   const CentroidKernels& loops = centroid_kernels();
-  const std::size_t items = (part.documents + kDocumentsAnItem - 1) / kDocumentsAnItem;
-  std::vector<std::uint32_t> sums(part.documents);
+  const std::size_t items = (segment.documents + kDocumentsAnItem - 1) / kDocumentsAnItem;
+  std::vector<std::uint32_t> sums(segment.documents);
   parallel_for(items, num_threads(), [&](std::size_t item, std::size_t) {
     const std::size_t first = item * kDocumentsAnItem;
-    const std::size_t now = std::min(kDocumentsAnItem, part.documents - first);
+    const std::size_t now = std::min(kDocumentsAnItem, segment.documents - first);
     if (allowed == nullptr) {
       loops.scan(job, nullptr, first, now, sums.data() + first);
       return;
     }
     for (std::size_t d = first; d < first + now; ++d) {
-      if (lets_through(allowed, d)) loops.scan(job, nullptr, d, 1, sums.data() + d);
+      if (is_allowed(allowed, d)) loops.scan(job, nullptr, d, 1, sums.data() + d);
     }
   });
   // Sums are small integers: counting them finds the least that belongs among the best, without a sort.
   std::vector<std::uint32_t> histogram(255 * tokens_ + 1, 0);
-  for (std::size_t d = 0; d < part.documents; ++d) histogram[sums[d]] += lets_through(allowed, d) ? 1 : 0;
+  for (std::size_t d = 0; d < segment.documents; ++d) histogram[sums[d]] += is_allowed(allowed, d) ? 1 : 0;
   std::size_t least = histogram.size();
   for (std::size_t reached = 0; least > 0 && reached < count;) reached += histogram[--least];
-  for (std::size_t d = 0; d < part.documents; ++d) {
-    if (sums[d] >= least && lets_through(allowed, d)) {
+  for (std::size_t d = 0; d < segment.documents; ++d) {
+    if (sums[d] >= least && is_allowed(allowed, d)) {
       out.push_back({similarity(sums[d]), number, static_cast<std::uint32_t>(d)});
     }
   }
 }
 
-void CentroidTable::scan(const Part& part, std::uint32_t number, const std::vector<std::uint32_t>& documents,
+void CentroidTable::scan(const Segment& segment, std::uint32_t number, const std::vector<std::uint32_t>& documents,
                          std::vector<Candidate>& out) const {
-  const Scan job = scan_of(part);
+  const Scan job = scan_of(segment);
   const CentroidKernels& loops = centroid_kernels();
   const std::size_t items = (documents.size() + kDocumentsAnItem - 1) / kDocumentsAnItem;
   std::vector<std::uint32_t> sums(documents.size());

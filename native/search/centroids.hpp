@@ -17,19 +17,19 @@ const CentroidKernels& centroid_kernels();
 
 struct Candidate {
   float score;
-  std::uint32_t part;
+  std::uint32_t segment;
   std::uint32_t document;
 };
 
-// Better first: the higher score, then the lower part and document.
+// Better first: the higher score, then the lower segment and document.
 inline bool better(const Candidate& a, const Candidate& b) {
   if (a.score != b.score) return a.score > b.score;
-  if (a.part != b.part) return a.part < b.part;
+  if (a.segment != b.segment) return a.segment < b.segment;
   return a.document < b.document;
 }
 
 // Whether a mask of one bit a document lets one through; no mask lets all through.
-inline bool lets_through(const std::uint64_t* bits, std::size_t document) {
+inline bool is_allowed(const std::uint64_t* bits, std::size_t document) {
   return bits == nullptr || ((bits[document / 64] >> (document % 64)) & 1) != 0;
 }
 
@@ -49,18 +49,18 @@ class CentroidTable {
   // Similarity of a byte sum: what the bytes were rounded from.
   float similarity(std::uint32_t sum) const { return static_cast<float>(sum) * step_ + base_; }
   std::size_t width() const { return width_; }
-  // What the loops over a part's tokens read.
-  Scan scan_of(const Part& part) const { return {rows_.data(), width_, part.codes.ids, part.codes.wide, part.offsets}; }
+  // What the loops over a segment's tokens read.
+  Scan scan_of(const Segment& segment) const { return {rows_.data(), width_, segment.codes.ids, segment.codes.uint32_ids, segment.offsets}; }
 
-  // Scores every allowed document of a part, and gives the `count` best; a few more where they tie.
-  void scan(const Part& part, std::uint32_t number, const std::uint64_t* allowed, std::size_t count,
+  // Scores every allowed document of a segment, and gives the `count` best; a few more where they tie.
+  void scan(const Segment& segment, std::uint32_t number, const std::uint64_t* allowed, std::size_t count,
             std::vector<Candidate>& out) const;
-  // Scores chosen documents of a part, rising.
-  void scan(const Part& part, std::uint32_t number, const std::vector<std::uint32_t>& documents,
+  // Scores chosen documents of a segment, rising.
+  void scan(const Segment& segment, std::uint32_t number, const std::vector<std::uint32_t>& documents,
             std::vector<Candidate>& out) const;
   // The `count` documents that the posting lists of the centroids nearest to the query tokens speak for, read up to
   // about `postings` of them. Returns them rising.
-  std::vector<std::uint32_t> probe(const Part& part, const std::uint64_t* allowed, std::uint64_t postings,
+  std::vector<std::uint32_t> probe(const Segment& segment, const std::uint64_t* allowed, std::uint64_t postings,
                                    std::size_t count) const;
 
  private:
@@ -71,7 +71,7 @@ class CentroidTable {
     std::uint32_t token;  // from 1
     std::uint32_t gain;
   };
-  std::vector<List> lists(const Part& part, std::uint64_t postings) const;
+  std::vector<List> lists(const Segment& segment, std::uint64_t postings) const;
 
   std::size_t tokens_;
   std::size_t width_;

@@ -39,11 +39,11 @@ CodeScorer::CodeScorer(const Query& query, Bound bound)
   }
 }
 
-bool CodeScorer::add_bounds(const Part& part, std::size_t first, std::size_t count, std::uint8_t flip,
+bool CodeScorer::add_bounds(const Segment& segment, std::size_t first, std::size_t count, std::uint8_t flip,
                             std::uint8_t* rows, std::size_t stride) const {
   const std::uint32_t flips = flip * 0x01010101u;
   for (std::size_t t = 0; t < count; ++t) {
-    const std::uint8_t error = part.codes.errors[first + t];
+    const std::uint8_t error = segment.codes.errors[first + t];
     if (!expressible_[error]) return false;
     static_assert(kBoundDims == sizeof(std::uint32_t));
     std::uint32_t word;
@@ -54,10 +54,10 @@ bool CodeScorer::add_bounds(const Part& part, std::size_t first, std::size_t cou
   return true;
 }
 
-double CodeScorer::score(const Part& part, std::size_t document, const Part& next_part, std::size_t next,
+double CodeScorer::score(const Segment& segment, std::size_t document, const Segment& next_segment, std::size_t next,
                          Scratch& scratch) const {
-  const auto first = static_cast<std::size_t>(part.offsets[document]);
-  const auto last = static_cast<std::size_t>(part.offsets[document + 1]);
+  const auto first = static_cast<std::size_t>(segment.offsets[document]);
+  const auto last = static_cast<std::size_t>(segment.offsets[document + 1]);
   if (query_.tokens() == 0) return 0.0;
   if (first == last) return kNothing;
   const maxsim::Int8Fold& i8 = query_.kernels().i8;
@@ -73,17 +73,17 @@ double CodeScorer::score(const Part& part, std::size_t document, const Part& nex
   scratch.scales.resize(kBlock);
   scratch.best.assign(laid_.lanes(), -std::numeric_limits<float>::infinity());
   if (width > dim) std::fill(scratch.rows.begin(), scratch.rows.end(), flip);
-  const codec::Codes& after = next_part.codes;
-  const auto after_first = static_cast<std::size_t>(next_part.offsets[next]);
-  ask(static_cast<const char*>(after.ids) + after_first * (after.wide ? 4 : 2), 192);
-  ask(after.steps + after_first, 128);
-  if (bound_ != Bound::none) ask(after.errors + after_first, 128);
+  const codec::Codes& after = next_segment.codes;
+  const auto after_first = static_cast<std::size_t>(next_segment.offsets[next]);
+  prefetch(static_cast<const char*>(after.ids) + after_first * (after.id_bytes()), 192);
+  prefetch(after.residual_scales + after_first, 128);
+  if (bound_ != Bound::none) prefetch(after.errors + after_first, 128);
   for (std::size_t at = first; at < last; at += kBlock) {
     const std::size_t count = std::min(kBlock, last - at);
-    const std::uint8_t* ahead = at + count < last ? part.codes.residuals + (at + count) * codec::row_bytes(query_.dim(), part.codes.bits)
+    const std::uint8_t* ahead = at + count < last ? segment.codes.residuals + (at + count) * codec::row_bytes(query_.dim(), segment.codes.bits)
                                                   : after.residuals + after_first * codec::row_bytes(query_.dim(), after.bits);
-    codec::decode(*part.codebook, part.codes, at, count, flip, scratch.rows.data(), width, scratch.scales.data(), ahead);
-    if (bound_ != Bound::none && !add_bounds(part, at, count, flip, scratch.rows.data(), width)) {
+    codec::decode(*segment.codebook, segment.codes, at, count, flip, scratch.rows.data(), width, scratch.scales.data(), ahead);
+    if (bound_ != Bound::none && !add_bounds(segment, at, count, flip, scratch.rows.data(), width)) {
       return bound_ == Bound::upper ? kEverything : kNothing;
     }
     const void* rows = scratch.rows.data();
@@ -97,7 +97,7 @@ double CodeScorer::score(const Part& part, std::size_t document, const Part& nex
   for (std::size_t t = 0; t < query_.tokens(); ++t) sum += static_cast<double>(scratch.best[t]) * query_.scales()[t];
   if (bound_ == Bound::none) return sum;
   const double slack = kSlack + kSlackADim * static_cast<double>(query_.dim());
-  const double margin = query_.lost_sum() * part.longest + slack * (query_.norm_sum() * part.longest + std::fabs(sum));
+  const double margin = query_.lost_sum() * segment.max_norm + slack * (query_.norm_sum() * segment.max_norm + std::fabs(sum));
   return bound_ == Bound::upper ? sum + margin : sum - margin;
 }
 

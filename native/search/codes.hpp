@@ -29,12 +29,12 @@ class CodeScorer {
 
   // MaxSim of one document over what its codes rebuild. With a bound, no vector that the codes may stand for gives
   // the document more (upper) or less (lower); the rounding of the query is in it too.
-  // Memory is asked for the codes of the document after it, `next` in `next_part`, meanwhile.
-  double score(const Part& part, std::size_t document, const Part& next_part, std::size_t next, Scratch& scratch) const;
+  // Memory is asked for the codes of the document after it, `next` in `next_segment`, meanwhile.
+  double score(const Segment& segment, std::size_t document, const Segment& next_segment, std::size_t next, Scratch& scratch) const;
 
  private:
   // False where an error is too large to be expressed.
-  bool add_bounds(const Part& part, std::size_t first, std::size_t count, std::uint8_t flip, std::uint8_t* rows,
+  bool add_bounds(const Segment& segment, std::size_t first, std::size_t count, std::uint8_t flip, std::uint8_t* rows,
                   std::size_t stride) const;
 
   const Query& query_;

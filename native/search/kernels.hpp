@@ -12,7 +12,7 @@ struct Scan {
   const std::uint8_t* table;
   std::size_t width;
   const void* ids;
-  bool wide;
+  bool uint32_ids;
   const std::int64_t* offsets;
 };
 
@@ -28,7 +28,7 @@ struct CentroidKernels {
   std::size_t (*reaching)(const std::uint32_t* words, std::size_t count, std::uint32_t least, std::uint32_t* places);
   // rows[r][i] = clamp(truncate(values[r * stride + i] * gain[i] + shift[i]), 0, 255) for i < width, a multiple of 16;
   // best[i] = max(best[i], rows[..][i]).
-  void (*quantise)(const float* values, std::size_t stride, std::size_t count, const float* gain, const float* shift,
+  void (*quantize)(const float* values, std::size_t stride, std::size_t count, const float* gain, const float* shift,
                    std::size_t width, std::uint8_t* rows, std::uint8_t* best);
 };
 

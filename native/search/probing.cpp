@@ -28,8 +28,8 @@ struct Reached {
 // Every query token has an ordinary similarity, that of the best token of a middling document: what lies above it tells
 // documents apart, and is what a document gains. Lists are read down to one distance from it, the same for all query
 // tokens, which the number of postings to be read decides: of a rare word many lists, of a common one only the nearest.
-std::vector<CentroidTable::List> CentroidTable::lists(const Part& part, std::uint64_t postings) const {
-  const auto length = [&](std::size_t centroid) { return part.posting_starts[centroid + 1] - part.posting_starts[centroid]; };
+std::vector<CentroidTable::List> CentroidTable::lists(const Segment& segment, std::uint64_t postings) const {
+  const auto length = [&](std::size_t centroid) { return segment.posting_starts[centroid + 1] - segment.posting_starts[centroid]; };
   const std::size_t stride = std::max<std::size_t>(centroids_ / kSampled, 1);
   // reached[t][v]: postings of the lists whose byte is at least v.
   std::vector<std::array<std::uint64_t, kLevels + 1>> reached(tokens_);
@@ -42,7 +42,7 @@ std::vector<CentroidTable::List> CentroidTable::lists(const Part& part, std::uin
   for (std::size_t t = 0; t < tokens_; ++t) {
     for (std::size_t v = kLevels; v-- > 0;) {
       reached[t][v] += reached[t][v + 1];
-      if (ordinary[t] == 0 && reached[t][v] * 2 >= part.documents) ordinary[t] = static_cast<int>(v);
+      if (ordinary[t] == 0 && reached[t][v] * 2 >= segment.documents) ordinary[t] = static_cast<int>(v);
     }
   }
   const auto level = [&](std::size_t t, int distance) {
@@ -69,7 +69,7 @@ std::vector<CentroidTable::List> CentroidTable::lists(const Part& part, std::uin
         for (std::size_t c = first; c < last; ++c) {
           const int value = rows_[c * width_ + t];
           if (value < least || length(c) == 0) continue;
-          const std::uint32_t* list = part.postings + part.posting_starts[c];
+          const std::uint32_t* list = segment.postings + segment.posting_starts[c];
           mine.push_back({list, list + length(c), static_cast<std::uint32_t>(t + 1), static_cast<std::uint32_t>(value - base)});
         }
       }
@@ -81,9 +81,9 @@ std::vector<CentroidTable::List> CentroidTable::lists(const Part& part, std::uin
   return out;
 }
 
-std::vector<std::uint32_t> CentroidTable::probe(const Part& part, const std::uint64_t* allowed, std::uint64_t postings,
+std::vector<std::uint32_t> CentroidTable::probe(const Segment& segment, const std::uint64_t* allowed, std::uint64_t postings,
                                                 std::size_t count) const {
-  std::vector<List> reading = lists(part, postings);
+  std::vector<List> reading = lists(segment, postings);
   // One word a document: its sum so far (high half, where it stops at the top) and the last query token that found it
   // (low half), so that words compare as sums do. The words of one block of documents at a time, so that they stay in
   // the second-level cache: every list is read once, a piece a block.
@@ -103,9 +103,9 @@ std::vector<std::uint32_t> CentroidTable::probe(const Part& part, const std::uin
     std::erase_if(found, [&](const Reached& one) { return one.sum < threshold; });
     room = std::max(count * 4, found.size() * 2);
   };
-  for (std::size_t first = 0; first < part.documents; first += kProbedTogether) {
+  for (std::size_t first = 0; first < segment.documents; first += kProbedTogether) {
     const auto base = static_cast<std::uint32_t>(first);
-    const std::size_t here = std::min(kProbedTogether, part.documents - first);
+    const std::size_t here = std::min(kProbedTogether, segment.documents - first);
     const std::uint64_t past = first + here;
     std::uint32_t* word = words.data();
     std::fill_n(word, here, 0);
@@ -135,7 +135,7 @@ std::vector<std::uint32_t> CentroidTable::probe(const Part& part, const std::uin
       const std::size_t count_there = loops.reaching(word + next, last - next, threshold << 16, places.data());
       for (std::size_t i = 0; i < count_there; ++i) {
         const std::size_t d = next + places[i];
-        if (lets_through(allowed, first + d)) found.push_back({word[d] >> 16, static_cast<std::uint32_t>(first + d)});
+        if (is_allowed(allowed, first + d)) found.push_back({word[d] >> 16, static_cast<std::uint32_t>(first + d)});
       }
       if (found.size() >= room) tighten();
       next = last;

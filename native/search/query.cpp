@@ -8,7 +8,7 @@ namespace serotine::search {
 namespace {
 
 // int8 with one scale a token; all that is needed before the query is laid out.
-std::vector<std::int8_t> quantise(const float* values, std::size_t tokens, std::size_t dim, std::vector<float>& scales) {
+std::vector<std::int8_t> quantize(const float* values, std::size_t tokens, std::size_t dim, std::vector<float>& scales) {
   std::vector<std::int8_t> out(tokens * dim);
   scales.resize(tokens);
   for (std::size_t t = 0; t < tokens; ++t) {
@@ -67,15 +67,15 @@ Query::Query(const float* values, std::size_t tokens, std::size_t dim)
       values_(values),
       tokens_(tokens),
       dim_(dim),
-      quantised_(quantise(values, tokens, dim, scales_)),
-      laid_(kernels_, quantised_, scales_, tokens, dim) {
+      quantized_(quantize(values, tokens, dim, scales_)),
+      laid_(kernels_, quantized_, scales_, tokens, dim) {
   norms_.resize(tokens);
   for (std::size_t t = 0; t < tokens; ++t) {
     double square = 0.0;
     double lost = 0.0;
     for (std::size_t d = 0; d < dim; ++d) {
       const double value = values[t * dim + d];
-      const double off = value - static_cast<double>(scales_[t]) * quantised_[t * dim + d];
+      const double off = value - static_cast<double>(scales_[t]) * quantized_[t * dim + d];
       square += value * value;
       lost += off * off;
     }
@@ -90,7 +90,7 @@ LaidQuery Query::bounded() const {
   const std::size_t wide = dim_ + kBoundDims;
   std::vector<std::int8_t> values(tokens_ * wide);
   for (std::size_t t = 0; t < tokens_; ++t) {
-    std::copy_n(quantised_.data() + t * dim_, dim_, values.data() + t * wide);
+    std::copy_n(quantized_.data() + t * dim_, dim_, values.data() + t * wide);
     const double weight = bound_unit_ > 0.0 ? std::ceil(norms_[t] / scales_[t] / bound_unit_ - 1e-9) : 0.0;
     std::fill_n(values.data() + t * wide + dim_, kBoundDims, static_cast<std::int8_t>(std::min(weight, 127.0)));
   }

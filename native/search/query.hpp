@@ -47,7 +47,7 @@ class Query {
   std::size_t dim() const { return dim_; }
   const std::vector<float>& scales() const { return scales_; }
   // int8 [tokens][dim]: times their scales, the query.
-  const std::vector<std::int8_t>& quantised() const { return quantised_; }
+  const std::vector<std::int8_t>& quantized() const { return quantized_; }
   const std::vector<float>& norms() const { return norms_; }
   // Sum over tokens of the norm, and of the norm of what int8 lost.
   double norm_sum() const { return norm_sum_; }
@@ -69,7 +69,7 @@ class Query {
   double norm_sum_ = 0.0;
   double lost_sum_ = 0.0;
   double bound_unit_ = 0.0;
-  std::vector<std::int8_t> quantised_;
+  std::vector<std::int8_t> quantized_;
   LaidQuery laid_;
 };
 

@@ -29,9 +29,9 @@ class ResidualScorer {
   };
 
   // Finds the best token for each query token, and asks memory for their codes.
-  void choose(const CentroidTable& table, const Part& part, std::size_t document, Pending& pending) const;
+  void choose(const CentroidTable& table, const Segment& segment, std::size_t document, Pending& pending) const;
   // The score, of what `choose` left in `pending`; -infinity for a document without tokens.
-  float score(const CentroidTable& table, const Part& part, std::size_t document, Pending& pending) const;
+  float score(const CentroidTable& table, const Segment& segment, std::size_t document, Pending& pending) const;
 
  private:
   const Query& query_;

@@ -86,7 +86,7 @@ void scan_ids(const Scan& scan, const std::uint32_t* documents, std::size_t firs
 
 void scan(const Scan& scan, const std::uint32_t* documents, std::size_t first, std::size_t count,
           std::uint32_t* sums) {
-  if (scan.wide) {
+  if (scan.uint32_ids) {
     scan_ids<std::uint32_t>(scan, documents, first, count, sums);
   } else {
     scan_ids<std::uint16_t>(scan, documents, first, count, sums);
@@ -140,7 +140,7 @@ void winners_ids(const Scan& scan, std::size_t document, std::uint8_t* best, std
 }
 
 void winners(const Scan& scan, std::size_t document, std::uint8_t* best, std::uint16_t* winners) {
-  if (scan.wide) {
+  if (scan.uint32_ids) {
     winners_ids<std::uint32_t>(scan, document, best, winners);
   } else {
     winners_ids<std::uint16_t>(scan, document, best, winners);
@@ -177,7 +177,7 @@ typedef float Floats16 __attribute__((vector_size(64)));
 typedef std::int32_t Ints16 __attribute__((vector_size(64)));
 typedef std::uint8_t Bytes16 __attribute__((vector_size(16)));
 
-void quantise(const float* values, std::size_t stride, std::size_t count, const float* gain, const float* shift,
+void quantize(const float* values, std::size_t stride, std::size_t count, const float* gain, const float* shift,
               std::size_t width, std::uint8_t* rows, std::uint8_t* best) {
   const Floats16 zero = {};
   const Floats16 top = zero + 255.0f;

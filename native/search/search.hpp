@@ -1,13 +1,13 @@
 // Staged search over residual codes: the public header, and its manual.
 //
-// A part is one segment. Its documents are found in up to five stages, each a better and dearer estimate of MaxSim:
+// The documents of a segment are ranked in up to four stages, each a better and dearer estimate of MaxSim:
 //
-//   centroids   every token stands for its centroid: one byte a query token, read from a table of all centroids.
+//   centroids   every token counts as its centroid: one byte a query token, read from a table of all centroids.
 //               Either every document is scanned, or only those on the posting lists of the centroids nearest to the
 //               query tokens (probing) and then those again with all their tokens.
 //   residuals   the best of these get what the residuals of their best tokens add, one token a query token.
 //   codes       the best of these are rebuilt from their codes and scored by the int8 kernel.
-//   vectors     the best of these are scored over their kept float16 vectors, where the part keeps them.
+//   vectors     the best of these are scored over their float16 vectors, where the segment stores them.
 //
 // An exact search replaces the first two stages by an upper bound for every document: ||q|| * error_bound is added to
 // every token's similarity inside the int8 kernel, as one more group of dimensions. Documents are then scored over
@@ -23,15 +23,15 @@
 namespace serotine::search {
 
 // One segment's documents. Document i owns the tokens [offsets[i], offsets[i + 1]).
-struct Part {
+struct Segment {
   std::size_t documents = 0;
   const std::int64_t* offsets = nullptr;
-  const std::int64_t* numbers = nullptr;   // [documents], rising: what the answer names and what breaks ties
-  const std::uint16_t* vectors = nullptr;  // float16 [tokens][dim], or null where they are not kept
+  const std::int64_t* numbers = nullptr;   // [documents], increasing: hits name documents by them, and ties break by them
+  const std::uint16_t* vectors = nullptr;  // float16 [tokens][dim], or null where they are not stored
   // Residual codes, or a null codebook where there are none.
   const codec::Codebook* codebook = nullptr;
   codec::Codes codes;
-  float longest = 0.0f;  // an upper bound of the norm of any rebuilt vector
+  float max_norm = 0.0f;  // an upper bound of the norm of any rebuilt vector
   // Documents by centroid: [posting_starts[c], posting_starts[c + 1]) of `postings`, or null.
   const std::uint64_t* posting_starts = nullptr;
   const std::uint32_t* postings = nullptr;
@@ -46,17 +46,17 @@ struct Options {
   bool exact = false;
 };
 
-struct Found {
+struct Hit {
   float score;
   std::int64_t number;
 };
 
-// What was done, and the wall time of each stage in milliseconds.
+// Which stages ran, how many documents each scored, and its wall time in milliseconds.
 struct Report {
   bool scanned = false;
   bool probed = false;
   bool direct = false;  // so few documents were allowed that all of them became candidates
-  bool flat = false;    // a part without codes was scored whole
+  bool flat = false;    // a segment without codes was scored whole
   std::size_t by_centroids = 0;
   std::size_t by_residuals = 0;
   std::size_t by_codes = 0;
@@ -66,21 +66,21 @@ struct Report {
   double residuals_ms = 0.0;
   double codes_ms = 0.0;
   double vectors_ms = 0.0;
-  // Exact searches: nothing outside the answer can score above `bound`; `undecided` documents could still belong into
-  // the answer, because their vectors are not kept and their bounds are not narrow enough.
+  // Exact searches: no document outside the hits can score above `bound`; `undecided` documents could still belong
+  // among the hits, because their vectors are not stored and their bounds are too wide.
   float bound = 0.0f;
   std::size_t undecided = 0;
 };
 
-// The k best documents of one query, [tokens][dim] float32, best first; ties go to the lower number.
-// `allowed` holds one bit a document for every part, or null for all of them.
-std::vector<Found> search(const float* query, std::size_t tokens, std::size_t dim, const std::vector<Part>& parts,
-                          const std::vector<const std::uint64_t*>& allowed, const Options& options, Report& report);
+// Returns the k best documents of one query, [tokens][dim] float32, best first; ties go to the lower number.
+// `masks` holds, for every segment, one bit a document (set: allowed), or null for all documents.
+std::vector<Hit> search(const float* query, std::size_t tokens, std::size_t dim, const std::vector<Segment>& segments,
+                        const std::vector<const std::uint64_t*>& masks, const Options& options, Report& report);
 
-// What the residual stage gives every document of a part that has codes.
-std::vector<float> residual_scores(const float* query, std::size_t tokens, std::size_t dim, const Part& part);
+// Returns the residual stage's score of every document of a segment that has codes.
+std::vector<float> residual_scores(const float* query, std::size_t tokens, std::size_t dim, const Segment& segment);
 
-// Posting lists of a part's centroid ids: every (centroid, document) pair once. `starts` has codebook.count + 1 places.
+// Returns the posting lists of a segment's centroid ids: every (centroid, document) pair once. `starts` has codebook.count + 1 places.
 std::vector<std::uint32_t> postings(const codec::Codes& codes, std::size_t centroids, const std::int64_t* offsets,
                                     std::size_t documents, std::uint64_t* starts);
 

@@ -26,7 +26,7 @@ class Coded:
     bits: int
     count: int
     seed: int = 0
-    wide: bool = False
+    uint32_ids: bool = False
     fitting: bool = False
     ids: Array = field(init=False)
     centroids: Array = field(init=False)
@@ -44,29 +44,33 @@ class Coded:
             self.centroids = np.rint(chosen / self.scales[0]).astype(np.int8)
             self.ids = kmeans.nearest(floats, self.centroids * self.scales[:, None])
         self.codebook = _core.Codebook(self.centroids, self.scales)
-        self.steps = np.empty(tokens, np.uint8)
+        self.residual_scales = np.empty(tokens, np.uint8)
         self.errors = np.empty(tokens, np.uint8)
         self.residuals = np.empty((tokens, (dim * self.bits + 7) // 8), np.uint8)
-        _core.encode_residuals(self.codebook, floats, self.ids, self.bits, self.steps, self.errors, self.residuals)
+        _core.encode_residuals(
+            self.codebook, floats, self.ids, self.bits, self.residual_scales, self.errors, self.residuals
+        )
         bounds = np.array([_core.error_bound(byte) for byte in range(255)] + [0.0])[self.errors] * self.scales[self.ids]
         norms = np.linalg.norm(floats.astype(np.float64), axis=1)
-        self.longest = float((norms + bounds).max(initial=0.0)) * (1 + 1e-6)
+        self.max_norm = float((norms + bounds).max(initial=0.0)) * (1 + 1e-6)
 
     @property
     def id_bytes(self) -> Array:
         """The ids as the bindings take them: uint8 (tokens, 2 or 4)."""
-        kind = np.dtype(np.uint32 if self.wide else np.uint16)
+        kind = np.dtype(np.uint32 if self.uint32_ids else np.uint16)
         return self.ids.astype(kind).view(np.uint8).reshape(len(self.ids), kind.itemsize)
 
-    def put_into(self, part: _core.Part) -> _core.Part:
-        part.set_codes(self.codebook, self.id_bytes, self.steps, self.errors, self.residuals, self.bits, self.longest)
-        return part
+    def put_into(self, segment: _core.Segment) -> _core.Segment:
+        segment.set_codes(
+            self.codebook, self.id_bytes, self.residual_scales, self.errors, self.residuals, self.bits, self.max_norm
+        )
+        return segment
 
-    def put_lists_into(self, part: _core.Part, offsets: Array) -> _core.Part:
+    def put_lists_into(self, segment: _core.Segment, offsets: Array) -> _core.Segment:
         """Posting lists of the documents that `offsets` cuts the tokens into."""
         starts = np.empty(self.count + 1, np.uint64)
-        part.set_postings(starts, _core.make_postings(self.id_bytes, offsets, starts))
-        return part
+        segment.set_postings(starts, _core.make_postings(self.id_bytes, offsets, starts))
+        return segment
 
 
 def offsets_of(lengths: list[int]) -> Array:
@@ -79,14 +83,20 @@ def mask_of(keep: Array) -> Array:
     return np.packbits(padded, bitorder="little").view("<u8")
 
 
+def options_of(k: int, **options: Any) -> _core.SearchOptions:
+    """Return search options with small defaults."""
+    defaults = {"refined": 16, "candidates": 8, "rescored": 8, "postings": 40, "exact": False}
+    return _core.SearchOptions(k=k, **(defaults | options))
+
+
 def search(
-    parts: list[_core.Part], query: Array, k: int, **options: Any
-) -> tuple[list[float], list[int], dict[str, Any]]:
-    allowed = options.pop("allowed", [None] * len(parts))
-    chosen = {"refined": 16, "candidates": 8, "rescored": 8, "postings": 40, "exact": False} | options
+    segments: list[_core.Segment], query: Array, k: int, **options: Any
+) -> tuple[list[float], list[int], _core.SearchReport]:
+    """Return the scores, numbers and report of one query."""
+    masks = options.pop("masks", [None] * len(segments))
     ends = np.array([0, len(query)], dtype=np.int64)
-    (found,) = _core.search(query.astype(np.float32), ends, parts, allowed, k, **chosen)
-    return found
+    (result,) = _core.search(query.astype(np.float32), ends, segments, masks, options_of(k, **options))
+    return result.scores, result.numbers, result.report
 
 
 def values(rng: np.random.Generator, tokens: int, dim: int, kind: str) -> Array:
@@ -107,8 +117,8 @@ def values(rng: np.random.Generator, tokens: int, dim: int, kind: str) -> Array:
     return np.clip(found, -65000, 65000).astype(np.float16)
 
 
-class Made:
-    """Documents in several parts: coded with vectors, coded without, and not coded."""
+class CoreCase:
+    """Documents in several segments: coded with vectors, coded without, and not coded."""
 
     def __init__(
         self,
@@ -124,7 +134,7 @@ class Made:
     ) -> None:
         rng = np.random.default_rng(seed)
         self.documents = [values(rng, length, dim, kind) for length in lengths]
-        # The last documents repeat the first ones: scores that tie, in other parts.
+        # The last documents repeat the first ones: scores that tie, in other segments.
         copies = seed % 4 if len(lengths) > 8 else 0
         lengths = lengths[: len(lengths) - copies] + lengths[:copies]
         self.documents = self.documents[: len(lengths) - copies] + self.documents[:copies]
@@ -133,7 +143,7 @@ class Made:
             self.query = np.abs(self.query)
         self.numbers = np.cumsum(rng.integers(1, 4, len(lengths))).astype(np.int64)
         cuts = [0, len(lengths) // 3, 2 * len(lengths) // 3, len(lengths)]
-        self.parts: list[_core.Part] = []
+        self.segments: list[_core.Segment] = []
         self.codes: list[Coded] = []
         self.ranges: list[slice] = []
         for i, (first, last) in enumerate(itertools.pairwise(cuts)):
@@ -141,18 +151,18 @@ class Made:
                 continue
             vectors = np.concatenate([np.empty((0, dim), np.float16), *self.documents[first:last]])
             keep = coded != "codes"
-            part = _core.Part(
+            segment = _core.Segment(
                 offsets_of([len(d) for d in self.documents[first:last]]),
                 self.numbers[first:last],
                 vectors.view(np.uint16) if keep else None,
             )
             if i != 1 or not keep:
-                made = Coded(vectors, bits, count=3 + i, seed=seed + i, wide=i == 2)
+                made = Coded(vectors, bits, count=3 + i, seed=seed + i, uint32_ids=i == 2)
                 self.codes.append(made)
-                made.put_into(part)
+                made.put_into(segment)
                 if lists:
-                    made.put_lists_into(part, offsets_of([len(d) for d in self.documents[first:last]]))
-            self.parts.append(part)
+                    made.put_lists_into(segment, offsets_of([len(d) for d in self.documents[first:last]]))
+            self.segments.append(segment)
             self.ranges.append(slice(first, last))
 
     def truth(self, keep: Array | None = None) -> list[tuple[float, int]]:

@@ -44,18 +44,18 @@ struct Collection {
   std::unique_ptr<std::int8_t[]> centroids;
   std::unique_ptr<float[]> scales;
   std::unique_ptr<std::uint16_t[]> ids;
-  std::unique_ptr<std::uint32_t[]> wide_ids;
-  std::unique_ptr<std::uint8_t[]> steps;
+  std::unique_ptr<std::uint32_t[]> ids32;
+  std::unique_ptr<std::uint8_t[]> residual_scales;
   std::unique_ptr<std::uint8_t[]> errors;
   std::unique_ptr<std::uint8_t[]> residuals;
   std::vector<std::uint64_t> starts;
   std::vector<std::uint32_t> postings;
   std::vector<float> mean;
   codec::Codebook codebook;
-  search::Part part;
+  search::Segment segment;
 };
 
-void fill(Collection& c, std::mt19937& rng, std::size_t documents, std::size_t dim, int bits, bool wide,
+void fill(Collection& c, std::mt19937& rng, std::size_t documents, std::size_t dim, int bits, bool uint32_ids,
           std::int64_t first_number) {
   constexpr std::size_t kCentroids = 5;
   std::uniform_int_distribution<int> value(-700, 700);
@@ -84,62 +84,62 @@ void fill(Collection& c, std::mt19937& rng, std::size_t documents, std::size_t d
   c.centroids = exactly(centroids);
   c.scales = exactly(std::vector<float>(kCentroids, 0.007f));
   c.mean.assign(dim, 0.0f);
-  double longest = 0.0;
+  double max_norm = 0.0;
   for (std::size_t k = 0; k < kCentroids; ++k) {
     double square = 0.0;
     for (std::size_t d = 0; d < dim; ++d) square += 4.9e-5 * centroids[k * dim + d] * centroids[k * dim + d];
-    longest = std::max(longest, std::sqrt(square));
+    max_norm = std::max(max_norm, std::sqrt(square));
   }
-  c.codebook = {c.centroids.get(), c.scales.get(), c.mean.data(), static_cast<float>(longest * 1.001), kCentroids, dim};
+  c.codebook = {c.centroids.get(), c.scales.get(), c.mean.data(), static_cast<float>(max_norm * 1.001), kCentroids, dim};
   std::vector<std::int32_t> ids(tokens);
   std::vector<std::uint16_t> narrow(tokens);
   for (std::size_t t = 0; t < tokens; ++t) narrow[t] = static_cast<std::uint16_t>(ids[t] = static_cast<int>(t % kCentroids));
   c.ids = exactly(narrow);
-  c.wide_ids = exactly(std::vector<std::uint32_t>(narrow.begin(), narrow.end()));
-  c.steps.reset(new std::uint8_t[tokens]);
+  c.ids32 = exactly(std::vector<std::uint32_t>(narrow.begin(), narrow.end()));
+  c.residual_scales.reset(new std::uint8_t[tokens]);
   c.errors.reset(new std::uint8_t[tokens]);
   c.residuals.reset(new std::uint8_t[tokens * codec::row_bytes(dim, bits)]);
-  codec::encode(c.codebook, c.floats.data(), ids.data(), tokens, bits, c.steps.get(), c.errors.get(), c.residuals.get());
-  c.part.documents = documents;
-  c.part.offsets = c.offsets.get();
-  c.part.numbers = c.numbers.get();
-  c.part.vectors = c.halves.get();
-  c.part.codebook = &c.codebook;
-  const void* kept = wide ? static_cast<const void*>(c.wide_ids.get()) : c.ids.get();
-  c.part.codes = {kept, wide, c.steps.get(), c.errors.get(), c.residuals.get(), bits};
+  codec::encode(c.codebook, c.floats.data(), ids.data(), tokens, bits, c.residual_scales.get(), c.errors.get(), c.residuals.get());
+  c.segment.documents = documents;
+  c.segment.offsets = c.offsets.get();
+  c.segment.numbers = c.numbers.get();
+  c.segment.vectors = c.halves.get();
+  c.segment.codebook = &c.codebook;
+  const void* id_data = uint32_ids ? static_cast<const void*>(c.ids32.get()) : c.ids.get();
+  c.segment.codes = {id_data, uint32_ids, c.residual_scales.get(), c.errors.get(), c.residuals.get(), bits};
   for (std::size_t t = 0; t < tokens; ++t) {
     double square = 0.0;
     for (std::size_t d = 0; d < dim; ++d) square += static_cast<double>(c.floats[t * dim + d]) * c.floats[t * dim + d];
     const double norm = std::sqrt(square) + codec::error_bound(c.errors[t]) * 0.007;
-    c.part.longest = std::max(c.part.longest, static_cast<float>(norm * 1.001));
+    c.segment.max_norm = std::max(c.segment.max_norm, static_cast<float>(norm * 1.001));
   }
   c.starts.resize(kCentroids + 1);
-  c.postings = search::postings(c.part.codes, kCentroids, c.offsets.get(), documents, c.starts.data());
+  c.postings = search::postings(c.segment.codes, kCentroids, c.offsets.get(), documents, c.starts.data());
 }
 
 // What a token's codes stand for in one dimension, as codec.hpp tells it: of 8 bits the high half and the low one.
 std::pair<int, int> residual(const Collection& c, std::size_t t, std::size_t d) {
   static constexpr int kTwo[4] = {-127, -38, 38, 127};
   static constexpr int kFour[16] = {-127, -96, -75, -58, -44, -31, -18, -6, 6, 18, 31, 44, 58, 75, 96, 127};
-  const codec::Codes& codes = c.part.codes;
+  const codec::Codes& codes = c.segment.codes;
   const std::size_t bytes = codec::row_bytes(c.dim, codes.bits);
   const int byte = codes.residuals[t * bytes + d % bytes];
   const int at = static_cast<int>(d / bytes) * codes.bits;
   const int code = (byte >> at) & ((1 << codes.bits) - 1);
-  const int step = codes.steps[t];
-  if (codes.bits == 8) return {((16 * (code >> 4) - 120) * step + 128) >> 8, ((2 * (code & 15) - 15) * step + 256) >> 9};
-  return {((codes.bits == 2 ? kTwo[code] : kFour[code]) * step + 128) >> 8, 0};
+  const int scale = codes.residual_scales[t];
+  if (codes.bits == 8) return {((16 * (code >> 4) - 120) * scale + 128) >> 8, ((2 * (code & 15) - 15) * scale + 256) >> 9};
+  return {((codes.bits == 2 ? kTwo[code] : kFour[code]) * scale + 128) >> 8, 0};
 }
 
 // One dimension of one token.
 int rebuilt(const Collection& c, std::size_t t, std::size_t d) {
   const auto [high, low] = residual(c, t, d);
-  return std::clamp(std::clamp(c.centroids[c.part.codes.id(t) * c.dim + d] + high, -128, 127) + low, -128, 127);
+  return std::clamp(std::clamp(c.centroids[c.segment.codes.id(t) * c.dim + d] + high, -128, 127) + low, -128, 127);
 }
 
 // Products of query rows with residuals, the tokens in any order and some of them twice.
 void check_products(const Collection& c, std::mt19937& rng, const std::string& name) {
-  const auto tokens = static_cast<std::size_t>(c.offsets[c.part.documents]);
+  const auto tokens = static_cast<std::size_t>(c.offsets[c.segment.documents]);
   const std::size_t first = tokens / 4;
   std::uniform_int_distribution<int> value(-127, 127);
   std::uniform_int_distribution<std::size_t> place(0, tokens - first - 1);
@@ -150,7 +150,7 @@ void check_products(const Collection& c, std::mt19937& rng, const std::string& n
   for (std::size_t i = 0; i < kPairs * c.dim; ++i) rows[i] = static_cast<std::int16_t>(value(rng));
   for (std::size_t i = 0; i < kPairs; ++i) chosen[i] = static_cast<std::uint16_t>(place(rng));
   chosen[0] = static_cast<std::uint16_t>(tokens - first - 1);
-  codec::multiply_residuals(c.part.codes, c.dim, first, chosen.get(), kPairs, rows.get(), products.get());
+  codec::multiply_residuals(c.segment.codes, c.dim, first, chosen.get(), kPairs, rows.get(), products.get());
   bool same = true;
   for (std::size_t i = 0; i < kPairs; ++i) {
     int sum = 0;
@@ -163,13 +163,13 @@ void check_products(const Collection& c, std::mt19937& rng, const std::string& n
   expect(same, name + ": products with residuals are not what a plain loop gives");
 }
 
-// Every code, every step and both ends of int8, from any token on, straight and with the sign bit turned.
+// Every code, every residual scale and both ends of int8, from any token on, straight and with the sign bit turned.
 void check_decoding(const Collection& c, std::mt19937& rng, const std::string& name) {
-  const auto tokens = static_cast<std::size_t>(c.offsets[c.part.documents]);
+  const auto tokens = static_cast<std::size_t>(c.offsets[c.segment.documents]);
   std::uniform_int_distribution<int> byte(0, 255);
-  const std::size_t packed = tokens * codec::row_bytes(c.dim, c.part.codes.bits);
+  const std::size_t packed = tokens * codec::row_bytes(c.dim, c.segment.codes.bits);
   for (std::size_t i = 0; i < packed; ++i) c.residuals[i] = static_cast<std::uint8_t>(byte(rng));
-  for (std::size_t t = 0; t < tokens; ++t) c.steps[t] = static_cast<std::uint8_t>(t % 3 == 0 ? 255 : byte(rng));
+  for (std::size_t t = 0; t < tokens; ++t) c.residual_scales[t] = static_cast<std::uint8_t>(t % 3 == 0 ? 255 : byte(rng));
   for (std::size_t d = 0; d < c.dim; ++d) {
     c.centroids[d] = 127;
     c.centroids[c.dim + d] = -128;
@@ -179,11 +179,11 @@ void check_decoding(const Collection& c, std::mt19937& rng, const std::string& n
       const std::size_t count = tokens - first;
       std::unique_ptr<std::uint8_t[]> rows(new std::uint8_t[count * c.dim]);
       std::unique_ptr<float[]> scales(new float[count]);
-      codec::decode(c.codebook, c.part.codes, first, count, static_cast<std::uint8_t>(flip), rows.get(), c.dim,
+      codec::decode(c.codebook, c.segment.codes, first, count, static_cast<std::uint8_t>(flip), rows.get(), c.dim,
                     scales.get(), c.residuals.get());
       bool same = true;
       for (std::size_t t = 0; t < count; ++t) {
-        same = same && scales[t] == c.scales[c.part.codes.id(first + t)];
+        same = same && scales[t] == c.scales[c.segment.codes.id(first + t)];
         for (std::size_t d = 0; d < c.dim; ++d) {
           same = same && rows[t * c.dim + d] == (static_cast<std::uint8_t>(rebuilt(c, first + t, d)) ^ flip);
         }
@@ -195,10 +195,10 @@ void check_decoding(const Collection& c, std::mt19937& rng, const std::string& n
 
 // What decoding gives must lie within the bound that the encoder stored.
 void check_codes(const Collection& c, const std::string& name) {
-  const auto tokens = static_cast<std::size_t>(c.offsets[c.part.documents]);
+  const auto tokens = static_cast<std::size_t>(c.offsets[c.segment.documents]);
   std::unique_ptr<std::uint8_t[]> rows(new std::uint8_t[tokens * c.dim]);
   std::unique_ptr<float[]> scales(new float[tokens]);
-  codec::decode(c.codebook, c.part.codes, 0, tokens, 0, rows.get(), c.dim, scales.get(), c.residuals.get());
+  codec::decode(c.codebook, c.segment.codes, 0, tokens, 0, rows.get(), c.dim, scales.get(), c.residuals.get());
   bool within = true;
   for (std::size_t t = 0; t < tokens; ++t) {
     double square = 0.0;
@@ -215,13 +215,13 @@ std::vector<std::pair<float, std::int64_t>> brute_force(const Collection& c, con
                                                         std::size_t tokens, std::size_t k) {
   const std::int64_t begin = 0;
   const auto end = static_cast<std::int64_t>(tokens);
-  std::vector<float> scores(c.part.documents);
-  const auto rows = static_cast<std::size_t>(c.offsets[c.part.documents]);
+  std::vector<float> scores(c.segment.documents);
+  const auto rows = static_cast<std::size_t>(c.offsets[c.segment.documents]);
   maxsim::score_grid({query.data(), maxsim::Dtype::f32, tokens, c.dim, nullptr}, {&begin, &end, 1},
                      {c.halves.get(), maxsim::Dtype::f16, rows, c.dim, nullptr},
-                     {c.offsets.get(), c.offsets.get() + 1, c.part.documents}, scores.data(), nullptr, 0);
+                     {c.offsets.get(), c.offsets.get() + 1, c.segment.documents}, scores.data(), nullptr, 0);
   std::vector<std::pair<float, std::int64_t>> out;
-  for (std::size_t d = 0; d < c.part.documents; ++d) out.emplace_back(scores[d], c.numbers[d]);
+  for (std::size_t d = 0; d < c.segment.documents; ++d) out.emplace_back(scores[d], c.numbers[d]);
   std::stable_sort(out.begin(), out.end(), [](const auto& a, const auto& b) { return a.first > b.first; });
   out.resize(std::min(k, out.size()));
   return out;
@@ -233,18 +233,18 @@ void check_search(Collection& c, std::mt19937& rng, std::size_t tokens, const st
   for (float& v : query) v = value(rng);
   const std::size_t k = 7;
   const auto truth = brute_force(c, query, tokens, k);
-  const std::vector<std::uint64_t> bits((c.part.documents + 63) / 64, 0x5555555555555555ull);
+  const std::vector<std::uint64_t> bits((c.segment.documents + 63) / 64, 0x5555555555555555ull);
   for (const bool probing : {false, true}) {
-    c.part.posting_starts = probing ? c.starts.data() : nullptr;
-    c.part.postings = probing ? c.postings.data() : nullptr;
+    c.segment.posting_starts = probing ? c.starts.data() : nullptr;
+    c.segment.postings = probing ? c.postings.data() : nullptr;
     search::Options options;
     options.k = k;
     for (const bool exact : {true, false}) {
       options.exact = exact;
-      options.candidates = exact ? 0 : c.part.documents;
-      options.rescored = c.part.documents;
+      options.candidates = exact ? 0 : c.segment.documents;
+      options.rescored = c.segment.documents;
       search::Report report;
-      const auto found = search::search(query.data(), tokens, c.dim, {c.part}, {nullptr}, options, report);
+      const auto found = search::search(query.data(), tokens, c.dim, {c.segment}, {nullptr}, options, report);
       bool same = found.size() == truth.size();
       for (std::size_t i = 0; same && i < truth.size(); ++i) {
         same = found[i].score == truth[i].first && found[i].number == truth[i].second;
@@ -256,48 +256,48 @@ void check_search(Collection& c, std::mt19937& rng, std::size_t tokens, const st
     options.rescored = k;
     options.postings = 30;
     search::Report report;
-    const auto some = search::search(query.data(), tokens, c.dim, {c.part}, {nullptr}, options, report);
-    expect(some.size() == std::min(k, c.part.documents), name + ": too few results");
-    const auto masked = search::search(query.data(), tokens, c.dim, {c.part}, {bits.data()}, options, report);
+    const auto some = search::search(query.data(), tokens, c.dim, {c.segment}, {nullptr}, options, report);
+    expect(some.size() == std::min(k, c.segment.documents), name + ": too few results");
+    const auto masked = search::search(query.data(), tokens, c.dim, {c.segment}, {bits.data()}, options, report);
     for (const auto& hit : masked) expect(hit.number % 2 == 0, name + ": a document that the mask leaves out");
-    expect(masked.size() == std::min(k, (c.part.documents + 1) / 2), name + ": too few results behind a mask");
+    expect(masked.size() == std::min(k, (c.segment.documents + 1) / 2), name + ": too few results behind a mask");
   }
 }
 
-// Two parts, of which the second is small: together they are one collection.
+// Two segments, of which the second is small: together they are one collection.
 void check_parts(Collection& large, Collection& small, std::mt19937& rng, const std::string& name) {
   std::uniform_real_distribution<float> value(-1.0f, 1.0f);
   std::vector<float> query(3 * large.dim);
   for (float& v : query) v = value(rng);
   for (const bool kept : {true, false}) {
-    auto truth = brute_force(large, query, 3, large.part.documents);
-    const auto others = brute_force(small, query, 3, small.part.documents);
+    auto truth = brute_force(large, query, 3, large.segment.documents);
+    const auto others = brute_force(small, query, 3, small.segment.documents);
     truth.insert(truth.end(), others.begin(), others.end());
     std::stable_sort(truth.begin(), truth.end(), [](const auto& a, const auto& b) { return a.first > b.first; });
-    std::vector<search::Part> parts = {large.part, small.part};
+    std::vector<search::Segment> segments = {large.segment, small.segment};
     // Without vectors the bounds speak: what is outside the answer must not be above them.
-    if (!kept) parts[1].vectors = nullptr;
+    if (!kept) segments[1].vectors = nullptr;
     search::Options options;
     options.k = 5;
     options.exact = true;
     search::Report report;
-    const auto found = search::search(query.data(), 3, large.dim, parts, {nullptr, nullptr}, options, report);
+    const auto found = search::search(query.data(), 3, large.dim, segments, {nullptr, nullptr}, options, report);
     bool same = found.size() == 5;
     bool above = false;
     for (const auto& [score, number] : truth) {
-      const auto is_it = [number = number](const search::Found& hit) { return hit.number == number; };
+      const auto is_it = [number = number](const search::Hit& hit) { return hit.number == number; };
       above = above || (std::none_of(found.begin(), found.end(), is_it) && score > report.bound);
     }
     for (std::size_t i = 0; kept && same && i < 5; ++i) {
       same = found[i].score == truth[i].first && found[i].number == truth[i].second;
     }
-    expect(same, name + ": exact search of two parts is not brute force");
+    expect(same, name + ": exact search of two segments is not brute force");
     expect(!above, name + ": a document outside the answer is above the bound");
     options.exact = false;
-    options.candidates = small.part.documents + 1;
+    options.candidates = small.segment.documents + 1;
     search::Report staged;
-    const auto some = search::search(query.data(), 3, large.dim, parts, {nullptr, nullptr}, options, staged);
-    expect(some.size() == 5 && !staged.direct, name + ": a part's few documents were not compared with another's");
+    const auto some = search::search(query.data(), 3, large.dim, segments, {nullptr, nullptr}, options, staged);
+    expect(some.size() == 5 && !staged.direct, name + ": a segment's few documents were not compared with another's");
   }
 }
 

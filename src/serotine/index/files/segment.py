@@ -103,7 +103,7 @@ class Segment:
                 self.vectors = kept.arrays[VECTORS]
                 if self.vectors.shape != (record.tokens, dim) or self.vectors.dtype != np.float16:
                     raise ValueError(f"vectors of shape {self.vectors.shape}")
-            self.core = _core.Part(
+            self.core = _core.Segment(
                 self.offsets, self.numbers, None if self.vectors is None else self.vectors.view(np.uint16)
             )
             if coded is not None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -94,54 +93,52 @@ def rank(
     )
     offsets = np.zeros(len(queries) + 1, dtype=np.int64)
     np.cumsum([len(query) for query in queries], out=offsets[1:])
-    found = _core.search(
-        np.concatenate(queries),
-        offsets,
-        [core for core, _ in chosen],
-        [mask for _, mask in chosen],
-        k,
-        effort.refined,
-        effort.candidates,
-        effort.rescored,
-        effort.postings,
-        exact,
+    options = _core.SearchOptions(
+        k=k,
+        refined=effort.refined,
+        candidates=effort.candidates,
+        rescored=effort.rescored,
+        postings=effort.postings,
+        exact=exact,
+    )
+    results = _core.search(
+        np.concatenate(queries), offsets, [core for core, _ in chosen], [mask for _, mask in chosen], options
     )
     kept = all(part.segment.vectors is not None for part in parts)
-    return [_ranking(scores, numbers, report, documents, exact=exact, kept=kept) for scores, numbers, report in found]
+    return [_ranking(result, documents, exact=exact, kept=kept) for result in results]
 
 
-def _ranking(
-    scores: list[float], numbers: list[int], report: dict[str, Any], documents: int, *, exact: bool, kept: bool
-) -> Ranking:
+def _ranking(result: _core.SearchResult, documents: int, *, exact: bool, kept: bool) -> Ranking:
+    scores, report = result.scores, result.report
     counts = {"allowed": documents}
     times = {}
     for stage in ("centroids", "residuals", "codes", "vectors"):
-        if report[f"by_{stage}"]:
-            counts[stage] = report[f"by_{stage}"]
-            times[stage] = report[f"{stage}_ms"]
+        if count := getattr(report, f"by_{stage}"):
+            counts[stage] = count
+            times[stage] = getattr(report, f"{stage}_ms")
     return Ranking(
         scores,
-        numbers,
+        result.numbers,
         _plan(report, exact=exact),
         counts,
-        report["tokens"],
+        report.tokens,
         times,
         _certificate(scores, report, documents, kept=kept) if exact else None,
     )
 
 
-def _plan(report: dict[str, Any], *, exact: bool) -> str:
+def _plan(report: _core.SearchReport, *, exact: bool) -> str:
     """Names the ways that were taken, for example "scan" or "probe + flat"."""
     stages = {"probed": "probe", "scanned": "scan", "direct": "direct"}
-    ways = ["bounds"] if exact and report["by_codes"] else [name for way, name in stages.items() if report[way]]
-    if report["flat"] or not ways:
+    ways = ["bounds"] if exact and report.by_codes else [name for way, name in stages.items() if getattr(report, way)]
+    if report.flat or not ways:
         ways.append("flat")
     return " + ".join(ways)
 
 
-def _certificate(scores: list[float], report: dict[str, Any], documents: int, *, kept: bool) -> Certificate:
+def _certificate(scores: list[float], report: _core.SearchReport, documents: int, *, kept: bool) -> Certificate:
     kth = scores[-1] if scores else float("-inf")
-    bound, undecided, rescored = float(report["bound"]), int(report["undecided"]), int(report["by_vectors"])
+    bound, undecided, rescored = report.bound, report.undecided, report.by_vectors
     rest = max(documents - rescored, 0)
     if kept:
         statement = f"Exact: {rescored:,} of {documents:,} documents were scored over their float16 vectors" + (

@@ -251,7 +251,7 @@ def test_texts_without_words(shell: Shell, tmp_path: Path) -> None:
     )
     found = shell.json("search", "i.serotine", "words", "-k", 9)
     assert [(hit["id"], hit["score"] is None) for hit in found["hits"]] == [("a", False), ("b", True), ("c", True)]
-    assert "(a text without words)" in shell("search", "i.serotine", "words")
+    assert "(empty text)" in shell("search", "i.serotine", "words")
 
 
 def test_places_that_are_no_index(shell: Shell) -> None:

@@ -12,7 +12,7 @@ from helpers.small_engine import THRESHOLDS
 from test_cli import Shell, shell
 
 import serotine.progress
-from serotine.cli.search import _told
+from serotine.cli.search import _summary
 from serotine.index import Index
 from serotine.index.results import SearchStats
 
@@ -171,8 +171,8 @@ def test_modes(shell: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert both["mode"] == "hybrid"
     assert "60 by their words in " in shell("search", "i.serotine", "word3 bat", "--mode", "hybrid").splitlines()[-1]
     message = shell.fails("search", "i.serotine", "bat", "--mode", "bm25", "--exact", status=2)
-    assert "--exact: only --mode late can be proved" in message
-    # Words need no encoder, and a wrong filter is told before one is loaded.
+    assert "--exact: needs --mode late, got --mode" in message
+    # Words need no encoder, and a wrong filter is reported before one is loaded.
     monkeypatch.setattr("serotine.encoders.Encoder", None)
     words = shell("search", "i.serotine", "word3", "--mode", "bm25", "-k", "2")
     assert "**word3**" in words
@@ -182,18 +182,18 @@ def test_modes(shell: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert shell.json("search", "i.serotine", "nowhere", "--mode", "bm25")["hits"] == []
 
 
-def test_a_search_tells_its_stages(shell: Shell, tmp_path: Path) -> None:
+def test_search_reports_its_stages(shell: Shell, tmp_path: Path) -> None:
     shell("index", corpus(tmp_path), "-o", "i.serotine")
     shell("compact", "i.serotine")
-    told = shell("search", "i.serotine", "bat 3").splitlines()[-1]
-    assert "60 documents by their codes, 20 by their vectors in " in told
+    summary = shell("search", "i.serotine", "bat 3").splitlines()[-1]
+    assert "60 documents by their codes, 20 by their vectors in " in summary
     assert "Exact: " in shell("search", "i.serotine", "bat 3", "--exact").splitlines()[-1]
-    told = shell("search", "i.serotine", "bat 3", "--where", '{"year": {"<": 2005}}').splitlines()[-1]
-    assert told.startswith("5 documents pass the filter: 5 by their ")
+    summary = shell("search", "i.serotine", "bat 3", "--where", '{"year": {"<": 2005}}').splitlines()[-1]
+    assert summary.startswith("5 documents pass the filter: 5 by their ")
 
 
 @pytest.mark.parametrize(
-    ("plan", "counts", "told"),
+    ("plan", "counts", "summary"),
     [
         ("flat", {"vectors": 99}, "All 99 documents by their vectors in 3.4 ms;"),
         (
@@ -204,7 +204,7 @@ def test_a_search_tells_its_stages(shell: Shell, tmp_path: Path) -> None:
         (
             "probe + flat",
             {"centroids": 900, "codes": 274, "vectors": 27},
-            "900 documents by their centroids (on the posting lists nearest the question), 274 by their codes, 27 by",
+            "900 documents by their centroids (on the posting lists nearest the query), 274 by their codes, 27 by",
         ),
         ("direct", {"codes": 50, "vectors": 27}, "50 documents by their codes, 27 by their vectors in 3.4 ms;"),
         ("bounds", {"codes": 2000, "vectors": 12}, "2,000 documents by their codes, 12 by their vectors in 3.4 ms;"),
@@ -213,10 +213,10 @@ def test_a_search_tells_its_stages(shell: Shell, tmp_path: Path) -> None:
         ("bm25", {}, "No document scored in 3.4 ms"),
     ],
 )
-def test_every_plan_in_words(plan: str, counts: dict[str, int], told: str) -> None:
+def test_every_plan_in_words(plan: str, counts: dict[str, int], summary: str) -> None:
     stats = SearchStats(plan, 99, 0, counts, {"search": 3.4, "encode": 5.0})
-    assert _told(stats, filtered=False).startswith(told)
-    assert ("encoded in 5 ms" in _told(stats, filtered=False)) == (plan != "bm25")
+    assert _summary(stats, filtered=False).startswith(summary)
+    assert ("encoded in 5 ms" in _summary(stats, filtered=False)) == (plan != "bm25")
 
 
 def test_a_stream_of_known_length_trains_one_codebook(shell: Shell, tmp_path: Path) -> None:

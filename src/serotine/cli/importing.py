@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from serotine.cli.engine_options import Engine
+from serotine.cli.index_options import Engine
 from serotine.cli.output import Interrupted, plural, watched
 from serotine.errors import EncoderError
 

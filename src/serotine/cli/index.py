@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from serotine.cli.encoder_options import encoder_options, load_encoder
-from serotine.cli.engine_options import Engine, engine_options
+from serotine.cli.index_options import Engine, engine_options
 from serotine.cli.loading_options import chunking_options
 from serotine.cli.output import Interrupted, complain, json_option, plural, report, size
 

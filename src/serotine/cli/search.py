@@ -1,60 +1,59 @@
-"""``serotine search``: a question to an index."""
+"""``serotine search``: rank the documents of an index by a query."""
 
 from __future__ import annotations
 
 import shutil
 import sys
 import textwrap
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from serotine.cli.engine_options import check_where, where_option
+from serotine.cli.index_options import check_where, where_option
 from serotine.cli.output import STANDARD_OUTPUT, check_text, json_option, plural, printable, report
-from serotine.cli.passage import MARK, UNMARK, passage
+from serotine.excerpts import Span, by_width, merge_spans, relevant_spans
 
 if TYPE_CHECKING:
-    from serotine.index import Hit, Hits, Index, SearchStats
-    from serotine.index.search.options import Mode
+    from serotine.index import Hit, Hits, Index, Mode, SearchStats
 
+# Control characters: `printable` removes them from the text itself.
+MARK, UNMARK = "\x01", "\x02"
 _BOLD, _NOT_BOLD = "\x1b[1m", "\x1b[22m"
-# What the stages of a search score a document by, in their order.
+# What each stage of a search scores a document by, in the order of the stages.
 _STAGES = {"centroids": "centroids", "residuals": "residuals", "codes": "codes", "vectors": "vectors", "bm25": "words"}
 
 
-def _question(ctx: click.Context, parameter: click.Parameter, words: tuple[str, ...]) -> str:
-    question = " ".join(words)
-    if not question.strip():
-        raise click.BadParameter("is empty; ask something", ctx, parameter)
-    return check_text(ctx, parameter, question)
+def _query(ctx: click.Context, parameter: click.Parameter, words: tuple[str, ...]) -> str:
+    query = " ".join(words)
+    if not query.strip():
+        raise click.BadParameter("must not be empty", ctx, parameter)
+    return check_text(ctx, parameter, query)
 
 
 @click.command()
 @click.argument("index", type=click.Path(path_type=Path))
-@click.argument("query", nargs=-1, required=True, callback=_question, metavar="QUERY...")
-@click.option("-k", default=10, show_default=True, type=click.IntRange(min=1), help="How many documents.")
+@click.argument("query", nargs=-1, required=True, callback=_query, metavar="QUERY...")
+@click.option("-k", default=10, show_default=True, type=click.IntRange(min=1), help="Number of documents.")
 @click.option(
     "--mode",
     type=click.Choice(["late", "bm25", "hybrid"]),
     default="late",
     show_default=True,
-    help="Rank by meaning, token by token; by words; or by both.",
+    help="Rank by late interaction, by BM25, or by both.",
 )
 @where_option
-@click.option("--exact", is_flag=True, help="Prove that no other document scores higher, and say so.")
+@click.option("--exact", is_flag=True, help="Prove that no other document scores higher, and print the proof.")
 @json_option
 def search(
     index: Path, query: str, k: int, mode: Mode, where: dict[str, Any] | None, exact: bool, json_file: str | None
 ) -> None:
     """Find the documents that answer QUERY: rank, score, id, and the passage with the matched words marked."""
     if exact and mode != "late":
-        raise click.UsageError(
-            "--exact: only --mode late can be proved; leave one of the two out", click.get_current_context()
-        )
-    from serotine.index import Index
-    from serotine.index.search.explanation import word_spans
+        raise click.UsageError(f"--exact: needs --mode late, got --mode {mode}", click.get_current_context())
+    from serotine.index import Index, word_spans
 
     with Index.open(index, read_only=True) as opened:
         check_where(where, opened.stats().filterable)
@@ -62,11 +61,25 @@ def search(
         spans = [word_spans(query, hit.text or "") if mode == "bm25" else _spans(opened, query, hit) for hit in hits]
         empty = len(opened) == 0
     lines = "" if json_file == STANDARD_OUTPUT else _lines(hits, spans, mode, empty=empty, filtered=where is not None)
-    asked = {"query": query, "k": k, "mode": mode, "where": where}
-    report(lines, {**asked, **_result(hits, spans)}, json_file)
+    request = {"query": query, "k": k, "mode": mode, "where": where}
+    report(lines, {**request, **_result(hits, spans)}, json_file)
 
 
-def _spans(index: Index, query: str, hit: Hit) -> list[tuple[int, int, float]]:
+def passage(text: str, spans: Sequence[Span], width: int = 240) -> str:
+    """Return about `width` characters of a text on one line, its relevant spans between `MARK` and `UNMARK`."""
+    text = printable(text)
+    excerpt = by_width(text, spans, width)
+    pieces = ["… " if excerpt.start else ""]
+    offset = excerpt.start
+    for start, end, _ in merge_spans(relevant_spans(spans)):
+        if start >= excerpt.start and end <= excerpt.end:
+            pieces += [text[offset:start], MARK, text[start:end], UNMARK]
+            offset = end
+    pieces += [text[offset : excerpt.end], " …" if excerpt.end < len(text) else ""]
+    return " ".join("".join(pieces).split())
+
+
+def _spans(index: Index, query: str, hit: Hit) -> list[Span]:
     from serotine.errors import UnknownIdError
 
     if not hit.text:
@@ -74,51 +87,51 @@ def _spans(index: Index, query: str, hit: Hit) -> list[tuple[int, int, float]]:
     try:
         return index.explain(query, hit.id).spans()
     except UnknownIdError:
-        # Deleted by another process since the search: the answer stands, unmarked.
+        # Another process has deleted it since the search: shown without marks.
         return []
 
 
-def _lines(hits: Hits, spans: list[list[tuple[int, int, float]]], mode: Mode, *, empty: bool, filtered: bool) -> str:
+def _lines(hits: Hits, spans: list[list[Span]], mode: Mode, *, empty: bool, filtered: bool) -> str:
     if empty:
         return "The index holds no documents; add some with: serotine add"
     if not hits:
         return "No document matches."
-    # Sums of reciprocal ranks lie close together.
+    # Sums of reciprocal ranks differ little.
     digits = 4 if mode == "hybrid" else 3
     blocks = []
     for rank, (hit, matched) in enumerate(zip(hits, spans, strict=True), 1):
-        if hit.text is None:
-            shown = "(added as vectors, without a text)"
-        else:
-            shown = passage(hit.text, matched) or "(a text without words)"
+        shown = "(added as vectors, without text)"
+        if hit.text is not None:
+            shown = passage(hit.text, matched) or "(empty text)"
         blocks.append(f"{rank:>3}  {hit.score:7.{digits}f}  {printable(hit.id)}\n{_indented(shown)}")
-    blocks.append(_told(hits.stats, filtered=filtered))
+    blocks.append(_summary(hits.stats, filtered=filtered))
     if hits.certificate is not None:
         blocks.append(hits.certificate.statement)
     return "\n".join(blocks)
 
 
-def _told(stats: SearchStats, *, filtered: bool) -> str:
-    """What the search did, stage by stage; the counts are of documents that each stage scored."""
+def _summary(stats: SearchStats, *, filtered: bool) -> str:
+    """Describe the stages of a search, with the number of documents that each scored, and its time."""
     plan = stats.plan.split(" + ")
-    # BM25 applies the filter as it goes and does not count what passes it.
+    # BM25 applies the filter while it scores and does not count the documents that pass.
     filtered = filtered and plan != ["bm25"]
     stages: list[str] = []
     for stage, name in _STAGES.items():
         count = stats.counts.get(stage, 0)
         if count:
             noun = "" if stages or filtered else f" document{'' if count == 1 else 's'}"
-            lists = " (on the posting lists nearest the question)" if stage == "centroids" and "probe" in plan else ""
+            lists = " (on the posting lists nearest the query)" if stage == "centroids" and "probe" in plan else ""
             stages.append(f"{count:,}{noun} by {'its' if count == 1 else 'their'} {name}{lists}")
-    told = ", ".join(stages) or "no document scored"
+    summary = ", ".join(stages) or "no document scored"
     if filtered:
-        told = f"{plural(stats.documents, 'document')} pass{'es' if stats.documents == 1 else ''} the filter: {told}"
+        verb = "passes" if stats.documents == 1 else "pass"
+        summary = f"{plural(stats.documents, 'document')} {verb} the filter: {summary}"
     elif plan == ["flat"] and stats.documents > 1:
-        told = f"all {told}"
-    told = f"{told[0].upper()}{told[1:]} in {stats.milliseconds['search']:,.1f} ms"
+        summary = f"all {summary}"
+    summary = f"{summary[0].upper()}{summary[1:]} in {stats.milliseconds['search']:,.1f} ms"
     if plan == ["bm25"]:
-        return told
-    return f"{told}; the question encoded in {stats.milliseconds['encode']:,.0f} ms (loading the encoder included)"
+        return summary
+    return f"{summary}; query encoded in {stats.milliseconds['encode']:,.0f} ms (including loading the encoder)"
 
 
 def _indented(shown: str) -> str:
@@ -132,7 +145,7 @@ def _marked(text: str, *, bold: bool) -> str:
     return text.replace(MARK, _BOLD if bold else "**").replace(UNMARK, _NOT_BOLD if bold else "**")
 
 
-def _result(hits: Hits, spans: list[list[tuple[int, int, float]]]) -> dict[str, Any]:
+def _result(hits: Hits, spans: list[list[Span]]) -> dict[str, Any]:
     return {
         "hits": [
             {"rank": rank, **asdict(hit), "spans": matched}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from serotine.index.index import Index
 from serotine.index.results import Certificate, Hit, Hits, IndexStats, SearchStats, VerifyReport
-from serotine.index.search.explanation import Explanation, TokenMatch
+from serotine.index.search.explanation import Explanation, TokenMatch, word_spans
 from serotine.index.search.options import Mode
 from serotine.text_encoder import TextEncoder
 
@@ -20,4 +20,5 @@ __all__ = [
     "TextEncoder",
     "TokenMatch",
     "VerifyReport",
+    "word_spans",
 ]

@@ -1,39 +1,41 @@
+"""The passage that `serotine search` shows of each hit."""
+
 from __future__ import annotations
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serotine.cli.passage import MARK, UNMARK, passage
+from serotine.cli.search import MARK, UNMARK, passage
 
 
 def marked(text: str, spans: list[tuple[int, int, float]], width: int = 240) -> str:
     return passage(text, spans, width).replace(MARK, "[").replace(UNMARK, "]")
 
 
-def find(text: str, *words: str) -> list[tuple[int, int, float]]:
+def spans_of(text: str, *words: str) -> list[tuple[int, int, float]]:
     return sorted((text.index(word), text.index(word) + len(word), 1.0) for word in words)
 
 
-def test_the_window_holds_the_best_matches_whole_words_and_dots() -> None:
+def test_the_passage_has_the_best_matches_whole_words_and_ellipses() -> None:
     text = "one " + "filler " * 50 + "serotine bats fly " + "filler " * 50
-    shown = marked(text, find(text, "one", "serotine", "bats"), width=60)
+    shown = marked(text, spans_of(text, "one", "serotine", "bats"), width=60)
     assert shown == "… filler filler filler [serotine] [bats] fly filler filler …"
-    assert marked(text, find(text, "one"), width=20) == "[one] filler filler …"
+    assert marked(text, spans_of(text, "one"), width=20) == "[one] filler filler …"
     assert marked(text, [], width=20) == "one filler filler …"
 
 
-def test_weak_matches_are_not_marked_and_touching_ones_are_one() -> None:
+def test_weak_matches_are_not_marked_and_touching_ones_are_merged() -> None:
     assert marked("a bat in flight", [(2, 5, 1.0), (6, 8, 0.4)]) == "a [bat] in flight"
     assert marked("東京都庁", [(0, 1, 1.0), (1, 2, 0.9), (3, 4, 1.0)]) == "[東京]都[庁]"
 
 
-def test_a_cut_never_hides_the_match_it_was_made_for() -> None:
+def test_a_cut_never_hides_its_match() -> None:
     text = "x" * 100 + "-known " + "y" * 100
-    assert "[known]" in marked(text, find(text, "known"), width=30)
+    assert "[known]" in marked(text, spans_of(text, "known"), width=30)
 
 
 @given(text=st.text(max_size=300), width=st.integers(10, 60), data=st.data())
-def test_any_text_stays_itself(text: str, width: int, data: st.DataObject) -> None:
+def test_any_text(text: str, width: int, data: st.DataObject) -> None:
     cuts = sorted(set(data.draw(st.lists(st.integers(0, len(text)), max_size=12))))
     spans = [(a, b, data.draw(st.floats(0.01, 1.0))) for a, b in zip(cuts[::2], cuts[1::2], strict=False)]
     shown = passage(text, spans, width)
@@ -41,5 +43,5 @@ def test_any_text_stays_itself(text: str, width: int, data: st.DataObject) -> No
     assert "\n" not in shown
     assert "\x1b" not in shown
     # A single match longer than the width is shown whole; beside that only dots, spaces and marks are added.
-    longest = max([width, *(end - start for start, end, _ in spans)])
-    assert len(text) <= width or len(shown) <= longest + len("…  …") + 2 * shown.count(MARK)
+    max_width = max([width, *(end - start for start, end, _ in spans)])
+    assert len(text) <= width or len(shown) <= max_width + len("…  …") + 2 * shown.count(MARK)

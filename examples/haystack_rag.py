@@ -19,7 +19,7 @@ TEXTS = {
 
 
 def main() -> None:
-    """Index four passages, write the pipeline down, read it back and run it."""
+    """Index four passages, save the pipeline, load it again and run it."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "wings.serotine"
         with Index.create(path, encoder=Encoder()) as index:
@@ -30,10 +30,10 @@ def main() -> None:
         pipeline.add_component("ranker", SerotineRanker(top_k=2))
         pipeline.connect("retriever.documents", "ranker.documents")
 
-        question = "why do wings vibrate"
-        # Haystack loads components of other packages only where they are named.
-        again = Pipeline.loads(pipeline.dumps(), allowed_modules=["serotine.integrations.haystack"])
-        result = again.run({"retriever": {"query": question}, "ranker": {"query": question}})
+        query = "why do wings vibrate"
+        # Haystack loads components of other packages only from modules that are named.
+        restored = Pipeline.loads(pipeline.dumps(), allowed_modules=["serotine.integrations.haystack"])
+        result = restored.run({"retriever": {"query": query}, "ranker": {"query": query}})
 
         for document in result["ranker"]["documents"]:
             print(f"{document.score:6.2f}  {document.id}: {document.content}")

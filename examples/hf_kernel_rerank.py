@@ -1,7 +1,7 @@
 """Rerank with the MaxSim kernel through Hugging Face's `kernels`, offline: ``pip install 'kernels>=0.17' torch``.
 
-The lines from `get_kernel` on are the ones model cards show for erikkaum/maxsim; LOCAL_KERNELS alone turns them to
-the folder written here. Random vectors stand in for a model's: candidate 3 holds the query's own, and must win.
+The lines from `get_kernel` on are those of model cards that use erikkaum/maxsim; LOCAL_KERNELS redirects them to the
+folder written here. Vectors are random; candidate 3 contains the query's, and must win.
 """
 
 from __future__ import annotations
@@ -10,20 +10,20 @@ import os
 import tempfile
 from pathlib import Path
 
-from serotine.integrations.hf_kernels import lay_out
+from serotine.integrations.hf_kernels import write_kernel
 
 
 def main() -> None:
     """Write the kernel, load it under the other kernel's name, rank five candidates."""
     with tempfile.TemporaryDirectory() as folder:
         kernel = Path(folder) / "maxsim"
-        lay_out(kernel)
+        write_kernel(kernel)
         os.environ["LOCAL_KERNELS"] = f"erikkaum/maxsim={kernel}"
         rerank()
 
 
 def rerank() -> None:
-    """What a model card shows."""
+    """Score as a model card does."""
     import torch
     from kernels import get_kernel
     from torch.nn.functional import normalize, pad
@@ -35,9 +35,9 @@ def rerank() -> None:
     documents = [normalize(torch.randn(length, 128), dim=-1) for length in (40, 180, 7, 90, 25)]
     documents[3][10:22] = query
 
-    longest = max(len(document) for document in documents)
+    length = max(len(document) for document in documents)
     queries_pad = query[None].half()
-    documents_pad = torch.stack([pad(document, (0, 0, 0, longest - len(document))) for document in documents])
+    documents_pad = torch.stack([pad(document, (0, 0, 0, length - len(document))) for document in documents])
     documents_pad = documents_pad[None].half()
     query_lengths = torch.tensor([len(query)], dtype=torch.int32)
     doc_lengths = torch.tensor([[len(document) for document in documents]], dtype=torch.int32)

@@ -1,4 +1,4 @@
-"""Passages for a LangChain chain, and a second opinion on them; needs the extra [langchain] and serotine-mini."""
+"""A LangChain chain that retrieves and reranks passages; needs the extra [langchain] and serotine-mini."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ TEXTS = {
 
 
 def main() -> None:
-    """Index four passages, then ask for the best two in a chain that any model could follow."""
+    """Index four passages, then retrieve the best two in a chain to which a language model can be added."""
     encoder = Encoder()
     with tempfile.TemporaryDirectory() as folder, Index.create(Path(folder) / "wings", encoder=encoder) as index:
         index.add(ids=list(TEXTS), texts=list(TEXTS.values()), metadata=[{"year": 2000 + i} for i in range(4)])
@@ -29,10 +29,10 @@ def main() -> None:
         retriever = SerotineRetriever(index=index, k=3, where={"year": {"<": 2003}})
         reranker = SerotineReranker(encoder=encoder, top_n=2)
 
-        def rerank(given: dict[str, Any]) -> list[Document]:
-            return reranker.compress_documents(given["documents"], given["question"])
+        def rerank(inputs: dict[str, Any]) -> list[Document]:
+            return reranker.compress_documents(inputs["documents"], inputs["query"])
 
-        chain = {"documents": retriever, "question": RunnablePassthrough()} | RunnableLambda(rerank)
+        chain = {"documents": retriever, "query": RunnablePassthrough()} | RunnableLambda(rerank)
 
         for document in chain.invoke("why do wings vibrate"):
             print(f"{document.metadata['relevance_score']:6.2f}  {document.id}: {document.page_content}")

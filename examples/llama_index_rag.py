@@ -1,4 +1,4 @@
-"""Nodes for a LlamaIndex query engine, retrieved and reranked; needs the extra [llama-index] and serotine-mini."""
+"""A LlamaIndex query engine that retrieves and reranks; needs the extra [llama-index] and serotine-mini."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ TEXTS = {
 
 
 def main() -> None:
-    """Index four passages and ask a query engine; a mock stands in for the language model."""
+    """Index four passages and query an engine with a mock language model."""
     encoder = Encoder()
     with tempfile.TemporaryDirectory() as folder, Index.create(Path(folder) / "wings", encoder=encoder) as index:
         index.add(ids=list(TEXTS), texts=list(TEXTS.values()))

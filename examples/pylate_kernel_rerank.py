@@ -3,8 +3,8 @@
     make hf-kernels
     LOCAL_KERNELS="erikkaum/maxsim=$PWD/dist/hf-kernels" python examples/pylate_kernel_rerank.py [MODEL]
 
-LOCAL_KERNELS turns `get_kernel` to the kernel of this package (docs/hf-kernels.md), which scores on the CPU too;
-without it the card's own comes from the hub, for GPUs. Where no hub is reachable, MODEL is a folder or "minilm".
+LOCAL_KERNELS redirects `get_kernel` to Serotine's kernel (docs/hf-kernels.md), which scores on the CPU too; without it
+the card's own kernel is downloaded from the hub, for GPUs. Without a network, MODEL is a folder.
 """
 
 import sys

@@ -1,7 +1,7 @@
 """The retrieval program of pplx-embed-v1-late-0.6b's model card, with one import line changed.
 
-``python examples/pylate_retrieval.py [MODEL]``; where no hub is reachable, MODEL is a folder or "minilm". The card's
-``trust_remote_code=True`` stays, and a warning says that it is not needed: no code of a checkpoint is run.
+``python examples/pylate_retrieval.py [MODEL]``; without a network, MODEL is a folder. The card's
+``trust_remote_code=True`` is unchanged, and a warning says that it has no effect: no code of a checkpoint is run.
 """
 
 import sys

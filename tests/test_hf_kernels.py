@@ -1,3 +1,5 @@
+"""The kernel repository, loaded by Hugging Face's `kernels` without a network."""
+
 from __future__ import annotations
 
 import ast
@@ -12,7 +14,7 @@ import numpy as np
 import pytest
 
 from serotine import __version__
-from serotine.integrations.hf_kernels import lay_out
+from serotine.integrations.hf_kernels import write_kernel
 from serotine.maxsim import reference
 
 NAMES = [
@@ -21,11 +23,11 @@ NAMES = [
     for suffix in ("", "_with_argmax", "_train")
 ]
 
-# What every program below starts with: a machine without a network, and the model card's own lines.
+# The start of every program below: a machine without a network, and the model card's own lines.
 OFFLINE = """
 import os, socket, sys, warnings
 from pathlib import Path
-def refuse(*arguments): raise AssertionError("the network was asked")
+def refuse(*arguments): raise AssertionError("the network was used")
 socket.socket.connect = socket.getaddrinfo = refuse
 import kernels, torch
 warnings.simplefilter("error")
@@ -44,14 +46,14 @@ scores = maxsim.score_candidates_padded(queries_pad, documents_pad, query_length
 def kernel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("hf") / "maxsim"
     command = [sys.executable, "-m", "serotine.integrations.hf_kernels", str(folder)]
-    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
-    assert done.stdout.split() == [str(folder / "build" / name) for name in ("torch-cpu", "torch-cuda")]
+    process = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
+    assert process.stdout.split() == [str(folder / "build" / name) for name in ("torch-cpu", "torch-cuda")]
     return folder
 
 
 @pytest.fixture(scope="module")
 def needs_kernels() -> None:
-    # Asked of a child: triton must not be imported here before the tests that want its interpreter.
+    # In a child process: triton must not be imported here before the tests that use its interpreter.
     for name in ("torch", "kernels"):
         if subprocess.run([sys.executable, "-c", f"import {name}"], capture_output=True, timeout=120).returncode:
             pytest.skip(f"{name} is not installed")
@@ -59,7 +61,7 @@ def needs_kernels() -> None:
 
 @pytest.fixture(scope="module")
 def card(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[str], list[float]]:
-    """The model card's tensors as files, and the scores the reference gives them."""
+    """Return the model card's tensors as files, and their scores by the reference."""
     folder = tmp_path_factory.mktemp("card")
     rng = np.random.default_rng(3)
     queries = rng.standard_normal((1, 7, 128)).astype(np.float16)
@@ -74,19 +76,19 @@ def card(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[str], list[floa
 def run(kernel: Path, program: str, *arguments: str, **environment: str) -> str:
     env = {**os.environ, "KERNEL": str(kernel), "HF_HUB_OFFLINE": "1", **environment}
     command = [sys.executable, "-c", OFFLINE + "import numpy as np\n" + program, *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=200, env=env)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+    process = subprocess.run(command, capture_output=True, text=True, timeout=200, env=env)
+    assert process.returncode == 0, process.stderr
+    return process.stdout
 
 
-def check(printed: str, wanted: list[float]) -> None:
-    np.testing.assert_allclose([float(number) for number in json.loads(printed)], wanted, rtol=1e-5, atol=1e-4)
+def check(output: str, expected: list[float]) -> None:
+    np.testing.assert_allclose([float(number) for number in json.loads(output)], expected, rtol=1e-5, atol=1e-4)
 
 
 PRINT = "import json; print(json.dumps([str(number) for number in scores.flatten().tolist()]))"
 LOADS = {
     "get_local_kernel": "maxsim = kernels.get_local_kernel(folder)",
-    # As the model card writes it: the environment alone turns it to this folder.
+    # As in the model card: the environment variable alone redirects it to this folder.
     "LOCAL_KERNELS": 'maxsim = kernels.get_kernel("erikkaum/maxsim", version=1, trust_remote_code=True)',
 }
 
@@ -101,14 +103,14 @@ def test_the_model_card_runs_offline(kernel: Path, card: tuple[list[str], list[f
         "assert Path(maxsim.__file__).is_relative_to(folder), maxsim.__file__\n"
         "assert maxsim.cpu_backend() == 'compiled'\n"
         "assert scores.dtype == torch.float32 and scores.shape == (1, 4)\n"
-        "from serotine.maxsim import torch as ours\n"
-        "assert torch.equal(scores, ours.score_candidates_padded(queries_pad, documents_pad, query_lengths, "
+        "from serotine.maxsim import torch as installed\n"
+        "assert torch.equal(scores, installed.score_candidates_padded(queries_pad, documents_pad, query_lengths, "
         f"doc_lengths))\n{PRINT}"
     )
     check(run(kernel, program, *card[0], LOCAL_KERNELS=f"erikkaum/maxsim={kernel}"), card[1])
 
 
-WITHOUT = {
+UNAVAILABLE = {
     "not installed": ("sys.modules['serotine'] = None\n", "cannot be imported"),
     "another version": (
         "import types; sys.modules['serotine'] = types.ModuleType('serotine')\n"
@@ -119,19 +121,20 @@ WITHOUT = {
 
 
 @pytest.mark.usefixtures("needs_kernels")
-@pytest.mark.parametrize("case", WITHOUT)
-def test_without_this_serotine_it_runs_and_says_so_once(
+@pytest.mark.parametrize("case", UNAVAILABLE)
+def test_without_the_installed_package_it_runs_and_warns_once(
     kernel: Path, card: tuple[list[str], list[float]], case: str
 ) -> None:
-    prelude, message = WITHOUT[case]
+    prelude, message = UNAVAILABLE[case]
     program = (
         f"{prelude}maxsim = kernels.get_local_kernel(folder)\n"
-        "with warnings.catch_warnings(record=True) as seen:\n"
+        "with warnings.catch_warnings(record=True) as caught:\n"
         "    warnings.simplefilter('always')\n"
         + CARD.replace("\n", "\n    ")
         + "scores = maxsim.score_candidates_padded(queries_pad, documents_pad, query_lengths, doc_lengths)\n"
-        "said = [str(one.message) for one in seen if one.category is RuntimeWarning]\n"
-        f"assert len(said) == 1 and {message!r} in said[0] and 'pip install serotine=={__version__}' in said[0], said\n"
+        "messages = [str(item.message) for item in caught if item.category is RuntimeWarning]\n"
+        f"assert len(messages) == 1 and {message!r} in messages[0], messages\n"
+        f"assert 'pip install serotine=={__version__}' in messages[0], messages\n"
         "assert maxsim.cpu_backend() == 'torch'\n"
         "assert not [name for name in sys.modules if name.startswith('serotine.')]\n"
         f"{PRINT}"
@@ -140,7 +143,7 @@ def test_without_this_serotine_it_runs_and_says_so_once(
 
 
 @pytest.mark.usefixtures("needs_kernels")
-def test_plain_torch_keeps_the_contract(kernel: Path) -> None:
+def test_plain_torch_follows_the_contract(kernel: Path) -> None:
     program = """
 sys.modules["serotine"] = None
 warnings.simplefilter("ignore")
@@ -151,13 +154,13 @@ for dtype in (torch.float32, torch.float16, torch.bfloat16):
     queries, documents = torch.rand(3, 6, 20).to(dtype), -torch.rand(3, 4, 9, 20).to(dtype)
     lengths = torch.tensor([6, 0, 2]), torch.tensor([[9, 0, 1, 4], [3, 0, 9, 1], [0, 5, 9, 2]])
     scores = maxsim.score_candidates_padded(queries, documents, *lengths)
-    again, winners = maxsim.score_candidates_padded_with_argmax(queries, documents, *lengths)
-    assert torch.equal(scores, again)
+    scores_again, winners = maxsim.score_candidates_padded_with_argmax(queries, documents, *lengths)
+    assert torch.equal(scores, scores_again)
     assert (scores[1] == 0).all() and scores[0, 1] == scores[2, 0] == -torch.inf
     assert (winners[1] == -1).all() and (winners[2, :, 2:] == -1).all()
     alone = maxsim.score_candidates_padded(queries[2:], documents[2:, 3:, :2], lengths[0][2:], lengths[1][2:, 3:])
     assert torch.equal(alone, scores[2:, 3:])
-    documents[0, 3, 4:] = torch.nan  # beyond the length: never looked at
+    documents[0, 3, 4:] = torch.nan  # beyond the length: never read
     assert torch.equal(maxsim.score_candidates_padded(queries, documents, *lengths), scores)
     documents[0, 3, 1] = torch.nan
     for function in (maxsim.score_candidates_padded, maxsim.score_candidates_padded_with_argmax):
@@ -212,7 +215,7 @@ def test_the_triton_variant_scores_and_trains(kernel: Path, card: tuple[list[str
     if subprocess.run([sys.executable, "-c", "import triton"], capture_output=True, timeout=120).returncode:
         pytest.skip("triton is not installed")
     program = (
-        # The variant's own folder loads whatever torch was built for; the interpreter stands in for the GPU.
+        # A variant's own folder loads on any build of torch; the interpreter replaces the GPU.
         "maxsim = kernels.get_local_kernel(folder / 'build' / 'torch-cuda')\n"
         "sys.modules['serotine'] = None\n"
         "sys.modules[maxsim.__name__ + '.backend'].of = lambda tensor: 'cuda'\n"
@@ -222,7 +225,7 @@ def test_the_triton_variant_scores_and_trains(kernel: Path, card: tuple[list[str
 
 
 @pytest.mark.usefixtures("needs_kernels")
-def test_kernels_accepts_every_file_that_describes_the_kernel(kernel: Path) -> None:
+def test_kernels_accepts_every_metadata_file(kernel: Path) -> None:
     program = """
 from kernels._rust import Build, Digest, DigestAlgorithm, Metadata
 from kernels.backends import CPU, CUDA
@@ -230,18 +233,18 @@ from kernels.variants import _resolve_variant_for_system, get_variants_local
 from packaging.version import Version
 assert [str(backend).lower() for backend in Build.open(folder).general.backends] == ["cpu", "cuda"]
 variants = get_variants_local(folder / "build")
-for backend, wanted in ((CPU(), "torch-cpu"), (CUDA(version=Version("12.8")), "torch-cuda")):
+for backend, expected in ((CPU(), "torch-cpu"), (CUDA(version=Version("12.8")), "torch-cuda")):
     accepted, _ = _resolve_variant_for_system(variants, backend, "x86_64", "linux", Version("2.13"), True, None)
-    assert [variant.variant_str for variant in accepted] == [wanted], accepted
-    variant = folder / "build" / wanted
+    assert [variant.variant_str for variant in accepted] == [expected], accepted
+    variant = folder / "build" / expected
     metadata = Metadata.read_from_file(variant / "metadata.json")
-    assert str(metadata.backend.backend_type).lower() == wanted.partition("-")[2], metadata.backend
+    assert str(metadata.backend.backend_type).lower() == expected.partition("-")[2], metadata.backend
     metadata.digest.validate(Digest.hash_variant(DigestAlgorithm.SHA256, variant))
 """
     run(kernel, program)
 
 
-def test_the_files_say_what_they_must(kernel: Path) -> None:
+def test_contents_of_the_metadata_files(kernel: Path) -> None:
     built = {path.name: json.loads((path / "metadata.json").read_text()) for path in (kernel / "build").iterdir()}
     assert sorted(built) == ["torch-cpu", "torch-cuda"]
     assert len({metadata["id"] for metadata in built.values()}) == 2
@@ -268,21 +271,24 @@ def test_the_kernel_imports_only_itself_torch_and_triton(kernel: Path) -> None:
                 assert (node.module or "").partition(".")[0] in allowed, path
 
 
-def test_laying_out_again_leaves_no_old_file_and_touches_nothing_foreign(tmp_path: Path) -> None:
-    first = lay_out(tmp_path / "kernel")
-    metadata = (first[0] / "metadata.json").read_bytes()
-    (first[0] / "stale.py").touch()
-    assert lay_out(tmp_path / "kernel") == first
-    assert not (first[0] / "stale.py").exists()
-    assert (first[0] / "metadata.json").read_bytes() == metadata
-    (tmp_path / "mine").mkdir()
-    (tmp_path / "mine" / "notes.txt").touch()
-    for output, error in ((tmp_path / "mine", FileExistsError), (tmp_path / "mine" / "notes.txt", NotADirectoryError)):
+def test_writing_again_replaces_the_kernel_and_nothing_else(tmp_path: Path) -> None:
+    variants = write_kernel(tmp_path / "kernel")
+    metadata = (variants[0] / "metadata.json").read_bytes()
+    (variants[0] / "stale.py").touch()
+    assert write_kernel(tmp_path / "kernel") == variants
+    assert not (variants[0] / "stale.py").exists()
+    assert (variants[0] / "metadata.json").read_bytes() == metadata
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "notes.txt").touch()
+    for output, error in (
+        (tmp_path / "other", FileExistsError),
+        (tmp_path / "other" / "notes.txt", NotADirectoryError),
+    ):
         with pytest.raises(error, match=output.name):
-            lay_out(output)
+            write_kernel(output)
         command = [sys.executable, "-m", "serotine.integrations.hf_kernels", str(output)]
-        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
-        assert done.returncode == 1
-        assert done.stderr.startswith("Error: ")
-        assert len(done.stderr.splitlines()) == 1
-    assert [path.name for path in (tmp_path / "mine").iterdir()] == ["notes.txt"]
+        process = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+        assert process.returncode == 1
+        assert process.stderr.startswith("Error: ")
+        assert len(process.stderr.splitlines()) == 1
+    assert [path.name for path in (tmp_path / "other").iterdir()] == ["notes.txt"]

@@ -1,4 +1,4 @@
-"""MTEB's own offline mock tasks over our encoder and our index."""
+"""MTEB's own offline mock tasks over Serotine's encoder and index."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from helpers.fakes import WordEncoder
 pytest.importorskip("mteb", reason="MTEB is not installed (pip install 'serotine[mteb]')")
 
 with warnings.catch_warnings():
-    # Of the libraries MTEB stands on.
+    # Warnings of MTEB's dependencies.
     warnings.simplefilter("ignore")
     import mteb
     from mteb.mocks import MockRerankingTask, MockRetrievalTask
@@ -31,7 +31,7 @@ pytestmark = [
 TASKS = [MockRetrievalTask, MockRerankingTask]
 
 
-def judged(model: Any, task: type) -> dict[str, Any]:
+def scores_of(model: Any, task: type) -> dict[str, Any]:
     results = mteb.evaluate(model, task(), cache=None, show_progress_bar=False)
     (result,) = results.task_results
     assert not results.exceptions
@@ -39,7 +39,7 @@ def judged(model: Any, task: type) -> dict[str, Any]:
     return dict(scores)
 
 
-def test_both_are_what_mteb_asks_for() -> None:
+def test_both_implement_mtebs_protocols() -> None:
     assert isinstance(EncoderModel(WordEncoder()), EncoderProtocol)
     search = IndexSearch(WordEncoder(), nbits=2)
     assert isinstance(search, SearchProtocol)
@@ -50,31 +50,31 @@ def test_both_are_what_mteb_asks_for() -> None:
 
 
 @pytest.mark.parametrize("task", TASKS)
-def test_mtebs_search_and_ours_give_the_same_scores(task: type) -> None:
-    encoder = judged(EncoderModel(WordEncoder()), task)
-    index = judged(IndexSearch(WordEncoder()), task)
-    same = ("main_score", "ndcg_at_10", "map_at_10", "recall_at_10", "mrr_at_10")
-    assert {key: index[key] for key in same} == {key: encoder[key] for key in same}
+def test_mtebs_search_and_the_index_give_the_same_scores(task: type) -> None:
+    encoder = scores_of(EncoderModel(WordEncoder()), task)
+    index = scores_of(IndexSearch(WordEncoder()), task)
+    metrics = ("main_score", "ndcg_at_10", "map_at_10", "recall_at_10", "mrr_at_10")
+    assert {key: index[key] for key in metrics} == {key: encoder[key] for key in metrics}
     assert index["recall_at_10"] == 1.0
 
 
-def test_a_wrong_engine_shows_in_the_score(monkeypatch: pytest.MonkeyPatch) -> None:
-    right = judged(IndexSearch(WordEncoder()), MockRetrievalTask)
+def test_a_wrong_engine_lowers_the_score(monkeypatch: pytest.MonkeyPatch) -> None:
+    correct = scores_of(IndexSearch(WordEncoder()), MockRetrievalTask)
     search = IndexSearch.search
 
-    def backwards(self: IndexSearch, *arguments: Any, **named: Any) -> dict[str, dict[str, float]]:
-        found = search(self, *arguments, **named)
-        return {query: {id_: -score for id_, score in documents.items()} for query, documents in found.items()}
+    def reverse(self: IndexSearch, *arguments: Any, **options: Any) -> dict[str, dict[str, float]]:
+        results = search(self, *arguments, **options)
+        return {query: {id_: -score for id_, score in documents.items()} for query, documents in results.items()}
 
-    monkeypatch.setattr(IndexSearch, "search", backwards)
-    assert judged(IndexSearch(WordEncoder()), MockRetrievalTask)["ndcg_at_10"] != right["ndcg_at_10"]
+    monkeypatch.setattr(IndexSearch, "search", reverse)
+    assert scores_of(IndexSearch(WordEncoder()), MockRetrievalTask)["ndcg_at_10"] != correct["ndcg_at_10"]
 
 
-def test_an_index_is_kept_and_used_again(tmp_path: Path) -> None:
+def test_an_index_in_a_folder_is_reused(tmp_path: Path) -> None:
     task = MockRetrievalTask()
     task.load_data()
     data = task.dataset["default"]["test"]
-    given = {"task_metadata": task.metadata, "hf_split": "test", "hf_subset": "default", "encode_kwargs": {}}
+    options = {"task_metadata": task.metadata, "hf_split": "test", "hf_subset": "default", "encode_kwargs": {}}
     calls: list[int] = []
 
     class Counting(WordEncoder):
@@ -84,10 +84,10 @@ def test_an_index_is_kept_and_used_again(tmp_path: Path) -> None:
 
     for _ in range(2):
         search = IndexSearch(Counting(), folder=tmp_path, exact=True)
-        search.index(data["corpus"], num_proc=None, **given)
-        found = search.search(data["queries"], top_k=1, num_proc=None, **given)
+        search.index(data["corpus"], num_proc=None, **options)
+        results = search.search(data["queries"], top_k=1, num_proc=None, **options)
         search.close()
-        assert [len(documents) for documents in found.values()] == [1, 1]
+        assert [len(documents) for documents in results.values()] == [1, 1]
     assert sum(calls) == len(data["corpus"])
 
 
@@ -95,24 +95,26 @@ def test_reranking_scores_the_named_documents_only() -> None:
     task = MockRerankingTask()
     task.load_data()
     data = task.dataset["default"]["test"]
-    given = {"task_metadata": task.metadata, "hf_split": "test", "hf_subset": "default", "encode_kwargs": {}}
+    options = {"task_metadata": task.metadata, "hf_split": "test", "hf_subset": "default", "encode_kwargs": {}}
     encoder = WordEncoder()
     search = IndexSearch(encoder)
     with pytest.raises(SerotineError, match=r"call index\(\) before search\(\)"):
-        search.search(data["queries"], top_k=10, num_proc=None, **given)
-    search.index(data["corpus"], num_proc=None, **given)
+        search.search(data["queries"], top_k=10, num_proc=None, **options)
+    search.index(data["corpus"], num_proc=None, **options)
     query, document = data["queries"][0], data["corpus"][1]
-    found = search.search(data["queries"], top_k=10, num_proc=None, top_ranked={query["id"]: [document["id"]]}, **given)
+    results = search.search(
+        data["queries"], top_k=10, num_proc=None, top_ranked={query["id"]: [document["id"]]}, **options
+    )
     text = f"{document.get('title') or ''} {document['text']}".strip()
     expected = maxsim.score(
         encoder.encode_queries([query["text"]])[0], encoder.encode_documents([text])[0].astype(np.float16)
     )
-    assert found[query["id"]] == pytest.approx({document["id"]: expected}, rel=1e-6)
-    assert [len(documents) for documents in found.values()] == [1, 0]
+    assert results[query["id"]] == pytest.approx({document["id"]: expected}, rel=1e-6)
+    assert [len(documents) for documents in results.values()] == [1, 0]
     search.close()
 
 
-def test_similarity_takes_texts_of_different_lengths() -> None:
+def test_similarity_of_texts_of_different_lengths() -> None:
     encoder = WordEncoder()
     model = EncoderModel(encoder)
     queries, documents = encoder.encode_queries(["a b", "c"]), encoder.encode_documents(["a", "c d e", ""])

@@ -118,9 +118,9 @@ def test_the_card_retrieves(tmp_path: Path) -> None:
 def test_the_card_reranks_by_the_kernel(tmp_path: Path) -> None:
     pytest.importorskip("kernels")
     folder = checkpoints.pylate(tmp_path / "model")
-    from serotine.integrations.hf_kernels import lay_out
+    from serotine.integrations.hf_kernels import write_kernel
 
-    lay_out(tmp_path / "maxsim")
+    write_kernel(tmp_path / "maxsim")
     done = run_example(
         "pylate_kernel_rerank.py", str(folder), tmp_path, LOCAL_KERNELS=f"erikkaum/maxsim={tmp_path / 'maxsim'}"
     )

@@ -5,15 +5,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from serotine.errors import missing_extra
 from serotine.index import Hit, Index, Mode, TextEncoder
 from serotine.integrations import passages
 
 try:
     from haystack import Document, component, default_from_dict, default_to_dict
 except ImportError as error:
-    raise ImportError(
-        f"serotine.integrations.haystack needs haystack-ai ({error}); run: pip install 'serotine[haystack]'"
-    ) from None
+    raise ImportError(missing_extra("serotine.integrations.haystack", "haystack")) from error
 
 
 @component
@@ -21,11 +20,11 @@ class SerotineRetriever:
     """The best passages of an index as Haystack documents, with MaxSim (or the mode's score) as their score.
 
     Args:
-        index: the folder of an index, opened for reading when first asked (or by `warm_up`), or an open index.
+        index: an open index, or its folder, which is opened for reading at the first query or by `warm_up`.
         top_k: how many documents.
         where: only documents whose metadata match; as in `Index.search`, not Haystack's filters.
         mode: "late", "bm25" or "hybrid".
-        exact: find the true best by MaxSim; an `UnprovedWarning` where the index cannot prove that it did.
+        exact: find the true best by MaxSim; warns with `UnprovedWarning` where the index cannot prove the result.
     """
 
     def __init__(
@@ -44,32 +43,32 @@ class SerotineRetriever:
         self.exact = exact
 
     def warm_up(self) -> None:
-        """Opens the index."""
-        self._opened()
+        """Open the index."""
+        self._open()
 
-    def _opened(self) -> Index:
+    def _open(self) -> Index:
         if self._index is None:
             self._index = passages.open_index(self._path)
         return self._index
 
     def to_dict(self) -> dict[str, Any]:
-        """For a pipeline file; the index by its folder."""
+        """Return the settings for a pipeline file; the index is stored as its folder."""
         return default_to_dict(
             self, index=str(self._path), top_k=self.top_k, where=self.where, mode=self.mode, exact=self.exact
         )
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> "SerotineRetriever":
-        """From a pipeline file."""
+        """Create the component from a pipeline file."""
         return default_from_dict(cls, data)
 
     @component.output_types(documents=list[Document])
     def run(
         self, query: str, where: dict[str, Any] | None = None, top_k: int | None = None
     ) -> dict[str, list[Document]]:
-        """The best documents for a question; `where` and `top_k` stand in for those given before."""
+        """Return the best documents; `where` and `top_k` override those of the component."""
         hits = passages.search(
-            self._opened(),
+            self._open(),
             query,
             k=self.top_k if top_k is None else top_k,
             where=self.where if where is None else where,
@@ -82,19 +81,19 @@ class SerotineRetriever:
     async def run_async(
         self, query: str, where: dict[str, Any] | None = None, top_k: int | None = None
     ) -> dict[str, list[Document]]:
-        """`run`, in a thread."""
+        """Call `run` in a thread."""
         return await asyncio.to_thread(self.run, query, where, top_k)
 
 
 @component
 class SerotineRanker:
-    """Orders documents by their MaxSim with the question, which becomes their score.
+    """A ranker that sorts documents by MaxSim with the query, which becomes their score.
 
     Args:
-        encoder: the name of an encoder for `serotine.Encoder`, loaded when first needed (or by `warm_up`); its default
-            unless given; or an encoder.
-        top_k: how many documents to keep; all unless given.
-        encoder_options: what `serotine.Encoder` is given beside the name.
+        encoder: an encoder, or a name for `serotine.Encoder`, loaded at the first query or by `warm_up`; its default
+            unless given.
+        top_k: how many documents to return; all unless given.
+        encoder_options: options for `serotine.Encoder`.
     """
 
     def __init__(
@@ -114,35 +113,35 @@ class SerotineRanker:
         self.top_k = top_k
 
     def warm_up(self) -> None:
-        """Loads the encoder."""
-        self._loaded()
+        """Load the encoder."""
+        self._load()
 
-    def _loaded(self) -> TextEncoder:
+    def _load(self) -> TextEncoder:
         if self._encoder is None:
             self._encoder = passages.load_encoder(self._name, self._options)
         return self._encoder
 
     def to_dict(self) -> dict[str, Any]:
-        """For a pipeline file; the encoder by its name and options."""
+        """Return the settings for a pipeline file; the encoder is stored as its name and options."""
         return default_to_dict(self, encoder=self._name, top_k=self.top_k, encoder_options=self._options)
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> "SerotineRanker":
-        """From a pipeline file."""
+        """Create the component from a pipeline file."""
         return default_from_dict(cls, data)
 
     @component.output_types(documents=list[Document])
     def run(self, query: str, documents: list[Document], top_k: int | None = None) -> dict[str, list[Document]]:
-        """The documents, best first; copies, so that those given stay as they are. Without content one comes last."""
+        """Return copies of the documents, best first; those without content come last."""
         texts = [document.content or "" for document in documents]
-        ranked = passages.rerank(self._loaded(), query, texts, self.top_k if top_k is None else top_k)
-        return {"documents": [replace(documents[place], score=score) for place, score in ranked]}
+        ranked = passages.rerank(self._load(), query, texts, self.top_k if top_k is None else top_k)
+        return {"documents": [replace(documents[position], score=score) for position, score in ranked]}
 
     @component.output_types(documents=list[Document])
     async def run_async(
         self, query: str, documents: list[Document], top_k: int | None = None
     ) -> dict[str, list[Document]]:
-        """`run`, in a thread."""
+        """Call `run` in a thread."""
         return await asyncio.to_thread(self.run, query, documents, top_k)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from serotine.errors import missing_extra
 from serotine.index import Hit, Index, Mode
 from serotine.integrations import passages
 
@@ -19,9 +20,7 @@ try:
     from langchain_core.runnables import run_in_executor
     from pydantic import Field, field_validator
 except ImportError as error:
-    raise ImportError(
-        f"serotine.integrations.langchain needs langchain-core ({error}); run: pip install 'serotine[langchain]'"
-    ) from None
+    raise ImportError(missing_extra("serotine.integrations.langchain", "langchain")) from error
 
 _SCORE = "relevance_score"
 
@@ -31,14 +30,14 @@ class SerotineRetriever(BaseRetriever):
 
     A document's `id` is the passage's, its `page_content` the text that was indexed ("" where only vectors were), its
     metadata the passage's with the score as "relevance_score". `k`, `where`, `mode` and `exact` are those of
-    `Index.search`, and may be given for one question: ``retriever.invoke(question, k=3)``.
+    `Index.search`, and may be set for one query: ``retriever.invoke(query, k=3)``.
 
     Attributes:
-        index: an open index, or its folder, which is then opened for reading.
+        index: an open index, or its folder, which is opened for reading.
         k: how many documents.
         where: only documents whose metadata match.
         mode: "late", "bm25" or "hybrid".
-        exact: find the true best by MaxSim; an `UnprovedWarning` where the index cannot prove that it did.
+        exact: find the true best by MaxSim; warns with `UnprovedWarning` where the index cannot prove the result.
     """
 
     index: Index
@@ -55,8 +54,8 @@ class SerotineRetriever(BaseRetriever):
     def _get_relevant_documents(
         self, query: str, *, run_manager: CallbackManagerForRetrieverRun | None, **options: Any
     ) -> list[Document]:
-        asked = {"k": self.k, "where": self.where, "mode": self.mode, "exact": self.exact, **options}
-        return [_document(hit) for hit in passages.search(self.index, query, **asked)]
+        options = {"k": self.k, "where": self.where, "mode": self.mode, "exact": self.exact, **options}
+        return [_document(hit) for hit in passages.search(self.index, query, **options)]
 
     async def _aget_relevant_documents(
         self, query: str, *, run_manager: AsyncCallbackManagerForRetrieverRun, **options: Any
@@ -65,11 +64,11 @@ class SerotineRetriever(BaseRetriever):
 
 
 class SerotineReranker(BaseDocumentCompressor):
-    """Orders documents by their MaxSim with the question, which becomes "relevance_score" in their metadata.
+    """A document compressor that sorts by MaxSim with the query, which it stores as "relevance_score" in the metadata.
 
     Attributes:
-        encoder: an encoder, or the name of one for `serotine.Encoder`; its default unless given.
-        top_n: how many documents to keep; all unless given.
+        encoder: an encoder, or a name for `serotine.Encoder`; its default unless given.
+        top_n: how many documents to return; all unless given.
     """
 
     encoder: Any = Field(default=None, validate_default=True)
@@ -83,11 +82,11 @@ class SerotineReranker(BaseDocumentCompressor):
     def compress_documents(
         self, documents: Sequence[Document], query: str, callbacks: Callbacks | None = None
     ) -> list[Document]:
-        """The documents, best first; copies, so that those given stay as they are."""
+        """Return copies of the documents, best first."""
         ranked = passages.rerank(self.encoder, query, [document.page_content for document in documents], self.top_n)
         return [
-            documents[place].model_copy(update={"metadata": {**documents[place].metadata, _SCORE: score}})
-            for place, score in ranked
+            documents[position].model_copy(update={"metadata": {**documents[position].metadata, _SCORE: score}})
+            for position, score in ranked
         ]
 
 

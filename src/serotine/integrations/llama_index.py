@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from serotine.errors import missing_extra
 from serotine.index import Hit, Index, Mode
 from serotine.integrations import passages
 
@@ -24,20 +25,18 @@ try:
         TextNode,
     )
 except ImportError as error:
-    raise ImportError(
-        f"serotine.integrations.llama_index needs llama-index-core ({error}); run: pip install 'serotine[llama-index]'"
-    ) from None
+    raise ImportError(missing_extra("serotine.integrations.llama_index", "llama-index")) from error
 
 
 class SerotineRetriever(BaseRetriever):
     """The best passages of an index as LlamaIndex nodes, with MaxSim (or the mode's score) as their score.
 
     Args:
-        index: an open index, or its folder, which is then opened for reading.
+        index: an open index, or its folder, which is opened for reading.
         similarity_top_k: how many nodes.
         where: only passages whose metadata match; as in `Index.search`.
         mode: "late", "bm25" or "hybrid".
-        exact: find the true best by MaxSim; an `UnprovedWarning` where the index cannot prove that it did.
+        exact: find the true best by MaxSim; warns with `UnprovedWarning` where the index cannot prove the result.
         callback_manager: LlamaIndex's.
     """
 
@@ -69,11 +68,11 @@ class SerotineRetriever(BaseRetriever):
 
 
 class SerotineReranker(BaseNodePostprocessor):
-    """Orders nodes by their MaxSim with the question; what is read of a node is what LlamaIndex would embed of it.
+    """A node postprocessor that sorts by MaxSim with the query; it reads the text that LlamaIndex would embed.
 
     Attributes:
-        encoder: an encoder, or the name of one for `serotine.Encoder`; its default unless given.
-        top_n: how many nodes to keep; all unless given.
+        encoder: an encoder, or a name for `serotine.Encoder`; its default unless given.
+        top_n: how many nodes to return; all unless given.
     """
 
     encoder: Any = Field(default=None, validate_default=True, exclude=True)
@@ -86,21 +85,21 @@ class SerotineReranker(BaseNodePostprocessor):
 
     @classmethod
     def class_name(cls) -> str:
-        """What LlamaIndex calls it by."""
+        """Return LlamaIndex's name of the class."""
         return "SerotineReranker"
 
     def _postprocess_nodes(
         self, nodes: list[NodeWithScore], query_bundle: QueryBundle | None = None
     ) -> list[NodeWithScore]:
         if query_bundle is None:
-            raise ValueError("query_bundle: is missing; reranking needs the question, as query_bundle= or query_str=")
+            raise ValueError("query_bundle: must be the query, got None; pass query_bundle= or query_str=")
         texts = [node.node.get_content(metadata_mode=MetadataMode.EMBED) for node in nodes]
         ranked = passages.rerank(self.encoder, query_bundle.query_str, texts, self.top_n)
-        return [NodeWithScore(node=nodes[place].node, score=score) for place, score in ranked]
+        return [NodeWithScore(node=nodes[position].node, score=score) for position, score in ranked]
 
 
 def _node(hit: Hit) -> TextNode:
-    # LlamaIndex drops a node whose text, metadata and source equal another's: passages that read alike, or that have
-    # no text, stay apart by their source.
+    # LlamaIndex drops a node whose text, metadata and source equal another's. The source keeps passages with the same
+    # text, or without one, distinct.
     source = {NodeRelationship.SOURCE: RelatedNodeInfo(node_id=hit.id)}
     return TextNode(id_=hit.id, text=hit.text or "", metadata=hit.metadata, relationships=source)

@@ -6,8 +6,8 @@
 
     mteb.evaluate(IndexSearch(Encoder()), mteb.get_tasks(["SciFact"]))
 
-`EncoderModel` judges the encoder: MTEB itself searches, exactly. `IndexSearch` judges the engine too: every corpus
-becomes a Serotine index. How titles, instructions and conversations become one text is MTEB's own affair.
+`EncoderModel` evaluates the encoder; MTEB itself searches, exactly. `IndexSearch` evaluates the engine too: every
+corpus becomes a Serotine index. MTEB joins titles, instructions and conversations to one text.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ import numpy as np
 
 from serotine import maxsim
 from serotine.encoders import Encoder
-from serotine.errors import SerotineError
+from serotine.errors import SerotineError, missing_extra
 from serotine.index import Index
 
 try:
@@ -30,8 +30,8 @@ try:
     from mteb._create_dataloaders import create_dataloader
     from mteb.models.model_meta import ModelMeta, ScoringFunction
     from mteb.types import PromptType
-except ImportError:
-    raise SerotineError("MTEB is not installed; run: pip install 'serotine[mteb]'") from None
+except ImportError as error:
+    raise ImportError(missing_extra("serotine.integrations.mteb", "mteb")) from error
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -46,10 +46,10 @@ class EncoderModel:
     """A late-interaction encoder as MTEB's `EncoderProtocol`.
 
     Args:
-        encoder: any Serotine encoder, or the name of one.
+        encoder: any Serotine encoder, or a name for `serotine.Encoder`.
         revision: of a hub id.
-        device: where torch runs, as `Encoder` has it.
-        name: what MTEB's results call it, "organisation/model"; made of the encoder's name unless given.
+        device: where torch runs, as for `Encoder`.
+        name: its name in MTEB's results, "organization/model"; derived from the encoder's name unless given.
     """
 
     def __init__(
@@ -61,37 +61,37 @@ class EncoderModel:
         name: str | None = None,
     ) -> None:
         self.encoder = Encoder(encoder, revision=revision, device=device) if isinstance(encoder, str) else encoder
-        self.mteb_model_meta = _described(self.encoder, name, {})
+        self.mteb_model_meta = _model_meta(self.encoder, name, {})
 
     def encode(self, inputs: Any, *, prompt_type: PromptType | None = None, **_: Any) -> list[NDArray[np.float32]]:
-        """Token vectors, one float32 (tokens, dim) array a text: as queries where `prompt_type` says so."""
+        """Return token vectors, one float32 (tokens, dim) array per text; as queries where `prompt_type` is query."""
         texts = [text for batch in inputs for text in batch["text"]]
         if prompt_type == PromptType.query:
             return self.encoder.encode_queries(texts)
         return self.encoder.encode_documents(texts)
 
     def similarity(self, embeddings1: Sequence[Any], embeddings2: Sequence[Any]) -> torch.Tensor:
-        """MaxSim of every query in `embeddings1` with every document in `embeddings2`, float32 (queries, documents)."""
+        """Score every query in `embeddings1` with every document in `embeddings2`, float32 (queries, documents)."""
         documents = [_array(vectors) for vectors in embeddings2]
         rows = [maxsim.score(_array(query), documents) for query in embeddings1]
         return torch.from_numpy(np.array(rows, dtype=np.float32).reshape(len(embeddings1), len(documents)))
 
     def similarity_pairwise(self, embeddings1: Sequence[Any], embeddings2: Sequence[Any]) -> torch.Tensor:
-        """MaxSim of each query with the document beside it, float32 (pairs,)."""
+        """Score query i with document i, float32 (pairs,)."""
         pairs = zip(embeddings1, embeddings2, strict=True)
         return torch.tensor([maxsim.score(_array(query), _array(document)) for query, document in pairs])
 
 
 class IndexSearch:
-    """Serotine's index as MTEB's `SearchProtocol`: it makes an index of each corpus and searches it.
+    """MTEB's `SearchProtocol` on Serotine's index: it builds an index of each corpus and searches it.
 
     Args:
-        encoder: any Serotine encoder, or the name of one.
-        folder: where the indexes are made, and stay, to be used again by the next run; in a temporary folder, which is
-            removed, unless given.
+        encoder: any Serotine encoder, or a name for `serotine.Encoder`.
+        folder: where the indexes are built and kept for the next run; a temporary folder, which is removed, unless
+            given.
         exact: search with ``exact=True``.
-        candidates: how many documents are scored over their codes, as `Index.search` has it.
-        name: what MTEB's results call it, "organisation/model"; made of the encoder's name unless given.
+        candidates: how many documents are scored over their codes, as in `Index.search`.
+        name: its name in MTEB's results, "organization/model"; derived from the encoder's name unless given.
         options: for `Index.create`: `nbits`, `keep_vectors`, `centroids`.
     """
 
@@ -110,33 +110,33 @@ class IndexSearch:
         self._exact, self._candidates, self._options = exact, candidates, options
         self._temporary: tempfile.TemporaryDirectory[str] | None = None
         self._index: Index | None = None
-        told = {key: value for key, value in (("exact", exact), ("candidates", candidates)) if value}
-        self.mteb_model_meta = _described(self.encoder, name, {**options, **told})
+        search_options = {key: value for key, value in (("exact", exact), ("candidates", candidates)) if value}
+        self.mteb_model_meta = _model_meta(self.encoder, name, {**options, **search_options})
 
     def index(
         self, corpus: Any, *, task_metadata: Any, hf_split: str, hf_subset: str, encode_kwargs: Any, **_: Any
     ) -> None:
-        """Makes an index of the corpus, or goes on with one that an earlier run left in `folder`."""
+        """Build an index of the corpus, or resume one that an earlier run left in `folder`."""
         self.close()
         root = self._folder
         if root is None:
             self._temporary = tempfile.TemporaryDirectory(prefix="serotine-mteb-")
             root = Path(self._temporary.name)
-        # Other texts, another encoder or other options are another index.
-        made_of = repr((task_metadata.dataset, self.encoder.fingerprint, sorted(self._options.items())))
-        digest = hashlib.sha256(made_of.encode()).hexdigest()[:12]
+        # Other texts, another encoder or other options need another index.
+        key = repr((task_metadata.dataset, self.encoder.fingerprint, sorted(self._options.items())))
+        digest = hashlib.sha256(key.encode()).hexdigest()[:12]
         path = root / "-".join((task_metadata.name, hf_subset, hf_split, digest)).replace("/", "_")
         path.parent.mkdir(parents=True, exist_ok=True)
-        there, encoder = path.exists(), self.encoder
-        self._index = (
-            Index.open(path, encoder=encoder) if there else Index.create(path, encoder=encoder, **self._options)
-        )
+        if path.exists():
+            self._index = Index.open(path, encoder=self.encoder)
+        else:
+            self._index = Index.create(path, encoder=self.encoder, **self._options)
         loader = create_dataloader(
             corpus, task_metadata=task_metadata, prompt_type=PromptType.document, batch_size=_TEXTS_AT_ONCE
         )
         batches = ({"ids": [str(id_) for id_ in batch["id"]], "texts": list(batch["text"])} for batch in loader)
-        shown = bool(encode_kwargs.get("show_progress_bar", False))
-        self._index.add_batches(batches, expected_documents=len(corpus), show_progress=shown)
+        show_progress = bool(encode_kwargs.get("show_progress_bar", False))
+        self._index.add_batches(batches, expected_documents=len(corpus), show_progress=show_progress)
 
     def search(
         self,
@@ -147,10 +147,10 @@ class IndexSearch:
         top_ranked: Mapping[str, Sequence[str]] | None = None,
         **_: Any,
     ) -> dict[str, dict[str, float]]:
-        """The best documents of every query, or of those in `top_ranked`, by MaxSim.
+        """Return the best documents of every query, or of those in `top_ranked`, by MaxSim.
 
         Raises:
-            SerotineError: nothing was indexed, or `top_ranked` names a document that was not.
+            SerotineError: nothing was indexed, or a document in `top_ranked` was not.
         """
         if self._index is None:
             raise SerotineError("IndexSearch: call index() before search()")
@@ -158,18 +158,18 @@ class IndexSearch:
         vectors = self.encoder.encode_queries([text for batch in loader for text in batch["text"]])
         ids = [str(id_) for id_ in queries["id"]]
         if top_ranked is None:
-            found = self._index.search_batch(vectors, top_k, exact=self._exact, candidates=self._candidates)
-            return {id_: {hit.id: hit.score for hit in hits} for id_, hits in zip(ids, found, strict=True)}
+            results = self._index.search_batch(vectors, top_k, exact=self._exact, candidates=self._candidates)
+            return {id_: {hit.id: hit.score for hit in hits} for id_, hits in zip(ids, results, strict=True)}
         reranked: dict[str, dict[str, float]] = {}
         for id_, query in zip(ids, vectors, strict=True):
-            named = list(top_ranked.get(id_, ()))
-            scores = maxsim.score(query, [self._index.vectors(document) for document in named])
-            ranking = sorted(zip(named, scores.tolist(), strict=True), key=lambda one: -one[1])
+            candidates = list(top_ranked.get(id_, ()))
+            scores = maxsim.score(query, [self._index.vectors(document) for document in candidates])
+            ranking = sorted(zip(candidates, scores.tolist(), strict=True), key=lambda scored: -scored[1])
             reranked[id_] = dict(ranking[:top_k])
         return reranked
 
     def close(self) -> None:
-        """Closes the index; a temporary one is removed."""
+        """Close the index; a temporary one is removed."""
         if self._index is not None:
             self._index.close()
             self._index = None
@@ -182,14 +182,14 @@ def _array(vectors: Any) -> NDArray[Any]:
     return vectors.numpy(force=True) if isinstance(vectors, torch.Tensor) else np.asarray(vectors)
 
 
-def _described(encoder: TextEncoder, name: str | None, options: dict[str, Any]) -> ModelMeta:
-    """What MTEB writes beside the numbers; the fingerprint, as the revision, keeps its cache from mixing encoders."""
+def _model_meta(encoder: TextEncoder, name: str | None, options: dict[str, Any]) -> ModelMeta:
+    """Return MTEB's description of the model; the fingerprint as revision keeps its cache from mixing encoders."""
     short = encoder.name.split("@")[0]
     hub_id = short.count("/") == 1 and not short.startswith(("/", "."))
-    named = name or (short if hub_id else f"serotine/{Path(short).name}")
+    name = name or (short if hub_id else f"serotine/{Path(short).name}")
     return ModelMeta.create_empty(
         overwrites={
-            "name": named,
+            "name": name,
             "revision": encoder.fingerprint,
             "embed_dim": encoder.dim,
             "model_type": ["late-interaction"],

@@ -1,4 +1,4 @@
-"""What the adapters for RAG frameworks share: an index to ask, and an encoder to rerank by."""
+"""Shared code of the adapters for RAG frameworks: searching an index, and reranking passages by MaxSim."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from typing import Any
 import numpy as np
 
 from serotine import maxsim
-from serotine.errors import UnprovedWarning
+from serotine.errors import UnprovedWarning, invalid
 from serotine.index import Hits, Index, Mode, TextEncoder
 from serotine.index.encoding import encode_questions, encode_texts
 
 
 def open_index(index: Index | str | Path) -> Index:
-    """The index itself, or the one in a folder, opened for reading."""
+    """Return an open index, or open the one in a folder for reading."""
     return index if isinstance(index, Index) else Index.open(index, read_only=True)
 
 
 def load_encoder(encoder: TextEncoder | str | Path | None, options: Mapping[str, Any] | None = None) -> TextEncoder:
-    """The encoder itself, or what `serotine.Encoder` loads by that name with these options; None is its default."""
+    """Return an encoder, or load `serotine.Encoder` by name with these options; None loads its default."""
     if encoder is not None and not isinstance(encoder, (str, Path)):
         return encoder
     from serotine.encoders import Encoder
@@ -30,10 +30,10 @@ def load_encoder(encoder: TextEncoder | str | Path | None, options: Mapping[str,
 
 
 def search(index: Index, query: str, *, k: int, where: Mapping[str, Any] | None, mode: Mode, exact: bool) -> Hits:
-    """`Index.search`; frameworks have no place for a certificate, so that one which proves nothing becomes a warning.
+    """Call `Index.search`, and warn if the result is not proved, because frameworks have no place for a certificate.
 
     Warns:
-        UnprovedWarning: ``exact=True``, and the index could not prove it.
+        UnprovedWarning: ``exact=True``, and the index could not prove the result.
     """
     hits = index.search(query, k, where=where, mode=mode, exact=exact)
     if hits.certificate is not None and not hits.certificate.exact:
@@ -42,11 +42,11 @@ def search(index: Index, query: str, *, k: int, where: Mapping[str, Any] | None,
 
 
 def rerank(encoder: TextEncoder, query: str, texts: Sequence[str], top_n: int | None) -> list[tuple[int, float]]:
-    """Positions in `texts` and their MaxSim with `query`, best first: the scores an index of these texts would give.
+    """Return positions in `texts` and their MaxSim with `query`, best first; scores are those an index would return.
 
     Args:
-        encoder: encodes query and texts.
-        query: a question.
+        encoder: the encoder of query and texts.
+        query: the query.
         texts: passages; one without words scores -inf.
         top_n: how many; all unless given.
 
@@ -54,12 +54,12 @@ def rerank(encoder: TextEncoder, query: str, texts: Sequence[str], top_n: int | 
         ValueError: an empty query, or `top_n` below 1.
     """
     if not query.strip():
-        raise ValueError("query: is empty; ask something")
+        raise invalid("query", "a text with words", query)
     if top_n is not None and top_n < 1:
-        raise ValueError(f"top_n: want at least 1, got {top_n}")
+        raise invalid("top_n", "at least 1", top_n)
     if not texts:
         return []
-    (question,) = encode_questions(encoder, [query], encoder.dim)
-    scores = maxsim.score(question, list(encode_texts(encoder, texts, encoder.dim, show_progress=False)))
+    (query_vectors,) = encode_questions(encoder, [query], encoder.dim)
+    scores = maxsim.score(query_vectors, list(encode_texts(encoder, texts, encoder.dim, show_progress=False)))
     order = np.argsort(-scores, kind="stable")[:top_n]
-    return [(int(place), float(scores[place])) for place in order]
+    return [(int(position), float(scores[position])) for position in order]

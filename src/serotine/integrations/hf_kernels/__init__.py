@@ -1,12 +1,12 @@
 """MaxSim as a kernel repository that Hugging Face's `kernels` package loads.
 
-``python -m serotine.integrations.hf_kernels OUTPUT`` writes the repository; `lay_out` is the same from Python.
-The names, shapes and order of arguments are those of erikkaum/maxsim, so what calls that kernel runs on this one.
+``python -m serotine.integrations.hf_kernels OUTPUT`` writes the repository; `write_kernel` does the same from Python.
+Names, shapes and order of arguments are those of erikkaum/maxsim, so callers of that kernel run on this one unchanged.
 
-`kernel` and `cpu` are the two files written for the repository alone (its ``__init__.py`` and ``cpu.py``); every
-other file there is one of `serotine.maxsim.torch` or `serotine.maxsim.triton`, with its imports made relative.
+The repository's files are those of `serotine.maxsim.torch` and `serotine.maxsim.triton`, with their imports made
+relative; `serotine.maxsim.torch.hf_kernel` holds its ``__init__.py`` and ``cpu.py``.
 """
 
-from serotine.integrations.hf_kernels.layout import lay_out
+from serotine.integrations.hf_kernels.layout import write_kernel
 
-__all__ = ["lay_out"]
+__all__ = ["write_kernel"]

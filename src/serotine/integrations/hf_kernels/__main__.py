@@ -6,7 +6,8 @@ from pathlib import Path
 
 import click
 
-from serotine.integrations.hf_kernels.layout import lay_out
+from serotine.errors import reason
+from serotine.integrations.hf_kernels.layout import write_kernel
 
 
 @click.command()
@@ -14,9 +15,9 @@ from serotine.integrations.hf_kernels.layout import lay_out
 def main(output: Path) -> None:
     """Write the MaxSim kernel repository to the folder OUTPUT, for Hugging Face's `kernels`."""
     try:
-        variants = lay_out(output)
+        variants = write_kernel(output)
     except (FileExistsError, NotADirectoryError) as error:
-        raise click.ClickException(str(error)) from None
+        raise click.ClickException(reason(error)) from None
     for variant in variants:
         click.echo(variant)
 

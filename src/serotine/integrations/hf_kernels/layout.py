@@ -1,4 +1,4 @@
-"""Which modules make up the kernel, how their imports read inside it, and where each file goes."""
+"""The files of the kernel repository: which modules it has, their relative imports, and their metadata."""
 
 from __future__ import annotations
 
@@ -20,23 +20,25 @@ BACKENDS = ("cpu", "cuda")
 _HERE = Path(__file__).parent
 _MAXSIM = Path(maxsim.__file__).parent
 # Packages of Serotine that the kernel flattens into its own root.
-_ROOTS = ("serotine.maxsim", "serotine.maxsim.torch", "serotine.integrations.hf_kernels")
+_ROOTS = ("serotine.maxsim", "serotine.maxsim.torch", "serotine.maxsim.torch.hf_kernel")
+# Modules that exist for the kernel alone: its root, and its scoring of CPU tensors.
+_OWN_FILES = {"": "hf_kernel/__init__.py", "cpu": "hf_kernel/cpu.py"}
 
 
-def lay_out(output: Path) -> list[Path]:
+def write_kernel(output: Path) -> list[Path]:
     """Write the kernel repository: ``build/<variant>/`` to load, ``build.toml`` and ``torch-ext/`` as its source.
 
     Args:
-        output: a folder that is new, empty, or an earlier layout, whose generated parts are then replaced.
+        output: a folder that is new, empty, or holds an earlier kernel, whose generated files are replaced.
 
     Returns:
         The variant folders.
 
     Raises:
         FileExistsError: the folder holds something else.
-        NotADirectoryError: there is a file of that name.
+        NotADirectoryError: `output` is a file.
     """
-    _refuse_strangers(output)
+    _validate_output(output)
     modules = kernel_modules()
     for folder in ("build", "torch-ext"):
         shutil.rmtree(output / folder, ignore_errors=True)
@@ -63,23 +65,23 @@ def lay_out(output: Path) -> list[Path]:
 
 
 def kernel_modules() -> dict[str, str]:
-    """Every Python file of the kernel: path inside it -> source, found by following imports from its root."""
+    """Return the source of every Python file of the kernel by its path there, following imports from its root."""
     files: dict[str, str] = {}
-    wanted = [""]
-    while wanted:
-        module = wanted.pop()
+    pending = [""]
+    while pending:
+        module = pending.pop()
         if _file(module) in files:
             continue
-        source, found = _with_relative_imports(module, _source(module))
+        source, imported = _with_relative_imports(module, _source(module))
         files[_file(module)] = source
-        wanted += found
+        pending += imported
         if "." in module:
-            wanted.append(module.rpartition(".")[0])
+            pending.append(module.rpartition(".")[0])
     return dict(sorted(files.items()))
 
 
 def metadata(backend: str, modules: dict[str, str]) -> dict[str, object]:
-    """What ``metadata.json`` says of one variant; `kernels` needs every field but the digest to load it."""
+    """Return the ``metadata.json`` of one variant; `kernels` needs every field but the digest to load it."""
     digests = {name: hashlib.sha256(source.encode()).digest() for name, source in modules.items()}
     # The id becomes the module's name: two kernels, or two states of one, must not share it.
     content = hashlib.sha256(b"".join(name.encode() + digest for name, digest in digests.items())).hexdigest()
@@ -97,9 +99,9 @@ def metadata(backend: str, modules: dict[str, str]) -> dict[str, object]:
     }
 
 
-def _refuse_strangers(output: Path) -> None:
+def _validate_output(output: Path) -> None:
     if output.exists() and not output.is_dir():
-        raise NotADirectoryError(f"{output}: want a folder to write the kernel to, this is a file")
+        raise NotADirectoryError(f"{output}: must be a folder, got a file; name a new or empty folder")
     if not output.exists() or not any(output.iterdir()):
         return
     config = output / "build.toml"
@@ -115,47 +117,41 @@ def _write(folder: Path, files: dict[str, str]) -> None:
 
 
 def _file(module: str) -> str:
-    """The path of a kernel module: "" is the root, ``triton`` a package, everything else a file."""
+    """Return the path of a kernel module: "" is the root, ``triton`` a package, everything else a file."""
     if module in ("", "triton"):
         return f"{module}/__init__.py".lstrip("/")
     return module.replace(".", "/") + ".py"
 
 
 def _source(module: str) -> str:
-    """A kernel module's source with Serotine's own imports."""
+    """Return a kernel module's source, with Serotine's absolute imports."""
     if module == "_version":
-        return f'"""The Serotine this kernel was laid out by."""\n\n__version__ = "{__version__}"\n'
-    if module == "":
-        path = _HERE / "kernel.py"
-    elif module == "cpu":
-        path = _HERE / "cpu.py"
-    elif module.partition(".")[0] == "triton":
-        path = _MAXSIM / _file(module)
-    else:
-        path = _MAXSIM / "torch" / _file(module)
+        return f'"""The version of Serotine that wrote this kernel."""\n\n__version__ = "{__version__}"\n'
+    in_triton = module.partition(".")[0] == "triton"
+    path = (_MAXSIM if in_triton else _MAXSIM / "torch") / _OWN_FILES.get(module, _file(module))
     if not path.is_file():
-        raise RuntimeError(f"{module}: the {NAME} kernel needs this module, but there is no {path}")
+        raise RuntimeError(f"{module}: module of the {NAME} kernel not found, expected at {path}")
     return path.read_text(encoding="utf-8")
 
 
 def _with_relative_imports(module: str, source: str) -> tuple[str, list[str]]:
-    """The source as it reads inside the kernel, and the kernel modules it imports."""
+    """Return the source with relative imports, and the kernel modules it imports."""
     lines = source.splitlines(keepends=True)
-    found: list[str] = []
+    imported: list[str] = []
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import) and any(name.name.partition(".")[0] == "serotine" for name in node.names):
-            raise RuntimeError(f"{module}: line {node.lineno} imports serotine; write `from ... import ...`")
+            raise RuntimeError(f"{module}:{node.lineno}: cannot rewrite `import serotine`; use `from ... import ...`")
         if not isinstance(node, ast.ImportFrom) or (node.module or "").partition(".")[0] != "serotine":
             continue
         target = _target(node.module or "")
-        found += [target] if target else [name.name for name in node.names]
+        imported += [target] if target else [name.name for name in node.names]
         line = lines[node.lineno - 1]
         lines[node.lineno - 1] = line.replace(f"from {node.module} ", f"from {_relative(module, target)} ", 1)
-    return "".join(lines), found
+    return "".join(lines), imported
 
 
 def _target(name: str) -> str:
-    """The kernel's name for a module of Serotine; "" for its root."""
+    """Return the kernel's name for a module of Serotine; "" for its root."""
     if name == "serotine":
         return "_version"
     for root in sorted(_ROOTS, key=len, reverse=True):
@@ -163,7 +159,7 @@ def _target(name: str) -> str:
             return ""
         if name.startswith(root + "."):
             return name.removeprefix(root + ".")
-    raise RuntimeError(f"{name}: has no place in the {NAME} kernel")
+    raise RuntimeError(f"{name}: not part of the {NAME} kernel; do not import it there")
 
 
 def _relative(module: str, target: str) -> str:

@@ -1,7 +1,7 @@
 """CPU tensors in the kernel repository: the installed package's compiled core, or plain torch without it.
 
-A noarch kernel holds Python alone, so the core cannot travel with it. It is used where the ``serotine`` package
-of the same version is installed: another version's internals may take other arguments.
+A noarch kernel holds Python only, so it cannot contain the core. It uses the installed ``serotine`` package if that has
+the same version; another version's internals may take other arguments.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ if TYPE_CHECKING:
 
 @cache
 def _installed() -> tuple[Any, str]:
-    """The installed package's CPU module or None, and why there is none."""
+    """Return the installed package's CPU module, or None and the reason."""
     try:
-        # By name, not by an import statement: these two must be the installed package, not this kernel.
+        # By name: an import statement would be rewritten to this kernel's own modules.
         version = importlib.import_module("serotine").__version__
         if version != __version__:
-            return None, f"this kernel goes with serotine {__version__}, and {version} is installed"
+            return None, f"this kernel needs serotine {__version__}, but {version} is installed"
         return importlib.import_module("serotine.maxsim.torch.cpu"), ""
     except ImportError as error:
         return None, f"serotine {__version__} cannot be imported ({error})"
@@ -48,7 +48,7 @@ def _warn_once(reason: str) -> None:
 
 
 def cpu_backend() -> str:
-    """What scores CPU tensors here: ``compiled``, the core of the installed serotine package, or ``torch``."""
+    """Return what scores CPU tensors: ``compiled``, the core of the installed serotine package, or ``torch``."""
     return "torch" if _installed()[0] is None else "compiled"
 
 
@@ -58,7 +58,7 @@ def forward_cpu(
     """Score CPU tensors whose shapes, lengths and offsets have been checked.
 
     Returns:
-        Scores of shape ``pairs.shape``, and winners int32 ``(*pairs.shape, pairs.width)`` where asked.
+        Scores of shape ``pairs.shape``, and winners int32 ``(*pairs.shape, pairs.width)`` with ``with_argmax``.
     """
     installed, reason = _installed()
     if installed is not None:
@@ -74,7 +74,7 @@ def forward_cpu(
 
 
 def _scores_alone(pairs: Pairs, queries: Tensor, documents: Tensor, allow_nonfinite: bool) -> Tensor:
-    """What `reference.score` gives, bit for bit, without the winners, which are most of its time."""
+    """Return the scores of `reference.score`, bit for bit, without the winners, which take most of its time."""
     query_rows = queries.reshape(-1, queries.shape[-1]).float()
     document_rows = documents.reshape(-1, documents.shape[-1])
     scores = torch.zeros(pairs.queries.shape[0], dtype=torch.float32)
@@ -86,8 +86,8 @@ def _scores_alone(pairs: Pairs, queries: Tensor, documents: Tensor, allow_nonfin
             scores[pair] = -torch.inf if len(query) else 0.0
             continue
         table = query @ document.float().T
-        # NaN goes through both ends, so these two tell whether anything in the table is not finite.
-        low, high = (float(end) for end in table.aminmax())
+        # NaN propagates to both, so these two show whether any value is not finite.
+        low, high = map(float, table.aminmax())
         if not (math.isfinite(low) and math.isfinite(high)):
             if not allow_nonfinite:
                 refuse_nonfinite()

@@ -4,16 +4,16 @@ score(q, d) = sum over query tokens of the best dot product with a document toke
 arguments are those of erikkaum/maxsim; the contract of `serotine.maxsim` holds: fp32 accumulation, padding never
 wins, an empty document scores -inf, ties go to the lowest token.
 
-On CPU tensors the compiled core of the installed ``serotine`` package does the work. Where it is missing, plain
-torch gives scores under the same contract, slower, and one RuntimeWarning says so; `cpu_backend` tells which.
+The compiled core of the installed ``serotine`` package scores CPU tensors. Without it, plain torch does, slower and
+under the same contract, with one RuntimeWarning; `cpu_backend` returns which of the two it is.
 """
 
-from serotine.integrations.hf_kernels.cpu import cpu_backend
 from serotine.maxsim.torch.contrastive import (
     score_contrastive,
     score_contrastive_train,
     score_contrastive_with_argmax,
 )
+from serotine.maxsim.torch.hf_kernel.cpu import cpu_backend
 from serotine.maxsim.torch.packed import (
     score_pairs_packed,
     score_pairs_packed_train,

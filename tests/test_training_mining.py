@@ -12,12 +12,12 @@ from serotine.cli import main
 from serotine.errors import TrainingError
 from serotine.maxsim import reference
 from serotine.training.examples import Example, read_examples
-from serotine.training.mining import Mining, mine
-from serotine.training.teachers import LateTeacher
+from serotine.training.mining import MiningOptions, mine
+from serotine.training.teachers import LateInteractionTeacher
 
-# Ten words in every passage; passage i shares 10 - i of them with the question.
+# Ten words in every passage; passage i shares 10 - i of them with the query.
 WORDS = [f"w{i}" for i in range(10)]
-QUESTION = " ".join(WORDS)
+QUERY = " ".join(WORDS)
 
 
 def passage(shared: int, other: str) -> str:
@@ -27,13 +27,13 @@ def passage(shared: int, other: str) -> str:
 PASSAGES = [passage(shared, f"p{shared}x") for shared in range(9, 0, -1)]
 # The positive shares 8 words; some passages share more, or nearly as many.
 EXAMPLES = [
-    Example(QUESTION, (PASSAGES[1],)),
+    Example(QUERY, (PASSAGES[1],)),
     *(Example(f"q{place}x", (text,)) for place, text in enumerate(PASSAGES) if place != 1),
 ]
 
 
 class CountingTeacher:
-    """Scores a passage by the question's words in it."""
+    """Score a passage by the number of the query's words in it."""
 
     def score(self, queries: Sequence[str], documents: Sequence[Sequence[str]]) -> list[list[float]]:
         return [
@@ -42,9 +42,9 @@ class CountingTeacher:
         ]
 
 
-def mined(tmp_path: Path, rules: Mining, teacher: CountingTeacher | None = None) -> dict[str, Example]:
+def mined(tmp_path: Path, options: MiningOptions, teacher: CountingTeacher | None = None) -> dict[str, Example]:
     file = tmp_path / "mined.jsonl"
-    mine(EXAMPLES, file, encoder=WordEncoder(64), teacher=teacher, rules=rules)
+    mine(EXAMPLES, file, encoder=WordEncoder(64), teacher=teacher, options=options)
     return {example.query: example for example in read_examples(file)}
 
 
@@ -53,65 +53,69 @@ def shared(text: str) -> int:
 
 
 @pytest.mark.parametrize(("ratio", "hardest"), [(0.95, 7), (0.9, 7), (0.8, 6), (0.5, 3)])
-def test_passages_as_good_as_the_positive_are_no_negatives(tmp_path: Path, ratio: float, hardest: int) -> None:
+def test_passages_that_score_like_the_positive_are_dropped(tmp_path: Path, ratio: float, hardest: int) -> None:
     """With a teacher that counts shared words, the bound is exact: 8 words x ratio."""
-    found = mined(tmp_path, Mining(negatives=2, depth=9, ratio=ratio), CountingTeacher())[QUESTION]
+    found = mined(tmp_path, MiningOptions(negatives=2, depth=9, ratio=ratio), CountingTeacher())[QUERY]
     assert [shared(text) for text in found.documents] == [8, hardest, hardest - 1]
     assert found.scores == (8.0, hardest, hardest - 1)
 
 
-def test_without_a_teacher_the_encoder_decides(tmp_path: Path) -> None:
-    found = mined(tmp_path, Mining(negatives=2, depth=9, ratio=0.95))[QUESTION]
+def test_without_a_teacher_the_encoder_scores(tmp_path: Path) -> None:
+    found = mined(tmp_path, MiningOptions(negatives=2, depth=9, ratio=0.95))[QUERY]
     assert found.scores is None
     encoder = WordEncoder(64)
-    (question,) = encoder.encode_queries([QUESTION])
-    positive, *others = [reference.score(question, encoder.encode_documents([text])[0]) for text in found.documents]
+    (query,) = encoder.encode_queries([QUERY])
+    positive, *others = [reference.score(query, encoder.encode_documents([text])[0]) for text in found.documents]
     assert all(score < 0.95 * positive for score in others)
     assert shared(found.documents[1]) == 7
-    own = mined(tmp_path, Mining(negatives=2, depth=9, ratio=0.95, scored=True))[QUESTION]
+    own = mined(tmp_path, MiningOptions(negatives=2, depth=9, ratio=0.95, scored=True))[QUERY]
     assert own.documents == found.documents
-    np.testing.assert_allclose(own.scores, [positive, *others], rtol=1e-3)  # the index keeps float16
-    late = LateTeacher(encoder).score([QUESTION], [found.documents])
+    np.testing.assert_allclose(own.scores, [positive, *others], rtol=1e-3)  # the index stores float16
+    late = LateInteractionTeacher(encoder).score([QUERY], [found.documents])
     np.testing.assert_allclose(late[0], [positive, *others], rtol=1e-5)
 
 
-def test_answers_to_the_same_question_are_no_negatives(tmp_path: Path) -> None:
-    examples = [*EXAMPLES, Example(QUESTION.upper(), (PASSAGES[3],))]
+def test_answers_to_the_same_query_are_dropped(tmp_path: Path) -> None:
+    examples = [*EXAMPLES, Example(QUERY.upper(), (PASSAGES[3],))]
     report = mine(
-        examples, tmp_path / "a.jsonl", encoder=WordEncoder(64), teacher=CountingTeacher(), rules=Mining(2, 9, 0.95)
+        examples,
+        tmp_path / "a.jsonl",
+        encoder=WordEncoder(64),
+        teacher=CountingTeacher(),
+        options=MiningOptions(2, 9, 0.95),
     )
-    found = {example.query: example for example in read_examples(tmp_path / "a.jsonl")}[QUESTION]
-    assert [shared(text) for text in found.documents] == [8, 7, 5]  # the one with 6 is an answer too
-    assert report.dropped["passage: an answer to the same question"] >= 2
+    found = {example.query: example for example in read_examples(tmp_path / "a.jsonl")}[QUERY]
+    assert [shared(text) for text in found.documents] == [8, 7, 5]  # the passage with 6 is an answer too
+    assert report.dropped["passage: an answer to the same query"] >= 2
     assert (report.examples, report.passages) == (10, 9)
     assert report.written + report.dropped["example: too few negatives"] == 10
 
 
-def test_words_may_have_a_say_in_the_scores(tmp_path: Path) -> None:
+def test_bm25_has_a_share_in_the_scores(tmp_path: Path) -> None:
     class Flat(CountingTeacher):
         def score(self, queries: Sequence[str], documents: Sequence[Sequence[str]]) -> list[list[float]]:
             return [[1.0, *([0.0] * (len(texts) - 1))] for texts in documents]
 
-    found = mined(tmp_path, Mining(negatives=3, depth=9, lexical=0.25), Flat())[QUESTION]
+    found = mined(tmp_path, MiningOptions(negatives=3, depth=9, bm25_weight=0.25), Flat())[QUERY]
     assert found.scores is not None
-    # BM25 orders what the teacher could not: of 9, 7 and 6 shared words the first has the most.
+    # BM25 orders what the teacher scores equally: 9, 7 and 6 shared words.
     assert shared(found.documents[1]) == 9
     assert found.scores[1] == pytest.approx(0.25)
     assert found.scores[1] > found.scores[2] > found.scores[3] == pytest.approx(0)
     assert 0.75 < found.scores[0] < 1
 
 
-def test_negative_scores_have_a_bound_too(tmp_path: Path) -> None:
+def test_the_bound_of_negative_scores(tmp_path: Path) -> None:
     class Below(CountingTeacher):
         def score(self, queries: Sequence[str], documents: Sequence[Sequence[str]]) -> list[list[float]]:
             return [[value - 20 for value in values] for values in super().score(queries, documents)]
 
-    # The positive has -12; 0.9 of it leaves what is below -13.2: 6 words and fewer.
-    found = mined(tmp_path, Mining(negatives=2, depth=9, ratio=0.9), Below())[QUESTION]
+    # The positive scores -12: the bound is -13.2, 6 words and fewer.
+    found = mined(tmp_path, MiningOptions(negatives=2, depth=9, ratio=0.9), Below())[QUERY]
     assert [shared(text) for text in found.documents] == [8, 6, 5]
 
 
-def test_an_index_that_is_kept_is_used_again(tmp_path: Path) -> None:
+def test_an_index_is_reused(tmp_path: Path) -> None:
     class Counting(WordEncoder):
         encoded = 0
 
@@ -119,10 +123,10 @@ def test_an_index_that_is_kept_is_used_again(tmp_path: Path) -> None:
             Counting.encoded += len(texts)
             return super().encode_documents(texts)
 
-    options = {"encoder": Counting(64), "teacher": CountingTeacher(), "scratch": tmp_path / "index"}
-    one = mine(EXAMPLES, tmp_path / "one.jsonl", rules=Mining(2, 9), **options)
+    options = {"encoder": Counting(64), "teacher": CountingTeacher(), "index_folder": tmp_path / "index"}
+    one = mine(EXAMPLES, tmp_path / "one.jsonl", options=MiningOptions(2, 9), **options)
     assert Counting.encoded == 9
-    two = mine(EXAMPLES, tmp_path / "two.jsonl", rules=Mining(2, 9), **options)
+    two = mine(EXAMPLES, tmp_path / "two.jsonl", options=MiningOptions(2, 9), **options)
     assert Counting.encoded == 9
     assert one == two
     assert (tmp_path / "one.jsonl").read_text() == (tmp_path / "two.jsonl").read_text()
@@ -130,30 +134,30 @@ def test_an_index_that_is_kept_is_used_again(tmp_path: Path) -> None:
         mine([*EXAMPLES[1:], Example("q", ("another",))], tmp_path / "three.jsonl", **options)
 
 
-def test_nothing_is_written_where_nothing_is_found(tmp_path: Path) -> None:
+def test_nothing_is_written_without_negatives(tmp_path: Path) -> None:
     with pytest.raises(TrainingError, match="no example has 50 negatives"):
-        mine(EXAMPLES, tmp_path / "a.jsonl", encoder=WordEncoder(64), rules=Mining(50))
+        mine(EXAMPLES, tmp_path / "a.jsonl", encoder=WordEncoder(64), options=MiningOptions(50))
     assert not list(tmp_path.iterdir())
 
 
 def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
-    from serotine.training import teachers
+    from serotine import training
 
-    monkeypatch.setattr(teachers, "load_encoder", lambda name: WordEncoder(64))
+    monkeypatch.setattr(training, "load_encoder", lambda name: WordEncoder(64))
     file = tmp_path / "pairs.jsonl"
     file.write_text("".join(json.dumps({"query": e.query, "positive": e.documents[0]}) + "\n" for e in EXAMPLES))
     out = tmp_path / "mined.jsonl"
     assert main(["train", "mine", str(file), "-o", str(out), "--negatives", "2", "--depth", "9", "--teacher", "t"]) == 0
     assert "9 examples from 9 passages" in capfd.readouterr().out
     assert next(iter(read_examples(out))).scores is not None
-    for arguments, says in (
-        (["-o", "out.csv"], "--output: want a .jsonl file"),
+    for arguments, message in (
+        (["-o", "out.csv"], "--output: must be a .jsonl file"),
         (["-o", "o.jsonl", "--depth", "3"], "--depth: 3 passages cannot give 7 negatives"),
-        (["-o", "o.jsonl", "--teacher", "a", "--cross-encoder", "b"], "one of the two scores"),
+        (["-o", "o.jsonl", "--teacher", "a", "--cross-encoder", "b"], "mutually exclusive"),
         (["-o", "o.jsonl", "--ratio", "0"], "--ratio"),
-        (["-o", "o.jsonl", "--lexical", "0.5"], "--lexical: is mixed with scores"),
+        (["-o", "o.jsonl", "--bm25-weight", "0.5"], "--bm25-weight: needs scores to mix with"),
     ):
         assert main(["train", "mine", str(file), *arguments]) == 2
-        assert says in capfd.readouterr().err
+        assert message in capfd.readouterr().err
     assert main(["train", "none.yaml"]) == 2
     assert "none.yaml" in capfd.readouterr().err

@@ -7,20 +7,21 @@ from typing import Any
 import pytest
 
 from serotine.errors import RecipeError
-from serotine.training.recipe import Recipe, load_recipe, parse_recipe
+from serotine.training import Recipe, load_recipe
+from serotine.training.recipe_parser import parse_recipe
 
 yaml = pytest.importorskip("yaml", reason="PyYAML is not installed")
 
 WHOLE: dict[str, Any] = {
     "model": "all-MiniLM-L6-v2",
     "output": "out",
-    "sources": [{"name": "docs", "path": "docs.jsonl.gz", "keep": {"lang": ["en"]}, "limit": 100}],
+    "sources": [{"name": "docs", "path": "docs.jsonl.gz", "filter": {"lang": ["en"]}, "limit": 100}],
     "stages": [
         {"name": "pairs", "sources": ["docs"], "steps": 10, "learning_rate": "1e-5"},
-        {"name": "teacher", "objective": "distillation", "documents": 8, "sources": ["docs"], "steps": 5},
+        {"name": "teacher", "objective": "distillation", "documents_per_query": 8, "sources": ["docs"], "steps": 5},
     ],
-    "judge": {"folder": "dev"},
-    "texts": {"skip": [",", "."]},
+    "evaluation": {"folder": "dev"},
+    "tokenization": {"skiplist": [",", "."]},
 }
 
 
@@ -28,20 +29,20 @@ def parsed(change: dict[str, Any] | None = None) -> Recipe:
     return parse_recipe({**copy.deepcopy(WHOLE), **(change or {})}, Path("some/recipe.yaml"))
 
 
-def test_a_recipe_is_read(tmp_path: Path) -> None:
+def test_load(tmp_path: Path) -> None:
     file = tmp_path / "recipe.yaml"
     file.write_text(yaml.safe_dump(WHOLE))
     recipe = load_recipe(file)
     assert recipe.output == tmp_path / "out"
     assert recipe.sources[0].path == tmp_path / "docs.jsonl.gz"
-    assert recipe.sources[0].keep == {"lang": ("en",)}
+    assert recipe.sources[0].filter == {"lang": ("en",)}
     assert recipe.stages[0].learning_rate == 1e-5  # YAML 1.1 reads 1e-5 as text
-    assert recipe.texts.skip == (",", ".")
-    assert recipe.judge is not None
-    assert recipe.judge.split == "dev"
+    assert recipe.tokenization.skiplist == (",", ".")
+    assert recipe.evaluation is not None
+    assert recipe.evaluation.split == "dev"
 
 
-def test_the_fingerprint_is_of_what_decides_the_result() -> None:
+def test_the_fingerprint_covers_what_affects_the_result() -> None:
     assert parsed().fingerprint() == parsed({"threads": 2, "output": "elsewhere"}).fingerprint()
     assert parsed().fingerprint() != parsed({"seed": 1}).fingerprint()
 
@@ -51,64 +52,67 @@ def stage(**change: Any) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    ("change", "says"),
+    ("change", "message"),
     [
-        ({"modle": "x"}, "modle: is no key here; want some of average"),
-        ({"model": 3}, "model: want text, got 3"),
-        ({"seed": 1.5}, "seed: want a whole number, got 1.5"),
-        ({"seed": True}, "seed: want a whole number, got True"),
-        ({"sources": {}}, "sources: want a list"),
-        ({"sources": []}, "sources: want at least one"),
-        ({"sources": [{"name": "docs"}]}, r"sources\[0\].path: is missing"),
-        ({"sources": WHOLE["sources"] * 2}, "sources: the name 'docs' stands twice"),
-        ({"sources": [{**WHOLE["sources"][0], "limit": 0}]}, r"sources\[0\].limit: want a number at least 1, got 0"),
-        (stage(objectve="contrastive"), r"stages\[0\].objectve: is no key here"),
-        (stage(objective="triplet"), r"stages\[0\].objective: want 'contrastive' or 'distillation', got 'triplet'"),
-        (stage(sources=["other"]), r"stages\[0\].sources: there is no source 'other'; want some of docs"),
-        (stage(steps=0), r"stages\[0\].steps: want a number at least 1"),
-        (stage(learning_rate="fast"), r"stages\[0\].learning_rate: want a number, got 'fast'"),
-        (stage(learning_rate=float("nan")), r"stages\[0\].learning_rate: want a number"),
-        (stage(temperature=0), r"stages\[0\].temperature: want a number at least 0.0001"),
-        (stage(name="a/b"), r"stages\[0\].name: want letters"),
-        (stage(objective="distillation"), r"stages\[0\].documents: distillation compares at least 2"),
-        (stage(objective="distillation", documents=4, mini_batch=8), r"stages\[0\].mini_batch: is of contrastive"),
-        (stage(topics=8), r"stages\[0\].topics: are told by a teacher's vectors"),
-        (stage(lexical=0.3), r"stages\[0\].lexical: is mixed into a teacher's scores"),
-        ({"head": {"kind": "mlp"}}, "head.kind: want 'residual' or 'linear', got 'mlp'"),
-        ({"texts": {"markers": True}}, "texts.markers: want a query_prompt"),
-        ({"texts": {"skip": "."}}, "texts.skip: want a list"),
-        ({"average": {"checkpoints": 9}}, "average.checkpoints: the last stage writes 1, fewer than 9"),
+        ({"modle": "x"}, "unknown key 'modle'; valid keys: averaging, cleaning"),
+        ({"model": 3}, "model: must be a string, got 3"),
+        ({"seed": 1.5}, "seed: must be an integer, got 1.5"),
+        ({"seed": True}, "seed: must be an integer, got True"),
+        ({"sources": {}}, "sources: must be a list"),
+        ({"sources": []}, "sources: must not be empty"),
+        ({"sources": [{"name": "docs"}]}, r"sources\[0\].path: missing; the key is required"),
+        ({"sources": WHOLE["sources"] * 2}, "sources: duplicate name 'docs'; names must be unique"),
+        ({"sources": [{**WHOLE["sources"][0], "limit": 0}]}, r"sources\[0\].limit: must be at least 1, got 0"),
+        (stage(objectve="contrastive"), r"unknown key 'stages\[0\].objectve'; valid keys"),
+        (stage(objective="triplet"), r"stages\[0\].objective: must be one of contrastive, distillation, got 'triplet'"),
+        (stage(sources=["other"]), r"stages\[0\].sources: unknown source 'other'; valid sources: docs"),
+        (stage(steps=0), r"stages\[0\].steps: must be at least 1"),
+        (stage(learning_rate="fast"), r"stages\[0\].learning_rate: must be a number, got 'fast'"),
+        (stage(learning_rate=float("nan")), r"stages\[0\].learning_rate: must be a number"),
+        (stage(temperature=0), r"stages\[0\].temperature: must be at least 0.0001"),
+        (stage(name="a/b"), r"stages\[0\].name: must be letters"),
+        (stage(objective="distillation"), r"stages\[0\].documents_per_query: must be at least 2 for distillation"),
         (
-            {"average": {"checkpoints": 2}, "judge": {"folder": "x", "patience": 2}},
-            "average.checkpoints: with judge.patience the best model is taken",
+            stage(objective="distillation", documents_per_query=4, mini_batch_size=8),
+            r"stages\[0\].mini_batch_size: applies to",
         ),
-        (stage(temperature=int("1" + "0" * 400)), r"stages\[0\].temperature: want a number"),
-        ({"average": {"start": 1}}, "average.start: want a number from 0 to 0.99"),
-        ({"checkpointing": "yes"}, "checkpointing: want true or false"),
-        ({"dropout": 1}, "dropout: want a number from 0 to 0.9, got 1"),
-        ({"judge": {"split": "dev"}}, "judge.folder: is missing"),
-        ({"judge": []}, "judge: want a mapping"),
+        (stage(topics=8), r"stages\[0\].topics: needs a teacher"),
+        (stage(bm25_weight=0.3), r"stages\[0\].bm25_weight: needs a teacher"),
+        ({"head": {"kind": "mlp"}}, "head.kind: must be one of residual, linear, got 'mlp'"),
+        ({"tokenization": {"markers": True}}, "tokenization.markers: needs query_prompt"),
+        ({"tokenization": {"skiplist": "."}}, "tokenization.skiplist: must be a list"),
+        ({"averaging": {"checkpoints": 9}}, "averaging.checkpoints: must be at most 1, .* got 9"),
+        (
+            {"averaging": {"checkpoints": 2}, "evaluation": {"folder": "x", "patience": 2}},
+            "averaging.checkpoints: conflicts with evaluation.patience",
+        ),
+        (stage(temperature=int("1" + "0" * 400)), r"stages\[0\].temperature: must be a number"),
+        ({"averaging": {"initial_weight": 1}}, "averaging.initial_weight: must be between 0 and 0.99"),
+        ({"gradient_checkpointing": "yes"}, "gradient_checkpointing: must be true or false"),
+        ({"dropout": 1}, "dropout: must be between 0 and 0.9, got 1"),
+        ({"evaluation": {"split": "dev"}}, "evaluation.folder: missing"),
+        ({"evaluation": []}, "evaluation: must be a mapping"),
     ],
 )
-def test_a_wrong_recipe_names_the_key(change: dict[str, Any], says: str) -> None:
-    with pytest.raises(RecipeError, match=rf"^some/recipe.yaml: {says}"):
+def test_the_error_of_a_recipe_names_the_key(change: dict[str, Any], message: str) -> None:
+    with pytest.raises(RecipeError, match=rf"^some/recipe.yaml: {message}"):
         parsed(change)
 
 
 @pytest.mark.parametrize(
-    ("text", "says"),
+    ("text", "message"),
     [
-        (b"model: [", "is not YAML"),
-        (b"output: 2026-31-01", "is not YAML"),
+        (b"model: [", "not valid YAML"),
+        (b"output: 2026-31-01", "not valid YAML"),
         (b"\xff", "cannot be read"),
-        (b"- 1", "the recipe: want a mapping of keys to values"),
-        (b"!!python/object/apply:os.system ['true']", "is not YAML"),
+        (b"- 1", "recipe: must be a mapping of keys to values"),
+        (b"!!python/object/apply:os.system ['true']", "not valid YAML"),
     ],
 )
-def test_a_file_that_is_no_recipe(tmp_path: Path, text: bytes, says: str) -> None:
+def test_a_file_that_is_not_a_recipe(tmp_path: Path, text: bytes, message: str) -> None:
     file = tmp_path / "recipe.yaml"
     file.write_bytes(text)
-    with pytest.raises(RecipeError, match=says):
+    with pytest.raises(RecipeError, match=message):
         load_recipe(file)
     with pytest.raises(RecipeError, match="cannot be read"):
         load_recipe(tmp_path / "none.yaml")

@@ -1,4 +1,4 @@
-"""Runs that are killed, repeated, interrupted, shared by processes, or given what is not theirs."""
+"""Runs that are killed, repeated, interrupted, shared by processes, or given other files."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ from serotine.cli import main  # noqa: E402
 from serotine.errors import TrainingError  # noqa: E402
 from serotine.evaluation import vector_cache  # noqa: E402
 from serotine.training import load_recipe, stages, train  # noqa: E402
-from serotine.training.judging import METRIC, JudgedCollection  # noqa: E402
+from serotine.training.evaluator import METRIC, NdcgEvaluator  # noqa: E402
 from serotine.training.teachers import teacher_vectors  # noqa: E402
 
 pytestmark = QUIET
 
 
 def killed_at(step: int, file: Path, before: str = "") -> None:
-    """Runs a recipe in a process of its own that is killed, without warning, after a step."""
+    """Run a recipe in a subprocess that is killed after a step."""
     script = (
         "import os\n"
         "from transformers import TrainerCallback\n"
-        "from serotine.training import judging, load_recipe, stages, train\n"
+        "from serotine.training import evaluator, load_recipe, stages, train\n"
         f"{before}\n"
         "class Killer(TrainerCallback):\n"
         "    def on_step_end(self, args, state, control, **_):\n"
@@ -43,18 +43,18 @@ def killed_at(step: int, file: Path, before: str = "") -> None:
         "stages._callbacks = lambda *a, **k: [*before(*a, **k), Killer()]\n"
         f"train(load_recipe({str(file)!r}))\n"
     )
-    ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
-    assert ended.returncode == -9, ended.stderr
+    process = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert process.returncode == -9, process.stderr
 
 
-def test_a_killed_run_goes_on(tiny: Path, place: Path) -> None:
-    """Killed without warning behind a checkpoint, it ends with the very weights of a run left alone."""
+def test_a_killed_run_resumes(tiny: Path, place: Path) -> None:
+    """Killed after a checkpoint and resumed, it ends with exactly the weights of an uninterrupted run."""
     train(load_recipe(recipe(place, tiny, output="whole")))
     file = recipe(place, tiny, output="killed")
     killed_at(15, file)
     stage = place / "killed/1-pairs"
     assert sorted(path.name for path in stage.glob("checkpoint-*")) == ["checkpoint-12"]
-    # As if the kill had come in the middle of writing the next one.
+    # As if the kill had interrupted the writing of the next one.
     (stage / "checkpoint-18").mkdir()
     (stage / "checkpoint-18/trainer_state.json").write_text('{"epoch": 0.')
     with (place / "killed/log.jsonl").open("a") as log:
@@ -65,29 +65,29 @@ def test_a_killed_run_goes_on(tiny: Path, place: Path) -> None:
         assert file.read_bytes() == (place / "killed" / file.relative_to(place / "whole")).read_bytes(), file
 
 
-def test_how_long_nothing_has_risen_survives_a_kill(tiny: Path, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A model that gets no better is given up after `patience` judgements, whether it was killed or not."""
+def test_patience_survives_a_kill(tiny: Path, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stage without improvement stops after `patience` evaluations, whether it was killed or not."""
     judged = place / "judged"
     (judged / "qrels").mkdir(parents=True)
     (judged / "corpus.jsonl").write_text('{"_id": "d", "text": "an owl"}\n')
     (judged / "queries.jsonl").write_text('{"_id": "q", "text": "owl"}\n')
     (judged / "qrels/dev.tsv").write_text("query-id\tcorpus-id\tscore\nq\td\t1\n")
-    judge = {"folder": "judged", "every": 4, "patience": 3}
-    same = "judging.JudgedCollection.__call__ = lambda *_, **__: {judging.METRIC: 0.5}"
-    monkeypatch.setattr(JudgedCollection, "__call__", lambda *_, **__: {METRIC: 0.5})
-    made = train(load_recipe(recipe(place, tiny, output="whole", judge=judge)))
-    assert made.steps == {"pairs": 16}
-    file = recipe(place, tiny, output="killed", judge=judge)
-    killed_at(14, file, same)
+    evaluation = {"folder": "judged", "every": 4, "patience": 3}
+    constant = "evaluator.NdcgEvaluator.__call__ = lambda *_, **__: {evaluator.METRIC: 0.5}"
+    monkeypatch.setattr(NdcgEvaluator, "__call__", lambda *_, **__: {METRIC: 0.5})
+    report = train(load_recipe(recipe(place, tiny, output="whole", evaluation=evaluation)))
+    assert report.steps == {"pairs": 16}
+    file = recipe(place, tiny, output="killed", evaluation=evaluation)
+    killed_at(14, file, constant)
     assert train(load_recipe(file)).steps == {"pairs": 16}
-    # The best is the first of equals.
+    # Of equal models, the first is the best.
     for folder in ("whole", "killed"):
-        found = (place / folder / "model/model.safetensors").read_bytes()
-        assert found == (place / folder / "1-pairs/checkpoint-4/model.safetensors").read_bytes()
+        weights = (place / folder / "model/model.safetensors").read_bytes()
+        assert weights == (place / folder / "1-pairs/checkpoint-4/model.safetensors").read_bytes()
 
 
-def test_killed_between_a_stage_and_the_next(tiny: Path, place: Path) -> None:
-    """The model of a stage is what makes it done, and all else is there before."""
+def test_killed_between_two_stages(tiny: Path, place: Path) -> None:
+    """The folder of its model marks a stage as finished; everything else is written before."""
     file = recipe(place, tiny)
     train(load_recipe(file))
     run = place / "run"
@@ -102,47 +102,47 @@ def test_killed_between_a_stage_and_the_next(tiny: Path, place: Path) -> None:
     assert (run / "model/model.safetensors").read_bytes() == before
 
 
-def test_other_files_are_another_run(tiny: Path, place: Path) -> None:
+def test_changed_files_are_refused(tiny: Path, place: Path) -> None:
     file = recipe(place, tiny)
     train(load_recipe(file))
     pairs(place / "pairs.jsonl", range(161))
-    with pytest.raises(TrainingError, match=r"pairs.jsonl: is not what the run in .*run began with; put the file back"):
+    with pytest.raises(TrainingError, match=r"pairs.jsonl: changed since the run in .*run started; restore the file"):
         train(load_recipe(file))
     pairs(place / "pairs.jsonl", range(160))
     assert train(load_recipe(file)).steps == {"pairs": 24}
 
 
-def test_the_terminal_is_given_back(tiny: Path, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """After Ctrl-C too, which no callback is told of."""
+def test_the_terminal_is_restored(tiny: Path, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also after Ctrl-C, which no callback sees."""
 
     def interrupt(*_: Any, **__: Any) -> None:
         raise KeyboardInterrupt
 
-    shown = []
+    displays = []
 
-    class Watched(stages.LiveView):
+    class Recorded(stages.ProgressDisplay):
         def on_train_begin(self, args: Any, state: Any, control: Any, **more: Any) -> None:
             super().on_train_begin(args, state, control, **more)
-            shown.append(self)
+            displays.append(self)
 
-    monkeypatch.setattr(stages, "LiveView", Watched)
-    monkeypatch.setattr(stages.JsonlLog, "on_log", interrupt)
+    monkeypatch.setattr(stages, "ProgressDisplay", Recorded)
+    monkeypatch.setattr(stages.JsonlLogger, "on_log", interrupt)
     with pytest.raises(KeyboardInterrupt):
         train(load_recipe(recipe(place, tiny)), show_progress=True)
-    (view,) = shown
-    assert not view._bar.live.is_started
+    (display,) = displays
+    assert not display._bar.live.is_started
 
 
 @pytest.mark.timeout(300)
 def test_two_processes_share_a_run(tiny: Path, place: Path) -> None:
-    """One reads, cleans, builds and encodes for both, batches are shared out, and one tells of it."""
+    """One cleans, builds and encodes for both, batches are divided, and one reports."""
     sentence_transformers(place / "teacher")
     steps = {"sources": ["animals"], "steps": 4, "batch_size": 8, "learning_rate": 2e-3, "checkpoint_every": 2}
-    wanted = [
-        {"name": "pairs", "gather": True, **steps},
-        {"name": "kd", "objective": "distillation", "teacher": "teacher", "lexical": 0.2, "topics": 3, **steps},
+    both = [
+        {"name": "pairs", "gather_across_devices": True, **steps},
+        {"name": "kd", "objective": "distillation", "teacher": "teacher", "bm25_weight": 0.2, "topics": 3, **steps},
     ]
-    file = recipe(place, tiny, stages=wanted, average={"checkpoints": 2})
+    file = recipe(place, tiny, stages=both, averaging={"checkpoints": 2})
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -158,16 +158,16 @@ def test_two_processes_share_a_run(tiny: Path, place: Path) -> None:
     ]
     command += ["--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", str(port)]
     command += ["-m", "serotine.cli", "train", str(file)]
-    ended = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert ended.returncode == 0, ended.stderr
-    assert ended.stdout.count("model: done") == 1
+    process = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert process.returncode == 0, process.stderr
+    assert process.stdout.count("model: done") == 1
     assert [step for step, _ in losses(place / "run")] == [1, 2, 3, 4] * 2
     assert Encoder(place / "run/model").dim == 16
-    # It is the one process's run too.
+    # One process alone accepts the run too.
     assert main(["train", str(file)]) == 0
 
 
-def test_a_teacher_of_much_holds_few_files_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_lookup_holds_few_files_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     class Lengths:
         fingerprint = "lengths"
 

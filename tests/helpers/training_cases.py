@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-# The libraries warn of their own coming changes.
+# Deprecation warnings of the libraries are not about this package.
 QUIET = [
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),
     pytest.mark.filterwarnings("ignore::FutureWarning"),
@@ -20,7 +20,7 @@ PLACES = ("attic", "barn", "cave", "ditch", "elm", "field", "garden", "hedge", "
 
 
 def pairs(file: Path, numbers: range) -> Path:
-    """Questions about animals and places, with a sentence that has both."""
+    """Write queries about animals, each with a sentence that answers it."""
     records = []
     for number in numbers:
         animal, place = ANIMALS[number % len(ANIMALS)], PLACES[(number * 7) % len(PLACES)]
@@ -33,7 +33,7 @@ def pairs(file: Path, numbers: range) -> Path:
 
 
 def recipe(folder: Path, model: Path, **changes: Any) -> Path:
-    """A recipe file of one short contrastive stage."""
+    """Write a recipe of one short contrastive stage."""
     import yaml
 
     values: dict[str, Any] = {
@@ -41,9 +41,9 @@ def recipe(folder: Path, model: Path, **changes: Any) -> Path:
         "output": "run",
         "seed": 7,
         "threads": 1,
-        "texts": {"query_length": 16, "document_length": 24},
-        "head": {"dim": 16, "sample": 50},
-        "clean": {"near_duplicates": 1},
+        "tokenization": {"query_length": 16, "document_length": 24},
+        "head": {"dim": 16, "init_documents": 50},
+        "cleaning": {"duplicate_threshold": 1},
         "sources": [{"name": "animals", "path": "pairs.jsonl"}],
         "stages": [
             {"name": "pairs", "sources": ["animals"], "steps": 24, "batch_size": 8, "learning_rate": 2e-3}
@@ -57,6 +57,6 @@ def recipe(folder: Path, model: Path, **changes: Any) -> Path:
 
 
 def losses(run: Path) -> list[tuple[int, float]]:
-    """(Step, loss) of a run's log."""
+    """Return (step, loss) of every step in a run's log."""
     records = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
     return [(record["step"], record["loss"]) for record in records if "loss" in record]

@@ -1,4 +1,4 @@
-"""``serotine train``: a recipe, run; and the mining of hard negatives for one."""
+"""``serotine train``: run a recipe, or mine hard negatives for one."""
 
 from __future__ import annotations
 
@@ -36,36 +36,34 @@ def train() -> None:
 @click.argument("recipe", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @json_option
 def run(recipe: Path, json_file: str | None) -> None:
-    """Run RECIPE, or go on with a run of it that was stopped.
+    """Run RECIPE, or resume a stopped run of it.
 
     The result is the folder model/ in the recipe's output: sentence-transformers' format, for `serotine model export`
     and every --encoder option.
     """
-    from serotine.training import load_recipe
+    from serotine.training import is_main_process, load_recipe
     from serotine.training import train as run_recipe
-    from serotine.training.processes import is_main
 
     try:
-        wanted = load_recipe(recipe)
+        loaded = load_recipe(recipe)
     except RecipeError as error:
         raise click.UsageError(str(error)) from None
     try:
-        made = run_recipe(wanted, show_progress=watched())
+        result = run_recipe(loaded, show_progress=watched())
     except KeyboardInterrupt:
-        raise Interrupted(f"interrupted; run the same command to go on from {wanted.output}") from None
-    if not is_main():
+        raise Interrupted(f"interrupted; run the same command to resume the run in {loaded.output}") from None
+    if not is_main_process():
         return
     lines = []
-    for name, told in made.sources.items():
-        reasons = ", ".join(f"{reason}: {count:,}" for reason, count in told["reasons"].items())
-        lines.append(
-            f"{name}: {told['kept']:,} of {plural(told['read'], 'example')}{f' ({reasons})' if reasons else ''}"
-        )
-    lines += [f"{name}: {plural(count, 'step')}" for name, count in made.steps.items()]
-    if made.judged:
-        lines.append("nDCG@10: " + ", ".join(f"{name} {value:.4f}" for name, value in made.judged.items()))
-    lines.append(f"{made.model}: done")
-    report("\n".join(lines), {**asdict(made), "model": str(made.model)}, json_file)
+    for name, source in result.sources.items():
+        reasons = ", ".join(f"{reason}: {count:,}" for reason, count in source["dropped"].items())
+        examples = f"{source['remaining']:,} of {plural(source['total'], 'example')}"
+        lines.append(f"{name}: {examples}{f' ({reasons})' if reasons else ''}")
+    lines += [f"{name}: {plural(count, 'step')}" for name, count in result.steps.items()]
+    if result.ndcg_at_10:
+        lines.append("nDCG@10: " + ", ".join(f"{name} {value:.4f}" for name, value in result.ndcg_at_10.items()))
+    lines.append(f"{result.model}: done")
+    report("\n".join(lines), {**asdict(result), "model": str(result.model)}, json_file)
 
 
 @train.command()
@@ -86,13 +84,13 @@ def run(recipe: Path, json_file: str | None) -> None:
 )
 @click.option("--mode", type=click.Choice(["late", "bm25", "hybrid"]), default="late", show_default=True)
 @click.option(
-    "--lexical",
+    "--bm25-weight",
     type=click.FloatRange(0, 1),
     default=0.0,
     show_default=True,
-    help="Share of BM25 in the scores written: it teaches the words' own weight.",
+    help="Share of BM25 in the scores written.",
 )
-@click.option("--index", "scratch", type=click.Path(path_type=Path), help="Build the index here, and keep it.")
+@click.option("--index", "index_folder", type=click.Path(path_type=Path), help="Build the index here, and keep it.")
 @json_option
 def mine(
     pairs: tuple[Path, ...],
@@ -105,8 +103,8 @@ def mine(
     depth: int,
     ratio: float,
     mode: Any,
-    lexical: float,
-    scratch: Path | None,
+    bm25_weight: float,
+    index_folder: Path | None,
     json_file: str | None,
 ) -> None:
     """Find hard negatives for the examples in PAIRS among all their passages.
@@ -114,38 +112,43 @@ def mine(
     Writes n-tuples, or, with a teacher, scored lists to distil from. Examples that do not get all their negatives are
     left out, and counted.
     """
-    from serotine.training.examples import read_examples
-    from serotine.training.mining import Mining
-    from serotine.training.mining import mine as run_mining
-    from serotine.training.teachers import CrossTeacher, LateTeacher, Teacher, load_encoder
+    from serotine.training import (
+        CrossEncoderTeacher,
+        LateInteractionTeacher,
+        MiningOptions,
+        Teacher,
+        load_encoder,
+        read_examples,
+    )
+    from serotine.training import mine as run_mining
 
     if teacher is not None and cross_encoder is not None:
-        raise click.UsageError("--teacher and --cross-encoder: one of the two scores, not both")
-    if lexical and not (scored or teacher or cross_encoder):
-        raise click.UsageError("--lexical: is mixed with scores; give --teacher, --cross-encoder or --scored")
+        raise click.UsageError("--teacher and --cross-encoder: mutually exclusive; use one of them")
+    if bm25_weight and not (scored or teacher or cross_encoder):
+        raise click.UsageError("--bm25-weight: needs scores to mix with; add --teacher, --cross-encoder or --scored")
     if file.suffix != ".jsonl":
-        raise click.UsageError(f"--output: want a .jsonl file, got {str(file)!r}")
+        raise click.UsageError(f"--output: must be a .jsonl file, got {str(file)!r}")
     if not file.parent.is_dir():
         raise click.UsageError(f"--output: the folder of {str(file)!r} does not exist; create it first")
     if depth < negatives:
         raise click.UsageError(f"--depth: {depth} passages cannot give {negatives} negatives; raise it")
     scorer: Teacher | None = None
     if teacher is not None:
-        scorer = LateTeacher(load_encoder(teacher))
+        scorer = LateInteractionTeacher(load_encoder(teacher))
     elif cross_encoder is not None:
-        scorer = CrossTeacher(cross_encoder)
+        scorer = CrossEncoderTeacher(cross_encoder)
     try:
-        made = run_mining(
+        result = run_mining(
             [example for path in pairs for example in read_examples(path)],
             file,
             encoder=load_encoder(name),
             teacher=scorer,
-            rules=Mining(negatives, depth, ratio, mode, scored, lexical),
-            scratch=scratch,
+            options=MiningOptions(negatives, depth, ratio, mode, scored, bm25_weight),
+            index_folder=index_folder,
             show_progress=watched(),
         )
     except KeyboardInterrupt:
         raise Interrupted("interrupted; nothing was written") from None
-    lines = [f"{made.written:,} of {plural(made.examples, 'example')} from {plural(made.passages, 'passage')}"]
-    lines += [f"  {reason}: {count:,}" for reason, count in made.dropped.items()]
-    report("\n".join([*lines, f"{file}: written"]), {**asdict(made), "file": str(file)}, json_file)
+    lines = [f"{result.written:,} of {plural(result.examples, 'example')} from {plural(result.passages, 'passage')}"]
+    lines += [f"  {reason}: {count:,}" for reason, count in result.dropped.items()]
+    report("\n".join([*lines, f"{file}: written"]), {**asdict(result), "file": str(file)}, json_file)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +40,7 @@ class VectorCache:
     """
 
     def __init__(
-        self, folder: Path | None, encode: Callable[[Sequence[str]], Sequence[NDArray[Any]]], key: str
+        self, folder: Path | None, encode: Callable[[Sequence[str]], Iterable[NDArray[Any]]], key: str
     ) -> None:
         self._folder = folder
         self._encode = encode

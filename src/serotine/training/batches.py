@@ -1,4 +1,4 @@
-"""Which examples go into a batch: of one source, of like length and, where asked for, of one topic; all from seeds."""
+"""Batch samplers: examples of one source, of similar length and, with topics, of one topic; determined by seeds."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ from sentence_transformers.base.sampler import DefaultBatchSampler, MultiDataset
 
 from serotine.errors import TrainingError
 
-# Texts are sorted by length within so many batches: like lengths meet, and still every pass mixes them anew.
+# Batches per pool: examples are sorted by length within a pool, and each epoch draws other pools.
 _POOL = 32
-# And within so many of one topic: more, and batches would be the same in every pass for longer topics too.
+# Per pool of one topic: larger pools would give a topic the same batches in every epoch.
 _TOPIC_POOL = 4
 
 
 class LengthGroupedBatches(DefaultBatchSampler):
-    """Batches of like length.
+    """Batches of examples of similar length.
 
     Args:
         dataset: text columns.
-        batch_size: examples a batch; a last batch with fewer is left out.
+        batch_size: examples per batch; a smaller last batch is dropped.
         drop_last, valid_label_columns, generator: of sentence-transformers' interface.
-        seed: with the pass's number it decides everything.
-        apart: whether no text may stand twice in a batch: where others' documents are negatives, a repeated positive
-            would be a false one.
-        topics: int (examples,), by the number in the label column: batches are of one topic, and what is left of each
-            makes mixed ones.
+        seed: determines the batches, together with the epoch.
+        unique_texts: whether no text may occur twice in a batch: where other examples' documents are negatives, a
+            repeated positive would be a false negative.
+        topics: int (examples,), indexed by the label column: each batch is of one topic; the examples left over from
+            each topic form mixed batches.
     """
 
     def __init__(
@@ -41,18 +41,18 @@ class LengthGroupedBatches(DefaultBatchSampler):
         generator: torch.Generator | None = None,
         seed: int = 0,
         *,
-        apart: bool = True,
+        unique_texts: bool = True,
         topics: NDArray[np.int32] | None = None,
     ) -> None:
         super().__init__(dataset, batch_size, drop_last, valid_label_columns, generator, seed)
         self.dataset = dataset
-        self._apart = apart
+        self._unique_texts = unique_texts
         self._topics = None if topics is None else topics[np.array(dataset["label"])]
-        texts = [column for column in dataset.column_names if column not in (valid_label_columns or [])]
-        columns = [list(dataset[column]) for column in texts]
+        names = [column for column in dataset.column_names if column not in (valid_label_columns or [])]
+        columns = [list(dataset[column]) for column in names]
         self._lengths = np.max([[len(text) for text in column] for column in columns], axis=0)
         ids: dict[str, int] = {}
-        self._texts = np.array([[ids.setdefault(text, len(ids)) for text in column] for column in columns]).T
+        self._text_ids = np.array([[ids.setdefault(text, len(ids)) for text in column] for column in columns]).T
 
     def __len__(self) -> int:
         return len(self._lengths) // self.batch_size
@@ -62,59 +62,59 @@ class LengthGroupedBatches(DefaultBatchSampler):
         order = rng.permutation(len(self._lengths))
         batches: list[list[int]] = []
         if self._topics is not None:
-            left = []
+            leftovers = []
             for topic in range(int(self._topics.max()) + 1):
                 members = order[self._topics[order] == topic]
                 whole = len(members) // self.batch_size * self.batch_size
-                batches += self._of_like_length(members[:whole], _TOPIC_POOL)
-                left.append(members[whole:])
-            order = rng.permutation(np.concatenate(left))
-        batches += self._of_like_length(order, _POOL)
-        for place in rng.permutation(len(batches)):
-            yield batches[place]
+                batches += self._length_grouped(members[:whole], _TOPIC_POOL)
+                leftovers.append(members[whole:])
+            order = rng.permutation(np.concatenate(leftovers))
+        batches += self._length_grouped(order, _POOL)
+        for position in rng.permutation(len(batches)):
+            yield batches[position]
 
-    def _of_like_length(self, order: NDArray[np.int64], pool: int) -> list[list[int]]:
+    def _length_grouped(self, order: NDArray[np.int64], pool_batches: int) -> list[list[int]]:
         batches = []
-        for start in range(0, len(order), pool * self.batch_size):
-            part = order[start : start + pool * self.batch_size]
-            batches += self._cut(part[np.argsort(self._lengths[part], kind="stable")])
+        for start in range(0, len(order), pool_batches * self.batch_size):
+            pool = order[start : start + pool_batches * self.batch_size]
+            batches += self._split(pool[np.argsort(self._lengths[pool], kind="stable")])
         return batches
 
-    def _cut(self, order: NDArray[np.int64]) -> list[list[int]]:
-        """Full batches of neighbours; an example whose texts stand in the batch already waits for the next."""
+    def _split(self, order: NDArray[np.int64]) -> list[list[int]]:
+        """Return full batches of neighbors; an example that repeats a text of the batch is deferred to the next."""
         batches: list[list[int]] = []
-        waiting = [int(i) for i in order]
-        while len(waiting) >= self.batch_size:
+        remaining = [int(i) for i in order]
+        while len(remaining) >= self.batch_size:
             batch: list[int] = []
-            seen: set[int] = set()
-            later: list[int] = []
-            for place, i in enumerate(waiting):
-                texts = set(map(int, self._texts[i]))
-                if not self._apart or seen.isdisjoint(texts):
+            batch_texts: set[int] = set()
+            deferred: list[int] = []
+            for position, i in enumerate(remaining):
+                texts = set(map(int, self._text_ids[i]))
+                if not self._unique_texts or batch_texts.isdisjoint(texts):
                     batch.append(i)
-                    seen |= texts
+                    batch_texts |= texts
                     if len(batch) == self.batch_size:
-                        later += waiting[place + 1 :]
+                        deferred += remaining[position + 1 :]
                         break
                 else:
-                    later.append(i)
+                    deferred.append(i)
             if len(batch) < self.batch_size:
                 break
             batches.append(batch)
-            waiting = later
+            remaining = deferred
         return batches
 
 
 class MixedSources(MultiDatasetDefaultBatchSampler):
-    """A fixed number of batches, each of one source, drawn in proportion to the sources' size to a power.
+    """A fixed number of batches, each from one source, sampled in proportion to the sources' size to a power.
 
     Args:
-        dataset: the sources, one after the other.
-        batch_samplers: of every source.
+        dataset: the concatenated sources.
+        batch_samplers: one per source.
         generator: of sentence-transformers' interface.
-        seed: decides the order.
-        steps: how many batches.
-        power: 0 draws from all alike, 1 by size.
+        seed: determines the order of the sources.
+        steps: number of batches.
+        exponent: 0 samples sources uniformly, 1 by size.
     """
 
     def __init__(
@@ -125,12 +125,12 @@ class MixedSources(MultiDatasetDefaultBatchSampler):
         seed: int = 0,
         *,
         steps: int,
-        power: float,
+        exponent: float,
     ) -> None:
         super().__init__(dataset, batch_samplers, generator, seed)
         self._steps = steps
-        sizes = np.array([len(part) for part in dataset.datasets], dtype=np.float64)
-        self._shares = sizes**power / (sizes**power).sum()
+        sizes = np.array([len(source) for source in dataset.datasets], dtype=np.float64)
+        self._shares = sizes**exponent / (sizes**exponent).sum()
         self._starts = np.concatenate([[0], np.cumsum(sizes)[:-1]]).astype(np.int64)
 
     def __len__(self) -> int:
@@ -144,9 +144,9 @@ class MixedSources(MultiDatasetDefaultBatchSampler):
             yield [start + i for i in next(endless[source])]
 
     def _repeat(self, sampler: Any) -> Iterator[list[int]]:
-        number = 0
+        epoch = 0
         while True:
-            sampler.set_epoch(self.epoch * 1_000_000 + number)
+            sampler.set_epoch(self.epoch * 1_000_000 + epoch)
             empty = True
             for batch in sampler:
                 empty = False
@@ -154,6 +154,6 @@ class MixedSources(MultiDatasetDefaultBatchSampler):
             if empty:
                 raise TrainingError(
                     f"a source of {len(sampler.dataset):,} examples has too few different texts for batches of "
-                    f"{sampler.batch_size}; lower batch_size or leave it out"
+                    f"{sampler.batch_size}; lower batch_size or remove the source"
                 )
-            number += 1
+            epoch += 1

@@ -1,4 +1,4 @@
-"""Training examples and their files: pairs, triplets, n-tuples and scored lists, in JSON Lines or parquet."""
+"""Training examples and their files: pairs, triplets, n-tuples and scored lists, in JSON Lines or Parquet."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import Any
 
 from serotine.errors import InputFileError
 from serotine.evaluation.records import Record, checked, records
+from serotine.files import atomic_file
 from serotine.training.recipe import Source
 
 _NUMBERED = re.compile(r"negative_(\d+)")
@@ -19,12 +20,12 @@ _NUMBERED = re.compile(r"negative_(\d+)")
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """One question with its documents.
+    """One query with its documents.
 
     Attributes:
-        query: the question.
+        query: its text.
         documents: the positive, then any negatives.
-        scores: a teacher's scores of the documents, where there are.
+        scores: a teacher's scores of the documents, if any.
     """
 
     query: str
@@ -33,93 +34,91 @@ class Example:
 
 
 def read_source(source: Source, seed: int) -> list[Example]:
-    """The examples of a source that it wants kept, in the file's order.
+    """Return the examples of a source that pass its filter and limit, in the file's order.
 
     Raises:
-        InputFileError: what is wrong, naming the file and the line; also where nothing is left.
+        InputFileError: a record is invalid, or no example passes; names the file and the line.
     """
-    kept = [
-        _example(record, origin)
-        for origin, record in _records(source.path)
-        if all(str(record.get(key)) in wanted for key, wanted in source.keep.items())
+    examples = [
+        _example(record, location)
+        for location, record in _records(source.path)
+        if all(str(record.get(key)) in values for key, values in source.filter.items())
     ]
-    if not kept:
-        told = f" with {', '.join(source.keep)} as wanted" if source.keep else ""
-        raise InputFileError(f"{source.path}: holds no examples{told}")
-    if source.limit is not None and len(kept) > source.limit:
-        chosen = sorted(random.Random(f"{seed} {source.name}").sample(range(len(kept)), source.limit))  # noqa: S311
-        kept = [kept[i] for i in chosen]
-    return kept
+    if not examples:
+        condition = f" that match the filter on {', '.join(source.filter)}" if source.filter else ""
+        raise InputFileError(f"{source.path}: no examples{condition}")
+    if source.limit is not None and len(examples) > source.limit:
+        rng = random.Random(f"{seed} {source.name}")  # noqa: S311
+        examples = [examples[i] for i in sorted(rng.sample(range(len(examples)), source.limit))]
+    return examples
 
 
 def read_examples(path: Path) -> Iterator[Example]:
-    """Every example of a file.
+    """Yield every example of a file.
 
-    Each has `query` (or `anchor`), and either `documents` (a list, the positive first) with `scores`, or `positive`
+    A record has `query` (or `anchor`), and either `documents` (a list, the positive first) with `scores`, or `positive`
     with any of `negative`, `negative_1`, `negative_2`, ..., and `negatives` (a list).
 
     Raises:
-        InputFileError: what is wrong, naming the file and the line.
+        InputFileError: a record is invalid; names the file and the line.
     """
-    for origin, record in _records(path):
-        yield _example(record, origin)
+    for location, record in _records(path):
+        yield _example(record, location)
 
 
 def write_examples(examples: list[Example], path: Path) -> None:
-    """Writes .jsonl that `read_examples` reads, whole or not at all."""
-    scratch = path.with_name(f".{path.name}.tmp")
-    with scratch.open("w", encoding="utf-8") as file:
+    """Write .jsonl that `read_examples` reads, atomically."""
+    with atomic_file(path) as file:
         for example in examples:
             record: dict[str, Any] = {"query": example.query}
             if example.scores is None:
                 record["positive"], record["negatives"] = example.documents[0], example.documents[1:]
             else:
                 record["documents"], record["scores"] = example.documents, example.scores
-            file.write(json.dumps(record, ensure_ascii=False) + "\n")
-    scratch.replace(path)
+            file.write(f"{json.dumps(record, ensure_ascii=False)}\n".encode())
 
 
 def _records(path: Path) -> Iterator[Record]:
-    """(Place, record) of every record."""
+    """Yield the location and the values of every record."""
     if not path.name.removesuffix(".gz").endswith(".jsonl") and path.suffix != ".parquet":
-        raise InputFileError(f"{path}: is of no kind that can be trained on; want .jsonl, .jsonl.gz or .parquet")
+        raise InputFileError(f"{path}: unsupported file type; valid types: .jsonl, .jsonl.gz, .parquet")
     return records(path, extra="train")
 
 
-def _example(record: Mapping[str, Any], origin: str) -> Example:
-    query = _text(record, "query" if "query" in record else "anchor", origin)
+def _example(record: Mapping[str, Any], location: str) -> Example:
+    query = _text(record, "query" if "query" in record else "anchor", location)
     if "documents" in record:
-        documents = _texts(record["documents"], "documents", origin)
+        documents = _texts(record["documents"], "documents", location)
         if not documents:
-            raise InputFileError(f"{origin}: 'documents' is empty; want the positive first")
-        return Example(query, documents, _scores(record.get("scores"), len(documents), origin))
-    documents = (_text(record, "positive", origin),)
+            raise InputFileError(f"{location}: 'documents' must not be empty; the positive comes first")
+        return Example(query, documents, _scores(record.get("scores"), len(documents), location))
+    documents = (_text(record, "positive", location),)
     if record.get("negative") is not None:
-        documents += (_text(record, "negative", origin),)
-    numbered = sorted((int(found[1]), key) for key in record if (found := _NUMBERED.fullmatch(key)))
-    documents += tuple(_text(record, key, origin) for _, key in numbered if record[key] is not None)
+        documents += (_text(record, "negative", location),)
+    numbered = sorted((int(match[1]), key) for key in record if (match := _NUMBERED.fullmatch(key)))
+    documents += tuple(_text(record, key, location) for _, key in numbered if record[key] is not None)
     if record.get("negatives") is not None:
-        documents += _texts(record["negatives"], "negatives", origin)
+        documents += _texts(record["negatives"], "negatives", location)
     scores = record.get("scores")
-    return Example(query, documents, None if scores is None else _scores(scores, len(documents), origin))
+    return Example(query, documents, None if scores is None else _scores(scores, len(documents), location))
 
 
-def _text(record: Mapping[str, Any], key: str, origin: str) -> str:
+def _text(record: Mapping[str, Any], key: str, location: str) -> str:
     value = record.get(key)
     if not isinstance(value, str):
-        raise InputFileError(f"{origin}: {key!r} must be text, got {value!r}")
-    return checked(value, repr(key), origin)
+        raise InputFileError(f"{location}: {key!r} must be a string, got {value!r}")
+    return checked(value, repr(key), location)
 
 
-def _texts(value: Any, key: str, origin: str) -> tuple[str, ...]:
+def _texts(value: Any, key: str, location: str) -> tuple[str, ...]:
     if not isinstance(value, list):
-        raise InputFileError(f"{origin}: {key!r} must be a list of texts, got {value!r}")
-    return tuple(_text({f"{key}[{i}]": one}, f"{key}[{i}]", origin) for i, one in enumerate(value))
+        raise InputFileError(f"{location}: {key!r} must be a list of strings, got {value!r}")
+    return tuple(_text({f"{key}[{i}]": text}, f"{key}[{i}]", location) for i, text in enumerate(value))
 
 
-def _scores(value: Any, count: int, origin: str) -> tuple[float, ...]:
+def _scores(value: Any, count: int, location: str) -> tuple[float, ...]:
     numbers = value if isinstance(value, list) else []
-    whole = all(isinstance(one, (int, float)) and not isinstance(one, bool) and abs(one) < 1e30 for one in numbers)
-    if len(numbers) != count or not whole:
-        raise InputFileError(f"{origin}: 'scores' must be {count} numbers, one a document, got {value!r}")
-    return tuple(float(one) for one in numbers)
+    valid = all(isinstance(x, (int, float)) and not isinstance(x, bool) and abs(x) < 1e30 for x in numbers)
+    if len(numbers) != count or not valid:
+        raise InputFileError(f"{location}: 'scores' must be {count} numbers, one per document, got {value!r}")
+    return tuple(float(number) for number in numbers)

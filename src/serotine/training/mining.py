@@ -1,6 +1,6 @@
-"""Hard negatives: passages that an index finds for a question and that are not its answer.
+"""Hard negatives: passages that an index returns for a query and that are not its answer.
 
-Questions and positives without negatives become n-tuples, or, with a teacher, scored lists to distil from.
+Pairs become n-tuples or, with a teacher, scored lists for distillation.
 """
 
 from __future__ import annotations
@@ -18,26 +18,26 @@ from serotine.index import Index
 from serotine.progress import progress_bar
 from serotine.training.cleaning import words
 from serotine.training.examples import Example, write_examples
-from serotine.training.teachers import LateTeacher, Teacher
+from serotine.training.lexical import LexicalScorer
+from serotine.training.teachers import LateInteractionTeacher, Teacher
 
-# Questions looked up, and scored, at once: bounds the vectors held.
+# Queries searched and scored at once: bounds the vectors in memory.
 _CHUNK = 256
-# BM25 is looked up so many times as deep as negatives are.
-_FURTHER = 8
+_ADD_SIZE = 2000
 
 
 @dataclass(frozen=True, slots=True)
-class Mining:
+class MiningOptions:
     """How negatives are chosen.
 
     Attributes:
-        negatives: how many an example gets.
-        depth: passages looked at for each question.
-        ratio: a passage that scores this share of the positive's score, or more, may well be an answer, and goes.
-        mode: what finds them: "late", "bm25" or "hybrid", as `Index.search` knows them.
-        scored: write scores without a teacher too: the encoder's own.
-        lexical: share of BM25 in the scores that are written; the teacher has the rest. Both are first scaled to 0..1
-            among an example's documents. What goes is decided by the teacher alone.
+        negatives: number per example.
+        depth: passages considered per query.
+        ratio: a passage with this share of the positive's score, or more, may be an answer and is dropped.
+        mode: how the index is searched: "late", "bm25" or "hybrid", as in `Index.search`.
+        scored: write the encoder's own scores if there is no teacher.
+        bm25_weight: share of BM25 in the scores written, the teacher's being the rest; both are first scaled to 0..1
+            per example. The teacher's alone decide which passages are dropped.
     """
 
     negatives: int = 7
@@ -45,18 +45,18 @@ class Mining:
     ratio: float = 0.95
     mode: Literal["late", "bm25", "hybrid"] = "late"
     scored: bool = False
-    lexical: float = 0.0
+    bm25_weight: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class MiningReport:
-    """What mining came to.
+    """The outcome of mining.
 
     Attributes:
-        examples: read.
-        written: with all their negatives.
-        passages: different ones, from which negatives were taken.
-        dropped: passages found and not taken, by reason; and examples, by reason.
+        examples: number of examples read.
+        written: number of examples written, each with all its negatives.
+        passages: number of distinct passages that negatives were chosen from.
+        dropped: number of passages and of examples dropped, by reason.
     """
 
     examples: int
@@ -71,149 +71,172 @@ def mine(
     *,
     encoder: Any,
     teacher: Teacher | None = None,
-    rules: Mining | None = None,
-    scratch: Path | None = None,
+    options: MiningOptions | None = None,
+    index_folder: Path | None = None,
     show_progress: bool = False,
 ) -> MiningReport:
-    """Writes every example with hard negatives from among all examples' documents.
+    """Write examples with hard negatives from among the documents of all examples.
 
     Args:
-        examples: what to find negatives for; negatives they have already count as passages only.
-        file: where to: .jsonl; whole or not at all.
-        encoder: finds the passages, and scores them where there is no teacher; any that `Index` takes.
+        examples: queries with positives; negatives they have serve as passages only.
+        file: the .jsonl file to write, atomically.
+        encoder: searches the passages, and scores them if there is no teacher; any that `Index` takes.
         teacher: its scores decide the ratio, and are written.
-        rules: how they are chosen.
-        scratch: a folder to build the index in, kept; one built there before with the same passages is used again.
-            A temporary one unless given.
+        options: how negatives are chosen.
+        index_folder: where to build the index; one of the same passages is reused. None: a temporary folder.
         show_progress: draw bars on standard error.
 
     Raises:
-        TrainingError: no example gets enough negatives.
+        TrainingError: no example gets enough negatives, or the index holds other passages.
     """
-    chosen = rules or Mining()
+    options = options or MiningOptions()
     passages = list(dict.fromkeys(text for example in examples for text in example.documents))
-    scored = chosen.scored or teacher is not None
     dropped: Counter[str] = Counter()
-    made: list[Example] = []
-    judge = teacher or (_Found(encoder) if chosen.mode == "late" else LateTeacher(encoder))
-    answers: dict[str, set[str]] = {}
-    for example in examples:
-        answers.setdefault(_same(example.query), set()).add(_same(example.documents[0]))
-    with tempfile.TemporaryDirectory() as place:
-        folder = scratch or Path(place) / "index"
+    mined: list[Example] = []
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = index_folder or Path(temporary) / "index"
         with (
-            _index(folder, passages, encoder, show_progress=show_progress) as index,
+            _build_index(folder, passages, encoder, show_progress=show_progress) as index,
             progress_bar(len(examples), "Mining", enabled=show_progress) as advance,
         ):
+            miner = _Miner(index, encoder, teacher, options, _answers(examples), passages, dropped)
             for start in range(0, len(examples), _CHUNK):
                 chunk = examples[start : start + _CHUNK]
-                made += _mine(chunk, index, judge, answers, chosen, dropped, scored=scored)
+                mined += miner.mine(chunk)
                 advance(len(chunk))
-    if not made:
+    if not mined:
         reasons = ", ".join(f"{reason}: {count:,}" for reason, count in dropped.most_common())
         raise TrainingError(
-            f"no example has {chosen.negatives} negatives ({reasons}); "
-            "give more passages, a greater depth or fewer negatives"
+            f"no example has {options.negatives} negatives ({reasons}); "
+            "add passages, raise the depth or lower the number of negatives"
         )
-    write_examples(made, file)
-    return MiningReport(len(examples), len(made), len(passages), dict(dropped))
+    write_examples(mined, file)
+    return MiningReport(len(examples), len(mined), len(passages), dict(dropped))
 
 
-def _index(folder: Path, passages: list[str], encoder: Any, *, show_progress: bool) -> Index:
+def _answers(examples: Sequence[Example]) -> dict[str, set[str]]:
+    """Return the normalized positives of every normalized query."""
+    answers: dict[str, set[str]] = {}
+    for example in examples:
+        answers.setdefault(_normalized(example.query), set()).add(_normalized(example.documents[0]))
+    return answers
+
+
+def _build_index(folder: Path, passages: list[str], encoder: Any, *, show_progress: bool) -> Index:
     index = Index.open(folder, encoder=encoder) if folder.exists() else Index.create(folder, encoder=encoder)
-    # Named by what they say: an index of other passages is told from this one.
+    # Ids are hashes of the texts, so an index of other passages is detected, and an interrupted one completed.
     ids = [_id(text) for text in passages]
-    # Stopped and started again, it goes on with the passages it lacks.
     index.add_batches(
         (
-            {"ids": ids[start:stop], "texts": passages[start:stop]}
-            for start in range(0, len(passages), 2000)
-            for stop in [min(start + 2000, len(passages))]
+            {"ids": ids[start : start + _ADD_SIZE], "texts": passages[start : start + _ADD_SIZE]}
+            for start in range(0, len(passages), _ADD_SIZE)
         ),
         expected_documents=len(passages),
         show_progress=show_progress,
     )
     if len(index) != len(passages):
         index.close()
-        raise TrainingError(f"{folder}: holds an index of other passages; delete it or give another folder")
+        raise TrainingError(f"{folder}: holds an index of other passages; delete it or choose another folder")
     return index
 
 
-def _mine(
-    examples: Sequence[Example],
-    index: Index,
-    judge: Teacher,
-    answers: dict[str, set[str]],
-    rules: Mining,
-    dropped: Counter[str],
-    *,
-    scored: bool,
-) -> list[Example]:
-    found = index.search_batch([one.query for one in examples], k=rules.depth, mode=rules.mode)
-    if isinstance(judge, _Found):
-        judge.known = {
-            (example.query, hit.text or ""): hit.score
-            for example, hits in zip(examples, found, strict=True)
-            for hit in hits
-        }
-    lists: list[list[str]] = []
-    for example, hits in zip(examples, found, strict=True):
-        known = answers[_same(example.query)]
-        texts = []
-        for hit in hits:
-            if _same(hit.text or "") in known:
-                dropped["passage: an answer to the same question"] += 1
-            else:
-                texts.append(hit.text or "")
-        lists.append([example.documents[0], *texts])
-    scores = judge.score([one.query for one in examples], lists)
-    words_shared = _lexical(examples, lists, index, rules) if scored and rules.lexical else None
-    made = []
-    for number, (example, texts, values) in enumerate(zip(examples, lists, scores, strict=True)):
-        # Of a score below 0 a share is no bound: the distance is what counts.
-        bound = values[0] - (1 - rules.ratio) * abs(values[0])
-        kept = [i for i in range(1, len(texts)) if values[i] < bound]
-        dropped[f"passage: scores {rules.ratio:g} of the positive or more"] += len(texts) - 1 - len(kept)
-        if len(kept) < rules.negatives:
-            dropped["example: too few negatives"] += 1
-            continue
-        places = [0, *kept[: rules.negatives]]
-        taken = tuple(texts[i] for i in places)
-        told = [values[i] for i in places]
-        if words_shared is not None:
-            both = zip(_scaled(told), _scaled([words_shared[number][i] for i in places]), strict=True)
-            told = [(1 - rules.lexical) * late + rules.lexical * lexical for late, lexical in both]
-        made.append(Example(example.query, taken, tuple(told) if scored else None))
-    return made
+class _Miner:
+    """Chooses the negatives of examples, and counts what it drops."""
+
+    def __init__(
+        self,
+        index: Index,
+        encoder: Any,
+        teacher: Teacher | None,
+        options: MiningOptions,
+        answers: dict[str, set[str]],
+        passages: list[str],
+        dropped: Counter[str],
+    ) -> None:
+        self._index = index
+        self._options = options
+        self._answers = answers
+        self._dropped = dropped
+        self._search_scores = _SearchScores(encoder) if teacher is None and options.mode == "late" else None
+        self._teacher = teacher or self._search_scores or LateInteractionTeacher(encoder)
+        self._scored = options.scored or teacher is not None
+        self._lexical = LexicalScorer(passages) if self._scored and options.bm25_weight else None
+
+    def mine(self, examples: Sequence[Example]) -> list[Example]:
+        """Return the examples that get all their negatives."""
+        queries = [example.query for example in examples]
+        candidates = self._candidates(examples)
+        scores = self._teacher.score(queries, candidates)
+        mined = [
+            self._choose(example, texts, values)
+            for example, texts, values in zip(examples, candidates, scores, strict=True)
+        ]
+        return [example for example in mined if example is not None]
+
+    def _candidates(self, examples: Sequence[Example]) -> list[list[str]]:
+        """Return, per example, the positive and the passages found, without other answers to the same query."""
+        queries = [example.query for example in examples]
+        results = self._index.search_batch(queries, k=self._options.depth, mode=self._options.mode)
+        if self._search_scores is not None:
+            self._search_scores.scores = {
+                (query, hit.text or ""): hit.score for query, hits in zip(queries, results, strict=True) for hit in hits
+            }
+        candidates: list[list[str]] = []
+        for example, hits in zip(examples, results, strict=True):
+            answers = self._answers[_normalized(example.query)]
+            texts = [hit.text or "" for hit in hits]
+            negatives = [text for text in texts if _normalized(text) not in answers]
+            self._count("passage: an answer to the same query", len(texts) - len(negatives))
+            candidates.append([example.documents[0], *negatives])
+        return candidates
+
+    def _choose(self, example: Example, texts: list[str], scores: list[float]) -> Example | None:
+        options = self._options
+        # Below 0, a share of the score would be no upper bound: the distance counts.
+        bound = scores[0] - (1 - options.ratio) * abs(scores[0])
+        negatives = [i for i in range(1, len(texts)) if scores[i] < bound]
+        reason = f"passage: scores at least {options.ratio:g} of the positive"
+        self._count(reason, len(texts) - 1 - len(negatives))
+        if len(negatives) < options.negatives:
+            self._count("example: too few negatives", 1)
+            return None
+        positions = [0, *negatives[: options.negatives]]
+        documents = tuple(texts[i] for i in positions)
+        if not self._scored:
+            return Example(example.query, documents)
+        targets = [scores[i] for i in positions]
+        if self._lexical is not None:
+            bm25 = _min_max_scaled(self._lexical.scores(example.query, documents).tolist())
+            weight = options.bm25_weight
+            targets = [
+                (1 - weight) * score + weight * lexical
+                for score, lexical in zip(_min_max_scaled(targets), bm25, strict=True)
+            ]
+        return Example(example.query, documents, tuple(targets))
+
+    def _count(self, reason: str, count: int) -> None:
+        if count:
+            self._dropped[reason] += count
 
 
-class _Found:
-    """The scores that the search found; what it did not find is encoded and scored."""
+class _SearchScores:
+    """A teacher with the scores of the last search; other pairs are encoded and scored."""
 
     def __init__(self, encoder: Any) -> None:
-        self._late = LateTeacher(encoder)
-        self.known: dict[tuple[str, str], float] = {}
+        self._teacher = LateInteractionTeacher(encoder)
+        self.scores: dict[tuple[str, str], float] = {}
 
     def score(self, queries: Sequence[str], documents: Sequence[Sequence[str]]) -> list[list[float]]:
-        pairs = zip(queries, documents, strict=True)
-        missing = [[text for text in texts if (query, text) not in self.known] for query, texts in pairs]
-        asked = [number for number, texts in enumerate(missing) if texts]
-        scores = self._late.score([queries[number] for number in asked], [missing[number] for number in asked])
-        for number, values in zip(asked, scores, strict=True):
-            self.known |= {(queries[number], text): value for text, value in zip(missing[number], values, strict=True)}
-        return [[self.known[query, text] for text in texts] for query, texts in zip(queries, documents, strict=True)]
+        pairs = list(zip(queries, documents, strict=True))
+        missing = [(query, [text for text in texts if (query, text) not in self.scores]) for query, texts in pairs]
+        missing = [(query, texts) for query, texts in missing if texts]
+        computed = self._teacher.score([query for query, _ in missing], [texts for _, texts in missing])
+        for (query, texts), scores in zip(missing, computed, strict=True):
+            self.scores |= {(query, text): score for text, score in zip(texts, scores, strict=True)}
+        return [[self.scores[query, text] for text in texts] for query, texts in pairs]
 
 
-def _lexical(
-    examples: Sequence[Example], lists: Sequence[Sequence[str]], index: Index, rules: Mining
-) -> list[list[float]]:
-    """BM25 of every document of every list; 0 for one that is far down the ranking."""
-    found = index.search_batch([one.query for one in examples], k=_FURTHER * rules.depth, mode="bm25")
-    known = [{hit.id: hit.score for hit in hits} for hits in found]
-    return [[scores.get(_id(text), 0.0) for text in texts] for scores, texts in zip(known, lists, strict=True)]
-
-
-def _scaled(values: list[float]) -> list[float]:
+def _min_max_scaled(values: list[float]) -> list[float]:
     least, most = min(values), max(values)
     return [(value - least) / (most - least) if most > least else 0.0 for value in values]
 
@@ -222,5 +245,5 @@ def _id(text: str) -> str:
     return hashlib.blake2b(text.encode(), digest_size=12).hexdigest()
 
 
-def _same(text: str) -> str:
+def _normalized(text: str) -> str:
     return " ".join(words(text))

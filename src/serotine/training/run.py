@@ -1,18 +1,18 @@
-"""A recipe, run: data, starting model, stages one after the other, average. Killed at any point, it goes on from there.
+"""A training run: data, initial model, stages in order, average. A killed run resumes.
 
 A run's folder:
 
-    recipe.json         what it was asked and of which files, by which another recipe is refused
-    data.json           what was dropped from each source, and why
-    start/              the model before training
-    1-NAME/             a stage: checkpoint-STEP/ while it runs, model/ when it is done
-    log.jsonl           a line of numbers a few steps
+    recipe.json         the recipe and the hashes of its files; another recipe is refused
+    data.json           what was removed from each source, and why
+    initial/            the model before training
+    1-NAME/             a stage: checkpoint-STEP/ while it runs, model/ when it is finished
+    log.jsonl           one line of figures per step
     model/              the result, in sentence-transformers' format
+    report.json         what `train` returns; written last
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 import os
@@ -21,232 +21,233 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from serotine.errors import TrainingError
+from serotine.errors import TrainingError, missing_extra
+from serotine.files import sha256, write_atomically
 from serotine.progress import progress_bar
-from serotine.training.averaging import average
+from serotine.training import checkpoints
 from serotine.training.cleaning import clean
+from serotine.training.distributed import is_main_process, main_process_first, wait_for_all
 from serotine.training.examples import Example, read_source
-from serotine.training.processes import is_main, main_first, wait
-from serotine.training.recipe import Recipe
+from serotine.training.recipe import Averaging, Recipe
 
-# On a CPU, oneDNN keeps what it compiled and set aside for the newest 1,024 shapes of a product, and hardly two batches
-# are of one length: without these, memory grew by 40 MB a step. torch reads them when it is imported.
-_FEW_SHAPES = {"LRU_CACHE_CAPACITY": "16", "ONEDNN_PRIMITIVE_CACHE_CAPACITY": "64"}
+if TYPE_CHECKING:
+    from serotine.training.evaluator import NdcgEvaluator
+
+# oneDNN caches compiled kernels and buffers for the newest 1,024 shapes of a product, and hardly two batches have the
+# same length: memory grew by 40 MB per step. torch reads these variables when it is imported.
+_SMALL_CACHES = {"LRU_CACHE_CAPACITY": "16", "ONEDNN_PRIMITIVE_CACHE_CAPACITY": "64"}
 
 
 @dataclass(frozen=True, slots=True)
 class TrainingReport:
-    """What a run came to.
+    """The outcome of a run.
 
     Attributes:
         model: folder of the result.
-        sources: by source: examples read, kept, and dropped by reason.
-        judged: nDCG@10 on the judge's split: of "start", of every stage's model, of the result; empty without a judge.
-        steps: optimiser steps of every stage.
+        sources: by source: examples in total, remaining after cleaning, and dropped by reason.
+        ndcg_at_10: on the recipe's evaluation split, of "initial", of every stage's model, and of the result, "model";
+            empty without evaluation.
+        steps: optimizer steps of every stage.
     """
 
     model: Path
     sources: dict[str, dict[str, Any]]
-    judged: dict[str, float]
+    ndcg_at_10: dict[str, float]
     steps: dict[str, int]
 
 
 def train(recipe: Recipe, *, show_progress: bool = False) -> TrainingReport:
-    """Runs a recipe, or goes on with a run of it that was stopped.
+    """Run a recipe, or resume a stopped run of it.
 
     Args:
         recipe: see `load_recipe`.
         show_progress: draw bars on standard error.
 
     Raises:
-        TrainingError: it cannot start: something is not installed, or the output folder holds another run.
-        InputFileError: a source or a collection is not what it should be.
-        EncoderError: the model to start from is not there or damaged.
+        TrainingError: a library is not installed, the recipe does not fit its model or data, or the output folder holds
+            another run.
+        InputFileError: a source or a collection cannot be read.
+        EncoderError: the recipe's model does not exist or is damaged.
     """
-    _require()
-    with main_first():
-        _claim(recipe)
-    done = recipe.output / "report.json"
-    if done.is_file():
-        values = json.loads(done.read_text("utf-8"))
-        return TrainingReport(Path(recipe.output / "model"), values["sources"], values["judged"], values["steps"])
+    _require_libraries()
+    with main_process_first():
+        _claim_output(recipe)
+    report_file = recipe.output / "report.json"
+    if report_file.is_file():
+        return TrainingReport(recipe.output / "model", **json.loads(report_file.read_text("utf-8")))
     import torch
 
     if recipe.threads is not None:
         torch.set_num_threads(recipe.threads)
-    with _quietly():
-        with main_first():
-            examples, sources = _data(recipe, show_progress=show_progress and is_main())
-        report = _run(recipe, examples, sources, show_progress=show_progress)
-    if is_main():
-        _write_json(done, {"sources": report.sources, "judged": report.judged, "steps": report.steps})
-    wait()
+    with _quiet_libraries():
+        with main_process_first():
+            examples, sources = _clean_sources(recipe, show_progress=show_progress and is_main_process())
+        report = _run_stages(recipe, examples, sources, show_progress=show_progress)
+    if is_main_process():
+        values = asdict(report)
+        del values["model"]
+        _write_json(report_file, values)
+    wait_for_all()
     return report
 
 
-def _run(
+def _run_stages(
     recipe: Recipe, examples: dict[str, list[Example]], sources: dict[str, dict[str, Any]], *, show_progress: bool
 ) -> TrainingReport:
-    from serotine.training.judging import METRIC, JudgedCollection
-    from serotine.training.stages import check_stages, load, run_stage
+    from serotine.training.evaluator import NdcgEvaluator
+    from serotine.training.stages import run_stage, validate_stages
 
-    judge = JudgedCollection(recipe.judge, recipe.seed) if recipe.judge else None
-    judged: dict[str, float] = {}
+    evaluator = NdcgEvaluator(recipe.evaluation, recipe.seed) if recipe.evaluation else None
+    ndcg: dict[str, float] = {}
     steps: dict[str, int] = {}
-
-    def judge_it(name: str, folder: Path) -> None:
-        known = folder.with_name(f"{folder.name}.judged.json")
-        if judge is None:
-            return
-        with main_first():
-            if not known.is_file():
-                _write_json(known, judge(load(folder)))
-        judged[name] = json.loads(known.read_text("utf-8"))[METRIC]
-
-    with main_first():
-        newest = _start(recipe, examples)
-    check_stages(recipe, newest)
-    judge_it("start", newest)
-    checkpoints: list[Path] = []
+    initial = recipe.output / "initial"
+    with main_process_first():
+        _create_initial_model(recipe, examples, initial)
+    validate_stages(recipe, initial)
+    if evaluator is not None:
+        ndcg["initial"] = _evaluate(evaluator, initial)
+    model = folder = initial
     for number, stage in enumerate(recipe.stages, start=1):
         folder = recipe.output / f"{number}-{stage.name}"
-        steps[stage.name], checkpoints = run_stage(
-            recipe, stage, newest, folder, examples, judge, show_progress=show_progress
-        )
-        newest = folder / "model"
-        judge_it(stage.name, newest)
-    if is_main():
-        _finish(recipe, checkpoints)
-    wait()
-    judge_it("model", recipe.output / "model")
-    return TrainingReport(recipe.output / "model", sources, judged, steps)
+        steps[stage.name] = run_stage(recipe, stage, model, folder, examples, evaluator, show_progress=show_progress)
+        model = folder / "model"
+        if evaluator is not None:
+            ndcg[stage.name] = _evaluate(evaluator, model)
+    result = recipe.output / "model"
+    if is_main_process():
+        _average(recipe.averaging, initial, folder, result)
+    wait_for_all()
+    if evaluator is not None:
+        ndcg["model"] = _evaluate(evaluator, result)
+    return TrainingReport(result, sources, ndcg, steps)
 
 
-def _require() -> None:
-    for name, value in _FEW_SHAPES.items():
+def _evaluate(evaluator: NdcgEvaluator, model: Path) -> float:
+    """Return a model's nDCG@10, from the file beside it if it was evaluated before."""
+    file = model.with_name(f"{model.name}.evaluation.json")
+    with main_process_first():
+        if not file.is_file():
+            _write_json(file, evaluator(checkpoints.load(model)))
+    ndcg: float = json.loads(file.read_text("utf-8"))[evaluator.primary_metric]
+    return ndcg
+
+
+def _require_libraries() -> None:
+    for name, value in _SMALL_CACHES.items():
         os.environ.setdefault(name, value)
     try:
         import accelerate  # noqa: F401
         import datasets  # noqa: F401
         import sentence_transformers
         import torch  # noqa: F401
-    except ImportError as error:
-        raise TrainingError(f"training needs {error.name}; run: pip install 'serotine[train]'") from None
+    except ImportError:
+        raise TrainingError(missing_extra("training", "train")) from None
     if int(sentence_transformers.__version__.split(".")[0]) < 6:
         raise TrainingError(
-            f"training needs sentence-transformers 6, here is {sentence_transformers.__version__}; "
+            f"sentence-transformers: must be version 6 or newer, got {sentence_transformers.__version__}; "
             "run: pip install 'serotine[train]'"
         )
 
 
-def _claim(recipe: Recipe) -> None:
-    """The output folder is this run's, or nobody's yet."""
+def _claim_output(recipe: Recipe) -> None:
+    """Record the recipe in its output folder, or check that the run there is of the same recipe and files."""
     file = recipe.output / "recipe.json"
-    data = {source.name: _digest(source.path) for source in recipe.sources}
-    wanted = {"fingerprint": recipe.fingerprint(), "data": data, "recipe": asdict(recipe)}
+    # A missing file has no hash; reading the source reports it.
+    hashes = {source.name: sha256(source.path) if source.path.is_file() else None for source in recipe.sources}
+    record = {"fingerprint": recipe.fingerprint(), "data": hashes, "recipe": asdict(recipe)}
     if file.is_file():
-        begun = json.loads(file.read_text("utf-8"))
-        if begun["fingerprint"] != wanted["fingerprint"]:
+        started = json.loads(file.read_text("utf-8"))
+        if started["fingerprint"] != record["fingerprint"]:
             raise TrainingError(
-                f"{recipe.output}: holds a run of another recipe; give a new output, or delete it to start anew"
+                f"{recipe.output}: holds a run of another recipe; choose another output, or delete it to start over"
             )
         for source in recipe.sources:
-            if begun.get("data", data)[source.name] != data[source.name]:
+            if started["data"][source.name] != hashes[source.name]:
                 raise TrainingError(
-                    f"{source.path}: is not what the run in {recipe.output} began with; put the file back, give a new "
-                    "output, or delete it to start anew"
+                    f"{source.path}: changed since the run in {recipe.output} started; restore the file, choose "
+                    "another output, or delete it to start over"
                 )
     elif recipe.output.exists() and any(recipe.output.iterdir()):
-        raise TrainingError(f"{recipe.output}: is not empty, and holds no training run; give a new output")
+        raise TrainingError(f"{recipe.output}: not empty, and not a training run; choose another output")
     else:
         recipe.output.mkdir(parents=True, exist_ok=True)
-        _write_json(file, wanted)
+        _write_json(file, record)
 
 
-def _digest(path: Path) -> str | None:
-    """Of a source's bytes; None where there is no file, which reading it tells."""
-    if not path.is_file():
-        return None
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def _clean_sources(
+    recipe: Recipe, *, show_progress: bool
+) -> tuple[dict[str, list[Example]], dict[str, dict[str, Any]]]:
+    names = {name for stage in recipe.stages for name in stage.sources}
+    sources = [source for source in recipe.sources if source.name in names]
+    examples = {source.name: read_source(source, recipe.seed) for source in sources}
+    with progress_bar(sum(map(len, examples.values())), "Cleaning", enabled=show_progress) as advance:
+        cleaned, reports = clean(examples, recipe.cleaning, advance)
+    records = {source.name: {**asdict(reports[source.name]), "license": source.license} for source in sources}
+    _write_json(recipe.output / "data.json", records)
+    return cleaned, records
 
 
-def _data(recipe: Recipe, *, show_progress: bool) -> tuple[dict[str, list[Example]], dict[str, dict[str, Any]]]:
-    wanted = {name for stage in recipe.stages for name in stage.sources}
-    read = {source.name: read_source(source, recipe.seed) for source in recipe.sources if source.name in wanted}
-    licences = {source.name: source.licence for source in recipe.sources}
-    with progress_bar(sum(map(len, read.values())), "Cleaning", enabled=show_progress) as advance:
-        kept, dropped = clean(read, recipe.clean, advance)
-    report = {name: {**asdict(told), "licence": licences[name]} for name, told in dropped.items()}
-    _write_json(recipe.output / "data.json", report)
-    return kept, report
-
-
-def _start(recipe: Recipe, examples: dict[str, list[Example]]) -> Path:
-    folder = recipe.output / "start"
+def _create_initial_model(recipe: Recipe, examples: dict[str, list[Example]], folder: Path) -> None:
     if not folder.is_dir():
-        from serotine.training.stages import save
-        from serotine.training.start import starting_model
+        from serotine.training.initialize import initial_model
 
-        save(starting_model(recipe, _sample(examples, recipe.head.sample, recipe.seed)), folder)
-    return folder
+        texts = _sample_positives(examples, recipe.head.init_documents, recipe.seed)
+        checkpoints.save(initial_model(recipe, texts), folder)
 
 
-def _sample(examples: dict[str, list[Example]], count: int, seed: int) -> list[str]:
-    """Positives, as many of each source as of any other."""
+def _sample_positives(examples: dict[str, list[Example]], count: int, seed: int) -> list[str]:
+    """Return random positives, the same number from each source while it has any."""
     shuffled = []
-    for name, rows in examples.items():
-        texts = [one.documents[0] for one in rows]
+    for name, of_source in examples.items():
+        texts = [example.documents[0] for example in of_source]
         random.Random(f"{seed} {name}").shuffle(texts)  # noqa: S311
         shuffled.append(texts)
-    found: list[str] = []
-    place = 0
-    while len(found) < count and any(place < len(texts) for texts in shuffled):
-        found += [texts[place] for texts in shuffled if place < len(texts)]
-        place += 1
-    return found[:count]
+    sample: list[str] = []
+    position = 0
+    while len(sample) < count and any(position < len(texts) for texts in shuffled):
+        sample += [texts[position] for texts in shuffled if position < len(texts)]
+        position += 1
+    return sample[:count]
 
 
-def _finish(recipe: Recipe, checkpoints: list[Path]) -> None:
-    """The average that the recipe asks for, of whole models."""
-    rule = recipe.average
-    newest = recipe.output / f"{len(recipe.stages)}-{recipe.stages[-1].name}" / "model"
-    trained = checkpoints[-rule.checkpoints :] if rule.checkpoints > 1 else [newest]
-    folders, weights = list(trained), [(1 - rule.start) / len(trained)] * len(trained)
-    if rule.start:
-        folders.append(recipe.output / "start")
-        weights.append(rule.start)
-    average(folders, weights, recipe.output / "model")
+def _average(averaging: Averaging, initial: Path, last_stage: Path, target: Path) -> None:
+    """Write the result: the average of the last stage's newest checkpoints and of the initial model."""
+    folders = [last_stage / "model"]
+    if averaging.checkpoints > 1:
+        folders = checkpoints.complete(last_stage)[-averaging.checkpoints :]
+    weights = [(1 - averaging.initial_weight) / len(folders)] * len(folders)
+    if averaging.initial_weight:
+        folders.append(initial)
+        weights.append(averaging.initial_weight)
+    checkpoints.average(folders, weights, target)
 
 
 def _write_json(path: Path, values: Any) -> None:
-    scratch = path.with_name(f".{path.name}.tmp")
-    scratch.write_text(json.dumps(values, indent=1, ensure_ascii=False, default=str) + "\n", "utf-8")
-    scratch.replace(path)
+    write_atomically(path, json.dumps(values, indent=1, ensure_ascii=False, default=str) + "\n")
 
 
 @contextmanager
-def _quietly() -> Iterator[None]:
-    """What the libraries tell of their own workings is no business of who trains; warnings and errors are."""
+def _quiet_libraries() -> Iterator[None]:
+    """Silence the libraries' logging below errors, and their progress bars."""
     import datasets
     import transformers
 
-    before, shown = transformers.logging.get_verbosity(), transformers.logging.is_progress_bar_enabled()
+    verbosity, had_bars = transformers.logging.get_verbosity(), transformers.logging.is_progress_bar_enabled()
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
     datasets.disable_progress_bars()
-    names = ("sentence_transformers", "accelerate")
-    levels = {name: logging.getLogger(name).level for name in names}
-    for name in names:
-        logging.getLogger(name).setLevel(logging.ERROR)
+    loggers = [logging.getLogger(name) for name in ("sentence_transformers", "accelerate")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
     try:
         yield
     finally:
-        transformers.logging.set_verbosity(before)
-        if shown:
+        transformers.logging.set_verbosity(verbosity)
+        if had_bars:
             transformers.logging.enable_progress_bar()
         datasets.enable_progress_bars()
-        for name, level in levels.items():
-            logging.getLogger(name).setLevel(level)
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)

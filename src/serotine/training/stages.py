@@ -1,20 +1,16 @@
-"""One stage of training: sentence-transformers' trainer, with our batches, our MaxSim, our log and our judge."""
+"""One stage of training, on sentence-transformers' trainer."""
 
 from __future__ import annotations
 
 import functools
 import json
-import os
 import re
-import shutil
-import tempfile
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from datasets import Dataset, DatasetDict
 from numpy.typing import NDArray
 from sentence_transformers import (
     MultiVectorEncoder,
@@ -23,237 +19,168 @@ from sentence_transformers import (
 )
 from transformers import EarlyStoppingCallback, PrinterCallback, TrainerCallback
 
-from serotine.encoders.location import locate
+from serotine.encoders import locate
 from serotine.errors import TrainingError
-from serotine.evaluation import VectorLookup
+from serotine.files import write_atomically
+from serotine.training import checkpoints
 from serotine.training.batches import LengthGroupedBatches, MixedSources
+from serotine.training.callbacks import JsonlLogger, ProgressDisplay
+from serotine.training.dataset import build_dataset
+from serotine.training.distributed import main_process_first, world_size
+from serotine.training.evaluator import METRIC
 from serotine.training.examples import Example
-from serotine.training.judging import METRIC
-from serotine.training.objectives import chosen, columns, loss, needs_scores
-from serotine.training.processes import main_first
+from serotine.training.losses import TeacherVectors, build_loss
 from serotine.training.recipe import Recipe, Stage
 from serotine.training.teachers import load_encoder, teacher_vectors
-from serotine.training.topics import topics
-from serotine.training.watching import JsonlLog, LiveView
+from serotine.training.topics import assign_topics
 
 if TYPE_CHECKING:
-    from serotine.training.judging import JudgedCollection
+    from serotine.training.evaluator import NdcgEvaluator
 
-_STATE = "trainer_state.json"
+# Parameters of the projection head.
 _HEAD = r"\d+\.(linear|residual)\."
 
 
 class _Trainer(MultiVectorEncoderTrainer):
-    """Without the model card that would be written into every checkpoint."""
+    """sentence-transformers' trainer without model cards in checkpoints."""
 
     def add_model_card_callback(self, default_args_dict: dict[str, Any]) -> None:
-        """Adds none."""
+        """Add no callback."""
 
     def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
         if output_dir is not None:
-            save(self.model, Path(output_dir))
+            checkpoints.save(self.model, Path(output_dir))
 
 
 def run_stage(
     recipe: Recipe,
     stage: Stage,
-    before: Path,
+    initial: Path,
     folder: Path,
     examples: dict[str, list[Example]],
-    judge: JudgedCollection | None,
+    evaluator: NdcgEvaluator | None,
     *,
     show_progress: bool,
-) -> tuple[int, list[Path]]:
-    """Runs one stage, or the rest of it; a stage that is done is left as it is.
+) -> int:
+    """Run a stage, or resume it from its newest checkpoint; a finished stage is left unchanged.
 
     Args:
-        recipe: the whole of it.
-        stage: what to do now.
-        before: the model to begin with.
+        recipe: the recipe of the whole run.
+        stage: the stage to run.
+        initial: folder of the model to start from.
         folder: the stage's own; its result is `model` in it.
         examples: by source, cleaned.
-        judge: what watches, if anything.
+        evaluator: evaluates the model during training, if given.
         show_progress: draw a bar on standard error.
 
     Returns:
-        Steps taken, and the checkpoints there are, oldest first.
+        The number of steps taken.
 
     Raises:
-        TrainingError: a source has nothing for this stage.
+        TrainingError: a source has too few usable examples for this stage.
     """
-    done = folder / "model"
-    if not done.is_dir():
-        with main_first():
-            resumed = _last_checkpoint(folder)
-        model = load(before)
+    result = folder / "model"
+    if not result.is_dir():
+        with main_process_first():
+            resumed = checkpoints.newest(folder)
+        model = checkpoints.load(initial)
         if recipe.dropout is not None:
             _set_dropout(model, recipe.dropout)
-        dataset, rows = _dataset(stage, examples)
-        with main_first():
-            taught = None if stage.teacher is None else _taught(stage, rows, folder, show_progress=show_progress)
-        view = LiveView(stage.name)
+        dataset, labeled = build_dataset(stage, examples)
+        with main_process_first():
+            teacher = _encode_with_teacher(stage, labeled, folder, show_progress=show_progress)
+        display = ProgressDisplay(stage.name)
         trainer = _Trainer(
             model=model,
-            args=_arguments(recipe, stage, folder, judge, _topics(recipe, stage, rows, taught)),
+            args=_training_arguments(recipe, stage, folder, _topics(recipe, stage, labeled, teacher)),
             train_dataset=dataset,
-            loss=_loss(stage, model, rows, taught),
-            evaluator=judge,
-            callbacks=_callbacks(recipe, stage) + ([view] if show_progress else []),
+            loss=build_loss(stage, model, labeled, teacher),
+            evaluator=evaluator,
+            callbacks=_callbacks(recipe, stage) + ([display] if show_progress else []),
         )
         trainer.remove_callback(PrinterCallback)
         try:
             trainer.train(resume_from_checkpoint=None if resumed is None else str(resumed))
         finally:
-            view.close()
+            display.close()
         if trainer.is_world_process_zero():
-            (folder / "steps.json").write_text(json.dumps({"steps": trainer.state.global_step}), "utf-8")
-            # Last: with it the stage is done.
-            save(model, done)
+            write_atomically(folder / "steps.json", json.dumps({"steps": trainer.state.global_step}))
+            # Last: the model's folder marks the stage as finished.
+            checkpoints.save(model, result)
         trainer.accelerator.wait_for_everyone()
     steps: int = json.loads((folder / "steps.json").read_text("utf-8"))["steps"]
-    return steps, _checkpoints(folder)
+    return steps
 
 
-def check_stages(recipe: Recipe, start: Path) -> None:
-    """What the model's files tell of the stages to come, before the first begins.
+def validate_stages(recipe: Recipe, initial: Path) -> None:
+    """Check every stage against the model before the first one runs.
 
     Raises:
-        TrainingError: a stage asks for what the model cannot do.
-        EncoderError: a teacher is not to be found.
+        TrainingError: a stage does not fit the model.
+        EncoderError: a teacher does not exist.
     """
-    model = load(start)
+    model = checkpoints.load(initial)
     for stage in recipe.stages:
         for key in ("query_length", "document_length"):
-            wanted, own = getattr(stage, key), getattr(model[0], key, None)
-            if wanted is not None and own is not None and wanted > own:
-                raise TrainingError(f"stage {stage.name!r}: {key} is at most the model's {own:,}, got {wanted:,}")
-        if stage.head_learning_rate is not None and not any(
-            re.search(_HEAD, name) for name, _ in model.named_parameters()
-        ):
-            raise TrainingError(f"stage {stage.name!r}: head_learning_rate: the model has no head; leave it out")
+            length, limit = getattr(stage, key), getattr(model[0], key, None)
+            if length is not None and limit is not None and length > limit:
+                raise TrainingError(
+                    f"stage {stage.name!r}: {key}: must be at most the model's {limit:,}, got {length:,}"
+                )
+        has_head = any(re.search(_HEAD, name) for name, _ in model.named_parameters())
+        if stage.head_learning_rate is not None and not has_head:
+            raise TrainingError(f"stage {stage.name!r}: head_learning_rate: the model has no head; remove the key")
         if stage.teacher is not None:
-            with main_first():
+            with main_process_first():
                 locate(stage.teacher)
 
 
-def load(folder: Path) -> MultiVectorEncoder:
-    """A model that `save` wrote."""
-    return MultiVectorEncoder(str(folder), local_files_only=True)
-
-
 def _set_dropout(model: MultiVectorEncoder, rate: float) -> None:
-    """In the modules alone: the configuration that is saved with the model stays the backbone's own."""
+    """Set the dropout of the modules only; the saved configuration keeps the backbone's own."""
     for module in model.modules():
         if isinstance(module, torch.nn.Dropout):
             module.p = rate
-        # Of attention where it has no module (Qwen3).
+        # Attention without a dropout module (Qwen3).
         if isinstance(getattr(module, "attention_dropout", None), float):
             module.attention_dropout = rate  # type: ignore[assignment]
 
 
-def save(model: MultiVectorEncoder, folder: Path) -> None:
-    """Writes a model in sentence-transformers' format, safetensors; whole or not at all where nothing is there yet."""
-    if folder.is_dir():
-        model.save_pretrained(str(folder), create_model_card=False)
-        return
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as place:
-        made = Path(place) / "made"
-        model.save_pretrained(str(made), create_model_card=False)
-        made.replace(folder)
-
-
-def _taught(
-    stage: Stage, rows: list[Example], folder: Path, *, show_progress: bool
-) -> tuple[VectorLookup, VectorLookup]:
-    """The teacher's vectors of queries and of documents."""
-    teacher = load_encoder(stage.teacher)
-    kept, texts = folder / "teacher", [text for row in rows for text in row.documents]
+def _encode_with_teacher(
+    stage: Stage, examples: list[Example], folder: Path, *, show_progress: bool
+) -> TeacherVectors | None:
+    if stage.teacher is None:
+        return None
+    encoder, cache = load_encoder(stage.teacher), folder / "teacher"
+    queries = [example.query for example in examples]
+    documents = [text for example in examples for text in example.documents]
     return (
-        teacher_vectors(teacher, [row.query for row in rows], kept, query=True, show_progress=show_progress),
-        teacher_vectors(teacher, texts, kept, query=False, show_progress=show_progress),
+        teacher_vectors(encoder, queries, cache, query=True, show_progress=show_progress),
+        teacher_vectors(encoder, documents, cache, query=False, show_progress=show_progress),
     )
 
 
 def _topics(
-    recipe: Recipe, stage: Stage, rows: list[Example], taught: tuple[VectorLookup, VectorLookup] | None
+    recipe: Recipe, stage: Stage, examples: list[Example], teacher: TeacherVectors | None
 ) -> NDArray[np.int32] | None:
-    if taught is None or not stage.topics:
+    if teacher is None or not stage.topics:
         return None
-    if len(rows) < stage.topics * stage.batch_size:
+    if len(examples) < stage.topics * stage.batch_size:
         raise TrainingError(
-            f"stage {stage.name!r}: {len(rows):,} examples are too few for {stage.topics:,} topics with a batch of "
-            f"{stage.batch_size} each; lower topics"
+            f"stage {stage.name!r}: topics: {len(examples):,} examples are too few for {stage.topics:,} topics "
+            f"with a batch of {stage.batch_size} each; lower topics"
         )
-    return topics(rows, taught[1], stage.topics, recipe.seed)
+    return assign_topics(examples, teacher[1], stage.topics, recipe.seed)
 
 
-def _loss(
-    stage: Stage,
-    model: MultiVectorEncoder,
-    rows: list[Example],
-    taught: tuple[VectorLookup, VectorLookup] | None,
-) -> torch.nn.Module:
-    if taught is None:
-        return loss(stage, model)
-    from serotine.training.in_batch import InBatchDistillation
-
-    return InBatchDistillation(model, rows, *taught, stage.temperature, stage.lexical)
-
-
-def _dataset(stage: Stage, examples: dict[str, list[Example]]) -> tuple[DatasetDict, list[Example]]:
-    """The columns of every source, and, where a teacher is at hand, the examples that their labels number."""
-    parts: dict[str, Dataset] = {}
-    rows: list[Example] = []
-    for name in stage.sources:
-        found = columns(stage, examples[name])
-        count = len(found["query"]) if found else 0
-        if found is None or count < stage.batch_size:
-            wanted = f"{stage.documents} documents" + (" and scores" if needs_scores(stage) else "")
-            raise TrainingError(
-                f"stage {stage.name!r}: source {name!r} has {count:,} examples with {wanted}, fewer than a batch of "
-                f"{stage.batch_size}"
-            )
-        if stage.teacher is not None:
-            found["label"] = list(range(len(rows), len(rows) + count))
-            rows += chosen(stage, examples[name])
-        parts[name] = Dataset.from_dict(found)
-    return DatasetDict(parts), rows
-
-
-def _arguments(
-    recipe: Recipe,
-    stage: Stage,
-    folder: Path,
-    judge: JudgedCollection | None,
-    topics_of_rows: NDArray[np.int32] | None,
+def _training_arguments(
+    recipe: Recipe, stage: Stage, folder: Path, topics: NDArray[np.int32] | None
 ) -> MultiVectorEncoderTrainingArguments:
     lengths = {
         side: length
         for side, length in (("query", stage.query_length), ("document", stage.document_length))
         if length is not None
     }
-    watched: dict[str, Any] = {"eval_strategy": "no"}
-    if recipe.checkpointing:
-        # transformers is giving it this name.
-        known = MultiVectorEncoderTrainingArguments.__dataclass_fields__
-        watched["activation_checkpointing" if "activation_checkpointing" in known else "gradient_checkpointing"] = True
-    every = stage.checkpoint_every
-    if judge is not None and recipe.judge is not None:
-        watched |= {"eval_strategy": "steps", "eval_steps": recipe.judge.every}
-        if recipe.judge.patience:
-            # The best model is one that was judged: checkpoints are taken where it is judged.
-            every = recipe.judge.every
-            watched |= {
-                "load_best_model_at_end": True,
-                "metric_for_best_model": METRIC,
-                "greater_is_better": True,
-                # How long nothing has risen: or a stage that was killed would go on for longer.
-                "restore_callback_states_from_checkpoint": True,
-            }
-    heads = {_HEAD: stage.head_learning_rate} if stage.head_learning_rate is not None else {}
-    # Processes take turns at the batches of one sampler.
-    batches = stage.steps * int(os.environ.get("WORLD_SIZE", "1"))
+    head_rate = {_HEAD: stage.head_learning_rate} if stage.head_learning_rate is not None else {}
     return MultiVectorEncoderTrainingArguments(
         output_dir=str(folder),
         seed=recipe.seed,
@@ -262,30 +189,61 @@ def _arguments(
         max_steps=stage.steps,
         per_device_train_batch_size=stage.batch_size,
         learning_rate=stage.learning_rate,
-        learning_rate_mapping=heads,
+        learning_rate_mapping=head_rate,
         weight_decay=stage.weight_decay,
-        warmup_steps=round(stage.warmup * stage.steps),
+        warmup_steps=round(stage.warmup_ratio * stage.steps),
         lr_scheduler_type="linear",
         max_length=lengths or None,
         bf16=_bfloat16(recipe),
-        # Asked for where there is nothing else, or the trainer refuses bfloat16.
-        use_cpu=not _accelerated(),
+        # Required on a CPU, or the trainer refuses bfloat16.
+        use_cpu=not torch.accelerator.is_available(),
         batch_sampler=functools.partial(
-            LengthGroupedBatches, apart=stage.objective == "contrastive", topics=topics_of_rows
+            LengthGroupedBatches, unique_texts=stage.objective == "contrastive", topics=topics
         ),
-        multi_dataset_batch_sampler=functools.partial(MixedSources, steps=batches, power=stage.mixing),
-        save_strategy="steps",
-        save_steps=every,
-        save_total_limit=max(recipe.average.checkpoints, 1) + bool(watched.get("load_best_model_at_end")),
+        # Processes take turns at the batches of one sampler.
+        multi_dataset_batch_sampler=functools.partial(
+            MixedSources, steps=stage.steps * world_size(), exponent=stage.sampling_exponent
+        ),
         logging_strategy="steps",
-        # The trainer's figures are means since the last: of every step, a resumed run's are those of one left alone.
+        # The trainer logs means since its last log: at every step, a resumed run logs what an uninterrupted one does.
         logging_steps=1,
         logging_nan_inf_filter=False,
         disable_tqdm=True,
         report_to=["tensorboard"] if find_spec("tensorboard") is not None else [],
         dataloader_pin_memory=False,
-        **watched,
+        **_checkpointing_arguments(recipe, stage),
     )
+
+
+def _checkpointing_arguments(recipe: Recipe, stage: Stage) -> dict[str, Any]:
+    """Return the arguments about evaluation, checkpoints and the memory of activations."""
+    evaluation = recipe.evaluation
+    stops_early = evaluation is not None and evaluation.patience > 0
+    arguments: dict[str, Any] = {
+        "eval_strategy": "no",
+        "save_strategy": "steps",
+        "save_steps": stage.checkpoint_every,
+        "save_total_limit": recipe.averaging.checkpoints + stops_early,
+    }
+    if evaluation is not None:
+        arguments |= {"eval_strategy": "steps", "eval_steps": evaluation.every}
+        if stops_early:
+            arguments |= {
+                # The best model is one that was evaluated: a checkpoint is saved at every evaluation.
+                "save_steps": evaluation.every,
+                "load_best_model_at_end": True,
+                "metric_for_best_model": METRIC,
+                "greater_is_better": True,
+                # The count of evaluations without an improvement survives a kill.
+                "restore_callback_states_from_checkpoint": True,
+            }
+    if recipe.gradient_checkpointing:
+        # Newer releases of transformers rename the argument.
+        names = MultiVectorEncoderTrainingArguments.__dataclass_fields__
+        arguments["activation_checkpointing" if "activation_checkpointing" in names else "gradient_checkpointing"] = (
+            True
+        )
+    return arguments
 
 
 def _bfloat16(recipe: Recipe) -> bool:
@@ -294,35 +252,8 @@ def _bfloat16(recipe: Recipe) -> bool:
     return recipe.precision == "bfloat16"
 
 
-def _accelerated() -> bool:
-    return torch.accelerator.is_available()
-
-
 def _callbacks(recipe: Recipe, stage: Stage) -> list[TrainerCallback]:
-    made: list[TrainerCallback] = [JsonlLog(recipe.output / "log.jsonl", stage.name)]
-    if recipe.judge is not None and recipe.judge.patience:
-        made.append(EarlyStoppingCallback(recipe.judge.patience))
-    return made
-
-
-def _checkpoints(folder: Path) -> list[Path]:
-    """The whole checkpoints of a stage, oldest first; its trainer writes the state last."""
-    found = [(int(path.name.rpartition("-")[2]), path) for path in folder.glob("checkpoint-*") if _whole(path)]
-    return [path for _, path in sorted(found)]
-
-
-def _whole(checkpoint: Path) -> bool:
-    try:
-        json.loads((checkpoint / _STATE).read_text("utf-8"))
-    except (OSError, ValueError):
-        return False
-    return checkpoint.name.rpartition("-")[2].isdigit()
-
-
-def _last_checkpoint(folder: Path) -> Path | None:
-    """The newest whole checkpoint; those that a kill left half written are swept."""
-    whole = _checkpoints(folder)
-    for path in folder.glob("checkpoint-*"):
-        if path not in whole:
-            shutil.rmtree(path)
-    return whole[-1] if whole else None
+    callbacks: list[TrainerCallback] = [JsonlLogger(recipe.output / "log.jsonl", stage.name)]
+    if recipe.evaluation is not None and recipe.evaluation.patience:
+        callbacks.append(EarlyStoppingCallback(recipe.evaluation.patience))
+    return callbacks

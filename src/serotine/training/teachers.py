@@ -1,4 +1,4 @@
-"""Models that score a question's documents, better than the one in training does."""
+"""Teachers: models whose scores or vectors another model learns from."""
 
 from __future__ import annotations
 
@@ -11,78 +11,77 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serotine import maxsim
-from serotine.encoders import Encoder
-from serotine.encoders.location import locate
-from serotine.errors import TrainingError
+from serotine.encoders import Encoder, locate
+from serotine.errors import TrainingError, missing_extra, reason
 from serotine.evaluation import VectorCache, VectorLookup
 from serotine.progress import progress_bar
 
 
 class Teacher(Protocol):
-    """Scores lists of documents."""
+    """A model that scores lists of documents."""
 
     def score(self, queries: Sequence[str], documents: Sequence[Sequence[str]]) -> list[list[float]]:
-        """One score for every document of every query; higher is better."""
+        """Return one score per document of every query; higher is better."""
 
 
-class LateTeacher:
-    """A late-interaction encoder, or a dense one used so zero-shot.
+class LateInteractionTeacher:
+    """MaxSim of an encoder, late interaction or dense (zero-shot).
 
     Args:
-        encoder: as `serotine.Encoder` makes it.
+        encoder: such as `serotine.Encoder()`.
     """
 
     def __init__(self, encoder: Any) -> None:
         self._encoder = encoder
 
     def score(self, queries: Sequence[str], documents: Sequence[Sequence[str]]) -> list[list[float]]:
-        """MaxSim; a document that several queries have is encoded once."""
-        places: dict[str, int] = {}
+        """Return the MaxSim of every document; a document of several queries is encoded once."""
+        positions: dict[str, int] = {}
         for texts in documents:
             for text in texts:
-                places.setdefault(text, len(places))
-        vectors: list[NDArray[np.float32]] = self._encoder.encode_documents(list(places))
-        questions: list[NDArray[np.float32]] = self._encoder.encode_queries(list(queries))
+                positions.setdefault(text, len(positions))
+        document_vectors: list[NDArray[np.float32]] = self._encoder.encode_documents(list(positions))
+        query_vectors: list[NDArray[np.float32]] = self._encoder.encode_queries(list(queries))
         return [
-            [float(one) for one in maxsim.score(question, [vectors[places[text]] for text in texts])]
-            for question, texts in zip(questions, documents, strict=True)
+            [float(score) for score in maxsim.score(query, [document_vectors[positions[text]] for text in texts])]
+            for query, texts in zip(query_vectors, documents, strict=True)
         ]
 
 
-class CrossTeacher:
-    """A cross-encoder: question and document read together.
+class CrossEncoderTeacher:
+    """Scores of a cross-encoder, which reads query and document together.
 
     Args:
-        name: a hub id, or the folder of a sentence-transformers `CrossEncoder` with one score.
+        name: hub id or folder of a sentence-transformers `CrossEncoder` with one score.
 
     Raises:
-        TrainingError: it cannot be loaded, or gives more than one score.
+        TrainingError: it cannot be loaded, or returns more than one score.
     """
 
     def __init__(self, name: str) -> None:
         try:
             from sentence_transformers import CrossEncoder
         except ImportError:
-            raise TrainingError(
-                "a cross-encoder needs sentence-transformers; run: pip install 'serotine[train]'"
-            ) from None
-        found = locate(name)
+            raise TrainingError(missing_extra("a cross-encoder", "train")) from None
+        folder = locate(name).folder
         try:
-            self._model = CrossEncoder(str(found.folder), local_files_only=True)
+            self._model = CrossEncoder(str(folder), local_files_only=True)
         except (OSError, ValueError) as error:
-            raise TrainingError(f"{name}: is no cross-encoder ({str(error).splitlines()[0]})") from None
+            raise TrainingError(f"{name}: not a cross-encoder ({reason(error)})") from None
         if self._model.num_labels != 1:
-            raise TrainingError(f"{name}: gives {self._model.num_labels} scores a pair; want a cross-encoder with one")
+            raise TrainingError(
+                f"{name}: must return 1 score per pair, got {self._model.num_labels}; choose another cross-encoder"
+            )
 
     def score(self, queries: Sequence[str], documents: Sequence[Sequence[str]]) -> list[list[float]]:
-        """Its scores, as they are."""
+        """Return the cross-encoder's raw scores."""
         pairs = [(query, text) for query, texts in zip(queries, documents, strict=True) for text in texts]
         flat = iter(self._model.predict(pairs, show_progress_bar=False).tolist() if pairs else [])
         return [[float(next(flat)) for _ in texts] for texts in documents]
 
 
 def load_encoder(name: str | None) -> Encoder:
-    """An encoder, without the warning that a dense one is used zero-shot: here that is meant."""
+    """Load an encoder without the warning about zero-shot use of a dense one, which is intended here."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return Encoder(name)

@@ -1,4 +1,4 @@
-"""What examples are about, so that the documents of a batch can be about one thing (Hofstätter et al. 2021, TAS-B)."""
+"""Topics of examples, so that a batch can hold documents of one topic (TAS-B, Hofstätter et al. 2021)."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ from serotine.index.growth.kmeans import k_means, nearest
 from serotine.training.examples import Example
 
 
-def topics(
-    rows: list[Example], documents: Mapping[str, NDArray[np.float32]], count: int, seed: int
+def assign_topics(
+    examples: list[Example], document_vectors: Mapping[str, NDArray[np.float32]], count: int, seed: int
 ) -> NDArray[np.int32]:
-    """The topic of every example: k-means of the teacher's mean vector of its first document.
+    """Return the topic of every example: k-means of the teacher's mean vector of its positive.
 
-    Among documents about anything a teacher's order says little: nearly all of them are simply wrong. Among those of
-    one topic it tells better from worse.
+    A teacher's order of documents on any subject says little, as nearly all are irrelevant; its order within one topic
+    separates good from better.
 
     Args:
-        rows: the examples; at least `count`.
-        documents: the teacher's vectors.
-        count: topics.
-        seed: decides where k-means begins.
+        examples: at least `count`.
+        document_vectors: the teacher's, by text.
+        count: number of topics.
+        seed: of k-means.
 
     Returns:
         int32 (examples,), from 0.
     """
-    means = np.stack([documents[row.documents[0]].mean(axis=0) for row in rows])
+    means = np.stack([document_vectors[example.documents[0]].mean(axis=0) for example in examples])
     means /= np.maximum(np.linalg.norm(means, axis=1, keepdims=True), 1e-9)
     return nearest(means, k_means(means, count, np.random.default_rng(seed)))

@@ -1,4 +1,4 @@
-"""What a run tells of itself: a line of JSON a step in a file, and a live view where a person looks."""
+"""Trainer callbacks: the log file and the progress bar."""
 
 from __future__ import annotations
 
@@ -9,100 +9,99 @@ from typing import Any
 
 from transformers import TrainerCallback
 
-from serotine.training.judging import METRIC
+from serotine.files import write_atomically
+from serotine.training.evaluator import METRIC
 
 
-class JsonlLog(TrainerCallback):
-    """Appends what the trainer logs to a file: loss, learning rate, nDCG@10, seconds. Safe to follow while it runs.
+class JsonlLogger(TrainerCallback):
+    """Append the trainer's figures to a file: step, loss, learning rate, gradient norm, nDCG@10, seconds.
 
-    A resumed run repeats the steps after its checkpoint; what the file told of them is cut off first.
+    A resumed run repeats the steps after its checkpoint; their lines are removed first.
 
     Args:
-        path: the file.
-        stage: written on every line.
+        path: the log file.
+        stage: name of the stage, written on every line.
     """
 
     def __init__(self, path: Path, stage: str) -> None:
         self._path = path
         self._stage = stage
-        self._began = time.perf_counter()
+        self._started = time.perf_counter()
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        """Cuts off the lines of this stage after the step it begins at."""
+        """Remove this stage's lines after the step it resumes at."""
         if not state.is_world_process_zero or not self._path.exists():
             return
-        kept = []
+        lines = []
         for line in self._path.read_text("utf-8").splitlines():
             try:
                 record = json.loads(line)
-            except ValueError:  # a line that a kill cut short
+            except ValueError:  # truncated by a kill
                 continue
             if record["stage"] != self._stage or record["step"] <= state.global_step:
-                kept.append(line)
-        scratch = self._path.with_name(f".{self._path.name}.tmp")
-        scratch.write_text("".join(f"{line}\n" for line in kept), "utf-8")
-        scratch.replace(self._path)
+                lines.append(line)
+        write_atomically(self._path, "".join(f"{line}\n" for line in lines))
 
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, float] | None = None, **_: Any) -> None:
-        """Writes one line."""
+        """Append one line."""
         if not state.is_world_process_zero or not logs:
             return
-        record: dict[str, Any] = {"stage": self._stage, "step": state.global_step}
-        for key in ("loss", "learning_rate", "grad_norm"):
-            if key in logs:
-                record[key] = logs[key]
+        figures = {key: logs[key] for key in ("loss", "learning_rate", "grad_norm") if key in logs}
         if f"eval_{METRIC}" in logs:
-            record[METRIC] = logs[f"eval_{METRIC}"]
-        if len(record) == 2:
+            figures[METRIC] = logs[f"eval_{METRIC}"]
+        if not figures:
             return
-        record["seconds"] = round(time.perf_counter() - self._began, 1)
+        seconds = round(time.perf_counter() - self._started, 1)
+        record = {"stage": self._stage, "step": state.global_step, **figures, "seconds": seconds}
         with self._path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(record) + "\n")
 
 
-class LiveView(TrainerCallback):
-    """A bar on standard error: steps, time left, loss, nDCG@10.
+class ProgressDisplay(TrainerCallback):
+    """A bar on standard error: steps, time left, loss, learning rate, nDCG@10.
 
     Args:
-        stage: its name.
+        stage: name of the stage.
     """
 
     def __init__(self, stage: str) -> None:
         self._stage = stage
-        self._told = ""
+        self._loss = ""
         self._bar: Any = None
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        """Draws it."""
+        """Show the bar."""
         if not state.is_world_process_zero:
             return
         from rich.console import Console
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-        self._bar = Progress(*columns, TextColumn("{task.fields[told]}"), console=Console(stderr=True))
+        self._bar = Progress(*columns, TextColumn("{task.fields[figures]}"), console=Console(stderr=True))
         self._bar.start()
-        self._bar.add_task(self._stage, total=state.max_steps, completed=state.global_step, told="")
+        self._bar.add_task(self._stage, total=state.max_steps, completed=state.global_step, figures="")
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        """Moves it."""
+        """Advance the bar to the current step."""
         if self._bar is not None:
             self._bar.update(0, completed=state.global_step)
 
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, float] | None = None, **_: Any) -> None:
-        """Tells the newest numbers."""
+        """Show the newest figures."""
         if self._bar is None or not logs:
             return
         if "loss" in logs:
-            self._told = f"loss {logs['loss']:.4f}"
-        judged = f"  nDCG@10 {logs[f'eval_{METRIC}']:.4f}" if f"eval_{METRIC}" in logs else ""
-        self._bar.update(0, told=self._told + judged)
+            self._loss = f"loss {logs['loss']:.4f}"
+            if "learning_rate" in logs:
+                self._loss += f"  lr {logs['learning_rate']:.2e}"
+        ndcg = f"  nDCG@10 {logs[f'eval_{METRIC}']:.4f}" if f"eval_{METRIC}" in logs else ""
+        self._bar.update(0, figures=self._loss + ndcg)
 
     def on_train_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        """Leaves it as it is."""
+        """Stop the bar."""
         self.close()
 
     def close(self) -> None:
-        """Gives the terminal back, cursor and all, however training ended."""
+        """Stop the bar and restore the terminal's cursor; training may end without `on_train_end`."""
         if self._bar is not None:
             self._bar.stop()

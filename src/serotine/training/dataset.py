@@ -1,0 +1,74 @@
+"""The dataset of a stage: usable examples of each source as columns for sentence-transformers' trainer."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from datasets import Dataset, DatasetDict
+
+from serotine.errors import TrainingError
+from serotine.training.distillation import min_max_scaled
+from serotine.training.examples import Example
+from serotine.training.recipe import Stage
+
+
+def build_dataset(stage: Stage, examples: dict[str, list[Example]]) -> tuple[DatasetDict, list[Example]]:
+    """Return a stage's dataset and, if it has a teacher, the examples that the label column indexes.
+
+    Args:
+        stage: which sources, and how many documents per query.
+        examples: by source.
+
+    Raises:
+        TrainingError: a source has too few usable examples for one batch.
+    """
+    datasets: dict[str, Dataset] = {}
+    labeled: list[Example] = []
+    for name in stage.sources:
+        usable = usable_examples(stage, examples[name])
+        if len(usable) < stage.batch_size:
+            required = f"{stage.documents_per_query} documents{' and scores' if stage.needs_scores else ''}"
+            raise TrainingError(
+                f"stage {stage.name!r}: source {name!r} has {len(usable):,} examples with {required}, "
+                f"fewer than a batch of {stage.batch_size}; lower batch_size or remove the source"
+            )
+        columns = _columns(stage, usable)
+        if stage.teacher is not None:
+            columns["label"] = list(range(len(labeled), len(labeled) + len(usable)))
+            labeled += usable
+        datasets[name] = Dataset.from_dict(columns)
+    return DatasetDict(datasets), labeled
+
+
+def usable_examples(stage: Stage, examples: list[Example]) -> list[Example]:
+    """Return the examples with enough documents, and with different scores if the stage needs scores.
+
+    A longer scored list is cut to the positive and documents at even steps from the best-scored to the worst.
+    """
+    count = stage.documents_per_query
+    return [
+        _truncate(example, count)
+        for example in examples
+        if len(example.documents) >= count
+        and (not stage.needs_scores or (example.scores is not None and max(example.scores) > min(example.scores)))
+    ]
+
+
+def _columns(stage: Stage, examples: list[Example]) -> dict[str, list[Any]]:
+    columns: dict[str, list[Any]] = {"query": [example.query for example in examples]}
+    for number in range(stage.documents_per_query):
+        columns[f"negative_{number}" if number else "positive"] = [example.documents[number] for example in examples]
+    if stage.needs_scores:
+        columns["scores"] = [min_max_scaled(torch.tensor([example.scores]))[0].tolist() for example in examples]
+    return columns
+
+
+def _truncate(example: Example, count: int) -> Example:
+    if example.scores is None:
+        return Example(example.query, example.documents[:count])
+    scores = example.scores
+    by_score = sorted(range(1, len(example.documents)), key=lambda i: -scores[i])
+    ranks = [round(i * (len(by_score) - 1) / max(count - 2, 1)) for i in range(count - 1)]
+    positions = [0, *(by_score[rank] for rank in ranks)]
+    return Example(example.query, tuple(example.documents[i] for i in positions), tuple(scores[i] for i in positions))

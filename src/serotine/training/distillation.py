@@ -1,0 +1,100 @@
+"""Distillation: scores scaled per list, and the loss against a teacher's MaxSim of all documents in a batch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from sentence_transformers.base.losses.merged_forward import embed_columns_padded
+from sentence_transformers.util import stack_padded_token_embeddings
+from torch import Tensor, nn
+
+from serotine.maxsim.torch import colbert_kd_scores, colbert_scores
+from serotine.training.examples import Example
+from serotine.training.lexical import LexicalScorer
+
+if TYPE_CHECKING:
+    from sentence_transformers import MultiVectorEncoder
+
+
+class InBatchDistillation(nn.Module):
+    """KL divergence from the teacher's scores to the model's MaxSim, over all documents in the batch.
+
+    The teacher's scores are its MaxSim, with a share of BM25 if asked for: MaxSim of states that were not trained for
+    it ignores how rare a word is. A batch of B queries with N documents each is encoded once and gives B lists of B * N
+    documents. Both sides' scores are scaled to 0..1 per list.
+
+    Args:
+        model: the student.
+        examples: indexed by the label column.
+        query_vectors, document_vectors: the teacher's, by text.
+        temperature: of both softmaxes.
+        bm25_weight: share of BM25 in the teacher's scores; terms are counted over the documents of all examples.
+    """
+
+    def __init__(
+        self,
+        model: MultiVectorEncoder,
+        examples: list[Example],
+        query_vectors: Mapping[str, NDArray[np.float32]],
+        document_vectors: Mapping[str, NDArray[np.float32]],
+        temperature: float,
+        bm25_weight: float = 0.0,
+    ) -> None:
+        super().__init__()
+        self.model = model
+        self._examples = examples
+        self._query_vectors = query_vectors
+        self._document_vectors = document_vectors
+        self._temperature = temperature
+        self._bm25_weight = bm25_weight
+        self._lexical = (
+            LexicalScorer(text for example in examples for text in example.documents) if bm25_weight else None
+        )
+
+    def forward(self, sentence_features: Any, labels: Tensor) -> Tensor:
+        """Return the loss of a batch; called as sentence-transformers' losses are."""
+        columns = [dict(features) for features in sentence_features]
+        queries = self.model(columns[0], task="query")
+        vectors, masks = embed_columns_padded(self.model, columns[1:], None, task_default="document")
+        documents, documents_mask = stack_padded_token_embeddings(vectors, masks)
+        scores = colbert_scores(
+            queries["token_embeddings"],
+            documents,
+            queries_mask=queries["attention_mask"].bool(),
+            documents_mask=documents_mask,
+        )
+        teacher_scores = self._teacher_scores(labels, len(columns) - 1).to(scores.device)
+        student = torch.log_softmax(min_max_scaled(scores.float()) / self._temperature, dim=-1)
+        teacher = torch.log_softmax(min_max_scaled(teacher_scores) / self._temperature, dim=-1)
+        return nn.functional.kl_div(student, teacher, reduction="batchmean", log_target=True)
+
+    @torch.no_grad()
+    def _teacher_scores(self, labels: Tensor, documents_per_query: int) -> Tensor:
+        examples = [self._examples[label] for label in labels.tolist()]
+        texts = [text for example in examples for text in example.documents[:documents_per_query]]
+        scores = colbert_scores(
+            [torch.from_numpy(self._query_vectors[example.query]) for example in examples],
+            [torch.from_numpy(self._document_vectors[text]) for text in texts],
+        )
+        if self._lexical is None:
+            return scores
+        bm25 = torch.from_numpy(np.stack([self._lexical.scores(example.query, texts) for example in examples]))
+        return (1 - self._bm25_weight) * min_max_scaled(scores) + self._bm25_weight * min_max_scaled(bm25)
+
+
+def min_max_scaled(scores: Tensor) -> Tensor:
+    """Return (lists, documents) scores with each row scaled to 0..1; a row of equal scores becomes zeros."""
+    least = scores.amin(dim=-1, keepdim=True)
+    return (scores - least) / (scores.amax(dim=-1, keepdim=True) - least).clamp(min=1e-6)
+
+
+def scaled_kd_scores(*arguments: Any, **options: Any) -> Tensor:
+    """Return `colbert_kd_scores` of the same arguments, each list scaled to 0..1 as the teacher's scores are.
+
+    The student learns the teacher's order and spacing, not its scale.
+    """
+    return min_max_scaled(colbert_kd_scores(*arguments, **options))

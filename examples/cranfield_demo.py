@@ -16,8 +16,8 @@ from rich.table import Table
 from rich.text import Text
 
 from serotine import Encoder, Index
-from serotine.cli.passage import MARK, UNMARK, passage
 from serotine.evaluation import Bm25, evaluate, load_beir
+from serotine.excerpts import MARK, UNMARK, passage
 from serotine.index import Explanation, Hit
 
 ROOT = Path(__file__).parent.parent

@@ -11,11 +11,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
+from serotine.texts import printable
+
 Span = tuple[int, int, float]
 Piece = tuple[int, int]
 # Counts what a piece of text costs, in the unit of the budget: tokens or characters.
 Cost = Callable[[str], int]
 
+# Around the matches in a `passage`: control characters, which `printable` removes from the text itself.
+MARK, UNMARK = "\x01", "\x02"
 # Every query token matches some word, if only an "in": matches far weaker than the best are not shown.
 RELEVANT_WEIGHT = 0.7
 
@@ -64,6 +68,20 @@ def merge_spans(spans: Sequence[Span]) -> list[Span]:
             start, end, weight = previous[0], max(previous[1], end), max(previous[2], weight)
         merged.append((start, end, weight))
     return merged
+
+
+def passage(text: str, spans: Sequence[Span], width: int = 240) -> str:
+    """Return about `width` characters of a text on one line, its relevant spans between `MARK` and `UNMARK`."""
+    text = printable(text)
+    excerpt = by_width(text, spans, width)
+    pieces = ["… " if excerpt.start else ""]
+    offset = excerpt.start
+    for start, end, _ in merge_spans(relevant_spans(spans)):
+        if start >= excerpt.start and end <= excerpt.end:
+            pieces += [text[offset:start], MARK, text[start:end], UNMARK]
+            offset = end
+    pieces += [text[offset : excerpt.end], " …" if excerpt.end < len(text) else ""]
+    return " ".join("".join(pieces).split())
 
 
 def by_width(text: str, spans: Sequence[Span], width: int) -> Excerpt:

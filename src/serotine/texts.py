@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import unicodedata
+
 
 def is_text(value: str) -> bool:
     """Whether UTF-8 can write `value`: a Python string may hold lone surrogates, which nothing could store."""
@@ -25,3 +27,10 @@ def strings(values: object, name: str) -> list[str]:
         if not is_text(value):
             raise ValueError(f"{name}[{i}]: holds a lone surrogate, which is no text; decode its source as UTF-8")
     return listed
+
+
+def printable(text: str) -> str:
+    """Return `text` with every control character and line break as a space: the same length, safe on a terminal."""
+    if text.isprintable():
+        return text
+    return "".join(" " if unicodedata.category(character) in ("Cc", "Zl", "Zp") else character for character in text)

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from serotine.cli.encoder_options import load_encoder
-from serotine.cli.output import STANDARD_OUTPUT, json_option, printable, warn, watched, write_json
+from serotine.cli.output import STANDARD_OUTPUT, json_option, warn, watched, write_json
+from serotine.texts import printable
 
 if TYPE_CHECKING:
     from serotine.evaluation import Collection, Comparison

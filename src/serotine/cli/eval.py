@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from serotine.cli.encoder_options import encoder_options, load_encoder
-from serotine.cli.output import STANDARD_OUTPUT, Interrupted, json_option, printable, warn, watched, write_json
+from serotine.cli.output import STANDARD_OUTPUT, Interrupted, json_option, warn, watched, write_json
+from serotine.texts import printable
 
 if TYPE_CHECKING:
     from serotine.encoders import Encoder

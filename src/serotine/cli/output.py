@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import math
 import sys
-import unicodedata
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
+
+from serotine.texts import printable
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 STANDARD_OUTPUT = "-"
@@ -33,13 +34,6 @@ def warn(message: str) -> None:
 def watched() -> bool:
     """Whether a person looks at standard error, so that progress is worth drawing."""
     return sys.stderr.isatty()
-
-
-def printable(text: str) -> str:
-    """`text` with every control character and line break as a space: the same length, and harmless on a terminal."""
-    if text.isprintable():
-        return text
-    return "".join(" " if unicodedata.category(character) in ("Cc", "Zl", "Zp") else character for character in text)
 
 
 def check_text(ctx: click.Context, parameter: click.Parameter, value: str) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 import sys
 import textwrap
-from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,14 +12,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from serotine.cli.index_options import check_where, where_option
-from serotine.cli.output import STANDARD_OUTPUT, check_text, json_option, plural, printable, report
-from serotine.excerpts import Span, by_width, merge_spans, relevant_spans
+from serotine.cli.output import STANDARD_OUTPUT, check_text, json_option, plural, report
+from serotine.excerpts import MARK, UNMARK, Span, passage
+from serotine.texts import printable
 
 if TYPE_CHECKING:
     from serotine.index import Hit, Hits, Index, Mode, SearchStats
 
-# Control characters: `printable` removes them from the text itself.
-MARK, UNMARK = "\x01", "\x02"
 _BOLD, _NOT_BOLD = "\x1b[1m", "\x1b[22m"
 # What each stage of a search scores a document by, in the order of the stages.
 _STAGES = {"centroids": "centroids", "residuals": "residuals", "codes": "codes", "vectors": "vectors", "bm25": "words"}
@@ -63,20 +61,6 @@ def search(
     lines = "" if json_file == STANDARD_OUTPUT else _lines(hits, spans, mode, empty=empty, filtered=where is not None)
     request = {"query": query, "k": k, "mode": mode, "where": where}
     report(lines, {**request, **_result(hits, spans)}, json_file)
-
-
-def passage(text: str, spans: Sequence[Span], width: int = 240) -> str:
-    """Return about `width` characters of a text on one line, its relevant spans between `MARK` and `UNMARK`."""
-    text = printable(text)
-    excerpt = by_width(text, spans, width)
-    pieces = ["… " if excerpt.start else ""]
-    offset = excerpt.start
-    for start, end, _ in merge_spans(relevant_spans(spans)):
-        if start >= excerpt.start and end <= excerpt.end:
-            pieces += [text[offset:start], MARK, text[start:end], UNMARK]
-            offset = end
-    pieces += [text[offset : excerpt.end], " …" if excerpt.end < len(text) else ""]
-    return " ".join("".join(pieces).split())
 
 
 def _spans(index: Index, query: str, hit: Hit) -> list[Span]:

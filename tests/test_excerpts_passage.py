@@ -1,11 +1,11 @@
-"""The passage that `serotine search` shows of each hit."""
+"""Passages with marked matches."""
 
 from __future__ import annotations
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serotine.cli.search import MARK, UNMARK, passage
+from serotine.excerpts import MARK, UNMARK, passage
 
 
 def marked(text: str, spans: list[tuple[int, int, float]], width: int = 240) -> str:

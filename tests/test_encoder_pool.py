@@ -30,7 +30,7 @@ def test_the_same_vectors_in_the_same_order(tmp_path: Path) -> None:
         assert (pool.spec.query.length, shorter.spec.query.length) == (alone.spec.query.length, 5)
         assert len(shorter.encode_queries([TEXTS[0]])[0]) <= 5
         assert len(shorter.encode_documents(TEXTS[:1])) == 1
-        with pytest.raises(TypeError, match=r"texts\[1\]: want a string, got int"):
+        with pytest.raises(TypeError, match=r"texts\[1\]: must be a string, got int"):
             pool.encode_documents(["a", 1])  # type: ignore[list-item]
         with Index.create(tmp_path / "i.serotine", encoder=pool) as index:
             index.add(ids=[str(i) for i in range(len(TEXTS))], texts=TEXTS)

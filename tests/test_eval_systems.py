@@ -229,7 +229,7 @@ def test_results_of_two_systems_do_not_mix(tmp_path: Path) -> None:
     with pytest.raises(SerotineError, match=r"holds results of .*a/model, not of .*b/model; choose another --output"):
         list(judge([LateInteraction(other)], source, Judging(output=tmp_path / "out")))
     assert folder_name("owner/model@abcdef") == "owner--model"
-    assert folder_name("minilm (pooled)") == "minilm-pooled"
+    assert folder_name("mpnet (pooled)") == "mpnet-pooled"
     assert system_folders([LateInteraction(one)], None) == [None]
 
 

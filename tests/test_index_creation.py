@@ -33,7 +33,7 @@ def test_the_current_folder_may_change(tmp_path: Path, monkeypatch: pytest.Monke
 
 def test_an_encoder_that_is_none_is_refused(tmp_path: Path) -> None:
     with pytest.raises(TypeError, match=r"encoder: want an encoder, .* got str"):
-        Index.create(tmp_path / "x", encoder="minilm")  # type: ignore[arg-type]
+        Index.create(tmp_path / "x", encoder="serotine-mini")  # type: ignore[arg-type]
     assert list(tmp_path.iterdir()) == []
 
 

@@ -1,4 +1,4 @@
-"""JSON that nests too deeply is refused before the parser meets it."""
+"""JSON that nests too deep is rejected before it is parsed."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serotine.nesting import DEEPEST, check_nesting
+from serotine.nesting import MAX_DEPTH, check_nesting
 
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text('[]{}"\\\n', max_size=9),
@@ -17,27 +17,27 @@ VALUES = st.recursive(
 )
 
 
-@given(VALUES, st.integers(0, DEEPEST + 3))
-def test_it_counts_what_the_parser_would_nest(value: Any, around: int) -> None:
-    def depth(part: Any) -> int:
-        if isinstance(part, dict):
-            part = list(part.values())
-        return 1 + max(map(depth, part), default=0) if isinstance(part, list) else 0
+@given(VALUES, st.integers(0, MAX_DEPTH + 3))
+def test_depth_is_what_the_parser_would_recurse(value: Any, outer: int) -> None:
+    def depth(child: Any) -> int:
+        if isinstance(child, dict):
+            child = list(child.values())
+        return 1 + max(map(depth, child), default=0) if isinstance(child, list) else 0
 
-    # The brackets within the string are text, however many.
-    text = "[" * around + json.dumps([value, "[{" * 200 + '\\"']) + "]" * around
-    if around + 1 + depth(value) > DEEPEST:
-        with pytest.raises(ValueError, match=f"is nested more than {DEEPEST} deep"):
+    # Brackets within a string do not count.
+    text = "[" * outer + json.dumps([value, "[{" * 200 + '\\"']) + "]" * outer
+    if outer + 1 + depth(value) > MAX_DEPTH:
+        with pytest.raises(ValueError, match=f"nested more than {MAX_DEPTH} levels deep"):
             check_nesting(text)
     else:
         check_nesting(text)
 
 
 @pytest.mark.parametrize("text", ["[" * 200_000, '{"a": ' * 200_000, '"' + "[" * 999 + '", ' + "[" * 999])
-def test_text_that_breaks_off_counts_too(text: str) -> None:
+def test_truncated_text_counts_too(text: str) -> None:
     with pytest.raises(ValueError, match="nested"):
         check_nesting(text)
 
 
-def test_many_objects_beside_each_other_are_no_nesting() -> None:
+def test_siblings_do_not_nest() -> None:
     check_nesting(json.dumps([{"a": [1]}] * 10_000))

@@ -104,13 +104,13 @@ def test_signatures_are_those_of_pylate(function: Any, expected: str) -> None:
 
 
 def test_the_card_retrieves(tmp_path: Path) -> None:
-    done = run_example("pylate_retrieval.py", "minilm", tmp_path)
+    done = run_example("pylate_retrieval.py", "serotine-mini", tmp_path)
     assert done.returncode == 0, done.stderr
     ((first, second, third),) = [json.loads(done.stdout.strip().replace("'", '"'))][0]
     assert {first["id"], second["id"], third["id"]} == {"1", "2", "3"}
     assert first["score"] >= second["score"] >= third["score"]
     assert "trust_remote_code (code that comes with a checkpoint is never run)" in done.stderr
-    (query,) = Encoder("minilm").encode_queries(["What motivates scientific discovery?"])
+    (query,) = Encoder("serotine-mini").encode_queries(["What motivates scientific discovery?"])
     with Index.open(tmp_path / "pylate-index/pplx-embed-v1-late-0.6b", read_only=True) as made:
         assert [hit.id for hit in made.search(query, k=3)] == [first["id"], second["id"], third["id"]]
 
@@ -313,16 +313,16 @@ def test_parameters_without_effect_warn_once_and_unknown_ones_raise(folder: Path
 
 
 def test_an_exported_encoder_encodes_and_no_more() -> None:
-    made = models.ColBERT("minilm", document_length=16)
-    assert made.encode("word " * 40, is_query=False).shape == (16, 384)
+    made = models.ColBERT("serotine-mini", document_length=16)
+    assert made.encode("word " * 40, is_query=False).shape == (16, 128)
     with pytest.raises(EncoderError, match="cannot be trained"):
         made(made.tokenize(["a"]))
     with pytest.raises(EncoderError, match="no weights to save"):
         made.save_pretrained("nowhere")
-    with pytest.raises(ValueError, match="skiplist_words: cannot be changed in the exported encoder minilm"):
-        models.ColBERT("minilm", skiplist_words=["a"])
+    with pytest.raises(ValueError, match="skiplist_words: cannot be changed in the exported encoder serotine-mini"):
+        models.ColBERT("serotine-mini", skiplist_words=["a"])
     with pytest.raises(ValueError, match="embedding_size"):
-        models.ColBERT("minilm", embedding_size=64)
+        models.ColBERT("serotine-mini", embedding_size=64)
 
 
 def test_index_answers_with_ids_and_exact_scores(index: indexes.PLAID, model: models.ColBERT) -> None:

@@ -1,26 +1,35 @@
-"""The exceptions Serotine raises, beside ValueError and TypeError for arguments of the wrong kind.
+"""The exceptions and warnings of Serotine, and the wording of their messages.
 
-Every message is one line that names what was wrong and what to do about it.
+Arguments of the wrong type or value raise TypeError or ValueError. A message is one line:
+``<argument or file:line>: <what is wrong>, got <value>; <what to do>``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+_MAX_SHOWN = 80
+
 
 def reason(error: BaseException) -> str:
-    """Return the first line of an error's message, or its class name where it has none."""
-    return (str(error).splitlines() or [type(error).__name__])[0]
+    """Return the first line of an error's message, or its class name if it has none."""
+    return next((line for line in str(error).splitlines() if line.strip()), type(error).__name__).strip()
 
 
-def invalid(name: str, expected: str, value: object) -> ValueError:
+def shown(value: object) -> str:
+    """Return a value's repr, cut to 80 characters."""
+    text = repr(value)
+    return text if len(text) <= _MAX_SHOWN else f"{text[: _MAX_SHOWN - 3]}..."
+
+
+def invalid(name: str, expected: str, value: object, *, fix: str = "") -> ValueError:
     """Return the error for a value that is out of range: "k: must be at least 1, got 0"."""
-    return ValueError(f"{name}: must be {expected}, got {value!r}")
+    return ValueError(f"{name}: must be {expected}, got {shown(value)}{_fix(fix)}")
 
 
-def wrong_type(name: str, expected: str, value: object) -> TypeError:
+def wrong_type(name: str, expected: str, value: object, *, fix: str = "") -> TypeError:
     """Return the error for a value of the wrong type: "ids: must be a list of strings, got int"."""
-    return TypeError(f"{name}: must be {expected}, got {type(value).__name__}")
+    return TypeError(f"{name}: must be {expected}, got {type(value).__name__}{_fix(fix)}")
 
 
 def not_one_of(name: str, options: Iterable[object], value: object) -> ValueError:
@@ -29,77 +38,81 @@ def not_one_of(name: str, options: Iterable[object], value: object) -> ValueErro
 
 
 def unknown_key(key: str, valid: Iterable[str]) -> str:
-    """Return the message about a key that is not known: "unknown key 'modle'; valid keys: model, output"."""
-    return f"unknown key {key!r}; valid keys: {', '.join(valid)}"
+    """Return the message for an unknown key: "unknown key 'modle'; valid keys: model, output"."""
+    return f"unknown key {shown(key)}; valid keys: {', '.join(valid)}"
 
 
 def missing_extra(purpose: str, extra: str) -> str:
-    """Return the message about libraries of an extra that are not installed, with the command that installs them."""
+    """Return the message for libraries that are not installed, with the command that installs them."""
     return f"{purpose} needs the extra [{extra}]; run: pip install 'serotine[{extra}]'"
 
 
 def first_and_count(values: Sequence[object]) -> str:
-    """Return the first of some values and how many follow: "'a' (and 3 more)"."""
+    """Return the first of several values and how many follow: "'a' (and 3 more)"."""
     more = f" (and {len(values) - 1:,} more)" if len(values) > 1 else ""
-    return f"{values[0]!r}{more}"
+    return f"{shown(values[0])}{more}"
+
+
+def _fix(fix: str) -> str:
+    return f"; {fix}" if fix else ""
 
 
 class SerotineError(Exception):
-    """Base of every error that is about the state of the world rather than about an argument."""
+    """Base of every error that is not about the type or value of an argument."""
 
 
 class NotAnIndexError(SerotineError):
-    """The path is not a Serotine index, or is one of a format this version does not read."""
+    """A path that is not a Serotine index, or an index of a format this version does not read."""
 
 
 class IndexLockedError(SerotineError):
-    """Another process holds the index's writer lock."""
+    """An index whose writer lock another process holds."""
 
 
 class IndexDamagedError(SerotineError):
-    """A file of the index is missing, truncated or fails its checksum."""
+    """An index file that is missing, truncated or fails its checksum."""
 
 
 class ReadOnlyError(SerotineError):
-    """A change was asked of an index opened with ``read_only=True``."""
+    """A change to an index opened with ``read_only=True``."""
 
 
 class UnknownIdError(SerotineError, KeyError):
-    """A document id that the index does not hold."""
+    """A document id that is not in the index."""
 
     def __str__(self) -> str:
         return str(self.args[0]) if self.args else ""
 
 
 class DuplicateIdError(SerotineError, ValueError):
-    """A document id that the index, or the same call, holds already."""
+    """A document id that is already in the index, or twice in one call."""
 
 
 class EncoderError(SerotineError):
-    """An encoder cannot be loaded, or does not match what the index was built with."""
+    """An encoder that cannot be loaded or run, or is not the one the index was built with."""
 
 
 class InputFileError(SerotineError):
-    """An input file cannot be read; the message names the file and, where it can, the line."""
+    """An input file that cannot be read; the message names the file and, where possible, the line."""
 
 
 class RecipeError(SerotineError, ValueError):
-    """A training recipe is wrong; the message names the file and the key."""
+    """A training recipe that is not valid; the message names the file and the key."""
 
 
 class TrainingError(SerotineError):
-    """A training run cannot start or go on."""
+    """A training run that cannot start or continue."""
 
 
 class IndexExistsError(SerotineError, FileExistsError):
-    """Something stands already where an index was to be created."""
+    """A path where an index was to be created, but which already exists."""
 
 
 class ServerError(SerotineError):
-    """A server could not be reached, or refused a request for a reason of its own: rights, limits, load, time.
+    """A server that could not be reached, or that refused a request: authorization, limits, load, time.
 
     Attributes:
-        status: the HTTP status, or None where there was no answer.
+        status: the HTTP status, or None without a response.
         code: the error's code, such as "unauthorised", "too_large" or "overloaded".
     """
 
@@ -110,16 +123,16 @@ class ServerError(SerotineError):
 
 
 class EmptyTextWarning(UserWarning):
-    """A text without words was added: it is kept, but only its id can find it."""
+    """Empty texts that were added: they are stored, but no search returns them."""
 
 
 class MaintenanceWarning(UserWarning):
-    """Documents were stored, but could not be compressed yet."""
+    """Documents that were stored but could not be compressed yet."""
 
 
 class ZeroShotWarning(UserWarning):
-    """A dense encoder was loaded: its token states are used as they are, without late-interaction training."""
+    """A dense encoder whose token states are used without late-interaction training."""
 
 
 class UnprovedWarning(UserWarning):
-    """An exact search was asked through a framework, and the index could not prove its answer."""
+    """An exact search, made through a framework, whose result the index could not prove."""

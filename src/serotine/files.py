@@ -1,7 +1,7 @@
 """Files and folders that appear under their name whole, or not at all.
 
 The index has its own durable files (`serotine.index.files.durable`), which its crash test covers; everything else that
-is written to disk goes through here.
+is written to disk goes through here. A symlink is followed: what it points to is replaced.
 """
 
 from __future__ import annotations
@@ -15,10 +15,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
+# Temporary names must fit into the 255 bytes of a file name.
+_MAX_STEM = 50
+
 
 @contextmanager
 def atomic_file(path: Path) -> Iterator[BinaryIO]:
-    """Yield a binary file that replaces `path` when the block ends, fsynced; an exception leaves `path` as it was."""
+    """Yield a binary file that replaces `path` when the block ends, fsynced; an exception leaves `path` unchanged."""
+    path = path.resolve()
     temporary = _temporary(path)
     try:
         with temporary.open("wb") as file:
@@ -29,35 +33,41 @@ def atomic_file(path: Path) -> Iterator[BinaryIO]:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
-    _sync_folder(path.parent)
+    _sync(path.parent)
 
 
 def write_atomically(path: Path, data: bytes | str) -> None:
-    """Write a whole file, text as UTF-8: after a crash `path` holds the old content or the new, never a part."""
+    """Write a whole file, text as UTF-8: after a crash `path` has either the old content or the new."""
     with atomic_file(path) as file:
         file.write(data.encode("utf-8") if isinstance(data, str) else data)
 
 
 @contextmanager
 def replace_folder(path: Path) -> Iterator[Path]:
-    """Yield a new empty folder beside `path` that replaces it when the block ends.
+    """Yield a new empty folder beside `path` that replaces it when the block ends, fsynced.
 
-    An exception removes the new folder and leaves `path` as it was. No portable call exchanges two folders: where
-    `path` exists, it is moved aside first, and put back if the second rename fails.
+    An exception removes the new folder and leaves `path` unchanged. No portable call exchanges two folders: an
+    existing `path` is first renamed, and renamed back if the second rename fails.
+
+    Raises:
+        NotADirectoryError: `path` is a file.
     """
+    path = path.resolve()
+    if path.exists() and not path.is_dir():
+        raise NotADirectoryError(f"{path}: is a file; give a folder")
     building = _temporary(path)
     building.mkdir(parents=True)
     try:
         yield building
-        for file in building.rglob("*"):
-            if file.is_file():
-                with file.open("rb") as handle:
-                    os.fsync(handle.fileno())
+        for child in building.rglob("*"):
+            if child.is_file() or child.is_dir():
+                _sync(child)
+        _sync(building)
         _swap(building, path)
     except BaseException:
         shutil.rmtree(building, ignore_errors=True)
         raise
-    _sync_folder(path.parent)
+    _sync(path.parent)
 
 
 def sha256(path: Path) -> str:
@@ -67,7 +77,7 @@ def sha256(path: Path) -> str:
 
 
 def _temporary(path: Path) -> Path:
-    return path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
+    return path.with_name(f".{path.name[:_MAX_STEM]}.{uuid.uuid4().hex}.tmp")
 
 
 def _swap(building: Path, path: Path) -> None:
@@ -84,10 +94,11 @@ def _swap(building: Path, path: Path) -> None:
     shutil.rmtree(replaced)
 
 
-def _sync_folder(folder: Path) -> None:
+def _sync(path: Path) -> None:
+    # Windows opens no folders, and fsyncs only files that are open for writing.
     if os.name == "nt":
         return
-    descriptor = os.open(folder, os.O_RDONLY)
+    descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:

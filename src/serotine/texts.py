@@ -1,12 +1,14 @@
-"""What counts as text, checked alike wherever text comes in."""
+"""Validation of texts, the same wherever they enter."""
 
 from __future__ import annotations
 
 import unicodedata
 
+from serotine.errors import wrong_type
+
 
 def is_text(value: str) -> bool:
-    """Whether UTF-8 can write `value`: a Python string may hold lone surrogates, which nothing could store."""
+    """Return whether UTF-8 can encode `value`; a Python string may contain lone surrogates, which it cannot."""
     try:
         value.encode("utf-8")
     except UnicodeEncodeError:
@@ -15,18 +17,27 @@ def is_text(value: str) -> bool:
 
 
 def strings(values: object, name: str) -> list[str]:
-    """`values` as a list of strings, or a TypeError that says which one is not."""
+    """Return `values` as a list of strings.
+
+    Args:
+        values: any iterable of strings, except a string.
+        name: the argument's name, for messages.
+
+    Raises:
+        TypeError: `values` is not a list of strings.
+        ValueError: a string contains a lone surrogate.
+    """
     if isinstance(values, (str, bytes)):
-        raise TypeError(f"{name}: want a list of strings, got one {type(values).__name__}; put it in a list")
+        raise wrong_type(name, "a list of strings", values, fix="put it in a list")
     if not hasattr(values, "__iter__"):
-        raise TypeError(f"{name}: want a list of strings, got {type(values).__name__}")
-    listed = list(values)
-    for i, value in enumerate(listed):
+        raise wrong_type(name, "a list of strings", values)
+    result = list(values)
+    for i, value in enumerate(result):
         if not isinstance(value, str):
-            raise TypeError(f"{name}[{i}]: want a string, got {type(value).__name__}")
+            raise wrong_type(f"{name}[{i}]", "a string", value)
         if not is_text(value):
-            raise ValueError(f"{name}[{i}]: holds a lone surrogate, which is no text; decode its source as UTF-8")
-    return listed
+            raise ValueError(f"{name}[{i}]: contains a lone surrogate; decode its source as UTF-8")
+    return result
 
 
 def printable(text: str) -> str:

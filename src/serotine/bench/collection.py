@@ -67,8 +67,10 @@ def load(folder: Path) -> Collection:
     return Collection(np.load(folder / "vectors.npy", mmap_mode="r"), np.load(folder / "offsets.npy"), queries, origin)
 
 
-def prepare(folder: Path, passages: Path, questions: Path, *, documents: int, dim: int) -> Collection:
-    """Encodes the first passages, and all questions, with the default encoder; reads them again where they are there.
+def prepare(
+    folder: Path, passages: Path, questions: Path, *, documents: int, dim: int, encoder: str | None = None
+) -> Collection:
+    """Encode the first passages and all queries with an encoder, or load what an earlier call wrote to `folder`.
 
     Token vectors are projected on their first `dim` principal directions (without centring, so that dot products
     change as little as can be) and normalised again.
@@ -81,19 +83,19 @@ def prepare(folder: Path, passages: Path, questions: Path, *, documents: int, di
     from serotine.encoders import Encoder
 
     folder.mkdir(parents=True, exist_ok=True)
-    encoder = Encoder("minilm")
+    loaded = Encoder(encoder)
     texts = [document.text for document in itertools.islice(read([passages]), documents)]
     rows: list[NDArray[np.float16]] = []
     with progress_bar(len(texts), "Encoding", enabled=True) as advance:
         for start in range(0, len(texts), _TEXTS_AT_ONCE):
-            part = encoder.encode_documents(texts[start : start + _TEXTS_AT_ONCE])
+            part = loaded.encode_documents(texts[start : start + _TEXTS_AT_ONCE])
             rows += [vectors.astype(np.float16) for vectors in part]
             advance(len(part))
     offsets = np.concatenate([[0], np.cumsum([len(vectors) for vectors in rows])]).astype(np.int64)
     tokens = np.concatenate(rows)
     directions = sampled_directions(tokens, dim)
     asked = [
-        vectors[:QUERY_TOKENS] for vectors in encoder.encode_queries([question.text for question in read([questions])])
+        vectors[:QUERY_TOKENS] for vectors in loaded.encode_queries([question.text for question in read([questions])])
     ]
     np.save(folder / "vectors.npy", project(tokens, directions))
     np.save(folder / "offsets.npy", offsets)
@@ -103,7 +105,7 @@ def prepare(folder: Path, passages: Path, questions: Path, *, documents: int, di
         offsets=np.concatenate([[0], np.cumsum([len(vectors) for vectors in asked])]),
     )
     # Written last: only then is the folder whole.
-    (folder / "origin.json").write_text(json.dumps({**origin, "encoder": encoder.name}))
+    (folder / "origin.json").write_text(json.dumps({**origin, "encoder": loaded.name}))
     return load(folder)
 
 

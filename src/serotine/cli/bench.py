@@ -102,6 +102,7 @@ def show(rows: list[Row], *, to_stderr: bool) -> None:
 @click.argument("questions", type=click.Path(exists=True, path_type=Path))
 @click.option("--documents", type=click.IntRange(min=1), default=20_000, show_default=True, help="Passages to index.")
 @click.option("--dim", type=click.IntRange(min=1), default=128, show_default=True, help="Dimensions to project on.")
+@click.option("--encoder", metavar="NAME", help="Encoder: hub id or folder.  [default: serotine-mini]")
 @click.option("--profile", "profiles", multiple=True, help="Of an index, such as '4 bits'; repeatable.  [default: all]")
 @click.option("--rounds", type=click.IntRange(min=1), default=3, show_default=True, help="Interleaved rounds.")
 @click.option(
@@ -119,6 +120,7 @@ def index(
     questions: Path,
     documents: int,
     dim: int,
+    encoder: str | None,
     profiles: tuple[str, ...],
     rounds: int,
     cache: Path,
@@ -137,7 +139,7 @@ def index(
     for profile in profiles:
         if profile not in PROFILES:
             raise click.UsageError(f"--profile: {profile!r} is none of {', '.join(map(repr, PROFILES))}")
-    collection = prepare(cache, passages, questions, documents=documents, dim=dim)
+    collection = prepare(cache, passages, questions, documents=documents, dim=dim, encoder=encoder)
     result = {
         "machine": describe(["serotine", "numpy", "onnxruntime"]),
         "rounds": rounds,

@@ -27,7 +27,7 @@ def model() -> None:
 @encoder_options
 @json_option
 def info(name: str, encoder_settings: dict[str, Any], json_file: str | None) -> None:
-    """Tell what an encoder does with texts: NAME is a hub id, a folder, serotine-mini or minilm."""
+    """Tell what an encoder does with texts: NAME is a hub id, a folder or serotine-mini."""
     encoder = load_encoder(name, **encoder_settings)
     spec = encoder.spec
     result = {"name": spec.name, "fingerprint": encoder.fingerprint, "origin": spec.origin, **spec.settings()}

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from serotine.encoders.encoder import Encoder
     from serotine.encoders.formats import read_checkpoint
     from serotine.encoders.formats.folder import PUNCTUATION, Checkpoint
+    from serotine.encoders.hub import hub_error
     from serotine.encoders.location import Location, locate
     from serotine.encoders.multi_vector import MultiVectorAdapter, as_text_encoder, load_recorded
     from serotine.encoders.parallel import EncoderPool
@@ -39,6 +40,7 @@ _MODULES = {
     "TorchBackend": "torch",
     "WEIGHTS_FILE": "weights",
     "as_text_encoder": "multi_vector",
+    "hub_error": "hub",
     "load_recorded": "multi_vector",
     "locate": "location",
     "read_checkpoint": "formats",
@@ -64,6 +66,7 @@ __all__ = [
     "TokenPooling",
     "TorchBackend",
     "as_text_encoder",
+    "hub_error",
     "load_recorded",
     "locate",
     "read_checkpoint",

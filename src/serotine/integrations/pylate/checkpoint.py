@@ -152,7 +152,7 @@ def _read(location: Location, overrides: Overrides, scratch: Path) -> ColBERTSpe
         EncoderError: the checkpoint cannot be read.
         ValueError: an exported encoder cannot follow an override.
     """
-    spec = read_checkpoint(location.folder, location.name, location.model)
+    spec = read_checkpoint(location.folder, location.name)
     if spec.model_file is not None:
         return _read_exported(spec, overrides)
     checkpoint = Checkpoint(location.folder, location.name)

@@ -45,7 +45,7 @@ class ColBERT(nn.Module):
 
     Args:
         model_name_or_path: as for `serotine.Encoder`: a folder or hub id of a PyLate, Stanford ColBERT or
-            sentence-transformers checkpoint; an exported encoder (for `encode` only); "minilm". A plain encoder gets
+            sentence-transformers checkpoint; an exported encoder (for `encode` only). A plain encoder gets
             markers and a random projection, which needs training.
         device: "cpu", "cuda", "cuda:1", "mps"; the best available unless given.
         prompts: text by name, for `encode(prompt_name=...)`; added to the checkpoint's own.

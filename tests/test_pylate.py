@@ -1,4 +1,4 @@
-"""PyLate's surface: what comes back, what is refused, and what the two programs of a model card print."""
+"""PyLate's surface: return values, refusals, and the output of a model card's two programs."""
 
 from __future__ import annotations
 
@@ -40,8 +40,8 @@ def model(folder: Path) -> models.ColBERT:
 
 @pytest.fixture
 def index(tmp_path: Path, model: models.ColBERT) -> indexes.PLAID:
-    made = indexes.PLAID(str(tmp_path / "indexes"), "bats", override=True, show_progress=False)
-    return made.add_documents(["a", "b", "c"], model.encode(TEXTS, is_query=False))
+    plaid = indexes.PLAID(str(tmp_path / "indexes"), "bats", override=True, show_progress=False)
+    return plaid.add_documents(["a", "b", "c"], model.encode(TEXTS, is_query=False))
 
 
 def run_example(name: str, model: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -93,45 +93,45 @@ SIGNATURES: list[tuple[Any, str]] = [
 
 
 @pytest.mark.parametrize(("function", "expected"), SIGNATURES)
-def test_signatures_are_those_of_pylate(function: Any, expected: str) -> None:
-    told = []
+def test_signatures_equal_pylates(function: Any, expected: str) -> None:
+    parameters = []
     for name, parameter in inspect.signature(function).parameters.items():
         if name != "self":
             stars = "**" if parameter.kind is parameter.VAR_KEYWORD else ""
             default = "" if parameter.default is parameter.empty else f"={parameter.default!r}"
-            told.append(f"{stars}{name}{default}")
-    assert ", ".join(told) == expected
+            parameters.append(f"{stars}{name}{default}")
+    assert ", ".join(parameters) == expected
 
 
-def test_the_card_retrieves(tmp_path: Path) -> None:
-    done = run_example("pylate_retrieval.py", "serotine-mini", tmp_path)
-    assert done.returncode == 0, done.stderr
-    ((first, second, third),) = [json.loads(done.stdout.strip().replace("'", '"'))][0]
+def test_the_retrieval_card(tmp_path: Path) -> None:
+    process = run_example("pylate_retrieval.py", "serotine-mini", tmp_path)
+    assert process.returncode == 0, process.stderr
+    ((first, second, third),) = [json.loads(process.stdout.strip().replace("'", '"'))][0]
     assert {first["id"], second["id"], third["id"]} == {"1", "2", "3"}
     assert first["score"] >= second["score"] >= third["score"]
-    assert "trust_remote_code (code that comes with a checkpoint is never run)" in done.stderr
+    assert "trust_remote_code (code that comes with a checkpoint is never run)" in process.stderr
     (query,) = Encoder("serotine-mini").encode_queries(["What motivates scientific discovery?"])
-    with Index.open(tmp_path / "pylate-index/pplx-embed-v1-late-0.6b", read_only=True) as made:
-        assert [hit.id for hit in made.search(query, k=3)] == [first["id"], second["id"], third["id"]]
+    with Index.open(tmp_path / "pylate-index/pplx-embed-v1-late-0.6b", read_only=True) as reopened:
+        assert [hit.id for hit in reopened.search(query, k=3)] == [first["id"], second["id"], third["id"]]
 
 
-def test_the_card_reranks_by_the_kernel(tmp_path: Path) -> None:
+def test_the_kernel_card(tmp_path: Path) -> None:
     pytest.importorskip("kernels")
     folder = checkpoints.pylate(tmp_path / "model")
     from serotine.integrations.hf_kernels import write_kernel
 
     write_kernel(tmp_path / "maxsim")
-    done = run_example(
+    process = run_example(
         "pylate_kernel_rerank.py", str(folder), tmp_path, LOCAL_KERNELS=f"erikkaum/maxsim={tmp_path / 'maxsim'}"
     )
-    assert done.returncode == 0, done.stderr
-    found = [float(number) for number in re.findall(r"-?\d+\.\d+", done.stdout)]
+    assert process.returncode == 0, process.stderr
+    printed = [float(number) for number in re.findall(r"-?\d+\.\d+", process.stdout)]
     encoder = Encoder(folder)
     source = (EXAMPLES / "pylate_kernel_rerank.py").read_text()
     documents = re.findall(r'^    "(.*)",$', source, re.M)
     (query,) = encoder.encode_queries(["What motivates scientific discovery?"])
     expected = [float((query @ rows.T).max(axis=1).sum()) for rows in encoder.encode_documents(documents)]
-    np.testing.assert_allclose(found, expected, atol=1e-3)
+    np.testing.assert_allclose(printed, expected, atol=1e-3)
 
 
 def test_only_the_import_differs_from_the_card() -> None:
@@ -142,7 +142,7 @@ def test_only_the_import_differs_from_the_card() -> None:
     assert kernel.count("serotine") == 1
 
 
-def test_vectors_are_those_of_the_encoder(folder: Path, model: models.ColBERT) -> None:
+def test_vectors_equal_the_encoders(folder: Path, model: models.ColBERT) -> None:
     encoder = Encoder(folder)
     for vectors, expected in zip(model.encode(TEXTS, is_query=False), encoder.encode_documents(TEXTS), strict=True):
         assert isinstance(vectors, np.ndarray)
@@ -150,50 +150,54 @@ def test_vectors_are_those_of_the_encoder(folder: Path, model: models.ColBERT) -
     named = model.encode(TEXTS, prompt_name="query")
     for vectors, expected in zip(named, encoder.encode_queries(TEXTS), strict=True):
         np.testing.assert_allclose(vectors, expected, atol=1e-6)
-    # PyLate puts a prompt in only where it is named; the encoder, as sentence-transformers does, always.
+    # PyLate adds a prompt only when it is named; the encoder, like sentence-transformers, always.
     plain = model.encode(TEXTS)
     assert not np.allclose(plain[0], named[0])
     np.testing.assert_array_equal(model.encode(TEXTS, prompt="ask: ")[1], named[1])
 
 
 def test_shapes_of_encode(model: models.ColBERT) -> None:
-    one = model.encode(TEXTS[0], is_query=False)
-    assert one.ndim == 2
+    single = model.encode(TEXTS[0], is_query=False)
+    assert single.ndim == 2
     tensors = model.encode(TEXTS, is_query=False, convert_to_tensor=True)
     assert all(isinstance(vectors, torch.Tensor) for vectors in tensors)
     assert all(isinstance(vectors, torch.Tensor) for vectors in model.encode(TEXTS, convert_to_numpy=False))
     padded = model.encode(TEXTS, is_query=False, padding=True)
     assert {vectors.shape for vectors in padded} == {(1, max(map(len, tensors)), 16)}
     nested = model.encode([TEXTS[:2], TEXTS], is_query=False)
-    assert [len(part) for part in nested] == [2, 3]
+    assert [len(vectors) for vectors in nested] == [2, 3]
     np.testing.assert_array_equal(nested[1][2], tensors[2].numpy())
     assert model.encode([TEXTS[:2]], convert_to_tensor=True)[0].shape == (2, 32, 16)
     assert model.encode([], is_query=False) == []
-    loose = model.encode(TEXTS[0], is_query=False, normalize_embeddings=False)
-    assert not np.allclose(np.linalg.norm(loose, axis=1), 1)
-    np.testing.assert_allclose(loose / np.linalg.norm(loose, axis=1, keepdims=True), one, atol=1e-5)
+    unscaled = model.encode(TEXTS[0], is_query=False, normalize_embeddings=False)
+    assert not np.allclose(np.linalg.norm(unscaled, axis=1), 1)
+    np.testing.assert_allclose(unscaled / np.linalg.norm(unscaled, axis=1, keepdims=True), single, atol=1e-5)
 
 
-def test_whole_output(model: models.ColBERT) -> None:
-    found = model.encode(TEXTS, is_query=False, output_value=None)
-    assert set(found) == {"token_embeddings", "input_ids", "attention_mask", "masks"}
-    for vectors, ids, mask, kept in zip(
-        found["token_embeddings"], found["input_ids"], found["masks"], model.encode(TEXTS, is_query=False), strict=True
+def test_output_of_all_tokens(model: models.ColBERT) -> None:
+    output = model.encode(TEXTS, is_query=False, output_value=None)
+    assert set(output) == {"token_embeddings", "input_ids", "attention_mask", "masks"}
+    for vectors, ids, mask, expected in zip(
+        output["token_embeddings"],
+        output["input_ids"],
+        output["masks"],
+        model.encode(TEXTS, is_query=False),
+        strict=True,
     ):
         assert len(vectors) == len(ids) == len(mask)
-        np.testing.assert_allclose(vectors[mask], kept, atol=1e-6)
+        np.testing.assert_allclose(vectors[mask], expected, atol=1e-6)
     with pytest.raises(ValueError, match="output_value"):
         model.encode(TEXTS, output_value=None, pool_factor=2)
 
 
-def test_pooling_leaves_about_one_in_two(model: models.ColBERT) -> None:
+def test_pooling_halves_the_vectors(model: models.ColBERT) -> None:
     pytest.importorskip("scipy")
     text = "bats owls moths beetles spiders and worms fly crawl and creep all night"
-    whole, pooled = (model.encode(text, is_query=False, pool_factor=factor) for factor in (1, 2))
-    assert len(pooled) == 1 + (len(whole) - 1) // 2
-    np.testing.assert_array_equal(pooled[0], whole[0])
-    assert len(model.encode(text, is_query=False, pool_factor=2, protected_tokens=4)) == 4 + (len(whole) - 4) // 2
-    assert len(model.encode(text, pool_factor=2)) == len(model.encode(text)), "queries are left whole"
+    full, pooled = (model.encode(text, is_query=False, pool_factor=factor) for factor in (1, 2))
+    assert len(pooled) == 1 + (len(full) - 1) // 2
+    np.testing.assert_array_equal(pooled[0], full[0])
+    assert len(model.encode(text, is_query=False, pool_factor=2, protected_tokens=4)) == 4 + (len(full) - 4) // 2
+    assert len(model.encode(text, pool_factor=2)) == len(model.encode(text)), "queries are not pooled"
 
 
 @pytest.mark.parametrize(
@@ -201,18 +205,19 @@ def test_pooling_leaves_about_one_in_two(model: models.ColBERT) -> None:
     [("int8", "int8", 16), ("uint8", "uint8", 16), ("ubinary", "uint8", 2), ("binary", "int8", 2)],
 )
 def test_precision(model: models.ColBERT, precision: Any, dtype: str, width: int) -> None:
-    wide = model.encode(TEXTS, is_query=False)
-    for rows, narrow in zip(wide, model.encode(TEXTS, is_query=False, precision=precision), strict=True):
-        assert narrow.dtype == dtype
-        assert narrow.shape == (len(rows), width)
+    vectors = model.encode(TEXTS, is_query=False)
+    for rows, quantized in zip(vectors, model.encode(TEXTS, is_query=False, precision=precision), strict=True):
+        assert quantized.dtype == dtype
+        assert quantized.shape == (len(rows), width)
         if width == 2:
-            bits = narrow if dtype == "uint8" else (narrow.astype(np.int16) + 128).astype(np.uint8)
+            bits = quantized if dtype == "uint8" else (quantized.astype(np.int16) + 128).astype(np.uint8)
             np.testing.assert_array_equal(np.unpackbits(bits, axis=1).astype(bool), rows > 0)
     if width == 16:
-        together = np.concatenate(wide), np.concatenate(model.encode(TEXTS, is_query=False, precision=precision))
+        exact = np.concatenate(vectors)
+        rounded = np.concatenate(model.encode(TEXTS, is_query=False, precision=precision))
         for dimension in range(16):
-            order = np.argsort(together[0][:, dimension], kind="stable")
-            assert (np.diff(together[1][order, dimension].astype(int)) >= 0).all()
+            order = np.argsort(exact[:, dimension], kind="stable")
+            assert (np.diff(rounded[order, dimension].astype(int)) >= 0).all()
     with pytest.raises(ValueError, match="precision: must be one of"):
         model.encode(TEXTS, precision="int4")  # type: ignore[arg-type]
 
@@ -239,26 +244,31 @@ def test_the_first_module(model: models.ColBERT) -> None:
         model[1]
 
 
-def test_forward_gives_what_encode_gives(model: models.ColBERT) -> None:
+def test_forward_equals_encode(model: models.ColBERT) -> None:
     features = model.eval()(model.tokenize(TEXTS, is_query=False))
-    kept = features["attention_mask"].bool() & model.skiplist_mask(features["input_ids"], model.skiplist)
+    masks = features["attention_mask"].bool() & model.skiplist_mask(features["input_ids"], model.skiplist)
     vectors = torch.nn.functional.normalize(features["token_embeddings"], dim=-1)
     assert vectors.requires_grad
-    for row, mask, expected in zip(vectors, kept, model.encode(TEXTS, is_query=False), strict=True):
+    for row, mask, expected in zip(vectors, masks, model.encode(TEXTS, is_query=False), strict=True):
         np.testing.assert_allclose(row[mask].detach().numpy(), expected, atol=1e-5)
 
 
-def test_settings_can_be_told(folder: Path) -> None:
-    told = models.ColBERT(
+def test_constructor_overrides_the_checkpoint(folder: Path) -> None:
+    model = models.ColBERT(
         str(folder), device="cpu", query_length=12, document_length=20, skiplist_words=[], do_query_expansion=False,
         query_prefix="", prompts={"other": "x "}, default_prompt_name="other", truncate_dim=8,
     )  # fmt: skip
-    assert (told.query_length, told.document_length, told.do_query_expansion, told.query_prefix) == (12, 20, False, "")
-    assert told.query_prefix_id is None
-    assert told.prompts == {"query": "ask: ", "other": "x "}
-    assert len(told.encode("a bat")) == 5, "[CLS] x a bat [SEP]"
-    long = told.encode("a . " * 40, is_query=False)
-    assert long.shape == (20, 8), "punctuation counts now"
+    assert (model.query_length, model.document_length, model.do_query_expansion, model.query_prefix) == (
+        12,
+        20,
+        False,
+        "",
+    )
+    assert model.query_prefix_id is None
+    assert model.prompts == {"query": "ask: ", "other": "x "}
+    assert len(model.encode("a bat")) == 5, "[CLS] x a bat [SEP]"
+    long = model.encode("a . " * 40, is_query=False)
+    assert long.shape == (20, 8), "punctuation is scored"
     np.testing.assert_allclose(np.linalg.norm(long, axis=1), 1, atol=1e-5)
     longer = models.ColBERT(str(folder), device="cpu", query_length=40, attend_to_expansion_tokens=True)
     assert longer.encode("a bat").shape == (40, 16)
@@ -270,28 +280,28 @@ def test_a_plain_encoder_gets_markers_and_a_projection(tmp_path: Path) -> None:
     plain = checkpoints.dense(tmp_path / "dense")
     torch.manual_seed(3)
     with pytest.warns(UntrainedProjectionWarning, match="lacks a projection from 32 to 128 dimensions"):
-        made = models.ColBERT(str(plain), device="cpu")
-    assert (made.query_prefix, made.document_prefix, made.query_length, made.document_length) == (
+        model = models.ColBERT(str(plain), device="cpu")
+    assert (model.query_prefix, model.document_prefix, model.query_length, model.document_length) == (
         "[Q] ",
         "[D] ",
         32,
         180,
     )
-    assert made.encode("a bat").shape == (32, 128)
-    assert made.tokenize(["a bat"])["input_ids"][0, 1] == made.query_prefix_id
-    made.save_pretrained(tmp_path / "saved")
-    again = models.ColBERT(tmp_path / "saved", device="cpu")
-    np.testing.assert_allclose(again.encode("a bat"), made.encode("a bat"), atol=1e-5)
+    assert model.encode("a bat").shape == (32, 128)
+    assert model.tokenize(["a bat"])["input_ids"][0, 1] == model.query_prefix_id
+    model.save_pretrained(tmp_path / "saved")
+    reloaded = models.ColBERT(tmp_path / "saved", device="cpu")
+    np.testing.assert_allclose(reloaded.encode("a bat"), model.encode("a bat"), atol=1e-5)
     with pytest.warns(UntrainedProjectionWarning):
         smaller = models.ColBERT(str(tmp_path / "saved"), device="cpu", embedding_size=24)
     assert smaller.encode("a bat").shape == (32, 24)
 
 
 def test_parameters_without_effect_warn_once_and_unknown_ones_raise(folder: Path, tmp_path: Path) -> None:
-    with pytest.warns(IgnoredParameterWarning, match=r"kmeans_niters \(.*\), low_memory \(") as told:
+    with pytest.warns(IgnoredParameterWarning, match=r"kmeans_niters \(.*\), low_memory \(") as caught:
         indexes.PLAID(str(tmp_path), "x", kmeans_niters=9, low_memory=True)
-    assert len(told) == 1
-    assert told[0].filename == __file__
+    assert len(caught) == 1
+    assert caught[0].filename == __file__
     with pytest.warns(IgnoredParameterWarning, match=r"ndocs \(of the Stanford backend\)"):
         indexes.PLAID(str(tmp_path), "x", ndocs=3)
     with pytest.raises(TypeError, match="unexpected parameter 'nbit'"):
@@ -312,33 +322,33 @@ def test_parameters_without_effect_warn_once_and_unknown_ones_raise(folder: Path
         models.ColBERT(str(folder), similarity_fn_name="cosine")
 
 
-def test_an_exported_encoder_encodes_and_no_more() -> None:
-    made = models.ColBERT("serotine-mini", document_length=16)
-    assert made.encode("word " * 40, is_query=False).shape == (16, 128)
+def test_an_exported_encoder_can_only_encode() -> None:
+    model = models.ColBERT("serotine-mini", document_length=16)
+    assert model.encode("word " * 40, is_query=False).shape == (16, 128)
     with pytest.raises(EncoderError, match="cannot be trained"):
-        made(made.tokenize(["a"]))
+        model(model.tokenize(["a"]))
     with pytest.raises(EncoderError, match="no weights to save"):
-        made.save_pretrained("nowhere")
+        model.save_pretrained("unknown")
     with pytest.raises(ValueError, match="skiplist_words: cannot be changed in the exported encoder serotine-mini"):
         models.ColBERT("serotine-mini", skiplist_words=["a"])
     with pytest.raises(ValueError, match="embedding_size"):
         models.ColBERT("serotine-mini", embedding_size=64)
 
 
-def test_index_answers_with_ids_and_exact_scores(index: indexes.PLAID, model: models.ColBERT) -> None:
+def test_index_returns_ids_and_exact_scores(index: indexes.PLAID, model: models.ColBERT) -> None:
     queries = model.encode(["which bat?", "what hunts?"])
     documents = model.encode(TEXTS, is_query=False)
-    found = index(queries, k=10)
-    assert [len(one) for one in found] == [3, 3]
-    assert found[0][0].keys() == {"id", "score"}
-    for query, results in zip(queries, found, strict=True):
+    results = index(queries, k=10)
+    assert [len(hits) for hits in results] == [3, 3]
+    assert results[0][0].keys() == {"id", "score"}
+    for query, hits in zip(queries, results, strict=True):
         expected = {id_: float((query @ rows.T).max(axis=1).sum()) for id_, rows in zip("abc", documents, strict=True)}
-        assert [one["id"] for one in results] == sorted(expected, key=lambda id_: -expected[id_])
-        for one in results:
-            assert one["score"] == pytest.approx(expected[str(one["id"])], abs=0.02)
-    assert retrieve.ColBERT(index=index).retrieve(queries, k=2) == [one[:2] for one in found]
-    assert index(queries[0], k=1) == [found[0][:1]], "one query may come alone"
-    assert index(torch.from_numpy(np.stack(queries)), k=3) == found
+        assert [hit["id"] for hit in hits] == sorted(expected, key=lambda id_: -expected[id_])
+        for hit in hits:
+            assert hit["score"] == pytest.approx(expected[str(hit["id"])], abs=0.02)
+    assert retrieve.ColBERT(index=index).retrieve(queries, k=2) == [hits[:2] for hits in results]
+    assert index(queries[0], k=1) == [results[0][:1]], "a single query"
+    assert index(torch.from_numpy(np.stack(queries)), k=3) == results
     assert [len(rows) for rows in index.get_documents_embeddings([["a", "c"]])[0]] == [
         len(documents[0]),
         len(documents[2]),
@@ -347,40 +357,40 @@ def test_index_answers_with_ids_and_exact_scores(index: indexes.PLAID, model: mo
 
 def test_subsets(index: indexes.PLAID, model: models.ColBERT) -> None:
     queries = model.encode(["which bat?", "what hunts?"])
-    assert {one["id"] for one in index(queries, subset=["a", "c", "nowhere"])[1]} == {"a", "c"}
-    assert [[one["id"] for one in found] for found in index(queries, subset=[["b"], ["c"]])] == [["b"], ["c"]]
+    assert {hit["id"] for hit in index(queries, subset=["a", "c", "unknown"])[1]} == {"a", "c"}
+    assert [[hit["id"] for hit in hits] for hits in index(queries, subset=[["b"], ["c"]])] == [["b"], ["c"]]
     assert index(queries, subset=[]) == [[], []]
     assert index(queries, subset=[["a"], []])[1] == []
-    assert [len(one) for one in index(queries, subset=["nowhere"])] == [0, 0]
+    assert [len(hits) for hits in index(queries, subset=["unknown"])] == [0, 0]
     with pytest.raises(ValueError, match=r"subset: must be one list per query \(2\), got 1"):
         index(queries, subset=[["a"]])
     many = [f"other {i}" for i in range(3000)]
-    assert [one["id"] for one in index(queries[0], subset=[*many, "b"])[0]] == ["b"]
+    assert [hit["id"] for hit in index(queries[0], subset=[*many, "b"])[0]] == ["b"]
 
 
-def test_documents_come_go_and_change(index: indexes.PLAID, model: models.ColBERT, tmp_path: Path) -> None:
+def test_adding_removing_and_replacing_documents(index: indexes.PLAID, model: models.ColBERT, tmp_path: Path) -> None:
     query = model.encode("which bat?")
-    assert index.remove_documents(["b", "nowhere"]) is index
-    assert {one["id"] for one in index(query)[0]} == {"a", "c"}
-    again = indexes.PLAID(str(tmp_path / "indexes"), "bats", show_progress=False)
-    assert again(query) == index(query), "two objects, one index"
-    again.add_documents([7, 8], model.encode(TEXTS[:2], is_query=False))
-    assert {one["id"] for one in index(query)[0]} == {"a", "c", 7, 8}
-    assert [one["id"] for one in index(query, subset=[7])[0]] == [7]
-    before = {one["id"]: one["score"] for one in index(query)[0]}
+    assert index.remove_documents(["b", "unknown"]) is index
+    assert {hit["id"] for hit in index(query)[0]} == {"a", "c"}
+    other = indexes.PLAID(str(tmp_path / "indexes"), "bats", show_progress=False)
+    assert other(query) == index(query), "two objects, one index"
+    other.add_documents([7, 8], model.encode(TEXTS[:2], is_query=False))
+    assert {hit["id"] for hit in index(query)[0]} == {"a", "c", 7, 8}
+    assert [hit["id"] for hit in index(query, subset=[7])[0]] == [7]
+    before = {hit["id"]: hit["score"] for hit in index(query)[0]}
     index.update_documents(["a"], [model.encode(TEXTS[1], is_query=False)])
-    after = {one["id"]: one["score"] for one in index(query)[0]}
-    # Encoded alone and beside another text; a last bit that differs can round to the next float16.
+    after = {hit["id"]: hit["score"] for hit in index(query)[0]}
+    # Encoded alone and in a batch: a different last bit can round to the next float16.
     assert after["a"] == pytest.approx(before[8], rel=1e-4)
     index.remove_documents([7])
-    assert 7 not in {one["id"] for one in index(query)[0]}
+    assert 7 not in {hit["id"] for hit in index(query)[0]}
     index.add_documents("d", model.encode(TEXTS[1], is_query=False))
-    assert "d" in {one["id"] for one in index(query)[0]}
+    assert "d" in {hit["id"] for hit in index(query)[0]}
     index.close()
     assert len(index(query)[0]) == 4
 
 
-def test_refusals_of_the_index(index: indexes.PLAID, model: models.ColBERT, tmp_path: Path) -> None:
+def test_index_validates_its_arguments(index: indexes.PLAID, model: models.ColBERT, tmp_path: Path) -> None:
     vectors = model.encode(TEXTS, is_query=False)
     with pytest.raises(ValueError, match=r"documents_embeddings: must be one per id \(2\), got 3"):
         index.add_documents(["x", "y"], vectors)
@@ -396,31 +406,31 @@ def test_refusals_of_the_index(index: indexes.PLAID, model: models.ColBERT, tmp_
         indexes.Voyager  # noqa: B018
     with pytest.raises(TypeError, match=r"indexes\.PLAID"):
         retrieve.ColBERT(index=object())  # type: ignore[arg-type]
-    (tmp_path / "mine").mkdir()
-    (tmp_path / "mine/thesis.txt").write_text("work of years")
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other/thesis.txt").write_text("work of years")
     for override in (False, True):
         with pytest.raises(IndexExistsError, match="other than an index"):
-            indexes.PLAID(str(tmp_path), "mine", override=override)
-    (tmp_path / "theirs/fast_plaid_index").mkdir(parents=True)
+            indexes.PLAID(str(tmp_path), "other", override=override)
+    (tmp_path / "pylate/fast_plaid_index").mkdir(parents=True)
     with pytest.raises(IndexExistsError, match="written by PyLate"):
-        indexes.PLAID(str(tmp_path), "theirs")
-    indexes.PLAID(str(tmp_path), "theirs", override=True).add_documents("x", vectors[0])
+        indexes.PLAID(str(tmp_path), "pylate")
+    indexes.PLAID(str(tmp_path), "pylate", override=True).add_documents("x", vectors[0])
 
 
 def test_rerank(model: models.ColBERT) -> None:
     queries = model.encode(["which bat?", "what hunts?"])
     documents = model.encode([TEXTS[:2], TEXTS], is_query=False)
-    found = rank.rerank([[1, 2], ["a", "b", "c"]], queries, documents)
-    assert {one["id"] for one in found[0]} == {1, 2}
+    results = rank.rerank([[1, 2], ["a", "b", "c"]], queries, documents)
+    assert {hit["id"] for hit in results[0]} == {1, 2}
     expected = {
         id_: float((queries[1] @ rows.T).max(axis=1).sum()) for id_, rows in zip("abc", documents[1], strict=True)
     }
-    assert [one["id"] for one in found[1]] == sorted(expected, key=lambda id_: -expected[id_])
-    assert [one["score"] for one in found[1]] == pytest.approx(sorted(expected.values(), reverse=True), abs=1e-4)
+    assert [hit["id"] for hit in results[1]] == sorted(expected, key=lambda id_: -expected[id_])
+    assert [hit["score"] for hit in results[1]] == pytest.approx(sorted(expected.values(), reverse=True), abs=1e-4)
     tensors = rank.rerank(
         [[1, 2]], torch.from_numpy(queries[0]), [[torch.from_numpy(rows) for rows in documents[0]]], device="cpu"
     )
-    assert [one["score"] for one in tensors[0]] == pytest.approx([one["score"] for one in found[0]], abs=1e-4)
+    assert [hit["score"] for hit in tensors[0]] == pytest.approx([hit["score"] for hit in results[0]], abs=1e-4)
     assert rank.rerank([[]], queries[:1], [[]]) == [[]]
     with pytest.raises(ValueError, match=r"documents_embeddings\[0\]: must be one per id \(1\), got 2"):
         rank.rerank([[1]], queries[:1], documents[:1])
@@ -441,7 +451,7 @@ def test_padding_never_changes_a_score() -> None:
         scores.colbert_scores(query, alone, backend="torch")
 
 
-def test_the_runner_of_pylates_own_tests(tmp_path: Path) -> None:
+def test_the_runner_of_pylates_tests(tmp_path: Path) -> None:
     pytest.importorskip("datasets")
     (tmp_path / "tests").mkdir()
     (tmp_path / "tests/test_scores.py").write_text(
@@ -451,9 +461,9 @@ def test_the_runner_of_pylates_own_tests(tmp_path: Path) -> None:
     )
     (tmp_path / "tests/test_scann.py").write_text("from pylate.indexes import ScaNN\n")
     runner = [sys.executable, str(Path(__file__).parent / "helpers" / "pylate_runner.py"), str(tmp_path)]
-    done = subprocess.run(runner, capture_output=True, text=True, timeout=240)
-    assert done.returncode == 0, done.stdout
-    assert "2 passed, 1 skipped" in done.stdout
-    assert "there is one index here" in done.stdout
+    process = subprocess.run(runner, capture_output=True, text=True, timeout=240)
+    assert process.returncode == 0, process.stdout
+    assert "2 passed, 1 skipped" in process.stdout
+    assert "indexes.PLAID is the only index" in process.stdout
     (tmp_path / "tests/test_wrong.py").write_text("def test_wrong():\n    assert False\n")
     assert subprocess.run(runner, capture_output=True, timeout=240).returncode == 1

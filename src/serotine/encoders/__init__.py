@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from serotine.encoders.location import Location, locate
     from serotine.encoders.multi_vector import MultiVectorAdapter, as_text_encoder, load_recorded
     from serotine.encoders.parallel import EncoderPool
+    from serotine.encoders.saving import save
     from serotine.encoders.settings import read_json
     from serotine.encoders.spec import EncoderSpec, Expansion, MarkerPosition, Projection, Side, TokenPooling
     from serotine.encoders.tokenization import TextTokenizer, Token
@@ -46,6 +47,7 @@ _MODULES = {
     "read_checkpoint": "formats",
     "read_json": "settings",
     "register_qwen3": "torch.qwen3",
+    "save": "saving",
 }
 __all__ = [
     "PUNCTUATION",
@@ -72,6 +74,7 @@ __all__ = [
     "read_checkpoint",
     "read_json",
     "register_qwen3",
+    "save",
 ]
 
 

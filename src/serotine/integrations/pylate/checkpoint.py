@@ -13,16 +13,23 @@ from typing import Any
 import torch
 from safetensors.torch import save_file
 
-from serotine.encoders import TorchBackend
-from serotine.encoders.backend import Backend
-from serotine.encoders.encoder import Encoder
-from serotine.encoders.formats import read_checkpoint
-from serotine.encoders.formats.folder import PUNCTUATION, Checkpoint
-from serotine.encoders.location import Location, locate
-from serotine.encoders.saving import save
-from serotine.encoders.spec import EncoderSpec, Expansion, Projection, Side
-from serotine.encoders.tokenization import TextTokenizer
-from serotine.encoders.weights import WEIGHTS_FILE
+from serotine.encoders import (
+    PUNCTUATION,
+    WEIGHTS_FILE,
+    Backend,
+    Checkpoint,
+    Encoder,
+    EncoderSpec,
+    Expansion,
+    Location,
+    Projection,
+    Side,
+    TextTokenizer,
+    TorchBackend,
+    locate,
+    read_checkpoint,
+    save,
+)
 
 _QUERY_LENGTH, _DOCUMENT_LENGTH, _DIM = 32, 180, 128
 _QUERY_PREFIX, _DOCUMENT_PREFIX = "[Q] ", "[D] "

@@ -13,11 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from serotine.encoders import TorchBackend
-from serotine.encoders.encoder import Encoder
-from serotine.encoders.formats.folder import Checkpoint
-from serotine.encoders.spec import EncoderSpec, TokenPooling
-from serotine.encoders.tokenization import TextTokenizer
+from serotine.encoders import Checkpoint, Encoder, EncoderSpec, TextTokenizer, TokenPooling, TorchBackend
 from serotine.errors import EncoderError, invalid, not_one_of
 from serotine.integrations.pylate import checkpoint, embeddings, scores
 from serotine.integrations.pylate.embeddings import Precision

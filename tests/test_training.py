@@ -61,13 +61,15 @@ def test_a_run_from_start_to_finish(tiny: Path, place: Path, capfd: pytest.Captu
 
 def test_same_seed_same_curve(tiny: Path, place: Path) -> None:
     curves = []
-    for output, seed in (("one", 7), ("two", 7), ("three", 8)):
+    for output, seed in (("first", 7), ("second", 7), ("third", 8)):
         train(load_recipe(recipe(place, tiny, output=output, seed=seed)))
         curves.append(losses(place / output))
     assert curves[0] == curves[1]
     assert curves[0] != curves[2]
-    one, two = (Encoder(place / output / "model").encode_queries(["where is the owl"])[0] for output in ("one", "two"))
-    assert np.array_equal(one, two)
+    first, second = (
+        Encoder(place / output / "model").encode_queries(["where is the owl"])[0] for output in ("first", "second")
+    )
+    assert np.array_equal(first, second)
 
 
 @pytest.mark.parametrize("rate", [None, 0, 0.5])
@@ -199,9 +201,9 @@ def test_the_initial_head_preserves_similarities(tiny: Path, place: Path) -> Non
     short = [{"name": "pairs", "sources": ["animals"], "steps": 1, "batch_size": 8, "learning_rate": 0.0}]
     train(load_recipe(recipe(place, tiny, head={"dim": 32, "init_documents": 160}, stages=short)))
     texts = ["In the lake sits 12 bats", "an owl"]
-    one, other = Encoder(tiny), Encoder(place / "run/initial")
+    backbone, initial = Encoder(tiny), Encoder(place / "run/initial")
     for text in texts:
-        before, after = (encoder.encode_documents([text])[0] for encoder in (one, other))
+        before, after = (encoder.encode_documents([text])[0] for encoder in (backbone, initial))
         np.testing.assert_allclose(after @ after.T, before @ before.T, atol=1e-5)
 
 
@@ -309,7 +311,7 @@ def documented() -> Iterator[tuple[str, str]]:
     names += " pathlib pickle platform pprint random re sched shelve shutil smtplib socket sqlite3 statistics string"
     names += " subprocess tarfile tempfile textwrap threading timeit tokenize trace turtle types unittest urllib.parse"
     names += " urllib.request uuid wave weakref xml.dom.minidom zipfile"
-    seen = set()
+    sentences = set()
     for module in names.split():
         try:
             members = vars(importlib.import_module(module))
@@ -319,8 +321,8 @@ def documented() -> Iterator[tuple[str, str]]:
             text = inspect.getdoc(member) if inspect.isfunction(member) or inspect.isclass(member) else None
             first = " ".join((text or "").split("\n\n")[0].split())
             words = re.sub(r"([a-z])([A-Z])", r"\1 \2", name).replace("_", " ").strip().lower()
-            if len(first.split()) >= 5 and len(words.split()) >= 2 and first not in seen:
-                seen.add(first)
+            if len(first.split()) >= 5 and len(words.split()) >= 2 and first not in sentences:
+                sentences.add(first)
                 yield f"{words} ({module})", first
 
 

@@ -55,23 +55,23 @@ def shared(text: str) -> int:
 @pytest.mark.parametrize(("ratio", "hardest"), [(0.95, 7), (0.9, 7), (0.8, 6), (0.5, 3)])
 def test_passages_that_score_like_the_positive_are_dropped(tmp_path: Path, ratio: float, hardest: int) -> None:
     """With a teacher that counts shared words, the bound is exact: 8 words x ratio."""
-    found = mined(tmp_path, MiningOptions(negatives=2, depth=9, ratio=ratio), CountingTeacher())[QUERY]
-    assert [shared(text) for text in found.documents] == [8, hardest, hardest - 1]
-    assert found.scores == (8.0, hardest, hardest - 1)
+    example = mined(tmp_path, MiningOptions(negatives=2, depth=9, ratio=ratio), CountingTeacher())[QUERY]
+    assert [shared(text) for text in example.documents] == [8, hardest, hardest - 1]
+    assert example.scores == (8.0, hardest, hardest - 1)
 
 
 def test_without_a_teacher_the_encoder_scores(tmp_path: Path) -> None:
-    found = mined(tmp_path, MiningOptions(negatives=2, depth=9, ratio=0.95))[QUERY]
-    assert found.scores is None
+    example = mined(tmp_path, MiningOptions(negatives=2, depth=9, ratio=0.95))[QUERY]
+    assert example.scores is None
     encoder = WordEncoder(64)
     (query,) = encoder.encode_queries([QUERY])
-    positive, *others = [reference.score(query, encoder.encode_documents([text])[0]) for text in found.documents]
+    positive, *others = [reference.score(query, encoder.encode_documents([text])[0]) for text in example.documents]
     assert all(score < 0.95 * positive for score in others)
-    assert shared(found.documents[1]) == 7
-    own = mined(tmp_path, MiningOptions(negatives=2, depth=9, ratio=0.95, scored=True))[QUERY]
-    assert own.documents == found.documents
-    np.testing.assert_allclose(own.scores, [positive, *others], rtol=1e-3)  # the index stores float16
-    late = LateInteractionTeacher(encoder).score([QUERY], [found.documents])
+    assert shared(example.documents[1]) == 7
+    scored = mined(tmp_path, MiningOptions(negatives=2, depth=9, ratio=0.95, scored=True))[QUERY]
+    assert scored.documents == example.documents
+    np.testing.assert_allclose(scored.scores, [positive, *others], rtol=1e-3)  # the index stores float16
+    late = LateInteractionTeacher(encoder).score([QUERY], [example.documents])
     np.testing.assert_allclose(late[0], [positive, *others], rtol=1e-5)
 
 
@@ -84,8 +84,8 @@ def test_answers_to_the_same_query_are_dropped(tmp_path: Path) -> None:
         teacher=CountingTeacher(),
         options=MiningOptions(2, 9, 0.95),
     )
-    found = {example.query: example for example in read_examples(tmp_path / "a.jsonl")}[QUERY]
-    assert [shared(text) for text in found.documents] == [8, 7, 5]  # the passage with 6 is an answer too
+    example = {row.query: row for row in read_examples(tmp_path / "a.jsonl")}[QUERY]
+    assert [shared(text) for text in example.documents] == [8, 7, 5]  # the passage with 6 is an answer too
     assert report.dropped["passage: an answer to the same query"] >= 2
     assert (report.examples, report.passages) == (10, 9)
     assert report.written + report.dropped["example: too few negatives"] == 10
@@ -96,13 +96,13 @@ def test_bm25_has_a_share_in_the_scores(tmp_path: Path) -> None:
         def score(self, queries: Sequence[str], documents: Sequence[Sequence[str]]) -> list[list[float]]:
             return [[1.0, *([0.0] * (len(texts) - 1))] for texts in documents]
 
-    found = mined(tmp_path, MiningOptions(negatives=3, depth=9, bm25_weight=0.25), Flat())[QUERY]
-    assert found.scores is not None
+    example = mined(tmp_path, MiningOptions(negatives=3, depth=9, bm25_weight=0.25), Flat())[QUERY]
+    assert example.scores is not None
     # BM25 orders what the teacher scores equally: 9, 7 and 6 shared words.
-    assert shared(found.documents[1]) == 9
-    assert found.scores[1] == pytest.approx(0.25)
-    assert found.scores[1] > found.scores[2] > found.scores[3] == pytest.approx(0)
-    assert 0.75 < found.scores[0] < 1
+    assert shared(example.documents[1]) == 9
+    assert example.scores[1] == pytest.approx(0.25)
+    assert example.scores[1] > example.scores[2] > example.scores[3] == pytest.approx(0)
+    assert 0.75 < example.scores[0] < 1
 
 
 def test_the_bound_of_negative_scores(tmp_path: Path) -> None:
@@ -111,8 +111,8 @@ def test_the_bound_of_negative_scores(tmp_path: Path) -> None:
             return [[value - 20 for value in values] for values in super().score(queries, documents)]
 
     # The positive scores -12: the bound is -13.2, 6 words and fewer.
-    found = mined(tmp_path, MiningOptions(negatives=2, depth=9, ratio=0.9), Below())[QUERY]
-    assert [shared(text) for text in found.documents] == [8, 6, 5]
+    example = mined(tmp_path, MiningOptions(negatives=2, depth=9, ratio=0.9), Below())[QUERY]
+    assert [shared(text) for text in example.documents] == [8, 6, 5]
 
 
 def test_an_index_is_reused(tmp_path: Path) -> None:
@@ -124,12 +124,12 @@ def test_an_index_is_reused(tmp_path: Path) -> None:
             return super().encode_documents(texts)
 
     options = {"encoder": Counting(64), "teacher": CountingTeacher(), "index_folder": tmp_path / "index"}
-    one = mine(EXAMPLES, tmp_path / "one.jsonl", options=MiningOptions(2, 9), **options)
+    first = mine(EXAMPLES, tmp_path / "first.jsonl", options=MiningOptions(2, 9), **options)
     assert Counting.encoded == 9
-    two = mine(EXAMPLES, tmp_path / "two.jsonl", options=MiningOptions(2, 9), **options)
+    second = mine(EXAMPLES, tmp_path / "second.jsonl", options=MiningOptions(2, 9), **options)
     assert Counting.encoded == 9
-    assert one == two
-    assert (tmp_path / "one.jsonl").read_text() == (tmp_path / "two.jsonl").read_text()
+    assert first == second
+    assert (tmp_path / "first.jsonl").read_text() == (tmp_path / "second.jsonl").read_text()
     with pytest.raises(TrainingError, match="holds an index of other passages"):
         mine([*EXAMPLES[1:], Example("q", ("another",))], tmp_path / "three.jsonl", **options)
 

@@ -37,6 +37,13 @@ class VectorCache:
 
     Attributes:
         encoded: number of texts that this object encoded.
+
+    Example:
+        >>> encode = lambda texts: [np.ones((len(text.split()), 4), np.float16) for text in texts]
+        >>> cache = VectorCache(None, encode, "toy encoder")
+        >>> for start, block in cache.blocks(["a bat", "a late bat"], advance=lambda count: None):
+        ...     print(start, block["vectors"].shape, block["offsets"])
+        0 (5, 4) [0 2 5]
     """
 
     def __init__(
@@ -120,7 +127,17 @@ class VectorCache:
 
 
 class VectorLookup(Mapping[str, NDArray[np.float32]]):
-    """float32 (rows, dim) vectors by text, read from the files of a `VectorCache` at each access."""
+    """float32 (rows, dim) vectors by text, read from the files of a `VectorCache` at each access.
+
+    Example:
+        >>> import tempfile
+        >>> encode = lambda texts: [np.ones((len(text.split()), 4), np.float16) for text in texts]
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     cache = VectorCache(Path(folder), encode, "toy encoder")
+        ...     lookup = cache.lookup(["a bat", "a late bat"], advance=lambda count: None)
+        ...     print(len(lookup), lookup["a late bat"].shape)
+        2 (3, 4)
+    """
 
     def __init__(self, rows: Mapping[str, tuple[Path, int, int]]) -> None:
         self._rows = rows

@@ -80,11 +80,11 @@ def test_index_search_add_delete_info_verify(shell: Shell, tmp_path: Path) -> No
 
     write_jsonl(tmp_path / "more.jsonl", {"bat": "Bats sleep.", "owl": "Owls emerge late."})
     assert (
-        f"the id 'bat' is in the index already, from {tmp_path}/corpus.jsonl; give this one another id"
-        in shell.fails("add", "i.serotine", "more.jsonl")
+        f"id 'bat' is already in the index, from {tmp_path}/corpus.jsonl; use another id, or replace the document: "
+        "serotine add --upsert" in shell.fails("add", "i.serotine", "more.jsonl")
     )
     assert ids() == {"bat", "cat", "fish"}
-    assert "2 documents added, 1 of them replaced; it holds 4" in shell("add", "i.serotine", "more.jsonl", "--upsert")
+    assert "2 documents added, 1 of them replaced; it has 4" in shell("add", "i.serotine", "more.jsonl", "--upsert")
 
     assert "'emu' is not in the index; nothing was deleted" in shell.fails("delete", "i.serotine", "owl", "emu")
     assert "2 documents deleted; it holds 2 documents" in shell("delete", "i.serotine", "owl", "cat", "owl")
@@ -127,7 +127,7 @@ def test_output_that_exists(shell: Shell, tmp_path: Path) -> None:
     shell("index", "corpus.jsonl", "-o", "i.serotine")
     write_jsonl(tmp_path / "corpus.jsonl", {**TEXTS, "owl": "Owls."})
     again = shell.json("index", "corpus.jsonl", "-o", "i.serotine")
-    assert (again["added"], again["kept"], again["documents"]) == (1, 3, 4)
+    assert (again["added"], again["unchanged"], again["documents"]) == (1, 3, 4)
     assert "fingerprint" in shell.fails("index", "corpus.jsonl", "-o", "i.serotine", "--encoder", "other")
     write_jsonl(tmp_path / "new.jsonl", {"new": "Other words."})
     assert shell.json("index", "new.jsonl", "-o", "i.serotine", "--overwrite")["documents"] == 1
@@ -138,13 +138,13 @@ def test_output_that_exists(shell: Shell, tmp_path: Path) -> None:
 def test_overwrite_loses_nothing(shell: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shell("index", "corpus.jsonl", "-o", "i.serotine")
     (tmp_path / "empty.jsonl").touch()
-    assert "holds no documents" in shell.fails("index", "empty.jsonl", "-o", "i.serotine", "--overwrite")
+    assert "contains no documents" in shell.fails("index", "empty.jsonl", "-o", "i.serotine", "--overwrite")
     with Index.open("i.serotine"):
         assert "another writer" in shell.fails("index", "corpus.jsonl", "-o", "i.serotine", "--overwrite")
     with monkeypatch.context() as patch:
         patch.setattr(FakeEncoder, "encode_documents", raises(KeyboardInterrupt()))
         refused = shell.fails("index", "corpus.jsonl", "-o", "i.serotine", "--overwrite", status=130)
-        assert "i.serotine is as it was" in refused
+        assert "i.serotine is unchanged" in refused
         patch.setattr(FakeEncoder, "encode_documents", raises(OSError(28, "No space left on device")))
         assert "No space left" in shell.fails("index", "corpus.jsonl", "-o", "i.serotine", "--overwrite")
     (tmp_path / "i.serotine" / "mine.txt").touch()
@@ -219,22 +219,22 @@ def test_interrupted_indexing_keeps_what_was_committed(
     with monkeypatch.context() as patch:
         patch.setattr(FakeEncoder, "encode_documents", stopping)
         told = shell.fails("index", "corpus.jsonl", "-o", "i.serotine", status=130)
-    assert f"{calls[0]} documents of 200 are safe in i.serotine: run the same command again" in told
+    assert f"{calls[0]} documents of 200 stored in i.serotine; run the same command again" in told
     assert len(ids()) == calls[0]
     again = shell.json("index", "corpus.jsonl", "-o", "i.serotine")
-    assert (again["added"], again["kept"]) == (200 - calls[0], calls[0])
+    assert (again["added"], again["unchanged"]) == (200 - calls[0], calls[0])
     assert ids() == set(texts)
 
 
 def test_bad_input_leaves_nothing_behind(shell: Shell, tmp_path: Path) -> None:
     (tmp_path / "corpus.jsonl").unlink()
     for content, complaint in [
-        (b"", "in.jsonl: holds no documents"),
+        (b"", "in.jsonl: contains no documents"),
         (
             b'{"_id": "1", "text": "a"}\n{"_id": "1", "text": "b"}\n',
-            "in.jsonl:2: the id '1' stands there a second time",
+            "in.jsonl:2: duplicate id '1'",
         ),
-        (b'{"_id": "1", "text": "a"}\n{"_id": "2", "text": "\xe9"}\n', "in.jsonl:2: is not UTF-8"),
+        (b'{"_id": "1", "text": "a"}\n{"_id": "2", "text": "\xe9"}\n', "in.jsonl:2: not UTF-8"),
         (b'{"_id": "1", "text": "a"}\n{"_id": "2"}\n', "in.jsonl:2: has neither"),
     ]:
         (tmp_path / "in.jsonl").write_bytes(content)
@@ -247,7 +247,7 @@ def test_texts_without_words(shell: Shell, tmp_path: Path) -> None:
     write_jsonl(tmp_path / "in.jsonl", {"a": "words", "b": "", "c": "  "})
     shell("index", "in.jsonl", "-o", "i.serotine")
     assert shell.err == (
-        "warning: 2 documents without words (the first: 'b' at in.jsonl:2); kept, though no question finds them\n"
+        "warning: 2 documents without text (the first: 'b' at in.jsonl:2); stored, but no query finds them\n"
     )
     found = shell.json("search", "i.serotine", "words", "-k", 9)
     assert [(hit["id"], hit["score"] is None) for hit in found["hits"]] == [("a", False), ("b", True), ("c", True)]

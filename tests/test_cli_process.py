@@ -82,10 +82,10 @@ def test_control_c_keeps_what_was_committed(tmp_path: Path, corpus: Path) -> Non
     assert (process.returncode, out, err.count("\n")) == (130, "", 1)
     assert err.startswith("error: interrupted; ")
     with Index.open(output, read_only=True) as index:
-        kept = len(index)
-    assert 0 < kept < 600
+        stored = len(index)
+    assert 0 < stored < 600
     done = run("index", corpus, "-o", output, "--json", "-")
-    assert (json.loads(done.stdout)["kept"], json.loads(done.stdout)["documents"]) == (kept, 600)
+    assert (json.loads(done.stdout)["unchanged"], json.loads(done.stdout)["documents"]) == (stored, 600)
 
 
 def test_a_killed_overwrite_leaves_the_old_index(tmp_path: Path, corpus: Path) -> None:

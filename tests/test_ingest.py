@@ -80,50 +80,50 @@ def test_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "content", "complaint"),
+    ("name", "content", "message"),
     [
-        ("a.jsonl", b'{"_id": "1", "text": "x"}\n{"_id": "2", "text"', r"a\.jsonl:2: is not JSON .*column 20"),
-        ("a.jsonl", b'["list"]', r"a\.jsonl:1: is JSON but no object"),
-        ("a.jsonl", b'{"_id": null, "text": "x"}', r"a\.jsonl:1: '_id' is null"),
-        ("a.jsonl", b'{"_id": "", "text": "x"}', r"'_id' is empty"),
-        ("a.jsonl", b'{"_id": true, "text": "x"}', r"'_id' is a boolean"),
+        ("a.jsonl", b'{"_id": "1", "text": "x"}\n{"_id": "2", "text"', r"a\.jsonl:2: not valid JSON .*column 20"),
+        ("a.jsonl", b'["list"]', r"a\.jsonl:1: must be a JSON object, got list"),
+        ("a.jsonl", b'{"_id": null, "text": "x"}', r"a\.jsonl:1: '_id' must be a string that is not empty, got null"),
+        ("a.jsonl", b'{"_id": "", "text": "x"}', r"'_id' must be a string that is not empty, got ''"),
+        ("a.jsonl", b'{"_id": true, "text": "x"}', r"'_id' must be a string that is not empty, got a boolean"),
         ("a.jsonl", b'{"_id": "1"}', r"a\.jsonl:1: has neither 'text' nor 'title'"),
-        ("a.jsonl", b'{"_id": "1", "text": ["x"]}', r"'text' is a list; want a string"),
-        ("a.jsonl", b'{"_id": "1", "text": "x", "n": NaN}', r"a\.jsonl:1: is not JSON that can be kept \(NaN"),
+        ("a.jsonl", b'{"_id": "1", "text": ["x"]}', r"'text' must be a string, got a list"),
+        ("a.jsonl", b'{"_id": "1", "text": "x", "n": NaN}', r"a\.jsonl:1: not valid JSON \(NaN"),
         (
             "a.jsonl",
             b'{"_id": "1", "text": "x", "n": 1e999}',
-            r"a\.jsonl:1: is not JSON that can be kept \(Out of range",
+            r"a\.jsonl:1: not valid JSON \(Out of range",
         ),
-        ("a.jsonl", b'{"_id": "1", "text": "\\ud800"}', r"a\.jsonl:1: holds a lone surrogate"),
-        ("a.jsonl", b'{"_id": "1", "text": "x", "n": ' + b"[" * 200_000, r"a\.jsonl:1: is not JSON"),
-        ("a.jsonl", b'{"_id": "1", "text": "x", "n": ' + b"1" * 5_000 + b"}", r"a\.jsonl:1: is not JSON"),
-        ("a.jsonl", b'{"_id": "1", "text": "x", "l": 1, "metadata": {"l": 2}}', r"'l' stands both"),
+        ("a.jsonl", b'{"_id": "1", "text": "\\ud800"}', r"a\.jsonl:1: contains a lone surrogate"),
+        ("a.jsonl", b'{"_id": "1", "text": "x", "n": ' + b"[" * 200_000, r"a\.jsonl:1: not valid JSON"),
+        ("a.jsonl", b'{"_id": "1", "text": "x", "n": ' + b"1" * 5_000 + b"}", r"a\.jsonl:1: not valid JSON"),
+        ("a.jsonl", b'{"_id": "1", "text": "x", "l": 1, "metadata": {"l": 2}}', r"duplicate field 'l'"),
         (
             "a.jsonl",
             '{"_id": "1", "text": "x"}\n{"_id": "2", "text": "é"}'.encode("latin-1"),
-            r"a\.jsonl:2: is not UTF-8",
+            r"a\.jsonl:2: not UTF-8",
         ),
-        ("a.jsonl", '{"_id": "1"}'.encode("utf-16"), r"a\.jsonl:1: is not UTF-8 \(byte 0xff at column 1"),
-        ("a.jsonl", b"\n\n", r"a\.jsonl: holds no documents"),
-        ("a.jsonl.gz", b"plain", r"a\.jsonl\.gz: is damaged or no gzip file"),
-        ("a.jsonl.gz", gzip.compress(b'{"_id": "1", "text": "x"}' * 99)[:-9], r"a\.jsonl\.gz: is damaged or no gzip"),
-        ("a.csv", b"", r"a\.csv: holds no documents"),
-        ("a.csv", b"id,text\n", r"a\.csv: holds no documents"),
-        ("a.csv", b"one,two\n1,2\n", r"a\.csv:1: the header is one, two; want"),
-        ("a.csv", b"id,text,text\n", r"a\.csv:1: the column 'text' stands twice"),
-        ("a.csv", b"id,text\n1,a,b\n", r"a\.csv:2: has 3 columns where the header has 2"),
-        ("a.csv", b'id,text\n1,"a\n', r"a\.csv:2: is not CSV"),
-        ("a.csv", b"id,text\n,a\n", r"a\.csv:2: 'id' is empty"),
-        ("a.csv", b"id,text\n1,\0\n", r"a\.csv: is no text, for it holds NUL bytes"),
-        ("a.txt", b"\x89PNG\r\n\0", r"a\.txt: is no text, for it holds NUL bytes"),
-        ("a.txt", b" \n", r"a\.txt: holds no documents"),
-        ("a.docx", b"PK", r"a\.docx: is of no kind that can be read; want \.jsonl"),
+        ("a.jsonl", '{"_id": "1"}'.encode("utf-16"), r"a\.jsonl:1: not UTF-8 \(byte 0xff at column 1"),
+        ("a.jsonl", b"\n\n", r"a\.jsonl: contains no documents"),
+        ("a.jsonl.gz", b"plain", r"a\.jsonl\.gz: damaged, or not a gzip file"),
+        ("a.jsonl.gz", gzip.compress(b'{"_id": "1", "text": "x"}' * 99)[:-9], r"a\.jsonl\.gz: damaged, or not a gzip"),
+        ("a.csv", b"", r"a\.csv: contains no documents"),
+        ("a.csv", b"id,text\n", r"a\.csv: contains no documents"),
+        ("a.csv", b"one,two\n1,2\n", r"a\.csv:1: the header must name a column 'text', got one, two"),
+        ("a.csv", b"id,text,text\n", r"a\.csv:1: duplicate column 'text'"),
+        ("a.csv", b"id,text\n1,a,b\n", r"a\.csv:2: must have 2 columns like the header, got 3"),
+        ("a.csv", b'id,text\n1,"a\n', r"a\.csv:2: not valid CSV"),
+        ("a.csv", b"id,text\n,a\n", r"a\.csv:2: 'id' must be a string that is not empty, got ''"),
+        ("a.csv", b"id,text\n1,\0\n", r"a\.csv: not a text file: contains NUL bytes"),
+        ("a.txt", b"\x89PNG\r\n\0", r"a\.txt: not a text file: contains NUL bytes"),
+        ("a.txt", b" \n", r"a\.txt: contains no documents"),
+        ("a.docx", b"PK", r"a\.docx: unknown file type; valid types: \.jsonl"),
     ],
 )
-def test_bad_files_are_named_with_their_line(tmp_path: Path, name: str, content: bytes, complaint: str) -> None:
+def test_bad_files_are_named_with_their_line(tmp_path: Path, name: str, content: bytes, message: str) -> None:
     (tmp_path / name).write_bytes(content)
-    with pytest.raises(InputFileError, match=complaint) as caught:
+    with pytest.raises(InputFileError, match=message) as caught:
         list(read([tmp_path / name]))
     assert "\n" not in str(caught.value)
 

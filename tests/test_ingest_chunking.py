@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from serotine.encoders.formats.folder import read_tokenizer
 from serotine.encoders.location import locate
-from serotine.ingest.chunking import FEWEST, Chunk, Chunker, Chunking
+from serotine.ingest.chunking import MIN_TOKENS, Chunk, Chunker, Chunking
 from serotine.ingest.extract import Extract, Section, plain, sections
 from serotine.ingest.markdown import read_markdown
 
@@ -59,7 +59,9 @@ def count(encoder: WordEncoder, text: str) -> int:
 
 
 @settings(max_examples=80, deadline=None)
-@given(text=TEXTS, tokens=st.integers(FEWEST, 60), overlap=st.floats(0, 0.5), name=st.sampled_from(sorted(ENCODERS)))
+@given(
+    text=TEXTS, tokens=st.integers(MIN_TOKENS, 60), overlap=st.floats(0, 0.5), name=st.sampled_from(sorted(ENCODERS))
+)
 def test_what_holds_for_every_text(text: str, tokens: int, overlap: float, name: str) -> None:
     encoder = ENCODERS[name]
     text = text.encode("utf-8", "replace").decode()
@@ -152,14 +154,18 @@ def test_a_long_text_is_counted_in_blocks() -> None:
     assert len(parts) == pytest.approx(24_000 / 226, rel=0.1)
 
 
-def test_lengths_that_cannot_be() -> None:
-    for tokens, overlap, said in ((8, 0, "at least 16"), (32, 17, "0 to half"), (63, 0, "'words' reads 62 tokens")):
-        with pytest.raises(ValueError, match=said):
+def test_invalid_lengths() -> None:
+    for tokens, overlap, message in (
+        (8, 0, "at least 16"),
+        (32, 17, "between 0 and half"),
+        (63, 0, "at most 62, the tokens that 'words' reads"),
+    ):
+        with pytest.raises(ValueError, match=message):
             Chunking.of(tokens, overlap, RealTokens())
     assert Chunking.of(None, None, RealTokens()) == Chunking(62, 7)
     assert Chunking.of(None, None, WordEncoder()) == Chunking(256, 32)
-    for each in (Chunking(None), Chunking(62, 7)):
-        assert Chunking.parse(str(each)) == each
+    for chunking in (Chunking(None), Chunking(62, 7)):
+        assert Chunking.parse(str(chunking)) == chunking
 
 
 def test_a_real_encoder_tells_its_room() -> None:

@@ -1,4 +1,4 @@
-"""``serotine index`` of folders: what it says, what it skips, and that it follows files."""
+"""``serotine index`` of folders: its report, skipped files, and --watch."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ def notes(tmp_path: Path) -> Path:
     return folder
 
 
-def test_an_index_of_a_folder_is_made_and_kept_up(shell: Shell, notes: Path) -> None:
+def test_an_index_of_a_folder_is_created_and_updated(shell: Shell, notes: Path) -> None:
     shown = shell("index", "notes", "-o", "i.serotine", "--chunk-tokens", 64, "--overlap", 7)
-    assert "; files: 2 new; it holds " in shown
+    assert "; files: 2 new; total: " in shown
     passages = {id_ for id_ in ids() if id_.startswith("notes/a.md#")}
     assert len(passages) > 3
     (notes / "b.txt").unlink()
@@ -41,12 +41,12 @@ def test_an_index_of_a_folder_is_made_and_kept_up(shell: Shell, notes: Path) -> 
     made = shell.json("index", "notes", "-o", "i.serotine")
     assert (
         shell.err
-        == "warning: skipped: notes/broken.csv: is no text, for it holds NUL bytes; convert it to text first\n"
+        == "warning: skipped: notes/broken.csv: not a text file: contains NUL bytes; convert it to text first\n"
     )
     assert made["files"] == {"added": 1, "replaced": 0, "unchanged": 1, "removed": 1}
     assert (made["added"], made["removed"], made["documents"]) == (1, 1, len(passages) + 1)
     assert made["skipped"] == [
-        {"file": "notes/broken.csv", "reason": "is no text, for it holds NUL bytes; convert it to text first"}
+        {"file": "notes/broken.csv", "reason": "not a text file: contains NUL bytes; convert it to text first"}
     ]
     shown = shell("index", "notes", "-o", "i.serotine")
     assert "0 documents indexed" in shown
@@ -56,16 +56,18 @@ def test_an_index_of_a_folder_is_made_and_kept_up(shell: Shell, notes: Path) -> 
     shell("verify", "i.serotine")
 
 
-def test_nothing_that_could_be_indexed(shell: Shell, tmp_path: Path) -> None:
+def test_nothing_can_be_indexed(shell: Shell, tmp_path: Path) -> None:
     folder = tmp_path / "bad"
     folder.mkdir()
     (folder / "a.csv").write_bytes(b"no header\n")
-    assert "a.csv:1: the header is no header" in shell.fails("index", "bad", "-o", "i.serotine")
+    assert "a.csv:1: the header must name a column 'text', got no header" in shell.fails(
+        "index", "bad", "-o", "i.serotine"
+    )
     (folder / "b.jsonl").write_text("{")
     shell("index", "bad", "-o", "i.serotine", status=1)
     lines = shell.err.splitlines()
     assert [line.split(":")[0] for line in lines] == ["warning", "warning", "error"]
-    assert lines[2] == "error: none of the 2 files could be indexed; see the warnings"
+    assert lines[2] == "error: none of the 2 files can be indexed; see the warnings"
     assert not (tmp_path / "i.serotine").exists()
     # What is there already counts as well.
     shell("index", "corpus.jsonl", "-o", "i.serotine")
@@ -74,23 +76,23 @@ def test_nothing_that_could_be_indexed(shell: Shell, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "said"),
+    ("options", "message"),
     [
         (["--chunk-tokens", "8"], "8 is not in the range"),
-        (["--chunk-tokens", "32", "--overlap", "17"], "--overlap: want 0 to half of 32 tokens, got 17"),
+        (["--chunk-tokens", "32", "--overlap", "17"], "--overlap: must be between 0 and half of 32 tokens, got 17"),
         (["--no-chunk", "--chunk-tokens", "32"], "--no-chunk excludes --chunk-tokens and --overlap"),
         (["--watch", "--json", "-"], "--watch and --json exclude each other"),
     ],
 )
-def test_options_that_cannot_be(shell: Shell, notes: Path, options: list[str], said: str) -> None:
-    assert said in shell.fails("index", "notes", "-o", "i.serotine", *options, status=2)
+def test_invalid_options(shell: Shell, notes: Path, options: list[str], message: str) -> None:
+    assert message in shell.fails("index", "notes", "-o", "i.serotine", *options, status=2)
     assert not Path("i.serotine").exists()
 
 
 def test_passages_longer_than_the_encoder_reads(shell: Shell, notes: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(FakeEncoder, "document_room", 40, raising=False)
     refused = shell.fails("index", "notes", "-o", "i.serotine", "--chunk-tokens", "41", status=2)
-    assert "--chunk-tokens: 'fake' reads 40 tokens of a document; want at most so many, got 41" in refused
+    assert "--chunk-tokens: must be at most 40, the tokens that 'fake' reads, got 41" in refused
 
 
 def test_add_records_its_files_too(shell: Shell, notes: Path) -> None:
@@ -104,13 +106,13 @@ def test_add_records_its_files_too(shell: Shell, notes: Path) -> None:
     assert "bat" in ids()
 
 
-def test_interrupted_updating_goes_on(shell: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupted_update_continues(shell: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shell("index", "corpus.jsonl", "-o", "i.serotine")
     write_jsonl(tmp_path / "corpus.jsonl", {"new": "A new evening."})
     with monkeypatch.context() as patch:
         patch.setattr(FakeEncoder, "encode_documents", raises(KeyboardInterrupt()))
-        told = shell.fails("index", "corpus.jsonl", "-o", "i.serotine", status=130)
-    assert "interrupted; 0 documents of 1 are safe in i.serotine: run the same command again" in told
+        message = shell.fails("index", "corpus.jsonl", "-o", "i.serotine", status=130)
+    assert "interrupted; 0 documents of 1 stored in i.serotine; run the same command again" in message
     assert ids() == {"bat", "cat", "fish"}
     shell("index", "corpus.jsonl", "-o", "i.serotine")
     assert ids() == {"new"}
@@ -128,7 +130,12 @@ class Watched:
             stderr=subprocess.STDOUT,
             text=True,
             cwd=folder,
-            env={**os.environ, "PYTHONUNBUFFERED": "1", "WATCHFILES_FORCE_POLLING": "", "PYTHONPATH": ""},
+            env={
+                **os.environ,
+                "PYTHONUNBUFFERED": "1",
+                "WATCHFILES_FORCE_POLLING": "",
+                "PYTHONPATH": os.environ["PYTHONPATH"],
+            },
         )
         self.lines: list[str] = []
 
@@ -178,7 +185,7 @@ def watch() -> Iterator[Callable[..., Watched]]:
 def test_watching_follows_files(tmp_path: Path, notes: Path, watch: Callable[..., Watched]) -> None:
     (notes / "a.md").write_text("first")
     follower = watch(tmp_path, "notes")
-    follower.line("following 1 source; stop with Ctrl-C")
+    follower.line("watching 1 source; stop with Ctrl-C")
     (notes / "c.txt").write_text("new")
     follower.until(lambda held: "new" in held)
     # As editors save: a new file takes the old one's name.
@@ -189,7 +196,7 @@ def test_watching_follows_files(tmp_path: Path, notes: Path, watch: Callable[...
     (notes / "bad.csv").write_text("nothing\n")
     (notes / "deep").mkdir()
     (notes / "deep" / "d.txt").write_text("deep")
-    follower.line("warning: skipped: notes/bad.csv:1: the header is nothing")
+    follower.line("warning: skipped: notes/bad.csv:1: the header must name a column 'text', got nothing")
     follower.until(lambda held: "deep" in held)
     # A whole folder goes at once, and comes back; then everything does, which is an error and takes nothing away.
     (notes / "deep").rename(tmp_path / "deep")
@@ -201,7 +208,7 @@ def test_watching_follows_files(tmp_path: Path, notes: Path, watch: Callable[...
     follower.until(lambda held: len(held) == 4)
     rest = follower.stop()
     assert follower.process.returncode == 0
-    assert rest.endswith("i.serotine: no longer followed\n")
+    assert rest.endswith("i.serotine: stopped watching\n")
     assert "Traceback" not in "".join(follower.lines) + rest
     assert ("".join(follower.lines) + rest).count("bad.csv") == 1
 
@@ -210,7 +217,7 @@ def test_watching_one_file_beside_its_index(tmp_path: Path, watch: Callable[...,
     file = write_jsonl(tmp_path / "corpus.jsonl", {"a": "one"})
     (tmp_path / "other.txt").write_text("other")
     follower = watch(tmp_path, "corpus.jsonl")
-    follower.line("following 1 source")
+    follower.line("watching 1 source")
     write_jsonl(file, {"a": "one", "b": "two"})
     follower.until(lambda held: held == {"one", "two"})
     # Neither its own writing nor the file beside it is a change.
@@ -229,7 +236,7 @@ def test_watching_needs_watchfiles(shell: Shell, notes: Path, monkeypatch: pytes
 
 def test_killed_while_watching(tmp_path: Path, notes: Path, watch: Callable[..., Watched]) -> None:
     follower = watch(tmp_path, "notes")
-    follower.line("following 1 source")
+    follower.line("watching 1 source")
     (notes / "c.txt").write_text("new")
     follower.until(lambda held: "new" in held)
     follower.process.kill()

@@ -1,4 +1,4 @@
-"""What is read of texts: encodings, structure, PDFs, and files that are broken."""
+"""Reading of texts: encodings, structure, PDFs, and broken files."""
 
 from __future__ import annotations
 
@@ -54,13 +54,13 @@ def test_letters_far_behind_ascii_decide() -> None:
     assert decode(text.encode("cp1252"), "f") == (text, "cp1252")
 
 
-def test_binary_is_no_text() -> None:
+def test_binary_is_not_text() -> None:
     for data in (bytes(range(256)), b"\x89PNG\r\n\x1a\n\x00", bytes([1, 2, 3, 200, 201]) * 99):
-        with pytest.raises(InputFileError, match="f: is no text, for it holds"):
+        with pytest.raises(InputFileError, match="f: not a text file: contains"):
             decode(data, "f")
 
 
-def test_a_guessed_encoding_is_told(tmp_path: Path) -> None:
+def test_a_guessed_encoding_is_in_the_metadata(tmp_path: Path) -> None:
     pytest.importorskip("charset_normalizer")
     (tmp_path / "a.txt").write_bytes(JAPANESE.encode("shift_jis"))
     (tmp_path / "b.csv").write_bytes(f"id,text\n1,{FRENCH}\n".encode("cp1252"))
@@ -137,7 +137,7 @@ def test_html_trusts_a_declaration_that_fits() -> None:
     assert (found.text, found.metadata) == (JAPANESE, {"encoding": "euc_jp"})
 
 
-def test_html_that_is_hardly_any() -> None:
+def test_html_with_hardly_any_structure() -> None:
     pytest.importorskip("selectolax")
     for source, text in (
         ("", ""),
@@ -193,14 +193,14 @@ def test_broken_pdfs(tmp_path: Path) -> None:
     (tmp_path / "cut.pdf").write_bytes(sound.read_bytes()[:200])
     (tmp_path / "other.pdf").write_bytes(b"<html>not found</html>")
     (tmp_path / "empty.pdf").touch()
-    for name, said in (
-        ("locked", "is encrypted; save it without a password"),
-        ("images", "has no text on its 2 pages, only images; recognise it first"),
-        ("cut", "is damaged or no PDF"),
-        ("other", "is damaged or no PDF"),
-        ("empty", "is empty, and no PDF"),
+    for name, message in (
+        ("locked", "encrypted; save it without a password"),
+        ("images", "contains no text on its 2 pages, only images; run OCR first"),
+        ("cut", "damaged, or not a PDF"),
+        ("other", "damaged, or not a PDF"),
+        ("empty", "the file is empty"),
     ):
-        with pytest.raises(InputFileError, match=rf"{name}\.pdf: {said}") as caught:
+        with pytest.raises(InputFileError, match=rf"{name}\.pdf: {message}") as caught:
             list(read([tmp_path / f"{name}.pdf"]))
         assert "\n" not in str(caught.value)
 
@@ -220,10 +220,10 @@ def test_parquet(tmp_path: Path) -> None:
     assert first.metadata == {"when": "2026-11-24T16:30:00", "price": "1.50", "raw": "AA==", "n": 1.5}
     assert second.metadata == {"when": None, "price": None, "raw": None, "n": None}
     file.write_bytes(file.read_bytes()[:-20])
-    with pytest.raises(InputFileError, match=r"t\.parquet: is damaged or no Parquet"):
+    with pytest.raises(InputFileError, match=r"t\.parquet: damaged, or not a Parquet file"):
         list(read([file]))
     parquet.write_table(pyarrow.table({"words": ["x"]}), file)
-    with pytest.raises(InputFileError, match="its columns are words; want 'text'"):
+    with pytest.raises(InputFileError, match="must have a column 'text', got words"):
         list(read([file]))
 
 
@@ -238,7 +238,7 @@ def test_parquet_with_values_that_json_has_not(tmp_path: Path) -> None:
     # The year 12,013.
     late = pyarrow.array([3_668_000], pyarrow.int32()).cast(pyarrow.date32())
     parquet.write_table(pyarrow.table({"id": ["a"], "text": ["x"], "late": late}), file)
-    with pytest.raises(InputFileError, match=r"t\.parquet: is damaged or no Parquet \(date value out of range\)"):
+    with pytest.raises(InputFileError, match=r"t\.parquet: damaged, or not a Parquet file \(date value out of range\)"):
         list(read([file]))
 
 
@@ -250,7 +250,7 @@ def test_parquet_within_gzip(tmp_path: Path) -> None:
     packed.write_bytes(gzip.compress(plain.read_bytes()))
     assert [(found.id, found.text) for found in read([packed])] == [("a", "x")]
     packed.write_bytes(plain.read_bytes())
-    with pytest.raises(InputFileError, match=r"t\.parquet\.gz: is damaged or no gzip file"):
+    with pytest.raises(InputFileError, match=r"t\.parquet\.gz: damaged, or not a gzip file"):
         list(read([packed]))
 
 
@@ -287,7 +287,7 @@ def test_a_named_file_is_read_by_its_name(tmp_path: Path) -> None:
         ("pyarrow", "a.parquet", b"PAR1"),
     ],
 )
-def test_what_is_not_installed_is_named(
+def test_a_missing_library_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, module: str, name: str, data: bytes
 ) -> None:
     monkeypatch.setitem(sys.modules, module, None)

@@ -18,9 +18,8 @@ from test_crash import content
 
 from serotine import Index
 from serotine.errors import InputFileError
-from serotine.ingest import Chunking, IngestReport, SourceFile, update
-from serotine.ingest import planning as plans
-from serotine.ingest import updating as updates
+from serotine.ingest import Chunking, Ingest, IngestReport, SourceFile, commits, file_state, update
+from serotine.ingest import ingest as ingest_module
 
 LONG = "Bats fly late. " * 40
 
@@ -82,7 +81,7 @@ def test_new_changed_vanished_unchanged(index: Index, folder: Path) -> None:
     assert files(first) == (3, 0, 0, 0, 0)
     passages = [id_ for id_ in index.ids() if id_.startswith("notes/a.md#")]
     assert len(passages) > 3
-    assert (first.added, first.kept, first.removed) == (len(passages) + 3, 0, 0)
+    assert (first.added, first.unchanged, first.removed) == (len(passages) + 3, 0, 0)
     whole = (folder / "a.md").read_text()
     for number, hit in enumerate(index.get(passages), 1):
         place = hit.metadata
@@ -101,7 +100,7 @@ def test_new_changed_vanished_unchanged(index: Index, folder: Path) -> None:
     before = encoder.encoded
     third = run(index)
     assert files(third) == (1, 2, 1, 0, 0)
-    assert (third.added, third.replaced, third.kept, third.removed) == (3, 0, 1, len(passages) + 2)
+    assert (third.added, third.replaced, third.unchanged, third.removed) == (3, 0, 1, len(passages) + 2)
     # The line that is as it was is not encoded again.
     assert encoder.encoded - before == 3
     assert texts(index) == {
@@ -114,7 +113,7 @@ def test_new_changed_vanished_unchanged(index: Index, folder: Path) -> None:
 
 
 def test_the_hash_decides(index: Index, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(plans, "_SETTLED_NS", -(10**12))
+    monkeypatch.setattr(file_state, "_SETTLED_NS", -(10**12))
     run(index)
     file = folder / "deep" / "b.txt"
     times = file.stat()
@@ -127,7 +126,7 @@ def test_the_hash_decides(index: Index, folder: Path, monkeypatch: pytest.Monkey
     os.utime(file, ns=(1, 1))
     assert files(run(index)) == (0, 0, 0, 3, 0)
     read: list[str] = []
-    monkeypatch.setattr(plans, "_digest", lambda file: read.append(file.name))
+    monkeypatch.setattr(ingest_module, "read_digest", lambda file: read.append(file.name))
     assert files(run(index)) == (0, 0, 0, 3, 0)
     assert read == []
 
@@ -178,16 +177,16 @@ def test_documents_that_came_from_elsewhere(index: Index, folder: Path, tmp_path
     refused = run(index)
     assert files(refused) == (2, 0, 0, 0, 1)
     assert refused.skipped[0].file == "notes/c.jsonl"
-    assert refused.skipped[0].reason.startswith("line 2: the id 'y' is in the index already; give this one another")
+    assert refused.skipped[0].reason.startswith("line 2: id 'y' is already in the index; use another id")
     assert texts(index)["y"] == "my own fox"
     index.delete(["y"])
     # The same document is taken over as it is.
     taken = run(index)
-    assert (files(taken), taken.added, taken.kept) == ((1, 0, 0, 2, 0), 1, 1)
+    assert (files(taken), taken.added, taken.unchanged) == ((1, 0, 0, 2, 0), 1, 1)
     assert index.sources.ids(str(folder / "c.jsonl")) == ["x", "y"]
     write_jsonl(tmp_path / "d.jsonl", y="fox of d", q="q")
     refused = run(index, "d.jsonl")
-    assert "the id 'y' is in the index already, from " in refused.skipped[0].message
+    assert "id 'y' is already in the index, from " in refused.skipped[0].message
     report = run(index, "d.jsonl", upsert=True)
     assert (report.added, report.replaced) == (2, 1)
     assert texts(index)["y"] == "fox of d"
@@ -205,7 +204,7 @@ def test_a_moved_file_takes_its_documents_along(index: Index, folder: Path, tmp_
     before = encoder.encoded
     (folder / "c.jsonl").rename(folder / "moved.jsonl")
     moved = run(index)
-    assert (files(moved), moved.added, moved.kept, moved.removed) == ((1, 0, 1, 2, 0), 0, 2, 0)
+    assert (files(moved), moved.added, moved.unchanged, moved.removed) == ((1, 0, 1, 2, 0), 0, 2, 0)
     assert encoder.encoded == before
     assert index.sources.ids(str(folder / "moved.jsonl")) == ["x", "y"]
 
@@ -228,7 +227,7 @@ def test_ids_that_stand_twice(index: Index, folder: Path) -> None:
     write_jsonl(folder / "d.jsonl", y="again")
     report = run(index)
     assert files(report) == (3, 0, 0, 0, 1)
-    assert report.skipped[0].reason == ("line 1: the id 'y' stands there a second time; give every document its own id")
+    assert report.skipped[0].reason == ("line 1: duplicate id 'y'; ids must be unique")
     assert texts(index)["y"] == "fox two"
 
 
@@ -246,10 +245,10 @@ def test_broken_files_are_skipped_and_keep_what_they_had(index: Index, folder: P
     assert files(report) == (1, 0, 0, 1, 5)
     assert told == [each.file for each in report.skipped]
     reasons = {Path(each.file).name: each.reason for each in report.skipped}
-    assert reasons["c.jsonl"].startswith("line 2: is not JSON")
-    assert reasons["b.txt"].startswith("is no text, for it holds NUL bytes")
-    assert reasons["e.csv"].startswith("line 2: is not CSV")
-    assert reasons["f.md"].startswith("has no words")
+    assert reasons["c.jsonl"].startswith("line 2: not valid JSON")
+    assert reasons["b.txt"].startswith("not a text file: contains NUL bytes")
+    assert reasons["e.csv"].startswith("line 2: not valid CSV")
+    assert reasons["f.md"].startswith("contains no text")
     assert texts(index) == {**before, "notes/g.md": "sound"}
     # A file that the index knows and that has no words any more has no passages either.
     (folder / "g.md").write_text(" ")
@@ -268,20 +267,14 @@ def test_what_cannot_be_reached_is_not_gone(index: Index, folder: Path) -> None:
         (folder / "deep").chmod(0o755)
 
 
-def test_a_file_that_changes_while_it_is_read(index: Index, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_that_changes_while_it_is_read(index: Index, folder: Path) -> None:
     run(index)
     before = texts(index)
     (folder / "a.md").write_text("changed once")
-    plan = plans.Planner.plan
-
-    def planned(self: plans.Planner, *arguments: Any, **named: Any) -> plans.Plan:
-        made = plan(self, *arguments, **named)
-        (folder / "a.md").write_text("changed twice, and longer")
-        return made
-
-    with monkeypatch.context() as patch:
-        patch.setattr(plans.Planner, "plan", planned)
-        report = run(index)
+    ingest = Ingest(["notes"], index.encoder, chunking=Chunking(32, 8))
+    assert ingest.plan(index).changed == ("notes/a.md",)
+    (folder / "a.md").write_text("changed twice, and longer")
+    report = ingest.apply(index)
     assert report.skipped[0].reason == "changed while it was read; run again"
     assert texts(index) == before
     run(index)
@@ -300,7 +293,7 @@ def test_files_under_names(index: Index, tmp_path: Path) -> None:
     )
     assert (files(report), done) == ((0, 1, 0, 0, 0), [(1, 1)])
     assert texts(index) == {"docs/a.md": "# A\n\nsecond"}
-    with pytest.raises(InputFileError, match="given twice"):
+    with pytest.raises(InputFileError, match="names must be unique"):
         run(index, *[SourceFile.named(tmp_path / "upload-2", "b.md")] * 2)
 
 
@@ -309,12 +302,12 @@ def test_declared_fields_decide(tmp_path: Path) -> None:
     (tmp_path / "u.csv").write_text("id,text,year\nb,bat,soon\n")
     with Index.create(tmp_path / "i", encoder=WordEncoder(), filterable={"year": int}) as index:
         report = run(index, tmp_path / "t.csv", tmp_path / "u.csv")
-        assert report.skipped[0].reason.startswith("line 2: the field 'year' of 'b' is 'soon', which is no int")
+        assert report.skipped[0].reason.startswith("line 2: field 'year' of 'b' must be a 64-bit int, got 'soon'")
         assert [hit.metadata for hit in index.search("bat", where={"year": 2001})] == [{"year": 2001}]
         # A number made of text is the same document the next time.
         (tmp_path / "t.csv").write_text("id,text,year\na,bat,2001\nc,owl,2002\n")
         report = run(index, tmp_path / "t.csv")
-        assert (report.added, report.kept) == (1, 1)
+        assert (report.added, report.unchanged) == (1, 1)
 
 
 def test_an_index_that_knew_nothing_of_sources(tmp_path: Path, folder: Path) -> None:
@@ -327,7 +320,7 @@ def test_an_index_that_knew_nothing_of_sources(tmp_path: Path, folder: Path) -> 
         assert "sources" not in tables
         assert index.sources.all() == {}
         report = run(index, "notes/c.jsonl")
-        assert (report.added, report.kept) == (0, 2)
+        assert (report.added, report.unchanged) == (0, 2)
     with Index.open(tmp_path / "i", read_only=True, encoder=WordEncoder()) as index:
         assert list(index.sources.all()) == [str(folder / "c.jsonl")]
         assert index.stats().format_version == 2
@@ -360,10 +353,10 @@ from helpers.fakes import WordEncoder
 from serotine import Index
 from serotine.index.store import catalog
 from serotine.index.files import durable
-import serotine.ingest.updating as updates
+import serotine.ingest.commits as commits
 from serotine.ingest import Chunking, update
 
-updates._FIRST_COMMIT, updates._QUICK = 2, 0.0
+commits._FIRST_COMMIT, commits._QUICK_SECONDS = 2, 0.0
 
 def deadly(function, count):
     def wrapped(*arguments):
@@ -419,8 +412,8 @@ def test_killed_at_every_operation(tmp_path: Path, folder: Path, monkeypatch: py
     write_jsonl(folder / "d.jsonl", **{f"d{i}": f"emu {i}" for i in range(3)})
     (folder / "deep" / "b.txt").unlink()
     # Commits so small that each file has its own, and the new collection two.
-    monkeypatch.setattr(updates, "_FIRST_COMMIT", 2)
-    monkeypatch.setattr(updates, "_QUICK", 0.0)
+    monkeypatch.setattr(commits, "_FIRST_COMMIT", 2)
+    monkeypatch.setattr(commits, "_QUICK_SECONDS", 0.0)
     shutil.copytree(original, tmp_path / "copy")
     allowed = states(tmp_path / "copy", folder, before)
     assert len({json.dumps(state, sort_keys=True) for state in allowed}) == len(allowed) == 6

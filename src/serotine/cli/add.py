@@ -1,4 +1,4 @@
-"""``serotine add``: more files into an index that is there."""
+"""``serotine add``: add files to an existing index."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from serotine.cli.ingestion import apply_plan, as_json, file_counts, open_for_texts, plan_files
 from serotine.cli.output import json_option, plural, report
 
 
@@ -15,21 +16,20 @@ from serotine.cli.output import json_option, plural, report
 @click.option("--upsert", is_flag=True, help="Replace documents of the same ids that came from elsewhere.")
 @json_option
 def add(index: Path, sources: tuple[Path, ...], upsert: bool, json_file: str | None) -> None:
-    """Bring files into an index that is there, as serotine index does: new ones, and what changed of known ones.
+    """Add files and folders to an existing index, and update those that it already has.
 
-    A file with a document whose id the index holds from elsewhere is skipped, unless --upsert replaces such documents.
+    A file with a document id that the index has from elsewhere is skipped, unless --upsert replaces such documents.
     """
-    from serotine.cli.loading import Loading, as_json, told_files
-    from serotine.cli.writing import open_for_texts
+    from serotine.ingest import Ingest
 
     with open_for_texts(index) as opened:
-        loading = Loading(sources, opened.encoder, opened, filterable=opened.stats().filterable, upsert=upsert)
-        done = loading.run(opened)
+        ingest = Ingest(sources, opened.encoder, upsert=upsert)
+        done = apply_plan(ingest, plan_files(ingest, opened), opened)
         documents = len(opened)
     replaced = f", {done.replaced:,} of them replaced" if done.replaced else ""
     report(
-        f"{index}: {plural(done.added, 'document')} added{replaced}; it holds {plural(documents, 'document')}; "
-        f"{told_files(done)}.",
+        f"{index}: {plural(done.added, 'document')} added{replaced}; it has {plural(documents, 'document')}; "
+        f"{file_counts(done)}.",
         {"path": str(index), **as_json(done), "documents": documents},
         json_file,
     )

@@ -1,25 +1,44 @@
-"""``serotine index``: an index of files, made or brought up to date."""
+"""``serotine index``: create an index of files, or update it; or import the vectors of a PLAID index."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import click
 
 from serotine.cli.encoder_options import encoder_options, load_encoder
-from serotine.cli.index_options import Engine, engine_options
-from serotine.cli.loading_options import chunking_options
-from serotine.cli.output import Interrupted, complain, json_option, plural, report, size
+from serotine.cli.index_options import IndexOptions, index_options
+from serotine.cli.ingestion import (
+    ChunkingOptions,
+    apply_plan,
+    as_json,
+    chunking_options,
+    file_counts,
+    open_for_texts,
+    plan_files,
+)
+from serotine.cli.output import Interrupted, complain, json_option, plural, report, size, watched
+from serotine.errors import EncoderError
 
 if TYPE_CHECKING:
     from serotine.encoders import Encoder
     from serotine.index import Index
-    from serotine.ingest import Chunking, IngestReport, Skipped
+    from serotine.ingest import IngestReport, Skipped
     from serotine.integrations import PlaidIndex
+
+
+class _Source(Protocol):
+    """What goes into an index: files, or the vectors of another index."""
+
+    def create(self, path: Path) -> dict[str, Any]:
+        """Create an index and return its report."""
+
+    def update(self, path: Path) -> dict[str, Any]:
+        """Update an existing index and return its report."""
 
 
 @click.command()
@@ -27,12 +46,12 @@ if TYPE_CHECKING:
 @click.option(
     "-o", "--output", required=True, type=click.Path(path_type=Path), metavar="PATH", help="The index, a folder."
 )
-@click.option("--encoder", metavar="NAME", help="Hub id or folder of an encoder; the offline default unless given.")
+@click.option("--encoder", metavar="NAME", help="Hub id or folder of an encoder.  [default: the offline default]")
 @encoder_options
-@click.option("--overwrite", is_flag=True, help="Make the index at PATH anew, in its place once it is complete.")
-@click.option("--watch", is_flag=True, help="Go on following the files until Ctrl-C.")
+@click.option("--overwrite", is_flag=True, help="Replace the index at PATH by a new one, once that is complete.")
+@click.option("--watch", is_flag=True, help="Update the index whenever its files change, until Ctrl-C.")
 @chunking_options
-@engine_options
+@index_options
 @json_option
 def index(
     sources: tuple[Path, ...],
@@ -41,190 +60,214 @@ def index(
     encoder_settings: dict[str, Any],
     overwrite: bool,
     watch: bool,
-    chunk_tokens: int | None,
-    overlap: int | None,
-    no_chunk: bool,
-    nbits: str | None,
-    keep_vectors: bool | None,
-    filterable: dict[str, type] | None,
+    chunking: ChunkingOptions,
+    options: IndexOptions,
     json_file: str | None,
 ) -> None:
-    """Make an index of files and folders, or bring the one at PATH up to date with them.
+    """Create an index of files and folders, or update the one at PATH from them.
 
-    Reads .txt, .md, .html, .pdf, .jsonl, .csv and .parquet, plain or .gz. Of a folder, corpus.jsonl where there is one
+    Reads .txt, .md, .html, .pdf, .jsonl, .csv and .parquet, plain or .gz. Of a folder, corpus.jsonl where it exists
     (the BEIR format), otherwise all such files in it and below. JSON objects, CSV rows and Parquet rows are documents,
-    with the fields _id (or id), title and text; every other field is kept as metadata, CSV's as text unless
-    --filterable says what it is. Without an id, file and line stand for it. Other files are cut into passages that the
-    encoder reads to their end.
+    with the fields _id (or id), title and text; every other field is metadata, CSV's as text unless --filterable
+    declares a type. Without an id, file and line are the id. Other files are cut into passages that the encoder reads
+    whole.
 
-    Run again, it adds new files, replaces changed ones, removes those that have vanished from the folders named, and
-    leaves the rest alone. A file that cannot be read is reported and skipped. Documents are committed as they are
-    encoded: after Ctrl-C the same command goes on.
+    Run again, it adds new files, replaces changed ones, removes those that are gone from the given folders, and leaves
+    the rest alone. A file that cannot be read is reported and skipped. Documents are committed as they are encoded:
+    after Ctrl-C the same command continues.
 
-    Or take over the vectors of an index that fast-plaid, PyLate or Stanford's ColBERT made: name its folder, and as
-    --encoder the model it was made with, without which the new index answers vectors only, from Python.
+    Or import the vectors of an index by fast-plaid, PyLate or Stanford's ColBERT: pass its folder, and as --encoder
+    the model it was created with. Without --encoder the new index is searched with vectors only, from Python.
     """
-    from serotine.cli.importing import foreign
     from serotine.cli.replacement import recover, replacing
 
     context = click.get_current_context()
     if watch and json_file is not None:
         raise click.UsageError("--watch and --json exclude each other; choose one", context)
-    if no_chunk and (chunk_tokens is not None or overlap is not None):
-        raise click.UsageError("--no-chunk excludes --chunk-tokens and --overlap; choose one", context)
 
     def load() -> Encoder:
         return load_encoder(encoder, **encoder_settings)
 
     started = time.monotonic()
-    named = load if encoder is not None or encoder_settings else None
-    engine = Engine(None if nbits is None else int(nbits), keep_vectors, filterable)
-    vectors = foreign(sources)
-    work: _Files | _Vectors
-    if vectors is None:
-        work = _Files(sources, named, load, engine, partial(_chunking, chunk_tokens, overlap, no_chunk))
-    else:
-        work = _Vectors(vectors, named, engine)
+    explicit = load if encoder is not None or encoder_settings else None
+    plaid = _find_plaid(sources)
+    files = _Files(sources, explicit, load, options, chunking)
+    source: _Source = files if plaid is None else _Vectors(plaid, explicit, options)
     if watch:
-        from serotine.cli.watching import require_watchfiles
+        from serotine.cli.watch import require_watchfiles
 
-        if vectors is not None:
-            raise click.UsageError(f"--watch follows files of text; {vectors.folder} is an index", context)
+        if plaid is not None:
+            raise click.UsageError(f"--watch: needs files, got {plaid.folder}, an index", context)
         require_watchfiles()
     recover(output)
     vacant = not output.exists() or (output.is_dir() and not any(output.iterdir()))
     if (vacant or overwrite) and Path.cwd().is_relative_to(output.resolve()):
-        # An index is renamed into place when it is made: the shell would be left in a folder that is gone.
+        # A new index is renamed into place: the shell would be left in a deleted folder.
         raise click.BadParameter(
-            f"{str(output)!r} is the folder you are in, or above it; name one of its own, such as name.serotine",
+            f"{str(output)!r} contains the current folder; choose another, such as name.serotine",
             context,
             param_hint="'--output'",
         )
     if vacant:
-        result = work.build(output)
+        result = source.create(output)
     elif overwrite:
         try:
             with replacing(output) as building:
-                result = work.build(building)
+                result = source.create(building)
         except (KeyboardInterrupt, Interrupted):
-            raise Interrupted(f"interrupted; {output} is as it was") from None
+            raise Interrupted(f"interrupted; {output} is unchanged") from None
     else:
-        result = work.update(output)
+        result = source.update(output)
     _report(output, result, time.monotonic() - started, json_file)
-    if watch and isinstance(work, _Files):
-        work.watch(output)
+    if watch:
+        files.watch(output)
 
 
-def _chunking(tokens: int | None, overlap: int | None, whole: bool, encoder: Any) -> Chunking | None:
-    from serotine.cli.loading import chosen_chunking
-
-    return chosen_chunking(tokens, overlap, whole, encoder)
-
-
+@dataclass(slots=True)
 class _Files:
-    """Files into an index."""
+    """Files into an index.
 
-    def __init__(
-        self,
-        sources: tuple[Path, ...],
-        named: Callable[[], Encoder] | None,
-        load: Callable[[], Encoder],
-        engine: Engine,
-        chunking: Callable[[Any], Chunking | None],
-    ) -> None:
-        self._sources = sources
-        self._named = named
-        self._load = load
-        self._engine = engine
-        self._chunking = chunking
-        self._told: set[Skipped] = set()
+    Attributes:
+        sources: files and folders.
+        explicit: loads the encoder given on the command line; None where none was given.
+        load: loads that encoder, or the default.
+        options: how a new index is created.
+        chunking: how texts are cut.
+        reported: skipped files that were reported.
+    """
 
-    def build(self, path: Path) -> dict[str, Any]:
-        from serotine.cli.loading import Loading
+    sources: Sequence[Path]
+    explicit: Callable[[], Encoder] | None
+    load: Callable[[], Encoder]
+    options: IndexOptions
+    chunking: ChunkingOptions
+    reported: set[Skipped] = field(default_factory=set)
+
+    def create(self, path: Path) -> dict[str, Any]:
         from serotine.index import Index
+        from serotine.ingest import Ingest
 
-        encoder = self._load()
-        # Everything that can be wrong is found before anything appears at `path`.
-        loading = Loading(
-            self._sources,
-            encoder,
-            None,
-            filterable=self._engine.fields(),
-            chunking=self._chunking(encoder),
-            told=self._told,
-        )
-        with Index.create(path, encoder=encoder, **self._engine.arguments()) as made:
-            return _result(made, loading.run(made))
+        encoder = self.load()
+        chunking = self.chunking.chunking(encoder)
+        ingest = Ingest(self.sources, encoder, chunking=chunking, filterable=self.options.fields())
+        # Every error of the files is found before anything exists at `path`.
+        plan = plan_files(ingest, None, self.reported)
+        with Index.create(path, encoder=encoder, **self.options.arguments()) as created:
+            return _ingest_result(created, apply_plan(ingest, plan, created, self.reported))
 
     def update(self, path: Path) -> dict[str, Any]:
-        from serotine.cli.writing import open_for_texts
-
-        with open_for_texts(path, self._named() if self._named is not None else None) as opened:
-            self._engine.check_against(opened.stats())
-            return _result(opened, self._follow(opened))
-
-    def _follow(self, opened: Index) -> IngestReport:
-        from serotine.cli.loading import Loading
-
-        encoder = opened.encoder
-        loading = Loading(
-            self._sources,
-            encoder,
-            opened,
-            filterable=opened.stats().filterable,
-            chunking=self._chunking(encoder),
-            told=self._told,
-        )
-        return loading.run(opened)
+        with open_for_texts(path, self.explicit() if self.explicit is not None else None) as opened:
+            self.options.check_against(opened.stats())
+            return _ingest_result(opened, self._ingest(opened))
 
     def watch(self, path: Path) -> None:
-        """Follows the files until Ctrl-C, as the one writer of the index."""
-        from serotine.cli.watching import watch
-        from serotine.cli.writing import open_for_texts
+        """Update the index whenever its files change, until Ctrl-C, as its one writer."""
+        from serotine.cli.watch import watch
 
-        with open_for_texts(path, self._named() if self._named is not None else None) as opened:
+        with open_for_texts(path, self.explicit() if self.explicit is not None else None) as opened:
 
-            def follow() -> None:
+            def update() -> None:
                 started = time.monotonic()
-                done = self._follow(opened)
+                done = self._ingest(opened)
                 if done.added or done.removed or done.files_added or done.files_replaced:
-                    _report(path, _result(opened, done), time.monotonic() - started, None, advice=False)
+                    _report(path, _ingest_result(opened, done), time.monotonic() - started, None, advice=False)
 
-            click.echo(f"{path}: following {plural(len(self._sources), 'source')}; stop with Ctrl-C")
-            watch(self._sources, path, follow, lambda error: complain(str(error)))
-        click.echo(f"{path}: no longer followed")
+            click.echo(f"{path}: watching {plural(len(self.sources), 'source')}; stop with Ctrl-C")
+            watch(self.sources, path, update, lambda error: complain(str(error)))
+        click.echo(f"{path}: stopped watching")
+
+    def _ingest(self, opened: Index) -> IngestReport:
+        from serotine.ingest import Ingest
+
+        encoder = opened.encoder
+        ingest = Ingest(self.sources, encoder, chunking=self.chunking.chunking(encoder))
+        return apply_plan(ingest, plan_files(ingest, opened, self.reported), opened, self.reported)
 
 
+@dataclass(frozen=True, slots=True)
 class _Vectors:
-    """Another engine's index into one of ours."""
+    """The vectors of a PLAID index into an index.
 
-    def __init__(self, source: PlaidIndex, named: Callable[[], Encoder] | None, engine: Engine) -> None:
-        self._source = source
-        self._named = named
-        self._engine = engine
+    Attributes:
+        plaid: the index to import.
+        load: loads the encoder given on the command line; None where none was given.
+        options: how a new index is created.
+    """
 
-    def build(self, path: Path) -> dict[str, Any]:
-        from serotine.cli import importing
+    plaid: PlaidIndex
+    load: Callable[[], Encoder] | None
+    options: IndexOptions
 
-        return self._result(*importing.build(self._source, path, self._named, self._engine))
+    def create(self, path: Path) -> dict[str, Any]:
+        from serotine.index import Index
+
+        if self.load is None:
+            return self._import(Index.create(path, dim=self.plaid.dim, **self.options.arguments()), path)
+        encoder = self.load()
+        if encoder.dim != self.plaid.dim:
+            raise EncoderError(
+                f"{self.plaid.folder}: its vectors must have {encoder.dim} dimensions like the encoder's, got "
+                f"{self.plaid.dim}; pass the encoder that the index was created with"
+            )
+        return self._import(Index.create(path, encoder=encoder, **self.options.arguments()), path)
 
     def update(self, path: Path) -> dict[str, Any]:
-        from serotine.cli import importing
+        from serotine.index import Index
 
-        return self._result(*importing.update(self._source, path, self._named, self._engine))
+        opened = Index.open(path, encoder=None if self.load is None else self.load())
+        try:
+            self.options.check_against(opened.stats())
+            if opened.dim != self.plaid.dim:
+                raise EncoderError(
+                    f"{self.plaid.folder}: its vectors must have {opened.dim} dimensions like those of {path}, got "
+                    f"{self.plaid.dim}"
+                )
+        except BaseException:
+            opened.close()
+            raise
+        return self._import(opened, path)
 
-    def _result(self, opened: Index, added: int) -> dict[str, Any]:
+    def _import(self, opened: Index, path: Path) -> dict[str, Any]:
+        """Add the documents that the index does not have yet, and close it."""
+        total = len(self.plaid.ids)
         with opened:
-            return {"added": added, "kept": len(self._source.ids) - added, "skipped": [], **_held(opened)}
+            try:
+                added = opened.add_batches(
+                    self.plaid.batches(), expected_documents=max(total, len(opened)), show_progress=watched()
+                )
+            except KeyboardInterrupt:
+                raise Interrupted(
+                    f"interrupted; {plural(len(opened), 'document')} of {total:,} stored in {path}; "
+                    "run the same command again to continue"
+                ) from None
+            return {"added": added, "unchanged": total - added, "skipped": [], **_totals(opened)}
 
 
-def _result(index: Index, done: IngestReport) -> dict[str, Any]:
-    from serotine.cli.loading import as_json, told_files
+def _find_plaid(sources: Sequence[Path]) -> PlaidIndex | None:
+    """Return the PLAID index that is the one source; None where the sources are files and folders of text.
 
-    return {**as_json(done), **_held(index), "told": told_files(done)}
+    Raises:
+        click.UsageError: there are other sources beside it.
+        InputFileError: it cannot be read.
+    """
+    from serotine import integrations
+
+    folder = next((source for source in sources if source.is_dir() and integrations.find_plaid(source)), None)
+    if folder is None:
+        return None
+    if len(sources) > 1:
+        raise click.UsageError(
+            f"{folder} is an index of vectors, and must be the only source; index the others separately",
+            click.get_current_context(),
+        )
+    return integrations.read_plaid(folder)
 
 
-def _held(index: Index) -> dict[str, Any]:
+def _ingest_result(index: Index, done: IngestReport) -> dict[str, Any]:
+    return {**as_json(done), **_totals(index), "counts": file_counts(done)}
+
+
+def _totals(index: Index) -> dict[str, Any]:
     stats = index.stats()
     return {
         "documents": stats.documents,
@@ -237,12 +280,15 @@ def _held(index: Index) -> dict[str, Any]:
 def _report(
     output: Path, result: dict[str, Any], seconds: float, json_file: str | None, *, advice: bool = True
 ) -> None:
-    kept = f" ({result['kept']:,} were there already)" if result["kept"] else ""
-    told = f"; {told}" if (told := result.pop("told", "")) else ""
-    held = f"{plural(result['documents'], 'document')}, {plural(result['tokens'], 'token')}, {size(result['bytes'])}"
-    lines = f"{output}: {plural(result['added'], 'document')} indexed in {seconds:,.1f} s{kept}{told}; it holds {held}."
+    unchanged = f" ({result['unchanged']:,} unchanged)" if result["unchanged"] else ""
+    counts = f"; {counts}" if (counts := result.pop("counts", "")) else ""
+    totals = f"{plural(result['documents'], 'document')}, {plural(result['tokens'], 'token')}, {size(result['bytes'])}"
+    lines = (
+        f"{output}: {plural(result['added'], 'document')} indexed in {seconds:,.1f} s{unchanged}{counts}; "
+        f"total: {totals}."
+    )
     if advice and result["encoder"]:
-        lines += f'\nAsk it: serotine search {output} "your question"'
+        lines += f'\nSearch it: serotine search {output} "your query"'
     elif advice:
-        lines += "\nIt has no encoder: ask it from Python, with vectors; or index again with the --encoder they are of."
+        lines += "\nIt has no encoder: search it with vectors, from Python; or index again with --encoder."
     report(lines, {"path": str(output), **result, "seconds": seconds}, json_file)

@@ -1,10 +1,11 @@
-"""Options that say how an index is made, and which of its documents a search may find."""
+"""Options that set how an index is created, and which of its documents a search may return."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import wraps
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -19,97 +20,75 @@ _TYPES: dict[str, type] = {"str": str, "int": int, "float": float, "bool": bool}
 
 
 @dataclass(frozen=True, slots=True)
-class Engine:
-    """What was asked of a new index; None where nothing was said."""
+class IndexOptions:
+    """Options of a new index; None where an option was not given."""
 
     nbits: int | None
     keep_vectors: bool | None
     filterable: dict[str, type] | None
 
     def arguments(self) -> dict[str, Any]:
-        """For `Index.create`."""
-        said = {"nbits": self.nbits, "keep_vectors": self.keep_vectors, "filterable": self.filterable}
-        return {name: value for name, value in said.items() if value is not None}
+        """Return the keyword arguments for `Index.create`."""
+        options = {"nbits": self.nbits, "keep_vectors": self.keep_vectors, "filterable": self.filterable}
+        return {name: value for name, value in options.items() if value is not None}
 
     def fields(self) -> dict[str, str]:
-        """The declared fields as an index records them: ``{"year": "int"}``."""
+        """Return the declared fields as an index records them: ``{"year": "int"}``."""
         return {name: kind.__name__ for name, kind in (self.filterable or {}).items()}
 
     def check_against(self, stats: IndexStats) -> None:
-        """Refuses what an index that is there already was made without.
-
-        Raises:
-            click.UsageError: in the words of the options.
-        """
-        for asked, there in (
+        """Raise click.UsageError where an option differs from how an existing index was created."""
+        for option, recorded in (
             (None if self.nbits is None else f"--nbits {self.nbits}", f"--nbits {stats.nbits}"),
-            (None if self.keep_vectors is None else _kept(self.keep_vectors), _kept(stats.keep_vectors)),
-            (None if self.filterable is None else _fields(self.fields()), _fields(stats.filterable)),
+            (None if self.keep_vectors is None else _flag(self.keep_vectors), _flag(stats.keep_vectors)),
+            (None if self.filterable is None else _declaration(self.fields()), _declaration(stats.filterable)),
         ):
-            if asked is not None and asked != there:
+            if option is not None and option != recorded:
                 raise click.UsageError(
-                    f"{asked}: the index was made with {there}; leave the option out to go on with it",
+                    f"{option}: the index was created with {recorded}; leave the option out",
                     click.get_current_context(),
                 )
 
 
-def _kept(keep: bool) -> str:
-    return "--keep-vectors" if keep else "--no-keep-vectors"
+def index_options(command: Command) -> Command:
+    """Add ``--nbits``, ``--keep-vectors`` and ``--filterable``, as the argument `options`."""
 
+    @wraps(command)
+    def gathered(
+        *arguments: Any,
+        nbits: str | None,
+        keep_vectors: bool | None,
+        filterable: dict[str, type] | None,
+        **named: Any,
+    ) -> Any:
+        options = IndexOptions(None if nbits is None else int(nbits), keep_vectors, filterable)
+        return command(*arguments, options=options, **named)
 
-def _fields(fields: Mapping[str, str]) -> str:
-    # Sorted: in what order they were declared makes no difference.
-    return " ".join(f"--filterable {name}:{kind}" for name, kind in sorted(fields.items())) or "no --filterable"
-
-
-def engine_options(command: Command) -> Command:
-    """Adds ``--nbits``, ``--keep-vectors`` and ``--filterable``."""
-    options = (
-        click.option(
-            "--nbits",
-            type=click.Choice(["2", "4", "8"]),
-            help="Bits a dimension of the compressed vectors that a search looks at.  [default: 4]",
-        ),
-        click.option(
-            "--keep-vectors/--no-keep-vectors",
-            default=None,
-            help="Keep float16 vectors on disk for exact final scores.  [default: keep]",
-        ),
+    for option in (
         click.option(
             "--filterable",
             multiple=True,
             metavar="NAME:TYPE",
             callback=_filterable,
-            help="A metadata field that filters find through an index; TYPE is str, int, float or bool; repeatable.",
+            help="A metadata field that filters look up in an index; TYPE is str, int, float or bool; repeatable.",
         ),
-    )
-    for option in reversed(options):
-        command = option(command)
-    return command
-
-
-def _filterable(ctx: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> dict[str, type] | None:
-    declared: dict[str, type] = {}
-    for value in values:
-        name, colon, kind = value.rpartition(":")
-        if not colon or not name or kind not in _TYPES:
-            raise click.BadParameter(f"want NAME:TYPE with one of {', '.join(_TYPES)}, got {value!r}", ctx, parameter)
-        if declared.get(name, _TYPES[kind]) is not _TYPES[kind]:
-            raise click.BadParameter(f"{name!r} stands twice with different types; choose one", ctx, parameter)
-        declared[name] = _TYPES[kind]
-    if not declared:
-        return None
-    from serotine.index.store.filters import check_filterable
-
-    try:
-        check_filterable(declared)
-    except ValueError as error:
-        raise click.BadParameter(str(error), ctx, parameter) from None
-    return declared
+        click.option(
+            "--keep-vectors/--no-keep-vectors",
+            default=None,
+            help="Store float16 vectors for exact final scores.  [default: store]",
+        ),
+        click.option(
+            "--nbits",
+            type=click.Choice(["2", "4", "8"]),
+            help="Bits per dimension of the compressed vectors that are searched.  [default: 4]",
+        ),
+    ):
+        gathered = option(gathered)
+    return gathered  # type: ignore[return-value]
 
 
 def where_option(command: Command) -> Command:
-    """Adds ``--where JSON``, as the argument `where`."""
+    """Add ``--where JSON``, as the argument `where`."""
     return click.option(
         "--where",
         metavar="JSON",
@@ -118,45 +97,72 @@ def where_option(command: Command) -> Command:
     )(command)
 
 
+def check_where(where: dict[str, Any] | None, filterable: Mapping[str, str]) -> None:
+    """Raise click.UsageError for a filter that an index cannot answer, before an encoder is loaded for the query."""
+    if where is None:
+        return
+    from serotine.index import compile_where
+
+    try:
+        compile_where(where, filterable)
+    except (TypeError, ValueError) as error:
+        raise click.UsageError(f"--{error}", click.get_current_context()) from None
+
+
+def _flag(keep_vectors: bool) -> str:
+    return "--keep-vectors" if keep_vectors else "--no-keep-vectors"
+
+
+def _declaration(fields: Mapping[str, str]) -> str:
+    # Sorted: the order of the declarations makes no difference.
+    return " ".join(f"--filterable {name}:{kind}" for name, kind in sorted(fields.items())) or "no --filterable"
+
+
+def _filterable(ctx: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> dict[str, type] | None:
+    declared: dict[str, type] = {}
+    for value in values:
+        name, colon, kind = value.rpartition(":")
+        if not colon or not name or kind not in _TYPES:
+            raise click.BadParameter(
+                f"must be NAME:TYPE with TYPE one of {', '.join(_TYPES)}, got {value!r}", ctx, parameter
+            )
+        if declared.get(name, _TYPES[kind]) is not _TYPES[kind]:
+            raise click.BadParameter(f"two types for {name!r}; choose one", ctx, parameter)
+        declared[name] = _TYPES[kind]
+    if not declared:
+        return None
+    from serotine.index import check_filterable
+
+    try:
+        check_filterable(declared)
+    except ValueError as error:
+        raise click.BadParameter(str(error), ctx, parameter) from None
+    return declared
+
+
 def _where(ctx: click.Context, parameter: click.Parameter, value: str | None) -> dict[str, Any] | None:
     if value is None:
         return None
     try:
         check_nesting(value)
     except ValueError:
-        raise click.BadParameter("is nested too deeply; write it flatter", ctx, parameter) from None
+        raise click.BadParameter("nested too deeply; write a flatter filter", ctx, parameter) from None
     try:
-        found = json.loads(value, object_pairs_hook=_members)
+        where = json.loads(value, object_pairs_hook=_members)
     except click.BadParameter as error:
         raise click.BadParameter(error.message, ctx, parameter) from None
     except ValueError as error:
-        raise click.BadParameter(f"is not JSON ({error})", ctx, parameter) from None
-    if not isinstance(found, dict):
-        raise click.BadParameter(f"want a JSON object, got {value}", ctx, parameter)
-    return found
+        raise click.BadParameter(f"not valid JSON ({error})", ctx, parameter) from None
+    if not isinstance(where, dict):
+        raise click.BadParameter(f"must be a JSON object, got {value}", ctx, parameter)
+    return where
 
 
 def _members(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
-    """A JSON object; of two members of one name JSON's own reader would silently drop the first, a condition."""
+    """Return a JSON object; of duplicate members Python's parser would drop the first, which is a condition."""
     members: dict[str, Any] = {}
     for name, value in pairs:
         if name in members:
-            raise click.BadParameter(f'{name!r} stands twice in one object; put both conditions into "and": [...]')
+            raise click.BadParameter(f'duplicate key {name!r}; put both conditions into "and": [...]')
         members[name] = value
     return members
-
-
-def check_where(where: dict[str, Any] | None, filterable: Mapping[str, str]) -> None:
-    """Refuses a filter that an index could not answer, before an encoder is loaded for the question.
-
-    Raises:
-        click.UsageError: what is wrong, and where in the filter.
-    """
-    if where is None:
-        return
-    from serotine.index.store.filters import compile_where
-
-    try:
-        compile_where(where, filterable)
-    except (TypeError, ValueError) as error:
-        raise click.UsageError(f"--{error}", click.get_current_context()) from None

@@ -10,8 +10,7 @@ from typing import Any
 from serotine.errors import InputFileError
 from serotine.evaluation.collection import joined
 from serotine.evaluation.metrics import Qrels
-from serotine.ingest.lines import read_lines
-from serotine.ingest.parquet import parquet_batches
+from serotine.ingest import parquet_batches, read_lines
 from serotine.nesting import check_nesting
 from serotine.texts import is_text
 

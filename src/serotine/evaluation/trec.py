@@ -6,7 +6,7 @@ from pathlib import Path
 
 from serotine.errors import InputFileError
 from serotine.evaluation.metrics import Run
-from serotine.ingest.lines import read_lines
+from serotine.ingest import read_lines
 
 _FIELDS = 6
 

@@ -1,11 +1,27 @@
-"""Files in, documents out: text, Markdown, HTML, PDF, JSON Lines, CSV and Parquet; and an index kept up with them."""
+"""Documents from files: text, Markdown, HTML, PDF, JSON Lines, CSV and Parquet; and updates of an index from them."""
 
 from __future__ import annotations
 
 from serotine.ingest.chunking import Chunking
 from serotine.ingest.document import Document
-from serotine.ingest.planning import Skipped
+from serotine.ingest.ingest import Ingest, update
+from serotine.ingest.lines import read_lines
+from serotine.ingest.parquet import parquet_batches
+from serotine.ingest.plan import FileChange, IngestReport, Plan, Skipped
 from serotine.ingest.sources import SUFFIXES, SourceFile, read
-from serotine.ingest.updating import IngestReport, update
 
-__all__ = ["SUFFIXES", "Chunking", "Document", "IngestReport", "Skipped", "SourceFile", "read", "update"]
+__all__ = [
+    "SUFFIXES",
+    "Chunking",
+    "Document",
+    "FileChange",
+    "Ingest",
+    "IngestReport",
+    "Plan",
+    "Skipped",
+    "SourceFile",
+    "parquet_batches",
+    "read",
+    "read_lines",
+    "update",
+]

@@ -1,4 +1,4 @@
-"""A document as a file tells it, and the field names by which it is told."""
+"""A document read from a file, and the field names it is read from."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from serotine.errors import InputFileError
+from serotine.texts import is_text
 
 ID_FIELDS = ("_id", "id")
 
@@ -16,10 +17,10 @@ class Document:
     """One document on its way into an index.
 
     Attributes:
-        id: never empty.
+        id: not empty.
         text: title and text, joined by a space; may be empty.
-        metadata: every other field, JSON-serialisable.
-        origin: the file and, where it holds many documents, the line; for messages.
+        metadata: every other field, valid JSON.
+        origin: the file, with the line where it has many documents; for messages.
     """
 
     id: str
@@ -29,54 +30,52 @@ class Document:
 
 
 def from_fields(fields: Mapping[str, Any], origin: str) -> Document:
-    """Makes a document of named fields, as BEIR names them: `_id` (or `id`), `title`, `text`; the rest is metadata.
+    """Create a document from named fields, as BEIR names them: `_id` (or `id`), `title`, `text`; the rest is metadata.
 
-    Where there is no field for the id, `origin` is the id: the file and the line.
-    An object named `metadata` is unfolded: its members become metadata themselves.
+    Without an id field, `origin` is the id: the file and the line. The members of an object named `metadata` become
+    metadata themselves.
 
     Raises:
-        InputFileError: no text, an empty id, or a field of the wrong kind.
+        InputFileError: a missing text, an empty id, or a field of the wrong type.
     """
     rest = dict(fields)
     name = next((name for name in ID_FIELDS if name in rest), None)
-    id_ = place_as_id(origin) if name is None else rest.pop(name)
+    id_ = origin_as_id(origin) if name is None else rest.pop(name)
     if isinstance(id_, int) and not isinstance(id_, bool):
         id_ = str(id_)
     if not isinstance(id_, str) or not id_:
-        raise InputFileError(f"{origin}: {name!r} is {_kind(id_)}; want a string that is not empty")
+        raise InputFileError(f"{origin}: {name!r} must be a string that is not empty, got {_json_type(id_)}")
     if "text" not in rest and "title" not in rest:
-        raise InputFileError(f"{origin}: has neither 'text' nor 'title'; put the words to search in 'text'")
-    # Collections without titles often carry "title": null.
-    title = rest.pop("title", None)
-    words = [_string(value, field, origin) for field, value in (("title", title or ""), ("text", rest.pop("text", "")))]
-    unfolded = rest.get("metadata")
-    if isinstance(unfolded, dict):
+        raise InputFileError(f"{origin}: has neither 'text' nor 'title'; put the text to search in 'text'")
+    # Collections without titles often have "title": null.
+    title = _string(rest.pop("title", None) or "", "title", origin)
+    text = _string(rest.pop("text", ""), "text", origin)
+    nested = rest.get("metadata")
+    if isinstance(nested, dict):
         del rest["metadata"]
-        clash = next((key for key in unfolded if key in rest), None)
-        if clash is not None:
-            raise InputFileError(f"{origin}: {clash!r} stands both beside 'metadata' and in it; rename one of the two")
-        rest.update(unfolded)
-    return Document(id_, " ".join(words).strip(), rest, origin)
+        duplicate = next((key for key in nested if key in rest), None)
+        if duplicate is not None:
+            raise InputFileError(f"{origin}: duplicate field {duplicate!r}, beside 'metadata' and in it; rename one")
+        rest.update(nested)
+    return Document(id_, f"{title} {text}".strip(), rest, origin)
 
 
-def place_as_id(place: str) -> str:
-    """A file's name, perhaps with a line, as a document's id; InputFileError where the name is not UTF-8."""
-    try:
-        place.encode("utf-8")
-    except UnicodeEncodeError:
-        raise InputFileError(f"{place!r}: its name is not UTF-8 and cannot be an id; rename the file") from None
-    return place
+def origin_as_id(origin: str) -> str:
+    """Return a file's name, with the line where it has many documents, as an id; InputFileError if it is not UTF-8."""
+    if not is_text(origin):
+        raise InputFileError(f"{origin!r}: its name is not UTF-8 and cannot be an id; rename the file")
+    return origin
 
 
 def _string(value: object, field: str, origin: str) -> str:
     if not isinstance(value, str):
-        raise InputFileError(f"{origin}: {field!r} is {_kind(value)}; want a string")
+        raise InputFileError(f"{origin}: {field!r} must be a string, got {_json_type(value)}")
     return value
 
 
-def _kind(value: object) -> str:
+def _json_type(value: object) -> str:
     if value is None:
         return "null"
     if value == "":
-        return "empty"
+        return "''"
     return {bool: "a boolean", int: "a number", float: "a number", list: "a list", dict: "an object"}[type(value)]

@@ -9,11 +9,11 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """A stretch of text under one heading, or on one page.
+    """The text under one heading, or on one page.
 
     Attributes:
         start: its first character.
-        end: one past its last.
+        end: one past its last character.
         headings: from the outermost to its own.
         page: from 1, where the file has pages.
     """
@@ -26,12 +26,12 @@ class Section:
 
 @dataclass(frozen=True, slots=True)
 class Extract:
-    """What was read from a file.
+    """The text read from a file.
 
     Attributes:
-        text: all of it; places are counted in its characters.
-        sections: in order, not overlapping; what lies between them is only white space.
-        metadata: of the file as a whole, such as its title.
+        text: the whole text; offsets count its characters.
+        sections: in order, without overlap; only white space lies between them.
+        metadata: of the whole file, such as its title.
     """
 
     text: str
@@ -40,23 +40,23 @@ class Extract:
 
 
 def plain(text: str, metadata: dict[str, Any]) -> Extract:
-    """A text without structure."""
+    """Return a text without structure as one section."""
     return Extract(text, (Section(0, len(text)),), metadata)
 
 
 def sections(length: int, headings: Sequence[tuple[int, int, str]]) -> tuple[Section, ...]:
-    """The sections of a text of `length` characters between its headings, each (place, level from 1, words)."""
-    made = []
+    """Return the sections of a text of `length` characters, given its headings as (offset, level from 1, text)."""
+    split: list[Section] = []
     if not headings or headings[0][0] > 0:
-        made.append(Section(0, headings[0][0] if headings else length))
-    above: list[tuple[int, str]] = []
-    for i, (place, level, words) in enumerate(headings):
-        above = [*(each for each in above if each[0] < level), (level, words)]
+        split.append(Section(0, headings[0][0] if headings else length))
+    path: list[tuple[int, str]] = []
+    for i, (offset, level, title) in enumerate(headings):
+        path = [*((outer, text) for outer, text in path if outer < level), (level, title)]
         end = headings[i + 1][0] if i + 1 < len(headings) else length
-        made.append(Section(place, end, tuple(each for _, each in above if each)))
-    return tuple(made)
+        split.append(Section(offset, end, tuple(text for _, text in path if text)))
+    return tuple(split)
 
 
-def encoding_of(found: str) -> dict[str, Any]:
-    """Metadata that tells of an encoding that was found rather than expected, so that a wrong guess can be seen."""
-    return {} if found.startswith("utf-8") else {"encoding": found}
+def encoding_metadata(encoding: str) -> dict[str, Any]:
+    """Return metadata with an encoding other than UTF-8, so that a wrong guess is visible."""
+    return {} if encoding.startswith("utf-8") else {"encoding": encoding}

@@ -14,36 +14,36 @@ from serotine.nesting import check_nesting
 
 
 def read_jsonl(path: Path, name: str) -> Iterator[Document]:
-    """Yields the documents of a .jsonl or .jsonl.gz file; blank lines are skipped.
+    """Yield the documents of a .jsonl or .jsonl.gz file, without blank lines.
 
     Raises:
-        InputFileError: a line that is no JSON object, or no document.
+        InputFileError: a line is not a JSON object, or not a document.
     """
     for number, line in read_lines(path, name):
         if not line.strip():
             continue
         origin = f"{name}:{number}"
-        yield from_fields(_object(line, origin), origin)
+        yield from_fields(_parse(line, origin), origin)
 
 
-def _object(line: str, origin: str) -> dict[str, Any]:
+def _parse(line: str, origin: str) -> dict[str, Any]:
     try:
         check_nesting(line)
         value = json.loads(line, parse_constant=_refuse_constant)
-        # "\ud800" is legal JSON and still no text, 1e999 is and becomes infinity: nothing could store them.
+        # "\ud800" and 1e999 are legal JSON, but a lone surrogate and infinity cannot be stored.
         json.dumps(value, ensure_ascii=False, allow_nan=False).encode("utf-8")
     except UnicodeEncodeError:
-        raise InputFileError(f"{origin}: holds a lone surrogate (\\ud800 to \\udfff), which is no text") from None
+        raise InputFileError(f"{origin}: contains a lone surrogate (\\ud800 to \\udfff); remove it") from None
     except json.JSONDecodeError as error:
         raise InputFileError(
-            f"{origin}: is not JSON ({error.msg} at column {error.colno}); want one object on every line"
+            f"{origin}: not valid JSON ({error.msg} at column {error.colno}); write one object on every line"
         ) from None
     except ValueError as error:
-        raise InputFileError(
-            f"{origin}: is not JSON that can be kept ({error}); want one object on every line"
-        ) from None
+        raise InputFileError(f"{origin}: not valid JSON ({error}); write one object on every line") from None
     if not isinstance(value, dict):
-        raise InputFileError(f'{origin}: is JSON but no object; want {{"_id": ..., "text": ...}} on every line')
+        raise InputFileError(
+            f'{origin}: must be a JSON object, got {type(value).__name__}; write {{"_id": ..., "text": ...}}'
+        )
     return value
 
 

@@ -12,23 +12,26 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from serotine.errors import InputFileError, reason
+from serotine.errors import InputFileError, missing_extra, reason
 from serotine.ingest.document import Document, from_fields
 from serotine.ingest.lines import read_whole
 from serotine.texts import is_text
 
-_ROWS_AT_ONCE = 1024
+_BATCH_ROWS = 1024
 
 
 def read_parquet(path: Path, name: str) -> Iterator[Document]:
-    """Yields the documents of a Parquet file; times, decimals and bytes become text, as JSON has no such values.
+    """Yield the documents of a Parquet file; times, decimals and bytes become text, because JSON has no such types.
 
     Raises:
-        InputFileError: it is damaged, a row is no document, or pyarrow is not installed.
+        InputFileError: it is damaged, a row is not a document, or pyarrow is not installed.
     """
-    with parquet_batches(path, name, "ingest", "is damaged or no Parquet ({}); write it again") as (columns, batches):
+    with parquet_batches(path, name, "ingest", "damaged, or not a Parquet file ({}); write it again") as (
+        columns,
+        batches,
+    ):
         if not {"text", "title"} & set(columns):
-            raise InputFileError(f"{name}: its columns are {', '.join(columns)}; want 'text' among them")
+            raise InputFileError(f"{name}: must have a column 'text', got {', '.join(columns)}")
         rows = (row for batch in batches for row in batch)
         for number, row in enumerate(rows, start=1):
             origin = f"{name}:{number}"
@@ -39,37 +42,37 @@ def read_parquet(path: Path, name: str) -> Iterator[Document]:
 def parquet_batches(
     path: Path, name: str, extra: str, fault: str
 ) -> Iterator[tuple[list[str], Iterator[list[dict[str, Any]]]]]:
-    """The columns of a Parquet file, and its rows, some at a time.
+    """Open a Parquet file, and yield its columns and its rows, in batches.
 
     Args:
         path: the file.
-        name: what messages call it.
-        extra: what to install for pyarrow.
-        fault: what to say of a file that cannot be read, with a place for the reason.
+        name: its name in messages.
+        extra: the extra that installs pyarrow.
+        fault: the message about a file that cannot be read, with {} for the reason.
 
     Raises:
-        InputFileError: it cannot be read, there or while its rows are; or pyarrow is not installed.
+        InputFileError: it cannot be read, here or while its rows are read; or pyarrow is not installed.
     """
     try:
         import pyarrow
         import pyarrow.parquet
     except ImportError:
-        raise InputFileError(f"{name}: reading Parquet needs pyarrow; run: pip install 'serotine[{extra}]'") from None
+        raise InputFileError(f"{name}: {missing_extra('reading Parquet', extra)}") from None
     try:
-        packed = name.lower().endswith(".gz")
-        # A file is read from its end, so one that is packed has to be unpacked as a whole.
-        with pyarrow.parquet.ParquetFile(pyarrow.BufferReader(read_whole(path, name)) if packed else path) as file:
-            yield file.schema_arrow.names, (batch.to_pylist() for batch in file.iter_batches(batch_size=_ROWS_AT_ONCE))
+        compressed = name.lower().endswith(".gz")
+        # Parquet is read from its end, so a compressed file is uncompressed whole.
+        with pyarrow.parquet.ParquetFile(pyarrow.BufferReader(read_whole(path, name)) if compressed else path) as file:
+            yield file.schema_arrow.names, (batch.to_pylist() for batch in file.iter_batches(batch_size=_BATCH_ROWS))
     # Python has no year 10,000 (OverflowError), and without pandas no nanoseconds (ValueError).
     except (pyarrow.ArrowException, OSError, OverflowError, ValueError) as error:
         raise InputFileError(f"{name}: {fault.format(reason(error))}") from None
 
 
 def _plain(value: Any, origin: str) -> Any:
-    """A value as JSON can hold it."""
+    """Convert a value to what JSON can represent."""
     if isinstance(value, dict):
         return {key: _plain(item, origin) for key, item in value.items()}
-    # A map comes as a list of pairs.
+    # A map is a list of pairs.
     if isinstance(value, (list, tuple)):
         return [_plain(item, origin) for item in value]
     if isinstance(value, (datetime.date, datetime.time)):
@@ -81,5 +84,5 @@ def _plain(value: Any, origin: str) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         return None
     if isinstance(value, str) and not is_text(value):
-        raise InputFileError(f"{origin}: holds a lone surrogate, which is no text")
+        raise InputFileError(f"{origin}: contains a lone surrogate; remove it")
     return value

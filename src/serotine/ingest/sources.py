@@ -1,4 +1,4 @@
-"""Where documents come from: a file, told by its name, or a folder of files."""
+"""The files of a source, and their documents, read by suffix."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 from serotine.errors import InputFileError
 from serotine.ingest.chunking import Chunker
-from serotine.ingest.document import Document, place_as_id
+from serotine.ingest.document import Document, origin_as_id
 from serotine.ingest.extract import Extract
 from serotine.ingest.html import read_html
 from serotine.ingest.jsonl import read_jsonl
@@ -22,20 +22,20 @@ from serotine.ingest.table import read_csv
 from serotine.ingest.text import read_text
 
 _BEIR_FILES = ("corpus.jsonl", "corpus.jsonl.gz")
-# Files that hold many documents, and files that are one.
-_RECORDS: dict[str, Callable[[Path, str], Iterator[Document]]] = {
+# Readers of files with many documents, and of files that are one text.
+_RECORD_READERS: dict[str, Callable[[Path, str], Iterator[Document]]] = {
     ".jsonl": read_jsonl,
     ".csv": read_csv,
     ".parquet": read_parquet,
 }
-_TEXTS: dict[str, Callable[[bytes, str], Extract]] = {
+_TEXT_READERS: dict[str, Callable[[bytes, str], Extract]] = {
     ".txt": read_text,
     ".md": read_markdown,
     ".html": read_html,
     ".htm": read_html,
     ".pdf": read_pdf,
 }
-SUFFIXES = (*_RECORDS, *_TEXTS)
+SUFFIXES = (*_RECORD_READERS, *_TEXT_READERS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,9 +43,9 @@ class SourceFile:
     """One file to read.
 
     Attributes:
-        path: where it lies.
-        name: what ids and messages call it; its suffix says how it is read.
-        key: what an index records it under.
+        path: where it is.
+        name: its name in ids and messages; the suffix decides how it is read.
+        key: the name an index records it under.
     """
 
     path: Path
@@ -54,39 +54,39 @@ class SourceFile:
 
     @classmethod
     def at(cls, path: Path) -> SourceFile:
-        """A file under the path it was found by; an index tells it by where that leads."""
+        """Return a file named by its path as given; an index records its absolute path."""
         return cls(path, path.as_posix(), os.path.abspath(path))  # noqa: PTH100 - links are not followed
 
     @classmethod
     def named(cls, path: str | Path, name: str) -> SourceFile:
-        """A file under a name of the caller's, such as an upload in a temporary place."""
+        """Return a file under a name of the caller's, such as an upload with a temporary path."""
         return cls(Path(path), name, name)
 
     @property
     def is_text(self) -> bool:
-        """Whether it is one text rather than many documents."""
-        return _suffix(self.name) in _TEXTS
+        """Whether the file is one text rather than many documents."""
+        return _suffix(self.name) in _TEXT_READERS
 
     def documents(self, chunker: Chunker | None = None) -> Iterator[Document]:
-        """Yields its documents one at a time; those of a text are its passages, or all of it without a chunker.
+        """Yield its documents one at a time; those of a text are its passages, or the whole text without a chunker.
 
-        A text without words gives none.
+        An empty text gives none.
 
         Raises:
-            InputFileError: what is wrong, naming the file and the line.
+            InputFileError: the file is broken; names the file and the line.
         """
         suffix = _suffix(self.name)
-        if suffix in _RECORDS:
-            yield from _RECORDS[suffix](self.path, self.name)
-        elif suffix in _TEXTS:
-            yield from self._passages(_TEXTS[suffix](read_whole(self.path, self.name), self.name), chunker)
+        if suffix in _RECORD_READERS:
+            yield from _RECORD_READERS[suffix](self.path, self.name)
+        elif suffix in _TEXT_READERS:
+            yield from self._passages(_TEXT_READERS[suffix](read_whole(self.path, self.name), self.name), chunker)
         else:
             raise InputFileError(
-                f"{self.name}: is of no kind that can be read; want {', '.join(SUFFIXES)}, or one of them .gz"
+                f"{self.name}: unknown file type; valid types: {', '.join(SUFFIXES)}, each also with .gz"
             )
 
     def _passages(self, extract: Extract, chunker: Chunker | None) -> Iterator[Document]:
-        name = place_as_id(self.name)
+        name = origin_as_id(self.name)
         if not extract.text.strip():
             return
         if chunker is None:
@@ -94,24 +94,24 @@ class SourceFile:
             return
         chunks = chunker.chunks(extract)
         for number, chunk in enumerate(chunks, 1):
-            place: dict[str, Any] = {"source": name, "start": chunk.start, "end": chunk.end}
+            metadata: dict[str, Any] = {"source": name, "start": chunk.start, "end": chunk.end}
             if chunk.headings:
-                place["heading"] = " > ".join(chunk.headings)
+                metadata["heading"] = " > ".join(chunk.headings)
             if chunk.page is not None:
-                place["page"] = chunk.page
+                metadata["page"] = chunk.page
             id_ = name if len(chunks) == 1 else f"{name}#{number}"
-            yield Document(id_, extract.text[chunk.start : chunk.end], {**extract.metadata, **place}, name)
+            yield Document(id_, extract.text[chunk.start : chunk.end], {**extract.metadata, **metadata}, name)
 
 
 def read(sources: Iterable[str | Path]) -> Iterator[Document]:
-    """Yields the documents of files and folders, in order, one at a time; texts whole, with the path as id.
+    """Yield the documents of files and folders, in order, one at a time; texts whole, with the path as id.
 
     A file is read by its suffix, one of `SUFFIXES`; each may be compressed (.gz). Of a folder, `corpus.jsonl` or
-    `corpus.jsonl.gz` is read where there is one (the BEIR format), otherwise every file of these kinds in it and
-    below, sorted by path, hidden ones left out.
+    `corpus.jsonl.gz` is read where it exists (the BEIR format), otherwise every file of these types in it and below,
+    sorted by path, without hidden ones.
 
     Raises:
-        InputFileError: what is wrong, naming the file and the line; also for a source without documents.
+        InputFileError: a source is broken, or contains no documents; names the file and the line.
     """
     for source in sources:
         path = Path(source)
@@ -121,32 +121,32 @@ def read(sources: Iterable[str | Path]) -> Iterator[Document]:
                 empty = False
                 yield document
         if empty:
-            raise InputFileError(f"{path}: holds no documents; check that it is the right file")
+            raise InputFileError(f"{path}: contains no documents; check that it is the right file")
 
 
 def files(path: Path) -> list[Path]:
-    """The files to read of a file or folder.
+    """Return the files to read of a file or folder.
 
     Raises:
-        InputFileError: nothing is there, or nothing that can be read.
+        InputFileError: it does not exist, or has no files that can be read.
     """
     if path.is_dir():
         for name in _BEIR_FILES:
             if (path / name).is_file():
                 return [path / name]
-        found = sorted(file for file in path.rglob("*") if readable(file.relative_to(path)) and file.is_file())
-        if not found:
+        readable_files = sorted(file for file in path.rglob("*") if readable(file.relative_to(path)) and file.is_file())
+        if not readable_files:
             raise InputFileError(f"{path}: no {', '.join(SUFFIXES)} files in this folder; name the files to read")
-        return found
+        return readable_files
     if not path.exists():
         raise InputFileError(f"{path}: no such file or folder; check the path")
     if not path.is_file():
-        raise InputFileError(f"{path}: is neither a file nor a folder; write what it gives to a file first")
+        raise InputFileError(f"{path}: must be a file or a folder; write its content to a file first")
     return [path]
 
 
 def readable(path: Path) -> bool:
-    """Whether a file of a folder, by its path in it, is one that is read: of a known kind, and not hidden."""
+    """Return whether a file of a folder, by its path in it, is read: of a known type, and not hidden."""
     return _suffix(path.name) in SUFFIXES and not any(part.startswith(".") for part in path.parts)
 
 

@@ -1,0 +1,214 @@
+"""Files into an index: the options, the progress and the report that `index` and `add` share."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import wraps
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from serotine.cli.output import Interrupted, plural, warn, watched
+from serotine.errors import EmptyTextWarning, EncoderError, InputFileError, MaintenanceWarning
+from serotine.progress import progress_bar
+
+if TYPE_CHECKING:
+    from serotine.index import Index, TextEncoder
+    from serotine.ingest import Chunking, Ingest, IngestReport, Plan, Skipped
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+@dataclass(frozen=True, slots=True)
+class ChunkingOptions:
+    """How texts are cut, as given on the command line; None where an option was not given."""
+
+    tokens: int | None
+    overlap: int | None
+    whole: bool
+
+    def chunking(self, encoder: TextEncoder) -> Chunking | None:
+        """Return the chunking for an encoder; None where no option was given.
+
+        Raises:
+            click.UsageError: a value does not fit the encoder.
+        """
+        from serotine.ingest import Chunking
+
+        if self.whole:
+            return Chunking(None)
+        if self.tokens is None and self.overlap is None:
+            return None
+        try:
+            return Chunking.of(self.tokens, self.overlap, encoder)
+        except ValueError as error:
+            message = str(error).replace("chunk tokens", "chunk-tokens")
+            raise click.UsageError(f"--{message}", click.get_current_context()) from None
+
+
+def chunking_options(command: Command) -> Command:
+    """Add ``--chunk-tokens``, ``--overlap`` and ``--no-chunk``, as the argument `chunking`."""
+
+    @wraps(command)
+    def gathered(*arguments: Any, chunk_tokens: int | None, overlap: int | None, no_chunk: bool, **named: Any) -> Any:
+        if no_chunk and (chunk_tokens is not None or overlap is not None):
+            raise click.UsageError(
+                "--no-chunk excludes --chunk-tokens and --overlap; choose one", click.get_current_context()
+            )
+        return command(*arguments, chunking=ChunkingOptions(chunk_tokens, overlap, no_chunk), **named)
+
+    for option in (
+        click.option("--no-chunk", is_flag=True, help="Do not cut texts; encoders truncate texts that are too long."),
+        click.option(
+            "--overlap",
+            type=click.IntRange(min=0),
+            metavar="TOKENS",
+            help="Approximate number of tokens that a passage shares with the one before it.  [default: an eighth]",
+        ),
+        click.option(
+            "--chunk-tokens",
+            type=click.IntRange(min=16),
+            metavar="TOKENS",
+            help="Maximum tokens of a passage.  [default: as before in this index; 256 if the encoder reads that many]",
+        ),
+    ):
+        gathered = option(gathered)
+    return gathered  # type: ignore[return-value]
+
+
+def open_for_texts(path: Path, encoder: TextEncoder | None = None) -> Index:
+    """Open an index for writing texts.
+
+    Raises:
+        EncoderError: the index was created for vectors, or with another encoder.
+    """
+    from serotine.index import Index
+
+    index = Index.open(path, encoder=encoder)
+    if index.stats().encoder is None:
+        index.close()
+        raise EncoderError(f"{path}: contains vectors and has no encoder for texts; add vectors to it from Python")
+    return index
+
+
+def plan_files(ingest: Ingest, index: Index | None, reported: set[Skipped] | None = None) -> Plan:
+    """Read the files, drawing progress on a terminal, and warn of those that are skipped.
+
+    Args:
+        ingest: the files.
+        index: where they go; None where it does not exist yet.
+        reported: skipped files that were reported before, which is not repeated; those of this plan are added.
+
+    Raises:
+        InputFileError: none of the files can be indexed.
+    """
+    reported = set() if reported is None else reported
+    with progress_bar(None, "Checking", enabled=watched()) as advance:
+        plan = ingest.plan(index, advance=advance)
+    if not (plan.changes or plan.unchanged or plan.gone):
+        if len(plan.skipped) == 1:
+            raise InputFileError(_message(plan.skipped[0]))
+        _warn_skipped(plan.skipped, reported)
+        raise InputFileError(f"none of the {len(plan.skipped):,} files can be indexed; see the warnings")
+    _warn_skipped(plan.skipped, reported)
+    if plan.empty_documents:
+        warn(
+            f"{plural(plan.empty_documents, 'document')} without text (the first: {plan.first_empty}); "
+            "stored, but no query finds them"
+        )
+    return plan
+
+
+def apply_plan(ingest: Ingest, plan: Plan, index: Index, reported: set[Skipped] | None = None) -> IngestReport:
+    """Update the index, drawing progress on a terminal.
+
+    Args:
+        ingest: the files.
+        plan: the last plan of `ingest`.
+        index: open for writing.
+        reported: as in `plan_files`.
+
+    Raises:
+        Interrupted: Ctrl-C; the message says what is stored.
+    """
+    reported = set() if reported is None else reported
+    stored = 0
+    # The only bar: two consoles of rich draw over each other. So the index draws none; the clock of this one keeps
+    # running while it trains.
+    with progress_bar(plan.to_store, "Indexing", enabled=watched()) as advance, _one_line_warnings():
+
+        def progress(done: int, _: int) -> None:
+            nonlocal stored
+            advance(done - stored)
+            stored = done
+
+        try:
+            return ingest.apply(index, on_progress=progress, on_skip=lambda skipped: _warn_skipped([skipped], reported))
+        except KeyboardInterrupt:
+            raise Interrupted(
+                f"interrupted; {plural(stored, 'document')} of {plan.to_store:,} stored in {index.path.name}; "
+                "run the same command again to continue"
+            ) from None
+
+
+def file_counts(report: IngestReport) -> str:
+    """Return ``files: 3 new, 1 changed, 6 unchanged``, without the counts that are zero."""
+    counts = (
+        (report.files_added, "new"),
+        (report.files_replaced, "changed"),
+        (report.files_unchanged, "unchanged"),
+        (report.files_removed, "gone"),
+        (len(report.skipped), "skipped"),
+    )
+    return "files: " + ", ".join(f"{count:,} {state}" for count, state in counts if count)
+
+
+def as_json(report: IngestReport) -> dict[str, Any]:
+    """Return a report for programs."""
+    return {
+        "added": report.added,
+        "replaced": report.replaced,
+        "unchanged": report.unchanged,
+        "removed": report.removed,
+        "files": {
+            "added": report.files_added,
+            "replaced": report.files_replaced,
+            "unchanged": report.files_unchanged,
+            "removed": report.files_removed,
+        },
+        "skipped": [{"file": skipped.file, "reason": skipped.reason} for skipped in report.skipped],
+    }
+
+
+def _warn_skipped(files: Sequence[Skipped], reported: set[Skipped]) -> None:
+    for skipped in files:
+        if skipped not in reported:
+            warn(f"skipped: {_message(skipped)}")
+    reported.update(files)
+
+
+def _message(skipped: Skipped) -> str:
+    """Return the message of a skipped file with the fix as a command."""
+    return skipped.message.replace("upsert to replace the document", "replace the document: serotine add --upsert")
+
+
+@contextmanager
+def _one_line_warnings() -> Iterator[None]:
+    """Write the index's warnings as one line each; `plan_files` has already warned of empty texts."""
+    with warnings.catch_warnings():
+        show = warnings.showwarning
+
+        def write(message: Warning | str, category: type[Warning], *rest: Any, **named: Any) -> None:
+            if issubclass(category, MaintenanceWarning):
+                warn(str(message))
+            else:
+                show(message, category, *rest, **named)
+
+        warnings.showwarning = write
+        warnings.simplefilter("ignore", EmptyTextWarning)
+        warnings.simplefilter("once", MaintenanceWarning)
+        yield

@@ -1,0 +1,90 @@
+"""Documents of a file, compared with what an index holds under their ids."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import islice
+from typing import TYPE_CHECKING
+
+from serotine.errors import DuplicateIdError
+from serotine.ingest.document import Document
+from serotine.ingest.file_state import is_gone
+from serotine.ingest.metadata import convert_metadata
+from serotine.ingest.sources import SourceFile
+
+if TYPE_CHECKING:
+    from serotine.index import Holding, Index
+
+
+@dataclass(slots=True)
+class DocumentChanges:
+    """Documents of one file by what has to be done with them.
+
+    Attributes:
+        store: documents to store.
+        taken: ids of documents that the index holds already, from elsewhere, and that become this file's.
+        unchanged: documents that the index holds already, those `taken` among them.
+        new: how many of `store` have ids that the index does not hold.
+    """
+
+    store: list[Document] = field(default_factory=list)
+    taken: list[str] = field(default_factory=list)
+    unchanged: int = 0
+    new: int = 0
+
+
+def compare_documents(
+    index: Index | None, file: SourceFile, documents: Sequence[Document], filterable: Mapping[str, str], *, upsert: bool
+) -> DocumentChanges:
+    """Compare some documents of a file with an index, or with none.
+
+    Args:
+        index: where the documents go.
+        file: the file they are from.
+        documents: as they were read; their metadata are converted to the declared types.
+        filterable: the declared fields of the index.
+        upsert: whether they replace documents of the same ids from elsewhere.
+
+    Raises:
+        InputFileError: a value does not have the declared type of its field.
+        DuplicateIdError: the index holds another document under one of the ids.
+    """
+    converted = [replace(document, metadata=convert_metadata(document, filterable)) for document in documents]
+    holdings = {} if index is None else index.sources.holdings([document.id for document in converted])
+    changes = DocumentChanges()
+    for document in converted:
+        holding = holdings.get(document.id)
+        if holding is None:
+            changes.new += 1
+            changes.store.append(document)
+            continue
+        same = holding.same(document.id, document.text, document.metadata)
+        if not upsert and holding.source != file.key and not _is_free(holding, same=same):
+            raise _conflict(document, holding)
+        if not same:
+            changes.store.append(document)
+            continue
+        changes.unchanged += 1
+        if holding.source != file.key:
+            changes.taken.append(document.id)
+    return changes
+
+
+def batched(documents: Iterator[Document], size: int) -> Iterator[list[Document]]:
+    """Yield lists of at most `size` documents."""
+    while batch := list(islice(documents, size)):
+        yield batch
+
+
+def _is_free(holding: Holding, *, same: bool) -> bool:
+    """Return whether a document from elsewhere may become this file's: the same one, or one whose file is gone."""
+    return same if holding.source is None else is_gone(holding.source)
+
+
+def _conflict(document: Document, holding: Holding) -> DuplicateIdError:
+    origin = "" if holding.source is None else f", from {holding.source}"
+    return DuplicateIdError(
+        f"{document.origin}: id {document.id!r} is already in the index{origin}; "
+        "use another id, or upsert to replace the document"
+    )

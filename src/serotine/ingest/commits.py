@@ -1,0 +1,144 @@
+"""The commits of an update: each has the changes of many files, or a part of one large new file."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from serotine.errors import DuplicateIdError, InputFileError
+from serotine.index import SourceUpdate
+from serotine.ingest.changes import batched, compare_documents
+from serotine.ingest.chunking import Chunker
+from serotine.ingest.file_state import read_state
+from serotine.ingest.plan import FileChange, IngestReport, OnSkip, Plan, Skipped
+
+if TYPE_CHECKING:
+    from serotine.index import Index
+
+_log = logging.getLogger("serotine.ingest")
+# Commits start small, so that progress and safety come early, and double while one takes less than _QUICK_SECONDS, so
+# that a large collection is not written in thousands of pieces.
+_FIRST_COMMIT = 64
+_MAX_COMMIT = 8192
+_QUICK_SECONDS = 10.0
+_READ_BATCH = 1024
+
+OnProgress = Callable[[int, int], None]
+
+
+class Commits:
+    """The execution of one plan.
+
+    Args:
+        index: open for writing.
+        plan: what to do.
+        chunker: the one the plan was made with.
+        upsert: whether documents of the same ids from elsewhere are replaced.
+        on_progress: called after every commit with the documents stored, and to be stored.
+        on_skip: called with every file that cannot be taken after all.
+    """
+
+    def __init__(
+        self,
+        index: Index,
+        plan: Plan,
+        chunker: Chunker,
+        *,
+        upsert: bool,
+        on_progress: OnProgress | None,
+        on_skip: OnSkip | None,
+    ) -> None:
+        self._index = index
+        self._plan = plan
+        self._chunker = chunker
+        self._upsert = upsert
+        self._on_progress = on_progress
+        self._on_skip = on_skip
+        self._filterable = index.stats().filterable
+        self._expected = len(index) + plan.new_ids
+        self._commit_size = _FIRST_COMMIT
+        self._pending: list[SourceUpdate] = []
+        self._pending_documents = 0
+        self._added = self._replaced = self._unchanged = self._removed = 0
+        self._files_added = self._files_replaced = 0
+        self._skipped = list(plan.skipped)
+
+    def run(self) -> IngestReport:
+        """Store and remove documents until the index matches the files of the plan."""
+        for change in self._plan.changes:
+            try:
+                self._store_file(change)
+            except (InputFileError, DuplicateIdError) as error:
+                self._skip(change, error)
+        self._commit()
+        gone = self._plan.gone
+        self._removed += sum(len(self._index.sources.ids(name)) for name in gone)
+        self._index.update_sources([SourceUpdate(record) for record in self._plan.touched], gone=gone)
+        return IngestReport(
+            self._files_added,
+            self._files_replaced,
+            len(gone),
+            len(self._plan.unchanged),
+            self._added,
+            self._replaced,
+            self._unchanged,
+            self._removed,
+            tuple(self._skipped),
+        )
+
+    def _store_file(self, change: FileChange) -> None:
+        # No reader has seen an earlier version of a new file, so a part of it may be committed.
+        in_parts = not change.file.is_text and (change.previous is None or change.previous.digest is None)
+        update = SourceUpdate(change.record)
+        ids: set[str] = set()
+        for batch in batched(change.file.documents(self._chunker), _FIRST_COMMIT if in_parts else _READ_BATCH):
+            changes = compare_documents(self._index, change.file, batch, self._filterable, upsert=self._upsert)
+            ids.update(document.id for document in batch)
+            update.ids += [document.id for document in changes.store]
+            update.texts += [document.text for document in changes.store]
+            update.metadata += [document.metadata for document in changes.store]
+            update.taken += changes.taken
+            self._unchanged += changes.unchanged
+            self._replaced += len(changes.store) - changes.new
+            if in_parts and self._pending_documents + len(update.ids) >= self._commit_size:
+                self._append(replace(update, record=replace(change.record, digest=None)))
+                self._commit()
+                update = SourceUpdate(change.record)
+        if read_state(change.file) != change.state:
+            raise InputFileError(f"{change.file.name}: changed while it was read; run again")
+        if change.previous is not None:
+            update.removed = [id_ for id_ in self._index.sources.ids(change.record.name) if id_ not in ids]
+        self._removed += len(update.removed)
+        self._files_added += change.previous is None
+        self._files_replaced += change.previous is not None
+        self._append(update)
+        if self._pending_documents >= self._commit_size:
+            self._commit()
+
+    def _append(self, update: SourceUpdate) -> None:
+        self._pending.append(update)
+        self._pending_documents += len(update.ids)
+
+    def _commit(self) -> None:
+        if not self._pending:
+            return
+        started = time.monotonic()
+        self._index.update_sources(self._pending, expected_documents=self._expected)
+        seconds = time.monotonic() - started
+        _log.debug("committed %d documents of %d files in %.2f s", self._pending_documents, len(self._pending), seconds)
+        self._added += self._pending_documents
+        self._pending, self._pending_documents = [], 0
+        if seconds < _QUICK_SECONDS:
+            self._commit_size = min(2 * self._commit_size, _MAX_COMMIT)
+        if self._on_progress is not None:
+            self._on_progress(self._added, max(self._plan.to_store, self._added))
+
+    def _skip(self, change: FileChange, error: Exception) -> None:
+        skipped = Skipped(change.file.name, str(error), conflict=isinstance(error, DuplicateIdError))
+        _log.info("skipped %s", skipped.message)
+        self._skipped.append(skipped)
+        if self._on_skip is not None:
+            self._on_skip(skipped)

@@ -1,0 +1,279 @@
+"""Updates of an index from files: new files are added, changed ones replaced, and those that are gone removed."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from serotine.errors import DuplicateIdError, InputFileError
+from serotine.index import SourceRecord
+from serotine.ingest.changes import batched, compare_documents
+from serotine.ingest.chunking import Chunker, Chunking
+from serotine.ingest.commits import Commits, OnProgress
+from serotine.ingest.file_state import is_gone, read_digest, read_state, settled_stamp
+from serotine.ingest.plan import FileChange, IngestReport, OnSkip, Plan, Skipped
+from serotine.ingest.sources import SourceFile, files
+from serotine.texts import is_text
+
+if TYPE_CHECKING:
+    from serotine.index import Index, TextEncoder
+
+_log = logging.getLogger("serotine.ingest")
+_BATCH = 1000
+_RECORDS = "records"
+
+
+class Ingest:
+    """Files and folders on their way into an index: `plan` reads them and changes nothing, `apply` commits.
+
+    Args:
+        sources: files, folders, and ``SourceFile.named(path, "name.pdf")`` for a file whose path means nothing, such as
+            an upload: it is recorded under that name, and replaced by the next file of that name.
+        encoder: the encoder of the index, whose tokens are counted to cut texts into passages.
+        chunking: how texts are cut; None: as the index's texts were cut before, or the default for the encoder.
+        filterable: the declared fields of an index that does not exist yet, as ``IndexStats.filterable`` has them.
+        upsert: replace documents of the same ids that came from elsewhere; otherwise their file is skipped.
+    """
+
+    def __init__(
+        self,
+        sources: Sequence[str | Path | SourceFile],
+        encoder: TextEncoder,
+        *,
+        chunking: Chunking | None = None,
+        filterable: Mapping[str, str] | None = None,
+        upsert: bool = False,
+    ) -> None:
+        self._sources = sources
+        self._encoder = encoder
+        self._chunking = chunking
+        self._filterable = filterable or {}
+        self._upsert = upsert
+        self._planned: tuple[Plan, Chunker] | None = None
+
+    def plan(
+        self,
+        index: Index | None = None,
+        *,
+        on_skip: OnSkip | None = None,
+        advance: Callable[[int], None] | None = None,
+    ) -> Plan:
+        """Read every file that is new or changed, without storing anything, and return what `apply` will do.
+
+        Args:
+            index: the index to update; None: one that does not exist yet.
+            on_skip: called with every file that cannot be taken.
+            advance: called with the number of documents read since the last call.
+
+        Raises:
+            InputFileError: a source does not exist, or a folder has no files to read.
+        """
+        plan, _ = self._planned = self._plan(index, on_skip, advance)
+        return plan
+
+    def apply(
+        self, index: Index, *, on_progress: OnProgress | None = None, on_skip: OnSkip | None = None
+    ) -> IngestReport:
+        """Carry out the last plan, or a new one where there is none, in commits of many documents.
+
+        Every changed file is replaced in one transaction. Interrupted or killed at any moment, what is committed stays,
+        and the next plan continues from there.
+
+        Args:
+            index: open for writing: the one of the plan, or the new one it was made for.
+            on_progress: called after every commit with the documents stored so far, and to be stored in all.
+            on_skip: called with every file that cannot be taken, as soon as that is known.
+
+        Raises:
+            ReadOnlyError, EncoderError: the index cannot be written to.
+        """
+        plan, chunker = self._planned or self._plan(index, on_skip, None)
+        self._planned = None
+        commits = Commits(index, plan, chunker, upsert=self._upsert, on_progress=on_progress, on_skip=on_skip)
+        return commits.run()
+
+    def _plan(
+        self, index: Index | None, on_skip: OnSkip | None, advance: Callable[[int], None] | None
+    ) -> tuple[Plan, Chunker]:
+        chunker = Chunker(self._encoder, self._chunking or previous_chunking(index, self._encoder))
+        filterable = self._filterable if index is None else index.stats().filterable
+        plan = _Planner(index, chunker, filterable, self._upsert, on_skip, advance).run(self._sources)
+        _log.info(
+            "plan: %d files to store (%d documents), %d unchanged, %d gone, %d skipped",
+            len(plan.changes),
+            plan.to_store,
+            len(plan.unchanged),
+            len(plan.gone),
+            len(plan.skipped),
+        )
+        return plan, chunker
+
+
+def update(
+    index: Index,
+    sources: Sequence[str | Path | SourceFile],
+    *,
+    chunking: Chunking | None = None,
+    upsert: bool = False,
+    on_progress: OnProgress | None = None,
+    on_skip: OnSkip | None = None,
+) -> IngestReport:
+    """Update an index from files and folders: add new files, replace changed ones, remove those that are gone.
+
+    Files are compared by content: one with the same bytes is left alone. Every file is replaced in one transaction, so
+    that a reader sees all of its old version or all of its new one, even if the process is killed; only of a new file
+    of many documents (.jsonl, .csv, .parquet) a part may be there, which the next run completes. Documents that did not
+    come from these files are never changed; a file that is gone is removed only where its folder is among `sources`.
+
+    Args:
+        index: open for writing, and created with an encoder.
+        sources: as in `Ingest`.
+        chunking: as in `Ingest`.
+        upsert: as in `Ingest`.
+        on_progress: called after every commit with the documents stored so far, and to be stored in all.
+        on_skip: called with every file that cannot be taken, as soon as that is known.
+
+    Returns:
+        Counts, and the files that were skipped: a broken file never ends the run.
+
+    Raises:
+        InputFileError: a source does not exist, or a folder has no files to read.
+        ReadOnlyError, EncoderError: the index cannot be written to.
+    """
+    return Ingest(sources, index.encoder, chunking=chunking, upsert=upsert).apply(
+        index, on_progress=on_progress, on_skip=on_skip
+    )
+
+
+def previous_chunking(index: Index | None, encoder: TextEncoder) -> Chunking:
+    """Return how the texts of an index were last cut, or the default for its encoder."""
+    readings = [] if index is None else [record.reading for record in index.sources.all().values()]
+    last = next((reading for reading in reversed(readings) if reading != _RECORDS), None)
+    return Chunking.of(None, None, encoder) if last is None else Chunking.parse(last)
+
+
+class _Planner:
+    """One plan being made."""
+
+    def __init__(
+        self,
+        index: Index | None,
+        chunker: Chunker,
+        filterable: Mapping[str, str],
+        upsert: bool,
+        on_skip: OnSkip | None,
+        advance: Callable[[int], None] | None,
+    ) -> None:
+        self._index = index
+        self._chunker = chunker
+        self._filterable = filterable
+        self._upsert = upsert
+        self._on_skip = on_skip
+        self._advance = advance
+        self._ids: set[str] = set()
+        self._changes: list[FileChange] = []
+        self._unchanged: list[str] = []
+        self._touched: list[SourceRecord] = []
+        self._skipped: list[Skipped] = []
+        self._documents = self._to_store = self._new_ids = self._empty = 0
+        self._first_empty = ""
+
+    def run(self, sources: Sequence[str | Path | SourceFile]) -> Plan:
+        chosen, roots = _choose(sources)
+        records = {} if self._index is None else self._index.sources.all()
+        for file in chosen.values():
+            try:
+                self._read(file, records.get(file.key))
+            except (InputFileError, DuplicateIdError) as error:
+                skipped = Skipped(file.name, str(error), conflict=isinstance(error, DuplicateIdError))
+                self._skipped.append(skipped)
+                if self._on_skip is not None:
+                    self._on_skip(skipped)
+        return Plan(
+            tuple(self._changes),
+            tuple(self._unchanged),
+            tuple(self._touched),
+            tuple(
+                name
+                for name in records
+                if name not in chosen and any(_is_within(name, root) for root in roots) and is_gone(name)
+            ),
+            tuple(self._skipped),
+            self._documents,
+            self._to_store,
+            self._new_ids,
+            self._empty,
+            self._first_empty,
+        )
+
+    def _read(self, file: SourceFile, previous: SourceRecord | None) -> None:
+        if not is_text(file.key):
+            raise InputFileError(f"{file.name}: its name is not UTF-8; rename the file")
+        reading = str(self._chunker.chunking) if file.is_text else _RECORDS
+        state = read_state(file)
+        stamp = settled_stamp(state)
+        complete = previous is not None and previous.reading == reading and previous.digest is not None
+        if previous is not None and complete and stamp and previous.stamp == stamp:
+            self._unchanged.append(file.name)
+            return
+        record = SourceRecord(file.key, read_digest(file), stamp, reading)
+        if previous is not None and complete and previous.digest == record.digest:
+            self._unchanged.append(file.name)
+            if stamp:
+                self._touched.append(record)
+            return
+        self._read_documents(file, previous)
+        self._changes.append(FileChange(file, record, previous, state))
+
+    def _read_documents(self, file: SourceFile, previous: SourceRecord | None) -> None:
+        """Count what has to be stored of a file; the counts of a file that turns out to be broken are dropped."""
+        ids: set[str] = set()
+        documents = to_store = new_ids = empty = 0
+        first_empty = ""
+        for batch in batched(file.documents(self._chunker), _BATCH):
+            for document in batch:
+                if document.id in ids or document.id in self._ids:
+                    raise DuplicateIdError(f"{document.origin}: duplicate id {document.id!r}; ids must be unique")
+                ids.add(document.id)
+                if not document.text:
+                    empty += 1
+                    first_empty = first_empty or f"{document.id!r} at {document.origin}"
+            changes = compare_documents(self._index, file, batch, self._filterable, upsert=self._upsert)
+            documents += len(batch)
+            to_store += len(changes.store)
+            new_ids += changes.new
+            if self._advance is not None:
+                self._advance(len(batch))
+        if not ids and previous is None:
+            content = "text" if file.is_text else "documents"
+            raise InputFileError(f"{file.name}: contains no {content}; check that it is the right file")
+        self._ids |= ids
+        self._documents += documents
+        self._to_store += to_store
+        self._new_ids += new_ids
+        self._empty += empty
+        self._first_empty = self._first_empty or first_empty
+
+
+def _choose(sources: Sequence[str | Path | SourceFile]) -> tuple[dict[str, SourceFile], list[str]]:
+    """Return the files of sources by their keys, and the absolute paths of the files and folders among them."""
+    chosen: dict[str, SourceFile] = {}
+    roots = []
+    for source in sources:
+        if isinstance(source, SourceFile):
+            if source.key in chosen:
+                raise InputFileError(f"{source.name}: duplicate file name; names must be unique")
+            chosen[source.key] = source
+            continue
+        roots.append(os.path.abspath(source))  # noqa: PTH100 - links are not followed
+        for path in files(Path(source)):
+            file = SourceFile.at(path)
+            chosen.setdefault(file.key, file)
+    return chosen, roots
+
+
+def _is_within(name: str, root: str) -> bool:
+    return name == root or name.startswith(root.rstrip(os.sep) + os.sep)

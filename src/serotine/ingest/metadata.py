@@ -1,0 +1,70 @@
+"""Metadata converted to the declared types of an index: files often hold numbers and booleans as text."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from serotine.errors import InputFileError
+from serotine.index import check_metadata
+
+if TYPE_CHECKING:
+    from serotine.ingest.document import Document
+
+_BOOLEANS = {"true": True, "false": False, "1": True, "0": False}
+# Python also reads "1_000", which in a file is more likely a mistake.
+_INTEGER = re.compile(r"[+-]?[0-9]+")
+_MAX_SHOWN = 60
+
+
+def convert_metadata(document: Document, filterable: Mapping[str, str]) -> dict[str, Any]:
+    """Return a document's metadata with the strings in declared fields, as CSV has them, converted to their types.
+
+    An empty string, such as an empty cell, means no value: the field is left out.
+
+    Args:
+        document: as it was read.
+        filterable: the declared fields with the names of their types.
+
+    Raises:
+        InputFileError: a value does not have the declared type; names the file, the document and the field.
+    """
+    if not filterable:
+        return document.metadata
+    metadata = dict(document.metadata)
+    for name, kind in filterable.items():
+        value = metadata.get(name)
+        try:
+            if isinstance(value, str) and kind != "str":
+                if not value.strip():
+                    del metadata[name]
+                    continue
+                metadata[name] = _convert(value.strip(), kind)
+            check_metadata({name: kind}, metadata, 0)
+        except (TypeError, ValueError):
+            shown = repr(value)
+            shown = shown if len(shown) <= _MAX_SHOWN else f"{shown[:_MAX_SHOWN]}..."
+            expected = "a 64-bit int" if kind == "int" else f"a {kind}"
+            raise InputFileError(
+                f"{document.origin}: field {name!r} of {document.id!r} must be {expected}, got {shown}; "
+                "correct it, or create the index with another --filterable"
+            ) from None
+    return metadata
+
+
+def _convert(value: str, kind: str) -> int | float | bool:
+    """Convert a string; ValueError where it is not of that type."""
+    if kind == "bool":
+        if value.lower() not in _BOOLEANS:
+            raise ValueError(value)
+        return _BOOLEANS[value.lower()]
+    if kind == "int":
+        if not _INTEGER.fullmatch(value):
+            raise ValueError(value)
+        return int(value)
+    number = float(value)
+    if "_" in value or not math.isfinite(number):
+        raise ValueError(value)
+    return number

@@ -228,7 +228,7 @@ def test_a_collection_of_beir_in_parquet(tmp_path: Path, monkeypatch: pytest.Mon
         with pytest.raises(InputFileError, match=r"corpus-00000-of-00001.parquet: cannot be read as Parquet"):
             find(str(folder))[0].load()
     monkeypatch.setitem(sys.modules, "pyarrow", None)
-    with pytest.raises(InputFileError, match=r"reading Parquet needs pyarrow; run: pip install 'serotine\[datasets\]'"):
+    with pytest.raises(InputFileError, match=r"reading Parquet needs the extra \[datasets\]; run: pip install 'serotine\[datasets\]'"):
         find(str(folder))[0].load()
 
 

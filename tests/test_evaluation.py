@@ -134,7 +134,7 @@ def test_missing_and_damaged_files(tmp_path: Path) -> None:
         load_beir(tmp_path)
     root = folder(tmp_path, CORPUS, QUERIES, QRELS)
     (root / "corpus.jsonl").write_bytes(b'{"_id": "d1", "text": "caf\xe9"}\n')
-    with pytest.raises(InputFileError, match=r"corpus.jsonl:1: is not UTF-8"):
+    with pytest.raises(InputFileError, match=r"corpus.jsonl:1: not UTF-8"):
         load_beir(root)
     (root / "corpus.jsonl").write_text(CORPUS)
     packed = gzip.compress(QUERIES.encode())

@@ -69,8 +69,8 @@ def test_a_broken_file_is_skipped_and_told(client: TestClient) -> None:
     assert (job["state"], job["added"]) == ("done", 1)
     reasons = {each["file"]: each["reason"] for each in job["skipped"]}
     assert sorted(reasons) == ["a.jsonl", "b.exe", "c.jsonl"]
-    assert reasons["a.jsonl"].startswith("line 2: is not JSON")
-    assert "which is no str" in reasons["c.jsonl"]
+    assert reasons["a.jsonl"].startswith("line 2: not valid JSON")
+    assert "must be a str, got 3" in reasons["c.jsonl"]
     assert not any("uploads" in reason for reason in reasons.values())
 
 

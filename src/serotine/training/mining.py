@@ -91,7 +91,9 @@ def mine(
     """
     options = options or MiningOptions()
     passages = list(dict.fromkeys(text for example in examples for text in example.documents))
-    dropped: Counter[str] = Counter()
+    scored = options.scored or teacher is not None
+    # Before the index: it raises if BM25's libraries are not installed.
+    lexical = LexicalScorer(passages) if scored and options.bm25_weight else None
     mined: list[Example] = []
     with tempfile.TemporaryDirectory() as temporary:
         folder = index_folder or Path(temporary) / "index"
@@ -99,19 +101,19 @@ def mine(
             _build_index(folder, passages, encoder, show_progress=show_progress) as index,
             progress_bar(len(examples), "Mining", enabled=show_progress) as advance,
         ):
-            miner = _Miner(index, encoder, teacher, options, _answers(examples), passages, dropped)
+            miner = _Miner(index, examples, encoder, teacher, lexical, options)
             for start in range(0, len(examples), _CHUNK):
                 chunk = examples[start : start + _CHUNK]
                 mined += miner.mine(chunk)
                 advance(len(chunk))
     if not mined:
-        reasons = ", ".join(f"{reason}: {count:,}" for reason, count in dropped.most_common())
+        reasons = ", ".join(f"{reason}: {count:,}" for reason, count in miner.dropped.most_common())
         raise TrainingError(
             f"no example has {options.negatives} negatives ({reasons}); "
             "add passages, raise the depth or lower the number of negatives"
         )
     write_examples(mined, file)
-    return MiningReport(len(examples), len(mined), len(passages), dict(dropped))
+    return MiningReport(len(examples), len(mined), len(passages), dict(miner.dropped))
 
 
 def _answers(examples: Sequence[Example]) -> dict[str, set[str]]:
@@ -141,26 +143,25 @@ def _build_index(folder: Path, passages: list[str], encoder: Any, *, show_progre
 
 
 class _Miner:
-    """Chooses the negatives of examples, and counts what it drops."""
+    """Chooses the negatives of examples, and counts in `dropped` what it drops, by reason."""
 
     def __init__(
         self,
         index: Index,
+        examples: Sequence[Example],
         encoder: Any,
         teacher: Teacher | None,
+        lexical: LexicalScorer | None,
         options: MiningOptions,
-        answers: dict[str, set[str]],
-        passages: list[str],
-        dropped: Counter[str],
     ) -> None:
+        self.dropped: Counter[str] = Counter()
         self._index = index
         self._options = options
-        self._answers = answers
-        self._dropped = dropped
+        self._answers = _answers(examples)
         self._search_scores = _SearchScores(encoder) if teacher is None and options.mode == "late" else None
         self._teacher = teacher or self._search_scores or LateInteractionTeacher(encoder)
         self._scored = options.scored or teacher is not None
-        self._lexical = LexicalScorer(passages) if self._scored and options.bm25_weight else None
+        self._lexical = lexical
 
     def mine(self, examples: Sequence[Example]) -> list[Example]:
         """Return the examples that get all their negatives."""
@@ -216,7 +217,7 @@ class _Miner:
 
     def _count(self, reason: str, count: int) -> None:
         if count:
-            self._dropped[reason] += count
+            self.dropped[reason] += count
 
 
 class _SearchScores:

@@ -13,7 +13,7 @@ import json
 import sys
 from pathlib import Path
 
-from serotine.bench.compression_chart import draw
+from serotine.bench import draw_compression
 from serotine.cli import main as command
 
 ROOT = Path(__file__).parent.parent
@@ -45,7 +45,7 @@ def main() -> int:
                 return status
         result = json.loads(file.read_text())
         title = f"{name}, {result['collection']['encoder']}: quality against compression"
-        (ROOT / f"docs/compression-{name}.svg").write_text(draw(result["searched"], title))
+        (ROOT / f"docs/compression-{name}.svg").write_text(draw_compression(result["searched"], title))
     return 0
 
 

@@ -29,7 +29,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serotine import Encoder, maxsim
-from serotine.bench.machine import describe
+from serotine.bench import describe_machine
 from serotine.encoders.export import export
 from serotine.evaluation import Collection, Run, evaluate, load_beir
 from serotine.ingest import read
@@ -140,7 +140,7 @@ def main() -> None:
         sys.stderr.write(f"{rows[-1]}\n")
     packages = ["serotine", "numpy", "onnxruntime", "sentence-transformers", "tokenizers", "torch", "transformers"]
     result = {
-        "machine": describe(packages),
+        "machine": describe_machine(packages),
         "documents": len(texts),
         "passages": given.passages.name,
         "threads": THREADS,

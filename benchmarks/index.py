@@ -15,7 +15,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from serotine.bench.index_chart import draw
+from serotine.bench import draw_index
 from serotine.cli import main as command
 
 ROOT = Path(__file__).parent.parent
@@ -36,7 +36,7 @@ def chart(result: dict[str, Any]) -> str:
     ours = [{**row, "engine": f"serotine, {row['engine']}"} for row in ours if not row["setting"].startswith("exact")]
     peers = [row for peer in result["peers"] if peer["documents"] == documents for row in rows_of(peer)]
     everyone = [*ours, *({**row, "k": 10} for row in peers)]
-    return draw(everyone, 10, f"{documents:,} passages, 128 dimensions: time and recall of the ten best")
+    return draw_index(everyone, 10, f"{documents:,} passages, 128 dimensions: time and recall of the ten best")
 
 
 def main() -> int:

@@ -22,12 +22,11 @@ OPTIONS = ["--dim", "128", "--dim", "96", "--dim", "48", "--threads", "1", "--th
 def chart() -> None:
     """Draws the figures most people look for."""
     # Here, not above: they load NumPy, and the command must first settle how its threads behave.
-    from serotine.bench.kernel_chart import draw
-    from serotine.bench.kernels import Row
+    from serotine.bench import KernelTiming, draw_kernels
 
-    rows = [Row(**row) for row in json.loads(RESULT.read_text())["rows"]]
+    rows = [KernelTiming(**row) for row in json.loads(RESULT.read_text())["rows"]]
     shown = [row for row in rows if (row.dim, row.threads) == (128, 1)]
-    (ROOT / "docs/kernels.svg").write_text(draw(shown))
+    (ROOT / "docs/kernels.svg").write_text(draw_kernels(shown))
 
 
 if __name__ == "__main__":

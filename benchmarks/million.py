@@ -29,10 +29,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serotine import Index, maxsim
-from serotine.bench.collection import Collection, load
-from serotine.bench.index import recall
-from serotine.bench.machine import describe
-from serotine.bench.memory import PeakMemory
+from serotine.bench import PeakMemory, VectorCollection, describe_machine, load_vectors, recall
 
 RESULT = Path(__file__).parent / "results/million.json"
 BATCH = 10_000
@@ -51,13 +48,13 @@ class Maker:
         starts: where the members of each neighbourhood begin.
     """
 
-    collection: Collection
+    collection: VectorCollection
     hood: NDArray[np.uint32]
     members: NDArray[np.int64]
     starts: NDArray[np.int64]
 
     @classmethod
-    def of(cls, collection: Collection, file: Path) -> Maker:
+    def of(cls, collection: VectorCollection, file: Path) -> Maker:
         """Finds the neighbourhoods, or reads them from the file they were kept in."""
         vectors = collection.vectors
         if not file.exists():
@@ -131,7 +128,7 @@ def main() -> None:
     parser.add_argument("--keep-vectors", action=argparse.BooleanOptionalAction, default=True)
     given = parser.parse_args()
     given.work.mkdir(parents=True, exist_ok=True)
-    collection = load(given.cache)
+    collection = load_vectors(given.cache)
     maker = Maker.of(collection, given.work / "neighbourhoods.npy")
     path = given.work / f"{given.documents}.serotine"
     log = given.work / f"{given.documents}.json"
@@ -189,7 +186,7 @@ def main() -> None:
             sys.stderr.write(f"{rows[-1]}\n")
     stats = index.stats()
     result = {
-        "machine": describe(["serotine", "numpy"]),
+        "machine": describe_machine(["serotine", "numpy"]),
         "made_of": {
             **collection.origin,
             "run_tokens": RUN,

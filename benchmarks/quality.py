@@ -18,10 +18,17 @@ import unicodedata
 from pathlib import Path
 
 from serotine import Encoder
-from serotine.bench.machine import describe
-from serotine.evaluation import Collection, load_beir
-from serotine.evaluation.judging import Judging, judge_one
-from serotine.evaluation.systems import LateInteraction, Pooled, System, Words
+from serotine.bench import describe_machine
+from serotine.evaluation import (
+    BM25Baseline,
+    Collection,
+    EvaluationOptions,
+    LateInteraction,
+    Pooled,
+    System,
+    evaluate_system,
+    load_beir,
+)
 
 PACKAGES = ["bm25s", "ir-measures", "numpy", "onnxruntime", "tokenizers"]
 
@@ -47,8 +54,8 @@ def main() -> int:
     parser.add_argument("--nfc", action="store_true", help="normalise texts to NFC first, as some tokenizers need")
     arguments = parser.parse_args()
     encoder = Encoder(arguments.encoder)
-    systems: dict[str, System] = {"bm25": Words(), "pooled": Pooled(encoder), "late": LateInteraction(encoder)}
-    judging = Judging(["nDCG@10"], depth=100)
+    systems: dict[str, System] = {"bm25": BM25Baseline(), "pooled": Pooled(encoder), "late": LateInteraction(encoder)}
+    judging = EvaluationOptions(["nDCG@10"], depth=100)
     rows = []
     for folder in arguments.folders:
         collection = prepared(load_beir(folder), arguments.queries, arguments.nfc)
@@ -59,16 +66,16 @@ def main() -> int:
         }
         started = time.perf_counter()
         for name, system in systems.items():
-            judged, _ = judge_one(system, collection, judging, show_progress=True)
-            row[name] = round(judged.measures["nDCG@10"] * 100, 2)
+            judged, _ = evaluate_system(system, collection, judging, show_progress=True)
+            row[name] = round(judged.metrics["nDCG@10"] * 100, 2)
         rows.append(row)
         print(*(f"{key} {value}" for key, value in row.items()), f"({time.perf_counter() - started:.0f} s)")
     result = {
-        "measure": "nDCG@10",
+        "metric": "nDCG@10",
         "depth": judging.depth,
         "retrieval": "exact MaxSim over float16 token vectors",
         "encoder": f"{Path(arguments.encoder).name}, {encoder.spec.document.length} tokens, no training for MaxSim",
-        "machine": describe(PACKAGES),
+        "machine": describe_machine(PACKAGES),
         "rows": rows,
     }
     if arguments.json:

@@ -36,7 +36,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serotine import Client, Encoder, Index, maxsim
-from serotine.bench.machine import describe
+from serotine.bench import describe_machine
 from serotine.errors import ServerError
 from serotine.ingest import Document, read
 from serotine.progress import progress_bar
@@ -354,7 +354,7 @@ def main() -> int:
             with server([*ours, str(Path(work) / INDEX)], "serotine") as port:
                 tell({"engine": "serotine", **while_writing(port, questions, more)})
     result = {
-        "machine": describe(["fastapi", "lancedb", "numpy", "onnxruntime", "starlette", "uvicorn"]),
+        "machine": describe_machine(["fastapi", "lancedb", "numpy", "onnxruntime", "starlette", "uvicorn"]),
         "collection": {"passages": given.passages.name, "documents": given.documents, "dim": DIM},
         "load_average_before": os.getloadavg()[2],
         "lancedb": {"nprobes": PROBES, "refine_factor": REFINE},

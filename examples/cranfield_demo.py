@@ -16,7 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from serotine import Encoder, Index
-from serotine.evaluation import Bm25, evaluate, load_beir
+from serotine.evaluation import BM25, evaluate, load_beir
 from serotine.excerpts import MARK, UNMARK, passage
 from serotine.index import Explanation, Hit
 
@@ -90,7 +90,7 @@ def main() -> int:
         batch = index.search_batch(list(collection.queries.values()), k=100)
         spent = (time.perf_counter() - started) * 1e3 / len(batch)
     late = {query: {hit.id: hit.score for hit in hits} for query, hits in zip(collection.queries, batch, strict=True)}
-    words = Bm25(collection.documents).search(collection.queries)
+    words = BM25(collection.documents).search(collection.queries)
     ours = evaluate(collection.qrels, late)["nDCG@10"] * 100
     baseline = evaluate(collection.qrels, words)["nDCG@10"] * 100
     table = Table(box=None)

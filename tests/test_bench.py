@@ -9,9 +9,8 @@ import numpy as np
 import pytest
 
 from serotine import maxsim
+from serotine.bench import draw_kernels, measure_kernels
 from serotine.bench.contenders import Contender, ours
-from serotine.bench.kernel_chart import draw
-from serotine.bench.kernels import measure
 from serotine.bench.timing import interleaved, median_ratio
 from serotine.bench.workloads import workloads
 from serotine.cli import main
@@ -41,14 +40,14 @@ def test_a_wrong_kernel_shows_in_the_error(monkeypatch: pytest.MonkeyPatch) -> N
         return [Contender("peer", True, 4, right), Contender("wrong", True, 4, lambda: right() + 0.5), *found]
 
     monkeypatch.setattr("serotine.bench.kernels.contenders", contenders)
-    (rows,) = measure([16], [1], 1, ["hot"])
+    (rows,) = measure_kernels([16], [1], 1, ["hot"])
     by_name = {row.method: row for row in rows}
     assert by_name["wrong"].max_error == pytest.approx(0.5, abs=1e-4)
     assert by_name["serotine fp32"].max_error < 4e-6
     assert by_name["serotine fp16"].max_error < 2e-3 * 32
     assert by_name["peer"].speedup == pytest.approx(1, rel=0.9)
     assert all(row.gigaflops > 0 and row.of_gemm > 0 for row in rows)
-    assert draw(rows).count("<rect") == len(rows) + 1
+    assert draw_kernels(rows).count("<rect") == len(rows) + 1
 
 
 def test_the_command_writes_json_and_a_chart(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

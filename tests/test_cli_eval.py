@@ -17,7 +17,7 @@ from helpers.eval_cases import write_beir, write_miracl
 
 import serotine.encoders
 from serotine.cli import main
-from serotine.evaluation import Judged
+from serotine.evaluation import Result
 from serotine.index import Index
 
 FAKE = [sys.executable, str(Path(__file__).parent / "helpers" / "cli_fake.py")]
@@ -71,15 +71,15 @@ def test_the_files_say_what_the_table_says(folder: Path, tmp_path: Path, capsys:
         "--bm25",
         "-o",
         output,
-        "--measures",
+        "--metrics",
         "RR,P@5 nDCG@3",
         "--depth",
         5,
         folder,
     )
-    assert [(one["system"], one["measures"]["RR"]) for one in result["results"]] == [("fake", 1.0), ("bm25", 1.0)]
-    kept = Judged.load(output / "fake" / "mine.json")
-    assert list(kept.measures) == ["RR", "P@5", "nDCG@3"]
+    assert [(one["system"], one["metrics"]["RR"]) for one in result["results"]] == [("fake", 1.0), ("bm25", 1.0)]
+    kept = Result.load(output / "fake" / "mine.json")
+    assert list(kept.metrics) == ["RR", "P@5", "nDCG@3"]
     assert {name: kept.record[name] for name in ("depth", "exact", "dtype")} == {
         "depth": 5,
         "exact": True,
@@ -116,7 +116,7 @@ def test_an_index(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[st
     for options in ([], ["--exact"]):
         result = as_json(capsys, "eval", "--index", path, *options, folder)
         (one,) = result["results"]
-        assert (one["system"], one["measures"]["nDCG@10"]) == (str(path), 1.0)
+        assert (one["system"], one["metrics"]["nDCG@10"]) == (str(path), 1.0)
         assert one["record"]["kind"] == "index"
     status, _, err = call(capsys, "eval", "--index", path, folder, "--dim", 8, "--pool-factor", 2)
     assert (status, "--dim, --pool-factor: an index has its encoder's settings" in err) == (2, True)
@@ -137,9 +137,9 @@ def test_an_index(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[st
         (["--exact", "--bm25", "mine"], "--exact: belongs to --index"),
         (["--index", "i", "mine", "mine"], "--index: holds one collection"),
         (["--index", "i", "--suite", "beir15"], "--index: holds one collection"),
-        (["--bm25", "--measures", "nDGC@10", "mine"], "--measures: "),
-        (["--bm25", "--measures", ",", "mine"], "names no measure"),
-        (["--bm25", "--depth", "5", "mine"], "--measures: nDCG@10 looks at 10 documents; --depth is 5"),
+        (["--bm25", "--metrics", "nDGC@10", "mine"], "--metrics: "),
+        (["--bm25", "--metrics", ",", "mine"], "names no metric"),
+        (["--bm25", "--depth", "5", "mine"], "--metrics: nDCG@10 looks at 10 documents; --depth is 5"),
         (["--bm25", "--identical-ids", "maybe", "mine"], "'maybe' is not one of"),
     ],
 )

@@ -12,7 +12,7 @@ from helpers.reports import AFTER, BEFORE, collection, judged
 
 from serotine.cli import main
 from serotine.errors import InputFileError
-from serotine.evaluation import Judged, compare, load_results
+from serotine.evaluation import Result, compare, load_results
 
 
 def test_means_wins_and_losses() -> None:
@@ -31,10 +31,10 @@ def test_means_wins_and_losses() -> None:
 
 
 def test_another_measure() -> None:
-    found = compare([judged("old", BEFORE), judged("new", AFTER)], measure="RR@10")
+    found = compare([judged("old", BEFORE), judged("new", AFTER)], metric="RR@10")
     assert found.means["old"]["made"] == pytest.approx((0.5 + 1 + 0 + 0.5 + 1) / 5)
-    with pytest.raises(ValueError, match=r"measure: 'old' was not judged by P@3 on made; it has nDCG@10, RR@10"):
-        compare([judged("old", BEFORE), judged("new", AFTER)], measure="P@3")
+    with pytest.raises(ValueError, match=r"metric: 'old' was not judged by P@3 on made; it has nDCG@10, RR@10"):
+        compare([judged("old", BEFORE), judged("new", AFTER)], metric="P@3")
 
 
 def test_correction_is_over_systems_and_collections() -> None:
@@ -103,7 +103,7 @@ def test_folders(tmp_path: Path) -> None:
 
 def test_what_cannot_be_compared(tmp_path: Path) -> None:
     old, new = judged("old", BEFORE), judged("new", AFTER)
-    other = dataclasses.replace(new, per_query={**new.per_query, "q9": dict.fromkeys(new.measures, 0.0)})
+    other = dataclasses.replace(new, per_query={**new.per_query, "q9": dict.fromkeys(new.metrics, 0.0)})
     for systems, words in (
         ([old], "systems: want at least two, got 'old'"),
         ([old, old], "'old' has two results on 'made'"),
@@ -128,7 +128,7 @@ def test_what_cannot_be_compared(tmp_path: Path) -> None:
 def test_collections_not_everyone_was_judged_on_are_told() -> None:
     extra = judged("old", BEFORE, collection("extra"))
     found = compare([judged("old", BEFORE), extra, judged("new", AFTER)])
-    assert (found.collections, found.left_out) == (("made",), ("extra",))
+    assert (found.collections, found.excluded) == (("made",), ("extra",))
 
 
 def saved(tmp_path: Path) -> list[str]:
@@ -188,7 +188,7 @@ def test_json_alone_on_standard_output(tmp_path: Path, capsys: pytest.CaptureFix
     [
         (["--model", "default"], "--model: needs --collection"),
         (["--bench", "x.json"], "--bench: is drawn in a report only"),
-        (["--measure", "P@3"], "was not judged by P@3"),
+        (["--metric", "P@3"], "was not judged by P@3"),
         (["--report", "nowhere/r.html"], "does not exist; create it first"),
         (["--bench", "x.json", "--report", "r.html"], "x.json: no such file"),
     ],
@@ -211,4 +211,4 @@ def test_one_folder_is_bad_use_and_no_results_a_failure(tmp_path: Path, capsys: 
 def test_a_result_is_read_as_it_was_saved(tmp_path: Path) -> None:
     one = judged("old", BEFORE)
     one.save(tmp_path)
-    assert Judged.load(tmp_path / "made.json") == one
+    assert Result.load(tmp_path / "made.json") == one

@@ -12,13 +12,17 @@ from helpers.fakes import WordEncoder
 
 pytest.importorskip("scipy", reason="token pooling needs SciPy (pip install 'serotine[pooling]')")
 
-from serotine.bench import compression
-from serotine.bench.compression import Grid, Point, sweep
-from serotine.bench.compression_chart import draw
-from serotine.bench.encoded import Encoded, encode
+from serotine.bench import (
+    Grid,
+    OperatingPoint,
+    compression_result,
+    draw_compression,
+    encode_collection,
+    measure_compression,
+)
+from serotine.bench.encoded_collection import Encoded
 from serotine.cli import main
-from serotine.evaluation import Collection
-from serotine.evaluation.systems.late import LateInteraction
+from serotine.evaluation import Collection, LateInteraction
 
 WORDS = [f"w{i}" for i in range(400)]
 
@@ -34,7 +38,7 @@ def collection() -> Collection:
 
 @pytest.fixture(scope="module")
 def encoded(collection: Collection, tmp_path_factory: pytest.TempPathFactory) -> Encoded:
-    found = encode(collection, WordEncoder(32), tmp_path_factory.mktemp("cache"))
+    found = encode_collection(collection, WordEncoder(32), tmp_path_factory.mktemp("cache"))
     # Without noise a codebook would hold every word exactly.
     noise = np.random.default_rng(6).standard_normal(found.vectors.shape) * 0.1
     vectors = found.vectors + noise
@@ -42,8 +46,8 @@ def encoded(collection: Collection, tmp_path_factory: pytest.TempPathFactory) ->
     return Encoded(collection, vectors.astype(np.float16), found.offsets, found.queries)
 
 
-def swept(encoded: Encoded, folder: Path, **grid: Any) -> list[Point]:
-    return sweep(encoded, Grid(**grid), folder / "indexes", rounds=1, timed=2, say=lambda words: None)
+def swept(encoded: Encoded, folder: Path, **grid: Any) -> list[OperatingPoint]:
+    return measure_compression(encoded, Grid(**grid), folder / "indexes", rounds=1, timed=2, say=lambda words: None)
 
 
 def test_flat_is_exact_and_codes_lose_and_save(encoded: Encoded, tmp_path: Path) -> None:
@@ -91,23 +95,23 @@ def test_what_eval_encoded_is_read(collection: Collection, tmp_path: Path) -> No
         def encode_documents(self, texts: Any) -> list[Any]:
             raise AssertionError("encoded again")
 
-    again = encode(collection, Failing(32), tmp_path)
-    whole = encode(collection, WordEncoder(32), tmp_path / "other")
+    again = encode_collection(collection, Failing(32), tmp_path)
+    whole = encode_collection(collection, WordEncoder(32), tmp_path / "other")
     np.testing.assert_array_equal(again.vectors, whole.vectors)
     np.testing.assert_array_equal(again.offsets, whole.offsets)
     with pytest.raises(AssertionError, match="encoded again"):
-        encode(collection, Failing(32), tmp_path / "new")
+        encode_collection(collection, Failing(32), tmp_path / "new")
 
 
 def test_another_encoder_does_not_read_the_cache(collection: Collection, tmp_path: Path) -> None:
-    encode(collection, WordEncoder(32), tmp_path)
-    assert encode(collection, WordEncoder(16), tmp_path).vectors.shape[1] == 16
+    encode_collection(collection, WordEncoder(32), tmp_path)
+    assert encode_collection(collection, WordEncoder(16), tmp_path).vectors.shape[1] == 16
 
 
 def test_the_chart_shows_every_point_in_both_panels(encoded: Encoded, tmp_path: Path) -> None:
     points = swept(encoded, tmp_path, nbits=(2, None), dims=(32, 16))
-    rows = compression.as_json(encoded, Grid(), WordEncoder(32), points)["searched"]
-    svg = draw(rows, "a < b")
+    rows = compression_result(encoded, Grid(), WordEncoder(32), points)["searched"]
+    svg = draw_compression(rows, "a < b")
     assert svg.count("nDCG@10 ") >= 2 * len(points)
     assert "a &lt; b" in svg
     assert "float16, all scored" in svg

@@ -59,7 +59,7 @@ def test_below_bm25_it_fails(
             qrels = demo.load_beir("").qrels
             return {query: {id_: float(grade) for id_, grade in qrels[query].items()} for query in queries}
 
-    monkeypatch.setattr(demo, "Bm25", Perfect)
+    monkeypatch.setattr(demo, "BM25", Perfect)
     assert demo.main() == 1
     assert "below BM25" in capsys.readouterr().out
 

@@ -18,8 +18,7 @@ from sentence_transformers import SentenceTransformer
 from serotine import Encoder
 from serotine.encoders.pooled import check_pools
 from serotine.errors import EncoderError
-from serotine.evaluation import Collection
-from serotine.evaluation.systems import Pooled
+from serotine.evaluation import Collection, Pooled
 
 MODES = ["cls", "mean", "max", "mean_sqrt_len_tokens", "weightedmean", "lasttoken", "cls+mean"]
 TEXTS = [text for text in checkpoints.TEXTS if text.strip()]

@@ -10,9 +10,7 @@ from helpers.packages import packaged
 
 from serotine import Encoder
 from serotine.errors import ZeroShotWarning
-from serotine.evaluation import Judged, load_beir
-from serotine.evaluation.judging import Judging, judge_one
-from serotine.evaluation.systems import Pooled, Words
+from serotine.evaluation import BM25Baseline, EvaluationOptions, Pooled, Result, evaluate_system, load_beir
 
 ROOT = Path(__file__).parents[1]
 DATA = ROOT.parent / "shared" / "data" / "collections"
@@ -33,24 +31,24 @@ def place(name: str) -> Path:
 @pytest.mark.parametrize("name", NAMES)
 def test_figures_are_pytrec_evals(name: str, tmp_path: Path) -> None:
     collection = load_beir(place(name))
-    measures = {"nDCG@10": "ndcg_cut_10", "R@100": "recall_100", "AP": "map", "RR": "recip_rank", "P@5": "P_5"}
-    judged, _ = judge_one(Words(), collection, Judging(list(measures)))
+    metrics = {"nDCG@10": "ndcg_cut_10", "R@100": "recall_100", "AP": "map", "RR": "recip_rank", "P@5": "P_5"}
+    judged, _ = evaluate_system(BM25Baseline(), collection, EvaluationOptions(list(metrics)))
     wanted = {"ndcg_cut.10", "recall.100", "map", "recip_rank", "P.5"}
     figures = pytrec_eval.RelevanceEvaluator(collection.qrels, wanted).evaluate(judged.run)
-    for ours, theirs in measures.items():
+    for ours, theirs in metrics.items():
         # A query without an answer is not in its result, and counts 0.
         mean = sum(figures.get(query, {}).get(theirs, 0.0) for query in collection.qrels) / len(collection.qrels)
-        assert judged.measures[ours] == pytest.approx(mean, abs=1e-9)
+        assert judged.metrics[ours] == pytest.approx(mean, abs=1e-9)
     judged.save(tmp_path)
     again = pytrec_eval.RelevanceEvaluator(collection.qrels, wanted).evaluate(
-        Judged.load(tmp_path / f"{name}.json").run
+        Result.load(tmp_path / f"{name}.json").run
     )
     assert again == figures
     if name in BM25:
-        assert judged.measures["nDCG@10"] * 100 == pytest.approx(BM25[name], abs=1.0)
+        assert judged.metrics["nDCG@10"] * 100 == pytest.approx(BM25[name], abs=1.0)
     # Words-only BM25 finds next to nothing in Chinese; a stemmer and pairs of characters make it a baseline.
     least = {"cmrc-zh": 95, "piaf-fr": 75, "arcd-ar": 78}
-    assert judged.measures["nDCG@10"] * 100 >= least.get(name, 0)
+    assert judged.metrics["nDCG@10"] * 100 >= least.get(name, 0)
 
 
 def test_pooled_minilm_reproduces_time() -> None:
@@ -61,5 +59,5 @@ def test_pooled_minilm_reproduces_time() -> None:
     collection = load_beir(place("time"))
     with pytest.warns(ZeroShotWarning):
         encoder = Encoder(MINILM)
-    judged, _ = judge_one(Pooled(encoder), collection, Judging())
-    assert judged.measures["nDCG@10"] * 100 == pytest.approx(65.4, abs=1.0)
+    judged, _ = evaluate_system(Pooled(encoder), collection, EvaluationOptions())
+    assert judged.metrics["nDCG@10"] * 100 == pytest.approx(65.4, abs=1.0)

@@ -15,10 +15,16 @@ import pytest
 from helpers.eval_cases import Known, write_beir, write_miracl
 
 from serotine.errors import InputFileError, SerotineError
-from serotine.evaluation import load_miracl
-from serotine.evaluation.benchmarks import BEIR15, FORUMS, MIRACL18, beir_name
-from serotine.evaluation.judging import Judging, judge, judge_one
-from serotine.evaluation.sources import check_names, find, find_suite
+from serotine.evaluation import (
+    EvaluationOptions,
+    evaluate_system,
+    evaluate_systems,
+    find_sources,
+    find_suite,
+    load_miracl,
+    validate_unique_names,
+)
+from serotine.evaluation.data.benchmarks import BEIR15, FORUMS, MIRACL18, beir_name
 
 QRELS = {"test": {"q": {"d": 1}}}
 
@@ -55,55 +61,57 @@ def test_a_folder_of_folders_is_a_suite(tmp_path: Path) -> None:
     assert (benchmarks["mine"], benchmarks["miracl-sw"], benchmarks["scifact"]) == (None, "miracl", "beir")
     assert {source.group for source in found} == {"cqadupstack", None}
     with pytest.raises(InputFileError, match=re.escape(f"its folders are collections: --suite {tmp_path}")):
-        find(str(tmp_path))
+        find_sources(str(tmp_path))
 
 
 def test_a_forum_alone_and_forums_that_are_missing(tmp_path: Path) -> None:
     root = tmp_path / "cqadupstack"
     small(root / "tex")
-    assert find(str(root / "tex"))[0].name == "cqadupstack-tex"
+    assert find_sources(str(root / "tex"))[0].name == "cqadupstack-tex"
     with pytest.raises(InputFileError, match=r"lacks android, .*webmasters, wordpress of CQADupStack's 12 forums"):
-        find(str(root))
+        find_sources(str(root))
 
 
 def test_a_fingerprint_follows_the_contents(tmp_path: Path) -> None:
     folder = small(tmp_path / "c")
-    before = find(str(folder))[0].fingerprint()
-    assert find(str(folder))[0].fingerprint() == before
+    before = find_sources(str(folder))[0].fingerprint()
+    assert find_sources(str(folder))[0].fingerprint() == before
     (folder / "qrels" / "test.tsv").write_text("q\td\t2\n")
-    regraded = find(str(folder))[0].fingerprint()
+    regraded = find_sources(str(folder))[0].fingerprint()
     # The language decides how BM25 reads it.
     (folder / "meta.json").write_text('{"language": "de"}')
-    assert len({before, regraded, find(str(folder))[0].fingerprint()}) == 3
+    assert len({before, regraded, find_sources(str(folder))[0].fingerprint()}) == 3
 
 
 def test_two_collections_of_one_name_are_refused(tmp_path: Path) -> None:
     small(tmp_path / "a" / "c")
     small(tmp_path / "b" / "c")
     with pytest.raises(InputFileError, match="c: two collections have this name"):
-        check_names(find(str(tmp_path / "a" / "c")) + find(str(tmp_path / "b" / "c")))
+        validate_unique_names(find_sources(str(tmp_path / "a" / "c")) + find_sources(str(tmp_path / "b" / "c")))
 
 
 def test_ids_with_spaces_are_refused_before_the_work(tmp_path: Path) -> None:
     folder = write_beir(tmp_path / "c", {"d 1": "x"}, {"q": "x"}, {"test": {"q": {"d 1": 1}}})
     system = Known({"q": {"d 1": 1.0}})
     with pytest.raises(InputFileError, match="document id 'd 1' holds a space"):
-        list(judge([system], find(str(folder)), Judging(output=tmp_path / "out")))
+        list(evaluate_systems([system], find_sources(str(folder)), EvaluationOptions(output=tmp_path / "out")))
     assert system.asked == []
     # Without files to write, nothing is wrong with it.
-    assert judge_one(system, find(str(folder))[0].load(), Judging())[0].measures["nDCG@10"] == 1.0
+    assert (
+        evaluate_system(system, find_sources(str(folder))[0].load(), EvaluationOptions())[0].metrics["nDCG@10"] == 1.0
+    )
 
 
 @pytest.mark.parametrize("name", ["nowhere", "beir", "miracl/xx", "owner/name", "miracl/"])
 def test_a_name_of_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(InputFileError, match=rf"{re.escape(name)}: no such folder; want a BEIR or MIRACL folder"):
-        find(name)
+        find_sources(name)
 
 
 def test_folders_that_hold_nothing(tmp_path: Path) -> None:
     with pytest.raises(InputFileError, match=r"holds neither corpus.jsonl, queries.jsonl and qrels/"):
-        find(str(tmp_path))
+        find_sources(str(tmp_path))
     with pytest.raises(InputFileError, match="holds no collection"):
         find_suite(str(tmp_path))
     with pytest.raises(InputFileError, match="neither beir15 nor miracl18 nor a folder"):
@@ -114,9 +122,9 @@ def test_a_split_that_is_not_there_is_named_with_those_that_are(tmp_path: Path) 
     judged = {"train": {"q": {"d": 1}}, "validation": {"q": {"d": 1}}}
     folder = write_beir(tmp_path / "c", {"d": "x"}, {"q": "x"}, judged)
     with pytest.raises(InputFileError, match=r"neither test.tsv nor test.tsv.gz; it has train, validation: choose one"):
-        find(str(folder))
+        find_sources(str(folder))
     with pytest.raises(InputFileError, match=r"neither dev.tsv"):
-        find(str(folder), "dev")
+        find_sources(str(folder), "dev")
 
 
 @pytest.mark.parametrize("flat", [False, True])
@@ -130,7 +138,7 @@ def test_miracl_in_one_folder_or_as_the_hub_has_it(tmp_path: Path, flat: bool) -
         for path in [*corpus.iterdir(), *(tmp_path / "miracl-v1.0-th").glob("*/*")]:
             shutil.copy(path, folder)
     for place in (folder, tmp_path) if not flat else (folder,):
-        collection = find(str(place))[0].load()
+        collection = find_sources(str(place))[0].load()
         # docs-10 comes after docs-9.
         assert list(collection.documents) == list(documents)
         assert (collection.name, collection.language, collection.queries) == ("miracl-th", "th", {"1": "ค้างคาว"})
@@ -199,7 +207,7 @@ def test_a_collection_of_beir_from_the_hub(tmp_path: Path, monkeypatch: pytest.M
     folder = small(tmp_path / "snapshot")
     (folder / "qrels").rename(tmp_path / "judgements")
     asked = hub(monkeypatch, {"BeIR/scifact": folder, "BeIR/scifact-qrels": tmp_path / "judgements"})
-    (source,) = find("beir/scifact")
+    (source,) = find_sources("beir/scifact")
     # Named is not downloaded: a suite goes on without what it has done already.
     assert asked == []
     collection = source.load()
@@ -223,13 +231,15 @@ def test_a_collection_of_beir_in_parquet(tmp_path: Path, monkeypatch: pytest.Mon
         else:
             pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), file)
     if "pyarrow" in sys.modules:
-        assert find(str(folder))[0].load().documents == {"d": "T x"}
+        assert find_sources(str(folder))[0].load().documents == {"d": "T x"}
         (folder / "corpus" / "corpus-00000-of-00001.parquet").write_bytes(b"no Parquet at all")
         with pytest.raises(InputFileError, match=r"corpus-00000-of-00001.parquet: cannot be read as Parquet"):
-            find(str(folder))[0].load()
+            find_sources(str(folder))[0].load()
     monkeypatch.setitem(sys.modules, "pyarrow", None)
-    with pytest.raises(InputFileError, match=r"reading Parquet needs the extra \[datasets\]; run: pip install 'serotine\[datasets\]'"):
-        find(str(folder))[0].load()
+    with pytest.raises(
+        InputFileError, match=r"reading Parquet needs the extra \[datasets\]; run: pip install 'serotine\[datasets\]'"
+    ):
+        find_sources(str(folder))[0].load()
 
 
 def test_a_language_of_miracl_from_the_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -238,19 +248,19 @@ def test_a_language_of_miracl_from_the_hub(tmp_path: Path, monkeypatch: pytest.M
         (tmp_path / name).mkdir()
         (tmp_path / parts).rename(tmp_path / name / parts)
     hub(monkeypatch, {"miracl/miracl": tmp_path / "miracl", "miracl/miracl-corpus": tmp_path / "corpus"})
-    assert find("miracl/sw")[0].load().documents == {"1#0": "x"}
+    assert find_sources("miracl/sw")[0].load().documents == {"1#0": "x"}
 
 
 def test_without_the_hub_one_line_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     hub(monkeypatch, {})
     for name, repository in (("beir/nq", "BeIR/nq"), ("miracl/sw", "miracl/miracl")):
         with pytest.raises(InputFileError, match=rf"{name}: {repository} of the hub is not on this machine"):
-            find(name)[0].load()
+            find_sources(name)[0].load()
     # What the library's own libraries raise is no OSError.
     for error in (RuntimeError("peer closed connection\nmore"), RuntimeError()):
         monkeypatch.setattr("huggingface_hub.snapshot_download", Mock(side_effect=error))
         with pytest.raises(InputFileError, match=r"cannot be downloaded \((peer closed connection|RuntimeError)\)$"):
-            find("beir/nq")[0].load()
+            find_sources("beir/nq")[0].load()
     found, _ = find_suite("beir15")
     assert len(found) == 26
     assert [source.name for source in find_suite("miracl18")[0]] == [f"miracl-{language}" for language in MIRACL18]
@@ -286,24 +296,24 @@ def test_ids_of_ir_datasets(monkeypatch: pytest.MonkeyPatch) -> None:
         SimpleNamespace(query_id="1", doc_id="2", relevance=0),
     ]
     monkeypatch.setitem(sys.modules, "ir_datasets", library(docs=documents, queries=queries, qrels=qrels))
-    (source,) = find("ir_datasets:beir/scifact/test")
+    (source,) = find_sources("ir_datasets:beir/scifact/test")
     collection = source.load()
     assert (collection.name, collection.split, collection.benchmark) == ("scifact", "test", "beir")
     assert collection.documents == {"1": "T x", "2": "y", "3": "z"}
     assert (collection.queries, collection.qrels) == ({"1": "query 1"}, {"1": {"1": 2, "2": 0}})
-    assert find("ir_datasets:known/thing")[0].name == "known-thing"
-    assert find("ir_datasets:beir/cqadupstack/tex")[0].name == "cqadupstack-tex"
-    assert find("ir_datasets:miracl/sw/dev")[0].name == "miracl-sw"
+    assert find_sources("ir_datasets:known/thing")[0].name == "known-thing"
+    assert find_sources("ir_datasets:beir/cqadupstack/tex")[0].name == "cqadupstack-tex"
+    assert find_sources("ir_datasets:miracl/sw/dev")[0].name == "miracl-sw"
     with pytest.raises(InputFileError, match=r"ir_datasets:nothing: the library knows no such id"):
-        find("ir_datasets:nothing")[0].load()
+        find_sources("ir_datasets:nothing")[0].load()
     with pytest.raises(InputFileError, match="an id of ir_datasets names its split itself; name that of 'dev'"):
-        find("ir_datasets:beir/scifact/test", "dev")
+        find_sources("ir_datasets:beir/scifact/test", "dev")
     if not installed:
         with pytest.raises(SerotineError, match=r"need that library; run: pip install 'serotine\[datasets\]'"):
             source.fingerprint()
     monkeypatch.setitem(sys.modules, "ir_datasets", library(docs=documents))
     with pytest.raises(InputFileError, match=r"ir_datasets:known: has no queries; name one of its splits"):
-        find("ir_datasets:known")[0].load()
+        find_sources("ir_datasets:known")[0].load()
     monkeypatch.setitem(sys.modules, "ir_datasets", None)
     with pytest.raises(SerotineError, match=r"pip install 'serotine\[datasets\]'"):
-        find("ir_datasets:known")[0].load()
+        find_sources("ir_datasets:known")[0].load()

@@ -15,11 +15,20 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 
 from serotine.errors import InputFileError, SerotineError
-from serotine.evaluation import Bm25, Collection, Run, evaluate, vector_cache
-from serotine.evaluation.judging import Judging, folder_name, judge, judge_one, system_folders
-from serotine.evaluation.languages import guess, words
-from serotine.evaluation.sources import Source
-from serotine.evaluation.systems import LateInteraction, Searched, Words
+from serotine.evaluation import (
+    BM25,
+    BM25Baseline,
+    Collection,
+    IndexSearch,
+    LateInteraction,
+    Run,
+    Source,
+    evaluate,
+    evaluate_systems,
+    vector_cache,
+)
+from serotine.evaluation.runner import EvaluationOptions, evaluate_system, folder_name, system_folders
+from serotine.evaluation.systems.languages import guess, words
 from serotine.index import Index
 from serotine.maxsim import reference
 
@@ -132,7 +141,7 @@ def test_texts_and_questions_without_words_find_nothing() -> None:
     answer = LateInteraction(WordEncoder()).answer(given, 10)
     assert [list(found) for found in answer.run.values()] == [["c"], []]
     nothing = Collection("c", {"a": ""}, {"q": ""}, {"q": {"a": 1}})
-    for system in (LateInteraction(WordEncoder()), Words()):
+    for system in (LateInteraction(WordEncoder()), BM25Baseline()):
         assert system.answer(nothing, 10).run == {"q": {}}
 
 
@@ -142,18 +151,18 @@ def test_an_index_is_judged_as_it_searches(tmp_path: Path) -> None:
     with Index.create(tmp_path / "i", encoder=encoder) as index:
         index.add(ids=list(given.documents)[:-1], texts=list(given.documents.values())[:-1])
         index.add(ids=["other"], texts=["bat"])
-        answer = Searched(index, encoder).answer(given, 10)
+        answer = IndexSearch(index, encoder).answer(given, 10)
         assert answer.notes == [
             "the index lacks 1 of the collection's 50 documents",
             "the index holds 1 documents that are not of the collection",
         ]
-        exact = Searched(index, encoder, exact=True)
+        exact = IndexSearch(index, encoder, exact=True)
         proved = exact.answer(given, 10)
         assert proved.record["exact"] is True
         assert proved.record["nbits"] == 4
         assert proved.run["blank"] == {}
         key = exact.key
-        assert exact.key == key != Searched(index, encoder).key
+        assert exact.key == key != IndexSearch(index, encoder).key
         index.delete(ids=["other"])
         index.add(ids=["d49"], texts=[given.documents["d49"]])
         assert exact.key != key
@@ -163,33 +172,33 @@ def test_an_index_is_judged_as_it_searches(tmp_path: Path) -> None:
         for query, row in late.items():
             assert list(found.run[query].values()) == pytest.approx(list(row.values()), abs=1e-5)
     with Index.create(tmp_path / "empty", encoder=encoder) as index, pytest.raises(SerotineError, match="no document"):
-        Searched(index, encoder).answer(given, 10)
+        IndexSearch(index, encoder).answer(given, 10)
 
 
 def test_results_are_kept_and_found_again(tmp_path: Path) -> None:
     given = collection()
     sources = [Source("c", lambda: given, lambda: "1")]
     encoder = Counting()
-    (first,) = judge([LateInteraction(encoder)], sources, Judging(output=tmp_path))
+    (first,) = evaluate_systems([LateInteraction(encoder)], sources, EvaluationOptions(output=tmp_path))
 
     def unread() -> Collection:
         raise AssertionError("was read again")
 
     again = [Source("c", unread, lambda: "1")]
-    (second,) = judge([LateInteraction(encoder)], again, Judging(output=tmp_path))
+    (second,) = evaluate_systems([LateInteraction(encoder)], again, EvaluationOptions(output=tmp_path))
     assert (second, encoder.encoded) == (first, 50)
     # What decides the number makes it another one.
     for judging, fingerprint in (
-        (Judging(output=tmp_path, depth=200), "1"),
-        (Judging(["nDCG@5"], output=tmp_path), "1"),
-        (Judging(output=tmp_path, identical_ids="beir"), "1"),
-        (Judging(output=tmp_path), "2"),
+        (EvaluationOptions(output=tmp_path, depth=200), "1"),
+        (EvaluationOptions(["nDCG@5"], output=tmp_path), "1"),
+        (EvaluationOptions(output=tmp_path, identical_ids="beir"), "1"),
+        (EvaluationOptions(output=tmp_path), "2"),
     ):
         with pytest.raises(AssertionError, match="read again"):
-            list(judge([LateInteraction(encoder)], [Source("c", unread, lambda f=fingerprint: f)], judging))
+            list(evaluate_systems([LateInteraction(encoder)], [Source("c", unread, lambda f=fingerprint: f)], judging))
     encoder.fingerprint = "other"
     with pytest.raises(AssertionError, match="read again"):
-        list(judge([LateInteraction(encoder)], again, Judging(output=tmp_path)))
+        list(evaluate_systems([LateInteraction(encoder)], again, EvaluationOptions(output=tmp_path)))
 
 
 def test_an_older_results_figures_never_stand_beside_a_newer_run(
@@ -197,19 +206,19 @@ def test_an_older_results_figures_never_stand_beside_a_newer_run(
 ) -> None:
     given = collection()
     source, encoder = [Source("c", lambda: given, lambda: "1")], WordEncoder()
-    (first,) = judge([LateInteraction(encoder)], source, Judging(output=tmp_path))
+    (first,) = evaluate_systems([LateInteraction(encoder)], source, EvaluationOptions(output=tmp_path))
 
     def killed(run: Run, file: Path, tag: str) -> None:
         file.write_text("q1 Q0 d")
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr("serotine.evaluation.judged.write_run", killed)
+        patched.setattr("serotine.evaluation.result.write_run", killed)
         with pytest.raises(KeyboardInterrupt):
-            list(judge([LateInteraction(encoder)], source, Judging(output=tmp_path, depth=200)))
+            list(evaluate_systems([LateInteraction(encoder)], source, EvaluationOptions(output=tmp_path, depth=200)))
     assert not list(tmp_path.rglob("c.json"))
-    (again,) = judge([LateInteraction(encoder)], source, Judging(output=tmp_path))
-    assert (again.run, again.measures) == (first.run, first.measures)
+    (again,) = evaluate_systems([LateInteraction(encoder)], source, EvaluationOptions(output=tmp_path))
+    assert (again.run, again.metrics) == (first.run, first.metrics)
 
 
 def test_a_full_disk_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -224,23 +233,28 @@ def test_results_of_two_systems_do_not_mix(tmp_path: Path) -> None:
     source = [Source("c", lambda: given, lambda: "1")]
     one, other = WordEncoder(name=str(tmp_path / "a" / "model")), WordEncoder(name=str(tmp_path / "b" / "model"))
     with pytest.raises(SerotineError, match="two systems are called 'model'"):
-        list(judge([LateInteraction(one), LateInteraction(other)], source, Judging(output=tmp_path)))
-    list(judge([LateInteraction(one)], source, Judging(output=tmp_path / "out")))
+        list(
+            evaluate_systems([LateInteraction(one), LateInteraction(other)], source, EvaluationOptions(output=tmp_path))
+        )
+    list(evaluate_systems([LateInteraction(one)], source, EvaluationOptions(output=tmp_path / "out")))
     with pytest.raises(SerotineError, match=r"holds results of .*a/model, not of .*b/model; choose another --output"):
-        list(judge([LateInteraction(other)], source, Judging(output=tmp_path / "out")))
+        list(evaluate_systems([LateInteraction(other)], source, EvaluationOptions(output=tmp_path / "out")))
     assert folder_name("owner/model@abcdef") == "owner--model"
     assert folder_name("mpnet (pooled)") == "mpnet-pooled"
     assert system_folders([LateInteraction(one)], None) == [None]
 
 
 def test_measures_are_checked_before_the_work() -> None:
-    with pytest.raises(ValueError, match=r"measures: nDCG@10 looks at 10 documents; --depth is 5"):
-        Judging(depth=5)
-    with pytest.raises(ValueError, match=r"measures: .*nDGC"):
-        Judging(["nDGC@10"])
+    with pytest.raises(ValueError, match=r"metrics: nDCG@10 looks at 10 documents; --depth is 5"):
+        EvaluationOptions(depth=5)
+    with pytest.raises(ValueError, match=r"metrics: .*nDGC"):
+        EvaluationOptions(["nDGC@10"])
     with pytest.raises(ValueError, match="depth: want at least 1"):
-        Judging(depth=0)
-    assert judge_one(Words("en"), collection(), Judging(["RR", "P@5"]))[0].measures.keys() == {"RR", "P@5"}
+        EvaluationOptions(depth=0)
+    assert evaluate_system(BM25Baseline("en"), collection(), EvaluationOptions(["RR", "P@5"]))[0].metrics.keys() == {
+        "RR",
+        "P@5",
+    }
 
 
 @pytest.mark.parametrize(
@@ -256,7 +270,7 @@ def test_measures_are_checked_before_the_work() -> None:
 )
 def test_bm25_follows_the_language(language: str, texts: list[str], question: str, naive: str) -> None:
     documents = dict(zip(["yes", "no"], texts, strict=True))
-    index = Bm25(documents, language)
+    index = BM25(documents, language)
     found = index.search({"q": question}, 1)["q"]
     assert list(found) == ["yes"]
     assert index.scores(question).tolist() == [found["yes"], 0]
@@ -285,10 +299,10 @@ def test_words_keep_their_vowel_signs_and_lone_characters() -> None:
 
 
 def test_bm25_without_anything_to_find() -> None:
-    nothing = Bm25({"a": "", "b": "the"}, "en")
+    nothing = BM25({"a": "", "b": "the"}, "en")
     assert nothing.search({"q": "the"}) == {"q": {}}
     assert nothing.scores("the").tolist() == [0, 0]
-    index = Bm25({"a": "wings flutter", "b": "roots"}, "en")
+    index = BM25({"a": "wings flutter", "b": "roots"}, "en")
     found = index.search({"q": "unknown", "r": "", "s": "fluttering"})
     assert {query: list(row) for query, row in found.items()} == {"q": [], "r": [], "s": ["a"]}
 
@@ -322,8 +336,8 @@ class Late(WordEncoder):
 )
 def test_query_lengths_of_published_figures(name: str, benchmark: str | None, encoder: Late, length: int) -> None:
     given = Collection(name, {"d": "bat"}, {"q": "bat"}, {"q": {"d": 1}}, benchmark=benchmark)
-    judged, _ = judge_one(LateInteraction(encoder), given, Judging())
+    judged, _ = evaluate_system(LateInteraction(encoder), given, EvaluationOptions())
     assert judged.record["query_length"] == length
     assert judged.record["marker_position"] == "after_first"
     assert {"depth", "exact", "dtype", "identical_ids", "versions", "seconds"} <= judged.record.keys()
-    assert evaluate(given.qrels, judged.run)["nDCG@10"] == judged.measures["nDCG@10"] == 1.0
+    assert evaluate(given.qrels, judged.run)["nDCG@10"] == judged.metrics["nDCG@10"] == 1.0

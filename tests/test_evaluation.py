@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from serotine.errors import InputFileError, SerotineError
-from serotine.evaluation import Bm25, evaluate, load_beir
-from serotine.evaluation.metrics import check_measures, evaluate_queries
+from serotine.evaluation import BM25, evaluate, load_beir
+from serotine.evaluation.metrics import evaluate_queries, validate_metrics
 
 CRANFIELD = Path(__file__).parent.parent / "examples" / "cranfield"
 
@@ -41,12 +41,12 @@ def test_a_query_nobody_judged_is_left_out() -> None:
 
 
 def test_an_unknown_measure_is_named() -> None:
-    with pytest.raises(ValueError, match=r"measures: .*nDGC"):
+    with pytest.raises(ValueError, match=r"metrics: .*nDGC"):
         evaluate({"q": {"a": 1}}, {}, ["nDGC@10"])
 
 
-def test_every_measure_orders_ties_alike() -> None:
-    """Not all of what computes measures does it as trec_eval does."""
+def test_every_metric_orders_ties_alike() -> None:
+    """Not all of what computes metrics does it as trec_eval does."""
     qrels, tie = {"q": {"d1": 1}}, {"q": {"d1": 1.0, "d2": 1.0}}
     found = evaluate(qrels, tie, ["RR", "RR@10", "P@1", "Judged@1"])
     assert found == {"RR": 0.5, "RR@10": 0.5, "P@1": 0.0, "Judged@1": 0.0}
@@ -58,21 +58,21 @@ def test_one_measure_by_two_names() -> None:
     assert len(found) == 4
 
 
-def test_every_measure_takes_a_query_that_found_nothing() -> None:
+def test_every_metric_takes_a_query_that_found_nothing() -> None:
     found = evaluate({"q": {"a": 1}, "r": {"a": 1}}, {"q": {"a": 1.0}, "r": {}}, ["Judged@10", "AP", "nDCG@10"])
     assert found["Judged@10"] == found["nDCG@10"] == 0.5
 
 
 @pytest.mark.parametrize("name", ["P", "nDCG@10.5", "nDCG(foo=1)@10"])
 def test_a_measure_that_cannot_be_is_named(name: str) -> None:
-    with pytest.raises(ValueError, match="measures: "):
-        check_measures([name])
+    with pytest.raises(ValueError, match="metrics: "):
+        validate_metrics([name])
 
 
 def test_bm25_reproduces_cranfield() -> None:
     collection = load_beir(CRANFIELD)
     assert (len(collection.documents), len(collection.queries)) == (1400, 225)
-    run = Bm25(collection.documents).search(collection.queries)
+    run = BM25(collection.documents).search(collection.queries)
     assert evaluate(collection.qrels, run)["nDCG@10"] == pytest.approx(0.382, abs=0.005)
 
 
@@ -150,4 +150,4 @@ def test_without_the_extra_one_line_says_what_to_install(
 ) -> None:
     monkeypatch.setitem(sys.modules, module, None)
     with pytest.raises(SerotineError, match=words + r".*pip install 'serotine\[eval\]'"):
-        Bm25({"a": "b"}) if module == "bm25s" else evaluate({"q": {"a": 1}}, {})
+        BM25({"a": "b"}) if module == "bm25s" else evaluate({"q": {"a": 1}}, {})

@@ -14,8 +14,8 @@ from helpers.fakes import WordEncoder
 from helpers.reports import AFTER, BEFORE, HOSTILE, collection, judged
 
 from serotine.evaluation import Comparison, compare, write_report
-from serotine.evaluation.report import render
 from serotine.evaluation.report.charts import pareto, scatter
+from serotine.evaluation.report.page import render
 
 NAME = f"new {HOSTILE}"
 BENCH = {

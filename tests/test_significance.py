@@ -7,21 +7,21 @@ import itertools
 import numpy as np
 import pytest
 
-from serotine.evaluation.significance import holm, randomisation_test
+from serotine.evaluation.comparison.significance import holm, randomization_test
 
 
 def test_every_choice_of_signs_by_hand() -> None:
     # Sums of +-1 +-2 +-3: eight, of which two are as far from 0 as 6.
-    assert randomisation_test([1.0, 2.0, 3.0]) == (2 / 8, True)
+    assert randomization_test([1.0, 2.0, 3.0]) == (2 / 8, True)
     # |1 + 2 - 3| = 0: every choice is as far.
-    assert randomisation_test([1.0, 2.0, -3.0]) == (1.0, True)
-    assert randomisation_test([0.5]) == (1.0, True)
+    assert randomization_test([1.0, 2.0, -3.0]) == (1.0, True)
+    assert randomization_test([0.5]) == (1.0, True)
 
 
 def test_ties_change_nothing() -> None:
-    assert randomisation_test([0.0, 1.0, 0.0, 2.0, 3.0] + [0.0] * 50) == (2 / 8, True)
-    assert randomisation_test([]) == (1.0, True)
-    assert randomisation_test([0.0, 0.0]) == (1.0, True)
+    assert randomization_test([0.0, 1.0, 0.0, 2.0, 3.0] + [0.0] * 50) == (2 / 8, True)
+    assert randomization_test([]) == (1.0, True)
+    assert randomization_test([0.0, 0.0]) == (1.0, True)
 
 
 def test_equal_sums_count_whatever_rounding_makes_of_them() -> None:
@@ -30,7 +30,7 @@ def test_equal_sums_count_whatever_rounding_makes_of_them() -> None:
     sums = [
         abs(sum(s * v for s, v in zip(signs, exact, strict=True))) for signs in itertools.product((1, -1), repeat=7)
     ]
-    assert randomisation_test(values)[0] == sum(value >= sum(exact) for value in sums) / len(sums)
+    assert randomization_test(values)[0] == sum(value >= sum(exact) for value in sums) / len(sums)
 
 
 def test_scipy_finds_the_same() -> None:
@@ -39,24 +39,24 @@ def test_scipy_finds_the_same() -> None:
     other = stats.permutation_test(
         (values,), np.mean, permutation_type="samples", alternative="two-sided", n_resamples=np.inf
     )
-    assert randomisation_test(values)[0] == pytest.approx(other.pvalue, abs=1e-12)
+    assert randomization_test(values)[0] == pytest.approx(other.pvalue, abs=1e-12)
 
 
 def test_the_sample_comes_near_the_exact_value(monkeypatch: pytest.MonkeyPatch) -> None:
     values = np.random.default_rng(4).normal(0.2, 0.5, 16)
-    exact, told = randomisation_test(values)
+    exact, told = randomization_test(values)
     assert told
-    monkeypatch.setattr("serotine.evaluation.significance._EXACT", 0)
-    sampled, told = randomisation_test(values, rounds=50_000, seed=1)
+    monkeypatch.setattr("serotine.evaluation.comparison.significance._EXACT", 0)
+    sampled, told = randomization_test(values, rounds=50_000, seed=1)
     assert not told
     assert sampled == pytest.approx(exact, abs=4 * (exact * (1 - exact) / 50_000) ** 0.5)
-    assert randomisation_test(values, rounds=50_000, seed=1)[0] == sampled
+    assert randomization_test(values, rounds=50_000, seed=1)[0] == sampled
 
 
 def test_a_sampled_p_is_never_0_and_is_right_under_the_null() -> None:
-    assert randomisation_test([1.0] * 40, rounds=99)[0] == 1 / 100
+    assert randomization_test([1.0] * 40, rounds=99)[0] == 1 / 100
     rng = np.random.default_rng(5)
-    found = [randomisation_test(rng.normal(0, 1, 30), rounds=199, seed=i)[0] for i in range(400)]
+    found = [randomization_test(rng.normal(0, 1, 30), rounds=199, seed=i)[0] for i in range(400)]
     # 400 draws of 5%: 20 are expected, with a standard deviation of 4.4.
     assert 6 <= sum(p <= 0.05 for p in found) <= 36
 
@@ -72,4 +72,4 @@ def test_holm_by_hand() -> None:
 @pytest.mark.parametrize(("values", "rounds", "words"), [([float("nan")], 1, "finite"), ([1.0], 0, "rounds: want")])
 def test_bad_input(values: list[float], rounds: int, words: str) -> None:
     with pytest.raises(ValueError, match=words):
-        randomisation_test(values, rounds=rounds)
+        randomization_test(values, rounds=rounds)

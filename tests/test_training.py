@@ -151,7 +151,7 @@ def test_in_batch_distillation(tiny: Path, place: Path) -> None:
 
 def test_a_teacher_with_a_share_of_bm25(tiny: Path, place: Path) -> None:
     """The scores are the mixture, each part scaled; terms are counted over the documents of all examples."""
-    from serotine.evaluation import Bm25
+    from serotine.evaluation import BM25
     from serotine.training.distillation import InBatchDistillation
 
     rows = [
@@ -165,7 +165,7 @@ def test_a_teacher_with_a_share_of_bm25(tiny: Path, place: Path) -> None:
     model = load(place / "run/model")
     late, mixed = (InBatchDistillation(model, rows, vectors, vectors, 1.0, share) for share in (0.0, 0.25))
     alone = late._teacher_scores(torch.tensor([0, 1]), 2)
-    words = Bm25({str(i): text for i, text in enumerate(texts)})
+    words = BM25({str(i): text for i, text in enumerate(texts)})
     scores = mixed._teacher_scores(torch.tensor([1, 0]), 2)
     # The batch holds the second example first.
     order = [2, 3, 0, 1]

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from serotine.evaluation import Collection, Run
-from serotine.evaluation.systems import Answer
+from serotine.evaluation.systems.base import Answer
 
 
 class Known:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from serotine.evaluation import Collection, Judged, Run, evaluate
+from serotine.evaluation import Collection, Result, Run, evaluate
 from serotine.evaluation.metrics import Qrels, evaluate_queries
 
-MEASURES = ("nDCG@10", "RR@10")
+METRICS = ("nDCG@10", "RR@10")
 HOSTILE = '<script>document.title="owned"</script><img src=x onerror=alert(1)> & "quotes" \'single\''
 
 
@@ -44,15 +44,15 @@ AFTER: Run = {
 }
 
 
-def judged(system: str, run: Run, judgements: Collection | None = None, **record: object) -> Judged:
+def judged(system: str, run: Run, judgements: Collection | None = None, **record: object) -> Result:
     """A run, judged as `serotine eval` does it."""
     judgements = judgements or collection()
-    return Judged(
+    return Result(
         system=system,
         collection=judgements.name,
         split="test",
-        measures=evaluate(judgements.qrels, run, MEASURES),
-        per_query=evaluate_queries(judgements.qrels, run, MEASURES),
+        metrics=evaluate(judgements.qrels, run, METRICS),
+        per_query=evaluate_queries(judgements.qrels, run, METRICS),
         run=run,
         record={"depth": 10, **record},
     )

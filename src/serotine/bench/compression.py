@@ -16,9 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serotine import maxsim
-from serotine.bench.collection import project, sampled_directions
-from serotine.bench.encoded import Encoded
+from serotine.bench.encoded_collection import Encoded
 from serotine.bench.index import recall
+from serotine.bench.vectors import project, sampled_directions
 from serotine.encoders.pooling import clusters, means
 from serotine.encoders.spec import TokenPooling
 from serotine.evaluation import Run, evaluate
@@ -33,7 +33,7 @@ Reduction = Literal["pca", "truncate"]
 
 
 @dataclass(slots=True)
-class Point:
+class OperatingPoint:
     """One operating point. The first attributes have the names they have in `serotine bench index`'s JSON.
 
     Attributes:
@@ -96,12 +96,12 @@ Answer = Callable[[NDArray[np.float32]], tuple[list[int], list[float]]]
 
 @dataclass(slots=True)
 class _Contender:
-    point: Point
+    point: OperatingPoint
     query: Callable[[NDArray[np.float32]], NDArray[np.float32]]
     answer: Answer
 
 
-def sweep(
+def measure_compression(
     encoded: Encoded,
     grid: Grid,
     folder: Path,
@@ -110,7 +110,7 @@ def sweep(
     rounds: int = 3,
     timed: int = 50,
     say: Callable[[str], None],
-) -> list[Point]:
+) -> list[OperatingPoint]:
     """Builds and judges every combination, then times all of them, query by query, on one thread.
 
     Every index gets codes, also of a collection so small (below 131,072 tokens) that an index would keep all vectors.
@@ -161,7 +161,7 @@ def _contenders(
             bits = "float16" if nbits is None else f"{nbits} bits"
             engine = f"{bits}, {dim} dimensions" + (f", pooled {factor:g}:1" if factor > 1 else "")
             say(engine)
-            blank = Point(engine, "", DEPTH, 0, 0, 0, 0, nbits, dim, factor, None, tokens, 0, 0)
+            blank = OperatingPoint(engine, "", DEPTH, 0, 0, 0, 0, nbits, dim, factor, None, tokens, 0, 0)
             name = engine.replace(" ", "-").replace(",", "").replace(":", "-")
             if nbits is None:
                 yield _flat(documents, folder / f"{name}.npy", blank, reduce, encoded)
@@ -170,7 +170,11 @@ def _contenders(
 
 
 def _flat(
-    documents: list[NDArray[np.float16]], file: Path, point: Point, reduce: Callable[..., Any], encoded: Encoded
+    documents: list[NDArray[np.float16]],
+    file: Path,
+    point: OperatingPoint,
+    reduce: Callable[..., Any],
+    encoded: Encoded,
 ) -> _Contender:
     packed = np.concatenate(documents)
     offsets = np.concatenate([[0], np.cumsum([len(rows) for rows in documents])])
@@ -192,7 +196,7 @@ def _coded(
     documents: list[NDArray[np.float16]],
     nbits: int,
     folder: Path,
-    point: Point,
+    point: OperatingPoint,
     reduce: Callable[..., Any],
     encoded: Encoded,
     grid: Grid,
@@ -280,7 +284,9 @@ def _time(contenders: Sequence[_Contender], queries: Sequence[NDArray[np.float32
         contender.point.p95_ms = float(np.percentile(times, 95))
 
 
-def as_json(encoded: Encoded, grid: Grid, encoder: TextEncoder, points: Sequence[Point]) -> dict[str, Any]:
+def compression_result(
+    encoded: Encoded, grid: Grid, encoder: TextEncoder, points: Sequence[OperatingPoint]
+) -> dict[str, Any]:
     """What goes into the JSON, beside machine and rounds."""
     return {
         "collection": {

@@ -15,7 +15,7 @@ _SMALLEST, _LARGEST = 2.5, 6.0
 _FLAT = 64
 
 
-def draw(rows: Sequence[Mapping[str, Any]], title: str) -> str:
+def draw_compression(rows: Sequence[Mapping[str, Any]], title: str) -> str:
     """An SVG document.
 
     Args:

@@ -14,12 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serotine import maxsim
-from serotine.bench.collection import DEPTH, Collection
 from serotine.bench.memory import PeakMemory
+from serotine.bench.vectors import DEPTH, VectorCollection
 from serotine.index import Index
 
 # What an index is created with, by the name it has in the table.
-PROFILES: dict[str, dict[str, Any]] = {
+INDEX_PROFILES: dict[str, dict[str, Any]] = {
     "4 bits": {"nbits": 4},
     "2 bits": {"nbits": 2},
     "8 bits": {"nbits": 8},
@@ -131,7 +131,7 @@ def recall(answers: Sequence[Sequence[int]], truth: Sequence[Sequence[int]], dep
     return statistics.fmean(shares)
 
 
-def build(collection: Collection, folder: Path, engine: str) -> tuple[Index, Built]:
+def build(collection: VectorCollection, folder: Path, engine: str) -> tuple[Index, Built]:
     """Builds one profile from scratch, as `Index.add` does it."""
     shutil.rmtree(folder, ignore_errors=True)
     documents = [collection.document(i) for i in range(collection.documents)]
@@ -139,7 +139,7 @@ def build(collection: Collection, folder: Path, engine: str) -> tuple[Index, Bui
     dim = collection.vectors.shape[1]
     with PeakMemory() as memory:
         started = time.perf_counter()
-        index = Index.create(folder, dim=dim, filterable={"bucket": int}, **PROFILES[engine])
+        index = Index.create(folder, dim=dim, filterable={"bucket": int}, **INDEX_PROFILES[engine])
         index.add(
             ids=[str(i) for i in range(len(documents))],
             vectors=documents,
@@ -155,13 +155,13 @@ def ids_of(index: Index, k: int, **options: Any) -> Answer:
     return lambda query: [int(hit.id) for hit in index.search(query, k=k, **options)]
 
 
-def brute_force(collection: Collection, k: int) -> Answer:
+def brute_force(collection: VectorCollection, k: int) -> Answer:
     """Every document's float16 vectors, by our own kernel: the fastest exact search without an index."""
     return lambda query: maxsim.top_k(query, collection.vectors, collection.offsets, k)[1].tolist()
 
 
 def search(
-    index: Index, engine: str, collection: Collection, truth: Sequence[Sequence[int]], rounds: int
+    index: Index, engine: str, collection: VectorCollection, truth: Sequence[Sequence[int]], rounds: int
 ) -> list[Searched]:
     """Every effort of one index, ten and a hundred hits."""
     contenders = {
@@ -178,7 +178,7 @@ def search(
     return out
 
 
-def exact_search(index: Index, engine: str, collection: Collection, truth: Sequence[Sequence[int]]) -> Searched:
+def exact_search(index: Index, engine: str, collection: VectorCollection, truth: Sequence[Sequence[int]]) -> Searched:
     """`exact=True`: how often it equals brute force, and how often it was certified."""
     times, equal, certified, rescored = [], 0, 0, []
     for query, wanted in zip(collection.queries, truth, strict=True):
@@ -202,7 +202,7 @@ def exact_search(index: Index, engine: str, collection: Collection, truth: Seque
     )  # fmt: skip
 
 
-def filtered(index: Index, engine: str, collection: Collection, rounds: int) -> list[Searched]:
+def filtered(index: Index, engine: str, collection: VectorCollection, rounds: int) -> list[Searched]:
     """Filters that let one and ten per cent through; recall against exact search among what they let through."""
     buckets = np.random.default_rng(1).integers(0, _BUCKETS, collection.documents)
     out = []
@@ -218,7 +218,7 @@ def filtered(index: Index, engine: str, collection: Collection, rounds: int) -> 
     return out
 
 
-def churned(index: Index, engine: str, collection: Collection, rounds: int) -> list[Searched]:
+def churned(index: Index, engine: str, collection: VectorCollection, rounds: int) -> list[Searched]:
     """Recall after 30% of the documents were deleted and came back changed: every second token of another document."""
     rng = np.random.default_rng(2)
     chosen = np.sort(rng.choice(collection.documents, collection.documents * 3 // 10, replace=False))
@@ -236,7 +236,7 @@ def churned(index: Index, engine: str, collection: Collection, rounds: int) -> l
     for start in range(0, len(ids), 100):
         index.add(ids=ids[start : start + 100], vectors=changed[start : start + 100])
     seconds = time.perf_counter() - started
-    after = Collection(vectors, collection.offsets, collection.queries, collection.origin)
+    after = VectorCollection(vectors, collection.offsets, collection.queries, collection.origin)
     truth = after.truth()
     out = []
     for name in ("after 30% churn", "after 30% churn, compacted"):
@@ -252,8 +252,8 @@ def churned(index: Index, engine: str, collection: Collection, rounds: int) -> l
     return out
 
 
-def run(
-    collection: Collection, folder: Path, *, rounds: int, engines: Sequence[str], say: Callable[[str], None]
+def measure_index(
+    collection: VectorCollection, folder: Path, *, rounds: int, engines: Sequence[str], say: Callable[[str], None]
 ) -> dict[str, Any]:
     """The whole benchmark of our own engine; returns what goes into the JSON."""
     threads = maxsim.num_threads()
@@ -277,7 +277,7 @@ def run(
         for engine, index in opened.items():
             say(f"searching: {engine}")
             searched += search(index, engine, collection, truth, rounds)
-            if PROFILES[engine].get("keep_vectors", True):
+            if INDEX_PROFILES[engine].get("keep_vectors", True):
                 searched.append(exact_search(index, engine, collection, truth))
         first = engines[0]
         say("filters and churn")

@@ -6,12 +6,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from serotine.charts import Axis, Mark, Panel, colour, drawing, legend
-from serotine.evaluation.operating import operating_points
+from serotine.evaluation import operating_points
 
 _WIDTH, _HEIGHT, _LEGEND = 860, 440, 250
 
 
-def draw(rows: Sequence[Mapping[str, Any]], k: int, title: str) -> str:
+def draw_index(rows: Sequence[Mapping[str, Any]], k: int, title: str) -> str:
     """An SVG document: median milliseconds (logarithmic) and recall@k of every operating point."""
     field = f"recall_at_{k}"
     shown = operating_points(rows, k)

@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from html import escape
 from itertools import groupby
 
-from serotine.bench.kernels import Row
+from serotine.bench.kernels import KernelTiming
 
 _WIDTH, _LABEL, _BAR, _GAP, _HEAD = 860, 190, 16, 5, 34
 _OURS, _EXACT, _OTHER = "#e4572e", "#5b8def", "#9aa5b1"
 
 
-def draw(rows: Sequence[Row]) -> str:
+def draw_kernels(rows: Sequence[KernelTiming]) -> str:
     """An SVG document: documents a second, with each bar's largest error written beside it."""
     parts: list[str] = []
     y = 10

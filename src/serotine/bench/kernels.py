@@ -8,7 +8,7 @@ import statistics
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -26,7 +26,7 @@ _READ_FLOATS = 64 << 20
 
 
 @dataclass(frozen=True)
-class Row:
+class KernelTiming:
     """One contender on one workload.
 
     Attributes:
@@ -81,7 +81,7 @@ def limited_to(threads: int) -> Iterator[None]:
             maxsim.set_num_threads(before)
 
 
-def _measure(work: Workload, threads: int, rounds: int) -> list[Row]:
+def _measure(work: Workload, threads: int, rounds: int) -> list[KernelTiming]:
     dim = work.documents.shape[1]
     ways = {contender.name: contender for contender in contenders(work)}
     errors: dict[str, tuple[float, float]] = {}
@@ -115,7 +115,7 @@ def _measure(work: Workload, threads: int, rounds: int) -> list[Row]:
     for name, way in ways.items():
         spent = statistics.median(seconds[name]) / repeats
         rows.append(
-            Row(
+            KernelTiming(
                 workload=work.name,
                 dim=dim,
                 threads=threads,
@@ -134,7 +134,9 @@ def _measure(work: Workload, threads: int, rounds: int) -> list[Row]:
     return rows
 
 
-def measure(dims: Sequence[int], threads: Sequence[int], rounds: int, shapes: Sequence[str]) -> Iterator[list[Row]]:
+def measure_kernels(
+    dims: Sequence[int], threads: Sequence[int], rounds: int, shapes: Sequence[str]
+) -> Iterator[list[KernelTiming]]:
     """Runs every shape, dimension and thread count asked for; yields the rows of one workload at a time.
 
     Args:
@@ -150,8 +152,3 @@ def measure(dims: Sequence[int], threads: Sequence[int], rounds: int, shapes: Se
             for count in threads:
                 with limited_to(count):
                     yield _measure(work, count, rounds)
-
-
-def as_json(rows: Sequence[Row]) -> list[dict[str, Any]]:
-    """Rows as plain objects."""
-    return [asdict(row) for row in rows]

@@ -15,7 +15,7 @@ from serotine.versions import versions
 _CPUINFO = Path("/proc/cpuinfo")
 
 
-def describe(packages: Sequence[str]) -> dict[str, Any]:
+def describe_machine(packages: Sequence[str]) -> dict[str, Any]:
     """Processor, cores, instruction set, date and versions, for a JSON result; packages not installed are left out."""
     return {
         "processor": _processor(),

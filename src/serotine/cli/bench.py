@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,7 @@ from serotine.cli.bench_compression import compression
 from serotine.cli.output import STANDARD_OUTPUT, json_option, write_json
 
 if TYPE_CHECKING:
-    from serotine.bench.kernels import Row
+    from serotine.bench import KernelTiming
 
 
 @click.group()
@@ -48,28 +49,26 @@ def kernels(
     # reads this when NumPy loads it: 2^22 cycles, long enough to stay awake within one contender's run.
     os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "22")
 
-    from serotine.bench.kernel_chart import draw
-    from serotine.bench.kernels import as_json, measure
-    from serotine.bench.machine import describe
+    from serotine.bench import describe_machine, draw_kernels, measure_kernels
 
-    rows: list[Row] = []
-    for part in measure(dims or (128,), threads or (1,), rounds, shapes):
+    rows: list[KernelTiming] = []
+    for part in measure_kernels(dims or (128,), threads or (1,), rounds, shapes):
         rows += part
         show(part, to_stderr=json_file == STANDARD_OUTPUT)
     if not rows:
         raise click.UsageError("--shape: names no workload; they begin with hot, a, b, c, d")
     result = {
-        "machine": describe(["serotine", "numpy", "torch", "maxsim-cpu", "numkong"]),
+        "machine": describe_machine(["serotine", "numpy", "torch", "maxsim-cpu", "numkong"]),
         "rounds": rounds,
-        "rows": as_json(rows),
+        "rows": [asdict(row) for row in rows],
     }
     if json_file is not None:
         write_json(result, json_file)
     if chart is not None:
-        chart.write_text(draw(rows), encoding="utf-8")
+        chart.write_text(draw_kernels(rows), encoding="utf-8")
 
 
-def show(rows: list[Row], *, to_stderr: bool) -> None:
+def show(rows: list[KernelTiming], *, to_stderr: bool) -> None:
     """Prints one workload's table."""
     from rich.console import Console
     from rich.table import Table
@@ -131,23 +130,20 @@ def index(
 
     The encoder runs once, its vectors are kept. Searches are timed on one thread.
     """
-    from serotine.bench.collection import prepare
-    from serotine.bench.index import PROFILES, run
-    from serotine.bench.index_chart import draw
-    from serotine.bench.machine import describe
+    from serotine.bench import INDEX_PROFILES, describe_machine, draw_index, measure_index, prepare_vectors
 
     for profile in profiles:
-        if profile not in PROFILES:
-            raise click.UsageError(f"--profile: {profile!r} is none of {', '.join(map(repr, PROFILES))}")
-    collection = prepare(cache, passages, questions, documents=documents, dim=dim, encoder=encoder)
+        if profile not in INDEX_PROFILES:
+            raise click.UsageError(f"--profile: {profile!r} is none of {', '.join(map(repr, INDEX_PROFILES))}")
+    collection = prepare_vectors(cache, passages, questions, documents=documents, dim=dim, encoder=encoder)
     result = {
-        "machine": describe(["serotine", "numpy", "onnxruntime"]),
+        "machine": describe_machine(["serotine", "numpy", "onnxruntime"]),
         "rounds": rounds,
-        **run(
+        **measure_index(
             collection,
             cache,
             rounds=rounds,
-            engines=profiles or tuple(PROFILES),
+            engines=profiles or tuple(INDEX_PROFILES),
             say=lambda words: click.echo(words, err=True),
         ),
     }
@@ -155,7 +151,7 @@ def index(
     if json_file is not None:
         write_json(result, json_file)
     if chart is not None:
-        chart.write_text(draw(result["searched"], 10, "Speed and recall, ten hits"), encoding="utf-8")
+        chart.write_text(draw_index(result["searched"], 10, "Speed and recall, ten hits"), encoding="utf-8")
 
 
 def show_index(result: dict[str, Any], *, to_stderr: bool) -> None:

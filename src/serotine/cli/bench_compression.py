@@ -11,7 +11,7 @@ from serotine.cli.encoder_options import load_encoder
 from serotine.cli.output import STANDARD_OUTPUT, json_option, watched, write_json
 
 if TYPE_CHECKING:
-    from serotine.bench.compression import Point
+    from serotine.bench import OperatingPoint
 
 _FLAT, _DEFAULT = "flat", "default"
 
@@ -111,13 +111,17 @@ def compression(
     Texts are encoded once and kept. Searches are timed on one thread, query by query in turn. A small collection stands
     for a larger one: it gets codes even where an index would still keep every vector (below 131,072 tokens).
     """
-    from serotine.bench.compression import Grid, as_json, sweep
-    from serotine.bench.compression_chart import draw
-    from serotine.bench.encoded import encode
-    from serotine.bench.machine import describe
-    from serotine.evaluation.sources import find
+    from serotine.bench import (
+        Grid,
+        compression_result,
+        describe_machine,
+        draw_compression,
+        encode_collection,
+        measure_compression,
+    )
+    from serotine.evaluation import find_sources
 
-    found = find(folder, split)
+    found = find_sources(folder, split)
     if len(found) != 1:
         raise click.UsageError(
             f"FOLDER: {folder} holds {len(found)} collections; name one", click.get_current_context()
@@ -135,8 +139,8 @@ def compression(
         reduction=reduction,
         keep_vectors=keep_vectors,
     )
-    encoded = encode(collection, encoder, cache, show_progress=watched())
-    points = sweep(
+    encoded = encode_collection(collection, encoder, cache, show_progress=watched())
+    points = measure_compression(
         encoded,
         grid,
         cache / "indexes",
@@ -146,19 +150,21 @@ def compression(
         say=lambda words: click.echo(words, err=True),
     )
     result = {
-        "machine": describe(["serotine", "numpy", "onnxruntime", "scipy"]),
+        "machine": describe_machine(["serotine", "numpy", "onnxruntime", "scipy"]),
         "rounds": rounds,
         "timed": min(timed, len(encoded.queries)),
-        **as_json(encoded, grid, encoder, points),
+        **compression_result(encoded, grid, encoder, points),
     }
     _show(points, collection.name, to_stderr=json_file == STANDARD_OUTPUT)
     if json_file is not None:
         write_json(result, json_file)
     if chart is not None:
-        chart.write_text(draw(result["searched"], f"{collection.name}: quality against compression"), encoding="utf-8")
+        chart.write_text(
+            draw_compression(result["searched"], f"{collection.name}: quality against compression"), encoding="utf-8"
+        )
 
 
-def _show(points: list[Point], name: str, *, to_stderr: bool) -> None:
+def _show(points: list[OperatingPoint], name: str, *, to_stderr: bool) -> None:
     from rich.console import Console
     from rich.table import Table
 

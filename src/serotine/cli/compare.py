@@ -14,8 +14,7 @@ from serotine.cli.output import STANDARD_OUTPUT, json_option, warn, watched, wri
 from serotine.texts import printable
 
 if TYPE_CHECKING:
-    from serotine.evaluation import Collection, Comparison
-    from serotine.evaluation.sources import Source
+    from serotine.evaluation import Collection, Comparison, Source
 
 # Changes told on a terminal; the report and the JSON have all of them.
 _TOLD = 5
@@ -35,7 +34,7 @@ _TOLD = 5
     metavar="NAME",
     help="A late-interaction encoder that tells which words matched: hub id, folder or default; needs --collection.",
 )
-@click.option("--measure", default="nDCG@10", show_default=True, help="What to compare.")
+@click.option("--metric", default="nDCG@10", show_default=True, help="What to compare.")
 @click.option(
     "--changed",
     type=click.IntRange(min=0),
@@ -61,7 +60,7 @@ def compare(
     results: tuple[Path, ...],
     folders: tuple[str, ...],
     model: str | None,
-    measure: str,
+    metric: str,
     changed: int,
     rounds: int,
     seed: int,
@@ -90,7 +89,7 @@ def compare(
     try:
         found = compare_systems(
             results,
-            measure=measure,
+            metric=metric,
             collections=collections,
             encoder=encoder,
             changed=changed,
@@ -102,8 +101,8 @@ def compare(
             write_report(found, report_file, benches=measured)
     except ValueError as error:
         raise click.UsageError(str(error), click.get_current_context()) from None
-    if found.left_out:
-        warn(f"not every system was judged on {', '.join(found.left_out)}; left out")
+    if found.excluded:
+        warn(f"not every system was judged on {', '.join(found.excluded)}; left out")
     _show(found, to_stderr=json_file == STANDARD_OUTPUT)
     if json_file is not None:
         write_json(asdict(found), json_file)
@@ -112,8 +111,7 @@ def compare(
 def _collections(results: tuple[Path, ...], folders: tuple[str, ...]) -> list[Collection]:
     """The collections, in the split that was judged."""
     from serotine.errors import InputFileError
-    from serotine.evaluation import load_results
-    from serotine.evaluation.sources import find
+    from serotine.evaluation import find_sources, load_results
 
     if not folders:
         return []
@@ -125,7 +123,7 @@ def _collections(results: tuple[Path, ...], folders: tuple[str, ...]) -> list[Co
         # A folder may have no judgements of a split that another collection was judged on.
         for split in dict.fromkeys(splits.values()):
             try:
-                named += [(split, source) for source in find(folder, split)]
+                named += [(split, source) for source in find_sources(folder, split)]
             except InputFileError as error:
                 failed = error
         if not named and failed is not None:
@@ -177,7 +175,7 @@ def _show(found: Comparison, *, to_stderr: bool) -> None:
             f"{pair.p:.4f}",
             f"{pair.p_corrected:.4f}",
         )
-    console.print(f"Mean {found.measure}, in hundredths")
+    console.print(f"Mean {found.metric}, in hundredths")
     console.print(means)
     console.print()
     console.print(f"Against {printable(found.systems[0])}; p by paired randomisation, corrected by Holm's method")

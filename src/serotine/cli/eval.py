@@ -15,21 +15,17 @@ from serotine.texts import printable
 
 if TYPE_CHECKING:
     from serotine.encoders import Encoder
-    from serotine.evaluation.identical import IdenticalIds
-    from serotine.evaluation.judged import Judged
-    from serotine.evaluation.sources import Source
-    from serotine.evaluation.summary import Row
-    from serotine.evaluation.systems import System
+    from serotine.evaluation import IdenticalIds, Result, Row, Source, System
 
 _DEFAULT = "default"
 _SUITE_OUTPUT = "serotine-eval"
 
 
 def _measures(ctx: click.Context, parameter: click.Parameter, value: str) -> tuple[str, ...]:
-    # A comma between parentheses is a measure's own.
+    # A comma between parentheses is a metric's own.
     names = tuple(dict.fromkeys(name for name in re.split(r"[\s,]+(?![^(]*\))", value) if name))
     if not names:
-        raise click.BadParameter("names no measure; the usual one is nDCG@10", ctx, parameter)
+        raise click.BadParameter("names no metric; the usual one is nDCG@10", ctx, parameter)
     return names
 
 
@@ -54,7 +50,7 @@ def _measures(ctx: click.Context, parameter: click.Parameter, value: str) -> tup
 @click.option("--suite", metavar="NAME", help="beir15, miracl18, or a folder whose folders are collections.")
 @click.option("--split", metavar="NAME", help="Which judgements.  [default: test; MS MARCO and MIRACL: dev]")
 @click.option(
-    "--measures",
+    "--metrics",
     default="nDCG@10,R@100",
     show_default=True,
     metavar="NAMES",
@@ -89,7 +85,7 @@ def evaluate(
     exact: bool,
     suite: str | None,
     split: str | None,
-    measures: tuple[str, ...],
+    metrics: tuple[str, ...],
     depth: int,
     identical_ids: IdenticalIds | None,
     language: str | None,
@@ -120,36 +116,44 @@ def evaluate(
         raise click.UsageError("--index: holds one collection; name its one FOLDER", context)
     if exact and index is None:
         raise click.UsageError("--exact: belongs to --index; a model's figures are exact anyway", context)
-    from serotine.evaluation import judging, sources, summary
+    from serotine.evaluation import (
+        CACHE_FOLDER,
+        EvaluationOptions,
+        evaluate_systems,
+        find_sources,
+        find_suite,
+        summarize,
+        validate_unique_names,
+    )
 
     if output is None and suite is not None:
         output = Path(_SUITE_OUTPUT)
     try:
-        settings = judging.Judging(measures, depth, identical_ids, output)
+        settings = EvaluationOptions(metrics, depth, identical_ids, output)
     except ValueError as error:
         raise click.UsageError(f"--{error}", context) from None
-    found = [source for folder in folders for source in sources.find(folder, split)]
+    found = [source for folder in folders for source in find_sources(folder, split)]
     if suite is not None:
-        members, passed_over = sources.find_suite(suite, split)
+        members, passed_over = find_suite(suite, split)
         found += members
         if passed_over:
             warn(f"{suite}: passed over {', '.join(passed_over)}: no collections")
-    sources.check_names(found)
-    cache = output / judging.ENCODINGS if output is not None and not no_cache else None
-    results: list[Judged] = []
+    validate_unique_names(found)
+    cache = output / CACHE_FOLDER if output is not None and not no_cache else None
+    results: list[Result] = []
     opened = _open(models, dense, index, exact, encoder_settings, cache)
     try:
         systems: list[System] = [*opened, *_words(bm25, language)]
-        for judged in judging.judge(systems, found, settings, show_progress=watched(), tell=warn):
+        for judged in evaluate_systems(systems, found, settings, show_progress=watched(), tell=warn):
             results.append(judged)
             if len(found) > 1:
                 click.echo(_line(judged), err=True)
     except KeyboardInterrupt:
         raise Interrupted(_where_it_stands(len(results), len(found) * len(systems), output)) from None
-    rows = summary.rows(results, found)
+    rows = summarize(results, found)
     names = [system.name for system in systems]
     if json_file != STANDARD_OUTPUT:
-        _print(rows, names, settings.measures)
+        _print(rows, names, settings.metrics)
     if json_file is not None:
         write_json(_result(results, rows, found), json_file)
 
@@ -163,7 +167,7 @@ def _open(
     cache: Path | None,
 ) -> list[System]:
     """Loads every encoder; one that is judged twice, only once."""
-    from serotine.evaluation.systems import LateInteraction, Pooled
+    from serotine.evaluation import LateInteraction, Pooled
 
     loaded: dict[tuple[str, bool], Encoder] = {}
     plain = {
@@ -187,14 +191,14 @@ def _open(
 
 
 def _words(wanted: bool, language: str | None) -> list[System]:
-    from serotine.evaluation.systems import Words
+    from serotine.evaluation import BM25Baseline
 
-    return [Words(language)] if wanted else []
+    return [BM25Baseline(language)] if wanted else []
 
 
 def _searched(path: Path, exact: bool, encoder_settings: dict[str, Any], *, alone: bool) -> System:
     from serotine.errors import EncoderError
-    from serotine.evaluation.systems import Searched
+    from serotine.evaluation import IndexSearch
     from serotine.index import Index
 
     unused = [f"--{key.replace('_', '-')}" for key in encoder_settings if key != "query_length"]
@@ -207,11 +211,11 @@ def _searched(path: Path, exact: bool, encoder_settings: dict[str, Any], *, alon
     encoder = opened.encoder
     length = encoder_settings.get("query_length")
     if length is None:
-        return Searched(opened, encoder, exact=exact)
+        return IndexSearch(opened, encoder, exact=exact)
     if not hasattr(encoder, "with_query_length"):
         raise click.UsageError(f"--query-length: {encoder.name} has no such setting; leave it out")
     try:
-        return Searched(opened, encoder.with_query_length(length), exact=exact)
+        return IndexSearch(opened, encoder.with_query_length(length), exact=exact)
     except ValueError as error:
         raise click.UsageError(f"--{error}") from None
 
@@ -222,27 +226,27 @@ def _where_it_stands(done: int, total: int, output: Path | None) -> str:
     return f"interrupted; {done} of {total} results are safe in {output}: the same command goes on from there"
 
 
-def _line(judged: Judged) -> str:
-    figures = "  ".join(f"{measure} {value * 100:.2f}" for measure, value in judged.measures.items())
+def _line(judged: Result) -> str:
+    figures = "  ".join(f"{metric} {value * 100:.2f}" for metric, value in judged.metrics.items())
     return printable(f"{judged.collection}  {judged.system}  {figures}")
 
 
-def _print(rows: list[Row], systems: list[str], measures: Sequence[str]) -> None:
-    """One collection: a line a system. Several: a table a measure, a line a collection."""
+def _print(rows: list[Row], systems: list[str], metrics: Sequence[str]) -> None:
+    """One collection: a line a system. Several: a table a metric, a line a collection."""
     from rich.console import Console
 
     console = Console(width=None if Console().is_terminal else 120, highlight=False, markup=False)
     shown = [printable(_short(system)) for system in systems]
     if len(rows) == 1:
         lines = [
-            [name, *(_cell(rows[0], system, measure) for measure in measures)]
+            [name, *(_cell(rows[0], system, metric) for metric in metrics)]
             for name, system in zip(shown, systems, strict=True)
         ]
-        _table(console, _called(rows[0]), list(measures), lines)
+        _table(console, _called(rows[0]), list(metrics), lines)
         return
-    for measure in measures:
-        lines = [[printable(_called(row)), *(_cell(row, system, measure) for system in systems)] for row in rows]
-        _table(console, measure, shown, lines)
+    for metric in metrics:
+        lines = [[printable(_called(row)), *(_cell(row, system, metric) for system in systems)] for row in rows]
+        _table(console, metric, shown, lines)
 
 
 def _table(console: Any, title: str, columns: Sequence[str], lines: list[list[str]]) -> None:
@@ -257,8 +261,8 @@ def _table(console: Any, title: str, columns: Sequence[str], lines: list[list[st
     console.print(table)
 
 
-def _cell(row: Row, system: str, measure: str) -> str:
-    value = row.values.get((system, measure))
+def _cell(row: Row, system: str, metric: str) -> str:
+    value = row.values.get((system, metric))
     return "" if value is None else f"{value * 100:.2f}"
 
 
@@ -276,7 +280,7 @@ def _short(system: str) -> str:
     return f"{name}{at}{commit[:7]}{space}{rest}"
 
 
-def _result(results: list[Judged], rows: list[Row], found: list[Source]) -> dict[str, Any]:
+def _result(results: list[Result], rows: list[Row], found: list[Source]) -> dict[str, Any]:
     groups = {source.name: source.group for source in found}
     return {
         "results": [
@@ -285,7 +289,7 @@ def _result(results: list[Judged], rows: list[Row], found: list[Source]) -> dict
                 "collection": judged.collection,
                 "group": groups[judged.collection],
                 "split": judged.split,
-                "measures": judged.measures,
+                "metrics": judged.metrics,
                 "record": judged.record,
             }
             for judged in results
@@ -295,8 +299,8 @@ def _result(results: list[Judged], rows: list[Row], found: list[Source]) -> dict
                 "name": row.name,
                 "mean_of": row.parts,
                 "figures": [
-                    {"system": system, "measure": measure, "value": value}
-                    for (system, measure), value in row.values.items()
+                    {"system": system, "metric": metric, "value": value}
+                    for (system, metric), value in row.values.items()
                 ],
             }
             for row in rows

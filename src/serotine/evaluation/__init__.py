@@ -1,30 +1,113 @@
-"""Judging retrieval: BEIR and MIRACL, trec_eval's metrics, baselines, suites, comparisons and reports."""
+"""Evaluation of retrieval: BEIR and MIRACL collections, trec_eval's metrics, baselines, suites, comparisons, reports.
+
+What other rooms may import; each name loads its module on first use. `__all__` is the public surface.
+"""
 
 from __future__ import annotations
 
-from serotine.evaluation.beir import load_beir
-from serotine.evaluation.bm25 import Bm25
-from serotine.evaluation.collection import Collection
-from serotine.evaluation.comparison import Comparison, compare, load_results
-from serotine.evaluation.judged import Judged
-from serotine.evaluation.metrics import Qrels, Run, evaluate
-from serotine.evaluation.miracl import load_miracl
-from serotine.evaluation.report import write_report
-from serotine.evaluation.vector_cache import VectorCache, VectorLookup
+import importlib
+from typing import TYPE_CHECKING, Any
 
+if TYPE_CHECKING:
+    from serotine.evaluation.comparison.compare import Comparison, compare, load_results
+    from serotine.evaluation.comparison.summary import Row as Row
+    from serotine.evaluation.comparison.summary import summarize as summarize
+    from serotine.evaluation.data.beir import beir_texts as beir_texts
+    from serotine.evaluation.data.beir import load_beir
+    from serotine.evaluation.data.collection import Collection
+    from serotine.evaluation.data.identical_ids import IdenticalIds as IdenticalIds
+    from serotine.evaluation.data.miracl import load_miracl
+    from serotine.evaluation.data.records import Record as Record
+    from serotine.evaluation.data.records import read_records as read_records
+    from serotine.evaluation.data.records import validate_text as validate_text
+    from serotine.evaluation.data.sources import Source, find_sources
+    from serotine.evaluation.data.sources import find_suite as find_suite
+    from serotine.evaluation.data.sources import validate_unique_names as validate_unique_names
+    from serotine.evaluation.metrics import Qrels, Run, evaluate
+    from serotine.evaluation.report.charts import operating_points as operating_points
+    from serotine.evaluation.report.page import write_report
+    from serotine.evaluation.result import Result
+    from serotine.evaluation.runner import CACHE_FOLDER as CACHE_FOLDER
+    from serotine.evaluation.runner import EvaluationOptions, evaluate_system, evaluate_systems
+    from serotine.evaluation.systems.base import System as System
+    from serotine.evaluation.systems.base import encoder_for_collection as encoder_for_collection
+    from serotine.evaluation.systems.bm25 import BM25, BM25Baseline
+    from serotine.evaluation.systems.index import IndexSearch
+    from serotine.evaluation.systems.late import LateInteraction
+    from serotine.evaluation.systems.pooled import Pooled
+    from serotine.evaluation.vector_cache import VectorCache, VectorLookup
+
+_MODULES = {
+    "BM25": "systems.bm25",
+    "BM25Baseline": "systems.bm25",
+    "CACHE_FOLDER": "runner",
+    "Collection": "data.collection",
+    "Comparison": "comparison.compare",
+    "EvaluationOptions": "runner",
+    "IdenticalIds": "data.identical_ids",
+    "IndexSearch": "systems.index",
+    "LateInteraction": "systems.late",
+    "Pooled": "systems.pooled",
+    "Qrels": "metrics",
+    "Record": "data.records",
+    "Result": "result",
+    "Row": "comparison.summary",
+    "Run": "metrics",
+    "Source": "data.sources",
+    "System": "systems.base",
+    "VectorCache": "vector_cache",
+    "VectorLookup": "vector_cache",
+    "beir_texts": "data.beir",
+    "compare": "comparison.compare",
+    "encoder_for_collection": "systems.base",
+    "evaluate": "metrics",
+    "evaluate_system": "runner",
+    "evaluate_systems": "runner",
+    "find_sources": "data.sources",
+    "find_suite": "data.sources",
+    "load_beir": "data.beir",
+    "load_miracl": "data.miracl",
+    "load_results": "comparison.compare",
+    "operating_points": "report.charts",
+    "read_records": "data.records",
+    "summarize": "comparison.summary",
+    "validate_text": "data.records",
+    "validate_unique_names": "data.sources",
+    "write_report": "report.page",
+}
 __all__ = [
-    "Bm25",
+    "BM25",
+    "BM25Baseline",
     "Collection",
     "Comparison",
-    "Judged",
+    "EvaluationOptions",
+    "IndexSearch",
+    "LateInteraction",
+    "Pooled",
     "Qrels",
+    "Result",
     "Run",
+    "Source",
     "VectorCache",
     "VectorLookup",
     "compare",
     "evaluate",
+    "evaluate_system",
+    "evaluate_systems",
+    "find_sources",
     "load_beir",
     "load_miracl",
     "load_results",
     "write_report",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Import a name from its module on first use."""
+    if name in _MODULES:
+        return getattr(importlib.import_module(f"serotine.evaluation.{_MODULES[name]}"), name)
+    raise AttributeError(f"module 'serotine.evaluation' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -15,7 +15,7 @@ Run: TypeAlias = dict[str, dict[str, float]]
 """Score by query id and document id."""
 
 
-def evaluate(qrels: Qrels, run: Run, measures: Sequence[str] = ("nDCG@10",)) -> dict[str, float]:
+def evaluate(qrels: Qrels, run: Run, metrics: Sequence[str] = ("nDCG@10",)) -> dict[str, float]:
     """Means over every judged query.
 
     A judged query that the run lacks counts 0, as if it had found nothing. Ties are ordered as trec_eval does: by
@@ -24,33 +24,31 @@ def evaluate(qrels: Qrels, run: Run, measures: Sequence[str] = ("nDCG@10",)) -> 
     Args:
         qrels: the judgements.
         run: what was found.
-        measures: names ir-measures knows, for example "nDCG@10", "R@100", "RR@10".
+        metrics: names ir-measures knows, for example "nDCG@10", "R@100", "RR@10".
 
     Returns:
-        The mean of each measure, between 0 and 1.
+        The mean of each metric, between 0 and 1.
 
     Raises:
         SerotineError: the eval extra is not installed.
-        ValueError: a measure is unknown.
+        ValueError: a metric is unknown.
     """
-    per_query = evaluate_queries(qrels, run, measures)
-    return {
-        measure: sum(values[measure] for values in per_query.values()) / max(len(per_query), 1) for measure in measures
-    }
+    per_query = evaluate_queries(qrels, run, metrics)
+    return {metric: sum(values[metric] for values in per_query.values()) / max(len(per_query), 1) for metric in metrics}
 
 
 def evaluate_queries(
-    qrels: Qrels, run: Mapping[str, Mapping[str, float]], measures: Sequence[str] = ("nDCG@10",)
+    qrels: Qrels, run: Mapping[str, Mapping[str, float]], metrics: Sequence[str] = ("nDCG@10",)
 ) -> dict[str, dict[str, float]]:
-    """`evaluate` without the mean: every measure of every judged query."""
+    """`evaluate` without the mean: every metric of every judged query."""
     ir_measures = _library()
-    parsed = _parsed(measures)
-    results = {query: dict.fromkeys(measures, 0.0) for query in qrels}
-    # One measure may go by two names.
+    parsed = _parsed(metrics)
+    results = {query: dict.fromkeys(metrics, 0.0) for query in qrels}
+    # One metric may go by two names.
     names: dict[Any, list[str]] = {}
-    for name, measure in parsed.items():
-        names.setdefault(measure, []).append(name)
-    # Some of what computes measures divides by how many were found.
+    for name, metric in parsed.items():
+        names.setdefault(metric, []).append(name)
+    # Some of what computes metrics divides by how many were found.
     ranked = {query: _ranked(found) for query, found in run.items() if found}
     for metric in ir_measures.iter_calc(list(names), qrels, ranked):
         if metric.query_id in results:
@@ -60,24 +58,24 @@ def evaluate_queries(
 
 
 def _ranked(found: Mapping[str, float]) -> dict[str, float]:
-    """Scores without ties, in trec_eval's order: not all of what computes measures orders equals as it does."""
+    """Scores without ties, in trec_eval's order: not all of what computes metrics orders equals as it does."""
     order = sorted(found, key=lambda id_: (np.float32(found[id_]), id_))
     return {id_: float(place) for place, id_ in enumerate(order)}
 
 
-def check_measures(measures: Sequence[str]) -> dict[str, int | None]:
-    """How deep each measure looks; None: as deep as the run goes.
+def validate_metrics(metrics: Sequence[str]) -> dict[str, int | None]:
+    """How deep each metric looks; None: as deep as the run goes.
 
     Raises:
         SerotineError: the eval extra is not installed.
-        ValueError: a measure is unknown, or cannot be computed by what is installed.
+        ValueError: a metric is unknown, or cannot be computed by what is installed.
     """
     ir_measures = _library()
-    parsed = _parsed(measures)
-    for name, measure in parsed.items():
-        if not ir_measures.DefaultPipeline.supports(measure):
-            raise ValueError(f"measures: nothing that is installed computes {name!r}")
-    return {name: measure.params.get("cutoff") for name, measure in parsed.items()}
+    parsed = _parsed(metrics)
+    for name, metric in parsed.items():
+        if not ir_measures.DefaultPipeline.supports(metric):
+            raise ValueError(f"metrics: nothing that is installed computes {name!r}")
+    return {name: metric.params.get("cutoff") for name, metric in parsed.items()}
 
 
 def _library() -> Any:
@@ -88,15 +86,15 @@ def _library() -> Any:
     return ir_measures
 
 
-def _parsed(measures: Sequence[str]) -> dict[str, Any]:
+def _parsed(metrics: Sequence[str]) -> dict[str, Any]:
     ir_measures = _library()
     try:
-        found = {name: ir_measures.parse_measure(name) for name in measures}
+        found = {name: ir_measures.parse_measure(name) for name in metrics}
     except (NameError, ValueError) as error:
-        raise ValueError(f"measures: {error}") from None
-    for name, measure in found.items():
+        raise ValueError(f"metrics: {error}") from None
+    for name, metric in found.items():
         try:
-            measure.validate_params()
+            metric.validate_params()
         except AssertionError as error:  # the library's way to say it
-            raise ValueError(f"measures: {name!r} cannot be computed ({error})") from None
+            raise ValueError(f"metrics: {name!r} cannot be computed ({error})") from None
     return found

@@ -20,7 +20,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from serotine.errors import TrainingError, missing_extra
-from serotine.evaluation.beir import all_texts
+from serotine.evaluation import beir_texts
 from serotine.progress import Advance
 from serotine.training.examples import Example
 from serotine.training.recipe import Cleaning
@@ -88,7 +88,7 @@ class EvaluationTexts:
         grams: list[NDArray[np.uint64]] = []
         owners: list[NDArray[np.int32]] = []
         for folder in folders:
-            for text in all_texts(folder):
+            for text in beir_texts(folder):
                 text_words = words(text)
                 self._whole.add(_hash(text_words))
                 if _MIN_WHOLE <= len(text_words) < _NGRAM:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from serotine.errors import InputFileError
-from serotine.evaluation.records import Record, checked, records
+from serotine.evaluation import Record, read_records, validate_text
 from serotine.files import atomic_file
 from serotine.training.recipe import Source
 
@@ -82,7 +82,7 @@ def _records(path: Path) -> Iterator[Record]:
     """Yield the location and the values of every record."""
     if not path.name.removesuffix(".gz").endswith(".jsonl") and path.suffix != ".parquet":
         raise InputFileError(f"{path}: unsupported file type; valid types: .jsonl, .jsonl.gz, .parquet")
-    return records(path, extra="train")
+    return read_records(path, extra="train")
 
 
 def _example(record: Mapping[str, Any], location: str) -> Example:
@@ -107,7 +107,7 @@ def _text(record: Mapping[str, Any], key: str, location: str) -> str:
     value = record.get(key)
     if not isinstance(value, str):
         raise InputFileError(f"{location}: {key!r} must be a string, got {value!r}")
-    return checked(value, repr(key), location)
+    return validate_text(value, repr(key), location)
 
 
 def _texts(value: Any, key: str, location: str) -> tuple[str, ...]:

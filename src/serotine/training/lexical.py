@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from serotine.evaluation import Bm25
+from serotine.evaluation import BM25
 
 
 class LexicalScorer:
@@ -19,7 +19,7 @@ class LexicalScorer:
 
     def __init__(self, documents: Iterable[str]) -> None:
         self._positions = {text: position for position, text in enumerate(dict.fromkeys(documents))}
-        self._bm25 = Bm25({str(position): text for text, position in self._positions.items()})
+        self._bm25 = BM25({str(position): text for text, position in self._positions.items()})
 
     def scores(self, query: str, documents: Sequence[str]) -> NDArray[np.float32]:
         """Return the (documents,) scores of some of the documents; 0 for one that shares no term with the query."""

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from serotine.charts import Axis, Mark, Panel, colour, drawing, legend
-from serotine.evaluation.operating import operating_points
 
 if TYPE_CHECKING:
-    from serotine.evaluation.comparison import Pair
+    from serotine.evaluation.comparison.compare import Pair
 
 _DEPTH = 10
 # More engines than this are points without a name: a sweep has dozens.
@@ -18,7 +17,7 @@ _NAMED = 8
 _TOLD = 6
 
 
-def scatter(pair: Pair, measure: str) -> str:
+def scatter(pair: Pair, metric: str) -> str:
     """An SVG with one circle for each pair of values: above the diagonal the system is better.
 
     Queries with the same two values share a circle, whose area grows with their number; pointing at it tells them.
@@ -26,7 +25,7 @@ def scatter(pair: Pair, measure: str) -> str:
     places: dict[tuple[float, float], list[str]] = {}
     for query in pair.queries:
         places.setdefault((round(query.baseline, 3), round(query.system, 3)), []).append(query.query)
-    across, up = (Axis(f"{measure} of {_short(name)}", 0, 1) for name in (pair.baseline, pair.system))
+    across, up = (Axis(f"{metric} of {_short(name)}", 0, 1) for name in (pair.baseline, pair.system))
     panel = Panel(44, 26, 352, 334, across, up)
     parts = [*panel.axes(), panel.line([(0, 0), (1, 1)], "var(--chart-label, #52606d)", dashed=True)]
     # Large circles first, so that none hides another.
@@ -82,6 +81,20 @@ def pareto(bench: Mapping[str, Any], name: str) -> str:
     if named:
         parts += legend(584, 40, ((engine, colour(number), "circle") for number, engine in enumerate(engines)))
     return drawing(width, 362, f"{name}: speed and recall", parts, heading=False)
+
+
+def operating_points(rows: Sequence[Mapping[str, Any]], k: int) -> list[Mapping[str, Any]]:
+    """The rows that can be compared: k hits asked for, everything searched, nothing changed before.
+
+    Raises:
+        ValueError: there are none.
+    """
+    field = f"recall_at_{k}"
+    shown = [row for row in rows if row["k"] == k and row[field] is not None]
+    shown = [row for row in shown if not row["setting"].startswith(("filter", "after"))]
+    if not shown:
+        raise ValueError(f"rows: none has {field}")
+    return shown
 
 
 def _short(name: str, most: int = 28) -> str:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
-from serotine.evaluation import benchmarks
-from serotine.evaluation.collection import Collection
+from serotine.evaluation.data import benchmarks
+from serotine.evaluation.data.collection import Collection
 from serotine.evaluation.metrics import Run
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ class System(Protocol):
         ...
 
 
-def for_collection(encoder: TextEncoder, collection: Collection) -> TextEncoder:
+def encoder_for_collection(encoder: TextEncoder, collection: Collection) -> TextEncoder:
     """The encoder with the query length that published figures of a collection use.
 
     Left alone: an encoder whose query length was chosen by who loaded it; a dense one, which has no length for queries

@@ -12,10 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serotine import maxsim
-from serotine.evaluation.collection import Collection
+from serotine.evaluation.data.collection import Collection
 from serotine.evaluation.metrics import Run
-from serotine.evaluation.ranking import Best
-from serotine.evaluation.systems.base import Answer, encoder_record, for_collection
+from serotine.evaluation.systems.base import Answer, encoder_for_collection, encoder_record
+from serotine.evaluation.systems.ranking import TopK
 from serotine.evaluation.vector_cache import Arrays, VectorCache
 from serotine.index.encoding import encode_questions, encode_texts
 from serotine.progress import progress_bar
@@ -56,13 +56,13 @@ class LateInteraction:
     def answer(self, collection: Collection, depth: int, *, show_progress: bool = False) -> Answer:
         """As `System.answer`."""
         encoder, dim = self._encoder, self._encoder.dim
-        asking = for_collection(encoder, collection)
+        asking = encoder_for_collection(encoder, collection)
         ids, texts = list(collection.documents), list(collection.documents.values())
         asked = [query for query, text in collection.queries.items() if text.strip()]
         started = time.perf_counter()
         queries = encode_questions(asking, [collection.queries[query] for query in asked], dim) if asked else []
         kept = self.encoded()
-        best = Best(len(asked), depth)
+        best = TopK(len(asked), depth)
         groups = _of_one_length(queries)
         searching = 0.0
         with progress_bar(len(texts), f"{collection.name}: encoding", enabled=show_progress) as advance:
@@ -85,7 +85,7 @@ class LateInteraction:
         return Answer(run, record)
 
     def _encode(self, texts: Sequence[str]) -> Iterator[NDArray[np.float16]]:
-        return encode_texts(self._encoder, texts, self._encoder.dim, show_progress=False)
+        return list(encode_texts(self._encoder, texts, self._encoder.dim, show_progress=False))
 
 
 def _of_one_length(queries: Sequence[NDArray[np.float32]]) -> list[NDArray[np.int64]]:

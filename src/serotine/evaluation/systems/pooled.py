@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from serotine.evaluation.collection import Collection
-from serotine.evaluation.ranking import Best
+from serotine.evaluation.data.collection import Collection
 from serotine.evaluation.systems.base import Answer, encoder_record
+from serotine.evaluation.systems.ranking import TopK
 from serotine.evaluation.vector_cache import VectorCache
 from serotine.progress import progress_bar
 
@@ -55,7 +55,7 @@ class Pooled:
         asked = [query for query, text in collection.queries.items() if text.strip()]
         started = time.perf_counter()
         queries = self._encoder.encode_pooled([collection.queries[query] for query in asked], query=True)
-        best = Best(len(asked), depth)
+        best = TopK(len(asked), depth)
         searching = 0.0
         kept = VectorCache(self._cache, self._encode, self.key)
         with progress_bar(len(texts), f"{collection.name}: encoding", enabled=show_progress) as advance:

@@ -1,4 +1,4 @@
-"""Judging systems on collections: one result after another, each kept as soon as it is there."""
+"""EvaluationOptions systems on collections: one result after another, each kept as soon as it is there."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from pathlib import Path
 from typing import Any
 
 from serotine.errors import InputFileError, SerotineError
-from serotine.evaluation import identical
-from serotine.evaluation.collection import Collection
-from serotine.evaluation.identical import IdenticalIds
-from serotine.evaluation.judged import Judged
-from serotine.evaluation.metrics import check_measures, evaluate_queries
-from serotine.evaluation.sources import Source
-from serotine.evaluation.systems import Answer, System
+from serotine.evaluation.data import identical_ids
+from serotine.evaluation.data.collection import Collection
+from serotine.evaluation.data.identical_ids import IdenticalIds
+from serotine.evaluation.data.sources import Source
+from serotine.evaluation.metrics import evaluate_queries, validate_metrics
+from serotine.evaluation.result import Result
+from serotine.evaluation.systems.base import Answer, System
 from serotine.versions import versions
 
-MEASURES = ("nDCG@10", "R@100")
+METRICS = ("nDCG@10", "R@100")
 DEPTH = 100
-ENCODINGS = "encodings"
+CACHE_FOLDER = "encodings"
 _PACKAGES = (
     "bm25s",
     "ir-measures",
@@ -36,18 +36,18 @@ _PACKAGES = (
 
 
 @dataclass(frozen=True, slots=True)
-class Judging:
+class EvaluationOptions:
     """How systems are judged.
 
     Attributes:
-        measures: by ir-measures' names.
+        metrics: by ir-measures' names.
         depth: documents retrieved for every query, after any that an identical id drops.
         identical_ids: what is done with a document that has the query's id; "beir" for BEIR's collections and "keep"
             for others where it is None.
         output: the folder where results are kept, and found again; nothing is kept where it is None.
     """
 
-    measures: Sequence[str] = MEASURES
+    metrics: Sequence[str] = METRICS
     depth: int = DEPTH
     identical_ids: IdenticalIds | None = None
     output: Path | None = None
@@ -56,23 +56,23 @@ class Judging:
         """Checks what was given.
 
         Raises:
-            ValueError: an unknown measure, or one that looks deeper than is retrieved.
+            ValueError: an unknown metric, or one that looks deeper than is retrieved.
         """
         if self.depth < 1:
             raise ValueError(f"depth: want at least 1, got {self.depth}")
-        for name, cutoff in check_measures(self.measures).items():
+        for name, cutoff in validate_metrics(self.metrics).items():
             if cutoff is not None and cutoff > self.depth:
-                raise ValueError(f"measures: {name} looks at {cutoff:,} documents; --depth is {self.depth:,}")
+                raise ValueError(f"metrics: {name} looks at {cutoff:,} documents; --depth is {self.depth:,}")
 
 
-def judge(
+def evaluate_systems(
     systems: Sequence[System],
     sources: Sequence[Source],
-    judging: Judging,
+    judging: EvaluationOptions,
     *,
     show_progress: bool = False,
     tell: Callable[[str], None] = lambda note: None,
-) -> Iterator[Judged]:
+) -> Iterator[Result]:
     """Judges every system on every collection, yielding each result as soon as it is there.
 
     A result that `judging.output` holds already, of the same system on the same data in the same way, is taken from
@@ -101,9 +101,9 @@ def judge(
             if loaded is None:
                 loaded = source.load()
                 _check(loaded, judging)
-                if loaded.unfindable:
-                    tell(f"{loaded.name}: relevant documents that the collection lacks: {loaded.unfindable:,}")
-            judged, notes = judge_one(system, loaded, judging, show_progress=show_progress)
+                if loaded.missing_relevant:
+                    tell(f"{loaded.name}: relevant documents that the collection lacks: {loaded.missing_relevant:,}")
+            judged, notes = evaluate_system(system, loaded, judging, show_progress=show_progress)
             for note in notes:
                 tell(f"{judged.system} on {judged.collection}: {note}")
             judged.record["key"] = key
@@ -112,36 +112,36 @@ def judge(
             yield judged
 
 
-def judge_one(
-    system: System, collection: Collection, judging: Judging, *, show_progress: bool = False
-) -> tuple[Judged, list[str]]:
+def evaluate_system(
+    system: System, collection: Collection, judging: EvaluationOptions, *, show_progress: bool = False
+) -> tuple[Result, list[str]]:
     """Judges one system on one collection; also what a reader of the numbers should be told."""
-    rule = judging.identical_ids or identical.usual_rule(collection.benchmark)
-    drop = identical.drops(rule, collection.name)
+    rule = judging.identical_ids or identical_ids.default_rule(collection.benchmark)
+    drop = identical_ids.drops_identical(rule, collection.name)
     started = time.perf_counter()
     # One more than is wanted, so that as many are left when one is dropped.
     answer: Answer = system.answer(collection, judging.depth + drop, show_progress=show_progress)
     seconds = time.perf_counter() - started
-    run, count = identical.dropped(answer.run, judging.depth, drop=drop)
-    per_query = evaluate_queries(collection.qrels, run, judging.measures)
+    run, count = identical_ids.drop_identical(answer.run, judging.depth, drop=drop)
+    per_query = evaluate_queries(collection.qrels, run, judging.metrics)
     means = {
-        measure: sum(values[measure] for values in per_query.values()) / len(per_query) for measure in judging.measures
+        metric: sum(values[metric] for values in per_query.values()) / len(per_query) for metric in judging.metrics
     }
-    meeting = sum(query in collection.documents for query in collection.queries)
+    matching = sum(query in collection.documents for query in collection.queries)
     record: dict[str, Any] = {
         **answer.record,
         "depth": judging.depth,
-        "identical_ids": {"rule": rule, "dropped": count, "meeting": meeting},
+        "identical_ids": {"rule": rule, "dropped": count, "matching": matching},
         "documents": len(collection.documents),
         "queries": len(collection.queries),
-        "unfindable": collection.unfindable,
+        "missing_relevant": collection.missing_relevant,
         "benchmark": collection.benchmark,
         "total_seconds": seconds,
         "versions": versions(_PACKAGES),
         "notes": answer.notes,
     }
     record.setdefault("language", collection.language)
-    return Judged(system.name, collection.name, collection.split, means, per_query, run, record), answer.notes
+    return Result(system.name, collection.name, collection.split, means, per_query, run, record), answer.notes
 
 
 def system_folders(systems: Sequence[System], output: Path | None) -> list[Path | None]:
@@ -173,22 +173,22 @@ def folder_name(system: str) -> str:
     return "".join(letter if letter.isalnum() or letter in "._-" else "-" for letter in short + suffix)
 
 
-def _key(system: System, source: Source, judging: Judging) -> str:
-    told = [system.name, system.key, source.name, source.fingerprint(), list(judging.measures), judging.depth]
+def _key(system: System, source: Source, judging: EvaluationOptions) -> str:
+    told = [system.name, system.key, source.name, source.fingerprint(), list(judging.metrics), judging.depth]
     text = json.dumps([*told, judging.identical_ids])
     return hashlib.blake2b(text.encode(), digest_size=12).hexdigest()
 
 
-def _kept(folder: Path | None, collection: str, system: str, key: str) -> Judged | None:
+def _kept(folder: Path | None, collection: str, system: str, key: str) -> Result | None:
     if folder is None or not (folder / f"{collection}.json").is_file():
         return None
-    judged = Judged.load(folder / f"{collection}.json")
+    judged = Result.load(folder / f"{collection}.json")
     if judged.system != system:
         raise SerotineError(f"{folder}: holds results of {judged.system}, not of {system}; choose another --output")
     return judged if judged.record.get("key") == key else None
 
 
-def _check(collection: Collection, judging: Judging) -> None:
+def _check(collection: Collection, judging: EvaluationOptions) -> None:
     """Refuses before the work what could not be written after it: ids with spaces, in files parted by spaces."""
     if judging.output is None:
         return

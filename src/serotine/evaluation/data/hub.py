@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from serotine.errors import InputFileError, reason
-from serotine.evaluation.beir import BeirFiles
-from serotine.evaluation.benchmarks import usual_split
-from serotine.evaluation.miracl import MiraclFiles, find_miracl
+from serotine.evaluation.data.beir import BeirFiles
+from serotine.evaluation.data.benchmarks import default_split
+from serotine.evaluation.data.miracl import MiraclFiles, find_miracl
 
 _CORPUS = ("corpus.jsonl*", "queries.jsonl*", "corpus/*.parquet", "queries/*.parquet", "qrels/*.tsv")
 
@@ -25,7 +25,7 @@ def beir(name: str, split: str | None) -> BeirFiles:
         return BeirFiles.find(folder, split, name=name)
     folder = _snapshot(f"BeIR/{name}", _CORPUS, f"beir/{name}")
     qrels = _snapshot(f"BeIR/{name}-qrels", ("*.tsv",), f"beir/{name}")
-    return BeirFiles.find(folder, split or usual_split(name, "beir"), name=name, qrels=qrels)
+    return BeirFiles.find(folder, split or default_split(name, "beir"), name=name, qrels=qrels)
 
 
 def miracl(language: str, split: str | None) -> MiraclFiles:

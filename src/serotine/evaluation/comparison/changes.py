@@ -6,13 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from serotine.evaluation.alignment import Alignment, align
-from serotine.evaluation.collection import Collection
-from serotine.evaluation.judged import Judged
+from serotine.evaluation.comparison.alignment import Alignment, align
+from serotine.evaluation.data.collection import Collection
+from serotine.evaluation.result import Result
 from serotine.progress import progress_bar
 
 if TYPE_CHECKING:
-    from serotine.evaluation.comparison import Pair, QueryPair
+    from serotine.evaluation.comparison.compare import Pair, QueryPair
     from serotine.text_encoder import TextEncoder
 
 # Of each change: the first documents of both systems, and as many relevant ones.
@@ -20,7 +20,7 @@ _SHOWN = 3
 
 
 @dataclass(frozen=True, slots=True)
-class Shown:
+class DocumentChange:
     """A document behind a change.
 
     Attributes:
@@ -49,7 +49,7 @@ class Change:
         collection: the collection's name.
         query: the query's id.
         text: the question; None where the collection was not given.
-        baseline_value: the measure, of the baseline.
+        baseline_value: the metric, of the baseline.
         system_value: of the system.
         documents: the first documents of both, and the relevant ones found best.
     """
@@ -60,7 +60,7 @@ class Change:
     text: str | None
     baseline_value: float
     system_value: float
-    documents: tuple[Shown, ...]
+    documents: tuple[DocumentChange, ...]
 
     @property
     def difference(self) -> float:
@@ -70,7 +70,7 @@ class Change:
 
 def most_changed(
     pairs: Sequence[Pair],
-    results: Mapping[str, Mapping[str, Judged]],
+    results: Mapping[str, Mapping[str, Result]],
     collections: Mapping[str, Collection],
     encoder: TextEncoder | None,
     count: int,
@@ -91,7 +91,7 @@ def most_changed(
 def _change(
     pair: Pair,
     query: QueryPair,
-    results: Mapping[str, Mapping[str, Judged]],
+    results: Mapping[str, Mapping[str, Result]],
     collection: Collection | None,
     encoder: TextEncoder | None,
 ) -> Change:
@@ -111,7 +111,7 @@ def _documents(
     runs: Sequence[Mapping[str, float]],
     collection: Collection | None,
     encoder: TextEncoder | None,
-) -> tuple[Shown, ...]:
+) -> tuple[DocumentChange, ...]:
     rankings = [sorted(run, key=lambda id_, run=run: (run[id_], id_), reverse=True) for run in runs]  # type: ignore[misc]
     places = [{id_: rank for rank, id_ in enumerate(ranking, start=1)} for ranking in rankings]
     grades = {} if collection is None else collection.qrels[query]
@@ -128,6 +128,6 @@ def _documents(
         readable = {id_: text for id_, text in zip(chosen, texts, strict=True) if text}
         alignments = dict(zip(readable, align(encoder, question, list(readable.values())), strict=True))
     return tuple(
-        Shown(id_, grades.get(id_), places[0].get(id_), places[1].get(id_), text, alignments.get(id_))
+        DocumentChange(id_, grades.get(id_), places[0].get(id_), places[1].get(id_), text, alignments.get(id_))
         for id_, text in zip(chosen, texts, strict=True)
     )

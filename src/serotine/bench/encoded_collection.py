@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from serotine.evaluation.systems.base import for_collection
-from serotine.evaluation.systems.late import LateInteraction
+from serotine.evaluation import LateInteraction, encoder_for_collection
 from serotine.index.encoding import encode_questions
 from serotine.progress import progress_bar
 
@@ -36,9 +35,13 @@ class Encoded:
     queries: list[NDArray[np.float32]]
 
 
-def encode(collection: Collection, encoder: TextEncoder, cache: Path, *, show_progress: bool = False) -> Encoded:
+def encode_collection(
+    collection: Collection, encoder: TextEncoder, cache: Path, *, show_progress: bool = False
+) -> Encoded:
     """Encodes a collection; what `cache` has, of an interrupted run or of `serotine eval`, is read instead."""
-    questions = encode_questions(for_collection(encoder, collection), list(collection.queries.values()), encoder.dim)
+    questions = encode_questions(
+        encoder_for_collection(encoder, collection), list(collection.queries.values()), encoder.dim
+    )
     texts = list(collection.documents.values())
     vectors: list[NDArray[Any]] = []
     lengths: list[NDArray[Any]] = []

@@ -6,8 +6,8 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from serotine.evaluation.judged import Judged
-from serotine.evaluation.sources import Source
+from serotine.evaluation.data.sources import Source
+from serotine.evaluation.result import Result
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,7 +16,7 @@ class Row:
 
     Attributes:
         name: what it is called.
-        values: figure by system and measure; of systems that were judged on all of it.
+        values: figure by system and metric; of systems that were judged on all of it.
         parts: how many collections it is the mean of; 1 for a collection.
     """
 
@@ -25,7 +25,7 @@ class Row:
     parts: int = 1
 
 
-def rows(judged: Sequence[Judged], sources: Sequence[Source]) -> list[Row]:
+def summarize(judged: Sequence[Result], sources: Sequence[Source]) -> list[Row]:
     """One row a collection, a group (CQADupStack) as one, and, where there are several, a last one of their mean.
 
     Every collection counts alike, however many queries it has: the macro-average that BEIR and MIRACL report.
@@ -34,7 +34,7 @@ def rows(judged: Sequence[Judged], sources: Sequence[Source]) -> list[Row]:
         judged: results, of any systems.
         sources: the collections in order, with what they are part of.
     """
-    found: dict[str, list[Judged]] = defaultdict(list)
+    found: dict[str, list[Result]] = defaultdict(list)
     for one in judged:
         found[one.collection].append(one)
     groups: dict[str, list[str]] = defaultdict(list)
@@ -49,8 +49,8 @@ def rows(judged: Sequence[Judged], sources: Sequence[Source]) -> list[Row]:
     return table
 
 
-def _values(judged: Sequence[Judged]) -> dict[tuple[str, str], float]:
-    return {(one.system, measure): value for one in judged for measure, value in one.measures.items()}
+def _values(judged: Sequence[Result]) -> dict[tuple[str, str], float]:
+    return {(one.system, metric): value for one in judged for metric, value in one.metrics.items()}
 
 
 def _mean(each: Sequence[Mapping[tuple[str, str], float]]) -> dict[tuple[str, str], float]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from serotine.errors import InputFileError
-from serotine.evaluation.collection import joined
+from serotine.evaluation.data.collection import join_title
 from serotine.evaluation.metrics import Qrels
 from serotine.ingest import parquet_batches, read_lines
 from serotine.nesting import check_nesting
@@ -18,12 +18,12 @@ Record = tuple[str, dict[str, Any]]
 """`file:line` and the object that stands there."""
 
 
-def lines(path: Path) -> Iterator[tuple[str, str]]:
+def numbered_lines(path: Path) -> Iterator[tuple[str, str]]:
     """`file:line` and the line without its end; blank lines are passed over."""
     return ((f"{path}:{number}", line.rstrip("\r\n")) for number, line in read_lines(path) if line.strip())
 
 
-def records(path: Path, *, extra: str = "datasets") -> Iterator[Record]:
+def read_records(path: Path, *, extra: str = "datasets") -> Iterator[Record]:
     """The objects of a .jsonl, .jsonl.gz or .parquet file; `extra` is what to install for Parquet.
 
     Raises:
@@ -32,7 +32,7 @@ def records(path: Path, *, extra: str = "datasets") -> Iterator[Record]:
     if path.suffix == ".parquet":
         yield from _rows(path, extra)
         return
-    for place, line in lines(path):
+    for place, line in numbered_lines(path):
         try:
             check_nesting(line)
             record = json.loads(line)
@@ -55,10 +55,10 @@ def text_field(record: dict[str, Any], key: str, place: str) -> str:
     value = record.get(key)
     if not isinstance(value, str):
         raise InputFileError(f"{place}: {key!r} must be a string, got {value!r}")
-    return checked(value, repr(key), place)
+    return validate_text(value, repr(key), place)
 
 
-def checked(value: str, what: str, place: str) -> str:
+def validate_text(value: str, what: str, place: str) -> str:
     """`value`, if it is text."""
     if not is_text(value):
         raise InputFileError(f"{place}: {what} holds a lone surrogate, which is no text")
@@ -66,16 +66,16 @@ def checked(value: str, what: str, place: str) -> str:
 
 
 def documents(found: Iterable[Record], id_key: str) -> dict[str, str]:
-    """Text by id: titles joined to texts. Some collections leave the title out, others write null."""
+    """Text by id: titles join_title to texts. Some collections leave the title out, others write null."""
 
     def text(record: dict[str, Any], place: str) -> str:
         title = text_field(record, "title", place) if record.get("title") is not None else ""
-        return joined(title, text_field(record, "text", place))
+        return join_title(title, text_field(record, "text", place))
 
     return _by_id(found, id_key, "document", text)
 
 
-def questions(found: Iterable[Record], id_key: str) -> dict[str, str]:
+def queries(found: Iterable[Record], id_key: str) -> dict[str, str]:
     """Question by id."""
     return _by_id(found, id_key, "query", lambda record, place: text_field(record, "text", place))
 
@@ -94,7 +94,7 @@ def _by_id(
     return texts
 
 
-def judge(qrels: Qrels, query: str, document: str, score: str, place: str) -> None:
+def add_judgement(qrels: Qrels, query: str, document: str, score: str, place: str) -> None:
     """Adds one judgement; zeros are kept: they say that somebody looked."""
     try:
         grade = int(score)
@@ -104,7 +104,7 @@ def judge(qrels: Qrels, query: str, document: str, score: str, place: str) -> No
         raise InputFileError(f"{place}: query {query!r} and document {document!r} were judged differently")
 
 
-def judged_questions(qrels: Qrels, asked: dict[str, str], qrels_file: Path, questions_file: Path) -> dict[str, str]:
+def judged_queries(qrels: Qrels, asked: dict[str, str], qrels_file: Path, questions_file: Path) -> dict[str, str]:
     """The questions that are judged, in the judgements' order.
 
     Raises:

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from serotine.errors import InputFileError
-from serotine.evaluation.changes import Change, most_changed
-from serotine.evaluation.collection import Collection
-from serotine.evaluation.judged import Judged
-from serotine.evaluation.significance import holm, randomisation_test
+from serotine.evaluation.comparison.changes import Change, most_changed
+from serotine.evaluation.comparison.significance import holm, randomization_test
+from serotine.evaluation.data.collection import Collection
+from serotine.evaluation.result import Result
 
 if TYPE_CHECKING:
     from serotine.text_encoder import TextEncoder
@@ -66,11 +66,11 @@ class Comparison:
     """What `compare` found.
 
     Attributes:
-        measure: what is compared, by ir-measures' name.
+        metric: what is compared, by ir-measures' name.
         systems: their names, the baseline first.
         collections: those every system was judged on.
-        left_out: those only some were judged on: they are in no number here.
-        means: the measure by system and collection.
+        excluded: those only some were judged on: they are in no number here.
+        means: the metric by system and collection.
         averages: by system, the unweighted mean over `collections`.
         pairs: every other system against the baseline, on every collection.
         changes: the queries that changed most, largest first.
@@ -78,10 +78,10 @@ class Comparison:
         records: how each number was made, by system and collection.
     """
 
-    measure: str
+    metric: str
     systems: tuple[str, ...]
     collections: tuple[str, ...]
-    left_out: tuple[str, ...]
+    excluded: tuple[str, ...]
     means: dict[str, dict[str, float]]
     averages: dict[str, float]
     pairs: tuple[Pair, ...]
@@ -91,9 +91,9 @@ class Comparison:
 
 
 def compare(
-    systems: Sequence[str | Path | Judged],
+    systems: Sequence[str | Path | Result],
     *,
-    measure: str = "nDCG@10",
+    metric: str = "nDCG@10",
     collections: Sequence[Collection] = (),
     encoder: TextEncoder | None = None,
     changed: int = 20,
@@ -104,8 +104,8 @@ def compare(
     """Compares two or more systems query by query; the first is the baseline.
 
     Args:
-        systems: folders of results as `serotine eval` writes them, one a system, or `Judged` results.
-        measure: one that all of them were judged by.
+        systems: folders of results as `serotine eval` writes them, one a system, or `Result` results.
+        metric: one that all of them were judged by.
         collections: the texts and judgements, to show the passages behind a change.
         encoder: a late-interaction encoder, to show which tokens matched; needs `collections`.
         changed: how many of the queries that changed most are told.
@@ -115,7 +115,7 @@ def compare(
 
     Raises:
         InputFileError: a folder holds no results, or a file is damaged.
-        ValueError: fewer than two systems, two of the same name, no collection or measure in common, other queries, or
+        ValueError: fewer than two systems, two of the same name, no collection or metric in common, other queries, or
             an argument that is not what it should be.
     """
     if encoder is not None and not collections:
@@ -130,20 +130,20 @@ def compare(
     if not everywhere:
         judged = "; ".join(f"{system}: {', '.join(own)}" for system, own in results.items())
         raise ValueError(f"systems: were judged on no collection in common ({judged})")
-    _check(results, everywhere, measure)
-    pairs = _pairs(results, names, everywhere, measure, rounds, seed)
+    _check(results, everywhere, metric)
+    pairs = _pairs(results, names, everywhere, metric, rounds, seed)
     texts = {collection.name: collection for collection in collections}
     for name in texts:
         if name not in everywhere:
             raise ValueError(f"collections: {name!r} was not judged; the results are of {', '.join(everywhere)}")
     means = {
-        system: {name: results[system][name].measures[measure] for name in everywhere} for system in names
+        system: {name: results[system][name].metrics[metric] for name in everywhere} for system in names
     }  # fmt: skip
     return Comparison(
-        measure=measure,
+        metric=metric,
         systems=names,
         collections=tuple(everywhere),
-        left_out=tuple(sorted({name for own in results.values() for name in own} - set(everywhere))),
+        excluded=tuple(sorted({name for own in results.values() for name in own} - set(everywhere))),
         means=means,
         averages={system: statistics.fmean(own.values()) for system, own in means.items()},
         pairs=pairs,
@@ -153,7 +153,7 @@ def compare(
     )
 
 
-def load_results(folder: Path) -> list[Judged]:
+def load_results(folder: Path) -> list[Result]:
     """Every result in a folder, by collection.
 
     Raises:
@@ -165,15 +165,15 @@ def load_results(folder: Path) -> list[Judged]:
     files = [file for file in sorted(folder.glob("*.json")) if file.with_suffix(".trec").is_file()]
     if not files:
         raise InputFileError(f"{folder}: holds no results; want <collection>.json and <collection>.trec in it")
-    return [Judged.load(file) for file in files]
+    return [Result.load(file) for file in files]
 
 
-def _by_system(systems: Sequence[str | Path | Judged]) -> dict[str, dict[str, Judged]]:
-    listed: list[tuple[str, Judged]] = []
+def _by_system(systems: Sequence[str | Path | Result]) -> dict[str, dict[str, Result]]:
+    listed: list[tuple[str, Result]] = []
     folders = [load_results(Path(entry)) if isinstance(entry, (str, Path)) else [] for entry in systems]
     own = [{result.system for result in folder} for folder in folders if folder]
     for entry, folder in zip(systems, folders, strict=True):
-        if isinstance(entry, Judged):
+        if isinstance(entry, Result):
             listed.append((entry.system, entry))
             continue
         said = {result.system for result in folder}
@@ -181,7 +181,7 @@ def _by_system(systems: Sequence[str | Path | Judged]) -> dict[str, dict[str, Ju
         known = len(said) == 1 and sum(other == said for other in own) == 1
         name = said.pop() if known else str(Path(entry))
         listed += [(name, result) for result in folder]
-    results: dict[str, dict[str, Judged]] = {}
+    results: dict[str, dict[str, Result]] = {}
     for name, result in listed:
         if result.collection in results.setdefault(name, {}):
             raise ValueError(
@@ -191,15 +191,15 @@ def _by_system(systems: Sequence[str | Path | Judged]) -> dict[str, dict[str, Ju
     return results
 
 
-def _check(results: Mapping[str, Mapping[str, Judged]], collections: Sequence[str], measure: str) -> None:
+def _check(results: Mapping[str, Mapping[str, Result]], collections: Sequence[str], metric: str) -> None:
     """Refuses numbers that cannot be compared."""
     first, *others = results
     for name in collections:
         for system in results:
             result = results[system][name]
-            if measure not in result.measures or any(measure not in values for values in result.per_query.values()):
-                known = ", ".join(result.measures)
-                raise ValueError(f"measure: {system!r} was not judged by {measure} on {name}; it has {known}")
+            if metric not in result.metrics or any(metric not in values for values in result.per_query.values()):
+                known = ", ".join(result.metrics)
+                raise ValueError(f"metric: {system!r} was not judged by {metric} on {name}; it has {known}")
         reference = results[first][name]
         for system in others:
             result = results[system][name]
@@ -217,10 +217,10 @@ def _check(results: Mapping[str, Mapping[str, Judged]], collections: Sequence[st
 
 
 def _pairs(
-    results: Mapping[str, Mapping[str, Judged]],
+    results: Mapping[str, Mapping[str, Result]],
     names: Sequence[str],
     collections: Sequence[str],
-    measure: str,
+    metric: str,
     rounds: int,
     seed: int,
 ) -> tuple[Pair, ...]:
@@ -229,11 +229,11 @@ def _pairs(
     for system in others:
         for name in collections:
             before, after = results[baseline][name].per_query, results[system][name].per_query
-            queries = [QueryPair(query, before[query][measure], after[query][measure]) for query in before]
+            queries = [QueryPair(query, before[query][metric], after[query][metric]) for query in before]
             differences = [pair.system - pair.baseline for pair in queries]
             differences = [0.0 if abs(value) <= _TIE else value for value in differences]
             tested.append(
-                (system, name, queries, differences, *randomisation_test(differences, rounds=rounds, seed=seed))
+                (system, name, queries, differences, *randomization_test(differences, rounds=rounds, seed=seed))
             )
     corrected = holm([p for *_, p, _ in tested])
     return tuple(
@@ -241,7 +241,7 @@ def _pairs(
             system=system,
             baseline=baseline,
             collection=name,
-            difference=results[system][name].measures[measure] - results[baseline][name].measures[measure],
+            difference=results[system][name].metrics[metric] - results[baseline][name].metrics[metric],
             wins=sum(value > 0 for value in differences),
             ties=sum(value == 0 for value in differences),
             losses=sum(value < 0 for value in differences),

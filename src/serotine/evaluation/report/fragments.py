@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from serotine.evaluation.alignment import Alignment
-    from serotine.evaluation.changes import Shown
+    from serotine.evaluation.comparison.alignment import Alignment
+    from serotine.evaluation.comparison.changes import DocumentChange
 
 # A longer document is cut: its matched tokens lie before, in what the encoder saw.
 _LONGEST = 2000
@@ -34,7 +34,7 @@ class Setting:
     differs: bool
 
 
-def pieces(document: Shown) -> list[tuple[str, float]]:
+def pieces(document: DocumentChange) -> list[tuple[str, float]]:
     """A document's text, cut up: each piece with its share of the score, 0 to 1."""
     text = document.text or ""
     shown = text[:_LONGEST]

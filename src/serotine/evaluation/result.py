@@ -13,15 +13,15 @@ from serotine.evaluation.trec import read_run, write_run
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
+class Result:
     """One system's answers to one collection's questions, judged.
 
     Attributes:
         system: what answered: an encoder's name, an index's path, "bm25".
         collection: the collection's name.
         split: which judgements.
-        measures: the mean of each measure over all judged queries, by ir-measures' name.
-        per_query: measures by query id.
+        metrics: the mean of each metric over all judged queries, by ir-measures' name.
+        per_query: metrics by query id.
         run: score by query id and document id.
         record: what a reader must know to compare the numbers: retrieval depth, exact or approximate, dtype, query
             length, marker layout, what is done about identical ids, versions, seconds.
@@ -30,7 +30,7 @@ class Judged:
     system: str
     collection: str
     split: str
-    measures: dict[str, float]
+    metrics: dict[str, float]
     per_query: dict[str, dict[str, float]]
     run: Run
     record: dict[str, Any]
@@ -50,7 +50,7 @@ class Judged:
         scratch.replace(folder / f"{self.collection}.json")
 
     @classmethod
-    def load(cls, file: Path) -> Judged:
+    def load(cls, file: Path) -> Result:
         """Reads what `save` wrote, from the path of its JSON file.
 
         Raises:
@@ -62,7 +62,7 @@ class Judged:
             raise InputFileError(f"{file}: no such file") from None
         except ValueError as error:
             raise InputFileError(f"{file}: is not valid JSON ({error})") from None
-        wanted = ("system", "collection", "split", "measures", "per_query", "record")
+        wanted = ("system", "collection", "split", "metrics", "per_query", "record")
         if not isinstance(values, dict) or any(name not in values for name in wanted):
             raise InputFileError(f"{file}: is no result of `serotine eval`; it must hold {', '.join(wanted)}")
         run = read_run(file.with_suffix(".trec"))

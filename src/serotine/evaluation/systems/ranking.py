@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from serotine.evaluation.metrics import Run
 
 
-class Best:
+class TopK:
     """The `k` best documents so far of each query.
 
     Blocks must come in the order of their documents: ties go to the earlier one.

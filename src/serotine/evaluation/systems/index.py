@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from serotine.errors import SerotineError
-from serotine.evaluation.collection import Collection
+from serotine.evaluation.data.collection import Collection
 from serotine.evaluation.metrics import Run
-from serotine.evaluation.systems.base import Answer, encoder_record, for_collection
+from serotine.evaluation.systems.base import Answer, encoder_for_collection, encoder_record
 from serotine.index.encoding import encode_questions
 from serotine.progress import progress_bar
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 _SEARCHES_AT_ONCE = 64
 
 
-class Searched:
+class IndexSearch:
     """An index, as it is searched: approximate, or exact with a proof.
 
     Args:
@@ -52,7 +52,7 @@ class Searched:
             SerotineError: the index holds none of the collection's documents.
         """
         notes = self._compared(collection)
-        asking = for_collection(self._encoder, collection)
+        asking = encoder_for_collection(self._encoder, collection)
         started = time.perf_counter()
         asked = [query for query, text in collection.queries.items() if text.strip()]
         vectors = encode_questions(asking, [collection.queries[query] for query in asked], self._index.dim)

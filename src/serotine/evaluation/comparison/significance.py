@@ -12,7 +12,7 @@ _EXACT = 16
 _SIGNS_AT_ONCE = 1 << 22
 
 
-def randomisation_test(
+def randomization_test(
     differences: Sequence[float] | NDArray[np.float64], *, rounds: int = 100_000, seed: int = 0
 ) -> tuple[float, bool]:
     """The two-sided paired randomisation test (Fisher 1935; for retrieval: Smucker, Allan and Carterette 2007).

@@ -25,7 +25,7 @@ _SAMPLE = 200_000
 
 
 @dataclass(frozen=True, slots=True)
-class Collection:
+class VectorCollection:
     """Token vectors and what exact MaxSim finds in them.
 
     Attributes:
@@ -58,18 +58,20 @@ class Collection:
         return found
 
 
-def load(folder: Path) -> Collection:
-    """Reads what `prepare` has written."""
+def load_vectors(folder: Path) -> VectorCollection:
+    """Reads what `prepare_vectors` has written."""
     stored = np.load(folder / "queries.npz")
     rows, starts = stored["vectors"].astype(np.float32), stored["offsets"]
     queries = [rows[first:last] for first, last in itertools.pairwise(starts)]
     origin = json.loads((folder / "origin.json").read_text()) if (folder / "origin.json").exists() else {}
-    return Collection(np.load(folder / "vectors.npy", mmap_mode="r"), np.load(folder / "offsets.npy"), queries, origin)
+    return VectorCollection(
+        np.load(folder / "vectors.npy", mmap_mode="r"), np.load(folder / "offsets.npy"), queries, origin
+    )
 
 
-def prepare(
+def prepare_vectors(
     folder: Path, passages: Path, questions: Path, *, documents: int, dim: int, encoder: str | None = None
-) -> Collection:
+) -> VectorCollection:
     """Encode the first passages and all queries with an encoder, or load what an earlier call wrote to `folder`.
 
     Token vectors are projected on their first `dim` principal directions (without centring, so that dot products
@@ -77,7 +79,7 @@ def prepare(
     """
     origin = {"passages": passages.name, "documents": documents, "questions": questions.name, "dim": dim}
     if (folder / "origin.json").exists():
-        found = load(folder)
+        found = load_vectors(folder)
         if {key: found.origin.get(key) for key in origin} == origin:
             return found
     from serotine.encoders import Encoder
@@ -106,7 +108,7 @@ def prepare(
     )
     # Written last: only then is the folder whole.
     (folder / "origin.json").write_text(json.dumps({**origin, "encoder": loaded.name}))
-    return load(folder)
+    return load_vectors(folder)
 
 
 def sampled_directions(tokens: NDArray[np.float16], dim: int) -> NDArray[np.float32] | None:

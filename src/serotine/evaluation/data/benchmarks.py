@@ -66,7 +66,7 @@ def beir_name(name: str) -> str | None:
     return None
 
 
-def usual_split(name: str, benchmark: str | None) -> str:
+def default_split(name: str, benchmark: str | None) -> str:
     """The split that published figures are of."""
     return "dev" if benchmark == "miracl" or beir_name(name) == "msmarco" else "test"
 

@@ -12,9 +12,9 @@ from itertools import chain
 from pathlib import Path
 
 from serotine.errors import InputFileError
-from serotine.evaluation import records
-from serotine.evaluation.benchmarks import usual_split
-from serotine.evaluation.collection import Collection
+from serotine.evaluation.data import records
+from serotine.evaluation.data.benchmarks import default_split
+from serotine.evaluation.data.collection import Collection
 from serotine.evaluation.metrics import Qrels
 
 _TOPICS = re.compile(r"topics\.miracl-v[\d.]+-(?P<language>[a-z]{2,3})-(?P<split>[\w-]+)\.tsv(\.gz)?")
@@ -55,9 +55,9 @@ class MiraclFiles:
         Raises:
             InputFileError: a line is malformed; names the file and the line.
         """
-        documents = records.documents(chain.from_iterable(map(records.records, self.corpus)), "docid")
+        documents = records.documents(chain.from_iterable(map(records.read_records, self.corpus)), "docid")
         qrels = _qrels(self.qrels)
-        queries = records.judged_questions(qrels, _topics(self.topics), self.qrels, self.topics)
+        queries = records.judged_queries(qrels, _topics(self.topics), self.qrels, self.topics)
         return Collection(self.name, documents, queries, qrels, self.split, self.language, benchmark="miracl")
 
 
@@ -86,7 +86,7 @@ def find_miracl(
         raise InputFileError(f"{root}: holds {len(there)} languages of MIRACL ({', '.join(there)}); want one")
     chosen = language or there[0]
     found = {match["split"]: path for path, match in _all_topics(root) if match["language"] == chosen}
-    wanted = split or usual_split("", "miracl")
+    wanted = split or default_split("", "miracl")
     if split is None and wanted not in found and len(found) == 1:
         (wanted,) = found
     if wanted not in found:
@@ -127,7 +127,7 @@ def _corpus(root: Path, language: str, *, alone: bool) -> tuple[Path, ...]:
 
 def _topics(path: Path) -> dict[str, str]:
     topics: dict[str, str] = {}
-    for place, line in records.lines(path):
+    for place, line in records.numbered_lines(path):
         id_, tab, question = line.partition("\t")
         if not tab or not id_:
             raise InputFileError(f"{place}: want query id and question between a tab, got {line!r}")
@@ -139,9 +139,9 @@ def _topics(path: Path) -> dict[str, str]:
 
 def _qrels(path: Path) -> Qrels:
     qrels: Qrels = {}
-    for place, line in records.lines(path):
+    for place, line in records.numbered_lines(path):
         parts = line.split()
         if len(parts) != 4:
             raise InputFileError(f"{place}: want `query Q0 document relevance`, got {line!r}")
-        records.judge(qrels, parts[0], parts[2], parts[3], place)
+        records.add_judgement(qrels, parts[0], parts[2], parts[3], place)
     return qrels

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Literal, get_args
 
-from serotine.evaluation.benchmarks import mteb_drops_identical
+from serotine.evaluation.data.benchmarks import mteb_drops_identical
 from serotine.evaluation.metrics import Run
 
 IdenticalIds = Literal["beir", "mteb", "keep"]
@@ -16,17 +16,17 @@ IdenticalIds = Literal["beir", "mteb", "keep"]
 RULES: tuple[IdenticalIds, ...] = get_args(IdenticalIds)
 
 
-def usual_rule(benchmark: str | None) -> IdenticalIds:
+def default_rule(benchmark: str | None) -> IdenticalIds:
     """BEIR's for BEIR's collections; elsewhere an id that is met twice says nothing."""
     return "beir" if benchmark == "beir" else "keep"
 
 
-def drops(rule: IdenticalIds, name: str) -> bool:
+def drops_identical(rule: IdenticalIds, name: str) -> bool:
     """Whether a rule drops the query's own document in the collection `name`."""
     return rule == "beir" or (rule == "mteb" and mteb_drops_identical(name))
 
 
-def dropped(run: Run, depth: int, *, drop: bool) -> tuple[Run, int]:
+def drop_identical(run: Run, depth: int, *, drop: bool) -> tuple[Run, int]:
     """A run without the queries' own documents, cut to `depth`.
 
     Args:

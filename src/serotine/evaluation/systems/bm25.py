@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Mapping
 
 import numpy as np
 from numpy.typing import NDArray
 
 from serotine.errors import SerotineError
-from serotine.evaluation.languages import SNOWBALL, guess, stop_words, words
+from serotine.evaluation.data.collection import Collection
 from serotine.evaluation.metrics import Run
+from serotine.evaluation.systems.base import Answer
+from serotine.evaluation.systems.languages import SNOWBALL, guess, stop_words, words
 
 K1, B = 1.5, 0.75
 _QUERIES_AT_ONCE = 512
 
 
-class Bm25:
+class BM25:
     """Okapi BM25 (k1 1.5, b 0.75, Lucene's variant) over stems, stop words removed.
 
     Stemmer and stop words are those of the language, where Snowball and bm25s have them; Chinese, Japanese, Korean,
@@ -109,3 +112,37 @@ class _Terms:
 
     def _stemmed(self, word: str) -> str:
         return self._stem(word) if self._stem is not None else word
+
+
+class BM25Baseline:
+    """BM25.
+
+    Args:
+        language: of the texts; as the collection's files tell it, or as the texts look, unless given.
+    """
+
+    name = "bm25"
+
+    def __init__(self, language: str | None = None) -> None:
+        self._language = language
+
+    @property
+    def key(self) -> str:
+        """Its parameters."""
+        return f"bm25 {K1} {B} {self._language}"
+
+    def answer(self, collection: Collection, depth: int, *, show_progress: bool = False) -> Answer:
+        """As `System.answer`."""
+        started = time.perf_counter()
+        index = BM25(collection.documents, self._language or collection.language)
+        indexed = time.perf_counter()
+        run = index.search(collection.queries, depth)
+        record = {
+            "kind": "bm25",
+            "retrieval": f"exact BM25, k1 {K1}, b {B}",
+            "exact": True,
+            "language": index.language,
+            "stemmer": index.stemmer,
+            "seconds": {"encoding": indexed - started, "searching": time.perf_counter() - indexed},
+        }
+        return Answer(run, record)

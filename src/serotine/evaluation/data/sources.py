@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Protocol
 
 from serotine.errors import InputFileError
-from serotine.evaluation import hub, irdatasets, miracl
-from serotine.evaluation.beir import BeirFiles
-from serotine.evaluation.benchmarks import BEIR15, FORUMS, MIRACL18, beir_name
-from serotine.evaluation.collection import Collection
+from serotine.evaluation.data import hub, irdatasets, miracl
+from serotine.evaluation.data.beir import BeirFiles
+from serotine.evaluation.data.benchmarks import BEIR15, FORUMS, MIRACL18, beir_name
+from serotine.evaluation.data.collection import Collection
 
 CQADUPSTACK = "cqadupstack"
 SUITES = ("beir15", "miracl18")
@@ -52,7 +52,7 @@ class Source:
     group: str | None = None
 
 
-def find(name: str, split: str | None = None) -> list[Source]:
+def find_sources(name: str, split: str | None = None) -> list[Source]:
     """The collections that a name means.
 
     Args:
@@ -67,7 +67,7 @@ def find(name: str, split: str | None = None) -> list[Source]:
         id_ = name.removeprefix(_IR_DATASETS)
         if split is not None and id_.rsplit("/", 1)[-1] != split:
             raise InputFileError(f"{name}: an id of ir_datasets names its split itself; name that of {split!r}")
-        called = irdatasets.called(id_)
+        called = irdatasets.collection_name(id_)
         return [Source(called, partial(irdatasets.load, id_), partial(irdatasets.fingerprint, id_))]
     folder = Path(name).expanduser()
     if folder.is_dir():
@@ -98,7 +98,7 @@ def find_suite(name: str, split: str | None = None) -> tuple[list[Source], list[
     if name == "beir15":
         return [source for one in BEIR15 for source in _of_beir(one, split)], []
     if name == "miracl18":
-        return [source for language in MIRACL18 for source in find(f"miracl/{language}", split)], []
+        return [source for language in MIRACL18 for source in find_sources(f"miracl/{language}", split)], []
     root = Path(name).expanduser()
     if not root.is_dir():
         raise InputFileError(f"{name}: neither {' nor '.join(SUITES)} nor a folder of collections")
@@ -114,7 +114,7 @@ def find_suite(name: str, split: str | None = None) -> tuple[list[Source], list[
     return found, passed_over
 
 
-def check_names(sources: list[Source]) -> None:
+def validate_unique_names(sources: list[Source]) -> None:
     """Refuses two collections of one name: their results could not be told apart.
 
     Raises:

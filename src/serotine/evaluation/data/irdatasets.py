@@ -7,14 +7,14 @@ import importlib.metadata
 from typing import Any
 
 from serotine.errors import InputFileError, SerotineError, reason
-from serotine.evaluation.benchmarks import MIRACL18, beir_name
-from serotine.evaluation.collection import Collection, joined
+from serotine.evaluation.data.benchmarks import MIRACL18, beir_name
+from serotine.evaluation.data.collection import Collection, join_title
 from serotine.evaluation.metrics import Qrels
 
 _MISSING = "ids of ir_datasets need that library; run: pip install 'serotine[datasets]'"
 
 
-def called(id_: str) -> str:
+def collection_name(id_: str) -> str:
     """What a collection is called here: BEIR's and MIRACL's as from anywhere else, others by their id."""
     family, _, rest = id_.partition("/")
     first, _, others = rest.partition("/")
@@ -69,7 +69,7 @@ def load(id_: str) -> Collection:
     missing = [query for query in qrels if query not in asked]
     if missing:
         raise InputFileError(f"{told}: judges query {missing[0]!r}, which it does not hold")
-    name = called(id_)
+    name = collection_name(id_)
     is_miracl = name.startswith("miracl-")
     benchmark = "miracl" if is_miracl else "beir" if beir_name(name) else None
     language = name.removeprefix("miracl-") if is_miracl else "en" if benchmark else None
@@ -81,4 +81,4 @@ def _text(document: Any) -> str:
     text = getattr(document, "text", None)
     if not isinstance(text, str):
         return str(document.default_text()).strip()
-    return joined(getattr(document, "title", None) or "", text)
+    return join_title(getattr(document, "title", None) or "", text)

@@ -13,7 +13,7 @@ class Collection:
 
     Attributes:
         name: the folder's name.
-        documents: text by document id: title and text joined by a space.
+        documents: text by document id: title and text join_title by a space.
         queries: question by query id; only those the split judges.
         qrels: relevance by query id and document id.
         split: which judgements.
@@ -30,7 +30,7 @@ class Collection:
     benchmark: str | None = None
 
     @property
-    def unfindable(self) -> int:
+    def missing_relevant(self) -> int:
         """How many relevant documents the judgements name that are not in the collection."""
         return sum(
             grade > 0 and document not in self.documents
@@ -39,6 +39,6 @@ class Collection:
         )
 
 
-def joined(title: str, text: str) -> str:
+def join_title(title: str, text: str) -> str:
     """A document's text as BEIR has it: title, a space, text; spaces around it taken off."""
     return f"{title} {text}".strip()

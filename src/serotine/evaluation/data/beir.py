@@ -12,9 +12,9 @@ from pathlib import Path
 
 from serotine.encoders.settings import read_json
 from serotine.errors import InputFileError
-from serotine.evaluation import records
-from serotine.evaluation.benchmarks import beir_name, usual_split
-from serotine.evaluation.collection import Collection
+from serotine.evaluation.data import records
+from serotine.evaluation.data.benchmarks import beir_name, default_split
+from serotine.evaluation.data.collection import Collection
 from serotine.evaluation.metrics import Qrels
 
 __all__ = ["BeirFiles", "Collection", "load_beir"]
@@ -78,9 +78,9 @@ class BeirFiles:
             InputFileError: a line is malformed; names the file and the line.
         """
         documents = records.documents(_records(self.corpus), "_id")
-        asked = records.questions(_records(self.queries), "_id")
+        asked = records.queries(_records(self.queries), "_id")
         qrels = _qrels(self.qrels)
-        queries = records.judged_questions(qrels, asked, self.qrels, self.queries[0])
+        queries = records.judged_queries(qrels, asked, self.qrels, self.queries[0])
         known = beir_name(self.name) is not None
         language = self.language or ("en" if known else None)
         return Collection(
@@ -101,7 +101,7 @@ def load_beir(folder: str | Path, split: str | None = None) -> Collection:
     return BeirFiles.find(folder, split).load()
 
 
-def all_texts(folder: str | Path) -> Iterator[str]:
+def beir_texts(folder: str | Path) -> Iterator[str]:
     """Every document and every question of a BEIR folder, judged or not: what must not be trained on.
 
     Raises:
@@ -109,7 +109,7 @@ def all_texts(folder: str | Path) -> Iterator[str]:
     """
     root = Path(folder)
     yield from records.documents(_records(_find(root, "corpus")), "_id").values()
-    yield from records.questions(_records(_find(root, "queries")), "_id").values()
+    yield from records.queries(_records(_find(root, "queries")), "_id").values()
 
 
 def _find(folder: Path, stem: str) -> tuple[Path, ...]:
@@ -128,7 +128,7 @@ def _split(folder: Path, split: str | None, name: str) -> tuple[Path, str]:
         for path in sorted(folder.glob("*.tsv*"), reverse=True)
         if path.name.endswith((".tsv", ".tsv.gz"))
     }
-    wanted = split or usual_split(name, None)
+    wanted = split or default_split(name, None)
     if wanted in there:
         return there[wanted], wanted
     if split is None and len(there) == 1:
@@ -147,16 +147,16 @@ def _language(folder: Path) -> str | None:
 
 
 def _records(files: tuple[Path, ...]) -> Iterator[records.Record]:
-    return chain.from_iterable(records.records(file) for file in files)
+    return chain.from_iterable(records.read_records(file) for file in files)
 
 
 def _qrels(path: Path) -> Qrels:
     qrels: Qrels = {}
-    for number, (place, line) in enumerate(records.lines(path)):
+    for number, (place, line) in enumerate(records.numbered_lines(path)):
         parts = line.split("\t")
         if number == 0 and parts[:2] == _HEADER:
             continue
         if len(parts) != 3 or not parts[0] or not parts[1]:
             raise InputFileError(f"{place}: want query-id, corpus-id and score between tabs, got {line!r}")
-        records.judge(qrels, records.checked(parts[0], "the query id", place), parts[1], parts[2], place)
+        records.add_judgement(qrels, records.validate_text(parts[0], "the query id", place), parts[1], parts[2], place)
     return qrels

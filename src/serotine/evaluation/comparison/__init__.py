@@ -1,0 +1,1 @@
+"""Comparison of systems: differences by query, their significance, and the passages behind them."""

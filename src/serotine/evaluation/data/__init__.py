@@ -1,0 +1,1 @@
+"""Collections: BEIR, MIRACL, the hub and ir_datasets, and the rules that their benchmarks fix."""

@@ -1,0 +1,69 @@
+"""A comparison as one HTML file: no network, no scripts, light and dark, on paper too."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from serotine.errors import SerotineError
+from serotine.evaluation.report.charts import pareto, scatter
+from serotine.evaluation.report.fragments import heatmap, pieces, settings
+
+if TYPE_CHECKING:
+    from serotine.evaluation.comparison.changes import Change
+    from serotine.evaluation.comparison.compare import Comparison
+
+# Heatmaps of so many queries that gained most, and of so many that lost most.
+_HEATMAPS = 2
+
+
+def write_report(comparison: Comparison, file: Path, *, benches: Mapping[str, Mapping[str, Any]] | None = None) -> None:
+    """Writes the report of a comparison.
+
+    Args:
+        comparison: what `compare` found; with collections and an encoder, it shows passages and matched tokens.
+        file: where to.
+        benches: results of `serotine bench index` or `serotine bench compression` by name, for speed against recall.
+
+    Raises:
+        SerotineError: the eval extra is not installed.
+        ValueError: a bench is not such a result.
+    """
+    file.write_text(render(comparison, benches or {}), encoding="utf-8")
+
+
+def render(comparison: Comparison, benches: Mapping[str, Mapping[str, Any]]) -> str:
+    """The report's HTML."""
+    try:
+        import jinja2
+        from markupsafe import Markup
+    except ImportError:
+        raise SerotineError("a report needs Jinja2; run: pip install 'serotine[eval]'") from None
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    environment.globals["pieces"] = pieces
+    environment.globals["heatmap"] = heatmap
+    # The only markup that is not the template's own; its words are escaped where they are drawn.
+    scatters = [scatter(pair, comparison.metric) for pair in comparison.pairs]
+    speeds = [(name, pareto(bench, name)) for name, bench in benches.items()]
+    return environment.get_template("report.html").render(
+        comparison=comparison,
+        pairs={(pair.system, pair.collection): pair for pair in comparison.pairs},
+        scatters=list(zip(comparison.pairs, map(Markup, scatters), strict=True)),
+        speeds=[(name, Markup(chart)) for name, chart in speeds],  # noqa: S704
+        heatmaps=_extremes(comparison.changes),
+        settings=settings(comparison.records),
+    )
+
+
+def _extremes(changes: Sequence[Change]) -> list[Change]:
+    """The changes with tokens to show that gained most, then those that lost most."""
+    shown = [change for change in changes if any(document.alignment for document in change.documents)]
+    gains = [change for change in shown if change.difference > 0][:_HEATMAPS]
+    return gains + [change for change in shown if change.difference < 0][:_HEATMAPS]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -84,7 +84,7 @@ class LateInteraction:
         }
         return Answer(run, record)
 
-    def _encode(self, texts: Sequence[str]) -> Iterator[NDArray[np.float16]]:
+    def _encode(self, texts: Sequence[str]) -> list[NDArray[np.float16]]:
         return list(encode_texts(self._encoder, texts, self._encoder.dim, show_progress=False))
 
 

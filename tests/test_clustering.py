@@ -137,8 +137,8 @@ def test_lists_that_lie_are_refused() -> None:
     _core.nearest(**good)
     for name, value, said in (
         ("points", np.ones((4, 2), np.float32), "dimensions differ"),
-        ("ids", np.empty(3, np.int32), "one id a point"),
-        ("list_starts", np.array([0, 5]), "one list a group"),
+        ("ids", np.empty(3, np.int32), "one id per point"),
+        ("list_starts", np.array([0, 5]), "differ in length"),
         ("group_starts", np.array([0, 5, 4]), "starts must not decrease"),
         ("group_starts", np.array([1, 2, 4]), "from 0 to the end"),
         ("group_starts", np.array([0, 2, 3]), "from 0 to the end"),
@@ -148,19 +148,19 @@ def test_lists_that_lie_are_refused() -> None:
         ("order", np.array([0, 1, 2, -1]), "a member is out of range"),
         ("members", np.array([0, 1, 2, 3, 5]), "a member is out of range"),
         ("members", np.array([0, 1, 2, 3, -5]), "a member is out of range"),
-        ("group_starts", np.empty(0, np.int64), "one list a group"),
+        ("group_starts", np.empty(0, np.int64), "differ in length"),
     ):
         with pytest.raises(ValueError, match=said):
             _core.nearest(**(good | {name: value}))
     means = (np.zeros((2, 3), np.float32), np.empty(2), np.empty(2, np.int64))
     ids = np.zeros(4, np.int32)
     for wrong, said in (
-        ((points, ids[:3], *means), "one id a point"),
+        ((points, ids[:3], *means), "one id per point"),
         ((points, ids + 2, *means), "a centroid id is out of range"),
         ((points, ids - 1, *means), "a centroid id is out of range"),
         ((points[:, :2].copy(), ids, *means), "dimensions differ"),
-        ((points, ids, means[0], np.empty(3), means[2]), "one square and size a cluster"),
-        ((points, ids, means[0], means[1], np.empty(1, np.int64)), "one square and size a cluster"),
+        ((points, ids, means[0], np.empty(3), means[2]), "one entry per cluster"),
+        ((points, ids, means[0], means[1], np.empty(1, np.int64)), "one entry per cluster"),
     ):
         with pytest.raises(ValueError, match=said):
             _core.cluster_means(*wrong)

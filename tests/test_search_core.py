@@ -446,7 +446,7 @@ def test_parts_that_lie_are_refused() -> None:
     vectors = np.zeros((4, 6), np.uint16)
     for wrong_offsets, wrong_numbers, said in (
         (np.array([0, 3, 2]), numbers, "offsets must not decrease"),
-        (np.array([1, 2, 4]), numbers, "from 0"),
+        (np.array([1, 2, 4]), numbers, "start at 0"),
         (np.array([0, 4]), numbers, "one entry more than documents"),
         (offsets, np.array([5, 3]), "numbers must increase"),
         (np.array([0, 2, 5]), numbers, "offsets must end at the number of vectors"),

@@ -1,4 +1,4 @@
-// The arrays that cross the border, and the one way to refuse one.
+// The array types of the bindings, and their validation.
 #pragma once
 
 #include <nanobind/nanobind.h>

@@ -18,7 +18,7 @@ using namespace serotine::maxsim;
 
 namespace {
 
-// Any contiguous matrix of 1-, 2- or 4-byte elements; bf16 arrives as uint16, so the dtype is told beside it.
+// Any contiguous matrix of 1-, 2- or 4-byte elements; bf16 arrives as uint16, so the dtype is passed beside it.
 using Matrix = nb::ndarray<nb::ro, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
 using Floats = nb::ndarray<const float, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
 using Longs = nb::ndarray<const std::int64_t, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
@@ -102,7 +102,8 @@ Bad separate(const Matrix& queries, int query_dtype, const std::optional<Floats>
   std::vector<std::int64_t> end;
   std::vector<const void*> bases;
   std::vector<const float*> scale_bases;
-  require(!document_scales.has_value() || nb::len(*document_scales) == begin.size(), "one scale array a document");
+  require(!document_scales.has_value() || nb::len(*document_scales) == begin.size(),
+          "document_scales must have one array per document");
   for (std::size_t i = 0; i < begin.size(); ++i) {
     owners.push_back(nb::cast<Matrix>(documents[i]));
     std::optional<Floats> scales;

@@ -37,14 +37,16 @@ CodebookObject::CodebookObject(const In<std::int8_t, 2>& centroids, In<float, 1>
   for (std::size_t d = 0; d < dim; ++d) mean_[d] = static_cast<float>(sum[d] / static_cast<double>(count));
   flipped_.resize(centroids_.size());
   for (std::size_t i = 0; i < centroids_.size(); ++i) flipped_[i] = static_cast<std::uint8_t>(centroids_[i] + 128);
-  view_ = {centroids_.data(), scales_.data(), mean_.data(), static_cast<float>(max_norm * (1 + 1e-6)), count, dim, flipped_.data()};
+  view_ = {centroids_.data(), scales_.data(), mean_.data(), static_cast<float>(max_norm * (1 + 1e-6)), count, dim,
+           flipped_.data()};
 }
 
 SegmentObject::SegmentObject(In<std::int64_t, 1> offsets, In<std::int64_t, 1> numbers,
                        std::optional<In<std::uint16_t, 2>> vectors)
     : offsets_(std::move(offsets)), numbers_(std::move(numbers)), vectors_(std::move(vectors)) {
   const std::size_t documents = numbers_.size();
-  require(offsets_.size() == documents + 1 && offsets_.data()[0] == 0, "offsets must start at 0 and have one entry more than documents");
+  require(offsets_.size() == documents + 1 && offsets_.data()[0] == 0,
+          "offsets must start at 0 and have one entry more than documents");
   require(documents < 0xffffffffu, "too many documents in one segment");
   require_rising(offsets_, "offsets must not decrease");
   for (std::size_t d = 0; d < documents; ++d) {
@@ -54,7 +56,8 @@ SegmentObject::SegmentObject(In<std::int64_t, 1> offsets, In<std::int64_t, 1> nu
   view_.offsets = offsets_.data();
   view_.numbers = numbers_.data();
   if (vectors_.has_value()) {
-    require(static_cast<std::int64_t>(vectors_->shape(0)) == offsets_.data()[documents], "offsets must end at the number of vectors");
+    require(static_cast<std::int64_t>(vectors_->shape(0)) == offsets_.data()[documents],
+            "offsets must end at the number of vectors");
     view_.vectors = vectors_->data();
   }
 }
@@ -69,7 +72,8 @@ void SegmentObject::set_codes(nb::object codebook, In<std::uint8_t, 2> ids, In<s
   const auto tokens = static_cast<std::size_t>(view_.offsets[view_.documents]);
   require(bits == 2 || bits == 4 || bits == 8, "bits must be 2, 4 or 8");
   require(ids.shape(0) == tokens && (ids.shape(1) == 2 || ids.shape(1) == 4), "ids must have 2 or 4 bytes per token");
-  require(residual_scales.size() == tokens && errors.size() == tokens && residuals.shape(0) == tokens, "residual_scales, errors and residuals must have one row per token");
+  require(residual_scales.size() == tokens && errors.size() == tokens && residuals.shape(0) == tokens,
+          "residual_scales, errors and residuals must have one row per token");
   require(residuals.shape(1) == codec::row_bytes(book.dim, bits), "residuals have the wrong width");
   require(!vectors_.has_value() || vectors_->shape(1) == book.dim, "dimensions differ");
   require(std::isfinite(max_norm) && max_norm >= 0.0f, "max_norm must be finite and at least 0");
@@ -88,7 +92,8 @@ void SegmentObject::set_codes(nb::object codebook, In<std::uint8_t, 2> ids, In<s
 
 void SegmentObject::set_postings(In<std::uint64_t, 1> starts, In<std::uint32_t, 1> documents) {
   require(view_.codebook != nullptr, "postings need codes; call set_codes first");
-  require(starts.size() == view_.codebook->count + 1 && starts.data()[0] == 0, "starts must begin at 0 and have one entry more than centroids");
+  require(starts.size() == view_.codebook->count + 1 && starts.data()[0] == 0,
+          "starts must begin at 0 and have one entry more than centroids");
   require_rising(starts, "posting starts must not decrease");
   require(starts.data()[starts.size() - 1] == documents.size(), "posting starts must end at the number of postings");
   const std::uint32_t* list = documents.data();
@@ -209,8 +214,8 @@ void bind_search(nb::module_& module) {
   nb::class_<SegmentObject>(module, "Segment")
       .def(nb::init<In<std::int64_t, 1>, In<std::int64_t, 1>, std::optional<In<std::uint16_t, 2>>>(), nb::arg("offsets"),
            nb::arg("numbers"), nb::arg("vectors").none())
-      .def("set_codes", &SegmentObject::set_codes, nb::arg("codebook"), nb::arg("ids"), nb::arg("residual_scales"), nb::arg("errors"),
-           nb::arg("residuals"), nb::arg("bits"), nb::arg("max_norm"))
+      .def("set_codes", &SegmentObject::set_codes, nb::arg("codebook"), nb::arg("ids"), nb::arg("residual_scales"),
+           nb::arg("errors"), nb::arg("residuals"), nb::arg("bits"), nb::arg("max_norm"))
       .def("set_postings", &SegmentObject::set_postings, nb::arg("starts"), nb::arg("documents"));
   module.def("make_postings", &make_postings, nb::arg("ids"), nb::arg("offsets"), nb::arg("starts").noconvert());
   module.def("residual_scores", &residual_scores, nb::arg("query"), nb::arg("segment"), nb::arg("scores").noconvert());

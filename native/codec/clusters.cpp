@@ -12,8 +12,8 @@ namespace serotine::codec {
 namespace {
 
 // Points whose dot products are computed side by side, and points one item of parallel work handles.
-constexpr std::size_t kPointsAtOnce = 64;
-constexpr std::size_t kPointsAnItem = 2048;
+constexpr std::size_t kPointsPerBlock = 64;
+constexpr std::size_t kPointsPerItem = 2048;
 
 struct Item {
   std::size_t group;
@@ -43,13 +43,13 @@ void nearest(const float* points, std::size_t, std::size_t dim, const std::int64
              const std::int64_t* list_starts, std::int32_t* ids) {
   const maxsim::FloatFold& kernel = maxsim::kernels().f32[0];
   const std::size_t lanes = kernel.lanes;
-  const std::size_t vectors = (kPointsAtOnce + lanes - 1) / lanes;
-  const std::size_t steps = dim + 1;
+  const std::size_t vectors = (kPointsPerBlock + lanes - 1) / lanes;
+  const std::size_t row_size = dim + 1;
   std::vector<Item> items;
   for (std::size_t g = 0; g < groups; ++g) {
     const auto end = static_cast<std::size_t>(group_starts[g + 1]);
-    for (auto at = static_cast<std::size_t>(group_starts[g]); at < end; at += kPointsAnItem) {
-      items.push_back({g, at, std::min(end, at + kPointsAnItem)});
+    for (auto at = static_cast<std::size_t>(group_starts[g]); at < end; at += kPointsPerItem) {
+      items.push_back({g, at, std::min(end, at + kPointsPerItem)});
     }
   }
   struct Scratch {
@@ -67,24 +67,24 @@ void nearest(const float* points, std::size_t, std::size_t dim, const std::int64
     const auto count = static_cast<std::size_t>(list_starts[item.group + 1] - list_starts[item.group]);
     if (mine.group != item.group) {
       mine.group = item.group;
-      mine.rows.resize(count * steps);
+      mine.rows.resize(count * row_size);
       gather(centroids, dim, members, count, mine.rows.data());
     }
-    mine.block.assign(vectors * steps * lanes, 0.0f);
+    mine.block.assign(vectors * row_size * lanes, 0.0f);
     mine.best.resize(vectors * lanes);
     mine.where.resize(vectors * lanes);
-    for (std::size_t first = item.first; first < item.last; first += kPointsAtOnce) {
-      const std::size_t now = std::min(kPointsAtOnce, item.last - first);
+    for (std::size_t first = item.first; first < item.last; first += kPointsPerBlock) {
+      const std::size_t now = std::min(kPointsPerBlock, item.last - first);
       for (std::size_t p = 0; p < now; ++p) {
         const float* point = points + static_cast<std::size_t>(order[first + p]) * dim;
-        float* out = mine.block.data() + (p / lanes) * steps * lanes + p % lanes;
+        float* out = mine.block.data() + (p / lanes) * row_size * lanes + p % lanes;
         for (std::size_t d = 0; d < dim; ++d) out[d * lanes] = point[d];
         out[dim * lanes] = 1.0f;
       }
       std::fill(mine.best.begin(), mine.best.end(), -std::numeric_limits<float>::infinity());
       std::fill(mine.where.begin(), mine.where.end(), 0);
       const auto* rows = reinterpret_cast<const char*>(mine.rows.data());
-      kernel.fold(mine.block.data(), (now + lanes - 1) / lanes, steps, rows, steps * sizeof(float),
+      kernel.fold(mine.block.data(), (now + lanes - 1) / lanes, row_size, rows, row_size * sizeof(float),
                   {rows, 0}, count, 0, mine.best.data(), mine.where.data());
       for (std::size_t p = 0; p < now; ++p) {
         ids[order[first + p]] = static_cast<std::int32_t>(members[mine.where[p]]);
@@ -95,7 +95,7 @@ void nearest(const float* points, std::size_t, std::size_t dim, const std::int64
 
 void means(const float* points, std::size_t count, std::size_t dim, const std::int32_t* ids, std::size_t clusters,
            float* means, double* squares, std::int64_t* sizes) {
-  // A counting sort keeps the points of a cluster in their order, so that every sum has one order too.
+  // A counting sort leaves the points of a cluster in their order, so that every sum has a fixed order too.
   std::vector<std::size_t> starts(clusters + 1, 0);
   for (std::size_t p = 0; p < count; ++p) ++starts[static_cast<std::size_t>(ids[p]) + 1];
   for (std::size_t c = 0; c < clusters; ++c) starts[c + 1] += starts[c];

@@ -5,8 +5,8 @@
 //
 //   y[d] = saturate(centroid[d] + table[code[d]])      x ~ scale * y      table[c] = (level[c] * s + 128) >> 8
 //
-// where centroid is int8 with one float scale per centroid, and s, the residual scale, is one byte a token. The levels of 2 and 4 bits
-// are those of Lloyd and Max for a Gaussian (Max 1960); 8 bits are two nibbles with a table each, evenly spaced. A
+// where centroid is int8 with one float scale per centroid, and s, the residual scale, is one byte a token. The levels
+// of 2 and 4 bits are those of Lloyd and Max for a Gaussian (Max 1960); 8 bits are two nibbles with a table each, evenly spaced. A
 // table is 16 bytes, which is one register: decoding 64 dimensions is a shuffle and an addition. The rebuilt vector is
 // int8 with a scale: MaxSim over it is the int8 kernel, nothing else.
 //
@@ -50,17 +50,17 @@ struct Codes {
 
 inline std::size_t row_bytes(std::size_t dim, int bits) { return (dim * static_cast<std::size_t>(bits) + 7) / 8; }
 
-// The bound an error byte stands for, in units of the centroid's scale; byte 255 is infinity.
+// Returns the bound of an error byte, in units of the centroid's scale; byte 255 is infinity.
 float error_bound(std::uint8_t byte);
 
 // Rebuilds tokens [first, first + count) as rows of bytes, `stride` apart, and their scales [count]. The bytes are int8
-// with `flip` 0, and the same plus 128, unsigned, with `flip` 128. Meanwhile memory is asked for `count` residuals at
-// `ahead`, which may be anything: a prefetch may name nobody's memory.
+// with `flip` 0, and the same plus 128, unsigned, with `flip` 128. Meanwhile `count` residuals are
+// prefetched at `ahead`, which may point anywhere.
 void decode(const Codebook& codebook, const Codes& codes, std::size_t first, std::size_t count, std::uint8_t flip,
             std::uint8_t* rows, std::size_t stride, float* scales, const std::uint8_t* ahead);
 
-// products[i] = the dot product of query row i, int16 [count][dim], with what the residual of token first + tokens[i]
-// rebuilds: table[code[d]], without its centroid.
+// products[i] = the dot product of query row i, int16 [count][dim], with the rebuilt residual of token first + tokens[i]:
+// table[code[d]], without its centroid.
 void multiply_residuals(const Codes& codes, std::size_t dim, std::size_t first, const std::uint16_t* tokens,
                         std::size_t count, const std::int16_t* rows, std::int32_t* products);
 
@@ -68,7 +68,7 @@ void multiply_residuals(const Codes& codes, std::size_t dim, std::size_t first, 
 void encode(const Codebook& codebook, const float* vectors, const std::int32_t* ids, std::size_t count, int bits,
             std::uint8_t* residual_scales, std::uint8_t* errors, std::uint8_t* residuals);
 
-// For every point the nearest centroid (Euclidean), looked for only in the list of its group.
+// Finds the nearest centroid (Euclidean) of every point, among the list of its group.
 //   points      [count][dim]
 //   order       the points' numbers, group after group: group g owns order[group_starts[g]..group_starts[g + 1])
 //   centroids   [..][dim]; those of group g are list[list_starts[g]..list_starts[g + 1])
@@ -78,7 +78,7 @@ void nearest(const float* points, std::size_t count, std::size_t dim, const std:
              const std::int64_t* group_starts, std::size_t groups, const float* centroids, const std::int64_t* list,
              const std::int64_t* list_starts, std::int32_t* ids);
 
-// The mean of every cluster's points, summed in point order; clusters without points keep what `means` held.
+// Computes the mean of every cluster's points, summed in point order; clusters without points leave `means` as it is.
 // squares: [clusters] out, the sum of squared distances to the mean; sizes: [clusters] out.
 void means(const float* points, std::size_t count, std::size_t dim, const std::int32_t* ids, std::size_t clusters,
            float* means, double* squares, std::int64_t* sizes);

@@ -7,34 +7,34 @@
 
 namespace serotine::codec {
 
-// What a token's codes stand for: `low` by the code, or for 8 bits by its low nibble, and `high` by its high nibble.
+// The values of a token's codes: `low` by the code, or for 8 bits by its low nibble, and `high` by its high nibble.
 struct Tables {
   alignas(16) std::int8_t low[16];
   alignas(16) std::int8_t high[16];
 };
 
-// Tokens to rebuild, and where: row i gets saturate(centroid ids[i] + what its codes stand for) ^ flip.
+// Tokens to rebuild, and where to: row i gets saturate(centroid ids[i] + the values of its codes) ^ flip.
 struct Rows {
   const std::int8_t* centroids;
   const std::uint32_t* ids;
   const std::uint8_t* packed;
   const std::uint8_t* residual_scales;
-  const Tables* tables;  // of every step
+  const Tables* tables;  // by residual scale
   std::size_t count;
   std::size_t dim;
   std::uint8_t flip;
   std::uint8_t* out;
   std::size_t stride;
-  const std::uint8_t* ahead;  // residuals to ask memory for meanwhile
+  const std::uint8_t* ahead;  // residuals to prefetch meanwhile
 };
 
 // Pairs of a query row, int16, and a token: pair i is row i with token tokens[i]. products[i] gets their dot product,
-// with what the token's codes stand for and without its centroid.
+// of the values of the token's codes, without its centroid.
 struct Pairs {
   const std::int16_t* rows;
   const std::uint8_t* packed;
   const std::uint8_t* residual_scales;
-  const Tables* tables;  // of every step
+  const Tables* tables;  // by residual scale
   const std::uint16_t* tokens;
   std::size_t count;
   std::size_t dim;
@@ -48,7 +48,7 @@ struct CodecKernels {
   void (*multiply2)(const Pairs& pairs);
   void (*multiply4)(const Pairs& pairs);
   void (*multiply8)(const Pairs& pairs);
-  // codes[d] = how many of the rising `thresholds` target[d] exceeds.
+  // codes[d] = how many of the increasing `thresholds` target[d] exceeds.
   void (*bin)(const float* target, std::size_t dim, const float* thresholds, std::size_t count, std::uint8_t* codes);
 };
 

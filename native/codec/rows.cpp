@@ -12,16 +12,16 @@
 namespace serotine::codec {
 namespace {
 
-// An error byte is a logarithm: 15 steps an octave, from 2^(-64/15) units up.
-constexpr double kErrorSteps = 15.0;
+// An error byte is a logarithm: 15 values an octave, from 2^(-64/15) units up.
+constexpr double kErrorsPerOctave = 15.0;
 constexpr double kErrorOrigin = 64.0;
 // Tokens one item of parallel work encodes.
-constexpr std::size_t kTokensAtOnce = 512;
+constexpr std::size_t kTokensPerItem = 512;
 
 // Lloyd and Max's levels for a unit Gaussian, the outermost scaled to 127.
 constexpr int kLevels2[4] = {-127, -38, 38, 127};
 constexpr int kLevels4[16] = {-127, -96, -75, -58, -44, -31, -18, -6, 6, 18, 31, 44, 58, 75, 96, 127};
-// What the outermost level is, in standard deviations: the first step to try.
+// The outermost level in standard deviations: gives the first scale to try.
 constexpr double kOutermost2 = 1.510;
 constexpr double kOutermost4 = 2.733;
 
@@ -29,7 +29,7 @@ struct Bounds {
   std::array<float, 256> at{};
   Bounds() {
     for (std::size_t b = 0; b < 255; ++b) {
-      at[b] = static_cast<float>(std::exp2((static_cast<double>(b) - kErrorOrigin) / kErrorSteps));
+      at[b] = static_cast<float>(std::exp2((static_cast<double>(b) - kErrorOrigin) / kErrorsPerOctave));
     }
     at[255] = std::numeric_limits<float>::infinity();
   }
@@ -43,8 +43,8 @@ const Bounds& bounds() {
 std::uint8_t error_byte(double units) {
   const auto& table = bounds().at;
   // The first bound that is not below, with room for the rounding of the square root.
-  const auto wanted = static_cast<float>(units * (1.0 + 1e-6));
-  return static_cast<std::uint8_t>(std::lower_bound(table.begin(), table.end() - 1, wanted) - table.begin());
+  const auto bound = static_cast<float>(units * (1.0 + 1e-6));
+  return static_cast<std::uint8_t>(std::lower_bound(table.begin(), table.end() - 1, bound) - table.begin());
 }
 
 const CodecKernels& codec_kernels() {
@@ -64,29 +64,29 @@ const CodecKernels& codec_kernels() {
   return portable_codec;
 }
 
-std::int8_t entry(int level, int step) { return static_cast<std::int8_t>((level * step + 128) >> 8); }
+std::int8_t entry(int level, int scale) { return static_cast<std::int8_t>((level * scale + 128) >> 8); }
 
-// The tables of every step, for one number of bits.
-struct StepTables {
+// The tables of every residual scale, for one number of bits.
+struct ScaleTables {
   std::array<Tables, 256> of{};
-  explicit StepTables(int bits) {
-    for (int step = 0; step < 256; ++step) {
-      Tables& tables = of[static_cast<std::size_t>(step)];
+  explicit ScaleTables(int bits) {
+    for (int scale = 0; scale < 256; ++scale) {
+      Tables& tables = of[static_cast<std::size_t>(scale)];
       for (int c = 0; c < 16; ++c) {
         // Of 8 bits, the 256 odd levels up to 255 count halves: the high nibble brings a multiple of 16.
-        tables.low[c] = bits == 2   ? entry(kLevels2[c & 3], step)
-                        : bits == 4 ? entry(kLevels4[c], step)
-                                    : static_cast<std::int8_t>(((2 * c - 15) * step + 256) >> 9);
-        tables.high[c] = bits == 8 ? entry(16 * c - 120, step) : std::int8_t{0};
+        tables.low[c] = bits == 2   ? entry(kLevels2[c & 3], scale)
+                        : bits == 4 ? entry(kLevels4[c], scale)
+                                    : static_cast<std::int8_t>(((2 * c - 15) * scale + 256) >> 9);
+        tables.high[c] = bits == 8 ? entry(16 * c - 120, scale) : std::int8_t{0};
       }
     }
   }
 };
 
-const StepTables& step_tables(int bits) {
-  static const StepTables two(2);
-  static const StepTables four(4);
-  static const StepTables eight(8);
+const ScaleTables& scale_tables(int bits) {
+  static const ScaleTables two(2);
+  static const ScaleTables four(4);
+  static const ScaleTables eight(8);
   return bits == 2 ? two : bits == 4 ? four : eight;
 }
 
@@ -95,21 +95,22 @@ void rebuild(int bits, const Rows& rows) {
   (bits == 2 ? kernels.decode2 : bits == 4 ? kernels.decode4 : kernels.decode8)(rows);
 }
 
-// One vector's code: tries the step that suits a Gaussian, then the least-squares step for the codes that gave, and
-// keeps what rebuilds the vector best.
+// Encodes one vector: tries the scale that suits a Gaussian, then the least-squares scale for the resulting codes, and
+// keeps the one that rebuilds the vector best.
 class Encoder {
  public:
   Encoder(const Codebook& codebook, int bits)
       : codebook_(codebook),
         bits_(bits),
         kernels_(codec_kernels()),
-        tables_(step_tables(bits)),
+        tables_(scale_tables(bits)),
         target_(codebook.dim),
         codes_(codebook.dim),
         packed_(row_bytes(codebook.dim, bits)),
         rebuilt_(codebook.dim) {}
 
-  void encode(const float* vector, std::size_t id, std::uint8_t* step, std::uint8_t* error, std::uint8_t* residual) {
+  void encode(const float* vector, std::size_t id, std::uint8_t* residual_scale, std::uint8_t* error,
+              std::uint8_t* residual) {
     const std::size_t dim = codebook_.dim;
     const std::int8_t* centroid = codebook_.centroids + id * dim;
     const float inverse = 1.0f / codebook_.scales[id];
@@ -120,11 +121,11 @@ class Encoder {
       squares += static_cast<double>(target_[d]) * target_[d];
       largest = std::max(largest, std::fabs(target_[d]));
     }
-    double wanted = first_step(std::sqrt(squares / static_cast<double>(std::max<std::size_t>(dim, 1))), largest);
+    double scale = first_scale(std::sqrt(squares / static_cast<double>(std::max<std::size_t>(dim, 1))), largest);
     double best = std::numeric_limits<double>::infinity();
     int last = -1;
     for (int round = 0; round < 3; ++round) {
-      const int tried = static_cast<int>(std::lround(std::clamp(wanted, 0.0, 255.0)));
+      const int tried = static_cast<int>(std::lround(std::clamp(scale, 0.0, 255.0)));
       if (tried == last) break;
       last = tried;
       const Tables& tables = tables_.of[static_cast<std::size_t>(tried)];
@@ -139,14 +140,14 @@ class Encoder {
       measure(centroid, distance, dot, norm);
       if (!(distance < best)) break;
       best = distance;
-      *step = static_cast<std::uint8_t>(tried);
+      *residual_scale = static_cast<std::uint8_t>(tried);
       std::copy(packed_.begin(), packed_.end(), residual);
       if (norm <= 0.0f) break;
-      wanted = static_cast<double>(tried) * dot / norm;
+      scale = static_cast<double>(tried) * dot / norm;
     }
     if (last < 0 || !std::isfinite(best)) {
-      // So far from its centroid that fp32 overflows: the code says nothing, and the error byte says so.
-      *step = 0;
+      // So far from its centroid that fp32 overflows: the error byte marks the code as unbounded.
+      *residual_scale = 0;
       std::fill_n(residual, packed_.size(), std::uint8_t{0});
       *error = 255;
       return;
@@ -155,17 +156,17 @@ class Encoder {
   }
 
  private:
-  double first_step(double rms, float largest) const {
+  double first_scale(double rms, float largest) const {
     if (bits_ == 2) return rms * kOutermost2 * 256.0 / 127.0;
     if (bits_ == 4) return rms * kOutermost4 * 256.0 / 127.0;
     // With 256 levels nothing needs to be cut off: 255 levels of half a unit.
     return static_cast<double>(largest) * 512.0 / 255.0;
   }
 
-  void pack(const Tables& tables, int step) {
+  void pack(const Tables& tables, int scale) {
     const std::size_t dim = codebook_.dim;
     if (bits_ == 8) {
-      const float inverse = step == 0 ? 0.0f : 512.0f / static_cast<float>(step);
+      const float inverse = scale == 0 ? 0.0f : 512.0f / static_cast<float>(scale);
       for (std::size_t d = 0; d < dim; ++d) {
         packed_[d] = static_cast<std::uint8_t>(std::clamp((target_[d] * inverse + 255.0f) * 0.5f + 0.5f, 0.0f, 255.0f));
       }
@@ -179,18 +180,18 @@ class Encoder {
     kernels_.bin(target_.data(), dim, thresholds, levels - 1, codes_.data());
     const std::size_t n = packed_.size();
     std::fill(packed_.begin(), packed_.end(), std::uint8_t{0});
-    for (std::size_t part = 0; part * n < dim; ++part) {
-      const std::size_t now = std::min(n, dim - part * n);
-      const auto at = static_cast<int>(part) * bits_;
+    for (std::size_t plane = 0; plane * n < dim; ++plane) {
+      const std::size_t now = std::min(n, dim - plane * n);
+      const auto at = static_cast<int>(plane) * bits_;
       for (std::size_t i = 0; i < now; ++i) {
-        packed_[i] = static_cast<std::uint8_t>(packed_[i] | (codes_[part * n + i] << at));
+        packed_[i] = static_cast<std::uint8_t>(packed_[i] | (codes_[plane * n + i] << at));
       }
     }
   }
 
-  // Squared distance to what was rebuilt; and of the rebuilt residual r: <target, r> and <r, r>.
+  // Computes the squared distance to the rebuilt vector, and <target, r> and <r, r> of the rebuilt residual r.
   void measure(const std::int8_t* centroid, float& distance, float& dot, float& norm) const {
-    // Sixteen sums side by side, so that the compiler may vectorise and the result is the same everywhere.
+    // Sixteen sums side by side: the compiler can vectorize them, and the result is the same everywhere.
     float sums[3][16] = {};
     const std::size_t dim = codebook_.dim;
     for (std::size_t d = 0; d < dim; ++d) {
@@ -210,7 +211,7 @@ class Encoder {
   const Codebook& codebook_;
   int bits_;
   const CodecKernels& kernels_;
-  const StepTables& tables_;
+  const ScaleTables& tables_;
   std::vector<float> target_;
   std::vector<std::uint8_t> codes_;
   std::vector<std::uint8_t> packed_;
@@ -232,8 +233,8 @@ void decode(const Codebook& codebook, const Codes& codes, std::size_t first, std
       ids[t] = static_cast<std::uint32_t>(codes.id(first + done + t));
       scales[done + t] = codebook.scales[ids[t]];
     }
-    rebuild(codes.bits, {codebook.centroids, ids, codes.residuals + (first + done) * bytes, codes.residual_scales + first + done,
-                         step_tables(codes.bits).of.data(), now, codebook.dim, flip, rows + done * stride, stride,
+    rebuild(codes.bits, {codebook.centroids, ids, codes.residuals + (first + done) * bytes,
+                         codes.residual_scales + first + done, scale_tables(codes.bits).of.data(), now, codebook.dim, flip, rows + done * stride, stride,
                          ahead + done * bytes});
   }
 }
@@ -242,19 +243,19 @@ void multiply_residuals(const Codes& codes, std::size_t dim, std::size_t first, 
                         std::size_t count, const std::int16_t* rows, std::int32_t* products) {
   const CodecKernels& kernels = codec_kernels();
   const int bits = codes.bits;
-  const Pairs pairs{rows,  codes.residuals + first * row_bytes(dim, bits), codes.residual_scales + first, step_tables(bits).of.data(),
-                    tokens, count, dim, products};
+  const Pairs pairs{rows, codes.residuals + first * row_bytes(dim, bits), codes.residual_scales + first,
+                    scale_tables(bits).of.data(), tokens, count, dim, products};
   (bits == 2 ? kernels.multiply2 : bits == 4 ? kernels.multiply4 : kernels.multiply8)(pairs);
 }
 
 void encode(const Codebook& codebook, const float* vectors, const std::int32_t* ids, std::size_t count, int bits,
             std::uint8_t* residual_scales, std::uint8_t* errors, std::uint8_t* residuals) {
   const std::size_t bytes = row_bytes(codebook.dim, bits);
-  const std::size_t items = (count + kTokensAtOnce - 1) / kTokensAtOnce;
+  const std::size_t items = (count + kTokensPerItem - 1) / kTokensPerItem;
   parallel_for(items, num_threads(), [&](std::size_t item, std::size_t) {
     Encoder encoder(codebook, bits);
-    const std::size_t last = std::min(count, (item + 1) * kTokensAtOnce);
-    for (std::size_t t = item * kTokensAtOnce; t < last; ++t) {
+    const std::size_t last = std::min(count, (item + 1) * kTokensPerItem);
+    for (std::size_t t = item * kTokensPerItem; t < last; ++t) {
       encoder.encode(vectors + t * codebook.dim, static_cast<std::size_t>(ids[t]), residual_scales + t, errors + t,
                      residuals + t * bytes);
     }

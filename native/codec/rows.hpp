@@ -19,9 +19,9 @@ inline std::uint8_t saturated(int value, std::uint8_t flip) {
   return static_cast<std::uint8_t>(static_cast<std::uint8_t>(static_cast<std::int8_t>(value)) ^ flip);
 }
 
-// One part of a row (see codec.hpp): `n` dimensions, each in its own byte at bit `At`.
+// Decodes one plane of a row (see codec.hpp): `n` dimensions, each in its own byte at bit `At`.
 template <class B, int Bits, int At>
-inline void decode_part(const std::int8_t* centroid, const std::uint8_t* packed, const std::int8_t* table, std::size_t n,
+inline void decode_plane(const std::int8_t* centroid, const std::uint8_t* packed, const std::int8_t* table, std::size_t n,
                         std::uint8_t flip, std::uint8_t* out) {
   constexpr std::uint8_t kMask = (1 << Bits) - 1;
   std::size_t i = 0;
@@ -30,7 +30,7 @@ inline void decode_part(const std::int8_t* centroid, const std::uint8_t* packed,
     const auto mask = B::splat(kMask);
     const auto flips = B::splat(flip);
     for (; i + B::width <= n; i += B::width) {
-      // The shift crosses bytes, the mask takes away what came from the neighbour.
+      // The shift crosses bytes; the mask clears the bits of the neighboring byte.
       const auto code = B::bits_and(B::template shift_right<At>(B::load(packed + i)), mask);
       const auto sum = B::add(B::load(centroid + i), B::lookup(values, code));
       B::store(out + i, B::bits_xor(sum, flips));
@@ -39,19 +39,19 @@ inline void decode_part(const std::int8_t* centroid, const std::uint8_t* packed,
   for (; i < n; ++i) out[i] = saturated(centroid[i] + table[(packed[i] >> At) & kMask], flip);
 }
 
-template <class Wide, class Narrow, int Bits, int Part>
-inline void decode_parts(const std::int8_t* centroid, const std::uint8_t* packed, const std::int8_t* table,
+template <class WideBytes, class NarrowBytes, int Bits, int Plane>
+inline void decode_planes(const std::int8_t* centroid, const std::uint8_t* packed, const std::int8_t* table,
                          std::size_t dim, std::size_t n, std::uint8_t flip, std::uint8_t* out) {
-  if constexpr (Part * Bits < 8) {
-    const std::size_t base = Part * n;
+  if constexpr (Plane * Bits < 8) {
+    const std::size_t base = Plane * n;
     if (base >= dim) return;
     const std::size_t now = dim - base < n ? dim - base : n;
-    if (now >= Wide::width) {
-      decode_part<Wide, Bits, Part * Bits>(centroid + base, packed, table, now, flip, out + base);
+    if (now >= WideBytes::width) {
+      decode_plane<WideBytes, Bits, Plane * Bits>(centroid + base, packed, table, now, flip, out + base);
     } else {
-      decode_part<Narrow, Bits, Part * Bits>(centroid + base, packed, table, now, flip, out + base);
+      decode_plane<NarrowBytes, Bits, Plane * Bits>(centroid + base, packed, table, now, flip, out + base);
     }
-    decode_parts<Wide, Narrow, Bits, Part + 1>(centroid, packed, table, dim, n, flip, out);
+    decode_planes<WideBytes, NarrowBytes, Bits, Plane + 1>(centroid, packed, table, dim, n, flip, out);
   }
 }
 
@@ -78,10 +78,10 @@ inline void decode_nibbles(const std::int8_t* centroid, const std::uint8_t* pack
   }
 }
 
-// How many tokens ahead a centroid is asked for.
+// How many tokens ahead a centroid is prefetched.
 constexpr std::size_t kTokensAhead = 12;
 
-template <class Wide, class Narrow, int Bits>
+template <class WideBytes, class NarrowBytes, int Bits>
 void decode(const Rows& rows) {
   const std::size_t bytes = (rows.dim * Bits + 7) / 8;
   for (std::size_t t = 0; t < rows.count; ++t) {
@@ -95,16 +95,16 @@ void decode(const Rows& rows) {
     const Tables& tables = rows.tables[rows.residual_scales[t]];
     std::uint8_t* out = rows.out + t * rows.stride;
     if constexpr (Bits == 8) {
-      decode_nibbles<Wide>(centroid, packed, tables, rows.dim, rows.flip, out);
+      decode_nibbles<WideBytes>(centroid, packed, tables, rows.dim, rows.flip, out);
     } else {
-      decode_parts<Wide, Narrow, Bits, 0>(centroid, packed, tables.low, rows.dim, bytes, rows.flip, out);
+      decode_planes<WideBytes, NarrowBytes, Bits, 0>(centroid, packed, tables.low, rows.dim, bytes, rows.flip, out);
     }
   }
 }
 
-// The products of one part of a row (see decode_part) and a query row.
+// Multiplies one plane of a row (see decode_plane) with a query row.
 template <class B, int Bits, int At>
-inline void multiply_part(const std::int16_t* row, const std::uint8_t* packed, const std::int8_t* table, std::size_t n,
+inline void multiply_plane(const std::int16_t* row, const std::uint8_t* packed, const std::int8_t* table, std::size_t n,
                           typename B::Sum& sum, std::int32_t& rest) {
   constexpr std::uint8_t kMask = (1 << Bits) - 1;
   std::size_t i = 0;
@@ -119,14 +119,14 @@ inline void multiply_part(const std::int16_t* row, const std::uint8_t* packed, c
   for (; i < n; ++i) rest += row[i] * table[(packed[i] >> At) & kMask];
 }
 
-template <class B, int Bits, int Part>
-inline void multiply_parts(const std::int16_t* row, const std::uint8_t* packed, const std::int8_t* table,
+template <class B, int Bits, int Plane>
+inline void multiply_planes(const std::int16_t* row, const std::uint8_t* packed, const std::int8_t* table,
                            std::size_t dim, std::size_t n, typename B::Sum& sum, std::int32_t& rest) {
-  if constexpr (Part * Bits < 8) {
-    const std::size_t base = Part * n;
+  if constexpr (Plane * Bits < 8) {
+    const std::size_t base = Plane * n;
     if (base >= dim) return;
-    multiply_part<B, Bits, Part * Bits>(row + base, packed, table, dim - base < n ? dim - base : n, sum, rest);
-    multiply_parts<B, Bits, Part + 1>(row, packed, table, dim, n, sum, rest);
+    multiply_plane<B, Bits, Plane * Bits>(row + base, packed, table, dim - base < n ? dim - base : n, sum, rest);
+    multiply_planes<B, Bits, Plane + 1>(row, packed, table, dim, n, sum, rest);
   }
 }
 
@@ -162,19 +162,19 @@ inline void multiply_with(const Pairs& pairs, std::size_t bytes) {
     if constexpr (Bits == 8) {
       multiply_nibbles<B>(row, packed, tables, pairs.dim, sum, rest);
     } else {
-      multiply_parts<B, Bits, 0>(row, packed, tables.low, pairs.dim, bytes, sum, rest);
+      multiply_planes<B, Bits, 0>(row, packed, tables.low, pairs.dim, bytes, sum, rest);
     }
     pairs.products[i] = B::total(sum) + rest;
   }
 }
 
-template <class Wide, class Narrow, int Bits>
+template <class WideBytes, class NarrowBytes, int Bits>
 void multiply(const Pairs& pairs) {
   const std::size_t bytes = (pairs.dim * Bits + 7) / 8;
-  if (bytes >= Wide::width) {
-    multiply_with<Wide, Bits>(pairs, bytes);
+  if (bytes >= WideBytes::width) {
+    multiply_with<WideBytes, Bits>(pairs, bytes);
   } else {
-    multiply_with<Narrow, Bits>(pairs, bytes);
+    multiply_with<NarrowBytes, Bits>(pairs, bytes);
   }
 }
 

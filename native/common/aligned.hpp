@@ -28,7 +28,7 @@ struct AlignedAllocator {
     if (count > kMostBytes / sizeof(T)) throw std::bad_array_new_length();
     const std::size_t bytes = count * sizeof(T);
     if (bytes < kLargeBytes) return static_cast<T*>(::operator new(bytes, alignment));
-    // What is read at random from all over a large table misses the address cache on small pages.
+    // Random reads of a large table miss the TLB on small pages.
     void* memory = ::operator new((bytes + kHugePage - 1) / kHugePage * kHugePage, std::align_val_t{kHugePage});
 #if defined(__linux__)
     madvise(memory, bytes, MADV_HUGEPAGE);
@@ -38,7 +38,7 @@ struct AlignedAllocator {
   void deallocate(T* memory, std::size_t count) {
     ::operator delete(memory, count * sizeof(T) < kLargeBytes ? alignment : std::align_val_t{kHugePage});
   }
-  // Growing leaves new elements as they are: whoever wants zeros says assign().
+  // Growing leaves new elements uninitialized: use assign() for zeros.
   template <class U>
   void construct(U* at) {
     ::new (static_cast<void*>(at)) U;

@@ -16,11 +16,11 @@ namespace {
 
 class Pool {
  public:
-  std::size_t size() const { return wanted_.load(std::memory_order_relaxed); }
+  std::size_t size() const { return size_.load(std::memory_order_relaxed); }
 
   void resize(std::size_t count) {
     const std::lock_guard<std::mutex> turn(turn_);
-    wanted_.store(std::max<std::size_t>(count, 1), std::memory_order_relaxed);
+    size_.store(std::max<std::size_t>(count, 1), std::memory_order_relaxed);
     if (threads_.size() + 1 > size()) stop();
   }
 
@@ -36,7 +36,7 @@ class Pool {
       body_ = &body;
       items_ = items;
       next_.store(0, std::memory_order_relaxed);
-      helpers_wanted_ = std::min({threads_.size(), items - 1, workers - 1});
+      helpers_needed_ = std::min({threads_.size(), items - 1, workers - 1});
       helpers_joined_ = 0;
       helpers_busy_ = 0;
       ++generation_;
@@ -46,7 +46,7 @@ class Pool {
     {
       // Helpers that have not joined by now find no work left; only those inside must be waited for.
       const std::lock_guard<std::mutex> lock(mutex_);
-      helpers_wanted_ = 0;
+      helpers_needed_ = 0;
     }
     spin_until([this] { return helpers_busy_.load(std::memory_order_acquire) == 0; });
     std::unique_lock<std::mutex> lock(mutex_);
@@ -95,14 +95,14 @@ class Pool {
   }
 
   void help() {
-    std::uint64_t seen = 0;
+    std::uint64_t last_generation = 0;
     for (;;) {
-      spin_until([&] { return generation_.load(std::memory_order_acquire) != seen; });
+      spin_until([&] { return generation_.load(std::memory_order_acquire) != last_generation; });
       std::unique_lock<std::mutex> lock(mutex_);
-      wake_.wait(lock, [&] { return stopping_ || (generation_ != seen && body_ != nullptr); });
+      wake_.wait(lock, [&] { return stopping_ || (generation_ != last_generation && body_ != nullptr); });
       if (stopping_) return;
-      seen = generation_;
-      if (helpers_joined_ >= helpers_wanted_) continue;
+      last_generation = generation_;
+      if (helpers_joined_ >= helpers_needed_) continue;
       const std::size_t worker = ++helpers_joined_;
       ++helpers_busy_;
       const auto* body = body_;
@@ -123,7 +123,7 @@ class Pool {
   }
 
   std::mutex turn_;  // held by the caller that uses the pool
-  std::atomic<std::size_t> wanted_{default_size()};
+  std::atomic<std::size_t> size_{default_size()};
   std::vector<std::thread> threads_;
 
   std::mutex mutex_;  // guards all below but next_; the other atomics are also read without it, to spin on
@@ -132,7 +132,7 @@ class Pool {
   const std::function<void(std::size_t, std::size_t)>* body_ = nullptr;
   std::size_t items_ = 0;
   std::atomic<std::size_t> next_{0};
-  std::size_t helpers_wanted_ = 0;
+  std::size_t helpers_needed_ = 0;
   std::size_t helpers_joined_ = 0;
   std::atomic<std::size_t> helpers_busy_{0};
   std::atomic<std::uint64_t> generation_{0};
@@ -145,20 +145,20 @@ Pool& pool() {
   Pool* existing = the_pool.load(std::memory_order_acquire);
   if (existing != nullptr) return *existing;
   // Never destroyed: worker threads may outlive static destruction order at exit.
-  auto* made = new Pool();
-  if (!the_pool.compare_exchange_strong(existing, made)) {
-    delete made;
+  auto* created = new Pool();
+  if (!the_pool.compare_exchange_strong(existing, created)) {
+    delete created;
     return *existing;
   }
   static const int registered = pthread_atfork(nullptr, nullptr, [] {
-    // The child has none of the parent's threads, and a mutex may have been held: start afresh, keeping the size.
+    // The child has none of the parent's threads, and a mutex may have been held: start a new pool of the same size.
     Pool* parent = the_pool.load();
     auto* fresh = new Pool();
     if (parent != nullptr) fresh->resize(parent->size());
     the_pool.store(fresh);
   });
   static_cast<void>(registered);
-  return *made;
+  return *created;
 }
 
 }  // namespace

@@ -1,6 +1,6 @@
 // One persistent pool of worker threads for the whole process.
 //
-// The calling thread always takes part. While one caller uses the pool, any other caller runs its work alone on
+// The calling thread always works too. While one caller uses the pool, any other caller runs its work alone on
 // its own thread: a server with many request threads is never oversubscribed. A forked child starts with a
 // fresh pool.
 #pragma once

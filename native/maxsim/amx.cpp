@@ -1,7 +1,7 @@
 // AMX (TILE, INT8, BF16): int8 and bf16 dot products in tile registers, 16 document tokens x 32 query tokens at once.
 //
 // It has not been run on a processor with AMX yet: its loops are tested with emulated tiles (tests/native). It is
-// therefore never chosen by itself; use("amx") selects it where the processor has it.
+// therefore never the default; use("amx") selects it where the processor has it.
 #include "amx.hpp"
 
 #include "avx512.hpp"

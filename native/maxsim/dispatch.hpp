@@ -8,7 +8,7 @@ namespace serotine::maxsim {
 // The table in use: the fastest this processor runs, unless use() chose another.
 const Kernels& kernels();
 
-// What the other rooms of the core compile their plain loops for; the extensions of a set share its level.
+// The instruction sets that codec/ and search/ compile their plain loops for; extensions share the level of their base.
 enum class Level { portable, neon, avx2, avx512 };
 Level level();
 

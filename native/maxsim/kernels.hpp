@@ -7,8 +7,8 @@
 
 namespace serotine::maxsim {
 
-// What memory will be read after the rows of this call: while row i is computed, `row_bytes` at `at` + i *
-// `row_bytes` are asked for. The hardware prefetcher does not follow a tile that reads many rows side by side.
+// The memory read after the rows of this call: while row i is computed, `row_bytes` at `at` + i * `row_bytes` are
+// prefetched. The hardware prefetcher does not follow a tile that reads many rows side by side.
 struct Ahead {
   const char* at;
   std::size_t row_bytes;
@@ -17,7 +17,7 @@ struct Ahead {
 // Folds `count` consecutive document tokens into the running maxima of one prepared query.
 //   query    [vectors][steps][lanes] elements, as `Layout` says
 //   best     [vectors * lanes] running maxima, read and written
-//   where    null, or [vectors * lanes] the token that won so far, read and written
+//   where    null, or [vectors * lanes] the winning token so far, read and written
 //   first    the number of the first of these tokens within its document
 // Returns false when a dot product was NaN or infinite.
 struct FloatFold {

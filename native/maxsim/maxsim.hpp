@@ -46,8 +46,8 @@ struct Ranges {
   const float* const* scale_bases = nullptr;
 };
 
-// What went wrong in the arithmetic, if anything: the first query or document (lowest index) whose values
-// were not finite, or whose dot products overflowed.
+// The first query and document (lowest index) whose values were not finite or whose dot products overflowed; -1 where
+// there is none.
 struct Outcome {
   std::int64_t bad_query = -1;
   std::int64_t bad_document = -1;
@@ -67,8 +67,8 @@ Outcome score_pairs(const Tokens& queries, const Ranges& query_ranges, const Tok
                     std::size_t where_width);
 
 // The k best documents of every query, best first, ties to the lower document; documents whose `keep` byte is
-// 0 are passed over (keep may be null). Memory is O(threads x queries x k), never queries x documents.
-// scores, indices: [queries, k]; unfilled places hold -inf and -1.
+// 0 are skipped (keep may be null). Memory is O(threads x queries x k), never queries x documents.
+// scores, indices: [queries, k]; unfilled entries hold -inf and -1.
 Outcome top_k(const Tokens& queries, const Ranges& query_ranges, const Tokens& documents,
               const Ranges& document_ranges, const std::uint8_t* keep, std::size_t k, float* scores,
               std::int64_t* indices);
@@ -79,7 +79,7 @@ std::vector<std::string> compiled();
 std::vector<std::string> supported();
 std::string current();
 bool use(const std::string& name);
-// The one chosen at start: the fastest supported one that has been proven on real hardware.
+// The default: the fastest supported instruction set that has been tested on real hardware.
 std::string preferred();
 
 }  // namespace serotine::maxsim

@@ -1,4 +1,4 @@
-// Plain C++: runs anywhere, and is what the compiler makes of it (SSE2 on x86-64, NEON on AArch64).
+// Plain C++: runs anywhere, vectorized by the compiler (SSE2 on x86-64, NEON on AArch64).
 //
 // Multiplication and addition are rounded separately here (no fused operation), so the last bits may differ
 // from the other instruction sets.

@@ -48,7 +48,7 @@ PreparedQueries::PreparedQueries(const Kernels& kernels, const Tokens& tokens, c
 
   queries_.resize(ranges.count);
   std::size_t bytes = 0;
-  std::size_t lanes_in_all = 0;
+  std::size_t total_lanes = 0;
   for (std::size_t q = 0; q < ranges.count; ++q) {
     PreparedQuery& query = queries_[q];
     query.tokens = static_cast<std::size_t>(ranges.end[q] - ranges.begin[q]);
@@ -59,7 +59,7 @@ PreparedQueries::PreparedQueries(const Kernels& kernels, const Tokens& tokens, c
     } else if (path_ == Path::bf16) {
       query.lanes = kernels.bf16.lanes;
     } else {
-      // The narrowest vector that holds the whole query, else the widest there is.
+      // The narrowest vector that holds the whole query, else the widest.
       for (std::size_t w = 0; w < 3; ++w) {
         if (kernels.f32[w].fold != nullptr && (w == 0 || kernels.f32[w].lanes >= query.tokens)) query.width = w;
       }
@@ -67,12 +67,12 @@ PreparedQueries::PreparedQueries(const Kernels& kernels, const Tokens& tokens, c
     }
     query.vectors = (query.tokens + query.lanes - 1) / query.lanes;
     query.data = bytes;
-    query.bias = lanes_in_all;
+    query.bias = total_lanes;
     bytes += round_up(query.vectors * steps_ * query.lanes * group * element, 64);
-    lanes_in_all += query.vectors * query.lanes;
+    total_lanes += query.vectors * query.lanes;
   }
   data_.assign(bytes, 0);
-  if (path_ == Path::i8) bias_.assign(lanes_in_all, 0);
+  if (path_ == Path::i8) bias_.assign(total_lanes, 0);
 
   std::vector<float> row(tokens.dim);
   for (std::size_t q = 0; q < ranges.count; ++q) {

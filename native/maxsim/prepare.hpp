@@ -35,7 +35,7 @@ class PreparedQueries {
   const void* data(const PreparedQuery& query) const { return data_.data() + query.data; }
   const std::int32_t* bias(const PreparedQuery& query) const { return bias_.data() + query.bias; }
   std::size_t tokens() const { return tokens_; }
-  // First query that holds a value that is not finite, or -1.
+  // The first query with a value that is not finite, or -1.
   std::int64_t bad() const { return bad_; }
 
  private:

@@ -16,12 +16,12 @@ namespace {
 // Work (in multiply-adds) below which handing it to another thread costs more than it saves.
 constexpr double kWorthSharing = 2e6;
 
-// Cuts [0, count) into runs of roughly equal work, work(i) telling that of item i.
+// Cuts [0, count) into runs of roughly equal work; work(i) is the work of item i.
 template <class Work>
 std::vector<std::size_t> cut(std::size_t count, const Work& work) {
   double total = 0.0;
   for (std::size_t i = 0; i < count; ++i) total += work(i);
-  // Sixteen pieces a thread even out documents of different length; none so small that sharing it is a loss.
+  // Sixteen pieces a thread even out documents of different length; no piece is too small to be worth sharing.
   const double piece = std::max(total / (16.0 * static_cast<double>(num_threads())), kWorthSharing);
   std::vector<std::size_t> starts = {0};
   double since = 0.0;
@@ -37,12 +37,12 @@ std::vector<std::size_t> cut(std::size_t count, const Work& work) {
 }
 
 void lower(std::atomic<std::int64_t>& lowest, std::int64_t value) {
-  std::int64_t seen = lowest.load(std::memory_order_relaxed);
-  while ((seen < 0 || value < seen) && !lowest.compare_exchange_weak(seen, value, std::memory_order_relaxed)) {
+  std::int64_t current = lowest.load(std::memory_order_relaxed);
+  while ((current < 0 || value < current) && !lowest.compare_exchange_weak(current, value, std::memory_order_relaxed)) {
   }
 }
 
-// The scorers of one call, made as workers first need them.
+// The scorers of one call, created when a worker first needs one.
 class Scorers {
  public:
   Scorers(const Kernels& kernels, const PreparedQueries& queries, const Tokens& documents, const Ranges& ranges)

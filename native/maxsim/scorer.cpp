@@ -8,23 +8,23 @@
 namespace serotine::maxsim {
 namespace {
 
-constexpr float kNothing = -std::numeric_limits<float>::infinity();
+constexpr float kNoScore = -std::numeric_limits<float>::infinity();
 
 // Tokens staged at a time. For one query a block should stay in the first-level cache beside it; for many
 // queries a larger block spreads the staging over all of them.
-constexpr std::size_t kBlockForOne = 24;
-constexpr std::size_t kBlockForMany = 144;
-// How many rows ahead to ask memory for when rows are read in place: a full tile.
+constexpr std::size_t kBlockForOneQuery = 24;
+constexpr std::size_t kBlockForManyQueries = 144;
+// How many rows ahead to prefetch when rows are read in place: a full tile.
 constexpr std::size_t kRowsAhead = 12;
-// Queries whose running maxima are kept at once.
-constexpr std::size_t kQueriesAtOnce = 64;
+// Queries whose running maxima are held at a time.
+constexpr std::size_t kQueriesPerPass = 64;
 
 }  // namespace
 
 Scorer::Scorer(const Kernels& kernels, const PreparedQueries& queries, const Tokens& documents, const Ranges& ranges)
     : kernels_(kernels), queries_(queries), documents_(documents), ranges_(ranges) {}
 
-Scorer::Block Scorer::stage(std::size_t document, std::size_t first, std::size_t count, std::size_t most) {
+Scorer::Block Scorer::stage(std::size_t document, std::size_t first, std::size_t count, std::size_t block_rows) {
   const std::size_t dim = documents_.dim;
   const std::size_t row_bytes = dim * bytes_of(documents_.dtype);
   const std::size_t row = static_cast<std::size_t>(ranges_.begin[document]) + first;
@@ -41,8 +41,8 @@ Scorer::Block Scorer::stage(std::size_t document, std::size_t first, std::size_t
     block.ahead = {raw + kRowsAhead * row_bytes, row_bytes};
     return block;
   }
-  // A constant distance, whatever the size of this block: every row is then asked for once, across documents too.
-  block.ahead = {raw + most * row_bytes, row_bytes};
+  // A constant distance, whatever the size of this block: every row is then prefetched once, across documents too.
+  block.ahead = {raw + block_rows * row_bytes, row_bytes};
   if (queries_.path() == Path::i8) {
     const Int8Fold& i8 = kernels_.i8;
     block.stride_bytes = queries_.steps() * i8.group * i8.bytes;
@@ -76,17 +76,17 @@ bool Scorer::score(std::size_t document, std::size_t first, std::size_t last, fl
                    std::size_t where_width) {
   bool finite = true;
   const auto tokens = static_cast<std::size_t>(ranges_.end[document] - ranges_.begin[document]);
-  for (std::size_t from = first; from < last; from += kQueriesAtOnce) {
-    const std::size_t to = std::min(last, from + kQueriesAtOnce);
+  for (std::size_t from = first; from < last; from += kQueriesPerPass) {
+    const std::size_t to = std::min(last, from + kQueriesPerPass);
     std::size_t lanes = 0;
     for (std::size_t q = from; q < to; ++q) lanes += queries_[q].vectors * queries_[q].lanes;
-    best_.assign(lanes, kNothing);
+    best_.assign(lanes, kNoScore);
     if (where != nullptr) where_.assign(lanes, -1);
 
     // Rows read in place by one query need no blocks: one pass.
-    const std::size_t most = to - from > 1 ? kBlockForMany : in_place() ? tokens : kBlockForOne;
-    for (std::size_t done = 0; done < tokens; done += most) {
-      const Block block = stage(document, done, std::min(most, tokens - done), most);
+    const std::size_t block_rows = to - from > 1 ? kBlockForManyQueries : in_place() ? tokens : kBlockForOneQuery;
+    for (std::size_t done = 0; done < tokens; done += block_rows) {
+      const Block block = stage(document, done, std::min(block_rows, tokens - done), block_rows);
       std::size_t at = 0;
       for (std::size_t q = from; q < to; ++q) {
         const PreparedQuery& query = queries_[q];

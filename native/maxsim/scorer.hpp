@@ -21,7 +21,7 @@ class Scorer {
              std::int32_t* where, std::size_t where_stride, std::size_t where_width);
 
  private:
-  // Rows ready to be folded, and what to ask of memory meanwhile.
+  // Rows ready to be folded, and the memory to prefetch meanwhile.
   struct Block {
     const void* rows;
     std::size_t stride_bytes;
@@ -30,8 +30,8 @@ class Scorer {
     std::size_t count;
     std::int32_t first;
   };
-  // Makes rows [first, first + count) of a document ready; blocks hold `most` rows but for the last.
-  Block stage(std::size_t document, std::size_t first, std::size_t count, std::size_t most);
+  // Prepares rows [first, first + count) of a document; blocks hold `block_rows` rows but for the last.
+  Block stage(std::size_t document, std::size_t first, std::size_t count, std::size_t block_rows);
   bool fold(const PreparedQuery& query, const Block& block, float* best, std::int32_t* winners) const;
 
   // Whether the kernels read document rows where they are, without staging.

@@ -8,11 +8,11 @@ namespace serotine::search {
 namespace {
 
 constexpr std::size_t kBlock = CentroidTable::kBlock;
-constexpr std::size_t kBlocksAnItem = 8;
+constexpr std::size_t kBlocksPerItem = 8;
 // Documents one item of parallel work scans.
-constexpr std::size_t kDocumentsAnItem = 1024;
+constexpr std::size_t kDocumentsPerItem = 1024;
 
-// The memory of this thread's last tables: fresh pages would have to be cleared by the system for every query.
+// The memory of this thread's last tables: new pages would have to be cleared by the system for every query.
 std::vector<Aligned<std::uint8_t>>& spare() {
   thread_local std::vector<Aligned<std::uint8_t>> buffers;
   return buffers;
@@ -56,8 +56,8 @@ CentroidTable::CentroidTable(const Query& query, const codec::Codebook& codebook
   rows_.resize(centroids_ * width_);
   blocks_.assign(blocks * width_, 0);
 
-  // A query token's bytes run from its similarity with the mean of all centroids (what is below cannot matter among
-  // many tokens) up to what no centroid exceeds; all query tokens share one step, so that their bytes add up.
+  // A query token's bytes run from its similarity with the mean of all centroids (lower ones never win among many
+  // tokens) to an upper bound over the centroids; all query tokens share one unit, so that their bytes add up.
   std::vector<float> low(width_, 0.0f);
   float range = 0.0f;
   for (std::size_t t = 0; t < tokens_; ++t) {
@@ -66,12 +66,12 @@ CentroidTable::CentroidTable(const Query& query, const codec::Codebook& codebook
     low[t] = static_cast<float>(dot);
     range = std::max(range, query.norms()[t] * codebook.max_norm - low[t]);
   }
-  step_ = range > 0.0f ? range / 255.0f : 1.0f;
+  unit_ = range > 0.0f ? range / 255.0f : 1.0f;
   std::vector<float> gain(width_, 0.0f);
   std::vector<float> shift(width_, 0.0f);
   for (std::size_t t = 0; t < tokens_; ++t) {
-    gain[t] = query.scales()[t] / step_;
-    shift[t] = 0.5f - low[t] / step_;
+    gain[t] = query.scales()[t] / unit_;
+    shift[t] = 0.5f - low[t] / unit_;
     base_ += low[t];
   }
 
@@ -81,25 +81,25 @@ CentroidTable::CentroidTable(const Query& query, const codec::Codebook& codebook
   const std::size_t padded = std::max(laid.lanes(), width_);
   const std::size_t stride = laid.steps() * kernels.i8.group * kernels.i8.bytes;
   const CentroidKernels& loops = centroid_kernels();
-  const std::size_t items = (blocks + kBlocksAnItem - 1) / kBlocksAnItem;
-  // Kernels that read unsigned bytes find them ready; for the others there is a step between.
-  const bool ready = codebook.flipped != nullptr && kernels.i8.bytes == 1 && kernels.i8.offset == 128 && stride == dim;
+  const std::size_t items = (blocks + kBlocksPerItem - 1) / kBlocksPerItem;
+  // Kernels that read unsigned bytes read the codebook itself; for the others rows are staged.
+  const bool in_place = codebook.flipped != nullptr && kernels.i8.bytes == 1 && kernels.i8.offset == 128 && stride == dim;
   struct Scratch {
     Aligned<std::uint8_t> staged;
     Aligned<float> values;
   };
   std::vector<Scratch> scratch(num_threads());
   parallel_for(items, scratch.size(), [&](std::size_t item, std::size_t worker) {
-    Scratch& mine = scratch[worker];
-    if (!ready) mine.staged.resize(kBlock * stride);
-    mine.values.assign(kBlock * padded, 0.0f);
-    const std::size_t end = std::min(centroids_, (item + 1) * kBlocksAnItem * kBlock);
-    for (std::size_t first = item * kBlocksAnItem * kBlock; first < end; first += kBlock) {
+    Scratch& buffers = scratch[worker];
+    if (!in_place) buffers.staged.resize(kBlock * stride);
+    buffers.values.assign(kBlock * padded, 0.0f);
+    const std::size_t end = std::min(centroids_, (item + 1) * kBlocksPerItem * kBlock);
+    for (std::size_t first = item * kBlocksPerItem * kBlock; first < end; first += kBlock) {
       const std::size_t count = std::min(kBlock, end - first);
-      if (!ready) kernels.i8.stage(codebook.centroids + first * dim, count, dim, mine.staged.data(), stride);
-      const std::uint8_t* rows = ready ? codebook.flipped + first * dim : mine.staged.data();
-      laid.dots(kernels, rows, stride, codebook.scales + first, count, mine.values.data(), padded);
-      loops.quantize(mine.values.data(), padded, count, gain.data(), shift.data(), width_, rows_.data() + first * width_,
+      if (!in_place) kernels.i8.stage(codebook.centroids + first * dim, count, dim, buffers.staged.data(), stride);
+      const std::uint8_t* rows = in_place ? codebook.flipped + first * dim : buffers.staged.data();
+      laid.dots(kernels, rows, stride, codebook.scales + first, count, buffers.values.data(), padded);
+      loops.quantize(buffers.values.data(), padded, count, gain.data(), shift.data(), width_, rows_.data() + first * width_,
                      blocks_.data() + first / kBlock * width_);
     }
   });
@@ -109,30 +109,30 @@ CentroidTable::~CentroidTable() {
   if (spare().size() < kMostSpare) spare().push_back(std::move(rows_));
 }
 
-void CentroidTable::scan(const Segment& segment, std::uint32_t number, const std::uint64_t* allowed, std::size_t count,
+void CentroidTable::scan(const Segment& segment, std::uint32_t number, const std::uint64_t* mask, std::size_t count,
                          std::vector<Candidate>& out) const {
   const Scan job = scan_of(segment);
   const CentroidKernels& loops = centroid_kernels();
-  const std::size_t items = (segment.documents + kDocumentsAnItem - 1) / kDocumentsAnItem;
+  const std::size_t items = (segment.documents + kDocumentsPerItem - 1) / kDocumentsPerItem;
   std::vector<std::uint32_t> sums(segment.documents);
   parallel_for(items, num_threads(), [&](std::size_t item, std::size_t) {
-    const std::size_t first = item * kDocumentsAnItem;
-    const std::size_t now = std::min(kDocumentsAnItem, segment.documents - first);
-    if (allowed == nullptr) {
-      loops.scan(job, nullptr, first, now, sums.data() + first);
+    const std::size_t first = item * kDocumentsPerItem;
+    const std::size_t count_here = std::min(kDocumentsPerItem, segment.documents - first);
+    if (mask == nullptr) {
+      loops.scan(job, nullptr, first, count_here, sums.data() + first);
       return;
     }
-    for (std::size_t d = first; d < first + now; ++d) {
-      if (is_allowed(allowed, d)) loops.scan(job, nullptr, d, 1, sums.data() + d);
+    for (std::size_t d = first; d < first + count_here; ++d) {
+      if (is_allowed(mask, d)) loops.scan(job, nullptr, d, 1, sums.data() + d);
     }
   });
-  // Sums are small integers: counting them finds the least that belongs among the best, without a sort.
+  // Sums are small integers: a histogram gives the lowest one among the best without a sort.
   std::vector<std::uint32_t> histogram(255 * tokens_ + 1, 0);
-  for (std::size_t d = 0; d < segment.documents; ++d) histogram[sums[d]] += is_allowed(allowed, d) ? 1 : 0;
+  for (std::size_t d = 0; d < segment.documents; ++d) histogram[sums[d]] += is_allowed(mask, d) ? 1 : 0;
   std::size_t least = histogram.size();
   for (std::size_t reached = 0; least > 0 && reached < count;) reached += histogram[--least];
   for (std::size_t d = 0; d < segment.documents; ++d) {
-    if (sums[d] >= least && is_allowed(allowed, d)) {
+    if (sums[d] >= least && is_allowed(mask, d)) {
       out.push_back({similarity(sums[d]), number, static_cast<std::uint32_t>(d)});
     }
   }
@@ -142,11 +142,11 @@ void CentroidTable::scan(const Segment& segment, std::uint32_t number, const std
                          std::vector<Candidate>& out) const {
   const Scan job = scan_of(segment);
   const CentroidKernels& loops = centroid_kernels();
-  const std::size_t items = (documents.size() + kDocumentsAnItem - 1) / kDocumentsAnItem;
+  const std::size_t items = (documents.size() + kDocumentsPerItem - 1) / kDocumentsPerItem;
   std::vector<std::uint32_t> sums(documents.size());
   parallel_for(items, num_threads(), [&](std::size_t item, std::size_t) {
-    const std::size_t first = item * kDocumentsAnItem;
-    const std::size_t count = std::min(kDocumentsAnItem, documents.size() - first);
+    const std::size_t first = item * kDocumentsPerItem;
+    const std::size_t count = std::min(kDocumentsPerItem, documents.size() - first);
     loops.scan(job, documents.data() + first, 0, count, sums.data() + first);
   });
   for (std::size_t i = 0; i < documents.size(); ++i) out.push_back({similarity(sums[i]), number, documents[i]});

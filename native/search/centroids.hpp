@@ -21,19 +21,19 @@ struct Candidate {
   std::uint32_t document;
 };
 
-// Better first: the higher score, then the lower segment and document.
+// Whether `a` ranks before `b`: by the higher score, then by the lower segment and document.
 inline bool better(const Candidate& a, const Candidate& b) {
   if (a.score != b.score) return a.score > b.score;
   if (a.segment != b.segment) return a.segment < b.segment;
   return a.document < b.document;
 }
 
-// Whether a mask of one bit a document lets one through; no mask lets all through.
-inline bool is_allowed(const std::uint64_t* bits, std::size_t document) {
-  return bits == nullptr || ((bits[document / 64] >> (document % 64)) & 1) != 0;
+// Whether a mask of one bit a document allows a document; no mask allows all.
+inline bool is_allowed(const std::uint64_t* mask, std::size_t document) {
+  return mask == nullptr || ((mask[document / 64] >> (document % 64)) & 1) != 0;
 }
 
-// Keeps the `count` best, in no order.
+// Drops all but the `count` best, in no order.
 void keep_best(std::vector<Candidate>& candidates, std::size_t count);
 
 class CentroidTable {
@@ -46,25 +46,27 @@ class CentroidTable {
   CentroidTable(const CentroidTable&) = delete;
   CentroidTable& operator=(const CentroidTable&) = delete;
 
-  // Similarity of a byte sum: what the bytes were rounded from.
-  float similarity(std::uint32_t sum) const { return static_cast<float>(sum) * step_ + base_; }
+  // The similarity that a sum of bytes was rounded from.
+  float similarity(std::uint32_t sum) const { return static_cast<float>(sum) * unit_ + base_; }
   std::size_t width() const { return width_; }
-  // What the loops over a segment's tokens read.
-  Scan scan_of(const Segment& segment) const { return {rows_.data(), width_, segment.codes.ids, segment.codes.uint32_ids, segment.offsets}; }
+  // The input of the loops over a segment's tokens.
+  Scan scan_of(const Segment& segment) const {
+    return {rows_.data(), width_, segment.codes.ids, segment.codes.uint32_ids, segment.offsets};
+  }
 
-  // Scores every allowed document of a segment, and gives the `count` best; a few more where they tie.
-  void scan(const Segment& segment, std::uint32_t number, const std::uint64_t* allowed, std::size_t count,
+  // Scores every allowed document of a segment and appends the `count` best; a few more where they tie.
+  void scan(const Segment& segment, std::uint32_t number, const std::uint64_t* mask, std::size_t count,
             std::vector<Candidate>& out) const;
-  // Scores chosen documents of a segment, rising.
+  // Scores the given documents of a segment, in increasing order.
   void scan(const Segment& segment, std::uint32_t number, const std::vector<std::uint32_t>& documents,
             std::vector<Candidate>& out) const;
-  // The `count` documents that the posting lists of the centroids nearest to the query tokens speak for, read up to
-  // about `postings` of them. Returns them rising.
-  std::vector<std::uint32_t> probe(const Segment& segment, const std::uint64_t* allowed, std::uint64_t postings,
+  // Reads about `postings` postings, of the centroids nearest to the query tokens, and returns the `count` documents
+  // with the highest sums, in increasing order.
+  std::vector<std::uint32_t> probe(const Segment& segment, const std::uint64_t* mask, std::uint64_t postings,
                                    std::size_t count) const;
 
  private:
-  // A posting list that a query token reads, and what a document gains by being in it.
+  // A posting list that a query token reads, and the gain of every document in it.
   struct List {
     const std::uint32_t* at;
     const std::uint32_t* end;
@@ -76,10 +78,10 @@ class CentroidTable {
   std::size_t tokens_;
   std::size_t width_;
   std::size_t centroids_;
-  float step_ = 0.0f;
+  float unit_ = 0.0f;
   float base_ = 0.0f;
   Aligned<std::uint8_t> rows_;    // [centroids][width]
-  Aligned<std::uint8_t> blocks_;  // [blocks of centroids][width], the maxima of each
+  Aligned<std::uint8_t> blocks_;  // [blocks of centroids][width], the maxima of each block
 };
 
 }  // namespace serotine::search

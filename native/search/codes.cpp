@@ -12,13 +12,13 @@ namespace {
 
 // Tokens rebuilt at a time: they stay in the first-level cache beside the query.
 constexpr std::size_t kBlock = 36;
-// What all bound dimensions of a row can hold together.
-constexpr int kMostUnits = 127 * static_cast<int>(kBoundDims);
+// The largest sum of all bound dimensions of a row.
+constexpr int kMaxUnits = 127 * static_cast<int>(kBoundDims);
 // Room for the rounding of fp32, here and in the kernel that computes the exact scores: one rounding a dimension there.
 constexpr double kSlack = 1e-5;
-constexpr double kSlackADim = 0x1p-24;
-constexpr double kNothing = -std::numeric_limits<double>::infinity();
-constexpr double kEverything = std::numeric_limits<double>::infinity();
+constexpr double kSlackPerDim = 0x1p-24;
+constexpr double kMinusInfinity = -std::numeric_limits<double>::infinity();
+constexpr double kInfinity = std::numeric_limits<double>::infinity();
 
 }  // namespace
 
@@ -29,12 +29,12 @@ CodeScorer::CodeScorer(const Query& query, Bound bound)
   expressible_.resize(256);
   for (std::size_t byte = 0; byte < 256; ++byte) {
     const double units = std::ceil(query_.bound_unit() * codec::error_bound(static_cast<std::uint8_t>(byte)) * (1 + 1e-6));
-    expressible_[byte] = units <= kMostUnits;
+    expressible_[byte] = units <= kMaxUnits;
     int left = expressible_[byte] ? static_cast<int>(units) : 0;
     for (std::int8_t& value : units_[byte]) {
-      const int now = std::min(left, 127);
-      value = static_cast<std::int8_t>(bound_ == Bound::upper ? now : -now);
-      left -= now;
+      const int value_here = std::min(left, 127);
+      value = static_cast<std::int8_t>(bound_ == Bound::upper ? value_here : -value_here);
+      left -= value_here;
     }
   }
 }
@@ -59,17 +59,17 @@ double CodeScorer::score(const Segment& segment, std::size_t document, const Seg
   const auto first = static_cast<std::size_t>(segment.offsets[document]);
   const auto last = static_cast<std::size_t>(segment.offsets[document + 1]);
   if (query_.tokens() == 0) return 0.0;
-  if (first == last) return kNothing;
+  if (first == last) return kMinusInfinity;
   const maxsim::Int8Fold& i8 = query_.kernels().i8;
   const std::size_t dim = laid_.dim();
   // Rows begin on cache lines: a store across two costs double.
   const std::size_t stride = (laid_.steps() * i8.group * i8.bytes + 63) / 64 * 64;
-  // Kernels that read bytes get them as they are rebuilt; for the others there is a step between.
-  const bool straight = i8.bytes == 1;
-  const auto flip = static_cast<std::uint8_t>(straight ? i8.offset : 0);
-  const std::size_t width = straight ? stride : dim;
+  // Kernels that read bytes get the rebuilt rows themselves; for the others rows are staged.
+  const bool in_place = i8.bytes == 1;
+  const auto flip = static_cast<std::uint8_t>(in_place ? i8.offset : 0);
+  const std::size_t width = in_place ? stride : dim;
   scratch.rows.resize(kBlock * width);
-  if (!straight) scratch.staged.resize(kBlock * stride);
+  if (!in_place) scratch.staged.resize(kBlock * stride);
   scratch.scales.resize(kBlock);
   scratch.best.assign(laid_.lanes(), -std::numeric_limits<float>::infinity());
   if (width > dim) std::fill(scratch.rows.begin(), scratch.rows.end(), flip);
@@ -80,14 +80,16 @@ double CodeScorer::score(const Segment& segment, std::size_t document, const Seg
   if (bound_ != Bound::none) prefetch(after.errors + after_first, 128);
   for (std::size_t at = first; at < last; at += kBlock) {
     const std::size_t count = std::min(kBlock, last - at);
-    const std::uint8_t* ahead = at + count < last ? segment.codes.residuals + (at + count) * codec::row_bytes(query_.dim(), segment.codes.bits)
-                                                  : after.residuals + after_first * codec::row_bytes(query_.dim(), after.bits);
-    codec::decode(*segment.codebook, segment.codes, at, count, flip, scratch.rows.data(), width, scratch.scales.data(), ahead);
+    const std::uint8_t* ahead =
+        at + count < last ? segment.codes.residuals + (at + count) * codec::row_bytes(query_.dim(), segment.codes.bits)
+                          : after.residuals + after_first * codec::row_bytes(query_.dim(), after.bits);
+    codec::decode(*segment.codebook, segment.codes, at, count, flip, scratch.rows.data(), width,
+                  scratch.scales.data(), ahead);
     if (bound_ != Bound::none && !add_bounds(segment, at, count, flip, scratch.rows.data(), width)) {
-      return bound_ == Bound::upper ? kEverything : kNothing;
+      return bound_ == Bound::upper ? kInfinity : kMinusInfinity;
     }
     const void* rows = scratch.rows.data();
-    if (!straight) {
+    if (!in_place) {
       i8.stage(reinterpret_cast<const std::int8_t*>(rows), count, dim, scratch.staged.data(), stride);
       rows = scratch.staged.data();
     }
@@ -96,8 +98,9 @@ double CodeScorer::score(const Segment& segment, std::size_t document, const Seg
   double sum = 0.0;
   for (std::size_t t = 0; t < query_.tokens(); ++t) sum += static_cast<double>(scratch.best[t]) * query_.scales()[t];
   if (bound_ == Bound::none) return sum;
-  const double slack = kSlack + kSlackADim * static_cast<double>(query_.dim());
-  const double margin = query_.lost_sum() * segment.max_norm + slack * (query_.norm_sum() * segment.max_norm + std::fabs(sum));
+  const double slack = kSlack + kSlackPerDim * static_cast<double>(query_.dim());
+  const double margin =
+      query_.lost_sum() * segment.max_norm + slack * (query_.norm_sum() * segment.max_norm + std::fabs(sum));
   return bound_ == Bound::upper ? sum + margin : sum - margin;
 }
 

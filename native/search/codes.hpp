@@ -12,7 +12,7 @@
 
 namespace serotine::search {
 
-// What a row adds to every similarity: nothing, the token's error bound, or that taken away.
+// What is added to every similarity of a token: nothing, its error bound, or minus its error bound.
 enum class Bound { none, upper, lower };
 
 class CodeScorer {
@@ -27,20 +27,21 @@ class CodeScorer {
     Aligned<float> best;
   };
 
-  // MaxSim of one document over what its codes rebuild. With a bound, no vector that the codes may stand for gives
-  // the document more (upper) or less (lower); the rounding of the query is in it too.
-  // Memory is asked for the codes of the document after it, `next` in `next_segment`, meanwhile.
-  double score(const Segment& segment, std::size_t document, const Segment& next_segment, std::size_t next, Scratch& scratch) const;
+  // Returns MaxSim of one document over the vectors its codes rebuild; with a bound, an upper or lower bound of MaxSim
+  // over the original vectors, the rounding of the query included.
+  // Meanwhile the codes of the following document, `next` in `next_segment`, are prefetched.
+  double score(const Segment& segment, std::size_t document, const Segment& next_segment, std::size_t next,
+               Scratch& scratch) const;
 
  private:
-  // False where an error is too large to be expressed.
+  // Returns false where an error is too large to be expressed.
   bool add_bounds(const Segment& segment, std::size_t first, std::size_t count, std::uint8_t flip, std::uint8_t* rows,
                   std::size_t stride) const;
 
   const Query& query_;
   Bound bound_;
   LaidQuery laid_;
-  // What a row's bound dimensions hold for every error byte, as int8; whether that is enough.
+  // The values of a row's bound dimensions for every error byte, and whether they can express it.
   std::vector<std::array<std::int8_t, kBoundDims>> units_;
   std::vector<bool> expressible_;
 };

@@ -7,7 +7,7 @@
 
 namespace serotine::search {
 
-// What is scanned: table rows of `width` bytes (a multiple of 16) by centroid, and the tokens' centroid ids.
+// The input of a scan: table rows of `width` bytes (a multiple of 16) by centroid, and the tokens' centroid ids.
 struct Scan {
   const std::uint8_t* table;
   std::size_t width;
@@ -21,11 +21,11 @@ struct CentroidKernels {
   // `documents` is null) of the table's bytes.
   void (*scan)(const Scan& scan, const std::uint32_t* documents, std::size_t first, std::size_t count,
                std::uint32_t* sums);
-  // Of one document: best[i] = the maximum of the table's bytes for query token i over its tokens, and winners[i] = the
-  // first token that has it, counted from the document's first; i < width. Tokens after the 65,535th are left out.
+  // Of a single document: best[i] = the maximum of the table's bytes for query token i over its tokens, and winners[i] = the
+  // first token that has it, counted from the document's first; i < width. Tokens after the 65,535th are ignored.
   void (*winners)(const Scan& scan, std::size_t document, std::uint8_t* best, std::uint16_t* winners);
-  // The places of the words that are at least `least`, rising; returns how many.
-  std::size_t (*reaching)(const std::uint32_t* words, std::size_t count, std::uint32_t least, std::uint32_t* places);
+  // Writes the positions of the words that are at least `least`, in increasing order; returns how many.
+  std::size_t (*reaching)(const std::uint32_t* words, std::size_t count, std::uint32_t least, std::uint32_t* positions);
   // rows[r][i] = clamp(truncate(values[r * stride + i] * gain[i] + shift[i]), 0, 255) for i < width, a multiple of 16;
   // best[i] = max(best[i], rows[..][i]).
   void (*quantize)(const float* values, std::size_t stride, std::size_t count, const float* gain, const float* shift,

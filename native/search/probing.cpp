@@ -1,4 +1,4 @@
-// Probing: which documents the posting lists of the nearest centroids speak for.
+// Probing: the documents on the posting lists of the nearest centroids.
 #include <algorithm>
 #include <array>
 
@@ -7,36 +7,38 @@
 namespace serotine::search {
 namespace {
 
-// About how many centroids tell how many postings a level lets through.
+// About how many centroids are sampled to count the postings of a level.
 constexpr std::size_t kSampled = 4096;
 constexpr std::size_t kLevels = 256;
-// Words that are looked through before the least sum that still counts is raised.
-constexpr std::size_t kLookedAtTogether = 1024;
+// Words scanned between two raises of the threshold.
+constexpr std::size_t kWordsPerScan = 1024;
 // Documents whose sums a probe holds at a time: 128 KiB of words.
-constexpr std::size_t kProbedTogether = 32768;
-// How many lists before it is read a list's next piece is asked for.
+constexpr std::size_t kDocumentsPerBlock = 32768;
+// How many lists ahead the next piece of a list is prefetched.
 constexpr std::size_t kListsAhead = 8;
 
-// A document and what the lists it is in come to.
-struct Reached {
+// A document and the sum over its posting lists.
+struct DocumentSum {
   std::uint32_t sum;
   std::uint32_t document;
 };
 
 }  // namespace
 
-// Every query token has an ordinary similarity, that of the best token of a middling document: what lies above it tells
-// documents apart, and is what a document gains. Lists are read down to one distance from it, the same for all query
-// tokens, which the number of postings to be read decides: of a rare word many lists, of a common one only the nearest.
+// Every query token has an ordinary similarity, that of the best token of a median document; the excess over it is what a
+// document gains. Lists are read down to one distance from it, the same for all query tokens, chosen so that about
+// `postings` postings are read: of a rare word many lists, of a common one only the nearest.
 std::vector<CentroidTable::List> CentroidTable::lists(const Segment& segment, std::uint64_t postings) const {
-  const auto length = [&](std::size_t centroid) { return segment.posting_starts[centroid + 1] - segment.posting_starts[centroid]; };
+  const auto length = [&](std::size_t centroid) {
+    return segment.posting_starts[centroid + 1] - segment.posting_starts[centroid];
+  };
   const std::size_t stride = std::max<std::size_t>(centroids_ / kSampled, 1);
   // reached[t][v]: postings of the lists whose byte is at least v.
   std::vector<std::array<std::uint64_t, kLevels + 1>> reached(tokens_);
   for (std::size_t c = 0; c < centroids_; c += stride) {
-    const std::uint64_t there = length(c) * stride;
+    const std::uint64_t sampled = length(c) * stride;
     const std::uint8_t* row = rows_.data() + c * width_;
-    for (std::size_t t = 0; t < tokens_; ++t) reached[t][row[t]] += there;
+    for (std::size_t t = 0; t < tokens_; ++t) reached[t][row[t]] += sampled;
   }
   std::vector<int> ordinary(tokens_, 0);
   for (std::size_t t = 0; t < tokens_; ++t) {
@@ -56,13 +58,13 @@ std::vector<CentroidTable::List> CentroidTable::lists(const Segment& segment, st
   }
 
   std::vector<List> out;
-  std::vector<List> mine;
-  // However few postings may be read: of something, all. Every level is let through in the end.
+  std::vector<List> token_lists;
+  // At least one list is read, however few postings are allowed: the distance falls until every level passes.
   for (; out.empty() && distance >= -static_cast<int>(kLevels); --distance) {
     for (std::size_t t = 0; t < tokens_; ++t) {
       const auto least = static_cast<int>(level(t, distance));
       const int base = std::max(std::min(ordinary[t], least - 1), 0);
-      mine.clear();
+      token_lists.clear();
       for (std::size_t first = 0, b = 0; first < centroids_; first += kBlock, ++b) {
         if (blocks_[b * width_ + t] < least) continue;
         const std::size_t last = std::min(centroids_, first + kBlock);
@@ -70,80 +72,82 @@ std::vector<CentroidTable::List> CentroidTable::lists(const Segment& segment, st
           const int value = rows_[c * width_ + t];
           if (value < least || length(c) == 0) continue;
           const std::uint32_t* list = segment.postings + segment.posting_starts[c];
-          mine.push_back({list, list + length(c), static_cast<std::uint32_t>(t + 1), static_cast<std::uint32_t>(value - base)});
+          token_lists.push_back({list, list + length(c), static_cast<std::uint32_t>(t + 1),
+                                 static_cast<std::uint32_t>(value - base)});
         }
       }
       // Best first: a document counts once for a query token. Of equals the first centroid.
-      std::stable_sort(mine.begin(), mine.end(), [](const List& a, const List& b) { return a.gain > b.gain; });
-      out.insert(out.end(), mine.begin(), mine.end());
+      std::stable_sort(token_lists.begin(), token_lists.end(),
+                       [](const List& a, const List& b) { return a.gain > b.gain; });
+      out.insert(out.end(), token_lists.begin(), token_lists.end());
     }
   }
   return out;
 }
 
-std::vector<std::uint32_t> CentroidTable::probe(const Segment& segment, const std::uint64_t* allowed, std::uint64_t postings,
+std::vector<std::uint32_t> CentroidTable::probe(const Segment& segment, const std::uint64_t* mask, std::uint64_t postings,
                                                 std::size_t count) const {
-  std::vector<List> reading = lists(segment, postings);
-  // One word a document: its sum so far (high half, where it stops at the top) and the last query token that found it
+  std::vector<List> selected = lists(segment, postings);
+  // One word a document: its sum so far (high half, where it stops at the top) and the last query token that reached it
   // (low half), so that words compare as sums do. The words of one block of documents at a time, so that they stay in
-  // the second-level cache: every list is read once, a piece a block.
+  // the second-level cache: every list is read once, one piece per block.
   thread_local Aligned<std::uint32_t> words;
-  words.resize(kProbedTogether);
+  words.resize(kDocumentsPerBlock);
   const CentroidKernels& loops = centroid_kernels();
-  std::array<std::uint32_t, kLookedAtTogether> places;
-  std::vector<Reached> found;
+  std::array<std::uint32_t, kWordsPerScan> positions;
+  std::vector<DocumentSum> best;
   std::size_t room = count * 4;
   std::uint32_t threshold = 1;
-  // Only what is at least as good as the `count`-th stays.
+  // Drops what scores below the `count`-th.
   const auto tighten = [&] {
-    if (found.size() <= count) return;
-    std::nth_element(found.begin(), found.begin() + static_cast<std::ptrdiff_t>(count - 1), found.end(),
-                     [](const Reached& a, const Reached& b) { return a.sum > b.sum; });
-    threshold = found[count - 1].sum;
-    std::erase_if(found, [&](const Reached& one) { return one.sum < threshold; });
-    room = std::max(count * 4, found.size() * 2);
+    if (best.size() <= count) return;
+    std::nth_element(best.begin(), best.begin() + static_cast<std::ptrdiff_t>(count - 1), best.end(),
+                     [](const DocumentSum& a, const DocumentSum& b) { return a.sum > b.sum; });
+    threshold = best[count - 1].sum;
+    std::erase_if(best, [&](const DocumentSum& entry) { return entry.sum < threshold; });
+    room = std::max(count * 4, best.size() * 2);
   };
-  for (std::size_t first = 0; first < segment.documents; first += kProbedTogether) {
+  for (std::size_t first = 0; first < segment.documents; first += kDocumentsPerBlock) {
     const auto base = static_cast<std::uint32_t>(first);
-    const std::size_t here = std::min(kProbedTogether, segment.documents - first);
+    const std::size_t here = std::min(kDocumentsPerBlock, segment.documents - first);
     const std::uint64_t past = first + here;
     std::uint32_t* word = words.data();
     std::fill_n(word, here, 0);
-    for (std::size_t l = 0; l < reading.size(); ++l) {
-      if (l + kListsAhead < reading.size()) {
+    for (std::size_t l = 0; l < selected.size(); ++l) {
+      if (l + kListsAhead < selected.size()) {
         // A piece is some thirty documents, two lines.
-        __builtin_prefetch(reading[l + kListsAhead].at);
-        __builtin_prefetch(reading[l + kListsAhead].at + 16);
+        __builtin_prefetch(selected[l + kListsAhead].at);
+        __builtin_prefetch(selected[l + kListsAhead].at + 16);
       }
-      List& list = reading[l];
+      List& list = selected[l];
       const std::uint32_t token = list.token;
       const std::uint32_t gain = list.gain << 16;
       const std::uint32_t* at = list.at;
       for (; at < list.end && *at < past; ++at) {
-        const std::uint32_t seen = word[*at - base];
-        // The lists of a token come best first: a later one has nothing to add. Written without a branch, which would
-        // be guessed wrongly for many documents.
-        const std::uint32_t fresh = 0u - static_cast<std::uint32_t>((seen & 0xffffu) != token);
-        const std::uint32_t before = seen & 0xffff0000u;
+        const std::uint32_t stamp = word[*at - base];
+        // The lists of a token come best first: a later one adds nothing. Without a branch, which would often be
+        // mispredicted.
+        const std::uint32_t fresh = 0u - static_cast<std::uint32_t>((stamp & 0xffffu) != token);
+        const std::uint32_t before = stamp & 0xffff0000u;
         const std::uint32_t sum = before + (gain & fresh);
         word[*at - base] = (sum < before ? 0xffff0000u : sum) | token;
       }
       list.at = at;
     }
     for (std::size_t next = 0; next < here;) {
-      const std::size_t last = std::min(here, next + kLookedAtTogether);
-      const std::size_t count_there = loops.reaching(word + next, last - next, threshold << 16, places.data());
-      for (std::size_t i = 0; i < count_there; ++i) {
-        const std::size_t d = next + places[i];
-        if (is_allowed(allowed, first + d)) found.push_back({word[d] >> 16, static_cast<std::uint32_t>(first + d)});
+      const std::size_t last = std::min(here, next + kWordsPerScan);
+      const std::size_t reached = loops.reaching(word + next, last - next, threshold << 16, positions.data());
+      for (std::size_t i = 0; i < reached; ++i) {
+        const std::size_t d = next + positions[i];
+        if (is_allowed(mask, first + d)) best.push_back({word[d] >> 16, static_cast<std::uint32_t>(first + d)});
       }
-      if (found.size() >= room) tighten();
+      if (best.size() >= room) tighten();
       next = last;
     }
   }
   tighten();
-  std::vector<std::uint32_t> out(found.size());
-  std::transform(found.begin(), found.end(), out.begin(), [](const Reached& one) { return one.document; });
+  std::vector<std::uint32_t> out(best.size());
+  std::transform(best.begin(), best.end(), out.begin(), [](const DocumentSum& entry) { return entry.document; });
   std::sort(out.begin(), out.end());
   return out;
 }

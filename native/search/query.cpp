@@ -40,7 +40,7 @@ LaidQuery::LaidQuery(const maxsim::Kernels& kernels, const std::vector<std::int8
 void LaidQuery::fold(const maxsim::Kernels& kernels, const void* rows, std::size_t stride_bytes, const float* scales,
                      std::size_t count, float* best) const {
   const maxsim::PreparedQuery& query = prepared_[0];
-  // What comes next is decoded, not read: nothing to ask memory for.
+  // The next rows are decoded, not read: there is nothing to prefetch.
   kernels.i8.fold(prepared_.data(query), prepared_.bias(query), query.vectors, prepared_.steps(), rows, stride_bytes,
                   {static_cast<const char*>(rows), 0}, scales, count, 0, best, nullptr);
 }
@@ -87,14 +87,14 @@ Query::Query(const float* values, std::size_t tokens, std::size_t dim)
 }
 
 LaidQuery Query::bounded() const {
-  const std::size_t wide = dim_ + kBoundDims;
-  std::vector<std::int8_t> values(tokens_ * wide);
+  const std::size_t bounded_dim = dim_ + kBoundDims;
+  std::vector<std::int8_t> values(tokens_ * bounded_dim);
   for (std::size_t t = 0; t < tokens_; ++t) {
-    std::copy_n(quantized_.data() + t * dim_, dim_, values.data() + t * wide);
+    std::copy_n(quantized_.data() + t * dim_, dim_, values.data() + t * bounded_dim);
     const double weight = bound_unit_ > 0.0 ? std::ceil(norms_[t] / scales_[t] / bound_unit_ - 1e-9) : 0.0;
-    std::fill_n(values.data() + t * wide + dim_, kBoundDims, static_cast<std::int8_t>(std::min(weight, 127.0)));
+    std::fill_n(values.data() + t * bounded_dim + dim_, kBoundDims, static_cast<std::int8_t>(std::min(weight, 127.0)));
   }
-  return {kernels_, values, scales_, tokens_, wide};
+  return {kernels_, values, scales_, tokens_, bounded_dim};
 }
 
 }  // namespace serotine::search

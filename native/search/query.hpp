@@ -14,7 +14,7 @@ namespace serotine::search {
 // The int8 kernel consumes dimensions in groups of at most this many: one more group carries the error bounds.
 constexpr std::size_t kBoundDims = 4;
 
-// int8 tokens with a scale each, laid across lanes for the kernels. `extra` more dimensions hold `weights`.
+// int8 tokens with a scale each, laid across lanes for the kernels.
 class LaidQuery {
  public:
   LaidQuery(const maxsim::Kernels& kernels, const std::vector<std::int8_t>& values, const std::vector<float>& scales,
@@ -53,10 +53,10 @@ class Query {
   double norm_sum() const { return norm_sum_; }
   double lost_sum() const { return lost_sum_; }
   const LaidQuery& laid() const { return laid_; }
-  // The same with kBoundDims more dimensions: what a row holds there, times the row's scale, is added to every
-  // similarity once multiplied by the token's norm (rounded up) over `bound_unit`.
+  // The same with kBoundDims more dimensions: the row's values there, times the row's scale and the token's norm (rounded
+  // up) over `bound_unit`, are added to every similarity.
   LaidQuery bounded() const;
-  // Error units times this, rounded up, are what a row must hold in all its bound dimensions together.
+  // A row's bound dimensions must sum to its error in units times this, rounded up.
   double bound_unit() const { return bound_unit_; }
 
  private:

@@ -10,7 +10,8 @@ ResidualScorer::ResidualScorer(const Query& query) : query_(query) {
   rows_.assign(query.quantized().begin(), query.quantized().end());
 }
 
-void ResidualScorer::choose(const CentroidTable& table, const Segment& segment, std::size_t document, Pending& pending) const {
+void ResidualScorer::choose(const CentroidTable& table, const Segment& segment, std::size_t document,
+                            Pending& pending) const {
   pending.best.resize(table.width());
   pending.winners.resize(table.width());
   centroid_kernels().winners(table.scan_of(segment), document, pending.best.data(), pending.winners.data());
@@ -23,7 +24,8 @@ void ResidualScorer::choose(const CentroidTable& table, const Segment& segment, 
   }
 }
 
-float ResidualScorer::score(const CentroidTable& table, const Segment& segment, std::size_t document, Pending& pending) const {
+float ResidualScorer::score(const CentroidTable& table, const Segment& segment, std::size_t document,
+                            Pending& pending) const {
   const std::size_t tokens = query_.tokens();
   const auto first = static_cast<std::size_t>(segment.offsets[document]);
   if (segment.offsets[document + 1] == segment.offsets[document]) return -std::numeric_limits<float>::infinity();

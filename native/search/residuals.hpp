@@ -1,4 +1,4 @@
-// The residual stage: between the centroids, which tell documents roughly apart, and the codes, which cost most.
+// The residual stage: between the centroids, which separate documents roughly, and the codes, which cost most.
 //
 // A document token's similarity is its centroid's plus its residual's. For each query token the document's best token by
 // centroids is taken, and only its residual is read: one row of codes a query token instead of all of them, and no
@@ -21,16 +21,16 @@ class ResidualScorer {
  public:
   explicit ResidualScorer(const Query& query);
 
-  // A document between its two steps, and one worker's buffers for it.
+  // A document between `choose` and `score`, and one worker's buffers for it.
   struct Pending {
     Aligned<std::uint8_t> best;
     Aligned<std::uint16_t> winners;
     Aligned<std::int32_t> products;
   };
 
-  // Finds the best token for each query token, and asks memory for their codes.
+  // Finds the best token for each query token and prefetches its codes.
   void choose(const CentroidTable& table, const Segment& segment, std::size_t document, Pending& pending) const;
-  // The score, of what `choose` left in `pending`; -infinity for a document without tokens.
+  // Returns the score of the tokens in `pending`; -infinity for a document without tokens.
   float score(const CentroidTable& table, const Segment& segment, std::size_t document, Pending& pending) const;
 
  private:

@@ -10,7 +10,7 @@
 namespace serotine::search {
 namespace {
 
-// How many documents ahead their tokens' ids are asked for, and where those are.
+// How many documents ahead their tokens' ids are prefetched, and their offsets.
 constexpr std::size_t kAhead = 6;
 constexpr std::size_t kFarAhead = 16;
 
@@ -52,12 +52,12 @@ void scan_width(const Scan& scan, std::size_t column, const std::uint32_t* docum
   const std::uint8_t* table = scan.table + column;
   for (std::size_t i = 0; i < count; ++i) {
     const std::size_t document = documents == nullptr ? first + i : documents[i];
-    // Chosen documents lie apart: what they hold would be waited for, one after the other.
+    // Chosen documents lie apart: each would wait for memory in turn.
     if (documents != nullptr && i + kFarAhead < count) {
       __builtin_prefetch(scan.offsets + documents[i + kFarAhead]);
-      const std::uint32_t soon = documents[i + kAhead];
-      const auto* at = reinterpret_cast<const char*>(ids + scan.offsets[soon]);
-      const auto* end = reinterpret_cast<const char*>(ids + scan.offsets[soon + 1]);
+      const std::uint32_t ahead = documents[i + kAhead];
+      const auto* at = reinterpret_cast<const char*>(ids + scan.offsets[ahead]);
+      const auto* end = reinterpret_cast<const char*>(ids + scan.offsets[ahead + 1]);
       for (; at < end; at += 64) __builtin_prefetch(at);
     }
     const std::uint32_t sum = scan_document<Id, Width>(table, scan.width, ids, scan.offsets[document],
@@ -93,9 +93,9 @@ void scan(const Scan& scan, const std::uint32_t* documents, std::size_t first, s
   }
 }
 
-// Tokens whose places fit a byte, so that places and maxima lie in registers of the same lanes.
-constexpr std::int64_t kPlaces = 256;
-constexpr std::int64_t kMostPlaces = 65535;
+// Tokens whose positions fit a byte, so that positions and maxima lie in registers of the same lanes.
+constexpr std::int64_t kPositions = 256;
+constexpr std::int64_t kMaxPositions = 65535;
 
 template <class Id, int Width>
 inline void winners_width(const std::uint8_t* table, std::size_t width, const Id* ids, std::int64_t count,
@@ -103,8 +103,8 @@ inline void winners_width(const std::uint8_t* table, std::size_t width, const Id
   using Row = typename Bytes<Width>::Type;
   Row top = {};
   for (int i = 0; i < Width; ++i) winners[i] = 0;
-  for (std::int64_t base = 0; base < count; base += kPlaces) {
-    const std::int64_t here = count - base < kPlaces ? count - base : kPlaces;
+  for (std::int64_t base = 0; base < count; base += kPositions) {
+    const std::int64_t here = count - base < kPositions ? count - base : kPositions;
     const Row before = top;
     Row place = {};
     for (std::int64_t t = 0; t < here; ++t) {
@@ -125,7 +125,7 @@ template <class Id>
 void winners_ids(const Scan& scan, std::size_t document, std::uint8_t* best, std::uint16_t* winners) {
   const std::int64_t first = scan.offsets[document];
   const std::int64_t all = scan.offsets[document + 1] - first;
-  const std::int64_t count = all < kMostPlaces ? all : kMostPlaces;
+  const std::int64_t count = all < kMaxPositions ? all : kMaxPositions;
   const Id* ids = static_cast<const Id*>(scan.ids) + first;
   for (std::size_t column = 0; column < scan.width;) {
     const std::size_t left = scan.width - column;
@@ -149,8 +149,8 @@ void winners(const Scan& scan, std::size_t document, std::uint8_t* best, std::ui
 
 typedef std::uint32_t Words16 __attribute__((vector_size(64)));
 
-std::size_t reaching(const std::uint32_t* words, std::size_t count, std::uint32_t least, std::uint32_t* places) {
-  std::size_t found = 0;
+std::size_t reaching(const std::uint32_t* words, std::size_t count, std::uint32_t least, std::uint32_t* positions) {
+  std::size_t count_reached = 0;
   std::size_t i = 0;
   for (; i + 64 <= count; i += 64) {
     Words16 now[4];
@@ -158,19 +158,19 @@ std::size_t reaching(const std::uint32_t* words, std::size_t count, std::uint32_
     const Words16 first = now[0] > now[1] ? now[0] : now[1];
     const Words16 second = now[2] > now[3] ? now[2] : now[3];
     const auto there = (first > second ? first : second) >= least;
-    // Few words reach it, of most blocks none.
+    // In most blocks no word reaches it.
     std::uint64_t any[8];
     __builtin_memcpy(any, &there, sizeof(any));
     if ((any[0] | any[1] | any[2] | any[3] | any[4] | any[5] | any[6] | any[7]) == 0) continue;
     for (std::size_t j = i; j < i + 64; ++j) {
-      places[found] = static_cast<std::uint32_t>(j);
-      found += words[j] >= least ? 1 : 0;
+      positions[count_reached] = static_cast<std::uint32_t>(j);
+      count_reached += words[j] >= least ? 1 : 0;
     }
   }
   for (; i < count; ++i) {
-    if (words[i] >= least) places[found++] = static_cast<std::uint32_t>(i);
+    if (words[i] >= least) positions[count_reached++] = static_cast<std::uint32_t>(i);
   }
-  return found;
+  return count_reached;
 }
 
 typedef float Floats16 __attribute__((vector_size(64)));

@@ -80,7 +80,8 @@ std::vector<Hit> search(const float* query, std::size_t tokens, std::size_t dim,
 // Returns the residual stage's score of every document of a segment that has codes.
 std::vector<float> residual_scores(const float* query, std::size_t tokens, std::size_t dim, const Segment& segment);
 
-// Returns the posting lists of a segment's centroid ids: every (centroid, document) pair once. `starts` has codebook.count + 1 places.
+// Returns the posting lists of a segment's centroid ids: every (centroid, document) pair once. `starts` has
+// codebook.count + 1 entries.
 std::vector<std::uint32_t> postings(const codec::Codes& codes, std::size_t centroids, const std::int64_t* offsets,
                                     std::size_t documents, std::uint64_t* starts);
 

@@ -110,7 +110,9 @@ std::vector<Hit> Stages::best_hits(const std::vector<Candidate>& candidates) con
   std::vector<Hit> hits;
   hits.reserve(candidates.size());
   for (const Candidate& c : candidates) hits.push_back({c.score, segment_of(c).numbers[c.document]});
-  const auto order = [](const Hit& a, const Hit& b) { return a.score != b.score ? a.score > b.score : a.number < b.number; };
+  const auto order = [](const Hit& a, const Hit& b) {
+    return a.score != b.score ? a.score > b.score : a.number < b.number;
+  };
   const std::size_t k = std::min(options_.k, hits.size());
   std::partial_sort(hits.begin(), hits.begin() + static_cast<std::ptrdiff_t>(k), hits.end(), order);
   hits.resize(k);

@@ -24,9 +24,9 @@ struct EmulatedTiles {
   static inline bool shaped = false;
   static inline unsigned char data[8][16][64];
 
-  static void shape(const TileShapes& wanted) {
-    for (int t = 0; t < 8; ++t) require(wanted.rows[t] <= 16 && wanted.row_bytes[t] <= 64, "a tile is too large");
-    shapes = wanted;
+  static void shape(const TileShapes& new_shapes) {
+    for (int t = 0; t < 8; ++t) require(new_shapes.rows[t] <= 16 && new_shapes.row_bytes[t] <= 64, "a tile is too large");
+    shapes = new_shapes;
     shaped = true;
     std::memset(data, 0xAA, sizeof(data));
   }
@@ -86,25 +86,25 @@ int main() {
         std::vector<std::uint8_t> query(vectors * steps * 64), tokens(count * steps * 4);
         for (auto& value : query) value = static_cast<std::uint8_t>(byte(rng));
         for (auto& value : tokens) value = static_cast<std::uint8_t>(byte(rng));
-        std::vector<int> seen(vectors * count, 0);
+        std::vector<int> visits(vectors * count, 0);
         amx_walk<EmulatedTiles>(
             query.data(), vectors, steps, tokens.data(), steps * 4, count,
             [&](std::size_t v, const std::uint8_t* sums, std::size_t now, std::size_t done) {
               for (std::size_t t = 0; t < now; ++t) {
-                ++seen[v * count + done + t];
+                ++visits[v * count + done + t];
                 for (std::size_t lane = 0; lane < 16; ++lane) {
-                  std::int32_t want = 0;
+                  std::int32_t expected = 0;
                   for (std::size_t d = 0; d < steps * 4; ++d) {
                     const auto q = static_cast<std::int8_t>(query[((v * steps + d / 4) * 16 + lane) * 4 + d % 4]);
-                    want += q * static_cast<std::int8_t>(tokens[(done + t) * steps * 4 + d]);
+                    expected += q * static_cast<std::int8_t>(tokens[(done + t) * steps * 4 + d]);
                   }
                   std::int32_t got;
                   std::memcpy(&got, sums + t * 64 + lane * 4, 4);
-                  require(got == want, "a dot product differs");
+                  require(got == expected, "a dot product differs");
                 }
               }
             });
-        for (const int times : seen) require(times == 1, "a token was folded twice, or never");
+        for (const int times : visits) require(times == 1, "a token was folded twice, or never");
         ++passed;
       }
     }

@@ -1,5 +1,5 @@
 // The codec and the search without Python, so that they run under the sanitizers and under an emulator: on every
-// instruction set, codes decode to what a plain loop gives, tokens find their nearest centroid, and an exact search is
+// instruction set, codes decode as in a plain loop, tokens get their nearest centroid, and an exact search is
 // brute force. Arrays are allocated to the byte, so that AddressSanitizer sees any read past their end.
 #include <algorithm>
 #include <cmath>
@@ -117,7 +117,7 @@ void fill(Collection& c, std::mt19937& rng, std::size_t documents, std::size_t d
   c.postings = search::postings(c.segment.codes, kCentroids, c.offsets.get(), documents, c.starts.data());
 }
 
-// What a token's codes stand for in one dimension, as codec.hpp tells it: of 8 bits the high half and the low one.
+// The values of a token's codes in one dimension, as codec.hpp defines them: of 8 bits the high half and the low half.
 std::pair<int, int> residual(const Collection& c, std::size_t t, std::size_t d) {
   static constexpr int kTwo[4] = {-127, -38, 38, 127};
   static constexpr int kFour[16] = {-127, -96, -75, -58, -44, -31, -18, -6, 6, 18, 31, 44, 58, 75, 96, 127};
@@ -160,7 +160,7 @@ void check_products(const Collection& c, std::mt19937& rng, const std::string& n
     }
     same = same && sum == products[i];
   }
-  expect(same, name + ": products with residuals are not what a plain loop gives");
+  expect(same, name + ": products with residuals differ from a plain loop");
 }
 
 // Every code, every residual scale and both ends of int8, from any token on, straight and with the sign bit turned.
@@ -188,12 +188,12 @@ void check_decoding(const Collection& c, std::mt19937& rng, const std::string& n
           same = same && rows[t * c.dim + d] == (static_cast<std::uint8_t>(rebuilt(c, first + t, d)) ^ flip);
         }
       }
-      expect(same, name + ": decoding is not what a plain loop gives");
+      expect(same, name + ": decoding differs from a plain loop");
     }
   }
 }
 
-// What decoding gives must lie within the bound that the encoder stored.
+// Decoded vectors must lie within the bound that the encoder stored.
 void check_codes(const Collection& c, const std::string& name) {
   const auto tokens = static_cast<std::size_t>(c.offsets[c.segment.documents]);
   std::unique_ptr<std::uint8_t[]> rows(new std::uint8_t[tokens * c.dim]);
@@ -244,60 +244,60 @@ void check_search(Collection& c, std::mt19937& rng, std::size_t tokens, const st
       options.candidates = exact ? 0 : c.segment.documents;
       options.rescored = c.segment.documents;
       search::Report report;
-      const auto found = search::search(query.data(), tokens, c.dim, {c.segment}, {nullptr}, options, report);
-      bool same = found.size() == truth.size();
+      const auto hits = search::search(query.data(), tokens, c.dim, {c.segment}, {nullptr}, options, report);
+      bool same = hits.size() == truth.size();
       for (std::size_t i = 0; same && i < truth.size(); ++i) {
-        same = found[i].score == truth[i].first && found[i].number == truth[i].second;
+        same = hits[i].score == truth[i].first && hits[i].number == truth[i].second;
       }
-      expect(same, name + (exact ? ": exact search" : ": staged search with every candidate") + " is not brute force");
+      expect(same, name + (exact ? ": exact search" : ": staged search with every candidate") + " differs from brute force");
     }
-    // Little effort: as many results, each with its true score; and with a mask, only what it lets through.
+    // Little effort: as many results, and with a mask only documents it allows.
     options.candidates = k;
     options.rescored = k;
     options.postings = 30;
     search::Report report;
-    const auto some = search::search(query.data(), tokens, c.dim, {c.segment}, {nullptr}, options, report);
-    expect(some.size() == std::min(k, c.segment.documents), name + ": too few results");
+    const auto approximate = search::search(query.data(), tokens, c.dim, {c.segment}, {nullptr}, options, report);
+    expect(approximate.size() == std::min(k, c.segment.documents), name + ": too few results");
     const auto masked = search::search(query.data(), tokens, c.dim, {c.segment}, {bits.data()}, options, report);
-    for (const auto& hit : masked) expect(hit.number % 2 == 0, name + ": a document that the mask leaves out");
+    for (const auto& hit : masked) expect(hit.number % 2 == 0, name + ": a document outside the mask");
     expect(masked.size() == std::min(k, (c.segment.documents + 1) / 2), name + ": too few results behind a mask");
   }
 }
 
 // Two segments, of which the second is small: together they are one collection.
-void check_parts(Collection& large, Collection& small, std::mt19937& rng, const std::string& name) {
+void check_segments(Collection& large, Collection& small, std::mt19937& rng, const std::string& name) {
   std::uniform_real_distribution<float> value(-1.0f, 1.0f);
   std::vector<float> query(3 * large.dim);
   for (float& v : query) v = value(rng);
-  for (const bool kept : {true, false}) {
+  for (const bool with_vectors : {true, false}) {
     auto truth = brute_force(large, query, 3, large.segment.documents);
     const auto others = brute_force(small, query, 3, small.segment.documents);
     truth.insert(truth.end(), others.begin(), others.end());
     std::stable_sort(truth.begin(), truth.end(), [](const auto& a, const auto& b) { return a.first > b.first; });
     std::vector<search::Segment> segments = {large.segment, small.segment};
-    // Without vectors the bounds speak: what is outside the answer must not be above them.
-    if (!kept) segments[1].vectors = nullptr;
+    // Without vectors, no document outside the answer may score above the bound.
+    if (!with_vectors) segments[1].vectors = nullptr;
     search::Options options;
     options.k = 5;
     options.exact = true;
     search::Report report;
-    const auto found = search::search(query.data(), 3, large.dim, segments, {nullptr, nullptr}, options, report);
-    bool same = found.size() == 5;
+    const auto hits = search::search(query.data(), 3, large.dim, segments, {nullptr, nullptr}, options, report);
+    bool same = hits.size() == 5;
     bool above = false;
     for (const auto& [score, number] : truth) {
-      const auto is_it = [number = number](const search::Hit& hit) { return hit.number == number; };
-      above = above || (std::none_of(found.begin(), found.end(), is_it) && score > report.bound);
+      const auto is_document = [number = number](const search::Hit& hit) { return hit.number == number; };
+      above = above || (std::none_of(hits.begin(), hits.end(), is_document) && score > report.bound);
     }
-    for (std::size_t i = 0; kept && same && i < 5; ++i) {
-      same = found[i].score == truth[i].first && found[i].number == truth[i].second;
+    for (std::size_t i = 0; with_vectors && same && i < 5; ++i) {
+      same = hits[i].score == truth[i].first && hits[i].number == truth[i].second;
     }
-    expect(same, name + ": exact search of two segments is not brute force");
+    expect(same, name + ": exact search of two segments differs from brute force");
     expect(!above, name + ": a document outside the answer is above the bound");
     options.exact = false;
     options.candidates = small.segment.documents + 1;
     search::Report staged;
-    const auto some = search::search(query.data(), 3, large.dim, segments, {nullptr, nullptr}, options, staged);
-    expect(some.size() == 5 && !staged.direct, name + ": a segment's few documents were not compared with another's");
+    const auto approximate = search::search(query.data(), 3, large.dim, segments, {nullptr, nullptr}, options, staged);
+    expect(approximate.size() == 5 && !staged.direct, name + ": a segment's few documents were not compared with another's");
   }
 }
 
@@ -316,9 +316,9 @@ void check_clusters(std::mt19937& rng, std::size_t dim, const std::string& name)
   const std::vector<std::int64_t> list = {3, 18, 0, 7, 9, 1, 2, 4, 5, 6, 8, 10, 11, 12};
   const std::vector<std::int64_t> list_starts = {0, 1, 4, 5, 5, 14};
   const auto packed = exactly(points);
-  const auto held = exactly(centroids);
+  const auto exact_centroids = exactly(centroids);
   std::unique_ptr<std::int32_t[]> ids(new std::int32_t[kPoints]);
-  codec::nearest(packed.get(), kPoints, dim, order.data(), starts.data(), 5, held.get(), list.data(),
+  codec::nearest(packed.get(), kPoints, dim, order.data(), starts.data(), 5, exact_centroids.get(), list.data(),
                  list_starts.data(), ids.get());
   const auto distance = [&](std::size_t point, std::size_t centroid) {
     double square = 0.0;
@@ -357,8 +357,8 @@ void check_clusters(std::mt19937& rng, std::size_t dim, const std::string& name)
         sum += points[p * dim + d];
         ++size;
       }
-      const double wanted = size == 0 ? 9.0 : sum / static_cast<double>(size);
-      mean = mean && size == sizes[c] && std::fabs(means[c * dim + d] - wanted) < 1e-6;
+      const double expected = size == 0 ? 9.0 : sum / static_cast<double>(size);
+      mean = mean && size == sizes[c] && std::fabs(means[c * dim + d] - expected) < 1e-6;
     }
   }
   expect(mean, name + ": not the mean of the cluster, or an empty cluster was touched");
@@ -380,7 +380,7 @@ int main() {
         for (const std::size_t tokens : {1u, 16u, 37u}) check_search(c, rng, tokens, what);
         Collection other;
         fill(other, rng, 6, dim, 4, dim % 4 != 3, 1000);
-        check_parts(c, other, rng, what);
+        check_segments(c, other, rng, what);
         check_decoding(c, rng, what);
         check_products(c, rng, what);
       }

@@ -124,7 +124,7 @@ void compare(const std::string& path, Dtype dtype, std::size_t dim, std::mt19937
       const double bound = 2e-6 * static_cast<double>(dim) * static_cast<double>(query_cuts[i + 1] - query_cuts[i]);
       check(std::isinf(truth) ? got == truth : std::abs(got - truth) <= bound + 1e-6,
             path + " dtype " + std::to_string(static_cast<int>(dtype)) + " dim " + std::to_string(dim) + ": got " +
-                std::to_string(got) + ", want " + std::to_string(truth));
+                std::to_string(got) + ", expected " + std::to_string(truth));
       pair_q.push_back(static_cast<std::int64_t>(i));
       pair_x.push_back(static_cast<std::int64_t>(j));
     }

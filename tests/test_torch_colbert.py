@@ -92,10 +92,10 @@ def test_lists_and_arrays_are_welcome() -> None:
 @pytest.mark.parametrize(
     ("says", "change"),
     [
-        ("queries_mask: want shape", {"queries_mask": torch.ones(3, 5)}),
-        ("documents_mask: want shape", {"documents_mask": torch.ones(3, 9)}),
-        ("queries_embeddings: want rank 3", {"queries_embeddings": torch.ones(6, 16)}),
-        ("documents_embeddings: want rank", {"documents_embeddings": torch.ones(9, 16)}),
+        ("queries_mask: must have shape", {"queries_mask": torch.ones(3, 5)}),
+        ("documents_mask: must have shape", {"documents_mask": torch.ones(3, 9)}),
+        ("queries_embeddings: must have rank 3", {"queries_embeddings": torch.ones(6, 16)}),
+        ("documents_embeddings: must have rank", {"documents_embeddings": torch.ones(9, 16)}),
     ],
 )
 def test_wrong_shapes_are_refused(batch: dict[str, torch.Tensor], says: str, change: dict[str, Any]) -> None:

@@ -113,26 +113,26 @@ IDS = torch.tensor([0, 1])
 @pytest.mark.parametrize(
     ("error", "says", "function", "arguments"),
     [
-        (ValueError, r"queries: want shape \(B, Lq, D\)", "score_candidates_padded", (P, D, QL, DL)),
-        (ValueError, r"documents: want shape .*D = 8", "score_candidates_padded", (Q, D[..., :7], QL, DL)),
-        (ValueError, r"documents: want shape \(2, C", "score_candidates_padded", (Q, D[:1], QL, DL)),
-        (ValueError, r"query_lengths: want shape \(2,\)", "score_candidates_padded", (Q, D, QL[:1], DL)),
-        (ValueError, r"query_lengths: lengths .* \[0, 3\], got 4 to 4", "score_candidates_padded", (Q, D, QL + 1, DL)),
+        (ValueError, r"queries: must have shape \(B, Lq, D\)", "score_candidates_padded", (P, D, QL, DL)),
+        (ValueError, r"documents: must have shape .*D = 8", "score_candidates_padded", (Q, D[..., :7], QL, DL)),
+        (ValueError, r"documents: must have shape \(2, C", "score_candidates_padded", (Q, D[:1], QL, DL)),
+        (ValueError, r"query_lengths: must have shape \(2,\)", "score_candidates_padded", (Q, D, QL[:1], DL)),
+        (ValueError, r"query_lengths: lengths .* 0 and 3, got 4 to 4", "score_candidates_padded", (Q, D, QL + 1, DL)),
         (ValueError, r"doc_lengths: lengths .* got -1", "score_candidates_padded", (Q, D, QL, DL - 6)),
-        (TypeError, "query_lengths: want int32 or int64", "score_candidates_padded", (Q, D, QL.float(), DL)),
-        (TypeError, "documents: want the queries' dtype", "score_candidates_padded", (Q, D.half(), QL, DL)),
-        (TypeError, "queries: want float32", "score_candidates_padded", (Q.int(), D.int(), QL, DL)),
-        (TypeError, "queries: want a torch.Tensor", "score_candidates_padded", (Q.numpy(), D, QL, DL)),
+        (TypeError, "query_lengths: must be int32 or int64", "score_candidates_padded", (Q, D, QL.float(), DL)),
+        (TypeError, "documents: must have the dtype of queries", "score_candidates_padded", (Q, D.half(), QL, DL)),
+        (TypeError, "queries: must be float32", "score_candidates_padded", (Q.int(), D.int(), QL, DL)),
+        (TypeError, "queries: must be a torch.Tensor", "score_candidates_padded", (Q.numpy(), D, QL, DL)),
         (RuntimeError, "device", "score_candidates_padded", (Q, D.to("meta"), QL, DL)),
         (RuntimeError, "device", "score_candidates_padded", (Q, D, QL, DL.to("meta"))),
         (RuntimeError, "got meta", "score_contrastive", (Q.to("meta"), P.to("meta"), O.to("meta"))),
-        (ValueError, r"document_offsets: offsets .* \[0, 6\]", "score_contrastive", (Q, P, O + 1)),
-        (ValueError, "document_offsets: offsets must not fall", "score_contrastive", (Q, P, O.flip(0))),
-        (ValueError, r"document_offsets: want shape", "score_contrastive", (Q, P, O[:0])),
+        (ValueError, r"document_offsets: offsets .* 0 and 6", "score_contrastive", (Q, P, O + 1)),
+        (ValueError, "document_offsets: offsets must not decrease", "score_contrastive", (Q, P, O.flip(0))),
+        (ValueError, r"document_offsets: must have shape", "score_contrastive", (Q, P, O[:0])),
         (ValueError, "pair_query_ids: query numbers", "score_pairs_packed", (P, O, P, O, IDS + 1, IDS)),
         (ValueError, "pair_document_ids: document numbers", "score_pairs_packed", (P, O, P, O, IDS, IDS - 1)),
-        (ValueError, r"pair_document_ids: want shape \(2,\)", "score_pairs_packed", (P, O, P, O, IDS, IDS[:1])),
-        (ValueError, "nothing to point at", "score_pairs_packed", (P[:0], O[:1], P, O, IDS, IDS)),
+        (ValueError, r"pair_document_ids: must have shape \(2,\)", "score_pairs_packed", (P, O, P, O, IDS, IDS[:1])),
+        (ValueError, "must be empty without items", "score_pairs_packed", (P[:0], O[:1], P, O, IDS, IDS)),
     ],
 )
 def test_wrong_calls_are_refused_by_name(
@@ -169,11 +169,11 @@ def test_top_k_is_a_stable_sort_of_the_scores(seed: int, k: int, nb: int, hide: 
 
 def test_top_k_refuses_a_wrong_k_and_keep() -> None:
     for wrong, error in ((0, ValueError), (True, TypeError), (2.0, TypeError)):
-        with pytest.raises(error, match="k: want"):
+        with pytest.raises(error, match="k: must be"):
             maxsim.top_k(Q, P, O, wrong)
-    with pytest.raises(TypeError, match="keep: want a bool"):
+    with pytest.raises(TypeError, match="keep: must be a bool"):
         maxsim.top_k(Q, P, O, 1, keep=O)
-    with pytest.raises(ValueError, match="keep: want shape"):
+    with pytest.raises(ValueError, match="keep: must have shape"):
         maxsim.top_k(Q, P, O, 1, keep=O > 0)
 
 
@@ -187,9 +187,9 @@ def test_score_takes_every_form_of_documents() -> None:
     assert torch.equal(maxsim.score(query, torch.stack([listed[0], listed[0]])), scores[[0, 0]])
     assert torch.allclose(maxsim.score(query, [listed[0].half()]), scores[:1], atol=1e-2)
     assert maxsim.score(query, []).shape == (0,)
-    with pytest.raises(ValueError, match=r"documents\[0\]: want shape"):
+    with pytest.raises(ValueError, match=r"documents\[0\]: must have shape"):
         maxsim.score(query, [query[0]])
-    with pytest.raises(TypeError, match=r"documents\[1\]: want a torch.Tensor"):
+    with pytest.raises(TypeError, match=r"documents\[1\]: must be a torch.Tensor"):
         maxsim.score(query, [query, "text"])
 
 

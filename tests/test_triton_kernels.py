@@ -156,7 +156,7 @@ def test_the_kernel_reports_what_it_had_to_clamp() -> None:
             ("score_candidates_padded", "query_lengths", (queries, documents, lengths[0] + 9, lengths[1])),
             ("score_candidates_padded", "doc_lengths", (queries, documents, lengths[0], lengths[1] - 6)),
             ("score_contrastive", "document_offsets", (queries, rows, offsets + 1)),
-            ("score_contrastive", "document_offsets: offsets must not fall", (queries, rows, offsets.flip(0))),
+            ("score_contrastive", "document_offsets: offsets must not decrease", (queries, rows, offsets.flip(0))),
             ("score_pairs_packed", "pair_query_ids", (rows, offsets, rows, offsets, ids + 1, ids)),
             ("score_pairs_packed", "pair_document_ids", (rows, offsets, rows, offsets, ids, ids - 1)),
         ):

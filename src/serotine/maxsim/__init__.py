@@ -11,15 +11,16 @@
 * The same pair gets the same score, bit for bit, whatever else is in the batch, in whichever layout, on however
   many threads. (Two instruction sets may differ in the last bits.)
 * Ties go to the lowest token; the winner is -1 where there is none.
-* NaN and infinity raise ValueError, unless ``allow_nonfinite=True``: then a NaN dot product never wins. Only what
-  is scored is looked at; padding is not.
-* A wrong rank, shape, dtype, device, offset or length raises ValueError or TypeError naming the argument, what was
-  given and what was wanted.
+* NaN and infinity raise ValueError, unless ``allow_nonfinite=True``: then a NaN dot product never wins. Only
+  scored values are checked; padding is not.
+* A wrong rank, shape, dtype, device, offset or length raises ValueError or TypeError that names the
+  argument, its value and what it must be.
 
 Three layouts, as in the erikkaum/maxsim kernels: `score_candidates_padded`, `score_contrastive`,
 `score_pairs_packed`, each with a ``_with_argmax`` variant and, for torch tensors, a ``_train`` one with gradients.
-`score` and `top_k` are for people; `colbert_scores` and its kin fit sentence-transformers' and PyLate's losses.
-`capabilities`, `use` and `set_num_threads` show and choose what runs.
+`score` and `top_k` are the two for everyday use; `colbert_scores`, `colbert_scores_pairwise` and `colbert_kd_scores`
+fit the losses of sentence-transformers and PyLate. `capabilities`, `use` and `set_num_threads` show and set the
+instruction set and the threads.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from typing import TYPE_CHECKING, Any
 from serotine.maxsim.contrastive import score_contrastive, score_contrastive_with_argmax
 from serotine.maxsim.packed import score_pairs_packed, score_pairs_packed_with_argmax
 from serotine.maxsim.padded import score_candidates_padded, score_candidates_padded_with_argmax
-from serotine.maxsim.people import quantize, score, top_k
+from serotine.maxsim.quantization import quantize
 from serotine.maxsim.runtime import (
     Capabilities,
     apply_environment,
@@ -39,6 +40,7 @@ from serotine.maxsim.runtime import (
     set_num_threads,
     use,
 )
+from serotine.maxsim.scoring import score, top_k
 
 if TYPE_CHECKING:
     from serotine.maxsim.torch import (
@@ -73,12 +75,12 @@ __all__ = [
     "use",
 ]
 
-# These make sense for torch tensors only, and torch is imported when one is first asked for.
+# Functions of torch tensors only: torch is imported on first access.
 _TORCH_ONLY = frozenset(name for name in __all__ if name.startswith("colbert_") or name.endswith("_train"))
 
 
 def __getattr__(name: str) -> Any:
-    """The functions that need torch, from `serotine.maxsim.torch`."""
+    """Import the functions that need torch from `serotine.maxsim.torch`."""
     if name not in _TORCH_ONLY:
         raise AttributeError(f"module 'serotine.maxsim' has no attribute {name!r}")
     try:

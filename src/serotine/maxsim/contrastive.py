@@ -25,7 +25,7 @@ def _prepare(
         "queries",
     )
     d_tokens = contract.packed(documents, "documents", document_offsets, "document_offsets", document_scales, "(T, D)")
-    contract.same_kind(q_tokens, d_tokens, strict=True)
+    contract.check_same_kind(q_tokens, d_tokens, strict=True)
     return q_tokens, d_tokens, query_tokens
 
 
@@ -39,12 +39,12 @@ def score_contrastive(
     document_scales: Array | None = None,
     allow_nonfinite: bool = False,
 ) -> Array:
-    """MaxSim of every query with every document.
+    """Return MaxSim of every query with every document.
 
     Args:
         queries: shape (Nq, Lq, D); float32, float16, bfloat16 or int8; NumPy or torch.
         documents: shape (T, D), same dtype, the documents' tokens end to end.
-        document_offsets: integers (Nb + 1,), never falling: document i owns rows offsets[i]:offsets[i + 1].
+        document_offsets: integers (Nb + 1,), never decreasing: document i owns rows offsets[i]:offsets[i + 1].
         query_scales: float32 (Nq, Lq), only for int8.
         document_scales: float32 (T,), only for int8.
         allow_nonfinite: accept NaN and infinity; NaN then never wins.
@@ -55,6 +55,11 @@ def score_contrastive(
     Raises:
         ValueError: wrong rank, shape, offsets or non-finite values.
         TypeError: wrong dtype, or queries and documents of different dtypes.
+
+    >>> queries = np.array([[[1.0, 0.0], [0.0, 1.0]]], dtype=np.float32)
+    >>> documents = np.array([[0.5, 0.25], [1.0, 0.0], [0.0, 0.5]], dtype=np.float32)
+    >>> score_contrastive(queries, documents, [0, 1, 3]).tolist()
+    [[0.75, 1.5]]
     """
     q, d, _ = _prepare(queries, documents, document_offsets, query_scales, document_scales)
     return native.grid(q, d, allow_nonfinite=allow_nonfinite)[0]
@@ -70,6 +75,16 @@ def score_contrastive_with_argmax(
     document_scales: Array | None = None,
     allow_nonfinite: bool = False,
 ) -> tuple[Array, Array]:
-    """As `score_contrastive`, with winners int32 (Nq, Nb, Lq), numbered within each document."""
+    """Return the scores of `score_contrastive`, and the winning document token of every query token.
+
+    Returns:
+        Scores float32 (Nq, Nb) and winners int32 (Nq, Nb, Lq), counted from the document's first token, -1 for none.
+
+    >>> queries = np.array([[[1.0, 0.0], [0.0, 1.0]]], dtype=np.float32)
+    >>> documents = np.array([[0.5, 0.25], [1.0, 0.0], [0.0, 0.5]], dtype=np.float32)
+    >>> scores, winners = score_contrastive_with_argmax(queries, documents, [0, 1, 3])
+    >>> winners.tolist()
+    [[[0, 0], [0, 1]]]
+    """
     q, d, width = _prepare(queries, documents, document_offsets, query_scales, document_scales)
-    return native.grid(q, d, where_width=width, allow_nonfinite=allow_nonfinite)
+    return native.grid(q, d, winner_width=width, allow_nonfinite=allow_nonfinite)

@@ -1,4 +1,4 @@
-"""One name for both kinds of input: NumPy arrays stay here, torch tensors go to `serotine.maxsim.torch`."""
+"""Dispatch by kind of input: NumPy arrays to the function itself, torch tensors to `serotine.maxsim.torch`."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ _SCALES = ("query_scales", "document_scales")
 
 
 def is_torch(value: object) -> bool:
-    """Whether `value` is a torch tensor, or a list of them; never imports torch."""
+    """Return whether `value` is a torch tensor, or a list of them, without importing torch."""
     if isinstance(value, (list, tuple)):
         return bool(value) and is_torch(value[0])
     return type(value).__module__.partition(".")[0] == "torch"
 
 
 def also_torch(function: Callable[P, R]) -> Callable[P, R]:
-    """Hands a call with torch tensors to the function of the same name in `serotine.maxsim.torch`.
+    """Wrap a function so that torch tensors go to the function of the same name in `serotine.maxsim.torch`.
 
     int8 tensors with scales run through `function` itself, over the same memory: they need no gradient, and only
     the CPU has kernels for them.

@@ -1,4 +1,4 @@
-"""Calls into the compiled core, and what its verdict on non-finite input becomes. No checks of arguments here."""
+"""Calls into the compiled core with validated arguments; non-finite input raises ValueError."""
 
 from __future__ import annotations
 
@@ -27,24 +27,24 @@ def _raise_on(bad: tuple[int, int], queries: str, documents: str, allow_nonfinit
 
 
 def grid(
-    queries: Tokens, documents: Tokens, *, where_width: int = 0, allow_nonfinite: bool = False
+    queries: Tokens, documents: Tokens, *, winner_width: int = 0, allow_nonfinite: bool = False
 ) -> tuple[Floats, Winners]:
-    """Every query against every document.
+    """Score every query with every document.
 
     Returns:
-        Scores float32 (queries, documents) and the winning tokens int32 (queries, documents, where_width): none
-        are computed when `where_width` is 0.
+        Scores float32 (queries, documents) and the winning tokens int32 (queries, documents, winner_width): none
+        are computed when `winner_width` is 0.
     """
     shape = (queries.begin.size, documents.begin.size)
     scores = np.empty(shape, dtype=np.float32)
-    where = np.empty((*shape, where_width), dtype=np.int32)
+    winners = np.empty((*shape, winner_width), dtype=np.int32)
     bad = _core.score_grid(
         queries.data, queries.dtype, queries.scales, queries.begin, queries.end,
         documents.data, documents.dtype, documents.scales, documents.begin, documents.end,
-        scores, where if where_width else None,
+        scores, winners if winner_width else None,
     )  # fmt: skip
     _raise_on(bad, queries.name, documents.name, allow_nonfinite)
-    return scores, where
+    return scores, winners
 
 
 def pairs(
@@ -53,19 +53,19 @@ def pairs(
     pair_queries: Ints,
     pair_documents: Ints,
     *,
-    where_width: int = 0,
+    winner_width: int = 0,
     allow_nonfinite: bool = False,
 ) -> tuple[Floats, Winners]:
-    """Chosen pairs: scores float32 (pairs,) and winners int32 (pairs, where_width)."""
+    """Score chosen pairs: scores float32 (pairs,) and winners int32 (pairs, winner_width)."""
     scores = np.empty(pair_queries.size, dtype=np.float32)
-    where = np.empty((pair_queries.size, where_width), dtype=np.int32)
+    winners = np.empty((pair_queries.size, winner_width), dtype=np.int32)
     bad = _core.score_pairs(
         queries.data, queries.dtype, queries.scales, queries.begin, queries.end,
         documents.data, documents.dtype, documents.scales, documents.begin, documents.end,
-        pair_queries, pair_documents, scores, where if where_width else None,
+        pair_queries, pair_documents, scores, winners if winner_width else None,
     )  # fmt: skip
     _raise_on(bad, queries.name, documents.name, allow_nonfinite)
-    return scores, where
+    return scores, winners
 
 
 def separate(
@@ -101,7 +101,7 @@ def top_k(
     *,
     allow_nonfinite: bool = False,
 ) -> tuple[Floats, Ints]:
-    """The k best documents of every query: scores float32 (queries, k), numbers int64 (queries, k)."""
+    """Return the k best documents of every query: scores float32 (queries, k), numbers int64 (queries, k)."""
     scores = np.empty((queries.begin.size, k), dtype=np.float32)
     numbers = np.empty((queries.begin.size, k), dtype=np.int64)
     bad = _core.top_k(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from serotine.errors import invalid
 from serotine.maxsim import contract, native
 from serotine.maxsim.contract import Array, Ints, Tokens
 from serotine.maxsim.dispatch import also_torch
@@ -24,11 +25,11 @@ def _prepare(
     pair_d = contract.integers(pair_document_ids, "pair_document_ids", (pair_q.size,))
     contract.bounded(pair_q, "pair_query_ids", 0, q.begin.size - 1, "query numbers")
     contract.bounded(pair_d, "pair_document_ids", 0, d.begin.size - 1, "document numbers")
-    longest = int((q.end - q.begin).max(initial=0))
-    if max_q_len is not None and max_q_len < longest:
-        raise ValueError(f"max_q_len: the longest query has {longest} tokens, got {max_q_len}")
-    contract.same_kind(q, d, strict=True)
-    return q, d, pair_q, pair_d, longest if max_q_len is None else max_q_len
+    max_query_tokens = int((q.end - q.begin).max(initial=0))
+    if max_q_len is not None and max_q_len < max_query_tokens:
+        raise invalid("max_q_len", f"at least {max_query_tokens}, the tokens of the longest query", max_q_len)
+    contract.check_same_kind(q, d, strict=True)
+    return q, d, pair_q, pair_d, max_query_tokens if max_q_len is None else max_q_len
 
 
 @also_torch
@@ -45,13 +46,13 @@ def score_pairs_packed(
     document_scales: Array | None = None,
     allow_nonfinite: bool = False,
 ) -> Array:
-    """MaxSim of chosen (query, document) pairs.
+    """Return MaxSim of chosen (query, document) pairs.
 
     Args:
         queries: shape (Tq, D); float32, float16, bfloat16 or int8; NumPy or torch.
-        query_offsets: integers (Nq + 1,), never falling.
+        query_offsets: integers (Nq + 1,), never decreasing.
         documents: shape (Td, D), same dtype.
-        document_offsets: integers (Nd + 1,), never falling.
+        document_offsets: integers (Nd + 1,), never decreasing.
         pair_query_ids: integers (P,), the query of every pair.
         pair_document_ids: integers (P,), its document.
         max_q_len: at least the longest query; the width of the winners in the ``_with_argmax`` variant.
@@ -65,6 +66,12 @@ def score_pairs_packed(
     Raises:
         ValueError: wrong rank, shape, offsets, ids or non-finite values.
         TypeError: wrong dtype, or queries and documents of different dtypes.
+
+    >>> import numpy as np
+    >>> queries = np.array([[1.0, 0.0], [0.0, 1.0]], dtype=np.float32)
+    >>> documents = np.array([[0.5, 0.25], [1.0, 0.0], [0.0, 0.5]], dtype=np.float32)
+    >>> score_pairs_packed(queries, [0, 2], documents, [0, 1, 3], [0, 0], [1, 0]).tolist()
+    [1.5, 0.75]
     """
     q, d, pair_q, pair_d, _ = _prepare(
         queries, query_offsets, documents, document_offsets, pair_query_ids, pair_document_ids, max_q_len,
@@ -87,9 +94,20 @@ def score_pairs_packed_with_argmax(
     document_scales: Array | None = None,
     allow_nonfinite: bool = False,
 ) -> tuple[Array, Array]:
-    """As `score_pairs_packed`, with winners int32 (P, max_q_len), numbered within each document, -1 for none."""
+    """Return the scores of `score_pairs_packed`, and the winning document token of every query token.
+
+    Returns:
+        Scores float32 (P,) and winners int32 (P, max_q_len), counted from the document's first token, -1 for none.
+
+    >>> import numpy as np
+    >>> queries = np.array([[1.0, 0.0], [0.0, 1.0]], dtype=np.float32)
+    >>> documents = np.array([[0.5, 0.25], [1.0, 0.0], [0.0, 0.5]], dtype=np.float32)
+    >>> scores, winners = score_pairs_packed_with_argmax(queries, [0, 2], documents, [0, 1, 3], [0], [1])
+    >>> winners.tolist()
+    [[0, 1]]
+    """
     q, d, pair_q, pair_d, width = _prepare(
         queries, query_offsets, documents, document_offsets, pair_query_ids, pair_document_ids, max_q_len,
         query_scales, document_scales,
     )  # fmt: skip
-    return native.pairs(q, d, pair_q, pair_d, where_width=width, allow_nonfinite=allow_nonfinite)
+    return native.pairs(q, d, pair_q, pair_d, winner_width=width, allow_nonfinite=allow_nonfinite)

@@ -1,6 +1,6 @@
-"""MaxSim in plain NumPy: slow, obvious, and the truth every kernel is compared with.
+"""MaxSim in plain NumPy, one query and one document at a time: slow, simple, and the reference of every kernel.
 
-See `serotine.maxsim` for the contract. Everything here works on one query and one document at a time.
+See `serotine.maxsim` for the contract.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ if TYPE_CHECKING:
 
 
 def similarities(query: ArrayLike, document: ArrayLike, dtype: type = np.float64) -> NDArray[np.floating]:
-    """Dot product of every query token with every document token.
+    """Return the dot product of every query token with every document token.
 
     Args:
         query: shape (query tokens, dim).
         document: shape (document tokens, dim).
-        dtype: the floating type to compute in; float64 unless told.
+        dtype: the floating type to compute in.
 
     Returns:
         Shape (query tokens, document tokens).
@@ -28,7 +28,7 @@ def similarities(query: ArrayLike, document: ArrayLike, dtype: type = np.float64
 
 
 def score(query: ArrayLike, document: ArrayLike) -> float:
-    """MaxSim of one query with one document, in float64: sum over query tokens of the best dot product.
+    """Return MaxSim of one query with one document, in float64.
 
     A document with no tokens scores -inf, a query with no tokens scores 0. A NaN dot product never wins.
     """
@@ -41,7 +41,7 @@ def score(query: ArrayLike, document: ArrayLike) -> float:
 
 
 def argmax(query: ArrayLike, document: ArrayLike) -> NDArray[np.int32]:
-    """The document token that wins for each query token; the lowest on a tie, -1 where nothing can win."""
+    """Return the winning document token of every query token: the lowest on a tie, -1 where none can win."""
     table = similarities(query, document)
     if table.shape[1] == 0:
         return np.full(table.shape[0], -1, dtype=np.int32)

@@ -1,4 +1,4 @@
-"""Which instruction set runs, and on how many threads."""
+"""The instruction set and the number of threads of the CPU kernels."""
 
 from __future__ import annotations
 
@@ -7,18 +7,23 @@ import platform
 from dataclasses import dataclass
 
 from serotine import _core
+from serotine.errors import invalid, not_one_of, wrong_type
 
 
 @dataclass(frozen=True, slots=True)
 class Capabilities:
-    """What this build and this processor can do.
+    """Instruction sets of this build and this processor.
 
     Attributes:
         current: the instruction set in use.
-        supported: those this processor runs, slowest first.
-        compiled: those this build contains.
-        threads: how many threads a call may use.
+        supported: instruction sets this processor runs, slowest first.
+        compiled: instruction sets this build contains.
+        threads: the number of threads a call may use.
         machine: the processor's architecture.
+
+    >>> import dataclasses
+    >>> [field.name for field in dataclasses.fields(Capabilities)]
+    ['current', 'supported', 'compiled', 'threads', 'machine']
     """
 
     current: str
@@ -29,7 +34,11 @@ class Capabilities:
 
 
 def capabilities() -> Capabilities:
-    """What the CPU kernels can use here, and what they use now."""
+    """Return the instruction sets and threads that the CPU kernels can use, and those in use.
+
+    >>> capabilities().current in capabilities().supported
+    True
+    """
     return Capabilities(
         current=_core.current(),
         supported=tuple(_core.supported()),
@@ -40,38 +49,56 @@ def capabilities() -> Capabilities:
 
 
 def use(name: str) -> None:
-    """Forces an instruction set, for the whole process: one of ``capabilities().supported``, or "auto".
+    """Set the instruction set of the whole process: one of ``capabilities().supported``, or "auto".
 
     The environment variable ``SEROTINE_MAXSIM`` does the same when the module is imported.
 
     Raises:
         ValueError: this build does not have it, or this processor cannot run it.
+
+    >>> use("portable")
+    >>> capabilities().current
+    'portable'
+    >>> use("auto")
     """
-    chosen = _core.preferred() if name == "auto" else name
-    if not _core.use(chosen):
-        raise ValueError(f"name: {name!r} cannot run here; choose one of {', '.join(['auto', *_core.supported()])}")
+    if not _core.use(_core.preferred() if name == "auto" else name):
+        raise not_one_of("name", ["auto", *_core.supported()], name)
 
 
 def set_num_threads(count: int) -> None:
-    """Sets how many threads one call may use; ``SEROTINE_NUM_THREADS`` does the same at import.
+    """Set the number of threads one call may use; ``SEROTINE_NUM_THREADS`` does the same at import.
 
-    Threads are kept between calls. While one call uses them, a call from another thread runs alone on its own
-    thread, so a server with many request threads is not oversubscribed.
+    Threads live on between calls. While one call uses them, a call from another thread runs on its own thread only,
+    so a server with many request threads is not oversubscribed.
+
+    Raises:
+        TypeError: not an int.
+        ValueError: not between 1 and 1024.
+
+    >>> before = num_threads()
+    >>> set_num_threads(2)
+    >>> num_threads()
+    2
+    >>> set_num_threads(before)
     """
     if isinstance(count, bool) or not isinstance(count, int):
-        raise TypeError(f"count: want an int of at least 1, got {type(count).__name__}")
+        raise wrong_type("count", "an int of at least 1", count)
     if not 1 <= count <= 1024:
-        raise ValueError(f"count: want 1 to 1024 threads, got {count}")
+        raise invalid("count", "between 1 and 1024", count)
     _core.set_num_threads(count)
 
 
 def num_threads() -> int:
-    """How many threads one call may use: the processors this process may run on, unless set."""
+    """Return the number of threads one call may use: the processors this process may run on, unless set.
+
+    >>> num_threads() >= 1
+    True
+    """
     return _core.num_threads()
 
 
 def apply_environment() -> None:
-    """Applies ``SEROTINE_MAXSIM`` and ``SEROTINE_NUM_THREADS``; called once at import."""
+    """Apply ``SEROTINE_MAXSIM`` and ``SEROTINE_NUM_THREADS``; called once at import."""
     name = os.environ.get("SEROTINE_MAXSIM")
     if name:
         try:
@@ -81,5 +108,5 @@ def apply_environment() -> None:
     threads = os.environ.get("SEROTINE_NUM_THREADS")
     if threads:
         if not threads.isdigit():
-            raise ValueError(f"environment variable SEROTINE_NUM_THREADS: want a number, got {threads!r}")
+            raise invalid("environment variable SEROTINE_NUM_THREADS", "a number", threads)
         set_num_threads(int(threads))

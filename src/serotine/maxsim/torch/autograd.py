@@ -1,4 +1,4 @@
-"""One autograd Function for every layout: the forward keeps the winners, the backward follows them."""
+"""One autograd Function for every layout: the forward saves the winners, the backward follows them."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def maxsim_train(
     layout.check_shapes(queries, documents)
     needs_gradient = torch.is_grad_enabled() and (queries.requires_grad or documents.requires_grad)
     if not needs_gradient:
-        # Nothing will ask for the winners, and finding them costs registers.
+        # Without gradients the winners are not needed, and tracking them costs registers.
         return maxsim_scores(layout, queries, documents, allow_nonfinite=allow_nonfinite, allow_tf32=allow_tf32)
     if backend.of(queries) == "mps":
         from serotine.maxsim.torch.mps import forward_mps

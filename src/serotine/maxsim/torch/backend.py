@@ -1,4 +1,4 @@
-"""Which kernels a tensor goes to. One place, so that a test can send CPU tensors through the CUDA path."""
+"""The backend of a tensor, in one place so that a test can send CPU tensors through the CUDA path."""
 
 from __future__ import annotations
 
@@ -9,5 +9,5 @@ if TYPE_CHECKING:
 
 
 def of(tensor: Tensor) -> str:
-    """The type of the tensor's device: ``cpu``, ``cuda``, ``mps``, or one that has no kernels here."""
+    """Return the type of the tensor's device: ``cpu``, ``cuda``, ``mps``, or one without kernels."""
     return str(tensor.device.type)

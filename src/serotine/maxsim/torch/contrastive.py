@@ -18,13 +18,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Contrastive(Layout):
-    """Document n owns rows ``document_offsets[n]`` to ``document_offsets[n + 1]`` and meets all queries."""
+    """Layout in which all queries meet document n, the rows ``document_offsets[n]`` to ``document_offsets[n + 1]``."""
 
     function: ClassVar[str] = "score_contrastive"
     document_offsets: Tensor
 
     def arguments(self, queries: Tensor, documents: Tensor) -> tuple[Tensor, ...]:
-        """What the scoring function takes, in its own order."""
+        """Return the arguments of the scoring function, in its order."""
         return queries, documents, self.document_offsets
 
     def check_shapes(self, queries: Tensor, documents: Tensor) -> None:
@@ -37,7 +37,7 @@ class Contrastive(Layout):
         check_offsets("document_offsets", self.document_offsets, documents.shape[0])
 
     def pairs(self, queries: Tensor, documents: Tensor) -> Pairs:
-        """Spell out the pairs."""
+        """Return the pairs."""
         query_count, width, _ = queries.shape
         document_count = self.document_offsets.shape[0] - 1
         offsets = self.document_offsets.to(torch.int64)
@@ -63,13 +63,13 @@ def score_contrastive(
     allow_nonfinite: bool = False,
     allow_tf32: bool = False,
 ) -> Tensor:
-    """MaxSim of every query with every document, as with in-batch negatives.
+    """Return MaxSim of every query with every document, as with in-batch negatives.
 
     Args:
         queries: [Nq, Lq, D] float32, float16 or bfloat16, every token real.
         documents: [T, D], same dtype and device, the documents' tokens one after another.
-        document_offsets: [Nb + 1] int32 or int64 within [0, T], never falling.
-        allow_nonfinite: score NaN and infinite values instead of refusing them.
+        document_offsets: [Nb + 1] int32 or int64 within [0, T], never decreasing.
+        allow_nonfinite: accept NaN and infinity; NaN then never wins.
         allow_tf32: on CUDA, round float32 input to tf32 for the tensor cores.
 
     Returns:
@@ -78,7 +78,7 @@ def score_contrastive(
     Raises:
         ValueError: wrong rank or shape, wrong offsets, non-finite input.
         TypeError: dtypes that differ, are not floating, or offsets that are not integers.
-        RuntimeError: tensors on different devices, or a device with no backend here.
+        RuntimeError: tensors on different devices, or a device without a backend.
     """
     layout = Contrastive(document_offsets)
     return maxsim_scores(layout, queries, documents, allow_nonfinite=allow_nonfinite, allow_tf32=allow_tf32)
@@ -92,7 +92,7 @@ def score_contrastive_with_argmax(
     allow_nonfinite: bool = False,
     allow_tf32: bool = False,
 ) -> tuple[Tensor, Tensor]:
-    """`score_contrastive`, and the winning document token of every query token.
+    """Return the scores of `score_contrastive`, and the winning document token of every query token.
 
     Returns:
         Scores [Nq, Nb] float32 and winners [Nq, Nb, Lq] int32, counted from the document's first token: the
@@ -110,10 +110,16 @@ def score_contrastive_train(
     allow_nonfinite: bool = False,
     allow_tf32: bool = False,
 ) -> Tensor:
-    """`score_contrastive` with gradients to queries and documents.
+    """Return the scores of `score_contrastive`, with gradients to queries and documents.
 
     The gradient follows the winning tokens, is accumulated in float32 in a fixed order (two runs give the
     same bits) and comes back in the input dtype. Documents with no tokens receive none.
+
+    >>> queries = torch.tensor([[[1.0, 0.0], [0.0, 1.0]]], requires_grad=True)
+    >>> documents = torch.tensor([[0.5, 0.25], [1.0, 0.0], [0.0, 0.5]])
+    >>> score_contrastive_train(queries, documents, torch.tensor([0, 1, 3])).sum().backward()
+    >>> queries.grad.tolist()
+    [[[1.5, 0.25], [0.5, 0.75]]]
     """
     layout = Contrastive(document_offsets)
     return maxsim_train(layout, queries, documents, allow_nonfinite=allow_nonfinite, allow_tf32=allow_tf32)

@@ -1,4 +1,4 @@
-"""CPU tensors: handed to the compiled core without a copy, bfloat16 included."""
+"""CPU tensors, passed to the compiled core without a copy, bfloat16 included."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ def forward_cpu(
 ) -> tuple[Tensor, Tensor | None]:
     """Score CPU tensors whose shapes, lengths and offsets have been checked.
 
-    float64, which the core does not know, takes the reference path and gives float64 scores.
+    float64, which the core does not support, takes the reference path and gives float64 scores.
 
     Returns:
-        Scores of shape ``pairs.shape``, and winners int32 ``(*pairs.shape, pairs.width)`` where asked.
+        Scores of shape ``pairs.shape``, and winners int32 ``(*pairs.shape, pairs.width)`` with `with_argmax`.
     """
     if queries.dtype == torch.float64:
         scores, winners = reference.score(queries, documents, pairs, allow_nonfinite=allow_nonfinite)
@@ -36,14 +36,14 @@ def forward_cpu(
     width = pairs.width if with_argmax else 0
     if pairs.complete:
         # The grid keeps a query's prepared form while it goes through the documents.
-        result = native.grid(query_tokens, document_tokens, where_width=width, allow_nonfinite=allow_nonfinite)
+        result = native.grid(query_tokens, document_tokens, winner_width=width, allow_nonfinite=allow_nonfinite)
     else:
         result = native.pairs(
             query_tokens,
             document_tokens,
             pairs.queries.numpy(),
             pairs.documents.numpy(),
-            where_width=width,
+            winner_width=width,
             allow_nonfinite=allow_nonfinite,
         )
     scores = torch.from_numpy(result[0]).reshape(pairs.shape)
@@ -55,7 +55,7 @@ def forward_cpu(
 def top_k_cpu(
     pairs: Pairs, queries: Tensor, documents: Tensor, keep: Tensor | None, k: int, *, allow_nonfinite: bool
 ) -> tuple[Tensor, Tensor]:
-    """The k best documents of every query on the CPU: scores float32 and numbers int64, both [queries, k]."""
+    """Return the k best documents of every query on the CPU: scores float32, numbers int64, both [queries, k]."""
     scores, numbers = native.top_k(
         _tokens(queries, pairs.query_begin, pairs.query_end, "queries"),
         _tokens(documents, pairs.document_begin, pairs.document_end, "documents"),
@@ -69,7 +69,7 @@ def top_k_cpu(
 def _tokens(vectors: Tensor, begin: Tensor, end: Tensor, name: str) -> contract.Tokens:
     rows = vectors.detach().reshape(-1, vectors.shape[-1]).contiguous()
     if rows.dtype == torch.bfloat16:
-        # NumPy has no bfloat16; the core takes its bits and is told what they are.
+        # NumPy has no bfloat16: the core takes its bits and a dtype code.
         rows = rows.view(torch.int16)
     data = rows.numpy()
     return contract.Tokens(

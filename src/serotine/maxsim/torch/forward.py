@@ -1,4 +1,4 @@
-"""From a layout and two tensors to scores, on whichever device the tensors are."""
+"""The forward: from a layout and two tensors to scores, on the device of the tensors."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from serotine.maxsim.torch import backend
-from serotine.maxsim.torch.checks import refuse_nonfinite
+from serotine.maxsim.torch.checks import raise_nonfinite
 from serotine.maxsim.torch.cpu import forward_cpu
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def maxsim_scores_and_argmax(
             allow_tf32=allow_tf32,
         )
     if winners is None:
-        raise AssertionError("forward was asked for winners")
+        raise AssertionError("forward returned no winners")
     return scores, winners
 
 
@@ -69,7 +69,7 @@ def forward(
 
     Raises:
         ValueError: lengths, offsets or ids out of bounds, or non-finite input.
-        RuntimeError: a device with no backend here.
+        RuntimeError: a device without a backend.
     """
     device = backend.of(queries)
     if device == "cpu":
@@ -91,8 +91,8 @@ def forward(
             allow_tf32=allow_tf32,
         )
     if device == "mps":
-        raise RuntimeError("on MPS there are scores and gradients but no argmax: move the tensors to the CPU")
-    raise RuntimeError(f"MaxSim runs on cpu, cuda and mps tensors, got {device}")
+        raise RuntimeError("MPS has no argmax, only scores and gradients; move the tensors to the CPU")
+    raise RuntimeError(f"tensors must be on cpu, cuda or mps, got {device}; move them")
 
 
 def _forward_cuda(
@@ -107,7 +107,9 @@ def _forward_cuda(
     try:
         from serotine.maxsim import triton as kernels
     except ImportError as error:
-        raise RuntimeError("CUDA tensors need Triton: pip install triton, or move the tensors to the CPU") from error
+        raise RuntimeError(
+            "CUDA tensors need Triton; run: pip install triton, or move the tensors to the CPU"
+        ) from error
     scores, winners, flags = getattr(kernels, layout.function)(
         *layout.arguments(queries, documents),
         **layout.options(),
@@ -115,16 +117,16 @@ def _forward_cuda(
         check_finite=check_finite,
         allow_tf32=allow_tf32,
     )
-    # While a CUDA graph is captured nothing may be read back; the kernel stays within bounds regardless.
+    # Nothing may be read back while a CUDA graph is captured; the kernel stays within bounds regardless.
     if not (flags.is_cuda and torch.cuda.is_current_stream_capturing()):
-        report(layout, queries, documents, flags)
+        raise_flags(layout, queries, documents, flags)
     return scores, winners
 
 
-def report(layout: Layout, queries: Tensor, documents: Tensor, flags: Tensor) -> None:
-    """Turn the flags a kernel raised into the contract's exception; reading them waits for the kernel."""
+def raise_flags(layout: Layout, queries: Tensor, documents: Tensor, flags: Tensor) -> None:
+    """Raise the contract's exception for the flags a kernel set; reading them waits for the kernel."""
     nonfinite, *out_of_bounds = flags.tolist()
     if any(out_of_bounds):
         layout.check_values(queries, documents)
     if nonfinite:
-        refuse_nonfinite()
+        raise_nonfinite()

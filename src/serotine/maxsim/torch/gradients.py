@@ -1,9 +1,9 @@
 """The backward of MaxSim: entries (pair, query token) grouped by the row that receives them.
 
 d score / d query token = its winning document token, and the other way round. Each gradient is therefore a
-sum of weighted rows of the other side, and each is computed by its owner: the entries are put in order of
-their destination and every destination adds up its own stretch. No two writers meet, so there are no atomics
-and the result does not depend on scheduling.
+sum of weighted rows of the other side: the entries are sorted by destination and every destination sums its own
+run of entries. No two writers share a destination, so there are no atomics and the result does not depend on
+scheduling.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def query_gradient(grad_scores: Tensor, winners: Tensor, pairs: Pairs, queries: Tensor, documents: Tensor) -> Tensor:
-    """Gradient of the queries: every query token gathers the document tokens that won for it.
+    """Return the gradient of the queries: every query token gathers the document tokens that won for it.
 
     Args:
         grad_scores: gradient of the scores, shape ``pairs.shape``.
@@ -38,12 +38,12 @@ def query_gradient(grad_scores: Tensor, winners: Tensor, pairs: Pairs, queries: 
     destinations = queries.numel() // queries.shape[-1]
     if len(pairs.shape) == 2:
         # The entries of one query token are already evenly spaced; a transposition groups them.
-        query_count, documents_each = pairs.shape
+        query_count, documents_per_query = pairs.shape
         document_rows, weights = (
-            entries.reshape(query_count, documents_each, pairs.width).transpose(1, 2).flatten()
+            entries.reshape(query_count, documents_per_query, pairs.width).transpose(1, 2).flatten()
             for entries in (document_rows, weights)
         )
-        offsets = torch.arange(destinations + 1, device=queries.device) * documents_each
+        offsets = torch.arange(destinations + 1, device=queries.device) * documents_per_query
     else:
         query_rows = _query_rows(pairs)
         order, offsets = _grouped(torch.where(document_rows < 0, -1, query_rows), destinations)
@@ -53,7 +53,7 @@ def query_gradient(grad_scores: Tensor, winners: Tensor, pairs: Pairs, queries: 
 
 
 def document_gradient(grad_scores: Tensor, winners: Tensor, pairs: Pairs, queries: Tensor, documents: Tensor) -> Tensor:
-    """Gradient of the documents: every document token gathers the query tokens it won for.
+    """Return the gradient of the documents: every document token gathers the query tokens it won for.
 
     Takes what `query_gradient` takes and returns the gradient in the shape and dtype of `documents`.
     """
@@ -66,16 +66,16 @@ def document_gradient(grad_scores: Tensor, winners: Tensor, pairs: Pairs, querie
 
 
 def gather_sum(source: Tensor, source_rows: Tensor, weights: Tensor, offsets: Tensor) -> Tensor:
-    """Sum weighted source rows into their owners; `serotine.maxsim.triton.gather_sum` gives the shapes."""
+    """Sum weighted source rows into their destinations; `serotine.maxsim.triton.gather_sum` has the shapes."""
     if backend.of(source) == "cuda":
         from serotine.maxsim.triton import gather_sum as gather_sum_cuda
 
         return gather_sum_cuda(source, source_rows, weights, offsets)
-    first, last = int(offsets[0]), int(offsets[-1])  # embedding_bag wants its bags to start at entry 0
+    first, last = int(offsets[0]), int(offsets[-1])  # bags of embedding_bag must start at entry 0
     source_rows, weights, offsets = source_rows[first:last], weights[first:last], offsets - first
     live = source_rows >= 0
     if not bool(live.all()):
-        # Multiplying a dead entry by zero is not enough: its row may hold NaN when the caller allowed that.
+        # A dead entry times zero is not enough: its row may hold NaN where the caller allows that.
         before = torch.zeros(live.shape[0] + 1, dtype=torch.int64, device=live.device)
         torch.cumsum(live, dim=0, out=before[1:])
         source_rows, weights, offsets = source_rows[live], weights[live], before[offsets]
@@ -93,28 +93,28 @@ def gather_sum(source: Tensor, source_rows: Tensor, weights: Tensor, offsets: Te
 
 
 def _winning_rows(winners: Tensor, pairs: Pairs) -> Tensor:
-    """The document row that won for every (pair, query token), [P, width] int64, -1 where none did."""
+    """Return the winning document row of every (pair, query token), [P, width] int64, -1 for none."""
     winners = winners.reshape(pairs.queries.shape[0], pairs.width)
     return torch.where(winners < 0, -1, winners + pairs.document_begin[pairs.documents, None])
 
 
 def _query_rows(pairs: Pairs) -> Tensor:
-    """The query row of every (pair, query token), [P, width] int64."""
+    """Return the query row of every (pair, query token), [P, width] int64."""
     tokens = torch.arange(pairs.width, device=pairs.query_begin.device)
     return pairs.query_begin[pairs.queries, None] + tokens
 
 
 def _weights(grad_scores: Tensor, source: Tensor) -> Tensor:
-    """The gradient of every pair's score, flat, in the dtype gradients are accumulated in."""
+    """Return the gradient of every pair's score, flat, in the dtype of accumulation."""
     return grad_scores.flatten().to(torch.promote_types(source.dtype, torch.float32))
 
 
 def _grouped(destinations: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """Order that groups entries by destination, earlier entries first, and where each group starts.
+    """Return the order that groups entries by destination, earlier entries first, and the start of each group.
 
     Args:
         destinations: any shape, int64; entries at -1 belong to no group.
-        count: how many destinations there are.
+        count: number of destinations.
 
     Returns:
         The order [E] and offsets [count + 1], both int64; entries at -1 come before the first offset.

@@ -1,7 +1,7 @@
-"""What a layout is: which query rows meet which document rows, in one vocabulary for every consumer.
+"""Layouts: which query rows meet which document rows, in one form for all backends.
 
-The forward dispatch, the reference and the gradients are written once against these two classes; the modules
-`padded`, `contrastive` and `packed` say how each layout fills them.
+The forward dispatch, the reference and the gradients read these two classes; the modules `padded`, `contrastive`
+and `packed` fill them.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class Pairs:
         documents: [P] int64, its document.
         shape: shape of the scores; its product is P. Two sizes mean the pairs come query by query, the same
             number for each, and query q starts at row ``q * width``.
-        width: query tokens the argmax has room for.
+        width: query tokens of the argmax.
         complete: every query meets every document, in row-major order.
     """
 
@@ -45,17 +45,17 @@ class Pairs:
 
 
 class Layout(ABC):
-    """The index tensors of one scoring call."""
+    """Index tensors of one scoring call."""
 
-    #: The scoring function this layout belongs to; the same name on every backend.
+    #: Name of the scoring function of this layout, the same on every backend.
     function: ClassVar[str]
 
     @abstractmethod
     def arguments(self, queries: Tensor, documents: Tensor) -> tuple[Any, ...]:
-        """The scoring function's positional arguments, vectors included."""
+        """Return the positional arguments of the scoring function, vectors included."""
 
     def options(self) -> dict[str, int]:
-        """Keyword arguments only this layout has."""
+        """Return the keyword arguments that only this layout has."""
         return {}
 
     @abstractmethod
@@ -68,4 +68,4 @@ class Layout(ABC):
 
     @abstractmethod
     def pairs(self, queries: Tensor, documents: Tensor) -> Pairs:
-        """Spell out the pairs; index tensors must have passed `check_values`."""
+        """Return the pairs; index tensors must have passed `check_values`."""

@@ -1,8 +1,8 @@
-"""Apple MPS: the kernels of the late-interaction-kernels package, held to our contract.
+"""Apple MPS: the kernels of the late-interaction-kernels package, under our contract.
 
 Metal has no Triton, and that package (Apache-2.0) has fused Metal kernels with a backward. Its `maxsim_mps`
-takes padded tensors with masks; packed documents are padded for it here, and the one place where it answers
-differently from our contract, a document with no tokens, is put right afterwards.
+takes padded tensors with masks: packed documents are padded here, and the one case where it differs from our
+contract, a document with no tokens, is corrected afterwards.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from serotine.maxsim.torch.checks import refuse_nonfinite
+from serotine.maxsim.torch.checks import raise_nonfinite
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -23,13 +23,13 @@ def forward_mps(layout: Layout, queries: Tensor, documents: Tensor, *, allow_non
     """Score with late-interaction-kernels; gradients flow through its own backward.
 
     Args:
-        layout: its shapes have been checked.
+        layout: a layout whose shapes have been checked.
         queries: query tokens.
         documents: document tokens.
-        allow_nonfinite: score NaN and infinite values instead of refusing them.
+        allow_nonfinite: accept NaN and infinity; NaN then never wins.
 
     Returns:
-        Scores float32, shaped as the layout says.
+        Scores float32, in the shape of the layout.
 
     Raises:
         RuntimeError: late-interaction-kernels is not installed.
@@ -39,23 +39,23 @@ def forward_mps(layout: Layout, queries: Tensor, documents: Tensor, *, allow_non
         from late_interaction_kernels.mps import maxsim_mps
     except ImportError as error:
         raise RuntimeError(
-            "MaxSim on MPS runs on the kernels of another package: pip install late-interaction-kernels, "
-            "or move the tensors to the CPU, where our own kernels run"
+            "MPS tensors need late-interaction-kernels; run: pip install late-interaction-kernels, "
+            "or move the tensors to the CPU"
         ) from error
     layout.check_values(queries, documents)
     pairs = layout.pairs(queries, documents)
     padded_queries, query_mask = _padded(queries, pairs.query_begin, pairs.query_end)
     padded_documents, document_mask = _padded(documents, pairs.document_begin, pairs.document_end)
     if not allow_nonfinite and not bool(padded_queries.isfinite().all() & padded_documents.isfinite().all()):
-        refuse_nonfinite()
+        raise_nonfinite()
     if not pairs.complete:
         padded_queries, query_mask = padded_queries[pairs.queries], query_mask[pairs.queries]
         padded_documents = padded_documents[pairs.documents][:, None]
         document_mask = document_mask[pairs.documents][:, None]
     if 0 in padded_queries.shape or 0 in padded_documents.shape:
-        # Nothing to score, yet the result stays in the graph of both inputs, as it would with tokens.
-        nothing = padded_queries.flatten()[:0].sum() + padded_documents.flatten()[:0].sum()
-        scores = torch.zeros(pairs.shape, device=queries.device) + nothing
+        # There are no tokens, but the result must stay in the graph of both inputs.
+        zero = padded_queries.flatten()[:0].sum() + padded_documents.flatten()[:0].sum()
+        scores = torch.zeros(pairs.shape, device=queries.device) + zero
     else:
         scores = maxsim_mps(
             padded_queries, padded_documents, q_mask=query_mask, d_mask=document_mask, normalize=False
@@ -66,10 +66,12 @@ def forward_mps(layout: Layout, queries: Tensor, documents: Tensor, *, allow_non
 
 
 def _padded(vectors: Tensor, begin: Tensor, end: Tensor) -> tuple[Tensor, Tensor]:
-    """Ranges of rows as [items, longest, D] with zeros for padding, and the mask of the real ones."""
+    """Return ranges of rows as [items, max length, D], padded with zeros, and the mask of the real tokens."""
     rows = vectors.reshape(-1, vectors.shape[-1])
-    longest = int((end - begin).max()) if begin.numel() else 0
-    places = begin[:, None] + torch.arange(longest, device=vectors.device)
-    mask = places < end[:, None]
-    gathered = rows[torch.where(mask, places, 0)] if rows.shape[0] else rows.new_zeros(*mask.shape, rows.shape[1])
+    max_length = int((end - begin).max()) if begin.numel() else 0
+    rows_of_items = begin[:, None] + torch.arange(max_length, device=vectors.device)
+    mask = rows_of_items < end[:, None]
+    gathered = (
+        rows[torch.where(mask, rows_of_items, 0)] if rows.shape[0] else rows.new_zeros(*mask.shape, rows.shape[1])
+    )
     return gathered.masked_fill(~mask[..., None], 0.0), mask

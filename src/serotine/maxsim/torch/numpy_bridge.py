@@ -1,4 +1,4 @@
-"""CPU tensors as the NumPy arrays they are, for what exists only there: int8 with scales."""
+"""CPU tensors as NumPy arrays, for the functions that only NumPy has: int8 with scales."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 
 
 def through_numpy(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-    """Calls a function of `serotine.maxsim` on the memory of CPU tensors; arrays in its answer become tensors.
+    """Call a function of `serotine.maxsim` on the memory of CPU tensors; arrays in its result become tensors.
 
     Raises:
         RuntimeError: a tensor is not on the CPU.

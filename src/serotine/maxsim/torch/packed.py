@@ -1,4 +1,4 @@
-"""Chosen pairs of variable-length queries and documents, with no padding anywhere."""
+"""Chosen pairs of variable-length queries and documents, without padding."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Packed(Layout):
-    """Pair p is query ``pair_query_ids[p]`` with document ``pair_document_ids[p]``."""
+    """Layout in which pair p is query ``pair_query_ids[p]`` with document ``pair_document_ids[p]``."""
 
     function: ClassVar[str] = "score_pairs_packed"
     query_offsets: Tensor
@@ -34,7 +34,7 @@ class Packed(Layout):
     max_q_len: int
 
     def arguments(self, queries: Tensor, documents: Tensor) -> tuple[Any, ...]:
-        """What the scoring function takes, in its own order."""
+        """Return the arguments of the scoring function, in its order."""
         return (
             queries,
             self.query_offsets,
@@ -45,7 +45,7 @@ class Packed(Layout):
         )
 
     def options(self) -> dict[str, int]:
-        """The width of the winners."""
+        """Return the width of the winners."""
         return {"max_q_len": self.max_q_len}
 
     def check_shapes(self, queries: Tensor, documents: Tensor) -> None:
@@ -60,7 +60,7 @@ class Packed(Layout):
             ("pair_document_ids", self.pair_document_ids, self.document_offsets),
         ):
             if len(ids) and len(offsets) == 1:
-                raise ValueError(f"{name}: there is nothing to point at, got shape {tuple(ids.shape)}")
+                raise ValueError(f"{name}: must be empty without items, got shape {tuple(ids.shape)}")
 
     def check_values(self, queries: Tensor, documents: Tensor) -> None:
         """Raise ValueError for lengths, offsets and ids out of bounds."""
@@ -70,12 +70,14 @@ class Packed(Layout):
         check_between(
             "pair_document_ids", self.pair_document_ids, 0, len(self.document_offsets) - 2, "document numbers"
         )
-        longest = max([*self.query_offsets.diff().tolist(), 0])
-        if self.max_q_len < longest:
-            raise ValueError(f"max_q_len: the longest query has {longest} tokens, got {self.max_q_len}")
+        max_query_tokens = max([*self.query_offsets.diff().tolist(), 0])
+        if self.max_q_len < max_query_tokens:
+            raise ValueError(
+                f"max_q_len: must be at least {max_query_tokens}, the tokens of the longest query, got {self.max_q_len}"
+            )
 
     def pairs(self, queries: Tensor, documents: Tensor) -> Pairs:
-        """Spell out the pairs."""
+        """Return the pairs."""
         query_offsets = self.query_offsets.to(torch.int64)
         document_offsets = self.document_offsets.to(torch.int64)
         return Pairs(
@@ -98,12 +100,12 @@ def _layout(
     max_q_len: int | None,
 ) -> Packed:
     if max_q_len is None:
-        # Wrong types and shapes are refused later, by name; here they only must not get in the way.
-        measurable = isinstance(query_offsets, torch.Tensor) and query_offsets.dim() == 1
-        lengths = query_offsets.diff() if measurable else torch.empty(0)
+        # Wrong types and shapes raise later, in check_shapes.
+        is_vector = isinstance(query_offsets, torch.Tensor) and query_offsets.dim() == 1
+        lengths = query_offsets.diff() if is_vector else torch.empty(0)
         max_q_len = max(int(lengths.max()), 0) if lengths.numel() else 0
     elif max_q_len < 0:
-        raise ValueError(f"max_q_len: want 0 or more, got {max_q_len}")
+        raise ValueError(f"max_q_len: must be at least 0, got {max_q_len}")
     return Packed(query_offsets, document_offsets, pair_query_ids, pair_document_ids, max_q_len)
 
 
@@ -119,18 +121,18 @@ def score_pairs_packed(
     allow_nonfinite: bool = False,
     allow_tf32: bool = False,
 ) -> Tensor:
-    """MaxSim of chosen (query, document) pairs, packed without padding.
+    """Return MaxSim of chosen (query, document) pairs, packed without padding.
 
     Args:
         queries: [Tq, D] float32, float16 or bfloat16, the queries' tokens one after another.
-        query_offsets: [Nq + 1] int32 or int64 within [0, Tq], never falling.
+        query_offsets: [Nq + 1] int32 or int64 within [0, Tq], never decreasing.
         documents: [Td, D], same dtype and device.
-        document_offsets: [Nb + 1] int32 or int64 within [0, Td], never falling.
+        document_offsets: [Nb + 1] int32 or int64 within [0, Td], never decreasing.
         pair_query_ids: [P] int32 or int64, which query each pair takes.
         pair_document_ids: [P] int32 or int64, which document.
-        max_q_len: at least the longest query; found from the offsets when None, which on CUDA waits for the
+        max_q_len: at least the longest query; by default computed from the offsets, which on CUDA waits for the
             device.
-        allow_nonfinite: score NaN and infinite values instead of refusing them.
+        allow_nonfinite: accept NaN and infinity; NaN then never wins.
         allow_tf32: on CUDA, round float32 input to tf32 for the tensor cores.
 
     Returns:
@@ -139,7 +141,7 @@ def score_pairs_packed(
     Raises:
         ValueError: wrong rank or shape, wrong offsets, an id or `max_q_len` out of bounds, non-finite input.
         TypeError: dtypes that differ, are not floating, or indices that are not integers.
-        RuntimeError: tensors on different devices, or a device with no backend here.
+        RuntimeError: tensors on different devices, or a device without a backend.
     """
     layout = _layout(query_offsets, document_offsets, pair_query_ids, pair_document_ids, max_q_len)
     return maxsim_scores(layout, queries, documents, allow_nonfinite=allow_nonfinite, allow_tf32=allow_tf32)
@@ -157,7 +159,7 @@ def score_pairs_packed_with_argmax(
     allow_nonfinite: bool = False,
     allow_tf32: bool = False,
 ) -> tuple[Tensor, Tensor]:
-    """`score_pairs_packed`, and the winning document token of every query token.
+    """Return the scores of `score_pairs_packed`, and the winning document token of every query token.
 
     Returns:
         Scores [P] float32 and winners [P, max_q_len] int32, counted from the document's first token: the
@@ -179,10 +181,18 @@ def score_pairs_packed_train(
     allow_nonfinite: bool = False,
     allow_tf32: bool = False,
 ) -> Tensor:
-    """`score_pairs_packed` with gradients to queries and documents.
+    """Return the scores of `score_pairs_packed`, with gradients to queries and documents.
 
     The gradient follows the winning tokens, is accumulated in float32 in a fixed order (two runs give the
     same bits) and comes back in the input dtype. Queries and documents in no pair receive zero.
+
+    >>> queries = torch.tensor([[1.0, 0.0], [0.0, 1.0]], requires_grad=True)
+    >>> documents = torch.tensor([[0.5, 0.25], [1.0, 0.0], [0.0, 0.5]])
+    >>> offsets = torch.tensor([0, 2]), torch.tensor([0, 1, 3])
+    >>> pairs = torch.tensor([0]), torch.tensor([1])
+    >>> score_pairs_packed_train(queries, offsets[0], documents, offsets[1], *pairs).sum().backward()
+    >>> queries.grad.tolist()
+    [[1.0, 0.0], [0.0, 0.5]]
     """
     layout = _layout(query_offsets, document_offsets, pair_query_ids, pair_document_ids, max_q_len)
     return maxsim_train(layout, queries, documents, allow_nonfinite=allow_nonfinite, allow_tf32=allow_tf32)

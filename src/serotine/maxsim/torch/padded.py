@@ -18,14 +18,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Padded(Layout):
-    """Query b meets the candidates b, 0 .. b, C - 1; lengths say how much of each row of tokens is real."""
+    """Layout in which query b meets its C candidates; lengths are the real tokens of each row."""
 
     function: ClassVar[str] = "score_candidates_padded"
     query_lengths: Tensor
     doc_lengths: Tensor
 
     def arguments(self, queries: Tensor, documents: Tensor) -> tuple[Tensor, ...]:
-        """What the scoring function takes, in its own order."""
+        """Return the arguments of the scoring function, in its order."""
         return queries, documents, self.query_lengths, self.doc_lengths
 
     def check_shapes(self, queries: Tensor, documents: Tensor) -> None:
@@ -33,7 +33,7 @@ class Padded(Layout):
         check_vectors(queries, documents, "(B, Lq, D)", "(B, C, Ld, D)")
         if queries.shape[0] != documents.shape[0]:
             raise ValueError(
-                f"documents: want shape ({queries.shape[0]}, C, Ld, D), candidates for every query, "
+                f"documents: must have shape ({queries.shape[0]}, C, Ld, D), candidates for every query, "
                 f"got {tuple(documents.shape)}"
             )
         check_index("query_lengths", self.query_lengths, (queries.shape[0],), queries.device)
@@ -45,7 +45,7 @@ class Padded(Layout):
         check_between("doc_lengths", self.doc_lengths, 0, documents.shape[2], "lengths")
 
     def pairs(self, queries: Tensor, documents: Tensor) -> Pairs:
-        """Spell out the pairs."""
+        """Return the pairs."""
         batch, candidates, document_width, _ = documents.shape
         width = queries.shape[1]
         query_numbers = torch.arange(batch, device=queries.device)
@@ -71,14 +71,14 @@ def score_candidates_padded(
     allow_nonfinite: bool = False,
     allow_tf32: bool = False,
 ) -> Tensor:
-    """MaxSim of every query with each of its candidates, as in reranking.
+    """Return MaxSim of every query with each of its candidates, as in reranking.
 
     Args:
         queries: [B, Lq, D] float32, float16 or bfloat16.
         documents: [B, C, Ld, D], same dtype and device.
         query_lengths: [B] int32 or int64, real tokens of each query.
         doc_lengths: [B, C] int32 or int64, real tokens of each candidate.
-        allow_nonfinite: score NaN and infinite values instead of refusing them.
+        allow_nonfinite: accept NaN and infinity; NaN then never wins.
         allow_tf32: on CUDA, round float32 input to tf32 for the tensor cores.
 
     Returns:
@@ -89,7 +89,7 @@ def score_candidates_padded(
     Raises:
         ValueError: wrong rank or shape, a length out of bounds, non-finite input.
         TypeError: dtypes that differ, are not floating, or indices that are not integers.
-        RuntimeError: tensors on different devices, or a device with no backend here.
+        RuntimeError: tensors on different devices, or a device without a backend.
     """
     layout = Padded(query_lengths, doc_lengths)
     return maxsim_scores(layout, queries, documents, allow_nonfinite=allow_nonfinite, allow_tf32=allow_tf32)
@@ -104,7 +104,7 @@ def score_candidates_padded_with_argmax(
     allow_nonfinite: bool = False,
     allow_tf32: bool = False,
 ) -> tuple[Tensor, Tensor]:
-    """`score_candidates_padded`, and the winning document token of every query token.
+    """Return the scores of `score_candidates_padded`, and the winning document token of every query token.
 
     Returns:
         Scores [B, C] float32 and winners [B, C, Lq] int32: the lowest token on a tie, -1 for a padding token
@@ -123,10 +123,17 @@ def score_candidates_padded_train(
     allow_nonfinite: bool = False,
     allow_tf32: bool = False,
 ) -> Tensor:
-    """`score_candidates_padded` with gradients to queries and documents.
+    """Return the scores of `score_candidates_padded`, with gradients to queries and documents.
 
     The gradient follows the winning tokens, is accumulated in float32 in a fixed order (two runs give the
     same bits) and comes back in the input dtype. Padding and documents with no tokens receive zero.
+
+    >>> queries = torch.tensor([[[1.0, 0.0], [0.0, 1.0]]], requires_grad=True)
+    >>> documents = torch.tensor([[[[0.5, 0.25], [9.0, 9.0]], [[1.0, 0.0], [0.0, 0.5]]]])
+    >>> lengths = torch.tensor([2]), torch.tensor([[1, 2]])
+    >>> score_candidates_padded_train(queries, documents, *lengths).sum().backward()
+    >>> queries.grad.tolist()
+    [[[1.5, 0.25], [0.5, 0.75]]]
     """
     layout = Padded(query_lengths, doc_lengths)
     return maxsim_train(layout, queries, documents, allow_nonfinite=allow_nonfinite, allow_tf32=allow_tf32)

@@ -1,6 +1,6 @@
-"""MaxSim in plain torch, one pair at a time: the truth for the kernels and the path of float64.
+"""MaxSim in plain torch, one pair at a time: the reference of the kernels, and the path of float64.
 
-It knows nothing but `Pairs`, so one loop serves every layout.
+It reads `Pairs` only, so one loop serves every layout.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from serotine.maxsim.torch.checks import refuse_nonfinite
+from serotine.maxsim.torch.checks import raise_nonfinite
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -48,10 +48,10 @@ def score(queries: Tensor, documents: Tensor, pairs: Pairs, *, allow_nonfinite: 
             continue
         table = query_rows[query_begin:query_end] @ document_rows[document_begin:document_end].T
         if not allow_nonfinite and not bool(table.isfinite().all()):
-            refuse_nonfinite()
+            raise_nonfinite()
         table = table.masked_fill(table.isnan(), -torch.inf)
         best = table.max(dim=1).values
-        # argmax does not promise the lowest token on a tie; the first position that equals the maximum is it.
+        # argmax does not promise the lowest token on a tie; the first position equal to the maximum is the lowest.
         first = (table == best[:, None]).to(torch.int8).argmax(dim=1)
         winners[pair, :length] = torch.where(best == -torch.inf, -1, first).to(torch.int32)
         scores[pair] = best.double().sum()

@@ -1,8 +1,8 @@
 """Triton kernels of MaxSim: one tile kernel for every layout, one gather kernel for every gradient.
 
-Import this package only where torch and triton are installed; `serotine.maxsim` itself never does. People
-call `serotine.maxsim.torch`, which checks shapes and picks the device; the functions here take tensors
-already checked, on one device, and answer with raw results and flags.
+Import this package only where torch and triton are installed; `serotine.maxsim` itself does not. Call
+`serotine.maxsim.torch`, which checks shapes and picks the device; the functions here take validated tensors on one
+device and return raw results and flags.
 """
 
 from serotine.maxsim.triton.gather import gather_sum

@@ -1,4 +1,4 @@
-"""The backward kernel: every gradient row sums the weighted rows that it alone owns.
+"""The backward kernel: every gradient row sums its own weighted source rows.
 
 Both gradients of MaxSim have this shape. A query token receives the documents' winning rows, a document token
 receives the query rows it won for. Entries are grouped by destination beforehand (compressed sparse rows), so
@@ -50,11 +50,11 @@ def _gather_rows(
 
 
 def gather_sum(source: Tensor, source_rows: Tensor, weights: Tensor, offsets: Tensor) -> Tensor:
-    """Sum weighted source rows into every destination that owns them, in fp32 and in entry order.
+    """Sum weighted source rows into their destinations, in fp32 and in entry order.
 
     Args:
         source: [R, D] fp32, fp16 or bf16.
-        source_rows: [E] integers; entry e brings this source row, or nothing where it is -1.
+        source_rows: [E] integers; entry e adds this source row; -1 adds none.
         weights: [E] fp32.
         offsets: [S + 1] integers; destination s owns the entries from its offset to the next.
 

@@ -32,11 +32,11 @@ def score_candidates_padded(
         query_lengths: [B] integers, clamped to [0, Lq].
         doc_lengths: [B, C] integers, clamped to [0, Ld].
         with_argmax: also return the winning document token of every query token.
-        check_finite: watch for non-finite dot products.
-        allow_tf32: let fp32 input be rounded to tf32 for the tensor cores.
+        check_finite: raise a flag on non-finite dot products.
+        allow_tf32: round fp32 input to tf32 for the tensor cores.
 
     Returns:
-        Scores [B, C] fp32; winners [B, C, Lq] int32 (-1 where nothing won) or None; flags [4] int32, see
+        Scores [B, C] fp32; winners [B, C, Lq] int32 (-1 where no token won) or None; flags [4] int32, see
         `serotine.maxsim.triton.tile`.
     """
     batch, query_width, _ = queries.shape
@@ -72,8 +72,8 @@ def score_contrastive(
         documents: [T, D], same dtype, the documents' tokens one after another.
         document_offsets: [Nb + 1] integers; document n owns the rows from its offset to the next.
         with_argmax: also return the winning document token of every query token.
-        check_finite: watch for non-finite dot products.
-        allow_tf32: let fp32 input be rounded to tf32 for the tensor cores.
+        check_finite: raise a flag on non-finite dot products.
+        allow_tf32: round fp32 input to tf32 for the tensor cores.
 
     Returns:
         Scores [Nq, Nb] fp32; winners [Nq, Nb, Lq] int32, counted from the document's first token, or None;
@@ -118,10 +118,10 @@ def score_pairs_packed(
         document_offsets: [Nb + 1] integers.
         pair_query_ids: [P] integers.
         pair_document_ids: [P] integers.
-        max_q_len: no paired query is longer.
+        max_q_len: at least the longest paired query.
         with_argmax: also return the winning document token of every query token.
-        check_finite: watch for non-finite dot products.
-        allow_tf32: let fp32 input be rounded to tf32 for the tensor cores.
+        check_finite: raise a flag on non-finite dot products.
+        allow_tf32: round fp32 input to tf32 for the tensor cores.
 
     Returns:
         Scores [P] fp32; winners [P, max_q_len] int32 or None; flags [4] int32.
@@ -156,7 +156,7 @@ def _launch(
     check_finite: bool,
     allow_tf32: bool,
 ) -> tuple[Tensor, Tensor | None, Tensor]:
-    """Allocate the results, choose the tile and start one program for every pair or group of pairs."""
+    """Allocate the results, choose the tile and launch one program for every pair or group of pairs."""
     device, dim = queries.device, queries.shape[-1]
     query_width = widths[0]
     flags = torch.zeros(4, dtype=torch.int32, device=device)
@@ -177,7 +177,7 @@ def _launch(
     )
     group = shape.group if layout.value == CONTRASTIVE.value else 1
     programs = -(-counts[0] // group) * counts[1] if layout.value == CONTRASTIVE.value else scores.numel()
-    # Unused pointers still need a tensor behind them; the kernel never follows these.
+    # Unused pointers still need a tensor; the kernel never dereferences them.
     query_bounds, document_bounds, pair_query_ids, pair_document_ids = (
         flags if index is None else index.contiguous() for index in indices
     )

@@ -1,15 +1,15 @@
-"""The forward kernel: one program takes a range of query tokens and a range of document tokens.
+"""The forward kernel: one program scores a range of query tokens and a range of document tokens.
 
-The query tile stays resident while document tiles stream past. The running maximum is kept per (row of the
-tile, query token) in registers and folded across rows once, after the last tile, so the loop holds one tensor
+The query tile stays resident while document tiles stream past. The running maximum lies per (row of the tile,
+query token) in registers and folded across rows once, after the last tile, so the loop is_best one tensor
 core product, one comparison and no cross-lane traffic; the similarity matrix never reaches memory. Documents
 are the tall operand (64 or 128 rows), which suits Hopper's warp-group instructions even for an 8-token query.
 
 Same pair, same bits: every dot product accumulates over the dimension in one order whatever the tile, and the
 sum over query tokens is taken in float64, where adding fp32 values in another order gives the same result.
 
-Nothing is read back to check the input first. The kernel clamps every length and offset it is given, raises a
-flag where it had to, and raises another where a dot product was not finite; the caller reads the flags once.
+Nothing is read back to check the input first. The kernel clamps every length and offset, sets a flag where it had
+to, and sets another where a dot product was not finite; the caller reads the flags once.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from serotine.maxsim.triton.tuning import configs, plausible
 PADDED = tl.constexpr(0)
 CONTRASTIVE = tl.constexpr(1)
 PACKED = tl.constexpr(2)
-# Places in the flag vector; non-zero there means that it happened.
+# Positions in the flag vector; non-zero means that it happened.
 NONFINITE = tl.constexpr(0)
 BAD_QUERY_BOUNDS = tl.constexpr(1)
 BAD_DOCUMENT_BOUNDS = tl.constexpr(2)
@@ -32,7 +32,7 @@ _NO_TOKEN = tl.constexpr(2**31 - 1)
 
 @triton.jit
 def _clamped_range(offsets: tl.tensor, item: tl.tensor, rows: tl.tensor) -> tl.tensor:
-    """Rows [begin, begin + length) of an item, moved inside [0, rows), and whether they had to be moved."""
+    """Return the begin and length of an item's rows, clamped to [0, rows), and whether they were clamped."""
     first = tl.load(offsets + item).to(tl.int64)
     last = tl.load(offsets + item + 1).to(tl.int64)
     begin = tl.minimum(tl.maximum(first, 0), rows)
@@ -76,7 +76,7 @@ def score_tiles(
     precision: tl.constexpr,
     block_d: tl.constexpr,
 ) -> None:
-    """Score one pair, or one group of queries with one document; the launchers in `score` say what goes in.
+    """Score one pair, or one group of queries with one document; the launchers in `score` have the shapes.
 
     Tensors are contiguous; bounds are lengths in the padded layout and offsets in the others. `group` is 1
     except in the contrastive layout.
@@ -87,13 +87,13 @@ def score_tiles(
         pairs = program + members
         member_exists = members == 0
         query_begin = (program // document_count) * query_width
-        given_query = tl.load(query_bounds + program // document_count).to(tl.int64)
-        query_len = tl.minimum(tl.maximum(given_query, 0), query_width).to(tl.int32)
-        bad_query = query_len != given_query
+        raw_query = tl.load(query_bounds + program // document_count).to(tl.int64)
+        query_len = tl.minimum(tl.maximum(raw_query, 0), query_width).to(tl.int32)
+        bad_query = query_len != raw_query
         document_begin = program * document_width
-        given_document = tl.load(document_bounds + program).to(tl.int64)
-        document_len = tl.minimum(tl.maximum(given_document, 0), document_width).to(tl.int32)
-        bad_document = document_len != given_document
+        raw_document = tl.load(document_bounds + program).to(tl.int64)
+        document_len = tl.minimum(tl.maximum(raw_document, 0), document_width).to(tl.int32)
+        bad_document = document_len != raw_document
     elif layout == CONTRASTIVE:
         # Programs that share a document are neighbours, so that its tokens are still in the cache.
         groups = tl.cdiv(query_count, group)
@@ -108,12 +108,12 @@ def score_tiles(
     else:
         pairs = program + members
         member_exists = members == 0
-        given_query = tl.load(pair_query_ids + program).to(tl.int64)
-        given_document = tl.load(pair_document_ids + program).to(tl.int64)
-        query = tl.minimum(tl.maximum(given_query, 0), query_count - 1)
-        document = tl.minimum(tl.maximum(given_document, 0), document_count - 1)
-        stray = (query != given_query) | (document != given_document)
-        tl.store(flags + BAD_PAIR_IDS, 1, mask=stray)
+        raw_query = tl.load(pair_query_ids + program).to(tl.int64)
+        raw_document = tl.load(pair_document_ids + program).to(tl.int64)
+        query = tl.minimum(tl.maximum(raw_query, 0), query_count - 1)
+        document = tl.minimum(tl.maximum(raw_document, 0), document_count - 1)
+        out_of_bounds = (query != raw_query) | (document != raw_document)
+        tl.store(flags + BAD_PAIR_IDS, 1, mask=out_of_bounds)
         query_begin, query_len, bad_query = _clamped_range(query_bounds, query, query_rows)
         document_begin, document_len, bad_document = _clamped_range(document_bounds, document, document_rows)
         bad_query = bad_query | (query_len > query_width)
@@ -129,7 +129,7 @@ def score_tiles(
     query_base = queries + query_begin * dim
     document_base = documents + document_begin * dim
     total = tl.zeros([group], dtype=tl.float64)
-    poison = tl.zeros([block_d], dtype=tl.float32)
+    nonfinite_rows = tl.zeros([block_d], dtype=tl.float32)
 
     for token_start in range(0, query_len, block_l):
         tokens = token_start + column_token
@@ -145,7 +145,7 @@ def score_tiles(
             )
         best = tl.full([block_d, group * block_l], float("-inf"), dtype=tl.float32)
         if with_argmax:
-            won_at = tl.zeros([block_d, group * block_l], dtype=tl.int32)
+            winning_start = tl.zeros([block_d, group * block_l], dtype=tl.int32)
         for start in range(0, document_len, block_d):
             rows = start + rows_of_tile
             real_row = rows < document_len
@@ -173,18 +173,18 @@ def score_tiles(
                     similarity = tl.dot(document_strip, tl.trans(query_strip), similarity, input_precision=precision)
             if check_finite:
                 # A finite value times zero is zero; NaN and infinity turn the row, and the sum, into NaN.
-                poison += tl.sum(similarity * 0.0, axis=1)
+                nonfinite_rows += tl.sum(similarity * 0.0, axis=1)
             similarity = tl.where(real_row[:, None], similarity, float("-inf"))
             better = similarity > best  # false for NaN, which therefore never wins; false for a later tie
             best = tl.where(better, similarity, best)
             if with_argmax:
-                won_at = tl.where(better, start, won_at)
+                winning_start = tl.where(better, start, winning_start)
         top = tl.max(best, axis=0)
-        counted = tl.where(real_column, top, 0.0).to(tl.float64)
-        total += tl.sum(tl.reshape(counted, [group, block_l]), axis=1)
+        query_maxima = tl.where(real_column, top, 0.0).to(tl.float64)
+        total += tl.sum(tl.reshape(query_maxima, [group, block_l]), axis=1)
         if with_argmax:
-            holds = (best == top[None, :]) & (best > float("-inf"))
-            winner = tl.min(tl.where(holds, won_at + rows_of_tile[:, None], _NO_TOKEN), axis=0)
+            is_best = (best == top[None, :]) & (best > float("-inf"))
+            winner = tl.min(tl.where(is_best, winning_start + rows_of_tile[:, None], _NO_TOKEN), axis=0)
             winner = tl.where(winner == _NO_TOKEN, -1, winner)
             column_pair = program + column_member
             if layout == CONTRASTIVE:
@@ -192,6 +192,6 @@ def score_tiles(
             tl.store(winners + column_pair * query_width + tokens, winner, mask=real_column)
 
     if check_finite:
-        poisoned = tl.sum(poison, axis=0)
-        tl.store(flags + NONFINITE, 1, mask=poisoned != poisoned)
+        nonfinite_total = tl.sum(nonfinite_rows, axis=0)
+        tl.store(flags + NONFINITE, 1, mask=nonfinite_total != nonfinite_total)
     tl.store(scores + pairs, total.to(tl.float32), mask=member_exists)

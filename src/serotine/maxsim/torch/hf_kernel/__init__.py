@@ -8,32 +8,9 @@ The compiled core of the installed ``serotine`` package scores CPU tensors. With
 under the same contract, with one RuntimeWarning; `cpu_backend` returns which of the two it is.
 """
 
-from serotine.maxsim.torch.contrastive import (
-    score_contrastive,
-    score_contrastive_train,
-    score_contrastive_with_argmax,
-)
+from serotine.maxsim.torch import kernels
 from serotine.maxsim.torch.hf_kernel.cpu import cpu_backend
-from serotine.maxsim.torch.packed import (
-    score_pairs_packed,
-    score_pairs_packed_train,
-    score_pairs_packed_with_argmax,
-)
-from serotine.maxsim.torch.padded import (
-    score_candidates_padded,
-    score_candidates_padded_train,
-    score_candidates_padded_with_argmax,
-)
+from serotine.maxsim.torch.kernels import *  # noqa: F403
 
-__all__ = [
-    "cpu_backend",
-    "score_candidates_padded",
-    "score_candidates_padded_train",
-    "score_candidates_padded_with_argmax",
-    "score_contrastive",
-    "score_contrastive_train",
-    "score_contrastive_with_argmax",
-    "score_pairs_packed",
-    "score_pairs_packed_train",
-    "score_pairs_packed_with_argmax",
-]
+__all__ = ["cpu_backend"]
+__all__ += kernels.__all__

@@ -16,7 +16,7 @@ import torch
 
 from serotine import __version__
 from serotine.maxsim.torch import reference
-from serotine.maxsim.torch.checks import refuse_nonfinite
+from serotine.maxsim.torch.checks import raise_nonfinite
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -90,7 +90,7 @@ def _scores_alone(pairs: Pairs, queries: Tensor, documents: Tensor, allow_nonfin
         low, high = map(float, table.aminmax())
         if not (math.isfinite(low) and math.isfinite(high)):
             if not allow_nonfinite:
-                refuse_nonfinite()
+                raise_nonfinite()
             table = table.masked_fill(table.isnan(), -torch.inf)
         scores[pair] = table.amax(dim=1).double().sum()
     return scores.reshape(pairs.shape)

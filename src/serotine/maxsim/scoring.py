@@ -1,12 +1,13 @@
-"""MaxSim as a person asks for it: one query, some documents; and the k best of them."""
+"""MaxSim of one query with some documents, and the k best documents of every query."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from serotine.errors import invalid, wrong_type
 from serotine.maxsim import contract, native
 from serotine.maxsim.contract import Array, Tokens
 from serotine.maxsim.dispatch import also_torch
@@ -15,31 +16,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-def quantize(vectors: NDArray[np.floating[Any]]) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
-    """Rounds token vectors to int8, one scale a token: ``codes * scales[..., None]`` is within scale / 2 of them.
-
-    Args:
-        vectors: floats, shape (..., dim).
-
-    Returns:
-        Codes int8 (..., dim) in [-127, 127] and scales float32 (...,).
-
-    Raises:
-        ValueError: a value is not finite.
-    """
-    wide = np.asarray(vectors, dtype=np.float32)
-    if not np.isfinite(wide).all():
-        raise ValueError("vectors: NaN or infinity cannot be quantised")
-    scales = (np.abs(wide).max(axis=-1, initial=0.0) / 127.0).astype(np.float32)
-    safe = np.where(scales == 0, np.float32(1), scales)
-    codes = np.clip(np.rint(wide / safe[..., None]), -127, 127).astype(np.int8)
-    return codes, scales
-
-
 def _query(query: object, scales: object) -> Tokens:
     array = contract.vectors(query, "query", "(query tokens, dim)", 2)
-    one = np.zeros(1, dtype=np.int64)
-    return Tokens(*contract.matrix(array, "query", scales), one, one + array.shape[0], "query")
+    begin = np.zeros(1, dtype=np.int64)
+    return Tokens(*contract.matrix(array, "query", scales), begin, begin + array.shape[0], "query")
 
 
 @also_torch
@@ -52,13 +32,13 @@ def score(
     document_scales: Array | Sequence[Array] | None = None,
     allow_nonfinite: bool = False,
 ) -> Array:
-    """MaxSim of one query with any number of documents.
+    """Return MaxSim of one query with any number of documents.
 
     Args:
         query: shape (query tokens, dim); float32, float16, bfloat16 or int8.
-        documents: a list of arrays (tokens, dim), read where they are; or one array (tokens, dim), a single
-            document; or, with `document_offsets`, all documents end to end. Another floating dtype than the
-            query's is welcome; int8 goes with int8.
+        documents: a list of arrays (tokens, dim), read in place; or one array (tokens, dim), a single document; or,
+            with `document_offsets`, all documents end to end. Floating dtypes may differ from the query's; int8
+            needs int8.
         document_offsets: integers (documents + 1,): document i owns rows offsets[i]:offsets[i + 1].
         query_scales: float32 (query tokens,), only for int8 (see `quantize`).
         document_scales: float32, one a token, in the same form as `documents`; only for int8.
@@ -71,21 +51,28 @@ def score(
     Raises:
         ValueError: wrong rank, dimension, offsets or non-finite values; the message names the argument.
         TypeError: wrong dtype, or int8 against float.
+
+    >>> query = np.array([[1.0, 0.0], [0.0, 1.0]], dtype=np.float32)
+    >>> documents = [np.array([[0.5, 0.25]], dtype=np.float32), np.array([[1.0, 0.0], [0.0, 0.5]], dtype=np.float32)]
+    >>> score(query, documents).tolist()
+    [0.75, 1.5]
+    >>> score(query, documents[1])
+    1.5
     """
     q = _query(query, query_scales)
     if document_offsets is not None:
         d = _packed(documents, document_offsets, document_scales)
-        contract.same_kind(q, d, strict=False)
+        contract.check_same_kind(q, d, strict=False)
         return native.grid(q, d, allow_nonfinite=allow_nonfinite)[0][0]
     if isinstance(documents, np.ndarray) and documents.ndim == 2:
         scales = None if document_scales is None else [document_scales]
         return float(_score_list(q, [documents], scales, allow_nonfinite)[0])
     if isinstance(documents, np.ndarray) and documents.ndim != 3:
-        raise ValueError(f"documents: want a list of arrays (tokens, dim), got one array of shape {documents.shape}")
+        raise ValueError(f"documents: must be a list of arrays (tokens, dim), got one array of shape {documents.shape}")
     if isinstance(documents, (str, bytes)) or not isinstance(documents, (Sequence, np.ndarray)):
-        raise TypeError(f"documents: want a list of arrays (tokens, dim), got {type(documents).__name__}")
-    listed = None if document_scales is None else list(document_scales)
-    return _score_list(q, list(documents), listed, allow_nonfinite)
+        raise wrong_type("documents", "a list of arrays (tokens, dim)", documents)
+    scales = None if document_scales is None else list(document_scales)
+    return _score_list(q, list(documents), scales, allow_nonfinite)
 
 
 def _packed(documents: object, document_offsets: object, document_scales: object) -> Tokens:
@@ -98,25 +85,25 @@ def _score_list(
     query: Tokens, documents: list[object], scales: list[object] | None, allow_nonfinite: bool
 ) -> NDArray[np.float32]:
     if scales is not None and len(scales) != len(documents):
-        raise ValueError(f"document_scales: want one array a document ({len(documents)}), got {len(scales)}")
+        raise ValueError(f"document_scales: must be one array per document ({len(documents)}), got {len(scales)}")
     arrays: list[NDArray[np.generic]] = []
-    steps: list[NDArray[np.float32]] = []
-    code = query.dtype
+    array_scales: list[NDArray[np.float32]] = []
+    first_dtype = query.dtype
     for i, document in enumerate(documents):
         name = f"documents[{i}]"
         array = contract.vectors(document, name, "(tokens, dim)", 2)
-        rows, this, step = contract.matrix(array, name, None if scales is None else scales[i])
+        rows, dtype, row_scales = contract.matrix(array, name, None if scales is None else scales[i])
         if i == 0:
-            code = this
-        elif this != code:
+            first_dtype = dtype
+        elif dtype != first_dtype:
             raise TypeError(f"{name}: dtype {array.dtype} differs from documents[0]'s; convert one of them")
-        contract.meets(query, rows.shape[1], this, name, strict=False)
+        contract.check_match(query, rows.shape[1], dtype, name, strict=False)
         arrays.append(rows)
-        if step is not None:
-            steps.append(step)
-    scores: NDArray[np.float32] = native.separate(query, arrays, code, steps or None, allow_nonfinite=allow_nonfinite)[
-        0
-    ]
+        if row_scales is not None:
+            array_scales.append(row_scales)
+    scores: NDArray[np.float32] = native.separate(
+        query, arrays, first_dtype, array_scales or None, allow_nonfinite=allow_nonfinite
+    )[0]
     return scores
 
 
@@ -132,14 +119,14 @@ def top_k(
     document_scales: Array | None = None,
     allow_nonfinite: bool = False,
 ) -> tuple[Array, Array]:
-    """The k best documents of every query, without ever holding all the scores.
+    """Return the k best documents of every query, without holding all the scores.
 
     Args:
         queries: shape (query tokens, dim) or (queries, query tokens, dim).
         documents: shape (tokens, dim), the documents end to end.
-        document_offsets: integers (documents + 1,), never falling.
-        k: how many; fewer come back when there are fewer documents (or fewer kept), as the shape shows.
-        keep: booleans (documents,): documents to consider; all unless given.
+        document_offsets: integers (documents + 1,), never decreasing.
+        k: number of documents; fewer are returned when there are fewer (or fewer in `keep`), as the shape shows.
+        keep: booleans (documents,), the documents to consider; all by default.
         query_scales: float32, one a query token, only for int8.
         document_scales: float32 (tokens,), only for int8.
         allow_nonfinite: accept NaN and infinity; NaN then never wins.
@@ -151,36 +138,41 @@ def top_k(
     Raises:
         ValueError: wrong rank, shape, offsets, k < 1 or non-finite values.
         TypeError: wrong dtype.
+
+    >>> documents = np.array([[0.5, 0.25], [1.0, 0.0], [0.0, 0.5]], dtype=np.float32)
+    >>> scores, numbers = top_k(np.eye(2, dtype=np.float32), documents, [0, 1, 3], k=2)
+    >>> scores.tolist(), numbers.tolist()
+    ([1.5, 0.75], [1, 0])
     """
     if isinstance(k, bool) or not isinstance(k, (int, np.integer)):
-        raise TypeError(f"k: want an int of at least 1, got {type(k).__name__}")
+        raise wrong_type("k", "an int of at least 1", k)
     if k < 1:
-        raise ValueError(f"k: want at least 1, got {k}")
+        raise invalid("k", "at least 1", k)
     array = np.asarray(queries)
     single = array.ndim == 2
     array = contract.vectors(
         array[None] if single else array, "queries", "(queries, query tokens, dim) or (query tokens, dim)", 3
     )
-    steps = None if query_scales is None else np.asarray(query_scales).reshape(array.shape[:-1])
+    scales = None if query_scales is None else np.asarray(query_scales).reshape(array.shape[:-1])
     lengths = np.full(array.shape[0], array.shape[1], dtype=np.int64)
     q = Tokens(
-        *contract.matrix(array, "queries", steps),
+        *contract.matrix(array, "queries", scales),
         *contract.lengths_to_ranges(lengths, array.shape[1]),
         "queries",
     )
     d = _packed(documents, document_offsets, document_scales)
-    contract.same_kind(q, d, strict=False)
+    contract.check_same_kind(q, d, strict=False)
     count = d.begin.size
-    mask = None if keep is None else _keep(keep, count)
+    mask = None if keep is None else _keep_mask(keep, count)
     available = count if mask is None else int(np.count_nonzero(mask))
     scores, numbers = native.top_k(q, d, mask, min(int(k), available), allow_nonfinite=allow_nonfinite)
     return (scores[0], numbers[0]) if single else (scores, numbers)
 
 
-def _keep(keep: object, count: int) -> NDArray[np.uint8]:
+def _keep_mask(keep: object, count: int) -> NDArray[np.uint8]:
     mask = np.asarray(keep)
     if mask.dtype != np.bool_:
-        raise TypeError(f"keep: want booleans, got dtype {mask.dtype}")
+        raise TypeError(f"keep: must be booleans, got dtype {mask.dtype}")
     if mask.shape != (count,):
-        raise ValueError(f"keep: want shape ({count},), one a document, got {mask.shape}")
+        raise ValueError(f"keep: must have shape ({count},), one per document, got {mask.shape}")
     return np.ascontiguousarray(mask).view(np.uint8)

@@ -107,9 +107,7 @@ def _forward_cuda(
     try:
         from serotine.maxsim import triton as kernels
     except ImportError as error:
-        raise RuntimeError(
-            "CUDA tensors need Triton; run: pip install triton, or move the tensors to the CPU"
-        ) from error
+        raise RuntimeError("CUDA tensors need Triton; run: pip install triton, or move them to the CPU") from error
     scores, winners, flags = getattr(kernels, layout.function)(
         *layout.arguments(queries, documents),
         **layout.options(),

@@ -69,9 +69,7 @@ def _padded(vectors: Tensor, begin: Tensor, end: Tensor) -> tuple[Tensor, Tensor
     """Return ranges of rows as [items, max length, D], padded with zeros, and the mask of the real tokens."""
     rows = vectors.reshape(-1, vectors.shape[-1])
     max_length = int((end - begin).max()) if begin.numel() else 0
-    rows_of_items = begin[:, None] + torch.arange(max_length, device=vectors.device)
-    mask = rows_of_items < end[:, None]
-    gathered = (
-        rows[torch.where(mask, rows_of_items, 0)] if rows.shape[0] else rows.new_zeros(*mask.shape, rows.shape[1])
-    )
+    positions = begin[:, None] + torch.arange(max_length, device=vectors.device)
+    mask = positions < end[:, None]
+    gathered = rows[torch.where(mask, positions, 0)] if rows.shape[0] else rows.new_zeros(*mask.shape, rows.shape[1])
     return gathered.masked_fill(~mask[..., None], 0.0), mask

@@ -1,39 +1,77 @@
-"""The on-disk index: crash-safe, live, searched by exact MaxSim."""
+"""The on-disk index: crash-safe, live, searched by exact MaxSim. What the other rooms may import."""
 
 from __future__ import annotations
 
-from serotine.index.files.segment import SEGMENT_FOLDER
+from serotine.index.files import SEGMENT_FOLDER, nearest
+from serotine.index.growth import FIRST_TRAINING, POSTINGS_FROM, first_training_at, k_means
 from serotine.index.index import Index
+from serotine.index.recorded_encoder import load_encoder
 from serotine.index.results import Certificate, Hit, Hits, IndexStats, SearchStats, VerifyReport
-from serotine.index.search.explanation import Explanation, TokenMatch, word_spans
-from serotine.index.search.options import Mode
-from serotine.index.sources import Holding, SourceRecord, SourceUpdate
-from serotine.index.store.catalog import CATALOG_FILE
-from serotine.index.store.filters import check_filterable, check_metadata, compile_where
-from serotine.index.store.writer_lock import LOCK_FILE, WriterLock
+from serotine.index.search import (
+    Explanation,
+    Fusion,
+    Mode,
+    SearchKeywords,
+    SearchOptions,
+    TokenMatch,
+    explain,
+    word_spans,
+)
+from serotine.index.store import (
+    CATALOG_FILE,
+    LOCK_FILE,
+    Holding,
+    Settings,
+    SourceRecord,
+    Sources,
+    SourceUpdate,
+    WriterLock,
+    analyze,
+    check_filterable,
+    check_metadata,
+    compile_where,
+    read_settings,
+)
+from serotine.index.text_vectors import encode_documents, encode_queries
 from serotine.text_encoder import TextEncoder
 
 __all__ = [
     "CATALOG_FILE",
+    "FIRST_TRAINING",
     "LOCK_FILE",
+    "POSTINGS_FROM",
     "SEGMENT_FOLDER",
     "Certificate",
     "Explanation",
+    "Fusion",
     "Hit",
     "Hits",
     "Holding",
     "Index",
     "IndexStats",
     "Mode",
+    "SearchKeywords",
+    "SearchOptions",
     "SearchStats",
+    "Settings",
     "SourceRecord",
     "SourceUpdate",
+    "Sources",
     "TextEncoder",
     "TokenMatch",
     "VerifyReport",
     "WriterLock",
+    "analyze",
     "check_filterable",
     "check_metadata",
     "compile_where",
+    "encode_documents",
+    "encode_queries",
+    "explain",
+    "first_training_at",
+    "k_means",
+    "load_encoder",
+    "nearest",
+    "read_settings",
     "word_spans",
 ]

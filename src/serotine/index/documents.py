@@ -1,4 +1,4 @@
-"""Documents on their way in: everything is checked before anything is written."""
+"""Validation of documents and queries: everything is checked before anything is written."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from serotine.errors import DuplicateIdError, EmptyTextWarning
-from serotine.index.store.filters import check_metadata
+from serotine.errors import DuplicateIdError, EmptyTextWarning, reason, wrong_type
+from serotine.index.store import check_metadata
 from serotine.texts import is_text, strings
 
-_LARGEST = float(np.finfo(np.float16).max)
+_FLOAT16_MAX = float(np.finfo(np.float16).max)
 
 
 @dataclass(frozen=True, slots=True)
-class Incoming:
-    """Checked documents.
+class DocumentBatch:
+    """Validated documents.
 
     Attributes:
         ids: unique, non-empty.
-        texts: one a document, or all None.
-        metadata: one JSON object a document.
-        vectors: float16 (tokens, dim) a document, or None where the encoder is to make them from the texts.
+        texts: one per document, or all None.
+        metadata: one JSON object per document.
+        vectors: float16 (tokens, dim) per document, or None where the texts are to be encoded.
     """
 
     ids: list[str]
@@ -36,76 +36,82 @@ class Incoming:
 
 
 def document_ids(values: object) -> list[str]:
-    """Checked ids: strings, none empty, none twice."""
+    """Return `values` as unique, non-empty strings."""
     ids = strings(values, "ids")
-    seen: set[str] = set()
+    unique: set[str] = set()
     for i, id_ in enumerate(ids):
         if not id_:
-            raise ValueError(f"ids[{i}]: is empty; every document needs an id")
-        if id_ in seen:
-            raise DuplicateIdError(f"ids[{i}]: {id_!r} stands twice in this call; give every document its own id")
-        seen.add(id_)
+            raise ValueError(f"ids[{i}]: must not be empty; every document needs an id")
+        if id_ in unique:
+            raise DuplicateIdError(f"ids[{i}]: duplicate id {id_!r}; ids must be unique")
+        unique.add(id_)
     return ids
 
 
 def float_vectors(value: object, name: str, dim: int) -> NDArray[np.float32]:
-    """`value` as float32 token vectors (tokens, dim), finite."""
+    """Return `value` as finite token vectors, float32 (tokens, dim)."""
     array = np.asarray(value)
     if array.dtype.kind != "f":
-        raise TypeError(f"{name}: want floats of shape (tokens, {dim}), got dtype {array.dtype}")
+        raise TypeError(f"{name}: must be floats of shape (tokens, {dim}), got dtype {array.dtype}")
     if array.ndim != 2 or array.shape[1] != dim:
-        raise ValueError(f"{name}: want shape (tokens, {dim}), got {array.shape}")
-    wide = array.astype(np.float32, copy=False)
-    if not np.isfinite(wide).all():
-        raise ValueError(f"{name}: holds NaN or infinity")
-    return wide
-
-
-def query_vectors(value: object, dim: int) -> NDArray[np.float32]:
-    """A question's checked vectors, of the range documents may have: beyond it, sums of products could overflow."""
-    vectors = float_vectors(value, "query", dim)
-    if vectors.size and np.abs(vectors).max() > _LARGEST:
-        raise ValueError("query: holds values beyond float16 (65,504); scale the vectors down, or normalise them")
+        raise ValueError(f"{name}: must have shape (tokens, {dim}), got {array.shape}")
+    vectors = array.astype(np.float32, copy=False)
+    if not np.isfinite(vectors).all():
+        raise ValueError(f"{name}: must be finite, got NaN or infinity")
     return vectors
 
 
-def check_question(question: str) -> None:
-    """Refuses a question without words."""
-    if not question.strip():
-        raise ValueError("query: is empty; ask something")
-    if not is_text(question):
-        raise ValueError("query: holds a lone surrogate, which is no text; decode its source as UTF-8")
+def query_vectors(value: object, dim: int) -> NDArray[np.float32]:
+    """Return a query's token vectors in the range that documents may have: beyond it, sums could overflow."""
+    if not isinstance(value, np.ndarray):
+        raise wrong_type("query", f"a string or an array of shape (tokens, {dim})", value)
+    vectors = float_vectors(value, "query", dim)
+    if vectors.size and np.abs(vectors).max() > _FLOAT16_MAX:
+        raise _beyond_float16("query")
+    return vectors
+
+
+def validate_query(query: str) -> None:
+    """Raise ValueError for a query without words."""
+    if not query.strip():
+        raise ValueError("query: must not be empty")
+    if not is_text(query):
+        raise ValueError("query: contains a lone surrogate, which is not text; decode its source as UTF-8")
 
 
 def stored_vectors(value: object, name: str, dim: int) -> NDArray[np.float16]:
-    """Checked vectors as they are stored: float16; the array itself where it is that already."""
+    """Return vectors as they are stored, finite float16 (tokens, dim); the array itself where it is that already."""
     if isinstance(value, np.ndarray) and value.dtype == np.float16 and value.ndim == 2 and value.shape[1] == dim:
-        # The sign apart, what is not finite has the largest bits.
+        # Without the sign bit, the largest values are infinity and NaN.
         if ((value.view(np.uint16) & 0x7FFF) >= 0x7C00).any():
-            raise ValueError(f"{name}: holds NaN or infinity")
+            raise ValueError(f"{name}: must be finite, got NaN or infinity")
         return value
-    wide = float_vectors(value, name, dim)
+    vectors = float_vectors(value, name, dim)
     with np.errstate(over="ignore"):
-        half = wide.astype(np.float16)
+        half = vectors.astype(np.float16)
     if not np.isfinite(half).all():
-        raise ValueError(f"{name}: holds values beyond float16 (65,504); scale the vectors down, or normalise them")
+        raise _beyond_float16(name)
     return half
 
 
-def check_counts(columns: Mapping[str, Any], count: int) -> None:
-    """Refuses what does not give one for each of `count` ids; None gives nothing, and is right."""
-    for name, value in columns.items():
-        if value is None:
+def _beyond_float16(name: str) -> ValueError:
+    return ValueError(f"{name}: contains values beyond float16 (65,504); scale the vectors down, or normalize them")
+
+
+def validate_counts(columns: Mapping[str, Any], count: int) -> None:
+    """Raise an error for a column without exactly one value per id; None stands for no column."""
+    for name, values in columns.items():
+        if values is None:
             continue
-        if isinstance(value, (str, bytes)):
-            raise TypeError(f"{name}: want a list, got one {type(value).__name__}; put it in a list")
-        if not hasattr(value, "__len__"):
-            raise TypeError(f"{name}: want a list, got {type(value).__name__}; put list(...) around it")
-        if len(value) != count:
-            raise ValueError(f"{name}: want one for each of the {count:,} ids, got {len(value):,}")
+        if isinstance(values, (str, bytes)):
+            raise TypeError(f"{name}: must be a list, got one {type(values).__name__}; put it in a list")
+        if not hasattr(values, "__len__"):
+            raise TypeError(f"{name}: must be a list, got {type(values).__name__}; pass list(...)")
+        if len(values) != count:
+            raise ValueError(f"{name}: must have one value per id, {count:,}, got {len(values):,}")
 
 
-def check(
+def validate_documents(
     ids: Sequence[str],
     texts: Sequence[str] | None,
     vectors: Sequence[Any] | None,
@@ -114,23 +120,22 @@ def check(
     dim: int,
     has_encoder: bool,
     filterable: Mapping[str, str],
-) -> Incoming:
-    """Checks one `Index.add` call as a whole.
+) -> DocumentBatch:
+    """Validate the arguments of one `Index.add` call.
 
     Raises:
-        TypeError, ValueError, DuplicateIdError: what is wrong, with its position.
+        TypeError, ValueError, DuplicateIdError: names the argument and the position.
     """
-    checked_ids = document_ids(ids)
-    count = len(checked_ids)
+    unique_ids = document_ids(ids)
+    count = len(unique_ids)
     if texts is None and vectors is None:
         raise ValueError("texts, vectors: one of the two is needed")
     if vectors is None and not has_encoder:
-        raise ValueError("vectors: this index was created with dim= and has no encoder; pass vectors")
-    check_counts({"texts": texts, "vectors": vectors, "metadata": metadata}, count)
-    kept_texts: list[str | None] = [None] * count if texts is None else [*strings(texts, "texts")]
-    return Incoming(
-        ids=checked_ids,
-        texts=kept_texts,
+        raise ValueError("vectors: needed, because this index was created with dim= and has no encoder")
+    validate_counts({"texts": texts, "vectors": vectors, "metadata": metadata}, count)
+    return DocumentBatch(
+        ids=unique_ids,
+        texts=[None] * count if texts is None else [*strings(texts, "texts")],
         metadata=_metadata([{}] * count if metadata is None else metadata, filterable),
         vectors=None
         if vectors is None
@@ -138,31 +143,31 @@ def check(
     )
 
 
-def warn_of_empty(batch: Incoming) -> None:
-    """Tells of texts without words."""
+def warn_about_empty_texts(batch: DocumentBatch) -> None:
+    """Warn about texts without words."""
     if batch.vectors is not None:
         return
     empty = [id_ for id_, text in zip(batch.ids, batch.texts, strict=True) if not (text or "").strip()]
     if empty:
         warnings.warn(
-            f"texts: {len(empty):,} of {len(batch.ids):,} have no words (the first is {empty[0]!r}); "
-            "they are kept, but only their ids can find them",
+            f"texts: {len(empty):,} of {len(batch.ids):,} have no words, the first is {empty[0]!r}; "
+            "they are stored, but no search matches them",
             EmptyTextWarning,
-            stacklevel=3,
+            stacklevel=5,
         )
 
 
 def _metadata(values: Sequence[dict[str, Any]], filterable: Mapping[str, str]) -> list[str]:
-    packed = []
+    objects = []
     for i, value in enumerate(values):
         if not isinstance(value, dict):
-            raise TypeError(f"metadata[{i}]: want a dict, got {type(value).__name__}")
+            raise wrong_type(f"metadata[{i}]", "a dict", value)
         check_metadata(filterable, value, i)
         try:
             text = json.dumps(value, ensure_ascii=False, allow_nan=False)
-            # A lone surrogate is a Python string and still no text: SQLite could not store it.
+            # A lone surrogate is valid in a Python string but not in UTF-8: SQLite could not store it.
             text.encode("utf-8")
         except (TypeError, ValueError, RecursionError) as error:
-            raise ValueError(f"metadata[{i}]: cannot be kept as JSON ({error})") from None
-        packed.append(text)
-    return packed
+            raise ValueError(f"metadata[{i}]: not valid JSON ({reason(error)})") from None
+        objects.append(text)
+    return objects

@@ -1,73 +1,56 @@
-"""The index: documents in, passages out, on disk, by one writer and any number of readers."""
+"""The index: documents in, hits out, on disk, with one writer and any number of readers."""
 
 from __future__ import annotations
 
-import sqlite3
-import threading
 import time
-import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
 
-from serotine.errors import (
-    DuplicateIdError,
-    IndexDamagedError,
-    MaintenanceWarning,
-    ReadOnlyError,
-    SerotineError,
-    UnknownIdError,
-)
-from serotine.index import documents, encoding
-from serotine.index.documents import Incoming
-from serotine.index.files.codebook import MOST_CENTROIDS
-from serotine.index.files.segment import VECTORS, SegmentRecord, write_vectors
-from serotine.index.growth.maintenance import Housekeeper
+from serotine.errors import IndexDamagedError, UnknownIdError, invalid, not_one_of, wrong_type
+from serotine.index import recorded_encoder
+from serotine.index.documents import validate_query
+from serotine.index.files import MAX_CENTROIDS
+from serotine.index.queries import Query, QueryEncoder, query_texts
+from serotine.index.recorded_encoder import RecordedEncoder
 from serotine.index.results import Hit, Hits, IndexStats, VerifyReport
-from serotine.index.search.explanation import Explanation, explain
-from serotine.index.search.options import Fusion, Mode, SearchOptions
-from serotine.index.search.retriever import Retriever
-from serotine.index.sources import Sources, SourceUpdate, record_sources
-from serotine.index.stats import describe_index
-from serotine.index.store import catalog as catalogs
-from serotine.index.store import creation
-from serotine.index.store.catalog import CATALOG_FILE, Catalog, Settings
-from serotine.index.store.filters import check_filterable
-from serotine.index.store.snapshot import Snapshot, load_snapshot
-from serotine.index.store.writer_lock import WriterLock
+from serotine.index.search import Explanation, Fusion, Mode, Retriever, SearchKeywords, SearchOptions, explain
+from serotine.index.stats import index_stats
+from serotine.index.store import Row, Settings, Sources, SourceUpdate, Store, check_filterable
 from serotine.index.verify import verify_index
-from serotine.progress import progress_bar
+from serotine.index.writer import Writer
 from serotine.text_encoder import AnyEncoder, TextEncoder
 from serotine.texts import is_text, strings
 
 
 class Index:
-    """A collection of documents, each kept as its token vectors, searched by MaxSim.
+    """A collection of documents on disk, stored as token vectors and searched by MaxSim.
 
-    Make one with `Index.create` or `Index.open`; close it, or use it as a context manager. Searching is safe from any
-    number of threads. Every change is one transaction: when the call returns it is on disk, and a crash at any instant
-    leaves the state before it or after it.
+    Open one with `Index.create` or `Index.open`; close it, or use it as a context manager. Searches are thread-safe.
+    Every change is one transaction: when the call returns it is on disk, and a crash at any time leaves the state
+    before it or after it.
+
+    >>> import tempfile
+    >>> import numpy as np
+    >>> from serotine import Index
+    >>> with tempfile.TemporaryDirectory() as folder, Index.create(f"{folder}/fruit", dim=2) as index:
+    ...     index.add(ids=["apple", "pear"], vectors=[np.eye(2), np.full((1, 2), 0.5)])
+    ...     index.delete(["pear"])
+    ...     index.ids(), len(index)
+    (['apple'], 1)
     """
 
-    def __init__(self, path: Path, catalog: Catalog, lock: WriterLock | None, encoder: TextEncoder | None) -> None:
-        self._path = path
-        self._catalog = catalog
-        self._lock = lock
-        self._encoder = encoder
-        self._changing = threading.RLock()
-        self._refreshing = threading.Lock()
-        self._closed = False
-        self._last_question: tuple[str, NDArray[np.float32]] | None = None
-        self._version: tuple[int, int] | None = catalog.version()
-        self._snapshot = load_snapshot(path, catalog, None)
-        self._retriever = Retriever(catalog, self._current)
-        self._housekeeper = Housekeeper(path, catalog, self._current, self._committing)
+    def __init__(self, store: Store, encoder: TextEncoder | None) -> None:
+        self._store = store
+        self._encoder = RecordedEncoder(store.settings, store.folder, encoder)
+        self._writer = Writer(store, self._encoder)
+        self._queries = QueryEncoder(self._encoder, store.settings.dim)
+        self._retriever = Retriever(store)
 
     @classmethod
     def create(
@@ -81,39 +64,39 @@ class Index:
         filterable: dict[str, type] | None = None,
         centroids: int | None = None,
     ) -> Index:
-        """Creates an index and opens it for writing.
+        """Create an index and open it for writing.
 
         Args:
             path: a folder that does not exist yet, or is empty and not the current one.
-            encoder: turns texts and questions into token vectors; its name and fingerprint are recorded. A
-                sentence-transformers `MultiVectorEncoder` will do too.
+            encoder: encodes documents and queries; its name and fingerprint are recorded. A sentence-transformers
+                `MultiVectorEncoder` works too.
             dim: instead of an encoder: the dimension of the vectors that will be added.
-            nbits: bits a dimension of the residual codes that a collection of some size is searched by: 2, 4 or 8.
-            keep_vectors: keep the float16 vectors beside the codes, on disk: final scores are then exact, and
-                ``exact=True`` can be proved. Without them an index takes about a fifth of the room.
-            filterable: metadata fields with their types (str, int, float or bool) that filters shall find through an
-                index; filters on other fields work too, by looking at every document.
-            centroids: how many a codebook gets; 2^floor(log2(16 sqrt(tokens))), at most 65,536, unless given.
+            nbits: bits per dimension of the residual codes that larger collections are searched with: 2, 4 or 8.
+            keep_vectors: store the float16 vectors beside the codes: final scores are then exact, and ``exact=True``
+                can be proved. Without them an index takes about a fifth of the space.
+            filterable: metadata fields with their types (str, int, float or bool) that filters look up in an SQL
+                index; filters on other fields work too, by reading every document.
+            centroids: number of centroids of a codebook; by default 2^floor(log2(16 sqrt(tokens))), at most 65,536.
 
         Raises:
-            IndexExistsError: something stands at `path`.
-            ValueError, TypeError: neither or both of `encoder` and `dim`, or an argument that is not what it should be.
+            IndexExistsError: `path` exists and is not an empty folder that can be replaced.
+            ValueError, TypeError: neither or both of `encoder` and `dim`, or an invalid argument.
         """
-        own = encoding.adapted(encoder)
-        if (own is None) == (dim is None):
+        text_encoder = recorded_encoder.adapt(encoder)
+        if (text_encoder is None) == (dim is None):
             raise ValueError("encoder, dim: exactly one of the two is needed")
-        if own is not None:
-            settings = encoding.describe(own)
+        if text_encoder is not None:
+            settings = recorded_encoder.describe(text_encoder)
         elif isinstance(dim, bool) or not isinstance(dim, int):
-            raise TypeError(f"dim: want an int of at least 1, got {type(dim).__name__}")
+            raise wrong_type("dim", "an int of at least 1", dim)
         else:
             settings = Settings(dim)
         if settings.dim < 1:
-            raise ValueError(f"dim: want at least 1, got {settings.dim}")
+            raise invalid("dim", "at least 1", settings.dim)
         if nbits not in (2, 4, 8):
-            raise ValueError(f"nbits: want 2, 4 or 8, got {nbits!r}")
-        if centroids is not None and (type(centroids) is not int or not 1 <= centroids <= MOST_CENTROIDS):
-            raise ValueError(f"centroids: want an int from 1 to {MOST_CENTROIDS:,}, got {centroids!r}")
+            raise not_one_of("nbits", (2, 4, 8), nbits)
+        if centroids is not None and (type(centroids) is not int or not 1 <= centroids <= MAX_CENTROIDS):
+            raise invalid("centroids", f"an int from 1 to {MAX_CENTROIDS:,}", centroids)
         settings = replace(
             settings,
             nbits=int(nbits),
@@ -121,54 +104,37 @@ class Index:
             filterable=check_filterable(filterable or {}),
             centroids=centroids,
         )
-        folder = Path(path).absolute()
-        creation.create_folder(folder, settings)
-        return cls.open(folder, encoder=own)
+        Store.create(path, settings)
+        return cls.open(path, encoder=text_encoder)
 
     @classmethod
     def open(cls, path: str | Path, *, read_only: bool = False, encoder: AnyEncoder | None = None) -> Index:
-        """Opens an index.
+        """Open an index.
 
         Args:
-            path: its folder.
-            read_only: any number may read while one writes; a reader sees new commits at its next search.
-            encoder: the encoder it was built with. Unless given, `serotine.Encoder` loads it by its recorded name
-                when a text first needs it.
+            path: the index's folder.
+            read_only: open for reading; any number may read while one writes, and each sees new commits at its next
+                search.
+            encoder: the encoder it was built with; by default `serotine.Encoder` loads it by its recorded name when a
+                text first needs it.
 
         Raises:
-            NotAnIndexError: no index there, or one of another format.
+            NotAnIndexError: `path` is not an index, or one of another format.
             IndexLockedError: another writer has it open.
             IndexDamagedError: a file is missing, truncated or damaged.
             EncoderError: `encoder` is not the one the index was built with.
         """
-        # Absolute: the process may change its current folder while the index is open.
-        folder = Path(path).absolute()
-        catalog = Catalog(folder, read_only=read_only)
-        lock: WriterLock | None = None
+        text_encoder = recorded_encoder.adapt(encoder)
+        store = Store.open(path, read_only=read_only)
         try:
-            own = encoding.adapted(encoder)
-            if own is not None:
-                encoding.check_encoder(catalog.settings, own, folder)
-            if not read_only:
-                lock = WriterLock(folder)
-                creation.sweep(folder, catalog)
-            return cls(folder, catalog, lock, own)
+            return cls(store, text_encoder)
         except BaseException:
-            if lock is not None:
-                lock.release()
-            catalog.close()
+            store.close()
             raise
 
     def close(self) -> None:
-        """Lets go of the files and, for a writer, of the lock. Closing twice is no error."""
-        with self._changing:
-            if self._closed:
-                return
-            self._closed = True
-            self._snapshot = Snapshot({}, {})
-            self._catalog.close()
-            if self._lock is not None:
-                self._lock.release()
+        """Close the files and, for a writer, release the lock. Closing twice is harmless."""
+        self._store.close()
 
     def __enter__(self) -> Index:
         return self
@@ -179,34 +145,39 @@ class Index:
         self.close()
 
     def __repr__(self) -> str:
-        return f"Index({str(self._path)!r}{', closed' if self._closed else ''})"
+        return f"Index({str(self.path)!r}{', closed' if self._store.closed else ''})"
 
     def __len__(self) -> int:
-        return self._current().documents
+        return self._store.snapshot().documents
 
     def __contains__(self, id_: object) -> bool:
-        self._require_open()
-        return isinstance(id_, str) and is_text(id_) and bool(self._catalog.live_ids([id_]))
+        self._store.require_open()
+        return isinstance(id_, str) and is_text(id_) and bool(self._store.catalog.live_ids([id_]))
 
     @property
     def path(self) -> Path:
         """The index's folder."""
-        return self._path
+        return self._store.folder
 
     @property
     def dim(self) -> int:
         """Dimension of a token vector."""
-        return self._catalog.settings.dim
+        return self._store.settings.dim
 
     @property
     def encoder(self) -> TextEncoder:
-        """What turns its texts into vectors, loaded when it is first needed; EncoderError where it cannot be."""
-        return self._require_encoder()
+        """The encoder of its texts, loaded when first needed; raises EncoderError where it cannot be."""
+        return self._encoder.get()
+
+    @property
+    def sources(self) -> Sources:
+        """The files that documents were read from."""
+        return self._store.sources
 
     def ids(self) -> list[str]:
-        """The ids of all documents, in the order they were added."""
-        self._require_open()
-        return self._catalog.all_ids()
+        """Return the ids of all documents, in the order they were added."""
+        self._store.require_open()
+        return self._store.catalog.all_ids()
 
     def add(
         self,
@@ -218,73 +189,22 @@ class Index:
         upsert: bool = False,
         show_progress: bool = False,
     ) -> None:
-        """Adds documents: all of them, or, when anything is wrong, none.
+        """Add documents: all of them, or, if anything is wrong, none.
 
         Args:
-            ids: one non-empty string a document.
-            texts: what to encode, and what hits will show.
-            vectors: instead of encoding: float (tokens, dim) a document, kept as float16; no tokens is legal.
-            metadata: one JSON-serialisable dict a document.
-            upsert: replace documents whose ids are there already; otherwise such an id is an error.
-            show_progress: draw a bar on standard error.
+            ids: one non-empty string per document.
+            texts: texts to encode, which hits return.
+            vectors: instead of encoding: float (tokens, dim) per document, stored as float16; may have no tokens.
+            metadata: one dict per document that JSON can represent.
+            upsert: replace documents whose ids are in the index; otherwise such an id is an error.
+            show_progress: show a progress bar on standard error.
 
         Raises:
-            DuplicateIdError: an id stands twice in the call, or is in the index already and `upsert` is False.
-            ValueError, TypeError: what is wrong, naming the argument and its position.
+            DuplicateIdError: an id occurs twice in the call, or is in the index and `upsert` is False.
+            ValueError, TypeError: names the argument and the position.
             ReadOnlyError: the index was opened with ``read_only=True``.
         """
-        with self._changing:
-            self._store(ids, texts, vectors, metadata, upsert=upsert, show_progress=show_progress)
-            self._tidy(show_progress=show_progress)
-
-    def _store(
-        self,
-        ids: Sequence[str],
-        texts: Sequence[str] | None = None,
-        vectors: Sequence[NDArray[np.floating[Any]]] | None = None,
-        metadata: Sequence[dict[str, Any]] | None = None,
-        *,
-        upsert: bool,
-        show_progress: bool = False,
-        also: Callable[[sqlite3.Connection], None] | None = None,
-    ) -> None:
-        """`add`, without the housekeeping after it; `also` joins its transaction."""
-        with self._changing:
-            self._require_writer()
-            settings = self._catalog.settings
-            batch = documents.check(
-                ids,
-                texts,
-                vectors,
-                metadata,
-                dim=settings.dim,
-                has_encoder=settings.encoder is not None,
-                filterable=settings.filterable,
-            )
-            if not batch.ids and also is None:
-                return
-            replaced = self._catalog.live_ids(batch.ids)
-            if replaced and not upsert:
-                more = f" (and {len(replaced) - 1:,} more)" if len(replaced) > 1 else ""
-                first = next(id_ for id_ in batch.ids if id_ in replaced)
-                raise DuplicateIdError(f"ids: {first!r}{more} is in the index already; pass upsert=True to replace it")
-            documents.warn_of_empty(batch)
-            number = self._catalog.next_number()
-            record: SegmentRecord | None = None
-            if batch.ids:
-                rows = self._vectors(batch, show_progress)
-                record = write_vectors(creation.new_file(self._path, VECTORS), number, settings.dim, rows)
-            # Should this fail, the file stays for the next opening to sweep: only the catalog, read again, can tell
-            # whether a commit that raised happened.
-            with self._committing() as connection:
-                catalogs.bury(connection, list(replaced.values()))
-                catalogs.insert_documents(
-                    connection, number, list(zip(batch.ids, batch.texts, batch.metadata, strict=True))
-                )
-                if record is not None:
-                    catalogs.insert_segment(connection, record)
-                if also is not None:
-                    also(connection)
+        self._writer.add(ids, texts, vectors, metadata, upsert=upsert, show_progress=show_progress)
 
     def add_batches(
         self,
@@ -294,168 +214,88 @@ class Index:
         expected_documents: int | None = None,
         show_progress: bool = False,
     ) -> int:
-        """Adds a stream of documents in bounded memory, one transaction a batch; returns how many were added.
+        """Add a stream of documents in bounded memory, one transaction per batch; return how many were added.
 
-        It can be stopped at any time, by Ctrl-C or worse: what was committed stays, and the same call with the same
-        stream goes on from there, because documents that the index holds already are passed over.
+        It can be interrupted at any time: committed batches stay, and the same call with the same stream resumes,
+        because documents that the index holds already are skipped.
 
         Args:
-            batches: what `add` takes, as dicts: ``{"ids": [...], "texts": [...]}``, some thousand documents each.
-            upsert: replace documents that are there instead of passing them over.
-            expected_documents: how many the collection will come to, if known: the codebook is then trained once,
-                for that size, when enough of the stream has been seen.
-            show_progress: draw a bar on standard error, with the total where `expected_documents` tells it.
+            batches: arguments of `add` as dicts: ``{"ids": [...], "texts": [...]}``, some thousand documents each.
+            upsert: replace documents that are in the index instead of skipping them.
+            expected_documents: size of the final collection, if known: the codebook is then trained once, for that
+                size, when enough of the stream has arrived.
+            show_progress: show a progress bar on standard error, of `expected_documents` in total.
 
         Raises:
-            what `add` raises, for the batch that is wrong; the batches before it stay.
+            Every error of `add`, for the batch that is wrong; the batches before it stay.
         """
-        added = 0
-        with progress_bar(expected_documents, "Adding", enabled=show_progress) as advance:
-            for batch in batches:
-                fresh = dict(batch) if upsert else self._unknown(batch)
-                with self._changing:
-                    if fresh["ids"]:
-                        self._store(**fresh, upsert=upsert)
-                    if expected_documents is not None:
-                        self._housekeeper.expect(expected_documents)
-                    self._tidy()
-                added += len(fresh["ids"])
-                advance(len(batch["ids"]))
-        if expected_documents is not None:
-            with self._changing:
-                self._housekeeper.expect_no_more()
-                self._tidy()
-        return added
+        return self._writer.add_batches(
+            batches, upsert=upsert, expected_documents=expected_documents, show_progress=show_progress
+        )
 
     def update_sources(
         self, updates: Sequence[SourceUpdate], *, gone: Sequence[str] = (), expected_documents: int | None = None
     ) -> None:
-        """Brings the documents of files to where the files are, in one transaction; `serotine.ingest` decides how.
+        """Bring the documents of files up to date in one transaction; `serotine.ingest` plans the updates.
 
         Args:
-            updates: what becomes of each file's documents.
-            gone: names of sources to forget, with all their documents.
-            expected_documents: how many the index will hold when the run is over, as in `add_batches`; None: it is.
+            updates: the changes to every file's documents.
+            gone: names of sources to remove, with all their documents.
+            expected_documents: size of the index at the end of the run, as in `add_batches`; None ends the run.
 
         Raises:
-            what `add` raises.
+            Every error of `add`.
         """
-        with self._changing:
-            if updates or gone:
-                self._store(
-                    [id_ for update in updates for id_ in update.ids],
-                    [text for update in updates for text in update.texts],
-                    metadata=[each for update in updates for each in update.metadata],
-                    upsert=True,
-                    also=lambda connection: record_sources(connection, updates, gone),
-                )
-            if expected_documents is None:
-                self._housekeeper.expect_no_more()
-            else:
-                self._housekeeper.expect(expected_documents)
-            self._tidy()
-
-    @property
-    def sources(self) -> Sources:
-        """The files that documents came from, where they came from files."""
-        self._require_open()
-        return Sources(self._catalog)
-
-    def _unknown(self, batch: Mapping[str, Any]) -> dict[str, Any]:
-        """The documents of a batch that the index does not hold."""
-        if "ids" not in batch:
-            raise ValueError(f"batches: want dicts with 'ids', got one with {', '.join(map(repr, batch)) or 'nothing'}")
-        ids = documents.document_ids(batch["ids"])
-        known = self._catalog.live_ids(ids)
-        documents.check_counts(batch, len(ids))
-        places = [i for i, id_ in enumerate(ids) if id_ not in known]
-        return {name: None if values is None else [values[i] for i in places] for name, values in batch.items()}
-
-    def _tidy(self, *, show_progress: bool = False) -> None:
-        try:
-            self._housekeeper.tidy(show_progress=show_progress)
-        except OSError as error:
-            # What was added is safe; only the rewriting of it has to wait.
-            warnings.warn(
-                f"{self._path}: documents are stored, but could not be compressed ({error.strerror or error}); "
-                "the next change tries again",
-                MaintenanceWarning,
-                stacklevel=3,
-            )
+        self._writer.update_sources(updates, gone, expected_documents)
 
     def compact(self, *, show_progress: bool = False) -> None:
-        """Rewrites the index without its deleted documents, in as few segments as can be.
+        """Rewrite the index without deleted documents, in as few segments as possible.
 
-        Where vectors are kept, a codebook that the collection has outgrown is trained anew and everything is encoded
-        by it. Searches go on meanwhile; it can be stopped at any time.
+        Where vectors are stored, a codebook that the collection has outgrown is retrained and everything is encoded
+        with the new one. Searches continue meanwhile; it can be interrupted at any time.
 
         Raises:
             ReadOnlyError: the index was opened with ``read_only=True``.
         """
-        with self._changing:
-            self._require_writer()
-            self._housekeeper.compact(show_progress=show_progress)
-
-    def _vectors(self, batch: Incoming, show_progress: bool) -> Iterator[NDArray[np.float16]]:
-        if batch.vectors is not None:
-            return iter(batch.vectors)
-        texts = [text or "" for text in batch.texts]
-        return encoding.encode_texts(self._require_encoder(), texts, self.dim, show_progress=show_progress)
-
-    @contextmanager
-    def _committing(self) -> Iterator[sqlite3.Connection]:
-        try:
-            with self._catalog.transaction() as connection:
-                yield connection
-        finally:
-            # Whatever came of it, the next search reads the catalog again. The lock: a search that is refreshing now
-            # may have read the state before, and must not mark it as the newest afterwards.
-            with self._refreshing:
-                self._version = None
+        self._writer.compact(show_progress=show_progress)
 
     def delete(self, ids: Sequence[str]) -> None:
-        """Deletes documents: all of them, or, when one is not there, none.
+        """Delete documents: all of them, or, if one is missing, none.
 
         Raises:
-            UnknownIdError: an id the index does not hold.
+            UnknownIdError: an id is not in the index.
+            ReadOnlyError: the index was opened with ``read_only=True``.
         """
-        with self._changing:
-            self._require_writer()
-            wanted = list(dict.fromkeys(strings(ids, "ids")))
-            found = self._catalog.live_ids(wanted)
-            missing = [id_ for id_ in wanted if id_ not in found]
-            if missing:
-                more = f" (and {len(missing) - 1:,} more)" if len(missing) > 1 else ""
-                raise UnknownIdError(f"ids: {missing[0]!r}{more} is not in the index; nothing was deleted")
-            if not wanted:
-                return
-            with self._committing() as connection:
-                catalogs.bury(connection, list(found.values()))
+        self._writer.delete(ids)
 
     def get(self, ids: Sequence[str]) -> list[Hit]:
-        """Documents by id, in the order asked; their score is NaN.
+        """Return documents by id, in the order of `ids`, as hits with score NaN.
 
         Raises:
-            UnknownIdError: an id the index does not hold.
+            UnknownIdError: an id is not in the index.
         """
-        self._require_open()
+        self._store.require_open()
         return [Hit(id_, float("nan"), row.text, row.metadata) for id_, row in zip(ids, self._rows(ids), strict=True)]
 
     def vectors(self, id_: str) -> NDArray[np.float16]:
-        """The stored token vectors of one document, float16 (tokens, dim), read-only.
+        """Return the token vectors of a document, float16 (tokens, dim), read-only.
 
-        Where vectors are not kept, what the codes rebuild.
+        Where vectors are not stored, they are rebuilt from the codes.
+
+        Raises:
+            UnknownIdError: `id_` is not in the index.
         """
         while True:
             (row,) = self._rows([id_])
-            place = self._current().place(row.number)
-            if place is not None:
-                return place[0].document(place[1])
-            # Replaced by another process between the two lines: it has another number now, or is gone.
+            location = self._store.snapshot().locate(row.number)
+            if location is not None:
+                segment, position = location
+                return segment.document(position)
+            # Replaced by another process in between: it has another number now, or is deleted.
 
     def search(
         self,
-        query: str | NDArray[np.floating[Any]],
+        query: Query,
         k: int = 10,
         *,
         where: Mapping[str, Any] | None = None,
@@ -465,162 +305,100 @@ class Index:
         weights: tuple[float, float] = (1.0, 1.0),
         candidates: int | None = None,
     ) -> Hits:
-        """The k best documents for a query.
+        """Return the k best documents for a query.
 
         Args:
-            query: a question, or its token vectors, float (tokens, dim).
-            k: how many; all that the filter lets through when there are fewer. (BM25 finds only documents that share
-                a word with the question.)
-            where: only documents whose metadata match: ``{"lang": "en", "year": {">=": 2020}}``; see
-                `serotine.index.store.filters`.
-            mode: "late" ranks by MaxSim; "bm25" by words; "hybrid" by both.
-            exact: find the true best by MaxSim over the kept vectors, and prove it: see `Hits.certificate`.
+            query: a text, or its token vectors, float (tokens, dim).
+            k: number of hits; fewer if fewer documents pass the filter, or in mode "bm25" share a word with the query.
+            where: filter on metadata: ``{"lang": "en", "year": {">=": 2020}}``; docs/index.md lists the operators.
+            mode: "late" ranks by MaxSim, "bm25" by words, "hybrid" by both.
+            exact: return the true best by MaxSim over the stored vectors, with a proof: see `Hits.certificate`.
             fusion: how "hybrid" joins its rankings: "rrf" by reciprocal rank (Cormack et al. 2009), "sum" by the
-                weighted sum of scores brought to 0..1.
+                weighted sum of scores normalized to 0..1.
             weights: of the late and of the lexical ranking in "hybrid".
-            candidates: how many documents are scored over their codes; more find more of the exact answer.
+            candidates: number of documents scored over their codes; more find more of the exact answer.
 
         Returns:
             The hits, best first; on a tie the document added first.
 
         Raises:
-            ValueError, TypeError: an empty question, k below 1, vectors of another shape, a filter that says nothing.
+            ValueError, TypeError: names the argument.
             EncoderError: the index's encoder cannot be loaded, or is not the one it was built with.
+
+        >>> import tempfile
+        >>> import numpy as np
+        >>> from serotine import Index
+        >>> with tempfile.TemporaryDirectory() as folder, Index.create(f"{folder}/fruit", dim=2) as index:
+        ...     index.add(
+        ...         ids=["apple", "pear"],
+        ...         vectors=[np.eye(2), np.full((1, 2), 0.5)],
+        ...         metadata=[{"color": "red"}, {"color": "green"}],
+        ...     )
+        ...     hits = index.search(np.eye(2), k=2)
+        ...     green = index.search(np.eye(2), where={"color": "green"}, exact=True)
+        >>> [(hit.id, hit.score) for hit in hits]
+        [('apple', 2.0), ('pear', 1.0)]
+        >>> [hit.id for hit in green], green.certificate.exact
+        (['pear'], True)
         """
-        return self.search_batch(
-            [query], k, where=where, mode=mode, exact=exact, fusion=fusion, weights=weights, candidates=candidates
-        )[0]
+        return self._search([query], SearchOptions(k, where, mode, exact, fusion, weights, candidates))[0]
 
-    def search_batch(
-        self,
-        queries: Sequence[str | NDArray[np.floating[Any]]],
-        k: int = 10,
-        *,
-        where: Mapping[str, Any] | None = None,
-        mode: Mode = "late",
-        exact: bool = False,
-        fusion: Fusion = "rrf",
-        weights: tuple[float, float] = (1.0, 1.0),
-        candidates: int | None = None,
-    ) -> list[Hits]:
-        """`search` for each of many queries: encoded together, and shared out among the threads."""
-        self._require_open()
+    def search_batch(self, queries: Sequence[Query], k: int = 10, **options: Unpack[SearchKeywords]) -> list[Hits]:
+        """Return the hits of many queries, encoded together and searched in parallel; options as for `search`."""
         if isinstance(queries, (str, bytes)):
-            raise TypeError("queries: want a list of questions or arrays, got one string; put it in a list")
-        options = SearchOptions(k, where, mode, exact, fusion, weights, candidates)
-        listed = list(queries)
-        started = time.perf_counter()
-        questions = [query if isinstance(query, str) else None for query in listed]
-        for question in questions:
-            if question is not None:
-                documents.check_question(question)
-            elif mode != "late":
-                raise TypeError(f'query: mode="{mode}" needs a question in words, got vectors')
-        vectors = [] if mode == "bm25" else self._all_vectors(listed)
-        encoding = (time.perf_counter() - started) * 1e3 / max(len(listed), 1)
-        return self._retriever.answer(options, vectors, questions, encoding)
+            raise TypeError("queries: must be a list of strings or arrays, got one string; put it in a list")
+        return self._search(list(queries), SearchOptions(k, **options))
 
-    def _all_vectors(self, queries: list[Any]) -> list[NDArray[np.float32]]:
-        words = [query for query in queries if isinstance(query, str)]
-        if len(words) == 1:
-            encoded = iter([self._question_vectors(words[0])])
-        else:
-            encoded = iter(self._encode(words) if words else [])
-        return [next(encoded) if isinstance(query, str) else self._checked_vectors(query) for query in queries]
+    def _search(self, queries: Sequence[Query], options: SearchOptions) -> list[Hits]:
+        self._store.require_open()
+        started = time.perf_counter()
+        texts = query_texts(queries, options.mode)
+        vectors = [] if options.mode == "bm25" else self._queries.vectors(queries)
+        encoding = (time.perf_counter() - started) * 1e3 / max(len(queries), 1)
+        return self._retriever.search(options, vectors, texts, encoding)
 
     def explain(self, query: str, id_: str) -> Explanation:
-        """Which token of a document each token of a question chose, with character offsets into both texts.
+        """Return the document token that each query token matches best, with character offsets into both texts.
 
         Raises:
-            UnknownIdError: the index does not hold `id_`.
-            ValueError: the document was added as vectors, without a text.
+            UnknownIdError: `id_` is not in the index.
+            ValueError: the query is empty, or the document was added as vectors, without a text.
         """
-        documents.check_question(query)
+        validate_query(query)
         (row,) = self._rows([id_])
         if row.text is None:
             raise ValueError(f"id: {id_!r} was added as vectors, without a text to explain")
-        encoder = self._require_encoder()
-        query_vectors = self._question_vectors(query)
+        encoder = self._encoder.get()
+        query_vectors = self._queries.text_vectors(query)
         vectors = self.vectors(id_)
         tokens = encoder.tokens(row.text, query=False) if len(vectors) else []
-        return explain(
-            id_, query, query_vectors, list(encoder.tokens(query, query=True)), row.text, vectors, list(tokens)
-        )
+        query_tokens = encoder.tokens(query, query=True)
+        return explain(id_, query, query_vectors, list(query_tokens), row.text, vectors, list(tokens))
 
     def stats(self) -> IndexStats:
-        """Counts and sizes."""
-        snapshot = self._current()
-        live, deleted = self._catalog.counts()
-        return describe_index(
-            snapshot.records,
-            self._catalog.codebooks(),
-            self._catalog.settings,
-            documents=live,
-            deleted=deleted,
-            catalog_bytes=(self._path / CATALOG_FILE).stat().st_size,
-        )
+        """Return counts and sizes."""
+        return index_stats(self._store)
 
     def verify(self) -> VerifyReport:
-        """Reads everything and checks it: the database, every reference, every checksum.
+        """Read everything and check it: the database, every reference, every checksum.
 
         Raises:
-            IndexDamagedError: what is damaged, all of it in one message.
+            IndexDamagedError: lists everything that is damaged.
         """
         while True:
-            snapshot = self._current()
+            snapshot = self._store.snapshot()
             try:
-                return verify_index(self._path, self._catalog, snapshot)
+                return verify_index(self._store, snapshot)
             except IndexDamagedError:
-                if self._current() is snapshot:
+                if self._store.snapshot() is snapshot:
                     raise
-            # The index has been changed meanwhile: what did not fit was of two states.
+            # The index has changed meanwhile: the mismatch may be between two states.
 
-    def _current(self) -> Snapshot:
-        """The newest committed state; reloads when another process has committed."""
-        self._require_open()
-        with self._refreshing:
-            version = self._catalog.version()
-            if version != self._version:
-                self._snapshot = load_snapshot(self._path, self._catalog, self._snapshot)
-                self._version = version
-            return self._snapshot
-
-    def _checked_vectors(self, query: object) -> NDArray[np.float32]:
-        if not isinstance(query, np.ndarray):
-            raise TypeError(f"query: want a string or an array (tokens, {self.dim}), got {type(query).__name__}")
-        return documents.query_vectors(query, self.dim)
-
-    def _question_vectors(self, question: str) -> NDArray[np.float32]:
-        # A search is followed by `explain` of each of its hits: encoding the question again would take longer than
-        # all the rest. One pair, replaced as a whole, needs no lock.
-        remembered = self._last_question
-        if remembered is None or remembered[0] != question:
-            remembered = (question, self._encode([question])[0])
-            self._last_question = remembered
-        return remembered[1]
-
-    def _encode(self, questions: list[str]) -> list[NDArray[np.float32]]:
-        return encoding.encode_questions(self._require_encoder(), questions, self.dim)
-
-    def _rows(self, ids: Sequence[str]) -> list[catalogs.Row]:
-        wanted = strings(ids, "ids")
-        found = self._catalog.live_ids(wanted)
-        for id_ in wanted:
-            if id_ not in found:
+    def _rows(self, ids: Sequence[str]) -> list[Row]:
+        requested = strings(ids, "ids")
+        numbers = self._store.catalog.live_ids(requested)
+        for id_ in requested:
+            if id_ not in numbers:
                 raise UnknownIdError(f"ids: {id_!r} is not in the index")
-        rows = self._catalog.rows(list(found.values()))
-        return [rows[found[id_]] for id_ in wanted]
-
-    def _require_encoder(self) -> TextEncoder:
-        if self._encoder is None:
-            self._encoder = encoding.load_encoder(self._catalog.settings, self._path)
-        return self._encoder
-
-    def _require_open(self) -> None:
-        if self._closed:
-            raise SerotineError(f"{self._path}: this index is closed; open it again")
-
-    def _require_writer(self) -> None:
-        self._require_open()
-        if self._lock is None:
-            raise ReadOnlyError(f"{self._path}: opened with read_only=True; open it for writing to change it")
+        rows = self._store.catalog.rows(list(numbers.values()))
+        return [rows[numbers[id_]] for id_ in requested]

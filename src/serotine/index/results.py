@@ -1,4 +1,4 @@
-"""What an index returns: hits, statistics, reports."""
+"""Results of an index: hits, statistics, reports."""
 
 from __future__ import annotations
 
@@ -9,13 +9,17 @@ from typing import Any, overload
 
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """One document found.
+    """A document returned by a search.
 
     Attributes:
         id: the id it was added with.
-        score: MaxSim, float32; -inf for a document without tokens. BM25's score, or the fused one, in those modes.
+        score: MaxSim, float32; -inf for a document without tokens. In mode "bm25" the BM25 score, in "hybrid" the fused.
         text: its text, or None where only vectors were added.
-        metadata: what was stored with it.
+        metadata: the metadata it was added with.
+
+    >>> hit = Hit("apple", 1.5, "A fruit.", {"lang": "en"})
+    >>> hit.id, hit.score, hit.metadata["lang"]
+    ('apple', 1.5, 'en')
     """
 
     id: str
@@ -26,17 +30,17 @@ class Hit:
 
 @dataclass(frozen=True, slots=True)
 class SearchStats:
-    """How an answer was found.
+    """Search statistics of one query.
 
     Attributes:
-        plan: the way that was chosen: "flat" scores float16 vectors of every document; "scan" looks at every
-            document's centroids, "probe" at the posting lists of the best centroids, and both score the best documents
-            over their codes and then their vectors; "direct" starts with the codes, because a filter leaves few;
+        plan: the stages used: "flat" scores float16 vectors of every document; "scan" reads every document's
+            centroids, "probe" the posting lists of the best centroids, and both score the best documents over their
+            codes and then their vectors; "direct" starts with the codes, because a filter leaves few documents;
             "bounds" is the exact search; "bm25" is lexical.
-        documents: documents that the filter, if any, lets through.
-        tokens: document tokens scored over codes or vectors.
-        counts: documents scored by each stage.
-        milliseconds: wall time of each stage, and "search" for all of them together.
+        documents: number of documents that pass the filter, if any.
+        tokens: number of document tokens scored over codes or vectors.
+        counts: number of documents scored by each stage.
+        milliseconds: wall time of each stage, and "search" for all stages together.
     """
 
     plan: str
@@ -48,15 +52,15 @@ class SearchStats:
 
 @dataclass(frozen=True, slots=True)
 class Certificate:
-    """What ``exact=True`` proved: nothing outside the hits can score above the last of them.
+    """The proof of a search with ``exact=True``: no other document can score above the last hit.
 
     Attributes:
         exact: whether that is proved for every document.
-        kth_score: the lowest score among the hits; -inf when there are none.
-        bound: the highest score any other document can have; -inf when there is no other.
-        rescored: documents whose exact score was computed.
-        undecided: documents that could belong among the hits, where vectors are not kept to tell.
-        statement: the same in words.
+        kth_score: lowest score among the hits; -inf when there are none.
+        bound: highest score that any other document can have; -inf when there is no other.
+        rescored: number of documents whose exact score was computed.
+        undecided: number of documents that could belong among the hits, where vectors are not stored.
+        statement: the proof in words.
     """
 
     exact: bool
@@ -69,12 +73,17 @@ class Certificate:
 
 @dataclass(frozen=True, slots=True)
 class Hits(Sequence[Hit]):
-    """The hits of one query, best first, with how they were found.
+    """The hits of one query, best first; a sequence of `Hit`.
 
     Attributes:
         items: the hits.
-        stats: the plan, its counts and times.
-        certificate: the proof, where ``exact=True`` asked for one.
+        stats: search statistics.
+        certificate: the proof of a search with ``exact=True``, else None.
+
+    >>> stats = SearchStats("flat", documents=2, tokens=3, counts={"vectors": 2}, milliseconds={"search": 0.1})
+    >>> hits = Hits((Hit("apple", 1.5, None, {}), Hit("pear", 1.0, None, {})), stats)
+    >>> [hit.id for hit in hits], hits[0].score, hits.stats.plan
+    (['apple', 'pear'], 1.5, 'flat')
     """
 
     items: tuple[Hit, ...]
@@ -100,23 +109,23 @@ class IndexStats:
     """Counts and sizes of an index.
 
     Attributes:
-        documents: documents that a search can find.
-        deleted: documents deleted or replaced whose vectors still take space.
-        tokens: stored token vectors, those of deleted documents included.
+        documents: number of live documents.
+        deleted: number of tombstones: documents deleted or replaced whose vectors still take space.
+        tokens: number of stored token vectors, those of tombstones included.
         dim: dimension of a token vector.
-        segments: segment files.
-        coded_tokens: how many of them are kept as residual codes; the others wait in the head, as vectors.
-        codebooks: codebooks in use.
-        centroids: centroids of the newest codebook; 0 when there is none yet.
-        nbits: bits a dimension of the residual codes.
+        segments: number of segments.
+        coded_tokens: number of tokens with residual codes; the others are in the head, as vectors.
+        codebooks: number of codebooks in use.
+        centroids: number of centroids of the newest codebook; 0 when there is none yet.
+        nbits: bits per dimension of the residual codes.
         keep_vectors: whether float16 vectors stay beside the codes.
         filterable: type names of the indexed metadata fields.
         bytes: size of the segment and codebook files.
-        code_bytes_per_token: size of the codes files over the tokens in them; 0 when there are none.
+        code_bytes_per_token: size of the codes files per coded token; 0 when there are none.
         catalog_bytes: size of the catalog: ids, texts, metadata.
-        bytes_per_token: all of these bytes over stored tokens; 0 when there are none.
+        bytes_per_token: `bytes` per stored token; 0 when there are none.
         encoder: name of the encoder, or None for an index of vectors.
-        encoder_options: what else it was loaded with: dimension, pool factor, place of the marker.
+        encoder_options: options it was loaded with: dimension, pool factor, marker position.
         format_version: version of the format on disk.
     """
 
@@ -142,15 +151,15 @@ class IndexStats:
 
 @dataclass(frozen=True, slots=True)
 class VerifyReport:
-    """What `Index.verify` looked at, all of it sound.
+    """Report of `Index.verify` on an intact index.
 
     Attributes:
-        segments: segments whose files were checked: size, header, offsets and checksum.
-        codebooks: codebooks whose files were checked.
-        documents: documents whose row and place in a segment were checked.
-        bytes: bytes read and checksummed.
+        segments: number of segments whose files were checked: size, header, offsets and checksum.
+        codebooks: number of codebooks whose files were checked.
+        documents: number of documents whose row and position in a segment were checked.
+        bytes: number of bytes read and checksummed.
         stray_files: files in the segment folder that the catalog does not name: left by a writer that was killed,
-            harmless, swept when the next writer opens the index.
+            harmless, removed when the next writer opens the index.
     """
 
     segments: int

@@ -1,4 +1,4 @@
-"""Verification: everything an index stores, read and checked."""
+"""Verification of an index: everything it stores is read and checked."""
 
 from __future__ import annotations
 
@@ -6,58 +6,58 @@ from pathlib import Path
 
 import numpy as np
 
-from serotine.errors import IndexDamagedError
-from serotine.index.files.arrays import ArraysFile, FileRecord
-from serotine.index.files.segment import SEGMENT_FOLDER
+from serotine.errors import IndexDamagedError, reason
+from serotine.index.files import SEGMENT_FOLDER, ArraysFile, FileRecord
 from serotine.index.results import VerifyReport
-from serotine.index.store import creation
-from serotine.index.store.catalog import CATALOG_FILE, Catalog
-from serotine.index.store.snapshot import Snapshot
+from serotine.index.store import CATALOG_FILE, Catalog, Snapshot, Store
 
 
-def verify_index(folder: Path, catalog: Catalog, snapshot: Snapshot) -> VerifyReport:
-    """Checks the database, every reference and every checksum of one snapshot.
+def verify_index(store: Store, snapshot: Snapshot) -> VerifyReport:
+    """Check the database, every reference and every checksum of one snapshot.
 
     Raises:
-        IndexDamagedError: what is damaged, all of it in one message.
+        IndexDamagedError: lists everything that is damaged.
     """
+    catalog = store.catalog
     problems = [f"{CATALOG_FILE}: {problem}" for problem in catalog.check()]
-    files = [file for part in snapshot.parts.values() for file in part.segment.files]
-    books = [record.file for number, record in catalog.codebooks().items() if number in snapshot.codebooks]
+    files = [file for view in snapshot.segments.values() for file in view.segment.files]
+    codebooks = [record.file for number, record in catalog.codebooks().items() if number in snapshot.codebooks]
     problems += [problem for file in files if (problem := _damage(file.path, file.record))]
-    problems += [problem for book in books if (problem := _damage(folder / SEGMENT_FOLDER / book.name, book))]
+    problems += [
+        problem for file in codebooks if (problem := _damage(store.folder / SEGMENT_FOLDER / file.name, file))
+    ]
     problems += _misplaced(catalog, snapshot)
     if problems:
-        raise IndexDamagedError(f"{folder}: {'; '.join(problems)}; restore the index from a backup, or index again")
+        raise IndexDamagedError(f"{store.folder}: {'; '.join(problems)}; restore it from a backup, or rebuild the index")
     return VerifyReport(
-        segments=len(snapshot.parts),
-        codebooks=len(books),
-        documents=sum(part.numbers.size for part in snapshot.parts.values()),
-        bytes=sum(file.record.bytes for file in files) + sum(book.bytes for book in books),
-        stray_files=tuple(creation.stray_files(folder, catalog)),
+        segments=len(snapshot.segments),
+        codebooks=len(codebooks),
+        documents=sum(view.numbers.size for view in snapshot.segments.values()),
+        bytes=sum(file.record.bytes for file in files) + sum(file.bytes for file in codebooks),
+        stray_files=tuple(store.stray_files()),
     )
 
 
 def _damage(path: Path, record: FileRecord) -> str:
     try:
-        found = ArraysFile.checksum_of(path)
+        checksum = ArraysFile.checksum_of(path)
     except OSError as error:
-        return f"{record.name} cannot be read ({error.strerror or error})"
-    return "" if found == record.checksum else f"the checksum of {record.name} does not match the catalog's"
+        return f"{record.name} cannot be read ({error.strerror or reason(error)})"
+    return "" if checksum == record.checksum else f"the checksum of {record.name} does not match the catalog's"
 
 
 def _misplaced(catalog: Catalog, snapshot: Snapshot) -> list[str]:
-    """Documents that the catalog lists and no segment holds, or the other way round, or that two segments hold."""
-    nothing = np.empty(0, dtype=np.int64)
-    held = np.sort(np.concatenate([nothing, *(part.numbers for part in snapshot.parts.values())]))
+    """Return problems of documents that are in the catalog or in segments only, or in two segments."""
+    empty = np.empty(0, dtype=np.int64)
+    stored = np.sort(np.concatenate([empty, *(view.numbers for view in snapshot.segments.values())]))
     listed = catalog.numbers()
     problems = []
-    if (np.diff(held) == 0).any():
+    if (np.diff(stored) == 0).any():
         problems.append("two segments hold the same document")
-    for what, lost in (
-        ("documents of the catalog are in no segment", np.setdiff1d(listed, held)),
-        ("documents of segments are not in the catalog", np.setdiff1d(held, listed)),
+    for problem, numbers in (
+        ("documents of the catalog are in no segment", np.setdiff1d(listed, stored)),
+        ("documents of segments are not in the catalog", np.setdiff1d(stored, listed)),
     ):
-        if lost.size:
-            problems.append(f"{lost.size:,} {what}")
+        if numbers.size:
+            problems.append(f"{numbers.size:,} {problem}")
     return problems

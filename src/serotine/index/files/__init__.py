@@ -1,1 +1,59 @@
-"""Immutable files of an index: segments, codebooks, and the durable writes beneath them."""
+"""Immutable files of an index: segments and codebooks. What the other rooms of the index may import."""
+
+from __future__ import annotations
+
+from serotine.index.files import durable
+from serotine.index.files.arrays import ArraysFile, ArraysWriter, FileRecord
+from serotine.index.files.codebook import (
+    MAX_CENTROIDS,
+    Codebook,
+    CodebookRecord,
+    Codes,
+    centroids_for,
+    id_type,
+    open_codebook,
+    quantize,
+    row_bytes,
+    sample_size,
+)
+from serotine.index.files.router import nearest, nearest_member, route
+from serotine.index.files.segment import (
+    CHECKPOINT_FILE,
+    CODES,
+    SEGMENT_FOLDER,
+    VECTORS,
+    Segment,
+    SegmentRecord,
+    append_documents,
+    append_postings,
+    write_vectors,
+)
+
+__all__ = [
+    "CHECKPOINT_FILE",
+    "CODES",
+    "MAX_CENTROIDS",
+    "SEGMENT_FOLDER",
+    "VECTORS",
+    "ArraysFile",
+    "ArraysWriter",
+    "Codebook",
+    "CodebookRecord",
+    "Codes",
+    "FileRecord",
+    "Segment",
+    "SegmentRecord",
+    "append_documents",
+    "append_postings",
+    "centroids_for",
+    "durable",
+    "id_type",
+    "nearest",
+    "nearest_member",
+    "open_codebook",
+    "quantize",
+    "route",
+    "row_bytes",
+    "sample_size",
+    "write_vectors",
+]

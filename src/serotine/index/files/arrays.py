@@ -1,8 +1,8 @@
-"""Immutable files of named arrays, memory-mapped: what segments and codebooks are made of.
+"""Immutable files of named arrays, memory-mapped; segments and codebooks consist of them.
 
-Layout, little-endian: a 64-byte header (magic, version, kind, where the footer begins and how long it is), the arrays'
-bytes, each from a multiple of 64, and the footer, a JSON object: ``{"arrays": {name: [dtype, shape, offset]},
-"attributes": {...}}``. Nothing in it is executed.
+Layout, little-endian: a 64-byte header (magic, version, kind, offset and length of the footer), the arrays' bytes,
+each aligned to 64, and the footer, a JSON object: ``{"arrays": {name: [dtype, shape, offset]}, "attributes": {...}}``.
+Nothing in it is executed.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from serotine.errors import IndexDamagedError
+from serotine.errors import IndexDamagedError, reason
 from serotine.index.files.durable import DurableFile
 
 MAGIC = b"SEROTARR"
@@ -27,19 +27,19 @@ VERSION = 1
 _HEADER = struct.Struct("<8sI12sQQ24x")
 _ALIGN = 64
 _HASH_CHUNK = 1 << 22
-# Pieces of this size are handed to the file, so that a large array is never copied whole.
+# Arrays are written in chunks of this size, so that a large array is never copied whole.
 _WRITE_CHUNK = 1 << 24
 _DTYPES = {"<f2", "<f4", "|i1", "|u1", "<u2", "<u4", "<u8", "<i8"}
 
 
 @dataclass(frozen=True, slots=True)
 class FileRecord:
-    """What the catalog keeps of a file.
+    """The catalog's record of a file.
 
     Attributes:
         name: within the index's segment folder.
-        bytes: its size.
-        checksum: BLAKE2b-256, in hexadecimal, of what follows the header and then the header.
+        bytes: size.
+        checksum: BLAKE2b-256, in hexadecimal, of the bytes after the header, then the header.
     """
 
     name: str
@@ -48,10 +48,10 @@ class FileRecord:
 
 
 class ArraysWriter:
-    """Writes one file, array after array, holding none of it in memory.
+    """Writer of one file, array after array, that holds none of it in memory.
 
-    A context manager: leaving it normally makes the file durable (then `record` is there), leaving it by an exception
-    leaves nothing.
+    A context manager: leaving it normally makes the file durable and sets `record`; leaving it by an exception leaves
+    no file.
     """
 
     def __init__(self, path: Path, kind: str) -> None:
@@ -64,26 +64,28 @@ class ArraysWriter:
         self._position = _HEADER.size
         self._hash = hashlib.blake2b(digest_size=32)
         self._file = DurableFile(path)
-        self._begun = False
+        self._started = False
 
     @property
     def record(self) -> FileRecord:
-        """What to put into the catalog; there once the file is."""
+        """The record for the catalog, available once the file is complete."""
         if self._record is None:
-            raise RuntimeError(f"{self._path}: not written yet")
+            raise RuntimeError(f"{self._path}: not complete yet")
         return self._record
 
     def append(self, name: str, array: NDArray[Any]) -> None:
-        """Appends rows to the array `name`; all rows of one array come one after another."""
+        """Append rows to the array `name`; all rows of an array must be appended consecutively."""
         array = np.ascontiguousarray(array)
         dtype = array.dtype.newbyteorder("<").str
         if name != self._last:
             self._append(bytes(-self._position % _ALIGN))
             self._arrays[name] = (dtype, [0, *array.shape[1:]], self._position)
             self._last = name
-        kept, shape, _ = self._arrays[name]
-        if kept != dtype or shape[1:] != list(array.shape[1:]):
-            raise ValueError(f"{name}: {dtype} rows of {array.shape[1:]} do not follow {kept} rows of {shape[1:]}")
+        first_dtype, shape, _ = self._arrays[name]
+        if dtype != first_dtype or shape[1:] != list(array.shape[1:]):
+            raise ValueError(
+                f"{name}: must be {first_dtype} rows of shape {shape[1:]}, got {dtype} rows of {array.shape[1:]}"
+            )
         shape[0] += len(array)
         if not array.size:
             return
@@ -92,10 +94,10 @@ class ArraysWriter:
             self._append(data[start : start + _WRITE_CHUNK])
 
     def _append(self, data: bytes | memoryview) -> None:
-        if not self._begun:
-            # The header's place; where the footer is, is known at the end.
+        if not self._started:
+            # Reserve the header: the footer's offset is known only at the end.
             self._file.write(bytes(_HEADER.size))
-            self._begun = True
+            self._started = True
         if not data:
             return
         self._hash.update(data)
@@ -118,50 +120,50 @@ class ArraysWriter:
             self._append(footer)
             header = _HEADER.pack(MAGIC, VERSION, self._kind, start, len(footer))
             self._hash.update(header)
-            self._file.rewrite(0, header)
+            self._file.overwrite(0, header)
         self._record = FileRecord(self._path.name, self._position, self._hash.hexdigest())
 
 
 class ArraysFile:
-    """One file, read-only and memory-mapped.
+    """An open file, read-only and memory-mapped.
 
     Attributes:
-        arrays: by name; they are views of the file.
-        attributes: what else was stored.
+        arrays: by name; views of the file.
+        attributes: JSON values stored beside the arrays.
 
     Raises:
-        IndexDamagedError: the file is missing, of another size than the catalog says, or not such a file.
+        IndexDamagedError: the file is missing, its size differs from the catalog's record, or it is malformed.
     """
 
     def __init__(self, path: Path, record: FileRecord, kind: str) -> None:
         self.path = path
         self.record = record
         try:
-            # Opened once: a writer may remove the file, which then stays for those who have it.
+            # Opened once: a writer may remove the file, and an open one stays readable.
             with path.open("rb") as file:
                 size = os.fstat(file.fileno()).st_size
                 raw = np.memmap(file, dtype=np.uint8, mode="r") if size == record.bytes and size else None
         except FileNotFoundError:
-            raise IndexDamagedError(f"{path}: the file is missing; restore it from a backup, or index again") from None
+            raise IndexDamagedError(f"{path}: the file is missing; restore it from a backup, or rebuild the index") from None
         if raw is None:
             raise IndexDamagedError(
-                f"{path}: the file has {size:,} bytes where the catalog says {record.bytes:,}; "
-                "restore it from a backup, or index again"
+                f"{path}: must have {record.bytes:,} bytes by the catalog, got {size:,}; "
+                "restore it from a backup, or rebuild the index"
             )
         try:
             self.arrays, self.attributes = _parse(raw, kind)
         except (ValueError, KeyError, TypeError, struct.error) as error:
-            raise IndexDamagedError(f"{path}: its header is damaged ({error}); restore it from a backup") from error
+            raise IndexDamagedError(f"{path}: the header is damaged ({reason(error)}); restore it from a backup") from error
 
     @staticmethod
     def checksum_of(path: Path) -> str:
-        """The checksum of what is on disk now, comparable with a record's.
+        """Return the checksum of the file on disk now, comparable with a record's.
 
         Raises:
-            OSError: the file is not there any more, or the disk cannot read it.
+            OSError: the file is missing, or the disk cannot read it.
         """
         digest = hashlib.blake2b(digest_size=32)
-        # Read, not looked at through the map: touching the missing end of a file cut short since kills the process.
+        # Read rather than mapped: accessing the missing end of a file truncated meanwhile would kill the process.
         with path.open("rb") as file:
             header = file.read(_HEADER.size)
             while data := file.read(_HASH_CHUNK):
@@ -171,18 +173,18 @@ class ArraysFile:
 
 
 def _parse(raw: NDArray[np.uint8], kind: str) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
-    magic, version, found, start, length = _HEADER.unpack(raw[: _HEADER.size].tobytes())
-    if magic != MAGIC or found.rstrip(b"\0").decode() != kind:
-        raise ValueError(f"not a file of {kind}")
+    magic, version, file_kind, start, length = _HEADER.unpack(raw[: _HEADER.size].tobytes())
+    if magic != MAGIC or file_kind.rstrip(b"\0").decode() != kind:
+        raise ValueError(f"not a {kind} file")
     if version != VERSION:
-        raise ValueError(f"version {version} is not the {VERSION} this Serotine reads")
+        raise ValueError(f"version must be {VERSION}, got {version}")
     if start < _HEADER.size or start + length != raw.size:
-        raise ValueError("the footer is not where it should be")
+        raise ValueError("the footer does not end the file")
     footer = json.loads(raw[start:].tobytes())
     arrays: dict[str, NDArray[Any]] = {}
     for name, (dtype, shape, offset) in footer["arrays"].items():
         if dtype not in _DTYPES or any(not isinstance(n, int) or n < 0 for n in shape):
-            raise ValueError(f"array {name!r} is of dtype {dtype} and shape {shape}")
+            raise ValueError(f"array {name!r} has dtype {dtype} and shape {shape}")
         size = np.dtype(dtype).itemsize * int(np.prod(shape, dtype=object))
         if offset % _ALIGN or offset < _HEADER.size or offset + size > start:
             raise ValueError(f"array {name!r} lies outside the file")

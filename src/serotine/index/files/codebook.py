@@ -1,4 +1,4 @@
-"""Codebooks: the centroids that residual codes refer to, and the encoding of token vectors by them."""
+"""Codebooks: the centroids that residual codes refer to, and the encoding of token vectors with them."""
 
 from __future__ import annotations
 
@@ -12,35 +12,35 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serotine import _core
-from serotine.errors import IndexDamagedError
+from serotine.errors import IndexDamagedError, reason
 from serotine.index.files.arrays import ArraysFile, ArraysWriter, FileRecord
-from serotine.index.growth.kmeans import Router, route
+from serotine.index.files.router import Router, route
 
 KIND = "codebook"
-# Sampled tokens a centroid is trained on, and the bytes of fp32 a sample may take altogether.
+# Sampled tokens per centroid in training, and the maximum size of a sample in bytes of fp32.
 SAMPLES = 24
-_MOST_SAMPLE_BYTES = 1 << 30
-# PLAID's rule (Santhanam et al. 2022) has these limits: a centroid needs some tokens to be the mean of, and more
-# centroids than the second no longer fit two bytes a token.
-_FEWEST_SAMPLES, _MOST = 8, 1 << 16
-# What a codebook may be given at most.
-MOST_CENTROIDS = 1 << 20
-# A component is kept in the range of its centroid's int8 scale up to this many standard deviations of the residual.
+_MAX_SAMPLE_BYTES = 1 << 30
+# Limits on PLAID's rule (Santhanam et al. 2022): a centroid needs some tokens to be the mean of, and more than 65,536
+# centroids no longer fit two bytes per token.
+_MIN_SAMPLES, _MAX_SUGGESTED = 8, 1 << 16
+# Maximum of an explicit number of centroids.
+MAX_CENTROIDS = 1 << 20
+# A centroid's int8 scale covers components up to this many standard deviations of the residual.
 _DEVIATIONS = 2.5
-# A centroid with fewer sampled tokens than this takes the spread of all.
-_FEW = 4
-# Error bytes of this value stand for no bound.
+# A centroid with fewer sampled tokens than this uses the spread of all tokens.
+_MIN_SPREAD_TOKENS = 4
+# Error byte of a token without an error bound.
 _NO_BOUND = 255
 
 
 @dataclass(frozen=True, slots=True)
 class CodebookRecord:
-    """What the catalog keeps of a codebook.
+    """The catalog's record of a codebook.
 
     Attributes:
-        file: its file.
-        centroids: how many.
-        tokens: how many tokens the collection had, or was expected to have, when it was trained.
+        file: record of its file.
+        centroids: number of centroids.
+        tokens: number of tokens that the collection had, or was expected to have, when it was trained.
     """
 
     file: FileRecord
@@ -53,60 +53,66 @@ class Codes:
     """Residual codes of tokens.
 
     Attributes:
-        ids: uint16 (tokens,), or uint32 where there are more than 65,536 centroids.
+        ids: uint16 (tokens,), the centroids; uint32 for more than 65,536 centroids.
         steps: uint8 (tokens,), the scale of the residual.
         errors: uint8 (tokens,), the logarithm of an upper bound of the error's norm.
         residuals: uint8 (tokens, ceil(dim * bits / 8)).
-        longest: an upper bound of the norm of any vector these codes rebuild.
+        max_norm: upper bound of the norm of every vector rebuilt from these codes.
     """
 
     ids: NDArray[np.uint16] | NDArray[np.uint32]
     steps: NDArray[np.uint8]
     errors: NDArray[np.uint8]
     residuals: NDArray[np.uint8]
-    longest: float
+    max_norm: float
 
 
 def centroids_for(tokens: int) -> int:
-    """How many centroids a collection of so many tokens gets: 2^floor(log2(16 sqrt(tokens))), within bounds."""
+    """Return the number of centroids for a collection: 2^floor(log2(16 sqrt(tokens))), within bounds."""
     suggested = 1 << int(math.log2(16 * math.sqrt(max(tokens, 1))))
-    return max(1, min(suggested, tokens // _FEWEST_SAMPLES, _MOST))
+    return max(1, min(suggested, tokens // _MIN_SAMPLES, _MAX_SUGGESTED))
 
 
 def sample_size(centroids: int, dim: int) -> int:
-    """How many sampled tokens train so many centroids."""
-    return max(min(SAMPLES * centroids, _MOST_SAMPLE_BYTES // (4 * dim)), centroids)
+    """Return the number of sampled tokens that train `centroids` centroids."""
+    return max(min(SAMPLES * centroids, _MAX_SAMPLE_BYTES // (4 * dim)), centroids)
 
 
 def id_type(centroids: int) -> type[np.uint16] | type[np.uint32]:
-    """What holds the number of any of so many centroids."""
+    """Return the smallest dtype that holds a centroid number."""
     return np.uint16 if centroids <= 1 << 16 else np.uint32
 
 
 def row_bytes(dim: int, bits: int) -> int:
-    """Bytes of one token's residual."""
+    """Return the number of bytes of a token's residual."""
     return (dim * bits + 7) // 8
 
 
-def quantise(
+def quantize(
     fine: NDArray[np.float32], squares: NDArray[np.float64], sizes: NDArray[np.int64]
 ) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
-    """Centroids as int8 with a scale each that leaves room for the residuals: squares are summed over `sizes`."""
+    """Quantize centroids to int8, each with a scale wide enough for its residuals.
+
+    Args:
+        fine: float32 (centroids, dim).
+        squares: float64 (centroids,), summed squared distances of the sampled tokens to their centroid.
+        sizes: int64 (centroids,), number of those tokens.
+    """
     dim = fine.shape[1]
     spread = np.sqrt(squares / np.maximum(sizes, 1) / dim)
-    spread = np.where(sizes >= _FEW, spread, np.sqrt(squares.sum() / max(int(sizes.sum()), 1) / dim))
+    spread = np.where(sizes >= _MIN_SPREAD_TOKENS, spread, np.sqrt(squares.sum() / max(int(sizes.sum()), 1) / dim))
     scales = (np.abs(fine).max(axis=1) + _DEVIATIONS * spread) / 127
-    # A collection of zeros has no scale of its own; one far below fp32's range would divide to infinity.
+    # All-zero vectors would give scale 0; a scale far below fp32's range would divide to infinity.
     scales = np.maximum(scales, max(float(scales.max(initial=0.0)) * 1e-6, 1e-30)).astype(np.float32)
     return np.clip(np.rint(fine / scales[:, None]), -127, 127).astype(np.int8), scales
 
 
 class Codebook:
-    """Centroids, ready to encode and to be searched by.
+    """Centroids, ready to encode and search.
 
     Attributes:
         core: the compiled core's view.
-        usual_error: the mean error bound of the tokens it was trained on.
+        usual_error: mean error bound of the tokens it was trained on.
     """
 
     def __init__(
@@ -126,7 +132,7 @@ class Codebook:
         return len(self._centroids)
 
     def write(self, path: Path) -> FileRecord:
-        """Writes it to a file."""
+        """Write it to a file and return the file's record."""
         with ArraysWriter(path, KIND) as writer:
             writer.append("centroids", self._centroids)
             writer.append("scales", self._scales)
@@ -139,7 +145,7 @@ class Codebook:
         return route(np.array(self._coarse), self._centroids * self._scales[:, None])
 
     def encode(self, vectors: NDArray[np.float32], bits: int) -> Codes:
-        """Codes of token vectors, float32 (tokens, dim), at `bits` a dimension."""
+        """Encode token vectors, float32 (tokens, dim), with `bits` per dimension."""
         count, dim = vectors.shape
         ids = self._router.assign(vectors)
         steps = np.empty(count, dtype=np.uint8)
@@ -148,12 +154,12 @@ class Codebook:
         _core.encode_residuals(self.core, vectors, ids, bits, steps, errors, residuals)
         bounded = errors != _NO_BOUND
         norms = np.sqrt(np.einsum("ij,ij->i", vectors, vectors, dtype=np.float64))
-        longest = float((norms + self._error_bounds(ids, errors))[bounded].max(initial=0.0)) * (1 + 1e-6)
-        narrow: NDArray[Any] = ids.astype(id_type(len(self)))
-        return Codes(narrow, steps, errors, residuals, longest)
+        max_norm = float((norms + self._error_bounds(ids, errors))[bounded].max(initial=0.0)) * (1 + 1e-6)
+        unsigned_ids: NDArray[Any] = ids.astype(id_type(len(self)))
+        return Codes(unsigned_ids, steps, errors, residuals, max_norm)
 
     def mean_error(self, vectors: NDArray[np.float32], bits: int) -> float:
-        """How far the codes of these tokens are from them, on average, by their error bounds."""
+        """Return the mean error bound of the codes of token vectors, float32 (tokens, dim)."""
         codes = self.encode(vectors, bits)
         bounds = self._error_bounds(codes.ids, codes.errors)[codes.errors != _NO_BOUND]
         return float(bounds.mean()) if bounds.size else 0.0
@@ -164,10 +170,10 @@ class Codebook:
 
 
 def open_codebook(folder: Path, record: CodebookRecord, dim: int) -> Codebook:
-    """Opens a codebook's file.
+    """Open a codebook's file.
 
     Raises:
-        IndexDamagedError: it is missing or damaged.
+        IndexDamagedError: the file is missing or damaged.
     """
     file = ArraysFile(folder / record.file.name, record.file, KIND)
     try:
@@ -176,7 +182,7 @@ def open_codebook(folder: Path, record: CodebookRecord, dim: int) -> Codebook:
             raise ValueError(f"centroids of shape {centroids.shape}")
         return Codebook(centroids, file.arrays["scales"], coarse, float(file.attributes["error"]))
     except (KeyError, ValueError, TypeError) as error:
-        raise IndexDamagedError(f"{file.path}: damaged ({error}); restore it from a backup") from error
+        raise IndexDamagedError(f"{file.path}: damaged ({reason(error)}); restore it from a backup") from error
 
 
 _ERROR_BOUNDS: NDArray[np.float64] = np.array([_core.error_bound(byte) for byte in range(256)])

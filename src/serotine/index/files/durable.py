@@ -1,7 +1,7 @@
 """The few operations that change files: every write, fsync, rename and removal of the index goes through here.
 
 A file appears under its name only when all of it is on disk: it is written under a temporary name, fsynced, renamed,
-and its folder fsynced. Tests replace these functions to stop the process at every one of them.
+and its folder fsynced. Tests replace these functions to stop the process at every operation.
 """
 
 from __future__ import annotations
@@ -16,23 +16,23 @@ TEMPORARY = ".tmp"
 
 
 def write(file: BinaryIO, data: bytes | memoryview) -> None:
-    """Writes all of `data`."""
+    """Write all of `data`."""
     file.write(data)
 
 
 def sync(file: BinaryIO) -> None:
-    """Returns when everything written is on disk."""
+    """Return when everything written is on disk."""
     file.flush()
     os.fsync(file.fileno())
 
 
 def rename(source: Path, target: Path) -> None:
-    """Renames a file or folder, replacing a file of that name."""
+    """Rename a file or folder, replacing a file of that name."""
     source.replace(target)
 
 
 def sync_folder(folder: Path) -> None:
-    """Returns when the names in a folder are on disk."""
+    """Return when the names in a folder are on disk."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -41,14 +41,14 @@ def sync_folder(folder: Path) -> None:
 
 
 def remove(path: Path) -> None:
-    """Removes a file; one that is already gone is no error."""
+    """Remove a file, if it exists."""
     path.unlink(missing_ok=True)
 
 
 class DurableFile:
-    """A file that exists under its name whole and on disk, or not at all.
+    """A file that exists under its name complete and on disk, or not at all.
 
-    Use as a context manager: leaving it normally commits, leaving it by an exception removes the temporary file.
+    A context manager: leaving it normally commits, leaving it by an exception removes the temporary file.
     """
 
     def __init__(self, path: Path) -> None:
@@ -57,11 +57,11 @@ class DurableFile:
         self._file: BinaryIO = self._temporary.open("wb")
 
     def write(self, data: bytes | memoryview) -> None:
-        """Appends `data`."""
+        """Append `data`."""
         write(self._file, data)
 
-    def rewrite(self, position: int, data: bytes) -> None:
-        """Replaces what stands at `position`, and returns to the end."""
+    def overwrite(self, position: int, data: bytes) -> None:
+        """Overwrite the bytes at `position`, then return to the end."""
         self._file.seek(position)
         write(self._file, data)
         self._file.seek(0, os.SEEK_END)
@@ -79,7 +79,7 @@ class DurableFile:
             if kind is None:
                 rename(self._temporary, self.path)
         finally:
-            # Gone where it was renamed; otherwise, a full disk needs the room now rather than at the next opening.
+            # After a failure, remove it now rather than at the next opening: a full disk needs the space.
             if self._temporary.exists():
                 remove(self._temporary)
         if kind is None:

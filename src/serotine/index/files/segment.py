@@ -11,25 +11,28 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serotine import _core
-from serotine.errors import IndexDamagedError
+from serotine.errors import IndexDamagedError, reason
 from serotine.index.files.arrays import ArraysFile, ArraysWriter, FileRecord
 from serotine.index.files.codebook import Codebook
 
 SEGMENT_FOLDER = "segments"
+# Codebook training's checkpoint, in the segment folder; the only file there that the catalog does not name.
+CHECKPOINT_FILE = "training.checkpoint"
 VECTORS, CODES = "vectors", "codes"
-_REBUILT_AT_ONCE = 1 << 16
+# Tokens decoded per call.
+_DECODED_TOKENS = 1 << 16
 
 
 @dataclass(frozen=True, slots=True)
 class SegmentRecord:
-    """What the catalog keeps of a segment.
+    """The catalog's record of a segment.
 
     Attributes:
-        documents: how many documents it holds.
-        tokens: how many token vectors.
-        codebook: number of the codebook its codes refer to, or None where it has no codes.
-        vectors: the file of its float16 vectors, or None where they are not kept.
-        codes: the file of its residual codes, or None where it has none yet.
+        documents: number of documents.
+        tokens: number of token vectors.
+        codebook: number of the codebook of its codes, or None without codes.
+        vectors: record of the file of float16 vectors, or None where they are not stored.
+        codes: record of the file of residual codes, or None before encoding.
     """
 
     documents: int
@@ -40,7 +43,7 @@ class SegmentRecord:
 
     @property
     def files(self) -> list[FileRecord]:
-        """Its files."""
+        """Records of its files."""
         return [file for file in (self.vectors, self.codes) if file is not None]
 
     @property
@@ -50,7 +53,7 @@ class SegmentRecord:
 
 
 def write_vectors(path: Path, first_number: int, dim: int, documents: Iterable[NDArray[np.float16]]) -> SegmentRecord:
-    """Writes a segment of documents numbered from `first_number`, float16 (tokens, dim) each, without codes."""
+    """Write a segment without codes: documents, float16 (tokens, dim), numbered from `first_number`."""
     offsets = [0]
     with ArraysWriter(path, VECTORS) as writer:
         writer.append(VECTORS, np.empty((0, dim), dtype=np.float16))
@@ -58,29 +61,33 @@ def write_vectors(path: Path, first_number: int, dim: int, documents: Iterable[N
             writer.append(VECTORS, document)
             offsets.append(offsets[-1] + len(document))
         numbers = np.arange(first_number, first_number + len(offsets) - 1, dtype=np.int64)
-        append_places(writer, numbers, np.array(offsets, dtype=np.int64))
+        append_documents(writer, numbers, np.array(offsets, dtype=np.int64))
     return SegmentRecord(len(numbers), offsets[-1], None, writer.record, None)
 
 
-def append_places(writer: ArraysWriter, numbers: NDArray[np.int64], offsets: NDArray[np.int64]) -> None:
-    """Ends a segment file: which documents it holds, and where."""
+def append_documents(writer: ArraysWriter, numbers: NDArray[np.int64], offsets: NDArray[np.int64]) -> None:
+    """Append the document numbers and token offsets that end a segment file."""
     writer.append("numbers", numbers)
     writer.append("offsets", offsets)
 
 
 class Segment:
-    """One open segment, read-only and memory-mapped.
+    """An open segment, read-only and memory-mapped.
 
     Attributes:
-        record: what the catalog says of it.
-        numbers: int64 (documents,), the catalog's document numbers, rising.
-        offsets: int64 (documents + 1,): document i owns the tokens offsets[i]:offsets[i + 1].
+        record: the catalog's record.
+        dim: dimension of a token vector.
+        files: its open files.
+        numbers: int64 (documents,), document numbers, ascending.
+        offsets: int64 (documents + 1,): document i has the tokens offsets[i]:offsets[i + 1].
         vectors: float16 (tokens, dim), or None.
         codes: the arrays of the codes file, or None.
-        core: the compiled core's view of it.
+        bits: bits per dimension of the residuals; set where there are codes.
+        max_norm: upper bound of the norm of every vector rebuilt from the codes; set where there are codes.
+        core: the compiled core's view.
 
     Raises:
-        IndexDamagedError: a file is missing, of another size than the catalog says, or damaged.
+        IndexDamagedError: a file is missing, its size differs from the catalog's record, or it is damaged.
     """
 
     def __init__(self, folder: Path, record: SegmentRecord, dim: int, codebook: Codebook | None) -> None:
@@ -89,32 +96,32 @@ class Segment:
         self.files: list[ArraysFile] = []
         self.vectors: NDArray[np.float16] | None = None
         self.codes: dict[str, NDArray[Any]] | None = None
-        kept = self._open(folder, record.vectors, VECTORS)
-        coded = self._open(folder, record.codes, CODES)
-        places = coded or kept
-        if places is None:
-            raise IndexDamagedError(f"{folder}: the catalog names a segment without files; restore it from a backup")
+        vectors_file = self._open(folder, record.vectors, VECTORS)
+        codes_file = self._open(folder, record.codes, CODES)
+        documents_file = codes_file or vectors_file
+        if documents_file is None:
+            raise IndexDamagedError(f"{folder}: the catalog lists a segment without files; restore it from a backup")
         try:
-            self.numbers: NDArray[np.int64] = places.arrays["numbers"]
-            self.offsets: NDArray[np.int64] = places.arrays["offsets"]
+            self.numbers: NDArray[np.int64] = documents_file.arrays["numbers"]
+            self.offsets: NDArray[np.int64] = documents_file.arrays["offsets"]
             if (self.numbers.size, self.offsets[-1]) != (record.documents, record.tokens):
-                raise ValueError(f"it holds {self.numbers.size:,} documents, the catalog says {record.documents:,}")
-            if kept is not None:
-                self.vectors = kept.arrays[VECTORS]
+                raise ValueError(f"documents must be {record.documents:,} by the catalog, got {self.numbers.size:,}")
+            if vectors_file is not None:
+                self.vectors = vectors_file.arrays[VECTORS]
                 if self.vectors.shape != (record.tokens, dim) or self.vectors.dtype != np.float16:
                     raise ValueError(f"vectors of shape {self.vectors.shape}")
             self.core = _core.Segment(
                 self.offsets, self.numbers, None if self.vectors is None else self.vectors.view(np.uint16)
             )
-            if coded is not None:
+            if codes_file is not None:
                 if codebook is None:
                     raise ValueError("its codebook is not in the catalog")
-                self.codes = coded.arrays
-                self.bits = int(coded.attributes["bits"])
-                self._set_codes(coded, codebook)
+                self.codes = codes_file.arrays
+                self.bits = int(codes_file.attributes["bits"])
+                self._set_codes(codes_file, codebook)
         except (KeyError, ValueError, TypeError, IndexError) as error:
             raise IndexDamagedError(
-                f"{places.path}: damaged ({error}); restore it from a backup, or index again"
+                f"{documents_file.path}: damaged ({reason(error)}); restore it from a backup, or rebuild the index"
             ) from error
 
     def _open(self, folder: Path, record: FileRecord | None, kind: str) -> ArraysFile | None:
@@ -127,7 +134,7 @@ class Segment:
     def _set_codes(self, file: ArraysFile, codebook: Codebook) -> None:
         arrays = file.arrays
         ids = arrays["ids"]
-        self.longest = float(file.attributes["longest"])
+        self.max_norm = float(file.attributes["longest"])
         self.core.set_codes(
             codebook.core,
             ids.view(np.uint8).reshape(len(ids), ids.dtype.itemsize),
@@ -135,38 +142,38 @@ class Segment:
             arrays["errors"],
             arrays["residuals"],
             self.bits,
-            self.longest,
+            self.max_norm,
         )
         if "postings" in arrays:
             self.core.set_postings(arrays["posting_starts"], arrays["postings"])
 
     @property
     def path(self) -> Path:
-        """The first of its files."""
+        """Path of its first file."""
         return self.files[0].path
 
     def document(self, position: int) -> NDArray[np.float16]:
-        """The token vectors of one document, float16 (tokens, dim): as kept, or else as the codes rebuild them."""
+        """Return a document's token vectors, float16 (tokens, dim): stored, or else rebuilt from the codes."""
         first, last = int(self.offsets[position]), int(self.offsets[position + 1])
         if self.vectors is not None:
             return self.vectors[first:last]
-        rebuilt = self._rebuilt(first, last).astype(np.float16)
+        rebuilt = self._rebuild(first, last).astype(np.float16)
         rebuilt.flags.writeable = False
         return rebuilt
 
     def tokens(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
-        """Token vectors by row, rising: float32 (rows, dim), as kept, or else as the codes rebuild them."""
+        """Return token vectors by row, ascending: float32 (rows, dim), stored, or else rebuilt from the codes."""
         if self.vectors is not None:
             return self.vectors[rows].astype(np.float32)
         out = np.empty((len(rows), self.dim), dtype=np.float32)
-        for start in range(0, self.record.tokens, _REBUILT_AT_ONCE):
-            end = min(start + _REBUILT_AT_ONCE, self.record.tokens)
+        for start in range(0, self.record.tokens, _DECODED_TOKENS):
+            end = min(start + _DECODED_TOKENS, self.record.tokens)
             first, last = np.searchsorted(rows, (start, end))
             if last > first:
-                out[first:last] = self._rebuilt(start, end)[rows[first:last] - start]
+                out[first:last] = self._rebuild(start, end)[rows[first:last] - start]
         return out
 
-    def _rebuilt(self, first: int, last: int) -> NDArray[np.float32]:
+    def _rebuild(self, first: int, last: int) -> NDArray[np.float32]:
         rows = np.empty((last - first, self.dim), dtype=np.int8)
         scales = np.empty(last - first, dtype=np.float32)
         _core.decode_residuals(self.core, first, rows, scales)
@@ -174,9 +181,9 @@ class Segment:
 
 
 def append_postings(writer: ArraysWriter, ids: list[NDArray[Any]], offsets: NDArray[np.int64], centroids: int) -> None:
-    """Which documents hold each centroid: 4 bytes for every pair, made in memory."""
-    joined = np.concatenate(ids)
+    """Append the posting list of every centroid: 4 bytes per pair of document and centroid, built in memory."""
+    all_ids = np.concatenate(ids)
     starts = np.empty(centroids + 1, dtype=np.uint64)
-    found = _core.make_postings(joined.view(np.uint8).reshape(len(joined), joined.dtype.itemsize), offsets, starts)
+    postings = _core.make_postings(all_ids.view(np.uint8).reshape(len(all_ids), all_ids.dtype.itemsize), offsets, starts)
     writer.append("posting_starts", starts)
-    writer.append("postings", found)
+    writer.append("postings", postings)

@@ -1,4 +1,4 @@
-"""Training a codebook: from a sample of stored tokens to a file, in steps that a killed process need not repeat."""
+"""Training of a codebook: from a sample of stored tokens to a file, in steps that a killed process need not repeat."""
 
 from __future__ import annotations
 
@@ -9,38 +9,45 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from serotine.index.files import durable
-from serotine.index.files.arrays import ArraysFile, ArraysWriter, FileRecord
-from serotine.index.files.codebook import Codebook, CodebookRecord, quantise
-from serotine.index.files.segment import SEGMENT_FOLDER, Segment
+from serotine.index.files import (
+    CHECKPOINT_FILE,
+    SEGMENT_FOLDER,
+    ArraysFile,
+    ArraysWriter,
+    Codebook,
+    CodebookRecord,
+    FileRecord,
+    Segment,
+    durable,
+    quantize,
+)
 from serotine.index.growth import kmeans
 from serotine.index.growth.kmeans import Clusters
 
 SEED = 42
-CHECKPOINT_FILE = "training.checkpoint"
 _KIND = "training"
 # Tokens on which the error of a codebook is measured.
 MEASURED = 8192
-# Trained only from so many centroids on does a step take long enough to be worth a file.
-_WORTH_KEEPING = 4096
+# Centroids that make a checkpoint pay: below, a step takes less time than writing the file.
+_MIN_CHECKPOINT = 4096
 
 
 def sample(segments: list[Segment], count: int, dim: int) -> NDArray[np.float32]:
-    """`count` tokens drawn from segments, float32 (count, dim), in their order; all of them if there are fewer.
+    """Draw `count` tokens from segments, or all if there are fewer, float32 (tokens, dim), in their order.
 
-    Where vectors are not kept, what the codes rebuild stands for them.
+    Where vectors are not stored, the vectors rebuilt from the codes are used.
     """
     total = sum(segment.record.tokens for segment in segments)
     rng = np.random.default_rng([SEED, total])
     chosen = np.arange(total) if count >= total else np.sort(rng.choice(total, size=count, replace=False))
-    out = np.empty((len(chosen), dim), dtype=np.float32)
+    points = np.empty((len(chosen), dim), dtype=np.float32)
     start = done = 0
     for segment in segments:
         end = start + segment.record.tokens
-        here = chosen[done : np.searchsorted(chosen, end)] - start
-        out[done : done + len(here)] = segment.tokens(here)
-        start, done = end, done + len(here)
-    return out
+        rows = chosen[done : np.searchsorted(chosen, end)] - start
+        points[done : done + len(rows)] = segment.tokens(rows)
+        start, done = end, done + len(rows)
+    return points
 
 
 def train(
@@ -53,41 +60,50 @@ def train(
     bits: int,
     tick: Callable[[], None],
 ) -> CodebookRecord:
-    """Trains a codebook for a collection of `tokens` on sampled points, and writes it to `path`.
+    """Train a codebook for a collection of `tokens` on sampled points, and write it to `path`.
 
-    `tick` is called after each of `kmeans.STEPS`.
+    A run that was killed resumes from its checkpoint, if it trained on the same sample.
 
-    What a process that was killed had finished is found again, where it trained on the same sample.
+    Args:
+        folder: the index's folder, for the checkpoint.
+        path: the codebook's file.
+        points: float32 (tokens, dim).
+        centroids: number of centroids, at most one per point.
+        tokens: number of tokens to record.
+        bits: bits per dimension at which the error is measured.
+        tick: called after each of `kmeans.STEPS`.
     """
     centroids = min(centroids, len(points))
     checkpoint = _Checkpoint(folder, points, centroids)
-    clusters = checkpoint.load() or kmeans.begin(points, centroids, SEED)
+    clusters = checkpoint.load() or kmeans.train_coarse(points, centroids, SEED)
     for _ in range(clusters.step):
         tick()
     while clusters.step < kmeans.STEPS:
         checkpoint.save(clusters)
         clusters = kmeans.advance(clusters, points, centroids, SEED)
         tick()
-    codes, scales = quantise(clusters.fine, clusters.squares, clusters.sizes)
-    book = Codebook(codes, scales, clusters.coarse)
-    some = np.sort(np.random.default_rng([SEED, 1]).permutation(len(points))[:MEASURED])
-    book.usual_error = book.mean_error(points[some], bits)
-    record = book.write(path)
+    codes, scales = quantize(clusters.fine, clusters.squares, clusters.sizes)
+    codebook = Codebook(codes, scales, clusters.coarse)
+    measured = np.sort(np.random.default_rng([SEED, 1]).permutation(len(points))[:MEASURED])
+    codebook.usual_error = codebook.mean_error(points[measured], bits)
+    record = codebook.write(path)
     checkpoint.remove()
     return CodebookRecord(record, centroids, tokens)
 
 
 class _Checkpoint:
+    """The file that holds the clusters of an unfinished training run."""
+
     def __init__(self, folder: Path, points: NDArray[np.float32], centroids: int) -> None:
         self._path = folder / SEGMENT_FOLDER / CHECKPOINT_FILE
-        self._worth = centroids >= _WORTH_KEEPING
+        self._enabled = centroids >= _MIN_CHECKPOINT
         self._key = ""
-        if self._worth:
+        if self._enabled:
             digest = hashlib.blake2b(points.data, digest_size=16)
             self._key = f"{digest.hexdigest()} {points.shape} {centroids} {kmeans.STEPS}"
 
     def load(self) -> Clusters | None:
-        if not self._worth or not self._path.exists():
+        if not self._enabled or not self._path.exists():
             return None
         file = ArraysFile(self._path, FileRecord(self._path.name, self._path.stat().st_size, ""), _KIND)
         if file.attributes["key"] != self._key:
@@ -102,12 +118,12 @@ class _Checkpoint:
         )
 
     def save(self, clusters: Clusters) -> None:
-        if not self._worth:
+        if not self._enabled:
             return
         with ArraysWriter(self._path, _KIND) as writer:
             writer.append("coarse", clusters.coarse)
             writer.append("fine", clusters.fine)
-            # The file knows no float64: its bits travel as integers.
+            # The format has no float64: the bits are stored as integers.
             writer.append("squares", clusters.squares.view(np.uint64))
             writer.append("sizes", clusters.sizes)
             writer.attributes = {"key": self._key, "step": clusters.step}

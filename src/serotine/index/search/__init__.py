@@ -1,1 +1,19 @@
-"""How a query is answered: options, plan, fusion, explanation."""
+"""Search of an index: options, plan, fusion, explanations. What the other rooms of the index may import."""
+
+from __future__ import annotations
+
+from serotine.index.search.explanation import Explanation, TokenMatch, explain, word_spans
+from serotine.index.search.options import Fusion, Mode, SearchKeywords, SearchOptions
+from serotine.index.search.retriever import Retriever
+
+__all__ = [
+    "Explanation",
+    "Fusion",
+    "Mode",
+    "Retriever",
+    "SearchKeywords",
+    "SearchOptions",
+    "TokenMatch",
+    "explain",
+    "word_spans",
+]

@@ -1,4 +1,4 @@
-"""Why a document was found: which of its tokens each query token chose."""
+"""Explanations: which document token each query token matched best."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from serotine.errors import EncoderError
 
 @dataclass(frozen=True, slots=True)
 class TokenMatch:
-    """One query token and the document token it chose.
+    """A query token and the document token it matches best.
 
     Attributes:
-        query_token: the query token, as the tokeniser writes it.
+        query_token: the query token, as the tokenizer writes it.
         query_start: its first character in the query; equal to `query_end` for a special token.
         query_end: one past its last character.
-        token: the document token it is most similar to; None in a document without tokens.
+        token: the most similar document token; None in a document without tokens.
         start: first character of that token in the document's text; equal to `end` for a special token.
         end: one past its last character.
-        similarity: their dot product, this query token's share of the score.
+        similarity: their dot product, which the query token adds to the score.
     """
 
     query_token: str
@@ -38,7 +38,7 @@ class TokenMatch:
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """A score taken apart: the similarities of `matches` add up to `score`.
+    """The parts of a document's score: the similarities of `matches` add up to `score`.
 
     Attributes:
         id: the document's id.
@@ -55,16 +55,16 @@ class Explanation:
     matches: tuple[TokenMatch, ...]
 
     def spans(self) -> list[tuple[int, int, float]]:
-        """The document's matched words: (start, end, weight), in text order, weights in (0, 1], the best match 1.
+        """Return the document's matched words: (start, end, weight), in text order, weights in (0, 1], the best 1.
 
-        A word is as strong as the strongest match inside it. Special tokens and punctuation, on either side, mark
-        nothing.
+        A word's weight is that of the strongest match inside it. Special tokens and punctuation, in the query or the
+        document, are skipped.
         """
         words: dict[tuple[int, int], float] = {}
         for match in self.matches:
-            asked = self.query[match.query_start : match.query_end]
-            chosen = self.text[match.start : match.end]
-            if match.similarity <= 0 or not _has_letters(asked) or not _has_letters(chosen):
+            query_token = self.query[match.query_start : match.query_end]
+            token = self.text[match.start : match.end]
+            if match.similarity <= 0 or not _is_word(query_token) or not _is_word(token):
                 continue
             word = _word_around(self.text, match.start, match.end)
             words[word] = max(words.get(word, 0.0), match.similarity)
@@ -73,18 +73,18 @@ class Explanation:
 
 
 def word_spans(query: str, text: str) -> list[tuple[int, int, float]]:
-    """Where words of a question stand in a text, as `Explanation.spans` gives them, without an encoder."""
-    wanted = {word.casefold() for word in re.findall(r"\w+", query)}
-    found = re.finditer(r"\w+", text)
-    return [(match.start(), match.end(), 1.0) for match in found if match.group().casefold() in wanted]
+    """Return where the query's words occur in a text, as `Explanation.spans`, without an encoder."""
+    query_words = {word.casefold() for word in re.findall(r"\w+", query)}
+    words = re.finditer(r"\w+", text)
+    return [(match.start(), match.end(), 1.0) for match in words if match.group().casefold() in query_words]
 
 
-def _has_letters(text: str) -> bool:
+def _is_word(text: str) -> bool:
     return any(character.isalnum() for character in text)
 
 
 def _word_around(text: str, start: int, end: int) -> tuple[int, int]:
-    # Scripts written without spaces would grow to a whole sentence: only ASCII words are widened.
+    # Scripts written without spaces would extend to a whole sentence: only ASCII words are extended.
     def inside(character: str) -> bool:
         return character.isascii() and character.isalnum()
 
@@ -106,30 +106,30 @@ def explain(
     document_vectors: NDArray[np.float16],
     document_tokens: list[Any],
 ) -> Explanation:
-    """Aligns a query with one document, both as vectors and as the tokens that belong to their rows."""
-    for what, tokens, vectors in (
+    """Align a query with a document, given the vectors of both and the token of every row."""
+    for name, tokens, vectors in (
         ("query", query_tokens, query_vectors),
         ("document", document_tokens, document_vectors),
     ):
         if len(tokens) != len(vectors):
             raise EncoderError(
-                f"{id_}: the encoder tells {len(tokens)} tokens for {len(vectors)} {what} vectors; "
-                "it is not the encoder this index was built with"
+                f"{id_}: the encoder reports {len(tokens)} tokens for {len(vectors)} {name} vectors; "
+                "use the encoder this index was built with"
             )
     stored = document_vectors.astype(np.float32)
-    scores, where = maxsim.score_contrastive_with_argmax(query_vectors[None], stored, [0, len(stored)])
+    scores, positions = maxsim.score_contrastive_with_argmax(query_vectors[None], stored, [0, len(stored)])
     matches = []
-    for row, (asked, place) in enumerate(zip(query_tokens, where[0, 0].tolist(), strict=True)):
-        chosen = document_tokens[place] if place >= 0 else None
-        similarity = float(query_vectors[row] @ stored[place]) if chosen is not None else float("-inf")
+    for row, (query_token, position) in enumerate(zip(query_tokens, positions[0, 0].tolist(), strict=True)):
+        token = document_tokens[position] if position >= 0 else None
+        similarity = float(query_vectors[row] @ stored[position]) if token is not None else float("-inf")
         matches.append(
             TokenMatch(
-                query_token=asked.text,
-                query_start=asked.start,
-                query_end=asked.end,
-                token=None if chosen is None else chosen.text,
-                start=0 if chosen is None else chosen.start,
-                end=0 if chosen is None else chosen.end,
+                query_token=query_token.text,
+                query_start=query_token.start,
+                query_end=query_token.end,
+                token=None if token is None else token.text,
+                start=0 if token is None else token.start,
+                end=0 if token is None else token.end,
                 similarity=similarity,
             )
         )

@@ -1,4 +1,4 @@
-"""What a caller may ask of a search."""
+"""The options of a search."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from typing import Any, Literal, TypedDict, get_args
 
 import numpy as np
+
+from serotine.errors import invalid, not_one_of, wrong_type
 
 Mode = Literal["late", "bm25", "hybrid"]
 Fusion = Literal["rrf", "sum"]
@@ -43,16 +45,16 @@ class SearchOptions:
         if self.candidates is not None:
             object.__setattr__(self, "candidates", _count("candidates", self.candidates))
         if self.mode not in get_args(Mode):
-            raise ValueError(f"mode: must be one of {', '.join(get_args(Mode))}, got {self.mode!r}")
+            raise not_one_of("mode", get_args(Mode), self.mode)
         if self.fusion not in get_args(Fusion):
-            raise ValueError(f"fusion: must be one of {', '.join(get_args(Fusion))}, got {self.fusion!r}")
+            raise not_one_of("fusion", get_args(Fusion), self.fusion)
         if self.exact and self.mode != "late":
             raise ValueError(f'exact: needs mode="late", got mode={self.mode!r}; drop one of the two')
         if self.where is not None and not isinstance(self.where, Mapping):
-            raise TypeError(f"where: must be a dict such as {{'lang': 'en'}}, got {type(self.where).__name__}")
+            raise wrong_type("where", "a dict such as {'lang': 'en'}", self.where)
         weights = self.weights
         if len(weights) != 2 or any(not np.isfinite(w) or w < 0 for w in weights) or not any(weights):
-            raise ValueError(f"weights: must be two numbers of at least 0, not both 0, got {weights}")
+            raise invalid("weights", "two numbers of at least 0, not both 0", weights)
 
 
 class SearchKeywords(TypedDict, total=False):
@@ -68,7 +70,7 @@ class SearchKeywords(TypedDict, total=False):
 
 def _count(name: str, value: object) -> int:
     if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
-        raise TypeError(f"{name}: must be an int of at least 1, got {type(value).__name__}")
+        raise wrong_type(name, "an int of at least 1", value)
     if value < 1:
-        raise ValueError(f"{name}: must be at least 1, got {value}")
+        raise invalid(name, "at least 1", value)
     return int(value)

@@ -1,10 +1,11 @@
-"""From a query to hits: the modes, the filter, and the rows that belong to what was found."""
+"""Retrieval: from validated queries to hits, in every mode, with filter and documents."""
 
 from __future__ import annotations
 
+import logging
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,124 +15,129 @@ from serotine.index.results import Hit, Hits, SearchStats
 from serotine.index.search import fusion, plan
 from serotine.index.search.options import SearchOptions
 from serotine.index.search.plan import Ranking
-from serotine.index.store.catalog import Catalog
-from serotine.index.store.snapshot import Snapshot
+from serotine.index.store import Snapshot, Store
 
-# What each side of a hybrid search brings: deep enough that a document good in both is seen in both.
-_FUSED_LEAST, _FUSED_EACH = 100, 2
-# How often a search begins again because a writer removed what it had found.
+_log = logging.getLogger("serotine.index")
+
+# Depth of each ranking of a hybrid search: deep enough that a document good in both occurs in both.
+_MIN_FUSED, _FUSED_PER_HIT = 100, 2
+# Attempts of a search whose hits a writer removes meanwhile.
 _ATTEMPTS = 8
 
 
 class Retriever:
-    """Answers requests from the newest snapshot that `current` gives."""
+    """Searches of a store's newest snapshot."""
 
-    def __init__(self, catalog: Catalog, current: Callable[[], Snapshot]) -> None:
-        self._catalog = catalog
-        self._current = current
+    def __init__(self, store: Store) -> None:
+        self._store = store
 
-    def answer(
+    def search(
         self,
         options: SearchOptions,
         vectors: Sequence[NDArray[np.float32]],
-        questions: Sequence[str | None],
+        texts: Sequence[str | None],
         encoding: float,
     ) -> list[Hits]:
-        """Hits for every query: by token vectors on the late side, if the mode has one, and questions on the lexical.
+        """Return the hits of every query.
 
-        `encoding` is the time the encoder took for each, in milliseconds.
+        Args:
+            options: options of all the queries.
+            vectors: token vectors of every query; empty in mode "bm25".
+            texts: text of every query, or None where there is none, as only mode "late" allows.
+            encoding: milliseconds that encoding took per query.
+
+        Raises:
+            IndexDamagedError: the catalog lacks a document that a segment holds.
+            SerotineError: writers changed the index during every attempt.
         """
-        if not questions:
+        if not texts:
             return []
-        before = self._current()
-        for left in reversed(range(_ATTEMPTS)):
-            # A writer that commits without pause must not keep searches from ending; only a proof admits no doubt.
-            found = self._attempt(options, vectors, questions, encoding, lenient=not left and not options.exact)
-            if found is not None:
-                return found
-        if self._current() is before:
+        before = self._store.snapshot()
+        for remaining in reversed(range(_ATTEMPTS)):
+            # The last attempt of a search without a proof is lenient, so that a busy writer cannot block searches.
+            lenient = not remaining and not options.exact
+            hits = self._attempt(options, vectors, texts, encoding, lenient=lenient)
+            if hits is not None:
+                return hits
+            _log.debug("%s: changed during a search; retrying", self._store.folder)
+        if self._store.snapshot() is before:
             raise IndexDamagedError(
-                "a document that a segment holds is not in the catalog; restore the index from a backup"
+                f"{self._store.folder}: a document that a segment holds is not in the catalog; "
+                "restore the index from a backup"
             )
-        raise SerotineError("the index is being rewritten faster than it can be read; try again")
+        raise SerotineError(f"{self._store.folder}: the index is rewritten faster than it can be read; try again")
 
     def _attempt(
         self,
         options: SearchOptions,
         vectors: Sequence[NDArray[np.float32]],
-        questions: Sequence[str | None],
+        texts: Sequence[str | None],
         encoding: float,
         *,
         lenient: bool,
     ) -> list[Hits] | None:
-        """One attempt; None where a writer has changed meanwhile what it reads.
+        """Return the hits, or None where a writer has changed the index meanwhile.
 
-        `lenient`: only where a document found has been removed.
+        `lenient`: return None only where a hit's document has been removed.
         """
-        snapshot = self._current()
+        snapshot = self._store.snapshot()
         started = time.perf_counter()
-        matching = None if options.where is None else self._catalog.matching(options.where)
-        filtering = _since(started)
+        matching = None if options.where is None else self._store.catalog.matching(options.where)
+        filtering = _milliseconds_since(started)
         started = time.perf_counter()
-        depth = options.k if options.mode != "hybrid" else max(options.k * _FUSED_EACH, _FUSED_LEAST)
-        words: list[Ranking] = []
+        depth = options.k if options.mode != "hybrid" else max(options.k * _FUSED_PER_HIT, _MIN_FUSED)
+        lexical: list[Ranking] = []
         if options.mode != "late":
             allowed = snapshot.documents if matching is None else matching.size
-            words = [self._lexical(options, depth, question, allowed) for question in questions]
-        # What the catalog said must be of the documents that the snapshot has: one replaced in between would be
-        # missed, or found under both its numbers.
+            lexical = [self._lexical(options, depth, text, allowed) for text in texts]
+        # The catalog's answers must describe the snapshot's documents: one replaced in between would be missed, or
+        # returned under both its numbers.
         reads_both = options.mode == "hybrid" or (options.mode == "late" and matching is not None)
-        if reads_both and not lenient and self._current() is not snapshot:
+        if reads_both and not lenient and self._store.snapshot() is not snapshot:
             return None
-        rankings = words if options.mode == "bm25" else self._late(snapshot, options, depth, vectors, matching)
+        if options.mode == "bm25":
+            rankings = lexical
+        else:
+            rankings = plan.rank(snapshot, vectors, plan.effort_for(options, depth), matching)
         if options.mode == "hybrid":
-            rankings = [_fused(one, other, options) for one, other in zip(rankings, words, strict=True)]
-        searched = _since(started) / len(questions)
-        out = []
+            pairs = zip(rankings, lexical, strict=True)
+            rankings = [_fuse(late_ranking, lexical_ranking, options) for late_ranking, lexical_ranking in pairs]
+        searching = _milliseconds_since(started) / len(texts)
+        results = []
         for ranking in rankings:
             started = time.perf_counter()
-            rows = self._catalog.rows(ranking.numbers)
+            rows = self._store.catalog.rows(ranking.numbers)
             if len(rows) < len(ranking.numbers):
                 return None
             hits = tuple(
                 Hit(rows[number].id, score, rows[number].text, rows[number].metadata)
                 for number, score in zip(ranking.numbers, ranking.scores, strict=True)
             )
-            times = {"encode": encoding, **ranking.milliseconds, "search": searched, "fetch": _since(started)}
+            fetching = _milliseconds_since(started)
+            times = {"encode": encoding, **ranking.milliseconds, "search": searching, "fetch": fetching}
             if options.where is not None:
                 times["filter"] = filtering
             stats = SearchStats(ranking.plan, ranking.counts.get("allowed", 0), ranking.tokens, ranking.counts, times)
-            out.append(Hits(hits, stats, ranking.certificate))
-        return out
+            results.append(Hits(hits, stats, ranking.certificate))
+        return results
 
-    def _late(
-        self,
-        snapshot: Snapshot,
-        options: SearchOptions,
-        k: int,
-        vectors: Sequence[NDArray[np.float32]],
-        matching: NDArray[np.int64] | None,
-    ) -> list[Ranking]:
-        effort = plan.effort_for(k, options.candidates)
-        return plan.rank(snapshot, vectors, k, effort=effort, matching=matching, exact=options.exact)
-
-    def _lexical(self, options: SearchOptions, k: int, question: str | None, allowed: int) -> Ranking:
-        found = self._catalog.lexical(question or "", k, options.where)
-        numbers, scores = [number for number, _ in found], [score for _, score in found]
-        return Ranking(scores, numbers, "bm25", {"allowed": allowed, "bm25": len(found)}, 0, {}, None)
+    def _lexical(self, options: SearchOptions, k: int, text: str | None, allowed: int) -> Ranking:
+        scored = self._store.catalog.lexical(text or "", k, options.where)
+        numbers, scores = [number for number, _ in scored], [score for _, score in scored]
+        return Ranking(scores, numbers, "bm25", {"allowed": allowed, "bm25": len(scored)}, 0, {}, None)
 
 
-def _fused(late: Ranking, lexical: Ranking, options: SearchOptions) -> Ranking:
+def _fuse(late: Ranking, lexical: Ranking, options: SearchOptions) -> Ranking:
     if options.fusion == "rrf":
         fused = fusion.reciprocal_rank([late.numbers, lexical.numbers], weights=options.weights)
     else:
-        pairs = [list(zip(each.numbers, each.scores, strict=True)) for each in (late, lexical)]
-        # A document without tokens scores -inf: found, and worth nothing.
-        finite = [[pair for pair in each if pair[1] != -math.inf] for each in pairs]
+        scored = [list(zip(ranking.numbers, ranking.scores, strict=True)) for ranking in (late, lexical)]
+        # A document without tokens scores -inf in the late ranking: it is a hit, with fused score 0.
+        finite = [[pair for pair in pairs if pair[1] != -math.inf] for pairs in scored]
         fused = fusion.weighted_sum(finite, options.weights)
-        counted = {number for number, _ in fused}
-        worthless = {number: 0.0 for each in pairs for number, _ in each if number not in counted}
-        fused = sorted([*fused, *worthless.items()], key=lambda pair: (-pair[1], pair[0]))
+        fused_numbers = {number for number, _ in fused}
+        without_tokens = {number: 0.0 for pairs in scored for number, _ in pairs if number not in fused_numbers}
+        fused = sorted([*fused, *without_tokens.items()], key=lambda pair: (-pair[1], pair[0]))
     fused = fused[: options.k]
     return Ranking(
         [score for _, score in fused],
@@ -144,5 +150,5 @@ def _fused(late: Ranking, lexical: Ranking, options: SearchOptions) -> Ranking:
     )
 
 
-def _since(started: float) -> float:
+def _milliseconds_since(started: float) -> float:
     return (time.perf_counter() - started) * 1e3

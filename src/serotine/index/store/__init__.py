@@ -1,1 +1,35 @@
-"""What an index is at one moment: its folder, catalog, snapshot and writer lock."""
+"""The state of an index on disk: folder, writer lock, catalog, snapshots. What the other rooms of the index import."""
+
+from __future__ import annotations
+
+from serotine.index.store.catalog import CATALOG_FILE, FORMAT_VERSION, Catalog, Row, Settings
+from serotine.index.store.filters import check_filterable, check_metadata, compile_where
+from serotine.index.store.lexical import analyze
+from serotine.index.store.snapshot import SegmentView, Snapshot
+from serotine.index.store.source_catalog import Holding, SourceRecord, Sources, SourceUpdate
+from serotine.index.store.store import Store, read_settings
+from serotine.index.store.transaction import Transaction
+from serotine.index.store.writer_lock import LOCK_FILE, WriterLock
+
+__all__ = [
+    "CATALOG_FILE",
+    "FORMAT_VERSION",
+    "LOCK_FILE",
+    "Catalog",
+    "Holding",
+    "Row",
+    "SegmentView",
+    "Settings",
+    "Snapshot",
+    "SourceRecord",
+    "SourceUpdate",
+    "Sources",
+    "Store",
+    "Transaction",
+    "WriterLock",
+    "analyze",
+    "check_filterable",
+    "check_metadata",
+    "compile_where",
+    "read_settings",
+]

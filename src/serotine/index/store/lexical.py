@@ -59,20 +59,20 @@ _INVISIBLE = re.compile("[\u00ad\u034f\u200d\u200e\u200f\u2060\ufe00-\ufe0f\ufef
 _MOST_WORDS = 64
 
 
-def analyse(text: str) -> str:
+def analyze(text: str) -> str:
     """`text` as FTS5 is to see it: words as they are, runs without spaces as overlapping pairs of characters.
 
     NFKC and case folding first, so that halfwidth katakana or fullwidth letters are found as the usual ones. A run of
     one character stays that character; a character takes its combining marks along.
     """
-    return _analysed(text, closing=False)
+    return _analyzed(text, closing=False)
 
 
 def add(connection: sqlite3.Connection, rows: Iterable[tuple[int, str]]) -> None:
     """Adds texts: (document number, text)."""
     connection.executemany(
         "INSERT INTO passages_fts (rowid, text) VALUES (?, ?)",
-        ((number, _analysed(text, closing=True)) for number, text in rows),
+        ((number, _analyzed(text, closing=True)) for number, text in rows),
     )
 
 
@@ -80,7 +80,7 @@ def remove(connection: sqlite3.Connection, rows: Iterable[tuple[int, str]]) -> N
     """Removes texts that were added: FTS5 keeps no copy, so it must be given the very same texts again."""
     connection.executemany(
         "INSERT INTO passages_fts (passages_fts, rowid, text) VALUES ('delete', ?, ?)",
-        ((number, _analysed(text, closing=True)) for number, text in rows),
+        ((number, _analyzed(text, closing=True)) for number, text in rows),
     )
 
 
@@ -150,7 +150,7 @@ def _choices(connection: sqlite3.Connection, phrases: list[str]) -> list[list[st
 
 def _phrases(query: str) -> list[str]:
     """The distinct words of a question as FTS5 takes them."""
-    text = "".join(character if _is_token(character) else " " for character in analyse(query))
+    text = "".join(character if _is_token(character) else " " for character in analyze(query))
     # A lone character has to find the pairs that it begins; a prefix does. What ends a run is stored alone as well.
     return list(dict.fromkeys(f'"{word}"*' if _UNIT.fullmatch(word) else f'"{word}"' for word in text.split()))
 
@@ -160,8 +160,8 @@ def _is_token(character: str) -> bool:
     return category[0] in "LMN" or category == "Co"
 
 
-def _analysed(text: str, *, closing: bool) -> str:
-    """`analyse`; with `closing` the last character of every longer run is added alone."""
+def _analyzed(text: str, *, closing: bool) -> str:
+    """`analyze`; with `closing` the last character of every longer run is added alone."""
     text = unicodedata.normalize("NFKC", text).casefold()
     if text.isascii():
         return text

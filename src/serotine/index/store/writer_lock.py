@@ -1,4 +1,4 @@
-"""The writer's lock: one process at a time changes an index."""
+"""The writer lock: one process at a time changes an index."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ LOCK_FILE = "writer.lock"
 
 
 class WriterLock:
-    """Held from construction until `release`; the operating system lets go of it when the process dies.
+    """A lock held from construction until `release`, or until the last reference is dropped or the process ends.
 
     Raises:
         IndexLockedError: another writer holds it.
     """
 
     def __init__(self, folder: Path) -> None:
-        # thread_local=False: an index may be closed by another thread than the one that opened it.
+        # thread_local=False: another thread may close the index than opened it.
         self._lock = FileLock(folder / LOCK_FILE, timeout=0, thread_local=False)
         try:
             self._lock.acquire()
@@ -29,5 +29,5 @@ class WriterLock:
             ) from None
 
     def release(self) -> None:
-        """Lets the next writer in."""
+        """Release the lock."""
         self._lock.release()

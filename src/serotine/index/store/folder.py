@@ -1,4 +1,4 @@
-"""A new index on disk, and the sweeping of what a dead writer left in an old one."""
+"""The folder of an index: its creation, the names of new files, and the removal of files a dead writer left."""
 
 from __future__ import annotations
 
@@ -7,30 +7,28 @@ import uuid
 from pathlib import Path
 
 from serotine.errors import IndexExistsError
-from serotine.index.files import durable
-from serotine.index.files.segment import SEGMENT_FOLDER
-from serotine.index.growth.codebook_training import CHECKPOINT_FILE
+from serotine.index.files import CHECKPOINT_FILE, SEGMENT_FOLDER, durable
 from serotine.index.store.catalog import Catalog, Settings, create_catalog
 
-_OURS = re.compile(
+_INDEX_FILE = re.compile(
     rf"([0-9a-f]{{32}}\.(vectors|codes|codebook)|{re.escape(CHECKPOINT_FILE)})"
     rf"(\.[0-9a-f]{{32}}{re.escape(durable.TEMPORARY)})?"
 )
 
 
 def create_folder(folder: Path, settings: Settings) -> None:
-    """Makes an index without documents: whole and on disk, or not at all.
+    """Create an index without documents: complete and on disk, or not at all.
 
     Raises:
-        IndexExistsError: something stands at `folder`; an empty folder may, if it can be replaced.
+        IndexExistsError: `folder` exists and is not an empty folder that can be replaced.
     """
     if folder.exists():
         if not folder.is_dir() or any(folder.iterdir()):
-            raise IndexExistsError(f"{folder}: exists already; open it with Index.open, or choose another path")
+            raise IndexExistsError(f"{folder}: already exists; open it with Index.open, or choose another path")
         if folder.is_mount() or folder.samefile(Path.cwd()):
-            raise IndexExistsError(f"{folder}: is in use as it is; name a new folder inside it")
+            raise IndexExistsError(f"{folder}: is a mount point or the current folder; choose a new folder inside it")
     folder.parent.mkdir(parents=True, exist_ok=True)
-    # Built beside and renamed into place, so that a crash leaves no half-made index under the name.
+    # Built beside and renamed into place, so that a crash leaves no incomplete index under the name.
     building = folder.with_name(f".{folder.name}.{uuid.uuid4().hex}{durable.TEMPORARY}")
     (building / SEGMENT_FOLDER).mkdir(parents=True)
     create_catalog(building, settings)
@@ -40,20 +38,20 @@ def create_folder(folder: Path, settings: Settings) -> None:
 
 
 def new_file(folder: Path, kind: str) -> Path:
-    """A name no file of the index had before."""
+    """Return a path for a new file of the index, with a name that was never used."""
     return folder / SEGMENT_FOLDER / f"{uuid.uuid4().hex}.{kind}"
 
 
 def stray_files(folder: Path, catalog: Catalog) -> list[str]:
-    """Files that no transaction names: a writer died between writing and committing them."""
-    # Listed first: what a writer adds meanwhile is named by the time the catalog is asked.
-    present = [path.name for path in (folder / SEGMENT_FOLDER).iterdir() if _OURS.fullmatch(path.name)]
+    """Return files that the catalog does not name: a writer died between writing and committing them."""
+    # Listed before the catalog is read: files that a writer adds meanwhile are then in the catalog.
+    present = [path.name for path in (folder / SEGMENT_FOLDER).iterdir() if _INDEX_FILE.fullmatch(path.name)]
     named = {record.name for record in catalog.files()}
-    # What training has come to is worth keeping.
+    # Training resumes from its checkpoint.
     return sorted(name for name in present if name not in named and name != CHECKPOINT_FILE)
 
 
 def sweep(folder: Path, catalog: Catalog) -> None:
-    """Removes stray files; only for who holds the writer's lock. What is not ours by its name is left alone."""
+    """Remove stray files; requires the writer lock. Files that are not named like an index's stay."""
     for name in stray_files(folder, catalog):
         durable.remove(folder / SEGMENT_FOLDER / name)

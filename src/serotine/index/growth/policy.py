@@ -1,0 +1,128 @@
+"""The maintenance policy: which job is due, decided from sizes alone.
+
+New documents form the head: segments of float16 vectors, scored completely. When the head has grown, it is encoded
+with the newest codebook. Segments of similar size are merged, so that a collection of n tokens has O(log n) segments.
+A codebook is trained once there are enough tokens, and again when the collection has outgrown it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from enum import Enum
+
+from serotine.index.store import Snapshot
+
+# Tokens that trigger the first codebook: below, scoring every float16 vector takes a few milliseconds.
+FIRST_TRAINING = 1 << 17
+# Tokens that trigger encoding of the head: scoring that many float16 vectors takes one or two milliseconds.
+HEAD_TOKENS = 1 << 14
+# A codebook is outgrown when the collection has this many times the tokens it was trained for.
+OUTGROWN = 4
+# A codebook does not fit new tokens when its error on them is this many times its error in training.
+DRIFTED = 1.25
+# Segments of similar size that are merged at once, and the upper limit in tokens of the smallest size class.
+FAN_IN = 8
+_SMALLEST = 1024
+# A segment is rewritten without its tombstones when more than this share of its documents is deleted.
+_MAX_DELETED = 0.5
+
+
+class Kind(Enum):
+    """Kind of a maintenance job."""
+
+    TRAIN = "train a codebook"
+    ENCODE = "encode the head"
+    MERGE = "merge segments"
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A maintenance job, with the numbers of the segments it replaces."""
+
+    kind: Kind
+    segments: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """The sizes of a segment.
+
+    Attributes:
+        number: segment number.
+        codebook: number of the codebook of its codes, or None in the head.
+        documents: number of documents, tombstones included.
+        live: number of live documents.
+        tokens: number of token vectors.
+    """
+
+    number: int
+    codebook: int | None
+    documents: int
+    live: int
+    tokens: int
+
+
+def shapes(snapshot: Snapshot) -> list[Shape]:
+    """Return the shapes of a snapshot's segments, in the order of their documents."""
+    return [
+        Shape(number, view.segment.record.codebook, view.numbers.size, view.documents, view.segment.record.tokens)
+        for number, view in snapshot.segments.items()
+    ]
+
+
+def next_job(
+    segments: Sequence[Shape], codebook: int | None, codebook_tokens: int, expected: int, sample: int
+) -> Job | None:
+    """Return the most urgent job, or None.
+
+    Args:
+        segments: in the order of their documents.
+        codebook: number of the newest codebook, or None.
+        codebook_tokens: number of tokens it was trained for.
+        expected: number of tokens that the collection is expected to reach; 0 if unknown.
+        sample: number of tokens that train a codebook for a collection of that size.
+    """
+    for shape in segments:
+        if shape.live < shape.documents * (1 - _MAX_DELETED) and (shape.tokens > _SMALLEST or not shape.live):
+            return Job(Kind.MERGE, (shape.number,))
+    head = [shape for shape in segments if shape.codebook is None]
+    head_tokens = sum(shape.tokens for shape in head)
+    total = sum(shape.tokens for shape in segments)
+    if codebook is None:
+        # A stream of known length first fills the sample of the codebook that the whole stream will need.
+        if head_tokens >= max(FIRST_TRAINING, min(sample, expected)):
+            return Job(Kind.TRAIN)
+    elif head_tokens >= HEAD_TOKENS:
+        if total > OUTGROWN * max(codebook_tokens, expected):
+            return Job(Kind.TRAIN)
+        return Job(Kind.ENCODE, tuple(shape.number for shape in head))
+    return _next_merge(head) or _next_merge([shape for shape in segments if shape.codebook is not None])
+
+
+@contextmanager
+def first_training_at(tokens: int) -> Iterator[None]:
+    """Train the first codebook at `tokens` tokens inside the block, to measure the codes of small collections."""
+    global FIRST_TRAINING
+    usual = FIRST_TRAINING
+    FIRST_TRAINING = tokens
+    try:
+        yield
+    finally:
+        FIRST_TRAINING = usual
+
+
+def _next_merge(segments: Sequence[Shape]) -> Job | None:
+    """Return the merge of the newest FAN_IN or more segments of one size class and codebook, or None."""
+    for size in range(64):
+        run: list[int] = []
+        for shape in reversed(segments):
+            if shape.codebook != segments[-1].codebook or shape.tokens >= _SMALLEST * FAN_IN**size:
+                break
+            run.append(shape.number)
+        if len(run) >= FAN_IN:
+            return Job(Kind.MERGE, tuple(reversed(run)))
+        if len(run) == len(segments):
+            break
+    return None

@@ -1,0 +1,61 @@
+"""Validation and encoding of queries."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from serotine.errors import wrong_type
+from serotine.index.documents import query_vectors, validate_query
+from serotine.index.recorded_encoder import RecordedEncoder
+from serotine.index.search import Mode
+from serotine.index.text_vectors import encode_queries
+
+Query = str | NDArray[np.floating[Any]]
+
+
+class QueryEncoder:
+    """Token vectors of the queries of one index.
+
+    Args:
+        encoder: encodes queries that are texts.
+        dim: dimension of a token vector.
+    """
+
+    def __init__(self, encoder: RecordedEncoder, dim: int) -> None:
+        self._encoder = encoder
+        self._dim = dim
+        self._last: tuple[str, NDArray[np.float32]] | None = None
+
+    def vectors(self, queries: Sequence[Query]) -> list[NDArray[np.float32]]:
+        """Return the token vectors of every query, float32 (tokens, dim); texts are encoded together."""
+        texts = [query for query in queries if isinstance(query, str)]
+        encoded = iter([self.text_vectors(texts[0])] if len(texts) == 1 else self._encode(texts))
+        return [next(encoded) if isinstance(query, str) else query_vectors(query, self._dim) for query in queries]
+
+    def text_vectors(self, query: str) -> NDArray[np.float32]:
+        """Return the token vectors of one query, float32 (tokens, dim); the last query is cached."""
+        # A search is often followed by `explain` of its hits: encoding the query again would dominate their time. One
+        # pair, replaced as a whole, needs no lock.
+        last = self._last
+        if last is None or last[0] != query:
+            last = (query, self._encode([query])[0])
+            self._last = last
+        return last[1]
+
+    def _encode(self, texts: list[str]) -> list[NDArray[np.float32]]:
+        return encode_queries(self._encoder.get(), texts, self._dim) if texts else []
+
+
+def query_texts(queries: Sequence[Query], mode: Mode) -> list[str | None]:
+    """Return the validated text of every query, or None for vectors, which only mode "late" accepts."""
+    texts = [query if isinstance(query, str) else None for query in queries]
+    for text, query in zip(texts, queries, strict=True):
+        if text is not None:
+            validate_query(text)
+        elif mode != "late":
+            raise wrong_type("query", f'a string with mode="{mode}"', query)
+    return texts

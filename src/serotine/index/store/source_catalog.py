@@ -1,0 +1,161 @@
+"""The files that documents were read from, recorded in the transactions that insert and delete those documents.
+
+The table is created when an index first needs it, so that indexes of format 2 without one stay as they are. A document
+added otherwise, or replaced since by other means, has no source.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from typing import Any
+
+from serotine.index.store.sql import batches, placeholders, row_checksum
+
+_SCHEMA = (
+    """CREATE TABLE sources (
+        source INTEGER PRIMARY KEY AUTOINCREMENT,
+        name TEXT NOT NULL UNIQUE,
+        digest TEXT,
+        stamp TEXT NOT NULL,
+        reading TEXT NOT NULL
+    )""",
+    "ALTER TABLE documents ADD COLUMN source INTEGER REFERENCES sources (source) ON DELETE SET NULL",
+    "CREATE INDEX documents_by_source ON documents (source) WHERE source IS NOT NULL",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class SourceRecord:
+    """The catalog's record of a file.
+
+    Attributes:
+        name: unique name: its absolute path, or a name of the caller's.
+        digest: digest of its bytes; None while only some of its documents are in the index.
+        stamp: size and times of the file when it was read; "" where they prove nothing.
+        reading: how the file was split into documents; another way gives other documents from the same bytes.
+    """
+
+    name: str
+    digest: str | None
+    stamp: str
+    reading: str
+
+
+@dataclass(slots=True)
+class SourceUpdate:
+    """The changes of one transaction to the documents of one file.
+
+    Attributes:
+        record: the record to store.
+        ids: documents to insert, replacing those of the same ids.
+        texts: their texts.
+        metadata: their metadata.
+        taken: ids of unchanged documents of the index that become this source's.
+        removed: ids of documents of this source that the file no longer contains.
+    """
+
+    record: SourceRecord
+    ids: list[str] = field(default_factory=list)
+    texts: list[str] = field(default_factory=list)
+    metadata: list[dict[str, Any]] = field(default_factory=list)
+    taken: list[str] = field(default_factory=list)
+    removed: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Holding:
+    """The catalog's entry under an id: the source's name, or None, and the row's checksum."""
+
+    source: str | None
+    checksum: bytes
+
+    def same(self, id_: str, text: str, metadata: dict[str, Any]) -> bool:
+        """Return whether the stored document equals this one."""
+        return self.checksum == row_checksum(id_, text, json.dumps(metadata, ensure_ascii=False))
+
+
+class Sources:
+    """The files recorded in the catalog of an index."""
+
+    def __init__(self, reading: Callable[[], AbstractContextManager[sqlite3.Connection]]) -> None:
+        self._reading = reading
+
+    def all(self) -> dict[str, SourceRecord]:
+        """Return every source by name."""
+        with self._reading() as connection:
+            if not _has_sources(connection):
+                return {}
+            rows = connection.execute("SELECT name, digest, stamp, reading FROM sources ORDER BY source")
+            return {row[0]: SourceRecord(*row) for row in rows}
+
+    def ids(self, name: str) -> list[str]:
+        """Return the ids of a source's live documents, in the order they were added."""
+        with self._reading() as connection:
+            if not _has_sources(connection):
+                return []
+            rows = connection.execute(
+                "SELECT id FROM documents JOIN sources USING (source) WHERE live AND name = ? ORDER BY number", (name,)
+            )
+            return [row[0] for row in rows]
+
+    def holdings(self, ids: Sequence[str]) -> dict[str, Holding]:
+        """Return the catalog's entries of those `ids` that the index holds."""
+        holdings: dict[str, Holding] = {}
+        with self._reading() as connection:
+            joined = _has_sources(connection)
+            name, join = ("name", "LEFT JOIN sources USING (source)") if joined else ("NULL", "")
+            for batch in batches(ids):
+                rows = connection.execute(
+                    f"SELECT id, {name}, checksum FROM documents {join} "  # noqa: S608
+                    f"WHERE live AND id IN ({placeholders(batch)})",
+                    batch,
+                )
+                holdings.update((row[0], Holding(row[1], row[2])) for row in rows)
+        return holdings
+
+
+def ensure_schema(connection: sqlite3.Connection) -> None:
+    """Create the table of sources, unless it exists."""
+    if not _has_sources(connection):
+        for statement in _SCHEMA:
+            connection.execute(statement)
+
+
+def record(connection: sqlite3.Connection, update: SourceUpdate) -> None:
+    """Store a source's record and link its documents to it."""
+    source = update.record
+    connection.execute(
+        "INSERT INTO sources (name, digest, stamp, reading) VALUES (?, ?, ?, ?) ON CONFLICT (name) DO UPDATE "
+        "SET digest = excluded.digest, stamp = excluded.stamp, reading = excluded.reading",
+        (source.name, source.digest, source.stamp, source.reading),
+    )
+    number = number_of(connection, source.name)
+    connection.executemany(
+        "UPDATE documents SET source = ? WHERE live AND id = ?",
+        ((number, id_) for id_ in [*update.ids, *update.taken]),
+    )
+
+
+def remove(connection: sqlite3.Connection, number: int) -> None:
+    """Remove a source; its documents lose the link to it."""
+    connection.execute("DELETE FROM sources WHERE source = ?", (number,))
+
+
+def number_of(connection: sqlite3.Connection, name: str) -> int | None:
+    """Return the number of a source, or None where there is none of that name."""
+    row = connection.execute("SELECT source FROM sources WHERE name = ?", (name,)).fetchone()
+    return None if row is None else int(row[0])
+
+
+def live_numbers(connection: sqlite3.Connection, source: int | None, ids: set[str] | None) -> list[int]:
+    """Return the document numbers of a source's live documents: those of `ids`, or all."""
+    rows = connection.execute("SELECT number, id FROM documents WHERE live AND source = ?", (source,))
+    return [number for number, id_ in rows.fetchall() if ids is None or id_ in ids]
+
+
+def _has_sources(connection: sqlite3.Connection) -> bool:
+    return connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'sources'").fetchone() is not None

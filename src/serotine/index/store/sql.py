@@ -1,0 +1,27 @@
+"""Shared pieces of the catalog's SQL: batches of bound values, and the checksum of a document's row."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+# SQLite binds at most 32,766 values in one statement; a round number well below.
+MAX_BOUND = 10_000
+
+
+def batches(values: Sequence[Any]) -> Iterator[list[Any]]:
+    """Yield `values` in lists short enough to bind in one statement."""
+    for start in range(0, len(values), MAX_BOUND):
+        yield list(values[start : start + MAX_BOUND])
+
+
+def placeholders(values: Sequence[Any]) -> str:
+    """Return one placeholder per value: only question marks reach the SQL, the values are bound."""
+    return ",".join("?" * len(values))
+
+
+def row_checksum(id_: str, text: str | None, metadata: str) -> bytes:
+    """Return the BLAKE2b-64 of a document's id, text and metadata as JSON."""
+    return hashlib.blake2b(json.dumps((id_, text, metadata), ensure_ascii=False).encode(), digest_size=8).digest()

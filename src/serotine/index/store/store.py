@@ -1,0 +1,170 @@
+"""The store of one index: its folder, writer lock, catalog and current snapshot."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from serotine.errors import ReadOnlyError, SerotineError
+from serotine.index.store import folder as folders
+from serotine.index.store.catalog import CATALOG_FILE, Catalog, Settings
+from serotine.index.store.snapshot import Snapshot, load_snapshot
+from serotine.index.store.source_catalog import Sources
+from serotine.index.store.transaction import Transaction
+from serotine.index.store.writer_lock import WriterLock
+
+_log = logging.getLogger("serotine.index")
+
+
+class Store:
+    """An open index on disk, from which everything is read and through which every change is committed.
+
+    Reading is thread-safe. A thread that changes the index holds `changes`. Dropping the last reference closes the
+    store: nothing that it owns refers back to it.
+
+    Attributes:
+        folder: the index's folder, absolute.
+        catalog: the open catalog; read from it, change it with `transaction`.
+        changes: reentrant lock that serializes the changes of this process.
+    """
+
+    def __init__(self, folder: Path, catalog: Catalog, lock: WriterLock | None) -> None:
+        self.folder = folder
+        self.catalog = catalog
+        self.changes = threading.RLock()
+        self._lock = lock
+        self._refreshing = threading.Lock()
+        self._closed = False
+        self._version: tuple[int, int] | None = catalog.version()
+        self._snapshot = load_snapshot(folder, catalog, None)
+
+    @staticmethod
+    def create(path: str | Path, settings: Settings) -> None:
+        """Create an index without documents: complete and on disk, or not at all.
+
+        Raises:
+            IndexExistsError: `path` exists and is not an empty folder that can be replaced.
+        """
+        folders.create_folder(Path(path).absolute(), settings)
+
+    @classmethod
+    def open(cls, path: str | Path, *, read_only: bool) -> Store:
+        """Open the index at `path`; a writer also removes the files that a dead writer left.
+
+        Raises:
+            NotAnIndexError: `path` is not an index, or one of another format.
+            IndexLockedError: another writer has it open.
+            IndexDamagedError: a file is missing, truncated or damaged.
+        """
+        # Absolute: the process may change its current folder while the index is open.
+        folder = Path(path).absolute()
+        catalog = Catalog(folder, read_only=read_only)
+        lock: WriterLock | None = None
+        try:
+            if not read_only:
+                lock = WriterLock(folder)
+                folders.sweep(folder, catalog)
+            return cls(folder, catalog, lock)
+        except BaseException:
+            if lock is not None:
+                lock.release()
+            catalog.close()
+            raise
+
+    def close(self) -> None:
+        """Close the files and, for a writer, release the lock. Closing twice is harmless."""
+        with self.changes:
+            if self._closed:
+                return
+            self._closed = True
+            self._snapshot = Snapshot({}, {})
+            self.catalog.close()
+            if self._lock is not None:
+                self._lock.release()
+
+    @property
+    def settings(self) -> Settings:
+        """Settings fixed when the index was created."""
+        return self.catalog.settings
+
+    @property
+    def closed(self) -> bool:
+        """Whether `close` was called."""
+        return self._closed
+
+    @property
+    def writable(self) -> bool:
+        """Whether this store holds the writer lock."""
+        return self._lock is not None
+
+    @property
+    def sources(self) -> Sources:
+        """The files that documents were read from."""
+        self.require_open()
+        return Sources(self.catalog.reading)
+
+    @property
+    def catalog_bytes(self) -> int:
+        """Size of the catalog's database file."""
+        return (self.folder / CATALOG_FILE).stat().st_size
+
+    def require_open(self) -> None:
+        """Raise SerotineError if the store was closed."""
+        if self._closed:
+            raise SerotineError(f"{self.folder}: this index is closed; open it again")
+
+    def require_writer(self) -> None:
+        """Raise ReadOnlyError unless the store is open for writing."""
+        self.require_open()
+        if not self.writable:
+            raise ReadOnlyError(f"{self.folder}: opened with read_only=True; open it for writing to change it")
+
+    def snapshot(self) -> Snapshot:
+        """Return the newest committed state; reload it when another process has committed."""
+        self.require_open()
+        with self._refreshing:
+            version = self.catalog.version()
+            if version != self._version:
+                self._snapshot = load_snapshot(self.folder, self.catalog, self._snapshot)
+                self._version = version
+                _log.debug("%s: %d segments after a commit", self.folder, len(self._snapshot.segments))
+            return self._snapshot
+
+    @contextmanager
+    def transaction(self) -> Iterator[Transaction]:
+        """Run a transaction: committed when the block ends, rolled back when it raises; see `Catalog.transaction`."""
+        try:
+            with self.catalog.transaction() as connection:
+                yield Transaction(connection)
+        finally:
+            # Committed or not, the next search reads the catalog again. The lock: a search that is refreshing now may
+            # have read the state before, and must not record it as the newest afterwards.
+            with self._refreshing:
+                self._version = None
+
+    def new_file(self, kind: str) -> Path:
+        """Return a path for a new file of the index, with a name that was never used."""
+        return folders.new_file(self.folder, kind)
+
+    def stray_files(self) -> list[str]:
+        """Return files that the catalog does not name: a writer died between writing and committing them."""
+        return folders.stray_files(self.folder, self.catalog)
+
+    def sweep(self) -> None:
+        """Remove stray files; requires the writer lock."""
+        folders.sweep(self.folder, self.catalog)
+
+
+def read_settings(path: str | Path) -> Settings:
+    """Return the settings of the index at `path` without opening its segments.
+
+    Raises:
+        NotAnIndexError: `path` is not an index, or one of another format.
+        IndexDamagedError: the catalog is not a readable database.
+    """
+    catalog = Catalog(Path(path).absolute(), read_only=True)
+    catalog.close()
+    return catalog.settings

@@ -1,0 +1,100 @@
+"""One transaction of the catalog: every change to an index is made through its methods."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Sequence
+from typing import Any
+
+from serotine.errors import SerotineError
+from serotine.index.files import CodebookRecord, SegmentRecord
+from serotine.index.store import lexical, source_catalog
+from serotine.index.store.source_catalog import SourceUpdate
+from serotine.index.store.sql import batches, placeholders, row_checksum
+
+
+class Transaction:
+    """An open transaction; `Store.transaction` commits it."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+
+    def insert_documents(self, first_number: int, documents: Sequence[tuple[str, str | None, str]]) -> None:
+        """Insert documents, (id, text, metadata as JSON), numbered from `first_number`."""
+        self._connection.executemany(
+            "INSERT INTO documents (number, id, text, metadata, checksum) VALUES (?, ?, ?, ?, ?)",
+            ((first_number + i, *document, row_checksum(*document)) for i, document in enumerate(documents)),
+        )
+        lexical.add(self._connection, ((first_number + i, text) for i, (_, text, _) in enumerate(documents) if text))
+
+    def mark_deleted(self, numbers: Sequence[int]) -> None:
+        """Turn live documents into tombstones: no search returns them, and their vectors stay until a rewrite."""
+        for batch in batches(numbers):
+            texts = self._connection.execute(
+                "SELECT number, text FROM documents WHERE live AND text <> '' "
+                f"AND number IN ({placeholders(batch)})",  # noqa: S608
+                batch,
+            ).fetchall()
+            lexical.remove(self._connection, texts)
+        self._connection.executemany(
+            "UPDATE documents SET live = 0 WHERE number = ?", ((number,) for number in numbers)
+        )
+
+    def purge_deleted(self, numbers: Sequence[int]) -> None:
+        """Remove tombstones whose vectors are no longer stored."""
+        self._connection.executemany(
+            "DELETE FROM documents WHERE number = ? AND NOT live", ((number,) for number in numbers)
+        )
+
+    def insert_segment(self, record: SegmentRecord) -> None:
+        """Insert a segment whose files are on disk."""
+        files = [
+            (file.name, file.bytes, file.checksum) if file else (None,) * 3 for file in (record.vectors, record.codes)
+        ]
+        self._connection.execute(
+            "INSERT INTO segments (documents, tokens, codebook, vectors_file, vectors_bytes, vectors_checksum, "
+            "codes_file, codes_bytes, codes_checksum) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (record.documents, record.tokens, record.codebook, *files[0], *files[1]),
+        )
+
+    def remove_segments(self, numbers: Sequence[int]) -> None:
+        """Remove segments; `Store.sweep` removes their files."""
+        self._connection.executemany("DELETE FROM segments WHERE segment = ?", ((number,) for number in numbers))
+
+    def insert_codebook(self, record: CodebookRecord) -> int:
+        """Insert a codebook whose file is on disk, and return its number."""
+        row = (record.file.name, record.file.bytes, record.file.checksum, record.centroids, record.tokens)
+        number = self._connection.execute(
+            "INSERT INTO codebooks (file, bytes, checksum, centroids, tokens) VALUES (?, ?, ?, ?, ?)", row
+        ).lastrowid
+        if number is None:
+            raise SerotineError("the catalog returned no number for a codebook")
+        return number
+
+    def remove_unused_codebooks(self) -> None:
+        """Remove codebooks that no segment uses, except the newest, which encodes the next documents."""
+        self._connection.execute(
+            "DELETE FROM codebooks WHERE codebook NOT IN (SELECT codebook FROM segments WHERE codebook IS NOT NULL) "
+            "AND codebook < (SELECT max(codebook) FROM codebooks)"
+        )
+
+    def set_value(self, key: str, value: Any) -> None:
+        """Change a setting that `Catalog.value` reads."""
+        self._connection.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, json.dumps(value)))
+
+    def update_sources(self, updates: Sequence[SourceUpdate], removed: Sequence[str]) -> None:
+        """Record sources whose documents were just inserted; remove the sources `removed` with their documents."""
+        source_catalog.ensure_schema(self._connection)
+        for update in updates:
+            source_catalog.record(self._connection, update)
+        # After every source has claimed its documents: a document that left one file may have moved to another.
+        for update in updates:
+            if update.removed:
+                number = source_catalog.number_of(self._connection, update.record.name)
+                self.mark_deleted(source_catalog.live_numbers(self._connection, number, set(update.removed)))
+        for name in removed:
+            number = source_catalog.number_of(self._connection, name)
+            if number is not None:
+                self.mark_deleted(source_catalog.live_numbers(self._connection, number, None))
+                source_catalog.remove(self._connection, number)

@@ -249,7 +249,7 @@ def test_a_person_sees_progress(shell: Shell, tmp_path: Path, monkeypatch: pytes
             yield advance
         alive.pop()
 
-    for name in ("cli.ingestion", "index.index", "index.growth.maintenance", "index.encoding"):
+    for name in ("cli.ingestion", "index.index", "index.growth.maintenance", "index.writer", "index.text_vectors"):
         monkeypatch.setattr(import_module(f"serotine.{name}"), "progress_bar", one_bar)
     shell("index", corpus(tmp_path), "-o", "i.serotine")
     assert shown == ["Checking", "Indexing"]

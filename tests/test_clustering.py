@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from serotine import _core, maxsim
-from serotine.index.files import codebook
+from serotine.index.files import CHECKPOINT_FILE, codebook, router
 from serotine.index.files.arrays import ArraysFile
 from serotine.index.growth import codebook_training, kmeans
 
@@ -46,7 +46,7 @@ def test_nearest_is_the_nearest_of_the_list(points: int, dim: int, centroids: in
     cells = rng.integers(0, groups, points).astype(np.int32)
     lists = [np.sort(rng.permutation(centroids)[: rng.integers(1, centroids + 1)]) for _ in range(groups)]
     starts = np.concatenate([[0], np.cumsum([len(members) for members in lists])]).astype(np.int64)
-    ids = kmeans._in_lists(values, cells, means, np.concatenate(lists).astype(np.int64), starts)
+    ids = router.nearest_member(values, cells, means, np.concatenate(lists).astype(np.int64), starts)
     for point, cell, found in zip(values, cells, ids, strict=True):
         assert found in lists[cell]
         distances = ((means[lists[cell]] - point) ** 2).sum(axis=1)
@@ -97,7 +97,7 @@ def test_more_groups_than_points() -> None:
     points, centroids = np.array([[0.9], [0.1]], np.float32), np.array([[0.0], [1.0]], np.float32)
     cells = np.array([40, 7], np.int32)
     members = np.tile(np.array([0, 1], dtype=np.int64), 50)
-    found = kmeans._in_lists(points, cells, centroids, members, np.arange(51, dtype=np.int64) * 2)
+    found = router.nearest_member(points, cells, centroids, members, np.arange(51, dtype=np.int64) * 2)
     assert found.tolist() == [1, 0]
 
 
@@ -185,7 +185,7 @@ def test_means_are_means_and_empty_clusters_stay() -> None:
 
 
 def trained(points: NDArray[np.float32], count: int) -> kmeans.Clusters:
-    clusters = kmeans.begin(points, count, 7)
+    clusters = kmeans.train_coarse(points, count, 7)
     while clusters.step < kmeans.STEPS:
         clusters = kmeans.advance(clusters, points, count, 7)
     return clusters
@@ -199,8 +199,8 @@ def test_training_is_the_same_at_any_number_of_threads(threads: None) -> None:
         found.append(trained(points, 128).fine.tobytes())
     assert found[0] == found[1] == found[2]
     # The seed decides, and nothing else.
-    other = kmeans.begin(points, 128, 8).coarse
-    assert other.tobytes() != kmeans.begin(points, 128, 7).coarse.tobytes()
+    other = kmeans.train_coarse(points, 128, 8).coarse
+    assert other.tobytes() != kmeans.train_coarse(points, 128, 7).coarse.tobytes()
 
 
 def test_means_and_nearest_are_the_same_at_any_number_of_threads(threads: None) -> None:
@@ -209,7 +209,7 @@ def test_means_and_nearest_are_the_same_at_any_number_of_threads(threads: None) 
     found = []
     for count in (1, 2, 5):
         maxsim.set_num_threads(count)
-        ids = kmeans.nearest(points, centroids)
+        ids = router.nearest(points, centroids)
         means, squares, sizes = centroids.copy(), np.empty(len(centroids)), np.empty(len(centroids), np.int64)
         _core.cluster_means(points, ids, means, squares, sizes)
         found.append((ids.tobytes(), means.tobytes(), squares.tobytes(), sizes.tobytes()))
@@ -219,8 +219,8 @@ def test_means_and_nearest_are_the_same_at_any_number_of_threads(threads: None) 
 def test_training_finds_clusters_that_routing_finds_again() -> None:
     points = blobs(20_000, 32)
     clusters = trained(points, 256)
-    router = kmeans.route(clusters.coarse, clusters.fine)
-    routed, brute = router.assign(points), kmeans.nearest(points, clusters.fine)
+    routes = router.route(clusters.coarse, clusters.fine)
+    routed, brute = routes.assign(points), router.nearest(points, clusters.fine)
     assert (routed == brute).mean() > 0.9
     lost = ((points - clusters.fine[routed]) ** 2).sum() / ((points - clusters.fine[brute]) ** 2).sum()
     assert 1 <= lost < 1.05
@@ -231,7 +231,7 @@ def test_training_finds_clusters_that_routing_finds_again() -> None:
 @given(st.lists(st.integers(0, 50), min_size=1, max_size=40), st.integers(0, 300))
 def test_every_cell_gets_its_share(sizes: list[int], extra: int) -> None:
     count = len(sizes) + extra
-    given_ = kmeans._share(np.array(sizes, dtype=np.int64), np.array(sizes, dtype=np.float64), count)
+    given_ = kmeans._fine_counts(np.array(sizes, dtype=np.int64), np.array(sizes, dtype=np.float64), count)
     assert given_.sum() == count
     assert given_.min() >= 1
 
@@ -239,14 +239,14 @@ def test_every_cell_gets_its_share(sizes: list[int], extra: int) -> None:
 def test_points_that_are_all_alike_can_be_clustered() -> None:
     clusters = trained(np.ones((64, 8), np.float32), 16)
     assert np.isfinite(clusters.fine).all()
-    centroids, scales = codebook.quantise(clusters.fine, clusters.squares, clusters.sizes)
+    centroids, scales = codebook.quantize(clusters.fine, clusters.squares, clusters.sizes)
     np.testing.assert_allclose(centroids * scales[:, None], 1.0, rtol=0.02)
     zeros = trained(np.zeros((64, 8), np.float32), 16)
-    codebook.Codebook(*codebook.quantise(zeros.fine, zeros.squares, zeros.sizes), zeros.coarse)
+    codebook.Codebook(*codebook.quantize(zeros.fine, zeros.squares, zeros.sizes), zeros.coarse)
 
 
 def test_training_goes_on_where_it_was_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(codebook_training, "_WORTH_KEEPING", 4)
+    monkeypatch.setattr(codebook_training, "_MIN_CHECKPOINT", 4)
     (tmp_path / "segments").mkdir()
     points = blobs(2000, 16)
     how = {"centroids": 64, "tokens": 2000, "bits": 4}
@@ -261,7 +261,7 @@ def test_training_goes_on_where_it_was_stopped(tmp_path: Path, monkeypatch: pyte
 
     with pytest.raises(KeyboardInterrupt):
         codebook_training.train(tmp_path, tmp_path / "again.codebook", points, **how, tick=stop)
-    assert (tmp_path / "segments" / codebook_training.CHECKPOINT_FILE).exists()
+    assert (tmp_path / "segments" / CHECKPOINT_FILE).exists()
     advanced = []
     real = kmeans.advance
 
@@ -273,7 +273,7 @@ def test_training_goes_on_where_it_was_stopped(tmp_path: Path, monkeypatch: pyte
     again = codebook_training.train(tmp_path, tmp_path / "again.codebook", points, **how, tick=lambda: None)
     # The steps before were not done again.
     assert advanced == [2, 3]
-    assert not (tmp_path / "segments" / codebook_training.CHECKPOINT_FILE).exists()
+    assert not (tmp_path / "segments" / CHECKPOINT_FILE).exists()
     files = [
         ArraysFile(tmp_path / f"{name}.codebook", r.file, "codebook")
         for name, r in (("whole", whole), ("again", again))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serotine.index.growth.maintenance import (
+from serotine.index.growth.policy import (
     FAN_IN,
     FIRST_TRAINING,
     HEAD_TOKENS,
@@ -41,16 +41,16 @@ def test_a_stream_of_known_length_first_fills_its_sample() -> None:
 
 
 def test_the_head_is_encoded_when_it_has_grown() -> None:
-    sealed = shape(1, 1 << 20, 7)
-    assert next_job([sealed, shape(2, HEAD_TOKENS - 1)], 7, 1 << 20, 0, 1000) is None
-    job = next_job([sealed, shape(2, HEAD_TOKENS // 2), shape(3, HEAD_TOKENS // 2)], 7, 1 << 20, 0, 1000)
-    assert job == Job(Kind.SEAL, (2, 3))
+    encoded = shape(1, 1 << 20, 7)
+    assert next_job([encoded, shape(2, HEAD_TOKENS - 1)], 7, 1 << 20, 0, 1000) is None
+    job = next_job([encoded, shape(2, HEAD_TOKENS // 2), shape(3, HEAD_TOKENS // 2)], 7, 1 << 20, 0, 1000)
+    assert job == Job(Kind.ENCODE, (2, 3))
 
 
 def test_a_codebook_that_is_outgrown_is_trained_again() -> None:
     old = shape(1, OUTGROWN * 1000, 7)
     assert next_job([old, shape(2, HEAD_TOKENS)], 7, 1000, 0, 1000) == Job(Kind.TRAIN)
-    assert next_job([old, shape(2, HEAD_TOKENS)], 7, 1000, 1 << 30, 1000) == Job(Kind.SEAL, (2,))
+    assert next_job([old, shape(2, HEAD_TOKENS)], 7, 1000, 1 << 30, 1000) == Job(Kind.ENCODE, (2,))
 
 
 def test_small_segments_are_merged_and_large_ones_left() -> None:

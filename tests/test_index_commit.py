@@ -14,9 +14,8 @@ from helpers.fakes import WordEncoder
 
 from serotine import Index
 from serotine.errors import SerotineError
-from serotine.index import index
 from serotine.index.files import durable
-from serotine.index.store import catalog
+from serotine.index.store import catalog, store
 
 real_commit = catalog.commit
 
@@ -79,14 +78,14 @@ def test_what_sqlite_complains_of_is_one_clear_line(small: Path, monkeypatch: py
 
     with Index.open(small) as opened:
         monkeypatch.setattr(catalog, "commit", refused)
-        with pytest.raises(SerotineError, match=r"SQLite cannot go on \(database or disk is full\)"):
+        with pytest.raises(SerotineError, match=r"SQLite failed \(database or disk is full\)"):
             opened.delete(["a"])
         assert len(opened) == 2
 
 
 def test_a_search_that_refreshes_during_a_commit_does_not_hide_it(small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     loaded, go_on = threading.Event(), threading.Event()
-    load = index.load_snapshot
+    load = store.load_snapshot
 
     def slow(*arguments: Any) -> Any:
         snapshot = load(*arguments)
@@ -99,7 +98,7 @@ def test_a_search_that_refreshes_during_a_commit_does_not_hide_it(small: Path, m
         Index.open(small, read_only=True, encoder=WordEncoder()) as reader,
     ):
         opened.delete(["a"])
-        monkeypatch.setattr(index, "load_snapshot", slow)
+        monkeypatch.setattr(store, "load_snapshot", slow)
         searching = threading.Thread(target=lambda: len(opened))
         searching.start()
         assert loaded.wait(10)

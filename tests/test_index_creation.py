@@ -14,7 +14,7 @@ from serotine.errors import IndexExistsError
 
 def test_an_empty_folder_will_do_unless_it_is_the_current_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(IndexExistsError, match="name a new folder inside it"):
+    with pytest.raises(IndexExistsError, match="choose a new folder inside it"):
         Index.create(".", dim=2)
     Path("empty").mkdir()
     with Index.create("empty", dim=2) as index:
@@ -32,7 +32,7 @@ def test_the_current_folder_may_change(tmp_path: Path, monkeypatch: pytest.Monke
 
 
 def test_an_encoder_that_is_none_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(TypeError, match=r"encoder: want an encoder, .* got str"):
+    with pytest.raises(TypeError, match=r"encoder: must be an encoder .* got str"):
         Index.create(tmp_path / "x", encoder="serotine-mini")  # type: ignore[arg-type]
     assert list(tmp_path.iterdir()) == []
 

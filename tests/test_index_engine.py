@@ -20,9 +20,9 @@ from numpy.typing import NDArray
 
 from serotine import Index, maxsim
 from serotine.errors import SerotineError
-from serotine.index.files.segment import SegmentRecord
-from serotine.index.growth import kmeans, maintenance, rewrite
-from serotine.index.search.options import Mode
+from serotine.index import Mode
+from serotine.index.files import SegmentRecord
+from serotine.index.growth import kmeans, maintenance, policy, rewrite
 from serotine.index.store import filters
 
 DIM = 8
@@ -281,7 +281,7 @@ def test_what_cannot_be_opened_is_not_named(tmp_path: Path, monkeypatch: pytest.
         index.add(ids=["a", "b"], vectors=[unit(rng, 2), unit(rng, 1)])
         index.delete(["b"])
         monkeypatch.setattr(rewrite, "copy", wrong)
-        with pytest.raises(SerotineError, match=r"a segment that was just written cannot be opened .* stays as it was"):
+        with pytest.raises(SerotineError, match=r"a new segment cannot be read back .* the index is unchanged"):
             index.compact()
     with Index.open(tmp_path / "x") as index:
         assert index.ids() == ["a"]
@@ -326,7 +326,7 @@ def test_compaction_of_two_codebooks_and_a_head_keeps_the_order(
         index.add(ids=["c"], vectors=[unit(rng, 1)])
         assert index.stats().codebooks == 2
         # Too few tokens, after deletions, for another codebook.
-        monkeypatch.setattr(maintenance, "FIRST_TRAINING", 1 << 17)
+        monkeypatch.setattr(policy, "FIRST_TRAINING", 1 << 17)
         before = {id_: index.vectors(id_) for id_ in index.ids()}
         index.compact()
         assert index.stats().codebooks == 1
@@ -360,17 +360,17 @@ def test_a_stream_goes_on_where_it_was_stopped(tmp_path: Path) -> None:
         assert index.add_batches(stream(99)) == 0
         assert index.add_batches(stream(99), upsert=True) == 60
         assert len(index) == 60
-        with pytest.raises(ValueError, match="batches: want dicts with 'ids', got one with 'texts'"):
+        with pytest.raises(ValueError, match="batches: must be dicts with 'ids', got one with 'texts'"):
             index.add_batches([{"texts": ["a"]}])
 
 
 @pytest.mark.parametrize(
     ("batch", "error", "message"),
     [
-        ({"ids": ["a", "b"], "texts": "xy"}, TypeError, "texts: want a list, got one str; put it in a list"),
-        ({"ids": ["a"], "texts": ["x", "more"]}, ValueError, "texts: want one for each of the 1 ids, got 2"),
-        ({"ids": ["a", "b"], "texts": ["x"]}, ValueError, "texts: want one for each of the 2 ids, got 1"),
-        ({"ids": ["a"], "texts": iter(["x"])}, TypeError, "texts: want a list, got list_iterator; put list"),
+        ({"ids": ["a", "b"], "texts": "xy"}, TypeError, "texts: must be a list, got one str; put it in a list"),
+        ({"ids": ["a"], "texts": ["x", "more"]}, ValueError, "texts: must have one value per id, 1, got 2"),
+        ({"ids": ["a", "b"], "texts": ["x"]}, ValueError, "texts: must have one value per id, 2, got 1"),
+        ({"ids": ["a"], "texts": iter(["x"])}, TypeError, "texts: must be a list, got list_iterator; pass list"),
     ],
 )
 @pytest.mark.parametrize("known", [[], ["a"]])
@@ -439,10 +439,10 @@ def test_the_number_of_centroids_may_be_given(tmp_path: Path) -> None:
     with index:
         assert index.stats().centroids == 5
     for wrong in (0, 1 << 21, True, 2.5):
-        with pytest.raises((TypeError, ValueError), match="centroids: want an int from 1"):
+        with pytest.raises((TypeError, ValueError), match="centroids: must be an int from 1"):
             Index.create(tmp_path / "y", dim=DIM, centroids=wrong)
     for wrong in (3, 16, "4"):
-        with pytest.raises(ValueError, match="nbits: want 2, 4 or 8"):
+        with pytest.raises(ValueError, match="nbits: must be one of 2, 4, 8"):
             Index.create(tmp_path / "y", dim=DIM, nbits=wrong)
 
 

@@ -66,17 +66,20 @@ def test_weighted_sum_takes_the_widest_scores() -> None:
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: reciprocal_rank([[1]], k=-1), "k: want 0 or more, got -1"),
-        (lambda: reciprocal_rank([[1], [2, 2]]), r"rankings\[1\]: document 2 stands twice"),
-        (lambda: reciprocal_rank([[1]], weights=[]), "weights: want one for each of the 1 rankings, got 0"),
+        (lambda: reciprocal_rank([[1]], k=-1), "k: must be at least 0, got -1"),
+        (lambda: reciprocal_rank([[1], [2, 2]]), r"rankings\[1\]: duplicate document 2"),
+        (lambda: reciprocal_rank([[1]], weights=[]), "weights: must be one per ranking, 1, got 0"),
         (
             lambda: reciprocal_rank([[1], [2]], weights=[1, -1]),
-            r"weights\[1\]: want a finite number, 0 or more, got -1",
+            r"weights\[1\]: must be finite and at least 0, got -1",
         ),
-        (lambda: reciprocal_rank([[1]], weights=[math.nan]), r"weights\[0\]: want a finite number"),
-        (lambda: weighted_sum([[(1, 1.0), (1, 2.0)]], [1]), r"rankings_with_scores\[0\]: document 1 stands twice"),
-        (lambda: weighted_sum([[(8, math.inf)]], [1]), r"rankings_with_scores\[0\]: document 8 has the score inf"),
-        (lambda: weighted_sum([[(8, 1.0)]], []), "weights: want one for each"),
+        (lambda: reciprocal_rank([[1]], weights=[math.nan]), r"weights\[0\]: must be finite"),
+        (lambda: weighted_sum([[(1, 1.0), (1, 2.0)]], [1]), r"rankings_with_scores\[0\]: duplicate document 1"),
+        (
+            lambda: weighted_sum([[(8, math.inf)]], [1]),
+            r"rankings_with_scores\[0\]: score of document 8: must be finite, got inf",
+        ),
+        (lambda: weighted_sum([[(8, 1.0)]], []), "weights: must be one per ranking"),
     ],
 )
 def test_bad_arguments(call: Any, message: str) -> None:

@@ -94,12 +94,12 @@ def terms(connection: sqlite3.Connection, text: str) -> list[str]:
     ],
 )
 def test_analyse(text: str, wanted: list[str]) -> None:
-    assert lexical.analyse(text).split() == wanted
+    assert lexical.analyze(text).split() == wanted
 
 
 @pytest.mark.parametrize("number", [3, 4, 5, 6, 7, 8, 9, 10])
 def test_tokens_survive_the_tokeniser(languages: sqlite3.Connection, number: int) -> None:
-    analysed = lexical.analyse(TEXTS[number])
+    analysed = lexical.analyze(TEXTS[number])
     assert terms(languages, analysed) == re.sub("[.。,]", " ", analysed).split()
 
 
@@ -118,7 +118,7 @@ def test_every_character_of_a_run_is_a_token_character(languages: sqlite3.Connec
 
 @given(st.text(st.characters(min_codepoint=0xE00, max_codepoint=0xEFF) | st.sampled_from("a \u1780\u17d2\u200b")))
 def test_a_combining_mark_never_stands_alone(text: str) -> None:
-    for token in lexical.analyse(text).split():
+    for token in lexical.analyze(text).split():
         assert not unicodedata.category(token[0]).startswith("M")
 
 

@@ -14,7 +14,7 @@ from helpers.fakes import WordEncoder
 
 from serotine import Index
 from serotine.errors import IndexDamagedError, SerotineError
-from serotine.index.results import VerifyReport
+from serotine.index import VerifyReport
 from serotine.index.verify import verify_index
 
 # A minute, as an index in use would have it: SEROTINE_LIVE_SECONDS=60.
@@ -99,7 +99,7 @@ print(done)
 
 def racing(index: Index, name: str, monkeypatch: pytest.MonkeyPatch, *, rounds: int = 1) -> None:
     """Replaces document "a" just before each of the first reads of the catalog that a search makes by `name`."""
-    read = getattr(index._catalog, name)
+    read = getattr(index._store.catalog, name)
     left = iter(range(rounds))
 
     def overtaken(*arguments: Any) -> Any:
@@ -107,7 +107,7 @@ def racing(index: Index, name: str, monkeypatch: pytest.MonkeyPatch, *, rounds: 
             index.add(["a"], ["bat owl"], metadata=[{"lang": "en"}], upsert=True)
         return read(*arguments)
 
-    monkeypatch.setattr(index._catalog, name, overtaken)
+    monkeypatch.setattr(index._store.catalog, name, overtaken)
 
 
 @pytest.fixture

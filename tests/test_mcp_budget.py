@@ -68,7 +68,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
                 metadata=[{"kind": kind, "source": kind, "note": "long " * 300, "start": 0, "end": 1} for _ in listed],
             )
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("serotine.index.encoding.load_encoder", lambda *_: WordEncoder())
+        patch.setattr("serotine.index.recorded_encoder.load_encoder", lambda *_: WordEncoder())
         opened = Served([path])
         yield opened
         opened.close()

@@ -16,7 +16,7 @@ from helpers.serving_cases import DIM, TEXTS, application, make_index, make_vect
 from serotine import Index, maxsim
 from serotine.cli.replacement import replacing
 from serotine.errors import EncoderError, SerotineError
-from serotine.index.store.catalog import CATALOG_FILE
+from serotine.index import CATALOG_FILE
 from serotine.serving import indexes
 
 if TYPE_CHECKING:

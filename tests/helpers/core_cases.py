@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serotine import _core, maxsim
-from serotine.index.growth import kmeans
+from serotine.index.files import nearest
 
 Array = NDArray[Any]
 
@@ -42,7 +42,7 @@ class Coded:
         if self.fitting:
             chosen = floats[rng.choice(tokens, self.count, replace=self.count > tokens)]
             self.centroids = np.rint(chosen / self.scales[0]).astype(np.int8)
-            self.ids = kmeans.nearest(floats, self.centroids * self.scales[:, None])
+            self.ids = nearest(floats, self.centroids * self.scales[:, None])
         self.codebook = _core.Codebook(self.centroids, self.scales)
         self.residual_scales = np.empty(tokens, np.uint8)
         self.errors = np.empty(tokens, np.uint8)

@@ -7,7 +7,6 @@ import shutil
 import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -22,8 +21,7 @@ from serotine.bench.vectors import project, sampled_directions
 from serotine.encoders.pooling import clusters, means
 from serotine.encoders.spec import TokenPooling
 from serotine.evaluation import Run, evaluate
-from serotine.index import Index
-from serotine.index.growth import maintenance
+from serotine.index import Index, first_training_at
 from serotine.text_encoder import TextEncoder
 
 # nDCG and recall are those of the first ten.
@@ -207,7 +205,8 @@ def _coded(
     started = time.perf_counter()
     index = Index.create(folder, dim=point.dim, nbits=nbits, keep_vectors=grid.keep_vectors)
     opened.append(index)
-    with _codes_at_any_size():
+    # A small judged collection is measured as a larger one: with codes from the first token on.
+    with first_training_at(1):
         index.add(ids=[str(i) for i in range(len(documents))], vectors=documents)
         # The newest documents too become codes.
         index.compact()
@@ -225,17 +224,6 @@ def _coded(
             reduce,
             answer,
         )
-
-
-@contextmanager
-def _codes_at_any_size() -> Iterator[None]:
-    """A small judged collection stands for a larger one: it gets codes where an index would keep every vector."""
-    usual = maintenance.FIRST_TRAINING
-    maintenance.FIRST_TRAINING = 1
-    try:
-        yield
-    finally:
-        maintenance.FIRST_TRAINING = usual
 
 
 def _reduction(vectors: NDArray[np.float16], dim: int, how: Reduction) -> Callable[..., Any]:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serotine.evaluation import LateInteraction, encoder_for_collection
-from serotine.index.encoding import encode_questions
+from serotine.index import encode_queries
 from serotine.progress import progress_bar
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def encode_collection(
     collection: Collection, encoder: TextEncoder, cache: Path, *, show_progress: bool = False
 ) -> Encoded:
     """Encodes a collection; what `cache` has, of an interrupted run or of `serotine eval`, is read instead."""
-    questions = encode_questions(
+    questions = encode_queries(
         encoder_for_collection(encoder, collection), list(collection.queries.values()), encoder.dim
     )
     texts = list(collection.documents.values())

@@ -54,7 +54,7 @@ def _words(path: Path, stats: IndexStats) -> str:
 
 
 def _codes(stats: IndexStats) -> str:
-    from serotine.index.growth.maintenance import FIRST_TRAINING
+    from serotine.index import FIRST_TRAINING
 
     kept = "with their float16 vectors beside them" if stats.keep_vectors else "without their vectors"
     if not stats.coded_tokens:
@@ -75,7 +75,7 @@ def _codes(stats: IndexStats) -> str:
 def _searching(stats: IndexStats) -> str:
     if not stats.coded_tokens:
         return "  A search  scores the vectors of every document, exactly."
-    from serotine.index.growth.rewrite import POSTINGS_FROM
+    from serotine.index import POSTINGS_FROM
 
     last = "the best of these over their vectors" if stats.keep_vectors else "whose scores are estimates"
     head = "; the head it scores whole." if stats.tokens > stats.coded_tokens else "."

@@ -143,12 +143,12 @@ def _named(paths: tuple[Path, ...]) -> dict[str, Path]:
     Raises:
         SerotineError: one is no index, or two have one name.
     """
-    from serotine.index.store.catalog import Catalog
+    from serotine.index import read_settings
     from serotine.serving.indexes import name_of
 
     named: dict[str, Path] = {}
     for path in paths:
-        Catalog(path, read_only=True).close()
+        read_settings(path)
         name = name_of(path)
         if name in named:
             raise SerotineError(f"{path}: would be served as {name!r}, as {named[name]} is; rename one of the folders")

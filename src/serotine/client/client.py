@@ -13,9 +13,7 @@ from numpy.typing import NDArray
 from serotine.client import parsing
 from serotine.client.connection import Connection
 from serotine.errors import ServerError, UnknownIdError
-from serotine.index.results import Hit, Hits, IndexStats, VerifyReport
-from serotine.index.search.explanation import Explanation
-from serotine.index.search.options import Fusion, Mode
+from serotine.index import Explanation, Fusion, Hit, Hits, IndexStats, Mode, VerifyReport
 from serotine.progress import progress_bar
 from serotine.texts import is_text, strings
 from serotine.wire import pack, unpack

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from serotine.index.results import Certificate, Hit, Hits, IndexStats, SearchStats, VerifyReport
-from serotine.index.search.explanation import Explanation, TokenMatch
+from serotine.index import Certificate, Explanation, Hit, Hits, IndexStats, SearchStats, TokenMatch, VerifyReport
 
 _LOWEST = float("-inf")
 

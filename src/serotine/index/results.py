@@ -13,7 +13,7 @@ class Hit:
 
     Attributes:
         id: the id it was added with.
-        score: MaxSim, float32; -inf for a document without tokens. In mode "bm25" the BM25 score, in "hybrid" the fused.
+        score: MaxSim, float32; -inf for a document without tokens. BM25's or the fused score in the other modes.
         text: its text, or None where only vectors were added.
         metadata: the metadata it was added with.
 

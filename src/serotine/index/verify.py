@@ -23,12 +23,12 @@ def verify_index(store: Store, snapshot: Snapshot) -> VerifyReport:
     files = [file for view in snapshot.segments.values() for file in view.segment.files]
     codebooks = [record.file for number, record in catalog.codebooks().items() if number in snapshot.codebooks]
     problems += [problem for file in files if (problem := _damage(file.path, file.record))]
-    problems += [
-        problem for file in codebooks if (problem := _damage(store.folder / SEGMENT_FOLDER / file.name, file))
-    ]
+    problems += [problem for file in codebooks if (problem := _damage(store.folder / SEGMENT_FOLDER / file.name, file))]
     problems += _misplaced(catalog, snapshot)
     if problems:
-        raise IndexDamagedError(f"{store.folder}: {'; '.join(problems)}; restore it from a backup, or rebuild the index")
+        raise IndexDamagedError(
+            f"{store.folder}: {'; '.join(problems)}; restore it from a backup, or rebuild the index"
+        )
     return VerifyReport(
         segments=len(snapshot.segments),
         codebooks=len(codebooks),

@@ -106,7 +106,7 @@ class Writer:
             numbers = self._store.catalog.live_ids(unique_ids)
             missing = [id_ for id_ in unique_ids if id_ not in numbers]
             if missing:
-                raise UnknownIdError(f"ids: {first_and_count(missing)} not in the index; nothing was deleted")
+                raise UnknownIdError(f"ids: {first_and_count(missing)} is not in the index; nothing was deleted")
             if not unique_ids:
                 return
             with self._store.transaction() as transaction:
@@ -149,7 +149,7 @@ class Writer:
         if replaced and not upsert:
             known = [id_ for id_ in batch.ids if id_ in replaced]
             raise DuplicateIdError(
-                f"ids: {first_and_count(known)} already in the index; pass upsert=True to replace documents"
+                f"ids: {first_and_count(known)} is already in the index; pass upsert=True to replace it"
             )
         documents.warn_about_empty_texts(batch)
         number = store.catalog.next_number()

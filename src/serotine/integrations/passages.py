@@ -11,8 +11,7 @@ import numpy as np
 
 from serotine import maxsim
 from serotine.errors import UnprovedWarning, invalid
-from serotine.index import Hits, Index, Mode, TextEncoder
-from serotine.index.encoding import encode_questions, encode_texts
+from serotine.index import Hits, Index, Mode, TextEncoder, encode_documents, encode_queries
 
 
 def open_index(index: Index | str | Path) -> Index:
@@ -59,7 +58,7 @@ def rerank(encoder: TextEncoder, query: str, texts: Sequence[str], top_n: int | 
         raise invalid("top_n", "at least 1", top_n)
     if not texts:
         return []
-    (query_vectors,) = encode_questions(encoder, [query], encoder.dim)
-    scores = maxsim.score(query_vectors, list(encode_texts(encoder, texts, encoder.dim, show_progress=False)))
+    (query_vectors,) = encode_queries(encoder, [query], encoder.dim)
+    scores = maxsim.score(query_vectors, list(encode_documents(encoder, texts, encoder.dim, show_progress=False)))
     order = np.argsort(-scores, kind="stable")[:top_n]
     return [(int(position), float(scores[position])) for position in order]

@@ -11,9 +11,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from serotine.errors import IndexLockedError, NotAnIndexError, SerotineError
-from serotine.index import Index
-from serotine.index.encoding import load_encoder
-from serotine.index.store.catalog import CATALOG_FILE, Catalog
+from serotine.index import CATALOG_FILE, Index, load_encoder, read_settings
 from serotine.serving.batching import BatchingEncoder
 from serotine.serving.failures import Failure, read_only, unavailable
 from serotine.serving.renewal import Retired, stamp_of
@@ -224,9 +222,7 @@ class ServedIndexes:
         return self._encoders.setdefault(encoder.fingerprint, wrapped)
 
     def _served(self, name: str, path: Path, changes: WorkPool | None = None) -> ServedIndex:
-        catalog = Catalog(path, read_only=True)
-        settings = catalog.settings
-        catalog.close()
+        settings = read_settings(path)
         encoder = None
         if settings.encoder is not None and settings.fingerprint is not None:
             encoder = self._encoders.get(settings.fingerprint) or self._shared(load_encoder(settings, path))

@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 
-from serotine.index.store.catalog import CATALOG_FILE
+from serotine.index import CATALOG_FILE
 
 Stamp = tuple[int, int]
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from serotine.index.growth.kmeans import k_means, nearest
+from serotine.index import k_means, nearest
 from serotine.training.examples import Example
 
 

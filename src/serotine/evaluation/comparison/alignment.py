@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from serotine.index.search.explanation import explain
+from serotine.index import explain
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

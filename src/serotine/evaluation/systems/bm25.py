@@ -22,7 +22,7 @@ class BM25:
     """Okapi BM25 (k1 1.5, b 0.75, Lucene's variant) over stems, stop words removed.
 
     Stemmer and stop words are those of the language, where Snowball and bm25s have them; Chinese, Japanese, Korean,
-    Thai, Lao, Khmer and Burmese are taken in overlapping pairs of characters, as `serotine.index.store.lexical` does.
+    Thai, Lao, Khmer and Burmese are taken in overlapping pairs of characters, as `serotine.index.analyze` does.
 
     Args:
         documents: text by id.

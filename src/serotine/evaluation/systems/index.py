@@ -11,7 +11,7 @@ from serotine.errors import SerotineError
 from serotine.evaluation.data.collection import Collection
 from serotine.evaluation.metrics import Run
 from serotine.evaluation.systems.base import Answer, encoder_for_collection, encoder_record
-from serotine.index.encoding import encode_questions
+from serotine.index import encode_queries
 from serotine.progress import progress_bar
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ class IndexSearch:
         asking = encoder_for_collection(self._encoder, collection)
         started = time.perf_counter()
         asked = [query for query, text in collection.queries.items() if text.strip()]
-        vectors = encode_questions(asking, [collection.queries[query] for query in asked], self._index.dim)
+        vectors = encode_queries(asking, [collection.queries[query] for query in asked], self._index.dim)
         encoding = time.perf_counter() - started
         run: Run = {query: {} for query in collection.queries}
         proved, plans = 0, set()

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from functools import cache
 from itertools import islice
 
-from serotine.index.store.lexical import analyse
+from serotine.index import analyze
 
 SNOWBALL = {
     "ar": "arabic",
@@ -98,7 +98,7 @@ def words(text: str) -> list[str]:
 
     Single letters are left out, single characters of other scripts are not: there they can be words.
     """
-    found: list[str] = _word().findall(analyse(text))
+    found: list[str] = _word().findall(analyze(text))
     return [word for word in found if len(word) > 1 or unicodedata.category(word) == "Lo"]
 
 

@@ -17,7 +17,7 @@ from serotine.evaluation.metrics import Run
 from serotine.evaluation.systems.base import Answer, encoder_for_collection, encoder_record
 from serotine.evaluation.systems.ranking import TopK
 from serotine.evaluation.vector_cache import Arrays, VectorCache
-from serotine.index.encoding import encode_questions, encode_texts
+from serotine.index import encode_documents, encode_queries
 from serotine.progress import progress_bar
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ class LateInteraction:
         ids, texts = list(collection.documents), list(collection.documents.values())
         asked = [query for query, text in collection.queries.items() if text.strip()]
         started = time.perf_counter()
-        queries = encode_questions(asking, [collection.queries[query] for query in asked], dim) if asked else []
+        queries = encode_queries(asking, [collection.queries[query] for query in asked], dim) if asked else []
         kept = self.encoded()
         best = TopK(len(asked), depth)
         groups = _of_one_length(queries)
@@ -85,7 +85,7 @@ class LateInteraction:
         return Answer(run, record)
 
     def _encode(self, texts: Sequence[str]) -> list[NDArray[np.float16]]:
-        return list(encode_texts(self._encoder, texts, self._encoder.dim, show_progress=False))
+        return list(encode_documents(self._encoder, texts, self._encoder.dim, show_progress=False))
 
 
 def _of_one_length(queries: Sequence[NDArray[np.float32]]) -> list[NDArray[np.int64]]:

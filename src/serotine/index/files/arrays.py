@@ -144,7 +144,9 @@ class ArraysFile:
                 size = os.fstat(file.fileno()).st_size
                 raw = np.memmap(file, dtype=np.uint8, mode="r") if size == record.bytes and size else None
         except FileNotFoundError:
-            raise IndexDamagedError(f"{path}: the file is missing; restore it from a backup, or rebuild the index") from None
+            raise IndexDamagedError(
+                f"{path}: the file is missing; restore it from a backup, or rebuild the index"
+            ) from None
         if raw is None:
             raise IndexDamagedError(
                 f"{path}: must have {record.bytes:,} bytes by the catalog, got {size:,}; "
@@ -153,7 +155,9 @@ class ArraysFile:
         try:
             self.arrays, self.attributes = _parse(raw, kind)
         except (ValueError, KeyError, TypeError, struct.error) as error:
-            raise IndexDamagedError(f"{path}: the header is damaged ({reason(error)}); restore it from a backup") from error
+            raise IndexDamagedError(
+                f"{path}: the header is damaged ({reason(error)}); restore it from a backup"
+            ) from error
 
     @staticmethod
     def checksum_of(path: Path) -> str:

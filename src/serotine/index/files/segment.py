@@ -184,6 +184,8 @@ def append_postings(writer: ArraysWriter, ids: list[NDArray[Any]], offsets: NDAr
     """Append the posting list of every centroid: 4 bytes per pair of document and centroid, built in memory."""
     all_ids = np.concatenate(ids)
     starts = np.empty(centroids + 1, dtype=np.uint64)
-    postings = _core.make_postings(all_ids.view(np.uint8).reshape(len(all_ids), all_ids.dtype.itemsize), offsets, starts)
+    postings = _core.make_postings(
+        all_ids.view(np.uint8).reshape(len(all_ids), all_ids.dtype.itemsize), offsets, starts
+    )
     writer.append("posting_starts", starts)
     writer.append("postings", postings)

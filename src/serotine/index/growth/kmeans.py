@@ -67,7 +67,7 @@ def advance(clusters: Clusters, points: NDArray[np.float32], count: int, seed: i
 
 
 def k_means(points: NDArray[np.float32], cells: int, rng: np.random.Generator) -> NDArray[np.float32]:
-    """Return centroids, float32 (cells, dim), by a few steps of plain k-means on a sample of at least `cells` points."""
+    """Return centroids, float32 (cells, dim), after a few steps of k-means on a sample of at least `cells` points."""
     sample = points
     if len(points) > cells * _COARSE_SAMPLE:
         sample = points[np.sort(rng.choice(len(points), cells * _COARSE_SAMPLE, replace=False))]

@@ -73,7 +73,9 @@ class Maintenance:
         snapshot = self._store.snapshot()
         newest = _newest(snapshot)
         if newest is not None:
-            stored = {n: view.segment.record for n, view in snapshot.segments.items() if view.segment.vectors is not None}
+            stored = {
+                n: view.segment.record for n, view in snapshot.segments.items() if view.segment.vectors is not None
+            }
             # Segments that become one must be adjacent: newer codes may lie between old codes and the head.
             outdated = any(record.codebook not in (None, newest) for record in stored.values())
             numbers = [number for number, record in stored.items() if outdated or record.codebook != newest]

@@ -129,9 +129,7 @@ def _plan(report: _core.SearchReport, *, exact: bool) -> str:
     return " + ".join(stages)
 
 
-def _certificate(
-    scores: list[float], report: _core.SearchReport, documents: int, *, has_vectors: bool
-) -> Certificate:
+def _certificate(scores: list[float], report: _core.SearchReport, documents: int, *, has_vectors: bool) -> Certificate:
     kth = scores[-1] if scores else float("-inf")
     bound, undecided, rescored = report.bound, report.undecided, report.by_vectors
     rest = max(documents - rescored, 0)

@@ -15,7 +15,7 @@ from serotine.index.results import Hit, Hits, SearchStats
 from serotine.index.search import fusion, plan
 from serotine.index.search.options import SearchOptions
 from serotine.index.search.plan import Ranking
-from serotine.index.store import Snapshot, Store
+from serotine.index.store import Store
 
 _log = logging.getLogger("serotine.index")
 

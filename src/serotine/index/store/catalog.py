@@ -338,20 +338,16 @@ class Catalog:
         rows: dict[int, Row] = {}
         with self._statements() as connection:
             for batch in batches(numbers):
-                for row in connection.execute(
-                    "SELECT number, id, text, metadata FROM documents "
-                    f"WHERE number IN ({placeholders(batch)})",  # noqa: S608
-                    batch,
-                ):
+                columns = "number, id, text, metadata"
+                statement = f"SELECT {columns} FROM documents WHERE number IN ({placeholders(batch)})"  # noqa: S608
+                for row in connection.execute(statement, batch):
                     rows[row[0]] = Row(row[0], row[1], row[2], json.loads(row[3]))
         return rows
 
     def counts(self) -> tuple[int, int]:
         """Return the numbers of live documents and of tombstones."""
         with self._statements() as connection:
-            live, total = connection.execute(
-                "SELECT count(*) FILTER (WHERE live), count(*) FROM documents"
-            ).fetchone()
+            live, total = connection.execute("SELECT count(*) FILTER (WHERE live), count(*) FROM documents").fetchone()
         return live, total - live
 
     def check(self) -> list[str]:

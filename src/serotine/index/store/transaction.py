@@ -31,12 +31,9 @@ class Transaction:
     def mark_deleted(self, numbers: Sequence[int]) -> None:
         """Turn live documents into tombstones: no search returns them, and their vectors stay until a rewrite."""
         for batch in batches(numbers):
-            texts = self._connection.execute(
-                "SELECT number, text FROM documents WHERE live AND text <> '' "
-                f"AND number IN ({placeholders(batch)})",  # noqa: S608
-                batch,
-            ).fetchall()
-            lexical.remove(self._connection, texts)
+            condition = f"live AND text <> '' AND number IN ({placeholders(batch)})"
+            texts = self._connection.execute(f"SELECT number, text FROM documents WHERE {condition}", batch)  # noqa: S608
+            lexical.remove(self._connection, texts.fetchall())
         self._connection.executemany(
             "UPDATE documents SET live = 0 WHERE number = ?", ((number,) for number in numbers)
         )

@@ -14,8 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serotine.errors import IndexExistsError, SerotineError, not_one_of, wrong_type
-from serotine.index import Index
-from serotine.index.store.catalog import CATALOG_FILE
+from serotine.index import CATALOG_FILE, Index
 from serotine.integrations.pylate.embeddings import as_arrays
 from serotine.integrations.pylate.ignored_parameters import IgnoredParameters, warn_ignored
 from serotine.integrations.pylate.rank import RerankResult

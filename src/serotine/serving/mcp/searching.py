@@ -8,8 +8,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from serotine.errors import EncoderError, UnknownIdError
-from serotine.index import Hit, Index
-from serotine.index.search.explanation import word_spans
+from serotine.index import Hit, Index, word_spans
 from serotine.serving.mcp.counting import as_json, count_tokens
 from serotine.serving.mcp.cutting import Cut, Span, around, cost, share
 from serotine.serving.mcp.messages import Found, SearchAnswer, SearchArguments

@@ -297,7 +297,7 @@ WRONG: list[tuple[str, dict[str, Any], int, str, str]] = [
     ("wiki/documents", {"documents": []}, 422, "bad_value", "documents: "),
     ("wiki/documents", {"documents": [{"id": "x"}]}, 422, "bad_value", "texts, vectors"),
     ("wiki/documents", {"documents": [{"id": "", "text": "x"}]}, 422, "bad_value", "id: "),
-    ("wiki/documents", {"documents": [{"id": "x", "text": "x"}] * 2}, 409, "duplicate_id", "stands twice"),
+    ("wiki/documents", {"documents": [{"id": "x", "text": "x"}] * 2}, 409, "duplicate_id", "duplicate id"),
     ("wiki/documents", {"documents": [{"id": "x", "text": "x", "metadata": {"lang": 1}}]}, 422, "bad_type", "lang"),
     ("wiki/documents/delete", {"ids": []}, 422, "bad_value", "ids: "),
     ("numbers/documents", {"documents": [{"id": "x", "text": "x"}]}, 422, "bad_value", "no encoder"),

@@ -390,7 +390,7 @@ def test_another_encoder_is_refused(small: Path, tmp_path: Path) -> None:
         index.add(ids=["a"], vectors=vectors_of(0, [2]))
         with pytest.raises(EncoderError, match="has no encoder"):
             index.search("text")
-        with pytest.raises(ValueError, match="vectors: needed, .* has no encoder"):
+        with pytest.raises(ValueError, match=r"vectors: needed, .* has no encoder"):
             index.add(ids=["b"], texts=["text"])
 
 

@@ -13,8 +13,7 @@ from test_cli import Shell, shell
 
 import serotine.progress
 from serotine.cli.search import _summary
-from serotine.index import Index
-from serotine.index.results import SearchStats
+from serotine.index import Index, SearchStats
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -265,7 +264,7 @@ def test_what_could_not_be_compressed_is_one_line(
     def full(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("serotine.index.growth.maintenance.Housekeeper.tidy", full)
+    monkeypatch.setattr("serotine.index.growth.maintenance.Maintenance.run", full)
     shell("index", corpus(tmp_path), "-o", "i.serotine")
     assert shell.err.startswith("warning: ")
     assert "could not be compressed (No space left on device)" in shell.err

@@ -30,7 +30,7 @@ class SerotineRetriever(BaseRetriever):
 
     A document's `id` is the passage's, its `page_content` the text that was indexed ("" where only vectors were), its
     metadata the passage's with the score as "relevance_score". `k`, `where`, `mode` and `exact` are those of
-    `Index.search`, and may be set for one query: ``retriever.invoke(query, k=3)``.
+    `Index.search`. `invoke` takes all options of `Index.search` for one query: ``retriever.invoke(query, k=3)``.
 
     Attributes:
         index: an open index, or its folder, which is opened for reading.

@@ -5,13 +5,13 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 
 from serotine import maxsim
 from serotine.errors import UnprovedWarning, invalid
-from serotine.index import Hits, Index, Mode, TextEncoder, encode_documents, encode_queries
+from serotine.index import Hits, Index, SearchKeywords, TextEncoder, encode_documents, encode_queries
 
 
 def open_index(index: Index | str | Path) -> Index:
@@ -28,13 +28,13 @@ def load_encoder(encoder: TextEncoder | str | Path | None, options: Mapping[str,
     return Encoder(encoder, **(options or {}))
 
 
-def search(index: Index, query: str, *, k: int, where: Mapping[str, Any] | None, mode: Mode, exact: bool) -> Hits:
+def search(index: Index, query: str, k: int, **options: Unpack[SearchKeywords]) -> Hits:
     """Call `Index.search`, and warn if the result is not proved, because frameworks have no place for a certificate.
 
     Warns:
         UnprovedWarning: ``exact=True``, and the index could not prove the result.
     """
-    hits = index.search(query, k, where=where, mode=mode, exact=exact)
+    hits = index.search(query, k, **options)
     if hits.certificate is not None and not hits.certificate.exact:
         warnings.warn(hits.certificate.statement, UnprovedWarning, stacklevel=3)
     return hits

@@ -112,33 +112,33 @@ def serve_peer(engine: str, folder: Path, port: int) -> None:
     from fastapi import FastAPI
     from fastapi.responses import Response
 
-    from serotine.serving.answers import as_json
-    from serotine.serving.arrays import vectors_of
+    from serotine.serving import Limits
     from serotine.serving.batching import BatchingEncoder
-    from serotine.serving.schemas.search import SearchRequest
-    from serotine.serving.settings import Limits
-    from serotine.serving.work import WorkPool
+    from serotine.serving.http.responses import json_response
+    from serotine.serving.http.schemas.search import SearchRequest
+    from serotine.serving.http.vectors import parse_vectors
+    from serotine.serving.work_pool import WorkPool
 
     search = ENGINES[engine](folder)
-    encoder = BatchingEncoder(Encoder(dim=DIM), remembered=0, observe=lambda _size: None)
+    encoder = BatchingEncoder(Encoder(dim=DIM), cache_size=0, observe=lambda _size: None)
     limits = Limits()
     pool = WorkPool("search", threads=limits.threads, queue=limits.queue, seconds=limits.seconds)
     app = FastAPI()
 
     @app.get("/readyz")
     async def ready() -> Response:
-        return as_json({"status": "ready"})
+        return json_response({"status": "ready"})
 
     def work(body: SearchRequest) -> dict[str, Any]:
         if body.vectors is None:
             (query,) = encoder.encode_queries([body.query or ""])
         else:
-            query = vectors_of(body.vectors, DIM, "vectors").astype(np.float32)
+            query = parse_vectors(body.vectors, DIM, "vectors").astype(np.float32)
         found = search(query, body.k)
         return {"hits": [{"id": id_, "score": score, "text": text} for id_, score, text in found]}
 
     async def answer(body: SearchRequest) -> Response:
-        return as_json(await pool.run(lambda: work(body)))
+        return json_response(await pool.run(lambda: work(body)))
 
     # Told here: this file's annotations are strings, which FastAPI would look for among its globals.
     answer.__annotations__["body"] = SearchRequest

@@ -19,13 +19,13 @@ from serotine.index import Index
 
 pytest.importorskip("mcp", reason="needs the mcp extra (pip install 'serotine[mcp]')")
 
-from serotine.serving.mcp.counting import as_json, count_tokens
-from serotine.serving.mcp.cutting import around, cost, from_here, sentences, share
-from serotine.serving.mcp.expanding import expand
+from serotine.serving.mcp.budget import around, cost, from_here, sentences, share
+from serotine.serving.mcp.expand import expand
+from serotine.serving.mcp.indexes import Served
 from serotine.serving.mcp.listing import list_indexes
-from serotine.serving.mcp.messages import ExpandArguments, ListArguments, SearchArguments
-from serotine.serving.mcp.searching import search
-from serotine.serving.mcp.served import Served
+from serotine.serving.mcp.schemas import ExpandArguments, ListArguments, SearchArguments
+from serotine.serving.mcp.search import search
+from serotine.serving.mcp.token_count import as_json, count_tokens
 
 ROOT = Path(__file__).parents[1]
 CHINESE = "蝙蝠在夜间捕食。它们用回声寻找飞蛾!大棕蝠很晚才出现。这是一只蝙蝠吗?是的,它住在屋顶下面。"

@@ -14,14 +14,14 @@ import numpy as np
 import pytest
 from helpers.fakes import WordEncoder
 from helpers.serving_cases import DIM, application, make_index, make_vectors, refusal
+from serotine.serving.logs import JsonLines
 
 from serotine import Index
 from serotine.cli import main
 from serotine.errors import InputFileError
 from serotine.serving import indexes
 from serotine.serving.batching import BatchingEncoder
-from serotine.serving.logs import JsonLines
-from serotine.serving.tokens import Token, read_tokens, scope_of
+from serotine.serving.bearer_tokens import Token, read_tokens, scope_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

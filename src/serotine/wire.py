@@ -1,4 +1,4 @@
-"""What both ends of the wire must agree on: error codes, vectors as base64, numbers that JSON lacks."""
+"""The wire format of server and client: error codes, vectors as base64, numbers that JSON lacks."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from serotine import errors
 
-# Before base64 of float32: a question's vectors are scored as they are, a document's are stored as float16.
-_WIDE = "float32:"
+# Prefix of base64 of float32: queries are scored in float32, documents are stored as float16.
+_FLOAT32_PREFIX = "float32:"
 
 ERRORS: dict[str, type[Exception]] = {
     "unknown_index": errors.NotAnIndexError,
@@ -28,7 +28,7 @@ ERRORS: dict[str, type[Exception]] = {
     "bad_type": TypeError,
     "bad_value": ValueError,
 }
-"""The exception that the library raises for each code of an error; other codes are the server's own."""
+"""The library's exception for each error code; the other codes belong to the server."""
 
 STATUS: dict[str, int] = {
     "unknown_index": 404,
@@ -43,12 +43,12 @@ STATUS: dict[str, int] = {
     "bad_type": 422,
     "bad_value": 422,
 }
-"""The HTTP status each of these codes comes with."""
+"""The HTTP status of each of these codes."""
 
 
-def code_of(error: Exception) -> str | None:
-    """The code of an exception of the library, or None for one that is not foreseen."""
-    # UnknownIdError is a KeyError too, DuplicateIdError a ValueError: the table lists the library's own first.
+def error_code(error: Exception) -> str | None:
+    """Return the code of an exception of the library, or None for any other."""
+    # DuplicateIdError is a ValueError too: the table lists the library's own classes first.
     for code, kind in ERRORS.items():
         if isinstance(error, kind):
             return code
@@ -56,31 +56,31 @@ def code_of(error: Exception) -> str | None:
 
 
 def pack(vectors: NDArray[np.floating[Any]]) -> str:
-    """Token vectors as base64 of little-endian numbers, row by row: float16, or, marked so, float32."""
+    """Return token vectors as base64 of little-endian numbers, row by row: float16, or prefixed float32."""
     if vectors.dtype == np.float16:
         return base64.b64encode(np.ascontiguousarray(vectors, dtype="<f2").tobytes()).decode("ascii")
-    return _WIDE + base64.b64encode(np.ascontiguousarray(vectors, dtype="<f4").tobytes()).decode("ascii")
+    return _FLOAT32_PREFIX + base64.b64encode(np.ascontiguousarray(vectors, dtype="<f4").tobytes()).decode("ascii")
 
 
 def unpack(data: str, dim: int, name: str) -> NDArray[np.floating[Any]]:
-    """The vectors (tokens, dim) that `pack` wrote.
+    """Return the vectors (tokens, dim) that `pack` encoded.
 
     Raises:
-        ValueError: not base64, or of a length that is no whole number of vectors.
+        ValueError: not base64, or not a whole number of vectors.
     """
-    dtype = np.dtype("<f4" if data.startswith(_WIDE) else "<f2")
+    dtype = np.dtype("<f4" if data.startswith(_FLOAT32_PREFIX) else "<f2")
     try:
-        raw = base64.b64decode(data.removeprefix(_WIDE), validate=True)
+        raw = base64.b64decode(data.removeprefix(_FLOAT32_PREFIX), validate=True)
     except (binascii.Error, ValueError):
-        raise ValueError(f"{name}: is not base64; send little-endian float16, row by row") from None
+        raise ValueError(f"{name}: not base64; send little-endian float16, row by row") from None
     size = dtype.itemsize * dim
     if len(raw) % size:
         raise ValueError(
-            f"{name}: {len(raw):,} bytes are no whole number of {dtype.name} vectors of dimension {dim} ({size} bytes)"
+            f"{name}: must be whole {dtype.name} vectors of dimension {dim} ({size} bytes each), got {len(raw):,} bytes"
         )
     return np.frombuffer(raw, dtype=dtype).reshape(-1, dim)
 
 
 def finite(number: float) -> float | None:
-    """JSON has no infinity and no NaN: both are null on the wire."""
+    """Return the number, or None for infinity and NaN, which JSON lacks."""
     return number if math.isfinite(number) else None

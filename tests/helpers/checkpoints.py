@@ -41,7 +41,7 @@ TEXTS = [
     "  spaces   and\ttabs\n",
     "[MASK] [Q] [unused0] <mask> <|endoftext|>",
 ]
-BERT_TOKENIZER = Path(__file__).parents[2] / "src/serotine/encoders/minilm/tokenizer.json"
+BERT_TOKENIZER = Path(__file__).parents[2] / "src/serotine/serving/mcp/tokenizer.json"
 HIDDEN = 32
 _SIZES: dict[str, Any] = {
     "hidden_size": HIDDEN,

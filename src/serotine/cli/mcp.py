@@ -26,7 +26,7 @@ def mcp(indexes: tuple[Path, ...], port: int | None, verbose: bool) -> None:
     its configuration.
     """
     try:
-        from serotine.serving.mcp.server import serve_http, serve_stdio
+        from serotine.serving import serve_mcp_http, serve_mcp_stdio
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] not in ("mcp", "mcp_types", "anyio", "pydantic", "uvicorn"):
             raise
@@ -35,8 +35,8 @@ def mcp(indexes: tuple[Path, ...], port: int | None, verbose: bool) -> None:
     logging.basicConfig(stream=sys.stderr, level=level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     if port is not None:
         click.echo(f"Serving MCP at http://127.0.0.1:{port}/mcp; Ctrl-C stops.", err=True)
-        serve_http(indexes, port)
+        serve_mcp_http(indexes, port)
         return
     if sys.stdin.isatty():
         click.echo("Serving MCP on standard input and output, for an agent to start; Ctrl-C stops.", err=True)
-    serve_stdio(indexes)
+    serve_mcp_stdio(indexes)

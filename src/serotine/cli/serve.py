@@ -100,8 +100,8 @@ def serve(
     if not indexes and root is None:
         raise click.UsageError("name an index, or a --root folder of indexes", click.get_current_context())
     try:
-        from serotine.serving import run, settings
-        from serotine.serving.tokens import read_tokens
+        from serotine.serving import Limits, ServerSettings, read_tokens
+        from serotine.serving import serve as run_server
     except ImportError as error:
         raise SerotineError(f"the server needs {error.name}; install it with: pip install 'serotine[serve]'") from None
 
@@ -115,26 +115,26 @@ def serve(
     # A token is what another site's page lacks. Without tokens the name in the request is all that tells it.
     allowed = None if known and not hosts else hosts
     with tempfile.TemporaryDirectory(prefix="serotine-serve-", ignore_cleanup_errors=True) as state:
-        told = settings.ServerSettings(
+        settings = ServerSettings(
             indexes=_named(indexes),
             state=Path(state),
             root=None if root is None else root.absolute(),
             tokens=known,
             hosts=allowed,
             read_only=read_only,
-            limits=settings.Limits(
+            limits=Limits(
                 body=max_body * _MEGABYTE,
                 upload=max_upload * _MEGABYTE,
                 k=max_k,
                 batch=max_batch,
-                threads=threads or settings.Limits().threads,
+                threads=threads or Limits().threads,
                 queue=queue,
                 seconds=timeout,
             ),
             query_cache=query_cache,
             log_queries=log_queries,
         )
-        return run.serve(told, host=host, port=port, workers=workers)
+        return run_server(settings, host=host, port=port, workers=workers)
 
 
 def _named(paths: tuple[Path, ...]) -> dict[str, Path]:
@@ -144,12 +144,12 @@ def _named(paths: tuple[Path, ...]) -> dict[str, Path]:
         SerotineError: one is no index, or two have one name.
     """
     from serotine.index import read_settings
-    from serotine.serving.indexes import name_of
+    from serotine.serving import index_name
 
     named: dict[str, Path] = {}
     for path in paths:
         read_settings(path)
-        name = name_of(path)
+        name = index_name(path)
         if name in named:
             raise SerotineError(f"{path}: would be served as {name!r}, as {named[name]} is; rename one of the folders")
         named[name] = path.absolute()

@@ -1,4 +1,4 @@
-"""A server's index, used like one on disk: `serotine.Client`."""
+"""The client: a served index, used like one on disk."""
 
 from serotine.client.client import Client
 

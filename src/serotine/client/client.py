@@ -1,10 +1,11 @@
-"""The client: the methods of `Index`, carried out by a server."""
+"""The client: the methods of `Index`, run by a server."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import fields
 from types import TracebackType
-from typing import Any
+from typing import Any, Unpack
 from urllib.parse import quote
 
 import numpy as np
@@ -12,37 +13,42 @@ from numpy.typing import NDArray
 
 from serotine.client import parsing
 from serotine.client.connection import Connection
-from serotine.errors import ServerError, UnknownIdError
-from serotine.index import Explanation, Fusion, Hit, Hits, IndexStats, Mode, VerifyReport
+from serotine.errors import ServerError, UnknownIdError, wrong_type
+from serotine.index import Explanation, Hit, Hits, IndexStats, SearchKeywords, SearchOptions, VerifyReport
 from serotine.progress import progress_bar
 from serotine.texts import is_text, strings
 from serotine.wire import pack, unpack
 
-_IDS_AT_ONCE = 10_000
+_IDS_PER_REQUEST = 10_000
 
 
 class Client:
-    """An index of a `serotine serve`, with the methods of `Index`: the same arguments, results and errors.
+    """An index of `serotine serve`, with the methods of `Index`: the same arguments, results and errors.
 
-    What a server adds to these, rights, load and being away, is a `ServerError`; what is beyond one of its limits is a
-    ValueError, as any value that cannot be. Safe from any number of threads; connections are kept open, until `close`.
+    Errors of the server itself (rights, load, connection) are `ServerError`; a value beyond one of its limits is a
+    ValueError. Safe for any number of threads; connections stay open until `close`.
 
     Args:
-        url: the server's, such as ``http://127.0.0.1:8000``.
-        index: the index's name there; may be left out where the server has one only.
-        token: a bearer token, where the server wants one.
-        timeout: seconds for one request; a busy server is asked again until then. An `add` may take long: give it
-            time, as the server goes on with it.
+        url: the server's address, such as ``http://127.0.0.1:8000``.
+        index: the index's name; may be omitted where the server has only one.
+        token: a bearer token, where the server requires one.
+        timeout: seconds for one request, retries of a busy server included. Allow enough for `add`: after a timeout
+            the server still finishes it.
 
     Raises:
-        ValueError: an argument that cannot be what it should be.
-        ServerError: where `index` is left out: the server cannot be reached, or has not just one.
+        ValueError: an invalid argument.
+        ServerError: `index` is omitted, and the server cannot be reached or does not have exactly one.
+
+    Examples:
+        >>> with Client("http://127.0.0.1:8000", "bats") as client:  # connects at the first request
+        ...     client
+        Client('http://127.0.0.1:8000', 'bats')
     """
 
     def __init__(self, url: str, index: str | None = None, *, token: str | None = None, timeout: float = 60.0) -> None:
         self._connection = Connection(url, token, timeout)
         try:
-            self._index = self._only() if index is None else index
+            self._index = self._only_index() if index is None else index
         except BaseException:
             self.close()
             raise
@@ -73,13 +79,13 @@ class Client:
         return True
 
     def close(self) -> None:
-        """Closes the connections. Closing twice is no error."""
+        """Close the connections; closing twice is allowed."""
         self._connection.close()
 
     def indexes(self) -> list[dict[str, Any]]:
-        """What the server has: name, documents, tokens, bytes, dim, encoder, filterable, writable of each index."""
-        listed: list[dict[str, Any]] = self._connection.request("GET", "/v1/indexes")["indexes"]
-        return listed
+        """Return the server's indexes: name, documents, tokens, bytes, dim, encoder, filterable, writable of each."""
+        indexes: list[dict[str, Any]] = self._connection.request("GET", "/v1/indexes")["indexes"]
+        return indexes
 
     @property
     def dim(self) -> int:
@@ -89,13 +95,13 @@ class Client:
         return self._dim
 
     def ids(self) -> list[str]:
-        """As `Index.ids`; fetched in pieces, between which the index may change."""
-        found: list[str] = []
+        """Return all ids; see `Index.ids`. Fetched in pages, between which the index may change."""
+        ids: list[str] = []
         while True:
-            answer = self._get(f"/ids?offset={len(found)}&limit={_IDS_AT_ONCE}")
-            found += answer["ids"]
-            if not answer["ids"] or len(found) >= answer["total"]:
-                return found
+            page = self._get(f"/ids?offset={len(ids)}&limit={_IDS_PER_REQUEST}")
+            ids += page["ids"]
+            if not page["ids"] or len(ids) >= page["total"]:
+                return ids
 
     def add(
         self,
@@ -107,11 +113,11 @@ class Client:
         upsert: bool = False,
         show_progress: bool = False,
     ) -> None:
-        """As `Index.add`: when it returns, the documents are committed. One call is one request.
+        """Add documents in one request; see `Index.add`. When it returns, they are committed.
 
-        `show_progress` draws a bar without a length: the server tells when it has ended only.
+        `show_progress` draws a bar without a total: the server reports only the end.
 
-        After a `ServerError` without a status, or with 504, the documents may have been added all the same.
+        After a `ServerError` without a status, or with 504, the documents may still have been added.
         """
         with progress_bar(None, "Adding", enabled=show_progress):
             self._add(ids, texts, vectors, metadata, upsert=upsert)
@@ -124,84 +130,70 @@ class Client:
         expected_documents: int | None = None,
         show_progress: bool = False,
     ) -> int:
-        """As `Index.add_batches`; `expected_documents` only tells the bar its length."""
+        """Add a stream of documents; see `Index.add_batches`. `expected_documents` only sets the bar's total."""
         added = 0
         with progress_bar(expected_documents, "Adding", enabled=show_progress) as advance:
             for batch in batches:
                 if "ids" not in batch:
-                    raise ValueError("batches: want dicts with 'ids'")
+                    raise ValueError("batches: must be dicts with 'ids'")
                 added += self._add(**batch, upsert=upsert, skip_known=not upsert)
                 advance(len(batch["ids"]))
         return added
 
     def delete(self, ids: Sequence[str]) -> None:
-        """As `Index.delete`."""
-        wanted = strings(ids, "ids")
-        if wanted:
-            self._post("/documents/delete", {"ids": wanted}, repeatable=False)
+        """Delete documents; see `Index.delete`."""
+        checked = strings(ids, "ids")
+        if checked:
+            self._post("/documents/delete", {"ids": checked}, repeatable=False)
 
     def get(self, ids: Sequence[str]) -> list[Hit]:
-        """As `Index.get`."""
-        answer = self._post("/documents/fetch", {"ids": strings(ids, "ids")})
-        return [parsing.document(each) for each in answer["documents"]]
+        """Return documents by id; see `Index.get`."""
+        body = self._post("/documents/fetch", {"ids": strings(ids, "ids")})
+        return [parsing.document(document) for document in body["documents"]]
 
     def vectors(self, id_: str) -> NDArray[np.float16]:
-        """As `Index.vectors`."""
+        """Return a document's stored vectors; see `Index.vectors`."""
         (checked,) = strings([id_], "id")
-        answer = self._get(f"/documents/{quote(checked, safe='')}?vectors=true")
-        return unpack(answer["vectors"], answer["dim"], "vectors")
+        body = self._get(f"/documents/{quote(checked, safe='')}?vectors=true")
+        return unpack(body["vectors"], body["dim"], "vectors")
 
     def search(
         self,
         query: str | NDArray[np.floating[Any]],
         k: int = 10,
-        *,
-        where: Mapping[str, Any] | None = None,
-        mode: Mode = "late",
-        exact: bool = False,
-        fusion: Fusion = "rrf",
-        weights: tuple[float, float] = (1.0, 1.0),
-        candidates: int | None = None,
+        **options: Unpack[SearchKeywords],
     ) -> Hits:
-        """As `Index.search`."""
-        asked = {**self._query(query), **_options(k, where, mode, exact, fusion, weights, candidates)}
-        return parsing.hits(self._post("/search", asked))
+        """Return the k best documents for a query; see `Index.search`."""
+        return parsing.hits(self._post("/search", {**self._query(query), **_option_fields(k, options)}))
 
     def search_batch(
         self,
         queries: Sequence[str | NDArray[np.floating[Any]]],
         k: int = 10,
-        *,
-        where: Mapping[str, Any] | None = None,
-        mode: Mode = "late",
-        exact: bool = False,
-        fusion: Fusion = "rrf",
-        weights: tuple[float, float] = (1.0, 1.0),
-        candidates: int | None = None,
+        **options: Unpack[SearchKeywords],
     ) -> list[Hits]:
-        """As `Index.search_batch`, in one request."""
+        """Search many queries in one request; see `Index.search_batch`."""
         if isinstance(queries, (str, bytes)):
-            raise TypeError("queries: want a list of questions or arrays, got one string; put it in a list")
-        asked = [self._query(query) for query in queries]
-        if not asked:
+            raise TypeError("queries: must be a list of strings or arrays, got one string; put it in a list")
+        body = {"queries": [self._query(query) for query in queries], **_option_fields(k, options)}
+        if not body["queries"]:
             return []
-        body = {"queries": asked, **_options(k, where, mode, exact, fusion, weights, candidates)}
-        return [parsing.hits(each) for each in self._post("/search/batch", body)["results"]]
+        return [parsing.hits(result) for result in self._post("/search/batch", body)["results"]]
 
     def explain(self, query: str, id_: str) -> Explanation:
-        """As `Index.explain`."""
+        """Align a query with a document; see `Index.explain`."""
         return parsing.explanation(self._post("/explain", {"query": query, "id": id_}))
 
     def stats(self) -> IndexStats:
-        """As `Index.stats`."""
+        """Return counts and sizes; see `Index.stats`."""
         return parsing.stats(self._get(""))
 
     def verify(self) -> VerifyReport:
-        """As `Index.verify`."""
+        """Verify everything the index stores; see `Index.verify`."""
         return parsing.report(self._post("/verify"))
 
     def compact(self, *, show_progress: bool = False) -> None:
-        """As `Index.compact`; `show_progress` as in `add`."""
+        """Rewrite the index without deleted documents; see `Index.compact`. `show_progress` as in `add`."""
         with progress_bar(None, "Compacting", enabled=show_progress):
             self._post("/compact")
 
@@ -228,7 +220,7 @@ class Client:
             if values is None:
                 continue
             if len(values) != len(documents):
-                raise ValueError(f"{name}: want one for each of the {len(documents):,} ids, got {len(values):,}")
+                raise ValueError(f"{name}: must be one per id ({len(documents):,}), got {len(values):,}")
             for document, value in zip(documents, values, strict=True):
                 document[field] = value
         if not documents:
@@ -241,15 +233,15 @@ class Client:
         if isinstance(query, str):
             return {"query": query}
         if isinstance(query, np.ndarray):
-            return {"vectors": _packed(query, "query", self.dim, whole=True)}
-        raise TypeError(f"query: want a string or an array (tokens, dim), got {type(query).__name__}")
+            return {"vectors": _packed(query, "query", self.dim, float32=True)}
+        raise wrong_type("query", "a string or an array (tokens, dim)", query)
 
-    def _only(self) -> str:
-        names = [str(each["name"]) for each in self.indexes()]
+    def _only_index(self) -> str:
+        names = [str(index["name"]) for index in self.indexes()]
         if len(names) != 1:
             raise ServerError(
                 f"{self._connection.url}: has {len(names)} indexes ({', '.join(names) or 'none'}); "
-                "name one with index=",
+                "choose one with index=",
                 code="unknown_index",
             )
         return names[0]
@@ -261,38 +253,24 @@ class Client:
         return self._connection.request("POST", self._path + path, body, repeatable=repeatable)
 
 
-def _packed(value: object, name: str, dim: int, *, whole: bool = False) -> str:
-    """Vectors as they are sent: float16, as documents are stored, or `whole`, as a question's are scored.
+def _packed(value: object, name: str, dim: int, *, float32: bool = False) -> str:
+    """Return vectors as base64: float16, as documents are stored, or float32, as queries are scored.
 
-    Their shape is not sent: of another dimension, they would be cut into other vectors at the other end.
+    Their shape is not sent: vectors of another dimension would be cut differently by the server.
     """
     array = np.asarray(value)
     if array.dtype.kind != "f":
-        raise TypeError(f"{name}: want floats of shape (tokens, {dim}), got dtype {array.dtype}")
+        raise TypeError(f"{name}: must be floats of shape (tokens, {dim}), got dtype {array.dtype}")
     if array.ndim != 2 or array.shape[1] != dim:
-        raise ValueError(f"{name}: want shape (tokens, {dim}), got {array.shape}")
+        raise ValueError(f"{name}: must have shape (tokens, {dim}), got {array.shape}")
     with np.errstate(over="ignore"):
         half = array.astype(np.float16)
     if not np.isfinite(half).all():
-        raise ValueError(f"{name}: holds NaN, infinity or values beyond float16 (65,504)")
-    return pack(array if whole else half)
+        raise ValueError(f"{name}: contains NaN, infinity or values beyond float16 (65,504)")
+    return pack(array if float32 else half)
 
 
-def _options(
-    k: object,
-    where: Mapping[str, Any] | None,
-    mode: str,
-    exact: bool,
-    fusion: str,
-    weights: Sequence[float],
-    candidates: int | None,
-) -> dict[str, Any]:
-    return {
-        "k": int(k) if isinstance(k, np.integer) else k,
-        "where": where,
-        "mode": mode,
-        "exact": exact,
-        "fusion": fusion,
-        "weights": list(weights),
-        "candidates": candidates,
-    }
+def _option_fields(k: int, options: SearchKeywords) -> dict[str, Any]:
+    """Return validated search options as fields of a request."""
+    validated = SearchOptions(k, **options)
+    return {field.name: getattr(validated, field.name) for field in fields(SearchOptions)}

@@ -1,4 +1,4 @@
-"""Requests over connections that stay open, with the standard library only."""
+"""Requests over persistent connections, with the standard library only."""
 
 from __future__ import annotations
 
@@ -12,36 +12,36 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from serotine import __version__
-from serotine.errors import ServerError
+from serotine.errors import ServerError, invalid, reason
 from serotine.wire import ERRORS
 
-_AGAIN = (429, 503)
-# A server that does not say when to come back is asked again after this long, and twice as long each time.
-_FIRST_PAUSE = 0.1
+_BUSY = (429, 503)
+# Seconds before the first retry where the server names none; doubled each time.
+_FIRST_DELAY = 0.1
 
 
 class Connection:
-    """What sends requests to one server; safe to use from any number of threads.
+    """Persistent connections to one server; safe for any number of threads.
 
     Args:
-        url: the server's, such as ``http://127.0.0.1:8000``.
-        token: a bearer token, if the server wants one.
-        timeout: seconds a request may take, pauses before another attempt included.
+        url: the server's address, such as ``http://127.0.0.1:8000``.
+        token: a bearer token, where the server requires one.
+        timeout: seconds for one request, retries included.
 
     Raises:
-        ValueError: `url` is not one of http or https.
+        ValueError: an invalid argument.
     """
 
     def __init__(self, url: str, token: str | None, timeout: float) -> None:
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ValueError(f"url: want one such as http://127.0.0.1:8000, got {url!r}")
+            raise invalid("url", "an address such as http://127.0.0.1:8000", url)
         if parts.query or parts.fragment or parts.username:
-            raise ValueError(f"url: want a server's address without query, fragment or user, got {url!r}")
+            raise invalid("url", "without query, fragment and user", url)
         if token is not None and not (token.isascii() and token.isprintable() and token):
-            raise ValueError("token: want printable ASCII characters")
+            raise ValueError("token: must be printable ASCII characters")
         if not (math.isfinite(timeout) and timeout > 0):
-            raise ValueError(f"timeout: want seconds above 0, got {timeout}")
+            raise invalid("timeout", "seconds above 0", timeout)
         self.url = url.rstrip("/")
         self._secure = parts.scheme == "https"
         self._host, self._port, self._prefix = parts.hostname, parts.port, parts.path.rstrip("/")
@@ -52,35 +52,35 @@ class Connection:
         self._idle: list[http.client.HTTPConnection] = []
 
     def request(self, method: str, path: str, body: Any = None, *, repeatable: bool = True) -> Any:
-        """The JSON that the server answers.
+        """Send a request and return the response's JSON.
 
-        A server that is busy (429, 503) has done nothing; it is asked again after the time it says, as long as the
-        timeout allows.
+        A busy server (429, 503) has done nothing: the request is retried after the delay the server names, within the
+        timeout.
 
         Args:
-            method: of HTTP.
-            path: of the resource.
-            body: sent as JSON, unless None.
-            repeatable: whether it does no harm if the server should get it twice.
+            method: HTTP method.
+            path: path of the resource.
+            body: sent as JSON unless None.
+            repeatable: whether the server may safely receive it twice.
 
         Raises:
-            ServerError: no answer, or one that refuses.
-            SerotineError, ValueError, TypeError: what the library would have raised.
+            ServerError: no response, or a refusal.
+            SerotineError, ValueError, TypeError: what the library itself would raise.
         """
-        data = None if body is None else _encoded(body)
-        until, pause = time.monotonic() + self._timeout, _FIRST_PAUSE
+        data = None if body is None else _encode(body)
+        deadline, delay = time.monotonic() + self._timeout, _FIRST_DELAY
         while True:
-            status, headers, content = self._send(method, path, data, until, repeatable=repeatable)
+            status, headers, content = self._send(method, path, data, deadline, repeatable=repeatable)
             if status < 300:
-                return _decoded(content, self.url)
-            wait = max(_seconds(headers.get("Retry-After")), pause)
-            if status not in _AGAIN or time.monotonic() + wait > until:
+                return _decode(content, self.url)
+            wait = max(_seconds(headers.get("Retry-After")), delay)
+            if status not in _BUSY or time.monotonic() + wait > deadline:
                 raise _error(status, content, self.url)
             time.sleep(wait)
-            pause *= 2
+            delay *= 2
 
     def close(self) -> None:
-        """Closes what is open; another request opens a connection again."""
+        """Close all idle connections; a later request opens a new one."""
         while (connection := self._take_idle()) is not None:
             connection.close()
 
@@ -93,14 +93,14 @@ class Connection:
         self.close()
 
     def _send(
-        self, method: str, path: str, data: bytes | None, until: float, *, repeatable: bool
+        self, method: str, path: str, data: bytes | None, deadline: float, *, repeatable: bool
     ) -> tuple[int, http.client.HTTPMessage, bytes]:
-        # The server may have closed an idle connection, which is only found out when it is used. A request that must
-        # not be sent twice gets a new one, for itself alone.
+        # The server may have closed an idle connection, which shows only on use. A request that must not be sent
+        # twice therefore gets a new connection of its own.
         reused = self._take_idle() if repeatable else None
         if reused is not None:
             try:
-                return self._exchange(reused, method, path, data, until, keep=True)
+                return self._exchange(reused, method, path, data, deadline, reuse=True)
             except TimeoutError as error:
                 reused.close()
                 raise self._unreachable(error) from error
@@ -108,7 +108,7 @@ class Connection:
                 reused.close()
         fresh = self._connect()
         try:
-            return self._exchange(fresh, method, path, data, until, keep=repeatable)
+            return self._exchange(fresh, method, path, data, deadline, reuse=repeatable)
         except (http.client.HTTPException, OSError) as error:
             fresh.close()
             raise self._unreachable(error) from error
@@ -119,15 +119,15 @@ class Connection:
         method: str,
         path: str,
         data: bytes | None,
-        until: float,
+        deadline: float,
         *,
-        keep: bool,
+        reuse: bool,
     ) -> tuple[int, http.client.HTTPMessage, bytes]:
-        remaining = max(until - time.monotonic(), 0.001)
+        remaining = max(deadline - time.monotonic(), 0.001)
         connection.timeout = remaining
         if connection.sock is not None:
             connection.sock.settimeout(remaining)
-        headers = dict(self._headers) if keep else {**self._headers, "Connection": "close"}
+        headers = dict(self._headers) if reuse else {**self._headers, "Connection": "close"}
         if data is not None:
             headers["Content-Type"] = "application/json"
         connection.request(method, self._prefix + path, data, headers)
@@ -152,32 +152,32 @@ class Connection:
 
     def _unreachable(self, error: Exception) -> ServerError:
         if isinstance(error, TimeoutError):
-            return ServerError(f"{self.url}: no answer within {self._timeout:g} seconds")
-        return ServerError(f"{self.url}: cannot be reached ({error or type(error).__name__}); is the server running?")
+            return ServerError(f"{self.url}: no response within {self._timeout:g} seconds")
+        return ServerError(f"{self.url}: cannot be reached ({reason(error)}); is the server running?")
 
 
-def _encoded(body: Any) -> bytes:
+def _encode(body: Any) -> bytes:
     try:
         return json.dumps(body, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
     except UnicodeEncodeError:
-        raise ValueError("a text holds a lone surrogate, which is no text; decode its source as UTF-8") from None
+        raise ValueError("a text contains a lone surrogate; decode its source as UTF-8") from None
     except (TypeError, ValueError, RecursionError) as error:
-        raise ValueError(f"cannot be sent as JSON ({error})") from None
+        raise ValueError(f"not valid JSON ({reason(error)})") from None
 
 
-def _decoded(content: bytes, url: str) -> Any:
+def _decode(content: bytes, url: str) -> Any:
     try:
         return json.loads(content)
     except ValueError:
-        raise ServerError(f"{url}: answers with what is no JSON; is it a Serotine server?") from None
+        raise ServerError(f"{url}: the response is not JSON; is it a Serotine server?") from None
 
 
 def _error(status: int, content: bytes, url: str) -> Exception:
     try:
-        told = json.loads(content)["error"]
-        code, message = str(told["code"]), str(told["message"])
+        body = json.loads(content)["error"]
+        code, message = str(body["code"]), str(body["message"])
     except (ValueError, KeyError, TypeError):
-        return ServerError(f"{url}: answers with status {status}; is it a Serotine server?", status=status, code="http")
+        return ServerError(f"{url}: unexpected status {status}; is it a Serotine server?", status=status, code="http")
     if code in ERRORS:
         return ERRORS[code](message)
     return ServerError(f"{url}: {message}", status=status, code=code)

@@ -1,53 +1,60 @@
-"""The JSON of a server as the library's own dataclasses."""
+"""JSON responses as the library's dataclasses."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from serotine.index import Certificate, Explanation, Hit, Hits, IndexStats, SearchStats, TokenMatch, VerifyReport
-
-_LOWEST = float("-inf")
+from serotine.index import (
+    Certificate,
+    Explanation,
+    Hit,
+    Hits,
+    IndexStats,
+    SearchStats,
+    TokenMatch,
+    VerifyReport,
+)
 
 
 def hits(body: dict[str, Any]) -> Hits:
-    """A search's answer."""
+    """Parse the hits of one query."""
     certificate = body["certificate"]
     return Hits(
-        tuple(Hit(each["id"], _number(each["score"]), each["text"], each["metadata"]) for each in body["hits"]),
+        tuple(Hit(hit["id"], _score(hit["score"]), hit["text"], hit["metadata"]) for hit in body["hits"]),
         SearchStats(**body["stats"]),
         None
         if certificate is None
         else Certificate(
             **{
                 **certificate,
-                "kth_score": _number(certificate["kth_score"]),
-                "bound": _number(certificate["bound"]),
+                "kth_score": _score(certificate["kth_score"]),
+                "bound": _score(certificate["bound"]),
             }
         ),
     )
 
 
 def document(body: dict[str, Any]) -> Hit:
-    """A stored document, as `Index.get` gives it."""
+    """Parse a stored document; like `Index.get`, it has no score."""
     return Hit(body["id"], float("nan"), body["text"], body["metadata"])
 
 
 def explanation(body: dict[str, Any]) -> Explanation:
-    """An explanation."""
-    matches = tuple(TokenMatch(**{**match, "similarity": _number(match["similarity"])}) for match in body["matches"])
-    return Explanation(body["id"], _number(body["score"]), body["query"], body["text"], matches)
+    """Parse an explanation."""
+    matches = tuple(TokenMatch(**{**match, "similarity": _score(match["similarity"])}) for match in body["matches"])
+    return Explanation(body["id"], _score(body["score"]), body["query"], body["text"], matches)
 
 
 def stats(body: dict[str, Any]) -> IndexStats:
-    """Counts and sizes."""
+    """Parse index statistics."""
     return IndexStats(**body)
 
 
 def report(body: dict[str, Any]) -> VerifyReport:
-    """What a check looked at."""
+    """Parse a verification report."""
     return VerifyReport(**{**body, "stray_files": tuple(body["stray_files"])})
 
 
-def _number(value: float | None) -> float:
-    """JSON has no infinity: null stands for minus infinity, the only one there can be."""
-    return _LOWEST if value is None else value
+def _score(value: float | None) -> float:
+    """Return a score; null stands for minus infinity, which JSON lacks."""
+    return float("-inf") if value is None else value

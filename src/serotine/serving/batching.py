@@ -1,4 +1,4 @@
-"""Questions that arrive while the encoder is busy are encoded together as soon as it is free."""
+"""Dynamic batching: queries that arrive while the encoder is busy are encoded together as soon as it is free."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 
 from serotine.text_encoder import TextEncoder
 
-_MOST_AT_ONCE = 32
+_BATCH_SIZE = 32
 Vectors = NDArray[np.float32]
 
 
 class _Ticket:
-    """One question that waits for its vectors."""
+    """One query that waits for its vectors."""
 
     __slots__ = ("error", "text", "vectors")
 
@@ -27,93 +27,94 @@ class _Ticket:
         self.error: Exception | None = None
 
     @property
-    def served(self) -> bool:
+    def done(self) -> bool:
         return self.vectors is not None or self.error is not None
 
 
 class BatchingEncoder:
-    """An encoder for many threads: questions are encoded together, and the last ones are remembered.
+    """An encoder for many threads: encodes waiting queries together and caches the latest.
 
-    No thread waits for company: whoever finds the encoder free takes all that wait, its own questions among them, so
-    that a question alone is encoded at once, and batches grow with the load.
+    No thread waits for a batch to fill. Whoever finds the encoder free encodes all waiting queries, its own included:
+    a single query is encoded at once, and batches grow with the load.
 
     Args:
-        encoder: the encoder itself; its documents and tokens may be asked for from any thread.
-        remembered: questions whose vectors are kept, the newest; 0 for none.
-        observe: told the size of every batch.
+        encoder: the encoder itself; its documents and tokens may be requested from any thread.
+        cache_size: queries whose vectors are cached, the newest; 0 for none.
+        observe: called with the size of every batch.
     """
 
-    def __init__(self, encoder: TextEncoder, *, remembered: int, observe: Callable[[int], None]) -> None:
+    def __init__(self, encoder: TextEncoder, *, cache_size: int, observe: Callable[[int], None]) -> None:
         self._encoder = encoder
         self._observe = observe
         self.name, self.dim, self.fingerprint = encoder.name, encoder.dim, encoder.fingerprint
         self.options: dict[str, Any] = dict(getattr(encoder, "options", {}))
-        self._busy = threading.Lock()
-        self._waiting: list[_Ticket] = []
-        self._changing = threading.Lock()
-        self._remembered = remembered
-        self._known: OrderedDict[str, Vectors] = OrderedDict()
+        self._encoder_lock = threading.Lock()
+        self._queue: list[_Ticket] = []
+        # Guards the queue and the cache.
+        self._lock = threading.Lock()
+        self._cache_size = cache_size
+        self._cache: OrderedDict[str, Vectors] = OrderedDict()
 
     def __getattr__(self, name: str) -> Any:
-        """What this class does not say is the encoder's: how much it reads of a document, and more of the kind."""
+        """Return any other attribute of the encoder, such as how much of a document it reads."""
         return getattr(self._encoder, name)
 
     def encode_queries(self, texts: Sequence[str]) -> list[Vectors]:
-        """One float32 (tokens, dim) array a question; read-only, as others may get the same."""
-        found = {text: self._recall(text) for text in texts}
-        tickets = [_Ticket(text) for text, known in found.items() if known is None]
-        with self._changing:
-            self._waiting += tickets
-        while not all(ticket.served for ticket in tickets):
-            with self._busy:
-                # Another thread may have served ours while we waited for the encoder.
-                if not all(ticket.served for ticket in tickets):
-                    self._serve()
+        """Return one float32 (tokens, dim) array per query; read-only, because others may get the same array."""
+        results = {text: self._cached(text) for text in texts}
+        tickets = [_Ticket(text) for text, vectors in results.items() if vectors is None]
+        with self._lock:
+            self._queue += tickets
+        while not all(ticket.done for ticket in tickets):
+            with self._encoder_lock:
+                # Another thread may have encoded ours while we waited for the encoder.
+                if not all(ticket.done for ticket in tickets):
+                    self._encode_waiting()
         for ticket in tickets:
             if ticket.error is not None:
                 raise ticket.error
-            found[ticket.text] = ticket.vectors
-        return [vectors for text in texts if (vectors := found[text]) is not None]
+            results[ticket.text] = ticket.vectors
+        return [vectors for text in texts if (vectors := results[text]) is not None]
 
     def encode_documents(self, texts: Sequence[str]) -> list[Vectors]:
-        """One float32 (tokens, dim) array a text; questions do not wait for it, unless the encoder makes them."""
+        """Return one float32 (tokens, dim) array per text; queries wait for it only if the encoder itself locks."""
         return self._encoder.encode_documents(texts)
 
     def tokens(self, text: str, *, query: bool) -> Sequence[Any]:
-        """The token of every row that encoding `text` gives."""
+        """Return the token of every row that encoding `text` gives."""
         return self._encoder.tokens(text, query=query)
 
-    def _serve(self) -> None:
-        with self._changing:
-            batch, self._waiting = self._waiting[:_MOST_AT_ONCE], self._waiting[_MOST_AT_ONCE:]
+    def _encode_waiting(self) -> None:
+        with self._lock:
+            batch, self._queue = self._queue[:_BATCH_SIZE], self._queue[_BATCH_SIZE:]
         try:
             self._encode(batch)
         except Exception as error:
             if len(batch) == 1:
                 batch[0].error = error
                 return
-            # One question that cannot be encoded must not fail the others.
+            # One query that cannot be encoded must not fail the others.
             for ticket in batch:
                 try:
                     self._encode([ticket])
-                except Exception as own:
-                    ticket.error = own
+                except Exception as single_error:
+                    ticket.error = single_error
         self._observe(len(batch))
 
     def _encode(self, batch: list[_Ticket]) -> None:
         encoded = self._encoder.encode_queries([ticket.text for ticket in batch])
         for ticket, vectors in zip(batch, encoded, strict=True):
             vectors.setflags(write=False)
-            if self._remembered:
-                with self._changing:
-                    self._known[ticket.text] = vectors
-                    while len(self._known) > self._remembered:
-                        self._known.popitem(last=False)
+            if self._cache_size:
+                with self._lock:
+                    self._cache[ticket.text] = vectors
+                    while len(self._cache) > self._cache_size:
+                        self._cache.popitem(last=False)
             ticket.vectors = vectors
 
-    def _recall(self, text: str) -> Vectors | None:
-        with self._changing:
-            vectors = self._known.get(text)
+    def _cached(self, text: str) -> Vectors | None:
+        with self._lock:
+            vectors = self._cache.get(text)
             if vectors is not None:
-                self._known.move_to_end(text)
+                self._cache.move_to_end(text)
             return vectors

@@ -1,4 +1,4 @@
-"""The indexes that are served: readers that stay open, and a writer for the length of a change."""
+"""The served indexes: readers that stay open, and a writer for the duration of a change."""
 
 from __future__ import annotations
 
@@ -10,33 +10,27 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
-from serotine.errors import IndexLockedError, NotAnIndexError, SerotineError
-from serotine.index import CATALOG_FILE, Index, load_encoder, read_settings
+from serotine.errors import IndexLockedError, NotAnIndexError, SerotineError, ServerError
+from serotine.index import Index, load_encoder, read_settings
 from serotine.serving.batching import BatchingEncoder
-from serotine.serving.failures import Failure, read_only, unavailable
-from serotine.serving.renewal import Retired, stamp_of
+from serotine.serving.errors import read_only, unavailable
+from serotine.serving.index_folders import SUFFIX, DelayedClose, catalog_id, index_name, is_index
 from serotine.serving.settings import ServerSettings
-from serotine.serving.work import WorkPool
+from serotine.serving.work_pool import WorkPool
 from serotine.text_encoder import TextEncoder
 from serotine.texts import is_text
 
 _log = logging.getLogger("serotine.serving")
 T = TypeVar("T")
-SUFFIX = ".serotine"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
-_AGAIN_SECONDS = 0.01
-
-
-def name_of(path: Path) -> str:
-    """The name an index is served under: its folder's, without the suffix."""
-    return path.absolute().name.removesuffix(SUFFIX)
+_LOCK_RETRY_SECONDS = 0.01
 
 
 class ServedIndex:
-    """One index: a reader for every search, and a turn at writing for every change.
+    """One index: a reader for all searches, and a writer opened for each change.
 
-    Other processes may write too: this server's other workers, or a command. The writer's lock is therefore held only
-    while a change is made, and searches see what others commit.
+    Other processes may write too: this server's other workers, or a command. The writer lock is therefore held only
+    during a change, and searches see what others commit.
     """
 
     def __init__(
@@ -52,77 +46,78 @@ class ServedIndex:
         self.path = path
         self.encoder = encoder
         self.writable = not settings.read_only
-        # Before it is opened: replaced in between, it is opened once more.
-        self._stamp = stamp_of(path)
+        # Before opening: if the index is replaced in between, it is opened once more.
+        self._catalog_id = catalog_id(path)
         self.reader = Index.open(path, read_only=True, encoder=encoder)
         self._lock_seconds = limits.lock_seconds
-        # One thread: changes of one index follow each other, in the order they came. One that takes the place of
-        # another goes on with its.
+        # One thread: changes of an index run in the order they came. A replaced index keeps its pool.
         self.changes = changes or WorkPool(f"write-{name}", threads=1, queue=limits.queue, seconds=limits.write_seconds)
 
     def is_current(self) -> bool:
-        """Whether what is open is what is on disk; false when it was replaced or removed."""
-        return self._stamp is not None and self._stamp == stamp_of(self.path)
+        """Return whether the open index is the one on disk; false when it was replaced or removed."""
+        return self._catalog_id is not None and self._catalog_id == catalog_id(self.path)
 
     def change(self, work: Callable[[Index], T]) -> T:
-        """What `work` makes of the index, open for writing; waits for the writer's lock, within bounds.
+        """Return the result of `work` on the index, open for writing.
 
         Raises:
-            Failure: 403 where nothing may be changed, 503 where another process kept the lock too long.
+            ServerError: 403 on a read-only server, 503 where another process holds the writer lock too long.
         """
         if not self.writable:
             raise read_only()
-        until = time.monotonic() + self._lock_seconds
+        deadline = time.monotonic() + self._lock_seconds
         while True:
             try:
                 writer = Index.open(self.path, encoder=self.encoder)
             except IndexLockedError:
-                if time.monotonic() > until:
+                if time.monotonic() > deadline:
                     raise unavailable(
-                        f"{self.name}: another process has been writing for {self._lock_seconds:g} seconds; "
-                        "try again later"
+                        f"{self.name}: another process has held the writer lock for {self._lock_seconds:g} seconds; "
+                        "retry later"
                     ) from None
-                time.sleep(_AGAIN_SECONDS)
+                time.sleep(_LOCK_RETRY_SECONDS)
                 continue
             with writer:
                 return work(writer)
 
     def close(self) -> None:
-        """Waits for the change that is being made, then lets go of the files."""
+        """Wait for the change in progress, then close the files."""
         self.changes.close()
         self.reader.close()
 
 
 class ServedIndexes:
-    """All of them, by name.
+    """All served indexes, by name.
 
-    Those that appear under the root, or are replaced on disk, are opened when they are asked for; those that were
-    removed are let go of.
+    Indexes that appear under the root, or are replaced on disk, are opened when they are requested; removed ones are
+    closed.
     """
 
     def __init__(self, settings: ServerSettings, observe_batch: Callable[[int], None]) -> None:
         self._settings = settings
-        self._observe = observe_batch
+        self._observe_batch = observe_batch
         self._opening = threading.Lock()
         self._open: dict[str, ServedIndex] = {}
-        self._refused: dict[str, str] = {}
+        # By fingerprint: one copy of each model, however many indexes use it.
         self._encoders: dict[str, BatchingEncoder] = {}
         self._default: BatchingEncoder | None = None
-        # A request is answered within these; what it uses until then stays open.
-        self._retired = Retired(max(settings.limits.seconds, settings.limits.write_seconds))
+        # Reason by name, so that each is logged once.
+        self._failed: dict[str, str] = {}
+        # By then, every request that may still use a replaced index has timed out.
+        self._retired = DelayedClose(max(settings.limits.seconds, settings.limits.write_seconds))
         try:
             for name, path in self._paths().items():
-                self._open[name] = self._served(name, path)
+                self._open[name] = self._opened(name, path)
         except BaseException:
             self.close()
             raise
 
     def get(self, name: str) -> ServedIndex:
-        """The index of that name.
+        """Return the index of that name.
 
         Raises:
             NotAnIndexError: there is none.
-            SerotineError: it, or its encoder, cannot be opened.
+            SerotineError: the index, or its encoder, cannot be opened.
         """
         self._retired.sweep()
         served = self._open.get(name)
@@ -135,49 +130,53 @@ class ServedIndexes:
             served = self._open.get(name)
             if served is not None and served.is_current():
                 return served
-            if path is None or not (path / CATALOG_FILE).is_file():
+            if path is None or not is_index(path):
                 if served is not None:
                     del self._open[name]
-                    self._retired.put(served.close)
+                    self._retired.schedule(served.close)
                 raise _unknown(name)
-            self._open[name] = renewed = self._served(name, path, None if served is None else served.changes)
+            self._open[name] = renewed = self._opened(name, path, None if served is None else served.changes)
             if served is not None:
-                self._retired.put(served.reader.close)
+                self._retired.schedule(served.reader.close)
             return renewed
 
     def all(self) -> list[ServedIndex]:
-        """Every index that can be opened, by name; of another the log tells, once for each reason."""
+        """Return every index that can be opened, by name; log the others, once for each reason."""
         opened = []
         for name in sorted({*self._open, *self._paths()}):
             try:
                 opened.append(self.get(name))
-                self._refused.pop(name, None)
+                self._failed.pop(name, None)
             except SerotineError as error:
-                if self._refused.get(name) != str(error):
-                    self._refused[name] = str(error)
+                if self._failed.get(name) != str(error):
+                    self._failed[name] = str(error)
                     _log.warning(f"{name!r} is not served: {error}")
         return opened
 
     def create(
         self, name: str, *, dim: int | None, nbits: int, keep_vectors: bool, filterable: dict[str, type]
     ) -> ServedIndex:
-        """Makes an index under the root.
+        """Create an index under the root.
 
         Raises:
-            Failure: 403 where the server has no root or changes nothing.
-            IndexExistsError: the name is taken.
-            ValueError: it can be no name.
+            ServerError: 403 where the server has no root or is read-only, 409 where the name is taken.
+            IndexExistsError: the folder exists.
+            ValueError: not a valid name.
         """
         if self._settings.read_only or self._settings.root is None:
-            raise Failure(
-                403, "read_only", "this server creates no indexes; start it with --root FOLDER, without --read-only"
+            raise ServerError(
+                "this server creates no indexes; start it with --root FOLDER and without --read-only",
+                status=403,
+                code="read_only",
             )
         if not _NAME.fullmatch(name) or name.endswith(SUFFIX):
             raise ValueError(
-                f"name: want letters, digits, '.', '_' and '-', at most 100, a letter or digit first, got {name!r}"
+                f"name: must be at most 100 letters, digits, '.', '_' and '-', a letter or digit first, got {name!r}"
             )
         if name in self._paths():
-            raise Failure(409, "index_exists", f"name: there is an index {name!r} already; choose another name")
+            raise ServerError(
+                f"name: index {name!r} already exists; choose another name", status=409, code="index_exists"
+            )
         encoder = self._default_encoder() if dim is None else None
         path = self._settings.root / f"{name}{SUFFIX}"
         Index.create(
@@ -186,27 +185,27 @@ class ServedIndexes:
         return self.get(name)
 
     def encoder(self, model: str | None) -> BatchingEncoder:
-        """An encoder by its name, or by the name of an index that uses it; that of the first index unless named.
+        """Return an encoder by its name or by the name of an index that uses it; by default, the first index's.
 
         Raises:
-            Failure: 404 where there is none of that name.
+            ServerError: 404 where none has that name.
         """
-        used = {served.name: served.encoder for served in self.all() if served.encoder is not None}
-        known = {**{encoder.name: encoder for encoder in self._encoders.values()}, **used}
+        by_index = {served.name: served.encoder for served in self.all() if served.encoder is not None}
+        encoders = {**{encoder.name: encoder for encoder in self._encoders.values()}, **by_index}
         if model is None:
-            if used:
-                return next(iter(used.values()))
+            if by_index:
+                return next(iter(by_index.values()))
             return self._default_encoder()
-        if model not in known:
-            names = ", ".join(map(repr, known)) or "none"
-            raise Failure(404, "unknown_model", f"model: {model!r} is no encoder of this server; there are: {names}")
-        return known[model]
+        if model not in encoders:
+            names = ", ".join(map(repr, encoders)) or "none"
+            raise ServerError(f"model: unknown {model!r}; available: {names}", status=404, code="unknown_model")
+        return encoders[model]
 
     def close(self) -> None:
-        """Closes every index; changes that have begun end first."""
+        """Close every index, after the changes in progress."""
         for served in self._open.values():
             served.close()
-        self._retired.sweep(all_=True)
+        self._retired.sweep(everything=True)
 
     def _default_encoder(self) -> BatchingEncoder:
         with self._opening:
@@ -217,31 +216,29 @@ class ServedIndexes:
             return self._default
 
     def _shared(self, encoder: TextEncoder) -> BatchingEncoder:
-        """One copy of each model, however many indexes use it."""
-        wrapped = BatchingEncoder(encoder, remembered=self._settings.query_cache, observe=self._observe)
-        return self._encoders.setdefault(encoder.fingerprint, wrapped)
+        batching = BatchingEncoder(encoder, cache_size=self._settings.query_cache, observe=self._observe_batch)
+        return self._encoders.setdefault(encoder.fingerprint, batching)
 
-    def _served(self, name: str, path: Path, changes: WorkPool | None = None) -> ServedIndex:
-        settings = read_settings(path)
-        encoder = None
-        if settings.encoder is not None and settings.fingerprint is not None:
+    def _opened(self, name: str, path: Path, changes: WorkPool | None = None) -> ServedIndex:
+        settings, encoder = read_settings(path), None
+        if settings.fingerprint is not None:
             encoder = self._encoders.get(settings.fingerprint) or self._shared(load_encoder(settings, path))
         return ServedIndex(name, path, encoder, self._settings, changes)
 
     def _paths(self) -> dict[str, Path]:
-        return {**self._found(), **self._settings.indexes}
+        return {**self._under_root(), **self._settings.indexes}
 
-    def _found(self) -> dict[str, Path]:
-        """Indexes under the root, by every name that a request can say."""
+    def _under_root(self) -> dict[str, Path]:
+        """Return the indexes under the root whose names a request can carry."""
         root = self._settings.root
         if root is None:
             return {}
         return {
             name: path
             for path in sorted(root.glob(f"*{SUFFIX}"))
-            if (name := name_of(path)) and is_text(name) and (path / CATALOG_FILE).is_file()
+            if (name := index_name(path)) and is_text(name) and is_index(path)
         }
 
 
 def _unknown(name: str) -> NotAnIndexError:
-    return NotAnIndexError(f"{name!r}: no such index here; GET /v1/indexes lists them")
+    return NotAnIndexError(f"unknown index {name!r}; GET /v1/indexes lists the indexes")

@@ -1,4 +1,4 @@
-"""What Prometheus is told."""
+"""Prometheus metrics."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import os
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest, multiprocess
 
-# prometheus_client reads this when it is imported: set before, it keeps its numbers in files that all workers share.
+# prometheus_client reads this at import: if set, it stores its values in files that all workers share.
 SHARED_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 
 
 class Metrics:
-    """The server's numbers, in a registry of their own."""
+    """The server's metrics, in their own registry."""
 
     def __init__(self) -> None:
         registry = CollectorRegistry()
@@ -22,24 +22,24 @@ class Metrics:
         )
         self.seconds = Histogram(
             "serotine_request_seconds",
-            "Time from a request's first byte to its answer's last.",
+            "Time from a request's first byte to its response's last.",
             ("method", "route"),
             buckets=_SECONDS,
             registry=registry,
         )
-        self.under_way = Gauge(
-            "serotine_requests_under_way", "Requests being answered.", registry=registry, multiprocess_mode="livesum"
+        self.in_progress = Gauge(
+            "serotine_requests_in_progress", "Requests in progress.", registry=registry, multiprocess_mode="livesum"
         )
         self.refused = Counter("serotine_refused", "Requests refused with 429.", registry=registry)
         self.batch = Histogram(
             "serotine_encoded_together",
-            "Questions that were encoded in one batch.",
+            "Queries encoded in one batch.",
             buckets=(1, 2, 4, 8, 16, 32),
             registry=registry,
         )
         self.search_seconds = Histogram(
             "serotine_search_seconds",
-            "Time of a search itself, encoding left out.",
+            "Time of a search, encoding excluded.",
             ("index", "plan"),
             buckets=_SECONDS,
             registry=registry,
@@ -49,7 +49,7 @@ class Metrics:
         )
 
     def text(self) -> bytes:
-        """Everything in Prometheus' text format, of all workers where there are several."""
+        """Return all metrics in Prometheus' text format, those of all workers where there are several."""
         if os.environ.get(SHARED_FOLDER):
             registry = CollectorRegistry()
             multiprocess.MultiProcessCollector(registry)  # type: ignore[no-untyped-call]

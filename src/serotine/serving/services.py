@@ -1,28 +1,26 @@
-"""What the routes of one process share."""
+"""The services that the routes of one process share."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from fastapi import Request
-
 from serotine.serving.indexes import ServedIndex, ServedIndexes
 from serotine.serving.jobs import Jobs
 from serotine.serving.metrics import Metrics
 from serotine.serving.settings import ServerSettings
-from serotine.serving.work import WorkPool
+from serotine.serving.work_pool import WorkPool
 
 
 @dataclass(slots=True)
 class Services:
-    """Made when the process starts, closed when it ends.
+    """What is opened when a process starts and closed when it ends.
 
     Attributes:
-        settings: what the server was told.
-        metrics: its numbers.
-        indexes: what it serves.
-        searches: where searches and encodings are run.
-        jobs: uploads being indexed.
+        settings: the server's settings.
+        metrics: its Prometheus metrics.
+        indexes: the indexes it serves.
+        searches: the pool that runs searches and encodings.
+        jobs: uploads that are being indexed.
     """
 
     settings: ServerSettings
@@ -33,7 +31,7 @@ class Services:
 
     @classmethod
     def start(cls, settings: ServerSettings, metrics: Metrics) -> Services:
-        """Opens everything.
+        """Open everything.
 
         Raises:
             SerotineError: an index or its encoder cannot be opened.
@@ -43,18 +41,12 @@ class Services:
         searches = WorkPool("search", threads=limits.threads, queue=limits.queue, seconds=limits.seconds)
         return cls(settings, metrics, indexes, searches, Jobs(settings.state, metrics))
 
-    @classmethod
-    def of(cls, request: Request) -> Services:
-        """Those of the process that answers."""
-        services: Services = request.app.state.services
-        return services
-
     def index(self, name: str) -> ServedIndex:
-        """As `ServedIndexes.get`."""
+        """Return an index; see `ServedIndexes.get`."""
         return self.indexes.get(name)
 
     def close(self) -> None:
-        """Lets what runs end, then closes everything."""
+        """Wait for what runs, then close everything."""
         self.jobs.stop()
         self.searches.close()
         self.indexes.close()

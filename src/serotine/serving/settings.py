@@ -1,4 +1,4 @@
-"""What a server is told when it starts: one frozen value, handed to every worker process."""
+"""The settings of a server: one frozen value, passed to every worker process."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from serotine.serving.tokens import Token
+from serotine.serving.bearer_tokens import Token
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What one request may ask, and how much may be under way.
+    """Bounds on one request, and on the requests in progress.
 
     Attributes:
         body: bytes of a request's body.
@@ -20,12 +20,12 @@ class Limits:
         batch: queries, or texts to encode, in one request.
         documents: documents to add, get or delete in one request.
         tokens: vectors of one query.
-        threads: requests that are worked on at a time, in one process; the rest wait.
+        threads: requests processed at a time, in one process; the rest wait.
         queue: requests that may wait; more are refused with 429.
-        seconds: how long a request may take before it is answered with 504.
+        seconds: time limit of a request, after which it is answered with 504.
         write_seconds: the same for requests that change an index.
         lock_seconds: how long a change waits for the index's writer lock before it is answered with 503.
-        drain_seconds: how long a server that was told to stop waits for what runs.
+        drain_seconds: how long a stopping server waits for requests in progress.
     """
 
     body: int = 64 << 20
@@ -41,14 +41,14 @@ class Limits:
     lock_seconds: float = 10.0
     drain_seconds: float = 30.0
 
-    def check(self, name: str, count: int, most: int) -> None:
-        """Refuses what is beyond a limit.
+    def check(self, name: str, count: int, limit: int) -> None:
+        """Refuse a count beyond a limit.
 
         Raises:
-            ValueError: `count` is above `most`.
+            ValueError: `count` is above `limit`.
         """
-        if count > most:
-            raise ValueError(f"{name}: want at most {most:,} in one request, got {count:,}")
+        if count > limit:
+            raise ValueError(f"{name}: must be at most {limit:,} in one request, got {count:,}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,13 +58,13 @@ class ServerSettings:
     Attributes:
         indexes: folders of indexes, by the name they are served under.
         state: a folder of this server's own: jobs, uploads, metrics of its processes.
-        root: where indexes may be created and are found, or None.
-        tokens: who may do what; with none, everyone may do everything.
-        hosts: names, beside localhost and addresses, that a request may call this server by; () for any.
+        root: the folder where indexes are served from and created in, or None.
+        tokens: bearer tokens with their scopes; with none, everyone may do everything.
+        hosts: host names accepted besides localhost and addresses; None accepts any.
         read_only: refuse every change.
         limits: see `Limits`.
-        query_cache: questions whose vectors are remembered.
-        log_queries: write questions to the log.
+        query_cache: queries whose vectors are cached.
+        log_queries: write queries to the log.
     """
 
     indexes: dict[str, Path]

@@ -1,4 +1,4 @@
 """Indexes as tools for agents, over the Model Context Protocol: search, expand, list.
 
-Needs the mcp extra: ``pip install 'serotine[mcp]'``.
+Requires the mcp extra: ``pip install 'serotine[mcp]'``.
 """

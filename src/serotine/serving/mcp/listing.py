@@ -1,37 +1,37 @@
-"""The tool `list`: which indexes there are, and what may be filtered on."""
+"""The tool `list`: the served indexes and their filterable fields."""
 
 from __future__ import annotations
 
 from dataclasses import asdict
 
 from serotine.index import Index
-from serotine.serving.mcp.counting import as_json
-from serotine.serving.mcp.messages import FieldOfIndex, IndexOfList, ListAnswer, ListArguments
-from serotine.serving.mcp.served import Served, fields
+from serotine.serving.mcp.indexes import ServedIndexes, metadata_fields
+from serotine.serving.mcp.schemas import FieldSummary, IndexSummary, ListArguments, ListResult
+from serotine.serving.mcp.token_count import as_json
 
 
-def list_indexes(served: Served, asked: ListArguments) -> tuple[ListAnswer, str]:
-    """The answer, as structured output and as text."""
-    told = [_told(name, index) for name, index in served.chosen(asked.index).items()]
-    return ListAnswer(indexes=told), "\n\n".join(_block(each) for each in told)
+def list_indexes(served: ServedIndexes, arguments: ListArguments) -> tuple[ListResult, str]:
+    """Return the result as structured output and as text."""
+    summaries = [_summary(name, index) for name, index in served.select(arguments.index).items()]
+    return ListResult(indexes=summaries), "\n\n".join(_block(summary) for summary in summaries)
 
 
-def _told(name: str, index: Index) -> IndexOfList:
+def _summary(name: str, index: Index) -> IndexSummary:
     stats = index.stats()
-    return IndexOfList(
+    return IndexSummary(
         name=name,
         passages=stats.documents,
         tokens=stats.tokens,
         encoder=stats.encoder,
         modes=["bm25"] if stats.encoder is None else ["late", "bm25", "hybrid"],
-        fields=[FieldOfIndex(**asdict(each)) for each in fields(index)],
+        fields=[FieldSummary(**asdict(field)) for field in metadata_fields(index)],
     )
 
 
-def _block(index: IndexOfList) -> str:
-    lines = [f"{index.name}: {index.passages:,} passages; modes {', '.join(index.modes)}"]
-    for field in index.fields:
+def _block(summary: IndexSummary) -> str:
+    lines = [f"{summary.name}: {summary.passages:,} passages; modes {', '.join(summary.modes)}"]
+    for field in summary.fields:
         fast = ", fast to filter on" if field.declared else ""
-        examples = f": {', '.join(as_json(each) for each in field.examples)}" if field.examples else ""
+        examples = f": {', '.join(as_json(example) for example in field.examples)}" if field.examples else ""
         lines.append(f"  {field.name} ({field.type}{fast}){examples}")
     return "\n".join(lines)

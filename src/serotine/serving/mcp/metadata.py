@@ -1,23 +1,23 @@
-"""As much of a document's metadata as an answer has room for."""
+"""As much of a document's metadata as a budget allows."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
-from serotine.serving.mcp.counting import as_json, count_tokens
+from serotine.serving.mcp.token_count import as_json, count_tokens
 
 
-def within(metadata: Mapping[str, Any], most: int) -> tuple[dict[str, Any], list[str]]:
-    """The fields, in their order, that fit into `most` tokens together, and the names of the others."""
-    kept: dict[str, Any] = {}
-    left_out: list[str] = []
+def fit_metadata(metadata: Mapping[str, Any], budget: int) -> tuple[dict[str, Any], list[str]]:
+    """Return the fields, in order, that fit into `budget` tokens together, and the names of the omitted ones."""
+    shown: dict[str, Any] = {}
+    omitted: list[str] = []
     for name, value in metadata.items():
-        spent = count_tokens(as_json({name: value}))
-        if spent <= most:
-            kept[name] = value
-            most -= spent
-        elif len(name) <= most:
-            left_out.append(name)
-            most -= count_tokens(as_json(name))
-    return kept, left_out
+        cost = count_tokens(as_json({name: value}))
+        if cost <= budget:
+            shown[name] = value
+            budget -= cost
+        elif len(name) <= budget:
+            omitted.append(name)
+            budget -= count_tokens(as_json(name))
+    return shown, omitted

@@ -1,4 +1,4 @@
-"""The MCP server: three tools, their errors as answers, over standard input and output or HTTP."""
+"""The MCP server: three tools over standard input and output or HTTP; their errors are results."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from mcp.server.stdio import stdio_server
 from pydantic import BaseModel, ValidationError
 
 from serotine import __version__
-from serotine.errors import SerotineError
-from serotine.serving.mcp.expanding import expand
+from serotine.errors import SerotineError, unknown_key
+from serotine.serving.mcp.expand import expand
+from serotine.serving.mcp.indexes import ServedIndexes
 from serotine.serving.mcp.listing import list_indexes
-from serotine.serving.mcp.messages import (
-    ExpandAnswer,
+from serotine.serving.mcp.schemas import (
     ExpandArguments,
-    ListAnswer,
+    ExpandResult,
     ListArguments,
-    SearchAnswer,
+    ListResult,
     SearchArguments,
+    SearchResult,
 )
-from serotine.serving.mcp.searching import search
-from serotine.serving.mcp.served import Served
+from serotine.serving.mcp.search import search
 
 _LOG = logging.getLogger("serotine.mcp")
 _PATH = "/mcp"
@@ -37,22 +37,22 @@ _PATH = "/mcp"
 
 @dataclass(frozen=True, slots=True)
 class _Tool:
-    """One tool: what it takes and gives, and what runs it."""
+    """One tool: its arguments, its result, and the function that runs it."""
 
     name: str
     title: str
     description: str
-    takes: type[BaseModel]
-    gives: type[BaseModel]
-    run: Callable[[Served, Any], tuple[BaseModel, str]]
+    arguments: type[BaseModel]
+    result: type[BaseModel]
+    run: Callable[[ServedIndexes, Any], tuple[BaseModel, str]]
 
-    def described(self) -> types.Tool:
+    def definition(self) -> types.Tool:
         return types.Tool(
             name=self.name,
             title=self.title,
             description=self.description,
-            input_schema=self.takes.model_json_schema(),
-            output_schema=self.gives.model_json_schema(),
+            input_schema=self.arguments.model_json_schema(),
+            output_schema=self.result.model_json_schema(),
             annotations=types.ToolAnnotations(read_only_hint=True, idempotent_hint=True, open_world_hint=False),
         )
 
@@ -63,31 +63,30 @@ _TOOLS = {
         _Tool(
             "search",
             "Search passages",
-            "Finds the passages that answer a question in the indexed text (documents, notes, code), by meaning rather "
-            "than by key word. Use it before you read files or guess. Ask in a full sentence; for exact identifiers or "
-            "error codes use mode bm25 or hybrid. Gives ids, scores, metadata and the passages, cut to their best "
-            "sentences where they would not fit into max_tokens; expand reads one whole.",
+            "Find passages that answer a question in the indexed text (documents, notes, code), by meaning rather than "
+            "by keyword. Use it before reading files or guessing. Ask in a full sentence; for exact identifiers or "
+            "error codes use mode bm25 or hybrid. Returns ids, scores, metadata and the passages, cut to their best "
+            "sentences where they would not fit into max_tokens; expand returns one whole.",
             SearchArguments,
-            SearchAnswer,
+            SearchResult,
             search,
         ),
         _Tool(
             "expand",
             "Read a passage",
-            "Gives a passage that search found whole, by its id, and with neighbours what stands before and after it "
-            "in the same file. Use it where a passage of search is cut (end below characters), or its context "
-            "matters.",
+            "Return a whole passage by its id from search, and with neighbours the text around it in the same "
+            "file. Use it where search returned a cut passage (end below characters), or where context matters.",
             ExpandArguments,
-            ExpandAnswer,
+            ExpandResult,
             expand,
         ),
         _Tool(
             "list",
             "List indexes",
-            "Tells which indexes there are, how many passages each holds, and which metadata fields, with example "
-            "values, the argument where of search can filter on. Use it before the first filter.",
+            "List the indexes, how many passages each has, and the metadata fields, with example values, that search's "
+            "argument where can filter on. Use it before the first filter.",
             ListArguments,
-            ListAnswer,
+            ListResult,
             list_indexes,
         ),
     )
@@ -95,34 +94,36 @@ _TOOLS = {
 
 
 def serve_stdio(paths: Sequence[Path]) -> None:
-    """Serves indexes over this process's standard input and output, until the input ends."""
-    served = Served(paths)
+    """Serve indexes over this process's standard input and output, until the input ends."""
+    served = ServedIndexes(paths)
     try:
-        anyio.run(_over_stdio, build(served))
+        anyio.run(_run_over_stdio, create_server(served))
     finally:
         served.close()
 
 
 def serve_http(paths: Sequence[Path], port: int) -> None:
-    """Serves indexes over streamable HTTP at http://127.0.0.1:PORT/mcp, until interrupted."""
-    served = Served(paths)
+    """Serve indexes over streamable HTTP at http://127.0.0.1:PORT/mcp, until interrupted."""
+    served = ServedIndexes(paths)
     try:
-        app = build(served).streamable_http_app(streamable_http_path=_PATH, stateless_http=True, json_response=True)
-        # log_config None: uvicorn's own would write to standard output.
+        app = create_server(served).streamable_http_app(
+            streamable_http_path=_PATH, stateless_http=True, json_response=True
+        )
+        # log_config None: uvicorn's default would write to standard output.
         uvicorn.run(app, host="127.0.0.1", port=port, log_config=None)
     finally:
         served.close()
 
 
-def build(served: Served) -> Server[Any]:
-    """The server of some indexes, with no transport yet."""
+def create_server(served: ServedIndexes) -> Server[Any]:
+    """Create the server of some indexes, without a transport."""
 
     async def list_tools(_: object, __: types.PaginatedRequestParams | None) -> types.ListToolsResult:
-        return types.ListToolsResult(tools=[tool.described() for tool in _TOOLS.values()])
+        return types.ListToolsResult(tools=[tool.definition() for tool in _TOOLS.values()])
 
-    async def call_tool(_: object, asked: types.CallToolRequestParams) -> types.CallToolResult:
-        # In a thread: a search takes the processor, and other requests are to be answered meanwhile.
-        return await anyio.to_thread.run_sync(_call, served, asked.name, asked.arguments or {})
+    async def call_tool(_: object, request: types.CallToolRequestParams) -> types.CallToolResult:
+        # In a thread: a search is CPU-bound, and other requests must be served meanwhile.
+        return await anyio.to_thread.run_sync(_call, served, request.name, request.arguments or {})
 
     return Server(
         "serotine",
@@ -134,54 +135,54 @@ def build(served: Served) -> Server[Any]:
     )
 
 
-async def _over_stdio(server: Server[Any]) -> None:
+async def _run_over_stdio(server: Server[Any]) -> None:
     async with stdio_server() as (reading, writing):
         await server.run(reading, writing, server.create_initialization_options())
 
 
-def _instructions(served: Served) -> str:
-    names = ", ".join(f"{name} ({len(index):,} passages)" for name, index in served.chosen(None).items())
+def _instructions(served: ServedIndexes) -> str:
+    names = ", ".join(f"{name} ({len(index):,} passages)" for name, index in served.select(None).items())
     return (
-        f"Passages of the user's own indexed text, found by meaning. Indexes: {names}. Begin with search; expand an id "
-        "to read on; list tells what can be filtered on. Cite passages by their ids."
+        f"Search the user's own indexed text by meaning. Indexes: {names}. Start with search; expand an id to read "
+        "further; list shows the fields to filter on. Cite passages by their ids."
     )
 
 
-def _call(served: Served, name: str, arguments: dict[str, Any]) -> types.CallToolResult:
-    """A tool's answer. What goes wrong is an answer too: one line that says what to do; the server goes on."""
+def _call(served: ServedIndexes, name: str, arguments: dict[str, Any]) -> types.CallToolResult:
+    """Return a tool's result; an error is a result too, one line that says what to do."""
     tool = _TOOLS.get(name)
     if tool is None:
-        return _failed(f"no tool is named {name!r}; there are {', '.join(_TOOLS)}")
+        return _error_result(f"unknown tool {name!r}; tools: {', '.join(_TOOLS)}")
     try:
-        answer, text = tool.run(served, tool.takes.model_validate(arguments))
+        result, text = tool.run(served, tool.arguments.model_validate(arguments))
     except ValidationError as error:
-        return _failed(_in_words(error, tool))
+        return _error_result(_validation_message(error, tool))
     except (SerotineError, ValueError, TypeError) as error:
-        return _failed(str(error))
+        return _error_result(str(error))
     except Exception as error:
         _LOG.exception("%s failed", name)
-        return _failed(f"{name} failed ({type(error).__name__}); the server's log on its standard error says more")
+        return _error_result(f"{name} failed ({type(error).__name__}); the log on standard error has the details")
     return types.CallToolResult(
-        content=[types.TextContent(type="text", text=text)], structured_content=answer.model_dump()
+        content=[types.TextContent(type="text", text=text)], structured_content=result.model_dump()
     )
 
 
-def _failed(message: str) -> types.CallToolResult:
+def _error_result(message: str) -> types.CallToolResult:
     line = " ".join(message.split())
     _LOG.info("%s", line)
     return types.CallToolResult(content=[types.TextContent(type="text", text=line)], is_error=True)
 
 
-def _in_words(error: ValidationError, tool: _Tool) -> str:
-    """Every argument that is wrong, in one line."""
-    told = []
-    for each in error.errors(include_url=False, include_input=False):
-        name = ".".join(map(str, each["loc"]))
-        if each["type"] == "extra_forbidden":
-            told.append(f"{name}: no such argument; {tool.name} takes {', '.join(tool.takes.model_fields)}")
-        elif each["type"] == "missing":
-            told.append(f"{name}: is missing")
+def _validation_message(error: ValidationError, tool: _Tool) -> str:
+    """Return one line about every invalid argument."""
+    mistakes = []
+    for mistake in error.errors(include_url=False, include_input=False):
+        name = ".".join(map(str, mistake["loc"]))
+        if mistake["type"] == "extra_forbidden":
+            mistakes.append(f"{unknown_key(name, tool.arguments.model_fields)}")
+        elif mistake["type"] == "missing":
+            mistakes.append(f"{name}: is required")
         else:
-            reason = each["msg"].removeprefix("Value error, ")
-            told.append(f"{name}: {reason[0].lower()}{reason[1:]}" if name else reason)
-    return "; ".join(told)
+            message = mistake["msg"].removeprefix("Value error, ")
+            mistakes.append(f"{name}: {message[0].lower()}{message[1:]}" if name else message)
+    return "; ".join(mistakes)

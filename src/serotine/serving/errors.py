@@ -1,0 +1,30 @@
+"""Errors that a server adds to the library's: load, time and rights. They carry the HTTP status they are sent with."""
+
+from __future__ import annotations
+
+from serotine.errors import ServerError
+
+
+def overloaded(pending: int) -> ServerError:
+    """Return the error for a request beyond the queue's room."""
+    return ServerError(
+        f"too many requests: {pending:,} are in progress; retry in a moment", status=429, code="overloaded"
+    )
+
+
+def timed_out(seconds: float, *, still_running: bool) -> ServerError:
+    """Return the error for a request that took too long."""
+    rest = "; the change is still running and may be committed: check before retrying" if still_running else ""
+    return ServerError(f"took longer than {seconds:g} seconds{rest}", status=504, code="timeout")
+
+
+def read_only() -> ServerError:
+    """Return the error for a change on a server that allows none."""
+    return ServerError(
+        "this server was started with --read-only; it refuses every change", status=403, code="read_only"
+    )
+
+
+def unavailable(message: str) -> ServerError:
+    """Return the error for a request that may succeed later."""
+    return ServerError(message, status=503, code="unavailable")

@@ -1,0 +1,111 @@
+"""Error responses: every exception becomes a status, a code and one clear line."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import Response
+from starlette.exceptions import HTTPException
+
+from serotine.errors import SerotineError, ServerError
+from serotine.wire import STATUS, error_code
+
+_log = logging.getLogger("serotine.serving")
+_RETRY_SECONDS = 1
+_RETRYABLE = (429, 503)
+# Of a request's mistakes, as many as fit on a line.
+_MAX_SHOWN = 3
+
+
+class RequestError(HTTPException):
+    """An error of the HTTP layer itself: rights, or the size of a body."""
+
+    def __init__(self, status: int, code: str, message: str, headers: Mapping[str, str] | None = None) -> None:
+        super().__init__(status, message, headers)
+        self.code = code
+
+
+def error_response(status: int, code: str, message: str, headers: Mapping[str, str] | None = None) -> Response:
+    """Return an error as JSON. ASCII only: the message may quote text that UTF-8 cannot encode."""
+    if headers is None and status in _RETRYABLE:
+        headers = {"Retry-After": str(_RETRY_SECONDS)}
+    body = json.dumps({"error": {"code": code, "message": " ".join(message.split())}}).encode("ascii")
+    return Response(body, status, headers, media_type="application/json")
+
+
+def response_to(error: RequestError | ServerError) -> Response:
+    """Return the response to an error that a route, or what stands before it, raised."""
+    if isinstance(error, RequestError):
+        return error_response(error.status_code, error.code, error.detail, error.headers)
+    return error_response(error.status or 500, error.code, str(error))
+
+
+def internal_error() -> Response:
+    """Return the response to an unexpected exception."""
+    return error_response(500, "internal", "internal error; the server's log has the details")
+
+
+def add_exception_handlers(app: FastAPI) -> None:
+    """Turn every exception that a route raises into a response."""
+    app.add_exception_handler(RequestError, _on_request_error)
+    app.add_exception_handler(ServerError, _on_request_error)
+    app.add_exception_handler(RequestValidationError, _on_validation_error)
+    app.add_exception_handler(HTTPException, _on_framework_error)
+    # One by one: for plain Exception the framework responds and then raises it again.
+    for kind in (SerotineError, ValueError, TypeError):
+        app.add_exception_handler(kind, _on_library_error)
+    app.add_exception_handler(Exception, _on_unexpected_error)
+
+
+async def _on_request_error(_request: Request, error: Exception) -> Response:
+    if not isinstance(error, (RequestError, ServerError)):
+        raise error
+    return response_to(error)
+
+
+async def _on_validation_error(_request: Request, error: Exception) -> Response:
+    if not isinstance(error, RequestValidationError):
+        raise error
+    mistakes = [_mistake_message(mistake) for mistake in error.errors()]
+    more = f" (and {len(mistakes) - _MAX_SHOWN} more)" if len(mistakes) > _MAX_SHOWN else ""
+    status, code = (400, "bad_json") if error.errors()[0]["type"] == "json_invalid" else (422, "bad_value")
+    return error_response(status, code, "; ".join(mistakes[:_MAX_SHOWN]) + more)
+
+
+def _mistake_message(mistake: Mapping[str, Any]) -> str:
+    field = ".".join(str(key) for key in mistake["loc"] if key != "body")
+    message = str(mistake["msg"]).removeprefix("Value error, ")
+    if mistake["type"] == "json_invalid":
+        return f"body: not valid JSON ({mistake.get('ctx', {}).get('error', message)})"
+    if mistake["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
+        return f"{field}: unknown field"
+    if mistake["type"] == "value_error" and not field:
+        # Raised by the options themselves: it names the field.
+        return message
+    return f"{field or 'body'}: {message[0].lower()}{message[1:]}"
+
+
+async def _on_framework_error(_request: Request, error: Exception) -> Response:
+    if not isinstance(error, HTTPException):
+        raise error
+    code = HTTPStatus(error.status_code).phrase.lower().replace(" ", "_")
+    return error_response(error.status_code, code, str(error.detail), error.headers)
+
+
+async def _on_library_error(_request: Request, error: Exception) -> Response:
+    code = error_code(error) or "server_error"
+    status = STATUS.get(code, 500)
+    if status == 500:
+        _log.error("fault", exc_info=error)
+    return error_response(status, code, str(error))
+
+
+async def _on_unexpected_error(_request: Request, _error: Exception) -> Response:
+    # uvicorn logs the error. `RequestLog` has already responded, unless it is what failed.
+    return internal_error()

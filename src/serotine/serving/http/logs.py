@@ -1,0 +1,41 @@
+"""The log: one JSON object per line on standard error."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+import traceback
+from datetime import UTC, datetime
+from typing import Any
+
+_LOGGERS = ("serotine.serving", "uvicorn", "uvicorn.error", "asyncio", "py.warnings")
+
+
+class JsonLines(logging.Formatter):
+    """Formats a record as one line of JSON: time, level, event, and the fields of `extra={"fields": {...}}`."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return a record as one line of JSON."""
+        line: dict[str, Any] = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname.lower(),
+            "event": record.getMessage(),
+            **getattr(record, "fields", {}),
+        }
+        if record.exc_info and record.exc_info[1] is not None:
+            line["exception"] = "".join(traceback.format_exception(record.exc_info[1]))
+        # ASCII: a log may quote text of a request that UTF-8 cannot encode.
+        return json.dumps(line, default=str)
+
+
+def configure_logging() -> None:
+    """Send the server's, uvicorn's and Python's messages to standard error as JSON lines."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(JsonLines())
+    for name in _LOGGERS:
+        logger = logging.getLogger(name)
+        logger.handlers = [handler]
+        logger.propagate = False
+        logger.setLevel(logging.INFO)
+    logging.captureWarnings(capture=True)

@@ -1,0 +1,140 @@
+"""Documents of one index: add, get, delete."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Request
+from fastapi.responses import Response
+
+from serotine.index import Index
+from serotine.serving.http.auth import MayRead, MayWrite
+from serotine.serving.http.dependencies import services_of
+from serotine.serving.http.responses import document as document_body
+from serotine.serving.http.responses import json_response
+from serotine.serving.http.schemas.indexes import (
+    AddRequest,
+    AddResponse,
+    DeleteRequest,
+    DeleteResponse,
+    DocumentResponse,
+    FetchRequest,
+    FetchResponse,
+    IdsResponse,
+    NewDocument,
+)
+from serotine.serving.http.vectors import parse_vectors
+from serotine.wire import pack
+
+router = APIRouter(prefix="/v1/indexes/{name}", tags=["documents"])
+
+
+@router.post("/documents", dependencies=[MayWrite], status_code=201, response_model=AddResponse)
+async def add_documents(request: Request, name: str, body: AddRequest) -> Response:
+    """Add documents: all of them, or none if any is invalid. Responds once they are committed."""
+    services = services_of(request)
+    limits = services.settings.limits
+    limits.check("documents", len(body.documents), limits.documents)
+    if body.upsert and body.skip_known:
+        raise ValueError("upsert, skip_known: at most one of the two is allowed")
+    served = await services.searches.run(lambda: services.index(name))
+
+    def work(index: Index) -> int:
+        batch = _batch(body.documents, index.dim)
+        if body.skip_known:
+            return index.add_batches([batch])
+        index.add(**batch, upsert=body.upsert)
+        return len(body.documents)
+
+    added = await served.changes.run(lambda: served.change(work), is_change=True)
+    services.metrics.added.labels(name).inc(added)
+    return json_response({"added": added}, 201)
+
+
+@router.post("/documents/fetch", dependencies=[MayRead], response_model=FetchResponse)
+async def fetch_documents(request: Request, name: str, body: FetchRequest) -> Response:
+    """Return documents by id, in the order of the ids."""
+    services = services_of(request)
+    limits = services.settings.limits
+    limits.check("ids", len(body.ids), limits.documents)
+    documents = await services.searches.run(lambda: services.index(name).reader.get(body.ids))
+    return json_response({"documents": [document_body(hit) for hit in documents]})
+
+
+@router.post("/documents/delete", dependencies=[MayWrite], response_model=DeleteResponse)
+async def delete_documents(request: Request, name: str, body: DeleteRequest) -> Response:
+    """Delete documents: all of them, or none if any does not exist."""
+    limits = services_of(request).settings.limits
+    limits.check("ids", len(body.ids), limits.documents)
+    return await _delete(request, name, body.ids)
+
+
+@router.get("/documents/{id:path}", dependencies=[MayRead], response_model=DocumentResponse)
+async def get_document(
+    request: Request,
+    name: str,
+    id: str,  # noqa: A002 - the name in the path
+    vectors: Annotated[bool, Query(description="Whether to include its token vectors.")] = False,
+) -> Response:
+    """Return one document."""
+    services = services_of(request)
+
+    def work() -> dict[str, Any]:
+        reader = services.index(name).reader
+        (hit,) = reader.get([id])
+        body = document_body(hit)
+        if vectors:
+            body.update(vectors=pack(reader.vectors(id)), dim=reader.dim)
+        return body
+
+    return json_response(await services.searches.run(work))
+
+
+@router.delete("/documents/{id:path}", dependencies=[MayWrite], response_model=DeleteResponse)
+async def delete_document(request: Request, name: str, id: str) -> Response:  # noqa: A002 - the name in the path
+    """Delete one document."""
+    return await _delete(request, name, [id])
+
+
+@router.get("/ids", dependencies=[MayRead], response_model=IdsResponse)
+async def list_ids(
+    request: Request,
+    name: str,
+    offset: Annotated[int, Query(ge=0, le=2**53)] = 0,
+    limit: Annotated[int, Query(ge=1, le=100_000)] = 10_000,
+) -> Response:
+    """Return the ids of an index's documents, in insertion order."""
+    services = services_of(request)
+    ids = await services.searches.run(lambda: services.index(name).reader.ids())
+    return json_response({"ids": ids[offset : offset + limit], "total": len(ids)})
+
+
+async def _delete(request: Request, name: str, ids: list[str]) -> Response:
+    services = services_of(request)
+    served = await services.searches.run(lambda: services.index(name))
+    await served.changes.run(lambda: served.change(lambda index: index.delete(ids)), is_change=True)
+    return json_response({"deleted": len(dict.fromkeys(ids))})
+
+
+def _batch(documents: list[NewDocument], dim: int) -> dict[str, Any]:
+    """Return the arguments of `Index.add`; texts, and vectors, must be there for all documents or for none."""
+    batch: dict[str, Any] = {
+        "ids": [document.id for document in documents],
+        "metadata": [document.metadata for document in documents],
+        "texts": None,
+        "vectors": None,
+    }
+    texts = [document.text for document in documents if document.text is not None]
+    vectors = [
+        parse_vectors(document.vectors, dim, f"documents[{i}].vectors")
+        for i, document in enumerate(documents)
+        if document.vectors is not None
+    ]
+    for name, values in (("text", texts), ("vectors", vectors)):
+        if values and len(values) != len(documents):
+            raise ValueError(f"documents: {len(values):,} of {len(documents):,} have {name!r}; send it for all or none")
+    if texts:
+        batch["texts"] = texts
+    if vectors:
+        batch["vectors"] = vectors
+    return batch

@@ -1,0 +1,97 @@
+"""Indexes: list, create, stats, verify, compact."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+from fastapi import APIRouter, Request
+from fastapi.responses import Response
+
+from serotine.index import Index
+from serotine.serving.http.auth import MayRead, MayWrite
+from serotine.serving.http.dependencies import services_of
+from serotine.serving.http.responses import json_response
+from serotine.serving.http.schemas.indexes import (
+    CreateRequest,
+    IndexListResponse,
+    IndexSummary,
+    StatsResponse,
+    VerifyResponse,
+)
+from serotine.serving.indexes import ServedIndex
+
+router = APIRouter(prefix="/v1/indexes", tags=["indexes"])
+_TYPES: dict[str, type] = {"str": str, "int": int, "float": float, "bool": bool}
+
+
+@router.get("", dependencies=[MayRead], response_model=IndexListResponse)
+async def list_indexes(request: Request) -> Response:
+    """Return all indexes, by name."""
+    services = services_of(request)
+    return json_response(
+        {"indexes": await services.searches.run(lambda: [_summary(served) for served in services.indexes.all()])}
+    )
+
+
+@router.post("", dependencies=[MayWrite], status_code=201, response_model=IndexSummary)
+async def create_index(request: Request, body: CreateRequest) -> Response:
+    """Create an empty index in the server's `--root` folder."""
+    services = services_of(request)
+
+    def work() -> dict[str, Any]:
+        served = services.indexes.create(
+            body.name,
+            dim=body.dim,
+            nbits=body.nbits,
+            keep_vectors=body.keep_vectors,
+            filterable={field: _TYPES[type_name] for field, type_name in body.filterable.items()},
+        )
+        return _summary(served)
+
+    return json_response(await services.searches.run(work, is_change=True), 201)
+
+
+@router.get("/{name}", dependencies=[MayRead], response_model=StatsResponse)
+async def index_stats(request: Request, name: str) -> Response:
+    """Return counts and sizes of an index."""
+    services = services_of(request)
+    return json_response(await services.searches.run(lambda: asdict(services.index(name).reader.stats())))
+
+
+@router.post("/{name}/verify", dependencies=[MayRead], response_model=VerifyResponse)
+async def verify_index(request: Request, name: str) -> Response:
+    """Read and verify everything that an index stores; for a damaged index, return 500 and what is damaged."""
+    services = services_of(request)
+    return json_response(
+        await services.searches.run(
+            lambda: asdict(services.index(name).reader.verify()), seconds=services.settings.limits.write_seconds
+        )
+    )
+
+
+@router.post("/{name}/compact", dependencies=[MayWrite], response_model=StatsResponse)
+async def compact_index(request: Request, name: str) -> Response:
+    """Rewrite an index without its deleted documents; searches continue meanwhile."""
+    services = services_of(request)
+    served = await services.searches.run(lambda: services.index(name))
+
+    def work(index: Index) -> dict[str, Any]:
+        index.compact()
+        return asdict(index.stats())
+
+    return json_response(await served.changes.run(lambda: served.change(work), is_change=True))
+
+
+def _summary(served: ServedIndex) -> dict[str, Any]:
+    stats = served.reader.stats()
+    return {
+        "name": served.name,
+        "documents": stats.documents,
+        "tokens": stats.tokens,
+        "bytes": stats.bytes + stats.catalog_bytes,
+        "dim": stats.dim,
+        "encoder": stats.encoder,
+        "filterable": stats.filterable,
+        "writable": served.writable,
+    }

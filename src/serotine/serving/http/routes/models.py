@@ -1,0 +1,148 @@
+"""Encoders: reranking, and token vectors of texts."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from fastapi import APIRouter, Request
+from fastapi.responses import Response
+from numpy.typing import NDArray
+
+from serotine import maxsim
+from serotine.serving.batching import BatchingEncoder
+from serotine.serving.http.auth import MayRead
+from serotine.serving.http.dependencies import services_of
+from serotine.serving.http.responses import json_response
+from serotine.serving.http.schemas.models import (
+    MultiVectorRequest,
+    MultiVectorResponse,
+    PoolingRequest,
+    PoolingResponse,
+    RerankRequest,
+    RerankResponse,
+    TextObject,
+)
+from serotine.serving.services import Services
+from serotine.wire import pack
+
+router = APIRouter(tags=["models"], dependencies=[MayRead])
+
+
+@router.post("/v1/rerank", response_model=RerankResponse)
+async def rerank(request: Request, body: RerankRequest) -> Response:
+    """Rank documents by their MaxSim with a query."""
+    services = services_of(request)
+    texts = [_text(document) for document in body.documents]
+
+    def work() -> dict[str, Any]:
+        limits = services.settings.limits
+        limits.check("documents", len(texts), limits.batch)
+        if not body.query.strip():
+            raise ValueError("query: must not be empty")
+        encoder = services.indexes.encoder(body.model)
+        (query,) = encoder.encode_queries([body.query])
+        documents = _encoded(encoder, texts, query=False)
+        nonempty = [i for i, vectors in enumerate(documents) if len(vectors)]
+        scores = np.zeros(len(texts), dtype=np.float32)
+        if nonempty and len(query):
+            scores[nonempty] = maxsim.score(query, [documents[i] for i in nonempty]) / len(query)
+        order = np.argsort(-scores, kind="stable")[: body.top_n]
+        tokens = len(query) + sum(map(len, documents))
+        return {
+            "model": encoder.name,
+            "results": [
+                {
+                    "index": i,
+                    "relevance_score": float(scores[i]),
+                    "document": {"text": texts[i]} if body.return_documents else None,
+                }
+                for i in order.tolist()
+            ],
+            "usage": _usage(tokens),
+        }
+
+    return json_response(await services.searches.run(work))
+
+
+@router.post("/v1/multi-vector", response_model=MultiVectorResponse)
+async def multi_vector(request: Request, body: MultiVectorRequest) -> Response:
+    """Return token vectors of texts in the format of Jina's API."""
+    services = services_of(request)
+    texts = [_text(text) for text in body.input]
+
+    def work() -> dict[str, Any]:
+        encoder, encoded = _encode(services, body.model, texts, query=body.input_type == "query")
+        packed = body.embedding_type == "base64"
+        return {
+            "model": encoder.name,
+            "object": "list",
+            "usage": _usage(sum(map(len, encoded))),
+            "data": [
+                {
+                    "object": "embeddings",
+                    "index": i,
+                    "embeddings": _embedding(vectors, packed=packed),
+                    "shape": vectors.shape,
+                }
+                for i, vectors in enumerate(encoded)
+            ],
+        }
+
+    return json_response(await services.searches.run(work))
+
+
+@router.post("/pooling", response_model=PoolingResponse)
+async def pooling(request: Request, body: PoolingRequest) -> Response:
+    """Return token vectors of texts in the format of vLLM's server."""
+    services = services_of(request)
+    texts = [body.input] if isinstance(body.input, str) else body.input
+
+    def work() -> dict[str, Any]:
+        encoder, encoded = _encode(services, body.model, texts, query=body.input_type == "query")
+        packed = body.encoding_format == "base64"
+        return {
+            "id": f"pool-{uuid.uuid4().hex}",
+            "object": "list",
+            "created": int(time.time()),
+            "model": encoder.name,
+            "data": [
+                {"index": i, "object": "pooling", "data": _embedding(vectors, packed=packed), "shape": vectors.shape}
+                for i, vectors in enumerate(encoded)
+            ],
+            "usage": _usage(sum(map(len, encoded))),
+        }
+
+    return json_response(await services.searches.run(work))
+
+
+def _encode(
+    services: Services, model: str | None, texts: list[str], *, query: bool
+) -> tuple[BatchingEncoder, list[NDArray[np.float32]]]:
+    limits = services.settings.limits
+    limits.check("input", len(texts), limits.batch)
+    encoder = services.indexes.encoder(model)
+    return encoder, _encoded(encoder, texts, query=query)
+
+
+def _encoded(encoder: BatchingEncoder, texts: Sequence[str], *, query: bool) -> list[NDArray[np.float32]]:
+    """Return token vectors of every text; none for an empty text, as in an index."""
+    nonempty = [text for text in texts if text.strip()]
+    vectors = iter((encoder.encode_queries if query else encoder.encode_documents)(nonempty) if nonempty else [])
+    no_vectors = np.empty((0, encoder.dim), dtype=np.float32)
+    return [next(vectors) if text.strip() else no_vectors for text in texts]
+
+
+def _embedding(vectors: NDArray[np.float32], *, packed: bool) -> list[list[float]] | str:
+    return pack(vectors.astype(np.float16)) if packed else vectors.tolist()
+
+
+def _text(value: str | TextObject) -> str:
+    return value if isinstance(value, str) else value.text
+
+
+def _usage(tokens: int) -> dict[str, int]:
+    return {"total_tokens": tokens, "prompt_tokens": tokens}

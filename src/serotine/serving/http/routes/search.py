@@ -1,0 +1,125 @@
+"""Searches and explanations of one index."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import numpy as np
+from fastapi import APIRouter, Request
+from fastapi.responses import Response
+from numpy.typing import NDArray
+
+from serotine.errors import EncoderError, UnknownIdError
+from serotine.index import Explanation, Hits
+from serotine.serving.http.auth import MayRead
+from serotine.serving.http.dependencies import services_of
+from serotine.serving.http.responses import explanation, json_response, search_result
+from serotine.serving.http.schemas.search import (
+    BatchRequest,
+    BatchResponse,
+    ExplainRequest,
+    ExplanationResponse,
+    Query,
+    SearchBody,
+    SearchRequest,
+    SearchResponse,
+)
+from serotine.serving.http.vectors import parse_vectors
+from serotine.serving.indexes import ServedIndex
+from serotine.serving.services import Services
+from serotine.serving.settings import Limits
+
+router = APIRouter(prefix="/v1/indexes/{name}", tags=["search"], dependencies=[MayRead])
+_CANDIDATES_PER_HIT = 100
+_QueryValue = str | NDArray[np.floating[Any]]
+
+
+@router.post("/search", response_model=SearchResponse)
+async def search(request: Request, name: str, body: SearchRequest) -> Response:
+    """Return the best documents for a query, given as text or as token vectors."""
+    services, started = services_of(request), time.perf_counter()
+    _log_queries(request, services, [body.query])
+
+    def work() -> dict[str, Any]:
+        served = services.index(name)
+        query = _query_value(body.query, body.vectors, served, services.settings.limits, "vectors")
+        return _results(services, served, [query], body, started)[0]
+
+    return json_response(await services.searches.run(work))
+
+
+@router.post("/search/batch", response_model=BatchResponse)
+async def search_batch(request: Request, name: str, body: BatchRequest) -> Response:
+    """Return the best documents for each of many queries."""
+    services, started = services_of(request), time.perf_counter()
+    queries = [query if isinstance(query, Query) else Query(query=query) for query in body.queries]
+    _log_queries(request, services, [query.query for query in queries])
+
+    def work() -> dict[str, Any]:
+        limits = services.settings.limits
+        limits.check("queries", len(queries), limits.batch)
+        served = services.index(name)
+        values = [
+            _query_value(query.query, query.vectors, served, limits, f"queries[{i}].vectors")
+            for i, query in enumerate(queries)
+        ]
+        return {"results": _results(services, served, values, body, started)}
+
+    return json_response(await services.searches.run(work))
+
+
+@router.post("/explain", response_model=ExplanationResponse)
+async def explain(request: Request, name: str, body: ExplainRequest) -> Response:
+    """Return which document token each query token chose, with character offsets into both texts."""
+    services = services_of(request)
+    _log_queries(request, services, [body.query])
+    explained = await services.searches.run(lambda: services.index(name).reader.explain(body.query, body.id))
+    return json_response(explanation(explained))
+
+
+def _log_queries(request: Request, services: Services, queries: list[str | None]) -> None:
+    if services.settings.log_queries:
+        request.scope["state"]["logged"]["queries"] = queries
+
+
+def _query_value(
+    query: str | None, vectors: list[list[float]] | str | None, served: ServedIndex, limits: Limits, name: str
+) -> _QueryValue:
+    if vectors is None:
+        return query or ""
+    array = parse_vectors(vectors, served.reader.dim, name)
+    limits.check(name, len(array), limits.tokens)
+    return array
+
+
+def _results(
+    services: Services, served: ServedIndex, queries: list[_QueryValue], body: SearchBody, started: float
+) -> list[dict[str, Any]]:
+    limits = services.settings.limits
+    limits.check("k", body.k, limits.k)
+    limits.check("candidates", body.candidates or 0, _CANDIDATES_PER_HIT * limits.k)
+    if body.explain and not all(isinstance(query, str) for query in queries):
+        raise ValueError("explain: needs text queries, got vectors; send 'query', or leave 'explain' out")
+    results = served.reader.search_batch(queries, **body.options())
+    explained: list[list[Explanation | None]] = [
+        _explanations(served, query, hits) if body.explain and isinstance(query, str) else [None] * len(hits)
+        for query, hits in zip(queries, results, strict=True)
+    ]
+    for hits in results:
+        seconds = hits.stats.milliseconds.get("search", 0.0) / 1e3
+        services.metrics.search_seconds.labels(served.name, hits.stats.plan).observe(seconds)
+    total = (time.perf_counter() - started) * 1e3
+    return [search_result(hits, explanations, total) for hits, explanations in zip(results, explained, strict=True)]
+
+
+def _explanations(served: ServedIndex, query: str, hits: Hits) -> list[Explanation | None]:
+    return [_explanation_of(served, query, hit.id) if hit.text is not None else None for hit in hits]
+
+
+def _explanation_of(served: ServedIndex, query: str, id_: str) -> Explanation | None:
+    try:
+        return served.reader.explain(query, id_)
+    except (UnknownIdError, EncoderError):
+        # Deleted since the search, or added with vectors whose tokens are unknown: the hit goes without.
+        return None

@@ -1,0 +1,1 @@
+"""Request and response bodies: they validate requests and define the OpenAPI schema."""

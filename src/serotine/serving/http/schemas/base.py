@@ -1,0 +1,60 @@
+"""What all bodies have in common."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+from serotine.texts import is_text
+
+REQUEST_CONFIG = ConfigDict(extra="forbid")
+"""Requests refuse unknown fields: a misspelt option must not silently become a default."""
+
+
+def _validate_text(value: str) -> str:
+    if not is_text(value):
+        raise ValueError("contains a lone surrogate; send valid Unicode")
+    return value
+
+
+Text = Annotated[str, AfterValidator(_validate_text)]
+Vectors = Annotated[
+    list[list[Annotated[float, Field(allow_inf_nan=False)]]] | str,
+    Field(
+        description="Token vectors (tokens, dim): rows of numbers, or base64 of little-endian float16, row by row; "
+        "of float32 after the prefix `float32:`.",
+        examples=[[[0.6, 0.8], [1.0, 0.0]], "zTg6Og=="],
+    ),
+]
+
+
+class RequestBody(BaseModel):
+    """A request's body."""
+
+    model_config = ConfigDict(**REQUEST_CONFIG, frozen=True)
+
+
+class ResponseBody(BaseModel):
+    """A response's body."""
+
+    model_config = ConfigDict(frozen=True)
+
+
+class ErrorDetail(ResponseBody):
+    """What is wrong with a request."""
+
+    code: str = Field(description="One word for programs.", examples=["unknown_id"])
+    message: str = Field(description="One line for people.", examples=["ids: 'd7' is not in the index"])
+
+
+class ErrorResponse(ResponseBody):
+    """Every response that is not a success."""
+
+    error: ErrorDetail
+
+
+class Status(ResponseBody):
+    """The server's health."""
+
+    status: str = Field(examples=["ok"])

@@ -1,0 +1,124 @@
+"""Indexes, their documents, and uploads."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from serotine.index import IndexStats, VerifyReport
+from serotine.serving.http.schemas.base import RequestBody, ResponseBody, Text, Vectors
+from serotine.serving.http.schemas.dataclass_schema import Described
+from serotine.serving.jobs import Job
+
+TypeName = Literal["str", "int", "float", "bool"]
+
+
+class IndexSummary(ResponseBody):
+    """Name, size and encoder of an index."""
+
+    name: str = Field(examples=["wiki"])
+    documents: int
+    tokens: int
+    bytes: int
+    dim: int
+    encoder: str | None
+    filterable: dict[str, str] = Field(examples=[{"lang": "str", "year": "int"}])
+    writable: bool
+
+
+class IndexListResponse(ResponseBody):
+    """All indexes, by name."""
+
+    indexes: list[IndexSummary]
+
+
+class CreateRequest(RequestBody):
+    """A new index."""
+
+    name: str = Field(description="Letters, digits, '.', '_' and '-'.", examples=["notes"], max_length=100)
+    dim: int | None = Field(
+        None, ge=1, le=8192, description="Dimension of the vectors to be sent; null for the default encoder."
+    )
+    nbits: Literal[2, 4, 8] = Field(4, description="Bits per dimension of the residual codes.")
+    keep_vectors: bool = Field(True, description="Store float16 vectors beside the codes.")
+    filterable: dict[str, TypeName] = Field(
+        default_factory=dict, description="Metadata fields indexed for filters.", examples=[{"lang": "str"}]
+    )
+
+
+StatsResponse = Annotated[IndexStats, Described(IndexStats)]
+VerifyResponse = Annotated[VerifyReport, Described(VerifyReport)]
+
+
+class NewDocument(RequestBody):
+    """A document to add."""
+
+    id: Text = Field(min_length=1, examples=["d1"])
+    text: Text | None = Field(None, description="The text to encode and return.", examples=["Bats eat moths."])
+    metadata: dict[str, Any] = Field(default_factory=dict, examples=[{"lang": "en"}])
+    vectors: Vectors | None = None
+
+
+class AddRequest(RequestBody):
+    """Documents to add: all of them, or none if any is invalid."""
+
+    documents: list[NewDocument] = Field(min_length=1)
+    upsert: bool = Field(False, description="Replace documents whose ids exist.")
+    skip_known: bool = Field(False, description="Skip documents whose ids exist.")
+
+
+class AddResponse(ResponseBody):
+    """How many documents were committed: on disk, and found by every later search."""
+
+    added: int
+
+
+class DocumentResponse(ResponseBody):
+    """A stored document."""
+
+    id: str
+    text: str | None
+    metadata: dict[str, Any]
+    vectors: str | None = Field(None, description="With `?vectors=true`: base64 of little-endian float16.")
+    dim: int | None = None
+
+
+class DeleteRequest(RequestBody):
+    """Documents to delete: all of them, or none if any does not exist."""
+
+    ids: list[str] = Field(min_length=1, examples=[["d1", "d2"]])
+
+
+class DeleteResponse(ResponseBody):
+    """How many documents were deleted."""
+
+    deleted: int
+
+
+class FetchRequest(RequestBody):
+    """Documents to get by id."""
+
+    ids: list[str] = Field(examples=[["d1", "d2"]])
+
+
+class FetchResponse(ResponseBody):
+    """Documents in the order of the requested ids."""
+
+    documents: list[DocumentResponse]
+
+
+class IdsResponse(ResponseBody):
+    """A page of an index's ids, in insertion order."""
+
+    ids: list[str]
+    total: int
+
+
+class UploadResponse(ResponseBody):
+    """An accepted upload; `GET /v1/jobs/{job}` reports its progress."""
+
+    job: str
+
+
+JobResponse = Annotated[Job, Described(Job)]

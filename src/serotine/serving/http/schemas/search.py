@@ -1,0 +1,148 @@
+"""Searches and explanations."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Annotated, Any
+
+import pydantic
+from pydantic import Field, model_validator
+
+from serotine.index import Certificate, Explanation, Hit, SearchOptions, SearchStats
+from serotine.serving.http.schemas.base import REQUEST_CONFIG, RequestBody, ResponseBody, Text, Vectors
+from serotine.serving.http.schemas.dataclass_schema import Described
+
+_Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+_request = pydantic.dataclasses.dataclass(config=REQUEST_CONFIG, frozen=True, kw_only=True)
+_QUERY = "The query as text."
+_QUERY_EXAMPLES = ["what do bats eat?"]
+
+
+@_request
+class SearchBody(SearchOptions):
+    """The options of a search, with the bounds that JSON schema can express.
+
+    Attributes:
+        explain: whether to explain every hit: which of its tokens each query token chose.
+    """
+
+    k: Annotated[int, Field(ge=1)] = 10
+    where: Annotated[
+        Mapping[str, Any] | None,
+        Field(
+            description="Filter on metadata, in the filter language of the library; null for every document.",
+            examples=[{"lang": "en", "year": {">=": 2020}}],
+        ),
+    ] = None
+    weights: tuple[_Weight, _Weight] = (1.0, 1.0)
+    candidates: Annotated[int | None, Field(ge=1)] = None
+    explain: bool = False
+
+    def options(self) -> dict[str, Any]:
+        """Return the options as keyword arguments of `Index.search`."""
+        return {option.name: getattr(self, option.name) for option in fields(SearchOptions)}
+
+
+class Query(RequestBody):
+    """One query of a batch, as text or as vectors."""
+
+    query: Text | None = Field(None, description=_QUERY, examples=_QUERY_EXAMPLES)
+    vectors: Vectors | None = None
+
+    @model_validator(mode="after")
+    def _validate_query(self) -> Query:
+        _require_one(self.query, self.vectors)
+        return self
+
+
+@_request
+class SearchRequestBody(SearchBody):
+    """A query, as text or as vectors, and how to search."""
+
+    query: Annotated[Text | None, Field(description=_QUERY, examples=_QUERY_EXAMPLES)] = None
+    vectors: Vectors | None = None
+
+    @model_validator(mode="after")
+    def _validate_query(self) -> SearchRequestBody:
+        _require_one(self.query, self.vectors)
+        return self
+
+
+@_request
+class BatchRequestBody(SearchBody):
+    """Many queries, searched with the same options."""
+
+    queries: Annotated[
+        list[Text | Query],
+        Field(
+            min_length=1,
+            description="Queries: strings, or objects with `query` or `vectors`.",
+            examples=[["what do bats eat?", "how do bats navigate?"]],
+        ),
+    ]
+
+
+SearchRequest = Annotated[SearchRequestBody, Described(SearchRequestBody)]
+BatchRequest = Annotated[BatchRequestBody, Described(BatchRequestBody)]
+
+
+class ExplainRequest(RequestBody):
+    """A query, and the document whose score to explain."""
+
+    query: Text = Field(description=_QUERY, examples=_QUERY_EXAMPLES)
+    id: Text = Field(description="A document's id.", examples=["d1"])
+
+
+@dataclass(frozen=True)
+class ExplanationWithSpans(Explanation):
+    """A score explained: the similarities of `matches` add up to it.
+
+    Attributes:
+        spans: the matched words of the text: [start, end, weight], weights in (0, 1].
+    """
+
+    # Named like the method that computes it.
+    spans: Annotated[list[tuple[int, int, float]], Field(examples=[[[0, 4, 1.0]]])] = field()  # type: ignore[assignment]
+
+
+ExplanationResponse = Annotated[ExplanationWithSpans, Described(ExplanationWithSpans)]
+
+
+@dataclass(frozen=True)
+class ExplainedHit(Hit):
+    """One hit of a search.
+
+    Attributes:
+        explanation: how its score came about, where it was requested and the document has tokens and text.
+    """
+
+    explanation: ExplanationWithSpans | None = None
+
+
+class Milliseconds(ResponseBody):
+    """The time spent in this server; `total` includes waiting."""
+
+    encode: float
+    search: float
+    total: float
+
+
+class SearchResponse(ResponseBody):
+    """The hits of one query, best first."""
+
+    hits: list[Annotated[ExplainedHit, Described(ExplainedHit)]]
+    stats: Annotated[SearchStats, Described(SearchStats)]
+    certificate: Annotated[Certificate, Described(Certificate)] | None
+    milliseconds: Milliseconds
+
+
+class BatchResponse(ResponseBody):
+    """The hits of every query, in the order of the queries."""
+
+    results: list[SearchResponse]
+
+
+def _require_one(query: object, vectors: object) -> None:
+    if (query is None) == (vectors is None):
+        raise ValueError("query, vectors: exactly one of the two is needed")

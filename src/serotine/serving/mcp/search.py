@@ -1,0 +1,188 @@
+"""The tool `search`: passages for a query, cut to a token budget."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from serotine.errors import EncoderError, UnknownIdError
+from serotine.excerpts import Excerpt, Span, by_sentences
+from serotine.index import Hit, Index, word_spans
+from serotine.serving.mcp.budget import share_budget
+from serotine.serving.mcp.indexes import ServedIndexes
+from serotine.serving.mcp.metadata import fit_metadata
+from serotine.serving.mcp.schemas import PassageHit, SearchArguments, SearchResult
+from serotine.serving.mcp.token_count import as_json, count_tokens, count_tokens_sent
+
+# Fewer tokens of a passage say too little to be worth its heading.
+_MIN_PASSAGE_TOKENS = 48
+_METADATA_TOKENS = 64
+# What a result contains besides its passages: the note, and the names of the fields.
+_ENVELOPE_TOKENS = 90
+
+
+@dataclass(frozen=True)
+class _Candidate:
+    """A hit, what it costs, and how to cut it; everything is computed when it is first needed."""
+
+    name: str
+    index: Index
+    hit: Hit
+    arguments: SearchArguments
+    several: bool
+
+    @cached_property
+    def heading_tokens(self) -> int:
+        empty = self.passage(Excerpt(0, 0, 0))
+        block = _block(99, empty, several=self.several)
+        return max(count_tokens(as_json(empty.model_dump())), count_tokens(block)) + 2
+
+    @cached_property
+    def text_tokens(self) -> int:
+        return count_tokens_sent(self.hit.text or "")
+
+    @cached_property
+    def spans(self) -> list[Span]:
+        text = self.hit.text or ""
+        if self.arguments.mode == "bm25":
+            return word_spans(self.arguments.query, text)
+        try:
+            return self.index.explain(self.arguments.query, self.hit.id).spans()
+        except (UnknownIdError, EncoderError):
+            # Deleted by another process since the search, or added with vectors whose tokens are unknown: the excerpt
+            # is the beginning of the text.
+            return []
+
+    def excerpt(self, budget: int) -> Excerpt:
+        text = self.hit.text or ""
+        if self.text_tokens <= budget:
+            return Excerpt(0, len(text), self.text_tokens)
+        return by_sentences(text, self.spans, budget, count_tokens_sent)
+
+    def passage(self, excerpt: Excerpt) -> PassageHit:
+        hit, text = self.hit, self.hit.text or ""
+        shown = text[excerpt.start : excerpt.end]
+        start = excerpt.start + len(shown) - len(shown.lstrip())
+        shown = shown.strip()
+        metadata, left_out = fit_metadata(hit.metadata, _METADATA_TOKENS)
+        return PassageHit(
+            index=self.name,
+            id=hit.id,
+            score=round(hit.score, 4) if math.isfinite(hit.score) else None,
+            text=None if hit.text is None else shown,
+            start=start,
+            end=start + len(shown),
+            characters=len(text),
+            metadata=metadata,
+            metadata_left_out=left_out,
+        )
+
+
+@dataclass
+class _Draft:
+    """The content of a result, before its size is checked."""
+
+    hits: list[PassageHit] = field(default_factory=list)
+    cut: int = 0
+    left_out: int = 0
+
+
+def search(served: ServedIndexes, arguments: SearchArguments) -> tuple[SearchResult, str]:
+    """Return the result as structured output and as text, each within ``arguments.max_tokens``."""
+    indexes = served.select(arguments.index)
+    candidates = _candidates(indexes, arguments)
+    budget = arguments.max_tokens
+    while True:
+        draft = _draft(candidates, budget - _ENVELOPE_TOKENS)
+        note = _note(draft, indexes, arguments)
+        result = SearchResult(hits=draft.hits, cut=draft.cut, left_out=draft.left_out, note=note)
+        text = _as_text(result, several=len(indexes) > 1)
+        excess = max(count_tokens(text), count_tokens(as_json(result.model_dump()))) - arguments.max_tokens
+        if excess <= 0 or not draft.hits:
+            return result, text
+        # Pieces were counted one by one; together they cost a little more.
+        budget -= excess
+
+
+def _candidates(indexes: Mapping[str, Index], arguments: SearchArguments) -> list[_Candidate]:
+    """Return the hits of every index, best first."""
+    several = len(indexes) > 1
+    options = arguments.options()
+    ranked: list[tuple[int, float, _Candidate]] = []
+    for name, index in indexes.items():
+        hits = index.search(arguments.query, options.k, where=options.where, mode=options.mode)
+        ranked += [(rank, hit.score, _Candidate(name, index, hit, arguments, several)) for rank, hit in enumerate(hits)]
+    if several and options.mode == "late" and len({index.stats().encoder for index in indexes.values()}) == 1:
+        # With one encoder, MaxSim scores are comparable across indexes.
+        ranked.sort(key=lambda candidate: -candidate[1])
+    else:
+        ranked.sort(key=lambda candidate: candidate[0])
+    return [candidate for _, _, candidate in ranked[: options.k]]
+
+
+def _draft(candidates: Sequence[_Candidate], budget: int) -> _Draft:
+    """Return as many of the first candidates as fit into `budget` tokens."""
+    for count in range(len(candidates), 0, -1):
+        chosen = candidates[:count]
+        text_budget = budget - sum(candidate.heading_tokens for candidate in chosen)
+        if text_budget < 0:
+            continue
+        shares = share_budget([candidate.text_tokens for candidate in chosen], text_budget, _MIN_PASSAGE_TOKENS)
+        if shares is None:
+            continue
+        excerpts = [candidate.excerpt(share) for candidate, share in zip(chosen, shares, strict=True)]
+        hits = [candidate.passage(excerpt) for candidate, excerpt in zip(chosen, excerpts, strict=True)]
+        cut = sum(
+            excerpt.end - excerpt.start < len(candidate.hit.text or "")
+            for candidate, excerpt in zip(chosen, excerpts, strict=True)
+        )
+        return _Draft(hits, cut, len(candidates) - count)
+    return _Draft(left_out=len(candidates))
+
+
+def _note(draft: _Draft, indexes: Mapping[str, Index], arguments: SearchArguments) -> str:
+    count = len(draft.hits)
+    if not count and draft.left_out:
+        return (
+            f"{_passages(draft.left_out)} found, but none fits into {arguments.max_tokens:,} tokens; raise max_tokens."
+        )
+    if not count:
+        if not any(len(index) for index in indexes.values()):
+            return "The index is empty."
+        if arguments.where is not None:
+            return "No passage matches the filter; list shows the fields and their values."
+        return "No passage shares a word with the query; search with mode late or hybrid."
+    summary = f"{_passages(count)}, best first"
+    changes = [f"{draft.cut} cut to the best sentences"] if draft.cut else []
+    changes += [f"{draft.left_out} more omitted"] if draft.left_out else []
+    if not changes:
+        return f"{summary}."
+    return (
+        f"{summary}; {', '.join(changes)} to stay within {arguments.max_tokens:,} tokens: "
+        "expand an id to read it whole, or raise max_tokens."
+    )
+
+
+def _passages(count: int) -> str:
+    return f"{count} passage{'' if count == 1 else 's'}"
+
+
+def _as_text(result: SearchResult, *, several: bool) -> str:
+    blocks = [_block(rank, hit, several=several) for rank, hit in enumerate(result.hits, 1)]
+    return "\n\n".join([result.note, *blocks])
+
+
+def _block(rank: int, hit: PassageHit, *, several: bool) -> str:
+    heading = f"{rank}. {hit.id}"
+    if several:
+        heading += f" in {hit.index}"
+    if hit.score is not None:
+        heading += f" ({hit.score:.3f})"
+    if hit.metadata:
+        heading += f" {as_json(hit.metadata)}"
+    if hit.text is None:
+        return f"{heading}\n(added as vectors, without text)"
+    before, after = "… " if hit.start else "", " …" if hit.end < hit.characters else ""
+    return f"{heading}\n{before}{hit.text}{after}"

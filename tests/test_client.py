@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import fields
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -29,6 +30,7 @@ from serotine.errors import (
     ServerError,
     UnknownIdError,
 )
+from serotine.index import SearchKeywords, SearchOptions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -98,16 +100,26 @@ def test_the_client_needs_no_server_libraries() -> None:
     assert done.stdout.strip() == "[]"
 
 
+def parameters(method: Callable[..., object]) -> list[tuple[str, object, object]]:
+    """Name, kind and default of every parameter; `**options` stands for the search options."""
+    listed: list[tuple[str, object, object]] = []
+    for parameter in inspect.signature(method).parameters.values():
+        if parameter.kind is inspect.Parameter.VAR_KEYWORD:
+            assert parameter.annotation == "Unpack[SearchKeywords]"
+            options = [field for field in fields(SearchOptions) if field.name in SearchKeywords.__annotations__]
+            listed += [(field.name, inspect.Parameter.KEYWORD_ONLY, field.default) for field in options]
+        else:
+            listed.append((parameter.name, parameter.kind, parameter.default))
+    return listed
+
+
 def test_every_public_method_of_the_index_is_there() -> None:
     on_disk = {"create", "open", "path", "encoder", "sources", "update_sources"}
     members = {name for name in dir(Index) if not name.startswith("_")}
     assert members - on_disk <= {name for name in dir(Client) if not name.startswith("_")}
     assert all(hasattr(Client, name) for name in ("__len__", "__contains__", "__enter__", "__exit__"))
     for name in members - on_disk - {"dim"}:
-        told, known = (inspect.signature(getattr(kind, name)) for kind in (Client, Index))
-        assert [(each.name, each.kind, each.default) for each in told.parameters.values()] == [
-            (each.name, each.kind, each.default) for each in known.parameters.values()
-        ], name
+        assert parameters(getattr(Client, name)) == parameters(getattr(Index, name)), name
 
 
 @pytest.mark.parametrize(
@@ -233,7 +245,7 @@ def test_errors_are_of_the_same_kind(
 def test_errors_of_the_server_itself(server: Server) -> None:
     with server.client("nope") as client, pytest.raises(NotAnIndexError, match="'nope'"):
         client.stats()
-    with pytest.raises(ServerError, match=r"2 indexes \(plain, wiki\); name one"):
+    with pytest.raises(ServerError, match=r"2 indexes \(plain, wiki\); choose one"):
         Client(server.url)
     with server.client("wiki") as client, pytest.raises(ValueError, match="at most 1,000"):
         client.search("bats", 5000)
@@ -334,7 +346,7 @@ def test_a_server_that_does_not_answer() -> None:
     with socket.socket() as silent:
         silent.bind(("127.0.0.1", 0))
         silent.listen()
-        with pytest.raises(ServerError, match="no answer within"):
+        with pytest.raises(ServerError, match="no response within"):
             Client(f"http://127.0.0.1:{silent.getsockname()[1]}", timeout=0.2)
 
 

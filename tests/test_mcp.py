@@ -51,8 +51,9 @@ def with_agent(errors: Path, work: Callable[[Agent], Awaitable[None]], *argument
     """Runs `work` with a client of ``serotine mcp``; what the process writes to standard error goes to a file."""
 
     async def talk() -> None:
-        told = [*FAKE[1:], "mcp", *map(str, arguments)]
-        server = mcp.StdioServerParameters(command=FAKE[0], args=told)
+        command = [*FAKE, "mcp", *map(str, arguments)]
+        # By default the SDK passes on a few variables only, PYTHONPATH not among them.
+        server = mcp.StdioServerParameters(command=command[0], args=command[1:], env=dict(os.environ))
         with errors.open("w") as log:
             async with mcp.Client(mcp.stdio_client(server, errlog=log)) as client:
                 await work(Agent(client))
@@ -161,17 +162,17 @@ def test_what_is_wrong_is_one_line_and_the_server_goes_on(bats: Path, tmp_path: 
     async def work(agent: Agent) -> None:
         for arguments, told in [
             ({"query": " "}, "query: is empty"),
-            ({}, "query: is missing"),
+            ({}, "query: is required"),
             ({"query": "x", "k": 0}, "k: "),
             ({"query": "x", "k": "many"}, "k: "),
-            ({"query": "x", "limit": 3}, "limit: no such argument; search takes query, k, where"),
+            ({"query": "x", "limit": 3}, "limit: unknown key 'limit'; valid keys: query, k, where"),
             ({"query": "x", "mode": "fuzzy"}, "mode: "),
             ({"query": "x", "max_tokens": 5}, "max_tokens: "),
             ({"query": "x", "where": {"lang": {"~": 1}}}, "unknown operator"),
             ({"query": "x", "where": {"lang": 3}}, "where['lang']"),
-            ({"query": "x", "where": "lang=en"}, "where: want a JSON object"),
+            ({"query": "x", "where": "lang=en"}, "where: must be a JSON object"),
             ({"query": "x", "where": deep}, "nested more than 64 deep"),
-            ({"query": "x", "index": "cats"}, "index: 'cats' is not served; there is 'bats'"),
+            ({"query": "x", "index": "cats"}, "index: unknown 'cats'; available: 'bats'"),
         ]:
             assert told in await agent.fails("search", **arguments)
         assert "id: 'x' is not in index 'bats'" in await agent.fails("expand", id="x")
@@ -250,7 +251,7 @@ def test_a_reader_sees_what_a_writer_adds(tmp_path: Path) -> None:
 
     async def work(agent: Agent) -> None:
         _, text = await agent.ask("search", query="bats")
-        assert "Nothing is indexed yet" in text
+        assert "The index is empty" in text
         with Index.open(path, encoder=FakeEncoder()) as index:
             index.add(ids=["a"], texts=["bats at night"])
         found, _ = await agent.ask("search", query="bats")
@@ -345,7 +346,7 @@ def test_bad_use(bats: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str])
     for arguments, status, told in [
         ([], 2, "Missing argument"),
         ([tmp_path / "none"], 1, "no such folder"),
-        ([bats, twin], 1, "another index is named 'bats' already"),
+        ([bats, twin], 1, "duplicate index name 'bats'"),
         ([bats, "--port", "0"], 2, "--port"),
     ]:
         assert main(["mcp", *map(str, arguments)]) == status

@@ -1,4 +1,4 @@
-"""Answers for agents stay within their budgets, counted with the vocabularies of real models."""
+"""Results for agents stay within their token budgets, also when counted with a real model's vocabulary."""
 
 from __future__ import annotations
 
@@ -19,13 +19,14 @@ from serotine.index import Index
 
 pytest.importorskip("mcp", reason="needs the mcp extra (pip install 'serotine[mcp]')")
 
-from serotine.serving.mcp.budget import around, cost, from_here, sentences, share
+from serotine.excerpts import by_sentences, from_offset, sentences
+from serotine.serving.mcp.budget import share_budget
 from serotine.serving.mcp.expand import expand
-from serotine.serving.mcp.indexes import Served
+from serotine.serving.mcp.indexes import ServedIndexes
 from serotine.serving.mcp.listing import list_indexes
 from serotine.serving.mcp.schemas import ExpandArguments, ListArguments, SearchArguments
 from serotine.serving.mcp.search import search
-from serotine.serving.mcp.token_count import as_json, count_tokens
+from serotine.serving.mcp.token_count import as_json, count_tokens, count_tokens_sent
 
 ROOT = Path(__file__).parents[1]
 CHINESE = "蝙蝠在夜间捕食。它们用回声寻找飞蛾!大棕蝠很晚才出现。这是一只蝙蝠吗?是的,它住在屋顶下面。"
@@ -58,33 +59,35 @@ def qwen() -> Callable[[str], int]:
 
 
 @pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServedIndexes]:
     path = tmp_path_factory.mktemp("budget") / "mixed.serotine"
     with Index.create(path, encoder=WordEncoder()) as index:
-        for kind, listed in texts().items():
+        for kind, documents in texts().items():
             index.add(
-                ids=[f"{kind}#{i}" for i in range(len(listed))],
-                texts=listed,
-                metadata=[{"kind": kind, "source": kind, "note": "long " * 300, "start": 0, "end": 1} for _ in listed],
+                ids=[f"{kind}#{i}" for i in range(len(documents))],
+                texts=documents,
+                metadata=[
+                    {"kind": kind, "source": kind, "note": "long " * 300, "start": 0, "end": 1} for _ in documents
+                ],
             )
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("serotine.index.recorded_encoder.load_encoder", lambda *_: WordEncoder())
-        opened = Served([path])
+        patch.setattr("serotine.encoders.load_recorded", lambda *_: WordEncoder())
+        opened = ServedIndexes([path])
         yield opened
         opened.close()
 
 
-def test_the_estimate_is_seldom_too_low(qwen: Callable[[str], int]) -> None:
-    for kind, listed in texts().items():
-        for text in listed:
+def test_the_estimate_is_rarely_too_low(qwen: Callable[[str], int]) -> None:
+    for kind, documents in texts().items():
+        for text in documents:
             assert count_tokens(text) >= 0.99 * qwen(text), (kind, text[:60])
-            # Nor so high that half of a budget would be wasted on words and code.
+            # Nor so high that half of a budget would be wasted on prose and code.
             if kind in ("abstract", "code", "json"):
                 assert count_tokens(text) <= 1.8 * qwen(text), (kind, text[:60])
 
 
-@pytest.mark.parametrize("most", [200, 320, 700, 2000, 9000])
-def test_searches_stay_within_their_budgets(served: Served, qwen: Callable[[str], int], most: int) -> None:
+@pytest.mark.parametrize("max_tokens", [200, 320, 700, 2000, 9000])
+def test_searches_stay_within_their_budgets(served: ServedIndexes, qwen: Callable[[str], int], max_tokens: int) -> None:
     for query, mode in [
         ("boundary layer flow over a wing", "late"),
         ("def search(self, query) -> Hits", "hybrid"),
@@ -92,58 +95,58 @@ def test_searches_stay_within_their_budgets(served: Served, qwen: Callable[[str]
         ("蝙蝠 夜间", "late"),
     ]:
         for k in (1, 8, 50):
-            answer, text = search(served, SearchArguments(query=query, k=k, mode=mode, max_tokens=most))
-            for written in (text, as_json(answer.model_dump())):
-                assert count_tokens(written) <= most
-                assert qwen(written) <= most
-            found = served.chosen(None)["mixed"].search(query, k, mode=mode)
-            assert len(answer.hits) + answer.left_out == len(found)
-            whole = {hit.id: hit.text or "" for hit in found}
-            assert answer.cut == sum(len(hit.text or "") < len(whole[hit.id].strip()) for hit in answer.hits)
-            for hit in answer.hits:
+            result, text = search(served, SearchArguments(query=query, k=k, mode=mode, max_tokens=max_tokens))
+            for written in (text, as_json(result.model_dump())):
+                assert count_tokens(written) <= max_tokens
+                assert qwen(written) <= max_tokens
+            hits = served.select(None)["mixed"].search(query, k, mode=mode)
+            assert len(result.hits) + result.left_out == len(hits)
+            whole = {hit.id: hit.text or "" for hit in hits}
+            assert result.cut == sum(len(hit.text or "") < len(whole[hit.id].strip()) for hit in result.hits)
+            for hit in result.hits:
                 assert hit.text == whole[hit.id][hit.start : hit.end]
                 assert hit.metadata_left_out == ["note"]
-            assert f"{answer.cut} cut" in answer.note or not answer.cut
-            assert f"{answer.left_out} more left out" in answer.note or not answer.left_out or not answer.hits
-            if answer.cut and most >= 700:
-                # What there is room for is used.
-                assert count_tokens(as_json(answer.model_dump())) > 0.5 * most
+            assert f"{result.cut} cut" in result.note or not result.cut
+            assert f"{result.left_out} more omitted" in result.note or not result.left_out or not result.hits
+            if result.cut and max_tokens >= 700:
+                # The budget is used.
+                assert count_tokens(as_json(result.model_dump())) > 0.5 * max_tokens
 
 
-def test_a_passage_is_read_in_parts(served: Served, qwen: Callable[[str], int]) -> None:
+def test_a_long_passage_is_read_in_steps(served: ServedIndexes, qwen: Callable[[str], int]) -> None:
     for id_ in ("code#3", "chinese#0", "abstract#1", "json#0"):
-        text = served.chosen(None)["mixed"].get([id_])[0].text or ""
+        text = served.select(None)["mixed"].get([id_])[0].text or ""
         read, offset, calls = "", 0, 0
         while True:
-            answer, written = expand(served, ExpandArguments(id=id_, offset=offset, max_tokens=600))
+            result, written = expand(served, ExpandArguments(id=id_, offset=offset, max_tokens=600))
             assert qwen(written) <= 600
-            assert qwen(as_json(answer.model_dump())) <= 600
-            (passage,) = answer.passages
+            assert qwen(as_json(result.model_dump())) <= 600
+            (passage,) = result.passages
             assert passage.start == offset
             read += passage.text or ""
             calls += 1
-            if answer.next_offset is None:
+            if result.next_offset is None:
                 break
-            assert answer.next_offset > offset
-            offset = answer.next_offset
+            assert result.next_offset > offset
+            offset = result.next_offset
         assert read == text
-        assert calls == 1 or cost(text) > 400
+        assert calls == 1 or count_tokens_sent(text) > 400
 
 
-def test_neighbours_without_room_are_named(served: Served) -> None:
-    answer, written = expand(served, ExpandArguments(id="abstract#5", neighbours=20, max_tokens=1500))
+def test_omitted_neighbours_are_named(served: ServedIndexes) -> None:
+    result, written = expand(served, ExpandArguments(id="abstract#5", neighbours=20, max_tokens=1500))
     assert count_tokens(written) <= 1500
-    ids = [passage.id for passage in answer.passages]
+    ids = [passage.id for passage in result.passages]
     numbers = [int(id_.split("#")[1]) for id_ in ids]
-    # No gap between those that are given.
+    # No gaps.
     assert numbers == list(range(min(numbers), max(numbers) + 1))
-    assert set(ids) | set(answer.left_out) == {f"abstract#{i}" for i in range(26)}
+    assert set(ids) | set(result.left_out) == {f"abstract#{i}" for i in range(26)}
 
 
-def test_a_list_is_short(served: Served) -> None:
-    answer, text = list_indexes(served, ListArguments())
+def test_a_list_is_short(served: ServedIndexes) -> None:
+    result, text = list_indexes(served, ListArguments())
     assert count_tokens(text) < 400
-    fields = {field.name: field for field in answer.indexes[0].fields}
+    fields = {field.name: field for field in result.indexes[0].fields}
     assert "abstract" in fields["kind"].examples
     assert fields["note"].examples == []
 
@@ -151,21 +154,21 @@ def test_a_list_is_short(served: Served) -> None:
 def test_the_sentences_that_match_are_shown() -> None:
     text = "".join(f"Sentence {i} tells nothing at all. " for i in range(40)) + "The serotine is late. And so on."
     start = text.index("serotine")
-    cut = around(text, [(start, start + 8, 1.0)], 40)
-    assert "The serotine is late." in text[cut.start : cut.end]
-    assert cut.tokens <= 40
-    assert any(cut.start == begin for begin, _ in sentences(text))
-    assert any(cut.end == end for _, end in sentences(text))
-    # A sentence that is too long for itself is cut between words, around the match.
+    excerpt = by_sentences(text, [(start, start + 8, 1.0)], 40, count_tokens_sent)
+    assert "The serotine is late." in text[excerpt.start : excerpt.end]
+    assert excerpt.cost <= 40
+    assert any(excerpt.start == begin for begin, _ in sentences(text))
+    assert any(excerpt.end == end for _, end in sentences(text))
+    # A sentence beyond the budget is cut between words, around the match.
     long = "word " * 300 + "serotine " + "word " * 300
     start = long.index("serotine")
-    cut = around(long, [(start, start + 8, 1.0)], 30)
-    assert "serotine" in long[cut.start : cut.end]
-    assert long[cut.start : cut.end].split()[0] == "word"
-    assert (start - cut.start > 10) == (cut.end - start > 10) == True  # noqa: E712
+    excerpt = by_sentences(long, [(start, start + 8, 1.0)], 30, count_tokens_sent)
+    assert "serotine" in long[excerpt.start : excerpt.end]
+    assert long[excerpt.start : excerpt.end].split()[0] == "word"
+    assert (start - excerpt.start > 10) == (excerpt.end - start > 10) == True  # noqa: E712
 
 
-def test_lines_that_were_wrapped_are_one_sentence() -> None:
+def test_wrapped_lines_are_one_sentence() -> None:
     wrapped = "A sentence that somebody has wrapped by hand at some column\nends on the next line. Another.\n"
     assert [wrapped[start:end] for start, end in sentences(wrapped)] == [wrapped[:-9], "Another.\n"]
     code = (
@@ -176,34 +179,35 @@ def test_lines_that_were_wrapped_are_one_sentence() -> None:
 
 @settings(max_examples=60, deadline=None)
 @given(st.text(max_size=300), st.integers(0, 60), st.integers(0, 299))
-def test_cutting_keeps_to_any_text(text: str, most: int, offset: int) -> None:
+def test_excerpts_of_any_text_stay_within_the_budget(text: str, budget: int, offset: int) -> None:
     pieces = sentences(text)
     assert "".join(text[start:end] for start, end in pieces) == text
-    cut = around(text, [(offset, offset + 1, 1.0)] if offset < len(text) else [], most)
-    assert 0 <= cut.start <= cut.end <= len(text)
-    assert cut.tokens <= most
+    spans = [(offset, offset + 1, 1.0)] if offset < len(text) else []
+    excerpt = by_sentences(text, spans, budget, count_tokens_sent)
+    assert 0 <= excerpt.start <= excerpt.end <= len(text)
+    assert excerpt.cost <= budget
     if offset < len(text):
-        assert from_here(text, offset, most).tokens <= most
+        assert from_offset(text, offset, budget, count_tokens_sent).cost <= budget
 
 
 @given(st.lists(st.integers(0, 500), min_size=1, max_size=8), st.integers(0, 2000), st.integers(1, 60))
-def test_shares(needs: list[int], budget: int, least: int) -> None:
-    parts = share(needs, budget, least)
-    if parts is None:
-        assert sum(needs) > budget
+def test_budget_shares(costs: list[int], budget: int, minimum: int) -> None:
+    shares = share_budget(costs, budget, minimum)
+    if shares is None:
+        assert sum(costs) > budget
         return
-    assert sum(parts) <= budget
-    assert all(part == need or part >= least for part, need in zip(parts, needs, strict=True))
-    if sum(parts) < sum(needs):
-        # Nothing but the rounding is left over.
-        assert budget - sum(parts) < len(needs)
+    assert sum(shares) <= budget
+    assert all(share == cost or share >= minimum for share, cost in zip(shares, costs, strict=True))
+    if sum(shares) < sum(costs):
+        # Only rounding is left over.
+        assert budget - sum(shares) < len(costs)
 
 
-def test_an_unknown_index_is_named(served: Served) -> None:
-    with pytest.raises(SerotineError, match="'x' is not served; there is 'mixed'"):
+def test_an_unknown_index_is_named(served: ServedIndexes) -> None:
+    with pytest.raises(SerotineError, match="index: unknown 'x'; available: 'mixed'"):
         search(served, SearchArguments(query="a", index="x"))
 
 
-def test_arguments_are_forgiving() -> None:
-    asked = SearchArguments.model_validate({"query": "a", "where": '{"a": 1}', "k": None})
-    assert (asked.where, asked.k) == ({"a": 1}, 8)
+def test_arguments_are_tolerant() -> None:
+    arguments = SearchArguments.model_validate({"query": "a", "where": '{"a": 1}', "k": None})
+    assert (arguments.where, arguments.k) == ({"a": 1}, 8)

@@ -17,7 +17,6 @@ from serotine import Index, maxsim
 from serotine.cli.replacement import replacing
 from serotine.errors import EncoderError, SerotineError
 from serotine.index import CATALOG_FILE
-from serotine.serving import indexes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,7 +30,7 @@ QUESTION = "what do bats eat"
 @pytest.fixture(autouse=True)
 def words(monkeypatch: pytest.MonkeyPatch) -> None:
     """Indexes of the word encoder load it, and it is the default."""
-    monkeypatch.setattr(indexes, "load_encoder", lambda _settings, _path: WordEncoder(DIM))
+    monkeypatch.setattr("serotine.encoders.load_recorded", lambda _name, _options: WordEncoder(DIM))
     monkeypatch.setattr("serotine.encoders.Encoder", lambda: WordEncoder(DIM))
 
 
@@ -222,7 +221,7 @@ def test_what_cannot_be_served_under_the_root_leaves_the_rest_in_peace(
         def load(*_arguments: object) -> None:
             raise EncoderError("encoder 'other': is not installed")
 
-        monkeypatch.setattr(indexes, "load_encoder", load)
+        monkeypatch.setattr("serotine.encoders.load_recorded", load)
         for _ in range(2):
             listed = client.get("/v1/indexes").json()["indexes"]
             assert [each["name"] for each in listed] == ["my notes", "there"]
@@ -239,7 +238,7 @@ def test_what_cannot_be_served_under_the_root_leaves_the_rest_in_peace(
 def test_an_index_may_be_replaced_and_removed_on_disk(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, named: bool
 ) -> None:
-    monkeypatch.setattr(indexes, "load_encoder", lambda settings, _path: WordEncoder(DIM, settings.encoder))
+    monkeypatch.setattr("serotine.encoders.load_recorded", lambda name, _options: WordEncoder(DIM, name))
     path, other = make_index(tmp_path / "wiki.serotine"), make_vectors(tmp_path / "other.serotine", 2)
     served = (path, other) if named else ()
     with application(tmp_path / "state", *served, root=None if named else tmp_path) as client:
@@ -254,7 +253,7 @@ def test_an_index_may_be_replaced_and_removed_on_disk(
         documents = [{"id": "d9", "text": "foxes dig"}]
         assert client.post("/v1/indexes/wiki/documents", json={"documents": documents}).status_code == 201
         assert search(client, query="foxes", k=1)["hits"][0]["id"] == "d9"
-        services.indexes._retired._waiting[0] = (0.0, before.reader.close)
+        services.indexes._retired._queue[0] = (0.0, before.reader.close)
         assert client.get("/v1/indexes/wiki").status_code == 200
         with pytest.raises(SerotineError, match="closed"):
             before.reader.ids()
@@ -268,9 +267,9 @@ def test_an_index_may_be_replaced_and_removed_on_disk(
 
 WRONG: list[tuple[str, dict[str, Any], int, str, str]] = [
     ("nope/search", {"query": "x"}, 404, "unknown_index", "'nope'"),
-    ("wiki/search", {}, 422, "bad_value", "either 'query' or 'vectors'"),
+    ("wiki/search", {}, 422, "bad_value", "query, vectors: exactly one"),
     ("wiki/search", {"query": " "}, 422, "bad_value", "is empty"),
-    ("wiki/search", {"query": "x", "vectors": [[1.0]]}, 422, "bad_value", "either"),
+    ("wiki/search", {"query": "x", "vectors": [[1.0]]}, 422, "bad_value", "query, vectors: exactly one"),
     ("wiki/search", {"query": "x", "k": 0}, 422, "bad_value", "k: "),
     ("wiki/search", {"query": "x", "k": 1001}, 422, "bad_value", "at most 1,000"),
     ("wiki/search", {"query": "x", "candidates": 10**9}, 422, "bad_value", "candidates: "),
@@ -281,11 +280,11 @@ WRONG: list[tuple[str, dict[str, Any], int, str, str]] = [
     ("wiki/search", {"query": "x", "weights": [0, 0]}, 422, "bad_value", "weights: "),
     ("wiki/search", {"query": "\ud800"}, 422, "bad_value", "lone surrogate"),
     ("numbers/search", {"query": "x"}, 422, "encoder_error", "no encoder"),
-    ("numbers/search", {"vectors": [[1.0, 2.0]]}, 422, "bad_value", f"want {DIM} numbers, got 2"),
+    ("numbers/search", {"vectors": [[1.0, 2.0]]}, 422, "bad_value", f"must have {DIM} numbers, got 2"),
     ("numbers/search", {"vectors": [[1e300] * DIM]}, 422, "bad_value", "infinity"),
     ("numbers/search", {"vectors": [[7e4] * DIM]}, 422, "bad_value", "beyond float16"),
     ("numbers/search", {"vectors": "!!"}, 422, "bad_value", "not base64"),
-    ("numbers/search", {"vectors": "AAAA"}, 422, "bad_value", "3 bytes are no whole number"),
+    ("numbers/search", {"vectors": "AAAA"}, 422, "bad_value", "got 3 bytes"),
     ("numbers/search", {"vectors": [[0.0] * DIM] * 1025}, 422, "bad_value", "at most 1,024"),
     ("numbers/search", {"vectors": [[1.0] * DIM], "explain": True}, 422, "bad_value", "explain: "),
     ("numbers/search", {"vectors": [[1.0] * DIM], "mode": "bm25"}, 422, "bad_type", "question in words"),
@@ -383,11 +382,11 @@ def test_a_server_of_vectors_loads_the_default_encoder_when_asked(tmp_path: Path
 def test_the_index_and_the_server_share_one_encoder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     loaded = []
 
-    def load(_settings: Any, _path: Path) -> WordEncoder:
+    def load(_name: str, _options: Any) -> WordEncoder:
         loaded.append(1)
         return WordEncoder(DIM)
 
-    monkeypatch.setattr(indexes, "load_encoder", load)
+    monkeypatch.setattr("serotine.encoders.load_recorded", load)
     one, two = make_index(tmp_path / "one.serotine"), make_index(tmp_path / "two.serotine")
     with application(tmp_path / "state", one, two) as client:
         assert search(client, "two", query="bats")["hits"]

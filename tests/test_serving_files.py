@@ -10,7 +10,6 @@ from helpers.fakes import WordEncoder
 from helpers.serving_cases import DIM, application, make_index, make_vectors, refusal
 
 from serotine import Index
-from serotine.serving import indexes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,7 +22,7 @@ URL = "/v1/indexes/wiki/files"
 
 @pytest.fixture
 def client(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[TestClient]:
-    monkeypatch.setattr(indexes, "load_encoder", lambda _settings, _path: WordEncoder(DIM))
+    monkeypatch.setattr("serotine.encoders.load_recorded", lambda _name, _options: WordEncoder(DIM))
     wiki, numbers = make_index(tmp_path / "wiki.serotine"), make_vectors(tmp_path / "numbers.serotine", 2)
     with application(tmp_path / "state", wiki, numbers) as client:
         yield client
@@ -92,13 +91,13 @@ def test_a_broken_file_is_skipped_and_told(client: TestClient) -> None:
 def test_names_stay_in_their_folder(client: TestClient, tmp_path: Path, name: str) -> None:
     name = name.replace("FOLDER", str(tmp_path).lstrip("/"))
     response = client.post(URL, files=[("files", (name, b"text"))])
-    assert "no relative path" in refusal(response, 422, "bad_value")
+    assert "must have relative paths" in refusal(response, 422, "bad_value")
     assert not list(tmp_path.rglob("up.txt"))
 
 
 def test_names_must_not_clash(client: TestClient) -> None:
     both = client.post(URL, files=[("files", ("a.txt", b"x")), ("files", ("./a.txt", b"y"))])
-    assert "stands twice" in refusal(both, 422, "bad_value")
+    assert "duplicate name" in refusal(both, 422, "bad_value")
     nested = client.post(URL, files=[("files", ("a.txt", b"x")), ("files", ("a.txt/b.txt", b"y"))])
     assert "a file and a folder" in refusal(nested, 422, "bad_value")
 

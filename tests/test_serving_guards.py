@@ -14,14 +14,13 @@ import numpy as np
 import pytest
 from helpers.fakes import WordEncoder
 from helpers.serving_cases import DIM, application, make_index, make_vectors, refusal
-from serotine.serving.logs import JsonLines
 
 from serotine import Index
 from serotine.cli import main
 from serotine.errors import InputFileError
-from serotine.serving import indexes
 from serotine.serving.batching import BatchingEncoder
 from serotine.serving.bearer_tokens import Token, read_tokens, scope_of
+from serotine.serving.http.logs import JsonLines
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -54,7 +53,7 @@ class GatedEncoder(WordEncoder):
 @pytest.fixture
 def encoder(monkeypatch: pytest.MonkeyPatch) -> GatedEncoder:
     made = GatedEncoder()
-    monkeypatch.setattr(indexes, "load_encoder", lambda _settings, _path: made)
+    monkeypatch.setattr("serotine.encoders.load_recorded", lambda _name, _options: made)
     return made
 
 
@@ -301,9 +300,7 @@ def test_what_takes_too_long_is_answered_with_504(tmp_path: Path, wiki: Path, en
         assert ["given up"] not in encoder.batches
 
 
-def test_a_change_that_takes_too_long_is_told_to_go_on(
-    tmp_path: Path, wiki: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_timed_out_change_may_still_be_committed(tmp_path: Path, wiki: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     encode = WordEncoder.encode_documents
 
     def slow(self: WordEncoder, texts: Sequence[str]) -> list[np.ndarray]:
@@ -313,17 +310,17 @@ def test_a_change_that_takes_too_long_is_told_to_go_on(
     monkeypatch.setattr(WordEncoder, "encode_documents", slow)
     with application(tmp_path / "state", wiki, limits={"write_seconds": 0.1}) as client:
         body = {"documents": [{"id": "new", "text": "owls"}]}
-        assert "may yet be committed" in refusal(client.post("/v1/indexes/wiki/documents", json=body), 504, "timeout")
+        assert "may be committed" in refusal(client.post("/v1/indexes/wiki/documents", json=body), 504, "timeout")
         wait_until(lambda: client.get("/v1/indexes/wiki/documents/new").status_code == 200)
 
 
-def test_a_change_waits_for_another_process_to_end_its_own(tmp_path: Path, numbers: Path) -> None:
+def test_a_change_waits_for_the_writer_lock(tmp_path: Path, numbers: Path) -> None:
     body = {"documents": [{"id": "new", "vectors": ROWS}]}
     url = "/v1/indexes/numbers/documents"
     with application(tmp_path / "state", numbers, limits={"lock_seconds": 0.3}) as client:
         with Index.open(numbers):
             refused = client.post(url, json=body)
-            assert "another process has been writing" in refusal(refused, 503, "unavailable")
+            assert "another process has held the writer lock" in refusal(refused, 503, "unavailable")
             assert int(refused.headers["Retry-After"]) >= 1
             assert ask(client, "numbers", vectors=ROWS).status_code == 200
         assert client.post(url, json=body).status_code == 201
@@ -339,12 +336,12 @@ def wait_until(true: Callable[[], bool]) -> None:
 # Questions encoded together
 
 
-def batching(encoder: GatedEncoder, remembered: int = 0) -> tuple[BatchingEncoder, list[int]]:
+def batching(encoder: GatedEncoder, cache_size: int = 0) -> tuple[BatchingEncoder, list[int]]:
     sizes: list[int] = []
-    return BatchingEncoder(encoder, remembered=remembered, observe=sizes.append), sizes
+    return BatchingEncoder(encoder, cache_size=cache_size, observe=sizes.append), sizes
 
 
-def test_questions_are_encoded_together_when_the_encoder_is_busy(encoder: GatedEncoder) -> None:
+def test_queries_are_encoded_together_while_the_encoder_is_busy(encoder: GatedEncoder) -> None:
     shared, sizes = batching(encoder)
     texts = [f"question {i}" for i in range(6)]
     with ThreadPoolExecutor(8) as pool:
@@ -352,7 +349,7 @@ def test_questions_are_encoded_together_when_the_encoder_is_busy(encoder: GatedE
         first = pool.submit(shared.encode_queries, ["alone"])
         assert encoder.begun.wait(10)
         rest = [pool.submit(shared.encode_queries, [text]) for text in texts]
-        wait_until(lambda: len(shared._waiting) == 6)
+        wait_until(lambda: len(shared._queue) == 6)
         encoder.gate.set()
         np.testing.assert_array_equal(first.result()[0], WordEncoder(DIM).encode_queries(["alone"])[0])
         for text, future in zip(texts, rest, strict=True):
@@ -361,22 +358,22 @@ def test_questions_are_encoded_together_when_the_encoder_is_busy(encoder: GatedE
     assert [len(batch) for batch in encoder.batches] == sizes
 
 
-def test_one_bad_question_fails_alone(encoder: GatedEncoder) -> None:
+def test_one_bad_query_fails_alone(encoder: GatedEncoder) -> None:
     shared, _ = batching(encoder)
     with ThreadPoolExecutor(8) as pool:
         encoder.gate.clear()
         pool.submit(shared.encode_queries, ["alone"])
         assert encoder.begun.wait(10)
         futures = {text: pool.submit(shared.encode_queries, [text]) for text in ("good", "poison", "fine")}
-        wait_until(lambda: len(shared._waiting) == 3)
+        wait_until(lambda: len(shared._queue) == 3)
         encoder.gate.set()
         with pytest.raises(ValueError, match="poison"):
             futures["poison"].result()
         assert len(futures["good"].result()) == len(futures["fine"].result()) == 1
 
 
-def test_questions_are_remembered(encoder: GatedEncoder) -> None:
-    shared, _ = batching(encoder, remembered=2)
+def test_queries_are_cached(encoder: GatedEncoder) -> None:
+    shared, _ = batching(encoder, cache_size=2)
     found = shared.encode_queries(["a", "b", "a"])
     np.testing.assert_array_equal(found[0], found[2])
     assert encoder.batches == [["a", "b"]]

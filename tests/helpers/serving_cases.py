@@ -23,13 +23,13 @@ pytest.importorskip("fastapi_offline", reason="needs the extra: pip install 'ser
 pytest.importorskip("prometheus_client", reason="needs the extra: pip install 'serotine[serve]'")
 pytest.importorskip("httpx", reason="Starlette's test client needs httpx")
 
-from serotine.serving.app import create_app
 from starlette.testclient import TestClient
 
 from helpers.fakes import WordEncoder
 from serotine import Client, Index
 from serotine.errors import ServerError
-from serotine.serving.settings import Limits, ServerSettings
+from serotine.serving import Limits, ServerSettings
+from serotine.serving.http.app import create_app
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

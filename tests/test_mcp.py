@@ -144,12 +144,12 @@ def test_filters_and_modes(bats: Path, tmp_path: Path) -> None:
         assert len(found["hits"]) == 4
         nothing, text = await agent.ask("search", query="bats", where={"lang": "xx"})
         assert (nothing["hits"], nothing["left_out"]) == ([], 0)
-        assert "No passage passes the filter" in text
+        assert "No passage matches the filter" in text
         for mode in ("bm25", "hybrid"):
             found, _ = await agent.ask("search", query="silent flight", mode=mode, k=1)
             assert found["hits"][0]["id"] == "notes/bats.md#2"
         nothing, text = await agent.ask("search", query="zebra", mode="bm25")
-        assert "ask with mode late" in text
+        assert "search with mode late" in text
 
     with_agent(tmp_path / "errors", work, bats)
 
@@ -165,7 +165,7 @@ def test_what_is_wrong_is_one_line_and_the_server_goes_on(bats: Path, tmp_path: 
             ({}, "query: is required"),
             ({"query": "x", "k": 0}, "k: "),
             ({"query": "x", "k": "many"}, "k: "),
-            ({"query": "x", "limit": 3}, "limit: unknown key 'limit'; valid keys: query, k, where"),
+            ({"query": "x", "limit": 3}, "unknown key 'limit'; valid keys: query, k, where"),
             ({"query": "x", "mode": "fuzzy"}, "mode: "),
             ({"query": "x", "max_tokens": 5}, "max_tokens: "),
             ({"query": "x", "where": {"lang": {"~": 1}}}, "unknown operator"),
@@ -176,8 +176,8 @@ def test_what_is_wrong_is_one_line_and_the_server_goes_on(bats: Path, tmp_path: 
         ]:
             assert told in await agent.fails("search", **arguments)
         assert "id: 'x' is not in index 'bats'" in await agent.fails("expand", id="x")
-        assert "beyond the passage" in await agent.fails("expand", id="lone", offset=1000)
-        assert "there are search, expand, list" in await agent.fails("delete", id="lone")
+        assert "must be below the passage's length" in await agent.fails("expand", id="lone", offset=1000)
+        assert "unknown tool 'delete'; tools: search, expand, list" in await agent.fails("delete", id="lone")
         found, _ = await agent.ask("search", query="bats", k=1)
         assert len(found["hits"]) == 1
 
@@ -234,7 +234,7 @@ def test_several_indexes(bats: Path, planets: Path, tmp_path: Path) -> None:
         assert "lone in planets" in text
         found, _ = await agent.ask("search", query="mars moons", index="planets", mode="hybrid")
         assert {hit["index"] for hit in found["hits"]} == {"planets"}
-        assert "several indexes; say which" in await agent.fails("expand", id="lone")
+        assert "several indexes; set index to one of" in await agent.fails("expand", id="lone")
         read, _ = await agent.ask("expand", id="lone", index="planets")
         assert read["passages"][0]["text"] == "Mars has two moons."
         read, _ = await agent.ask("expand", id="venus")

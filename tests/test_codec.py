@@ -1,4 +1,4 @@
-"""Residual codes: the same bytes on every instruction set, and an error that is never above its bound."""
+"""Residual codes: the same bytes on every instruction set, and errors within their bounds."""
 
 from __future__ import annotations
 
@@ -49,9 +49,9 @@ def test_every_path_encodes_and_decodes_the_same(
                 rows, codec_reference.decode(centroids, coded.residual_scales, coded.residuals, bits)
             )
             np.testing.assert_array_equal(scales, coded.scales[coded.ids])
-            found = (coded.residual_scales.tobytes(), coded.errors.tobytes(), coded.residuals.tobytes())
-            first = first or found
-            assert found == first, path
+            encoded = (coded.residual_scales.tobytes(), coded.errors.tobytes(), coded.residuals.tobytes())
+            first = first or encoded
+            assert encoded == first, path
             bound = np.array([_core.error_bound(int(byte)) for byte in coded.errors])
             error = np.linalg.norm(vectors.astype(np.float64) - rows * scales.astype(np.float64)[:, None], axis=1)
             assert (error <= bound * scales).all()
@@ -88,7 +88,7 @@ def test_the_error_bound_holds_for_any_size(bits: int, size: float) -> None:
 def test_every_path_decodes_any_bytes_like_numpy(
     dim: int, tokens: int, first: int, bits: int, uint32_ids: bool, seed: int
 ) -> None:
-    """Bytes that no encoder would write: every code, every step, and centroids at both ends of int8."""
+    """Bytes that no encoder would write: every code, every residual scale, and centroids at both ends of int8."""
     rng = np.random.default_rng(seed)
     centroids = rng.integers(-128, 128, (4, dim)).astype(np.int8)
     centroids[0], centroids[1] = 127, -128
@@ -98,13 +98,13 @@ def test_every_path_decodes_any_bytes_like_numpy(
     coded.residuals[:] = rng.integers(0, 256, coded.residuals.shape)
     segment = coded.put_into(_core.Segment(offsets_of([tokens]), np.array([0]), None))
     first = min(first, tokens)
-    wanted = codec_reference.decode(centroids[coded.ids], coded.residual_scales, coded.residuals, bits)[first:]
+    expected = codec_reference.decode(centroids[coded.ids], coded.residual_scales, coded.residuals, bits)[first:]
     try:
         for path in PATHS:
             maxsim.use(path)
             rows, scales = np.empty((tokens - first, dim), np.int8), np.empty(tokens - first, np.float32)
             _core.decode_residuals(segment, first, rows, scales)
-            np.testing.assert_array_equal(rows, wanted, err_msg=path)
+            np.testing.assert_array_equal(rows, expected, err_msg=path)
             np.testing.assert_array_equal(scales, coded.ids[first:] + 1)
     finally:
         maxsim.use("auto")
@@ -112,7 +112,7 @@ def test_every_path_decodes_any_bytes_like_numpy(
 
 @pytest.mark.parametrize("bits", [2, 4, 8])
 def test_sums_stop_at_both_ends(path: str, bits: int) -> None:
-    """The outermost codes with the largest step, on centroids that have no room for them."""
+    """The outermost codes with the largest scale, on centroids at the ends of int8."""
     for dim in (1, 63, 64, 65, 200):
         coded = Coded(np.ones((2, dim), np.float32), bits, count=2)
         coded.codebook = _core.Codebook(np.array([[127] * dim, [-128] * dim], np.int8), np.ones(2, np.float32))
@@ -124,7 +124,7 @@ def test_sums_stop_at_both_ends(path: str, bits: int) -> None:
         assert (rows[1] == -128).all()
 
 
-def test_the_layout_is_the_one_that_is_documented() -> None:
+def test_the_layout_is_as_documented() -> None:
     """By hand: with 4 bits and 5 dimensions a row is 3 bytes; dimensions 0, 1, 2 lie low in them, and 3, 4 high."""
     codebook = _core.Codebook(np.zeros((1, 5), np.int8), np.ones(1, np.float32))
     levels = codec_reference.LEVELS_4
@@ -177,9 +177,9 @@ def test_a_centroid_is_rebuilt_by_its_own_code(path: str, bits: int) -> None:
     _core.encode_residuals(
         coded.codebook, coded.vectors, coded.ids, bits, coded.residual_scales, coded.errors, coded.residuals
     )
-    rows, found = decoded(coded)
+    rows, rebuilt_scales = decoded(coded)
     np.testing.assert_array_equal(rows, centroids)
-    np.testing.assert_array_equal(found, scales)
+    np.testing.assert_array_equal(rebuilt_scales, scales)
     assert max(_core.error_bound(int(byte)) for byte in coded.errors) < 0.06
 
 
@@ -189,7 +189,7 @@ def test_error_bounds_rise_by_a_fifteenth_of_an_octave() -> None:
     assert bounds[255] == np.inf
 
 
-def test_what_lies_beyond_all_bounds_says_so() -> None:
+def test_errors_beyond_all_bounds_are_infinite() -> None:
     vectors = np.full((2, 8), 3e38, dtype=np.float32)
     codebook = _core.Codebook(np.ones((1, 8), np.int8), np.full(1, 1e-20, np.float32))
     residual_scales, errors, residuals = np.empty(2, np.uint8), np.empty(2, np.uint8), np.empty((2, 4), np.uint8)
@@ -218,8 +218,8 @@ def test_more_bits_rebuild_better() -> None:
     assert errors[2] < 0.03
 
 
-def test_no_vector_is_rebuilt_worse_with_more_bits() -> None:
-    """Of Gaussian residuals, one by one and not only on average."""
+def test_no_vector_has_a_larger_error_with_more_bits() -> None:
+    """Gaussian residuals, every vector and not only on average."""
     rng = np.random.default_rng(6)
     for dim in (24, 96, 128, 300):
         vectors = rng.standard_normal((200, dim)).astype(np.float32)
@@ -232,7 +232,7 @@ def test_no_vector_is_rebuilt_worse_with_more_bits() -> None:
         assert (bounds[2] < bounds[1]).all()
 
 
-def test_tokens_outside_a_part_are_not_decoded() -> None:
+def test_tokens_outside_a_segment_raise() -> None:
     coded = Coded(np.ones((3, 4), np.float32), 4, count=2)
     segment = coded.put_into(_core.Segment(offsets_of([3]), np.array([0]), None))
     for first, count in ((0, 4), (3, 1), (4, 0), (2**63, 2**4)):
@@ -247,7 +247,7 @@ def test_tokens_outside_a_part_are_not_decoded() -> None:
         _core.decode_residuals(bare, 0, np.empty((3, 4), np.int8), np.empty(3, np.float32))
 
 
-def test_wrong_input_is_refused() -> None:
+def test_wrong_input_raises() -> None:
     book = _core.Codebook(np.ones((2, 4), np.int8), np.ones(2, np.float32))
     vectors, ids = np.ones((3, 4), np.float32), np.zeros(3, np.int32)
     out = (np.empty(3, np.uint8), np.empty(3, np.uint8), np.empty((3, 2), np.uint8))

@@ -1,4 +1,4 @@
-"""Bad input: one error that names the argument, what was given and what was wanted. And what runs where."""
+"""Invalid input raises one error that names the argument, its value and what it must be; dispatch and threads."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def test_empty_sides() -> None:
     assert maxsim.score(Q, D[:0]) == -np.inf
 
 
-def test_float_dtypes_mix_for_people_but_not_in_the_kernel_layouts() -> None:
+def test_float_dtypes_mix_in_score_but_not_in_the_kernel_layouts() -> None:
     mixed = maxsim.score(Q, [D.astype(np.float16)])
     assert mixed[0] == pytest.approx(maxsim.score(Q, D), abs=0.05)
     with pytest.raises(TypeError, match="documents: dtype float16 does not match the float32 of queries"):
@@ -40,8 +40,8 @@ def test_float_dtypes_mix_for_people_but_not_in_the_kernel_layouts() -> None:
 
 
 def test_non_contiguous_and_read_only_input() -> None:
-    wide = RNG.standard_normal((20, 16)).astype(np.float32)
-    view = wide[::2, ::2]
+    matrix = RNG.standard_normal((20, 16)).astype(np.float32)
+    view = matrix[::2, ::2]
     frozen = np.ascontiguousarray(view)
     frozen.flags.writeable = False
     assert maxsim.score(Q, view) == maxsim.score(Q, frozen)
@@ -126,7 +126,7 @@ def test_non_contiguous_and_read_only_input() -> None:
         (lambda: maxsim.set_num_threads("2"), TypeError, "count: must be an int"),
     ],
 )
-def test_bad_input_is_named(call: Any, error: type[Exception], words: str) -> None:
+def test_invalid_input_raises_by_name(call: Any, error: type[Exception], words: str) -> None:
     with pytest.raises(error, match=words):
         call()
 
@@ -197,7 +197,7 @@ def test_environment(name: str, value: str, expected: str) -> None:
     assert expected in done.stdout + done.stderr
 
 
-def test_quantize_is_within_half_a_step() -> None:
+def test_quantize_is_within_half_a_scale() -> None:
     vectors = RNG.standard_normal((50, 33)).astype(np.float32)
     vectors[7] = 0
     codes, scales = maxsim.quantize(vectors)

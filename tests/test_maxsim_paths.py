@@ -119,10 +119,10 @@ def test_a_pair_scores_the_same_in_every_layout_batch_and_thread_count(path: str
         documents, scales = maxsim.quantize(documents)
     else:
         query, documents = query.astype(dtype), documents.astype(dtype)
-    count, longest = len(lengths), int(lengths.max())
+    count, max_length = len(lengths), int(lengths.max())
     many = np.stack([query] * 70)  # more queries than the scorer holds at once
-    padded = np.full((1, count, longest, dim), 100).astype(dtype)
-    padded_scales = None if scales is None else np.full((1, count, longest), 9, dtype=np.float32)
+    padded = np.full((1, count, max_length, dim), 100).astype(dtype)
+    padded_scales = None if scales is None else np.full((1, count, max_length), 9, dtype=np.float32)
     for i, (a, b) in enumerate(itertools.pairwise(offsets)):
         padded[0, i, : b - a] = documents[a:b]
         if padded_scales is not None and scales is not None:
@@ -170,7 +170,7 @@ def test_long_documents_and_queries(path: str) -> None:
 
 
 def test_subnormal_and_extreme_halves_widen_exactly(path: str) -> None:
-    """Every finite float16 bit pattern, read as a one-dimensional token, must come back as itself."""
+    """Every finite float16 bit pattern, read as a one-dimensional token, must be unchanged."""
     bits = np.arange(65536, dtype=np.uint16)
     halves = bits.view(np.float16)
     halves = halves[np.isfinite(halves)]

@@ -12,22 +12,22 @@ ROOT = Path(__file__).parent.parent
 
 
 def build(folder: Path, *options: str, target: str = "all") -> Path:
-    """Configures and builds the C++ tests; returns the self-test's place."""
+    """Configure and build the C++ tests; return the path of the self-test."""
     configure = ["cmake", "-S", str(ROOT / "native"), "-B", str(folder), "-G", "Ninja"]
     configure += ["-DSEROTINE_PYTHON=OFF", "-DSEROTINE_TESTS=ON", *options]
     for command in (configure, ["cmake", "--build", str(folder), "--target", target]):
-        done = subprocess.run(command, capture_output=True, text=True, timeout=280)
-        assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+        completed = subprocess.run(command, capture_output=True, text=True, timeout=280)
+        assert completed.returncode == 0, completed.stdout[-3000:] + completed.stderr[-3000:]
     return folder / "tests" / "selftest"
 
 
 def run(command: list[str]) -> str:
-    done = subprocess.run(command, capture_output=True, text=True, timeout=200)
-    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
-    return done.stdout
+    completed = subprocess.run(command, capture_output=True, text=True, timeout=200)
+    assert completed.returncode == 0, completed.stdout[-3000:] + completed.stderr[-3000:]
+    return completed.stdout
 
 
-def test_every_path_is_clean_under_address_and_undefined_behaviour_sanitizers(tmp_path: Path) -> None:
+def test_every_path_is_clean_under_address_and_undefined_behavior_sanitizers(tmp_path: Path) -> None:
     program = build(
         tmp_path,
         "-DCMAKE_BUILD_TYPE=None",

@@ -38,11 +38,11 @@ def test_colbert_scores_with_holes_in_the_masks(batch: dict[str, torch.Tensor]) 
     queries, documents, query_mask, mask = batch.values()
     scores = maxsim.colbert_scores(**batch)
     assert scores.shape == (3, 6)
-    want = [
+    expected_scores = [
         [expected(queries[i], documents[j, n], query_mask[i], mask[j, n]) for j in range(3) for n in range(2)]
         for i in range(3)
     ]
-    np.testing.assert_allclose(scores, want, rtol=1e-5)
+    np.testing.assert_allclose(scores, expected_scores, rtol=1e-5)
     assert scores[1].tolist() == [0.0] * 6
     assert scores[0, 5] == -np.inf
     flat = maxsim.colbert_scores(queries, documents.flatten(0, 1), query_mask.float(), mask.flatten(0, 1).int())
@@ -54,8 +54,10 @@ def test_colbert_scores_with_holes_in_the_masks(batch: dict[str, torch.Tensor]) 
 def test_candidates_and_pairs_with_holes_in_the_masks(batch: dict[str, torch.Tensor]) -> None:
     queries, documents, query_mask, mask = batch.values()
     scores = maxsim.colbert_kd_scores(**batch)
-    want = [[expected(queries[i], documents[i, n], query_mask[i], mask[i, n]) for n in range(2)] for i in range(3)]
-    np.testing.assert_allclose(scores, want, rtol=1e-5)
+    expected_scores = [
+        [expected(queries[i], documents[i, n], query_mask[i], mask[i, n]) for n in range(2)] for i in range(3)
+    ]
+    np.testing.assert_allclose(scores, expected_scores, rtol=1e-5)
     pairwise = maxsim.colbert_scores_pairwise(queries, documents[:, 0], query_mask, mask[:, 0])
     assert torch.equal(pairwise, scores[:, 0])
     mean = maxsim.colbert_kd_scores(**batch, length_normalize=True)
@@ -78,19 +80,19 @@ def test_gradients_stop_at_the_masks(batch: dict[str, torch.Tensor]) -> None:
         assert (documents.grad != 0).any()
 
 
-def test_lists_and_arrays_are_welcome() -> None:
+def test_lists_and_arrays_are_accepted() -> None:
     torch.manual_seed(0)
     queries, documents = [torch.randn(n, 8) for n in (2, 4)], [torch.randn(n, 8) for n in (3, 1, 5)]
     scores = maxsim.colbert_scores(queries, documents)
-    want = [[reference.score(query, document) for document in documents] for query in queries]
-    np.testing.assert_allclose(scores, want, rtol=1e-5)
+    expected_scores = [[reference.score(query, document) for document in documents] for query in queries]
+    np.testing.assert_allclose(scores, expected_scores, rtol=1e-5)
     assert torch.equal(maxsim.colbert_scores(queries, [document.numpy() for document in documents]), scores)
     same = maxsim.colbert_scores(queries[0][None].numpy(), documents[0][None].numpy())
     assert torch.equal(same, scores[:1, :1])
 
 
 @pytest.mark.parametrize(
-    ("says", "change"),
+    ("message", "change"),
     [
         ("queries_mask: must have shape", {"queries_mask": torch.ones(3, 5)}),
         ("documents_mask: must have shape", {"documents_mask": torch.ones(3, 9)}),
@@ -98,14 +100,14 @@ def test_lists_and_arrays_are_welcome() -> None:
         ("documents_embeddings: must have rank", {"documents_embeddings": torch.ones(9, 16)}),
     ],
 )
-def test_wrong_shapes_are_refused(batch: dict[str, torch.Tensor], says: str, change: dict[str, Any]) -> None:
+def test_wrong_shapes_raise(batch: dict[str, torch.Tensor], message: str, change: dict[str, Any]) -> None:
     for function in (maxsim.colbert_scores, maxsim.colbert_kd_scores):
-        with pytest.raises(ValueError, match=says):
+        with pytest.raises(ValueError, match=message):
             function(**(batch | change))
 
 
 class TinyEncoder(torch.nn.Module):
-    """A linear layer that answers as a sentence-transformers multi-vector model does."""
+    """A linear layer with the output of a sentence-transformers multi-vector model."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -32,12 +32,12 @@ def test_gradients_match_autograd_in_float64(
     call.documents.requires_grad_()
     scores = call.run("_train")
     grad_scores = torch.randn(scores.shape, generator=torch.Generator().manual_seed(seed))
-    want_queries, want_documents = expected_gradients(call, grad_scores)
+    expected_queries, expected_documents = expected_gradients(call, grad_scores)
     scores.backward(grad_scores)
-    for got, want in ((call.queries.grad, want_queries), (call.documents.grad, want_documents)):
-        assert got is not None
-        assert got.dtype == dtype
-        torch.testing.assert_close(got.double(), want, rtol=TOLERANCE[dtype], atol=TOLERANCE[dtype])
+    for actual, expected in ((call.queries.grad, expected_queries), (call.documents.grad, expected_documents)):
+        assert actual is not None
+        assert actual.dtype == dtype
+        torch.testing.assert_close(actual.double(), expected, rtol=TOLERANCE[dtype], atol=TOLERANCE[dtype])
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
@@ -58,13 +58,13 @@ def test_gradcheck(layout: str) -> None:
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-@pytest.mark.parametrize("wanted", ["queries", "documents"])
-def test_only_what_requires_a_gradient_gets_one(layout: str, wanted: str) -> None:
+@pytest.mark.parametrize("side", ["queries", "documents"])
+def test_only_what_requires_a_gradient_gets_one(layout: str, side: str) -> None:
     call = LAYOUTS[layout](2, 2, 3, 4, 6, 8, torch.float32)
-    getattr(call, wanted).requires_grad_()
+    getattr(call, side).requires_grad_()
     call.run("_train").nan_to_num(neginf=0.0).sum().backward()
-    assert (call.queries.grad is not None) == (wanted == "queries")
-    assert (call.documents.grad is not None) == (wanted == "documents")
+    assert (call.queries.grad is not None) == (side == "queries")
+    assert (call.documents.grad is not None) == (side == "documents")
     assert call.run().requires_grad is False
     with torch.no_grad():
         assert call.run("_train").requires_grad is False
@@ -83,7 +83,7 @@ def test_a_document_without_tokens_gets_and_gives_no_gradient() -> None:
     assert documents.grad.isfinite().all()
 
 
-def test_a_nan_document_is_kept_out_of_the_gradient_when_allowed() -> None:
+def test_an_allowed_nan_document_stays_out_of_the_gradient() -> None:
     queries = torch.ones(1, 2, 4, requires_grad=True)
     documents = torch.full((2, 4), float("nan"))
     documents[1] = 1.0
@@ -95,7 +95,7 @@ def test_a_nan_document_is_kept_out_of_the_gradient_when_allowed() -> None:
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_backward_repeats_itself_to_the_bit(layout: str) -> None:
+def test_backward_is_bitwise_repeatable(layout: str) -> None:
     def once() -> tuple[torch.Tensor, ...]:
         call = LAYOUTS[layout](11, 6, 7, 8, 12, 32, torch.float32)
         call.queries.requires_grad_()
@@ -110,7 +110,7 @@ def test_backward_repeats_itself_to_the_bit(layout: str) -> None:
     assert all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
 
 
-def test_double_backward_is_refused() -> None:
+def test_double_backward_raises() -> None:
     queries = torch.randn(1, 2, 4, requires_grad=True)
     scores = maxsim.score_contrastive_train(queries, torch.randn(3, 4), torch.tensor([0, 3]))
     upstream = torch.ones(1, 1, requires_grad=True)

@@ -25,8 +25,8 @@ def test_every_layout_equals_numpy() -> None:
     assert isinstance(scores, torch.Tensor)
     assert np.array_equal(scores.numpy(), expected)
     assert np.array_equal(where.numpy(), winners)
-    one = maxsim.score(q[0], [d[:20], d[20:20], d[20:]], query_scales=qs[0], document_scales=[s[:20], s[:0], s[20:]])
-    assert np.array_equal(one.numpy(), expected[0])
+    scores = maxsim.score(q[0], [d[:20], d[20:20], d[20:]], query_scales=qs[0], document_scales=[s[:20], s[:0], s[20:]])
+    assert np.array_equal(scores.numpy(), expected[0])
     best, numbers = maxsim.top_k(q, d, offsets, 2, query_scales=qs, document_scales=s)
     assert numbers.tolist() == [sorted(range(3), key=lambda i: -row[i])[:2] for row in expected]
     assert np.array_equal(best[:, 0].numpy(), expected.max(axis=1))

@@ -71,7 +71,7 @@ def test_non_contiguous_input(layout: str) -> None:
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("poison", [float("nan"), float("inf")])
-def test_nonfinite_input_is_refused_unless_allowed(layout: str, poison: float) -> None:
+def test_nonfinite_input_raises_unless_allowed(layout: str, poison: float) -> None:
     call = LAYOUTS[layout](1, 3, 3, 6, 12, 16, torch.float32)
     reached = next(row for row in expected(call)[1].reshape(-1, expected(call)[1].shape[-1]) if row.max() >= 0)
     assert reached.max() >= 0
@@ -111,7 +111,7 @@ IDS = torch.tensor([0, 1])
 
 
 @pytest.mark.parametrize(
-    ("error", "says", "function", "arguments"),
+    ("error", "message", "function", "arguments"),
     [
         (ValueError, r"queries: must have shape \(B, Lq, D\)", "score_candidates_padded", (P, D, QL, DL)),
         (ValueError, r"documents: must have shape .*D = 8", "score_candidates_padded", (Q, D[..., :7], QL, DL)),
@@ -135,11 +135,11 @@ IDS = torch.tensor([0, 1])
         (ValueError, "must be empty without items", "score_pairs_packed", (P[:0], O[:1], P, O, IDS, IDS)),
     ],
 )
-def test_wrong_calls_are_refused_by_name(
-    error: type[Exception], says: str, function: str, arguments: tuple[object, ...]
+def test_wrong_arguments_raise_by_name(
+    error: type[Exception], message: str, function: str, arguments: tuple[object, ...]
 ) -> None:
     for suffix in ("", "_with_argmax", "_train"):
-        with pytest.raises(error, match=says):
+        with pytest.raises(error, match=message):
             getattr(maxsim, function + suffix)(*arguments)
 
 
@@ -167,7 +167,7 @@ def test_top_k_is_a_stable_sort_of_the_scores(seed: int, k: int, nb: int, hide: 
     assert torch.equal(single_scores, got_scores[0])
 
 
-def test_top_k_refuses_a_wrong_k_and_keep() -> None:
+def test_top_k_rejects_a_wrong_k_and_keep() -> None:
     for wrong, error in ((0, ValueError), (True, TypeError), (2.0, TypeError)):
         with pytest.raises(error, match="k: must be"):
             maxsim.top_k(Q, P, O, wrong)
@@ -193,7 +193,7 @@ def test_score_takes_every_form_of_documents() -> None:
         maxsim.score(query, [query, "text"])
 
 
-def test_the_numpy_facing_api_hands_tensors_over() -> None:
+def test_the_numpy_facing_api_accepts_tensors() -> None:
     import serotine.maxsim as front
 
     torch.manual_seed(2)

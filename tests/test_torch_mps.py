@@ -1,4 +1,4 @@
-"""The MPS path on CPU tensors: the kernels' own reference stands in for Metal, everything around it is ours."""
+"""The MPS path on CPU tensors: the reference of the kernels replaces Metal, all other code is ours."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def test_without_the_package_the_error_says_what_to_install(
 
 
 @pytest.mark.usefixtures("mps")
-def test_argmax_is_refused_with_an_explanation() -> None:
+def test_argmax_raises_with_an_explanation() -> None:
     with pytest.raises(RuntimeError, match="no argmax"):
         maxsim.score_contrastive_with_argmax(torch.ones(1, 2, 4), torch.ones(3, 4), torch.tensor([0, 3]))
 
@@ -47,13 +47,13 @@ def test_scores_and_gradients_follow_the_contract(layout: str, seed: int, reques
     call = LAYOUTS[layout](seed, 3, 4, 3, 5, 8, torch.float32)
     call.queries.requires_grad_()
     call.documents.requires_grad_()
-    want = call.run("_train")
-    want.nan_to_num(neginf=0.0).square().sum().backward()
+    expected = call.run("_train")
+    expected.nan_to_num(neginf=0.0).square().sum().backward()
     assert call.queries.grad is not None
     assert call.documents.grad is not None
     want_gradients = call.queries.grad.clone(), call.documents.grad.clone()
     request.getfixturevalue("kernels")
-    torch.testing.assert_close(call.run(), want.detach())
+    torch.testing.assert_close(call.run(), expected.detach())
     call.queries.grad.zero_()
     call.documents.grad.zero_()
     call.run("_train").nan_to_num(neginf=0.0).square().sum().backward()
@@ -62,6 +62,6 @@ def test_scores_and_gradients_follow_the_contract(layout: str, seed: int, reques
 
 
 @pytest.mark.usefixtures("kernels")
-def test_nonfinite_input_is_refused() -> None:
+def test_nonfinite_input_raises() -> None:
     with pytest.raises(ValueError, match="allow_nonfinite=True"):
         maxsim.score_contrastive(torch.full((1, 2, 4), torch.nan), torch.ones(3, 4), torch.tensor([0, 3]))

@@ -83,16 +83,16 @@ def test_gradients_match_autograd_in_float64(
     moved.queries.requires_grad_()
     moved.documents.requires_grad_()
     grad_scores = torch.randn(expected(call)[0].shape, generator=torch.Generator().manual_seed(seed))
-    want = expected_gradients(call, grad_scores)
+    gradients = expected_gradients(call, grad_scores)
     with cuda_path():
         moved.run("_train").backward(grad_scores.to(DEVICE))
-    for got, reference in zip((moved.queries.grad, moved.documents.grad), want, strict=True):
+    for got, reference in zip((moved.queries.grad, moved.documents.grad), gradients, strict=True):
         assert got is not None
         assert got.dtype == dtype
         torch.testing.assert_close(got.cpu().double(), reference, rtol=TOLERANCE[dtype], atol=TOLERANCE[dtype])
 
 
-def test_backward_repeats_itself_to_the_bit() -> None:
+def test_backward_is_bitwise_repeatable() -> None:
     def once() -> tuple[torch.Tensor, torch.Tensor]:
         call = on_device(contrastive(5, 4, 3, 6, 9, 16, torch.float32))
         call.queries.requires_grad_()
@@ -152,7 +152,7 @@ def test_the_kernel_reports_what_it_had_to_clamp() -> None:
     rows, offsets = torch.ones(6, 8, device=DEVICE), torch.tensor([0, 2, 6], device=DEVICE)
     ids = torch.tensor([0, 1], device=DEVICE)
     with cuda_path():
-        for function, says, arguments in (
+        for function, message, arguments in (
             ("score_candidates_padded", "query_lengths", (queries, documents, lengths[0] + 9, lengths[1])),
             ("score_candidates_padded", "doc_lengths", (queries, documents, lengths[0], lengths[1] - 6)),
             ("score_contrastive", "document_offsets", (queries, rows, offsets + 1)),
@@ -160,9 +160,9 @@ def test_the_kernel_reports_what_it_had_to_clamp() -> None:
             ("score_pairs_packed", "pair_query_ids", (rows, offsets, rows, offsets, ids + 1, ids)),
             ("score_pairs_packed", "pair_document_ids", (rows, offsets, rows, offsets, ids, ids - 1)),
         ):
-            with pytest.raises(ValueError, match=says):
+            with pytest.raises(ValueError, match=message):
                 getattr(maxsim, function)(*arguments)
-        with pytest.raises(ValueError, match="max_q_len: the longest query has 4"):
+        with pytest.raises(ValueError, match="max_q_len: must be at least 4"):
             maxsim.score_pairs_packed(rows, offsets, rows, offsets, ids, ids, max_q_len=3)
 
 

@@ -17,9 +17,9 @@ Array = NDArray[Any]
 
 @dataclass
 class Coded:
-    """Codes of some tokens, and everything they were made from.
+    """Codes of some tokens, with their vectors and codebook.
 
-    The centroids are random, and whose token is whose is too; or, `fitting`, they are tokens, each the others' nearest.
+    Centroids and assignments are random; with `fitting`, the centroids are tokens and every token has its nearest.
     """
 
     vectors: Array
@@ -56,7 +56,7 @@ class Coded:
 
     @property
     def id_bytes(self) -> Array:
-        """The ids as the bindings take them: uint8 (tokens, 2 or 4)."""
+        """Return the ids in the form of the bindings: uint8 (tokens, 2 or 4)."""
         kind = np.dtype(np.uint32 if self.uint32_ids else np.uint16)
         return self.ids.astype(kind).view(np.uint8).reshape(len(self.ids), kind.itemsize)
 
@@ -66,8 +66,8 @@ class Coded:
         )
         return segment
 
-    def put_lists_into(self, segment: _core.Segment, offsets: Array) -> _core.Segment:
-        """Posting lists of the documents that `offsets` cuts the tokens into."""
+    def put_postings_into(self, segment: _core.Segment, offsets: Array) -> _core.Segment:
+        """Give the segment posting lists; `offsets` are those of its documents."""
         starts = np.empty(self.count + 1, np.uint64)
         segment.set_postings(starts, _core.make_postings(self.id_bytes, offsets, starts))
         return segment
@@ -100,21 +100,21 @@ def search(
 
 
 def values(rng: np.random.Generator, tokens: int, dim: int, kind: str) -> Array:
-    found = rng.standard_normal((tokens, dim))
+    floats = rng.standard_normal((tokens, dim))
     if kind == "unit":
-        found /= np.maximum(np.linalg.norm(found, axis=1, keepdims=True), 1e-9)
+        floats /= np.maximum(np.linalg.norm(floats, axis=1, keepdims=True), 1e-9)
     elif kind == "ties":
-        found = rng.integers(-1, 2, (tokens, dim)).astype(np.float64)
+        floats = rng.integers(-1, 2, (tokens, dim)).astype(np.float64)
     elif kind == "huge":
-        found *= 5000
+        floats *= 5000
     elif kind == "mixed":
-        # Sizes that lie orders of magnitude apart, in one document too.
-        found *= 10.0 ** rng.uniform(-5, 4, (tokens, 1))
+        # Norms orders of magnitude apart, also within one document.
+        floats *= 10.0 ** rng.uniform(-5, 4, (tokens, 1))
     elif kind == "constant":
-        found = np.ones((tokens, dim)) * rng.uniform(-1, 1, (tokens, 1))
+        floats = np.ones((tokens, dim)) * rng.uniform(-1, 1, (tokens, 1))
     elif kind == "negative":
-        found = -np.abs(found)
-    return np.clip(found, -65000, 65000).astype(np.float16)
+        floats = -np.abs(floats)
+    return np.clip(floats, -65000, 65000).astype(np.float16)
 
 
 class CoreCase:
@@ -134,7 +134,7 @@ class CoreCase:
     ) -> None:
         rng = np.random.default_rng(seed)
         self.documents = [values(rng, length, dim, kind) for length in lengths]
-        # The last documents repeat the first ones: scores that tie, in other segments.
+        # The last documents repeat the first ones: ties between segments.
         copies = seed % 4 if len(lengths) > 8 else 0
         lengths = lengths[: len(lengths) - copies] + lengths[:copies]
         self.documents = self.documents[: len(lengths) - copies] + self.documents[:copies]
@@ -157,11 +157,11 @@ class CoreCase:
                 vectors.view(np.uint16) if keep else None,
             )
             if i != 1 or not keep:
-                made = Coded(vectors, bits, count=3 + i, seed=seed + i, uint32_ids=i == 2)
-                self.codes.append(made)
-                made.put_into(segment)
+                codes = Coded(vectors, bits, count=3 + i, seed=seed + i, uint32_ids=i == 2)
+                self.codes.append(codes)
+                codes.put_into(segment)
                 if lists:
-                    made.put_lists_into(segment, offsets_of([len(d) for d in self.documents[first:last]]))
+                    codes.put_postings_into(segment, offsets_of([len(d) for d in self.documents[first:last]]))
             self.segments.append(segment)
             self.ranges.append(slice(first, last))
 

@@ -1,4 +1,4 @@
-"""Shared by the torch and Triton tests: random calls in every layout, and what they should give."""
+"""Random calls in every layout, and their expected results, for the torch and Triton tests."""
 
 from __future__ import annotations
 
@@ -59,8 +59,8 @@ def packed(seed: int, nq: int, nb: int, lq: int, ld: int, dim: int, dtype: torch
     pair_queries = torch.randint(0, nq, (nq * 2,), generator=rng)
     pair_documents = torch.randint(0, nb, (nq * 2,), generator=rng, dtype=torch.int32)
     arguments = (queries, query_offsets, documents, document_offsets, pair_queries, pair_documents)
-    longest = int(query_offsets.diff().max())
-    layout = Packed(query_offsets, document_offsets, pair_queries, pair_documents, longest)
+    max_query_tokens = int(query_offsets.diff().max())
+    layout = Packed(query_offsets, document_offsets, pair_queries, pair_documents, max_query_tokens)
     return Call("score_pairs_packed", arguments, layout, queries, documents)
 
 
@@ -68,7 +68,7 @@ LAYOUTS = {"padded": padded, "contrastive": contrastive, "packed": packed}
 
 
 def expected(call: Call) -> tuple[np.ndarray, np.ndarray]:
-    """Scores and winners of a call from the package's NumPy reference, in float64."""
+    """Return the scores and winners of a call from the package's NumPy reference, in float64."""
     pairs = call.layout.pairs(call.queries, call.documents)
     queries = call.queries.detach().double().reshape(-1, call.queries.shape[-1]).numpy()
     documents = call.documents.detach().double().reshape(-1, call.documents.shape[-1]).numpy()
@@ -83,7 +83,7 @@ def expected(call: Call) -> tuple[np.ndarray, np.ndarray]:
 
 
 def expected_gradients(call: Call, grad_scores: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Gradients of a call from torch's own autograd, in float64, along the reference's winners."""
+    """Return the gradients of a call from torch's own autograd, in float64, along the reference's winners."""
     pairs = call.layout.pairs(call.queries, call.documents)
     queries = call.queries.detach().double().requires_grad_()
     documents = call.documents.detach().double().requires_grad_()

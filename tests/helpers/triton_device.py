@@ -1,4 +1,4 @@
-"""Runs the CUDA path in tests: on the GPU where there is one, else on CPU tensors in Triton's interpreter."""
+"""The CUDA path in tests: on the GPU where there is one, else on CPU tensors in Triton's interpreter."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ DEVICE = "cuda" if ON_GPU else "cpu"
 
 
 def _widen_bfloat16(create_dot: Any) -> Any:
-    """The interpreter keeps bfloat16 as uint16 and would multiply those integers; give it floats."""
+    """Convert bfloat16 to float32: the interpreter holds bfloat16 as uint16 and would multiply those integers."""
     import triton.language as tl
     from triton.runtime.interpreter import TensorHandle
 

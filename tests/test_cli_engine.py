@@ -69,7 +69,7 @@ def test_a_field_without_a_type_is_refused(shell: Shell, tmp_path: Path, wrong: 
 @pytest.mark.parametrize(
     ("declared", "expected"),
     [
-        (["and:int"], "'and' is a word of filters"),
+        (["and:int"], "'and' is reserved in filters"),
         (['a"b:int'], "double quote"),
         (["year:int", "year:str"], "two types for 'year'"),
     ],
@@ -154,9 +154,9 @@ def test_filters(shell: Shell, tmp_path: Path) -> None:
         ("year", "not valid JSON"),
         ("[1]", "must be a JSON object"),
         ('{"year": {"~": 1}}', "--where['year']['~']: unknown operator"),
-        ('{"year": "x"}', "--where['year']: 'year' is declared as int, got str"),
+        ('{"year": "x"}', "--where['year']: must be int, as 'year' is declared, got str"),
         ("{}", "--where: is empty"),
-        ('{"year": NaN}', "want a finite number"),
+        ('{"year": NaN}', "must be finite"),
         ('{"lang": "en", "lang": "fr"}', "duplicate key 'lang'"),
         ('{"not": ' * 20_000, "nested too deeply"),
     ):

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from helpers import codec_reference
 from helpers.core_cases import Coded, offsets_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from serotine import _core, maxsim
-from serotine.index import codec_reference
 
 PATHS = maxsim.capabilities().supported
 DIMS = st.one_of(

@@ -216,6 +216,12 @@ class Catalog:
             self._closed = True
             self._connection.close()
 
+    def __del__(self) -> None:
+        # A connection refers to itself through its statement cache: only closing it frees its files at once.
+        connection: sqlite3.Connection | None = getattr(self, "_connection", None)
+        if connection is not None:
+            connection.close()
+
     def version(self) -> tuple[int, int]:
         """Return a value that changes when another connection commits."""
         with self._statements() as connection:

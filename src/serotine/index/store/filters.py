@@ -4,52 +4,47 @@ A filter is a dict:
 
 - `{"lang": "en"}`: the field equals the value.
 - `{"year": {">=": 2020, "<": 2024}}`: operators `==`, `!=`, `<`, `<=`, `>`, `>=`, `in` (a list of values), and
-  `contains` (the field is a list that holds the value, or a string that holds the substring).
-- `{"and": [...]}`, `{"or": [...]}`, `{"not": {...}}` hold filters in turn. Fields and operators that stand in one dict
-  are joined by "and".
+  `contains` (the field is a list that contains the value, or a string that contains the substring).
+- `{"and": [...]}`, `{"or": [...]}`, `{"not": {...}}` contain filters. Fields and operators in one dict are
+  joined by "and".
 
-Values compare with values of their own kind only: strings with strings (by code point), numbers with numbers (ints and
-floats alike), true and false with true and false, so that `{"year": {">": 2000}}` does not match the year "abc" and
+Values compare with values of the same kind only: strings with strings (by code point), numbers with numbers (ints and
+floats alike), booleans with booleans, so that `{"year": {">": 2000}}` does not match the year "abc" and
 `{"done": 1}` does not match true. Lists and objects equal nothing; `contains` looks into lists.
 
-A field that is missing, or null, or of another kind, makes every comparison false and `!=` true, for `!=` is the
-negation of `==`. `{"field": None}` and `{"field": {"!=": None}}` ask whether the field is missing or null.
+A field that is missing, null or of another kind makes every comparison false and `!=` true, because `!=` negates `==`.
+`{"field": None}` and `{"field": {"!=": None}}` test whether the field is missing or null.
 """
 
 from __future__ import annotations
 
 import json
 import math
-import operator
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from serotine.errors import wrong_type
 from serotine.texts import is_text
 
 Filterable = dict[str, type]
 
 _TYPES: dict[type, str] = {str: "str", int: "int", float: "float", bool: "bool"}
-_FITTING: dict[str, tuple[type, ...]] = {"str": (str,), "int": (int,), "float": (float, int), "bool": (bool,)}
-_ORDERS: dict[str, Callable[[Any, Any], bool]] = {
-    "<": operator.lt,
-    "<=": operator.le,
-    ">": operator.gt,
-    ">=": operator.ge,
-}
+_ACCEPTED: dict[str, tuple[type, ...]] = {"str": (str,), "int": (int,), "float": (float, int), "bool": (bool,)}
+_ORDERS = ("<", "<=", ">", ">=")
 _OPERATORS = ("==", "!=", *_ORDERS, "in", "contains")
 _JOINTS = ("and", "or", "not")
-_MOST_FIELDS = 64
-_LONGEST_NAME = 128
-_DEEPEST = 64
-# SQLite takes expressions 1,000 deep, and a chain of ANDs is as deep as it is long.
-_MOST_COMPARISONS = 256
+_MAX_FIELDS = 64
+_MAX_NAME = 128
+_MAX_DEPTH = 64
+# SQLite accepts expressions 1,000 deep, and a chain of ANDs is as deep as it is long.
+_MAX_COMPARISONS = 256
 _INT64 = range(-(2**63), 2**63)
 
 
 @dataclass(frozen=True, slots=True)
-class _Comparison:
-    """One field against one value; `value` is plain: str, int, float, bool, None, or a list of these for "in"."""
+class Comparison:
+    """A field compared with a str, int, float, bool or None, or with a list of these for "in"."""
 
     field: str
     operator: str
@@ -58,34 +53,38 @@ class _Comparison:
 
 
 @dataclass(frozen=True, slots=True)
-class _Joined:
+class Joined:
     """Conditions joined by "and" or "or"."""
 
     joint: str
-    parts: tuple[_Condition, ...]
+    conditions: tuple[Condition, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class _Not:
-    part: _Condition
+class Not:
+    """The negation of a condition."""
+
+    condition: Condition
 
 
-_Condition = _Comparison | _Joined | _Not
+Condition = Comparison | Joined | Not
 
 
 def check_filterable(value: object) -> dict[str, str]:
-    """Checks the declared fields of an index, `{"lang": str, "year": int}`.
+    """Validate the declared fields of an index, `{"lang": str, "year": int}`.
 
     Returns:
-        The same as JSON can hold it: `{"lang": "str", "year": "int"}`.
+        The fields as JSON represents them: `{"lang": "str", "year": "int"}`.
 
     Raises:
-        TypeError, ValueError: a name cannot be a field's, or a type is none of str, int, float and bool.
+        TypeError, ValueError: a name is not valid, or a type is not str, int, float or bool.
     """
     if not isinstance(value, dict):
-        raise TypeError(f"filterable: want a dict such as {{'lang': str}}, got {type(value).__name__}")
-    if len(value) > _MOST_FIELDS:
-        raise ValueError(f"filterable: want at most {_MOST_FIELDS} fields, got {len(value)}; declare what filters need")
+        raise wrong_type("filterable", "a dict such as {'lang': str}", value)
+    if len(value) > _MAX_FIELDS:
+        raise ValueError(
+            f"filterable: must have at most {_MAX_FIELDS} fields, got {len(value)}; declare only those that filters use"
+        )
     checked = {}
     for name, kind in value.items():
         place = _within("filterable", name)
@@ -94,26 +93,27 @@ def check_filterable(value: object) -> dict[str, str]:
 
 
 def index_statements(filterable: Mapping[str, str]) -> list[str]:
-    """The CREATE INDEX statements that make comparisons of the declared fields fast, one a field."""
+    """Return the CREATE INDEX statements that make comparisons of the declared fields fast, one per field."""
     return [
-        # Numbered, because names of indexes do not tell upper case from lower, and fields do.
+        # Numbered, because names of SQL indexes are case-insensitive, and fields are not.
         f"CREATE INDEX documents_where_{i} ON documents ({_extract(field)})"
         for i, field in enumerate(filterable)
     ]
 
 
 def check_metadata(filterable: Mapping[str, str], metadata: Mapping[str, Any], position: int) -> None:
-    """Checks that the declared fields of one document have the declared types.
+    """Validate the declared fields of one document.
 
-    A field may be missing or None, and may be a list of the declared type. An int is a float too; a bool is no int.
+    A field may be missing or None, and may be a list of the declared type. A float may be an int, but an
+    int may not be a bool.
 
     Args:
-        filterable: what `check_filterable` returned.
-        metadata: the document's.
-        position: the document's in the call, for the message.
+        filterable: the return value of `check_filterable`.
+        metadata: the document's metadata.
+        position: the document's position in the call, for the message.
 
     Raises:
-        TypeError: a value of another type.
+        TypeError: a value has another type.
         ValueError: an int beyond 64 bits, which comparisons would round.
     """
     for field, declared in filterable.items():
@@ -129,91 +129,95 @@ def check_metadata(filterable: Mapping[str, str], metadata: Mapping[str, Any], p
 
 
 def compile_where(where: Mapping[str, Any], filterable: Mapping[str, str]) -> tuple[str, list[Any]]:
-    """A filter as an SQL condition on the table `documents`, and the values to bind.
+    """Compile a filter to an SQL condition on the table `documents`, and the values to bind.
 
-    The condition stands in parentheses. Its `==`, `in` and order comparisons can use the indexes of
-    `index_statements`; fields that were not declared work as well, document by document.
+    The condition is in parentheses. Its `==`, `in` and order comparisons can use the indexes of
+    `index_statements`; undeclared fields work too, document by document.
 
     Raises:
-        TypeError, ValueError: what is wrong with the filter, and where in it; also a value that is not of the
-            declared type of its field.
+        TypeError, ValueError: the filter is malformed, or a value does not have the declared type of its field; names
+            the place.
     """
-    sql = _write(_without_not(_Parser(filterable).parse(where), negated=False))
+    sql = _write(_without_not(parse(where, filterable), negated=False))
     return f"({sql.text})", sql.values
 
 
-def matches(where: Mapping[str, Any], metadata: Mapping[str, Any]) -> bool:
-    """Whether a filter takes a document, in plain Python: the reference of what `compile_where` writes."""
-    return _holds(_Parser({}).parse(where), metadata)
+def parse(where: object, filterable: Mapping[str, str]) -> Condition:
+    """Parse a filter into conditions, checking everything.
+
+    Raises:
+        TypeError, ValueError: the filter is malformed; names the place.
+    """
+    return _Parser(filterable).parse(where)
 
 
 class _Parser:
-    """Turns one filter into conditions, checking everything."""
+    """Parser of one filter into conditions."""
 
     def __init__(self, filterable: Mapping[str, str]) -> None:
         self._filterable = filterable
         self._comparisons = 0
 
-    def parse(self, where: object) -> _Condition:
+    def parse(self, where: object) -> Condition:
         return self._group(where, "where", 1)
 
-    def _group(self, where: object, place: str, depth: int) -> _Condition:
-        if depth > _DEEPEST:
-            raise ValueError(f"where: is nested more than {_DEEPEST} deep; write it flatter")
+    def _group(self, where: object, place: str, depth: int) -> Condition:
+        if depth > _MAX_DEPTH:
+            raise ValueError(f"where: must be nested at most {_MAX_DEPTH} deep; flatten it")
         if not isinstance(where, Mapping):
-            raise TypeError(f"{place}: want a dict such as {{'lang': 'en'}}, got {type(where).__name__}")
+            raise wrong_type(place, "a dict such as {'lang': 'en'}", where)
         if not where:
-            raise ValueError(f"{place}: is empty; name a field, or leave it out to take every document")
-        parts: list[_Condition] = []
+            raise ValueError(f"{place}: must not be empty; name a field, or omit it to match every document")
+        conditions: list[Condition] = []
         for name, value in where.items():
             inside = _within(place, name)
             if name == "not":
-                parts.append(_Not(self._group(value, inside, depth + 1)))
+                conditions.append(Not(self._group(value, inside, depth + 1)))
             elif name in _JOINTS:
-                parts.append(self._joined(name, value, inside, depth))
+                conditions.append(self._joined(name, value, inside, depth))
             else:
-                parts += self._field(_field(name, inside), value, inside)
-        return _join("and", parts)
+                conditions += self._field(_field(name, inside), value, inside)
+        return _join("and", conditions)
 
-    def _joined(self, joint: str, value: object, place: str, depth: int) -> _Condition:
+    def _joined(self, joint: str, value: object, place: str, depth: int) -> Condition:
         if not isinstance(value, (list, tuple)):
-            raise TypeError(f"{place}: want a list of filters, got {type(value).__name__}")
+            raise wrong_type(place, "a list of filters", value)
         if not value:
-            raise ValueError(f"{place}: is empty; give it at least one filter")
-        return _join(joint, [self._group(part, f"{place}[{i}]", depth + 1) for i, part in enumerate(value)])
+            raise ValueError(f"{place}: must not be empty; list at least one filter")
+        return _join(joint, [self._group(item, f"{place}[{i}]", depth + 1) for i, item in enumerate(value)])
 
-    def _field(self, field: str, value: object, place: str) -> list[_Condition]:
+    def _field(self, field: str, value: object, place: str) -> list[Condition]:
         if not isinstance(value, Mapping):
             if isinstance(value, (list, tuple)):
                 raise TypeError(
-                    f"{place}: a list is no value to compare with; write {{'in': [...]}} or {{'contains': ...}}, "
-                    "and 'and', 'or', 'not' in small letters"
+                    f"{place}: must be one value, got a list; write {{'in': [...]}} or {{'contains': ...}}, "
+                    "and 'and', 'or', 'not' in lower case"
                 )
             return [self._comparison(field, "==", value, place)]
         if not value:
-            raise ValueError(f"{place}: is empty; give an operator, such as {{'>=': 2020}}")
+            raise ValueError(f"{place}: must not be empty; use an operator such as {{'>=': 2020}}")
         return [self._comparison(field, name, operand, _within(place, name)) for name, operand in value.items()]
 
-    def _comparison(self, field: str, name: object, value: object, place: str) -> _Condition:
+    def _comparison(self, field: str, name: object, value: object, place: str) -> Condition:
         if name not in _OPERATORS:
-            raise ValueError(f"{place}: unknown operator; there are {', '.join(_OPERATORS)}")
+            raise ValueError(f"{place}: unknown operator; valid operators: {', '.join(_OPERATORS)}")
         self._comparisons += 1
-        if self._comparisons > _MOST_COMPARISONS:
+        if self._comparisons > _MAX_COMPARISONS:
             raise ValueError(
-                f"where: makes more than {_MOST_COMPARISONS} comparisons; use 'in' for long lists of values"
+                f"where: must have at most {_MAX_COMPARISONS} comparisons; use 'in' for long lists of values"
             )
         if name == "in":
             if not isinstance(value, (list, tuple)):
-                raise TypeError(f"{place}: want a list of values, got {type(value).__name__}")
+                raise wrong_type(place, "a list of values", value)
             if not value:
-                raise ValueError(f"{place}: is empty; give it at least one value")
-            return _Comparison(field, "in", [self._value(field, item, f"{place}[{i}]") for i, item in enumerate(value)])
+                raise ValueError(f"{place}: must not be empty; list at least one value")
+            return Comparison(field, "in", [self._value(field, item, f"{place}[{i}]") for i, item in enumerate(value)])
         plain = None if value is None and name in ("==", "!=") else self._value(field, value, place)
         if name in _ORDERS and isinstance(plain, bool):
-            raise TypeError(f"{place}: true and false have no order; compare them with == or !=")
+            raise TypeError(f"{place}: booleans have no order; compare them with == or !=")
         if name == "!=":
-            return _Not(_Comparison(field, "==", plain))
-        return _Comparison(field, str(name), plain)
+            return Not(Comparison(field, "==", plain))
+        return Comparison(field, str(name), plain)
 
     def _value(self, field: str, value: object, place: str) -> str | int | float | bool:
         plain = _scalar(value, place)
@@ -228,21 +232,21 @@ def _within(place: str, name: object) -> str:
 
 def _shown(value: object) -> str:
     shown = repr(value)
-    return shown if len(shown) <= _LONGEST_NAME else shown[:_LONGEST_NAME] + "..."
+    return shown if len(shown) <= _MAX_NAME else shown[:_MAX_NAME] + "..."
 
 
 def _field(name: object, place: str) -> str:
-    """`name` if a field that is filtered on can have it."""
+    """Return `name` if it is a valid field name."""
     if not isinstance(name, str):
-        raise TypeError(f"{place}: want a field's name, a string, got {type(name).__name__}")
+        raise wrong_type(place, "the name of a field, a string", name)
     if name in _OPERATORS or name in _JOINTS:
-        raise ValueError(f"{place}: {name!r} is a word of filters; it cannot be a field's name")
-    if not 0 < len(name) <= _LONGEST_NAME:
-        raise ValueError(f"{place}: a field's name has 1 to {_LONGEST_NAME} characters, got {len(name)}")
-    # What JSON would escape: versions of SQLite differ in how such a name is to be written in a path.
+        raise ValueError(f"{place}: {name!r} is reserved in filters; rename the field")
+    if not 0 < len(name) <= _MAX_NAME:
+        raise ValueError(f"{place}: must have 1 to {_MAX_NAME} characters, got {len(name)}")
+    # Characters that JSON escapes: versions of SQLite differ in how a path represents them.
     if any(character in '"\\' or character < " " for character in name) or not is_text(name):
         raise ValueError(
-            f"{place}: holds a double quote, a backslash, a control character or a lone surrogate; rename the field"
+            f"{place}: contains a double quote, a backslash, a control character or a lone surrogate; rename the field"
         )
     return name
 
@@ -251,27 +255,27 @@ def _type_name(kind: object, place: str) -> str:
     for known, name in _TYPES.items():
         if kind is known:
             return name
-    raise TypeError(f"{place}: want str, int, float or bool, got {_shown(kind)}")
+    raise TypeError(f"{place}: must be str, int, float or bool, got {_shown(kind)}")
 
 
 def _scalar(value: object, place: str) -> str | int | float | bool:
-    """`value` as SQLite compares it, of exactly the type str, int, float or bool."""
+    """Return `value` as SQLite compares it: exactly a str, int, float or bool."""
     if isinstance(value, bool):
         return value
     if isinstance(value, str):
         if "\0" in value or not is_text(value):
-            raise ValueError(f"{place}: holds a NUL character or a lone surrogate, which no filter finds")
+            raise ValueError(f"{place}: contains a NUL character or a lone surrogate, which no filter matches")
         return str.__str__(value)
     if isinstance(value, (int, float)):
         number = _number(value)
         if not math.isfinite(number):
-            raise ValueError(f"{place}: want a finite number, got {number}")
+            raise ValueError(f"{place}: must be finite, got {number}")
         return number
-    raise TypeError(f"{place}: want a string, a number, true or false, got {type(value).__name__}")
+    raise wrong_type(place, "a string, a number or a boolean", value)
 
 
 def _number(value: float) -> int | float:
-    """A number as SQLite reads it from JSON: integers beyond 64 bits become floats."""
+    """Return a number as SQLite reads it from JSON: integers beyond 64 bits become floats."""
     if not isinstance(value, int):
         return float(value)
     if int(value) in _INT64:
@@ -283,41 +287,18 @@ def _number(value: float) -> int | float:
 
 
 def _check_declared(value: object, field: str, declared: str, place: str) -> None:
-    if not isinstance(value, _FITTING[declared]) or isinstance(value, bool) != (declared == "bool"):
-        raise TypeError(f"{place}: {field!r} is declared as {declared}, got {type(value).__name__}")
+    if not isinstance(value, _ACCEPTED[declared]) or isinstance(value, bool) != (declared == "bool"):
+        raise TypeError(f"{place}: must be {declared}, as {field!r} is declared, got {type(value).__name__}")
     if declared == "int" and value not in _INT64:
-        raise ValueError(f"{place}: is beyond 64 bits, where comparisons round; declare {field!r} as str")
+        raise ValueError(f"{place}: must fit 64 bits, beyond which comparisons round; declare {field!r} as str")
 
 
-def _join(joint: str, parts: list[_Condition]) -> _Condition:
-    return parts[0] if len(parts) == 1 else _Joined(joint, tuple(parts))
-
-
-def _holds(condition: _Condition, metadata: Mapping[str, Any]) -> bool:
-    match condition:
-        case _Not(part):
-            return not _holds(part, metadata)
-        case _Joined("and", parts):
-            return all(_holds(part, metadata) for part in parts)
-        case _Joined(_, parts):
-            return any(_holds(part, metadata) for part in parts)
-        case _Comparison(field, name, value):
-            found = metadata.get(field)
-            if name == "==":
-                return _equal(found, value)
-            if name == "in":
-                return any(_equal(found, item) for item in value)
-            if name == "contains":
-                if isinstance(found, (list, tuple)):
-                    return any(_equal(item, value) for item in found)
-                return isinstance(found, str) and isinstance(value, str) and value in found
-            if _kind(found) != _kind(value):
-                return False
-            return _ORDERS[name](_comparable(found), _comparable(value))
+def _join(joint: str, conditions: list[Condition]) -> Condition:
+    return conditions[0] if len(conditions) == 1 else Joined(joint, tuple(conditions))
 
 
 def _kind(value: object) -> str:
-    """What may be equal, or in order: values of one kind. Lists and objects are of none."""
+    """Return the kind of a value: only values of one kind are equal or ordered. Lists and objects have none."""
     if value is None:
         return "null"
     if isinstance(value, bool):
@@ -327,56 +308,48 @@ def _kind(value: object) -> str:
     return "number" if isinstance(value, (int, float)) else "none"
 
 
-def _comparable(value: Any) -> Any:
-    return _number(value) if _kind(value) == "number" else value
+def _without_not(condition: Condition, *, negated: bool) -> Comparison | Joined:
+    """Push every "not" down to single comparisons, and merge "and" within "and", and "or" within "or".
 
-
-def _equal(found: object, value: object) -> bool:
-    return _kind(found) == _kind(value) and bool(_comparable(found) == _comparable(value))
-
-
-def _without_not(condition: _Condition, *, negated: bool) -> _Comparison | _Joined:
-    """The same with every "not" pushed down to single comparisons, and "and" within "and" merged, likewise "or".
-
-    SQLite's parser has a stack of 100 entries, which nested parentheses fill. Now only an "or" within an "and" needs
-    them.
+    SQLite's parser has a stack of 100 entries, which nested parentheses fill. Afterwards only an "or" within an "and"
+    needs them.
     """
     match condition:
-        case _Not(part):
-            return _without_not(part, negated=not negated)
-        case _Joined(joint, parts):
+        case Not(inner):
+            return _without_not(inner, negated=not negated)
+        case Joined(joint, conditions):
             if negated:
                 joint = "or" if joint == "and" else "and"
-            merged: list[_Condition] = []
-            for part in parts:
-                plain = _without_not(part, negated=negated)
-                merged += plain.parts if isinstance(plain, _Joined) and plain.joint == joint else [plain]
-            return _Joined(joint, tuple(merged))
-        case _Comparison():
+            merged: list[Condition] = []
+            for item in conditions:
+                plain = _without_not(item, negated=negated)
+                merged += plain.conditions if isinstance(plain, Joined) and plain.joint == joint else [plain]
+            return Joined(joint, tuple(merged))
+        case Comparison():
             return replace(condition, negated=negated)
 
 
 @dataclass(frozen=True, slots=True)
 class _Sql:
-    """A piece of SQL; `stack` is about what SQLite's parser stacks up while it reads it."""
+    """A piece of SQL; `stack` estimates the entries it takes on the stack of SQLite's parser."""
 
     text: str
     values: list[Any]
     stack: int = 1
 
 
-def _write(condition: _Condition) -> _Sql:
-    if isinstance(condition, _Comparison):
+def _write(condition: Condition) -> _Sql:
+    if isinstance(condition, Comparison):
         return _compare(condition)
-    if isinstance(condition, _Not):
+    if isinstance(condition, Not):
         return _write(_without_not(condition, negated=False))
-    pieces = [_write(part) for part in condition.parts]
+    pieces = [_write(item) for item in condition.conditions]
     if condition.joint == "and":
         pieces = [
-            replace(piece, text=f"({piece.text})", stack=piece.stack + 1) if isinstance(part, _Joined) else piece
-            for part, piece in zip(condition.parts, pieces, strict=True)
+            replace(piece, text=f"({piece.text})", stack=piece.stack + 1) if isinstance(item, Joined) else piece
+            for item, piece in zip(condition.conditions, pieces, strict=True)
         ]
-    # What needs most goes first, where the parser holds nothing else yet.
+    # The piece that needs the deepest stack goes first, where the stack is still empty.
     pieces.sort(key=lambda piece: -piece.stack)
     return _Sql(
         f" {condition.joint.upper()} ".join(piece.text for piece in pieces),
@@ -385,8 +358,8 @@ def _write(condition: _Condition) -> _Sql:
     )
 
 
-def _compare(comparison: _Comparison) -> _Sql:
-    """One comparison, as SQL that is true exactly where it holds, and else false or NULL."""
+def _compare(comparison: Comparison) -> _Sql:
+    """Write a comparison as SQL that is true exactly where it holds, else false or NULL."""
     field, value = comparison.field, comparison.value
     if comparison.operator == "contains":
         sql = _contains(field, value)
@@ -395,11 +368,11 @@ def _compare(comparison: _Comparison) -> _Sql:
     elif value is None:
         sql = _Sql(f"{_extract(field)} IS NULL", [])
     else:
-        mark, bound = _bind(value)
+        placeholder, bound = _bind(value)
         sign = "=" if comparison.operator == "==" else comparison.operator
-        sql = _Sql(f"{_extract(field)} {sign} {mark} AND {_is_kind(_type_of(field), value)}", bound)
+        sql = _Sql(f"{_extract(field)} {sign} {placeholder} AND {_is_kind(_type_of(field), value)}", bound)
     if comparison.negated:
-        # Not NOT, which keeps NULL: a missing field differs from every value.
+        # Not with NOT, which leaves NULL: a missing field differs from every value.
         return _Sql(f"({sql.text}) IS NOT TRUE", sql.values, sql.stack + 1)
     return sql
 
@@ -409,7 +382,7 @@ def _one_of(field: str, values: list[Any]) -> _Sql:
     for kind in ("text", "number", "bool"):
         chosen = [value for value in values if _kind(value) == kind]
         if chosen:
-            # One bound array, however long: SQLite limits the number of bound values.
+            # One bound array of any length: SQLite limits the number of bound values.
             among = f"{_extract(field)} IN (SELECT value FROM json_each(?))"  # noqa: S608
             numbers = [int(value) if isinstance(value, bool) else value for value in chosen]
             kinds = dict.fromkeys(_is_kind(_type_of(field), value) for value in chosen)
@@ -420,10 +393,10 @@ def _one_of(field: str, values: list[Any]) -> _Sql:
 
 
 def _contains(field: str, value: Any) -> _Sql:
-    mark, bound = _bind(value)
+    placeholder, bound = _bind(value)
     item = (
         f"{_type_of(field)} IS 'array' AND EXISTS (SELECT 1 FROM json_each(metadata, {_path(field)}) AS item "  # noqa: S608
-        f"WHERE item.value = {mark} AND {_is_kind('item.type', value)})"
+        f"WHERE item.value = {placeholder} AND {_is_kind('item.type', value)})"
     )
     if not isinstance(value, str):
         return _Sql(item, bound)
@@ -432,8 +405,8 @@ def _contains(field: str, value: Any) -> _Sql:
 
 
 def _path(field: str) -> str:
-    # A literal, for an index on an expression serves only the very same expression. `_field` has refused whatever
-    # could end the name within the path; the single quote is all that SQL's own quoting needs.
+    # A literal, because an index on an expression serves only the same expression. `_field` rejects every character
+    # that could end the name within the path; SQL itself needs only the single quote escaped.
     return "'$.\"{}\"'".format(field.replace("'", "''"))
 
 
@@ -446,15 +419,15 @@ def _type_of(field: str) -> str:
 
 
 def _is_kind(type_of: str, value: Any) -> str:
-    """Keeps kinds apart: json_extract gives 1 for true, and for a list or an object its text."""
+    """Return the SQL that restricts a comparison to one kind: json_extract gives 1 for true, and text for lists."""
     if isinstance(value, bool):
         return f"{type_of} IS '{'true' if value else 'false'}'"
     return f"{type_of} IS 'text'" if isinstance(value, str) else f"{type_of} IN ('integer', 'real')"
 
 
 def _bind(value: Any) -> tuple[str, list[Any]]:
-    """The placeholder for a value, and what to bind there."""
+    """Return the placeholder of a value, and the values to bind."""
     if isinstance(value, float):
-        # Read by SQLite from the digits that metadata holds, for it may round them otherwise than Python does.
+        # SQLite parses the digits as it does those in metadata, because it may round differently from Python.
         return "json_extract(?, '$')", [json.dumps(value)]
     return "?", [value]

@@ -30,7 +30,7 @@ from numpy.typing import NDArray
 
 from serotine import Encoder, maxsim
 from serotine.bench import describe_machine
-from serotine.encoders.export import export
+from serotine.encoders import export_encoder
 from serotine.evaluation import Collection, Run, evaluate, load_beir
 from serotine.ingest import read
 
@@ -99,7 +99,7 @@ def main() -> None:
     for precision in ("float32", "int8"):
         folder = given.work / precision
         if not folder.exists():
-            made = export(given.checkpoint, folder, precision=precision)
+            made = export_encoder(given.checkpoint, folder, precision=precision)
             reports[precision] = {
                 "mean_cosine": made.mean_cosine,
                 "least_cosine": made.least_cosine,

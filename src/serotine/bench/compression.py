@@ -18,8 +18,7 @@ from serotine import maxsim
 from serotine.bench.encoded_collection import Encoded
 from serotine.bench.index import recall
 from serotine.bench.vectors import project, sampled_directions
-from serotine.encoders.pooling import clusters, means
-from serotine.encoders.spec import TokenPooling
+from serotine.encoders import TokenPooling, cluster_means, cluster_tokens
 from serotine.evaluation import Run, evaluate
 from serotine.index import Index, first_training_at
 from serotine.text_encoder import TextEncoder
@@ -240,8 +239,8 @@ def _pooled(rows: NDArray[np.float16], factor: float, pooling: TokenPooling) -> 
     if factor <= 1 or not len(rows):
         return rows
     wide = rows.astype(np.float32)
-    members = clusters(wide, replace(pooling, factor=factor, normalise=True))
-    return means(wide, members, normalise=True).astype(np.float16)
+    members = cluster_tokens(wide, replace(pooling, factor=factor, normalize=True))
+    return cluster_means(wide, members, normalize=True).astype(np.float16)
 
 
 def _judge(contender: _Contender, encoded: Encoded, truth: Sequence[Sequence[int]]) -> None:

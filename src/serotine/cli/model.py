@@ -13,8 +13,7 @@ from serotine.cli.output import json_option, report, size
 from serotine.errors import EncoderError
 
 if TYPE_CHECKING:
-    from serotine.encoders import Encoder
-    from serotine.encoders.spec import Side
+    from serotine.encoders import Encoder, Side
 
 
 @click.group()
@@ -76,14 +75,15 @@ def verify(name: str, encoder_settings: dict[str, Any], json_file: str | None) -
 
     NAME is the model's hub id, or a folder called like the model. Exit status 1 when one of them is not reproduced.
     """
-    from serotine.encoders.golden import check, published_for
+    from serotine.encoders import check_published, published_for
 
-    golden = published_for(name)
+    published = published_for(name)
     # The published values were computed with markers first.
     encoder = load_encoder(name, **{"marker_position": "prepend", **encoder_settings})
-    checks = check(encoder, golden)
+    checks = check_published(encoder, published)
     lines = [
-        f"{'pass' if one.passed else 'FAIL'}  {one.what}: published {one.published}, here {one.found}" for one in checks
+        f"{'pass' if check.passed else 'FAIL'}  {check.what}: published {check.published}, here {check.computed}"
+        for check in checks
     ]
     failed = sum(not one.passed for one in checks)
     lines.append(f"{name}: {len(checks) - failed} of {len(checks)} published values reproduced")
@@ -107,14 +107,14 @@ def export(
     name: str, folder: Path, int8: bool, texts: Path | None, encoder_settings: dict[str, Any], json_file: str | None
 ) -> None:
     """Write a checkpoint as ONNX, which runs without torch, and print how near its vectors are."""
-    from serotine.encoders.export import export as write
+    from serotine.encoders import export_encoder
 
     try:
         lines = None if texts is None else [line for line in texts.read_text("utf-8").splitlines() if line.strip()]
     except UnicodeDecodeError:
         raise click.UsageError(f"--texts: {texts} is not UTF-8") from None
     try:
-        made = write(name, folder, precision="int8" if int8 else "float32", texts=lines, **encoder_settings)
+        made = export_encoder(name, folder, precision="int8" if int8 else "float32", texts=lines, **encoder_settings)
     except FileExistsError as error:
         raise EncoderError(str(error)) from None
     except ValueError as error:
@@ -141,10 +141,10 @@ def export(
 @json_option
 def save(name: str, folder: Path, kind: Any, encoder_settings: dict[str, Any], json_file: str | None) -> None:
     """Write a checkpoint in the format of sentence-transformers 6 or PyLate."""
-    from serotine.encoders.saving import save as write
+    from serotine.encoders import save_checkpoint
 
     try:
-        write(load_encoder(name, **encoder_settings), folder, format=kind)
+        save_checkpoint(load_encoder(name, **encoder_settings), folder, format=kind)
     except FileExistsError as error:
         raise EncoderError(str(error)) from None
     report(f"{folder}: {kind} format", {"folder": str(folder), "format": kind}, json_file)

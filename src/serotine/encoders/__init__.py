@@ -7,47 +7,59 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from serotine.encoders.backend import Backend
+    from serotine.encoders.dense_pooling import pooling_modes
     from serotine.encoders.encoder import Encoder
+    from serotine.encoders.export import export_encoder
     from serotine.encoders.formats import read_checkpoint
     from serotine.encoders.formats.folder import PUNCTUATION, Checkpoint
     from serotine.encoders.hub import hub_error
     from serotine.encoders.location import Location, locate
     from serotine.encoders.multi_vector import MultiVectorAdapter, as_text_encoder, load_recorded
+    from serotine.encoders.options import EncoderOptions
     from serotine.encoders.parallel import EncoderPool
-    from serotine.encoders.saving import save
+    from serotine.encoders.published_scores import check_published, published_for
+    from serotine.encoders.saving import save_checkpoint
     from serotine.encoders.settings import read_json
     from serotine.encoders.spec import EncoderSpec, Expansion, MarkerPosition, Projection, Side, TokenPooling
+    from serotine.encoders.token_pooling import cluster_means, cluster_tokens
     from serotine.encoders.tokenization import TextTokenizer, Token
     from serotine.encoders.torch import TorchBackend
     from serotine.encoders.torch.qwen3 import register_qwen3
     from serotine.encoders.weights import WEIGHTS_FILE
 
 _MODULES = {
+    "PUNCTUATION": "formats.folder",
+    "WEIGHTS_FILE": "weights",
     "Backend": "backend",
     "Checkpoint": "formats.folder",
     "Encoder": "encoder",
+    "EncoderOptions": "options",
     "EncoderPool": "parallel",
     "EncoderSpec": "spec",
     "Expansion": "spec",
     "Location": "location",
     "MarkerPosition": "spec",
     "MultiVectorAdapter": "multi_vector",
-    "PUNCTUATION": "formats.folder",
     "Projection": "spec",
     "Side": "spec",
     "TextTokenizer": "tokenization",
     "Token": "tokenization",
     "TokenPooling": "spec",
     "TorchBackend": "torch",
-    "WEIGHTS_FILE": "weights",
     "as_text_encoder": "multi_vector",
+    "check_published": "published_scores",
+    "cluster_means": "token_pooling",
+    "cluster_tokens": "token_pooling",
+    "export_encoder": "export",
     "hub_error": "hub",
     "load_recorded": "multi_vector",
     "locate": "location",
+    "pooling_modes": "dense_pooling",
+    "published_for": "published_scores",
     "read_checkpoint": "formats",
     "read_json": "settings",
     "register_qwen3": "torch.qwen3",
-    "save": "saving",
+    "save_checkpoint": "saving",
 }
 __all__ = [
     "PUNCTUATION",
@@ -55,6 +67,7 @@ __all__ = [
     "Backend",
     "Checkpoint",
     "Encoder",
+    "EncoderOptions",
     "EncoderPool",
     "EncoderSpec",
     "Expansion",
@@ -68,13 +81,19 @@ __all__ = [
     "TokenPooling",
     "TorchBackend",
     "as_text_encoder",
+    "check_published",
+    "cluster_means",
+    "cluster_tokens",
+    "export_encoder",
     "hub_error",
     "load_recorded",
     "locate",
+    "pooling_modes",
+    "published_for",
     "read_checkpoint",
     "read_json",
     "register_qwen3",
-    "save",
+    "save_checkpoint",
 ]
 
 

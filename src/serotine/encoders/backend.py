@@ -1,4 +1,4 @@
-"""What runs a model: token ids in, vectors out."""
+"""The protocol of what runs a model."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ class Backend(Protocol):
     """A loaded model."""
 
     def run(self, ids: NDArray[np.int64], attention: NDArray[np.int64]) -> NDArray[np.float32]:
-        """Token vectors, before they are scaled to length 1.
+        """Return token vectors, before they are scaled to length 1.
 
         Args:
             ids: int64 (batch, tokens).
-            attention: int64 (batch, tokens), 1 where others look at a token.
+            attention: int64 (batch, tokens), 1 for tokens that others attend to.
 
         Returns:
             float32 (batch, tokens, dim).

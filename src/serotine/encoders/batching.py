@@ -1,4 +1,4 @@
-"""Batches by token budget: sorted by length, so that little of a batch is padding."""
+"""Batches within a token budget, of texts of similar length, so that little of a batch is padding."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from collections.abc import Iterator, Sequence
 
 
 def batches(lengths: Sequence[int], budget: int) -> Iterator[list[int]]:
-    """Groups items so that (items) x (longest item) stays within `budget`, longest first.
+    """Group items so that (items) x (longest item) stays within `budget`.
 
     Args:
         lengths: tokens of each item.
-        budget: most tokens of a batch, padding included; a longer single item makes a batch of its own.
+        budget: most tokens of a batch, padding included; a single longer item is a batch by itself.
 
     Yields:
-        Item numbers. Longest first, so that memory peaks at once and the progress shown never slows down.
+        Item numbers, longest first, so that memory peaks at once and the progress shown never slows down.
     """
     order = sorted(range(len(lengths)), key=lambda i: -lengths[i])
     batch: list[int] = []

@@ -50,12 +50,12 @@ def load_recorded(name: str, options: Mapping[str, Any]) -> TextEncoder:
     """
     if name.startswith(_PREFIX):
         return MultiVectorAdapter.load(name)
-    from serotine.encoders import Encoder
+    from serotine.encoders import Encoder, EncoderOptions
 
     with warnings.catch_warnings():
         # The warning was shown when the index was created.
         warnings.simplefilter("ignore", ZeroShotWarning)
-        return Encoder(name, **options)
+        return Encoder(name, **EncoderOptions.from_recorded(name, options).values())
 
 
 class MultiVectorAdapter:

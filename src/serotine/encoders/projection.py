@@ -1,4 +1,4 @@
-"""The layers between a backbone's states and the token vectors."""
+"""The projection layers between a backbone's states and the token vectors."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from serotine.encoders.spec import EncoderSpec, Projection
 from serotine.encoders.weights import WEIGHTS_FILE, read_tensors, weight_files
 from serotine.errors import EncoderError
 
-# The activations a projection may have, by torch's names.
+# Supported activations, by torch's names.
 ACTIVATIONS = ("Identity", "Tanh", "GELU", "ReLU", "SiLU")
 
 # weight (outputs, inputs), bias (outputs,) or None, residual (outputs, inputs) or None; all float32.
@@ -19,10 +19,10 @@ Layer = tuple[NDArray[np.float32], NDArray[np.float32] | None, NDArray[np.float3
 
 
 def read_layers(spec: EncoderSpec) -> list[Layer]:
-    """The weights of every projection, checked.
+    """Load and check the weights of every projection.
 
     Raises:
-        EncoderError: a tensor is missing, misshapen or left over.
+        EncoderError: a tensor is missing, unexpected or of the wrong shape.
     """
     return [_read(spec, layer) for layer in spec.projections]
 
@@ -30,56 +30,56 @@ def read_layers(spec: EncoderSpec) -> list[Layer]:
 def _read(spec: EncoderSpec, layer: Projection) -> Layer:
     folder: Path = spec.folder / layer.folder
     shape = (layer.outputs, layer.inputs)
-    wanted: dict[str, tuple[int, ...]] = {"linear.weight": shape}
+    expected: dict[str, tuple[int, ...]] = {"linear.weight": shape}
     if layer.bias:
-        wanted["linear.bias"] = (layer.outputs,)
+        expected["linear.bias"] = (layer.outputs,)
     if layer.residual and layer.inputs != layer.outputs:
-        wanted["residual.weight"] = shape
-    # A Stanford checkpoint keeps the projection among the backbone's tensors.
+        expected["residual.weight"] = shape
+    # A Stanford checkpoint stores the projection among the backbone's tensors.
     shared = layer.folder == spec.backbone_folder
     files = weight_files(folder)
     if shared:
         for file in files:
             try:
-                found = read_tensors(file, wanted, others=True)
+                tensors = read_tensors(file, expected, others=True)
             except EncoderError:
                 if file == files[-1]:
                     raise
                 continue
             break
     else:
-        found = read_tensors(folder / WEIGHTS_FILE, wanted)
-    residual = found.get("residual.weight")
+        tensors = read_tensors(folder / WEIGHTS_FILE, expected)
+    residual = tensors.get("residual.weight")
     if layer.residual and residual is None:
         residual = np.eye(layer.outputs, dtype=np.float32)
-    return found["linear.weight"], found.get("linear.bias"), residual
+    return tensors["linear.weight"], tensors.get("linear.bias"), residual
 
 
 def folded_layers(spec: EncoderSpec) -> tuple[list[Layer], list[str]]:
-    """The projections as few layers, and the activation after each, as `fold` makes them."""
+    """Load the projections and fold them; return the layers and the activation after each."""
     return fold(read_layers(spec), [layer.activation for layer in spec.projections])
 
 
 def fold(layers: list[Layer], activations: list[str]) -> tuple[list[Layer], list[str]]:
-    """The same function in as few layers as there are: neighbours without an activation between them become one.
+    """Merge neighboring layers without an activation between them: the same function in fewer layers.
 
-    Sums and products are taken in float64 and rounded once.
+    Sums and products are computed in float64 and rounded once.
     """
     folded: list[Layer] = []
-    kept: list[str] = []
+    remaining: list[str] = []
     for (weight, bias, residual), activation in zip(layers, activations, strict=True):
         if activation == "Identity" and residual is not None:
             weight, residual = weight + residual, None
-        if folded and kept[-1] == "Identity" and folded[-1][2] is None and residual is None:
+        if folded and remaining[-1] == "Identity" and folded[-1][2] is None and residual is None:
             before, before_bias, _ = folded[-1]
-            wide = weight.astype(np.float64)
-            both = (wide @ before.astype(np.float64)).astype(np.float32)
-            shift = None if before_bias is None else wide @ before_bias.astype(np.float64)
+            exact = weight.astype(np.float64)
+            product = (exact @ before.astype(np.float64)).astype(np.float32)
+            shift = None if before_bias is None else exact @ before_bias.astype(np.float64)
             if bias is not None:
                 shift = bias.astype(np.float64) + (0.0 if shift is None else shift)
-            folded[-1] = (both, None if shift is None else shift.astype(np.float32), None)
-            kept[-1] = activation
+            folded[-1] = (product, None if shift is None else shift.astype(np.float32), None)
+            remaining[-1] = activation
         else:
             folded.append((weight, bias, residual))
-            kept.append(activation)
-    return folded, kept
+            remaining.append(activation)
+    return folded, remaining

@@ -1,9 +1,8 @@
-"""A checkpoint written in sentence-transformers 6's format, or in PyLate's: both load it again."""
+"""Saving of checkpoints in the format of sentence-transformers 6 or of PyLate."""
 
 from __future__ import annotations
 
 import json
-import tempfile
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
@@ -16,6 +15,7 @@ from serotine.encoders.settings import SettingsFile
 from serotine.encoders.spec import EncoderSpec, Side
 from serotine.encoders.tokenization import TextTokenizer
 from serotine.errors import EncoderError
+from serotine.files import replace_folder
 
 CheckpointFormat = Literal["sentence-transformers", "pylate"]
 _V6 = "sentence_transformers.base.modules"
@@ -23,77 +23,80 @@ _MULTI = "sentence_transformers.multi_vector_encoder.modules"
 _TORCH_ACTIVATIONS = {"Identity": "torch.nn.modules.linear.Identity"}
 
 
-def save(encoder: Encoder, folder: str | Path, *, format: CheckpointFormat = "sentence-transformers") -> None:  # noqa: A002
-    """Writes an encoder's checkpoint.
+def save_checkpoint(
+    encoder: Encoder,
+    folder: str | Path,
+    *,
+    format: CheckpointFormat = "sentence-transformers",  # noqa: A002
+) -> None:
+    """Save an encoder as a checkpoint.
 
     Args:
-        encoder: on the torch backend; its Matryoshka dimension is not stored.
-        folder: where to; must not be there.
+        encoder: on the torch backend; its `dim` option is not stored.
+        folder: the new folder; must not exist.
         format: "sentence-transformers" (6, `MultiVectorEncoder`), or "pylate" (`ColBERT`), which both libraries read.
-            Only PyLate takes off the spaces around a text.
+            Only PyLate removes whitespace around a text.
 
     Raises:
-        EncoderError: the format cannot say what the encoder does; nothing is left behind.
-        FileExistsError: something is there already.
+        EncoderError: the format cannot express the encoder's settings; nothing is written.
+        FileExistsError: the folder exists.
     """
     target = Path(folder)
     if target.exists():
-        raise FileExistsError(f"{target}: is there already; give a new folder")
+        raise FileExistsError(f"{target}: exists already; give a new folder")
     spec = encoder.spec
     from serotine.encoders.torch import TorchBackend
 
     if not isinstance(encoder.backend, TorchBackend):
         raise EncoderError(
-            f"{spec.name}: an exported encoder has no weights to save; save the checkpoint it was made from"
+            f"{spec.name}: an exported encoder has no weights to save; save the checkpoint it was exported from"
         )
     if format == "sentence-transformers" and (spec.query.marker or spec.document.marker):
         if not _begins_with_special(spec):
             raise EncoderError(
                 f"{spec.name}: sentence-transformers puts markers first, this encoder after the first token; load it "
-                "with marker_position='prepend' to save it so, or save it with format='pylate'"
+                "with marker_position='prepend', or save it with format='pylate'"
             )
         spec = spec.with_marker_position("prepend")
-    if not (spec.query.keep_prompt and spec.document.keep_prompt) or (format == "pylate" and not spec.normalise):
-        raise EncoderError(f"{spec.name}: leaves out its prompts' vectors, or does not scale them, which is not stored")
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{target.name}-", dir=target.parent) as place:
-        made = Path(place) / "made"
-        made.mkdir()
-        encoder.backend.save(made)
-        _write_tokenizer(made, spec)
+    if not (spec.query.keep_prompt and spec.document.keep_prompt) or (format == "pylate" and not spec.normalize):
+        raise EncoderError(
+            f"{spec.name}: unscored prompts, or vectors that are not scaled, cannot be stored in {format}"
+        )
+    with replace_folder(target) as building:
+        encoder.backend.save(building)
+        _write_tokenizer(building, spec)
         model = encoder.backend.model
-        # Folded, they are fewer than the format lists; they cannot have been trained then.
+        # Folded layers are fewer than the format lists; they were not trained, so the stored ones still hold.
         layers = read_layers(spec) if model.folded else model.layers()
-        folders = _write_projections(made, spec, layers, told=format != "pylate")
+        folders = _write_projections(building, spec, layers, named=format != "pylate")
         if format == "pylate":
-            _write_pylate(made, spec, folders)
+            _write_pylate(building, spec, folders)
         else:
-            _write_v6(made, spec, folders)
-        made.replace(target)
+            _write_v6(building, spec, folders)
 
 
 def _begins_with_special(spec: EncoderSpec) -> bool:
-    """Whether texts begin with a special token, after which is then where a prepended marker stands too."""
+    """Return whether texts begin with a special token, so that a prepended marker comes after the first token too."""
     (tokens,) = TextTokenizer(spec).encode(["a"], replace(spec.document, prompt="", marker=None))
     return bool(tokens.spans[0, 0] == tokens.spans[0, 1])
 
 
-def _write_tokenizer(made: Path, spec: EncoderSpec) -> None:
-    TextTokenizer(spec).save(str(made / "tokenizer.json"))
+def _write_tokenizer(folder: Path, spec: EncoderSpec) -> None:
+    TextTokenizer(spec).save(str(folder / "tokenizer.json"))
     for name in ("tokenizer_config.json", "special_tokens_map.json"):
         settings = SettingsFile(spec.tokenizer_file.with_name(name), missing_ok=True).values
         if settings:
-            _write(made / name, settings)
+            _write(folder / name, settings)
 
 
-def _write_projections(made: Path, spec: EncoderSpec, layers: list[Layer], *, told: bool) -> list[str]:
-    """Writes the Dense modules; PyLate's own knows no names of inputs and outputs."""
+def _write_projections(folder: Path, spec: EncoderSpec, layers: list[Layer], *, named: bool) -> list[str]:
+    """Write the Dense modules; `named` inputs and outputs are unknown to PyLate."""
     from safetensors.numpy import save_file
 
     folders = []
     for number, (layer, weights) in enumerate(zip(spec.projections, layers, strict=True), 1):
         name = f"{number}_Dense"
-        (made / name).mkdir()
+        (folder / name).mkdir()
         weight, bias, residual = weights
         tensors = {"linear.weight": weight}
         if bias is not None:
@@ -101,7 +104,7 @@ def _write_projections(made: Path, spec: EncoderSpec, layers: list[Layer], *, to
         if residual is not None and layer.inputs != layer.outputs:
             tensors["residual.weight"] = residual
         save_file(
-            {key: np.ascontiguousarray(value) for key, value in tensors.items()}, made / name / "model.safetensors"
+            {key: np.ascontiguousarray(value) for key, value in tensors.items()}, folder / name / "model.safetensors"
         )
         activation = _TORCH_ACTIVATIONS.get(layer.activation, f"torch.nn.modules.activation.{layer.activation}")
         settings: dict[str, Any] = {
@@ -111,14 +114,14 @@ def _write_projections(made: Path, spec: EncoderSpec, layers: list[Layer], *, to
             "activation_function": activation,
             "use_residual": layer.residual,
         }
-        if told:
+        if named:
             settings |= {"module_input_name": "token_embeddings", "module_output_name": "token_embeddings"}
-        _write(made / name / "config.json", settings)
+        _write(folder / name / "config.json", settings)
         folders.append(name)
     return folders
 
 
-def _write_v6(made: Path, spec: EncoderSpec, folders: list[str]) -> None:
+def _write_v6(folder: Path, spec: EncoderSpec, folders: list[str]) -> None:
     tokenizer = TextTokenizer(spec)
     expansion = spec.query.expansion
     transformer: dict[str, Any] = {
@@ -137,36 +140,36 @@ def _write_v6(made: Path, spec: EncoderSpec, folders: list[str]) -> None:
             "token": tokenizer.piece(expansion.token),
             "length": expansion.length,
         }
-    _write(made / "sentence_bert_config.json", transformer)
+    _write(folder / "sentence_bert_config.json", transformer)
     entries = [("", f"{_V6}.transformer.Transformer"), *((name, f"{_V6}.dense.Dense") for name in folders)]
     entries.append((f"{len(entries)}_MultiVectorMask", f"{_MULTI}.multi_vector_mask.MultiVectorMask"))
     words = [tokenizer.piece(id_) for id_ in spec.document.skip or spec.query.skip]
     tasks = [name for name, side in (("query", spec.query), ("document", spec.document)) if side.skip]
     if spec.query.skip and spec.document.skip and spec.query.skip != spec.document.skip:
-        raise EncoderError(f"{spec.name}: leaves out other tokens of queries than of documents, which no format stores")
+        raise EncoderError(f"{spec.name}: unscored tokens that differ between queries and documents cannot be stored")
     mask = {
         "skiplist_words": words,
         "skiplist_tasks": tasks or ["document"],
         "keep_only_token_ids": list(spec.document.only) or None,
     }
-    _write_module(made, entries[-1][0], mask)
-    if spec.normalise:
+    _write_module(folder, entries[-1][0], mask)
+    if spec.normalize:
         entries.append((f"{len(entries)}_Normalize", f"{_V6}.normalize.Normalize"))
-        _write_module(made, entries[-1][0], {"module_input_name": "token_embeddings"})
+        _write_module(folder, entries[-1][0], {"module_input_name": "token_embeddings"})
     pooling = spec.pooling
     if pooling.factor > 1:
         entries.append((f"{len(entries)}_HierarchicalTokenPooling", f"{_MULTI}.token_pooling.HierarchicalTokenPooling"))
         settings = {
             "pool_factor": pooling.factor,
             "num_protected_tokens": pooling.protected,
-            "normalize_embeddings": pooling.normalise,
+            "normalize_embeddings": pooling.normalize,
             "tasks": ["query", "document"] if pooling.queries else ["document"],
         }
-        _write_module(made, entries[-1][0], settings)
-    _write_modules(made, entries)
+        _write_module(folder, entries[-1][0], settings)
+    _write_modules(folder, entries)
     prompts = {"query": spec.query.prompt, "document": spec.document.prompt}
     _write(
-        made / "config_sentence_transformers.json",
+        folder / "config_sentence_transformers.json",
         {
             "model_type": "MultiVectorEncoder",
             "prompts": prompts,
@@ -176,18 +179,20 @@ def _write_v6(made: Path, spec: EncoderSpec, folders: list[str]) -> None:
     )
 
 
-def _write_pylate(made: Path, spec: EncoderSpec, folders: list[str]) -> None:
+def _write_pylate(folder: Path, spec: EncoderSpec, folders: list[str]) -> None:
     moved = spec.with_marker_position("after_first")
     expansion = moved.query.expansion
     if moved.query.skip or moved.document.only or moved.pooling.factor > 1 or (expansion and not expansion.cut):
-        raise EncoderError(f"{spec.name}: PyLate's format cannot say which vectors it keeps; save it without format=")
+        raise EncoderError(
+            f"{spec.name}: PyLate's format cannot store which tokens are scored; save it without format="
+        )
     tokenizer = TextTokenizer(moved)
     _write(
-        made / "sentence_bert_config.json",
+        folder / "sentence_bert_config.json",
         {"max_seq_length": max(moved.query.length, moved.document.length), "do_lower_case": moved.lower_case},
     )
     _write_modules(
-        made,
+        folder,
         [("", "sentence_transformers.models.Transformer"), *((name, "pylate.models.Dense.Dense") for name in folders)],
     )
 
@@ -195,7 +200,7 @@ def _write_pylate(made: Path, spec: EncoderSpec, folders: list[str]) -> None:
         return side.marker or ""
 
     _write(
-        made / "config_sentence_transformers.json",
+        folder / "config_sentence_transformers.json",
         {
             "model_type": "ColBERT",
             "prompts": {"query": moved.query.prompt, "document": moved.document.prompt},
@@ -212,14 +217,14 @@ def _write_pylate(made: Path, spec: EncoderSpec, folders: list[str]) -> None:
     )
 
 
-def _write_module(made: Path, name: str, settings: dict[str, Any]) -> None:
-    (made / name).mkdir()
-    _write(made / name / "config.json", settings)
+def _write_module(folder: Path, name: str, settings: dict[str, Any]) -> None:
+    (folder / name).mkdir()
+    _write(folder / name / "config.json", settings)
 
 
-def _write_modules(made: Path, entries: list[tuple[str, str]]) -> None:
+def _write_modules(folder: Path, entries: list[tuple[str, str]]) -> None:
     listed = [{"idx": i, "name": str(i), "path": path, "type": kind} for i, (path, kind) in enumerate(entries)]
-    _write(made / "modules.json", listed)
+    _write(folder / "modules.json", listed)
 
 
 def _write(path: Path, values: object) -> None:

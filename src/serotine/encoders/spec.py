@@ -1,4 +1,4 @@
-"""What an encoder is, whatever the format it was stored in."""
+"""The description of an encoder, the same for every checkpoint format."""
 
 from __future__ import annotations
 
@@ -8,21 +8,25 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-# What decides the vectors; the rest says where files are and what the encoder is called.
-_DECIDING = ("dim", "query", "document", "markers", "padding_left", "cut_left", "lower_case", "normalise", "pooling")
+# Fields that decide the vectors; the others locate files and name the encoder.
+_HASHED = ("dim", "query", "document", "markers", "padding_left", "cut_left", "lower_case", "normalize", "pooling")
+# Names of fields in serotine.json and in the hashed settings: indexes record the hash, so these never change.
+STORED_NAMES = {"normalize": "normalise"}
 
 MarkerPosition = Literal["prepend", "after_first"]
 
 
 @dataclass(frozen=True, slots=True)
 class Expansion:
-    """Queries filled up with a token whose vectors count too (Khattab and Zaharia 2020, section 3.2).
+    """Query expansion: short queries are filled up with a token whose vectors are scored too.
+
+    Khattab and Zaharia 2020, section 3.2.
 
     Attributes:
-        token: id of the token they are filled up with.
-        length: they are filled up to this many tokens.
-        attend: whether other tokens look at the ones filled in.
-        cut: whether longer queries are cut to `length`.
+        token: id of that token.
+        length: number of tokens that queries are filled up to.
+        attend: whether other tokens attend to the added ones.
+        cut: whether longer queries are truncated to `length`.
     """
 
     token: int
@@ -33,18 +37,18 @@ class Expansion:
 
 @dataclass(frozen=True, slots=True)
 class Side:
-    """How texts of one side, queries or documents, become tokens.
+    """Tokenization rules of one side, queries or documents.
 
     Attributes:
-        length: most tokens, all special ones included.
-        prompt: put before every text.
-        keep_prompt: whether the prompt's own tokens are scored.
-        marker: the added token that tells the sides apart, if it stands after the first token; a marker that stands
-            first is part of `prompt`.
-        strip: whether spaces around a text are taken off first, as PyLate does.
-        expansion: how queries are filled up, if they are.
-        skip: ids of tokens whose vectors are left out.
-        only: if any, ids of the tokens whose vectors are the only ones kept.
+        length: most tokens, special tokens included.
+        prompt: text before every text.
+        keep_prompt: whether the prompt's tokens are scored.
+        marker: the added token that distinguishes the sides, if it follows the first token; a marker that comes first
+            is part of `prompt`.
+        strip: whether whitespace around a text is removed first, as in PyLate.
+        expansion: query expansion, if any.
+        skip: ids of tokens that are not scored.
+        only: if not empty, ids of the only tokens that are scored.
     """
 
     length: int
@@ -62,11 +66,11 @@ class Projection:
     """One layer between the backbone's states and the token vectors.
 
     Attributes:
-        folder: where its `model.safetensors` lies; for Stanford checkpoints, the checkpoint itself.
+        folder: folder of its `model.safetensors`; for Stanford checkpoints, the checkpoint itself.
         inputs, outputs: its dimensions.
-        bias: whether it adds one.
+        bias: whether it adds a bias.
         activation: one of `projection.ACTIVATIONS`.
-        residual: whether the input is added to the output, through a matrix of its own where the dimensions differ.
+        residual: whether the input is added to the output, through a matrix if the dimensions differ.
     """
 
     folder: str
@@ -79,50 +83,50 @@ class Projection:
 
 @dataclass(frozen=True, slots=True)
 class TokenPooling:
-    """Document tokens that are near each other merged into their mean (Clavié et al. 2024, "token pooling").
+    """Token pooling: similar document vectors are replaced by their mean (Clavié et al. 2024).
 
     Attributes:
-        factor: about one in `factor` vectors is kept; 1 keeps all.
-        protected: this many leading vectors are left as they are.
-        normalise: whether the means are scaled to length 1.
+        factor: about one in `factor` vectors remains; 1 merges none.
+        protected: number of leading vectors that are never merged.
+        normalize: whether the means are scaled to length 1.
         queries: whether query vectors are merged too.
     """
 
     factor: float = 1.0
     protected: int = 1
-    normalise: bool = True
+    normalize: bool = True
     queries: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class EncoderSpec:
-    """Everything that decides which vectors a text gets.
+    """Everything that decides which vectors a text gets, and where its files are.
 
     Attributes:
-        name: what loads this encoder again: "serotine-mini", a folder, or a hub id with its revision.
-        folder: where its files are.
-        origin: the format: "serotine", "pylate", "stanford", "sentence-transformers", "dense" (no late-interaction
-            parts: its token states are used as they are).
+        name: name that loads this encoder again: "serotine-mini", a folder, or a hub id with its commit.
+        folder: folder of its files.
+        origin: the format: "serotine", "pylate", "stanford", "sentence-transformers", "dense" (a dense
+            encoder: its token states are used without late-interaction training).
         dim: dimension of a token vector.
-        query, document: how texts become tokens.
+        query, document: tokenization rules.
         backbone: the transformers model type, "bert" for example.
-        backbone_folder: folder of the backbone and its configuration, relative to `folder`.
+        backbone_folder: folder of the backbone's weights and configuration, relative to `folder`.
         model: the ONNX file, relative to `folder`; None for a checkpoint of weights.
-        output: the ONNX output that holds the vectors, before they are scaled to length 1.
-        model_sha256: what the ONNX file must hash to; not checked where it is None.
-        source: of a float32 export: the hash of the files it was made from, which give the same vectors.
+        output: name of the ONNX output with the vectors, before they are scaled to length 1.
+        model_sha256: SHA-256 of the ONNX file; not checked if None.
+        source: of a float32 export: hash of the files it was exported from, which give the same vectors.
         tokenizer: the `tokenizer.json`, relative to `folder`.
-        markers: added tokens to be found whole wherever they stand in a text.
-        padding_left: whether batches are padded, and queries filled up, on the left.
-        cut_left: whether a long text loses its beginning instead of its end.
-        lower_case: whether texts are lower-cased before anything else.
+        markers: added tokens that the tokenizer must never split.
+        padding_left: whether batches are padded, and queries expanded, on the left.
+        cut_left: whether long texts are truncated at the beginning instead of the end.
+        lower_case: whether texts are lower-cased first.
         projections: layers between the backbone's states and the vectors.
-        normalise: whether vectors are scaled to length 1.
-        pooling: how document vectors are merged.
+        normalize: whether vectors are scaled to length 1.
+        pooling: token pooling of documents.
         similarity: "maxsim" or "meanmaxsim" (MaxSim over the number of query tokens: the same order, other scores).
-        pooled_by: "dense" only: how the model's own pooled vector is made, "mean" for example.
-        pooled_similarity: "dense" only: how its pooled vectors are compared, "cosine" or "dot".
-        warning: what whoever loads it should be told.
+        pooled_by: "dense" only: the model's pooling mode, "mean" for example.
+        pooled_similarity: "dense" only: similarity of its pooled vectors, "cosine" or "dot".
+        warning: text of the warning on loading it, if any.
     """
 
     name: str
@@ -143,7 +147,7 @@ class EncoderSpec:
     cut_left: bool = False
     lower_case: bool = False
     projections: tuple[Projection, ...] = ()
-    normalise: bool = True
+    normalize: bool = True
     pooling: TokenPooling = field(default_factory=TokenPooling)
     similarity: str = "maxsim"
     pooled_by: str | None = None
@@ -165,32 +169,36 @@ class EncoderSpec:
         """The folder of the backbone's weights."""
         return self.folder / self.backbone_folder
 
+    def stored(self) -> dict[str, Any]:
+        """Return all fields as plain values, under their stored names."""
+        values: dict[str, Any] = _renamed(asdict(self))
+        return values
+
     def settings(self) -> dict[str, Any]:
-        """What decides the vectors, the files' contents apart, in plain values: the same wherever the files lie."""
-        values = asdict(self)
-        return {key: value for key, value in values.items() if key in _DECIDING}
+        """Return the stored fields that decide the vectors, apart from the contents of files."""
+        hashed = {STORED_NAMES.get(name, name) for name in _HASHED}
+        return {key: value for key, value in self.stored().items() if key in hashed}
 
     def fingerprint(self, files: list[str]) -> str:
-        """16 hexadecimal digits of the settings and the hashes of the files that count."""
-        told = json.dumps([self.settings(), files], sort_keys=True)
-        return hashlib.sha256(told.encode()).hexdigest()[:16]
+        """Return 16 hexadecimal digits: a hash of the settings and of `files`, the hashes of files."""
+        hashed = json.dumps([self.settings(), files], sort_keys=True)
+        return hashlib.sha256(hashed.encode()).hexdigest()[:16]
 
     def with_marker_position(self, position: MarkerPosition) -> EncoderSpec:
-        """The same encoder with sentence-transformers' layout, or PyLate's.
+        """Return this spec with the marker position of sentence-transformers, or of PyLate.
 
         Args:
-            position: "prepend" puts the markers first; "after_first" after each text's first token, spaces around the
-                text taken off.
+            position: "prepend" puts the markers first; "after_first" after each text's first token, with whitespace
+                around the text removed.
         """
         return replace(self, query=self._moved(self.query, position), document=self._moved(self.document, position))
 
     def with_query_length(self, length: int) -> EncoderSpec:
-        """The same encoder with queries of at most `length` tokens, and filled up to as many where they are."""
+        """Return this spec with queries of at most `length` tokens; expanded queries are filled up to it."""
         expansion = self.query.expansion
         if expansion is not None:
-            # Queries filled up to a least length may be longer; they are cut to the new one like any other.
-            filled = length if expansion.cut else min(expansion.length, length)
-            expansion = replace(expansion, length=filled)
+            # Expansion without truncation gives a minimum length, which may exceed the new maximum.
+            expansion = replace(expansion, length=length if expansion.cut else min(expansion.length, length))
         return replace(self, query=replace(self.query, length=length, expansion=expansion))
 
     def _moved(self, side: Side, position: MarkerPosition) -> Side:
@@ -200,3 +208,9 @@ class EncoderSpec:
             if side.marker is None and marker and side.prompt.startswith(marker):
                 return replace(side, prompt=side.prompt.removeprefix(marker), marker=marker, strip=True)
         return replace(side, strip=True)
+
+
+def _renamed(values: Any) -> Any:
+    if not isinstance(values, dict):
+        return values
+    return {STORED_NAMES.get(key, key): _renamed(value) for key, value in values.items()}

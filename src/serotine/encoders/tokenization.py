@@ -1,6 +1,6 @@
 """Texts to token ids, and each token back to its characters.
 
-Ids and masks are exactly those that each checkpoint format's own library makes.
+Ids and masks equal those of each checkpoint format's own library.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from serotine.encoders.formats.folder import prepare_tokenizer, read_tokenizer
 from serotine.encoders.spec import EncoderSpec, Side
 from serotine.errors import EncoderError
 
-# As long as any model's texts; a length beyond it was made to fill the memory.
-_MOST_EXPANSION = 32768
+# Longer than any model's texts; a longer one could only exhaust the memory.
+_MAX_EXPANSION = 32768
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,9 +25,9 @@ class Token:
     """One token of a text, one row of its vectors.
 
     Attributes:
-        text: as the tokeniser writes it.
-        start: its first character in the original text; equal to `end` for a token that is not of the text: special
-            tokens, the marker, the prompt, what a query is filled up with.
+        text: the token as the tokenizer writes it.
+        start: its first character in the original text; equal to `end` for special tokens, the marker, the prompt and
+            query expansion.
         end: one past its last character.
     """
 
@@ -38,152 +38,151 @@ class Token:
 
 @dataclass(frozen=True, slots=True)
 class Tokens:
-    """The tokens of one text, as the model gets them.
+    """The tokens of one text that the model gets.
 
     Attributes:
         ids: int64 (tokens,).
-        attention: bool (tokens,), which of them the others look at.
-        kept: bool (tokens,), which of them give a vector.
-        spans: int32 (tokens, 2), start and end in the original text; equal where a token is not of the text.
-        prompted: how many of the first tokens are the prompt and what stands before it; 0 where there is none.
+        attention: bool (tokens,), whether other tokens attend to it.
+        scored: bool (tokens,), whether its vector is returned.
+        spans: int32 (tokens, 2), start and end in the original text; equal for a token that is not part of the text.
+        prompt_tokens: number of leading tokens up to the end of the prompt; 0 without a prompt.
     """
 
     ids: NDArray[np.int64]
     attention: NDArray[np.bool_]
-    kept: NDArray[np.bool_]
+    scored: NDArray[np.bool_]
     spans: NDArray[np.int32]
-    prompted: int = 0
+    prompt_tokens: int = 0
 
     def __len__(self) -> int:
         return len(self.ids)
 
 
 class TextTokenizer:
-    """A checkpoint's tokenizer with its rules: prompts, markers, lengths, expansion, and the vectors left out.
+    """A checkpoint's tokenizer with its rules: prompts, markers, lengths, expansion, and tokens that are not scored.
 
     Raises:
-        EncoderError: the tokenizer is damaged, or lacks a marker.
+        EncoderError: the tokenizer is damaged, or lacks a marker or the expansion token.
     """
 
     def __init__(self, spec: EncoderSpec) -> None:
         self._tokenizer = read_tokenizer(spec.tokenizer_file)
         prepare_tokenizer(self._tokenizer, spec.markers, lower_case=spec.lower_case)
         self._left = spec.padding_left
-        self._cut = "left" if spec.cut_left else "right"
-        self._cutters: dict[int, Tokenizer] = {}
+        self._direction = "left" if spec.cut_left else "right"
+        self._truncating: dict[int, Tokenizer] = {}
         self._markers: dict[str, int] = {}
         self._prompts: dict[str, int] = {}
-        added = self._tokenizer.num_special_tokens_to_add(is_pair=False)
+        special = self._tokenizer.num_special_tokens_to_add(is_pair=False)
         for name, side in (("query", spec.query), ("document", spec.document)):
             if side.marker is not None:
-                found = self._tokenizer.token_to_id(side.marker)
-                if found is None:
-                    raise EncoderError(f"{spec.tokenizer_file}: knows no token {side.marker!r}, which marks its texts")
-                self._markers[side.marker] = int(found)
-            if side.expansion is not None and side.expansion.length > _MOST_EXPANSION:
+                marker = self._tokenizer.token_to_id(side.marker)
+                if marker is None:
+                    raise EncoderError(f"{spec.tokenizer_file}: no token {side.marker!r}, the {name} marker")
+                self._markers[side.marker] = int(marker)
+            if side.expansion is not None and side.expansion.length > _MAX_EXPANSION:
                 raise EncoderError(
-                    f"encoder {spec.name!r}: fills queries up to {side.expansion.length} tokens; "
-                    f"want at most {_MOST_EXPANSION}"
+                    f"encoder {spec.name!r}: query expansion must be at most {_MAX_EXPANSION} tokens, "
+                    f"got {side.expansion.length}"
                 )
-            if side.expansion is not None and not self._knows(side.expansion.token):
+            if side.expansion is not None and not self._has(side.expansion.token):
+                raise EncoderError(f"{spec.tokenizer_file}: no token {side.expansion.token}, the expansion token")
+            reserved = special + (side.marker is not None)
+            if side.length <= reserved:
                 raise EncoderError(
-                    f"{spec.tokenizer_file}: knows no token {side.expansion.token}, which fills queries up"
-                )
-            least = added + (side.marker is not None)
-            if side.length <= least:
-                raise EncoderError(
-                    f"encoder {spec.name!r}: its {name} length, {side.length}, must be above {least}, "
-                    "the special tokens"
+                    f"encoder {spec.name!r}: {name} length must be above {reserved}, the special tokens, "
+                    f"got {side.length}"
                 )
 
     @property
     def vocabulary(self) -> int:
-        """How many token ids there are, added tokens included."""
+        """Number of token ids, added tokens included."""
         return int(self._tokenizer.get_vocab_size(with_added_tokens=True))
 
     def piece(self, id_: int) -> str:
-        """A token as the tokenizer writes it."""
+        """Return a token as the tokenizer writes it."""
         return self._tokenizer.id_to_token(id_) or ""
 
     def marker_id(self, side: Side) -> int | None:
-        """The id of a side's marker, if it has one that stands after the first token."""
+        """Return the id of a side's marker that follows the first token, if it has one."""
         return None if side.marker is None else self._markers[side.marker]
 
     def save(self, path: str) -> None:
-        """Writes the tokenizer as it is used here."""
+        """Write the tokenizer as it is used here."""
         self._tokenizer.save(path)
 
     def encode(self, texts: Sequence[str], side: Side) -> list[Tokens]:
-        """The tokens of every text.
+        """Return the tokens of every text.
 
         Args:
-            texts: what to encode.
-            side: whose rules hold.
+            texts: what to tokenize.
+            side: the tokenization rules.
         """
         length = side.length - (side.marker is not None)
         joined = [side.prompt + text for text in texts]
-        cut = [text.strip() for text in joined] if side.strip else joined
-        before = [len(text) - len(text.lstrip()) if side.strip else 0 for text in joined]
-        encodings = self._encodings(cut, length)
-        return [self._tokens(one, side, first) for one, first in zip(encodings, before, strict=True)]
+        stripped = [text.strip() for text in joined] if side.strip else joined
+        removed = [len(text) - len(text.lstrip()) if side.strip else 0 for text in joined]
+        encodings = self._encodings(stripped, length)
+        return [self._tokens(encoding, side, offset) for encoding, offset in zip(encodings, removed, strict=True)]
 
     def tokens(self, text: str, side: Side) -> list[Token]:
-        """One `Token` for every vector that encoding `text` gives, before any pooling."""
-        (found,) = self.encode([text], side)
-        pieces = [self.piece(int(id_)) for id_ in found.ids]
-        return [Token(pieces[i], int(start), int(end)) for i, (start, end) in enumerate(found.spans) if found.kept[i]]
+        """Return the `Token` of every vector that encoding `text` gives, before token pooling."""
+        (tokens,) = self.encode([text], side)
+        pieces = [self.piece(int(id_)) for id_ in tokens.ids]
+        return [
+            Token(pieces[i], int(start), int(end)) for i, (start, end) in enumerate(tokens.spans) if tokens.scored[i]
+        ]
 
     def room(self, side: Side) -> int:
-        """How many tokens of a text fit beside the special ones, the marker and the prompt."""
-        added = int(self._tokenizer.num_special_tokens_to_add(is_pair=False))
+        """Return the number of tokens of a text that fit beside special tokens, marker and prompt."""
+        special = int(self._tokenizer.num_special_tokens_to_add(is_pair=False))
         prompt = len(self._tokenizer.encode(side.prompt, add_special_tokens=False)) if side.prompt else 0
-        return max(side.length - (side.marker is not None) - added - prompt, 1)
+        return max(side.length - (side.marker is not None) - special - prompt, 1)
 
     def spans(self, texts: Sequence[str]) -> list[NDArray[np.int32]]:
-        """The place of every token of every text, int32 (tokens, 2), special tokens apart; nothing is cut off."""
+        """Return the characters of every token, int32 (tokens, 2) per text, without special tokens and truncation."""
         encodings = self._tokenizer.encode_batch(list(texts), add_special_tokens=False)
         return [np.array(encoding.offsets, dtype=np.int32).reshape(-1, 2) for encoding in encodings]
 
-    def _knows(self, id_: int) -> bool:
+    def _has(self, id_: int) -> bool:
         return 0 <= id_ < 1 << 31 and self._tokenizer.id_to_token(id_) is not None
 
     def _encodings(self, texts: list[str], length: int) -> list[Encoding]:
         encodings: list[Encoding] = self._tokenizer.encode_batch(texts)
-        # Truncation is a setting of the whole tokenizer, and batches run beside each other: those that need it go to
-        # a copy that has it.
+        # Truncation is a setting of the whole tokenizer, which threads share: long texts go to a copy that has it.
         return [
-            encoding if len(encoding) <= length else self._cutter(length).encode(text)
+            encoding if len(encoding) <= length else self._truncator(length).encode(text)
             for text, encoding in zip(texts, encodings, strict=True)
         ]
 
     def _prompt_tokens(self, prompt: str) -> int:
-        """How many leading tokens sentence-transformers' pooling takes for the prompt: [CLS] is one of them."""
+        """Return the number of leading tokens of a prompt as sentence-transformers counts them, with [CLS]."""
         if prompt not in self._prompts:
-            alone = self._tokenizer.encode(prompt)
-            self._prompts[prompt] = len(alone) - (1 if len(alone) and alone.special_tokens_mask[-1] else 0)
+            encoding = self._tokenizer.encode(prompt)
+            self._prompts[prompt] = len(encoding) - (1 if len(encoding) and encoding.special_tokens_mask[-1] else 0)
         return self._prompts[prompt]
 
-    def _cutter(self, length: int) -> Tokenizer:
-        if length not in self._cutters:
-            cutter = Tokenizer.from_str(self._tokenizer.to_str())
-            cutter.enable_truncation(length, direction=self._cut)
-            self._cutters[length] = cutter
-        return self._cutters[length]
+    def _truncator(self, length: int) -> Tokenizer:
+        if length not in self._truncating:
+            tokenizer = Tokenizer.from_str(self._tokenizer.to_str())
+            tokenizer.enable_truncation(length, direction=self._direction)
+            self._truncating[length] = tokenizer
+        return self._truncating[length]
 
-    def _tokens(self, encoding: Encoding, side: Side, first: int) -> Tokens:
-        """The tokens of prompt and text, the first `first` characters of which were left out."""
+    def _tokens(self, encoding: Encoding, side: Side, offset: int) -> Tokens:
+        """Return the tokens of prompt and text, of which the first `offset` characters were removed."""
         ids = np.array(encoding.ids, dtype=np.int64)
-        before = len(side.prompt)
-        spans = np.array(encoding.offsets, dtype=np.int32).reshape(-1, 2) + first
+        prompt = len(side.prompt)
+        spans = np.array(encoding.offsets, dtype=np.int32).reshape(-1, 2) + offset
         special = np.array(encoding.special_tokens_mask, dtype=bool)
-        # A special token written in the text itself is a token of the text.
-        prompted = self._prompt_tokens(side.prompt) if side.prompt else 0
-        outside = (spans[:, 1] <= before) | (special & (spans[:, 0] == spans[:, 1]))
-        spans = np.where(outside[:, None], 0, np.maximum(spans - before, 0)).astype(np.int32)
+        prompt_tokens = self._prompt_tokens(side.prompt) if side.prompt else 0
+        # A special token that is written in the text is part of the text: it has characters.
+        outside = (spans[:, 1] <= prompt) | (special & (spans[:, 0] == spans[:, 1]))
+        spans = np.where(outside[:, None], 0, np.maximum(spans - prompt, 0)).astype(np.int32)
         attention = np.ones(len(ids), dtype=bool)
-        kept = attention.copy()
+        scored = attention.copy()
         if not side.keep_prompt:
-            kept[:prompted] = False
+            scored[:prompt_tokens] = False
         expansion = side.expansion
         marked = side.marker is not None
         if expansion is not None and len(ids) + marked < expansion.length:
@@ -191,16 +190,17 @@ class TextTokenizer:
             pad = (missing, 0) if self._left else (0, missing)
             ids = np.pad(ids, pad, constant_values=expansion.token)
             attention = np.pad(attention, pad, constant_values=expansion.attend)
-            kept = np.pad(kept, pad, constant_values=True)
+            scored = np.pad(scored, pad, constant_values=True)
             spans = np.pad(spans, (pad, (0, 0)))
         if side.marker is not None:
-            # After what fills a query up: of an empty one too the marker comes second, as in PyLate.
-            marker = self._markers[side.marker]
-            at = min(1, len(ids))
-            ids, attention, kept = np.insert(ids, at, marker), np.insert(attention, at, True), np.insert(kept, at, True)
-            spans = np.insert(spans, at, 0, axis=0)
+            # After expansion: the marker comes second in an empty query too, as in PyLate.
+            position = min(1, len(ids))
+            ids = np.insert(ids, position, self._markers[side.marker])
+            attention = np.insert(attention, position, True)
+            scored = np.insert(scored, position, True)
+            spans = np.insert(spans, position, 0, axis=0)
         if side.skip:
-            kept &= ~np.isin(ids, side.skip)
+            scored &= ~np.isin(ids, side.skip)
         if side.only:
-            kept &= np.isin(ids, side.only)
-        return Tokens(ids, attention, kept, spans, prompted)
+            scored &= np.isin(ids, side.only)
+        return Tokens(ids, attention, scored, spans, prompt_tokens)

@@ -1,4 +1,4 @@
-"""Serotine's own folder: `model.onnx`, `tokenizer.json`, and `serotine.json` with everything else."""
+"""Serotine's exported folder: `model.onnx`, `tokenizer.json`, and `serotine.json` with the rest of the spec."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from pathlib import Path
 from typing import Any
 
 from serotine.encoders.settings import SettingsFile
-from serotine.encoders.spec import EncoderSpec
-from serotine.errors import EncoderError
+from serotine.encoders.spec import STORED_NAMES, EncoderSpec
+from serotine.errors import EncoderError, shown, unknown_key
 from serotine.texts import is_text
 
 SPEC_FILE = "serotine.json"
 MODEL_FILE = "model.onnx"
 FORMAT = 2
-# Where the files lie is the reader's business, and what is said of it follows from the rest.
+# The reader sets paths and name, and derives the warning.
 _NOT_STORED = {"name", "folder", "model", "tokenizer", "warning", "backbone_folder"}
 
 
 def read(folder: Path, name: str) -> EncoderSpec:
-    """Reads one.
+    """Read an exported encoder.
 
     Raises:
-        EncoderError: a file is missing, or a setting is missing, unknown or not what it should be.
+        EncoderError: a file is missing, or a setting is missing, unknown or not valid.
     """
     settings = SettingsFile(folder / SPEC_FILE)
     if settings.values.get("format") != FORMAT:
@@ -34,36 +34,36 @@ def read(folder: Path, name: str) -> EncoderSpec:
         )
     file = folder / MODEL_FILE
     if not file.is_file():
-        raise EncoderError(f"{file}: is missing; an exported encoder needs {MODEL_FILE} and tokenizer.json")
+        raise EncoderError(f"{file}: missing; an exported encoder needs {MODEL_FILE} and tokenizer.json")
     values = {key: value for key, value in settings.values.items() if key != "format"}
-    placed = sorted(_NOT_STORED & values.keys())
-    if placed:
-        raise EncoderError(f"{settings.path}: {placed[0]!r} is not for this file to say; take it out")
+    derived = sorted(_NOT_STORED & values.keys())
+    if derived:
+        raise EncoderError(f"{settings.path}: {derived[0]!r} must not be set in this file; remove it")
     values |= {"name": name, "folder": folder, "model": MODEL_FILE}
     return _build(EncoderSpec, values, settings.path, "")  # type: ignore[no-any-return]
 
 
 def write(folder: Path, spec: EncoderSpec) -> None:
-    """Writes `serotine.json`."""
-    values = {key: value for key, value in dataclasses.asdict(spec).items() if key not in _NOT_STORED}
-    (folder / SPEC_FILE).write_text(
-        json.dumps({"format": FORMAT, **values}, indent=1, ensure_ascii=False) + "\n", "utf-8"
-    )
+    """Write `serotine.json`."""
+    values = {key: value for key, value in spec.stored().items() if key not in _NOT_STORED}
+    text = json.dumps({"format": FORMAT, **values}, indent=1, ensure_ascii=False)
+    (folder / SPEC_FILE).write_text(text + "\n", "utf-8")
 
 
 def _build(kind: Any, values: object, path: Path, where: str) -> Any:
-    """A dataclass out of plain values, each of the type its field declares."""
+    """Return a dataclass built from plain values, each checked against the type of its field."""
     if not isinstance(values, dict):
         raise EncoderError(f"{path}: {where or 'the file'} must be an object")
     hints = typing.get_type_hints(kind)
-    unknown = sorted(values.keys() - hints.keys())
-    if unknown:
-        raise EncoderError(f"{path}: {where}{unknown[0]!r} is not a setting; known are {', '.join(sorted(hints))}")
-    found = {key: _value(hints[key], value, path, f"{where}{key}") for key, value in values.items()}
-    for one in dataclasses.fields(kind):
-        if one.name not in found and one.default is dataclasses.MISSING and one.default_factory is dataclasses.MISSING:
-            raise EncoderError(f"{path}: '{where}{one.name}' is missing")
-    return kind(**found)
+    stored = {STORED_NAMES.get(name, name): name for name in hints}
+    for key in sorted(values.keys() - stored.keys()):
+        raise EncoderError(f"{path}: {unknown_key(f'{where}{key}', sorted(stored))}")
+    checked = {stored[key]: _value(hints[stored[key]], value, path, f"{where}{key}") for key, value in values.items()}
+    for field in dataclasses.fields(kind):
+        required = field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
+        if required and field.name not in checked:
+            raise EncoderError(f"{path}: '{where}{field.name}' is missing")
+    return kind(**checked)
 
 
 def _value(hint: Any, value: Any, path: Path, where: str) -> Any:
@@ -72,7 +72,9 @@ def _value(hint: Any, value: Any, path: Path, where: str) -> Any:
         return None
     for option in options:
         if typing.get_origin(option) is tuple and isinstance(value, (list, tuple)):
-            return tuple(_value(typing.get_args(option)[0], one, path, f"{where}[{i}]") for i, one in enumerate(value))
+            return tuple(
+                _value(typing.get_args(option)[0], item, path, f"{where}[{i}]") for i, item in enumerate(value)
+            )
         if dataclasses.is_dataclass(option):
             return _build(option, value, path, f"{where}.")
         if option is float and type(value) in (int, float):
@@ -81,7 +83,7 @@ def _value(hint: Any, value: Any, path: Path, where: str) -> Any:
             if (isinstance(value, int) and value < 0) or (isinstance(value, str) and not is_text(value)):
                 break
             return value
-    wanted = " or ".join(
+    expected = " or ".join(
         "null" if option is type(None) else getattr(option, "__name__", str(option)) for option in options
     )
-    raise EncoderError(f"{path}: {where!r} must be {wanted}, got {str(value)[:60]!r}")
+    raise EncoderError(f"{path}: {where!r} must be {expected}, got {shown(value)}")

@@ -43,7 +43,7 @@ def read(checkpoint: Checkpoint, *, pylate: bool) -> EncoderSpec:
     markers: tuple[str, ...]
     skip_queries: tuple[int, ...] = ()
     only: tuple[int, ...] = ()
-    normalise = True
+    normalize = True
     if pylate:
         query_prefix = settings.text("query_prefix", "[Q] ") or ""
         document_prefix = settings.text("document_prefix", "[D] ") or ""
@@ -67,7 +67,7 @@ def read(checkpoint: Checkpoint, *, pylate: bool) -> EncoderSpec:
         if expansion is not None:
             query_length = expansion.length if expansion.cut else max(query_length, expansion.length)
         skip, skip_queries, only = _mask(checkpoint)
-        normalise = _normalises(checkpoint)
+        normalize = _normalizes(checkpoint)
     layers = checkpoint.projections()
     left, cut_left = checkpoint.sides_of_text()
     # "MaxSim" and "MeanMaxSim" as PyLate writes them.
@@ -89,7 +89,7 @@ def read(checkpoint: Checkpoint, *, pylate: bool) -> EncoderSpec:
         cut_left=cut_left,
         lower_case=transformer.flag("do_lower_case", False),
         projections=layers,
-        normalise=normalise,
+        normalize=normalize,
         pooling=checkpoint.token_pooling(),
         similarity=similarity if similarity in _SIMILARITIES else "maxsim",
     )
@@ -136,7 +136,7 @@ def _mask(checkpoint: Checkpoint) -> tuple[tuple[int, ...], tuple[int, ...], tup
     return skip if "document" in tasks else (), skip if "query" in tasks else (), tuple(only)
 
 
-def _normalises(checkpoint: Checkpoint) -> bool:
+def _normalizes(checkpoint: Checkpoint) -> bool:
     for module in checkpoint.modules:
         if module.kind == "Normalize":
             settings = SettingsFile(checkpoint.folder / module.folder / "config.json", missing_ok=True)

@@ -1,11 +1,12 @@
-"""The torch backend: any transformers model, on a CPU, a CUDA device or Apple's.
+"""The torch backend: any transformers model, on a CPU, a CUDA device or MPS.
 
-The only code of the encoders that imports torch.
+The only package of the encoders that imports torch.
 """
 
 from __future__ import annotations
 
 from serotine.encoders.torch.backend import TorchBackend
 from serotine.encoders.torch.model import TokenEncoder
+from serotine.encoders.torch.tracing import trace
 
-__all__ = ["TokenEncoder", "TorchBackend"]
+__all__ = ["TokenEncoder", "TorchBackend", "trace"]

@@ -142,7 +142,7 @@ def load_backbone(spec: EncoderSpec) -> Any:
     if kind is not qwen3.PPLXQwen3Config and not any(kind in models for models in texts):
         raise EncoderError(f"{stored.path}: model type {spec.backbone!r} is no model of text")
     if stored.values.get("quantization_config") is not None:
-        raise EncoderError(f"{stored.path}: the weights are quantised by another library; use the float checkpoint")
+        raise EncoderError(f"{stored.path}: the weights are quantized by another library; use the float checkpoint")
     positions = stored.text(_POSITIONS, "absolute")
     if positions != "absolute":
         raise EncoderError(

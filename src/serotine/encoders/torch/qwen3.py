@@ -53,7 +53,7 @@ class RMSNorm(nn.Module):
         self.epsilon = epsilon
 
     def forward(self, states: Tensor) -> Tensor:
-        """States of any shape (..., size), normalised over the last dimension."""
+        """States of any shape (..., size), normalized over the last dimension."""
         wide = states.float()
         wide = wide * torch.rsqrt(wide.square().mean(-1, keepdim=True) + self.epsilon)
         return self.weight * wide.to(states.dtype)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 
-from serotine.encoders.settings import read_json
+from serotine.encoders import read_json
 from serotine.errors import InputFileError
 from serotine.evaluation.data import records
 from serotine.evaluation.data.benchmarks import beir_name, default_split

@@ -32,9 +32,9 @@ class Pooled:
     """
 
     def __init__(self, encoder: Encoder, cache: Path | None = None) -> None:
-        from serotine.encoders.pooled import check_pools
+        from serotine.encoders import pooling_modes
 
-        check_pools(encoder.spec)
+        pooling_modes(encoder.spec)
         self._encoder = encoder
         self._cache = cache
 

@@ -28,7 +28,7 @@ from serotine.encoders import (
     TorchBackend,
     locate,
     read_checkpoint,
-    save,
+    save_checkpoint,
 )
 
 _QUERY_LENGTH, _DOCUMENT_LENGTH, _DIM = 32, 180, 128
@@ -129,7 +129,7 @@ def save_pylate(encoder: Encoder, folder: Path, settings: Mapping[str, Any]) -> 
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as scratch:
         staging = Path(scratch) / "checkpoint"
-        save(encoder, staging, format="pylate")
+        save_checkpoint(encoder, staging, format="pylate")
         file = staging / _SETTINGS_FILE
         merged = json.loads(file.read_text("utf-8")) | settings
         file.write_text(json.dumps(merged, indent=1, ensure_ascii=False) + "\n", "utf-8")
@@ -181,7 +181,7 @@ def _read(location: Location, overrides: Overrides, scratch: Path) -> ColBERTSpe
         document = replace(document, skip=checkpoint.skip_ids(overrides.skiplist_words))
     query = replace(query, length=overrides.query_length or query.length)
     document = replace(document, length=overrides.document_length or document.length)
-    spec = replace(spec, query=query, document=document, normalise=True)
+    spec = replace(spec, query=query, document=document, normalize=True)
     expand = query.expansion is not None if overrides.do_query_expansion is None else overrides.do_query_expansion
     attend = bool(query.expansion and query.expansion.attend)
     if overrides.attend_to_expansion_tokens is not None:

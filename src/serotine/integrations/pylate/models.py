@@ -359,8 +359,8 @@ class ColBERT(nn.Module):
         """Return an encoder on this model that normalizes, pools and truncates as one call of `encode` requires."""
         key = (normalize, factor, protected if factor > 1 else 0)
         if key not in self._encoders:
-            pooling = self._spec.pooling if factor == 1 else TokenPooling(float(factor), protected, normalise=False)
-            spec = replace(self._spec, normalise=normalize, pooling=pooling)
+            pooling = self._spec.pooling if factor == 1 else TokenPooling(float(factor), protected, normalize=False)
+            spec = replace(self._spec, normalize=normalize, pooling=pooling)
             self._encoders[key] = Encoder.from_backend(spec, self._backend, dim=self._dim)
         return self._encoders[key]
 

@@ -1,4 +1,4 @@
-"""Real text to compare a model with its export on: the Universal Declaration of Human Rights (1948), public domain."""
+"""Texts to compare a model with its export on: the Universal Declaration of Human Rights (1948), public domain."""
 # ruff: noqa: E501, RUF001
 
 from __future__ import annotations

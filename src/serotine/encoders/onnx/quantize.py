@@ -1,9 +1,8 @@
-"""An ONNX model with its matrices in 8 bits.
+"""Quantization of an ONNX model's matrices to 8 bits.
 
-Weights have one scale a column, embeddings one a row, activations one a token.
-
-One scale a token, found as it comes by: the vectors of a text do not depend on what else is in its batch, as they would
-with the one scale a tensor of ONNX's own dynamic quantisation, which is also three to ten times less exact.
+Weights have one scale per column, embeddings one per row, activations one per token, computed at run time. With one
+scale per token the vectors of a text do not depend on the rest of its batch, unlike ONNX's own dynamic quantization
+with one scale per tensor, whose error is also three to ten times larger.
 """
 
 from __future__ import annotations
@@ -14,24 +13,24 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-# Both sides use -127 to 127. Activations are stored from 1 to 255 around this zero, as the fast kernels want them.
+# Both sides use -127 to 127. Activations are stored as 1 to 255 around this zero, which the fast kernels require.
 _MOST = 127.0
 _ZERO = 128
 _CONTRIB = "com.microsoft"
-# Tables of fewer rows (positions, types of token) are too small to be worth it.
-_LEAST_ROWS = 2048
+# Tables with fewer rows (positions, token types) are too small to matter.
+_MIN_ROWS = 2048
 _FLOAT = 1  # onnx.TensorProto.FLOAT
 
 
-def quantise(model: Any, *, leave: int = 0) -> int:
-    """Rewrites every product with a constant matrix, and every look-up in a large table, in place.
+def quantize(model: Any, *, leave: int = 0) -> int:
+    """Rewrite every product with a constant matrix, and every lookup in a large table, in place.
 
     Args:
         model: an onnx ModelProto.
-        leave: this many of the last ones stay: their matrices are stored in 16 bits, and multiplied in 32.
+        leave: number of last products that stay in floating point, stored in 16 bits and multiplied in 32.
 
     Returns:
-        How many products were rewritten.
+        The number of products that were rewritten.
     """
     import onnx
     from onnx import helper, numpy_helper
@@ -44,17 +43,17 @@ def quantise(model: Any, *, leave: int = 0) -> int:
         if node.op_type == "MatMul" and node.input[1] in constants and len(constants[node.input[1]].dims) == 2
     ]
     chosen = {node.output[0] for node in products[: len(products) - leave]}
-    left = {node.output[0] for node in products} - chosen
-    made: list[Any] = []
-    quantised: dict[str, tuple[str, str]] = {}
+    unchanged = {node.output[0] for node in products} - chosen
+    nodes: list[Any] = []
+    quantized: dict[str, tuple[str, str]] = {}
     weights: dict[str, tuple[str, str]] = {}
-    added: list[Any] = []
+    new_constants: list[Any] = []
 
     def constant(name: str, values: NDArray[Any]) -> str:
-        added.append(numpy_helper.from_array(values, name))
+        new_constants.append(numpy_helper.from_array(values, name))
         return name
 
-    one = constant("q8_one", np.array(1.0, dtype=np.float32))
+    unit = constant("q8_one", np.array(1.0, dtype=np.float32))
     least = constant("q8_least", np.array(1e-12, dtype=np.float32))
     most = constant("q8_most", np.array(_MOST, dtype=np.float32))
     zero = constant("q8_zero", np.array(_ZERO, dtype=np.uint8))
@@ -62,7 +61,7 @@ def quantise(model: Any, *, leave: int = 0) -> int:
     last_axis = constant("q8_last_axis", np.array([-1], dtype=np.int64))
 
     def emit(kind: str, inputs: Iterable[str], output: str, domain: str = "", **attributes: Any) -> str:
-        made.append(helper.make_node(kind, list(inputs), [output], name=f"{output}_node", domain=domain, **attributes))
+        nodes.append(helper.make_node(kind, list(inputs), [output], name=f"{output}_node", domain=domain, **attributes))
         return output
 
     halves: dict[str, str] = {}
@@ -75,7 +74,7 @@ def quantise(model: Any, *, leave: int = 0) -> int:
 
     tables: dict[str, tuple[str, str]] = {}
     for node in graph.node:
-        if _looks_up_words(node, constants):
+        if _is_embedding_lookup(node, constants):
             table, ids, out = node.input[0], node.input[1], node.output[0]
             if table not in tables:
                 values = numpy_helper.to_array(constants[table]).astype(np.float32)
@@ -83,14 +82,14 @@ def quantise(model: Any, *, leave: int = 0) -> int:
                 eighths = np.clip(np.rint(values / scales), -_MOST, _MOST).astype(np.int8)
                 tables[table] = (constant(f"{table}_q8", eighths), constant(f"{table}_q8_scale", scales))
             rows = emit("Gather", [tables[table][0], ids], f"{out}_q8_rows", axis=0)
-            wide = emit("Cast", [rows], f"{out}_q8_wide", to=_FLOAT)
-            of_rows = emit("Gather", [tables[table][1], ids], f"{out}_q8_scales", axis=0)
-            emit("Mul", [wide, of_rows], out)
+            floats = emit("Cast", [rows], f"{out}_q8_wide", to=_FLOAT)
+            row_scales = emit("Gather", [tables[table][1], ids], f"{out}_q8_scales", axis=0)
+            emit("Mul", [floats, row_scales], out)
             continue
         if node.op_type != "MatMul" or node.output[0] not in chosen:
-            if node.op_type == "MatMul" and node.output[0] in left:
+            if node.op_type == "MatMul" and node.output[0] in unchanged:
                 node.input[1] = half(node.input[1])
-            made.append(node)
+            nodes.append(node)
             continue
         states, matrix, out = node.input[0], node.input[1], node.output[0]
         if matrix not in weights:
@@ -98,9 +97,9 @@ def quantise(model: Any, *, leave: int = 0) -> int:
             scales = np.maximum(np.abs(values).max(axis=0) / _MOST, 1e-12).astype(np.float32)
             eighths = np.clip(np.rint(values / scales), -_MOST, _MOST).astype(np.int8)
             weights[matrix] = (constant(f"{matrix}_q8", eighths), constant(f"{matrix}_q8_scale", scales))
-        held, scales_of = weights[matrix]
+        weight, weight_scales = weights[matrix]
         width = constants[matrix].dims[0]
-        if states not in quantised:
+        if states not in quantized:
             flat = constant(f"{states}_q8_rows", np.array([-1, width], dtype=np.int64))
             rows = emit("Reshape", [states, flat], f"{states}_q8_flat")
             sizes = emit("Abs", [rows], f"{states}_q8_sizes")
@@ -111,10 +110,10 @@ def quantise(model: Any, *, leave: int = 0) -> int:
             shape = emit("Shape", [single], f"{states}_q8_count")
             middle = emit("Expand", [zeros, shape], f"{states}_q8_middle")
             eight = emit("QuantizeLinear", [rows, single, middle], f"{states}_q8", axis=0)
-            quantised[states] = (eight, scale)
-        eight, scale = quantised[states]
+            quantized[states] = (eight, scale)
+        eight, scale = quantized[states]
         product = emit(
-            "MatMulIntegerToFloat", [eight, held, one, scales_of, zero], f"{out}_q8_product", domain=_CONTRIB
+            "MatMulIntegerToFloat", [eight, weight, unit, weight_scales, zero], f"{out}_q8_product", domain=_CONTRIB
         )
         scaled = emit("Mul", [product, scale], f"{out}_q8_scaled")
         before = emit("Shape", [states], f"{out}_q8_shape", start=0, end=-1)
@@ -122,21 +121,21 @@ def quantise(model: Any, *, leave: int = 0) -> int:
         full = emit("Concat", [before, columns], f"{out}_q8_full", axis=0)
         emit("Reshape", [scaled, full], out)
     del graph.node[:]
-    graph.node.extend(made)
-    used = {name for node in made for name in node.input}
-    kept = [tensor for tensor in [*graph.initializer, *added] if tensor.name in used]
+    graph.node.extend(nodes)
+    used = {name for node in nodes for name in node.input}
+    used_constants = [tensor for tensor in [*graph.initializer, *new_constants] if tensor.name in used]
     del graph.initializer[:]
-    graph.initializer.extend(kept)
-    # What was told of shapes in between is no longer all there is.
+    graph.initializer.extend(used_constants)
+    # The recorded shapes of intermediate values no longer match the graph.
     del graph.value_info[:]
     if not any(entry.domain == _CONTRIB for entry in model.opset_import):
         model.opset_import.append(onnx.helper.make_opsetid(_CONTRIB, 1))
     return len(chosen)
 
 
-def _looks_up_words(node: Any, constants: dict[str, Any]) -> bool:
+def _is_embedding_lookup(node: Any, constants: dict[str, Any]) -> bool:
     if node.op_type != "Gather" or node.input[0] not in constants:
         return False
     table = constants[node.input[0]]
     axis = next((attribute.i for attribute in node.attribute if attribute.name == "axis"), 0)
-    return axis == 0 and len(table.dims) == 2 and table.dims[0] >= _LEAST_ROWS and table.data_type == _FLOAT
+    return axis == 0 and len(table.dims) == 2 and table.dims[0] >= _MIN_ROWS and table.data_type == _FLOAT

@@ -1,0 +1,48 @@
+"""Hashes of the files that decide an encoder's vectors."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+from serotine.encoders.settings import DROPPED, SettingsFile
+from serotine.encoders.spec import EncoderSpec
+from serotine.encoders.weights import weight_files
+from serotine.files import sha256
+
+
+def files_digest(spec: EncoderSpec) -> str:
+    """Return one hash of all files that decide an encoder's vectors: model, tokenizer and configuration."""
+    if spec.source is not None:
+        return spec.source
+    if spec.model_file is not None:
+        return hashlib.sha256((model_digest(spec.model_file) + sha256(spec.tokenizer_file)).encode()).hexdigest()
+    files = weight_files(spec.backbone_path)
+    for layer in spec.projections:
+        if layer.folder != spec.backbone_folder:
+            files += weight_files(spec.folder / layer.folder)
+    digests = [*map(sha256, [*files, spec.tokenizer_file]), _configuration_digest(spec)]
+    return hashlib.sha256("".join(digests).encode()).hexdigest()
+
+
+def model_digest(model: Path) -> str:
+    """Return the SHA-256 of an ONNX file, together with its external weights if it has any."""
+    # Serotine writes model.onnx.data; other exporters write model.onnx_data.
+    weights = sorted(file for file in model.parent.glob(f"{model.name}?data") if file.is_file())
+    if not weights:
+        return sha256(model)
+    return hashlib.sha256("".join(map(sha256, [model, *weights])).encode()).hexdigest()
+
+
+def _configuration_digest(spec: EncoderSpec) -> str:
+    """Return a hash of how the backbone and its projections compute, apart from their weights."""
+    stored = SettingsFile(spec.backbone_path / "config.json").values
+    backbone = {
+        key: value
+        for key, value in stored.items()
+        if key not in (*DROPPED, "transformers_version", "architectures") and not key.startswith("_")
+    }
+    layers = [{**asdict(layer), "folder": None} for layer in spec.projections]
+    return hashlib.sha256(json.dumps([backbone, layers], sort_keys=True).encode()).hexdigest()

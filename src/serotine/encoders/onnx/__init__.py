@@ -1,0 +1,8 @@
+"""The ONNX backend, and the 8-bit form of a model."""
+
+from __future__ import annotations
+
+from serotine.encoders.onnx.backend import OnnxBackend
+from serotine.encoders.onnx.quantize import quantize
+
+__all__ = ["OnnxBackend", "quantize"]

@@ -376,7 +376,7 @@ class ColBERT(nn.Module):
             "token_embeddings": [rows[:, : encoder.dim] for rows in states],
             "input_ids": [tokens.ids for tokens in encodings],
             "attention_mask": [tokens.attention.astype(np.int64) for tokens in encodings],
-            "masks": [tokens.kept for tokens in encodings],
+            "masks": [tokens.scored for tokens in encodings],
         }
 
     def _prompt(self, name: str | None, prompt: str | None) -> str:

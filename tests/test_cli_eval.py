@@ -161,7 +161,7 @@ def test_failures_name_file_and_line(folder: Path, tmp_path: Path, capsys: pytes
     corpus = folder / "corpus.jsonl"
     for file, contents, words in (
         (qrels, "query-id\tcorpus-id\tscore\nq1\td1\t1\nq1\td2\n", f"error: {qrels}:3: want query-id, corpus-id and"),
-        (corpus, '{"_id": "d1", "text": "x"}\n{"_id": \n', f"error: {corpus}:2: is not valid JSON"),
+        (corpus, '{"_id": "d1", "text": "x"}\n{"_id": \n', f"error: {corpus}:2: not valid JSON"),
     ):
         before = file.read_text()
         file.write_text(contents)
@@ -269,6 +269,8 @@ def test_control_c_says_what_is_kept(suite: Path, tmp_path: Path) -> None:
     while not (tmp_path / "out" / "fake" / "a.json").exists():
         assert time.monotonic() < deadline
         time.sleep(0.005)
+    # The file appears before it is fsynced, and counts afterwards.
+    time.sleep(0.2)
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=30)
     assert (process.returncode, out) == (130, "")

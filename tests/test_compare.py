@@ -30,10 +30,10 @@ def test_means_wins_and_losses() -> None:
     assert found.changes[0].text is None
 
 
-def test_another_measure() -> None:
+def test_another_metric() -> None:
     found = compare([judged("old", BEFORE), judged("new", AFTER)], metric="RR@10")
     assert found.means["old"]["made"] == pytest.approx((0.5 + 1 + 0 + 0.5 + 1) / 5)
-    with pytest.raises(ValueError, match=r"metric: 'old' was not judged by P@3 on made; it has nDCG@10, RR@10"):
+    with pytest.raises(ValueError, match=r"metric: 'old' has no P@3 on made; it has nDCG@10, RR@10"):
         compare([judged("old", BEFORE), judged("new", AFTER)], metric="P@3")
 
 
@@ -105,7 +105,7 @@ def test_what_cannot_be_compared(tmp_path: Path) -> None:
     old, new = judged("old", BEFORE), judged("new", AFTER)
     other = dataclasses.replace(new, per_query={**new.per_query, "q9": dict.fromkeys(new.metrics, 0.0)})
     for systems, words in (
-        ([old], "systems: want at least two, got 'old'"),
+        ([old], "systems: must be at least two, got 'old'"),
         ([old, old], "'old' has two results on 'made'"),
         ([old, judged("new", AFTER, collection("else"))], r"no collection in common \(old: made; new: else\)"),
         ([old, dataclasses.replace(new, split="dev")], "'old' was judged on split 'test', 'new' on 'dev'"),
@@ -121,7 +121,7 @@ def test_what_cannot_be_compared(tmp_path: Path) -> None:
         compare([old, new], changed=-1)
     with pytest.raises(InputFileError, match="no such folder"):
         compare([tmp_path / "nothing", new])
-    with pytest.raises(InputFileError, match="holds no results"):
+    with pytest.raises(InputFileError, match="no results"):
         load_results(tmp_path)
 
 
@@ -188,7 +188,7 @@ def test_json_alone_on_standard_output(tmp_path: Path, capsys: pytest.CaptureFix
     [
         (["--model", "default"], "--model: needs --collection"),
         (["--bench", "x.json"], "--bench: is drawn in a report only"),
-        (["--metric", "P@3"], "was not judged by P@3"),
+        (["--metric", "P@3"], "has no P@3"),
         (["--report", "nowhere/r.html"], "does not exist; create it first"),
         (["--bench", "x.json", "--report", "r.html"], "x.json: no such file"),
     ],
@@ -203,7 +203,7 @@ def test_one_folder_is_bad_use_and_no_results_a_failure(tmp_path: Path, capsys: 
     assert main(["compare", folders[0]]) == 2
     assert "name two folders or more" in capsys.readouterr().err
     assert main(["compare", folders[0], str(tmp_path)]) == 1
-    assert "holds no results" in capsys.readouterr().err
+    assert "no results" in capsys.readouterr().err
     assert main(["compare", *folders, "--collection", str(beir(tmp_path / "unjudged"))]) == 2
     assert "'unjudged' was not judged" in capsys.readouterr().err
 

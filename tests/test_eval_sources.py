@@ -147,10 +147,10 @@ def test_miracl_in_one_folder_or_as_the_hub_has_it(tmp_path: Path, flat: bool) -
 @pytest.mark.parametrize(
     ("file", "contents", "words"),
     [
-        ("topics/topics.miracl-v1.0-sw-dev.tsv", "1\ta\n2 b\n", r"dev.tsv:2: want query id and question between a tab"),
-        ("topics/topics.miracl-v1.0-sw-dev.tsv", "1\ta\n1\tb\n", r"dev.tsv:2: query '1' stands twice"),
+        ("topics/topics.miracl-v1.0-sw-dev.tsv", "1\ta\n2 b\n", r"dev.tsv:2: must be a query id and a query"),
+        ("topics/topics.miracl-v1.0-sw-dev.tsv", "1\ta\n1\tb\n", r"dev.tsv:2: duplicate query '1'"),
         ("topics/topics.miracl-v1.0-sw-dev.tsv", "2\ta\n", r"judges query '1', which topics.* does not hold"),
-        ("qrels/qrels.miracl-v1.0-sw-dev.tsv", "1 Q0 1#0 1\n1 Q0 1#0\n", r"dev.tsv:2: want `query Q0 document rele"),
+        ("qrels/qrels.miracl-v1.0-sw-dev.tsv", "1 Q0 1#0 1\n1 Q0 1#0\n", r"dev.tsv:2: must be `query Q0 document rele"),
         ("qrels/qrels.miracl-v1.0-sw-dev.tsv", "1 Q0 1#0 yes\n", r"dev.tsv:1: the score must be a whole number"),
         ("qrels/qrels.miracl-v1.0-sw-dev.tsv", "\n", "holds no judgements"),
     ],
@@ -254,7 +254,7 @@ def test_a_language_of_miracl_from_the_hub(tmp_path: Path, monkeypatch: pytest.M
 def test_without_the_hub_one_line_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     hub(monkeypatch, {})
     for name, repository in (("beir/nq", "BeIR/nq"), ("miracl/sw", "miracl/miracl")):
-        with pytest.raises(InputFileError, match=rf"{name}: {repository} of the hub is not on this machine"):
+        with pytest.raises(InputFileError, match=rf"{name}: {repository}: not on this machine"):
             find_sources(name)[0].load()
     # What the library's own libraries raise is no OSError.
     for error in (RuntimeError("peer closed connection\nmore"), RuntimeError()):

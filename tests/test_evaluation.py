@@ -99,10 +99,10 @@ def test_titles_are_joined_and_only_judged_queries_are_kept(tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("corpus", "queries", "qrels", "words"),
     [
-        (CORPUS + "{oops\n", QUERIES, QRELS, r"corpus.jsonl:3: is not valid JSON"),
-        (CORPUS + "[]\n", QUERIES, QRELS, r"corpus.jsonl:3: want a JSON object, got list"),
+        (CORPUS + "{oops\n", QUERIES, QRELS, r"corpus.jsonl:3: not valid JSON"),
+        (CORPUS + "[]\n", QUERIES, QRELS, r"corpus.jsonl:3: must be a JSON object, got list"),
         (CORPUS + '{"text": "x"}\n', QUERIES, QRELS, r"corpus.jsonl:3: '_id' must be a string, got None"),
-        (CORPUS + CORPUS, QUERIES, QRELS, r"corpus.jsonl:3: document 'd1' stands twice"),
+        (CORPUS + CORPUS, QUERIES, QRELS, r"corpus.jsonl:3: duplicate document 'd1'"),
         (CORPUS, '{"_id": "q1"}', QRELS, r"queries.jsonl.gz:1: 'text' must be a string"),
         (CORPUS, QUERIES, QRELS + "q1 d1 1\n", r"test.tsv:3: want query-id, corpus-id and score between tabs"),
         (CORPUS, QUERIES, QRELS + "q1\td2\tx\n", r"test.tsv:3: the score must be a whole number, got 'x'"),
@@ -118,7 +118,7 @@ def test_titles_are_joined_and_only_judged_queries_are_kept(tmp_path: Path) -> N
             QRELS,
             r"corpus.jsonl:3: 'title' must be a string",
         ),
-        (CORPUS, QUERIES + QUERIES, QRELS, r"queries.jsonl.gz:3: query 'q1' stands twice"),
+        (CORPUS, QUERIES + QUERIES, QRELS, r"queries.jsonl.gz:3: duplicate query 'q1'"),
         (CORPUS, QUERIES, QRELS + "q1\td1\t0\n", r"test.tsv:3: query 'q1' and document 'd1' were judged differently"),
         (CORPUS, QUERIES, "q9\td1\t1\n", r"judges query 'q9', which queries.jsonl.gz does not hold"),
         (CORPUS, QUERIES, "query-id\tcorpus-id\tscore\n", "holds no judgements"),
@@ -140,11 +140,11 @@ def test_missing_and_damaged_files(tmp_path: Path) -> None:
     packed = gzip.compress(QUERIES.encode())
     for damaged in (packed[:-9], packed[:12] + b"\xff" * 8 + packed[20:], b"plain"):
         (root / "queries.jsonl.gz").write_bytes(damaged)
-        with pytest.raises(InputFileError, match=r"queries.jsonl.gz: is damaged"):
+        with pytest.raises(InputFileError, match=r"queries.jsonl.gz: damaged"):
             load_beir(root)
 
 
-@pytest.mark.parametrize(("module", "words"), [("ir_measures", "judging needs"), ("bm25s", "BM25 needs")])
+@pytest.mark.parametrize(("module", "words"), [("ir_measures", "evaluation needs"), ("bm25s", "BM25 needs")])
 def test_without_the_extra_one_line_says_what_to_install(
     module: str, words: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from serotine.evaluation.systems.bm25 import BM25, BM25Baseline
     from serotine.evaluation.systems.index import IndexSearch
     from serotine.evaluation.systems.late import LateInteraction
-    from serotine.evaluation.systems.pooled import Pooled
+    from serotine.evaluation.systems.pooled import Pooled as Pooled
     from serotine.evaluation.vector_cache import VectorCache, VectorLookup
 
 _MODULES = {
@@ -83,7 +83,6 @@ __all__ = [
     "EvaluationOptions",
     "IndexSearch",
     "LateInteraction",
-    "Pooled",
     "Qrels",
     "Result",
     "Run",

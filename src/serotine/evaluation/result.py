@@ -1,4 +1,4 @@
-"""What judging one system on one collection gave, and the two files it is kept in."""
+"""The result of one system on one collection, and the two files it is stored in."""
 
 from __future__ import annotations
 
@@ -10,21 +10,29 @@ from typing import Any
 from serotine.errors import InputFileError
 from serotine.evaluation.metrics import Run
 from serotine.evaluation.trec import read_run, write_run
+from serotine.files import write_atomically
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """One system's answers to one collection's questions, judged.
+    """The run and the metrics of one system on one collection.
 
     Attributes:
-        system: what answered: an encoder's name, an index's path, "bm25".
+        system: the name of the system: an encoder's name, an index's path, "bm25".
         collection: the collection's name.
-        split: which judgements.
-        metrics: the mean of each metric over all judged queries, by ir-measures' name.
+        split: the split of the judgements.
+        metrics: the mean of each metric over all judged queries, by its name in ir-measures.
         per_query: metrics by query id.
         run: score by query id and document id.
-        record: what a reader must know to compare the numbers: retrieval depth, exact or approximate, dtype, query
-            length, marker layout, what is done about identical ids, versions, seconds.
+        record: the settings that make figures comparable: retrieval depth, exact or approximate, dtype, query length,
+            marker position, rule for identical ids, versions, seconds.
+
+    >>> from pathlib import Path
+    >>> from serotine.evaluation import Result
+    >>> result = Result("bm25", "toy", "test", {"RR": 1.0}, {"q": {"RR": 1.0}}, {"q": {"d": 2.5}}, {})
+    >>> result.save(Path("results"))
+    >>> Result.load(Path("results/toy.json")) == result
+    True
     """
 
     system: str
@@ -36,35 +44,32 @@ class Result:
     record: dict[str, Any]
 
     def save(self, folder: Path) -> None:
-        """Writes `<collection>.trec`, then `<collection>.json` in `folder`: with the second, the result is whole."""
+        """Write `<collection>.trec`, then `<collection>.json`, to `folder`; the JSON file completes the result."""
         folder.mkdir(parents=True, exist_ok=True)
-        # An older result ends here: its figures must not stand beside another's run.
+        # The figures of an older result must not lie beside the run of this one.
         (folder / f"{self.collection}.json").unlink(missing_ok=True)
-        run = folder / f".{self.collection}.trec.tmp"
-        write_run(self.run, run, tag=self.system)
-        run.replace(folder / f"{self.collection}.trec")
+        write_run(self.run, folder / f"{self.collection}.trec", tag=self.system)
         values = asdict(self)
         del values["run"]
-        scratch = folder / f".{self.collection}.json.tmp"
-        scratch.write_text(json.dumps(values, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-        scratch.replace(folder / f"{self.collection}.json")
+        text = json.dumps(values, indent=1, ensure_ascii=False)
+        write_atomically(folder / f"{self.collection}.json", f"{text}\n")
 
     @classmethod
     def load(cls, file: Path) -> Result:
-        """Reads what `save` wrote, from the path of its JSON file.
+        """Read what `save` wrote, from the path of the JSON file.
 
         Raises:
-            InputFileError: a file is missing or is not what `save` writes.
+            InputFileError: a file is missing or not a result.
         """
         try:
             values = json.loads(file.read_text(encoding="utf-8"))
         except FileNotFoundError:
             raise InputFileError(f"{file}: no such file") from None
         except ValueError as error:
-            raise InputFileError(f"{file}: is not valid JSON ({error})") from None
-        wanted = ("system", "collection", "split", "metrics", "per_query", "record")
-        if not isinstance(values, dict) or any(name not in values for name in wanted):
-            raise InputFileError(f"{file}: is no result of `serotine eval`; it must hold {', '.join(wanted)}")
+            raise InputFileError(f"{file}: not valid JSON ({error})") from None
+        names = ("system", "collection", "split", "metrics", "per_query", "record")
+        if not isinstance(values, dict) or any(name not in values for name in names):
+            raise InputFileError(f"{file}: not a result of `serotine eval`; it must contain {', '.join(names)}")
         run = read_run(file.with_suffix(".trec"))
-        # TREC files have no lines for a query that found nothing.
-        return cls(**{name: values[name] for name in wanted}, run={query: {} for query in values["per_query"]} | run)
+        # TREC files have no lines for a query without hits.
+        return cls(**{name: values[name] for name in names}, run={query: {} for query in values["per_query"]} | run)

@@ -44,7 +44,11 @@ class EvaluationOptions:
         depth: documents retrieved for every query, after any that an identical id drops.
         identical_ids: what is done with a document that has the query's id; "beir" for BEIR's collections and "keep"
             for others where it is None.
-        output: the folder where results are kept, and found again; nothing is kept where it is None.
+        output: the folder where results are stored and looked up; None stores nothing.
+
+    >>> from serotine.evaluation import EvaluationOptions
+    >>> EvaluationOptions(["RR@10"], depth=10).depth
+    10
     """
 
     metrics: Sequence[str] = METRICS
@@ -87,7 +91,13 @@ def evaluate_systems(
 
     Raises:
         InputFileError: a collection cannot be read.
-        SerotineError: the output folder holds results of something else under the same name.
+        SerotineError: the output folder contains results of another system under the same name.
+
+    >>> from serotine.evaluation import BM25Baseline, Collection, EvaluationOptions, Source, evaluate_systems
+    >>> toy = Collection("toy", {"a": "owls", "b": "bees"}, {"q": "owls"}, {"q": {"a": 1}}, language="en")
+    >>> results = evaluate_systems([BM25Baseline()], [Source("toy", lambda: toy, lambda: "1")], EvaluationOptions())
+    >>> [(result.collection, result.metrics["nDCG@10"]) for result in results]
+    [('toy', 1.0)]
     """
     folders = system_folders(systems, judging.output)
     for source in sources:
@@ -115,7 +125,17 @@ def evaluate_systems(
 def evaluate_system(
     system: System, collection: Collection, judging: EvaluationOptions, *, show_progress: bool = False
 ) -> tuple[Result, list[str]]:
-    """Judges one system on one collection; also what a reader of the numbers should be told."""
+    """Evaluate one system on one collection.
+
+    Returns:
+        The result, and notes that a reader of the figures should see.
+
+    >>> from serotine.evaluation import BM25Baseline, Collection, EvaluationOptions, evaluate_system
+    >>> toy = Collection("toy", {"a": "owls", "b": "bees"}, {"q": "owls"}, {"q": {"a": 1}}, language="en")
+    >>> result, notes = evaluate_system(BM25Baseline(), toy, EvaluationOptions())
+    >>> result.metrics["nDCG@10"], notes
+    (1.0, [])
+    """
     rule = judging.identical_ids or identical_ids.default_rule(collection.benchmark)
     drop = identical_ids.drops_identical(rule, collection.name)
     started = time.perf_counter()

@@ -39,6 +39,8 @@ class VectorCache:
         encoded: number of texts that this object encoded.
 
     Example:
+        >>> import numpy as np
+        >>> from serotine.evaluation import VectorCache
         >>> encode = lambda texts: [np.ones((len(text.split()), 4), np.float16) for text in texts]
         >>> cache = VectorCache(None, encode, "toy encoder")
         >>> for start, block in cache.blocks(["a bat", "a late bat"], advance=lambda count: None):
@@ -130,6 +132,9 @@ class VectorLookup(Mapping[str, NDArray[np.float32]]):
     """float32 (rows, dim) vectors by text, read from the files of a `VectorCache` at each access.
 
     Example:
+        >>> from pathlib import Path
+        >>> import numpy as np
+        >>> from serotine.evaluation import VectorCache
         >>> import tempfile
         >>> encode = lambda texts: [np.ones((len(text.split()), 4), np.float16) for text in texts]
         >>> with tempfile.TemporaryDirectory() as folder:

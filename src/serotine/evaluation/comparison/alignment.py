@@ -1,4 +1,4 @@
-"""Which tokens of a passage a question matched, and how well: what a report shades."""
+"""Alignment of queries and passages: which tokens of a passage a query matched, and how well."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from serotine.index import explain
+from serotine.errors import EncoderError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -18,17 +18,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Alignment:
-    """One question beside one passage, token by token.
+    """The alignment of one query with one passage, token by token.
 
     Attributes:
         score: MaxSim.
-        shares: (start, end, share) of passage characters in text order: how much of the score the tokens there gave,
-            the most 1. What special tokens gave is in `unplaced`.
-        unplaced: the part of the score, 0 to 1, that was matched by special tokens, which stand nowhere in the text.
-        query_tokens: the question's tokens, in order.
-        tokens: the passage's tokens that some query token chose, in order.
+        shares: (start, end, share) of passage characters in text order: how much the tokens there contributed to the
+            score, the largest 1. Special tokens count in `unplaced` instead.
+        unplaced: the share of the score, 0 to 1, that was matched by special tokens, which have no place in the text.
+        query_tokens: the tokens of the query, in order.
+        tokens: the tokens of the passage that some query token chose, in order.
         similarities: of each query token (rows) with each of `tokens` (columns).
-        chosen: for each query token the place in `tokens` of the one it chose.
+        chosen: for each query token, the position in `tokens` of the most similar one.
     """
 
     score: float
@@ -41,52 +41,53 @@ class Alignment:
 
 
 def align(encoder: TextEncoder, query: str, passages: Sequence[str]) -> list[Alignment]:
-    """Aligns a question with passages.
+    """Align a query with passages.
 
     Args:
         encoder: a late-interaction encoder; it sees as much of a passage as its document length allows.
-        query: the question.
-        passages: texts.
+        query: the query.
+        passages: the passages.
 
     Returns:
-        One alignment a passage.
+        One alignment per passage.
 
     Raises:
-        EncoderError: the encoder fails on them, or tells other tokens than it encodes.
+        EncoderError: the encoder fails, or returns another number of tokens than of vectors.
     """
-    (asked,) = encoder.encode_queries([query])
+    (query_vectors,) = encoder.encode_queries([query])
     query_tokens = list(encoder.tokens(query, query=True))
+    _check_count(query_tokens, query_vectors)
     encoded = encoder.encode_documents(passages)
     return [
-        _align(query, asked, query_tokens, passage, vectors, list(encoder.tokens(passage, query=False)))
+        _align(query, query_vectors, query_tokens, passage, vectors, list(encoder.tokens(passage, query=False)))
         for passage, vectors in zip(passages, encoded, strict=True)
     ]
 
 
 def _align(
     query: str,
-    asked: NDArray[np.float32],
+    query_vectors: NDArray[np.float32],
     query_tokens: list[Any],
     passage: str,
     vectors: NDArray[np.float32],
     tokens: list[Any],
 ) -> Alignment:
-    # Rounded as an index keeps them.
-    kept = vectors.astype(np.float16)
-    told = explain("passage", query, asked, query_tokens, passage, kept, tokens)
-    table = asked @ kept.astype(np.float32).T
-    # As `explain` breaks ties: the first of equals.
+    _check_count(tokens, vectors)
+    # Rounded to float16, as an index stores them.
+    table = query_vectors @ vectors.astype(np.float16).astype(np.float32).T
+    # The first of equals, as in MaxSim.
     best = table.argmax(axis=1) if len(vectors) else np.zeros(0, dtype=np.int64)
     columns = np.unique(best)
     gains: dict[tuple[int, int], float] = {}
-    for match in told.matches:
-        gains[match.start, match.end] = gains.get((match.start, match.end), 0.0) + max(match.similarity, 0.0)
+    for row, column in enumerate(best.tolist()):
+        span = tokens[column].start, tokens[column].end
+        gains[span] = gains.get(span, 0.0) + max(float(table[row, column]), 0.0)
     total = sum(gains.values())
     placed = {span: gain for span, gain in gains.items() if span[0] < span[1] and gain > 0}
-    strongest = max(placed.values(), default=1.0)
+    largest = max(placed.values(), default=1.0)
     return Alignment(
-        score=told.score,
-        shares=tuple((start, end, gain / strongest) for (start, end), gain in sorted(placed.items())),
+        score=float(table.max(axis=1).sum()) if len(vectors) else float("-inf"),
+        shares=tuple((start, end, gain / largest) for (start, end), gain in sorted(placed.items())),
         unplaced=1 - sum(placed.values()) / total if total else 0.0,
         query_tokens=tuple(_surface(token, query) for token in query_tokens),
         tokens=tuple(_surface(tokens[column], passage) for column in columns.tolist()),
@@ -95,6 +96,11 @@ def _align(
     )
 
 
+def _check_count(tokens: Sequence[Any], vectors: NDArray[Any]) -> None:
+    if len(tokens) != len(vectors):
+        raise EncoderError(f"the encoder returns {len(tokens)} tokens for {len(vectors)} vectors; both must be as many")
+
+
 def _surface(token: Any, text: str) -> str:
-    """A token as it stands in the text; a special token, which stands nowhere, as the tokeniser writes it."""
+    """Return a token as written in the text; a special token, which is not in it, as the tokenizer writes it."""
     return text[token.start : token.end] or str(token.text)

@@ -1,4 +1,4 @@
-"""Systems side by side: who is better, on which questions, and whether that may be chance."""
+"""Comparison of systems: which is better, on which queries, and whether the difference may be chance."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from serotine.errors import InputFileError
+from serotine.errors import InputFileError, invalid
 from serotine.evaluation.comparison.changes import Change, most_changed
 from serotine.evaluation.comparison.significance import holm, randomization_test
 from serotine.evaluation.data.collection import Collection
@@ -23,7 +23,7 @@ _TIE = 1e-9
 
 @dataclass(frozen=True, slots=True)
 class QueryPair:
-    """One query's values: what the baseline got, what the system got."""
+    """The metric of one query, of the baseline and of the system."""
 
     query: str
     baseline: float
@@ -35,14 +35,14 @@ class Pair:
     """One system against the baseline on one collection.
 
     Attributes:
-        system: its name.
-        baseline: the baseline's.
-        collection: the collection's name.
+        system: the name of the system.
+        baseline: the name of the baseline.
+        collection: the name of the collection.
         difference: mean of the system less mean of the baseline.
         wins: queries on which the system is better.
         ties: on which both are the same.
         losses: on which it is worse.
-        p: of the two-sided paired randomisation test.
+        p: the p value of the two-sided paired randomisation test.
         exact: whether p comes from all choices of signs, not from a sample of them.
         p_corrected: p after Holm's correction over all pairs of the comparison.
         queries: both values of every query.
@@ -63,19 +63,26 @@ class Pair:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """What `compare` found.
+    """The result of `compare`.
 
     Attributes:
-        metric: what is compared, by ir-measures' name.
-        systems: their names, the baseline first.
-        collections: those every system was judged on.
-        excluded: those only some were judged on: they are in no number here.
+        metric: the metric compared, by its name in ir-measures.
+        systems: the names of the systems, the baseline first.
+        collections: the names of the collections that every system was evaluated on.
+        excluded: the names of the others, which are in no figure here.
         means: the metric by system and collection.
         averages: by system, the unweighted mean over `collections`.
         pairs: every other system against the baseline, on every collection.
         changes: the queries that changed most, largest first.
-        explained_by: the encoder that told the matched tokens; None where none did.
-        records: how each number was made, by system and collection.
+        explained_by: the name of the encoder that matched the tokens, or None.
+        records: the settings behind each figure, by system and collection.
+
+    >>> from serotine.evaluation import Result, compare
+    >>> results = [
+    ...     Result(name, "toy", "test", {"RR": x}, {"q": {"RR": x}}, {}, {}) for name, x in (("a", 0.5), ("b", 1.0))
+    ... ]
+    >>> compare(results, metric="RR").averages
+    {'a': 0.5, 'b': 1.0}
     """
 
     metric: str
@@ -101,35 +108,43 @@ def compare(
     seed: int = 0,
     show_progress: bool = False,
 ) -> Comparison:
-    """Compares two or more systems query by query; the first is the baseline.
+    """Compare two or more systems query by query; the first is the baseline.
 
     Args:
-        systems: folders of results as `serotine eval` writes them, one a system, or `Result` results.
-        metric: one that all of them were judged by.
+        systems: folders of results of `serotine eval`, one per system, or `Result` objects.
+        metric: a metric that all results have.
         collections: the texts and judgements, to show the passages behind a change.
         encoder: a late-interaction encoder, to show which tokens matched; needs `collections`.
-        changed: how many of the queries that changed most are told.
-        rounds: of the randomisation test, where there are too many queries to try every choice of signs.
-        seed: of the test.
+        changed: number of queries with the largest changes to include.
+        rounds: rounds of the randomization test, if there are too many queries to try every choice of signs.
+        seed: seed of the test.
         show_progress: draw a bar on standard error while passages are aligned.
 
     Raises:
         InputFileError: a folder holds no results, or a file is damaged.
         ValueError: fewer than two systems, two of the same name, no collection or metric in common, other queries, or
-            an argument that is not what it should be.
+            an invalid argument.
+
+    >>> from serotine.evaluation import Result, compare
+    >>> results = [
+    ...     Result(name, "toy", "test", {"RR": x}, {"q": {"RR": x}}, {}, {}) for name, x in (("a", 0.5), ("b", 1.0))
+    ... ]
+    >>> pair, = compare(results, metric="RR").pairs
+    >>> pair.difference, pair.wins, pair.p
+    (0.5, 1, 1.0)
     """
     if encoder is not None and not collections:
-        raise ValueError("encoder: needs collections, whose texts it reads")
+        raise ValueError("encoder: requires collections, whose texts it encodes")
     if changed < 0:
-        raise ValueError(f"changed: want at least 0, got {changed}")
+        raise invalid("changed", "at least 0", changed)
     results = _by_system(systems)
     names = tuple(results)
     if len(names) < 2:
-        raise ValueError(f"systems: want at least two, got {', '.join(map(repr, names)) or 'none'}")
+        raise ValueError(f"systems: must be at least two, got {', '.join(map(repr, names)) or 'none'}")
     everywhere = [name for name in results[names[0]] if all(name in results[system] for system in names)]
     if not everywhere:
         judged = "; ".join(f"{system}: {', '.join(own)}" for system, own in results.items())
-        raise ValueError(f"systems: were judged on no collection in common ({judged})")
+        raise ValueError(f"systems: no collection in common ({judged})")
     _check(results, everywhere, metric)
     pairs = _pairs(results, names, everywhere, metric, rounds, seed)
     texts = {collection.name: collection for collection in collections}
@@ -154,17 +169,23 @@ def compare(
 
 
 def load_results(folder: Path) -> list[Result]:
-    """Every result in a folder, by collection.
+    """Load every result in a folder, by collection.
 
     Raises:
-        InputFileError: there is none, or one is damaged.
+        InputFileError: there is no result, or one is damaged.
+
+    >>> from pathlib import Path
+    >>> from serotine.evaluation import Result, load_results
+    >>> Result("bm25", "toy", "test", {"RR": 1.0}, {"q": {"RR": 1.0}}, {}, {}).save(Path("bm25"))
+    >>> [result.system for result in load_results(Path("bm25"))]
+    ['bm25']
     """
     if not folder.is_dir():
-        raise InputFileError(f"{folder}: no such folder; want one that `serotine eval` wrote")
+        raise InputFileError(f"{folder}: no such folder; give a folder that `serotine eval` wrote")
     # A result is a pair of files; other JSON files may lie beside them.
     files = [file for file in sorted(folder.glob("*.json")) if file.with_suffix(".trec").is_file()]
     if not files:
-        raise InputFileError(f"{folder}: holds no results; want <collection>.json and <collection>.trec in it")
+        raise InputFileError(f"{folder}: no results; a result is <collection>.json and <collection>.trec")
     return [Result.load(file) for file in files]
 
 
@@ -192,14 +213,14 @@ def _by_system(systems: Sequence[str | Path | Result]) -> dict[str, dict[str, Re
 
 
 def _check(results: Mapping[str, Mapping[str, Result]], collections: Sequence[str], metric: str) -> None:
-    """Refuses numbers that cannot be compared."""
+    """Raise ValueError if the figures cannot be compared."""
     first, *others = results
     for name in collections:
         for system in results:
             result = results[system][name]
             if metric not in result.metrics or any(metric not in values for values in result.per_query.values()):
                 known = ", ".join(result.metrics)
-                raise ValueError(f"metric: {system!r} was not judged by {metric} on {name}; it has {known}")
+                raise ValueError(f"metric: {system!r} has no {metric} on {name}; it has {known}")
         reference = results[first][name]
         for system in others:
             result = results[system][name]

@@ -89,14 +89,27 @@ class BeirFiles:
 
 
 def load_beir(folder: str | Path, split: str | None = None) -> Collection:
-    """Reads a BEIR folder.
+    r"""Load a BEIR folder.
 
     Args:
-        folder: its path.
-        split: which judgements; "test" unless given ("dev" for MS MARCO), or the only one there is.
+        folder: path of the folder.
+        split: the split of the judgements; by default "test" ("dev" for MS MARCO), or the only one.
 
     Raises:
         InputFileError: a file is missing, or a line is malformed; names the file and the line.
+
+    >>> from pathlib import Path
+    >>> from serotine.evaluation import load_beir
+    >>> root = Path("toy")
+    >>> (root / "qrels").mkdir(parents=True)
+    >>> (root / "corpus.jsonl").write_text('{"_id": "d", "text": "owls hunt at night"}') > 0
+    True
+    >>> (root / "queries.jsonl").write_text('{"_id": "q", "text": "when do owls hunt?"}') > 0
+    True
+    >>> (root / "qrels/test.tsv").write_text("q\td\t1") > 0
+    True
+    >>> load_beir("toy").qrels
+    {'q': {'d': 1}}
     """
     return BeirFiles.find(folder, split).load()
 

@@ -1,4 +1,4 @@
-"""A judged collection: documents, the questions one split judges, and its judgements."""
+"""Judged collections: documents, the queries of one split, and its judgements."""
 
 from __future__ import annotations
 
@@ -9,16 +9,20 @@ from serotine.evaluation.metrics import Qrels
 
 @dataclass(frozen=True, slots=True)
 class Collection:
-    """A judged collection.
+    """A judged collection: documents, queries and qrels.
 
     Attributes:
-        name: the folder's name.
+        name: the name of the collection, by default its folder.
         documents: text by document id: title and text join_title by a space.
-        queries: question by query id; only those the split judges.
+        queries: text by query id; only those that the split judges.
         qrels: relevance by query id and document id.
-        split: which judgements.
-        language: ISO 639-1 code of its language, where its files tell it.
-        benchmark: "beir" or "miracl" for a collection of one of these, whose rules then hold.
+        split: the split of the judgements.
+        language: ISO 639-1 code, where the files state it.
+        benchmark: "beir" or "miracl" for a collection of that benchmark, whose rules then apply.
+
+    >>> from serotine.evaluation import Collection
+    >>> Collection("toy", {"d": "owls"}, {"q": "owl?"}, {"q": {"d": 1, "lost": 1}}).missing_relevant
+    1
     """
 
     name: str
@@ -31,7 +35,7 @@ class Collection:
 
     @property
     def missing_relevant(self) -> int:
-        """How many relevant documents the judgements name that are not in the collection."""
+        """The number of relevant documents of the judgements that are not in the collection."""
         return sum(
             grade > 0 and document not in self.documents
             for judged in self.qrels.values()
@@ -40,5 +44,5 @@ class Collection:
 
 
 def join_title(title: str, text: str) -> str:
-    """A document's text as BEIR has it: title, a space, text; spaces around it taken off."""
+    """Return the text of a document as BEIR defines it: title, a space, text, stripped."""
     return f"{title} {text}".strip()

@@ -1,10 +1,11 @@
-"""BEIR and MIRACL collections from the Hugging Face hub: downloaded once, into its own cache."""
+"""BEIR and MIRACL collections from the Hugging Face hub, downloaded once into its cache."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from serotine.errors import InputFileError, reason
+from serotine.encoders import hub_error
+from serotine.errors import InputFileError
 from serotine.evaluation.data.beir import BeirFiles
 from serotine.evaluation.data.benchmarks import default_split
 from serotine.evaluation.data.miracl import MiraclFiles, find_miracl
@@ -13,12 +14,12 @@ _CORPUS = ("corpus.jsonl*", "queries.jsonl*", "corpus/*.parquet", "queries/*.par
 
 
 def beir(name: str, split: str | None) -> BeirFiles:
-    """A collection of BEIR as its authors uploaded it: `BeIR/<name>`, judgements in `BeIR/<name>-qrels`.
+    """Download a collection of BEIR: `BeIR/<name>`, judgements from `BeIR/<name>-qrels`.
 
-    CQADupStack's forums, which stand there in one piece, come from MTEB's copies of each.
+    CQADupStack's forums, which are one repository there, come from MTEB's copies of each forum.
 
     Raises:
-        InputFileError: it is not there, or the hub cannot be reached.
+        InputFileError: the collection does not exist, or the hub cannot be reached.
     """
     if name.startswith("cqadupstack-"):
         folder = _snapshot(f"mteb/{name}", _CORPUS, f"beir/{name}")
@@ -29,10 +30,10 @@ def beir(name: str, split: str | None) -> BeirFiles:
 
 
 def miracl(language: str, split: str | None) -> MiraclFiles:
-    """A language of MIRACL: topics and judgements from `miracl/miracl`, the corpus from `miracl/miracl-corpus`.
+    """Download a language of MIRACL: topics and judgements from `miracl/miracl`, corpus from `miracl/miracl-corpus`.
 
     Raises:
-        InputFileError: as `beir`; the topics are shown only to who has agreed to their terms.
+        InputFileError: as `beir`; access to the topics requires agreeing to their terms.
     """
     name = f"miracl/{language}"
     judged = _snapshot("miracl/miracl", (f"miracl-v1.0-{language}/topics/*", f"miracl-v1.0-{language}/qrels/*"), name)
@@ -42,23 +43,9 @@ def miracl(language: str, split: str | None) -> MiraclFiles:
 
 def _snapshot(repository: str, patterns: tuple[str, ...], name: str) -> Path:
     import huggingface_hub
-    from huggingface_hub import errors
 
-    told = f"{name}: {repository} of the hub"
     try:
         return Path(huggingface_hub.snapshot_download(repository, repo_type="dataset", allow_patterns=list(patterns)))
-    except errors.GatedRepoError:
-        raise InputFileError(
-            f"{told} is shown only to who has agreed to its terms; do so at "
-            f"https://huggingface.co/datasets/{repository}, then run `hf auth login`"
-        ) from None
-    except errors.RepositoryNotFoundError:
-        raise InputFileError(f"{told} does not exist, or is shown only to who is logged in (`hf auth login`)") from None
-    except errors.LocalEntryNotFoundError:
-        raise InputFileError(
-            f"{told} is not on this machine, and the hub cannot be reached; download it where there is a network "
-            "and name its folder"
-        ) from None
-    # Everything else that a network can do: the hub's library lets through what its own libraries raise.
+    # The hub's library raises its own errors, and lets those of its HTTP library through.
     except Exception as error:
-        raise InputFileError(f"{told} cannot be downloaded ({reason(error)})") from None
+        raise InputFileError(f"{name}: {repository}: {hub_error(error, repository, 'dataset')}") from None

@@ -101,7 +101,22 @@ def find_miracl(
 
 
 def load_miracl(folder: str | Path, language: str | None = None, split: str | None = None) -> Collection:
-    """Reads one language of a MIRACL folder; arguments and errors as `find_miracl`, and malformed lines named."""
+    r"""Load one language of a MIRACL folder; arguments and errors as in `find_miracl`.
+
+    >>> from pathlib import Path
+    >>> from serotine.evaluation import load_miracl
+    >>> root = Path("miracl")
+    >>> root.mkdir()
+    >>> files = {
+    ...     "topics.miracl-v1.0-sw-dev.tsv": "q\tbundi?",
+    ...     "qrels.miracl-v1.0-sw-dev.tsv": "q Q0 d 1",
+    ...     "docs-0.jsonl": '{"docid": "d", "title": "Bundi", "text": "ndege"}',
+    ... }
+    >>> for name, text in files.items():
+    ...     _ = (root / name).write_text(text)
+    >>> load_miracl("miracl").documents
+    {'d': 'Bundi ndege'}
+    """
     return find_miracl(folder, language, split).load()
 
 
@@ -130,9 +145,9 @@ def _topics(path: Path) -> dict[str, str]:
     for place, line in records.numbered_lines(path):
         id_, tab, question = line.partition("\t")
         if not tab or not id_:
-            raise InputFileError(f"{place}: want query id and question between a tab, got {line!r}")
+            raise InputFileError(f"{place}: must be a query id and a query, separated by a tab, got {line!r}")
         if id_ in topics:
-            raise InputFileError(f"{place}: query {id_!r} stands twice")
+            raise InputFileError(f"{place}: duplicate query {id_!r}")
         topics[id_] = question.strip()
     return topics
 
@@ -142,6 +157,6 @@ def _qrels(path: Path) -> Qrels:
     for place, line in records.numbered_lines(path):
         parts = line.split()
         if len(parts) != 4:
-            raise InputFileError(f"{place}: want `query Q0 document relevance`, got {line!r}")
+            raise InputFileError(f"{place}: must be `query Q0 document relevance`, got {line!r}")
         records.add_judgement(qrels, parts[0], parts[2], parts[3], place)
     return qrels

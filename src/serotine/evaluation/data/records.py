@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from serotine.errors import InputFileError
+from serotine.errors import InputFileError, reason
 from serotine.evaluation.data.collection import join_title
 from serotine.evaluation.metrics import Qrels
 from serotine.ingest import parquet_batches, read_lines
@@ -37,9 +37,9 @@ def read_records(path: Path, *, extra: str = "datasets") -> Iterator[Record]:
             check_nesting(line)
             record = json.loads(line)
         except ValueError as error:
-            raise InputFileError(f"{place}: is not valid JSON ({error})") from None
+            raise InputFileError(f"{place}: not valid JSON ({reason(error)})") from None
         if not isinstance(record, dict):
-            raise InputFileError(f"{place}: want a JSON object, got {type(record).__name__}")
+            raise InputFileError(f"{place}: must be a JSON object, got {type(record).__name__}")
         yield place, record
 
 
@@ -89,7 +89,7 @@ def _by_id(
         if not id_:
             raise InputFileError(f"{place}: {id_key!r} is empty")
         if id_ in texts:
-            raise InputFileError(f"{place}: {kind} {id_!r} stands twice")
+            raise InputFileError(f"{place}: duplicate {kind} {id_!r}")
         texts[id_] = text(record, place)
     return texts
 

@@ -43,7 +43,12 @@ class Source:
         name: what it is called.
         load: reads it, downloading it first where need be.
         fingerprint: changes whenever its contents might; much faster than reading it.
-        group: what it is a part of, whose figure is the unweighted mean of its parts.
+        group: the collection it is a part of, whose figure is the unweighted mean of its parts.
+
+    >>> from serotine.evaluation import Collection, Source
+    >>> toy = Collection("toy", {"d": "owls"}, {"q": "owl?"}, {"q": {"d": 1}})
+    >>> Source("toy", lambda: toy, lambda: "version 1").load().name
+    'toy'
     """
 
     name: str
@@ -61,7 +66,11 @@ def find_sources(name: str, split: str | None = None) -> list[Source]:
         split: which judgements; those that published figures are of unless given.
 
     Raises:
-        InputFileError: there is no such thing, or its files are not there.
+        InputFileError: there is no such collection, or its files are missing.
+
+    >>> from serotine.evaluation import find_sources
+    >>> [source.name for source in find_sources("beir/cqadupstack")][:2]  # named, not yet downloaded
+    ['cqadupstack-android', 'cqadupstack-english']
     """
     if name.startswith(_IR_DATASETS):
         id_ = name.removeprefix(_IR_DATASETS)

@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from serotine.errors import SerotineError
+from serotine.errors import SerotineError, missing_extra
 from serotine.evaluation.report.charts import pareto, scatter
 from serotine.evaluation.report.fragments import heatmap, pieces, settings
+from serotine.files import write_atomically
 
 if TYPE_CHECKING:
     from serotine.evaluation.comparison.changes import Change
@@ -19,27 +20,36 @@ _HEATMAPS = 2
 
 
 def write_report(comparison: Comparison, file: Path, *, benches: Mapping[str, Mapping[str, Any]] | None = None) -> None:
-    """Writes the report of a comparison.
+    """Write the report of a comparison.
 
     Args:
-        comparison: what `compare` found; with collections and an encoder, it shows passages and matched tokens.
-        file: where to.
+        comparison: the result of `compare`; with collections and an encoder, it has passages and matched tokens.
+        file: the HTML file.
         benches: results of `serotine bench index` or `serotine bench compression` by name, for speed against recall.
 
     Raises:
         SerotineError: the eval extra is not installed.
         ValueError: a bench is not such a result.
+
+    >>> from pathlib import Path
+    >>> from serotine.evaluation import Result, compare, write_report
+    >>> results = [
+    ...     Result(name, "toy", "test", {"RR": x}, {"q": {"RR": x}}, {}, {}) for name, x in (("a", 0.5), ("b", 1.0))
+    ... ]
+    >>> write_report(compare(results, metric="RR"), Path("report.html"))
+    >>> Path("report.html").read_text(encoding="utf-8")[:15]
+    '<!doctype html>'
     """
-    file.write_text(render(comparison, benches or {}), encoding="utf-8")
+    write_atomically(file, render(comparison, benches or {}))
 
 
 def render(comparison: Comparison, benches: Mapping[str, Mapping[str, Any]]) -> str:
-    """The report's HTML."""
+    """Return the HTML of the report."""
     try:
         import jinja2
         from markupsafe import Markup
     except ImportError:
-        raise SerotineError("a report needs Jinja2; run: pip install 'serotine[eval]'") from None
+        raise SerotineError(missing_extra("a report", "eval")) from None
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
         autoescape=True,

@@ -27,6 +27,15 @@ class IndexSearch:
         index: open; its documents have the ids of the collection's.
         encoder: the one it was built with.
         exact: prove every answer.
+
+    >>> from serotine.evaluation import Collection, IndexSearch
+    >>> from serotine import Encoder, Index
+    >>> toy = Collection("toy", {"a": "owls hunt at night", "b": "bees"}, {"q": "night birds"}, {"q": {"a": 1}})
+    >>> encoder = Encoder()
+    >>> with Index.create("toy.serotine", encoder=encoder) as index:
+    ...     index.add(ids=list(toy.documents), texts=list(toy.documents.values()))
+    ...     next(iter(IndexSearch(index, encoder).answer(toy, depth=2).run["q"]))
+    'a'
     """
 
     def __init__(self, index: Index, encoder: TextEncoder, *, exact: bool = False) -> None:

@@ -32,7 +32,13 @@ class LateInteraction:
 
     Args:
         encoder: text in, token vectors out.
-        cache: where encodings are kept; nowhere unless given.
+        cache: folder where token vectors are stored; by default they are not.
+
+    >>> from serotine.evaluation import Collection, LateInteraction
+    >>> from serotine import Encoder
+    >>> toy = Collection("toy", {"a": "owls hunt at night", "b": "bees"}, {"q": "night birds"}, {"q": {"a": 1}})
+    >>> next(iter(LateInteraction(Encoder()).answer(toy, depth=2).run["q"]))
+    'a'
     """
 
     def __init__(self, encoder: TextEncoder, cache: Path | None = None) -> None:

@@ -155,7 +155,7 @@ def test_filters(shell: Shell, tmp_path: Path) -> None:
         ("[1]", "must be a JSON object"),
         ('{"year": {"~": 1}}', "--where['year']['~']: unknown operator"),
         ('{"year": "x"}', "--where['year']: must be int, as 'year' is declared, got str"),
-        ("{}", "--where: is empty"),
+        ("{}", "--where: must not be empty"),
         ('{"year": NaN}', "must be finite"),
         ('{"lang": "en", "lang": "fr"}', "duplicate key 'lang'"),
         ('{"not": ' * 20_000, "nested too deeply"),
@@ -248,7 +248,7 @@ def test_a_person_sees_progress(shell: Shell, tmp_path: Path, monkeypatch: pytes
             yield advance
         alive.pop()
 
-    for name in ("cli.ingestion", "index.index", "index.growth.maintenance", "index.writer", "index.text_vectors"):
+    for name in ("cli.ingestion", "index.growth.maintenance", "index.writer", "index.text_vectors"):
         monkeypatch.setattr(import_module(f"serotine.{name}"), "progress_bar", one_bar)
     shell("index", corpus(tmp_path), "-o", "i.serotine")
     assert shown == ["Checking", "Indexing"]

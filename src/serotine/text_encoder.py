@@ -1,4 +1,4 @@
-"""What the index asks of an encoder: anything with these members will do."""
+"""The encoder protocol: the members that an index needs of an encoder."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ if TYPE_CHECKING:
 
 
 class TextToken(Protocol):
-    """One token of a text: its surface and its character span; an empty span for a special token."""
+    """A token of a text: its surface and its character span, empty for a special token."""
 
     @property
     def text(self) -> str:
-        """The token as the tokeniser writes it."""
+        """The token as the tokenizer writes it."""
         ...
 
     @property
     def start(self) -> int:
-        """First character, in the original text."""
+        """First character in the original text."""
         ...
 
     @property
@@ -32,11 +32,11 @@ class TextToken(Protocol):
 
 
 class TextEncoder(Protocol):
-    """Text in, token vectors out."""
+    """An encoder of texts into token vectors."""
 
     @property
     def name(self) -> str:
-        """What `serotine.Encoder` can load it by again."""
+        """Name that `serotine.Encoder` loads it by."""
         ...
 
     @property
@@ -46,21 +46,21 @@ class TextEncoder(Protocol):
 
     @property
     def fingerprint(self) -> str:
-        """Changes whenever the same text would get other vectors."""
+        """Fingerprint that changes whenever the same text would get other vectors."""
         ...
 
     def encode_queries(self, texts: Sequence[str]) -> list[NDArray[np.float32]]:
-        """One float32 (tokens, dim) array a text."""
+        """Return one float32 (tokens, dim) array per text."""
         ...
 
     def encode_documents(self, texts: Sequence[str]) -> list[NDArray[np.float32]]:
-        """One float32 (tokens, dim) array a text."""
+        """Return one float32 (tokens, dim) array per text."""
         ...
 
     def tokens(self, text: str, *, query: bool) -> Sequence[Any]:
-        """The `TextToken` of every row that encoding `text` gives, in order."""
+        """Return the `TextToken` of every row that encoding `text` gives, in order."""
         ...
 
 
 AnyEncoder: TypeAlias = Union[TextEncoder, "MultiVectorEncoder"]
-"""What an index takes as its encoder: sentence-transformers' own class too."""
+"""An encoder that an index accepts, including sentence-transformers' `MultiVectorEncoder`."""

@@ -87,7 +87,7 @@ def test_index_search_add_delete_info_verify(shell: Shell, tmp_path: Path) -> No
     assert "2 documents added, 1 of them replaced; it has 4" in shell("add", "i.serotine", "more.jsonl", "--upsert")
 
     assert "'emu' is not in the index; nothing was deleted" in shell.fails("delete", "i.serotine", "owl", "emu")
-    assert "2 documents deleted; it holds 2 documents" in shell("delete", "i.serotine", "owl", "cat", "owl")
+    assert "2 documents deleted; it has 2 documents" in shell("delete", "i.serotine", "owl", "cat", "owl")
     assert ids() == {"bat", "fish"}
 
     told = shell("info", "i.serotine")

@@ -1,4 +1,4 @@
-"""One progress bar for all long work: on standard error, only where a person is looking."""
+"""The progress bar of all long work, on standard error, only where it is a terminal."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ Advance = Callable[[int], None]
 
 @contextmanager
 def progress_bar(total: int | None, description: str, *, enabled: bool) -> Iterator[Advance]:
-    """Shows a bar of `total` steps (None: unknown) and yields a function that advances it.
+    """Show a bar of `total` steps (None: unknown) and yield a function that advances it.
 
     Nothing is shown, and rich is not imported, unless `enabled`.
     """

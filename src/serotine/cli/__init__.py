@@ -1,4 +1,4 @@
-"""The command line: one file a command. Nothing heavy is imported before a command runs."""
+"""The command line: one file per command. Nothing heavy is imported before a command runs."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ _INTERRUPTED = 130  # 128 + SIGINT, as shells count
 
 class _Commands(click.Group):
     def list_commands(self, ctx: click.Context) -> list[str]:
-        # As registered: click's own order is the alphabet's, which begins with what a newcomer needs last.
+        # In the order of registration: click sorts by name, which puts what a newcomer needs last.
         return list(self.commands)
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt:
-            # click would write a line of its own before handing this on.
+            # click would print a line before it raises this.
             raise Interrupted("interrupted") from None
 
 
@@ -69,21 +69,21 @@ class _Commands(click.Group):
 )
 @click.version_option(__version__, prog_name="serotine", message="%(prog)s %(version)s")
 def commands() -> None:
-    """Late-interaction retrieval: index text, ask a question, see the passages and the words that matched."""
+    """Late-interaction retrieval: index text, search it, see the passages and the words that matched."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs one command.
+    """Run one command.
 
     Args:
-        arguments: what follows the program's name; those of the process unless given.
+        arguments: the arguments after the program's name; None: those of the process.
 
     Returns:
         The exit status: 0, 1 for failure, 2 for bad use, 130 when interrupted. An error is one line on standard error.
     """
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
-            # A terminal that cannot show a character shows a stand-in; an answer must not end in a traceback.
+            # A character that the terminal cannot show is escaped instead of raising.
             stream.reconfigure(errors="backslashreplace")
     try:
         status = commands.main(arguments, prog_name="serotine", standalone_mode=False)

@@ -1,4 +1,4 @@
-"""``serotine compact``: an index without its deleted documents, in as few segments as can be."""
+"""``serotine compact``: rewrite an index without its deleted documents, in as few segments as possible."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from serotine.cli.output import Interrupted, json_option, plural, report, size, 
 @click.argument("index", type=click.Path(path_type=Path))
 @json_option
 def compact(index: Path, json_file: str | None) -> None:
-    """Rewrite an index without its deleted documents, in as few segments as can be.
+    """Rewrite an index without its deleted documents, in as few segments as possible.
 
-    Where vectors are kept, a codebook that the collection has outgrown is trained anew. Searches go on meanwhile.
+    Where vectors are stored, a codebook that is too small for the collection is retrained. Searches continue meanwhile.
     """
     from serotine.index import Index
 
@@ -27,12 +27,12 @@ def compact(index: Path, json_file: str | None) -> None:
         try:
             opened.compact(show_progress=watched())
         except KeyboardInterrupt:
-            raise Interrupted(f"interrupted; {index} is sound, and only partly compacted") from None
+            raise Interrupted(f"interrupted; {index} is valid, and partly compacted") from None
         after = opened.stats()
     seconds = time.monotonic() - started
     report(
         f"{index}: {plural(before.segments, 'segment')} of {size(before.bytes)} became {after.segments:,} of "
-        f"{size(after.bytes)}; {plural(before.deleted, 'deleted document')} left out; {seconds:,.1f} s.",
+        f"{size(after.bytes)}; {plural(before.deleted, 'deleted document')} removed; {seconds:,.1f} s.",
         {"path": str(index), "before": asdict(before), "after": asdict(after), "seconds": seconds},
         json_file,
     )

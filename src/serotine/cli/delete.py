@@ -1,4 +1,4 @@
-"""``serotine delete``: documents out of an index."""
+"""``serotine delete``: delete documents of an index."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def _unique(ctx: click.Context, parameter: click.Parameter, ids: tuple[str, ...]
 def delete(index: Path, ids: tuple[str, ...], json_file: str | None) -> None:
     """Delete documents by id: all of them or, when one is not in the index, none.
 
-    Put -- before an id that begins with a dash.
+    Put -- before an id that starts with a dash.
     """
     from serotine.index import Index
 
@@ -28,7 +28,7 @@ def delete(index: Path, ids: tuple[str, ...], json_file: str | None) -> None:
         opened.delete(ids)
         documents = len(opened)
     report(
-        f"{index}: {plural(len(ids), 'document')} deleted; it holds {plural(documents, 'document')}.",
+        f"{index}: {plural(len(ids), 'document')} deleted; it has {plural(documents, 'document')}.",
         {"path": str(index), "deleted": len(ids), "documents": documents},
         json_file,
     )

@@ -1,4 +1,4 @@
-"""The options of an encoder, and its warnings as lines of ours."""
+"""Options of an encoder, and its warnings as one line each."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _OPTIONS = ("revision", "device", "marker_position", "dim", "pool_factor", "quer
 
 
 def encoder_options(command: Command) -> Command:
-    """Adds what an encoder can be loaded with, handed on as the argument `encoder_settings`: those given."""
+    """Add the options that an encoder is loaded with; those given are the argument `encoder_settings`."""
 
     @wraps(command)
     def gathered(*arguments: Any, **named: Any) -> Any:
@@ -29,24 +29,24 @@ def encoder_options(command: Command) -> Command:
 
     for option in reversed(
         (
-            click.option("--revision", metavar="NAME", help="Of a hub id: branch, tag or commit."),
+            click.option("--revision", metavar="NAME", help="Branch, tag or commit of a hub id."),
             click.option("--device", metavar="NAME", help="Where torch runs: cpu, cuda, cuda:1, mps.  [default: best]"),
             click.option(
                 "--marker-position",
                 type=click.Choice(["prepend", "after_first"]),
-                help="Where [Q] and [D] stand.  [default: as the checkpoint's format has it]",
+                help="Position of [Q] and [D].  [default: as in the checkpoint's format]",
             ),
             click.option(
-                "--dim", type=click.IntRange(min=1), help="Keep the first numbers of each vector (Matryoshka)."
+                "--dim", type=click.IntRange(min=1), help="Use the first dimensions of each vector (Matryoshka)."
             ),
             click.option(
-                "--pool-factor", type=click.FloatRange(min=1), help="Merge document vectors, about so many in one."
+                "--pool-factor", type=click.FloatRange(min=1), help="Merge document vectors, about this many into one."
             ),
             click.option(
                 "--query-length",
                 type=click.IntRange(min=1),
                 metavar="TOKENS",
-                help="Most tokens of a query.  [default: as the checkpoint has it]",
+                help="Maximum tokens of a query.  [default: as in the checkpoint]",
             ),
         )
     ):
@@ -55,15 +55,15 @@ def encoder_options(command: Command) -> Command:
 
 
 def load_encoder(name: str | None, *, quiet: bool = False, **settings: Any) -> Encoder:
-    """Loads an encoder; what it warns of is written as a `warning:` line, unless `quiet`."""
+    """Load an encoder, and write each of its warnings as a `warning:` line, unless `quiet`."""
     from serotine.encoders import Encoder
 
     try:
-        with warnings.catch_warnings(record=True) as told:
+        with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             loaded = Encoder(name, **settings)
     except ValueError as error:
         raise click.UsageError(f"--{error}") from None
-    for warning in told if not quiet else []:
+    for warning in caught if not quiet else []:
         warn(str(warning.message))
     return loaded

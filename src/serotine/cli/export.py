@@ -1,4 +1,4 @@
-"""``serotine export``: an index into another system's format."""
+"""``serotine export``: write an index in another system's format."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ _FORMATS = {"parquet": "a Parquet file", "lancedb": "a LanceDB database", "qdran
 def export(index: Path, target: Path, format_: str, json_file: str | None) -> None:
     """Write every document of INDEX, with its token vectors, to a new TARGET.
 
-    Ids, texts, metadata and float16 vectors are written; vectors that the index does not keep are rebuilt from its
-    codes. TARGET appears when it is whole.
+    Ids, texts, metadata and float16 vectors are written; vectors that the index does not store are rebuilt from its
+    codes. TARGET appears when it is complete.
     """
     from serotine import integrations
     from serotine.index import Index
@@ -42,7 +42,7 @@ def export(index: Path, target: Path, format_: str, json_file: str | None) -> No
             raise Interrupted(f"interrupted; {target} was not written") from None
         nbits = opened.stats().nbits
     seconds = time.monotonic() - started
-    vectors = f"vectors rebuilt from {nbits}-bit codes" if exported.rebuilt else "float16 vectors as kept"
+    vectors = f"vectors rebuilt from {nbits}-bit codes" if exported.rebuilt else "stored float16 vectors"
     report(
         f"{target}: {_FORMATS[format_]} of {plural(exported.documents, 'document')}, "
         f"{plural(exported.tokens, 'token')} ({vectors}); {seconds:,.1f} s.",

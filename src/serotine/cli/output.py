@@ -1,4 +1,4 @@
-"""What every command writes: errors, JSON, and text that is safe to show on a terminal."""
+"""The output of every command: errors, warnings, reports for people and JSON for programs."""
 
 from __future__ import annotations
 
@@ -11,64 +11,62 @@ from typing import Any, TypeVar
 
 import click
 
-from serotine.texts import printable
+from serotine.texts import is_text, printable
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 STANDARD_OUTPUT = "-"
 
 
 class Interrupted(Exception):  # noqa: N818 - it is Ctrl-C, not an error
-    """The user pressed Ctrl-C; the message says what became of the work."""
+    """The user pressed Ctrl-C; the message says what is stored."""
 
 
 def complain(message: str) -> None:
-    """Writes one `error:` line to standard error."""
+    """Write one `error:` line to standard error."""
     click.echo(f"error: {printable(' '.join(message.split()))}", err=True)
 
 
 def warn(message: str) -> None:
-    """Writes one `warning:` line to standard error."""
+    """Write one `warning:` line to standard error."""
     click.echo(f"warning: {printable(' '.join(message.split()))}", err=True)
 
 
 def watched() -> bool:
-    """Whether a person looks at standard error, so that progress is worth drawing."""
+    """Return whether standard error is a terminal, so that progress is worth drawing."""
     return sys.stderr.isatty()
 
 
 def check_text(ctx: click.Context, parameter: click.Parameter, value: str) -> str:
-    """Refuses an argument whose bytes the shell passed on undecoded: a question or an id is text."""
-    try:
-        value.encode("utf-8")
-    except UnicodeEncodeError:
-        raise click.BadParameter("is not UTF-8; check the terminal's encoding", ctx, parameter) from None
+    """Return the value of an argument; click.BadParameter where its bytes are not valid text."""
+    if not is_text(value):
+        raise click.BadParameter("not UTF-8; check the terminal's encoding", ctx, parameter)
     return value
 
 
 def _check_json_file(ctx: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
-    # Found out now, not after an hour of indexing.
+    # Checked before the work, not after an hour of indexing.
     if value is not None and value != STANDARD_OUTPUT:
         file = Path(value)
         if file.is_dir():
-            raise click.BadParameter(f"{value!r} is a folder; name a file", ctx, parameter)
+            raise click.BadParameter(f"must be a file, got the folder {value!r}", ctx, parameter)
         if not file.parent.is_dir():
             raise click.BadParameter(f"the folder of {value!r} does not exist; create it first", ctx, parameter)
     return value
 
 
 def json_option(command: Command) -> Command:
-    """Adds ``--json FILE``, as the argument `json_file`."""
+    """Add ``--json FILE``, as the argument `json_file`."""
     return click.option(
         "--json",
         "json_file",
         metavar="FILE",
         callback=_check_json_file,
-        help="Also write the result to FILE as JSON; with - write it to standard output, and nothing else.",
+        help="Also write the result to FILE as JSON; with - write only JSON, to standard output.",
     )(command)
 
 
 def report(lines: str, result: dict[str, Any], json_file: str | None) -> None:
-    """Writes a command's result: for people to standard output, for programs where ``--json`` says."""
+    """Write a command's result: for people to standard output, for programs where ``--json`` says."""
     if json_file != STANDARD_OUTPUT:
         click.echo(lines)
     if json_file is not None:
@@ -76,17 +74,17 @@ def report(lines: str, result: dict[str, Any], json_file: str | None) -> None:
 
 
 def write_json(result: dict[str, Any], json_file: str) -> None:
-    """Writes a result as JSON to a file, or to standard output."""
+    """Write a result as JSON to a file, or to standard output."""
     data = json.dumps(_finite(result), ensure_ascii=False, indent=2, allow_nan=False).encode() + b"\n"
     if json_file == STANDARD_OUTPUT:
-        # Bytes: JSON is UTF-8 whatever the terminal is.
+        # Bytes: JSON is UTF-8 on every terminal.
         click.echo(data, nl=False)
     else:
         Path(json_file).write_bytes(data)
 
 
 def _finite(value: Any) -> Any:
-    """JSON has no infinity: the score of a document without tokens, and the bound of no document, become null."""
+    """Replace infinity, which JSON does not have, by null: the score of a document without tokens, an open bound."""
     if isinstance(value, float) and not math.isfinite(value):
         return None
     if isinstance(value, dict):
@@ -97,7 +95,7 @@ def _finite(value: Any) -> Any:
 
 
 def size(count: int) -> str:
-    """A number of bytes for people."""
+    """Return a number of bytes for people: ``1.4 MB``."""
     number = float(count)
     for unit in ("bytes", "kB", "MB", "GB"):
         if number < 1000:
@@ -107,5 +105,5 @@ def size(count: int) -> str:
 
 
 def plural(count: int, noun: str) -> str:
-    """``1 document``, ``1,400 documents``."""
+    """Return a count with its noun: ``1 document``, ``1,400 documents``."""
     return f"{count:,} {noun}{'' if count == 1 else 's'}"

@@ -1,4 +1,4 @@
-"""``serotine verify``: is every byte of an index as it was written?"""
+"""``serotine verify``: check that every byte of an index is as it was written."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ def verify(index: Path, json_file: str | None) -> None:
     from serotine.index import Index
 
     with Index.open(index, read_only=True) as opened:
-        found = opened.verify()
+        result = opened.verify()
     stray = (
-        f"\n{plural(len(found.stray_files), 'stray file')} of a writer that was killed: harmless, "
-        "removed when the index is next opened for writing."
-        if found.stray_files
+        f"\n{plural(len(result.stray_files), 'stray file')} of a killed writer: harmless, removed when "
+        "the index is next opened for writing."
+        if result.stray_files
         else ""
     )
     report(
-        f"{index}: sound; {plural(found.documents, 'document')} in {plural(found.segments, 'segment')}, "
-        f"{plural(found.codebooks, 'codebook')}, {size(found.bytes)} read and checked.{stray}",
-        {"path": str(index), "sound": True, **asdict(found)},
+        f"{index}: sound; {plural(result.documents, 'document')} in {plural(result.segments, 'segment')}, "
+        f"{plural(result.codebooks, 'codebook')}, {size(result.bytes)} read and checked.{stray}",
+        {"path": str(index), "sound": True, **asdict(result)},
         json_file,
     )

@@ -266,7 +266,7 @@ def test_an_index_of_vectors(shell: Shell) -> None:
         index.add(["a"], vectors=[FakeEncoder().encode_queries(["x"])[0][:, :2]])
     assert "has no encoder" in shell.fails("search", "v.serotine", "x")
     assert "has no encoder for texts" in shell.fails("add", "v.serotine", "corpus.jsonl")
-    assert "none: it was made for vectors" in shell("info", "v.serotine")
+    assert "none: created for vectors" in shell("info", "v.serotine")
 
 
 def test_an_index_emptied(shell: Shell) -> None:

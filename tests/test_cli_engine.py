@@ -45,7 +45,7 @@ def test_an_index_is_made_as_asked(shell: Shell, tmp_path: Path) -> None:
     assert stats["filterable"] == {"year": "int", "lang": "str"}
     assert stats["coded_tokens"] > 0
     words = shell("info", "i.serotine")
-    assert "2 bits a dimension" in words
+    assert "2 bits per dimension" in words
     assert "without their vectors" in words
     assert "year (int), lang (str)" in words
     assert "A search  looks at the centroids" in words

@@ -204,7 +204,7 @@ def test_the_commands(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
     assert main(["model", "info", folder, "--pool-factor", "2"]) == 0
     told = capsys.readouterr().out
     assert "late interaction, stanford format" in told
-    assert "filled up to 32 with token 103, not looked at by the others" in told
+    assert "expanded to 32 with token 103, not attended to" in told
     assert main(["model", "export", folder, str(tmp_path / "out"), "--int8", "--json", str(tmp_path / "r.json")]) == 0
     assert "mean cosine" in capsys.readouterr().out
     assert json.loads((tmp_path / "r.json").read_text())["mean_cosine"] > 0.99
@@ -240,7 +240,7 @@ def test_the_commands(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
     # The index knows how its encoder was loaded.
     capsys.readouterr()
     assert main(["info", index]) == 0
-    assert "(pool factor 2.0); questions are encoded by the same." in capsys.readouterr().out
+    assert "(pool factor 2.0); queries need the same." in capsys.readouterr().out
     assert main(["search", index, "bats", "--json", "-"]) == 0
     from serotine import Index
 

@@ -1,4 +1,4 @@
-"""``serotine info``: an index in words."""
+"""``serotine info``: describe an index."""
 
 from __future__ import annotations
 
@@ -18,25 +18,25 @@ if TYPE_CHECKING:
 @click.argument("index", type=click.Path(path_type=Path))
 @json_option
 def info(index: Path, json_file: str | None) -> None:
-    """Tell what an index holds, what made it and how much room it takes."""
+    """Describe an index: its documents, encoder, codes and size."""
     from serotine.index import Index
 
     with Index.open(index, read_only=True) as opened:
         stats = opened.stats()
-    report(_words(index, stats), {"path": str(index), **asdict(stats)}, json_file)
+    report(_describe(index, stats), {"path": str(index), **asdict(stats)}, json_file)
 
 
-def _words(path: Path, stats: IndexStats) -> str:
-    each = stats.tokens / (stats.documents + stats.deleted) if stats.tokens else 0
+def _describe(path: Path, stats: IndexStats) -> str:
+    average = stats.tokens / (stats.documents + stats.deleted) if stats.tokens else 0
     lines = [
         f"{path}: {plural(stats.documents, 'document')}",
-        f"  Vectors   {plural(stats.tokens, 'token')} of {stats.dim} numbers each, about {each:,.0f} a document.",
+        f"  Vectors   {plural(stats.tokens, 'token')} of {stats.dim} dimensions, about {average:,.0f} per document.",
     ]
     if stats.encoder is None:
-        lines.append("  Encoder   none: it was made for vectors, and is searched with vectors, from Python.")
+        lines.append("  Encoder   none: created for vectors, and searched with vectors, from Python.")
     else:
         options = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in stats.encoder_options.items())
-        lines.append(f"  Encoder   {stats.encoder}{options and f' ({options})'}; questions are encoded by the same.")
+        lines.append(f"  Encoder   {stats.encoder}{options and f' ({options})'}; queries need the same.")
     lines += [_codes(stats), _searching(stats)]
     lines.append(
         f"  On disk   {size(stats.bytes)} in {plural(stats.segments, 'segment')} ({stats.bytes_per_token:,.0f} bytes a "
@@ -44,10 +44,10 @@ def _words(path: Path, stats: IndexStats) -> str:
     )
     if stats.filterable:
         fields = ", ".join(f"{name} ({kind})" for name, kind in stats.filterable.items())
-        lines.append(f"  Filters   through an index: {fields}; other metadata by looking at every document.")
+        lines.append(f"  Filters   by an index: {fields}; on other metadata by reading every document.")
     if stats.deleted:
         lines.append(
-            f"  Deleted   {plural(stats.deleted, 'document')}: not found any more, their vectors still take room."
+            f"  Deleted   {plural(stats.deleted, 'document')}: no longer returned, but still on disk until compaction."
         )
     lines.append(f"  Format    version {stats.format_version}")
     return "\n".join(lines)
@@ -56,18 +56,18 @@ def _words(path: Path, stats: IndexStats) -> str:
 def _codes(stats: IndexStats) -> str:
     from serotine.index import FIRST_TRAINING
 
-    kept = "with their float16 vectors beside them" if stats.keep_vectors else "without their vectors"
+    vectors = "with float16 vectors beside them" if stats.keep_vectors else "without their vectors"
     if not stats.coded_tokens:
         return (
             f"  Codes     none yet: all vectors are float16. From about {FIRST_TRAINING:,} tokens on, "
-            f"{stats.nbits} bits a dimension, {kept}."
+            f"{stats.nbits} bits per dimension, {vectors}."
         )
     waiting = stats.tokens - stats.coded_tokens
-    head = f"{waiting:,} wait in the head as float16" if waiting else "none wait in the head"
+    head = f"{waiting:,} in the head as float16" if waiting else "none in the head"
     newest = "" if stats.codebooks == 1 else "the newest "
     return (
-        f"  Codes     {plural(stats.coded_tokens, 'token')} at {stats.nbits} bits a dimension, "
-        f"{stats.code_bytes_per_token:,.0f} bytes each, {kept}; {head}.\n"
+        f"  Codes     {plural(stats.coded_tokens, 'token')} at {stats.nbits} bits per dimension, "
+        f"{stats.code_bytes_per_token:,.0f} bytes each, {vectors}; {head}.\n"
         f"  Codebooks {stats.codebooks:,}, {newest}of {plural(stats.centroids, 'centroid')}."
     )
 
@@ -78,8 +78,8 @@ def _searching(stats: IndexStats) -> str:
     from serotine.index import POSTINGS_FROM
 
     last = "the best of these over their vectors" if stats.keep_vectors else "whose scores are estimates"
-    head = "; the head it scores whole." if stats.tokens > stats.coded_tokens else "."
+    head = "; the head is scored exactly." if stats.tokens > stats.coded_tokens else "."
     return (
-        "  A search  looks at the centroids of every document (through posting lists, in segments of "
+        "  A search  scores the centroids of every document (through posting lists, in segments of "
         f"{POSTINGS_FROM:,} or more), then scores the best over their codes, {last}{head}"
     )

@@ -1,4 +1,4 @@
-"""``serotine mcp``: indexes as tools for agents."""
+"""``serotine mcp``: serve indexes as tools for agents."""
 
 from __future__ import annotations
 
@@ -20,10 +20,9 @@ from serotine.errors import SerotineError
 )
 @click.option("--verbose", is_flag=True, help="Log every request, on standard error.")
 def mcp(indexes: tuple[Path, ...], port: int | None, verbose: bool) -> None:
-    """Offer INDEX... to agents over the Model Context Protocol: search, expand, list.
+    """Serve INDEX... to agents over the Model Context Protocol: search, expand, list.
 
-    An agent starts this command itself and talks to it over standard input and output; docs/mcp.md has the lines for
-    its configuration.
+    An agent starts this command and communicates over standard input and output; docs/mcp.md has its configuration.
     """
     try:
         from serotine.serving import serve_mcp_http, serve_mcp_stdio

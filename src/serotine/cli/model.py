@@ -1,4 +1,4 @@
-"""``serotine model``: what an encoder is, whether it is what was published, and the same in other formats."""
+"""``serotine model``: describe an encoder, verify it against published scores, write it in other formats."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @click.group()
 def model() -> None:
-    """Look at an encoder, check it, export it, save it in another format."""
+    """Describe an encoder, verify it, export it, save it in another format."""
 
 
 @model.command("info")
@@ -30,40 +30,42 @@ def info(name: str, encoder_settings: dict[str, Any], json_file: str | None) -> 
     encoder = load_encoder(name, **encoder_settings)
     spec = encoder.spec
     result = {"name": spec.name, "fingerprint": encoder.fingerprint, "origin": spec.origin, **spec.settings()}
-    report(_words(encoder), {**result, "backbone": spec.backbone, "dim": encoder.dim}, json_file)
+    report(_describe(encoder), {**result, "backbone": spec.backbone, "dim": encoder.dim}, json_file)
 
 
-def _words(encoder: Encoder) -> str:
+def _describe(encoder: Encoder) -> str:
     spec = encoder.spec
     kinds = {"dense": "a dense encoder, its token states used as they are"}
     layers = " -> ".join(str(layer.outputs) for layer in spec.projections)
     lines = [
         f"{spec.name}: {kinds.get(spec.origin, f'late interaction, {spec.origin} format')}",
-        f"  Model     {spec.backbone}{f', projected to {layers}' if layers else ''}; {encoder.dim} numbers a token",
+        f"  Model     {spec.backbone}{f', projected to {layers}' if layers else ''}; {encoder.dim} dimensions a token",
         f"  Queries   {_side(spec.query)}",
         f"  Documents {_side(spec.document)}",
     ]
     if spec.pooling.factor > 1:
-        lines.append(f"  Pooling   about {spec.pooling.factor:g} document vectors become one")
+        lines.append(f"  Pooling   about {spec.pooling.factor:g} document vectors are merged into one")
     if spec.similarity == "meanmaxsim":
-        lines.append("  Scores    MaxSim over the number of query tokens; ranked by MaxSim, which is the same order")
+        lines.append("  Scores    MaxSim over the number of query tokens; ranked by MaxSim, in the same order")
     lines.append(f"  Runs on   {'ONNX Runtime, on the CPU' if spec.model else 'torch'}")
-    lines.append(f"  Known by  fingerprint {encoder.fingerprint}")
+    lines.append(f"  Identity  fingerprint {encoder.fingerprint}")
     return "\n".join(lines)
 
 
 def _side(side: Side) -> str:
-    told = [f"at most {side.length:,} tokens"]
+    settings = [f"at most {side.length:,} tokens"]
     if side.prompt:
-        told.append(f"after {side.prompt!r}")
+        settings.append(f"after {side.prompt!r}")
     if side.marker:
-        told.append(f"{side.marker!r} after the first token")
+        settings.append(f"{side.marker!r} after the first token")
     if side.expansion:
-        seen = "looked at" if side.expansion.attend else "not looked at"
-        told.append(f"filled up to {side.expansion.length} with token {side.expansion.token}, {seen} by the others")
+        attention = "attended to" if side.expansion.attend else "not attended to"
+        settings.append(
+            f"expanded to {side.expansion.length} with token {side.expansion.token}, {attention} by the others"
+        )
     if side.skip:
-        told.append(f"without the vectors of {len(side.skip)} kinds of token")
-    return ", ".join(told)
+        settings.append(f"without the vectors of {len(side.skip)} token types")
+    return ", ".join(settings)
 
 
 @model.command()
@@ -71,23 +73,23 @@ def _side(side: Side) -> str:
 @encoder_options
 @json_option
 def verify(name: str, encoder_settings: dict[str, Any], json_file: str | None) -> None:
-    """Compare an encoder with the scores that were published for it.
+    """Compare an encoder with its published scores.
 
-    NAME is the model's hub id, or a folder called like the model. Exit status 1 when one of them is not reproduced.
+    NAME is the model's hub id, or a folder with the model's name. Exit status 1 when a score is not reproduced.
     """
     from serotine.encoders import check_published, published_for
 
     published = published_for(name)
-    # The published values were computed with markers first.
+    # The published scores were computed with markers first.
     encoder = load_encoder(name, **{"marker_position": "prepend", **encoder_settings})
     checks = check_published(encoder, published)
     lines = [
         f"{'pass' if check.passed else 'FAIL'}  {check.what}: published {check.published}, here {check.computed}"
         for check in checks
     ]
-    failed = sum(not one.passed for one in checks)
+    failed = sum(not check.passed for check in checks)
     lines.append(f"{name}: {len(checks) - failed} of {len(checks)} published values reproduced")
-    report("\n".join(lines), {"name": name, "checks": [asdict(one) for one in checks], "failed": failed}, json_file)
+    report("\n".join(lines), {"name": name, "checks": [asdict(check) for check in checks], "failed": failed}, json_file)
     if failed:
         raise EncoderError(f"{name}: {failed} of {len(checks)} published values are not reproduced")
 
@@ -95,18 +97,18 @@ def verify(name: str, encoder_settings: dict[str, Any], json_file: str | None) -
 @model.command()
 @click.argument("name")
 @click.argument("folder", type=click.Path(path_type=Path))
-@click.option("--int8", is_flag=True, help="8-bit matrices: faster on a CPU, smaller, a little less exact.")
+@click.option("--int8", is_flag=True, help="8-bit matrices: faster on a CPU, smaller, slightly less accurate.")
 @click.option(
     "--texts",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="Real text to compare on, a line each.",
+    help="Real texts to compare on, one per line.",
 )
 @encoder_options
 @json_option
 def export(
     name: str, folder: Path, int8: bool, texts: Path | None, encoder_settings: dict[str, Any], json_file: str | None
 ) -> None:
-    """Write a checkpoint as ONNX, which runs without torch, and print how near its vectors are."""
+    """Write a checkpoint as ONNX, which runs without torch, and print how close its vectors are."""
     from serotine.encoders import export_encoder
 
     try:
@@ -135,7 +137,7 @@ def export(
     type=click.Choice(["sentence-transformers", "pylate"]),
     default="sentence-transformers",
     show_default=True,
-    help="Whose format.",
+    help="The format to write.",
 )
 @encoder_options
 @json_option

@@ -1,4 +1,4 @@
-"""``serotine serve``: indexes over HTTP."""
+"""``serotine serve``: serve indexes over HTTP."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _MEGABYTE = 1 << 20
 @click.option(
     "--root",
     type=click.Path(path_type=Path, file_okay=False, exists=True),
-    help="Serve every index in this folder, and let writers create others there.",
+    help="Serve every index in this folder, and let writers create others in it.",
 )
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option("--port", default=8000, show_default=True, type=click.IntRange(0, 65535), help="Port to listen on.")
@@ -27,51 +27,65 @@ _MEGABYTE = 1 << 20
     "--tokens",
     type=click.Path(path_type=Path, dir_okay=False),
     metavar="FILE",
-    help="Bearer tokens, one a line: 'read TOKEN' or 'write TOKEN'. Those in SEROTINE_READ_TOKENS and "
-    "SEROTINE_WRITE_TOKENS, separated by commas, count too. Without any, everyone who reaches the server may do all.",
+    help="Bearer tokens, one per line: 'read TOKEN' or 'write TOKEN'. Also read from SEROTINE_READ_TOKENS and "
+    "SEROTINE_WRITE_TOKENS, separated by commas. Without tokens, everyone who reaches the server has all rights.",
 )
 @click.option(
-    "--allow-anyone", is_flag=True, help="Listen beyond this machine without tokens: whoever reaches it may do all."
+    "--allow-anyone",
+    is_flag=True,
+    help="Listen beyond this machine without tokens: everyone who reaches it has all rights.",
 )
 @click.option(
     "--allow-host",
     "hosts",
     multiple=True,
     metavar="NAME",
-    help="A name that requests may call the server by, beside localhost and addresses; repeatable.",
+    help="A host name that requests may use, beside localhost and addresses; repeatable.",
 )
 @click.option("--read-only", is_flag=True, help="Refuse every change.")
-@click.option("--max-k", default=1000, show_default=True, type=click.IntRange(1, 1_000_000), help="Hits of a query.")
+@click.option("--max-k", default=1000, show_default=True, type=click.IntRange(1, 1_000_000), help="Maximum hits.")
 @click.option(
-    "--max-batch", default=1000, show_default=True, type=click.IntRange(1, 1_000_000), help="Queries in one request."
+    "--max-batch",
+    default=1000,
+    show_default=True,
+    type=click.IntRange(1, 1_000_000),
+    help="Maximum queries in a request.",
 )
 @click.option(
-    "--max-body", default=64, show_default=True, type=click.IntRange(1, 1 << 20), help="Megabytes of a request."
+    "--max-body", default=64, show_default=True, type=click.IntRange(1, 1 << 20), help="Maximum megabytes of request."
 )
 @click.option(
-    "--max-upload", default=1024, show_default=True, type=click.IntRange(1, 1 << 20), help="Megabytes of an upload."
+    "--max-upload",
+    default=1024,
+    show_default=True,
+    type=click.IntRange(1, 1 << 20),
+    help="Maximum megabytes of upload.",
 )
 @click.option(
-    "--timeout", default=30.0, show_default=True, type=click.FloatRange(0.1, 86_400), help="Seconds for a search."
+    "--timeout",
+    default=30.0,
+    show_default=True,
+    type=click.FloatRange(0.1, 86_400),
+    help="Deadline of searches, in seconds.",
 )
 @click.option(
-    "--threads", type=click.IntRange(1, 1024), help="Requests worked on at a time, a process.  [default: 2 a core]"
+    "--threads", type=click.IntRange(1, 1024), help="Requests processed at a time, per process.  [default: 2 per core]"
 )
 @click.option(
     "--queue",
     default=64,
     show_default=True,
     type=click.IntRange(0, 1_000_000),
-    help="Requests that may wait, a process; more are refused with 429.",
+    help="Requests that may wait, per process; more are refused with 429.",
 )
 @click.option(
     "--query-cache",
     default=256,
     show_default=True,
     type=click.IntRange(0, 1_000_000),
-    help="Questions whose vectors are remembered.",
+    help="Queries whose vectors are cached.",
 )
-@click.option("--log-queries", is_flag=True, help="Write questions to the log, which otherwise holds none.")
+@click.option("--log-queries", is_flag=True, help="Write queries to the log, which otherwise has none.")
 def serve(
     indexes: tuple[Path, ...],
     root: Path | None,
@@ -94,8 +108,8 @@ def serve(
 ) -> int:
     """Serve indexes over HTTP: search, explain, add and delete; the API is described at /docs.
 
-    It listens on this machine only, unless --host says otherwise, which needs tokens. The log, on standard error, has
-    one JSON object a line. SIGTERM lets the requests that run end.
+    It listens on this machine only; other addresses of --host need tokens. The log, on standard error, has one JSON
+    object per line. On SIGTERM, running requests finish.
     """
     if not indexes and root is None:
         raise click.UsageError("name an index, or a --root folder of indexes", click.get_current_context())
@@ -108,11 +122,11 @@ def serve(
     known = read_tokens(tokens)
     if not known and not allow_anyone and not _is_loopback(host):
         raise click.UsageError(
-            f"--host: {host} can be reached from other machines, and there are no tokens; name a file of --tokens, "
-            "or pass --allow-anyone",
+            f"--host: {host} can be reached from other machines, and there are no tokens; pass --tokens FILE or "
+            "--allow-anyone",
             click.get_current_context(),
         )
-    # A token is what another site's page lacks. Without tokens the name in the request is all that tells it.
+    # Pages of other sites have no token. Without tokens, only the host name in the request identifies them.
     allowed = None if known and not hosts else hosts
     with tempfile.TemporaryDirectory(prefix="serotine-serve-", ignore_cleanup_errors=True) as state:
         settings = ServerSettings(
@@ -138,10 +152,10 @@ def serve(
 
 
 def _named(paths: tuple[Path, ...]) -> dict[str, Path]:
-    """Indexes by the names they will be served under, each of them looked at.
+    """Return the indexes by the names they are served under, after opening each.
 
     Raises:
-        SerotineError: one is no index, or two have one name.
+        SerotineError: one is not an index, or two have the same name.
     """
     from serotine.index import read_settings
     from serotine.serving import index_name
@@ -151,7 +165,7 @@ def _named(paths: tuple[Path, ...]) -> dict[str, Path]:
         read_settings(path)
         name = index_name(path)
         if name in named:
-            raise SerotineError(f"{path}: would be served as {name!r}, as {named[name]} is; rename one of the folders")
+            raise SerotineError(f"{path}: same name {name!r} as {named[name]}; rename one of the folders")
         named[name] = path.absolute()
     return named
 

@@ -166,7 +166,7 @@ def test_serving_needs_indexes(tmp_path: Path, capsys: pytest.CaptureFixture[str
     for folder in ("a", "b"):
         make_vectors(tmp_path / folder / "same.serotine", 1)
     assert main(["serve", str(tmp_path / "a" / "same.serotine"), str(tmp_path / "b" / "same.serotine")]) == 1
-    assert "would be served as 'same'" in capsys.readouterr().err
+    assert "same name 'same'" in capsys.readouterr().err
 
 
 def test_a_read_only_server_changes_nothing(tmp_path: Path, wiki: Path) -> None:

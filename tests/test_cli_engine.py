@@ -48,7 +48,7 @@ def test_an_index_is_made_as_asked(shell: Shell, tmp_path: Path) -> None:
     assert "2 bits per dimension" in words
     assert "without their vectors" in words
     assert "year (int), lang (str)" in words
-    assert "A search  looks at the centroids" in words
+    assert "A search  scores the centroids" in words
     assert "codebook" in shell("verify", "i.serotine")
 
 

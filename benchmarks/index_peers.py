@@ -280,7 +280,7 @@ ENGINES: dict[str, type[Engine]] = {
 
 
 def measure(search: Search, data: Data, truth: list[list[int]], count: int) -> dict[str, Any]:
-    """Times one way on the first `count` queries; recall against exact MaxSim."""
+    """Time one way on the first `count` queries; recall against exact MaxSim."""
     for query in data.queries[:WARM_UP]:
         search(query)
     times, found = [], []
@@ -305,7 +305,7 @@ def measure(search: Search, data: Data, truth: list[list[int]], count: int) -> d
 
 
 def main() -> None:
-    """Builds one engine and measures it."""
+    """Build one engine and measures it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("engine", choices=ENGINES)
     parser.add_argument("folder", type=Path)

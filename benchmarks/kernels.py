@@ -20,7 +20,7 @@ OPTIONS = ["--dim", "128", "--dim", "96", "--dim", "48", "--threads", "1", "--th
 
 
 def chart() -> None:
-    """Draws the figures most people look for."""
+    """Draw the figures most people look for."""
     # Here, not above: they load NumPy, and the command must first settle how its threads behave.
     from serotine.bench import KernelTiming, draw_kernels
 

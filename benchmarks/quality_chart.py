@@ -21,7 +21,7 @@ WIDTH, HEIGHT, LEFT, TOP, BOTTOM = 760, 300, 40, 46, 34
 
 
 def main() -> int:
-    """Writes the chart: grouped bars, one group a collection."""
+    """Write the chart: grouped bars, one group a collection."""
     told = json.loads((ROOT / "benchmarks/results/serotine-mini.json").read_text())["results"]
     found = {(Path(one["system"]).name, one["collection"]): one["metrics"]["nDCG@10"] * 100 for one in told}
     scale = (HEIGHT - TOP - BOTTOM) / 90.0

@@ -107,7 +107,7 @@ ENGINES: dict[str, Callable[[Path], Search]] = {"exact scan": Exact, "lancedb": 
 
 
 def serve_peer(engine: str, folder: Path, port: int) -> None:
-    """Runs another engine behind what our own server is made of."""
+    """Run another engine behind what our own server is made of."""
     import uvicorn
     from fastapi import FastAPI
     from fastapi.responses import Response
@@ -279,7 +279,7 @@ def while_writing(port: int, questions: list[Question], documents: list[Document
 
 
 def prepare(folder: Path, passages: Path, documents: int) -> None:
-    """Makes the index, unless it is there; goes on with one that is not whole."""
+    """Create the index, unless it is there; goes on with one that is not whole."""
     path = folder / INDEX
     folder.mkdir(parents=True, exist_ok=True)
     encoder = Encoder(dim=DIM)

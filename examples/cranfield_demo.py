@@ -61,7 +61,7 @@ def show(hit: Hit, explanation: Explanation, console: Console) -> None:
 
 
 def main() -> int:
-    """Runs the demo; the exit status is 1 when late interaction does not beat BM25."""
+    """Run the demo; the exit status is 1 when late interaction does not beat BM25."""
     console = Console(width=110, highlight=False)
     warnings.showwarning = lambda message, *_: console.print(f"[dim]note: {message}[/]")
     collection = load_beir(ROOT / "examples" / "cranfield")

@@ -38,7 +38,7 @@ class Encoded:
 def encode_collection(
     collection: Collection, encoder: TextEncoder, cache: Path, *, show_progress: bool = False
 ) -> Encoded:
-    """Encodes a collection; what `cache` has, of an interrupted run or of `serotine eval`, is read instead."""
+    """Encode a collection; what `cache` has, of an interrupted run or of `serotine eval`, is read instead."""
     questions = encode_queries(
         encoder_for_collection(encoder, collection), list(collection.queries.values()), encoder.dim
     )

@@ -90,7 +90,7 @@ def measure(
     contenders: Mapping[str, tuple[int, Answer]],
     rounds: int,
 ) -> Iterator[tuple[str, Searched]]:
-    """Times every contender, (k, answer), on every query, one after the other in every round."""
+    """Time every contender, (k, answer), on every query, one after the other in every round."""
     seconds: dict[str, list[float]] = {name: [] for name in contenders}
     answers: dict[str, list[Sequence[int]]] = {}
     for number in range(rounds + 1):
@@ -132,7 +132,7 @@ def recall(answers: Sequence[Sequence[int]], truth: Sequence[Sequence[int]], dep
 
 
 def build(collection: VectorCollection, folder: Path, engine: str) -> tuple[Index, Built]:
-    """Builds one profile from scratch, as `Index.add` does it."""
+    """Build one profile from scratch, as `Index.add` does it."""
     shutil.rmtree(folder, ignore_errors=True)
     documents = [collection.document(i) for i in range(collection.documents)]
     buckets = np.random.default_rng(1).integers(0, _BUCKETS, collection.documents)
@@ -255,7 +255,7 @@ def churned(index: Index, engine: str, collection: VectorCollection, rounds: int
 def measure_index(
     collection: VectorCollection, folder: Path, *, rounds: int, engines: Sequence[str], say: Callable[[str], None]
 ) -> dict[str, Any]:
-    """The whole benchmark of our own engine; returns what goes into the JSON."""
+    """Run the whole benchmark of our own engine, and return its result for JSON."""
     threads = maxsim.num_threads()
     say(f"exact MaxSim over {collection.documents:,} documents, for the truth")
     truth = collection.truth()

@@ -62,7 +62,7 @@ class KernelTiming:
 
 @contextlib.contextmanager
 def limited_to(threads: int) -> Iterator[None]:
-    """Holds Serotine, torch and BLAS to so many threads."""
+    """Limit Serotine, torch and BLAS to so many threads."""
     before = maxsim.num_threads()
     maxsim.set_num_threads(threads)
     with contextlib.ExitStack() as stack:
@@ -137,7 +137,7 @@ def _measure(work: Workload, threads: int, rounds: int) -> list[KernelTiming]:
 def measure_kernels(
     dims: Sequence[int], threads: Sequence[int], rounds: int, shapes: Sequence[str]
 ) -> Iterator[list[KernelTiming]]:
-    """Runs every shape, dimension and thread count asked for; yields the rows of one workload at a time.
+    """Run every shape, dimension and thread count asked for; yields the rows of one workload at a time.
 
     Args:
         dims: dimensions.

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 def interleaved(
     contenders: Mapping[str, Callable[[], object]], rounds: int, before: Callable[[str], None] | None = None
 ) -> dict[str, list[float]]:
-    """Times every contender once a round, after one run each that is not counted.
+    """Time every contender once a round, after one run each that is not counted.
 
     Args:
         contenders: what to call, by name.

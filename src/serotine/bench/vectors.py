@@ -59,7 +59,7 @@ class VectorCollection:
 
 
 def load_vectors(folder: Path) -> VectorCollection:
-    """Reads what `prepare_vectors` has written."""
+    """Read what `prepare_vectors` has written."""
     stored = np.load(folder / "queries.npz")
     rows, starts = stored["vectors"].astype(np.float32), stored["offsets"]
     queries = [rows[first:last] for first, last in itertools.pairwise(starts)]

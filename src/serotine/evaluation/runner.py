@@ -57,7 +57,7 @@ class EvaluationOptions:
     output: Path | None = None
 
     def __post_init__(self) -> None:
-        """Checks what was given.
+        """Check what was given.
 
         Raises:
             ValueError: an unknown metric, or one that looks deeper than is retrieved.
@@ -77,7 +77,7 @@ def evaluate_systems(
     show_progress: bool = False,
     tell: Callable[[str], None] = lambda note: None,
 ) -> Iterator[Result]:
-    """Judges every system on every collection, yielding each result as soon as it is there.
+    """Evaluate every system on every collection, yielding each result as soon as it is there.
 
     A result that `judging.output` holds already, of the same system on the same data in the same way, is taken from
     there. Without any left to do a collection is not even read.
@@ -209,7 +209,7 @@ def _kept(folder: Path | None, collection: str, system: str, key: str) -> Result
 
 
 def _check(collection: Collection, judging: EvaluationOptions) -> None:
-    """Refuses before the work what could not be written after it: ids with spaces, in files parted by spaces."""
+    """Reject before the work what could not be written after it: ids with spaces, in files parted by spaces."""
     if judging.output is None:
         return
     for kind, ids in (("query", collection.queries), ("document", collection.documents)):

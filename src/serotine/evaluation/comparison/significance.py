@@ -57,7 +57,7 @@ def randomization_test(
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Corrects p values for having made all these tests at once (Holm 1979), in the same order.
+    """Correct p values for having made all these tests at once (Holm 1979), in the same order.
 
     Those below a level keep the chance of even one false finding below it.
     """

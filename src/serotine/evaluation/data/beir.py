@@ -48,7 +48,7 @@ class BeirFiles:
     def find(
         cls, folder: str | Path, split: str | None = None, *, name: str | None = None, qrels: Path | None = None
     ) -> BeirFiles:
-        """Finds them in a folder.
+        """Find them in a folder.
 
         Args:
             folder: the collection's.
@@ -72,7 +72,7 @@ class BeirFiles:
         return (*self.corpus, *self.queries, self.qrels, *self.told)
 
     def load(self) -> Collection:
-        """Reads them.
+        """Read them.
 
         Raises:
             InputFileError: a line is malformed; names the file and the line.

@@ -37,7 +37,7 @@ def fingerprint(id_: str) -> str:
 
 
 def load(id_: str) -> Collection:
-    """Reads a collection, downloading it where need be.
+    """Read a collection, downloading it where need be.
 
     Args:
         id_: of a dataset with documents, queries and judgements, such as "beir/scifact/test".

@@ -50,7 +50,7 @@ class MiraclFiles:
         return (*self.corpus, self.topics, self.qrels)
 
     def load(self) -> Collection:
-        """Reads them.
+        """Read them.
 
         Raises:
             InputFileError: a line is malformed; names the file and the line.
@@ -69,7 +69,7 @@ def languages(folder: Path) -> list[str]:
 def find_miracl(
     folder: str | Path, language: str | None = None, split: str | None = None, *, corpus: Path | None = None
 ) -> MiraclFiles:
-    """Finds a language's files in a folder.
+    """Find a language's files in a folder.
 
     Args:
         folder: of one language, or of several as the hub lays them out.

@@ -95,7 +95,7 @@ def _by_id(
 
 
 def add_judgement(qrels: Qrels, query: str, document: str, score: str, place: str) -> None:
-    """Adds one judgement; zeros are kept: they say that somebody looked."""
+    """Add one judgement; zeros are kept: they say that somebody looked."""
     try:
         grade = int(score)
     except ValueError:

@@ -31,7 +31,7 @@ class Files(Protocol):
         ...
 
     def load(self) -> Collection:
-        """Reads them."""
+        """Read them."""
         ...
 
 
@@ -124,7 +124,7 @@ def find_suite(name: str, split: str | None = None) -> tuple[list[Source], list[
 
 
 def validate_unique_names(sources: list[Source]) -> None:
-    """Refuses two collections of one name: their results could not be told apart.
+    """Reject two collections of one name: their results could not be told apart.
 
     Raises:
         InputFileError: which.

@@ -22,7 +22,7 @@ class TopK:
         self._numbers = np.full((queries, 0), -1, dtype=np.int64)
 
     def add(self, scores: NDArray[np.float32], numbers: NDArray[np.int64]) -> None:
-        """Adds a block's best: float32 and int64 (queries, any), ties to the lower number."""
+        """Add a block's best: float32 and int64 (queries, any), ties to the lower number."""
         scores = np.concatenate([self._scores, scores], axis=1)
         numbers = np.concatenate([self._numbers, numbers], axis=1)
         order = np.argsort(-scores, axis=1, kind="stable")[:, : self._k]

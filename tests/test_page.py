@@ -4,11 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import socket
-import subprocess
-import sys
-import time
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from helpers.chromium import BROWSER
 from helpers.cli_fake import FakeEncoder
+from helpers.page_site import HOSTILE, make_indexes, start_server
 
-from serotine.index import Index
+from serotine import Index
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page, Route
@@ -26,66 +22,11 @@ sync_api = pytest.importorskip("playwright.sync_api", reason="needs Playwright (
 pytest.importorskip("fastapi", reason="needs the serve extra (pip install 'serotine[serve]')")
 pytestmark = pytest.mark.skipif(BROWSER is None, reason="Chromium is not installed (apt-get install chromium)")
 
-FAKE = [sys.executable, str(Path(__file__).parent / "helpers" / "cli_fake.py")]
-HOSTILE = '<img src=x onerror="window.hacked=1"><script>window.hacked=2</script> {{7*7}} serotine ${8*8} `x-html`'
-LONG = "Nothing is said here. " * 60 + "The serotine is a late bat. " + "Nothing is said there. " * 60
-
-
-def make_indexes(root: Path) -> list[Path]:
-    names = ("bats", "strange", "empty", "vectors", "tags")
-    paths = [root / f"{name}.serotine" for name in names]
-    with Index.create(paths[0], encoder=FakeEncoder(), filterable={"lang": str, "year": int}) as index:
-        index.add(
-            ids=[f"bat-{i}" for i in range(12)],
-            texts=[
-                "The serotine is a late bat. It flies after sunset.",
-                *(f"Bats of kind {i} hunt moths at night, and owls do not." for i in range(11)),
-            ],
-            metadata=[
-                {"title": f"About bats {i}", "lang": "en" if i % 3 else "la", "year": 2000 + i} for i in range(12)
-            ],
-        )
-    with Index.create(paths[1], encoder=FakeEncoder()) as index:
-        index.add(
-            ids=["<b>bold</b>", "emoji", "long", "wordless"],
-            texts=[HOSTILE, "🦇🦇 the serotine 🦇 flies", LONG, "…"],
-            metadata=[{"title": HOSTILE, "<i>": "<u>under</u>"}, {}, {}, {}],
-        )
-    Index.create(paths[2], encoder=FakeEncoder()).close()
-    with Index.create(paths[3], dim=16) as index:
-        index.add(ids=["v"], vectors=FakeEncoder().encode_queries(["serotine bats"]))
-    with Index.create(paths[4], encoder=FakeEncoder()) as index:
-        index.add(
-            ids=["both", "late", "early", "one"],
-            texts=["bats hunt"] * 4,
-            metadata=[{"tags": ["late", "large"]}, {"tags": ["late"]}, {"tags": ["early"]}, {"tags": "single"}],
-        )
-    return paths
-
-
-def started(log: Path, *arguments: object) -> tuple[subprocess.Popen[bytes], str]:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = [*FAKE, "serve", *map(str, arguments), "--port", str(port)]
-    with log.open("wb") as file:
-        process = subprocess.Popen(command, stdout=file, stderr=file)
-    address = f"http://127.0.0.1:{port}"
-    deadline = time.monotonic() + 60
-    while True:
-        try:
-            urllib.request.urlopen(f"{address}/healthz", timeout=5).close()  # noqa: S310 - our own
-            return process, address
-        except OSError:
-            assert process.poll() is None, log.read_text()
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
-
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     root = tmp_path_factory.mktemp("page")
-    process, address = started(root / "log", *make_indexes(root))
+    process, address = start_server(root / "log", *make_indexes(root))
     yield address
     process.terminate()
     process.wait(30)
@@ -108,7 +49,9 @@ def opened(browser: Browser, site: str) -> Iterator[Page]:
     # What a test makes fail on purpose is logged by the browser as "Failed to load resource".
     page.on(
         "console",
-        lambda told: wrong.append(told.text) if told.type == "error" and "Failed to load" not in told.text else None,
+        lambda message: (
+            wrong.append(message.text) if message.type == "error" and "Failed to load" not in message.text else None
+        ),
     )
     page.on("pageerror", lambda error: wrong.append(str(error)))
     page.on("request", lambda request: None if request.url.startswith(site) else wrong.append(request.url))
@@ -189,7 +132,7 @@ def test_a_word_shows_what_it_matched(opened: Page) -> None:
     sync_api.expect(first.locator("mark.chosen")).to_have_text(["serotine"])
 
 
-def test_answers_that_were_overtaken_are_dropped(opened: Page) -> None:
+def test_overtaken_responses_are_dropped(opened: Page) -> None:
     held: list[Route] = []
 
     def hold_first(route: Route) -> None:
@@ -278,8 +221,8 @@ def test_filters_are_chips(opened: Page) -> None:
     filters.locator("summary", has_text="lang").click()
     filters.get_by_label("other").fill("xx")
     filters.get_by_label("other").press("Enter")
-    sync_api.expect(opened.get_by_text("No passage passes the filters.")).to_be_visible()
-    opened.get_by_role("button", name="Ask without them").click()
+    sync_api.expect(opened.get_by_text("No passage matches the filters.")).to_be_visible()
+    opened.get_by_role("button", name="Search without filters").click()
     sync_api.expect(opened.locator(".hit")).to_have_count(10)
 
 
@@ -308,8 +251,8 @@ def test_several_values_of_lists_take_any_of_them(opened: Page) -> None:
 
 def test_modes_and_the_proof(opened: Page) -> None:
     ask(opened, "late serotine")
-    opened.locator(".told summary").click()
-    sync_api.expect(opened.locator(".told")).to_contain_text("Every document's vectors were scored: 12.")
+    opened.locator(".statistics summary").click()
+    sync_api.expect(opened.locator(".statistics")).to_contain_text("Every document's vectors were scored: 12.")
     sync_api.expect(opened.locator(".stages")).to_contain_text(re.compile(r"vectors\s*[\d.]+ ms"))
     opened.get_by_role("switch", name="Exact").check()
     sync_api.expect(opened.locator(".certificate")).to_contain_text("Proved")
@@ -383,12 +326,12 @@ def test_files_are_indexed_with_progress(browser: Browser, tmp_path: Path) -> No
     (folder / "moths.txt").write_text("Moths fly to the lamp.")
     (folder / "deep" / "owls.md").write_text("# Owls\n\nOwls hear mice under snow.")
     (folder / "broken.jsonl").write_text("{not json")
-    process, address = started(tmp_path / "log", root / "mine.serotine")
+    process, address = start_server(tmp_path / "log", root / "mine.serotine")
     try:
         page = browser.new_page()
         page.set_default_timeout(20_000)
         page.goto(address)
-        sync_api.expect(page.get_by_text("Nothing is indexed yet")).to_be_visible()
+        sync_api.expect(page.get_by_text("Nothing indexed yet")).to_be_visible()
         page.get_by_role("button", name="Add files").first.click()
         dialog = page.get_by_role("dialog")
         dialog.locator("input[webkitdirectory]").set_input_files(folder)
@@ -413,7 +356,7 @@ def test_more_files_than_a_request_may_have_are_sent_in_parts(browser: Browser, 
         (folder / f"{number}.txt").write_text(f"Moth number {number}.")
     for name in ("0.txt", "1000.txt"):
         (folder / name).with_suffix(".jsonl").write_text("{not json")
-    process, address = started(tmp_path / "log", tmp_path / "mine.serotine")
+    process, address = start_server(tmp_path / "log", tmp_path / "mine.serotine")
     try:
         page = browser.new_page()
         sent: list[str] = []
@@ -431,18 +374,18 @@ def test_more_files_than_a_request_may_have_are_sent_in_parts(browser: Browser, 
         process.wait(30)
 
 
-def test_a_server_that_wants_tokens(browser: Browser, tmp_path: Path) -> None:
+def test_a_server_that_requires_tokens(browser: Browser, tmp_path: Path) -> None:
     (path,) = make_indexes(tmp_path)[:1]
     tokens = tmp_path / "tokens"
     tokens.write_text("read looking-costs-nothing\nwrite writing-is-for-a-few\n")
-    process, address = started(tmp_path / "log", path, "--tokens", tokens)
+    process, address = start_server(tmp_path / "log", path, "--tokens", tokens)
     try:
         page = browser.new_page()
         page.set_default_timeout(10_000)
         page.goto(address)
         page.get_by_label("Token", exact=True).fill("wrong")
         page.keyboard.press("Enter")
-        sync_api.expect(page.get_by_role("alert")).to_contain_text("does not know this token")
+        sync_api.expect(page.get_by_role("alert")).to_contain_text("Unknown token")
         page.get_by_label("Token", exact=True).fill("looking-costs-nothing")
         page.keyboard.press("Enter")
         ask(page, "late serotine")
@@ -454,17 +397,17 @@ def test_a_server_that_wants_tokens(browser: Browser, tmp_path: Path) -> None:
         page.get_by_role("dialog").locator("input").first.set_input_files(
             [{"name": "a.txt", "mimeType": "text/plain", "buffer": b"bats"}]
         )
-        sync_api.expect(page.get_by_role("dialog")).to_contain_text("needs a token that may write")
+        sync_api.expect(page.get_by_role("dialog")).to_contain_text("requires a token with write access")
         page.close()
     finally:
         process.terminate()
         process.wait(30)
 
 
-def test_what_goes_wrong_is_told(opened: Page) -> None:
+def test_errors_are_shown(opened: Page) -> None:
     opened.route("**/search", lambda route: route.abort())
     opened.get_by_label("Your question").fill("bats")
-    sync_api.expect(opened.get_by_role("alert")).to_contain_text("The server does not answer")
+    sync_api.expect(opened.get_by_role("alert")).to_contain_text("The server does not respond")
     opened.unroute("**/search")
     opened.get_by_role("button", name="Try again").click()
     sync_api.expect(opened.locator(".hit")).to_have_count(10)
@@ -486,7 +429,7 @@ def test_what_goes_wrong_is_told(opened: Page) -> None:
     sync_api.expect(opened.get_by_role("heading", name="Nothing found")).to_be_visible()
     choose(opened, "empty")
     opened.get_by_label("Your question").fill("")
-    sync_api.expect(opened.get_by_text("Nothing is indexed yet")).to_be_visible()
+    sync_api.expect(opened.get_by_text("Nothing indexed yet")).to_be_visible()
 
 
 def test_light_dark_and_narrow(browser: Browser, site: str) -> None:
@@ -524,7 +467,7 @@ def test_axe_finds_nothing(browser: Browser, site: str) -> None:
         check(page, "start")
         ask(page, "which late serotine")
         page.get_by_role("switch", name="Exact").check()
-        page.locator(".told summary").click()
+        page.locator(".statistics summary").click()
         page.locator(".field summary").first.click()
         settled(page)
         check(page, "answer")

@@ -1,8 +1,8 @@
-// The server's HTTP surface, as promises that fail with one line for people.
+// The server's HTTP API; errors carry one line for people.
 
 const TOKEN = "serotine.token";
 
-export class Failure extends Error {
+export class ApiError extends Error {
   constructor(status, message) {
     super(message);
     this.status = status;
@@ -11,7 +11,7 @@ export class Failure extends Error {
 
 let token = sessionStorage.getItem(TOKEN) || "";
 
-/** Remembers a token for this tab only. */
+/** Stores a token for this tab only. */
 export function useToken(value) {
   token = value.trim();
   sessionStorage.setItem(TOKEN, token);
@@ -21,60 +21,60 @@ function headers(more = {}) {
   return token ? { ...more, Authorization: `Bearer ${token}` } : more;
 }
 
-async function ask(path, { method = "GET", body, signal } = {}) {
+async function request(path, { method = "GET", body, signal } = {}) {
   const options = { method, signal, headers: headers() };
   if (body !== undefined) {
     options.headers["Content-Type"] = "application/json";
     options.body = JSON.stringify(body);
   }
-  let answer;
+  let response;
   try {
-    answer = await fetch(path, options);
+    response = await fetch(path, options);
   } catch (error) {
     if (error.name === "AbortError") throw error;
-    throw new Failure(0, "The server does not answer. See whether serotine serve is still running.");
+    throw new ApiError(0, "The server does not respond. Check that serotine serve is still running.");
   }
-  return read(answer.status, await answer.text(), answer.headers.get("Retry-After"));
+  return parse(response.status, await response.text(), response.headers.get("Retry-After"));
 }
 
-function read(status, text, retry) {
+function parse(status, text, retry) {
   let body = null;
   try {
     body = JSON.parse(text);
   } catch {
-    // A proxy's own page, perhaps: the status says what there is to say.
+    // Perhaps a proxy's error page: the status says enough.
   }
   if (status >= 200 && status < 300 && body !== null) return body;
-  const failure = new Failure(status, (body && body.error && body.error.message) || `The server answered ${status}.`);
-  failure.retryAfter = Number(retry) || 1;
-  throw failure;
+  const error = new ApiError(status, (body && body.error && body.error.message) || `The server responded with status ${status}.`);
+  error.retryAfter = Number(retry) || 1;
+  throw error;
 }
 
-const named = (index) => `v1/indexes/${encodeURIComponent(index)}`;
+const indexPath = (index) => `v1/indexes/${encodeURIComponent(index)}`;
 
-export const indexes = () => ask("v1/indexes").then((body) => body.indexes);
-export const search = (index, body, signal) => ask(`${named(index)}/search`, { method: "POST", body, signal });
-export const job = (id) => ask(`v1/jobs/${encodeURIComponent(id)}`);
+export const indexes = () => request("v1/indexes").then((body) => body.indexes);
+export const search = (index, body, signal) => request(`${indexPath(index)}/search`, { method: "POST", body, signal });
+export const job = (id) => request(`v1/jobs/${encodeURIComponent(id)}`);
 
-/** Sends files with their relative paths; `onProgress` hears the share that has been sent. fetch cannot tell that. */
+/** Sends files with their relative paths; `onProgress` gets the fraction sent, which fetch cannot report. */
 export function upload(index, files, onProgress, signal) {
   return new Promise((resolve, reject) => {
     const form = new FormData();
     for (const { file, path } of files) form.append("files", file, path);
-    const request = new XMLHttpRequest();
-    request.open("POST", `${named(index)}/files`);
-    for (const [name, value] of Object.entries(headers())) request.setRequestHeader(name, value);
-    request.upload.onprogress = (event) => event.lengthComputable && onProgress(event.loaded / event.total);
-    request.onload = () => {
+    const xhr = new XMLHttpRequest();
+    xhr.open("POST", `${indexPath(index)}/files`);
+    for (const [name, value] of Object.entries(headers())) xhr.setRequestHeader(name, value);
+    xhr.upload.onprogress = (event) => event.lengthComputable && onProgress(event.loaded / event.total);
+    xhr.onload = () => {
       try {
-        resolve(read(request.status, request.responseText, request.getResponseHeader("Retry-After")).job);
-      } catch (failure) {
-        reject(failure);
+        resolve(parse(xhr.status, xhr.responseText, xhr.getResponseHeader("Retry-After")).job);
+      } catch (error) {
+        reject(error);
       }
     };
-    request.onerror = () => reject(new Failure(0, "The server went away while files were being sent; send them again."));
-    request.onabort = () => reject(new Failure(0, "Stopped; what was being sent is not indexed."));
-    signal.addEventListener("abort", () => request.abort());
-    request.send(form);
+    xhr.onerror = () => reject(new ApiError(0, "The connection was lost while sending files; send them again."));
+    xhr.onabort = () => reject(new ApiError(0, "Stopped; the files being sent are not indexed."));
+    signal.addEventListener("abort", () => xhr.abort());
+    xhr.send(form);
   });
 }

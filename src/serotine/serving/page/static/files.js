@@ -1,9 +1,9 @@
-// Files that were chosen or dropped, folders walked through, each with its relative path.
+// Chosen or dropped files, folders included, each with its relative path.
 
 /** Files of an <input>. */
 export const chosen = (list) => [...list].map((file) => ({ file, path: file.webkitRelativePath || file.name }));
 
-/** Files of a drop. The entries must be taken before anything is awaited: afterwards the list is empty. */
+/** Files of a drop. The entries must be read before the first await: afterwards the list is empty. */
 export async function dropped(transfer) {
   const entries = [...transfer.items].map((item) => item.webkitGetAsEntry && item.webkitGetAsEntry()).filter(Boolean);
   if (!entries.length) return chosen(transfer.files);
@@ -11,18 +11,18 @@ export async function dropped(transfer) {
 }
 
 async function walk(entry) {
-  // Hidden files and folders are no documents.
+  // Hidden files and folders are skipped.
   if (entry.name.startsWith(".")) return [];
   if (entry.isFile) {
     const file = await new Promise((resolve, reject) => entry.file(resolve, reject));
     return [{ file, path: entry.fullPath.replace(/^\//, "") }];
   }
   const reader = entry.createReader();
-  const found = [];
+  const files = [];
   for (;;) {
-    const some = await new Promise((resolve, reject) => reader.readEntries(resolve, reject));
-    if (!some.length) break;
-    for (const inside of some) found.push(...(await walk(inside)));
+    const batch = await new Promise((resolve, reject) => reader.readEntries(resolve, reject));
+    if (!batch.length) break;
+    for (const inside of batch) files.push(...(await walk(inside)));
   }
-  return found;
+  return files;
 }

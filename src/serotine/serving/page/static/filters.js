@@ -1,8 +1,8 @@
-// Filters as chips, and the `where` that they come to.
+// Filters as chips, and the `where` they build.
 
-const LONGEST = 48;
-const MOST = 12;
-// Where passages stand in their files, and what is shown as their title: no one filters on these.
+const MAX_VALUE_LENGTH = 48;
+const MAX_VALUES = 12;
+// Positions in files, and titles: nobody filters on these.
 const UNFILTERED = new Set(["start", "end", "title", "heading"]);
 
 /** Chips as the server's filter, or null. */
@@ -10,14 +10,14 @@ export function where(chips) {
   const fields = new Map();
   for (const { field, operator, value } of chips) {
     if (!fields.has(field)) fields.set(field, { in: [], contains: [] });
-    const said = fields.get(field);
-    if (operator === "==") said.in.push(value);
-    else if (operator === "contains") said.contains.push(value);
-    else said[operator] = value;
+    const conditions = fields.get(field);
+    if (operator === "==") conditions.in.push(value);
+    else if (operator === "contains") conditions.contains.push(value);
+    else conditions[operator] = value;
   }
   const parts = [];
   for (const [field, { in: values, contains, ...bounds }] of fields) {
-    // Any of the values chosen will do, whether a document has one or a list of them.
+    // Any of the chosen values matches, whether a document has one value or a list.
     const any = contains.map((value) => ({ [field]: { contains: value } }));
     if (values.length) any.unshift({ [field]: values.length === 1 ? values[0] : { in: values } });
     if (any.length) parts.push(any.length === 1 ? any[0] : { or: any });
@@ -29,20 +29,20 @@ export function where(chips) {
 
 /** Metadata as (field, value, operator) that could be a chip. */
 export function facts(metadata) {
-  const found = [];
+  const listed = [];
   for (const [field, value] of Object.entries(metadata)) {
     if (UNFILTERED.has(field)) continue;
     const list = Array.isArray(value);
-    for (const each of list ? value : [value]) {
-      const fits = ["string", "number", "boolean"].includes(typeof each) && String(each).length <= LONGEST;
-      if (fits && each !== "") found.push({ field, value: each, operator: list ? "contains" : "==" });
+    for (const item of list ? value : [value]) {
+      const fits = ["string", "number", "boolean"].includes(typeof item) && String(item).length <= MAX_VALUE_LENGTH;
+      if (fits && item !== "") listed.push({ field, value: item, operator: list ? "contains" : "==" });
     }
   }
-  return found;
+  return listed;
 }
 
-/** What has been seen of an index's fields: grows with every answer, so that a filter does not hide its own undoing. */
-export class Seen {
+/** The field values of an index, collected from all results, so that a filter does not hide the other values. */
+export class FieldValues {
   constructor(declared) {
     this.fields = new Map(Object.entries(declared).map(([name, type]) => [name, { name, type, values: new Map() }]));
   }
@@ -53,26 +53,26 @@ export class Seen {
         if (!this.fields.has(field)) this.fields.set(field, { name: field, type: typeof value, values: new Map() });
         const values = this.fields.get(field).values;
         const key = `${typeof value} ${value}`;
-        const known = values.get(key);
-        values.set(key, { value, operator, count: known ? known.count + 1 : 1 });
+        const previous = values.get(key);
+        values.set(key, { value, operator, count: previous ? previous.count + 1 : 1 });
       }
     }
   }
 
-  /** Fields for the page, each with its commonest values, numbers in order. */
-  told() {
+  /** Fields for the page, each with its most common values, numbers in order. */
+  list() {
     return [...this.fields.values()]
       .map(({ name, type, values }) => {
-        const common = [...values.values()].sort((one, other) => other.count - one.count).slice(0, MOST);
+        const common = [...values.values()].sort((a, b) => b.count - a.count).slice(0, MAX_VALUES);
         const numeric = type === "int" || type === "float" || type === "number";
-        if (numeric) common.sort((one, other) => one.value - other.value);
+        if (numeric) common.sort((a, b) => a.value - b.value);
         return { name, type, numeric, typed: type === "str" || type === "string", values: common };
       })
       .filter((field) => field.values.length > 0 || field.type !== "boolean");
   }
 }
 
-/** A chip in words. */
+/** A chip's text. */
 export function chipText({ field, operator, value }) {
   const sign = { "==": ":", contains: ":", ">=": " ≥", "<=": " ≤" }[operator];
   return `${field}${sign} ${value}`;

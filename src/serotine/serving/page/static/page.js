@@ -1,16 +1,16 @@
-// The page's state, and what it does. What it looks like is in index.html and style.css.
+// The page's state and actions; index.html and style.css have its looks.
 
 import * as api from "./api.js";
 import { chosen, dropped } from "./files.js";
-import { Seen, chipText, facts, where } from "./filters.js";
-import { isLong, light, marks, paint, sameWords, excerpts, words } from "./passages.js";
-import { milliseconds, number, plan, stages } from "./telling.js";
+import { FieldValues, chipText, facts, where } from "./filters.js";
+import { exactMatches, excerpts, highlight, isLong, marks, paint, words } from "./passages.js";
+import { milliseconds, number, plan, stages } from "./format.js";
 
 const PAUSE = 140;
 const POLL = 400;
 const K = 10;
-// Files sent at once: the server takes 1,000 in one request.
-const PART = 500;
+// Files per request; the server's limit is 1,000.
+const FILES_PER_REQUEST = 500;
 const THEME = "serotine.theme";
 
 const passages = (count) => `${number(count)} passage${count === 1 ? "" : "s"}`;
@@ -23,7 +23,7 @@ export const page = () => ({
   exact: false,
   chips: [],
   fields: [],
-  asked: [],
+  queryWords: [],
   hits: [],
   word: -1,
   pinned: -1,
@@ -32,7 +32,7 @@ export const page = () => ({
   answered: "",
   status: "",
   problem: "",
-  told: null,
+  statistics: null,
   certificate: null,
   needsToken: false,
   token: "",
@@ -40,8 +40,8 @@ export const page = () => ({
   uploading: { state: "idle", message: "", share: null, skipped: [] },
   dragging: false,
 
-  // Not for Alpine to watch.
-  _seen: {},
+  // Not reactive.
+  _fieldValues: {},
   _timer: 0,
   _aborting: null,
   _uploadAbort: null,
@@ -52,7 +52,7 @@ export const page = () => ({
     if (["late", "bm25", "hybrid"].includes(link.get("mode"))) this.mode = link.get("mode");
     this.exact = link.get("exact") === "1" && this.mode === "late";
     this.index = link.get("index") || "";
-    this.dress();
+    this.applyTheme();
     this.load();
   },
 
@@ -60,13 +60,13 @@ export const page = () => ({
     this.problem = "";
     try {
       this.indexes = await api.indexes();
-    } catch (failure) {
-      this.fail(failure);
+    } catch (error) {
+      this.showError(error);
       return;
     }
     this.loaded = true;
     this.needsToken = false;
-    if (!this.indexes.some((each) => each.name === this.index)) this.index = this.indexes.length ? this.indexes[0].name : "";
+    if (!this.indexes.some((index) => index.name === this.index)) this.index = this.indexes.length ? this.indexes[0].name : "";
     this.enter();
     this.$nextTick(() => this.$refs.query.focus());
   },
@@ -74,7 +74,7 @@ export const page = () => ({
   // Indexes
 
   get current() {
-    return this.indexes.find((each) => each.name === this.index) || null;
+    return this.indexes.find((index) => index.name === this.index) || null;
   },
   get wordsOnly() {
     return this.current !== null && !this.current.encoder;
@@ -93,15 +93,15 @@ export const page = () => ({
     this.showFields();
     this.ask();
   },
-  seen() {
-    if (!this._seen[this.index] && this.current !== null) this._seen[this.index] = new Seen(this.current.filterable || {});
-    return this._seen[this.index];
+  fieldValues() {
+    if (!this._fieldValues[this.index] && this.current !== null) this._fieldValues[this.index] = new FieldValues(this.current.filterable || {});
+    return this._fieldValues[this.index];
   },
   showFields() {
-    this.fields = this.current === null ? [] : this.seen().told();
+    this.fields = this.current === null ? [] : this.fieldValues().list();
   },
 
-  // Asking
+  // Searching
 
   typed() {
     clearTimeout(this._timer);
@@ -117,9 +117,9 @@ export const page = () => ({
     clearTimeout(this._timer);
     if (this._aborting) this._aborting.abort();
     this._aborting = null;
-    const question = this.query.trim();
-    this.remember(question);
-    if (!question || this.current === null) {
+    const query = this.query.trim();
+    this.updateAddress(query);
+    if (!query || this.current === null) {
       this.clear();
       return;
     }
@@ -128,80 +128,80 @@ export const page = () => ({
     this.busy = true;
     try {
       const body = {
-        query: question,
+        query,
         k: K,
         mode: this.mode,
         exact: this.exact,
         where: where(this.chips),
         explain: this.mode !== "bm25",
       };
-      const answer = await this.patiently(() => api.search(index, body, aborting.signal), aborting.signal);
-      // An answer that was overtaken is dropped, whatever it is.
+      const response = await this.retryWhileBusy(() => api.search(index, body, aborting.signal), aborting.signal);
+      // A later search has overtaken this one.
       if (this._aborting !== aborting) return;
-      this.show(question, answer);
-    } catch (failure) {
-      if (failure.name === "AbortError" || this._aborting !== aborting) return;
-      this.fail(failure);
+      this.show(query, response);
+    } catch (error) {
+      if (error.name === "AbortError" || this._aborting !== aborting) return;
+      this.showError(error);
     } finally {
       if (this._aborting === aborting) this.busy = false;
     }
   },
-  /** Again, while the server says that it is too busy now. */
-  async patiently(work, signal) {
+  /** Runs a request again while the server is busy. */
+  async retryWhileBusy(work, signal) {
     for (let attempt = 1; ; attempt += 1) {
       try {
         return await work();
-      } catch (failure) {
-        if (![429, 503].includes(failure.status) || attempt === 5) throw failure;
-        this.status = "The server is busy; trying again…";
-        await new Promise((resolve) => setTimeout(resolve, Math.min(failure.retryAfter, 5) * 1000));
+      } catch (error) {
+        if (![429, 503].includes(error.status) || attempt === 5) throw error;
+        this.status = "The server is busy; retrying…";
+        await new Promise((resolve) => setTimeout(resolve, Math.min(error.retryAfter, 5) * 1000));
         if (signal.aborted) throw new DOMException("overtaken", "AbortError");
       }
     }
   },
   clear() {
-    Object.assign(this, { hits: [], asked: [], told: null, certificate: null, word: -1, pinned: -1, busy: false });
+    Object.assign(this, { hits: [], queryWords: [], statistics: null, certificate: null, word: -1, pinned: -1, busy: false });
     Object.assign(this, { answered: "", status: "", problem: "" });
   },
-  show(question, answer) {
-    const asked = words(question);
-    const hits = answer.hits.map((hit, rank) => this.dressed(hit, rank, asked));
-    this.seen().add(answer.hits);
+  show(query, response) {
+    const queryWords = words(query);
+    const hits = response.hits.map((hit, rank) => this.passage(hit, rank, queryWords));
+    this.fieldValues().add(response.hits);
     this.showFields();
-    Object.assign(this, { asked, hits, word: -1, pinned: -1, problem: "", answered: question });
-    this.certificate = answer.certificate;
-    this.told = {
-      plan: plan(answer.stats),
-      stages: stages(answer.stats.milliseconds),
-      total: milliseconds(answer.milliseconds.total),
+    Object.assign(this, { queryWords, hits, word: -1, pinned: -1, problem: "", answered: query });
+    this.certificate = response.certificate;
+    this.statistics = {
+      plan: plan(response.stats),
+      stages: stages(response.stats.milliseconds),
+      total: milliseconds(response.milliseconds.total),
     };
-    const found = hits.length === 0 ? "Nothing found" : `${hits.length} passage${hits.length === 1 ? "" : "s"}`;
-    this.status = `${found} in ${milliseconds(answer.milliseconds.total)}`;
+    const count = hits.length === 0 ? "Nothing found" : `${hits.length} passage${hits.length === 1 ? "" : "s"}`;
+    this.status = `${count} in ${milliseconds(response.milliseconds.total)}`;
   },
-  dressed(hit, rank, asked) {
+  passage(hit, rank, queryWords) {
     const text = hit.text || "";
-    const marked = hit.explanation ? marks(hit.explanation, asked) : sameWords(text, asked);
-    const best = asked.map((_, word) => this.bestOf(text, marked, word));
+    const marked = hit.explanation ? marks(hit.explanation, queryWords) : exactMatches(text, queryWords);
+    const best = queryWords.map((_, word) => this.bestMatch(text, marked, word));
     return {
       key: `${rank} ${hit.id}`,
       rank: rank + 1,
       id: hit.id,
-      // The title of a document, else the headings that a passage of a file stands under.
+      // The title of a document, or else the headings above a passage of a file.
       title: [hit.metadata.title, hit.metadata.heading].find((name) => typeof name === "string") || "",
       score: hit.score === null ? "" : hit.score.toFixed(this.mode === "hybrid" ? 4 : 2),
       text,
-      // Lists, verse and code keep their lines; prose that was wrapped by hand does not.
+      // Lists, verse and code keep their line breaks; wrapped prose does not.
       lines: text.length / text.split("\n").length < 60,
-      // A file's name stands in the ids of its passages.
+      // The ids of a file's passages already contain its name.
       facts: facts(hit.metadata).filter((fact) => !hit.id.startsWith(`${fact.value}#`)).slice(0, 8).map((fact) => ({ ...fact, text: `${fact.field} ${fact.value}` })),
       marked,
       best,
-      stretches: excerpts(text, marked),
+      excerpts: excerpts(text, marked),
       long: isLong(text),
       whole: false,
     };
   },
-  bestOf(text, marked, word) {
+  bestMatch(text, marked, word) {
     let best = null;
     for (const mark of marked) {
       if (!(word in mark.by)) continue;
@@ -209,16 +209,16 @@ export const page = () => ({
     }
     return best;
   },
-  fail(failure) {
+  showError(error) {
     this.busy = false;
     this.status = "";
-    if (failure.status === 401) {
+    if (error.status === 401) {
       this.needsToken = true;
-      this.problem = this.token ? "The server does not know this token." : "";
+      this.problem = this.token ? "Unknown token." : "";
       this.$nextTick(() => this.$refs.token.focus());
       return;
     }
-    this.problem = failure.message;
+    this.problem = error.message;
   },
   enterToken() {
     api.useToken(this.token);
@@ -227,9 +227,9 @@ export const page = () => ({
       this.ask();
     } else this.load();
   },
-  remember(question) {
+  updateAddress(query) {
     const link = new URLSearchParams();
-    if (question) link.set("q", question);
+    if (query) link.set("q", query);
     if (this.indexes.length > 1) link.set("index", this.index);
     if (this.mode !== "late") link.set("mode", this.mode);
     if (this.exact) link.set("exact", "1");
@@ -237,15 +237,15 @@ export const page = () => ({
     history.replaceState(null, "", text ? `?${text}` : location.pathname);
   },
 
-  // Passages and the words of the question
+  // Passages and query words
 
   fill(element, hit) {
-    paint(element, hit.text, hit.marked, hit.whole ? [[0, hit.text.length]] : hit.stretches);
-    // Later, so that Alpine does not paint the passage anew whenever another word is looked at.
-    queueMicrotask(() => light(element, this.word));
+    paint(element, hit.text, hit.marked, hit.whole ? [[0, hit.text.length]] : hit.excerpts);
+    // Deferred, so that Alpine does not repaint the passage for every highlighted word.
+    queueMicrotask(() => highlight(element, this.word));
   },
-  relight(element) {
-    light(element, this.word);
+  updateHighlight(element) {
+    highlight(element, this.word);
   },
   unfold(hit) {
     hit.whole = hit.long && !hit.whole;
@@ -256,24 +256,24 @@ export const page = () => ({
   pin(word) {
     this.pinned = this.pinned === word ? -1 : word;
     this.look(this.pinned);
-    this.tell();
+    this.announce();
   },
   stepWord(step) {
-    if (!this.asked.length) return;
-    this.pinned = ((this.pinned + 1 + step + this.asked.length + 1) % (this.asked.length + 1)) - 1;
+    if (!this.queryWords.length) return;
+    this.pinned = ((this.pinned + 1 + step + this.queryWords.length + 1) % (this.queryWords.length + 1)) - 1;
     this.look(this.pinned);
-    this.tell();
+    this.announce();
   },
-  tell() {
+  announce() {
     if (this.pinned < 0) {
-      this.status = "Every word is shown again";
+      this.status = "All matches are shown again";
       return;
     }
-    const found = this.hits.map((hit) => hit.best[this.pinned]).filter(Boolean);
-    const words_ = [...new Set(found.map((best) => best.text.toLowerCase()))].slice(0, 5).join(", ");
-    this.status = `“${this.asked[this.pinned].text}” matched in ${found.length} of ${this.hits.length} passages: ${words_}`;
+    const matches = this.hits.map((hit) => hit.best[this.pinned]).filter(Boolean);
+    const matchedWords = [...new Set(matches.map((best) => best.text.toLowerCase()))].slice(0, 5).join(", ");
+    this.status = `“${this.queryWords[this.pinned].text}” matched in ${matches.length} of ${this.hits.length} passages: ${matchedWords}`;
   },
-  lookBack(event) {
+  lookAtMark(event) {
     const mark = event.target.closest("mark");
     this.look(mark ? Number(mark.dataset.words.split(" ")[0]) : -1);
   },
@@ -309,14 +309,14 @@ export const page = () => ({
     this.ask();
   },
   boundOf(field, operator) {
-    const chip = this.chips.find((each) => each.field === field && each.operator === operator);
+    const chip = this.chips.find((chip) => chip.field === field && chip.operator === operator);
     return chip ? chip.value : "";
   },
   typedValue(field, event) {
     const value = event.target.value.trim();
     event.target.value = "";
-    // A list equals nothing.
-    const lists = this.fields.find((each) => each.name === field).values.some((item) => item.operator === "contains");
+    // Equality never matches a list.
+    const lists = this.fields.find((known) => known.name === field).values.some((item) => item.operator === "contains");
     if (value && !this.isOn(field, value)) this.toggle(field, value, lists ? "contains" : "==");
   },
   closeFields(event) {
@@ -325,7 +325,7 @@ export const page = () => ({
     }
   },
   drop(chip) {
-    this.chips = this.chips.filter((each) => each !== chip);
+    this.chips = this.chips.filter((other) => other !== chip);
     this.ask();
     this.$refs.query.focus();
   },
@@ -387,17 +387,17 @@ export const page = () => ({
 
   // Light and dark
 
-  dress() {
+  applyTheme() {
     document.documentElement.dataset.theme = this.theme;
     localStorage.setItem(THEME, this.theme);
   },
   nextTheme() {
     const order = ["auto", "light", "dark"];
     this.theme = order[(order.indexOf(this.theme) + 1) % order.length];
-    this.dress();
+    this.applyTheme();
   },
   get themeText() {
-    return { auto: "Light or dark as the system is", light: "Light", dark: "Dark" }[this.theme];
+    return { auto: "Light or dark, as the system", light: "Light", dark: "Dark" }[this.theme];
   },
 
   // Files
@@ -435,51 +435,51 @@ export const page = () => ({
   async send(files) {
     if (this.sending) return;
     if (!files.length) {
-      this.uploading = { ...this.idle(), state: "failed", message: "There are no files in it." };
+      this.uploading = { ...this.idle(), state: "failed", message: "The folder contains no files." };
       return;
     }
     const aborting = (this._uploadAbort = new AbortController());
     const index = this.index;
     const count = `${number(files.length)} file${files.length === 1 ? "" : "s"}`;
-    const sum = { files: files.length, done: 0, added: 0, skipped: [], error: null };
+    const totals = { files: files.length, done: 0, added: 0, skipped: [], error: null };
     try {
-      for (let start = 0; start < files.length && sum.error === null; start += PART) {
-        const part = files.slice(start, start + PART);
-        const sent = (share) => (this.uploading.share = (start + share * part.length) / files.length);
-        this.uploading = { state: "sending", message: `Sending ${count}…`, share: start / files.length, skipped: sum.skipped };
-        const id = await api.upload(index, part, sent, aborting.signal);
-        await this.follow(id, sum);
+      for (let start = 0; start < files.length && totals.error === null; start += FILES_PER_REQUEST) {
+        const batch = files.slice(start, start + FILES_PER_REQUEST);
+        const sent = (share) => (this.uploading.share = (start + share * batch.length) / files.length);
+        this.uploading = { state: "sending", message: `Sending ${count}…`, share: start / files.length, skipped: totals.skipped };
+        const id = await api.upload(index, batch, sent, aborting.signal);
+        await this.follow(id, totals);
       }
-      const [state, message] = sum.error === null ? ["done", `${passages(sum.added)} added.`] : ["failed", sum.error];
-      this.uploading = { state, message, share: null, skipped: sum.skipped };
-    } catch (failure) {
-      const refused = failure.status === 401 || failure.status === 403;
-      const before = sum.done ? ` ${passages(sum.added)} of the first ${number(sum.done)} files were added.` : "";
-      const message = (refused ? "This needs a token that may write." : failure.message) + before;
-      this.uploading = { state: "failed", message, share: null, skipped: sum.skipped };
-      if (failure.status === 401) this.needsToken = true;
+      const [state, message] = totals.error === null ? ["done", `${passages(totals.added)} added.`] : ["failed", totals.error];
+      this.uploading = { state, message, share: null, skipped: totals.skipped };
+    } catch (error) {
+      const refused = error.status === 401 || error.status === 403;
+      const before = totals.done ? ` ${passages(totals.added)} of the first ${number(totals.done)} files were added.` : "";
+      const message = (refused ? "This requires a token with write access." : error.message) + before;
+      this.uploading = { state: "failed", message, share: null, skipped: totals.skipped };
+      if (error.status === 401) this.needsToken = true;
     }
   },
-  /** Until a part of the files is indexed; `sum` is what the parts before came to, and this one is added to it. */
-  async follow(id, sum) {
+  /** Waits until one batch of files is indexed and adds it to `totals`. */
+  async follow(id, totals) {
     for (;;) {
       const job = await api.job(id);
-      const [done, added, skipped] = [sum.done + job.done, sum.added + job.added, [...sum.skipped, ...job.skipped]];
+      const [done, added, skipped] = [totals.done + job.done, totals.added + job.added, [...totals.skipped, ...job.skipped]];
       if (job.state === "done" || job.state === "failed") {
-        const error = job.state === "failed" ? job.error || "It failed; the server's log says why." : null;
-        Object.assign(sum, { done, added, skipped, error });
+        const error = job.state === "failed" ? job.error || "Indexing failed; the server's log has the details." : null;
+        Object.assign(totals, { done, added, skipped, error });
         await this.refresh();
         return;
       }
-      const message = job.state === "queued" ? "Waiting for its turn…" : `Indexing: ${number(done)} of ${number(sum.files)} files, ${passages(added)}…`;
-      this.uploading = { state: "indexing", message, share: done / sum.files, skipped };
+      const message = job.state === "queued" ? "Waiting…" : `Indexing: ${number(done)} of ${number(totals.files)} files, ${passages(added)}…`;
+      this.uploading = { state: "indexing", message, share: done / totals.files, skipped };
       await new Promise((resolve) => setTimeout(resolve, POLL));
     }
   },
   stop() {
     if (this._uploadAbort) this._uploadAbort.abort();
   },
-  /** Counts, and the answer to what is asked, are as of before. */
+  /** Reloads the counts and the results after a change. */
   async refresh() {
     this.indexes = await api.indexes();
     this.ask();

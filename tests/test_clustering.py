@@ -245,7 +245,7 @@ def test_points_that_are_all_alike_can_be_clustered() -> None:
     codebook.Codebook(*codebook.quantize(zeros.fine, zeros.squares, zeros.sizes), zeros.coarse)
 
 
-def test_training_goes_on_where_it_was_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_interrupted_training_resumes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(codebook_training, "_MIN_CHECKPOINT", 4)
     (tmp_path / "segments").mkdir()
     points = blobs(2000, 16)
@@ -282,7 +282,7 @@ def test_training_goes_on_where_it_was_stopped(tmp_path: Path, monkeypatch: pyte
         np.testing.assert_array_equal(array, files[1].arrays[name])
     assert files[0].attributes == files[1].attributes
     assert (tmp_path / "whole.codebook").read_bytes() == (tmp_path / "again.codebook").read_bytes()
-    # Another sample does not go on from it.
+    # Another sample does not resume from it.
     calls = 0
     with pytest.raises(KeyboardInterrupt):
         codebook_training.train(tmp_path, tmp_path / "x.codebook", points, **how, tick=stop)

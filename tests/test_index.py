@@ -196,7 +196,7 @@ def test_empty_index_and_large_k(tmp_path: Path) -> None:
         assert index.stats().segments == 1
 
 
-def test_a_text_without_words_is_kept_last_and_said(tmp_path: Path) -> None:
+def test_a_text_without_words_is_stored_last_with_a_warning(tmp_path: Path) -> None:
     with Index.create(tmp_path / "x", encoder=WordEncoder()) as index:
         with pytest.warns(EmptyTextWarning, match=r"texts: 2 of 3 have no words, the first is 'b'"):
             index.add(ids=["a", "b", "c"], texts=["word", " ", ""])
@@ -258,7 +258,7 @@ def test_an_encoder_that_fails_midway_leaves_nothing(small: Path) -> None:
         assert index.verify().stray_files == ()
 
 
-def test_an_encoder_that_miscounts_is_told(small: Path) -> None:
+def test_an_encoder_that_returns_too_few_arrays_is_an_error(small: Path) -> None:
     class Short(WordEncoder):
         def encode_documents(self, texts: Any) -> Any:
             return super().encode_documents(texts)[:-1]
@@ -292,7 +292,7 @@ def test_an_encoder_that_miscounts_is_told(small: Path) -> None:
         (lambda i: i.explain("x", "nope"), UnknownIdError, "'nope' is not in the index"),
     ],
 )
-def test_bad_questions(small: Path, call: Any, error: type[Exception], words: str) -> None:
+def test_bad_queries(small: Path, call: Any, error: type[Exception], words: str) -> None:
     with Index.open(small, encoder=WordEncoder()) as index:
         with pytest.raises(error, match=words):
             call(index)
@@ -314,7 +314,7 @@ def test_places_that_are_no_index(tmp_path: Path) -> None:
         Index.open(tmp_path / "other")
 
 
-def test_create_refuses_what_is_there_and_nonsense(small: Path, tmp_path: Path) -> None:
+def test_create_rejects_existing_folders_and_bad_arguments(small: Path, tmp_path: Path) -> None:
     with pytest.raises(IndexExistsError, match="already exists"):
         Index.create(small, dim=4)
     with pytest.raises(ValueError, match="exactly one of the two"):

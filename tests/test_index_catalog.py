@@ -1,4 +1,4 @@
-"""The catalog: damage is told, and a reader without leave to write sees every commit."""
+"""The catalog: damage is reported, and a reader without write permission sees every commit."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_verify_finds_a_segment_that_is_forgotten(tmp_path: Path) -> None:
         opened.verify()
 
 
-def test_a_forgotten_document_is_told_of(tmp_path: Path) -> None:
+def test_a_document_missing_from_the_catalog_is_reported(tmp_path: Path) -> None:
     connection = sqlite3.connect(make(tmp_path / "x") / "catalog.sqlite")
     connection.execute("DELETE FROM documents WHERE id = 'id0'")
     connection.commit()
@@ -65,7 +65,7 @@ def test_pages_overwritten(tmp_path: Path) -> None:
         Index.open(tmp_path / "x", read_only=True)
 
 
-def test_a_reader_without_leave_to_write_sees_commits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_reader_without_write_permission_sees_commits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = make(tmp_path / "x")
     # As if the folder were on a read-only mount: root may write anywhere else.
     monkeypatch.setattr(catalog.os, "access", lambda *_: False)
@@ -81,7 +81,7 @@ def test_a_reader_without_leave_to_write_sees_commits(tmp_path: Path, monkeypatc
         assert len(reader) == 2
 
 
-def test_a_segment_cut_short_while_open_is_told(tmp_path: Path) -> None:
+def test_a_segment_truncated_while_open_is_reported(tmp_path: Path) -> None:
     path = make(tmp_path / "x")
     (segment,) = (path / "segments").iterdir()
     with Index.open(path, read_only=True) as opened:

@@ -72,7 +72,7 @@ def test_a_full_disk_leaves_nothing(small: Path, monkeypatch: pytest.MonkeyPatch
     assert content(small) == {"a": "alpha", "b": "beta", "c": "gamma"}
 
 
-def test_what_sqlite_complains_of_is_one_clear_line(small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_errors_of_sqlite_are_one_clear_line(small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refused(connection: sqlite3.Connection) -> None:
         raise sqlite3.OperationalError("database or disk is full")
 

@@ -269,7 +269,7 @@ def test_segments_whose_documents_have_no_tokens(tmp_path: Path, *, keep_vectors
         index.verify()
 
 
-def test_what_cannot_be_opened_is_not_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_segment_that_cannot_be_opened_is_not_committed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     copy = rewrite.copy
 
     def wrong(*arguments: Any, **named: Any) -> SegmentRecord:
@@ -338,7 +338,7 @@ def test_compaction_of_two_codebooks_and_a_head_keeps_the_order(
         index.verify()
 
 
-def test_a_stream_goes_on_where_it_was_stopped(tmp_path: Path) -> None:
+def test_an_interrupted_stream_resumes(tmp_path: Path) -> None:
     rng = np.random.default_rng(6)
     vectors = [unit(rng, 4) for _ in range(60)]
     seen = []

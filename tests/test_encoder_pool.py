@@ -87,7 +87,7 @@ def test_control_c_ends_the_call_not_the_pool(tmp_path: Path) -> None:
 def test_what_cannot_be() -> None:
     with pytest.raises(ValueError, match="exactly one of the two"):
         EncoderPool()
-    with pytest.raises(ValueError, match="processes: want at least 1, got 0"):
+    with pytest.raises(ValueError, match="processes: must be at least 1, got 0"):
         EncoderPool(processes=0)
-    with pytest.raises(ValueError, match="devices: want a list of names"):
+    with pytest.raises(ValueError, match="devices: must be a list of names"):
         EncoderPool(devices="cuda:0")  # type: ignore[arg-type]

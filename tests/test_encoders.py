@@ -160,7 +160,7 @@ def test_a_damaged_model_is_refused(folder: Path) -> None:
     ("file", "content", "words"),
     [
         ("serotine.json", "{", "is not valid JSON"),
-        ("serotine.json", "[]", "want a JSON object, found list"),
+        ("serotine.json", "[]", "must be a JSON object, got list"),
         ("serotine.json", '{"format": 1}', "'format' must be 2; export the encoder again"),
         ("serotine.json", '{"format": 2, "dim": "x"}', "'dim' must be int, got 'x'"),
         ("serotine.json", '{"format": 2, "origin": "dense", "dim": 3, "query": {}}', "'query.length' is missing"),

@@ -1,4 +1,4 @@
-"""One encoder in several processes: one a GPU, or several on a CPU."""
+"""An encoder in several processes: one per GPU, or several on a CPU."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ from numpy.typing import NDArray
 from serotine.encoders.encoder import Encoder
 from serotine.encoders.spec import EncoderSpec
 from serotine.encoders.tokenization import Token
-from serotine.errors import EncoderError
+from serotine.errors import EncoderError, invalid
 from serotine.progress import progress_bar
 from serotine.texts import strings
 
-# Texts of a piece. One that is begun is finished: so long do Ctrl-C and the progress bar wait.
-_PIECE = 64
+# Texts per task. Ctrl-C and the progress bar wait until a task has finished.
+_TASK_TEXTS = 64
 
-# A worker's own encoder, and what tells it that nobody waits for the pieces it still has.
+# In a worker: its encoder, and the event that cancels the tasks it still has.
 _loaded: Encoder | None = None
 _stopped: Event | None = None
 
@@ -38,15 +38,14 @@ _stopped: Event | None = None
 class EncoderPool:
     """An `Encoder` whose documents are encoded by several processes; a context manager.
 
-    Takes an encoder's place anywhere, `Index.create(path, encoder=pool)` for one. Questions, which come one at a time,
-    are encoded in this process. As with everything that starts processes, a script needs its
-    ``if __name__ == "__main__":``.
+    It replaces an encoder anywhere, as in `Index.create(path, encoder=pool)`. Queries, which come one at a time, are
+    encoded in this process. As it starts processes, a script needs ``if __name__ == "__main__":``.
 
     Args:
-        name_or_path: as `Encoder` takes it.
-        devices: one process for each: ["cuda:0", "cuda:1"].
-        processes: instead: so many on the CPU, which share its cores.
-        options: what else `Encoder` takes.
+        name_or_path: as for `Encoder`.
+        devices: one process per device: ["cuda:0", "cuda:1"].
+        processes: number of processes on the CPU, which share its cores; instead of `devices`.
+        options: other arguments of `Encoder`.
 
     Raises:
         EncoderError: the encoder cannot be loaded.
@@ -64,31 +63,31 @@ class EncoderPool:
         if (devices is None) == (processes is None):
             raise ValueError("devices, processes: exactly one of the two is needed")
         if devices is not None and (isinstance(devices, str) or not devices):
-            raise ValueError(f"devices: want a list of names such as 'cuda:0', got {devices!r}")
+            raise invalid("devices", "a list of names such as 'cuda:0'", devices)
         if processes is not None and processes < 1:
-            raise ValueError(f"processes: want at least 1, got {processes}")
-        each: list[dict[str, Any]]
+            raise invalid("processes", "at least 1", processes)
+        settings: list[dict[str, Any]]
         if devices is not None:
-            each = [{**options, "device": device} for device in devices]
+            settings = [{**options, "device": device} for device in devices]
         else:
             threads = max(1, (os.cpu_count() or 1) // (processes or 1))
-            each = [{**options, "device": "cpu", "num_threads": threads}] * (processes or 1)
-        self._encoder = Encoder(name_or_path, **each[0])
+            settings = [{**options, "device": "cpu", "num_threads": threads}] * (processes or 1)
+        self._encoder = Encoder(name_or_path, **settings[0])
         context = multiprocessing.get_context("spawn")
-        turns: Queue[dict[str, Any]] = context.Queue()
-        for settings in each:
-            # The name it was found by holds the commit; a branch of the hub may move in between.
-            turns.put({key: value for key, value in settings.items() if key != "revision"})
-        self._workers = len(each)
+        queue: Queue[dict[str, Any]] = context.Queue()
+        for arguments in settings:
+            # The encoder's name includes the commit; a branch may move in between.
+            queue.put({key: value for key, value in arguments.items() if key != "revision"})
+        self._workers = len(settings)
         self._stopped = context.Event()
-        # Calls of several threads take turns: an interrupted one stops all pieces.
+        # One call at a time: an interrupted call cancels all tasks.
         self._one_call = Lock()
         self._executor = ProcessPoolExecutor(
-            len(each), mp_context=context, initializer=_start, initargs=(self._encoder.name, turns, self._stopped)
+            len(settings), mp_context=context, initializer=_start, initargs=(self._encoder.name, queue, self._stopped)
         )
-        # Started here rather than by the first texts, because only here they can be kept from Ctrl-C from the start.
+        # Started here rather than by the first texts, because only here Ctrl-C can be blocked from the start.
         with _workers_without_interrupts():
-            for _ in each:
+            for _ in settings:
                 self._executor.submit(_encode, [])
 
     def __enter__(self) -> EncoderPool:
@@ -100,7 +99,7 @@ class EncoderPool:
         self.close()
 
     def close(self) -> None:
-        """Ends the processes, after the piece each is at."""
+        """End the processes, after the task each is running."""
         self._executor.shutdown(wait=True, cancel_futures=True)
 
     @property
@@ -129,31 +128,31 @@ class EncoderPool:
         return self._encoder.spec
 
     def with_query_length(self, length: int) -> EncoderPool:
-        """As `Encoder.with_query_length`; the processes, which encode documents, are shared."""
+        """Return this pool with queries of at most `length` tokens; the processes are shared."""
         other = copy.copy(self)
         other._encoder = self._encoder.with_query_length(length)
         return other
 
     def encode_queries(self, texts: Sequence[str], *, show_progress: bool = False) -> list[NDArray[np.float32]]:
-        """As `Encoder.encode_queries`, in this process."""
+        """Encode queries in this process, as `Encoder.encode_queries`."""
         return self._encoder.encode_queries(texts, show_progress=show_progress)
 
     def tokens(self, text: str, *, query: bool) -> list[Token]:
-        """As `Encoder.tokens`."""
+        """Return the token of every row, as `Encoder.tokens`."""
         return self._encoder.tokens(text, query=query)
 
     def encode_documents(self, texts: Sequence[str], *, show_progress: bool = False) -> list[NDArray[np.float32]]:
-        """As `Encoder.encode_documents`, by all processes.
+        """Encode documents in all processes, as `Encoder.encode_documents`.
 
-        Ctrl-C ends the call, and leaves the pool ready for another.
+        Ctrl-C ends the call, and the pool stays usable.
 
         Raises:
-            EncoderError: also when a process was killed.
+            EncoderError: the model fails on them, or a process was killed.
         """
         checked = strings(texts, "texts")
-        # Texts of about one length go together, the longest first: little padding, and no worker is last by much.
+        # Tasks of similar lengths, longest first: little padding, and workers finish at about the same time.
         order = sorted(range(len(checked)), key=lambda i: -len(checked[i]))
-        size = min(_PIECE, -(-len(order) // self._workers) or 1)
+        size = min(_TASK_TEXTS, -(-len(order) // self._workers) or 1)
         parts = [order[start : start + size] for start in range(0, len(order), size)]
         out: list[NDArray[np.float32]] = [np.empty((0, self.dim), np.float32)] * len(checked)
         with self._one_call, progress_bar(len(checked), "Encoding", enabled=show_progress) as advance:
@@ -167,10 +166,10 @@ class EncoderPool:
                     advance(len(part))
             except BrokenProcessPool:
                 raise EncoderError(
-                    f"{self.name}: a process of the pool was killed, perhaps for want of memory; use fewer processes"
+                    f"{self.name}: a process of the pool was killed, perhaps out of memory; use fewer processes"
                 ) from None
             except BaseException:
-                # Nothing more is begun, neither of what waits here nor of the pieces workers hold already.
+                # Cancels the tasks that wait here, and those that workers have already taken.
                 self._stopped.set()
                 for piece in pieces:
                     piece.cancel()
@@ -181,9 +180,9 @@ class EncoderPool:
 
 @contextmanager
 def _workers_without_interrupts() -> Iterator[None]:
-    """Within, processes start with Ctrl-C blocked, where the system can do that; `_start` ignores it everywhere.
+    """Start processes with Ctrl-C blocked, where the system supports it; `_start` ignores it everywhere.
 
-    It reaches every process of a terminal and is this one's to answer: a worker that died of it looks like a failure.
+    Ctrl-C reaches every process of a terminal, and this one handles it; a worker that it ends looks like a failure.
     """
     if not hasattr(signal, "pthread_sigmask"):
         yield
@@ -195,8 +194,8 @@ def _workers_without_interrupts() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _start(name: str, turns: Queue[dict[str, Any]], stopped: Event) -> None:
-    """What every worker does first."""
+def _start(name: str, queue: Queue[dict[str, Any]], stopped: Event) -> None:
+    """Initialize a worker."""
     global _loaded, _stopped
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     _stopped = stopped
@@ -204,12 +203,12 @@ def _start(name: str, turns: Queue[dict[str, Any]], stopped: Event) -> None:
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        _loaded = Encoder(name, **turns.get())
+        _loaded = Encoder(name, **queue.get())
 
 
 def _encode(texts: list[str]) -> list[NDArray[np.float32]]:
     if _loaded is None or _stopped is None:
-        raise EncoderError("this worker has no encoder")
+        raise EncoderError("this worker has not loaded its encoder")
     if _stopped.is_set():
         return []
     return _loaded.encode_documents(texts)

@@ -1,4 +1,4 @@
-"""JSON that came with a checkpoint: nothing in it is believed before it has been looked at."""
+"""JSON files of a checkpoint: every value is validated before it is used."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import json
 from pathlib import Path
 from typing import Any
 
-from serotine.errors import EncoderError
+from serotine.errors import EncoderError, reason, shown
 from serotine.nesting import check_nesting
 from serotine.texts import is_text
 
-# A checkpoint's largest settings file is its tokenizer, which is not read as settings.
+# The tokenizer, a checkpoint's largest JSON file, is not read as settings.
 _MOST_BYTES = 16 << 20
-# Settings that could make transformers fetch or run something, or compute or answer otherwise than asked.
+# Settings that could make transformers download or run code, or change what it computes or returns.
 DROPPED = (
     "auto_map",
     "attn_implementation",
@@ -33,14 +33,14 @@ DROPPED = (
 
 
 class SettingsFile:
-    """One JSON object, read with a type in hand.
+    """A JSON object whose values are read by type.
 
     Args:
         path: the file.
         missing_ok: an absent file reads as an empty object.
 
     Raises:
-        EncoderError: it is missing, too large, or holds no JSON object.
+        EncoderError: it is missing, too large, or not a JSON object.
     """
 
     def __init__(self, path: Path, *, missing_ok: bool = False) -> None:
@@ -50,14 +50,14 @@ class SettingsFile:
             return
         values = read_json(path)
         if not isinstance(values, dict):
-            raise EncoderError(f"{path}: want a JSON object, found {type(values).__name__}")
+            raise EncoderError(f"{path}: must be a JSON object, got {type(values).__name__}")
         self.values = values
 
     def __contains__(self, key: str) -> bool:
         return key in self.values
 
     def text(self, key: str, default: str | None = None) -> str | None:
-        """A string; the default where it is absent or null."""
+        """Return a string; the default if it is absent or null."""
         value = self.values.get(key)
         if value is None:
             return default
@@ -66,16 +66,16 @@ class SettingsFile:
         return value
 
     def whole(self, key: str, default: int | None = None, *, least: int = 1) -> int | None:
-        """A whole number; the default where it is absent or null."""
+        """Return an integer; the default if it is absent or null."""
         value = self.values.get(key)
         if value is None:
             return default
         if isinstance(value, bool) or not isinstance(value, int) or value < least:
-            raise self.wrong(key, f"a whole number of at least {least}")
+            raise self.wrong(key, f"an integer of at least {least}")
         return value
 
     def flag(self, key: str, default: bool) -> bool:
-        """True or false; the default where it is absent or null."""
+        """Return a boolean; the default if it is absent or null."""
         value = self.values.get(key)
         if value is None:
             return default
@@ -84,7 +84,7 @@ class SettingsFile:
         return value
 
     def words(self, key: str) -> list[str] | None:
-        """A list of strings; None where it is absent or null."""
+        """Return a list of strings; None if it is absent or null."""
         value = self.values.get(key)
         if value is None:
             return None
@@ -93,7 +93,7 @@ class SettingsFile:
         return list(value)
 
     def section(self, key: str) -> SettingsFile:
-        """An object within; an empty one where it is absent or null."""
+        """Return a nested object; an empty one if it is absent or null."""
         value = self.values.get(key)
         if value is not None and not isinstance(value, dict):
             raise self.wrong(key, "an object")
@@ -101,16 +101,13 @@ class SettingsFile:
         section.path, section.values = self.path, value or {}
         return section
 
-    def wrong(self, key: str, wanted: str) -> EncoderError:
-        """What to raise where a value is not what it should be."""
-        shown = repr(self.values.get(key))
-        return EncoderError(
-            f"{self.path}: {key!r} must be {wanted}, got {shown if len(shown) < 60 else shown[:57] + '...'}"
-        )
+    def wrong(self, key: str, expected: str) -> EncoderError:
+        """Return the error for a value that is not valid."""
+        return EncoderError(f"{self.path}: {key!r} must be {expected}, got {shown(self.values.get(key))}")
 
 
 def read_json(path: Path) -> Any:
-    """What a JSON file holds.
+    """Return the content of a JSON file.
 
     Raises:
         EncoderError: it is missing, too large or not JSON.
@@ -124,4 +121,4 @@ def read_json(path: Path) -> Any:
         check_nesting(text)
         return json.loads(text)
     except ValueError as error:
-        raise EncoderError(f"{path}: is not valid JSON ({str(error).splitlines()[0]})") from None
+        raise EncoderError(f"{path}: is not valid JSON ({reason(error)})") from None

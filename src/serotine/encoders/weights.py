@@ -1,4 +1,4 @@
-"""Weights of a checkpoint: safetensors files only, every tensor accounted for."""
+"""Weights of a checkpoint: safetensors files only, no tensor missing or ignored."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 
 from serotine.encoders.settings import SettingsFile
-from serotine.errors import EncoderError
+from serotine.errors import EncoderError, reason
 from serotine.nesting import check_nesting
 
 WEIGHTS_FILE = "model.safetensors"
 _SHARDS_FILE = "model.safetensors.index.json"
-# Formats that run code as they are read.
+# Formats that can run code when they are read.
 _PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl", "*.pickle", "*.msgpack", "*.h5")
 _MOST_HEADER = 100 << 20
 
 
 def weight_files(folder: Path) -> list[Path]:
-    """The safetensors files of a folder's model: one, or the shards its index names.
+    """Return the safetensors files of a folder's model: one, or the shards its index names.
 
     Raises:
-        EncoderError: there is none; with what to do where there is a pickle instead.
+        EncoderError: there is none; the message says how to convert a pickle.
     """
     single, shards = folder / WEIGHTS_FILE, folder / _SHARDS_FILE
     if single.is_file():
@@ -44,25 +44,25 @@ def weight_files(folder: Path) -> list[Path]:
     pickles = sorted(file.name for pattern in _PICKLES for file in folder.glob(pattern))
     if pickles:
         raise EncoderError(
-            f"{folder / pickles[0]}: is a pickle, which can run any code as it is read, and is not; convert it once, "
-            "where you trust it: safetensors.torch.save_file(torch.load(FILE, weights_only=True), 'model.safetensors')"
+            f"{folder / pickles[0]}: a pickle can run code when it is read, so it is not read; convert it, "
+            "if you trust it: safetensors.torch.save_file(torch.load(FILE, weights_only=True), 'model.safetensors')"
         )
     raise EncoderError(f"{single}: is missing; the checkpoint is not whole")
 
 
 def shapes(file: Path) -> dict[str, tuple[int, ...]]:
-    """Name and shape of every tensor of a safetensors file.
+    """Return name and shape of every tensor of a safetensors file.
 
     Raises:
-        EncoderError: it is none, or is damaged.
+        EncoderError: the file is damaged or of another format.
     """
     return {name: shape for name, (shape, _) in _header(file).items()}
 
 
 def _header(file: Path) -> dict[str, tuple[tuple[int, ...], int]]:
-    """Of every tensor: its shape, and where in the file its numbers begin."""
+    """Return the shape and the file offset of every tensor."""
     try:
-        # The header is read here rather than by the library, which maps the whole file first.
+        # Parsed here because the library maps the whole file first.
         with file.open("rb") as opened:
             (size,) = struct.unpack("<Q", opened.read(8))
             if size > _MOST_HEADER:
@@ -75,50 +75,48 @@ def _header(file: Path) -> dict[str, tuple[tuple[int, ...], int]]:
             if name != "__metadata__"
         }
     except (OSError, struct.error, ValueError, TypeError, LookupError, AttributeError) as error:
-        raise EncoderError(
-            f"{file}: is not a whole safetensors file ({str(error).splitlines()[0] or error!r})"
-        ) from None
+        raise EncoderError(f"{file}: not a complete safetensors file ({reason(error)})") from None
 
 
 def read_tensors(
-    file: Path, wanted: Mapping[str, tuple[int, ...]], *, others: bool = False
+    file: Path, expected: Mapping[str, tuple[int, ...]], *, others: bool = False
 ) -> dict[str, NDArray[np.float32]]:
-    """Tensors as float32, exactly those wanted.
+    """Load tensors as float32.
 
     Args:
         file: a safetensors file.
-        wanted: name and shape of each.
-        others: whether the file may hold more.
+        expected: name and shape of every tensor.
+        others: whether the file may contain more tensors.
 
     Raises:
-        EncoderError: one is missing, misshapen or left over; the message names it.
+        EncoderError: a tensor is missing, unexpected or of the wrong shape; the message names it.
     """
-    found = _header(file)
-    for name, shape in wanted.items():
-        if name not in found:
-            raise EncoderError(f"{file}: tensor {name!r} is missing; want it {_shown(shape)}")
-        if found[name][0] != tuple(shape):
-            raise EncoderError(f"{file}: tensor {name!r} is {_shown(found[name][0])}; want {_shown(shape)}")
-    left = sorted(found.keys() - wanted.keys())
-    if left and not others:
+    tensors = _header(file)
+    for name, shape in expected.items():
+        if name not in tensors:
+            raise EncoderError(f"{file}: tensor {name!r} is missing; it must be {_shown(shape)}")
+        if tensors[name][0] != tuple(shape):
+            raise EncoderError(f"{file}: tensor {name!r} must be {_shown(shape)}, got {_shown(tensors[name][0])}")
+    unexpected = sorted(tensors.keys() - expected.keys())
+    if unexpected and not others:
         raise EncoderError(
-            f"{file}: tensor {left[0]!r} belongs to nothing in this encoder; it would be lost in silence"
+            f"{file}: tensor {unexpected[0]!r} belongs to nothing in this encoder; it would be lost in silence"
         )
     try:
         with safe_open(file, framework="numpy") as opened:
             return {
-                name: _bfloat16(file, found[name][1], shape)
+                name: _bfloat16(file, tensors[name][1], shape)
                 if opened.get_slice(name).get_dtype() == "BF16"
                 else np.asarray(opened.get_tensor(name), dtype=np.float32)
-                for name, shape in wanted.items()
+                for name, shape in expected.items()
             }
-    # TypeError: a dtype NumPy has no name for, such as those of 8 bits.
+    # TypeError: a dtype that NumPy lacks, such as float8.
     except (SafetensorError, OSError, TypeError, ValueError) as error:
-        raise EncoderError(f"{file}: cannot be read ({str(error).splitlines()[0]})") from None
+        raise EncoderError(f"{file}: cannot be read ({reason(error)})") from None
 
 
 def _bfloat16(file: Path, start: int, shape: tuple[int, ...]) -> NDArray[np.float32]:
-    """Numbers that NumPy has no type for: the upper halves of float32."""
+    """Load bfloat16, which NumPy lacks: the upper halves of float32."""
     halves = np.fromfile(file, dtype="<u2", count=math.prod(shape), offset=start).reshape(shape)
     return (halves.astype(np.uint32) << 16).view(np.float32)
 

@@ -1,7 +1,4 @@
-"""Dense encoders, used as late interaction without training.
-
-Their token states, before they are pooled, are the vectors.
-"""
+"""Dense encoders, whose token states before pooling are used as vectors, without late-interaction training."""
 
 from __future__ import annotations
 
@@ -24,7 +21,7 @@ _MODES = {
 
 
 def read(checkpoint: Checkpoint) -> EncoderSpec:
-    """Reads a sentence-transformers checkpoint with a pooling module, or a plain transformers one.
+    """Read a sentence-transformers checkpoint with a pooling module, or a plain transformers one.
 
     Raises:
         EncoderError: as `formats.read_checkpoint`.
@@ -57,14 +54,14 @@ def read(checkpoint: Checkpoint) -> EncoderSpec:
 
 def _prompt(prompts: SettingsFile, names: tuple[str, ...]) -> str:
     for name in names:
-        found = prompts.text(name)
-        if found is not None:
-            return found
+        prompt = prompts.text(name)
+        if prompt is not None:
+            return prompt
     return ""
 
 
 def _pooling(checkpoint: Checkpoint) -> tuple[str | None, bool]:
-    """How the model pools, and whether its prompt's tokens take part."""
+    """Return the pooling mode, and whether the prompt's tokens are pooled too."""
     module = checkpoint.only("Pooling")
     if module is None:
         return None, True
@@ -73,30 +70,30 @@ def _pooling(checkpoint: Checkpoint) -> tuple[str | None, bool]:
     mode = settings.values.get("pooling_mode")
     if isinstance(mode, str):
         return mode, keep_prompt
-    if isinstance(mode, list) and mode and all(isinstance(one, str) for one in mode):
+    if isinstance(mode, list) and mode and all(isinstance(name, str) for name in mode):
         return "+".join(mode), keep_prompt
     modes = [name for key, name in _MODES.items() if settings.flag(key, key == "pooling_mode_mean_tokens")]
     if not modes:
-        raise EncoderError(f"{settings.path}: names no way of pooling")
+        raise EncoderError(f"{settings.path}: no pooling mode is set")
     return "+".join(modes), keep_prompt
 
 
 def _similarity(checkpoint: Checkpoint) -> str:
-    """How the model compares texts; the dot products of vectors that it scales to length 1 are cosines."""
-    told = checkpoint.settings.text("similarity_fn_name") or "cosine"
-    if told not in ("dot", "dot_product"):
-        return told
+    """Return how the model compares texts; dot products of vectors of length 1 are cosines."""
+    similarity = checkpoint.settings.text("similarity_fn_name") or "cosine"
+    if similarity not in ("dot", "dot_product"):
+        return similarity
     return "cosine" if any(module.kind == "Normalize" for module in checkpoint.modules) else "dot"
 
 
 def _warning(checkpoint: Checkpoint, pooled_by: str | None) -> str:
-    told = (
+    warning = (
         f"{checkpoint.name}: a dense encoder, without late-interaction training; its token states are used as they are "
         "(zero-shot late interaction)"
     )
     if pooled_by is not None and "mean" not in pooled_by:
-        told += (
+        warning += (
             f". It was trained to put a text's meaning into one vector ({pooled_by} pooling), and its other token "
-            "states need not match between texts: measure it on your own texts before relying on it"
+            "states need not match between texts: evaluate it on your own texts before relying on it"
         )
-    return told
+    return warning

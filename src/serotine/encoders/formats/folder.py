@@ -13,7 +13,7 @@ from tokenizers import AddedToken, Tokenizer, normalizers
 from serotine.encoders.settings import SettingsFile, read_json
 from serotine.encoders.spec import Projection, TokenPooling
 from serotine.encoders.weights import shapes, weight_files
-from serotine.errors import EncoderError
+from serotine.errors import EncoderError, reason
 
 PUNCTUATION = list(string.punctuation)
 # Where a tokenizer says that it has no limit, it says so with an enormous number.
@@ -62,7 +62,7 @@ class Checkpoint:
             return []
         listed = read_json(path)
         if not isinstance(listed, list) or not listed or not all(isinstance(entry, dict) for entry in listed):
-            raise EncoderError(f"{path}: want a list of modules")
+            raise EncoderError(f"{path}: must be a list of modules")
         return [self._module(path, entry) for entry in listed]
 
     def _module(self, path: Path, entry: dict[str, object]) -> Module:
@@ -85,7 +85,7 @@ class Checkpoint:
         """The one module of a kind, if there is one."""
         found = [module for module in self.modules if module.kind == kind]
         if len(found) > 1:
-            raise EncoderError(f"{self.folder / 'modules.json'}: lists {len(found)} modules of kind {kind}; want one")
+            raise EncoderError(f"{self.folder / 'modules.json'}: must list at most one {kind}, got {len(found)}")
         return found[0] if found else None
 
     @cached_property
@@ -305,7 +305,7 @@ def read_tokenizer(path: Path) -> Tokenizer:
         return Tokenizer.from_file(str(path))
     # The library raises plain Exception for a file it cannot parse.
     except Exception as error:
-        raise EncoderError(f"{path}: cannot be read as a tokenizer ({str(error).splitlines()[0]})") from error
+        raise EncoderError(f"{path}: cannot be read as a tokenizer ({reason(error)})") from error
 
 
 def prepare_tokenizer(tokenizer: Tokenizer, markers: tuple[str, ...], *, lower_case: bool) -> None:

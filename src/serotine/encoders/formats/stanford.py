@@ -13,12 +13,12 @@ _QUERY_LENGTH = 32
 
 
 def looks_like(checkpoint: Checkpoint) -> bool:
-    """Whether the configuration names Stanford's architecture."""
+    """Return whether the configuration names Stanford's architecture."""
     return _ARCHITECTURE in (checkpoint.config.words("architectures") or [])
 
 
 def read(checkpoint: Checkpoint) -> EncoderSpec:
-    """Reads one.
+    """Read a Stanford ColBERT checkpoint.
 
     Raises:
         EncoderError: as `formats.read_checkpoint`.
@@ -31,10 +31,13 @@ def read(checkpoint: Checkpoint) -> EncoderSpec:
     weight_files(checkpoint.folder)
     shape = checkpoint.backbone_shapes.get("linear.weight")
     if shape is None or len(shape) != 2:
-        raise EncoderError(f"{checkpoint.folder}: tensor 'linear.weight' is missing; want it {checkpoint.hidden} wide")
+        raise EncoderError(
+            f"{checkpoint.folder}: tensor 'linear.weight' is missing; it must have {checkpoint.hidden} columns"
+        )
     if shape[1] != checkpoint.hidden:
         raise EncoderError(
-            f"{checkpoint.folder}: tensor 'linear.weight' is {shape[0]}x{shape[1]}; want it {checkpoint.hidden} wide"
+            f"{checkpoint.folder}: tensor 'linear.weight' must have {checkpoint.hidden} columns, "
+            f"got {shape[0]}x{shape[1]}"
         )
     dim = metadata.whole("dim", shape[0])
     if dim != shape[0]:
@@ -49,7 +52,7 @@ def read(checkpoint: Checkpoint) -> EncoderSpec:
         folder=checkpoint.folder,
         origin="stanford",
         dim=shape[0],
-        # The marker stands after [CLS], which the tokenizer itself puts before the text.
+        # The marker follows [CLS], which the tokenizer puts before the text.
         query=Side(query_length, query_marker + " ", expansion=expansion),
         document=Side(metadata.whole("doc_maxlen", longest) or longest, document_marker + " ", skip=skip),
         backbone=checkpoint.model_type,

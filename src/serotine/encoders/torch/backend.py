@@ -1,4 +1,4 @@
-"""Runs a checkpoint with torch."""
+"""The torch backend."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from serotine.encoders.spec import EncoderSpec
 from serotine.encoders.torch.model import TokenEncoder
-from serotine.errors import EncoderError, reason
+from serotine.errors import EncoderError, not_one_of, reason
 
 _DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 
@@ -24,7 +24,7 @@ class TorchBackend:
         device: "cpu", "cuda", "cuda:1", "mps"; the best there is unless given.
         dtype: of weights and states: "float32", "float16" or "bfloat16".
         threads: threads of the CPU; torch's own choice unless given. torch has one setting for the whole process.
-        fold: whether neighbouring linear projections become one: the same function, faster; training wants them apart.
+        fold: whether neighboring linear projections are merged, which is faster; training needs them separate.
 
     Raises:
         EncoderError: the checkpoint is damaged, or the device is not there.
@@ -42,7 +42,7 @@ class TorchBackend:
     ) -> None:
         device = best_device() if device is None else device
         if dtype not in _DTYPES:
-            raise ValueError(f"dtype: want one of {', '.join(_DTYPES)}, got {dtype!r}")
+            raise not_one_of("dtype", _DTYPES, dtype)
         if threads is not None:
             torch.set_num_threads(threads)
         self._name = spec.name
@@ -50,27 +50,27 @@ class TorchBackend:
         try:
             self.model = model.to(device=device, dtype=_DTYPES[dtype]).eval()
         except (RuntimeError, AssertionError) as error:
-            raise EncoderError(f"device {device!r}: cannot be used ({str(error).splitlines()[0]})") from None
+            raise EncoderError(f"device {device!r}: cannot be used ({reason(error)})") from None
 
     @property
     def device(self) -> str:
-        """Where the model is now: whoever trains it moves it."""
+        """Device of the model, which training may move."""
         return str(next(self.model.parameters()).device)
 
     def run(self, ids: NDArray[np.int64], attention: NDArray[np.int64]) -> NDArray[np.float32]:
-        """As `Backend.run`."""
+        """Return token vectors, as `Backend.run`."""
         try:
             with torch.inference_mode():
                 device = self.device
                 states = self.model(torch.from_numpy(ids).to(device), torch.from_numpy(attention).to(device))
-                found: NDArray[np.float32] = states.float().cpu().numpy()
-        # A token id or a position without an embedding, want of memory, and whatever an odd configuration leads to.
+                vectors: NDArray[np.float32] = states.float().cpu().numpy()
+        # A token id or position without an embedding, out of memory, or whatever an odd configuration leads to.
         except Exception as error:
-            raise EncoderError(f"{self._name}: fails on {ids.shape[1]} tokens a text ({reason(error)})") from error
-        return found
+            raise EncoderError(f"{self._name}: fails on {ids.shape[1]} tokens per text ({reason(error)})") from error
+        return vectors
 
     def save(self, folder: Path) -> None:
-        """Writes the backbone as transformers does, without the bar it draws."""
+        """Save the backbone with transformers, without its progress bar."""
         from transformers.utils import logging
 
         logging.disable_progress_bar()  # type: ignore[no-untyped-call]
@@ -81,7 +81,7 @@ class TorchBackend:
 
 
 def best_device() -> str:
-    """The fastest device there is."""
+    """Return the fastest device available."""
     if torch.cuda.is_available():
         return "cuda"
     if torch.backends.mps.is_available():

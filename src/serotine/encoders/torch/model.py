@@ -21,7 +21,7 @@ from serotine.encoders.settings import DROPPED, SettingsFile
 from serotine.encoders.spec import EncoderSpec
 from serotine.encoders.torch import qwen3
 from serotine.encoders.weights import shapes, weight_files
-from serotine.errors import EncoderError
+from serotine.errors import EncoderError, reason
 
 _ACTIVATIONS = {"Identity": nn.Identity, "Tanh": nn.Tanh, "GELU": nn.GELU, "ReLU": nn.ReLU, "SiLU": nn.SiLU}
 # Parts of a pre-trained model that give no token states: not missed, and not in the way.
@@ -165,7 +165,7 @@ def load_backbone(spec: EncoderSpec) -> Any:
             encodes = kind in transformers.MODEL_FOR_TEXT_ENCODING_MAPPING
             auto = transformers.AutoModelForTextEncoding if encodes else transformers.AutoModel
             _check_size(folder, config, auto)
-            model, told = auto.from_pretrained(
+            model, loading = auto.from_pretrained(
                 folder,
                 config=config,
                 dtype=torch.float32,
@@ -181,21 +181,18 @@ def load_backbone(spec: EncoderSpec) -> Any:
         raise
     # A configuration made to break something can raise anything at all inside the library.
     except Exception as error:
-        told_first = str(error).strip().splitlines()
-        raise EncoderError(
-            f"{folder}: transformers cannot load it ({told_first[0] if told_first else type(error).__name__})"
-        ) from None
+        raise EncoderError(f"{folder}: transformers cannot load it ({reason(error)})") from None
     finally:
         loader.setLevel(level)
         if shown:
             transformers.utils.logging.enable_progress_bar()  # type: ignore[no-untyped-call]
     # The projection of a Stanford checkpoint; also of one that has PyLate's modules besides, which hold it again.
     own = {"linear.weight"} if _STANFORD in (stored.words("architectures") or []) else set()
-    _complain(folder, "is missing from", _counted(told["missing_keys"], set()))
-    _complain(folder, "belongs to nothing in", _counted(told["unexpected_keys"], own))
-    for name, stored_shape, wanted in sorted(told.get("mismatched_keys") or ()):
-        sizes = ["x".join(map(str, shape)) for shape in (stored_shape, wanted)]
-        raise EncoderError(f"{folder}: tensor {name!r} is {sizes[0]}; its configuration wants {sizes[1]}")
+    _complain(folder, "is missing from", _counted(loading["missing_keys"], set()))
+    _complain(folder, "belongs to nothing in", _counted(loading["unexpected_keys"], own))
+    for name, stored_shape, expected in sorted(loading.get("mismatched_keys") or ()):
+        sizes = ["x".join(map(str, shape)) for shape in (stored_shape, expected)]
+        raise EncoderError(f"{folder}: tensor {name!r} must be {sizes[1]} by its configuration, got {sizes[0]}")
     return model.eval()
 
 
@@ -208,10 +205,10 @@ def _check_size(folder: Path, config: Any, auto: Any) -> None:
         if isinstance(value, int) and value > max(len(held), _FEW) and _COUNT.fullmatch(key):
             raise EncoderError(f"{folder}: its configuration says {key} {value}, its files hold {len(held)} tensors")
     with torch.device("meta"):
-        wanted = sum(parameter.numel() for parameter in auto.from_config(config).parameters())
-    have = sum(map(math.prod, held.values()))
-    if wanted > 2 * have + _SMALL:
-        raise EncoderError(f"{folder}: its configuration wants {wanted:,} numbers, its files hold {have:,}")
+        expected = sum(parameter.numel() for parameter in auto.from_config(config).parameters())
+    stored = sum(map(math.prod, held.values()))
+    if expected > 2 * stored + _SMALL:
+        raise EncoderError(f"{folder}: its configuration needs {expected:,} numbers, its files have {stored:,}")
 
 
 def _counted(names: Iterable[str], own: set[str]) -> list[str]:

@@ -14,6 +14,8 @@ from torch import Tensor, nn
 from transformers import AutoConfig, AutoModel, PreTrainedConfig, PreTrainedModel, Qwen3Config
 from transformers.modeling_outputs import BaseModelOutput
 
+from serotine.errors import invalid
+
 MODEL_TYPE = "bidirectional_pplx_qwen3"
 _ROPE_THETA = 1e6
 
@@ -32,7 +34,7 @@ def _rope_theta(config: PreTrainedConfig) -> float:
 
 
 def _check(config: PPLXQwen3Config) -> None:
-    """Refuses what this model would otherwise pass over in silence."""
+    """Raise ValueError for settings that this model would otherwise ignore."""
     if config.hidden_act != "silu":
         raise ValueError(f"hidden_act: {MODEL_TYPE} is defined with 'silu', got {config.hidden_act!r}")
     scaled = (getattr(config, "rope_parameters", None) or {}).get("rope_type", "default")
@@ -41,7 +43,7 @@ def _check(config: PPLXQwen3Config) -> None:
     if config.use_sliding_window:
         raise ValueError(f"use_sliding_window: in {MODEL_TYPE} every token looks at every other")
     if _rope_theta(config) <= 0:
-        raise ValueError(f"rope_theta: want a number above 0, got {_rope_theta(config)}")
+        raise invalid("rope_theta", "above 0", _rope_theta(config))
 
 
 class RMSNorm(nn.Module):
@@ -194,6 +196,6 @@ class PPLXQwen3Model(PreTrainedModel):  # type: ignore[no-untyped-call]
 
 
 def register_qwen3() -> None:
-    """Makes transformers' Auto classes, and so sentence-transformers, load these checkpoints without remote code."""
+    """Register the model with transformers' Auto classes, and so sentence-transformers, without remote code."""
     AutoConfig.register(MODEL_TYPE, PPLXQwen3Config, exist_ok=True)
     AutoModel.register(PPLXQwen3Config, PPLXQwen3Model, exist_ok=True)

@@ -87,7 +87,7 @@ def first_query(folder: Path) -> float:
 
 
 def main() -> None:
-    """Measure and writes."""
+    """Measure and write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     for name in ("checkpoint", "passages", "scifact", "work"):
         parser.add_argument(name, type=Path)

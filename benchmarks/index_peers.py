@@ -305,7 +305,7 @@ def measure(search: Search, data: Data, truth: list[list[int]], count: int) -> d
 
 
 def main() -> None:
-    """Build one engine and measures it."""
+    """Build one engine and measure it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("engine", choices=ENGINES)
     parser.add_argument("folder", type=Path)

@@ -55,7 +55,7 @@ class Maker:
 
     @classmethod
     def of(cls, collection: VectorCollection, file: Path) -> Maker:
-        """Find the neighbourhoods, or reads them from the file they were kept in."""
+        """Find the neighborhoods, or read them from the file they were kept in."""
         vectors = collection.vectors
         if not file.exists():
             chosen = np.sort(np.random.default_rng(7).permutation(len(vectors))[:NEIGHBOURHOODS])

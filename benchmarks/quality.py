@@ -45,7 +45,7 @@ def prepared(collection: Collection, queries: int | None, nfc: bool) -> Collecti
 
 
 def main() -> int:
-    """Measure every folder and prints one table."""
+    """Measure every folder and print one table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folders", nargs="+", type=Path, help="BEIR folders")
     parser.add_argument("--json", type=Path, help="where to write the result")

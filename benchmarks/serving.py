@@ -279,7 +279,7 @@ def while_writing(port: int, questions: list[Question], documents: list[Document
 
 
 def prepare(folder: Path, passages: Path, documents: int) -> None:
-    """Create the index, unless it is there; goes on with one that is not whole."""
+    """Create the index, unless it is there; continue one that is not whole."""
     path = folder / INDEX
     folder.mkdir(parents=True, exist_ok=True)
     encoder = Encoder(dim=DIM)

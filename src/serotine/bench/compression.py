@@ -108,7 +108,7 @@ def measure_compression(
     timed: int = 50,
     say: Callable[[str], None],
 ) -> list[OperatingPoint]:
-    """Build and judges every combination, then times all of them, query by query, on one thread.
+    """Build and evaluate every combination, then time all of them, query by query, on one thread.
 
     Every index gets codes, also of a collection so small (below 131,072 tokens) that an index would keep all vectors.
 

@@ -137,7 +137,7 @@ def _measure(work: Workload, threads: int, rounds: int) -> list[KernelTiming]:
 def measure_kernels(
     dims: Sequence[int], threads: Sequence[int], rounds: int, shapes: Sequence[str]
 ) -> Iterator[list[KernelTiming]]:
-    """Run every shape, dimension and thread count asked for; yields the rows of one workload at a time.
+    """Run every shape, dimension and thread count given; yield the rows of one workload at a time.
 
     Args:
         dims: dimensions.

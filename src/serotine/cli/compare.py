@@ -43,9 +43,9 @@ _TOLD = 5
     help="Queries that changed most, to be told.",
 )
 @click.option(
-    "--rounds", type=click.IntRange(min=1), default=100_000, show_default=True, help="Of the randomisation test."
+    "--rounds", type=click.IntRange(min=1), default=100_000, show_default=True, help="Of the randomization test."
 )
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the randomisation test.")
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the randomization test.")
 @click.option(
     "--bench",
     "benches",
@@ -178,7 +178,7 @@ def _show(found: Comparison, *, to_stderr: bool) -> None:
     console.print(f"Mean {found.metric}, in hundredths")
     console.print(means)
     console.print()
-    console.print(f"Against {printable(found.systems[0])}; p by paired randomisation, corrected by Holm's method")
+    console.print(f"Against {printable(found.systems[0])}; p by paired randomization, corrected by Holm's method")
     console.print(tests)
     told = found.changes[:_TOLD]
     if told:

@@ -42,7 +42,7 @@ class Pair:
         wins: queries on which the system is better.
         ties: on which both are the same.
         losses: on which it is worse.
-        p: the p value of the two-sided paired randomisation test.
+        p: the p value of the two-sided paired randomization test.
         exact: whether p comes from all choices of signs, not from a sample of them.
         p_corrected: p after Holm's correction over all pairs of the comparison.
         queries: both values of every query.

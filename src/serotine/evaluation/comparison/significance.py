@@ -1,4 +1,4 @@
-"""Whether a difference between systems may be chance: paired randomisation, Holm's correction for many tests."""
+"""Whether a difference between systems may be chance: paired randomization, Holm's correction for many tests."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _SIGNS_AT_ONCE = 1 << 22
 def randomization_test(
     differences: Sequence[float] | NDArray[np.float64], *, rounds: int = 100_000, seed: int = 0
 ) -> tuple[float, bool]:
-    """The two-sided paired randomisation test (Fisher 1935; for retrieval: Smucker, Allan and Carterette 2007).
+    """The two-sided paired randomization test (Fisher 1935; for retrieval: Smucker, Allan and Carterette 2007).
 
     If the two systems were the same, each query's difference could as well have had the other sign: p is the share of
     choices of signs whose mean is at least as far from 0 as the mean observed.

@@ -1,4 +1,4 @@
-"""The client: what the index says on disk, it says over the wire; the same errors, and some of its own."""
+"""The client: results and errors equal those of the index on disk; errors of the server itself."""
 
 from __future__ import annotations
 
@@ -71,17 +71,17 @@ def index(server: Server) -> Iterator[Index]:
         yield index
 
 
-def same(told: Any, known: Any) -> None:
-    """Equal in all but the time it took."""
-    assert told.items == known.items
-    assert told.certificate == known.certificate
-    assert (told.stats.plan, told.stats.documents, told.stats.tokens, told.stats.counts) == (
-        known.stats.plan,
-        known.stats.documents,
-        known.stats.tokens,
-        known.stats.counts,
+def same(served: Any, local: Any) -> None:
+    """Assert that two results are equal except for their times."""
+    assert served.items == local.items
+    assert served.certificate == local.certificate
+    assert (served.stats.plan, served.stats.documents, served.stats.tokens, served.stats.counts) == (
+        local.stats.plan,
+        local.stats.documents,
+        local.stats.tokens,
+        local.stats.counts,
     )
-    assert told.stats.milliseconds.keys() == known.stats.milliseconds.keys()
+    assert served.stats.milliseconds.keys() == local.stats.milliseconds.keys()
 
 
 def test_importing_serotine_imports_no_client() -> None:
@@ -113,7 +113,7 @@ def parameters(method: Callable[..., object]) -> list[tuple[str, object, object]
     return listed
 
 
-def test_every_public_method_of_the_index_is_there() -> None:
+def test_the_client_has_every_public_method_of_the_index() -> None:
     on_disk = {"create", "open", "path", "encoder", "sources", "update_sources"}
     members = {name for name in dir(Index) if not name.startswith("_")}
     assert members - on_disk <= {name for name in dir(Client) if not name.startswith("_")}
@@ -152,11 +152,11 @@ def test_a_document_without_tokens_scores_minus_infinity(client: Client, index: 
     assert (hits[-1].id, hits[-1].score) == ("empty", -math.inf)
 
 
-def test_the_rest_is_the_same(client: Client, index: Index) -> None:
+def test_other_methods_are_the_same(client: Client, index: Index) -> None:
     (vectors,) = FakeEncoder().encode_queries(["cats"])
-    asked = [QUESTION, vectors, "sleep"]
-    for told, known in zip(client.search_batch(asked, 2), index.search_batch(asked, 2), strict=True):
-        same(told, known)
+    queries = [QUESTION, vectors, "sleep"]
+    for served, local in zip(client.search_batch(queries, 2), index.search_batch(queries, 2), strict=True):
+        same(served, local)
     assert client.search_batch([]) == []
     for id_ in TEXTS:
         assert client.explain(QUESTION, id_) == index.explain(QUESTION, id_)
@@ -217,7 +217,7 @@ ERRORS: list[tuple[str, type[Exception], Callable[[Any], object]]] = [
     ("wiki", ValueError, lambda index: index.add([""], ["x"])),
     ("wiki", ValueError, lambda index: index.add(["x"], ["x"], metadata=[{"n": math.nan}])),
     ("plain", ValueError, lambda index: index.search(np.ones((2, 3), dtype=np.float32))),
-    # Numbers that would make whole vectors of the index's dimension, if only their count were looked at.
+    # The number of values fits the index's dimension, but the shape does not.
     ("plain", ValueError, lambda index: index.search(np.ones((2, 8), dtype=np.float32))),
     ("plain", ValueError, lambda index: index.search_batch([np.ones((1, 32), dtype=np.float32)])),
     ("plain", ValueError, lambda index: index.add(["x"], vectors=[np.ones((4, 8), dtype=np.float32)])),
@@ -234,12 +234,12 @@ def test_errors_are_of_the_same_kind(
     server: Server, name: str, kind: type[Exception], do: Callable[[Any], object]
 ) -> None:
     encoder = FakeEncoder() if name == "wiki" else None
-    with Index.open(server.root / f"{name}.serotine", encoder=encoder) as index, pytest.raises(kind) as known:
+    with Index.open(server.root / f"{name}.serotine", encoder=encoder) as index, pytest.raises(kind) as local:
         do(index)
-    with server.client(name) as client, pytest.raises(kind) as told:
+    with server.client(name) as client, pytest.raises(kind) as served:
         do(client)
-    assert type(told.value) is type(known.value)
-    assert "\n" not in str(told.value)
+    assert type(served.value) is type(local.value)
+    assert "\n" not in str(served.value)
 
 
 def test_errors_of_the_server_itself(server: Server) -> None:
@@ -254,7 +254,7 @@ def test_errors_of_the_server_itself(server: Server) -> None:
 
 
 @pytest.mark.parametrize(
-    ("url", "options", "said"),
+    ("url", "options", "message"),
     [
         ("ftp://host", {}, "url: "),
         ("host:8000", {}, "url: "),
@@ -265,19 +265,19 @@ def test_errors_of_the_server_itself(server: Server) -> None:
         ("http://host", {"token": "a\nb"}, "token: "),
     ],
 )
-def test_wrong_arguments(url: str, options: dict[str, Any], said: str) -> None:
-    with pytest.raises(ValueError, match=said):
+def test_wrong_arguments(url: str, options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
         Client(url, "i", **options)
 
 
 def test_threads_share_a_client(client: Client, index: Index) -> None:
     expected = index.search(QUESTION).items
     with ThreadPoolExecutor(8) as pool:
-        assert all(found == expected for found in pool.map(lambda _: client.search(QUESTION).items, range(64)))
+        assert all(hits == expected for hits in pool.map(lambda _: client.search(QUESTION).items, range(64)))
 
 
 class Stub(BaseHTTPRequestHandler):
-    """Answers with what the test has prepared, and counts."""
+    """Returns prepared responses and records the requests."""
 
     protocol_version = "HTTP/1.1"
     answers: ClassVar[list[tuple[int, dict[str, str], bytes]]] = []
@@ -312,14 +312,14 @@ BUSY = (429, {"Retry-After": "0"}, b'{"error": {"code": "overloaded", "message":
 FINE = (200, {}, b'{"indexes": []}')
 
 
-def test_a_busy_server_is_asked_again(stub: str) -> None:
+def test_requests_to_a_busy_server_are_retried(stub: str) -> None:
     Stub.answers = [BUSY, BUSY, FINE]
     with Client(stub, "i") as client:
         assert client.indexes() == []
     assert len(Stub.asked) == 3
 
 
-def test_but_not_beyond_the_timeout(stub: str) -> None:
+def test_no_retry_beyond_the_timeout(stub: str) -> None:
     Stub.answers = [(503, {"Retry-After": "30"}, BUSY[2])]
     with Client(stub, "i", timeout=1.0) as client, pytest.raises(ServerError, match="busy") as refused:
         client.indexes()
@@ -327,13 +327,13 @@ def test_but_not_beyond_the_timeout(stub: str) -> None:
 
 
 @pytest.mark.parametrize("answer", [(200, {}, b"<html>"), (502, {}, b"Bad Gateway"), (500, {}, b'{"error": 1}')])
-def test_what_is_no_serotine_server(stub: str, answer: tuple[int, dict[str, str], bytes]) -> None:
+def test_other_servers_are_reported(stub: str, answer: tuple[int, dict[str, str], bytes]) -> None:
     Stub.answers = [answer]
     with Client(stub, "i") as client, pytest.raises(ServerError, match="is it a Serotine server"):
         client.indexes()
 
 
-def test_a_server_that_is_not_there() -> None:
+def test_an_unreachable_server() -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -342,7 +342,7 @@ def test_a_server_that_is_not_there() -> None:
     assert away.value.status is None
 
 
-def test_a_server_that_does_not_answer() -> None:
+def test_a_silent_server() -> None:
     with socket.socket() as silent:
         silent.bind(("127.0.0.1", 0))
         silent.listen()
@@ -350,7 +350,7 @@ def test_a_server_that_does_not_answer() -> None:
             Client(f"http://127.0.0.1:{silent.getsockname()[1]}", timeout=0.2)
 
 
-def test_a_connection_the_server_closed_is_opened_again(stub: str) -> None:
+def test_a_closed_connection_is_reopened(stub: str) -> None:
     Stub.answers = [FINE, FINE]
     with Client(stub, "i") as client:
         client.indexes()

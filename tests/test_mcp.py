@@ -28,7 +28,7 @@ Answer = dict[str, Any]
 
 
 class Agent:
-    """A client with the answers in plain form."""
+    """A client that returns results in plain form."""
 
     def __init__(self, client: Any) -> None:
         self.client = client
@@ -48,11 +48,11 @@ class Agent:
 
 
 def with_agent(errors: Path, work: Callable[[Agent], Awaitable[None]], *arguments: object) -> None:
-    """Runs `work` with a client of ``serotine mcp``; what the process writes to standard error goes to a file."""
+    """Run `work` with a client of ``serotine mcp``, its standard error going to a file."""
 
     async def talk() -> None:
         command = [*FAKE, "mcp", *map(str, arguments)]
-        # By default the SDK passes on a few variables only, PYTHONPATH not among them.
+        # By default the SDK does not pass PYTHONPATH on.
         server = mcp.StdioServerParameters(command=command[0], args=command[1:], env=dict(os.environ))
         with errors.open("w") as log:
             async with mcp.Client(mcp.stdio_client(server, errlog=log)) as client:
@@ -71,7 +71,7 @@ SHARED = ("A serotine is a late bat.", "Owls are awake too.")
 
 @pytest.fixture(scope="module")
 def bats(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """One file in three passages that overlap, as `serotine index` writes them, and a document of its own."""
+    """One file in three passages that overlap, as `serotine index` writes them, and a separate document."""
     path = tmp_path_factory.mktemp("mcp") / "bats.serotine"
     places, at = [], 0
     for page, shared in zip(PAGES, (*SHARED, ""), strict=True):
@@ -97,24 +97,24 @@ def planets(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def test_an_agent_finds_reads_on_and_looks_around(bats: Path, tmp_path: Path) -> None:
+def test_an_agent_searches_expands_and_lists(bats: Path, tmp_path: Path) -> None:
     async def work(agent: Agent) -> None:
-        told = {tool.name: tool for tool in (await agent.client.list_tools()).tools}
-        assert list(told) == ["search", "expand", "list"]
-        assert all(tool.annotations.read_only_hint and tool.output_schema for tool in told.values())
-        assert "max_tokens" in told["search"].input_schema["properties"]
+        tools = {tool.name: tool for tool in (await agent.client.list_tools()).tools}
+        assert list(tools) == ["search", "expand", "list"]
+        assert all(tool.annotations.read_only_hint and tool.output_schema for tool in tools.values())
+        assert "max_tokens" in tools["search"].input_schema["properties"]
 
-        found, text = await agent.ask("search", query="which late bat", k=2)
-        ids = [hit["id"] for hit in found["hits"]]
+        result, text = await agent.ask("search", query="which late bat", k=2)
+        ids = [hit["id"] for hit in result["hits"]]
         assert set(ids) == {"notes/bats.md#0", "notes/bats.md#1"}
-        assert (found["cut"], found["left_out"]) == (0, 0)
-        assert found["hits"][0]["text"] in PAGES
-        assert all(hit["text"] in text and hit["id"] in text for hit in found["hits"])
-        assert found["hits"][0]["metadata"]["source"] == "notes/bats.md"
+        assert (result["cut"], result["left_out"]) == (0, 0)
+        assert result["hits"][0]["text"] in PAGES
+        assert all(hit["text"] in text and hit["id"] in text for hit in result["hits"])
+        assert result["hits"][0]["metadata"]["source"] == "notes/bats.md"
 
         read, text = await agent.ask("expand", id="notes/bats.md#1", neighbours=1)
         assert [passage["id"] for passage in read["passages"]] == [f"notes/bats.md#{i}" for i in range(3)]
-        # What the passages share stands once.
+        # Text that passages share appears once.
         for shared in SHARED:
             assert text.count(shared) == 1
         assert read["next_offset"] is None
@@ -138,30 +138,30 @@ def test_an_agent_finds_reads_on_and_looks_around(bats: Path, tmp_path: Path) ->
 def test_filters_and_modes(bats: Path, tmp_path: Path) -> None:
     async def work(agent: Agent) -> None:
         for where in ({"lang": "la"}, '{"lang": "la"}'):
-            found, _ = await agent.ask("search", query="bats", where=where)
-            assert [hit["id"] for hit in found["hits"]] == ["lone"]
-        found, _ = await agent.ask("search", query="bats", where=None, k=None, index="bats.serotine")
-        assert len(found["hits"]) == 4
+            result, _ = await agent.ask("search", query="bats", where=where)
+            assert [hit["id"] for hit in result["hits"]] == ["lone"]
+        result, _ = await agent.ask("search", query="bats", where=None, k=None, index="bats.serotine")
+        assert len(result["hits"]) == 4
         nothing, text = await agent.ask("search", query="bats", where={"lang": "xx"})
         assert (nothing["hits"], nothing["left_out"]) == ([], 0)
         assert "No passage matches the filter" in text
         for mode in ("bm25", "hybrid"):
-            found, _ = await agent.ask("search", query="silent flight", mode=mode, k=1)
-            assert found["hits"][0]["id"] == "notes/bats.md#2"
+            result, _ = await agent.ask("search", query="silent flight", mode=mode, k=1)
+            assert result["hits"][0]["id"] == "notes/bats.md#2"
         nothing, text = await agent.ask("search", query="zebra", mode="bm25")
         assert "search with mode late" in text
 
     with_agent(tmp_path / "errors", work, bats)
 
 
-def test_what_is_wrong_is_one_line_and_the_server_goes_on(bats: Path, tmp_path: Path) -> None:
+def test_errors_are_one_line_and_the_server_continues(bats: Path, tmp_path: Path) -> None:
     deep: dict[str, Any] = {"lang": "en"}
     for _ in range(80):
         deep = {"not": deep}
 
     async def work(agent: Agent) -> None:
-        for arguments, told in [
-            ({"query": " "}, "query: is empty"),
+        for arguments, message in [
+            ({"query": " "}, "query: must not be empty"),
             ({}, "query: is required"),
             ({"query": "x", "k": 0}, "k: "),
             ({"query": "x", "k": "many"}, "k: "),
@@ -174,18 +174,18 @@ def test_what_is_wrong_is_one_line_and_the_server_goes_on(bats: Path, tmp_path: 
             ({"query": "x", "where": deep}, "nested more than 64 deep"),
             ({"query": "x", "index": "cats"}, "index: unknown 'cats'; available: 'bats'"),
         ]:
-            assert told in await agent.fails("search", **arguments)
+            assert message in await agent.fails("search", **arguments)
         assert "id: 'x' is not in index 'bats'" in await agent.fails("expand", id="x")
         assert "must be below the passage's length" in await agent.fails("expand", id="lone", offset=1000)
         assert "unknown tool 'delete'; tools: search, expand, list" in await agent.fails("delete", id="lone")
-        found, _ = await agent.ask("search", query="bats", k=1)
-        assert len(found["hits"]) == 1
+        result, _ = await agent.ask("search", query="bats", k=1)
+        assert len(result["hits"]) == 1
 
     with_agent(tmp_path / "errors", work, bats)
     assert (tmp_path / "errors").read_text() == ""
 
 
-def test_raw_lines_that_are_no_requests(bats: Path) -> None:
+def test_raw_lines_that_are_not_requests(bats: Path) -> None:
     hello = {
         "jsonrpc": "2.0",
         "id": 1,
@@ -203,37 +203,37 @@ def test_raw_lines_that_are_no_requests(bats: Path) -> None:
     assert process.stdout is not None
     process.stdin.write(json.dumps(hello) + "\n")
     process.stdin.flush()
-    told = json.loads(process.stdout.readline())["result"]
-    assert "bats (4 passages)" in told["instructions"]
+    initialized = json.loads(process.stdout.readline())["result"]
+    assert "bats (4 passages)" in initialized["instructions"]
     ready = {"jsonrpc": "2.0", "method": "notifications/initialized"}
     surrogate = (
         '{"jsonrpc":"2.0","id":2,"method":"tools/call","params":{"name":"search","arguments":{"query":"\\ud800"}}}'
     )
-    asked = {"jsonrpc": "2.0", "id": 3, "method": "tools/call", "params": {"name": "list", "arguments": {}}}
-    process.stdin.write("\n".join([json.dumps(ready), "not json", surrogate, "[]", json.dumps(asked), ""]))
+    request = {"jsonrpc": "2.0", "id": 3, "method": "tools/call", "params": {"name": "list", "arguments": {}}}
+    process.stdin.write("\n".join([json.dumps(ready), "not json", surrogate, "[]", json.dumps(request), ""]))
     process.stdin.flush()
-    # Every line of standard output is a message; the last request is answered in spite of what came before it.
-    answers: dict[Any, Answer] = {}
-    while 3 not in answers:
+    # Every line of standard output is a message; the last request gets a response despite the lines before it.
+    responses: dict[Any, Answer] = {}
+    while 3 not in responses:
         message = json.loads(process.stdout.readline())
-        answers[message.get("id")] = message
+        responses[message.get("id")] = message
     out, _ = process.communicate(timeout=60)
     assert process.returncode == 0
-    answers |= {message.get("id"): message for message in map(json.loads, out.splitlines())}
-    assert answers[3]["result"]["structuredContent"]["indexes"][0]["name"] == "bats"
-    assert "error" in answers.get(2, {"error": 0}) or answers[2]["result"]["isError"]
+    responses |= {message.get("id"): message for message in map(json.loads, out.splitlines())}
+    assert responses[3]["result"]["structuredContent"]["indexes"][0]["name"] == "bats"
+    assert "error" in responses.get(2, {"error": 0}) or responses[2]["result"]["isError"]
 
 
 def test_several_indexes(bats: Path, planets: Path, tmp_path: Path) -> None:
     async def work(agent: Agent) -> None:
-        found, text = await agent.ask("search", query="mars", k=3)
-        assert {hit["index"] for hit in found["hits"][:2]} == {"bats", "planets"}
+        result, text = await agent.ask("search", query="mars", k=3)
+        assert {hit["index"] for hit in result["hits"][:2]} == {"bats", "planets"}
         # One encoder: by score.
-        scores = [hit["score"] for hit in found["hits"]]
+        scores = [hit["score"] for hit in result["hits"]]
         assert scores == sorted(scores, reverse=True)
         assert "lone in planets" in text
-        found, _ = await agent.ask("search", query="mars moons", index="planets", mode="hybrid")
-        assert {hit["index"] for hit in found["hits"]} == {"planets"}
+        result, _ = await agent.ask("search", query="mars moons", index="planets", mode="hybrid")
+        assert {hit["index"] for hit in result["hits"]} == {"planets"}
         assert "several indexes; set index to one of" in await agent.fails("expand", id="lone")
         read, _ = await agent.ask("expand", id="lone", index="planets")
         assert read["passages"][0]["text"] == "Mars has two moons."
@@ -254,8 +254,8 @@ def test_a_reader_sees_what_a_writer_adds(tmp_path: Path) -> None:
         assert "The index is empty" in text
         with Index.open(path, encoder=FakeEncoder()) as index:
             index.add(ids=["a"], texts=["bats at night"])
-        found, _ = await agent.ask("search", query="bats")
-        assert [hit["id"] for hit in found["hits"]] == ["a"]
+        result, _ = await agent.ask("search", query="bats")
+        assert [hit["id"] for hit in result["hits"]] == ["a"]
 
     with_agent(tmp_path / "errors", work, path)
 
@@ -266,16 +266,16 @@ def test_an_index_may_be_replaced_and_removed(planets: Path, tmp_path: Path) -> 
         index.add(ids=["a"], texts=["bats at night"])
 
     async def work(agent: Agent) -> None:
-        found, _ = await agent.ask("search", query="bats", index="notes")
-        assert [hit["id"] for hit in found["hits"]] == ["a"]
+        result, _ = await agent.ask("search", query="bats", index="notes")
+        assert [hit["id"] for hit in result["hits"]] == ["a"]
         with replacing(path) as building, Index.create(building, encoder=FakeEncoder()) as index:
             index.add(ids=["b"], texts=["bats by day"])
-        found, _ = await agent.ask("search", query="bats", index="notes")
-        assert [hit["id"] for hit in found["hits"]] == ["b"]
+        result, _ = await agent.ask("search", query="bats", index="notes")
+        assert [hit["id"] for hit in result["hits"]] == ["b"]
         shutil.rmtree(path)
         assert "no such folder" in await agent.fails("search", query="bats", index="notes")
         listed, _ = await agent.ask("list")
-        assert [each["name"] for each in listed["indexes"]] == ["planets"]
+        assert [summary["name"] for summary in listed["indexes"]] == ["planets"]
 
     with_agent(tmp_path / "errors", work, path, planets)
 
@@ -302,9 +302,9 @@ def test_a_passage_that_cannot_be_explained_is_cut_to_its_beginning(tmp_path: Pa
         index.add(ids=["own"], texts=[text], vectors=FakeEncoder().encode_queries(["late bats"]))
 
     async def work(agent: Agent) -> None:
-        found, _ = await agent.ask("search", query="late bats", max_tokens=400)
-        (hit,) = found["hits"]
-        assert found["cut"] == 1
+        result, _ = await agent.ask("search", query="late bats", max_tokens=400)
+        (hit,) = result["hits"]
+        assert result["cut"] == 1
         assert hit["text"].startswith("Here it begins.")
 
     with_agent(tmp_path / "errors", work, path)
@@ -320,8 +320,8 @@ def test_over_http(bats: Path) -> None:
 
     async def talk() -> None:
         async with mcp.Client(f"http://127.0.0.1:{port}/mcp") as client:
-            found, _ = await Agent(client).ask("search", query="late bat", k=1)
-            assert len(found["hits"]) == 1
+            result, _ = await Agent(client).ask("search", query="late bat", k=1)
+            assert len(result["hits"]) == 1
 
     try:
         deadline = time.monotonic() + 30
@@ -343,7 +343,7 @@ def test_over_http(bats: Path) -> None:
 def test_bad_use(bats: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     twin = tmp_path / "bats"
     os.symlink(bats, twin)  # noqa: PTH211 - the same spelling on every supported version
-    for arguments, status, told in [
+    for arguments, status, message in [
         ([], 2, "Missing argument"),
         ([tmp_path / "none"], 1, "no such folder"),
         ([bats, twin], 1, "duplicate index name 'bats'"),
@@ -351,5 +351,5 @@ def test_bad_use(bats: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str])
     ]:
         assert main(["mcp", *map(str, arguments)]) == status
         err = capsys.readouterr().err
-        assert told in err
+        assert message in err
         assert err.count("\n") == 1

@@ -42,11 +42,11 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture
 def opened(browser: Browser, site: str) -> Iterator[Page]:
-    """A page that fails the test for an error in its scripts, a breach of its policy, or a request to elsewhere."""
+    """A page that fails the test on a script error, a policy violation or a request to another host."""
     context = browser.new_context(reduced_motion="reduce", viewport={"width": 1100, "height": 800})
     page = context.new_page()
     wrong: list[str] = []
-    # What a test makes fail on purpose is logged by the browser as "Failed to load resource".
+    # "Failed to load resource" is logged for requests that a test fails on purpose.
     page.on(
         "console",
         lambda message: (
@@ -87,7 +87,7 @@ def weights(page: Page, hit: int = 0) -> dict[str, float]:
     return {str(text).lower(): float(weight) for text, weight in found.evaluate_all(read)}
 
 
-def test_passages_appear_as_one_types_with_their_matches_shaded(opened: Page) -> None:
+def test_passages_appear_while_typing_with_shaded_matches(opened: Page) -> None:
     sync_api.expect(opened.get_by_label("Your question")).to_be_focused()
     opened.keyboard.type("which late serotine flies", delay=5)
     sync_api.expect(opened.locator(".hit")).to_have_count(10)
@@ -119,7 +119,7 @@ def test_a_word_shows_what_it_matched(opened: Page) -> None:
     assert "late" in first.locator("mark.other").all_inner_texts()
     opened.mouse.move(5, 5)
     sync_api.expect(first.locator("mark.chosen")).to_have_count(0)
-    # The other way round, and with the keyboard: focus shows, Enter keeps.
+    # From a mark to its word, and with the keyboard: focus shows, Enter pins.
     first.locator("mark", has_text="late").hover()
     sync_api.expect(opened.get_by_role("button", name="late", exact=True)).to_have_class(re.compile("lit"))
     opened.mouse.move(5, 5)
@@ -151,7 +151,7 @@ def test_overtaken_responses_are_dropped(opened: Page) -> None:
     settled(opened)
     assert passages(opened)[0].startswith("The serotine")
     assert aborted == ["net::ERR_ABORTED"]
-    # Fast typing asks once.
+    # Fast typing sends one request.
     asked: list[str] = []
     opened.on("request", lambda request: asked.append(request.url) if request.url.endswith("/search") else None)
     opened.get_by_label("Your question").press_sequentially(" bats hunt", delay=10)
@@ -168,7 +168,7 @@ def test_text_from_documents_is_never_markup(opened: Page) -> None:
     assert opened.evaluate("window.hacked") is None
     assert opened.locator(".hits img, .hits script, .hits b, .hits u, .hits i").count() == 0
     assert opened.get_by_role("heading", name=HOSTILE).count() == 1
-    # A question is text as well.
+    # The query is text as well.
     ask(opened, "<img src=x onerror=window.hacked=3> serotine")
     opened.get_by_role("button", name="serotine", exact=True).hover()
     assert opened.evaluate("window.hacked") is None
@@ -214,7 +214,7 @@ def test_filters_are_chips(opened: Page) -> None:
     opened.get_by_role("button", name="Remove all").click()
     settled(opened)
     assert asked[-1]["where"] is None
-    # A fact under a passage is a filter too; a value that was not seen can be typed.
+    # Metadata under a passage are filters too; other values can be typed.
     opened.locator(".hit").first.get_by_role("button", name="Filter: year").click()
     sync_api.expect(opened.locator(".hit")).to_have_count(1)
     opened.get_by_role("button", name="Remove filter").click()
@@ -284,7 +284,7 @@ def test_the_keyboard_is_enough(opened: Page) -> None:
     opened.keyboard.press("ArrowDown")
     opened.keyboard.press("ArrowDown")
     sync_api.expect(opened.locator(".hit").nth(1)).to_be_focused()
-    # The mark of focus is seen.
+    # Focus is visible.
     assert opened.locator(".hit").nth(1).evaluate("hit => getComputedStyle(hit, '::before').width") == "3px"
     opened.keyboard.press("ArrowRight")
     sync_api.expect(opened.get_by_role("button", name="serotine", exact=True)).to_have_attribute("aria-pressed", "true")
@@ -348,7 +348,7 @@ def test_files_are_indexed_with_progress(browser: Browser, tmp_path: Path) -> No
         process.wait(30)
 
 
-def test_more_files_than_a_request_may_have_are_sent_in_parts(browser: Browser, tmp_path: Path) -> None:
+def test_many_files_are_sent_in_batches(browser: Browser, tmp_path: Path) -> None:
     Index.create(tmp_path / "mine.serotine", encoder=FakeEncoder()).close()
     folder = tmp_path / "notes"
     folder.mkdir()
@@ -390,7 +390,7 @@ def test_a_server_that_requires_tokens(browser: Browser, tmp_path: Path) -> None
         page.keyboard.press("Enter")
         ask(page, "late serotine")
         assert passages(page)[0].startswith("The serotine")
-        # It is remembered in the tab, and may not write.
+        # The tab stores it; it has no write access.
         page.reload()
         settled(page)
         page.get_by_role("button", name="Add files").click()
@@ -440,7 +440,7 @@ def test_light_dark_and_narrow(browser: Browser, site: str) -> None:
         settled(page)
         ground = page.evaluate("getComputedStyle(document.documentElement).backgroundColor")
         shades[scheme] = [int(part) for part in re.findall(r"\d+", ground)[:3]]
-        # Nothing sticks out on a phone.
+        # Nothing overflows on a phone.
         assert page.evaluate("document.documentElement.scrollWidth") <= 360
         for _ in range(3):
             theme = page.evaluate("document.documentElement.dataset.theme")

@@ -1,4 +1,4 @@
-"""The server's routes, in this process: answers equal the library's, and every mistake has its status and its line."""
+"""The server's routes: responses equal the library's results; every mistake has its status and message."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ QUESTION = "what do bats eat"
 
 @pytest.fixture(autouse=True)
 def words(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Indexes of the word encoder load it, and it is the default."""
+    """Load the word encoder for all indexes, and as the default."""
     monkeypatch.setattr("serotine.encoders.load_recorded", lambda _name, _options: WordEncoder(DIM))
     monkeypatch.setattr("serotine.encoders.Encoder", lambda: WordEncoder(DIM))
 
@@ -56,11 +56,11 @@ def index(wiki: Path) -> Iterator[Index]:
         yield index
 
 
-def search(client: TestClient, name: str = "wiki", **asked: Any) -> dict[str, Any]:
-    response = client.post(f"/v1/indexes/{name}/search", json=asked)
+def search(client: TestClient, name: str = "wiki", **body: Any) -> dict[str, Any]:
+    response = client.post(f"/v1/indexes/{name}/search", json=body)
     assert response.status_code == 200, response.text
-    found: dict[str, Any] = response.json()
-    return found
+    result: dict[str, Any] = response.json()
+    return result
 
 
 @pytest.mark.parametrize(
@@ -75,27 +75,27 @@ def search(client: TestClient, name: str = "wiki", **asked: Any) -> dict[str, An
         {"candidates": 5},
     ],
 )
-def test_a_search_answers_as_the_index_does(client: TestClient, index: Index, options: dict[str, Any]) -> None:
-    told = search(client, query=QUESTION, **options)
+def test_search_equals_the_index(client: TestClient, index: Index, options: dict[str, Any]) -> None:
+    result = search(client, query=QUESTION, **options)
     hits = index.search(QUESTION, **{**options, "weights": tuple(options.get("weights", (1.0, 1.0)))})
-    assert [(hit["id"], hit["score"], hit["text"], hit["metadata"]) for hit in told["hits"]] == [
+    assert [(hit["id"], hit["score"], hit["text"], hit["metadata"]) for hit in result["hits"]] == [
         (hit.id, hit.score, hit.text, hit.metadata) for hit in hits
     ]
     assert len(hits) > 0
-    assert {**told["stats"], "milliseconds": None} == {**asdict(hits.stats), "milliseconds": None}
-    assert told["stats"]["milliseconds"].keys() == hits.stats.milliseconds.keys()
+    assert {**result["stats"], "milliseconds": None} == {**asdict(hits.stats), "milliseconds": None}
+    assert result["stats"]["milliseconds"].keys() == hits.stats.milliseconds.keys()
     if hits.certificate is None:
-        assert told["certificate"] is None
+        assert result["certificate"] is None
     else:
         bound = hits.certificate.bound
-        assert told["certificate"] == {**asdict(hits.certificate), "bound": bound if np.isfinite(bound) else None}
-    assert 0 <= told["milliseconds"]["search"] <= told["milliseconds"]["total"]
+        assert result["certificate"] == {**asdict(hits.certificate), "bound": bound if np.isfinite(bound) else None}
+    assert 0 <= result["milliseconds"]["search"] <= result["milliseconds"]["total"]
 
 
-def test_explanations_come_with_hits_and_alone(client: TestClient, index: Index) -> None:
-    found = index.explain(QUESTION, "d/3")
-    expected = {**asdict(found), "matches": [asdict(match) for match in found.matches]}
-    expected["spans"] = [list(span) for span in found.spans()]
+def test_explanations_of_hits_and_single_documents(client: TestClient, index: Index) -> None:
+    explained = index.explain(QUESTION, "d/3")
+    expected = {**asdict(explained), "matches": [asdict(match) for match in explained.matches]}
+    expected["spans"] = [list(span) for span in explained.spans()]
     alone = client.post("/v1/indexes/wiki/explain", json={"query": QUESTION, "id": "d/3"}).json()
     assert alone == expected
     assert alone["spans"]
@@ -104,7 +104,7 @@ def test_explanations_come_with_hits_and_alone(client: TestClient, index: Index)
     assert search(client, query=QUESTION)["hits"][0]["explanation"] is None
 
 
-def test_a_hit_that_cannot_be_explained_stands_without(client: TestClient, wiki: Path) -> None:
+def test_a_hit_without_explanation(client: TestClient, wiki: Path) -> None:
     with Index.open(wiki, encoder=WordEncoder(DIM)) as writer:
         (query,) = WordEncoder(DIM).encode_queries([QUESTION])
         writer.add(["own"], texts=["bats, told by vectors of another count"], vectors=[np.concatenate([query, query])])
@@ -115,32 +115,34 @@ def test_a_hit_that_cannot_be_explained_stands_without(client: TestClient, wiki:
     refusal(client.post("/v1/indexes/wiki/explain", json={"query": QUESTION, "id": "own"}), 422, "encoder_error")
 
 
-def test_vectors_are_taken_as_rows_and_as_base64(client: TestClient, numbers: Path) -> None:
+def test_vectors_as_rows_and_base64(client: TestClient, numbers: Path) -> None:
     (query,) = vectors(1, seed=7)
     half = query.astype("<f2")
     with Index.open(numbers, read_only=True) as index:
         whole, rounded = (
-            [(hit.id, hit.score) for hit in index.search(each, 3)] for each in (query, half.astype(np.float32))
+            [(hit.id, hit.score) for hit in index.search(vectors_, 3)] for vectors_ in (query, half.astype(np.float32))
         )
     sent = {
         "rows": (query.tolist(), whole),
         "float16": (base64.b64encode(half.tobytes()).decode(), rounded),
         "float32": ("float32:" + base64.b64encode(query.tobytes()).decode(), whole),
     }
-    for given, expected in sent.values():
-        hits = search(client, "numbers", vectors=given, k=3)["hits"]
+    for sent_vectors, expected in sent.values():
+        hits = search(client, "numbers", vectors=sent_vectors, k=3)["hits"]
         assert [(hit["id"], hit["score"]) for hit in hits] == expected
 
 
-def test_a_batch_is_answered_in_order(client: TestClient, index: Index) -> None:
+def test_batch_results_keep_their_order(client: TestClient, index: Index) -> None:
     (query,) = vectors(1)
-    asked = [QUESTION, {"query": "cats"}, {"vectors": query.tolist()}]
-    results = client.post("/v1/indexes/wiki/search/batch", json={"queries": asked, "k": 2}).json()["results"]
+    queries = [QUESTION, {"query": "cats"}, {"vectors": query.tolist()}]
+    results = client.post("/v1/indexes/wiki/search/batch", json={"queries": queries, "k": 2}).json()["results"]
     expected = index.search_batch([QUESTION, "cats", query], 2)
-    assert [[hit["id"] for hit in each["hits"]] for each in results] == [[hit.id for hit in hits] for hits in expected]
+    assert [[hit["id"] for hit in result["hits"]] for result in results] == [
+        [hit.id for hit in hits] for hits in expected
+    ]
 
 
-def test_documents_come_and_go(client: TestClient, wiki: Path) -> None:
+def test_documents_are_added_and_deleted(client: TestClient, wiki: Path) -> None:
     url = "/v1/indexes/wiki/documents"
     new = {"id": "new/one", "text": "owls hunt mice", "metadata": {"lang": "de"}}
     response = client.post(url, json={"documents": [new]})
@@ -154,7 +156,7 @@ def test_documents_come_and_go(client: TestClient, wiki: Path) -> None:
     assert client.post(url, json={"documents": [changed], "upsert": True}).json() == {"added": 1}
     assert client.post(url, json={"documents": [new], "skip_known": True}).json() == {"added": 0}
     fetched = client.post(f"{url}/fetch", json={"ids": ["d4", "new/one"]}).json()["documents"]
-    assert [each["text"] for each in fetched] == [TEXTS["d4"], "owls sleep"]
+    assert [item["text"] for item in fetched] == [TEXTS["d4"], "owls sleep"]
     assert client.delete(f"{url}/new/one").json() == {"deleted": 1}
     assert "new/one" in refusal(client.get(f"{url}/new/one"), 404, "unknown_id")
     refusal(client.post(f"{url}/delete", json={"ids": ["d1", "new/one"]}), 404, "unknown_id")
@@ -164,7 +166,7 @@ def test_documents_come_and_go(client: TestClient, wiki: Path) -> None:
     assert client.post("/v1/indexes/wiki/verify").json()["documents"] == 2
 
 
-def test_documents_may_bring_their_vectors(client: TestClient) -> None:
+def test_documents_with_vectors(client: TestClient) -> None:
     (first, second) = vectors(2, seed=3)
     packed = base64.b64encode(second.astype("<f2").tobytes()).decode()
     sent = [{"id": "a", "vectors": first.tolist()}, {"id": "b", "vectors": packed}]
@@ -176,36 +178,36 @@ def test_documents_may_bring_their_vectors(client: TestClient) -> None:
     assert "1 of 2 have 'vectors'" in message
 
 
-def test_indexes_are_listed_and_told(client: TestClient, index: Index) -> None:
-    listed = {each["name"]: each for each in client.get("/v1/indexes").json()["indexes"]}
+def test_index_list_and_stats(client: TestClient, index: Index) -> None:
+    listed = {summary["name"]: summary for summary in client.get("/v1/indexes").json()["indexes"]}
     assert sorted(listed) == ["numbers", "wiki"]
     assert listed["wiki"]["filterable"] == {"lang": "str"}
     assert (listed["wiki"]["encoder"], listed["numbers"]["encoder"]) == ("words", None)
     assert client.get("/v1/indexes/wiki").json() == asdict(index.stats())
 
 
-def test_indexes_are_made_under_the_root(tmp_path: Path) -> None:
+def test_indexes_are_created_under_the_root(tmp_path: Path) -> None:
     root = tmp_path / "root"
     root.mkdir()
     make_vectors(root / "there.serotine", 3)
     with application(tmp_path / "state", root=root) as client:
         body = {"name": "notes", "filterable": {"lang": "str"}, "nbits": 2}
-        made = client.post("/v1/indexes", json=body)
-        assert (made.status_code, made.json()["encoder"], made.json()["documents"]) == (201, "words", 0)
+        response = client.post("/v1/indexes", json=body)
+        assert (response.status_code, response.json()["encoder"], response.json()["documents"]) == (201, "words", 0)
         assert client.post("/v1/indexes", json={"name": "plain", "dim": 3}).json()["dim"] == 3
         refusal(client.post("/v1/indexes", json=body), 409, "index_exists")
         for name in ("", "../x", "a/b", ".hidden", "x.serotine"):
             refusal(client.post("/v1/indexes", json={"name": name}), 422, "bad_value")
         make_vectors(root / "later.serotine", 2)
-        names = [each["name"] for each in client.get("/v1/indexes").json()["indexes"]]
+        names = [item["name"] for item in client.get("/v1/indexes").json()["indexes"]]
         assert names == ["later", "notes", "plain", "there"]
         client.post("/v1/indexes/notes/documents", json={"documents": [{"id": "a", "text": "bats"}]})
         assert search(client, "notes", query="bats")["hits"][0]["id"] == "a"
-    with Index.open(root / "notes.serotine", read_only=True) as made_index:
-        assert (len(made_index), made_index.stats().nbits) == (1, 2)
+    with Index.open(root / "notes.serotine", read_only=True) as index:
+        assert (len(index), index.stats().nbits) == (1, 2)
 
 
-def test_what_cannot_be_served_under_the_root_leaves_the_rest_in_peace(
+def test_unreadable_indexes_under_the_root_do_not_affect_others(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     root = tmp_path / "root"
@@ -224,14 +226,14 @@ def test_what_cannot_be_served_under_the_root_leaves_the_rest_in_peace(
         monkeypatch.setattr("serotine.encoders.load_recorded", load)
         for _ in range(2):
             listed = client.get("/v1/indexes").json()["indexes"]
-            assert [each["name"] for each in listed] == ["my notes", "there"]
+            assert [item["name"] for item in listed] == ["my notes", "there"]
         assert client.get("/readyz").status_code == 200
         assert client.post("/pooling", json={"input": "bats"}).json()["model"] == "words"
         assert search(client, "my notes", vectors=vectors(1)[0].tolist(), k=1)["hits"]
         assert "damaged" in refusal(client.get("/v1/indexes/damaged"), 500, "index_damaged")
         assert "not installed" in refusal(client.get("/v1/indexes/strange"), 422, "encoder_error")
-    told = [record.getMessage() for record in caplog.records if "is not served" in record.getMessage()]
-    assert [line.split()[0] for line in told] == ["'damaged'", "'strange'"]
+    messages = [record.getMessage() for record in caplog.records if "is not served" in record.getMessage()]
+    assert [line.split()[0] for line in messages] == ["'damaged'", "'strange'"]
 
 
 @pytest.mark.parametrize("named", [True, False])
@@ -248,7 +250,7 @@ def test_an_index_may_be_replaced_and_removed_on_disk(
             make_index(building, {"new": "owls hunt mice", **TEXTS}, WordEncoder(DIM, "other"))
         assert search(client, query="owls", k=1)["hits"][0]["id"] == "new"
         assert client.get("/v1/indexes/wiki").json()["documents"] == len(TEXTS) + 1
-        # A search that was under way goes on with what it began with, until none can be.
+        # A running search continues on the old index, which closes once no search can use it.
         assert len(before.reader.search("bats", 9)) == len(TEXTS)
         documents = [{"id": "d9", "text": "foxes dig"}]
         assert client.post("/v1/indexes/wiki/documents", json={"documents": documents}).status_code == 201
@@ -258,7 +260,7 @@ def test_an_index_may_be_replaced_and_removed_on_disk(
         with pytest.raises(SerotineError, match="closed"):
             before.reader.ids()
         shutil.rmtree(path)
-        assert [each["name"] for each in client.get("/v1/indexes").json()["indexes"]] == ["other"]
+        assert [item["name"] for item in client.get("/v1/indexes").json()["indexes"]] == ["other"]
         assert client.get("/readyz").status_code == 200
         refusal(client.post("/v1/indexes/wiki/search", json={"query": "bats"}), 404, "unknown_index")
         make_index(path, {"again": "bats"})
@@ -274,8 +276,8 @@ WRONG: list[tuple[str, dict[str, Any], int, str, str]] = [
     ("wiki/search", {"query": "x", "k": 1001}, 422, "bad_value", "at most 1,000"),
     ("wiki/search", {"query": "x", "candidates": 10**9}, 422, "bad_value", "candidates: "),
     ("wiki/search", {"query": "x", "kk": 1}, 422, "bad_value", "kk: "),
-    ("wiki/search", {"query": "x", "where": {}}, 422, "bad_value", "where: is empty"),
-    ("wiki/search", {"query": "x", "where": {"lang": 3}}, 422, "bad_type", "declared as str"),
+    ("wiki/search", {"query": "x", "where": {}}, 422, "bad_value", "where: must not be empty"),
+    ("wiki/search", {"query": "x", "where": {"lang": 3}}, 422, "bad_type", "must be str, as 'lang' is declared"),
     ("wiki/search", {"query": "x", "mode": "bm25", "exact": True}, 422, "bad_value", "exact: "),
     ("wiki/search", {"query": "x", "weights": [0, 0]}, 422, "bad_value", "weights: "),
     ("wiki/search", {"query": "\ud800"}, 422, "bad_value", "lone surrogate"),
@@ -303,26 +305,26 @@ WRONG: list[tuple[str, dict[str, Any], int, str, str]] = [
 ]
 
 
-@pytest.mark.parametrize(("path", "body", "status", "code", "said"), WRONG)
-def test_what_is_wrong_is_told_in_one_line(
-    client: TestClient, path: str, body: dict[str, Any], status: int, code: str, said: str
+@pytest.mark.parametrize(("path", "body", "status", "code", "expected"), WRONG)
+def test_mistakes_are_reported_in_one_line(
+    client: TestClient, path: str, body: dict[str, Any], status: int, code: str, expected: str
 ) -> None:
     # Escaped, as a program would send a lone surrogate.
     response = client.post(
         f"/v1/indexes/{path}", content=json.dumps(body), headers={"Content-Type": "application/json"}
     )
-    assert said in refusal(response, status, code)
+    assert expected in refusal(response, status, code)
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"[" * 100_000, b"\xff\xfe", b'{"query": NaN}', b"null", b'"x"'])
-def test_what_is_no_json_object_is_refused(client: TestClient, body: bytes) -> None:
+def test_bodies_other_than_json_objects_are_refused(client: TestClient, body: bytes) -> None:
     response = client.post("/v1/indexes/wiki/search", content=body, headers={"Content-Type": "application/json"})
     assert response.status_code in (400, 422), response.text
     assert response.json()["error"]["message"]
 
 
-def test_a_form_is_no_json(client: TestClient) -> None:
-    # A page of another site can send text/plain without being asked; JSON it cannot.
+def test_a_form_is_not_json(client: TestClient) -> None:
+    # A page of another site can send text/plain without a preflight, but not JSON.
     response = client.post(
         "/v1/indexes/wiki/search", content=b'{"query": "bats"}', headers={"Content-Type": "text/plain"}
     )
@@ -344,12 +346,12 @@ def test_reranking_is_maxsim(client: TestClient) -> None:
     body = {"model": "wiki", "query": QUESTION, "documents": [*texts[:2], {"text": texts[2]}, *texts[3:]]}
     answer = client.post("/v1/rerank", json={**body, "return_documents": True, "other": 1}).json()
     assert answer["model"] == "words"
-    assert {each["index"]: each["relevance_score"] for each in answer["results"]} == pytest.approx(
+    assert {result["index"]: result["relevance_score"] for result in answer["results"]} == pytest.approx(
         dict(enumerate(map(float, scores)))
     )
-    ranked = [each["relevance_score"] for each in answer["results"]]
+    ranked = [result["relevance_score"] for result in answer["results"]]
     assert ranked == sorted(ranked, reverse=True)
-    assert all(each["document"]["text"] == texts[each["index"]] for each in answer["results"])
+    assert all(result["document"]["text"] == texts[result["index"]] for result in answer["results"])
     assert answer["usage"]["total_tokens"] == len(query) + sum(len(text.split()) + 1 for text in texts[:-1])
     assert len(client.post("/v1/rerank", json={**body, "top_n": 2}).json()["results"]) == 2
 
@@ -359,22 +361,22 @@ def test_texts_are_encoded(client: TestClient, side: str) -> None:
     encoder = WordEncoder(DIM)
     texts = ["bats eat", "owls"]
     expected = encoder.encode_queries(texts) if side == "query" else encoder.encode_documents(texts)
-    packed = [base64.b64encode(each.astype("<f2").tobytes()).decode() for each in expected]
+    packed = [base64.b64encode(row.astype("<f2").tobytes()).decode() for row in expected]
     for path, key, form in (
         ("/v1/multi-vector", "embeddings", "embedding_type"),
         ("/pooling", "data", "encoding_format"),
     ):
         body = {"input": texts, "input_type": side}
         rows = client.post(path, json=body).json()["data"]
-        assert [each["index"] for each in rows] == [0, 1]
-        for each, vectors_ in zip(rows, expected, strict=True):
-            np.testing.assert_array_equal(np.float32(each[key]), vectors_)
-            assert each["shape"] == list(vectors_.shape)
-        assert [each[key] for each in client.post(path, json={**body, form: "base64"}).json()["data"]] == packed
+        assert [row["index"] for row in rows] == [0, 1]
+        for row, vectors_ in zip(rows, expected, strict=True):
+            np.testing.assert_array_equal(np.float32(row[key]), vectors_)
+            assert row["shape"] == list(vectors_.shape)
+        assert [row[key] for row in client.post(path, json={**body, form: "base64"}).json()["data"]] == packed
     assert len(client.post("/pooling", json={"input": "one text"}).json()["data"]) == 1
 
 
-def test_a_server_of_vectors_loads_the_default_encoder_when_asked(tmp_path: Path, numbers: Path) -> None:
+def test_a_server_of_vectors_loads_the_default_encoder_on_demand(tmp_path: Path, numbers: Path) -> None:
     with application(tmp_path / "state", numbers) as client:
         assert client.post("/pooling", json={"input": "bats"}).json()["model"] == "words"
 
@@ -387,7 +389,7 @@ def test_the_index_and_the_server_share_one_encoder(tmp_path: Path, monkeypatch:
         return WordEncoder(DIM)
 
     monkeypatch.setattr("serotine.encoders.load_recorded", load)
-    one, two = make_index(tmp_path / "one.serotine"), make_index(tmp_path / "two.serotine")
-    with application(tmp_path / "state", one, two) as client:
+    first, second = make_index(tmp_path / "one.serotine"), make_index(tmp_path / "two.serotine")
+    with application(tmp_path / "state", first, second) as client:
         assert search(client, "two", query="bats")["hits"]
     assert len(loaded) == 1

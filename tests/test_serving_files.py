@@ -1,4 +1,4 @@
-"""Uploads: taken, indexed in the background, and told of."""
+"""Uploads: accepted, indexed in the background, and reported."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def client(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[TestClie
 
 
 def upload(client: TestClient, *files: tuple[str, bytes]) -> dict[str, Any]:
-    """The job of an upload, when it has ended."""
+    """Return the job of an upload once it has ended."""
     response = client.post(URL, files=[("files", file) for file in files])
     assert response.status_code == 202, response.text
     until = time.monotonic() + 20
@@ -57,7 +57,7 @@ def test_files_become_documents(client: TestClient, tmp_path: Path) -> None:
     assert not list((tmp_path / "state" / "uploads").iterdir())
 
 
-def test_a_broken_file_is_skipped_and_told(client: TestClient) -> None:
+def test_a_broken_file_is_skipped_and_reported(client: TestClient) -> None:
     job = upload(
         client,
         ("a.jsonl", b'{"_id": "a1", "text": "x"}\n{broken'),
@@ -66,7 +66,7 @@ def test_a_broken_file_is_skipped_and_told(client: TestClient) -> None:
         ("d.txt", b"good"),
     )
     assert (job["state"], job["added"]) == ("done", 1)
-    reasons = {each["file"]: each["reason"] for each in job["skipped"]}
+    reasons = {skipped["file"]: skipped["reason"] for skipped in job["skipped"]}
     assert sorted(reasons) == ["a.jsonl", "b.exe", "c.jsonl"]
     assert reasons["a.jsonl"].startswith("line 2: not valid JSON")
     assert "must be a str, got 3" in reasons["c.jsonl"]
@@ -108,7 +108,7 @@ def test_a_request_has_at_most_1000_files(client: TestClient) -> None:
     assert client.post(URL, files=files[:1000]).status_code == 202
 
 
-def test_what_can_take_no_files_says_so(client: TestClient) -> None:
+def test_indexes_that_accept_no_files(client: TestClient) -> None:
     assert "no encoder" in refusal(
         client.post("/v1/indexes/numbers/files", files={"files": ("a.txt", b"x")}), 422, "bad_value"
     )

@@ -1,4 +1,4 @@
-"""What stands before the routes: rights, names, sizes, load and time; and what is told of it."""
+"""Guards before the routes: rights, host names, sizes, load and time; logs and metrics."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ ROWS = [[1.0] * DIM]
 
 
 class GatedEncoder(WordEncoder):
-    """Encodes questions while `gate` is open, and notes the batches."""
+    """Encodes queries while `gate` is open, and records the batches."""
 
     def __init__(self) -> None:
         super().__init__(DIM)
@@ -52,9 +52,9 @@ class GatedEncoder(WordEncoder):
 
 @pytest.fixture
 def encoder(monkeypatch: pytest.MonkeyPatch) -> GatedEncoder:
-    made = GatedEncoder()
-    monkeypatch.setattr("serotine.encoders.load_recorded", lambda _name, _options: made)
-    return made
+    gated = GatedEncoder()
+    monkeypatch.setattr("serotine.encoders.load_recorded", lambda _name, _options: gated)
+    return gated
 
 
 @pytest.fixture
@@ -67,8 +67,8 @@ def numbers(tmp_path: Path) -> Path:
     return make_vectors(tmp_path / "numbers.serotine")
 
 
-def ask(client: TestClient, name: str = "wiki", **asked: Any) -> Any:
-    return client.post(f"/v1/indexes/{name}/search", json=asked or {"query": "bats"})
+def ask(client: TestClient, name: str = "wiki", **body: Any) -> Any:
+    return client.post(f"/v1/indexes/{name}/search", json=body or {"query": "bats"})
 
 
 # Rights
@@ -104,11 +104,11 @@ def test_tokens_and_their_scopes(tmp_path: Path, wiki: Path) -> None:
         assert client.get(f"{url}/new", headers=bearing(WRITER)).status_code == 200
 
 
-def test_rights_are_looked_at_before_a_body_is_read(tmp_path: Path, wiki: Path) -> None:
+def test_rights_are_checked_before_a_body_is_read(tmp_path: Path, wiki: Path) -> None:
     tokens = (Token.of(READER, "read"), Token.of(WRITER, "write"))
 
     def send(client: TestClient, path: str, kind: str, token: str | None) -> Any:
-        # What is no JSON, or no form, is refused with 400 as soon as it is read.
+        # An invalid body is refused with 400 as soon as it is read.
         rights = {"Authorization": f"Bearer {token}"} if token else {}
         return client.post(path, content=b"{", headers={"Content-Type": kind, **rights})
 
@@ -204,7 +204,7 @@ def test_other_names_and_other_sites_are_refused(tmp_path: Path, numbers: Path) 
         assert "access-control-allow-origin" not in client.get("/v1/indexes", headers=same).headers
 
 
-def test_a_link_of_another_site_leads_to_the_page_and_no_further(tmp_path: Path, numbers: Path) -> None:
+def test_links_from_other_sites_reach_only_pages(tmp_path: Path, numbers: Path) -> None:
     link = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document"}
     with application(tmp_path / "state", numbers) as client:
         for path in ("/", "/?q=bats", "/docs"):
@@ -219,12 +219,12 @@ def test_a_link_of_another_site_leads_to_the_page_and_no_further(tmp_path: Path,
         refusal(client.post("/", headers=link), 403, "wrong_origin")
 
 
-def test_any_name_will_do_where_tokens_protect(tmp_path: Path, numbers: Path) -> None:
+def test_any_host_name_is_accepted_with_tokens(tmp_path: Path, numbers: Path) -> None:
     with application(tmp_path / "state", numbers, hosts=None) as client:
         assert client.get("/healthz", headers={"Host": "anything.example.org"}).status_code == 200
 
 
-def test_every_answer_has_the_security_headers(tmp_path: Path, numbers: Path) -> None:
+def test_every_response_has_the_security_headers(tmp_path: Path, numbers: Path) -> None:
     with application(tmp_path / "state", numbers) as client:
         for path in ("/healthz", "/nowhere", "/v1/indexes"):
             headers = client.get(path).headers
@@ -233,23 +233,25 @@ def test_every_answer_has_the_security_headers(tmp_path: Path, numbers: Path) ->
             assert "unsafe" not in headers["content-security-policy"]
 
 
-def test_the_description_of_the_api_needs_no_network(tmp_path: Path, numbers: Path) -> None:
+def test_the_api_reference_needs_no_network(tmp_path: Path, numbers: Path) -> None:
     with application(tmp_path / "state", numbers) as client:
         page = client.get("/docs")
         assert not re.search(r"https?://", page.text)
         assert page.headers["content-security-policy"].startswith(
             "default-src 'self'; style-src 'self' 'unsafe-inline'"
         )
-        parts = re.findall(r'(?:src|href)="(/docs/[^"]+)"', page.text)
-        assert len(parts) == 3
-        for part in parts:
-            assert len(client.get(part).content) > 50
+        assets = re.findall(r'(?:src|href)="(/docs/[^"]+)"', page.text)
+        assert len(assets) == 3
+        for asset in assets:
+            assert len(client.get(asset).content) > 50
         paths = client.get("/openapi.json").json()["paths"]
         assert {"/v1/indexes/{name}/search", "/v1/indexes/{name}/explain", "/pooling", "/healthz"} <= paths.keys()
         for path, methods in paths.items():
-            for method, told in methods.items():
-                assert told["summary"], (path, method)
-                assert told["responses"]["200" if "200" in told["responses"] else next(iter(told["responses"]))]
+            for method, operation in methods.items():
+                assert operation["summary"], (path, method)
+                assert operation["responses"][
+                    "200" if "200" in operation["responses"] else next(iter(operation["responses"]))
+                ]
 
 
 # Sizes, load and time
@@ -268,9 +270,7 @@ def test_a_body_beyond_the_limit_is_refused(tmp_path: Path, numbers: Path) -> No
         refusal(upload, 413, "too_large")
 
 
-def test_too_many_requests_are_refused_and_the_rest_are_answered(
-    tmp_path: Path, wiki: Path, encoder: GatedEncoder
-) -> None:
+def test_requests_beyond_the_queue_are_refused(tmp_path: Path, wiki: Path, encoder: GatedEncoder) -> None:
     limits = {"threads": 2, "queue": 3}
     with application(tmp_path / "state", wiki, limits=limits) as client, ThreadPoolExecutor(8) as pool:
         encoder.gate.clear()
@@ -288,11 +288,11 @@ def test_too_many_requests_are_refused_and_the_rest_are_answered(
         assert "serotine_refused_total 2.0" in client.get("/metrics").text
 
 
-def test_what_takes_too_long_is_answered_with_504(tmp_path: Path, wiki: Path, encoder: GatedEncoder) -> None:
+def test_timeouts_are_504(tmp_path: Path, wiki: Path, encoder: GatedEncoder) -> None:
     with application(tmp_path / "state", wiki, limits={"seconds": 0.2, "threads": 1}) as client:
         encoder.gate.clear()
         assert "0.2 seconds" in refusal(ask(client), 504, "timeout")
-        # What waited behind it, and was given up, is not run at all.
+        # A request that timed out in the queue never runs.
         refusal(ask(client, query="given up"), 504, "timeout")
         encoder.gate.set()
         wait_until(lambda: client.app.state.services.searches.pending == 0)  # type: ignore[attr-defined]
@@ -333,7 +333,7 @@ def wait_until(true: Callable[[], bool]) -> None:
         time.sleep(0.005)
 
 
-# Questions encoded together
+# Batching
 
 
 def batching(encoder: GatedEncoder, cache_size: int = 0) -> tuple[BatchingEncoder, list[int]]:
@@ -374,19 +374,19 @@ def test_one_bad_query_fails_alone(encoder: GatedEncoder) -> None:
 
 def test_queries_are_cached(encoder: GatedEncoder) -> None:
     shared, _ = batching(encoder, cache_size=2)
-    found = shared.encode_queries(["a", "b", "a"])
-    np.testing.assert_array_equal(found[0], found[2])
+    encoded = shared.encode_queries(["a", "b", "a"])
+    np.testing.assert_array_equal(encoded[0], encoded[2])
     assert encoder.batches == [["a", "b"]]
     shared.encode_queries(["a"])
     shared.encode_queries(["c"])
     shared.encode_queries(["a", "c", "b"])
     assert encoder.batches == [["a", "b"], ["c"], ["b"]]
-    assert not found[0].flags.writeable
+    assert not encoded[0].flags.writeable
     many = shared.encode_queries([f"q{i}" for i in range(100)])
     assert len(many) == 100
 
 
-# What is told
+# Logs and metrics
 
 
 @pytest.fixture
@@ -406,12 +406,12 @@ def log() -> Iterator[list[dict[str, Any]]]:
     logger.setLevel(level)
 
 
-def test_the_log_has_a_line_a_request_and_no_question(tmp_path: Path, wiki: Path, log: list[dict[str, Any]]) -> None:
+def test_the_log_has_one_line_per_request_and_no_query(tmp_path: Path, wiki: Path, log: list[dict[str, Any]]) -> None:
     with application(tmp_path / "state", wiki) as client:
-        given = client.post("/v1/indexes/wiki/search", json={"query": "secret"}, headers={"X-Request-ID": "abc-1"})
-        assert given.headers["X-Request-ID"] == "abc-1"
-        made = client.get("/v1/indexes", headers={"X-Request-ID": "bad id\t"})
-        assert re.fullmatch(r"[0-9a-f]{32}", made.headers["X-Request-ID"])
+        response = client.post("/v1/indexes/wiki/search", json={"query": "secret"}, headers={"X-Request-ID": "abc-1"})
+        assert response.headers["X-Request-ID"] == "abc-1"
+        other = client.get("/v1/indexes", headers={"X-Request-ID": "bad id\t"})
+        assert re.fullmatch(r"[0-9a-f]{32}", other.headers["X-Request-ID"])
         client.get("/healthz")
     assert [(line["path"], line["status"]) for line in log] == [("/v1/indexes/wiki/search", 200), ("/v1/indexes", 200)]
     assert log[0]["request"] == "abc-1"
@@ -419,7 +419,7 @@ def test_the_log_has_a_line_a_request_and_no_question(tmp_path: Path, wiki: Path
     assert "secret" not in json.dumps(log)
 
 
-def test_questions_are_logged_when_asked_for(tmp_path: Path, wiki: Path, log: list[dict[str, Any]]) -> None:
+def test_queries_are_logged_on_request(tmp_path: Path, wiki: Path, log: list[dict[str, Any]]) -> None:
     with application(tmp_path / "state", wiki, log_queries=True) as client:
         ask(client, query="not secret")
     assert log[0]["queries"] == ["not secret"]
@@ -444,7 +444,7 @@ def test_metrics_count_routes_not_paths(tmp_path: Path, wiki: Path) -> None:
     assert "serotine_encoded_together_count 1.0" in text
 
 
-def test_a_fault_of_the_server_is_told_in_its_log_only(
+def test_internal_errors_are_detailed_in_the_log_only(
     tmp_path: Path, wiki: Path, log: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def broken(*_arguments: object, **_options: object) -> None:
@@ -454,7 +454,7 @@ def test_a_fault_of_the_server_is_told_in_its_log_only(
     with application(tmp_path / "state", wiki) as client:
         answer = ask(client)
         message = refusal(answer, 500, "internal")
-        told = client.get("/metrics").text
+        metrics = client.get("/metrics").text
     assert "secret" not in message
     (line,) = log
     assert (line["status"], line["bytes"], line["request"]) == (
@@ -463,5 +463,5 @@ def test_a_fault_of_the_server_is_told_in_its_log_only(
         answer.headers["X-Request-ID"],
     )
     assert answer.headers["x-content-type-options"] == "nosniff"
-    assert 'route="/v1/indexes/{name}/search",status="500"} 1.0' in told
-    assert 'status="0"' not in told
+    assert 'route="/v1/indexes/{name}/search",status="500"} 1.0' in metrics
+    assert 'status="0"' not in metrics

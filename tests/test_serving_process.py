@@ -29,9 +29,9 @@ SCHEMATHESIS = Path(sys.executable).with_name("st")
 
 
 def children(pid: int) -> list[int]:
-    """Worker processes; the resource tracker of Python's multiprocessing is none."""
-    found = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    return [child for child in map(int, found) if b"spawn_main" in Path(f"/proc/{child}/cmdline").read_bytes()]
+    """Return the worker processes, without the resource tracker of Python's multiprocessing."""
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return [child for child in map(int, children) if b"spawn_main" in Path(f"/proc/{child}/cmdline").read_bytes()]
 
 
 def alive(pid: int) -> bool:
@@ -49,7 +49,7 @@ def wait_until(true: Callable[[], bool], seconds: float = 60) -> None:
 
 
 class Writing:
-    """Threads that add and delete until the server is gone; what was sent, and what was acknowledged."""
+    """Threads that add and delete until the server is gone; records what was sent and acknowledged."""
 
     def __init__(self, server: Server, turn: int, threads: int) -> None:
         self.server, self.turn = server, turn
@@ -68,7 +68,7 @@ class Writing:
                 client.add(ids, vectors=vectors(8, number))
                 self.acknowledged.update(ids)
                 if number % 3 == 2:
-                    # Counted before: a delete that was sent and not acknowledged may have happened or not.
+                    # Recorded before: an unacknowledged delete may or may not have happened.
                     self.deleted.add(ids[0])
                     client.delete([ids[0]])
             except ServerError:
@@ -83,7 +83,7 @@ class Writing:
 @pytest.mark.parametrize("workers", [1, 2])
 def test_kill_9_while_writing_loses_nothing_acknowledged(tmp_path: Path, workers: int) -> None:
     path = make_vectors(tmp_path / "i.serotine", 10)
-    known = {f"v{i}" for i in range(10)}
+    committed = {f"v{i}" for i in range(10)}
     for turn in range(3):
         with serving(path, "--workers", workers) as server:
             writing = Writing(server, turn, threads=4)
@@ -91,16 +91,16 @@ def test_kill_9_while_writing_loses_nothing_acknowledged(tmp_path: Path, workers
             processes = [server.process.pid, *(children(server.process.pid) if workers > 1 else [])]
             server.kill()
             writing.end()
-        # Workers notice that their supervisor is gone, and end.
+        # Workers stop when their supervisor is gone.
         wait_until(partial(gone, processes))
         with Index.open(path) as index:
             index.verify()
-            found = set(index.ids())
-        lost = (known | writing.acknowledged) - writing.deleted - found
+            stored = set(index.ids())
+        lost = (committed | writing.acknowledged) - writing.deleted - stored
         assert not lost
-        assert found <= known | writing.sent
-        known = found
-    assert len(known) > 100
+        assert stored <= committed | writing.sent
+        committed = stored
+    assert len(committed) > 100
 
 
 def enough(ids: set[str], count: int) -> bool:
@@ -111,40 +111,40 @@ def gone(processes: list[int]) -> bool:
     return not any(map(alive, processes))
 
 
-def test_a_reader_keeps_answering_while_a_writer_adds_5000_documents(tmp_path: Path) -> None:
+def test_searches_continue_while_5000_documents_are_added(tmp_path: Path) -> None:
     path = make_vectors(tmp_path / "i.serotine", 200)
-    rounds, each = 50, 100
+    rounds, batch_size = 50, 100
     with serving(path) as server, ThreadPoolExecutor(3) as pool:
         done = threading.Event()
 
         def read() -> list[float]:
             client, times = server.client("i"), []
             (query,) = vectors(1)
-            seen = 0
+            newest = 0
             while not done.is_set():
                 started = time.perf_counter()
                 hits = client.search(query, 5)
                 times.append(time.perf_counter() - started)
                 assert len(hits) == 5
-                assert hits.stats.documents >= seen, "a search never goes back behind a commit it has seen"
-                seen = hits.stats.documents
+                assert hits.stats.documents >= newest, "a search never goes back behind a commit it has seen"
+                newest = hits.stats.documents
             return times
 
         readers = [pool.submit(read) for _ in range(2)]
         writer = server.client("i")
         for turn in range(rounds):
-            writer.add([f"{turn}-{i}" for i in range(each)], vectors=vectors(each, turn))
+            writer.add([f"{turn}-{i}" for i in range(batch_size)], vectors=vectors(batch_size, turn))
         done.set()
         times = sorted(time for reader in readers for time in reader.result())
-        assert len(writer) == 200 + rounds * each
+        assert len(writer) == 200 + rounds * batch_size
         assert len(times) > rounds
         assert times[int(0.99 * len(times))] < 2.0, "seconds"
-        # A write returns when it is committed, so the next search has it.
+        # A write returns once committed, so the next search finds it.
         writer.add(["last"], vectors=vectors(1, 9_999))
         assert writer.search(vectors(1, 9_999)[0], 1)[0].id == "last"
 
 
-def test_sigterm_lets_what_runs_end(tmp_path: Path) -> None:
+def test_sigterm_waits_for_running_requests(tmp_path: Path) -> None:
     path = tmp_path / "i.serotine"
     source = tmp_path / "one.txt"
     source.write_text("bats")
@@ -155,7 +155,7 @@ def test_sigterm_lets_what_runs_end(tmp_path: Path) -> None:
         time.sleep(0.3)
         assert not adding.done()
         assert server.stop() == 0
-        # It was answered, and so it is committed.
+        # It was acknowledged, so it is committed.
         adding.result()
         with pytest.raises(ServerError, match="cannot be reached"):
             client.stats()
@@ -176,7 +176,7 @@ def test_a_stopped_server_leaves_nothing_behind(tmp_path: Path, workers: int) ->
     assert not list(temporary.iterdir())
 
 
-def test_overload_is_refused_with_429_and_clients_come_back(tmp_path: Path) -> None:
+def test_overload_is_429_and_clients_retry(tmp_path: Path) -> None:
     path = make_vectors(tmp_path / "i.serotine", 3000)
     heavy = [np.concatenate(vectors(200, seed)) for seed in range(8)]
     with serving(path, "--threads", 1, "--queue", 1) as server, ThreadPoolExecutor(8) as pool:
@@ -189,17 +189,17 @@ def test_overload_is_refused_with_429_and_clients_come_back(tmp_path: Path) -> N
                 return error.code
             return "answered"
 
-        # Less time than the server asks a client to wait: refused for good.
+        # A timeout below Retry-After: no retry.
         hasty = list(pool.map(lambda number: ask(number, 0.9), range(8)))
         assert set(hasty) <= {"answered", "overloaded"}
         assert "overloaded" in hasty
-        # With time, each comes again until it is answered.
+        # With enough time, clients retry until they succeed.
         assert list(pool.map(lambda number: ask(number, 60.0), range(8))) == ["answered"] * 8
         with server.client("i") as client:
             assert len(client) == 3000
 
 
-def test_workers_share_an_index_and_take_turns_at_writing(tmp_path: Path) -> None:
+def test_workers_share_an_index_and_its_writer_lock(tmp_path: Path) -> None:
     path = make_vectors(tmp_path / "i.serotine", 20)
     with serving(path, "--workers", 2) as server, ThreadPoolExecutor(8) as pool:
         assert len(children(server.process.pid)) == 2
@@ -218,14 +218,14 @@ def test_workers_share_an_index_and_take_turns_at_writing(tmp_path: Path) -> Non
         with server.client("i") as client:
             assert len(client) == 20 + 32
             client.verify()
-        # Their numbers are told together.
+        # Metrics cover all workers.
         added = sum(
             float(line.split()[-1])
             for line in metrics(server).splitlines()
             if line.startswith("serotine_documents_added_total")
         )
         assert added == 32
-        # One that dies is replaced, and the other goes on.
+        # A dead worker is replaced; the other continues.
         os.kill(children(server.process.pid)[0], signal.SIGKILL)
         for _ in range(20):
             with server.client("i", timeout=20) as client:
@@ -247,7 +247,7 @@ def test_a_server_that_cannot_start_says_why(tmp_path: Path) -> None:
     source = tmp_path / "one.txt"
     source.write_text("bats")
     subprocess.run([*FAKE, "index", str(source), "-o", str(path)], check=True, capture_output=True)
-    # Without the fake, there is no encoder of that name.
+    # Without the fake, no encoder has that name.
     command = [sys.executable, "-m", "serotine.cli", "serve", str(path), "--port", "0"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 1
@@ -276,7 +276,7 @@ def test_schemathesis_finds_no_fault(tmp_path: Path) -> None:
     source = tmp_path / "one.txt"
     source.write_text("bats eat moths")
     subprocess.run([*FAKE, "index", str(source), "-o", str(path)], check=True, capture_output=True)
-    # Otherwise it would ask for indexes that are not there.
+    # Otherwise it would request indexes that do not exist.
     (tmp_path / "schemathesis.toml").write_text('[parameters]\n"path.name" = "i"\n')
     with serving(path, "--root", root, program=FAKE) as server:
         checks = "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance"

@@ -1,4 +1,4 @@
-"""A real browser, where one is installed: a page's DOM after it was drawn, and a picture of it."""
+"""A real browser, where one is installed: a rendered page's DOM, and a screenshot of it."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ def _run(scratch: Path, *arguments: str) -> str:
 
 
 def dom(page: Path, scratch: Path) -> str:
-    """The page's HTML once it is drawn."""
+    """Return the rendered page's HTML."""
     return _run(scratch, "--dump-dom", page.as_uri())
 
 
 def screenshot(page: Path, scratch: Path, *, size: tuple[int, int], dark: bool = False) -> list[bytes]:
-    """Rows of a picture of the page, three or four bytes a pixel."""
+    """Return the rows of a screenshot, three or four bytes per pixel."""
     picture = scratch.with_suffix(".png")
     scheme = ["--blink-settings=preferredColorScheme=0"] if dark else []
     _run(scratch, *scheme, f"--window-size={size[0]},{size[1]}", f"--screenshot={picture}", page.as_uri())
@@ -48,15 +48,15 @@ def screenshot(page: Path, scratch: Path, *, size: tuple[int, int], dark: bool =
 
 
 def _rows(png: bytes) -> list[bytes]:
-    """Decodes an 8-bit PNG without interlacing, as Chromium writes it (ISO/IEC 15948)."""
+    """Decode an 8-bit PNG without interlacing, as Chromium writes it (ISO/IEC 15948)."""
     data, at, width, channels = b"", 8, 0, 0
     while at < len(png):
         (length,) = struct.unpack(">I", png[at : at + 4])
         kind, body = png[at + 4 : at + 8], png[at + 8 : at + 8 + length]
         if kind == b"IHDR":
-            width, _, depth, colour, _, _, interlaced = struct.unpack(">IIBBBBB", body)
+            width, _, depth, color_type, _, _, interlaced = struct.unpack(">IIBBBBB", body)
             assert (depth, interlaced) == (8, 0)
-            channels = {2: 3, 6: 4}[colour]
+            channels = {2: 3, 6: 4}[color_type]
         elif kind == b"IDAT":
             data += body
         at += 12 + length
@@ -85,6 +85,6 @@ def _unfiltered(kind: int, line: bytes, above: bytes, channels: int) -> bytes:
         elif kind == 3:
             guess = (left + up) // 2
         else:
-            guess = min((left, up, corner), key=lambda one: abs(left + up - corner - one))
+            guess = min((left, up, corner), key=lambda option: abs(left + up - corner - option))
         out[i] = (value + guess) & 255
     return bytes(out)

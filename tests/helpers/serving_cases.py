@@ -1,4 +1,4 @@
-"""What the tests of the server share: small indexes, an application in this process, a server in one of its own."""
+"""Shared by the server's tests: small indexes, an application in this process, a server as a separate process."""
 
 from __future__ import annotations
 
@@ -62,21 +62,23 @@ def vectors(count: int, seed: int = 0, tokens: int = 4) -> list[np.ndarray]:
 
 
 @contextmanager
-def application(state: Path, *indexes: Path, limits: dict[str, Any] | None = None, **told: Any) -> Iterator[TestClient]:
-    """An application in this process, asked as a browser on this machine would."""
+def application(
+    state: Path, *indexes: Path, limits: dict[str, Any] | None = None, **options: Any
+) -> Iterator[TestClient]:
+    """Yield a client of an application in this process, called as a browser on this machine would."""
     state.mkdir(exist_ok=True)
     settings = ServerSettings(
         indexes={path.name.removesuffix(".serotine"): path for path in indexes},
         state=state,
         limits=replace(Limits(), **(limits or {})),
-        **told,
+        **options,
     )
     with TestClient(create_app(settings), base_url="http://localhost", raise_server_exceptions=False) as client:
         yield client
 
 
 def refusal(response: Any, status: int, code: str) -> str:
-    """The message of an error, after a look at the rest of it."""
+    """Return the message of an error response, after checking its status, code and shape."""
     assert response.status_code == status, response.text
     (kind,) = response.json()
     error = response.json()["error"]
@@ -88,7 +90,7 @@ def refusal(response: Any, status: int, code: str) -> str:
 
 
 class Server:
-    """`serotine serve` as a process of its own."""
+    """`serotine serve` as a separate process."""
 
     def __init__(
         self,
@@ -103,7 +105,7 @@ class Server:
         self.url = f"http://127.0.0.1:{self.port}"
         self.root = Path()
         # A file, not a pipe: nobody reads while the server runs, and a full pipe would stop it.
-        self._log = tempfile.TemporaryFile()  # noqa: SIM115 - closed when the process has ended
+        self._log = tempfile.TemporaryFile()  # noqa: SIM115 - closed when the process ends
         self._text: str | None = None
         self._clients: list[Client] = []
         self.process = subprocess.Popen(
@@ -128,15 +130,15 @@ class Server:
                     client.indexes()
                 return
             time.sleep(0.05)
-        raise TimeoutError("the server does not get ready")
+        raise TimeoutError("the server did not become ready")
 
     def client(self, index: str, **options: Any) -> Client:
-        made = Client(self.url, index, **options)
-        self._clients.append(made)
-        return made
+        client = Client(self.url, index, **options)
+        self._clients.append(client)
+        return client
 
     def stop(self) -> int:
-        """Stops it as an operator would; returns its exit status."""
+        """Stop it with SIGTERM; return its exit status."""
         self.process.send_signal(signal.SIGTERM)
         return self._end()
 
@@ -153,14 +155,14 @@ class Server:
         return status
 
     def log(self) -> str:
-        """What it has logged so far."""
+        """Return its log so far."""
         if self._text is not None:
             return self._text
         self._log.seek(0)
         return self._log.read().decode()
 
     def lines(self) -> list[dict[str, Any]]:
-        """The same, line by line."""
+        """Return its log, one object per line."""
         return [json.loads(line) for line in self.log().splitlines()]
 
 

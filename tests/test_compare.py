@@ -115,9 +115,9 @@ def test_what_cannot_be_compared(tmp_path: Path) -> None:
             compare(systems)
     with pytest.raises(ValueError, match=r"collections: 'else' was not judged; the results are of made"):
         compare([old, new], collections=[collection("else")])
-    with pytest.raises(ValueError, match="encoder: needs collections"):
+    with pytest.raises(ValueError, match="encoder: requires collections"):
         compare([old, new], encoder=WordEncoder())
-    with pytest.raises(ValueError, match="changed: want at least 0, got -1"):
+    with pytest.raises(ValueError, match="changed: must be at least 0, got -1"):
         compare([old, new], changed=-1)
     with pytest.raises(InputFileError, match="no such folder"):
         compare([tmp_path / "nothing", new])

@@ -171,7 +171,7 @@ def test_errors_are_one_line_and_the_server_continues(bats: Path, tmp_path: Path
             ({"query": "x", "where": {"lang": {"~": 1}}}, "unknown operator"),
             ({"query": "x", "where": {"lang": 3}}, "where['lang']"),
             ({"query": "x", "where": "lang=en"}, "where: must be a JSON object"),
-            ({"query": "x", "where": deep}, "nested more than 64 deep"),
+            ({"query": "x", "where": deep}, "nested at most 64 deep"),
             ({"query": "x", "index": "cats"}, "index: unknown 'cats'; available: 'bats'"),
         ]:
             assert message in await agent.fails("search", **arguments)

@@ -103,7 +103,7 @@ def test_a_suite_has_a_mean(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     status, out, err = call(capsys, "eval", "--bm25", "--suite", root, "-o", tmp_path / "out")
     assert status == 0
     assert "warning: " in err
-    assert "passed over notes" in err
+    assert "skipped notes" in err
     assert out.split("R@100")[0].split() == [
         *("nDCG@10", "bm25", "bad", "0.00", "good", "100.00", "miracl-sw", "100.00", "mean", "of", "3", "66.67")
     ]
@@ -132,13 +132,13 @@ def test_an_index(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[st
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--bm25"], "nothing to judge on; name a FOLDER, or a --suite"),
-        (["mine"], "nothing to judge; give --model NAME"),
+        (["--bm25"], "no collection; pass a FOLDER, or a --suite"),
+        (["mine"], "nothing to evaluate; pass --model NAME"),
         (["--exact", "--bm25", "mine"], "--exact: belongs to --index"),
         (["--index", "i", "mine", "mine"], "--index: holds one collection"),
         (["--index", "i", "--suite", "beir15"], "--index: holds one collection"),
         (["--bm25", "--metrics", "nDGC@10", "mine"], "--metrics: "),
-        (["--bm25", "--metrics", ",", "mine"], "names no metric"),
+        (["--bm25", "--metrics", ",", "mine"], "must name a metric"),
         (["--bm25", "--depth", "5", "mine"], "--metrics: nDCG@10 looks at 10 documents; --depth is 5"),
         (["--bm25", "--identical-ids", "maybe", "mine"], "'maybe' is not one of"),
     ],
@@ -275,5 +275,5 @@ def test_control_c_says_what_is_kept(suite: Path, tmp_path: Path) -> None:
     out, err = process.communicate(timeout=30)
     assert (process.returncode, out) == (130, "")
     assert err.splitlines()[-1] == (
-        f"error: interrupted; 1 of 3 results are safe in {tmp_path / 'out'}: the same command goes on from there"
+        f"error: interrupted; 1 of 3 results stored in {tmp_path / 'out'}; run the same command again to continue"
     )

@@ -205,7 +205,7 @@ def test_one_folder_is_bad_use_and_no_results_a_failure(tmp_path: Path, capsys: 
     assert main(["compare", folders[0], str(tmp_path)]) == 1
     assert "no results" in capsys.readouterr().err
     assert main(["compare", *folders, "--collection", str(beir(tmp_path / "unjudged"))]) == 2
-    assert "'unjudged' was not judged" in capsys.readouterr().err
+    assert "'unjudged' was not evaluated" in capsys.readouterr().err
 
 
 def test_a_result_is_read_as_it_was_saved(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -132,7 +133,7 @@ def test_the_command(tmp_path: Path, collection: Collection, monkeypatch: pytest
         class spec:  # noqa: N801
             pooling = TokenPooling()
 
-    monkeypatch.setattr("serotine.cli.bench_compression.load_encoder", lambda name: Fake(32))
+    monkeypatch.setattr(import_module("serotine.cli.bench"), "load_encoder", lambda name: Fake(32))
     options = ["--nbits", "2", "--nbits", "flat", "--rounds", "1", "--timed", "2", "--cache", str(tmp_path / "cache")]
     outputs = ["--json", str(tmp_path / "c.json"), "--chart", str(tmp_path / "c.svg")]
     assert main(["bench", "compression", str(folder), *options, *outputs]) == 0
@@ -146,13 +147,13 @@ def test_the_command(tmp_path: Path, collection: Collection, monkeypatch: pytest
     ("options", "words"),
     [
         (["--dim", "64"], "--dim 64: words has 32"),
-        (["--candidates", "few"], "want a number of at least 1, or default, got 'few'"),
+        (["--candidates", "few"], "must be at least 1, or default, got 'few'"),
     ],
 )
 def test_bad_use(
     options: list[str], words: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     cranfield = Path(__file__).parent.parent / "examples" / "cranfield"
-    monkeypatch.setattr("serotine.cli.bench_compression.load_encoder", lambda name: WordEncoder(32))
+    monkeypatch.setattr(import_module("serotine.cli.bench"), "load_encoder", lambda name: WordEncoder(32))
     assert main(["bench", "compression", str(cranfield), *options]) == 2
     assert words in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""``serotine compare``: judged systems side by side."""
+"""``serotine compare``: compare evaluated systems."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from serotine.texts import printable
 if TYPE_CHECKING:
     from serotine.evaluation import Collection, Comparison, Source
 
-# Changes told on a terminal; the report and the JSON have all of them.
-_TOLD = 5
+# Changes shown on a terminal; the report and the JSON have all of them.
+_MAX_SHOWN = 5
 
 
 @click.command()
@@ -27,25 +27,29 @@ _TOLD = 5
     "folders",
     multiple=True,
     metavar="FOLDER",
-    help="A collection that was judged, as `serotine eval` takes it, to show its passages; repeatable.",
+    help="An evaluated collection, named as for `serotine eval`, to show its passages; repeatable.",
 )
 @click.option(
     "--model",
     metavar="NAME",
-    help="A late-interaction encoder that tells which words matched: hub id, folder or default; needs --collection.",
+    help="A late-interaction encoder to show which words matched: hub id, folder or default; needs --collection.",
 )
-@click.option("--metric", default="nDCG@10", show_default=True, help="What to compare.")
+@click.option("--metric", default="nDCG@10", show_default=True, help="Metric to compare.")
 @click.option(
     "--changed",
     type=click.IntRange(min=0),
     default=20,
     show_default=True,
-    help="Queries that changed most, to be told.",
+    help="Number of most changed queries to list.",
 )
 @click.option(
-    "--rounds", type=click.IntRange(min=1), default=100_000, show_default=True, help="Of the randomization test."
+    "--rounds",
+    type=click.IntRange(min=1),
+    default=100_000,
+    show_default=True,
+    help="Rounds of the randomization test.",
 )
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the randomization test.")
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of that test.")
 @click.option(
     "--bench",
     "benches",
@@ -68,9 +72,9 @@ def compare(
     report_file: Path | None,
     json_file: str | None,
 ) -> None:
-    """Compare systems that `serotine eval` judged, query by query, against the first of them.
+    """Compare systems that `serotine eval` evaluated, query by query, with the first of them.
 
-    RESULTS are two or more folders of results, one a system.
+    RESULTS are two or more folders of results, one per system.
     """
     if len(results) < 2:
         raise click.UsageError("RESULTS: name two folders or more", click.get_current_context())
@@ -87,7 +91,7 @@ def compare(
     collections = _collections(results, folders)
     encoder = None if model is None else load_encoder(None if model == "default" else model)
     try:
-        found = compare_systems(
+        comparison = compare_systems(
             results,
             metric=metric,
             collections=collections,
@@ -98,18 +102,18 @@ def compare(
             show_progress=watched(),
         )
         if report_file is not None:
-            write_report(found, report_file, benches=measured)
+            write_report(comparison, report_file, benches=measured)
     except ValueError as error:
         raise click.UsageError(str(error), click.get_current_context()) from None
-    if found.excluded:
-        warn(f"not every system was judged on {', '.join(found.excluded)}; left out")
-    _show(found, to_stderr=json_file == STANDARD_OUTPUT)
+    if comparison.excluded:
+        warn(f"not every system was evaluated on {', '.join(comparison.excluded)}; excluded")
+    _show(comparison, to_stderr=json_file == STANDARD_OUTPUT)
     if json_file is not None:
-        write_json(asdict(found), json_file)
+        write_json(asdict(comparison), json_file)
 
 
 def _collections(results: tuple[Path, ...], folders: tuple[str, ...]) -> list[Collection]:
-    """The collections, in the split that was judged."""
+    """Load the collections, in the split that was evaluated."""
     from serotine.errors import InputFileError
     from serotine.evaluation import find_sources, load_results
 
@@ -120,7 +124,7 @@ def _collections(results: tuple[Path, ...], folders: tuple[str, ...]) -> list[Co
     for folder in folders:
         named: list[tuple[str, Source]] = []
         failed: InputFileError | None = None
-        # A folder may have no judgements of a split that another collection was judged on.
+        # A folder may have no judgements of a split that another collection has.
         for split in dict.fromkeys(splits.values()):
             try:
                 named += [(split, source) for source in find_sources(folder, split)]
@@ -130,41 +134,43 @@ def _collections(results: tuple[Path, ...], folders: tuple[str, ...]) -> list[Co
             raise failed
         unknown = next((source.name for _, source in named if source.name not in splits), None)
         if unknown is not None:
-            raise click.UsageError(f"--collection: {unknown!r} was not judged; {results[0]} has {', '.join(splits)}")
+            raise click.UsageError(f"--collection: {unknown!r} was not evaluated; {results[0]} has {', '.join(splits)}")
         loaded += [source.load() for split, source in named if splits[source.name] == split]
     return loaded
 
 
 def _bench(file: Path) -> dict[str, Any]:
     try:
-        found = json.loads(file.read_text(encoding="utf-8"))
+        result = json.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise click.UsageError(f"--bench: {file}: no such file", click.get_current_context()) from None
     except ValueError as error:
-        raise click.UsageError(f"--bench: {file}: is not JSON ({error})", click.get_current_context()) from None
-    if not isinstance(found, dict):
-        raise click.UsageError(f"--bench: {file}: want a JSON object", click.get_current_context())
-    return found
+        raise click.UsageError(f"--bench: {file}: not valid JSON ({error})", click.get_current_context()) from None
+    if not isinstance(result, dict):
+        raise click.UsageError(f"--bench: {file}: must contain a JSON object", click.get_current_context())
+    return result
 
 
-def _show(found: Comparison, *, to_stderr: bool) -> None:
-    """Prints means, tests and the largest changes."""
+def _show(comparison: Comparison, *, to_stderr: bool) -> None:
+    """Print means, tests and the largest changes."""
     from rich.console import Console
     from rich.table import Table
 
     console = Console(stderr=to_stderr, width=None if Console().is_terminal else 120, highlight=False, markup=False)
     means = Table(box=None)
     means.add_column("")
-    several = len(found.collections) > 1
-    for name in (*found.collections, *(["mean"] if several else [])):
+    several = len(comparison.collections) > 1
+    for name in (*comparison.collections, *(["mean"] if several else [])):
         means.add_column(printable(name), justify="right")
-    for system in found.systems:
-        row = [found.means[system][name] for name in found.collections] + [found.averages[system]] * several
+    for system in comparison.systems:
+        row = [comparison.means[system][name] for name in comparison.collections] + [
+            comparison.averages[system]
+        ] * several
         means.add_row(printable(system), *(f"{value * 100:.2f}" for value in row))
     tests = Table(box=None)
     for name in ("", "", "difference", "wins", "ties", "losses", "p", "p, corrected"):
         tests.add_column(name, justify="right" if name else "left")
-    for pair in found.pairs:
+    for pair in comparison.pairs:
         tests.add_row(
             printable(pair.system),
             printable(pair.collection),
@@ -175,17 +181,17 @@ def _show(found: Comparison, *, to_stderr: bool) -> None:
             f"{pair.p:.4f}",
             f"{pair.p_corrected:.4f}",
         )
-    console.print(f"Mean {found.metric}, in hundredths")
+    console.print(f"Mean {comparison.metric}, in hundredths")
     console.print(means)
     console.print()
-    console.print(f"Against {printable(found.systems[0])}; p by paired randomization, corrected by Holm's method")
+    console.print(f"Against {printable(comparison.systems[0])}; p by paired randomization, corrected by Holm's method")
     console.print(tests)
-    told = found.changes[:_TOLD]
-    if told:
+    changes = comparison.changes[:_MAX_SHOWN]
+    if changes:
         console.print()
         console.print("Changed most")
-    for change in told:
+    for change in changes:
         values = f"{change.baseline_value * 100:.0f} -> {change.system_value * 100:.0f}"
-        who = f", {change.system}" if len(found.systems) > 2 else ""
-        question = f"  {change.text}" if change.text is not None else ""
-        console.print(printable(f"  {values:>10}  {change.collection} {change.query}{who}{question}"), soft_wrap=True)
+        system = f", {change.system}" if len(comparison.systems) > 2 else ""
+        text = f"  {change.text}" if change.text is not None else ""
+        console.print(printable(f"  {values:>10}  {change.collection} {change.query}{system}{text}"), soft_wrap=True)

@@ -1,4 +1,4 @@
-"""``serotine eval``: how well a model, or an index, finds what people judged to be right."""
+"""``serotine eval``: evaluate models, an index and baselines on judged collections."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def _measures(ctx: click.Context, parameter: click.Parameter, value: str) -> tup
     # A comma between parentheses is a metric's own.
     names = tuple(dict.fromkeys(name for name in re.split(r"[\s,]+(?![^(]*\))", value) if name))
     if not names:
-        raise click.BadParameter("names no metric; the usual one is nDCG@10", ctx, parameter)
+        raise click.BadParameter("must name a metric, such as nDCG@10", ctx, parameter)
     return names
 
 
@@ -42,39 +42,39 @@ def _measures(ctx: click.Context, parameter: click.Parameter, value: str) -> tup
     "--dense",
     multiple=True,
     metavar="NAME",
-    help="A dense encoder as it was trained, one vector a text: hub id, folder, or default; repeatable.",
+    help="A dense encoder as it was trained, one vector per text: hub id, folder, or default; repeatable.",
 )
 @click.option("--bm25", is_flag=True, help="BM25, in the collection's language.")
 @click.option("--index", type=click.Path(path_type=Path), metavar="PATH", help="An index of the one FOLDER.")
 @click.option("--exact", is_flag=True, help="With --index: prove every answer.")
 @click.option("--suite", metavar="NAME", help="beir15, miracl18, or a folder whose folders are collections.")
-@click.option("--split", metavar="NAME", help="Which judgements.  [default: test; MS MARCO and MIRACL: dev]")
+@click.option("--split", metavar="NAME", help="Split of the judgements.  [default: test; MS MARCO and MIRACL: dev]")
 @click.option(
     "--metrics",
     default="nDCG@10,R@100",
     show_default=True,
     metavar="NAMES",
     callback=_measures,
-    help="As ir-measures writes them, between commas: RR@10,AP@100,P@5.",
+    help="Metrics as ir-measures names them, separated by commas: RR@10,AP@100,P@5.",
 )
-@click.option("--depth", type=click.IntRange(min=1), default=100, show_default=True, help="Documents a query.")
+@click.option("--depth", type=click.IntRange(min=1), default=100, show_default=True, help="Documents per query.")
 @click.option(
     "--identical-ids",
     type=click.Choice(["beir", "mteb", "keep"]),
     help="Documents with the query's own id: drop them all, as MTEB does, or none.  [default: beir for BEIR's, else "
     "keep]",
 )
-@click.option("--language", metavar="CODE", help="Of the texts, for BM25: en, fr, zh.  [default: found out]")
+@click.option("--language", metavar="CODE", help="Language of the texts, for BM25: en, fr, zh.  [default: detected]")
 @encoder_options
 @click.option(
     "-o",
     "--output",
     type=click.Path(file_okay=False, path_type=Path),
     metavar="FOLDER",
-    help="Keep results, TREC runs and encodings there, and go on from what it holds.  [default: none; with --suite, "
+    help="Store results, TREC runs and encodings there, and resume from them.  [default: none; with --suite, "
     f"{_SUITE_OUTPUT}]",
 )
-@click.option("--no-cache", is_flag=True, help="Keep no encodings, only results.")
+@click.option("--no-cache", is_flag=True, help="Store no encodings, only results.")
 @json_option
 def evaluate(
     folders: tuple[str, ...],
@@ -94,7 +94,7 @@ def evaluate(
     no_cache: bool,
     json_file: str | None,
 ) -> None:
-    r"""Judge models, an index and baselines on collections with known answers, side by side.
+    r"""Evaluate models, an index and baselines on judged collections, side by side.
 
     FOLDER is in BEIR's layout (corpus.jsonl, queries.jsonl, qrels/test.tsv, plain or .gz) or MIRACL's (topics, qrels,
     docs-*.jsonl.gz); or beir/NAME and miracl/LANGUAGE, from the hub; or ir_datasets:ID.
@@ -109,9 +109,9 @@ def evaluate(
     """
     context = click.get_current_context()
     if not (models or dense or bm25 or index):
-        raise click.UsageError("nothing to judge; give --model NAME, --index PATH, --dense NAME or --bm25", context)
+        raise click.UsageError("nothing to evaluate; pass --model NAME, --index PATH, --dense NAME or --bm25", context)
     if not folders and suite is None:
-        raise click.UsageError("nothing to judge on; name a FOLDER, or a --suite", context)
+        raise click.UsageError("no collection; pass a FOLDER, or a --suite", context)
     if index is not None and (len(folders) != 1 or suite is not None):
         raise click.UsageError("--index: holds one collection; name its one FOLDER", context)
     if exact and index is None:
@@ -132,30 +132,30 @@ def evaluate(
         settings = EvaluationOptions(metrics, depth, identical_ids, output)
     except ValueError as error:
         raise click.UsageError(f"--{error}", context) from None
-    found = [source for folder in folders for source in find_sources(folder, split)]
+    sources = [source for folder in folders for source in find_sources(folder, split)]
     if suite is not None:
         members, passed_over = find_suite(suite, split)
-        found += members
+        sources += members
         if passed_over:
-            warn(f"{suite}: passed over {', '.join(passed_over)}: no collections")
-    validate_unique_names(found)
+            warn(f"{suite}: skipped {', '.join(passed_over)}: not collections")
+    validate_unique_names(sources)
     cache = output / CACHE_FOLDER if output is not None and not no_cache else None
     results: list[Result] = []
     opened = _open(models, dense, index, exact, encoder_settings, cache)
     try:
         systems: list[System] = [*opened, *_words(bm25, language)]
-        for judged in evaluate_systems(systems, found, settings, show_progress=watched(), tell=warn):
+        for judged in evaluate_systems(systems, sources, settings, show_progress=watched(), tell=warn):
             results.append(judged)
-            if len(found) > 1:
+            if len(sources) > 1:
                 click.echo(_line(judged), err=True)
     except KeyboardInterrupt:
-        raise Interrupted(_where_it_stands(len(results), len(found) * len(systems), output)) from None
-    rows = summarize(results, found)
+        raise Interrupted(_interrupted_message(len(results), len(sources) * len(systems), output)) from None
+    rows = summarize(results, sources)
     names = [system.name for system in systems]
     if json_file != STANDARD_OUTPUT:
         _print(rows, names, settings.metrics)
     if json_file is not None:
-        write_json(_result(results, rows, found), json_file)
+        write_json(_result(results, rows, sources), json_file)
 
 
 def _open(
@@ -166,7 +166,7 @@ def _open(
     encoder_settings: dict[str, Any],
     cache: Path | None,
 ) -> list[System]:
-    """Loads every encoder; one that is judged twice, only once."""
+    """Load every encoder once."""
     from serotine.evaluation import LateInteraction, Pooled
 
     loaded: dict[tuple[str, bool], Encoder] = {}
@@ -178,7 +178,7 @@ def _open(
         wanted = encoder_settings if late else plain
         same = (name, late and wanted != plain)
         if same not in loaded:
-            # That a dense encoder is used untrained is no news to who asks for both.
+            # --dense already says that the encoder is dense: no warning.
             loaded[same] = load_encoder(None if name == _DEFAULT else name, quiet=not late, **wanted)
         return loaded[same]
 
@@ -204,10 +204,10 @@ def _searched(path: Path, exact: bool, encoder_settings: dict[str, Any], *, alon
     unused = [f"--{key.replace('_', '-')}" for key in encoder_settings if key != "query_length"]
     if alone and unused:
         raise click.UsageError(f"{', '.join(unused)}: an index has its encoder's settings; leave it out")
-    # Open until the process ends: a command judges one index.
+    # Open until the process ends: a command evaluates one index.
     opened = Index.open(path, read_only=True)
     if opened.stats().encoder is None:
-        raise EncoderError(f"{path}: holds vectors and has no encoder for questions; judge it from Python")
+        raise EncoderError(f"{path}: contains vectors and has no encoder for queries; evaluate it from Python")
     encoder = opened.encoder
     length = encoder_settings.get("query_length")
     if length is None:
@@ -220,10 +220,10 @@ def _searched(path: Path, exact: bool, encoder_settings: dict[str, Any], *, alon
         raise click.UsageError(f"--{error}") from None
 
 
-def _where_it_stands(done: int, total: int, output: Path | None) -> str:
+def _interrupted_message(done: int, total: int, output: Path | None) -> str:
     if output is None:
-        return "interrupted; with --output FOLDER what is done would be kept"
-    return f"interrupted; {done} of {total} results are safe in {output}: the same command goes on from there"
+        return "interrupted; pass --output FOLDER to store results"
+    return f"interrupted; {done} of {total} results stored in {output}; run the same command again to continue"
 
 
 def _line(judged: Result) -> str:
@@ -232,7 +232,7 @@ def _line(judged: Result) -> str:
 
 
 def _print(rows: list[Row], systems: list[str], metrics: Sequence[str]) -> None:
-    """One collection: a line a system. Several: a table a metric, a line a collection."""
+    """Print one collection with a line per system; several with a table per metric and a line per collection."""
     from rich.console import Console
 
     console = Console(width=None if Console().is_terminal else 120, highlight=False, markup=False)
@@ -273,15 +273,15 @@ def _called(row: Row) -> str:
 
 
 def _short(system: str) -> str:
-    """A system's name with a path cut to its last part, and a commit to its beginning."""
+    """Return a system's name with its path cut to the last part and its commit to 7 characters."""
     name, space, rest = system.partition(" (")
     name = Path(name).name if Path(name).is_absolute() else name
     name, at, commit = name.partition("@")
     return f"{name}{at}{commit[:7]}{space}{rest}"
 
 
-def _result(results: list[Result], rows: list[Row], found: list[Source]) -> dict[str, Any]:
-    groups = {source.name: source.group for source in found}
+def _result(results: list[Result], rows: list[Row], sources: list[Source]) -> dict[str, Any]:
+    groups = {source.name: source.group for source in sources}
     return {
         "results": [
             {

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import doctest
 import importlib
+import importlib.util
 import inspect
 from typing import Any
 
+import numpy as np
 import pytest
+
+import serotine
+import serotine.maxsim
 
 ROOMS = ("serotine", "serotine.maxsim", "serotine.evaluation")
 # The base of errors; a client of a server that would have to run.
@@ -15,11 +20,13 @@ WITHOUT_EXAMPLE = {"SerotineError", "Client"}
 
 
 def public_objects() -> list[tuple[str, Any]]:
-    """Every public class and function, by its full name."""
+    """Return every public class and function, by its full name."""
     objects = []
     for room in ROOMS:
         module = importlib.import_module(room)
         for name in module.__all__:
+            if room == "serotine.maxsim" and name in maxsim_of_torch():
+                continue
             value = getattr(module, name)
             if inspect.isclass(value) or inspect.isroutine(value):
                 objects.append((f"{room}.{name}", value))
@@ -27,8 +34,22 @@ def public_objects() -> list[tuple[str, Any]]:
 
 
 def examples(value: Any) -> list[doctest.DocTest]:
-    """The examples in the docstrings of an object and its methods."""
-    return [test for test in doctest.DocTestFinder().find(value, globs={}) if test.examples]
+    """Return the examples in the docstrings of an object and its methods.
+
+    They assume what the documentation imports: NumPy as `np` and the public names.
+    """
+    names = {"np": np, **{name: getattr(serotine, name) for name in serotine.__all__}}
+    for room in ROOMS[1:]:
+        module = importlib.import_module(room)
+        names |= {name: getattr(module, name) for name in module.__all__ if name not in maxsim_of_torch()}
+    return [test for test in doctest.DocTestFinder().find(value, globs=names) if test.examples]
+
+
+def maxsim_of_torch() -> frozenset[str]:
+    """Return the names of `serotine.maxsim` that need torch, where torch is not installed."""
+    if importlib.util.find_spec("torch") is not None:
+        return frozenset()
+    return serotine.maxsim._TORCH_ONLY
 
 
 @pytest.mark.parametrize(("name", "value"), public_objects(), ids=lambda value: value if isinstance(value, str) else "")

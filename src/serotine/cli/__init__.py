@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -102,8 +101,5 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _FAILED
     except OSError as error:
         complain(f"{error.filename}: {error.strerror}" if error.filename else str(error))
-        return _FAILED
-    except sqlite3.Error as error:
-        complain(f"the catalog of the index: {error}; free some disk space or check its access, then try again")
         return _FAILED
     return status if isinstance(status, int) else 0

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sqlite3
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -67,7 +66,7 @@ def watch(
             next_update = float("inf")
             try:
                 update()
-            except (SerotineError, OSError, sqlite3.Error) as error:
+            except (SerotineError, OSError) as error:
                 on_error(error)
                 next_update = time.monotonic() + _RETRY_SECONDS
     except KeyboardInterrupt:

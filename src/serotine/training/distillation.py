@@ -12,7 +12,7 @@ from sentence_transformers.base.losses.merged_forward import embed_columns_padde
 from sentence_transformers.util import stack_padded_token_embeddings
 from torch import Tensor, nn
 
-from serotine.maxsim.torch import colbert_kd_scores, colbert_scores
+from serotine.maxsim import colbert_kd_scores, colbert_scores
 from serotine.training.examples import Example
 from serotine.training.lexical import LexicalScorer
 

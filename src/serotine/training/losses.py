@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from serotine.maxsim.torch import colbert_scores
+from serotine.maxsim import colbert_scores
 from serotine.training.distillation import InBatchDistillation, scaled_kd_scores
 from serotine.training.examples import Example
 from serotine.training.recipe import Stage

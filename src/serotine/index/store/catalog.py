@@ -120,22 +120,37 @@ def _stamp(path: Path) -> tuple[int, int, bool]:
     return status.st_mtime_ns, status.st_size, path.with_name(f"{path.name}-wal").exists()
 
 
+@contextmanager
+def _translated_errors(path: Path) -> Iterator[None]:
+    """Translate SQLite errors of the catalog at `path` into Serotine errors."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        # The lower byte of an extended error code is the kind of error.
+        if getattr(error, "sqlite_errorcode", 0) & 0xFF in _DAMAGE_CODES:
+            raise IndexDamagedError(f"{path}: cannot be read ({error}); restore it from a backup") from error
+        raise SerotineError(
+            f"{path}: SQLite failed ({error}); check the disk and the folder's permissions, then try again"
+        ) from error
+
+
 def create_catalog(folder: Path, settings: Settings) -> None:
     """Write a new catalog into `folder`."""
-    connection = sqlite3.connect(folder / CATALOG_FILE, isolation_level=None)
-    try:
-        connection.execute("PRAGMA journal_mode=WAL")
-        connection.execute("PRAGMA synchronous=FULL")
-        connection.executescript(f"BEGIN; {_SCHEMA}")
-        for statement in filters.index_statements(settings.filterable):
-            connection.execute(statement)
-        values = {"format_version": FORMAT_VERSION, **asdict(settings)}
-        connection.executemany(
-            "INSERT INTO meta VALUES (?, ?)", [(key, json.dumps(value)) for key, value in values.items()]
-        )
-        commit(connection)
-    finally:
-        connection.close()
+    with _translated_errors(folder / CATALOG_FILE):
+        connection = sqlite3.connect(folder / CATALOG_FILE, isolation_level=None)
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+            connection.execute("PRAGMA synchronous=FULL")
+            connection.executescript(f"BEGIN; {_SCHEMA}")
+            for statement in filters.index_statements(settings.filterable):
+                connection.execute(statement)
+            values = {"format_version": FORMAT_VERSION, **asdict(settings)}
+            connection.executemany(
+                "INSERT INTO meta VALUES (?, ?)", [(key, json.dumps(value)) for key, value in values.items()]
+            )
+            commit(connection)
+        finally:
+            connection.close()
 
 
 class Catalog:
@@ -156,7 +171,7 @@ class Catalog:
             raise NotAnIndexError(f"{folder}: no such folder; create an index there first")
         if not path.is_file():
             raise NotAnIndexError(f"{folder}: not a Serotine index (it has no {CATALOG_FILE})")
-        with self._translated_errors():
+        with _translated_errors(self._path):
             self._open()
             try:
                 self.settings = self._read_settings(folder)
@@ -174,25 +189,12 @@ class Catalog:
         self._connection = _connect(self._path, "immutable=1" if immutable else mode)
 
     @contextmanager
-    def _translated_errors(self) -> Iterator[None]:
-        """Translate SQLite errors into Serotine errors."""
-        try:
-            yield
-        except sqlite3.DatabaseError as error:
-            # The lower byte of an extended error code is the kind of error.
-            if getattr(error, "sqlite_errorcode", 0) & 0xFF in _DAMAGE_CODES:
-                raise IndexDamagedError(f"{self._path}: cannot be read ({error}); restore it from a backup") from error
-            raise SerotineError(
-                f"{self._path}: SQLite failed ({error}); check the disk and the folder's permissions, then try again"
-            ) from error
-
-    @contextmanager
     def _statements(self) -> Iterator[sqlite3.Connection]:
         """Yield the connection to one thread at a time."""
         with self._lock:
             if self._closed:
                 raise SerotineError(f"{self._path.parent}: this index is closed; open it again")
-            with self._translated_errors():
+            with _translated_errors(self._path):
                 yield self._connection
 
     def _read_settings(self, folder: Path) -> Settings:

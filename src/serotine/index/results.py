@@ -80,6 +80,7 @@ class Hits(Sequence[Hit]):
         stats: search statistics.
         certificate: the proof of a search with ``exact=True``, else None.
 
+    >>> from serotine.index import SearchStats
     >>> stats = SearchStats("flat", documents=2, tokens=3, counts={"vectors": 2}, milliseconds={"search": 0.1})
     >>> hits = Hits((Hit("apple", 1.5, None, {}), Hit("pear", 1.0, None, {})), stats)
     >>> [hit.id for hit in hits], hits[0].score, hits.stats.plan

@@ -52,6 +52,7 @@ def colbert_scores(
         TypeError: embeddings that are not floating, or of two dtypes.
         RuntimeError: tensors on different devices, or a device without a backend.
 
+    >>> import torch
     >>> queries = torch.tensor([[[1.0, 0.0], [0.0, 1.0]]])
     >>> documents = torch.tensor([[[0.5, 0.25], [0.0, 0.0]], [[1.0, 0.0], [0.0, 0.5]]])
     >>> colbert_scores(queries, documents, documents_mask=torch.tensor([[1, 0], [1, 1]])).tolist()
@@ -93,6 +94,7 @@ def colbert_scores_pairwise(
     Raises:
         ValueError, TypeError, RuntimeError: as `colbert_scores`.
 
+    >>> import torch
     >>> tokens = torch.tensor([[[1.0, 0.0], [0.0, 1.0]], [[0.5, 0.0], [0.0, 0.5]]])
     >>> colbert_scores_pairwise(tokens, tokens).tolist()
     [2.0, 0.5]
@@ -133,6 +135,7 @@ def colbert_kd_scores(
     Raises:
         ValueError, TypeError, RuntimeError: as `colbert_scores`.
 
+    >>> import torch
     >>> queries = torch.tensor([[[1.0, 0.0], [0.0, 1.0]]])
     >>> documents = torch.tensor([[[[0.5, 0.25], [0.0, 0.0]], [[1.0, 0.0], [0.0, 0.5]]]])
     >>> colbert_kd_scores(queries, documents, documents_mask=torch.tensor([[[1, 0], [1, 1]]])).tolist()

@@ -115,6 +115,7 @@ def score_contrastive_train(
     The gradient follows the winning tokens, is accumulated in float32 in a fixed order (two runs give the
     same bits) and comes back in the input dtype. Documents with no tokens receive none.
 
+    >>> import torch
     >>> queries = torch.tensor([[[1.0, 0.0], [0.0, 1.0]]], requires_grad=True)
     >>> documents = torch.tensor([[0.5, 0.25], [1.0, 0.0], [0.0, 0.5]])
     >>> score_contrastive_train(queries, documents, torch.tensor([0, 1, 3])).sum().backward()

@@ -186,6 +186,7 @@ def score_pairs_packed_train(
     The gradient follows the winning tokens, is accumulated in float32 in a fixed order (two runs give the
     same bits) and comes back in the input dtype. Queries and documents in no pair receive zero.
 
+    >>> import torch
     >>> queries = torch.tensor([[1.0, 0.0], [0.0, 1.0]], requires_grad=True)
     >>> documents = torch.tensor([[0.5, 0.25], [1.0, 0.0], [0.0, 0.5]])
     >>> offsets = torch.tensor([0, 2]), torch.tensor([0, 1, 3])

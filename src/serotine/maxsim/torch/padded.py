@@ -128,6 +128,7 @@ def score_candidates_padded_train(
     The gradient follows the winning tokens, is accumulated in float32 in a fixed order (two runs give the
     same bits) and comes back in the input dtype. Padding and documents with no tokens receive zero.
 
+    >>> import torch
     >>> queries = torch.tensor([[[1.0, 0.0], [0.0, 1.0]]], requires_grad=True)
     >>> documents = torch.tensor([[[[0.5, 0.25], [9.0, 9.0]], [[1.0, 0.0], [0.0, 0.5]]]])
     >>> lengths = torch.tensor([2]), torch.tensor([[1, 2]])

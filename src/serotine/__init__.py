@@ -9,12 +9,17 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from serotine.privacy import disable_telemetry
+
 if TYPE_CHECKING:
     from serotine import maxsim
     from serotine.client import Client
     from serotine.encoders import Encoder
     from serotine.errors import SerotineError
     from serotine.index import Hit, Hits, Index
+
+# First of all: dependencies read these settings when they are imported.
+disable_telemetry()
 
 __version__ = "0.1.0"
 __all__ = ["Client", "Encoder", "Hit", "Hits", "Index", "SerotineError", "__version__", "maxsim"]

@@ -24,6 +24,8 @@ class OnnxBackend:
         # Imported here: it takes a fifth of a second.
         import onnxruntime
 
+        # For programs that imported ONNX Runtime before Serotine: see `serotine.privacy`.
+        onnxruntime.disable_telemetry_events()
         options = onnxruntime.SessionOptions()
         # Fatal only: errors are raised, and need not be printed too.
         options.log_severity_level = 4

@@ -165,8 +165,8 @@ def test_a_damaged_model_is_refused(folder: Path) -> None:
         ("serotine.json", '{"format": 2, "dim": "x"}', "'dim' must be int, got 'x'"),
         ("serotine.json", '{"format": 2, "origin": "dense", "dim": 3, "query": {}}', "'query.length' is missing"),
         ("tokenizer.json", "{}", "cannot be read as a tokenizer"),
-        ("tokenizer.json", None, "is missing; the checkpoint is not whole"),
-        ("serotine.json", None, "has no 'model_type'|config.json: is missing"),
+        ("tokenizer.json", None, "is missing; the checkpoint is incomplete"),
+        ("serotine.json", None, "'model_type' is missing|config.json: is missing"),
     ],
 )
 def test_folders_that_are_no_encoders(folder: Path, file: str, content: str | None, words: str) -> None:

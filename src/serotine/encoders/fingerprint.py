@@ -7,7 +7,7 @@ import json
 from dataclasses import asdict
 from pathlib import Path
 
-from serotine.encoders.settings import DROPPED, SettingsFile
+from serotine.encoders.settings import DROPPED_KEYS, SettingsFile
 from serotine.encoders.spec import EncoderSpec
 from serotine.encoders.weights import weight_files
 from serotine.files import sha256
@@ -42,7 +42,7 @@ def _configuration_digest(spec: EncoderSpec) -> str:
     backbone = {
         key: value
         for key, value in stored.items()
-        if key not in (*DROPPED, "transformers_version", "architectures") and not key.startswith("_")
+        if key not in (*DROPPED_KEYS, "transformers_version", "architectures") and not key.startswith("_")
     }
     layers = [{**asdict(layer), "folder": None} for layer in spec.projections]
     return hashlib.sha256(json.dumps([backbone, layers], sort_keys=True).encode()).hexdigest()

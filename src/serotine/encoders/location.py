@@ -51,14 +51,14 @@ def locate(name_or_path: str | Path | None, *, revision: str | None = None, offl
         if revision is not None:
             raise ValueError(f"revision: {name!r} is a folder, which has no revisions; leave it out")
         return Location(str(folder.resolve()), folder)
-    hub_id, _, named = name.partition("@")
+    hub_id, _, commit = name.partition("@")
     if isinstance(name_or_path, Path) or not _HUB_ID.fullmatch(hub_id):
         raise EncoderError(
             f"encoder {name!r}: not {DEFAULT!r}, a folder or a hub id (owner/model); give the path of an encoder folder"
         )
-    if named and revision not in (None, named):
-        raise ValueError(f"revision: {revision!r} contradicts {named!r} in the name; give one of them")
-    folder = download(hub_id, revision or named or None, offline=offline)
+    if commit and revision not in (None, commit):
+        raise ValueError(f"revision: {revision!r} contradicts {commit!r} in the name; give one of them")
+    folder = download(hub_id, revision or commit or None, offline=offline)
     # The cache names the folder for its commit, so the name loads the same files after the branch moves.
     _log.info("%s is %s at commit %s", name, hub_id, folder.name)
     return Location(f"{hub_id}@{folder.name}", folder)
@@ -71,5 +71,5 @@ def _default_folder() -> Path:
         raise EncoderError(f"encoder {DEFAULT!r}: not installed; run: pip install {_INSTALL}")
     folder = Path(package.submodule_search_locations[0]) / "model"
     if not (folder / "model.onnx").is_file():
-        raise EncoderError(f"{folder / 'model.onnx'}: missing; run: pip install --force-reinstall {_INSTALL}")
+        raise EncoderError(f"{folder / 'model.onnx'}: is missing; run: pip install --force-reinstall {_INSTALL}")
     return folder

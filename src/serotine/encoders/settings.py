@@ -11,9 +11,9 @@ from serotine.nesting import check_nesting
 from serotine.texts import is_text
 
 # The tokenizer, a checkpoint's largest JSON file, is not read as settings.
-_MOST_BYTES = 16 << 20
-# Settings that could make transformers download or run code, or change what it computes or returns.
-DROPPED = (
+_MAX_BYTES = 16 << 20
+# Keys that could make transformers download or run code, or change what it computes or returns.
+DROPPED_KEYS = (
     "auto_map",
     "attn_implementation",
     "dtype",
@@ -40,7 +40,7 @@ class SettingsFile:
         missing_ok: an absent file reads as an empty object.
 
     Raises:
-        EncoderError: it is missing, too large, or not a JSON object.
+        EncoderError: the file is missing, too large, or not a JSON object.
     """
 
     def __init__(self, path: Path, *, missing_ok: bool = False) -> None:
@@ -62,16 +62,16 @@ class SettingsFile:
         if value is None:
             return default
         if not isinstance(value, str) or not is_text(value):
-            raise self.wrong(key, "a string")
+            raise self.invalid(key, "a string")
         return value
 
-    def whole(self, key: str, default: int | None = None, *, least: int = 1) -> int | None:
+    def integer(self, key: str, default: int | None = None, *, minimum: int = 1) -> int | None:
         """Return an integer; the default if it is absent or null."""
         value = self.values.get(key)
         if value is None:
             return default
-        if isinstance(value, bool) or not isinstance(value, int) or value < least:
-            raise self.wrong(key, f"an integer of at least {least}")
+        if isinstance(value, bool) or not isinstance(value, int) or value < minimum:
+            raise self.invalid(key, f"an integer of at least {minimum}")
         return value
 
     def flag(self, key: str, default: bool) -> bool:
@@ -80,42 +80,43 @@ class SettingsFile:
         if value is None:
             return default
         if not isinstance(value, bool):
-            raise self.wrong(key, "true or false")
+            raise self.invalid(key, "true or false")
         return value
 
-    def words(self, key: str) -> list[str] | None:
+    def strings(self, key: str) -> list[str] | None:
         """Return a list of strings; None if it is absent or null."""
         value = self.values.get(key)
         if value is None:
             return None
-        if not isinstance(value, list) or not all(isinstance(word, str) and is_text(word) for word in value):
-            raise self.wrong(key, "a list of strings")
+        if not isinstance(value, list) or not all(isinstance(item, str) and is_text(item) for item in value):
+            raise self.invalid(key, "a list of strings")
         return list(value)
 
     def section(self, key: str) -> SettingsFile:
         """Return a nested object; an empty one if it is absent or null."""
         value = self.values.get(key)
         if value is not None and not isinstance(value, dict):
-            raise self.wrong(key, "an object")
+            raise self.invalid(key, "an object")
         section = SettingsFile.__new__(SettingsFile)
         section.path, section.values = self.path, value or {}
         return section
 
-    def wrong(self, key: str, expected: str) -> EncoderError:
+    def invalid(self, key: str, expected: str) -> EncoderError:
         """Return the error for a value that is not valid."""
         return EncoderError(f"{self.path}: {key!r} must be {expected}, got {shown(self.values.get(key))}")
 
 
 def read_json(path: Path) -> Any:
-    """Return the content of a JSON file.
+    """Return the parsed content of a JSON file.
 
     Raises:
-        EncoderError: it is missing, too large or not JSON.
+        EncoderError: the file is missing, too large or not JSON.
     """
     if not path.is_file():
-        raise EncoderError(f"{path}: is missing; the checkpoint is not whole")
-    if path.stat().st_size > _MOST_BYTES:
-        raise EncoderError(f"{path}: is larger than any settings file is; the checkpoint is damaged")
+        raise EncoderError(f"{path}: is missing; the checkpoint is incomplete")
+    size = path.stat().st_size
+    if size > _MAX_BYTES:
+        raise EncoderError(f"{path}: must be at most {_MAX_BYTES:,} bytes, got {size:,}; the checkpoint is damaged")
     try:
         text = path.read_bytes().decode("utf-8")
         check_nesting(text)

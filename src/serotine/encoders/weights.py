@@ -13,14 +13,14 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 
 from serotine.encoders.settings import SettingsFile
-from serotine.errors import EncoderError, reason
+from serotine.errors import EncoderError, first_and_count, reason
 from serotine.nesting import check_nesting
 
 WEIGHTS_FILE = "model.safetensors"
 _SHARDS_FILE = "model.safetensors.index.json"
 # Formats that can run code when they are read.
 _PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl", "*.pickle", "*.msgpack", "*.h5")
-_MOST_HEADER = 100 << 20
+_MAX_HEADER_BYTES = 100 << 20
 
 
 def weight_files(folder: Path) -> list[Path]:
@@ -39,15 +39,15 @@ def weight_files(folder: Path) -> list[Path]:
         files = [folder / name for name in sorted(set(names))]
         for file in files:
             if not file.is_file():
-                raise EncoderError(f"{file}: is missing; the checkpoint is not whole")
+                raise EncoderError(f"{file}: is missing; the checkpoint is incomplete")
         return files
     pickles = sorted(file.name for pattern in _PICKLES for file in folder.glob(pattern))
     if pickles:
         raise EncoderError(
-            f"{folder / pickles[0]}: a pickle can run code when it is read, so it is not read; convert it, "
-            "if you trust it: safetensors.torch.save_file(torch.load(FILE, weights_only=True), 'model.safetensors')"
+            f"{folder / pickles[0]}: pickles can run code and are not read; if you trust it, convert it: "
+            "safetensors.torch.save_file(torch.load(FILE, weights_only=True), 'model.safetensors')"
         )
-    raise EncoderError(f"{single}: is missing; the checkpoint is not whole")
+    raise EncoderError(f"{single}: is missing; the checkpoint is incomplete")
 
 
 def shapes(file: Path) -> dict[str, tuple[int, ...]]:
@@ -65,8 +65,8 @@ def _header(file: Path) -> dict[str, tuple[tuple[int, ...], int]]:
         # Parsed here because the library maps the whole file first.
         with file.open("rb") as opened:
             (size,) = struct.unpack("<Q", opened.read(8))
-            if size > _MOST_HEADER:
-                raise ValueError("its header is too long")
+            if size > _MAX_HEADER_BYTES:
+                raise ValueError("header too long")
             text = opened.read(size).decode("utf-8")
         check_nesting(text)
         return {
@@ -94,13 +94,15 @@ def read_tensors(
     tensors = _header(file)
     for name, shape in expected.items():
         if name not in tensors:
-            raise EncoderError(f"{file}: tensor {name!r} is missing; it must be {_shown(shape)}")
+            raise EncoderError(f"{file}: tensor {name!r} is missing; it must be {_dimensions(shape)}")
         if tensors[name][0] != tuple(shape):
-            raise EncoderError(f"{file}: tensor {name!r} must be {_shown(shape)}, got {_shown(tensors[name][0])}")
+            raise EncoderError(
+                f"{file}: tensor {name!r} must be {_dimensions(shape)}, got {_dimensions(tensors[name][0])}"
+            )
     unexpected = sorted(tensors.keys() - expected.keys())
     if unexpected and not others:
         raise EncoderError(
-            f"{file}: tensor {unexpected[0]!r} belongs to nothing in this encoder; it would be lost in silence"
+            f"{file}: tensor {first_and_count(unexpected)} is unexpected; ignoring it would change the vectors"
         )
     try:
         with safe_open(file, framework="numpy") as opened:
@@ -121,5 +123,5 @@ def _bfloat16(file: Path, start: int, shape: tuple[int, ...]) -> NDArray[np.floa
     return (halves.astype(np.uint32) << 16).view(np.float32)
 
 
-def _shown(shape: tuple[int, ...]) -> str:
-    return "x".join(map(str, shape)) or "a single number"
+def _dimensions(shape: tuple[int, ...]) -> str:
+    return "x".join(map(str, shape)) or "a scalar"

@@ -28,22 +28,21 @@ def read(checkpoint: Checkpoint) -> EncoderSpec:
     """
     pooled_by, keep_prompt = _pooling(checkpoint)
     prompts = checkpoint.settings.section("prompts")
-    longest = checkpoint.longest_text()
-    left, cut_left = checkpoint.sides_of_text()
-    # A layer after the pooling is one before it, where it is linear and the pooling a mean; it is applied to tokens.
+    max_tokens = checkpoint.max_tokens()
+    # Layers after the pooling are applied to every token; for affine layers after a mean that is the same.
     layers = checkpoint.projections()
     return EncoderSpec(
         name=checkpoint.name,
         folder=checkpoint.folder,
         origin="dense",
-        dim=layers[-1].outputs if layers else checkpoint.hidden,
-        query=Side(longest, _prompt(prompts, _QUERY_PROMPTS), keep_prompt),
-        document=Side(longest, _prompt(prompts, _DOCUMENT_PROMPTS), keep_prompt),
+        dim=layers[-1].outputs if layers else checkpoint.hidden_size,
+        query=Side(max_tokens, _prompt(prompts, _QUERY_PROMPTS), keep_prompt),
+        document=Side(max_tokens, _prompt(prompts, _DOCUMENT_PROMPTS), keep_prompt),
         backbone=checkpoint.model_type,
         backbone_folder=checkpoint.backbone_folder,
         tokenizer=checkpoint.tokenizer_file,
-        padding_left=left,
-        cut_left=cut_left,
+        padding_left=checkpoint.pads_left,
+        cut_left=checkpoint.truncates_left,
         lower_case=checkpoint.module_settings.flag("do_lower_case", False),
         projections=layers,
         pooled_by=pooled_by,
@@ -62,7 +61,7 @@ def _prompt(prompts: SettingsFile, names: tuple[str, ...]) -> str:
 
 def _pooling(checkpoint: Checkpoint) -> tuple[str | None, bool]:
     """Return the pooling mode, and whether the prompt's tokens are pooled too."""
-    module = checkpoint.only("Pooling")
+    module = checkpoint.module("Pooling")
     if module is None:
         return None, True
     settings = SettingsFile(checkpoint.folder / module.folder / "config.json")

@@ -34,7 +34,7 @@ def read(folder: Path, name: str) -> EncoderSpec:
         )
     file = folder / MODEL_FILE
     if not file.is_file():
-        raise EncoderError(f"{file}: missing; an exported encoder needs {MODEL_FILE} and tokenizer.json")
+        raise EncoderError(f"{file}: is missing; an exported encoder needs {MODEL_FILE} and tokenizer.json")
     values = {key: value for key, value in settings.values.items() if key != "format"}
     derived = sorted(_NOT_STORED & values.keys())
     if derived:

@@ -1,4 +1,4 @@
-"""What the formats share: the files of a checkpoint folder, its tokens, its modules."""
+"""A checkpoint folder as all formats read it: its files, tokens and modules."""
 
 from __future__ import annotations
 
@@ -13,16 +13,17 @@ from tokenizers import AddedToken, Tokenizer, normalizers
 from serotine.encoders.settings import SettingsFile, read_json
 from serotine.encoders.spec import Projection, TokenPooling
 from serotine.encoders.weights import shapes, weight_files
-from serotine.errors import EncoderError, reason
+from serotine.errors import EncoderError, reason, shown
 
 PUNCTUATION = list(string.punctuation)
-# Where a tokenizer says that it has no limit, it says so with an enormous number.
-_MOST_TOKENS = 1 << 20
-_NO_LIMIT = 512
-_KINDS = ("Transformer", "Dense", "MultiVectorMask", "Normalize", "Pooling", "HierarchicalTokenPooling")
+# Tokenizers without a limit store an enormous number, such as 1e30.
+_NO_LIMIT = 1 << 20
+_DEFAULT_LIMIT = 512
+_MODULE_KINDS = ("Transformer", "Dense", "MultiVectorMask", "Normalize", "Pooling", "HierarchicalTokenPooling")
+_MAX_POOL_FACTOR = 1 << 20
 _PACKAGES = ("sentence_transformers", "pylate")
-_TOKENIZER = "tokenizer.json"
-# Settings of the Transformer module, by the architecture an old release wrote it for.
+_TOKENIZER_FILE = "tokenizer.json"
+# Settings files of the Transformer module; old releases named them for the architecture.
 _MODULE_SETTINGS = (
     "sentence_bert_config.json",
     "sentence_roberta_config.json",
@@ -36,17 +37,16 @@ _MODULE_SETTINGS = (
 
 @dataclass(frozen=True, slots=True)
 class Module:
-    """One entry of `modules.json`: its class, by its last name, and its folder relative to the checkpoint."""
+    """One entry of `modules.json`: its class name, and its folder relative to the checkpoint."""
 
     kind: str
     folder: str
 
 
 class Checkpoint:
-    """A folder with a Hugging Face checkpoint, looked into as far as it is asked for.
+    """A folder with a Hugging Face checkpoint; files are read on first use.
 
-    Raises:
-        EncoderError: its files are missing, damaged or not allowed.
+    Every member raises EncoderError for files that are missing, damaged or not allowed.
     """
 
     def __init__(self, folder: Path, name: str) -> None:
@@ -56,42 +56,26 @@ class Checkpoint:
 
     @cached_property
     def modules(self) -> list[Module]:
-        """The modules in order; none where there is no `modules.json`."""
+        """Modules in order; empty without a `modules.json`."""
         path = self.folder / "modules.json"
         if not path.is_file():
             return []
-        listed = read_json(path)
-        if not isinstance(listed, list) or not listed or not all(isinstance(entry, dict) for entry in listed):
+        entries = read_json(path)
+        if not isinstance(entries, list) or not entries or not all(isinstance(entry, dict) for entry in entries):
             raise EncoderError(f"{path}: must be a list of modules")
-        return [self._module(path, entry) for entry in listed]
+        return [_parse_module(path, entry) for entry in entries]
 
-    def _module(self, path: Path, entry: dict[str, object]) -> Module:
-        reference, folder = entry.get("type"), entry.get("path")
-        if not isinstance(reference, str) or not isinstance(folder, str):
-            raise EncoderError(f"{path}: every module needs a 'type' and a 'path'")
-        parts = reference.split(".")
-        # Names are compared, never imported: what a file names could be anything.
-        if parts[0] not in _PACKAGES or parts[-1] not in _KINDS:
-            raise EncoderError(
-                f"{path}: module {reference[:80]!r} is not one this version reads ({', '.join(_KINDS)}); "
-                "code that comes with a checkpoint is never run"
-            )
-        place = PurePosixPath(folder)
-        if place.is_absolute() or ".." in place.parts or "\\" in folder:
-            raise EncoderError(f"{path}: path {folder[:80]!r} leads out of the checkpoint")
-        return Module(parts[-1], folder)
-
-    def only(self, kind: str) -> Module | None:
-        """The one module of a kind, if there is one."""
-        found = [module for module in self.modules if module.kind == kind]
-        if len(found) > 1:
-            raise EncoderError(f"{self.folder / 'modules.json'}: must list at most one {kind}, got {len(found)}")
-        return found[0] if found else None
+    def module(self, kind: str) -> Module | None:
+        """Return the only module of a kind; None without one."""
+        modules = [module for module in self.modules if module.kind == kind]
+        if len(modules) > 1:
+            raise EncoderError(f"{self.folder / 'modules.json'}: must list at most one {kind}, got {len(modules)}")
+        return modules[0] if modules else None
 
     @cached_property
     def backbone_folder(self) -> str:
         """Folder of the transformer, relative to the checkpoint."""
-        transformer = self.only("Transformer")
+        transformer = self.module("Transformer")
         if self.modules and (transformer is None or self.modules[0].kind != "Transformer"):
             raise EncoderError(f"{self.folder / 'modules.json'}: the first module must be a Transformer")
         return transformer.folder if transformer is not None else ""
@@ -103,62 +87,61 @@ class Checkpoint:
 
     @cached_property
     def model_type(self) -> str:
-        """The transformers model type of the backbone."""
-        kind = self.config.text("model_type")
-        if kind is None:
-            raise EncoderError(f"{self.config.path}: has no 'model_type'; it is no transformers model")
-        return kind
+        """Model type of the backbone, in transformers' terms."""
+        model_type = self.config.text("model_type")
+        if model_type is None:
+            raise EncoderError(f"{self.config.path}: 'model_type' is missing; not a transformers checkpoint")
+        return model_type
 
     @cached_property
     def module_settings(self) -> SettingsFile:
-        """What the Transformer module says of itself."""
-        at = self.folder / self.backbone_folder
-        names = [name for name in _MODULE_SETTINGS if (at / name).is_file()]
-        return SettingsFile(at / (names[0] if names else _MODULE_SETTINGS[0]), missing_ok=True)
+        """Settings of the Transformer module."""
+        folder = self.folder / self.backbone_folder
+        names = [name for name in _MODULE_SETTINGS if (folder / name).is_file()]
+        return SettingsFile(folder / (names[0] if names else _MODULE_SETTINGS[0]), missing_ok=True)
 
     @cached_property
     def tokenizer_settings(self) -> SettingsFile:
-        """`tokenizer_config.json`."""
+        """The tokenizer's `tokenizer_config.json`."""
         return SettingsFile(self.folder / self.tokenizer_folder / "tokenizer_config.json", missing_ok=True)
 
     @cached_property
     def tokenizer_folder(self) -> str:
         """Folder of `tokenizer.json`, relative to the checkpoint."""
         for folder in (self.backbone_folder, ""):
-            if (self.folder / folder / _TOKENIZER).is_file():
+            if (self.folder / folder / _TOKENIZER_FILE).is_file():
                 return folder
         raise EncoderError(
-            f"{self.folder / self.backbone_folder / _TOKENIZER}: is missing; write it once with transformers: "
+            f"{self.folder / self.backbone_folder / _TOKENIZER_FILE}: is missing; create it with transformers: "
             "AutoTokenizer.from_pretrained(FOLDER).save_pretrained(FOLDER)"
         )
 
     @property
     def tokenizer_file(self) -> str:
         """Path of `tokenizer.json`, relative to the checkpoint."""
-        return str(PurePosixPath(self.tokenizer_folder) / _TOKENIZER)
+        return str(PurePosixPath(self.tokenizer_folder) / _TOKENIZER_FILE)
 
     @cached_property
     def tokenizer(self) -> Tokenizer:
-        """The tokenizer as it is stored, but for its padding and truncation."""
+        """The stored tokenizer, without its padding and truncation."""
         tokenizer = read_tokenizer(self.folder / self.tokenizer_file)
         prepare_tokenizer(tokenizer, (), lower_case=False)
         return tokenizer
 
-    def longest_text(self) -> int:
-        """Most tokens of a text where the format itself sets no limit, as sentence-transformers finds it."""
-        limit = self.module_settings.whole("max_seq_length")
+    def max_tokens(self) -> int:
+        """Return the most tokens of a text where the format sets no limit, by sentence-transformers' rules."""
+        limit = self.module_settings.integer("max_seq_length")
         if limit is not None:
             return limit
         stored = self.tokenizer_settings.values.get("model_max_length")
-        # Written as 1e30 where there is none.
-        limit = int(stored) if isinstance(stored, (int, float)) and 0 < stored < _MOST_TOKENS else _MOST_TOKENS
-        positions = self.config.whole("max_position_embeddings", least=-1)
+        limit = int(stored) if isinstance(stored, (int, float)) and 0 < stored < _NO_LIMIT else _NO_LIMIT
+        positions = self.config.integer("max_position_embeddings", minimum=-1)
         if positions is not None and positions > 0:
             limit = min(limit, positions)
-        return limit if limit < _MOST_TOKENS else _NO_LIMIT
+        return limit if limit < _NO_LIMIT else _DEFAULT_LIMIT
 
-    def special(self, role: str) -> str | None:
-        """A special token by its role, "mask_token" for example."""
+    def special_token(self, role: str) -> str | None:
+        """Return a special token by its role, such as "mask_token"; None without one."""
         for settings in (
             self.tokenizer_settings,
             SettingsFile(self.folder / self.tokenizer_folder / "special_tokens_map.json", missing_ok=True),
@@ -170,25 +153,25 @@ class Checkpoint:
                 return value
         return None
 
-    def token_id(self, token: str, what: str) -> int:
-        """The id of a token that must be there."""
-        found = self.tokenizer.token_to_id(token)
-        if found is None:
-            raise EncoderError(f"{self.folder / self.tokenizer_file}: knows no token {token!r}, which is {what}")
-        return int(found)
+    def token_id(self, token: str, role: str) -> int:
+        """Return the id of a required token; `role` describes it in the message of the error."""
+        token_id = self.tokenizer.token_to_id(token)
+        if token_id is None:
+            raise EncoderError(f"{self.folder / self.tokenizer_file}: no token {token!r}, {role}")
+        return int(token_id)
 
-    def expansion_token(self, named: str | None = None) -> int:
-        """What queries are filled up with: the token named, else the mask, else the end of the text."""
-        token = named or self.special("mask_token") or self.special("eos_token")
+    def expansion_token(self, token: str | None = None) -> int:
+        """Return the id of the token that queries are filled up with: `token`, or the mask or end-of-text token."""
+        token = token or self.special_token("mask_token") or self.special_token("eos_token")
         if token is None:
             raise EncoderError(
-                f"{self.folder}: queries are to be filled up, and the tokenizer has neither a mask nor an end token"
+                f"{self.folder}: query expansion needs a mask or end-of-text token, and the tokenizer has neither"
             )
-        return self.token_id(token, "what queries are filled up with")
+        return self.token_id(token, "the expansion token")
 
     def skip_ids(self, words: list[str]) -> tuple[int, ...]:
-        """Ids of the words whose vectors are left out; words that are no token of their own are passed over."""
-        unknown = self.special("unk_token")
+        """Return the ids of the words that are single tokens, sorted; their vectors are not scored."""
+        unknown = self.special_token("unk_token")
         ids = {word: self.tokenizer.token_to_id(word) for word in words}
         unknown_id = None if unknown is None else self.tokenizer.token_to_id(unknown)
         return tuple(
@@ -197,44 +180,44 @@ class Checkpoint:
             )
         )
 
-    def markers(self, prompts: list[str], *, known: bool = False) -> tuple[str, ...]:
-        """The added tokens that prompts begin with: the whole prompt, or its first word.
+    def markers(self, prompts: list[str], *, unsplit_only: bool = False) -> tuple[str, ...]:
+        """Return the added tokens that prompts begin with: the whole prompt, or its first word.
 
-        A marker must be found whole, though the tokenizer would cut up or lower-case its text: PyLate and Stanford put
-        in its id. Where `known`, only those the tokenizer finds whole as it is.
+        PyLate and Stanford insert a marker's id, so it counts even if the tokenizer would split or lower-case its text;
+        `unsplit_only` leaves out such markers.
         """
         added = {token.content for token in self.tokenizer.get_added_tokens_decoder().values()}
-        found = []
+        markers: list[str] = []
         for prompt in prompts:
             for marker in (prompt, *prompt.split(None, 1)[:1]):
                 if marker.strip() and (marker in added or self.tokenizer.token_to_id(marker) is not None):
-                    if marker not in found and (not known or is_whole(self.tokenizer, marker)):
-                        found.append(marker)
+                    if marker not in markers and (not unsplit_only or is_single_token(self.tokenizer, marker)):
+                        markers.append(marker)
                     break
-        return tuple(found)
+        return tuple(markers)
 
     @cached_property
-    def hidden(self) -> int:
+    def hidden_size(self) -> int:
         """Dimension of the backbone's states."""
         for key in ("hidden_size", "dim", "d_model", "n_embd"):
-            value = self.config.whole(key)
+            value = self.config.integer(key)
             if value is not None:
                 return value
-        raise EncoderError(f"{self.config.path}: does not say the dimension of its states ('hidden_size')")
+        raise EncoderError(f"{self.config.path}: 'hidden_size' is missing, the dimension of the backbone's states")
 
     def projections(self) -> tuple[Projection, ...]:
-        """The Dense modules, each checked against its own weights' shapes."""
+        """Return the Dense modules, whose dimensions must follow from each other."""
         layers: list[Projection] = []
-        width = self.hidden
+        dim = self.hidden_size
         for module in self.modules:
             if module.kind != "Dense":
                 continue
             settings = SettingsFile(self.folder / module.folder / "config.json")
-            inputs, outputs = settings.whole("in_features"), settings.whole("out_features")
+            inputs, outputs = settings.integer("in_features"), settings.integer("out_features")
             if inputs is None or outputs is None:
-                raise settings.wrong("in_features", "given, as 'out_features' must be")
-            if inputs != width:
-                raise EncoderError(f"{settings.path}: 'in_features' is {inputs}, what comes before it gives {width}")
+                raise EncoderError(f"{settings.path}: 'in_features' or 'out_features' is missing")
+            if inputs != dim:
+                raise settings.invalid("in_features", f"{dim}, the dimension of the layer before it")
             # sentence-transformers' own default; PyLate has none and writes Identity.
             activation = settings.text("activation_function", "torch.nn.modules.activation.Tanh") or ""
             layer = Projection(
@@ -247,22 +230,22 @@ class Checkpoint:
             )
             weight_files(self.folder / module.folder)
             layers.append(layer)
-            width = outputs
+            dim = outputs
         return tuple(layers)
 
     def token_pooling(self) -> TokenPooling:
-        """The pooling module, if the checkpoint has one."""
-        module = self.only("HierarchicalTokenPooling")
+        """Return the settings of token pooling; a factor of 1 without the module."""
+        module = self.module("HierarchicalTokenPooling")
         if module is None:
             return TokenPooling()
         settings = SettingsFile(self.folder / module.folder / "config.json")
         factor = settings.values.get("pool_factor", 1.0)
-        if isinstance(factor, bool) or not isinstance(factor, (int, float)) or not 1 <= factor <= _MOST_TOKENS:
-            raise settings.wrong("pool_factor", "a number of at least 1")
-        tasks = settings.words("tasks") or ["document"]
+        if isinstance(factor, bool) or not isinstance(factor, (int, float)) or not 1 <= factor <= _MAX_POOL_FACTOR:
+            raise settings.invalid("pool_factor", "a number of at least 1")
+        tasks = settings.strings("tasks") or ["document"]
         return TokenPooling(
             float(factor),
-            settings.whole("num_protected_tokens", 1, least=0) or 0,
+            settings.integer("num_protected_tokens", 1, minimum=0) or 0,
             settings.flag("normalize_embeddings", False),
             "query" in tasks,
         )
@@ -270,37 +253,57 @@ class Checkpoint:
     @cached_property
     def backbone_shapes(self) -> dict[str, tuple[int, ...]]:
         """Name and shape of every tensor of the backbone's files."""
-        found: dict[str, tuple[int, ...]] = {}
+        tensors: dict[str, tuple[int, ...]] = {}
         for file in weight_files(self.folder / self.backbone_folder):
-            found |= shapes(file)
-        return found
+            tensors |= shapes(file)
+        return tensors
 
-    def sides_of_text(self) -> tuple[bool, bool]:
-        """Whether batches are padded, and texts cut, on the left."""
-        return (
-            self.tokenizer_settings.text("padding_side", "right") == "left",
-            self.tokenizer_settings.text("truncation_side", "right") == "left",
+    @property
+    def pads_left(self) -> bool:
+        """Whether batches are padded on the left."""
+        return self.tokenizer_settings.text("padding_side", "right") == "left"
+
+    @property
+    def truncates_left(self) -> bool:
+        """Whether long texts are truncated on the left."""
+        return self.tokenizer_settings.text("truncation_side", "right") == "left"
+
+
+def _parse_module(path: Path, entry: dict[str, object]) -> Module:
+    reference, folder = entry.get("type"), entry.get("path")
+    if not isinstance(reference, str) or not isinstance(folder, str):
+        raise EncoderError(f"{path}: every module needs a 'type' and a 'path'")
+    names = reference.split(".")
+    # Compared, never imported: a file can name any class.
+    if names[0] not in _PACKAGES or names[-1] not in _MODULE_KINDS:
+        raise EncoderError(
+            f"{path}: module must be one of {', '.join(_MODULE_KINDS)}, got {shown(reference)}; "
+            "code that comes with a checkpoint is never run"
         )
+    relative = PurePosixPath(folder)
+    if relative.is_absolute() or ".." in relative.parts or "\\" in folder:
+        raise EncoderError(f"{path}: 'path' must be inside the checkpoint, got {shown(folder)}")
+    return Module(names[-1], folder)
 
 
 def activation_name(settings: SettingsFile, reference: str) -> str:
-    """The last name of an activation's class, if it is an allowed one."""
+    """Return the class name of an activation, which must be a supported one."""
     from serotine.encoders.projection import ACTIVATIONS
 
-    parts = reference.split(".")
-    if parts[0] != "torch" or parts[-1] not in ACTIVATIONS:
-        raise settings.wrong("activation_function", f"one of torch's {', '.join(ACTIVATIONS)}")
-    return parts[-1]
+    names = reference.split(".")
+    if names[0] != "torch" or names[-1] not in ACTIVATIONS:
+        raise settings.invalid("activation_function", f"one of torch's {', '.join(ACTIVATIONS)}")
+    return names[-1]
 
 
 def read_tokenizer(path: Path) -> Tokenizer:
-    """A `tokenizer.json`.
+    """Load a `tokenizer.json`.
 
     Raises:
-        EncoderError: it is missing, or none.
+        EncoderError: the file is missing or not a tokenizer.
     """
     if not path.is_file():
-        raise EncoderError(f"{path}: is missing; the checkpoint is not whole")
+        raise EncoderError(f"{path}: is missing; the checkpoint is incomplete")
     try:
         return Tokenizer.from_file(str(path))
     # The library raises plain Exception for a file it cannot parse.
@@ -309,23 +312,23 @@ def read_tokenizer(path: Path) -> Tokenizer:
 
 
 def prepare_tokenizer(tokenizer: Tokenizer, markers: tuple[str, ...], *, lower_case: bool) -> None:
-    """Switches off the padding and truncation it was stored with, and makes its markers be found whole."""
+    """Disable the stored padding and truncation, and make every marker a single token."""
     tokenizer.no_padding()
     tokenizer.no_truncation()
     if lower_case and not _lower_cases(tokenizer):
-        before = [normalizers.Lowercase()]
-        tokenizer.normalizer = normalizers.Sequence(before + ([tokenizer.normalizer] if tokenizer.normalizer else []))
+        stored = [tokenizer.normalizer] if tokenizer.normalizer else []
+        tokenizer.normalizer = normalizers.Sequence([normalizers.Lowercase(), *stored])
     for marker in markers:
-        if not is_whole(tokenizer, marker):
+        if not is_single_token(tokenizer, marker):
             tokenizer.add_special_tokens([AddedToken(marker, normalized=False, special=True)])
 
 
-def is_whole(tokenizer: Tokenizer, marker: str) -> bool:
-    """Whether a marker in a text comes out as the one token it is."""
+def is_single_token(tokenizer: Tokenizer, marker: str) -> bool:
+    """Return whether the tokenizer encodes a marker's text as that token alone."""
     return list(tokenizer.encode(marker, add_special_tokens=False).tokens) == [marker]
 
 
 def _lower_cases(tokenizer: Tokenizer) -> bool:
-    """Whether one of its normalizers is there to lower-case."""
-    stored = json.loads(tokenizer.to_str())["normalizer"] or {}
-    return any(one["type"] == "Lowercase" for one in stored.get("normalizers", [stored]) if "type" in one)
+    """Return whether the tokenizer has a Lowercase normalizer."""
+    normalizer = json.loads(tokenizer.to_str())["normalizer"] or {}
+    return any(step.get("type") == "Lowercase" for step in normalizer.get("normalizers", [normalizer]))

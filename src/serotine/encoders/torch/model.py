@@ -17,26 +17,34 @@ from torch import Tensor, nn
 
 from serotine.encoders.projection import Layer, read_layers
 from serotine.encoders.projection import fold as fold_layers
-from serotine.encoders.settings import DROPPED, SettingsFile
+from serotine.encoders.settings import DROPPED_KEYS, SettingsFile
 from serotine.encoders.spec import EncoderSpec
 from serotine.encoders.torch import qwen3
 from serotine.encoders.weights import shapes, weight_files
-from serotine.errors import EncoderError, reason
+from serotine.errors import EncoderError, first_and_count, reason
 
 _ACTIVATIONS = {"Identity": nn.Identity, "Tanh": nn.Tanh, "GELU": nn.GELU, "ReLU": nn.ReLU, "SiLU": nn.SiLU}
-# Parts of a pre-trained model that give no token states: not missed, and not in the way.
-_HEADS = ("pooler.", "cls.", "lm_head.", "decoder.", "head.", "classifier.", "vocab_transform.", "vocab_layer_norm.")
-_HEADS_AFTER = ("position_ids", "vocab_projector.weight", "vocab_projector.bias")
-# Transformers numbers positions of its own in these, and forgets without a word what else a configuration asks for.
-_POSITIONS = "position_embedding_type"
-_COUNT = re.compile(r"(num|n)_\w*(layer|block|group|expert)s?|\w*layers")
-_FEW = 1000
-_SMALL = 10_000_000
+# Tensors of pre-training heads, which token states do not need: may be missing or present.
+_HEAD_PREFIXES = (
+    "pooler.",
+    "cls.",
+    "lm_head.",
+    "decoder.",
+    "head.",
+    "classifier.",
+    "vocab_transform.",
+    "vocab_layer_norm.",
+)
+_HEAD_SUFFIXES = ("position_ids", "vocab_projector.weight", "vocab_projector.bias")
+# Keys that count layers, blocks, groups or experts, each of which has tensors.
+_COUNT_KEY = re.compile(r"(num|n)_\w*(layer|block|group|expert)s?|\w*layers")
+_MIN_COUNT_LIMIT = 1000
+_SIZE_TOLERANCE = 10_000_000
 _STANFORD = "HF_ColBERT"
 
 
-class Projected(nn.Module):
-    """One projection: an affine map, an activation, and a residual path if there is one."""
+class ProjectionLayer(nn.Module):
+    """One projection: an affine map, an activation and an optional residual path."""
 
     def __init__(self, inputs: int, outputs: int, bias: bool, activation: str, residual: bool) -> None:
         super().__init__()
@@ -45,12 +53,12 @@ class Projected(nn.Module):
         self.residual = nn.Linear(inputs, outputs, bias=False) if residual else None
 
     def forward(self, states: Tensor) -> Tensor:
-        """States (..., inputs) to (..., outputs)."""
+        """Map states (..., inputs) to (..., outputs)."""
         out: Tensor = self.activation(self.linear(states))
         return out if self.residual is None else out + self.residual(states)
 
     def weights(self) -> Layer:
-        """Weight, bias and residual as they are now."""
+        """Return copies of the current weight, bias and residual."""
         bias = None if self.linear.bias is None else _array(self.linear.bias)
         return _array(self.linear.weight), bias, None if self.residual is None else _array(self.residual.weight)
 
@@ -60,19 +68,18 @@ class TokenEncoder(nn.Module):
 
     Args:
         spec: what to load.
-        vocabulary: how many token ids the tokenizer has; where the last of them have no embedding, they get the mean of
-            the others.
-        fold: whether neighbouring linear projections become one.
+        vocabulary: number of the tokenizer's token ids; ids without an embedding get the mean of the others.
+        fold: whether neighboring linear projections are merged.
 
     Raises:
-        EncoderError: the checkpoint's weights are not those of its configuration; the message names the first tensor
-            that is missing, misshapen or left over.
+        EncoderError: the weights do not match the configuration; the message names the first tensor that is missing,
+            unexpected or of the wrong shape.
     """
 
     def __init__(self, spec: EncoderSpec, vocabulary: int, *, fold: bool = True) -> None:
         super().__init__()
         self.backbone = load_backbone(spec)
-        _lengthen(self.backbone, vocabulary)
+        _extend_embeddings(self.backbone, vocabulary)
         self.folded = fold
         activations = [layer.activation for layer in spec.projections]
         layers = read_layers(spec)
@@ -80,28 +87,30 @@ class TokenEncoder(nn.Module):
             layers, activations = fold_layers(layers, activations)
         self.projections = nn.ModuleList()
         for (weight, bias, residual), activation in zip(layers, activations, strict=True):
-            layer = Projected(weight.shape[1], weight.shape[0], bias is not None, activation, residual is not None)
+            layer = ProjectionLayer(
+                weight.shape[1], weight.shape[0], bias is not None, activation, residual is not None
+            )
             with torch.no_grad():
                 layer.linear.weight.copy_(torch.from_numpy(weight))
                 if bias is not None:
                     layer.linear.bias.copy_(torch.from_numpy(bias))
                 if layer.residual is not None:
                     layer.residual.weight.copy_(torch.from_numpy(residual))
-                    # Between equal dimensions it is the identity: nothing is stored of it, so nothing may learn there.
+                    # Between equal dimensions it is the identity, which is not stored and so must not be trained.
                     layer.residual.weight.requires_grad_(weight.shape[0] != weight.shape[1])
             self.projections.append(layer)
 
     @property
-    def segments(self) -> int:
-        """How many kinds of segments the backbone tells apart (`token_type_ids`)."""
+    def token_types(self) -> int:
+        """Number of the backbone's token types (`token_type_ids`)."""
         return int(getattr(self.backbone.config, "type_vocab_size", None) or 1)
 
     def layers(self) -> list[Layer]:
-        """The projections' weights as they are now."""
-        return [layer.weights() for layer in self.projections if isinstance(layer, Projected)]
+        """Return copies of the projections' current weights."""
+        return [layer.weights() for layer in self.projections if isinstance(layer, ProjectionLayer)]
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
-        """Ids and mask (batch, tokens), int64, to vectors (batch, tokens, dim)."""
+        """Map ids and mask, int64 (batch, tokens), to vectors (batch, tokens, dim)."""
         states: Tensor = self.backbone(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
         for layer in self.projections:
             states = layer(states)
@@ -109,12 +118,12 @@ class TokenEncoder(nn.Module):
 
 
 def _array(weight: Tensor) -> NDArray[np.float32]:
-    found: NDArray[np.float32] = weight.detach().float().cpu().numpy()
-    return found
+    array: NDArray[np.float32] = weight.detach().float().cpu().numpy()
+    return array
 
 
 def load_backbone(spec: EncoderSpec) -> Any:
-    """The transformers model of a checkpoint, its weights complete, in float32, ready for inference."""
+    """Load the transformers model of a checkpoint in float32, for inference; every weight must be present."""
     import transformers
     from transformers import CONFIG_MAPPING
 
@@ -123,119 +132,121 @@ def load_backbone(spec: EncoderSpec) -> Any:
     weight_files(folder)
     if (folder / "adapter_config.json").is_file():
         raise EncoderError(
-            f"{folder}: is an adapter without its base model; merge it (merge_and_unload) and save again"
+            f"{folder}: an adapter without its base model; merge it (merge_and_unload) and save it again"
         )
     stored = SettingsFile(folder / "config.json")
     if spec.backbone not in CONFIG_MAPPING:
         raise EncoderError(
-            f"{stored.path}: model type {spec.backbone!r} is not one of transformers {transformers.__version__}; "
+            f"{stored.path}: model type {spec.backbone!r} is unknown to transformers {transformers.__version__}; "
             "code that comes with a checkpoint is never run"
         )
-    kind = CONFIG_MAPPING[spec.backbone]
-    # A list of the library's own, without the models of images and sound, some of which fetch what they are made of.
-    texts = (
+    config_class = CONFIG_MAPPING[spec.backbone]
+    # Text models only: some models of images and sound download their parts.
+    text_mappings = (
         transformers.MODEL_FOR_MASKED_LM_MAPPING,
         transformers.MODEL_FOR_CAUSAL_LM_MAPPING,
         transformers.MODEL_FOR_TEXT_ENCODING_MAPPING,
         transformers.MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING,
     )
-    if kind is not qwen3.PPLXQwen3Config and not any(kind in models for models in texts):
-        raise EncoderError(f"{stored.path}: model type {spec.backbone!r} is no model of text")
+    if config_class is not qwen3.PPLXQwen3Config and not any(config_class in mapping for mapping in text_mappings):
+        raise EncoderError(f"{stored.path}: model type {spec.backbone!r} is not a text model")
     if stored.values.get("quantization_config") is not None:
-        raise EncoderError(f"{stored.path}: the weights are quantized by another library; use the float checkpoint")
-    positions = stored.text(_POSITIONS, "absolute")
+        raise EncoderError(f"{stored.path}: quantized weights are not supported; use the float checkpoint")
+    # transformers silently ignores other kinds, which need a checkpoint's own code.
+    positions = stored.text("position_embedding_type", "absolute")
     if positions != "absolute":
         raise EncoderError(
-            f"{stored.path}: asks for {positions!r} positions, which transformers' own {spec.backbone!r} has not; "
+            f"{stored.path}: 'position_embedding_type' must be 'absolute', got {positions!r}; "
             "code that comes with a checkpoint is never run"
         )
-    values = {key: value for key, value in stored.values.items() if key not in DROPPED and not key.startswith("_")}
-    loader = logging.getLogger("transformers")
-    level = loader.level
-    shown = transformers.utils.logging.is_progress_bar_enabled()
+    values = {key: value for key, value in stored.values.items() if key not in DROPPED_KEYS and not key.startswith("_")}
+    logger = logging.getLogger("transformers")
+    level = logger.level
+    progress_bar_enabled = transformers.utils.logging.is_progress_bar_enabled()
     try:
-        # What it says of weights that differ is said here, as an error.
-        loader.setLevel(logging.CRITICAL)
+        # transformers logs weights that differ; here they are errors.
+        logger.setLevel(logging.CRITICAL)
         transformers.utils.logging.disable_progress_bar()  # type: ignore[no-untyped-call]
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            config = kind.from_dict(values)
+            config = config_class.from_dict(values)
             config.use_cache = False
-            # Of an encoder and a decoder, T5 for example, the encoder.
-            encodes = kind in transformers.MODEL_FOR_TEXT_ENCODING_MAPPING
-            auto = transformers.AutoModelForTextEncoding if encodes else transformers.AutoModel
+            # Only the encoder of an encoder-decoder such as T5.
+            encoder_only = config_class in transformers.MODEL_FOR_TEXT_ENCODING_MAPPING
+            auto = transformers.AutoModelForTextEncoding if encoder_only else transformers.AutoModel
             _check_size(folder, config, auto)
             model, loading = auto.from_pretrained(
                 folder,
                 config=config,
                 dtype=torch.float32,
-                # Attention is torch's own (sdpa) where the library has it for the model; MPNet, for one, has none.
+                # Attention is left to transformers: torch's own (sdpa) unless the model, such as MPNet, lacks it.
                 use_safetensors=True,
                 local_files_only=True,
                 trust_remote_code=False,
                 output_loading_info=True,
-                # Said below, with the tensor's name: the library's own error does not tell it.
+                # Reported below; the library's own error does not name the tensor.
                 ignore_mismatched_sizes=True,
             )
     except EncoderError:
         raise
-    # A configuration made to break something can raise anything at all inside the library.
+    # A malformed configuration can raise any exception inside the library.
     except Exception as error:
         raise EncoderError(f"{folder}: transformers cannot load it ({reason(error)})") from None
     finally:
-        loader.setLevel(level)
-        if shown:
+        logger.setLevel(level)
+        if progress_bar_enabled:
             transformers.utils.logging.enable_progress_bar()  # type: ignore[no-untyped-call]
-    # The projection of a Stanford checkpoint; also of one that has PyLate's modules besides, which hold it again.
-    own = {"linear.weight"} if _STANFORD in (stored.words("architectures") or []) else set()
-    _complain(folder, "is missing from", _counted(loading["missing_keys"], set()))
-    _complain(folder, "belongs to nothing in", _counted(loading["unexpected_keys"], own))
+    # Stanford checkpoints store the projection among the backbone's tensors, even with PyLate's modules beside it.
+    projection = {"linear.weight"} if _STANFORD in (stored.strings("architectures") or []) else set()
+    missing = _without_heads(loading["missing_keys"])
+    if missing:
+        raise EncoderError(f"{folder}: tensor {first_and_count(missing)} is missing; the checkpoint is incomplete")
+    unexpected = _without_heads(set(loading["unexpected_keys"]) - projection)
+    if unexpected:
+        raise EncoderError(
+            f"{folder}: tensor {first_and_count(unexpected)} is unexpected; ignoring it would change the vectors"
+        )
     for name, stored_shape, expected in sorted(loading.get("mismatched_keys") or ()):
-        sizes = ["x".join(map(str, shape)) for shape in (stored_shape, expected)]
-        raise EncoderError(f"{folder}: tensor {name!r} must be {sizes[1]} by its configuration, got {sizes[0]}")
+        actual, required = ("x".join(map(str, shape)) for shape in (stored_shape, expected))
+        raise EncoderError(f"{folder}: tensor {name!r} must be {required} by config.json, got {actual}")
     return model.eval()
 
 
 def _check_size(folder: Path, config: Any, auto: Any) -> None:
-    """Refuses a configuration of something far larger than the files hold, before memory is taken for it."""
-    held: dict[str, tuple[int, ...]] = {}
+    """Reject a configuration of a model far larger than the files, before its memory is allocated."""
+    tensors: dict[str, tuple[int, ...]] = {}
     for file in weight_files(folder):
-        held |= shapes(file)
+        tensors |= shapes(file)
     for key, value in config.to_dict().items():
-        if isinstance(value, int) and value > max(len(held), _FEW) and _COUNT.fullmatch(key):
-            raise EncoderError(f"{folder}: its configuration says {key} {value}, its files hold {len(held)} tensors")
+        if isinstance(value, int) and value > max(len(tensors), _MIN_COUNT_LIMIT) and _COUNT_KEY.fullmatch(key):
+            raise EncoderError(
+                f"{folder}: {key!r} in config.json is {value}, but the files have {len(tensors)} tensors"
+            )
     with torch.device("meta"):
         expected = sum(parameter.numel() for parameter in auto.from_config(config).parameters())
-    stored = sum(map(math.prod, held.values()))
-    if expected > 2 * stored + _SMALL:
-        raise EncoderError(f"{folder}: its configuration needs {expected:,} numbers, its files have {stored:,}")
+    stored = sum(map(math.prod, tensors.values()))
+    if expected > 2 * stored + _SIZE_TOLERANCE:
+        raise EncoderError(f"{folder}: config.json needs {expected:,} weights, but the files have {stored:,}")
 
 
-def _counted(names: Iterable[str], own: set[str]) -> list[str]:
-    kept = []
+def _without_heads(names: Iterable[str]) -> list[str]:
+    """Return the sorted names of tensors that are not of a pre-training head."""
+    result = []
     for name in sorted(names):
         bare = name
         for prefix in ("bert.", "roberta.", "model.", "distilbert.", "electra."):
             bare = bare.removeprefix(prefix)
-        if name not in own and not bare.startswith(_HEADS) and not bare.endswith(_HEADS_AFTER):
-            kept.append(name)
-    return kept
+        if not bare.startswith(_HEAD_PREFIXES) and not bare.endswith(_HEAD_SUFFIXES):
+            result.append(name)
+    return result
 
 
-def _complain(folder: Any, what: str, names: list[str]) -> None:
-    if names:
-        more = f" and {len(names) - 1} more" if len(names) > 1 else ""
-        raise EncoderError(
-            f"{folder}: tensor {names[0]!r}{more} {what} the checkpoint's model; it would be lost in silence"
-        )
-
-
-def _lengthen(model: Any, vocabulary: int) -> None:
-    """Gives every token id an embedding: tokens that were added after training get the mean of the others."""
-    have = model.get_input_embeddings().weight.shape[0]
-    if have >= vocabulary:
+def _extend_embeddings(model: Any, vocabulary: int) -> None:
+    """Give every token id an embedding; tokens added after training get the mean of the others."""
+    rows = model.get_input_embeddings().weight.shape[0]
+    if rows >= vocabulary:
         return
     mean = model.get_input_embeddings().weight.detach().mean(dim=0)
     model.resize_token_embeddings(vocabulary, mean_resizing=False)
     with torch.no_grad():
-        model.get_input_embeddings().weight[have:] = mean
+        model.get_input_embeddings().weight[rows:] = mean

@@ -1,8 +1,8 @@
-"""Qwen3 as an encoder: every token looks at every other (Perplexity's `bidirectional_pplx_qwen3`).
+"""Qwen3 as a bidirectional encoder (Perplexity's `bidirectional_pplx_qwen3`).
 
-The weights are those of a Qwen3 decoder, the per-head RMSNorm of queries and keys kept; only the mask differs, which
-hides padding and nothing else. Written out here rather than made from transformers' Qwen3, whose mask arguments change
-names between releases: a mask that is not taken up leaves a causal model, and nothing would say so.
+A Qwen3 decoder, with its per-head RMSNorm of queries and keys, whose attention mask hides only padding. It is not built
+on transformers' Qwen3, whose mask arguments change between releases: a mask it ignores would silently leave the model
+causal.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class PPLXQwen3Config(Qwen3Config):  # type: ignore[no-untyped-call]
 
 
 def _rope_theta(config: PreTrainedConfig) -> float:
-    # transformers 5 moved it into `rope_parameters`.
+    # transformers 5 moved `rope_theta` into `rope_parameters`.
     parameters = getattr(config, "rope_parameters", None) or {}
     theta = parameters.get("rope_theta", getattr(config, "rope_theta", None))
     return float(theta if theta is not None else _ROPE_THETA)
@@ -36,18 +36,18 @@ def _rope_theta(config: PreTrainedConfig) -> float:
 def _check(config: PPLXQwen3Config) -> None:
     """Raise ValueError for settings that this model would otherwise ignore."""
     if config.hidden_act != "silu":
-        raise ValueError(f"hidden_act: {MODEL_TYPE} is defined with 'silu', got {config.hidden_act!r}")
-    scaled = (getattr(config, "rope_parameters", None) or {}).get("rope_type", "default")
-    if scaled != "default":
-        raise ValueError(f"rope_type: {MODEL_TYPE} is defined without scaled positions, got {scaled!r}")
+        raise invalid("hidden_act", f"'silu' in {MODEL_TYPE}", config.hidden_act)
+    rope_type = (getattr(config, "rope_parameters", None) or {}).get("rope_type", "default")
+    if rope_type != "default":
+        raise invalid("rope_type", f"'default' in {MODEL_TYPE}", rope_type)
     if config.use_sliding_window:
-        raise ValueError(f"use_sliding_window: in {MODEL_TYPE} every token looks at every other")
+        raise invalid("use_sliding_window", f"false in {MODEL_TYPE}", config.use_sliding_window)
     if _rope_theta(config) <= 0:
         raise invalid("rope_theta", "above 0", _rope_theta(config))
 
 
 class RMSNorm(nn.Module):
-    """Root mean square normalisation (Zhang and Sennrich 2019), computed in float32."""
+    """Root mean square normalization (Zhang and Sennrich 2019), computed in float32."""
 
     def __init__(self, size: int, epsilon: float) -> None:
         super().__init__()
@@ -55,25 +55,25 @@ class RMSNorm(nn.Module):
         self.epsilon = epsilon
 
     def forward(self, states: Tensor) -> Tensor:
-        """States of any shape (..., size), normalized over the last dimension."""
-        wide = states.float()
-        wide = wide * torch.rsqrt(wide.square().mean(-1, keepdim=True) + self.epsilon)
-        return self.weight * wide.to(states.dtype)
+        """Normalize states (..., size) over the last dimension."""
+        scaled = states.float()
+        scaled = scaled * torch.rsqrt(scaled.square().mean(-1, keepdim=True) + self.epsilon)
+        return self.weight * scaled.to(states.dtype)
 
 
 def _rotate(states: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:
-    """Rotary position embedding (Su et al. 2021) of states (batch, heads, tokens, head_dim), halves paired."""
+    """Apply rotary position embedding (Su et al. 2021), halves paired, to states (batch, heads, tokens, head_dim)."""
     half = states.shape[-1] // 2
-    turned = torch.cat((-states[..., half:], states[..., :half]), dim=-1)
-    return states * cosine + turned * sine
+    rotated = torch.cat((-states[..., half:], states[..., :half]), dim=-1)
+    return states * cosine + rotated * sine
 
 
 class Attention(nn.Module):
-    """Grouped-query attention over all tokens that are not padding."""
+    """Grouped-query attention to all tokens except padding."""
 
     def __init__(self, config: PPLXQwen3Config) -> None:
         super().__init__()
-        # head_dim is a setting of its own: 16 heads of 128 in states of 1,024.
+        # head_dim does not follow from hidden_size: published models have 16 heads of 128 in states of 1,024.
         self.head_dim = int(config.head_dim)
         self.heads = int(config.num_attention_heads)
         self.key_heads = int(config.num_key_value_heads or config.num_attention_heads)
@@ -86,16 +86,16 @@ class Attention(nn.Module):
         self.k_norm = RMSNorm(self.head_dim, config.rms_norm_eps)
 
     def forward(self, states: Tensor, cosine: Tensor, sine: Tensor, mask: Tensor) -> Tensor:
-        """States (batch, tokens, size); `mask` (batch, 1, 1, tokens) is added to the attention scores."""
+        """Apply attention to states (batch, tokens, size); `mask` (batch, 1, 1, tokens) is added to the scores."""
         batch, tokens, _ = states.shape
         q = self.q_norm(self.q_proj(states).view(batch, tokens, self.heads, self.head_dim)).transpose(1, 2)
         k = self.k_norm(self.k_proj(states).view(batch, tokens, self.key_heads, self.head_dim)).transpose(1, 2)
         v = self.v_proj(states).view(batch, tokens, self.key_heads, self.head_dim).transpose(1, 2)
         q, k = _rotate(q, cosine, sine), _rotate(k, cosine, sine)
-        shared = self.heads // self.key_heads
-        k, v = k.repeat_interleave(shared, dim=1), v.repeat_interleave(shared, dim=1)
-        found = nn.functional.scaled_dot_product_attention(q, k, v, attn_mask=mask)
-        merged: Tensor = self.o_proj(found.transpose(1, 2).reshape(batch, tokens, self.heads * self.head_dim))
+        group = self.heads // self.key_heads
+        k, v = k.repeat_interleave(group, dim=1), v.repeat_interleave(group, dim=1)
+        attended = nn.functional.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+        merged: Tensor = self.o_proj(attended.transpose(1, 2).reshape(batch, tokens, self.heads * self.head_dim))
         return merged
 
 
@@ -109,13 +109,13 @@ class FeedForward(nn.Module):
         self.down_proj = nn.Linear(config.intermediate_size, config.hidden_size, bias=False)
 
     def forward(self, states: Tensor) -> Tensor:
-        """States (batch, tokens, size)."""
+        """Apply the feed-forward layer to states (batch, tokens, size)."""
         out: Tensor = self.down_proj(nn.functional.silu(self.gate_proj(states)) * self.up_proj(states))
         return out
 
 
 class Layer(nn.Module):
-    """Attention and feed-forward, each after its own norm and added to what came in."""
+    """Attention and feed-forward, each after a norm and with a residual connection."""
 
     def __init__(self, config: PPLXQwen3Config) -> None:
         super().__init__()
@@ -125,14 +125,14 @@ class Layer(nn.Module):
         self.post_attention_layernorm = RMSNorm(config.hidden_size, config.rms_norm_eps)
 
     def forward(self, states: Tensor, cosine: Tensor, sine: Tensor, mask: Tensor) -> Tensor:
-        """States (batch, tokens, size)."""
+        """Apply the layer to states (batch, tokens, size)."""
         states = states + self.self_attn(self.input_layernorm(states), cosine, sine, mask)
         out: Tensor = states + self.mlp(self.post_attention_layernorm(states))
         return out
 
 
 class PPLXQwen3Model(PreTrainedModel):  # type: ignore[no-untyped-call]
-    """The bidirectional Qwen3 backbone; tensor names as in the published checkpoints."""
+    """The bidirectional Qwen3 backbone, with the tensor names of the published checkpoints."""
 
     config_class = PPLXQwen3Config
     base_model_prefix = "model"
@@ -148,11 +148,11 @@ class PPLXQwen3Model(PreTrainedModel):  # type: ignore[no-untyped-call]
         self.post_init()  # type: ignore[no-untyped-call]
 
     def get_input_embeddings(self) -> nn.Embedding:
-        """The token embeddings."""
+        """Return the token embeddings."""
         return self.embed_tokens
 
     def set_input_embeddings(self, value: nn.Module) -> None:
-        """Replaces the token embeddings."""
+        """Replace the token embeddings."""
         self.embed_tokens = cast(nn.Embedding, value)
 
     def _init_weights(self, module: nn.Module) -> None:
@@ -165,12 +165,12 @@ class PPLXQwen3Model(PreTrainedModel):  # type: ignore[no-untyped-call]
             nn.init.zeros_(module.bias)
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor | None = None, **unused: Any) -> BaseModelOutput:
-        """Token states.
+        """Return token states.
 
         Args:
             input_ids: int64 (batch, tokens).
-            attention_mask: (batch, tokens), 0 where a token is not to be looked at. All are unless given.
-            unused: what transformers' callers pass to every model: `return_dict`, `token_type_ids` and such.
+            attention_mask: (batch, tokens), 0 for tokens that are hidden; none are by default.
+            unused: arguments that transformers passes to every model, such as `return_dict` and `token_type_ids`.
 
         Returns:
             `last_hidden_state` (batch, tokens, hidden_size).
@@ -178,21 +178,21 @@ class PPLXQwen3Model(PreTrainedModel):  # type: ignore[no-untyped-call]
         states = self.embed_tokens(input_ids)
         if attention_mask is None:
             attention_mask = torch.ones_like(input_ids)
-        # The least finite value rather than -inf: a row with nothing to look at stays a number.
+        # The lowest finite value instead of -inf, with which a fully masked row would become NaN.
         lowest = torch.finfo(states.dtype).min
         mask = (1.0 - attention_mask[:, None, None, :].to(states.dtype)) * lowest
-        cosine, sine = self._turns(input_ids.shape[1], states)
+        cosine, sine = self._rotations(input_ids.shape[1], states)
         for layer in self.layers:
             states = layer(states, cosine, sine, mask)
         return BaseModelOutput(last_hidden_state=self.norm(states))
 
-    def _turns(self, tokens: int, like: Tensor) -> tuple[Tensor, Tensor]:
-        """Cosine and sine (tokens, head_dim) of every position's rotation, taken in float32."""
+    def _rotations(self, tokens: int, like: Tensor) -> tuple[Tensor, Tensor]:
+        """Return cosine and sine (tokens, head_dim) of every position's rotation, computed in float32."""
         half = torch.arange(0, self.config.head_dim, 2, device=like.device, dtype=torch.float32)
-        speeds = 1.0 / (_rope_theta(self.config) ** (half / self.config.head_dim))
-        angles = torch.arange(tokens, device=like.device, dtype=torch.float32)[:, None] * speeds[None, :]
-        both = torch.cat((angles, angles), dim=-1)
-        return both.cos().to(like.dtype), both.sin().to(like.dtype)
+        frequencies = 1.0 / (_rope_theta(self.config) ** (half / self.config.head_dim))
+        angles = torch.arange(tokens, device=like.device, dtype=torch.float32)[:, None] * frequencies[None, :]
+        angles = torch.cat((angles, angles), dim=-1)
+        return angles.cos().to(like.dtype), angles.sin().to(like.dtype)
 
 
 def register_qwen3() -> None:

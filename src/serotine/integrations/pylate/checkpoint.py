@@ -189,7 +189,7 @@ def _read(location: Location, overrides: Overrides, scratch: Path) -> ColBERTSpe
     spec = _with_expansion(spec, checkpoint, expand, attend=attend)
     markers = [side.marker for side in (query, document) if side.marker is not None]
     spec = replace(spec, markers=tuple(dict.fromkeys([*spec.markers, *markers])))
-    words = settings.words("skiplist_words") or list(PUNCTUATION)
+    words = settings.strings("skiplist_words") or list(PUNCTUATION)
     spec, untrained_projection = _with_projection(spec, overrides, scratch)
     return ColBERTSpec(
         spec,

@@ -245,7 +245,7 @@ class ColBERT(nn.Module):
             ids[row, : len(tokens)] = torch.from_numpy(tokens.ids)
             attention[row, : len(tokens)] = torch.from_numpy(tokens.attention)
         features = {"input_ids": ids, "attention_mask": attention}
-        if isinstance(self._backend, TorchBackend) and self._backend.model.segments > 1:
+        if isinstance(self._backend, TorchBackend) and self._backend.model.token_types > 1:
             features["token_type_ids"] = torch.zeros_like(ids)
         return features
 
@@ -414,7 +414,7 @@ class Transformer:
             from transformers import PreTrainedTokenizerFast
 
             folder = Checkpoint(self._spec.folder, self._spec.name)
-            special_tokens = {name: folder.special(name) for name in _SPECIAL_TOKENS}
+            special_tokens = {name: folder.special_token(name) for name in _SPECIAL_TOKENS}
             with tempfile.TemporaryDirectory() as scratch:
                 file = Path(scratch) / "tokenizer.json"
                 self._text_tokenizer.save(str(file))

@@ -18,8 +18,7 @@ import pytest
 from helpers.cli_fake import FakeEncoder
 
 from serotine.cli import main
-from serotine.cli.replacement import replacing
-from serotine.index import Index
+from serotine.index import Index, replace_index
 
 mcp = pytest.importorskip("mcp", reason="needs the mcp extra (pip install 'serotine[mcp]')")
 
@@ -268,7 +267,7 @@ def test_an_index_may_be_replaced_and_removed(planets: Path, tmp_path: Path) -> 
     async def work(agent: Agent) -> None:
         result, _ = await agent.ask("search", query="bats", index="notes")
         assert [hit["id"] for hit in result["hits"]] == ["a"]
-        with replacing(path) as building, Index.create(building, encoder=FakeEncoder()) as index:
+        with replace_index(path) as building, Index.create(building, encoder=FakeEncoder()) as index:
             index.add(ids=["b"], texts=["bats by day"])
         result, _ = await agent.ask("search", query="bats", index="notes")
         assert [hit["id"] for hit in result["hits"]] == ["b"]

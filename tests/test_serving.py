@@ -14,9 +14,8 @@ from helpers.fakes import WordEncoder
 from helpers.serving_cases import DIM, TEXTS, application, make_index, make_vectors, refusal, vectors
 
 from serotine import Index, maxsim
-from serotine.cli.replacement import replacing
 from serotine.errors import EncoderError, SerotineError
-from serotine.index import CATALOG_FILE
+from serotine.index import CATALOG_FILE, replace_index
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -246,7 +245,7 @@ def test_an_index_may_be_replaced_and_removed_on_disk(
     with application(tmp_path / "state", *served, root=None if named else tmp_path) as client:
         services = client.app.state.services  # type: ignore[attr-defined]
         before = services.index("wiki")
-        with replacing(path) as building:
+        with replace_index(path) as building:
             make_index(building, {"new": "owls hunt mice", **TEXTS}, WordEncoder(DIM, "other"))
         assert search(client, query="owls", k=1)["hits"][0]["id"] == "new"
         assert client.get("/v1/indexes/wiki").json()["documents"] == len(TEXTS) + 1

@@ -79,7 +79,7 @@ def index(
     Or import the vectors of an index by fast-plaid, PyLate or Stanford's ColBERT: pass its folder, and as --encoder
     the model it was created with. Without --encoder the new index is searched with vectors only, from Python.
     """
-    from serotine.cli.replacement import recover, replacing
+    from serotine.index import replace_index, restore_replaced_index
 
     context = click.get_current_context()
     if watch and json_file is not None:
@@ -99,7 +99,7 @@ def index(
         if plaid is not None:
             raise click.UsageError(f"--watch: needs files, got {plaid.folder}, an index", context)
         require_watchfiles()
-    recover(output)
+    restore_replaced_index(output)
     vacant = not output.exists() or (output.is_dir() and not any(output.iterdir()))
     if (vacant or overwrite) and Path.cwd().is_relative_to(output.resolve()):
         # A new index is renamed into place: the shell would be left in a deleted folder.
@@ -112,7 +112,7 @@ def index(
         result = source.create(output)
     elif overwrite:
         try:
-            with replacing(output) as building:
+            with replace_index(output) as building:
                 result = source.create(building)
         except (KeyboardInterrupt, Interrupted):
             raise Interrupted(f"interrupted; {output} is unchanged") from None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from serotine.index.files import SEGMENT_FOLDER, nearest
+from serotine.index.files import nearest
 from serotine.index.growth import FIRST_TRAINING, POSTINGS_FROM, first_training_at, k_means
 from serotine.index.index import Index
 from serotine.index.recorded_encoder import load_encoder
@@ -19,18 +19,18 @@ from serotine.index.search import (
 )
 from serotine.index.store import (
     CATALOG_FILE,
-    LOCK_FILE,
     Holding,
     Settings,
     SourceRecord,
     Sources,
     SourceUpdate,
-    WriterLock,
     analyze,
     check_filterable,
     check_metadata,
     compile_where,
     read_settings,
+    replace_index,
+    restore_replaced_index,
 )
 from serotine.index.text_vectors import encode_documents, encode_queries
 from serotine.text_encoder import TextEncoder
@@ -38,9 +38,7 @@ from serotine.text_encoder import TextEncoder
 __all__ = [
     "CATALOG_FILE",
     "FIRST_TRAINING",
-    "LOCK_FILE",
     "POSTINGS_FROM",
-    "SEGMENT_FOLDER",
     "Certificate",
     "Explanation",
     "Fusion",
@@ -60,7 +58,6 @@ __all__ = [
     "TextEncoder",
     "TokenMatch",
     "VerifyReport",
-    "WriterLock",
     "analyze",
     "check_filterable",
     "check_metadata",
@@ -73,5 +70,7 @@ __all__ = [
     "load_encoder",
     "nearest",
     "read_settings",
+    "replace_index",
+    "restore_replaced_index",
     "word_spans",
 ]

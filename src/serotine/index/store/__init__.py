@@ -5,16 +5,15 @@ from __future__ import annotations
 from serotine.index.store.catalog import CATALOG_FILE, FORMAT_VERSION, Catalog, Row, Settings
 from serotine.index.store.filters import check_filterable, check_metadata, compile_where
 from serotine.index.store.lexical import analyze
+from serotine.index.store.replacement import replace_index, restore_replaced_index
 from serotine.index.store.snapshot import SegmentView, Snapshot
 from serotine.index.store.source_catalog import Holding, SourceRecord, Sources, SourceUpdate
 from serotine.index.store.store import Store, read_settings
 from serotine.index.store.transaction import Transaction
-from serotine.index.store.writer_lock import LOCK_FILE, WriterLock
 
 __all__ = [
     "CATALOG_FILE",
     "FORMAT_VERSION",
-    "LOCK_FILE",
     "Catalog",
     "Holding",
     "Row",
@@ -26,10 +25,11 @@ __all__ = [
     "Sources",
     "Store",
     "Transaction",
-    "WriterLock",
     "analyze",
     "check_filterable",
     "check_metadata",
     "compile_where",
     "read_settings",
+    "replace_index",
+    "restore_replaced_index",
 ]

@@ -1,0 +1,81 @@
+"""Replacement of an index: the old one stays in use until the new one beside it is complete.
+
+Not `serotine.files.replace_folder`: the old index stays locked meanwhile, and a killed process leaves its folders under
+fixed names, so that the next run removes or restores them.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from serotine.errors import NotAnIndexError
+from serotine.index.files import SEGMENT_FOLDER
+from serotine.index.store.catalog import CATALOG_FILE
+from serotine.index.store.writer_lock import LOCK_FILE, WriterLock
+
+_INDEX_ENTRIES = {CATALOG_FILE, f"{CATALOG_FILE}-wal", f"{CATALOG_FILE}-shm", SEGMENT_FOLDER, LOCK_FILE}
+
+
+@contextmanager
+def replace_index(path: Path) -> Iterator[Path]:
+    """Yield a path to build an index at that replaces `path` when the block ends; an exception removes it.
+
+    The old index's writer lock is held throughout: nothing can be added to an index that is being replaced.
+
+    Raises:
+        NotAnIndexError: `path` is not an index, or contains other files, which would be lost.
+        IndexLockedError: another writer has it open.
+    """
+    _check_replaceable(path)
+    # Of a link, the folder it points to is replaced; the link stays.
+    path = path.resolve()
+    building, replaced = _beside(path, "building"), _beside(path, "replaced")
+    lock = WriterLock(path)
+    try:
+        # Left by a killed process: this one holds the lock, so no other is replacing the index.
+        _remove(building)
+        _remove(replaced)
+        try:
+            yield building
+            # Two renames: no portable call exchanges two folders. Killed between them, the old index is complete under
+            # its other name, and `restore_replaced_index` restores it.
+            path.rename(replaced)
+            building.rename(path)
+        except BaseException:
+            restore_replaced_index(path)
+            _remove(building)
+            raise
+    finally:
+        lock.release()
+    _remove(replaced)
+
+
+def restore_replaced_index(path: Path) -> None:
+    """Restore the old index where a replacement was stopped between its two renames."""
+    replaced = _beside(path, "replaced")
+    if not path.exists() and replaced.exists():
+        replaced.rename(path)
+
+
+def _beside(path: Path, role: str) -> Path:
+    # Resolved, because "." has no name.
+    resolved = path.resolve()
+    return resolved.parent / f".{resolved.name}.{role}"
+
+
+def _check_replaceable(path: Path) -> None:
+    if not (path / CATALOG_FILE).is_file():
+        raise NotAnIndexError(f"{path}: not a Serotine index, so it is not replaced; choose another path")
+    others = sorted(entry.name for entry in path.iterdir() if entry.name not in _INDEX_ENTRIES)
+    if others:
+        raise NotAnIndexError(
+            f"{path}: contains {others[0]!r}, which is not part of an index and would be lost; move it away first"
+        )
+
+
+def _remove(folder: Path) -> None:
+    if folder.exists():
+        shutil.rmtree(folder)

@@ -139,7 +139,7 @@ def test_an_index(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[st
         (["--index", "i", "--suite", "beir15"], "--index: holds one collection"),
         (["--bm25", "--metrics", "nDGC@10", "mine"], "--metrics: "),
         (["--bm25", "--metrics", ",", "mine"], "must name a metric"),
-        (["--bm25", "--depth", "5", "mine"], "--metrics: nDCG@10 looks at 10 documents; --depth is 5"),
+        (["--bm25", "--depth", "5", "mine"], "--metrics: nDCG@10 needs 10 documents, got depth 5"),
         (["--bm25", "--identical-ids", "maybe", "mine"], "'maybe' is not one of"),
     ],
 )
@@ -160,7 +160,11 @@ def test_failures_name_file_and_line(folder: Path, tmp_path: Path, capsys: pytes
     qrels = folder / "qrels" / "test.tsv"
     corpus = folder / "corpus.jsonl"
     for file, contents, words in (
-        (qrels, "query-id\tcorpus-id\tscore\nq1\td1\t1\nq1\td2\n", f"error: {qrels}:3: want query-id, corpus-id and"),
+        (
+            qrels,
+            "query-id\tcorpus-id\tscore\nq1\td1\t1\nq1\td2\n",
+            f"error: {qrels}:3: must be query-id, corpus-id",
+        ),
         (corpus, '{"_id": "d1", "text": "x"}\n{"_id": \n', f"error: {corpus}:2: not valid JSON"),
     ):
         before = file.read_text()

@@ -1,4 +1,4 @@
-"""What a person names, to the collections meant: folders, suites, the hub, ir_datasets; and what is wrong with them."""
+"""Collections by name: folders, suites, the hub and ir_datasets, and the errors of each."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 from unittest.mock import Mock
 
 import pytest
-from helpers.eval_cases import Known, write_beir, write_miracl
+from helpers.eval_cases import FixedSystem, write_beir, write_miracl
 
 from serotine.errors import InputFileError, SerotineError
 from serotine.evaluation import (
@@ -46,7 +46,7 @@ def test_names_of_beir() -> None:
     assert (len(BEIR15), len(FORUMS), len(MIRACL18)) == (15, 12, 18)
 
 
-def test_a_folder_of_folders_is_a_suite(tmp_path: Path) -> None:
+def test_a_folder_of_collections_is_a_suite(tmp_path: Path) -> None:
     small(tmp_path / "scifact")
     small(tmp_path / "mine")
     for forum in FORUMS:
@@ -54,17 +54,17 @@ def test_a_folder_of_folders_is_a_suite(tmp_path: Path) -> None:
     write_miracl(tmp_path, "sw", {"1#0": ("", "x")}, {"q": "x"}, "q Q0 1#0 1\n")
     (tmp_path / "notes").mkdir()
     (tmp_path / ".cache").mkdir()
-    found, passed_over = find_suite(str(tmp_path))
+    sources, skipped = find_suite(str(tmp_path))
     names = [f"cqadupstack-{forum}" for forum in FORUMS] + ["mine", "miracl-sw", "scifact"]
-    assert ([source.name for source in found], passed_over) == (names, ["notes"])
-    benchmarks = {source.name: source.load().benchmark for source in found}
+    assert ([source.name for source in sources], skipped) == (names, ["notes"])
+    benchmarks = {source.name: source.load().benchmark for source in sources}
     assert (benchmarks["mine"], benchmarks["miracl-sw"], benchmarks["scifact"]) == (None, "miracl", "beir")
-    assert {source.group for source in found} == {"cqadupstack", None}
-    with pytest.raises(InputFileError, match=re.escape(f"its folders are collections: --suite {tmp_path}")):
+    assert {source.group for source in sources} == {"cqadupstack", None}
+    with pytest.raises(InputFileError, match=re.escape(f"its subfolders are collections: pass --suite {tmp_path}")):
         find_sources(str(tmp_path))
 
 
-def test_a_forum_alone_and_forums_that_are_missing(tmp_path: Path) -> None:
+def test_a_single_forum_and_missing_forums(tmp_path: Path) -> None:
     root = tmp_path / "cqadupstack"
     small(root / "tex")
     assert find_sources(str(root / "tex"))[0].name == "cqadupstack-tex"
@@ -78,49 +78,49 @@ def test_a_fingerprint_follows_the_contents(tmp_path: Path) -> None:
     assert find_sources(str(folder))[0].fingerprint() == before
     (folder / "qrels" / "test.tsv").write_text("q\td\t2\n")
     regraded = find_sources(str(folder))[0].fingerprint()
-    # The language decides how BM25 reads it.
+    # The language changes the words of BM25.
     (folder / "meta.json").write_text('{"language": "de"}')
     assert len({before, regraded, find_sources(str(folder))[0].fingerprint()}) == 3
 
 
-def test_two_collections_of_one_name_are_refused(tmp_path: Path) -> None:
+def test_two_collections_of_the_same_name_are_rejected(tmp_path: Path) -> None:
     small(tmp_path / "a" / "c")
     small(tmp_path / "b" / "c")
     with pytest.raises(InputFileError, match="c: two collections have this name"):
         validate_unique_names(find_sources(str(tmp_path / "a" / "c")) + find_sources(str(tmp_path / "b" / "c")))
 
 
-def test_ids_with_spaces_are_refused_before_the_work(tmp_path: Path) -> None:
+def test_ids_with_spaces_are_rejected_before_the_search(tmp_path: Path) -> None:
     folder = write_beir(tmp_path / "c", {"d 1": "x"}, {"q": "x"}, {"test": {"q": {"d 1": 1}}})
-    system = Known({"q": {"d 1": 1.0}})
-    with pytest.raises(InputFileError, match="document id 'd 1' holds a space"):
+    system = FixedSystem({"q": {"d 1": 1.0}})
+    with pytest.raises(InputFileError, match="document id 'd 1' contains a space"):
         list(evaluate_systems([system], find_sources(str(folder)), EvaluationOptions(output=tmp_path / "out")))
-    assert system.asked == []
-    # Without files to write, nothing is wrong with it.
+    assert system.calls == []
+    # Without output files, spaces are allowed.
     assert (
         evaluate_system(system, find_sources(str(folder))[0].load(), EvaluationOptions())[0].metrics["nDCG@10"] == 1.0
     )
 
 
 @pytest.mark.parametrize("name", ["nowhere", "beir", "miracl/xx", "owner/name", "miracl/"])
-def test_a_name_of_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+def test_an_unknown_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(InputFileError, match=rf"{re.escape(name)}: no such folder; want a BEIR or MIRACL folder"):
+    with pytest.raises(InputFileError, match=rf"{re.escape(name)}: no such folder; pass a BEIR or MIRACL folder"):
         find_sources(name)
 
 
-def test_folders_that_hold_nothing(tmp_path: Path) -> None:
-    with pytest.raises(InputFileError, match=r"holds neither corpus.jsonl, queries.jsonl and qrels/"):
+def test_folders_without_collections(tmp_path: Path) -> None:
+    with pytest.raises(InputFileError, match=r"contains neither corpus.jsonl, queries.jsonl and qrels/"):
         find_sources(str(tmp_path))
-    with pytest.raises(InputFileError, match="holds no collection"):
+    with pytest.raises(InputFileError, match="contains no collection"):
         find_suite(str(tmp_path))
-    with pytest.raises(InputFileError, match="neither beir15 nor miracl18 nor a folder"):
+    with pytest.raises(InputFileError, match="beir14: must be beir15, miracl18 or a folder of collections"):
         find_suite("beir14")
 
 
-def test_a_split_that_is_not_there_is_named_with_those_that_are(tmp_path: Path) -> None:
-    judged = {"train": {"q": {"d": 1}}, "validation": {"q": {"d": 1}}}
-    folder = write_beir(tmp_path / "c", {"d": "x"}, {"q": "x"}, judged)
+def test_a_missing_split_is_named_with_the_available_ones(tmp_path: Path) -> None:
+    qrels = {"train": {"q": {"d": 1}}, "validation": {"q": {"d": 1}}}
+    folder = write_beir(tmp_path / "c", {"d": "x"}, {"q": "x"}, qrels)
     with pytest.raises(InputFileError, match=r"neither test.tsv nor test.tsv.gz; it has train, validation: choose one"):
         find_sources(str(folder))
     with pytest.raises(InputFileError, match=r"neither dev.tsv"):
@@ -128,7 +128,7 @@ def test_a_split_that_is_not_there_is_named_with_those_that_are(tmp_path: Path) 
 
 
 @pytest.mark.parametrize("flat", [False, True])
-def test_miracl_in_one_folder_or_as_the_hub_has_it(tmp_path: Path, flat: bool) -> None:
+def test_miracl_in_one_folder_or_in_the_layout_of_the_hub(tmp_path: Path, flat: bool) -> None:
     documents = {f"{i}#0": (f"T{i}", "x") for i in range(23)}
     folder = write_miracl(tmp_path, "th", documents, {"1": "ค้างคาว"}, "1 Q0 22#0 1\n")
     corpus = tmp_path / "miracl-corpus-v1.0-th"
@@ -137,8 +137,8 @@ def test_miracl_in_one_folder_or_as_the_hub_has_it(tmp_path: Path, flat: bool) -
         folder.mkdir()
         for path in [*corpus.iterdir(), *(tmp_path / "miracl-v1.0-th").glob("*/*")]:
             shutil.copy(path, folder)
-    for place in (folder, tmp_path) if not flat else (folder,):
-        collection = find_sources(str(place))[0].load()
+    for root in (folder, tmp_path) if not flat else (folder,):
+        collection = find_sources(str(root))[0].load()
         # docs-10 comes after docs-9.
         assert list(collection.documents) == list(documents)
         assert (collection.name, collection.language, collection.queries) == ("miracl-th", "th", {"1": "ค้างคาว"})
@@ -149,10 +149,10 @@ def test_miracl_in_one_folder_or_as_the_hub_has_it(tmp_path: Path, flat: bool) -
     [
         ("topics/topics.miracl-v1.0-sw-dev.tsv", "1\ta\n2 b\n", r"dev.tsv:2: must be a query id and a query"),
         ("topics/topics.miracl-v1.0-sw-dev.tsv", "1\ta\n1\tb\n", r"dev.tsv:2: duplicate query '1'"),
-        ("topics/topics.miracl-v1.0-sw-dev.tsv", "2\ta\n", r"judges query '1', which topics.* does not hold"),
+        ("topics/topics.miracl-v1.0-sw-dev.tsv", "2\ta\n", r"judgements of query '1', which topics.* lacks"),
         ("qrels/qrels.miracl-v1.0-sw-dev.tsv", "1 Q0 1#0 1\n1 Q0 1#0\n", r"dev.tsv:2: must be `query Q0 document rele"),
         ("qrels/qrels.miracl-v1.0-sw-dev.tsv", "1 Q0 1#0 yes\n", r"dev.tsv:1: the score must be a whole number"),
-        ("qrels/qrels.miracl-v1.0-sw-dev.tsv", "\n", "holds no judgements"),
+        ("qrels/qrels.miracl-v1.0-sw-dev.tsv", "\n", "contains no judgements"),
     ],
 )
 def test_a_malformed_line_of_miracl_is_named(tmp_path: Path, file: str, contents: str, words: str) -> None:
@@ -162,18 +162,18 @@ def test_a_malformed_line_of_miracl_is_named(tmp_path: Path, file: str, contents
         load_miracl(folder)
 
 
-def test_what_miracl_lacks_is_named(tmp_path: Path) -> None:
+def test_missing_files_of_miracl_are_named(tmp_path: Path) -> None:
     folder = write_miracl(tmp_path, "sw", {"1#0": ("", "x")}, {"1": "a"}, "1 Q0 1#0 1\n", split="train")
-    # The only split there is, is the one that is meant.
+    # The only split is the default.
     assert load_miracl(folder).split == "train"
-    with pytest.raises(InputFileError, match=r"holds no topics.miracl-v1.0-sw-dev.tsv; it has train"):
+    with pytest.raises(InputFileError, match=r"contains no topics.miracl-v1.0-sw-dev.tsv; it has train"):
         load_miracl(folder, split="dev")
     (folder / "qrels" / "qrels.miracl-v1.0-sw-train.tsv").unlink()
-    with pytest.raises(InputFileError, match=r"holds no qrels.miracl-v1.0-sw-train.tsv"):
+    with pytest.raises(InputFileError, match=r"contains no qrels.miracl-v1.0-sw-train.tsv"):
         load_miracl(folder)
     shutil.rmtree(tmp_path / "miracl-corpus-v1.0-sw")
     (folder / "qrels" / "qrels.miracl-v1.0-sw-train.tsv").write_text("1 Q0 1#0 1\n")
-    with pytest.raises(InputFileError, match=r"holds no docs-\*.jsonl.gz of 'sw'"):
+    with pytest.raises(InputFileError, match=r"contains no docs-\*.jsonl.gz of 'sw'"):
         load_miracl(folder)
 
 
@@ -185,35 +185,35 @@ def test_a_malformed_document_of_miracl_is_named(tmp_path: Path) -> None:
         load_miracl(folder)
 
 
-def hub(monkeypatch: pytest.MonkeyPatch, there: dict[str, Path]) -> list[str]:
-    """A hub that holds some repositories and keeps account of what it was asked for."""
+def hub(monkeypatch: pytest.MonkeyPatch, repositories: dict[str, Path]) -> list[str]:
+    """Replace the hub's downloads by local folders, and return the list of requested repositories."""
     import huggingface_hub
     from huggingface_hub import errors
 
-    asked = []
+    requests = []
 
     def snapshot_download(repository: str, *, repo_type: str, allow_patterns: list[str]) -> str:
         assert repo_type == "dataset"
-        asked.append(repository)
-        if repository not in there:
+        requests.append(repository)
+        if repository not in repositories:
             raise errors.LocalEntryNotFoundError("no network")
-        return str(there[repository])
+        return str(repositories[repository])
 
     monkeypatch.setattr(huggingface_hub, "snapshot_download", snapshot_download)
-    return asked
+    return requests
 
 
 def test_a_collection_of_beir_from_the_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = small(tmp_path / "snapshot")
     (folder / "qrels").rename(tmp_path / "judgements")
-    asked = hub(monkeypatch, {"BeIR/scifact": folder, "BeIR/scifact-qrels": tmp_path / "judgements"})
+    requests = hub(monkeypatch, {"BeIR/scifact": folder, "BeIR/scifact-qrels": tmp_path / "judgements"})
     (source,) = find_sources("beir/scifact")
-    # Named is not downloaded: a suite goes on without what it has done already.
-    assert asked == []
+    # Nothing is downloaded before it is loaded: a resumed suite skips finished collections.
+    assert requests == []
     collection = source.load()
     assert (collection.name, collection.benchmark, collection.documents) == ("scifact", "beir", {"d": "x"})
     source.fingerprint()
-    assert asked == ["BeIR/scifact", "BeIR/scifact-qrels"]
+    assert requests == ["BeIR/scifact", "BeIR/scifact-qrels"]
 
 
 def test_a_collection_of_beir_in_parquet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -251,27 +251,27 @@ def test_a_language_of_miracl_from_the_hub(tmp_path: Path, monkeypatch: pytest.M
     assert find_sources("miracl/sw")[0].load().documents == {"1#0": "x"}
 
 
-def test_without_the_hub_one_line_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unreachable_hub_is_reported_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     hub(monkeypatch, {})
     for name, repository in (("beir/nq", "BeIR/nq"), ("miracl/sw", "miracl/miracl")):
         with pytest.raises(InputFileError, match=rf"{name}: {repository}: not on this machine"):
             find_sources(name)[0].load()
-    # What the library's own libraries raise is no OSError.
+    # The libraries below huggingface_hub raise errors that are not OSErrors.
     for error in (RuntimeError("peer closed connection\nmore"), RuntimeError()):
         monkeypatch.setattr("huggingface_hub.snapshot_download", Mock(side_effect=error))
         with pytest.raises(InputFileError, match=r"cannot be downloaded \((peer closed connection|RuntimeError)\)$"):
             find_sources("beir/nq")[0].load()
-    found, _ = find_suite("beir15")
-    assert len(found) == 26
+    sources, _ = find_suite("beir15")
+    assert len(sources) == 26
     assert [source.name for source in find_suite("miracl18")[0]] == [f"miracl-{language}" for language in MIRACL18]
 
 
-def library(**parts: list[Any]) -> ModuleType:
-    """An ir_datasets with one dataset; a part it is not given it lacks."""
+def ir_datasets_module(**contents: list[Any]) -> ModuleType:
+    """Return a module like ir_datasets with one dataset, of the given docs, queries and qrels."""
     dataset = SimpleNamespace()
-    for part in ("docs", "queries", "qrels"):
-        setattr(dataset, f"has_{part}", lambda part=part: part in parts)
-        setattr(dataset, f"{part}_iter", lambda part=part: iter(parts[part]))
+    for kind in ("docs", "queries", "qrels"):
+        setattr(dataset, f"has_{kind}", lambda kind=kind: kind in contents)
+        setattr(dataset, f"{kind}_iter", lambda kind=kind: iter(contents[kind]))
     module = ModuleType("ir_datasets")
 
     def load(id_: str) -> SimpleNamespace:
@@ -295,7 +295,7 @@ def test_ids_of_ir_datasets(monkeypatch: pytest.MonkeyPatch) -> None:
         SimpleNamespace(query_id="1", doc_id="1", relevance=2),
         SimpleNamespace(query_id="1", doc_id="2", relevance=0),
     ]
-    monkeypatch.setitem(sys.modules, "ir_datasets", library(docs=documents, queries=queries, qrels=qrels))
+    monkeypatch.setitem(sys.modules, "ir_datasets", ir_datasets_module(docs=documents, queries=queries, qrels=qrels))
     (source,) = find_sources("ir_datasets:beir/scifact/test")
     collection = source.load()
     assert (collection.name, collection.split, collection.benchmark) == ("scifact", "test", "beir")
@@ -304,14 +304,16 @@ def test_ids_of_ir_datasets(monkeypatch: pytest.MonkeyPatch) -> None:
     assert find_sources("ir_datasets:known/thing")[0].name == "known-thing"
     assert find_sources("ir_datasets:beir/cqadupstack/tex")[0].name == "cqadupstack-tex"
     assert find_sources("ir_datasets:miracl/sw/dev")[0].name == "miracl-sw"
-    with pytest.raises(InputFileError, match=r"ir_datasets:nothing: the library knows no such id"):
+    with pytest.raises(InputFileError, match=r"ir_datasets:nothing: ir_datasets has no such id"):
         find_sources("ir_datasets:nothing")[0].load()
-    with pytest.raises(InputFileError, match="an id of ir_datasets names its split itself; name that of 'dev'"):
+    with pytest.raises(InputFileError, match="an id of ir_datasets includes its split; pass the id of split 'dev'"):
         find_sources("ir_datasets:beir/scifact/test", "dev")
     if not installed:
-        with pytest.raises(SerotineError, match=r"need that library; run: pip install 'serotine\[datasets\]'"):
+        with pytest.raises(
+            SerotineError, match=r"ir_datasets needs the extra \[datasets\]; run: pip install 'serotine\[datasets\]'"
+        ):
             source.fingerprint()
-    monkeypatch.setitem(sys.modules, "ir_datasets", library(docs=documents))
+    monkeypatch.setitem(sys.modules, "ir_datasets", ir_datasets_module(docs=documents))
     with pytest.raises(InputFileError, match=r"ir_datasets:known: has no queries; name one of its splits"):
         find_sources("ir_datasets:known")[0].load()
     monkeypatch.setitem(sys.modules, "ir_datasets", None)

@@ -11,7 +11,7 @@ from xml.etree import ElementTree
 import pytest
 from helpers.chromium import BROWSER, dom, screenshot
 from helpers.fakes import WordEncoder
-from helpers.reports import AFTER, BEFORE, HOSTILE, collection, judged
+from helpers.reports import AFTER, BEFORE, HOSTILE, collection, evaluated
 
 from serotine.evaluation import Comparison, compare, write_report
 from serotine.evaluation.report.charts import pareto, scatter
@@ -31,7 +31,7 @@ BENCH = {
 
 @pytest.fixture(scope="module")
 def compared() -> Comparison:
-    systems = [judged("old", BEFORE, dtype="float16"), judged(NAME, AFTER, dtype="float32", note=HOSTILE)]
+    systems = [evaluated("old", BEFORE, dtype="float16"), evaluated(NAME, AFTER, dtype="float32", note=HOSTILE)]
     return compare(systems, collections=[collection()], encoder=WordEncoder(32))
 
 
@@ -103,12 +103,12 @@ def test_it_has_what_it_is_for(page: Path, compared: Comparison) -> None:
 
 
 def test_without_texts_encoder_or_bench(compared: Comparison) -> None:
-    bare = compare([judged("old", BEFORE), judged("new", AFTER)])
+    bare = compare([evaluated("old", BEFORE), evaluated("new", AFTER)])
     html = render(bare, {})
     assert "the collection was not given" in html
     assert "Token by token" not in html
     assert "Speed and recall" not in html
-    same = compare([judged("old", BEFORE), judged("same", BEFORE)])
+    same = compare([evaluated("old", BEFORE), evaluated("same", BEFORE)])
     assert "No query changed." in render(same, {})
 
 

@@ -82,7 +82,7 @@ def test_the_filter_and_limit_of_a_source(tmp_path: Path) -> None:
         ("[]", "a.jsonl:1: want a JSON object"),
         ('{"query": "q"}', "a.jsonl:1: 'positive' must be a string, got None"),
         ('{"query": 1, "positive": "p"}', "a.jsonl:1: 'query' must be a string, got 1"),
-        ('{"query": "q", "positive": "\\ud800"}', "a.jsonl:1: 'positive' holds a lone surrogate"),
+        ('{"query": "q", "positive": "\\ud800"}', "a.jsonl:1: 'positive' contains a lone surrogate"),
         ('{"query": "q", "documents": ["p"], "scores": [1, 2]}', "a.jsonl:1: 'scores' must be 1 numbers"),
         ('{"query": "q", "documents": ["p"]}', "a.jsonl:1: 'scores' must be 1 numbers"),
         ('{"query": "q", "documents": ["p"], "scores": [NaN]}', "a.jsonl:1: 'scores' must be 1 numbers"),

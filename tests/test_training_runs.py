@@ -175,7 +175,7 @@ def test_a_lookup_holds_few_files_open(tmp_path: Path, monkeypatch: pytest.Monke
             return [np.full((1 + len(text) % 3, 2), len(text), dtype=np.float32) for text in texts]
 
     monkeypatch.setattr(vector_cache, "BLOCK_SIZE", 2)
-    monkeypatch.setattr(vector_cache, "OPEN_FILES", 8)
+    monkeypatch.setattr(vector_cache, "MAX_OPEN_FILES", 8)
     texts = ["x" * (number % 50) + str(number) for number in range(120)]
     vectors = teacher_vectors(Lengths(), texts, tmp_path, query=False)
     for text in texts:

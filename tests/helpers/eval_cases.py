@@ -1,4 +1,4 @@
-"""Small judged collections on disk, and a system whose answers are known beforehand."""
+"""Small collections on disk, and a system with a fixed run."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from serotine.evaluation import Collection, Run
 from serotine.evaluation.systems.base import Answer
 
 
-class Known:
-    """Answers as it was told to, cut to the depth asked for."""
+class FixedSystem:
+    """A system that returns a fixed run, cut to the depth; `calls` records collection, queries and depth."""
 
-    def __init__(self, run: Run, name: str = "known") -> None:
+    def __init__(self, run: Run, name: str = "fixed") -> None:
         self.name = name
-        self.key = "known"
-        self.asked: list[tuple[str, list[str], int]] = []
+        self.key = "fixed"
+        self.calls: list[tuple[str, list[str], int]] = []
         self._run = run
 
     def answer(self, collection: Collection, depth: int, *, show_progress: bool = False) -> Answer:
-        self.asked.append((collection.name, list(collection.queries), depth))
+        self.calls.append((collection.name, list(collection.queries), depth))
         run = {
             query: dict(list(self._run[query].items())[:depth]) for query in collection.queries if query in self._run
         }
@@ -34,14 +34,18 @@ def write_beir(
     queries: Mapping[str, str],
     qrels: Mapping[str, Mapping[str, Mapping[str, int]]],
 ) -> Path:
-    """A BEIR folder; `qrels` by split. The queries are packed, the rest is not."""
+    """Write a BEIR folder, with `qrels` by split; only the queries are compressed."""
     (folder / "qrels").mkdir(parents=True)
     lines = [json.dumps({"_id": id_, "title": "", "text": text}) + "\n" for id_, text in documents.items()]
     (folder / "corpus.jsonl").write_text("".join(lines), encoding="utf-8")
     lines = [json.dumps({"_id": id_, "text": text}) + "\n" for id_, text in queries.items()]
     (folder / "queries.jsonl.gz").write_bytes(gzip.compress("".join(lines).encode()))
-    for split, judged in qrels.items():
-        rows = [f"{query}\t{document}\t{grade}\n" for query, row in judged.items() for document, grade in row.items()]
+    for split, judgements in qrels.items():
+        rows = [
+            f"{query}\t{document}\t{grade}\n"
+            for query, grades in judgements.items()
+            for document, grade in grades.items()
+        ]
         (folder / "qrels" / f"{split}.tsv").write_text("query-id\tcorpus-id\tscore\n" + "".join(rows))
     return folder
 
@@ -54,19 +58,19 @@ def write_miracl(
     qrels: str,
     split: str = "dev",
 ) -> Path:
-    """A language of MIRACL as the hub lays it out; documents by id, title and text, two to a file."""
-    judged = root / f"miracl-v1.0-{language}"
+    """Write a language of MIRACL in the hub's layout; documents are (title, text) by id, two per file."""
+    folder = root / f"miracl-v1.0-{language}"
     corpus = root / f"miracl-corpus-v1.0-{language}"
-    for folder in (judged / "topics", judged / "qrels", corpus):
-        folder.mkdir(parents=True, exist_ok=True)
+    for path in (folder / "topics", folder / "qrels", corpus):
+        path.mkdir(parents=True, exist_ok=True)
     rows = [
         json.dumps({"docid": id_, "title": title, "text": text}, ensure_ascii=False) + "\n"
         for id_, (title, text) in documents.items()
     ]
     for number in range(0, len(rows), 2):
-        packed = gzip.compress("".join(rows[number : number + 2]).encode())
-        (corpus / f"docs-{number // 2}.jsonl.gz").write_bytes(packed)
+        compressed = gzip.compress("".join(rows[number : number + 2]).encode())
+        (corpus / f"docs-{number // 2}.jsonl.gz").write_bytes(compressed)
     lines = "".join(f"{id_}\t{text}\n" for id_, text in topics.items())
-    (judged / "topics" / f"topics.miracl-v1.0-{language}-{split}.tsv").write_text(lines, encoding="utf-8")
-    (judged / "qrels" / f"qrels.miracl-v1.0-{language}-{split}.tsv").write_text(qrels, encoding="utf-8")
-    return judged
+    (folder / "topics" / f"topics.miracl-v1.0-{language}-{split}.tsv").write_text(lines, encoding="utf-8")
+    (folder / "qrels" / f"qrels.miracl-v1.0-{language}-{split}.tsv").write_text(qrels, encoding="utf-8")
+    return folder

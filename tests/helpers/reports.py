@@ -1,4 +1,4 @@
-"""Two judged systems on a small collection, for the tests of comparisons and reports."""
+"""Results of two systems on a small collection, for the tests of comparisons and reports."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ METRICS = ("nDCG@10", "RR@10")
 HOSTILE = '<script>document.title="owned"</script><img src=x onerror=alert(1)> & "quotes" \'single\''
 
 
-def collection(name: str = "made") -> Collection:
+def collection(name: str = "toy") -> Collection:
     documents = {
         "d1": "Bats hunt insects at dusk.",
         "d2": "Owls hunt mice at night.",
@@ -44,15 +44,15 @@ AFTER: Run = {
 }
 
 
-def judged(system: str, run: Run, judgements: Collection | None = None, **record: object) -> Result:
-    """A run, judged as `serotine eval` does it."""
-    judgements = judgements or collection()
+def evaluated(system: str, run: Run, on: Collection | None = None, **record: object) -> Result:
+    """Return the result of a run, as `serotine eval` evaluates it."""
+    on = on or collection()
     return Result(
         system=system,
-        collection=judgements.name,
+        collection=on.name,
         split="test",
-        metrics=evaluate(judgements.qrels, run, METRICS),
-        per_query=evaluate_queries(judgements.qrels, run, METRICS),
+        metrics=evaluate(on.qrels, run, METRICS),
+        per_query=evaluate_queries(on.qrels, run, METRICS),
         run=run,
         record={"depth": 10, **record},
     )

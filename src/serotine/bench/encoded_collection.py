@@ -46,7 +46,7 @@ def encode_collection(
     vectors: list[NDArray[Any]] = []
     lengths: list[NDArray[Any]] = []
     with progress_bar(len(texts), f"{collection.name}: encoding", enabled=show_progress) as advance:
-        for _, arrays in LateInteraction(encoder, cache).encoded().blocks(texts, advance):
+        for _, arrays in LateInteraction(encoder, cache).vector_cache().blocks(texts, advance):
             vectors.append(arrays["vectors"])
             lengths.append(np.diff(arrays["offsets"]))
     offsets = np.concatenate([[0], np.cumsum(np.concatenate(lengths))]).astype(np.int64)

@@ -144,7 +144,7 @@ def evaluate(
     opened = _open(models, dense, index, exact, encoder_settings, cache)
     try:
         systems: list[System] = [*opened, *_words(bm25, language)]
-        for judged in evaluate_systems(systems, sources, settings, show_progress=watched(), tell=warn):
+        for judged in evaluate_systems(systems, sources, settings, show_progress=watched(), on_note=warn):
             results.append(judged)
             if len(sources) > 1:
                 click.echo(_line(judged), err=True)
@@ -267,9 +267,9 @@ def _cell(row: Row, system: str, metric: str) -> str:
 
 
 def _called(row: Row) -> str:
-    if row.parts == 1:
+    if row.mean_of == 1:
         return row.name
-    return f"mean of {row.parts}" if row.name == "mean" else f"{row.name} (mean of {row.parts})"
+    return f"mean of {row.mean_of}" if row.name == "mean" else f"{row.name} (mean of {row.mean_of})"
 
 
 def _short(system: str) -> str:
@@ -297,7 +297,7 @@ def _result(results: list[Result], rows: list[Row], sources: list[Source]) -> di
         "rows": [
             {
                 "name": row.name,
-                "mean_of": row.parts,
+                "mean_of": row.mean_of,
                 "figures": [
                     {"system": system, "metric": metric, "value": value}
                     for (system, metric), value in row.values.items()

@@ -44,10 +44,10 @@ def evaluate_queries(
     qrels: Qrels, run: Mapping[str, Mapping[str, float]], metrics: Sequence[str] = ("nDCG@10",)
 ) -> dict[str, dict[str, float]]:
     """Return every metric of every judged query."""
-    ir_measures = _library()
-    parsed = _parsed(metrics)
+    ir_measures = _import_ir_measures()
+    parsed = _parse(metrics)
     results = {query: dict.fromkeys(metrics, 0.0) for query in qrels}
-    # One metric may go by two names.
+    # A metric may have two names.
     names: dict[Any, list[str]] = {}
     for name, metric in parsed.items():
         names.setdefault(metric, []).append(name)
@@ -61,7 +61,7 @@ def evaluate_queries(
 
 
 def _ranked(scores: Mapping[str, float]) -> dict[str, float]:
-    """Return scores without ties, in trec_eval's order, which not every library behind ir-measures follows."""
+    """Return scores without ties, in trec_eval's order, which some libraries behind ir-measures do not follow."""
     order = sorted(scores, key=lambda id_: (np.float32(scores[id_]), id_))
     return {id_: float(rank) for rank, id_ in enumerate(order)}
 
@@ -73,15 +73,15 @@ def validate_metrics(metrics: Sequence[str]) -> dict[str, int | None]:
         SerotineError: the eval extra is not installed.
         ValueError: a metric is unknown, or no installed library computes it.
     """
-    ir_measures = _library()
-    parsed = _parsed(metrics)
+    ir_measures = _import_ir_measures()
+    parsed = _parse(metrics)
     for name, metric in parsed.items():
         if not ir_measures.DefaultPipeline.supports(metric):
             raise ValueError(f"metrics: no installed library computes {name!r}")
     return {name: metric.params.get("cutoff") for name, metric in parsed.items()}
 
 
-def _library() -> Any:
+def _import_ir_measures() -> Any:
     try:
         import ir_measures
     except ImportError:
@@ -89,8 +89,8 @@ def _library() -> Any:
     return ir_measures
 
 
-def _parsed(metrics: Sequence[str]) -> dict[str, Any]:
-    ir_measures = _library()
+def _parse(metrics: Sequence[str]) -> dict[str, Any]:
+    ir_measures = _import_ir_measures()
     try:
         parsed = {name: ir_measures.parse_measure(name) for name in metrics}
     except (NameError, ValueError) as error:
@@ -98,6 +98,6 @@ def _parsed(metrics: Sequence[str]) -> dict[str, Any]:
     for name, metric in parsed.items():
         try:
             metric.validate_params()
-        except AssertionError as error:  # how ir-measures reports it
+        except AssertionError as error:  # raised by ir-measures
             raise ValueError(f"metrics: {name!r} cannot be computed ({reason(error)})") from None
     return parsed

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from serotine.errors import InputFileError
+from serotine.errors import InputFileError, reason
 from serotine.evaluation.metrics import Run
 from serotine.evaluation.trec import read_run, write_run
 from serotine.files import write_atomically
@@ -46,7 +46,7 @@ class Result:
     def save(self, folder: Path) -> None:
         """Write `<collection>.trec`, then `<collection>.json`, to `folder`; the JSON file completes the result."""
         folder.mkdir(parents=True, exist_ok=True)
-        # The figures of an older result must not lie beside the run of this one.
+        # Never leave the figures of an older result beside a newer run.
         (folder / f"{self.collection}.json").unlink(missing_ok=True)
         write_run(self.run, folder / f"{self.collection}.trec", tag=self.system)
         values = asdict(self)
@@ -66,7 +66,7 @@ class Result:
         except FileNotFoundError:
             raise InputFileError(f"{file}: no such file") from None
         except ValueError as error:
-            raise InputFileError(f"{file}: not valid JSON ({error})") from None
+            raise InputFileError(f"{file}: not valid JSON ({reason(error)})") from None
         names = ("system", "collection", "split", "metrics", "per_query", "record")
         if not isinstance(values, dict) or any(name not in values for name in names):
             raise InputFileError(f"{file}: not a result of `serotine eval`; it must contain {', '.join(names)}")

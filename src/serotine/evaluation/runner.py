@@ -1,4 +1,4 @@
-"""EvaluationOptions systems on collections: one result after another, each kept as soon as it is there."""
+"""Evaluation of systems on collections; each result is stored as soon as it is complete."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from serotine.errors import InputFileError, SerotineError
+from serotine.errors import InputFileError, SerotineError, invalid
 from serotine.evaluation.data import identical_ids
 from serotine.evaluation.data.collection import Collection
 from serotine.evaluation.data.identical_ids import IdenticalIds
@@ -37,13 +37,13 @@ _PACKAGES = (
 
 @dataclass(frozen=True, slots=True)
 class EvaluationOptions:
-    """How systems are judged.
+    """Settings of an evaluation.
 
     Attributes:
-        metrics: by ir-measures' names.
-        depth: documents retrieved for every query, after any that an identical id drops.
-        identical_ids: what is done with a document that has the query's id; "beir" for BEIR's collections and "keep"
-            for others where it is None.
+        metrics: names of ir-measures.
+        depth: the number of documents per query, not counting documents dropped for their identical id.
+        identical_ids: the rule for documents with the query's id; None means "beir" for BEIR collections and "keep"
+            for others.
         output: the folder where results are stored and looked up; None stores nothing.
 
     >>> from serotine.evaluation import EvaluationOptions
@@ -57,37 +57,37 @@ class EvaluationOptions:
     output: Path | None = None
 
     def __post_init__(self) -> None:
-        """Check what was given.
+        """Validate the settings.
 
         Raises:
-            ValueError: an unknown metric, or one that looks deeper than is retrieved.
+            ValueError: the depth is below 1, or a metric is unknown or needs more documents than the depth.
         """
         if self.depth < 1:
-            raise ValueError(f"depth: want at least 1, got {self.depth}")
+            raise invalid("depth", "at least 1", self.depth)
         for name, cutoff in validate_metrics(self.metrics).items():
             if cutoff is not None and cutoff > self.depth:
-                raise ValueError(f"metrics: {name} looks at {cutoff:,} documents; --depth is {self.depth:,}")
+                raise ValueError(f"metrics: {name} needs {cutoff:,} documents, got depth {self.depth:,}")
 
 
 def evaluate_systems(
     systems: Sequence[System],
     sources: Sequence[Source],
-    judging: EvaluationOptions,
+    options: EvaluationOptions,
     *,
     show_progress: bool = False,
-    tell: Callable[[str], None] = lambda note: None,
+    on_note: Callable[[str], None] = lambda note: None,
 ) -> Iterator[Result]:
-    """Evaluate every system on every collection, yielding each result as soon as it is there.
+    """Evaluate every system on every collection, yielding each result as soon as it is complete.
 
-    A result that `judging.output` holds already, of the same system on the same data in the same way, is taken from
-    there. Without any left to do a collection is not even read.
+    A result already stored in `options.output`, for the same system, data and options, is loaded from there. A
+    collection whose results are all stored is not loaded.
 
     Args:
-        systems: what to judge.
-        sources: on what.
-        judging: how.
+        systems: the systems.
+        sources: the collections.
+        options: the settings.
         show_progress: draw bars on standard error.
-        tell: gets each thing that a reader of the numbers should know.
+        on_note: called with each remark that a reader of the figures should see.
 
     Raises:
         InputFileError: a collection cannot be read.
@@ -99,36 +99,36 @@ def evaluate_systems(
     >>> [(result.collection, result.metrics["nDCG@10"]) for result in results]
     [('toy', 1.0)]
     """
-    folders = system_folders(systems, judging.output)
+    folders = system_folders(systems, options.output)
     for source in sources:
-        loaded: Collection | None = None
+        collection: Collection | None = None
         for system, folder in zip(systems, folders, strict=True):
-            key = _key(system, source, judging)
-            kept = _kept(folder, source.name, system.name, key)
-            if kept is not None:
-                yield kept
+            key = _key(system, source, options)
+            stored = _load_stored(folder, source.name, system.name, key)
+            if stored is not None:
+                yield stored
                 continue
-            if loaded is None:
-                loaded = source.load()
-                _check(loaded, judging)
-                if loaded.missing_relevant:
-                    tell(f"{loaded.name}: relevant documents that the collection lacks: {loaded.missing_relevant:,}")
-            judged, notes = evaluate_system(system, loaded, judging, show_progress=show_progress)
+            if collection is None:
+                collection = source.load()
+                _validate_ids(collection, options)
+                if missing := collection.missing_relevant:
+                    on_note(f"{collection.name}: the collection lacks {missing:,} of its relevant documents")
+            result, notes = evaluate_system(system, collection, options, show_progress=show_progress)
             for note in notes:
-                tell(f"{judged.system} on {judged.collection}: {note}")
-            judged.record["key"] = key
+                on_note(f"{result.system} on {result.collection}: {note}")
+            result.record["key"] = key
             if folder is not None:
-                judged.save(folder)
-            yield judged
+                result.save(folder)
+            yield result
 
 
 def evaluate_system(
-    system: System, collection: Collection, judging: EvaluationOptions, *, show_progress: bool = False
+    system: System, collection: Collection, options: EvaluationOptions, *, show_progress: bool = False
 ) -> tuple[Result, list[str]]:
     """Evaluate one system on one collection.
 
     Returns:
-        The result, and notes that a reader of the figures should see.
+        The result, and remarks that a reader of the figures should see.
 
     >>> from serotine.evaluation import BM25Baseline, Collection, EvaluationOptions, evaluate_system
     >>> toy = Collection("toy", {"a": "owls", "b": "bees"}, {"q": "owls"}, {"q": {"a": 1}}, language="en")
@@ -136,22 +136,22 @@ def evaluate_system(
     >>> result.metrics["nDCG@10"], notes
     (1.0, [])
     """
-    rule = judging.identical_ids or identical_ids.default_rule(collection.benchmark)
+    rule = options.identical_ids or identical_ids.default_rule(collection.benchmark)
     drop = identical_ids.drops_identical(rule, collection.name)
     started = time.perf_counter()
-    # One more than is wanted, so that as many are left when one is dropped.
-    answer: Answer = system.answer(collection, judging.depth + drop, show_progress=show_progress)
+    # One more than the depth, since one may be dropped.
+    answer: Answer = system.answer(collection, options.depth + drop, show_progress=show_progress)
     seconds = time.perf_counter() - started
-    run, count = identical_ids.drop_identical(answer.run, judging.depth, drop=drop)
-    per_query = evaluate_queries(collection.qrels, run, judging.metrics)
+    run, dropped = identical_ids.drop_identical(answer.run, options.depth, drop=drop)
+    per_query = evaluate_queries(collection.qrels, run, options.metrics)
     means = {
-        metric: sum(values[metric] for values in per_query.values()) / len(per_query) for metric in judging.metrics
+        metric: sum(values[metric] for values in per_query.values()) / len(per_query) for metric in options.metrics
     }
     matching = sum(query in collection.documents for query in collection.queries)
     record: dict[str, Any] = {
         **answer.record,
-        "depth": judging.depth,
-        "identical_ids": {"rule": rule, "dropped": count, "matching": matching},
+        "depth": options.depth,
+        "identical_ids": {"rule": rule, "dropped": dropped, "matching": matching},
         "documents": len(collection.documents),
         "queries": len(collection.queries),
         "missing_relevant": collection.missing_relevant,
@@ -165,10 +165,10 @@ def evaluate_system(
 
 
 def system_folders(systems: Sequence[System], output: Path | None) -> list[Path | None]:
-    """Where each system's results go: a folder of its own, called after it.
+    """Return the folder of each system's results; None without an output folder.
 
     Raises:
-        SerotineError: two systems would get the same.
+        SerotineError: two systems would get the same folder.
     """
     if output is None:
         return [None] * len(systems)
@@ -177,45 +177,44 @@ def system_folders(systems: Sequence[System], output: Path | None) -> list[Path 
         folder = output / folder_name(system.name)
         if folder in folders:
             raise SerotineError(
-                f"{folder}: two systems are called {folder.name!r}, and their results would mix; "
-                "judge them with an --output each"
+                f"{folder}: two systems have the name {folder.name!r}; evaluate them with separate --output folders"
             )
         folders.append(folder)
     return folders
 
 
 def folder_name(system: str) -> str:
-    """A system's name as that of a folder: of a path its last part, of a hub id "owner--model", without the commit."""
-    name, space, rest = system.partition(" (")
+    """Return a system's name as a folder name: the last component of a path, "owner--model" of a hub id."""
+    name, space, variant = system.partition(" (")
     path = Path(name)
     short = path.name if path.is_absolute() else name.partition("@")[0].replace("/", "--")
-    suffix = f"-{rest.removesuffix(')')}" if space else ""
+    suffix = f"-{variant.removesuffix(')')}" if space else ""
     return "".join(letter if letter.isalnum() or letter in "._-" else "-" for letter in short + suffix)
 
 
-def _key(system: System, source: Source, judging: EvaluationOptions) -> str:
-    told = [system.name, system.key, source.name, source.fingerprint(), list(judging.metrics), judging.depth]
-    text = json.dumps([*told, judging.identical_ids])
+def _key(system: System, source: Source, options: EvaluationOptions) -> str:
+    values = [system.name, system.key, source.name, source.fingerprint(), list(options.metrics), options.depth]
+    text = json.dumps([*values, options.identical_ids])
     return hashlib.blake2b(text.encode(), digest_size=12).hexdigest()
 
 
-def _kept(folder: Path | None, collection: str, system: str, key: str) -> Result | None:
+def _load_stored(folder: Path | None, collection: str, system: str, key: str) -> Result | None:
     if folder is None or not (folder / f"{collection}.json").is_file():
         return None
-    judged = Result.load(folder / f"{collection}.json")
-    if judged.system != system:
-        raise SerotineError(f"{folder}: holds results of {judged.system}, not of {system}; choose another --output")
-    return judged if judged.record.get("key") == key else None
+    result = Result.load(folder / f"{collection}.json")
+    if result.system != system:
+        raise SerotineError(f"{folder}: contains results of {result.system}, not of {system}; choose another --output")
+    return result if result.record.get("key") == key else None
 
 
-def _check(collection: Collection, judging: EvaluationOptions) -> None:
-    """Reject before the work what could not be written after it: ids with spaces, in files parted by spaces."""
-    if judging.output is None:
+def _validate_ids(collection: Collection, options: EvaluationOptions) -> None:
+    """Reject ids with spaces, which separate the fields of a TREC run file, before the run is computed."""
+    if options.output is None:
         return
     for kind, ids in (("query", collection.queries), ("document", collection.documents)):
         for id_ in ids:
             if any(map(str.isspace, id_)):
                 raise InputFileError(
-                    f"{collection.name}: {kind} id {id_!r} holds a space, which a TREC run file cannot tell apart; "
-                    "rename it, or leave --output out"
+                    f"{collection.name}: {kind} id {id_!r} contains a space, which separates the fields of a TREC run "
+                    "file; rename it, or leave out --output"
                 )

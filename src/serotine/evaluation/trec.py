@@ -18,7 +18,7 @@ def write_run(run: Run, file: Path, *, tag: str) -> None:
     Raises:
         ValueError: an id contains a space, which separates fields.
     """
-    word = "_".join(tag.split()) or "run"
+    tag = "_".join(tag.split()) or "run"
     lines = []
     for query, scores in run.items():
         ranking = sorted(scores.items(), key=lambda item: (item[1], item[0]), reverse=True)
@@ -26,7 +26,7 @@ def write_run(run: Run, file: Path, *, tag: str) -> None:
             for id_ in (query, document):
                 if not id_ or any(letter.isspace() for letter in id_):
                     raise ValueError(f"run: id {id_!r} contains a space, which separates the fields of a TREC run file")
-            lines.append(f"{query} Q0 {document} {rank} {score!r} {word}\n")
+            lines.append(f"{query} Q0 {document} {rank} {score!r} {tag}\n")
     write_atomically(file, "".join(lines))
 
 

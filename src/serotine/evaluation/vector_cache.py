@@ -1,4 +1,4 @@
-"""Vectors of texts in blocks on disk, so that no text is encoded twice."""
+"""A cache of text vectors, in blocks on disk."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from serotine.errors import InputFileError, SerotineError, invalid, reason
+from serotine.errors import InputFileError, SerotineError, reason
 from serotine.files import atomic_file
 from serotine.progress import Advance
 
@@ -19,20 +19,20 @@ Arrays = dict[str, NDArray[Any]]
 BLOCK_SIZE = 1024
 """Texts per block: 50 to 200 MB of token vectors."""
 ENCODE_SIZE = 256
-"""Texts per call of the encoder: enough to sort by length, few enough for progress to move."""
-OPEN_FILES = 128
-"""Blocks that a lookup holds open; the usual limit of a process is 1,024 files."""
+"""Texts per call of the encoder: enough to sort by length, few enough for a smooth progress bar."""
+MAX_OPEN_FILES = 128
+"""Blocks that a lookup has open at once; the usual limit of a process is 1,024 files."""
 
 
 class VectorCache:
-    """Vectors of texts, encoded block by block or read from the files of an earlier run.
+    """Vectors of texts, encoded block by block or read from the blocks of an earlier run.
 
-    A file is named by a hash of the encoder and of its texts: a changed text costs one block, and a killed process
-    loses at most one.
+    A file is named by a hash of the key and its texts: a changed text re-encodes one block, and a killed process loses
+    at most one block.
 
     Args:
         folder: where blocks are stored; None stores nothing.
-        encode: one array (rows, dim) per text: its token vectors, or one row of a pooled model.
+        encode: returns an array (rows, dim) per text: its token vectors, or the single vector of a pooled model.
         key: identifies everything but the texts that decides the vectors: the encoder's fingerprint and its options.
 
     Attributes:
@@ -60,7 +60,7 @@ class VectorCache:
         """Yield, in order, the position of each block's first text, and the block's arrays.
 
         Args:
-            texts: what to encode.
+            texts: the texts to encode.
             advance: called with the number of texts done, as encoding proceeds.
 
         Yields:
@@ -86,7 +86,7 @@ class VectorCache:
         """Return the vectors by text, read from disk at each access.
 
         Args:
-            texts: what to encode; blocks depend on their order.
+            texts: the texts to encode; blocks depend on their order.
             advance: called with the number of texts done, as encoding proceeds.
 
         Raises:
@@ -98,7 +98,7 @@ class VectorCache:
         for _, block in _blocks(texts):
             file = self._file(block)
             if file is None:
-                raise invalid("folder", "a folder, to look vectors up", None)
+                raise ValueError("folder: a lookup needs a cache folder, got None")
             if file.is_file():
                 advance(len(block))
             else:
@@ -146,7 +146,7 @@ class VectorLookup(Mapping[str, NDArray[np.float32]]):
 
     def __init__(self, rows: Mapping[str, tuple[Path, int, int]]) -> None:
         self._rows = rows
-        self._open = functools.lru_cache(OPEN_FILES)(_open)
+        self._open = functools.lru_cache(MAX_OPEN_FILES)(_open)
 
     def __getitem__(self, text: str) -> NDArray[np.float32]:
         file, first, last = self._rows[text]
@@ -197,7 +197,7 @@ def _write(file: Path, arrays: Arrays) -> None:
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         with atomic_file(file) as temporary:
-            # By name: serialized in memory, a block would take its size once more.
+            # Saved by path: serializing in memory would need the size of the block again.
             save_file(arrays, temporary.name)
     except (OSError, SafetensorError) as error:
         raise SerotineError(f"{file}: cannot be written ({reason(error)}); free disk space or use --no-cache") from None

@@ -21,13 +21,13 @@ class Alignment:
     """The alignment of one query with one passage, token by token.
 
     Attributes:
-        score: MaxSim.
-        shares: (start, end, share) of passage characters in text order: how much the tokens there contributed to the
-            score, the largest 1. Special tokens count in `unplaced` instead.
-        unplaced: the share of the score, 0 to 1, that was matched by special tokens, which have no place in the text.
+        score: the MaxSim score.
+        shares: (start, end, share) of passage characters in text order: the contribution of the tokens there to the
+            score, relative to the largest. Special tokens count in `unplaced` instead.
+        unplaced: the share of the score, 0 to 1, of special tokens, which have no position in the text.
         query_tokens: the tokens of the query, in order.
         tokens: the tokens of the passage that some query token chose, in order.
-        similarities: of each query token (rows) with each of `tokens` (columns).
+        similarities: the similarity of each query token (rows) with each of `tokens` (columns).
         chosen: for each query token, the position in `tokens` of the most similar one.
     """
 
@@ -44,7 +44,7 @@ def align(encoder: TextEncoder, query: str, passages: Sequence[str]) -> list[Ali
     """Align a query with passages.
 
     Args:
-        encoder: a late-interaction encoder; it sees as much of a passage as its document length allows.
+        encoder: a late-interaction encoder; it truncates passages at its document length.
         query: the query.
         passages: the passages.
 
@@ -52,7 +52,7 @@ def align(encoder: TextEncoder, query: str, passages: Sequence[str]) -> list[Ali
         One alignment per passage.
 
     Raises:
-        EncoderError: the encoder fails, or returns another number of tokens than of vectors.
+        EncoderError: the encoder fails, or returns different numbers of tokens and vectors.
     """
     (query_vectors,) = encoder.encode_queries([query])
     query_tokens = list(encoder.tokens(query, query=True))
@@ -75,7 +75,7 @@ def _align(
     _check_count(tokens, vectors)
     # Rounded to float16, as an index stores them.
     table = query_vectors @ vectors.astype(np.float16).astype(np.float32).T
-    # The first of equals, as in MaxSim.
+    # The first of equal similarities, as in MaxSim.
     best = table.argmax(axis=1) if len(vectors) else np.zeros(0, dtype=np.int64)
     columns = np.unique(best)
     gains: dict[tuple[int, int], float] = {}
@@ -98,9 +98,9 @@ def _align(
 
 def _check_count(tokens: Sequence[Any], vectors: NDArray[Any]) -> None:
     if len(tokens) != len(vectors):
-        raise EncoderError(f"the encoder returns {len(tokens)} tokens for {len(vectors)} vectors; both must be as many")
+        raise EncoderError(f"encoder: must return one token per vector, got {len(tokens)} for {len(vectors)} vectors")
 
 
 def _surface(token: Any, text: str) -> str:
-    """Return a token as written in the text; a special token, which is not in it, as the tokenizer writes it."""
+    """Return a token as written in the text, or a special token as the tokenizer writes it."""
     return text[token.start : token.end] or str(token.text)

@@ -1,4 +1,4 @@
-"""The queries on which two systems differ most, and the passages behind it."""
+"""The queries on which two systems differ most, and the documents behind the difference."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from serotine.evaluation.comparison.compare import Pair, QueryPair
     from serotine.text_encoder import TextEncoder
 
-# Of each change: the first documents of both systems, and as many relevant ones.
-_SHOWN = 3
+# Per change: the first documents of each system, and the best ranked relevant ones.
+_MAX_DOCUMENTS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,12 +24,12 @@ class DocumentChange:
     """A document behind a change.
 
     Attributes:
-        id: the document's.
-        grade: how relevant it was judged; None where nobody judged it, or the judgements were not given.
-        baseline_rank: its place in the baseline's run, from 1; None where it was not found.
-        system_rank: its place in the system's.
-        text: the document; None where the collection was not given or does not hold it.
-        alignment: which of its tokens the question matched, where an encoder was given.
+        id: the document's id.
+        grade: its relevance; None without a judgement, or without the collection.
+        baseline_rank: its rank in the baseline's run, from 1; None if it was not retrieved.
+        system_rank: its rank in the system's run.
+        text: the text of the document; None if the collection is unknown or lacks the document.
+        alignment: which of its tokens the query matched; None without an encoder.
     """
 
     id: str
@@ -42,16 +42,16 @@ class DocumentChange:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One query whose value changed.
+    """A query on which the metric of the system differs from the baseline's.
 
     Attributes:
-        system: whose.
-        collection: the collection's name.
+        system: the name of the system.
+        collection: the name of the collection.
         query: the query's id.
-        text: the question; None where the collection was not given.
-        baseline_value: the metric, of the baseline.
-        system_value: of the system.
-        documents: the first documents of both, and the relevant ones found best.
+        text: the text of the query; None without the collection.
+        baseline_value: the metric of the baseline.
+        system_value: the metric of the system.
+        documents: the first documents of both runs, and the best ranked relevant ones.
     """
 
     system: str
@@ -77,12 +77,13 @@ def most_changed(
     *,
     show_progress: bool = False,
 ) -> tuple[Change, ...]:
-    """The `count` largest changes of all pairs, largest first; on a tie those of earlier pairs and queries."""
-    every = [(pair, query) for pair in pairs for query in pair.queries if query.system != query.baseline]
-    every.sort(key=lambda one: -abs(one[1].system - one[1].baseline))
+    """Return the `count` largest changes of all pairs, largest first; ties in the order of pairs and queries."""
+    changed = [(pair, query) for pair in pairs for query in pair.queries if query.system != query.baseline]
+    changed.sort(key=lambda item: -abs(item[1].system - item[1].baseline))
+    del changed[count:]
     changes = []
-    with progress_bar(len(every[:count]), "Explaining", enabled=show_progress and encoder is not None) as advance:
-        for pair, query in every[:count]:
+    with progress_bar(len(changed), "Explaining", enabled=show_progress and encoder is not None) as advance:
+        for pair, query in changed:
             changes.append(_change(pair, query, results, collections.get(pair.collection), encoder))
             advance(1)
     return tuple(changes)
@@ -98,7 +99,7 @@ def _change(
     text = None
     if collection is not None:
         if query.query not in collection.queries:
-            raise ValueError(f"collections: {collection.name!r} does not hold query {query.query!r}, which was judged")
+            raise ValueError(f"collections: {collection.name!r} lacks query {query.query!r}, which the results have")
         text = collection.queries[query.query]
     runs = [results[system][pair.collection].run.get(query.query, {}) for system in (pair.baseline, pair.system)]
     documents = _documents(query.query, text, runs, collection, encoder)
@@ -106,28 +107,27 @@ def _change(
 
 
 def _documents(
-    query: str,
-    question: str | None,
+    query_id: str,
+    query_text: str | None,
     runs: Sequence[Mapping[str, float]],
     collection: Collection | None,
     encoder: TextEncoder | None,
 ) -> tuple[DocumentChange, ...]:
     rankings = [sorted(run, key=lambda id_, run=run: (run[id_], id_), reverse=True) for run in runs]  # type: ignore[misc]
-    places = [{id_: rank for rank, id_ in enumerate(ranking, start=1)} for ranking in rankings]
-    grades = {} if collection is None else collection.qrels[query]
+    ranks = [{id_: rank for rank, id_ in enumerate(ranking, start=1)} for ranking in rankings]
+    grades = {} if collection is None else collection.qrels[query_id]
 
-    def best(id_: str) -> tuple[float, str]:
-        return min(found.get(id_, float("inf")) for found in places), id_
+    def best_rank(id_: str) -> tuple[float, str]:
+        return min(by_id.get(id_, float("inf")) for by_id in ranks), id_
 
-    relevant = sorted((id_ for id_, grade in grades.items() if grade > 0), key=best)
-    # In the order of the better of both ranks.
-    chosen = sorted({*rankings[0][:_SHOWN], *rankings[1][:_SHOWN], *relevant[:_SHOWN]}, key=best)
-    texts = [None if collection is None else collection.documents.get(id_) for id_ in chosen]
+    relevant = sorted((id_ for id_, grade in grades.items() if grade > 0), key=best_rank)
+    ids = {id_ for ranking in (*rankings, relevant) for id_ in ranking[:_MAX_DOCUMENTS]}
+    texts = {id_: None if collection is None else collection.documents.get(id_) for id_ in sorted(ids, key=best_rank)}
     alignments: dict[str, Alignment] = {}
-    if encoder is not None and question:
-        readable = {id_: text for id_, text in zip(chosen, texts, strict=True) if text}
-        alignments = dict(zip(readable, align(encoder, question, list(readable.values())), strict=True))
+    if encoder is not None and query_text:
+        passages = {id_: text for id_, text in texts.items() if text}
+        alignments = dict(zip(passages, align(encoder, query_text, list(passages.values())), strict=True))
     return tuple(
-        DocumentChange(id_, grades.get(id_), places[0].get(id_), places[1].get(id_), text, alignments.get(id_))
-        for id_, text in zip(chosen, texts, strict=True)
+        DocumentChange(id_, grades.get(id_), ranks[0].get(id_), ranks[1].get(id_), text, alignments.get(id_))
+        for id_, text in texts.items()
     )

@@ -17,7 +17,7 @@ from serotine.evaluation.result import Result
 if TYPE_CHECKING:
     from serotine.text_encoder import TextEncoder
 
-# Values closer than this are a tie: what rounding leaves of equal ones.
+# Values closer than this are a tie: equal up to rounding.
 _TIE = 1e-9
 
 
@@ -38,10 +38,10 @@ class Pair:
         system: the name of the system.
         baseline: the name of the baseline.
         collection: the name of the collection.
-        difference: mean of the system less mean of the baseline.
-        wins: queries on which the system is better.
-        ties: on which both are the same.
-        losses: on which it is worse.
+        difference: the mean of the system minus the mean of the baseline.
+        wins: the number of queries on which the system is better.
+        ties: the number of queries on which both are equal.
+        losses: the number of queries on which the system is worse.
         p: the p value of the two-sided paired randomization test.
         exact: whether p comes from all choices of signs, not from a sample of them.
         p_corrected: p after Holm's correction over all pairs of the comparison.
@@ -69,7 +69,7 @@ class Comparison:
         metric: the metric compared, by its name in ir-measures.
         systems: the names of the systems, the baseline first.
         collections: the names of the collections that every system was evaluated on.
-        excluded: the names of the others, which are in no figure here.
+        excluded: the names of the other collections, which no figure includes.
         means: the metric by system and collection.
         averages: by system, the unweighted mean over `collections`.
         pairs: every other system against the baseline, on every collection.
@@ -122,8 +122,8 @@ def compare(
 
     Raises:
         InputFileError: a folder holds no results, or a file is damaged.
-        ValueError: fewer than two systems, two of the same name, no collection or metric in common, other queries, or
-            an invalid argument.
+        ValueError: fewer than two systems, two with the same name, no collection or metric in common, different
+            queries, or an invalid argument.
 
     >>> from serotine.evaluation import Result, compare
     >>> results = [
@@ -141,30 +141,28 @@ def compare(
     names = tuple(results)
     if len(names) < 2:
         raise ValueError(f"systems: must be at least two, got {', '.join(map(repr, names)) or 'none'}")
-    everywhere = [name for name in results[names[0]] if all(name in results[system] for system in names)]
-    if not everywhere:
-        judged = "; ".join(f"{system}: {', '.join(own)}" for system, own in results.items())
-        raise ValueError(f"systems: no collection in common ({judged})")
-    _check(results, everywhere, metric)
-    pairs = _pairs(results, names, everywhere, metric, rounds, seed)
-    texts = {collection.name: collection for collection in collections}
-    for name in texts:
-        if name not in everywhere:
-            raise ValueError(f"collections: {name!r} was not judged; the results are of {', '.join(everywhere)}")
-    means = {
-        system: {name: results[system][name].metrics[metric] for name in everywhere} for system in names
-    }  # fmt: skip
+    common = [name for name in results[names[0]] if all(name in results[system] for system in names)]
+    if not common:
+        evaluated = "; ".join(f"{system}: {', '.join(by_collection)}" for system, by_collection in results.items())
+        raise ValueError(f"systems: no collection in common ({evaluated})")
+    _validate(results, common, metric)
+    pairs = _pairs(results, names, common, metric, rounds, seed)
+    by_name = {collection.name: collection for collection in collections}
+    for name in by_name:
+        if name not in common:
+            raise ValueError(f"collections: {name!r} was not evaluated; the results are of {', '.join(common)}")
+    means = {system: {name: results[system][name].metrics[metric] for name in common} for system in names}
     return Comparison(
         metric=metric,
         systems=names,
-        collections=tuple(everywhere),
-        excluded=tuple(sorted({name for own in results.values() for name in own} - set(everywhere))),
+        collections=tuple(common),
+        excluded=tuple(sorted({name for by_collection in results.values() for name in by_collection} - set(common))),
         means=means,
-        averages={system: statistics.fmean(own.values()) for system, own in means.items()},
+        averages={system: statistics.fmean(by_collection.values()) for system, by_collection in means.items()},
         pairs=pairs,
-        changes=most_changed(pairs, results, texts, encoder, changed, show_progress=show_progress),
+        changes=most_changed(pairs, results, by_name, encoder, changed, show_progress=show_progress),
         explained_by=None if encoder is None else encoder.name,
-        records={system: {name: results[system][name].record for name in everywhere} for system in names},
+        records={system: {name: results[system][name].record for name in common} for system in names},
     )
 
 
@@ -182,7 +180,7 @@ def load_results(folder: Path) -> list[Result]:
     """
     if not folder.is_dir():
         raise InputFileError(f"{folder}: no such folder; give a folder that `serotine eval` wrote")
-    # A result is a pair of files; other JSON files may lie beside them.
+    # A result is a pair of files; the folder may contain other JSON files.
     files = [file for file in sorted(folder.glob("*.json")) if file.with_suffix(".trec").is_file()]
     if not files:
         raise InputFileError(f"{folder}: no results; a result is <collection>.json and <collection>.trec")
@@ -190,20 +188,21 @@ def load_results(folder: Path) -> list[Result]:
 
 
 def _by_system(systems: Sequence[str | Path | Result]) -> dict[str, dict[str, Result]]:
-    listed: list[tuple[str, Result]] = []
+    """Return results by system and collection."""
+    named_results: list[tuple[str, Result]] = []
     folders = [load_results(Path(entry)) if isinstance(entry, (str, Path)) else [] for entry in systems]
-    own = [{result.system for result in folder} for folder in folders if folder]
+    folder_names = [{result.system for result in folder} for folder in folders if folder]
     for entry, folder in zip(systems, folders, strict=True):
         if isinstance(entry, Result):
-            listed.append((entry.system, entry))
+            named_results.append((entry.system, entry))
             continue
-        said = {result.system for result in folder}
-        # The same system twice, with other settings: the folders tell them apart.
-        known = len(said) == 1 and sum(other == said for other in own) == 1
-        name = said.pop() if known else str(Path(entry))
-        listed += [(name, result) for result in folder]
+        names = {result.system for result in folder}
+        # Two folders of one system, with other settings, are named by their paths.
+        unique = len(names) == 1 and folder_names.count(names) == 1
+        name = names.pop() if unique else str(Path(entry))
+        named_results += [(name, result) for result in folder]
     results: dict[str, dict[str, Result]] = {}
-    for name, result in listed:
+    for name, result in named_results:
         if result.collection in results.setdefault(name, {}):
             raise ValueError(
                 f"systems: {name!r} has two results on {result.collection!r}; give one of them another name"
@@ -212,28 +211,28 @@ def _by_system(systems: Sequence[str | Path | Result]) -> dict[str, dict[str, Re
     return results
 
 
-def _check(results: Mapping[str, Mapping[str, Result]], collections: Sequence[str], metric: str) -> None:
-    """Raise ValueError if the figures cannot be compared."""
+def _validate(results: Mapping[str, Mapping[str, Result]], collections: Sequence[str], metric: str) -> None:
+    """Raise ValueError if the figures are not comparable."""
     first, *others = results
     for name in collections:
         for system in results:
             result = results[system][name]
             if metric not in result.metrics or any(metric not in values for values in result.per_query.values()):
-                known = ", ".join(result.metrics)
-                raise ValueError(f"metric: {system!r} has no {metric} on {name}; it has {known}")
+                available = ", ".join(result.metrics)
+                raise ValueError(f"metric: {system!r} has no {metric} on {name}; it has {available}")
         reference = results[first][name]
         for system in others:
             result = results[system][name]
             if result.split != reference.split:
                 raise ValueError(
-                    f"systems: on {name}, {first!r} was judged on split {reference.split!r}, "
+                    f"systems: on {name}, {first!r} was evaluated on split {reference.split!r}, "
                     f"{system!r} on {result.split!r}"
                 )
-            strange = result.per_query.keys() ^ reference.per_query.keys()
-            if strange:
+            unshared = result.per_query.keys() ^ reference.per_query.keys()
+            if unshared:
                 raise ValueError(
-                    f"systems: on {name}, {first!r} and {system!r} were judged on different queries "
-                    f"({len(strange):,} of them, such as {min(strange)!r})"
+                    f"systems: on {name}, {first!r} and {system!r} were evaluated on different queries "
+                    f"({len(unshared):,} of them, such as {min(unshared)!r})"
                 )
 
 

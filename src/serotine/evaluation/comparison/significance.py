@@ -1,4 +1,4 @@
-"""Whether a difference between systems may be chance: paired randomization, Holm's correction for many tests."""
+"""Significance of differences between systems: paired randomization tests, Holm's correction for several tests."""
 
 from __future__ import annotations
 
@@ -7,63 +7,67 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-# Up to so many queries that differ, every choice of signs is tried.
+from serotine.errors import invalid
+
+# Up to this number of queries that differ, every choice of signs is tried.
 _EXACT = 16
-_SIGNS_AT_ONCE = 1 << 22
+_MAX_SIGNS = 1 << 22
 
 
 def randomization_test(
     differences: Sequence[float] | NDArray[np.float64], *, rounds: int = 100_000, seed: int = 0
 ) -> tuple[float, bool]:
-    """The two-sided paired randomization test (Fisher 1935; for retrieval: Smucker, Allan and Carterette 2007).
+    """Run the two-sided paired randomization test (Fisher 1935; for retrieval: Smucker, Allan and Carterette 2007).
 
-    If the two systems were the same, each query's difference could as well have had the other sign: p is the share of
-    choices of signs whose mean is at least as far from 0 as the mean observed.
+    If the systems were equally good, the difference on a query would be as likely to have the other sign: p is the
+    share of choices of signs whose mean is at least as far from 0 as the observed mean.
 
     Args:
-        differences: one a query, (queries,); ties count 0 and change nothing.
-        rounds: random choices of signs, where there are too many queries (over 16 that differ) to try all.
-        seed: of these.
+        differences: the difference on each query, (queries,); ties are 0 and have no effect.
+        rounds: the number of random choices of signs, if more than 16 queries differ; up to 16, all choices are tried.
+        seed: the seed of the random choices.
 
     Returns:
-        p, in (0, 1], and whether it is exact. A sampled p counts the observed choice too, so that it is never 0.
+        p, in (0, 1], and whether it is exact. A sampled p includes the observed choice, so that it is never 0.
 
     Raises:
         ValueError: a difference is not finite, or rounds is below 1.
     """
     values = np.asarray(differences, dtype=np.float64)
-    if values.ndim != 1 or not np.isfinite(values).all():
-        raise ValueError(f"differences: want finite numbers, (queries,), got shape {values.shape}")
+    if values.ndim != 1:
+        raise ValueError(f"differences: must have shape (queries,), got {values.shape}")
+    if not np.isfinite(values).all():
+        raise invalid("differences", "finite", values[~np.isfinite(values)][0].item())
     if rounds < 1:
-        raise ValueError(f"rounds: want at least 1, got {rounds}")
+        raise invalid("rounds", "at least 1", rounds)
     values = values[values != 0]
     if not values.size:
         return 1.0, True
-    # What is equal but for rounding counts as equally far.
+    # Means that differ only by rounding are equally far from 0.
     observed = abs(values.sum()) - 1e-12 * np.abs(values).sum()
     if values.size <= _EXACT:
-        every = np.arange(1 << values.size, dtype=np.int64)[:, None] >> np.arange(values.size) & 1
-        return float(np.mean(np.abs((2 * every - 1) @ values) >= observed)), True
+        signs = 2 * (np.arange(1 << values.size, dtype=np.int64)[:, None] >> np.arange(values.size) & 1) - 1
+        return float(np.mean(np.abs(signs @ values) >= observed)), True
     generator = np.random.default_rng(seed)
-    reached, left = 0, rounds
-    while left:
-        part = min(left, max(_SIGNS_AT_ONCE // values.size, 1))
-        drawn = generator.integers(0, 256, (part, (values.size + 7) // 8), dtype=np.uint8)
-        positive = np.unpackbits(drawn, axis=1, count=values.size)
-        # The sum with signs is twice that of the positive ones less that of all.
-        reached += int(np.count_nonzero(np.abs(2 * (positive @ values) - values.sum()) >= observed))
-        left -= part
-    return (reached + 1) / (rounds + 1), False
+    extreme, remaining = 0, rounds
+    while remaining:
+        batch_size = min(remaining, max(_MAX_SIGNS // values.size, 1))
+        random_bytes = generator.integers(0, 256, (batch_size, (values.size + 7) // 8), dtype=np.uint8)
+        positive = np.unpackbits(random_bytes, axis=1, count=values.size)
+        # The signed sum is twice the sum of the positive values minus the sum of all.
+        extreme += int(np.count_nonzero(np.abs(2 * (positive @ values) - values.sum()) >= observed))
+        remaining -= batch_size
+    return (extreme + 1) / (rounds + 1), False
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Correct p values for having made all these tests at once (Holm 1979), in the same order.
+    """Return p values corrected for multiple tests (Holm 1979), in the same order.
 
-    Those below a level keep the chance of even one false finding below it.
+    Rejecting those below a level keeps the probability of any false rejection below that level.
     """
     corrected = [0.0] * len(p_values)
     highest = 0.0
-    for rank, place in enumerate(sorted(range(len(p_values)), key=lambda i: p_values[i])):
-        highest = max(highest, min((len(p_values) - rank) * p_values[place], 1.0))
-        corrected[place] = highest
+    for rank, index in enumerate(sorted(range(len(p_values)), key=lambda i: p_values[i])):
+        highest = max(highest, min((len(p_values) - rank) * p_values[index], 1.0))
+        corrected[index] = highest
     return corrected

@@ -12,48 +12,48 @@ from serotine.evaluation.result import Result
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A collection, or the mean of several.
+    """The figures of a collection, or the mean of several.
 
     Attributes:
-        name: what it is called.
-        values: figure by system and metric; of systems that were judged on all of it.
-        parts: how many collections it is the mean of; 1 for a collection.
+        name: the name of the collection or group, or "mean".
+        values: the figure by system and metric; a mean only for systems evaluated on all of its collections.
+        mean_of: the number of collections averaged; 1 for a collection.
     """
 
     name: str
     values: dict[tuple[str, str], float]
-    parts: int = 1
+    mean_of: int = 1
 
 
-def summarize(judged: Sequence[Result], sources: Sequence[Source]) -> list[Row]:
-    """One row a collection, a group (CQADupStack) as one, and, where there are several, a last one of their mean.
+def summarize(results: Sequence[Result], sources: Sequence[Source]) -> list[Row]:
+    """Return one row per collection or group (CQADupStack), and a last row with their mean if there are several.
 
-    Every collection counts alike, however many queries it has: the macro-average that BEIR and MIRACL report.
+    Every collection has the same weight, however many queries it has: the macro-average that BEIR and MIRACL report.
 
     Args:
-        judged: results, of any systems.
-        sources: the collections in order, with what they are part of.
+        results: results of any systems.
+        sources: the collections in order, with their groups.
     """
-    found: dict[str, list[Result]] = defaultdict(list)
-    for one in judged:
-        found[one.collection].append(one)
+    by_collection: dict[str, list[Result]] = defaultdict(list)
+    for result in results:
+        by_collection[result.collection].append(result)
     groups: dict[str, list[str]] = defaultdict(list)
     for source in sources:
         groups[source.group or source.name].append(source.name)
-    table = []
-    for name, members in groups.items():
-        each = [_values(found[member]) for member in members]
-        table.append(Row(name, _mean(each), len(members)))
-    if len(table) > 1:
-        table.append(Row("mean", _mean([row.values for row in table]), len(table)))
-    return table
+    rows = [
+        Row(name, _mean([_values(by_collection[member]) for member in members]), len(members))
+        for name, members in groups.items()
+    ]
+    if len(rows) > 1:
+        rows.append(Row("mean", _mean([row.values for row in rows]), len(rows)))
+    return rows
 
 
-def _values(judged: Sequence[Result]) -> dict[tuple[str, str], float]:
-    return {(one.system, metric): value for one in judged for metric, value in one.metrics.items()}
+def _values(results: Sequence[Result]) -> dict[tuple[str, str], float]:
+    return {(result.system, metric): value for result in results for metric, value in result.metrics.items()}
 
 
-def _mean(each: Sequence[Mapping[tuple[str, str], float]]) -> dict[tuple[str, str], float]:
-    """Of what all of them have: a mean over some of the collections would be no figure of the whole."""
-    common = [key for key in each[0] if all(key in values for values in each)]
-    return {key: sum(values[key] for values in each) / len(each) for key in common}
+def _mean(figures: Sequence[Mapping[tuple[str, str], float]]) -> dict[tuple[str, str], float]:
+    """Return the means of the keys that all have: a mean over some of the collections would mislead."""
+    common = [key for key in figures[0] if all(key in values for values in figures)]
+    return {key: sum(values[key] for values in figures) / len(figures) for key in common}

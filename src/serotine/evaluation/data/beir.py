@@ -1,6 +1,6 @@
 """BEIR folders: `corpus.jsonl`, `queries.jsonl` and `qrels/<split>.tsv`, each plain or `.gz`.
 
-Also as the hub keeps them: `corpus/*.parquet`, `queries/*.parquet`.
+The hub's layout, `corpus/*.parquet` and `queries/*.parquet`, is read too.
 """
 
 from __future__ import annotations
@@ -28,12 +28,13 @@ class BeirFiles:
     """The files of one split of a BEIR collection.
 
     Attributes:
-        name: what the collection is called.
-        corpus, queries: one file each, or several of Parquet.
-        qrels: the judgements.
-        split: which.
-        language: as `meta.json` tells it, if it does.
-        told: that file, where it is there.
+        name: the name of the collection.
+        corpus: the files of the documents: one JSON lines file, or Parquet files.
+        queries: the files of the queries, likewise.
+        qrels: the file of the judgements.
+        split: the split of the judgements.
+        language: the language that `meta.json` names, or None.
+        metadata: `meta.json`, if it exists.
     """
 
     name: str
@@ -42,50 +43,48 @@ class BeirFiles:
     qrels: Path
     split: str
     language: str | None = None
-    told: tuple[Path, ...] = ()
+    metadata: tuple[Path, ...] = ()
 
     @classmethod
     def find(
         cls, folder: str | Path, split: str | None = None, *, name: str | None = None, qrels: Path | None = None
     ) -> BeirFiles:
-        """Find them in a folder.
+        """Find the files of a collection in a folder.
 
         Args:
-            folder: the collection's.
-            split: which judgements; the one that published figures are of unless given, or the only one there is.
-            name: what to call the collection; the folder's name unless given.
-            qrels: the folder of the judgements; `qrels` in `folder` unless given.
+            folder: the folder of the collection.
+            split: the split of the judgements; by default that of published figures, or the only one.
+            name: the name of the collection; by default the folder's.
+            qrels: the folder of the judgements; by default `qrels` in `folder`.
 
         Raises:
             InputFileError: a file is missing.
         """
         root = Path(folder)
-        called = name or root.resolve().name
+        name = name or root.resolve().name
         corpus, queries = _find(root, "corpus"), _find(root, "queries")
-        file, chosen = _split(qrels or root / "qrels", split, called)
-        told = (root / _META,) if (root / _META).is_file() else ()
-        return cls(called, corpus, queries, file, chosen, _language(root), told)
+        qrels_file, split = _find_qrels(qrels or root / "qrels", split, name)
+        metadata = (root / _META,) if (root / _META).is_file() else ()
+        return cls(name, corpus, queries, qrels_file, split, _language(root), metadata)
 
     @property
     def files(self) -> tuple[Path, ...]:
-        """All of them."""
-        return (*self.corpus, *self.queries, self.qrels, *self.told)
+        """All of the files."""
+        return (*self.corpus, *self.queries, self.qrels, *self.metadata)
 
     def load(self) -> Collection:
-        """Read them.
+        """Load the collection.
 
         Raises:
             InputFileError: a line is malformed; names the file and the line.
         """
         documents = records.documents(_records(self.corpus), "_id")
-        asked = records.queries(_records(self.queries), "_id")
+        queries = records.queries(_records(self.queries), "_id")
         qrels = _qrels(self.qrels)
-        queries = records.judged_queries(qrels, asked, self.qrels, self.queries[0])
-        known = beir_name(self.name) is not None
-        language = self.language or ("en" if known else None)
-        return Collection(
-            self.name, documents, queries, qrels, self.split, language, benchmark="beir" if known else None
-        )
+        queries = records.judged_queries(qrels, queries, self.qrels, self.queries[0])
+        benchmark = "beir" if beir_name(self.name) else None
+        language = self.language or ("en" if benchmark else None)
+        return Collection(self.name, documents, queries, qrels, self.split, language, benchmark)
 
 
 def load_beir(folder: str | Path, split: str | None = None) -> Collection:
@@ -115,7 +114,7 @@ def load_beir(folder: str | Path, split: str | None = None) -> Collection:
 
 
 def beir_texts(folder: str | Path) -> Iterator[str]:
-    """Every document and every question of a BEIR folder, judged or not: what must not be trained on.
+    """Yield every document and every query of a BEIR folder, judged or not: texts that training must exclude.
 
     Raises:
         InputFileError: a file is missing, or a line is malformed; names the file and the line.
@@ -129,25 +128,27 @@ def _find(folder: Path, stem: str) -> tuple[Path, ...]:
     for path in (folder / f"{stem}.jsonl", folder / f"{stem}.jsonl.gz"):
         if path.is_file():
             return (path,)
-    parts = tuple(sorted((folder / stem).glob("*.parquet")))
-    if not parts:
-        raise InputFileError(f"{folder}: holds neither {stem}.jsonl nor {stem}.jsonl.gz; a BEIR folder needs it")
-    return parts
+    files = tuple(sorted((folder / stem).glob("*.parquet")))
+    if not files:
+        raise InputFileError(f"{folder}: contains neither {stem}.jsonl nor {stem}.jsonl.gz; a BEIR folder needs it")
+    return files
 
 
-def _split(folder: Path, split: str | None, name: str) -> tuple[Path, str]:
-    there = {
+def _find_qrels(folder: Path, split: str | None, name: str) -> tuple[Path, str]:
+    """Return the file of the judgements and its split."""
+    files = {
         path.name.removesuffix(".gz").removesuffix(".tsv"): path
         for path in sorted(folder.glob("*.tsv*"), reverse=True)
         if path.name.endswith((".tsv", ".tsv.gz"))
     }
-    wanted = split or default_split(name, None)
-    if wanted in there:
-        return there[wanted], wanted
-    if split is None and len(there) == 1:
-        return next((path, only) for only, path in there.items())
-    others = f"; it has {', '.join(sorted(there))}: choose one with --split" if there else "; a BEIR folder needs it"
-    raise InputFileError(f"{folder}: holds neither {wanted}.tsv nor {wanted}.tsv.gz{others}")
+    split_name = split or default_split(name, None)
+    if split_name in files:
+        return files[split_name], split_name
+    if split is None and len(files) == 1:
+        ((split_name, file),) = files.items()
+        return file, split_name
+    fix = f"it has {', '.join(sorted(files))}: choose one with --split" if files else "a BEIR folder needs it"
+    raise InputFileError(f"{folder}: contains neither {split_name}.tsv nor {split_name}.tsv.gz; {fix}")
 
 
 def _language(folder: Path) -> str | None:
@@ -166,10 +167,11 @@ def _records(files: tuple[Path, ...]) -> Iterator[records.Record]:
 def _qrels(path: Path) -> Qrels:
     qrels: Qrels = {}
     for number, (place, line) in enumerate(records.numbered_lines(path)):
-        parts = line.split("\t")
-        if number == 0 and parts[:2] == _HEADER:
+        fields = line.split("\t")
+        if number == 0 and fields[:2] == _HEADER:
             continue
-        if len(parts) != 3 or not parts[0] or not parts[1]:
-            raise InputFileError(f"{place}: want query-id, corpus-id and score between tabs, got {line!r}")
-        records.add_judgement(qrels, records.validate_text(parts[0], "the query id", place), parts[1], parts[2], place)
+        if len(fields) != 3 or not fields[0] or not fields[1]:
+            raise InputFileError(f"{place}: must be query-id, corpus-id and score, separated by tabs, got {line!r}")
+        query, document, score = fields
+        records.add_judgement(qrels, records.validate_text(query, "the query id", place), document, score, place)
     return qrels

@@ -1,4 +1,4 @@
-"""Judged collections: documents, the queries of one split, and its judgements."""
+"""Test collections: documents, the queries of one split, and its judgements."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from serotine.evaluation.metrics import Qrels
 
 @dataclass(frozen=True, slots=True)
 class Collection:
-    """A judged collection: documents, queries and qrels.
+    """A test collection: documents, queries and qrels.
 
     Attributes:
         name: the name of the collection, by default its folder.
-        documents: text by document id: title and text join_title by a space.
-        queries: text by query id; only those that the split judges.
+        documents: text by document id: title and text, joined by a space.
+        queries: text by query id; only queries with judgements in the split.
         qrels: relevance by query id and document id.
         split: the split of the judgements.
         language: ISO 639-1 code, where the files state it.
@@ -35,11 +35,11 @@ class Collection:
 
     @property
     def missing_relevant(self) -> int:
-        """The number of relevant documents of the judgements that are not in the collection."""
+        """The number of documents judged relevant that are not in the collection."""
         return sum(
             grade > 0 and document not in self.documents
-            for judged in self.qrels.values()
-            for document, grade in judged.items()
+            for grades in self.qrels.values()
+            for document, grade in grades.items()
         )
 
 

@@ -14,9 +14,9 @@ _CORPUS = ("corpus.jsonl*", "queries.jsonl*", "corpus/*.parquet", "queries/*.par
 
 
 def beir(name: str, split: str | None) -> BeirFiles:
-    """Download a collection of BEIR: `BeIR/<name>`, judgements from `BeIR/<name>-qrels`.
+    """Download a BEIR collection: `BeIR/<name>`, judgements from `BeIR/<name>-qrels`.
 
-    CQADupStack's forums, which are one repository there, come from MTEB's copies of each forum.
+    The forums of CQADupStack, a single repository there, come from MTEB's repository of each forum.
 
     Raises:
         InputFileError: the collection does not exist, or the hub cannot be reached.
@@ -33,12 +33,12 @@ def miracl(language: str, split: str | None) -> MiraclFiles:
     """Download a language of MIRACL: topics and judgements from `miracl/miracl`, corpus from `miracl/miracl-corpus`.
 
     Raises:
-        InputFileError: as `beir`; access to the topics requires agreeing to their terms.
+        InputFileError: as in `beir`; access to the topics requires agreeing to their terms.
     """
     name = f"miracl/{language}"
-    judged = _snapshot("miracl/miracl", (f"miracl-v1.0-{language}/topics/*", f"miracl-v1.0-{language}/qrels/*"), name)
+    topics = _snapshot("miracl/miracl", (f"miracl-v1.0-{language}/topics/*", f"miracl-v1.0-{language}/qrels/*"), name)
     corpus = _snapshot("miracl/miracl-corpus", (f"miracl-corpus-v1.0-{language}/*",), name)
-    return find_miracl(judged, language, split, corpus=corpus)
+    return find_miracl(topics, language, split, corpus=corpus)
 
 
 def _snapshot(repository: str, patterns: tuple[str, ...], name: str) -> Path:
@@ -46,6 +46,6 @@ def _snapshot(repository: str, patterns: tuple[str, ...], name: str) -> Path:
 
     try:
         return Path(huggingface_hub.snapshot_download(repository, repo_type="dataset", allow_patterns=list(patterns)))
-    # The hub's library raises its own errors, and lets those of its HTTP library through.
+    # huggingface_hub raises its own errors, and passes on those of its HTTP library.
     except Exception as error:
         raise InputFileError(f"{name}: {repository}: {hub_error(error, repository, 'dataset')}") from None

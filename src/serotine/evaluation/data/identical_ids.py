@@ -1,7 +1,7 @@
-"""Documents that have the query's own id: in some collections the questions are documents themselves.
+"""Documents that have the id of the query: in some collections the queries are documents themselves.
 
-BEIR's evaluation drops such a document everywhere, MTEB's only where questions come from the collection. They differ
-on every collection whose ids merely happen to meet, so a number must say which rule it used.
+BEIR's evaluation drops such a document everywhere, MTEB's only in collections whose queries are documents. The rules
+differ on every collection whose ids coincide by chance, so a figure must name its rule.
 """
 
 from __future__ import annotations
@@ -17,31 +17,28 @@ RULES: tuple[IdenticalIds, ...] = get_args(IdenticalIds)
 
 
 def default_rule(benchmark: str | None) -> IdenticalIds:
-    """BEIR's for BEIR's collections; elsewhere an id that is met twice says nothing."""
+    """Return BEIR's rule for its own collections; in others, identical ids mean nothing."""
     return "beir" if benchmark == "beir" else "keep"
 
 
 def drops_identical(rule: IdenticalIds, name: str) -> bool:
-    """Whether a rule drops the query's own document in the collection `name`."""
+    """Return whether a rule drops the query's own document in the collection `name`."""
     return rule == "beir" or (rule == "mteb" and mteb_drops_identical(name))
 
 
 def drop_identical(run: Run, depth: int, *, drop: bool) -> tuple[Run, int]:
-    """A run without the queries' own documents, cut to `depth`.
+    """Return a run cut to `depth`, without the queries' own documents, and the number of documents dropped.
 
     Args:
-        run: at least `depth` + 1 documents a query where `drop`, so that `depth` are left; best first.
-        depth: how many to keep.
-        drop: whether to drop them.
-
-    Returns:
-        The run, and how many documents were dropped.
+        run: best documents first; to drop, at least `depth` + 1 documents per query, so that `depth` remain.
+        depth: the number of documents per query.
+        drop: whether to drop documents with the query's id.
     """
-    count = 0
-    kept: Run = {}
-    for query, found in run.items():
-        own = drop and query in found
-        count += own
-        others = [(document, score) for document, score in found.items() if not (own and document == query)]
-        kept[query] = dict(others[:depth])
-    return kept, count
+    dropped = 0
+    shortened: Run = {}
+    for query, scores in run.items():
+        identical = drop and query in scores
+        dropped += identical
+        ranking = [(document, score) for document, score in scores.items() if not (identical and document == query)]
+        shortened[query] = dict(ranking[:depth])
+    return shortened, dropped

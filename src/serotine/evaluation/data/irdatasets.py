@@ -1,4 +1,4 @@
-"""Collections by their id in the ir_datasets library (MacAvaney et al. 2021), where that is installed."""
+"""Collections of the ir_datasets library (MacAvaney et al. 2021), by id."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ import hashlib
 import importlib.metadata
 from typing import Any
 
-from serotine.errors import InputFileError, SerotineError, reason
+from serotine.errors import InputFileError, SerotineError, missing_extra, reason
 from serotine.evaluation.data.benchmarks import MIRACL18, beir_name
 from serotine.evaluation.data.collection import Collection, join_title
 from serotine.evaluation.metrics import Qrels
 
-_MISSING = "ids of ir_datasets need that library; run: pip install 'serotine[datasets]'"
+_MISSING = missing_extra("ir_datasets", "datasets")
 
 
 def collection_name(id_: str) -> str:
-    """What a collection is called here: BEIR's and MIRACL's as from anywhere else, others by their id."""
+    """Return the name of a collection: for BEIR and MIRACL the same as from other sources, otherwise its id."""
     family, _, rest = id_.partition("/")
     first, _, others = rest.partition("/")
     if family == "beir" and first == "cqadupstack":
@@ -28,7 +28,7 @@ def collection_name(id_: str) -> str:
 
 
 def fingerprint(id_: str) -> str:
-    """Of the id and the library: it fixes the contents."""
+    """Return a hash of the id and the library's version, which determine the contents."""
     try:
         version = importlib.metadata.version("ir_datasets")
     except importlib.metadata.PackageNotFoundError:
@@ -37,44 +37,44 @@ def fingerprint(id_: str) -> str:
 
 
 def load(id_: str) -> Collection:
-    """Read a collection, downloading it where need be.
+    """Load a collection, downloading it first if necessary.
 
     Args:
-        id_: of a dataset with documents, queries and judgements, such as "beir/scifact/test".
+        id_: the id of a dataset with documents, queries and judgements, such as "beir/scifact/test".
 
     Raises:
         SerotineError: ir_datasets is not installed.
-        InputFileError: there is no such dataset, it lacks a part, or it cannot be downloaded.
+        InputFileError: the dataset does not exist, lacks documents, queries or judgements, or cannot be downloaded.
     """
     try:
         import ir_datasets
     except ImportError:
         raise SerotineError(_MISSING) from None
-    told = f"ir_datasets:{id_}"
+    source = f"ir_datasets:{id_}"
     try:
         dataset = ir_datasets.load(id_)
     except KeyError:
-        raise InputFileError(f"{told}: the library knows no such id") from None
-    for part in ("docs", "queries", "qrels"):
-        if not getattr(dataset, f"has_{part}")():
-            raise InputFileError(f"{told}: has no {part}; name one of its splits")
+        raise InputFileError(f"{source}: ir_datasets has no such id") from None
+    for kind in ("docs", "queries", "qrels"):
+        if not getattr(dataset, f"has_{kind}")():
+            raise InputFileError(f"{source}: has no {kind}; name one of its splits")
     try:
         documents = {document.doc_id: _text(document) for document in dataset.docs_iter()}
-        asked = {query.query_id: query.default_text() for query in dataset.queries_iter()}
+        queries = {query.query_id: query.default_text() for query in dataset.queries_iter()}
         qrels: Qrels = {}
-        for judged in dataset.qrels_iter():
-            qrels.setdefault(judged.query_id, {})[judged.doc_id] = int(judged.relevance)
+        for judgement in dataset.qrels_iter():
+            qrels.setdefault(judgement.query_id, {})[judgement.doc_id] = int(judgement.relevance)
     except (OSError, RuntimeError) as error:
-        raise InputFileError(f"{told}: cannot be read or downloaded ({reason(error)})") from None
-    missing = [query for query in qrels if query not in asked]
+        raise InputFileError(f"{source}: cannot be read or downloaded ({reason(error)})") from None
+    missing = [query for query in qrels if query not in queries]
     if missing:
-        raise InputFileError(f"{told}: judges query {missing[0]!r}, which it does not hold")
+        raise InputFileError(f"{source}: judgements of query {missing[0]!r}, which is not among its queries")
     name = collection_name(id_)
     is_miracl = name.startswith("miracl-")
     benchmark = "miracl" if is_miracl else "beir" if beir_name(name) else None
     language = name.removeprefix("miracl-") if is_miracl else "en" if benchmark else None
     split = id_.rsplit("/", 1)[-1]
-    return Collection(name, documents, {query: asked[query] for query in qrels}, qrels, split, language, benchmark)
+    return Collection(name, documents, {query: queries[query] for query in qrels}, qrels, split, language, benchmark)
 
 
 def _text(document: Any) -> str:

@@ -1,7 +1,7 @@
 """MIRACL folders: topics and judgements of one language as TSV files, its corpus as `docs-*.jsonl.gz`.
 
-As the hub lays them out, `miracl-v1.0-sw/{topics,qrels}/` beside `miracl-corpus-v1.0-sw/docs-0.jsonl.gz`, or all in one
-folder.
+The files are either laid out as on the hub, `miracl-v1.0-sw/{topics,qrels}/` beside
+`miracl-corpus-v1.0-sw/docs-0.jsonl.gz`, or all in one folder.
 """
 
 from __future__ import annotations
@@ -28,9 +28,10 @@ class MiraclFiles:
 
     Attributes:
         language: ISO 639-1 code.
-        topics, qrels: questions and judgements.
-        corpus: the documents' files.
-        split: which judgements.
+        topics: the file of the queries.
+        qrels: the file of the judgements.
+        corpus: the files of the documents.
+        split: the split of the judgements.
     """
 
     language: str
@@ -41,16 +42,16 @@ class MiraclFiles:
 
     @property
     def name(self) -> str:
-        """What the collection is called."""
+        """The name of the collection."""
         return f"miracl-{self.language}"
 
     @property
     def files(self) -> tuple[Path, ...]:
-        """All of them."""
+        """All of the files."""
         return (*self.corpus, self.topics, self.qrels)
 
     def load(self) -> Collection:
-        """Read them.
+        """Load the collection.
 
         Raises:
             InputFileError: a line is malformed; names the file and the line.
@@ -62,42 +63,47 @@ class MiraclFiles:
 
 
 def languages(folder: Path) -> list[str]:
-    """The languages whose topics a folder holds; none where it is no MIRACL folder."""
+    """Return the languages whose topics a folder contains; none if it is not a MIRACL folder."""
     return sorted({match["language"] for _, match in _all_topics(folder)})
 
 
 def find_miracl(
     folder: str | Path, language: str | None = None, split: str | None = None, *, corpus: Path | None = None
 ) -> MiraclFiles:
-    """Find a language's files in a folder.
+    """Find the files of a language in a folder.
 
     Args:
-        folder: of one language, or of several as the hub lays them out.
-        language: which; the only one there is unless given.
-        split: which judgements; "dev" unless given, or the only ones there are.
-        corpus: where the documents are; in `folder`, or beside it, unless given.
+        folder: the folder of one language, or of several as laid out on the hub.
+        language: ISO 639-1 code; by default the only language in the folder.
+        split: the split of the judgements; by default "dev", or the only one.
+        corpus: the folder of the documents; by default `folder`, or a folder beside it.
 
     Raises:
-        InputFileError: a file is missing, or there are several languages to choose from.
+        InputFileError: a file is missing, or the folder has several languages to choose from.
     """
     root = Path(folder)
-    there = languages(root)
-    if language is None and len(there) != 1:
-        raise InputFileError(f"{root}: holds {len(there)} languages of MIRACL ({', '.join(there)}); want one")
-    chosen = language or there[0]
-    found = {match["split"]: path for path, match in _all_topics(root) if match["language"] == chosen}
-    wanted = split or default_split("", "miracl")
-    if split is None and wanted not in found and len(found) == 1:
-        (wanted,) = found
-    if wanted not in found:
-        others = f"; it has {', '.join(sorted(found))}: choose one with --split" if found else ""
-        raise InputFileError(f"{root}: holds no topics.miracl-v1.0-{chosen}-{wanted}.tsv{others}")
-    topics = found[wanted]
+    available = languages(root)
+    if language is None:
+        if len(available) != 1:
+            raise InputFileError(
+                f"{root}: must contain one language of MIRACL, got {len(available)} ({', '.join(available)})"
+            )
+        language = available[0]
+    topics_by_split = {match["split"]: path for path, match in _all_topics(root) if match["language"] == language}
+    split_name = split or default_split("", "miracl")
+    if split is None and split_name not in topics_by_split and len(topics_by_split) == 1:
+        (split_name,) = topics_by_split
+    if split_name not in topics_by_split:
+        splits = ", ".join(sorted(topics_by_split))
+        fix = f"; it has {splits}: choose one with --split" if splits else ""
+        raise InputFileError(f"{root}: contains no topics.miracl-v1.0-{language}-{split_name}.tsv{fix}")
+    topics = topics_by_split[split_name]
     name = topics.name.replace("topics.", "qrels.", 1)
-    qrels = [path for place in (topics.parent, topics.parent.parent / "qrels") if (path := place / name).is_file()]
+    qrels = [path for parent in (topics.parent, topics.parent.parent / "qrels") if (path := parent / name).is_file()]
     if not qrels:
-        raise InputFileError(f"{topics.parent.parent / 'qrels'}: holds no {name}, the judgements of {topics.name}")
-    return MiraclFiles(chosen, topics, qrels[0], _corpus(corpus or root, chosen, alone=len(there) == 1), wanted)
+        raise InputFileError(f"{topics.parent.parent / 'qrels'}: contains no {name}, the judgements of {topics.name}")
+    documents = _corpus(corpus or root, language, only_language=len(available) == 1)
+    return MiraclFiles(language, topics, qrels[0], documents, split_name)
 
 
 def load_miracl(folder: str | Path, language: str | None = None, split: str | None = None) -> Collection:
@@ -125,38 +131,40 @@ def _all_topics(folder: Path) -> list[tuple[Path, re.Match[str]]]:
     return [(path, match) for path in paths if (match := _TOPICS.fullmatch(path.name))]
 
 
-def _corpus(root: Path, language: str, *, alone: bool) -> tuple[Path, ...]:
-    """The corpus in a folder, or else beside it."""
+def _corpus(root: Path, language: str, *, only_language: bool) -> tuple[Path, ...]:
+    """Return the files of the corpus in a folder, or else beside it."""
     inside = {path for level in _LEVELS for path in root.glob(f"{level}docs-*.jsonl*")}
     for paths in (inside, set(root.parent.glob(f"miracl-corpus-*-{language}/docs-*.jsonl*"))):
-        chosen = []
+        files = []
         for path in paths:
-            told = _CORPUS.fullmatch(path.parent.name)
-            if path.name.endswith((".jsonl", ".jsonl.gz")) and (told["language"] == language if told else alone):
-                chosen.append(path)
-        if chosen:
+            match = _CORPUS.fullmatch(path.parent.name)
+            of_language = match["language"] == language if match else only_language
+            if of_language and path.name.endswith((".jsonl", ".jsonl.gz")):
+                files.append(path)
+        if files:
             # docs-10 after docs-9.
-            return tuple(sorted(chosen, key=lambda path: (len(path.name), path)))
-    raise InputFileError(f"{root}: holds no docs-*.jsonl.gz of {language!r}; MIRACL's corpus belongs beside topics")
+            return tuple(sorted(files, key=lambda path: (len(path.name), path)))
+    raise InputFileError(f"{root}: contains no docs-*.jsonl.gz of {language!r}; put MIRACL's corpus beside the topics")
 
 
 def _topics(path: Path) -> dict[str, str]:
     topics: dict[str, str] = {}
     for place, line in records.numbered_lines(path):
-        id_, tab, question = line.partition("\t")
+        id_, tab, query = line.partition("\t")
         if not tab or not id_:
             raise InputFileError(f"{place}: must be a query id and a query, separated by a tab, got {line!r}")
         if id_ in topics:
             raise InputFileError(f"{place}: duplicate query {id_!r}")
-        topics[id_] = question.strip()
+        topics[id_] = query.strip()
     return topics
 
 
 def _qrels(path: Path) -> Qrels:
     qrels: Qrels = {}
     for place, line in records.numbered_lines(path):
-        parts = line.split()
-        if len(parts) != 4:
+        fields = line.split()
+        if len(fields) != 4:
             raise InputFileError(f"{place}: must be `query Q0 document relevance`, got {line!r}")
-        records.add_judgement(qrels, parts[0], parts[2], parts[3], place)
+        query, _, document, score = fields
+        records.add_judgement(qrels, query, document, score, place)
     return qrels

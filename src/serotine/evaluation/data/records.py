@@ -1,4 +1,4 @@
-"""Lines and rows of a collection's files, each with the place to name when it is wrong."""
+"""Lines and rows of a collection's files, with the file and line that error messages name."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from serotine.nesting import check_nesting
 from serotine.texts import is_text
 
 Record = tuple[str, dict[str, Any]]
-"""`file:line` and the object that stands there."""
+"""`file:line` and the object on that line."""
 
 
 def numbered_lines(path: Path) -> Iterator[tuple[str, str]]:
-    """`file:line` and the line without its end; blank lines are passed over."""
+    """Yield `file:line` and the line without its end; blank lines are skipped."""
     return ((f"{path}:{number}", line.rstrip("\r\n")) for number, line in read_lines(path) if line.strip())
 
 
 def read_records(path: Path, *, extra: str = "datasets") -> Iterator[Record]:
-    """The objects of a .jsonl, .jsonl.gz or .parquet file; `extra` is what to install for Parquet.
+    """Yield the objects of a .jsonl, .jsonl.gz or .parquet file; `extra` is the extra that installs pyarrow.
 
     Raises:
-        InputFileError: a line that is no JSON object; Parquet without pyarrow.
+        InputFileError: a line is not a JSON object, or pyarrow is not installed.
     """
     if path.suffix == ".parquet":
         yield from _rows(path, extra)
@@ -51,7 +51,7 @@ def _rows(path: Path, extra: str) -> Iterator[Record]:
 
 
 def text_field(record: dict[str, Any], key: str, place: str) -> str:
-    """A field that must be text."""
+    """Return a field that must be a string."""
     value = record.get(key)
     if not isinstance(value, str):
         raise InputFileError(f"{place}: {key!r} must be a string, got {value!r}")
@@ -59,32 +59,32 @@ def text_field(record: dict[str, Any], key: str, place: str) -> str:
 
 
 def validate_text(value: str, what: str, place: str) -> str:
-    """`value`, if it is text."""
+    """Return `value`, or raise InputFileError if it cannot be encoded as UTF-8."""
     if not is_text(value):
-        raise InputFileError(f"{place}: {what} holds a lone surrogate, which is no text")
+        raise InputFileError(f"{place}: {what} contains a lone surrogate, which is not valid Unicode text")
     return value
 
 
-def documents(found: Iterable[Record], id_key: str) -> dict[str, str]:
-    """Text by id: titles join_title to texts. Some collections leave the title out, others write null."""
+def documents(records: Iterable[Record], id_key: str) -> dict[str, str]:
+    """Return text by id, with titles joined to texts. Some collections leave the title out, others write null."""
 
     def text(record: dict[str, Any], place: str) -> str:
         title = text_field(record, "title", place) if record.get("title") is not None else ""
         return join_title(title, text_field(record, "text", place))
 
-    return _by_id(found, id_key, "document", text)
+    return _by_id(records, id_key, "document", text)
 
 
-def queries(found: Iterable[Record], id_key: str) -> dict[str, str]:
-    """Question by id."""
-    return _by_id(found, id_key, "query", lambda record, place: text_field(record, "text", place))
+def queries(records: Iterable[Record], id_key: str) -> dict[str, str]:
+    """Return query text by id."""
+    return _by_id(records, id_key, "query", lambda record, place: text_field(record, "text", place))
 
 
 def _by_id(
-    found: Iterable[Record], id_key: str, kind: str, text: Callable[[dict[str, Any], str], str]
+    records: Iterable[Record], id_key: str, kind: str, text: Callable[[dict[str, Any], str], str]
 ) -> dict[str, str]:
     texts: dict[str, str] = {}
-    for place, record in found:
+    for place, record in records:
         id_ = text_field(record, id_key, place)
         if not id_:
             raise InputFileError(f"{place}: {id_key!r} is empty")
@@ -95,24 +95,24 @@ def _by_id(
 
 
 def add_judgement(qrels: Qrels, query: str, document: str, score: str, place: str) -> None:
-    """Add one judgement; zeros are kept: they say that somebody looked."""
+    """Add one judgement; zeros count: the document was judged not relevant."""
     try:
         grade = int(score)
     except ValueError:
         raise InputFileError(f"{place}: the score must be a whole number, got {score!r}") from None
     if qrels.setdefault(query, {}).setdefault(document, grade) != grade:
-        raise InputFileError(f"{place}: query {query!r} and document {document!r} were judged differently")
+        raise InputFileError(f"{place}: query {query!r} and document {document!r} have two different judgements")
 
 
-def judged_queries(qrels: Qrels, asked: dict[str, str], qrels_file: Path, questions_file: Path) -> dict[str, str]:
-    """The questions that are judged, in the judgements' order.
+def judged_queries(qrels: Qrels, texts: dict[str, str], qrels_file: Path, queries_file: Path) -> dict[str, str]:
+    """Return the text of each query with judgements, in the order of the judgements.
 
     Raises:
-        InputFileError: there are none, or one of them is not among the questions.
+        InputFileError: there are no judgements, or one of their queries has no text.
     """
     if not qrels:
-        raise InputFileError(f"{qrels_file}: holds no judgements")
-    missing = [id_ for id_ in qrels if id_ not in asked]
+        raise InputFileError(f"{qrels_file}: contains no judgements")
+    missing = [id_ for id_ in qrels if id_ not in texts]
     if missing:
-        raise InputFileError(f"{qrels_file}: judges query {missing[0]!r}, which {questions_file.name} does not hold")
-    return {id_: asked[id_] for id_ in qrels}
+        raise InputFileError(f"{qrels_file}: judgements of query {missing[0]!r}, which {queries_file.name} lacks")
+    return {id_: texts[id_] for id_ in qrels}

@@ -1,4 +1,4 @@
-"""What every system has in common: a name, an answer, and what is told of its encoder."""
+"""The interface of systems, and the record of their encoders."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a system found.
+    """The run of a system on a collection.
 
     Attributes:
-        run: best first; a query that found nothing has an empty answer.
-        record: how: exact or approximate, dtype, query length, marker layout, seconds.
-        notes: what a reader of the numbers should be told.
+        run: the documents of every query, best first; empty for a query without hits.
+        record: the settings: exact or approximate, dtype, query length, marker position, seconds.
+        notes: remarks that a reader of the figures should see.
     """
 
     run: Run
@@ -29,39 +29,38 @@ class Answer:
 
 
 class System(Protocol):
-    """Something that answers a collection's questions."""
+    """A retrieval system that can be evaluated."""
 
     @property
     def name(self) -> str:
-        """What it is called."""
+        """The name of the system."""
         ...
 
     @property
     def key(self) -> str:
-        """Changes whenever the answers might."""
+        """A string that changes whenever the run might."""
         ...
 
     def answer(self, collection: Collection, depth: int, *, show_progress: bool = False) -> Answer:
-        """The `depth` best documents of every query."""
+        """Return the `depth` best documents of every query."""
         ...
 
 
 def encoder_for_collection(encoder: TextEncoder, collection: Collection) -> TextEncoder:
-    """The encoder with the query length that published figures of a collection use.
+    """Return the encoder with the query length of published figures of a collection.
 
-    Left alone: an encoder whose query length was chosen by who loaded it; a dense one, which has no length for queries
-    of their own; one that has no such setting.
+    Unchanged: encoders loaded with a query length, dense encoders, and encoders without such a setting.
     """
     spec = getattr(encoder, "spec", None)
-    wanted = benchmarks.query_length(collection.name, collection.benchmark)
-    if wanted is None or spec is None or spec.origin == "dense" or "query_length" in getattr(encoder, "options", {}):
+    length = benchmarks.query_length(collection.name, collection.benchmark)
+    if length is None or spec is None or spec.origin == "dense" or "query_length" in getattr(encoder, "options", {}):
         return encoder
-    changed: TextEncoder = encoder.with_query_length(wanted)  # type: ignore[attr-defined]
-    return changed
+    adjusted: TextEncoder = encoder.with_query_length(length)  # type: ignore[attr-defined]
+    return adjusted
 
 
 def encoder_record(encoder: TextEncoder) -> dict[str, Any]:
-    """What a number must say of the encoder it came from."""
+    """Return the settings of an encoder that a figure must state."""
     record: dict[str, Any] = {"encoder": encoder.name, "fingerprint": encoder.fingerprint}
     spec = getattr(encoder, "spec", None)
     if spec is not None:
@@ -76,7 +75,7 @@ def encoder_record(encoder: TextEncoder) -> dict[str, Any]:
 
 
 def marker_position(spec: Any) -> str:
-    """Where "[Q] " and "[D] " stand: "after_first", "prepend", or "none"."""
+    """Return the position of the markers "[Q] " and "[D] ": "after_first", "prepend", or "none"."""
     if spec.query.marker is not None:
         return "after_first"
     if any(marker and spec.query.prompt.startswith(marker) for marker in spec.markers):

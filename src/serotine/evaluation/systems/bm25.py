@@ -1,4 +1,4 @@
-"""BM25, the baseline: bm25s over the words of the collection's language."""
+"""The BM25 baseline, computed by bm25s."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ from serotine.errors import SerotineError, missing_extra
 from serotine.evaluation.data.collection import Collection
 from serotine.evaluation.metrics import Run
 from serotine.evaluation.systems.base import Answer
-from serotine.evaluation.systems.languages import SNOWBALL, guess, stop_words, words
+from serotine.evaluation.systems.languages import SNOWBALL, detect_language, stop_words, words
 
 K1, B = 1.5, 0.75
 _BATCH_SIZE = 512
 
 
 class BM25:
-    """Okapi BM25 (k1 1.5, b 0.75, Lucene's variant) over stems, stop words removed.
+    """Okapi BM25 (k1 1.5, b 0.75, Lucene's variant) over stemmed words, without stop words.
 
     Stemmer and stop words are those of the language, where Snowball and bm25s have them. Chinese, Japanese, Korean,
     Thai, Lao, Khmer and Burmese are split into overlapping pairs of characters, as in the lexical search of an index.
 
     Args:
         documents: text by id.
-        language: ISO 639-1 code; guessed from the texts by default.
+        language: ISO 639-1 code; detected in the texts by default.
 
     Attributes:
-        language: the language in use; None if it could not be guessed: words are then not stemmed.
+        language: the language in use; None if it could not be detected: words are then not stemmed.
         stemmer: Snowball's name of the stemmer, or None.
 
     Raises:
@@ -47,7 +47,7 @@ class BM25:
             import Stemmer
         except ImportError:
             raise SerotineError(missing_extra("BM25", "eval")) from None
-        self.language = language or guess(documents.values())
+        self.language = language or detect_language(documents.values())
         name = SNOWBALL.get(self.language or "")
         self.stemmer = name if name in Stemmer.algorithms() else None
         stem: Callable[[str], str] | None = Stemmer.Stemmer(self.stemmer).stemWord if self.stemmer else None
@@ -62,11 +62,11 @@ class BM25:
             self._index.index(self._tokenized(ids=ids, vocab=self._terms.numbers), show_progress=False)
 
     def search(self, queries: Mapping[str, str], k: int = 100) -> Run:
-        """Return the k best documents of every query; documents that share no word with it are left out."""
+        """Return the k best documents of every query; documents that share no word with a query are left out."""
         run: Run = {query: {} for query in queries}
         if self._empty:
             return run
-        with_terms = [(query, terms) for query, text in queries.items() if (terms := self._terms.known(text))]
+        with_terms = [(query, terms) for query, text in queries.items() if (terms := self._terms.lookup(text))]
         for start in range(0, len(with_terms), _BATCH_SIZE):
             batch = with_terms[start : start + _BATCH_SIZE]
             positions, scores = self._index.retrieve(
@@ -80,7 +80,7 @@ class BM25:
 
     def scores(self, query: str) -> NDArray[np.float32]:
         """Return the scores (documents,) of a query with every document, in their order; 0 without a common word."""
-        terms = [] if self._empty else self._terms.known(query)
+        terms = [] if self._empty else self._terms.lookup(query)
         if not terms:
             return np.zeros(len(self._ids), np.float32)
         scores: NDArray[np.float32] = self._index.get_scores(terms)
@@ -88,7 +88,7 @@ class BM25:
 
 
 class _Terms:
-    """Term numbers. Each word is stemmed once, and all documents share the numbers, however large the collection."""
+    """Term numbers of words, shared by all documents; each word is stemmed once."""
 
     def __init__(self, stem: Callable[[str], str] | None, stop: Iterable[str]) -> None:
         self.numbers: dict[str, int] = {}
@@ -96,7 +96,7 @@ class _Terms:
         self._of_word: dict[str, int | None] = dict.fromkeys(stop)
 
     def add(self, text: str) -> list[int]:
-        """Return the terms of a document; new ones get the next numbers."""
+        """Return the term numbers of a document; new terms get the next numbers."""
         terms = []
         for word in words(text):
             if word not in self._of_word:
@@ -106,8 +106,8 @@ class _Terms:
                 terms.append(number)
         return terms
 
-    def known(self, text: str) -> list[int]:
-        """Return the terms of a query that some document contains."""
+    def lookup(self, text: str) -> list[int]:
+        """Return the numbers of a query's terms that some document contains."""
         terms = []
         for word in words(text):
             number = self._of_word[word] if word in self._of_word else self.numbers.get(self._stemmed(word))
@@ -123,7 +123,7 @@ class BM25Baseline:
     """BM25 as a system to evaluate.
 
     Args:
-        language: ISO 639-1 code; that of the collection, or guessed from its texts, by default.
+        language: ISO 639-1 code; that of the collection, or detected in its texts, by default.
 
     >>> from serotine.evaluation import BM25Baseline, Collection
     >>> collection = Collection("toy", {"a": "owls", "b": "bees"}, {"q": "owls"}, {"q": {"a": 1}})
@@ -138,7 +138,7 @@ class BM25Baseline:
 
     @property
     def key(self) -> str:
-        """The parameters."""
+        """The parameters k1 and b, and the language."""
         return f"bm25 {K1} {B} {self._language}"
 
     def answer(self, collection: Collection, depth: int, *, show_progress: bool = False) -> Answer:

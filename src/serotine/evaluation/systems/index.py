@@ -1,4 +1,4 @@
-"""An index, judged as it is searched."""
+"""An index as a system to evaluate."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from serotine.progress import progress_bar
 if TYPE_CHECKING:
     from serotine.index import Index, TextEncoder
 
-_SEARCHES_AT_ONCE = 64
+_BATCH_SIZE = 64
 
 
 class IndexSearch:
-    """An index, as it is searched: approximate, or exact with a proof.
+    """An index as a system to evaluate, searched approximately or exactly.
 
     Args:
-        index: open; its documents have the ids of the collection's.
-        encoder: the one it was built with.
-        exact: prove every answer.
+        index: an open index of the collection, with the same document ids.
+        encoder: the encoder the index was built with.
+        exact: whether to search exactly, with a proof of every answer.
 
     >>> from serotine.evaluation import Collection, IndexSearch
     >>> from serotine import Encoder, Index
@@ -45,48 +45,45 @@ class IndexSearch:
 
     @property
     def name(self) -> str:
-        """The index's path."""
+        """The path of the index."""
         return str(self._index.path)
 
     @property
     def key(self) -> str:
-        """The state of its catalog."""
+        """The encoder's fingerprint and the state of the catalog."""
         catalog = max(file.stat().st_mtime_ns for file in self._index.path.glob("catalog.sqlite*"))
         return f"index {self._encoder.fingerprint} {self._exact} {self._index.stats()} {catalog}"
 
     def answer(self, collection: Collection, depth: int, *, show_progress: bool = False) -> Answer:
-        """As `System.answer`.
+        """Search every query; see `System.answer`.
 
         Raises:
-            SerotineError: the index holds none of the collection's documents.
+            SerotineError: the index contains none of the collection's documents.
         """
-        notes = self._compared(collection)
-        asking = encoder_for_collection(self._encoder, collection)
+        notes = self._document_notes(collection)
+        encoder = encoder_for_collection(self._encoder, collection)
         started = time.perf_counter()
-        asked = [query for query, text in collection.queries.items() if text.strip()]
-        vectors = encode_queries(asking, [collection.queries[query] for query in asked], self._index.dim)
+        queries = [query for query, text in collection.queries.items() if text.strip()]
+        vectors = encode_queries(encoder, [collection.queries[query] for query in queries], self._index.dim)
         encoding = time.perf_counter() - started
         run: Run = {query: {} for query in collection.queries}
         proved, plans = 0, set()
         started = time.perf_counter()
-        with progress_bar(len(asked), f"{collection.name}: searching", enabled=show_progress) as advance:
-            for start in range(0, len(asked), _SEARCHES_AT_ONCE):
-                part = vectors[start : start + _SEARCHES_AT_ONCE]
-                for query, hits in zip(
-                    asked[start : start + _SEARCHES_AT_ONCE],
-                    self._index.search_batch(part, depth, exact=self._exact),
-                    strict=True,
-                ):
+        with progress_bar(len(queries), f"{collection.name}: searching", enabled=show_progress) as advance:
+            for start in range(0, len(queries), _BATCH_SIZE):
+                batch = queries[start : start + _BATCH_SIZE]
+                results = self._index.search_batch(vectors[start : start + _BATCH_SIZE], depth, exact=self._exact)
+                for query, hits in zip(batch, results, strict=True):
                     run[query] = {hit.id: hit.score for hit in hits if hit.score > -np.inf}
                     proved += hits.certificate is not None and hits.certificate.exact
                     plans.add(hits.stats.plan)
-                advance(len(part))
+                advance(len(batch))
         searching = time.perf_counter() - started
-        if self._exact and proved < len(asked):
-            notes.append(f"{len(asked) - proved:,} answers could not be proved exact: the index keeps no vectors")
+        if self._exact and proved < len(queries):
+            notes.append(f"{len(queries) - proved:,} answers could not be proved exact: the index stores no vectors")
         stats = self._index.stats()
-        # "flat" scores every document over its vectors, whether a proof is asked for or not.
-        exact = plans <= {"flat"} or (self._exact and proved == len(asked))
+        # The plan "flat" scores every document with its vectors, with or without a proof.
+        exact = plans <= {"flat"} or (self._exact and proved == len(queries))
         record = {
             "kind": "index",
             "retrieval": f"the index's search, {'exact' if exact else 'approximate'}: {', '.join(sorted(plans))}",
@@ -96,22 +93,23 @@ class IndexSearch:
             "keep_vectors": stats.keep_vectors,
             "bytes_per_token": stats.bytes_per_token,
             "dim": stats.dim,
-            **encoder_record(asking),
+            **encoder_record(encoder),
             "seconds": {"encoding": encoding, "searching": searching},
         }
         return Answer(run, record, notes)
 
-    def _compared(self, collection: Collection) -> list[str]:
-        there = set(self._index.ids())
-        missing = sum(id_ not in there for id_ in collection.documents)
+    def _document_notes(self, collection: Collection) -> list[str]:
+        """Return notes on documents that only the collection, or only the index, contains."""
+        indexed = set(self._index.ids())
+        missing = sum(id_ not in indexed for id_ in collection.documents)
         if missing == len(collection.documents):
             raise SerotineError(
-                f"{self.name}: holds no document of {collection.name}; index that collection: "
+                f"{self.name}: contains no document of {collection.name}; index that collection: "
                 f"serotine index FOLDER --output {self._index.path.name}"
             )
         notes = []
         if missing:
             notes.append(f"the index lacks {missing:,} of the collection's {len(collection.documents):,} documents")
-        if others := len(there) - (len(collection.documents) - missing):
-            notes.append(f"the index holds {others:,} documents that are not of the collection")
+        if others := len(indexed) - (len(collection.documents) - missing):
+            notes.append(f"the index contains {others:,} documents that are not in the collection")
         return notes

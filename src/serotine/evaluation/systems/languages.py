@@ -1,4 +1,4 @@
-"""Texts to words for BM25: which language they are in, its Snowball stemmer and its stop words."""
+"""Languages of BM25: detection, words, Snowball stemmers and stop words."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ SNOWBALL = {
 }
 """Snowball's name of a stemmer by ISO 639-1 code; older releases of the library lack some."""
 
-# bm25s's lists, by its name for each.
+# The names of bm25s's lists.
 _STOP_LISTS = {
     "da": "DANISH",
     "de": "GERMAN",
@@ -61,7 +61,7 @@ _STOP_LISTS = {
     "sv": "SWEDISH",
     "tr": "TURKISH",
 }
-# The scripts of one language each, as far as retrieval collections go; by the first word of a letter's Unicode name.
+# The most likely language of a script, by the first word of a letter's Unicode name.
 _SCRIPTS = {
     "ARABIC": "ar",
     "ARMENIAN": "hy",
@@ -78,32 +78,31 @@ _SCRIPTS = {
     "TELUGU": "te",
     "THAI": "th",
 }
-# Letters of Persian that Arabic does not have.
+# Persian letters that Arabic lacks.
 _PERSIAN = frozenset("پچژگ")
-_SAMPLE = 200
-_SAMPLE_CHARACTERS = 1000
-# Running text in a language is a third to a half stop words; of another one's, a few in a hundred look like them.
-_LEAST_STOP_WORDS = 0.12
+_MAX_TEXTS = 200
+_MAX_CHARACTERS = 1000
+# A third to a half of a text are stop words of its language, and a few percent are stop words of another.
+_MIN_STOP_WORD_SHARE = 0.12
 
 
 @cache
 def _word() -> re.Pattern[str]:
-    # Vowel signs are marks, which \w leaves out: without them Hindi, Bengali or Telugu words fall to pieces.
+    # \w excludes vowel signs, which are marks: without them, Hindi, Bengali and Telugu words would be split.
     marks = "".join(chr(code) for code in range(0x300, 0xFFFF) if unicodedata.category(chr(code)).startswith("M"))
     return re.compile(f"[\\w{marks}]+")
 
 
 def words(text: str) -> list[str]:
-    """The words of a text, case folded; where a script has no spaces, overlapping pairs of characters.
+    """Return the words of a text, case folded; overlapping pairs of characters in scripts without spaces.
 
-    Single letters are left out, single characters of other scripts are not: there they can be words.
+    Single letters are dropped, except in scripts without case, where a single character can be a word.
     """
-    found: list[str] = _word().findall(analyze(text))
-    return [word for word in found if len(word) > 1 or unicodedata.category(word) == "Lo"]
+    return [word for word in _word().findall(analyze(text)) if len(word) > 1 or unicodedata.category(word) == "Lo"]
 
 
 def stop_words(language: str | None) -> frozenset[str]:
-    """A language's stop words; none where there is no list."""
+    """Return the stop words of a language; an empty set without a list."""
     if language not in _STOP_LISTS:
         return frozenset()
     import bm25s.stopwords
@@ -111,16 +110,16 @@ def stop_words(language: str | None) -> frozenset[str]:
     return frozenset(getattr(bm25s.stopwords, f"STOPWORDS_{_STOP_LISTS[language]}", ()))
 
 
-def guess(texts: Iterable[str]) -> str | None:
-    """The language most of the texts are in, by script, and among those in Latin letters by stop words.
+def detect_language(texts: Iterable[str]) -> str | None:
+    """Detect the main language of texts by script, and for Latin script by stop words.
 
     Args:
-        texts: the first 200 are looked at.
+        texts: the texts; only the first 200 are read.
 
     Returns:
-        ISO 639-1 code; None where nothing speaks for one language, as of Swahili or of program code.
+        ISO 639-1 code; None if no language fits, as for Swahili or program code.
     """
-    sample = [text[:_SAMPLE_CHARACTERS] for text in islice(texts, _SAMPLE)]
+    sample = [text[:_MAX_CHARACTERS] for text in islice(texts, _MAX_TEXTS)]
     letters = Counter(letter for text in sample for letter in text if letter.isalpha())
     scripts: Counter[str] = Counter()
     for letter, count in letters.items():
@@ -130,18 +129,18 @@ def guess(texts: Iterable[str]) -> str | None:
         return None
     if scripts["HIRAGANA"] + scripts["KATAKANA"] > 0.1 * total:
         return "ja"
-    script, most = scripts.most_common(1)[0]
-    if most < 0.5 * total:
+    script, script_letters = scripts.most_common(1)[0]
+    if script_letters < 0.5 * total:
         return None
     if script == "ARABIC":
-        return "fa" if sum(letters[letter] for letter in _PERSIAN) > 0.005 * most else "ar"
+        return "fa" if sum(letters[letter] for letter in _PERSIAN) > 0.005 * script_letters else "ar"
     if script != "LATIN":
         return _SCRIPTS.get(script)
-    found = Counter(word for text in sample for word in words(text))
+    word_counts = Counter(word for text in sample for word in words(text))
     shares = {
-        language: sum(found[word] for word in stop_words(language)) / max(found.total(), 1)
+        language: sum(word_counts[word] for word in stop_words(language)) / max(word_counts.total(), 1)
         for language in _STOP_LISTS
         if language != "ru"
     }
     best = max(shares, key=lambda language: shares[language])
-    return best if shares[best] >= _LEAST_STOP_WORDS else None
+    return best if shares[best] >= _MIN_STOP_WORD_SHARE else None

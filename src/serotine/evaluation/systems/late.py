@@ -1,4 +1,4 @@
-"""Late interaction over every document, block by block."""
+"""Exact late interaction with every document, block by block."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ from serotine.progress import progress_bar
 if TYPE_CHECKING:
     from serotine.index import TextEncoder
 
-# Queries of one length that are scored in one call.
-_QUERIES_AT_ONCE = 256
+# Queries of the same length that are scored in one call.
+_BATCH_SIZE = 256
 
 
 class LateInteraction:
-    """An encoder's token vectors, every document scored by MaxSim: exact, in memory of one block.
+    """An encoder as a system to evaluate: MaxSim scores of every document, with one block of vectors in memory.
 
     Args:
-        encoder: text in, token vectors out.
-        cache: folder where token vectors are stored; by default they are not.
+        encoder: a late-interaction encoder.
+        cache: the folder where token vectors are stored; None stores none.
 
     >>> from serotine.evaluation import Collection, LateInteraction
     >>> from serotine import Encoder
@@ -47,7 +47,7 @@ class LateInteraction:
 
     @property
     def name(self) -> str:
-        """The encoder's."""
+        """The name of the encoder."""
         return self._encoder.name
 
     @property
@@ -55,38 +55,37 @@ class LateInteraction:
         """The encoder's fingerprint."""
         return f"late {self._encoder.fingerprint}"
 
-    def encoded(self) -> VectorCache:
+    def vector_cache(self) -> VectorCache:
         """Return the cache of document vectors, float16 (tokens, dim)."""
         return VectorCache(self._cache, self._encode, self.key)
 
     def answer(self, collection: Collection, depth: int, *, show_progress: bool = False) -> Answer:
-        """As `System.answer`."""
-        encoder, dim = self._encoder, self._encoder.dim
-        asking = encoder_for_collection(encoder, collection)
+        """Score every document for every query; see `System.answer`."""
+        encoder, dim = encoder_for_collection(self._encoder, collection), self._encoder.dim
         ids, texts = list(collection.documents), list(collection.documents.values())
-        asked = [query for query, text in collection.queries.items() if text.strip()]
+        query_ids = [query for query, text in collection.queries.items() if text.strip()]
         started = time.perf_counter()
-        queries = encode_queries(asking, [collection.queries[query] for query in asked], dim) if asked else []
-        kept = self.encoded()
-        best = TopK(len(asked), depth)
-        groups = _of_one_length(queries)
+        queries = encode_queries(encoder, [collection.queries[id_] for id_ in query_ids], dim) if query_ids else []
+        cache = self.vector_cache()
+        best = TopK(len(queries), depth)
+        batches = _same_length_batches(queries)
         searching = 0.0
         with progress_bar(len(texts), f"{collection.name}: encoding", enabled=show_progress) as advance:
-            for start, arrays in kept.blocks(texts, advance):
-                began = time.perf_counter()
-                if asked:
-                    best.add(*_scored(queries, groups, arrays, start, depth))
-                searching += time.perf_counter() - began
-        run: Run = {query: {} for query in collection.queries} | best.run(asked, ids)
+            for start, arrays in cache.blocks(texts, advance):
+                scoring_started = time.perf_counter()
+                if query_ids:
+                    best.add(*_score_block(queries, batches, arrays, start, depth))
+                searching += time.perf_counter() - scoring_started
+        run: Run = {query: {} for query in collection.queries} | best.run(query_ids, ids)
         record = {
             "kind": "late interaction",
             "retrieval": "exact MaxSim over every document's float16 token vectors",
             "exact": True,
             "dtype": "float16",
             "dim": dim,
-            **encoder_record(asking),
+            **encoder_record(encoder),
             "seconds": {"encoding": time.perf_counter() - started - searching, "searching": searching},
-            "documents_encoded": kept.encoded,
+            "documents_encoded": cache.encoded,
         }
         return Answer(run, record)
 
@@ -94,27 +93,27 @@ class LateInteraction:
         return list(encode_documents(self._encoder, texts, self._encoder.dim, show_progress=False))
 
 
-def _of_one_length(queries: Sequence[NDArray[np.float32]]) -> list[NDArray[np.int64]]:
-    """Numbers of queries, those of one length together."""
-    lengths: dict[int, list[int]] = defaultdict(list)
-    for number, query in enumerate(queries):
-        lengths[len(query)].append(number)
+def _same_length_batches(queries: Sequence[NDArray[np.float32]]) -> list[NDArray[np.int64]]:
+    """Return the positions of queries in batches of the same length."""
+    by_length: dict[int, list[int]] = defaultdict(list)
+    for position, query in enumerate(queries):
+        by_length[len(query)].append(position)
     return [
-        np.array(numbers[start : start + _QUERIES_AT_ONCE], dtype=np.int64)
-        for numbers in lengths.values()
-        for start in range(0, len(numbers), _QUERIES_AT_ONCE)
+        np.array(positions[start : start + _BATCH_SIZE], dtype=np.int64)
+        for positions in by_length.values()
+        for start in range(0, len(positions), _BATCH_SIZE)
     ]
 
 
-def _scored(
-    queries: Sequence[NDArray[np.float32]], groups: list[NDArray[np.int64]], arrays: Arrays, start: int, depth: int
+def _score_block(
+    queries: Sequence[NDArray[np.float32]], batches: list[NDArray[np.int64]], arrays: Arrays, start: int, depth: int
 ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """The block's best documents of every query: scores and numbers (queries, at most `depth`)."""
+    """Return scores and positions (queries, at most `depth`) of every query's best documents in a block."""
     vectors, offsets = arrays["vectors"], arrays["offsets"]
     k = min(depth, len(offsets) - 1)
     scores = np.empty((len(queries), k), dtype=np.float32)
-    numbers = np.empty((len(queries), k), dtype=np.int64)
-    for group in groups:
-        stacked = np.stack([queries[number] for number in group])
-        scores[group], numbers[group] = maxsim.top_k(stacked, vectors, offsets, k)
-    return scores, numbers + start
+    documents = np.empty((len(queries), k), dtype=np.int64)
+    for batch in batches:
+        stacked = np.stack([queries[position] for position in batch])
+        scores[batch], documents[batch] = maxsim.top_k(stacked, vectors, offsets, k)
+    return scores, documents + start

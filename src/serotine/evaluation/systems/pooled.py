@@ -1,4 +1,4 @@
-"""A dense model with the one vector a text that it was trained to make."""
+"""A dense model with one pooled vector per text."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ if TYPE_CHECKING:
 
 
 class Pooled:
-    """A dense model as it was trained: one vector a text, compared with every document's.
+    """A dense model as a system to evaluate, with the pooling and prompts it was trained with.
 
     Args:
-        encoder: of a dense checkpoint.
-        cache: where encodings are kept; nowhere unless given.
+        encoder: the encoder of a dense checkpoint.
+        cache: the folder where vectors are stored; None stores none.
 
     Raises:
-        EncoderError: the encoder has no one vector for a text.
+        EncoderError: the encoder has no pooled vectors.
     """
 
     def __init__(self, encoder: Encoder, cache: Path | None = None) -> None:
@@ -40,44 +40,44 @@ class Pooled:
 
     @property
     def name(self) -> str:
-        """The encoder's, and that its pooled vector is meant."""
+        """The name of the encoder, followed by "(pooled)"."""
         return f"{self._encoder.name} (pooled)"
 
     @property
     def key(self) -> str:
-        """Of the encoder and how it pools."""
+        """The encoder's fingerprint, pooling and similarity."""
         spec = self._encoder.spec
         return f"pooled {self._encoder.fingerprint} {spec.pooled_by} {spec.pooled_similarity}"
 
     def answer(self, collection: Collection, depth: int, *, show_progress: bool = False) -> Answer:
-        """As `System.answer`."""
+        """Score every document for every query; see `System.answer`."""
         ids, texts = list(collection.documents), list(collection.documents.values())
-        asked = [query for query, text in collection.queries.items() if text.strip()]
+        query_ids = [query for query, text in collection.queries.items() if text.strip()]
         started = time.perf_counter()
-        queries = self._encoder.encode_pooled([collection.queries[query] for query in asked], query=True)
-        best = TopK(len(asked), depth)
+        queries = self._encoder.encode_pooled([collection.queries[id_] for id_ in query_ids], query=True)
+        best = TopK(len(query_ids), depth)
         searching = 0.0
-        kept = VectorCache(self._cache, self._encode, self.key)
+        cache = VectorCache(self._cache, self._encode, self.key)
         with progress_bar(len(texts), f"{collection.name}: encoding", enabled=show_progress) as advance:
-            for start, arrays in kept.blocks(texts, advance):
-                began = time.perf_counter()
+            for start, arrays in cache.blocks(texts, advance):
+                scoring_started = time.perf_counter()
                 scores: NDArray[np.float32] = queries @ np.asarray(arrays["vectors"], dtype=np.float32).T
                 order = np.argsort(-scores, axis=1, kind="stable")[:, :depth]
                 best.add(np.take_along_axis(scores, order, axis=1), order + start)
-                searching += time.perf_counter() - began
+                searching += time.perf_counter() - scoring_started
         spec = self._encoder.spec
         record = {
             "kind": "dense",
-            "retrieval": f"exact {spec.pooled_similarity} of one float32 vector a text",
+            "retrieval": f"exact {spec.pooled_similarity} of one float32 vector per text",
             "pooling": spec.pooled_by or "mean",
             "exact": True,
             "dtype": "float32",
             "dim": self._encoder.dim,
             **encoder_record(self._encoder),
             "seconds": {"encoding": time.perf_counter() - started - searching, "searching": searching},
-            "documents_encoded": kept.encoded,
+            "documents_encoded": cache.encoded,
         }
-        return Answer({query: {} for query in collection.queries} | best.run(asked, ids), record)
+        return Answer({query: {} for query in collection.queries} | best.run(query_ids, ids), record)
 
     def _encode(self, texts: Sequence[str]) -> list[NDArray[np.float32]]:
         return list(self._encoder.encode_pooled(texts, query=False)[:, None])

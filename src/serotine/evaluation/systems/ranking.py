@@ -1,4 +1,4 @@
-"""The best documents of every query, gathered block after block, so that no block need be kept."""
+"""The best documents of every query, collected block by block, so that one block is in memory at a time."""
 
 from __future__ import annotations
 
@@ -22,7 +22,12 @@ class TopK:
         self._numbers = np.full((queries, 0), -1, dtype=np.int64)
 
     def add(self, scores: NDArray[np.float32], numbers: NDArray[np.int64]) -> None:
-        """Add a block's best: float32 and int64 (queries, any), ties to the lower number."""
+        """Add the best documents of a block.
+
+        Args:
+            scores: float32 (queries, any).
+            numbers: positions of the documents, int64 (queries, any); the lower number first on a tie.
+        """
         scores = np.concatenate([self._scores, scores], axis=1)
         numbers = np.concatenate([self._numbers, numbers], axis=1)
         order = np.argsort(-scores, axis=1, kind="stable")[:, : self._k]
@@ -30,7 +35,7 @@ class TopK:
         self._numbers = np.take_along_axis(numbers, order, axis=1)
 
     def run(self, queries: Sequence[str], documents: Sequence[str]) -> Run:
-        """As a run; a document without tokens, which scores -inf, is not found."""
+        """Return the run; documents without tokens, which score -inf, are left out."""
         return {
             query: {
                 documents[number]: score

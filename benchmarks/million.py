@@ -1,16 +1,16 @@
-"""A million passages on one machine: building in bounded memory, searching, recall against exact MaxSim.
+"""Index and search a million passages on one machine: build time, memory, latency, recall against exact MaxSim.
 
     python benchmarks/million.py CACHE WORK [--documents 1000000] [--queries 60]
 
-CACHE is the folder that `serotine bench index` has encoded a collection into; WORK receives the index. There are not a
-million real passages at hand, so they are made of real ones: each joins two runs of 32 consecutive token vectors, from
-two random passages of the collection (all of a passage where it is shorter), and every token goes half of the way
-towards a random token of its own neighbourhood (the tokens nearest to the same one of 8,192 random tokens: mostly the
-same word in another passage) before it is normalised again. The questions are the collection's own. Everything is
-seeded, so stopping and running again goes on where it was stopped. Writes benchmarks/results/million.json.
+CACHE is the folder into which `serotine bench index` encoded a collection; WORK receives the index. The passages are
+synthesized from real ones: each joins two runs of 32 consecutive token vectors from two random passages of the
+collection (the whole passage where it is shorter). Every token then moves halfway towards a random token of its
+neighborhood, and is normalized again. A neighborhood is the tokens nearest to the same one of 8,192 random tokens:
+mostly the same word in other passages. Queries are those of the collection. Everything is seeded; an interrupted run
+resumes. Writes benchmarks/results/million.json.
 
-With 61,402 passages each one is taken from about 33 times, so there are more near ties than in real text, not fewer.
-`score_share` says what a miss costs: the mean exact score of the ten hits over that of the ten best.
+Each of 61,402 passages is used about 33 times, so there are more near ties than in real text, not fewer. `score_share`
+shows the cost of a miss: the mean exact score of the ten hits over that of the ten best.
 """
 
 from __future__ import annotations
@@ -33,19 +33,19 @@ from serotine.bench import PeakMemory, VectorCollection, describe_machine, load_
 
 RESULT = Path(__file__).parent / "results/million.json"
 BATCH = 10_000
-RUN, TOWARDS, NEIGHBOURHOODS = 32, 0.5, 8192
-EFFORTS = (None, 48, 192, 512, 1024)
+RUN, TOWARDS, NEIGHBORHOODS = 32, 0.5, 8192
+CANDIDATES = (None, 48, 192, 512, 1024)
 
 
 @dataclass(frozen=True)
-class Maker:
-    """Makes passages of a collection's tokens.
+class Synthesizer:
+    """Synthesizes passages from a collection's tokens.
 
     Attributes:
-        collection: what they are made of.
-        hood: the neighbourhood of every token.
-        members: the tokens, by neighbourhood.
-        starts: where the members of each neighbourhood begin.
+        collection: the real passages.
+        hood: the neighborhood of every token.
+        members: the tokens, by neighborhood.
+        starts: offset of each neighborhood in `members`.
     """
 
     collection: VectorCollection
@@ -54,24 +54,24 @@ class Maker:
     starts: NDArray[np.int64]
 
     @classmethod
-    def of(cls, collection: VectorCollection, file: Path) -> Maker:
-        """Find the neighborhoods, or read them from the file they were kept in."""
+    def of(cls, collection: VectorCollection, file: Path) -> Synthesizer:
+        """Compute the neighborhoods, or read them from the cache `file`."""
         vectors = collection.vectors
         if not file.exists():
-            chosen = np.sort(np.random.default_rng(7).permutation(len(vectors))[:NEIGHBOURHOODS])
-            anchors = vectors[chosen].astype(np.float32)
+            sample = np.sort(np.random.default_rng(7).permutation(len(vectors))[:NEIGHBORHOODS])
+            anchors = vectors[sample].astype(np.float32)
             hood = np.empty(len(vectors), dtype=np.uint32)
             for first in range(0, len(vectors), 100_000):
-                part = vectors[first : first + 100_000].astype(np.float32)
-                hood[first : first + len(part)] = (part @ anchors.T).argmax(axis=1)
-                sys.stderr.write(f"neighbourhoods: {first + len(part):,} of {len(vectors):,} tokens\n")
+                block = vectors[first : first + 100_000].astype(np.float32)
+                hood[first : first + len(block)] = (block @ anchors.T).argmax(axis=1)
+                sys.stderr.write(f"neighborhoods: {first + len(block):,} of {len(vectors):,} tokens\n")
             np.save(file, hood)
         hood = np.load(file)
-        starts = np.concatenate([[0], np.cumsum(np.bincount(hood, minlength=NEIGHBOURHOODS))]).astype(np.int64)
+        starts = np.concatenate([[0], np.cumsum(np.bincount(hood, minlength=NEIGHBORHOODS))]).astype(np.int64)
         return cls(collection, hood, np.argsort(hood, kind="stable"), starts)
 
     def passages(self, number: int) -> tuple[NDArray[np.float16], NDArray[np.int64]]:
-        """Batch `number` of made passages: vectors and offsets."""
+        """Return the vectors and offsets of batch `number`."""
         rng = np.random.default_rng([7, number])
         offsets = self.collection.offsets
         base = rng.integers(0, self.collection.documents, 2 * BATCH)
@@ -88,97 +88,99 @@ class Maker:
         return vectors.astype(np.float16), ends
 
 
-def batches(maker: Maker, documents: int, index: Index) -> Iterator[dict[str, Any]]:
-    """What `Index.add_batches` takes; batches that are there already are passed over without being made."""
-    done = len(index)
+def batches(synthesizer: Synthesizer, documents: int, index: Index) -> Iterator[dict[str, Any]]:
+    """Yield batches for `Index.add_batches`, without those that the index already has."""
+    indexed = len(index)
     for number in range(documents // BATCH):
-        if (number + 1) * BATCH <= done:
+        if (number + 1) * BATCH <= indexed:
             continue
-        vectors, starts = maker.passages(number)
+        vectors, starts = synthesizer.passages(number)
         ids = [str(number * BATCH + i) for i in range(BATCH)]
         yield {"ids": ids, "vectors": [vectors[starts[i] : starts[i + 1]] for i in range(BATCH)]}
         sys.stderr.write(f"{number + 1:,} batches, {index.stats().segments} segments\n")
 
 
-def exact_scores(maker: Maker, documents: int, queries: int, file: Path) -> NDArray[np.float32]:
-    """MaxSim of the first queries with every passage as it was added: float32 (queries, documents), kept in a file."""
+def exact_scores(synthesizer: Synthesizer, documents: int, queries: int, file: Path) -> NDArray[np.float32]:
+    """Return exact MaxSim of the first queries and all passages, float32 (queries, documents); cached in `file`."""
     if not file.exists():
-        collection = maker.collection
+        collection = synthesizer.collection
         padded = np.zeros((queries, 32, collection.vectors.shape[1]), dtype=np.float32)
         for i, query in enumerate(collection.queries[:queries]):
-            # A query token of zeros adds the same nothing to every document.
+            # Query tokens of zeros add 0 to every score.
             padded[i, : len(query)] = query
         scores = np.empty((queries, documents), dtype=np.float32)
         for batch in range(documents // BATCH):
-            vectors, starts = maker.passages(batch)
-            here = slice(batch * BATCH, (batch + 1) * BATCH)
-            scores[:, here] = maxsim.score_contrastive(padded, vectors.astype(np.float32), starts)
-            sys.stderr.write(f"truth: {batch + 1:,} batches\n")
+            vectors, starts = synthesizer.passages(batch)
+            columns = slice(batch * BATCH, (batch + 1) * BATCH)
+            scores[:, columns] = maxsim.score_contrastive(padded, vectors.astype(np.float32), starts)
+            sys.stderr.write(f"exact scores: {batch + 1:,} batches\n")
         np.save(file, scores)
     return np.asarray(np.load(file), dtype=np.float32)
 
 
 def main() -> None:
-    """Builds, searches, writes."""
+    """Build the index, search it and write the result."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("cache", type=Path)
     parser.add_argument("work", type=Path)
     parser.add_argument("--documents", type=int, default=1_000_000)
     parser.add_argument("--queries", type=int, default=60)
     parser.add_argument("--keep-vectors", action=argparse.BooleanOptionalAction, default=True)
-    given = parser.parse_args()
-    given.work.mkdir(parents=True, exist_ok=True)
-    collection = load_vectors(given.cache)
-    maker = Maker.of(collection, given.work / "neighbourhoods.npy")
-    path = given.work / f"{given.documents}.serotine"
-    log = given.work / f"{given.documents}.json"
+    arguments = parser.parse_args()
+    arguments.work.mkdir(parents=True, exist_ok=True)
+    collection = load_vectors(arguments.cache)
+    synthesizer = Synthesizer.of(collection, arguments.work / "neighborhoods.npy")
+    path = arguments.work / f"{arguments.documents}.serotine"
+    log = arguments.work / f"{arguments.documents}.json"
     started = time.perf_counter()
     index = (
         Index.open(path)
         if path.exists()
-        else Index.create(path, dim=collection.vectors.shape[1], keep_vectors=given.keep_vectors)
+        else Index.create(path, dim=collection.vectors.shape[1], keep_vectors=arguments.keep_vectors)
     )
     built = json.loads(log.read_text()) if log.exists() else {"sessions": []}
-    if len(index) < given.documents:
-        with PeakMemory() as watch:
-            index.add_batches(batches(maker, given.documents, index), expected_documents=given.documents)
+    if len(index) < arguments.documents:
+        with PeakMemory() as memory:
+            index.add_batches(batches(synthesizer, arguments.documents, index), expected_documents=arguments.documents)
             index.compact()
         built["sessions"].append(
             {
                 "seconds": time.perf_counter() - started,
-                "peak_anonymous_bytes": watch.anonymous,
+                "peak_anonymous_bytes": memory.anonymous,
             }
         )
         log.write_text(json.dumps(built))
-    scores = exact_scores(maker, given.documents, given.queries, given.work / f"scores-{given.documents}.npy")
-    wanted = np.argsort(-scores, axis=1, kind="stable")[:, :100].tolist()
+    scores = exact_scores(
+        synthesizer, arguments.documents, arguments.queries, arguments.work / f"scores-{arguments.documents}.npy"
+    )
+    truth = np.argsort(-scores, axis=1, kind="stable")[:, :100].tolist()
     maxsim.set_num_threads(1)
     rows = []
     for k in (10, 100):
-        for effort in EFFORTS:
-            if effort is not None and effort < k:
+        for candidates in CANDIDATES:
+            if candidates is not None and candidates < k:
                 continue
-            times, answers, hits = [], [], None
+            times, rankings, hits = [], [], None
             for warm in (True, False):
-                for query in collection.queries[: given.queries]:
-                    began = time.perf_counter()
-                    hits = index.search(query, k=k, candidates=effort)
+                for query in collection.queries[: arguments.queries]:
+                    started = time.perf_counter()
+                    hits = index.search(query, k=k, candidates=candidates)
                     if not warm:
-                        times.append((time.perf_counter() - began) * 1e3)
-                        answers.append([int(hit.id) for hit in hits])
+                        times.append((time.perf_counter() - started) * 1e3)
+                        rankings.append([int(hit.id) for hit in hits])
             rows.append(
                 {
                     "k": k,
-                    "candidates": effort,
+                    "candidates": candidates,
                     "p50_ms": statistics.median(times),
                     "p95_ms": float(np.percentile(times, 95)),
-                    "recall_at_10": recall(answers, wanted, 10),
-                    "recall_at_100": recall(answers, wanted, 100) if k == 100 else None,
+                    "recall_at_10": recall(rankings, truth, 10),
+                    "recall_at_100": recall(rankings, truth, 100) if k == 100 else None,
                     "score_share": statistics.fmean(
-                        float(row[found[:10]].sum() / row[best[:10]].sum())
-                        for row, found, best in zip(scores, answers, wanted, strict=True)
+                        float(row[ranking[:10]].sum() / row[best[:10]].sum())
+                        for row, ranking, best in zip(scores, rankings, truth, strict=True)
                     ),
-                    "fewest": min(map(len, answers)),
+                    "min_hits": min(map(len, rankings)),
                     "last_ms": {} if hits is None else hits.stats.milliseconds,
                     "last_counts": {} if hits is None else hits.stats.counts,
                 }
@@ -187,12 +189,12 @@ def main() -> None:
     stats = index.stats()
     result = {
         "machine": describe_machine(["serotine", "numpy"]),
-        "made_of": {
+        "origin": {
             **collection.origin,
             "run_tokens": RUN,
             "runs": 2,
             "towards": TOWARDS,
-            "neighbourhoods": NEIGHBOURHOODS,
+            "neighborhoods": NEIGHBORHOODS,
         },
         "documents": stats.documents,
         "tokens": stats.tokens,

@@ -1,8 +1,8 @@
-"""nDCG@10 of late interaction, of the same model's pooled vector, and of BM25, on judged collections.
+"""Measure nDCG@10 of late interaction, of the same model's pooled vector, and of BM25, on judged collections.
 
     python benchmarks/quality.py examples/cranfield [FOLDER...] --encoder ENCODER --json benchmarks/results/quality.json
 
-What `serotine eval --model ENCODER --dense ENCODER --bm25 FOLDER...` does; and with --queries and --nfc, for encoders
+Does what `serotine eval --model ENCODER --dense ENCODER --bm25 FOLDER...` does, with --queries and --nfc for encoders
 and collections that need them.
 """
 
@@ -34,14 +34,14 @@ PACKAGES = ["bm25s", "ir-measures", "numpy", "onnxruntime", "tokenizers"]
 
 
 def prepared(collection: Collection, queries: int | None, nfc: bool) -> Collection:
-    """The collection with its first so many judged queries, its texts normalised where asked."""
-    chosen = dict(itertools.islice(collection.queries.items(), queries))
+    """Return the collection with only its first judged queries, and with texts normalized to NFC if `nfc` is true."""
+    query_texts = dict(itertools.islice(collection.queries.items(), queries))
     documents = collection.documents
     if nfc:
         documents = {id_: unicodedata.normalize("NFC", text) for id_, text in documents.items()}
-        chosen = {id_: unicodedata.normalize("NFC", text) for id_, text in chosen.items()}
-    qrels = {query: collection.qrels[query] for query in chosen}
-    return dataclasses.replace(collection, documents=documents, queries=chosen, qrels=qrels)
+        query_texts = {id_: unicodedata.normalize("NFC", text) for id_, text in query_texts.items()}
+    qrels = {query: collection.qrels[query] for query in query_texts}
+    return dataclasses.replace(collection, documents=documents, queries=query_texts, qrels=qrels)
 
 
 def main() -> int:
@@ -50,12 +50,12 @@ def main() -> int:
     parser.add_argument("folders", nargs="+", type=Path, help="BEIR folders")
     parser.add_argument("--json", type=Path, help="where to write the result")
     parser.add_argument("--encoder", required=True, help="a dense encoder: hub id or folder")
-    parser.add_argument("--queries", type=int, help="the first so many judged queries only")
-    parser.add_argument("--nfc", action="store_true", help="normalise texts to NFC first, as some tokenizers need")
+    parser.add_argument("--queries", type=int, help="only this many judged queries, the first ones")
+    parser.add_argument("--nfc", action="store_true", help="normalize texts to NFC first, as some tokenizers require")
     arguments = parser.parse_args()
     encoder = Encoder(arguments.encoder)
     systems: dict[str, System] = {"bm25": BM25Baseline(), "pooled": Pooled(encoder), "late": LateInteraction(encoder)}
-    judging = EvaluationOptions(["nDCG@10"], depth=100)
+    options = EvaluationOptions(["nDCG@10"], depth=100)
     rows = []
     for folder in arguments.folders:
         collection = prepared(load_beir(folder), arguments.queries, arguments.nfc)
@@ -66,13 +66,13 @@ def main() -> int:
         }
         started = time.perf_counter()
         for name, system in systems.items():
-            judged, _ = evaluate_system(system, collection, judging, show_progress=True)
-            row[name] = round(judged.metrics["nDCG@10"] * 100, 2)
+            evaluated, _ = evaluate_system(system, collection, options, show_progress=True)
+            row[name] = round(evaluated.metrics["nDCG@10"] * 100, 2)
         rows.append(row)
         print(*(f"{key} {value}" for key, value in row.items()), f"({time.perf_counter() - started:.0f} s)")
     result = {
         "metric": "nDCG@10",
-        "depth": judging.depth,
+        "depth": options.depth,
         "retrieval": "exact MaxSim over float16 token vectors",
         "encoder": f"{Path(arguments.encoder).name}, {encoder.spec.document.length} tokens, no training for MaxSim",
         "machine": describe_machine(PACKAGES),

@@ -1,4 +1,4 @@
-"""Index a real collection, ask it three questions, judge it against BM25. Run by ``make demo``."""
+"""Index a real collection, run three queries, and evaluate it against BM25; run by ``make demo``."""
 
 from __future__ import annotations
 
@@ -22,52 +22,52 @@ from serotine.index import Explanation, Hit
 
 ROOT = Path(__file__).parent.parent
 INDEX = ROOT / "cache" / "cranfield.serotine"
-QUESTIONS = [
+QUERIES = [
     "what happens to heat transfer when the boundary layer becomes turbulent",
     "why do wings flutter",
     "how can a space vehicle survive the heat of reentry",
 ]
 
 
-def marked(explanation: Explanation, *, colour: bool) -> Text:
-    """The stretch of the text with the strongest matches, its matched words in colour, or between asterisks."""
+def highlight(explanation: Explanation, *, color: bool) -> Text:
+    """Return the excerpt with the strongest matches; matched words are colored, or between asterisks."""
     text = Text()
     for piece in re.split(f"({MARK}.*?{UNMARK})", passage(explanation.text, explanation.spans(), 300)):
         if piece.startswith(MARK):
             word = piece.strip(MARK + UNMARK)
-            text.append(word if colour else f"**{word}**", "bold yellow")
+            text.append(word if color else f"**{word}**", "bold yellow")
         else:
             text.append(piece)
     return text
 
 
-def answer(index: Index, question: str, console: Console) -> None:
-    """Asks one question and shows the three best passages."""
+def search(index: Index, query: str, console: Console) -> None:
+    """Run a query and show the three best passages."""
     started = time.perf_counter()
-    hits = index.search(question, k=3)
-    spent = (time.perf_counter() - started) * 1e3
-    console.print(Rule(f"[bold]{question}?[/]", align="left"))
+    hits = index.search(query, k=3)
+    milliseconds = (time.perf_counter() - started) * 1e3
+    console.print(Rule(f"[bold]{query}?[/]", align="left"))
     for hit in hits:
-        show(hit, index.explain(question, hit.id), console)
+        show(hit, index.explain(query, hit.id), console)
     stages = ", ".join(f"{stage} {ms:.0f}" for stage, ms in hits.stats.milliseconds.items())
     counts = ", ".join(f"{count:,} by {stage}" for stage, count in hits.stats.counts.items() if stage != "allowed")
-    console.print(f"[dim]{spent:.0f} ms ({stages}); of {hits.stats.documents:,} documents, {counts}[/]\n")
+    console.print(f"[dim]{milliseconds:.0f} ms ({stages}); of {hits.stats.documents:,} documents, {counts}[/]\n")
 
 
 def show(hit: Hit, explanation: Explanation, console: Console) -> None:
-    """One hit: score, id, passage."""
+    """Print the score, id and excerpt of a hit."""
     console.print(Text.assemble((f"{hit.score:6.2f}", "cyan"), f"  document {hit.id}"))
-    console.print(Padding(marked(explanation, colour=console.is_terminal), (0, 0, 0, 8), expand=False))
+    console.print(Padding(highlight(explanation, color=console.is_terminal), (0, 0, 0, 8), expand=False))
 
 
 def main() -> int:
-    """Run the demo; the exit status is 1 when late interaction does not beat BM25."""
+    """Run the demo; return 1 when late interaction scores below BM25."""
     console = Console(width=110, highlight=False)
     warnings.showwarning = lambda message, *_: console.print(f"[dim]note: {message}[/]")
     collection = load_beir(ROOT / "examples" / "cranfield")
     console.print(
         f"\n[bold]Serotine[/]: {len(collection.documents):,} abstracts on aerodynamics (Cranfield), "
-        f"{len(collection.queries)} judged questions\n"
+        f"{len(collection.queries)} judged queries\n"
     )
 
     if INDEX.exists():
@@ -82,29 +82,29 @@ def main() -> int:
             f"Indexed {stats.documents:,} documents, {stats.tokens:,} token vectors of {stats.dim} dimensions, "
             f"{stats.bytes / 1e6:.0f} MB, in {time.perf_counter() - started:.0f} s\n"
         )
-        for question in QUESTIONS:
-            answer(index, question, console)
+        for query in QUERIES:
+            search(index, query, console)
 
-        console.print(Rule("[bold]Judged: nDCG@10 over all questions[/]", align="left"))
+        console.print(Rule("[bold]Evaluation: nDCG@10 over all queries[/]", align="left"))
         started = time.perf_counter()
         batch = index.search_batch(list(collection.queries.values()), k=100)
-        spent = (time.perf_counter() - started) * 1e3 / len(batch)
-    late = {query: {hit.id: hit.score for hit in hits} for query, hits in zip(collection.queries, batch, strict=True)}
-    words = BM25(collection.documents).search(collection.queries)
-    ours = evaluate(collection.qrels, late)["nDCG@10"] * 100
-    baseline = evaluate(collection.qrels, words)["nDCG@10"] * 100
+        milliseconds = (time.perf_counter() - started) * 1e3 / len(batch)
+    run = {id_: {hit.id: hit.score for hit in hits} for id_, hits in zip(collection.queries, batch, strict=True)}
+    bm25_run = BM25(collection.documents).search(collection.queries)
+    ours = evaluate(collection.qrels, run)["nDCG@10"] * 100
+    baseline = evaluate(collection.qrels, bm25_run)["nDCG@10"] * 100
     table = Table(box=None)
     table.add_column("")
     table.add_column("nDCG@10", justify="right")
     table.add_row("BM25 (stemmed)", f"{baseline:.2f}")
     table.add_row(f"Serotine, late interaction ({encoder.name})", f"[bold]{ours:.2f}[/]")
     console.print(table)
-    console.print(f"[dim]{spent:.0f} ms a question, encoding included[/]\n")
+    console.print(f"[dim]{milliseconds:.0f} ms per query, encoding included[/]\n")
 
-    place = INDEX.relative_to(ROOT)
-    console.print("Now ask it something yourself:")
-    console.print(f'  .venv/bin/serotine search {place} "how does sweep affect the lift of a wing"')
-    console.print(f"  .venv/bin/serotine info {place}\n")
+    path = INDEX.relative_to(ROOT)
+    console.print("Now try a query of your own:")
+    console.print(f'  .venv/bin/serotine search {path} "how does sweep affect the lift of a wing"')
+    console.print(f"  .venv/bin/serotine info {path}\n")
     if ours < baseline:
         console.print("[red]Late interaction is below BM25: something is wrong with this build.[/]")
         return 1

@@ -1,4 +1,4 @@
-"""The benchmarks measure what they say: errors are real, ratios are within a round, and peers may be absent."""
+"""Benchmarks: errors against the reference, ratios within a round, optional peers."""
 
 from __future__ import annotations
 
@@ -10,34 +10,34 @@ import pytest
 
 from serotine import maxsim
 from serotine.bench import draw_kernels, measure_kernels
-from serotine.bench.contenders import Contender, ours
-from serotine.bench.timing import interleaved, median_ratio
+from serotine.bench.contenders import Contender, serotine_contenders
+from serotine.bench.timing import median_ratio, time_interleaved
 from serotine.bench.workloads import workloads
 from serotine.cli import main
 from serotine.maxsim import reference
 
 
-def test_interleaving_goes_round_by_round_and_leaves_the_first_out() -> None:
+def test_interleaved_timing_runs_round_by_round_and_discards_the_warm_up() -> None:
     calls: list[str] = []
-    seconds = interleaved({"a": lambda: calls.append("a"), "b": lambda: calls.append("b")}, rounds=2)
+    seconds = time_interleaved({"a": lambda: calls.append("a"), "b": lambda: calls.append("b")}, rounds=2)
     assert calls == ["a", "b"] * 3
     assert {name: len(times) for name, times in seconds.items()} == {"a": 2, "b": 2}
     assert median_ratio([2.0, 9.0, 4.0], [1.0, 3.0, 2.0]) == 2.0
 
 
-def test_the_truth_is_the_reference() -> None:
+def test_reference_scores_equal_those_of_the_reference() -> None:
     work = workloads(dim=8, query_tokens=3)[-1]
     assert work.queries.shape == (32, 3, 8)
     for q in (0, 31):
-        expected = [reference.score(work.queries[q], part) for part in work.parts[:5]]
-        np.testing.assert_allclose(work.truth[q, :5], expected, rtol=1e-12)
+        expected = [reference.score(work.queries[q], vectors) for vectors in work.document_vectors[:5]]
+        np.testing.assert_allclose(work.reference_scores[q, :5], expected, rtol=1e-12)
 
 
-def test_a_wrong_kernel_shows_in_the_error(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_max_error_reveals_a_wrong_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
     def contenders(work: object) -> list[Contender]:
-        found = ours(work)  # type: ignore[arg-type]
-        right = found[0].run
-        return [Contender("peer", True, 4, right), Contender("wrong", True, 4, lambda: right() + 0.5), *found]
+        kernels = serotine_contenders(work)  # type: ignore[arg-type]
+        exact = kernels[0].run
+        return [Contender("peer", True, 4, exact), Contender("wrong", True, 4, lambda: exact() + 0.5), *kernels]
 
     monkeypatch.setattr("serotine.bench.kernels.contenders", contenders)
     (rows,) = measure_kernels([16], [1], 1, ["hot"])
@@ -50,7 +50,7 @@ def test_a_wrong_kernel_shows_in_the_error(monkeypatch: pytest.MonkeyPatch) -> N
     assert draw_kernels(rows).count("<rect") == len(rows) + 1
 
 
-def test_the_command_writes_json_and_a_chart(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_bench_kernels_writes_json_and_a_chart(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     options = ["--shape", "hot", "--dim", "16", "--rounds", "1"]
     outputs = ["--json", str(tmp_path / "k.json"), "--chart", str(tmp_path / "k.svg")]
     assert main(["bench", "kernels", *options, *outputs]) == 0
@@ -61,6 +61,6 @@ def test_the_command_writes_json_and_a_chart(tmp_path: Path, capsys: pytest.Capt
     assert (tmp_path / "k.svg").read_text().startswith("<svg")
 
 
-def test_a_shape_that_does_not_exist_is_bad_use(capsys: pytest.CaptureFixture[str]) -> None:
+def test_bench_kernels_rejects_an_unknown_shape(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["bench", "kernels", "--shape", "zebra"]) == 2
-    assert "they begin with hot, a, b, c, d" in capsys.readouterr().err
+    assert "must be a prefix of hot, a, b, c or d, got 'zebra'" in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""The demo, on a tenth of its collection: it answers, it judges, and it fails when it should."""
+"""The demo, on a tenth of its collection: its output, and its exit status below BM25."""
 
 from __future__ import annotations
 
@@ -18,37 +18,37 @@ SCRIPT = Path(__file__).parent.parent / "examples" / "cranfield_demo.py"
 
 @pytest.fixture
 def demo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    """The script as a module, its index elsewhere, with ten questions and the documents judged for them."""
-    found = importlib.util.spec_from_file_location("cranfield_demo", SCRIPT)
-    assert found is not None
-    assert found.loader is not None
-    module = importlib.util.module_from_spec(found)
-    found.loader.exec_module(module)
-    whole = load_beir(SCRIPT.parent / "cranfield")
-    qrels = dict(list(whole.qrels.items())[:10])
-    documents = {id_: whole.documents[id_] for judged in qrels.values() for id_ in judged}
-    queries = {id_: whole.queries[id_] for id_ in qrels}
-    monkeypatch.setattr(module, "load_beir", lambda folder: Collection("part", documents, queries, qrels))
+    """Load the script as a module, with its index in `tmp_path`, ten queries and the documents judged for them."""
+    spec = importlib.util.spec_from_file_location("cranfield_demo", SCRIPT)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    cranfield = load_beir(SCRIPT.parent / "cranfield")
+    qrels = dict(list(cranfield.qrels.items())[:10])
+    documents = {id_: cranfield.documents[id_] for grades in qrels.values() for id_ in grades}
+    queries = {id_: cranfield.queries[id_] for id_ in qrels}
+    monkeypatch.setattr(module, "load_beir", lambda folder: Collection("sample", documents, queries, qrels))
     monkeypatch.setattr(module, "ROOT", tmp_path)
     monkeypatch.setattr(module, "INDEX", tmp_path / "cache" / "cranfield.serotine")
     return module
 
 
-def test_it_answers_and_judges(demo: ModuleType, capsys: pytest.CaptureFixture[str]) -> None:
+def test_demo_prints_hits_and_the_evaluation(demo: ModuleType, capsys: pytest.CaptureFixture[str]) -> None:
     demo.INDEX.mkdir(parents=True)
-    (demo.INDEX / "left over").touch()
+    (demo.INDEX / "stray").touch()
     assert demo.main() in (0, 1)
-    shown = capsys.readouterr().out
-    for question in demo.QUESTIONS:
-        assert question in shown
-    assert shown.count("document ") >= 9
-    assert "BM25" in shown
-    assert "serotine search cache/cranfield.serotine" in shown
+    output = capsys.readouterr().out
+    for query in demo.QUERIES:
+        assert query in output
+    assert output.count("document ") >= 9
+    assert "BM25" in output
+    assert "serotine search cache/cranfield.serotine" in output
     with Index.open(demo.INDEX, read_only=True) as index:
         assert index.stats().documents > 50
 
 
-def test_below_bm25_it_fails(
+def test_demo_fails_below_bm25(
     demo: ModuleType, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     class Perfect:
@@ -64,11 +64,11 @@ def test_below_bm25_it_fails(
     assert "below BM25" in capsys.readouterr().out
 
 
-def test_matched_words_are_marked_in_colour_or_with_asterisks(demo: ModuleType) -> None:
+def test_matched_words_are_colored_or_put_between_asterisks(demo: ModuleType) -> None:
     text = "nothing here . " * 40 + "the flutter of a wing" + " nothing here ." * 40
     at = text.index("flutter")
     match = TokenMatch("flutter", 0, 7, "flutter", at, at + 7, 0.9)
     explanation = Explanation("d", 0.9, "flutter", text, (match,))
-    shown = demo.marked(explanation, colour=True)
-    assert [shown.plain[span.start : span.end] for span in shown.spans] == ["flutter"]
-    assert "the **flutter** of a wing" in demo.marked(explanation, colour=False).plain
+    excerpt = demo.highlight(explanation, color=True)
+    assert [excerpt.plain[span.start : span.end] for span in excerpt.spans] == ["flutter"]
+    assert "the **flutter** of a wing" in demo.highlight(explanation, color=False).plain

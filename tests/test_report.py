@@ -170,5 +170,5 @@ class TestBrowser:
         assert (sum(ground) < 3 * 64) is dark
         inked = sum(pixel != ground for pixel in pixels)
         assert 0.02 < inked / len(pixels) < 0.6
-        # Text, grid, and the colours of gain and loss.
+        # Text, grid, and the colors of gain and loss.
         assert len(set(pixels)) > 40

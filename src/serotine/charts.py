@@ -1,7 +1,7 @@
-"""The pieces of a chart in SVG: axes, marks, lines and legends, alike in every chart Serotine draws.
+"""Parts of an SVG chart that all charts of Serotine share: axes, marks, lines and legends.
 
-Colours are CSS variables with a fallback: a file of its own is drawn on white, and a page that sets the variables, as a
-report does for the dark, draws the same chart in its own colours.
+Colors are CSS variables with fallbacks: a standalone file is drawn on white; a page that sets the variables, as a
+report does in dark mode, recolors the chart.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ Shape = Literal["circle", "square", "triangle", "diamond"]
 SHAPES: tuple[Shape, ...] = ("circle", "square", "triangle", "diamond")
 
 
-def colour(number: int) -> str:
-    """The colour of the series with this number."""
+def series_color(number: int) -> str:
+    """Return the CSS color of a series; the palette repeats."""
     number %= len(_PALETTE)
     return f"var(--series-{number}, {_PALETTE[number]})"
 
 
 @dataclass(frozen=True, slots=True)
 class Axis:
-    """What one direction of a chart measures, `low` < `high`; both above 0 where it is logarithmic."""
+    """The range of one axis, `low` < `high`; both above 0 on a logarithmic axis."""
 
     label: str
     low: float
@@ -36,25 +36,25 @@ class Axis:
 
     @classmethod
     def around(cls, label: str, values: Iterable[float], *, margin: float = 1.3) -> Axis:
-        """A logarithmic axis with some room around positive values."""
-        listed = list(values)
-        return cls(label, min(listed) / margin, max(listed) * margin, logarithmic=True)
+        """Return a logarithmic axis with a margin around positive values."""
+        numbers = list(values)
+        return cls(label, min(numbers) / margin, max(numbers) * margin, logarithmic=True)
 
     def share(self, value: float) -> float:
-        """Where a value lies: 0 at `low`, 1 at `high`."""
+        """Return the relative position of a value: 0 at `low`, 1 at `high`."""
         if self.logarithmic:
             return math.log(value / self.low) / math.log(self.high / self.low)
         return (value - self.low) / (self.high - self.low)
 
     def ticks(self) -> list[float]:
-        """Round values between `low` and `high`."""
+        """Return round values between `low` and `high`."""
         if self.logarithmic:
             powers = range(math.floor(math.log10(self.low)), math.ceil(math.log10(self.high)) + 1)
-            fine = [digit * 10.0**power for power in powers for digit in (1, 2, 5)]
-            return [tick for tick in fine if self.low <= tick <= self.high]
-        rough = (self.high - self.low) / _TICKS
-        power = 10.0 ** math.floor(math.log10(rough))
-        step = next(digit * power for digit in (1, 2, 5, 10) if digit * power >= rough)
+            candidates = [digit * 10.0**power for power in powers for digit in (1, 2, 5)]
+            return [tick for tick in candidates if self.low <= tick <= self.high]
+        min_step = (self.high - self.low) / _TICKS
+        power = 10.0 ** math.floor(math.log10(min_step))
+        step = next(digit * power for digit in (1, 2, 5, 10) if digit * power >= min_step)
         first, last = math.ceil(self.low / step - 1e-9), math.floor(self.high / step + 1e-9)
         # Rounded: 3 * 0.1 is not 0.3.
         return [round(number * step, 12) for number in range(first, last + 1)]
@@ -62,11 +62,11 @@ class Axis:
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """One point: its values, its colour, and what is told of it where it is pointed at."""
+    """A point of a chart; `title` is its tooltip."""
 
     x: float
     y: float
-    colour: str
+    color: str
     title: str
     shape: Shape = "circle"
     radius: float = 4.0
@@ -75,7 +75,7 @@ class Mark:
 
 @dataclass(frozen=True, slots=True)
 class Panel:
-    """A rectangle of a drawing with two axes; `left` to `right`, `top` to `bottom`."""
+    """A plot area with two axes, from `left` to `right` and `top` to `bottom` of the drawing."""
 
     left: float
     top: float
@@ -85,46 +85,46 @@ class Panel:
     y: Axis
 
     def place(self, x: float, y: float) -> tuple[float, float]:
-        """Where two values lie in the drawing."""
+        """Return the position of two values in the drawing."""
         return (
             self.left + self.x.share(x) * (self.right - self.left),
             self.bottom - self.y.share(y) * (self.bottom - self.top),
         )
 
     def axes(self) -> list[str]:
-        """Grid, ticks and labels."""
-        parts = []
+        """Draw the grid, ticks and labels."""
+        elements = []
         for tick in self.x.ticks():
             x, _ = self.place(tick, self.y.low)
-            parts.append(_rule(f"M{x:.1f} {self.top}V{self.bottom}"))
-            parts.append(text(x, self.bottom + 16, f"{tick:g}", anchor="middle"))
+            elements.append(_rule(f"M{x:.1f} {self.top}V{self.bottom}"))
+            elements.append(text(x, self.bottom + 16, f"{tick:g}", anchor="middle"))
         for tick in self.y.ticks():
             _, y = self.place(self.x.low, tick)
-            parts.append(_rule(f"M{self.left} {y:.1f}H{self.right}"))
-            parts.append(text(self.left - 6, y + 4, f"{tick:g}", anchor="end"))
-        parts.append(text((self.left + self.right) / 2, self.bottom + 36, self.x.label, anchor="middle"))
-        parts.append(text(self.left - 34, self.top - 12, self.y.label))
-        return parts
+            elements.append(_rule(f"M{self.left} {y:.1f}H{self.right}"))
+            elements.append(text(self.left - 6, y + 4, f"{tick:g}", anchor="end"))
+        elements.append(text((self.left + self.right) / 2, self.bottom + 36, self.x.label, anchor="middle"))
+        elements.append(text(self.left - 34, self.top - 12, self.y.label))
+        return elements
 
     def line(self, points: Sequence[tuple[float, float]], stroke: str, *, dashed: bool = False) -> str:
-        """A line through values in their order."""
+        """Draw a line through points in their order."""
         path = " ".join("{:.1f},{:.1f}".format(*self.place(x, y)) for x, y in points)
         dash = ";stroke-dasharray:4 4" if dashed else ""
         return f'<polyline points="{path}" style="fill:none;stroke:{stroke};stroke-width:1.5{dash}"/>'
 
     def mark(self, mark: Mark) -> str:
-        """A point that tells its title."""
+        """Draw a point with its tooltip."""
         x, y = self.place(mark.x, mark.y)
-        style = f"fill:{mark.colour};fill-opacity:{mark.opacity:g}"
+        style = f"fill:{mark.color};fill-opacity:{mark.opacity:g}"
         return symbol(x, y, mark.shape, mark.radius, style, mark.title)
 
 
 def symbol(x: float, y: float, shape: Shape, radius: float, style: str, title: str = "") -> str:
-    """One shape around a place in the drawing, all of about the same area."""
-    told = f"<title>{escape(title)}</title>" if title else ""
+    """Draw a shape centered at a position; shapes of one radius have about the same area."""
+    tooltip = f"<title>{escape(title)}</title>" if title else ""
     r = radius
     if shape == "circle":
-        return f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{r:.1f}" style="{style}">{told}</circle>'
+        return f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{r:.1f}" style="{style}">{tooltip}</circle>'
     if shape == "square":
         r *= 0.9
         path = f"M{x - r:.1f} {y - r:.1f}h{2 * r:.1f}v{2 * r:.1f}h{-2 * r:.1f}Z"
@@ -134,28 +134,28 @@ def symbol(x: float, y: float, shape: Shape, radius: float, style: str, title: s
     else:
         r *= 1.25
         path = f"M{x:.1f} {y - r:.1f}L{x + r:.1f} {y:.1f}L{x:.1f} {y + r:.1f}L{x - r:.1f} {y:.1f}Z"
-    return f'<path d="{path}" style="{style}">{told}</path>'
+    return f'<path d="{path}" style="{style}">{tooltip}</path>'
 
 
-def text(x: float, y: float, words: str, *, anchor: str = "start", strong: bool = False) -> str:
-    """Words at a place in the drawing."""
+def text(x: float, y: float, content: str, *, anchor: str = "start", strong: bool = False) -> str:
+    """Draw text at a position."""
     ink = "var(--chart-ink, #1f2933)" if strong else "var(--chart-label, #52606d)"
     weight = ";font-weight:bold" if strong else ""
-    return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" style="fill:{ink}{weight}">{escape(words)}</text>'
+    return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" style="fill:{ink}{weight}">{escape(content)}</text>'
 
 
 def legend(x: float, y: float, entries: Iterable[tuple[str, str, Shape]]) -> list[str]:
-    """One line for each (name, colour, shape), downwards."""
-    parts = []
+    """Draw one line for each (name, color, shape), from top to bottom."""
+    elements = []
     for number, (name, fill, shape) in enumerate(entries):
-        line = y + 18 * number
-        parts.append(symbol(x, line, shape, 5, f"fill:{fill}"))
-        parts.append(text(x + 12, line + 4, name))
-    return parts
+        y_line = y + 18 * number
+        elements.append(symbol(x, y_line, shape, 5, f"fill:{fill}"))
+        elements.append(text(x + 12, y_line + 4, name))
+    return elements
 
 
-def drawing(width: float, height: float, title: str, parts: Iterable[str], *, heading: bool = True) -> str:
-    """The whole SVG, with its title, which is written above the chart too where `heading`."""
+def drawing(width: float, height: float, title: str, elements: Iterable[str], *, heading: bool = True) -> str:
+    """Return the whole SVG document; its title is also drawn above the chart if `heading` is true."""
     head = [text(20, 24, title, strong=True).replace("<text ", '<text font-size="15" ', 1)] if heading else []
     return "\n".join(
         [
@@ -163,7 +163,7 @@ def drawing(width: float, height: float, title: str, parts: Iterable[str], *, he
             f'font-family="sans-serif" font-size="12"><title>{escape(title)}</title>'
             f'<rect width="{width:g}" height="{height:g}" style="fill:var(--chart, #ffffff)"/>',
             *head,
-            *parts,
+            *elements,
             "</svg>\n",
         ]
     )

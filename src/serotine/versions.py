@@ -1,4 +1,4 @@
-"""Which versions decided a number: part of every result that is kept."""
+"""Versions of packages, recorded with every stored result."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from serotine import __version__
 
 
 def versions(packages: Iterable[str]) -> dict[str, str]:
-    """Serotine's version and those of `packages`; packages not installed are left out."""
-    found = {"serotine": __version__}
+    """Return Serotine's version and those of `packages`; packages not installed are left out."""
+    installed = {"serotine": __version__}
     for name in packages:
         try:
-            found[name] = importlib.metadata.version(name)
+            installed[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
             continue
-    return found
+    return installed

@@ -1,4 +1,4 @@
-"""Benchmarks: kernels, indexes, compression. What other rooms may import; each name loads its module on first use."""
+"""Benchmarks of kernels, indexes and compression; a module is loaded when one of its names is first used."""
 
 from __future__ import annotations
 

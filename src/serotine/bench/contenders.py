@@ -1,4 +1,4 @@
-"""Ways to compute the same scores: ours, and what people use instead. A peer that is not installed is left out."""
+"""MaxSim implementations to compare: Serotine's kernels and their peers; a peer that is not installed is left out."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from serotine import maxsim
 from serotine.bench.workloads import Workload
 
 Scores = NDArray[np.float64]
-# A padded float32 copy above this would crowd the machine out of memory.
-_MOST_PADDED_BYTES = 4 << 30
+# Larger padded float32 copies are not made: they could exhaust the memory.
+_MAX_PADDED_BYTES = 4 << 30
 
 
 @dataclass(frozen=True)
 class Contender:
-    """One way to score a workload.
+    """A MaxSim implementation, ready to score a workload.
 
     Attributes:
-        name: as the results call it.
+        name: name in the results.
         exact: whether it claims exact MaxSim over the float32 input.
         bytes_per_value: size of one stored value, for the share of memory bandwidth.
-        run: computes all the scores, (queries, documents).
+        run: computes all scores, (queries, documents).
     """
 
     name: str
@@ -35,24 +35,28 @@ class Contender:
     run: Callable[[], Any]
 
 
-def ours(work: Workload) -> list[Contender]:
-    """Serotine in every dtype; conversion and quantisation are done beforehand, as an index would have."""
+def serotine_contenders(work: Workload) -> list[Contender]:
+    """Return Serotine's kernels of every dtype; vectors are converted or quantized beforehand, as in an index."""
     offsets = work.offsets
-    found = [
+    kernels = [
         Contender("serotine fp32", True, 4, lambda: maxsim.score_contrastive(work.queries, work.documents, offsets))
     ]
-    half_queries, half = work.queries.astype(np.float16), work.documents.astype(np.float16)
-    found.append(Contender("serotine fp16", False, 2, lambda: maxsim.score_contrastive(half_queries, half, offsets)))
+    fp16_queries, fp16_documents = work.queries.astype(np.float16), work.documents.astype(np.float16)
+    kernels.append(
+        Contender("serotine fp16", False, 2, lambda: maxsim.score_contrastive(fp16_queries, fp16_documents, offsets))
+    )
     if importlib.util.find_spec("ml_dtypes"):
         import ml_dtypes
 
-        brain_queries, brain = (x.astype(ml_dtypes.bfloat16) for x in (work.queries, work.documents))
-        found.append(
-            Contender("serotine bf16", False, 2, lambda: maxsim.score_contrastive(brain_queries, brain, offsets))
+        bf16_queries, bf16_documents = (x.astype(ml_dtypes.bfloat16) for x in (work.queries, work.documents))
+        kernels.append(
+            Contender(
+                "serotine bf16", False, 2, lambda: maxsim.score_contrastive(bf16_queries, bf16_documents, offsets)
+            )
         )
     query_codes, query_scales = maxsim.quantize(work.queries)
     codes, scales = maxsim.quantize(work.documents)
-    found.append(
+    kernels.append(
         Contender(
             "serotine int8",
             False,
@@ -62,42 +66,42 @@ def ours(work: Workload) -> list[Contender]:
             ),
         )
     )
-    return found
+    return kernels
 
 
 def numpy_loop(work: Workload) -> Contender:
-    """One GEMM a document, as most people first write it."""
-    flat = work.queries.reshape(-1, work.queries.shape[2])
+    """Return one GEMM per document, the first version that most people write."""
+    query_tokens = work.queries.reshape(-1, work.queries.shape[2])
 
     def run() -> Any:
-        best = np.stack([(flat @ part.T).max(axis=1) for part in work.parts], axis=1)
-        return best.reshape(len(work.queries), -1, len(work.parts)).sum(axis=1)
+        token_scores = np.stack([(query_tokens @ vectors.T).max(axis=1) for vectors in work.document_vectors], axis=1)
+        return token_scores.reshape(len(work.queries), -1, token_scores.shape[1]).sum(axis=1)
 
     return Contender("numpy loop", True, 4, run)
 
 
-def torch_ways(work: Workload) -> list[Contender]:
-    """The einsum of torch over padded documents, and PyLate's formula, which masks by multiplication."""
+def torch_contenders(work: Workload) -> list[Contender]:
+    """Return torch's einsum over padded documents, and PyLate's formula, which masks by multiplication."""
     if not importlib.util.find_spec("torch"):
         return []
-    longest = int(work.lengths.max())
-    if len(work.lengths) * longest * work.documents.shape[1] * 4 > _MOST_PADDED_BYTES:
+    max_length = int(work.lengths.max())
+    if len(work.lengths) * max_length * work.documents.shape[1] * 4 > _MAX_PADDED_BYTES:
         return []
     import torch
 
-    padded = np.zeros((len(work.lengths), longest, work.documents.shape[1]), dtype=np.float32)
-    mask = np.arange(longest)[None] < work.lengths[:, None]
+    padded = np.zeros((len(work.lengths), max_length, work.documents.shape[1]), dtype=np.float32)
+    mask = np.arange(max_length)[None] < work.lengths[:, None]
     padded[mask] = work.documents
-    queries, documents, real = torch.from_numpy(work.queries), torch.from_numpy(padded), torch.from_numpy(mask)
-    ragged = not bool(mask.all())
+    queries, documents, torch_mask = torch.from_numpy(work.queries), torch.from_numpy(padded), torch.from_numpy(mask)
+    is_padded = not bool(mask.all())
 
     def einsum() -> Any:
         table = torch.einsum("qsd,ntd->qnst", queries, documents)
-        if ragged:
-            table = table.masked_fill(~real[None, :, None, :], float("-inf"))
+        if is_padded:
+            table = table.masked_fill(~torch_mask[None, :, None, :], float("-inf"))
         return table.amax(-1).sum(-1)
 
-    multiplier = real.float()[None, :, None, :]
+    multiplier = torch_mask.float()[None, :, None, :]
 
     def pylate() -> Any:
         table = torch.einsum("ash,bth->abst", queries, documents) * multiplier
@@ -107,7 +111,7 @@ def torch_ways(work: Workload) -> list[Contender]:
 
 
 def maxsim_cpu(work: Workload) -> list[Contender]:
-    """The maxsim-cpu package (Rust)."""
+    """Return the kernel of the maxsim-cpu package (Rust)."""
     if not importlib.util.find_spec("maxsim_cpu"):
         return []
     import maxsim_cpu as peer
@@ -124,28 +128,28 @@ def maxsim_cpu(work: Workload) -> list[Contender]:
             "maxsim-cpu",
             True,
             4,
-            lambda: np.stack([peer.maxsim_scores_variable(query, work.parts) for query in work.queries]),
+            lambda: np.stack([peer.maxsim_scores_variable(query, work.document_vectors) for query in work.queries]),
         )
     ]
 
 
 def numkong(work: Workload) -> list[Contender]:
-    """NumKong's packed MaxSim; it returns angular distances, which unit vectors turn back into scores."""
+    """Return NumKong's packed MaxSim; its angular distances of unit vectors are converted to scores."""
     if not importlib.util.find_spec("numkong"):
         return []
     import numkong as peer
 
     queries = [peer.maxsim_pack(query) for query in work.queries]
-    documents = [peer.maxsim_pack(part) for part in work.parts]
+    documents = [peer.maxsim_pack(vectors) for vectors in work.document_vectors]
     tokens = work.queries.shape[1]
 
     def run() -> Any:
         return np.array([[tokens - peer.maxsim_packed(q, d) for d in documents] for q in queries])
 
-    # Its fp32 path picks each winner by int8, so it is not exact; the error column shows by how much.
+    # Not exact: its fp32 path selects each maximum by int8 scores.
     return [Contender("NumKong f32 packed", False, 4, run)]
 
 
 def contenders(work: Workload) -> list[Contender]:
-    """Everything that can run here on this workload."""
-    return [*torch_ways(work), numpy_loop(work), *maxsim_cpu(work), *numkong(work), *ours(work)]
+    """Return every installed contender that can run the workload."""
+    return [*torch_contenders(work), numpy_loop(work), *maxsim_cpu(work), *numkong(work), *serotine_contenders(work)]

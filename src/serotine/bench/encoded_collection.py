@@ -1,4 +1,4 @@
-"""A judged collection as token vectors: encoded once, kept in a folder."""
+"""A judged collection as token vectors, encoded once and cached in a folder."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Encoded:
+class EncodedCollection:
     """A judged collection as token vectors.
 
     Attributes:
@@ -37,9 +37,9 @@ class Encoded:
 
 def encode_collection(
     collection: Collection, encoder: TextEncoder, cache: Path, *, show_progress: bool = False
-) -> Encoded:
-    """Encode a collection; what `cache` has, of an interrupted run or of `serotine eval`, is read instead."""
-    questions = encode_queries(
+) -> EncodedCollection:
+    """Encode a collection, except for texts that an interrupted run or `serotine eval` left in `cache`."""
+    queries = encode_queries(
         encoder_for_collection(encoder, collection), list(collection.queries.values()), encoder.dim
     )
     texts = list(collection.documents.values())
@@ -50,4 +50,4 @@ def encode_collection(
             vectors.append(arrays["vectors"])
             lengths.append(np.diff(arrays["offsets"]))
     offsets = np.concatenate([[0], np.cumsum(np.concatenate(lengths))]).astype(np.int64)
-    return Encoded(collection, np.concatenate(vectors), offsets, questions)
+    return EncodedCollection(collection, np.concatenate(vectors), offsets, queries)

@@ -1,4 +1,4 @@
-"""Index engines side by side: what building costs, what searching costs, and how much of the exact answer is found."""
+"""Index profiles side by side: the cost of building, the cost of searching, and recall against exact MaxSim."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from serotine.bench.memory import PeakMemory
 from serotine.bench.vectors import DEPTH, VectorCollection
 from serotine.index import Index
 
-# What an index is created with, by the name it has in the table.
+# Arguments of `Index.create`, by the profile's name in tables.
 INDEX_PROFILES: dict[str, dict[str, Any]] = {
     "4 bits": {"nbits": 4},
     "2 bits": {"nbits": 2},
@@ -27,22 +27,22 @@ INDEX_PROFILES: dict[str, dict[str, Any]] = {
     "2 bits, vectors not kept": {"nbits": 2, "keep_vectors": False},
     "8 bits, vectors not kept": {"nbits": 8, "keep_vectors": False},
 }
-# Documents scored over their codes, for the Pareto chart; None is what a user gets.
-EFFORTS: tuple[int | None, ...] = (None, 24, 48, 128, 256, 512)
-# Fields that filters of one and of ten per cent let through.
+# Documents scored over their codes, for the Pareto chart; None is the default.
+CANDIDATES: tuple[int | None, ...] = (None, 24, 48, 128, 256, 512)
+# Values of the field that filters select one and ten percent of.
 _BUCKETS = 100
 
 
 @dataclass(slots=True)
-class Built:
-    """What building one index took.
+class BuildMeasurement:
+    """Cost of building one index.
 
     Attributes:
-        engine: name.
-        build_seconds: wall time, vectors given, all threads.
-        build_peak_bytes: resident memory above the input at the peak.
-        disk_bytes: of all its files.
-        bytes_per_token: of what a search reads before exact rescoring.
+        engine: name of the profile.
+        build_seconds: wall time on all threads, without encoding.
+        build_peak_bytes: peak resident memory above the input.
+        disk_bytes: size of all files.
+        bytes_per_token: size of what a search reads before exact rescoring.
     """
 
     engine: str
@@ -53,20 +53,20 @@ class Built:
 
 
 @dataclass(slots=True)
-class Searched:
-    """What one way of searching costs and finds.
+class SearchMeasurement:
+    """Cost and recall of one way to search.
 
     Attributes:
-        engine: name of the index.
-        setting: what was set, in words.
-        k: hits asked for.
-        p50_ms: median over queries, one thread, the query's encoding left out.
+        engine: name of the profile.
+        setting: description of the search options.
+        k: hits requested.
+        p50_ms: median over queries, on one thread, without encoding the query.
         p95_ms: 95th percentile.
         recall_at_10: share of the exact ten best among the first ten hits.
-        recall_at_100: share of the exact hundred best among all hits; None where fewer were asked for.
-        fewest: the least number of hits any query got.
-        plan: what the engine did.
-        notes: whatever else is worth knowing.
+        recall_at_100: share of the exact hundred best among all hits; None where k is below 100.
+        min_hits: smallest number of hits of a query.
+        plan: the plan of the search.
+        notes: further figures, by name.
     """
 
     engine: str
@@ -76,63 +76,61 @@ class Searched:
     p95_ms: float
     recall_at_10: float
     recall_at_100: float | None
-    fewest: int
+    min_hits: int
     plan: str = ""
     notes: dict[str, Any] = field(default_factory=dict)
 
 
-Answer = Callable[[NDArray[np.float32]], Sequence[int]]
+Search = Callable[[NDArray[np.float32]], Sequence[int]]
 
 
 def measure(
     queries: Sequence[NDArray[np.float32]],
     truth: Sequence[Sequence[int]],
-    contenders: Mapping[str, tuple[int, Answer]],
+    contenders: Mapping[str, tuple[int, Search]],
     rounds: int,
-) -> Iterator[tuple[str, Searched]]:
-    """Time every contender, (k, answer), on every query, one after the other in every round."""
-    seconds: dict[str, list[float]] = {name: [] for name in contenders}
-    answers: dict[str, list[Sequence[int]]] = {}
-    for number in range(rounds + 1):
-        for name, (_, answer) in contenders.items():
-            # The first round only warms up, on a few queries, unless it is all there is.
-            chosen = queries if number else queries[:10]
-            found = []
-            for query in chosen:
+) -> Iterator[tuple[str, SearchMeasurement]]:
+    """Time every contender, (k, search), on every query, one after the other in every round."""
+    milliseconds: dict[str, list[float]] = {name: [] for name in contenders}
+    rankings: dict[str, list[Sequence[int]]] = {}
+    for round_ in range(rounds + 1):
+        for name, (_, run_search) in contenders.items():
+            rankings[name] = []
+            # Round 0 only warms up, on a few queries.
+            for query in queries if round_ else queries[:10]:
                 started = time.perf_counter()
-                found.append(answer(query))
-                if number:
-                    seconds[name].append(time.perf_counter() - started)
-            answers[name] = found
+                rankings[name].append(run_search(query))
+                if round_:
+                    milliseconds[name].append((time.perf_counter() - started) * 1e3)
     for name, (k, _) in contenders.items():
-        times = [each * 1e3 for each in seconds[name]]
+        times = milliseconds[name]
         yield (
             name,
-            Searched(
+            SearchMeasurement(
                 engine="",
                 setting=name,
                 k=k,
                 p50_ms=statistics.median(times),
                 p95_ms=float(np.percentile(times, 95)),
-                recall_at_10=recall(answers[name], truth, 10),
-                recall_at_100=recall(answers[name], truth, DEPTH) if k >= DEPTH else None,
-                fewest=min(len(found) for found in answers[name]),
+                recall_at_10=recall(rankings[name], truth, 10),
+                recall_at_100=recall(rankings[name], truth, DEPTH) if k >= DEPTH else None,
+                min_hits=min(map(len, rankings[name])),
             ),
         )
 
 
-def recall(answers: Sequence[Sequence[int]], truth: Sequence[Sequence[int]], depth: int) -> float:
-    """The mean share of the true first `depth` that is among the first `depth` given."""
+def recall(rankings: Sequence[Sequence[int]], truth: Sequence[Sequence[int]], depth: int) -> float:
+    """Return the mean share of the exact first `depth` documents that the first `depth` of each ranking contain."""
     shares = [
-        len(set(found[:depth]) & set(wanted[:depth])) / len(wanted[:depth])
-        for found, wanted in zip(answers, truth, strict=True)
-        if wanted
+        len(set(ranking[:depth]) & set(exact[:depth])) / len(exact[:depth])
+        for ranking, exact in zip(rankings, truth, strict=True)
+        if exact
     ]
     return statistics.fmean(shares)
 
 
-def build(collection: VectorCollection, folder: Path, engine: str) -> tuple[Index, Built]:
-    """Build one profile from scratch, as `Index.add` does it."""
+def build(collection: VectorCollection, folder: Path, engine: str) -> tuple[Index, BuildMeasurement]:
+    """Build an index of one profile with `Index.add`, and measure it."""
     shutil.rmtree(folder, ignore_errors=True)
     documents = [collection.document(i) for i in range(collection.documents)]
     buckets = np.random.default_rng(1).integers(0, _BUCKETS, collection.documents)
@@ -147,45 +145,52 @@ def build(collection: VectorCollection, folder: Path, engine: str) -> tuple[Inde
         )
         seconds = time.perf_counter() - started
     stats = index.stats()
-    return index, Built(engine, seconds, memory.above, stats.bytes + stats.catalog_bytes, stats.code_bytes_per_token)
+    return index, BuildMeasurement(
+        engine, seconds, memory.increase, stats.bytes + stats.catalog_bytes, stats.code_bytes_per_token
+    )
 
 
-def ids_of(index: Index, k: int, **options: Any) -> Answer:
-    """An answer that numbers can be compared with: ids are document numbers."""
+def index_search(index: Index, k: int, **options: Any) -> Search:
+    """Return a function that searches the index for document numbers, which are its ids."""
     return lambda query: [int(hit.id) for hit in index.search(query, k=k, **options)]
 
 
-def brute_force(collection: VectorCollection, k: int) -> Answer:
-    """Every document's float16 vectors, by our own kernel: the fastest exact search without an index."""
+def brute_force(collection: VectorCollection, k: int) -> Search:
+    """Return a function that scores every float16 vector with Serotine's kernel: the fastest exact search, no index."""
     return lambda query: maxsim.top_k(query, collection.vectors, collection.offsets, k)[1].tolist()
 
 
 def search(
     index: Index, engine: str, collection: VectorCollection, truth: Sequence[Sequence[int]], rounds: int
-) -> list[Searched]:
-    """Every effort of one index, ten and a hundred hits."""
+) -> list[SearchMeasurement]:
+    """Measure one index with all numbers of candidates, for ten and a hundred hits."""
     contenders = {
-        f"{'default' if effort is None else f'{effort:,} candidates'}, k={k}": (k, ids_of(index, k, candidates=effort))
-        for effort in EFFORTS
+        f"{'default' if count is None else f'{count:,} candidates'}, k={k}": (
+            k,
+            index_search(index, k, candidates=count),
+        )
+        for count in CANDIDATES
         for k in (10, DEPTH)
-        if effort is None or effort >= k
+        if count is None or count >= k
     }
-    out = []
-    for _, row in measure(collection.queries, truth, contenders, rounds):
-        row.engine = engine
-        row.plan = index.search(collection.queries[0], k=row.k).stats.plan
-        out.append(row)
-    return out
+    measurements = []
+    for _, measurement in measure(collection.queries, truth, contenders, rounds):
+        measurement.engine = engine
+        measurement.plan = index.search(collection.queries[0], k=measurement.k).stats.plan
+        measurements.append(measurement)
+    return measurements
 
 
-def exact_search(index: Index, engine: str, collection: VectorCollection, truth: Sequence[Sequence[int]]) -> Searched:
-    """`exact=True`: how often it equals brute force, and how often it was certified."""
+def exact_search(
+    index: Index, engine: str, collection: VectorCollection, truth: Sequence[Sequence[int]]
+) -> SearchMeasurement:
+    """Measure `exact=True`: how often it equals brute force, and how often it is certified."""
     times, equal, certified, rescored = [], 0, 0, []
-    for query, wanted in zip(collection.queries, truth, strict=True):
+    for query, ranking in zip(collection.queries, truth, strict=True):
         started = time.perf_counter()
         hits = index.search(query, k=10, exact=True)
         times.append((time.perf_counter() - started) * 1e3)
-        equal += [int(hit.id) for hit in hits] == list(wanted[:10])
+        equal += [int(hit.id) for hit in hits] == list(ranking[:10])
         if hits.certificate is not None:
             certified += hits.certificate.exact
             rescored.append(hits.certificate.rescored)
@@ -196,93 +201,95 @@ def exact_search(index: Index, engine: str, collection: VectorCollection, truth:
         "median_rescored": statistics.median(rescored),
     }
     share = equal / len(times)
-    return Searched(
+    return SearchMeasurement(
         engine, "exact=True, k=10", 10, statistics.median(times), float(np.percentile(times, 95)), share, None, 10,
         "bounds", notes,
     )  # fmt: skip
 
 
-def filtered(index: Index, engine: str, collection: VectorCollection, rounds: int) -> list[Searched]:
-    """Filters that let one and ten per cent through; recall against exact search among what they let through."""
+def filtered_search(index: Index, engine: str, collection: VectorCollection, rounds: int) -> list[SearchMeasurement]:
+    """Measure filters that match one and ten percent, with recall against exact search over the matching documents."""
     buckets = np.random.default_rng(1).integers(0, _BUCKETS, collection.documents)
-    out = []
+    measurements = []
     for percent in (1, 10):
-        keep = buckets < percent
-        truth = collection.truth(keep)
-        contenders = {f"filter of {percent}%": (DEPTH, ids_of(index, DEPTH, where={"bucket": {"<": percent}}))}
-        for _, row in measure(collection.queries, truth, contenders, rounds):
-            row.engine = engine
-            row.notes = {"documents": int(keep.sum())}
-            row.plan = index.search(collection.queries[0], where={"bucket": {"<": percent}}).stats.plan
-            out.append(row)
-    return out
+        matching = buckets < percent
+        truth = collection.exact_top_k(matching)
+        contenders = {f"filter of {percent}%": (DEPTH, index_search(index, DEPTH, where={"bucket": {"<": percent}}))}
+        for _, measurement in measure(collection.queries, truth, contenders, rounds):
+            measurement.engine = engine
+            measurement.notes = {"documents": int(matching.sum())}
+            measurement.plan = index.search(collection.queries[0], where={"bucket": {"<": percent}}).stats.plan
+            measurements.append(measurement)
+    return measurements
 
 
-def churned(index: Index, engine: str, collection: VectorCollection, rounds: int) -> list[Searched]:
-    """Recall after 30% of the documents were deleted and came back changed: every second token of another document."""
+def search_after_churn(index: Index, engine: str, collection: VectorCollection, rounds: int) -> list[SearchMeasurement]:
+    """Measure recall after 30% of the documents are replaced: every second token is that of another document."""
     rng = np.random.default_rng(2)
-    chosen = np.sort(rng.choice(collection.documents, collection.documents * 3 // 10, replace=False))
-    others = rng.permutation(chosen)
+    replaced = np.sort(rng.choice(collection.documents, collection.documents * 3 // 10, replace=False))
+    donors = rng.permutation(replaced)
     vectors = np.array(collection.vectors)
     changed = []
-    for number, other in zip(chosen.tolist(), others.tolist(), strict=True):
-        own = vectors[collection.offsets[number] : collection.offsets[number + 1]]
-        strange = collection.document(other)
-        own[::2][: len(strange[::2])] = strange[::2][: len(own[::2])]
-        changed.append(own)
+    for number, donor in zip(replaced.tolist(), donors.tolist(), strict=True):
+        document = vectors[collection.offsets[number] : collection.offsets[number + 1]]
+        donated = collection.document(donor)
+        document[::2][: len(donated[::2])] = donated[::2][: len(document[::2])]
+        changed.append(document)
     started = time.perf_counter()
-    ids = [str(number) for number in chosen]
+    ids = [str(number) for number in replaced]
     index.delete(ids)
     for start in range(0, len(ids), 100):
         index.add(ids=ids[start : start + 100], vectors=changed[start : start + 100])
     seconds = time.perf_counter() - started
     after = VectorCollection(vectors, collection.offsets, collection.queries, collection.origin)
-    truth = after.truth()
-    out = []
+    truth = after.exact_top_k()
+    measurements = []
     for name in ("after 30% churn", "after 30% churn, compacted"):
         if name.endswith("compacted"):
             index.compact()
-        contenders = {f"{name}, k={k}": (k, ids_of(index, k)) for k in (10, DEPTH)}
+        contenders = {f"{name}, k={k}": (k, index_search(index, k)) for k in (10, DEPTH)}
         stats = index.stats()
-        for _, row in measure(collection.queries, truth, contenders, rounds):
-            row.engine = engine
-            row.plan = index.search(collection.queries[0], k=row.k).stats.plan
-            row.notes = {"segments": stats.segments, "codebooks": stats.codebooks, "churn_seconds": seconds}
-            out.append(row)
-    return out
+        for _, measurement in measure(collection.queries, truth, contenders, rounds):
+            measurement.engine = engine
+            measurement.plan = index.search(collection.queries[0], k=measurement.k).stats.plan
+            measurement.notes = {"segments": stats.segments, "codebooks": stats.codebooks, "churn_seconds": seconds}
+            measurements.append(measurement)
+    return measurements
 
 
 def measure_index(
-    collection: VectorCollection, folder: Path, *, rounds: int, engines: Sequence[str], say: Callable[[str], None]
+    collection: VectorCollection, folder: Path, *, rounds: int, engines: Sequence[str], log: Callable[[str], None]
 ) -> dict[str, Any]:
-    """Run the whole benchmark of our own engine, and return its result for JSON."""
+    """Measure the given profiles, and return the JSON result; `log` is called with a line per step."""
     threads = maxsim.num_threads()
-    say(f"exact MaxSim over {collection.documents:,} documents, for the truth")
-    truth = collection.truth()
-    built: list[Built] = []
-    searched: list[Searched] = []
+    log(f"computing exact MaxSim over {collection.documents:,} documents")
+    truth = collection.exact_top_k()
+    built: list[BuildMeasurement] = []
+    searched: list[SearchMeasurement] = []
     opened: dict[str, Index] = {}
     try:
         for engine in engines:
-            say(f"building: {engine}")
-            opened[engine], cost = build(collection, folder / engine.replace(" ", "-").replace(",", ""), engine)
-            built.append(cost)
+            log(f"building: {engine}")
+            opened[engine], measurement = build(collection, folder / engine.replace(" ", "-").replace(",", ""), engine)
+            built.append(measurement)
         # Building uses every core; searching is measured on one.
         maxsim.set_num_threads(1)
-        say("searching: brute force")
+        log("searching: brute force")
         for k in (10, DEPTH):
-            for _, row in measure(collection.queries[:50], truth[:50], {"": (k, brute_force(collection, k))}, 1):
-                row.engine, row.setting = "brute force, float16", f"k={k}"
-                searched.append(row)
+            for _, measurement in measure(
+                collection.queries[:50], truth[:50], {"": (k, brute_force(collection, k))}, 1
+            ):
+                measurement.engine, measurement.setting = "brute force, float16", f"k={k}"
+                searched.append(measurement)
         for engine, index in opened.items():
-            say(f"searching: {engine}")
+            log(f"searching: {engine}")
             searched += search(index, engine, collection, truth, rounds)
             if INDEX_PROFILES[engine].get("keep_vectors", True):
                 searched.append(exact_search(index, engine, collection, truth))
         first = engines[0]
-        say("filters and churn")
-        searched += filtered(opened[first], first, collection, rounds)
-        searched += churned(opened[first], first, collection, rounds)
+        log("filters and churn")
+        searched += filtered_search(opened[first], first, collection, rounds)
+        searched += search_after_churn(opened[first], first, collection, rounds)
     finally:
         maxsim.set_num_threads(threads)
         for index in opened.values():

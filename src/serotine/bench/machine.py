@@ -1,4 +1,4 @@
-"""What a result must say about where it was measured."""
+"""Description of the machine that a benchmark ran on."""
 
 from __future__ import annotations
 
@@ -16,7 +16,10 @@ _CPUINFO = Path("/proc/cpuinfo")
 
 
 def describe_machine(packages: Sequence[str]) -> dict[str, Any]:
-    """Processor, cores, instruction set, date and versions, for a JSON result; packages not installed are left out."""
+    """Return processor, cores, instruction set, date and versions for a JSON result.
+
+    Packages that are not installed are left out.
+    """
     return {
         "processor": _processor(),
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),

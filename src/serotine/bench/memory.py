@@ -1,4 +1,4 @@
-"""How much memory a piece of work takes at its peak."""
+"""Peak memory of a block of code."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ _STATM = Path("/proc/self/statm")
 
 
 def resident() -> int:
-    """Bytes of this process in memory now, mapped files included; 0 where the system does not tell."""
+    """Return the resident bytes of this process, mapped files included; 0 on systems without /proc."""
     if not _STATM.exists():
         return 0
     return int(_STATM.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
 def anonymous() -> int:
-    """Bytes of this process in memory now that no file stands behind; 0 where the system does not tell."""
+    """Return the resident bytes of this process that are not backed by a file; 0 on systems without /proc."""
     if not _STATM.exists():
         return 0
     pages = _STATM.read_text().split()
@@ -26,18 +26,18 @@ def anonymous() -> int:
 
 
 class PeakMemory:
-    """A context manager that watches this process.
+    """Context manager that samples the memory of this process.
 
     Attributes:
-        above: the most that was resident, above what was at the beginning, in bytes.
-        anonymous: the most that no file stood behind, in bytes.
+        increase: peak of the resident bytes, above those at the start.
+        anonymous: peak of the resident bytes that are not backed by a file.
     """
 
     def __init__(self) -> None:
-        self.above = 0
+        self.increase = 0
         self.anonymous = 0
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._watch, daemon=True)
+        self._thread = threading.Thread(target=self._sample, daemon=True)
 
     def __enter__(self) -> PeakMemory:
         self._before = resident()
@@ -50,7 +50,7 @@ class PeakMemory:
         self._stop.set()
         self._thread.join()
 
-    def _watch(self) -> None:
+    def _sample(self) -> None:
         while not self._stop.wait(0.01):
-            self.above = max(self.above, resident() - self._before)
+            self.increase = max(self.increase, resident() - self._before)
             self.anonymous = max(self.anonymous, anonymous())

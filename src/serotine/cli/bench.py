@@ -41,22 +41,22 @@ def kernels(
     json_file: str | None,
     chart: Path | None,
 ) -> None:
-    """MaxSim kernels side by side, in one interleaved run, with their error against float64.
+    """Time MaxSim kernels side by side, in one interleaved run, with their error against float64.
 
     Peers that are installed take part: torch, maxsim-cpu, numkong (pip install 'serotine[bench]').
     """
-    # OpenBLAS's threads spin for a good part of a second after a product, on the cores the next contender needs. It
-    # reads this when NumPy loads it: 2^22 cycles, long enough to stay awake within one contender's run.
+    # OpenBLAS's threads spin long after a product, on cores that the next contender needs. Read when NumPy is loaded:
+    # 2^22 cycles are still long enough for one contender's run.
     os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "22")
 
     from serotine.bench import describe_machine, draw_kernels, measure_kernels
 
     rows: list[KernelTiming] = []
-    for part in measure_kernels(dims or (128,), threads or (1,), rounds, shapes):
-        rows += part
-        show(part, to_stderr=json_file == STANDARD_OUTPUT)
+    for workload_rows in measure_kernels(dims or (128,), threads or (1,), rounds, shapes):
+        rows += workload_rows
+        show_kernels(workload_rows, to_stderr=json_file == STANDARD_OUTPUT)
     if not rows:
-        raise click.UsageError("--shape: names no workload; they begin with hot, a, b, c, d")
+        raise click.UsageError(f"--shape: must be a prefix of hot, a, b, c or d, got {', '.join(map(repr, shapes))}")
     result = {
         "machine": describe_machine(["serotine", "numpy", "torch", "maxsim-cpu", "numkong"]),
         "rounds": rounds,
@@ -68,8 +68,8 @@ def kernels(
         chart.write_text(draw_kernels(rows), encoding="utf-8")
 
 
-def show(rows: list[KernelTiming], *, to_stderr: bool) -> None:
-    """Print one workload's table."""
+def show_kernels(rows: list[KernelTiming], *, to_stderr: bool) -> None:
+    """Print the table of one workload."""
     from rich.console import Console
     from rich.table import Table
 
@@ -144,7 +144,7 @@ def index(
             cache,
             rounds=rounds,
             engines=profiles or tuple(INDEX_PROFILES),
-            say=lambda words: click.echo(words, err=True),
+            log=lambda message: click.echo(message, err=True),
         ),
     }
     show_index(result, to_stderr=json_file == STANDARD_OUTPUT)
@@ -171,18 +171,18 @@ def show_index(result: dict[str, Any], *, to_stderr: bool) -> None:
             f"{row['bytes_per_token']:.1f}",
         )
     searching = Table(title="Searching, one thread", title_justify="left", box=None)
-    for name in ("", "", "p50 ms", "p95 ms", "recall@10", "recall@100", "fewest", "plan"):
+    for name in ("", "", "p50 ms", "p95 ms", "recall@10", "recall@100", "min hits", "plan"):
         searching.add_column(name, justify="left" if name in ("", "plan") else "right")
     for row in result["searched"]:
-        deep = row["recall_at_100"]
+        recall_at_100 = row["recall_at_100"]
         searching.add_row(
             row["engine"],
             row["setting"],
             f"{row['p50_ms']:.2f}",
             f"{row['p95_ms']:.2f}",
             f"{row['recall_at_10']:.4f}",
-            "" if deep is None else f"{deep:.4f}",
-            str(row["fewest"]),
+            "" if recall_at_100 is None else f"{recall_at_100:.4f}",
+            str(row["min_hits"]),
             row["plan"],
         )
     console = Console(stderr=to_stderr, width=None if Console().is_terminal else 130, highlight=False)
@@ -283,7 +283,7 @@ def compression(
     FOLDER is a judged collection, as `serotine eval` takes it.
 
     Texts are encoded once and cached. Searches are timed on one thread, query by query. A small collection stands
-    for a larger one: it gets codes even below 131,072 tokens, where an index would still store every vector.
+    in for a larger one: it gets codes even below 131,072 tokens, where an index would still store every vector.
     """
     from serotine.bench import (
         Grid,
@@ -298,13 +298,17 @@ def compression(
     sources = find_sources(folder, split)
     if len(sources) != 1:
         raise click.UsageError(
-            f"FOLDER: {folder} contains {len(sources)} collections; name one", click.get_current_context()
+            f"FOLDER: must be one collection, got {folder} with {len(sources)}; name one of them",
+            click.get_current_context(),
         )
     collection = sources[0].load()
     encoder = load_encoder(model)
     for dim in dims:
         if dim > encoder.dim:
-            raise click.UsageError(f"--dim {dim}: {encoder.name} has {encoder.dim}", click.get_current_context())
+            raise click.UsageError(
+                f"--dim: must be at most {encoder.dim}, the dimensions of {encoder.name}, got {dim}",
+                click.get_current_context(),
+            )
     grid = Grid(
         nbits=tuple(None if value == _FLAT else int(value) for value in dict.fromkeys(nbits or ("2", "4", "8", _FLAT))),
         dims=tuple(dict.fromkeys(dims or (encoder.dim,))),
@@ -321,7 +325,7 @@ def compression(
         pooling=encoder.spec.pooling,
         rounds=rounds,
         timed=timed,
-        say=lambda words: click.echo(words, err=True),
+        log=lambda message: click.echo(message, err=True),
     )
     result = {
         "machine": describe_machine(["serotine", "numpy", "onnxruntime", "scipy"]),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from serotine.charts import Axis, Mark, Panel, colour, drawing, legend
+from serotine.charts import Axis, Mark, Panel, drawing, legend, series_color
 
 if TYPE_CHECKING:
     from serotine.evaluation.comparison.compare import Pair
@@ -34,7 +34,7 @@ def scatter(pair: Pair, metric: str) -> str:
         number = 0 if after < before else 1 if after > before else 6
         title = f"{'query' if len(queries) == 1 else f'{len(queries)} queries'} {named}: {before:g} to {after:g}"
         radius = min(3.5 * len(queries) ** 0.5, 16)
-        parts.append(panel.mark(Mark(before, after, colour(number), title, radius=radius, opacity=0.6)))
+        parts.append(panel.mark(Mark(before, after, series_color(number), title, radius=radius, opacity=0.6)))
     title = f"{pair.collection}: {pair.system} against {pair.baseline}, {len(pair.queries)} queries"
     return drawing(370, 376, title, parts, heading=False)
 
@@ -73,13 +73,13 @@ def pareto(bench: Mapping[str, Any], name: str) -> str:
     parts = panel.axes()
     parts.append(panel.line([(row["p50_ms"], row["recall_at_10"]) for row in front], "var(--chart-ink, #1f2933)"))
     for row in shown:
-        fill = colour(engines.index(row["engine"])) if named else colour(1 if row in front else 6)
+        fill = series_color(engines.index(row["engine"])) if named else series_color(1 if row in front else 6)
         title = f"{row['engine']}, {row['setting']}: {row['p50_ms']:.2f} ms, recall {row['recall_at_10']:.4f}"
         parts.append(
             panel.mark(Mark(row["p50_ms"], row["recall_at_10"], fill, title, opacity=0.9 if row in front else 0.5))
         )
     if named:
-        parts += legend(584, 40, ((engine, colour(number), "circle") for number, engine in enumerate(engines)))
+        parts += legend(584, 40, ((engine, series_color(number), "circle") for number, engine in enumerate(engines)))
     return drawing(width, 362, f"{name}: speed and recall", parts, heading=False)
 
 

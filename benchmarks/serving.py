@@ -1,14 +1,14 @@
-"""The server under load, beside the same framework over an exact scan and over LanceDB: latency, throughput, recall.
+"""Load-test the server, and the same framework over an exact scan and LanceDB: latency, throughput, recall.
 
-    python benchmarks/serving.py PASSAGES QUESTIONS --cache FOLDER [--documents N] [--seconds S] [--out FILE]
+    python benchmarks/serving.py PASSAGES QUERIES --cache FOLDER [--documents N] [--seconds S] [--out FILE]
 
-PASSAGES and QUESTIONS are what `serotine bench index` takes. The passages are encoded once, by the default encoder cut
-to 128 dimensions, into an index in FOLDER; the peers get its vectors. Each server is a process of its own, and is asked
-by 8 clients at a time, on the same machine, first with questions in words, then with their vectors. Every engine stands
-behind the same FastAPI, uvicorn, request model, thread pool, queue and batching of questions; only the search differs.
-Questions are not remembered. Last, the server is searched while a writer adds documents to a copy of the index.
+PASSAGES and QUERIES are those of `serotine bench index`. The passages are encoded once, by the default encoder
+truncated to 128 dimensions, into an index in FOLDER; the peers get its vectors. Each server runs in its own process;
+8 clients on the same machine send it queries, first as text, then as vectors. Every engine runs behind the same
+FastAPI, uvicorn, request model, thread pool, queue and batching of queries; only the search differs. Queries are not
+cached. Finally, the server is searched while a writer adds documents to a copy of the index.
 
-Writes benchmarks/results/serving.json unless told otherwise.
+Writes benchmarks/results/serving.json by default.
 """
 
 from __future__ import annotations
@@ -49,36 +49,36 @@ DIM = 128
 K = 10
 CLIENTS = 8
 WARM_UP_SECONDS = 2.0
-AT_ONCE = 512
-# More than LanceDB's own default looks at; on these vectors it finds half of the exact answer all the same.
+BATCH = 512
+# More than LanceDB's default; its recall on these vectors is about one half even so.
 PROBES, REFINE = 64, 5
-Scored = list[tuple[str, float, str | None]]
-Search = Callable[[NDArray[np.float32], int], Scored]
+ScoredDocuments = list[tuple[str, float, str | None]]
+Search = Callable[[NDArray[np.float32], int], ScoredDocuments]
 
 
 # The peers' servers
 
 
 class Exact:
-    """Every token of every document, by our own kernel."""
+    """Exact scan of every token with Serotine's kernel."""
 
     def __init__(self, folder: Path) -> None:
         with Index.open(folder / INDEX, read_only=True) as index:
             self.ids = index.ids()
-            parts = [index.vectors(id_) for id_ in self.ids]
+            documents = [index.vectors(id_) for id_ in self.ids]
             self.texts = [hit.text for hit in index.get(self.ids)]
-        self.vectors = np.concatenate(parts)
-        self.offsets = np.concatenate([[0], np.cumsum([len(part) for part in parts])]).astype(np.int64)
+        self.vectors = np.concatenate(documents)
+        self.offsets = np.concatenate([[0], np.cumsum([len(vectors) for vectors in documents])]).astype(np.int64)
 
-    def __call__(self, query: NDArray[np.float32], k: int) -> Scored:
-        """The k best."""
-        scores, places = maxsim.top_k(query, self.vectors, self.offsets, k)
-        pairs = zip(scores.tolist(), places.tolist(), strict=True)
-        return [(self.ids[place], score, self.texts[place]) for score, place in pairs]
+    def __call__(self, query: NDArray[np.float32], k: int) -> ScoredDocuments:
+        """Return the k best documents."""
+        scores, numbers = maxsim.top_k(query, self.vectors, self.offsets, k)
+        pairs = zip(scores.tolist(), numbers.tolist(), strict=True)
+        return [(self.ids[number], score, self.texts[number]) for score, number in pairs]
 
 
 class LanceDb:
-    """A multivector column with an IVF_PQ index, made once."""
+    """A multivector column with an IVF_PQ index, built once."""
 
     def __init__(self, folder: Path) -> None:
         import lancedb
@@ -96,10 +96,10 @@ class LanceDb:
             (target / "ready").touch()
         self.table: Any = lancedb.connect(str(target)).open_table(TABLE)
 
-    def __call__(self, query: NDArray[np.float32], k: int) -> Scored:
-        """The k best; LanceDB's distance is the number of query tokens less MaxSim."""
-        asked = self.table.search(query, vector_column_name="vectors").limit(k).nprobes(PROBES).refine_factor(REFINE)
-        rows = asked.select(["id", "text"]).to_list()
+    def __call__(self, query: NDArray[np.float32], k: int) -> ScoredDocuments:
+        """Return the k best documents; LanceDB's distance is the number of query tokens minus MaxSim."""
+        request = self.table.search(query, vector_column_name="vectors").limit(k).nprobes(PROBES).refine_factor(REFINE)
+        rows = request.select(["id", "text"]).to_list()
         return [(row["id"], len(query) - row["_distance"], row["text"]) for row in rows]
 
 
@@ -107,7 +107,7 @@ ENGINES: dict[str, Callable[[Path], Search]] = {"exact scan": Exact, "lancedb": 
 
 
 def serve_peer(engine: str, folder: Path, port: int) -> None:
-    """Run another engine behind what our own server is made of."""
+    """Serve another engine with the framework of Serotine's server."""
     import uvicorn
     from fastapi import FastAPI
     from fastapi.responses import Response
@@ -134,13 +134,13 @@ def serve_peer(engine: str, folder: Path, port: int) -> None:
             (query,) = encoder.encode_queries([body.query or ""])
         else:
             query = parse_vectors(body.vectors, DIM, "vectors").astype(np.float32)
-        found = search(query, body.k)
-        return {"hits": [{"id": id_, "score": score, "text": text} for id_, score, text in found]}
+        documents = search(query, body.k)
+        return {"hits": [{"id": id_, "score": score, "text": text} for id_, score, text in documents]}
 
     async def answer(body: SearchRequest) -> Response:
         return json_response(await pool.run(lambda: work(body)))
 
-    # Told here: this file's annotations are strings, which FastAPI would look for among its globals.
+    # Set by hand: annotations here are strings, which FastAPI would look up among this module's globals.
     answer.__annotations__["body"] = SearchRequest
     app.post("/v1/indexes/passages/search", response_model=None)(answer)
     uvicorn.run(app, host="127.0.0.1", port=port, log_level="warning", access_log=False)
@@ -148,7 +148,7 @@ def serve_peer(engine: str, folder: Path, port: int) -> None:
 
 @contextmanager
 def server(command: list[str], name: str) -> Iterator[int]:
-    """A server as a process, until it is needed no more; its port, once it is ready."""
+    """Start a server process, yield its port once it is ready, and stop it at the end."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = int(free.getsockname()[1])
@@ -158,7 +158,7 @@ def server(command: list[str], name: str) -> Iterator[int]:
             while not _is_ready(port):
                 if process.poll() is not None:
                     log.seek(0)
-                    raise SystemExit(f"{name} does not start: {log.read().decode()}")
+                    raise SystemExit(f"{name} did not start: {log.read().decode()}")
                 time.sleep(0.2)
             yield port
         finally:
@@ -181,17 +181,25 @@ def _is_ready(port: int) -> bool:
 
 
 @dataclass(frozen=True)
-class Question:
-    """One question: its two bodies, and the ids of the exact answer."""
+class Query:
+    """A query.
+
+    Attributes:
+        bodies: request bodies, by format: "text" or "vectors".
+        truth: ids of the exact ten best documents.
+    """
 
     bodies: dict[str, bytes]
     truth: frozenset[str]
 
 
 def load(
-    port: int, questions: list[Question], mode: str, seconds: float, until: threading.Event | None = None
+    port: int, queries: list[Query], query_format: str, seconds: float, until: threading.Event | None = None
 ) -> dict[str, Any]:
-    """So many clients, each asking the next question as soon as its last is answered; `until` in place of a time."""
+    """Measure the server with `CLIENTS` clients, each sending the next query when the last is answered.
+
+    Stops after `seconds`, or when `until` is set.
+    """
     turns = itertools.count()
     started = time.perf_counter()
     measuring = started + WARM_UP_SECONDS
@@ -200,20 +208,20 @@ def load(
     recalls: list[float] = []
     errors: list[str] = []
 
-    def ask() -> None:
+    def send_queries() -> None:
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
         while (now := time.perf_counter()) < ending and not (until and until.is_set()):
-            question = questions[next(turns) % len(questions)]
+            query = queries[next(turns) % len(queries)]
             try:
                 connection.request(
                     "POST",
                     "/v1/indexes/passages/search",
-                    question.bodies[mode],
+                    query.bodies[query_format],
                     {"Content-Type": "application/json"},
                 )
                 response = connection.getresponse()
                 content = response.read()
-                taken = time.perf_counter() - now
+                elapsed = time.perf_counter() - now
                 if response.status != 200:
                     raise OSError(f"status {response.status}")
             except OSError as error:
@@ -221,25 +229,25 @@ def load(
                 connection.close()
                 continue
             if now >= measuring:
-                times.append(taken * 1e3)
-                found = {hit["id"] for hit in json.loads(content)["hits"]}
-                recalls.append(len(found & question.truth) / len(question.truth))
+                times.append(elapsed * 1e3)
+                ids = {hit["id"] for hit in json.loads(content)["hits"]}
+                recalls.append(len(ids & query.truth) / len(query.truth))
         connection.close()
 
-    threads = [threading.Thread(target=ask) for _ in range(CLIENTS)]
+    threads = [threading.Thread(target=send_queries) for _ in range(CLIENTS)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    lasted = min(time.perf_counter(), ending if until is None else float("inf")) - measuring
+    measured_seconds = min(time.perf_counter(), ending if until is None else float("inf")) - measuring
     return {
-        "questions": mode,
+        "query_format": query_format,
         "clients": CLIENTS,
-        "seconds": lasted,
+        "seconds": measured_seconds,
         "answered": len(times),
         "errors": len(errors),
         "first_error": errors[0] if errors else None,
-        "per_second": len(times) / lasted,
+        "per_second": len(times) / measured_seconds,
         "p50_ms": float(np.percentile(times, 50)) if times else None,
         "p95_ms": float(np.percentile(times, 95)) if times else None,
         "p99_ms": float(np.percentile(times, 99)) if times else None,
@@ -247,8 +255,8 @@ def load(
     }
 
 
-def while_writing(port: int, questions: list[Question], documents: list[Document]) -> dict[str, Any]:
-    """The same load while one more client adds documents, a hundred in a request."""
+def load_while_writing(port: int, queries: list[Query], documents: list[Document]) -> dict[str, Any]:
+    """Measure the same load while another client adds documents, a hundred per request."""
     done = threading.Event()
     result: dict[str, Any] = {}
 
@@ -258,9 +266,9 @@ def while_writing(port: int, questions: list[Question], documents: list[Document
             time.sleep(WARM_UP_SECONDS)
             with Client(f"http://127.0.0.1:{port}", "passages", timeout=600) as client:
                 for start in range(0, len(documents), 100):
-                    part = documents[start : start + 100]
-                    client.add([each.id for each in part], [each.text for each in part])
-                    result["added"] = start + len(part)
+                    batch = documents[start : start + 100]
+                    client.add([document.id for document in batch], [document.text for document in batch])
+                    result["added"] = start + len(batch)
         except ServerError as error:
             result["error"] = str(error)
         finally:
@@ -269,9 +277,9 @@ def while_writing(port: int, questions: list[Question], documents: list[Document
 
     writer = threading.Thread(target=write)
     writer.start()
-    row = load(port, questions, "words", 3600.0, until=done)
+    row = load(port, queries, "text", 3600.0, until=done)
     writer.join()
-    # The collection grows while it is searched: there is no one truth to hold the answers against.
+    # No recall: the collection grows while it is searched.
     return {**row, "recall_at_10": None, **result}
 
 
@@ -279,88 +287,91 @@ def while_writing(port: int, questions: list[Question], documents: list[Document
 
 
 def prepare(folder: Path, passages: Path, documents: int) -> None:
-    """Create the index, unless it is there; continue one that is not whole."""
+    """Create the index, or resume an incomplete one."""
     path = folder / INDEX
     folder.mkdir(parents=True, exist_ok=True)
     encoder = Encoder(dim=DIM)
     with Index.open(path, encoder=encoder) if path.exists() else Index.create(path, encoder=encoder) as index:
         if len(index) == documents:
             return
-        found = itertools.islice(read([passages]), documents)
-        batches = iter(lambda: list(itertools.islice(found, AT_ONCE)), [])
+        first_passages = itertools.islice(read([passages]), documents)
+        batches = iter(lambda: list(itertools.islice(first_passages, BATCH)), [])
         index.add_batches(
-            ({"ids": [each.id for each in part], "texts": [each.text for each in part]} for part in batches),
+            (
+                {"ids": [document.id for document in batch], "texts": [document.text for document in batch]}
+                for batch in batches
+            ),
             expected_documents=documents,
             show_progress=True,
         )
         if len(index) != documents:
-            raise SystemExit(f"{path}: holds {len(index):,} documents, not {documents:,}; choose another --cache")
+            raise SystemExit(f"{path}: must have {documents:,} documents, got {len(index):,}; choose another --cache")
 
 
-def questions_of(folder: Path, file: Path) -> list[Question]:
-    """Every question with its bodies and its exact answer."""
+def read_queries(folder: Path, file: Path) -> list[Query]:
+    """Return every query with its request bodies and its exact ten best documents."""
     encoder, exact = Encoder(dim=DIM), Exact(folder)
-    asked = []
-    with progress_bar(None, "Exact answers", enabled=True) as advance:
+    queries = []
+    with progress_bar(None, "Exact rankings", enabled=True) as advance:
         for document in read([file]):
             (query,) = encoder.encode_queries([document.text])
             bodies = {
-                "words": json.dumps({"query": document.text, "k": K}).encode(),
+                "text": json.dumps({"query": document.text, "k": K}).encode(),
                 "vectors": json.dumps({"vectors": pack(query), "k": K}).encode(),
             }
-            asked.append(Question(bodies, frozenset(id_ for id_, _, _ in exact(query, K))))
+            queries.append(Query(bodies, frozenset(id_ for id_, _, _ in exact(query, K))))
             advance(1)
-    return asked
+    return queries
 
 
 def main() -> int:
-    """Prepares, asks each server, writes."""
+    """Prepare the index, measure every server and write the result."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("passages", type=Path)
-    parser.add_argument("questions", type=Path)
+    parser.add_argument("queries", type=Path)
     parser.add_argument("--cache", type=Path, required=True)
     parser.add_argument("--documents", type=int, default=20_000)
     parser.add_argument("--add", type=int, default=5_000, help="documents to add while searching; 0 for none")
     parser.add_argument("--seconds", type=float, default=60.0)
-    parser.add_argument(
-        "--engine", action="append", choices=["serotine", *ENGINES], help="repeatable; all unless given"
-    )
+    parser.add_argument("--engine", action="append", choices=["serotine", *ENGINES], help="repeatable; all by default")
     parser.add_argument("--out", type=Path, default=RESULT)
-    given = parser.parse_args()
-    prepare(given.cache, given.passages, given.documents)
-    questions = questions_of(given.cache, given.questions)
-    path = given.cache / INDEX
+    arguments = parser.parse_args()
+    prepare(arguments.cache, arguments.passages, arguments.documents)
+    queries = read_queries(arguments.cache, arguments.queries)
+    path = arguments.cache / INDEX
     ours = [sys.executable, "-m", "serotine.cli", "serve", "--query-cache", "0"]
     rows: list[dict[str, Any]] = []
 
-    def tell(row: dict[str, Any]) -> None:
+    def report(row: dict[str, Any]) -> None:
         rows.append(row)
         recall = "" if row["recall_at_10"] is None else f", recall@10 {row['recall_at_10']:.4f}"
         print(
-            f"{row['engine']:>12}, {row['questions']:<8}{row['per_second']:8.1f} a second, p50 {row['p50_ms']:7.1f} "
-            f"ms, p99 {row['p99_ms']:7.1f} ms, {row['errors']} errors{recall}",
+            f"{row['engine']:>12}, {row['query_format']:<8}{row['per_second']:8.1f} per second, "
+            f"p50 {row['p50_ms']:7.1f} ms, p99 {row['p99_ms']:7.1f} ms, {row['errors']} errors{recall}",
             flush=True,
         )
 
-    for engine in given.engine or ["serotine", *ENGINES]:
-        peer = [sys.executable, str(Path(__file__)), "--serve", engine, str(given.cache)]
+    for engine in arguments.engine or ["serotine", *ENGINES]:
+        peer = [sys.executable, str(Path(__file__)), "--serve", engine, str(arguments.cache)]
         with server([*ours, str(path)] if engine == "serotine" else peer, engine) as port:
-            for mode in ("words", "vectors"):
-                tell({"engine": engine, **load(port, questions, mode, given.seconds)})
-    if given.add:
-        more = list(itertools.islice(read([given.passages]), given.documents, given.documents + given.add))
-        with tempfile.TemporaryDirectory(dir=given.cache) as work:
+            for query_format in ("text", "vectors"):
+                report({"engine": engine, **load(port, queries, query_format, arguments.seconds)})
+    if arguments.add:
+        new_documents = list(
+            itertools.islice(read([arguments.passages]), arguments.documents, arguments.documents + arguments.add)
+        )
+        with tempfile.TemporaryDirectory(dir=arguments.cache) as work:
             shutil.copytree(path, Path(work) / INDEX)
             with server([*ours, str(Path(work) / INDEX)], "serotine") as port:
-                tell({"engine": "serotine", **while_writing(port, questions, more)})
+                report({"engine": "serotine", **load_while_writing(port, queries, new_documents)})
     result = {
         "machine": describe_machine(["fastapi", "lancedb", "numpy", "onnxruntime", "starlette", "uvicorn"]),
-        "collection": {"passages": given.passages.name, "documents": given.documents, "dim": DIM},
+        "collection": {"passages": arguments.passages.name, "documents": arguments.documents, "dim": DIM},
         "load_average_before": os.getloadavg()[2],
         "lancedb": {"nprobes": PROBES, "refine_factor": REFINE},
         "rows": rows,
     }
-    given.out.write_text(json.dumps(result, indent=1) + "\n")
+    arguments.out.write_text(json.dumps(result, indent=1) + "\n")
     return 0
 
 

@@ -270,8 +270,8 @@ def measure_index(
     try:
         for engine in engines:
             log(f"building: {engine}")
-            opened[engine], measurement = build(collection, folder / engine.replace(" ", "-").replace(",", ""), engine)
-            built.append(measurement)
+            opened[engine], cost = build(collection, folder / engine.replace(" ", "-").replace(",", ""), engine)
+            built.append(cost)
         # Building uses every core; searching is measured on one.
         maxsim.set_num_threads(1)
         log("searching: brute force")

@@ -1,4 +1,4 @@
-"""The client: results and errors equal those of the index on disk; errors of the server itself."""
+"""The client gives the results and errors of the index on disk, and reports the server's own errors."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ TEXTS = {
     "é 3": "how bats find their way: echolocation",
     "empty": "",
 }
-QUESTION = "what do bats eat"
+QUERY = "what do bats eat"
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +71,7 @@ def index(server: Server) -> Iterator[Index]:
         yield index
 
 
-def same(served: Any, local: Any) -> None:
+def assert_same_results(served: Any, local: Any) -> None:
     """Assert that two results are equal except for their times."""
     assert served.items == local.items
     assert served.certificate == local.certificate
@@ -91,7 +91,7 @@ def test_importing_serotine_imports_no_client() -> None:
     assert serotine.Client is Client
 
 
-def test_the_client_needs_no_server_libraries() -> None:
+def test_the_client_imports_no_server_libraries() -> None:
     code = (
         "import sys, serotine; serotine.Client;"
         "print([n for n in ('fastapi', 'pydantic', 'uvicorn', 'torch', 'onnxruntime') if n in sys.modules])"
@@ -101,16 +101,16 @@ def test_the_client_needs_no_server_libraries() -> None:
 
 
 def parameters(method: Callable[..., object]) -> list[tuple[str, object, object]]:
-    """Name, kind and default of every parameter; `**options` stands for the search options."""
-    listed: list[tuple[str, object, object]] = []
+    """Return the name, kind and default of every parameter, with `**options` expanded to the search options."""
+    expanded: list[tuple[str, object, object]] = []
     for parameter in inspect.signature(method).parameters.values():
         if parameter.kind is inspect.Parameter.VAR_KEYWORD:
             assert parameter.annotation == "Unpack[SearchKeywords]"
             options = [field for field in fields(SearchOptions) if field.name in SearchKeywords.__annotations__]
-            listed += [(field.name, inspect.Parameter.KEYWORD_ONLY, field.default) for field in options]
+            expanded += [(field.name, inspect.Parameter.KEYWORD_ONLY, field.default) for field in options]
         else:
-            listed.append((parameter.name, parameter.kind, parameter.default))
-    return listed
+            expanded.append((parameter.name, parameter.kind, parameter.default))
+    return expanded
 
 
 def test_the_client_has_every_public_method_of_the_index() -> None:
@@ -137,35 +137,37 @@ def test_the_client_has_every_public_method_of_the_index() -> None:
         {"candidates": 3},
     ],
 )
-def test_searches_are_the_same(client: Client, index: Index, options: dict[str, Any]) -> None:
-    same(client.search(QUESTION, **options), index.search(QUESTION, **options))
+def test_searches_equal_those_of_the_index(client: Client, index: Index, options: dict[str, Any]) -> None:
+    assert_same_results(client.search(QUERY, **options), index.search(QUERY, **options))
     if options.get("mode", "late") == "late":
-        (vectors,) = FakeEncoder().encode_queries([QUESTION])
-        same(client.search(vectors, **options), index.search(vectors, **options))
+        (vectors,) = FakeEncoder().encode_queries([QUERY])
+        assert_same_results(client.search(vectors, **options), index.search(vectors, **options))
         half = vectors.astype(np.float16)
-        same(client.search(half, **options), index.search(half, **options))
+        assert_same_results(client.search(half, **options), index.search(half, **options))
 
 
 def test_a_document_without_tokens_scores_minus_infinity(client: Client, index: Index) -> None:
-    hits = client.search(QUESTION, 4)
-    same(hits, index.search(QUESTION, 4))
+    hits = client.search(QUERY, 4)
+    assert_same_results(hits, index.search(QUERY, 4))
     assert (hits[-1].id, hits[-1].score) == ("empty", -math.inf)
 
 
-def test_other_methods_are_the_same(client: Client, index: Index) -> None:
+def test_other_methods_equal_those_of_the_index(client: Client, index: Index) -> None:
     (vectors,) = FakeEncoder().encode_queries(["cats"])
-    queries = [QUESTION, vectors, "sleep"]
+    queries = [QUERY, vectors, "sleep"]
     for served, local in zip(client.search_batch(queries, 2), index.search_batch(queries, 2), strict=True):
-        same(served, local)
+        assert_same_results(served, local)
     assert client.search_batch([]) == []
     for id_ in TEXTS:
-        assert client.explain(QUESTION, id_) == index.explain(QUESTION, id_)
-        assert client.explain(QUESTION, id_).spans() == index.explain(QUESTION, id_).spans()
+        assert client.explain(QUERY, id_) == index.explain(QUERY, id_)
+        assert client.explain(QUERY, id_).spans() == index.explain(QUERY, id_).spans()
         np.testing.assert_array_equal(client.vectors(id_), index.vectors(id_))
         assert client.vectors(id_).dtype == np.float16
-    got, stored = client.get(list(TEXTS)), index.get(list(TEXTS))
-    assert [(hit.id, hit.text, hit.metadata) for hit in got] == [(hit.id, hit.text, hit.metadata) for hit in stored]
-    assert all(math.isnan(hit.score) for hit in got)
+    served_hits, local_hits = client.get(list(TEXTS)), index.get(list(TEXTS))
+    assert [(hit.id, hit.text, hit.metadata) for hit in served_hits] == [
+        (hit.id, hit.text, hit.metadata) for hit in local_hits
+    ]
+    assert all(math.isnan(hit.score) for hit in served_hits)
     assert client.stats() == index.stats()
     assert client.verify() == index.verify()
     assert (client.ids(), len(client), client.dim) == (index.ids(), len(index), index.dim)
@@ -175,13 +177,13 @@ def test_other_methods_are_the_same(client: Client, index: Index) -> None:
     assert "\ud800" not in client
 
 
-def test_changes(server: Server) -> None:
+def test_documents_are_added_replaced_and_deleted(server: Server) -> None:
     with server.client("plain") as client:
         rows = [np.full((n + 1, 16), 0.25, dtype=np.float32) for n in range(3)]
         client.add(["a", "b"], vectors=rows[:2], metadata=[{"x": 1}, {}])
         np.testing.assert_array_equal(client.vectors("b"), rows[1].astype(np.float16))
-        client.add(["a"], texts=["told"], vectors=rows[2:], upsert=True)
-        assert client.get(["a"])[0].text == "told"
+        client.add(["a"], texts=["bats"], vectors=rows[2:], upsert=True)
+        assert client.get(["a"])[0].text == "bats"
         batches = [{"ids": ["a", "c"], "vectors": rows[:2]}, {"ids": ["d"], "vectors": rows[2:]}]
         assert client.add_batches(batches) == 2
         client.add([], vectors=[])
@@ -229,15 +231,15 @@ ERRORS: list[tuple[str, type[Exception], Callable[[Any], object]]] = [
 ]
 
 
-@pytest.mark.parametrize(("name", "kind", "do"), ERRORS)
-def test_errors_are_of_the_same_kind(
-    server: Server, name: str, kind: type[Exception], do: Callable[[Any], object]
+@pytest.mark.parametrize(("name", "error_type", "call"), ERRORS)
+def test_errors_have_the_same_type(
+    server: Server, name: str, error_type: type[Exception], call: Callable[[Any], object]
 ) -> None:
     encoder = FakeEncoder() if name == "wiki" else None
-    with Index.open(server.root / f"{name}.serotine", encoder=encoder) as index, pytest.raises(kind) as local:
-        do(index)
-    with server.client(name) as client, pytest.raises(kind) as served:
-        do(client)
+    with Index.open(server.root / f"{name}.serotine", encoder=encoder) as index, pytest.raises(error_type) as local:
+        call(index)
+    with server.client(name) as client, pytest.raises(error_type) as served:
+        call(client)
     assert type(served.value) is type(local.value)
     assert "\n" not in str(served.value)
 
@@ -265,27 +267,27 @@ def test_errors_of_the_server_itself(server: Server) -> None:
         ("http://host", {"token": "a\nb"}, "token: "),
     ],
 )
-def test_wrong_arguments(url: str, options: dict[str, Any], message: str) -> None:
+def test_invalid_arguments(url: str, options: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         Client(url, "i", **options)
 
 
 def test_threads_share_a_client(client: Client, index: Index) -> None:
-    expected = index.search(QUESTION).items
+    expected = index.search(QUERY).items
     with ThreadPoolExecutor(8) as pool:
-        assert all(hits == expected for hits in pool.map(lambda _: client.search(QUESTION).items, range(64)))
+        assert all(hits == expected for hits in pool.map(lambda _: client.search(QUERY).items, range(64)))
 
 
 class Stub(BaseHTTPRequestHandler):
-    """Returns prepared responses and records the requests."""
+    """A server that sends prepared responses and records the paths of requests."""
 
     protocol_version = "HTTP/1.1"
-    answers: ClassVar[list[tuple[int, dict[str, str], bytes]]] = []
-    asked: ClassVar[list[str]] = []
+    prepared_responses: ClassVar[list[tuple[int, dict[str, str], bytes]]] = []
+    request_paths: ClassVar[list[str]] = []
 
     def do_GET(self) -> None:
-        self.asked.append(self.path)
-        status, headers, body = self.answers.pop(0)
+        self.request_paths.append(self.path)
+        status, headers, body = self.prepared_responses.pop(0)
         self.send_response(status)
         for name, value in {**headers, "Content-Length": str(len(body))}.items():
             self.send_header(name, value)
@@ -298,7 +300,7 @@ class Stub(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def stub() -> Iterator[str]:
-    Stub.answers, Stub.asked = [], []
+    Stub.prepared_responses, Stub.request_paths = [], []
     server = HTTPServer(("127.0.0.1", 0), Stub)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
@@ -309,37 +311,37 @@ def stub() -> Iterator[str]:
 
 
 BUSY = (429, {"Retry-After": "0"}, b'{"error": {"code": "overloaded", "message": "busy"}}')
-FINE = (200, {}, b'{"indexes": []}')
+EMPTY_LIST = (200, {}, b'{"indexes": []}')
 
 
 def test_requests_to_a_busy_server_are_retried(stub: str) -> None:
-    Stub.answers = [BUSY, BUSY, FINE]
+    Stub.prepared_responses = [BUSY, BUSY, EMPTY_LIST]
     with Client(stub, "i") as client:
         assert client.indexes() == []
-    assert len(Stub.asked) == 3
+    assert len(Stub.request_paths) == 3
 
 
 def test_no_retry_beyond_the_timeout(stub: str) -> None:
-    Stub.answers = [(503, {"Retry-After": "30"}, BUSY[2])]
-    with Client(stub, "i", timeout=1.0) as client, pytest.raises(ServerError, match="busy") as refused:
+    Stub.prepared_responses = [(503, {"Retry-After": "30"}, BUSY[2])]
+    with Client(stub, "i", timeout=1.0) as client, pytest.raises(ServerError, match="busy") as raised:
         client.indexes()
-    assert (refused.value.status, refused.value.code) == (503, "overloaded")
+    assert (raised.value.status, raised.value.code) == (503, "overloaded")
 
 
-@pytest.mark.parametrize("answer", [(200, {}, b"<html>"), (502, {}, b"Bad Gateway"), (500, {}, b'{"error": 1}')])
-def test_other_servers_are_reported(stub: str, answer: tuple[int, dict[str, str], bytes]) -> None:
-    Stub.answers = [answer]
+@pytest.mark.parametrize("response", [(200, {}, b"<html>"), (502, {}, b"Bad Gateway"), (500, {}, b'{"error": 1}')])
+def test_other_servers_are_reported(stub: str, response: tuple[int, dict[str, str], bytes]) -> None:
+    Stub.prepared_responses = [response]
     with Client(stub, "i") as client, pytest.raises(ServerError, match="is it a Serotine server"):
         client.indexes()
 
 
 def test_an_unreachable_server() -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-        with pytest.raises(ServerError, match="cannot be reached") as away:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+        with pytest.raises(ServerError, match="cannot be reached") as raised:
             Client(f"http://127.0.0.1:{port}")
-    assert away.value.status is None
+    assert raised.value.status is None
 
 
 def test_a_silent_server() -> None:
@@ -351,7 +353,7 @@ def test_a_silent_server() -> None:
 
 
 def test_a_closed_connection_is_reopened(stub: str) -> None:
-    Stub.answers = [FINE, FINE]
+    Stub.prepared_responses = [EMPTY_LIST, EMPTY_LIST]
     with Client(stub, "i") as client:
         client.indexes()
         (connection,) = client._connection._idle

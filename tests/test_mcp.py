@@ -1,4 +1,4 @@
-"""`serotine mcp` as agents use it: the SDK's own client, a real process, a real index."""
+"""`serotine mcp` as agents use it: the SDK's client, a real process and a real index."""
 
 from __future__ import annotations
 
@@ -23,21 +23,21 @@ from serotine.index import Index, replace_index
 mcp = pytest.importorskip("mcp", reason="needs the mcp extra (pip install 'serotine[mcp]')")
 
 FAKE = [sys.executable, str(Path(__file__).parent / "helpers" / "cli_fake.py")]
-Answer = dict[str, Any]
+Result = dict[str, Any]
 
 
 class Agent:
-    """A client that returns results in plain form."""
+    """A client whose results are plain dictionaries and text."""
 
     def __init__(self, client: Any) -> None:
         self.client = client
 
-    async def ask(self, tool: str, **arguments: Any) -> tuple[Answer, str]:
+    async def call(self, tool: str, **arguments: Any) -> tuple[Result, str]:
         result = await self.client.call_tool(tool, arguments)
         assert not result.is_error, result.content[0].text
         return result.structured_content, result.content[0].text
 
-    async def fails(self, tool: str, **arguments: Any) -> str:
+    async def error_of(self, tool: str, **arguments: Any) -> str:
         result = await self.client.call_tool(tool, arguments)
         assert result.is_error
         assert result.structured_content is None
@@ -46,18 +46,18 @@ class Agent:
         return str(content.text)
 
 
-def with_agent(errors: Path, work: Callable[[Agent], Awaitable[None]], *arguments: object) -> None:
-    """Run `work` with a client of ``serotine mcp``, its standard error going to a file."""
+def run_agent(errors: Path, scenario: Callable[[Agent], Awaitable[None]], *arguments: object) -> None:
+    """Run `scenario` with a client of ``serotine mcp``, whose standard error goes to a file."""
 
-    async def talk() -> None:
+    async def connect() -> None:
         command = [*FAKE, "mcp", *map(str, arguments)]
         # By default the SDK does not pass PYTHONPATH on.
         server = mcp.StdioServerParameters(command=command[0], args=command[1:], env=dict(os.environ))
         with errors.open("w") as log:
             async with mcp.Client(mcp.stdio_client(server, errlog=log)) as client:
-                await work(Agent(client))
+                await scenario(Agent(client))
 
-    asyncio.run(talk())
+    asyncio.run(connect())
 
 
 PAGES = [
@@ -65,23 +65,23 @@ PAGES = [
     "A serotine is a late bat. It leaves its roost after sunset. Owls are awake too.",
     "Owls are awake too. They hear mice under snow. Their flight is silent.",
 ]
-SHARED = ("A serotine is a late bat.", "Owls are awake too.")
+OVERLAPS = ("A serotine is a late bat.", "Owls are awake too.")
 
 
 @pytest.fixture(scope="module")
 def bats(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """One file in three passages that overlap, as `serotine index` writes them, and a separate document."""
+    """An index of one file in three overlapping passages, as `serotine index` writes them, and a separate document."""
     path = tmp_path_factory.mktemp("mcp") / "bats.serotine"
-    places, at = [], 0
-    for page, shared in zip(PAGES, (*SHARED, ""), strict=True):
-        places.append((at, at + len(page)))
-        at += len(page) - len(shared)
+    spans, at = [], 0
+    for page, overlap in zip(PAGES, (*OVERLAPS, ""), strict=True):
+        spans.append((at, at + len(page)))
+        at += len(page) - len(overlap)
     with Index.create(path, encoder=FakeEncoder(), filterable={"lang": str}) as index:
         index.add(
             ids=[*(f"notes/bats.md#{i}" for i in range(3)), "lone"],
             texts=[*PAGES, "Mars is a red planet."],
             metadata=[
-                *({"source": "notes/bats.md", "start": a, "end": b, "lang": "en"} for a, b in places),
+                *({"source": "notes/bats.md", "start": start, "end": end, "lang": "en"} for start, end in spans),
                 {"lang": "la", "year": 1877},
             ],
         )
@@ -97,13 +97,13 @@ def planets(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_an_agent_searches_expands_and_lists(bats: Path, tmp_path: Path) -> None:
-    async def work(agent: Agent) -> None:
+    async def scenario(agent: Agent) -> None:
         tools = {tool.name: tool for tool in (await agent.client.list_tools()).tools}
         assert list(tools) == ["search", "expand", "list"]
         assert all(tool.annotations.read_only_hint and tool.output_schema for tool in tools.values())
         assert "max_tokens" in tools["search"].input_schema["properties"]
 
-        result, text = await agent.ask("search", query="which late bat", k=2)
+        result, text = await agent.call("search", query="which late bat", k=2)
         ids = [hit["id"] for hit in result["hits"]]
         assert set(ids) == {"notes/bats.md#0", "notes/bats.md#1"}
         assert (result["cut"], result["left_out"]) == (0, 0)
@@ -111,17 +111,17 @@ def test_an_agent_searches_expands_and_lists(bats: Path, tmp_path: Path) -> None
         assert all(hit["text"] in text and hit["id"] in text for hit in result["hits"])
         assert result["hits"][0]["metadata"]["source"] == "notes/bats.md"
 
-        read, text = await agent.ask("expand", id="notes/bats.md#1", neighbours=1)
-        assert [passage["id"] for passage in read["passages"]] == [f"notes/bats.md#{i}" for i in range(3)]
+        expanded, text = await agent.call("expand", id="notes/bats.md#1", neighbours=1)
+        assert [passage["id"] for passage in expanded["passages"]] == [f"notes/bats.md#{i}" for i in range(3)]
         # Text that passages share appears once.
-        for shared in SHARED:
-            assert text.count(shared) == 1
-        assert read["next_offset"] is None
-        alone, _ = await agent.ask("expand", id="lone", neighbours=2)
-        assert [passage["text"] for passage in alone["passages"]] == ["Mars is a red planet."]
-        assert "no neighbours" in alone["note"]
+        for overlap in OVERLAPS:
+            assert text.count(overlap) == 1
+        assert expanded["next_offset"] is None
+        single, _ = await agent.call("expand", id="lone", neighbours=2)
+        assert [passage["text"] for passage in single["passages"]] == ["Mars is a red planet."]
+        assert "no neighbours" in single["note"]
 
-        listed, text = await agent.ask("list")
+        listed, text = await agent.call("list")
         (index,) = listed["indexes"]
         assert (index["name"], index["passages"], index["modes"]) == ("bats", 4, ["late", "bm25", "hybrid"])
         fields = {field["name"]: field for field in index["fields"]}
@@ -130,35 +130,35 @@ def test_an_agent_searches_expands_and_lists(bats: Path, tmp_path: Path) -> None
         assert fields["start"]["examples"] == []
         assert "bats: 4 passages" in text
 
-    with_agent(tmp_path / "errors", work, bats)
+    run_agent(tmp_path / "errors", scenario, bats)
     assert (tmp_path / "errors").read_text() == ""
 
 
 def test_filters_and_modes(bats: Path, tmp_path: Path) -> None:
-    async def work(agent: Agent) -> None:
+    async def scenario(agent: Agent) -> None:
         for where in ({"lang": "la"}, '{"lang": "la"}'):
-            result, _ = await agent.ask("search", query="bats", where=where)
+            result, _ = await agent.call("search", query="bats", where=where)
             assert [hit["id"] for hit in result["hits"]] == ["lone"]
-        result, _ = await agent.ask("search", query="bats", where=None, k=None, index="bats.serotine")
+        result, _ = await agent.call("search", query="bats", where=None, k=None, index="bats.serotine")
         assert len(result["hits"]) == 4
-        nothing, text = await agent.ask("search", query="bats", where={"lang": "xx"})
-        assert (nothing["hits"], nothing["left_out"]) == ([], 0)
+        result, text = await agent.call("search", query="bats", where={"lang": "xx"})
+        assert (result["hits"], result["left_out"]) == ([], 0)
         assert "No passage matches the filter" in text
         for mode in ("bm25", "hybrid"):
-            result, _ = await agent.ask("search", query="silent flight", mode=mode, k=1)
+            result, _ = await agent.call("search", query="silent flight", mode=mode, k=1)
             assert result["hits"][0]["id"] == "notes/bats.md#2"
-        nothing, text = await agent.ask("search", query="zebra", mode="bm25")
+        result, text = await agent.call("search", query="zebra", mode="bm25")
         assert "search with mode late" in text
 
-    with_agent(tmp_path / "errors", work, bats)
+    run_agent(tmp_path / "errors", scenario, bats)
 
 
 def test_errors_are_one_line_and_the_server_continues(bats: Path, tmp_path: Path) -> None:
-    deep: dict[str, Any] = {"lang": "en"}
+    nested: dict[str, Any] = {"lang": "en"}
     for _ in range(80):
-        deep = {"not": deep}
+        nested = {"not": nested}
 
-    async def work(agent: Agent) -> None:
+    async def scenario(agent: Agent) -> None:
         for arguments, message in [
             ({"query": " "}, "query: must not be empty"),
             ({}, "query: is required"),
@@ -170,22 +170,22 @@ def test_errors_are_one_line_and_the_server_continues(bats: Path, tmp_path: Path
             ({"query": "x", "where": {"lang": {"~": 1}}}, "unknown operator"),
             ({"query": "x", "where": {"lang": 3}}, "where['lang']"),
             ({"query": "x", "where": "lang=en"}, "where: must be a JSON object"),
-            ({"query": "x", "where": deep}, "nested at most 64 deep"),
+            ({"query": "x", "where": nested}, "nested at most 64 deep"),
             ({"query": "x", "index": "cats"}, "index: unknown 'cats'; available: 'bats'"),
         ]:
-            assert message in await agent.fails("search", **arguments)
-        assert "id: 'x' is not in index 'bats'" in await agent.fails("expand", id="x")
-        assert "must be below the passage's length" in await agent.fails("expand", id="lone", offset=1000)
-        assert "unknown tool 'delete'; tools: search, expand, list" in await agent.fails("delete", id="lone")
-        result, _ = await agent.ask("search", query="bats", k=1)
+            assert message in await agent.error_of("search", **arguments)
+        assert "id: 'x' is not in index 'bats'" in await agent.error_of("expand", id="x")
+        assert "must be below the passage's length" in await agent.error_of("expand", id="lone", offset=1000)
+        assert "unknown tool 'delete'; tools: search, expand, list" in await agent.error_of("delete", id="lone")
+        result, _ = await agent.call("search", query="bats", k=1)
         assert len(result["hits"]) == 1
 
-    with_agent(tmp_path / "errors", work, bats)
+    run_agent(tmp_path / "errors", scenario, bats)
     assert (tmp_path / "errors").read_text() == ""
 
 
-def test_raw_lines_that_are_not_requests(bats: Path) -> None:
-    hello = {
+def test_lines_that_are_not_requests(bats: Path) -> None:
+    initialize = {
         "jsonrpc": "2.0",
         "id": 1,
         "method": "initialize",
@@ -200,7 +200,7 @@ def test_raw_lines_that_are_not_requests(bats: Path) -> None:
     )
     assert process.stdin is not None
     assert process.stdout is not None
-    process.stdin.write(json.dumps(hello) + "\n")
+    process.stdin.write(json.dumps(initialize) + "\n")
     process.stdin.flush()
     initialized = json.loads(process.stdout.readline())["result"]
     assert "bats (4 passages)" in initialized["instructions"]
@@ -212,7 +212,7 @@ def test_raw_lines_that_are_not_requests(bats: Path) -> None:
     process.stdin.write("\n".join([json.dumps(ready), "not json", surrogate, "[]", json.dumps(request), ""]))
     process.stdin.flush()
     # Every line of standard output is a message; the last request gets a response despite the lines before it.
-    responses: dict[Any, Answer] = {}
+    responses: dict[Any, Result] = {}
     while 3 not in responses:
         message = json.loads(process.stdout.readline())
         responses[message.get("id")] = message
@@ -224,39 +224,39 @@ def test_raw_lines_that_are_not_requests(bats: Path) -> None:
 
 
 def test_several_indexes(bats: Path, planets: Path, tmp_path: Path) -> None:
-    async def work(agent: Agent) -> None:
-        result, text = await agent.ask("search", query="mars", k=3)
+    async def scenario(agent: Agent) -> None:
+        result, text = await agent.call("search", query="mars", k=3)
         assert {hit["index"] for hit in result["hits"][:2]} == {"bats", "planets"}
-        # One encoder: by score.
+        # Both indexes have one encoder: ranked by score.
         scores = [hit["score"] for hit in result["hits"]]
         assert scores == sorted(scores, reverse=True)
         assert "lone in planets" in text
-        result, _ = await agent.ask("search", query="mars moons", index="planets", mode="hybrid")
+        result, _ = await agent.call("search", query="mars moons", index="planets", mode="hybrid")
         assert {hit["index"] for hit in result["hits"]} == {"planets"}
-        assert "several indexes; set index to one of" in await agent.fails("expand", id="lone")
-        read, _ = await agent.ask("expand", id="lone", index="planets")
-        assert read["passages"][0]["text"] == "Mars has two moons."
-        read, _ = await agent.ask("expand", id="venus")
-        assert read["index"] == "planets"
-        listed, _ = await agent.ask("list")
+        assert "several indexes; set index to one of" in await agent.error_of("expand", id="lone")
+        expanded, _ = await agent.call("expand", id="lone", index="planets")
+        assert expanded["passages"][0]["text"] == "Mars has two moons."
+        expanded, _ = await agent.call("expand", id="venus")
+        assert expanded["index"] == "planets"
+        listed, _ = await agent.call("list")
         assert [index["name"] for index in listed["indexes"]] == ["bats", "planets"]
 
-    with_agent(tmp_path / "errors", work, bats, planets)
+    run_agent(tmp_path / "errors", scenario, bats, planets)
 
 
-def test_a_reader_sees_what_a_writer_adds(tmp_path: Path) -> None:
+def test_the_server_sees_what_a_writer_adds(tmp_path: Path) -> None:
     path = tmp_path / "growing"
     Index.create(path, encoder=FakeEncoder()).close()
 
-    async def work(agent: Agent) -> None:
-        _, text = await agent.ask("search", query="bats")
+    async def scenario(agent: Agent) -> None:
+        _, text = await agent.call("search", query="bats")
         assert "The index is empty" in text
         with Index.open(path, encoder=FakeEncoder()) as index:
             index.add(ids=["a"], texts=["bats at night"])
-        result, _ = await agent.ask("search", query="bats")
+        result, _ = await agent.call("search", query="bats")
         assert [hit["id"] for hit in result["hits"]] == ["a"]
 
-    with_agent(tmp_path / "errors", work, path)
+    run_agent(tmp_path / "errors", scenario, path)
 
 
 def test_an_index_may_be_replaced_and_removed(planets: Path, tmp_path: Path) -> None:
@@ -264,19 +264,19 @@ def test_an_index_may_be_replaced_and_removed(planets: Path, tmp_path: Path) -> 
     with Index.create(path, encoder=FakeEncoder()) as index:
         index.add(ids=["a"], texts=["bats at night"])
 
-    async def work(agent: Agent) -> None:
-        result, _ = await agent.ask("search", query="bats", index="notes")
+    async def scenario(agent: Agent) -> None:
+        result, _ = await agent.call("search", query="bats", index="notes")
         assert [hit["id"] for hit in result["hits"]] == ["a"]
         with replace_index(path) as building, Index.create(building, encoder=FakeEncoder()) as index:
             index.add(ids=["b"], texts=["bats by day"])
-        result, _ = await agent.ask("search", query="bats", index="notes")
+        result, _ = await agent.call("search", query="bats", index="notes")
         assert [hit["id"] for hit in result["hits"]] == ["b"]
         shutil.rmtree(path)
-        assert "no such folder" in await agent.fails("search", query="bats", index="notes")
-        listed, _ = await agent.ask("list")
+        assert "no such folder" in await agent.error_of("search", query="bats", index="notes")
+        listed, _ = await agent.call("list")
         assert [summary["name"] for summary in listed["indexes"]] == ["planets"]
 
-    with_agent(tmp_path / "errors", work, path, planets)
+    run_agent(tmp_path / "errors", scenario, path, planets)
 
 
 def test_an_index_of_vectors(tmp_path: Path) -> None:
@@ -284,42 +284,42 @@ def test_an_index_of_vectors(tmp_path: Path) -> None:
     with Index.create(path, dim=4) as index:
         index.add(ids=["a"], vectors=[FakeEncoder().encode_queries(["bats"])[0][:, :4]])
 
-    async def work(agent: Agent) -> None:
-        listed, _ = await agent.ask("list")
+    async def scenario(agent: Agent) -> None:
+        listed, _ = await agent.call("list")
         assert listed["indexes"][0]["modes"] == ["bm25"]
-        assert "encoder" in await agent.fails("search", query="bats")
-        read, _ = await agent.ask("expand", id="a")
-        assert read["passages"][0]["text"] is None
+        assert "encoder" in await agent.error_of("search", query="bats")
+        expanded, _ = await agent.call("expand", id="a")
+        assert expanded["passages"][0]["text"] is None
 
-    with_agent(tmp_path / "errors", work, path)
+    run_agent(tmp_path / "errors", scenario, path)
 
 
 def test_a_passage_that_cannot_be_explained_is_cut_to_its_beginning(tmp_path: Path) -> None:
-    path = tmp_path / "own"
-    text = "Here it begins. " + "Nothing is said of them. " * 200 + "Bats fly late."
+    path = tmp_path / "cut"
+    text = "Here it begins. " + "Nothing here is relevant. " * 200 + "Bats fly late."
     with Index.create(path, encoder=FakeEncoder()) as index:
-        index.add(ids=["own"], texts=[text], vectors=FakeEncoder().encode_queries(["late bats"]))
+        index.add(ids=["long"], texts=[text], vectors=FakeEncoder().encode_queries(["late bats"]))
 
-    async def work(agent: Agent) -> None:
-        result, _ = await agent.ask("search", query="late bats", max_tokens=400)
+    async def scenario(agent: Agent) -> None:
+        result, _ = await agent.call("search", query="late bats", max_tokens=400)
         (hit,) = result["hits"]
         assert result["cut"] == 1
         assert hit["text"].startswith("Here it begins.")
 
-    with_agent(tmp_path / "errors", work, path)
+    run_agent(tmp_path / "errors", scenario, path)
 
 
 def test_over_http(bats: Path) -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
     process = subprocess.Popen(
         [*FAKE, "mcp", str(bats), "--port", str(port)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
 
-    async def talk() -> None:
+    async def connect() -> None:
         async with mcp.Client(f"http://127.0.0.1:{port}/mcp") as client:
-            result, _ = await Agent(client).ask("search", query="late bat", k=1)
+            result, _ = await Agent(client).call("search", query="late bat", k=1)
             assert len(result["hits"]) == 1
 
     try:
@@ -332,20 +332,20 @@ def test_over_http(bats: Path) -> None:
                 assert time.monotonic() < deadline
                 assert process.poll() is None
                 time.sleep(0.05)
-        asyncio.run(talk())
+        asyncio.run(connect())
     finally:
         process.terminate()
         out, _ = process.communicate(timeout=30)
     assert out == ""
 
 
-def test_bad_use(bats: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    twin = tmp_path / "bats"
-    os.symlink(bats, twin)  # noqa: PTH211 - the same spelling on every supported version
+def test_invalid_command_lines(bats: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    same_name = tmp_path / "bats"
+    os.symlink(bats, same_name)  # noqa: PTH211 - the same spelling on every supported version
     for arguments, status, message in [
         ([], 2, "Missing argument"),
         ([tmp_path / "none"], 1, "no such folder"),
-        ([bats, twin], 1, "duplicate index name 'bats'"),
+        ([bats, same_name], 1, "duplicate index name 'bats'"),
         ([bats, "--port", "0"], 2, "--port"),
     ]:
         assert main(["mcp", *map(str, arguments)]) == status

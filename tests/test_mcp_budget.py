@@ -1,4 +1,4 @@
-"""Results for agents stay within their token budgets, also when counted with a real model's vocabulary."""
+"""Results for agents stay within their token budgets, also when a real model's vocabulary counts."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def texts() -> dict[str, list[str]]:
 
 @pytest.fixture(scope="module")
 def qwen() -> Callable[[str], int]:
-    """Counts with the byte pairs of Qwen, a vocabulary of today's size."""
+    """Return a function that counts tokens with Qwen's byte pairs, a vocabulary of current size."""
     tiktoken = pytest.importorskip("tiktoken")
     ranks = packaged("dashscope", "resources/qwen.tiktoken")
     if ranks is None:
@@ -59,7 +59,7 @@ def qwen() -> Callable[[str], int]:
 
 
 @pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServedIndexes]:
+def indexes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServedIndexes]:
     path = tmp_path_factory.mktemp("budget") / "mixed.serotine"
     with Index.create(path, encoder=WordEncoder()) as index:
         for kind, documents in texts().items():
@@ -72,22 +72,24 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServedIndexes]:
             )
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("serotine.encoders.load_recorded", lambda *_: WordEncoder())
-        opened = ServedIndexes([path])
-        yield opened
-        opened.close()
+        indexes = ServedIndexes([path])
+        yield indexes
+        indexes.close()
 
 
 def test_the_estimate_is_rarely_too_low(qwen: Callable[[str], int]) -> None:
     for kind, documents in texts().items():
         for text in documents:
             assert count_tokens(text) >= 0.99 * qwen(text), (kind, text[:60])
-            # Nor so high that half of a budget would be wasted on prose and code.
+            # Nor so high that prose and code would waste half of a budget.
             if kind in ("abstract", "code", "json"):
                 assert count_tokens(text) <= 1.8 * qwen(text), (kind, text[:60])
 
 
 @pytest.mark.parametrize("max_tokens", [200, 320, 700, 2000, 9000])
-def test_searches_stay_within_their_budgets(served: ServedIndexes, qwen: Callable[[str], int], max_tokens: int) -> None:
+def test_searches_stay_within_their_budgets(
+    indexes: ServedIndexes, qwen: Callable[[str], int], max_tokens: int
+) -> None:
     for query, mode in [
         ("boundary layer flow over a wing", "late"),
         ("def search(self, query) -> Hits", "hybrid"),
@@ -95,47 +97,47 @@ def test_searches_stay_within_their_budgets(served: ServedIndexes, qwen: Callabl
         ("蝙蝠 夜间", "late"),
     ]:
         for k in (1, 8, 50):
-            result, text = search(served, SearchArguments(query=query, k=k, mode=mode, max_tokens=max_tokens))
-            for written in (text, as_json(result.model_dump())):
-                assert count_tokens(written) <= max_tokens
-                assert qwen(written) <= max_tokens
-            hits = served.select(None)["mixed"].search(query, k, mode=mode)
+            result, text = search(indexes, SearchArguments(query=query, k=k, mode=mode, max_tokens=max_tokens))
+            for output in (text, as_json(result.model_dump())):
+                assert count_tokens(output) <= max_tokens
+                assert qwen(output) <= max_tokens
+            hits = indexes.select(None)["mixed"].search(query, k, mode=mode)
             assert len(result.hits) + result.left_out == len(hits)
-            whole = {hit.id: hit.text or "" for hit in hits}
-            assert result.cut == sum(len(hit.text or "") < len(whole[hit.id].strip()) for hit in result.hits)
+            full_texts = {hit.id: hit.text or "" for hit in hits}
+            assert result.cut == sum(len(hit.text or "") < len(full_texts[hit.id].strip()) for hit in result.hits)
             for hit in result.hits:
-                assert hit.text == whole[hit.id][hit.start : hit.end]
+                assert hit.text == full_texts[hit.id][hit.start : hit.end]
                 assert hit.metadata_left_out == ["note"]
             assert f"{result.cut} cut" in result.note or not result.cut
             assert f"{result.left_out} more omitted" in result.note or not result.left_out or not result.hits
             if result.cut and max_tokens >= 700:
-                # The budget is used.
+                # The result fills its budget.
                 assert count_tokens(as_json(result.model_dump())) > 0.5 * max_tokens
 
 
-def test_a_long_passage_is_read_in_steps(served: ServedIndexes, qwen: Callable[[str], int]) -> None:
+def test_a_long_passage_is_read_in_steps(indexes: ServedIndexes, qwen: Callable[[str], int]) -> None:
     for id_ in ("code#3", "chinese#0", "abstract#1", "json#0"):
-        text = served.select(None)["mixed"].get([id_])[0].text or ""
-        read, offset, calls = "", 0, 0
+        text = indexes.select(None)["mixed"].get([id_])[0].text or ""
+        collected, offset, calls = "", 0, 0
         while True:
-            result, written = expand(served, ExpandArguments(id=id_, offset=offset, max_tokens=600))
-            assert qwen(written) <= 600
+            result, output = expand(indexes, ExpandArguments(id=id_, offset=offset, max_tokens=600))
+            assert qwen(output) <= 600
             assert qwen(as_json(result.model_dump())) <= 600
             (passage,) = result.passages
             assert passage.start == offset
-            read += passage.text or ""
+            collected += passage.text or ""
             calls += 1
             if result.next_offset is None:
                 break
             assert result.next_offset > offset
             offset = result.next_offset
-        assert read == text
+        assert collected == text
         assert calls == 1 or count_tokens_sent(text) > 400
 
 
-def test_omitted_neighbours_are_named(served: ServedIndexes) -> None:
-    result, written = expand(served, ExpandArguments(id="abstract#5", neighbours=20, max_tokens=1500))
-    assert count_tokens(written) <= 1500
+def test_omitted_neighbours_are_named(indexes: ServedIndexes) -> None:
+    result, output = expand(indexes, ExpandArguments(id="abstract#5", neighbours=20, max_tokens=1500))
+    assert count_tokens(output) <= 1500
     ids = [passage.id for passage in result.passages]
     numbers = [int(id_.split("#")[1]) for id_ in ids]
     # No gaps.
@@ -143,8 +145,8 @@ def test_omitted_neighbours_are_named(served: ServedIndexes) -> None:
     assert set(ids) | set(result.left_out) == {f"abstract#{i}" for i in range(26)}
 
 
-def test_a_list_is_short(served: ServedIndexes) -> None:
-    result, text = list_indexes(served, ListArguments())
+def test_the_list_of_indexes_is_short(indexes: ServedIndexes) -> None:
+    result, text = list_indexes(indexes, ListArguments())
     assert count_tokens(text) < 400
     fields = {field.name: field for field in result.indexes[0].fields}
     assert "abstract" in fields["kind"].examples
@@ -152,7 +154,7 @@ def test_a_list_is_short(served: ServedIndexes) -> None:
 
 
 def test_the_sentences_that_match_are_shown() -> None:
-    text = "".join(f"Sentence {i} tells nothing at all. " for i in range(40)) + "The serotine is late. And so on."
+    text = "".join(f"Sentence {i} says nothing at all. " for i in range(40)) + "The serotine is late. And so on."
     start = text.index("serotine")
     excerpt = by_sentences(text, [(start, start + 8, 1.0)], 40, count_tokens_sent)
     assert "The serotine is late." in text[excerpt.start : excerpt.end]
@@ -160,20 +162,18 @@ def test_the_sentences_that_match_are_shown() -> None:
     assert any(excerpt.start == begin for begin, _ in sentences(text))
     assert any(excerpt.end == end for _, end in sentences(text))
     # A sentence beyond the budget is cut between words, around the match.
-    long = "word " * 300 + "serotine " + "word " * 300
-    start = long.index("serotine")
-    excerpt = by_sentences(long, [(start, start + 8, 1.0)], 30, count_tokens_sent)
-    assert "serotine" in long[excerpt.start : excerpt.end]
-    assert long[excerpt.start : excerpt.end].split()[0] == "word"
+    long_sentence = "word " * 300 + "serotine " + "word " * 300
+    start = long_sentence.index("serotine")
+    excerpt = by_sentences(long_sentence, [(start, start + 8, 1.0)], 30, count_tokens_sent)
+    assert "serotine" in long_sentence[excerpt.start : excerpt.end]
+    assert long_sentence[excerpt.start : excerpt.end].split()[0] == "word"
     assert (start - excerpt.start > 10) == (excerpt.end - start > 10) == True  # noqa: E712
 
 
 def test_wrapped_lines_are_one_sentence() -> None:
     wrapped = "A sentence that somebody has wrapped by hand at some column\nends on the next line. Another.\n"
     assert [wrapped[start:end] for start, end in sentences(wrapped)] == [wrapped[:-9], "Another.\n"]
-    code = (
-        "def find(passages: list[str], wanted: str, most: int) -> list[str]:\n    return passages\n- an item\n- another"
-    )
+    code = "def find(passages: list[str], prefix: str, k: int) -> list[str]:\n    return passages\n- an item\n- another"
     assert len(sentences(code)) == 4
 
 
@@ -199,15 +199,15 @@ def test_budget_shares(costs: list[int], budget: int, minimum: int) -> None:
     assert sum(shares) <= budget
     assert all(share == cost or share >= minimum for share, cost in zip(shares, costs, strict=True))
     if sum(shares) < sum(costs):
-        # Only rounding is left over.
+        # Only rounding leaves a remainder.
         assert budget - sum(shares) < len(costs)
 
 
-def test_an_unknown_index_is_named(served: ServedIndexes) -> None:
+def test_an_unknown_index_is_named(indexes: ServedIndexes) -> None:
     with pytest.raises(SerotineError, match="index: unknown 'x'; available: 'mixed'"):
-        search(served, SearchArguments(query="a", index="x"))
+        search(indexes, SearchArguments(query="a", index="x"))
 
 
-def test_arguments_are_tolerant() -> None:
+def test_arguments_accept_json_text_and_null() -> None:
     arguments = SearchArguments.model_validate({"query": "a", "where": '{"a": 1}', "k": None})
     assert (arguments.where, arguments.k) == ({"a": 1}, 8)

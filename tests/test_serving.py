@@ -1,4 +1,4 @@
-"""The server's routes: responses equal the library's results; every mistake has its status and message."""
+"""The server's routes: responses equal the library's results, and every mistake has its status and message."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 from helpers.fakes import WordEncoder
-from helpers.serving_cases import DIM, TEXTS, application, make_index, make_vectors, refusal, vectors
+from helpers.serving_cases import DIM, TEXTS, application, create_index, create_vector_index, expect_error, vectors
 
 from serotine import Index, maxsim
 from serotine.errors import EncoderError, SerotineError
@@ -23,24 +23,24 @@ if TYPE_CHECKING:
 
     from starlette.testclient import TestClient
 
-QUESTION = "what do bats eat"
+QUERY = "what do bats eat"
 
 
 @pytest.fixture(autouse=True)
-def words(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Load the word encoder for all indexes, and as the default."""
+def word_encoder(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Use the word encoder for every index and as the default."""
     monkeypatch.setattr("serotine.encoders.load_recorded", lambda _name, _options: WordEncoder(DIM))
     monkeypatch.setattr("serotine.encoders.Encoder", lambda: WordEncoder(DIM))
 
 
 @pytest.fixture
 def wiki(tmp_path: Path) -> Path:
-    return make_index(tmp_path / "wiki.serotine")
+    return create_index(tmp_path / "wiki.serotine")
 
 
 @pytest.fixture
 def numbers(tmp_path: Path) -> Path:
-    return make_vectors(tmp_path / "numbers.serotine")
+    return create_vector_index(tmp_path / "numbers.serotine")
 
 
 @pytest.fixture
@@ -75,8 +75,8 @@ def search(client: TestClient, name: str = "wiki", **body: Any) -> dict[str, Any
     ],
 )
 def test_search_equals_the_index(client: TestClient, index: Index, options: dict[str, Any]) -> None:
-    result = search(client, query=QUESTION, **options)
-    hits = index.search(QUESTION, **{**options, "weights": tuple(options.get("weights", (1.0, 1.0)))})
+    result = search(client, query=QUERY, **options)
+    hits = index.search(QUERY, **{**options, "weights": tuple(options.get("weights", (1.0, 1.0)))})
     assert [(hit["id"], hit["score"], hit["text"], hit["metadata"]) for hit in result["hits"]] == [
         (hit.id, hit.score, hit.text, hit.metadata) for hit in hits
     ]
@@ -92,73 +92,73 @@ def test_search_equals_the_index(client: TestClient, index: Index, options: dict
 
 
 def test_explanations_of_hits_and_single_documents(client: TestClient, index: Index) -> None:
-    explained = index.explain(QUESTION, "d/3")
+    explained = index.explain(QUERY, "d/3")
     expected = {**asdict(explained), "matches": [asdict(match) for match in explained.matches]}
     expected["spans"] = [list(span) for span in explained.spans()]
-    alone = client.post("/v1/indexes/wiki/explain", json={"query": QUESTION, "id": "d/3"}).json()
-    assert alone == expected
-    assert alone["spans"]
-    hits = search(client, query=QUESTION, explain=True)["hits"]
+    single = client.post("/v1/indexes/wiki/explain", json={"query": QUERY, "id": "d/3"}).json()
+    assert single == expected
+    assert single["spans"]
+    hits = search(client, query=QUERY, explain=True)["hits"]
     assert next(hit for hit in hits if hit["id"] == "d/3")["explanation"] == expected
-    assert search(client, query=QUESTION)["hits"][0]["explanation"] is None
+    assert search(client, query=QUERY)["hits"][0]["explanation"] is None
 
 
-def test_a_hit_without_explanation(client: TestClient, wiki: Path) -> None:
+def test_a_hit_whose_vectors_do_not_fit_its_text_has_no_explanation(client: TestClient, wiki: Path) -> None:
     with Index.open(wiki, encoder=WordEncoder(DIM)) as writer:
-        (query,) = WordEncoder(DIM).encode_queries([QUESTION])
-        writer.add(["own"], texts=["bats, told by vectors of another count"], vectors=[np.concatenate([query, query])])
-    hits = search(client, query=QUESTION, explain=True)["hits"]
-    assert hits[0]["id"] == "own"
+        (query,) = WordEncoder(DIM).encode_queries([QUERY])
+        writer.add(["longer"], texts=["bats, with more vectors than tokens"], vectors=[np.concatenate([query, query])])
+    hits = search(client, query=QUERY, explain=True)["hits"]
+    assert hits[0]["id"] == "longer"
     assert hits[0]["explanation"] is None
     assert all(hit["explanation"] for hit in hits[1:])
-    refusal(client.post("/v1/indexes/wiki/explain", json={"query": QUESTION, "id": "own"}), 422, "encoder_error")
+    expect_error(client.post("/v1/indexes/wiki/explain", json={"query": QUERY, "id": "longer"}), 422, "encoder_error")
 
 
 def test_vectors_as_rows_and_base64(client: TestClient, numbers: Path) -> None:
     (query,) = vectors(1, seed=7)
     half = query.astype("<f2")
     with Index.open(numbers, read_only=True) as index:
-        whole, rounded = (
-            [(hit.id, hit.score) for hit in index.search(vectors_, 3)] for vectors_ in (query, half.astype(np.float32))
+        from_float32, from_float16 = (
+            [(hit.id, hit.score) for hit in index.search(array, 3)] for array in (query, half.astype(np.float32))
         )
-    sent = {
-        "rows": (query.tolist(), whole),
-        "float16": (base64.b64encode(half.tobytes()).decode(), rounded),
-        "float32": ("float32:" + base64.b64encode(query.tobytes()).decode(), whole),
+    encodings = {
+        "rows": (query.tolist(), from_float32),
+        "float16": (base64.b64encode(half.tobytes()).decode(), from_float16),
+        "float32": ("float32:" + base64.b64encode(query.tobytes()).decode(), from_float32),
     }
-    for sent_vectors, expected in sent.values():
-        hits = search(client, "numbers", vectors=sent_vectors, k=3)["hits"]
+    for encoded, expected in encodings.values():
+        hits = search(client, "numbers", vectors=encoded, k=3)["hits"]
         assert [(hit["id"], hit["score"]) for hit in hits] == expected
 
 
 def test_batch_results_keep_their_order(client: TestClient, index: Index) -> None:
     (query,) = vectors(1)
-    queries = [QUESTION, {"query": "cats"}, {"vectors": query.tolist()}]
+    queries = [QUERY, {"query": "cats"}, {"vectors": query.tolist()}]
     results = client.post("/v1/indexes/wiki/search/batch", json={"queries": queries, "k": 2}).json()["results"]
-    expected = index.search_batch([QUESTION, "cats", query], 2)
+    expected = index.search_batch([QUERY, "cats", query], 2)
     assert [[hit["id"] for hit in result["hits"]] for result in results] == [
         [hit.id for hit in hits] for hits in expected
     ]
 
 
-def test_documents_are_added_and_deleted(client: TestClient, wiki: Path) -> None:
+def test_documents_are_added_replaced_and_deleted(client: TestClient, wiki: Path) -> None:
     url = "/v1/indexes/wiki/documents"
     new = {"id": "new/one", "text": "owls hunt mice", "metadata": {"lang": "de"}}
     response = client.post(url, json={"documents": [new]})
     assert (response.status_code, response.json()) == (201, {"added": 1})
-    with Index.open(wiki, read_only=True) as other:
-        assert "new/one" in other, "acknowledged, and so committed"
+    with Index.open(wiki, read_only=True) as reader:
+        assert "new/one" in reader, "acknowledged changes are committed"
     assert client.get(f"{url}/new/one").json() == {**new, "vectors": None, "dim": None}
     assert search(client, query="owls", k=1)["hits"][0]["id"] == "new/one"
-    refusal(client.post(url, json={"documents": [new]}), 409, "duplicate_id")
+    expect_error(client.post(url, json={"documents": [new]}), 409, "duplicate_id")
     changed = {**new, "text": "owls sleep"}
     assert client.post(url, json={"documents": [changed], "upsert": True}).json() == {"added": 1}
     assert client.post(url, json={"documents": [new], "skip_known": True}).json() == {"added": 0}
     fetched = client.post(f"{url}/fetch", json={"ids": ["d4", "new/one"]}).json()["documents"]
     assert [item["text"] for item in fetched] == [TEXTS["d4"], "owls sleep"]
     assert client.delete(f"{url}/new/one").json() == {"deleted": 1}
-    assert "new/one" in refusal(client.get(f"{url}/new/one"), 404, "unknown_id")
-    refusal(client.post(f"{url}/delete", json={"ids": ["d1", "new/one"]}), 404, "unknown_id")
+    assert "new/one" in expect_error(client.get(f"{url}/new/one"), 404, "unknown_id")
+    expect_error(client.post(f"{url}/delete", json={"ids": ["d1", "new/one"]}), 404, "unknown_id")
     assert client.get("/v1/indexes/wiki/ids?offset=1&limit=2").json() == {"ids": ["d2", "d/3"], "total": 4}
     assert client.post(f"{url}/delete", json={"ids": ["d1", "d2"]}).json() == {"deleted": 2}
     assert client.post("/v1/indexes/wiki/compact").json()["deleted"] == 0
@@ -168,12 +168,12 @@ def test_documents_are_added_and_deleted(client: TestClient, wiki: Path) -> None
 def test_documents_with_vectors(client: TestClient) -> None:
     (first, second) = vectors(2, seed=3)
     packed = base64.b64encode(second.astype("<f2").tobytes()).decode()
-    sent = [{"id": "a", "vectors": first.tolist()}, {"id": "b", "vectors": packed}]
-    assert client.post("/v1/indexes/numbers/documents", json={"documents": sent}).status_code == 201
+    documents = [{"id": "a", "vectors": first.tolist()}, {"id": "b", "vectors": packed}]
+    assert client.post("/v1/indexes/numbers/documents", json={"documents": documents}).status_code == 201
     stored = client.get("/v1/indexes/numbers/documents/b?vectors=true").json()
     assert (stored["vectors"], stored["dim"], stored["text"]) == (packed, DIM, None)
     mixed = [{"id": "c", "vectors": first.tolist()}, {"id": "d"}]
-    message = refusal(client.post("/v1/indexes/numbers/documents", json={"documents": mixed}), 422, "bad_value")
+    message = expect_error(client.post("/v1/indexes/numbers/documents", json={"documents": mixed}), 422, "bad_value")
     assert "1 of 2 have 'vectors'" in message
 
 
@@ -188,16 +188,16 @@ def test_index_list_and_stats(client: TestClient, index: Index) -> None:
 def test_indexes_are_created_under_the_root(tmp_path: Path) -> None:
     root = tmp_path / "root"
     root.mkdir()
-    make_vectors(root / "there.serotine", 3)
+    create_vector_index(root / "there.serotine", 3)
     with application(tmp_path / "state", root=root) as client:
         body = {"name": "notes", "filterable": {"lang": "str"}, "nbits": 2}
         response = client.post("/v1/indexes", json=body)
         assert (response.status_code, response.json()["encoder"], response.json()["documents"]) == (201, "words", 0)
         assert client.post("/v1/indexes", json={"name": "plain", "dim": 3}).json()["dim"] == 3
-        refusal(client.post("/v1/indexes", json=body), 409, "index_exists")
+        expect_error(client.post("/v1/indexes", json=body), 409, "index_exists")
         for name in ("", "../x", "a/b", ".hidden", "x.serotine"):
-            refusal(client.post("/v1/indexes", json={"name": name}), 422, "bad_value")
-        make_vectors(root / "later.serotine", 2)
+            expect_error(client.post("/v1/indexes", json={"name": name}), 422, "bad_value")
+        create_vector_index(root / "later.serotine", 2)
         names = [item["name"] for item in client.get("/v1/indexes").json()["indexes"]]
         assert names == ["later", "notes", "plain", "there"]
         client.post("/v1/indexes/notes/documents", json={"documents": [{"id": "a", "text": "bats"}]})
@@ -211,13 +211,13 @@ def test_unreadable_indexes_under_the_root_do_not_affect_others(
 ) -> None:
     root = tmp_path / "root"
     root.mkdir()
-    make_index(root / "there.serotine")
+    create_index(root / "there.serotine")
     with application(tmp_path / "state", root=root) as client:
-        make_vectors(root / "my notes.serotine", 2)
-        make_vectors(root / ".serotine", 2)
+        create_vector_index(root / "my notes.serotine", 2)
+        create_vector_index(root / ".serotine", 2)
         (root / "damaged.serotine").mkdir()
         (root / "damaged.serotine" / CATALOG_FILE).write_bytes(b"no catalog at all" * 100)
-        make_index(root / "strange.serotine", encoder=WordEncoder(DIM, "other"))
+        create_index(root / "strange.serotine", encoder=WordEncoder(DIM, "other"))
 
         def load(*_arguments: object) -> None:
             raise EncoderError("encoder 'other': is not installed")
@@ -229,44 +229,44 @@ def test_unreadable_indexes_under_the_root_do_not_affect_others(
         assert client.get("/readyz").status_code == 200
         assert client.post("/pooling", json={"input": "bats"}).json()["model"] == "words"
         assert search(client, "my notes", vectors=vectors(1)[0].tolist(), k=1)["hits"]
-        assert "damaged" in refusal(client.get("/v1/indexes/damaged"), 500, "index_damaged")
-        assert "not installed" in refusal(client.get("/v1/indexes/strange"), 422, "encoder_error")
+        assert "damaged" in expect_error(client.get("/v1/indexes/damaged"), 500, "index_damaged")
+        assert "not installed" in expect_error(client.get("/v1/indexes/strange"), 422, "encoder_error")
     messages = [record.getMessage() for record in caplog.records if "is not served" in record.getMessage()]
     assert [line.split()[0] for line in messages] == ["'damaged'", "'strange'"]
 
 
-@pytest.mark.parametrize("named", [True, False])
+@pytest.mark.parametrize("by_path", [True, False])
 def test_an_index_may_be_replaced_and_removed_on_disk(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, named: bool
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, by_path: bool
 ) -> None:
     monkeypatch.setattr("serotine.encoders.load_recorded", lambda name, _options: WordEncoder(DIM, name))
-    path, other = make_index(tmp_path / "wiki.serotine"), make_vectors(tmp_path / "other.serotine", 2)
-    served = (path, other) if named else ()
-    with application(tmp_path / "state", *served, root=None if named else tmp_path) as client:
+    path, other_path = create_index(tmp_path / "wiki.serotine"), create_vector_index(tmp_path / "other.serotine", 2)
+    served = (path, other_path) if by_path else ()
+    with application(tmp_path / "state", *served, root=None if by_path else tmp_path) as client:
         services = client.app.state.services  # type: ignore[attr-defined]
-        before = services.index("wiki")
+        old_index = services.index("wiki")
         with replace_index(path) as building:
-            make_index(building, {"new": "owls hunt mice", **TEXTS}, WordEncoder(DIM, "other"))
+            create_index(building, {"new": "owls hunt mice", **TEXTS}, WordEncoder(DIM, "other"))
         assert search(client, query="owls", k=1)["hits"][0]["id"] == "new"
         assert client.get("/v1/indexes/wiki").json()["documents"] == len(TEXTS) + 1
         # A running search continues on the old index, which closes once no search can use it.
-        assert len(before.reader.search("bats", 9)) == len(TEXTS)
+        assert len(old_index.reader.search("bats", 9)) == len(TEXTS)
         documents = [{"id": "d9", "text": "foxes dig"}]
         assert client.post("/v1/indexes/wiki/documents", json={"documents": documents}).status_code == 201
         assert search(client, query="foxes", k=1)["hits"][0]["id"] == "d9"
-        services.indexes._retired._queue[0] = (0.0, before.reader.close)
+        services.indexes._retired._queue[0] = (0.0, old_index.reader.close)
         assert client.get("/v1/indexes/wiki").status_code == 200
         with pytest.raises(SerotineError, match="closed"):
-            before.reader.ids()
+            old_index.reader.ids()
         shutil.rmtree(path)
         assert [item["name"] for item in client.get("/v1/indexes").json()["indexes"]] == ["other"]
         assert client.get("/readyz").status_code == 200
-        refusal(client.post("/v1/indexes/wiki/search", json={"query": "bats"}), 404, "unknown_index")
-        make_index(path, {"again": "bats"})
+        expect_error(client.post("/v1/indexes/wiki/search", json={"query": "bats"}), 404, "unknown_index")
+        create_index(path, {"again": "bats"})
         assert search(client, query="bats")["hits"][0]["id"] == "again"
 
 
-WRONG: list[tuple[str, dict[str, Any], int, str, str]] = [
+MISTAKES: list[tuple[str, dict[str, Any], int, str, str]] = [
     ("nope/search", {"query": "x"}, 404, "unknown_index", "'nope'"),
     ("wiki/search", {}, 422, "bad_value", "query, vectors: exactly one"),
     ("wiki/search", {"query": " "}, 422, "bad_value", "must not be empty"),
@@ -304,15 +304,15 @@ WRONG: list[tuple[str, dict[str, Any], int, str, str]] = [
 ]
 
 
-@pytest.mark.parametrize(("path", "body", "status", "code", "expected"), WRONG)
+@pytest.mark.parametrize(("path", "body", "status", "code", "expected"), MISTAKES)
 def test_mistakes_are_reported_in_one_line(
     client: TestClient, path: str, body: dict[str, Any], status: int, code: str, expected: str
 ) -> None:
-    # Escaped, as a program would send a lone surrogate.
+    # json.dumps escapes a lone surrogate, as clients do.
     response = client.post(
         f"/v1/indexes/{path}", content=json.dumps(body), headers={"Content-Type": "application/json"}
     )
-    assert expected in refusal(response, status, code)
+    assert expected in expect_error(response, status, code)
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"[" * 100_000, b"\xff\xfe", b'{"query": NaN}', b"null", b'"x"'])
@@ -331,27 +331,27 @@ def test_a_form_is_not_json(client: TestClient) -> None:
 
 
 def test_other_paths_and_methods(client: TestClient) -> None:
-    refusal(client.get("/nowhere"), 404, "not_found")
-    refusal(client.get("/v1/indexes/wiki/search"), 405, "method_not_allowed")
-    refusal(client.get("/v1/jobs/zz"), 404, "unknown_job")
-    refusal(client.post("/v1/rerank", json={"model": "x", "query": "q", "documents": ["d"]}), 404, "unknown_model")
+    expect_error(client.get("/nowhere"), 404, "not_found")
+    expect_error(client.get("/v1/indexes/wiki/search"), 405, "method_not_allowed")
+    expect_error(client.get("/v1/jobs/zz"), 404, "unknown_job")
+    expect_error(client.post("/v1/rerank", json={"model": "x", "query": "q", "documents": ["d"]}), 404, "unknown_model")
 
 
-def test_reranking_is_maxsim(client: TestClient) -> None:
+def test_reranking_scores_are_maxsim_per_query_token(client: TestClient) -> None:
     encoder = WordEncoder(DIM)
     texts = [*TEXTS.values(), " "]
-    (query,) = encoder.encode_queries([QUESTION])
+    (query,) = encoder.encode_queries([QUERY])
     scores = [*maxsim.score(query, encoder.encode_documents(texts[:-1])) / len(query), 0.0]
-    body = {"model": "wiki", "query": QUESTION, "documents": [*texts[:2], {"text": texts[2]}, *texts[3:]]}
-    answer = client.post("/v1/rerank", json={**body, "return_documents": True, "other": 1}).json()
-    assert answer["model"] == "words"
-    assert {result["index"]: result["relevance_score"] for result in answer["results"]} == pytest.approx(
+    body = {"model": "wiki", "query": QUERY, "documents": [*texts[:2], {"text": texts[2]}, *texts[3:]]}
+    response = client.post("/v1/rerank", json={**body, "return_documents": True, "other": 1}).json()
+    assert response["model"] == "words"
+    assert {result["index"]: result["relevance_score"] for result in response["results"]} == pytest.approx(
         dict(enumerate(map(float, scores)))
     )
-    ranked = [result["relevance_score"] for result in answer["results"]]
+    ranked = [result["relevance_score"] for result in response["results"]]
     assert ranked == sorted(ranked, reverse=True)
-    assert all(result["document"]["text"] == texts[result["index"]] for result in answer["results"])
-    assert answer["usage"]["total_tokens"] == len(query) + sum(len(text.split()) + 1 for text in texts[:-1])
+    assert all(result["document"]["text"] == texts[result["index"]] for result in response["results"])
+    assert response["usage"]["total_tokens"] == len(query) + sum(len(text.split()) + 1 for text in texts[:-1])
     assert len(client.post("/v1/rerank", json={**body, "top_n": 2}).json()["results"]) == 2
 
 
@@ -361,21 +361,21 @@ def test_texts_are_encoded(client: TestClient, side: str) -> None:
     texts = ["bats eat", "owls"]
     expected = encoder.encode_queries(texts) if side == "query" else encoder.encode_documents(texts)
     packed = [base64.b64encode(row.astype("<f2").tobytes()).decode() for row in expected]
-    for path, key, form in (
+    for path, key, format_key in (
         ("/v1/multi-vector", "embeddings", "embedding_type"),
         ("/pooling", "data", "encoding_format"),
     ):
         body = {"input": texts, "input_type": side}
         rows = client.post(path, json=body).json()["data"]
         assert [row["index"] for row in rows] == [0, 1]
-        for row, vectors_ in zip(rows, expected, strict=True):
-            np.testing.assert_array_equal(np.float32(row[key]), vectors_)
-            assert row["shape"] == list(vectors_.shape)
-        assert [row[key] for row in client.post(path, json={**body, form: "base64"}).json()["data"]] == packed
+        for row, array in zip(rows, expected, strict=True):
+            np.testing.assert_array_equal(np.float32(row[key]), array)
+            assert row["shape"] == list(array.shape)
+        assert [row[key] for row in client.post(path, json={**body, format_key: "base64"}).json()["data"]] == packed
     assert len(client.post("/pooling", json={"input": "one text"}).json()["data"]) == 1
 
 
-def test_a_server_of_vectors_loads_the_default_encoder_on_demand(tmp_path: Path, numbers: Path) -> None:
+def test_a_server_of_vector_indexes_loads_the_default_encoder_on_demand(tmp_path: Path, numbers: Path) -> None:
     with application(tmp_path / "state", numbers) as client:
         assert client.post("/pooling", json={"input": "bats"}).json()["model"] == "words"
 
@@ -388,7 +388,7 @@ def test_the_index_and_the_server_share_one_encoder(tmp_path: Path, monkeypatch:
         return WordEncoder(DIM)
 
     monkeypatch.setattr("serotine.encoders.load_recorded", load)
-    first, second = make_index(tmp_path / "one.serotine"), make_index(tmp_path / "two.serotine")
+    first, second = create_index(tmp_path / "one.serotine"), create_index(tmp_path / "two.serotine")
     with application(tmp_path / "state", first, second) as client:
         assert search(client, "two", query="bats")["hits"]
     assert len(loaded) == 1

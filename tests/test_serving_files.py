@@ -1,4 +1,4 @@
-"""Uploads: accepted, indexed in the background, and reported."""
+"""Uploads are accepted, indexed in the background and reported."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from helpers.fakes import WordEncoder
-from helpers.serving_cases import DIM, application, make_index, make_vectors, refusal
+from helpers.serving_cases import DIM, application, create_index, create_vector_index, expect_error
 
 from serotine import Index
 
@@ -23,17 +23,17 @@ URL = "/v1/indexes/wiki/files"
 @pytest.fixture
 def client(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[TestClient]:
     monkeypatch.setattr("serotine.encoders.load_recorded", lambda _name, _options: WordEncoder(DIM))
-    wiki, numbers = make_index(tmp_path / "wiki.serotine"), make_vectors(tmp_path / "numbers.serotine", 2)
+    wiki, numbers = create_index(tmp_path / "wiki.serotine"), create_vector_index(tmp_path / "numbers.serotine", 2)
     with application(tmp_path / "state", wiki, numbers) as client:
         yield client
 
 
 def upload(client: TestClient, *files: tuple[str, bytes]) -> dict[str, Any]:
-    """Return the job of an upload once it has ended."""
+    """Upload files and return the job once it has ended."""
     response = client.post(URL, files=[("files", file) for file in files])
     assert response.status_code == 202, response.text
-    until = time.monotonic() + 20
-    while time.monotonic() < until:
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
         job: dict[str, Any] = client.get(f"/v1/jobs/{response.json()['job']}").json()
         if job["state"] in ("done", "failed"):
             return job
@@ -51,8 +51,8 @@ def test_files_become_documents(client: TestClient, tmp_path: Path) -> None:
     with Index.open(tmp_path / "wiki.serotine", read_only=True) as index:
         assert index.ids()[4:] == ["notes/owls.txt", "j1", "many.jsonl:2"]
         assert index.get(["j1"])[0].metadata == {"lang": "en"}
-    again = upload(client, ("notes/owls.txt", b"owls sleep"))
-    assert again["added"] == 1
+    replacing_job = upload(client, ("notes/owls.txt", b"owls sleep"))
+    assert replacing_job["added"] == 1
     assert client.get("/v1/indexes/wiki/documents/notes/owls.txt").json()["text"] == "owls sleep"
     assert not list((tmp_path / "state" / "uploads").iterdir())
 
@@ -91,29 +91,29 @@ def test_a_broken_file_is_skipped_and_reported(client: TestClient) -> None:
 def test_names_stay_in_their_folder(client: TestClient, tmp_path: Path, name: str) -> None:
     name = name.replace("FOLDER", str(tmp_path).lstrip("/"))
     response = client.post(URL, files=[("files", (name, b"text"))])
-    assert "must have relative paths" in refusal(response, 422, "bad_value")
+    assert "must have relative paths" in expect_error(response, 422, "bad_value")
     assert not list(tmp_path.rglob("up.txt"))
 
 
 def test_names_must_not_clash(client: TestClient) -> None:
-    both = client.post(URL, files=[("files", ("a.txt", b"x")), ("files", ("./a.txt", b"y"))])
-    assert "duplicate name" in refusal(both, 422, "bad_value")
+    same_name = client.post(URL, files=[("files", ("a.txt", b"x")), ("files", ("./a.txt", b"y"))])
+    assert "duplicate name" in expect_error(same_name, 422, "bad_value")
     nested = client.post(URL, files=[("files", ("a.txt", b"x")), ("files", ("a.txt/b.txt", b"y"))])
-    assert "a file and a folder" in refusal(nested, 422, "bad_value")
+    assert "a file and a folder" in expect_error(nested, 422, "bad_value")
 
 
 def test_a_request_has_at_most_1000_files(client: TestClient) -> None:
     files = [("files", (f"{i}.txt", b"x")) for i in range(1001)]
-    assert "1000" in refusal(client.post(URL, files=files), 400, "bad_request")
+    assert "1000" in expect_error(client.post(URL, files=files), 400, "bad_request")
     assert client.post(URL, files=files[:1000]).status_code == 202
 
 
 def test_indexes_that_accept_no_files(client: TestClient) -> None:
-    assert "no encoder" in refusal(
+    assert "no encoder" in expect_error(
         client.post("/v1/indexes/numbers/files", files={"files": ("a.txt", b"x")}), 422, "bad_value"
     )
-    refusal(client.post("/v1/indexes/nope/files", files={"files": ("a.txt", b"x")}), 404, "unknown_index")
-    refusal(client.post(URL), 422, "bad_value")
-    refusal(client.post(URL, data={"files": "no file"}), 422, "bad_value")
-    refusal(client.get("/v1/jobs/" + "0" * 32), 404, "unknown_job")
-    refusal(client.get("/v1/jobs/..%2Fjobs"), 404, "not_found")
+    expect_error(client.post("/v1/indexes/nope/files", files={"files": ("a.txt", b"x")}), 404, "unknown_index")
+    expect_error(client.post(URL), 422, "bad_value")
+    expect_error(client.post(URL, data={"files": "no file"}), 422, "bad_value")
+    expect_error(client.get("/v1/jobs/" + "0" * 32), 404, "unknown_job")
+    expect_error(client.get("/v1/jobs/..%2Fjobs"), 404, "not_found")

@@ -1,4 +1,4 @@
-"""Guards before the routes: rights, host names, sizes, load and time; logs and metrics."""
+"""What guards the routes: rights, host names, limits of size, load and time; logs and metrics."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 from helpers.fakes import WordEncoder
-from helpers.serving_cases import DIM, application, make_index, make_vectors, refusal
+from helpers.serving_cases import DIM, application, create_index, create_vector_index, expect_error
 
 from serotine import Index
 from serotine.cli import main
@@ -37,13 +37,13 @@ class GatedEncoder(WordEncoder):
 
     def __init__(self) -> None:
         super().__init__(DIM)
-        self.gate, self.begun = threading.Event(), threading.Event()
+        self.gate, self.started = threading.Event(), threading.Event()
         self.gate.set()
         self.batches: list[list[str]] = []
 
     def encode_queries(self, texts: Sequence[str]) -> list[np.ndarray]:
         self.batches.append(list(texts))
-        self.begun.set()
+        self.started.set()
         assert self.gate.wait(30)
         if "poison" in texts:
             raise ValueError("poison: cannot be encoded")
@@ -59,15 +59,15 @@ def encoder(monkeypatch: pytest.MonkeyPatch) -> GatedEncoder:
 
 @pytest.fixture
 def wiki(tmp_path: Path, encoder: GatedEncoder) -> Path:
-    return make_index(tmp_path / "wiki.serotine")
+    return create_index(tmp_path / "wiki.serotine")
 
 
 @pytest.fixture
 def numbers(tmp_path: Path) -> Path:
-    return make_vectors(tmp_path / "numbers.serotine")
+    return create_vector_index(tmp_path / "numbers.serotine")
 
 
-def ask(client: TestClient, name: str = "wiki", **body: Any) -> Any:
+def post_search(client: TestClient, name: str = "wiki", **body: Any) -> Any:
     return client.post(f"/v1/indexes/{name}/search", json=body or {"query": "bats"})
 
 
@@ -79,58 +79,60 @@ def test_tokens_and_their_scopes(tmp_path: Path, wiki: Path) -> None:
     documents = {"documents": [{"id": "new", "text": "owls"}]}
     with application(tmp_path / "state", wiki, tokens=tokens) as client:
 
-        def bearing(token: str) -> dict[str, str]:
+        def authorization(token: str) -> dict[str, str]:
             return {"Authorization": f"Bearer {token}"}
 
         for path in ("/v1/indexes", "/v1/indexes/wiki", "/metrics", "/v1/jobs/x", "/v1/indexes/wiki/documents/d1"):
             refused = client.get(path)
-            refusal(refused, 401, "unauthorised")
+            expect_error(refused, 401, "unauthorised")
             assert refused.headers["WWW-Authenticate"] == "Bearer"
-            refusal(client.get(path, headers=bearing("x" * 32)), 401, "unauthorised")
-            assert client.get(path, headers=bearing(READER)).status_code in (200, 404)
+            expect_error(client.get(path, headers=authorization("x" * 32)), 401, "unauthorised")
+            assert client.get(path, headers=authorization(READER)).status_code in (200, 404)
         for path in ("/healthz", "/readyz", "/openapi.json", "/docs"):
             assert client.get(path).status_code == 200
         url = "/v1/indexes/wiki/documents"
-        refusal(client.post(url, json=documents), 401, "unauthorised")
-        refusal(client.post(url, json=documents, headers=bearing(READER)), 403, "forbidden")
-        refusal(client.post("/v1/indexes", json={"name": "x"}, headers=bearing(READER)), 403, "forbidden")
-        refusal(client.delete(f"{url}/d1", headers=bearing(READER)), 403, "forbidden")
-        refusal(
-            client.post("/v1/indexes/wiki/files", files={"files": ("a.txt", b"x")}, headers=bearing(READER)),
+        expect_error(client.post(url, json=documents), 401, "unauthorised")
+        expect_error(client.post(url, json=documents, headers=authorization(READER)), 403, "forbidden")
+        expect_error(client.post("/v1/indexes", json={"name": "x"}, headers=authorization(READER)), 403, "forbidden")
+        expect_error(client.delete(f"{url}/d1", headers=authorization(READER)), 403, "forbidden")
+        expect_error(
+            client.post("/v1/indexes/wiki/files", files={"files": ("a.txt", b"x")}, headers=authorization(READER)),
             403,
             "forbidden",
         )
-        assert client.post(url, json=documents, headers=bearing(WRITER)).status_code == 201
-        assert client.get(f"{url}/new", headers=bearing(WRITER)).status_code == 200
+        assert client.post(url, json=documents, headers=authorization(WRITER)).status_code == 201
+        assert client.get(f"{url}/new", headers=authorization(WRITER)).status_code == 200
 
 
 def test_rights_are_checked_before_a_body_is_read(tmp_path: Path, wiki: Path) -> None:
     tokens = (Token.of(READER, "read"), Token.of(WRITER, "write"))
 
-    def send(client: TestClient, path: str, kind: str, token: str | None) -> Any:
+    def send(client: TestClient, path: str, content_type: str, token: str | None) -> Any:
         # An invalid body is refused with 400 as soon as it is read.
         rights = {"Authorization": f"Bearer {token}"} if token else {}
-        return client.post(path, content=b"{", headers={"Content-Type": kind, **rights})
+        return client.post(path, content=b"{", headers={"Content-Type": content_type, **rights})
 
     upload = ("/v1/indexes/wiki/files", "multipart/form-data")
     with application(tmp_path / "state", wiki, tokens=tokens) as client:
         for path in ("/v1/indexes/wiki/search", "/v1/rerank", "/pooling"):
             for wrong in (None, "x" * 32):
-                refusal(send(client, path, "application/json", wrong), 401, "unauthorised")
-            refusal(send(client, path, "application/json", READER), 400, "bad_json")
-        refusal(send(client, *upload, None), 401, "unauthorised")
-        refusal(send(client, *upload, READER), 403, "forbidden")
-        refusal(send(client, *upload, WRITER), 400, "bad_request")
+                expect_error(send(client, path, "application/json", wrong), 401, "unauthorised")
+            expect_error(send(client, path, "application/json", READER), 400, "bad_json")
+        expect_error(send(client, *upload, None), 401, "unauthorised")
+        expect_error(send(client, *upload, READER), 403, "forbidden")
+        expect_error(send(client, *upload, WRITER), 400, "bad_request")
     with application(tmp_path / "other", wiki, read_only=True) as client:
-        refusal(send(client, *upload, None), 403, "read_only")
+        expect_error(send(client, *upload, None), 403, "read_only")
 
 
 def test_tokens_are_read_from_a_file_and_the_environment(tmp_path: Path) -> None:
     file = tmp_path / "tokens"
-    file.write_text(f"# ours\n\nread {READER}\nwrite {WRITER}\n")
-    other = "e" * 20
-    tokens = read_tokens(file, {"SEROTINE_WRITE_TOKENS": f"{other}, {'f' * 20}"})
-    assert [scope_of(tokens, secret) for secret in (READER, WRITER, other, "f" * 20, "g" * 20, "", "\ud800")] == [
+    file.write_text(f"# tokens of the team\n\nread {READER}\nwrite {WRITER}\n")
+    from_environment = "e" * 20
+    tokens = read_tokens(file, {"SEROTINE_WRITE_TOKENS": f"{from_environment}, {'f' * 20}"})
+    assert [
+        scope_of(tokens, secret) for secret in (READER, WRITER, from_environment, "f" * 20, "g" * 20, "", "\ud800")
+    ] == [
         "read",
         "write",
         "write",
@@ -154,17 +156,17 @@ def test_a_wrong_token_file_is_refused_without_showing_it(tmp_path: Path, line: 
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.5", "example.org"])  # noqa: S104 - refused
-def test_other_machines_need_tokens(numbers: Path, capsys: pytest.CaptureFixture[str], host: str) -> None:
+def test_serving_other_machines_requires_tokens(numbers: Path, capsys: pytest.CaptureFixture[str], host: str) -> None:
     assert main(["serve", str(numbers), "--host", host]) == 2
     assert "--allow-anyone" in capsys.readouterr().err
 
 
-def test_serving_needs_indexes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_serving_requires_indexes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["serve"]) == 2
     assert main(["serve", str(tmp_path)]) == 1
     assert capsys.readouterr().err.count("error: ") == 2
     for folder in ("a", "b"):
-        make_vectors(tmp_path / folder / "same.serotine", 1)
+        create_vector_index(tmp_path / folder / "same.serotine", 1)
     assert main(["serve", str(tmp_path / "a" / "same.serotine"), str(tmp_path / "b" / "same.serotine")]) == 1
     assert "same name 'same'" in capsys.readouterr().err
 
@@ -172,25 +174,25 @@ def test_serving_needs_indexes(tmp_path: Path, capsys: pytest.CaptureFixture[str
 def test_a_read_only_server_changes_nothing(tmp_path: Path, wiki: Path) -> None:
     with application(tmp_path / "state", wiki, read_only=True, root=tmp_path) as client:
         documents = {"documents": [{"id": "new", "text": "owls"}]}
-        refusal(client.post("/v1/indexes/wiki/documents", json=documents), 403, "read_only")
-        refusal(client.delete("/v1/indexes/wiki/documents/d1"), 403, "read_only")
-        refusal(client.post("/v1/indexes/wiki/compact"), 403, "read_only")
-        refusal(client.post("/v1/indexes/wiki/files", files={"files": ("a.txt", b"x")}), 403, "read_only")
-        refusal(client.post("/v1/indexes", json={"name": "x"}), 403, "read_only")
+        expect_error(client.post("/v1/indexes/wiki/documents", json=documents), 403, "read_only")
+        expect_error(client.delete("/v1/indexes/wiki/documents/d1"), 403, "read_only")
+        expect_error(client.post("/v1/indexes/wiki/compact"), 403, "read_only")
+        expect_error(client.post("/v1/indexes/wiki/files", files={"files": ("a.txt", b"x")}), 403, "read_only")
+        expect_error(client.post("/v1/indexes", json={"name": "x"}), 403, "read_only")
         assert client.get("/v1/indexes").json()["indexes"][0]["writable"] is False
 
 
 # Names
 
 
-def test_other_names_and_other_sites_are_refused(tmp_path: Path, numbers: Path) -> None:
+def test_other_host_names_and_other_sites_are_refused(tmp_path: Path, numbers: Path) -> None:
     with application(tmp_path / "state", numbers, hosts=("search.example.org",)) as client:
         for host in ("localhost", "localhost:8000", "127.0.0.1:80", "[::1]:8000", "10.1.2.3", "Search.Example.org:443"):
             assert client.get("/healthz", headers={"Host": host}).status_code == 200, host
         for host in ("evil.example.org", "localhost.evil.org", "127.0.0.1.evil.org", "", "[::1", "a b"):
-            refusal(client.get("/healthz", headers={"Host": host}), 421, "wrong_host")
+            expect_error(client.get("/healthz", headers={"Host": host}), 421, "wrong_host")
         same = {"Host": "localhost:8000", "Origin": "http://localhost:8000", "Sec-Fetch-Site": "same-origin"}
-        assert ask(client, "numbers", vectors=ROWS).status_code == 200
+        assert post_search(client, "numbers", vectors=ROWS).status_code == 200
         assert client.get("/v1/indexes", headers=same).status_code == 200
         for other in (
             {"Origin": "http://evil.example.org"},
@@ -199,8 +201,10 @@ def test_other_names_and_other_sites_are_refused(tmp_path: Path, numbers: Path) 
             {"Origin": "http://[::1"},
             {"Sec-Fetch-Site": "cross-site"},
         ):
-            refusal(client.get("/v1/indexes", headers={**same, **other}), 403, "wrong_origin")
-            refusal(client.delete("/v1/indexes/numbers/documents/v1", headers={**same, **other}), 403, "wrong_origin")
+            expect_error(client.get("/v1/indexes", headers={**same, **other}), 403, "wrong_origin")
+            expect_error(
+                client.delete("/v1/indexes/numbers/documents/v1", headers={**same, **other}), 403, "wrong_origin"
+            )
         assert "access-control-allow-origin" not in client.get("/v1/indexes", headers=same).headers
 
 
@@ -214,9 +218,9 @@ def test_links_from_other_sites_reach_only_pages(tmp_path: Path, numbers: Path) 
             {"Sec-Fetch-Mode": "no-cors"},
             {"Origin": "http://evil.example.org"},
         ):
-            refusal(client.get("/", headers={**link, **other}), 403, "wrong_origin")
-        refusal(client.get("/v1/indexes", headers=link), 403, "wrong_origin")
-        refusal(client.post("/", headers=link), 403, "wrong_origin")
+            expect_error(client.get("/", headers={**link, **other}), 403, "wrong_origin")
+        expect_error(client.get("/v1/indexes", headers=link), 403, "wrong_origin")
+        expect_error(client.post("/", headers=link), 403, "wrong_origin")
 
 
 def test_any_host_name_is_accepted_with_tokens(tmp_path: Path, numbers: Path) -> None:
@@ -233,7 +237,7 @@ def test_every_response_has_the_security_headers(tmp_path: Path, numbers: Path) 
             assert "unsafe" not in headers["content-security-policy"]
 
 
-def test_the_api_reference_needs_no_network(tmp_path: Path, numbers: Path) -> None:
+def test_the_api_reference_works_without_a_network(tmp_path: Path, numbers: Path) -> None:
     with application(tmp_path / "state", numbers) as client:
         page = client.get("/docs")
         assert not re.search(r"https?://", page.text)
@@ -262,41 +266,41 @@ def test_a_body_beyond_the_limit_is_refused(tmp_path: Path, numbers: Path) -> No
         body = json.dumps({"vectors": ROWS, "where": {"x": "y" * 2000}}).encode()
         headers = {"Content-Type": "application/json"}
         url = "/v1/indexes/numbers/search"
-        assert "2,000 bytes" in refusal(client.post(url, content=body, headers=headers), 413, "too_large")
+        assert "2,000 bytes" in expect_error(client.post(url, content=body, headers=headers), 413, "too_large")
         chunks = [body[start : start + 100] for start in range(0, len(body), 100)]
-        refusal(client.post(url, content=iter(chunks), headers=headers), 413, "too_large")
-        assert ask(client, "numbers", vectors=ROWS).status_code == 200
+        expect_error(client.post(url, content=iter(chunks), headers=headers), 413, "too_large")
+        assert post_search(client, "numbers", vectors=ROWS).status_code == 200
         upload = client.post("/v1/indexes/numbers/files", files={"files": ("a.txt", b"x" * 5000)})
-        refusal(upload, 413, "too_large")
+        expect_error(upload, 413, "too_large")
 
 
 def test_requests_beyond_the_queue_are_refused(tmp_path: Path, wiki: Path, encoder: GatedEncoder) -> None:
     limits = {"threads": 2, "queue": 3}
     with application(tmp_path / "state", wiki, limits=limits) as client, ThreadPoolExecutor(8) as pool:
         encoder.gate.clear()
-        waiting = [pool.submit(ask, client, query=f"bats {i}") for i in range(5)]
-        assert encoder.begun.wait(10)
+        waiting = [pool.submit(post_search, client, query=f"bats {i}") for i in range(5)]
+        assert encoder.started.wait(10)
         wait_until(lambda: client.app.state.services.searches.pending == 5)  # type: ignore[attr-defined]
-        refused = ask(client)
-        refusal(refused, 429, "overloaded")
+        refused = post_search(client)
+        expect_error(refused, 429, "overloaded")
         assert int(refused.headers["Retry-After"]) >= 1
-        refusal(client.get("/readyz"), 429, "overloaded")
+        expect_error(client.get("/readyz"), 429, "overloaded")
         assert client.get("/healthz").status_code == 200
         encoder.gate.set()
         assert [future.result().status_code for future in waiting] == [200] * 5
-        assert ask(client).status_code == 200
+        assert post_search(client).status_code == 200
         assert "serotine_refused_total 2.0" in client.get("/metrics").text
 
 
 def test_timeouts_are_504(tmp_path: Path, wiki: Path, encoder: GatedEncoder) -> None:
     with application(tmp_path / "state", wiki, limits={"seconds": 0.2, "threads": 1}) as client:
         encoder.gate.clear()
-        assert "0.2 seconds" in refusal(ask(client), 504, "timeout")
+        assert "0.2 seconds" in expect_error(post_search(client), 504, "timeout")
         # A request that timed out in the queue never runs.
-        refusal(ask(client, query="given up"), 504, "timeout")
+        expect_error(post_search(client, query="given up"), 504, "timeout")
         encoder.gate.set()
         wait_until(lambda: client.app.state.services.searches.pending == 0)  # type: ignore[attr-defined]
-        assert ask(client).status_code == 200
+        assert post_search(client).status_code == 200
         assert ["given up"] not in encoder.batches
 
 
@@ -310,7 +314,7 @@ def test_a_timed_out_change_may_still_be_committed(tmp_path: Path, wiki: Path, m
     monkeypatch.setattr(WordEncoder, "encode_documents", slow)
     with application(tmp_path / "state", wiki, limits={"write_seconds": 0.1}) as client:
         body = {"documents": [{"id": "new", "text": "owls"}]}
-        assert "may be committed" in refusal(client.post("/v1/indexes/wiki/documents", json=body), 504, "timeout")
+        assert "may be committed" in expect_error(client.post("/v1/indexes/wiki/documents", json=body), 504, "timeout")
         wait_until(lambda: client.get("/v1/indexes/wiki/documents/new").status_code == 200)
 
 
@@ -320,16 +324,16 @@ def test_a_change_waits_for_the_writer_lock(tmp_path: Path, numbers: Path) -> No
     with application(tmp_path / "state", numbers, limits={"lock_seconds": 0.3}) as client:
         with Index.open(numbers):
             refused = client.post(url, json=body)
-            assert "another process has held the writer lock" in refusal(refused, 503, "unavailable")
+            assert "another process has held the writer lock" in expect_error(refused, 503, "unavailable")
             assert int(refused.headers["Retry-After"]) >= 1
-            assert ask(client, "numbers", vectors=ROWS).status_code == 200
+            assert post_search(client, "numbers", vectors=ROWS).status_code == 200
         assert client.post(url, json=body).status_code == 201
 
 
-def wait_until(true: Callable[[], bool]) -> None:
-    until = time.monotonic() + 10
-    while not true():
-        assert time.monotonic() < until
+def wait_until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < deadline
         time.sleep(0.005)
 
 
@@ -343,16 +347,16 @@ def batching(encoder: GatedEncoder, cache_size: int = 0) -> tuple[BatchingEncode
 
 def test_queries_are_encoded_together_while_the_encoder_is_busy(encoder: GatedEncoder) -> None:
     shared, sizes = batching(encoder)
-    texts = [f"question {i}" for i in range(6)]
+    texts = [f"query {i}" for i in range(6)]
     with ThreadPoolExecutor(8) as pool:
         encoder.gate.clear()
         first = pool.submit(shared.encode_queries, ["alone"])
-        assert encoder.begun.wait(10)
-        rest = [pool.submit(shared.encode_queries, [text]) for text in texts]
+        assert encoder.started.wait(10)
+        waiting = [pool.submit(shared.encode_queries, [text]) for text in texts]
         wait_until(lambda: len(shared._queue) == 6)
         encoder.gate.set()
         np.testing.assert_array_equal(first.result()[0], WordEncoder(DIM).encode_queries(["alone"])[0])
-        for text, future in zip(texts, rest, strict=True):
+        for text, future in zip(texts, waiting, strict=True):
             np.testing.assert_array_equal(future.result()[0], WordEncoder(DIM).encode_queries([text])[0])
     assert sizes == [1, 6]
     assert [len(batch) for batch in encoder.batches] == sizes
@@ -363,7 +367,7 @@ def test_one_bad_query_fails_alone(encoder: GatedEncoder) -> None:
     with ThreadPoolExecutor(8) as pool:
         encoder.gate.clear()
         pool.submit(shared.encode_queries, ["alone"])
-        assert encoder.begun.wait(10)
+        assert encoder.started.wait(10)
         futures = {text: pool.submit(shared.encode_queries, [text]) for text in ("good", "poison", "fine")}
         wait_until(lambda: len(shared._queue) == 3)
         encoder.gate.set()
@@ -393,12 +397,12 @@ def test_queries_are_cached(encoder: GatedEncoder) -> None:
 def log() -> Iterator[list[dict[str, Any]]]:
     lines: list[dict[str, Any]] = []
 
-    class Keep(logging.Handler):
+    class Collector(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
             lines.append(json.loads(JsonLines().format(record)))
 
     logger = logging.getLogger("serotine.serving")
-    handler, level = Keep(), logger.level
+    handler, level = Collector(), logger.level
     logger.addHandler(handler)
     logger.setLevel(logging.INFO)
     yield lines
@@ -410,8 +414,8 @@ def test_the_log_has_one_line_per_request_and_no_query(tmp_path: Path, wiki: Pat
     with application(tmp_path / "state", wiki) as client:
         response = client.post("/v1/indexes/wiki/search", json={"query": "secret"}, headers={"X-Request-ID": "abc-1"})
         assert response.headers["X-Request-ID"] == "abc-1"
-        other = client.get("/v1/indexes", headers={"X-Request-ID": "bad id\t"})
-        assert re.fullmatch(r"[0-9a-f]{32}", other.headers["X-Request-ID"])
+        unnamed = client.get("/v1/indexes", headers={"X-Request-ID": "bad id\t"})
+        assert re.fullmatch(r"[0-9a-f]{32}", unnamed.headers["X-Request-ID"])
         client.get("/healthz")
     assert [(line["path"], line["status"]) for line in log] == [("/v1/indexes/wiki/search", 200), ("/v1/indexes", 200)]
     assert log[0]["request"] == "abc-1"
@@ -421,7 +425,7 @@ def test_the_log_has_one_line_per_request_and_no_query(tmp_path: Path, wiki: Pat
 
 def test_queries_are_logged_on_request(tmp_path: Path, wiki: Path, log: list[dict[str, Any]]) -> None:
     with application(tmp_path / "state", wiki, log_queries=True) as client:
-        ask(client, query="not secret")
+        post_search(client, query="not secret")
     assert log[0]["queries"] == ["not secret"]
 
 
@@ -429,7 +433,7 @@ def test_metrics_count_routes_not_paths(tmp_path: Path, wiki: Path) -> None:
     with application(tmp_path / "state", wiki) as client:
         for id_ in ("d1", "d2", "nope"):
             client.get(f"/v1/indexes/wiki/documents/{id_}")
-        ask(client)
+        post_search(client)
         client.post("/v1/indexes/wiki/documents", json={"documents": [{"id": "new", "text": "owls"}]})
         client.get("/some/random/path")
         client.request("BREW", "/coffee")
@@ -447,21 +451,21 @@ def test_metrics_count_routes_not_paths(tmp_path: Path, wiki: Path) -> None:
 def test_internal_errors_are_detailed_in_the_log_only(
     tmp_path: Path, wiki: Path, log: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def broken(*_arguments: object, **_options: object) -> None:
+    def fail(*_arguments: object, **_options: object) -> None:
         raise RuntimeError("inner secret")
 
-    monkeypatch.setattr(Index, "search_batch", broken)
+    monkeypatch.setattr(Index, "search_batch", fail)
     with application(tmp_path / "state", wiki) as client:
-        answer = ask(client)
-        message = refusal(answer, 500, "internal")
+        response = post_search(client)
+        message = expect_error(response, 500, "internal")
         metrics = client.get("/metrics").text
     assert "secret" not in message
     (line,) = log
     assert (line["status"], line["bytes"], line["request"]) == (
         500,
-        len(answer.content),
-        answer.headers["X-Request-ID"],
+        len(response.content),
+        response.headers["X-Request-ID"],
     )
-    assert answer.headers["x-content-type-options"] == "nosniff"
+    assert response.headers["x-content-type-options"] == "nosniff"
     assert 'route="/v1/indexes/{name}/search",status="500"} 1.0' in metrics
     assert 'status="0"' not in metrics

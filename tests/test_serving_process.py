@@ -1,4 +1,4 @@
-"""The server as a process: killed, stopped, overloaded, with several workers, and while it is written to."""
+"""The server as a process: killed, stopped, overloaded, with several workers, and during writes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from helpers.serving_cases import Server, make_vectors, serving, vectors
+from helpers.serving_cases import Server, create_vector_index, serving, vectors
 
 from serotine import Index
 from serotine.errors import ServerError
@@ -30,8 +30,8 @@ SCHEMATHESIS = Path(sys.executable).with_name("st")
 
 def children(pid: int) -> list[int]:
     """Return the worker processes, without the resource tracker of Python's multiprocessing."""
-    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    return [child for child in map(int, children) if b"spawn_main" in Path(f"/proc/{child}/cmdline").read_bytes()]
+    pids = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return [child for child in map(int, pids) if b"spawn_main" in Path(f"/proc/{child}/cmdline").read_bytes()]
 
 
 def alive(pid: int) -> bool:
@@ -41,18 +41,18 @@ def alive(pid: int) -> bool:
         return False
 
 
-def wait_until(true: Callable[[], bool], seconds: float = 60) -> None:
-    until = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < until
+def wait_until(condition: Callable[[], bool], seconds: float = 60) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
         time.sleep(0.02)
 
 
-class Writing:
-    """Threads that add and delete until the server is gone; records what was sent and acknowledged."""
+class Writers:
+    """Threads that add and delete until the server ends, with the ids they sent, got acknowledged and deleted."""
 
-    def __init__(self, server: Server, turn: int, threads: int) -> None:
-        self.server, self.turn = server, turn
+    def __init__(self, server: Server, round_number: int, threads: int) -> None:
+        self.server, self.round_number = server, round_number
         self.sent: set[str] = set()
         self.acknowledged: set[str] = set()
         self.deleted: set[str] = set()
@@ -62,19 +62,19 @@ class Writing:
     def _write(self, thread: int) -> None:
         client = self.server.client("i", timeout=10)
         for number in range(10_000):
-            ids = [f"{self.turn}-{thread}-{number}-{i}" for i in range(8)]
+            ids = [f"{self.round_number}-{thread}-{number}-{i}" for i in range(8)]
             self.sent.update(ids)
             try:
                 client.add(ids, vectors=vectors(8, number))
                 self.acknowledged.update(ids)
                 if number % 3 == 2:
-                    # Recorded before: an unacknowledged delete may or may not have happened.
+                    # Recorded first: an unacknowledged delete may or may not be committed.
                     self.deleted.add(ids[0])
                     client.delete([ids[0]])
             except ServerError:
                 return
 
-    def end(self) -> None:
+    def join(self) -> None:
         for thread in self._threads:
             thread.result()
         self._pool.shutdown()
@@ -82,59 +82,59 @@ class Writing:
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_kill_9_while_writing_loses_nothing_acknowledged(tmp_path: Path, workers: int) -> None:
-    path = make_vectors(tmp_path / "i.serotine", 10)
+    path = create_vector_index(tmp_path / "i.serotine", 10)
     committed = {f"v{i}" for i in range(10)}
-    for turn in range(3):
+    for round_number in range(3):
         with serving(path, "--workers", workers) as server:
-            writing = Writing(server, turn, threads=4)
-            wait_until(partial(enough, writing.acknowledged, 24 + 40 * turn))
+            writers = Writers(server, round_number, threads=4)
+            wait_until(partial(has_at_least, writers.acknowledged, 24 + 40 * round_number))
             processes = [server.process.pid, *(children(server.process.pid) if workers > 1 else [])]
             server.kill()
-            writing.end()
-        # Workers stop when their supervisor is gone.
-        wait_until(partial(gone, processes))
+            writers.join()
+        # Workers stop when their supervisor ends.
+        wait_until(partial(all_ended, processes))
         with Index.open(path) as index:
             index.verify()
             stored = set(index.ids())
-        lost = (committed | writing.acknowledged) - writing.deleted - stored
+        lost = (committed | writers.acknowledged) - writers.deleted - stored
         assert not lost
-        assert stored <= committed | writing.sent
+        assert stored <= committed | writers.sent
         committed = stored
     assert len(committed) > 100
 
 
-def enough(ids: set[str], count: int) -> bool:
+def has_at_least(ids: set[str], count: int) -> bool:
     return len(ids) >= count
 
 
-def gone(processes: list[int]) -> bool:
+def all_ended(processes: list[int]) -> bool:
     return not any(map(alive, processes))
 
 
 def test_searches_continue_while_5000_documents_are_added(tmp_path: Path) -> None:
-    path = make_vectors(tmp_path / "i.serotine", 200)
+    path = create_vector_index(tmp_path / "i.serotine", 200)
     rounds, batch_size = 50, 100
     with serving(path) as server, ThreadPoolExecutor(3) as pool:
-        done = threading.Event()
+        finished = threading.Event()
 
         def read() -> list[float]:
             client, times = server.client("i"), []
             (query,) = vectors(1)
             newest = 0
-            while not done.is_set():
+            while not finished.is_set():
                 started = time.perf_counter()
                 hits = client.search(query, 5)
                 times.append(time.perf_counter() - started)
                 assert len(hits) == 5
-                assert hits.stats.documents >= newest, "a search never goes back behind a commit it has seen"
+                assert hits.stats.documents >= newest, "a search never sees an older commit than the one before"
                 newest = hits.stats.documents
             return times
 
         readers = [pool.submit(read) for _ in range(2)]
         writer = server.client("i")
-        for turn in range(rounds):
-            writer.add([f"{turn}-{i}" for i in range(batch_size)], vectors=vectors(batch_size, turn))
-        done.set()
+        for round_number in range(rounds):
+            writer.add([f"{round_number}-{i}" for i in range(batch_size)], vectors=vectors(batch_size, round_number))
+        finished.set()
         times = sorted(time for reader in readers for time in reader.result())
         assert len(writer) == 200 + rounds * batch_size
         assert len(times) > rounds
@@ -167,7 +167,7 @@ def test_sigterm_waits_for_running_requests(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_a_stopped_server_leaves_nothing_behind(tmp_path: Path, workers: int) -> None:
-    path, temporary = make_vectors(tmp_path / "i.serotine", 5), tmp_path / "tmp"
+    path, temporary = create_vector_index(tmp_path / "i.serotine", 5), tmp_path / "tmp"
     temporary.mkdir()
     with serving(path, "--workers", workers, TMPDIR=str(temporary)) as server:
         assert len(server.client("i")) == 5
@@ -177,43 +177,43 @@ def test_a_stopped_server_leaves_nothing_behind(tmp_path: Path, workers: int) ->
 
 
 def test_overload_is_429_and_clients_retry(tmp_path: Path) -> None:
-    path = make_vectors(tmp_path / "i.serotine", 3000)
-    heavy = [np.concatenate(vectors(200, seed)) for seed in range(8)]
+    path = create_vector_index(tmp_path / "i.serotine", 3000)
+    long_queries = [np.concatenate(vectors(200, seed)) for seed in range(8)]
     with serving(path, "--threads", 1, "--queue", 1) as server, ThreadPoolExecutor(8) as pool:
 
-        def ask(_number: int, timeout: float) -> str:
+        def search(_number: int, timeout: float) -> str:
             try:
                 with server.client("i", timeout=timeout) as client:
-                    client.search_batch(heavy, 5)
+                    client.search_batch(long_queries, 5)
             except ServerError as error:
                 return error.code
             return "answered"
 
         # A timeout below Retry-After: no retry.
-        hasty = list(pool.map(lambda number: ask(number, 0.9), range(8)))
-        assert set(hasty) <= {"answered", "overloaded"}
-        assert "overloaded" in hasty
+        outcomes = list(pool.map(lambda number: search(number, 0.9), range(8)))
+        assert set(outcomes) <= {"answered", "overloaded"}
+        assert "overloaded" in outcomes
         # With enough time, clients retry until they succeed.
-        assert list(pool.map(lambda number: ask(number, 60.0), range(8))) == ["answered"] * 8
+        assert list(pool.map(lambda number: search(number, 60.0), range(8))) == ["answered"] * 8
         with server.client("i") as client:
             assert len(client) == 3000
 
 
 def test_workers_share_an_index_and_its_writer_lock(tmp_path: Path) -> None:
-    path = make_vectors(tmp_path / "i.serotine", 20)
+    path = create_vector_index(tmp_path / "i.serotine", 20)
     with serving(path, "--workers", 2) as server, ThreadPoolExecutor(8) as pool:
         assert len(children(server.process.pid)) == 2
 
-        def work(thread: int) -> None:
-            # A connection stays with one worker; new ones are spread.
-            for turn in range(4):
+        def add_and_search(thread: int) -> None:
+            # A connection stays with one worker; new connections are spread over the workers.
+            for round_number in range(4):
                 with server.client("i") as client:
-                    id_ = f"{thread}-{turn}"
-                    client.add([id_], vectors=vectors(1, 100 + thread * 10 + turn))
+                    id_ = f"{thread}-{round_number}"
+                    client.add([id_], vectors=vectors(1, 100 + thread * 10 + round_number))
                 with server.client("i") as client:
-                    assert client.search(vectors(1, 100 + thread * 10 + turn)[0], 1)[0].id == id_
+                    assert client.search(vectors(1, 100 + thread * 10 + round_number)[0], 1)[0].id == id_
 
-        for future in [pool.submit(work, thread) for thread in range(8)]:
+        for future in [pool.submit(add_and_search, thread) for thread in range(8)]:
             future.result()
         with server.client("i") as client:
             assert len(client) == 20 + 32
@@ -247,7 +247,7 @@ def test_a_server_that_cannot_start_says_why(tmp_path: Path) -> None:
     source = tmp_path / "one.txt"
     source.write_text("bats")
     subprocess.run([*FAKE, "index", str(source), "-o", str(path)], check=True, capture_output=True)
-    # Without the fake, no encoder has that name.
+    # Only cli_fake.py knows an encoder of that name.
     command = [sys.executable, "-m", "serotine.cli", "serve", str(path), "--port", "0"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 1
@@ -255,8 +255,8 @@ def test_a_server_that_cannot_start_says_why(tmp_path: Path) -> None:
     assert "Traceback" not in done.stderr
 
 
-def test_tokens_work_over_the_wire(tmp_path: Path) -> None:
-    path = make_vectors(tmp_path / "i.serotine", 5)
+def test_tokens_give_read_or_write_access(tmp_path: Path) -> None:
+    path = create_vector_index(tmp_path / "i.serotine", 5)
     environment = {"SEROTINE_READ_TOKENS": "r" * 32, "SEROTINE_WRITE_TOKENS": "w" * 32}
     with serving(path, ready_token="r" * 32, **environment) as server:
         reader, writer = server.client("i", token="r" * 32), server.client("i", token="w" * 32)
@@ -276,7 +276,7 @@ def test_schemathesis_finds_no_fault(tmp_path: Path) -> None:
     source = tmp_path / "one.txt"
     source.write_text("bats eat moths")
     subprocess.run([*FAKE, "index", str(source), "-o", str(path)], check=True, capture_output=True)
-    # Otherwise it would request indexes that do not exist.
+    # Otherwise schemathesis would request indexes that do not exist.
     (tmp_path / "schemathesis.toml").write_text('[parameters]\n"path.name" = "i"\n')
     with serving(path, "--root", root, program=FAKE) as server:
         checks = "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance"

@@ -1,4 +1,4 @@
-"""A real browser, where one is installed: a rendered page's DOM, and a screenshot of it."""
+"""The DOM and screenshots of pages in a real browser, where one is installed."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import zlib
 from pathlib import Path
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-_QUIET = (
+_OPTIONS = (
     "--headless",
     "--no-sandbox",
     "--disable-gpu",
@@ -24,14 +24,14 @@ _QUIET = (
 
 def _run(scratch: Path, *arguments: str) -> str:
     assert BROWSER is not None
-    finished = subprocess.run(
-        [BROWSER, *_QUIET, f"--user-data-dir={scratch}", *arguments],
+    process = subprocess.run(
+        [BROWSER, *_OPTIONS, f"--user-data-dir={scratch}", *arguments],
         capture_output=True,
         text=True,
         timeout=120,
         check=True,
     )
-    return finished.stdout
+    return process.stdout
 
 
 def dom(page: Path, scratch: Path) -> str:
@@ -41,10 +41,10 @@ def dom(page: Path, scratch: Path) -> str:
 
 def screenshot(page: Path, scratch: Path, *, size: tuple[int, int], dark: bool = False) -> list[bytes]:
     """Return the rows of a screenshot, three or four bytes per pixel."""
-    picture = scratch.with_suffix(".png")
+    screenshot_file = scratch.with_suffix(".png")
     scheme = ["--blink-settings=preferredColorScheme=0"] if dark else []
-    _run(scratch, *scheme, f"--window-size={size[0]},{size[1]}", f"--screenshot={picture}", page.as_uri())
-    return _rows(picture.read_bytes())
+    _run(scratch, *scheme, f"--window-size={size[0]},{size[1]}", f"--screenshot={screenshot_file}", page.as_uri())
+    return _rows(screenshot_file.read_bytes())
 
 
 def _rows(png: bytes) -> list[bytes]:
@@ -52,39 +52,39 @@ def _rows(png: bytes) -> list[bytes]:
     data, at, width, channels = b"", 8, 0, 0
     while at < len(png):
         (length,) = struct.unpack(">I", png[at : at + 4])
-        kind, body = png[at + 4 : at + 8], png[at + 8 : at + 8 + length]
-        if kind == b"IHDR":
+        chunk_type, body = png[at + 4 : at + 8], png[at + 8 : at + 8 + length]
+        if chunk_type == b"IHDR":
             width, _, depth, color_type, _, _, interlaced = struct.unpack(">IIBBBBB", body)
             assert (depth, interlaced) == (8, 0)
             channels = {2: 3, 6: 4}[color_type]
-        elif kind == b"IDAT":
+        elif chunk_type == b"IDAT":
             data += body
         at += 12 + length
     raw = zlib.decompress(data)
     stride = width * channels
     rows: list[bytes] = []
-    before = bytes(stride)
+    previous = bytes(stride)
     for start in range(0, len(raw), stride + 1):
-        before = _unfiltered(raw[start], raw[start + 1 : start + 1 + stride], before, channels)
-        rows.append(before)
+        previous = _unfilter(raw[start], raw[start + 1 : start + 1 + stride], previous, channels)
+        rows.append(previous)
     return rows
 
 
-def _unfiltered(kind: int, line: bytes, above: bytes, channels: int) -> bytes:
-    if kind == 0:
+def _unfilter(filter_type: int, line: bytes, above: bytes, channels: int) -> bytes:
+    if filter_type == 0:
         return line
-    if kind == 2:
+    if filter_type == 2:
         return bytes((value + up) & 255 for value, up in zip(line, above, strict=True))
     out = bytearray(line)
     for i, value in enumerate(line):
         left = out[i - channels] if i >= channels else 0
         up = above[i]
         corner = above[i - channels] if i >= channels else 0
-        if kind == 1:
-            guess = left
-        elif kind == 3:
-            guess = (left + up) // 2
+        if filter_type == 1:
+            predicted = left
+        elif filter_type == 3:
+            predicted = (left + up) // 2
         else:
-            guess = min((left, up, corner), key=lambda option: abs(left + up - corner - option))
-        out[i] = (value + guess) & 255
+            predicted = min((left, up, corner), key=lambda neighbor: abs(left + up - corner - neighbor))
+        out[i] = (value + predicted) & 255
     return bytes(out)

@@ -1,4 +1,4 @@
-"""A served site for the page's tests: indexes with titles, hostile text, tags; and the server's process."""
+"""Indexes with titles, hostile text and tags, and the server process, for the page's tests."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from serotine import Index
 
 FAKE = [sys.executable, str(Path(__file__).parent / "cli_fake.py")]
 HOSTILE = '<img src=x onerror="window.hacked=1"><script>window.hacked=2</script> {{7*7}} serotine ${8*8} `x-html`'
-LONG = "Nothing is said here. " * 60 + "The serotine is a late bat. " + "Nothing is said there. " * 60
+LONG = "Nothing here matters. " * 60 + "The serotine is a late bat. " + "Nothing else matters. " * 60
 
 
-def make_indexes(root: Path) -> list[Path]:
+def create_indexes(root: Path) -> list[Path]:
     names = ("bats", "strange", "empty", "vectors", "tags")
     paths = [root / f"{name}.serotine" for name in names]
     with Index.create(paths[0], encoder=FakeEncoder(), filterable={"lang": str, "year": int}) as index:
@@ -50,9 +50,9 @@ def make_indexes(root: Path) -> list[Path]:
 
 
 def start_server(log: Path, *arguments: object) -> tuple[subprocess.Popen[bytes], str]:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
     command = [*FAKE, "serve", *map(str, arguments), "--port", str(port)]
     with log.open("wb") as file:
         process = subprocess.Popen(command, stdout=file, stderr=file)
@@ -60,7 +60,7 @@ def start_server(log: Path, *arguments: object) -> tuple[subprocess.Popen[bytes]
     deadline = time.monotonic() + 60
     while True:
         try:
-            urllib.request.urlopen(f"{address}/healthz", timeout=5).close()  # noqa: S310 - our own
+            urllib.request.urlopen(f"{address}/healthz", timeout=5).close()  # noqa: S310 - a local server
             return process, address
         except OSError:
             assert process.poll() is None, log.read_text()

@@ -1,4 +1,4 @@
-"""Shared by the server's tests: small indexes, an application in this process, a server as a separate process."""
+"""Small indexes, an application in this process and a server as a separate process, for the server's tests."""
 
 from __future__ import annotations
 
@@ -43,13 +43,13 @@ TEXTS = {
 }
 
 
-def make_index(path: Path, texts: Mapping[str, str] = TEXTS, encoder: Any = None) -> Path:
+def create_index(path: Path, texts: Mapping[str, str] = TEXTS, encoder: Any = None) -> Path:
     with Index.create(path, encoder=encoder or WordEncoder(DIM), filterable={"lang": str}) as index:
         index.add(list(texts), list(texts.values()), metadata=[{"lang": "en", "n": i} for i in range(len(texts))])
     return path
 
 
-def make_vectors(path: Path, documents: int = 50, seed: int = 0) -> Path:
+def create_vector_index(path: Path, documents: int = 50, seed: int = 0) -> Path:
     with Index.create(path, dim=DIM) as index:
         index.add([f"v{i}" for i in range(documents)], vectors=vectors(documents, seed))
     return path
@@ -77,12 +77,12 @@ def application(
         yield client
 
 
-def refusal(response: Any, status: int, code: str) -> str:
-    """Return the message of an error response, after checking its status, code and shape."""
+def expect_error(response: Any, status: int, code: str) -> str:
+    """Check the status, code and shape of an error response; return its message."""
     assert response.status_code == status, response.text
-    (kind,) = response.json()
+    (key,) = response.json()
     error = response.json()["error"]
-    assert (kind, sorted(error), error["code"]) == ("error", ["code", "message"], code)
+    assert (key, sorted(error), error["code"]) == ("error", ["code", "message"], code)
     message: str = error["message"]
     assert message
     assert "\n" not in message
@@ -99,12 +99,12 @@ class Server:
         ready_token: str | None = None,
         **environment: str,
     ) -> None:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port = probe.getsockname()[1]
         self.url = f"http://127.0.0.1:{self.port}"
         self.root = Path()
-        # A file, not a pipe: nobody reads while the server runs, and a full pipe would stop it.
+        # A file, not a pipe: nothing reads while the server runs, and a full pipe would block it.
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 - closed when the process ends
         self._text: str | None = None
         self._clients: list[Client] = []
@@ -121,8 +121,8 @@ class Server:
             raise
 
     def _wait(self, token: str | None) -> None:
-        until = time.monotonic() + 60
-        while time.monotonic() < until:
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline:
             if self.process.poll() is not None:
                 raise RuntimeError(self.log())
             with suppress(ServerError):
@@ -138,7 +138,7 @@ class Server:
         return client
 
     def stop(self) -> int:
-        """Stop it with SIGTERM; return its exit status."""
+        """Stop the server with SIGTERM; return its exit status."""
         self.process.send_signal(signal.SIGTERM)
         return self._end()
 
@@ -155,14 +155,14 @@ class Server:
         return status
 
     def log(self) -> str:
-        """Return its log so far."""
+        """Return the log so far."""
         if self._text is not None:
             return self._text
         self._log.seek(0)
         return self._log.read().decode()
 
     def lines(self) -> list[dict[str, Any]]:
-        """Return its log, one object per line."""
+        """Return the log, one object per line."""
         return [json.loads(line) for line in self.log().splitlines()]
 
 

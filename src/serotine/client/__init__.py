@@ -1,4 +1,4 @@
-"""The client: a served index, used like one on disk."""
+"""The client: use a served index like one on disk."""
 
 from serotine.client.client import Client
 

@@ -62,7 +62,7 @@ class Client:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self, error_type: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
 
@@ -115,7 +115,7 @@ class Client:
     ) -> None:
         """Add documents in one request; see `Index.add`. When it returns, they are committed.
 
-        `show_progress` draws a bar without a total: the server reports only the end.
+        `show_progress` shows a bar without a total: the server reports only the end.
 
         After a `ServerError` without a status, or with 504, the documents may still have been added.
         """

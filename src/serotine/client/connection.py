@@ -65,7 +65,7 @@ class Connection:
 
         Raises:
             ServerError: no response, or a refusal.
-            SerotineError, ValueError, TypeError: what the library itself would raise.
+            SerotineError, ValueError, TypeError: as the method of `Index` would raise.
         """
         data = None if body is None else _encode(body)
         deadline, delay = time.monotonic() + self._timeout, _FIRST_DELAY
@@ -88,7 +88,7 @@ class Connection:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self, error_type: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
 
@@ -96,7 +96,7 @@ class Connection:
         self, method: str, path: str, data: bytes | None, deadline: float, *, repeatable: bool
     ) -> tuple[int, http.client.HTTPMessage, bytes]:
         # The server may have closed an idle connection, which shows only on use. A request that must not be sent
-        # twice therefore gets a new connection of its own.
+        # twice therefore gets a new connection.
         reused = self._take_idle() if repeatable else None
         if reused is not None:
             try:

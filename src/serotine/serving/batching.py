@@ -32,13 +32,13 @@ class _Ticket:
 
 
 class BatchingEncoder:
-    """An encoder for many threads: encodes waiting queries together and caches the latest.
+    """An encoder for many threads: encodes waiting queries together and caches the newest.
 
-    No thread waits for a batch to fill. Whoever finds the encoder free encodes all waiting queries, its own included:
-    a single query is encoded at once, and batches grow with the load.
+    No thread waits for a batch to fill. The first thread to find the encoder free encodes all waiting queries, its own
+    included: a single query is encoded at once, and batches grow with the load.
 
     Args:
-        encoder: the encoder itself; its documents and tokens may be requested from any thread.
+        encoder: the wrapped encoder; any thread may call its `encode_documents` and `tokens`.
         cache_size: queries whose vectors are cached, the newest; 0 for none.
         observe: called with the size of every batch.
     """
@@ -56,7 +56,7 @@ class BatchingEncoder:
         self._cache: OrderedDict[str, Vectors] = OrderedDict()
 
     def __getattr__(self, name: str) -> Any:
-        """Return any other attribute of the encoder, such as how much of a document it reads."""
+        """Return any other attribute of the encoder, such as its limit of document tokens."""
         return getattr(self._encoder, name)
 
     def encode_queries(self, texts: Sequence[str]) -> list[Vectors]:
@@ -67,7 +67,7 @@ class BatchingEncoder:
             self._queue += tickets
         while not all(ticket.done for ticket in tickets):
             with self._encoder_lock:
-                # Another thread may have encoded ours while we waited for the encoder.
+                # Another thread may have encoded these queries meanwhile.
                 if not all(ticket.done for ticket in tickets):
                     self._encode_waiting()
         for ticket in tickets:

@@ -23,7 +23,7 @@ class Token:
     """One token, stored as its SHA-256 only.
 
     Attributes:
-        digest: of the token.
+        digest: SHA-256 of the token.
         scope: "read", or "write", which may read too.
     """
 
@@ -37,7 +37,7 @@ class Token:
 
 
 def scope_of(tokens: Sequence[Token], secret: str) -> Scope | None:
-    """Return the scope of a secret, or None; the time taken does not depend on the tokens."""
+    """Return the scope of a secret, or None; takes the same time for every secret."""
     digest = _digest(secret)
     scope: Scope | None = None
     for token in tokens:
@@ -80,16 +80,16 @@ def _from_file(file: Path) -> list[Token]:
         if not fields or fields[0].startswith("#"):
             continue
         if len(fields) != 2 or fields[0] not in SCOPES:
-            # The line may be a secret: it is not shown.
+            # Not shown: the line may be a secret.
             raise InputFileError(f"{file}:{number}: must be 'read TOKEN' or 'write TOKEN'")
         tokens.append(_token(fields[1], "read" if fields[0] == "read" else "write", f"{file}:{number}"))
     return tokens
 
 
-def _token(secret: str, scope: Scope, place: str) -> Token:
+def _token(secret: str, scope: Scope, origin: str) -> Token:
     if len(secret) < _MIN_LENGTH or not secret.isascii() or not secret.isprintable():
         raise InputFileError(
-            f"{place}: a token must have at least {_MIN_LENGTH} printable ASCII characters; "
+            f"{origin}: a token must have at least {_MIN_LENGTH} printable ASCII characters; "
             "create one with: openssl rand -hex 32"
         )
     return Token.of(secret, scope)

@@ -1,4 +1,4 @@
-"""Errors that a server adds to the library's: load, time and rights. They carry the HTTP status they are sent with."""
+"""Errors that a server adds to the library's: load, time and rights. Each carries its HTTP status."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from serotine.errors import ServerError
 
 
 def overloaded(pending: int) -> ServerError:
-    """Return the error for a request beyond the queue's room."""
+    """Return the error for a request beyond the queue's capacity."""
     return ServerError(
         f"too many requests: {pending:,} are in progress; retry in a moment", status=429, code="overloaded"
     )
@@ -19,7 +19,7 @@ def timed_out(seconds: float, *, still_running: bool) -> ServerError:
 
 
 def read_only() -> ServerError:
-    """Return the error for a change on a server that allows none."""
+    """Return the error for a change on a read-only server."""
     return ServerError(
         "this server was started with --read-only; it refuses every change", status=403, code="read_only"
     )

@@ -46,7 +46,7 @@ class ServedIndex:
         self.path = path
         self.encoder = encoder
         self.writable = not settings.read_only
-        # Before opening: if the index is replaced in between, it is opened once more.
+        # Before opening: an index replaced in between is opened again at the next request.
         self._catalog_id = catalog_id(path)
         self.reader = Index.open(path, read_only=True, encoder=encoder)
         self._lock_seconds = limits.lock_seconds
@@ -107,7 +107,7 @@ class ServedIndexes:
         self._retired = DelayedClose(max(settings.limits.seconds, settings.limits.write_seconds))
         try:
             for name, path in self._paths().items():
-                self._open[name] = self._opened(name, path)
+                self._open[name] = self._open_index(name, path)
         except BaseException:
             self.close()
             raise
@@ -116,7 +116,7 @@ class ServedIndexes:
         """Return the index of that name.
 
         Raises:
-            NotAnIndexError: there is none.
+            NotAnIndexError: no index has that name.
             SerotineError: the index, or its encoder, cannot be opened.
         """
         self._retired.sweep()
@@ -135,7 +135,7 @@ class ServedIndexes:
                     del self._open[name]
                     self._retired.schedule(served.close)
                 raise _unknown(name)
-            self._open[name] = renewed = self._opened(name, path, None if served is None else served.changes)
+            self._open[name] = renewed = self._open_index(name, path, None if served is None else served.changes)
             if served is not None:
                 self._retired.schedule(served.reader.close)
             return renewed
@@ -188,7 +188,7 @@ class ServedIndexes:
         """Return an encoder by its name or by the name of an index that uses it; by default, the first index's.
 
         Raises:
-            ServerError: 404 where none has that name.
+            ServerError: 404 where no encoder has that name.
         """
         by_index = {served.name: served.encoder for served in self.all() if served.encoder is not None}
         encoders = {**{encoder.name: encoder for encoder in self._encoders.values()}, **by_index}
@@ -212,17 +212,17 @@ class ServedIndexes:
             if self._default is None:
                 from serotine.encoders import Encoder
 
-                self._default = self._shared(Encoder())
+                self._default = self._batching_encoder(Encoder())
             return self._default
 
-    def _shared(self, encoder: TextEncoder) -> BatchingEncoder:
+    def _batching_encoder(self, encoder: TextEncoder) -> BatchingEncoder:
         batching = BatchingEncoder(encoder, cache_size=self._settings.query_cache, observe=self._observe_batch)
         return self._encoders.setdefault(encoder.fingerprint, batching)
 
-    def _opened(self, name: str, path: Path, changes: WorkPool | None = None) -> ServedIndex:
+    def _open_index(self, name: str, path: Path, changes: WorkPool | None = None) -> ServedIndex:
         settings, encoder = read_settings(path), None
         if settings.fingerprint is not None:
-            encoder = self._encoders.get(settings.fingerprint) or self._shared(load_encoder(settings, path))
+            encoder = self._encoders.get(settings.fingerprint) or self._batching_encoder(load_encoder(settings, path))
         return ServedIndex(name, path, encoder, self._settings, changes)
 
     def _paths(self) -> dict[str, Path]:

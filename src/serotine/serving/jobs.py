@@ -21,7 +21,7 @@ from serotine.serving.metrics import Metrics
 
 _log = logging.getLogger("serotine.serving")
 State = Literal["queued", "running", "done", "failed"]
-# The writer lock is released after so many, so that other processes get their turn.
+# Files indexed before the writer lock is released, so that other processes get their turn.
 _FILES_PER_CHANGE = 32
 _ID_LENGTH = 32
 _FAULT = "internal error; the server's log has the details"
@@ -92,8 +92,8 @@ class Jobs:
 
         Args:
             served: where the documents go.
-            folder: what `new_upload` returned, with the files in it.
-            files: their paths in it.
+            folder: the folder that `new_upload` returned, with the files in it.
+            files: paths in the folder.
 
         Raises:
             ServerError: 429 where too many changes wait.
@@ -116,7 +116,7 @@ class Jobs:
         """Return a job's newest state, whichever process runs it.
 
         Raises:
-            ServerError: 404 where none has that id.
+            ServerError: 404 where no job has that id.
         """
         if len(id_) == _ID_LENGTH and all(character in "0123456789abcdef" for character in id_):
             try:
@@ -154,17 +154,17 @@ class Jobs:
             self._write(job)
 
     def _update(self, job: Job, folder: Path, names: list[str], index: Index) -> None:
-        """Index some files; they replace what the index has of files with the same names."""
-        before = job.added
+        """Index files; they replace the documents of files with the same names."""
+        added_before = job.added
 
         def on_progress(added: int, _all: int) -> None:
-            self._metrics.added.labels(job.index).inc(before + added - job.added)
-            job.added = before + added
+            self._metrics.added.labels(job.index).inc(added_before + added - job.added)
+            job.added = added_before + added
             self._write(job)
             if self._stopping.is_set():
                 raise SerotineError("the server was stopped; upload the files again to continue")
 
-        # Replaced whatever its source: uploading a document again is how it is updated.
+        # Upsert whatever the source: a document is updated by uploading it again.
         sources = [SourceFile.named(folder / name, name) for name in names]
         report = update(index, sources, upsert=True, on_progress=on_progress)
         job.skipped += [SkippedFile(skipped.file, skipped.reason) for skipped in report.skipped]

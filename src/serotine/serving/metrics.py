@@ -18,7 +18,7 @@ class Metrics:
         registry = CollectorRegistry()
         self._registry = registry
         self.requests = Counter(
-            "serotine_requests", "Requests answered.", ("method", "route", "status"), registry=registry
+            "serotine_requests", "Requests with a response.", ("method", "route", "status"), registry=registry
         )
         self.seconds = Histogram(
             "serotine_request_seconds",

@@ -13,7 +13,7 @@ from serotine.serving.work_pool import WorkPool
 
 @dataclass(slots=True)
 class Services:
-    """What is opened when a process starts and closed when it ends.
+    """Resources opened when a process starts and closed when it ends.
 
     Attributes:
         settings: the server's settings.
@@ -46,7 +46,7 @@ class Services:
         return self.indexes.get(name)
 
     def close(self) -> None:
-        """Wait for what runs, then close everything."""
+        """Wait for running work, then close everything."""
         self.jobs.stop()
         self.searches.close()
         self.indexes.close()

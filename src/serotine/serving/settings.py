@@ -22,9 +22,9 @@ class Limits:
         tokens: vectors of one query.
         threads: requests processed at a time, in one process; the rest wait.
         queue: requests that may wait; more are refused with 429.
-        seconds: time limit of a request, after which it is answered with 504.
+        seconds: time limit of a request, after which the response is 504.
         write_seconds: the same for requests that change an index.
-        lock_seconds: how long a change waits for the index's writer lock before it is answered with 503.
+        lock_seconds: how long a change waits for the index's writer lock before the response is 503.
         drain_seconds: how long a stopping server waits for requests in progress.
     """
 
@@ -53,11 +53,11 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class ServerSettings:
-    """Everything that decides what a server does.
+    """All settings of a server.
 
     Attributes:
         indexes: folders of indexes, by the name they are served under.
-        state: a folder of this server's own: jobs, uploads, metrics of its processes.
+        state: a folder of this server alone: jobs, uploads, metrics of its processes.
         root: the folder where indexes are served from and created in, or None.
         tokens: bearer tokens with their scopes; with none, everyone may do everything.
         hosts: host names accepted besides localhost and addresses; None accepts any.

@@ -39,7 +39,7 @@ class WorkPool:
         """Return the function's result.
 
         Args:
-            function: what to run.
+            function: the function to run.
             seconds: instead of the pool's own time limit.
             is_change: whether a timeout must say that the change may still be committed.
 
@@ -77,5 +77,5 @@ class WorkPool:
             self._pending -= 1
 
     def close(self) -> None:
-        """Wait for what runs and cancel what waits."""
+        """Wait for running functions and cancel waiting ones."""
         self._executor.shutdown(wait=True, cancel_futures=True)

@@ -69,14 +69,14 @@ def _check_scope(tokens: Sequence[Token], secret: str | None, required: Scope) -
         raise RequestError(
             401,
             "unauthorised",
-            "a token is needed; send it as: Authorization: Bearer TOKEN",
+            "a token is required; send it as: Authorization: Bearer TOKEN",
             {"WWW-Authenticate": "Bearer"},
         )
     scope = scope_of(tokens, secret)
     if scope is None:
         raise RequestError(401, "unauthorised", "unknown token", {"WWW-Authenticate": 'Bearer error="invalid_token"'})
     if required == "write" and scope != "write":
-        raise RequestError(403, "forbidden", "this token may only read; a change needs one with the scope write")
+        raise RequestError(403, "forbidden", "this token may only read; a change requires one with the scope write")
 
 
 def _check_route(request: Request, credentials: HTTPAuthorizationCredentials | None, required: Scope) -> None:

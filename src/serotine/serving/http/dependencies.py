@@ -1,4 +1,4 @@
-"""What routes get from the application that runs them."""
+"""The services of the application, for its routes."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ from serotine.wire import STATUS, error_code
 _log = logging.getLogger("serotine.serving")
 _RETRY_SECONDS = 1
 _RETRYABLE = (429, 503)
-# Of a request's mistakes, as many as fit on a line.
+# Mistakes of one request that are shown: as many as fit on a line.
 _MAX_SHOWN = 3
 
 
@@ -40,7 +40,7 @@ def error_response(status: int, code: str, message: str, headers: Mapping[str, s
 
 
 def response_to(error: RequestError | ServerError) -> Response:
-    """Return the response to an error that a route, or what stands before it, raised."""
+    """Return the response to an error of a route or middleware."""
     if isinstance(error, RequestError):
         return error_response(error.status_code, error.code, error.detail, error.headers)
     return error_response(error.status or 500, error.code, str(error))
@@ -57,9 +57,9 @@ def add_exception_handlers(app: FastAPI) -> None:
     app.add_exception_handler(ServerError, _on_request_error)
     app.add_exception_handler(RequestValidationError, _on_validation_error)
     app.add_exception_handler(HTTPException, _on_framework_error)
-    # One by one: for plain Exception the framework responds and then raises it again.
-    for kind in (SerotineError, ValueError, TypeError):
-        app.add_exception_handler(kind, _on_library_error)
+    # One handler per class: a handler of Exception makes the framework re-raise the error.
+    for error_type in (SerotineError, ValueError, TypeError):
+        app.add_exception_handler(error_type, _on_library_error)
     app.add_exception_handler(Exception, _on_unexpected_error)
 
 
@@ -107,5 +107,5 @@ async def _on_library_error(_request: Request, error: Exception) -> Response:
 
 
 async def _on_unexpected_error(_request: Request, _error: Exception) -> Response:
-    # uvicorn logs the error. `RequestLog` has already responded, unless it is what failed.
+    # uvicorn logs the error. `RequestLog` has already responded, unless it failed itself.
     return internal_error()

@@ -3,7 +3,7 @@
 A server on loopback without tokens is protected because only this machine can reach it. A browser on this machine
 breaks that: any page can send it requests, or have its own name resolve to 127.0.0.1 (DNS rebinding). So the Host of a
 request must be an address, localhost or an allowed name, and a request from another origin's page is refused, except
-a followed link to one of our pages.
+a followed link to one of this server's pages.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 
 def share_budget(costs: Sequence[int], budget: int, minimum: int) -> list[int] | None:
-    """Return how many tokens each text gets: short ones all they cost, the others equal shares of the rest.
+    """Return how many tokens each text gets: short texts their full cost, the others equal shares of the rest.
 
     None where a text would be cut to fewer than `minimum`.
     """

@@ -77,7 +77,7 @@ def _draft(
         side = distance > 0
         passage = _passage(other, 0, len(other.text or ""))
         cost = _heading_tokens(_passage(other, 0, 0)) + count_tokens_sent(passage.text or "")
-        # After an omitted passage, farther ones would read as if nothing were missing.
+        # After an omitted passage, farther ones would hide the gap.
         if not finished or side in blocked or cost > budget:
             blocked.add(side)
             left_out.append(other.id)
@@ -107,7 +107,7 @@ def _note(
             f"Complete up to character {end:,} of {len(hit.text):,}, to stay within {arguments.max_tokens:,} tokens; "
             f"continue with offset {end}."
             if end > arguments.offset
-            else f"Nothing of it fits into {arguments.max_tokens:,} tokens; raise max_tokens."
+            else f"No text fits into {arguments.max_tokens:,} tokens; raise max_tokens."
         )
     if left_out:
         sentences.append(
@@ -132,15 +132,15 @@ def _passage(hit: Hit, start: int, end: int) -> Passage:
 
 
 def _remove_overlaps(passages: list[Passage]) -> None:
-    """Remove from each passage what it shares with the one before it, where their places in the file prove it."""
-    for before, after in pairwise(passages):
-        last, first = before.metadata.get("end"), after.metadata.get("start")
-        if type(last) is not int or type(first) is not int or before.end != before.characters:
+    """Remove from each passage the text it shares with the previous one, where their positions in the file prove it."""
+    for previous, passage in pairwise(passages):
+        last, first = previous.metadata.get("end"), passage.metadata.get("start")
+        if type(last) is not int or type(first) is not int or previous.end != previous.characters:
             continue
         overlap = last - first
-        text = after.text or ""
-        if 0 < overlap < len(text) and before.text and before.text.endswith(text[:overlap]):
-            after.text, after.start = text[overlap:], overlap
+        text = passage.text or ""
+        if 0 < overlap < len(text) and previous.text and previous.text.endswith(text[:overlap]):
+            passage.text, passage.start = text[overlap:], overlap
 
 
 def _heading_tokens(passage: Passage) -> int:

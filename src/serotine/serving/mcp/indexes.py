@@ -20,8 +20,8 @@ _SAMPLE_SIZE = 200
 _MAX_FIELDS = 24
 _MAX_EXAMPLES = 5
 _MAX_EXAMPLE_LENGTH = 40
-# A passage's place in its file: numerous values that say nothing as examples.
-PLACE_FIELDS = ("start", "end")
+# A passage's position in its file: many values, useless as examples.
+_POSITION_FIELDS = ("start", "end")
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,10 +29,10 @@ class MetadataField:
     """A metadata field.
 
     Attributes:
-        name: its name.
-        type: its type's name.
-        declared: whether filters find it through an index.
-        examples: values it has.
+        name: name.
+        type: name of the type.
+        declared: whether filters use an index of it.
+        examples: common values.
     """
 
     name: str
@@ -45,7 +45,7 @@ class ServedIndexes:
     """Open indexes by the names of their folders, without `.serotine`.
 
     Raises:
-        SerotineError: two have the same name; and what `Index.open` raises.
+        SerotineError: two indexes have the same name, or one cannot be opened.
     """
 
     def __init__(self, paths: Sequence[Path]) -> None:
@@ -80,7 +80,7 @@ class ServedIndexes:
 
         Raises:
             SerotineError: no index has that name.
-            NotAnIndexError: it, or every index, was removed.
+            NotAnIndexError: the index, or every index, was removed.
         """
         if name is not None:
             plain_name = name.removesuffix(SUFFIX)
@@ -102,11 +102,11 @@ class ServedIndexes:
         """Return the index on disk, reopened if it was replaced.
 
         Raises:
-            NotAnIndexError: it was removed.
+            NotAnIndexError: the index was removed.
         """
         with self._opening:
             self._retired.sweep()
-            # Before opening: if the index is replaced in between, it is opened once more.
+            # Before opening: an index replaced in between is opened again at the next call.
             on_disk = catalog_id(self._paths[name])
             if name in self._open:
                 opened, index = self._open[name]
@@ -123,7 +123,7 @@ class ServedIndexes:
 
         Raises:
             UnknownIdError: no index contains it.
-            SerotineError: several do.
+            SerotineError: several indexes contain it.
         """
         indexes = self.select(name)
         matches = [(index_name_, index) for index_name_, index in indexes.items() if id_ in index]
@@ -153,7 +153,7 @@ def metadata_fields(index: Index) -> list[MetadataField]:
             # Keyed by type too: True and 1 are equal, but different values.
             counts[name].update((type(scalar).__name__, scalar) for scalar in scalars)
     return [
-        MetadataField(name, types[name], name in declared, [] if name in PLACE_FIELDS else _examples(values))
+        MetadataField(name, types[name], name in declared, [] if name in _POSITION_FIELDS else _examples(values))
         for name, values in list(counts.items())[:_MAX_FIELDS]
     ]
 
@@ -164,12 +164,12 @@ def _metadata(index: Index, ids: Sequence[str]) -> list[dict[str, Any]]:
         try:
             sample.append(index.get([id_])[0].metadata)
         except UnknownIdError:
-            # Deleted since by another process.
+            # Another process has deleted it.
             continue
     return sample
 
 
 def _examples(values: Counter[Any]) -> list[Any]:
-    """Return the most common values; nobody filters on long texts."""
+    """Return the most common short values; long ones are no use as filters."""
     short = [value for (_, value), _ in values.most_common() if len(str(value)) <= _MAX_EXAMPLE_LENGTH]
     return short[:_MAX_EXAMPLES]

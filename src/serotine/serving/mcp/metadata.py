@@ -1,4 +1,4 @@
-"""As much of a document's metadata as a budget allows."""
+"""Document metadata within a token budget."""
 
 from __future__ import annotations
 

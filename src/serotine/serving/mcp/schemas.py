@@ -35,7 +35,7 @@ class SearchArguments(_Arguments):
     """Arguments of `search`."""
 
     query: str = Field(
-        description="A question, or what you are looking for, in plain words; a sentence finds more than a keyword."
+        description="What to find, as a question or in plain words; a sentence finds more than a keyword."
     )
     k: int = Field(8, ge=1, le=50, description="Number of passages.")
     where: dict[str, Any] | None = Field(
@@ -122,7 +122,7 @@ class ExpandResult(BaseModel):
     """Result of `expand`."""
 
     index: str
-    passages: list[Passage] = Field(description="In text order; what neighbours share is included once.")
+    passages: list[Passage] = Field(description="In text order; text that neighbours share is included once.")
     next_offset: int | None = Field(description="The `offset` to continue with; null when the passage is complete.")
     left_out: list[str] = Field(description="Ids of neighbours that did not fit into max_tokens.")
     note: str = Field(description="The same in words.")

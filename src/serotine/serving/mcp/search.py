@@ -16,16 +16,16 @@ from serotine.serving.mcp.metadata import fit_metadata
 from serotine.serving.mcp.schemas import PassageHit, SearchArguments, SearchResult
 from serotine.serving.mcp.token_count import as_json, count_tokens, count_tokens_sent
 
-# Fewer tokens of a passage say too little to be worth its heading.
+# Fewer tokens of a passage are not worth its heading.
 _MIN_PASSAGE_TOKENS = 48
 _METADATA_TOKENS = 64
-# What a result contains besides its passages: the note, and the names of the fields.
+# The note and the field names of a result, besides its passages.
 _ENVELOPE_TOKENS = 90
 
 
 @dataclass(frozen=True)
 class _Candidate:
-    """A hit, what it costs, and how to cut it; everything is computed when it is first needed."""
+    """A hit, its cost in tokens and its excerpts; computed on first use."""
 
     name: str
     index: Index
@@ -51,8 +51,8 @@ class _Candidate:
         try:
             return self.index.explain(self.arguments.query, self.hit.id).spans()
         except (UnknownIdError, EncoderError):
-            # Deleted by another process since the search, or added with vectors whose tokens are unknown: the excerpt
-            # is the beginning of the text.
+            # Deleted by another process since the search, or added with vectors whose tokens are unknown: use the
+            # beginning of the text.
             return []
 
     def excerpt(self, budget: int) -> Excerpt:
@@ -102,7 +102,7 @@ def search(served: ServedIndexes, arguments: SearchArguments) -> tuple[SearchRes
         excess = max(count_tokens(text), count_tokens(as_json(result.model_dump()))) - arguments.max_tokens
         if excess <= 0 or not draft.hits:
             return result, text
-        # Pieces were counted one by one; together they cost a little more.
+        # Pieces counted separately cost slightly more together.
         budget -= excess
 
 

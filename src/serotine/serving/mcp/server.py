@@ -1,4 +1,4 @@
-"""The MCP server: three tools over standard input and output or HTTP; their errors are results."""
+"""The MCP server: three tools over standard input and output or HTTP; errors are returned as results."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ def serve_http(paths: Sequence[Path], port: int) -> None:
 
 
 def create_server(served: ServedIndexes) -> Server[Any]:
-    """Create the server of some indexes, without a transport."""
+    """Create a server for indexes, without a transport."""
 
     async def list_tools(_: object, __: types.PaginatedRequestParams | None) -> types.ListToolsResult:
         return types.ListToolsResult(tools=[tool.definition() for tool in _TOOLS.values()])

@@ -1,8 +1,8 @@
 """Token estimates: how many tokens a text costs the model that reads it, high enough to stay within a budget.
 
 The reading model is unknown, and many vocabularies are secret. The estimate counts word pieces of BERT's vocabulary,
-which this package carries (tokenizer.json of sentence-transformers/all-MiniLM-L6-v2, Apache License 2.0), with every
-digit and line break as one, plus a tenth: more than the byte pairs of today's models need for prose, code and JSON
+which this package includes (tokenizer.json of sentence-transformers/all-MiniLM-L6-v2, Apache License 2.0), with every
+digit and line break as one, plus a tenth: more than current models' byte pairs need for prose, code and JSON
 (tests/test_mcp_budget.py compares with Qwen's vocabulary).
 """
 

@@ -16,4 +16,4 @@ HEADERS = {
     # The files change with the package: browsers must revalidate.
     "Cache-Control": "no-cache",
 }
-"""The HTTP headers of every one of these files."""
+"""The HTTP headers of every file."""

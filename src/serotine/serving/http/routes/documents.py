@@ -117,7 +117,7 @@ async def _delete(request: Request, name: str, ids: list[str]) -> Response:
 
 
 def _batch(documents: list[NewDocument], dim: int) -> dict[str, Any]:
-    """Return the arguments of `Index.add`; texts, and vectors, must be there for all documents or for none."""
+    """Return the arguments of `Index.add`; texts, and vectors, are required for all documents or for none."""
     batch: dict[str, Any] = {
         "ids": [document.id for document in documents],
         "metadata": [document.metadata for document in documents],

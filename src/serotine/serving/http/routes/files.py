@@ -71,7 +71,7 @@ def _relative_path(name: str) -> str:
     """Return a file's name as a relative path that stays inside its folder.
 
     Raises:
-        ValueError: it would not, or is not a valid file name.
+        ValueError: the path would leave the folder, or is not a valid file name.
     """
     path = PurePosixPath(name.replace("\\", "/"))
     parts = path.parts

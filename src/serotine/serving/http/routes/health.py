@@ -1,4 +1,4 @@
-"""Health checks and metrics for whatever runs the server."""
+"""Health checks and metrics for the supervisor of the server."""
 
 from __future__ import annotations
 

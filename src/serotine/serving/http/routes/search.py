@@ -100,7 +100,7 @@ def _results(
     limits.check("k", body.k, limits.k)
     limits.check("candidates", body.candidates or 0, _CANDIDATES_PER_HIT * limits.k)
     if body.explain and not all(isinstance(query, str) for query in queries):
-        raise ValueError("explain: needs text queries, got vectors; send 'query', or leave 'explain' out")
+        raise ValueError("explain: requires text queries, got vectors; send 'query', or omit 'explain'")
     results = served.reader.search_batch(queries, **body.options())
     explained: list[list[Explanation | None]] = [
         _explanations(served, query, hits) if body.explain and isinstance(query, str) else [None] * len(hits)
@@ -121,5 +121,5 @@ def _explanation_of(served: ServedIndex, query: str, id_: str) -> Explanation | 
     try:
         return served.reader.explain(query, id_)
     except (UnknownIdError, EncoderError):
-        # Deleted since the search, or added with vectors whose tokens are unknown: the hit goes without.
+        # Deleted since the search, or added with vectors whose tokens are unknown: the hit has no explanation.
         return None

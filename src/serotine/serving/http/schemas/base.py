@@ -1,4 +1,4 @@
-"""What all bodies have in common."""
+"""Base classes and fields of all request and response bodies."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from serotine.texts import is_text
 
 REQUEST_CONFIG = ConfigDict(extra="forbid")
-"""Requests refuse unknown fields: a misspelt option must not silently become a default."""
+"""Requests refuse unknown fields: a misspelled option must not silently become a default."""
 
 
 def _validate_text(value: str) -> str:

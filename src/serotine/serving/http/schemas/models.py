@@ -86,7 +86,7 @@ class MultiVectorResponse(ResponseBody):
 
 
 class PoolingRequest(_LenientRequest):
-    """Texts to encode, in vLLM's format with the addition of `input_type`."""
+    """Texts to encode, in vLLM's format plus `input_type`."""
 
     model: Model = None
     input: Text | list[Text] = Field(examples=[["Bats eat moths."]])

@@ -114,7 +114,7 @@ class ExplainedHit(Hit):
     """One hit of a search.
 
     Attributes:
-        explanation: how its score came about, where it was requested and the document has tokens and text.
+        explanation: how the score was computed, if requested and the document has tokens and text.
     """
 
     explanation: ExplanationWithSpans | None = None

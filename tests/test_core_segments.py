@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from helpers.core_cases import Coded, CoreCase, offsets_of, options_of, search, values
+from helpers.core_cases import CoreCase, TokenCodes, offsets_of, options_of, random_tokens, search
 from hypothesis import strategies as st
 
 from serotine import _core, maxsim
@@ -28,8 +28,8 @@ def test_invalid_segments_raise() -> None:
     ):
         with pytest.raises(ValueError, match=message):
             _core.Segment(wrong_offsets, wrong_numbers, vectors)
-    codes = Coded(np.ones((4, 6), np.float16), 4, count=2)
-    good: tuple[Any, ...] = (
+    codes = TokenCodes(np.ones((4, 6), np.float16), 4, count=2)
+    valid: tuple[Any, ...] = (
         codes.codebook,
         codes.id_bytes,
         codes.residual_scales,
@@ -38,7 +38,7 @@ def test_invalid_segments_raise() -> None:
         4,
         1.0,
     )
-    for at, value, message in (
+    for position, value, message in (
         (1, np.full((4, 2), 9, np.uint8), "a centroid id is out of range"),
         (1, np.zeros((4, 3), np.uint8), "2 or 4 bytes per token"),
         (2, codes.residual_scales[:3], "one row per token"),
@@ -51,16 +51,16 @@ def test_invalid_segments_raise() -> None:
         (6, np.inf, "max_norm must be finite and at least 0"),
         (6, -1.0, "max_norm must be finite and at least 0"),
     ):
-        changed = list(good)
-        changed[at] = value
+        changed = list(valid)
+        changed[position] = value
         with pytest.raises(ValueError, match=message):
             _core.Segment(offsets, numbers, None).set_codes(*changed)
     with pytest.raises(ValueError, match="dimensions differ"):
-        _core.Segment(offsets, numbers, np.zeros((4, 7), np.uint16)).set_codes(*good)
+        _core.Segment(offsets, numbers, np.zeros((4, 7), np.uint16)).set_codes(*valid)
     bare = _core.Segment(offsets, numbers, None)
     with pytest.raises(ValueError, match="postings need codes"):
         bare.set_postings(np.array([0, 1, 2], dtype=np.uint64), np.zeros(2, np.uint32))
-    segment = codes.put_into(_core.Segment(offsets, numbers, None))
+    segment = codes.attach_to(_core.Segment(offsets, numbers, None))
     starts = np.array([0, 1, 2], dtype=np.uint64)
     for wrong_starts, documents, message in (
         (starts[:2], np.zeros(2, np.uint32), "one entry more than centroids"),
@@ -83,7 +83,7 @@ def test_invalid_segments_raise() -> None:
         search([segment], query, 1, masks=[])
     with pytest.raises(ValueError, match="a mask has the wrong length"):
         search([segment], query, 1, masks=[np.zeros(0, np.uint64)])
-    # Without vectors and codes a segment has dimension 0, as this query.
+    # Without vectors and codes a segment has dimension 0, like this query.
     for exact in (False, True):
         with pytest.raises(ValueError, match="neither vectors nor codes"):
             search([_core.Segment(offsets, numbers, None)], np.ones((1, 0), np.float32), 1, exact=exact)
@@ -107,42 +107,42 @@ def test_invalid_segments_raise() -> None:
 
 
 def test_new_codes_remove_the_old_posting_lists() -> None:
-    """Posting lists name centroids: with a larger codebook they would be read past their end."""
-    vectors, offsets = values(np.random.default_rng(0), 400, 16, "unit"), offsets_of([1] * 400)
+    """Posting lists belong to centroids: with a larger codebook they would be read past their end."""
+    vectors, offsets = random_tokens(np.random.default_rng(0), 400, 16, "unit"), offsets_of([1] * 400)
     segment = _core.Segment(offsets, np.arange(400), vectors.view(np.uint16))
-    few, many = Coded(vectors, 4, count=5), Coded(vectors, 4, count=50_000)
-    few.put_postings_into(few.put_into(segment), offsets)
+    old_codes, new_codes = TokenCodes(vectors, 4, count=5), TokenCodes(vectors, 4, count=50_000)
+    old_codes.attach_postings_to(old_codes.attach_to(segment), offsets)
     query = vectors[:3].astype(np.float32)
     assert search([segment], query, 5, candidates=20, postings=20)[2].probed
-    many.put_into(segment)
+    new_codes.attach_to(segment)
     report = search([segment], query, 5, candidates=20, postings=10**6)[2]
     assert not report.probed
     assert report.scanned
 
 
 def test_invalid_codes_change_nothing() -> None:
-    vectors, offsets = values(np.random.default_rng(0), 400, 16, "unit"), offsets_of([1] * 400)
-    segment = Coded(vectors, 4, count=5).put_into(_core.Segment(offsets, np.arange(400), None))
+    vectors, offsets = random_tokens(np.random.default_rng(0), 400, 16, "unit"), offsets_of([1] * 400)
+    segment = TokenCodes(vectors, 4, count=5).attach_to(_core.Segment(offsets, np.arange(400), None))
     query = vectors[:3].astype(np.float32)
-    before = search([segment], query, 5, candidates=20)[:2]
-    other = Coded(vectors, 4, count=50_000, seed=1)
-    small = Coded(vectors, 4, count=5).codebook
+    expected = search([segment], query, 5, candidates=20)[:2]
+    large = TokenCodes(vectors, 4, count=50_000, seed=1)
+    small_codebook = TokenCodes(vectors, 4, count=5).codebook
     with pytest.raises(ValueError, match="a centroid id is out of range"):
         segment.set_codes(
-            small, other.id_bytes, other.residual_scales, other.errors, other.residuals, 4, other.max_norm
+            small_codebook, large.id_bytes, large.residual_scales, large.errors, large.residuals, 4, large.max_norm
         )
-    del other, small
+    del large, small_codebook
     gc.collect()
-    assert search([segment], query, 5, candidates=20)[:2] == before
+    assert search([segment], query, 5, candidates=20)[:2] == expected
 
 
 def test_a_segment_keeps_its_arrays_alive() -> None:
-    case = CoreCase([3] * 60, 32, "unit", 2, lists=True)
-    before = [search(case.segments, case.query, 9, exact=exact)[:2] for exact in (False, True)]
+    case = CoreCase([3] * 60, 32, "unit", 2, with_postings=True)
+    expected = [search(case.segments, case.query, 9, exact=exact)[:2] for exact in (False, True)]
     segments, query = case.segments, case.query
     del case
     gc.collect()
-    # Freed memory is likely to be overwritten.
+    # Likely to overwrite freed memory.
     junk = [np.full(10_000, 255, np.uint8) for _ in range(100)]
-    assert [search(segments, query, 9, exact=exact)[:2] for exact in (False, True)] == before
+    assert [search(segments, query, 9, exact=exact)[:2] for exact in (False, True)] == expected
     assert len(junk) == 100

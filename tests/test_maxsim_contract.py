@@ -1,4 +1,4 @@
-"""Invalid input raises one error that names the argument, its value and what it must be; dispatch and threads."""
+"""Invalid input raises one error with the argument, its value and what it must be; dispatch and threads."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def test_a_single_document_gives_a_float_and_a_list_gives_an_array() -> None:
     assert maxsim.score(Q, np.stack([D, D])).shape == (2,)
 
 
-def test_empty_sides() -> None:
+def test_empty_queries_and_documents() -> None:
     assert maxsim.score(Q[:0], D) == 0.0
     assert maxsim.score(Q[:0], D[:0]) == 0.0
     assert maxsim.score(Q, D[:0]) == -np.inf
@@ -49,7 +49,7 @@ def test_non_contiguous_and_read_only_input() -> None:
 
 
 @pytest.mark.parametrize(
-    ("call", "error", "words"),
+    ("call", "error", "message"),
     [
         (lambda: maxsim.score(Q[0], D), ValueError, r"query: must have shape \(query tokens, dim\), got \(8,\)"),
         (
@@ -126,8 +126,8 @@ def test_non_contiguous_and_read_only_input() -> None:
         (lambda: maxsim.set_num_threads("2"), TypeError, "count: must be an int"),
     ],
 )
-def test_invalid_input_raises_by_name(call: Any, error: type[Exception], words: str) -> None:
-    with pytest.raises(error, match=words):
+def test_invalid_input_raises_by_name(call: Any, error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
         call()
 
 
@@ -137,17 +137,17 @@ def test_overflow_is_an_error_not_an_infinite_score() -> None:
         maxsim.score(huge, huge)
 
 
-def test_a_forked_child_and_many_threads_get_the_same_scores() -> None:
+def test_threads_get_the_same_scores() -> None:
     documents = RNG.standard_normal((40_000, 64)).astype(np.float32)
     query = RNG.standard_normal((32, 64)).astype(np.float32)
     offsets = np.arange(0, 40_001, 100)
     expected = maxsim.score(query, documents, offsets)
     results: list[Any] = [None] * 6
 
-    def work(i: int) -> None:
+    def score(i: int) -> None:
         results[i] = maxsim.score(query, documents, offsets)
 
-    threads = [threading.Thread(target=work, args=(i,)) for i in range(6)]
+    threads = [threading.Thread(target=score, args=(i,)) for i in range(6)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -161,14 +161,14 @@ from serotine import maxsim
 maxsim.set_num_threads(2)
 x = np.random.default_rng(0).standard_normal((40000, 64)).astype(np.float32)
 offsets = np.arange(0, 40001, 100)
-before = maxsim.score(x[:32], x, offsets)
+expected = maxsim.score(x[:32], x, offsets)
 child = os.fork()
 if child == 0:
-    same = np.array_equal(maxsim.score(x[:32], x, offsets), before)
+    same = np.array_equal(maxsim.score(x[:32], x, offsets), expected)
     os._exit(0 if same and maxsim.num_threads() == 2 else 1)
 _, status = os.waitpid(child, 0)
 assert status == 0, status
-assert np.array_equal(maxsim.score(x[:32], x, offsets), before)
+assert np.array_equal(maxsim.score(x[:32], x, offsets), expected)
 """
 
 
@@ -185,16 +185,16 @@ def test_fork_after_the_pool_has_started() -> None:
         ("SEROTINE_NUM_THREADS", "many", "environment variable SEROTINE_NUM_THREADS"),
     ],
 )
-def test_environment(name: str, value: str, expected: str) -> None:
+def test_environment_variables(name: str, value: str, expected: str) -> None:
     program = "from serotine import maxsim; c = maxsim.capabilities(); print(c.current, c.threads)"
-    done = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-c", program],
         env={**os.environ, name: value},
         capture_output=True,
         text=True,
         timeout=60,
     )
-    assert expected in done.stdout + done.stderr
+    assert expected in process.stdout + process.stderr
 
 
 def test_quantize_is_within_half_a_scale() -> None:

@@ -27,17 +27,17 @@ QUICK = settings(
 )
 
 
-def unit(rng: np.random.Generator, count: int, dim: int, *, negative: bool = False) -> Array:
-    x = rng.standard_normal((count, dim)).astype(np.float32)
-    x /= np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-9)
-    return -np.abs(x) if negative else x
+def unit_vectors(rng: np.random.Generator, count: int, dim: int, *, negative: bool = False) -> Array:
+    vectors = rng.standard_normal((count, dim)).astype(np.float32)
+    vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-9)
+    return -np.abs(vectors) if negative else vectors
 
 
-def truth(query: Array, documents: Array, offsets: Array) -> Array:
+def reference_scores(query: Array, documents: Array, offsets: Array) -> Array:
     return np.array([reference.score(query, documents[a:b]) for a, b in itertools.pairwise(offsets)])
 
 
-def winners(query: Array, documents: Array, offsets: Array) -> Array:
+def reference_winners(query: Array, documents: Array, offsets: Array) -> Array:
     return np.stack([reference.argmax(query, documents[a:b]) for a, b in itertools.pairwise(offsets)])
 
 
@@ -55,22 +55,22 @@ def test_floats_match_the_reference(
 ) -> None:
     rng = np.random.default_rng(seed)
     offsets = np.concatenate([[0], np.cumsum(lengths)])
-    query = np.abs(unit(rng, query_tokens, dim)) if negative else unit(rng, query_tokens, dim)
+    query = np.abs(unit_vectors(rng, query_tokens, dim)) if negative else unit_vectors(rng, query_tokens, dim)
     query = query.astype(dtype)
-    documents = unit(rng, int(offsets[-1]), dim, negative=negative).astype(dtype)
-    expected = truth(query, documents, offsets)
-    scores, where = maxsim.score_contrastive_with_argmax(query[None], documents, offsets)
-    # The inputs are already rounded: what is left is fp32 accumulation.
+    documents = unit_vectors(rng, int(offsets[-1]), dim, negative=negative).astype(dtype)
+    expected = reference_scores(query, documents, offsets)
+    scores, winners = maxsim.score_contrastive_with_argmax(query[None], documents, offsets)
+    # The inputs are already rounded, so the only error is fp32 accumulation.
     np.testing.assert_allclose(scores[0], expected, rtol=0, atol=4e-6 * max(query_tokens, 1))
     assert np.array_equal(scores, maxsim.score_contrastive(query[None], documents, offsets))
     for i, (a, b) in enumerate(itertools.pairwise(offsets)):
-        table = reference.similarities(query, documents[a:b])
+        similarities = reference.similarities(query, documents[a:b])
         for token in range(query_tokens):
-            chosen = where[0, i, token]
+            winner = winners[0, i, token]
             if a == b:
-                assert chosen == -1
+                assert winner == -1
             else:
-                assert table[token, chosen] >= table[token].max() - 1e-6
+                assert similarities[token, winner] >= similarities[token].max() - 1e-6
 
 
 @QUICK
@@ -78,11 +78,11 @@ def test_floats_match_the_reference(
 def test_int8_is_exact_up_to_its_scales(path: str, seed: int, query_tokens: int, lengths: list[int], dim: int) -> None:
     rng = np.random.default_rng(seed)
     offsets = np.concatenate([[0], np.cumsum(lengths)])
-    query, query_scales = maxsim.quantize(unit(rng, query_tokens, dim))
-    documents, scales = maxsim.quantize(unit(rng, int(offsets[-1]), dim))
-    # Every code, -128 included, must be legal: widening tricks overflow there first.
+    query, query_scales = maxsim.quantize(unit_vectors(rng, query_tokens, dim))
+    documents, scales = maxsim.quantize(unit_vectors(rng, int(offsets[-1]), dim))
+    # -128 is a valid code, and where widening tricks overflow first.
     documents[documents == -127] = -128
-    expected = truth(
+    expected = reference_scores(
         query * query_scales[:, None].astype(np.float64),
         documents * scales[:, None].astype(np.float64),
         offsets,
@@ -101,9 +101,9 @@ def test_small_integers_tie_to_the_lowest_token(
     offsets = np.concatenate([[0], np.cumsum(lengths)])
     query = rng.integers(-2, 3, (query_tokens, dim)).astype(np.float32)
     documents = rng.integers(-2, 3, (int(offsets[-1]), dim)).astype(np.float32)
-    scores, where = maxsim.score_contrastive_with_argmax(query[None], documents, offsets)
-    assert np.array_equal(scores[0].astype(np.float64), truth(query, documents, offsets))
-    assert np.array_equal(where[0], winners(query, documents, offsets))
+    scores, winners = maxsim.score_contrastive_with_argmax(query[None], documents, offsets)
+    assert np.array_equal(scores[0].astype(np.float64), reference_scores(query, documents, offsets))
+    assert np.array_equal(winners[0], reference_winners(query, documents, offsets))
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float16, ml_dtypes.bfloat16, np.int8])
@@ -113,30 +113,32 @@ def test_a_pair_scores_the_same_in_every_layout_batch_and_thread_count(path: str
     lengths = rng.integers(0, 90, 40)
     offsets = np.concatenate([[0], np.cumsum(lengths)])
     query_scales = scales = None
-    query, documents = unit(rng, query_tokens, dim), unit(rng, int(offsets[-1]), dim)
+    query, documents = unit_vectors(rng, query_tokens, dim), unit_vectors(rng, int(offsets[-1]), dim)
     if dtype is np.int8:
         query, query_scales = maxsim.quantize(query)
         documents, scales = maxsim.quantize(documents)
     else:
         query, documents = query.astype(dtype), documents.astype(dtype)
     count, max_length = len(lengths), int(lengths.max())
-    many = np.stack([query] * 70)  # more queries than the scorer holds at once
+    query_batch = np.stack([query] * 70)  # more queries than the scorer scores at once
     padded = np.full((1, count, max_length, dim), 100).astype(dtype)
     padded_scales = None if scales is None else np.full((1, count, max_length), 9, dtype=np.float32)
     for i, (a, b) in enumerate(itertools.pairwise(offsets)):
         padded[0, i, : b - a] = documents[a:b]
         if padded_scales is not None and scales is not None:
             padded_scales[0, i, : b - a] = scales[a:b]
-    many_scales = None if query_scales is None else np.stack([query_scales] * 70)
+    batch_scales = None if query_scales is None else np.stack([query_scales] * 70)
     separate = [documents[a:b] for a, b in itertools.pairwise(offsets)]
     separate_scales = None if scales is None else [scales[a:b] for a, b in itertools.pairwise(offsets)]
     expected = maxsim.score(query, documents, offsets, query_scales=query_scales, document_scales=scales)
     try:
         for threads in (1, 2, 5):
             maxsim.set_num_threads(threads)
-            listed = maxsim.score(query, separate, query_scales=query_scales, document_scales=separate_scales)
-            grid = maxsim.score_contrastive(many, documents, offsets, query_scales=many_scales, document_scales=scales)
-            cube = maxsim.score_candidates_padded(
+            list_scores = maxsim.score(query, separate, query_scales=query_scales, document_scales=separate_scales)
+            contrastive_scores = maxsim.score_contrastive(
+                query_batch, documents, offsets, query_scales=batch_scales, document_scales=scales
+            )
+            padded_scores = maxsim.score_candidates_padded(
                 query[None],
                 padded,
                 np.array([query_tokens]),
@@ -155,9 +157,9 @@ def test_a_pair_scores_the_same_in_every_layout_batch_and_thread_count(path: str
                 query_scales=query_scales,
                 document_scales=scales,
             )
-            assert np.array_equal(listed, expected)
-            assert all(np.array_equal(row, expected) for row in grid)
-            assert np.array_equal(cube[0], expected)
+            assert np.array_equal(list_scores, expected)
+            assert all(np.array_equal(row, expected) for row in contrastive_scores)
+            assert np.array_equal(padded_scores[0], expected)
             assert np.array_equal(pairs, expected[order])
     finally:
         maxsim.set_num_threads(2)
@@ -165,7 +167,7 @@ def test_a_pair_scores_the_same_in_every_layout_batch_and_thread_count(path: str
 
 def test_long_documents_and_queries(path: str) -> None:
     rng = np.random.default_rng(3)
-    query, document = unit(rng, 512, 64), unit(rng, 5000, 64)
+    query, document = unit_vectors(rng, 512, 64), unit_vectors(rng, 5000, 64)
     assert maxsim.score(query, document) == pytest.approx(reference.score(query, document), abs=4e-6 * 512)
 
 
@@ -174,29 +176,29 @@ def test_subnormal_and_extreme_halves_widen_exactly(path: str) -> None:
     bits = np.arange(65536, dtype=np.uint16)
     halves = bits.view(np.float16)
     halves = halves[np.isfinite(halves)]
-    one = np.ones((1, 1), dtype=np.float32)
-    scores = maxsim.score(one, halves[:, None], np.arange(len(halves) + 1))
+    query = np.ones((1, 1), dtype=np.float32)
+    scores = maxsim.score(query, halves[:, None], np.arange(len(halves) + 1))
     assert np.array_equal(scores, halves.astype(np.float32))
 
 
-def test_nan_raises_and_never_wins(path: str) -> None:
+def test_nonfinite_values_raise_and_nan_never_wins(path: str) -> None:
     rng = np.random.default_rng(5)
-    query, documents = unit(rng, 20, 48), unit(rng, 60, 48)
+    query, documents = unit_vectors(rng, 20, 48), unit_vectors(rng, 60, 48)
     offsets = np.array([0, 20, 40, 60])
     for value in (np.nan, np.inf, -np.inf):
-        spoiled = documents.copy()
-        spoiled[33, 17] = value
+        invalid_documents = documents.copy()
+        invalid_documents[33, 17] = value
         with pytest.raises(ValueError, match=r"documents: number 1 .*allow_nonfinite"):
-            maxsim.score(query, spoiled, offsets)
-        bad_query = query.copy()
-        bad_query[3, 0] = value
+            maxsim.score(query, invalid_documents, offsets)
+        invalid_query = query.copy()
+        invalid_query[3, 0] = value
         with pytest.raises(ValueError, match="query: number 0"):
-            maxsim.score(bad_query, documents, offsets)
-    spoiled = documents.copy()
-    spoiled[33] = np.nan
-    scores = maxsim.score(query, spoiled, offsets, allow_nonfinite=True)
-    without = maxsim.score(query, [documents[:20], np.delete(documents[20:40], 13, axis=0), documents[40:]])
-    assert np.array_equal(scores, without)
+            maxsim.score(invalid_query, documents, offsets)
+    invalid_documents = documents.copy()
+    invalid_documents[33] = np.nan
+    scores = maxsim.score(query, invalid_documents, offsets, allow_nonfinite=True)
+    expected = maxsim.score(query, [documents[:20], np.delete(documents[20:40], 13, axis=0), documents[40:]])
+    assert np.array_equal(scores, expected)
 
 
 def test_padding_is_never_read(path: str) -> None:
@@ -206,16 +208,16 @@ def test_padding_is_never_read(path: str) -> None:
     query_lengths = np.array([9, 4])
     doc_lengths = np.array([[15, 0, 3], [1, 14, 7]])
     for b in range(2):
-        queries[b, : query_lengths[b]] = np.abs(unit(rng, query_lengths[b], 32))
+        queries[b, : query_lengths[b]] = np.abs(unit_vectors(rng, query_lengths[b], 32))
         for c in range(3):
-            documents[b, c, : doc_lengths[b, c]] = unit(rng, doc_lengths[b, c], 32, negative=True)
-    scores, where = maxsim.score_candidates_padded_with_argmax(queries, documents, query_lengths, doc_lengths)
+            documents[b, c, : doc_lengths[b, c]] = unit_vectors(rng, doc_lengths[b, c], 32, negative=True)
+    scores, winners = maxsim.score_candidates_padded_with_argmax(queries, documents, query_lengths, doc_lengths)
     for b in range(2):
         for c in range(3):
             query = queries[b, : query_lengths[b]]
             document = documents[b, c, : doc_lengths[b, c]]
             assert scores[b, c] == pytest.approx(reference.score(query, document), abs=1e-5)
-            assert (where[b, c, query_lengths[b] :] == -1).all()
+            assert (winners[b, c, query_lengths[b] :] == -1).all()
     assert scores[0, 1] == -np.inf
 
 
@@ -228,10 +230,10 @@ def test_top_k_is_the_sorted_scores(path: str, seed: int, count: int, k: int, ma
     documents = rng.integers(-1, 2, (int(offsets[-1]), 4)).astype(np.float32)
     keep = rng.random(count) < 0.5 if masked else None
     scores, numbers = maxsim.top_k(queries, documents, offsets, k, keep=keep)
-    everything = maxsim.score_contrastive(queries, documents, offsets)
+    all_scores = maxsim.score_contrastive(queries, documents, offsets)
     allowed = np.arange(count) if keep is None else np.flatnonzero(keep)
     assert scores.shape == (3, min(k, len(allowed)))
     for q in range(3):
-        order = sorted(allowed, key=lambda d: (-everything[q, d], d))[:k]
+        order = sorted(allowed, key=lambda d: (-all_scores[q, d], d))[:k]
         assert numbers[q].tolist() == order
-        assert np.array_equal(scores[q], everything[q, order])
+        assert np.array_equal(scores[q], all_scores[q, order])

@@ -1,4 +1,4 @@
-"""The residual stage: centroid plus residual of each query token's best token, on every instruction set."""
+"""The residual stage scores each query token's best token by centroid plus residual, on every instruction set."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import itertools
 
 import numpy as np
 import pytest
-from helpers.core_cases import Array, Coded, offsets_of, search, values
+from helpers.core_cases import Array, TokenCodes, offsets_of, random_tokens, search
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -15,27 +15,27 @@ from serotine import _core, maxsim
 PATHS = maxsim.capabilities().supported
 
 
-def coded(
+def coded_segment(
     lengths: list[int], dim: int, bits: int, seed: int, *, uint32_ids: bool = False
-) -> tuple[Coded, _core.Segment]:
-    vectors = values(np.random.default_rng(seed), sum(lengths), dim, "unit")
-    codes = Coded(vectors, bits, count=7, seed=seed, uint32_ids=uint32_ids, fitting=sum(lengths) > 0)
-    return codes, codes.put_into(_core.Segment(offsets_of(lengths), np.arange(len(lengths)), None))
+) -> tuple[TokenCodes, _core.Segment]:
+    vectors = random_tokens(np.random.default_rng(seed), sum(lengths), dim, "unit")
+    codes = TokenCodes(vectors, bits, count=7, seed=seed, uint32_ids=uint32_ids, trained=sum(lengths) > 0)
+    return codes, codes.attach_to(_core.Segment(offsets_of(lengths), np.arange(len(lengths)), None))
 
 
-def scored(query: Array, segment: _core.Segment, documents: int) -> Array:
+def residual_scores(query: Array, segment: _core.Segment, documents: int) -> Array:
     scores = np.empty(documents, np.float32)
     _core.residual_scores(query, segment, scores)
     return scores
 
 
-def possible(query: Array, codes: Coded, segment: _core.Segment, lengths: list[int]) -> tuple[Array, Array]:
-    """Return the lowest and highest score of the stage: any token may win within the rounding of a byte."""
+def score_bounds(query: Array, codes: TokenCodes, segment: _core.Segment, lengths: list[int]) -> tuple[Array, Array]:
+    """Return the lowest and highest scores of the stage: any token within the rounding of a byte may win."""
     rows, scales = np.empty(codes.vectors.shape, np.int8), np.empty(len(codes.vectors), np.float32)
     _core.decode_residuals(segment, 0, rows, scales)
     rebuilt = query.astype(np.float64) @ (rows * scales[:, None].astype(np.float64)).T
     centroids = query.astype(np.float64) @ (codes.centroids * codes.scales[:, None].astype(np.float64)).T
-    # Bytes begin at the mean of all centroids; what lies below counts as that.
+    # Byte 0 is the mean of all centroids; lower similarities count as the mean.
     mean = centroids.mean(axis=1, keepdims=True)
     ranges = np.linalg.norm(query, axis=1) * np.linalg.norm(codes.centroids * codes.scales[:, None], axis=1).max()
     step = float((ranges[:, None] - mean).max()) / 255
@@ -47,13 +47,14 @@ def possible(query: Array, codes: Coded, segment: _core.Segment, lengths: list[i
             lowest.append(-np.inf)
             highest.append(-np.inf)
             continue
-        values_, tops = near[:, first:last], near[:, first:last].max(axis=1, keepdims=True)
-        # The best centroid, plus what the residual of a token near it adds.
+        similarities = near[:, first:last]
+        tops = similarities.max(axis=1, keepdims=True)
+        # The best centroid's similarity, plus what the residual of a token near it adds.
         gains = tops + rebuilt[:, first:last] - centroids[:, codes.ids[first:last]]
-        chosen = values_ >= tops - 2.5 * step
-        lowest.append(float(np.where(chosen, gains, np.inf).min(axis=1).sum()))
-        highest.append(float(np.where(chosen, gains, -np.inf).max(axis=1).sum()))
-    # The query in int8, a centroid in a byte; and residuals that saturate when they are rebuilt.
+        winners = similarities >= tops - 2.5 * step
+        lowest.append(float(np.where(winners, gains, np.inf).min(axis=1).sum()))
+        highest.append(float(np.where(winners, gains, -np.inf).max(axis=1).sum()))
+    # Rounding of the query to int8 and of centroids to bytes, and residuals that saturate when rebuilt.
     slack = len(query) * (step + 0.05)
     return np.array(lowest) - slack, np.array(highest) + slack
 
@@ -67,17 +68,17 @@ def possible(query: Array, codes: Coded, segment: _core.Segment, lengths: list[i
     seed=st.integers(0, 50),
 )
 @settings(max_examples=120, deadline=None)
-def test_scores_are_of_the_best_tokens_on_every_path(
+def test_scores_are_those_of_the_best_tokens_on_every_path(
     lengths: list[int], dim: int, bits: int, query_tokens: int, uint32_ids: bool, seed: int
 ) -> None:
-    codes, segment = coded(lengths, dim, bits, seed, uint32_ids=uint32_ids)
-    query = values(np.random.default_rng(seed + 1), query_tokens, dim, "unit").astype(np.float32)
-    lowest, highest = possible(query, codes, segment, lengths)
+    codes, segment = coded_segment(lengths, dim, bits, seed, uint32_ids=uint32_ids)
+    query = random_tokens(np.random.default_rng(seed + 1), query_tokens, dim, "unit").astype(np.float32)
+    lowest, highest = score_bounds(query, codes, segment, lengths)
     by_path = {}
     try:
         for path in PATHS:
             maxsim.use(path)
-            by_path[path] = scored(query, segment, len(lengths))
+            by_path[path] = residual_scores(query, segment, len(lengths))
     finally:
         maxsim.use("auto")
     for scores in by_path.values():
@@ -87,42 +88,42 @@ def test_scores_are_of_the_best_tokens_on_every_path(
 
 
 def test_the_first_of_equal_tokens_wins_in_a_long_document() -> None:
-    """Positions are bytes, in blocks of 256 tokens: the best token is far behind the first block."""
+    """Positions are bytes, in blocks of 256 tokens; the best token lies far behind the first block."""
     dim, length = 16, 1000
     centroids = np.zeros((2, dim), np.int8)
     centroids[0, 1], centroids[1, 0] = 90, 90
     vectors = np.zeros((length, dim), np.float16)
     vectors[:, 1] = 0.9
-    for place, more in ((700, 0.03), (701, 0.09), (900, 0.06)):
-        vectors[place] = 0.0
-        vectors[place, 0] = 0.9 + more
-    codes = Coded(vectors, 4, count=2)
+    for position, extra in ((700, 0.03), (701, 0.09), (900, 0.06)):
+        vectors[position] = 0.0
+        vectors[position, 0] = 0.9 + extra
+    codes = TokenCodes(vectors, 4, count=2)
     scales = np.full(2, 0.01, np.float32)
     codes.codebook, codes.ids = _core.Codebook(centroids, scales), (vectors[:, 0] > 0).astype(np.int32)
     floats = vectors.astype(np.float32)
     _core.encode_residuals(codes.codebook, floats, codes.ids, 4, codes.residual_scales, codes.errors, codes.residuals)
-    segment = codes.put_into(_core.Segment(offsets_of([length]), np.arange(1), None))
+    segment = codes.attach_to(_core.Segment(offsets_of([length]), np.arange(1), None))
     query = np.eye(1, dim, dtype=np.float32)
     try:
         for path in PATHS:
             maxsim.use(path)
-            # All three have the same centroid: the first is taken, though the residual of the second is larger.
-            assert scored(query, segment, 1)[0] == pytest.approx(0.93, abs=0.012)
+            # All three have the same centroid: the first wins, though the residual of the second is larger.
+            assert residual_scores(query, segment, 1)[0] == pytest.approx(0.93, abs=0.012)
     finally:
         maxsim.use("auto")
 
 
 def test_residuals_separate_documents_that_share_centroids() -> None:
-    """The documents share all centroids: with few candidates for the codes, the residuals must select the best."""
+    """The documents share one centroid, so the residuals must select the few candidates for the codes."""
     rng = np.random.default_rng(3)
     dim, documents = 64, 400
-    centre = rng.standard_normal(dim)
-    centre /= np.linalg.norm(centre)
-    vectors = (centre + 0.25 * rng.standard_normal((documents, dim)) / 8).astype(np.float16)
-    codes = Coded(vectors, 4, count=1)
+    center = rng.standard_normal(dim)
+    center /= np.linalg.norm(center)
+    vectors = (center + 0.25 * rng.standard_normal((documents, dim)) / 8).astype(np.float16)
+    codes = TokenCodes(vectors, 4, count=1)
     codes.codebook = _core.Codebook(
-        np.rint(centre[None] / np.abs(centre).max() * 100).astype(np.int8),
-        np.full(1, np.abs(centre).max() / 100, np.float32),
+        np.rint(center[None] / np.abs(center).max() * 100).astype(np.int8),
+        np.full(1, np.abs(center).max() / 100, np.float32),
     )
     _core.encode_residuals(
         codes.codebook,
@@ -135,20 +136,20 @@ def test_residuals_separate_documents_that_share_centroids() -> None:
     )
     codes.ids[:] = 0
     offsets = offsets_of([1] * documents)
-    segment = codes.put_into(_core.Segment(offsets, np.arange(documents), vectors.view(np.uint16)))
-    best_found = 0
+    segment = codes.attach_to(_core.Segment(offsets, np.arange(documents), vectors.view(np.uint16)))
+    correct = 0
     for seed in range(20):
-        query = (centre + np.random.default_rng(seed).standard_normal((2, dim)) / 4).astype(np.float32)
-        truth = maxsim.score(query, [vectors[a:b] for a, b in itertools.pairwise(offsets)])
+        query = (center + np.random.default_rng(seed).standard_normal((2, dim)) / 4).astype(np.float32)
+        exact_scores = maxsim.score(query, [vectors[a:b] for a, b in itertools.pairwise(offsets)])
         _, numbers, report = search([segment], query, 1, refined=documents, candidates=20, rescored=20)
         assert (report.by_residuals, report.by_codes) == (documents, 20)
-        best_found += numbers == [int(np.argmax(truth))]
-    # Without the stage, which 20 of 400 reach the codes would be chance: one in twenty.
-    assert best_found >= 15
+        correct += numbers == [int(np.argmax(exact_scores))]
+    # Without the stage, the 20 of 400 that reach the codes would be random, and 1 of 20 correct.
+    assert correct >= 15
 
 
-def test_wrong_shapes_raise() -> None:
-    _, segment = coded([2, 3], 8, 4, 0)
+def test_invalid_shapes_raise() -> None:
+    _, segment = coded_segment([2, 3], 8, 4, 0)
     with pytest.raises(ValueError, match="dimensions differ"):
         _core.residual_scores(np.zeros((1, 9), np.float32), segment, np.empty(2, np.float32))
     with pytest.raises(ValueError, match="one score per document"):

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from helpers.core_cases import Coded, CoreCase, mask_of, offsets_of, options_of, search, values
+from helpers.core_cases import CoreCase, TokenCodes, mask_of, offsets_of, options_of, random_tokens, search
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
@@ -20,12 +20,12 @@ LENGTHS = st.lists(st.integers(0, 9), min_size=0, max_size=40)
 
 @pytest.fixture
 def threads() -> Iterator[None]:
-    before = maxsim.num_threads()
+    previous = maxsim.num_threads()
     yield
-    maxsim.set_num_threads(before)
+    maxsim.set_num_threads(previous)
 
 
-def postings_of(codes: Coded, offsets: NDArray[np.int64], centroids: int) -> tuple[NDArray[np.uint64], list[int]]:
+def postings_of(codes: TokenCodes, offsets: NDArray[np.int64], centroids: int) -> tuple[NDArray[np.uint64], list[int]]:
     lists: list[list[int]] = [[] for _ in range(centroids)]
     for document in range(offsets.size - 1):
         for id_ in np.unique(codes.ids[offsets[document] : offsets[document + 1]]):
@@ -38,99 +38,99 @@ def postings_of(codes: Coded, offsets: NDArray[np.int64], centroids: int) -> tup
 @settings(max_examples=50, deadline=None)
 def test_posting_lists_and_probing(lengths: list[int], uint32_ids: bool, seed: int) -> None:
     rng = np.random.default_rng(seed)
-    vectors, offsets = values(rng, sum(lengths), 16, "unit"), offsets_of(lengths)
-    codes = Coded(vectors, 4, count=12, seed=seed, uint32_ids=uint32_ids)
-    segment = codes.put_into(_core.Segment(offsets, np.arange(len(lengths)), vectors.view(np.uint16)))
+    vectors, offsets = random_tokens(rng, sum(lengths), 16, "unit"), offsets_of(lengths)
+    codes = TokenCodes(vectors, 4, count=12, seed=seed, uint32_ids=uint32_ids)
+    segment = codes.attach_to(_core.Segment(offsets, np.arange(len(lengths)), vectors.view(np.uint16)))
     starts = np.empty(13, np.uint64)
     postings = _core.make_postings(codes.id_bytes, offsets, starts)
     expected_starts, expected_postings = postings_of(codes, offsets, 12)
     np.testing.assert_array_equal(starts, expected_starts)
     np.testing.assert_array_equal(postings, expected_postings)
-    query = values(rng, 4, 16, "unit").astype(np.float32)
-    # No more for the residuals than for the codes: they would reorder what the centroids tell.
+    query = random_tokens(rng, 4, 16, "unit").astype(np.float32)
+    # As many for the residuals as for the codes, so that residuals do not reorder what the centroids rank.
     options = {"refined": 3, "candidates": 3, "rescored": 3}
     scanned = search([segment], query, 3, **options)
     segment.set_postings(starts, postings)
-    # Every list of every query token: all documents with tokens are looked at, as a scan does.
+    # With every list of every query token, all documents with tokens are scored, as in a scan.
     probed = search([segment], query, 3, postings=10**6, **options)
     if probed[2].probed:
         assert probed[:2] == scanned[:2]
-        few = search([segment], query, 3, postings=1, **options)
-        assert len(few[1]) == min(3, len(lengths))
+        one_posting = search([segment], query, 3, postings=1, **options)
+        assert len(one_posting[1]) == min(3, len(lengths))
 
 
-def test_a_small_segment_keeps_its_documents_beside_a_large_one() -> None:
-    """A segment with fewer documents than candidates: none may be dropped without a score, or kept without one."""
+def test_small_segments_lose_no_documents_beside_a_large_one() -> None:
+    """Segments with fewer documents than candidates: every document dropped or passed on has a score."""
     rng = np.random.default_rng(0)
     segments, vectors = [], []
     for first, count in ((0, 900), (1000, 30), (2000, 3)):
-        vectors.append(values(rng, count, 32, "unit"))
-        coded = Coded(vectors[-1], 4, count=min(count, 64), fitting=True)
+        vectors.append(random_tokens(rng, count, 32, "unit"))
+        codes = TokenCodes(vectors[-1], 4, count=min(count, 64), trained=True)
         segment = _core.Segment(offsets_of([1] * count), np.arange(first, first + count), vectors[-1].view(np.uint16))
-        segments.append(coded.put_into(segment))
+        segments.append(codes.attach_to(segment))
     for segment_vectors, first in zip(vectors, (0, 1000, 2000), strict=True):
-        for place in range(3):
-            query = segment_vectors[place : place + 1].astype(np.float32)
+        for position in range(3):
+            query = segment_vectors[position : position + 1].astype(np.float32)
             _, numbers, report = search(segments, query, 1, candidates=100, rescored=10)
-            assert numbers == [first + place]
+            assert numbers == [first + position]
             assert report.by_codes == 100
     assert not report.direct
-    # As few in all segments together as candidates: all are scored over their codes, without the centroids.
+    # Where all segments together have no more documents than candidates, all are scored by codes, skipping centroids.
     _, _, report = search(segments, query, 1, candidates=933)
     assert report.direct
     assert (report.by_centroids, report.by_codes) == (0, 933)
-    # A filter that leaves few decides by what it leaves.
+    # The number of documents that pass the filter decides.
     keep = [mask_of(np.arange(len(segment_vectors)) < 20) for segment_vectors in vectors]
     _, numbers, report = search(segments, query, 1, candidates=43, masks=keep)
     assert report.direct
     assert numbers == [2002]
 
 
-def test_stages_find_most_of_the_best() -> None:
-    """On clustered tokens little effort finds nearly everything, by scanning and by probing."""
+def test_stages_find_most_of_the_exact_hits() -> None:
+    """On clustered tokens small limits find nearly all exact hits, by scanning and by probing."""
     rng = np.random.default_rng(8)
-    centres = values(rng, 60, 48, "unit").astype(np.float64)
-    tokens = centres[rng.integers(0, 60, 3000)] + 0.1 * rng.standard_normal((3000, 48))
+    centers = random_tokens(rng, 60, 48, "unit").astype(np.float64)
+    tokens = centers[rng.integers(0, 60, 3000)] + 0.1 * rng.standard_normal((3000, 48))
     vectors = (tokens / np.linalg.norm(tokens, axis=1, keepdims=True)).astype(np.float16)
     offsets = offsets_of([5] * 600)
-    coded = Coded(vectors, 4, count=120, fitting=True)
-    segment = coded.put_into(_core.Segment(offsets, np.arange(600), vectors.view(np.uint16)))
+    codes = TokenCodes(vectors, 4, count=120, trained=True)
+    segment = codes.attach_to(_core.Segment(offsets, np.arange(600), vectors.view(np.uint16)))
     queries = [vectors[start : start + 4].astype(np.float32) for start in range(0, 1500, 50)]
-    for lists in (False, True):
-        if lists:
-            coded.put_postings_into(segment, offsets)
-        right = 0
+    for with_postings in (False, True):
+        if with_postings:
+            codes.attach_postings_to(segment, offsets)
+        matching_hits = 0
         for query in queries:
-            best = search([segment], query, 10, exact=True)[1]
+            exact_hits = search([segment], query, 10, exact=True)[1]
             _, numbers, report = search([segment], query, 10, candidates=150, rescored=20, postings=800)
-            assert report.probed is lists
+            assert report.probed is with_postings
             assert report.by_codes == 150
-            right += len(set(best) & set(numbers))
-        assert right >= 0.95 * 10 * len(queries)
+            matching_hits += len(set(exact_hits) & set(numbers))
+        assert matching_hits >= 0.95 * 10 * len(queries)
 
 
 @pytest.mark.parametrize("tokens", [16, 17, 48, 64, 65, 96, 129, 200])
 def test_every_query_token_counts_among_the_centroids(path: str, tokens: int) -> None:
-    """A single query token, at any position, decides the best document: a scan must read its column."""
+    """One nonzero query token, at any position, decides the best document, so a scan must read its column."""
     rng = np.random.default_rng(tokens)
-    vectors = values(rng, 100, 32, "unit")
-    coded = Coded(vectors, 4, count=100, fitting=True)
-    segment = coded.put_into(_core.Segment(offsets_of([1] * 100), np.arange(100), vectors.view(np.uint16)))
-    for place in {0, 15, 16, 63, 64, 100, 127, 128, tokens - 1}:
-        if place < tokens:
+    vectors = random_tokens(rng, 100, 32, "unit")
+    codes = TokenCodes(vectors, 4, count=100, trained=True)
+    segment = codes.attach_to(_core.Segment(offsets_of([1] * 100), np.arange(100), vectors.view(np.uint16)))
+    for position in {0, 15, 16, 63, 64, 100, 127, 128, tokens - 1}:
+        if position < tokens:
             query = np.zeros((tokens, 32), np.float32)
-            query[place] = vectors[37]
+            query[position] = vectors[37]
             assert search([segment], query, 1, candidates=1, rescored=1)[1] == [37]
 
 
 def test_probing_reads_only_what_the_mask_allows() -> None:
     rng = np.random.default_rng(9)
-    vectors, offsets = values(rng, 1200, 24, "unit"), offsets_of([3] * 400)
-    coded = Coded(vectors, 4, count=40, fitting=True)
-    segment = coded.put_postings_into(
-        coded.put_into(_core.Segment(offsets, np.arange(400), vectors.view(np.uint16))), offsets
+    vectors, offsets = random_tokens(rng, 1200, 24, "unit"), offsets_of([3] * 400)
+    codes = TokenCodes(vectors, 4, count=40, trained=True)
+    segment = codes.attach_postings_to(
+        codes.attach_to(_core.Segment(offsets, np.arange(400), vectors.view(np.uint16))), offsets
     )
-    scanned = coded.put_into(_core.Segment(offsets, np.arange(400), vectors.view(np.uint16)))
+    scanned = codes.attach_to(_core.Segment(offsets, np.arange(400), vectors.view(np.uint16)))
     for allowed in (120, 240, 400):
         keep = rng.permutation(400) < allowed
         for start in range(0, 200, 10):
@@ -140,102 +140,102 @@ def test_probing_reads_only_what_the_mask_allows() -> None:
             assert report.probed
             assert len(numbers) == 9
             assert keep[numbers].all()
-            # Every list of every token leaves nothing out.
-            everything = search([segment], query, 9, postings=10**6, **dict(options))
-            assert everything[:2] == search([scanned], query, 9, **options)[:2]
-    # Lists are not read for a few documents that a filter leaves: they would find none.
-    few = mask_of(np.arange(400) % 10 == 0)
-    assert search([segment], query, 9, candidates=30, masks=[few])[2].scanned
+            # Every list of every token covers all documents.
+            all_lists = search([segment], query, 9, postings=10**6, **dict(options))
+            assert all_lists[:2] == search([scanned], query, 9, **options)[:2]
+    # Where few documents pass the filter, lists are not read: they would contain hardly any of them.
+    small_mask = mask_of(np.arange(400) % 10 == 0)
+    assert search([segment], query, 9, candidates=30, masks=[small_mask])[2].scanned
 
 
 def test_probing_is_repeatable(threads: None) -> None:
-    """A thread's memory must not leak from one search into a later one, of another segment or after 65,535 searches."""
+    """A thread's buffers must not affect later searches, of other segments or after 65,535 searches."""
     maxsim.set_num_threads(1)
     rng = np.random.default_rng(10)
     segments = []
     for count in (90, 300, 150):
-        vectors, offsets = values(rng, 2 * count, 4, "unit"), offsets_of([2] * count)
-        coded = Coded(vectors, 4, count=20, fitting=True)
-        segment = coded.put_into(_core.Segment(offsets, np.arange(count), vectors.view(np.uint16)))
-        segments.append(coded.put_postings_into(segment, offsets))
-    long, short = (values(rng, tokens, 4, "unit").astype(np.float32) for tokens in (4000, 3))
-    answers: list[Any] = []
+        vectors, offsets = random_tokens(rng, 2 * count, 4, "unit"), offsets_of([2] * count)
+        codes = TokenCodes(vectors, 4, count=20, trained=True)
+        segment = codes.attach_to(_core.Segment(offsets, np.arange(count), vectors.view(np.uint16)))
+        segments.append(codes.attach_postings_to(segment, offsets))
+    long_query, short_query = (random_tokens(rng, tokens, 4, "unit").astype(np.float32) for tokens in (4000, 3))
+    rounds: list[Any] = []
     for _ in range(40):
-        answer = [
+        results = [
             search([segment], query, 5, candidates=10, rescored=5, postings=20)[:2]
             for segment in segments
-            for query in (long, short)
+            for query in (long_query, short_query)
         ]
-        answers.append(answer)
-    assert search([segments[0]], long, 5, candidates=10, postings=20)[2].probed
-    assert all(answer == answers[0] for answer in answers)
+        rounds.append(results)
+    assert search([segments[0]], long_query, 5, candidates=10, postings=20)[2].probed
+    assert all(results == rounds[0] for results in rounds)
 
 
 def test_posting_lists_of_nearly_all_documents_do_not_hide_others() -> None:
-    """One centroid that all of 20,000 documents contain, like a full stop, and one that few contain."""
+    """All 20,000 documents contain one centroid, like a full stop, and three contain another."""
     rng = np.random.default_rng(11)
     count, dim = 20_000, 8
     common, rare = np.eye(dim)[0], np.eye(dim)[1]
     tokens = np.repeat(common[None], 2 * count, axis=0)
     tokens[1::2] = rng.standard_normal((count, dim)) * [0, 0, 1, 1, 1, 1, 1, 1]
     tokens[1::2] /= np.linalg.norm(tokens[1::2], axis=1, keepdims=True)
-    chosen = [77, 9_000, 19_999]
-    tokens[[2 * number + 1 for number in chosen]] = rare
+    rare_documents = [77, 9_000, 19_999]
+    tokens[[2 * number + 1 for number in rare_documents]] = rare
     vectors, offsets = tokens.astype(np.float16), offsets_of([2] * count)
-    coded = Coded(vectors, 4, count=1)
-    coded.centroids = np.rint(np.eye(dim) * 100).astype(np.int8)
-    coded.scales, coded.count = np.full(dim, 0.01, np.float32), dim
-    coded.codebook = _core.Codebook(coded.centroids, coded.scales)
-    coded.ids = np.argmax(tokens, axis=1).astype(np.int32)
+    codes = TokenCodes(vectors, 4, count=1)
+    codes.centroids = np.rint(np.eye(dim) * 100).astype(np.int8)
+    codes.scales, codes.count = np.full(dim, 0.01, np.float32), dim
+    codes.codebook = _core.Codebook(codes.centroids, codes.scales)
+    codes.ids = np.argmax(tokens, axis=1).astype(np.int32)
     _core.encode_residuals(
-        coded.codebook, vectors.astype(np.float32), coded.ids, 4, coded.residual_scales, coded.errors, coded.residuals
+        codes.codebook, vectors.astype(np.float32), codes.ids, 4, codes.residual_scales, codes.errors, codes.residuals
     )
-    segment = coded.put_into(_core.Segment(offsets, np.arange(count), vectors.view(np.uint16)))
-    coded.put_postings_into(segment, offsets)
+    segment = codes.attach_to(_core.Segment(offsets, np.arange(count), vectors.view(np.uint16)))
+    codes.attach_postings_to(segment, offsets)
     query = np.stack([common, rare, common]).astype(np.float32)
     _, numbers, report = search([segment], query, 3, candidates=50, rescored=10, postings=5000)
     assert report.probed
-    assert numbers == chosen
+    assert numbers == rare_documents
 
 
 @pytest.mark.parametrize("tokens", [0, 1, 15, 16, 17, 33, 64, 70, 200])
 def test_queries_of_any_length(path: str, tokens: int) -> None:
     case = CoreCase([3, 0, 5, 7, 1, 9, 4, 2, 6], 33, "unit", 1)
-    case.query = values(np.random.default_rng(tokens), tokens, 33, "unit").astype(np.float32)
-    truth = case.truth()
+    case.query = random_tokens(np.random.default_rng(tokens), tokens, 33, "unit").astype(np.float32)
+    exact_ranking = case.exact_ranking()
     for options in ({"exact": True}, {"candidates": 1000, "rescored": 1000}):
         scores, numbers, _ = search(case.segments, case.query, 4, **options)
-        assert numbers == [number for _, number in truth[:4]]
-        assert scores == [score for score, _ in truth[:4]]
+        assert numbers == [number for _, number in exact_ranking[:4]]
+        assert scores == [score for score, _ in exact_ranking[:4]]
 
 
-@pytest.mark.parametrize("lists", [False, True])
+@pytest.mark.parametrize("with_postings", [False, True])
 @pytest.mark.parametrize("exact", [False, True])
-def test_results_do_not_depend_on_threads_or_the_batch(threads: None, lists: bool, exact: bool) -> None:
-    case = CoreCase([5] * 300, 64, "unit", 3, lists=lists)
+def test_results_do_not_depend_on_threads_or_the_batch(threads: None, with_postings: bool, exact: bool) -> None:
+    case = CoreCase([5] * 300, 64, "unit", 3, with_postings=with_postings)
     rng = np.random.default_rng(4)
-    queries = [values(rng, 1 + i % 7, 64, "unit").astype(np.float32) for i in range(20)]
-    answers = []
+    queries = [random_tokens(rng, 1 + i % 7, 64, "unit").astype(np.float32) for i in range(20)]
+    by_threads = []
     for count in (1, 2, 4):
         maxsim.set_num_threads(count)
-        results_alone = [search(case.segments, query, 9, candidates=40, rescored=15, exact=exact) for query in queries]
-        answers.append([result[:2] for result in results_alone])
+        single_results = [search(case.segments, query, 9, candidates=40, rescored=15, exact=exact) for query in queries]
+        by_threads.append([result[:2] for result in single_results])
         ends = np.concatenate([[0], np.cumsum([len(query) for query in queries])]).astype(np.int64)
         options = options_of(9, candidates=40, rescored=15, postings=4, exact=exact)
-        results_together = _core.search(np.concatenate(queries), ends, case.segments, [None] * 3, options)
-        assert [(result.scores, result.numbers) for result in results_together] == answers[-1]
+        batch_results = _core.search(np.concatenate(queries), ends, case.segments, [None] * 3, options)
+        assert [(result.scores, result.numbers) for result in batch_results] == by_threads[-1]
         fields = [name for name in dir(_core.SearchReport) if not name.startswith("_") and not name.endswith("_ms")]
         assert len(fields) == 11
-        for (_, _, report), result in zip(results_alone, results_together, strict=True):
+        for (_, _, report), result in zip(single_results, batch_results, strict=True):
             assert all(getattr(report, name) == getattr(result.report, name) for name in fields)
-    assert answers[0] == answers[1] == answers[2]
+    assert by_threads[0] == by_threads[1] == by_threads[2]
 
 
 def test_the_best_documents_are_found_in_any_segment() -> None:
     rng = np.random.default_rng(8)
-    query = values(rng, 4, 32, "unit")
-    documents = [values(rng, 6, 32, "unit") for _ in range(300)]
-    # A few documents that contain the query's tokens, in a segment so small that all of it could be scored.
+    query = random_tokens(rng, 4, 32, "unit")
+    documents = [random_tokens(rng, 6, 32, "unit") for _ in range(300)]
+    # Two documents contain the query's tokens, in a segment so small that all of it could be scored.
     for i in (296, 298):
         documents[i] = np.concatenate([query, documents[i]])
     for cut in (10, 150, 295):
@@ -246,8 +246,8 @@ def test_the_best_documents_are_found_in_any_segment() -> None:
             vectors = np.concatenate(documents[first:last])
             offsets = offsets_of([len(document) for document in documents[first:last]])
             segment = _core.Segment(offsets, np.arange(first, last), vectors.view(np.uint16))
-            segments.append(Coded(vectors, 4, count=20, seed=number).put_into(segment))
-        # Centroids alone do not separate random documents; with a segment's share of candidates the best must pass.
+            segments.append(TokenCodes(vectors, 4, count=20, seed=number).attach_to(segment))
+        # Centroids alone do not separate random documents; the best must pass with their segment's share of candidates.
         for candidates in (290, 299):
             _, numbers, _ = search(segments, query.astype(np.float32), 2, candidates=candidates, rescored=20)
             assert numbers == [296, 298], (cut, candidates)

@@ -20,10 +20,10 @@ def expected(query: torch.Tensor, document: torch.Tensor, query_mask: torch.Tens
 def batch() -> dict[str, torch.Tensor]:
     torch.manual_seed(0)
     queries_mask, documents_mask = torch.rand(3, 6) < 0.6, torch.rand(3, 2, 9) < 0.6
-    queries_mask[1] = False  # a query with nothing left
-    documents_mask[2, 1] = False  # a document with nothing left
+    queries_mask[1] = False  # a query with every token masked
+    documents_mask[2, 1] = False  # a document with every token masked
     queries, documents = torch.randn(3, 6, 16), torch.randn(3, 2, 9, 16) - 1
-    # What a mask hides may hold anything.
+    # Masked tokens may have any value.
     queries[~queries_mask] = float("nan")
     documents[~documents_mask] = float("inf")
     return {
@@ -87,12 +87,12 @@ def test_lists_and_arrays_are_accepted() -> None:
     expected_scores = [[reference.score(query, document) for document in documents] for query in queries]
     np.testing.assert_allclose(scores, expected_scores, rtol=1e-5)
     assert torch.equal(maxsim.colbert_scores(queries, [document.numpy() for document in documents]), scores)
-    same = maxsim.colbert_scores(queries[0][None].numpy(), documents[0][None].numpy())
-    assert torch.equal(same, scores[:1, :1])
+    from_arrays = maxsim.colbert_scores(queries[0][None].numpy(), documents[0][None].numpy())
+    assert torch.equal(from_arrays, scores[:1, :1])
 
 
 @pytest.mark.parametrize(
-    ("message", "change"),
+    ("message", "argument"),
     [
         ("queries_mask: must have shape", {"queries_mask": torch.ones(3, 5)}),
         ("documents_mask: must have shape", {"documents_mask": torch.ones(3, 9)}),
@@ -100,10 +100,10 @@ def test_lists_and_arrays_are_accepted() -> None:
         ("documents_embeddings: must have rank", {"documents_embeddings": torch.ones(9, 16)}),
     ],
 )
-def test_wrong_shapes_raise(batch: dict[str, torch.Tensor], message: str, change: dict[str, Any]) -> None:
+def test_invalid_shapes_raise(batch: dict[str, torch.Tensor], message: str, argument: dict[str, Any]) -> None:
     for function in (maxsim.colbert_scores, maxsim.colbert_kd_scores):
         with pytest.raises(ValueError, match=message):
-            function(**(batch | change))
+            function(**(batch | argument))
 
 
 class TinyEncoder(torch.nn.Module):
@@ -126,7 +126,9 @@ class TinyEncoder(torch.nn.Module):
         ("MultiVectorMarginMSELoss", maxsim.colbert_scores_pairwise, torch.tensor([0.5] * 4)),
     ],
 )
-def test_sentence_transformers_losses_train_alike(loss_name: str, scorer: Any, labels: torch.Tensor | None) -> None:
+def test_sentence_transformers_losses_have_the_same_gradients(
+    loss_name: str, scorer: Any, labels: torch.Tensor | None
+) -> None:
     losses = pytest.importorskip(
         "sentence_transformers.multi_vector_encoder.losses", reason="sentence-transformers 6 is not installed"
     )
@@ -143,7 +145,7 @@ def test_sentence_transformers_losses_train_alike(loss_name: str, scorer: Any, l
         loss = getattr(losses, loss_name)(model, **options)(columns, labels)
         loss.backward()
         outcomes.append((loss.detach(), model.embedding.weight.grad.clone()))
-    (want_loss, want_gradient), (got_loss, got_gradient) = outcomes
-    assert want_gradient.abs().max() > 1e-3
-    torch.testing.assert_close(got_loss, want_loss, rtol=1e-5, atol=1e-5)
-    torch.testing.assert_close(got_gradient, want_gradient, rtol=1e-5, atol=1e-5)
+    (expected_loss, expected_gradient), (loss, gradient) = outcomes
+    assert expected_gradient.abs().max() > 1e-3
+    torch.testing.assert_close(loss, expected_loss, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(gradient, expected_gradient, rtol=1e-5, atol=1e-5)

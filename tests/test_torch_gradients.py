@@ -18,16 +18,16 @@ TOLERANCE = {torch.float32: 1e-5, torch.float16: 4e-3, torch.bfloat16: 3e-2}
 @settings(max_examples=10, deadline=None)
 @given(
     seed=st.integers(0, 2**31),
-    items=st.integers(1, 3),
-    others=st.integers(1, 4),
+    query_count=st.integers(1, 3),
+    document_count=st.integers(1, 4),
     lq=st.integers(0, 5),
     ld=st.integers(0, 9),
     dim=st.integers(1, 20),
 )
 def test_gradients_match_autograd_in_float64(
-    layout: str, dtype: torch.dtype, seed: int, items: int, others: int, lq: int, ld: int, dim: int
+    layout: str, dtype: torch.dtype, seed: int, query_count: int, document_count: int, lq: int, ld: int, dim: int
 ) -> None:
-    call = LAYOUTS[layout](seed, items, others, lq, ld, dim, dtype)
+    call = LAYOUTS[layout](seed, query_count, document_count, lq, ld, dim, dtype)
     call.queries.requires_grad_()
     call.documents.requires_grad_()
     scores = call.run("_train")
@@ -42,15 +42,15 @@ def test_gradients_match_autograd_in_float64(
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_gradcheck(layout: str) -> None:
-    # Random normal vectors: no two dot products are within the step of gradcheck, so no winner changes.
+    # No two dot products of random normal vectors are within a step of gradcheck, so no winner changes.
     shapes = {"padded": (2, 2, 3, 4, 5), "contrastive": (2, 3, 3, 4, 5), "packed": (2, 3, 3, 4, 5)}
     call = LAYOUTS[layout](7, *shapes[layout], torch.float64)
     queries = torch.randn(call.queries.shape, dtype=torch.float64, requires_grad=True)
     documents = torch.randn(call.documents.shape, dtype=torch.float64, requires_grad=True)
 
     def function(queries: torch.Tensor, documents: torch.Tensor) -> torch.Tensor:
-        swap = {id(call.queries): queries, id(call.documents): documents}
-        arguments = [swap.get(id(argument), argument) for argument in call.arguments]
+        replacements = {id(call.queries): queries, id(call.documents): documents}
+        arguments = [replacements.get(id(argument), argument) for argument in call.arguments]
         scores = getattr(maxsim, call.function + "_train")(*arguments)
         return torch.where(scores.isinf(), 0.0, scores)
 
@@ -59,7 +59,7 @@ def test_gradcheck(layout: str) -> None:
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("side", ["queries", "documents"])
-def test_only_what_requires_a_gradient_gets_one(layout: str, side: str) -> None:
+def test_only_tensors_that_require_gradients_get_them(layout: str, side: str) -> None:
     call = LAYOUTS[layout](2, 2, 3, 4, 6, 8, torch.float32)
     getattr(call, side).requires_grad_()
     call.run("_train").nan_to_num(neginf=0.0).sum().backward()
@@ -83,7 +83,7 @@ def test_a_document_without_tokens_gets_and_gives_no_gradient() -> None:
     assert documents.grad.isfinite().all()
 
 
-def test_an_allowed_nan_document_stays_out_of_the_gradient() -> None:
+def test_an_allowed_nan_document_has_no_gradient() -> None:
     queries = torch.ones(1, 2, 4, requires_grad=True)
     documents = torch.full((2, 4), float("nan"))
     documents[1] = 1.0
@@ -96,7 +96,7 @@ def test_an_allowed_nan_document_stays_out_of_the_gradient() -> None:
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_backward_is_bitwise_repeatable(layout: str) -> None:
-    def once() -> tuple[torch.Tensor, ...]:
+    def gradients() -> tuple[torch.Tensor, ...]:
         call = LAYOUTS[layout](11, 6, 7, 8, 12, 32, torch.float32)
         call.queries.requires_grad_()
         call.documents.requires_grad_()
@@ -106,7 +106,7 @@ def test_backward_is_bitwise_repeatable(layout: str) -> None:
         assert call.documents.grad is not None
         return call.queries.grad, call.documents.grad
 
-    first, second = once(), once()
+    first, second = gradients(), gradients()
     assert all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
 
 

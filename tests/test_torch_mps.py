@@ -1,4 +1,4 @@
-"""The MPS path on CPU tensors: the reference of the kernels replaces Metal, all other code is ours."""
+"""The MPS path on CPU tensors, with the reference implementation of late-interaction-kernels instead of Metal."""
 
 from __future__ import annotations
 
@@ -51,14 +51,14 @@ def test_scores_and_gradients_follow_the_contract(layout: str, seed: int, reques
     expected.nan_to_num(neginf=0.0).square().sum().backward()
     assert call.queries.grad is not None
     assert call.documents.grad is not None
-    want_gradients = call.queries.grad.clone(), call.documents.grad.clone()
+    expected_gradients = call.queries.grad.clone(), call.documents.grad.clone()
     request.getfixturevalue("kernels")
     torch.testing.assert_close(call.run(), expected.detach())
     call.queries.grad.zero_()
     call.documents.grad.zero_()
     call.run("_train").nan_to_num(neginf=0.0).square().sum().backward()
-    if layout != "padded":  # there winners tie, and a tie has more than one right gradient
-        torch.testing.assert_close((call.queries.grad, call.documents.grad), want_gradients)
+    if layout != "padded":  # where winners tie, several gradients are valid
+        torch.testing.assert_close((call.queries.grad, call.documents.grad), expected_gradients)
 
 
 @pytest.mark.usefixtures("kernels")

@@ -1,4 +1,4 @@
-"""The kernels compiled to machine code for Ampere and Hopper, which needs no GPU: the interpreter accepts more."""
+"""The kernels compile to machine code for Ampere and Hopper without a GPU: the interpreter accepts more."""
 
 from __future__ import annotations
 
@@ -48,5 +48,5 @@ def test_kernels_compile(layout: int, architecture: int) -> None:
     environment = {**os.environ, "TRITON_DEFAULT_FP_FUSION": "1"}
     environment.pop("TRITON_INTERPRET", None)
     command = [sys.executable, "-c", PROGRAM, str(layout), str(architecture)]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+    process = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert process.returncode == 0, process.stderr

@@ -27,7 +27,7 @@ def test_bucket_is_the_power_of_two_above(value: int) -> None:
         assert value <= rounded < 2 * value
 
 
-def test_growing_batches_meet_few_tiles() -> None:
+def test_growing_batches_use_few_tile_shapes() -> None:
     def key(queries: int, query_tokens: int, document_tokens: int) -> tuple[int, ...]:
         return tile_shape(query_tokens, document_tokens, 128, 2, queries=queries, exact_fp32=False)
 
@@ -36,7 +36,7 @@ def test_growing_batches_meet_few_tiles() -> None:
     assert len({key(64, tokens, 180) for tokens in range(1, 1000)}) <= 3
 
 
-def test_a_new_batch_size_never_tunes_again(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_new_batch_size_is_not_tuned(monkeypatch: pytest.MonkeyPatch) -> None:
     timed = []
 
     def bench(kernel_call: Callable[[], None], quantiles: Any) -> list[float]:
@@ -65,7 +65,7 @@ def test_a_new_batch_size_never_tunes_again(monkeypatch: pytest.MonkeyPatch) -> 
         assert len(timed) == len(candidates)
         rerank(1, 1, 200)  # another bucket of document lengths
         assert len(timed) == 2 * len(candidates)
-        rerank(1, 1, 10)  # so short that pruning leaves nothing to choose
+        rerank(1, 1, 10)  # so short that pruning leaves one configuration
         assert len(timed) == 2 * len(candidates)
 
 

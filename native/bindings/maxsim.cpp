@@ -18,7 +18,7 @@ using namespace serotine::maxsim;
 
 namespace {
 
-// Any contiguous matrix of 1-, 2- or 4-byte elements; bf16 arrives as uint16, so the dtype is passed beside it.
+// Any contiguous matrix of 1-, 2- or 4-byte elements; bf16 arrives as uint16, so the dtype is passed separately.
 using Matrix = nb::ndarray<nb::ro, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
 using Floats = nb::ndarray<const float, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
 using Longs = nb::ndarray<const std::int64_t, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
@@ -91,7 +91,7 @@ Bad grid(const Matrix& queries, int query_dtype, const std::optional<Floats>& qu
   return {outcome.bad_query, outcome.bad_document};
 }
 
-// One query set against documents that are separate arrays: read where they are, never copied together.
+// Queries against documents that are separate arrays, read in place.
 Bad separate(const Matrix& queries, int query_dtype, const std::optional<Floats>& query_scales,
              const Longs& query_begin, const Longs& query_end, const nb::list& documents, int document_dtype,
              const std::optional<nb::list>& document_scales, const ScoreTable& scores) {

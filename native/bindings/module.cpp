@@ -1,4 +1,4 @@
-// The extension module serotine._core: thin, checks only what memory safety needs, releases the GIL around work.
+// The extension module serotine._core: thin; checks what memory safety requires and releases the GIL around work.
 #include <nanobind/nanobind.h>
 
 namespace nb = nanobind;

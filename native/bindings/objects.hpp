@@ -1,4 +1,4 @@
-// Python objects that hold arrays for as long as the core may read them.
+// Python objects that keep arrays alive while the core may read them.
 #pragma once
 
 #include <optional>

@@ -82,7 +82,7 @@ void SegmentObject::set_codes(nb::object codebook, In<std::uint8_t, 2> ids, In<s
   view_.codes = codes;
   view_.max_norm = max_norm;
   view_.codebook = &book;
-  // Posting lists name centroids of the previous codes.
+  // The posting lists belong to the centroids of the previous codes.
   view_.posting_starts = nullptr;
   view_.postings = nullptr;
   codebook_ = std::move(codebook);
@@ -100,7 +100,7 @@ void SegmentObject::set_postings(In<std::uint64_t, 1> starts, In<std::uint32_t, 
   for (std::size_t c = 0; c < view_.codebook->count; ++c) {
     for (std::uint64_t i = starts.data()[c]; i < starts.data()[c + 1]; ++i) {
       require(list[i] < view_.documents, "a posting is out of range");
-      // Probing reads a list forwards, one block of documents at a time: a decreasing list would leave the block.
+      // Probing reads a list forwards, one block of documents at a time: a decreasing list would reach outside the block.
       require(i == starts.data()[c] || list[i - 1] < list[i], "a posting list must increase");
     }
   }
@@ -136,7 +136,7 @@ nb::object make_postings(const In<std::uint8_t, 2>& ids, const In<std::int64_t, 
   return nb::cast(nb::ndarray<nb::numpy, std::uint32_t, nb::ndim<1>>(raw->data(), {raw->size()}, owner));
 }
 
-// The answer to one query.
+// The hits and the report of one query.
 struct Result {
   std::vector<float> scores;
   std::vector<std::int64_t> numbers;
@@ -146,9 +146,9 @@ struct Result {
 void make_options(search::Options* self, std::size_t k, std::size_t refined, std::size_t candidates,
                   std::size_t rescored, std::uint64_t postings, bool exact) {
   require(k > 0, "k must be at least 1");
-  // No stage passes on fewer documents than the next one takes.
-  const std::size_t coded = std::max(candidates, k);
-  new (self) search::Options{k, std::max(refined, coded), coded, std::max(rescored, k), postings, exact};
+  // No stage passes on fewer documents than the next one scores.
+  const std::size_t by_codes = std::max(candidates, k);
+  new (self) search::Options{k, std::max(refined, by_codes), by_codes, std::max(rescored, k), postings, exact};
 }
 
 std::vector<Result> search_segments(const In<float, 2>& queries, const In<std::int64_t, 1>& offsets,

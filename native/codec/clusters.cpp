@@ -22,7 +22,7 @@ struct Item {
 };
 
 // Rows of `dim` + 1 values: the centroid and minus half its squared norm. The point gets a 1 there, so that the
-// largest dot product is the smallest distance: the MaxSim kernel as it is.
+// largest dot product is the smallest distance: the MaxSim kernel unchanged.
 void gather(const float* centroids, std::size_t dim, const std::int64_t* list, std::size_t count, float* rows) {
   for (std::size_t c = 0; c < count; ++c) {
     const float* from = centroids + static_cast<std::size_t>(list[c]) * dim;
@@ -95,7 +95,7 @@ void nearest(const float* points, std::size_t, std::size_t dim, const std::int64
 
 void means(const float* points, std::size_t count, std::size_t dim, const std::int32_t* ids, std::size_t clusters,
            float* means, double* squares, std::int64_t* sizes) {
-  // A counting sort leaves the points of a cluster in their order, so that every sum has a fixed order too.
+  // A counting sort leaves the points of a cluster in their order, so that every sum has a fixed order.
   std::vector<std::size_t> starts(clusters + 1, 0);
   for (std::size_t p = 0; p < count; ++p) ++starts[static_cast<std::size_t>(ids[p]) + 1];
   for (std::size_t c = 0; c < clusters; ++c) starts[c + 1] += starts[c];

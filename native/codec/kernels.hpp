@@ -13,7 +13,7 @@ struct Tables {
   alignas(16) std::int8_t high[16];
 };
 
-// Tokens to rebuild, and where to: row i gets saturate(centroid ids[i] + the values of its codes) ^ flip.
+// Tokens to rebuild and their destination: row i becomes saturate(centroid ids[i] + the values of its codes) ^ flip.
 struct Rows {
   const std::int8_t* centroids;
   const std::uint32_t* ids;
@@ -28,8 +28,8 @@ struct Rows {
   const std::uint8_t* ahead;  // residuals to prefetch meanwhile
 };
 
-// Pairs of a query row, int16, and a token: pair i is row i with token tokens[i]. products[i] gets their dot product,
-// of the values of the token's codes, without its centroid.
+// Pairs of a query row, int16, and a token: pair i is row i with token tokens[i]. products[i] becomes the dot
+// product of the row with the values of the token's codes, without its centroid.
 struct Pairs {
   const std::int16_t* rows;
   const std::uint8_t* packed;

@@ -21,7 +21,7 @@ constexpr std::size_t kTokensPerItem = 512;
 // Lloyd and Max's levels for a unit Gaussian, the outermost scaled to 127.
 constexpr int kLevels2[4] = {-127, -38, 38, 127};
 constexpr int kLevels4[16] = {-127, -96, -75, -58, -44, -31, -18, -6, 6, 18, 31, 44, 58, 75, 96, 127};
-// The outermost level in standard deviations: gives the first scale to try.
+// The outermost level in standard deviations; it gives the first scale to try.
 constexpr double kOutermost2 = 1.510;
 constexpr double kOutermost4 = 2.733;
 
@@ -42,7 +42,7 @@ const Bounds& bounds() {
 
 std::uint8_t error_byte(double units) {
   const auto& table = bounds().at;
-  // The first bound that is not below, with room for the rounding of the square root.
+  // The first bound at or above the error, with room for the rounding of the square root.
   const auto bound = static_cast<float>(units * (1.0 + 1e-6));
   return static_cast<std::uint8_t>(std::lower_bound(table.begin(), table.end() - 1, bound) - table.begin());
 }
@@ -73,7 +73,7 @@ struct ScaleTables {
     for (int scale = 0; scale < 256; ++scale) {
       Tables& tables = of[static_cast<std::size_t>(scale)];
       for (int c = 0; c < 16; ++c) {
-        // Of 8 bits, the 256 odd levels up to 255 count halves: the high nibble brings a multiple of 16.
+        // Of 8 bits, the 256 odd levels up to 255 count halves: the high nibble adds a multiple of 16.
         tables.low[c] = bits == 2   ? entry(kLevels2[c & 3], scale)
                         : bits == 4 ? entry(kLevels4[c], scale)
                                     : static_cast<std::int8_t>(((2 * c - 15) * scale + 256) >> 9);
@@ -96,7 +96,7 @@ void rebuild(int bits, const Rows& rows) {
 }
 
 // Encodes one vector: tries the scale that suits a Gaussian, then the least-squares scale for the resulting codes, and
-// keeps the one that rebuilds the vector best.
+// chooses the one that rebuilds the vector best.
 class Encoder {
  public:
   Encoder(const Codebook& codebook, int bits)
@@ -146,7 +146,7 @@ class Encoder {
       scale = static_cast<double>(tried) * dot / norm;
     }
     if (last < 0 || !std::isfinite(best)) {
-      // So far from its centroid that fp32 overflows: the error byte marks the code as unbounded.
+      // The vector is so far from its centroid that fp32 overflows: the error byte marks the code as unbounded.
       *residual_scale = 0;
       std::fill_n(residual, packed_.size(), std::uint8_t{0});
       *error = 255;
@@ -159,7 +159,7 @@ class Encoder {
   double first_scale(double rms, float largest) const {
     if (bits_ == 2) return rms * kOutermost2 * 256.0 / 127.0;
     if (bits_ == 4) return rms * kOutermost4 * 256.0 / 127.0;
-    // With 256 levels nothing needs to be cut off: 255 levels of half a unit.
+    // With 256 levels no value needs to be clipped: 255 levels of half a unit.
     return static_cast<double>(largest) * 512.0 / 255.0;
   }
 

@@ -44,7 +44,7 @@ class Pool {
     wake_.notify_all();
     work(body, 0);
     {
-      // Helpers that have not joined by now find no work left; only those inside must be waited for.
+      // Helpers that have not joined yet will find no work; wait only for those that have.
       const std::lock_guard<std::mutex> lock(mutex_);
       helpers_needed_ = 0;
     }
@@ -65,8 +65,8 @@ class Pool {
     }
   }
 
-  // Waking a sleeping thread takes tens of microseconds, as long as a small call: calls that follow one another closely
-  // find the helpers awake. Bounded, so that an idle process soon leaves the processor alone.
+  // Waking a sleeping thread takes tens of microseconds, as long as a small call: helpers spin, so that calls in quick succession
+  // need not wake them. Bounded, so that an idle process soon stops using the processor.
   template <class Condition>
   static void spin_until(const Condition& condition) {
     const auto end = std::chrono::steady_clock::now() + std::chrono::microseconds(100);

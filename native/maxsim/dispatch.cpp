@@ -37,7 +37,7 @@ bool has_amx() {
 }
 #endif
 
-// A base table with what an extension adds.
+// A base table with the additions of an extension.
 [[maybe_unused]] Kernels extended(const Kernels& base, const char* name, const FloatFold& bf16, const Int8Fold& i8) {
   Kernels table = base;
   table.name = name;

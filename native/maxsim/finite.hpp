@@ -7,7 +7,7 @@
 
 namespace serotine::maxsim {
 
-// By the exponent's bits, without branches, so that the compiler vectorizes it: it runs once a block of documents.
+// By the exponent's bits, without branches, so that the compiler vectorizes it: it runs once per block of documents.
 inline bool all_finite(const float* values, std::size_t count) {
   std::uint32_t bad = 0;
   for (std::size_t i = 0; i < count; ++i) {

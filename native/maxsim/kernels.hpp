@@ -1,4 +1,4 @@
-// The table of functions an instruction set fills in, and nothing else: included by every instruction-set
+// The table of functions that an instruction set fills in: included by every instruction-set
 // file, which are compiled with different machine flags, so no inline code with external linkage may be here.
 #pragma once
 
@@ -32,7 +32,7 @@ struct Int8Fold {
   void (*fold)(const void* query, const std::int32_t* bias, std::size_t vectors, std::size_t steps,
                const void* tokens, std::size_t stride_bytes, Ahead ahead, const float* scales,
                std::size_t count, std::int32_t first, float* best, std::int32_t* where);
-  // The products themselves, rows of vectors * lanes `out_stride` floats apart; null where the set has no such kernel.
+  // The dot products without maxima, rows of vectors * lanes `out_stride` floats apart; null where there is no kernel.
   void (*dots)(const void* query, const std::int32_t* bias, std::size_t vectors, std::size_t steps, const void* tokens,
                std::size_t stride_bytes, const float* scales, std::size_t count, float* out, std::size_t out_stride);
   // Copies `count` rows of `dim` int8 into the form `fold` reads: `group` values a step, `stride_bytes` a row.
@@ -55,7 +55,7 @@ struct Kernels {
   void (*widen_bf16)(const std::uint16_t* in, std::size_t count, float* out);
 };
 
-// A base instruction set fills a whole table, an extension only what it adds: dispatch.cpp puts the two together.
+// A base instruction set fills a whole table, an extension only what it adds: dispatch.cpp combines them.
 extern const Kernels portable_kernels;
 #if defined(SEROTINE_X86)
 extern const Kernels avx2_kernels;

@@ -62,10 +62,10 @@ inline void widen_f16_neon(const std::uint16_t* in, std::size_t count, float* ou
   for (; i + 4 <= count; i += 4) vst1q_f32(out + i, vcvt_f32_f16(vreinterpret_f16_u16(vld1_u16(in + i))));
   if (i < count) {
     std::uint16_t rest[4] = {};
-    float wide[4];
+    float floats[4];
     __builtin_memcpy(rest, in + i, (count - i) * 2);
-    vst1q_f32(wide, vcvt_f32_f16(vreinterpret_f16_u16(vld1_u16(rest))));
-    __builtin_memcpy(out + i, wide, (count - i) * 4);
+    vst1q_f32(floats, vcvt_f32_f16(vreinterpret_f16_u16(vld1_u16(rest))));
+    __builtin_memcpy(out + i, floats, (count - i) * 4);
   }
 }
 

@@ -82,7 +82,7 @@ PreparedQueries::PreparedQueries(const Kernels& kernels, const Tokens& tokens, c
       const std::size_t source = static_cast<std::size_t>(ranges.begin[q]) + i;
       const std::size_t vector = i / query.lanes;
       const std::size_t lane = i % query.lanes;
-      const auto place = [&](std::size_t d) {
+      const auto index_of = [&](std::size_t d) {
         return ((vector * steps_ + d / group) * query.lanes + lane) * group + d % group;
       };
       bool finite = true;
@@ -92,12 +92,12 @@ PreparedQueries::PreparedQueries(const Kernels& kernels, const Tokens& tokens, c
         for (std::size_t d = 0; d < tokens.dim; ++d) {
           sum += values[d];
           if (element == 1) {
-            reinterpret_cast<std::int8_t*>(out)[place(d)] = values[d];
+            reinterpret_cast<std::int8_t*>(out)[index_of(d)] = values[d];
           } else {
-            reinterpret_cast<std::int16_t*>(out)[place(d)] = values[d];
+            reinterpret_cast<std::int16_t*>(out)[index_of(d)] = values[d];
           }
         }
-        // A document value is read as value + offset: start from what that adds.
+        // A document value is read as value + offset: start from the contribution of the offset.
         bias_[query.bias + i] = -i8.offset * sum;
         finite = std::isfinite(query.scales[i]);
       } else {
@@ -105,9 +105,9 @@ PreparedQueries::PreparedQueries(const Kernels& kernels, const Tokens& tokens, c
         finite = all_finite(row.data(), tokens.dim);
         if (path_ == Path::bf16) {
           const auto* values = static_cast<const std::uint16_t*>(tokens.data) + source * tokens.dim;
-          for (std::size_t d = 0; d < tokens.dim; ++d) reinterpret_cast<std::uint16_t*>(out)[place(d)] = values[d];
+          for (std::size_t d = 0; d < tokens.dim; ++d) reinterpret_cast<std::uint16_t*>(out)[index_of(d)] = values[d];
         } else {
-          for (std::size_t d = 0; d < tokens.dim; ++d) reinterpret_cast<float*>(out)[place(d)] = row[d];
+          for (std::size_t d = 0; d < tokens.dim; ++d) reinterpret_cast<float*>(out)[index_of(d)] = row[d];
         }
       }
       if (!finite && bad_ < 0) bad_ = static_cast<std::int64_t>(q);

@@ -18,7 +18,7 @@ struct PreparedQuery {
   std::size_t tokens = 0;
   std::size_t vectors = 0;
   std::size_t lanes = 0;
-  std::size_t width = 0;         // which of Kernels::f32
+  std::size_t width = 0;         // index into Kernels::f32
   std::size_t data = 0;          // byte offset of [vectors][steps][lanes][group] elements
   std::size_t bias = 0;          // element offset of [vectors * lanes] int32 (Path::i8)
   const float* scales = nullptr;  // [tokens] (Path::i8)

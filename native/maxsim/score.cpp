@@ -13,15 +13,15 @@
 namespace serotine::maxsim {
 namespace {
 
-// Work (in multiply-adds) below which handing it to another thread costs more than it saves.
+// Work (in multiply-adds) below which another thread costs more than it saves.
 constexpr double kWorthSharing = 2e6;
 
-// Cuts [0, count) into runs of roughly equal work; work(i) is the work of item i.
+// Cuts [0, count) into ranges of roughly equal work; work(i) is the work of item i.
 template <class Work>
 std::vector<std::size_t> cut(std::size_t count, const Work& work) {
   double total = 0.0;
   for (std::size_t i = 0; i < count; ++i) total += work(i);
-  // Sixteen pieces a thread even out documents of different length; no piece is too small to be worth sharing.
+  // Sixteen pieces per thread even out documents of different lengths; every piece is worth a thread's time.
   const double piece = std::max(total / (16.0 * static_cast<double>(num_threads())), kWorthSharing);
   std::vector<std::size_t> starts = {0};
   double since = 0.0;

@@ -32,7 +32,7 @@ constexpr std::size_t kNearBytes = 8192;
 // set_index/load_index/store_index/select.
 //
 // Each step asks for `ahead_step` bytes of what comes next, starting at `ahead` (see Ahead in kernels.hpp). Past
-// the end of the documents that is memory nobody owns, which a prefetch may name.
+// the end of the documents that is unowned memory, which a prefetch may address.
 template <class F, int T, int V, bool Where>
 inline void float_tile(const typename F::Query* query, std::size_t steps, const typename F::Token* tokens,
                        std::size_t stride, const char* ahead, std::size_t ahead_step, std::int32_t first,
@@ -100,11 +100,11 @@ inline void float_tile_of(int count, const typename F::Query* query, std::size_t
   }
 }
 
-// How many tokens the next tile takes. The last two tiles share what is left evenly: a tile of one token would
+// How many tokens the next tile takes. The last two tiles share the rest evenly: a tile of one token would
 // wait for the latency of its own additions.
-inline int next_tile(std::size_t left, int T) {
-  if (left <= static_cast<std::size_t>(T)) return static_cast<int>(left);
-  if (left < 2 * static_cast<std::size_t>(T)) return static_cast<int>((left + 1) / 2);
+inline int next_tile(std::size_t remaining, int T) {
+  if (remaining <= static_cast<std::size_t>(T)) return static_cast<int>(remaining);
+  if (remaining < 2 * static_cast<std::size_t>(T)) return static_cast<int>((remaining + 1) / 2);
   return T;
 }
 
@@ -313,7 +313,7 @@ inline void stage_int16(const std::int8_t* rows, std::size_t count, std::size_t 
   auto* out = static_cast<std::int16_t*>(staged);
   const std::size_t stride = stride_bytes / 2;
   if (stride == dim) {
-    // No padding: one long run, which the compiler vectorises without a start and an end for every row.
+    // No padding: one long run, which the compiler vectorizes without a start and an end for every row.
     for (std::size_t i = 0; i < count * dim; ++i) out[i] = rows[i];
     return;
   }

@@ -12,7 +12,7 @@ constexpr std::size_t kBlocksPerItem = 8;
 // Documents one item of parallel work scans.
 constexpr std::size_t kDocumentsPerItem = 1024;
 
-// The memory of this thread's last tables: new pages would have to be cleared by the system for every query.
+// This thread's last tables, reused: the system would clear new pages for every query.
 std::vector<Aligned<std::uint8_t>>& spare() {
   thread_local std::vector<Aligned<std::uint8_t>> buffers;
   return buffers;

@@ -33,7 +33,7 @@ inline bool is_allowed(const std::uint64_t* mask, std::size_t document) {
   return mask == nullptr || ((mask[document / 64] >> (document % 64)) & 1) != 0;
 }
 
-// Drops all but the `count` best, in no order.
+// Drops all but the `count` best, in no particular order.
 void keep_best(std::vector<Candidate>& candidates, std::size_t count);
 
 class CentroidTable {

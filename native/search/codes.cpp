@@ -12,7 +12,7 @@ namespace {
 
 // Tokens rebuilt at a time: they stay in the first-level cache beside the query.
 constexpr std::size_t kBlock = 36;
-// The largest sum of all bound dimensions of a row.
+// The largest sum of a row's bound dimensions.
 constexpr int kMaxUnits = 127 * static_cast<int>(kBoundDims);
 // Room for the rounding of fp32, here and in the kernel that computes the exact scores: one rounding a dimension there.
 constexpr double kSlack = 1e-5;
@@ -30,11 +30,11 @@ CodeScorer::CodeScorer(const Query& query, Bound bound)
   for (std::size_t byte = 0; byte < 256; ++byte) {
     const double units = std::ceil(query_.bound_unit() * codec::error_bound(static_cast<std::uint8_t>(byte)) * (1 + 1e-6));
     expressible_[byte] = units <= kMaxUnits;
-    int left = expressible_[byte] ? static_cast<int>(units) : 0;
+    int remaining = expressible_[byte] ? static_cast<int>(units) : 0;
     for (std::int8_t& value : units_[byte]) {
-      const int value_here = std::min(left, 127);
+      const int value_here = std::min(remaining, 127);
       value = static_cast<std::int8_t>(bound_ == Bound::upper ? value_here : -value_here);
-      left -= value_here;
+      remaining -= value_here;
     }
   }
 }

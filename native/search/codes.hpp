@@ -12,7 +12,7 @@
 
 namespace serotine::search {
 
-// What is added to every similarity of a token: nothing, its error bound, or minus its error bound.
+// The term added to every similarity of a token: none, its error bound, or minus its error bound.
 enum class Bound { none, upper, lower };
 
 class CodeScorer {
@@ -29,7 +29,7 @@ class CodeScorer {
 
   // Returns MaxSim of one document over the vectors its codes rebuild; with a bound, an upper or lower bound of MaxSim
   // over the original vectors, the rounding of the query included.
-  // Meanwhile the codes of the following document, `next` in `next_segment`, are prefetched.
+  // Prefetches the codes of the following document, `next` in `next_segment`.
   double score(const Segment& segment, std::size_t document, const Segment& next_segment, std::size_t next,
                Scratch& scratch) const;
 

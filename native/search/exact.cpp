@@ -1,4 +1,4 @@
-// The exact search: documents scored in the order of their upper bounds, and the certificate of what that proves.
+// The exact search: documents scored in the order of their upper bounds, and the certificate of the result.
 #include <algorithm>
 #include <functional>
 
@@ -7,7 +7,7 @@
 namespace serotine::search {
 namespace {
 
-// Documents scored between two looks at the threshold.
+// Documents scored between two readings of the threshold.
 constexpr std::size_t kBatch = 64;
 
 struct Bounded {
@@ -30,7 +30,7 @@ class ExactSearch : Stages {
 
  private:
   std::vector<Bounded> bound_codes();
-  // The score of the k-th best so far, -infinity while there are fewer.
+  // The k-th best score so far, -infinity while there are fewer.
   double kth_score() const;
   void certify(const std::vector<Hit>& hits);
 
@@ -66,7 +66,7 @@ double ExactSearch::kth_score() const {
 std::vector<Hit> ExactSearch::run() {
   score_flat(scored_);
   heap_ = bound_codes();
-  // Until no bound left reaches the k-th score.
+  // Until no remaining bound reaches the k-th score.
   double threshold = kth_score();
   while (!heap_.empty() && (scored_.size() < options_.k || heap_.front().upper >= threshold)) {
     std::vector<Candidate> with_vectors;
@@ -90,7 +90,7 @@ std::vector<Hit> ExactSearch::run() {
 }
 
 void ExactSearch::certify(const std::vector<Hit>& hits) {
-  // At most what the other documents can score: the bound of those not scored, and the scores of those that were.
+  // The highest score that other documents can have: bounds of those not scored, scores of the rest.
   double bound = heap_.empty() ? static_cast<double>(kNoScore) : heap_.front().upper;
   std::vector<std::int64_t> hit_numbers;
   for (const Hit& hit : hits) hit_numbers.push_back(hit.number);

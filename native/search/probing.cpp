@@ -27,7 +27,7 @@ struct DocumentSum {
 
 // Every query token has an ordinary similarity, that of the best token of a median document; the excess over it is what a
 // document gains. Lists are read down to one distance from it, the same for all query tokens, chosen so that about
-// `postings` postings are read: of a rare word many lists, of a common one only the nearest.
+// `postings` postings are read: many lists for a rare word, only the nearest for a common one.
 std::vector<CentroidTable::List> CentroidTable::lists(const Segment& segment, std::uint64_t postings) const {
   const auto length = [&](std::size_t centroid) {
     return segment.posting_starts[centroid + 1] - segment.posting_starts[centroid];
@@ -76,7 +76,7 @@ std::vector<CentroidTable::List> CentroidTable::lists(const Segment& segment, st
                                  static_cast<std::uint32_t>(value - base)});
         }
       }
-      // Best first: a document counts once for a query token. Of equals the first centroid.
+      // Best first: a document counts once for a query token. Among equals the first centroid.
       std::stable_sort(token_lists.begin(), token_lists.end(),
                        [](const List& a, const List& b) { return a.gain > b.gain; });
       out.insert(out.end(), token_lists.begin(), token_lists.end());
@@ -89,8 +89,8 @@ std::vector<std::uint32_t> CentroidTable::probe(const Segment& segment, const st
                                                 std::size_t count) const {
   std::vector<List> selected = lists(segment, postings);
   // One word a document: its sum so far (high half, where it stops at the top) and the last query token that reached it
-  // (low half), so that words compare as sums do. The words of one block of documents at a time, so that they stay in
-  // the second-level cache: every list is read once, one piece per block.
+  // (low half), so that words compare as sums do. One block of documents at a time, so that the words stay in
+  // the second-level cache; every list is read once, one piece per block.
   thread_local Aligned<std::uint32_t> words;
   words.resize(kDocumentsPerBlock);
   const CentroidKernels& loops = centroid_kernels();
@@ -115,7 +115,7 @@ std::vector<std::uint32_t> CentroidTable::probe(const Segment& segment, const st
     std::fill_n(word, here, 0);
     for (std::size_t l = 0; l < selected.size(); ++l) {
       if (l + kListsAhead < selected.size()) {
-        // A piece is some thirty documents, two lines.
+        // A piece is about thirty documents: two cache lines.
         __builtin_prefetch(selected[l + kListsAhead].at);
         __builtin_prefetch(selected[l + kListsAhead].at + 16);
       }
@@ -125,7 +125,7 @@ std::vector<std::uint32_t> CentroidTable::probe(const Segment& segment, const st
       const std::uint32_t* at = list.at;
       for (; at < list.end && *at < past; ++at) {
         const std::uint32_t stamp = word[*at - base];
-        // The lists of a token come best first: a later one adds nothing. Without a branch, which would often be
+        // The lists of a token come best first, so a later list adds nothing. No branch: it would often be
         // mispredicted.
         const std::uint32_t fresh = 0u - static_cast<std::uint32_t>((stamp & 0xffffu) != token);
         const std::uint32_t before = stamp & 0xffff0000u;

@@ -7,7 +7,7 @@
 namespace serotine::search {
 namespace {
 
-// int8 with one scale a token; all that is needed before the query is laid out.
+// int8 with one scale per token, before the query is laid across lanes.
 std::vector<std::int8_t> quantize(const float* values, std::size_t tokens, std::size_t dim, std::vector<float>& scales) {
   std::vector<std::int8_t> out(tokens * dim);
   scales.resize(tokens);

@@ -25,7 +25,7 @@ class LaidQuery {
   // Folds `count` staged rows into the running maxima best[lanes].
   void fold(const maxsim::Kernels& kernels, const void* rows, std::size_t stride_bytes, const float* scales,
             std::size_t count, float* best) const;
-  // The similarities themselves: `lanes` values a row, rows `out_stride` apart.
+  // The similarities without maxima: `lanes` values per row, rows `out_stride` apart.
   void dots(const maxsim::Kernels& kernels, const void* rows, std::size_t stride_bytes, const float* scales,
             std::size_t count, float* out, std::size_t out_stride) const;
 
@@ -49,7 +49,7 @@ class Query {
   // int8 [tokens][dim]: times their scales, the query.
   const std::vector<std::int8_t>& quantized() const { return quantized_; }
   const std::vector<float>& norms() const { return norms_; }
-  // Sum over tokens of the norm, and of the norm of what int8 lost.
+  // Sums over tokens of the norm, and of the norm of the int8 rounding error.
   double norm_sum() const { return norm_sum_; }
   double lost_sum() const { return lost_sum_; }
   const LaidQuery& laid() const { return laid_; }

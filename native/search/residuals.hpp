@@ -1,8 +1,8 @@
-// The residual stage: between the centroids, which separate documents roughly, and the codes, which cost most.
+// The residual stage: between the centroids, which separate documents roughly, and the codes, the most expensive.
 //
 // A document token's similarity is its centroid's plus its residual's. For each query token the document's best token by
-// centroids is taken, and only its residual is read: one row of codes a query token instead of all of them, and no
-// centroid. The sum falls short where the residuals would have made another token the best; it orders documents nearly
+// centroids is taken, and only its residual is read: one row of codes per query token instead of all of them, and no
+// centroid. The sum falls short where residuals would make another token the best; it orders documents nearly
 // as well as their codes do.
 #pragma once
 

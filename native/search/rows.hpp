@@ -52,7 +52,7 @@ void scan_width(const Scan& scan, std::size_t column, const std::uint32_t* docum
   const std::uint8_t* table = scan.table + column;
   for (std::size_t i = 0; i < count; ++i) {
     const std::size_t document = documents == nullptr ? first + i : documents[i];
-    // Chosen documents lie apart: each would wait for memory in turn.
+    // Chosen documents are far apart: without prefetching, each would wait for memory in turn.
     if (documents != nullptr && i + kFarAhead < count) {
       __builtin_prefetch(scan.offsets + documents[i + kFarAhead]);
       const std::uint32_t ahead = documents[i + kAhead];
@@ -70,11 +70,11 @@ template <class Id>
 void scan_ids(const Scan& scan, const std::uint32_t* documents, std::size_t first, std::size_t count,
               std::uint32_t* sums) {
   for (std::size_t column = 0; column < scan.width;) {
-    const std::size_t left = scan.width - column;
-    if (left >= 64) {
+    const std::size_t remaining = scan.width - column;
+    if (remaining >= 64) {
       scan_width<Id, 64>(scan, column, documents, first, count, sums);
       column += 64;
-    } else if (left >= 32) {
+    } else if (remaining >= 32) {
       scan_width<Id, 32>(scan, column, documents, first, count, sums);
       column += 32;
     } else {
@@ -128,8 +128,8 @@ void winners_ids(const Scan& scan, std::size_t document, std::uint8_t* best, std
   const std::int64_t count = all < kMaxPositions ? all : kMaxPositions;
   const Id* ids = static_cast<const Id*>(scan.ids) + first;
   for (std::size_t column = 0; column < scan.width;) {
-    const std::size_t left = scan.width - column;
-    if (left >= 32) {
+    const std::size_t remaining = scan.width - column;
+    if (remaining >= 32) {
       winners_width<Id, 32>(scan.table + column, scan.width, ids, count, best + column, winners + column);
       column += 32;
     } else {

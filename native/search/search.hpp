@@ -1,6 +1,6 @@
 // Staged search over residual codes: the public header, and its manual.
 //
-// The documents of a segment are ranked in up to four stages, each a better and dearer estimate of MaxSim:
+// The documents of a segment are ranked in up to four stages, each a better and costlier estimate of MaxSim:
 //
 //   centroids   every token counts as its centroid: one byte a query token, read from a table of all centroids.
 //               Either every document is scanned, or only those on the posting lists of the centroids nearest to the
@@ -11,7 +11,7 @@
 //
 // An exact search replaces the first two stages by an upper bound for every document: ||q|| * error_bound is added to
 // every token's similarity inside the int8 kernel, as one more group of dimensions. Documents are then scored over
-// their vectors in the order of their bounds, until no bound left reaches the k-th score.
+// their vectors in the order of their bounds, until no remaining bound reaches the k-th score.
 #pragma once
 
 #include <cstddef>

@@ -14,13 +14,13 @@ namespace {
 
 // Documents whose residuals one item of parallel work scores.
 constexpr std::size_t kRefinedPerItem = 128;
-// Documents a probe keeps for each document that the residual stage scores.
+// Documents that a probe returns for each document that the residual stage scores.
 constexpr std::size_t kProbedPerRefined = 3;
 // Documents of the residual stage that are prefetched and not yet scored, and how many documents ahead of those the
 // centroid ids are prefetched.
 constexpr std::size_t kPending = 4;
 constexpr std::size_t kIdsAhead = 4;
-// The stamps of a probe hold no more query tokens; longer queries scan, which finds the same documents.
+// The stamps of a probe hold no more query tokens; longer queries scan instead, with the same documents.
 constexpr std::size_t kMostProbingTokens = 4096;
 
 class StagedSearch : Stages {
@@ -51,7 +51,7 @@ std::vector<Candidate> StagedSearch::score_centroids() {
   for (std::size_t s = 0; s < segments_.size(); ++s) {
     if (segments_[s].codebook != nullptr) allowed_in_all += count_allowed(segments_[s], masks_[s]);
   }
-  // The code stage takes them all anyway. In all segments or in none: a document without a score cannot be compared.
+  // The code stage scores them all anyway. In all segments or in none: documents without a score cannot be compared.
   report_.direct = allowed_in_all > 0 && allowed_in_all <= options_.candidates;
   for (std::uint32_t s = 0; s < segments_.size(); ++s) {
     const Segment& segment = segments_[s];
@@ -66,7 +66,7 @@ std::vector<Candidate> StagedSearch::score_centroids() {
     const CentroidTable& scores = table(segment.codebook);
     const std::size_t before = out.size();
     std::size_t scored = allowed;
-    // Posting lists pay where they leave most documents out; they would miss the few matches of a selective filter.
+    // Posting lists pay off where they exclude most documents; they would miss the few matches of a selective filter.
     const bool probing = segment.postings != nullptr && query_.tokens() <= kMostProbingTokens &&
                          allowed > options_.refined && allowed * 4 >= segment.documents;
     if (probing) {

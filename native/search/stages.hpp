@@ -1,4 +1,4 @@
-// The stages that staged and exact searches share, for one query over some segments.
+// The stages that staged and exact searches share, for one query over several segments.
 #pragma once
 
 #include <chrono>
@@ -33,7 +33,7 @@ class Timer {
 std::vector<std::uint32_t> allowed_documents(const Segment& segment, const std::uint64_t* mask);
 std::size_t count_allowed(const Segment& segment, const std::uint64_t* mask);
 
-// Sorts into the order of the files, so that memory is read in one direction.
+// Sorts by segment and document, so that memory is read in one direction.
 void sort_by_position(std::vector<Candidate>& candidates);
 
 class Stages {

@@ -1,4 +1,4 @@
-"""Small collections in the forms the compiled search reads."""
+"""Small collections in the forms that the compiled core reads."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ Array = NDArray[Any]
 
 
 @dataclass
-class Coded:
-    """Codes of some tokens, with their vectors and codebook.
+class TokenCodes:
+    """Codes of tokens, with their vectors and codebook.
 
-    Centroids and assignments are random; with `fitting`, the centroids are tokens and every token has its nearest.
+    Centroids and assignments are random; with `trained`, centroids are tokens and every token has its nearest centroid.
     """
 
     vectors: Array
@@ -27,21 +27,21 @@ class Coded:
     count: int
     seed: int = 0
     uint32_ids: bool = False
-    fitting: bool = False
+    trained: bool = False
     ids: Array = field(init=False)
     centroids: Array = field(init=False)
 
     def __post_init__(self) -> None:
         rng = np.random.default_rng(self.seed)
         tokens, dim = self.vectors.shape
-        size = float(np.abs(self.vectors).max(initial=0.0)) or 1.0
+        max_value = float(np.abs(self.vectors).max(initial=0.0)) or 1.0
         self.centroids = rng.integers(-90, 91, (self.count, dim)).astype(np.int8)
-        self.scales = np.full(self.count, size / 100, dtype=np.float32)
+        self.scales = np.full(self.count, max_value / 100, dtype=np.float32)
         self.ids = rng.integers(0, self.count, (tokens,)).astype(np.int32)
         floats = self.vectors.astype(np.float32)
-        if self.fitting:
-            chosen = floats[rng.choice(tokens, self.count, replace=self.count > tokens)]
-            self.centroids = np.rint(chosen / self.scales[0]).astype(np.int8)
+        if self.trained:
+            sample = floats[rng.choice(tokens, self.count, replace=self.count > tokens)]
+            self.centroids = np.rint(sample / self.scales[0]).astype(np.int8)
             self.ids = nearest(floats, self.centroids * self.scales[:, None])
         self.codebook = _core.Codebook(self.centroids, self.scales)
         self.residual_scales = np.empty(tokens, np.uint8)
@@ -56,18 +56,19 @@ class Coded:
 
     @property
     def id_bytes(self) -> Array:
-        """Return the ids in the form of the bindings: uint8 (tokens, 2 or 4)."""
-        kind = np.dtype(np.uint32 if self.uint32_ids else np.uint16)
-        return self.ids.astype(kind).view(np.uint8).reshape(len(self.ids), kind.itemsize)
+        """Return the ids as the bindings take them: uint8 (tokens, 2 or 4)."""
+        dtype = np.dtype(np.uint32 if self.uint32_ids else np.uint16)
+        return self.ids.astype(dtype).view(np.uint8).reshape(len(self.ids), dtype.itemsize)
 
-    def put_into(self, segment: _core.Segment) -> _core.Segment:
+    def attach_to(self, segment: _core.Segment) -> _core.Segment:
+        """Set the codes of the segment and return it."""
         segment.set_codes(
             self.codebook, self.id_bytes, self.residual_scales, self.errors, self.residuals, self.bits, self.max_norm
         )
         return segment
 
-    def put_postings_into(self, segment: _core.Segment, offsets: Array) -> _core.Segment:
-        """Give the segment posting lists; `offsets` are those of its documents."""
+    def attach_postings_to(self, segment: _core.Segment, offsets: Array) -> _core.Segment:
+        """Set the posting lists of the segment, whose documents have these `offsets`, and return it."""
         starts = np.empty(self.count + 1, np.uint64)
         segment.set_postings(starts, _core.make_postings(self.id_bytes, offsets, starts))
         return segment
@@ -99,7 +100,7 @@ def search(
     return result.scores, result.numbers, result.report
 
 
-def values(rng: np.random.Generator, tokens: int, dim: int, kind: str) -> Array:
+def random_tokens(rng: np.random.Generator, tokens: int, dim: int, kind: str) -> Array:
     floats = rng.standard_normal((tokens, dim))
     if kind == "unit":
         floats /= np.maximum(np.linalg.norm(floats, axis=1, keepdims=True), 1e-9)
@@ -118,7 +119,7 @@ def values(rng: np.random.Generator, tokens: int, dim: int, kind: str) -> Array:
 
 
 class CoreCase:
-    """Documents in several segments: coded with vectors, coded without, and not coded."""
+    """A query, and documents in three segments; where segments have vectors, the middle one has no codes."""
 
     def __init__(
         self,
@@ -130,42 +131,43 @@ class CoreCase:
         coded: str = "both",
         bits: int = 4,
         query_tokens: int = 5,
-        lists: bool = False,
+        with_postings: bool = False,
     ) -> None:
         rng = np.random.default_rng(seed)
-        self.documents = [values(rng, length, dim, kind) for length in lengths]
+        self.documents = [random_tokens(rng, length, dim, kind) for length in lengths]
         # The last documents repeat the first ones: ties between segments.
         copies = seed % 4 if len(lengths) > 8 else 0
         lengths = lengths[: len(lengths) - copies] + lengths[:copies]
         self.documents = self.documents[: len(lengths) - copies] + self.documents[:copies]
-        self.query = values(rng, query_tokens, dim, kind).astype(np.float32)
+        self.query = random_tokens(rng, query_tokens, dim, kind).astype(np.float32)
         if kind == "negative":
             self.query = np.abs(self.query)
         self.numbers = np.cumsum(rng.integers(1, 4, len(lengths))).astype(np.int64)
         cuts = [0, len(lengths) // 3, 2 * len(lengths) // 3, len(lengths)]
         self.segments: list[_core.Segment] = []
-        self.codes: list[Coded] = []
+        self.codes: list[TokenCodes] = []
         self.ranges: list[slice] = []
         for i, (first, last) in enumerate(itertools.pairwise(cuts)):
             if first == last:
                 continue
             vectors = np.concatenate([np.empty((0, dim), np.float16), *self.documents[first:last]])
-            keep = coded != "codes"
+            with_vectors = coded != "codes"
             segment = _core.Segment(
                 offsets_of([len(d) for d in self.documents[first:last]]),
                 self.numbers[first:last],
-                vectors.view(np.uint16) if keep else None,
+                vectors.view(np.uint16) if with_vectors else None,
             )
-            if i != 1 or not keep:
-                codes = Coded(vectors, bits, count=3 + i, seed=seed + i, uint32_ids=i == 2)
+            if i != 1 or not with_vectors:
+                codes = TokenCodes(vectors, bits, count=3 + i, seed=seed + i, uint32_ids=i == 2)
                 self.codes.append(codes)
-                codes.put_into(segment)
-                if lists:
-                    codes.put_postings_into(segment, offsets_of([len(d) for d in self.documents[first:last]]))
+                codes.attach_to(segment)
+                if with_postings:
+                    codes.attach_postings_to(segment, offsets_of([len(d) for d in self.documents[first:last]]))
             self.segments.append(segment)
             self.ranges.append(slice(first, last))
 
-    def truth(self, keep: Array | None = None) -> list[tuple[float, int]]:
+    def exact_ranking(self, keep: Array | None = None) -> list[tuple[float, int]]:
+        """Return (score, number) of all documents, or those to keep, best first."""
         scores = maxsim.score(self.query, self.documents).tolist() if self.documents else []
-        chosen = [i for i in range(len(scores)) if keep is None or keep[i]]
-        return sorted(((scores[i], int(self.numbers[i])) for i in chosen), key=lambda pair: (-pair[0], pair[1]))
+        candidates = [i for i in range(len(scores)) if keep is None or keep[i]]
+        return sorted(((scores[i], int(self.numbers[i])) for i in candidates), key=lambda pair: (-pair[0], pair[1]))

@@ -67,7 +67,7 @@ def packed(seed: int, nq: int, nb: int, lq: int, ld: int, dim: int, dtype: torch
 LAYOUTS = {"padded": padded, "contrastive": contrastive, "packed": packed}
 
 
-def expected(call: Call) -> tuple[np.ndarray, np.ndarray]:
+def reference_results(call: Call) -> tuple[np.ndarray, np.ndarray]:
     """Return the scores and winners of a call from the package's NumPy reference, in float64."""
     pairs = call.layout.pairs(call.queries, call.documents)
     queries = call.queries.detach().double().reshape(-1, call.queries.shape[-1]).numpy()
@@ -89,7 +89,7 @@ def expected_gradients(call: Call, grad_scores: torch.Tensor) -> tuple[torch.Ten
     documents = call.documents.detach().double().requires_grad_()
     query_rows = queries.reshape(-1, queries.shape[-1])
     document_rows = documents.reshape(-1, documents.shape[-1])
-    winners = expected(call)[1].reshape(len(pairs.queries), pairs.width)
+    winners = reference_results(call)[1].reshape(len(pairs.queries), pairs.width)
     total = queries.sum() * 0 + documents.sum() * 0
     for pair, weight in enumerate(grad_scores.flatten().double()):
         query_begin = int(pairs.query_begin[pairs.queries[pair]])

@@ -11,9 +11,9 @@ namespace {
 
 using namespace serotine::maxsim;
 
-void require(bool condition, const char* what) {
+void require(bool condition, const char* message) {
   if (!condition) {
-    std::printf("FAILED: %s\n0 passed, 1 failed\n", what);
+    std::printf("FAILED: %s\n0 passed, 1 failed\n", message);
     std::exit(1);
   }
 }
@@ -98,9 +98,9 @@ int main() {
                     const auto q = static_cast<std::int8_t>(query[((v * steps + d / 4) * 16 + lane) * 4 + d % 4]);
                     expected += q * static_cast<std::int8_t>(tokens[(done + t) * steps * 4 + d]);
                   }
-                  std::int32_t got;
-                  std::memcpy(&got, sums + t * 64 + lane * 4, 4);
-                  require(got == expected, "a dot product differs");
+                  std::int32_t sum;
+                  std::memcpy(&sum, sums + t * 64 + lane * 4, 4);
+                  require(sum == expected, "a dot product differs");
                 }
               }
             });

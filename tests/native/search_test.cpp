@@ -1,5 +1,5 @@
 // The codec and the search without Python, so that they run under the sanitizers and under an emulator: on every
-// instruction set, codes decode as in a plain loop, tokens get their nearest centroid, and an exact search is
+// instruction set, codes decode as in a plain loop, tokens get their nearest centroid, and an exact search equals
 // brute force. Arrays are allocated to the byte, so that AddressSanitizer sees any read past their end.
 #include <algorithm>
 #include <cmath>
@@ -21,15 +21,15 @@ using namespace serotine;
 
 int failures = 0;
 
-void expect(bool condition, const std::string& what) {
+void expect(bool condition, const std::string& message) {
   if (!condition) {
     ++failures;
-    std::printf("FAILED: %s\n", what.c_str());
+    std::printf("FAILED: %s\n", message.c_str());
   }
 }
 
 template <class T>
-std::unique_ptr<T[]> exactly(const std::vector<T>& values) {
+std::unique_ptr<T[]> exact_copy(const std::vector<T>& values) {
   std::unique_ptr<T[]> out(new T[values.size()]);
   std::copy(values.begin(), values.end(), out.get());
   return out;
@@ -78,11 +78,11 @@ void fill(Collection& c, std::mt19937& rng, std::size_t documents, std::size_t d
   }
   std::vector<std::int8_t> centroids(kCentroids * dim);
   for (auto& v : centroids) v = static_cast<std::int8_t>(byte(rng));
-  c.halves = exactly(halves);
-  c.offsets = exactly(offsets);
-  c.numbers = exactly(numbers);
-  c.centroids = exactly(centroids);
-  c.scales = exactly(std::vector<float>(kCentroids, 0.007f));
+  c.halves = exact_copy(halves);
+  c.offsets = exact_copy(offsets);
+  c.numbers = exact_copy(numbers);
+  c.centroids = exact_copy(centroids);
+  c.scales = exact_copy(std::vector<float>(kCentroids, 0.007f));
   c.mean.assign(dim, 0.0f);
   double max_norm = 0.0;
   for (std::size_t k = 0; k < kCentroids; ++k) {
@@ -94,8 +94,8 @@ void fill(Collection& c, std::mt19937& rng, std::size_t documents, std::size_t d
   std::vector<std::int32_t> ids(tokens);
   std::vector<std::uint16_t> narrow(tokens);
   for (std::size_t t = 0; t < tokens; ++t) narrow[t] = static_cast<std::uint16_t>(ids[t] = static_cast<int>(t % kCentroids));
-  c.ids = exactly(narrow);
-  c.ids32 = exactly(std::vector<std::uint32_t>(narrow.begin(), narrow.end()));
+  c.ids = exact_copy(narrow);
+  c.ids32 = exact_copy(std::vector<std::uint32_t>(narrow.begin(), narrow.end()));
   c.residual_scales.reset(new std::uint8_t[tokens]);
   c.errors.reset(new std::uint8_t[tokens]);
   c.residuals.reset(new std::uint8_t[tokens * codec::row_bytes(dim, bits)]);
@@ -117,7 +117,7 @@ void fill(Collection& c, std::mt19937& rng, std::size_t documents, std::size_t d
   c.postings = search::postings(c.segment.codes, kCentroids, c.offsets.get(), documents, c.starts.data());
 }
 
-// The values of a token's codes in one dimension, as codec.hpp defines them: of 8 bits the high half and the low half.
+// The values of a token's codes in one dimension, as codec.hpp defines them; for 8 bits, the high and the low half.
 std::pair<int, int> residual(const Collection& c, std::size_t t, std::size_t d) {
   static constexpr int kTwo[4] = {-127, -38, 38, 127};
   static constexpr int kFour[16] = {-127, -96, -75, -58, -44, -31, -18, -6, 6, 18, 31, 44, 58, 75, 96, 127};
@@ -131,7 +131,7 @@ std::pair<int, int> residual(const Collection& c, std::size_t t, std::size_t d) 
   return {((codes.bits == 2 ? kTwo[code] : kFour[code]) * scale + 128) >> 8, 0};
 }
 
-// One dimension of one token.
+// One dimension of a rebuilt token.
 int rebuilt(const Collection& c, std::size_t t, std::size_t d) {
   const auto [high, low] = residual(c, t, d);
   return std::clamp(std::clamp(c.centroids[c.segment.codes.id(t) * c.dim + d] + high, -128, 127) + low, -128, 127);
@@ -142,13 +142,13 @@ void check_products(const Collection& c, std::mt19937& rng, const std::string& n
   const auto tokens = static_cast<std::size_t>(c.offsets[c.segment.documents]);
   const std::size_t first = tokens / 4;
   std::uniform_int_distribution<int> value(-127, 127);
-  std::uniform_int_distribution<std::size_t> place(0, tokens - first - 1);
+  std::uniform_int_distribution<std::size_t> position(0, tokens - first - 1);
   constexpr std::size_t kPairs = 19;
   std::unique_ptr<std::int16_t[]> rows(new std::int16_t[kPairs * c.dim]);
   std::unique_ptr<std::uint16_t[]> chosen(new std::uint16_t[kPairs]);
   std::unique_ptr<std::int32_t[]> products(new std::int32_t[kPairs]);
   for (std::size_t i = 0; i < kPairs * c.dim; ++i) rows[i] = static_cast<std::int16_t>(value(rng));
-  for (std::size_t i = 0; i < kPairs; ++i) chosen[i] = static_cast<std::uint16_t>(place(rng));
+  for (std::size_t i = 0; i < kPairs; ++i) chosen[i] = static_cast<std::uint16_t>(position(rng));
   chosen[0] = static_cast<std::uint16_t>(tokens - first - 1);
   codec::multiply_residuals(c.segment.codes, c.dim, first, chosen.get(), kPairs, rows.get(), products.get());
   bool same = true;
@@ -163,7 +163,7 @@ void check_products(const Collection& c, std::mt19937& rng, const std::string& n
   expect(same, name + ": products with residuals differ from a plain loop");
 }
 
-// Every code, every residual scale and both ends of int8, from any token on, straight and with the sign bit turned.
+// Every code, every residual scale and both ends of int8, from any token on, with and without the sign bit flipped.
 void check_decoding(const Collection& c, std::mt19937& rng, const std::string& name) {
   const auto tokens = static_cast<std::size_t>(c.offsets[c.segment.documents]);
   std::uniform_int_distribution<int> byte(0, 255);
@@ -232,7 +232,7 @@ void check_search(Collection& c, std::mt19937& rng, std::size_t tokens, const st
   std::vector<float> query(tokens * c.dim);
   for (float& v : query) v = value(rng);
   const std::size_t k = 7;
-  const auto truth = brute_force(c, query, tokens, k);
+  const auto expected = brute_force(c, query, tokens, k);
   const std::vector<std::uint64_t> bits((c.segment.documents + 63) / 64, 0x5555555555555555ull);
   for (const bool probing : {false, true}) {
     c.segment.posting_starts = probing ? c.starts.data() : nullptr;
@@ -245,13 +245,13 @@ void check_search(Collection& c, std::mt19937& rng, std::size_t tokens, const st
       options.rescored = c.segment.documents;
       search::Report report;
       const auto hits = search::search(query.data(), tokens, c.dim, {c.segment}, {nullptr}, options, report);
-      bool same = hits.size() == truth.size();
-      for (std::size_t i = 0; same && i < truth.size(); ++i) {
-        same = hits[i].score == truth[i].first && hits[i].number == truth[i].second;
+      bool same = hits.size() == expected.size();
+      for (std::size_t i = 0; same && i < expected.size(); ++i) {
+        same = hits[i].score == expected[i].first && hits[i].number == expected[i].second;
       }
       expect(same, name + (exact ? ": exact search" : ": staged search with every candidate") + " differs from brute force");
     }
-    // Little effort: as many results, and with a mask only documents it allows.
+    // Small limits give as many results, and with a mask only allowed documents.
     options.candidates = k;
     options.rescored = k;
     options.postings = 30;
@@ -260,22 +260,22 @@ void check_search(Collection& c, std::mt19937& rng, std::size_t tokens, const st
     expect(approximate.size() == std::min(k, c.segment.documents), name + ": too few results");
     const auto masked = search::search(query.data(), tokens, c.dim, {c.segment}, {bits.data()}, options, report);
     for (const auto& hit : masked) expect(hit.number % 2 == 0, name + ": a document outside the mask");
-    expect(masked.size() == std::min(k, (c.segment.documents + 1) / 2), name + ": too few results behind a mask");
+    expect(masked.size() == std::min(k, (c.segment.documents + 1) / 2), name + ": too few results with a mask");
   }
 }
 
-// Two segments, of which the second is small: together they are one collection.
+// A search of two segments, the second small, equals a search of one collection.
 void check_segments(Collection& large, Collection& small, std::mt19937& rng, const std::string& name) {
   std::uniform_real_distribution<float> value(-1.0f, 1.0f);
   std::vector<float> query(3 * large.dim);
   for (float& v : query) v = value(rng);
   for (const bool with_vectors : {true, false}) {
-    auto truth = brute_force(large, query, 3, large.segment.documents);
+    auto expected = brute_force(large, query, 3, large.segment.documents);
     const auto others = brute_force(small, query, 3, small.segment.documents);
-    truth.insert(truth.end(), others.begin(), others.end());
-    std::stable_sort(truth.begin(), truth.end(), [](const auto& a, const auto& b) { return a.first > b.first; });
+    expected.insert(expected.end(), others.begin(), others.end());
+    std::stable_sort(expected.begin(), expected.end(), [](const auto& a, const auto& b) { return a.first > b.first; });
     std::vector<search::Segment> segments = {large.segment, small.segment};
-    // Without vectors, no document outside the answer may score above the bound.
+    // Without vectors, no document outside the hits may score above the bound.
     if (!with_vectors) segments[1].vectors = nullptr;
     search::Options options;
     options.k = 5;
@@ -284,15 +284,15 @@ void check_segments(Collection& large, Collection& small, std::mt19937& rng, con
     const auto hits = search::search(query.data(), 3, large.dim, segments, {nullptr, nullptr}, options, report);
     bool same = hits.size() == 5;
     bool above = false;
-    for (const auto& [score, number] : truth) {
+    for (const auto& [score, number] : expected) {
       const auto is_document = [number = number](const search::Hit& hit) { return hit.number == number; };
       above = above || (std::none_of(hits.begin(), hits.end(), is_document) && score > report.bound);
     }
     for (std::size_t i = 0; with_vectors && same && i < 5; ++i) {
-      same = hits[i].score == truth[i].first && hits[i].number == truth[i].second;
+      same = hits[i].score == expected[i].first && hits[i].number == expected[i].second;
     }
     expect(same, name + ": exact search of two segments differs from brute force");
-    expect(!above, name + ": a document outside the answer is above the bound");
+    expect(!above, name + ": a document outside the hits is above the bound");
     options.exact = false;
     options.candidates = small.segment.documents + 1;
     search::Report staged;
@@ -301,7 +301,7 @@ void check_segments(Collection& large, Collection& small, std::mt19937& rng, con
   }
 }
 
-// Every point's centroid is the nearest of its group's list, and the mean of a cluster is that of its points.
+// Every point gets the nearest centroid of its group's list, and every cluster the mean of its points.
 void check_clusters(std::mt19937& rng, std::size_t dim, const std::string& name) {
   constexpr std::size_t kPoints = 133, kCentroids = 19;
   std::uniform_real_distribution<float> value(-1.0f, 1.0f);
@@ -315,8 +315,8 @@ void check_clusters(std::mt19937& rng, std::size_t dim, const std::string& name)
   const std::vector<std::int64_t> starts = {0, 0, 70, 71, 71, kPoints};
   const std::vector<std::int64_t> list = {3, 18, 0, 7, 9, 1, 2, 4, 5, 6, 8, 10, 11, 12};
   const std::vector<std::int64_t> list_starts = {0, 1, 4, 5, 5, 14};
-  const auto packed = exactly(points);
-  const auto exact_centroids = exactly(centroids);
+  const auto packed = exact_copy(points);
+  const auto exact_centroids = exact_copy(centroids);
   std::unique_ptr<std::int32_t[]> ids(new std::int32_t[kPoints]);
   codec::nearest(packed.get(), kPoints, dim, order.data(), starts.data(), 5, exact_centroids.get(), list.data(),
                  list_starts.data(), ids.get());
@@ -328,20 +328,20 @@ void check_clusters(std::mt19937& rng, std::size_t dim, const std::string& name)
     }
     return square;
   };
-  bool right = true;
+  bool correct = true;
   for (std::size_t g = 0; g < 5; ++g) {
     for (auto i = starts[g]; i < starts[g + 1]; ++i) {
       const auto point = static_cast<std::size_t>(order[static_cast<std::size_t>(i)]);
-      double least = 1e30;
+      double smallest = 1e30;
       bool listed = false;
       for (auto c = list_starts[g]; c < list_starts[g + 1]; ++c) {
-        least = std::min(least, distance(point, static_cast<std::size_t>(list[static_cast<std::size_t>(c)])));
+        smallest = std::min(smallest, distance(point, static_cast<std::size_t>(list[static_cast<std::size_t>(c)])));
         listed = listed || ids[point] == list[static_cast<std::size_t>(c)];
       }
-      right = right && listed && distance(point, static_cast<std::size_t>(ids[point])) <= least + 1e-4;
+      correct = correct && listed && distance(point, static_cast<std::size_t>(ids[point])) <= smallest + 1e-4;
     }
   }
-  expect(right, name + ": not the nearest centroid of the list");
+  expect(correct, name + ": not the nearest centroid of the list");
   std::unique_ptr<float[]> means(new float[kCentroids * dim]);
   std::fill_n(means.get(), kCentroids * dim, 9.0f);
   std::unique_ptr<double[]> squares(new double[kCentroids]);
@@ -361,7 +361,7 @@ void check_clusters(std::mt19937& rng, std::size_t dim, const std::string& name)
       mean = mean && size == sizes[c] && std::fabs(means[c * dim + d] - expected) < 1e-6;
     }
   }
-  expect(mean, name + ": not the mean of the cluster, or an empty cluster was touched");
+  expect(mean, name + ": not the mean of the cluster, or an empty cluster was changed");
 }
 
 }  // namespace
@@ -375,14 +375,14 @@ int main() {
       for (const std::size_t dim : {1u, 7u, 31u, 64u, 129u}) {
         Collection c;
         fill(c, rng, 41, dim, bits, dim % 4 == 3, 0);
-        const std::string what = name + ", " + std::to_string(bits) + " bits, dim " + std::to_string(dim);
-        check_codes(c, what);
-        for (const std::size_t tokens : {1u, 16u, 37u}) check_search(c, rng, tokens, what);
+        const std::string label = name + ", " + std::to_string(bits) + " bits, dim " + std::to_string(dim);
+        check_codes(c, label);
+        for (const std::size_t tokens : {1u, 16u, 37u}) check_search(c, rng, tokens, label);
         Collection other;
         fill(other, rng, 6, dim, 4, dim % 4 != 3, 1000);
-        check_segments(c, other, rng, what);
-        check_decoding(c, rng, what);
-        check_products(c, rng, what);
+        check_segments(c, other, rng, label);
+        check_decoding(c, rng, label);
+        check_products(c, rng, label);
       }
     }
     for (const std::size_t dim : {1u, 30u, 65u}) check_clusters(rng, dim, name + ", dim " + std::to_string(dim));

@@ -34,14 +34,14 @@ float from_bf16(std::uint16_t half) {
 struct Matrix {
   std::unique_ptr<unsigned char[]> raw;
   std::vector<float> scales;
-  std::vector<double> truth;
+  std::vector<double> values;
   Tokens tokens;
 };
 
 Matrix random_matrix(std::mt19937& rng, Dtype dtype, std::size_t rows, std::size_t dim) {
   Matrix m;
   m.raw.reset(new unsigned char[rows * dim * bytes_of(dtype)]);
-  m.truth.resize(rows * dim);
+  m.values.resize(rows * dim);
   m.scales.resize(rows);
   std::uniform_int_distribution<int> value(-1023, 1023);
   std::uniform_int_distribution<int> byte(-128, 127);
@@ -53,24 +53,24 @@ Matrix random_matrix(std::mt19937& rng, Dtype dtype, std::size_t rows, std::size
       switch (dtype) {
         case Dtype::f32:
           std::memcpy(m.raw.get() + 4 * i, &x, 4);
-          m.truth[i] = x;
+          m.values[i] = x;
           break;
         case Dtype::f16: {
           const std::uint16_t half = to_f16(static_cast<int>(x * 1024.0f));
           std::memcpy(m.raw.get() + 2 * i, &half, 2);
-          m.truth[i] = x;
+          m.values[i] = x;
           break;
         }
         case Dtype::bf16: {
           const std::uint16_t half = to_bf16(x);
           std::memcpy(m.raw.get() + 2 * i, &half, 2);
-          m.truth[i] = from_bf16(half);
+          m.values[i] = from_bf16(half);
           break;
         }
         case Dtype::i8: {
           const auto code = static_cast<std::int8_t>(byte(rng));
           std::memcpy(m.raw.get() + i, &code, 1);
-          m.truth[i] = static_cast<double>(code) * m.scales[r];
+          m.values[i] = static_cast<double>(code) * m.scales[r];
           break;
         }
       }
@@ -87,7 +87,7 @@ double reference(const Matrix& q, std::int64_t q0, std::int64_t q1, const Matrix
     double best = -std::numeric_limits<double>::infinity();
     for (std::int64_t j = d0; j < d1; ++j) {
       double dot = 0.0;
-      for (std::size_t d = 0; d < dim; ++d) dot += q.truth[i * dim + d] * x.truth[j * dim + d];
+      for (std::size_t d = 0; d < dim; ++d) dot += q.values[i * dim + d] * x.values[j * dim + d];
       best = std::max(best, dot);
     }
     sum += best;
@@ -97,8 +97,8 @@ double reference(const Matrix& q, std::int64_t q0, std::int64_t q1, const Matrix
 
 int failures = 0;
 
-void check(bool condition, const std::string& what) {
-  if (!condition && ++failures <= 10) std::printf("FAILED: %s\n", what.c_str());
+void check(bool condition, const std::string& message) {
+  if (!condition && ++failures <= 10) std::printf("FAILED: %s\n", message.c_str());
 }
 
 void compare(const std::string& path, Dtype dtype, std::size_t dim, std::mt19937& rng) {
@@ -111,20 +111,20 @@ void compare(const std::string& path, Dtype dtype, std::size_t dim, std::mt19937
   const Ranges q_ranges{query_cuts.data(), query_cuts.data() + 1, queries};
   const Ranges x_ranges{document_cuts.data(), document_cuts.data() + 1, documents};
   std::vector<float> scores(queries * documents);
-  std::vector<std::int32_t> where(queries * documents * 33);
-  const Outcome outcome = score_grid(q.tokens, q_ranges, x.tokens, x_ranges, scores.data(), where.data(), 33);
+  std::vector<std::int32_t> winners(queries * documents * 33);
+  const Outcome outcome = score_grid(q.tokens, q_ranges, x.tokens, x_ranges, scores.data(), winners.data(), 33);
   check(outcome.finite(), path + " reports non-finite input");
   std::vector<std::int64_t> pair_q;
   std::vector<std::int64_t> pair_x;
   for (std::size_t i = 0; i < queries; ++i) {
     for (std::size_t j = 0; j < documents; ++j) {
-      const double truth =
+      const double expected =
           reference(q, query_cuts[i], query_cuts[i + 1], x, document_cuts[j], document_cuts[j + 1]);
-      const double got = scores[i * documents + j];
+      const double score = scores[i * documents + j];
       const double bound = 2e-6 * static_cast<double>(dim) * static_cast<double>(query_cuts[i + 1] - query_cuts[i]);
-      check(std::isinf(truth) ? got == truth : std::abs(got - truth) <= bound + 1e-6,
+      check(std::isinf(expected) ? score == expected : std::abs(score - expected) <= bound + 1e-6,
             path + " dtype " + std::to_string(static_cast<int>(dtype)) + " dim " + std::to_string(dim) + ": got " +
-                std::to_string(got) + ", expected " + std::to_string(truth));
+                std::to_string(score) + ", expected " + std::to_string(expected));
       pair_q.push_back(static_cast<std::int64_t>(i));
       pair_x.push_back(static_cast<std::int64_t>(j));
     }

@@ -5,7 +5,7 @@
 (Khattab and Zaharia, "ColBERT", SIGIR 2020.) The contract, on every backend and in every layout:
 
 * Accumulated and returned in float32, whatever the input's dtype: float32, float16, bfloat16, or int8 with one
-  scale a token.
+  scale per token.
 * Padding and masked tokens never win, whatever the sign of the real ones.
 * A query with no tokens scores 0; otherwise a document with no tokens scores -inf.
 * The same pair gets the same score, bit for bit, whatever else is in the batch, in whichever layout, on however
@@ -18,9 +18,9 @@
 
 Three layouts, as in the erikkaum/maxsim kernels: `score_candidates_padded`, `score_contrastive`,
 `score_pairs_packed`, each with a ``_with_argmax`` variant and, for torch tensors, a ``_train`` one with gradients.
-`score` and `top_k` are the two for everyday use; `colbert_scores`, `colbert_scores_pairwise` and `colbert_kd_scores`
+`score` and `top_k` are for everyday use; `colbert_scores`, `colbert_scores_pairwise` and `colbert_kd_scores`
 fit the losses of sentence-transformers and PyLate. `capabilities`, `use` and `set_num_threads` show and set the
-instruction set and the threads.
+instruction set and the number of threads.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Array: TypeAlias = Any
-"""A NumPy array or a torch tensor; every function takes one kind at a time and returns the same kind."""
+"""A NumPy array or a torch tensor; every function takes only one of the two and returns the same."""
 
 Ints: TypeAlias = NDArray[np.int64]
 
@@ -64,7 +64,7 @@ def vectors(value: object, name: str, shape: str, rank: int) -> NDArray[Any]:
     if array.ndim != rank:
         raise ValueError(f"{name}: must have shape {shape}, got {array.shape}")
     if array.shape[-1] == 0:
-        raise ValueError(f"{name}: must have shape {shape} with at least one dimension a token, got {array.shape}")
+        raise ValueError(f"{name}: must have shape {shape} with at least one dimension per token, got {array.shape}")
     return np.ascontiguousarray(array)
 
 
@@ -145,7 +145,7 @@ def check_same_kind(queries: Tokens, documents: Tokens, *, strict: bool) -> None
 
 
 def check_match(queries: Tokens, dim: int, dtype: int, name: str, *, strict: bool) -> None:
-    """Raise as `check_same_kind`, for the dimension and dtype of some documents."""
+    """Raise like `check_same_kind`, given the dimension and dtype of documents."""
     if queries.data.shape[1] != dim:
         raise ValueError(f"{name}: dimension {dim} does not match the {queries.data.shape[1]} of {queries.name}")
     if queries.dtype != dtype and (strict or I8 in (queries.dtype, dtype)):

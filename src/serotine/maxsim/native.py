@@ -16,12 +16,12 @@ Floats = NDArray[np.float32]
 Winners = NDArray[np.int32]
 
 
-def _raise_on(bad: tuple[int, int], queries: str, documents: str, allow_nonfinite: bool) -> None:
-    if allow_nonfinite or bad == (-1, -1):
+def _raise_nonfinite(nonfinite: tuple[int, int], queries: str, documents: str, allow_nonfinite: bool) -> None:
+    if allow_nonfinite or nonfinite == (-1, -1):
         return
-    name, number = (queries, bad[0]) if bad[0] >= 0 else (documents, bad[1])
+    name, number = (queries, nonfinite[0]) if nonfinite[0] >= 0 else (documents, nonfinite[1])
     raise ValueError(
-        f"{name}: number {number} holds NaN, infinity or values whose dot product overflows float32; "
+        f"{name}: number {number} contains NaN, infinity or values whose dot product overflows float32; "
         "clean it, or pass allow_nonfinite=True (NaN then never wins)"
     )
 
@@ -32,18 +32,18 @@ def grid(
     """Score every query with every document.
 
     Returns:
-        Scores float32 (queries, documents) and the winning tokens int32 (queries, documents, winner_width): none
-        are computed when `winner_width` is 0.
+        Scores float32 (queries, documents) and the winning tokens int32 (queries, documents, winner_width); none
+        are computed where `winner_width` is 0.
     """
     shape = (queries.begin.size, documents.begin.size)
     scores = np.empty(shape, dtype=np.float32)
     winners = np.empty((*shape, winner_width), dtype=np.int32)
-    bad = _core.score_grid(
+    nonfinite = _core.score_grid(
         queries.data, queries.dtype, queries.scales, queries.begin, queries.end,
         documents.data, documents.dtype, documents.scales, documents.begin, documents.end,
         scores, winners if winner_width else None,
     )  # fmt: skip
-    _raise_on(bad, queries.name, documents.name, allow_nonfinite)
+    _raise_nonfinite(nonfinite, queries.name, documents.name, allow_nonfinite)
     return scores, winners
 
 
@@ -59,12 +59,12 @@ def pairs(
     """Score chosen pairs: scores float32 (pairs,) and winners int32 (pairs, winner_width)."""
     scores = np.empty(pair_queries.size, dtype=np.float32)
     winners = np.empty((pair_queries.size, winner_width), dtype=np.int32)
-    bad = _core.score_pairs(
+    nonfinite = _core.score_pairs(
         queries.data, queries.dtype, queries.scales, queries.begin, queries.end,
         documents.data, documents.dtype, documents.scales, documents.begin, documents.end,
         pair_queries, pair_documents, scores, winners if winner_width else None,
     )  # fmt: skip
-    _raise_on(bad, queries.name, documents.name, allow_nonfinite)
+    _raise_nonfinite(nonfinite, queries.name, documents.name, allow_nonfinite)
     return scores, winners
 
 
@@ -76,9 +76,9 @@ def separate(
     *,
     allow_nonfinite: bool = False,
 ) -> Floats:
-    """Queries against documents that are separate matrices, read in place: scores (queries, documents)."""
+    """Score every query with documents that are separate matrices, read in place: scores (queries, documents)."""
     scores = np.empty((queries.begin.size, len(documents)), dtype=np.float32)
-    bad = _core.score_separate(
+    nonfinite = _core.score_separate(
         queries.data,
         queries.dtype,
         queries.scales,
@@ -89,7 +89,7 @@ def separate(
         scales,
         scores,
     )
-    _raise_on(bad, queries.name, "documents", allow_nonfinite)
+    _raise_nonfinite(nonfinite, queries.name, "documents", allow_nonfinite)
     return scores
 
 
@@ -104,10 +104,10 @@ def top_k(
     """Return the k best documents of every query: scores float32 (queries, k), numbers int64 (queries, k)."""
     scores = np.empty((queries.begin.size, k), dtype=np.float32)
     numbers = np.empty((queries.begin.size, k), dtype=np.int64)
-    bad = _core.top_k(
+    nonfinite = _core.top_k(
         queries.data, queries.dtype, queries.scales, queries.begin, queries.end,
         documents.data, documents.dtype, documents.scales, documents.begin, documents.end,
         keep, scores, numbers,
     )  # fmt: skip
-    _raise_on(bad, queries.name, documents.name, allow_nonfinite)
+    _raise_nonfinite(nonfinite, queries.name, documents.name, allow_nonfinite)
     return scores, numbers

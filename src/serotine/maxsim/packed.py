@@ -54,7 +54,7 @@ def score_pairs_packed(
         documents: shape (Td, D), same dtype.
         document_offsets: integers (Nd + 1,), never decreasing.
         pair_query_ids: integers (P,), the query of every pair.
-        pair_document_ids: integers (P,), its document.
+        pair_document_ids: integers (P,), the document of every pair.
         max_q_len: at least the longest query; the width of the winners in the ``_with_argmax`` variant.
         query_scales: float32 (Tq,), only for int8.
         document_scales: float32 (Td,), only for int8.

@@ -53,8 +53,8 @@ def score_candidates_padded(
     Args:
         queries: shape (B, Lq, D); float32, float16, bfloat16 or int8; NumPy or torch.
         documents: shape (B, C, Ld, D), same dtype.
-        query_lengths: integers (B,), the real tokens of each query; padding is never read.
-        doc_lengths: integers (B, C), real tokens of each candidate.
+        query_lengths: integers (B,), the number of real tokens of each query; padding is never read.
+        doc_lengths: integers (B, C), the number of real tokens of each candidate.
         query_scales: float32 (B, Lq), only for int8.
         document_scales: float32 (B, C, Ld), only for int8.
         allow_nonfinite: accept NaN and infinity; NaN then never wins.

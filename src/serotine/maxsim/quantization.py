@@ -1,4 +1,4 @@
-"""int8 token vectors with one scale a token."""
+"""int8 token vectors with one scale per token."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 
 def quantize(vectors: NDArray[np.floating[Any]]) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
-    """Round token vectors to int8, one scale a token: ``codes * scales[..., None]`` is within scale / 2 of them.
+    """Round token vectors to int8, one scale per token: ``codes * scales[..., None]`` is within scale / 2 of them.
 
     Args:
         vectors: floats, shape (..., dim).

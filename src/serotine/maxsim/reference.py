@@ -1,4 +1,4 @@
-"""MaxSim in plain NumPy, one query and one document at a time: slow, simple, and the reference of every kernel.
+"""MaxSim in plain NumPy, one query and one document at a time: slow, simple, and the reference for every kernel.
 
 See `serotine.maxsim` for the contract.
 """
@@ -32,18 +32,18 @@ def score(query: ArrayLike, document: ArrayLike) -> float:
 
     A document with no tokens scores -inf, a query with no tokens scores 0. A NaN dot product never wins.
     """
-    table = similarities(query, document)
-    if table.shape[0] == 0:
+    products = similarities(query, document)
+    if products.shape[0] == 0:
         return 0.0
-    if table.shape[1] == 0:
+    if products.shape[1] == 0:
         return float("-inf")
-    return float(np.where(np.isnan(table), -np.inf, table).max(axis=1).sum())
+    return float(np.where(np.isnan(products), -np.inf, products).max(axis=1).sum())
 
 
 def argmax(query: ArrayLike, document: ArrayLike) -> NDArray[np.int32]:
     """Return the winning document token of every query token: the lowest on a tie, -1 where none can win."""
-    table = similarities(query, document)
-    if table.shape[1] == 0:
-        return np.full(table.shape[0], -1, dtype=np.int32)
-    table = np.where(np.isnan(table), -np.inf, table)
-    return np.where(table.max(axis=1) == -np.inf, -1, table.argmax(axis=1)).astype(np.int32)
+    products = similarities(query, document)
+    if products.shape[1] == 0:
+        return np.full(products.shape[0], -1, dtype=np.int32)
+    products = np.where(np.isnan(products), -np.inf, products)
+    return np.where(products.max(axis=1) == -np.inf, -1, products.argmax(axis=1)).astype(np.int32)

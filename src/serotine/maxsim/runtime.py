@@ -68,18 +68,18 @@ def use(name: str) -> None:
 def set_num_threads(count: int) -> None:
     """Set the number of threads one call may use; ``SEROTINE_NUM_THREADS`` does the same at import.
 
-    Threads live on between calls. While one call uses them, a call from another thread runs on its own thread only,
+    The threads persist between calls. While one call uses them, a call from another thread runs on its own thread only,
     so a server with many request threads is not oversubscribed.
 
     Raises:
         TypeError: not an int.
         ValueError: not between 1 and 1024.
 
-    >>> before = num_threads()
+    >>> default = num_threads()
     >>> set_num_threads(2)
     >>> num_threads()
     2
-    >>> set_num_threads(before)
+    >>> set_num_threads(default)
     """
     if isinstance(count, bool) or not isinstance(count, int):
         raise wrong_type("count", "an int of at least 1", count)

@@ -1,4 +1,4 @@
-"""MaxSim of one query with some documents, and the k best documents of every query."""
+"""MaxSim of one query with several documents, and the k best documents of every query."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def score(
             needs int8.
         document_offsets: integers (documents + 1,): document i owns rows offsets[i]:offsets[i + 1].
         query_scales: float32 (query tokens,), only for int8 (see `quantize`).
-        document_scales: float32, one a token, in the same form as `documents`; only for int8.
+        document_scales: float32, one per token, in the same form as `documents`; only for int8.
         allow_nonfinite: accept NaN and infinity; NaN then never wins.
 
     Returns:
@@ -127,7 +127,7 @@ def top_k(
         document_offsets: integers (documents + 1,), never decreasing.
         k: number of documents; fewer are returned when there are fewer (or fewer in `keep`), as the shape shows.
         keep: booleans (documents,), the documents to consider; all by default.
-        query_scales: float32, one a query token, only for int8.
+        query_scales: float32, one per query token, only for int8.
         document_scales: float32 (tokens,), only for int8.
         allow_nonfinite: accept NaN and infinity; NaN then never wins.
 

@@ -4,8 +4,8 @@ The same three layouts as `serotine.maxsim`, from tensors to tensors, under the 
 Importing this package imports torch; `serotine.maxsim` alone does not.
 
 Each layout comes as three functions: scores; scores with the winning token of every query token
-(``_with_argmax``); scores through which gradients flow (``_train``). `score` and `top_k` are the two for everyday use.
-`colbert_scores`, `colbert_scores_pairwise` and `colbert_kd_scores` put the same kernels behind the scoring
+(``_with_argmax``); scores through which gradients flow (``_train``). `score` and `top_k` are for everyday use.
+`colbert_scores`, `colbert_scores_pairwise` and `colbert_kd_scores` give the same kernels the scoring
 signatures of sentence-transformers and PyLate.
 """
 

@@ -1,4 +1,4 @@
-"""One autograd Function for every layout: the forward saves the winners, the backward follows them."""
+"""One autograd Function for every layout: the forward saves the winners, along which the backward sends gradients."""
 
 from __future__ import annotations
 

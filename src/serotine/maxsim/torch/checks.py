@@ -1,7 +1,7 @@
 """Validation of the torch entry points, and its error messages.
 
 Shapes, dtypes and devices are known on the host and are checked before anything runs. Lengths, offsets and ids
-live on the device: on the CPU they are checked first; on CUDA the kernel clamps them and reports, and these
+are on the device: on the CPU they are checked first; on CUDA the kernel clamps and flags them, and these
 functions then raise the error.
 """
 
@@ -29,8 +29,8 @@ def check_vectors(queries: Tensor, documents: Tensor, query_shape: str, document
 
     Raises:
         TypeError: not a tensor, not float32, float16 or bfloat16 (float64 too on the CPU), or two dtypes.
-        ValueError: wrong rank, different dimensions, or no dimensions at all.
-        RuntimeError: the two are on different devices.
+        ValueError: wrong rank, different dimensions, or dimension 0.
+        RuntimeError: queries and documents are on different devices.
     """
     for name, tensor, shape in (("queries", queries, query_shape), ("documents", documents, document_shape)):
         if not isinstance(tensor, torch.Tensor):

@@ -1,4 +1,4 @@
-"""The scoring functions of sentence-transformers and PyLate, on these kernels.
+"""The scoring functions of sentence-transformers and PyLate, computed by these kernels.
 
 Pass them where those libraries accept a scoring function: `colbert_scores` as ``similarity_fct`` of
 sentence-transformers' MultiVectorMultipleNegativesRankingLoss and its cached form, or as ``score_metric`` of

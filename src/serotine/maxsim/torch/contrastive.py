@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Contrastive(Layout):
-    """Layout in which all queries meet document n, the rows ``document_offsets[n]`` to ``document_offsets[n + 1]``."""
+    """Layout that scores every query with document n, rows ``document_offsets[n]`` to ``document_offsets[n + 1]``."""
 
     function: ClassVar[str] = "score_contrastive"
     document_offsets: Tensor

@@ -35,7 +35,7 @@ def forward_cpu(
     document_tokens = _tokens(documents, pairs.document_begin, pairs.document_end, "documents")
     width = pairs.width if with_argmax else 0
     if pairs.complete:
-        # The grid keeps a query's prepared form while it goes through the documents.
+        # The grid prepares each query once for all documents.
         result = native.grid(query_tokens, document_tokens, winner_width=width, allow_nonfinite=allow_nonfinite)
     else:
         result = native.pairs(

@@ -122,7 +122,7 @@ def _forward_cuda(
 
 
 def raise_flags(layout: Layout, queries: Tensor, documents: Tensor, flags: Tensor) -> None:
-    """Raise the contract's exception for the flags a kernel set; reading them waits for the kernel."""
+    """Raise the contract's exception for the flags that a kernel set; wait for the kernel."""
     nonfinite, *out_of_bounds = flags.tolist()
     if any(out_of_bounds):
         layout.check_values(queries, documents)

@@ -1,6 +1,6 @@
 """The backward of MaxSim: entries (pair, query token) grouped by the row that receives them.
 
-d score / d query token = its winning document token, and the other way round. Each gradient is therefore a
+d score / d query token is its winning document token, and vice versa. Each gradient is therefore a
 sum of weighted rows of the other side: the entries are sorted by destination and every destination sums its own
 run of entries. No two writers share a destination, so there are no atomics and the result does not depend on
 scheduling.
@@ -26,9 +26,9 @@ def query_gradient(grad_scores: Tensor, winners: Tensor, pairs: Pairs, queries: 
     Args:
         grad_scores: gradient of the scores, shape ``pairs.shape``.
         winners: the saved argmax, shape ``(*pairs.shape, pairs.width)``.
-        pairs: which rows meet which.
-        queries: as given to the forward.
-        documents: as given to the forward.
+        pairs: the scored pairs, as ranges of rows.
+        queries: the forward's queries.
+        documents: the forward's documents.
 
     Returns:
         The gradient, in the shape and dtype of `queries`.
@@ -73,14 +73,14 @@ def gather_sum(source: Tensor, source_rows: Tensor, weights: Tensor, offsets: Te
         return gather_sum_cuda(source, source_rows, weights, offsets)
     first, last = int(offsets[0]), int(offsets[-1])  # bags of embedding_bag must start at entry 0
     source_rows, weights, offsets = source_rows[first:last], weights[first:last], offsets - first
-    live = source_rows >= 0
-    if not bool(live.all()):
-        # A dead entry times zero is not enough: its row may hold NaN where the caller allows that.
-        before = torch.zeros(live.shape[0] + 1, dtype=torch.int64, device=live.device)
-        torch.cumsum(live, dim=0, out=before[1:])
-        source_rows, weights, offsets = source_rows[live], weights[live], before[offsets]
+    has_source = source_rows >= 0
+    if not bool(has_source.all()):
+        # A zero weight is not enough: the row of an entry without a source may hold NaN where the caller allows that.
+        sources_before = torch.zeros(has_source.shape[0] + 1, dtype=torch.int64, device=has_source.device)
+        torch.cumsum(has_source, dim=0, out=sources_before[1:])
+        source_rows, weights, offsets = source_rows[has_source], weights[has_source], sources_before[offsets]
     dtype = torch.promote_types(source.dtype, torch.float32)
-    # A bag is summed by one thread from first to last entry: the same order as the Triton kernel's contract.
+    # A bag is summed by one thread from first to last entry: the order that the Triton kernel guarantees.
     bags = torch.nn.functional.embedding_bag(
         source_rows,
         source.to(dtype),

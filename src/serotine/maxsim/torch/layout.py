@@ -1,7 +1,7 @@
-"""Layouts: which query rows meet which document rows, in one form for all backends.
+"""Layouts: which query rows are scored with which document rows, in one form for all backends.
 
 The forward dispatch, the reference and the gradients read these two classes; the modules `padded`, `contrastive`
-and `packed` fill them.
+and `packed` implement them.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Pairs:
-    """Queries and documents as ranges of rows, and which of them meet.
+    """Queries and documents as ranges of rows, and the pairs to score.
 
     Rows count the tokens of a tensor flattened to [rows, D].
 
@@ -26,11 +26,11 @@ class Pairs:
         document_begin: [documents] int64.
         document_end: [documents] int64.
         queries: [P] int64, the query of each pair.
-        documents: [P] int64, its document.
-        shape: shape of the scores; its product is P. Two sizes mean the pairs come query by query, the same
+        documents: [P] int64, the document of each pair.
+        shape: shape of the scores; its product is P. Where it has two sizes, the pairs are ordered by query, the same
             number for each, and query q starts at row ``q * width``.
         width: query tokens of the argmax.
-        complete: every query meets every document, in row-major order.
+        complete: whether the pairs are every query with every document, in row-major order.
     """
 
     query_begin: Tensor

@@ -1,7 +1,7 @@
-"""Apple MPS: the kernels of the late-interaction-kernels package, under our contract.
+"""Apple MPS: the kernels of the late-interaction-kernels package, under the contract of `serotine.maxsim`.
 
 Metal has no Triton, and that package (Apache-2.0) has fused Metal kernels with a backward. Its `maxsim_mps`
-takes padded tensors with masks: packed documents are padded here, and the one case where it differs from our
+takes padded tensors with masks: packed documents are padded here, and the one case where it differs from the
 contract, a document with no tokens, is corrected afterwards.
 """
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def forward_mps(layout: Layout, queries: Tensor, documents: Tensor, *, allow_nonfinite: bool) -> Tensor:
-    """Score with late-interaction-kernels; gradients flow through its own backward.
+    """Score with late-interaction-kernels; gradients flow through that package's backward.
 
     Args:
         layout: a layout whose shapes have been checked.
@@ -60,9 +60,9 @@ def forward_mps(layout: Layout, queries: Tensor, documents: Tensor, *, allow_non
         scores = maxsim_mps(
             padded_queries, padded_documents, q_mask=query_mask, d_mask=document_mask, normalize=False
         ).reshape(pairs.shape)
-    no_document = (pairs.document_begin == pairs.document_end)[pairs.documents]
-    some_query = (pairs.query_begin != pairs.query_end)[pairs.queries]
-    return scores.masked_fill((no_document & some_query).reshape(pairs.shape), -torch.inf)
+    is_empty_document = (pairs.document_begin == pairs.document_end)[pairs.documents]
+    has_query_tokens = (pairs.query_begin != pairs.query_end)[pairs.queries]
+    return scores.masked_fill((is_empty_document & has_query_tokens).reshape(pairs.shape), -torch.inf)
 
 
 def _padded(vectors: Tensor, begin: Tensor, end: Tensor) -> tuple[Tensor, Tensor]:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Packed(Layout):
-    """Layout in which pair p is query ``pair_query_ids[p]`` with document ``pair_document_ids[p]``."""
+    """Layout whose pair p is query ``pair_query_ids[p]`` with document ``pair_document_ids[p]``."""
 
     function: ClassVar[str] = "score_pairs_packed"
     query_offsets: Tensor
@@ -100,7 +100,7 @@ def _layout(
     max_q_len: int | None,
 ) -> Packed:
     if max_q_len is None:
-        # Wrong types and shapes raise later, in check_shapes.
+        # check_shapes raises for wrong types and shapes.
         is_vector = isinstance(query_offsets, torch.Tensor) and query_offsets.dim() == 1
         lengths = query_offsets.diff() if is_vector else torch.empty(0)
         max_q_len = max(int(lengths.max()), 0) if lengths.numel() else 0
@@ -128,8 +128,8 @@ def score_pairs_packed(
         query_offsets: [Nq + 1] int32 or int64 within [0, Tq], never decreasing.
         documents: [Td, D], same dtype and device.
         document_offsets: [Nb + 1] int32 or int64 within [0, Td], never decreasing.
-        pair_query_ids: [P] int32 or int64, which query each pair takes.
-        pair_document_ids: [P] int32 or int64, which document.
+        pair_query_ids: [P] int32 or int64, the query of each pair.
+        pair_document_ids: [P] int32 or int64, the document of each pair.
         max_q_len: at least the longest query; by default computed from the offsets, which on CUDA waits for the
             device.
         allow_nonfinite: accept NaN and infinity; NaN then never wins.

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Padded(Layout):
-    """Layout in which query b meets its C candidates; lengths are the real tokens of each row."""
+    """Layout that scores query b with its C candidates; lengths count the real tokens of each."""
 
     function: ClassVar[str] = "score_candidates_padded"
     query_lengths: Tensor
@@ -76,15 +76,15 @@ def score_candidates_padded(
     Args:
         queries: [B, Lq, D] float32, float16 or bfloat16.
         documents: [B, C, Ld, D], same dtype and device.
-        query_lengths: [B] int32 or int64, real tokens of each query.
-        doc_lengths: [B, C] int32 or int64, real tokens of each candidate.
+        query_lengths: [B] int32 or int64, the number of real tokens of each query.
+        doc_lengths: [B, C] int32 or int64, the number of real tokens of each candidate.
         allow_nonfinite: accept NaN and infinity; NaN then never wins.
         allow_tf32: on CUDA, round float32 input to tf32 for the tensor cores.
 
     Returns:
         [B, C] float32: the sum over real query tokens of the best dot product with a real document token;
-        -inf for a document with no tokens, 0 for a query with none. (float64 input, which only the CPU takes
-        and which exists for checking gradients, gives float64.)
+        -inf for a document with no tokens, 0 for a query with none. float64 input, accepted on the CPU
+        for checking gradients, gives float64.
 
     Raises:
         ValueError: wrong rank or shape, a length out of bounds, non-finite input.

@@ -1,4 +1,4 @@
-"""MaxSim in plain torch, one pair at a time: the reference of the kernels, and the path of float64.
+"""MaxSim in plain torch, one pair at a time: the reference for the kernels, and the path of float64.
 
 It reads `Pairs` only, so one loop serves every layout.
 """
@@ -22,8 +22,8 @@ def score(queries: Tensor, documents: Tensor, pairs: Pairs, *, allow_nonfinite: 
 
     Args:
         queries: token vectors of any leading shape, dimension last.
-        documents: the same.
-        pairs: which rows meet which.
+        documents: likewise.
+        pairs: the pairs to score, as ranges of rows.
         allow_nonfinite: score non-finite dot products instead of raising ValueError.
 
     Returns:
@@ -46,13 +46,13 @@ def score(queries: Tensor, documents: Tensor, pairs: Pairs, *, allow_nonfinite: 
         if document_begin == document_end:
             scores[pair] = -torch.inf
             continue
-        table = query_rows[query_begin:query_end] @ document_rows[document_begin:document_end].T
-        if not allow_nonfinite and not bool(table.isfinite().all()):
+        products = query_rows[query_begin:query_end] @ document_rows[document_begin:document_end].T
+        if not allow_nonfinite and not bool(products.isfinite().all()):
             raise_nonfinite()
-        table = table.masked_fill(table.isnan(), -torch.inf)
-        best = table.max(dim=1).values
+        products = products.masked_fill(products.isnan(), -torch.inf)
+        best = products.max(dim=1).values
         # argmax does not promise the lowest token on a tie; the first position equal to the maximum is the lowest.
-        first = (table == best[:, None]).to(torch.int8).argmax(dim=1)
+        first = (products == best[:, None]).to(torch.int8).argmax(dim=1)
         winners[pair, :length] = torch.where(best == -torch.inf, -1, first).to(torch.int32)
         scores[pair] = best.double().sum()
     return scores.reshape(pairs.shape), winners.reshape(*pairs.shape, pairs.width)

@@ -1,4 +1,4 @@
-"""MaxSim of one query with some documents, as torch tensors."""
+"""MaxSim of one query with several documents, as torch tensors."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def score(
 
     Raises:
         ValueError: wrong rank, dimension or offsets, non-finite values.
-        TypeError: something that is not a floating tensor.
+        TypeError: a query or document that is not a floating-point tensor.
         RuntimeError: tensors on different devices, or a device without a backend.
     """
     if query.dim() != 2:
@@ -56,7 +56,7 @@ def score(
         document_offsets = lengths.cumsum(0).to(query.device)
         documents = torch.cat(document_list) if document_list else query.new_zeros(0, query.shape[-1])
     if not isinstance(documents, torch.Tensor):
-        raise TypeError(f"documents: must be a torch.Tensor beside document_offsets, got {type(documents).__name__}")
+        raise TypeError(f"documents: must be a torch.Tensor with document_offsets, got {type(documents).__name__}")
     if documents.dtype != query.dtype:
         common = torch.promote_types(documents.dtype, query.dtype)
         query, documents = query.to(common), documents.to(common)

@@ -1,8 +1,8 @@
 """The k best documents of every query, without a score for every pair in memory.
 
-On the CPU the compiled core maintains the best of each query. On CUDA documents are scored in slices of bounded
+On the CPU the compiled core tracks the best documents of each query. On CUDA documents are scored in slices of bounded
 size, and each slice is merged into the running best: scoring reads hundreds of bytes for every token and writes
-four for a whole document, so selecting inside the scoring kernel would save next to nothing; bounded slices bound
+four for a whole document, so selecting inside the scoring kernel would save next to nothing, while slices bound
 the memory.
 """
 
@@ -19,7 +19,7 @@ from serotine.maxsim.torch.cpu import top_k_cpu
 if TYPE_CHECKING:
     from torch import Tensor
 
-# Scores alive at once; 16 MiB of float32.
+# Scores in memory at once: 16 MiB of float32.
 _SCORES_AT_ONCE = 1 << 22
 _NO_DOCUMENT = 0xFFFFFFFF
 
@@ -37,7 +37,7 @@ def top_k(
     """Return the k best packed documents of every query, best first, ties to the lower document.
 
     Args:
-        queries: [Nq, Lq, D] or, for one query, [Lq, D]; float32, float16 or bfloat16, every token real.
+        queries: [Nq, Lq, D] or, for one query, [Lq, D]; float32, float16 or bfloat16, without padding.
         documents: [T, D], same dtype and device, the documents' tokens one after another.
         document_offsets: [Nb + 1] int32 or int64 within [0, T], never decreasing.
         k: number of documents; fewer are returned when there are fewer (or fewer in `keep`), as the shape shows.
@@ -91,7 +91,7 @@ def _top_k_in_slices(
     allow_nonfinite: bool,
     allow_tf32: bool,
 ) -> tuple[Tensor, Tensor]:
-    """Score one slice of documents after the other, and merge each into the best so far."""
+    """Score documents slice by slice, and merge each slice into the best so far."""
     query_count, count = queries.shape[0], document_offsets.shape[0] - 1
     no_scores = torch.full((query_count, k), -torch.inf, device=queries.device)
     best = _keys(no_scores, torch.full((k,), _NO_DOCUMENT, device=queries.device))

@@ -1,6 +1,6 @@
 """Triton kernels of MaxSim: one tile kernel for every layout, one gather kernel for every gradient.
 
-Import this package only where torch and triton are installed; `serotine.maxsim` itself does not. Call
+Import this package only where torch and triton are installed; `serotine.maxsim` does not import it. Call
 `serotine.maxsim.torch`, which checks shapes and picks the device; the functions here take validated tensors on one
 device and return raw results and flags.
 """

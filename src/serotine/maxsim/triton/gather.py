@@ -38,11 +38,11 @@ def _gather_rows(
     for start in range(begin, end, block_e):
         entries = start + tl.arange(0, block_e)
         rows = tl.load(source_rows + entries, mask=entries < end, other=-1).to(tl.int64)
-        live = rows >= 0
-        weight = tl.load(weights + entries, mask=live, other=0.0)
+        has_source = rows >= 0
+        weight = tl.load(weights + entries, mask=has_source, other=0.0)
         values = tl.load(
             source + rows[:, None] * dim + lanes[None, :],
-            mask=live[:, None] & (lanes < dim)[None, :],
+            mask=has_source[:, None] & (lanes < dim)[None, :],
             other=0.0,
         )
         total += tl.sum(values.to(tl.float32) * weight[:, None], axis=0)

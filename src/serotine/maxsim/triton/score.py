@@ -68,7 +68,7 @@ def score_contrastive(
     """Score every query against every document.
 
     Args:
-        queries: [Nq, Lq, D] fp32, fp16 or bf16, every token real.
+        queries: [Nq, Lq, D] fp32, fp16 or bf16, without padding.
         documents: [T, D], same dtype, the documents' tokens one after another.
         document_offsets: [Nb + 1] integers; document n owns the rows from its offset to the next.
         with_argmax: also return the winning document token of every query token.
@@ -109,7 +109,7 @@ def score_pairs_packed(
     check_finite: bool,
     allow_tf32: bool,
 ) -> tuple[Tensor, Tensor | None, Tensor]:
-    """Score chosen pairs of packed queries and packed documents.
+    """Score the given pairs of packed queries and packed documents.
 
     Args:
         queries: [Tq, D] fp32, fp16 or bf16.

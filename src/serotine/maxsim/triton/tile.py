@@ -1,15 +1,15 @@
 """The forward kernel: one program scores a range of query tokens and a range of document tokens.
 
-The query tile stays resident while document tiles stream past. The running maximum lies per (row of the tile,
-query token) in registers and folded across rows once, after the last tile, so the loop is_best one tensor
-core product, one comparison and no cross-lane traffic; the similarity matrix never reaches memory. Documents
+The query tile stays resident while document tiles stream past. Registers hold a running maximum per (row of the
+tile, query token), which is folded across rows once, after the last tile: the loop is one tensor core product,
+one comparison and no cross-lane traffic; the similarity matrix never reaches memory. Documents
 are the tall operand (64 or 128 rows), which suits Hopper's warp-group instructions even for an 8-token query.
 
 Same pair, same bits: every dot product accumulates over the dimension in one order whatever the tile, and the
 sum over query tokens is taken in float64, where adding fp32 values in another order gives the same result.
 
-Nothing is read back to check the input first. The kernel clamps every length and offset, sets a flag where it had
-to, and sets another where a dot product was not finite; the caller reads the flags once.
+The input is not read back for validation first. The kernel clamps every length and offset, sets a flag where one
+was out of bounds, and another where a dot product was not finite; the caller reads the flags once.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from serotine.maxsim.triton.tuning import configs, plausible
 PADDED = tl.constexpr(0)
 CONTRASTIVE = tl.constexpr(1)
 PACKED = tl.constexpr(2)
-# Positions in the flag vector; non-zero means that it happened.
+# Positions in the flag vector; non-zero means that the condition occurred.
 NONFINITE = tl.constexpr(0)
 BAD_QUERY_BOUNDS = tl.constexpr(1)
 BAD_DOCUMENT_BOUNDS = tl.constexpr(2)
@@ -95,7 +95,7 @@ def score_tiles(
         document_len = tl.minimum(tl.maximum(raw_document, 0), document_width).to(tl.int32)
         bad_document = document_len != raw_document
     elif layout == CONTRASTIVE:
-        # Programs that share a document are neighbours, so that its tokens are still in the cache.
+        # Programs that share a document are neighbors, so that its tokens are still in the cache.
         groups = tl.cdiv(query_count, group)
         document = program // groups
         first_query = (program % groups) * group

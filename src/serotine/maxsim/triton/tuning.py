@@ -1,7 +1,7 @@
 """Tile shapes: the sizes fixed by the input, the tuned sizes, and the buckets that make tuning rare.
 
-The numbers of queries, documents and pairs, which change from batch to batch, are no part of the tuning key. The
-sizes in the key (query tokens, document tokens, dim) are rounded up to a power of two, so that a service meets all
+The numbers of queries, documents and pairs, which change from batch to batch, are not part of the tuning key. The
+sizes in the key (query tokens, document tokens, dim) are rounded up to a power of two, so that a service tunes all
 its keys within its first few requests.
 """
 
@@ -53,7 +53,7 @@ def tile_shape(
         exact_fp32: fp32 input multiplied on the fp32 pipes, whose operands live in registers.
     """
     block_l = bucket(query_tokens, _MIN_COLUMNS, _MAX_COLUMNS)
-    # Two group sizes only, one and full: any size between would compile again for each batch size.
+    # Two group sizes only, one and full: a size between would be compiled for every batch size.
     full = _MAX_COLUMNS // block_l
     group = full if queries >= full else 1
     max_block_k = 32 if exact_fp32 else 512 // item_bytes

@@ -5,7 +5,7 @@ arguments are those of erikkaum/maxsim; the contract of `serotine.maxsim` holds:
 wins, an empty document scores -inf, ties go to the lowest token.
 
 The compiled core of the installed ``serotine`` package scores CPU tensors. Without it, plain torch does, slower and
-under the same contract, with one RuntimeWarning; `cpu_backend` returns which of the two it is.
+under the same contract, with one RuntimeWarning; `cpu_backend` returns which of the two runs.
 """
 
 from serotine.maxsim.torch import kernels

@@ -70,10 +70,10 @@ def forward_cpu(
     if with_argmax or queries.dtype == torch.float64:
         scores, winners = reference.score(queries, documents, pairs, allow_nonfinite=allow_nonfinite)
         return scores, winners if with_argmax else None
-    return _scores_alone(pairs, queries, documents, allow_nonfinite), None
+    return _scores_only(pairs, queries, documents, allow_nonfinite), None
 
 
-def _scores_alone(pairs: Pairs, queries: Tensor, documents: Tensor, allow_nonfinite: bool) -> Tensor:
+def _scores_only(pairs: Pairs, queries: Tensor, documents: Tensor, allow_nonfinite: bool) -> Tensor:
     """Return the scores of `reference.score`, bit for bit, without the winners, which take most of its time."""
     query_rows = queries.reshape(-1, queries.shape[-1]).float()
     document_rows = documents.reshape(-1, documents.shape[-1])
@@ -85,12 +85,12 @@ def _scores_alone(pairs: Pairs, queries: Tensor, documents: Tensor, allow_nonfin
         if not len(query) or not len(document):
             scores[pair] = -torch.inf if len(query) else 0.0
             continue
-        table = query @ document.float().T
+        products = query @ document.float().T
         # NaN propagates to both, so these two show whether any value is not finite.
-        low, high = map(float, table.aminmax())
+        low, high = map(float, products.aminmax())
         if not (math.isfinite(low) and math.isfinite(high)):
             if not allow_nonfinite:
                 raise_nonfinite()
-            table = table.masked_fill(table.isnan(), -torch.inf)
-        scores[pair] = table.amax(dim=1).double().sum()
+            products = products.masked_fill(products.isnan(), -torch.inf)
+        scores[pair] = products.amax(dim=1).double().sum()
     return scores.reshape(pairs.shape)

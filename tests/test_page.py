@@ -69,8 +69,8 @@ def search(page: Page, query: str) -> None:
 
 def wait_until_settled(page: Page) -> None:
     # Not wait_for_function: it evaluates a string, which the page's policy forbids.
-    sync_api.expect(page.locator(".answer")).to_have_attribute("aria-busy", "false")
-    sync_api.expect(page.locator(".flight.on")).to_have_count(0)
+    sync_api.expect(page.locator(".results")).to_have_attribute("aria-busy", "false")
+    sync_api.expect(page.locator(".progress-line.on")).to_have_count(0)
 
 
 def passages(page: Page) -> list[str]:
@@ -121,7 +121,7 @@ def test_a_word_shows_what_it_matched(page: Page) -> None:
     sync_api.expect(first.locator("mark.chosen")).to_have_count(0)
     # A mark highlights its word; with the keyboard, focus shows the matches and Enter pins the word.
     first.locator("mark", has_text="late").hover()
-    sync_api.expect(page.get_by_role("button", name="late", exact=True)).to_have_class(re.compile("lit"))
+    sync_api.expect(page.get_by_role("button", name="late", exact=True)).to_have_class(re.compile("current"))
     page.mouse.move(5, 5)
     word.focus()
     sync_api.expect(first.locator("mark.chosen")).to_have_text(["serotine"])

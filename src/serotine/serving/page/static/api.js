@@ -11,7 +11,7 @@ export class ApiError extends Error {
 
 let token = sessionStorage.getItem(TOKEN) || "";
 
-/** Stores a token for this tab only. */
+/** Store a token for this tab only. */
 export function useToken(value) {
   token = value.trim();
   sessionStorage.setItem(TOKEN, token);
@@ -45,7 +45,8 @@ function parse(status, text, retry) {
     // Perhaps a proxy's error page: the status says enough.
   }
   if (status >= 200 && status < 300 && body !== null) return body;
-  const error = new ApiError(status, (body && body.error && body.error.message) || `The server responded with status ${status}.`);
+  const message = (body && body.error && body.error.message) || `The server responded with status ${status}.`;
+  const error = new ApiError(status, message);
   error.retryAfter = Number(retry) || 1;
   throw error;
 }
@@ -56,7 +57,7 @@ export const indexes = () => request("v1/indexes").then((body) => body.indexes);
 export const search = (index, body, signal) => request(`${indexPath(index)}/search`, { method: "POST", body, signal });
 export const job = (id) => request(`v1/jobs/${encodeURIComponent(id)}`);
 
-/** Sends files with their relative paths; `onProgress` gets the fraction sent, which fetch cannot report. */
+/** Send files with their relative paths; `onProgress` gets the fraction sent, which fetch cannot report. */
 export function upload(index, files, onProgress, signal) {
   return new Promise((resolve, reject) => {
     const form = new FormData();

@@ -1,9 +1,9 @@
 // Chosen or dropped files, folders included, each with its relative path.
 
-/** Files of an <input>. */
+/** Return the files of an <input>. */
 export const chosen = (list) => [...list].map((file) => ({ file, path: file.webkitRelativePath || file.name }));
 
-/** Files of a drop. The entries must be read before the first await: afterwards the list is empty. */
+/** Return the files of a drop. The entries must be read before the first await: afterwards the list is empty. */
 export async function dropped(transfer) {
   const entries = [...transfer.items].map((item) => item.webkitGetAsEntry && item.webkitGetAsEntry()).filter(Boolean);
   if (!entries.length) return chosen(transfer.files);
@@ -22,7 +22,7 @@ async function walk(entry) {
   for (;;) {
     const batch = await new Promise((resolve, reject) => reader.readEntries(resolve, reject));
     if (!batch.length) break;
-    for (const inside of batch) files.push(...(await walk(inside)));
+    for (const child of batch) files.push(...(await walk(child)));
   }
   return files;
 }

@@ -2,10 +2,10 @@
 
 const MAX_VALUE_LENGTH = 48;
 const MAX_VALUES = 12;
-// Positions in files, and titles: nobody filters on these.
+// Positions in files, and titles: useless as filters.
 const UNFILTERED = new Set(["start", "end", "title", "heading"]);
 
-/** Chips as the server's filter, or null. */
+/** Return chips as the server's filter, or null. */
 export function where(chips) {
   const fields = new Map();
   for (const { field, operator, value } of chips) {
@@ -15,30 +15,30 @@ export function where(chips) {
     else if (operator === "contains") conditions.contains.push(value);
     else conditions[operator] = value;
   }
-  const parts = [];
+  const conjuncts = [];
   for (const [field, { in: values, contains, ...bounds }] of fields) {
     // Any of the chosen values matches, whether a document has one value or a list.
     const any = contains.map((value) => ({ [field]: { contains: value } }));
     if (values.length) any.unshift({ [field]: values.length === 1 ? values[0] : { in: values } });
-    if (any.length) parts.push(any.length === 1 ? any[0] : { or: any });
-    if (Object.keys(bounds).length) parts.push({ [field]: bounds });
+    if (any.length) conjuncts.push(any.length === 1 ? any[0] : { or: any });
+    if (Object.keys(bounds).length) conjuncts.push({ [field]: bounds });
   }
-  if (!parts.length) return null;
-  return parts.length === 1 ? parts[0] : { and: parts };
+  if (!conjuncts.length) return null;
+  return conjuncts.length === 1 ? conjuncts[0] : { and: conjuncts };
 }
 
-/** Metadata as (field, value, operator) that could be a chip. */
+/** Return the metadata that a chip can filter by, as {field, value, operator}. */
 export function facts(metadata) {
-  const listed = [];
+  const filterable = [];
   for (const [field, value] of Object.entries(metadata)) {
     if (UNFILTERED.has(field)) continue;
     const list = Array.isArray(value);
     for (const item of list ? value : [value]) {
       const fits = ["string", "number", "boolean"].includes(typeof item) && String(item).length <= MAX_VALUE_LENGTH;
-      if (fits && item !== "") listed.push({ field, value: item, operator: list ? "contains" : "==" });
+      if (fits && item !== "") filterable.push({ field, value: item, operator: list ? "contains" : "==" });
     }
   }
-  return listed;
+  return filterable;
 }
 
 /** The field values of an index, collected from all results, so that a filter does not hide the other values. */
@@ -59,7 +59,7 @@ export class FieldValues {
     }
   }
 
-  /** Fields for the page, each with its most common values, numbers in order. */
+  /** Return the fields for the page, each with its most common values, numbers in order. */
   list() {
     return [...this.fields.values()]
       .map(({ name, type, values }) => {
@@ -72,7 +72,7 @@ export class FieldValues {
   }
 }
 
-/** A chip's text. */
+/** Return a chip's text. */
 export function chipText({ field, operator, value }) {
   const sign = { "==": ":", contains: ":", ">=": " ≥", "<=": " ≤" }[operator];
   return `${field}${sign} ${value}`;

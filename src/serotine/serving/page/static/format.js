@@ -24,7 +24,7 @@ const STAGES = {
 export const number = (value) => value.toLocaleString("en-GB");
 export const milliseconds = (value) => `${value < 9.95 ? value.toFixed(1) : number(Math.round(value))} ms`;
 
-/** The plan, then how many documents each stage scored. */
+/** Return the plan, then how many documents each stage scored. */
 export function plan(stats) {
   const plans = stats.plan.split(" + ").map((name) => PLANS[name] || name);
   const used = Object.entries(BY).filter(([stage]) => stats.counts[stage]);
@@ -33,7 +33,7 @@ export function plan(stats) {
   return sentence[0].toUpperCase() + sentence.slice(1);
 }
 
-/** The stages with their milliseconds and their share of the slowest; "search" excludes encoding, filter and fetching. */
+/** Return the stages with their time and share of the slowest; "search" excludes encoding, filter and fetching. */
 export function stages(times) {
   const listed = Object.entries(times).filter(([name, value]) => name !== "search" && value > 0);
   const outside = ["encode", "filter", "fetch"];

@@ -1,4 +1,4 @@
-// The page's state and actions; index.html and style.css have its looks.
+// The page's state and actions; index.html has its structure, style.css its appearance.
 
 import * as api from "./api.js";
 import { chosen, dropped } from "./files.js";
@@ -12,6 +12,10 @@ const K = 10;
 // Files per request; the server's limit is 1,000.
 const FILES_PER_REQUEST = 500;
 const THEME = "serotine.theme";
+
+// A chip for one value of a field, not for a bound.
+const isValueOf = (chip, field, value) =>
+  chip.field === field && chip.value === value && ["==", "contains"].includes(chip.operator);
 
 const passages = (count) => `${number(count)} passage${count === 1 ? "" : "s"}`;
 
@@ -29,7 +33,6 @@ export const page = () => ({
   pinned: -1,
   busy: false,
   loaded: false,
-  answered: "",
   status: "",
   problem: "",
   statistics: null,
@@ -43,15 +46,15 @@ export const page = () => ({
   // Not reactive.
   _fieldValues: {},
   _timer: 0,
-  _aborting: null,
+  _controller: null,
   _uploadAbort: null,
 
   init() {
-    const link = new URLSearchParams(location.search);
-    this.query = link.get("q") || "";
-    if (["late", "bm25", "hybrid"].includes(link.get("mode"))) this.mode = link.get("mode");
-    this.exact = link.get("exact") === "1" && this.mode === "late";
-    this.index = link.get("index") || "";
+    const parameters = new URLSearchParams(location.search);
+    this.query = parameters.get("q") || "";
+    if (["late", "bm25", "hybrid"].includes(parameters.get("mode"))) this.mode = parameters.get("mode");
+    this.exact = parameters.get("exact") === "1" && this.mode === "late";
+    this.index = parameters.get("index") || "";
     this.applyTheme();
     this.load();
   },
@@ -66,8 +69,8 @@ export const page = () => ({
     }
     this.loaded = true;
     this.needsToken = false;
-    if (!this.indexes.some((index) => index.name === this.index)) this.index = this.indexes.length ? this.indexes[0].name : "";
-    this.enter();
+    if (!this.current) this.index = this.indexes.length ? this.indexes[0].name : "";
+    this.openIndex();
     this.$nextTick(() => this.$refs.query.focus());
   },
 
@@ -86,15 +89,17 @@ export const page = () => ({
     return this.current === null ? "" : passages(this.current.documents);
   },
 
-  enter() {
+  openIndex() {
     this.chips = [];
     if (this.wordsOnly) this.mode = "bm25";
     if (this.mode !== "late") this.exact = false;
     this.showFields();
-    this.ask();
+    this.search();
   },
   fieldValues() {
-    if (!this._fieldValues[this.index] && this.current !== null) this._fieldValues[this.index] = new FieldValues(this.current.filterable || {});
+    if (!this._fieldValues[this.index] && this.current !== null) {
+      this._fieldValues[this.index] = new FieldValues(this.current.filterable || {});
+    }
     return this._fieldValues[this.index];
   },
   showFields() {
@@ -103,27 +108,27 @@ export const page = () => ({
 
   // Searching
 
-  typed() {
+  scheduleSearch() {
     clearTimeout(this._timer);
     this.busy = this.query.trim() !== "";
-    this._timer = setTimeout(() => this.ask(), PAUSE);
+    this._timer = setTimeout(() => this.search(), PAUSE);
   },
-  choose(mode) {
+  setMode(mode) {
     this.mode = mode;
     if (mode !== "late") this.exact = false;
-    this.ask();
+    this.search();
   },
-  async ask() {
+  async search() {
     clearTimeout(this._timer);
-    if (this._aborting) this._aborting.abort();
-    this._aborting = null;
+    if (this._controller) this._controller.abort();
+    this._controller = null;
     const query = this.query.trim();
     this.updateAddress(query);
     if (!query || this.current === null) {
       this.clear();
       return;
     }
-    const aborting = (this._aborting = new AbortController());
+    const controller = (this._controller = new AbortController());
     const index = this.index;
     this.busy = true;
     try {
@@ -135,18 +140,18 @@ export const page = () => ({
         where: where(this.chips),
         explain: this.mode !== "bm25",
       };
-      const response = await this.retryWhileBusy(() => api.search(index, body, aborting.signal), aborting.signal);
+      const response = await this.retryWhileBusy(() => api.search(index, body, controller.signal), controller.signal);
       // A later search has overtaken this one.
-      if (this._aborting !== aborting) return;
-      this.show(query, response);
+      if (this._controller !== controller) return;
+      this.showResults(query, response);
     } catch (error) {
-      if (error.name === "AbortError" || this._aborting !== aborting) return;
+      if (error.name === "AbortError" || this._controller !== controller) return;
       this.showError(error);
     } finally {
-      if (this._aborting === aborting) this.busy = false;
+      if (this._controller === controller) this.busy = false;
     }
   },
-  /** Runs a request again while the server is busy. */
+  /** Repeat a request while the server is busy. */
   async retryWhileBusy(work, signal) {
     for (let attempt = 1; ; attempt += 1) {
       try {
@@ -160,25 +165,25 @@ export const page = () => ({
     }
   },
   clear() {
-    Object.assign(this, { hits: [], queryWords: [], statistics: null, certificate: null, word: -1, pinned: -1, busy: false });
-    Object.assign(this, { answered: "", status: "", problem: "" });
+    Object.assign(this, { hits: [], queryWords: [], statistics: null, certificate: null, word: -1, pinned: -1 });
+    Object.assign(this, { busy: false, status: "", problem: "" });
   },
-  show(query, response) {
+  showResults(query, response) {
     const queryWords = words(query);
-    const hits = response.hits.map((hit, rank) => this.passage(hit, rank, queryWords));
+    const hits = response.hits.map((hit, rank) => this.asPassage(hit, rank, queryWords));
     this.fieldValues().add(response.hits);
     this.showFields();
-    Object.assign(this, { queryWords, hits, word: -1, pinned: -1, problem: "", answered: query });
+    Object.assign(this, { queryWords, hits, word: -1, pinned: -1, problem: "" });
     this.certificate = response.certificate;
     this.statistics = {
       plan: plan(response.stats),
       stages: stages(response.stats.milliseconds),
       total: milliseconds(response.milliseconds.total),
     };
-    const count = hits.length === 0 ? "Nothing found" : `${hits.length} passage${hits.length === 1 ? "" : "s"}`;
+    const count = hits.length === 0 ? "Nothing found" : passages(hits.length);
     this.status = `${count} in ${milliseconds(response.milliseconds.total)}`;
   },
-  passage(hit, rank, queryWords) {
+  asPassage(hit, rank, queryWords) {
     const text = hit.text || "";
     const marked = hit.explanation ? marks(hit.explanation, queryWords) : exactMatches(text, queryWords);
     const best = queryWords.map((_, word) => this.bestMatch(text, marked, word));
@@ -193,7 +198,10 @@ export const page = () => ({
       // Lists, verse and code keep their line breaks; wrapped prose does not.
       lines: text.length / text.split("\n").length < 60,
       // The ids of a file's passages already contain its name.
-      facts: facts(hit.metadata).filter((fact) => !hit.id.startsWith(`${fact.value}#`)).slice(0, 8).map((fact) => ({ ...fact, text: `${fact.field} ${fact.value}` })),
+      facts: facts(hit.metadata)
+        .filter((fact) => !hit.id.startsWith(`${fact.value}#`))
+        .slice(0, 8)
+        .map((fact) => ({ ...fact, text: `${fact.field} ${fact.value}` })),
       marked,
       best,
       excerpts: excerpts(text, marked),
@@ -205,7 +213,8 @@ export const page = () => ({
     let best = null;
     for (const mark of marked) {
       if (!(word in mark.by)) continue;
-      if (best === null || mark.by[word] > best.similarity) best = { text: text.slice(mark.start, mark.end), similarity: mark.by[word] };
+      if (best !== null && !(mark.by[word] > best.similarity)) continue;
+      best = { text: text.slice(mark.start, mark.end), similarity: mark.by[word] };
     }
     return best;
   },
@@ -224,22 +233,22 @@ export const page = () => ({
     api.useToken(this.token);
     if (this.loaded) {
       this.needsToken = false;
-      this.ask();
+      this.search();
     } else this.load();
   },
   updateAddress(query) {
-    const link = new URLSearchParams();
-    if (query) link.set("q", query);
-    if (this.indexes.length > 1) link.set("index", this.index);
-    if (this.mode !== "late") link.set("mode", this.mode);
-    if (this.exact) link.set("exact", "1");
-    const text = link.toString();
+    const parameters = new URLSearchParams();
+    if (query) parameters.set("q", query);
+    if (this.indexes.length > 1) parameters.set("index", this.index);
+    if (this.mode !== "late") parameters.set("mode", this.mode);
+    if (this.exact) parameters.set("exact", "1");
+    const text = parameters.toString();
     history.replaceState(null, "", text ? `?${text}` : location.pathname);
   },
 
   // Passages and query words
 
-  fill(element, hit) {
+  paintPassage(element, hit) {
     paint(element, hit.text, hit.marked, hit.whole ? [[0, hit.text.length]] : hit.excerpts);
     // Deferred, so that Alpine does not repaint the passage for every highlighted word.
     queueMicrotask(() => highlight(element, this.word));
@@ -247,21 +256,21 @@ export const page = () => ({
   updateHighlight(element) {
     highlight(element, this.word);
   },
-  unfold(hit) {
+  toggleWhole(hit) {
     hit.whole = hit.long && !hit.whole;
   },
-  look(word) {
+  lookAtWord(word) {
     this.word = word >= 0 ? word : this.pinned;
   },
-  pin(word) {
+  pinWord(word) {
     this.pinned = this.pinned === word ? -1 : word;
-    this.look(this.pinned);
+    this.lookAtWord(this.pinned);
     this.announce();
   },
   stepWord(step) {
     if (!this.queryWords.length) return;
     this.pinned = ((this.pinned + 1 + step + this.queryWords.length + 1) % (this.queryWords.length + 1)) - 1;
-    this.look(this.pinned);
+    this.lookAtWord(this.pinned);
     this.announce();
   },
   announce() {
@@ -271,11 +280,12 @@ export const page = () => ({
     }
     const matches = this.hits.map((hit) => hit.best[this.pinned]).filter(Boolean);
     const matchedWords = [...new Set(matches.map((best) => best.text.toLowerCase()))].slice(0, 5).join(", ");
-    this.status = `“${this.queryWords[this.pinned].text}” matched in ${matches.length} of ${this.hits.length} passages: ${matchedWords}`;
+    const { text } = this.queryWords[this.pinned];
+    this.status = `“${text}” matched in ${matches.length} of ${this.hits.length} passages: ${matchedWords}`;
   },
   lookAtMark(event) {
     const mark = event.target.closest("mark");
-    this.look(mark ? Number(mark.dataset.words.split(" ")[0]) : -1);
+    this.lookAtWord(mark ? Number(mark.dataset.words.split(" ")[0]) : -1);
   },
   matchOf(hit) {
     const best = this.word < 0 ? null : hit.best[this.word];
@@ -286,7 +296,7 @@ export const page = () => ({
     const best = this.word < 0 ? null : hit.best[this.word];
     return { "--share": best && best.similarity !== null ? Math.max(best.similarity, 0).toFixed(3) : 0 };
   },
-  share(stage) {
+  stageWidth(stage) {
     return { "--share": stage.share.toFixed(3) };
   },
 
@@ -294,50 +304,53 @@ export const page = () => ({
 
   chipText,
   isOn(field, value) {
-    return this.chips.some((chip) => chip.field === field && chip.operator !== ">=" && chip.operator !== "<=" && chip.value === value);
+    return this.chips.some((chip) => isValueOf(chip, field, value));
   },
   toggle(field, value, operator) {
     const on = this.isOn(field, value);
-    this.chips = this.chips.filter((chip) => !(chip.field === field && chip.value === value && ["==", "contains"].includes(chip.operator)));
+    this.chips = this.chips.filter((chip) => !isValueOf(chip, field, value));
     if (!on) this.chips = [...this.chips, { field, operator, value }];
-    this.ask();
+    this.search();
   },
-  bound(field, operator, event) {
+  setBound(field, operator, event) {
     const text = event.target.value.trim();
     this.chips = this.chips.filter((chip) => !(chip.field === field && chip.operator === operator));
-    if (text !== "" && Number.isFinite(Number(text))) this.chips = [...this.chips, { field, operator, value: Number(text) }];
-    this.ask();
+    if (text !== "" && Number.isFinite(Number(text))) {
+      this.chips = [...this.chips, { field, operator, value: Number(text) }];
+    }
+    this.search();
   },
   boundOf(field, operator) {
     const chip = this.chips.find((chip) => chip.field === field && chip.operator === operator);
     return chip ? chip.value : "";
   },
-  typedValue(field, event) {
+  addTypedValue(field, event) {
     const value = event.target.value.trim();
     event.target.value = "";
     // Equality never matches a list.
-    const lists = this.fields.find((known) => known.name === field).values.some((item) => item.operator === "contains");
-    if (value && !this.isOn(field, value)) this.toggle(field, value, lists ? "contains" : "==");
+    const { values } = this.fields.find((candidate) => candidate.name === field);
+    const operator = values.some((item) => item.operator === "contains") ? "contains" : "==";
+    if (value && !this.isOn(field, value)) this.toggle(field, value, operator);
   },
   closeFields(event) {
     for (const open of document.querySelectorAll("details[open].field")) {
       if (!open.contains(event.target)) open.open = false;
     }
   },
-  drop(chip) {
+  removeFilter(chip) {
     this.chips = this.chips.filter((other) => other !== chip);
-    this.ask();
+    this.search();
     this.$refs.query.focus();
   },
-  dropAll() {
+  removeAllFilters() {
     this.chips = [];
-    this.ask();
+    this.search();
     this.$refs.query.focus();
   },
 
   // Keys
 
-  key(event) {
+  onKey(event) {
     const typing = ["INPUT", "SELECT", "TEXTAREA"].includes(event.target.tagName);
     if (document.querySelector("dialog[open]") || event.ctrlKey || event.metaKey || event.altKey) return;
     if (event.key === "/" && !typing) {
@@ -353,36 +366,36 @@ export const page = () => ({
       return;
     }
     const hits = [...document.querySelectorAll(".hit")];
-    const at = hits.indexOf(document.activeElement);
+    const position = hits.indexOf(document.activeElement);
     const inQuery = event.target === this.$refs.query;
     if (event.key === "Escape") {
       if (inQuery && this.query) {
         event.preventDefault();
         this.query = "";
-        this.ask();
+        this.search();
       } else {
         this.pinned = -1;
-        this.look(-1);
+        this.lookAtWord(-1);
         this.$refs.query.focus();
       }
-    } else if (event.key === "ArrowDown" && (inQuery || at >= 0) && hits.length) {
+    } else if (event.key === "ArrowDown" && (inQuery || position >= 0) && hits.length) {
       event.preventDefault();
-      this.go(hits[Math.min(at + 1, hits.length - 1)]);
-    } else if (event.key === "ArrowUp" && at >= 0) {
+      this.focusOn(hits[Math.min(position + 1, hits.length - 1)]);
+    } else if (event.key === "ArrowUp" && position >= 0) {
       event.preventDefault();
-      this.go(at === 0 ? this.$refs.query : hits[at - 1]);
-    } else if (at >= 0 && (event.key === "ArrowRight" || event.key === "ArrowLeft")) {
+      this.focusOn(position === 0 ? this.$refs.query : hits[position - 1]);
+    } else if (position >= 0 && (event.key === "ArrowRight" || event.key === "ArrowLeft")) {
       event.preventDefault();
       this.stepWord(event.key === "ArrowRight" ? 1 : -1);
-    } else if (at >= 0 && event.key === "Enter") {
+    } else if (position >= 0 && event.key === "Enter") {
       event.preventDefault();
-      this.unfold(this.hits[at]);
+      this.toggleWhole(this.hits[position]);
     }
   },
-  go(element) {
+  focusOn(element) {
     element.focus({ preventScroll: true });
-    const calm = matchMedia("(prefers-reduced-motion: reduce)").matches;
-    element.scrollIntoView({ block: "nearest", behavior: calm ? "auto" : "smooth" });
+    const reduceMotion = matchMedia("(prefers-reduced-motion: reduce)").matches;
+    element.scrollIntoView({ block: "nearest", behavior: reduceMotion ? "auto" : "smooth" });
   },
 
   // Light and dark
@@ -403,19 +416,19 @@ export const page = () => ({
   // Files
 
   openFiles() {
-    if (this.uploading.state === "done" || this.uploading.state === "failed") this.uploading = this.idle();
+    if (this.uploading.state === "done" || this.uploading.state === "failed") this.uploading = this.noUpload();
     this.$refs.files.showModal();
   },
   closeFiles() {
     this.$refs.files.close();
   },
-  idle: () => ({ state: "idle", message: "", share: null, skipped: [] }),
-  take(event) {
+  noUpload: () => ({ state: "idle", message: "", share: null, skipped: [] }),
+  sendChosen(event) {
     const files = chosen(event.target.files);
     event.target.value = "";
     this.send(files);
   },
-  over(event) {
+  onDragOver(event) {
     if (this.writable && event.dataTransfer && [...event.dataTransfer.types].includes("Files")) {
       event.preventDefault();
       this.dragging = true;
@@ -435,10 +448,10 @@ export const page = () => ({
   async send(files) {
     if (this.sending) return;
     if (!files.length) {
-      this.uploading = { ...this.idle(), state: "failed", message: "The folder contains no files." };
+      this.uploading = { ...this.noUpload(), state: "failed", message: "The folder contains no files." };
       return;
     }
-    const aborting = (this._uploadAbort = new AbortController());
+    const controller = (this._uploadAbort = new AbortController());
     const index = this.index;
     const count = `${number(files.length)} file${files.length === 1 ? "" : "s"}`;
     const totals = { files: files.length, done: 0, added: 0, skipped: [], error: null };
@@ -446,42 +459,48 @@ export const page = () => ({
       for (let start = 0; start < files.length && totals.error === null; start += FILES_PER_REQUEST) {
         const batch = files.slice(start, start + FILES_PER_REQUEST);
         const sent = (share) => (this.uploading.share = (start + share * batch.length) / files.length);
-        this.uploading = { state: "sending", message: `Sending ${count}…`, share: start / files.length, skipped: totals.skipped };
-        const id = await api.upload(index, batch, sent, aborting.signal);
-        await this.follow(id, totals);
+        const share = start / files.length;
+        this.uploading = { state: "sending", message: `Sending ${count}…`, share, skipped: totals.skipped };
+        const id = await api.upload(index, batch, sent, controller.signal);
+        await this.waitForJob(id, totals);
       }
-      const [state, message] = totals.error === null ? ["done", `${passages(totals.added)} added.`] : ["failed", totals.error];
+      const state = totals.error === null ? "done" : "failed";
+      const message = totals.error === null ? `${passages(totals.added)} added.` : totals.error;
       this.uploading = { state, message, share: null, skipped: totals.skipped };
     } catch (error) {
       const refused = error.status === 401 || error.status === 403;
-      const before = totals.done ? ` ${passages(totals.added)} of the first ${number(totals.done)} files were added.` : "";
-      const message = (refused ? "This requires a token with write access." : error.message) + before;
+      const cause = refused ? "This requires a token with write access." : error.message;
+      const added = `${passages(totals.added)} of the first ${number(totals.done)} files were added.`;
+      const message = totals.done ? `${cause} ${added}` : cause;
       this.uploading = { state: "failed", message, share: null, skipped: totals.skipped };
       if (error.status === 401) this.needsToken = true;
     }
   },
-  /** Waits until one batch of files is indexed and adds it to `totals`. */
-  async follow(id, totals) {
+  /** Wait until one batch of files is indexed, then add its counts to `totals`. */
+  async waitForJob(id, totals) {
     for (;;) {
       const job = await api.job(id);
-      const [done, added, skipped] = [totals.done + job.done, totals.added + job.added, [...totals.skipped, ...job.skipped]];
+      const [done, added] = [totals.done + job.done, totals.added + job.added];
+      const skipped = [...totals.skipped, ...job.skipped];
       if (job.state === "done" || job.state === "failed") {
-        const error = job.state === "failed" ? job.error || "Indexing failed; the server's log has the details." : null;
+        const failure = job.error || "Indexing failed; the server's log has the details.";
+        const error = job.state === "failed" ? failure : null;
         Object.assign(totals, { done, added, skipped, error });
         await this.refresh();
         return;
       }
-      const message = job.state === "queued" ? "Waiting…" : `Indexing: ${number(done)} of ${number(totals.files)} files, ${passages(added)}…`;
+      const progress = `Indexing: ${number(done)} of ${number(totals.files)} files, ${passages(added)}…`;
+      const message = job.state === "queued" ? "Waiting…" : progress;
       this.uploading = { state: "indexing", message, share: done / totals.files, skipped };
       await new Promise((resolve) => setTimeout(resolve, POLL));
     }
   },
-  stop() {
+  stopUpload() {
     if (this._uploadAbort) this._uploadAbort.abort();
   },
-  /** Reloads the counts and the results after a change. */
+  /** Reload the counts and the results after a change. */
   async refresh() {
     this.indexes = await api.indexes();
-    this.ask();
+    this.search();
   },
 });

@@ -6,10 +6,10 @@ const LONG = 800;
 const WINDOW = 420;
 // Shorter omissions, between two excerpts or at an end, are shown instead.
 const MIN_OMITTED = 40;
-// As `RELEVANT_WEIGHT` in serotine/excerpts.py: much weaker matches say nothing.
+// As `RELEVANT_WEIGHT` in serotine/excerpts.py: much weaker matches are not relevant.
 const RELEVANT_WEIGHT = 0.7;
 
-/** Returns a function from the server's character offsets to JavaScript's, which count characters above U+FFFF twice. */
+/** Return a function from the server's character offsets to JavaScript's, which count those above U+FFFF twice. */
 export function utf16Offsets(text) {
   if (!/[\ud800-\udfff]/.test(text)) return (offset) => offset;
   const starts = [];
@@ -22,7 +22,7 @@ export function utf16Offsets(text) {
   return (offset) => starts[Math.min(offset, starts.length - 1)];
 }
 
-/** The words of a query with their offsets. */
+/** Return the words of a query with their offsets. */
 export function words(query) {
   if (typeof Intl.Segmenter === "function") {
     const segments = [...new Intl.Segmenter(undefined, { granularity: "word" }).segment(query)];
@@ -38,8 +38,8 @@ export function words(query) {
 }
 
 /**
- * The marks of a passage, in text order: {start, end, weight, by}. A weight is a similarity divided by the passage's
- * best; `by` has the similarity for each query word that chose this mark.
+ * Return the marks of a passage in text order: {start, end, weight, by}. A weight is a similarity divided by the
+ * passage's best; `by` has the similarity for each query word that chose this mark.
  */
 export function marks(explanation, queryWords) {
   const inQuery = utf16Offsets(explanation.query);
@@ -77,12 +77,15 @@ export function marks(explanation, queryWords) {
   return joined;
 }
 
-/** Marks for exact occurrences of query words, for results without explanations (BM25). */
+/** Return marks for exact occurrences of query words, for results without explanations (BM25). */
 export function exactMatches(text, queryWords) {
   const positions = new Map(queryWords.map((word, position) => [word.text.toLowerCase(), position]));
   return words(text)
     .filter((word) => positions.has(word.text.toLowerCase()))
-    .map(({ text: word, start, end }) => ({ start, end, weight: 1, by: { [positions.get(word.toLowerCase())]: null } }));
+    .map(({ text: word, start, end }) => {
+      const position = positions.get(word.toLowerCase());
+      return { start, end, weight: 1, by: { [position]: null } };
+    });
 }
 
 // Only ASCII words are expanded: scripts without spaces would expand to a whole sentence.
@@ -95,20 +98,21 @@ function wordAround(text, start, end) {
 export const isLong = (text) => text.length > LONG;
 
 /**
- * The excerpts of a long passage shown at first, [from, to] in text order: the one with the most weight, and a second
- * where that omits a relevant match.
+ * Return the excerpts of a long passage to show first, [from, to] in text order: the one with the most weight, and a
+ * second where that omits a relevant match.
  */
 export function excerpts(text, marked) {
   if (!isLong(text)) return [[0, text.length]];
   const first = expanded(text, heaviest(marked, WINDOW));
-  const outside = marked.filter((mark) => mark.weight >= RELEVANT_WEIGHT && (mark.end <= first[0] || mark.start >= first[1]));
+  const isOutside = (mark) => mark.end <= first[0] || mark.start >= first[1];
+  const outside = marked.filter((mark) => mark.weight >= RELEVANT_WEIGHT && isOutside(mark));
   if (!outside.length) return [first];
   const second = expanded(text, heaviest(outside, WINDOW / 2), WINDOW / 2);
   const [left, right] = first[0] < second[0] ? [first, second] : [second, first];
   return right[0] - left[1] < MIN_OMITTED ? [[left[0], Math.max(left[1], right[1])]] : [left, right];
 }
 
-/** The range from the first to the last mark of the heaviest run within `width` characters. */
+/** Return the range from the first to the last mark of the heaviest run within `width` characters. */
 function heaviest(marked, width) {
   let [best, start, end, weight, first] = [0, 0, 0, 0, 0];
   for (const mark of marked) {
@@ -123,16 +127,17 @@ function heaviest(marked, width) {
   return [start, end];
 }
 
-/** A range expanded to `width` characters, cut between words. */
+/** Return a range expanded to `width` characters, cut between words. */
 function expanded(text, [start, end], width = WINDOW) {
   const left = Math.max(Math.min(start - (width - (end - start)) / 2, text.length - width), 0);
   const right = Math.max(Math.min(left + width, text.length), end);
   const from = left > MIN_OMITTED ? text.indexOf(" ", left) + 1 : 0;
   const to = right < text.length - MIN_OMITTED ? text.lastIndexOf(" ", right) : text.length;
-  return [from === 0 && left > MIN_OMITTED ? Math.round(left) : Math.min(from, start), to < end ? Math.round(right) : to];
+  const begin = from === 0 && left > MIN_OMITTED ? Math.round(left) : Math.min(from, start);
+  return [begin, to < end ? Math.round(right) : to];
 }
 
-/** Fills `element` with excerpts of a passage. */
+/** Fill `element` with excerpts of a passage. */
 export function paint(element, text, marked, shown) {
   const pieces = [];
   for (const [from, to] of shown) {
@@ -154,7 +159,7 @@ export function paint(element, text, marked, shown) {
   element.replaceChildren(...pieces);
 }
 
-/** Highlights what one query word chose; -1 removes the highlight. */
+/** Highlight the matches of one query word; -1 removes the highlight. */
 export function highlight(element, word) {
   for (const mark of element.querySelectorAll("mark")) {
     const chosen = mark.dataset.words.split(" ").includes(String(word));

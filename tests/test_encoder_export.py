@@ -59,7 +59,7 @@ def test_an_export_gives_the_same_vectors_without_torch(kind: str, tmp_path: Pat
         for one, other in zip(encode(TEXTS), again(TEXTS), strict=True):
             np.testing.assert_allclose(one, other, atol=2e-5)
     assert source.tokens(TEXTS[4], query=False) == written.tokens(TEXTS[4], query=False)
-    with pytest.raises(FileExistsError, match="exists already"):
+    with pytest.raises(FileExistsError, match="already exists"):
         export_encoder(folder, tmp_path / "out")
 
 
@@ -98,7 +98,7 @@ def test_eight_bits_are_near_and_do_not_depend_on_the_batch(kind: str, tmp_path:
 def test_an_export_that_is_not_near_is_not_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from serotine.encoders import export as module
 
-    monkeypatch.setitem(module.LEAST_COSINE, "int8", 1.1)
+    monkeypatch.setitem(module.MIN_MEAN_COSINE, "int8", 1.1)
     folder = checkpoints.stanford(tmp_path / "c")
     with pytest.raises(
         EncoderError, match=r"mean cosine between the int8 export and the checkpoint must be .*export it as float32"
@@ -194,7 +194,7 @@ def test_published_scores_are_compared(tmp_path: Path, capsys: pytest.CaptureFix
     assert out.count("FAIL") == 4
     assert "published 12.79703" in out
     assert "4 of 4 published values are not reproduced" in err
-    with pytest.raises(EncoderError, match="no published scores; they exist for pplx-embed"):
+    with pytest.raises(EncoderError, match="no published scores; available for pplx-embed"):
         published_for("someone/else")
 
 
@@ -221,7 +221,7 @@ def test_the_commands(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
     assert main(["model", "info", str(tmp_path / "saved")]) == 0
     assert "sentence-transformers format" in capsys.readouterr().out
     assert main(["model", "save", folder, str(tmp_path / "saved")]) == 1
-    assert "exists already" in capsys.readouterr().err
+    assert "already exists" in capsys.readouterr().err
     (tmp_path / "docs.jsonl").write_text(
         '{"_id": "1", "text": "a bat at night"}\n{"_id": "2", "text": "a red planet"}\n'
     )

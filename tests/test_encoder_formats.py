@@ -203,13 +203,13 @@ def test_a_dense_encoder_is_used_as_it_is(tmp_path: Path) -> None:
     folder = checkpoints.dense(tmp_path / "c", "xlm-roberta", prompts=prompts)
     with pytest.warns(ZeroShotWarning, match="zero-shot") as told:
         ours = Encoder(folder)
-    assert "trained to put" not in str(told[0].message)
+    assert "trained for one vector" not in str(told[0].message)
     theirs = SentenceTransformer(str(folder), device="cpu")
     states = theirs.encode([prompts["passage"] + text for text in TEXTS], output_value="token_embeddings")
     for mine, their in zip(ours.encode_documents(TEXTS), states, strict=True):
         np.testing.assert_allclose(mine, torch.nn.functional.normalize(their, dim=-1).numpy(), atol=1e-5)
     folder = checkpoints.dense(tmp_path / "cls", mode="cls")
-    with pytest.warns(ZeroShotWarning, match=r"one vector \(cls pooling\)"):
+    with pytest.warns(ZeroShotWarning, match=r"one vector per text \(cls pooling\)"):
         Encoder(folder)
 
 

@@ -1,7 +1,6 @@
-"""Late-interaction retrieval: token vectors, MaxSim, an index that never loses data.
+"""Late-interaction retrieval: token vectors, MaxSim scoring, and a crash-safe index.
 
-The public names are `Encoder`, `Index`, `Client`, `Hit` and the `maxsim` module. They load on first use, so that
-``import serotine`` stays fast and never imports torch.
+The public names are in `__all__`. Each loads on first use, so that ``import serotine`` is fast and never imports torch.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ disable_telemetry()
 __version__ = "0.1.0"
 __all__ = ["Client", "Encoder", "Hit", "Hits", "Index", "SerotineError", "__version__", "maxsim"]
 
-_HOMES = {
+_MODULES = {
     "Client": "serotine.client",
     "Encoder": "serotine.encoders",
     "Hit": "serotine.index",
@@ -35,11 +34,11 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
-    """Import a public name from its room the first time it is asked for."""
+    """Import a public name on first use."""
     if name == "maxsim":
         return importlib.import_module("serotine.maxsim")
-    if name in _HOMES:
-        return getattr(importlib.import_module(_HOMES[name]), name)
+    if name in _MODULES:
+        return getattr(importlib.import_module(_MODULES[name]), name)
     raise AttributeError(f"module 'serotine' has no attribute {name!r}")
 
 

@@ -84,7 +84,7 @@ def verify(name: str, encoder_settings: dict[str, Any], json_file: str | None) -
     encoder = load_encoder(name, **{"marker_position": "prepend", **encoder_settings})
     checks = check_published(encoder, published)
     lines = [
-        f"{'pass' if check.passed else 'FAIL'}  {check.what}: published {check.published}, here {check.computed}"
+        f"{'pass' if check.passed else 'FAIL'}  {check.label}: published {check.published}, here {check.computed}"
         for check in checks
     ]
     failed = sum(not check.passed for check in checks)
@@ -123,7 +123,7 @@ def export(
         raise click.UsageError(f"--{error}") from None
     told = (
         f"{folder}: {made.precision}, {size(made.bytes)}; mean cosine with the checkpoint's own vectors "
-        f"{made.mean_cosine:.5f}, least {made.least_cosine:.5f}, over {made.tokens:,} tokens of {made.texts} texts"
+        f"{made.mean_cosine:.5f}, minimum {made.min_cosine:.5f}, over {made.tokens:,} tokens of {made.texts} texts"
     )
     report(told, {**asdict(made), "folder": str(made.folder)}, json_file)
 

@@ -40,18 +40,18 @@ def pooling_modes(spec: EncoderSpec) -> list[str]:
     return modes
 
 
-def pool_states(states: NDArray[np.float32], counted: NDArray[np.bool_], modes: list[str]) -> NDArray[np.float32]:
+def pool_states(states: NDArray[np.float32], pooled: NDArray[np.bool_], modes: list[str]) -> NDArray[np.float32]:
     """Return one text's vector, before it is scaled.
 
     Args:
         states: float32 (tokens, dim), at least one token.
-        counted: bool (tokens,), False for tokens of a prompt that the model leaves out.
+        pooled: bool (tokens,), False for tokens of a prompt that the model leaves out.
         modes: from `pooling_modes`.
 
     Returns:
         float32 (dim * modes,).
     """
-    rows = states[counted] if counted.any() else states
+    rows = states[pooled] if pooled.any() else states
     vectors = []
     for mode in modes:
         if mode == "cls":
@@ -61,7 +61,7 @@ def pool_states(states: NDArray[np.float32], counted: NDArray[np.bool_], modes: 
         elif mode == "max":
             vectors.append(rows.max(axis=0))
         elif mode == "weightedmean":
-            weights = (np.flatnonzero(counted if counted.any() else ~counted) + 1).astype(np.float32)
+            weights = (np.flatnonzero(pooled if pooled.any() else ~pooled) + 1).astype(np.float32)
             vectors.append(weights @ rows / weights.sum())
         else:
             total = rows.sum(axis=0, dtype=np.float32)

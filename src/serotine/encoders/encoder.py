@@ -24,7 +24,7 @@ from serotine.encoders.spec import EncoderSpec, MarkerPosition, Side
 from serotine.encoders.token_pooling import cluster_means, cluster_tokens
 from serotine.encoders.tokenization import TextTokenizer, Token, Tokens
 from serotine.encoders.weights import weight_files
-from serotine.errors import EncoderError, ZeroShotWarning, invalid, not_one_of
+from serotine.errors import EncoderError, ZeroShotWarning, invalid, missing_extra, not_one_of
 from serotine.progress import progress_bar
 from serotine.texts import strings
 
@@ -33,7 +33,7 @@ from serotine.texts import strings
 _BATCH_TOKENS = {"cpu": 1024}
 _BATCH_TOKENS_GPU = 32768
 # Texts whose token states are in memory at once while they are pooled.
-_POOLED_AT_ONCE = 512
+_POOLED_BATCH = 512
 _log = logging.getLogger("serotine.encoders")
 
 
@@ -54,7 +54,7 @@ class Encoder:
         offline: use only what was downloaded before.
         marker_position: position of "[Q] " and "[D] ": "prepend" (first) or "after_first" (after the first token);
             the checkpoint's unless given. The same for a tokenizer that begins texts with [CLS].
-        dim: number of leading dimensions of every vector, for models trained that way (Matryoshka).
+        dim: number of leading dimensions to keep of every vector, for models trained that way (Matryoshka).
         pool_factor: merge similar document vectors until about one in `pool_factor` remains
             (``pip install 'serotine[pooling]'``).
         query_length: most tokens of a query, special tokens included, and the length that expanded queries are filled
@@ -220,25 +220,25 @@ class Encoder:
             TypeError, ValueError: as `encode_queries`.
         """
         modes = pooling_modes(self._spec)
-        checked, side = strings(texts, "texts"), self._side(query)
+        validated, side = strings(texts, "texts"), self._side(query)
         rows: list[NDArray[np.float32]] = []
-        with progress_bar(len(checked), "Encoding", enabled=show_progress) as advance:
-            for start in range(0, len(checked), _POOLED_AT_ONCE):
-                batch = checked[start : start + _POOLED_AT_ONCE]
-                states = self._states(batch, side, show_progress=False, whole=True)
+        with progress_bar(len(validated), "Encoding", enabled=show_progress) as advance:
+            for start in range(0, len(validated), _POOLED_BATCH):
+                batch = validated[start : start + _POOLED_BATCH]
+                states = self._states(batch, side, show_progress=False, all_tokens=True)
                 encoded = self._tokenizer.encode(batch, side)
                 for text_states, tokens in zip(states, encoded, strict=True):
-                    counted = np.arange(len(tokens)) >= (0 if side.keep_prompt else tokens.prompt_tokens)
+                    pooled = np.arange(len(tokens)) >= (0 if side.keep_prompt else tokens.prompt_tokens)
                     vector = np.zeros(self._spec.dim, dtype=np.float32)
                     if len(text_states):
-                        vector = pool_states(text_states, counted, modes)
+                        vector = pool_states(text_states, pooled, modes)
                     rows.append(vector[: self._dim] if self._dim < self._spec.dim else vector)
                 advance(len(batch))
         if not rows:
             return np.empty((0, self._dim), dtype=np.float32)
         vectors = np.stack(rows)
         if not np.isfinite(vectors).all():
-            raise EncoderError(f"{self.name}: vectors are not finite; its weights are damaged")
+            raise EncoderError(f"{self.name}: vectors are not finite; the weights are damaged")
         if self._spec.pooled_similarity == "cosine":
             vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
         return vectors
@@ -254,11 +254,11 @@ class Encoder:
         [8]
         """
         options = EncoderOptions(**{**self.options, "query_length": length})
-        other = copy.copy(self)
-        other._spec = self._spec.with_query_length(length)
-        other._tokenizer = TextTokenizer(other._spec)
-        other._options = options
-        return other
+        encoder = copy.copy(self)
+        encoder._spec = self._spec.with_query_length(length)
+        encoder._tokenizer = TextTokenizer(encoder._spec)
+        encoder._options = options
+        return encoder
 
     def token_ids(self, text: str, *, query: bool) -> tuple[int, ...]:
         """Return the ids of all tokens of a text that the model gets."""
@@ -269,7 +269,7 @@ class Encoder:
         self, texts: Sequence[str], *, query: bool, show_progress: bool = False
     ) -> list[NDArray[np.float32]]:
         """Return the model's states of all tokens, unscaled and none left out: float32 (tokens, dim) per text."""
-        return self._states(strings(texts, "texts"), self._side(query), show_progress=show_progress, whole=True)
+        return self._states(strings(texts, "texts"), self._side(query), show_progress=show_progress, all_tokens=True)
 
     def tokens(self, text: str, *, query: bool) -> list[Token]:
         """Return the token of every row that encoding `text` gives, with its characters.
@@ -279,12 +279,12 @@ class Encoder:
         >>> [token.text for token in Encoder().tokens("Bats, late.", query=False)]
         ['[CLS]', 'bats', 'late', '[SEP]']
         """
-        (checked,) = strings([text], "texts")
+        (validated,) = strings([text], "texts")
         side = self._side(query)
-        tokens = self._tokenizer.tokens(checked, side)
+        tokens = self._tokenizer.tokens(validated, side)
         if not self._pools(side):
             return tokens
-        (vectors,) = self._vectors([checked], side, show_progress=False)
+        (vectors,) = self._vectors([validated], side, show_progress=False)
         clusters = cluster_tokens(vectors, self._spec.pooling)
         means = cluster_means(vectors, clusters, normalize=True)
         return [tokens[rows[int(np.argmax(vectors[rows] @ mean))]] for rows, mean in zip(clusters, means, strict=True)]
@@ -296,7 +296,7 @@ class Encoder:
         >>> Encoder().document_room
         510
         """
-        return self._tokenizer.room(self._spec.document)
+        return self._tokenizer.max_text_tokens(self._spec.document)
 
     def token_spans(self, texts: Sequence[str]) -> list[NDArray[np.int32]]:
         """Return the characters of every token, int32 (tokens, 2) per text, not truncated; the model is not run.
@@ -325,12 +325,12 @@ class Encoder:
             from serotine.encoders.torch import TorchBackend
         except ImportError as error:
             raise EncoderError(
-                f"{spec.name}: a checkpoint of weights needs torch; run: pip install 'serotine[torch]', "
+                f"{missing_extra(f'{spec.name}: a checkpoint of weights', 'torch')}, "
                 f"or export it where torch is installed: serotine model export {spec.name} FOLDER ({error})"
             ) from None
-        loaded = TorchBackend(spec, self._tokenizer.vocabulary, device, dtype, threads)
-        self._device = loaded.device
-        return loaded
+        torch_backend = TorchBackend(spec, self._tokenizer.vocabulary, device, dtype, threads)
+        self._device = torch_backend.device
+        return torch_backend
 
     def _side(self, query: bool) -> Side:
         return self._spec.query if query else self._spec.document
@@ -350,29 +350,31 @@ class Encoder:
 
     def _vectors(self, texts: list[str], side: Side, *, show_progress: bool) -> list[NDArray[np.float32]]:
         """Return the vectors of every text's scored tokens, before token pooling."""
-        encoded = self._states(texts, side, show_progress=show_progress, whole=False)
+        encoded = self._states(texts, side, show_progress=show_progress, all_tokens=False)
         if self._spec.normalize or self._dim < self._spec.dim:
             for vectors in encoded:
                 with np.errstate(over="ignore", invalid="ignore"):
                     norms = np.linalg.norm(vectors, axis=1, keepdims=True)
                 if not np.isfinite(norms).all():
                     raise EncoderError(
-                        f"{self.name}: vectors are not finite; its weights are damaged, or too large for the dtype"
+                        f"{self.name}: vectors are not finite; the weights are damaged, or too large for the dtype"
                     )
                 vectors /= np.maximum(norms, 1e-12)
         return encoded
 
-    def _states(self, texts: list[str], side: Side, *, show_progress: bool, whole: bool) -> list[NDArray[np.float32]]:
-        """Return the model's states per text: of all tokens if `whole`, else of scored tokens and dimensions only."""
+    def _states(
+        self, texts: list[str], side: Side, *, show_progress: bool, all_tokens: bool
+    ) -> list[NDArray[np.float32]]:
+        """Return the model's states per text: of all tokens, or only those of scored tokens, cut to `dim`."""
         encoded = self._tokenizer.encode(texts, side)
-        dim = self._spec.dim if whole else self._dim
+        dim = self._spec.dim if all_tokens else self._dim
         states = [np.empty((0, dim), dtype=np.float32)] * len(encoded)
         budget = _BATCH_TOKENS.get(self._device, _BATCH_TOKENS_GPU)
         with progress_bar(len(encoded), "Encoding", enabled=show_progress) as advance:
             for batch in batches([len(tokens) for tokens in encoded], budget):
                 for item, rows in zip(batch, self._run([encoded[item] for item in batch]), strict=True):
                     # A copy, so that no text keeps its whole padded batch in memory.
-                    states[item] = rows.copy() if whole else rows[encoded[item].scored, :dim].copy()
+                    states[item] = rows.copy() if all_tokens else rows[encoded[item].scored, :dim].copy()
                 advance(len(batch))
         return states
 

@@ -19,15 +19,15 @@ from serotine.encoders.projection import folded_layers
 from serotine.encoders.sample_texts import TEXTS
 from serotine.encoders.spec import EncoderSpec
 from serotine.encoders.tokenization import TextTokenizer
-from serotine.errors import EncoderError, not_one_of
+from serotine.errors import EncoderError, missing_extra, not_one_of
 from serotine.files import replace_folder
 
 Precision = Literal["float32", "int8"]
-# Least mean cosine between the token vectors of an export and those of its checkpoint.
-LEAST_COSINE: dict[Precision, float] = {"float32": 0.99999, "int8": 0.99}
+# Minimum of the mean cosine between the token vectors of an export and those of its checkpoint.
+MIN_MEAN_COSINE: dict[Precision, float] = {"float32": 0.99999, "int8": 0.99}
 _OUTPUT = "token_vectors"
 # A protobuf file may not exceed 2 GB; larger weights go to a file beside it.
-_MAX_SINGLE_FILE = 1_900_000_000
+_MAX_SINGLE_FILE_BYTES = 1_900_000_000
 _log = logging.getLogger("serotine.encoders")
 
 
@@ -39,8 +39,8 @@ class ExportReport:
         folder: its folder.
         precision: "float32" or "int8".
         bytes: size of the model.
-        texts, tokens: amount of text the two were compared on.
-        mean_cosine, least_cosine: cosine between a token's vector and the checkpoint's own: mean and minimum.
+        texts, tokens: number of texts and tokens that the two were compared on.
+        mean_cosine, min_cosine: cosine between a token's vector and the checkpoint's own: mean and minimum.
     """
 
     folder: Path
@@ -49,7 +49,7 @@ class ExportReport:
     texts: int
     tokens: int
     mean_cosine: float
-    least_cosine: float
+    min_cosine: float
 
 
 def export_encoder(
@@ -69,21 +69,21 @@ def export_encoder(
             8 bits, one scale per token: faster on a CPU and smaller. Embeddings are stored in 8 bits too, one scale per
             row; the projection stays in floating point.
         texts: real texts to compare them on; sixteen sentences in eight languages unless given.
-        options: other arguments of `Encoder`, except `device` and `dim`, which are given when the export is loaded.
+        options: other arguments of `Encoder`, except `device` and `dim`, which are options of loading the export.
 
     Raises:
         EncoderError: the checkpoint cannot be loaded, a library is not installed, or the export's vectors differ from
-            the checkpoint's by more than `LEAST_COSINE` allows; nothing is written.
+            the checkpoint's by more than `MIN_MEAN_COSINE` allows; nothing is written.
         FileExistsError: the folder exists.
     """
     target = Path(folder)
     if target.exists():
-        raise FileExistsError(f"{target}: exists already; give a new folder")
+        raise FileExistsError(f"{target}: already exists; give a new folder")
     for key in ("device", "dim"):
         if key in options:
-            raise ValueError(f"{key}: cannot be exported; give it where the encoder is loaded")
-    if precision not in LEAST_COSINE:
-        raise not_one_of("precision", map(repr, LEAST_COSINE), precision)
+            raise ValueError(f"{key}: cannot be exported; pass it when loading the export")
+    if precision not in MIN_MEAN_COSINE:
+        raise not_one_of("precision", map(repr, MIN_MEAN_COSINE), precision)
     _require_onnx()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -102,10 +102,10 @@ def export_encoder(
         )
         write(building, spec)
         report = _compare(source, building, target, precision, TEXTS if texts is None else texts)
-        if report.mean_cosine < LEAST_COSINE[precision]:
+        if report.mean_cosine < MIN_MEAN_COSINE[precision]:
             raise EncoderError(
                 f"{source.name}: mean cosine between the {precision} export and the checkpoint must be at least "
-                f"{LEAST_COSINE[precision]}, got {report.mean_cosine:.4f}; nothing was written"
+                f"{MIN_MEAN_COSINE[precision]}, got {report.mean_cosine:.4f}; nothing was written"
                 + ("; export it as float32" if precision == "int8" else "")
             )
         (building / "README.md").write_text(_card(source, report), "utf-8")
@@ -120,15 +120,15 @@ def _require_onnx() -> None:
 
         import serotine.encoders.torch  # noqa: F401
     except ImportError as error:
-        raise EncoderError(f"export needs {error.name}; run: pip install 'serotine[export]'") from None
+        raise EncoderError(f"{missing_extra('model export', 'export')} ({error})") from None
 
 
 def _write_model(source: Encoder, file: Path) -> None:
     from serotine.encoders.torch import TorchBackend, trace
 
     if not isinstance(source.backend, TorchBackend):
-        raise EncoderError(f"{source.name}: is an exported encoder already; export the checkpoint")
-    trace(source.name, source.backend.model, file, output=_OUTPUT, max_single_file=_MAX_SINGLE_FILE)
+        raise EncoderError(f"{source.name}: already an exported encoder; export the checkpoint it was exported from")
+    trace(source.name, source.backend.model, file, output=_OUTPUT, max_single_file=_MAX_SINGLE_FILE_BYTES)
 
 
 def _quantize(file: Path, spec: EncoderSpec) -> None:
@@ -136,12 +136,12 @@ def _quantize(file: Path, spec: EncoderSpec) -> None:
 
     layers, _ = folded_layers(spec)
     model = onnx.load(str(file))
-    for old in file.parent.glob(f"{file.name}*"):
-        old.unlink()
+    for stale in file.parent.glob(f"{file.name}*"):
+        stale.unlink()
     # The projections come last; each is one product, or two with a residual.
-    quantize(model, leave=sum(1 + (residual is not None) for _, _, residual in layers))
+    quantize(model, float_products=sum(1 + (residual is not None) for _, _, residual in layers))
     size = sum(len(tensor.raw_data) for tensor in model.graph.initializer)
-    onnx.save(model, str(file), save_as_external_data=size > _MAX_SINGLE_FILE, location=f"{file.name}.data")
+    onnx.save(model, str(file), save_as_external_data=size > _MAX_SINGLE_FILE_BYTES, location=f"{file.name}.data")
 
 
 def _compare(source: Encoder, folder: Path, target: Path, precision: Precision, texts: list[str]) -> ExportReport:
@@ -181,8 +181,8 @@ encoder = Encoder("this folder")
 | precision | {report.precision} |
 | size | {report.bytes:,} bytes |
 | mean cosine with the checkpoint's own vectors | {report.mean_cosine:.5f} |
-| least cosine | {report.least_cosine:.5f} |
+| minimum cosine | {report.min_cosine:.5f} |
 | compared on | {report.tokens:,} tokens of {report.texts} texts, as documents and as queries |
 
-The checkpoint's license applies to this copy.
+The checkpoint's license applies.
 """

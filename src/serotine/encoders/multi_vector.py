@@ -115,7 +115,7 @@ class MultiVectorAdapter:
             digest = hashlib.sha256()
             for key, tensor in sorted(self._model.state_dict().items()):
                 digest.update(f"{key} {tensor.dtype} {tuple(tensor.shape)}".encode())
-                digest.update(tensor.detach().cpu().contiguous().flatten().view(_bytes()).numpy().tobytes())
+                digest.update(tensor.detach().cpu().contiguous().flatten().view(_uint8()).numpy().tobytes())
             # Truncation and padding depend on the last call.
             tokenizer = json.loads(self._model.tokenizer.backend_tokenizer.to_str())
             digest.update(json.dumps(tokenizer | {"truncation": None, "padding": None}, sort_keys=True).encode())
@@ -125,8 +125,8 @@ class MultiVectorAdapter:
                 for module in modules
                 if hasattr(module, "get_config_dict")
             ]
-            described = [settings, self._model.prompts, self._model.similarity_fn_name]
-            digest.update(json.dumps(described, sort_keys=True, default=str).encode())
+            description = [settings, self._model.prompts, self._model.similarity_fn_name]
+            digest.update(json.dumps(description, sort_keys=True, default=str).encode())
             self._fingerprint = digest.hexdigest()[:16]
         return self._fingerprint
 
@@ -153,7 +153,7 @@ class MultiVectorAdapter:
         tokenizer = self._model.tokenizer
         with self._encoding:
             features: Any = encode(text, output_value=None)
-            whole = tokenizer(prompt + text, return_offsets_mapping=True, return_special_tokens_mask=True)
+            untruncated = tokenizer(prompt + text, return_offsets_mapping=True, return_special_tokens_mask=True)
         scored = features["attention_mask"].bool().cpu().numpy()
         ids = features.get("input_ids")
         if ids is None or len(ids) != len(scored):
@@ -161,7 +161,7 @@ class MultiVectorAdapter:
                 f"{self.name}: merges tokens without reporting which; explain needs a model without token pooling"
             )
         ids = ids.cpu().tolist()
-        spans = _align(ids, whole["input_ids"], whole["offset_mapping"], whole["special_tokens_mask"])
+        spans = _align(ids, untruncated["input_ids"], untruncated["offset_mapping"], untruncated["special_tokens_mask"])
         pieces = tokenizer.convert_ids_to_tokens(ids)
         tokens = []
         for i in np.flatnonzero(scored):
@@ -216,11 +216,11 @@ def _align(
 
 
 def _float32(vectors: Any) -> NDArray[np.float32]:
-    converted: NDArray[np.float32] = np.asarray(vectors, dtype=np.float32)
-    return converted
+    array: NDArray[np.float32] = np.asarray(vectors, dtype=np.float32)
+    return array
 
 
-def _bytes() -> Any:
+def _uint8() -> Any:
     import torch
 
     return torch.uint8

@@ -27,12 +27,12 @@ from serotine.errors import EncoderError, invalid
 from serotine.progress import progress_bar
 from serotine.texts import strings
 
-# Texts per task. Ctrl-C and the progress bar wait until a task has finished.
-_TASK_TEXTS = 64
+# Ctrl-C and the progress bar wait for tasks to finish.
+_TEXTS_PER_TASK = 64
 
-# In a worker: its encoder, and the event that cancels the tasks it still has.
-_loaded: Encoder | None = None
-_stopped: Event | None = None
+# In a worker: its encoder, and the event that cancels its remaining tasks.
+_worker_encoder: Encoder | None = None
+_canceled: Event | None = None
 
 
 class EncoderPool:
@@ -79,13 +79,13 @@ class EncoderPool:
             # The encoder's name includes the commit; a branch may move in between.
             queue.put({key: value for key, value in arguments.items() if key != "revision"})
         self._workers = len(settings)
-        self._stopped = context.Event()
+        self._canceled = context.Event()
         # One call at a time: an interrupted call cancels all tasks.
-        self._one_call = Lock()
+        self._call_lock = Lock()
         self._executor = ProcessPoolExecutor(
-            len(settings), mp_context=context, initializer=_start, initargs=(self._encoder.name, queue, self._stopped)
+            len(settings), mp_context=context, initializer=_start, initargs=(self._encoder.name, queue, self._canceled)
         )
-        # Started here rather than by the first texts, because only here Ctrl-C can be blocked from the start.
+        # Started here, not by the first texts, because only here can Ctrl-C be blocked from the start.
         with _workers_without_interrupts():
             for _ in settings:
                 self._executor.submit(_encode, [])
@@ -99,7 +99,7 @@ class EncoderPool:
         self.close()
 
     def close(self) -> None:
-        """End the processes, after the task each is running."""
+        """End the processes; each finishes its current task first."""
         self._executor.shutdown(wait=True, cancel_futures=True)
 
     @property
@@ -129,9 +129,9 @@ class EncoderPool:
 
     def with_query_length(self, length: int) -> EncoderPool:
         """Return this pool with queries of at most `length` tokens; the processes are shared."""
-        other = copy.copy(self)
-        other._encoder = self._encoder.with_query_length(length)
-        return other
+        pool = copy.copy(self)
+        pool._encoder = self._encoder.with_query_length(length)
+        return pool
 
     def encode_queries(self, texts: Sequence[str], *, show_progress: bool = False) -> list[NDArray[np.float32]]:
         """Encode queries in this process, as `Encoder.encode_queries`."""
@@ -149,66 +149,66 @@ class EncoderPool:
         Raises:
             EncoderError: the model fails on them, or a process was killed.
         """
-        checked = strings(texts, "texts")
+        validated = strings(texts, "texts")
         # Tasks of similar lengths, longest first: little padding, and workers finish at about the same time.
-        order = sorted(range(len(checked)), key=lambda i: -len(checked[i]))
-        size = min(_TASK_TEXTS, -(-len(order) // self._workers) or 1)
-        parts = [order[start : start + size] for start in range(0, len(order), size)]
-        out: list[NDArray[np.float32]] = [np.empty((0, self.dim), np.float32)] * len(checked)
-        with self._one_call, progress_bar(len(checked), "Encoding", enabled=show_progress) as advance:
-            self._stopped.clear()
-            pieces: list[Future[list[NDArray[np.float32]]]] = []
+        order = sorted(range(len(validated)), key=lambda i: -len(validated[i]))
+        size = min(_TEXTS_PER_TASK, -(-len(order) // self._workers) or 1)
+        batches = [order[start : start + size] for start in range(0, len(order), size)]
+        encoded: list[NDArray[np.float32]] = [np.empty((0, self.dim), np.float32)] * len(validated)
+        with self._call_lock, progress_bar(len(validated), "Encoding", enabled=show_progress) as advance:
+            self._canceled.clear()
+            tasks: list[Future[list[NDArray[np.float32]]]] = []
             try:
-                pieces += [self._executor.submit(_encode, [checked[i] for i in part]) for part in parts]
-                for part, piece in zip(parts, pieces, strict=True):
-                    for i, vectors in zip(part, piece.result(), strict=True):
-                        out[i] = vectors
-                    advance(len(part))
+                tasks += [self._executor.submit(_encode, [validated[i] for i in batch]) for batch in batches]
+                for batch, task in zip(batches, tasks, strict=True):
+                    for i, vectors in zip(batch, task.result(), strict=True):
+                        encoded[i] = vectors
+                    advance(len(batch))
             except BrokenProcessPool:
                 raise EncoderError(
                     f"{self.name}: a process of the pool was killed, perhaps out of memory; use fewer processes"
                 ) from None
             except BaseException:
-                # Cancels the tasks that wait here, and those that workers have already taken.
-                self._stopped.set()
-                for piece in pieces:
-                    piece.cancel()
-                wait(pieces)
+                # Cancel the tasks still queued here, and those that workers have already taken.
+                self._canceled.set()
+                for task in tasks:
+                    task.cancel()
+                wait(tasks)
                 raise
-        return out
+        return encoded
 
 
 @contextmanager
 def _workers_without_interrupts() -> Iterator[None]:
     """Start processes with Ctrl-C blocked, where the system supports it; `_start` ignores it everywhere.
 
-    Ctrl-C reaches every process of a terminal, and this one handles it; a worker that it ends looks like a failure.
+    Ctrl-C reaches every process of a terminal. This process handles it; a worker ended by it would look like a crash.
     """
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
 
-def _start(name: str, queue: Queue[dict[str, Any]], stopped: Event) -> None:
+def _start(name: str, queue: Queue[dict[str, Any]], canceled: Event) -> None:
     """Initialize a worker."""
-    global _loaded, _stopped
+    global _worker_encoder, _canceled
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    _stopped = stopped
+    _canceled = canceled
     import warnings
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        _loaded = Encoder(name, **queue.get())
+        _worker_encoder = Encoder(name, **queue.get())
 
 
 def _encode(texts: list[str]) -> list[NDArray[np.float32]]:
-    if _loaded is None or _stopped is None:
+    if _worker_encoder is None or _canceled is None:
         raise EncoderError("this worker has not loaded its encoder")
-    if _stopped.is_set():
+    if _canceled.is_set():
         return []
-    return _loaded.encode_documents(texts)
+    return _worker_encoder.encode_documents(texts)

@@ -71,10 +71,10 @@ def fold(layers: list[Layer], activations: list[str]) -> tuple[list[Layer], list
         if activation == "Identity" and residual is not None:
             weight, residual = weight + residual, None
         if folded and remaining[-1] == "Identity" and folded[-1][2] is None and residual is None:
-            before, before_bias, _ = folded[-1]
+            previous, previous_bias, _ = folded[-1]
             exact = weight.astype(np.float64)
-            product = (exact @ before.astype(np.float64)).astype(np.float32)
-            shift = None if before_bias is None else exact @ before_bias.astype(np.float64)
+            product = (exact @ previous.astype(np.float64)).astype(np.float32)
+            shift = None if previous_bias is None else exact @ previous_bias.astype(np.float64)
             if bias is not None:
                 shift = bias.astype(np.float64) + (0.0 if shift is None else shift)
             folded[-1] = (product, None if shift is None else shift.astype(np.float32), None)

@@ -65,9 +65,9 @@ PUBLISHED: dict[str, tuple[PublishedScores, ...]] = {
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """A published value beside the one computed here."""
+    """A published value and the value computed here."""
 
-    what: str
+    label: str
     published: str
     computed: str
     passed: bool
@@ -80,13 +80,13 @@ def published_for(name: str) -> tuple[PublishedScores, ...]:
         name: hub id, folder, or the model's name without its owner.
 
     Raises:
-        EncoderError: none were published.
+        EncoderError: none are known.
     """
     bare = name.partition("@")[0].rstrip("/").rsplit("/", 1)[-1]
     for model, scores in PUBLISHED.items():
         if model.lower() == bare.lower():
             return scores
-    raise EncoderError(f"{bare!r}: no published scores; they exist for {', '.join(PUBLISHED)}")
+    raise EncoderError(f"{bare!r}: no published scores; available for {', '.join(PUBLISHED)}")
 
 
 def check_published(encoder: Encoder, published: tuple[PublishedScores, ...]) -> list[Check]:

@@ -18,8 +18,8 @@ from serotine.errors import EncoderError
 from serotine.files import replace_folder
 
 CheckpointFormat = Literal["sentence-transformers", "pylate"]
-_V6 = "sentence_transformers.base.modules"
-_MULTI = "sentence_transformers.multi_vector_encoder.modules"
+_BASE_MODULES = "sentence_transformers.base.modules"
+_MULTI_VECTOR_MODULES = "sentence_transformers.multi_vector_encoder.modules"
 _TORCH_ACTIVATIONS = {"Identity": "torch.nn.modules.linear.Identity"}
 
 
@@ -43,7 +43,7 @@ def save_checkpoint(
     """
     target = Path(folder)
     if target.exists():
-        raise FileExistsError(f"{target}: exists already; give a new folder")
+        raise FileExistsError(f"{target}: already exists; give a new folder")
     spec = encoder.spec
     from serotine.encoders.torch import TorchBackend
 
@@ -59,20 +59,18 @@ def save_checkpoint(
             )
         spec = spec.with_marker_position("prepend")
     if not (spec.query.keep_prompt and spec.document.keep_prompt) or (format == "pylate" and not spec.normalize):
-        raise EncoderError(
-            f"{spec.name}: unscored prompts, or vectors that are not scaled, cannot be stored in {format}"
-        )
+        raise EncoderError(f"{spec.name}: unscored prompts or unnormalized vectors cannot be stored in {format}")
     with replace_folder(target) as building:
         encoder.backend.save(building)
         _write_tokenizer(building, spec)
         model = encoder.backend.model
-        # Folded layers are fewer than the format lists; they were not trained, so the stored ones still hold.
+        # Folding changes the number of layers; folded layers are never trained, so the stored ones are current.
         layers = read_layers(spec) if model.folded else model.layers()
-        folders = _write_projections(building, spec, layers, named=format != "pylate")
+        folders = _write_projections(building, spec, layers, tensor_names=format != "pylate")
         if format == "pylate":
             _write_pylate(building, spec, folders)
         else:
-            _write_v6(building, spec, folders)
+            _write_sentence_transformers(building, spec, folders)
 
 
 def _begins_with_special(spec: EncoderSpec) -> bool:
@@ -89,8 +87,8 @@ def _write_tokenizer(folder: Path, spec: EncoderSpec) -> None:
             _write(folder / name, settings)
 
 
-def _write_projections(folder: Path, spec: EncoderSpec, layers: list[Layer], *, named: bool) -> list[str]:
-    """Write the Dense modules; `named` inputs and outputs are unknown to PyLate."""
+def _write_projections(folder: Path, spec: EncoderSpec, layers: list[Layer], *, tensor_names: bool) -> list[str]:
+    """Write the Dense modules and return their folders; PyLate rejects `tensor_names` of inputs and outputs."""
     from safetensors.numpy import save_file
 
     folders = []
@@ -114,14 +112,14 @@ def _write_projections(folder: Path, spec: EncoderSpec, layers: list[Layer], *, 
             "activation_function": activation,
             "use_residual": layer.residual,
         }
-        if named:
+        if tensor_names:
             settings |= {"module_input_name": "token_embeddings", "module_output_name": "token_embeddings"}
         _write(folder / name / "config.json", settings)
         folders.append(name)
     return folders
 
 
-def _write_v6(folder: Path, spec: EncoderSpec, folders: list[str]) -> None:
+def _write_sentence_transformers(folder: Path, spec: EncoderSpec, folders: list[str]) -> None:
     tokenizer = TextTokenizer(spec)
     expansion = spec.query.expansion
     transformer: dict[str, Any] = {
@@ -141,8 +139,11 @@ def _write_v6(folder: Path, spec: EncoderSpec, folders: list[str]) -> None:
             "length": expansion.length,
         }
     _write(folder / "sentence_bert_config.json", transformer)
-    entries = [("", f"{_V6}.transformer.Transformer"), *((name, f"{_V6}.dense.Dense") for name in folders)]
-    entries.append((f"{len(entries)}_MultiVectorMask", f"{_MULTI}.multi_vector_mask.MultiVectorMask"))
+    entries = [
+        ("", f"{_BASE_MODULES}.transformer.Transformer"),
+        *((name, f"{_BASE_MODULES}.dense.Dense") for name in folders),
+    ]
+    entries.append((f"{len(entries)}_MultiVectorMask", f"{_MULTI_VECTOR_MODULES}.multi_vector_mask.MultiVectorMask"))
     words = [tokenizer.piece(id_) for id_ in spec.document.skip or spec.query.skip]
     tasks = [name for name, side in (("query", spec.query), ("document", spec.document)) if side.skip]
     if spec.query.skip and spec.document.skip and spec.query.skip != spec.document.skip:
@@ -154,11 +155,16 @@ def _write_v6(folder: Path, spec: EncoderSpec, folders: list[str]) -> None:
     }
     _write_module(folder, entries[-1][0], mask)
     if spec.normalize:
-        entries.append((f"{len(entries)}_Normalize", f"{_V6}.normalize.Normalize"))
+        entries.append((f"{len(entries)}_Normalize", f"{_BASE_MODULES}.normalize.Normalize"))
         _write_module(folder, entries[-1][0], {"module_input_name": "token_embeddings"})
     pooling = spec.pooling
     if pooling.factor > 1:
-        entries.append((f"{len(entries)}_HierarchicalTokenPooling", f"{_MULTI}.token_pooling.HierarchicalTokenPooling"))
+        entries.append(
+            (
+                f"{len(entries)}_HierarchicalTokenPooling",
+                f"{_MULTI_VECTOR_MODULES}.token_pooling.HierarchicalTokenPooling",
+            )
+        )
         settings = {
             "pool_factor": pooling.factor,
             "num_protected_tokens": pooling.protected,
@@ -180,16 +186,16 @@ def _write_v6(folder: Path, spec: EncoderSpec, folders: list[str]) -> None:
 
 
 def _write_pylate(folder: Path, spec: EncoderSpec, folders: list[str]) -> None:
-    moved = spec.with_marker_position("after_first")
-    expansion = moved.query.expansion
-    if moved.query.skip or moved.document.only or moved.pooling.factor > 1 or (expansion and not expansion.cut):
+    spec = spec.with_marker_position("after_first")
+    expansion = spec.query.expansion
+    if spec.query.skip or spec.document.only or spec.pooling.factor > 1 or (expansion and not expansion.cut):
         raise EncoderError(
             f"{spec.name}: PyLate's format cannot store which tokens are scored; save it without format="
         )
-    tokenizer = TextTokenizer(moved)
+    tokenizer = TextTokenizer(spec)
     _write(
         folder / "sentence_bert_config.json",
-        {"max_seq_length": max(moved.query.length, moved.document.length), "do_lower_case": moved.lower_case},
+        {"max_seq_length": max(spec.query.length, spec.document.length), "do_lower_case": spec.lower_case},
     )
     _write_modules(
         folder,
@@ -203,15 +209,15 @@ def _write_pylate(folder: Path, spec: EncoderSpec, folders: list[str]) -> None:
         folder / "config_sentence_transformers.json",
         {
             "model_type": "ColBERT",
-            "prompts": {"query": moved.query.prompt, "document": moved.document.prompt},
+            "prompts": {"query": spec.query.prompt, "document": spec.document.prompt},
             "default_prompt_name": None,
             "similarity_fn_name": "MaxSim",
-            "query_prefix": prefix(moved.query),
-            "document_prefix": prefix(moved.document),
-            "query_length": expansion.length if expansion else moved.query.length,
-            "document_length": moved.document.length,
+            "query_prefix": prefix(spec.query),
+            "document_prefix": prefix(spec.document),
+            "query_length": expansion.length if expansion else spec.query.length,
+            "document_length": spec.document.length,
             "attend_to_expansion_tokens": bool(expansion and expansion.attend),
-            "skiplist_words": [tokenizer.piece(id_) for id_ in moved.document.skip],
+            "skiplist_words": [tokenizer.piece(id_) for id_ in spec.document.skip],
             "do_query_expansion": expansion is not None,
         },
     )
@@ -223,8 +229,8 @@ def _write_module(folder: Path, name: str, settings: dict[str, Any]) -> None:
 
 
 def _write_modules(folder: Path, entries: list[tuple[str, str]]) -> None:
-    listed = [{"idx": i, "name": str(i), "path": path, "type": kind} for i, (path, kind) in enumerate(entries)]
-    _write(folder / "modules.json", listed)
+    modules = [{"idx": i, "name": str(i), "path": path, "type": kind} for i, (path, kind) in enumerate(entries)]
+    _write(folder / "modules.json", modules)
 
 
 def _write(path: Path, values: object) -> None:

@@ -171,7 +171,7 @@ class EncoderSpec:
 
     def stored(self) -> dict[str, Any]:
         """Return all fields as plain values, under their stored names."""
-        values: dict[str, Any] = _renamed(asdict(self))
+        values: dict[str, Any] = _with_stored_names(asdict(self))
         return values
 
     def settings(self) -> dict[str, Any]:
@@ -191,7 +191,9 @@ class EncoderSpec:
             position: "prepend" puts the markers first; "after_first" after each text's first token, with whitespace
                 around the text removed.
         """
-        return replace(self, query=self._moved(self.query, position), document=self._moved(self.document, position))
+        return replace(
+            self, query=self._with_marker(self.query, position), document=self._with_marker(self.document, position)
+        )
 
     def with_query_length(self, length: int) -> EncoderSpec:
         """Return this spec with queries of at most `length` tokens; expanded queries are filled up to it."""
@@ -201,7 +203,7 @@ class EncoderSpec:
             expansion = replace(expansion, length=length if expansion.cut else min(expansion.length, length))
         return replace(self, query=replace(self.query, length=length, expansion=expansion))
 
-    def _moved(self, side: Side, position: MarkerPosition) -> Side:
+    def _with_marker(self, side: Side, position: MarkerPosition) -> Side:
         if position == "prepend":
             return replace(side, prompt=(side.marker or "") + side.prompt, marker=None, strip=False)
         for marker in self.markers:
@@ -210,7 +212,7 @@ class EncoderSpec:
         return replace(side, strip=True)
 
 
-def _renamed(values: Any) -> Any:
+def _with_stored_names(values: Any) -> Any:
     if not isinstance(values, dict):
         return values
-    return {STORED_NAMES.get(key, key): _renamed(value) for key, value in values.items()}
+    return {STORED_NAMES.get(key, key): _with_stored_names(value) for key, value in values.items()}

@@ -16,7 +16,7 @@ from serotine.encoders.formats.folder import prepare_tokenizer, read_tokenizer
 from serotine.encoders.spec import EncoderSpec, Side
 from serotine.errors import EncoderError
 
-# Longer than any model's texts; a longer one could only exhaust the memory.
+# Longer than any model's texts; more would only exhaust memory.
 _MAX_EXPANSION = 32768
 
 
@@ -70,7 +70,7 @@ class TextTokenizer:
         prepare_tokenizer(self._tokenizer, spec.markers, lower_case=spec.lower_case)
         self._left = spec.padding_left
         self._direction = "left" if spec.cut_left else "right"
-        self._truncating: dict[int, Tokenizer] = {}
+        self._truncators: dict[int, Tokenizer] = {}
         self._markers: dict[str, int] = {}
         self._prompts: dict[str, int] = {}
         special = self._tokenizer.num_special_tokens_to_add(is_pair=False)
@@ -85,7 +85,7 @@ class TextTokenizer:
                     f"encoder {spec.name!r}: query expansion must be at most {_MAX_EXPANSION} tokens, "
                     f"got {side.expansion.length}"
                 )
-            if side.expansion is not None and not self._has(side.expansion.token):
+            if side.expansion is not None and not self._has_token(side.expansion.token):
                 raise EncoderError(f"{spec.tokenizer_file}: no token {side.expansion.token}, the expansion token")
             reserved = special + (side.marker is not None)
             if side.length <= reserved:
@@ -119,9 +119,9 @@ class TextTokenizer:
             side: the tokenization rules.
         """
         length = side.length - (side.marker is not None)
-        joined = [side.prompt + text for text in texts]
-        stripped = [text.strip() for text in joined] if side.strip else joined
-        removed = [len(text) - len(text.lstrip()) if side.strip else 0 for text in joined]
+        prompted = [side.prompt + text for text in texts]
+        stripped = [text.strip() for text in prompted] if side.strip else prompted
+        removed = [len(text) - len(text.lstrip()) if side.strip else 0 for text in prompted]
         encodings = self._encodings(stripped, length)
         return [self._tokens(encoding, side, offset) for encoding, offset in zip(encodings, removed, strict=True)]
 
@@ -133,7 +133,7 @@ class TextTokenizer:
             Token(pieces[i], int(start), int(end)) for i, (start, end) in enumerate(tokens.spans) if tokens.scored[i]
         ]
 
-    def room(self, side: Side) -> int:
+    def max_text_tokens(self, side: Side) -> int:
         """Return the number of tokens of a text that fit beside special tokens, marker and prompt."""
         special = int(self._tokenizer.num_special_tokens_to_add(is_pair=False))
         prompt = len(self._tokenizer.encode(side.prompt, add_special_tokens=False)) if side.prompt else 0
@@ -144,7 +144,7 @@ class TextTokenizer:
         encodings = self._tokenizer.encode_batch(list(texts), add_special_tokens=False)
         return [np.array(encoding.offsets, dtype=np.int32).reshape(-1, 2) for encoding in encodings]
 
-    def _has(self, id_: int) -> bool:
+    def _has_token(self, id_: int) -> bool:
         return 0 <= id_ < 1 << 31 and self._tokenizer.id_to_token(id_) is not None
 
     def _encodings(self, texts: list[str], length: int) -> list[Encoding]:
@@ -163,11 +163,11 @@ class TextTokenizer:
         return self._prompts[prompt]
 
     def _truncator(self, length: int) -> Tokenizer:
-        if length not in self._truncating:
+        if length not in self._truncators:
             tokenizer = Tokenizer.from_str(self._tokenizer.to_str())
             tokenizer.enable_truncation(length, direction=self._direction)
-            self._truncating[length] = tokenizer
-        return self._truncating[length]
+            self._truncators[length] = tokenizer
+        return self._truncators[length]
 
     def _tokens(self, encoding: Encoding, side: Side, offset: int) -> Tokens:
         """Return the tokens of prompt and text, of which the first `offset` characters were removed."""
@@ -177,17 +177,17 @@ class TextTokenizer:
         special = np.array(encoding.special_tokens_mask, dtype=bool)
         prompt_tokens = self._prompt_tokens(side.prompt) if side.prompt else 0
         # A special token that is written in the text is part of the text: it has characters.
-        outside = (spans[:, 1] <= prompt) | (special & (spans[:, 0] == spans[:, 1]))
-        spans = np.where(outside[:, None], 0, np.maximum(spans - prompt, 0)).astype(np.int32)
+        not_text = (spans[:, 1] <= prompt) | (special & (spans[:, 0] == spans[:, 1]))
+        spans = np.where(not_text[:, None], 0, np.maximum(spans - prompt, 0)).astype(np.int32)
         attention = np.ones(len(ids), dtype=bool)
         scored = attention.copy()
         if not side.keep_prompt:
             scored[:prompt_tokens] = False
         expansion = side.expansion
-        marked = side.marker is not None
-        if expansion is not None and len(ids) + marked < expansion.length:
-            missing = expansion.length - marked - len(ids)
-            pad = (missing, 0) if self._left else (0, missing)
+        marker_tokens = int(side.marker is not None)
+        if expansion is not None and len(ids) + marker_tokens < expansion.length:
+            padding = expansion.length - marker_tokens - len(ids)
+            pad = (padding, 0) if self._left else (0, padding)
             ids = np.pad(ids, pad, constant_values=expansion.token)
             attention = np.pad(attention, pad, constant_values=expansion.attend)
             scored = np.pad(scored, pad, constant_values=True)

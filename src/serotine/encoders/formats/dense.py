@@ -7,7 +7,7 @@ from serotine.encoders.settings import SettingsFile
 from serotine.encoders.spec import EncoderSpec, Side
 from serotine.errors import EncoderError
 
-# The prompts that sentence-transformers' encode_query and encode_document look for, in its order.
+# Names of prompts in the order in which sentence-transformers' encode_query and encode_document try them.
 _QUERY_PROMPTS = ("query",)
 _DOCUMENT_PROMPTS = ("document", "passage", "corpus")
 _MODES = {
@@ -92,7 +92,7 @@ def _warning(checkpoint: Checkpoint, pooled_by: str | None) -> str:
     )
     if pooled_by is not None and "mean" not in pooled_by:
         warning += (
-            f". It was trained to put a text's meaning into one vector ({pooled_by} pooling), and its other token "
-            "states need not match between texts: evaluate it on your own texts before relying on it"
+            f"; it was trained for one vector per text ({pooled_by} pooling), so its other token states may not match "
+            "between texts; evaluate it on your own texts first"
         )
     return warning

@@ -13,21 +13,21 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-# Both sides use -127 to 127. Activations are stored as 1 to 255 around this zero, which the fast kernels require.
-_MOST = 127.0
-_ZERO = 128
+# Weights and activations use -127 to 127; activations are stored as 1 to 255, as the fast kernels require.
+_MAX_LEVEL = 127.0
+_ZERO_POINT = 128
 _CONTRIB = "com.microsoft"
 # Tables with fewer rows (positions, token types) are too small to matter.
 _MIN_ROWS = 2048
 _FLOAT = 1  # onnx.TensorProto.FLOAT
 
 
-def quantize(model: Any, *, leave: int = 0) -> int:
+def quantize(model: Any, *, float_products: int = 0) -> int:
     """Rewrite every product with a constant matrix, and every lookup in a large table, in place.
 
     Args:
         model: an onnx ModelProto.
-        leave: number of last products that stay in floating point, stored in 16 bits and multiplied in 32.
+        float_products: number of last products that stay in floating point, stored in 16 bits and multiplied in 32.
 
     Returns:
         The number of products that were rewritten.
@@ -42,8 +42,8 @@ def quantize(model: Any, *, leave: int = 0) -> int:
         for node in graph.node
         if node.op_type == "MatMul" and node.input[1] in constants and len(constants[node.input[1]].dims) == 2
     ]
-    chosen = {node.output[0] for node in products[: len(products) - leave]}
-    unchanged = {node.output[0] for node in products} - chosen
+    selected = {node.output[0] for node in products[: len(products) - float_products]}
+    unchanged = {node.output[0] for node in products} - selected
     nodes: list[Any] = []
     quantized: dict[str, tuple[str, str]] = {}
     weights: dict[str, tuple[str, str]] = {}
@@ -54,10 +54,10 @@ def quantize(model: Any, *, leave: int = 0) -> int:
         return name
 
     unit = constant("q8_one", np.array(1.0, dtype=np.float32))
-    least = constant("q8_least", np.array(1e-12, dtype=np.float32))
-    most = constant("q8_most", np.array(_MOST, dtype=np.float32))
-    zero = constant("q8_zero", np.array(_ZERO, dtype=np.uint8))
-    zeros = constant("q8_zeros", np.array([_ZERO], dtype=np.uint8))
+    floor = constant("q8_least", np.array(1e-12, dtype=np.float32))
+    max_level = constant("q8_most", np.array(_MAX_LEVEL, dtype=np.float32))
+    zero = constant("q8_zero", np.array(_ZERO_POINT, dtype=np.uint8))
+    zeros = constant("q8_zeros", np.array([_ZERO_POINT], dtype=np.uint8))
     last_axis = constant("q8_last_axis", np.array([-1], dtype=np.int64))
 
     def emit(kind: str, inputs: Iterable[str], output: str, domain: str = "", **attributes: Any) -> str:
@@ -66,7 +66,7 @@ def quantize(model: Any, *, leave: int = 0) -> int:
 
     halves: dict[str, str] = {}
 
-    def half(matrix: str) -> str:
+    def float16_matrix(matrix: str) -> str:
         if matrix not in halves:
             values = numpy_helper.to_array(constants[matrix]).astype(np.float16)
             halves[matrix] = emit("Cast", [constant(f"{matrix}_f16", values)], f"{matrix}_f32", to=_FLOAT)
@@ -78,42 +78,45 @@ def quantize(model: Any, *, leave: int = 0) -> int:
             table, ids, out = node.input[0], node.input[1], node.output[0]
             if table not in tables:
                 values = numpy_helper.to_array(constants[table]).astype(np.float32)
-                scales = np.maximum(np.abs(values).max(axis=1, keepdims=True) / _MOST, 1e-12).astype(np.float32)
-                eighths = np.clip(np.rint(values / scales), -_MOST, _MOST).astype(np.int8)
-                tables[table] = (constant(f"{table}_q8", eighths), constant(f"{table}_q8_scale", scales))
+                scales = np.maximum(np.abs(values).max(axis=1, keepdims=True) / _MAX_LEVEL, 1e-12).astype(np.float32)
+                levels = np.clip(np.rint(values / scales), -_MAX_LEVEL, _MAX_LEVEL).astype(np.int8)
+                tables[table] = (constant(f"{table}_q8", levels), constant(f"{table}_q8_scale", scales))
             rows = emit("Gather", [tables[table][0], ids], f"{out}_q8_rows", axis=0)
             floats = emit("Cast", [rows], f"{out}_q8_wide", to=_FLOAT)
             row_scales = emit("Gather", [tables[table][1], ids], f"{out}_q8_scales", axis=0)
             emit("Mul", [floats, row_scales], out)
             continue
-        if node.op_type != "MatMul" or node.output[0] not in chosen:
+        if node.op_type != "MatMul" or node.output[0] not in selected:
             if node.op_type == "MatMul" and node.output[0] in unchanged:
-                node.input[1] = half(node.input[1])
+                node.input[1] = float16_matrix(node.input[1])
             nodes.append(node)
             continue
         states, matrix, out = node.input[0], node.input[1], node.output[0]
         if matrix not in weights:
             values = numpy_helper.to_array(constants[matrix]).astype(np.float32)
-            scales = np.maximum(np.abs(values).max(axis=0) / _MOST, 1e-12).astype(np.float32)
-            eighths = np.clip(np.rint(values / scales), -_MOST, _MOST).astype(np.int8)
-            weights[matrix] = (constant(f"{matrix}_q8", eighths), constant(f"{matrix}_q8_scale", scales))
+            scales = np.maximum(np.abs(values).max(axis=0) / _MAX_LEVEL, 1e-12).astype(np.float32)
+            levels = np.clip(np.rint(values / scales), -_MAX_LEVEL, _MAX_LEVEL).astype(np.int8)
+            weights[matrix] = (constant(f"{matrix}_q8", levels), constant(f"{matrix}_q8_scale", scales))
         weight, weight_scales = weights[matrix]
-        width = constants[matrix].dims[0]
+        inputs = constants[matrix].dims[0]
         if states not in quantized:
-            flat = constant(f"{states}_q8_rows", np.array([-1, width], dtype=np.int64))
+            flat = constant(f"{states}_q8_rows", np.array([-1, inputs], dtype=np.int64))
             rows = emit("Reshape", [states, flat], f"{states}_q8_flat")
             sizes = emit("Abs", [rows], f"{states}_q8_sizes")
             largest = emit("ReduceMax", [sizes, last_axis], f"{states}_q8_largest", keepdims=1)
-            bounded = emit("Max", [largest, least], f"{states}_q8_bounded")
-            scale = emit("Div", [bounded, most], f"{states}_q8_scale")
+            bounded = emit("Max", [largest, floor], f"{states}_q8_bounded")
+            scale = emit("Div", [bounded, max_level], f"{states}_q8_scale")
             single = emit("Squeeze", [scale, last_axis], f"{states}_q8_scales")
             shape = emit("Shape", [single], f"{states}_q8_count")
             middle = emit("Expand", [zeros, shape], f"{states}_q8_middle")
-            eight = emit("QuantizeLinear", [rows, single, middle], f"{states}_q8", axis=0)
-            quantized[states] = (eight, scale)
-        eight, scale = quantized[states]
+            int8_states = emit("QuantizeLinear", [rows, single, middle], f"{states}_q8", axis=0)
+            quantized[states] = (int8_states, scale)
+        int8_states, scale = quantized[states]
         product = emit(
-            "MatMulIntegerToFloat", [eight, weight, unit, weight_scales, zero], f"{out}_q8_product", domain=_CONTRIB
+            "MatMulIntegerToFloat",
+            [int8_states, weight, unit, weight_scales, zero],
+            f"{out}_q8_product",
+            domain=_CONTRIB,
         )
         scaled = emit("Mul", [product, scale], f"{out}_q8_scaled")
         before = emit("Shape", [states], f"{out}_q8_shape", start=0, end=-1)
@@ -130,7 +133,7 @@ def quantize(model: Any, *, leave: int = 0) -> int:
     del graph.value_info[:]
     if not any(entry.domain == _CONTRIB for entry in model.opset_import):
         model.opset_import.append(onnx.helper.make_opsetid(_CONTRIB, 1))
-    return len(chosen)
+    return len(selected)
 
 
 def _is_embedding_lookup(node: Any, constants: dict[str, Any]) -> bool:

@@ -20,14 +20,14 @@ class TorchBackend:
 
     Args:
         spec: the checkpoint.
-        vocabulary: how many token ids its tokenizer has.
-        device: "cpu", "cuda", "cuda:1", "mps"; the best there is unless given.
+        vocabulary: number of its tokenizer's token ids.
+        device: "cpu", "cuda", "cuda:1", "mps"; the fastest available unless given.
         dtype: of weights and states: "float32", "float16" or "bfloat16".
         threads: threads of the CPU; torch's own choice unless given. torch has one setting for the whole process.
         fold: whether neighboring linear projections are merged, which is faster; training needs them separate.
 
     Raises:
-        EncoderError: the checkpoint is damaged, or the device is not there.
+        EncoderError: the checkpoint is damaged, or the device is not available.
     """
 
     def __init__(
@@ -64,7 +64,7 @@ class TorchBackend:
                 device = self.device
                 states = self.model(torch.from_numpy(ids).to(device), torch.from_numpy(attention).to(device))
                 vectors: NDArray[np.float32] = states.float().cpu().numpy()
-        # A token id or position without an embedding, out of memory, or whatever an odd configuration leads to.
+        # A token id or position without an embedding, out of memory, or an inconsistent configuration.
         except Exception as error:
             raise EncoderError(f"{self._name}: fails on {ids.shape[1]} tokens per text ({reason(error)})") from error
         return vectors

@@ -63,7 +63,7 @@ def page(browser: Browser, site: str) -> Iterator[Page]:
 
 
 def search(page: Page, query: str) -> None:
-    page.get_by_label("Your question").fill(query)
+    page.get_by_label("Your query").fill(query)
     wait_until_settled(page)
 
 
@@ -88,7 +88,7 @@ def weights(page: Page, hit: int = 0) -> dict[str, float]:
 
 
 def test_passages_appear_while_typing_with_shaded_matches(page: Page) -> None:
-    sync_api.expect(page.get_by_label("Your question")).to_be_focused()
+    sync_api.expect(page.get_by_label("Your query")).to_be_focused()
     page.keyboard.type("which late serotine flies", delay=5)
     sync_api.expect(page.locator(".hit")).to_have_count(10)
     wait_until_settled(page)
@@ -144,17 +144,17 @@ def test_overtaken_responses_are_dropped(page: Page) -> None:
     page.route("**/search", hold_first)
     aborted: list[str] = []
     page.on("requestfailed", lambda request: aborted.append(request.failure or ""))
-    page.get_by_label("Your question").fill("owls")
+    page.get_by_label("Your query").fill("owls")
     page.wait_for_timeout(300)
     assert len(held_routes) == 1
-    page.get_by_label("Your question").fill("late serotine")
+    page.get_by_label("Your query").fill("late serotine")
     wait_until_settled(page)
     assert passages(page)[0].startswith("The serotine")
     assert aborted == ["net::ERR_ABORTED"]
     # Fast typing sends one request.
     urls: list[str] = []
     page.on("request", lambda request: urls.append(request.url) if request.url.endswith("/search") else None)
-    page.get_by_label("Your question").press_sequentially(" bats hunt", delay=10)
+    page.get_by_label("Your query").press_sequentially(" bats hunt", delay=10)
     page.wait_for_timeout(400)
     wait_until_settled(page)
     assert len(urls) <= 2
@@ -267,14 +267,14 @@ def test_modes_and_certificates(page: Page) -> None:
     sync_api.expect(page.locator(".hit")).to_have_count(10)
     assert weights(page)["serotine"] == 1
     page.get_by_label("Words", exact=True).check()
-    query_field = page.get_by_label("Your question")
+    query_field = page.get_by_label("Your query")
     query_field.fill("zebra")
     page.get_by_role("button", name="Rank by meaning instead").click()
     sync_api.expect(page.locator(".hit")).to_have_count(10)
 
 
 def test_everything_works_with_the_keyboard(page: Page) -> None:
-    query_field = page.get_by_label("Your question")
+    query_field = page.get_by_label("Your query")
     query_field.blur()
     page.keyboard.press("/")
     sync_api.expect(query_field).to_be_focused()
@@ -406,7 +406,7 @@ def test_a_server_that_requires_tokens(browser: Browser, tmp_path: Path) -> None
 
 def test_errors_are_shown(page: Page) -> None:
     page.route("**/search", lambda route: route.abort())
-    page.get_by_label("Your question").fill("bats")
+    page.get_by_label("Your query").fill("bats")
     sync_api.expect(page.get_by_role("alert")).to_contain_text("The server does not respond")
     page.unroute("**/search")
     page.get_by_role("button", name="Try again").click()
@@ -430,7 +430,7 @@ def test_errors_are_shown(page: Page) -> None:
     sync_api.expect(page.get_by_label("Meaning")).to_be_disabled()
     sync_api.expect(page.get_by_role("heading", name="Nothing found")).to_be_visible()
     choose(page, "empty")
-    page.get_by_label("Your question").fill("")
+    page.get_by_label("Your query").fill("")
     sync_api.expect(page.get_by_text("Nothing indexed yet")).to_be_visible()
 
 

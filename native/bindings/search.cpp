@@ -100,7 +100,7 @@ void SegmentObject::set_postings(In<std::uint64_t, 1> starts, In<std::uint32_t, 
   for (std::size_t c = 0; c < view_.codebook->count; ++c) {
     for (std::uint64_t i = starts.data()[c]; i < starts.data()[c + 1]; ++i) {
       require(list[i] < view_.documents, "a posting is out of range");
-      // Probing reads a list forwards, one block of documents at a time: a decreasing list would reach outside the block.
+      // Probing reads a list forwards, one block of documents at a time: a decreasing list would leave the block.
       require(i == starts.data()[c] || list[i - 1] < list[i], "a posting list must increase");
     }
   }

@@ -65,8 +65,8 @@ class Pool {
     }
   }
 
-  // Waking a sleeping thread takes tens of microseconds, as long as a small call: helpers spin, so that calls in quick succession
-  // need not wake them. Bounded, so that an idle process soon stops using the processor.
+  // Waking a sleeping thread takes tens of microseconds, as long as a small call: threads spin first, so that calls in
+  // quick succession wake nobody. Bounded, so that an idle process soon stops using the processor.
   template <class Condition>
   static void spin_until(const Condition& condition) {
     const auto end = std::chrono::steady_clock::now() + std::chrono::microseconds(100);

@@ -110,7 +110,7 @@ PreparedQueries::PreparedQueries(const Kernels& kernels, const Tokens& tokens, c
           for (std::size_t d = 0; d < tokens.dim; ++d) reinterpret_cast<float*>(out)[index_of(d)] = row[d];
         }
       }
-      if (!finite && bad_ < 0) bad_ = static_cast<std::int64_t>(q);
+      if (!finite && first_nonfinite_ < 0) first_nonfinite_ = static_cast<std::int64_t>(q);
     }
   }
 }

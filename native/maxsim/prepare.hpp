@@ -36,13 +36,13 @@ class PreparedQueries {
   const std::int32_t* bias(const PreparedQuery& query) const { return bias_.data() + query.bias; }
   std::size_t tokens() const { return tokens_; }
   // The first query with a value that is not finite, or -1.
-  std::int64_t bad() const { return bad_; }
+  std::int64_t first_nonfinite() const { return first_nonfinite_; }
 
  private:
   Path path_;
   std::size_t steps_ = 0;
   std::size_t tokens_ = 0;
-  std::int64_t bad_ = -1;
+  std::int64_t first_nonfinite_ = -1;
   std::vector<PreparedQuery> queries_;
   Aligned<std::uint8_t> data_;
   Aligned<std::int32_t> bias_;

@@ -24,12 +24,12 @@ std::vector<std::size_t> cut(std::size_t count, const Work& work) {
   // Sixteen pieces per thread even out documents of different lengths; every piece is worth a thread's time.
   const double piece = std::max(total / (16.0 * static_cast<double>(num_threads())), kWorthSharing);
   std::vector<std::size_t> starts = {0};
-  double since = 0.0;
+  double accumulated = 0.0;
   for (std::size_t i = 0; i < count; ++i) {
-    since += work(i);
-    if (since >= piece && i + 1 < count) {
+    accumulated += work(i);
+    if (accumulated >= piece && i + 1 < count) {
       starts.push_back(i + 1);
-      since = 0.0;
+      accumulated = 0.0;
     }
   }
   starts.push_back(count);
@@ -70,7 +70,7 @@ struct Candidate {
   }
 };
 
-// Keeps the k best in a heap whose front is the worst of them.
+// Maintains the k best in a heap whose front is the worst of them.
 void offer(std::vector<Candidate>& heap, std::size_t k, const Candidate& candidate) {
   if (heap.size() < k) {
     heap.push_back(candidate);
@@ -106,17 +106,17 @@ Outcome score_grid(const Tokens& queries, const Ranges& query_ranges, const Toke
     return static_cast<double>(document_ranges.end[d] - document_ranges.begin[d]) * static_cast<double>(per_token);
   });
   Scorers scorers(table, prepared, documents, document_ranges);
-  std::atomic<std::int64_t> bad{-1};
+  std::atomic<std::int64_t> nonfinite_document{-1};
   parallel_for(starts.size() - 1, scorers.size(), [&](std::size_t item, std::size_t worker) {
     Scorer& scorer = scorers[worker];
     for (std::size_t d = starts[item]; d < starts[item + 1]; ++d) {
       std::int32_t* winners = where == nullptr ? nullptr : where + d * where_width;
       const bool finite = scorer.score(d, 0, prepared.count(), scores + d, document_ranges.count, winners,
                                        document_ranges.count * where_width, where_width);
-      if (!finite) lower(bad, static_cast<std::int64_t>(d));
+      if (!finite) lower(nonfinite_document, static_cast<std::int64_t>(d));
     }
   });
-  return {prepared.bad(), bad.load()};
+  return {prepared.first_nonfinite(), nonfinite_document.load()};
 }
 
 Outcome score_pairs(const Tokens& queries, const Ranges& query_ranges, const Tokens& documents,
@@ -132,7 +132,7 @@ Outcome score_pairs(const Tokens& queries, const Ranges& query_ranges, const Tok
            static_cast<double>(prepared[q].tokens * documents.dim);
   });
   Scorers scorers(table, prepared, documents, document_ranges);
-  std::atomic<std::int64_t> bad{-1};
+  std::atomic<std::int64_t> nonfinite_document{-1};
   parallel_for(starts.size() - 1, scorers.size(), [&](std::size_t item, std::size_t worker) {
     Scorer& scorer = scorers[worker];
     for (std::size_t p = starts[item]; p < starts[item + 1]; ++p) {
@@ -140,10 +140,10 @@ Outcome score_pairs(const Tokens& queries, const Ranges& query_ranges, const Tok
       const auto q = static_cast<std::size_t>(pair_queries[p]);
       std::int32_t* winners = where == nullptr ? nullptr : where + p * where_width;
       const bool finite = scorer.score(d, q, q + 1, scores + p, 1, winners, where_width, where_width);
-      if (!finite) lower(bad, static_cast<std::int64_t>(d));
+      if (!finite) lower(nonfinite_document, static_cast<std::int64_t>(d));
     }
   });
-  return {prepared.bad(), bad.load()};
+  return {prepared.first_nonfinite(), nonfinite_document.load()};
 }
 
 Outcome top_k(const Tokens& queries, const Ranges& query_ranges, const Tokens& documents,
@@ -159,27 +159,27 @@ Outcome top_k(const Tokens& queries, const Ranges& query_ranges, const Tokens& d
   });
   Scorers scorers(table, prepared, documents, document_ranges);
   std::vector<std::vector<std::vector<Candidate>>> heaps(scorers.size());
-  std::atomic<std::int64_t> bad{-1};
+  std::atomic<std::int64_t> nonfinite_document{-1};
   parallel_for(starts.size() - 1, scorers.size(), [&](std::size_t item, std::size_t worker) {
     Scorer& scorer = scorers[worker];
-    auto& mine = heaps[worker];
-    if (mine.empty()) mine.resize(count);
+    auto& worker_heaps = heaps[worker];
+    if (worker_heaps.empty()) worker_heaps.resize(count);
     std::vector<float> row(count);
     for (std::size_t d = starts[item]; d < starts[item + 1]; ++d) {
       if (keep != nullptr && keep[d] == 0) continue;
       const bool finite = scorer.score(d, 0, count, row.data(), 1, nullptr, 0, 0);
-      if (!finite) lower(bad, static_cast<std::int64_t>(d));
+      if (!finite) lower(nonfinite_document, static_cast<std::int64_t>(d));
       for (std::size_t q = 0; q < count; ++q) {
         // NaN (only possible with non-finite input) would break the order: it ranks last.
         const float score = row[q] == row[q] ? row[q] : -std::numeric_limits<float>::infinity();
-        offer(mine[q], k, {score, static_cast<std::int64_t>(d)});
+        offer(worker_heaps[q], k, {score, static_cast<std::int64_t>(d)});
       }
     }
   });
   for (std::size_t q = 0; q < count; ++q) {
     std::vector<Candidate> merged;
-    for (const auto& mine : heaps) {
-      if (!mine.empty()) merged.insert(merged.end(), mine[q].begin(), mine[q].end());
+    for (const auto& worker_heaps : heaps) {
+      if (!worker_heaps.empty()) merged.insert(merged.end(), worker_heaps[q].begin(), worker_heaps[q].end());
     }
     std::sort(merged.begin(), merged.end());
     for (std::size_t i = 0; i < k; ++i) {
@@ -187,7 +187,7 @@ Outcome top_k(const Tokens& queries, const Ranges& query_ranges, const Tokens& d
       indices[q * k + i] = i < merged.size() ? merged[i].document : -1;
     }
   }
-  return {prepared.bad(), bad.load()};
+  return {prepared.first_nonfinite(), nonfinite_document.load()};
 }
 
 }  // namespace serotine::maxsim

@@ -105,11 +105,11 @@ void ExactSearch::certify(const std::vector<Hit>& hits) {
     if (segment.vectors != nullptr) return static_cast<double>(c.score);
     return scorer.score(segment, c.document, segment, c.document, scratch);
   };
-  double least = std::numeric_limits<double>::infinity();
+  double lowest_hit = std::numeric_limits<double>::infinity();
   std::vector<double> others;
   for (const Candidate& c : scored_) {
     if (is_hit(c)) {
-      least = std::min(least, score_or_bound(c, lower));
+      lowest_hit = std::min(lowest_hit, score_or_bound(c, lower));
     } else {
       others.push_back(score_or_bound(c, upper_));
       bound = std::max(bound, others.back());
@@ -118,8 +118,8 @@ void ExactSearch::certify(const std::vector<Hit>& hits) {
   const bool all_have_vectors =
       std::all_of(segments_.begin(), segments_.end(), [](const Segment& segment) { return segment.vectors != nullptr; });
   if (!all_have_vectors) {
-    for (const double other : others) report_.undecided += other > least ? 1 : 0;
-    for (const Bounded& bounded : heap_) report_.undecided += bounded.upper > least ? 1 : 0;
+    for (const double other : others) report_.undecided += other > lowest_hit ? 1 : 0;
+    for (const Bounded& bounded : heap_) report_.undecided += bounded.upper > lowest_hit ? 1 : 0;
   }
   report_.bound = static_cast<float>(bound);
 }

@@ -25,7 +25,7 @@ struct DocumentSum {
 
 }  // namespace
 
-// Every query token has an ordinary similarity, that of the best token of a median document; the excess over it is what a
+// Every query token has a typical similarity, that of the best token of a median document; the excess over it is what a
 // document gains. Lists are read down to one distance from it, the same for all query tokens, chosen so that about
 // `postings` postings are read: many lists for a rare word, only the nearest for a common one.
 std::vector<CentroidTable::List> CentroidTable::lists(const Segment& segment, std::uint64_t postings) const {
@@ -40,15 +40,15 @@ std::vector<CentroidTable::List> CentroidTable::lists(const Segment& segment, st
     const std::uint8_t* row = rows_.data() + c * width_;
     for (std::size_t t = 0; t < tokens_; ++t) reached[t][row[t]] += sampled;
   }
-  std::vector<int> ordinary(tokens_, 0);
+  std::vector<int> typical(tokens_, 0);
   for (std::size_t t = 0; t < tokens_; ++t) {
     for (std::size_t v = kLevels; v-- > 0;) {
       reached[t][v] += reached[t][v + 1];
-      if (ordinary[t] == 0 && reached[t][v] * 2 >= segment.documents) ordinary[t] = static_cast<int>(v);
+      if (typical[t] == 0 && reached[t][v] * 2 >= segment.documents) typical[t] = static_cast<int>(v);
     }
   }
   const auto level = [&](std::size_t t, int distance) {
-    return static_cast<std::size_t>(std::clamp(ordinary[t] + distance, 0, static_cast<int>(kLevels)));
+    return static_cast<std::size_t>(std::clamp(typical[t] + distance, 0, static_cast<int>(kLevels)));
   };
   int distance = -static_cast<int>(kLevels);
   for (int step = kLevels; step > 0; step /= 2) {
@@ -62,21 +62,21 @@ std::vector<CentroidTable::List> CentroidTable::lists(const Segment& segment, st
   // At least one list is read, however few postings are allowed: the distance falls until every level passes.
   for (; out.empty() && distance >= -static_cast<int>(kLevels); --distance) {
     for (std::size_t t = 0; t < tokens_; ++t) {
-      const auto least = static_cast<int>(level(t, distance));
-      const int base = std::max(std::min(ordinary[t], least - 1), 0);
+      const auto lowest = static_cast<int>(level(t, distance));
+      const int base = std::max(std::min(typical[t], lowest - 1), 0);
       token_lists.clear();
       for (std::size_t first = 0, b = 0; first < centroids_; first += kBlock, ++b) {
-        if (blocks_[b * width_ + t] < least) continue;
+        if (blocks_[b * width_ + t] < lowest) continue;
         const std::size_t last = std::min(centroids_, first + kBlock);
         for (std::size_t c = first; c < last; ++c) {
           const int value = rows_[c * width_ + t];
-          if (value < least || length(c) == 0) continue;
+          if (value < lowest || length(c) == 0) continue;
           const std::uint32_t* list = segment.postings + segment.posting_starts[c];
           token_lists.push_back({list, list + length(c), static_cast<std::uint32_t>(t + 1),
                                  static_cast<std::uint32_t>(value - base)});
         }
       }
-      // Best first: a document counts once for a query token. Among equals the first centroid.
+      // Best first, since a document counts once per query token; ties go to the first centroid.
       std::stable_sort(token_lists.begin(), token_lists.end(),
                        [](const List& a, const List& b) { return a.gain > b.gain; });
       out.insert(out.end(), token_lists.begin(), token_lists.end());
@@ -88,7 +88,7 @@ std::vector<CentroidTable::List> CentroidTable::lists(const Segment& segment, st
 std::vector<std::uint32_t> CentroidTable::probe(const Segment& segment, const std::uint64_t* mask, std::uint64_t postings,
                                                 std::size_t count) const {
   std::vector<List> selected = lists(segment, postings);
-  // One word a document: its sum so far (high half, where it stops at the top) and the last query token that reached it
+  // One word per document: its saturating sum so far (high half) and the last query token that reached it
   // (low half), so that words compare as sums do. One block of documents at a time, so that the words stay in
   // the second-level cache; every list is read once, one piece per block.
   thread_local Aligned<std::uint32_t> words;
@@ -98,7 +98,7 @@ std::vector<std::uint32_t> CentroidTable::probe(const Segment& segment, const st
   std::vector<DocumentSum> best;
   std::size_t room = count * 4;
   std::uint32_t threshold = 1;
-  // Drops what scores below the `count`-th.
+  // Drops documents with sums below the `count`-th.
   const auto tighten = [&] {
     if (best.size() <= count) return;
     std::nth_element(best.begin(), best.begin() + static_cast<std::ptrdiff_t>(count - 1), best.end(),

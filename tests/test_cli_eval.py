@@ -134,9 +134,9 @@ def test_an_index(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[st
     [
         (["--bm25"], "no collection; pass a FOLDER, or a --suite"),
         (["mine"], "nothing to evaluate; pass --model NAME"),
-        (["--exact", "--bm25", "mine"], "--exact: belongs to --index"),
-        (["--index", "i", "mine", "mine"], "--index: holds one collection"),
-        (["--index", "i", "--suite", "beir15"], "--index: holds one collection"),
+        (["--exact", "--bm25", "mine"], "--exact: requires --index"),
+        (["--index", "i", "mine", "mine"], "--index: an index contains one collection"),
+        (["--index", "i", "--suite", "beir15"], "--index: an index contains one collection"),
         (["--bm25", "--metrics", "nDGC@10", "mine"], "--metrics: "),
         (["--bm25", "--metrics", ",", "mine"], "must name a metric"),
         (["--bm25", "--depth", "5", "mine"], "--metrics: nDCG@10 needs 10 documents, got depth 5"),

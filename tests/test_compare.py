@@ -193,8 +193,8 @@ def test_json_alone_on_standard_output(tmp_path: Path, capsys: pytest.CaptureFix
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (["--model", "default"], "--model: needs --collection"),
-        (["--bench", "x.json"], "--bench: is drawn in a report only"),
+        (["--model", "default"], "--model: requires --collection"),
+        (["--bench", "x.json"], "--bench: requires --report FILE"),
         (["--metric", "P@3"], "has no P@3"),
         (["--report", "nowhere/r.html"], "does not exist; create it first"),
         (["--bench", "x.json", "--report", "r.html"], "x.json: no such file"),
@@ -208,7 +208,7 @@ def test_usage_errors(options: list[str], words: str, tmp_path: Path, capsys: py
 def test_one_folder_is_a_usage_error_no_results_a_failure(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folders = saved(tmp_path)
     assert main(["compare", folders[0]]) == 2
-    assert "name two folders or more" in capsys.readouterr().err
+    assert "RESULTS: must be at least two folders" in capsys.readouterr().err
     assert main(["compare", folders[0], str(tmp_path)]) == 1
     assert "no results" in capsys.readouterr().err
     assert main(["compare", *folders, "--collection", str(beir(tmp_path / "other"))]) == 2

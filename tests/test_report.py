@@ -1,4 +1,4 @@
-"""The HTML report: everything in one file, nothing unescaped, and what a real browser makes of it."""
+"""The HTML report: self-contained, escaped, and rendered by a real browser."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def page(compared: Comparison, tmp_path_factory: pytest.TempPathFactory) -> Path
 
 
 class Elements(HTMLParser):
-    """Counts elements, and notes attributes and whatever refers to something outside."""
+    """A parser that counts elements, and collects the names of attributes."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -66,33 +66,33 @@ class Elements(HTMLParser):
         self.handle_endtag(tag)
 
 
-def test_hostile_text_stays_text(page: Path) -> None:
+def test_hostile_text_is_escaped(page: Path) -> None:
     html = page.read_text(encoding="utf-8")
-    found = Elements(html.replace("<!doctype html>", ""))
-    assert found.open == []
-    assert "script" not in found.counts
-    assert "img" not in found.counts
-    assert "onerror" not in found.attributes
-    # It is there, escaped: in the title, a question, a passage, a setting, a chart.
+    elements = Elements(html.replace("<!doctype html>", ""))
+    assert elements.open == []
+    assert "script" not in elements.counts
+    assert "img" not in elements.counts
+    assert "onerror" not in elements.attributes
+    # Escaped in the title, a query, a passage, a setting and a chart.
     assert html.count("&lt;script&gt;") >= 6
 
 
-def test_nothing_is_loaded_from_anywhere(page: Path) -> None:
+def test_nothing_is_loaded_from_elsewhere(page: Path) -> None:
     html = page.read_text(encoding="utf-8")
-    found = Elements(html.replace("<!doctype html>", ""))
-    assert not found.attributes & {"src", "href", "srcset", "data", "action"}
-    assert not {"script", "link", "iframe", "object", "embed", "img"} & found.counts.keys()
+    elements = Elements(html.replace("<!doctype html>", ""))
+    assert not elements.attributes & {"src", "href", "srcset", "data", "action"}
+    assert not {"script", "link", "iframe", "object", "embed", "img"} & elements.counts.keys()
     assert "url(" not in html
     assert "@import" not in html
     assert "default-src 'none'" in html
 
 
-def test_it_has_what_it_is_for(page: Path, compared: Comparison) -> None:
+def test_the_report_has_all_sections(page: Path, compared: Comparison) -> None:
     html = page.read_text(encoding="utf-8")
-    found = Elements(html.replace("<!doctype html>", ""))
-    assert found.counts["svg"] == 2
-    assert found.counts["details"] == len(compared.changes) == 4
-    assert found.counts["mark"] > 10
+    elements = Elements(html.replace("<!doctype html>", ""))
+    assert elements.counts["svg"] == 2
+    assert elements.counts["details"] == len(compared.changes) == 4
+    assert elements.counts["mark"] > 10
     assert 'class="heat"' in html
     assert html.count('class="chosen"') >= 4
     assert "may be chance" in html
@@ -102,17 +102,17 @@ def test_it_has_what_it_is_for(page: Path, compared: Comparison) -> None:
         assert word in html
 
 
-def test_without_texts_encoder_or_bench(compared: Comparison) -> None:
+def test_a_report_without_texts_encoder_or_bench(compared: Comparison) -> None:
     bare = compare([evaluated("old", BEFORE), evaluated("new", AFTER)])
     html = render(bare, {})
-    assert "the collection was not given" in html
+    assert "no text: --collection missing" in html
     assert "Token by token" not in html
     assert "Speed and recall" not in html
     same = compare([evaluated("old", BEFORE), evaluated("same", BEFORE)])
     assert "No query changed." in render(same, {})
 
 
-def test_heatmaps_are_of_the_best_and_the_worst(page: Path) -> None:
+def test_heatmaps_show_the_largest_gains_and_losses(page: Path) -> None:
     html = page.read_text(encoding="utf-8")
     section = html[html.index('id="tokens"') :]
     headings = re.findall(r"<h3>.*?>(.\d+)</span> <span dir=\"auto\">(.*?)</span></h3>", section)
@@ -129,9 +129,9 @@ def test_the_scatter_shows_every_query_once(compared: Comparison) -> None:
     assert any(title.startswith("2 queries q1, q4") for title in titles)
 
 
-def test_the_pareto_line_leaves_out_what_is_beaten() -> None:
+def test_the_pareto_line_excludes_dominated_points() -> None:
     svg = ElementTree.fromstring(pareto(BENCH, "bench"))  # noqa: S314 - our own
-    (line,) = [part for part in svg.iter() if part.tag.endswith("polyline")]
+    (line,) = [element for element in svg.iter() if element.tag.endswith("polyline")]
     assert len(line.attrib["points"].split()) == 2
     titles = [mark.findtext("{*}title") or "" for mark in svg.iter() if mark.tag.endswith("circle")]
     assert sum("recall" in title for title in titles) == 3
@@ -148,27 +148,27 @@ def test_the_committed_benchmarks_can_be_drawn() -> None:
 
 @pytest.mark.skipif(BROWSER is None, reason="Chromium is not installed (apt-get install chromium)")
 class TestBrowser:
-    def test_the_drawn_page(self, page: Path, tmp_path: Path, compared: Comparison) -> None:
-        drawn = dom(page, tmp_path / "profile")
-        # The hostile script would have changed the title, had it run.
-        (title,) = re.findall(r"<title>(.*?)</title>", drawn)[:1]
+    def test_the_rendered_page(self, page: Path, tmp_path: Path, compared: Comparison) -> None:
+        rendered = dom(page, tmp_path / "profile")
+        # The hostile script would change the title.
+        (title,) = re.findall(r"<title>(.*?)</title>", rendered)[:1]
         assert title.startswith("nDCG@10: new &lt;script&gt;")
-        found = Elements(drawn.replace("<!DOCTYPE html>", ""))
-        assert "script" not in found.counts
-        assert "img" not in found.counts
-        assert found.counts["svg"] == 2
-        assert found.counts["details"] == len(compared.changes)
-        assert drawn.count("when do bats hunt?") >= 2
+        elements = Elements(rendered.replace("<!DOCTYPE html>", ""))
+        assert "script" not in elements.counts
+        assert "img" not in elements.counts
+        assert elements.counts["svg"] == 2
+        assert elements.counts["details"] == len(compared.changes)
+        assert rendered.count("when do bats hunt?") >= 2
 
     @pytest.mark.parametrize("dark", [False, True])
-    def test_the_picture_is_not_blank(self, dark: bool, page: Path, tmp_path: Path) -> None:
+    def test_the_screenshot_is_not_blank(self, dark: bool, page: Path, tmp_path: Path) -> None:
         rows = screenshot(page, tmp_path / "profile", size=(1000, 900), dark=dark)
         assert len(rows) == 900
         channels = len(rows[0]) // 1000
         pixels = [row[at : at + 3] for row in rows for at in range(0, len(row), channels)]
-        ground = rows[2][:3]
-        assert (sum(ground) < 3 * 64) is dark
-        inked = sum(pixel != ground for pixel in pixels)
-        assert 0.02 < inked / len(pixels) < 0.6
+        background = rows[2][:3]
+        assert (sum(background) < 3 * 64) is dark
+        foreground = sum(pixel != background for pixel in pixels)
+        assert 0.02 < foreground / len(pixels) < 0.6
         # Text, grid, and the colors of gain and loss.
         assert len(set(pixels)) > 40

@@ -11,12 +11,13 @@ import click
 
 from serotine.cli.encoder_options import load_encoder
 from serotine.cli.output import STANDARD_OUTPUT, json_option, warn, watched, write_json
+from serotine.errors import reason
 from serotine.texts import printable
 
 if TYPE_CHECKING:
     from serotine.evaluation import Collection, Comparison, Source
 
-# Changes shown on a terminal; the report and the JSON have all of them.
+# Changes printed; the report and the JSON have all of them.
 _MAX_SHOWN = 5
 
 
@@ -77,17 +78,19 @@ def compare(
     RESULTS are two or more folders of results, one per system.
     """
     if len(results) < 2:
-        raise click.UsageError("RESULTS: name two folders or more", click.get_current_context())
+        raise click.UsageError("RESULTS: must be at least two folders, got 1", click.get_current_context())
     if model is not None and not folders:
-        raise click.UsageError("--model: needs --collection, whose texts it reads", click.get_current_context())
+        raise click.UsageError("--model: requires --collection, whose texts it encodes", click.get_current_context())
     if benches and report_file is None:
-        raise click.UsageError("--bench: is drawn in a report only; add --report FILE", click.get_current_context())
+        raise click.UsageError(
+            "--bench: requires --report FILE, the only place where it is drawn", click.get_current_context()
+        )
     if report_file is not None and not report_file.parent.is_dir():
         raise click.UsageError(f"--report: the folder of {str(report_file)!r} does not exist; create it first")
     from serotine.evaluation import compare as compare_systems
     from serotine.evaluation import write_report
 
-    measured = {file.name: _bench(file) for file in benches}
+    bench_results = {file.name: _bench(file) for file in benches}
     collections = _collections(results, folders)
     encoder = None if model is None else load_encoder(None if model == "default" else model)
     try:
@@ -102,7 +105,7 @@ def compare(
             show_progress=watched(),
         )
         if report_file is not None:
-            write_report(comparison, report_file, benches=measured)
+            write_report(comparison, report_file, benches=bench_results)
     except ValueError as error:
         raise click.UsageError(str(error), click.get_current_context()) from None
     if comparison.excluded:
@@ -122,20 +125,20 @@ def _collections(results: tuple[Path, ...], folders: tuple[str, ...]) -> list[Co
     splits = {result.collection: result.split for result in load_results(results[0])}
     loaded = []
     for folder in folders:
-        named: list[tuple[str, Source]] = []
-        failed: InputFileError | None = None
-        # A folder may have no judgements of a split that another collection has.
+        sources: list[tuple[str, Source]] = []
+        missing: InputFileError | None = None
+        # A folder may lack judgements of a split that another collection has.
         for split in dict.fromkeys(splits.values()):
             try:
-                named += [(split, source) for source in find_sources(folder, split)]
+                sources += [(split, source) for source in find_sources(folder, split)]
             except InputFileError as error:
-                failed = error
-        if not named and failed is not None:
-            raise failed
-        unknown = next((source.name for _, source in named if source.name not in splits), None)
+                missing = error
+        if not sources and missing is not None:
+            raise missing
+        unknown = next((source.name for _, source in sources if source.name not in splits), None)
         if unknown is not None:
             raise click.UsageError(f"--collection: {unknown!r} was not evaluated; {results[0]} has {', '.join(splits)}")
-        loaded += [source.load() for split, source in named if splits[source.name] == split]
+        loaded += [source.load() for split, source in sources if splits[source.name] == split]
     return loaded
 
 
@@ -145,7 +148,9 @@ def _bench(file: Path) -> dict[str, Any]:
     except FileNotFoundError:
         raise click.UsageError(f"--bench: {file}: no such file", click.get_current_context()) from None
     except ValueError as error:
-        raise click.UsageError(f"--bench: {file}: not valid JSON ({error})", click.get_current_context()) from None
+        raise click.UsageError(
+            f"--bench: {file}: not valid JSON ({reason(error)})", click.get_current_context()
+        ) from None
     if not isinstance(result, dict):
         raise click.UsageError(f"--bench: {file}: must contain a JSON object", click.get_current_context())
     return result
@@ -189,7 +194,7 @@ def _show(comparison: Comparison, *, to_stderr: bool) -> None:
     changes = comparison.changes[:_MAX_SHOWN]
     if changes:
         console.print()
-        console.print("Changed most")
+        console.print("Largest changes")
     for change in changes:
         values = f"{change.baseline_value * 100:.0f} -> {change.system_value * 100:.0f}"
         system = f", {change.system}" if len(comparison.systems) > 2 else ""

@@ -21,8 +21,8 @@ _DEFAULT = "default"
 _SUITE_OUTPUT = "serotine-eval"
 
 
-def _measures(ctx: click.Context, parameter: click.Parameter, value: str) -> tuple[str, ...]:
-    # A comma between parentheses is a metric's own.
+def _parse_metrics(ctx: click.Context, parameter: click.Parameter, value: str) -> tuple[str, ...]:
+    # A comma inside parentheses belongs to a metric.
     names = tuple(dict.fromkeys(name for name in re.split(r"[\s,]+(?![^(]*\))", value) if name))
     if not names:
         raise click.BadParameter("must name a metric, such as nDCG@10", ctx, parameter)
@@ -45,16 +45,16 @@ def _measures(ctx: click.Context, parameter: click.Parameter, value: str) -> tup
     help="A dense encoder as it was trained, one vector per text: hub id, folder, or default; repeatable.",
 )
 @click.option("--bm25", is_flag=True, help="BM25, in the collection's language.")
-@click.option("--index", type=click.Path(path_type=Path), metavar="PATH", help="An index of the one FOLDER.")
+@click.option("--index", type=click.Path(path_type=Path), metavar="PATH", help="An index of FOLDER.")
 @click.option("--exact", is_flag=True, help="With --index: prove every answer.")
-@click.option("--suite", metavar="NAME", help="beir15, miracl18, or a folder whose folders are collections.")
+@click.option("--suite", metavar="NAME", help="beir15, miracl18, or a folder whose subfolders are collections.")
 @click.option("--split", metavar="NAME", help="Split of the judgements.  [default: test; MS MARCO and MIRACL: dev]")
 @click.option(
     "--metrics",
     default="nDCG@10,R@100",
     show_default=True,
     metavar="NAMES",
-    callback=_measures,
+    callback=_parse_metrics,
     help="Metrics as ir-measures names them, separated by commas: RR@10,AP@100,P@5.",
 )
 @click.option("--depth", type=click.IntRange(min=1), default=100, show_default=True, help="Documents per query.")
@@ -104,8 +104,8 @@ def evaluate(
       serotine eval --index my.serotine FOLDER
       serotine eval --model NAME --suite beir15 --output results
 
-    A model's figures are exact: every document is scored. Figures are in percent. An interrupted run goes on when
-    the same command is given again with the same --output.
+    A model's figures are exact: every document is scored. Figures are in percent. To resume an interrupted
+    evaluation, run the same command with the same --output.
     """
     context = click.get_current_context()
     if not (models or dense or bm25 or index):
@@ -113,11 +113,12 @@ def evaluate(
     if not folders and suite is None:
         raise click.UsageError("no collection; pass a FOLDER, or a --suite", context)
     if index is not None and (len(folders) != 1 or suite is not None):
-        raise click.UsageError("--index: holds one collection; name its one FOLDER", context)
+        raise click.UsageError("--index: an index contains one collection; pass its FOLDER", context)
     if exact and index is None:
-        raise click.UsageError("--exact: belongs to --index; a model's figures are exact anyway", context)
+        raise click.UsageError("--exact: requires --index; the figures of a model are always exact", context)
     from serotine.evaluation import (
         CACHE_FOLDER,
+        BM25Baseline,
         EvaluationOptions,
         evaluate_systems,
         find_sources,
@@ -134,20 +135,20 @@ def evaluate(
         raise click.UsageError(f"--{error}", context) from None
     sources = [source for folder in folders for source in find_sources(folder, split)]
     if suite is not None:
-        members, passed_over = find_suite(suite, split)
+        members, skipped = find_suite(suite, split)
         sources += members
-        if passed_over:
-            warn(f"{suite}: skipped {', '.join(passed_over)}: not collections")
+        if skipped:
+            warn(f"{suite}: skipped {', '.join(skipped)}: not collections")
     validate_unique_names(sources)
     cache = output / CACHE_FOLDER if output is not None and not no_cache else None
     results: list[Result] = []
-    opened = _open(models, dense, index, exact, encoder_settings, cache)
+    encoder_systems = _open(models, dense, index, exact, encoder_settings, cache)
     try:
-        systems: list[System] = [*opened, *_words(bm25, language)]
-        for judged in evaluate_systems(systems, sources, settings, show_progress=watched(), on_note=warn):
-            results.append(judged)
+        systems: list[System] = [*encoder_systems, *([BM25Baseline(language)] if bm25 else [])]
+        for result in evaluate_systems(systems, sources, settings, show_progress=watched(), on_note=warn):
+            results.append(result)
             if len(sources) > 1:
-                click.echo(_line(judged), err=True)
+                click.echo(_line(result), err=True)
     except KeyboardInterrupt:
         raise Interrupted(_interrupted_message(len(results), len(sources) * len(systems), output)) from None
     rows = summarize(results, sources)
@@ -155,7 +156,7 @@ def evaluate(
     if json_file != STANDARD_OUTPUT:
         _print(rows, names, settings.metrics)
     if json_file is not None:
-        write_json(_result(results, rows, sources), json_file)
+        write_json(_results_json(results, rows, sources), json_file)
 
 
 def _open(
@@ -166,37 +167,31 @@ def _open(
     encoder_settings: dict[str, Any],
     cache: Path | None,
 ) -> list[System]:
-    """Load every encoder once."""
+    """Return the systems of the options, loading every encoder once."""
     from serotine.evaluation import LateInteraction, Pooled
 
     loaded: dict[tuple[str, bool], Encoder] = {}
-    plain = {
+    dense_settings = {
         key: value for key, value in encoder_settings.items() if key in ("revision", "device", "dim", "query_length")
     }
 
     def encoder(name: str, *, late: bool) -> Encoder:
-        wanted = encoder_settings if late else plain
-        same = (name, late and wanted != plain)
-        if same not in loaded:
+        settings = encoder_settings if late else dense_settings
+        key = (name, settings != dense_settings)
+        if key not in loaded:
             # --dense already says that the encoder is dense: no warning.
-            loaded[same] = load_encoder(None if name == _DEFAULT else name, quiet=not late, **wanted)
-        return loaded[same]
+            loaded[key] = load_encoder(None if name == _DEFAULT else name, quiet=not late, **settings)
+        return loaded[key]
 
     systems: list[System] = []
     if index is not None:
-        systems.append(_searched(index, exact, encoder_settings, alone=not models and not dense))
+        systems.append(_open_index(index, exact, encoder_settings, alone=not models and not dense))
     systems += [LateInteraction(encoder(name, late=True), cache) for name in dict.fromkeys(models)]
     systems += [Pooled(encoder(name, late=False), cache) for name in dict.fromkeys(dense)]
     return systems
 
 
-def _words(wanted: bool, language: str | None) -> list[System]:
-    from serotine.evaluation import BM25Baseline
-
-    return [BM25Baseline(language)] if wanted else []
-
-
-def _searched(path: Path, exact: bool, encoder_settings: dict[str, Any], *, alone: bool) -> System:
+def _open_index(path: Path, exact: bool, encoder_settings: dict[str, Any], *, alone: bool) -> System:
     from serotine.errors import EncoderError
     from serotine.evaluation import IndexSearch
     from serotine.index import Index
@@ -204,18 +199,18 @@ def _searched(path: Path, exact: bool, encoder_settings: dict[str, Any], *, alon
     unused = [f"--{key.replace('_', '-')}" for key in encoder_settings if key != "query_length"]
     if alone and unused:
         raise click.UsageError(f"{', '.join(unused)}: an index has its encoder's settings; leave it out")
-    # Open until the process ends: a command evaluates one index.
-    opened = Index.open(path, read_only=True)
-    if opened.stats().encoder is None:
+    # Closed by the end of the process: a command evaluates one index.
+    index = Index.open(path, read_only=True)
+    if index.stats().encoder is None:
         raise EncoderError(f"{path}: contains vectors and has no encoder for queries; evaluate it from Python")
-    encoder = opened.encoder
+    encoder = index.encoder
     length = encoder_settings.get("query_length")
     if length is None:
-        return IndexSearch(opened, encoder, exact=exact)
+        return IndexSearch(index, encoder, exact=exact)
     if not hasattr(encoder, "with_query_length"):
         raise click.UsageError(f"--query-length: {encoder.name} has no such setting; leave it out")
     try:
-        return IndexSearch(opened, encoder.with_query_length(length), exact=exact)
+        return IndexSearch(index, encoder.with_query_length(length), exact=exact)
     except ValueError as error:
         raise click.UsageError(f"--{error}") from None
 
@@ -226,13 +221,13 @@ def _interrupted_message(done: int, total: int, output: Path | None) -> str:
     return f"interrupted; {done} of {total} results stored in {output}; run the same command again to continue"
 
 
-def _line(judged: Result) -> str:
-    figures = "  ".join(f"{metric} {value * 100:.2f}" for metric, value in judged.metrics.items())
-    return printable(f"{judged.collection}  {judged.system}  {figures}")
+def _line(result: Result) -> str:
+    figures = "  ".join(f"{metric} {value * 100:.2f}" for metric, value in result.metrics.items())
+    return printable(f"{result.collection}  {result.system}  {figures}")
 
 
 def _print(rows: list[Row], systems: list[str], metrics: Sequence[str]) -> None:
-    """Print one collection with a line per system; several with a table per metric and a line per collection."""
+    """Print one collection as a table of systems, or several as a table of collections per metric."""
     from rich.console import Console
 
     console = Console(width=None if Console().is_terminal else 120, highlight=False, markup=False)
@@ -242,10 +237,10 @@ def _print(rows: list[Row], systems: list[str], metrics: Sequence[str]) -> None:
             [name, *(_cell(rows[0], system, metric) for metric in metrics)]
             for name, system in zip(shown, systems, strict=True)
         ]
-        _table(console, _called(rows[0]), list(metrics), lines)
+        _table(console, _row_title(rows[0]), list(metrics), lines)
         return
     for metric in metrics:
-        lines = [[printable(_called(row)), *(_cell(row, system, metric) for system in systems)] for row in rows]
+        lines = [[printable(_row_title(row)), *(_cell(row, system, metric) for system in systems)] for row in rows]
         _table(console, metric, shown, lines)
 
 
@@ -266,7 +261,7 @@ def _cell(row: Row, system: str, metric: str) -> str:
     return "" if value is None else f"{value * 100:.2f}"
 
 
-def _called(row: Row) -> str:
+def _row_title(row: Row) -> str:
     if row.mean_of == 1:
         return row.name
     return f"mean of {row.mean_of}" if row.name == "mean" else f"{row.name} (mean of {row.mean_of})"
@@ -280,19 +275,19 @@ def _short(system: str) -> str:
     return f"{name}{at}{commit[:7]}{space}{rest}"
 
 
-def _result(results: list[Result], rows: list[Row], sources: list[Source]) -> dict[str, Any]:
+def _results_json(results: list[Result], rows: list[Row], sources: list[Source]) -> dict[str, Any]:
     groups = {source.name: source.group for source in sources}
     return {
         "results": [
             {
-                "system": judged.system,
-                "collection": judged.collection,
-                "group": groups[judged.collection],
-                "split": judged.split,
-                "metrics": judged.metrics,
-                "record": judged.record,
+                "system": result.system,
+                "collection": result.collection,
+                "group": groups[result.collection],
+                "split": result.split,
+                "metrics": result.metrics,
+                "record": result.record,
             }
-            for judged in results
+            for result in results
         ],
         "rows": [
             {

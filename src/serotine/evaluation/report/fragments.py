@@ -1,4 +1,4 @@
-"""What a report's template cannot say in a line: shaded texts, heatmaps, and settings that differ."""
+"""Data of a report's template: shaded texts, heatmaps, and settings that differ."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ if TYPE_CHECKING:
     from serotine.evaluation.comparison.alignment import Alignment
     from serotine.evaluation.comparison.changes import DocumentChange
 
-# A longer document is cut: its matched tokens lie before, in what the encoder saw.
-_LONGEST = 2000
+# Characters shown of a document; encoders truncate long documents too, so matches are near the start.
+_MAX_CHARACTERS = 2000
 
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """One similarity: its value, how strongly it is shaded, 0 to 1, and whether the query token chose it."""
+    """A similarity of a heatmap: its value, its shade, 0 to 1, and whether the query token chose it."""
 
     value: float
     shade: float
@@ -26,7 +26,7 @@ class Cell:
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """One setting: where it is so (nothing said: everywhere), its value for each system, and whether these differ."""
+    """A setting: its collections (empty for all), its value for each system, and whether the values differ."""
 
     name: str
     collections: str
@@ -35,28 +35,28 @@ class Setting:
 
 
 def pieces(document: DocumentChange) -> list[tuple[str, float]]:
-    """A document's text, cut up: each piece with its share of the score, 0 to 1."""
+    """Split a document's text into pieces, with the share of the score, 0 to 1, of each."""
     text = document.text or ""
-    shown = text[:_LONGEST]
-    found: list[tuple[str, float]] = []
-    at = 0
+    shown = text[:_MAX_CHARACTERS]
+    parts: list[tuple[str, float]] = []
+    position = 0
     for start, end, share in document.alignment.shares if document.alignment else ():
-        if start < at or end > len(shown):
+        if start < position or end > len(shown):
             continue
-        if start > at:
-            found.append((shown[at:start], 0.0))
-        found.append((shown[start:end], share))
-        at = end
-    rest = shown[at:]
+        if start > position:
+            parts.append((shown[position:start], 0.0))
+        parts.append((shown[start:end], share))
+        position = end
+    rest = shown[position:]
     if len(text) > len(shown):
         rest += f" … ({len(text) - len(shown):,} more characters)"
-    return [*found, (rest, 0.0)] if rest else found
+    return [*parts, (rest, 0.0)] if rest else parts
 
 
 def heatmap(alignment: Alignment) -> list[tuple[str, list[Cell]]]:
-    """Rows of a heatmap: each query token with its similarity to every passage token that was chosen.
+    """Return the rows of a heatmap: each query token with its similarities to the chosen passage tokens.
 
-    Shades run from the lowest similarity of the table, or 0, to the highest: what matters is which stands out.
+    Shades are scaled from the lowest similarity of the table, at least 0, to the highest, to show contrast.
     """
     values = [value for row in alignment.similarities for value in row]
     low, high = max(min(values, default=0.0), 0.0), max(values, default=1.0)
@@ -64,32 +64,32 @@ def heatmap(alignment: Alignment) -> list[tuple[str, list[Cell]]]:
     return [
         (
             token,
-            [Cell(value, min(max((value - low) / spread, 0), 1), place == chosen) for place, value in enumerate(row)],
+            [Cell(value, min(max((value - low) / spread, 0), 1), column == chosen) for column, value in enumerate(row)],
         )
         for token, row, chosen in zip(alignment.query_tokens, alignment.similarities, alignment.chosen, strict=True)
     ]
 
 
 def settings(records: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> list[Setting]:
-    """How the numbers were made, what differs first: collections where a setting is the same share a line."""
+    """Return the settings of all systems, those that differ first; collections with the same values share a row."""
     collections = list(next(iter(records.values()), ()))
-    found: dict[tuple[str, tuple[str, ...]], list[str]] = {}
+    grouped: dict[tuple[str, tuple[str, ...]], list[str]] = {}
     for collection in collections:
-        for key in dict.fromkeys(key for own in records.values() for key in own[collection]):
-            values = tuple(_said(own[collection].get(key)) for own in records.values())
-            found.setdefault((key, values), []).append(collection)
-    listed = [
-        Setting(key, "" if len(where) == len(collections) else ", ".join(where), values, len(set(values)) > 1)
-        for (key, values), where in found.items()
+        for key in dict.fromkeys(key for by_collection in records.values() for key in by_collection[collection]):
+            values = tuple(_format(by_collection[collection].get(key)) for by_collection in records.values())
+            grouped.setdefault((key, values), []).append(collection)
+    rows = [
+        Setting(key, "" if len(names) == len(collections) else ", ".join(names), values, len(set(values)) > 1)
+        for (key, values), names in grouped.items()
     ]
-    return sorted(listed, key=lambda setting: not setting.differs)
+    return sorted(rows, key=lambda setting: not setting.differs)
 
 
-def _said(value: Any) -> str:
+def _format(value: Any) -> str:
     if value is None:
         return "-"
     if isinstance(value, float):
         return f"{value:.3g}"
     if isinstance(value, Mapping):
-        return ", ".join(f"{key}: {_said(each)}" for key, each in value.items()) or "-"
+        return ", ".join(f"{key}: {_format(item)}" for key, item in value.items()) or "-"
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

@@ -1,4 +1,4 @@
-"""A comparison as one HTML file: no network, no scripts, light and dark, on paper too."""
+"""A comparison as one HTML file, without scripts or network access, in light, dark and print styles."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from serotine.evaluation.comparison.changes import Change
     from serotine.evaluation.comparison.compare import Comparison
 
-# Heatmaps of so many queries that gained most, and of so many that lost most.
-_HEATMAPS = 2
+# Heatmaps of the queries that improved most, and as many of those that got worse.
+_MAX_HEATMAPS = 2
 
 
 def write_report(comparison: Comparison, file: Path, *, benches: Mapping[str, Mapping[str, Any]] | None = None) -> None:
@@ -29,7 +29,7 @@ def write_report(comparison: Comparison, file: Path, *, benches: Mapping[str, Ma
 
     Raises:
         SerotineError: the eval extra is not installed.
-        ValueError: a bench is not such a result.
+        ValueError: an item of `benches` is not such a result.
 
     >>> from pathlib import Path
     >>> from serotine.evaluation import Result, compare, write_report
@@ -59,7 +59,7 @@ def render(comparison: Comparison, benches: Mapping[str, Mapping[str, Any]]) -> 
     )
     environment.globals["pieces"] = pieces
     environment.globals["heatmap"] = heatmap
-    # The only markup that is not the template's own; its words are escaped where they are drawn.
+    # The only markup from outside the template; the charts escape their texts.
     scatters = [scatter(pair, comparison.metric) for pair in comparison.pairs]
     speeds = [(name, pareto(bench, name)) for name, bench in benches.items()]
     return environment.get_template("report.html").render(
@@ -73,7 +73,7 @@ def render(comparison: Comparison, benches: Mapping[str, Mapping[str, Any]]) -> 
 
 
 def _extremes(changes: Sequence[Change]) -> list[Change]:
-    """The changes with tokens to show that gained most, then those that lost most."""
+    """Return the aligned changes that improved most, then those that got worse most."""
     shown = [change for change in changes if any(document.alignment for document in change.documents)]
-    gains = [change for change in shown if change.difference > 0][:_HEATMAPS]
-    return gains + [change for change in shown if change.difference < 0][:_HEATMAPS]
+    gains = [change for change in shown if change.difference > 0][:_MAX_HEATMAPS]
+    return gains + [change for change in shown if change.difference < 0][:_MAX_HEATMAPS]

@@ -64,7 +64,7 @@ class Change:
 
     @property
     def difference(self) -> float:
-        """The system's value less the baseline's."""
+        """The system's value minus the baseline's."""
         return self.system_value - self.baseline_value
 
 

@@ -121,7 +121,7 @@ def compare(
         show_progress: draw a bar on standard error while passages are aligned.
 
     Raises:
-        InputFileError: a folder holds no results, or a file is damaged.
+        InputFileError: a folder contains no results, or a file is damaged.
         ValueError: fewer than two systems, two with the same name, no collection or metric in common, different
             queries, or an invalid argument.
 
@@ -179,7 +179,7 @@ def load_results(folder: Path) -> list[Result]:
     ['bm25']
     """
     if not folder.is_dir():
-        raise InputFileError(f"{folder}: no such folder; give a folder that `serotine eval` wrote")
+        raise InputFileError(f"{folder}: no such folder; pass a folder written by `serotine eval`")
     # A result is a pair of files; the folder may contain other JSON files.
     files = [file for file in sorted(folder.glob("*.json")) if file.with_suffix(".trec").is_file()]
     if not files:

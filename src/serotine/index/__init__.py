@@ -19,7 +19,7 @@ from serotine.index.search import (
 )
 from serotine.index.store import (
     CATALOG_FILE,
-    Holding,
+    CatalogEntry,
     Settings,
     SourceRecord,
     Sources,
@@ -39,12 +39,12 @@ __all__ = [
     "CATALOG_FILE",
     "FIRST_TRAINING",
     "POSTINGS_FROM",
+    "CatalogEntry",
     "Certificate",
     "Explanation",
     "Fusion",
     "Hit",
     "Hits",
-    "Holding",
     "Index",
     "IndexStats",
     "Mode",

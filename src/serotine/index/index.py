@@ -217,7 +217,7 @@ class Index:
         """Add a stream of documents in bounded memory, one transaction per batch; return how many were added.
 
         It can be interrupted at any time: committed batches stay, and the same call with the same stream resumes,
-        because documents that the index holds already are skipped.
+        because documents that are already in the index are skipped.
 
         Args:
             batches: arguments of `add` as dicts: ``{"ids": [...], "texts": [...]}``, some thousand documents each.
@@ -234,19 +234,19 @@ class Index:
         )
 
     def update_sources(
-        self, updates: Sequence[SourceUpdate], *, gone: Sequence[str] = (), expected_documents: int | None = None
+        self, updates: Sequence[SourceUpdate], *, removed: Sequence[str] = (), expected_documents: int | None = None
     ) -> None:
         """Bring the documents of files up to date in one transaction; `serotine.ingest` plans the updates.
 
         Args:
             updates: the changes to every file's documents.
-            gone: names of sources to remove, with all their documents.
+            removed: names of sources to remove, with all their documents.
             expected_documents: size of the index at the end of the run, as in `add_batches`; None ends the run.
 
         Raises:
             Every error of `add`.
         """
-        self._writer.update_sources(updates, gone, expected_documents)
+        self._writer.update_sources(updates, removed, expected_documents)
 
     def compact(self, *, show_progress: bool = False) -> None:
         """Rewrite the index without deleted documents, in as few segments as possible.

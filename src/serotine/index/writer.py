@@ -64,7 +64,7 @@ class Writer:
         added = 0
         with progress_bar(expected_documents, "Adding", enabled=show_progress) as advance:
             for batch in batches:
-                new = dict(batch) if upsert else self._without_known(batch)
+                new = dict(batch) if upsert else self._without_existing(batch)
                 with self._store.changes:
                     if new["ids"]:
                         self._insert(**new, upsert=upsert)
@@ -80,17 +80,17 @@ class Writer:
         return added
 
     def update_sources(
-        self, updates: Sequence[SourceUpdate], gone: Sequence[str], expected_documents: int | None
+        self, updates: Sequence[SourceUpdate], removed: Sequence[str], expected_documents: int | None
     ) -> None:
         """Bring the documents of files up to date."""
         with self._store.changes:
-            if updates or gone:
+            if updates or removed:
                 self._insert(
                     [id_ for update in updates for id_ in update.ids],
                     [text for update in updates for text in update.texts],
                     metadata=[metadata for update in updates for metadata in update.metadata],
                     upsert=True,
-                    then=lambda transaction: transaction.update_sources(updates, gone),
+                    then=lambda transaction: transaction.update_sources(updates, removed),
                 )
             if expected_documents is None:
                 self._maintenance.expect_no_more()
@@ -147,9 +147,9 @@ class Writer:
             return
         replaced = store.catalog.live_ids(batch.ids)
         if replaced and not upsert:
-            known = [id_ for id_ in batch.ids if id_ in replaced]
+            existing = [id_ for id_ in batch.ids if id_ in replaced]
             raise DuplicateIdError(
-                f"ids: {first_and_count(known)} is already in the index; pass upsert=True to replace it"
+                f"ids: {first_and_count(existing)} is already in the index; pass upsert=True to replace it"
             )
         documents.warn_about_empty_texts(batch)
         number = store.catalog.next_number()
@@ -173,15 +173,15 @@ class Writer:
         texts = [text or "" for text in batch.texts]
         return encode_documents(self._encoder.get(), texts, self._store.settings.dim, show_progress=show_progress)
 
-    def _without_known(self, batch: Mapping[str, Any]) -> dict[str, Any]:
-        """Return a batch without the documents that the index holds."""
+    def _without_existing(self, batch: Mapping[str, Any]) -> dict[str, Any]:
+        """Return a batch without the documents that are already in the index."""
         if "ids" not in batch:
             keys = ", ".join(map(repr, batch)) or "nothing"
             raise ValueError(f"batches: must be dicts with 'ids', got one with {keys}")
         ids = documents.document_ids(batch["ids"])
-        known = self._store.catalog.live_ids(ids)
+        existing = self._store.catalog.live_ids(ids)
         documents.validate_counts(batch, len(ids))
-        positions = [i for i, id_ in enumerate(ids) if id_ not in known]
+        positions = [i for i, id_ in enumerate(ids) if id_ not in existing]
         return {name: None if values is None else [values[i] for i in positions] for name, values in batch.items()}
 
     def _maintain(self, *, show_progress: bool = False) -> None:

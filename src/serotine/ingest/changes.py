@@ -14,7 +14,7 @@ from serotine.ingest.metadata import convert_metadata
 from serotine.ingest.sources import SourceFile
 
 if TYPE_CHECKING:
-    from serotine.index import Holding, Index
+    from serotine.index import CatalogEntry, Index
 
 
 @dataclass(slots=True)
@@ -51,22 +51,22 @@ def compare_documents(
         DuplicateIdError: the index holds another document under one of the ids.
     """
     converted = [replace(document, metadata=convert_metadata(document, filterable)) for document in documents]
-    holdings = {} if index is None else index.sources.holdings([document.id for document in converted])
+    entries = {} if index is None else index.sources.entries([document.id for document in converted])
     changes = DocumentChanges()
     for document in converted:
-        holding = holdings.get(document.id)
-        if holding is None:
+        entry = entries.get(document.id)
+        if entry is None:
             changes.new += 1
             changes.store.append(document)
             continue
-        same = holding.same(document.id, document.text, document.metadata)
-        if not upsert and holding.source != file.key and not _is_free(holding, same=same):
-            raise _conflict(document, holding)
+        same = entry.matches(document.id, document.text, document.metadata)
+        if not upsert and entry.source != file.key and not _is_free(entry, same=same):
+            raise _conflict(document, entry)
         if not same:
             changes.store.append(document)
             continue
         changes.unchanged += 1
-        if holding.source != file.key:
+        if entry.source != file.key:
             changes.taken.append(document.id)
     return changes
 
@@ -77,13 +77,13 @@ def batched(documents: Iterator[Document], size: int) -> Iterator[list[Document]
         yield batch
 
 
-def _is_free(holding: Holding, *, same: bool) -> bool:
+def _is_free(entry: CatalogEntry, *, same: bool) -> bool:
     """Return whether a document from elsewhere may become this file's: the same one, or one whose file is gone."""
-    return same if holding.source is None else is_gone(holding.source)
+    return same if entry.source is None else is_gone(entry.source)
 
 
-def _conflict(document: Document, holding: Holding) -> DuplicateIdError:
-    origin = "" if holding.source is None else f", from {holding.source}"
+def _conflict(document: Document, entry: CatalogEntry) -> DuplicateIdError:
+    origin = "" if entry.source is None else f", from {entry.source}"
     return DuplicateIdError(
         f"{document.origin}: id {document.id!r} is already in the index{origin}; "
         "use another id, or upsert to replace the document"

@@ -76,7 +76,7 @@ class Commits:
         self._commit()
         gone = self._plan.gone
         self._removed += sum(len(self._index.sources.ids(name)) for name in gone)
-        self._index.update_sources([SourceUpdate(record) for record in self._plan.touched], gone=gone)
+        self._index.update_sources([SourceUpdate(record) for record in self._plan.touched], removed=gone)
         return IngestReport(
             self._files_added,
             self._files_replaced,
@@ -100,7 +100,7 @@ class Commits:
             update.ids += [document.id for document in changes.store]
             update.texts += [document.text for document in changes.store]
             update.metadata += [document.metadata for document in changes.store]
-            update.taken += changes.taken
+            update.claimed += changes.taken
             self._unchanged += changes.unchanged
             self._replaced += len(changes.store) - changes.new
             if in_parts and self._pending_documents + len(update.ids) >= self._commit_size:

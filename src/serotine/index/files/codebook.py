@@ -54,17 +54,22 @@ class Codes:
 
     Attributes:
         ids: uint16 (tokens,), the centroids; uint32 for more than 65,536 centroids.
-        steps: uint8 (tokens,), the scale of the residual.
+        residual_scales: uint8 (tokens,), the quantized scale of the residual.
         errors: uint8 (tokens,), the logarithm of an upper bound of the error's norm.
         residuals: uint8 (tokens, ceil(dim * bits / 8)).
         max_norm: upper bound of the norm of every vector rebuilt from these codes.
     """
 
     ids: NDArray[np.uint16] | NDArray[np.uint32]
-    steps: NDArray[np.uint8]
+    residual_scales: NDArray[np.uint8]
     errors: NDArray[np.uint8]
     residuals: NDArray[np.uint8]
     max_norm: float
+
+    @property
+    def byte_arrays(self) -> dict[str, NDArray[Any]]:
+        """The arrays of a few bytes per token, beside the residuals, by their names in a codes file."""
+        return {"ids": self.ids, "steps": self.residual_scales, "errors": self.errors}
 
 
 def centroids_for(tokens: int) -> int:
@@ -112,7 +117,7 @@ class Codebook:
 
     Attributes:
         core: the compiled core's view.
-        usual_error: mean error bound of the tokens it was trained on.
+        training_error: mean error bound of the tokens it was trained on.
     """
 
     def __init__(
@@ -120,10 +125,10 @@ class Codebook:
         centroids: NDArray[np.int8],
         scales: NDArray[np.float32],
         coarse: NDArray[np.float32],
-        usual_error: float = 0.0,
+        training_error: float = 0.0,
     ) -> None:
         self.core = _core.Codebook(centroids, scales)
-        self.usual_error = usual_error
+        self.training_error = training_error
         self._centroids = centroids
         self._scales = scales
         self._coarse = coarse
@@ -137,7 +142,7 @@ class Codebook:
             writer.append("centroids", self._centroids)
             writer.append("scales", self._scales)
             writer.append("coarse", self._coarse)
-            writer.attributes = {"error": self.usual_error}
+            writer.attributes = {"error": self.training_error}
         return writer.record
 
     @cached_property
@@ -148,15 +153,15 @@ class Codebook:
         """Encode token vectors, float32 (tokens, dim), with `bits` per dimension."""
         count, dim = vectors.shape
         ids = self._router.assign(vectors)
-        steps = np.empty(count, dtype=np.uint8)
+        residual_scales = np.empty(count, dtype=np.uint8)
         errors = np.empty(count, dtype=np.uint8)
         residuals = np.empty((count, row_bytes(dim, bits)), dtype=np.uint8)
-        _core.encode_residuals(self.core, vectors, ids, bits, steps, errors, residuals)
+        _core.encode_residuals(self.core, vectors, ids, bits, residual_scales, errors, residuals)
         bounded = errors != _NO_BOUND
         norms = np.sqrt(np.einsum("ij,ij->i", vectors, vectors, dtype=np.float64))
         max_norm = float((norms + self._error_bounds(ids, errors))[bounded].max(initial=0.0)) * (1 + 1e-6)
         unsigned_ids: NDArray[Any] = ids.astype(id_type(len(self)))
-        return Codes(unsigned_ids, steps, errors, residuals, max_norm)
+        return Codes(unsigned_ids, residual_scales, errors, residuals, max_norm)
 
     def mean_error(self, vectors: NDArray[np.float32], bits: int) -> float:
         """Return the mean error bound of the codes of token vectors, float32 (tokens, dim)."""

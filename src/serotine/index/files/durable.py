@@ -21,7 +21,7 @@ def write(file: BinaryIO, data: bytes | memoryview) -> None:
 
 
 def sync(file: BinaryIO) -> None:
-    """Return when everything written is on disk."""
+    """Flush a file to the disk."""
     file.flush()
     os.fsync(file.fileno())
 
@@ -32,7 +32,7 @@ def rename(source: Path, target: Path) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Return when the names in a folder are on disk."""
+    """Flush the names in a folder to the disk."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)

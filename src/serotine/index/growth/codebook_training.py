@@ -41,12 +41,12 @@ def sample(segments: list[Segment], count: int, dim: int) -> NDArray[np.float32]
     rng = np.random.default_rng([SEED, total])
     chosen = np.arange(total) if count >= total else np.sort(rng.choice(total, size=count, replace=False))
     points = np.empty((len(chosen), dim), dtype=np.float32)
-    start = done = 0
+    start = drawn = 0
     for segment in segments:
         end = start + segment.record.tokens
-        rows = chosen[done : np.searchsorted(chosen, end)] - start
-        points[done : done + len(rows)] = segment.tokens(rows)
-        start, done = end, done + len(rows)
+        rows = chosen[drawn : np.searchsorted(chosen, end)] - start
+        points[drawn : drawn + len(rows)] = segment.tokens(rows)
+        start, drawn = end, drawn + len(rows)
     return points
 
 
@@ -85,7 +85,7 @@ def train(
     codes, scales = quantize(clusters.fine, clusters.squares, clusters.sizes)
     codebook = Codebook(codes, scales, clusters.coarse)
     measured = np.sort(np.random.default_rng([SEED, 1]).permutation(len(points))[:MEASURED])
-    codebook.usual_error = codebook.mean_error(points[measured], bits)
+    codebook.training_error = codebook.mean_error(points[measured], bits)
     record = codebook.write(path)
     checkpoint.remove()
     return CodebookRecord(record, centroids, tokens)

@@ -52,9 +52,9 @@ class Maintenance:
 
     def run(self, *, show_progress: bool = False) -> None:
         """Run every job that is due."""
-        while (job := self._due()) is not None:
+        while (job := self._due_job()) is not None:
             _log.info("%s: %s", self._store.folder, job.kind.value)
-            self._do(job, show_progress=show_progress)
+            self._run_job(job, show_progress=show_progress)
 
     def compact(self, *, show_progress: bool = False) -> None:
         """Rewrite everything into as few segments as possible, without tombstones.
@@ -104,7 +104,7 @@ class Maintenance:
     def _trained_for(self, codebook: int) -> int:
         return self._store.catalog.codebooks()[codebook].tokens
 
-    def _due(self) -> Job | None:
+    def _due_job(self) -> Job | None:
         snapshot = self._store.snapshot()
         newest = _newest(snapshot)
         trained_for = 0 if newest is None else self._trained_for(newest)
@@ -121,9 +121,9 @@ class Maintenance:
             return False
         codebook = snapshot.codebooks[newest]
         points = codebook_training.sample(head, codebook_training.MEASURED, self._store.settings.dim)
-        return codebook.mean_error(points, self._store.settings.nbits) > policy.DRIFTED * codebook.usual_error
+        return codebook.mean_error(points, self._store.settings.nbits) > policy.DRIFTED * codebook.training_error
 
-    def _do(self, job: Job, *, show_progress: bool) -> None:
+    def _run_job(self, job: Job, *, show_progress: bool) -> None:
         if job.kind is Kind.TRAIN:
             self._train(show_progress=show_progress)
             snapshot = self._store.snapshot()

@@ -31,8 +31,8 @@ _COPIED_TOKENS = 1 << 20
 POSTINGS_FROM = 100_000
 
 Tick = Callable[[int], None]
-# Codes beside the residuals, held in memory while the residuals are written.
-_BYTE_CODES = ("ids", "steps", "errors")
+# Arrays of a codes file that are held in memory while its residuals are written.
+_BYTE_ARRAYS = ("ids", "steps", "errors")
 
 
 class _LiveDocuments:
@@ -113,8 +113,8 @@ def merge(store: Store, views: Sequence[SegmentView], codebook: Codebook, *, tic
             arrays = view.segment.codes
             if arrays is None or view.segment.record.codebook != first.record.codebook:
                 raise ValueError(f"{view.segment.path}: has no codes of the same codebook")
-            ids, steps, errors, residuals = (arrays[name][rows] for name in (*_BYTE_CODES, "residuals"))
-            yield Codes(ids, steps, errors, residuals, view.segment.max_norm)
+            ids, scales, errors, residuals = (arrays[name][rows] for name in (*_BYTE_ARRAYS, "residuals"))
+            yield Codes(ids, scales, errors, residuals, view.segment.max_norm)
 
     record = _write_codes(store, documents, copied(), len(codebook), first.bits, tick)
     vectors = _vectors_record(store, documents) if first.vectors is not None else None
@@ -154,22 +154,22 @@ def _write_codes(
 ) -> FileRecord:
     """Write codes run by run, holding 4 to 6 bytes per token in memory."""
     # Documents without tokens give no runs; their file has these arrays nevertheless.
-    types = {name: np.uint8 if name != "ids" else id_type(centroids) for name in _BYTE_CODES}
-    byte_codes: dict[str, list[NDArray[Any]]] = {name: [np.empty(0, dtype)] for name, dtype in types.items()}
+    types = {name: np.uint8 if name != "ids" else id_type(centroids) for name in _BYTE_ARRAYS}
+    byte_arrays: dict[str, list[NDArray[Any]]] = {name: [np.empty(0, dtype)] for name, dtype in types.items()}
     max_norm = 0.0
     with ArraysWriter(store.new_file(CODES), CODES) as writer:
         writer.append("residuals", np.empty((0, row_bytes(documents.dim, bits)), dtype=np.uint8))
         for codes in runs:
             writer.append("residuals", codes.residuals)
-            for name in _BYTE_CODES:
-                byte_codes[name].append(getattr(codes, name))
+            for name, array in codes.byte_arrays.items():
+                byte_arrays[name].append(array)
             max_norm = max(max_norm, codes.max_norm)
             tick(len(codes.residuals))
-        for name, arrays in byte_codes.items():
+        for name, arrays in byte_arrays.items():
             for array in arrays:
                 writer.append(name, array)
         append_documents(writer, documents.numbers, documents.offsets)
         if documents.numbers.size >= POSTINGS_FROM:
-            append_postings(writer, byte_codes["ids"], documents.offsets, centroids)
+            append_postings(writer, byte_arrays["ids"], documents.offsets, centroids)
         writer.attributes = {"bits": bits, "longest": max_norm}
     return writer.record

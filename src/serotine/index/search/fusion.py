@@ -86,11 +86,11 @@ def _weights(weights: Sequence[float] | None, count: int) -> list[float]:
 
 
 def _check_unique(documents: Sequence[int], name: str) -> None:
-    seen: set[int] = set()
+    unique: set[int] = set()
     for document in documents:
-        if document in seen:
+        if document in unique:
             raise ValueError(f"{name}: duplicate document {document}; documents must be unique")
-        seen.add(document)
+        unique.add(document)
 
 
 def _best_first(terms: dict[int, list[float]]) -> list[tuple[int, float]]:

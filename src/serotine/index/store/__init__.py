@@ -7,7 +7,7 @@ from serotine.index.store.filters import check_filterable, check_metadata, compi
 from serotine.index.store.lexical import analyze
 from serotine.index.store.replacement import replace_index, restore_replaced_index
 from serotine.index.store.snapshot import SegmentView, Snapshot
-from serotine.index.store.source_catalog import Holding, SourceRecord, Sources, SourceUpdate
+from serotine.index.store.source_catalog import CatalogEntry, SourceRecord, Sources, SourceUpdate
 from serotine.index.store.store import Store, read_settings
 from serotine.index.store.transaction import Transaction
 
@@ -15,7 +15,7 @@ __all__ = [
     "CATALOG_FILE",
     "FORMAT_VERSION",
     "Catalog",
-    "Holding",
+    "CatalogEntry",
     "Row",
     "SegmentView",
     "Settings",

@@ -24,7 +24,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from serotine.errors import wrong_type
+from serotine.errors import shown, wrong_type
 from serotine.texts import is_text
 
 Filterable = dict[str, type]
@@ -33,7 +33,7 @@ _TYPES: dict[type, str] = {str: "str", int: "int", float: "float", bool: "bool"}
 _ACCEPTED: dict[str, tuple[type, ...]] = {"str": (str,), "int": (int,), "float": (float, int), "bool": (bool,)}
 _ORDERS = ("<", "<=", ">", ">=")
 _OPERATORS = ("==", "!=", *_ORDERS, "in", "contains")
-_JOINTS = ("and", "or", "not")
+_CONNECTIVES = ("and", "or", "not")
 _MAX_FIELDS = 64
 _MAX_NAME = 128
 _MAX_DEPTH = 64
@@ -56,7 +56,7 @@ class Comparison:
 class Joined:
     """Conditions joined by "and" or "or"."""
 
-    joint: str
+    connective: str
     conditions: tuple[Condition, ...]
 
 
@@ -173,18 +173,18 @@ class _Parser:
             inside = _within(place, name)
             if name == "not":
                 conditions.append(Not(self._group(value, inside, depth + 1)))
-            elif name in _JOINTS:
+            elif name in _CONNECTIVES:
                 conditions.append(self._joined(name, value, inside, depth))
             else:
                 conditions += self._field(_field(name, inside), value, inside)
         return _join("and", conditions)
 
-    def _joined(self, joint: str, value: object, place: str, depth: int) -> Condition:
+    def _joined(self, connective: str, value: object, place: str, depth: int) -> Condition:
         if not isinstance(value, (list, tuple)):
             raise wrong_type(place, "a list of filters", value)
         if not value:
             raise ValueError(f"{place}: must not be empty; list at least one filter")
-        return _join(joint, [self._group(item, f"{place}[{i}]", depth + 1) for i, item in enumerate(value)])
+        return _join(connective, [self._group(item, f"{place}[{i}]", depth + 1) for i, item in enumerate(value)])
 
     def _field(self, field: str, value: object, place: str) -> list[Condition]:
         if not isinstance(value, Mapping):
@@ -227,19 +227,14 @@ class _Parser:
 
 
 def _within(place: str, name: object) -> str:
-    return f"{place}[{_shown(name)}]"
-
-
-def _shown(value: object) -> str:
-    shown = repr(value)
-    return shown if len(shown) <= _MAX_NAME else shown[:_MAX_NAME] + "..."
+    return f"{place}[{shown(name)}]"
 
 
 def _field(name: object, place: str) -> str:
     """Return `name` if it is a valid field name."""
     if not isinstance(name, str):
         raise wrong_type(place, "the name of a field, a string", name)
-    if name in _OPERATORS or name in _JOINTS:
+    if name in _OPERATORS or name in _CONNECTIVES:
         raise ValueError(f"{place}: {name!r} is reserved in filters; rename the field")
     if not 0 < len(name) <= _MAX_NAME:
         raise ValueError(f"{place}: must have 1 to {_MAX_NAME} characters, got {len(name)}")
@@ -252,10 +247,10 @@ def _field(name: object, place: str) -> str:
 
 
 def _type_name(kind: object, place: str) -> str:
-    for known, name in _TYPES.items():
-        if kind is known:
+    for type_, name in _TYPES.items():
+        if kind is type_:
             return name
-    raise TypeError(f"{place}: must be str, int, float or bool, got {_shown(kind)}")
+    raise TypeError(f"{place}: must be str, int, float or bool, got {shown(kind)}")
 
 
 def _scalar(value: object, place: str) -> str | int | float | bool:
@@ -293,8 +288,8 @@ def _check_declared(value: object, field: str, declared: str, place: str) -> Non
         raise ValueError(f"{place}: must fit 64 bits, beyond which comparisons round; declare {field!r} as str")
 
 
-def _join(joint: str, conditions: list[Condition]) -> Condition:
-    return conditions[0] if len(conditions) == 1 else Joined(joint, tuple(conditions))
+def _join(connective: str, conditions: list[Condition]) -> Condition:
+    return conditions[0] if len(conditions) == 1 else Joined(connective, tuple(conditions))
 
 
 def _kind(value: object) -> str:
@@ -317,14 +312,14 @@ def _without_not(condition: Condition, *, negated: bool) -> Comparison | Joined:
     match condition:
         case Not(inner):
             return _without_not(inner, negated=not negated)
-        case Joined(joint, conditions):
+        case Joined(connective, conditions):
             if negated:
-                joint = "or" if joint == "and" else "and"
+                connective = "or" if connective == "and" else "and"
             merged: list[Condition] = []
             for item in conditions:
                 plain = _without_not(item, negated=negated)
-                merged += plain.conditions if isinstance(plain, Joined) and plain.joint == joint else [plain]
-            return Joined(joint, tuple(merged))
+                merged += plain.conditions if isinstance(plain, Joined) and plain.connective == connective else [plain]
+            return Joined(connective, tuple(merged))
         case Comparison():
             return replace(condition, negated=negated)
 
@@ -344,7 +339,7 @@ def _write(condition: Condition) -> _Sql:
     if isinstance(condition, Not):
         return _write(_without_not(condition, negated=False))
     pieces = [_write(item) for item in condition.conditions]
-    if condition.joint == "and":
+    if condition.connective == "and":
         pieces = [
             replace(piece, text=f"({piece.text})", stack=piece.stack + 1) if isinstance(item, Joined) else piece
             for item, piece in zip(condition.conditions, pieces, strict=True)
@@ -352,7 +347,7 @@ def _write(condition: Condition) -> _Sql:
     # The piece that needs the deepest stack goes first, where the stack is still empty.
     pieces.sort(key=lambda piece: -piece.stack)
     return _Sql(
-        f" {condition.joint.upper()} ".join(piece.text for piece in pieces),
+        f" {condition.connective.upper()} ".join(piece.text for piece in pieces),
         [value for piece in pieces for value in piece.values],
         max(piece.stack + (2 if i else 0) for i, piece in enumerate(pieces)),
     )

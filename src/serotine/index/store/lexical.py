@@ -47,8 +47,8 @@ _BLOCKS = (
     (0x1AFF0, 0x1B16F),
 )
 # Han, and Hangul syllables: too many to enumerate. Planes 2 and 3 are entirely Han.
-_WHOLE = "\u2e80-\u2fdf\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7a3\uf900-\ufaff\U00020000-\U0003fffd"
-_LETTERS = "".join(_characters(first, last, "L") for first, last in _BLOCKS) + _WHOLE
+_RANGES = "\u2e80-\u2fdf\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7a3\uf900-\ufaff\U00020000-\U0003fffd"
+_LETTERS = "".join(_characters(first, last, "L") for first, last in _BLOCKS) + _RANGES
 _MARKS = "".join(_characters(first, last, "M") for first, last in _BLOCKS)
 _RUN = re.compile(f"[{_LETTERS}{_MARKS}]+")
 # A letter with its marks. After the signs that stack consonants in Khmer and Burmese the next letter belongs too.

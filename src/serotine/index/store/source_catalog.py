@@ -54,7 +54,7 @@ class SourceUpdate:
         ids: documents to insert, replacing those of the same ids.
         texts: their texts.
         metadata: their metadata.
-        taken: ids of unchanged documents of the index that become this source's.
+        claimed: ids of unchanged documents of the index that become this source's.
         removed: ids of documents of this source that the file no longer contains.
     """
 
@@ -62,18 +62,23 @@ class SourceUpdate:
     ids: list[str] = field(default_factory=list)
     texts: list[str] = field(default_factory=list)
     metadata: list[dict[str, Any]] = field(default_factory=list)
-    taken: list[str] = field(default_factory=list)
+    claimed: list[str] = field(default_factory=list)
     removed: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
-class Holding:
-    """The catalog's entry under an id: the source's name, or None, and the row's checksum."""
+class CatalogEntry:
+    """A document's entry in the catalog.
+
+    Attributes:
+        source: name of its source, or None.
+        checksum: checksum of its row.
+    """
 
     source: str | None
     checksum: bytes
 
-    def same(self, id_: str, text: str, metadata: dict[str, Any]) -> bool:
+    def matches(self, id_: str, text: str, metadata: dict[str, Any]) -> bool:
         """Return whether the stored document equals this one."""
         return self.checksum == row_checksum(id_, text, json.dumps(metadata, ensure_ascii=False))
 
@@ -102,9 +107,9 @@ class Sources:
             )
             return [row[0] for row in rows]
 
-    def holdings(self, ids: Sequence[str]) -> dict[str, Holding]:
-        """Return the catalog's entries of those `ids` that the index holds."""
-        holdings: dict[str, Holding] = {}
+    def entries(self, ids: Sequence[str]) -> dict[str, CatalogEntry]:
+        """Return the catalog's entries of those `ids` that are in the index."""
+        entries: dict[str, CatalogEntry] = {}
         with self._reading() as connection:
             joined = _has_sources(connection)
             name, join = ("name", "LEFT JOIN sources USING (source)") if joined else ("NULL", "")
@@ -114,8 +119,8 @@ class Sources:
                     f"WHERE live AND id IN ({placeholders(batch)})",
                     batch,
                 )
-                holdings.update((row[0], Holding(row[1], row[2])) for row in rows)
-        return holdings
+                entries.update((row[0], CatalogEntry(row[1], row[2])) for row in rows)
+        return entries
 
 
 def ensure_schema(connection: sqlite3.Connection) -> None:
@@ -136,7 +141,7 @@ def record(connection: sqlite3.Connection, update: SourceUpdate) -> None:
     number = number_of(connection, source.name)
     connection.executemany(
         "UPDATE documents SET source = ? WHERE live AND id = ?",
-        ((number, id_) for id_ in [*update.ids, *update.taken]),
+        ((number, id_) for id_ in [*update.ids, *update.claimed]),
     )
 
 

@@ -1,4 +1,4 @@
-"""k-means: nearest and means against NumPy, the same at any number of threads, and resumable."""
+"""k-means: nearest centroids and means agree with NumPy at any number of threads, and training resumes."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ def threads() -> Iterator[None]:
 
 def blobs(points: int, dim: int, seed: int = 0) -> NDArray[np.float32]:
     rng = np.random.default_rng(seed)
-    centres = rng.standard_normal((40, dim))
-    values = centres[rng.integers(0, 40, points)] + 0.3 * rng.standard_normal((points, dim))
-    found: NDArray[np.float32] = (values / np.linalg.norm(values, axis=1, keepdims=True)).astype(np.float32)
-    return found
+    centers = rng.standard_normal((40, dim))
+    values = centers[rng.integers(0, 40, points)] + 0.3 * rng.standard_normal((points, dim))
+    unit_vectors: NDArray[np.float32] = (values / np.linalg.norm(values, axis=1, keepdims=True)).astype(np.float32)
+    return unit_vectors
 
 
 @given(
@@ -39,7 +39,7 @@ def blobs(points: int, dim: int, seed: int = 0) -> NDArray[np.float32]:
     seed=st.integers(0, 5),
 )  # fmt: skip
 @settings(max_examples=60, deadline=None)
-def test_nearest_is_the_nearest_of_the_list(points: int, dim: int, centroids: int, groups: int, seed: int) -> None:
+def test_the_nearest_member_of_a_cell_is_found(points: int, dim: int, centroids: int, groups: int, seed: int) -> None:
     rng = np.random.default_rng(seed)
     values = rng.standard_normal((points, dim)).astype(np.float32)
     means = rng.standard_normal((centroids, dim)).astype(np.float32)
@@ -47,22 +47,22 @@ def test_nearest_is_the_nearest_of_the_list(points: int, dim: int, centroids: in
     lists = [np.sort(rng.permutation(centroids)[: rng.integers(1, centroids + 1)]) for _ in range(groups)]
     starts = np.concatenate([[0], np.cumsum([len(members) for members in lists])]).astype(np.int64)
     ids = router.nearest_member(values, cells, means, np.concatenate(lists).astype(np.int64), starts)
-    for point, cell, found in zip(values, cells, ids, strict=True):
-        assert found in lists[cell]
+    for point, cell, id_ in zip(values, cells, ids, strict=True):
+        assert id_ in lists[cell]
         distances = ((means[lists[cell]] - point) ** 2).sum(axis=1)
-        assert ((means[found] - point) ** 2).sum() <= distances.min() + 1e-4
+        assert ((means[id_] - point) ** 2).sum() <= distances.min() + 1e-4
 
 
-def brute(points: NDArray[np.float32], centroids: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Squared distances, float64 (points, centroids)."""
-    apart = points[:, None].astype(np.float64) - centroids[None].astype(np.float64)
-    found: NDArray[np.float64] = np.einsum("ijk,ijk->ij", apart, apart)
-    return found
+def squared_distances(points: NDArray[np.float32], centroids: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Return squared distances, float64 (points, centroids)."""
+    differences = points[:, None].astype(np.float64) - centroids[None].astype(np.float64)
+    distances: NDArray[np.float64] = np.einsum("ijk,ijk->ij", differences, differences)
+    return distances
 
 
 @pytest.mark.parametrize("dim", [1, 7, 33, 128])
 def test_every_path_finds_the_nearest(path: str, dim: int) -> None:
-    """More points than one item of parallel work handles, and groups of every size, in an order of their own."""
+    """More points than one parallel task handles, in groups of every size, shuffled."""
     rng = np.random.default_rng(dim)
     points = rng.standard_normal((4500, dim)).astype(np.float32)
     centroids = rng.standard_normal((130, dim)).astype(np.float32)
@@ -70,18 +70,18 @@ def test_every_path_finds_the_nearest(path: str, dim: int) -> None:
     # Groups 0, 2 and the last have no points; 2 has no centroids either.
     group_starts = np.array([0, 0, 2100, 2100, 2101, 4500, 4500], dtype=np.int64)
     lists = [rng.choice(130, size, replace=False) for size in (3, 130, 0, 1, 64, 9)]
-    list_starts = np.concatenate([[0], np.cumsum([len(each) for each in lists])]).astype(np.int64)
+    list_starts = np.concatenate([[0], np.cumsum([len(members) for members in lists])]).astype(np.int64)
     ids = np.full(len(points), -1, np.int32)
-    members = np.concatenate(lists).astype(np.int64)
-    _core.nearest(points, order, group_starts, centroids, members, list_starts, ids)
+    all_members = np.concatenate(lists).astype(np.int64)
+    _core.nearest(points, order, group_starts, centroids, all_members, list_starts, ids)
     for group, (first, last) in enumerate(itertools.pairwise(group_starts)):
         if first == last:
             continue
-        mine = order[first:last]
-        distances = brute(points[mine], centroids[lists[group]])
-        assert np.isin(ids[mine], lists[group]).all()
-        found = brute(points[mine], centroids)[np.arange(len(mine)), ids[mine]]
-        assert (found <= distances.min(axis=1) + 1e-5 * dim).all()
+        group_points = order[first:last]
+        distances = squared_distances(points[group_points], centroids[lists[group]])
+        assert np.isin(ids[group_points], lists[group]).all()
+        returned = squared_distances(points[group_points], centroids)[np.arange(len(group_points)), ids[group_points]]
+        assert (returned <= distances.min(axis=1) + 1e-5 * dim).all()
 
 
 def test_ties_go_to_the_first_in_the_list(path: str) -> None:
@@ -97,8 +97,8 @@ def test_more_groups_than_points() -> None:
     points, centroids = np.array([[0.9], [0.1]], np.float32), np.array([[0.0], [1.0]], np.float32)
     cells = np.array([40, 7], np.int32)
     members = np.tile(np.array([0, 1], dtype=np.int64), 50)
-    found = router.nearest_member(points, cells, centroids, members, np.arange(51, dtype=np.int64) * 2)
-    assert found.tolist() == [1, 0]
+    ids = router.nearest_member(points, cells, centroids, members, np.arange(51, dtype=np.int64) * 2)
+    assert ids.tolist() == [1, 0]
 
 
 @given(
@@ -114,18 +114,18 @@ def test_means_match_numpy(points: int, dim: int, clusters: int, size: float, se
     squares, sizes = np.empty(clusters), np.empty(clusters, np.int64)
     _core.cluster_means(values, ids, means, squares, sizes)
     for cluster in range(clusters):
-        own = values[ids == cluster].astype(np.float64)
-        assert sizes[cluster] == len(own)
-        wanted = own.mean(axis=0) if len(own) else np.full(dim, 9.0)
-        np.testing.assert_allclose(means[cluster], wanted, rtol=1e-6, atol=1e-9 * size)
-        spread = ((own - wanted) ** 2).sum() if len(own) else 0.0
-        # What is left of a difference of float64 sums.
+        cluster_points = values[ids == cluster].astype(np.float64)
+        assert sizes[cluster] == len(cluster_points)
+        expected = cluster_points.mean(axis=0) if len(cluster_points) else np.full(dim, 9.0)
+        np.testing.assert_allclose(means[cluster], expected, rtol=1e-6, atol=1e-9 * size)
+        spread = ((cluster_points - expected) ** 2).sum() if len(cluster_points) else 0.0
+        # Rounding of a difference of float64 sums.
         assert squares[cluster] == pytest.approx(spread, rel=1e-9, abs=1e-11 * size * size * dim)
 
 
-def test_lists_that_lie_are_refused() -> None:
+def test_corrupt_posting_lists_are_rejected() -> None:
     points, centroids = np.ones((4, 3), np.float32), np.ones((5, 3), np.float32)
-    good: dict[str, Any] = {
+    valid: dict[str, Any] = {
         "points": points,
         "order": np.arange(4),
         "group_starts": np.array([0, 1, 4]),
@@ -134,8 +134,8 @@ def test_lists_that_lie_are_refused() -> None:
         "list_starts": np.array([0, 2, 5]),
         "ids": np.empty(4, np.int32),
     }
-    _core.nearest(**good)
-    for name, value, said in (
+    _core.nearest(**valid)
+    for name, value, message in (
         ("points", np.ones((4, 2), np.float32), "dimensions differ"),
         ("ids", np.empty(3, np.int32), "one id per point"),
         ("list_starts", np.array([0, 5]), "differ in length"),
@@ -150,11 +150,11 @@ def test_lists_that_lie_are_refused() -> None:
         ("members", np.array([0, 1, 2, 3, -5]), "a member is out of range"),
         ("group_starts", np.empty(0, np.int64), "differ in length"),
     ):
-        with pytest.raises(ValueError, match=said):
-            _core.nearest(**(good | {name: value}))
+        with pytest.raises(ValueError, match=message):
+            _core.nearest(**(valid | {name: value}))
     means = (np.zeros((2, 3), np.float32), np.empty(2), np.empty(2, np.int64))
     ids = np.zeros(4, np.int32)
-    for wrong, said in (
+    for arguments, message in (
         ((points, ids[:3], *means), "one id per point"),
         ((points, ids + 2, *means), "a centroid id is out of range"),
         ((points, ids - 1, *means), "a centroid id is out of range"),
@@ -162,9 +162,9 @@ def test_lists_that_lie_are_refused() -> None:
         ((points, ids, means[0], np.empty(3), means[2]), "one entry per cluster"),
         ((points, ids, means[0], means[1], np.empty(1, np.int64)), "one entry per cluster"),
     ):
-        with pytest.raises(ValueError, match=said):
-            _core.cluster_means(*wrong)
-    # An output of another type would be filled in a copy, and lost.
+        with pytest.raises(ValueError, match=message):
+            _core.cluster_means(*arguments)
+    # An output of another dtype would be converted, and the results written to the copy.
     with pytest.raises(TypeError):
         _core.cluster_means(points, ids, means[0].astype(np.float64), means[1], means[2])
 
@@ -176,10 +176,10 @@ def test_means_are_means_and_empty_clusters_stay() -> None:
     means, squares, sizes = np.full((6, 7), 9.0, np.float32), np.empty(6), np.empty(6, np.int64)
     _core.cluster_means(points, ids, means, squares, sizes)
     for cluster in (0, 1, 2, 4):
-        own = points[ids == cluster].astype(np.float64)
-        np.testing.assert_allclose(means[cluster], own.mean(axis=0), rtol=1e-5, atol=1e-6)
-        assert squares[cluster] == pytest.approx(((own - own.mean(axis=0)) ** 2).sum())
-        assert sizes[cluster] == len(own)
+        cluster_points = points[ids == cluster].astype(np.float64)
+        np.testing.assert_allclose(means[cluster], cluster_points.mean(axis=0), rtol=1e-5, atol=1e-6)
+        assert squares[cluster] == pytest.approx(((cluster_points - cluster_points.mean(axis=0)) ** 2).sum())
+        assert sizes[cluster] == len(cluster_points)
     assert (means[[3, 5]] == 9).all()
     assert sizes[[3, 5]].tolist() == [0, 0]
 
@@ -193,12 +193,12 @@ def trained(points: NDArray[np.float32], count: int) -> kmeans.Clusters:
 
 def test_training_is_the_same_at_any_number_of_threads(threads: None) -> None:
     points = blobs(3000, 24)
-    found = []
+    codebooks = []
     for count in (1, 2, 3):
         maxsim.set_num_threads(count)
-        found.append(trained(points, 128).fine.tobytes())
-    assert found[0] == found[1] == found[2]
-    # The seed decides, and nothing else.
+        codebooks.append(trained(points, 128).fine.tobytes())
+    assert codebooks[0] == codebooks[1] == codebooks[2]
+    # Another seed gives another codebook.
     other = kmeans.train_coarse(points, 128, 8).coarse
     assert other.tobytes() != kmeans.train_coarse(points, 128, 7).coarse.tobytes()
 
@@ -206,37 +206,37 @@ def test_training_is_the_same_at_any_number_of_threads(threads: None) -> None:
 def test_means_and_nearest_are_the_same_at_any_number_of_threads(threads: None) -> None:
     points = blobs(9000, 33)
     centroids = points[::70].copy()
-    found = []
+    results = []
     for count in (1, 2, 5):
         maxsim.set_num_threads(count)
         ids = router.nearest(points, centroids)
         means, squares, sizes = centroids.copy(), np.empty(len(centroids)), np.empty(len(centroids), np.int64)
         _core.cluster_means(points, ids, means, squares, sizes)
-        found.append((ids.tobytes(), means.tobytes(), squares.tobytes(), sizes.tobytes()))
-    assert found[0] == found[1] == found[2]
+        results.append((ids.tobytes(), means.tobytes(), squares.tobytes(), sizes.tobytes()))
+    assert results[0] == results[1] == results[2]
 
 
-def test_training_finds_clusters_that_routing_finds_again() -> None:
+def test_routing_agrees_with_brute_force() -> None:
     points = blobs(20_000, 32)
     clusters = trained(points, 256)
     routes = router.route(clusters.coarse, clusters.fine)
     routed, brute = routes.assign(points), router.nearest(points, clusters.fine)
     assert (routed == brute).mean() > 0.9
-    lost = ((points - clusters.fine[routed]) ** 2).sum() / ((points - clusters.fine[brute]) ** 2).sum()
-    assert 1 <= lost < 1.05
-    # As good as the centres the points were drawn around, which no 256 centroids could miss.
+    error_ratio = ((points - clusters.fine[routed]) ** 2).sum() / ((points - clusters.fine[brute]) ** 2).sum()
+    assert 1 <= error_ratio < 1.05
+    # 256 centroids represent the points at least as well as the 40 centers they were drawn around.
     assert ((points - clusters.fine[brute]) ** 2).sum(axis=1).mean() < 0.3
 
 
 @given(st.lists(st.integers(0, 50), min_size=1, max_size=40), st.integers(0, 300))
 def test_every_cell_gets_its_share(sizes: list[int], extra: int) -> None:
     count = len(sizes) + extra
-    given_ = kmeans._fine_counts(np.array(sizes, dtype=np.int64), np.array(sizes, dtype=np.float64), count)
-    assert given_.sum() == count
-    assert given_.min() >= 1
+    counts = kmeans._fine_counts(np.array(sizes, dtype=np.int64), np.array(sizes, dtype=np.float64), count)
+    assert counts.sum() == count
+    assert counts.min() >= 1
 
 
-def test_points_that_are_all_alike_can_be_clustered() -> None:
+def test_identical_unit_vectorscan_be_clustered() -> None:
     clusters = trained(np.ones((64, 8), np.float32), 16)
     assert np.isfinite(clusters.fine).all()
     centroids, scales = codebook.quantize(clusters.fine, clusters.squares, clusters.sizes)
@@ -249,8 +249,8 @@ def test_interrupted_training_resumes(tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.setattr(codebook_training, "_MIN_CHECKPOINT", 4)
     (tmp_path / "segments").mkdir()
     points = blobs(2000, 16)
-    how = {"centroids": 64, "tokens": 2000, "bits": 4}
-    whole = codebook_training.train(tmp_path, tmp_path / "whole.codebook", points, **how, tick=lambda: None)
+    options: dict[str, Any] = {"centroids": 64, "tokens": 2000, "bits": 4}
+    whole = codebook_training.train(tmp_path, tmp_path / "whole.codebook", points, **options, tick=lambda: None)
     calls = 0
 
     def stop() -> None:
@@ -260,7 +260,7 @@ def test_interrupted_training_resumes(tmp_path: Path, monkeypatch: pytest.Monkey
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        codebook_training.train(tmp_path, tmp_path / "again.codebook", points, **how, tick=stop)
+        codebook_training.train(tmp_path, tmp_path / "resumed.codebook", points, **options, tick=stop)
     assert (tmp_path / "segments" / CHECKPOINT_FILE).exists()
     advanced = []
     real = kmeans.advance
@@ -270,22 +270,22 @@ def test_interrupted_training_resumes(tmp_path: Path, monkeypatch: pytest.Monkey
         return real(clusters, *rest)
 
     monkeypatch.setattr(kmeans, "advance", advance)
-    again = codebook_training.train(tmp_path, tmp_path / "again.codebook", points, **how, tick=lambda: None)
-    # The steps before were not done again.
+    resumed = codebook_training.train(tmp_path, tmp_path / "resumed.codebook", points, **options, tick=lambda: None)
+    # Completed steps are not repeated.
     assert advanced == [2, 3]
     assert not (tmp_path / "segments" / CHECKPOINT_FILE).exists()
     files = [
         ArraysFile(tmp_path / f"{name}.codebook", r.file, "codebook")
-        for name, r in (("whole", whole), ("again", again))
+        for name, r in (("whole", whole), ("resumed", resumed))
     ]
     for name, array in files[0].arrays.items():
         np.testing.assert_array_equal(array, files[1].arrays[name])
     assert files[0].attributes == files[1].attributes
-    assert (tmp_path / "whole.codebook").read_bytes() == (tmp_path / "again.codebook").read_bytes()
+    assert (tmp_path / "whole.codebook").read_bytes() == (tmp_path / "resumed.codebook").read_bytes()
     # Another sample does not resume from it.
     calls = 0
     with pytest.raises(KeyboardInterrupt):
-        codebook_training.train(tmp_path, tmp_path / "x.codebook", points, **how, tick=stop)
+        codebook_training.train(tmp_path, tmp_path / "x.codebook", points, **options, tick=stop)
     advanced.clear()
-    codebook_training.train(tmp_path, tmp_path / "y.codebook", points[:-1], **how, tick=lambda: None)
+    codebook_training.train(tmp_path, tmp_path / "y.codebook", points[:-1], **options, tick=lambda: None)
     assert advanced == [1, 2, 3]

@@ -1,4 +1,4 @@
-"""kill -9 at every durable operation: what is found afterwards is the state before, or the state after."""
+"""kill -9 at every durable operation: the index is afterwards in the state before the change, or after it."""
 
 from __future__ import annotations
 
@@ -32,17 +32,17 @@ from helpers.small_engine import shrink
 
 if {small}:
     shrink()
-left = int(sys.argv[1])
+remaining = int(sys.argv[1])
 after = sys.argv[2] == "after"
 
 def deadly(function):
     def wrapped(*arguments):
-        global left
-        left -= 1
-        if left == 0 and not after:
+        global remaining
+        remaining -= 1
+        if remaining == 0 and not after:
             os.kill(os.getpid(), signal.SIGKILL)
         result = function(*arguments)
-        if left == 0 and after:
+        if remaining == 0 and after:
             os.kill(os.getpid(), signal.SIGKILL)
         return result
     return wrapped
@@ -51,11 +51,11 @@ for module, names in ((durable, ("write", "sync", "rename", "sync_folder", "remo
     for name in names:
         setattr(module, name, deadly(getattr(module, name)))
 
-{work}
+{change}
 print("done", flush=True)
 """
 
-WORKS = {
+CHANGES = {
     "add": (
         "with Index.open({path!r}, encoder=WordEncoder()) as index:\n"
         "    index.add(ids=['d', 'e'], texts=['delta', 'epsilon bat'])",
@@ -73,7 +73,7 @@ WORKS = {
 }
 
 
-def fresh(path: Path) -> None:
+def create(path: Path) -> None:
     with Index.create(path, encoder=WordEncoder()) as index:
         index.add(ids=["a", "b"], texts=[BEFORE["a"], BEFORE["b"]])
         index.add(ids=["c"], texts=[BEFORE["c"]])
@@ -87,50 +87,52 @@ def content(path: Path) -> dict[str, str | None]:
         return {hit.id: hit.text for hit in index.get(ids)}
 
 
-def run_child(work: str, count: int, when: str, *, small: bool = False) -> bool:
-    """Runs the work, killed at its `count`-th operation; returns whether it finished instead."""
-    program = CHILD.format(tests=str(Path(__file__).parent), work=work, small=small)
-    done = subprocess.run([sys.executable, "-c", program, str(count), when], capture_output=True, text=True, timeout=60)
-    if done.returncode == 0:
-        assert done.stdout == "done\n"
+def run_child(change: str, count: int, when: str, *, small: bool = False) -> bool:
+    """Run a change, killed at its `count`-th operation; return whether it finished instead."""
+    program = CHILD.format(tests=str(Path(__file__).parent), change=change, small=small)
+    child = subprocess.run(
+        [sys.executable, "-c", program, f"{count}", when], capture_output=True, text=True, timeout=60
+    )
+    if child.returncode == 0:
+        assert child.stdout == "done\n"
         return True
-    assert done.returncode == -signal.SIGKILL, done.stderr
+    assert child.returncode == -signal.SIGKILL, child.stderr
     return False
 
 
-@pytest.mark.parametrize("name", WORKS)
+@pytest.mark.parametrize("name", CHANGES)
 def test_killed_at_every_operation(tmp_path: Path, name: str) -> None:
-    template, after = WORKS[name]
-    seen: list[bool] = []
+    template, after = CHANGES[name]
+    committed: list[bool] = []
     for count in range(1, 100):
         finished = False
         for when in ("before", "after"):
             path = tmp_path / f"{name}-{count}-{when}"
-            fresh(path)
+            create(path)
             finished = run_child(template.format(path=str(path)), count, when)
-            found = content(path)
-            assert found in (BEFORE, after), f"killed {when} operation {count}: {found}"
+            state = content(path)
+            assert state in (BEFORE, after), f"killed {when} operation {count}: {state}"
             if finished:
-                assert found == after
-            seen.append(found == after)
-            # A writer goes on from there, and sweeps what the dead one left.
+                assert state == after
+            committed.append(state == after)
+            # The next writer removes the files of the killed one.
             with Index.open(path, encoder=WordEncoder()) as index:
                 index.add(ids=["later"], texts=["a later bat"])
                 assert index.verify().stray_files == ()
-            assert content(path) == {**found, "later": "a later bat"}
+            assert content(path) == {**state, "later": "a later bat"}
         if finished:
             break
     else:
-        pytest.fail("the work never finished")
-    # The commit is where the state changes: there must be both kinds, and no going back.
-    assert seen == sorted(seen)
-    assert not seen[0]
-    assert seen[-1]
+        pytest.fail("the change never finished")
+    # The state changes once, at the commit.
+    assert committed == sorted(committed)
+    assert not committed[0]
+    assert committed[-1]
 
 
-# What the engine does of itself: an addition that has a codebook trained and the head encoded, one that has segments
-# merged, and the compaction of all of it. Texts, because they must survive as well.
-SEEN = {f"s{i}": f"seen bat {i} {i * i}" for i in range(12)}
+# Maintenance: an addition that trains a codebook and encodes the head, one that merges segments, and compaction. With
+# texts, because they must survive as well.
+FIRST = {f"s{i}": f"seen bat {i} {i * i}" for i in range(12)}
 MORE = {f"m{i}": f"more owl {i} {i + 7}" for i in range(9)}
 
 
@@ -138,49 +140,49 @@ def add(index: Index, documents: dict[str, str]) -> None:
     index.add(ids=list(documents), texts=list(documents.values()))
 
 
-def engine_before(path: Path, name: str) -> dict[str, str]:
-    """An index just before the work `name`, and what it holds."""
+def index_before(path: Path, name: str) -> dict[str, str]:
+    """Create an index as it is before the job `name`; return its documents."""
     with Index.create(path, encoder=WordEncoder(), keep_vectors="bare" not in name) as index:
         if name == "train":
             return {}
-        add(index, SEEN)
+        add(index, FIRST)
         if name == "merge":
             for id_, text in list(MORE.items())[:-1]:
                 add(index, {id_: text})
-            return {**SEEN, **dict(list(MORE.items())[:-1])}
+            return {**FIRST, **dict(list(MORE.items())[:-1])}
         add(index, MORE)
         index.delete(["s3", "m1", "m2"])
-        return {id_: text for id_, text in {**SEEN, **MORE}.items() if id_ not in ("s3", "m1", "m2")}
+        return {id_: text for id_, text in {**FIRST, **MORE}.items() if id_ not in ("s3", "m1", "m2")}
 
 
-ENGINE_WORKS = {
-    "train": (f"index.add(ids={list(SEEN)!r}, texts={list(SEEN.values())!r})", SEEN),
+MAINTENANCE = {
+    "train": (f"index.add(ids={list(FIRST)!r}, texts={list(FIRST.values())!r})", FIRST),
     "merge": (f"index.add(ids=['m8'], texts=[{MORE['m8']!r}])", {"m8": MORE["m8"]}),
     "compact": ("index.compact()", {}),
     "compact bare": ("index.compact()", {}),
 }
 
 
-@pytest.mark.parametrize("name", ENGINE_WORKS)
-def test_killed_while_the_engine_rewrites(tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("name", MAINTENANCE)
+def test_killed_during_maintenance(tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     for module, attribute, value in THRESHOLDS:
         monkeypatch.setattr(module, attribute, value)
-    statement, added = ENGINE_WORKS[name]
+    statement, added = MAINTENANCE[name]
     original = tmp_path / "original"
-    before = engine_before(original, name)
+    before = index_before(original, name)
     after = {**before, **added}
-    seen: list[bool] = []
+    committed: list[bool] = []
     for count in range(1, 400):
         path = tmp_path / f"killed-{count}"
         shutil.copytree(original, path)
-        work = f"with Index.open({str(path)!r}, encoder=WordEncoder()) as index:\n    {statement}"
-        finished = run_child(work, count, "before", small=True)
-        found = content(path)
-        assert found in (before, after), f"killed before operation {count}: {found}"
-        seen.append(found == after)
+        change = f"with Index.open({str(path)!r}, encoder=WordEncoder()) as index:\n    {statement}"
+        finished = run_child(change, count, "before", small=True)
+        state = content(path)
+        assert state in (before, after), f"killed before operation {count}: {state}"
+        committed.append(state == after)
         with Index.open(path, encoder=WordEncoder()) as index:
-            # Whatever was left undone is done now, from where it was.
-            if added and found == before:
+            # The interrupted change is completed now.
+            if added and state == before:
                 add(index, added)
             else:
                 index.compact()
@@ -190,10 +192,10 @@ def test_killed_while_the_engine_rewrites(tmp_path: Path, name: str, monkeypatch
         if finished:
             break
     else:
-        pytest.fail("the work never finished")
-    assert seen == sorted(seen)
-    assert seen[-1]
-    assert len(seen) > 20
+        pytest.fail("the change never finished")
+    assert committed == sorted(committed)
+    assert committed[-1]
+    assert len(committed) > 20
 
 
 def test_killed_while_creating(tmp_path: Path) -> None:
@@ -206,7 +208,7 @@ def test_killed_while_creating(tmp_path: Path) -> None:
             assert content(path) == {}
         except NotAnIndexError:
             assert not path.exists()
-            fresh(path)
+            create(path)
     else:
         pytest.fail("creation never finished")
 
@@ -228,13 +230,13 @@ with Index.open({path!r}, encoder=WordEncoder()) as index:
 """
 
 
-def test_what_was_acknowledged_survives_a_kill_at_any_time(tmp_path: Path) -> None:
+def test_acknowledged_changes_survive_a_kill_at_any_time(tmp_path: Path) -> None:
     path = tmp_path / "x"
     Index.create(path, encoder=WordEncoder()).close()
     random.seed(4)
     expected: set[str] = set()
     for _ in range(4):
-        # Numbers never repeat: every round starts above all that went before.
+        # Every round starts above the numbers of the rounds before: numbers never repeat.
         program = WRITER.format(tests=str(Path(__file__).parent), path=str(path)).replace(
             "number = len(index)", "number = 1 + max([int(i[1:]) for i in index.ids()] + [0]) // 3 * 3 + 3"
         )
@@ -252,8 +254,8 @@ def test_what_was_acknowledged_survives_a_kill_at_any_time(tmp_path: Path) -> No
                 expected.add(f"n{number}")
             else:
                 expected.discard(f"n{-number}")
-        found = set(content(path))
+        state = set(content(path))
         # One operation may have been committed without its acknowledgement being read.
-        assert len(found ^ expected) <= 1, (found, expected)
-        expected = found
+        assert len(state ^ expected) <= 1, (state, expected)
+        expected = state
     assert len(expected) > 4

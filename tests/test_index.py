@@ -1,4 +1,4 @@
-"""The index as a user meets it: add, search, delete, reopen, and everything that can be wrong."""
+"""The public interface of an index: add, search, delete, reopen, and every error."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def small(tmp_path: Path) -> Path:
     return tmp_path / "small.serotine"
 
 
-def test_what_was_added_is_found_after_reopening(small: Path) -> None:
+def test_added_documents_are_searchable_after_reopening(small: Path) -> None:
     with Index.open(small, encoder=WordEncoder()) as index:
         hits = index.search("late bat", k=2)
         assert hits[0].id == "bat"
@@ -69,7 +69,7 @@ def test_what_was_added_is_found_after_reopening(small: Path) -> None:
     batches=st.lists(st.lists(st.integers(0, 9), min_size=1, max_size=6), min_size=1, max_size=4),
     query_tokens=st.integers(0, 40),
     k=st.integers(1, 30),
-    removed=st.floats(0, 0.9),
+    deleted_share=st.floats(0, 0.9),
 )
 def test_search_equals_brute_force_over_the_stored_vectors(
     tmp_path_factory: pytest.TempPathFactory,
@@ -77,7 +77,7 @@ def test_search_equals_brute_force_over_the_stored_vectors(
     batches: list[list[int]],
     query_tokens: int,
     k: int,
-    removed: float,
+    deleted_share: float,
 ) -> None:
     rng = np.random.default_rng(seed)
     with Index.create(tmp_path_factory.mktemp("i") / "x", dim=8) as index:
@@ -87,13 +87,13 @@ def test_search_equals_brute_force_over_the_stored_vectors(
             vectors = vectors_of(seed + b, lengths)
             index.add(ids=ids, vectors=vectors)
             stored.update(zip(ids, vectors, strict=True))
-        gone = [id_ for id_ in stored if rng.random() < removed]
-        index.delete(gone)
-        kept = [id_ for id_ in stored if id_ not in gone]
+        deleted = [id_ for id_ in stored if rng.random() < deleted_share]
+        index.delete(deleted)
+        live = [id_ for id_ in stored if id_ not in deleted]
         query = vectors_of(seed + 99, [query_tokens])[0]
         hits = index.search(query, k=k, exact=True)
-        truth = {id_: reference.score(query, stored[id_].astype(np.float16)) for id_ in kept}
-        assert len(hits) == min(k, len(kept))
+        truth = {id_: reference.score(query, stored[id_].astype(np.float16)) for id_ in live}
+        assert len(hits) == min(k, len(live))
         best = sorted(truth.values(), reverse=True)[:k]
         np.testing.assert_allclose([hit.score for hit in hits], best, rtol=1e-5, atol=1e-4)
         for hit in hits:
@@ -146,11 +146,11 @@ def test_many_threads_search_while_one_adds(tmp_path: Path) -> None:
 
         def read() -> None:
             try:
-                seen = 1
+                last_count = 1
                 while not done.is_set():
                     count = len(reader.search(query, k=1000))
-                    assert count >= seen
-                    seen = count
+                    assert count >= last_count
+                    last_count = count
             except BaseException as error:
                 problems.append(error)
 
@@ -165,7 +165,7 @@ def test_many_threads_search_while_one_adds(tmp_path: Path) -> None:
     assert not problems
 
 
-def test_explain_points_at_the_words(small: Path) -> None:
+def test_explain_marks_the_matched_words(small: Path) -> None:
     with Index.open(small, read_only=True, encoder=WordEncoder()) as index:
         explanation = index.explain("late BAT!", "bat")
         text = explanation.text
@@ -178,7 +178,7 @@ def test_explain_points_at_the_words(small: Path) -> None:
         assert explanation.score == pytest.approx(index.search("late BAT!", k=1)[0].score, abs=1e-4)
 
 
-def test_batch_equals_single(small: Path) -> None:
+def test_a_batch_equals_single_searches(small: Path) -> None:
     with Index.open(small, read_only=True, encoder=WordEncoder()) as index:
         queries = ["bat", "silent owl", WordEncoder().encode_queries(["fox"])[0]]
         batch = index.search_batch(queries, k=2)
@@ -186,7 +186,7 @@ def test_batch_equals_single(small: Path) -> None:
         assert index.search_batch([], k=3) == []
 
 
-def test_empty_index_and_large_k(tmp_path: Path) -> None:
+def test_an_empty_index_and_a_large_k(tmp_path: Path) -> None:
     with Index.create(tmp_path / "x", encoder=WordEncoder()) as index:
         assert len(index.search("anything")) == 0
         index.add(ids=[], texts=[])
@@ -196,7 +196,7 @@ def test_empty_index_and_large_k(tmp_path: Path) -> None:
         assert index.stats().segments == 1
 
 
-def test_a_text_without_words_is_stored_last_with_a_warning(tmp_path: Path) -> None:
+def test_a_text_without_words_ranks_last_and_warns(tmp_path: Path) -> None:
     with Index.create(tmp_path / "x", encoder=WordEncoder()) as index:
         with pytest.warns(EmptyTextWarning, match=r"texts: 2 of 3 have no words, the first is 'b'"):
             index.add(ids=["a", "b", "c"], texts=["word", " ", ""])
@@ -206,7 +206,7 @@ def test_a_text_without_words_is_stored_last_with_a_warning(tmp_path: Path) -> N
         assert index.explain("word", "b").spans() == []
 
 
-BAD_ADDS: list[tuple[dict[str, Any], type[Exception], str]] = [
+INVALID_ADDS: list[tuple[dict[str, Any], type[Exception], str]] = [
     ({"ids": ["a", "a"], "texts": ["x", "y"]}, DuplicateIdError, r"ids\[1\]: duplicate id 'a'"),
     ({"ids": ["owl"], "texts": ["x"]}, DuplicateIdError, "'owl' is already in the index; pass upsert=True"),
     ({"ids": ["a"], "texts": ["x", "y"]}, ValueError, "texts: must have one value per id, 1, got 2"),
@@ -236,17 +236,19 @@ BAD_ADDS: list[tuple[dict[str, Any], type[Exception], str]] = [
 ]
 
 
-@pytest.mark.parametrize(("arguments", "error", "words"), BAD_ADDS)
-def test_a_bad_add_changes_nothing(small: Path, arguments: dict[str, Any], error: type[Exception], words: str) -> None:
+@pytest.mark.parametrize(("arguments", "error", "message"), INVALID_ADDS)
+def test_an_invalid_add_changes_nothing(
+    small: Path, arguments: dict[str, Any], error: type[Exception], message: str
+) -> None:
     with Index.open(small, encoder=WordEncoder()) as index:
-        with pytest.raises(error, match=words) as raised:
+        with pytest.raises(error, match=message) as raised:
             index.add(**arguments)
         assert "\n" not in str(raised.value)
         assert index.ids() == IDS
         assert index.verify().stray_files == ()
 
 
-def test_an_encoder_that_fails_midway_leaves_nothing(small: Path) -> None:
+def test_a_failing_encoder_leaves_no_files(small: Path) -> None:
     class Failing(WordEncoder):
         def encode_documents(self, texts: Any) -> Any:
             raise RuntimeError("out of luck")
@@ -258,7 +260,7 @@ def test_an_encoder_that_fails_midway_leaves_nothing(small: Path) -> None:
         assert index.verify().stray_files == ()
 
 
-def test_an_encoder_that_returns_too_few_arrays_is_an_error(small: Path) -> None:
+def test_an_encoder_that_returns_too_few_arrays_is_rejected(small: Path) -> None:
     class Short(WordEncoder):
         def encode_documents(self, texts: Any) -> Any:
             return super().encode_documents(texts)[:-1]
@@ -271,7 +273,7 @@ def test_an_encoder_that_returns_too_few_arrays_is_an_error(small: Path) -> None
 
 
 @pytest.mark.parametrize(
-    ("call", "error", "words"),
+    ("call", "error", "message"),
     [
         (lambda i: i.search(" "), ValueError, "query: must not be empty"),
         (lambda i: i.search("\ud800"), ValueError, "query: contains a lone surrogate"),
@@ -292,14 +294,14 @@ def test_an_encoder_that_returns_too_few_arrays_is_an_error(small: Path) -> None
         (lambda i: i.explain("x", "nope"), UnknownIdError, "'nope' is not in the index"),
     ],
 )
-def test_bad_queries(small: Path, call: Any, error: type[Exception], words: str) -> None:
+def test_invalid_queries(small: Path, call: Any, error: type[Exception], message: str) -> None:
     with Index.open(small, encoder=WordEncoder()) as index:
-        with pytest.raises(error, match=words):
+        with pytest.raises(error, match=message):
             call(index)
         assert index.ids() == IDS
 
 
-def test_places_that_are_no_index(tmp_path: Path) -> None:
+def test_paths_that_are_not_an_index(tmp_path: Path) -> None:
     with pytest.raises(NotAnIndexError, match="no such folder"):
         Index.open(tmp_path / "nowhere")
     (tmp_path / "plain").mkdir()
@@ -314,7 +316,7 @@ def test_places_that_are_no_index(tmp_path: Path) -> None:
         Index.open(tmp_path / "other")
 
 
-def test_create_rejects_existing_folders_and_bad_arguments(small: Path, tmp_path: Path) -> None:
+def test_create_rejects_existing_folders_and_invalid_arguments(small: Path, tmp_path: Path) -> None:
     with pytest.raises(IndexExistsError, match="already exists"):
         Index.create(small, dim=4)
     with pytest.raises(ValueError, match="exactly one of the two"):
@@ -326,7 +328,7 @@ def test_create_rejects_existing_folders_and_bad_arguments(small: Path, tmp_path
     assert not (tmp_path / "y").exists()
 
 
-def test_an_unknown_format_is_refused(small: Path) -> None:
+def test_an_unknown_format_is_rejected(small: Path) -> None:
     connection = sqlite3.connect(small / "catalog.sqlite")
     connection.execute("UPDATE meta SET value = '99' WHERE key = 'format_version'")
     connection.commit()
@@ -340,25 +342,25 @@ def segment_file(path: Path) -> Path:
     return file
 
 
-def test_a_truncated_or_missing_segment_is_noticed_at_open(small: Path) -> None:
+def test_open_detects_a_truncated_or_missing_segment(small: Path) -> None:
     file = segment_file(small)
-    whole = file.read_bytes()
-    file.write_bytes(whole[:-10])
+    data = file.read_bytes()
+    file.write_bytes(data[:-10])
     with pytest.raises(IndexDamagedError, match=r"must have [\d,]+ bytes by the catalog"):
         Index.open(small, read_only=True)
     file.unlink()
     with pytest.raises(IndexDamagedError, match="is missing"):
         Index.open(small)
-    file.write_bytes(whole)
+    file.write_bytes(data)
     with Index.open(small, encoder=WordEncoder()) as index:
         assert len(index.search("bat")) == 3
 
 
-@pytest.mark.parametrize("place", [0, 8, 70, -9])
-def test_a_flipped_byte_is_found(small: Path, place: int) -> None:
+@pytest.mark.parametrize("position", [0, 8, 70, -9])
+def test_verify_detects_a_flipped_byte(small: Path, position: int) -> None:
     file = segment_file(small)
     data = bytearray(file.read_bytes())
-    data[place] ^= 0x11
+    data[position] ^= 0x11
     file.write_bytes(bytes(data))
     with pytest.raises(IndexDamagedError), Index.open(small, read_only=True) as index:
         index.verify()
@@ -374,7 +376,7 @@ def test_one_writer_any_number_of_readers(small: Path) -> None:
         pass
 
 
-def test_a_closed_index_says_so(small: Path) -> None:
+def test_a_closed_index_raises(small: Path) -> None:
     index = Index.open(small, encoder=WordEncoder())
     index.close()
     index.close()
@@ -383,7 +385,7 @@ def test_a_closed_index_says_so(small: Path) -> None:
             call()
 
 
-def test_another_encoder_is_refused(small: Path, tmp_path: Path) -> None:
+def test_another_encoder_is_rejected(small: Path, tmp_path: Path) -> None:
     with pytest.raises(EncoderError, match="was built with encoder 'words'"):
         Index.open(small, encoder=WordEncoder(name="other"))
     with Index.create(tmp_path / "v", dim=8) as index:

@@ -1,4 +1,4 @@
-"""Changes that fail at the worst moment: interrupted commits, full disks, searches in between."""
+"""Changes that fail or race: interrupted commits, full disks, searches during a commit."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ real_commit = catalog.commit
 
 
 def content(path: Path) -> dict[str, str | None]:
-    with Index.open(path, read_only=True, encoder=WordEncoder()) as opened:
-        opened.verify()
-        return {hit.id: hit.text for hit in opened.get(opened.ids())}
+    with Index.open(path, read_only=True, encoder=WordEncoder()) as index:
+        index.verify()
+        return {hit.id: hit.text for hit in index.get(index.ids())}
 
 
 @pytest.fixture
 def small(tmp_path: Path) -> Path:
-    with Index.create(tmp_path / "x", encoder=WordEncoder()) as made:
-        made.add(ids=["a", "b"], texts=["alpha", "beta"])
+    with Index.create(tmp_path / "x", encoder=WordEncoder()) as index:
+        index.add(ids=["a", "b"], texts=["alpha", "beta"])
     return tmp_path / "x"
 
 
@@ -40,73 +40,73 @@ def test_an_interrupt_at_the_commit(small: Path, monkeypatch: pytest.MonkeyPatch
             real_commit(connection)
         raise KeyboardInterrupt
 
-    with Index.open(small, encoder=WordEncoder()) as opened:
+    with Index.open(small, encoder=WordEncoder()) as index:
         with monkeypatch.context() as patch:
             patch.setattr(catalog, "commit", interrupted)
             with pytest.raises(KeyboardInterrupt):
-                opened.add(ids=["b", "c"], texts=["beta changed", "gamma"], upsert=True)
+                index.add(ids=["b", "c"], texts=["beta changed", "gamma"], upsert=True)
         after = {"a": "alpha", "b": "beta changed", "c": "gamma"}
         expected = after if committed else {"a": "alpha", "b": "beta"}
-        # The writer itself sees what is on disk, and so does everybody else.
-        assert {hit.id: hit.text for hit in opened.search("beta")} == expected
+        # The writer and every reader see what is on disk.
+        assert {hit.id: hit.text for hit in index.search("beta")} == expected
         assert content(small) == expected
-        opened.add(ids=["b", "c"], texts=["beta changed", "gamma"], upsert=True)
+        index.add(ids=["b", "c"], texts=["beta changed", "gamma"], upsert=True)
         assert content(small) == after
-    with Index.open(small) as opened:
-        assert opened.verify().stray_files == ()
+    with Index.open(small) as index:
+        assert index.verify().stray_files == ()
 
 
 @pytest.mark.parametrize("operation", ["write", "sync", "rename"])
-def test_a_full_disk_leaves_nothing(small: Path, monkeypatch: pytest.MonkeyPatch, operation: str) -> None:
+def test_a_full_disk_leaves_no_files(small: Path, monkeypatch: pytest.MonkeyPatch, operation: str) -> None:
     def full(*_: Any) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
     before = sorted((small / "segments").iterdir())
-    with Index.open(small, encoder=WordEncoder()) as opened:
+    with Index.open(small, encoder=WordEncoder()) as index:
         with monkeypatch.context() as patch:
             patch.setattr(durable, operation, full)
             with pytest.raises(OSError, match="No space left"):
-                opened.add(ids=["c"], texts=["gamma"])
+                index.add(ids=["c"], texts=["gamma"])
         assert sorted((small / "segments").iterdir()) == before
-        opened.add(ids=["c"], texts=["gamma"])
+        index.add(ids=["c"], texts=["gamma"])
     assert content(small) == {"a": "alpha", "b": "beta", "c": "gamma"}
 
 
-def test_errors_of_sqlite_are_one_clear_line(small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refused(connection: sqlite3.Connection) -> None:
+def test_sqlite_errors_are_translated(small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def failing(connection: sqlite3.Connection) -> None:
         raise sqlite3.OperationalError("database or disk is full")
 
-    with Index.open(small) as opened:
-        monkeypatch.setattr(catalog, "commit", refused)
+    with Index.open(small) as index:
+        monkeypatch.setattr(catalog, "commit", failing)
         with pytest.raises(SerotineError, match=r"SQLite failed \(database or disk is full\)"):
-            opened.delete(["a"])
-        assert len(opened) == 2
+            index.delete(["a"])
+        assert len(index) == 2
 
 
 def test_a_search_that_refreshes_during_a_commit_does_not_hide_it(small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    loaded, go_on = threading.Event(), threading.Event()
+    loaded, resume = threading.Event(), threading.Event()
     load = store.load_snapshot
 
     def slow(*arguments: Any) -> Any:
         snapshot = load(*arguments)
         loaded.set()
-        assert go_on.wait(10)
+        assert resume.wait(10)
         return snapshot
 
     with (
-        Index.open(small, encoder=WordEncoder()) as opened,
+        Index.open(small, encoder=WordEncoder()) as index,
         Index.open(small, read_only=True, encoder=WordEncoder()) as reader,
     ):
-        opened.delete(["a"])
+        index.delete(["a"])
         monkeypatch.setattr(store, "load_snapshot", slow)
-        searching = threading.Thread(target=lambda: len(opened))
+        searching = threading.Thread(target=lambda: len(index))
         searching.start()
         assert loaded.wait(10)
-        adding = threading.Thread(target=opened.add, kwargs={"ids": ["c"], "texts": ["gamma"]})
+        adding = threading.Thread(target=index.add, kwargs={"ids": ["c"], "texts": ["gamma"]})
         adding.start()
         while "c" not in reader:
             time.sleep(0.001)
-        go_on.set()
+        resume.set()
         searching.join()
         adding.join()
-        assert {hit.id for hit in opened.search("x")} == {"b", "c"}
+        assert {hit.id for hit in index.search("x")} == {"b", "c"}

@@ -1,4 +1,4 @@
-"""Where an index may be made, and what sweeping may remove."""
+"""Where an index can be created, and which files a new writer removes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ from serotine import Index
 from serotine.errors import IndexExistsError
 
 
-def test_an_empty_folder_will_do_unless_it_is_the_current_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_empty_folder_is_accepted_unless_it_is_the_current_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(IndexExistsError, match="choose a new folder inside it"):
         Index.create(".", dim=2)
@@ -31,24 +33,24 @@ def test_the_current_folder_may_change(tmp_path: Path, monkeypatch: pytest.Monke
     assert (tmp_path / "x").is_dir()
 
 
-def test_an_encoder_that_is_none_is_refused(tmp_path: Path) -> None:
+def test_a_value_that_is_not_an_encoder_is_rejected(tmp_path: Path) -> None:
     with pytest.raises(TypeError, match=r"encoder: must be an encoder .* got str"):
         Index.create(tmp_path / "x", encoder="serotine-mini")  # type: ignore[arg-type]
     assert list(tmp_path.iterdir()) == []
 
 
-def test_sweeping_leaves_what_is_not_ours(tmp_path: Path) -> None:
+def test_sweeping_removes_only_index_files(tmp_path: Path) -> None:
     with Index.create(tmp_path / "x", encoder=WordEncoder()) as index:
         index.add(ids=["a"], texts=["alpha"])
     segments = tmp_path / "x" / "segments"
     (segment,) = segments.iterdir()
-    ours = [f"{'0' * 32}.codes", f"{'1' * 32}.vectors.{'2' * 32}.tmp"]
-    for name in ours:
+    stray_files = [f"{'0' * 32}.codes", f"{'1' * 32}.vectors.{'2' * 32}.tmp"]
+    for name in stray_files:
         (segments / name).write_bytes(b"left by a dead writer")
     (segments / "notes.txt").write_text("mine")
     (segments / "folder").mkdir()
     with Index.open(tmp_path / "x", read_only=True) as reader:
-        assert reader.verify().stray_files == tuple(ours)
+        assert reader.verify().stray_files == tuple(stray_files)
     with Index.open(tmp_path / "x") as writer:
         assert writer.verify().stray_files == ()
     assert sorted(path.name for path in segments.iterdir()) == sorted([segment.name, "folder", "notes.txt"])

@@ -1,4 +1,4 @@
-"""The whole engine on a few documents: codebooks, codes, merges and compaction beside a model of what must be found."""
+"""The engine on a few documents: codebooks, codes, merges and compaction, compared with a model of the documents."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def unit(rng: np.random.Generator, tokens: int, dim: int = DIM) -> NDArray[np.fl
 
 
 class EngineMachine(RuleBasedStateMachine):
-    """A writer and a reader beside the documents that must be there; vectors are kept, so that nothing is lost."""
+    """A writer and a reader, compared with the documents they must hold; vectors are stored, so nothing is lost."""
 
     nbits = 4
 
@@ -96,14 +96,14 @@ class EngineMachine(RuleBasedStateMachine):
         assert self.writer.verify().stray_files == ()
 
     @invariant()
-    def everybody_finds_the_same(self) -> None:
+    def writer_and_reader_agree_with_the_model(self) -> None:
         if not hasattr(self, "documents"):
             return
         query = unit(self.rng, 3).astype(np.float32)
         ids = list(self.documents)
         scores = dict(zip(ids, maxsim.score(query, [v for v, _ in self.documents.values()]).tolist(), strict=True))
         ranked = sorted(ids, key=lambda id_: -scores[id_])
-        few = [id_ for id_ in ranked if self.documents[id_][1] < 12]
+        matching = [id_ for id_ in ranked if self.documents[id_][1] < 12]
         for index in (self.writer, self.reader):
             assert index.ids() == ids
             for k in (1, 5, 100):
@@ -111,12 +111,12 @@ class EngineMachine(RuleBasedStateMachine):
                 assert [(hit.id, hit.score) for hit in hits] == [(id_, scores[id_]) for id_ in ranked[:k]]
                 assert hits.certificate is not None
                 assert hits.certificate.exact
-                # A search without a proof gives as many, with true scores.
-                found = index.search(query, k=k)
-                assert len(found) == min(k, len(ids))
-                assert all(hit.score == scores[hit.id] for hit in found)
-                chosen = index.search(query, k=k, exact=True, where={"n": {"<": 12}})
-                assert [hit.id for hit in chosen] == few[:k]
+                # A search without a proof returns as many hits, with exact scores.
+                approximate = index.search(query, k=k)
+                assert len(approximate) == min(k, len(ids))
+                assert all(hit.score == scores[hit.id] for hit in approximate)
+                filtered = index.search(query, k=k, exact=True, where={"n": {"<": 12}})
+                assert [hit.id for hit in filtered] == matching[:k]
 
 
 TestEngine = EngineMachine.TestCase
@@ -124,7 +124,7 @@ TestEngine.settings = settings(max_examples=20, stateful_step_count=25, deadline
 
 
 class TwoBits(EngineMachine):
-    """The same over two-bit codes."""
+    """The same with two-bit codes."""
 
     nbits = 2
 
@@ -162,7 +162,7 @@ def test_a_growing_index_trains_encodes_and_merges(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("nbits", [2, 4, 8])
-def test_without_kept_vectors_codes_stand_for_them(tmp_path: Path, nbits: int) -> None:
+def test_without_stored_vectors_codes_replace_them(tmp_path: Path, nbits: int) -> None:
     index, vectors = filled(tmp_path / "x", keep_vectors=False, nbits=nbits)
     with index:
         index.compact()
@@ -178,18 +178,18 @@ def test_without_kept_vectors_codes_stand_for_them(tmp_path: Path, nbits: int) -
         hits = index.search(query, k=5, exact=True)
         certificate = hits.certificate
         assert certificate is not None
-        true = maxsim.score(query, vectors)
+        exact_scores = maxsim.score(query, vectors)
         if certificate.exact:
             assert certificate.undecided == 0
-            assert {hit.id for hit in hits} == {f"d{i}" for i in np.argsort(-true, kind="stable")[:5]}
+            assert {hit.id for hit in hits} == {f"d{i}" for i in np.argsort(-exact_scores, kind="stable")[:5]}
         else:
             assert certificate.undecided > 0
             assert "keep_vectors=True" in certificate.statement
-        outside = [float(true[i]) for i in range(len(vectors)) if f"d{i}" not in {hit.id for hit in hits}]
+        outside = [float(exact_scores[i]) for i in range(len(vectors)) if f"d{i}" not in {hit.id for hit in hits}]
         assert certificate.bound >= max(outside)
 
 
-def test_compaction_without_kept_vectors_changes_no_code(tmp_path: Path) -> None:
+def test_compaction_without_stored_vectors_changes_no_code(tmp_path: Path) -> None:
     index, _ = filled(tmp_path / "x", keep_vectors=False)
     with index:
         index.delete([f"d{i}" for i in range(0, 60, 3)])
@@ -198,11 +198,11 @@ def test_compaction_without_kept_vectors_changes_no_code(tmp_path: Path) -> None
         index.compact()
         assert index.stats().deleted == 0
         unchanged = sum(np.array_equal(index.vectors(id_), vectors) for id_, vectors in before.items())
-        # Only the head was float16 until now.
+        # Only the head was stored as float16 before.
         assert unchanged >= len(before) - head
 
 
-def test_every_plan_says_what_it_did(tmp_path: Path) -> None:
+def test_every_plan_reports_its_stages(tmp_path: Path) -> None:
     index, _ = filled(tmp_path / "x", documents=120)
     query = unit(np.random.default_rng(1), 3).astype(np.float32)
     with index:
@@ -225,7 +225,7 @@ def test_every_plan_says_what_it_did(tmp_path: Path) -> None:
         assert [hit.score for hit in empty] == [0.0, 0.0, 0.0]
 
 
-def test_all_results_are_given_however_many_are_asked(tmp_path: Path) -> None:
+def test_any_k_returns_as_many_hits_as_possible(tmp_path: Path) -> None:
     index, vectors = filled(tmp_path / "x", documents=90)
     query = unit(np.random.default_rng(2), 3).astype(np.float32)
     with index:
@@ -252,7 +252,7 @@ def test_segments_whose_documents_have_no_tokens(tmp_path: Path, *, keep_vectors
             index.add(ids=[f"e{i}"], vectors=[empty])
     with Index.open(tmp_path / "x") as index:
         assert index.stats().tokens == 0
-        # The same with codes: what has tokens is encoded, then deleted.
+        # The same with codes: documents with tokens are encoded, then deleted.
         rng = np.random.default_rng(0)
         index.add(ids=[f"d{i}" for i in range(8)], vectors=[unit(rng, 6) for _ in range(8)])
         assert index.stats().coded_tokens == 48
@@ -272,15 +272,15 @@ def test_segments_whose_documents_have_no_tokens(tmp_path: Path, *, keep_vectors
 def test_a_segment_that_cannot_be_opened_is_not_committed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     copy = rewrite.copy
 
-    def wrong(*arguments: Any, **named: Any) -> SegmentRecord:
-        record = copy(*arguments, **named)
+    def corrupt(*arguments: Any, **options: Any) -> SegmentRecord:
+        record = copy(*arguments, **options)
         return replace(record, tokens=record.tokens + 1)
 
     rng = np.random.default_rng(0)
     with Index.create(tmp_path / "x", dim=DIM) as index:
         index.add(ids=["a", "b"], vectors=[unit(rng, 2), unit(rng, 1)])
         index.delete(["b"])
-        monkeypatch.setattr(rewrite, "copy", wrong)
+        monkeypatch.setattr(rewrite, "copy", corrupt)
         with pytest.raises(SerotineError, match=r"a new segment cannot be read back .* the index is unchanged"):
             index.compact()
     with Index.open(tmp_path / "x") as index:
@@ -288,19 +288,19 @@ def test_a_segment_that_cannot_be_opened_is_not_committed(tmp_path: Path, monkey
         assert index.verify().stray_files == ()
 
 
-def test_a_batch_is_the_same_as_one_by_one(tmp_path: Path) -> None:
+def test_a_batch_equals_single_searches(tmp_path: Path) -> None:
     index, _ = filled(tmp_path / "x")
     rng = np.random.default_rng(3)
     queries = [unit(rng, int(rng.integers(1, 5))).astype(np.float32) for _ in range(9)]
     with index:
         for exact in (False, True):
-            together = index.search_batch(queries, k=4, exact=exact)
-            for query, hits in zip(queries, together, strict=True):
+            batch = index.search_batch(queries, k=4, exact=exact)
+            for query, hits in zip(queries, batch, strict=True):
                 assert hits.items == index.search(query, k=4, exact=exact).items
         assert index.search_batch([]) == []
 
 
-def test_new_tokens_that_do_not_fit_get_a_codebook_of_their_own(tmp_path: Path) -> None:
+def test_tokens_that_fit_the_codebook_badly_get_a_new_one(tmp_path: Path) -> None:
     rng = np.random.default_rng(4)
     with Index.create(tmp_path / "x", dim=DIM) as index:
         flat = [np.eye(DIM, dtype=np.float16)[rng.integers(0, 2, 6)] for _ in range(10)]
@@ -341,13 +341,13 @@ def test_compaction_of_two_codebooks_and_a_head_keeps_the_order(
 def test_an_interrupted_stream_resumes(tmp_path: Path) -> None:
     rng = np.random.default_rng(6)
     vectors = [unit(rng, 4) for _ in range(60)]
-    seen = []
+    yielded = []
 
     def stream(stop: int) -> Iterator[dict[str, Any]]:
         for start in range(0, 60, 10):
             if start == stop:
                 raise KeyboardInterrupt
-            seen.append(start)
+            yielded.append(start)
             yield {"ids": [f"d{i}" for i in range(start, start + 10)], "vectors": vectors[start : start + 10]}
 
     with Index.create(tmp_path / "x", dim=DIM) as index:
@@ -373,15 +373,15 @@ def test_an_interrupted_stream_resumes(tmp_path: Path) -> None:
         ({"ids": ["a"], "texts": iter(["x"])}, TypeError, "texts: must be a list, got list_iterator; pass list"),
     ],
 )
-@pytest.mark.parametrize("known", [[], ["a"]])
-def test_a_batch_is_checked_before_what_is_known_is_left_out(
-    tmp_path: Path, batch: dict[str, Any], error: type[Exception], message: str, known: list[str]
+@pytest.mark.parametrize("existing", [[], ["a"]])
+def test_a_batch_is_checked_before_existing_documents_are_skipped(
+    tmp_path: Path, batch: dict[str, Any], error: type[Exception], message: str, existing: list[str]
 ) -> None:
     with Index.create(tmp_path / "x", encoder=WordEncoder()) as index:
-        index.add(known, ["there"] * len(known))
+        index.add(existing, ["there"] * len(existing))
         with pytest.raises(error, match=re.escape(message)):
             index.add_batches([batch])
-        assert index.ids() == known
+        assert index.ids() == existing
 
 
 def test_a_batch_may_be_one_array(tmp_path: Path) -> None:
@@ -393,7 +393,7 @@ def test_a_batch_may_be_one_array(tmp_path: Path) -> None:
             np.testing.assert_array_equal(index.vectors(id_), vector)
 
 
-def test_a_stream_shorter_than_expected_is_compressed_all_the_same(tmp_path: Path) -> None:
+def test_a_stream_shorter_than_expected_is_compressed(tmp_path: Path) -> None:
     rng = np.random.default_rng(8)
     with Index.create(tmp_path / "x", dim=DIM) as index:
         batches = [{"ids": [f"d{i}"], "vectors": [unit(rng, 8)]} for i in range(6)]
@@ -401,7 +401,7 @@ def test_a_stream_shorter_than_expected_is_compressed_all_the_same(tmp_path: Pat
         assert index.stats().coded_tokens == 48
 
 
-def test_a_filter_counts_for_words_too(tmp_path: Path) -> None:
+def test_a_filter_applies_to_lexical_search(tmp_path: Path) -> None:
     with Index.create(tmp_path / "x", encoder=WordEncoder()) as index:
         index.add(ids=["a", "b"], texts=["bat", "bat owl"], metadata=[{"n": 1}, {"n": 2}])
         hits = index.search("bat", mode="bm25", where={"n": 2})
@@ -410,11 +410,11 @@ def test_a_filter_counts_for_words_too(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("mode", ["late", "bm25", "hybrid"])
-def test_numbers_may_be_numpys(tmp_path: Path, mode: Mode) -> None:
+def test_numpy_integers_are_accepted(tmp_path: Path, mode: Mode) -> None:
     with Index.create(tmp_path / "x", encoder=WordEncoder()) as index:
         index.add(ids=["a", "b"], texts=["bat", "bat owl"])
-        one: Any = np.int64(1)
-        assert [hit.id for hit in index.search("bat owl", k=one, mode=mode, candidates=one)] == ["b"]
+        count: Any = np.int64(1)
+        assert [hit.id for hit in index.search("bat owl", k=count, mode=mode, candidates=count)] == ["b"]
 
 
 def test_a_full_disk_while_compressing_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -434,16 +434,16 @@ def test_a_full_disk_while_compressing_loses_nothing(tmp_path: Path, monkeypatch
         assert index.stats().coded_tokens == 61
 
 
-def test_the_number_of_centroids_may_be_given(tmp_path: Path) -> None:
+def test_an_explicit_number_of_centroids(tmp_path: Path) -> None:
     index, _ = filled(tmp_path / "x", centroids=5)
     with index:
         assert index.stats().centroids == 5
-    for wrong in (0, 1 << 21, True, 2.5):
+    for centroids in (0, 1 << 21, True, 2.5):
         with pytest.raises((TypeError, ValueError), match="centroids: must be an int from 1"):
-            Index.create(tmp_path / "y", dim=DIM, centroids=wrong)
-    for wrong in (3, 16, "4"):
+            Index.create(tmp_path / "y", dim=DIM, centroids=centroids)
+    for nbits in (3, 16, "4"):
         with pytest.raises(ValueError, match="nbits: must be one of 2, 4, 8"):
-            Index.create(tmp_path / "y", dim=DIM, nbits=wrong)
+            Index.create(tmp_path / "y", dim=DIM, nbits=nbits)
 
 
 def test_declared_fields_are_checked_and_indexed(tmp_path: Path) -> None:
@@ -458,5 +458,5 @@ def test_declared_fields_are_checked_and_indexed(tmp_path: Path) -> None:
         assert index.stats().filterable == filters.check_filterable({"year": int})
 
 
-def test_training_takes_few_steps_that_a_person_can_see() -> None:
+def test_training_has_few_steps() -> None:
     assert kmeans.STEPS < 10

@@ -1,4 +1,4 @@
-"""Filters: SQL agrees with the plain Python reference, indexes are used, and mistakes are named with their place."""
+"""Filters: SQL agrees with the Python reference, indexes are used, and errors name their place."""
 
 from __future__ import annotations
 
@@ -37,7 +37,9 @@ def fill(connection: sqlite3.Connection, documents: list[dict[str, Any]]) -> Non
     )
 
 
-def found(connection: sqlite3.Connection, where: dict[str, Any], filterable: dict[str, str] | None = None) -> list[int]:
+def matching(
+    connection: sqlite3.Connection, where: dict[str, Any], filterable: dict[str, str] | None = None
+) -> list[int]:
     condition, values = compile_where(where, filterable or {})
     rows = connection.execute(f"SELECT number FROM documents WHERE live AND {condition} ORDER BY number", values)  # noqa: S608
     return [row[0] for row in rows]
@@ -61,20 +63,20 @@ DOCUMENTS: list[dict[str, Any]] = [
 
 
 @pytest.mark.parametrize(
-    ("where", "wanted"),
+    ("where", "expected"),
     [
         ({"lang": "en"}, [0]),
         ({"lang": {"==": "en"}}, [0]),
         ({"lang": {"!=": "en"}}, [1, 2, 3, 4, 5]),
-        # Missing and null are the same thing.
+        # Missing equals null.
         ({"lang": None}, [2, 3]),
         ({"lang": {"!=": None}}, [0, 1, 4, 5]),
         ({"nowhere": {"!=": 1}}, [0, 1, 2, 3, 4, 5]),
         ({"nowhere": {">": 0}}, []),
-        # A list is not its text.
+        # A list does not equal its JSON text.
         ({"lang": '["en"]'}, [5]),
         ({"lang": {"in": ["en", '["en"]', "xx"]}}, [0, 5]),
-        # Numbers only meet numbers, strings strings.
+        # Numbers compare only with numbers, strings only with strings.
         ({"year": {">": 2000}}, [0, 1, 5]),
         ({"year": {"<": 2000}}, [4]),
         ({"year": {">=": 2020, "<": 2021.5}}, [0]),
@@ -91,7 +93,7 @@ DOCUMENTS: list[dict[str, Any]] = [
         ({"done": {"in": [True, 0]}}, [0, 3]),
         ({"done": {"in": [True, False, "true"]}}, [0, 2, 4]),
         ({"done": {">=": 0}}, [1, 3]),
-        # In a list the very value; in a string a part of it.
+        # A list contains a value; a string contains a substring.
         ({"tags": {"contains": "a"}}, [0, 1]),
         ({"tags": {"contains": "ab"}}, [1, 2]),
         ({"tags": {"contains": ""}}, [1]),
@@ -107,16 +109,16 @@ DOCUMENTS: list[dict[str, Any]] = [
         ({"or": [{"lang": "en"}, {"lang": "de"}], "done": True}, [0]),
     ],
 )
-def test_semantics(where: dict[str, Any], wanted: list[int]) -> None:
+def test_semantics(where: dict[str, Any], expected: list[int]) -> None:
     connection = database()
     fill(connection, DOCUMENTS)
-    assert found(connection, where) == wanted
-    assert [i for i, metadata in enumerate(DOCUMENTS) if matches(where, metadata)] == wanted
+    assert matching(connection, where) == expected
+    assert [i for i, metadata in enumerate(DOCUMENTS) if matches(where, metadata)] == expected
     connection.close()
 
 
 TEXTS = st.text(st.sampled_from("aAbé'\"\\%_[]{}🦇 1"), max_size=3)
-# The smallest and largest of 64 bits, and their neighbours beyond.
+# The limits of 53-bit and 64-bit integers, and values just beyond them.
 INTEGERS = st.integers(-3, 3) | st.sampled_from([2**53, 2**53 + 1, 2**63 - 1, 2**63, -(2**63), -(2**63) - 1, 10**30])
 FLOATS = st.sampled_from([0.0, -0.0, 0.1, 0.1 + 0.2, 0.3, 1.0, -1.5, 1e22, 2.0**53, 2.0**63, 1e300, 5e-324])
 SCALARS = TEXTS | INTEGERS | FLOATS | st.booleans()
@@ -155,7 +157,7 @@ def test_sql_agrees_with_the_reference(
     empty.execute("DELETE FROM documents")
     fill(empty, documents)
     for where in filters:
-        assert found(empty, where) == [i for i, metadata in enumerate(documents) if matches(where, metadata)]
+        assert matching(empty, where) == [i for i, metadata in enumerate(documents) if matches(where, metadata)]
 
 
 @settings(max_examples=100, deadline=None)
@@ -168,11 +170,13 @@ def test_sql_agrees_with_the_reference(
         st.fixed_dictionaries({"n": st.fixed_dictionaries({"in": st.lists(FLOATS, min_size=1)})}),
     ),
 )
-def test_declared_fields_find_the_same(documents: list[dict[str, Any]], where: dict[str, Any]) -> None:
+def test_declared_fields_match_the_same_documents(documents: list[dict[str, Any]], where: dict[str, Any]) -> None:
     filterable = check_filterable({"s": str, "n": float, "b": bool})
     connection = database(filterable)
     fill(connection, documents)
-    assert found(connection, where, filterable) == [i for i, each in enumerate(documents) if matches(where, each)]
+    assert matching(connection, where, filterable) == [
+        i for i, metadata in enumerate(documents) if matches(where, metadata)
+    ]
     connection.close()
 
 
@@ -183,7 +187,7 @@ def plan(connection: sqlite3.Connection, where: dict[str, Any], filterable: dict
 
 
 @pytest.mark.parametrize(
-    ("where", "wanted"),
+    ("where", "expected"),
     [
         ({"lang": "en"}, "SEARCH documents USING INDEX documents_where_0 (<expr>=?)"),
         ({"it's": {"==": 0.5}}, "SEARCH documents USING INDEX documents_where_1 (<expr>=?)"),
@@ -196,42 +200,44 @@ def plan(connection: sqlite3.Connection, where: dict[str, Any], filterable: dict
         ({"other": "en"}, "SCAN documents"),
     ],
 )
-def test_indexes_are_used(where: dict[str, Any], wanted: str) -> None:
+def test_indexes_are_used(where: dict[str, Any], expected: str) -> None:
     filterable = check_filterable({"lang": str, "it's": float, "Lang": bool})
     connection = database(filterable)
-    assert wanted in plan(connection, where, filterable)
+    assert expected in plan(connection, where, filterable)
     connection.close()
 
 
-def test_many_values_and_much_nesting(empty: sqlite3.Connection) -> None:
+def test_many_values_and_deep_nesting(empty: sqlite3.Connection) -> None:
     empty.execute("DELETE FROM documents")
     fill(empty, [{"n": i, "s": str(i)} for i in range(300)])
-    assert found(empty, {"n": {"in": list(range(7, 100_000))}}) == list(range(7, 300))
-    assert found(empty, {"s": {"in": [str(i) for i in range(50_000)]}}) == list(range(300))
-    assert found(empty, {"or": [{"n": i} for i in range(256)]}) == list(range(256))
-    assert found(empty, {"and": [{"n": {"!=": i}} for i in range(256)]}) == list(range(256, 300))
-    # Fills SQLite's parser, unless the nesting is written so that little of it is left open.
+    assert matching(empty, {"n": {"in": list(range(7, 100_000))}}) == list(range(7, 300))
+    assert matching(empty, {"s": {"in": [str(i) for i in range(50_000)]}}) == list(range(300))
+    assert matching(empty, {"or": [{"n": i} for i in range(256)]}) == list(range(256))
+    assert matching(empty, {"and": [{"n": {"!=": i}} for i in range(256)]}) == list(range(256, 300))
+    # Overflows the stack of SQLite's parser unless little of the nesting is written as parentheses.
     where: dict[str, Any] = {"n": 1}
     for i in range(63):
         where = [{"not": where}, {"or": [{"n": i + 2}, where]}, {"and": [{"n": {"<": 299}}, where]}][i % 3]
-    assert found(empty, where) == [i for i in range(300) if matches(where, {"n": i, "s": str(i)})]
+    assert matching(empty, where) == [i for i in range(300) if matches(where, {"n": i, "s": str(i)})]
     for first in (False, True):
         where = {"n": 1}
         for i in range(63):
-            parts = [{"n": i + 2, "s": str(i + 2)}, where]
-            where = {("and", "or")[i % 2]: parts[::-1] if first else parts}
-        assert found(empty, where) == [i for i in range(300) if matches(where, {"n": i, "s": str(i)})]
+            operands = [{"n": i + 2, "s": str(i + 2)}, where]
+            where = {("and", "or")[i % 2]: operands[::-1] if first else operands}
+        assert matching(empty, where) == [i for i in range(300) if matches(where, {"n": i, "s": str(i)})]
 
 
 @st.composite
 def deep(draw: st.DrawFn) -> dict[str, Any]:
-    """As many "and" and "or" within one another as a filter may have, in any shape."""
+    """Draw a filter of nested "and" and "or" up to the limits, in any shape."""
     where: dict[str, Any] = {"n": 0}
     pool: list[dict[str, Any]] = [{"n": i} for i in range(draw(st.integers(2, 120)))]
-    joints = ["and", "or"]
+    connectives = ["and", "or"]
     while len(pool) > 1:
         width = draw(st.integers(2, 3))
-        where = {joints[len(pool) % 2]: [pool.pop(draw(st.integers(0, len(pool) - 1))) for _ in range(width) if pool]}
+        where = {
+            connectives[len(pool) % 2]: [pool.pop(draw(st.integers(0, len(pool) - 1))) for _ in range(width) if pool]
+        }
         pool.append(where)
     return where
 
@@ -247,13 +253,13 @@ def test_any_shape_compiles(empty: sqlite3.Connection, where: dict[str, Any]) ->
     empty.execute(f"SELECT number FROM documents WHERE live AND {condition}", values).fetchall()  # noqa: S608
 
 
-def test_nothing_of_a_filter_is_run_as_sql(empty: sqlite3.Connection) -> None:
+def test_filters_cannot_inject_sql(empty: sqlite3.Connection) -> None:
     empty.execute("DELETE FROM documents")
-    nasty = "x') OR 1=1; DROP TABLE documents; --"
-    fill(empty, [{nasty: nasty}, {"y": nasty}])
-    assert found(empty, {nasty: nasty}) == [0]
-    assert found(empty, {nasty: {"contains": "DROP TABLE"}}) == [0]
-    assert found(empty, {"y": {"in": [nasty]}}) == [1]
+    injection = "x') OR 1=1; DROP TABLE documents; --"
+    fill(empty, [{injection: injection}, {"y": injection}])
+    assert matching(empty, {injection: injection}) == [0]
+    assert matching(empty, {injection: {"contains": "DROP TABLE"}}) == [0]
+    assert matching(empty, {"y": {"in": [injection]}}) == [1]
 
 
 def nested(depth: int) -> dict[str, Any]:
@@ -263,7 +269,7 @@ def nested(depth: int) -> dict[str, Any]:
     return where
 
 
-def round_in_circles() -> dict[str, Any]:
+def self_referencing() -> dict[str, Any]:
     where: dict[str, Any] = {}
     where["and"] = [where, where]
     return where
@@ -316,7 +322,7 @@ def doubling() -> dict[str, Any]:
         ({"a": b"b"}, TypeError, "where['a']: must be a string, a number or a boolean, got bytes"),
         (nested(65), ValueError, "where: must be nested at most 64 deep"),
         (nested(100_000), ValueError, "where: must be nested at most 64 deep"),
-        (round_in_circles(), ValueError, "where: must be nested at most 64 deep"),
+        (self_referencing(), ValueError, "where: must be nested at most 64 deep"),
         (doubling(), ValueError, "where: must have at most 256 comparisons"),
         ({"or": [{"n": i} for i in range(257)]}, ValueError, "where: must have at most 256 comparisons; use 'in'"),
         # Declared fields.
@@ -338,14 +344,14 @@ def doubling() -> dict[str, Any]:
         ({"price": False}, TypeError, "where['price']: must be float, as 'price' is declared, got bool"),
     ],
 )
-def test_mistakes_are_named(where: Any, error: type[Exception], message: str) -> None:
+def test_invalid_filters_are_rejected(where: Any, error: type[Exception], message: str) -> None:
     filterable = check_filterable({"lang": str, "year": int, "price": float, "done": bool})
     with pytest.raises(error, match=re.escape(message)) as caught:
         compile_where(where, filterable)
     assert "\n" not in str(caught.value)
 
 
-def test_declared_types_take_what_fits() -> None:
+def test_declared_types_accept_valid_values() -> None:
     filterable = check_filterable({"lang": str, "price": float})
     compile_where({"price": {">": 1, "<": 2.5, "!=": None}, "lang": None}, filterable)
     compile_where(nested(64), filterable)
@@ -371,7 +377,7 @@ def test_check_filterable() -> None:
         ({f"f{i}": str for i in range(65)}, ValueError, "filterable: must have at most 64 fields, got 65"),
     ],
 )
-def test_check_filterable_names_mistakes(value: Any, error: type[Exception], message: str) -> None:
+def test_check_filterable_rejects_invalid_declarations(value: Any, error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=re.escape(message)):
         check_filterable(value)
 
@@ -388,7 +394,7 @@ FILTERABLE = {"lang": "str", "year": "int", "price": "float", "done": "bool"}
         {"lang": ["en", "de"], "year": [], "price": [1, 2.5], "done": (True,)},
     ],
 )
-def test_check_metadata_takes(metadata: dict[str, Any]) -> None:
+def test_check_metadata_accepts(metadata: dict[str, Any]) -> None:
     check_metadata(FILTERABLE, metadata, 0)
 
 
@@ -405,6 +411,6 @@ def test_check_metadata_takes(metadata: dict[str, Any]) -> None:
         ({"lang": ["en", None]}, TypeError, "metadata[3]['lang'][1]: must be str, as 'lang' is declared, got NoneType"),
     ],
 )
-def test_check_metadata_names_mistakes(metadata: dict[str, Any], error: type[Exception], message: str) -> None:
+def test_check_metadata_rejects_invalid_values(metadata: dict[str, Any], error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=re.escape(message)):
         check_metadata(FILTERABLE, metadata, 3)

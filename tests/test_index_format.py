@@ -1,4 +1,4 @@
-"""An index written by an earlier commit (ddb70b8) opens, verifies and answers as it did when it was written."""
+"""An index written by an earlier commit (ddb70b8) opens, verifies and returns the hits recorded then."""
 
 from __future__ import annotations
 
@@ -42,10 +42,10 @@ def test_format_2_verifies_and_grows(written: Path) -> None:
         before = index.verify()
         index.add(ids=["new"], vectors=[np.ones((3, 8), dtype=np.float16)], texts=["a new document"])
         index.compact()
-        assert index.verify().documents == before.documents - index_deleted(written) + 1
+        assert index.verify().documents == before.documents - deleted_documents(written) + 1
         assert index.search("new document", mode="bm25")[0].id == "new"
 
 
-def index_deleted(written: Path) -> int:
+def deleted_documents(written: Path) -> int:
     deleted: int = json.loads((written / "expected.json").read_text())["stats"]["deleted"]
     return deleted

@@ -51,15 +51,15 @@ def test_nothing_to_fuse() -> None:
     assert weighted_sum([[]], [2.0]) == []
 
 
-def test_weighted_sum_normalises_each_ranking() -> None:
+def test_weighted_sum_normalizes_each_ranking() -> None:
     dense = [(1, 30.0), (2, 20.0), (3, 10.0)]
     lexical = [(3, 0.9), (4, 0.1)]
     assert weighted_sum([dense, lexical], [0.5, 0.5]) == [(1, 0.5), (3, 0.5), (2, 0.25), (4, 0.0)]
 
 
-def test_weighted_sum_takes_the_widest_scores() -> None:
+def test_weighted_sum_of_extreme_scores() -> None:
     assert weighted_sum([[(1, 1.7e308), (2, 0.0), (3, -1.7e308)]], [1.0]) == [(1, 1.0), (2, 0.5), (3, 0.0)]
-    # The smallest difference there is does not vanish.
+    # The smallest float64 difference counts.
     assert weighted_sum([[(1, 5e-324), (2, 0.0)]], [1.0]) == [(1, 1.0), (2, 0.0)]
 
 
@@ -82,7 +82,7 @@ def test_weighted_sum_takes_the_widest_scores() -> None:
         (lambda: weighted_sum([[(8, 1.0)]], []), "weights: must be one per ranking"),
     ],
 )
-def test_bad_arguments(call: Any, message: str) -> None:
+def test_invalid_arguments(call: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         call()
 
@@ -104,18 +104,18 @@ def test_weighted_sum_stays_within_its_weights(rankings: list[list[tuple[int, fl
     assert fused == sorted(fused, key=lambda hit: (-hit[1], hit[0]))
 
 
-class _Mute(WordEncoder):
-    """Gives a text about silence no vectors."""
+class SilentEncoder(WordEncoder):
+    """An encoder that returns no vectors for a text that contains "silence"."""
 
     def encode_documents(self, texts: Sequence[str]) -> list[NDArray[np.float32]]:
-        made = super().encode_documents(texts)
-        return [rows[:0] if "silence" in text else rows for text, rows in zip(texts, made, strict=True)]
+        encoded = super().encode_documents(texts)
+        return [rows[:0] if "silence" in text else rows for text, rows in zip(texts, encoded, strict=True)]
 
 
-def test_documents_without_tokens_are_summed_as_worth_nothing(tmp_path: Path) -> None:
-    with Index.create(tmp_path / "i", encoder=_Mute()) as index:
+def test_documents_without_tokens_add_nothing_to_the_sum(tmp_path: Path) -> None:
+    with Index.create(tmp_path / "i", encoder=SilentEncoder()) as index:
         index.add(ids=["a", "b", "c"], texts=["a bat", "a bat of silence", "silence"])
         hits = index.search("bat", k=3, mode="hybrid", fusion="sum", weights=[1, 1])
-        # "b" has its words, "c" nothing: each is there, as three were asked for.
+        # "b" matches by words and "c" by nothing: both are returned, because k is 3.
         assert [hit.id for hit in hits] == ["a", "b", "c"]
         assert hits[2].score == 0

@@ -1,4 +1,4 @@
-"""Lexical search: languages without spaces, BM25 as published, and questions that cannot be mistaken for syntax."""
+"""Lexical search: scripts without spaces, BM25 as published, and queries that are never parsed as syntax."""
 
 from __future__ import annotations
 
@@ -55,19 +55,19 @@ def languages() -> Iterator[sqlite3.Connection]:
 
 
 def terms(connection: sqlite3.Connection, text: str) -> list[str]:
-    """The tokens FTS5 makes of a text."""
+    """Return the tokens that FTS5 splits a text into."""
     connection.execute(
-        "CREATE VIRTUAL TABLE IF NOT EXISTS temp.one USING fts5 (text, "
+        "CREATE VIRTUAL TABLE IF NOT EXISTS temp.single USING fts5 (text, "
         + lexical.SCHEMA[lexical.SCHEMA.index("tokenize") :].strip().rstrip(";")
     )
-    connection.execute("CREATE VIRTUAL TABLE IF NOT EXISTS temp.tokens USING fts5vocab (one, instance)")
-    connection.execute("DELETE FROM temp.one")
-    connection.execute("INSERT INTO temp.one VALUES (?)", (text,))
+    connection.execute("CREATE VIRTUAL TABLE IF NOT EXISTS temp.tokens USING fts5vocab (single, instance)")
+    connection.execute("DELETE FROM temp.single")
+    connection.execute("INSERT INTO temp.single VALUES (?)", (text,))
     return [row[0] for row in connection.execute("SELECT term FROM temp.tokens ORDER BY offset")]
 
 
 @pytest.mark.parametrize(
-    ("text", "wanted"),
+    ("text", "expected"),
     [
         ("Plain ASCII stays", ["plain", "ascii", "stays"]),
         ("東京都", ["東京", "京都"]),
@@ -77,30 +77,30 @@ def terms(connection: sqlite3.Connection, text: str) -> list[str]:
         ("ｶﾞｷ \uff21\uff22\uff23", ["ガキ", "abc"]),
         ("2024年3月", ["2024", "年", "3", "月"]),
         ("カー・ラジオ", ["カー", "・", "ラジ", "ジオ"]),
-        # A consonant keeps its vowel and tone signs; NFKC takes sara am apart.
+        # A consonant keeps its vowel and tone signs; NFKC decomposes sara am.
         ("ที่นี่", ["ที่นี่"]),
         ("น้ำใจ", ["น้ํา", "าใ", "ใจ"]),
-        # Khmer: what coeng stacks belongs to its consonant.
+        # Khmer: a consonant stacked by coeng belongs to the one above.
         ("ខ្មែរ", ["ខ្មែរ"]),
         ("서울에서", ["서울", "울에", "에서"]),
-        # Jamo and syllables are the same text.
+        # Jamo and syllables are equivalent.
         (unicodedata.normalize("NFD", "서울"), ["서울"]),
         ("हिन्दी", ["हिन्दी"]),
         ("\U00020000\U00020001\U0002a6d6", ["\U00020000\U00020001", "\U00020001\U0002a6d6"]),
-        # A mark without its letter is dropped; a soft hyphen and a variation selector are not there.
+        # A mark without a letter, a soft hyphen and a variation selector are dropped.
         ("\u0e49 a\u0e49", ["a"]),
         ("co\u00adoperate 葛\U000e0100城", ["cooperate", "葛城"]),
         ("", []),
     ],
 )
-def test_analyse(text: str, wanted: list[str]) -> None:
-    assert lexical.analyze(text).split() == wanted
+def test_analyze(text: str, expected: list[str]) -> None:
+    assert lexical.analyze(text).split() == expected
 
 
 @pytest.mark.parametrize("number", [3, 4, 5, 6, 7, 8, 9, 10])
-def test_tokens_survive_the_tokeniser(languages: sqlite3.Connection, number: int) -> None:
-    analysed = lexical.analyze(TEXTS[number])
-    assert terms(languages, analysed) == re.sub("[.。,]", " ", analysed).split()
+def test_pairs_survive_the_tokenizer(languages: sqlite3.Connection, number: int) -> None:
+    analyzed = lexical.analyze(TEXTS[number])
+    assert terms(languages, analyzed) == re.sub("[.。,]", " ", analyzed).split()
 
 
 def test_every_character_of_a_run_is_a_token_character(languages: sqlite3.Connection) -> None:
@@ -117,7 +117,7 @@ def test_every_character_of_a_run_is_a_token_character(languages: sqlite3.Connec
 
 
 @given(st.text(st.characters(min_codepoint=0xE00, max_codepoint=0xEFF) | st.sampled_from("a \u1780\u17d2\u200b")))
-def test_a_combining_mark_never_stands_alone(text: str) -> None:
+def test_no_token_begins_with_a_combining_mark(text: str) -> None:
     for token in lexical.analyze(text).split():
         assert not unicodedata.category(token[0]).startswith("M")
 
@@ -148,12 +148,12 @@ def test_a_combining_mark_never_stands_alone(text: str) -> None:
         ("bar", 14),
     ],
 )
-def test_every_language_is_found(languages: sqlite3.Connection, query: str, number: int) -> None:
+def test_every_language_is_searchable(languages: sqlite3.Connection, query: str, number: int) -> None:
     assert lexical.search(languages, query, 1)[0][0] in ({1, 2} if number < 3 else {number})
     assert number in [hit for hit, _ in lexical.search(languages, query, 20)]
 
 
-def test_one_character_finds_every_run_that_holds_it(languages: sqlite3.Connection) -> None:
+def test_one_character_matches_every_run_that_contains_it(languages: sqlite3.Connection) -> None:
     # Alone, within a run, and at its end.
     assert [hit for hit, _ in lexical.search(languages, "猫", 10)] == [11, 12]
     assert [hit for hit, _ in lexical.search(languages, "犬", 10)] == [12]
@@ -170,29 +170,29 @@ def test_match_expression() -> None:
     assert lexical.match_expression("") is None
 
 
-def test_bm25_is_as_published() -> None:
+def test_bm25_follows_the_published_formula() -> None:
     texts = {
         i: " ".join(["filler"] * (i % 5) + ["word"] * max(0, i % 7 - 4) + ["rare"] * (i == 7) + [f"n{i}"])
         for i in range(40)
     }
     connection = database(texts)
-    found = dict(lexical.search(connection, "rare word", 50))
+    scores = dict(lexical.search(connection, "rare word", 50))
     connection.close()
     lengths = {i: len(text.split()) for i, text in texts.items()}
     average = sum(lengths.values()) / len(lengths)
-    wanted = {}
+    expected = {}
     for i, text in texts.items():
         score = 0.0
         for word in ("rare", "word"):
-            holding = sum(word in other.split() for other in texts.values())
+            document_frequency = sum(word in other.split() for other in texts.values())
             frequency = text.split().count(word)
-            weight = math.log((len(texts) - holding + 0.5) / (holding + 0.5))
+            weight = math.log((len(texts) - document_frequency + 0.5) / (document_frequency + 0.5))
             norm = 1.2 * (1 - 0.75 + 0.75 * lengths[i] / average)
             score += weight * frequency * 2.2 / (frequency + norm)
         if score:
-            wanted[i] = score
-    assert len(wanted) > 10
-    assert found == pytest.approx(wanted)
+            expected[i] = score
+    assert len(expected) > 10
+    assert scores == pytest.approx(expected)
 
 
 def test_order_and_ties() -> None:
@@ -207,34 +207,34 @@ def test_order_and_ties() -> None:
     connection.close()
 
 
-def test_words_of_most_texts_come_last_and_are_left_out_where_the_others_suffice() -> None:
+def test_frequent_words_are_searched_only_where_rare_ones_do_not_suffice() -> None:
     texts = {i: f"the number n{i} " + "rare " * (i % 4 == 0) + "filler " * (i % 7) for i in range(1, 30)}
     connection = database(texts)
-    asked: list[str] = []
-    connection.set_trace_callback(lambda sql: asked.append(sql) if "bm25" in sql else None)
-    few = lexical.search(connection, "the rare number n17", 5)
-    assert len(asked) == 1
-    assert '"the"' not in asked[0]
-    everything = lexical.search(connection, "the rare number n17", 100)
-    assert '"the"' in asked[-1]
-    assert [number for number, _ in everything[:5]] == [number for number, _ in few]
-    assert [score for _, score in everything[:5]] == pytest.approx([score for _, score in few], abs=1e-5)
-    assert len(everything) == len(lexical.search(connection, "the number", 100)) == 29
+    statements: list[str] = []
+    connection.set_trace_callback(lambda sql: statements.append(sql) if "bm25" in sql else None)
+    first_hits = lexical.search(connection, "the rare number n17", 5)
+    assert len(statements) == 1
+    assert '"the"' not in statements[0]
+    all_hits = lexical.search(connection, "the rare number n17", 100)
+    assert '"the"' in statements[-1]
+    assert [number for number, _ in all_hits[:5]] == [number for number, _ in first_hits]
+    assert [score for _, score in all_hits[:5]] == pytest.approx([score for _, score in first_hits], abs=1e-5)
+    assert len(all_hits) == len(lexical.search(connection, "the number", 100)) == 29
     assert len(lexical.search(connection, "the", 100)) == 29
-    assert everything[0][0] == 17
-    assert everything[8][1] < 1e-5
+    assert all_hits[0][0] == 17
+    assert all_hits[8][1] < 1e-5
     connection.close()
 
 
-def test_long_questions(languages: sqlite3.Connection) -> None:
-    question = " ".join(f"word{i}" for i in range(3000)) + " amd64 東京"
-    assert {number for number, _ in lexical.search(languages, question, 5)} == {14, 3}
+def test_long_queries(languages: sqlite3.Connection) -> None:
+    query = " ".join(f"word{i}" for i in range(3000)) + " amd64 東京"
+    assert {number for number, _ in lexical.search(languages, query, 5)} == {14, 3}
     connection = database({i: " ".join(f"w{j}" for j in range(i)) for i in range(1, 300)})
     assert lexical.search(connection, " ".join(f"w{j}" for j in range(300)), 1)[0][0] > 200
     connection.close()
 
 
-def test_only_live_documents(languages: sqlite3.Connection) -> None:
+def test_tombstones_are_not_returned(languages: sqlite3.Connection) -> None:
     connection = database(TEXTS)
     connection.execute("UPDATE documents SET live = 0 WHERE number = 3")
     assert lexical.search(connection, "東京", 5) == []
@@ -242,7 +242,7 @@ def test_only_live_documents(languages: sqlite3.Connection) -> None:
     connection.close()
 
 
-def test_removed_texts_leave_nothing_behind() -> None:
+def test_removed_texts_leave_no_terms() -> None:
     connection = database(TEXTS)
     before = lexical.search(connection, "fox", 5)
     lexical.add(connection, [(99, "foxes and 東京都 ｶﾀｶﾅ น้ำใจ")])
@@ -258,30 +258,30 @@ def test_removed_texts_leave_nothing_behind() -> None:
     connection.close()
 
 
-def test_condition() -> None:
+def test_filters() -> None:
     filterable = check_filterable({"year": int})
     connection = database({i: f"word n{i}" for i in range(20)} | dict.fromkeys(range(20, 60), "other"), filterable)
     connection.execute("""UPDATE documents SET metadata = '{"year": ' || (2000 + number) || ', "o''k": "é"}'""")
-    for where, wanted in [
+    for where, expected in [
         ({"year": {">=": 2015}}, [15, 16, 17, 18, 19]),
         ({"year": {"in": [2003, 2040]}, "o'k": "é"}, [3]),
         ({"or": [{"year": 2001}, {"year": 2002}]}, [1, 2]),
         ({"not": {"year": {">": 1}}}, []),
     ]:
         hits = lexical.search(connection, "word", 30, compile_where(where, filterable))
-        assert sorted(number for number, _ in hits) == wanted
+        assert sorted(number for number, _ in hits) == expected
     connection.close()
 
 
-def test_a_read_only_connection_will_do(tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_a_read_only_connection_suffices(tmp_path_factory: pytest.TempPathFactory) -> None:
     file = tmp_path_factory.mktemp("lexical") / "x.sqlite"
     writing = database(TEXTS)
     target = sqlite3.connect(file)
     writing.backup(target)
     writing.close()
     target.close()
-    for how in ("mode=ro", "immutable=1"):
-        reading = sqlite3.connect(f"{file.as_uri()}?{how}", uri=True)
+    for mode in ("mode=ro", "immutable=1"):
+        reading = sqlite3.connect(f"{file.as_uri()}?{mode}", uri=True)
         assert lexical.search(reading, "서울 기차", 1)[0][0] == 9
         reading.close()
 
@@ -293,7 +293,7 @@ def test_a_read_only_connection_will_do(tmp_path_factory: pytest.TempPathFactory
 @example("a AND NOT b")
 @example("\0")
 @example("\ud800 a")
-def test_no_question_is_syntax(languages: sqlite3.Connection, query: str) -> None:
+def test_no_query_is_parsed_as_syntax(languages: sqlite3.Connection, query: str) -> None:
     hits = lexical.search(languages, query, 5)
     assert len(hits) <= 5
     assert all(math.isfinite(score) and score > 0 for _, score in hits)

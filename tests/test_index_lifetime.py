@@ -14,7 +14,7 @@ from serotine.errors import IndexLockedError
 
 
 @pytest.fixture
-def no_collector() -> Iterator[None]:
+def no_garbage_collector() -> Iterator[None]:
     gc.collect()
     gc.disable()
     yield
@@ -26,8 +26,8 @@ def open_files(folder: Path) -> list[str]:
     return [str(target) for target in targets if folder in target.parents]
 
 
-@pytest.mark.usefixtures("no_collector")
-def test_a_created_index_that_is_dropped_can_be_opened(tmp_path: Path) -> None:
+@pytest.mark.usefixtures("no_garbage_collector")
+def test_a_dropped_new_index_can_be_opened(tmp_path: Path) -> None:
     Index.create(tmp_path / "x", dim=64)
     with Index.open(tmp_path / "x") as index:
         with pytest.raises(IndexLockedError):
@@ -35,8 +35,8 @@ def test_a_created_index_that_is_dropped_can_be_opened(tmp_path: Path) -> None:
         assert len(index) == 0
 
 
-@pytest.mark.usefixtures("no_collector")
-def test_a_writer_that_is_dropped_after_changes_releases_its_lock(tmp_path: Path) -> None:
+@pytest.mark.usefixtures("no_garbage_collector")
+def test_a_dropped_writer_releases_its_lock(tmp_path: Path) -> None:
     index = Index.create(tmp_path / "x", dim=2)
     index.add(ids=["a", "b"], vectors=[np.eye(2)] * 2)
     index.delete(["b"])
@@ -49,9 +49,9 @@ def test_a_writer_that_is_dropped_after_changes_releases_its_lock(tmp_path: Path
         assert index.ids() == ["a"]
 
 
-@pytest.mark.usefixtures("no_collector")
+@pytest.mark.usefixtures("no_garbage_collector")
 @pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="needs /proc")
-def test_a_reader_that_is_dropped_closes_its_files(tmp_path: Path) -> None:
+def test_a_dropped_reader_closes_its_files(tmp_path: Path) -> None:
     with Index.create(tmp_path / "x", dim=2) as index:
         index.add(ids=["a"], vectors=[np.eye(2)])
     reader = Index.open(tmp_path / "x", read_only=True)

@@ -1,4 +1,4 @@
-"""Readers and a writer at the same time: no error, and nothing but true results."""
+"""Concurrent readers and a writer: no errors, and only correct results."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from serotine.errors import IndexDamagedError, SerotineError
 from serotine.index import VerifyReport
 from serotine.index.verify import verify_index
 
-# A minute, as an index in use would have it: SEROTINE_LIVE_SECONDS=60.
+# Set SEROTINE_LIVE_SECONDS=60 for a longer run.
 SECONDS = float(os.environ.get("SEROTINE_LIVE_SECONDS", "5"))
 
 COMMON = """
@@ -47,17 +47,17 @@ done = 0
 with Index.open(path) as index:
     while time.monotonic() < end:
         choice = random.random()
-        # Numbers below 10 are never deleted nor replaced: readers look for them all the time.
+        # Numbers below 10 are never deleted or replaced: readers always expect them.
         if choice < 0.6:
             numbers = random.sample(range(10, 300), 5)
             for number in numbers:
                 versions[number] = versions.get(number, 0) + 1
-            described = [{{"number": n, "version": versions[n]}} for n in numbers]
+            metadata = [{{"number": n, "version": versions[n]}} for n in numbers]
             index.add(ids=[str(n) for n in numbers], vectors=[vectors(n, versions[n]) for n in numbers],
-                      metadata=described, texts=[f"word{{n}} common" for n in numbers], upsert=True)
+                      metadata=metadata, texts=[f"word{{n}} common" for n in numbers], upsert=True)
         elif choice < 0.95:
-            there = [int(id_) for id_ in index.ids() if int(id_) >= 10]
-            index.delete([str(n) for n in random.sample(there, min(3, len(there)))])
+            deletable = [int(id_) for id_ in index.ids() if int(id_) >= 10]
+            index.delete([str(n) for n in random.sample(deletable, min(3, len(deletable)))])
         else:
             index.compact()
         done += 1
@@ -85,10 +85,10 @@ with Index.open(path, read_only=True) as index:
         for hit in hits:
             truth = maxsim.score(query, [vectors(hit.metadata["number"], hit.metadata["version"])])[0]
             assert hit.score == truth, (hit, truth)
-        few = index.search(query, k=50, where={{"number": {{"<": 10}}}})
-        assert sorted(int(hit.id) for hit in few) == list(range(10))
-        (found,) = index.search(f"word{{anchor}}", k=1, mode="bm25")
-        assert found.id == str(anchor)
+        filtered = index.search(query, k=50, where={{"number": {{"<": 10}}}})
+        assert sorted(int(hit.id) for hit in filtered) == list(range(10))
+        (match,) = index.search(f"word{{anchor}}", k=1, mode="bm25")
+        assert match.id == str(anchor)
         if rng.random() < 0.02:
             index.verify()
         done += 1
@@ -98,12 +98,12 @@ print(done)
 
 
 def racing(index: Index, name: str, monkeypatch: pytest.MonkeyPatch, *, rounds: int = 1) -> None:
-    """Replaces document "a" just before each of the first reads of the catalog that a search makes by `name`."""
+    """Replace document "a" just before each of the first `rounds` calls of the catalog's method `name`."""
     read = getattr(index._store.catalog, name)
-    left = iter(range(rounds))
+    remaining = iter(range(rounds))
 
     def overtaken(*arguments: Any) -> Any:
-        if next(left, None) is not None:
+        if next(remaining, None) is not None:
             index.add(["a"], ["bat owl"], metadata=[{"lang": "en"}], upsert=True)
         return read(*arguments)
 
@@ -118,19 +118,19 @@ def two(tmp_path: Path) -> Iterator[Index]:
 
 
 @pytest.mark.parametrize("exact", [True, False])
-def test_a_filter_is_of_the_same_state_as_the_search(
+def test_a_filter_sees_the_same_state_as_the_search(
     two: Index, monkeypatch: pytest.MonkeyPatch, *, exact: bool
 ) -> None:
     racing(two, "matching", monkeypatch)
     assert [hit.id for hit in two.search("bat owl", where={"lang": "en"}, exact=exact)] == ["a", "b"]
 
 
-def test_both_sides_of_a_hybrid_search_are_of_one_state(two: Index, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_both_rankings_of_a_hybrid_search_see_one_state(two: Index, monkeypatch: pytest.MonkeyPatch) -> None:
     racing(two, "lexical", monkeypatch)
     assert [hit.id for hit in two.search("bat owl", mode="hybrid")] == ["a", "b"]
 
 
-def test_a_writer_without_pause_keeps_no_search_from_ending(two: Index, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_busy_writer_does_not_block_searches(two: Index, monkeypatch: pytest.MonkeyPatch) -> None:
     racing(two, "matching", monkeypatch, rounds=1000)
     assert "b" in {hit.id for hit in two.search("bat owl", where={"lang": "en"})}
     with pytest.raises(SerotineError, match="rewritten faster than it can be read") as caught:
@@ -138,7 +138,7 @@ def test_a_writer_without_pause_keeps_no_search_from_ending(two: Index, monkeypa
     assert not isinstance(caught.value, IndexDamagedError)
 
 
-def test_verifying_while_another_thread_adds_finds_no_damage(two: Index, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_verify_reports_no_damage_while_another_thread_adds(two: Index, monkeypatch: pytest.MonkeyPatch) -> None:
     calls = []
 
     def overtaken(*arguments: Any) -> VerifyReport:
@@ -175,5 +175,5 @@ def test_two_readers_and_a_writer(tmp_path: Path) -> None:
     for child in children:
         output, errors = child.communicate(timeout=SECONDS + 60)
         assert child.returncode == 0, errors
-        # Each has come round often enough to have met the others.
+        # Each has run often enough to have overlapped with the others.
         assert int(output) > SECONDS

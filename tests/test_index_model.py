@@ -1,4 +1,4 @@
-"""The index against a dictionary: whatever is added, replaced, deleted and reopened, in any order."""
+"""The index compared with a dictionary, through additions, replacements, deletions and reopenings in any order."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ IDS = st.lists(st.sampled_from("abcdefgh"), min_size=1, max_size=4, unique=True)
 
 
 class IndexMachine(RuleBasedStateMachine):
-    """A writer and a reader of one index, beside the documents it must hold, in insertion order."""
+    """A writer and a reader of one index, compared with the documents it must hold, in insertion order."""
 
     @initialize()
     def start(self) -> None:
@@ -41,7 +41,7 @@ class IndexMachine(RuleBasedStateMachine):
 
     @rule(ids=IDS, lengths=st.lists(st.integers(0, 3), min_size=4, max_size=4), upsert=st.booleans())
     def add(self, ids: list[str], lengths: list[int], upsert: bool) -> None:
-        # Few different values, so that scores tie.
+        # Few distinct values, so that scores tie.
         vectors = [self.rng.integers(-1, 2, (length, DIM)).astype(np.float32) for length in lengths[: len(ids)]]
         metadata = [{"n": int(self.rng.integers(1000))} for _ in ids]
         if not upsert and set(ids) & set(self.documents):
@@ -49,9 +49,9 @@ class IndexMachine(RuleBasedStateMachine):
                 self.writer.add(ids=ids, vectors=vectors, metadata=metadata)
             return
         self.writer.add(ids=ids, vectors=vectors, metadata=metadata, upsert=upsert)
-        for id_, document, described in zip(ids, vectors, metadata, strict=True):
+        for id_, document, document_metadata in zip(ids, vectors, metadata, strict=True):
             self.documents.pop(id_, None)
-            self.documents[id_] = (document, described)
+            self.documents[id_] = (document, document_metadata)
 
     @rule(ids=IDS)
     def delete(self, ids: list[str]) -> None:
@@ -70,12 +70,12 @@ class IndexMachine(RuleBasedStateMachine):
         self.writer.verify()
 
     @invariant()
-    def everybody_sees_the_same(self) -> None:
+    def writer_and_reader_agree_with_the_model(self) -> None:
         if not hasattr(self, "documents"):
             return
         query = self.rng.integers(-1, 2, (2, DIM)).astype(np.float32)
         scores = {id_: reference.score(query, document) for id_, (document, _) in self.documents.items()}
-        # sorted keeps the insertion order of equals, as a search must.
+        # sorted is stable: equal scores stay in insertion order, as a search must return them.
         ranked = sorted(scores, key=lambda id_: -scores[id_])
         for index in (self.writer, self.reader):
             assert index.ids() == list(self.documents)

@@ -27,7 +27,7 @@ def test_nothing_to_do() -> None:
     assert next_job([shape(1, 1 << 20, 1), shape(2, 500)], 1, 1 << 20, 0, 1000) is None
 
 
-def test_a_codebook_is_trained_when_there_are_tokens_enough() -> None:
+def test_a_codebook_is_trained_when_there_are_enough_tokens() -> None:
     assert next_job([shape(1, FIRST_TRAINING - 1)], None, 0, 0, 1000) is None
     assert next_job([shape(1, FIRST_TRAINING)], None, 0, 0, 1000) == Job(Kind.TRAIN)
 
@@ -36,7 +36,7 @@ def test_a_stream_of_known_length_first_fills_its_sample() -> None:
     sample, expected = 10 * FIRST_TRAINING, 1000 * FIRST_TRAINING
     assert next_job([shape(1, sample - 1)], None, 0, expected, sample) is None
     assert next_job([shape(1, sample)], None, 0, expected, sample) == Job(Kind.TRAIN)
-    # What is expected is less than the sample: there will be no more to wait for.
+    # A stream expected to be shorter than the sample does not wait for it.
     assert next_job([shape(1, FIRST_TRAINING)], None, 0, FIRST_TRAINING, sample) == Job(Kind.TRAIN)
 
 
@@ -47,13 +47,13 @@ def test_the_head_is_encoded_when_it_has_grown() -> None:
     assert job == Job(Kind.ENCODE, (2, 3))
 
 
-def test_a_codebook_that_is_outgrown_is_trained_again() -> None:
+def test_an_outgrown_codebook_is_retrained() -> None:
     old = shape(1, OUTGROWN * 1000, 7)
     assert next_job([old, shape(2, HEAD_TOKENS)], 7, 1000, 0, 1000) == Job(Kind.TRAIN)
     assert next_job([old, shape(2, HEAD_TOKENS)], 7, 1000, 1 << 30, 1000) == Job(Kind.ENCODE, (2,))
 
 
-def test_small_segments_are_merged_and_large_ones_left() -> None:
+def test_small_segments_are_merged_and_large_ones_are_not() -> None:
     small = [shape(10 + i, 100) for i in range(FAN_IN)]
     assert next_job(small, None, 0, 0, 1000) == Job(Kind.MERGE, tuple(s.number for s in small))
     assert next_job(small[1:], None, 0, 0, 1000) is None
@@ -61,21 +61,21 @@ def test_small_segments_are_merged_and_large_ones_left() -> None:
     assert next_job([large, *small], None, 0, 0, 1000) == Job(Kind.MERGE, tuple(s.number for s in small))
 
 
-def test_segments_of_other_codebooks_are_not_merged_with() -> None:
+def test_segments_of_different_codebooks_are_not_merged() -> None:
     old = [shape(i, 100, 1) for i in range(4)]
     new = [shape(10 + i, 100, 2) for i in range(FAN_IN - 1)]
     assert next_job([*old, *new], 2, 1 << 20, 0, 1000) is None
 
 
-def test_a_segment_mostly_deleted_is_rewritten() -> None:
+def test_a_mostly_deleted_segment_is_rewritten() -> None:
     assert next_job([shape(1, 5000, 1, live=4)], 1, 5000, 0, 1000) == Job(Kind.MERGE, (1,))
     assert next_job([shape(1, 5000, 1, live=5)], 1, 5000, 0, 1000) is None
     assert next_job([shape(1, 5, live=0)], None, 0, 0, 1000) == Job(Kind.MERGE, (1,))
 
 
 @given(st.lists(st.integers(1, 1 << 16), min_size=1, max_size=300))
-def test_merging_ends_and_leaves_few_segments(additions: list[int]) -> None:
-    """Whatever comes in, the segments stay few: at most FAN_IN - 1 of every size."""
+def test_merging_terminates_with_few_segments(additions: list[int]) -> None:
+    """After any additions there are few segments: at most FAN_IN - 1 of every size class."""
     segments: list[Shape] = []
     written = 0
     for number, tokens in enumerate(additions):
@@ -89,5 +89,5 @@ def test_merging_ends_and_leaves_few_segments(additions: list[int]) -> None:
             written += total
             segments.append(shape(number, total, 1))
     assert len(segments) < 9 * FAN_IN
-    # Every token is rewritten a few times, not once for every addition.
+    # Every token is rewritten a few times, not once per addition.
     assert written <= 9 * sum(additions)

@@ -1,4 +1,4 @@
-"""A small encoder without a model: every word has a fixed random direction."""
+"""An encoder without a model: every word has a fixed random direction."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class FakeToken:
 
 
 class WordEncoder:
-    """Encodes a text as one unit vector a word, after one for a special token."""
+    """An encoder that gives a special token and every word one unit vector each."""
 
     def __init__(self, dim: int = 16, name: str = "words") -> None:
         self.dim = dim

@@ -1,4 +1,4 @@
-"""Filters in plain Python, document by document: the reference of the SQL that `compile_where` writes."""
+"""A reference of filters in plain Python, document by document, which the SQL of `compile_where` must match."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Thresholds so low that a few documents go through every job of the engine; for tests and their child processes."""
+"""Thresholds so low that a few documents trigger every maintenance job; for tests and their child processes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ THRESHOLDS: tuple[tuple[Any, str, float], ...] = (
     (policy, "HEAD_TOKENS", 12),
     (policy, "FAN_IN", 3),
     (policy, "_SMALLEST", 8),
-    # So few tokens are memorized: others always fit worse.
+    # A codebook of so few tokens has nearly memorized them: other tokens always fit worse.
     (policy, "DRIFTED", 3.0),
     (rewrite, "POSTINGS_FROM", 6),
     (rewrite, "_ENCODED_TOKENS", 16),

@@ -20,7 +20,7 @@ Cost = Callable[[str], int]
 
 # Around the matches in a `passage`: control characters, which `printable` removes from the text itself.
 MARK, UNMARK = "\x01", "\x02"
-# Every query token matches some word, if only an "in": matches far weaker than the best are not shown.
+# Every query token matches some word, if only a stop word: matches far weaker than the best are not shown.
 RELEVANT_WEIGHT = 0.7
 
 _SENTENCE_END = re.compile(
@@ -32,7 +32,7 @@ _SENTENCE_END = re.compile(
     "|\\s*\\n\\s*"
 )
 _WORD = re.compile(r"\S+\s*")
-# Longer "words" are text without spaces, such as Chinese, and are cut anywhere.
+# Longer "words" come from scripts without spaces, such as Chinese, and are cut anywhere.
 _MAX_WORD_PIECE = 40
 _MAX_WORD_SEARCH = 30
 # Lines of prose wrapped by hand are at least this long.
@@ -87,22 +87,22 @@ def passage(text: str, spans: Sequence[Span], width: int = 240) -> str:
 def by_width(text: str, spans: Sequence[Span], width: int) -> Excerpt:
     """Return about `width` characters with the heaviest relevant matches in the middle, cut between words.
 
-    Of equally heavy parts, the first. A single match longer than `width` is returned whole.
+    Of equally heavy excerpts, the first. A single match longer than `width` is returned whole.
     """
     if len(text) <= width:
         return Excerpt(0, len(text), len(text))
     start, end = _heaviest_run(merge_spans(relevant_spans(spans)), width)
     margin = max(width - (end - start), 0)
-    left = max(min(start - margin // 2, len(text) - width), 0)
-    right = max(min(left + width, len(text)), end)
-    left, right = _word_start(text, left, start), _word_end(text, right, end)
-    return Excerpt(left, right, right - left)
+    first = max(min(start - margin // 2, len(text) - width), 0)
+    last = max(min(first + width, len(text)), end)
+    first, last = _word_start(text, first, start), _word_end(text, last, end)
+    return Excerpt(first, last, last - first)
 
 
 def by_sentences(text: str, spans: Sequence[Span], budget: int, cost: Cost) -> Excerpt:
     """Return the whole sentences with the heaviest relevant matches that cost at most `budget`.
 
-    Of equally heavy parts, the one with as much before its matches as after them. Where the best sentence alone costs
+    Of equally heavy excerpts, the one whose matches are nearest to its middle. Where the best sentence alone costs
     more than `budget`, words of it; an empty excerpt where not one word fits.
     """
     total = cost(text)

@@ -1,7 +1,7 @@
-"""Files and folders that appear under their name whole, or not at all.
+"""Files and folders that appear under their name complete, or not at all.
 
 The index has its own durable files (`serotine.index.files.durable`), which its crash test covers; everything else that
-is written to disk goes through here. A symlink is followed: what it points to is replaced.
+is written to disk goes through this module. A symlink is followed: what it points to is replaced.
 """
 
 from __future__ import annotations

@@ -32,9 +32,9 @@ def principal_directions(vectors: Iterable[NDArray[Any]], dim: int) -> NDArray[n
             moment = np.zeros((rows.shape[1], rows.shape[1]))
         moment += rows.T.astype(np.float64) @ rows
         count += len(rows)
-    most = 0 if moment is None else min(count, len(moment))
-    if moment is None or not 1 <= dim <= most:
-        raise ValueError(f"dim: must be between 1 and {most:,}, the directions of {count:,} vectors, got {dim:,}")
+    max_dim = 0 if moment is None else min(count, len(moment))
+    if moment is None or not 1 <= dim <= max_dim:
+        raise ValueError(f"dim: must be between 1 and {max_dim:,}, the directions of {count:,} vectors, got {dim:,}")
     _, eigenvectors = np.linalg.eigh(moment / count)
     directions = eigenvectors[:, ::-1][:, :dim].T
     # LAPACK leaves the sign of an eigenvector open; fixing it makes the result reproducible.

@@ -1,4 +1,4 @@
-"""The progress bar of all long work, on standard error, only where it is a terminal."""
+"""The progress bar of every long operation, on standard error, only where that is a terminal."""
 
 from __future__ import annotations
 

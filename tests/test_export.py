@@ -185,7 +185,7 @@ def test_a_failed_export_leaves_no_files(
     assert sorted(tmp_path.iterdir()) == before
 
 
-def test_an_existing_target_is_refused(export: Callable[..., ExportReport], index: Index, tmp_path: Path) -> None:
+def test_an_existing_target_is_rejected(export: Callable[..., ExportReport], index: Index, tmp_path: Path) -> None:
     (tmp_path / "existing").mkdir()
     (tmp_path / "existing" / "data").touch()
     with pytest.raises(SerotineError, match="already exists"):

@@ -1,4 +1,4 @@
-"""Files and folders appear whole or not at all."""
+"""Files and folders that appear complete or not at all."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def test_a_file_and_its_folder_are_fsynced_before_and_after_the_rename(
     assert synced == [(False, "old"), (True, "new")]
 
 
-def test_the_longest_name_a_file_system_takes(tmp_path: Path) -> None:
+def test_the_longest_valid_file_name(tmp_path: Path) -> None:
     path = tmp_path / ("ä" * 127)
     write_atomically(path, b"1")
     assert path.read_bytes() == b"1"
@@ -145,7 +145,7 @@ def test_a_folder_is_replaced_through_a_symlink(tmp_path: Path) -> None:
     assert names(tmp_path) == ["link", "real"]
 
 
-def test_a_folder_replaces_no_file(tmp_path: Path) -> None:
+def test_a_folder_does_not_replace_a_file(tmp_path: Path) -> None:
     (tmp_path / "model").write_text("a file")
     with pytest.raises(NotADirectoryError), replace_folder(tmp_path / "model"):
         pass

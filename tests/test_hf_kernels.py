@@ -27,8 +27,8 @@ NAMES = [
 OFFLINE = """
 import os, socket, sys, warnings
 from pathlib import Path
-def refuse(*arguments): raise AssertionError("the network was used")
-socket.socket.connect = socket.getaddrinfo = refuse
+def no_network(*arguments): raise AssertionError("the network was used")
+socket.socket.connect = socket.getaddrinfo = no_network
 import kernels, torch
 warnings.simplefilter("error")
 folder = Path(os.environ["KERNEL"])
@@ -154,8 +154,8 @@ for dtype in (torch.float32, torch.float16, torch.bfloat16):
     queries, documents = torch.rand(3, 6, 20).to(dtype), -torch.rand(3, 4, 9, 20).to(dtype)
     lengths = torch.tensor([6, 0, 2]), torch.tensor([[9, 0, 1, 4], [3, 0, 9, 1], [0, 5, 9, 2]])
     scores = maxsim.score_candidates_padded(queries, documents, *lengths)
-    scores_again, winners = maxsim.score_candidates_padded_with_argmax(queries, documents, *lengths)
-    assert torch.equal(scores, scores_again)
+    scores_with_argmax, winners = maxsim.score_candidates_padded_with_argmax(queries, documents, *lengths)
+    assert torch.equal(scores, scores_with_argmax)
     assert (scores[1] == 0).all() and scores[0, 1] == scores[2, 0] == -torch.inf
     assert (winners[1] == -1).all() and (winners[2, :, 2:] == -1).all()
     alone = maxsim.score_candidates_padded(queries[2:], documents[2:, 3:, :2], lengths[0][2:], lengths[1][2:, 3:])

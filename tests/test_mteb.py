@@ -39,7 +39,7 @@ def scores_of(model: Any, task: type) -> dict[str, Any]:
     return dict(scores)
 
 
-def test_both_implement_mtebs_protocols() -> None:
+def test_both_models_implement_the_protocols_of_mteb() -> None:
     assert isinstance(EncoderModel(WordEncoder()), EncoderProtocol)
     search = IndexSearch(WordEncoder(), nbits=2)
     assert isinstance(search, SearchProtocol)
@@ -50,7 +50,7 @@ def test_both_implement_mtebs_protocols() -> None:
 
 
 @pytest.mark.parametrize("task", TASKS)
-def test_mtebs_search_and_the_index_give_the_same_scores(task: type) -> None:
+def test_mteb_search_and_the_index_give_the_same_scores(task: type) -> None:
     encoder = scores_of(EncoderModel(WordEncoder()), task)
     index = scores_of(IndexSearch(WordEncoder()), task)
     metrics = ("main_score", "ndcg_at_10", "map_at_10", "recall_at_10", "mrr_at_10")

@@ -22,11 +22,11 @@ def test_rows_are_orthonormal_directions_largest_first() -> None:
 
 
 def test_the_sample_may_come_in_arrays_of_any_size_and_float_type() -> None:
-    whole = principal_directions([VECTORS], 2)
+    expected = principal_directions([VECTORS], 2)
     np.testing.assert_allclose(
-        principal_directions(iter([VECTORS[:7], VECTORS[7:7], VECTORS[7:]]), 2), whole, atol=1e-6
+        principal_directions(iter([VECTORS[:7], VECTORS[7:7], VECTORS[7:]]), 2), expected, atol=1e-6
     )
-    np.testing.assert_allclose(principal_directions([VECTORS.astype(np.float16)], 2), whole, atol=1e-2)
+    np.testing.assert_allclose(principal_directions([VECTORS.astype(np.float16)], 2), expected, atol=1e-2)
 
 
 def test_the_mean_is_not_subtracted() -> None:
@@ -40,12 +40,12 @@ def test_all_directions_preserve_every_dot_product() -> None:
 
 
 @pytest.mark.parametrize("dim", [0, 5])
-def test_a_dim_outside_the_input_is_refused(dim: int) -> None:
+def test_a_dim_out_of_range_is_rejected(dim: int) -> None:
     with pytest.raises(ValueError, match=f"dim: must be between 1 and 4, the directions of 500 vectors, got {dim}"):
         principal_directions([VECTORS], dim)
 
 
-def test_fewer_vectors_than_directions_are_refused() -> None:
+def test_fewer_vectors_than_directions_are_rejected() -> None:
     with pytest.raises(ValueError, match="dim: must be between 1 and 2, the directions of 2 vectors, got 3"):
         principal_directions([VECTORS[:2]], 3)
     with pytest.raises(ValueError, match="dim: must be between 1 and 0"):

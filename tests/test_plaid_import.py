@@ -1,4 +1,4 @@
-"""PLAID indexes of other libraries, imported: the vectors rebuilt from their buckets, and their ids."""
+"""Import of PLAID indexes of other libraries: vectors rebuilt from their buckets, and ids."""
 
 from __future__ import annotations
 
@@ -106,30 +106,30 @@ def test_pylate_ids_are_imported(tmp_path: Path, data: Quantized, inner: str) ->
     assert read_plaid(tmp_path / "indexes" / "colbert" / inner).ids == [str(id_) for id_ in ids]
 
 
-def test_ids_that_would_run_code_are_refused(tmp_path: Path, data: Quantized) -> None:
-    class Trap:
+def test_ids_that_would_run_code_are_rejected(tmp_path: Path, data: Quantized) -> None:
+    class Exploit:
         def __reduce__(self) -> tuple[object, tuple[str]]:
-            return Path.touch, (tmp_path / "sprung",)  # type: ignore[return-value]
+            return Path.touch, (tmp_path / "executed",)  # type: ignore[return-value]
 
     write_pylate(tmp_path / "index", data, list(range(40)), 11)
-    (tmp_path / "index" / "plaid_ids_to_documents_ids.pkl").write_bytes(pickle.dumps({0: Trap()}))
+    (tmp_path / "index" / "plaid_ids_to_documents_ids.pkl").write_bytes(pickle.dumps({0: Exploit()}))
     with pytest.raises(InputFileError, match="only plain ids are read"):
         read_plaid(tmp_path / "index")
-    assert not (tmp_path / "sprung").exists()
+    assert not (tmp_path / "executed").exists()
 
 
-def test_torch_files_that_would_run_code_are_refused(tmp_path: Path, data: Quantized) -> None:
+def test_torch_files_that_would_run_code_are_rejected(tmp_path: Path, data: Quantized) -> None:
     torch = pytest.importorskip("torch")
 
-    class Trap:
+    class Exploit:
         def __reduce__(self) -> tuple[object, tuple[Path]]:
-            return Path.touch, (tmp_path / "sprung",)
+            return Path.touch, (tmp_path / "executed",)
 
     write_colbert(tmp_path / "index", data, 50)
-    torch.save(Trap(), tmp_path / "index" / "0.codes.pt")
+    torch.save(Exploit(), tmp_path / "index" / "0.codes.pt")
     with pytest.raises(InputFileError, match=r"0\.codes\.pt: cannot be read"):
         vectors_of(read_plaid(tmp_path / "index"))
-    assert not (tmp_path / "sprung").exists()
+    assert not (tmp_path / "executed").exists()
 
 
 def test_a_colbert_index_without_torch_names_the_extra(
@@ -142,11 +142,11 @@ def test_a_colbert_index_without_torch_names_the_extra(
         read_plaid(tmp_path / "index")
 
 
-def _without(name: str) -> Callable[[Path], None]:
+def _deleted(name: str) -> Callable[[Path], None]:
     return lambda folder: (folder / name).unlink()
 
 
-def _with(name: str, value: object) -> Callable[[Path], None]:
+def _replaced(name: str, value: object) -> Callable[[Path], None]:
     def write(folder: Path) -> None:
         if isinstance(value, np.ndarray):
             np.save(folder / name, value)
@@ -161,18 +161,18 @@ def _with(name: str, value: object) -> Callable[[Path], None]:
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (_without("0.codes.npy"), "0.codes.npy: No such file"),
-        (_without("doclens.1.json"), "doclens.1.json: No such file"),
-        (_without("bucket_weights.npy"), "bucket_weights.npy: No such file"),
-        (_with("metadata.json", {"nbits": 4}), "lacks nbits or num_chunks"),
-        (_with("metadata.json", {"nbits": 3, "num_chunks": 1}), "3 bits with centroids"),
-        (_with("metadata.json", {"nbits": 2, "num_chunks": 1}), "must have 4 bucket weights for 2 bits, got 16"),
-        (_with("metadata.json", b"{"), "not valid JSON"),
-        (_with("doclens.0.json", [1, -1]), "must be a list of token counts"),
-        (_with("doclens.0.json", [1]), "must hold 1 integers"),
-        (_with("0.residuals.npy", np.zeros((3, 3), np.uint8)), "must hold uint8 of shape"),
-        (_with("0.codes.npy", b"nonsense"), "0.codes.npy: cannot be read"),
-        (_with("centroids.npy", np.array([{}], dtype=object)), "centroids.npy: cannot be read"),
+        (_deleted("0.codes.npy"), "0.codes.npy: No such file"),
+        (_deleted("doclens.1.json"), "doclens.1.json: No such file"),
+        (_deleted("bucket_weights.npy"), "bucket_weights.npy: No such file"),
+        (_replaced("metadata.json", {"nbits": 4}), "lacks nbits or num_chunks"),
+        (_replaced("metadata.json", {"nbits": 3, "num_chunks": 1}), "3 bits with centroids"),
+        (_replaced("metadata.json", {"nbits": 2, "num_chunks": 1}), "must have 4 bucket weights for 2 bits, got 16"),
+        (_replaced("metadata.json", b"{"), "not valid JSON"),
+        (_replaced("doclens.0.json", [1, -1]), "must be a list of token counts"),
+        (_replaced("doclens.0.json", [1]), "must hold 1 integers"),
+        (_replaced("0.residuals.npy", np.zeros((3, 3), np.uint8)), "must hold uint8 of shape"),
+        (_replaced("0.codes.npy", b"nonsense"), "0.codes.npy: cannot be read"),
+        (_replaced("centroids.npy", np.array([{}], dtype=object)), "centroids.npy: cannot be read"),
     ],
 )
 def test_damaged_files_are_reported(
@@ -186,7 +186,7 @@ def test_damaged_files_are_reported(
     assert "\n" not in str(raised.value)
 
 
-def test_codes_beyond_the_centroids_are_refused(tmp_path: Path, data: Quantized) -> None:
+def test_codes_beyond_the_centroids_are_rejected(tmp_path: Path, data: Quantized) -> None:
     write_fast_plaid(tmp_path / "index", data, 50)
     codes = data.codes.copy()
     codes[5] = len(data.centroids)
@@ -198,13 +198,13 @@ def test_codes_beyond_the_centroids_are_refused(tmp_path: Path, data: Quantized)
 @pytest.mark.parametrize(
     ("ids", "message"), [(["a"] * 40, "duplicate id 'a'"), (["a"], "cannot read an id for every document")]
 )
-def test_invalid_ids_are_refused(tmp_path: Path, data: Quantized, ids: list[str], message: str) -> None:
+def test_invalid_ids_are_rejected(tmp_path: Path, data: Quantized, ids: list[str], message: str) -> None:
     write_pylate(tmp_path / "index", data, ids, 20)
     with pytest.raises(InputFileError, match=message):
         read_plaid(tmp_path / "index")
 
 
-def test_ids_of_an_older_pylate_are_refused(tmp_path: Path, data: Quantized) -> None:
+def test_ids_of_an_older_pylate_are_rejected(tmp_path: Path, data: Quantized) -> None:
     write_pylate(tmp_path / "index", data, list(range(40)), 20)
     (tmp_path / "index" / "plaid_ids_to_documents_ids.pkl").rename(
         tmp_path / "index" / "plaid_ids_to_documents_ids.sqlite"

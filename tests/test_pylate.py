@@ -1,4 +1,4 @@
-"""PyLate's surface: return values, refusals, and the output of a model card's two programs."""
+"""PyLate's interface: return values, errors, and the output of a model card's two programs."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ SIGNATURES: list[tuple[Any, str]] = [
 
 
 @pytest.mark.parametrize(("function", "expected"), SIGNATURES)
-def test_signatures_equal_pylates(function: Any, expected: str) -> None:
+def test_signatures_equal_those_of_pylate(function: Any, expected: str) -> None:
     parameters = []
     for name, parameter in inspect.signature(function).parameters.items():
         if name != "self":
@@ -142,7 +142,7 @@ def test_only_the_import_differs_from_the_card() -> None:
     assert kernel.count("serotine") == 1
 
 
-def test_vectors_equal_the_encoders(folder: Path, model: models.ColBERT) -> None:
+def test_vectors_equal_those_of_the_encoder(folder: Path, model: models.ColBERT) -> None:
     encoder = Encoder(folder)
     for vectors, expected in zip(model.encode(TEXTS, is_query=False), encoder.encode_documents(TEXTS), strict=True):
         assert isinstance(vectors, np.ndarray)
@@ -364,8 +364,8 @@ def test_subsets(index: indexes.PLAID, model: models.ColBERT) -> None:
     assert [len(hits) for hits in index(queries, subset=["unknown"])] == [0, 0]
     with pytest.raises(ValueError, match=r"subset: must be one list per query \(2\), got 1"):
         index(queries, subset=[["a"]])
-    many = [f"other {i}" for i in range(3000)]
-    assert [hit["id"] for hit in index(queries[0], subset=[*many, "b"])[0]] == ["b"]
+    unknown_ids = [f"other {i}" for i in range(3000)]
+    assert [hit["id"] for hit in index(queries[0], subset=[*unknown_ids, "b"])[0]] == ["b"]
 
 
 def test_adding_removing_and_replacing_documents(index: indexes.PLAID, model: models.ColBERT, tmp_path: Path) -> None:
@@ -451,7 +451,7 @@ def test_padding_never_changes_a_score() -> None:
         scores.colbert_scores(query, alone, backend="torch")
 
 
-def test_the_runner_of_pylates_tests(tmp_path: Path) -> None:
+def test_the_runner_of_pylate_tests(tmp_path: Path) -> None:
     pytest.importorskip("datasets")
     (tmp_path / "tests").mkdir()
     (tmp_path / "tests/test_scores.py").write_text(

@@ -66,7 +66,7 @@ def test_an_index_with_a_multi_vector_encoder(model: Any, folder: Path, tmp_path
         assert [hit.id for hit in index.search("which bat?", k=4)] == [hit.id for hit in hits], "loaded by its name"
 
 
-def test_another_model_is_refused(model: Any, folder: Path, tmp_path: Path) -> None:
+def test_another_model_is_rejected(model: Any, folder: Path, tmp_path: Path) -> None:
     with Index.create(tmp_path / "index", encoder=model):
         pass
     changed = MultiVectorEncoder(str(folder), device="cpu")
@@ -78,7 +78,7 @@ def test_another_model_is_refused(model: Any, folder: Path, tmp_path: Path) -> N
             Index.open(tmp_path / "index", encoder=other)
 
 
-def test_a_model_that_is_gone(tmp_path: Path) -> None:
+def test_a_missing_model(tmp_path: Path) -> None:
     folder = checkpoints.sentence_transformers(tmp_path / "model")
     with Index.create(tmp_path / "index", encoder=MultiVectorEncoder(str(folder), device="cpu")) as index:
         index.add(["a"], ["a bat"])
@@ -88,7 +88,7 @@ def test_a_model_that_is_gone(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("query", [True, False])
-def test_tokens_and_spans_equal_the_encoders(model: Any, folder: Path, query: bool) -> None:
+def test_tokens_and_spans_equal_those_of_the_encoder(model: Any, folder: Path, query: bool) -> None:
     adapter, encoder = MultiVectorAdapter(model), Encoder(folder, device="cpu")
     for text in [*TEXTS, "", "  spaces   within  "]:
         (vectors,) = adapter.encode_queries([text]) if query else adapter.encode_documents([text])
@@ -97,7 +97,7 @@ def test_tokens_and_spans_equal_the_encoders(model: Any, folder: Path, query: bo
         assert tokens == encoder.tokens(text, query=query)
 
 
-def test_token_spans_of_long_texts_equal_the_encoders(model: Any, folder: Path) -> None:
+def test_token_spans_of_long_texts_equal_those_of_the_encoder(model: Any, folder: Path) -> None:
     adapter, encoder = MultiVectorAdapter(model), Encoder(folder, device="cpu")
     model.encode_document(["this call leaves the tokenizer with truncation"])
     text = "Bats fly late. " * 500

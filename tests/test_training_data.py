@@ -40,15 +40,15 @@ EXAMPLES = [
 
 
 @pytest.mark.parametrize("name", ["a.jsonl", "a.jsonl.gz"])
-def test_records_of_every_shape(tmp_path: Path, name: str) -> None:
+def test_every_record_format(tmp_path: Path, name: str) -> None:
     assert list(read_examples(write(tmp_path / name, *RECORDS))) == EXAMPLES
 
 
 def test_parquet(tmp_path: Path) -> None:
     pyarrow = pytest.importorskip("pyarrow", reason="pyarrow is not installed")
     parquet = pytest.importorskip("pyarrow.parquet", reason="pyarrow is not installed")
-    for place, (record, example) in enumerate(zip(RECORDS, EXAMPLES, strict=True)):
-        file = tmp_path / f"{place}.parquet"
+    for number, (record, example) in enumerate(zip(RECORDS, EXAMPLES, strict=True)):
+        file = tmp_path / f"{number}.parquet"
         parquet.write_table(pyarrow.Table.from_pylist([record] * 3), file)
         assert list(read_examples(file)) == [example] * 3
     broken = tmp_path / "broken.parquet"
@@ -78,8 +78,8 @@ def test_the_filter_and_limit_of_a_source(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("record", "message"),
     [
-        ("{", "a.jsonl:1: is not valid JSON"),
-        ("[]", "a.jsonl:1: want a JSON object"),
+        ("{", "a.jsonl:1: not valid JSON"),
+        ("[]", "a.jsonl:1: must be a JSON object"),
         ('{"query": "q"}', "a.jsonl:1: 'positive' must be a string, got None"),
         ('{"query": 1, "positive": "p"}', "a.jsonl:1: 'query' must be a string, got 1"),
         ('{"query": "q", "positive": "\\ud800"}', "a.jsonl:1: 'positive' contains a lone surrogate"),
@@ -91,7 +91,7 @@ def test_the_filter_and_limit_of_a_source(tmp_path: Path) -> None:
         ('{"query": "q", "positive": "p", "negatives": [3]}', r"a.jsonl:1: 'negatives\[0\]' must be a string"),
     ],
 )
-def test_the_error_of_a_record_names_its_line(tmp_path: Path, record: str, message: str) -> None:
+def test_record_errors_name_the_line(tmp_path: Path, record: str, message: str) -> None:
     file = tmp_path / "a.jsonl"
     file.write_text(record + "\n")
     with pytest.raises(InputFileError, match=re.escape(message) if "\\" not in message else message):
@@ -100,7 +100,7 @@ def test_the_error_of_a_record_names_its_line(tmp_path: Path, record: str, messa
         list(read_examples(tmp_path / "a.csv"))
 
 
-def test_words_of_any_script() -> None:
+def test_words_of_several_scripts() -> None:
     assert words("Größe, ﬁne! 東京 10pm") == ["grösse", "fine", "東", "京", "10pm"]
 
 
@@ -154,34 +154,39 @@ def test_near_duplicates() -> None:
     assert only_equal.check_and_add(text)
 
 
-def test_cleaning_reports_what_it_dropped() -> None:
+def test_cleaning_reports_dropped_examples() -> None:
     pytest.importorskip("datasketch", reason="datasketch is not installed")
     from serotine.evaluation import load_beir
 
     collection = load_beir(CRANFIELD)
-    judged, query = collection.documents["1"], next(iter(collection.queries.values()))
-    good = Example("how bats hunt", ("Bats hunt by echo, calling many times a second.",))
+    judged_document, query = collection.documents["1"], next(iter(collection.queries.values()))
+    clean_example = Example("how bats hunt", ("Bats hunt by echo, calling many times a second.",))
     sources = {
         "a": [
-            good,
-            Example("How bats hunt?", good.documents),
-            Example("...", good.documents),
+            clean_example,
+            Example("How bats hunt?", clean_example.documents),
+            Example("...", clean_example.documents),
             Example("short", ("Too short.",)),
-            Example("what is this", (judged,)),
+            Example("what is this", (judged_document,)),
             Example(query, ("Something about aeroplanes and heat.",)),
         ],
         "b": [
-            good,
+            clean_example,
             Example(
                 "where bats sleep",
-                ("In caves and under roofs they sleep.", judged, "In caves, and under roofs, they sleep!", "On a tree"),
+                (
+                    "In caves and under roofs they sleep.",
+                    judged_document,
+                    "In caves, and under roofs, they sleep!",
+                    "On a tree",
+                ),
                 (4.0, 3.0, 2.0, 1.0),
             ),
         ],
     }
     advanced = []
     remaining, report = clean(sources, Cleaning(evaluation_folders=(CRANFIELD,)), advanced.append)
-    assert remaining["a"] == [good]
+    assert remaining["a"] == [clean_example]
     assert remaining["b"] == [
         Example("where bats sleep", ("In caves and under roofs they sleep.", "On a tree"), (4.0, 1.0))
     ]

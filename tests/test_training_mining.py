@@ -28,12 +28,12 @@ PASSAGES = [passage(shared, f"p{shared}x") for shared in range(9, 0, -1)]
 # The positive shares 8 words; some passages share more, or nearly as many.
 EXAMPLES = [
     Example(QUERY, (PASSAGES[1],)),
-    *(Example(f"q{place}x", (text,)) for place, text in enumerate(PASSAGES) if place != 1),
+    *(Example(f"q{number}x", (text,)) for number, text in enumerate(PASSAGES) if number != 1),
 ]
 
 
 class CountingTeacher:
-    """Score a passage by the number of the query's words in it."""
+    """A teacher that scores a passage by the number of the query's words in it."""
 
     def score(self, queries: Sequence[str], documents: Sequence[Sequence[str]]) -> list[list[float]]:
         return [
@@ -48,7 +48,7 @@ def mined(tmp_path: Path, options: MiningOptions, teacher: CountingTeacher | Non
     return {example.query: example for example in read_examples(file)}
 
 
-def shared(text: str) -> int:
+def shared_words(text: str) -> int:
     return len(set(text.split()) & set(WORDS))
 
 
@@ -56,7 +56,7 @@ def shared(text: str) -> int:
 def test_passages_that_score_like_the_positive_are_dropped(tmp_path: Path, ratio: float, hardest: int) -> None:
     """With a teacher that counts shared words, the bound is exact: 8 words x ratio."""
     example = mined(tmp_path, MiningOptions(negatives=2, depth=9, ratio=ratio), CountingTeacher())[QUERY]
-    assert [shared(text) for text in example.documents] == [8, hardest, hardest - 1]
+    assert [shared_words(text) for text in example.documents] == [8, hardest, hardest - 1]
     assert example.scores == (8.0, hardest, hardest - 1)
 
 
@@ -67,7 +67,7 @@ def test_without_a_teacher_the_encoder_scores(tmp_path: Path) -> None:
     (query,) = encoder.encode_queries([QUERY])
     positive, *others = [reference.score(query, encoder.encode_documents([text])[0]) for text in example.documents]
     assert all(score < 0.95 * positive for score in others)
-    assert shared(example.documents[1]) == 7
+    assert shared_words(example.documents[1]) == 7
     scored = mined(tmp_path, MiningOptions(negatives=2, depth=9, ratio=0.95, scored=True))[QUERY]
     assert scored.documents == example.documents
     np.testing.assert_allclose(scored.scores, [positive, *others], rtol=1e-3)  # the index stores float16
@@ -85,49 +85,49 @@ def test_answers_to_the_same_query_are_dropped(tmp_path: Path) -> None:
         options=MiningOptions(2, 9, 0.95),
     )
     example = {row.query: row for row in read_examples(tmp_path / "a.jsonl")}[QUERY]
-    assert [shared(text) for text in example.documents] == [8, 7, 5]  # the passage with 6 is an answer too
+    assert [shared_words(text) for text in example.documents] == [8, 7, 5]  # the passage with 6 is an answer too
     assert report.dropped["passage: an answer to the same query"] >= 2
     assert (report.examples, report.passages) == (10, 9)
     assert report.written + report.dropped["example: too few negatives"] == 10
 
 
 def test_bm25_has_a_share_in_the_scores(tmp_path: Path) -> None:
-    class Flat(CountingTeacher):
+    class ConstantTeacher(CountingTeacher):
         def score(self, queries: Sequence[str], documents: Sequence[Sequence[str]]) -> list[list[float]]:
             return [[1.0, *([0.0] * (len(texts) - 1))] for texts in documents]
 
-    example = mined(tmp_path, MiningOptions(negatives=3, depth=9, bm25_weight=0.25), Flat())[QUERY]
+    example = mined(tmp_path, MiningOptions(negatives=3, depth=9, bm25_weight=0.25), ConstantTeacher())[QUERY]
     assert example.scores is not None
-    # BM25 orders what the teacher scores equally: 9, 7 and 6 shared words.
-    assert shared(example.documents[1]) == 9
+    # BM25 orders the passages that the teacher scores equally: 9, 7 and 6 shared words.
+    assert shared_words(example.documents[1]) == 9
     assert example.scores[1] == pytest.approx(0.25)
     assert example.scores[1] > example.scores[2] > example.scores[3] == pytest.approx(0)
     assert 0.75 < example.scores[0] < 1
 
 
 def test_the_bound_of_negative_scores(tmp_path: Path) -> None:
-    class Below(CountingTeacher):
+    class NegativeTeacher(CountingTeacher):
         def score(self, queries: Sequence[str], documents: Sequence[Sequence[str]]) -> list[list[float]]:
             return [[value - 20 for value in values] for values in super().score(queries, documents)]
 
     # The positive scores -12: the bound is -13.2, 6 words and fewer.
-    example = mined(tmp_path, MiningOptions(negatives=2, depth=9, ratio=0.9), Below())[QUERY]
-    assert [shared(text) for text in example.documents] == [8, 6, 5]
+    example = mined(tmp_path, MiningOptions(negatives=2, depth=9, ratio=0.9), NegativeTeacher())[QUERY]
+    assert [shared_words(text) for text in example.documents] == [8, 6, 5]
 
 
 def test_an_index_is_reused(tmp_path: Path) -> None:
-    class Counting(WordEncoder):
+    class CountingEncoder(WordEncoder):
         encoded = 0
 
         def encode_documents(self, texts: Sequence[str]) -> list[np.ndarray]:
-            Counting.encoded += len(texts)
+            CountingEncoder.encoded += len(texts)
             return super().encode_documents(texts)
 
-    options = {"encoder": Counting(64), "teacher": CountingTeacher(), "index_folder": tmp_path / "index"}
+    options = {"encoder": CountingEncoder(64), "teacher": CountingTeacher(), "index_folder": tmp_path / "index"}
     first = mine(EXAMPLES, tmp_path / "first.jsonl", options=MiningOptions(2, 9), **options)
-    assert Counting.encoded == 9
+    assert CountingEncoder.encoded == 9
     second = mine(EXAMPLES, tmp_path / "second.jsonl", options=MiningOptions(2, 9), **options)
-    assert Counting.encoded == 9
+    assert CountingEncoder.encoded == 9
     assert first == second
     assert (tmp_path / "first.jsonl").read_text() == (tmp_path / "second.jsonl").read_text()
     with pytest.raises(TrainingError, match="holds an index of other passages"):

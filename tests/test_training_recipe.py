@@ -12,7 +12,7 @@ from serotine.training.recipe_parser import parse_recipe
 
 yaml = pytest.importorskip("yaml", reason="PyYAML is not installed")
 
-WHOLE: dict[str, Any] = {
+VALUES: dict[str, Any] = {
     "model": "all-MiniLM-L6-v2",
     "output": "out",
     "sources": [{"name": "docs", "path": "docs.jsonl.gz", "filter": {"lang": ["en"]}, "limit": 100}],
@@ -25,13 +25,13 @@ WHOLE: dict[str, Any] = {
 }
 
 
-def parsed(change: dict[str, Any] | None = None) -> Recipe:
-    return parse_recipe({**copy.deepcopy(WHOLE), **(change or {})}, Path("some/recipe.yaml"))
+def parse(change: dict[str, Any] | None = None) -> Recipe:
+    return parse_recipe({**copy.deepcopy(VALUES), **(change or {})}, Path("some/recipe.yaml"))
 
 
 def test_load(tmp_path: Path) -> None:
     file = tmp_path / "recipe.yaml"
-    file.write_text(yaml.safe_dump(WHOLE))
+    file.write_text(yaml.safe_dump(VALUES))
     recipe = load_recipe(file)
     assert recipe.output == tmp_path / "out"
     assert recipe.sources[0].path == tmp_path / "docs.jsonl.gz"
@@ -43,12 +43,12 @@ def test_load(tmp_path: Path) -> None:
 
 
 def test_the_fingerprint_covers_what_affects_the_result() -> None:
-    assert parsed().fingerprint() == parsed({"threads": 2, "output": "elsewhere"}).fingerprint()
-    assert parsed().fingerprint() != parsed({"seed": 1}).fingerprint()
+    assert parse().fingerprint() == parse({"threads": 2, "output": "elsewhere"}).fingerprint()
+    assert parse().fingerprint() != parse({"seed": 1}).fingerprint()
 
 
 def stage(**change: Any) -> dict[str, Any]:
-    return {"stages": [{**WHOLE["stages"][0], **change}]}
+    return {"stages": [{**VALUES["stages"][0], **change}]}
 
 
 @pytest.mark.parametrize(
@@ -61,8 +61,8 @@ def stage(**change: Any) -> dict[str, Any]:
         ({"sources": {}}, "sources: must be a list"),
         ({"sources": []}, "sources: must not be empty"),
         ({"sources": [{"name": "docs"}]}, r"sources\[0\].path: missing; the key is required"),
-        ({"sources": WHOLE["sources"] * 2}, "sources: duplicate name 'docs'; names must be unique"),
-        ({"sources": [{**WHOLE["sources"][0], "limit": 0}]}, r"sources\[0\].limit: must be at least 1, got 0"),
+        ({"sources": VALUES["sources"] * 2}, "sources: duplicate name 'docs'; names must be unique"),
+        ({"sources": [{**VALUES["sources"][0], "limit": 0}]}, r"sources\[0\].limit: must be at least 1, got 0"),
         (stage(objectve="contrastive"), r"unknown key 'stages\[0\].objectve'; valid keys"),
         (stage(objective="triplet"), r"stages\[0\].objective: must be one of contrastive, distillation, got 'triplet'"),
         (stage(sources=["other"]), r"stages\[0\].sources: unknown source 'other'; valid sources: docs"),
@@ -94,9 +94,9 @@ def stage(**change: Any) -> dict[str, Any]:
         ({"evaluation": []}, "evaluation: must be a mapping"),
     ],
 )
-def test_the_error_of_a_recipe_names_the_key(change: dict[str, Any], message: str) -> None:
+def test_recipe_errors_name_the_key(change: dict[str, Any], message: str) -> None:
     with pytest.raises(RecipeError, match=rf"^some/recipe.yaml: {message}"):
-        parsed(change)
+        parse(change)
 
 
 @pytest.mark.parametrize(

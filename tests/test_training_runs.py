@@ -1,4 +1,4 @@
-"""Runs that are killed, repeated, interrupted, shared by processes, or given other files."""
+"""Runs that are killed, repeated, interrupted or distributed, and runs whose files changed."""
 
 from __future__ import annotations
 
@@ -47,27 +47,29 @@ def killed_at(step: int, file: Path, before: str = "") -> None:
     assert process.returncode == -9, process.stderr
 
 
-def test_a_killed_run_resumes(tiny: Path, place: Path) -> None:
+def test_a_killed_run_resumes(tiny: Path, workspace: Path) -> None:
     """Killed after a checkpoint and resumed, it ends with exactly the weights of an uninterrupted run."""
-    train(load_recipe(recipe(place, tiny, output="whole")))
-    file = recipe(place, tiny, output="killed")
+    train(load_recipe(recipe(workspace, tiny, output="uninterrupted")))
+    file = recipe(workspace, tiny, output="killed")
     killed_at(15, file)
-    stage = place / "killed/1-pairs"
+    stage = workspace / "killed/1-pairs"
     assert sorted(path.name for path in stage.glob("checkpoint-*")) == ["checkpoint-12"]
-    # As if the kill had interrupted the writing of the next one.
+    # As if the kill had interrupted the writing of the next checkpoint.
     (stage / "checkpoint-18").mkdir()
     (stage / "checkpoint-18/trainer_state.json").write_text('{"epoch": 0.')
-    with (place / "killed/log.jsonl").open("a") as log:
+    with (workspace / "killed/log.jsonl").open("a") as log:
         log.write('{"stage": "pairs", "ste')
     train(load_recipe(file))
-    assert losses(place / "killed") == losses(place / "whole")
-    for file in sorted((place / "whole/model").rglob("*.safetensors")):
-        assert file.read_bytes() == (place / "killed" / file.relative_to(place / "whole")).read_bytes(), file
+    assert losses(workspace / "killed") == losses(workspace / "uninterrupted")
+    for file in sorted((workspace / "uninterrupted/model").rglob("*.safetensors")):
+        assert (
+            file.read_bytes() == (workspace / "killed" / file.relative_to(workspace / "uninterrupted")).read_bytes()
+        ), file
 
 
-def test_patience_survives_a_kill(tiny: Path, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_patience_survives_a_kill(tiny: Path, workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A stage without improvement stops after `patience` evaluations, whether it was killed or not."""
-    judged = place / "judged"
+    judged = workspace / "judged"
     (judged / "qrels").mkdir(parents=True)
     (judged / "corpus.jsonl").write_text('{"_id": "d", "text": "an owl"}\n')
     (judged / "queries.jsonl").write_text('{"_id": "q", "text": "owl"}\n')
@@ -75,22 +77,22 @@ def test_patience_survives_a_kill(tiny: Path, place: Path, monkeypatch: pytest.M
     evaluation = {"folder": "judged", "every": 4, "patience": 3}
     constant = "evaluator.NdcgEvaluator.__call__ = lambda *_, **__: {evaluator.METRIC: 0.5}"
     monkeypatch.setattr(NdcgEvaluator, "__call__", lambda *_, **__: {METRIC: 0.5})
-    report = train(load_recipe(recipe(place, tiny, output="whole", evaluation=evaluation)))
+    report = train(load_recipe(recipe(workspace, tiny, output="uninterrupted", evaluation=evaluation)))
     assert report.steps == {"pairs": 16}
-    file = recipe(place, tiny, output="killed", evaluation=evaluation)
+    file = recipe(workspace, tiny, output="killed", evaluation=evaluation)
     killed_at(14, file, constant)
     assert train(load_recipe(file)).steps == {"pairs": 16}
     # Of equal models, the first is the best.
-    for folder in ("whole", "killed"):
-        weights = (place / folder / "model/model.safetensors").read_bytes()
-        assert weights == (place / folder / "1-pairs/checkpoint-4/model.safetensors").read_bytes()
+    for folder in ("uninterrupted", "killed"):
+        weights = (workspace / folder / "model/model.safetensors").read_bytes()
+        assert weights == (workspace / folder / "1-pairs/checkpoint-4/model.safetensors").read_bytes()
 
 
-def test_killed_between_two_stages(tiny: Path, place: Path) -> None:
+def test_killed_between_two_stages(tiny: Path, workspace: Path) -> None:
     """The folder of its model marks a stage as finished; everything else is written before."""
-    file = recipe(place, tiny)
+    file = recipe(workspace, tiny)
     train(load_recipe(file))
-    run = place / "run"
+    run = workspace / "run"
     before = (run / "model/model.safetensors").read_bytes()
     for name in ("report.json", "1-pairs/model/model.safetensors"):
         (run / name).unlink()
@@ -102,17 +104,17 @@ def test_killed_between_two_stages(tiny: Path, place: Path) -> None:
     assert (run / "model/model.safetensors").read_bytes() == before
 
 
-def test_changed_files_are_refused(tiny: Path, place: Path) -> None:
-    file = recipe(place, tiny)
+def test_changed_files_are_rejected(tiny: Path, workspace: Path) -> None:
+    file = recipe(workspace, tiny)
     train(load_recipe(file))
-    pairs(place / "pairs.jsonl", range(161))
+    pairs(workspace / "pairs.jsonl", range(161))
     with pytest.raises(TrainingError, match=r"pairs.jsonl: changed since the run in .*run started; restore the file"):
         train(load_recipe(file))
-    pairs(place / "pairs.jsonl", range(160))
+    pairs(workspace / "pairs.jsonl", range(160))
     assert train(load_recipe(file)).steps == {"pairs": 24}
 
 
-def test_the_terminal_is_restored(tiny: Path, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_terminal_is_restored(tiny: Path, workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also after Ctrl-C, which no callback sees."""
 
     def interrupt(*_: Any, **__: Any) -> None:
@@ -120,32 +122,32 @@ def test_the_terminal_is_restored(tiny: Path, place: Path, monkeypatch: pytest.M
 
     displays = []
 
-    class Recorded(stages.ProgressDisplay):
-        def on_train_begin(self, args: Any, state: Any, control: Any, **more: Any) -> None:
-            super().on_train_begin(args, state, control, **more)
+    class RecordedDisplay(stages.ProgressDisplay):
+        def on_train_begin(self, args: Any, state: Any, control: Any, **options: Any) -> None:
+            super().on_train_begin(args, state, control, **options)
             displays.append(self)
 
-    monkeypatch.setattr(stages, "ProgressDisplay", Recorded)
+    monkeypatch.setattr(stages, "ProgressDisplay", RecordedDisplay)
     monkeypatch.setattr(stages.JsonlLogger, "on_log", interrupt)
     with pytest.raises(KeyboardInterrupt):
-        train(load_recipe(recipe(place, tiny)), show_progress=True)
+        train(load_recipe(recipe(workspace, tiny)), show_progress=True)
     (display,) = displays
     assert not display._bar.live.is_started
 
 
 @pytest.mark.timeout(300)
-def test_two_processes_share_a_run(tiny: Path, place: Path) -> None:
-    """One cleans, builds and encodes for both, batches are divided, and one reports."""
-    sentence_transformers(place / "teacher")
+def test_two_processes_share_a_run(tiny: Path, workspace: Path) -> None:
+    """One process cleans, builds and encodes for both; batches are divided; one process reports."""
+    sentence_transformers(workspace / "teacher")
     steps = {"sources": ["animals"], "steps": 4, "batch_size": 8, "learning_rate": 2e-3, "checkpoint_every": 2}
-    both = [
+    two_stages = [
         {"name": "pairs", "gather_across_devices": True, **steps},
         {"name": "kd", "objective": "distillation", "teacher": "teacher", "bm25_weight": 0.2, "topics": 3, **steps},
     ]
-    file = recipe(place, tiny, stages=both, averaging={"checkpoints": 2})
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    file = recipe(workspace, tiny, stages=two_stages, averaging={"checkpoints": 2})
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        port = unused.getsockname()[1]
     command = [
         sys.executable,
         "-m",
@@ -161,14 +163,14 @@ def test_two_processes_share_a_run(tiny: Path, place: Path) -> None:
     process = subprocess.run(command, capture_output=True, text=True, check=False)
     assert process.returncode == 0, process.stderr
     assert process.stdout.count("model: done") == 1
-    assert [step for step, _ in losses(place / "run")] == [1, 2, 3, 4] * 2
-    assert Encoder(place / "run/model").dim == 16
+    assert [step for step, _ in losses(workspace / "run")] == [1, 2, 3, 4] * 2
+    assert Encoder(workspace / "run/model").dim == 16
     # One process alone accepts the run too.
     assert main(["train", str(file)]) == 0
 
 
-def test_a_lookup_holds_few_files_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    class Lengths:
+def test_lookups_keep_few_files_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class LengthEncoder:
         fingerprint = "lengths"
 
         def encode_documents(self, texts: list[str]) -> list[np.ndarray[Any, Any]]:
@@ -177,7 +179,7 @@ def test_a_lookup_holds_few_files_open(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setattr(vector_cache, "BLOCK_SIZE", 2)
     monkeypatch.setattr(vector_cache, "MAX_OPEN_FILES", 8)
     texts = ["x" * (number % 50) + str(number) for number in range(120)]
-    vectors = teacher_vectors(Lengths(), texts, tmp_path, query=False)
+    vectors = teacher_vectors(LengthEncoder(), texts, tmp_path, query=False)
     for text in texts:
         assert vectors[text].shape == (1 + len(text) % 3, 2)
         assert (vectors[text] == len(text)).all()

@@ -31,7 +31,7 @@ class Quantized:
 
     @property
     def expected(self) -> list[NDArray[np.float32]]:
-        """The vectors a reader must return: float32 (tokens, dim) per document, computed bucket by bucket."""
+        """The vectors that a reader must return: float32 (tokens, dim) per document, computed bucket by bucket."""
         rows = self.centroids.astype(np.float32)[self.codes] + self.weights[self.buckets]
         rows /= np.linalg.norm(rows, axis=1, keepdims=True)
         return np.split(rows, np.cumsum(self.lengths)[:-1])

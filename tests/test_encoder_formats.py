@@ -1,4 +1,4 @@
-"""Checkpoints in every format: token ids, masks and vectors as sentence-transformers itself makes them."""
+"""Checkpoints in every format: token ids, masks and vectors equal those of sentence-transformers."""
 
 from __future__ import annotations
 
@@ -44,11 +44,13 @@ CASES: dict[str, Make] = {
     "pylate, xlm-r": lambda f: checkpoints.pylate(f, "xlm-roberta"),
     "pylate, pplx": lambda f: checkpoints.pylate(f, "pplx", attend_to_expansion_tokens=True),
     "pylate, lfm2 filled up with the end of the text": lambda f: checkpoints.pylate(f, "lfm2"),
-    "pylate, float16": lambda f: checkpoints.stored_as(torch.float16, checkpoints.pylate(f, layers=2)),
-    "pylate, bfloat16": lambda f: checkpoints.stored_as(torch.bfloat16, checkpoints.pylate(f, "modernbert", layers=2)),
-    "pylate, and stanford besides": checkpoints.both,
+    "pylate, float16": lambda f: checkpoints.convert_weights(torch.float16, checkpoints.pylate(f, layers=2)),
+    "pylate, bfloat16": lambda f: checkpoints.convert_weights(
+        torch.bfloat16, checkpoints.pylate(f, "modernbert", layers=2)
+    ),
+    "pylate and stanford": checkpoints.stanford_with_pylate_modules,
     "stanford": checkpoints.stanford,
-    "stanford, bfloat16": lambda f: checkpoints.stored_as(torch.bfloat16, checkpoints.stanford(f)),
+    "stanford, bfloat16": lambda f: checkpoints.convert_weights(torch.bfloat16, checkpoints.stanford(f)),
     "stanford, expansion attended": lambda f: checkpoints.stanford(
         f, attend_to_mask_tokens=True, mask_punctuation=False, query_maxlen=16
     ),
@@ -92,7 +94,7 @@ CASES: dict[str, Make] = {
 
 @pytest.fixture(autouse=True)
 def quiet() -> Iterator[None]:
-    # What sentence-transformers logs about these checkpoints is not what is tested.
+    # sentence-transformers logs warnings about these checkpoints.
     logging.disable(logging.WARNING)
     yield
     logging.disable(logging.NOTSET)
@@ -107,10 +109,10 @@ def reference(folder: Path) -> Any:
 
 @pytest.mark.filterwarnings("default")
 @pytest.mark.parametrize("name", CASES)
-def test_as_sentence_transformers_has_it(name: str, tmp_path: Path) -> None:
+def test_every_format_equals_sentence_transformers(name: str, tmp_path: Path) -> None:
     folder = CASES[name](tmp_path / "checkpoint")
     theirs = reference(folder)
-    # sentence-transformers prepends markers whatever the format; PyLate's own place has its own test.
+    # sentence-transformers always prepends markers; PyLate's own position is tested below.
     position = "prepend" if name.startswith("pylate") else None
     ours = Encoder(folder, device="cpu", marker_position=position)
     for task, side in (("query", ours.spec.query), ("document", ours.spec.document)):
@@ -140,29 +142,29 @@ def test_pylate_puts_its_marker_after_the_first_token(tmp_path: Path) -> None:
     assert after.ids[1] == before.ids[0] == marker
     assert np.delete(after.ids, 1).tolist() == np.delete(before.ids, 0).tolist()
     assert encoder.fingerprint != moved.fingerprint
-    again = Encoder(folder, marker_position="after_first")
-    assert again.fingerprint == encoder.fingerprint
-    assert again.spec.with_marker_position("prepend").query == moved.spec.query
-    # Where texts begin with [CLS] the two are one.
+    explicit = Encoder(folder, marker_position="after_first")
+    assert explicit.fingerprint == encoder.fingerprint
+    assert explicit.spec.with_marker_position("prepend").query == moved.spec.query
+    # The two positions are the same where texts begin with [CLS].
     bert = checkpoints.pylate(tmp_path / "bert")
     vectors = Encoder(bert).encode_documents(TEXTS)
     _equal(vectors, Encoder(bert, marker_position="prepend").encode_documents(TEXTS))
 
 
-def test_tokens_tell_their_characters(tmp_path: Path) -> None:
+def test_tokens_have_their_character_spans(tmp_path: Path) -> None:
     prompts = {"query": "query: ", "document": "passage: "}
     encoder = Encoder(checkpoints.sentence_transformers(tmp_path / "c", "pplx", prompts=prompts))
     text = "The bat's 東京 café, 🦇!"
     tokens = encoder.tokens(text, query=False)
     spans = [token for token in tokens if token.end > token.start]
     assert text[spans[0].start : spans[0].end].strip().startswith("T")
-    # Every character but the left-out punctuation belongs to a token, and the prompt to none.
+    # Every character except unscored punctuation belongs to a token, and the prompt to none.
     covered = {i for token in tokens for i in range(token.start, token.end)}
     assert {text[i] for i in set(range(len(text))) - covered} <= set("',!")
     assert sum(token.end == token.start for token in tokens) >= len("passage: ") // 4
 
 
-def test_pplx_is_qwen3_with_a_mask_that_hides_padding_alone(tmp_path: Path) -> None:
+def test_pplx_is_qwen3_with_a_padding_mask_only(tmp_path: Path) -> None:
     from transformers import AutoModel, Qwen3Config, Qwen3Model
 
     checkpoints.backbone("pplx", tmp_path)
@@ -180,14 +182,14 @@ def test_pplx_is_qwen3_with_a_mask_that_hides_padding_alone(tmp_path: Path) -> N
     mask[2, 3:] = 0
     bias = (1.0 - mask[:, None, None, :].float()).expand(3, 1, 17, 17) * torch.finfo(torch.float32).min
     with torch.inference_mode():
-        found = ours(input_ids=ids, attention_mask=mask).last_hidden_state
-        # A mask of four dimensions is taken as it is by every release; named by layer kind for those that want it so.
+        states = ours(input_ids=ids, attention_mask=mask).last_hidden_state
+        # Every release uses a 4-dimensional mask unchanged; some need it by layer kind.
         expected = theirs(input_ids=ids, attention_mask={"full_attention": bias}).last_hidden_state
         causal = theirs(input_ids=ids, attention_mask=mask).last_hidden_state
     real = mask.bool()
-    torch.testing.assert_close(found[real], expected[real], atol=1e-5, rtol=1e-5)
-    # Loaded as the decoder it looks like, it would be another model.
-    assert (found[real] - causal[real]).abs().max() > 0.1
+    torch.testing.assert_close(states[real], expected[real], atol=1e-5, rtol=1e-5)
+    # A causal mask gives different states.
+    assert (states[real] - causal[real]).abs().max() > 0.1
 
 
 def test_remote_code_is_not_run(tmp_path: Path) -> None:
@@ -196,14 +198,14 @@ def test_remote_code_is_not_run(tmp_path: Path) -> None:
     assert len(Encoder(folder).encode_queries(["a bat"])[0]) == 32
 
 
-def test_a_dense_encoder_is_used_as_it_is(tmp_path: Path) -> None:
+def test_a_dense_encoder_is_used_zero_shot(tmp_path: Path) -> None:
     from sentence_transformers import SentenceTransformer
 
     prompts = {"query": "query: ", "passage": "passage: "}
     folder = checkpoints.dense(tmp_path / "c", "xlm-roberta", prompts=prompts)
-    with pytest.warns(ZeroShotWarning, match="zero-shot") as told:
+    with pytest.warns(ZeroShotWarning, match="zero-shot") as warnings:
         ours = Encoder(folder)
-    assert "trained for one vector" not in str(told[0].message)
+    assert "trained for one vector" not in str(warnings[0].message)
     theirs = SentenceTransformer(str(folder), device="cpu")
     states = theirs.encode([prompts["passage"] + text for text in TEXTS], output_value="token_embeddings")
     for mine, their in zip(ours.encode_documents(TEXTS), states, strict=True):
@@ -213,13 +215,13 @@ def test_a_dense_encoder_is_used_as_it_is(tmp_path: Path) -> None:
         Encoder(folder)
 
 
-def test_a_prompt_the_pooling_leaves_out_is_left_out(tmp_path: Path) -> None:
+def test_a_prompt_excluded_from_pooling_is_not_scored(tmp_path: Path) -> None:
     from sentence_transformers import SentenceTransformer
 
     folder = checkpoints.dense(tmp_path / "c", prompts={"query": "find this: "}, include_prompt=False)
     with pytest.warns(ZeroShotWarning):
         encoder = Encoder(folder)
-    # What comes before the text is left out with it.
+    # Special tokens before the text are excluded with it.
     assert [token.text for token in encoder.tokens("a bat", query=True)] == ["a", "bat", "[SEP]"]
     theirs = SentenceTransformer(str(folder), device="cpu")
     expected = theirs.encode_query(TEXTS, normalize_embeddings=False)
@@ -229,7 +231,7 @@ def test_a_prompt_the_pooling_leaves_out_is_left_out(tmp_path: Path) -> None:
         np.testing.assert_allclose(mean / np.linalg.norm(mean), one, atol=1e-5)
 
 
-def test_of_an_encoder_and_decoder_the_encoder_is_taken(tmp_path: Path) -> None:
+def test_an_encoder_decoder_uses_its_encoder(tmp_path: Path) -> None:
     from sentence_transformers import SentenceTransformer
 
     folder = checkpoints.dense(tmp_path / "c", "t5")
@@ -240,7 +242,7 @@ def test_of_an_encoder_and_decoder_the_encoder_is_taken(tmp_path: Path) -> None:
         np.testing.assert_allclose(mine, torch.nn.functional.normalize(their, dim=-1).numpy(), atol=1e-5)
 
 
-def test_the_similarity_is_kept(tmp_path: Path) -> None:
+def test_the_similarity_is_read(tmp_path: Path) -> None:
     folder = checkpoints.pylate(tmp_path / "c", "modernbert", similarity_fn_name="MeanMaxSim")
     assert Encoder(folder).spec.similarity == "meanmaxsim"
 
@@ -252,7 +254,7 @@ def test_a_plain_transformers_folder(tmp_path: Path) -> None:
     assert encoder.encode_documents(["a bat"])[0].shape[1] == checkpoints.HIDDEN
 
 
-def test_matryoshka_and_pooling_are_part_of_what_it_is(tmp_path: Path) -> None:
+def test_dim_and_pool_factor_change_vectors_and_fingerprint(tmp_path: Path) -> None:
     folder = checkpoints.stanford(tmp_path / "c")
     whole, cut, pooled = Encoder(folder), Encoder(folder, dim=8), Encoder(folder, pool_factor=3)
     assert (cut.dim, cut.options, pooled.options) == (8, {"dim": 8}, {"pool_factor": 3.0})
@@ -268,13 +270,13 @@ def test_matryoshka_and_pooling_are_part_of_what_it_is(tmp_path: Path) -> None:
     tokens = pooled.tokens(long, query=False)
     assert len(tokens) == len(few)
     assert all(long[token.start : token.end].lower() == token.text.removeprefix("##") for token in tokens if token.end)
-    # Questions keep every vector.
+    # Query vectors are not merged.
     assert len(pooled.encode_queries([long])[0]) == 32
     with pytest.raises(ValueError, match=r"dim: must be between 1 and 16, the dimension of .*, got 17"):
         Encoder(folder, dim=17)
 
 
-def test_embeddings_are_made_for_tokens_added_after_training(tmp_path: Path) -> None:
+def test_tokens_added_after_training_get_embeddings(tmp_path: Path) -> None:
     from tokenizers import Tokenizer
 
     folder = checkpoints.sentence_transformers(tmp_path / "c")
@@ -289,22 +291,22 @@ def test_embeddings_are_made_for_tokens_added_after_training(tmp_path: Path) -> 
 def test_settings_that_change_vectors_change_the_fingerprint(tmp_path: Path) -> None:
     folder = checkpoints.pylate(tmp_path / "c")
     before = Encoder(folder).fingerprint
-    found = {before}
+    fingerprints = {before}
     for file, key, value in (
         ("config.json", "hidden_act", "relu"),
         ("1_Dense/config.json", "activation_function", "torch.nn.modules.activation.Tanh"),
     ):
         settings = json.loads((folder / file).read_text())
         (folder / file).write_text(json.dumps({**settings, key: value}))
-        found.add(Encoder(folder).fingerprint)
-    assert len(found) == 3
-    # What only says who wrote it does not.
+        fingerprints.add(Encoder(folder).fingerprint)
+    assert len(fingerprints) == 3
+    # Metadata does not.
     settings = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps({**settings, "transformers_version": "0", "_name_or_path": "x"}))
-    assert Encoder(folder).fingerprint in found
+    assert Encoder(folder).fingerprint in fingerprints
 
 
-def test_a_hub_that_cannot_be_reached(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unreachable_hub_raises(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(
         EncoderError, match=r"'perplexity-ai/pplx-embed-v1-late-0\.6b@main'.*cannot be reached"
     ) as raised:

@@ -1,4 +1,4 @@
-"""Encoders from a hub: one on this machine, which answers as Hugging Face's does, for the real client."""
+"""Encoders from a hub: a local server that answers the real client as the Hugging Face hub does."""
 
 from __future__ import annotations
 
@@ -40,10 +40,10 @@ class Hub:
 
     address: str
     home: Path
-    asked: list[str] = field(default_factory=list)
+    requests: list[str] = field(default_factory=list)
 
     def run(self, *names: str, script: str = SCRIPT, **environment: str) -> list[str]:
-        """What a new process says of each encoder, a line each."""
+        """Load each encoder in a new process and return its output lines."""
         file = self.home / "script.py"
         file.parent.mkdir(exist_ok=True)
         file.write_text(script, "utf-8")
@@ -56,15 +56,15 @@ class Hub:
             "NO_PROXY": "127.0.0.1",
             **environment,
         }
-        told = subprocess.run(
+        process = subprocess.run(
             [sys.executable, "-W", "ignore", file, *names],
             env={**os.environ, **settings},
             capture_output=True,
             text=True,
             timeout=120,
         )
-        assert told.returncode == 0, told.stderr
-        return told.stdout.splitlines()
+        assert process.returncode == 0, process.stderr
+        return process.stdout.splitlines()
 
 
 @pytest.fixture
@@ -86,13 +86,13 @@ def hub(tmp_path: Path) -> Iterator[Hub]:
             (folder / name).write_bytes(commit.encode())
     branches = {"main": NEW, OLD: OLD, NEW: NEW}
 
-    class Answers(BaseHTTPRequestHandler):
+    class Handler(BaseHTTPRequestHandler):
         def do_HEAD(self) -> None:
             self.do_GET()
 
         def do_GET(self) -> None:
             path = unquote(urlsplit(self.path).path)
-            made.asked.append(path)
+            local_hub.requests.append(path)
             parts = path.strip("/").split("/")
             if "gated" in parts:
                 return self.fail(403, "GatedRepo")
@@ -107,21 +107,21 @@ def hub(tmp_path: Path) -> Iterator[Hub]:
                 files = [file for file in folders[commit].rglob("*") if file.is_file()]
                 names = [str(file.relative_to(folders[commit])) for file in files]
                 if parts[4] == "tree":
-                    listed = [
+                    entries = [
                         {"type": "file", "oid": "0" * 40, "size": file.stat().st_size, "path": name}
                         for file, name in zip(files, names, strict=True)
                     ]
-                    return self.give(json.dumps(listed).encode(), {"Content-Type": "application/json"})
-                told = {"id": MODEL, "modelId": MODEL, "sha": commit, "siblings": [{"rfilename": n} for n in names]}
-                return self.give(json.dumps(told).encode(), {"Content-Type": "application/json"})
+                    return self.respond(json.dumps(entries).encode(), {"Content-Type": "application/json"})
+                info = {"id": MODEL, "modelId": MODEL, "sha": commit, "siblings": [{"rfilename": n} for n in names]}
+                return self.respond(json.dumps(info).encode(), {"Content-Type": "application/json"})
             commit = branches[parts[3]]
             file = folders[commit].joinpath(*parts[4:])
             if not file.is_file():
                 return self.fail(404, "EntryNotFound")
             content = file.read_bytes()
-            return self.give(content, {"ETag": f'"{hashlib.sha256(content).hexdigest()}"', "X-Repo-Commit": commit})
+            return self.respond(content, {"ETag": f'"{hashlib.sha256(content).hexdigest()}"', "X-Repo-Commit": commit})
 
-        def give(self, content: bytes, headers: dict[str, str], status: int = 200) -> None:
+        def respond(self, content: bytes, headers: dict[str, str], status: int = 200) -> None:
             self.send_response(status)
             for name, value in {**headers, "Content-Length": str(len(content))}.items():
                 self.send_header(name, value)
@@ -130,30 +130,30 @@ def hub(tmp_path: Path) -> Iterator[Hub]:
                 self.wfile.write(content)
 
         def fail(self, status: int, code: str) -> None:
-            self.give(b"{}", {"X-Error-Code": code, "X-Error-Message": code} if code else {}, status)
+            self.respond(b"{}", {"X-Error-Code": code, "X-Error-Message": code} if code else {}, status)
 
         def log_message(self, *_: object) -> None:
             pass
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Answers)
-    made = Hub(f"http://127.0.0.1:{server.server_port}", tmp_path / "home")
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    local_hub = Hub(f"http://127.0.0.1:{server.server_port}", tmp_path / "home")
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
-    yield made
+    yield local_hub
     server.shutdown()
     server.server_close()
     thread.join()
 
 
-def test_a_model_is_downloaded_pinned_and_found_again(hub: Hub) -> None:
+def test_a_model_is_downloaded_pinned_and_cached(hub: Hub) -> None:
     newest, oldest = hub.run(MODEL, f"{MODEL}@{OLD}")
-    # The name holds the commit, whatever branch was asked for.
+    # The name includes the commit, whatever branch was requested.
     assert newest.split()[0] == f"{MODEL}@{NEW}"
     assert oldest.split()[0] == f"{MODEL}@{OLD}"
     assert (newest.split()[2], oldest.split()[2]) == ("5", "3")
     assert newest.split()[1] != oldest.split()[1]
-    # Neither code nor pickles were so much as asked for, nor models of other formats.
-    files = {path.partition("/resolve/")[2].partition("/")[2] for path in hub.asked if "/resolve/" in path}
+    # Code, pickles and models of other formats are never requested.
+    files = {path.partition("/resolve/")[2].partition("/")[2] for path in hub.requests if "/resolve/" in path}
     assert files == {"serotine.json", "tokenizer.json", "model.onnx", "1_Dense/model.safetensors"}
     pooled = f"""
 from serotine.encoders import EncoderPool
@@ -161,19 +161,19 @@ if __name__ == "__main__":
     with EncoderPool({MODEL!r}, processes=1, revision="main") as pool:
         print(pool.name, len(pool.encode_documents(["a bat at night"])[0]))
 """
-    asked = len(hub.asked)
+    requests = len(hub.requests)
     assert hub.run(script=pooled) == [f"{MODEL}@{NEW} 6"]
-    # Workers load the commit that was found, not the branch, which may have moved on.
-    assert sum(path.endswith("/revision/main") for path in hub.asked[asked:]) == 1
-    asked = len(hub.asked)
+    # Workers load the resolved commit, not the branch, which may have moved.
+    assert sum(path.endswith("/revision/main") for path in hub.requests[requests:]) == 1
+    requests = len(hub.requests)
     assert hub.run(MODEL, f"{MODEL}@{OLD}", HF_HUB_OFFLINE="1") == [newest, oldest]
-    assert len(hub.asked) == asked
+    assert len(hub.requests) == requests
 
 
-def test_what_a_hub_can_say_instead(hub: Hub) -> None:
-    told = hub.run(f"{MODEL}@nonesuch", "someone/gated", "someone/missing", "someone/secret", "someone/limited")
+def test_hub_errors_are_one_line(hub: Hub) -> None:
+    lines = hub.run(f"{MODEL}@nonesuch", "someone/gated", "someone/missing", "someone/secret", "someone/limited")
     for line, words in zip(
-        told,
+        lines,
         (
             "the hub has no such revision",
             "access is restricted; request it at",
@@ -187,14 +187,14 @@ def test_what_a_hub_can_say_instead(hub: Hub) -> None:
         assert words in line, line
 
 
-def test_two_revisions_are_one_too_many() -> None:
+def test_two_different_revisions_raise() -> None:
     with pytest.raises(ValueError, match=r"revision: 'main' contradicts '1{40}' in the name"):
         locate(f"{MODEL}@{OLD}", revision="main")
 
 
-def test_a_hub_that_does_not_answer(hub: Hub) -> None:
+def test_the_cache_is_used_when_the_hub_is_unreachable(hub: Hub) -> None:
     (line,) = hub.run(MODEL, HF_ENDPOINT="http://127.0.0.1:9")
     assert "not on this machine, and the hub cannot be reached" in line
     (first,) = hub.run(MODEL)
-    # What was downloaded before serves when the hub does not.
+    # A cached model loads without the hub.
     assert hub.run(MODEL, HF_ENDPOINT="http://127.0.0.1:9") == [first]

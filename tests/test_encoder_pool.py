@@ -1,4 +1,4 @@
-"""Encoding in several processes: the same vectors, in order; a worker's end is told."""
+"""EncoderPool: the same vectors in the same order, and an error when a worker is killed."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from serotine.errors import EncoderError
 TEXTS = [f"The serotine number {i} flies late in the evening, {'over the fields ' * (i % 7)}" for i in range(70)]
 
 
-def test_the_same_vectors_in_the_same_order(tmp_path: Path) -> None:
+def test_vectors_and_order_equal_one_encoder(tmp_path: Path) -> None:
     alone = Encoder()
     with EncoderPool(processes=2) as pool:
         assert (pool.name, pool.dim, pool.fingerprint) == (alone.name, alone.dim, alone.fingerprint)
-        for one, other in zip(alone.encode_documents(TEXTS), pool.encode_documents(TEXTS), strict=True):
-            np.testing.assert_allclose(one, other, atol=1e-5)
+        for expected, vectors in zip(alone.encode_documents(TEXTS), pool.encode_documents(TEXTS), strict=True):
+            np.testing.assert_allclose(expected, vectors, atol=1e-5)
         assert pool.encode_documents([]) == []
         shorter = pool.with_query_length(5)
         assert (pool.spec.query.length, shorter.spec.query.length) == (alone.spec.query.length, 5)
@@ -38,7 +38,7 @@ def test_the_same_vectors_in_the_same_order(tmp_path: Path) -> None:
         assert len(index.search("which bat flies late?", k=3)) == 3
 
 
-def test_a_killed_worker_is_told() -> None:
+def test_a_killed_worker_raises() -> None:
     pool = EncoderPool(processes=1)
     pool.encode_documents(["a bat"])
     (worker,) = pool._executor._processes
@@ -68,23 +68,23 @@ if __name__ == "__main__":
 def test_control_c_ends_the_call_not_the_pool(tmp_path: Path) -> None:
     script = tmp_path / "script.py"
     script.write_text(SCRIPT, encoding="utf-8")
-    # A group of its own: Ctrl-C reaches every process of a terminal's group, workers too.
-    running = subprocess.Popen(
+    # Its own process group: Ctrl-C reaches every process of a terminal's group, workers too.
+    process = subprocess.Popen(
         [sys.executable, script], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
     )
-    assert running.stdout is not None
-    workers = [int(pid) for pid in running.stdout.readline().split()[1:]]
+    assert process.stdout is not None
+    workers = [int(pid) for pid in process.stdout.readline().split()[1:]]
     time.sleep(1)
-    os.killpg(running.pid, signal.SIGINT)
-    out, err = running.communicate(timeout=100)
-    assert (out, err, running.returncode) == ("stopped 1\n", "", 130)
+    os.killpg(process.pid, signal.SIGINT)
+    out, err = process.communicate(timeout=100)
+    assert (out, err, process.returncode) == ("stopped 1\n", "", 130)
     assert len(workers) == 2
     for pid in workers:
         with pytest.raises(ProcessLookupError):
             os.kill(pid, 0)
 
 
-def test_what_cannot_be() -> None:
+def test_invalid_arguments() -> None:
     with pytest.raises(ValueError, match="exactly one of the two"):
         EncoderPool()
     with pytest.raises(ValueError, match="processes: must be at least 1, got 0"):

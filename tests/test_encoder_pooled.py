@@ -1,4 +1,4 @@
-"""One vector a text, beside sentence-transformers' own, for every way of pooling."""
+"""Pooled vectors equal sentence-transformers' own, for every pooling mode."""
 
 from __future__ import annotations
 
@@ -40,8 +40,8 @@ def ours(folder: Path, **options: Any) -> Encoder:
     "mode", ["cls", "mean", "max", "mean_sqrt_len_tokens", "weightedmean", "lasttoken", "cls+mean"]
 )
 @pytest.mark.parametrize("prompted", [False, True])
-def test_as_sentence_transformers_pools(tmp_path: Path, mode: str, prompted: bool) -> None:
-    prompts = {"query": "ask: ", "document": "tell: "} if prompted else {}
+def test_every_pooling_mode_equals_sentence_transformers(tmp_path: Path, mode: str, prompted: bool) -> None:
+    prompts = {"query": "ask: ", "document": "say: "} if prompted else {}
     folder = checkpoints.dense(tmp_path / "m", prompts=prompts, include_prompt=not prompted)
     settings = folder / "1_Pooling" / "config.json"
     values = json.loads(settings.read_text())
@@ -73,11 +73,11 @@ def test_a_model_that_compares_by_dot_product_is_not_scaled(tmp_path: Path) -> N
     vectors = encoder.encode_pooled(TEXTS, query=False)
     np.testing.assert_allclose(vectors, theirs(folder, query=False), atol=1e-5)
     assert np.ptp(np.linalg.norm(vectors, axis=1)) > 0.01
-    given = Collection("c", {str(i): text for i, text in enumerate(TEXTS)}, {"q": TEXTS[0]}, {"q": {"0": 1}})
-    answer = Pooled(encoder).answer(given, 3)
+    collection = Collection("c", {str(i): text for i, text in enumerate(TEXTS)}, {"q": TEXTS[0]}, {"q": {"0": 1}})
+    answer = Pooled(encoder).answer(collection, 3)
     scores = vectors @ encoder.encode_pooled([TEXTS[0]], query=True)[0]
     assert list(answer.run["q"]) == [str(i) for i in np.argsort(-scores, kind="stable")[:3]]
-    assert answer.record["retrieval"] == "exact dot of one float32 vector a text"
+    assert answer.record["retrieval"] == "exact dot of one float32 vector per text"
     config.write_text(json.dumps({"similarity_fn_name": "manhattan"}))
     with pytest.raises(EncoderError, match="similarity must be one of cosine, dot, got 'manhattan'"):
         pooling_modes(ours(folder).spec)
@@ -88,7 +88,7 @@ def test_plain_transformers_and_matryoshka(tmp_path: Path) -> None:
     checkpoints.backbone("bert", tmp_path / "m")
     encoder = ours(tmp_path / "m")
     states = encoder.token_states(TEXTS, query=False)
-    means = np.stack([one.mean(axis=0) for one in states])
+    means = np.stack([token_states.mean(axis=0) for token_states in states])
     vectors = encoder.encode_pooled(TEXTS, query=False)
     np.testing.assert_allclose(vectors, means / np.linalg.norm(means, axis=1, keepdims=True), atol=1e-6)
     short = ours(tmp_path / "m", dim=8).encode_pooled(TEXTS, query=False)
@@ -97,7 +97,7 @@ def test_plain_transformers_and_matryoshka(tmp_path: Path) -> None:
 
 
 @pytest.mark.filterwarnings("default")
-def test_what_has_no_vector_of_a_text_is_refused(tmp_path: Path) -> None:
+def test_a_late_interaction_encoder_cannot_pool(tmp_path: Path) -> None:
     encoder = Encoder(checkpoints.pylate(tmp_path / "late"), device="cpu")
     with pytest.raises(EncoderError, match="a late-interaction encoder has no single vector per text"):
         encoder.encode_pooled(["x"], query=True)
@@ -106,19 +106,19 @@ def test_what_has_no_vector_of_a_text_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.filterwarnings("default")
-def test_queries_of_another_length(tmp_path: Path) -> None:
-    long = "a long question about bats " * 20
+def test_query_length_can_be_changed(tmp_path: Path) -> None:
+    long = "a long query about bats " * 20
     folder = checkpoints.pylate(tmp_path / "late")
     encoder = Encoder(folder, device="cpu")
-    other = encoder.with_query_length(20)
-    # As PyLate does it: cut and filled up to the new length.
+    shorter = encoder.with_query_length(20)
+    # As in PyLate, queries are truncated and expanded to the new length.
     assert [len(encoder.encode_queries([text])[0]) for text in ("bats", long)] == [32, 32]
-    assert [len(other.encode_queries([text])[0]) for text in ("bats", long)] == [20, 20]
-    assert other.backend is encoder.backend
-    again = Encoder(folder, device="cpu", **other.options)
-    assert again.fingerprint == other.fingerprint != encoder.fingerprint
-    np.testing.assert_array_equal(again.encode_queries([long])[0], other.encode_queries([long])[0])
-    np.testing.assert_array_equal(other.encode_documents([long])[0], encoder.encode_documents([long])[0])
+    assert [len(shorter.encode_queries([text])[0]) for text in ("bats", long)] == [20, 20]
+    assert shorter.backend is encoder.backend
+    reloaded = Encoder(folder, device="cpu", **shorter.options)
+    assert reloaded.fingerprint == shorter.fingerprint != encoder.fingerprint
+    np.testing.assert_array_equal(reloaded.encode_queries([long])[0], shorter.encode_queries([long])[0])
+    np.testing.assert_array_equal(shorter.encode_documents([long])[0], encoder.encode_documents([long])[0])
     with pytest.raises(ValueError, match="query_length: must be an integer of at least 1, got 0"):
         encoder.with_query_length(0)
     with pytest.raises(EncoderError, match=r"query length must be above 3, the special tokens, got 2"):

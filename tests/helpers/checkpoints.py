@@ -1,4 +1,4 @@
-"""Small random checkpoints in every format, with the key names and shapes of the real ones. Needs torch."""
+"""Write small random checkpoints in every format, with the tensor names of the real ones. Needs torch."""
 
 from __future__ import annotations
 
@@ -48,18 +48,18 @@ _SIZES: dict[str, Any] = {
     "num_hidden_layers": 2,
     "num_attention_heads": 4,
     "intermediate_size": 64,
-    # Large enough for the layers to matter: with the usual 0.02 a random model passes on its embeddings.
+    # Large enough for the layers to matter; with the usual 0.02 the states would be nearly the embeddings.
     "initializer_range": 0.3,
 }
 
 
 def bert_tokenizer() -> Tokenizer:
-    """BERT's own word pieces."""
+    """Return BERT's WordPiece tokenizer."""
     return Tokenizer.from_file(str(BERT_TOKENIZER))
 
 
 def xlmr_tokenizer() -> Tokenizer:
-    """Unigram pieces as XLM-R has them: <s> text </s>, spaces as U+2581."""
+    """Return a Unigram tokenizer in XLM-R's layout: <s> text </s>, spaces as U+2581."""
     tokenizer = Tokenizer(models.Unigram())
     tokenizer.normalizer = normalizers.Sequence([normalizers.NFKC(), normalizers.Replace(Regex(" {2,}"), " ")])
     tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
@@ -74,7 +74,7 @@ def xlmr_tokenizer() -> Tokenizer:
 
 
 def bytes_tokenizer(begin: str | None = None, end: str | None = None, specials: tuple[str, ...] = ()) -> Tokenizer:
-    """Byte-level pieces as ModernBERT (with ends) and Qwen (without) have them."""
+    """Return a byte-level BPE tokenizer as in ModernBERT (with begin and end tokens) and Qwen (without)."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.normalizer = normalizers.NFC()
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
@@ -94,7 +94,7 @@ def bytes_tokenizer(begin: str | None = None, end: str | None = None, specials: 
 
 
 def write_tokenizer(folder: Path, tokenizer: Tokenizer, **settings: Any) -> None:
-    """`tokenizer.json`, with a truncation and padding that a loader must switch off, and its settings."""
+    """Write a tokenizer and its settings, with truncation and padding that a loader must disable."""
     tokenizer.enable_truncation(7)
     tokenizer.enable_padding(length=9)
     folder.mkdir(parents=True, exist_ok=True)
@@ -104,7 +104,7 @@ def write_tokenizer(folder: Path, tokenizer: Tokenizer, **settings: Any) -> None
 
 
 def backbone(kind: str, folder: Path) -> None:
-    """A random model of a kind with its tokenizer, as transformers writes it."""
+    """Write a random model of an architecture with its tokenizer, as transformers does."""
     torch.manual_seed(len(kind))
     model: Any
     if kind == "bert":
@@ -144,7 +144,7 @@ def backbone(kind: str, folder: Path) -> None:
         model = T5Model(T5Config(vocab_size=tokenizer.get_vocab_size(), **sizes))
         write_tokenizer(folder, tokenizer, pad_token="<pad>", unk_token="<unk>", eos_token="</s>")
     elif kind == "lfm2":
-        # LFM2 begins texts with a token, ends them with none, and has none for masking.
+        # LFM2 has a begin token, no end token and no mask token.
         tokenizer = bytes_tokenizer(specials=("<|startoftext|>", "<|im_end|>", "<|pad|>"))
         begin = ("<|startoftext|>", tokenizer.token_to_id("<|startoftext|>"))
         tokenizer.post_processor = processors.TemplateProcessing(single=f"{begin[0]} $A", special_tokens=[begin])
@@ -156,7 +156,7 @@ def backbone(kind: str, folder: Path) -> None:
     elif kind == "pplx":
         tokenizer = bytes_tokenizer(specials=("<|endoftext|>", "<|im_start|>", "<|mask|>"))
         tokenizer.add_tokens([AddedToken("[Q] ", normalized=False), AddedToken("[D] ", normalized=False)])
-        # 4 heads of 16 in states of 32: head_dim is a setting of its own, as in the real one.
+        # 4 heads of 16 in states of 32: head_dim does not follow from hidden_size, as in the published model.
         sizes = {**_SIZES, "num_key_value_heads": 2, "head_dim": 16}
         model = PPLXQwen3Model(PPLXQwen3Config(vocab_size=tokenizer.get_vocab_size() + 3, **sizes))
         write_tokenizer(folder, tokenizer, pad_token="<|endoftext|>", eos_token="<|endoftext|>", mask_token="<|mask|>")
@@ -165,7 +165,7 @@ def backbone(kind: str, folder: Path) -> None:
     model.save_pretrained(folder)
     if kind == "pplx":
         config = json.loads((folder / "config.json").read_text())
-        # The published checkpoints name code of their own, which nobody must run.
+        # The published checkpoints refer to remote code, which must never run.
         config["auto_map"] = {"AutoConfig": "configuration.PPLXQwen3Config", "AutoModel": "modeling.PPLXQwen3Model"}
         (folder / "config.json").write_text(json.dumps(config))
         (folder / "modeling.py").write_text("raise SystemExit('remote code ran')\n")
@@ -183,7 +183,7 @@ def write_dense(
     seed: int = 0,
     **config: Any,
 ) -> None:
-    """A Dense module."""
+    """Write a Dense module."""
     folder.mkdir(parents=True, exist_ok=True)
     generator = torch.Generator().manual_seed(seed)
     tensors = {"linear.weight": torch.randn(outputs, inputs, generator=generator) / inputs**0.5}
@@ -197,20 +197,20 @@ def write_dense(
 
 
 def _modules(folder: Path, entries: list[tuple[str, str]]) -> None:
-    listed = [{"idx": i, "name": str(i), "path": path, "type": kind} for i, (path, kind) in enumerate(entries)]
-    (folder / "modules.json").write_text(json.dumps(listed))
+    modules = [{"idx": i, "name": str(i), "path": path, "type": kind} for i, (path, kind) in enumerate(entries)]
+    (folder / "modules.json").write_text(json.dumps(modules))
 
 
 def pylate(folder: Path, kind: str = "bert", *, layers: int = 1, **settings: Any) -> Path:
-    """As PyLate saves it."""
+    """Write a checkpoint as PyLate does."""
     backbone(kind, folder)
     entries = [("", "sentence_transformers.models.Transformer")]
-    width = HIDDEN
+    inputs = HIDDEN
     for i in range(layers):
         outputs = 16 if i == layers - 1 else 48
-        write_dense(folder / f"{i + 1}_Dense", width, outputs, residual=i > 0, seed=i)
+        write_dense(folder / f"{i + 1}_Dense", inputs, outputs, residual=i > 0, seed=i)
         entries.append((f"{i + 1}_Dense", "pylate.models.Dense.Dense"))
-        width = outputs
+        inputs = outputs
     _modules(folder, entries)
     (folder / "sentence_bert_config.json").write_text(json.dumps({"max_seq_length": 47, "do_lower_case": False}))
     prefixes = {"bert": ("[unused0]", "[unused1]"), "xlm-roberta": ("<s>", "</s>")}.get(kind, ("[Q] ", "[D] "))
@@ -231,7 +231,7 @@ def pylate(folder: Path, kind: str = "bert", *, layers: int = 1, **settings: Any
 
 
 def stanford(folder: Path, **metadata: Any) -> Path:
-    """As Stanford's ColBERT saves it, from safetensors."""
+    """Write a checkpoint as Stanford's ColBERT does, but in safetensors."""
     backbone("bert", folder)
     model = BertModel.from_pretrained(folder)
     generator = torch.Generator().manual_seed(1)
@@ -245,8 +245,8 @@ def stanford(folder: Path, **metadata: Any) -> Path:
     return folder
 
 
-def both(folder: Path) -> Path:
-    """Stanford's ColBERT with PyLate's modules beside it, as answerai-colbert-small-v1 is published."""
+def stanford_with_pylate_modules(folder: Path) -> Path:
+    """Write a Stanford checkpoint with PyLate's modules beside it, like answerai-colbert-small-v1."""
     stanford(folder)
     (folder / "1_Dense").mkdir()
     write_dense(folder / "1_Dense", HIDDEN, 16)
@@ -261,8 +261,8 @@ def both(folder: Path) -> Path:
     return folder
 
 
-def stored_as(dtype: torch.dtype, folder: Path) -> Path:
-    """A checkpoint with all its weights in another type."""
+def convert_weights(dtype: torch.dtype, folder: Path) -> Path:
+    """Convert all weights of a checkpoint to another dtype."""
     for file in folder.rglob("*.safetensors"):
         save_file({name: value.to(dtype) for name, value in load_file(file).items()}, file, metadata={"format": "pt"})
     return folder
@@ -278,14 +278,14 @@ def sentence_transformers(
     dense: dict[str, Any] | None = None,
     pooling: dict[str, Any] | None = None,
 ) -> Path:
-    """As sentence-transformers 6 saves a MultiVectorEncoder."""
+    """Write a checkpoint as sentence-transformers 6 does for a MultiVectorEncoder."""
     backbone(kind, folder)
     names = "sentence_transformers.base.modules"
-    own = "sentence_transformers.multi_vector_encoder.modules"
+    multi_vector = "sentence_transformers.multi_vector_encoder.modules"
     entries = [
         ("", f"{names}.transformer.Transformer"),
         ("1_Dense", f"{names}.dense.Dense"),
-        ("2_MultiVectorMask", f"{own}.multi_vector_mask.MultiVectorMask"),
+        ("2_MultiVectorMask", f"{multi_vector}.multi_vector_mask.MultiVectorMask"),
         ("3_Normalize", f"{names}.normalize.Normalize"),
     ]
     shape = {"inputs": HIDDEN, "outputs": 16, "module_input_name": "token_embeddings"}
@@ -296,7 +296,7 @@ def sentence_transformers(
     (folder / "3_Normalize").mkdir()
     (folder / "3_Normalize/config.json").write_text(json.dumps({"module_input_name": "token_embeddings"}))
     if pooling is not None:
-        entries.append(("4_HierarchicalTokenPooling", f"{own}.token_pooling.HierarchicalTokenPooling"))
+        entries.append(("4_HierarchicalTokenPooling", f"{multi_vector}.token_pooling.HierarchicalTokenPooling"))
         (folder / "4_HierarchicalTokenPooling").mkdir()
         (folder / "4_HierarchicalTokenPooling/config.json").write_text(json.dumps(pooling))
     _modules(folder, entries)
@@ -315,7 +315,7 @@ def sentence_transformers(
 def dense(
     folder: Path, kind: str = "bert", *, mode: str = "mean", prompts: dict[str, str] | None = None, **pooling: Any
 ) -> Path:
-    """As sentence-transformers saves a dense encoder."""
+    """Write a checkpoint as sentence-transformers does for a dense encoder."""
     backbone(kind, folder)
     names = "sentence_transformers.models"
     _modules(
@@ -331,7 +331,7 @@ def dense(
 
 
 def write_qwen_tokenizer(folder: Path, ranks: Path) -> None:
-    """Qwen's own byte-level pieces as `tokenizer.json`, built from its ranks."""
+    """Write Qwen's tokenizer as `tokenizer.json`, built from its byte-pair ranks."""
     letters = _byte_letters()
     pieces = {base64.b64decode(piece): int(rank) for piece, rank in map(str.split, ranks.read_text().splitlines())}
     vocabulary = {"".join(letters[byte] for byte in piece): rank for piece, rank in pieces.items()}
@@ -351,37 +351,37 @@ def write_qwen_tokenizer(folder: Path, ranks: Path) -> None:
         ]
     )
     tokenizer.decoder = decoders.ByteLevel()
-    # Special tokens fill the ids up to the two markers, which stand last.
+    # Special tokens fill the ids up to the two markers, which come last.
     specials = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
     specials += [f"<|special_{i}|>" for i in range(151669 - len(vocabulary) - len(specials))]
     tokenizer.add_special_tokens([AddedToken(token, normalized=False, special=True) for token in specials])
     tokenizer.add_tokens([AddedToken(marker, normalized=False) for marker in ("[Q] ", "[D] ")])
-    # The published ids fill queries up with the last of the ranks.
+    # Published queries are expanded with the token of the last rank.
     write_tokenizer(folder, tokenizer, pad_token="<|endoftext|>", mask_token=tokenizer.id_to_token(151642))
 
 
 def with_tokenizer(folder: Path, other: Path) -> Path:
-    """A checkpoint with the tokenizer of another folder."""
+    """Replace a checkpoint's tokenizer with that of another folder."""
     for name in ("tokenizer.json", "tokenizer_config.json"):
         shutil.copy(other / name, folder / name)
     return folder
 
 
 def _byte_letters() -> dict[int, str]:
-    """The printable letter that stands for each byte in byte-level vocabularies (GPT-2)."""
+    """Return the printable letter of each byte in byte-level vocabularies (GPT-2)."""
     printable = [*range(33, 127), *range(161, 173), *range(174, 256)]
     others = [byte for byte in range(256) if byte not in printable]
     return {byte: chr(byte) for byte in printable} | {byte: chr(256 + i) for i, byte in enumerate(others)}
 
 
-def _last_merge(piece: bytes, ranks: dict[bytes, int], below: int) -> tuple[bytes, bytes]:
-    """The two parts that a piece is made of, merging those of lower rank first."""
+def _last_merge(piece: bytes, ranks: dict[bytes, int], max_rank: int) -> tuple[bytes, bytes]:
+    """Return the two pieces whose merge gives `piece`, merging lower ranks first."""
     parts = [bytes([byte]) for byte in piece]
     while len(parts) > 2:
-        ranked = [(ranks.get(a + b, below), i) for i, (a, b) in enumerate(itertools.pairwise(parts))]
-        rank, at = min(ranked)
-        if rank >= below:
+        ranked = [(ranks.get(a + b, max_rank), i) for i, (a, b) in enumerate(itertools.pairwise(parts))]
+        rank, position = min(ranked)
+        if rank >= max_rank:
             break
-        parts[at : at + 2] = [parts[at] + parts[at + 1]]
+        parts[position : position + 2] = [parts[position] + parts[position + 1]]
     left, right = parts[0], b"".join(parts[1:])
     return left, right

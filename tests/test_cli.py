@@ -272,7 +272,7 @@ def test_an_index_of_vectors(shell: Shell) -> None:
 def test_an_index_emptied(shell: Shell) -> None:
     shell("index", "corpus.jsonl", "-o", "i.serotine")
     shell("delete", "i.serotine", *TEXTS)
-    assert "holds no documents" in shell("search", "i.serotine", "x")
+    assert "has no documents" in shell("search", "i.serotine", "x")
     assert shell.json("search", "i.serotine", "x")["hits"] == []
 
 

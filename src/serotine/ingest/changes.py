@@ -67,7 +67,7 @@ def compare_documents(
             continue
         changes.unchanged += 1
         if entry.source != file.key:
-            changes.taken.append(document.id)
+            changes.claimed.append(document.id)
     return changes
 
 

@@ -100,7 +100,7 @@ class Commits:
             update.ids += [document.id for document in changes.store]
             update.texts += [document.text for document in changes.store]
             update.metadata += [document.metadata for document in changes.store]
-            update.claimed += changes.taken
+            update.claimed += changes.claimed
             self._unchanged += changes.unchanged
             self._replaced += len(changes.store) - changes.new
             if is_splittable and self._pending_documents + len(update.ids) >= self._commit_size:

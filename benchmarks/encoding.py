@@ -102,7 +102,7 @@ def main() -> None:
             exported = export_encoder(arguments.checkpoint, folder, precision=precision)
             reports[precision] = {
                 "mean_cosine": exported.mean_cosine,
-                "least_cosine": exported.min_cosine,
+                "min_cosine": exported.min_cosine,
                 "bytes": exported.bytes,
             }
     contenders: dict[str, Encode] = {

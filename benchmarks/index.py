@@ -21,7 +21,7 @@ from serotine.cli import main as command
 ROOT = Path(__file__).parent.parent
 RESULT = ROOT / "benchmarks/results/index.json"
 CHART = ROOT / "docs/index.svg"
-CHART_PROFILES = ("4 bits", "2 bits", "4 bits, vectors not kept", "2 bits, vectors not kept")
+CHART_PROFILES = ("4 bits", "2 bits", "4 bits, codes only", "2 bits, codes only")
 
 
 def peer_rows(peer: dict[str, Any]) -> list[dict[str, Any]]:

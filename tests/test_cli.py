@@ -24,7 +24,7 @@ TEXTS = {
 
 
 class Shell:
-    """Runs a command and keeps what it wrote."""
+    """Runs commands and records their output."""
 
     def __init__(self, capfd: pytest.CaptureFixture[str]) -> None:
         self.capfd = capfd
@@ -32,13 +32,13 @@ class Shell:
 
     def __call__(self, *arguments: object, status: int = 0) -> str:
         self.capfd.readouterr()
-        got = main([str(argument) for argument in arguments])
+        actual_status = main([str(argument) for argument in arguments])
         self.out, self.err = self.capfd.readouterr()
-        assert got == status, self.err
+        assert actual_status == status, self.err
         return self.out
 
     def fails(self, *arguments: object, status: int = 1) -> str:
-        """Wants one line of error and nothing on standard output."""
+        """Check that a command writes one error line and nothing to standard output; return that line."""
         self(*arguments, status=status)
         assert self.out == ""
         assert self.err.startswith("error: ")
@@ -70,12 +70,12 @@ def ids(path: str = "i.serotine") -> set[str]:
 
 
 def test_index_search_add_delete_info_verify(shell: Shell, tmp_path: Path) -> None:
-    made = shell.json("index", "corpus.jsonl", "--output", "i.serotine")
-    assert (made["added"], made["skipped"], made["documents"], made["tokens"]) == (3, [], 3, 17)
-    assert made["encoder"] == "fake"
+    result = shell.json("index", "corpus.jsonl", "--output", "i.serotine")
+    assert (result["added"], result["skipped"], result["documents"], result["tokens"]) == (3, [], 3, 17)
+    assert result["encoder"] == "fake"
 
-    shown = shell("search", "i.serotine", "late", "bats", "-k", 1)
-    assert "  1    2.000  bat\n     Serotine **bats** emerge **late** in the evening.\n" in shown
+    output = shell("search", "i.serotine", "late", "bats", "-k", 1)
+    assert "  1    2.000  bat\n     Serotine **bats** emerge **late** in the evening.\n" in output
     assert shell.err == ""
 
     write_jsonl(tmp_path / "more.jsonl", {"bat": "Bats sleep.", "owl": "Owls emerge late."})
@@ -90,9 +90,9 @@ def test_index_search_add_delete_info_verify(shell: Shell, tmp_path: Path) -> No
     assert "2 documents deleted; it has 2 documents" in shell("delete", "i.serotine", "owl", "cat", "owl")
     assert ids() == {"bat", "fish"}
 
-    told = shell("info", "i.serotine")
-    assert "2 documents\n" in told
-    assert "Deleted   3 documents" in told
+    description = shell("info", "i.serotine")
+    assert "2 documents\n" in description
+    assert "Deleted   3 documents" in description
     assert shell.json("info", "i.serotine")["documents"] == 2
     assert "sound; " in shell("verify", "i.serotine")
     assert shell.json("verify", "i.serotine")["sound"] is True
@@ -100,34 +100,34 @@ def test_index_search_add_delete_info_verify(shell: Shell, tmp_path: Path) -> No
 
 def test_search_json_equals_brute_force(shell: Shell) -> None:
     shell("index", "corpus.jsonl", "-o", "i.serotine")
-    found = shell.json("search", "i.serotine", "late evening fish", "-k", 99, "--exact")
+    result = shell.json("search", "i.serotine", "late evening fish", "-k", 99, "--exact")
     query = FakeEncoder().encode_queries(["late evening fish"])[0]
     with Index.open("i.serotine", read_only=True) as index:
-        want = {id_: reference.score(query, index.vectors(id_)) for id_ in TEXTS}
-    assert [hit["id"] for hit in found["hits"]] == sorted(want, key=lambda id_: -want[id_])
-    for rank, hit in enumerate(found["hits"], 1):
+        scores = {id_: reference.score(query, index.vectors(id_)) for id_ in TEXTS}
+    assert [hit["id"] for hit in result["hits"]] == sorted(scores, key=lambda id_: -scores[id_])
+    for rank, hit in enumerate(result["hits"], 1):
         assert hit["rank"] == rank
-        assert hit["score"] == pytest.approx(want[hit["id"]], rel=1e-5)
+        assert hit["score"] == pytest.approx(scores[hit["id"]], rel=1e-5)
         assert hit["text"] == TEXTS[hit["id"]]
         assert hit["metadata"] == {"words": len(TEXTS[hit["id"]].split())}
-    assert found["certificate"]["exact"] is True
-    # The bound is that of no document, and JSON has no infinity.
-    assert found["certificate"]["bound"] is None
-    spans = {TEXTS["bat"][start:end] for start, end, _ in next(h for h in found["hits"] if h["id"] == "bat")["spans"]}
+    assert result["certificate"]["exact"] is True
+    # All documents are hits: the bound is infinite, which JSON cannot represent.
+    assert result["certificate"]["bound"] is None
+    spans = {TEXTS["bat"][start:end] for start, end, _ in next(h for h in result["hits"] if h["id"] == "bat")["spans"]}
     assert {"late", "evening"} <= spans
 
 
-def test_json_to_a_file_beside_the_words(shell: Shell, tmp_path: Path) -> None:
+def test_json_to_a_file_and_text_to_standard_output(shell: Shell, tmp_path: Path) -> None:
     shell("index", "corpus.jsonl", "-o", "i.serotine")
     assert "cat" in shell("search", "i.serotine", "cat", "--json", "out.json")
     assert json.loads((tmp_path / "out.json").read_bytes())["hits"][0]["id"] == "cat"
 
 
-def test_output_that_exists(shell: Shell, tmp_path: Path) -> None:
+def test_indexing_into_an_existing_index(shell: Shell, tmp_path: Path) -> None:
     shell("index", "corpus.jsonl", "-o", "i.serotine")
     write_jsonl(tmp_path / "corpus.jsonl", {**TEXTS, "owl": "Owls."})
-    again = shell.json("index", "corpus.jsonl", "-o", "i.serotine")
-    assert (again["added"], again["unchanged"], again["documents"]) == (1, 3, 4)
+    result = shell.json("index", "corpus.jsonl", "-o", "i.serotine")
+    assert (result["added"], result["unchanged"], result["documents"]) == (1, 3, 4)
     assert "fingerprint" in shell.fails("index", "corpus.jsonl", "-o", "i.serotine", "--encoder", "other")
     write_jsonl(tmp_path / "new.jsonl", {"new": "Other words."})
     assert shell.json("index", "new.jsonl", "-o", "i.serotine", "--overwrite")["documents"] == 1
@@ -135,7 +135,9 @@ def test_output_that_exists(shell: Shell, tmp_path: Path) -> None:
     assert sorted(entry.name for entry in tmp_path.iterdir()) == ["corpus.jsonl", "i.serotine", "new.jsonl"]
 
 
-def test_overwrite_loses_nothing(shell: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_overwrite_leaves_the_index_unchanged(
+    shell: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     shell("index", "corpus.jsonl", "-o", "i.serotine")
     (tmp_path / "empty.jsonl").touch()
     assert "contains no documents" in shell.fails("index", "empty.jsonl", "-o", "i.serotine", "--overwrite")
@@ -143,8 +145,8 @@ def test_overwrite_loses_nothing(shell: Shell, tmp_path: Path, monkeypatch: pyte
         assert "another writer" in shell.fails("index", "corpus.jsonl", "-o", "i.serotine", "--overwrite")
     with monkeypatch.context() as patch:
         patch.setattr(FakeEncoder, "encode_documents", raises(KeyboardInterrupt()))
-        refused = shell.fails("index", "corpus.jsonl", "-o", "i.serotine", "--overwrite", status=130)
-        assert "i.serotine is unchanged" in refused
+        message = shell.fails("index", "corpus.jsonl", "-o", "i.serotine", "--overwrite", status=130)
+        assert "i.serotine is unchanged" in message
         patch.setattr(FakeEncoder, "encode_documents", raises(OSError(28, "No space left on device")))
         assert "No space left" in shell.fails("index", "corpus.jsonl", "-o", "i.serotine", "--overwrite")
     (tmp_path / "i.serotine" / "mine.txt").touch()
@@ -157,7 +159,7 @@ def test_overwrite_loses_nothing(shell: Shell, tmp_path: Path, monkeypatch: pyte
     assert names == {"corpus.jsonl", "empty.jsonl", "i.serotine", "folder"}
 
 
-def test_overwrite_through_a_link_and_of_this_folder(
+def test_overwrite_through_a_link_and_of_the_current_folder(
     shell: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "disk").mkdir()
@@ -168,8 +170,8 @@ def test_overwrite_through_a_link_and_of_this_folder(
     assert [entry.name for entry in (tmp_path / "disk").iterdir()] == ["i.serotine"]
     monkeypatch.chdir(tmp_path / "disk" / "i.serotine")
     assert shell.json("index", "../../corpus.jsonl", "-o", ".")["files"]["unchanged"] == 1
-    for above in (".", "..", "/"):
-        shell.fails("index", "../../corpus.jsonl", "-o", above, "--overwrite", status=2)
+    for ancestor in (".", "..", "/"):
+        shell.fails("index", "../../corpus.jsonl", "-o", ancestor, "--overwrite", status=2)
     (tmp_path / "void").mkdir()
     monkeypatch.chdir(tmp_path / "void")
     shell.fails("index", "../corpus.jsonl", "-o", ".", status=2)
@@ -185,7 +187,7 @@ def test_overwrite_replaces_a_damaged_index(shell: Shell, tmp_path: Path) -> Non
     shell("verify", "i.serotine")
 
 
-def test_verify_tells_of_a_flipped_bit(shell: Shell, tmp_path: Path) -> None:
+def test_verify_detects_a_flipped_bit(shell: Shell, tmp_path: Path) -> None:
     shell("index", "corpus.jsonl", "-o", "i.serotine")
     (segment,) = (tmp_path / "i.serotine" / "segments").iterdir()
     data = bytearray(segment.read_bytes())
@@ -202,7 +204,7 @@ def raises(error: BaseException) -> Any:
     return encode
 
 
-def test_interrupted_indexing_keeps_what_was_committed(
+def test_interrupted_indexing_resumes_after_the_last_commit(
     shell: Shell, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     texts = {str(number): f"evening {number}" for number in range(200)}
@@ -210,25 +212,25 @@ def test_interrupted_indexing_keeps_what_was_committed(
     encode = FakeEncoder.encode_documents
     calls: list[int] = []
 
-    def stopping(self: FakeEncoder, texts: list[str], *, show_progress: bool = False) -> Any:
+    def interrupted_encode(self: FakeEncoder, texts: list[str], *, show_progress: bool = False) -> Any:
         calls.append(len(texts))
         if len(calls) == 2:
             raise KeyboardInterrupt
         return encode(self, texts)
 
     with monkeypatch.context() as patch:
-        patch.setattr(FakeEncoder, "encode_documents", stopping)
-        told = shell.fails("index", "corpus.jsonl", "-o", "i.serotine", status=130)
-    assert f"{calls[0]} documents of 200 stored in i.serotine; run the same command again" in told
+        patch.setattr(FakeEncoder, "encode_documents", interrupted_encode)
+        message = shell.fails("index", "corpus.jsonl", "-o", "i.serotine", status=130)
+    assert f"{calls[0]} documents of 200 stored in i.serotine; run the same command again" in message
     assert len(ids()) == calls[0]
-    again = shell.json("index", "corpus.jsonl", "-o", "i.serotine")
-    assert (again["added"], again["unchanged"]) == (200 - calls[0], calls[0])
+    result = shell.json("index", "corpus.jsonl", "-o", "i.serotine")
+    assert (result["added"], result["unchanged"]) == (200 - calls[0], calls[0])
     assert ids() == set(texts)
 
 
-def test_bad_input_leaves_nothing_behind(shell: Shell, tmp_path: Path) -> None:
+def test_bad_input_leaves_no_files(shell: Shell, tmp_path: Path) -> None:
     (tmp_path / "corpus.jsonl").unlink()
-    for content, complaint in [
+    for content, message in [
         (b"", "in.jsonl: contains no documents"),
         (
             b'{"_id": "1", "text": "a"}\n{"_id": "1", "text": "b"}\n',
@@ -238,30 +240,30 @@ def test_bad_input_leaves_nothing_behind(shell: Shell, tmp_path: Path) -> None:
         (b'{"_id": "1", "text": "a"}\n{"_id": "2"}\n', "in.jsonl:2: has neither"),
     ]:
         (tmp_path / "in.jsonl").write_bytes(content)
-        assert complaint in shell.fails("index", "in.jsonl", "-o", "i.serotine")
+        assert message in shell.fails("index", "in.jsonl", "-o", "i.serotine")
         assert [entry.name for entry in tmp_path.iterdir()] == ["in.jsonl"]
     assert "no such file" in shell.fails("index", "nowhere", "-o", "i.serotine")
 
 
-def test_texts_without_words(shell: Shell, tmp_path: Path) -> None:
+def test_empty_texts_are_indexed_with_a_warning(shell: Shell, tmp_path: Path) -> None:
     write_jsonl(tmp_path / "in.jsonl", {"a": "words", "b": "", "c": "  "})
     shell("index", "in.jsonl", "-o", "i.serotine")
     assert shell.err == (
         "warning: 2 documents without text (the first: 'b' at in.jsonl:2); stored, but no query finds them\n"
     )
-    found = shell.json("search", "i.serotine", "words", "-k", 9)
-    assert [(hit["id"], hit["score"] is None) for hit in found["hits"]] == [("a", False), ("b", True), ("c", True)]
+    result = shell.json("search", "i.serotine", "words", "-k", 9)
+    assert [(hit["id"], hit["score"] is None) for hit in result["hits"]] == [("a", False), ("b", True), ("c", True)]
     assert "(empty text)" in shell("search", "i.serotine", "words")
 
 
-def test_places_that_are_no_index(shell: Shell) -> None:
-    for place in ("nowhere", "corpus.jsonl", "."):
-        for command in (["search", place, "x"], ["info", place], ["verify", place], ["delete", place, "x"]):
+def test_paths_without_an_index_are_errors(shell: Shell) -> None:
+    for path in ("nowhere", "corpus.jsonl", "."):
+        for command in (["search", path, "x"], ["info", path], ["verify", path], ["delete", path, "x"]):
             shell.fails(*command)
-        shell.fails("add", place, "corpus.jsonl")
+        shell.fails("add", path, "corpus.jsonl")
 
 
-def test_an_index_of_vectors(shell: Shell) -> None:
+def test_commands_on_an_index_without_an_encoder(shell: Shell) -> None:
     with Index.create("v.serotine", dim=2) as index:
         index.add(["a"], vectors=[FakeEncoder().encode_queries(["x"])[0][:, :2]])
     assert "has no encoder" in shell.fails("search", "v.serotine", "x")
@@ -269,10 +271,10 @@ def test_an_index_of_vectors(shell: Shell) -> None:
     assert "none: created for vectors" in shell("info", "v.serotine")
 
 
-def test_an_index_emptied(shell: Shell) -> None:
+def test_searching_an_empty_index(shell: Shell) -> None:
     shell("index", "corpus.jsonl", "-o", "i.serotine")
     shell("delete", "i.serotine", *TEXTS)
-    assert "holds no documents" in shell("search", "i.serotine", "x")
+    assert "has no documents" in shell("search", "i.serotine", "x")
     assert shell.json("search", "i.serotine", "x")["hits"] == []
 
 
@@ -297,13 +299,13 @@ def test_an_index_emptied(shell: Shell) -> None:
         ["delete", "i"],
     ],
 )
-def test_bad_use_is_status_2(shell: Shell, arguments: list[str]) -> None:
+def test_bad_usage_exits_with_2(shell: Shell, arguments: list[str]) -> None:
     assert "--help" in shell.fails(*arguments, status=2)
 
 
 def test_control_characters_never_reach_the_terminal(shell: Shell, tmp_path: Path) -> None:
     write_jsonl(tmp_path / "in.jsonl", {"a\x1b[2J\nb": "evil \x1b[31m red\nline"})
     shell("index", "in.jsonl", "-o", "i.serotine")
-    shown = shell("search", "i.serotine", "red")
-    assert "\x1b" not in shown
-    assert "evil [31m **red** line" in shown
+    output = shell("search", "i.serotine", "red")
+    assert "\x1b" not in output
+    assert "evil [31m **red** line" in output

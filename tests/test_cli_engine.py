@@ -1,4 +1,4 @@
-"""The commands over a compressed index: how it is made, filters, modes, compaction, and what is said of it."""
+"""Commands on a compressed index: creation options, filters, modes, compaction and reports."""
 
 from __future__ import annotations
 
@@ -37,31 +37,31 @@ def corpus(folder: Path, count: int = 60) -> Path:
     return path
 
 
-def test_an_index_is_made_as_asked(shell: Shell, tmp_path: Path) -> None:
+def test_index_options_are_applied(shell: Shell, tmp_path: Path) -> None:
     options = ("--nbits", "2", "--no-keep-vectors", "--filterable", "year:int", "--filterable", "lang:str")
     shell("index", corpus(tmp_path), "-o", "i.serotine", *options)
     stats = shell.json("info", "i.serotine")
     assert (stats["nbits"], stats["keep_vectors"]) == (2, False)
     assert stats["filterable"] == {"year": "int", "lang": "str"}
     assert stats["coded_tokens"] > 0
-    words = shell("info", "i.serotine")
-    assert "2 bits per dimension" in words
-    assert "without their vectors" in words
-    assert "year (int), lang (str)" in words
-    assert "A search  scores the centroids" in words
+    output = shell("info", "i.serotine")
+    assert "2 bits per dimension" in output
+    assert "without their vectors" in output
+    assert "year (int), lang (str)" in output
+    assert "A search  scores the centroids" in output
     assert "codebook" in shell("verify", "i.serotine")
 
 
-def test_a_small_index_says_that_it_is_searched_whole(shell: Shell) -> None:
+def test_info_reports_that_a_small_index_is_scored_exactly(shell: Shell) -> None:
     shell("index", "corpus.jsonl", "-o", "i.serotine")
-    words = shell("info", "i.serotine")
-    assert "none yet" in words
-    assert "scores the vectors of every document, exactly" in words
+    output = shell("info", "i.serotine")
+    assert "none yet" in output
+    assert "scores the vectors of every document, exactly" in output
 
 
-@pytest.mark.parametrize("wrong", ["year", "year:date", ":int", "year:"])
-def test_a_field_without_a_type_is_refused(shell: Shell, tmp_path: Path, wrong: str) -> None:
-    message = shell.fails("index", "corpus.jsonl", "-o", "i.serotine", "--filterable", wrong, status=2)
+@pytest.mark.parametrize("declaration", ["year", "year:date", ":int", "year:"])
+def test_a_field_without_a_type_is_rejected(shell: Shell, tmp_path: Path, declaration: str) -> None:
+    message = shell.fails("index", "corpus.jsonl", "-o", "i.serotine", "--filterable", declaration, status=2)
     assert "must be NAME:TYPE with TYPE one of str, int, float, bool" in message
     assert not list(tmp_path.glob("*.serotine"))
 
@@ -74,12 +74,12 @@ def test_a_field_without_a_type_is_refused(shell: Shell, tmp_path: Path, wrong: 
         (["year:int", "year:str"], "two types for 'year'"),
     ],
 )
-def test_a_field_that_no_filter_could_name_is_refused(shell: Shell, declared: list[str], expected: str) -> None:
+def test_an_unusable_field_name_is_rejected(shell: Shell, declared: list[str], expected: str) -> None:
     options = [word for value in declared for word in ("--filterable", value)]
     assert expected in shell.fails("index", "corpus.jsonl", "-o", "i.serotine", *options, status=2)
 
 
-def test_resuming_with_other_options_is_refused(shell: Shell, tmp_path: Path) -> None:
+def test_resuming_with_other_options_is_rejected(shell: Shell, tmp_path: Path) -> None:
     path = corpus(tmp_path)
     shell("index", path, "-o", "i.serotine", "--nbits", "2")
     shell("index", path, "-o", "i.serotine")
@@ -92,19 +92,19 @@ def test_resuming_with_other_options_is_refused(shell: Shell, tmp_path: Path) ->
         assert expected in shell.fails("index", path, "-o", "i.serotine", *options, status=2)
 
 
-def test_resuming_takes_the_fields_in_any_order(shell: Shell, tmp_path: Path) -> None:
+def test_the_order_of_declared_fields_makes_no_difference(shell: Shell, tmp_path: Path) -> None:
     path = corpus(tmp_path)
     fields = [("--filterable", "year:int"), ("--filterable", "lang:str")]
     shell("index", path, "-o", "i.serotine", *fields[0], *fields[1])
     assert shell.json("index", path, "-o", "i.serotine", *fields[1], *fields[0])["files"]["unchanged"] == 1
 
 
-def test_csv_fields_become_what_they_are_declared(shell: Shell, tmp_path: Path) -> None:
+def test_csv_fields_are_converted_to_their_declared_types(shell: Shell, tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_text("id,text,year,open,price\na,bat one,2001,true,1.5\nb,bat two,2002,False,\n")
     declared = ("--filterable", "year:int", "--filterable", "open:bool", "--filterable", "price:float")
     shell("index", "t.csv", "-o", "i.serotine", *declared)
-    found = shell.json("search", "i.serotine", "bat", "--where", '{"year": {">": 2001}, "open": false}')
-    assert [(hit["id"], hit["metadata"]) for hit in found["hits"]] == [("b", {"year": 2002, "open": False})]
+    result = shell.json("search", "i.serotine", "bat", "--where", '{"year": {">": 2001}, "open": false}')
+    assert [(hit["id"], hit["metadata"]) for hit in result["hits"]] == [("b", {"year": 2002, "open": False})]
     (tmp_path / "t.csv").write_text("id,text,year\nc,bat three,2003\n")
     shell("add", "i.serotine", "t.csv")
     (hit,) = shell.json("search", "i.serotine", "bat", "--where", '{"year": 2003}')["hits"]
@@ -127,7 +127,7 @@ def test_csv_fields_become_what_they_are_declared(shell: Shell, tmp_path: Path) 
         ("str", 2001, "a str, got 2001"),
     ],
 )
-def test_a_value_of_another_type_is_found_before_anything_is_written(
+def test_a_value_of_the_wrong_type_is_an_error_before_anything_is_written(
     shell: Shell, tmp_path: Path, declared: str, value: object, expected: str
 ) -> None:
     rows: list[dict[str, object]] = [{"_id": f"d{i}", "text": "bat", "field": None} for i in range(99)]
@@ -145,10 +145,10 @@ def test_a_value_of_another_type_is_found_before_anything_is_written(
 
 def test_filters(shell: Shell, tmp_path: Path) -> None:
     shell("index", corpus(tmp_path), "-o", "i.serotine", "--filterable", "year:int")
-    found = shell.json("search", "i.serotine", "bat", "-k", "99", "--where", '{"year": {">=": 2050}, "lang": "en"}')
-    assert {hit["id"] for hit in found["hits"]} == {f"d{i}" for i in range(50, 60)}
-    assert found["where"] == {"year": {">=": 2050}, "lang": "en"}
-    assert found["stats"]["documents"] == 10
+    result = shell.json("search", "i.serotine", "bat", "-k", "99", "--where", '{"year": {">=": 2050}, "lang": "en"}')
+    assert {hit["id"] for hit in result["hits"]} == {f"d{i}" for i in range(50, 60)}
+    assert result["where"] == {"year": {">=": 2050}, "lang": "en"}
+    assert result["stats"]["documents"] == 10
     assert "No document matches." in shell("search", "i.serotine", "bat", "--where", '{"lang": "fr"}')
     for where, expected in (
         ("year", "not valid JSON"),
@@ -165,18 +165,18 @@ def test_filters(shell: Shell, tmp_path: Path) -> None:
 
 def test_modes(shell: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shell("index", corpus(tmp_path), "-o", "i.serotine")
-    both = shell.json("search", "i.serotine", "word3 bat", "--mode", "hybrid")
-    assert both["stats"]["plan"].endswith("+ bm25")
-    assert both["mode"] == "hybrid"
+    hybrid = shell.json("search", "i.serotine", "word3 bat", "--mode", "hybrid")
+    assert hybrid["stats"]["plan"].endswith("+ bm25")
+    assert hybrid["mode"] == "hybrid"
     assert "60 by their words in " in shell("search", "i.serotine", "word3 bat", "--mode", "hybrid").splitlines()[-1]
     message = shell.fails("search", "i.serotine", "bat", "--mode", "bm25", "--exact", status=2)
     assert "--exact: needs --mode late, got --mode" in message
-    # Words need no encoder, and a wrong filter is reported before one is loaded.
+    # BM25 needs no encoder, and an invalid filter is reported before one is loaded.
     monkeypatch.setattr("serotine.encoders.Encoder", None)
-    words = shell("search", "i.serotine", "word3", "--mode", "bm25", "-k", "2")
-    assert "**word3**" in words
-    assert "2 documents by their words in " in words
-    assert "encoded" not in words
+    output = shell("search", "i.serotine", "word3", "--mode", "bm25", "-k", "2")
+    assert "**word3**" in output
+    assert "2 documents by their words in " in output
+    assert "encoded" not in output
     shell.fails("search", "i.serotine", "bat", "--where", "{}", status=2)
     assert shell.json("search", "i.serotine", "nowhere", "--mode", "bm25")["hits"] == []
 
@@ -212,13 +212,13 @@ def test_search_reports_its_stages(shell: Shell, tmp_path: Path) -> None:
         ("bm25", {}, "No document scored in 3.4 ms"),
     ],
 )
-def test_every_plan_in_words(plan: str, counts: dict[str, int], summary: str) -> None:
+def test_the_summary_of_every_plan(plan: str, counts: dict[str, int], summary: str) -> None:
     stats = SearchStats(plan, 99, 0, counts, {"search": 3.4, "encode": 5.0})
     assert _summary(stats, filtered=False).startswith(summary)
     assert ("encoded in 5 ms" in _summary(stats, filtered=False)) == (plan != "bm25")
 
 
-def test_a_stream_of_known_length_trains_one_codebook(shell: Shell, tmp_path: Path) -> None:
+def test_indexing_trains_one_codebook(shell: Shell, tmp_path: Path) -> None:
     shell("index", corpus(tmp_path, 1000), "-o", "i.serotine")
     stats = shell.json("info", "i.serotine")
     assert stats["codebooks"] == 1
@@ -226,13 +226,13 @@ def test_a_stream_of_known_length_trains_one_codebook(shell: Shell, tmp_path: Pa
     assert "Codebooks 1, of " in shell("info", "i.serotine")
 
 
-def test_a_person_sees_progress(shell: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_progress_is_drawn_on_a_terminal(shell: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("ingestion", "compact"):
-        # By import_module: in the package, the command of that name stands before the module.
+        # By import_module, because the package's attribute of that name is the command.
         monkeypatch.setattr(import_module(f"serotine.cli.{name}"), "watched", lambda: True)
     # Two bars at once would draw over each other.
-    shown: list[str] = []
-    alive: list[str] = []
+    descriptions: list[str] = []
+    open_bars: list[str] = []
     bar = serotine.progress.progress_bar
 
     @contextmanager
@@ -241,30 +241,30 @@ def test_a_person_sees_progress(shell: Shell, tmp_path: Path, monkeypatch: pytes
             with bar(total, description, enabled=False) as advance:
                 yield advance
             return
-        assert not alive
-        alive.append(description)
-        shown.append(description)
+        assert not open_bars
+        open_bars.append(description)
+        descriptions.append(description)
         with bar(total, description, enabled=True) as advance:
             yield advance
-        alive.pop()
+        open_bars.pop()
 
     for name in ("cli.ingestion", "index.growth.maintenance", "index.writer", "index.text_vectors"):
         monkeypatch.setattr(import_module(f"serotine.{name}"), "progress_bar", one_bar)
     shell("index", corpus(tmp_path), "-o", "i.serotine")
-    assert shown == ["Checking", "Indexing"]
+    assert descriptions == ["Checking", "Indexing"]
     assert "60/60" in shell.err
     shell("delete", "i.serotine", "d1")
     shell("compact", "i.serotine")
     assert "Merging segments" in shell.err
 
 
-def test_what_could_not_be_compressed_is_one_line(
+def test_failed_maintenance_is_a_one_line_warning(
     shell: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def full(*_: object, **__: object) -> None:
+    def disk_full(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("serotine.index.growth.maintenance.Maintenance.run", full)
+    monkeypatch.setattr("serotine.index.growth.maintenance.Maintenance.run", disk_full)
     shell("index", corpus(tmp_path), "-o", "i.serotine")
     assert shell.err.startswith("warning: ")
     assert "could not be compressed (No space left on device)" in shell.err
@@ -272,9 +272,9 @@ def test_what_could_not_be_compressed_is_one_line(
     assert shell.json("info", "i.serotine")["documents"] == 60
 
 
-def test_help_lists_what_comes_first_first(shell: Shell) -> None:
-    listed = [line.split()[0] for line in shell("--help").partition("Commands:")[2].splitlines() if line.strip()]
-    assert listed == [
+def test_help_lists_the_commands_in_order_of_use(shell: Shell) -> None:
+    commands = [line.split()[0] for line in shell("--help").partition("Commands:")[2].splitlines() if line.strip()]
+    assert commands == [
         "index",
         "search",
         "add",

@@ -1,4 +1,4 @@
-"""The command line as a process of its own: exit statuses, signals, start-up, and the real encoder."""
+"""The command line as a process: exit statuses, signals, start-up, and the real encoder."""
 
 from __future__ import annotations
 
@@ -59,21 +59,21 @@ def test_exit_statuses_and_streams(tmp_path: Path) -> None:
         (["search", "i", "x", "-k", "0"], 2),
         (["search", tmp_path, "x"], 1),
     ]:
-        done = run(*arguments, program=REAL)
-        assert done.returncode == status
-        assert bool(done.stdout) == (status == 0)
-        assert bool(done.stderr) == (status != 0)
-        assert "Traceback" not in done.stderr
+        completed = run(*arguments, program=REAL)
+        assert completed.returncode == status
+        assert bool(completed.stdout) == (status == 0)
+        assert bool(completed.stderr) == (status != 0)
+        assert "Traceback" not in completed.stderr
 
 
-def test_starting_imports_nothing_heavy() -> None:
+def test_start_up_imports_no_heavy_packages() -> None:
     heavy = "'numpy', 'onnxruntime', 'tokenizers', 'rich', 'torch', 'serotine.index', 'serotine.encoders'"
     code = f"import sys, serotine.cli; print([name for name in [{heavy}] if name in sys.modules])"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[]"
+    completed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert completed.stdout.strip() == "[]"
 
 
-def test_control_c_keeps_what_was_committed(tmp_path: Path, corpus: Path) -> None:
+def test_indexing_resumes_after_control_c(tmp_path: Path, corpus: Path) -> None:
     output = tmp_path / "i.serotine"
     process = start_slow("index", corpus, "-o", output)
     wait_for_commit(output, process)
@@ -84,8 +84,8 @@ def test_control_c_keeps_what_was_committed(tmp_path: Path, corpus: Path) -> Non
     with Index.open(output, read_only=True) as index:
         stored = len(index)
     assert 0 < stored < 600
-    done = run("index", corpus, "-o", output, "--json", "-")
-    assert (json.loads(done.stdout)["unchanged"], json.loads(done.stdout)["documents"]) == (stored, 600)
+    completed = run("index", corpus, "-o", output, "--json", "-")
+    assert (json.loads(completed.stdout)["unchanged"], json.loads(completed.stdout)["documents"]) == (stored, 600)
 
 
 def test_a_killed_overwrite_leaves_the_old_index(tmp_path: Path, corpus: Path) -> None:
@@ -103,24 +103,24 @@ def test_a_killed_overwrite_leaves_the_old_index(tmp_path: Path, corpus: Path) -
     assert sorted(entry.name for entry in tmp_path.iterdir()) == ["corpus.jsonl", "i.serotine", "old.jsonl"]
 
 
-def test_a_swap_cut_in_two_is_put_right(tmp_path: Path, corpus: Path) -> None:
+def test_an_interrupted_replacement_is_recovered(tmp_path: Path, corpus: Path) -> None:
     output = tmp_path / "i.serotine"
     run("index", corpus, "-o", output)
     output.rename(tmp_path / ".i.serotine.replaced")
-    done = run("index", corpus, "-o", output, "--json", "-")
-    assert json.loads(done.stdout)["files"]["unchanged"] == 1
+    completed = run("index", corpus, "-o", output, "--json", "-")
+    assert json.loads(completed.stdout)["files"]["unchanged"] == 1
 
 
-def test_a_closed_pipe_and_a_narrow_encoding(tmp_path: Path) -> None:
+def test_a_closed_pipe_and_a_limited_encoding(tmp_path: Path) -> None:
     file = tmp_path / "in.jsonl"
     file.write_text('{"_id": "é", "text": "naïve 東京"}\n', encoding="utf-8")
     run("index", file, "-o", tmp_path / "i")
     environment = {**os.environ, "PYTHONIOENCODING": "iso-8859-1"}
     command = [*FAKE, "search", str(tmp_path / "i"), "naïve"]
-    done = subprocess.run(command, capture_output=True, env=environment, check=True)
-    assert "**naïve** \\u6771\\u4eac".encode("iso-8859-1") in done.stdout
-    done = subprocess.run([*command, "--json", "-"], capture_output=True, env=environment, check=True)
-    assert json.loads(done.stdout)["hits"][0]["id"] == "é"
+    completed = subprocess.run(command, capture_output=True, env=environment, check=True)
+    assert "**naïve** \\u6771\\u4eac".encode("iso-8859-1") in completed.stdout
+    completed = subprocess.run([*command, "--json", "-"], capture_output=True, env=environment, check=True)
+    assert json.loads(completed.stdout)["hits"][0]["id"] == "é"
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert process.stdout is not None
     assert process.stderr is not None
@@ -147,16 +147,16 @@ def test_the_real_encoder_equals_brute_force(tmp_path: Path) -> None:
     file = tmp_path / "corpus.jsonl"
     file.write_text("".join(json.dumps({"_id": id_, "text": text}) + "\n" for id_, text in texts.items()))
     assert run("index", tmp_path, "-o", tmp_path / "i", program=REAL).returncode == 0
-    question = "when do bats leave their roost?"
-    done = run("search", tmp_path / "i", question, "-k", 99, "--json", "-", program=REAL)
-    hits = json.loads(done.stdout)["hits"]
-    query = encoder.encode_queries([question])[0]
+    query = "when do bats leave their roost?"
+    completed = run("search", tmp_path / "i", query, "-k", 99, "--json", "-", program=REAL)
+    hits = json.loads(completed.stdout)["hits"]
+    query_vectors = encoder.encode_queries([query])[0]
     with Index.open(tmp_path / "i", read_only=True) as index:
-        want = {id_: reference.score(query, index.vectors(id_)) for id_ in texts}
-    assert [hit["id"] for hit in hits] == sorted(want, key=lambda id_: -want[id_])
+        scores = {id_: reference.score(query_vectors, index.vectors(id_)) for id_ in texts}
+    assert [hit["id"] for hit in hits] == sorted(scores, key=lambda id_: -scores[id_])
     assert hits[0]["id"] == "1"
     for hit in hits[:-1]:
-        assert hit["score"] == pytest.approx(want[hit["id"]], rel=1e-5)
+        assert hit["score"] == pytest.approx(scores[hit["id"]], rel=1e-5)
     assert (hits[-1]["id"], hits[-1]["score"]) == ("4", None)
-    found = {texts["1"][start:end] for start, end, _ in hits[0]["spans"]}
-    assert {"bats", "roost"} <= {word.lower() for word in found}
+    matched_words = {texts["1"][start:end] for start, end, _ in hits[0]["spans"]}
+    assert {"bats", "roost"} <= {word.lower() for word in matched_words}

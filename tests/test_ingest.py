@@ -45,7 +45,7 @@ def test_gzip_blank_lines_byte_order_mark_and_line_ends(tmp_path: Path) -> None:
     assert [(d.id, d.text, d.origin) for d in read([file])] == [("a", "é", f"{file}:1"), ("b", "z", f"{file}:4")]
 
 
-def test_without_an_id_the_file_and_the_line_are_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_file_and_line_are_the_id_without_an_id_field(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "d.jsonl").write_text('{"text": "x"}\n\n{"_id": "b", "text": "y"}\n{"text": "z"}\n')
     (tmp_path / "d.csv").write_text("text,lang\nx,en\ny,fr\n")
@@ -54,11 +54,13 @@ def test_without_an_id_the_file_and_the_line_are_it(tmp_path: Path, monkeypatch:
 
 def test_csv_with_quotes_line_breaks_and_long_fields(tmp_path: Path) -> None:
     file = tmp_path / "d.csv"
-    long = "word " * 40_000
-    file.write_text(f'id,title,text,lang\r\n1,T,"a, ""b""\nc",en\r\n\r\n2,,{long},fr\r\n', encoding="utf-8", newline="")
+    long_text = "word " * 40_000
+    file.write_text(
+        f'id,title,text,lang\r\n1,T,"a, ""b""\nc",en\r\n\r\n2,,{long_text},fr\r\n', encoding="utf-8", newline=""
+    )
     first, second = read([file])
     assert (first.id, first.text, first.metadata) == ("1", 'T a, "b"\nc', {"lang": "en"})
-    assert (second.text, second.origin) == (long.strip(), f"{file}:5")
+    assert (second.text, second.origin) == (long_text.strip(), f"{file}:5")
 
 
 def test_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -121,21 +123,21 @@ def test_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         ("a.docx", b"PK", r"a\.docx: unknown file type; valid types: \.jsonl"),
     ],
 )
-def test_bad_files_are_named_with_their_line(tmp_path: Path, name: str, content: bytes, message: str) -> None:
+def test_errors_name_the_file_and_the_line(tmp_path: Path, name: str, content: bytes, message: str) -> None:
     (tmp_path / name).write_bytes(content)
     with pytest.raises(InputFileError, match=message) as caught:
         list(read([tmp_path / name]))
     assert "\n" not in str(caught.value)
 
 
-def test_missing_and_empty_places(tmp_path: Path) -> None:
+def test_missing_files_and_empty_folders(tmp_path: Path) -> None:
     with pytest.raises(InputFileError, match="no such file or folder"):
         list(read([tmp_path / "missing.jsonl"]))
     with pytest.raises(InputFileError, match="files in this folder"):
         list(read([tmp_path]))
 
 
-def test_reading_holds_one_line_at_a_time(tmp_path: Path) -> None:
+def test_reading_loads_one_line_at_a_time(tmp_path: Path) -> None:
     file = tmp_path / "long.jsonl.gz"
     with gzip.open(file, "wt", encoding="utf-8", compresslevel=1) as stream:
         for number in range(4_000):

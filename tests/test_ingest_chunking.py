@@ -1,4 +1,4 @@
-"""Passages: what holds for every text, encoder and length."""
+"""Passages: invariants over all texts, encoders and lengths."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from serotine.ingest.markdown import read_markdown
 
 
 class RealTokens(WordEncoder):
-    """Word vectors, but the default encoder's own tokens and room; its model, which is not needed, stays away."""
+    """Word vectors with the default encoder's tokenizer and a limit of 62 tokens; its model is not loaded."""
 
     document_room = 62
 
@@ -30,8 +30,8 @@ class RealTokens(WordEncoder):
         self._tokenizer.no_truncation()
 
     def token_spans(self, texts: list[str]) -> list[NDArray[np.int32]]:
-        found = self._tokenizer.encode_batch(list(texts), add_special_tokens=False)
-        return [np.array(each.offsets, np.int32).reshape(-1, 2) for each in found]
+        encodings = self._tokenizer.encode_batch(list(texts), add_special_tokens=False)
+        return [np.array(encoding.offsets, np.int32).reshape(-1, 2) for encoding in encodings]
 
 
 ENCODERS = {"words": WordEncoder(), "wordpiece": RealTokens()}
@@ -62,7 +62,7 @@ def count(encoder: WordEncoder, text: str) -> int:
 @given(
     text=TEXTS, tokens=st.integers(MIN_TOKENS, 60), overlap=st.floats(0, 0.5), name=st.sampled_from(sorted(ENCODERS))
 )
-def test_what_holds_for_every_text(text: str, tokens: int, overlap: float, name: str) -> None:
+def test_invariants_of_passages(text: str, tokens: int, overlap: float, name: str) -> None:
     encoder = ENCODERS[name]
     text = text.encode("utf-8", "replace").decode()
     extract = read_markdown(text.encode(), "f") if "\0" not in text else plain(text, {})
@@ -70,10 +70,10 @@ def test_what_holds_for_every_text(text: str, tokens: int, overlap: float, name:
     chunks = Chunker(encoder, Chunking(tokens, int(tokens * overlap))).chunks(extract)
     covered = np.zeros(len(text), dtype=bool)
     for chunk, following in zip(chunks, [*chunks, None][1:], strict=True):
-        words = text[chunk.start : chunk.end]
-        assert words
-        assert words == words.strip()
-        assert count(encoder, words) <= tokens
+        passage = text[chunk.start : chunk.end]
+        assert passage
+        assert passage == passage.strip()
+        assert count(encoder, passage) <= tokens
         covered[chunk.start : chunk.end] = True
         assert following is None or (chunk.start < following.start and chunk.end < following.end)
     # Every word is in a passage, and a text that fits is one.
@@ -82,39 +82,39 @@ def test_what_holds_for_every_text(text: str, tokens: int, overlap: float, name:
         assert len(chunks) == 1
 
 
-def cut(text: str, tokens: int = 16, overlap: int = 0, *, of: tuple[Section, ...] | None = None) -> list[str]:
-    extract = plain(text, {}) if of is None else Extract(text, of)
+def cut(text: str, tokens: int = 16, overlap: int = 0, *, section_list: tuple[Section, ...] | None = None) -> list[str]:
+    extract = plain(text, {}) if section_list is None else Extract(text, section_list)
     return [
         text[chunk.start : chunk.end] for chunk in Chunker(WordEncoder(), Chunking(tokens, overlap)).chunks(extract)
     ]
 
 
-def test_paragraphs_then_sentences_then_lines_then_words() -> None:
+def test_cuts_prefer_paragraphs_to_sentences_to_lines_to_words() -> None:
     ten = "one two three four five six seven eight nine ten"
     assert cut(f"{ten}\n\n{ten}") == [ten, ten]
-    # A paragraph's end in the second half goes before the sentence's after it.
+    # The end of a paragraph in the second half is preferred to a later end of a sentence.
     assert cut(f"{ten}\n\nA b. {ten}")[0] == ten
     assert cut(f"{ten}. {ten}")[0] == f"{ten}."
     assert cut(f"{ten}\n{ten}")[0] == ten
-    assert [len(part.split()) for part in cut(f"{ten} {ten}")] == [16, 4]
+    assert [len(passage.split()) for passage in cut(f"{ten} {ten}")] == [16, 4]
     assert cut("コウモリ。" * 40)[0].endswith("。")
 
 
 def test_overlap_begins_with_a_sentence() -> None:
     text = " ".join(f"Bat {i} flies late." for i in range(20))
-    parts = cut(text, 20, 6)
-    assert len(parts) == 7
-    for before, after in pairwise(parts):
+    passages = cut(text, 20, 6)
+    assert len(passages) == 7
+    for before, after in pairwise(passages):
         shared = next(n for n in range(len(after), 0, -1) if before.endswith(after[:n]))
         assert after[:shared].startswith("Bat ")
         assert 4 <= len(after[:shared].split()) <= 6
 
 
-def test_sections_and_what_is_said_of_them() -> None:
+def test_passages_have_the_headings_of_their_section() -> None:
     words = "word " * 10
     text = f"# Title\n\n## One\n{words}\n## Two\n{words}\n### Three\n{words}{words}{words}\n"
     chunks = Chunker(WordEncoder(), Chunking(16, 0)).chunks(read_markdown(text.encode(), "f"))
-    # A heading alone goes with what follows it.
+    # A heading alone joins the text below it.
     assert [(chunk.headings, text[chunk.start : chunk.end].split()[0]) for chunk in chunks] == [
         (("Title", "One"), "#"),
         (("Title", "Two"), "##"),
@@ -126,11 +126,11 @@ def test_sections_and_what_is_said_of_them() -> None:
     assert Chunker(WordEncoder(), Chunking(16, 0)).chunks(short) == [Chunk(0, 19, ("A",), None)]
 
 
-def test_pages() -> None:
+def test_passages_have_the_page_where_they_start() -> None:
     pages = ["page one " * 6, "page two " * 6]
     text = "\n\n".join(pages)
-    of = (Section(0, len(pages[0]), page=1), Section(len(pages[0]) + 2, len(text), page=2))
-    chunks = Chunker(WordEncoder(), Chunking(16, 0)).chunks(Extract(text, of))
+    section_list = (Section(0, len(pages[0]), page=1), Section(len(pages[0]) + 2, len(text), page=2))
+    chunks = Chunker(WordEncoder(), Chunking(16, 0)).chunks(Extract(text, section_list))
     assert [(chunk.page, text[chunk.start : chunk.end]) for chunk in chunks] == [
         (1, pages[0].strip()),
         (2, pages[1].strip()),
@@ -138,8 +138,8 @@ def test_pages() -> None:
 
 
 def test_headings_nest_by_level() -> None:
-    found = sections(40, [(5, 2, "b"), (10, 1, "c"), (20, 3, "d"), (30, 2, "e")])
-    assert [(each.start, each.end, each.headings) for each in found] == [
+    nested = sections(40, [(5, 2, "b"), (10, 1, "c"), (20, 3, "d"), (30, 2, "e")])
+    assert [(section.start, section.end, section.headings) for section in nested] == [
         (0, 5, ()),
         (5, 10, ("b",)),
         (10, 20, ("c",)),
@@ -150,8 +150,8 @@ def test_headings_nest_by_level() -> None:
 
 def test_a_long_text_is_counted_in_blocks() -> None:
     text = "late bats. " * 8_000
-    parts = cut(text, 256, 32)
-    assert len(parts) == pytest.approx(24_000 / 226, rel=0.1)
+    passages = cut(text, 256, 32)
+    assert len(passages) == pytest.approx(24_000 / 226, rel=0.1)
 
 
 def test_invalid_lengths() -> None:
@@ -168,7 +168,7 @@ def test_invalid_lengths() -> None:
         assert Chunking.parse(str(chunking)) == chunking
 
 
-def test_a_real_encoder_tells_its_room() -> None:
+def test_the_default_chunking_fits_a_real_encoder() -> None:
     from serotine import Encoder
     from serotine.errors import EncoderError
 

@@ -1,4 +1,4 @@
-"""``serotine index`` of folders: its report, skipped files, and --watch."""
+"""``serotine index`` on folders: its report, skipped files, and --watch."""
 
 from __future__ import annotations
 
@@ -30,33 +30,33 @@ def notes(tmp_path: Path) -> Path:
     return folder
 
 
-def test_an_index_of_a_folder_is_created_and_updated(shell: Shell, notes: Path) -> None:
-    shown = shell("index", "notes", "-o", "i.serotine", "--chunk-tokens", 64, "--overlap", 7)
-    assert "; files: 2 new; total: " in shown
+def test_indexing_a_folder_creates_and_updates_an_index(shell: Shell, notes: Path) -> None:
+    output = shell("index", "notes", "-o", "i.serotine", "--chunk-tokens", 64, "--overlap", 7)
+    assert "; files: 2 new; total: " in output
     passages = {id_ for id_ in ids() if id_.startswith("notes/a.md#")}
     assert len(passages) > 3
     (notes / "b.txt").unlink()
     (notes / "broken.csv").write_bytes(b"id,text\n1,\0\n")
     (notes / "c.txt").write_text("Evening again")
-    made = shell.json("index", "notes", "-o", "i.serotine")
+    result = shell.json("index", "notes", "-o", "i.serotine")
     assert (
         shell.err
         == "warning: skipped: notes/broken.csv: not a text file: contains NUL bytes; convert it to text first\n"
     )
-    assert made["files"] == {"added": 1, "replaced": 0, "unchanged": 1, "removed": 1}
-    assert (made["added"], made["removed"], made["documents"]) == (1, 1, len(passages) + 1)
-    assert made["skipped"] == [
+    assert result["files"] == {"added": 1, "replaced": 0, "unchanged": 1, "removed": 1}
+    assert (result["added"], result["removed"], result["documents"]) == (1, 1, len(passages) + 1)
+    assert result["skipped"] == [
         {"file": "notes/broken.csv", "reason": "not a text file: contains NUL bytes; convert it to text first"}
     ]
-    shown = shell("index", "notes", "-o", "i.serotine")
-    assert "0 documents indexed" in shown
-    assert "files: 2 unchanged, 1 skipped;" in shown
+    output = shell("index", "notes", "-o", "i.serotine")
+    assert "0 documents indexed" in output
+    assert "files: 2 unchanged, 1 skipped;" in output
     shell("index", "notes", "-o", "i.serotine", "--no-chunk")
     assert ids() == {"notes/a.md", "notes/c.txt"}
     shell("verify", "i.serotine")
 
 
-def test_nothing_can_be_indexed(shell: Shell, tmp_path: Path) -> None:
+def test_no_indexable_file_is_an_error(shell: Shell, tmp_path: Path) -> None:
     folder = tmp_path / "bad"
     folder.mkdir()
     (folder / "a.csv").write_bytes(b"no header\n")
@@ -69,7 +69,7 @@ def test_nothing_can_be_indexed(shell: Shell, tmp_path: Path) -> None:
     assert [line.split(":")[0] for line in lines] == ["warning", "warning", "error"]
     assert lines[2] == "error: none of the 2 files can be indexed; see the warnings"
     assert not (tmp_path / "i.serotine").exists()
-    # What is there already counts as well.
+    # Files that are already in the index count too.
     shell("index", "corpus.jsonl", "-o", "i.serotine")
     shell("index", "bad", "corpus.jsonl", "-o", "i.serotine")
     assert "files: 1 unchanged, 2 skipped" in shell.out
@@ -89,13 +89,15 @@ def test_invalid_options(shell: Shell, notes: Path, options: list[str], message:
     assert not Path("i.serotine").exists()
 
 
-def test_passages_longer_than_the_encoder_reads(shell: Shell, notes: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_chunk_tokens_above_the_encoder_limit_are_rejected(
+    shell: Shell, notes: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(FakeEncoder, "document_room", 40, raising=False)
-    refused = shell.fails("index", "notes", "-o", "i.serotine", "--chunk-tokens", "41", status=2)
-    assert "--chunk-tokens: must be at most 40, the tokens that 'fake' reads, got 41" in refused
+    message = shell.fails("index", "notes", "-o", "i.serotine", "--chunk-tokens", "41", status=2)
+    assert "--chunk-tokens: must be at most 40, the tokens that 'fake' reads, got 41" in message
 
 
-def test_add_records_its_files_too(shell: Shell, notes: Path) -> None:
+def test_add_records_its_files(shell: Shell, notes: Path) -> None:
     shell("index", "corpus.jsonl", "-o", "i.serotine")
     shell("add", "i.serotine", "notes")
     assert "files: 2 new" in shell.out
@@ -106,7 +108,7 @@ def test_add_records_its_files_too(shell: Shell, notes: Path) -> None:
     assert "bat" in ids()
 
 
-def test_an_interrupted_update_continues(shell: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupted_update_resumes(shell: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shell("index", "corpus.jsonl", "-o", "i.serotine")
     write_jsonl(tmp_path / "corpus.jsonl", {"new": "A new evening."})
     with monkeypatch.context() as patch:
@@ -118,13 +120,13 @@ def test_an_interrupted_update_continues(shell: Shell, tmp_path: Path, monkeypat
     assert ids() == {"new"}
 
 
-class Watched:
-    """``serotine index --watch`` as a process, its lines read as they come."""
+class WatchProcess:
+    """A process of ``serotine index --watch``."""
 
     def __init__(self, folder: Path, *arguments: str) -> None:
         self.index = folder / "i.serotine"
         command = [*FAKE, "index", *arguments, "-o", str(self.index), "--watch"]
-        self.process = subprocess.Popen(
+        self.popen = subprocess.Popen(
             command,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -139,109 +141,109 @@ class Watched:
         )
         self.lines: list[str] = []
 
-    def line(self, words: str) -> str:
-        assert self.process.stdout is not None
-        for line in self.process.stdout:
+    def wait_for_line(self, fragment: str) -> str:
+        assert self.popen.stdout is not None
+        for line in self.popen.stdout:
             self.lines.append(line)
-            if words in line:
+            if fragment in line:
                 return line
-        raise AssertionError(f"ended without {words!r}: {''.join(self.lines)}")
+        raise AssertionError(f"ended without {fragment!r}: {''.join(self.lines)}")
 
-    def until(self, condition: Callable[[set[str]], bool]) -> None:
-        """Reads the index until it holds what it should, and never anything that cannot be opened."""
+    def wait_until(self, condition: Callable[[set[str]], bool]) -> None:
+        """Open the index again and again until its texts meet the condition; opening it must never fail."""
         deadline = time.monotonic() + 60
         while time.monotonic() < deadline:
             with Index.open(self.index, read_only=True, encoder=FakeEncoder()) as index:
-                held = {hit.text or "" for hit in index.get(index.ids())}
-            if condition(held):
+                texts = {hit.text or "" for hit in index.get(index.ids())}
+            if condition(texts):
                 return
             time.sleep(0.05)
-        raise TimeoutError(held)
+        raise TimeoutError(texts)
 
     def stop(self) -> str:
-        self.process.send_signal(signal.SIGINT)
-        out, _ = self.process.communicate(timeout=60)
+        self.popen.send_signal(signal.SIGINT)
+        out, _ = self.popen.communicate(timeout=60)
         return out
 
 
 @pytest.fixture
-def watch() -> Iterator[Callable[..., Watched]]:
+def watch() -> Iterator[Callable[..., WatchProcess]]:
     pytest.importorskip("watchfiles")
-    started: list[Watched] = []
+    started: list[WatchProcess] = []
 
-    def start(folder: Path, *arguments: str) -> Watched:
-        started.append(Watched(folder, *arguments))
+    def start(folder: Path, *arguments: str) -> WatchProcess:
+        started.append(WatchProcess(folder, *arguments))
         return started[-1]
 
     yield start
-    for each in started:
-        if each.process.poll() is None:
-            each.process.kill()
-            each.process.communicate()
-        assert each.process.stdout is not None
-        each.process.stdout.close()
+    for process in started:
+        if process.popen.poll() is None:
+            process.popen.kill()
+            process.popen.communicate()
+        assert process.popen.stdout is not None
+        process.popen.stdout.close()
 
 
-def test_watching_follows_files(tmp_path: Path, notes: Path, watch: Callable[..., Watched]) -> None:
+def test_watch_follows_changes_of_files(tmp_path: Path, notes: Path, watch: Callable[..., WatchProcess]) -> None:
     (notes / "a.md").write_text("first")
-    follower = watch(tmp_path, "notes")
-    follower.line("watching 1 source; stop with Ctrl-C")
+    process = watch(tmp_path, "notes")
+    process.wait_for_line("watching 1 source; stop with Ctrl-C")
     (notes / "c.txt").write_text("new")
-    follower.until(lambda held: "new" in held)
+    process.wait_until(lambda texts: "new" in texts)
     # As editors save: a new file takes the old one's name.
     (notes / "c.tmp").write_text("newer")
     (notes / "c.tmp").replace(notes / "c.txt")
-    follower.until(lambda held: held == {"first", "Owls in the evening", "newer"})
-    # A broken file is told once, and does not end the watch.
+    process.wait_until(lambda texts: texts == {"first", "Owls in the evening", "newer"})
+    # A broken file is reported once, and does not end the watch.
     (notes / "bad.csv").write_text("nothing\n")
     (notes / "deep").mkdir()
     (notes / "deep" / "d.txt").write_text("deep")
-    follower.line("warning: skipped: notes/bad.csv:1: the header must name a column 'text', got nothing")
-    follower.until(lambda held: "deep" in held)
-    # A whole folder goes at once, and comes back; then everything does, which is an error and takes nothing away.
+    process.wait_for_line("warning: skipped: notes/bad.csv:1: the header must name a column 'text', got nothing")
+    process.wait_until(lambda texts: "deep" in texts)
+    # A moved folder removes its documents, and restores them when it is back; without the root, nothing is removed.
     (notes / "deep").rename(tmp_path / "deep")
-    follower.until(lambda held: "deep" not in held)
+    process.wait_until(lambda texts: "deep" not in texts)
     (tmp_path / "deep").rename(notes / "deep")
-    follower.until(lambda held: "deep" in held)
+    process.wait_until(lambda texts: "deep" in texts)
     notes.rename(tmp_path / "away")
-    follower.line("error: notes: no such file or folder")
-    follower.until(lambda held: len(held) == 4)
-    rest = follower.stop()
-    assert follower.process.returncode == 0
-    assert rest.endswith("i.serotine: stopped watching\n")
-    assert "Traceback" not in "".join(follower.lines) + rest
-    assert ("".join(follower.lines) + rest).count("bad.csv") == 1
+    process.wait_for_line("error: notes: no such file or folder")
+    process.wait_until(lambda texts: len(texts) == 4)
+    output = process.stop()
+    assert process.popen.returncode == 0
+    assert output.endswith("i.serotine: stopped watching\n")
+    assert "Traceback" not in "".join(process.lines) + output
+    assert ("".join(process.lines) + output).count("bad.csv") == 1
 
 
-def test_watching_one_file_beside_its_index(tmp_path: Path, watch: Callable[..., Watched]) -> None:
+def test_watch_of_one_file_next_to_its_index(tmp_path: Path, watch: Callable[..., WatchProcess]) -> None:
     file = write_jsonl(tmp_path / "corpus.jsonl", {"a": "one"})
     (tmp_path / "other.txt").write_text("other")
-    follower = watch(tmp_path, "corpus.jsonl")
-    follower.line("watching 1 source")
+    process = watch(tmp_path, "corpus.jsonl")
+    process.wait_for_line("watching 1 source")
     write_jsonl(file, {"a": "one", "b": "two"})
-    follower.until(lambda held: held == {"one", "two"})
-    # Neither its own writing nor the file beside it is a change.
+    process.wait_until(lambda texts: texts == {"one", "two"})
+    # Neither the index's own files nor a neighboring file is a change.
     (tmp_path / "other.txt").write_text("another")
     time.sleep(2)
-    rest = follower.stop()
-    assert follower.process.returncode == 0
-    assert rest.count("indexed in") <= 1
+    output = process.stop()
+    assert process.popen.returncode == 0
+    assert output.count("indexed in") <= 1
 
 
-def test_watching_needs_watchfiles(shell: Shell, notes: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_watch_needs_watchfiles(shell: Shell, notes: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "watchfiles", None)
     assert "pip install 'serotine[ingest]'" in shell.fails("index", "notes", "-o", "i.serotine", "--watch")
     assert not Path("i.serotine").exists()
 
 
-def test_killed_while_watching(tmp_path: Path, notes: Path, watch: Callable[..., Watched]) -> None:
-    follower = watch(tmp_path, "notes")
-    follower.line("watching 1 source")
+def test_a_killed_watch_leaves_a_valid_index(tmp_path: Path, notes: Path, watch: Callable[..., WatchProcess]) -> None:
+    process = watch(tmp_path, "notes")
+    process.wait_for_line("watching 1 source")
     (notes / "c.txt").write_text("new")
-    follower.until(lambda held: "new" in held)
-    follower.process.kill()
-    follower.process.communicate()
-    done = subprocess.run(
+    process.wait_until(lambda texts: "new" in texts)
+    process.popen.kill()
+    process.popen.communicate()
+    completed = subprocess.run(
         [*FAKE, "index", "notes", "-o", "i.serotine", "--json", "-"], cwd=tmp_path, capture_output=True, check=True
     )
-    assert json.loads(done.stdout)["files"] == {"added": 0, "replaced": 0, "unchanged": 3, "removed": 0}
+    assert json.loads(completed.stdout)["files"] == {"added": 0, "replaced": 0, "unchanged": 3, "removed": 0}

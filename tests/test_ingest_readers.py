@@ -1,4 +1,4 @@
-"""Reading of texts: encodings, structure, PDFs, and broken files."""
+"""Readers of text files: encodings, structure, PDF, Parquet, and broken files."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_encodings(text: str, encoding: str) -> None:
     assert decode(text.encode(encoding), "f")[0] == text
 
 
-def test_letters_far_behind_ascii_decide() -> None:
+def test_late_non_ascii_letters_decide_the_encoding() -> None:
     pytest.importorskip("charset_normalizer")
     text = "plain words\n" * 50_000 + FRENCH
     assert decode(text.encode("cp1252"), "f") == (text, "cp1252")
@@ -81,11 +81,11 @@ def test_markdown_structure() -> None:
     )
     for end in ("\n", "\r\n"):
         text = source.replace("\n", end)
-        found = read_markdown(text.encode(), "f")
-        assert found.text == text
-        assert found.metadata == {"title": "One code two"}
-        assert "".join(part for _, part in headings(found)) == text
-        assert [(path, part.split(end)[0]) for path, part in headings(found)] == [
+        extract = read_markdown(text.encode(), "f")
+        assert extract.text == text
+        assert extract.metadata == {"title": "One code two"}
+        assert "".join(content for _, content in headings(extract)) == text
+        assert [(path, content.split(end)[0]) for path, content in headings(extract)] == [
             ((), "---"),
             (("One code two",), "# One `code` *two*"),
             (("One code two", "Set ext"), "Set"),
@@ -114,16 +114,16 @@ PAGE = """<!doctype html><html><head><title>A &amp; B</title><meta charset="{cha
         ("utf-8", "utf-16"),
     ],
 )
-def test_html_whatever_it_declares(declared: str, encoding: str) -> None:
+def test_html_with_right_and_wrong_declarations(declared: str, encoding: str) -> None:
     pytest.importorskip("selectolax")
     if encoding == "cp1252":
         pytest.importorskip("charset_normalizer")
-    found = read_html(PAGE.format(charset=declared).encode(encoding), "f")
-    assert found.text == (
+    extract = read_html(PAGE.format(charset=declared).encode(encoding), "f")
+    assert extract.text == (
         "First head\n\nOne él\ntwo\n\n  kept\n    as is\n\nSecond\n\nitem\nother\n\na\tb\nc\n\nThird\n\nend"
     )
-    assert found.metadata["title"] == "A & B"
-    assert headings(found) == [
+    assert extract.metadata["title"] == "A & B"
+    assert headings(extract) == [
         (("First head",), "First head\n\nOne él\ntwo\n\n  kept\n    as is\n\n"),
         (("First head", "Second"), "Second\n\nitem\nother\n\na\tb\nc\n\n"),
         (("Third",), "Third\n\nend"),
@@ -133,11 +133,11 @@ def test_html_whatever_it_declares(declared: str, encoding: str) -> None:
 def test_html_trusts_a_declaration_that_fits() -> None:
     pytest.importorskip("selectolax")
     source = f"<meta http-equiv=content-type content='text/html; charset=EUC-JP'><p>{JAPANESE}"
-    found = read_html(source.encode("euc_jp"), "f")
-    assert (found.text, found.metadata) == (JAPANESE, {"encoding": "euc_jp"})
+    extract = read_html(source.encode("euc_jp"), "f")
+    assert (extract.text, extract.metadata) == (JAPANESE, {"encoding": "euc_jp"})
 
 
-def test_html_with_hardly_any_structure() -> None:
+def test_html_with_little_structure() -> None:
     pytest.importorskip("selectolax")
     for source, text in (
         ("", ""),
@@ -162,11 +162,11 @@ def write_pdf(path: Path, pages: list[str], *, title: str | None = None, passwor
         pdf.set_title(title)
     if password is not None:
         pdf.set_encryption(owner_password="owner", user_password=password)
-    for words in pages:
+    for content in pages:
         pdf.add_page()
         pdf.set_font("helvetica", size=12)
-        if words:
-            pdf.multi_cell(0, text=words)
+        if content:
+            pdf.multi_cell(0, text=content)
         else:
             pdf.rect(20, 20, 60, 60, style="F")
     pdf.output(str(path))
@@ -176,12 +176,12 @@ def test_pdf_pages(tmp_path: Path) -> None:
     pytest.importorskip("pypdfium2")
     file = tmp_path / "a.pdf"
     write_pdf(file, ["Bats fly\nlate", "", "é on the third page"], title="On bats")
-    (found,) = read([file])
-    assert found.text == "Bats fly\nlate\n\né on the third page"
-    assert found.metadata == {"title": "On bats"}
+    (document,) = read([file])
+    assert document.text == "Bats fly\nlate\n\né on the third page"
+    assert document.metadata == {"title": "On bats"}
     packed = tmp_path / "b.pdf.gz"
     packed.write_bytes(gzip.compress(file.read_bytes()))
-    assert [each.text for each in read([packed])] == [found.text]
+    assert [packed_document.text for packed_document in read([packed])] == [document.text]
 
 
 def test_broken_pdfs(tmp_path: Path) -> None:
@@ -227,14 +227,14 @@ def test_parquet(tmp_path: Path) -> None:
         list(read([file]))
 
 
-def test_parquet_with_values_that_json_has_not(tmp_path: Path) -> None:
+def test_parquet_values_without_a_json_type(tmp_path: Path) -> None:
     pyarrow = pytest.importorskip("pyarrow")
     parquet = pytest.importorskip("pyarrow.parquet")
     file = tmp_path / "t.parquet"
     pairs = pyarrow.array([[("day", datetime.date(2026, 11, 24))]], pyarrow.map_(pyarrow.string(), pyarrow.date32()))
     parquet.write_table(pyarrow.table({"id": ["a"], "text": ["x"], "pairs": pairs}), file)
-    (found,) = read([file])
-    assert found.metadata == {"pairs": [["day", "2026-11-24"]]}
+    (document,) = read([file])
+    assert document.metadata == {"pairs": [["day", "2026-11-24"]]}
     # The year 12,013.
     late = pyarrow.array([3_668_000], pyarrow.int32()).cast(pyarrow.date32())
     parquet.write_table(pyarrow.table({"id": ["a"], "text": ["x"], "late": late}), file)
@@ -248,13 +248,13 @@ def test_parquet_within_gzip(tmp_path: Path) -> None:
     plain, packed = tmp_path / "t.parquet", tmp_path / "t.parquet.gz"
     parquet.write_table(pyarrow.table({"id": ["a"], "text": ["x"]}), plain)
     packed.write_bytes(gzip.compress(plain.read_bytes()))
-    assert [(found.id, found.text) for found in read([packed])] == [("a", "x")]
+    assert [(document.id, document.text) for document in read([packed])] == [("a", "x")]
     packed.write_bytes(plain.read_bytes())
     with pytest.raises(InputFileError, match=r"t\.parquet\.gz: damaged, or not a gzip file"):
         list(read([packed]))
 
 
-def test_parquet_of_nanoseconds_needs_what_reads_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_parquet_nanoseconds_without_pandas_are_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pyarrow = pytest.importorskip("pyarrow")
     parquet = pytest.importorskip("pyarrow.parquet")
 
@@ -274,8 +274,8 @@ def test_parquet_of_nanoseconds_needs_what_reads_them(tmp_path: Path, monkeypatc
 
 def test_a_named_file_is_read_by_its_name(tmp_path: Path) -> None:
     (tmp_path / "upload").write_bytes(gzip.compress(b"# Title\n\nwords"))
-    (found,) = SourceFile.named(tmp_path / "upload", "notes/a.md.gz").documents()
-    assert (found.id, found.metadata, found.origin) == ("notes/a.md.gz", {"title": "Title"}, "notes/a.md.gz")
+    (document,) = SourceFile.named(tmp_path / "upload", "notes/a.md.gz").documents()
+    assert (document.id, document.metadata, document.origin) == ("notes/a.md.gz", {"title": "Title"}, "notes/a.md.gz")
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""An index kept up with its files."""
+"""Updates of an index from files."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ from serotine.ingest import ingest as ingest_module
 LONG = "Bats fly late. " * 40
 
 
-class Counting(WordEncoder):
-    """Counts the texts it encodes."""
+class CountingEncoder(WordEncoder):
+    """An encoder that counts the texts it encodes."""
 
     encoded = 0
 
@@ -47,8 +47,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def index(tmp_path: Path) -> Any:
-    with Index.create(tmp_path / "i", encoder=Counting()) as made:
-        yield made
+    with Index.create(tmp_path / "i", encoder=CountingEncoder()) as created:
+        yield created
 
 
 def write_jsonl(path: Path, **texts: str) -> None:
@@ -56,7 +56,7 @@ def write_jsonl(path: Path, **texts: str) -> None:
 
 
 def files(report: IngestReport) -> tuple[int, int, int, int, int]:
-    """New, changed, gone, unchanged, skipped."""
+    """Return the numbers of new, changed, gone, unchanged and skipped files."""
     return (
         report.files_added,
         report.files_replaced,
@@ -76,7 +76,7 @@ def texts(index: Index) -> dict[str, str | None]:
     return {hit.id: hit.text for hit in index.get(index.ids())}
 
 
-def test_new_changed_vanished_unchanged(index: Index, folder: Path) -> None:
+def test_new_changed_gone_and_unchanged_files(index: Index, folder: Path) -> None:
     first = run(index)
     assert files(first) == (3, 0, 0, 0, 0)
     passages = [id_ for id_ in index.ids() if id_.startswith("notes/a.md#")]
@@ -84,10 +84,10 @@ def test_new_changed_vanished_unchanged(index: Index, folder: Path) -> None:
     assert (first.added, first.unchanged, first.removed) == (len(passages) + 3, 0, 0)
     whole = (folder / "a.md").read_text()
     for number, hit in enumerate(index.get(passages), 1):
-        place = hit.metadata
+        metadata = hit.metadata
         assert hit.id == f"notes/a.md#{number}"
-        assert whole[place["start"] : place["end"]] == hit.text
-        assert (place["source"], place["heading"], place["title"]) == ("notes/a.md", "Title", "Title")
+        assert whole[metadata["start"] : metadata["end"]] == hit.text
+        assert (metadata["source"], metadata["heading"], metadata["title"]) == ("notes/a.md", "Title", "Title")
 
     assert files(run(index)) == (0, 0, 0, 3, 0)
 
@@ -96,12 +96,12 @@ def test_new_changed_vanished_unchanged(index: Index, folder: Path) -> None:
     write_jsonl(folder / "c.jsonl", x="fox one", z="fox three")
     (folder / "d.txt").write_text("emu")
     encoder = index.encoder
-    assert isinstance(encoder, Counting)
+    assert isinstance(encoder, CountingEncoder)
     before = encoder.encoded
     third = run(index)
     assert files(third) == (1, 2, 1, 0, 0)
     assert (third.added, third.replaced, third.unchanged, third.removed) == (3, 0, 1, len(passages) + 2)
-    # The line that is as it was is not encoded again.
+    # The unchanged line is not encoded again.
     assert encoder.encoded - before == 3
     assert texts(index) == {
         "notes/a.md": "# Title\n\nshort",
@@ -131,20 +131,20 @@ def test_the_hash_decides(index: Index, folder: Path, monkeypatch: pytest.Monkey
     assert read == []
 
 
-def test_a_file_just_written_is_not_trusted_by_its_times(index: Index, folder: Path) -> None:
+def test_the_times_of_a_file_just_written_are_not_recorded(index: Index, folder: Path) -> None:
     run(index)
     assert {record.stamp for record in index.sources.all().values()} == {""}
 
 
-def test_another_way_of_cutting_reads_again(index: Index, folder: Path) -> None:
+def test_another_chunking_replaces_the_passages(index: Index, folder: Path) -> None:
     run(index)
     assert files(run(index, chunking=Chunking(None))) == (0, 2, 0, 1, 0)
     assert len(index) == 4
-    # What the index's texts were cut like stays so.
+    # Without a chunking, that of the last update is used.
     assert files(run(index, chunking=None)) == (0, 0, 0, 3, 0)
 
 
-def test_only_what_is_named_is_removed(index: Index, folder: Path, tmp_path: Path) -> None:
+def test_only_files_of_the_sources_are_removed(index: Index, folder: Path, tmp_path: Path) -> None:
     run(index)
     other = tmp_path / "other"
     other.mkdir()
@@ -152,19 +152,19 @@ def test_only_what_is_named_is_removed(index: Index, folder: Path, tmp_path: Pat
     shutil.rmtree(folder / "deep")
     assert files(run(index, "other")) == (1, 0, 0, 0, 0)
     assert "notes/deep/b.txt" in index
-    # By another way to the same folder too.
+    # Another path of the same folder works too.
     assert files(run(index, folder / ".." / "notes")) == (0, 0, 1, 2, 0)
     for source in (tmp_path / "nowhere", folder.parent / "void"):
         (tmp_path / "void").mkdir(exist_ok=True)
         with pytest.raises(InputFileError):
             run(index, source)
-    # A folder that has become empty, as one that is not mounted is, takes nothing away.
+    # An empty folder, such as one that is not mounted, removes nothing.
     shutil.move(folder, tmp_path / "away")
     folder.mkdir()
     with pytest.raises(InputFileError, match="in this folder"):
         run(index)
     assert "x" in index
-    # What is not to be read is not gone.
+    # Files that exist but are not read are not removed.
     folder.rmdir()
     shutil.move(tmp_path / "away", folder)
     (folder / "corpus.jsonl").write_text('{"_id": "beir", "text": "corpus"}\n')
@@ -172,21 +172,21 @@ def test_only_what_is_named_is_removed(index: Index, folder: Path, tmp_path: Pat
     assert "x" in index
 
 
-def test_documents_that_came_from_elsewhere(index: Index, folder: Path, tmp_path: Path) -> None:
+def test_documents_from_elsewhere_conflict_unless_equal(index: Index, folder: Path, tmp_path: Path) -> None:
     index.add(["x", "y", "mine"], ["fox one", "my own fox", "mine"])
-    refused = run(index)
-    assert files(refused) == (2, 0, 0, 0, 1)
-    assert refused.skipped[0].file == "notes/c.jsonl"
-    assert refused.skipped[0].reason.startswith("line 2: id 'y' is already in the index; use another id")
+    report = run(index)
+    assert files(report) == (2, 0, 0, 0, 1)
+    assert report.skipped[0].file == "notes/c.jsonl"
+    assert report.skipped[0].reason.startswith("line 2: id 'y' is already in the index; use another id")
     assert texts(index)["y"] == "my own fox"
     index.delete(["y"])
-    # The same document is taken over as it is.
-    taken = run(index)
-    assert (files(taken), taken.added, taken.unchanged) == ((1, 0, 0, 2, 0), 1, 1)
+    # An equal document is reassigned to the file.
+    report = run(index)
+    assert (files(report), report.added, report.unchanged) == ((1, 0, 0, 2, 0), 1, 1)
     assert index.sources.ids(str(folder / "c.jsonl")) == ["x", "y"]
     write_jsonl(tmp_path / "d.jsonl", y="fox of d", q="q")
-    refused = run(index, "d.jsonl")
-    assert "id 'y' is already in the index, from " in refused.skipped[0].message
+    report = run(index, "d.jsonl")
+    assert "id 'y' is already in the index, from " in report.skipped[0].message
     report = run(index, "d.jsonl", upsert=True)
     assert (report.added, report.replaced) == (2, 1)
     assert texts(index)["y"] == "fox of d"
@@ -197,10 +197,10 @@ def test_documents_that_came_from_elsewhere(index: Index, folder: Path, tmp_path
     assert "x" not in index
 
 
-def test_a_moved_file_takes_its_documents_along(index: Index, folder: Path, tmp_path: Path) -> None:
+def test_a_moved_file_is_not_encoded_again(index: Index, folder: Path, tmp_path: Path) -> None:
     run(index)
     encoder = index.encoder
-    assert isinstance(encoder, Counting)
+    assert isinstance(encoder, CountingEncoder)
     before = encoder.encoded
     (folder / "c.jsonl").rename(folder / "moved.jsonl")
     moved = run(index)
@@ -223,7 +223,7 @@ def test_a_document_that_moves_to_another_file_stays(index: Index, tmp_path: Pat
     assert sorted(index.sources.ids(str(notes / f"{second}.jsonl"))) == ["x", "z"]
 
 
-def test_ids_that_stand_twice(index: Index, folder: Path) -> None:
+def test_a_file_with_a_duplicate_id_is_skipped(index: Index, folder: Path) -> None:
     write_jsonl(folder / "d.jsonl", y="again")
     report = run(index)
     assert files(report) == (3, 0, 0, 0, 1)
@@ -231,7 +231,7 @@ def test_ids_that_stand_twice(index: Index, folder: Path) -> None:
     assert texts(index)["y"] == "fox two"
 
 
-def test_broken_files_are_skipped_and_keep_what_they_had(index: Index, folder: Path) -> None:
+def test_broken_files_are_skipped_and_keep_their_documents(index: Index, folder: Path) -> None:
     run(index)
     before = texts(index)
     (folder / "c.jsonl").write_text('{"_id": "x", "text": "new"}\n{"_id"')
@@ -240,17 +240,17 @@ def test_broken_files_are_skipped_and_keep_what_they_had(index: Index, folder: P
     (folder / "f.md").write_text("\n")
     (folder / "g.md").write_text("sound")
     (folder / os.fsdecode(b"h\xff.md")).write_text("name")
-    told: list[str] = []
-    report = run(index, on_skip=lambda each: told.append(each.file))
+    skipped_files: list[str] = []
+    report = run(index, on_skip=lambda skipped: skipped_files.append(skipped.file))
     assert files(report) == (1, 0, 0, 1, 5)
-    assert told == [each.file for each in report.skipped]
-    reasons = {Path(each.file).name: each.reason for each in report.skipped}
+    assert skipped_files == [skipped.file for skipped in report.skipped]
+    reasons = {Path(skipped.file).name: skipped.reason for skipped in report.skipped}
     assert reasons["c.jsonl"].startswith("line 2: not valid JSON")
     assert reasons["b.txt"].startswith("not a text file: contains NUL bytes")
     assert reasons["e.csv"].startswith("line 2: not valid CSV")
     assert reasons["f.md"].startswith("contains no text")
     assert texts(index) == {**before, "notes/g.md": "sound"}
-    # A file that the index knows and that has no words any more has no passages either.
+    # A recorded file that has become empty loses its passages.
     (folder / "g.md").write_text(" ")
     report = run(index)
     assert (report.files_replaced, report.removed) == (1, 1)
@@ -258,7 +258,7 @@ def test_broken_files_are_skipped_and_keep_what_they_had(index: Index, folder: P
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root reads everything")
-def test_what_cannot_be_reached_is_not_gone(index: Index, folder: Path) -> None:
+def test_unreachable_files_are_not_removed(index: Index, folder: Path) -> None:
     run(index)
     (folder / "deep").chmod(0)
     try:
@@ -281,36 +281,36 @@ def test_a_file_that_changes_while_it_is_read(index: Index, folder: Path) -> Non
     assert texts(index)["notes/a.md"] == "changed twice, and longer"
 
 
-def test_files_under_names(index: Index, tmp_path: Path) -> None:
+def test_files_with_names_of_the_caller(index: Index, tmp_path: Path) -> None:
     (tmp_path / "upload-1").write_text("# A\n\nfirst")
     (tmp_path / "upload-2").write_text("# A\n\nsecond")
     run(index, SourceFile.named(tmp_path / "upload-1", "docs/a.md"))
     (tmp_path / "upload-1").unlink()
     assert texts(index) == {"docs/a.md": "# A\n\nfirst"}
-    done: list[tuple[int, int]] = []
+    progress: list[tuple[int, int]] = []
     report = run(
-        index, SourceFile.named(tmp_path / "upload-2", "docs/a.md"), on_progress=lambda *counts: done.append(counts)
+        index, SourceFile.named(tmp_path / "upload-2", "docs/a.md"), on_progress=lambda *counts: progress.append(counts)
     )
-    assert (files(report), done) == ((0, 1, 0, 0, 0), [(1, 1)])
+    assert (files(report), progress) == ((0, 1, 0, 0, 0), [(1, 1)])
     assert texts(index) == {"docs/a.md": "# A\n\nsecond"}
     with pytest.raises(InputFileError, match="names must be unique"):
         run(index, *[SourceFile.named(tmp_path / "upload-2", "b.md")] * 2)
 
 
-def test_declared_fields_decide(tmp_path: Path) -> None:
+def test_declared_fields_are_converted_before_comparing(tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_text("id,text,year\na,bat,2001\n")
     (tmp_path / "u.csv").write_text("id,text,year\nb,bat,soon\n")
     with Index.create(tmp_path / "i", encoder=WordEncoder(), filterable={"year": int}) as index:
         report = run(index, tmp_path / "t.csv", tmp_path / "u.csv")
         assert report.skipped[0].reason.startswith("line 2: field 'year' of 'b' must be a 64-bit int, got 'soon'")
         assert [hit.metadata for hit in index.search("bat", where={"year": 2001})] == [{"year": 2001}]
-        # A number made of text is the same document the next time.
+        # Metadata are compared after conversion, so the document is unchanged.
         (tmp_path / "t.csv").write_text("id,text,year\na,bat,2001\nc,owl,2002\n")
         report = run(index, tmp_path / "t.csv")
         assert (report.added, report.unchanged) == (1, 1)
 
 
-def test_an_index_that_knew_nothing_of_sources(tmp_path: Path, folder: Path) -> None:
+def test_an_index_without_recorded_sources(tmp_path: Path, folder: Path) -> None:
     with Index.create(tmp_path / "i", encoder=WordEncoder()) as index:
         index.add(["x", "y", "z"], ["fox one", "fox two", "zebra"])
         tables = {
@@ -327,7 +327,7 @@ def test_an_index_that_knew_nothing_of_sources(tmp_path: Path, folder: Path) -> 
         index.verify()
 
 
-def test_many_small_files_are_few_commits(index: Index, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_small_files_share_commits(index: Index, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     many = tmp_path / "many"
     many.mkdir()
     for number in range(300):
@@ -344,8 +344,8 @@ def test_many_small_files_are_few_commits(index: Index, tmp_path: Path, monkeypa
     assert commits == [64, 128, 108, 0]
 
 
-# kill -9 before every durable operation of an update that adds, replaces and removes. One process imports
-# everything and forks for each; what every death left is looked at by the test.
+# kill -9 before every durable operation of an update that adds, replaces and removes: one process imports everything
+# and forks for every kill; the test then checks what each killed process left.
 KILLED = """
 import os, shutil, signal, sys
 sys.path.insert(0, {tests!r})
@@ -358,7 +358,7 @@ from serotine.ingest import Chunking, update
 
 commits._FIRST_COMMIT, commits._QUICK_SECONDS = 2, 0.0
 
-def deadly(function, count):
+def kill_at(function, count):
     def wrapped(*arguments):
         done.append(None)
         if len(done) == count:
@@ -369,13 +369,13 @@ def deadly(function, count):
 durable_operations = [(durable, name) for name in ("write", "sync", "rename", "sync_folder", "remove")]
 durable_operations.append((catalog, "commit"))
 for count in range(1, 400):
-    path = os.path.join({place!r}, f"{{count:03}}")
+    path = os.path.join({folder!r}, f"{{count:03}}")
     shutil.copytree({original!r}, path)
     child = os.fork()
     if child == 0:
         done = []
         for module, name in durable_operations:
-            setattr(module, name, deadly(getattr(module, name), count))
+            setattr(module, name, kill_at(getattr(module, name), count))
         with Index.open(path, encoder=WordEncoder()) as index:
             update(index, [{notes!r}], chunking=Chunking(32, 8))
         os._exit(0)
@@ -388,18 +388,18 @@ for count in range(1, 400):
 
 
 def states(path: Path, notes: Path, before: dict[str, str | None]) -> list[dict[str, str | None]]:
-    """What a reader may see: the state after every commit."""
-    seen = [before]
+    """Return the states that a reader may see: the index after every commit."""
+    committed = [before]
     with Index.open(path, encoder=WordEncoder()) as index:
         store = Index.update_sources
 
         def watched(*arguments: Any, **named: Any) -> None:
             store(index, *arguments, **named)
-            seen.append(texts(index))
+            committed.append(texts(index))
 
         index.update_sources = watched  # type: ignore[method-assign]
         update(index, [notes], chunking=Chunking(32, 8))
-    return seen
+    return committed
 
 
 def test_killed_at_every_operation(tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -411,7 +411,7 @@ def test_killed_at_every_operation(tmp_path: Path, folder: Path, monkeypatch: py
     write_jsonl(folder / "c.jsonl", x="fox one", y="fox changed", z="fox three")
     write_jsonl(folder / "d.jsonl", **{f"d{i}": f"emu {i}" for i in range(3)})
     (folder / "deep" / "b.txt").unlink()
-    # Commits so small that each file has its own, and the new collection two.
+    # Commits so small that every file has its own, and the new .jsonl file two.
     monkeypatch.setattr(commits, "_FIRST_COMMIT", 2)
     monkeypatch.setattr(commits, "_QUICK_SECONDS", 0.0)
     shutil.copytree(original, tmp_path / "copy")
@@ -420,15 +420,17 @@ def test_killed_at_every_operation(tmp_path: Path, folder: Path, monkeypatch: py
     killed = tmp_path / "killed"
     killed.mkdir()
     program = KILLED.format(
-        tests=str(Path(__file__).parent), place=str(killed), original=str(original), notes=str(folder)
+        tests=str(Path(__file__).parent), folder=str(killed), original=str(original), notes=str(folder)
     )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=200, check=False)
-    assert (done.returncode, done.stdout) == (0, "finished\n"), done.stderr
+    completed = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=200, check=False
+    )
+    assert (completed.returncode, completed.stdout) == (0, "finished\n"), completed.stderr
     reached: list[int] = []
     for path in sorted(killed.iterdir()):
-        found = content(path)
-        assert found in allowed, f"killed at operation {path.name}: {found}"
-        reached.append(allowed.index(found))
+        state = content(path)
+        assert state in allowed, f"killed at operation {path.name}: {state}"
+        reached.append(allowed.index(state))
         with Index.open(path, encoder=WordEncoder()) as index:
             run(index, folder)
             assert index.verify().stray_files == ()
@@ -438,7 +440,7 @@ def test_killed_at_every_operation(tmp_path: Path, folder: Path, monkeypatch: py
     assert reached == sorted(reached)
 
 
-def test_a_reader_never_sees_half_a_file(tmp_path: Path) -> None:
+def test_a_reader_never_sees_a_partly_replaced_file(tmp_path: Path) -> None:
     file = tmp_path / "a.md"
     versions = [" ".join([word] * 200) for word in ("bat", "owl", "fox")]
     file.write_text(versions[0])
@@ -446,13 +448,13 @@ def test_a_reader_never_sees_half_a_file(tmp_path: Path) -> None:
     with Index.create(path, encoder=WordEncoder()) as index:
         run(index, file)
         stop = threading.Event()
-        seen: list[set[str]] = []
+        observed: list[set[str]] = []
 
         def read() -> None:
             with Index.open(path, read_only=True, encoder=WordEncoder()) as reader:
                 while not stop.is_set():
                     hits = reader.search("bat owl fox", k=99)
-                    seen.append({(hit.text or "").split()[0] for hit in hits})
+                    observed.append({(hit.text or "").split()[0] for hit in hits})
 
         thread = threading.Thread(target=read)
         thread.start()
@@ -463,6 +465,6 @@ def test_a_reader_never_sees_half_a_file(tmp_path: Path) -> None:
         finally:
             stop.set()
             thread.join()
-    assert len(seen) > 6
-    assert all(len(words) == 1 for words in seen)
-    assert len(set().union(*seen)) == 3
+    assert len(observed) > 6
+    assert all(len(words) == 1 for words in observed)
+    assert len(set().union(*observed)) == 3

@@ -1,4 +1,4 @@
-"""The command line with an encoder that needs no model: ``python tests/helpers/cli_fake.py index ...``."""
+"""Run the command line with a fake encoder: ``python tests/helpers/cli_fake.py index ...``."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Token:
 
 
 class FakeEncoder:
-    """Every word has a random direction of its own, so that a text matches the words it shares with a question."""
+    """An encoder that gives every word a random direction, so that a query matches the words it shares with a text."""
 
     dim = 16
     name = "fake"

@@ -23,9 +23,9 @@ INDEX_PROFILES: dict[str, dict[str, Any]] = {
     "4 bits": {"nbits": 4},
     "2 bits": {"nbits": 2},
     "8 bits": {"nbits": 8},
-    "4 bits, vectors not kept": {"nbits": 4, "keep_vectors": False},
-    "2 bits, vectors not kept": {"nbits": 2, "keep_vectors": False},
-    "8 bits, vectors not kept": {"nbits": 8, "keep_vectors": False},
+    "4 bits, codes only": {"nbits": 4, "keep_vectors": False},
+    "2 bits, codes only": {"nbits": 2, "keep_vectors": False},
+    "8 bits, codes only": {"nbits": 8, "keep_vectors": False},
 }
 # Documents scored over their codes, for the Pareto chart; None is the default.
 CANDIDATES: tuple[int | None, ...] = (None, 24, 48, 128, 256, 512)

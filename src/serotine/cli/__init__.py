@@ -20,7 +20,7 @@ from serotine.cli.index import index
 from serotine.cli.info import info
 from serotine.cli.mcp import mcp
 from serotine.cli.model import model
-from serotine.cli.output import Interrupted, complain
+from serotine.cli.output import Interrupted, print_error
 from serotine.cli.search import search
 from serotine.cli.serve import serve
 from serotine.cli.train import train
@@ -91,15 +91,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _BAD_USE
     except click.UsageError as error:
         where = error.ctx.command_path if error.ctx else "serotine"
-        complain(f"{error.format_message().rstrip('.')}; see {where} --help")
+        print_error(f"{error.format_message().rstrip('.')}; see {where} --help")
         return _BAD_USE
     except (Interrupted, KeyboardInterrupt, click.Abort) as error:
-        complain(str(error) or "interrupted")
+        print_error(str(error) or "interrupted")
         return _INTERRUPTED
     except (SerotineError, click.ClickException) as error:
-        complain(str(error))
+        print_error(str(error))
         return _FAILED
     except OSError as error:
-        complain(f"{error.filename}: {error.strerror}" if error.filename else str(error))
+        print_error(f"{error.filename}: {error.strerror}" if error.filename else str(error))
         return _FAILED
     return status if isinstance(status, int) else 0

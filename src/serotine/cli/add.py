@@ -24,12 +24,12 @@ def add(index: Path, sources: tuple[Path, ...], upsert: bool, json_file: str | N
 
     with open_for_texts(index) as opened:
         ingest = Ingest(sources, opened.encoder, upsert=upsert)
-        done = apply_plan(ingest, plan_files(ingest, opened), opened)
+        result = apply_plan(ingest, plan_files(ingest, opened), opened)
         documents = len(opened)
-    replaced = f", {done.replaced:,} of them replaced" if done.replaced else ""
+    replaced = f", {result.replaced:,} of them replaced" if result.replaced else ""
     report(
-        f"{index}: {plural(done.added, 'document')} added{replaced}; it has {plural(documents, 'document')}; "
-        f"{file_counts(done)}.",
-        {"path": str(index), **as_json(done), "documents": documents},
+        f"{index}: {plural(result.added, 'document')} added{replaced}; it has {plural(documents, 'document')}; "
+        f"{file_counts(result)}.",
+        {"path": str(index), **as_json(result), "documents": documents},
         json_file,
     )

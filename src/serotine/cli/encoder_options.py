@@ -19,13 +19,13 @@ _OPTIONS = ("revision", "device", "marker_position", "dim", "pool_factor", "quer
 
 
 def encoder_options(command: Command) -> Command:
-    """Add the options that an encoder is loaded with; those given are the argument `encoder_settings`."""
+    """Add the options for loading an encoder, as the argument `encoder_settings`; options not given are left out."""
 
     @wraps(command)
-    def gathered(*arguments: Any, **named: Any) -> Any:
-        settings = {key: named.pop(key) for key in _OPTIONS}
-        given = {key: value for key, value in settings.items() if value is not None}
-        return command(*arguments, encoder_settings=given, **named)
+    def wrapper(*arguments: Any, **named: Any) -> Any:
+        options = {key: named.pop(key) for key in _OPTIONS}
+        settings = {key: value for key, value in options.items() if value is not None}
+        return command(*arguments, encoder_settings=settings, **named)
 
     for option in reversed(
         (
@@ -50,8 +50,8 @@ def encoder_options(command: Command) -> Command:
             ),
         )
     ):
-        gathered = option(gathered)
-    return gathered  # type: ignore[return-value]
+        wrapper = option(wrapper)
+    return wrapper  # type: ignore[return-value]
 
 
 def load_encoder(name: str | None, *, quiet: bool = False, **settings: Any) -> Encoder:

@@ -21,7 +21,7 @@ from serotine.cli.ingestion import (
     open_for_texts,
     plan_files,
 )
-from serotine.cli.output import Interrupted, complain, json_option, plural, report, size, watched
+from serotine.cli.output import Interrupted, json_option, plural, print_error, report, size, watched
 from serotine.errors import EncoderError
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 
 class _Source(Protocol):
-    """What goes into an index: files, or the vectors of another index."""
+    """A source of documents: files, or the vectors of another index."""
 
     def create(self, path: Path) -> dict[str, Any]:
         """Create an index and return its report."""
@@ -125,13 +125,13 @@ def index(
 
 @dataclass(slots=True)
 class _Files:
-    """Files into an index.
+    """Files as the source of an index.
 
     Attributes:
         sources: files and folders.
         explicit: loads the encoder given on the command line; None where none was given.
         load: loads that encoder, or the default.
-        options: how a new index is created.
+        options: options of a new index.
         chunking: how texts are cut.
         reported: skipped files that were reported.
     """
@@ -150,7 +150,7 @@ class _Files:
         encoder = self.load()
         chunking = self.chunking.chunking(encoder)
         ingest = Ingest(self.sources, encoder, chunking=chunking, filterable=self.options.fields())
-        # Every error of the files is found before anything exists at `path`.
+        # Reports all errors of the files before anything exists at `path`.
         plan = plan_files(ingest, None, self.reported)
         with Index.create(path, encoder=encoder, **self.options.arguments()) as created:
             return _ingest_result(created, apply_plan(ingest, plan, created, self.reported))
@@ -168,12 +168,12 @@ class _Files:
 
             def update() -> None:
                 started = time.monotonic()
-                done = self._ingest(opened)
-                if done.added or done.removed or done.files_added or done.files_replaced:
-                    _report(path, _ingest_result(opened, done), time.monotonic() - started, None, advice=False)
+                result = self._ingest(opened)
+                if result.added or result.removed or result.files_added or result.files_replaced:
+                    _report(path, _ingest_result(opened, result), time.monotonic() - started, None, advice=False)
 
             click.echo(f"{path}: watching {plural(len(self.sources), 'source')}; stop with Ctrl-C")
-            watch(self.sources, path, update, lambda error: complain(str(error)))
+            watch(self.sources, path, update, lambda error: print_error(str(error)))
         click.echo(f"{path}: stopped watching")
 
     def _ingest(self, opened: Index) -> IngestReport:
@@ -186,12 +186,12 @@ class _Files:
 
 @dataclass(frozen=True, slots=True)
 class _Vectors:
-    """The vectors of a PLAID index into an index.
+    """The vectors of a PLAID index as the source of an index.
 
     Attributes:
         plaid: the index to import.
         load: loads the encoder given on the command line; None where none was given.
-        options: how a new index is created.
+        options: options of a new index.
     """
 
     plaid: PlaidIndex
@@ -263,8 +263,8 @@ def _find_plaid(sources: Sequence[Path]) -> PlaidIndex | None:
     return integrations.read_plaid(folder)
 
 
-def _ingest_result(index: Index, done: IngestReport) -> dict[str, Any]:
-    return {**as_json(done), **_totals(index), "counts": file_counts(done)}
+def _ingest_result(index: Index, result: IngestReport) -> dict[str, Any]:
+    return {**as_json(result), **_totals(index), "counts": file_counts(result)}
 
 
 def _totals(index: Index) -> dict[str, Any]:

@@ -54,7 +54,7 @@ def index_options(command: Command) -> Command:
     """Add ``--nbits``, ``--keep-vectors`` and ``--filterable``, as the argument `options`."""
 
     @wraps(command)
-    def gathered(
+    def wrapper(
         *arguments: Any,
         nbits: str | None,
         keep_vectors: bool | None,
@@ -83,8 +83,8 @@ def index_options(command: Command) -> Command:
             help="Bits per dimension of the compressed vectors that are searched.  [default: 4]",
         ),
     ):
-        gathered = option(gathered)
-    return gathered  # type: ignore[return-value]
+        wrapper = option(wrapper)
+    return wrapper  # type: ignore[return-value]
 
 
 def where_option(command: Command) -> Command:

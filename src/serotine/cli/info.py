@@ -33,14 +33,14 @@ def _describe(path: Path, stats: IndexStats) -> str:
         f"  Vectors   {plural(stats.tokens, 'token')} of {stats.dim} dimensions, about {average:,.0f} per document.",
     ]
     if stats.encoder is None:
-        lines.append("  Encoder   none: created for vectors, and searched with vectors, from Python.")
+        lines.append("  Encoder   none: created for vectors; search it with vectors, from Python.")
     else:
         options = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in stats.encoder_options.items())
         lines.append(f"  Encoder   {stats.encoder}{options and f' ({options})'}; queries need the same.")
     lines += [_codes(stats), _searching(stats)]
     lines.append(
-        f"  On disk   {size(stats.bytes)} in {plural(stats.segments, 'segment')} ({stats.bytes_per_token:,.0f} bytes a "
-        f"token), {size(stats.catalog_bytes)} of ids, texts, metadata and words."
+        f"  On disk   {size(stats.bytes)} in {plural(stats.segments, 'segment')} ({stats.bytes_per_token:,.0f} bytes "
+        f"per token), {size(stats.catalog_bytes)} of ids, texts, metadata and words."
     )
     if stats.filterable:
         fields = ", ".join(f"{name} ({kind})" for name, kind in stats.filterable.items())
@@ -62,8 +62,8 @@ def _codes(stats: IndexStats) -> str:
             f"  Codes     none yet: all vectors are float16. From about {FIRST_TRAINING:,} tokens on, "
             f"{stats.nbits} bits per dimension, {vectors}."
         )
-    waiting = stats.tokens - stats.coded_tokens
-    head = f"{waiting:,} in the head as float16" if waiting else "none in the head"
+    head_tokens = stats.tokens - stats.coded_tokens
+    head = f"{head_tokens:,} in the head as float16" if head_tokens else "none in the head"
     newest = "" if stats.codebooks == 1 else "the newest "
     return (
         f"  Codes     {plural(stats.coded_tokens, 'token')} at {stats.nbits} bits per dimension, "
@@ -77,9 +77,9 @@ def _searching(stats: IndexStats) -> str:
         return "  A search  scores the vectors of every document, exactly."
     from serotine.index import POSTINGS_FROM
 
-    last = "the best of these over their vectors" if stats.keep_vectors else "whose scores are estimates"
+    final_stage = "the best of these over their vectors" if stats.keep_vectors else "whose scores are estimates"
     head = "; the head is scored exactly." if stats.tokens > stats.coded_tokens else "."
     return (
         "  A search  scores the centroids of every document (through posting lists, in segments of "
-        f"{POSTINGS_FROM:,} or more), then scores the best over their codes, {last}{head}"
+        f"{POSTINGS_FROM:,} or more), then scores the best over their codes, {final_stage}{head}"
     )

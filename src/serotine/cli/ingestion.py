@@ -1,4 +1,4 @@
-"""Files into an index: the options, the progress and the report that `index` and `add` share."""
+"""Options, progress and report of the commands that index files: `index` and `add`."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def chunking_options(command: Command) -> Command:
     """Add ``--chunk-tokens``, ``--overlap`` and ``--no-chunk``, as the argument `chunking`."""
 
     @wraps(command)
-    def gathered(*arguments: Any, chunk_tokens: int | None, overlap: int | None, no_chunk: bool, **named: Any) -> Any:
+    def wrapper(*arguments: Any, chunk_tokens: int | None, overlap: int | None, no_chunk: bool, **named: Any) -> Any:
         if no_chunk and (chunk_tokens is not None or overlap is not None):
             raise click.UsageError(
                 "--no-chunk excludes --chunk-tokens and --overlap; choose one", click.get_current_context()
@@ -76,8 +76,8 @@ def chunking_options(command: Command) -> Command:
             help="Maximum tokens of a passage.  [default: as before in this index; 256 if the encoder reads that many]",
         ),
     ):
-        gathered = option(gathered)
-    return gathered  # type: ignore[return-value]
+        wrapper = option(wrapper)
+    return wrapper  # type: ignore[return-value]
 
 
 def open_for_texts(path: Path, encoder: TextEncoder | None = None) -> Index:
@@ -96,12 +96,12 @@ def open_for_texts(path: Path, encoder: TextEncoder | None = None) -> Index:
 
 
 def plan_files(ingest: Ingest, index: Index | None, reported: set[Skipped] | None = None) -> Plan:
-    """Read the files, drawing progress on a terminal, and warn of those that are skipped.
+    """Read the files, drawing progress on a terminal, and warn about skipped files.
 
     Args:
         ingest: the files.
-        index: where they go; None where it does not exist yet.
-        reported: skipped files that were reported before, which is not repeated; those of this plan are added.
+        index: the index to update; None where it does not exist yet.
+        reported: skipped files that were already reported and are not reported again; those of this plan are added.
 
     Raises:
         InputFileError: none of the files can be indexed.
@@ -137,14 +137,13 @@ def apply_plan(ingest: Ingest, plan: Plan, index: Index, reported: set[Skipped] 
     """
     reported = set() if reported is None else reported
     stored = 0
-    # The only bar: two consoles of rich draw over each other. So the index draws none; the clock of this one keeps
-    # running while it trains.
+    # The only bar, because two of rich's consoles draw over each other: the index draws none.
     with progress_bar(plan.to_store, "Indexing", enabled=watched()) as advance, _one_line_warnings():
 
-        def progress(done: int, _: int) -> None:
+        def progress(documents: int, _: int) -> None:
             nonlocal stored
-            advance(done - stored)
-            stored = done
+            advance(documents - stored)
+            stored = documents
 
         try:
             return ingest.apply(index, on_progress=progress, on_skip=lambda skipped: _warn_skipped([skipped], reported))
@@ -168,7 +167,7 @@ def file_counts(report: IngestReport) -> str:
 
 
 def as_json(report: IngestReport) -> dict[str, Any]:
-    """Return a report for programs."""
+    """Return a report as JSON values."""
     return {
         "added": report.added,
         "replaced": report.replaced,

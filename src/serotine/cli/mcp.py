@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from serotine.errors import SerotineError
+from serotine.errors import SerotineError, missing_extra
 
 
 @click.command()
@@ -29,7 +29,7 @@ def mcp(indexes: tuple[Path, ...], port: int | None, verbose: bool) -> None:
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] not in ("mcp", "mcp_types", "anyio", "pydantic", "uvicorn"):
             raise
-        raise SerotineError(f"an MCP server needs {error.name}; run: pip install 'serotine[mcp]'") from None
+        raise SerotineError(missing_extra("an MCP server", "mcp")) from None
     level = logging.INFO if verbose else logging.WARNING
     logging.basicConfig(stream=sys.stderr, level=level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     if port is not None:

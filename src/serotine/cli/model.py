@@ -1,10 +1,10 @@
-"""``serotine model``: describe an encoder, verify it against published scores, write it in other formats."""
+"""``serotine model``: describe an encoder, verify it against published scores, convert it to other formats."""
 
 from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
@@ -26,7 +26,7 @@ def model() -> None:
 @encoder_options
 @json_option
 def info(name: str, encoder_settings: dict[str, Any], json_file: str | None) -> None:
-    """Tell what an encoder does with texts: NAME is a hub id, a folder or serotine-mini."""
+    """Describe an encoder and how it encodes texts: NAME is a hub id, a folder or serotine-mini."""
     encoder = load_encoder(name, **encoder_settings)
     spec = encoder.spec
     result = {"name": spec.name, "fingerprint": encoder.fingerprint, "origin": spec.origin, **spec.settings()}
@@ -39,7 +39,7 @@ def _describe(encoder: Encoder) -> str:
     layers = " -> ".join(str(layer.outputs) for layer in spec.projections)
     lines = [
         f"{spec.name}: {kinds.get(spec.origin, f'late interaction, {spec.origin} format')}",
-        f"  Model     {spec.backbone}{f', projected to {layers}' if layers else ''}; {encoder.dim} dimensions a token",
+        f"  Model     {spec.backbone}{f', projected to {layers}' if layers else ''}; {encoder.dim} dimensions",
         f"  Queries   {_side(spec.query)}",
         f"  Documents {_side(spec.document)}",
     ]
@@ -84,7 +84,7 @@ def verify(name: str, encoder_settings: dict[str, Any], json_file: str | None) -
     encoder = load_encoder(name, **{"marker_position": "prepend", **encoder_settings})
     checks = check_published(encoder, published)
     lines = [
-        f"{'pass' if check.passed else 'FAIL'}  {check.label}: published {check.published}, here {check.computed}"
+        f"{'pass' if check.passed else 'FAIL'}  {check.label}: published {check.published}, computed {check.computed}"
         for check in checks
     ]
     failed = sum(not check.passed for check in checks)
@@ -114,18 +114,20 @@ def export(
     try:
         lines = None if texts is None else [line for line in texts.read_text("utf-8").splitlines() if line.strip()]
     except UnicodeDecodeError:
-        raise click.UsageError(f"--texts: {texts} is not UTF-8") from None
+        raise click.UsageError(f"--texts: must be UTF-8, got {str(texts)!r}; convert it to UTF-8") from None
+    precision: Literal["float32", "int8"] = "int8" if int8 else "float32"
     try:
-        made = export_encoder(name, folder, precision="int8" if int8 else "float32", texts=lines, **encoder_settings)
+        result = export_encoder(name, folder, precision=precision, texts=lines, **encoder_settings)
     except FileExistsError as error:
         raise EncoderError(str(error)) from None
     except ValueError as error:
         raise click.UsageError(f"--{error}") from None
-    told = (
-        f"{folder}: {made.precision}, {size(made.bytes)}; mean cosine with the checkpoint's own vectors "
-        f"{made.mean_cosine:.5f}, minimum {made.min_cosine:.5f}, over {made.tokens:,} tokens of {made.texts} texts"
+    summary = (
+        f"{folder}: {result.precision}, {size(result.bytes)}; mean cosine with the checkpoint's own vectors "
+        f"{result.mean_cosine:.5f}, minimum {result.min_cosine:.5f}, over {result.tokens:,} tokens of "
+        f"{result.texts} texts"
     )
-    report(told, {**asdict(made), "folder": str(made.folder)}, json_file)
+    report(summary, {**asdict(result), "folder": str(result.folder)}, json_file)
 
 
 @model.command()

@@ -21,7 +21,7 @@ class Interrupted(Exception):  # noqa: N818 - it is Ctrl-C, not an error
     """The user pressed Ctrl-C; the message says what is stored."""
 
 
-def complain(message: str) -> None:
+def print_error(message: str) -> None:
     """Write one `error:` line to standard error."""
     click.echo(f"error: {printable(' '.join(message.split()))}", err=True)
 

@@ -48,7 +48,7 @@ def _query(ctx: click.Context, parameter: click.Parameter, words: tuple[str, ...
 def search(
     index: Path, query: str, k: int, mode: Mode, where: dict[str, Any] | None, exact: bool, json_file: str | None
 ) -> None:
-    """Find the documents that answer QUERY: rank, score, id, and the passage with the matched words marked."""
+    """Print the documents that best match QUERY: rank, score, id, and the passage with the matched words marked."""
     if exact and mode != "late":
         raise click.UsageError(f"--exact: needs --mode late, got --mode {mode}", click.get_current_context())
     from serotine.index import Index, word_spans
@@ -71,23 +71,23 @@ def _spans(index: Index, query: str, hit: Hit) -> list[Span]:
     try:
         return index.explain(query, hit.id).spans()
     except UnknownIdError:
-        # Another process has deleted it since the search: shown without marks.
+        # Another process deleted it after the search: print it without marks.
         return []
 
 
 def _lines(hits: Hits, spans: list[list[Span]], mode: Mode, *, empty: bool, filtered: bool) -> str:
     if empty:
-        return "The index holds no documents; add some with: serotine add"
+        return "The index has no documents; add some with: serotine add"
     if not hits:
         return "No document matches."
     # Sums of reciprocal ranks differ little.
     digits = 4 if mode == "hybrid" else 3
     blocks = []
     for rank, (hit, matched) in enumerate(zip(hits, spans, strict=True), 1):
-        shown = "(added as vectors, without text)"
+        excerpt = "(added as vectors, without text)"
         if hit.text is not None:
-            shown = passage(hit.text, matched) or "(empty text)"
-        blocks.append(f"{rank:>3}  {hit.score:7.{digits}f}  {printable(hit.id)}\n{_indented(shown)}")
+            excerpt = passage(hit.text, matched) or "(empty text)"
+        blocks.append(f"{rank:>3}  {hit.score:7.{digits}f}  {printable(hit.id)}\n{_indent(excerpt)}")
     blocks.append(_summary(hits.stats, filtered=filtered))
     if hits.certificate is not None:
         blocks.append(hits.certificate.statement)
@@ -118,14 +118,14 @@ def _summary(stats: SearchStats, *, filtered: bool) -> str:
     return f"{summary}; query encoded in {stats.milliseconds['encode']:,.0f} ms (including loading the encoder)"
 
 
-def _indented(shown: str) -> str:
+def _indent(excerpt: str) -> str:
     if not sys.stdout.isatty():
-        return f"     {_marked(shown, bold=False)}"
+        return f"     {_highlight(excerpt, bold=False)}"
     width = min(shutil.get_terminal_size().columns, 120)
-    return _marked(textwrap.fill(shown, width, initial_indent=" " * 5, subsequent_indent=" " * 5), bold=True)
+    return _highlight(textwrap.fill(excerpt, width, initial_indent=" " * 5, subsequent_indent=" " * 5), bold=True)
 
 
-def _marked(text: str, *, bold: bool) -> str:
+def _highlight(text: str, *, bold: bool) -> str:
     return text.replace(MARK, _BOLD if bold else "**").replace(UNMARK, _NOT_BOLD if bold else "**")
 
 

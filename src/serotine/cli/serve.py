@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from serotine.errors import SerotineError
+from serotine.errors import SerotineError, missing_extra
 
 _MEGABYTE = 1 << 20
 
@@ -116,25 +116,25 @@ def serve(
     try:
         from serotine.serving import Limits, ServerSettings, read_tokens
         from serotine.serving import serve as run_server
-    except ImportError as error:
-        raise SerotineError(f"the server needs {error.name}; install it with: pip install 'serotine[serve]'") from None
+    except ImportError:
+        raise SerotineError(missing_extra("the server", "serve")) from None
 
-    known = read_tokens(tokens)
-    if not known and not allow_anyone and not _is_loopback(host):
+    bearer_tokens = read_tokens(tokens)
+    if not bearer_tokens and not allow_anyone and not _is_loopback(host):
         raise click.UsageError(
             f"--host: {host} can be reached from other machines, and there are no tokens; pass --tokens FILE or "
             "--allow-anyone",
             click.get_current_context(),
         )
     # Pages of other sites have no token. Without tokens, only the host name in the request identifies them.
-    allowed = None if known and not hosts else hosts
+    allowed_hosts = None if bearer_tokens and not hosts else hosts
     with tempfile.TemporaryDirectory(prefix="serotine-serve-", ignore_cleanup_errors=True) as state:
         settings = ServerSettings(
-            indexes=_named(indexes),
+            indexes=_by_name(indexes),
             state=Path(state),
             root=None if root is None else root.absolute(),
-            tokens=known,
-            hosts=allowed,
+            tokens=bearer_tokens,
+            hosts=allowed_hosts,
             read_only=read_only,
             limits=Limits(
                 body=max_body * _MEGABYTE,
@@ -151,23 +151,23 @@ def serve(
         return run_server(settings, host=host, port=port, workers=workers)
 
 
-def _named(paths: tuple[Path, ...]) -> dict[str, Path]:
-    """Return the indexes by the names they are served under, after opening each.
+def _by_name(paths: tuple[Path, ...]) -> dict[str, Path]:
+    """Return the indexes by the names they are served under, after reading their settings.
 
     Raises:
-        SerotineError: one is not an index, or two have the same name.
+        SerotineError: a path is not an index, or two have the same name.
     """
     from serotine.index import read_settings
     from serotine.serving import index_name
 
-    named: dict[str, Path] = {}
+    indexes: dict[str, Path] = {}
     for path in paths:
         read_settings(path)
         name = index_name(path)
-        if name in named:
-            raise SerotineError(f"{path}: same name {name!r} as {named[name]}; rename one of the folders")
-        named[name] = path.absolute()
-    return named
+        if name in indexes:
+            raise SerotineError(f"{path}: same name {name!r} as {indexes[name]}; rename one of the folders")
+        indexes[name] = path.absolute()
+    return indexes
 
 
 def _is_loopback(host: str) -> bool:

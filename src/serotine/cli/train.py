@@ -13,7 +13,7 @@ from serotine.errors import RecipeError
 
 
 class _Train(click.Group):
-    """A group whose unnamed command runs a recipe: `serotine train recipe.yaml`."""
+    """A group whose default command runs a recipe: `serotine train recipe.yaml`."""
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -29,17 +29,17 @@ class _Train(click.Group):
 
 @click.group(cls=_Train)
 def train() -> None:
-    """Train a late-interaction model by a recipe, or mine hard negatives for one."""
+    """Train a late-interaction model with a recipe, or mine hard negatives for one."""
 
 
 @click.command()
 @click.argument("recipe", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @json_option
 def run(recipe: Path, json_file: str | None) -> None:
-    """Run RECIPE, or resume a stopped run of it.
+    """Run RECIPE, or resume an interrupted run of it.
 
-    The result is the folder model/ in the recipe's output: sentence-transformers' format, for `serotine model export`
-    and every --encoder option.
+    The trained model is the folder model/ in the recipe's output, in sentence-transformers' format, for
+    `serotine model export` and every --encoder option.
     """
     from serotine.training import is_main_process, load_recipe
     from serotine.training import train as run_recipe
@@ -68,19 +68,26 @@ def run(recipe: Path, json_file: str | None) -> None:
 
 @train.command()
 @click.argument("pairs", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@click.option("-o", "--output", "file", required=True, type=click.Path(dir_okay=False, path_type=Path), help=".jsonl.")
-@click.option("--encoder", "name", help="What finds the passages: hub id or folder.  [default: the default encoder]")
-@click.option("--teacher", help="Its MaxSim is written as scores: a stronger encoder, late interaction or dense.")
-@click.option("--cross-encoder", help="Its scores are written: a cross-encoder.")
-@click.option("--scored", is_flag=True, help="Write the encoder's own scores, where there is no teacher.")
-@click.option("--negatives", type=click.IntRange(min=1), default=7, show_default=True, help="An example gets so many.")
-@click.option("--depth", type=click.IntRange(min=1), default=50, show_default=True, help="Passages looked at.")
+@click.option(
+    "-o",
+    "--output",
+    "file",
+    required=True,
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="A .jsonl file.",
+)
+@click.option("--encoder", "name", help="Encoder that retrieves passages: hub id or folder.  [default: serotine-mini]")
+@click.option("--teacher", help="Teacher for MaxSim scores: a stronger encoder, late interaction or dense.")
+@click.option("--cross-encoder", help="Teacher for scores: a cross-encoder.")
+@click.option("--scored", is_flag=True, help="Write the scores of --encoder, without a teacher.")
+@click.option("--negatives", type=click.IntRange(min=1), default=7, show_default=True, help="Negatives per example.")
+@click.option("--depth", type=click.IntRange(min=1), default=50, show_default=True, help="Passages retrieved.")
 @click.option(
     "--ratio",
     type=click.FloatRange(0, 1, min_open=True),
     default=0.95,
     show_default=True,
-    help="A passage with this share of the positive's score, or more, is no negative.",
+    help="Use only passages that score below this share of the positive's score.",
 )
 @click.option("--mode", type=click.Choice(["late", "bm25", "hybrid"]), default="late", show_default=True)
 @click.option(
@@ -88,9 +95,9 @@ def run(recipe: Path, json_file: str | None) -> None:
     type=click.FloatRange(0, 1),
     default=0.0,
     show_default=True,
-    help="Share of BM25 in the scores written.",
+    help="Weight of BM25 in the written scores.",
 )
-@click.option("--index", "index_folder", type=click.Path(path_type=Path), help="Build the index here, and keep it.")
+@click.option("--index", "index_folder", type=click.Path(path_type=Path), help="Store the index in this folder.")
 @json_option
 def mine(
     pairs: tuple[Path, ...],
@@ -107,10 +114,10 @@ def mine(
     index_folder: Path | None,
     json_file: str | None,
 ) -> None:
-    """Find hard negatives for the examples in PAIRS among all their passages.
+    """Mine hard negatives for the examples in PAIRS among all their passages.
 
-    Writes n-tuples, or, with a teacher, scored lists to distil from. Examples that do not get all their negatives are
-    left out, and counted.
+    Writes n-tuples or, with a teacher, scored lists for distillation. Examples with too few negatives are dropped and
+    counted.
     """
     from serotine.training import (
         CrossEncoderTeacher,

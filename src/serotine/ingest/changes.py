@@ -1,4 +1,4 @@
-"""Documents of a file, compared with what an index holds under their ids."""
+"""Comparison of a file's documents with those of an index."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class DocumentChanges:
-    """Documents of one file by what has to be done with them.
+    """Documents of one file, by the action they need.
 
     Attributes:
         store: documents to store.
-        taken: ids of documents that the index holds already, from elsewhere, and that become this file's.
-        unchanged: documents that the index holds already, those `taken` among them.
-        new: how many of `store` have ids that the index does not hold.
+        claimed: ids of documents that the index already has, from elsewhere, and that become this file's.
+        unchanged: number of documents that the index already has, `claimed` included.
+        new: how many of `store` have ids that the index does not have.
     """
 
     store: list[Document] = field(default_factory=list)
-    taken: list[str] = field(default_factory=list)
+    claimed: list[str] = field(default_factory=list)
     unchanged: int = 0
     new: int = 0
 
@@ -37,18 +37,18 @@ class DocumentChanges:
 def compare_documents(
     index: Index | None, file: SourceFile, documents: Sequence[Document], filterable: Mapping[str, str], *, upsert: bool
 ) -> DocumentChanges:
-    """Compare some documents of a file with an index, or with none.
+    """Compare documents of a file with an index.
 
     Args:
-        index: where the documents go.
-        file: the file they are from.
+        index: the index to update; None where it does not exist yet.
+        file: the file that contains the documents.
         documents: as they were read; their metadata are converted to the declared types.
         filterable: the declared fields of the index.
         upsert: whether they replace documents of the same ids from elsewhere.
 
     Raises:
         InputFileError: a value does not have the declared type of its field.
-        DuplicateIdError: the index holds another document under one of the ids.
+        DuplicateIdError: the index has another document with one of the ids.
     """
     converted = [replace(document, metadata=convert_metadata(document, filterable)) for document in documents]
     entries = {} if index is None else index.sources.entries([document.id for document in converted])
@@ -67,7 +67,7 @@ def compare_documents(
             continue
         changes.unchanged += 1
         if entry.source != file.key:
-            changes.taken.append(document.id)
+            changes.claimed.append(document.id)
     return changes
 
 

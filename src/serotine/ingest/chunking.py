@@ -74,8 +74,8 @@ class Chunking:
         limit = getattr(encoder, "document_room", None)
         if tokens is not None and limit is not None and tokens > limit:
             raise invalid("chunk tokens", f"at most {limit}, the tokens that {encoder.name!r} reads", tokens)
-        chosen = tokens if tokens is not None else max(min(_DEFAULT_TOKENS, limit or _DEFAULT_TOKENS), MIN_TOKENS)
-        return cls(chosen, chosen // _OVERLAP_DIVISOR if overlap is None else overlap)
+        length = tokens if tokens is not None else max(min(_DEFAULT_TOKENS, limit or _DEFAULT_TOKENS), MIN_TOKENS)
+        return cls(length, length // _OVERLAP_DIVISOR if overlap is None else overlap)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""The commits of an update: each has the changes of many files, or a part of one large new file."""
+"""The commits of an update: each stores the changes of many files, or some documents of one large new file."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ class Commits:
 
     Args:
         index: open for writing.
-        plan: what to do.
-        chunker: the one the plan was made with.
+        plan: the changes to make.
+        chunker: the chunker that the plan was computed with.
         upsert: whether documents of the same ids from elsewhere are replaced.
         on_progress: called after every commit with the documents stored, and to be stored.
-        on_skip: called with every file that cannot be taken after all.
+        on_skip: called with every file that turns out not to be indexable.
     """
 
     def __init__(
@@ -90,20 +90,20 @@ class Commits:
         )
 
     def _store_file(self, change: FileChange) -> None:
-        # No reader has seen an earlier version of a new file, so a part of it may be committed.
-        in_parts = not change.file.is_text and (change.previous is None or change.previous.digest is None)
+        # A new file has no earlier version that readers could see mixed with it, so it may take several commits.
+        is_splittable = not change.file.is_text and (change.previous is None or change.previous.digest is None)
         update = SourceUpdate(change.record)
         ids: set[str] = set()
-        for batch in batched(change.file.documents(self._chunker), _FIRST_COMMIT if in_parts else _READ_BATCH):
+        for batch in batched(change.file.documents(self._chunker), _FIRST_COMMIT if is_splittable else _READ_BATCH):
             changes = compare_documents(self._index, change.file, batch, self._filterable, upsert=self._upsert)
             ids.update(document.id for document in batch)
             update.ids += [document.id for document in changes.store]
             update.texts += [document.text for document in changes.store]
             update.metadata += [document.metadata for document in changes.store]
-            update.claimed += changes.taken
+            update.claimed += changes.claimed
             self._unchanged += changes.unchanged
             self._replaced += len(changes.store) - changes.new
-            if in_parts and self._pending_documents + len(update.ids) >= self._commit_size:
+            if is_splittable and self._pending_documents + len(update.ids) >= self._commit_size:
                 self._append(replace(update, record=replace(change.record, digest=None)))
                 self._commit()
                 update = SourceUpdate(change.record)

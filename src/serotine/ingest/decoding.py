@@ -94,7 +94,7 @@ def detect_encoding(lines: Iterable[bytes], name: str, declared: str | None = No
     if valid:
         return "utf-8-sig"
     letters = b"".join(sample)
-    return _checked(declared, letters) or _guess(letters, name)
+    return _validated(declared, letters) or _guess(letters, name)
 
 
 def _utf16_without_mark(line: bytes) -> str | None:
@@ -108,7 +108,7 @@ def _utf16_without_mark(line: bytes) -> str | None:
     return None
 
 
-def _checked(declared: str | None, sample: bytes) -> str | None:
+def _validated(declared: str | None, sample: bytes) -> str | None:
     try:
         encoding = codecs.lookup(declared or "").name
         encoding = _SUPERSETS.get(encoding, encoding)

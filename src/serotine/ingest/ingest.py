@@ -65,7 +65,7 @@ class Ingest:
 
         Args:
             index: the index to update; None: one that does not exist yet.
-            on_skip: called with every file that cannot be taken.
+            on_skip: called with every file that cannot be indexed.
             advance: called with the number of documents read since the last call.
 
         Raises:
@@ -83,9 +83,9 @@ class Ingest:
         and the next plan continues from there.
 
         Args:
-            index: open for writing: the one of the plan, or the new one it was made for.
+            index: open for writing: the index of the plan, or the new one it was computed for.
             on_progress: called after every commit with the documents stored so far, and to be stored in all.
-            on_skip: called with every file that cannot be taken, as soon as that is known.
+            on_skip: called with every file that cannot be indexed, as soon as that is known.
 
         Raises:
             ReadOnlyError, EncoderError: the index cannot be written to.
@@ -134,7 +134,7 @@ def update(
         chunking: as in `Ingest`.
         upsert: as in `Ingest`.
         on_progress: called after every commit with the documents stored so far, and to be stored in all.
-        on_skip: called with every file that cannot be taken, as soon as that is known.
+        on_skip: called with every file that cannot be indexed, as soon as that is known.
 
     Returns:
         Counts, and the files that were skipped: a broken file never ends the run.
@@ -156,7 +156,7 @@ def previous_chunking(index: Index | None, encoder: TextEncoder) -> Chunking:
 
 
 class _Planner:
-    """One plan being made."""
+    """The computation of one plan."""
 
     def __init__(
         self,
@@ -182,9 +182,9 @@ class _Planner:
         self._first_empty = ""
 
     def run(self, sources: Sequence[str | Path | SourceFile]) -> Plan:
-        chosen, roots = _choose(sources)
+        source_files, roots = _list_files(sources)
         records = {} if self._index is None else self._index.sources.all()
-        for file in chosen.values():
+        for file in source_files.values():
             try:
                 self._read(file, records.get(file.key))
             except (InputFileError, DuplicateIdError) as error:
@@ -199,7 +199,7 @@ class _Planner:
             tuple(
                 name
                 for name in records
-                if name not in chosen and any(_is_within(name, root) for root in roots) and is_gone(name)
+                if name not in source_files and any(_is_within(name, root) for root in roots) and is_gone(name)
             ),
             tuple(self._skipped),
             self._documents,
@@ -258,21 +258,21 @@ class _Planner:
         self._first_empty = self._first_empty or first_empty
 
 
-def _choose(sources: Sequence[str | Path | SourceFile]) -> tuple[dict[str, SourceFile], list[str]]:
+def _list_files(sources: Sequence[str | Path | SourceFile]) -> tuple[dict[str, SourceFile], list[str]]:
     """Return the files of sources by their keys, and the absolute paths of the files and folders among them."""
-    chosen: dict[str, SourceFile] = {}
+    source_files: dict[str, SourceFile] = {}
     roots = []
     for source in sources:
         if isinstance(source, SourceFile):
-            if source.key in chosen:
+            if source.key in source_files:
                 raise InputFileError(f"{source.name}: duplicate file name; names must be unique")
-            chosen[source.key] = source
+            source_files[source.key] = source
             continue
         roots.append(os.path.abspath(source))  # noqa: PTH100 - links are not followed
         for path in files(Path(source)):
             file = SourceFile.at(path)
-            chosen.setdefault(file.key, file)
-    return chosen, roots
+            source_files.setdefault(file.key, file)
+    return source_files, roots
 
 
 def _is_within(name: str, root: str) -> bool:

@@ -1,4 +1,4 @@
-"""Parquet: one document a row, one field a column."""
+"""Parquet: one document per row, one field per column."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an update of an index will do, found out before anything changes."""
+"""The plan of an update, computed before anything changes, and the report of what it did."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from serotine.ingest.sources import SourceFile
 
 @dataclass(frozen=True, slots=True)
 class Skipped:
-    """A file that is not taken; what the index holds of it stays.
+    """A file that is not indexed; its documents in the index stay as they are.
 
     Attributes:
         file: its name.
         message: one line that names the file, what is wrong with it, and what to do.
-        conflict: whether the file is sound, but one of its document ids is taken.
+        conflict: whether the file is valid, but another file or the index has one of its document ids.
     """
 
     file: str
@@ -39,10 +39,10 @@ class FileChange:
     """A new or changed file, whose documents have to be stored or removed.
 
     Attributes:
-        file: where it is.
-        record: what the index will record of it.
-        previous: what the index has recorded; None for a new file.
-        state: size, times and inode when it was read; a different state later means that it has changed meanwhile.
+        file: path and name.
+        record: the record that the index will store.
+        previous: the record in the index; None for a new file.
+        state: size, times and inode when it was read; a different state later means that it has changed.
     """
 
     file: SourceFile
@@ -53,7 +53,7 @@ class FileChange:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What an update will do. Made by `Ingest.plan`, which changes nothing.
+    """The changes that an update will make, as returned by `Ingest.plan`.
 
     Attributes:
         changes: new and changed files, in the order of the sources.
@@ -61,11 +61,11 @@ class Plan:
         touched: records to renew: files with the same bytes but other times.
         gone: names of recorded files that no longer exist.
         skipped: files that are broken, or in conflict with the index or another file.
-        documents: documents in the new and changed files.
-        to_store: how many of these have to be stored; the index holds the others already.
-        new_ids: how many of those have ids that the index does not hold.
-        empty_documents: how many have no text.
-        first_empty: id and place of the first of these; "" where there is none.
+        documents: number of documents in the new and changed files.
+        to_store: how many of these have to be stored; the index already has the others.
+        new_ids: how many of those to store have ids that the index does not have.
+        empty_documents: how many documents have no text.
+        first_empty: id and origin of the first document without text; "" where there is none.
     """
 
     changes: tuple[FileChange, ...]
@@ -81,7 +81,7 @@ class Plan:
 
     @property
     def new(self) -> tuple[str, ...]:
-        """Names of the files that the index does not know."""
+        """Names of the files that are not in the index."""
         return tuple(change.file.name for change in self.changes if change.previous is None)
 
     @property
@@ -102,7 +102,7 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class IngestReport:
-    """What an update did.
+    """Counts of an update's changes.
 
     Attributes:
         files_added: files that were new.
@@ -111,9 +111,9 @@ class IngestReport:
         files_unchanged: files that were left alone.
         added: documents stored: new ones, and those whose text or metadata changed.
         replaced: how many of these replaced another document with the same id.
-        unchanged: documents of new and changed files that the index held already.
+        unchanged: documents of new and changed files that the index already had.
         removed: documents that no file contains any more.
-        skipped: files that were not taken; what the index held of them stays.
+        skipped: files that were not indexed; their documents in the index are unchanged.
     """
 
     files_added: int

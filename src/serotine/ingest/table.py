@@ -1,4 +1,4 @@
-"""CSV with a header: one document a row, one field a column."""
+"""CSV with a header: one document per row, one field per column."""
 
 from __future__ import annotations
 

@@ -139,7 +139,7 @@ def test_settings_that_cannot_be(tmp_path: Path) -> None:
 def test_what_is_saved_is_loaded_again_by_us_and_by_sentence_transformers(kind: str, form: Any, tmp_path: Path) -> None:
     from sentence_transformers import MultiVectorEncoder
 
-    # PyLate takes off the spaces around a text, version 6 does not, and cannot be told to.
+    # PyLate strips the spaces around a text; version 6 does not, and has no option for it.
     texts = [text.strip() for text in TEXTS]
     folder = checkpoints.stanford(tmp_path / "c") if kind == "stanford" else MADE[kind](tmp_path / "c")
     source = Encoder(folder)

@@ -208,7 +208,7 @@ def _build_index(
     started = time.perf_counter()
     index = Index.create(folder, dim=point.dim, nbits=nbits, keep_vectors=grid.keep_vectors)
     opened.append(index)
-    # Codes from the first token on: a small judged collection stands in for a larger one.
+    # Codes from the first token on: a small judged collection represents a larger one.
     with first_training_at(1):
         index.add(ids=[str(i) for i in range(len(documents))], vectors=documents)
         # Encodes the newest documents too.

@@ -282,8 +282,8 @@ def compression(
 
     FOLDER is a judged collection, as `serotine eval` takes it.
 
-    Texts are encoded once and cached. Searches are timed on one thread, query by query. A small collection stands
-    in for a larger one: it gets codes even below 131,072 tokens, where an index would still store every vector.
+    Texts are encoded once and cached. Searches are timed on one thread, query by query. A small collection
+    represents a larger one: it gets codes even below 131,072 tokens, where an index would still store every vector.
     """
     from serotine.bench import (
         Grid,

@@ -56,5 +56,5 @@ def report(body: dict[str, Any]) -> VerifyReport:
 
 
 def _score(value: float | None) -> float:
-    """Return a score; null stands for minus infinity, which JSON lacks."""
+    """Return a score; null means minus infinity, which JSON lacks."""
     return float("-inf") if value is None else value

@@ -99,7 +99,7 @@ def _beyond_float16(name: str) -> ValueError:
 
 
 def validate_counts(columns: Mapping[str, Any], count: int) -> None:
-    """Raise an error for a column without exactly one value per id; None stands for no column."""
+    """Raise an error for a column without exactly one value per id; None means no column."""
     for name, values in columns.items():
         if values is None:
             continue

@@ -58,7 +58,7 @@ class Source:
 
 
 def find_sources(name: str, split: str | None = None) -> list[Source]:
-    """Return the collections that a name stands for.
+    """Return the collections that a name refers to.
 
     Args:
         name: a BEIR folder, a folder of CQADupStack's forums, a MIRACL folder (every language in it); `beir/scifact`

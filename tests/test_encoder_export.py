@@ -202,9 +202,9 @@ def test_published_scores_are_compared(tmp_path: Path, capsys: pytest.CaptureFix
 def test_the_commands(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = str(checkpoints.stanford(tmp_path / "c"))
     assert main(["model", "info", folder, "--pool-factor", "2"]) == 0
-    told = capsys.readouterr().out
-    assert "late interaction, stanford format" in told
-    assert "expanded to 32 with token 103, not attended to" in told
+    output = capsys.readouterr().out
+    assert "late interaction, stanford format" in output
+    assert "expanded to 32 with token 103, not attended to" in output
     assert main(["model", "export", folder, str(tmp_path / "out"), "--int8", "--json", str(tmp_path / "r.json")]) == 0
     assert "mean cosine" in capsys.readouterr().out
     assert json.loads((tmp_path / "r.json").read_text())["mean_cosine"] > 0.99

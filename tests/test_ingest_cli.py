@@ -132,12 +132,7 @@ class WatchProcess:
             stderr=subprocess.STDOUT,
             text=True,
             cwd=folder,
-            env={
-                **os.environ,
-                "PYTHONUNBUFFERED": "1",
-                "WATCHFILES_FORCE_POLLING": "",
-                "PYTHONPATH": os.environ["PYTHONPATH"],
-            },
+            env={**os.environ, "PYTHONUNBUFFERED": "1", "WATCHFILES_FORCE_POLLING": "", "PYTHONPATH": ""},
         )
         self.lines: list[str] = []
 

@@ -1,9 +1,9 @@
-# Two commands matter: `make demo` and `make test`. Each makes its own virtual environment and installs what it needs.
+# Two commands matter: `make demo` and `make test`. Each creates its own virtual environment and installs what it needs.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-# The dependency groups of pyproject.toml that are installed for tests. `make test TORCH=` leaves the torch side out: its
-# tests are then skipped, and say so. So is a test whose group is taken out of GROUPS.
+# The dependency groups of pyproject.toml that are installed for tests. `make test TORCH=` leaves torch out: its
+# tests are reported as skipped. So are tests whose group is removed from GROUPS.
 TORCH ?= torch
 GROUPS ?= dev integrations ingest serve $(TORCH)
 # The default encoder.

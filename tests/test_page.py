@@ -275,6 +275,8 @@ def test_modes_and_certificates(page: Page) -> None:
 
 def test_everything_works_with_the_keyboard(page: Page) -> None:
     query_field = page.get_by_label("Your query")
+    # The page focuses the field once it has loaded.
+    sync_api.expect(query_field).to_be_focused()
     query_field.blur()
     page.keyboard.press("/")
     sync_api.expect(query_field).to_be_focused()

@@ -1,4 +1,4 @@
-"""Words that docs/development/style.md leaves behind do not return, and files keep to one concept."""
+"""Words that docs/development/style.md excludes are rejected, and files above 500 lines."""
 
 from __future__ import annotations
 

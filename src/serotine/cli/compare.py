@@ -186,7 +186,7 @@ def _show(comparison: Comparison, *, to_stderr: bool) -> None:
             f"{pair.p:.4f}",
             f"{pair.p_corrected:.4f}",
         )
-    console.print(f"Mean {comparison.metric}, in hundredths")
+    console.print(f"Mean {comparison.metric}, in percent")
     console.print(means)
     console.print()
     console.print(f"Against {printable(comparison.systems[0])}; p by paired randomization, corrected by Holm's method")

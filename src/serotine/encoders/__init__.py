@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from serotine.lazy_names import lazy_names
 
 if TYPE_CHECKING:
     from serotine.encoders.backend import Backend
@@ -97,8 +98,4 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
-    """Import a name from its module on first use; the torch backend imports torch."""
-    if name in _MODULES:
-        return getattr(importlib.import_module(f"serotine.encoders.{_MODULES[name]}"), name)
-    raise AttributeError(f"module 'serotine.encoders' has no attribute {name!r}")
+__getattr__ = lazy_names(__name__, _MODULES)

@@ -5,8 +5,9 @@ What other rooms may import; each name loads its module on first use. `__all__` 
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from serotine.lazy_names import lazy_names
 
 if TYPE_CHECKING:
     from serotine.evaluation.comparison.compare import Comparison, compare, load_results
@@ -101,11 +102,7 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
-    """Import a name from its module on first use."""
-    if name in _MODULES:
-        return getattr(importlib.import_module(f"serotine.evaluation.{_MODULES[name]}"), name)
-    raise AttributeError(f"module 'serotine.evaluation' has no attribute {name!r}")
+__getattr__ = lazy_names(__name__, _MODULES)
 
 
 def __dir__() -> list[str]:

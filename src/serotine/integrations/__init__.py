@@ -6,8 +6,9 @@ imported by their names: `haystack`, `hf_kernels`, `langchain`, `llama_index`, `
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from serotine.lazy_names import lazy_names
 
 if TYPE_CHECKING:
     from serotine.integrations.exporting import ExportReport
@@ -37,8 +38,4 @@ _HOMES = {
 }
 
 
-def __getattr__(name: str) -> Any:
-    """Import a name of the face on first use."""
-    if name in _HOMES:
-        return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__getattr__ = lazy_names(__name__, _HOMES)

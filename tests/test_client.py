@@ -360,3 +360,22 @@ def test_a_closed_connection_is_reopened(stub: str) -> None:
         assert connection.sock is not None
         connection.sock.shutdown(socket.SHUT_RDWR)
         assert client.indexes() == []
+
+
+def test_a_client_closed_during_a_request_leaves_no_connection(stub: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    Stub.prepared_responses = [EMPTY_LIST, EMPTY_LIST, EMPTY_LIST]
+    client = Client(stub, "i")
+    answer = Stub.do_GET
+
+    def close_then_answer(handler: Stub) -> None:
+        client.close()
+        answer(handler)
+
+    monkeypatch.setattr(Stub, "do_GET", close_then_answer)
+    assert client.indexes() == []
+    assert not client._connection._idle
+    monkeypatch.undo()
+    assert client.indexes() == []
+    assert len(client._connection._idle) == 1
+    client.close()
+    assert not client._connection._idle

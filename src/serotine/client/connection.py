@@ -6,6 +6,7 @@ import http.client
 import json
 import math
 import ssl
+import threading
 import time
 from types import TracebackType
 from typing import Any
@@ -50,6 +51,9 @@ class Connection:
         if token is not None:
             self._headers["Authorization"] = f"Bearer {token}"
         self._idle: list[http.client.HTTPConnection] = []
+        # Counts calls of `close`: a request in progress during one closes its connection instead of leaving it idle.
+        self._closings = 0
+        self._lock = threading.Lock()
 
     def request(self, method: str, path: str, body: Any = None, *, repeatable: bool = True) -> Any:
         """Send a request and return the response's JSON.
@@ -80,8 +84,11 @@ class Connection:
             delay *= 2
 
     def close(self) -> None:
-        """Close all idle connections; a later request opens a new one."""
-        while (connection := self._take_idle()) is not None:
+        """Close all connections, those in use after their response; a later request opens a new one."""
+        with self._lock:
+            self._closings += 1
+            idle, self._idle = self._idle, []
+        for connection in idle:
             connection.close()
 
     def __enter__(self) -> Connection:
@@ -123,6 +130,7 @@ class Connection:
         *,
         reuse: bool,
     ) -> tuple[int, http.client.HTTPMessage, bytes]:
+        closings = self._closings
         remaining = max(deadline - time.monotonic(), 0.001)
         connection.timeout = remaining
         if connection.sock is not None:
@@ -133,17 +141,17 @@ class Connection:
         connection.request(method, self._prefix + path, data, headers)
         response = connection.getresponse()
         content = response.read()
-        if response.will_close:
+        with self._lock:
+            keep = not response.will_close and closings == self._closings
+            if keep:
+                self._idle.append(connection)
+        if not keep:
             connection.close()
-        else:
-            self._idle.append(connection)
         return response.status, response.headers, content
 
     def _take_idle(self) -> http.client.HTTPConnection | None:
-        try:
-            return self._idle.pop()
-        except IndexError:
-            return None
+        with self._lock:
+            return self._idle.pop() if self._idle else None
 
     def _connect(self) -> http.client.HTTPConnection:
         if self._secure:

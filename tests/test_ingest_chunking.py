@@ -15,7 +15,7 @@ from serotine.encoders.formats.folder import read_tokenizer
 from serotine.encoders.location import locate
 from serotine.ingest.chunking import MIN_TOKENS, Chunk, Chunker, Chunking
 from serotine.ingest.extract import Extract, Section, plain, sections
-from serotine.ingest.markdown import read_markdown
+from serotine.ingest.readers.markdown import read_markdown
 
 
 class RealTokens(WordEncoder):

@@ -15,8 +15,8 @@ from serotine.errors import InputFileError
 from serotine.ingest import SourceFile, read
 from serotine.ingest.decoding import decode
 from serotine.ingest.extract import Extract
-from serotine.ingest.html import read_html
-from serotine.ingest.markdown import read_markdown
+from serotine.ingest.readers.html import read_html
+from serotine.ingest.readers.markdown import read_markdown
 
 JAPANESE = "吾輩は猫である。名前はまだ無い。どこで生れたかとんと見当がつかぬ。"
 FRENCH = "Les élèves étaient très fatigués après la journée passée à l'école."

@@ -6,8 +6,8 @@ from serotine.ingest.chunking import Chunking
 from serotine.ingest.document import Document
 from serotine.ingest.ingest import Ingest, update
 from serotine.ingest.lines import read_lines
-from serotine.ingest.parquet import parquet_batches
 from serotine.ingest.plan import FileChange, IngestReport, Plan, Skipped
+from serotine.ingest.readers.parquet import parquet_batches
 from serotine.ingest.sources import SUFFIXES, SourceFile, read
 
 __all__ = [

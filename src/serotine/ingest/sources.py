@@ -12,14 +12,14 @@ from serotine.errors import InputFileError
 from serotine.ingest.chunking import Chunker
 from serotine.ingest.document import Document, origin_as_id
 from serotine.ingest.extract import Extract
-from serotine.ingest.html import read_html
-from serotine.ingest.jsonl import read_jsonl
 from serotine.ingest.lines import read_whole
-from serotine.ingest.markdown import read_markdown
-from serotine.ingest.parquet import read_parquet
-from serotine.ingest.pdf import read_pdf
-from serotine.ingest.table import read_csv
-from serotine.ingest.text import read_text
+from serotine.ingest.readers.html import read_html
+from serotine.ingest.readers.jsonl import read_jsonl
+from serotine.ingest.readers.markdown import read_markdown
+from serotine.ingest.readers.parquet import read_parquet
+from serotine.ingest.readers.pdf import read_pdf
+from serotine.ingest.readers.table import read_csv
+from serotine.ingest.readers.text import read_text
 
 _BEIR_FILES = ("corpus.jsonl", "corpus.jsonl.gz")
 # Readers of files with many documents, and of files that are one text.

@@ -1,0 +1,51 @@
+"""What the documentation says about installing is true: the extras exist, and need no second compilation."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+EXTRAS = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["optional-dependencies"]
+# `.[a,b]` and `serotine[a,b]` in commands; `missing_extra(purpose, "a")` in sources.
+IN_COMMAND = re.compile(r"(?:'\.|serotine)\[([a-z, -]+)\]'")
+IN_SOURCE = re.compile(r"missing_extra\([^)]*\"([a-z-]+)\"\)")
+
+
+def test_every_extra_that_is_named_exists() -> None:
+    files = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "src").rglob("*.py")]
+    named = {
+        (path.relative_to(ROOT).as_posix(), extra.strip())
+        for path in files
+        for pattern in (IN_COMMAND, IN_SOURCE)
+        for names in pattern.findall(path.read_text(encoding="utf-8"))
+        for extra in names.split(",")
+    }
+    assert len(named) > 15
+    assert {(path, extra) for path, extra in named if extra not in EXTRAS} == set()
+
+
+def test_every_extra_is_explained() -> None:
+    table = (ROOT / "docs" / "install.md").read_text(encoding="utf-8")
+    assert [extra for extra in EXTRAS if f"`{extra}`" not in table] == []
+
+
+def test_documentation_installs_from_a_clone_first() -> None:
+    """The first command of a page works in a clone; `serotine[x]` alone would look for a release."""
+    for path in (ROOT / "docs").rglob("*.md"):
+        first = next((line for line in path.read_text(encoding="utf-8").splitlines() if "$ pip install" in line), None)
+        assert first is None or "'." in first or "serotine" not in first, path.name
+
+
+def test_an_extra_is_added_without_compiling_again() -> None:
+    pytest.importorskip("pip")
+    command = [sys.executable, "-m", "pip", "install", "--dry-run", "--no-index", "--disable-pip-version-check"]
+    result = subprocess.run([*command, "serotine[eval]"], capture_output=True, text=True, timeout=120, check=False)
+    assert result.returncode == 0, result.stderr
+    assert re.search("^Requirement already satisfied: bm25s", result.stdout, re.MULTILINE)
+    assert not re.search("^(Would install|Collecting|Processing|  Preparing)", result.stdout, re.MULTILINE)

@@ -19,6 +19,8 @@ from serotine import maxsim
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from playwright.sync_api import Browser, Page
+
 
 @pytest.fixture(params=maxsim.capabilities().supported)
 def path(request: pytest.FixtureRequest) -> Iterator[str]:
@@ -44,3 +46,49 @@ def workspace(tmp_path: Path) -> Path:
 
     pairs(tmp_path / "pairs.jsonl", range(160))
     return tmp_path
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a server with the indexes of `page_site.create_indexes`."""
+    from helpers.page_site import create_indexes, start_server
+
+    root = tmp_path_factory.mktemp("page")
+    process, address = start_server(root / "log", *create_indexes(root))
+    yield address
+    process.terminate()
+    process.wait(30)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """Chromium, controlled by Playwright."""
+    from helpers.chromium import BROWSER
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=BROWSER, args=["--no-sandbox", "--disable-gpu"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def page(browser: Browser, site: str) -> Iterator[Page]:
+    """Open the page; fail the test on a script error, a policy violation or a request to another host."""
+    context = browser.new_context(reduced_motion="reduce", viewport={"width": 1100, "height": 800})
+    page = context.new_page()
+    faults: list[str] = []
+    # "Failed to load resource" is logged for requests that a test fails on purpose.
+    page.on(
+        "console",
+        lambda message: (
+            faults.append(message.text) if message.type == "error" and "Failed to load" not in message.text else None
+        ),
+    )
+    page.on("pageerror", lambda error: faults.append(str(error)))
+    page.on("request", lambda request: None if request.url.startswith(site) else faults.append(request.url))
+    page.set_default_timeout(10_000)
+    page.goto(site)
+    yield page
+    context.close()
+    assert faults == []

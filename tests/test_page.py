@@ -4,87 +4,17 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from helpers.chromium import BROWSER
-from helpers.cli_fake import FakeEncoder
-from helpers.page_site import HOSTILE, create_indexes, start_server
-
-from serotine import Index
+from helpers.page_actions import choose, passages, search, sync_api, wait_until_settled, weights
+from helpers.page_site import HOSTILE
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page, Route
+    from playwright.sync_api import Page, Route
 
-sync_api = pytest.importorskip("playwright.sync_api", reason="needs Playwright (pip install playwright)")
-pytest.importorskip("fastapi", reason="needs the serve extra (pip install 'serotine[serve]')")
 pytestmark = pytest.mark.skipif(BROWSER is None, reason="Chromium is not installed (apt-get install chromium)")
-
-
-@pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    root = tmp_path_factory.mktemp("page")
-    process, address = start_server(root / "log", *create_indexes(root))
-    yield address
-    process.terminate()
-    process.wait(30)
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=BROWSER, args=["--no-sandbox", "--disable-gpu"])
-        yield browser
-        browser.close()
-
-
-@pytest.fixture
-def page(browser: Browser, site: str) -> Iterator[Page]:
-    """Open the page; fail the test on a script error, a policy violation or a request to another host."""
-    context = browser.new_context(reduced_motion="reduce", viewport={"width": 1100, "height": 800})
-    page = context.new_page()
-    faults: list[str] = []
-    # "Failed to load resource" is logged for requests that a test fails on purpose.
-    page.on(
-        "console",
-        lambda message: (
-            faults.append(message.text) if message.type == "error" and "Failed to load" not in message.text else None
-        ),
-    )
-    page.on("pageerror", lambda error: faults.append(str(error)))
-    page.on("request", lambda request: None if request.url.startswith(site) else faults.append(request.url))
-    page.set_default_timeout(10_000)
-    page.goto(site)
-    yield page
-    context.close()
-    assert faults == []
-
-
-def search(page: Page, query: str) -> None:
-    page.get_by_label("Your query").fill(query)
-    wait_until_settled(page)
-
-
-def wait_until_settled(page: Page) -> None:
-    # Not wait_for_function: it evaluates a string, which the page's policy forbids.
-    sync_api.expect(page.locator(".results")).to_have_attribute("aria-busy", "false")
-    sync_api.expect(page.locator(".progress-line.on")).to_have_count(0)
-
-
-def passages(page: Page) -> list[str]:
-    return page.locator(".hit .passage").all_inner_texts()
-
-
-def choose(page: Page, index: str) -> None:
-    page.get_by_label("Index").select_option(index)
-
-
-def weights(page: Page, hit: int = 0) -> dict[str, float]:
-    mark_elements = page.locator(".hit").nth(hit).locator("mark")
-    script = "marks => marks.map(mark => [mark.textContent, Number(mark.style.getPropertyValue('--weight'))])"
-    return {str(text).lower(): float(weight) for text, weight in mark_elements.evaluate_all(script)}
 
 
 def test_passages_appear_while_typing_with_shaded_matches(page: Page) -> None:
@@ -319,93 +249,6 @@ def test_everything_works_with_the_keyboard(page: Page) -> None:
     assert len(passages(page)[position]) > 2500
 
 
-def test_files_are_indexed_with_progress(browser: Browser, tmp_path: Path) -> None:
-    root = tmp_path / "root"
-    root.mkdir()
-    Index.create(root / "mine.serotine", encoder=FakeEncoder()).close()
-    folder = tmp_path / "notes"
-    (folder / "deep").mkdir(parents=True)
-    (folder / "moths.txt").write_text("Moths fly to the lamp.")
-    (folder / "deep" / "owls.md").write_text("# Owls\n\nOwls hear mice under snow.")
-    (folder / "broken.jsonl").write_text("{not json")
-    process, address = start_server(tmp_path / "log", root / "mine.serotine")
-    try:
-        page = browser.new_page()
-        page.set_default_timeout(20_000)
-        page.goto(address)
-        sync_api.expect(page.get_by_text("Nothing indexed yet")).to_be_visible()
-        page.get_by_role("button", name="Add files").first.click()
-        dialog = page.get_by_role("dialog")
-        dialog.locator("input[webkitdirectory]").set_input_files(folder)
-        sync_api.expect(dialog.locator(".message.done")).to_contain_text(re.compile(r"\d passages? added\."))
-        sync_api.expect(dialog.get_by_role("listitem")).to_contain_text("broken.jsonl")
-        page.keyboard.press("Escape")
-        sync_api.expect(dialog).to_be_hidden()
-        search(page, "owls under snow")
-        sync_api.expect(page.locator(".hit").first.locator(".passage")).to_contain_text("hear mice")
-        assert "deep/owls.md" in page.locator(".hit").first.inner_text()
-        page.close()
-    finally:
-        process.terminate()
-        process.wait(30)
-
-
-def test_many_files_are_sent_in_batches(browser: Browser, tmp_path: Path) -> None:
-    Index.create(tmp_path / "mine.serotine", encoder=FakeEncoder()).close()
-    folder = tmp_path / "notes"
-    folder.mkdir()
-    for number in range(1001):
-        (folder / f"{number}.txt").write_text(f"Moth number {number}.")
-    for name in ("0.txt", "1000.txt"):
-        (folder / name).with_suffix(".jsonl").write_text("{not json")
-    process, address = start_server(tmp_path / "log", tmp_path / "mine.serotine")
-    try:
-        page = browser.new_page()
-        uploads: list[str] = []
-        page.on("request", lambda request: uploads.append(request.url) if request.url.endswith("/files") else None)
-        page.goto(address)
-        page.get_by_role("button", name="Add files").first.click()
-        dialog = page.get_by_role("dialog")
-        dialog.locator("input[webkitdirectory]").set_input_files(folder)
-        sync_api.expect(dialog.locator(".message.done")).to_have_text("1,001 passages added.", timeout=120_000)
-        sync_api.expect(dialog.get_by_role("listitem")).to_have_count(2)
-        assert len(uploads) == 3
-        page.close()
-    finally:
-        process.terminate()
-        process.wait(30)
-
-
-def test_a_server_that_requires_tokens(browser: Browser, tmp_path: Path) -> None:
-    (path,) = create_indexes(tmp_path)[:1]
-    tokens = tmp_path / "tokens"
-    tokens.write_text("read looking-costs-nothing\nwrite writing-is-for-a-few\n")
-    process, address = start_server(tmp_path / "log", path, "--tokens", tokens)
-    try:
-        page = browser.new_page()
-        page.set_default_timeout(10_000)
-        page.goto(address)
-        page.get_by_label("Token", exact=True).fill("wrong")
-        page.keyboard.press("Enter")
-        sync_api.expect(page.get_by_role("alert")).to_contain_text("Unknown token")
-        page.get_by_label("Token", exact=True).fill("looking-costs-nothing")
-        page.keyboard.press("Enter")
-        search(page, "late serotine")
-        assert passages(page)[0].startswith("The serotine")
-        # The tab stores the token, which has no write access.
-        page.reload()
-        wait_until_settled(page)
-        page.get_by_role("button", name="Add files").click()
-        page.get_by_role("dialog").locator("input").first.set_input_files(
-            [{"name": "a.txt", "mimeType": "text/plain", "buffer": b"bats"}]
-        )
-        sync_api.expect(page.get_by_role("dialog")).to_contain_text("requires a token with write access")
-        page.close()
-    finally:
-        process.terminate()
-        process.wait(30)
-
-
 def test_errors_are_shown(page: Page) -> None:
     page.route("**/search", lambda route: route.abort())
     page.get_by_label("Your query").fill("bats")
@@ -436,47 +279,11 @@ def test_errors_are_shown(page: Page) -> None:
     sync_api.expect(page.get_by_text("Nothing indexed yet")).to_be_visible()
 
 
-def test_light_dark_and_narrow(browser: Browser, site: str) -> None:
-    backgrounds = {}
-    for scheme in ("light", "dark"):
-        page = browser.new_page(color_scheme=scheme, viewport={"width": 360, "height": 740})
-        page.goto(f"{site}/?q=late+serotine")
-        wait_until_settled(page)
-        background = page.evaluate("getComputedStyle(document.documentElement).backgroundColor")
-        backgrounds[scheme] = [int(channel) for channel in re.findall(r"\d+", background)[:3]]
-        # Nothing overflows on a phone.
-        assert page.evaluate("document.documentElement.scrollWidth") <= 360
-        for _ in range(3):
-            theme = page.evaluate("document.documentElement.dataset.theme")
-            color_scheme = page.evaluate("getComputedStyle(document.documentElement).colorScheme")
-            assert color_scheme == ("light dark" if theme == "auto" else theme)
-            page.locator(".theme").click()
-        page.close()
-    assert min(backgrounds["light"]) > 220
-    assert max(backgrounds["dark"]) < 60
-
-
-def test_axe_finds_no_violations(browser: Browser, site: str) -> None:
-    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="needs axe-playwright-python").Axe()
-
-    def check(page: Page, state: str) -> None:
-        violations = axe.run(page).response["violations"]
-        assert violations == [], (state, [(v["id"], [node["html"][:160] for node in v["nodes"]]) for v in violations])
-
-    for scheme in ("light", "dark"):
-        page = browser.new_page(color_scheme=scheme, reduced_motion="reduce", bypass_csp=True)
-        page.set_default_timeout(10_000)
-        page.goto(site)
-        page.get_by_label("Index").wait_for()
-        check(page, "start")
-        search(page, "which late serotine")
-        page.get_by_role("switch", name="Exact").check()
-        page.locator(".statistics summary").click()
-        page.locator(".field summary").first.click()
-        wait_until_settled(page)
-        check(page, "results")
-        page.get_by_role("button", name="serotine", exact=True).hover()
-        check(page, "a word")
-        page.get_by_role("button", name="Add files").click()
-        check(page, "files")
-        page.close()
+def test_an_unknown_index_in_the_address_says_which_exist(page: Page, site: str) -> None:
+    page.goto(f"{site}/?index=xyz&q=bats")
+    alert = page.get_by_role("alert")
+    sync_api.expect(alert).to_contain_text("Unknown index “xyz”; choose one of: bats, empty, strange, tags, vectors.")
+    sync_api.expect(page.locator(".hit")).to_have_count(0)
+    choose(page, "tags")
+    sync_api.expect(page.locator(".hit")).to_have_count(4)
+    sync_api.expect(alert).to_be_hidden()

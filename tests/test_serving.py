@@ -328,6 +328,29 @@ def test_a_form_is_not_json(client: TestClient) -> None:
         "/v1/indexes/wiki/search", content=b'{"query": "bats"}', headers={"Content-Type": "text/plain"}
     )
     assert response.status_code == 422
+    message = expect_error(response, 422, "bad_value")
+    assert message == (
+        "Content-Type: must be application/json, got 'text/plain'; send the header Content-Type: application/json"
+    )
+
+
+@pytest.mark.parametrize("headers", [{}, {"Content-Type": "application/x-www-form-urlencoded"}])
+def test_a_body_without_its_type_names_the_header(client: TestClient, headers: dict[str, str]) -> None:
+    response = client.post("/v1/indexes/wiki/search", content=b'{"query": "bats"}', headers=headers)
+    assert "send the header Content-Type: application/json" in expect_error(response, 422, "bad_value")
+    response = client.post("/v1/indexes/wiki/files", content=b"{}", headers={"Content-Type": "application/json"})
+    message = expect_error(response, 422, "bad_value")
+    assert message.startswith("Content-Type: must be multipart/form-data, got 'application/json'; send the files")
+    # Of the right type, the body itself is at fault.
+    response = client.post("/v1/indexes/wiki/search", json={"k": 1})
+    assert "Content-Type" not in expect_error(response, 422, "bad_value")
+    assert "Content-Type" not in expect_error(client.post("/v1/indexes/wiki/search"), 422, "bad_value")
+
+
+def test_an_unknown_index_says_which_exist(client: TestClient) -> None:
+    for response in (client.get("/v1/indexes/xyz"), client.post("/v1/indexes/xyz/search", json={"query": "bats"})):
+        message = expect_error(response, 404, "unknown_index")
+        assert message == "index: unknown 'xyz'; available: 'numbers', 'wiki'"
 
 
 def test_other_paths_and_methods(client: TestClient) -> None:

@@ -100,6 +100,9 @@ def test_tokens_and_their_scopes(tmp_path: Path, wiki: Path) -> None:
             403,
             "forbidden",
         )
+        for token, writable in ((READER, False), (WRITER, True)):
+            (summary,) = client.get("/v1/indexes", headers=authorization(token)).json()["indexes"]
+            assert summary["writable"] is writable
         assert client.post(url, json=documents, headers=authorization(WRITER)).status_code == 201
         assert client.get(f"{url}/new", headers=authorization(WRITER)).status_code == 200
 

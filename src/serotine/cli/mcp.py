@@ -33,7 +33,6 @@ def mcp(indexes: tuple[Path, ...], port: int | None, verbose: bool) -> None:
     level = logging.INFO if verbose else logging.WARNING
     logging.basicConfig(stream=sys.stderr, level=level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     if port is not None:
-        click.echo(f"Serving MCP at http://127.0.0.1:{port}/mcp; Ctrl-C stops.", err=True)
         serve_mcp_http(indexes, port)
         return
     if sys.stdin.isatty():

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
-from serotine.errors import IndexLockedError, NotAnIndexError, SerotineError, ServerError
+from serotine.errors import IndexLockedError, NotAnIndexError, SerotineError, ServerError, shown
 from serotine.index import Index, load_encoder, read_settings
 from serotine.serving.batching import BatchingEncoder
 from serotine.serving.errors import read_only, unavailable
@@ -24,6 +24,8 @@ _log = logging.getLogger("serotine.serving")
 T = TypeVar("T")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _LOCK_RETRY_SECONDS = 0.01
+# Names of indexes in an error message.
+_MAX_SHOWN = 10
 
 
 class ServedIndex:
@@ -125,7 +127,7 @@ class ServedIndexes:
             return served
         path = self._paths().get(name)
         if path is None and served is None:
-            raise _unknown(name)
+            raise self._unknown(name)
         with self._opening:
             served = self._open.get(name)
             if served is not None and served.is_current():
@@ -134,7 +136,7 @@ class ServedIndexes:
                 if served is not None:
                     del self._open[name]
                     self._retired.schedule(served.close)
-                raise _unknown(name)
+                raise self._unknown(name)
             self._open[name] = renewed = self._open_index(name, path, None if served is None else served.changes)
             if served is not None:
                 self._retired.schedule(served.reader.close)
@@ -239,6 +241,8 @@ class ServedIndexes:
             if (name := index_name(path)) and is_text(name) and is_index(path)
         }
 
-
-def _unknown(name: str) -> NotAnIndexError:
-    return NotAnIndexError(f"unknown index {name!r}; GET /v1/indexes lists the indexes")
+    def _unknown(self, name: str) -> NotAnIndexError:
+        names = sorted(other for other, path in self._paths().items() if is_index(path))
+        more = f" (and {len(names) - _MAX_SHOWN:,} more)" if len(names) > _MAX_SHOWN else ""
+        available = ", ".join(map(repr, names[:_MAX_SHOWN])) or "none"
+        return NotAnIndexError(f"index: unknown {shown(name)}; available: {available}{more}")

@@ -15,8 +15,7 @@ from serotine.errors import ServerError
 from serotine.serving.bearer_tokens import Scope, Token, scope_of
 from serotine.serving.errors import read_only
 from serotine.serving.http.dependencies import services_of
-from serotine.serving.http.errors import RequestError, response_to
-from serotine.serving.http.limits import UPLOAD_SUFFIX
+from serotine.serving.http.errors import UPLOAD_SUFFIX, RequestError, response_to
 
 _WITH_BODY = ("POST", "PUT", "PATCH", "DELETE")
 _PROTECTED = ("/v1/", "/pooling")
@@ -82,6 +81,12 @@ def _check_scope(tokens: Sequence[Token], secret: str | None, required: Scope) -
 def _check_route(request: Request, credentials: HTTPAuthorizationCredentials | None, required: Scope) -> None:
     secret = None if credentials is None else credentials.credentials
     _check_scope(services_of(request).settings.tokens, secret, required)
+
+
+def may_write(request: Request, credentials: HTTPAuthorizationCredentials | None) -> bool:
+    """Return whether the token of a request, or anyone on a server without tokens, may change indexes."""
+    tokens = services_of(request).settings.tokens
+    return not tokens or (credentials is not None and scope_of(tokens, credentials.credentials) == "write")
 
 
 async def _require_read(request: Request, credentials: Credentials) -> None:

@@ -13,10 +13,12 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
 from starlette.exceptions import HTTPException
 
-from serotine.errors import SerotineError, ServerError
+from serotine.errors import SerotineError, ServerError, shown
 from serotine.wire import STATUS, error_code
 
 _log = logging.getLogger("serotine.serving")
+UPLOAD_SUFFIX = "/files"
+"""Suffix of the paths that take files, as a form; every other body is JSON."""
 _RETRY_SECONDS = 1
 _RETRYABLE = (429, 503)
 # Mistakes of one request that are shown: as many as fit on a line.
@@ -69,13 +71,32 @@ async def _on_request_error(_request: Request, error: Exception) -> Response:
     return response_to(error)
 
 
-async def _on_validation_error(_request: Request, error: Exception) -> Response:
+async def _on_validation_error(request: Request, error: Exception) -> Response:
     if not isinstance(error, RequestValidationError):
         raise error
+    if (wrong_type := _wrong_content_type(request, error)) is not None:
+        return error_response(422, "bad_value", wrong_type)
     mistakes = [_mistake_message(mistake) for mistake in error.errors()]
     more = f" (and {len(mistakes) - _MAX_SHOWN} more)" if len(mistakes) > _MAX_SHOWN else ""
     status, code = (400, "bad_json") if error.errors()[0]["type"] == "json_invalid" else (422, "bad_value")
     return error_response(status, code, "; ".join(mistakes[:_MAX_SHOWN]) + more)
+
+
+def _wrong_content_type(request: Request, error: RequestValidationError) -> str | None:
+    """Return the message for a body of the wrong type, which was not parsed, or None if the type is right."""
+    if all(mistake["loc"][:1] != ("body",) for mistake in error.errors()):
+        return None
+    sent = request.headers.get("content-type", "")
+    media_type = sent.partition(";")[0].strip().lower()
+    if request.url.path.endswith(UPLOAD_SUFFIX):
+        if media_type == "multipart/form-data":
+            return None
+        fix = "send the files as a form, as: curl -F files=@notes.txt"
+        return f"Content-Type: must be multipart/form-data, got {shown(sent)}; {fix}"
+    subtype = media_type.partition("/")[2]
+    if error.body in (None, b"") or subtype == "json" or subtype.endswith("+json"):
+        return None
+    return f"Content-Type: must be application/json, got {shown(sent)}; send the header Content-Type: application/json"
 
 
 def _mistake_message(mistake: Mapping[str, Any]) -> str:

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from serotine.serving.http.errors import RequestError, response_to
-
-UPLOAD_SUFFIX = "/files"
+from serotine.serving.http.errors import UPLOAD_SUFFIX, RequestError, response_to
 
 
 class BodyLimit:

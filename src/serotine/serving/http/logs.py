@@ -12,6 +12,16 @@ from typing import Any
 _LOGGERS = ("serotine.serving", "uvicorn", "uvicorn.error", "asyncio", "py.warnings")
 
 
+# uvicorn's steps of starting: the server prints its address once it accepts requests.
+_STARTUP = (
+    "Started server process",
+    "Waiting for application startup",
+    "Application startup complete",
+    "Uvicorn running on",
+    "Started parent process",
+)
+
+
 class JsonLines(logging.Formatter):
     """Formats a record as one line of JSON: time, level, event, and the fields of `extra={"fields": {...}}`."""
 
@@ -29,10 +39,15 @@ class JsonLines(logging.Formatter):
         return json.dumps(line, default=str)
 
 
+def _is_news(record: logging.LogRecord) -> bool:
+    return record.levelno > logging.INFO or not record.getMessage().startswith(_STARTUP)
+
+
 def configure_logging() -> None:
     """Send the server's, uvicorn's and Python's messages to standard error as JSON lines."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonLines())
+    handler.addFilter(_is_news)
     for name in _LOGGERS:
         logger = logging.getLogger(name)
         logger.handlers = [handler]

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import functools
 import logging
 import multiprocessing
 import os
 import signal
+import socket
 import sys
 import threading
 
+import click
 import uvicorn
 from fastapi import FastAPI
 from uvicorn.config import STARTUP_FAILURE
@@ -17,6 +20,7 @@ from uvicorn.supervisors import Multiprocess
 
 from serotine.errors import SerotineError
 from serotine.serving.http.logs import configure_logging
+from serotine.serving.listening import Announcement, bind, cannot_listen
 from serotine.serving.metrics import SHARED_FOLDER
 from serotine.serving.settings import ServerSettings
 
@@ -24,8 +28,13 @@ from serotine.serving.settings import ServerSettings
 def serve(settings: ServerSettings, *, host: str, port: int, workers: int) -> int:
     """Serve until SIGTERM or SIGINT; return the exit status.
 
-    The signal closes the socket, lets the requests in progress end, and closes the indexes.
+    The signal closes the socket, lets the requests in progress end, and closes the indexes. The address is printed on
+    standard output once requests are accepted.
+
+    Raises:
+        SerotineError: the address cannot be listened on, or an index or its encoder cannot be opened.
     """
+    bound = bind(host, port)
     if workers > 1:
         metrics_folder = settings.state / "metrics"
         metrics_folder.mkdir()
@@ -35,8 +44,6 @@ def serve(settings: ServerSettings, *, host: str, port: int, workers: int) -> in
     config = uvicorn.Config(
         functools.partial(_application, settings),
         factory=True,
-        host=host,
-        port=port,
         workers=workers,
         log_config=None,
         access_log=False,
@@ -45,17 +52,28 @@ def serve(settings: ServerSettings, *, host: str, port: int, workers: int) -> in
         # A worker responds once it has imported everything, which takes seconds on a busy machine.
         timeout_worker_healthcheck=15,
     )
-    if workers == 1:
+    with bound, Announcement(bound, host, _announce):
+        try:
+            return _run(config, bound)
+        except OSError as error:
+            # Another server may have bound the same port before either listened.
+            if error.errno != errno.EADDRINUSE:
+                raise
+            raise cannot_listen(host, port, error) from None
+
+
+def _announce(address: str) -> None:
+    click.echo(f"Open {address}  (Ctrl-C stops the server)")
+
+
+def _run(config: uvicorn.Config, bound: socket.socket) -> int:
+    if config.workers == 1:
         # uvicorn re-raises the signal that stopped it, which would skip the removal of temporary folders.
         signal.signal(signal.SIGTERM, lambda _number, _frame: None)
-        uvicorn.Server(config).run()
+        uvicorn.Server(config).run(sockets=[bound])
         return 0
-    socket = config.bind_socket()
-    try:
-        supervisor = Multiprocess(config, sockets=[socket])
-        supervisor.run()
-    finally:
-        socket.close()
+    supervisor = Multiprocess(config, sockets=[bound])
+    supervisor.run()
     return 1 if any(process.exitcode == STARTUP_FAILURE for process in supervisor.processes) else 0
 
 

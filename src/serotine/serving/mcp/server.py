@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import anyio
 import anyio.to_thread
+import click
 import mcp.types as types
 import uvicorn
 from mcp.server.lowlevel import Server
@@ -18,6 +20,7 @@ from pydantic import BaseModel, ValidationError
 
 from serotine import __version__
 from serotine.errors import SerotineError, unknown_key
+from serotine.serving.listening import Announcement, bind
 from serotine.serving.mcp.expand import expand
 from serotine.serving.mcp.indexes import ServedIndexes
 from serotine.serving.mcp.listing import list_indexes
@@ -32,6 +35,7 @@ from serotine.serving.mcp.schemas import (
 from serotine.serving.mcp.search import search
 
 _LOG = logging.getLogger("serotine.mcp")
+_HOST = "127.0.0.1"
 _PATH = "/mcp"
 
 
@@ -103,16 +107,27 @@ def serve_stdio(paths: Sequence[Path]) -> None:
 
 
 def serve_http(paths: Sequence[Path], port: int) -> None:
-    """Serve indexes over streamable HTTP at http://127.0.0.1:PORT/mcp, until interrupted."""
+    """Serve indexes over streamable HTTP at http://127.0.0.1:PORT/mcp, until interrupted.
+
+    Raises:
+        SerotineError: the port is in use, or an index cannot be opened.
+    """
+    bound = bind(_HOST, port)
     served = ServedIndexes(paths)
     try:
         app = create_server(served).streamable_http_app(
             streamable_http_path=_PATH, stateless_http=True, json_response=True
         )
         # log_config None: uvicorn's default would write to standard output.
-        uvicorn.run(app, host="127.0.0.1", port=port, log_config=None)
+        with suppress(KeyboardInterrupt), Announcement(bound, _HOST, _announce):
+            uvicorn.Server(uvicorn.Config(app, log_config=None)).run(sockets=[bound])
     finally:
+        bound.close()
         served.close()
+
+
+def _announce(address: str) -> None:
+    click.echo(f"Serving MCP at {address}{_PATH}; Ctrl-C stops.", err=True)
 
 
 def create_server(served: ServedIndexes) -> Server[Any]:

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
 from serotine.index import Index
-from serotine.serving.http.auth import MayRead, MayWrite
+from serotine.serving.http.auth import Credentials, MayRead, MayWrite, may_write
 from serotine.serving.http.dependencies import services_of
 from serotine.serving.http.responses import json_response
 from serotine.serving.http.schemas.indexes import (
@@ -26,12 +26,14 @@ _TYPES: dict[str, type] = {"str": str, "int": int, "float": float, "bool": bool}
 
 
 @router.get("", dependencies=[MayRead], response_model=IndexListResponse)
-async def list_indexes(request: Request) -> Response:
+async def list_indexes(request: Request, credentials: Credentials) -> Response:
     """Return all indexes, by name."""
-    services = services_of(request)
-    return json_response(
-        {"indexes": await services.searches.run(lambda: [_summary(served) for served in services.indexes.all()])}
-    )
+    services, writes = services_of(request), may_write(request, credentials)
+
+    def work() -> dict[str, Any]:
+        return {"indexes": [_summary(served, may_write=writes) for served in services.indexes.all()]}
+
+    return json_response(await services.searches.run(work))
 
 
 @router.post("", dependencies=[MayWrite], status_code=201, response_model=IndexSummary)
@@ -47,7 +49,7 @@ async def create_index(request: Request, body: CreateRequest) -> Response:
             keep_vectors=body.keep_vectors,
             filterable={field: _TYPES[type_name] for field, type_name in body.filterable.items()},
         )
-        return _summary(served)
+        return _summary(served, may_write=True)
 
     return json_response(await services.searches.run(work, is_change=True), 201)
 
@@ -83,7 +85,7 @@ async def compact_index(request: Request, name: str) -> Response:
     return json_response(await served.changes.run(lambda: served.change(work), is_change=True))
 
 
-def _summary(served: ServedIndex) -> dict[str, Any]:
+def _summary(served: ServedIndex, *, may_write: bool) -> dict[str, Any]:
     stats = served.reader.stats()
     return {
         "name": served.name,
@@ -93,5 +95,5 @@ def _summary(served: ServedIndex) -> dict[str, Any]:
         "dim": stats.dim,
         "encoder": stats.encoder,
         "filterable": stats.filterable,
-        "writable": served.writable,
+        "writable": served.writable and may_write,
     }

@@ -24,7 +24,7 @@ class IndexSummary(ResponseBody):
     dim: int
     encoder: str | None
     filterable: dict[str, str] = Field(examples=[{"lang": "str", "year": "int"}])
-    writable: bool
+    writable: bool = Field(description="Whether this request's token may change it.")
 
 
 class IndexListResponse(ResponseBody):

@@ -69,8 +69,14 @@ export const page = () => ({
     }
     this.loaded = true;
     this.needsToken = false;
-    if (!this.current) this.index = this.indexes.length ? this.indexes[0].name : "";
-    this.openIndex();
+    const requested = this.index;
+    const isUnknown = requested !== "" && this.current === null;
+    if (this.current === null) this.index = this.indexes.length ? this.indexes[0].name : "";
+    if (isUnknown) {
+      // Nothing is searched: results of another index would look like an answer.
+      this.showFields();
+      this.problem = `Unknown index “${requested}”; choose one of: ${this.indexes.map((item) => item.name).join(", ")}.`;
+    } else this.openIndex();
     this.$nextTick(() => this.$refs.query.focus());
   },
 
@@ -83,7 +89,8 @@ export const page = () => ({
     return this.current !== null && !this.current.encoder;
   },
   get writable() {
-    return this.current !== null && this.current.writable;
+    // Files need an encoder: an index of vectors alone takes none.
+    return this.current !== null && this.current.writable && Boolean(this.current.encoder);
   },
   get size() {
     return this.current === null ? "" : passages(this.current.documents);

@@ -1,0 +1,119 @@
+"""Files added on the page, and the rights that it needs."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from helpers.chromium import BROWSER
+from helpers.cli_fake import FakeEncoder
+from helpers.page_actions import passages, search, sync_api, wait_until_settled
+from helpers.page_site import create_indexes, start_server
+
+from serotine import Index
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+
+pytestmark = pytest.mark.skipif(BROWSER is None, reason="Chromium is not installed (apt-get install chromium)")
+
+
+def test_files_are_indexed_with_progress(browser: Browser, tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    root.mkdir()
+    Index.create(root / "mine.serotine", encoder=FakeEncoder()).close()
+    folder = tmp_path / "notes"
+    (folder / "deep").mkdir(parents=True)
+    (folder / "moths.txt").write_text("Moths fly to the lamp.")
+    (folder / "deep" / "owls.md").write_text("# Owls\n\nOwls hear mice under snow.")
+    (folder / "broken.jsonl").write_text("{not json")
+    process, address = start_server(tmp_path / "log", root / "mine.serotine")
+    try:
+        page = browser.new_page()
+        page.set_default_timeout(20_000)
+        page.goto(address)
+        sync_api.expect(page.get_by_text("Nothing indexed yet")).to_be_visible()
+        page.get_by_role("button", name="Add files").first.click()
+        dialog = page.get_by_role("dialog")
+        dialog.locator("input[webkitdirectory]").set_input_files(folder)
+        sync_api.expect(dialog.locator(".message.done")).to_contain_text(re.compile(r"\d passages? added\."))
+        sync_api.expect(dialog.get_by_role("listitem")).to_contain_text("broken.jsonl")
+        page.keyboard.press("Escape")
+        sync_api.expect(dialog).to_be_hidden()
+        search(page, "owls under snow")
+        sync_api.expect(page.locator(".hit").first.locator(".passage")).to_contain_text("hear mice")
+        assert "deep/owls.md" in page.locator(".hit").first.inner_text()
+        page.close()
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+def test_many_files_are_sent_in_batches(browser: Browser, tmp_path: Path) -> None:
+    Index.create(tmp_path / "mine.serotine", encoder=FakeEncoder()).close()
+    folder = tmp_path / "notes"
+    folder.mkdir()
+    for number in range(1001):
+        (folder / f"{number}.txt").write_text(f"Moth number {number}.")
+    for name in ("0.txt", "1000.txt"):
+        (folder / name).with_suffix(".jsonl").write_text("{not json")
+    process, address = start_server(tmp_path / "log", tmp_path / "mine.serotine")
+    try:
+        page = browser.new_page()
+        uploads: list[str] = []
+        page.on("request", lambda request: uploads.append(request.url) if request.url.endswith("/files") else None)
+        page.goto(address)
+        page.get_by_role("button", name="Add files").first.click()
+        dialog = page.get_by_role("dialog")
+        dialog.locator("input[webkitdirectory]").set_input_files(folder)
+        sync_api.expect(dialog.locator(".message.done")).to_have_text("1,001 passages added.", timeout=120_000)
+        sync_api.expect(dialog.get_by_role("listitem")).to_have_count(2)
+        assert len(uploads) == 3
+        page.close()
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+def test_a_server_that_requires_tokens(browser: Browser, tmp_path: Path) -> None:
+    (path,) = create_indexes(tmp_path)[:1]
+    tokens = tmp_path / "tokens"
+    tokens.write_text("read looking-costs-nothing\nwrite writing-is-for-a-few\n")
+    process, address = start_server(tmp_path / "log", path, "--tokens", tokens)
+    try:
+        page = browser.new_page()
+        page.set_default_timeout(10_000)
+        page.goto(address)
+        page.get_by_label("Token", exact=True).fill("wrong")
+        page.keyboard.press("Enter")
+        sync_api.expect(page.get_by_role("alert")).to_contain_text("Unknown token")
+        page.get_by_label("Token", exact=True).fill("looking-costs-nothing")
+        page.keyboard.press("Enter")
+        search(page, "late serotine")
+        assert passages(page)[0].startswith("The serotine")
+        # The tab stores the token, which has no write access.
+        page.reload()
+        wait_until_settled(page)
+        assert passages(page)[0].startswith("The serotine")
+        sync_api.expect(page.get_by_role("button", name="Add files")).to_be_hidden()
+        page.close()
+        page = browser.new_page()
+        page.set_default_timeout(10_000)
+        page.goto(address)
+        page.get_by_label("Token", exact=True).fill("writing-is-for-a-few")
+        page.keyboard.press("Enter")
+        page.get_by_role("button", name="Add files").click()
+        # As if the token had lost its right meanwhile.
+        refusal = json.dumps({"error": {"code": "forbidden", "message": "this token may only read"}})
+        page.route("**/files", lambda route: route.fulfill(status=403, body=refusal, content_type="application/json"))
+        page.get_by_role("dialog").locator("input").first.set_input_files(
+            [{"name": "a.txt", "mimeType": "text/plain", "buffer": b"bats"}]
+        )
+        sync_api.expect(page.get_by_role("dialog")).to_contain_text("requires a token with write access")
+        page.close()
+    finally:
+        process.terminate()
+        process.wait(30)

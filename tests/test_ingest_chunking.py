@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from serotine.encoders.formats.folder import read_tokenizer
 from serotine.encoders.location import locate
 from serotine.ingest.chunking import MIN_TOKENS, Chunk, Chunker, Chunking
-from serotine.ingest.extract import Extract, Section, plain, sections
+from serotine.ingest.extract import Extract, Positions, Section, plain, sections
 from serotine.ingest.readers.markdown import read_markdown
 
 
@@ -123,18 +123,43 @@ def test_passages_have_the_headings_of_their_section() -> None:
         (("Title", "Two", "Three"), "word"),
     ]
     short = read_markdown(b"# A\n\n## B\nx\n\n## C\ny", "f")
-    assert Chunker(WordEncoder(), Chunking(16, 0)).chunks(short) == [Chunk(0, 19, ("A",), None)]
+    assert Chunker(WordEncoder(), Chunking(16, 0)).chunks(short) == [Chunk(0, 19, ("A",))]
+
+
+def cut_pages(pages: list[str], tokens: int) -> list[tuple[dict[str, object], str]]:
+    starts = [sum(len(page) + 2 for page in pages[:i]) for i in range(len(pages))]
+    section_list = tuple(
+        Section(start, start + len(page), separate=True) for start, page in zip(starts, pages, strict=True)
+    )
+    positions = Positions("page", starts, range(1, len(pages) + 1))
+    extract = Extract("\n\n".join(pages), section_list, positions=(positions,))
+    passages = []
+    for chunk in Chunker(WordEncoder(), Chunking(tokens, 0)).chunks(extract):
+        metadata = extract.passage_metadata(chunk.start, chunk.end, chunk.headings)
+        assert (metadata.pop("start"), metadata.pop("end")) == (chunk.start, chunk.end)
+        passages.append((metadata, extract.text[chunk.start : chunk.end]))
+    return passages
 
 
 def test_passages_have_the_page_where_they_start() -> None:
     pages = ["page one " * 6, "page two " * 6]
-    text = "\n\n".join(pages)
-    section_list = (Section(0, len(pages[0]), page=1), Section(len(pages[0]) + 2, len(text), page=2))
-    chunks = Chunker(WordEncoder(), Chunking(16, 0)).chunks(Extract(text, section_list))
-    assert [(chunk.page, text[chunk.start : chunk.end]) for chunk in chunks] == [
-        (1, pages[0].strip()),
-        (2, pages[1].strip()),
+    assert cut_pages(pages, 16) == [({"page": 1}, pages[0].strip()), ({"page": 2}, pages[1].strip())]
+
+
+def test_short_pages_are_passages_of_their_own() -> None:
+    pages = ["slide " * 16, "slide " * 20, "slide " * 30]
+    assert cut_pages(pages, 256) == [({"page": i}, page.strip()) for i, page in enumerate(pages, 1)]
+
+
+def test_a_page_of_a_few_words_joins_the_next_and_both_are_named() -> None:
+    title, *rest = pages = ["Bats by Anna", "slide " * 20, "slide " * 20]
+    assert cut_pages(pages, 256) == [
+        ({"page": 1, "last_page": 2}, f"{title}\n\n{rest[0]}".strip()),
+        ({"page": 3}, rest[1].strip()),
     ]
+    # A long one is cut.
+    long = cut_pages(["Bats by Anna", "slide " * 40], 32)
+    assert [metadata for metadata, _ in long] == [{"page": 1, "last_page": 2}, {"page": 2}]
 
 
 def test_headings_nest_by_level() -> None:

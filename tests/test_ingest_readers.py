@@ -155,56 +155,6 @@ def test_html_with_little_structure() -> None:
             assert read_html(data, "f").text == text
 
 
-def write_pdf(path: Path, pages: list[str], *, title: str | None = None, password: str | None = None) -> None:
-    fpdf = pytest.importorskip("fpdf")
-    pdf = fpdf.FPDF()
-    if title is not None:
-        pdf.set_title(title)
-    if password is not None:
-        pdf.set_encryption(owner_password="owner", user_password=password)
-    for content in pages:
-        pdf.add_page()
-        pdf.set_font("helvetica", size=12)
-        if content:
-            pdf.multi_cell(0, text=content)
-        else:
-            pdf.rect(20, 20, 60, 60, style="F")
-    pdf.output(str(path))
-
-
-def test_pdf_pages(tmp_path: Path) -> None:
-    pytest.importorskip("pypdfium2")
-    file = tmp_path / "a.pdf"
-    write_pdf(file, ["Bats fly\nlate", "", "é on the third page"], title="On bats")
-    (document,) = read([file])
-    assert document.text == "Bats fly\nlate\n\né on the third page"
-    assert document.metadata == {"title": "On bats"}
-    packed = tmp_path / "b.pdf.gz"
-    packed.write_bytes(gzip.compress(file.read_bytes()))
-    assert [packed_document.text for packed_document in read([packed])] == [document.text]
-
-
-def test_broken_pdfs(tmp_path: Path) -> None:
-    pytest.importorskip("pypdfium2")
-    sound = tmp_path / "sound.pdf"
-    write_pdf(sound, ["words"])
-    write_pdf(tmp_path / "locked.pdf", ["words"], password="secret")
-    write_pdf(tmp_path / "images.pdf", ["", ""])
-    (tmp_path / "cut.pdf").write_bytes(sound.read_bytes()[:200])
-    (tmp_path / "other.pdf").write_bytes(b"<html>not found</html>")
-    (tmp_path / "empty.pdf").touch()
-    for name, message in (
-        ("locked", "encrypted; save it without a password"),
-        ("images", "contains no text on its 2 pages, only images; run OCR first"),
-        ("cut", "damaged, or not a PDF"),
-        ("other", "damaged, or not a PDF"),
-        ("empty", "the file is empty"),
-    ):
-        with pytest.raises(InputFileError, match=rf"{name}\.pdf: {message}") as caught:
-            list(read([tmp_path / f"{name}.pdf"]))
-        assert "\n" not in str(caught.value)
-
-
 def test_parquet(tmp_path: Path) -> None:
     pyarrow = pytest.importorskip("pyarrow")
     parquet = pytest.importorskip("pyarrow.parquet")

@@ -80,12 +80,11 @@ class Chunking:
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """A passage: its characters in the text, its headings, and the page where it starts."""
+    """A passage: its characters in the text, and its headings."""
 
     start: int
     end: int
     headings: tuple[str, ...]
-    page: int | None
 
 
 class Chunker:
@@ -103,7 +102,7 @@ class Chunker:
     def chunks(self, extract: Extract) -> list[Chunk]:
         """Return the passages of a text in order, without white space at their ends; none for an empty text.
 
-        Every word is in a passage. A text that is short enough is one passage.
+        Every word is in a passage. A text that is short enough is one passage, unless it has separate sections.
         """
         text = extract.text
         whole = _join(extract.sections) if extract.sections else Section(0, len(text))
@@ -113,10 +112,10 @@ class Chunker:
         if limit is None:
             return _strip(text, [(0, len(text))], whole)
         section_spans = [self._spans(text, section.start, section.end) for section in extract.sections]
-        if sum(map(len, section_spans)) <= limit:
+        if sum(map(len, section_spans)) <= limit and not any(section.separate for section in extract.sections[1:]):
             return _strip(text, [(0, len(text))], whole)
         chunks: list[Chunk] = []
-        for first, last in _groups([len(spans) for spans in section_spans], limit):
+        for first, last in _groups(extract.sections, [len(spans) for spans in section_spans], limit):
             section = _join(extract.sections[first:last])
             spans = np.concatenate(section_spans[first:last])
             chunks += _strip(text, self._cut(text, section, spans, limit), section)
@@ -157,16 +156,25 @@ class Chunker:
         return np.concatenate(shifted) if shifted else np.empty((0, 2), np.int32)
 
 
-def _groups(counts: Sequence[int], limit: int) -> list[tuple[int, int]]:
+def _groups(sections: Sequence[Section], counts: Sequence[int], limit: int) -> list[tuple[int, int]]:
     """Return ranges of sections that form a passage: a tiny section joins the next."""
     groups: list[tuple[int, int]] = []
     first = total = 0
     for i, count in enumerate(counts):
-        if i > first and not (total * _TINY_DIVISOR < limit and (total + count <= limit or count > limit)):
-            groups.append((first, i))
-            first, total = i, 0
+        if i > first:
+            # A title page, a line above the first definition.
+            tiny = total < MIN_TOKENS and _related(sections[i - 1], sections[i])
+            joins = tiny if sections[i].separate else total * _TINY_DIVISOR < limit
+            if not (joins and (total + count <= limit or count > limit)):
+                groups.append((first, i))
+                first, total = i, 0
         total += count
     return [*groups, (first, len(counts))]
+
+
+def _related(first: Section, second: Section) -> bool:
+    """Return whether the headings of one section are among those of the other."""
+    return _count_common(first.headings, second.headings) == min(len(first.headings), len(second.headings))
 
 
 def _join(sections: Sequence[Section]) -> Section:
@@ -175,8 +183,9 @@ def _join(sections: Sequence[Section]) -> Section:
     for section in sections[1:]:
         shared = _count_common(headings, section.headings)
         longer = max(headings, section.headings, key=len)
-        headings = longer if shared == min(len(headings), len(section.headings)) and headings else longer[:shared]
-    return Section(sections[0].start, sections[-1].end, headings, sections[0].page)
+        within = shared == min(len(headings), len(section.headings)) and (headings or section.separate)
+        headings = longer if within else longer[:shared]
+    return Section(sections[0].start, sections[-1].end, headings)
 
 
 def _count_common(first: tuple[str, ...], second: tuple[str, ...]) -> int:
@@ -230,5 +239,5 @@ def _strip(text: str, pieces: Sequence[tuple[int, int]], section: Section) -> li
         stripped = piece.strip()
         if stripped:
             start += len(piece) - len(piece.lstrip())
-            chunks.append(Chunk(start, start + len(stripped), section.headings, section.page))
+            chunks.append(Chunk(start, start + len(stripped), section.headings))
     return chunks

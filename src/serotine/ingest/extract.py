@@ -2,26 +2,51 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from bisect import bisect_right
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """The text under one heading, or on one page.
+    """The text under one heading, on one page, or of one definition.
 
     Attributes:
         start: its first character.
         end: one past its last character.
         headings: from the outermost to its own.
-        page: from 1, where the file has pages.
+        separate: whether it begins a passage even where it is short, as a page, a slide or a definition does.
     """
 
     start: int
     end: int
     headings: tuple[str, ...] = ()
-    page: int | None = None
+    separate: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Positions:
+    """Where the pages, slides, lines or the like of a text begin.
+
+    Attributes:
+        name: what they are, the key in the metadata of passages.
+        offsets: the first character of each, ascending.
+        values: the number of each, or its name.
+    """
+
+    name: str
+    offsets: Sequence[int]
+    values: Sequence[int | str]
+
+    def between(self, start: int, end: int) -> dict[str, Any]:
+        """Return metadata: the value at the first character, and as `last_...` that at the last, if it is another."""
+        first, last = (max(bisect_right(self.offsets, offset) - 1, 0) for offset in (start, max(end - 1, start)))
+        if not self.values:
+            return {}
+        if self.values[first] == self.values[last]:
+            return {self.name: self.values[first]}
+        return {self.name: self.values[first], f"last_{self.name}": self.values[last]}
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,11 +57,27 @@ class Extract:
         text: the whole text; offsets count its characters.
         sections: in order, without overlap; only white space lies between them.
         metadata: of the whole file, such as its title.
+        positions: the pages, slides, lines or the like that its passages name in their metadata.
+        heading: the key of a passage's headings in its metadata, and what joins them.
+        unread: how many images, attachments or the like the file has that are not read, by their name in the plural.
     """
 
     text: str
     sections: tuple[Section, ...]
     metadata: dict[str, Any] = field(default_factory=dict)
+    positions: tuple[Positions, ...] = ()
+    heading: tuple[str, str] = ("heading", " > ")
+    unread: Mapping[str, int] = field(default_factory=dict)
+
+    def passage_metadata(self, start: int, end: int, headings: Sequence[str]) -> dict[str, Any]:
+        """Return the metadata of the passage between two offsets: the file's, its offsets, headings and positions."""
+        metadata: dict[str, Any] = {**self.metadata, "start": start, "end": end}
+        if headings:
+            key, separator = self.heading
+            metadata[key] = separator.join(headings)
+        for positions in self.positions:
+            metadata.update(positions.between(start, end))
+        return metadata
 
 
 def plain(text: str, metadata: dict[str, Any]) -> Extract:

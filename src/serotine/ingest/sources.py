@@ -6,7 +6,6 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from serotine.errors import InputFileError
 from serotine.ingest.chunking import Chunker
@@ -94,13 +93,9 @@ class SourceFile:
             return
         chunks = chunker.chunks(extract)
         for number, chunk in enumerate(chunks, 1):
-            metadata: dict[str, Any] = {"source": name, "start": chunk.start, "end": chunk.end}
-            if chunk.headings:
-                metadata["heading"] = " > ".join(chunk.headings)
-            if chunk.page is not None:
-                metadata["page"] = chunk.page
+            metadata = {**extract.passage_metadata(chunk.start, chunk.end, chunk.headings), "source": name}
             id_ = name if len(chunks) == 1 else f"{name}#{number}"
-            yield Document(id_, extract.text[chunk.start : chunk.end], {**extract.metadata, **metadata}, name)
+            yield Document(id_, extract.text[chunk.start : chunk.end], metadata, name)
 
 
 def read(sources: Iterable[str | Path]) -> Iterator[Document]:

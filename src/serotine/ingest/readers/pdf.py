@@ -4,24 +4,28 @@ from __future__ import annotations
 
 import re
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from serotine.errors import InputFileError, missing_extra, reason
-from serotine.ingest.extract import Extract, Section
+from serotine.ingest.extract import Extract, Positions, Section
+from serotine.ingest.readers.hyphens import join_hyphenated
 
 if TYPE_CHECKING:
     from pypdfium2 import PdfDocument
 
 # pdfium is not thread-safe.
 _PDFIUM_LOCK = threading.Lock()
-# Written by pdfium where a word is hyphenated at the end of a line.
-_HYPHENATED = re.compile("[\ufffe\x02]\r?\n?")
 _LINE_END = re.compile(r"\r\n|\r")
 _PAGE_SEPARATOR = "\n\n"
+# Separates the pages while hyphens are joined; no text of a PDF has it.
+_PAGE_MARK = "\0"
+_DATE = re.compile(r"(?:D:)?(\d{4})(\d\d)?(\d\d)?")
 
 
 def read_pdf(data: bytes, name: str) -> Extract:
-    """Return the text of a PDF; every page with text is a section.
+    """Return the text of a PDF; every page with text is a section, and a passage is of one page.
+
+    Only a page of a few words, such as a title page, joins the next.
 
     Raises:
         InputFileError: it is encrypted, damaged or without text, or pypdfium2 is not installed.
@@ -42,18 +46,21 @@ def read_pdf(data: bytes, name: str) -> Extract:
                 ) from None
             raise InputFileError(f"{name}: damaged, or not a PDF; write it again") from None
         try:
-            title = _clean(str(document.get_metadata_dict().get("Title") or "")).strip()
-            pages = [_clean(_page(document, number, name)).strip() for number in range(len(document))]
+            metadata = _metadata(document)
+            marked = _PAGE_MARK.join(_clean(_page(document, number, name)) for number in range(len(document)))
         finally:
             document.close()
+    pages = [page.strip() for page in join_hyphenated(marked).split(_PAGE_MARK)]
     sections: list[Section] = []
+    numbers: list[int] = []
     texts: list[str] = []
     length = 0
     for number, text in enumerate(pages, 1):
         if text:
             length += len(_PAGE_SEPARATOR) if texts else 0
             texts.append(text)
-            sections.append(Section(length, length + len(text), page=number))
+            sections.append(Section(length, length + len(text), separate=True))
+            numbers.append(number)
             length += len(text)
     if not sections:
         count = len(pages)
@@ -61,7 +68,20 @@ def read_pdf(data: bytes, name: str) -> Extract:
             f"{name}: contains no text on its {count:,} page{'' if count == 1 else 's'}, only images; "
             "run OCR first, for example with ocrmypdf"
         )
-    return Extract(_PAGE_SEPARATOR.join(texts), tuple(sections), {"title": title} if title else {})
+    positions = Positions("page", [section.start for section in sections], numbers)
+    return Extract(_PAGE_SEPARATOR.join(texts), tuple(sections), metadata, (positions,))
+
+
+def _metadata(document: PdfDocument) -> dict[str, Any]:
+    """Return title, author and date (of creation), where the file has them."""
+    values = {key: _clean(str(value)).strip() for key, value in document.get_metadata_dict().items() if value}
+    date = _DATE.match(values.get("CreationDate", ""))
+    metadata = {
+        "title": values.get("Title"),
+        "author": values.get("Author"),
+        "date": "-".join(number for number in date.groups() if number) if date else None,
+    }
+    return {key: value for key, value in metadata.items() if value}
 
 
 def _page(document: PdfDocument, number: int, name: str) -> str:
@@ -82,6 +102,6 @@ def _page(document: PdfDocument, number: int, name: str) -> str:
 
 
 def _clean(text: str) -> str:
-    text = _LINE_END.sub("\n", _HYPHENATED.sub("", text)).replace("\0", "")
+    text = _LINE_END.sub("\n", text).replace("\0", "")
     # Damaged fonts give lone surrogates.
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")

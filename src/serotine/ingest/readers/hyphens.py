@@ -1,0 +1,60 @@
+"""Words broken at the end of a line: joined, or with their hyphen, as the text itself writes them elsewhere."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+
+# What pdfium writes for a hyphen at the end of a line, between the halves of a word.
+_BREAK = re.compile("[\ufffe\x02]\r?\n?")
+_BROKEN = re.compile(f"([^\\W_]+(?:-[^\\W_]+)*)(?:{_BREAK.pattern})([^\\W_]+(?:-[^\\W_]+)*)")
+_WORD = re.compile(r"[^\W_]+(?:-[^\W_]+)*")
+# What English nearly always writes a hyphen after, and before.
+_HYPHENATED_AFTER = frozenset(("cross", "double", "high", "low", "non", "quasi", "self", "single", "well"))
+_HYPHENATED_BEFORE = frozenset(
+    (
+        *(
+            "aligned",
+            "aware",
+            "based",
+            "compatible",
+            "compiled",
+            "defined",
+            "dependent",
+            "driven",
+            "encoded",
+            "friendly",
+        ),
+        *("level", "oriented", "platform", "quality", "readable", "related", "safe", "separated", "specific"),
+        *("style",),
+    )
+)
+_MIN_LETTERS = 3
+
+
+def join_hyphenated(text: str) -> str:
+    r"""Return a text without the marks of broken words: "infor\x02mation" is joined, "self\x02evident" is not.
+
+    The form that is more frequent in the rest of the text decides. Where it has neither, a hyphen stays beside a digit,
+    beside a capital ("Anglo-American"), after a single letter, in a word with another hyphen, beside a few words
+    ("self", "based"), and between two words that the text also has alone.
+    """
+    if _BREAK.search(text) is None:
+        return text
+    words = Counter(_WORD.findall(_BROKEN.sub(" ", text).lower()))
+    text = _BROKEN.sub(lambda match: _joined(match.group(1), match.group(2), words), text)
+    return _BREAK.sub("", text)
+
+
+def _joined(first: str, second: str, words: Counter[str]) -> str:
+    one, hyphenated = first + second, f"{first}-{second}"
+    counts = words[one.lower()], words[hyphenated.lower()]
+    if counts[0] != counts[1]:
+        return one if counts[0] > counts[1] else hyphenated
+    # "Anglo-American", "SSL-related".
+    capital = second[0].isupper() != first[-1].isupper() and (second[0].isupper() or first.isupper())
+    digit = first[-1].isdigit() or second[0].isdigit()
+    alone = all(len(half) >= _MIN_LETTERS and words[half.lower()] for half in (first, second))
+    before = second.lower() in _HYPHENATED_BEFORE and len(first) > _MIN_LETTERS
+    usual = before or first.lower() in _HYPHENATED_AFTER or len(first) == 1 or "-" in first or "-" in second
+    return hyphenated if capital or digit or alone or usual else one

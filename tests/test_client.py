@@ -135,6 +135,8 @@ def test_the_client_has_every_public_method_of_the_index() -> None:
         {"where": {"lang": "en", "n": {"<": 2}}},
         {"where": {"lang": "nowhere"}, "exact": True},
         {"candidates": 3},
+        {"k": 2, "offset": 1},
+        {"k": 1, "offset": 2, "mode": "hybrid"},
     ],
 )
 def test_searches_equal_those_of_the_index(client: Client, index: Index, options: dict[str, Any]) -> None:

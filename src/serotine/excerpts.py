@@ -54,6 +54,13 @@ class Excerpt:
     cost: int
 
 
+def word_spans(query: str, text: str) -> list[Span]:
+    """Return where the query's words occur in a text, without an encoder."""
+    query_words = {word.casefold() for word in re.findall(r"\w+", query)}
+    words = re.finditer(r"\w+", text)
+    return [(match.start(), match.end(), 1.0) for match in words if match.group().casefold() in query_words]
+
+
 def relevant_spans(spans: Sequence[Span]) -> list[Span]:
     """Return the spans of at least `RELEVANT_WEIGHT`."""
     return [span for span in spans if span[2] >= RELEVANT_WEIGHT]

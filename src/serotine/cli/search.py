@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 import sys
 import textwrap
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +16,7 @@ from serotine.excerpts import MARK, UNMARK, Span, passage
 from serotine.texts import printable
 
 if TYPE_CHECKING:
-    from serotine.index import Hit, Hits, Index, Mode, SearchStats
+    from serotine.index import Hits, Mode, SearchStats
 
 _BOLD, _NOT_BOLD = "\x1b[1m", "\x1b[22m"
 # What each stage of a search scores a document by, in the order of the stages.
@@ -36,6 +35,13 @@ def _query(ctx: click.Context, parameter: click.Parameter, words: tuple[str, ...
 @click.argument("query", nargs=-1, required=True, callback=_query, metavar="QUERY...")
 @click.option("-k", default=10, show_default=True, type=click.IntRange(min=1), help="Number of documents.")
 @click.option(
+    "--offset",
+    default=0,
+    show_default=True,
+    type=click.IntRange(min=0),
+    help="Number of the best documents to skip: the -k after them are printed.",
+)
+@click.option(
     "--mode",
     type=click.Choice(["late", "bm25", "hybrid"]),
     default="late",
@@ -46,49 +52,45 @@ def _query(ctx: click.Context, parameter: click.Parameter, words: tuple[str, ...
 @click.option("--exact", is_flag=True, help="Prove that no other document scores higher, and print the proof.")
 @json_option
 def search(
-    index: Path, query: str, k: int, mode: Mode, where: dict[str, Any] | None, exact: bool, json_file: str | None
+    index: Path,
+    query: str,
+    k: int,
+    offset: int,
+    mode: Mode,
+    where: dict[str, Any] | None,
+    exact: bool,
+    json_file: str | None,
 ) -> None:
     """Print the documents that best match QUERY: rank, score, id, and the passage with the matched words marked."""
     if exact and mode != "late":
         raise click.UsageError(f"--exact: needs --mode late, got --mode {mode}", click.get_current_context())
-    from serotine.index import Index, word_spans
+    from serotine.index import Index
 
     with Index.open(index, read_only=True) as opened:
         check_where(where, opened.stats().filterable)
-        hits = opened.search(query, k=k, mode=mode, where=where, exact=exact)
-        spans = [word_spans(query, hit.text or "") if mode == "bm25" else _spans(opened, query, hit) for hit in hits]
+        hits = opened.search(query, k=k, mode=mode, where=where, exact=exact, offset=offset)
+        spans = [hits.spans(position) for position in range(len(hits))]
         empty = len(opened) == 0
-    lines = "" if json_file == STANDARD_OUTPUT else _lines(hits, spans, mode, empty=empty, filtered=where is not None)
-    request = {"query": query, "k": k, "mode": mode, "where": where}
-    report(lines, {**request, **_result(hits, spans)}, json_file)
+    request = {"query": query, "k": k, "offset": offset, "mode": mode, "where": where}
+    lines = "" if json_file == STANDARD_OUTPUT else _lines(hits, spans, request, empty=empty)
+    report(lines, {**request, **_result(hits, spans, offset)}, json_file)
 
 
-def _spans(index: Index, query: str, hit: Hit) -> list[Span]:
-    from serotine.errors import UnknownIdError
-
-    if not hit.text:
-        return []
-    try:
-        return index.explain(query, hit.id).spans()
-    except UnknownIdError:
-        # Another process deleted it after the search: print it without marks.
-        return []
-
-
-def _lines(hits: Hits, spans: list[list[Span]], mode: Mode, *, empty: bool, filtered: bool) -> str:
+def _lines(hits: Hits, spans: list[list[Span]], request: dict[str, Any], *, empty: bool) -> str:
     if empty:
         return "The index has no documents; add some with: serotine add"
+    offset, mode = request["offset"], request["mode"]
     if not hits:
-        return "No document matches."
+        return f"No document after the first {offset:,}." if offset else "No document matches."
     # Sums of reciprocal ranks differ little.
     digits = 4 if mode == "hybrid" else 3
     blocks = []
-    for rank, (hit, matched) in enumerate(zip(hits, spans, strict=True), 1):
+    for rank, (hit, matched) in enumerate(zip(hits, spans, strict=True), offset + 1):
         excerpt = "(added as vectors, without text)"
         if hit.text is not None:
             excerpt = passage(hit.text, matched) or "(empty text)"
         blocks.append(f"{rank:>3}  {hit.score:7.{digits}f}  {printable(hit.id)}\n{_indent(excerpt)}")
-    blocks.append(_summary(hits.stats, filtered=filtered))
+    blocks.append(_summary(hits.stats, filtered=request["where"] is not None))
     if hits.certificate is not None:
         blocks.append(hits.certificate.statement)
     return "\n".join(blocks)
@@ -129,12 +131,10 @@ def _highlight(text: str, *, bold: bool) -> str:
     return text.replace(MARK, _BOLD if bold else "**").replace(UNMARK, _NOT_BOLD if bold else "**")
 
 
-def _result(hits: Hits, spans: list[list[Span]]) -> dict[str, Any]:
-    return {
-        "hits": [
-            {"rank": rank, **asdict(hit), "spans": matched}
-            for rank, (hit, matched) in enumerate(zip(hits, spans, strict=True), 1)
-        ],
-        "stats": asdict(hits.stats),
-        "certificate": None if hits.certificate is None else asdict(hits.certificate),
-    }
+def _result(hits: Hits, spans: list[list[Span]], offset: int) -> dict[str, Any]:
+    result = hits.to_dict()
+    result["hits"] = [
+        {"rank": rank, **hit, "spans": matched}
+        for rank, (hit, matched) in enumerate(zip(result["hits"], spans, strict=True), offset + 1)
+    ]
+    return result

@@ -164,7 +164,8 @@ class Client:
         **options: Unpack[SearchKeywords],
     ) -> Hits:
         """Return the k best documents for a query; see `Index.search`."""
-        return parsing.hits(self._post("/search", {**self._query(query), **_option_fields(k, options)}))
+        hits = parsing.hits(self._post("/search", {**self._query(query), **_option_fields(k, options)}))
+        return hits.explained_by(query if isinstance(query, str) else None, self)
 
     def search_batch(
         self,
@@ -178,7 +179,11 @@ class Client:
         body = {"queries": [self._query(query) for query in queries], **_option_fields(k, options)}
         if not body["queries"]:
             return []
-        return [parsing.hits(result) for result in self._post("/search/batch", body)["results"]]
+        results = self._post("/search/batch", body)["results"]
+        return [
+            parsing.hits(result).explained_by(query if isinstance(query, str) else None, self)
+            for result, query in zip(results, queries, strict=True)
+        ]
 
     def explain(self, query: str, id_: str) -> Explanation:
         """Align a query with a document; see `Index.explain`."""

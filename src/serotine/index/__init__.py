@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from serotine.index.files import nearest
 from serotine.index.growth import FIRST_TRAINING, POSTINGS_FROM, first_training_at, k_means
+from serotine.index.hits import Certificate, Hit, Hits, SearchStats
 from serotine.index.index import Index
 from serotine.index.recorded_encoder import load_encoder
-from serotine.index.results import Certificate, Hit, Hits, IndexStats, SearchStats, VerifyReport
+from serotine.index.results import IndexStats, VerifyReport
 from serotine.index.search import (
     Explanation,
     Fusion,
@@ -15,7 +16,6 @@ from serotine.index.search import (
     SearchOptions,
     TokenMatch,
     explain,
-    word_spans,
 )
 from serotine.index.store import (
     CATALOG_FILE,
@@ -72,5 +72,4 @@ __all__ = [
     "read_settings",
     "replace_index",
     "restore_replaced_index",
-    "word_spans",
 ]

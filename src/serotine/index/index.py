@@ -16,9 +16,10 @@ from serotine.errors import IndexDamagedError, UnknownIdError, invalid, not_one_
 from serotine.index import recorded_encoder
 from serotine.index.documents import validate_query
 from serotine.index.files import MAX_CENTROIDS
+from serotine.index.hits import Hit, Hits
 from serotine.index.queries import Query, QueryEncoder, query_texts
 from serotine.index.recorded_encoder import RecordedEncoder
-from serotine.index.results import Hit, Hits, IndexStats, VerifyReport
+from serotine.index.results import IndexStats, VerifyReport
 from serotine.index.search import Explanation, Fusion, Mode, Retriever, SearchKeywords, SearchOptions, explain
 from serotine.index.stats import index_stats
 from serotine.index.store import Row, Settings, Sources, SourceUpdate, Store, check_filterable
@@ -304,6 +305,7 @@ class Index:
         fusion: Fusion = "rrf",
         weights: tuple[float, float] = (1.0, 1.0),
         candidates: int | None = None,
+        offset: int = 0,
     ) -> Hits:
         """Return the k best documents for a query.
 
@@ -317,6 +319,7 @@ class Index:
                 weighted sum of scores normalized to 0..1.
             weights: of the late and of the lexical ranking in "hybrid".
             candidates: number of documents scored over their codes; more find more of the exact answer.
+            offset: number of the best hits to skip, for paging: the k after them are returned.
 
         Returns:
             The hits, best first; on a tie the document added first.
@@ -341,7 +344,8 @@ class Index:
         >>> [hit.id for hit in green], green.certificate.exact
         (['pear'], True)
         """
-        return self._search([query], SearchOptions(k, where, mode, exact, fusion, weights, candidates))[0]
+        options = SearchOptions(k, where, mode, exact, fusion, weights, candidates, offset)
+        return self._search([query], options)[0]
 
     def search_batch(self, queries: Sequence[Query], k: int = 10, **options: Unpack[SearchKeywords]) -> list[Hits]:
         """Return the hits of many queries, encoded together and searched in parallel; options as for `search`."""
@@ -355,7 +359,8 @@ class Index:
         texts = query_texts(queries, options.mode)
         vectors = [] if options.mode == "bm25" else self._queries.vectors(queries)
         encoding = (time.perf_counter() - started) * 1e3 / max(len(queries), 1)
-        return self._retriever.search(options, vectors, texts, encoding)
+        results = self._retriever.search(options, vectors, texts, encoding)
+        return [hits.explained_by(text, self) for hits, text in zip(results, texts, strict=True)]
 
     def explain(self, query: str, id_: str) -> Explanation:
         """Return the document token that each query token matches best, with character offsets into both texts.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from serotine.index.search.explanation import Explanation, TokenMatch, explain, word_spans
+from serotine.index.search.explanation import Explanation, TokenMatch, explain
 from serotine.index.search.options import Fusion, Mode, SearchKeywords, SearchOptions
 from serotine.index.search.retriever import Retriever
 
@@ -15,5 +15,4 @@ __all__ = [
     "SearchOptions",
     "TokenMatch",
     "explain",
-    "word_spans",
 ]

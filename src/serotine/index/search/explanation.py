@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -70,13 +69,6 @@ class Explanation:
             words[word] = max(words.get(word, 0.0), match.similarity)
         strongest = max(words.values(), default=1.0)
         return [(start, end, weight / strongest) for (start, end), weight in sorted(words.items())]
-
-
-def word_spans(query: str, text: str) -> list[tuple[int, int, float]]:
-    """Return where the query's words occur in a text, as `Explanation.spans`, without an encoder."""
-    query_words = {word.casefold() for word in re.findall(r"\w+", query)}
-    words = re.finditer(r"\w+", text)
-    return [(match.start(), match.end(), 1.0) for match in words if match.group().casefold() in query_words]
 
 
 def _is_word(text: str) -> bool:

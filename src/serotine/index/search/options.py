@@ -26,6 +26,7 @@ class SearchOptions:
         fusion: how "hybrid" joins its two rankings.
         weights: of the late and the lexical ranking.
         candidates: documents scored over their residual codes, or None to derive it from `k`.
+        offset: number of the best hits to skip: the k after them are returned.
 
     Raises:
         TypeError, ValueError: names the option.
@@ -38,10 +39,17 @@ class SearchOptions:
     fusion: Fusion = "rrf"
     weights: tuple[float, float] = (1.0, 1.0)
     candidates: int | None = None
+    offset: int = 0
+
+    @property
+    def depth(self) -> int:
+        """Number of hits to rank: those returned and those skipped."""
+        return self.k + self.offset
 
     def __post_init__(self) -> None:
         # SQLite and the core take Python integers only.
         object.__setattr__(self, "k", _count("k", self.k))
+        object.__setattr__(self, "offset", _count("offset", self.offset, lowest=0))
         if self.candidates is not None:
             object.__setattr__(self, "candidates", _count("candidates", self.candidates))
         if self.mode not in get_args(Mode):
@@ -66,11 +74,12 @@ class SearchKeywords(TypedDict, total=False):
     fusion: Fusion
     weights: tuple[float, float]
     candidates: int | None
+    offset: int
 
 
-def _count(name: str, value: object) -> int:
+def _count(name: str, value: object, lowest: int = 1) -> int:
     if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
-        raise wrong_type(name, "an int of at least 1", value)
-    if value < 1:
-        raise invalid(name, "at least 1", value)
+        raise wrong_type(name, f"an int of at least {lowest}", value)
+    if value < lowest:
+        raise invalid(name, f"at least {lowest}", value)
     return int(value)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serotine import _core
-from serotine.index.results import Certificate
+from serotine.index.hits import Certificate
 from serotine.index.search.options import SearchOptions
 from serotine.index.store import Snapshot
 

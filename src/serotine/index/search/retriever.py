@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serotine.errors import IndexDamagedError, SerotineError
-from serotine.index.results import Hit, Hits, SearchStats
+from serotine.index.hits import Hit, Hits, SearchStats
 from serotine.index.search import fusion, plan
 from serotine.index.search.options import SearchOptions
 from serotine.index.search.plan import Ranking
@@ -85,7 +85,7 @@ class Retriever:
         matching = None if options.where is None else self._store.catalog.matching(options.where)
         filtering = _milliseconds_since(started)
         started = time.perf_counter()
-        depth = options.k if options.mode != "hybrid" else max(options.k * _FUSED_PER_HIT, _MIN_FUSED)
+        depth = options.depth if options.mode != "hybrid" else max(options.depth * _FUSED_PER_HIT, _MIN_FUSED)
         lexical: list[Ranking] = []
         if options.mode != "late":
             allowed = snapshot.documents if matching is None else matching.size
@@ -106,12 +106,13 @@ class Retriever:
         results = []
         for ranking in rankings:
             started = time.perf_counter()
-            rows = self._store.catalog.rows(ranking.numbers)
-            if len(rows) < len(ranking.numbers):
+            numbers, scores = ranking.numbers[options.offset :], ranking.scores[options.offset :]
+            rows = self._store.catalog.rows(numbers)
+            if len(rows) < len(numbers):
                 return None
             hits = tuple(
                 Hit(rows[number].id, score, rows[number].text, rows[number].metadata)
-                for number, score in zip(ranking.numbers, ranking.scores, strict=True)
+                for number, score in zip(numbers, scores, strict=True)
             )
             fetching = _milliseconds_since(started)
             times = {"encode": encoding, **ranking.milliseconds, "search": searching, "fetch": fetching}
@@ -138,7 +139,7 @@ def _fuse(late: Ranking, lexical: Ranking, options: SearchOptions) -> Ranking:
         fused_numbers = {number for number, _ in fused}
         without_tokens = {number: 0.0 for pairs in scored for number, _ in pairs if number not in fused_numbers}
         fused = sorted([*fused, *without_tokens.items()], key=lambda pair: (-pair[1], pair[0]))
-    fused = fused[: options.k]
+    fused = fused[: options.depth]
     return Ranking(
         [score for _, score in fused],
         [number for number, _ in fused],

@@ -24,20 +24,14 @@ def json_response(body: dict[str, Any], status: int = 200) -> Response:
 def search_result(hits: Hits, explanations: list[Explanation | None], total: float) -> dict[str, Any]:
     """Return the hits of one query; `total` in milliseconds."""
     times = hits.stats.milliseconds
-    certificate = None
-    if hits.certificate is not None:
-        certificate = asdict(hits.certificate)
-        certificate.update(
-            kth_score=finite(hits.certificate.kth_score),
-            bound=finite(hits.certificate.bound),
-        )
+    body = hits.to_dict()
     return {
         "hits": [
-            {**_document(hit), "score": finite(hit.score), "explanation": explained and explanation(explained)}
-            for hit, explained in zip(hits, explanations, strict=True)
+            {**hit, "explanation": explained and explanation(explained)}
+            for hit, explained in zip(body["hits"], explanations, strict=True)
         ],
-        "stats": asdict(hits.stats),
-        "certificate": certificate,
+        "stats": body["stats"],
+        "certificate": body["certificate"],
         "milliseconds": {"encode": times.get("encode", 0.0), "search": times.get("search", 0.0), "total": total},
     }
 
@@ -54,8 +48,4 @@ def explanation(explained: Explanation) -> dict[str, Any]:
 
 def document(hit: Hit) -> dict[str, Any]:
     """Return a stored document without its vectors."""
-    return {**_document(hit), "vectors": None, "dim": None}
-
-
-def _document(hit: Hit) -> dict[str, Any]:
-    return {"id": hit.id, "text": hit.text, "metadata": hit.metadata}
+    return {"id": hit.id, "text": hit.text, "metadata": hit.metadata, "vectors": None, "dim": None}

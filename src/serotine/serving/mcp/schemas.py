@@ -50,6 +50,7 @@ class SearchArguments(_Arguments):
         description="late: by meaning, token by token. bm25: by exact words, for identifiers, error codes and names. "
         "hybrid: both.",
     )
+    offset: int = Field(0, ge=0, le=1000, description="Number of the best passages to skip: the next page.")
     max_tokens: int = Field(
         2000,
         ge=MIN_TOKENS,
@@ -60,7 +61,7 @@ class SearchArguments(_Arguments):
 
     def options(self) -> SearchOptions:
         """Return the options of the search."""
-        return SearchOptions(k=self.k, where=self.where, mode=self.mode)
+        return SearchOptions(k=self.k, where=self.where, mode=self.mode, offset=self.offset)
 
 
 class ExpandArguments(_Arguments):

@@ -7,9 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from serotine.errors import EncoderError, UnknownIdError
 from serotine.excerpts import Excerpt, Span, by_sentences
-from serotine.index import Hit, Index, word_spans
+from serotine.index import Hit, Hits, Index
 from serotine.serving.mcp.budget import share_budget
 from serotine.serving.mcp.indexes import ServedIndexes
 from serotine.serving.mcp.metadata import fit_metadata
@@ -28,15 +27,18 @@ class _Candidate:
     """A hit, its cost in tokens and its excerpts; computed on first use."""
 
     name: str
-    index: Index
-    hit: Hit
-    arguments: SearchArguments
+    hits: Hits
+    position: int
     several: bool
+
+    @property
+    def hit(self) -> Hit:
+        return self.hits[self.position]
 
     @cached_property
     def heading_tokens(self) -> int:
         empty = self.passage(Excerpt(0, 0, 0))
-        block = _block(99, empty, several=self.several)
+        block = _block(9999, empty, several=self.several)
         return max(count_tokens(as_json(empty.model_dump())), count_tokens(block)) + 2
 
     @cached_property
@@ -45,15 +47,7 @@ class _Candidate:
 
     @cached_property
     def spans(self) -> list[Span]:
-        text = self.hit.text or ""
-        if self.arguments.mode == "bm25":
-            return word_spans(self.arguments.query, text)
-        try:
-            return self.index.explain(self.arguments.query, self.hit.id).spans()
-        except (UnknownIdError, EncoderError):
-            # Deleted by another process since the search, or added with vectors whose tokens are unknown: use the
-            # beginning of the text.
-            return []
+        return self.hits.spans(self.position)
 
     def excerpt(self, budget: int) -> Excerpt:
         text = self.hit.text or ""
@@ -98,7 +92,7 @@ def search(served: ServedIndexes, arguments: SearchArguments) -> tuple[SearchRes
         draft = _draft(candidates, budget - _ENVELOPE_TOKENS)
         note = _note(draft, indexes, arguments)
         result = SearchResult(hits=draft.hits, cut=draft.cut, left_out=draft.left_out, note=note)
-        text = _as_text(result, several=len(indexes) > 1)
+        text = _as_text(result, arguments.offset, several=len(indexes) > 1)
         excess = max(count_tokens(text), count_tokens(as_json(result.model_dump()))) - arguments.max_tokens
         if excess <= 0 or not draft.hits:
             return result, text
@@ -112,14 +106,15 @@ def _candidates(indexes: Mapping[str, Index], arguments: SearchArguments) -> lis
     options = arguments.options()
     ranked: list[tuple[int, float, _Candidate]] = []
     for name, index in indexes.items():
-        hits = index.search(arguments.query, options.k, where=options.where, mode=options.mode)
-        ranked += [(rank, hit.score, _Candidate(name, index, hit, arguments, several)) for rank, hit in enumerate(hits)]
+        # The best of every index: which of them are skipped is known once they are merged.
+        hits = index.search(arguments.query, options.depth, where=options.where, mode=options.mode)
+        ranked += [(rank, hit.score, _Candidate(name, hits, rank, several)) for rank, hit in enumerate(hits)]
     if several and options.mode == "late" and len({index.stats().encoder for index in indexes.values()}) == 1:
         # With one encoder, MaxSim scores are comparable across indexes.
         ranked.sort(key=lambda candidate: -candidate[1])
     else:
         ranked.sort(key=lambda candidate: candidate[0])
-    return [candidate for _, _, candidate in ranked[: options.k]]
+    return [candidate for _, _, candidate in ranked[options.offset : options.depth]]
 
 
 def _draft(candidates: Sequence[_Candidate], budget: int) -> _Draft:
@@ -151,6 +146,8 @@ def _note(draft: _Draft, indexes: Mapping[str, Index], arguments: SearchArgument
     if not count:
         if not any(len(index) for index in indexes.values()):
             return "The index is empty."
+        if arguments.offset:
+            return f"No passage after the first {arguments.offset:,}; lower offset."
         if arguments.where is not None:
             return "No passage matches the filter; list shows the fields and their values."
         return "No passage shares a word with the query; search with mode late or hybrid."
@@ -169,8 +166,8 @@ def _passages(count: int) -> str:
     return f"{count} passage{'' if count == 1 else 's'}"
 
 
-def _as_text(result: SearchResult, *, several: bool) -> str:
-    blocks = [_block(rank, hit, several=several) for rank, hit in enumerate(result.hits, 1)]
+def _as_text(result: SearchResult, offset: int, *, several: bool) -> str:
+    blocks = [_block(rank, hit, several=several) for rank, hit in enumerate(result.hits, offset + 1)]
     return "\n\n".join([result.note, *blocks])
 
 

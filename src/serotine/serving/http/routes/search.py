@@ -97,7 +97,7 @@ def _results(
     services: Services, served: ServedIndex, queries: list[_QueryValue], body: SearchBody, started: float
 ) -> list[dict[str, Any]]:
     limits = services.settings.limits
-    limits.check("k", body.k, limits.k)
+    limits.check("k + offset" if body.offset else "k", body.depth, limits.k)
     limits.check("candidates", body.candidates or 0, _CANDIDATES_PER_HIT * limits.k)
     if body.explain and not all(isinstance(query, str) for query in queries):
         raise ValueError("explain: requires text queries, got vectors; send 'query', or omit 'explain'")

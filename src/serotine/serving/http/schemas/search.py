@@ -37,6 +37,7 @@ class SearchBody(SearchOptions):
     ] = None
     weights: tuple[_Weight, _Weight] = (1.0, 1.0)
     candidates: Annotated[int | None, Field(ge=1)] = None
+    offset: Annotated[int, Field(ge=0)] = 0
     explain: bool = False
 
     def options(self) -> dict[str, Any]:

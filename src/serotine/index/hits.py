@@ -1,0 +1,218 @@
+"""The hits of a search, with its statistics and its proof."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, field, fields, replace
+from typing import TYPE_CHECKING, Any, Protocol, overload
+
+from serotine.errors import EncoderError, SerotineError, UnknownIdError
+from serotine.excerpts import word_spans
+from serotine.index.hit_tables import html_table, one_line, text_table
+from serotine.wire import finite
+
+if TYPE_CHECKING:
+    import pandas
+
+    from serotine.index.search.explanation import Explanation
+
+
+class Explainer(Protocol):
+    """What explains the hits of a search: the index, or its client."""
+
+    def explain(self, query: str, id_: str) -> Explanation:
+        """Return the document token that each query token matches best."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Hit:
+    """A document returned by a search.
+
+    Attributes:
+        id: the id it was added with.
+        score: MaxSim, float32; -inf for a document without tokens. BM25's or the fused score in the other modes.
+        text: its text, or None where only vectors were added.
+        metadata: the metadata it was added with.
+
+    >>> hit = Hit("apple", 1.5, "A fruit.", {"lang": "en"})
+    >>> hit.id, hit.score, hit.metadata["lang"]
+    ('apple', 1.5, 'en')
+    """
+
+    id: str
+    score: float
+    text: str | None
+    metadata: dict[str, Any]
+
+    def __repr__(self) -> str:
+        return one_line(self)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the hit as values that JSON can represent; an infinite or missing score is None.
+
+        >>> Hit("apple", float("-inf"), None, {}).to_dict()["score"] is None
+        True
+        """
+        return {
+            "id": self.id,
+            "score": finite(self.score),
+            "text": self.text,
+            "metadata": self.metadata,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class SearchStats:
+    """Search statistics of one query.
+
+    Attributes:
+        plan: the stages used: "flat" scores float16 vectors of every document; "scan" reads every document's
+            centroids, "probe" the posting lists of the best centroids, and both score the best documents over their
+            codes and then their vectors; "direct" starts with the codes, because a filter leaves few documents;
+            "bounds" is the exact search; "bm25" is lexical.
+        documents: number of documents that pass the filter, if any.
+        tokens: number of document tokens scored over codes or vectors.
+        counts: number of documents scored by each stage.
+        milliseconds: wall time of each stage, and "search" for all stages together.
+    """
+
+    plan: str
+    documents: int
+    tokens: int
+    counts: dict[str, int]
+    milliseconds: dict[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Certificate:
+    """The proof of a search with ``exact=True``: no other document can score above the last hit.
+
+    Attributes:
+        exact: whether that is proved for every document.
+        kth_score: lowest score among the hits; -inf when there are none.
+        bound: highest score that any other document can have; -inf when there is no other.
+        rescored: number of documents whose exact score was computed.
+        undecided: number of documents that could belong among the hits, where vectors are not stored.
+        statement: the proof in words.
+    """
+
+    exact: bool
+    kth_score: float
+    bound: float
+    rescored: int
+    undecided: int
+    statement: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the proof as values that JSON can represent; an infinite bound is None."""
+        return {**asdict(self), "kth_score": finite(self.kth_score), "bound": finite(self.bound)}
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Hits(Sequence[Hit]):
+    """The hits of one query, best first; a sequence of `Hit`. A slice of it is `Hits` of the same search.
+
+    Notebooks show it as a table with the matched words shaded. The shades are computed when they are first needed,
+    from the index that was searched, while it is open; otherwise, as after unpickling, they are the query's words.
+
+    Attributes:
+        items: the hits.
+        stats: search statistics.
+        certificate: the proof of a search with ``exact=True``, else None.
+        query: the query, or None where it was given as vectors.
+
+    >>> from serotine.index import SearchStats
+    >>> stats = SearchStats("flat", documents=2, tokens=3, counts={"vectors": 2}, milliseconds={"search": 0.1})
+    >>> hits = Hits((Hit("apple", 1.5, None, {}), Hit("pear", 1.0, None, {})), stats)
+    >>> [hit.id for hit in hits], hits[0].score, hits.stats.plan
+    (['apple', 'pear'], 1.5, 'flat')
+    >>> [hit.id for hit in hits[:1]]
+    ['apple']
+    """
+
+    items: tuple[Hit, ...]
+    stats: SearchStats
+    certificate: Certificate | None = field(default=None)
+    query: str | None = field(default=None)
+    # Weak: hits that are still in use must not hold an index open, nor its writer lock.
+    _explainer: weakref.ref[Explainer] | None = field(default=None, compare=False)
+
+    @overload
+    def __getitem__(self, index: int) -> Hit: ...
+    @overload
+    def __getitem__(self, index: slice) -> Hits: ...
+    def __getitem__(self, index: int | slice) -> Hit | Hits:
+        return replace(self, items=self.items[index]) if isinstance(index, slice) else self.items[index]
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def __iter__(self) -> Iterator[Hit]:
+        return iter(self.items)
+
+    def __repr__(self) -> str:
+        return text_table(self)
+
+    def _repr_html_(self) -> str:
+        return html_table(self)
+
+    def __reduce__(self) -> tuple[type[Hits], tuple[object, ...]]:
+        return Hits, (self.items, self.stats, self.certificate, self.query)
+
+    def __copy__(self) -> Hits:
+        return self[:]
+
+    def explained_by(self, query: str | None, explainer: Explainer) -> Hits:
+        """Return these hits with the query they answer, and what explains them; only a weak reference is stored."""
+        return replace(self, query=query, _explainer=weakref.ref(explainer))
+
+    def spans(self, position: int) -> list[tuple[int, int, float]]:
+        """Return the matched words in the text of one hit, as `Explanation.spans`; none without a text or a query."""
+        hit = self.items[position]
+        if not hit.text or self.query is None:
+            return []
+        explainer = None if self._explainer is None else self._explainer()
+        if explainer is not None and self.stats.plan != "bm25":
+            try:
+                explanation = explainer.explain(self.query, hit.id)
+            except (UnknownIdError, EncoderError):
+                # Deleted since the search, or added with vectors whose tokens are unknown.
+                return []
+            except (SerotineError, ValueError):
+                # Closed, or on a server that cannot be reached: the words are a good guess.
+                pass
+            else:
+                if explanation.text == hit.text:
+                    return explanation.spans()
+        return word_spans(self.query, hit.text)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return query, hits, statistics and certificate as values that JSON can represent."""
+        return {
+            "query": self.query,
+            "hits": [hit.to_dict() for hit in self.items],
+            "stats": asdict(self.stats),
+            "certificate": None if self.certificate is None else self.certificate.to_dict(),
+        }
+
+    def to_pandas(self) -> pandas.DataFrame:
+        """Return a table with one row per hit: rank, the hit's attributes, and ``metadata.FIELD`` for every field.
+
+        Raises:
+            ImportError: pandas is not installed.
+        """
+        try:
+            import pandas
+        except ImportError as error:
+            raise ImportError(f"to_pandas needs pandas; run: pip install pandas ({error})") from None
+        columns = [column.name for column in fields(Hit) if column.name != "metadata"]
+        names = list(dict.fromkeys(name for hit in self.items for name in hit.metadata))
+        return pandas.DataFrame(
+            [
+                (rank, *(getattr(hit, name) for name in columns), *(hit.metadata.get(name) for name in names))
+                for rank, hit in enumerate(self.items, 1)
+            ],
+            columns=["rank", *columns, *(f"metadata.{name}" for name in names)],
+        )

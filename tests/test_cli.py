@@ -240,7 +240,7 @@ def test_bad_input_leaves_no_files(shell: Shell, tmp_path: Path) -> None:
         (b'{"_id": "1", "text": "a"}\n{"_id": "2"}\n', "in.jsonl:2: has neither"),
     ]:
         (tmp_path / "in.jsonl").write_bytes(content)
-        assert message in shell.fails("index", "in.jsonl", "-o", "i.serotine")
+        assert message in shell.fails("index", "in.jsonl", "-o", "i.serotine", "--strict")
         assert [entry.name for entry in tmp_path.iterdir()] == ["in.jsonl"]
     assert "no such file" in shell.fails("index", "nowhere", "-o", "i.serotine")
 

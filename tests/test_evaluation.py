@@ -96,6 +96,13 @@ def test_titles_are_joined_and_only_judged_queries_are_loaded(tmp_path: Path) ->
     assert collection.qrels == {"q1": {"d1": 1}}
 
 
+def test_ids_are_those_that_an_index_of_the_same_files_has(tmp_path: Path) -> None:
+    corpus = '{"_id": 1, "text": "one"}\n{"id": 2, "text": "two"}\n'
+    collection = load_beir(folder(tmp_path, corpus, '{"id": 7, "text": "first"}\n', "7\t1\t1\n7\t2\t0\n"))
+    assert collection.documents == {"1": "one", "2": "two"}
+    assert (collection.queries, collection.qrels) == ({"7": "first"}, {"7": {"1": 1, "2": 0}})
+
+
 @pytest.mark.parametrize(
     ("corpus", "queries", "qrels", "words"),
     [

@@ -234,7 +234,7 @@ def test_a_file_with_a_duplicate_id_is_skipped(index: Index, folder: Path) -> No
 def test_broken_files_are_skipped_and_keep_their_documents(index: Index, folder: Path) -> None:
     run(index)
     before = texts(index)
-    (folder / "c.jsonl").write_text('{"_id": "x", "text": "new"}\n{"_id"')
+    (folder / "c.jsonl").write_text('{"_id"\n{"_id": "x"}\n')
     (folder / "deep" / "b.txt").write_bytes(b"\0\0\0\0")
     (folder / "e.csv").write_bytes(b'id,text\n1,"open\n')
     (folder / "f.md").write_text("\n")
@@ -245,7 +245,8 @@ def test_broken_files_are_skipped_and_keep_their_documents(index: Index, folder:
     assert files(report) == (1, 0, 0, 1, 5)
     assert skipped_files == [skipped.file for skipped in report.skipped]
     reasons = {Path(skipped.file).name: skipped.reason for skipped in report.skipped}
-    assert reasons["c.jsonl"].startswith("line 2: not valid JSON")
+    assert reasons["c.jsonl"].startswith("line 1: not valid JSON")
+    assert reasons["c.jsonl"].endswith("(and 1 more: the file has no valid row)")
     assert reasons["b.txt"].startswith("not a text file: contains NUL bytes")
     assert reasons["e.csv"].startswith("line 2: not valid CSV")
     assert reasons["f.md"].startswith("contains no text")

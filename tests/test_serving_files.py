@@ -64,11 +64,16 @@ def test_a_broken_file_is_skipped_and_reported(client: TestClient) -> None:
         ("b.exe", b"\x00"),
         ("c.jsonl", b'{"_id": "c1", "text": "x", "lang": 3}\n'),
         ("d.txt", b"good"),
+        ("e.jsonl", b'{"_id": "e1", "text": "x", "n": NaN}\n{"_id": "e2", "text": null}\n'),
     )
-    assert (job["state"], job["added"]) == ("done", 1)
+    assert (job["state"], job["added"]) == ("done", 3)
     reasons = {skipped["file"]: skipped["reason"] for skipped in job["skipped"]}
-    assert sorted(reasons) == ["a.jsonl", "b.exe", "c.jsonl"]
-    assert reasons["a.jsonl"].startswith("line 2: not valid JSON")
+    assert sorted(reasons) == ["b.exe", "c.jsonl"]
+    # A bad row does not cost the others of its file.
+    assert job["skipped_rows"] == 2
+    first, second = job["first_skipped_rows"]
+    assert (first["file"], first["line"], first["reason"][:14]) == ("a.jsonl", 2, "not valid JSON")
+    assert second == {"file": "e.jsonl", "line": 2, "reason": "'text' must be a string, got null"}
     assert "must be a str, got 3" in reasons["c.jsonl"]
     assert not any("uploads" in reason for reason in reasons.values())
 

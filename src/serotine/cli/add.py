@@ -6,7 +6,15 @@ from pathlib import Path
 
 import click
 
-from serotine.cli.ingestion import apply_plan, as_json, file_counts, open_for_texts, plan_files
+from serotine.cli.ingestion import (
+    apply_plan,
+    as_json,
+    exit_if_skipped,
+    file_counts,
+    open_for_texts,
+    plan_files,
+    strict_option,
+)
 from serotine.cli.output import json_option, plural, report
 
 
@@ -14,8 +22,9 @@ from serotine.cli.output import json_option, plural, report
 @click.argument("index", type=click.Path(path_type=Path))
 @click.argument("sources", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="SOURCE...")
 @click.option("--upsert", is_flag=True, help="Replace documents of the same ids that came from elsewhere.")
+@strict_option
 @json_option
-def add(index: Path, sources: tuple[Path, ...], upsert: bool, json_file: str | None) -> None:
+def add(index: Path, sources: tuple[Path, ...], upsert: bool, strict: bool, json_file: str | None) -> None:
     """Add files and folders to an existing index, and update those that it already has.
 
     A file with a document id that the index has from elsewhere is skipped, unless --upsert replaces such documents.
@@ -23,7 +32,7 @@ def add(index: Path, sources: tuple[Path, ...], upsert: bool, json_file: str | N
     from serotine.ingest import Ingest
 
     with open_for_texts(index) as opened:
-        ingest = Ingest(sources, opened.encoder, upsert=upsert)
+        ingest = Ingest(sources, opened.encoder, upsert=upsert, strict=strict)
         result = apply_plan(ingest, plan_files(ingest, opened), opened)
         documents = len(opened)
     replaced = f", {result.replaced:,} of them replaced" if result.replaced else ""
@@ -33,3 +42,4 @@ def add(index: Path, sources: tuple[Path, ...], upsert: bool, json_file: str | N
         {"path": str(index), **as_json(result), "documents": documents},
         json_file,
     )
+    exit_if_skipped(result.skipped, strict=strict)

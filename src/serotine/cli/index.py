@@ -17,9 +17,11 @@ from serotine.cli.ingestion import (
     apply_plan,
     as_json,
     chunking_options,
+    exit_if_skipped,
     file_counts,
     open_for_texts,
     plan_files,
+    strict_option,
 )
 from serotine.cli.output import Interrupted, json_option, plural, print_error, report, size, watched
 from serotine.errors import EncoderError
@@ -27,7 +29,7 @@ from serotine.errors import EncoderError
 if TYPE_CHECKING:
     from serotine.encoders import Encoder
     from serotine.index import Index
-    from serotine.ingest import IngestReport, Skipped
+    from serotine.ingest import IngestReport, Skipped, SkippedRow
     from serotine.integrations import PlaidIndex
 
 
@@ -51,6 +53,7 @@ class _Source(Protocol):
 @click.option("--overwrite", is_flag=True, help="Replace the index at PATH by a new one, once that is complete.")
 @click.option("--watch", is_flag=True, help="Update the index whenever its files change, until Ctrl-C.")
 @chunking_options
+@strict_option
 @index_options
 @json_option
 def index(
@@ -61,6 +64,7 @@ def index(
     overwrite: bool,
     watch: bool,
     chunking: ChunkingOptions,
+    strict: bool,
     options: IndexOptions,
     json_file: str | None,
 ) -> None:
@@ -73,8 +77,8 @@ def index(
     whole.
 
     Run again, it adds new files, replaces changed ones, removes those that are gone from the given folders, and leaves
-    the rest alone. A file that cannot be read is reported and skipped. Documents are committed as they are encoded:
-    after Ctrl-C the same command continues.
+    the rest alone. A file that cannot be read is reported and skipped, and so is a bad row of a file. Documents are
+    committed as they are encoded: after Ctrl-C the same command continues.
 
     Or import the vectors of an index by fast-plaid, PyLate or Stanford's ColBERT: pass its folder, and as --encoder
     the model it was created with. Without --encoder the new index is searched with vectors only, from Python.
@@ -91,7 +95,7 @@ def index(
     started = time.monotonic()
     explicit = load if encoder is not None or encoder_settings else None
     plaid = _find_plaid(sources)
-    files = _Files(sources, explicit, load, options, chunking)
+    files = _Files(sources, explicit, load, options, chunking, strict)
     source: _Source = files if plaid is None else _Vectors(plaid, explicit, options)
     if watch:
         from serotine.cli.watch import require_watchfiles
@@ -121,6 +125,7 @@ def index(
     _report(output, result, time.monotonic() - started, json_file)
     if watch:
         files.watch(output)
+    exit_if_skipped(result["skipped"], strict=strict)
 
 
 @dataclass(slots=True)
@@ -133,7 +138,8 @@ class _Files:
         load: loads that encoder, or the default.
         options: options of a new index.
         chunking: how texts are cut.
-        reported: skipped files that were reported.
+        strict: whether a file with a bad row is skipped whole.
+        reported: skipped files and rows that were reported.
     """
 
     sources: Sequence[Path]
@@ -141,7 +147,8 @@ class _Files:
     load: Callable[[], Encoder]
     options: IndexOptions
     chunking: ChunkingOptions
-    reported: set[Skipped] = field(default_factory=set)
+    strict: bool
+    reported: set[Skipped | SkippedRow] = field(default_factory=set)
 
     def create(self, path: Path) -> dict[str, Any]:
         from serotine.index import Index
@@ -149,7 +156,7 @@ class _Files:
 
         encoder = self.load()
         chunking = self.chunking.chunking(encoder)
-        ingest = Ingest(self.sources, encoder, chunking=chunking, filterable=self.options.fields())
+        ingest = Ingest(self.sources, encoder, chunking=chunking, filterable=self.options.fields(), strict=self.strict)
         # Reports all errors of the files before anything exists at `path`.
         plan = plan_files(ingest, None, self.reported)
         with Index.create(path, encoder=encoder, **self.options.arguments()) as created:
@@ -180,7 +187,7 @@ class _Files:
         from serotine.ingest import Ingest
 
         encoder = opened.encoder
-        ingest = Ingest(self.sources, encoder, chunking=self.chunking.chunking(encoder))
+        ingest = Ingest(self.sources, encoder, chunking=self.chunking.chunking(encoder), strict=self.strict)
         return apply_plan(ingest, plan_files(ingest, opened, self.reported), opened, self.reported)
 
 

@@ -18,7 +18,7 @@ from serotine.progress import progress_bar
 
 if TYPE_CHECKING:
     from serotine.index import Index, TextEncoder
-    from serotine.ingest import Chunking, Ingest, IngestReport, Plan, Skipped
+    from serotine.ingest import Chunking, Ingest, IngestReport, Plan, Skipped, SkippedRow, SkippedRows
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -95,13 +95,14 @@ def open_for_texts(path: Path, encoder: TextEncoder | None = None) -> Index:
     return index
 
 
-def plan_files(ingest: Ingest, index: Index | None, reported: set[Skipped] | None = None) -> Plan:
-    """Read the files, drawing progress on a terminal, and warn about skipped files.
+def plan_files(ingest: Ingest, index: Index | None, reported: set[Skipped | SkippedRow] | None = None) -> Plan:
+    """Read the files, drawing progress on a terminal, and warn about skipped files and rows.
 
     Args:
         ingest: the files.
         index: the index to update; None where it does not exist yet.
-        reported: skipped files that were already reported and are not reported again; those of this plan are added.
+        reported: skipped files and rows that were already reported and are not reported again; those of this plan are
+            added.
 
     Raises:
         InputFileError: none of the files can be indexed.
@@ -115,6 +116,7 @@ def plan_files(ingest: Ingest, index: Index | None, reported: set[Skipped] | Non
         _warn_skipped(plan.skipped, reported)
         raise InputFileError(f"none of the {len(plan.skipped):,} files can be indexed; see the warnings")
     _warn_skipped(plan.skipped, reported)
+    _warn_skipped_rows(plan.skipped_rows, reported)
     if plan.empty_documents:
         warn(
             f"{plural(plan.empty_documents, 'document')} without text (the first: {plan.first_empty}); "
@@ -123,7 +125,9 @@ def plan_files(ingest: Ingest, index: Index | None, reported: set[Skipped] | Non
     return plan
 
 
-def apply_plan(ingest: Ingest, plan: Plan, index: Index, reported: set[Skipped] | None = None) -> IngestReport:
+def apply_plan(
+    ingest: Ingest, plan: Plan, index: Index, reported: set[Skipped | SkippedRow] | None = None
+) -> IngestReport:
     """Update the index, drawing progress on a terminal.
 
     Args:
@@ -163,7 +167,8 @@ def file_counts(report: IngestReport) -> str:
         (report.files_removed, "gone"),
         (len(report.skipped), "skipped"),
     )
-    return "files: " + ", ".join(f"{count:,} {state}" for count, state in counts if count)
+    rows = f"; rows: {report.skipped_rows.count:,} skipped" if report.skipped_rows else ""
+    return "files: " + ", ".join(f"{count:,} {state}" for count, state in counts if count) + rows
 
 
 def as_json(report: IngestReport) -> dict[str, Any]:
@@ -180,10 +185,39 @@ def as_json(report: IngestReport) -> dict[str, Any]:
             "removed": report.files_removed,
         },
         "skipped": [{"file": skipped.file, "reason": skipped.reason} for skipped in report.skipped],
+        "skipped_rows": report.skipped_rows.to_json(),
     }
 
 
-def _warn_skipped(files: Sequence[Skipped], reported: set[Skipped]) -> None:
+def strict_option(command: Command) -> Command:
+    """Add ``--strict``, as the argument `strict`."""
+    return click.option(
+        "--strict",
+        is_flag=True,
+        help="Skip files with a bad row whole, and exit with status 1 if a file was skipped.  [default: skip the rows]",
+    )(command)
+
+
+def exit_if_skipped(skipped: Sequence[object], *, strict: bool) -> None:
+    """Exit with status 1 where ``--strict`` was given and files were skipped; the report is written before."""
+    if strict and skipped:
+        click.get_current_context().exit(1)
+
+
+def _warn_skipped_rows(rows: SkippedRows, reported: set[Skipped | SkippedRow]) -> None:
+    first = [row for row in rows.first if row not in reported]
+    for row in first:
+        warn(f"skipped row: {row.message}")
+    reported.update(first)
+    if first and rows.count > 1:
+        listed = f", the first {len(rows.first)} are listed" if rows.count > len(rows.first) else ""
+        warn(
+            f"{plural(rows.count, 'bad row')} of {plural(rows.files, 'file')} skipped{listed}; "
+            "--strict rejects such files"
+        )
+
+
+def _warn_skipped(files: Sequence[Skipped], reported: set[Skipped | SkippedRow]) -> None:
     for skipped in files:
         if skipped not in reported:
             warn(f"skipped: {_message(skipped)}")

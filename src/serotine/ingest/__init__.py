@@ -8,9 +8,11 @@ from serotine.ingest.ingest import Ingest, update
 from serotine.ingest.lines import read_lines
 from serotine.ingest.plan import FileChange, IngestReport, Plan, Skipped
 from serotine.ingest.readers.parquet import parquet_batches
+from serotine.ingest.rows import MAX_NAMED, SkippedRow, SkippedRows
 from serotine.ingest.sources import SUFFIXES, SourceFile, read
 
 __all__ = [
+    "MAX_NAMED",
     "SUFFIXES",
     "Chunking",
     "Document",
@@ -19,6 +21,8 @@ __all__ = [
     "IngestReport",
     "Plan",
     "Skipped",
+    "SkippedRow",
+    "SkippedRows",
     "SourceFile",
     "parquet_batches",
     "read",

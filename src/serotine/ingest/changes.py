@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from itertools import islice
 from typing import TYPE_CHECKING
 
 from serotine.errors import DuplicateIdError
 from serotine.ingest.document import Document
 from serotine.ingest.file_state import is_gone
-from serotine.ingest.metadata import convert_metadata
 from serotine.ingest.sources import SourceFile
 
 if TYPE_CHECKING:
@@ -35,25 +34,22 @@ class DocumentChanges:
 
 
 def compare_documents(
-    index: Index | None, file: SourceFile, documents: Sequence[Document], filterable: Mapping[str, str], *, upsert: bool
+    index: Index | None, file: SourceFile, documents: Sequence[Document], *, upsert: bool
 ) -> DocumentChanges:
     """Compare documents of a file with an index.
 
     Args:
         index: the index to update; None where it does not exist yet.
         file: the file that contains the documents.
-        documents: as they were read; their metadata are converted to the declared types.
-        filterable: the declared fields of the index.
+        documents: as `Reading.documents` yields them.
         upsert: whether they replace documents of the same ids from elsewhere.
 
     Raises:
-        InputFileError: a value does not have the declared type of its field.
         DuplicateIdError: the index has another document with one of the ids.
     """
-    converted = [replace(document, metadata=convert_metadata(document, filterable)) for document in documents]
-    entries = {} if index is None else index.sources.entries([document.id for document in converted])
+    entries = {} if index is None else index.sources.entries([document.id for document in documents])
     changes = DocumentChanges()
-    for document in converted:
+    for document in documents:
         entry = entries.get(document.id)
         if entry is None:
             changes.new += 1

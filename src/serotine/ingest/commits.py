@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 from serotine.errors import DuplicateIdError, InputFileError
 from serotine.index import SourceUpdate
 from serotine.ingest.changes import batched, compare_documents
-from serotine.ingest.chunking import Chunker
 from serotine.ingest.file_state import read_state
 from serotine.ingest.plan import FileChange, IngestReport, OnSkip, Plan, Skipped
+from serotine.ingest.reading import Reading
 
 if TYPE_CHECKING:
     from serotine.index import Index
@@ -35,7 +35,7 @@ class Commits:
     Args:
         index: open for writing.
         plan: the changes to make.
-        chunker: the chunker that the plan was computed with.
+        reading: how the files of the plan were read.
         upsert: whether documents of the same ids from elsewhere are replaced.
         on_progress: called after every commit with the documents stored, and to be stored.
         on_skip: called with every file that turns out not to be indexable.
@@ -45,7 +45,7 @@ class Commits:
         self,
         index: Index,
         plan: Plan,
-        chunker: Chunker,
+        reading: Reading,
         *,
         upsert: bool,
         on_progress: OnProgress | None,
@@ -53,11 +53,10 @@ class Commits:
     ) -> None:
         self._index = index
         self._plan = plan
-        self._chunker = chunker
+        self._reading = reading
         self._upsert = upsert
         self._on_progress = on_progress
         self._on_skip = on_skip
-        self._filterable = index.stats().filterable
         self._expected = len(index) + plan.new_ids
         self._commit_size = _FIRST_COMMIT
         self._pending: list[SourceUpdate] = []
@@ -87,6 +86,7 @@ class Commits:
             self._unchanged,
             self._removed,
             tuple(self._skipped),
+            self._plan.skipped_rows,
         )
 
     def _store_file(self, change: FileChange) -> None:
@@ -94,8 +94,10 @@ class Commits:
         is_splittable = not change.file.is_text and (change.previous is None or change.previous.digest is None)
         update = SourceUpdate(change.record)
         ids: set[str] = set()
-        for batch in batched(change.file.documents(self._chunker), _FIRST_COMMIT if is_splittable else _READ_BATCH):
-            changes = compare_documents(self._index, change.file, batch, self._filterable, upsert=self._upsert)
+        # The plan has reported the bad rows.
+        documents = self._reading.documents(change.file, lambda _: None)
+        for batch in batched(documents, _FIRST_COMMIT if is_splittable else _READ_BATCH):
+            changes = compare_documents(self._index, change.file, batch, upsert=self._upsert)
             ids.update(document.id for document in batch)
             update.ids += [document.id for document in changes.store]
             update.texts += [document.text for document in changes.store]

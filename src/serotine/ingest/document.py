@@ -21,23 +21,26 @@ class Document:
         text: title and text, joined by a space; may be empty.
         metadata: every other field, valid JSON.
         origin: the file, with the line where it has many documents; for messages.
+        line: the line or row, from 1; None where a file is one text.
     """
 
     id: str
     text: str
     metadata: dict[str, Any]
     origin: str
+    line: int | None = None
 
 
-def from_fields(fields: Mapping[str, Any], origin: str) -> Document:
+def from_fields(fields: Mapping[str, Any], file: str, line: int) -> Document:
     """Create a document from named fields, as BEIR names them: `_id` (or `id`), `title`, `text`; the rest is metadata.
 
-    Without an id field, `origin` is the id: the file and the line. The members of an object named `metadata` become
+    Without an id field, file and line are the id. The members of an object named `metadata` become
     metadata themselves.
 
     Raises:
         InputFileError: a missing text, an empty id, or a field of the wrong type.
     """
+    origin = f"{file}:{line}"
     rest = dict(fields)
     name = next((name for name in ID_FIELDS if name in rest), None)
     id_ = origin_as_id(origin) if name is None else rest.pop(name)
@@ -49,7 +52,9 @@ def from_fields(fields: Mapping[str, Any], origin: str) -> Document:
         raise InputFileError(f"{origin}: has neither 'text' nor 'title'; put the text to search in 'text'")
     # Collections without titles often have "title": null.
     title = _string(rest.pop("title", None) or "", "title", origin)
-    text = _string(rest.pop("text", ""), "text", origin)
+    text = rest.pop("text", "")
+    # A null is no value, as in Parquet; a title is a text of its own.
+    text = _string("" if text is None and title else text, "text", origin)
     nested = rest.get("metadata")
     if isinstance(nested, dict):
         del rest["metadata"]
@@ -57,7 +62,7 @@ def from_fields(fields: Mapping[str, Any], origin: str) -> Document:
         if duplicate is not None:
             raise InputFileError(f"{origin}: duplicate field {duplicate!r}, beside 'metadata' and in it; rename one")
         rest.update(nested)
-    return Document(id_, f"{title} {text}".strip(), rest, origin)
+    return Document(id_, f"{title} {text}".strip(), rest, origin, line)
 
 
 def origin_as_id(origin: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,8 @@ from serotine.ingest.chunking import Chunker, Chunking
 from serotine.ingest.commits import Commits, OnProgress
 from serotine.ingest.file_state import is_gone, read_digest, read_state, settled_stamp
 from serotine.ingest.plan import FileChange, IngestReport, OnSkip, Plan, Skipped
+from serotine.ingest.reading import RECORDS, Reading, skipped_rows, with_skipped_rows
+from serotine.ingest.rows import SkippedRow, SkippedRows
 from serotine.ingest.sources import SourceFile, files
 from serotine.texts import is_text
 
@@ -23,7 +26,6 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("serotine.ingest")
 _BATCH = 1000
-_RECORDS = "records"
 
 
 class Ingest:
@@ -36,6 +38,7 @@ class Ingest:
         chunking: how texts are cut; None: as the index's texts were cut before, or the default for the encoder.
         filterable: the declared fields of an index that does not exist yet, as ``IndexStats.filterable`` has them.
         upsert: replace documents of the same ids that came from elsewhere; otherwise their file is skipped.
+        strict: skip a file with a bad row whole; otherwise bad rows are skipped and counted, and the others indexed.
     """
 
     def __init__(
@@ -46,13 +49,15 @@ class Ingest:
         chunking: Chunking | None = None,
         filterable: Mapping[str, str] | None = None,
         upsert: bool = False,
+        strict: bool = False,
     ) -> None:
         self._sources = sources
         self._encoder = encoder
         self._chunking = chunking
         self._filterable = filterable or {}
         self._upsert = upsert
-        self._planned: tuple[Plan, Chunker] | None = None
+        self._strict = strict
+        self._planned: tuple[Plan, Reading] | None = None
 
     def plan(
         self,
@@ -90,26 +95,28 @@ class Ingest:
         Raises:
             ReadOnlyError, EncoderError: the index cannot be written to.
         """
-        plan, chunker = self._planned or self._plan(index, on_skip, None)
+        plan, reading = self._planned or self._plan(index, on_skip, None)
         self._planned = None
-        commits = Commits(index, plan, chunker, upsert=self._upsert, on_progress=on_progress, on_skip=on_skip)
+        commits = Commits(index, plan, reading, upsert=self._upsert, on_progress=on_progress, on_skip=on_skip)
         return commits.run()
 
     def _plan(
         self, index: Index | None, on_skip: OnSkip | None, advance: Callable[[int], None] | None
-    ) -> tuple[Plan, Chunker]:
+    ) -> tuple[Plan, Reading]:
         chunker = Chunker(self._encoder, self._chunking or previous_chunking(index, self._encoder))
         filterable = self._filterable if index is None else index.stats().filterable
-        plan = _Planner(index, chunker, filterable, self._upsert, on_skip, advance).run(self._sources)
+        reading = Reading(chunker, filterable, self._strict)
+        plan = _Planner(index, reading, self._upsert, on_skip, advance).run(self._sources)
         _log.info(
-            "plan: %d files to store (%d documents), %d unchanged, %d gone, %d skipped",
+            "plan: %d files to store (%d documents), %d unchanged, %d gone, %d skipped, %d bad rows",
             len(plan.changes),
             plan.to_store,
             len(plan.unchanged),
             len(plan.gone),
             len(plan.skipped),
+            plan.skipped_rows.count,
         )
-        return plan, chunker
+        return plan, reading
 
 
 def update(
@@ -118,6 +125,7 @@ def update(
     *,
     chunking: Chunking | None = None,
     upsert: bool = False,
+    strict: bool = False,
     on_progress: OnProgress | None = None,
     on_skip: OnSkip | None = None,
 ) -> IngestReport:
@@ -133,17 +141,18 @@ def update(
         sources: as in `Ingest`.
         chunking: as in `Ingest`.
         upsert: as in `Ingest`.
+        strict: as in `Ingest`.
         on_progress: called after every commit with the documents stored so far, and to be stored in all.
         on_skip: called with every file that cannot be indexed, as soon as that is known.
 
     Returns:
-        Counts, and the files that were skipped: a broken file never ends the run.
+        Counts, and the files and rows that were skipped: a broken file never ends the run.
 
     Raises:
         InputFileError: a source does not exist, or a folder has no files to read.
         ReadOnlyError, EncoderError: the index cannot be written to.
     """
-    return Ingest(sources, index.encoder, chunking=chunking, upsert=upsert).apply(
+    return Ingest(sources, index.encoder, chunking=chunking, upsert=upsert, strict=strict).apply(
         index, on_progress=on_progress, on_skip=on_skip
     )
 
@@ -151,7 +160,7 @@ def update(
 def previous_chunking(index: Index | None, encoder: TextEncoder) -> Chunking:
     """Return how the texts of an index were last cut, or the default for its encoder."""
     readings = [] if index is None else [record.reading for record in index.sources.all().values()]
-    last = next((reading for reading in reversed(readings) if reading != _RECORDS), None)
+    last = next((reading for reading in reversed(readings) if reading != RECORDS), None)
     return Chunking.of(None, None, encoder) if last is None else Chunking.parse(last)
 
 
@@ -161,19 +170,18 @@ class _Planner:
     def __init__(
         self,
         index: Index | None,
-        chunker: Chunker,
-        filterable: Mapping[str, str],
+        reading: Reading,
         upsert: bool,
         on_skip: OnSkip | None,
         advance: Callable[[int], None] | None,
     ) -> None:
         self._index = index
-        self._chunker = chunker
-        self._filterable = filterable
+        self._reading = reading
         self._upsert = upsert
         self._on_skip = on_skip
         self._advance = advance
         self._ids: set[str] = set()
+        self._skipped_rows: list[SkippedRows] = []
         self._changes: list[FileChange] = []
         self._unchanged: list[str] = []
         self._touched: list[SourceRecord] = []
@@ -207,46 +215,66 @@ class _Planner:
             self._new_ids,
             self._empty,
             self._first_empty,
+            SkippedRows.total(self._skipped_rows),
         )
 
     def _read(self, file: SourceFile, previous: SourceRecord | None) -> None:
         if not is_text(file.key):
             raise InputFileError(f"{file.name}: its name is not UTF-8; rename the file")
-        reading = str(self._chunker.chunking) if file.is_text else _RECORDS
+        reading = self._reading.of(file)
         state = read_state(file)
         stamp = settled_stamp(state)
+        known = None if previous is None else skipped_rows(previous, file.name)
         complete = previous is not None and previous.reading == reading and previous.digest is not None
-        if previous is not None and complete and stamp and previous.stamp == stamp:
-            self._unchanged.append(file.name)
-            return
-        record = SourceRecord(file.key, read_digest(file), stamp, reading)
-        if previous is not None and complete and previous.digest == record.digest:
-            self._unchanged.append(file.name)
-            if stamp:
-                self._touched.append(record)
-            return
-        self._read_documents(file, previous)
+        # A file whose bad rows were skipped is read again to reject it.
+        if previous is not None and known is not None and complete and not (known and self._reading.strict):
+            if stamp and previous.stamp == stamp:
+                self._keep(file, known)
+                return
+            digest = read_digest(file)
+            if previous.digest == digest:
+                self._keep(file, known)
+                if stamp:
+                    self._touched.append(replace(previous, stamp=stamp))
+                return
+        else:
+            digest = read_digest(file)
+        bad_rows = self._read_documents(file, previous)
+        record = with_skipped_rows(SourceRecord(file.key, digest, stamp, reading), bad_rows)
         self._changes.append(FileChange(file, record, previous, state))
 
-    def _read_documents(self, file: SourceFile, previous: SourceRecord | None) -> None:
-        """Count what has to be stored of a file; the counts of a file that turns out to be broken are dropped."""
+    def _keep(self, file: SourceFile, known: SkippedRows) -> None:
+        self._unchanged.append(file.name)
+        self._skipped_rows.append(known)
+
+    def _read_documents(self, file: SourceFile, previous: SourceRecord | None) -> SkippedRows:
+        """Count what has to be stored of a file, and return its bad rows; a broken file counts nothing."""
         ids: set[str] = set()
         documents = to_store = new_ids = empty = 0
         first_empty = ""
-        for batch in batched(file.documents(self._chunker), _BATCH):
+        bad_rows = SkippedRows()
+
+        def count_bad_row(row: SkippedRow) -> None:
+            nonlocal bad_rows
+            bad_rows = bad_rows.with_row(row)
+
+        for batch in batched(self._reading.documents(file, count_bad_row), _BATCH):
             for document in batch:
-                if document.id in ids or document.id in self._ids:
+                if document.id in self._ids:
                     raise DuplicateIdError(f"{document.origin}: duplicate id {document.id!r}; ids must be unique")
                 ids.add(document.id)
                 if not document.text:
                     empty += 1
                     first_empty = first_empty or f"{document.id!r} at {document.origin}"
-            changes = compare_documents(self._index, file, batch, self._filterable, upsert=self._upsert)
+            changes = compare_documents(self._index, file, batch, upsert=self._upsert)
             documents += len(batch)
             to_store += len(changes.store)
             new_ids += changes.new
             if self._advance is not None:
                 self._advance(len(batch))
+        if not ids and bad_rows:
+            others = f" (and {bad_rows.count - 1:,} more: the file has no valid row)" if bad_rows.count > 1 else ""
+            raise InputFileError(f"{bad_rows.first[0].message}{others}")
         if not ids and previous is None:
             content = "text" if file.is_text else "documents"
             raise InputFileError(f"{file.name}: contains no {content}; check that it is the right file")
@@ -256,6 +284,8 @@ class _Planner:
         self._new_ids += new_ids
         self._empty += empty
         self._first_empty = self._first_empty or first_empty
+        self._skipped_rows.append(bad_rows)
+        return bad_rows
 
 
 def _list_files(sources: Sequence[str | Path | SourceFile]) -> tuple[dict[str, SourceFile], list[str]]:

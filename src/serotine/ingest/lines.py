@@ -27,9 +27,15 @@ def read_lines(path: Path, name: str | None = None) -> Iterator[tuple[int, str]]
         InputFileError: the file cannot be read, is not gzip-compressed although its name ends in .gz, or is not UTF-8.
     """
     label = name or str(path)
-    with open_file(path, label) as file:
+    for number, line in read_raw_lines(path, label):
+        yield number, decode_line(line, label, number)
+
+
+def read_raw_lines(path: Path, name: str) -> Iterator[tuple[int, bytes]]:
+    """Yield (line number from 1, bytes of the line with its end), without a byte order mark; arguments as above."""
+    with open_file(path, name) as file:
         for number, line in enumerate(file, 1):
-            yield number, _decode(line.removeprefix(_BYTE_ORDER_MARK) if number == 1 else line, label, number)
+            yield number, line.removeprefix(_BYTE_ORDER_MARK) if number == 1 else line
 
 
 def read_whole(path: Path, name: str) -> bytes:
@@ -59,7 +65,8 @@ def open_file(path: Path, name: str, *, unpack: bool = True) -> Iterator[BinaryI
         raise InputFileError(f"{name}: cannot be read ({error.strerror or error}); check the file") from None
 
 
-def _decode(line: bytes, name: str, number: int) -> str:
+def decode_line(line: bytes, name: str, number: int) -> str:
+    """Return a line as text; InputFileError where it is not UTF-8."""
     try:
         return line.decode("utf-8")
     except UnicodeDecodeError as error:

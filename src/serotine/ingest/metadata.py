@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from serotine.ingest.document import Document
 
 _BOOLEANS = {"true": True, "false": False, "1": True, "0": False}
-# Python also reads "1_000", which in a file is more likely a mistake.
-_INTEGER = re.compile(r"[+-]?[0-9]+")
+# Python also reads "1_000", which in a file is more likely a mistake. A column with gaps is one of floats in pandas.
+_INTEGER = re.compile(r"([+-]?[0-9]+)(?:\.0+)?")
 _MAX_SHOWN = 60
 
 
@@ -42,6 +42,8 @@ def convert_metadata(document: Document, filterable: Mapping[str, str]) -> dict[
                     del metadata[name]
                     continue
                 metadata[name] = _convert(value.strip(), kind)
+            elif isinstance(value, float) and kind == "int" and value.is_integer():
+                metadata[name] = int(value)
             check_metadata({name: kind}, metadata, 0)
         except (TypeError, ValueError):
             shown = repr(value)
@@ -61,9 +63,10 @@ def _convert(value: str, kind: str) -> int | float | bool:
             raise ValueError(value)
         return _BOOLEANS[value.lower()]
     if kind == "int":
-        if not _INTEGER.fullmatch(value):
+        match = _INTEGER.fullmatch(value)
+        if match is None:
             raise ValueError(value)
-        return int(value)
+        return int(match[1])
     number = float(value)
     if "_" in value or not math.isfinite(number):
         raise ValueError(value)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from serotine.index import SourceRecord
+from serotine.ingest.rows import SkippedRows
 from serotine.ingest.sources import SourceFile
 
 
@@ -66,6 +67,7 @@ class Plan:
         new_ids: how many of those to store have ids that the index does not have.
         empty_documents: how many documents have no text.
         first_empty: id and origin of the first document without text; "" where there is none.
+        skipped_rows: bad rows of these files, whose other rows are indexed; those of unchanged files included.
     """
 
     changes: tuple[FileChange, ...]
@@ -78,6 +80,7 @@ class Plan:
     new_ids: int
     empty_documents: int
     first_empty: str
+    skipped_rows: SkippedRows = field(default_factory=SkippedRows)
 
     @property
     def new(self) -> tuple[str, ...]:
@@ -114,6 +117,7 @@ class IngestReport:
         unchanged: documents of new and changed files that the index already had.
         removed: documents that no file contains any more.
         skipped: files that were not indexed; their documents in the index are unchanged.
+        skipped_rows: bad rows of the other files, unchanged ones included.
     """
 
     files_added: int
@@ -125,3 +129,4 @@ class IngestReport:
     unchanged: int
     removed: int
     skipped: tuple[Skipped, ...]
+    skipped_rows: SkippedRows = field(default_factory=SkippedRows)

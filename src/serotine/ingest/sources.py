@@ -9,7 +9,7 @@ from pathlib import Path
 
 from serotine.errors import InputFileError
 from serotine.ingest.chunking import Chunker
-from serotine.ingest.document import Document, origin_as_id
+from serotine.ingest.document import Document, from_fields, origin_as_id
 from serotine.ingest.extract import Extract
 from serotine.ingest.lines import read_whole
 from serotine.ingest.readers.html import read_html
@@ -19,10 +19,11 @@ from serotine.ingest.readers.parquet import read_parquet
 from serotine.ingest.readers.pdf import read_pdf
 from serotine.ingest.readers.table import read_csv
 from serotine.ingest.readers.text import read_text
+from serotine.ingest.rows import BadRowError, OnBadRow, Row
 
 _BEIR_FILES = ("corpus.jsonl", "corpus.jsonl.gz")
 # Readers of files with many documents, and of files that are one text.
-_RECORD_READERS: dict[str, Callable[[Path, str], Iterator[Document]]] = {
+_RECORD_READERS: dict[str, Callable[[Path, str], Iterator[Row | BadRowError]]] = {
     ".jsonl": read_jsonl,
     ".csv": read_csv,
     ".parquet": read_parquet,
@@ -66,17 +67,21 @@ class SourceFile:
         """Whether the file is one text rather than many documents."""
         return _suffix(self.name) in _TEXT_READERS
 
-    def documents(self, chunker: Chunker | None = None) -> Iterator[Document]:
+    def documents(self, chunker: Chunker | None = None, *, on_bad_row: OnBadRow | None = None) -> Iterator[Document]:
         """Yield its documents one at a time; those of a text are its passages, or the whole text without a chunker.
 
         An empty text gives none.
+
+        Args:
+            chunker: cuts texts into passages.
+            on_bad_row: called with every row that is not a document; None: such a row is an error.
 
         Raises:
             InputFileError: the file is broken; names the file and the line.
         """
         suffix = _suffix(self.name)
         if suffix in _RECORD_READERS:
-            yield from _RECORD_READERS[suffix](self.path, self.name)
+            yield from _row_documents(_RECORD_READERS[suffix](self.path, self.name), self.name, on_bad_row)
         elif suffix in _TEXT_READERS:
             yield from self._passages(_TEXT_READERS[suffix](read_whole(self.path, self.name), self.name), chunker)
         else:
@@ -96,6 +101,27 @@ class SourceFile:
             metadata = {**extract.passage_metadata(chunk.start, chunk.end, chunk.headings), "source": name}
             id_ = name if len(chunks) == 1 else f"{name}#{number}"
             yield Document(id_, extract.text[chunk.start : chunk.end], metadata, name)
+
+
+def _row_documents(rows: Iterator[Row | BadRowError], name: str, on_bad_row: OnBadRow | None) -> Iterator[Document]:
+    for row in rows:
+        try:
+            document = _row_document(row, name)
+        except BadRowError as error:
+            if on_bad_row is None:
+                raise
+            on_bad_row(error.row)
+            continue
+        yield document
+
+
+def _row_document(row: Row | BadRowError, name: str) -> Document:
+    if isinstance(row, BadRowError):
+        raise row
+    try:
+        return from_fields(row.fields, name, row.line)
+    except InputFileError as error:
+        raise BadRowError.of(name, row.line, error) from None
 
 
 def read(sources: Iterable[str | Path]) -> Iterator[Document]:

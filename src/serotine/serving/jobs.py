@@ -7,7 +7,7 @@ import logging
 import shutil
 import threading
 import uuid
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Literal
@@ -15,7 +15,7 @@ from typing import Literal
 from serotine.errors import SerotineError, ServerError, reason
 from serotine.files import write_atomically
 from serotine.index import Index
-from serotine.ingest import SourceFile, update
+from serotine.ingest import MAX_NAMED, SourceFile, update
 from serotine.serving.indexes import ServedIndex
 from serotine.serving.metrics import Metrics
 
@@ -40,6 +40,21 @@ class SkippedFile:
     reason: str
 
 
+@dataclass(frozen=True, slots=True)
+class SkippedRow:
+    """A bad row of a file whose other rows are indexed.
+
+    Attributes:
+        file: its file's name, as uploaded.
+        line: its line or row, from 1.
+        reason: what is wrong with it.
+    """
+
+    file: str
+    line: int
+    reason: str
+
+
 @dataclass(slots=True)
 class Job:
     """One upload.
@@ -53,6 +68,8 @@ class Job:
         added: documents committed.
         skipped: files that gave no documents.
         error: why it failed.
+        skipped_rows: number of bad rows, in files whose other rows are indexed.
+        first_skipped_rows: the first ten of them.
     """
 
     id: str
@@ -63,6 +80,8 @@ class Job:
     added: int
     skipped: list[SkippedFile]
     error: str | None
+    skipped_rows: int = 0
+    first_skipped_rows: list[SkippedRow] = field(default_factory=list)
 
 
 class Jobs:
@@ -124,7 +143,9 @@ class Jobs:
             except FileNotFoundError:
                 pass
             else:
-                return Job(**{**stored, "skipped": [SkippedFile(**skipped) for skipped in stored["skipped"]]})
+                skipped = [SkippedFile(**file) for file in stored["skipped"]]
+                rows = [SkippedRow(**row) for row in stored["first_skipped_rows"]]
+                return Job(**{**stored, "skipped": skipped, "first_skipped_rows": rows})
         raise ServerError(
             f"unknown job {id_!r}; jobs are deleted when the server stops", status=404, code="unknown_job"
         )
@@ -168,6 +189,9 @@ class Jobs:
         sources = [SourceFile.named(folder / name, name) for name in names]
         report = update(index, sources, upsert=True, on_progress=on_progress)
         job.skipped += [SkippedFile(skipped.file, skipped.reason) for skipped in report.skipped]
+        job.skipped_rows += report.skipped_rows.count
+        rows = [SkippedRow(row.file, row.line, row.reason) for row in report.skipped_rows.first]
+        job.first_skipped_rows = [*job.first_skipped_rows, *rows][:MAX_NAMED]
 
     def _write(self, job: Job) -> None:
         # Atomically: another process may be reading it.

@@ -85,13 +85,21 @@ def _by_id(
 ) -> dict[str, str]:
     texts: dict[str, str] = {}
     for place, record in records:
-        id_ = text_field(record, id_key, place)
-        if not id_:
-            raise InputFileError(f"{place}: {id_key!r} is empty")
+        id_ = _record_id(record, id_key, place)
         if id_ in texts:
             raise InputFileError(f"{place}: duplicate {kind} {id_!r}")
         texts[id_] = text(record, place)
     return texts
+
+
+def _record_id(record: dict[str, Any], id_key: str, place: str) -> str:
+    """Return a record's id as an index of the same file has it: a whole number, or `id` without `_id`, too."""
+    key = "id" if id_key == "_id" and id_key not in record and "id" in record else id_key
+    value = record.get(key)
+    id_ = str(value) if isinstance(value, int) and not isinstance(value, bool) else text_field(record, key, place)
+    if not id_:
+        raise InputFileError(f"{place}: {key!r} is empty")
+    return id_
 
 
 def add_judgement(qrels: Qrels, query: str, document: str, score: str, place: str) -> None:

@@ -21,11 +21,14 @@ _SCHEMA = (
         name TEXT NOT NULL UNIQUE,
         digest TEXT,
         stamp TEXT NOT NULL,
-        reading TEXT NOT NULL
+        reading TEXT NOT NULL,
+        report TEXT NOT NULL DEFAULT ''
     )""",
     "ALTER TABLE documents ADD COLUMN source INTEGER REFERENCES sources (source) ON DELETE SET NULL",
     "CREATE INDEX documents_by_source ON documents (source) WHERE source IS NOT NULL",
 )
+# Indexes of earlier versions do not have it.
+_ADD_REPORT = "ALTER TABLE sources ADD COLUMN report TEXT NOT NULL DEFAULT ''"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,12 +40,14 @@ class SourceRecord:
         digest: digest of its bytes; None while only some of its documents are in the index.
         stamp: size and times of the file when it was read; "" where they prove nothing.
         reading: how the file was split into documents; another way gives other documents from the same bytes.
+        report: JSON about what was not stored of the file, for updates that do not read it again; "" for nothing.
     """
 
     name: str
     digest: str | None
     stamp: str
     reading: str
+    report: str = ""
 
 
 @dataclass(slots=True)
@@ -94,7 +99,8 @@ class Sources:
         with self._reading() as connection:
             if not _has_sources(connection):
                 return {}
-            rows = connection.execute("SELECT name, digest, stamp, reading FROM sources ORDER BY source")
+            report = "report" if _has_report(connection) else "''"
+            rows = connection.execute(f"SELECT name, digest, stamp, reading, {report} FROM sources ORDER BY source")  # noqa: S608
             return {row[0]: SourceRecord(*row) for row in rows}
 
     def ids(self, name: str) -> list[str]:
@@ -124,19 +130,22 @@ class Sources:
 
 
 def ensure_schema(connection: sqlite3.Connection) -> None:
-    """Create the table of sources, unless it exists."""
+    """Create the table of sources and its columns, unless they exist."""
     if not _has_sources(connection):
         for statement in _SCHEMA:
             connection.execute(statement)
+    elif not _has_report(connection):
+        connection.execute(_ADD_REPORT)
 
 
 def record(connection: sqlite3.Connection, update: SourceUpdate) -> None:
     """Store a source's record and link its documents to it."""
     source = update.record
     connection.execute(
-        "INSERT INTO sources (name, digest, stamp, reading) VALUES (?, ?, ?, ?) ON CONFLICT (name) DO UPDATE "
-        "SET digest = excluded.digest, stamp = excluded.stamp, reading = excluded.reading",
-        (source.name, source.digest, source.stamp, source.reading),
+        "INSERT INTO sources (name, digest, stamp, reading, report) VALUES (?, ?, ?, ?, ?) ON CONFLICT (name) "
+        "DO UPDATE SET digest = excluded.digest, stamp = excluded.stamp, reading = excluded.reading, "
+        "report = excluded.report",
+        (source.name, source.digest, source.stamp, source.reading, source.report),
     )
     number = number_of(connection, source.name)
     connection.executemany(
@@ -164,3 +173,7 @@ def live_numbers(connection: sqlite3.Connection, source: int | None, ids: set[st
 
 def _has_sources(connection: sqlite3.Connection) -> bool:
     return connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'sources'").fetchone() is not None
+
+
+def _has_report(connection: sqlite3.Connection) -> bool:
+    return connection.execute("SELECT 1 FROM pragma_table_info('sources') WHERE name = 'report'").fetchone() is not None

@@ -8,28 +8,31 @@ from pathlib import Path
 from typing import Any
 
 from serotine.errors import InputFileError
-from serotine.ingest.document import Document, from_fields
-from serotine.ingest.lines import read_lines
+from serotine.ingest.lines import decode_line, read_raw_lines
+from serotine.ingest.rows import BadRowError, Row
 from serotine.nesting import check_nesting
 
 
-def read_jsonl(path: Path, name: str) -> Iterator[Document]:
-    """Yield the documents of a .jsonl or .jsonl.gz file, without blank lines.
+def read_jsonl(path: Path, name: str) -> Iterator[Row | BadRowError]:
+    """Yield the objects of a .jsonl or .jsonl.gz file, without blank lines; an error in the place of other lines.
 
     Raises:
-        InputFileError: a line is not a JSON object, or not a document.
+        InputFileError: the file cannot be read.
     """
-    for number, line in read_lines(path, name):
+    for number, line in read_raw_lines(path, name):
         if not line.strip():
             continue
-        origin = f"{name}:{number}"
-        yield from_fields(_parse(line, origin), origin)
+        try:
+            yield Row(number, _parse(decode_line(line, name, number), f"{name}:{number}"))
+        except InputFileError as error:
+            yield BadRowError.of(name, number, error)
 
 
 def _parse(line: str, origin: str) -> dict[str, Any]:
     try:
         check_nesting(line)
-        value = json.loads(line, parse_constant=_refuse_constant)
+        # NaN and infinity, as pandas writes them, are no JSON: no value, as in Parquet.
+        value = json.loads(line, parse_constant=_null)
         # "\ud800" and 1e999 are legal JSON, but a lone surrogate and infinity cannot be stored.
         json.dumps(value, ensure_ascii=False, allow_nan=False).encode("utf-8")
     except UnicodeEncodeError:
@@ -47,5 +50,5 @@ def _parse(line: str, origin: str) -> dict[str, Any]:
     return value
 
 
-def _refuse_constant(name: str) -> None:
-    raise ValueError(f"{name} is not a JSON number")
+def _null(_: str) -> None:
+    return None

@@ -13,18 +13,18 @@ from pathlib import Path
 from typing import Any
 
 from serotine.errors import InputFileError, missing_extra, reason
-from serotine.ingest.document import Document, from_fields
 from serotine.ingest.lines import read_whole
+from serotine.ingest.rows import BadRowError, Row
 from serotine.texts import is_text
 
 _BATCH_ROWS = 1024
 
 
-def read_parquet(path: Path, name: str) -> Iterator[Document]:
-    """Yield the documents of a Parquet file; times, decimals and bytes become text, because JSON has no such types.
+def read_parquet(path: Path, name: str) -> Iterator[Row | BadRowError]:
+    """Yield the rows of a Parquet file; times, decimals and bytes become text, because JSON has no such types.
 
     Raises:
-        InputFileError: it is damaged, a row is not a document, or pyarrow is not installed.
+        InputFileError: it is damaged, has no column 'text', or pyarrow is not installed.
     """
     with parquet_batches(path, name, "ingest", "damaged, or not a Parquet file ({}); write it again") as (
         columns,
@@ -35,7 +35,10 @@ def read_parquet(path: Path, name: str) -> Iterator[Document]:
         rows = (row for batch in batches for row in batch)
         for number, row in enumerate(rows, start=1):
             origin = f"{name}:{number}"
-            yield from_fields({key: _plain(value, origin) for key, value in row.items()}, origin)
+            try:
+                yield Row(number, {key: _plain(value, origin) for key, value in row.items()})
+            except InputFileError as error:
+                yield BadRowError.of(name, number, error)
 
 
 @contextmanager

@@ -4,50 +4,119 @@ from __future__ import annotations
 
 import csv
 import io
+from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
 
 from serotine.errors import InputFileError
 from serotine.ingest.decoding import detect_encoding
-from serotine.ingest.document import Document, from_fields
 from serotine.ingest.lines import open_file
+from serotine.ingest.rows import BadRowError, Row, SkippedRow
 
-# The csv module refuses fields above 128 KiB by default; a long document is one field. The limit must fit a C long.
-_MAX_FIELD = 2**31 - 1
+# The csv module refuses fields above 128 KiB by default; a long document is one field.
+_MAX_FIELD = 1 << 28
 
 
-def read_csv(path: Path, name: str) -> Iterator[Document]:
-    """Yield the documents of a comma-separated file; its first row names the columns.
+def read_csv(path: Path, name: str) -> Iterator[Row | BadRowError]:
+    """Yield the rows of a comma-separated file, whose first row names the columns; an error in the place of bad rows.
+
+    Blank rows are left out. A row with a broken quote ends with its line, so that it does not swallow those after it.
 
     Raises:
-        InputFileError: no header, a header without 'text', a row with another number of columns, or not a text file.
+        InputFileError: a header without 'text', or not a text file.
     """
     csv.field_size_limit(_MAX_FIELD)
     with open_file(path, name) as file:
         encoding = detect_encoding(file, name)
-    with open_file(path, name) as file, io.TextIOWrapper(file, encoding, newline="") as lines:
-        rows = csv.reader(lines, strict=True)
+    with open_file(path, name) as file, io.TextIOWrapper(file, encoding, newline="") as stream:
+        lines = _Lines(stream)
         try:
-            header = next(rows, None)
-            if header is None:
-                return
-            _check_header(header, name)
-            for row in rows:
-                if not row:
-                    continue
-                origin = f"{name}:{rows.line_num}"
-                if len(row) != len(header):
-                    raise InputFileError(
-                        f"{origin}: must have {len(header)} columns like the header, got {len(row)}; "
-                        'put fields that contain commas in "quotes"'
-                    )
-                yield from_fields(dict(zip(header, row, strict=True)), origin)
-        except csv.Error as error:
-            raise InputFileError(f"{name}:{rows.line_num}: not valid CSV ({error}); close every quote") from None
+            header: list[str] | None = None
+            for cells in _parse(lines, name):
+                if isinstance(cells, BadRowError):
+                    if header is None:
+                        raise cells
+                    yield cells
+                elif header is None:
+                    header = cells
+                    _check_header(header, name)
+                else:
+                    yield _row(header, cells, lines, name)
         except UnicodeDecodeError:
             raise InputFileError(
-                f"{name}:{rows.line_num + 1}: not {encoding}, although the file looks like it; convert it to UTF-8"
+                f"{name}:{lines.number + 1}: not {encoding}, although the file looks like it; convert it to UTF-8"
             ) from None
+
+
+class _Lines:
+    """The lines of a file, with those of the row that is being read, which can be read again.
+
+    Attributes:
+        number: the number of the last line, from 1.
+    """
+
+    def __init__(self, stream: Iterator[str]) -> None:
+        self.number = 0
+        self._stream = stream
+        self._row: list[str] = []
+        self._again: deque[str] = deque()
+
+    def __iter__(self) -> Iterator[str]:
+        return self
+
+    def __next__(self) -> str:
+        line = self._again.popleft() if self._again else next(self._stream)
+        self._row.append(line)
+        self.number += 1
+        return line
+
+    @property
+    def first(self) -> int:
+        """The number of the row's first line."""
+        return self.number - max(len(self._row), 1) + 1
+
+    def begin_row(self) -> None:
+        """The next line is the first of a row."""
+        self._row.clear()
+
+    def end_row_with_first_line(self) -> None:
+        """Read all lines of the row but the first again."""
+        later = self._row[1:]
+        del self._row[1:]
+        self._again.extendleft(reversed(later))
+        self.number -= len(later)
+
+
+def _parse(lines: _Lines, name: str) -> Iterator[list[str] | BadRowError]:
+    """Yield the cells of every row that is not blank."""
+    rows = csv.reader(lines, strict=True)
+    while True:
+        lines.begin_row()
+        try:
+            cells = next(rows)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            lines.end_row_with_first_line()
+            yield BadRowError(SkippedRow(name, lines.first, f"not valid CSV ({error}); close every quote"))
+            continue
+        if any(cell.strip() for cell in cells):
+            yield cells
+
+
+def _row(header: list[str], cells: list[str], lines: _Lines, name: str) -> Row | BadRowError:
+    # Spreadsheets write empty cells after the last one.
+    if len(cells) < len(header) or any(cells[len(header) :]):
+        end = f" up to line {lines.number}" if lines.number > lines.first else ""
+        return BadRowError(
+            SkippedRow(
+                name,
+                lines.first,
+                f"must have {len(header)} columns like the header, got {len(cells)}{end}; "
+                'put fields that contain commas in "quotes"',
+            )
+        )
+    return Row(lines.first, dict(zip(header, cells, strict=False)))
 
 
 def _check_header(header: list[str], name: str) -> None:

@@ -1,0 +1,78 @@
+"""How the files of an update are read: the documents of a file that are valid for an index."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+
+from serotine.errors import InputFileError
+from serotine.index import SourceRecord
+from serotine.ingest.chunking import Chunker
+from serotine.ingest.document import Document
+from serotine.ingest.metadata import convert_metadata
+from serotine.ingest.rows import BadRowError, OnBadRow, SkippedRow, SkippedRows
+from serotine.ingest.sources import SourceFile
+
+RECORDS = "records"
+_SKIPPED_ROWS = "skipped_rows"
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """How files are read.
+
+    Attributes:
+        chunker: cuts texts into passages.
+        filterable: the declared fields of the index; metadata are converted to their types.
+        strict: whether one bad row makes its file broken.
+    """
+
+    chunker: Chunker
+    filterable: Mapping[str, str]
+    strict: bool = False
+
+    def of(self, file: SourceFile) -> str:
+        """Return how a file is read, as an index records it: read in another way, it has other documents."""
+        return str(self.chunker.chunking) if file.is_text else RECORDS
+
+    def documents(self, file: SourceFile, on_bad_row: OnBadRow) -> Iterator[Document]:
+        """Yield the documents of a file with unique ids and converted metadata.
+
+        Args:
+            file: the file.
+            on_bad_row: called with every row that is skipped.
+
+        Raises:
+            InputFileError: the file is broken; or, if strict, one of its rows.
+        """
+        raise_or_report = _raise if self.strict else on_bad_row
+        ids: set[str] = set()
+        for document in file.documents(self.chunker, on_bad_row=raise_or_report):
+            if document.line is None:
+                yield replace(document, metadata=convert_metadata(document, self.filterable))
+                continue
+            try:
+                metadata = convert_metadata(document, self.filterable)
+                if document.id in ids:
+                    raise InputFileError(f"{document.origin}: duplicate id {document.id!r}; ids must be unique")
+            except InputFileError as error:
+                raise_or_report(BadRowError.of(file.name, document.line, error).row)
+                continue
+            ids.add(document.id)
+            yield replace(document, metadata=metadata)
+
+
+def _raise(row: SkippedRow) -> None:
+    raise BadRowError(row)
+
+
+def with_skipped_rows(record: SourceRecord, skipped: SkippedRows) -> SourceRecord:
+    """Return a file's record with the rows that were skipped, so that an update that does not read it knows them."""
+    return replace(record, report=json.dumps({_SKIPPED_ROWS: skipped.to_json()}) if skipped else "")
+
+
+def skipped_rows(record: SourceRecord, file: str) -> SkippedRows:
+    """Return the rows that were skipped when a file was last read, under the name it has now."""
+    report = json.loads(record.report) if record.report else {}
+    return SkippedRows.from_json(report[_SKIPPED_ROWS], file) if _SKIPPED_ROWS in report else SkippedRows()

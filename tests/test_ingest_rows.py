@@ -1,0 +1,183 @@
+"""Bad rows of files with many documents: skipped, counted and named, or an error if strict."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+import pytest
+from helpers.fakes import WordEncoder
+from test_cli import Shell, ids, shell
+
+from serotine import Index
+from serotine.ingest import Ingest, IngestReport, read, update
+
+__all__ = ["shell"]  # the fixture
+
+ROWS = """\
+{"_id": 1, "text": "bat", "year": NaN}
+{"_id": 2, "text": null}
+{"_id": 3, "text": NaN, "title": "owl"}
+not json
+["list"]
+{"_id": 1, "text": "again"}
+{"_id": 4, "text": "fox", "year": "n/a"}
+{"_id": 5, "text": "emu", "year": 2020.0}
+{"_id": 6, "text": "gnu", "year": "2021.0"}
+"""
+
+
+@pytest.fixture
+def index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    monkeypatch.chdir(tmp_path)
+    with Index.create(tmp_path / "i", encoder=WordEncoder(), filterable={"year": int}) as created:
+        yield created
+
+
+def rows(report: IngestReport) -> list[tuple[str, int, str]]:
+    return [(row.file, row.line, row.reason) for row in report.skipped_rows.first]
+
+
+def test_bad_rows_are_skipped_and_named(index: Index) -> None:
+    Path("a.jsonl").write_text(ROWS)
+    report = update(index, ["a.jsonl"])
+    expected = [
+        (2, "'text' must be a string, got null"),
+        (4, "not valid JSON"),
+        (5, "must be a JSON object, got list"),
+        (6, "duplicate id '1'; ids must be unique"),
+        (7, "field 'year' of '4' must be a 64-bit int, got 'n/a'"),
+    ]
+    assert (report.skipped, report.skipped_rows.count, report.skipped_rows.files) == ((), 5, 1)
+    for (file, line, reason), (number, start) in zip(rows(report), expected, strict=True):
+        assert (file, line) == ("a.jsonl", number)
+        assert reason.startswith(start)
+    assert {hit.id: (hit.text, hit.metadata["year"]) for hit in index.get(["1", "5", "6"])} == {
+        "1": ("bat", None),
+        "5": ("emu", 2020),
+        "6": ("gnu", 2021),
+    }
+    assert index.get(["3"])[0].text == "owl"
+
+
+def test_an_update_that_does_not_read_a_file_still_reports_its_bad_rows(index: Index) -> None:
+    Path("a.jsonl").write_text(ROWS)
+    first = update(index, ["a.jsonl"])
+    again = update(index, ["a.jsonl"])
+    assert (again.files_unchanged, again.added) == (1, 0)
+    assert again.skipped_rows == first.skipped_rows
+    Path("a.jsonl").write_text('{"_id": 1, "text": "bat"}\n')
+    assert not update(index, ["a.jsonl"]).skipped_rows
+    assert not update(index, ["a.jsonl"]).skipped_rows
+
+
+def test_strict_rejects_the_file_also_when_it_is_unchanged(index: Index) -> None:
+    Path("a.jsonl").write_text(ROWS)
+    report = update(index, ["a.jsonl"], strict=True)
+    assert [skipped.message for skipped in report.skipped] == ["a.jsonl:2: 'text' must be a string, got null"]
+    assert len(index) == 0
+    assert update(index, ["a.jsonl"]).added == 4
+    plan = Ingest(["a.jsonl"], index.encoder, strict=True).plan(index)
+    assert (len(plan.skipped), plan.unchanged, len(index)) == (1, (), 4)
+
+
+def test_the_first_ten_of_all_files_are_named(index: Index) -> None:
+    for name in "ab":
+        Path(f"{name}.csv").write_text("id,text\n" + f"{name},good\n" + "1,2,3\n" * 7)
+    report = update(index, ["a.csv", "b.csv"])
+    assert (report.skipped_rows.count, report.skipped_rows.files) == (14, 2)
+    assert [(file, line) for file, line, _ in rows(report)] == [
+        *(("a.csv", line) for line in range(3, 10)),
+        *(("b.csv", line) for line in range(3, 6)),
+    ]
+
+
+def test_a_file_without_a_valid_row_is_skipped_and_keeps_its_documents(index: Index) -> None:
+    Path("a.jsonl").write_text('{"_id": 1, "text": "bat"}\n')
+    update(index, ["a.jsonl"])
+    Path("a.jsonl").write_text("{\n{\n{\n")
+    report = update(index, ["a.jsonl"])
+    assert report.skipped[0].message.startswith("a.jsonl:1: not valid JSON")
+    assert report.skipped[0].message.endswith("(and 2 more: the file has no valid row)")
+    assert not report.skipped_rows
+    assert list(index.ids()) == ["1"]
+
+
+def test_an_index_of_an_earlier_version_gains_the_column(index: Index, tmp_path: Path) -> None:
+    Path("a.jsonl").write_text(ROWS)
+    update(index, ["a.jsonl"])
+    index.close()
+    with sqlite3.connect(tmp_path / "i" / "catalog.sqlite") as connection:
+        connection.execute("ALTER TABLE sources DROP COLUMN report")
+    connection.close()
+    with Index.open(tmp_path / "i", read_only=True, encoder=WordEncoder()) as reader:
+        assert [record.report for record in reader.sources.all().values()] == [""]
+    with Index.open(tmp_path / "i", encoder=WordEncoder()) as opened:
+        assert not update(opened, ["a.jsonl"]).skipped_rows
+        Path("a.jsonl").write_text(ROWS + "{\n")
+        assert update(opened, ["a.jsonl"]).skipped_rows.count == 6
+        assert update(opened, ["a.jsonl"]).skipped_rows.count == 6
+
+
+def test_a_broken_quote_does_not_swallow_the_rows_after_it(index: Index) -> None:
+    Path("a.csv").write_text('id,text\n1,"open\n2,two\n3,"a"b\n4,"four\nlines"\n5,"open again\n6,six\n7,seven\n')
+    report = update(index, ["a.csv"])
+    assert [(line, reason.split(" (")[0]) for _, line, reason in rows(report)] == [
+        (2, "not valid CSV"),
+        (4, "not valid CSV"),
+        (7, "not valid CSV"),
+    ]
+    assert {hit.id: hit.text for hit in index.get(index.ids())} == {
+        "2": "two",
+        "4": "four\nlines",
+        "6": "six",
+        "7": "seven",
+    }
+
+
+def test_blank_rows_and_empty_cells_at_the_end_are_nothing_lost(tmp_path: Path) -> None:
+    file = tmp_path / "a.csv"
+    file.write_text("text,lang\n,\nx,en,,\n , \n")
+    assert [(d.id, d.text, d.metadata) for d in read([file])] == [(f"{file}:3", "x", {"lang": "en"})]
+
+
+def test_the_command_line_warns_counts_and_exits_with_0(shell: Shell, tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("id,text\n1,bat\n2,owl,extra\n2,owl\n")
+    output = shell("index", "a.csv", "-o", "i.serotine")
+    assert "files: 1 new; rows: 1 skipped;" in output
+    assert shell.err == (
+        "warning: skipped row: a.csv:3: must have 2 columns like the header, got 3; "
+        'put fields that contain commas in "quotes"\n'
+    )
+    result = shell.json("index", "a.csv", "-o", "i.serotine")
+    assert result["files"]["unchanged"] == 1
+    assert result["skipped_rows"]["count"] == 1
+    assert result["skipped_rows"]["first"][0]["line"] == 3
+    (tmp_path / "b.csv").write_text("id,text\n" + "x\n" * 12 + "b,bee\n")
+    shell("add", "i.serotine", "b.csv")
+    warnings = shell.err.splitlines()
+    assert len(warnings) == 11
+    assert warnings[-1] == (
+        "warning: 12 bad rows of 1 file skipped, the first 10 are listed; --strict rejects such files"
+    )
+    assert ids() == {"1", "2", "b"}
+
+
+def test_strict_exits_with_1_and_indexes_the_other_files(shell: Shell, tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("id,text\n1,bat\n2,owl,extra\n")
+    (tmp_path / "b.csv").write_text("id,text\n3,fox\n")
+    shell("index", "a.csv", "b.csv", "-o", "i.serotine", "--strict", status=1)
+    assert "skipped: a.csv:3: must have 2 columns" in shell.err
+    assert "files: 1 new, 1 skipped" in shell.out
+    assert ids() == {"3"}
+    shell("add", "i.serotine", "a.csv", "--strict", status=1)
+    assert ids() == {"3"}
+
+
+def test_ten_thousand_bad_rows_cost_no_memory(tmp_path: Path, index: Index) -> None:
+    Path("a.jsonl").write_text('{"_id": "a", "text": "good"}\n' + "{\n" * 10_000)
+    report = update(index, ["a.jsonl"])
+    assert (report.added, report.skipped_rows.count, len(report.skipped_rows.first)) == (1, 10_000, 10)
+    assert len(json.dumps(report.skipped_rows.to_json())) < 5_000

@@ -114,10 +114,13 @@ def parameters(method: Callable[..., object]) -> list[tuple[str, object, object]
 
 
 def test_the_client_has_every_public_method_of_the_index() -> None:
-    on_disk = {"create", "open", "path", "encoder", "sources", "update_sources"}
+    on_disk = {"create", "open", "open_or_create", "path", "encoder", "sources", "update_sources"}
     members = {name for name in dir(Index) if not name.startswith("_")}
     assert members - on_disk <= {name for name in dir(Client) if not name.startswith("_")}
-    assert all(hasattr(Client, name) for name in ("__len__", "__contains__", "__enter__", "__exit__"))
+    assert all(
+        hasattr(Client, name)
+        for name in ("__len__", "__contains__", "__iter__", "__getitem__", "__enter__", "__exit__")
+    )
     for name in members - on_disk - {"dim"}:
         assert parameters(getattr(Client, name)) == parameters(getattr(Index, name)), name
 
@@ -173,6 +176,14 @@ def test_other_methods_equal_those_of_the_index(client: Client, index: Index) ->
     assert client.stats() == index.stats()
     assert client.verify() == index.verify()
     assert (client.ids(), len(client), client.dim) == (index.ids(), len(index), index.dim)
+    assert list(client) == list(index)
+    for where in ({"lang": "en"}, {"n": {">": 0}}, {"lang": "nowhere"}):
+        assert client.ids(where=where) == index.ids(where=where)
+        assert client.count(where=where) == index.count(where=where)
+        assert [hit.id for hit in client.documents(where=where)] == [hit.id for hit in index.documents(where=where)]
+    assert (client.count(), client["d/2"].text) == (index.count(), index["d/2"].text)
+    assert client.get("no", missing="none") is None
+    assert [hit and hit.id for hit in client.get(["no", "d1"], missing="none")] == [None, "d1"]
     assert "d/2" in client
     assert "no" not in client
     assert 3 not in client
@@ -215,7 +226,12 @@ ERRORS: list[tuple[str, type[Exception], Callable[[Any], object]]] = [
     ("wiki", TypeError, lambda index: index.search_batch("x")),
     ("wiki", TypeError, lambda index: index.search("x", where={"lang": 3})),
     ("wiki", TypeError, lambda index: index.add(["x"], ["x"], metadata=[{"lang": 3}])),
-    ("wiki", TypeError, lambda index: index.get("d1")),
+    ("wiki", TypeError, lambda index: index.get(3)),
+    ("wiki", UnknownIdError, lambda index: index["no"]),
+    ("wiki", TypeError, lambda index: index[3]),
+    ("wiki", TypeError, lambda index: index.ids(where={"lang": 3})),
+    ("wiki", ValueError, lambda index: index.count(where={})),
+    ("wiki", ValueError, lambda index: index.get(["d1"], missing="skip")),
     ("wiki", ValueError, lambda index: index.add(["x"], ["x", "y"])),
     ("wiki", ValueError, lambda index: index.add(["x"])),
     ("wiki", ValueError, lambda index: index.add([""], ["x"])),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, Union
 
 import numpy as np
@@ -62,5 +63,5 @@ class TextEncoder(Protocol):
         ...
 
 
-AnyEncoder: TypeAlias = Union[TextEncoder, "MultiVectorEncoder"]
-"""An encoder that an index accepts, including sentence-transformers' `MultiVectorEncoder`."""
+AnyEncoder: TypeAlias = Union[TextEncoder, "MultiVectorEncoder", str, Path]
+"""An encoder that an index accepts; a string or a path is a name for `serotine.Encoder`."""

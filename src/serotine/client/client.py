@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields
 from types import TracebackType
-from typing import Any, Unpack
+from typing import Any, Literal, Unpack, overload
 from urllib.parse import quote
 
 import numpy as np
@@ -13,13 +13,14 @@ from numpy.typing import NDArray
 
 from serotine.client import parsing
 from serotine.client.connection import Connection
-from serotine.errors import ServerError, UnknownIdError, wrong_type
-from serotine.index import Explanation, Hit, Hits, IndexStats, SearchKeywords, SearchOptions, VerifyReport
+from serotine.errors import ServerError, wrong_type
+from serotine.index import Explanation, Hit, Hits, IndexStats, Missing, SearchKeywords, SearchOptions, VerifyReport
 from serotine.progress import progress_bar
 from serotine.texts import is_text, strings
 from serotine.wire import pack, unpack
 
 _IDS_PER_REQUEST = 10_000
+_DOCUMENTS_PER_REQUEST = 256
 
 
 class Client:
@@ -69,14 +70,20 @@ class Client:
     def __len__(self) -> int:
         return self.stats().documents
 
+    def __iter__(self) -> Iterator[str]:
+        """Iterate over all ids, fetched first; see `ids`."""
+        return iter(self.ids())
+
+    def __getitem__(self, id_: str) -> Hit:
+        """Return a document by id; see `Index.get`."""
+        if not isinstance(id_, str):
+            raise wrong_type("id", "a string", id_)
+        return self.get(id_)
+
     def __contains__(self, id_: object) -> bool:
         if not (isinstance(id_, str) and is_text(id_)):
             return False
-        try:
-            self.get([id_])
-        except UnknownIdError:
-            return False
-        return True
+        return self.get(id_, missing="none") is not None
 
     def close(self) -> None:
         """Close the connections; closing twice is allowed."""
@@ -94,11 +101,11 @@ class Client:
             self._dim = self.stats().dim
         return self._dim
 
-    def ids(self) -> list[str]:
-        """Return all ids; see `Index.ids`. Fetched in pages, between which the index may change."""
+    def ids(self, *, where: Mapping[str, Any] | None = None) -> list[str]:
+        """Return ids; see `Index.ids`. Fetched in pages, between which the index may change."""
         ids: list[str] = []
         while True:
-            page = self._get(f"/ids?offset={len(ids)}&limit={_IDS_PER_REQUEST}")
+            page = self._post("/ids", {"where": where, "offset": len(ids), "limit": _IDS_PER_REQUEST})
             ids += page["ids"]
             if not page["ids"] or len(ids) >= page["total"]:
                 return ids
@@ -146,10 +153,35 @@ class Client:
         if checked:
             self._post("/documents/delete", {"ids": checked}, repeatable=False)
 
-    def get(self, ids: Sequence[str]) -> list[Hit]:
+    @overload
+    def get(self, ids: str, *, missing: Literal["error"] = "error") -> Hit: ...  # type: ignore[overload-overlap]
+    @overload
+    def get(self, ids: str, *, missing: Missing) -> Hit | None: ...  # type: ignore[overload-overlap]
+    @overload
+    def get(self, ids: Sequence[str], *, missing: Literal["error"] = "error") -> list[Hit]: ...
+    @overload
+    def get(self, ids: Sequence[str], *, missing: Missing) -> list[Hit | None]: ...
+    def get(self, ids: str | Sequence[str], *, missing: Missing = "error") -> Hit | list[Hit] | list[Hit | None] | None:
         """Return documents by id; see `Index.get`."""
-        body = self._post("/documents/fetch", {"ids": strings(ids, "ids")})
-        return [parsing.document(document) for document in body["documents"]]
+        requested = strings([ids] if isinstance(ids, str) else ids, "ids")
+        body = self._post("/documents/fetch", {"ids": requested, "missing": missing})
+        hits = [None if document is None else parsing.document(document) for document in body["documents"]]
+        return hits[0] if isinstance(ids, str) else hits
+
+    def documents(self, *, where: Mapping[str, Any] | None = None) -> Iterator[Hit]:
+        """Iterate over documents; see `Index.documents`.
+
+        The ids are fetched first and the documents in pages: one that is deleted before its page is left out.
+        """
+        ids = self.ids(where=where)
+        for start in range(0, len(ids), _DOCUMENTS_PER_REQUEST):
+            page = self.get(ids[start : start + _DOCUMENTS_PER_REQUEST], missing="none")
+            yield from (document for document in page if document is not None)
+
+    def count(self, *, where: Mapping[str, Any] | None = None) -> int:
+        """Return the number of documents that pass a filter; see `Index.count`."""
+        total: int = self._post("/ids", {"where": where, "limit": 1})["total"]
+        return total
 
     def vectors(self, id_: str) -> NDArray[np.float16]:
         """Return a document's stored vectors; see `Index.vectors`."""

@@ -12,6 +12,8 @@ from serotine.encoders.hub import download
 from serotine.errors import EncoderError
 
 DEFAULT = "serotine-mini"
+# Short names of the default encoder; a folder of such a name is meant by "./mini".
+_SHORT_NAMES = ("default", "mini")
 _PACKAGE = "serotine_mini"
 _INSTALL = "./models/serotine-mini (in a clone of Serotine)"
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
@@ -35,7 +37,8 @@ def locate(name_or_path: str | Path | None, *, revision: str | None = None, offl
     """Return the folder of an encoder, downloaded from the hub if necessary.
 
     Args:
-        name_or_path: "serotine-mini" or None, a folder, or a hub id, "owner/model" or "owner/model@revision".
+        name_or_path: "serotine-mini", "mini", "default" or None for the default encoder; a folder; or a hub id,
+            "owner/model" or "owner/model@revision".
         revision: of a hub id: a branch, tag or commit.
         offline: use only what was downloaded before, as the environment variable HF_HUB_OFFLINE=1 does.
 
@@ -44,8 +47,8 @@ def locate(name_or_path: str | Path | None, *, revision: str | None = None, offl
         ValueError: `revision` does not fit the name.
     """
     name = DEFAULT if name_or_path is None else str(name_or_path)
-    if name == DEFAULT:
-        return Location(name, _default_folder())
+    if name == DEFAULT or name_or_path in _SHORT_NAMES:
+        return Location(DEFAULT, _default_folder())
     folder = Path(name).expanduser()
     if folder.is_dir():
         if revision is not None:

@@ -11,6 +11,7 @@ import threading
 import warnings
 from collections.abc import Mapping, Sequence
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
@@ -31,7 +32,15 @@ _MODULE = "sentence_transformers.multi_vector_encoder"
 
 
 def as_text_encoder(encoder: AnyEncoder) -> TextEncoder:
-    """Wrap sentence-transformers' `MultiVectorEncoder` as a `TextEncoder`; return any other encoder unchanged."""
+    """Return an encoder as a `TextEncoder`: load one by name, wrap sentence-transformers' `MultiVectorEncoder`.
+
+    Raises:
+        EncoderError: no encoder has that name, or it cannot be loaded.
+    """
+    if isinstance(encoder, (str, Path)):
+        from serotine.encoders import Encoder
+
+        return Encoder(encoder)
     # Recognized by its module's name: importing the library to use isinstance would take seconds.
     if any(base.__module__.startswith(_MODULE) for base in type(encoder).__mro__):
         return MultiVectorAdapter(cast("MultiVectorEncoder", encoder))

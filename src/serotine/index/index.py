@@ -3,30 +3,30 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Unpack
+from typing import Any, Literal, Unpack, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
-from serotine.errors import IndexDamagedError, UnknownIdError, invalid, not_one_of, wrong_type
+from serotine.errors import IndexDamagedError, IndexExistsError, SerotineError, wrong_type
 from serotine.index import recorded_encoder
+from serotine.index.creation import CreateKeywords, CreateOptions
 from serotine.index.documents import validate_query
-from serotine.index.files import MAX_CENTROIDS
 from serotine.index.hits import Hit, Hits
 from serotine.index.queries import Query, QueryEncoder, query_texts
+from serotine.index.reader import Missing, Reader
 from serotine.index.recorded_encoder import RecordedEncoder
 from serotine.index.results import IndexStats, VerifyReport
 from serotine.index.search import Explanation, Fusion, Mode, Retriever, SearchKeywords, SearchOptions, explain
 from serotine.index.stats import index_stats
-from serotine.index.store import Row, Settings, Sources, SourceUpdate, Store, check_filterable
+from serotine.index.store import Sources, SourceUpdate, Store, read_settings
 from serotine.index.verify import verify_index
 from serotine.index.writer import Writer
 from serotine.text_encoder import AnyEncoder, TextEncoder
-from serotine.texts import is_text, strings
 
 
 class Index:
@@ -50,6 +50,7 @@ class Index:
         self._store = store
         self._encoder = RecordedEncoder(store.settings, store.folder, encoder)
         self._writer = Writer(store, self._encoder)
+        self._reader = Reader(store)
         self._queries = QueryEncoder(self._encoder, store.settings.dim)
         self._retriever = Retriever(store)
 
@@ -60,53 +61,73 @@ class Index:
         *,
         encoder: AnyEncoder | None = None,
         dim: int | None = None,
-        nbits: int = 4,
-        keep_vectors: bool = True,
+        nbits: int | None = None,
+        keep_vectors: bool | None = None,
         filterable: dict[str, type] | None = None,
         centroids: int | None = None,
+        exist_ok: bool = False,
     ) -> Index:
         """Create an index and open it for writing.
 
         Args:
             path: a folder that does not exist yet, or is empty and not the current one.
-            encoder: encodes documents and queries; its name and fingerprint are recorded. A sentence-transformers
-                `MultiVectorEncoder` works too.
+            encoder: encodes documents and queries; its name and fingerprint are recorded. A name such as "mini", a
+                folder and a hub id work too, as for `serotine.Encoder`, and so does a sentence-transformers
+                `MultiVectorEncoder`. The default encoder, `serotine.Encoder()`, unless this or `dim` is given.
             dim: instead of an encoder: the dimension of the vectors that will be added.
-            nbits: bits per dimension of the residual codes that larger collections are searched with: 2, 4 or 8.
-            keep_vectors: store the float16 vectors beside the codes: final scores are then exact, and ``exact=True``
-                can be proved. Without them an index takes about a fifth of the space.
+            nbits: bits per dimension of the residual codes that larger collections are searched with: 2, 4 or 8; 4
+                unless given.
+            keep_vectors: store the float16 vectors beside the codes, as it does unless given: final scores are then
+                exact, and ``exact=True`` can be proved. Without them an index takes about a fifth of the space.
             filterable: metadata fields with their types (str, int, float or bool) that filters look up in an SQL
                 index; filters on other fields work too, by reading every document.
             centroids: number of centroids of a codebook; by default 2^floor(log2(16 sqrt(tokens))), at most 65,536.
+            exist_ok: open the index at `path` if there is one, provided that it was created with the arguments given
+                here; arguments left out are not compared. `open_or_create` is the same.
 
         Raises:
-            IndexExistsError: `path` exists and is not an empty folder that can be replaced.
-            ValueError, TypeError: neither or both of `encoder` and `dim`, or an invalid argument.
+            IndexExistsError: `path` exists and is not an empty folder that can be replaced; or, with ``exist_ok=True``,
+                is not an index, or one created with other arguments.
+            IndexLockedError: with ``exist_ok=True``, another writer has the index open.
+            EncoderError: the encoder cannot be loaded, or the existing index was built with another one.
+            ValueError, TypeError: both `encoder` and `dim`, or an invalid argument.
+
+        >>> import tempfile
+        >>> from serotine import Index
+        >>> with tempfile.TemporaryDirectory() as folder, Index.create(f"{folder}/bats", encoder="mini") as index:
+        ...     index.add(ids=["noctule"], texts=["The noctule is a large bat."])
+        ...     index["noctule"].text
+        'The noctule is a large bat.'
         """
-        text_encoder = recorded_encoder.adapt(encoder)
-        if (text_encoder is None) == (dim is None):
-            raise ValueError("encoder, dim: exactly one of the two is needed")
-        if text_encoder is not None:
-            settings = recorded_encoder.describe(text_encoder)
-        elif isinstance(dim, bool) or not isinstance(dim, int):
-            raise wrong_type("dim", "an int of at least 1", dim)
-        else:
-            settings = Settings(dim)
-        if settings.dim < 1:
-            raise invalid("dim", "at least 1", settings.dim)
-        if nbits not in (2, 4, 8):
-            raise not_one_of("nbits", (2, 4, 8), nbits)
-        if centroids is not None and (type(centroids) is not int or not 1 <= centroids <= MAX_CENTROIDS):
-            raise invalid("centroids", f"an int from 1 to {MAX_CENTROIDS:,}", centroids)
-        settings = replace(
-            settings,
-            nbits=int(nbits),
-            keep_vectors=bool(keep_vectors),
-            filterable=check_filterable(filterable or {}),
-            centroids=centroids,
-        )
-        Store.create(path, settings)
-        return cls.open(path, encoder=text_encoder)
+        options = CreateOptions.of(encoder, dim, nbits, keep_vectors, filterable, centroids)
+        if exist_ok and Store.exists(path):
+            options.check_existing(Path(path), read_settings(path))
+            return cls.open(path, encoder=options.encoder)
+        options = options.with_encoder()
+        try:
+            Store.create(path, options.settings())
+        except IndexExistsError:
+            # Another process may have created it since.
+            if not (exist_ok and Store.exists(path)):
+                raise
+            options.check_existing(Path(path), read_settings(path))
+        return cls.open(path, encoder=options.encoder)
+
+    @classmethod
+    def open_or_create(cls, path: str | Path, **options: Unpack[CreateKeywords]) -> Index:
+        """Open the index at `path` for writing, or create it; options and errors as for `create`.
+
+        >>> import tempfile
+        >>> from serotine import Index
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     for day in ("monday", "tuesday"):
+        ...         with Index.open_or_create(f"{folder}/days", dim=2) as index:
+        ...             index.add(ids=[day], vectors=[np.eye(2)])
+        ...             list(index)
+        ['monday']
+        ['monday', 'tuesday']
+        """
+        return cls.create(path, exist_ok=True, **options)
 
     @classmethod
     def open(cls, path: str | Path, *, read_only: bool = False, encoder: AnyEncoder | None = None) -> Index:
@@ -116,8 +137,8 @@ class Index:
             path: the index's folder.
             read_only: open for reading; any number may read while one writes, and each sees new commits at its next
                 search.
-            encoder: the encoder it was built with; by default `serotine.Encoder` loads it by its recorded name when a
-                text first needs it.
+            encoder: the encoder it was built with, or its name; by default `serotine.Encoder` loads it by its recorded
+                name when a text first needs it.
 
         Raises:
             NotAnIndexError: `path` is not an index, or one of another format.
@@ -146,14 +167,34 @@ class Index:
         self.close()
 
     def __repr__(self) -> str:
-        return f"Index({str(self.path)!r}{', closed' if self._store.closed else ''})"
+        state, counts = "closed", ""
+        if not self._store.closed:
+            state = "open" if self._store.writable else "open, read-only"
+            # Of an index that can no longer be read, the rest is still shown.
+            with suppress(SerotineError, OSError):
+                documents = len(self)
+                counts = f"{documents:,} document{'' if documents == 1 else 's'}, "
+        return f"Index({str(self.path)!r}, {counts}{state})"
 
     def __len__(self) -> int:
         return self._store.snapshot().documents
 
     def __contains__(self, id_: object) -> bool:
-        self._store.require_open()
-        return isinstance(id_, str) and is_text(id_) and bool(self._store.catalog.live_ids([id_]))
+        return self._reader.contains(id_)
+
+    def __iter__(self) -> Iterator[str]:
+        """Iterate over the ids, in the order they were added, of one committed state; in constant memory."""
+        return self._reader.ids(None)
+
+    def __getitem__(self, id_: str) -> Hit:
+        """Return a document by id; see `get`.
+
+        Raises:
+            UnknownIdError: `id_` is not in the index; it is a KeyError too.
+        """
+        if not isinstance(id_, str):
+            raise wrong_type("id", "a string", id_)
+        return self.get(id_)
 
     @property
     def path(self) -> Path:
@@ -175,10 +216,9 @@ class Index:
         """The files that documents were read from."""
         return self._store.sources
 
-    def ids(self) -> list[str]:
-        """Return the ids of all documents, in the order they were added."""
-        self._store.require_open()
-        return self._store.catalog.all_ids()
+    def ids(self, *, where: Mapping[str, Any] | None = None) -> list[str]:
+        """Return the ids of all documents, or of those that pass a filter, in the order they were added."""
+        return list(self._reader.ids(where))
 
     def add(
         self,
@@ -269,14 +309,54 @@ class Index:
         """
         self._writer.delete(ids)
 
-    def get(self, ids: Sequence[str]) -> list[Hit]:
-        """Return documents by id, in the order of `ids`, as hits with score NaN.
+    @overload
+    def get(self, ids: str, *, missing: Literal["error"] = "error") -> Hit: ...  # type: ignore[overload-overlap]
+    @overload
+    def get(self, ids: str, *, missing: Missing) -> Hit | None: ...  # type: ignore[overload-overlap]
+    @overload
+    def get(self, ids: Sequence[str], *, missing: Literal["error"] = "error") -> list[Hit]: ...
+    @overload
+    def get(self, ids: Sequence[str], *, missing: Missing) -> list[Hit | None]: ...
+    def get(self, ids: str | Sequence[str], *, missing: Missing = "error") -> Hit | list[Hit] | list[Hit | None] | None:
+        """Return documents by id, as hits with score NaN: one for a string, a list in the order of `ids` otherwise.
+
+        Args:
+            ids: an id, or several.
+            missing: "error" raises for an id that is not in the index, "none" returns None in its place.
 
         Raises:
             UnknownIdError: an id is not in the index.
+
+        >>> import tempfile
+        >>> from serotine import Index
+        >>> with tempfile.TemporaryDirectory() as folder, Index.create(f"{folder}/fruit", dim=2) as index:
+        ...     index.add(ids=["apple"], vectors=[np.eye(2)], metadata=[{"color": "red"}])
+        ...     index.get("apple").metadata, index.get(["pear", "apple"], missing="none")[0]
+        ({'color': 'red'}, None)
         """
-        self._store.require_open()
-        return [Hit(id_, float("nan"), row.text, row.metadata) for id_, row in zip(ids, self._rows(ids), strict=True)]
+        return self._reader.get(ids, missing)
+
+    def documents(self, *, where: Mapping[str, Any] | None = None) -> Iterator[Hit]:
+        """Iterate over documents in the order they were added, as hits with score NaN; in constant memory.
+
+        All of them are of one committed state, that of the first: the index may be searched and changed meanwhile, in
+        the loop as well. An iteration that is not finished holds disk space that changes free; end it, or close it.
+
+        Args:
+            where: filter on metadata, as for `search`.
+
+        >>> import tempfile
+        >>> from serotine import Index
+        >>> with tempfile.TemporaryDirectory() as folder, Index.create(f"{folder}/fruit", dim=2) as index:
+        ...     index.add(ids=["apple", "pear"], vectors=[np.eye(2)] * 2, metadata=[{"color": "red"}, {}])
+        ...     [document.id for document in index.documents(where={"color": None})]
+        ['pear']
+        """
+        return self._reader.documents(where)
+
+    def count(self, *, where: Mapping[str, Any] | None = None) -> int:
+        """Return the number of documents that pass a filter, as for `search`."""
+        return self._reader.count(where)
 
     def vectors(self, id_: str) -> NDArray[np.float16]:
         """Return the token vectors of a document, float16 (tokens, dim), read-only.
@@ -286,13 +366,7 @@ class Index:
         Raises:
             UnknownIdError: `id_` is not in the index.
         """
-        while True:
-            (row,) = self._rows([id_])
-            location = self._store.snapshot().locate(row.number)
-            if location is not None:
-                segment, position = location
-                return segment.document(position)
-            # Replaced by another process in between: it has another number now, or is deleted.
+        return self._reader.vectors(id_)
 
     def search(
         self,
@@ -370,7 +444,7 @@ class Index:
             ValueError: the query is empty, or the document was added as vectors, without a text.
         """
         validate_query(query)
-        (row,) = self._rows([id_])
+        row = self._reader.row(id_)
         if row.text is None:
             raise ValueError(f"id: {id_!r} was added as vectors, without a text to explain")
         encoder = self._encoder.get()
@@ -398,12 +472,3 @@ class Index:
                 if self._store.snapshot() is snapshot:
                     raise
             # The index has changed meanwhile: the mismatch may be between two states.
-
-    def _rows(self, ids: Sequence[str]) -> list[Row]:
-        requested = strings(ids, "ids")
-        numbers = self._store.catalog.live_ids(requested)
-        for id_ in requested:
-            if id_ not in numbers:
-                raise UnknownIdError(f"ids: {id_!r} is not in the index")
-        rows = self._store.catalog.rows(list(numbers.values()))
-        return [rows[numbers[id_]] for id_ in requested]

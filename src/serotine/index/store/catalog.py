@@ -22,10 +22,13 @@ from numpy.typing import NDArray
 from serotine.errors import IndexDamagedError, NotAnIndexError, SerotineError
 from serotine.index.files import CodebookRecord, FileRecord, SegmentRecord
 from serotine.index.store import filters, lexical
+from serotine.index.store.pages import live_pages, matching_numbers
 from serotine.index.store.sql import MAX_BOUND, batches, placeholders, row_checksum
 
 CATALOG_FILE = "catalog.sqlite"
 FORMAT_VERSION = 2
+# A page of `Catalog.scan`: documents may be long.
+_DOCUMENTS_PER_PAGE = 256
 _DAMAGE_CODES = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
 _SCHEMA = f"""
@@ -120,6 +123,12 @@ def _stamp(path: Path) -> tuple[int, int, bool]:
     return status.st_mtime_ns, status.st_size, path.with_name(f"{path.name}-wal").exists()
 
 
+def _identity(path: Path) -> tuple[int, int]:
+    """Return device and inode: no other file gets those of a file that is open."""
+    status = path.stat()
+    return status.st_dev, status.st_ino
+
+
 @contextmanager
 def _translated_errors(path: Path) -> Iterator[None]:
     """Translate SQLite errors of the catalog at `path` into Serotine errors."""
@@ -186,16 +195,21 @@ class Catalog:
         # has a WAL open, the file alone is complete, and is read as immutable until its stamp changes.
         immutable = self._read_only and not stamp[2] and not os.access(self._path.parent, os.W_OK)
         self._immutable_stamp = stamp if immutable else None
-        self._connection = _connect(self._path, "immutable=1" if immutable else mode)
+        self._mode = "immutable=1" if immutable else mode
+        self._connection = _connect(self._path, self._mode)
+        self._identity = _identity(self._path)
 
     @contextmanager
     def _statements(self) -> Iterator[sqlite3.Connection]:
         """Yield the connection to one thread at a time."""
         with self._lock:
-            if self._closed:
-                raise SerotineError(f"{self._path.parent}: this index is closed; open it again")
+            self._require_open()
             with _translated_errors(self._path):
                 yield self._connection
+
+    def _require_open(self) -> None:
+        if self._closed:
+            raise SerotineError(f"{self._path.parent}: this index is closed; open it again")
 
     def _read_settings(self, folder: Path) -> Settings:
         has_meta = self._connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'meta'").fetchone()
@@ -313,8 +327,7 @@ class Catalog:
         """
         condition, values = filters.compile_where(where, self.settings.filterable)
         with self._statements() as connection:
-            rows = connection.execute(f"SELECT number FROM documents WHERE live AND ({condition})", values)  # noqa: S608
-            return np.sort(np.fromiter((row[0] for row in rows), dtype=np.int64))
+            return matching_numbers(connection, condition, values)
 
     def lexical(self, query: str, k: int, where: Mapping[str, Any] | None) -> list[tuple[int, float]]:
         """Return the k best documents by BM25, as (document number, score)."""
@@ -335,12 +348,6 @@ class Catalog:
                 )
         return numbers
 
-    def all_ids(self) -> list[str]:
-        """Return the ids of all live documents, in the order they were added."""
-        with self._statements() as connection:
-            rows = connection.execute("SELECT id FROM documents WHERE live ORDER BY number")
-            return [row[0] for row in rows]
-
     def rows(self, numbers: Sequence[int]) -> dict[int, Row]:
         """Return documents by number, tombstones included; numbers without a row are omitted."""
         rows: dict[int, Row] = {}
@@ -349,8 +356,55 @@ class Catalog:
                 columns = "number, id, text, metadata"
                 statement = f"SELECT {columns} FROM documents WHERE number IN ({placeholders(batch)})"  # noqa: S608
                 for row in connection.execute(statement, batch):
-                    rows[row[0]] = Row(row[0], row[1], row[2], json.loads(row[3]))
+                    rows[row[0]] = _row(row)
         return rows
+
+    def live_rows(self, ids: Sequence[str]) -> list[tuple[str, Row | None]]:
+        """Return every id with its live document, or with None; all of one committed state."""
+        with self.reading():
+            numbers = self.live_ids(ids)
+            rows = self.rows(list(numbers.values()))
+        return [(id_, rows[numbers[id_]] if id_ in numbers else None) for id_ in ids]
+
+    def scan(self, where: Mapping[str, Any] | None) -> Iterator[Row]:
+        """Yield live documents that pass a filter, in the order they were added, all of one committed state.
+
+        The state is that of the first document. The rows are read in pages, over a connection of its own: searches and
+        changes continue meanwhile.
+
+        Raises:
+            ValueError, TypeError: the filter is malformed; raised by this call.
+        """
+        return (_row(row) for row in self._scan("number, id, text, metadata", where, _DOCUMENTS_PER_PAGE))
+
+    def scan_ids(self, where: Mapping[str, Any] | None) -> Iterator[str]:
+        """Yield the ids of the documents that `scan` yields."""
+        return (row[1] for row in self._scan("number, id", where, MAX_BOUND))
+
+    def _scan(self, columns: str, where: Mapping[str, Any] | None, page: int) -> Iterator[tuple[Any, ...]]:
+        # Compiled before the first document is asked for, so that the call itself raises.
+        condition = None if where is None else filters.compile_where(where, self.settings.filterable)
+        return self._scanned(columns, condition, page)
+
+    def _scanned(self, columns: str, condition: tuple[str, list[Any]] | None, page: int) -> Iterator[tuple[Any, ...]]:
+        with self._one_state() as connection:
+            for rows in live_pages(connection, columns, condition, page):
+                yield from rows
+                self._require_open()
+
+    @contextmanager
+    def _one_state(self) -> Iterator[sqlite3.Connection]:
+        """Yield another connection that reads one committed state until the block ends."""
+        with self._statements():
+            connection = _connect(self._path, self._mode)
+        try:
+            if _identity(self._path) != self._identity:
+                raise SerotineError(f"{self._path.parent}: was replaced by another index; open it again")
+            with _translated_errors(self._path):
+                connection.execute("BEGIN")
+            yield connection
+        finally:
+            connection.close()
 
     def counts(self) -> tuple[int, int]:
         """Return the numbers of live documents and of tombstones."""
@@ -396,6 +450,10 @@ class Catalog:
         with self._statements() as connection:
             rows = connection.execute("SELECT number FROM documents ORDER BY number")
             return np.fromiter((row[0] for row in rows), dtype=np.int64)
+
+
+def _row(values: Sequence[Any]) -> Row:
+    return Row(values[0], values[1], values[2], json.loads(values[3]))
 
 
 def _file_record(values: Sequence[Any]) -> FileRecord | None:

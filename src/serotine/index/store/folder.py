@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
+import shutil
 import uuid
 from pathlib import Path
 
 from serotine.errors import IndexExistsError
 from serotine.index.files import CHECKPOINT_FILE, SEGMENT_FOLDER, durable
-from serotine.index.store.catalog import Catalog, Settings, create_catalog
+from serotine.index.store.catalog import CATALOG_FILE, Catalog, Settings, create_catalog
 
 _INDEX_FILE = re.compile(
     rf"([0-9a-f]{{32}}\.(vectors|codes|codebook)|{re.escape(CHECKPOINT_FILE)})"
@@ -24,7 +25,7 @@ def create_folder(folder: Path, settings: Settings) -> None:
     """
     if folder.exists():
         if not folder.is_dir() or any(folder.iterdir()):
-            raise IndexExistsError(f"{folder}: already exists; open it with Index.open, or choose another path")
+            raise _already_exists(folder)
         if folder.is_mount() or folder.samefile(Path.cwd()):
             raise IndexExistsError(f"{folder}: is a mount point or the current folder; choose a new folder inside it")
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -33,8 +34,23 @@ def create_folder(folder: Path, settings: Settings) -> None:
     (building / SEGMENT_FOLDER).mkdir(parents=True)
     create_catalog(building, settings)
     durable.sync_folder(building)
-    durable.rename(building, folder)
+    try:
+        durable.rename(building, folder)
+    except OSError:
+        shutil.rmtree(building, ignore_errors=True)
+        if not folder.is_dir() or not any(folder.iterdir()):
+            raise
+        # Another process created the folder meanwhile.
+        raise _already_exists(folder) from None
     durable.sync_folder(folder.parent)
+
+
+def _already_exists(folder: Path) -> IndexExistsError:
+    if (folder / CATALOG_FILE).is_file():
+        return IndexExistsError(
+            f"{folder}: already exists; open it with Index.open or Index.open_or_create, or choose another path"
+        )
+    return IndexExistsError(f"{folder}: already exists and is not an index; choose another path")
 
 
 def new_file(folder: Path, kind: str) -> Path:

@@ -50,6 +50,11 @@ class Store:
         """
         folders.create_folder(Path(path).absolute(), settings)
 
+    @staticmethod
+    def exists(path: str | Path) -> bool:
+        """Return whether the folder `path` holds a catalog; `open` checks whether it is an index's."""
+        return (Path(path) / CATALOG_FILE).is_file()
+
     @classmethod
     def open(cls, path: str | Path, *, read_only: bool) -> Store:
         """Open the index at `path`; a writer also removes the files that a dead writer left.

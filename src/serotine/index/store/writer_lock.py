@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from weakref import WeakValueDictionary
 
 from filelock import FileLock, Timeout
 
 from serotine.errors import IndexLockedError
 
 LOCK_FILE = "writer.lock"
+# The locks this process holds, by file: an error can then say whose writer it is.
+_HELD: WeakValueDictionary[Path, WriterLock] = WeakValueDictionary()
 
 
 class WriterLock:
@@ -20,14 +23,19 @@ class WriterLock:
 
     def __init__(self, folder: Path) -> None:
         # thread_local=False: another thread may close the index than opened it.
-        self._lock = FileLock(folder / LOCK_FILE, timeout=0, thread_local=False)
+        self._file = (folder / LOCK_FILE).resolve()
+        self._lock = FileLock(self._file, timeout=0, thread_local=False)
         try:
             self._lock.acquire()
         except Timeout:
+            where = " in this process" if self._file in _HELD else ""
             raise IndexLockedError(
-                f"{folder}: another writer has this index open; close it, or open with read_only=True"
+                f"{folder}: another writer has this index open{where}; close it, or open with read_only=True"
             ) from None
+        _HELD[self._file] = self
 
     def release(self) -> None:
         """Release the lock."""
+        if _HELD.get(self._file) is self:
+            del _HELD[self._file]
         self._lock.release()

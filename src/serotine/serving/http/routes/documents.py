@@ -13,6 +13,7 @@ from serotine.serving.http.dependencies import services_of
 from serotine.serving.http.responses import document as document_body
 from serotine.serving.http.responses import json_response
 from serotine.serving.http.schemas.indexes import (
+    MAX_IDS,
     AddRequest,
     AddResponse,
     DeleteRequest,
@@ -20,6 +21,7 @@ from serotine.serving.http.schemas.indexes import (
     DocumentResponse,
     FetchRequest,
     FetchResponse,
+    IdsRequest,
     IdsResponse,
     NewDocument,
 )
@@ -57,8 +59,8 @@ async def fetch_documents(request: Request, name: str, body: FetchRequest) -> Re
     services = services_of(request)
     limits = services.settings.limits
     limits.check("ids", len(body.ids), limits.documents)
-    documents = await services.searches.run(lambda: services.index(name).reader.get(body.ids))
-    return json_response({"documents": [document_body(hit) for hit in documents]})
+    documents = await services.searches.run(lambda: services.index(name).reader.get(body.ids, missing=body.missing))
+    return json_response({"documents": [None if hit is None else document_body(hit) for hit in documents]})
 
 
 @router.post("/documents/delete", dependencies=[MayWrite], response_model=DeleteResponse)
@@ -101,12 +103,22 @@ async def list_ids(
     request: Request,
     name: str,
     offset: Annotated[int, Query(ge=0, le=2**53)] = 0,
-    limit: Annotated[int, Query(ge=1, le=100_000)] = 10_000,
+    limit: Annotated[int, Query(ge=1, le=MAX_IDS)] = 10_000,
 ) -> Response:
     """Return the ids of an index's documents, in insertion order."""
+    return await _ids(request, name, IdsRequest(offset=offset, limit=limit))
+
+
+@router.post("/ids", dependencies=[MayRead], response_model=IdsResponse)
+async def list_matching_ids(request: Request, name: str, body: IdsRequest) -> Response:
+    """Return the ids of the documents that pass a filter, in insertion order."""
+    return await _ids(request, name, body)
+
+
+async def _ids(request: Request, name: str, page: IdsRequest) -> Response:
     services = services_of(request)
-    ids = await services.searches.run(lambda: services.index(name).reader.ids())
-    return json_response({"ids": ids[offset : offset + limit], "total": len(ids)})
+    ids = await services.searches.run(lambda: services.index(name).reader.ids(where=page.where))
+    return json_response({"ids": ids[page.offset : page.offset + page.limit], "total": len(ids)})
 
 
 async def _delete(request: Request, name: str, ids: list[str]) -> Response:

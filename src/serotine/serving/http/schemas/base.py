@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Mapping
+from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
@@ -25,6 +26,13 @@ Vectors = Annotated[
         description="Token vectors (tokens, dim): rows of numbers, or base64 of little-endian float16, row by row; "
         "of float32 after the prefix `float32:`.",
         examples=[[[0.6, 0.8], [1.0, 0.0]], "zTg6Og=="],
+    ),
+]
+Where = Annotated[
+    Mapping[str, Any] | None,
+    Field(
+        description="Filter on metadata, in the filter language of the library; null for every document.",
+        examples=[{"lang": "en", "year": {">=": 2020}}],
     ),
 ]
 

@@ -6,12 +6,13 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from serotine.index import IndexStats, VerifyReport
-from serotine.serving.http.schemas.base import RequestBody, ResponseBody, Text, Vectors
+from serotine.index import IndexStats, Missing, VerifyReport
+from serotine.serving.http.schemas.base import RequestBody, ResponseBody, Text, Vectors, Where
 from serotine.serving.http.schemas.dataclass_schema import Described
 from serotine.serving.jobs import Job
 
 TypeName = Literal["str", "int", "float", "bool"]
+MAX_IDS = 100_000
 
 
 class IndexSummary(ResponseBody):
@@ -100,12 +101,21 @@ class FetchRequest(RequestBody):
     """Documents to get by id."""
 
     ids: list[str] = Field(examples=[["d1", "d2"]])
+    missing: Missing = Field("error", description="For an id that is not in the index: an error, or null in its place.")
 
 
 class FetchResponse(ResponseBody):
     """Documents in the order of the requested ids."""
 
-    documents: list[DocumentResponse]
+    documents: list[DocumentResponse | None]
+
+
+class IdsRequest(RequestBody):
+    """A page of the ids of documents that pass a filter."""
+
+    where: Where = None
+    offset: int = Field(0, ge=0, le=2**53)
+    limit: int = Field(10_000, ge=1, le=MAX_IDS)
 
 
 class IdsResponse(ResponseBody):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Annotated, Any
 
@@ -10,7 +9,7 @@ import pydantic
 from pydantic import Field, model_validator
 
 from serotine.index import Certificate, Explanation, Hit, SearchOptions, SearchStats
-from serotine.serving.http.schemas.base import REQUEST_CONFIG, RequestBody, ResponseBody, Text, Vectors
+from serotine.serving.http.schemas.base import REQUEST_CONFIG, RequestBody, ResponseBody, Text, Vectors, Where
 from serotine.serving.http.schemas.dataclass_schema import Described
 
 _Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -28,13 +27,7 @@ class SearchBody(SearchOptions):
     """
 
     k: Annotated[int, Field(ge=1)] = 10
-    where: Annotated[
-        Mapping[str, Any] | None,
-        Field(
-            description="Filter on metadata, in the filter language of the library; null for every document.",
-            examples=[{"lang": "en", "year": {">=": 2020}}],
-        ),
-    ] = None
+    where: Where = None
     weights: tuple[_Weight, _Weight] = (1.0, 1.0)
     candidates: Annotated[int | None, Field(ge=1)] = None
     offset: Annotated[int, Field(ge=0)] = 0

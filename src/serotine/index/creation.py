@@ -1,0 +1,142 @@
+"""The arguments of a new index: validated, and compared with those an existing index was created with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TypedDict
+
+from serotine.errors import EncoderError, IndexExistsError, invalid, not_one_of, wrong_type
+from serotine.index import recorded_encoder
+from serotine.index.files import MAX_CENTROIDS
+from serotine.index.store import Settings, check_filterable
+from serotine.text_encoder import AnyEncoder, TextEncoder
+
+_DEFAULT_NBITS = 4
+
+
+class CreateKeywords(TypedDict, total=False):
+    """The keywords of `Index.create`, for methods that pass them through."""
+
+    encoder: AnyEncoder | None
+    dim: int | None
+    nbits: int | None
+    keep_vectors: bool | None
+    filterable: dict[str, type] | None
+    centroids: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class CreateOptions:
+    """The validated arguments of `Index.create`; None for each one that was not given.
+
+    Attributes:
+        encoder: the encoder.
+        dim: dimension of the vectors of an index without an encoder.
+        nbits: bits per dimension of the residual codes.
+        keep_vectors: whether float16 vectors stay beside the codes.
+        filterable: declared fields with the names of their types.
+        centroids: number of centroids of a codebook.
+
+    Raises:
+        TypeError, ValueError: names the argument.
+    """
+
+    encoder: TextEncoder | None
+    dim: int | None
+    nbits: int | None
+    keep_vectors: bool | None
+    filterable: dict[str, str] | None
+    centroids: int | None
+
+    @classmethod
+    def of(
+        cls,
+        encoder: AnyEncoder | None = None,
+        dim: int | None = None,
+        nbits: int | None = None,
+        keep_vectors: bool | None = None,
+        filterable: dict[str, type] | None = None,
+        centroids: int | None = None,
+    ) -> CreateOptions:
+        """Validate the arguments of `Index.create`."""
+        if encoder is not None and dim is not None:
+            raise ValueError("encoder, dim: at most one of the two is allowed; dim is for an index without an encoder")
+        if dim is not None:
+            if isinstance(dim, bool) or not isinstance(dim, int):
+                raise wrong_type("dim", "an int of at least 1", dim)
+            if dim < 1:
+                raise invalid("dim", "at least 1", dim)
+        if nbits not in (None, 2, 4, 8):
+            raise not_one_of("nbits", (2, 4, 8), nbits)
+        if centroids is not None and (type(centroids) is not int or not 1 <= centroids <= MAX_CENTROIDS):
+            raise invalid("centroids", f"an int from 1 to {MAX_CENTROIDS:,}", centroids)
+        return cls(
+            encoder=recorded_encoder.adapt(encoder),
+            dim=dim,
+            nbits=None if nbits is None else int(nbits),
+            keep_vectors=None if keep_vectors is None else bool(keep_vectors),
+            filterable=None if filterable is None else check_filterable(filterable),
+            centroids=centroids,
+        )
+
+    def with_encoder(self) -> CreateOptions:
+        """Return these options with the default encoder where neither an encoder nor a dimension was given."""
+        if self.encoder is not None or self.dim is not None:
+            return self
+        from serotine.encoders import Encoder
+
+        return replace(self, encoder=Encoder())
+
+    def settings(self) -> Settings:
+        """Return the settings of a new index; requires an encoder or a dimension."""
+        if self.encoder is not None:
+            settings = recorded_encoder.describe(self.encoder)
+            if settings.dim < 1:
+                raise invalid("encoder: its dim", "at least 1", settings.dim)
+        else:
+            settings = Settings(self.dim or 0)
+        return replace(
+            settings,
+            nbits=_DEFAULT_NBITS if self.nbits is None else self.nbits,
+            keep_vectors=self.keep_vectors is not False,
+            filterable=self.filterable or {},
+            centroids=self.centroids,
+        )
+
+    def check_existing(self, path: Path, settings: Settings) -> None:
+        """Compare the arguments that were given with the settings of the index at `path`.
+
+        Raises:
+            EncoderError: the encoder is not the one the index was built with.
+            IndexExistsError: another argument differs; names every difference.
+        """
+        if self.encoder is not None:
+            recorded_encoder.check_encoder(settings, self.encoder, path)
+            if settings.encoder is None:
+                raise EncoderError(
+                    f"{path}: was created with dim={settings.dim} and no encoder, got encoder {self.encoder.name!r}; "
+                    "pass dim, or choose another path"
+                )
+        if self.dim is not None and settings.encoder is not None:
+            raise EncoderError(
+                f"{path}: was created with encoder {settings.encoder!r}, got dim={self.dim} and no encoder; "
+                "leave dim out, or choose another path"
+            )
+        requested = {
+            "dim": self.dim,
+            "nbits": self.nbits,
+            "keep_vectors": self.keep_vectors,
+            "filterable": self.filterable,
+            "centroids": self.centroids,
+        }
+        different = {
+            name: value for name, value in requested.items() if value is not None and value != getattr(settings, name)
+        }
+        if different:
+            recorded = ", ".join(f"{name}={getattr(settings, name)!r}" for name in different)
+            given = ", ".join(f"{name}={value!r}" for name, value in different.items())
+            raise IndexExistsError(
+                f"{path}: was created with {recorded}, got {given}; leave {', '.join(different)} out, "
+                "or choose another path"
+            )

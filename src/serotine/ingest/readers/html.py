@@ -1,16 +1,17 @@
-"""HTML: the visible text of a page, split at its headings."""
+"""HTML: the text of a page, without what surrounds it, split at its headings."""
 
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
 
 from serotine.errors import InputFileError, missing_extra
 from serotine.ingest.decoding import decode
 from serotine.ingest.extract import Extract, encoding_metadata, sections
 
 if TYPE_CHECKING:
-    from selectolax.lexbor import LexborNode
+    from selectolax.lexbor import LexborHTMLParser, LexborNode
 
 _CHARSET = re.compile(rb"""<meta[^>]{0,200}?charset\s*=\s*["']?\s*([A-Za-z0-9_:.-]+)""", re.IGNORECASE)
 # HTML requires the declaration in the first KiB; many pages have it later.
@@ -30,14 +31,35 @@ _BLOCKS = frozenset(
 )
 _LINES = frozenset(("br", "dd", "dt", "li", "tr"))
 _CELLS = frozenset(("td", "th"))
+# Roles and classes of what is around a text: navigation, search, links to headings, numbers of lines of code.
+_DROPPED_ROLES = frozenset(("contentinfo", "navigation", "search"))
+_DROPPED_CLASSES = frozenset(
+    (
+        *("anchor-link", "anchorjs-link", "breadcrumb", "breadcrumbs", "hash-link", "header-anchor", "headerlink"),
+        *("lineno", "linenodiv", "linenos", "mw-editsection", "permalink", "skip-link", "skip-to-content", "skiplink"),
+        *("viewcode-link",),
+    )
+)
+_FOOTER_PARENTS = frozenset(("article", "blockquote", "main", "section"))
+_SKIP_LINK = re.compile(r"\s*(?:skip|jump) to\b", re.IGNORECASE)
+# The text of a link to the heading beside it: symbols, an icon of a font, or nothing.
+_ANCHOR_SIGNS = re.compile(r"[\s#¶§†∞⚓🔗\u200b\ufe0f\ue000-\uf8ff]*")
+# Invisible places where a word may be broken.
+_SOFT_BREAKS = re.compile("[\u00ad\u200b\u2060\ufeff]")
 _SEPARATORS = ("", " ", "\t", "\n", "\n\n")
+_META = {
+    "author": "meta[name=author i]",
+    "date": "meta[property='article:published_time'], meta[name=date i], meta[name='dcterms.date' i]",
+}
 _HEADINGS = {f"h{level}": level for level in range(1, 7)}
 _SPACE = re.compile(r"[ \t\n\r\f]+")
 _TEXT = "-text"
 
 
 def read_html(data: bytes, name: str) -> Extract:
-    """Return the visible text of a page, without scripts, styles, forms and navigation, a blank line between blocks.
+    """Return the text of a page, a blank line between blocks: of its main part, if it names one.
+
+    Scripts, styles, forms, navigation, footers and links to headings are left out.
 
     Raises:
         InputFileError: it is not text, or selectolax is not installed.
@@ -51,14 +73,46 @@ def read_html(data: bytes, name: str) -> Extract:
     # The parser reads UTF-8 and stops at NUL.
     page = LexborHTMLParser(source.encode("utf-8", "replace").replace(b"\0", b" "))
     writer = _Writer()
-    if page.body is not None:
+    for node in _main_nodes(page.css("main, [role=main]")):
+        writer.walk(node)
+    if not writer.text.strip() and page.body is not None:
+        writer = _Writer()
         writer.walk(page.body)
-    title_node = page.css_first("title")
-    title = _SPACE.sub(" ", title_node.text()).strip() if title_node is not None else ""
-    metadata = {"title": title} if title else {}
     return Extract(
-        writer.text, sections(len(writer.text), writer.headings), {**metadata, **encoding_metadata(encoding)}
+        writer.text,
+        sections(len(writer.text), writer.headings),
+        {**_metadata(page, writer.headings), **encoding_metadata(encoding)},
     )
+
+
+def _main_nodes(nodes: list[LexborNode]) -> list[LexborNode]:
+    """Return the visible nodes that are not inside another of them."""
+    main_ids = {node.mem_id for node in nodes}
+    return [
+        node
+        for node in nodes
+        if not _hidden(node) and not any(parent.mem_id in main_ids or _hidden(parent) for parent in _parents(node))
+    ]
+
+
+def _metadata(page: LexborHTMLParser, headings: list[tuple[int, int, str]]) -> dict[str, Any]:
+    """Return the page's name, author, date and language."""
+    title_node = page.css_first("title")
+    title = _one_line(title_node.text()) if title_node is not None else ""
+    top = [text for _, level, text in headings if level == 1] or [text for _, _, text in headings[:1]]
+    # "Install — The Manual" is the page "Install" of a site.
+    names = [text for text in top if text.casefold() in title.casefold()] or [title]
+    metadata = {"title": names[0] or (top[0] if top else "")}
+    for key, selector in _META.items():
+        node = page.css_first(selector)
+        metadata[key] = _one_line(node.attributes.get("content") or "") if node is not None else ""
+    root = page.css_first("html")
+    metadata["language"] = (root.attributes.get("lang") or "").strip() if root is not None else ""
+    return {key: value for key, value in metadata.items() if value}
+
+
+def _one_line(text: str) -> str:
+    return _SPACE.sub(" ", _SOFT_BREAKS.sub("", text)).strip()
 
 
 class _Writer:
@@ -71,6 +125,7 @@ class _Writer:
         self._separator = 0
         self._heading = (0, 0)
         self._preformatted = 0
+        self._preformatted_start = 0
         self.headings: list[tuple[int, int, str]] = []
 
     @property
@@ -88,20 +143,26 @@ class _Writer:
                 self._leave(tag)
             elif tag == _TEXT:
                 self._write(node.text_content or "")
-            elif tag not in _DROPPED and not _hidden(node):
+            elif tag == "br" and self._preformatted:
+                self._write("\n")
+            elif tag not in _DROPPED and not _hidden(node) and not _surrounds(node, tag):
                 self._enter(tag)
                 pending.append((node, True))
                 pending.extend((child, False) for child in reversed(list(node.iter(include_text=True))))
 
     def _enter(self, tag: str) -> None:
         self._separate(tag)
-        self._preformatted += tag == "pre"
+        if tag == "pre":
+            self._preformatted += 1
+            self._preformatted_start = len(self._texts)
         if tag in _HEADINGS:
             self._heading = (len(self._texts), self._length)
 
     def _leave(self, tag: str) -> None:
+        if tag == "pre":
+            self._preformatted -= 1
+            self._trim()
         self._separate(tag)
-        self._preformatted -= tag == "pre"
         if tag in _HEADINGS:
             first, offset = self._heading
             written = "".join(self._texts[first:])
@@ -114,8 +175,11 @@ class _Writer:
         self._separator = max(self._separator, _SEPARATORS.index(separator))
 
     def _write(self, text: str) -> None:
+        text = _SOFT_BREAKS.sub("", text)
         if self._preformatted:
-            content, before, after = text.strip("\r\n"), 0, 0
+            # Line breaks and spaces between the pieces of a line count; only those around the block do not.
+            fresh = len(self._texts) == self._preformatted_start or self._separator > 1
+            content, before, after = text.lstrip("\r\n") if fresh else text, 0, 0
         else:
             spaced = _SPACE.sub(" ", text)
             content = spaced.strip(" ")
@@ -127,7 +191,42 @@ class _Writer:
                 self._length += len(piece)
             self._separator = after
 
+    def _trim(self) -> None:
+        """Remove the line ends at the end of a block."""
+        while len(self._texts) > self._preformatted_start:
+            last = self._texts.pop()
+            trimmed = last.rstrip("\r\n")
+            self._length -= len(last) - len(trimmed)
+            if trimmed:
+                self._texts.append(trimmed)
+                return
+
+
+def _parents(node: LexborNode) -> Iterator[LexborNode]:
+    parent = node.parent
+    while parent is not None:
+        yield parent
+        parent = parent.parent
+
 
 def _hidden(node: LexborNode) -> bool:
+    return "hidden" in node.attributes
+
+
+def _surrounds(node: LexborNode, tag: str) -> bool:
+    """Return whether a node is not of the text itself, but of the page around it."""
     attributes = node.attributes
-    return "hidden" in attributes or attributes.get("role") == "navigation"
+    if attributes.get("role") in _DROPPED_ROLES or attributes.get("aria-label") == "breadcrumb":
+        return True
+    if not _DROPPED_CLASSES.isdisjoint((attributes.get("class") or "").lower().split()):
+        return True
+    if tag == "footer":
+        return not any((parent.tag or "") in _FOOTER_PARENTS for parent in _parents(node))
+    if tag != "a":
+        return False
+    if (attributes.get("rel") or "").lower() in ("next", "prev"):
+        return True
+    if not (attributes.get("href") or "").startswith("#"):
+        return False
+    text = node.text()
+    return bool(_SKIP_LINK.match(text) or _ANCHOR_SIGNS.fullmatch(text))

@@ -1,0 +1,125 @@
+"""The reader of HTML: preformatted text, what surrounds a text, and the page's name."""
+
+from __future__ import annotations
+
+import pytest
+
+from serotine.ingest.readers.html import read_html
+
+pytest.importorskip("selectolax")
+
+CODE = "try:\n    with con:\n        x\n\nexcept E:\n    pass"
+
+
+def text_of(source: str) -> str:
+    return read_html(source.encode(), "f").text
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        # As Pygments writes it: a newline is a text of its own between spans.
+        '<pre><span></span><span class="k">try</span><span class="p">:</span>\n'
+        '<span class="w">    </span><span class="k">with</span> <span class="n">con</span><span class="p">:</span>\n'
+        '<span class="w">        </span><span class="n">x</span>\n\n'
+        '<span class="k">except</span> <span class="n">E</span><span class="p">:</span>\n    pass\n</pre>',
+        # A newline within a span, and one of code within preformatted text.
+        "<pre><code>\n<span>try:\n</span><span>    with con:\n</span>"
+        "        x\n<i>\n</i>except E:\n    pass\n\n</code></pre>",
+        # A line is an element.
+        "<pre><div>try:</div><div>    with con:</div><div>        x</div>\n"
+        "<div>except E:</div><div>    pass</div></pre>",
+        '<table class="highlighttable"><tr><td class="linenos"><pre>1\n2\n3</pre></td><td class="code">'
+        f"<pre>{CODE}</pre></td></tr></table>",
+        f"<pre>{CODE.replace(chr(10), '<br>')}</pre>",
+    ],
+)
+def test_preformatted_text_keeps_its_lines_and_spaces(source: str) -> None:
+    text = text_of(f"<p>before</p>{source}<p>after</p>")
+    blank_lines_as_one = text.replace("\n\n", "\n") if "<div>" in source else text
+    expected = CODE.replace("\n\n", "\n") if "<div>" in source else CODE
+    assert blank_lines_as_one.strip().removeprefix("before").removesuffix("after").strip("\n") == expected
+    assert text.startswith("before\n\n")
+    assert text.endswith("\n\nafter")
+
+
+def test_sections_count_the_characters_of_preformatted_text() -> None:
+    extract = read_html(b"<h1>A</h1><pre>\n a\n<b> b\n</b>\n\n</pre><h1>B</h1><pre>\n\n</pre>c<h2>D</h2>", "f")
+    assert [extract.text[section.start : section.end] for section in extract.sections] == [
+        "A\n\n a\n b\n\n",
+        "B\n\nc\n\n",
+        "D",
+    ]
+
+
+@pytest.mark.parametrize(
+    "around",
+    [
+        '<a class="headerlink" href="#install" title="Link to this heading">\u00b6</a>',
+        '<a href="#install">#</a>',
+        '<a href="#install"> \u00a7 </a>',
+        '<a href="#install" class="anchor"><svg></svg></a>',
+        '<a class="hash-link" href="/docs#install">link</a>',
+        '<a class="skip" href="#main">Skip to content</a>',
+        '<a href="#main">Jump to navigation</a>',
+        '<div role="navigation">next | previous</div>',
+        '<nav aria-label="breadcrumb">Home</nav>',
+        '<ol class="breadcrumbs"><li>Home</ol>',
+        '<form role="search">Go</form>',
+        '<span class="mw-editsection">[edit]</span>',
+        '<a rel="next" href="b.html">Next: run</a>',
+        '<a href="_modules/a.html"><span class="viewcode-link">[source]</span></a>',
+        "<footer>Copyright</footer>",
+    ],
+)
+def test_what_surrounds_a_text_is_left_out(around: str) -> None:
+    assert text_of(f"{around}<h2>Install{around}</h2><p>Run pip.</p>{around}") == "Install\n\nRun pip."
+
+
+def test_links_in_a_text_stay() -> None:
+    for link in ('<a href="#install">Install</a>', '<a href="b.html">#</a>', '<a href="#c">C#</a>'):
+        assert text_of(f"<p>See {link}.</p>").startswith("See ")
+        assert text_of(f"<p>See {link}.</p>") != "See ."
+    assert text_of("<blockquote>To be<footer>Hamlet</footer></blockquote>") == "To be\n\nHamlet"
+
+
+def test_the_main_part_of_a_page_is_read_where_it_names_one() -> None:
+    around = "<header>Site</header><aside>Sidebar</aside>"
+    assert text_of(f"{around}<main><p>Text</p><main>inner</main></main>{around}") == "Text\n\ninner"
+    assert text_of(f'{around}<div role="main"><p>Text</p></div>{around}') == "Text"
+    # A page filled by a script has an empty one.
+    assert text_of(f"{around}<main></main><p>Text</p>") == "Site\n\nSidebar\n\nText"
+
+
+def test_invisible_breaks_are_left_out() -> None:
+    assert text_of("<p>infor&shy;mation, na\u200bme, <pre>a\u200bb</pre>") == "information, name,\n\nab"
+
+
+@pytest.mark.parametrize(
+    ("title", "body", "name"),
+    [
+        ("Install \u2014 The Manual 3.1 documentation", "<h1>Install<a href='#i'>\u00b6</a></h1>", "Install"),
+        ("The Manual | install", "<h1>Install</h1>", "Install"),
+        ("Install - The Manual", "<h2>Install</h2>", "Install"),
+        # The site's name above the page.
+        ("Install | The Manual", "<header><h1>The Manual</h1></header><main><h1>Install</h1></main>", "Install"),
+        ("The Manual", "<h1>One</h1><h1>Two</h1>", "The Manual"),
+        ("", "<h1>Install</h1>", "Install"),
+        ("Install", "<p>Run pip.</p>", "Install"),
+    ],
+)
+def test_the_title_is_the_name_of_the_page(title: str, body: str, name: str) -> None:
+    page = f"<html><head><title>{title}</title></head><body>{body}</body></html>"
+    assert read_html(page.encode(), "f").metadata == {"title": name}
+
+
+def test_a_page_names_its_author_date_and_language() -> None:
+    page = (
+        '<html lang="en-GB"><head><meta name="Author" content=" Anna  B. ">'
+        '<meta property="article:published_time" content="2026-11-24T10:00:00Z"></head><body>x</body></html>'
+    )
+    assert read_html(page.encode(), "f").metadata == {
+        "author": "Anna B.",
+        "date": "2026-11-24T10:00:00Z",
+        "language": "en-GB",
+    }

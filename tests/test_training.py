@@ -133,8 +133,8 @@ def test_hard_negatives_distillation_and_an_average(tiny: Path, workspace: Path)
 def test_in_batch_distillation(tiny: Path, workspace: Path) -> None:
     """The model approaches the teacher's MaxSim of all documents in a batch; its vectors are computed once."""
     teacher = sentence_transformers(workspace / "teacher")
-    stage = {"name": "kd", "sources": ["animals"], "objective": "distillation", "teacher": "teacher", "steps": 40}
-    stage |= {"batch_size": 16, "learning_rate": 2e-3, "temperature": 0.2, "checkpoint_every": 20}
+    stage = {"name": "kd", "sources": ["animals"], "objective": "distillation", "teachers": [{"encoder": "teacher"}]}
+    stage |= {"steps": 40, "batch_size": 16, "learning_rate": 2e-3, "temperature": 0.2, "checkpoint_every": 20}
     train(load_recipe(recipe(workspace, tiny, stages=[stage])))
     values = [loss for _, loss in losses(workspace / "run")]
     assert np.mean(values[-8:]) < 0.9 * np.mean(values[:8])
@@ -152,7 +152,7 @@ def test_in_batch_distillation(tiny: Path, workspace: Path) -> None:
 def test_a_teacher_with_a_share_of_bm25(tiny: Path, workspace: Path) -> None:
     """Scores mix scaled MaxSim and scaled BM25, whose terms are counted over the documents of all examples."""
     from serotine.evaluation import BM25
-    from serotine.training.distillation import InBatchDistillation
+    from serotine.training.distillation import InBatchDistillation, TeacherVectors
 
     rows = [
         Example("where is the owl", ("an owl sits in the attic", "an owl is a bird")),
@@ -163,7 +163,8 @@ def test_a_teacher_with_a_share_of_bm25(tiny: Path, workspace: Path) -> None:
     vectors = {text: rng.standard_normal((4, 8)).astype(np.float32) for text in [*texts, *(row.query for row in rows)]}
     train(load_recipe(recipe(workspace, tiny)))
     model = load(workspace / "run/model")
-    late, mixed = (InBatchDistillation(model, rows, vectors, vectors, 1.0, share) for share in (0.0, 0.25))
+    teachers = [TeacherVectors(vectors, vectors)]
+    late, mixed = (InBatchDistillation(model, dict(enumerate(rows)), teachers, 1.0, share) for share in (0.0, 0.25))
     late_scores = late._teacher_scores(torch.tensor([0, 1]), 2)
     words = BM25({str(i): text for i, text in enumerate(texts)})
     scores = mixed._teacher_scores(torch.tensor([1, 0]), 2)

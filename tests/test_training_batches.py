@@ -90,8 +90,8 @@ def test_batches_of_one_topic() -> None:
 
 def test_a_stage_of_topics(tiny: Path, workspace: Path) -> None:
     sentence_transformers(workspace / "teacher")
-    stage = {"name": "kd", "sources": ["animals"], "objective": "distillation", "teacher": "teacher", "steps": 4}
-    stage |= {"batch_size": 8, "topics": 4, "learning_rate": 2e-3}
+    stage = {"name": "kd", "sources": ["animals"], "objective": "distillation", "teachers": [{"encoder": "teacher"}]}
+    stage |= {"steps": 4, "batch_size": 8, "topics": 4, "learning_rate": 2e-3}
     train(load_recipe(recipe(workspace, tiny, stages=[stage])))
     stage["topics"] = 1000
     file = recipe(workspace, tiny, stages=[stage], output="second")

@@ -30,12 +30,14 @@ RECORDS: list[dict[str, Any]] = [
     {"anchor": "q", "positive": "p", "negative": "n"},
     {"query": "q", "positive": "p", "negative_10": "c", "negative_2": "b", "negatives": ["d", "e"]},
     {"query": "q", "documents": ["p", "n"], "scores": [2, 1.5]},
+    {"query": "f", "positive": "e", "negative": "d", "teacher": {"query": "q", "positive": "p", "negative": "n"}},
 ]
 EXAMPLES = [
     Example("q", ("p",)),
     Example("q", ("p", "n")),
     Example("q", ("p", "b", "c", "d", "e")),
     Example("q", ("p", "n"), (2.0, 1.5)),
+    Example("f", ("e", "d"), teacher=Example("q", ("p", "n"))),
 ]
 
 
@@ -88,6 +90,15 @@ def test_the_filter_and_limit_of_a_source(tmp_path: Path) -> None:
         ('{"query": "q", "documents": ["p"], "scores": [NaN]}', "a.jsonl:1: 'scores' must be 1 numbers"),
         ('{"query": "q", "documents": [], "scores": []}', "a.jsonl:1: 'documents' must not be empty"),
         ('{"query": "q", "positive": "p", "negatives": "n"}', "a.jsonl:1: 'negatives' must be a list"),
+        ('{"query": "q", "positive": "p", "teacher": "q"}', "a.jsonl:1: 'teacher' must be an object, got 'q'"),
+        (
+            '{"query": "q", "positive": "p", "teacher": {"query": "q"}}',
+            "a.jsonl:1: teacher: 'positive' must be a string",
+        ),
+        (
+            '{"query": "q", "positive": "p", "negative": "n", "teacher": {"query": "q", "positive": "p"}}',
+            "a.jsonl:1: 'teacher' must have as many documents as the example, 2, got 1",
+        ),
         ('{"query": "q", "positive": "p", "negatives": [3]}', r"a.jsonl:1: 'negatives\[0\]' must be a string"),
     ],
 )

@@ -77,6 +77,28 @@ def stage(**change: Any) -> dict[str, Any]:
             r"stages\[0\].mini_batch_size: applies to",
         ),
         (stage(topics=8), r"stages\[0\].topics: needs a teacher"),
+        (stage(matryoshka_dims=[64]), r"stages\[0\].matryoshka_dims: needs a teacher; set teachers or remove"),
+        (stage(teachers=[{"encoder": "x"}]), r"stages\[0\].teachers: applies to distillation stages only"),
+        (
+            stage(objective="distillation", teachers=[{"encoder": "x", "sources": ["other"]}]),
+            r"stages\[0\].teachers\[0\].sources: unknown source 'other'; valid sources: docs",
+        ),
+        (
+            stage(objective="distillation", teachers=[{"encoder": "x", "weight": 0}]),
+            r"stages\[0\].teachers\[0\].weight: must be at least",
+        ),
+        (
+            {
+                "sources": [*VALUES["sources"], {"name": "code", "path": "code.jsonl"}],
+                **stage(
+                    objective="distillation",
+                    sources=["docs", "code"],
+                    teachers=[{"encoder": "x", "sources": ["docs"]}],
+                ),
+            },
+            r"stages\[0\].teachers: none scores the source 'code'; add it to the sources of one",
+        ),
+        ({"sources": [{**VALUES["sources"][0], "weight": 0}]}, r"sources\[0\].weight: must be at least"),
         (stage(bm25_weight=0.3), r"stages\[0\].bm25_weight: needs a teacher"),
         ({"head": {"kind": "mlp"}}, "head.kind: must be one of residual, linear, got 'mlp'"),
         ({"tokenization": {"markers": True}}, "tokenization.markers: needs query_prompt"),

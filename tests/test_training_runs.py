@@ -142,7 +142,14 @@ def test_two_processes_share_a_run(tiny: Path, workspace: Path) -> None:
     steps = {"sources": ["animals"], "steps": 4, "batch_size": 8, "learning_rate": 2e-3, "checkpoint_every": 2}
     two_stages = [
         {"name": "pairs", "gather_across_devices": True, **steps},
-        {"name": "kd", "objective": "distillation", "teacher": "teacher", "bm25_weight": 0.2, "topics": 3, **steps},
+        {
+            "name": "kd",
+            "objective": "distillation",
+            "teachers": [{"encoder": "teacher"}],
+            "bm25_weight": 0.2,
+            "topics": 3,
+            **steps,
+        },
     ]
     file = recipe(workspace, tiny, stages=two_stages, averaging={"checkpoints": 2})
     with socket.socket() as unused:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -106,7 +106,7 @@ class LengthGroupedBatches(DefaultBatchSampler):
 
 
 class MixedSources(MultiDatasetDefaultBatchSampler):
-    """A fixed number of batches, each from one source, sampled in proportion to the sources' size to a power.
+    """A fixed number of batches, each from one source, sampled by the sources' weight times their size to a power.
 
     Args:
         dataset: the concatenated sources.
@@ -115,6 +115,7 @@ class MixedSources(MultiDatasetDefaultBatchSampler):
         seed: determines the order of the sources.
         steps: number of batches.
         exponent: 0 samples sources uniformly, 1 by size.
+        weights: of the sources; all the same by default.
     """
 
     def __init__(
@@ -126,11 +127,13 @@ class MixedSources(MultiDatasetDefaultBatchSampler):
         *,
         steps: int,
         exponent: float,
+        weights: Sequence[float] | None = None,
     ) -> None:
         super().__init__(dataset, batch_samplers, generator, seed)
         self._steps = steps
         sizes = np.array([len(source) for source in dataset.datasets], dtype=np.float64)
-        self._shares = sizes**exponent / (sizes**exponent).sum()
+        shares = sizes**exponent * (1.0 if weights is None else np.array(weights))
+        self._shares = shares / shares.sum()
         self._starts = np.concatenate([[0], np.cumsum(sizes)[:-1]]).astype(np.int64)
 
     def __len__(self) -> int:

@@ -219,9 +219,9 @@ def clean(
                 report.drop("no words in the query", example)
             elif len(words(positive)) < rules.min_words:
                 report.drop(f"fewer than {rules.min_words} words in the positive", example)
-            elif overlaps(example.query):
+            elif overlaps(example.query) or overlaps(example.read_by_teacher.query):
                 report.drop("query overlaps an evaluation collection", example)
-            elif overlaps(positive):
+            elif overlaps(positive) or overlaps(example.read_by_teacher.documents[0]):
                 report.drop("positive overlaps an evaluation collection", example)
             elif duplicates[shape].check_and_add(f"{example.query}\n{positive}"):
                 report.drop("near-duplicate", example)
@@ -238,16 +238,13 @@ def _clean_negatives(example: Example, overlaps: Callable[[str], bool], report: 
     positive = words(example.documents[0])
     positions = [0]
     for position, text in enumerate(example.documents[1:], start=1):
-        if overlaps(text):
+        if overlaps(text) or overlaps(example.read_by_teacher.documents[position]):
             report.count("negative only: overlaps an evaluation collection")
         elif words(text) == positive:
             report.count("negative only: equals the positive")
         else:
             positions.append(position)
-    if len(positions) == len(example.documents):
-        return example
-    scores = None if example.scores is None else tuple(example.scores[i] for i in positions)
-    return Example(example.query, tuple(example.documents[i] for i in positions), scores)
+    return example if len(positions) == len(example.documents) else example.with_documents(positions)
 
 
 @cache

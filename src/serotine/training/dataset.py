@@ -12,9 +12,12 @@ from serotine.training.distillation import min_max_scaled
 from serotine.training.examples import Example
 from serotine.training.recipe import Stage
 
+LabeledExamples = dict[str, dict[int, Example]]
+"""Examples by source and label; labels are numbered over all sources."""
 
-def build_dataset(stage: Stage, examples: dict[str, list[Example]]) -> tuple[DatasetDict, list[Example]]:
-    """Return a stage's dataset and, if it has a teacher, the examples that the label column indexes.
+
+def build_dataset(stage: Stage, examples: dict[str, list[Example]]) -> tuple[DatasetDict, LabeledExamples]:
+    """Return a stage's dataset and, if it has teachers, the examples of each source by their value in the label column.
 
     Args:
         stage: which sources, and how many documents per query.
@@ -24,7 +27,8 @@ def build_dataset(stage: Stage, examples: dict[str, list[Example]]) -> tuple[Dat
         TrainingError: a source has too few usable examples for one batch.
     """
     datasets: dict[str, Dataset] = {}
-    labeled: list[Example] = []
+    labeled: LabeledExamples = {}
+    labels = 0
     for name in stage.sources:
         usable = usable_examples(stage, examples[name])
         if len(usable) < stage.batch_size:
@@ -34,9 +38,10 @@ def build_dataset(stage: Stage, examples: dict[str, list[Example]]) -> tuple[Dat
                 f"fewer than a batch of {stage.batch_size}; lower batch_size or remove the source"
             )
         columns = _columns(stage, usable)
-        if stage.teacher is not None:
-            columns["label"] = list(range(len(labeled), len(labeled) + len(usable)))
-            labeled += usable
+        if stage.teachers:
+            labeled[name] = dict(enumerate(usable, start=labels))
+            columns["label"] = list(labeled[name])
+            labels += len(usable)
         datasets[name] = Dataset.from_dict(columns)
     return DatasetDict(datasets), labeled
 
@@ -66,9 +71,9 @@ def _columns(stage: Stage, examples: list[Example]) -> dict[str, list[Any]]:
 
 def _truncate(example: Example, count: int) -> Example:
     if example.scores is None:
-        return Example(example.query, example.documents[:count])
+        return example.with_documents(range(count))
     scores = example.scores
     by_score = sorted(range(1, len(example.documents)), key=lambda i: -scores[i])
     ranks = [round(i * (len(by_score) - 1) / max(count - 2, 1)) for i in range(count - 1)]
     positions = [0, *(by_score[rank] for rank in ranks)]
-    return Example(example.query, tuple(example.documents[i] for i in positions), tuple(scores[i] for i in positions))
+    return example.with_documents(positions)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,39 +21,57 @@ if TYPE_CHECKING:
     from sentence_transformers import MultiVectorEncoder
 
 
-class InBatchDistillation(nn.Module):
-    """KL divergence from the teacher's scores to the model's MaxSim, over all documents in the batch.
+@dataclass(frozen=True, slots=True)
+class TeacherVectors:
+    """What one teacher knows of a stage's texts.
 
-    The teacher's scores are its MaxSim, with a share of BM25 if asked for: MaxSim of states that were not trained for
-    it ignores how rare a word is. A batch of B queries with N documents each is encoded once and gives B lists of B * N
-    documents. Both sides' scores are scaled to 0..1 per list.
+    Attributes:
+        queries, documents: its token vectors, (tokens, dim) each, by the text that it read.
+        weight: of its scores relative to those of other teachers.
+    """
+
+    queries: Mapping[str, NDArray[np.float32]]
+    documents: Mapping[str, NDArray[np.float32]]
+    weight: float = 1.0
+
+
+class InBatchDistillation(nn.Module):
+    """KL divergence from the teachers' scores to the model's MaxSim, over all documents in the batch.
+
+    The scores to learn are the mean of each teacher's MaxSim, with a share of BM25 if asked for: MaxSim of states that
+    were not trained for it ignores how rare a word is. A batch of B queries with N documents each is encoded once and
+    gives B lists of B * N documents. All scores, the student's too, are scaled to 0..1 per list.
 
     Args:
         model: the student.
-        examples: indexed by the label column.
-        query_vectors, document_vectors: the teacher's, by text.
+        examples: those of one source, by their value in the label column.
+        teachers: at least one.
         temperature: of both softmaxes.
-        bm25_weight: share of BM25 in the teacher's scores; terms are counted over the documents of all examples.
+        bm25_weight: share of BM25 in the scores; terms are counted over the documents of all examples.
+        matryoshka: weights of the loss of the first so many dimensions of every vector, by their number; that of whole
+            vectors has 1.
     """
 
     def __init__(
         self,
         model: MultiVectorEncoder,
-        examples: list[Example],
-        query_vectors: Mapping[str, NDArray[np.float32]],
-        document_vectors: Mapping[str, NDArray[np.float32]],
+        examples: Mapping[int, Example],
+        teachers: Sequence[TeacherVectors],
         temperature: float,
         bm25_weight: float = 0.0,
+        matryoshka: Mapping[int, float] | None = None,
     ) -> None:
         super().__init__()
         self.model = model
         self._examples = examples
-        self._query_vectors = query_vectors
-        self._document_vectors = document_vectors
+        self._teachers = teachers
         self._temperature = temperature
         self._bm25_weight = bm25_weight
+        self._matryoshka = dict(matryoshka or {})
         self._lexical = (
-            LexicalScorer(text for example in examples for text in example.documents) if bm25_weight else None
+            LexicalScorer(text for example in examples.values() for text in example.read_by_teacher.documents)
+            if bm25_weight
+            else None
         )
 
     def forward(self, sentence_features: Any, labels: Tensor) -> Tensor:
@@ -61,25 +80,37 @@ class InBatchDistillation(nn.Module):
         queries = self.model(columns[0], task="query")
         vectors, masks = embed_columns_padded(self.model, columns[1:], None, task_default="document")
         documents, documents_mask = stack_padded_token_embeddings(vectors, masks)
-        scores = colbert_scores(
-            queries["token_embeddings"],
-            documents,
-            queries_mask=queries["attention_mask"].bool(),
-            documents_mask=documents_mask,
-        )
-        teacher_scores = self._teacher_scores(labels, len(columns) - 1).to(scores.device)
-        student = torch.log_softmax(min_max_scaled(scores.float()) / self._temperature, dim=-1)
-        teacher = torch.log_softmax(min_max_scaled(teacher_scores) / self._temperature, dim=-1)
-        return nn.functional.kl_div(student, teacher, reduction="batchmean", log_target=True)
+        teacher_scores = self._teacher_scores(labels, len(columns) - 1).to(documents.device)
+        target = torch.log_softmax(min_max_scaled(teacher_scores) / self._temperature, dim=-1)
+
+        def divergence(queries_part: Tensor, documents_part: Tensor) -> Tensor:
+            scores = colbert_scores(
+                queries_part,
+                documents_part,
+                queries_mask=queries["attention_mask"].bool(),
+                documents_mask=documents_mask,
+            )
+            student = torch.log_softmax(min_max_scaled(scores.float()) / self._temperature, dim=-1)
+            return nn.functional.kl_div(student, target, reduction="batchmean", log_target=True)
+
+        query_vectors = queries["token_embeddings"]
+        loss = divergence(query_vectors, documents)
+        for dim, weight in self._matryoshka.items():
+            first = [nn.functional.normalize(vectors[..., :dim], dim=-1) for vectors in (query_vectors, documents)]
+            loss = loss + weight * divergence(*first)
+        return loss
 
     @torch.no_grad()
     def _teacher_scores(self, labels: Tensor, documents_per_query: int) -> Tensor:
-        examples = [self._examples[label] for label in labels.tolist()]
+        examples = [self._examples[label].read_by_teacher for label in labels.tolist()]
         texts = [text for example in examples for text in example.documents[:documents_per_query]]
-        scores = colbert_scores(
-            [torch.from_numpy(self._query_vectors[example.query]) for example in examples],
-            [torch.from_numpy(self._document_vectors[text]) for text in texts],
-        )
+        scores = torch.zeros(len(examples), len(texts))
+        for teacher in self._teachers:
+            maxsim = colbert_scores(
+                [torch.from_numpy(teacher.queries[example.query]) for example in examples],
+                [torch.from_numpy(teacher.documents[text]) for text in texts],
+            )
+            scores += teacher.weight * min_max_scaled(maxsim)
         if self._lexical is None:
             return scores
         bm25 = torch.from_numpy(np.stack([self._lexical.scores(example.query, texts) for example in examples]))

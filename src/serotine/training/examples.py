@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import random
 import re
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,11 +26,29 @@ class Example:
         query: its text.
         documents: the positive, then any negatives.
         scores: a teacher's scores of the documents, if any.
+        teacher: what teachers read in place of these texts, if not the texts themselves: the same query and documents
+            in another language.
     """
 
     query: str
     documents: tuple[str, ...]
     scores: tuple[float, ...] | None = None
+    teacher: Example | None = None
+
+    @property
+    def read_by_teacher(self) -> Example:
+        """The query and the documents that teachers read."""
+        return self.teacher or self
+
+    def with_documents(self, positions: Iterable[int]) -> Example:
+        """Return this example with the documents at some positions only."""
+        chosen = list(positions)
+        return replace(
+            self,
+            documents=tuple(self.documents[i] for i in chosen),
+            scores=None if self.scores is None else tuple(self.scores[i] for i in chosen),
+            teacher=None if self.teacher is None else self.teacher.with_documents(chosen),
+        )
 
 
 def read_source(source: Source, seed: int) -> list[Example]:
@@ -70,12 +88,16 @@ def write_examples(examples: list[Example], path: Path) -> None:
     """Write .jsonl that `read_examples` reads, atomically."""
     with atomic_file(path) as file:
         for example in examples:
-            record: dict[str, Any] = {"query": example.query}
-            if example.scores is None:
-                record["positive"], record["negatives"] = example.documents[0], example.documents[1:]
-            else:
-                record["documents"], record["scores"] = example.documents, example.scores
+            record = _record(example)
+            if example.teacher is not None:
+                record["teacher"] = _record(example.teacher)
             file.write(f"{json.dumps(record, ensure_ascii=False)}\n".encode())
+
+
+def _record(example: Example) -> dict[str, Any]:
+    if example.scores is not None:
+        return {"query": example.query, "documents": example.documents, "scores": example.scores}
+    return {"query": example.query, "positive": example.documents[0], "negatives": example.documents[1:]}
 
 
 def _records(path: Path) -> Iterator[Record]:
@@ -86,6 +108,21 @@ def _records(path: Path) -> Iterator[Record]:
 
 
 def _example(record: Mapping[str, Any], location: str) -> Example:
+    example = _texts_and_scores(record, location)
+    if record.get("teacher") is None:
+        return example
+    if not isinstance(record["teacher"], Mapping):
+        raise InputFileError(f"{location}: 'teacher' must be an object, got {record['teacher']!r}")
+    teacher = _texts_and_scores(record["teacher"], f"{location}: teacher")
+    if len(teacher.documents) != len(example.documents):
+        raise InputFileError(
+            f"{location}: 'teacher' must have as many documents as the example, {len(example.documents)}, "
+            f"got {len(teacher.documents)}"
+        )
+    return replace(example, teacher=teacher)
+
+
+def _texts_and_scores(record: Mapping[str, Any], location: str) -> Example:
     query = _text(record, "query" if "query" in record else "anchor", location)
     if "documents" in record:
         documents = _texts(record["documents"], "documents", location)

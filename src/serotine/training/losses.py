@@ -2,40 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from serotine.maxsim import colbert_scores
-from serotine.training.distillation import InBatchDistillation, scaled_kd_scores
-from serotine.training.examples import Example
+from serotine.training.dataset import LabeledExamples
+from serotine.training.distillation import InBatchDistillation, TeacherVectors, scaled_kd_scores
 from serotine.training.recipe import Stage
 
 if TYPE_CHECKING:
     from sentence_transformers import MultiVectorEncoder
 
-TeacherVectors = tuple[Mapping[str, NDArray[np.float32]], Mapping[str, NDArray[np.float32]]]
-"""A teacher's vectors of queries and of documents, by text."""
-
 
 def build_loss(
-    stage: Stage, model: MultiVectorEncoder, examples: list[Example], teacher: TeacherVectors | None
-) -> torch.nn.Module:
-    """Return the loss of a stage.
+    stage: Stage, model: MultiVectorEncoder, examples: LabeledExamples, teachers: list[TeacherVectors]
+) -> torch.nn.Module | dict[str, torch.nn.Module]:
+    """Return the loss of a stage, or that of each of its sources if it has teachers.
 
     Args:
         stage: its objective and parameters.
         model: the model to train.
-        examples: indexed by the label column; used with a teacher only.
-        teacher: the vectors of `stage.teacher`, if it has one.
+        examples: by source and label; used with teachers only.
+        teachers: the vectors of each of `stage.teachers`.
     """
     from sentence_transformers.multi_vector_encoder import losses
 
-    if teacher is not None:
-        return InBatchDistillation(model, examples, *teacher, stage.temperature, stage.bm25_weight)
+    if teachers:
+        matryoshka = dict.fromkeys(stage.matryoshka_dims, stage.matryoshka_weight)
+        return {
+            source: InBatchDistillation(
+                model,
+                of_source,
+                [vectors for share, vectors in zip(stage.teachers, teachers, strict=True) if share.scores(source)],
+                stage.temperature,
+                stage.bm25_weight,
+                matryoshka,
+            )
+            for source, of_source in examples.items()
+        }
     if stage.objective == "distillation":
         loss: torch.nn.Module = losses.MultiVectorDistillKLDivLoss(
             model, similarity_fct=scaled_kd_scores, temperature=stage.temperature

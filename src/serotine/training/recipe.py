@@ -57,6 +57,7 @@ class Source:
         path: a .jsonl, .jsonl.gz or .parquet file; relative to the recipe.
         filter: keeps only examples whose field has one of these values, for every field named.
         limit: maximum number of examples, sampled at random.
+        weight: factor on how often a batch is from this source; see `Stage.sampling_exponent`.
         license: of the texts; copied to the report.
     """
 
@@ -64,6 +65,7 @@ class Source:
     path: Path
     filter: dict[str, tuple[str, ...]] = field(default_factory=dict)
     limit: int | None = None
+    weight: float = 1.0
     license: str = ""
 
 
@@ -105,6 +107,25 @@ class Evaluation:
 
 
 @dataclass(frozen=True, slots=True)
+class TeacherShare:
+    """One of the encoders whose MaxSim a distillation stage learns from.
+
+    Attributes:
+        encoder: hub id or folder of an encoder, late interaction or dense, that encodes the stage's texts once.
+        weight: of its scores, scaled to 0..1 per list, relative to those of the other teachers of the same source.
+        sources: those of the stage's sources that it scores; empty: all.
+    """
+
+    encoder: str
+    weight: float = 1.0
+    sources: tuple[str, ...] = ()
+
+    def scores(self, source: str) -> bool:
+        """Whether it scores the examples of a source."""
+        return not self.sources or source in self.sources
+
+
+@dataclass(frozen=True, slots=True)
 class Stage:
     """One training run over some of the sources.
 
@@ -114,10 +135,15 @@ class Stage:
         steps: optimizer steps.
         objective: "contrastive": the positive against the batch's other documents and the example's own negatives;
             "distillation": KL divergence from a teacher's scores: those in the sources, of each example's documents,
-            or, with `teacher`, its MaxSim of all documents in the batch.
-        teacher: hub id or folder of an encoder, late interaction or dense, that encodes the stage's texts once.
-        bm25_weight: weight of BM25 in the teacher's scores, both scaled to 0..1 per list; 0: none.
-        topics: number of topics, k-means clusters of the teacher's vectors; each batch is from one. 0: no topics.
+            or, with `teachers`, their MaxSim of all documents in the batch.
+        teachers: encoders whose scores are averaged; every source needs one. They read an example's own texts, or those
+            under its key "teacher", such as the same texts in the language that the teacher knows best.
+        bm25_weight: share of BM25 in the teachers' scores, both scaled to 0..1 per list; 0: none. Terms are counted
+            over one source and stemmed in the language of its texts.
+        topics: number of topics, k-means clusters of the first teacher's vectors; each batch is from one. 0: no topics.
+        matryoshka_dims: the loss is also that of the first so many dimensions of every vector, which can then be used
+            alone (Kusupati et al. 2022); needs teachers.
+        matryoshka_weight: weight of the loss of each of them; that of whole vectors has 1.
         batch_size: examples per step and device.
         learning_rate: peak, reached after `warmup_ratio` of the steps, then decaying linearly to 0.
         head_learning_rate: of the projection; None: `learning_rate`.
@@ -126,7 +152,7 @@ class Stage:
         mini_batch_size: examples encoded at once by the cached loss (GradCache); 0: the whole batch, not cached.
         gather_across_devices: whether devices share their documents as negatives.
         query_length, document_length: maximum number of tokens during training; None: the model's.
-        sampling_exponent: 0 samples sources uniformly, 1 by size.
+        sampling_exponent: 0 samples sources uniformly, 1 by size; both times their weight.
         warmup_ratio: share of the steps.
         weight_decay: of AdamW.
         checkpoint_every: steps between checkpoints.
@@ -136,9 +162,11 @@ class Stage:
     sources: tuple[str, ...]
     steps: int
     objective: Literal["contrastive", "distillation"] = "contrastive"
-    teacher: str | None = None
+    teachers: tuple[TeacherShare, ...] = ()
     bm25_weight: float = 0.0
     topics: int = 0
+    matryoshka_dims: tuple[int, ...] = ()
+    matryoshka_weight: float = 0.5
     batch_size: int = 32
     learning_rate: float = 1e-5
     head_learning_rate: float | None = None
@@ -156,7 +184,7 @@ class Stage:
     @property
     def needs_scores(self) -> bool:
         """Whether the stage trains on scores in its sources."""
-        return self.objective == "distillation" and self.teacher is None
+        return self.objective == "distillation" and not self.teachers
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,6 +212,8 @@ class Recipe:
         gradient_checkpointing: whether activations are recomputed instead of stored.
         dropout: of the backbone during training; None: its own. 0 saves a quarter or more of a step on a CPU, where
             random numbers are slow to generate.
+        freeze_embeddings: whether the word embeddings stay as they are: most of the weights of a multilingual model, of
+            which a run sees few.
         threads: of torch on a CPU; None: torch's default.
     """
 
@@ -200,6 +230,7 @@ class Recipe:
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     gradient_checkpointing: bool = False
     dropout: float | None = None
+    freeze_embeddings: bool = False
     threads: int | None = None
 
     def fingerprint(self) -> str:

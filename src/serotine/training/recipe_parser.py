@@ -8,7 +8,17 @@ from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from serotine.errors import RecipeError, missing_extra, reason, unknown_key
-from serotine.training.recipe import Averaging, Cleaning, Evaluation, Head, Recipe, Source, Stage, Tokenization
+from serotine.training.recipe import (
+    Averaging,
+    Cleaning,
+    Evaluation,
+    Head,
+    Recipe,
+    Source,
+    Stage,
+    TeacherShare,
+    Tokenization,
+)
 
 # (dataclass, field): minimum and maximum; None where there is none.
 _RANGES: dict[tuple[type, str], tuple[float, float | None]] = {
@@ -17,6 +27,8 @@ _RANGES: dict[tuple[type, str], tuple[float, float | None]] = {
     (Head, "dim"): (1, None),
     (Head, "init_documents"): (1, None),
     (Source, "limit"): (1, None),
+    (Source, "weight"): (1e-6, None),
+    (TeacherShare, "weight"): (1e-6, None),
     (Cleaning, "overlap_threshold"): (0.01, 1),
     (Cleaning, "duplicate_threshold"): (0.1, 1),
     (Cleaning, "min_words"): (0, None),
@@ -26,6 +38,7 @@ _RANGES: dict[tuple[type, str], tuple[float, float | None]] = {
     (Stage, "steps"): (1, None),
     (Stage, "bm25_weight"): (0, 1),
     (Stage, "topics"): (0, None),
+    (Stage, "matryoshka_weight"): (0, None),
     (Stage, "batch_size"): (1, None),
     (Stage, "learning_rate"): (0, 1),
     (Stage, "head_learning_rate"): (0, 1),
@@ -81,7 +94,10 @@ def parse_recipe(values: Any, path: Path) -> Recipe:
         recipe,
         model=_resolve(path, recipe.model),
         stages=tuple(
-            replace(stage, teacher=None if stage.teacher is None else _resolve(path, stage.teacher))
+            replace(
+                stage,
+                teachers=tuple(replace(teacher, encoder=_resolve(path, teacher.encoder)) for teacher in stage.teachers),
+            )
             for stage in recipe.stages
         ),
     )
@@ -125,18 +141,33 @@ def _validate_stage(stage: Stage, sources: set[str], location: str) -> None:
                 f"{location}.sources: unknown source {name!r}; valid sources: {', '.join(sorted(sources))}"
             )
     if stage.objective == "distillation":
-        if stage.documents_per_query < 2 and stage.teacher is None:
+        if stage.documents_per_query < 2 and not stage.teachers:
             raise RecipeError(
                 f"{location}.documents_per_query: must be at least 2 for distillation, got {stage.documents_per_query}"
             )
         for key in ("mini_batch_size", "gather_across_devices"):
             if getattr(stage, key):
                 raise RecipeError(f"{location}.{key}: applies to contrastive stages only; remove it")
-    elif stage.teacher is not None:
-        raise RecipeError(f"{location}.teacher: applies to distillation stages only; remove it")
-    for key in ("bm25_weight", "topics"):
-        if getattr(stage, key) and stage.teacher is None:
-            raise RecipeError(f"{location}.{key}: needs a teacher; set one or remove {key}")
+    elif stage.teachers:
+        raise RecipeError(f"{location}.teachers: applies to distillation stages only; remove it")
+    for key in ("bm25_weight", "topics", "matryoshka_dims"):
+        if getattr(stage, key) and not stage.teachers:
+            raise RecipeError(f"{location}.{key}: needs a teacher; set teachers or remove {key}")
+    if stage.teachers:
+        _validate_teachers(stage, location)
+
+
+def _validate_teachers(stage: Stage, location: str) -> None:
+    for number, teacher in enumerate(stage.teachers):
+        for name in teacher.sources:
+            if name not in stage.sources:
+                raise RecipeError(
+                    f"{location}.teachers[{number}].sources: unknown source {name!r}; valid sources: "
+                    f"{', '.join(sorted(stage.sources))}"
+                )
+    for name in stage.sources:
+        if not any(teacher.scores(name) for teacher in stage.teachers):
+            raise RecipeError(f"{location}.teachers: none scores the source {name!r}; add it to the sources of one")
 
 
 def _validate_averaging(recipe: Recipe, path: Path) -> None:

@@ -25,11 +25,12 @@ from serotine.files import write_atomically
 from serotine.training import checkpoints
 from serotine.training.batches import LengthGroupedBatches, MixedSources
 from serotine.training.callbacks import JsonlLogger, ProgressDisplay
-from serotine.training.dataset import build_dataset
+from serotine.training.dataset import LabeledExamples, build_dataset
+from serotine.training.distillation import TeacherVectors
 from serotine.training.distributed import main_process_first, world_size
 from serotine.training.evaluator import METRIC
 from serotine.training.examples import Example
-from serotine.training.losses import TeacherVectors, build_loss
+from serotine.training.losses import build_loss
 from serotine.training.recipe import Recipe, Stage
 from serotine.training.teachers import load_encoder, teacher_vectors
 from serotine.training.topics import assign_topics
@@ -86,15 +87,18 @@ def run_stage(
         model = checkpoints.load(initial)
         if recipe.dropout is not None:
             _set_dropout(model, recipe.dropout)
+        if recipe.freeze_embeddings:
+            transformer: Any = model[0]
+            transformer.auto_model.get_input_embeddings().requires_grad_(False)
         dataset, labeled = build_dataset(stage, examples)
         with main_process_first():
-            teacher = _encode_with_teacher(stage, labeled, folder, show_progress=show_progress)
+            teachers = _encode_with_teachers(stage, labeled, folder, show_progress=show_progress)
         display = ProgressDisplay(stage.name)
         trainer = _Trainer(
             model=model,
-            args=_training_arguments(recipe, stage, folder, _topics(recipe, stage, labeled, teacher)),
+            args=_training_arguments(recipe, stage, folder, _topics(recipe, stage, labeled, teachers)),
             train_dataset=dataset,
-            loss=build_loss(stage, model, labeled, teacher),
+            loss=build_loss(stage, model, labeled, teachers),
             evaluator=evaluator,
             callbacks=_callbacks(recipe, stage) + ([display] if show_progress else []),
         )
@@ -130,9 +134,15 @@ def validate_stages(recipe: Recipe, initial: Path) -> None:
         has_head = any(re.search(_HEAD, name) for name, _ in model.named_parameters())
         if stage.head_learning_rate is not None and not has_head:
             raise TrainingError(f"stage {stage.name!r}: head_learning_rate: the model has no head; remove the key")
-        if stage.teacher is not None:
-            with main_process_first():
-                locate(stage.teacher)
+        for dim in stage.matryoshka_dims:
+            if not 1 <= dim < (whole := model.get_embedding_dimension() or 0):
+                raise TrainingError(
+                    f"stage {stage.name!r}: matryoshka_dims: must be between 1 and {whole - 1:,}, below the model's "
+                    f"dimension, got {dim:,}"
+                )
+        with main_process_first():
+            for teacher in stage.teachers:
+                locate(teacher.encoder)
 
 
 def _set_dropout(model: MultiVectorEncoder, rate: float) -> None:
@@ -145,31 +155,60 @@ def _set_dropout(model: MultiVectorEncoder, rate: float) -> None:
             module.attention_dropout = rate  # type: ignore[assignment]
 
 
-def _encode_with_teacher(
-    stage: Stage, examples: list[Example], folder: Path, *, show_progress: bool
-) -> TeacherVectors | None:
-    if stage.teacher is None:
-        return None
-    encoder, cache = load_encoder(stage.teacher), folder / "teacher"
-    queries = [example.query for example in examples]
-    documents = [text for example in examples for text in example.documents]
-    return (
-        teacher_vectors(encoder, queries, cache, query=True, show_progress=show_progress),
-        teacher_vectors(encoder, documents, cache, query=False, show_progress=show_progress),
-    )
+def _encode_with_teachers(
+    stage: Stage, examples: LabeledExamples, folder: Path, *, show_progress: bool
+) -> list[TeacherVectors]:
+    cache = folder / "teacher"
+    teachers = []
+    for share in stage.teachers:
+        encoder = load_encoder(share.encoder)
+        read = [
+            example.read_by_teacher
+            for source, of_source in examples.items()
+            if share.scores(source)
+            for example in of_source.values()
+        ]
+        queries = [example.query for example in read]
+        documents = [text for example in read for text in example.documents]
+        teachers.append(
+            TeacherVectors(
+                teacher_vectors(encoder, queries, cache, query=True, show_progress=show_progress),
+                teacher_vectors(encoder, documents, cache, query=False, show_progress=show_progress),
+                share.weight,
+            )
+        )
+    return teachers
 
 
 def _topics(
-    recipe: Recipe, stage: Stage, examples: list[Example], teacher: TeacherVectors | None
+    recipe: Recipe, stage: Stage, examples: LabeledExamples, teachers: list[TeacherVectors]
 ) -> NDArray[np.int32] | None:
-    if teacher is None or not stage.topics:
+    """Return the topic of every label: sources with the same first teacher share their topics."""
+    if not stage.topics:
         return None
-    if len(examples) < stage.topics * stage.batch_size:
+    count = sum(map(len, examples.values()))
+    if count < stage.topics * stage.batch_size:
         raise TrainingError(
-            f"stage {stage.name!r}: topics: {len(examples):,} examples are too few for {stage.topics:,} topics "
+            f"stage {stage.name!r}: topics: {count:,} examples are too few for {stage.topics:,} topics "
             f"with a batch of {stage.batch_size} each; lower topics"
         )
-    return assign_topics(examples, teacher[1], stage.topics, recipe.seed)
+    topics = np.zeros(count, dtype=np.int32)
+    first = {
+        source: next(number for number, share in enumerate(stage.teachers) if share.scores(source))
+        for source in examples
+    }
+    for number in sorted(set(first.values())):
+        labeled = {
+            label: example
+            for source, of_source in examples.items()
+            if first[source] == number
+            for label, example in of_source.items()
+        }
+        topics_here = max(1, round(stage.topics * len(labeled) / count))
+        topics[list(labeled)] = assign_topics(
+            list(labeled.values()), teachers[number].documents, topics_here, recipe.seed
+        )
+    return topics
 
 
 def _training_arguments(
@@ -202,7 +241,10 @@ def _training_arguments(
         ),
         # Processes take turns at the batches of one sampler.
         multi_dataset_batch_sampler=functools.partial(
-            MixedSources, steps=stage.steps * world_size(), exponent=stage.sampling_exponent
+            MixedSources,
+            steps=stage.steps * world_size(),
+            exponent=stage.sampling_exponent,
+            weights=[source.weight for name in stage.sources for source in recipe.sources if source.name == name],
         ),
         logging_strategy="steps",
         # The trainer logs means since its last log: at every step, a resumed run logs what an uninterrupted one does.

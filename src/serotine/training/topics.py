@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +12,7 @@ from serotine.training.examples import Example
 
 
 def assign_topics(
-    examples: list[Example], document_vectors: Mapping[str, NDArray[np.float32]], count: int, seed: int
+    examples: Sequence[Example], document_vectors: Mapping[str, NDArray[np.float32]], count: int, seed: int
 ) -> NDArray[np.int32]:
     """Return the topic of every example: k-means of the teacher's mean vector of its positive.
 
@@ -28,6 +28,6 @@ def assign_topics(
     Returns:
         int32 (examples,), from 0.
     """
-    means = np.stack([document_vectors[example.documents[0]].mean(axis=0) for example in examples])
+    means = np.stack([document_vectors[example.read_by_teacher.documents[0]].mean(axis=0) for example in examples])
     means /= np.maximum(np.linalg.norm(means, axis=1, keepdims=True), 1e-9)
     return nearest(means, k_means(means, count, np.random.default_rng(seed)))

@@ -1,0 +1,168 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="torch is not installed")
+for package in ("accelerate", "datasets", "datasketch", "sentence_transformers.multi_vector_encoder", "yaml"):
+    pytest.importorskip(package, reason=f"{package} is not installed")
+
+from helpers.checkpoints import sentence_transformers  # noqa: E402
+from helpers.training_cases import QUIET, losses, recipe  # noqa: E402
+
+from serotine import Encoder, maxsim  # noqa: E402
+from serotine.errors import TrainingError  # noqa: E402
+from serotine.training import load_recipe, train  # noqa: E402
+from serotine.training.batches import MixedSources  # noqa: E402
+from serotine.training.checkpoints import load  # noqa: E402
+from serotine.training.cleaning import clean  # noqa: E402
+from serotine.training.distillation import InBatchDistillation, TeacherVectors  # noqa: E402
+from serotine.training.examples import Example  # noqa: E402
+from serotine.training.recipe import Cleaning  # noqa: E402
+
+pytestmark = QUIET
+
+# The same texts in a language that the student reads and in one that the teacher reads.
+TRANSLATED = [
+    Example("wo ist die Eule", ("die Eule ist hier",), teacher=Example("where is the owl", ("the owl is here",))),
+    Example("wo ist der Wal", ("der Wal ist dort",), teacher=Example("where is the whale", ("the whale is there",))),
+    Example("wo ist der Hase", ("der Hase fehlt",), teacher=Example("where is the hare", ("the hare is missing",))),
+]
+
+
+def vectors(texts: list[str], seed: int, dim: int = 8) -> dict[str, np.ndarray[Any, Any]]:
+    rng = np.random.default_rng(seed)
+    return {text: rng.standard_normal((4, dim)).astype(np.float32) for text in texts}
+
+
+def teacher_of(examples: list[Example], seed: int, weight: float = 1.0, dim: int = 8) -> TeacherVectors:
+    queries = vectors([example.read_by_teacher.query for example in examples], seed, dim)
+    documents = vectors([text for example in examples for text in example.read_by_teacher.documents], seed + 1, dim)
+    return TeacherVectors(queries, documents, weight)
+
+
+def scaled(scores: Any) -> Any:
+    low = scores.min(axis=-1, keepdims=True)
+    return (scores - low) / (scores.max(axis=-1, keepdims=True) - low)
+
+
+@pytest.fixture
+def student(tiny: Path, workspace: Path) -> Any:
+    short = [{"name": "pairs", "sources": ["animals"], "steps": 1, "batch_size": 8}]
+    train(load_recipe(recipe(workspace, tiny, stages=short)))
+    return load(workspace / "run/model")
+
+
+def test_teachers_read_their_own_texts_and_are_averaged(student: Any) -> None:
+    """Scores of teachers of other dimensions, each scaled to 0..1 per list, are weighted."""
+    teachers = [teacher_of(TRANSLATED, 1, weight=3.0), teacher_of(TRANSLATED, 7, dim=5)]
+    loss = InBatchDistillation(student, dict(enumerate(TRANSLATED)), teachers, 0.5)
+    scores = loss._teacher_scores(torch.tensor([2, 0, 1]), 1).numpy()
+    order = [TRANSLATED[i].read_by_teacher for i in (2, 0, 1)]
+    expected = np.zeros((3, 3))
+    for teacher in teachers:
+        rows = [
+            maxsim.score(teacher.queries[example.query], [teacher.documents[other.documents[0]] for other in order])
+            for example in order
+        ]
+        expected += teacher.weight * scaled(np.array(rows))
+    np.testing.assert_allclose(scores, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_the_loss_of_the_first_dimensions(student: Any) -> None:
+    """It is the same divergence, of vectors cut and scaled to length 1 again."""
+    examples, teachers = dict(enumerate(TRANSLATED)), [teacher_of(TRANSLATED, 1)]
+    columns = [[row.query for row in TRANSLATED], [row.documents[0] for row in TRANSLATED]]
+    features = [
+        student.preprocess(texts, task=task) for texts, task in zip(columns, ("query", "document"), strict=True)
+    ]
+    labels = torch.tensor([0, 1, 2])
+    student.eval()
+    plain = InBatchDistillation(student, examples, teachers, 0.5)
+    with torch.no_grad():
+        whole = float(plain(features, labels))
+        both = float(InBatchDistillation(student, examples, teachers, 0.5, 0.0, {4: 0.25})(features, labels))
+    encoded = [student.encode_query(columns[0]), student.encode_document(columns[1])]
+    cut = [[v[:, :4] / np.linalg.norm(v[:, :4], axis=1, keepdims=True) for v in side] for side in encoded]
+    scores = np.array([maxsim.score(query, cut[1]) for query in cut[0]])
+    student_log, teacher_log = (
+        torch.log_softmax(torch.from_numpy(scaled(values).astype(np.float32)) / 0.5, -1)
+        for values in (scores, plain._teacher_scores(labels, 1).numpy())
+    )
+    divergence = float((teacher_log.exp() * (teacher_log - student_log)).sum() / 3)
+    assert divergence > 0
+    assert both - whole == pytest.approx(0.25 * divergence, rel=1e-3)
+
+
+def test_a_stage_of_two_teachers_and_two_sources(tiny: Path, workspace: Path) -> None:
+    """The second teacher encodes the texts of its own source only; frozen embeddings stay as they are."""
+    from safetensors.numpy import load_file
+
+    sentence_transformers(workspace / "teacher")
+    records = [json.loads(line) for line in (workspace / "pairs.jsonl").read_text().splitlines()]
+    for record in records:
+        record["teacher"] = {"query": record["query"], "positive": record["positive"]}
+        record["query"] = record["query"].replace("where is the", "wo ist das Tier")
+    (workspace / "translated.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
+    stage = {"name": "kd", "sources": ["animals", "translated"], "objective": "distillation", "steps": 40}
+    stage |= {"batch_size": 16, "learning_rate": 2e-3, "temperature": 0.2, "bm25_weight": 0.2, "topics": 4}
+    stage["teachers"] = [
+        {"encoder": "teacher", "weight": 0.5},
+        {"encoder": str(tiny), "weight": 0.3, "sources": ["translated"]},
+    ]
+    stage["matryoshka_dims"] = [8]
+    sources = [{"name": "animals", "path": "pairs.jsonl"}, {"name": "translated", "path": "translated.jsonl"}]
+    changes = {"sources": sources, "stages": [stage], "freeze_embeddings": True}
+    train(load_recipe(recipe(workspace, tiny, **changes)))
+    values = [loss for _, loss in losses(workspace / "run")]
+    assert np.mean(values[-8:]) < 0.9 * np.mean(values[:8])
+    before, after = (load_file(workspace / f"run/{name}/model.safetensors") for name in ("initial", "model"))
+    words = "embeddings.word_embeddings.weight"
+    assert np.array_equal(before[words], after[words])
+    assert not np.array_equal(before["embeddings.LayerNorm.weight"], after["embeddings.LayerNorm.weight"])
+    assert Encoder(workspace / "run/model").dim == 16
+    stage["matryoshka_dims"] = [8, 16]
+    with pytest.raises(TrainingError, match=r"stage 'kd': matryoshka_dims: must be between 1 and 15, .* got 16"):
+        train(load_recipe(recipe(workspace, tiny, **{**changes, "output": "second"})))
+
+
+def test_texts_of_teachers_are_cleaned_too(tmp_path: Path) -> None:
+    folder = tmp_path / "judged"
+    (folder / "qrels").mkdir(parents=True)
+    (folder / "corpus.jsonl").write_text(json.dumps({"_id": "d", "text": "the whale is there with all the others"}))
+    (folder / "queries.jsonl").write_text(json.dumps({"_id": "q", "text": "where is the owl"}))
+    (folder / "qrels/test.tsv").write_text("query-id\tcorpus-id\tscore\nq\td\t1\n")
+    whale = Example("wo", ("a b c", "d e f"), teacher=Example("w", ("x y z", "the whale is there with all the others")))
+    rules = Cleaning((folder,), duplicate_threshold=1)
+    kept, reports = clean({"s": [*TRANSLATED, whale]}, rules, lambda count: None)
+    assert [example.query for example in kept["s"]] == ["wo ist der Wal", "wo ist der Hase", "wo"]
+    # The negative goes on both sides.
+    assert kept["s"][-1] == Example("wo", ("a b c",), teacher=Example("w", ("x y z",)))
+    assert reports["s"].dropped == {
+        "query overlaps an evaluation collection": 1,
+        "negative only: overlaps an evaluation collection": 1,
+    }
+
+
+def test_sources_are_sampled_by_size_and_weight() -> None:
+    class Sources:
+        datasets = (range(100), range(400), range(400))
+
+    class Sampler:
+        dataset = range(1)
+        batch_size, drop_last = 1, True
+
+        def set_epoch(self, epoch: int) -> None:
+            pass
+
+        def __iter__(self) -> Any:
+            return iter([[0]])
+
+    samplers: list[Any] = [Sampler(), Sampler(), Sampler()]
+    batches = MixedSources(Sources(), samplers, None, 3, steps=4000, exponent=0.5, weights=[1, 1, 2.5])
+    counts = np.bincount([{0: 0, 100: 1, 500: 2}[batch[0]] for batch in batches])
+    np.testing.assert_allclose(counts / 4000, [0.125, 0.25, 0.625], atol=0.03)

@@ -75,18 +75,20 @@ def headings(extract: Extract) -> list[tuple[tuple[str, ...], str]]:
 
 
 def test_markdown_structure() -> None:
+    front = "---\ntitle: settings\n---\n"
     source = (
-        "---\ntitle: settings\n---\npreface\n\n# One `code` *two*\nbody\n```\n# no heading\n```\n> # quoted\n\n"
+        "preface\n\n# One `code` *two*\nbody\n```\n# no heading\n```\n> # quoted\n\n"
         "Set\next\n------\n\n#### Deep\u2028 #\ntext\n# Last\n"
     )
     for end in ("\n", "\r\n"):
         text = source.replace("\n", end)
-        extract = read_markdown(text.encode(), "f")
+        extract = read_markdown((front.replace("\n", end) + text).encode(), "f")
         assert extract.text == text
-        assert extract.metadata == {"title": "One code two"}
+        assert extract.metadata == {"title": "settings"}
+        assert read_markdown(text.encode(), "f").metadata == {"title": "One code two"}
         assert "".join(content for _, content in headings(extract)) == text
         assert [(path, content.split(end)[0]) for path, content in headings(extract)] == [
-            ((), "---"),
+            ((), "preface"),
             (("One code two",), "# One `code` *two*"),
             (("One code two", "Set ext"), "Set"),
             (("One code two", "Set ext", "Deep"), "#### Deep\u2028 #"),

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from serotine.ingest.chunking import Chunking
 from serotine.ingest.document import Document
+from serotine.ingest.file_types import SUFFIXES
 from serotine.ingest.ingest import Ingest, update
 from serotine.ingest.lines import read_lines
 from serotine.ingest.plan import FileChange, IngestReport, Plan, Skipped
 from serotine.ingest.readers.parquet import parquet_batches
 from serotine.ingest.rows import MAX_NAMED, SkippedRow, SkippedRows
-from serotine.ingest.sources import SUFFIXES, SourceFile, read
+from serotine.ingest.sources import SourceFile, read
 
 __all__ = [
     "MAX_NAMED",

@@ -60,6 +60,7 @@ class Extract:
         positions: the pages, slides, lines or the like that its passages name in their metadata.
         heading: the key of a passage's headings in its metadata, and what joins them.
         unread: how many images, attachments or the like the file has that are not read, by their name in the plural.
+        problems: lines that were not understood, and why.
     """
 
     text: str
@@ -68,6 +69,7 @@ class Extract:
     positions: tuple[Positions, ...] = ()
     heading: tuple[str, str] = ("heading", " > ")
     unread: Mapping[str, int] = field(default_factory=dict)
+    problems: tuple[tuple[int, str], ...] = ()
 
     def passage_metadata(self, start: int, end: int, headings: Sequence[str]) -> dict[str, Any]:
         """Return the metadata of the passage between two offsets: the file's, its offsets, headings and positions."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,31 +11,11 @@ from serotine.errors import InputFileError
 from serotine.ingest.chunking import Chunker
 from serotine.ingest.document import Document, from_fields, origin_as_id
 from serotine.ingest.extract import Extract
+from serotine.ingest.file_types import RECORD_READERS, SUFFIXES, TEXT_READERS, file_type
 from serotine.ingest.lines import read_whole
-from serotine.ingest.readers.html import read_html
-from serotine.ingest.readers.jsonl import read_jsonl
-from serotine.ingest.readers.markdown import read_markdown
-from serotine.ingest.readers.parquet import read_parquet
-from serotine.ingest.readers.pdf import read_pdf
-from serotine.ingest.readers.table import read_csv
-from serotine.ingest.readers.text import read_text
-from serotine.ingest.rows import BadRowError, OnBadRow, Row
+from serotine.ingest.rows import BadRowError, OnBadRow, Row, SkippedRow
 
 _BEIR_FILES = ("corpus.jsonl", "corpus.jsonl.gz")
-# Readers of files with many documents, and of files that are one text.
-_RECORD_READERS: dict[str, Callable[[Path, str], Iterator[Row | BadRowError]]] = {
-    ".jsonl": read_jsonl,
-    ".csv": read_csv,
-    ".parquet": read_parquet,
-}
-_TEXT_READERS: dict[str, Callable[[bytes, str], Extract]] = {
-    ".txt": read_text,
-    ".md": read_markdown,
-    ".html": read_html,
-    ".htm": read_html,
-    ".pdf": read_pdf,
-}
-SUFFIXES = (*_RECORD_READERS, *_TEXT_READERS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +45,7 @@ class SourceFile:
     @property
     def is_text(self) -> bool:
         """Whether the file is one text rather than many documents."""
-        return _suffix(self.name) in _TEXT_READERS
+        return file_type(self.name) in TEXT_READERS
 
     def documents(self, chunker: Chunker | None = None, *, on_bad_row: OnBadRow | None = None) -> Iterator[Document]:
         """Yield its documents one at a time; those of a text are its passages, or the whole text without a chunker.
@@ -79,11 +59,17 @@ class SourceFile:
         Raises:
             InputFileError: the file is broken; names the file and the line.
         """
-        suffix = _suffix(self.name)
-        if suffix in _RECORD_READERS:
-            yield from _row_documents(_RECORD_READERS[suffix](self.path, self.name), self.name, on_bad_row)
-        elif suffix in _TEXT_READERS:
-            yield from self._passages(_TEXT_READERS[suffix](read_whole(self.path, self.name), self.name), chunker)
+        suffix = file_type(self.name)
+        if suffix in RECORD_READERS:
+            yield from _row_documents(RECORD_READERS[suffix](self.path, self.name), self.name, on_bad_row)
+        elif suffix in TEXT_READERS:
+            extract = TEXT_READERS[suffix](read_whole(self.path, self.name), self.name)
+            for problem in extract.problems:
+                row = SkippedRow(self.name, *problem)
+                if on_bad_row is None:
+                    raise BadRowError(row)
+                on_bad_row(row)
+            yield from self._passages(extract, chunker)
         else:
             raise InputFileError(
                 f"{self.name}: unknown file type; valid types: {', '.join(SUFFIXES)}, each also with .gz"
@@ -168,9 +154,4 @@ def files(path: Path) -> list[Path]:
 
 def readable(path: Path) -> bool:
     """Return whether a file of a folder, by its path in it, is read: of a known type, and not hidden."""
-    return _suffix(path.name) in SUFFIXES and not any(part.startswith(".") for part in path.parts)
-
-
-def _suffix(name: str) -> str:
-    base = name.lower().removesuffix(".gz")
-    return os.path.splitext(base)[1]  # noqa: PTH122 - a name need not be a path
+    return file_type(path.name) in SUFFIXES and not any(part.startswith(".") for part in path.parts)

@@ -1,0 +1,62 @@
+"""The types of files, by the suffix of their names, and the reader of each."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from serotine.ingest.extract import Extract
+from serotine.ingest.readers.html import read_html
+from serotine.ingest.readers.jsonl import read_jsonl
+from serotine.ingest.readers.markdown import read_markdown
+from serotine.ingest.readers.notebook import read_notebook
+from serotine.ingest.readers.parquet import read_parquet
+from serotine.ingest.readers.pdf import read_pdf
+from serotine.ingest.readers.restructured import read_restructured
+from serotine.ingest.readers.subtitles import read_subtitles
+from serotine.ingest.readers.table import read_csv
+from serotine.ingest.readers.text import read_text
+from serotine.ingest.rows import BadRowError, Row
+
+RECORD_READERS: dict[str, Callable[[Path, str], Iterator[Row | BadRowError]]] = {
+    ".jsonl": read_jsonl,
+    ".csv": read_csv,
+    ".parquet": read_parquet,
+}
+"""Readers of files with many documents."""
+
+TEXT_READERS: dict[str, Callable[[bytes, str], Extract]] = {
+    ".txt": read_text,
+    ".text": read_text,
+    ".log": read_text,
+    ".org": read_text,
+    ".adoc": read_text,
+    ".asciidoc": read_text,
+    ".md": read_markdown,
+    ".markdown": read_markdown,
+    ".rst": read_restructured,
+    ".html": read_html,
+    ".htm": read_html,
+    ".xhtml": read_html,
+    ".pdf": read_pdf,
+    ".ipynb": read_notebook,
+    ".srt": read_subtitles,
+    ".vtt": read_subtitles,
+}
+"""Readers of files that are one text."""
+
+SUFFIXES = (*RECORD_READERS, *TEXT_READERS)
+# Names of text files without a suffix, such as LICENSE-MIT.
+_TEXT_NAMES = re.compile(
+    r"(?:authors|changelog|changes|contributing|contributors|copying|copyright|history|install|licen[cs]e|"
+    r"maintainers|news|notice|readme|security|thanks|todo|upgrading)(?:[-_][\w-]*)?"
+)
+
+
+def file_type(name: str) -> str:
+    """Return the suffix in lower case that decides how a file is read, without .gz; ".txt" for README and its like."""
+    base = os.path.basename(name.lower().removesuffix(".gz"))  # noqa: PTH119 - a name need not be a path
+    suffix = os.path.splitext(base)[1]  # noqa: PTH122
+    return ".txt" if not suffix and _TEXT_NAMES.fullmatch(base) else suffix

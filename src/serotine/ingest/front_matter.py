@@ -1,0 +1,101 @@
+"""Front matter: the metadata that a text file begins with, in YAML between `---` or TOML between `+++`."""
+
+from __future__ import annotations
+
+import datetime
+import math
+import re
+import tomllib
+from dataclasses import dataclass, field
+from typing import Any
+
+from serotine.errors import missing_extra
+
+_YAML = re.compile(r"\A\ufeff?---[ \t]*(?:\r\n|\n)(.*?)^(?:---|\.\.\.)[ \t]*(?:\r\n|\n|\Z)", re.DOTALL | re.MULTILINE)
+_TOML = re.compile(r"\A\ufeff?\+\+\+[ \t]*(?:\r\n|\n)(.*?)^\+\+\+[ \t]*(?:\r\n|\n|\Z)", re.DOTALL | re.MULTILINE)
+# "---" may also be a line across the page; then no key follows.
+_KEY = re.compile(r"(?:\s|#.*)*[\w\"'.-]+[ \t]*:(?:\s|\Z)")
+_MAX_LENGTH = 1 << 16
+_MAX_VALUES = 10_000
+_MAX_DEPTH = 16
+# Keys that readers give to passages; the file's own values of these names are in `front_matter`.
+_RESERVED = frozenset(("document", "encoding", "end", "heading", "last_page", "page", "source", "start"))
+
+
+@dataclass(frozen=True, slots=True)
+class FrontMatter:
+    """The front matter of a text.
+
+    Attributes:
+        end: where the text after it begins; 0 where there is none.
+        metadata: its values, valid JSON; dates as ISO text.
+        problems: its line and what is wrong with it; it is text then.
+    """
+
+    end: int = 0
+    metadata: dict[str, Any] = field(default_factory=dict)
+    problems: tuple[tuple[int, str], ...] = ()
+
+
+def read_front_matter(text: str) -> FrontMatter:
+    """Return the front matter of a text; broken one is a problem and stays in the text."""
+    head = text[:_MAX_LENGTH]
+    yaml, toml = _YAML.match(head), _TOML.match(head)
+    match = yaml or toml
+    if match is None:
+        return FrontMatter()
+    content = match.group(1)
+    try:
+        values = _parse_yaml(content) if yaml else _convert(tomllib.loads(content), [_MAX_VALUES], 0)
+    # PyYAML raises ValueError for a date such as 2026-13-45, and AttributeError and others for broken tags.
+    except Exception as error:
+        if yaml and _KEY.match(content) is None:
+            return FrontMatter()
+        reason = str(getattr(error, "problem", None) or error).splitlines() or [type(error).__name__]
+        kind = "YAML" if yaml else "TOML"
+        message = f"front matter is not valid {kind} ({reason[0]}) and was read as text; correct it"
+        return FrontMatter(problems=((_line(error), message),))
+    if values is None:
+        values = {}
+    # A paragraph between two lines.
+    if not isinstance(values, dict):
+        return FrontMatter()
+    metadata = {key: value for key, value in values.items() if key not in _RESERVED}
+    reserved = {key: value for key, value in values.items() if key in _RESERVED}
+    if "title" in metadata and not isinstance(metadata["title"], str):
+        metadata["title"] = str(metadata["title"])
+    return FrontMatter(match.end(), {**metadata, **({"front_matter": reserved} if reserved else {})})
+
+
+def _parse_yaml(content: str) -> Any:
+    try:
+        import yaml
+    except ImportError:
+        raise ValueError(missing_extra("reading it", "ingest")) from None
+    return _convert(yaml.safe_load(content), [_MAX_VALUES], 0)
+
+
+def _convert(value: Any, budget: list[int], depth: int) -> Any:
+    """Return a value as JSON; ValueError where aliases would multiply it, or it is nested too deeply."""
+    budget[0] -= 1
+    if budget[0] < 0 or depth > _MAX_DEPTH:
+        raise ValueError(f"more than {_MAX_VALUES:,} values, or nested more than {_MAX_DEPTH} deep")
+    if isinstance(value, dict):
+        return {
+            key if isinstance(key, str) else str(_convert(key, budget, depth + 1)): _convert(item, budget, depth + 1)
+            for key, item in value.items()
+        }
+    if isinstance(value, (list, tuple, set)):
+        return [_convert(item, budget, depth + 1) for item in value]
+    if isinstance(value, (datetime.date, datetime.time)):
+        return value.isoformat()
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if value is None or isinstance(value, (str, bool, int, float)):
+        return value
+    raise ValueError(f"a value of type {type(value).__name__}")
+
+
+def _line(error: Exception) -> int:
+    mark = getattr(error, "problem_mark", None)
+    return 1 if mark is None else int(mark.line) + 2

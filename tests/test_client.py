@@ -139,6 +139,9 @@ def test_the_client_has_every_public_method_of_the_index() -> None:
         {"where": {"lang": "nowhere"}, "exact": True},
         {"candidates": 3},
         {"k": 2, "offset": 1},
+        {"min_score": 0.5},
+        {"min_score": np.float32(2.0), "mode": "hybrid"},
+        {"k": 2, "group_by": "document", "exact": True},
         {"k": 1, "offset": 2, "mode": "hybrid"},
     ],
 )

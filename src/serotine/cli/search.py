@@ -16,7 +16,7 @@ from serotine.excerpts import MARK, UNMARK, Span, passage
 from serotine.texts import printable
 
 if TYPE_CHECKING:
-    from serotine.index import Hits, Mode, SearchStats
+    from serotine.index import GroupBy, Hit, Hits, Mode, SearchOptions, SearchStats
 
 _BOLD, _NOT_BOLD = "\x1b[1m", "\x1b[22m"
 # What each stage of a search scores a document by, in the order of the stages.
@@ -48,6 +48,16 @@ def _query(ctx: click.Context, parameter: click.Parameter, words: tuple[str, ...
     show_default=True,
     help="Rank by late interaction, by BM25, or by both.",
 )
+@click.option(
+    "--min-score",
+    type=float,
+    help="Print only documents with at least this MaxSim per query token, at most 1; docs/index.md says how to choose.",
+)
+@click.option(
+    "--group-by",
+    type=click.Choice(["document"]),
+    help="Print one passage per document, the best, where long texts were cut into passages.",
+)
 @where_option
 @click.option("--exact", is_flag=True, help="Prove that no other document scores higher, and print the proof.")
 @json_option
@@ -57,6 +67,8 @@ def search(
     k: int,
     offset: int,
     mode: Mode,
+    min_score: float | None,
+    group_by: GroupBy | None,
     where: dict[str, Any] | None,
     exact: bool,
     json_file: str | None,
@@ -64,36 +76,60 @@ def search(
     """Print the documents that best match QUERY: rank, score, id, and the passage with the matched words marked."""
     if exact and mode != "late":
         raise click.UsageError(f"--exact: needs --mode late, got --mode {mode}", click.get_current_context())
-    from serotine.index import Index
+    if min_score is not None and mode == "bm25":
+        raise click.UsageError("--min-score: needs --mode late or hybrid, got --mode bm25", click.get_current_context())
+    from serotine.index import Index, SearchOptions
+
+    try:
+        options = SearchOptions(k, where, mode, exact, offset=offset, min_score=min_score, group_by=group_by)
+    except ValueError as error:
+        raise click.UsageError(f"--{str(error).replace('_', '-', 1)}", click.get_current_context()) from None
 
     with Index.open(index, read_only=True) as opened:
         check_where(where, opened.stats().filterable)
-        hits = opened.search(query, k=k, mode=mode, where=where, exact=exact, offset=offset)
+        hits = opened.search(query, k, **options.keywords())
         spans = [hits.spans(position) for position in range(len(hits))]
         empty = len(opened) == 0
-    request = {"query": query, "k": k, "offset": offset, "mode": mode, "where": where}
-    lines = "" if json_file == STANDARD_OUTPUT else _lines(hits, spans, request, empty=empty)
+    request = {
+        "query": query,
+        "k": k,
+        "offset": offset,
+        "mode": mode,
+        "min_score": min_score,
+        "group_by": group_by,
+        "where": where,
+    }
+    lines = "" if json_file == STANDARD_OUTPUT else _lines(hits, spans, options, empty=empty)
     report(lines, {**request, **_result(hits, spans, offset)}, json_file)
 
 
-def _lines(hits: Hits, spans: list[list[Span]], request: dict[str, Any], *, empty: bool) -> str:
+def _lines(hits: Hits, spans: list[list[Span]], options: SearchOptions, *, empty: bool) -> str:
     if empty:
         return "The index has no documents; add some with: serotine add"
-    offset, mode = request["offset"], request["mode"]
+    offset, below = options.offset, hits.stats.below_min_score
+    if not hits and below:
+        return f"No document reaches --min-score {options.min_score:g}; {below:,} of the best are below it."
     if not hits:
         return f"No document after the first {offset:,}." if offset else "No document matches."
     # Sums of reciprocal ranks differ little.
-    digits = 4 if mode == "hybrid" else 3
+    digits = 4 if options.mode == "hybrid" else 3
     blocks = []
     for rank, (hit, matched) in enumerate(zip(hits, spans, strict=True), offset + 1):
         excerpt = "(added as vectors, without text)"
         if hit.text is not None:
             excerpt = passage(hit.text, matched) or "(empty text)"
-        blocks.append(f"{rank:>3}  {hit.score:7.{digits}f}  {printable(hit.id)}\n{_indent(excerpt)}")
-    blocks.append(_summary(hits.stats, filtered=request["where"] is not None))
+        blocks.append(f"{rank:>3}  {hit.score:7.{digits}f}  {_name(hit)}\n{_indent(excerpt)}")
+    if below:
+        blocks.append(f"{plural(below, 'more document')} below --min-score {options.min_score:g}")
+    blocks.append(_summary(hits.stats, filtered=options.where is not None))
     if hits.certificate is not None:
         blocks.append(hits.certificate.statement)
     return "\n".join(blocks)
+
+
+def _name(hit: Hit) -> str:
+    id_ = printable(hit.id)
+    return f"{id_}  (and {plural(hit.other_passages, 'more passage')})" if hit.other_passages else id_
 
 
 def _summary(stats: SearchStats, *, filtered: bool) -> str:

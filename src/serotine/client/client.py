@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import fields
 from types import TracebackType
 from typing import Any, Literal, Unpack, overload
 from urllib.parse import quote
@@ -310,4 +309,4 @@ def _packed(value: object, name: str, dim: int, *, float32: bool = False) -> str
 def _option_fields(k: int, options: SearchKeywords) -> dict[str, Any]:
     """Return validated search options as fields of a request."""
     validated = SearchOptions(k, **options)
-    return {field.name: getattr(validated, field.name) for field in fields(SearchOptions)}
+    return {"k": validated.k, **validated.keywords()}

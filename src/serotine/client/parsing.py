@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from typing import Any
 
 from serotine.index import (
@@ -20,7 +21,7 @@ def hits(body: dict[str, Any]) -> Hits:
     """Parse the hits of one query."""
     certificate = body["certificate"]
     return Hits(
-        tuple(Hit(hit["id"], _score(hit["score"]), hit["text"], hit["metadata"]) for hit in body["hits"]),
+        tuple(_hit(hit) for hit in body["hits"]),
         SearchStats(**body["stats"]),
         None
         if certificate is None
@@ -32,6 +33,11 @@ def hits(body: dict[str, Any]) -> Hits:
             }
         ),
     )
+
+
+def _hit(body: dict[str, Any]) -> Hit:
+    values = {field.name: body[field.name] for field in fields(Hit)}
+    return Hit(**{**values, "score": _score(body["score"])})
 
 
 def document(body: dict[str, Any]) -> Hit:

@@ -12,6 +12,7 @@ from serotine.index.results import IndexStats, VerifyReport
 from serotine.index.search import (
     Explanation,
     Fusion,
+    GroupBy,
     Mode,
     SearchKeywords,
     SearchOptions,
@@ -44,6 +45,7 @@ __all__ = [
     "Certificate",
     "Explanation",
     "Fusion",
+    "GroupBy",
     "Hit",
     "Hits",
     "Index",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any, Protocol, overload
 
@@ -16,6 +16,17 @@ if TYPE_CHECKING:
     import pandas
 
     from serotine.index.search.explanation import Explanation
+
+
+def document_of(id_: str, metadata: Mapping[str, Any]) -> str:
+    """Return the id of the document that a passage is cut from, or `id_` if it is no passage."""
+    document, source = metadata.get("document"), metadata.get("source")
+    if isinstance(document, str):
+        return document
+    # Rows of a table have a source too: only what has a position in its text is cut from it.
+    if isinstance(source, str) and "start" in metadata and id_.startswith(f"{source}#"):
+        return source
+    return id_
 
 
 class Explainer(Protocol):
@@ -35,6 +46,9 @@ class Hit:
         score: MaxSim, float32; -inf for a document without tokens. BM25's or the fused score in the other modes.
         text: its text, or None where only vectors were added.
         metadata: the metadata it was added with.
+        score_per_token: MaxSim divided by the number of query vectors: at most 1 where vectors have length 1, and
+            comparable between queries. None in mode "bm25", and for a document without tokens.
+        other_passages: with ``group_by="document"``, number of further passages of its document among those ranked.
 
     >>> hit = Hit("apple", 1.5, "A fruit.", {"lang": "en"})
     >>> hit.id, hit.score, hit.metadata["lang"]
@@ -45,9 +59,20 @@ class Hit:
     score: float
     text: str | None
     metadata: dict[str, Any]
+    score_per_token: float | None = None
+    other_passages: int = 0
 
     def __repr__(self) -> str:
         return one_line(self)
+
+    @property
+    def document(self) -> str:
+        """The document that this is a passage of: a long record's id, a file's name; its own id if it is no passage.
+
+        >>> Hit("guide.md#2", 1.5, "Bats fly.", {"source": "guide.md", "start": 80, "end": 89}).document
+        'guide.md'
+        """
+        return document_of(self.id, self.metadata)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the hit as values that JSON can represent; an infinite or missing score is None.
@@ -60,6 +85,8 @@ class Hit:
             "score": finite(self.score),
             "text": self.text,
             "metadata": self.metadata,
+            "score_per_token": self.score_per_token,
+            "other_passages": self.other_passages,
         }
 
 
@@ -76,6 +103,7 @@ class SearchStats:
         tokens: number of document tokens scored over codes or vectors.
         counts: number of documents scored by each stage.
         milliseconds: wall time of each stage, and "search" for all stages together.
+        below_min_score: number of documents that would be hits, or skipped by `offset`, without `min_score`.
     """
 
     plan: str
@@ -83,6 +111,7 @@ class SearchStats:
     tokens: int
     counts: dict[str, int]
     milliseconds: dict[str, float]
+    below_min_score: int = 0
 
 
 @dataclass(frozen=True, slots=True)

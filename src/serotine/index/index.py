@@ -21,7 +21,7 @@ from serotine.index.queries import Query, QueryEncoder, query_texts
 from serotine.index.reader import Missing, Reader
 from serotine.index.recorded_encoder import RecordedEncoder
 from serotine.index.results import IndexStats, VerifyReport
-from serotine.index.search import Explanation, Fusion, Mode, Retriever, SearchKeywords, SearchOptions, explain
+from serotine.index.search import Explanation, Fusion, GroupBy, Mode, Retriever, SearchKeywords, SearchOptions, explain
 from serotine.index.stats import index_stats
 from serotine.index.store import Sources, SourceUpdate, Store, read_settings
 from serotine.index.verify import verify_index
@@ -380,6 +380,8 @@ class Index:
         weights: tuple[float, float] = (1.0, 1.0),
         candidates: int | None = None,
         offset: int = 0,
+        min_score: float | None = None,
+        group_by: GroupBy | None = None,
     ) -> Hits:
         """Return the k best documents for a query.
 
@@ -394,6 +396,10 @@ class Index:
             weights: of the late and of the lexical ranking in "hybrid".
             candidates: number of documents scored over their codes; more find more of the exact answer.
             offset: number of the best hits to skip, for paging: the k after them are returned.
+            min_score: lowest `Hit.score_per_token` of a hit: a search that nothing fits then returns no hits, and
+                `Hits.stats` says how many were below. docs/index.md says how to choose it.
+            group_by: "document" returns one hit per document, its best passage, where long texts were cut into
+                passages.
 
         Returns:
             The hits, best first; on a tie the document added first.
@@ -418,7 +424,7 @@ class Index:
         >>> [hit.id for hit in green], green.certificate.exact
         (['pear'], True)
         """
-        options = SearchOptions(k, where, mode, exact, fusion, weights, candidates, offset)
+        options = SearchOptions(k, where, mode, exact, fusion, weights, candidates, offset, min_score, group_by)
         return self._search([query], options)[0]
 
     def search_batch(self, queries: Sequence[Query], k: int = 10, **options: Unpack[SearchKeywords]) -> list[Hits]:

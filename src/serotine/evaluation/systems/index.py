@@ -60,7 +60,7 @@ class IndexSearch:
         Raises:
             SerotineError: the index contains none of the collection's documents.
         """
-        notes = self._document_notes(collection)
+        notes, split = self._document_notes(collection)
         encoder = encoder_for_collection(self._encoder, collection)
         started = time.perf_counter()
         queries = [query for query, text in collection.queries.items() if text.strip()]
@@ -72,9 +72,14 @@ class IndexSearch:
         with progress_bar(len(queries), f"{collection.name}: searching", enabled=show_progress) as advance:
             for start in range(0, len(queries), _BATCH_SIZE):
                 batch = queries[start : start + _BATCH_SIZE]
-                results = self._index.search_batch(vectors[start : start + _BATCH_SIZE], depth, exact=self._exact)
+                results = self._index.search_batch(
+                    vectors[start : start + _BATCH_SIZE],
+                    depth,
+                    exact=self._exact,
+                    group_by="document" if split else None,
+                )
                 for query, hits in zip(batch, results, strict=True):
-                    run[query] = {hit.id: hit.score for hit in hits if hit.score > -np.inf}
+                    run[query] = {hit.document if split else hit.id: hit.score for hit in hits if hit.score > -np.inf}
                     proved += hits.certificate is not None and hits.certificate.exact
                     plans.add(hits.stats.plan)
                 advance(len(batch))
@@ -98,9 +103,14 @@ class IndexSearch:
         }
         return Answer(run, record, notes)
 
-    def _document_notes(self, collection: Collection) -> list[str]:
-        """Return notes on documents that only the collection, or only the index, contains."""
-        indexed = set(self._index.ids())
+    def _document_notes(self, collection: Collection) -> tuple[list[str], bool]:
+        """Return notes on documents that only the collection, or only the index, contains; and whether any was split.
+
+        A long record is in the index as passages: ID#1, ID#2, ...
+        """
+        ids = self._index.ids()
+        passages = [id_ for id_ in ids if id_ not in collection.documents and _record(id_) in collection.documents]
+        indexed = set(ids).difference(passages).union(map(_record, passages))
         missing = sum(id_ not in indexed for id_ in collection.documents)
         if missing == len(collection.documents):
             raise SerotineError(
@@ -108,8 +118,15 @@ class IndexSearch:
                 f"serotine index FOLDER --output {self._index.path.name}"
             )
         notes = []
+        if passages:
+            notes.append(f"{len(passages):,} passages of longer documents: a document ranks by its best passage")
         if missing:
             notes.append(f"the index lacks {missing:,} of the collection's {len(collection.documents):,} documents")
         if others := len(indexed) - (len(collection.documents) - missing):
             notes.append(f"the index contains {others:,} documents that are not in the collection")
-        return notes
+        return notes, bool(passages)
+
+
+def _record(id_: str) -> str:
+    record, _, number = id_.rpartition("#")
+    return record if number.isdecimal() else id_

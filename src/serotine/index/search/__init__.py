@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from serotine.index.search.explanation import Explanation, TokenMatch, explain
-from serotine.index.search.options import Fusion, Mode, SearchKeywords, SearchOptions
+from serotine.index.search.options import Fusion, GroupBy, Mode, SearchKeywords, SearchOptions
 from serotine.index.search.retriever import Retriever
 
 __all__ = [
     "Explanation",
     "Fusion",
+    "GroupBy",
     "Mode",
     "Retriever",
     "SearchKeywords",

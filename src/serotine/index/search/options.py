@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, TypedDict, get_args
+from typing import Any, Literal, TypedDict, cast, get_args
 
 import numpy as np
 
@@ -12,6 +12,7 @@ from serotine.errors import invalid, not_one_of, wrong_type
 
 Mode = Literal["late", "bm25", "hybrid"]
 Fusion = Literal["rrf", "sum"]
+GroupBy = Literal["document"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +28,8 @@ class SearchOptions:
         weights: of the late and the lexical ranking.
         candidates: documents scored over their residual codes, or None to derive it from `k`.
         offset: number of the best hits to skip: the k after them are returned.
+        min_score: lowest `Hit.score_per_token` of a hit, or None for any.
+        group_by: "document" for one hit per document, its best passage; None for every passage.
 
     Raises:
         TypeError, ValueError: names the option.
@@ -40,11 +43,18 @@ class SearchOptions:
     weights: tuple[float, float] = (1.0, 1.0)
     candidates: int | None = None
     offset: int = 0
+    min_score: float | None = None
+    group_by: GroupBy | None = None
 
     @property
     def depth(self) -> int:
         """Number of hits to rank: those returned and those skipped."""
         return self.k + self.offset
+
+    def keywords(self, **replaced: Any) -> SearchKeywords:
+        """Return the options other than `k` as keyword arguments of `Index.search`, some of them replaced."""
+        names = SearchKeywords.__annotations__
+        return cast("SearchKeywords", {**{name: getattr(self, name) for name in names}, **replaced})
 
     def __post_init__(self) -> None:
         # SQLite and the core take Python integers only.
@@ -58,6 +68,15 @@ class SearchOptions:
             raise not_one_of("fusion", get_args(Fusion), self.fusion)
         if self.exact and self.mode != "late":
             raise ValueError(f'exact: needs mode="late", got mode={self.mode!r}; drop one of the two')
+        if self.group_by not in (None, *get_args(GroupBy)):
+            raise not_one_of("group_by", ("None", *map(repr, get_args(GroupBy))), self.group_by)
+        if self.min_score is not None:
+            object.__setattr__(self, "min_score", _number("min_score", self.min_score))
+            if self.mode == "bm25":
+                raise ValueError(
+                    'min_score: needs mode="late" or "hybrid", got mode=\'bm25\', whose scores have no fixed scale; '
+                    "drop one of the two"
+                )
         if self.where is not None and not isinstance(self.where, Mapping):
             raise wrong_type("where", "a dict such as {'lang': 'en'}", self.where)
         weights = self.weights
@@ -75,6 +94,8 @@ class SearchKeywords(TypedDict, total=False):
     weights: tuple[float, float]
     candidates: int | None
     offset: int
+    min_score: float | None
+    group_by: GroupBy | None
 
 
 def _count(name: str, value: object, lowest: int = 1) -> int:
@@ -83,3 +104,11 @@ def _count(name: str, value: object, lowest: int = 1) -> int:
     if value < lowest:
         raise invalid(name, f"at least {lowest}", value)
     return int(value)
+
+
+def _number(name: str, value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float, np.integer, np.floating)):
+        raise wrong_type(name, "a number", value)
+    if not np.isfinite(value):
+        raise invalid(name, "finite", value)
+    return float(value)

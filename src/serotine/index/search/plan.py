@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,6 +53,7 @@ class Ranking:
         tokens: number of document tokens scored over codes or vectors.
         milliseconds: wall time of each stage.
         certificate: the proof of an exact search.
+        late: MaxSim by document number, of the documents whose vectors were scored.
     """
 
     scores: list[float]
@@ -62,6 +63,7 @@ class Ranking:
     tokens: int
     milliseconds: dict[str, float]
     certificate: Certificate | None
+    late: dict[int, float] = field(default_factory=dict)
 
 
 def rank(
@@ -114,6 +116,7 @@ def _ranking(result: _core.SearchResult, documents: int, *, exact: bool, has_vec
         report.tokens,
         times,
         _certificate(scores, report, documents, has_vectors=has_vectors) if exact else None,
+        dict(zip(result.numbers, scores, strict=True)),
     )
 
 

@@ -6,21 +6,26 @@ import logging
 import math
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from serotine import maxsim
 from serotine.errors import IndexDamagedError, SerotineError
-from serotine.index.hits import Hit, Hits, SearchStats
+from serotine.index.hits import Hit, Hits, SearchStats, document_of
 from serotine.index.search import fusion, plan
 from serotine.index.search.options import SearchOptions
 from serotine.index.search.plan import Ranking
-from serotine.index.store import Store
+from serotine.index.search.selection import Selection, per_token, select
+from serotine.index.store import Snapshot, Store
 
 _log = logging.getLogger("serotine.index")
 
 # Depth of each ranking of a hybrid search: deep enough that a document good in both occurs in both.
 _MIN_FUSED, _FUSED_PER_HIT = 100, 2
+# Passages ranked for groups of them, at first; then four times as many until there are enough groups.
+_MIN_GROUPED, _PASSAGES_PER_GROUP, _DEEPER = 40, 4, 4
 # Attempts of a search whose hits a writer removes meanwhile.
 _ATTEMPTS = 8
 
@@ -85,47 +90,132 @@ class Retriever:
         matching = None if options.where is None else self._store.catalog.matching(options.where)
         filtering = _milliseconds_since(started)
         started = time.perf_counter()
-        depth = options.depth if options.mode != "hybrid" else max(options.depth * _FUSED_PER_HIT, _MIN_FUSED)
-        lexical: list[Ranking] = []
-        if options.mode != "late":
-            allowed = snapshot.documents if matching is None else matching.size
-            lexical = [self._lexical(options, depth, text, allowed) for text in texts]
-        # The catalog's answers must describe the snapshot's documents: one replaced in between would be missed, or
-        # returned under both its numbers.
-        reads_both = options.mode == "hybrid" or (options.mode == "late" and matching is not None)
-        if reads_both and not lenient and self._store.snapshot() is not snapshot:
-            return None
-        if options.mode == "bm25":
-            rankings = lexical
-        else:
-            rankings = plan.rank(snapshot, vectors, plan.effort_for(options, depth), matching)
-        if options.mode == "hybrid":
-            pairs = zip(rankings, lexical, strict=True)
-            rankings = [_fuse(late_ranking, lexical_ranking, options) for late_ranking, lexical_ranking in pairs]
+        choices: dict[int, _Choice] = {}
+        depth = _first_depth(options)
+        pending = list(range(len(texts)))
+        while pending:
+            queries = [vectors[i] for i in pending] if options.mode != "bm25" else []
+            rankings = self._rank(options, depth, snapshot, queries, [texts[i] for i in pending], matching)
+            # The catalog's answers must describe the snapshot's documents: one replaced in between would be missed, or
+            # returned under both its numbers.
+            reads_both = options.mode == "hybrid" or (options.mode == "late" and matching is not None)
+            if reads_both and not lenient and self._store.snapshot() is not snapshot:
+                return None
+            for i, ranking in zip(pending, rankings, strict=True):
+                choice = self._choose(options, snapshot, vectors[i] if vectors else None, ranking)
+                if choice is None:
+                    return None
+                choices[i] = choice
+            pending = [i for i in pending if _needs_more(options, choices[i], depth)]
+            depth *= _DEEPER
         searching = _milliseconds_since(started) / len(texts)
         results = []
-        for ranking in rankings:
+        for i in range(len(texts)):
             started = time.perf_counter()
-            numbers, scores = ranking.numbers[options.offset :], ranking.scores[options.offset :]
-            rows = self._store.catalog.rows(numbers)
-            if len(rows) < len(numbers):
+            choice = choices[i]
+            selection, ranking = choice.selection, choice.ranking
+            rows = self._store.catalog.rows(selection.numbers)
+            if len(rows) < len(selection.numbers):
                 return None
             hits = tuple(
-                Hit(rows[number].id, score, rows[number].text, rows[number].metadata)
-                for number, score in zip(numbers, scores, strict=True)
+                Hit(
+                    rows[number].id,
+                    score,
+                    rows[number].text,
+                    rows[number].metadata,
+                    per_token(ranking.late.get(number), choice.query_tokens),
+                    others,
+                )
+                for number, score, others in zip(selection.numbers, selection.scores, selection.others, strict=True)
             )
             fetching = _milliseconds_since(started)
             times = {"encode": encoding, **ranking.milliseconds, "search": searching, "fetch": fetching}
             if options.where is not None:
                 times["filter"] = filtering
-            stats = SearchStats(ranking.plan, ranking.counts.get("allowed", 0), ranking.tokens, ranking.counts, times)
+            documents = ranking.counts.get("allowed", 0)
+            stats = SearchStats(ranking.plan, documents, ranking.tokens, ranking.counts, times, selection.below)
             results.append(Hits(hits, stats, ranking.certificate))
         return results
+
+    def _rank(
+        self,
+        options: SearchOptions,
+        depth: int,
+        snapshot: Snapshot,
+        vectors: Sequence[NDArray[np.float32]],
+        texts: Sequence[str | None],
+        matching: NDArray[np.int64] | None,
+    ) -> list[Ranking]:
+        """Rank at least the best `depth` documents of every query; of both rankings in mode "hybrid"."""
+        lexical: list[Ranking] = []
+        if options.mode != "late":
+            allowed = snapshot.documents if matching is None else matching.size
+            lexical = [self._lexical(options, depth, text, allowed) for text in texts]
+        if options.mode == "bm25":
+            return lexical
+        rankings = plan.rank(snapshot, vectors, plan.effort_for(options, depth), matching)
+        if options.mode == "hybrid":
+            pairs = zip(rankings, lexical, strict=True)
+            rankings = [_fuse(late_ranking, lexical_ranking, options) for late_ranking, lexical_ranking in pairs]
+        return rankings
+
+    def _choose(
+        self, options: SearchOptions, snapshot: Snapshot, query: NDArray[np.float32] | None, ranking: Ranking
+    ) -> _Choice | None:
+        """Select the hits of a ranking; None where a writer has removed one of its documents."""
+        groups = None
+        if options.group_by is not None:
+            rows = self._store.catalog.rows(ranking.numbers)
+            if len(rows) < len(ranking.numbers):
+                return None
+            groups = {number: document_of(row.id, row.metadata) for number, row in rows.items()}
+        query_tokens = 0 if query is None else len(query)
+        if query is not None and options.min_score is not None:
+            _score_missing(snapshot, query, ranking.numbers, ranking.late)
+        selection = select(ranking, options, query_tokens, groups)
+        if query is not None:
+            _score_missing(snapshot, query, selection.numbers, ranking.late)
+        return _Choice(ranking, selection, query_tokens)
 
     def _lexical(self, options: SearchOptions, k: int, text: str | None, allowed: int) -> Ranking:
         scored = self._store.catalog.lexical(text or "", k, options.where)
         numbers, scores = [number for number, _ in scored], [score for _, score in scored]
         return Ranking(scores, numbers, "bm25", {"allowed": allowed, "bm25": len(scored)}, 0, {}, None)
+
+
+@dataclass(frozen=True, slots=True)
+class _Choice:
+    """The ranking of one query, what of it becomes hits, and the number of query vectors."""
+
+    ranking: Ranking
+    selection: Selection
+    query_tokens: int
+
+
+def _first_depth(options: SearchOptions) -> int:
+    depth = options.depth
+    if options.group_by is not None:
+        depth = max(depth * _PASSAGES_PER_GROUP, _MIN_GROUPED)
+    return depth if options.mode != "hybrid" else max(depth * _FUSED_PER_HIT, _MIN_FUSED)
+
+
+def _needs_more(options: SearchOptions, choice: _Choice, depth: int) -> bool:
+    """Return whether a deeper ranking could have groups that are missing among the hits."""
+    if options.group_by is None or choice.selection.groups >= options.depth:
+        return False
+    # Late interaction ranks every document: with fewer than `depth` of them, there are no more.
+    return len(choice.ranking.late or choice.ranking.numbers) >= depth
+
+
+def _score_missing(
+    snapshot: Snapshot, query: NDArray[np.float32], numbers: Sequence[int], late: dict[int, float]
+) -> None:
+    """Add the MaxSim of documents that the late ranking lacks: those that only the lexical one has."""
+    located = {number: snapshot.locate(number) for number in numbers if number not in late}
+    found = {number: location for number, location in located.items() if location is not None}
+    if found:
+        documents = [segment.document(position) for segment, position in found.values()]
+        late.update(zip(found, maxsim.score(query, documents).tolist(), strict=True))
 
 
 def _fuse(late: Ranking, lexical: Ranking, options: SearchOptions) -> Ranking:
@@ -139,7 +229,6 @@ def _fuse(late: Ranking, lexical: Ranking, options: SearchOptions) -> Ranking:
         fused_numbers = {number for number, _ in fused}
         without_tokens = {number: 0.0 for pairs in scored for number, _ in pairs if number not in fused_numbers}
         fused = sorted([*fused, *without_tokens.items()], key=lambda pair: (-pair[1], pair[0]))
-    fused = fused[: options.depth]
     return Ranking(
         [score for _, score in fused],
         [number for number, _ in fused],
@@ -148,6 +237,7 @@ def _fuse(late: Ranking, lexical: Ranking, options: SearchOptions) -> Ranking:
         late.tokens,
         late.milliseconds,
         None,
+        late.late,
     )
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from serotine.index import Mode, SearchOptions
+from serotine.index import GroupBy, Mode, SearchOptions
 
 MIN_TOKENS, MAX_TOKENS = 200, 100_000
 
@@ -51,6 +51,14 @@ class SearchArguments(_Arguments):
         "hybrid: both.",
     )
     offset: int = Field(0, ge=0, le=1000, description="Number of the best passages to skip: the next page.")
+    min_score: float | None = Field(
+        None,
+        description="Only passages whose score_per_token is at least this, so that a question the text does not answer "
+        "finds nothing; with the default encoder 0.6.",
+    )
+    group_by: GroupBy | None = Field(
+        None, description="document: one passage per document, the best, instead of several of the same one."
+    )
     max_tokens: int = Field(
         2000,
         ge=MIN_TOKENS,
@@ -61,7 +69,14 @@ class SearchArguments(_Arguments):
 
     def options(self) -> SearchOptions:
         """Return the options of the search."""
-        return SearchOptions(k=self.k, where=self.where, mode=self.mode, offset=self.offset)
+        return SearchOptions(
+            k=self.k,
+            where=self.where,
+            mode=self.mode,
+            offset=self.offset,
+            min_score=self.min_score,
+            group_by=self.group_by,
+        )
 
 
 class ExpandArguments(_Arguments):
@@ -90,6 +105,10 @@ class PassageHit(BaseModel):
     index: str
     id: str = Field(description="For `expand`.")
     score: float | None = Field(description="Higher is better; comparable only within one result.")
+    score_per_token: float | None = Field(
+        description="MaxSim per query token, at most 1, comparable between queries; null in mode bm25."
+    )
+    other_passages: int = Field(description="With group_by: number of further passages of its document.")
     text: str | None = Field(description="The passage, or its best matching sentences; null if it has no text.")
     start: int = Field(description="First character of `text` in the passage.")
     end: int = Field(description="One past its last character.")

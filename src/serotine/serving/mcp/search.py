@@ -65,6 +65,8 @@ class _Candidate:
             index=self.name,
             id=hit.id,
             score=round(hit.score, 4) if math.isfinite(hit.score) else None,
+            score_per_token=None if hit.score_per_token is None else round(hit.score_per_token, 4),
+            other_passages=hit.other_passages,
             text=None if hit.text is None else shown,
             start=start,
             end=start + len(shown),
@@ -86,11 +88,11 @@ class _Draft:
 def search(served: ServedIndexes, arguments: SearchArguments) -> tuple[SearchResult, str]:
     """Return the result as structured output and as text, each within ``arguments.max_tokens``."""
     indexes = served.select(arguments.index)
-    candidates = _candidates(indexes, arguments)
+    candidates, below = _candidates(indexes, arguments)
     budget = arguments.max_tokens
     while True:
         draft = _draft(candidates, budget - _ENVELOPE_TOKENS)
-        note = _note(draft, indexes, arguments)
+        note = _note(draft, indexes, arguments, below)
         result = SearchResult(hits=draft.hits, cut=draft.cut, left_out=draft.left_out, note=note)
         text = _as_text(result, arguments.offset, several=len(indexes) > 1)
         excess = max(count_tokens(text), count_tokens(as_json(result.model_dump()))) - arguments.max_tokens
@@ -100,21 +102,23 @@ def search(served: ServedIndexes, arguments: SearchArguments) -> tuple[SearchRes
         budget -= excess
 
 
-def _candidates(indexes: Mapping[str, Index], arguments: SearchArguments) -> list[_Candidate]:
-    """Return the hits of every index, best first."""
+def _candidates(indexes: Mapping[str, Index], arguments: SearchArguments) -> tuple[list[_Candidate], int]:
+    """Return the hits of every index, best first, and how many documents are below the lowest score."""
     several = len(indexes) > 1
     options = arguments.options()
     ranked: list[tuple[int, float, _Candidate]] = []
+    below = 0
     for name, index in indexes.items():
         # The best of every index: which of them are skipped is known once they are merged.
-        hits = index.search(arguments.query, options.depth, where=options.where, mode=options.mode)
+        hits = index.search(arguments.query, options.depth, **options.keywords(offset=0))
+        below += hits.stats.below_min_score
         ranked += [(rank, hit.score, _Candidate(name, hits, rank, several)) for rank, hit in enumerate(hits)]
     if several and options.mode == "late" and len({index.stats().encoder for index in indexes.values()}) == 1:
         # With one encoder, MaxSim scores are comparable across indexes.
         ranked.sort(key=lambda candidate: -candidate[1])
     else:
         ranked.sort(key=lambda candidate: candidate[0])
-    return [candidate for _, _, candidate in ranked[options.offset : options.depth]]
+    return [candidate for _, _, candidate in ranked[options.offset : options.depth]], below
 
 
 def _draft(candidates: Sequence[_Candidate], budget: int) -> _Draft:
@@ -137,7 +141,7 @@ def _draft(candidates: Sequence[_Candidate], budget: int) -> _Draft:
     return _Draft(left_out=len(candidates))
 
 
-def _note(draft: _Draft, indexes: Mapping[str, Index], arguments: SearchArguments) -> str:
+def _note(draft: _Draft, indexes: Mapping[str, Index], arguments: SearchArguments, below: int) -> str:
     count = len(draft.hits)
     if not count and draft.left_out:
         return (
@@ -146,6 +150,8 @@ def _note(draft: _Draft, indexes: Mapping[str, Index], arguments: SearchArgument
     if not count:
         if not any(len(index) for index in indexes.values()):
             return "The index is empty."
+        if below:
+            return f"No passage reaches min_score {arguments.min_score:g}; {_passages(below)} below it."
         if arguments.offset:
             return f"No passage after the first {arguments.offset:,}; lower offset."
         if arguments.where is not None:
@@ -154,6 +160,8 @@ def _note(draft: _Draft, indexes: Mapping[str, Index], arguments: SearchArgument
     summary = f"{_passages(count)}, best first"
     changes = [f"{draft.cut} cut to the best sentences"] if draft.cut else []
     changes += [f"{draft.left_out} more omitted"] if draft.left_out else []
+    if below:
+        summary += f", {below} more below min_score"
     if not changes:
         return f"{summary}."
     return (
@@ -177,6 +185,8 @@ def _block(rank: int, hit: PassageHit, *, several: bool) -> str:
         heading += f" in {hit.index}"
     if hit.score is not None:
         heading += f" ({hit.score:.3f})"
+    if hit.other_passages:
+        heading += f" and {hit.other_passages} more of its document"
     if hit.metadata:
         heading += f" {as_json(hit.metadata)}"
     if hit.text is None:

@@ -101,7 +101,7 @@ def _results(
     limits.check("candidates", body.candidates or 0, _CANDIDATES_PER_HIT * limits.k)
     if body.explain and not all(isinstance(query, str) for query in queries):
         raise ValueError("explain: requires text queries, got vectors; send 'query', or omit 'explain'")
-    results = served.reader.search_batch(queries, **body.options())
+    results = served.reader.search_batch(queries, body.k, **body.keywords())
     explained: list[list[Explanation | None]] = [
         _explanations(served, query, hits) if body.explain and isinstance(query, str) else [None] * len(hits)
         for query, hits in zip(queries, results, strict=True)

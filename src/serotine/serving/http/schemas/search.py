@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields
-from typing import Annotated, Any
+from dataclasses import dataclass, field
+from typing import Annotated
 
 import pydantic
 from pydantic import Field, model_validator
@@ -31,11 +31,8 @@ class SearchBody(SearchOptions):
     weights: tuple[_Weight, _Weight] = (1.0, 1.0)
     candidates: Annotated[int | None, Field(ge=1)] = None
     offset: Annotated[int, Field(ge=0)] = 0
+    min_score: Annotated[float | None, Field(allow_inf_nan=False, examples=[0.6])] = None
     explain: bool = False
-
-    def options(self) -> dict[str, Any]:
-        """Return the options as keyword arguments of `Index.search`."""
-        return {option.name: getattr(self, option.name) for option in fields(SearchOptions)}
 
 
 class Query(RequestBody):

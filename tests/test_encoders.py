@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from serotine import Encoder, maxsim
 from serotine.encoders import location
 from serotine.encoders.batching import batches
-from serotine.errors import EncoderError
+from serotine.errors import EncoderError, TruncatedTextWarning
 
 pytest.importorskip("serotine_mini", reason="serotine-mini is not installed (pip install ./models/serotine-mini)")
 
@@ -70,7 +70,8 @@ def test_a_truncated_text_still_ends_with_its_special_token(encoder: Encoder) ->
     tokens = encoder.tokens("word " * 1000, query=False)
     assert len(tokens) == 512
     assert tokens[-1].text == "[SEP]"
-    assert len(encoder.encode_documents(["word " * 1000, "short"])[0]) == 512
+    with pytest.warns(TruncatedTextWarning, match=r"^texts: 1 of 2 longer than the 510 tokens .* is texts\[0\] with 1,000"):
+        assert len(encoder.encode_documents(["word " * 1000, "short"])[0]) == 512
     # Truncation must not leak into later calls.
     assert len(encoder.tokens("short", query=False)) == 3
 
@@ -128,9 +129,12 @@ def test_settings_that_do_not_fit_the_model(
     settings = json.loads((folder / "serotine.json").read_text())
     (folder / "serotine.json").write_text(json.dumps(settings | {key: value}))
     encoder = Encoder(folder)
-    with pytest.raises(
-        EncoderError, match=r"fails on 600 tokens|states must be \(batch, tokens, 64\), got \(1, 512, 128\)"
-    ) as raised:
+    with (
+        pytest.warns(TruncatedTextWarning),
+        pytest.raises(
+            EncoderError, match=r"fails on 600 tokens|states must be \(batch, tokens, 64\), got \(1, 512, 128\)"
+        ) as raised,
+    ):
         (encoder.encode_queries if key == "query" else encoder.encode_documents)(["word " * 1000])
     assert "\n" not in str(raised.value)
     assert capfd.readouterr() == ("", "")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from itertools import pairwise
 
 import numpy as np
@@ -11,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from serotine.cutting import Cutter, max_characters
 from serotine.encoders.formats.folder import read_tokenizer
 from serotine.encoders.location import locate
 from serotine.ingest.chunking import MIN_TOKENS, Chunk, Chunker, Chunking
@@ -55,7 +57,7 @@ TEXTS = st.lists(st.one_of(PIECES, st.text(max_size=8)), max_size=120).map("".jo
 
 
 def count(encoder: WordEncoder, text: str) -> int:
-    return len(Chunker(encoder, Chunking(None))._count([text])[0])
+    return len(Cutter(encoder).count([text])[0])
 
 
 @settings(max_examples=80, deadline=None)
@@ -74,11 +76,12 @@ def test_invariants_of_passages(text: str, tokens: int, overlap: float, name: st
         assert passage
         assert passage == passage.strip()
         assert count(encoder, passage) <= tokens
+        assert len(passage) <= max_characters(tokens)
         covered[chunk.start : chunk.end] = True
         assert following is None or (chunk.start < following.start and chunk.end < following.end)
     # Every word is in a passage, and a text that fits is one.
     assert not "".join(letter for letter, inside in zip(text, covered, strict=True) if not inside).strip()
-    if text.strip() and count(encoder, text) <= tokens:
+    if text.strip() and count(encoder, text) <= tokens and len(text) <= max_characters(tokens):
         assert len(chunks) == 1
 
 
@@ -98,6 +101,17 @@ def test_cuts_prefer_paragraphs_to_sentences_to_lines_to_words() -> None:
     assert cut(f"{ten}\n{ten}")[0] == ten
     assert [len(passage.split()) for passage in cut(f"{ten} {ten}")] == [16, 4]
     assert cut("コウモリ。" * 40)[0].endswith("。")
+
+
+def test_an_unknown_word_of_any_length_is_cut_by_its_characters() -> None:
+    text = "ค้างคาวบินตอนกลางคืน" * 100
+    chunks = Chunker(RealTokens(), Chunking(32, 0)).chunks(plain(text, {}))
+    passages = [text[chunk.start : chunk.end] for chunk in chunks]
+    assert "".join(passages) == text
+    assert max(map(len, passages)) <= 256
+    assert len(passages) < 12
+    # A vowel or tone sign stays with its consonant.
+    assert not any(unicodedata.category(passage[0]) == "Mn" for passage in passages)
 
 
 def test_overlap_begins_with_a_sentence() -> None:

@@ -126,6 +126,14 @@ class EmptyTextWarning(UserWarning):
     """Empty texts that were added: they are stored, but no search returns them."""
 
 
+class TruncatedTextWarning(UserWarning):
+    """Texts longer than the encoder reads: what follows is not searched, or, of a query, not searched for."""
+
+
+class UnknownTextWarning(UserWarning):
+    """Texts of which the encoder's vocabulary lacks more than a fifth: their vectors say little about them."""
+
+
 class MaintenanceWarning(UserWarning):
     """Documents that were stored but could not be compressed yet."""
 

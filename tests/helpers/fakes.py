@@ -10,6 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from serotine.coverage import TextCoverage
+
 
 @dataclass(frozen=True)
 class FakeToken:
@@ -43,3 +45,28 @@ class WordEncoder:
 
     def encode_documents(self, texts: Sequence[str]) -> list[NDArray[np.float32]]:
         return self._encode(texts, query=False)
+
+
+class ShortEncoder(WordEncoder):
+    """A `WordEncoder` that reads so many words of a document and of a query; it knows no word with a "q"."""
+
+    def __init__(self, document_room: int = 20, query_room: int = 5) -> None:
+        super().__init__(64, "short")
+        self.document_room = document_room
+        self.query_room = query_room
+
+    def tokens(self, text: str, *, query: bool) -> list[FakeToken]:
+        return super().tokens(text, query=query)[: 1 + (self.query_room if query else self.document_room)]
+
+    def token_spans(self, texts: Sequence[str]) -> list[NDArray[np.int32]]:
+        words = [[match.span() for match in re.finditer(r"\w+", text)] for text in texts]
+        return [np.array(spans, np.int32).reshape(-1, 2) for spans in words]
+
+    def coverage(self, texts: Sequence[str], *, query: bool = False) -> list[TextCoverage]:
+        limit = self.query_room if query else self.document_room
+        return [
+            TextCoverage(
+                len(re.findall(r"\w+", text)), limit, tuple(match.span() for match in re.finditer(r"\w*q\w*", text))
+            )
+            for text in texts
+        ]

@@ -12,6 +12,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from serotine.coverage import TextCoverage, warn_about_texts
 from serotine.encoders.backend import Backend
 from serotine.encoders.batching import batches
 from serotine.encoders.dense_pooling import pool_states, pooling_modes
@@ -187,13 +188,17 @@ class Encoder:
             ValueError: a string contains a lone surrogate.
             EncoderError: the model fails on them.
 
+        Warns:
+            TruncatedTextWarning: some are longer than `query_room` tokens; what follows is ignored.
+            UnknownTextWarning: more than 20% of some are characters outside the vocabulary.
+
         >>> [vectors.shape for vectors in Encoder().encode_queries(["a bat", "a bat at night"])]
         [(4, 128), (6, 128)]
         """
         return self._encode(texts, self._spec.query, show_progress)
 
     def encode_documents(self, texts: Sequence[str], *, show_progress: bool = False) -> list[NDArray[np.float32]]:
-        """Encode documents, truncated to the document length. Otherwise as `encode_queries`.
+        """Encode documents, truncated to `document_room` tokens. Otherwise as `encode_queries`.
 
         >>> from serotine import maxsim
         >>> encoder = Encoder()
@@ -249,9 +254,8 @@ class Encoder:
         Raises:
             ValueError, EncoderError: `length` is not valid, or leaves no room beside the special tokens.
 
-        >>> encoder = Encoder().with_query_length(8)
-        >>> [len(vectors) for vectors in encoder.encode_queries(["bat " * 20])]
-        [8]
+        >>> Encoder().with_query_length(8).query_room
+        6
         """
         options = EncoderOptions(**{**self.options, "query_length": length})
         encoder = copy.copy(self)
@@ -298,6 +302,27 @@ class Encoder:
         """
         return self._tokenizer.max_text_tokens(self._spec.document)
 
+    @property
+    def query_room(self) -> int:
+        """Number of tokens of a query's text that are encoded; the rest is truncated.
+
+        >>> Encoder().query_room
+        62
+        """
+        return self._tokenizer.max_text_tokens(self._spec.query)
+
+    def coverage(self, texts: Sequence[str], *, query: bool = False) -> list[TextCoverage]:
+        """Return how many tokens every text has, how many are encoded, and what is outside the vocabulary.
+
+        The model is not run.
+
+        >>> text = "bats " * 600
+        >>> (coverage,) = Encoder().coverage([text])
+        >>> coverage.tokens, coverage.limit, coverage.truncated, coverage.unknown_share(text)
+        (600, 510, True, 0.0)
+        """
+        return self._tokenizer.coverage(strings(texts, "texts"), self._side(query))
+
     def token_spans(self, texts: Sequence[str]) -> list[NDArray[np.int32]]:
         """Return the characters of every token, int32 (tokens, 2) per text, not truncated; the model is not run.
 
@@ -340,7 +365,9 @@ class Encoder:
         return pooling.factor > 1 and (pooling.queries or side is self._spec.document)
 
     def _encode(self, texts: Sequence[str], side: Side, show_progress: bool) -> list[NDArray[np.float32]]:
-        encoded = self._vectors(strings(texts, "texts"), side, show_progress=show_progress)
+        validated = strings(texts, "texts")
+        warn_about_texts(self, validated, query=side is self._spec.query)
+        encoded = self._vectors(validated, side, show_progress=show_progress)
         if not self._pools(side):
             return encoded
         pooling = self._spec.pooling

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from serotine.coverage import TextCoverage
 from serotine.errors import EncoderError, ZeroShotWarning, missing_extra, reason
 from serotine.text_encoder import AnyEncoder, TextEncoder
 
@@ -181,12 +182,24 @@ class MultiVectorAdapter:
     @property
     def document_room(self) -> int:
         """Number of tokens of a document's text that are encoded, as `Encoder.document_room`."""
+        return self._room(query=False)
+
+    def coverage(self, texts: Sequence[str], *, query: bool = False) -> list[TextCoverage]:
+        """Return how many tokens every text has, how many are encoded, and what is unknown, as `Encoder.coverage`."""
+        from serotine.encoders.tokenization import token_coverage, unknown_token
+
+        tokenizer, prompt = self._full_tokenizer, self._prompt(query)
+        other = len(tokenizer.encode(prompt))
+        offsets = [-len(prompt)] * len(texts)
+        prompted = [prompt + text for text in texts]
+        return token_coverage(tokenizer, prompted, self._room(query=query), other, offsets, unknown_token(tokenizer))
+
+    def _room(self, *, query: bool) -> int:
+        """Return the number of tokens of a text that are encoded beside special tokens and prompt."""
         transformer: Any = self._model[0]
-        length = getattr(transformer, "document_length", None) or self._model.max_seq_length
-        tokenizer = self._full_tokenizer
-        prompt = len(tokenizer.encode(self._prompt(query=False), add_special_tokens=False))
-        special = int(tokenizer.num_special_tokens_to_add(is_pair=False))
-        return max(int(length or self._model.tokenizer.model_max_length) - special - prompt, 1)
+        length = getattr(transformer, "query_length" if query else "document_length", None)
+        length = length or self._model.max_seq_length or self._model.tokenizer.model_max_length
+        return max(int(length) - len(self._full_tokenizer.encode(self._prompt(query))), 1)
 
     def token_spans(self, texts: Sequence[str]) -> list[NDArray[np.int32]]:
         """Return the character spans of the tokens of every text, as `Encoder.token_spans`."""

@@ -20,10 +20,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from serotine.coverage import TextCoverage, warn_about_texts
 from serotine.encoders.encoder import Encoder
 from serotine.encoders.spec import EncoderSpec
 from serotine.encoders.tokenization import Token
 from serotine.errors import EncoderError, invalid
+from serotine.notices import muted_notices
 from serotine.progress import progress_bar
 from serotine.texts import strings
 
@@ -137,6 +139,19 @@ class EncoderPool:
         """Encode queries in this process, as `Encoder.encode_queries`."""
         return self._encoder.encode_queries(texts, show_progress=show_progress)
 
+    @property
+    def document_room(self) -> int:
+        """As `Encoder.document_room`."""
+        return self._encoder.document_room
+
+    def token_spans(self, texts: Sequence[str]) -> list[NDArray[np.int32]]:
+        """As `Encoder.token_spans`."""
+        return self._encoder.token_spans(texts)
+
+    def coverage(self, texts: Sequence[str], *, query: bool = False) -> list[TextCoverage]:
+        """As `Encoder.coverage`."""
+        return self._encoder.coverage(texts, query=query)
+
     def tokens(self, text: str, *, query: bool) -> list[Token]:
         """Return the token of every row, as `Encoder.tokens`."""
         return self._encoder.tokens(text, query=query)
@@ -150,6 +165,7 @@ class EncoderPool:
             EncoderError: the model fails on them, or a process was killed.
         """
         validated = strings(texts, "texts")
+        warn_about_texts(self, validated, query=False)
         # Tasks of similar lengths, longest first: little padding, and workers finish at about the same time.
         order = sorted(range(len(validated)), key=lambda i: -len(validated[i]))
         size = min(_TEXTS_PER_TASK, -(-len(order) // self._workers) or 1)
@@ -211,4 +227,5 @@ def _encode(texts: list[str]) -> list[NDArray[np.float32]]:
         raise EncoderError("this worker has not loaded its encoder")
     if _canceled.is_set():
         return []
-    return _worker_encoder.encode_documents(texts)
+    with muted_notices():
+        return _worker_encoder.encode_documents(texts)

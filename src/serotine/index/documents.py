@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +12,7 @@ from numpy.typing import NDArray
 
 from serotine.errors import DuplicateIdError, EmptyTextWarning, reason, wrong_type
 from serotine.index.store import check_metadata
+from serotine.notices import notify
 from serotine.texts import is_text, strings
 
 _FLOAT16_MAX = float(np.finfo(np.float16).max)
@@ -33,6 +33,11 @@ class DocumentBatch:
     texts: list[str | None]
     metadata: list[str]
     vectors: list[NDArray[np.float16]] | None
+
+    @property
+    def stored_texts(self) -> list[str]:
+        """The texts to encode; "" for a document without one."""
+        return [text or "" for text in self.texts]
 
 
 def document_ids(values: object) -> list[str]:
@@ -149,11 +154,10 @@ def warn_about_empty_texts(batch: DocumentBatch) -> None:
         return
     empty = [id_ for id_, text in zip(batch.ids, batch.texts, strict=True) if not (text or "").strip()]
     if empty:
-        warnings.warn(
+        notify(
+            EmptyTextWarning,
             f"texts: {len(empty):,} of {len(batch.ids):,} have no words, the first is {empty[0]!r}; "
             "they are stored, but no search matches them",
-            EmptyTextWarning,
-            stacklevel=5,
         )
 
 

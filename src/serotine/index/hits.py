@@ -151,6 +151,7 @@ class Hits(Sequence[Hit]):
         stats: search statistics.
         certificate: the proof of a search with ``exact=True``, else None.
         query: the query, or None where it was given as vectors.
+        warnings: what the encoder did not read or know of the query, and how it was searched instead.
 
     >>> from serotine.index import SearchStats
     >>> stats = SearchStats("flat", documents=2, tokens=3, counts={"vectors": 2}, milliseconds={"search": 0.1})
@@ -165,6 +166,7 @@ class Hits(Sequence[Hit]):
     stats: SearchStats
     certificate: Certificate | None = field(default=None)
     query: str | None = field(default=None)
+    warnings: tuple[str, ...] = ()
     # Weak: hits that are still in use must not hold an index open, nor its writer lock.
     _explainer: weakref.ref[Explainer] | None = field(default=None, compare=False)
 
@@ -188,7 +190,7 @@ class Hits(Sequence[Hit]):
         return html_table(self)
 
     def __reduce__(self) -> tuple[type[Hits], tuple[object, ...]]:
-        return Hits, (self.items, self.stats, self.certificate, self.query)
+        return Hits, (self.items, self.stats, self.certificate, self.query, self.warnings)
 
     def __copy__(self) -> Hits:
         return self[:]
@@ -218,12 +220,13 @@ class Hits(Sequence[Hit]):
         return word_spans(self.query, hit.text)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return query, hits, statistics and certificate as values that JSON can represent."""
+        """Return query, hits, statistics, certificate and warnings as values that JSON can represent."""
         return {
             "query": self.query,
             "hits": [hit.to_dict() for hit in self.items],
             "stats": asdict(self.stats),
             "certificate": None if self.certificate is None else self.certificate.to_dict(),
+            "warnings": list(self.warnings),
         }
 
     def to_pandas(self) -> pandas.DataFrame:

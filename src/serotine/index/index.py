@@ -12,12 +12,15 @@ from typing import Any, Literal, Unpack, overload
 import numpy as np
 from numpy.typing import NDArray
 
+from serotine.coverage import CoverageReport
 from serotine.errors import IndexDamagedError, IndexExistsError, SerotineError, wrong_type
 from serotine.index import recorded_encoder
 from serotine.index.creation import CreateKeywords, CreateOptions
 from serotine.index.documents import validate_query
 from serotine.index.hits import Hit, Hits
+from serotine.index.long_texts import LongTexts
 from serotine.index.queries import Query, QueryEncoder, query_texts
+from serotine.index.query_checks import search_checked, warn_about_queries
 from serotine.index.reader import Missing, Reader
 from serotine.index.recorded_encoder import RecordedEncoder
 from serotine.index.results import IndexStats, VerifyReport
@@ -228,6 +231,7 @@ class Index:
         metadata: Sequence[dict[str, Any]] | None = None,
         *,
         upsert: bool = False,
+        long_texts: LongTexts = "warn",
         show_progress: bool = False,
     ) -> None:
         """Add documents: all of them, or, if anything is wrong, none.
@@ -237,15 +241,26 @@ class Index:
             texts: texts to encode, which hits return.
             vectors: instead of encoding: float (tokens, dim) per document, stored as float16; may have no tokens.
             metadata: one dict per document that JSON can represent.
-            upsert: replace documents whose ids are in the index; otherwise such an id is an error.
+            upsert: replace documents whose ids are in the index; otherwise such an id is an error. The passages of a
+                document are replaced with it, also where it is no longer split.
+            long_texts: what happens to texts that are longer than the encoder reads. "warn" and "truncate" store them
+                whole, but their end is not searched; "split" stores them as passages `ID#1`, `ID#2`, ... with the
+                metadata "document" (the id), "start" and "end" (characters); "error" adds nothing.
             show_progress: show a progress bar on standard error.
 
         Raises:
             DuplicateIdError: an id occurs twice in the call, or is in the index and `upsert` is False.
             ValueError, TypeError: names the argument and the position.
             ReadOnlyError: the index was opened with ``read_only=True``.
+
+        Warns:
+            TruncatedTextWarning: with "warn", once, if texts are longer than the encoder reads.
+            UnknownTextWarning: if texts are more than 20% outside the encoder's vocabulary.
+            EmptyTextWarning: if texts have no words.
         """
-        self._writer.add(ids, texts, vectors, metadata, upsert=upsert, show_progress=show_progress)
+        self._writer.add(
+            ids, texts, vectors, metadata, upsert=upsert, long_texts=long_texts, show_progress=show_progress
+        )
 
     def add_batches(
         self,
@@ -253,6 +268,7 @@ class Index:
         *,
         upsert: bool = False,
         expected_documents: int | None = None,
+        long_texts: LongTexts = "warn",
         show_progress: bool = False,
     ) -> int:
         """Add a stream of documents in bounded memory, one transaction per batch; return how many were added.
@@ -265,18 +281,23 @@ class Index:
             upsert: replace documents that are in the index instead of skipping them.
             expected_documents: size of the final collection, if known: the codebook is then trained once, for that
                 size, when enough of the stream has arrived.
+            long_texts: as in `add`; warnings come once, at the end.
             show_progress: show a progress bar on standard error, of `expected_documents` in total.
 
         Raises:
             Every error of `add`, for the batch that is wrong; the batches before it stay.
         """
         return self._writer.add_batches(
-            batches, upsert=upsert, expected_documents=expected_documents, show_progress=show_progress
+            batches,
+            upsert=upsert,
+            expected_documents=expected_documents,
+            long_texts=long_texts,
+            show_progress=show_progress,
         )
 
     def update_sources(
         self, updates: Sequence[SourceUpdate], *, removed: Sequence[str] = (), expected_documents: int | None = None
-    ) -> None:
+    ) -> CoverageReport:
         """Bring the documents of files up to date in one transaction; `serotine.ingest` plans the updates.
 
         Args:
@@ -284,10 +305,13 @@ class Index:
             removed: names of sources to remove, with all their documents.
             expected_documents: size of the index at the end of the run, as in `add_batches`; None ends the run.
 
+        Returns:
+            Counts of the texts that the encoder does not read whole or does not know the words of; nothing warns.
+
         Raises:
             Every error of `add`.
         """
-        self._writer.update_sources(updates, removed, expected_documents)
+        return self._writer.update_sources(updates, removed, expected_documents)
 
     def compact(self, *, show_progress: bool = False) -> None:
         """Rewrite the index without deleted documents, in as few segments as possible.
@@ -301,7 +325,7 @@ class Index:
         self._writer.compact(show_progress=show_progress)
 
     def delete(self, ids: Sequence[str]) -> None:
-        """Delete documents: all of them, or, if one is missing, none.
+        """Delete documents: all of them, or, if one is missing, none. The id of a document deletes its passages.
 
         Raises:
             UnknownIdError: an id is not in the index.
@@ -389,7 +413,8 @@ class Index:
             query: a text, or its token vectors, float (tokens, dim).
             k: number of hits; fewer if fewer documents pass the filter, or in mode "bm25" share a word with the query.
             where: filter on metadata: ``{"lang": "en", "year": {">=": 2020}}``; docs/index.md lists the operators.
-            mode: "late" ranks by MaxSim, "bm25" by words, "hybrid" by both.
+            mode: "late" ranks by MaxSim, "bm25" by words, "hybrid" by both. A query that is more than 20% outside the
+                encoder's vocabulary is searched in mode "hybrid" instead of "late", and `Hits.warnings` says so.
             exact: return the true best by MaxSim over the stored vectors, with a proof: see `Hits.certificate`.
             fusion: how "hybrid" joins its rankings: "rrf" by reciprocal rank (Cormack et al. 2009), "sum" by the
                 weighted sum of scores normalized to 0..1.
@@ -407,6 +432,10 @@ class Index:
         Raises:
             ValueError, TypeError: names the argument.
             EncoderError: the index's encoder cannot be loaded, or is not the one it was built with.
+
+        Warns:
+            TruncatedTextWarning: the query is longer than the encoder reads.
+            UnknownTextWarning: more than 20% of the query is outside the encoder's vocabulary.
 
         >>> import tempfile
         >>> import numpy as np
@@ -437,9 +466,11 @@ class Index:
         self._store.require_open()
         started = time.perf_counter()
         texts = query_texts(queries, options.mode)
+        checked = self._queries.checked(texts, options)
         vectors = [] if options.mode == "bm25" else self._queries.vectors(queries)
         encoding = (time.perf_counter() - started) * 1e3 / max(len(queries), 1)
-        results = self._retriever.search(options, vectors, texts, encoding)
+        warn_about_queries(checked)
+        results = search_checked(self._retriever, options, checked, vectors, texts, encoding)
         return [hits.explained_by(text, self) for hits, text in zip(results, texts, strict=True)]
 
     def explain(self, query: str, id_: str) -> Explanation:

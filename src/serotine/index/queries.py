@@ -8,10 +8,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from serotine.coverage import text_coverage
 from serotine.errors import wrong_type
 from serotine.index.documents import query_vectors, validate_query
+from serotine.index.query_checks import CheckedQuery, check_query
 from serotine.index.recorded_encoder import RecordedEncoder
-from serotine.index.search import Mode
+from serotine.index.search import Mode, SearchOptions
 from serotine.index.text_vectors import encode_queries
 
 Query = str | NDArray[np.floating[Any]]
@@ -45,6 +47,18 @@ class QueryEncoder:
             last = (query, self._encode([query])[0])
             self._last = last
         return last[1]
+
+    def checked(self, texts: Sequence[str | None], options: SearchOptions) -> list[CheckedQuery]:
+        """Return the options and warnings of every query; those of vectors, and of mode "bm25", need no check."""
+        checked = [CheckedQuery(options)] * len(texts)
+        positions = [i for i, text in enumerate(texts) if text is not None and options.mode != "bm25"]
+        if not positions:
+            return checked
+        encoder = self._encoder.get()
+        coverages = text_coverage(encoder, [texts[i] or "" for i in positions], query=True)
+        for i, coverage in zip(positions, coverages or (), strict=coverages is not None):
+            checked[i] = check_query(texts[i] or "", coverage, encoder.name, options)
+        return checked
 
     def _encode(self, texts: list[str]) -> list[NDArray[np.float32]]:
         return encode_queries(self._encoder.get(), texts, self._dim) if texts else []

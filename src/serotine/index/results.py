@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 
@@ -29,6 +29,9 @@ class IndexStats:
         encoder: name of the encoder, or None for an index of vectors.
         encoder_options: options it was loaded with: dimension, pool factor, marker position.
         format_version: version of the format on disk.
+        truncated: number of live documents that are longer than the encoder reads: the rest of them is not searched.
+        unknown: number of live documents that are more than 20% outside the encoder's vocabulary.
+        unknown_scripts: these by their main script, such as "Thai" or "emoji".
     """
 
     documents: int
@@ -49,6 +52,9 @@ class IndexStats:
     encoder: str | None
     encoder_options: dict[str, Any]
     format_version: int
+    truncated: int = 0
+    unknown: int = 0
+    unknown_scripts: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ def index_stats(store: Store) -> IndexStats:
     settings = store.settings
     records = store.snapshot().records
     documents, deleted = store.catalog.counts()
+    coverage = store.catalog.coverage()
     codebooks = store.catalog.codebooks()
     tokens = sum(record.tokens for record in records)
     coded_tokens = sum(record.tokens for record in records if record.codes is not None)
@@ -35,4 +36,7 @@ def index_stats(store: Store) -> IndexStats:
         encoder=settings.encoder,
         encoder_options=dict(settings.encoder_options),
         format_version=FORMAT_VERSION,
+        truncated=coverage.truncated,
+        unknown=coverage.unknown,
+        unknown_scripts=coverage.scripts,
     )

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from serotine.errors import EncoderError
 from serotine.index.documents import float_vectors, stored_vectors
+from serotine.notices import muted_notices
 from serotine.progress import progress_bar
 from serotine.text_encoder import TextEncoder
 
@@ -17,13 +18,14 @@ _BATCH = 1024
 
 
 def encode_queries(encoder: TextEncoder, queries: Sequence[str], dim: int) -> list[NDArray[np.float32]]:
-    """Return the token vectors of every query, float32 (tokens, dim).
+    """Return the token vectors of every query, float32 (tokens, dim); warning of texts is the caller's.
 
     Raises:
         EncoderError: the encoder returned another number of arrays.
         TypeError, ValueError: it returned something other than finite vectors of dimension `dim`.
     """
-    encoded = encoder.encode_queries(queries)
+    with muted_notices():
+        encoded = encoder.encode_queries(queries)
     _check_count(encoder, encoded, queries)
     return [float_vectors(vectors, f"encoder {encoder.name!r}", dim) for vectors in encoded]
 
@@ -32,6 +34,8 @@ def encode_documents(
     encoder: TextEncoder, texts: Sequence[str], dim: int, *, show_progress: bool
 ) -> Iterator[NDArray[np.float16]]:
     """Yield the token vectors of every text, float16 (tokens, dim), in bounded memory; none for a text without words.
+
+    Warning of texts is the caller's.
 
     Raises:
         EncoderError: the encoder returned another number of arrays.
@@ -42,7 +46,8 @@ def encode_documents(
         for start in range(0, len(texts), _BATCH):
             batch = texts[start : start + _BATCH]
             with_words = [text for text in batch if text.strip()]
-            encoded = encoder.encode_documents(with_words) if with_words else []
+            with muted_notices():
+                encoded = encoder.encode_documents(with_words) if with_words else []
             _check_count(encoder, encoded, with_words)
             vectors = iter(encoded)
             for text in batch:

@@ -3,25 +3,55 @@
 from __future__ import annotations
 
 import logging
-import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from serotine.coverage import CoverageReport
 from serotine.errors import DuplicateIdError, MaintenanceWarning, UnknownIdError, first_and_count, reason
 from serotine.index import documents
 from serotine.index.documents import DocumentBatch
 from serotine.index.files import VECTORS, SegmentRecord, write_vectors
 from serotine.index.growth import Maintenance
+from serotine.index.long_texts import (
+    TRUNCATED_FIX,
+    UNKNOWN_FIX,
+    LongTexts,
+    MeasuredTexts,
+    check_long_texts,
+    measure_texts,
+    refuse_long_texts,
+    require_coverage,
+    split_texts,
+)
 from serotine.index.recorded_encoder import RecordedEncoder
-from serotine.index.store import SourceUpdate, Store, Transaction
+from serotine.index.store import CoverageRow, SourceUpdate, Store, Transaction
 from serotine.index.text_vectors import encode_documents
+from serotine.notices import notify
 from serotine.progress import progress_bar
 from serotine.texts import strings
 
 _log = logging.getLogger("serotine.index")
+
+
+@dataclass(frozen=True, slots=True)
+class _Batch:
+    """Documents that are ready to be stored.
+
+    Attributes:
+        documents: validated, long texts split where that was asked for.
+        replaced: numbers of the documents that they replace.
+        coverage: rows of the texts that the encoder does not read whole, or does not know the words of.
+        report: the counts of these.
+    """
+
+    documents: DocumentBatch
+    replaced: list[int]
+    coverage: list[CoverageRow]
+    report: CoverageReport
 
 
 class Writer:
@@ -45,11 +75,15 @@ class Writer:
         metadata: Sequence[dict[str, Any]] | None,
         *,
         upsert: bool,
+        long_texts: LongTexts,
         show_progress: bool,
     ) -> None:
         """Add documents."""
+        check_long_texts(long_texts)
         with self._store.changes:
-            self._insert(ids, texts, vectors, metadata, upsert=upsert, show_progress=show_progress)
+            batch = self._prepare(ids, texts, vectors, metadata, upsert=upsert, long_texts=long_texts)
+            self._warn(batch.report, long_texts)
+            self._insert(batch, show_progress=show_progress)
             self._maintain(show_progress=show_progress)
 
     def add_batches(
@@ -58,16 +92,21 @@ class Writer:
         *,
         upsert: bool,
         expected_documents: int | None,
+        long_texts: LongTexts,
         show_progress: bool,
     ) -> int:
         """Add a stream of documents; return how many were added."""
+        check_long_texts(long_texts)
         added = 0
+        report = CoverageReport()
         with progress_bar(expected_documents, "Adding", enabled=show_progress) as advance:
             for batch in batches:
                 new = dict(batch) if upsert else self._without_existing(batch)
                 with self._store.changes:
                     if new["ids"]:
-                        self._insert(**new, upsert=upsert)
+                        prepared = self._prepare(**new, upsert=upsert, long_texts=long_texts)
+                        self._insert(prepared)
+                        report.merge(prepared.report)
                     if expected_documents is not None:
                         self._maintenance.expect(expected_documents)
                     self._maintain()
@@ -77,26 +116,31 @@ class Writer:
             with self._store.changes:
                 self._maintenance.expect_no_more()
                 self._maintain()
+        self._warn(report, long_texts)
         return added
 
     def update_sources(
         self, updates: Sequence[SourceUpdate], removed: Sequence[str], expected_documents: int | None
-    ) -> None:
+    ) -> CoverageReport:
         """Bring the documents of files up to date."""
+        report = CoverageReport()
         with self._store.changes:
             if updates or removed:
-                self._insert(
+                batch = self._prepare(
                     [id_ for update in updates for id_ in update.ids],
                     [text for update in updates for text in update.texts],
                     metadata=[metadata for update in updates for metadata in update.metadata],
                     upsert=True,
-                    then=lambda transaction: transaction.update_sources(updates, removed),
+                    replace_passages=False,
                 )
+                self._insert(batch, then=lambda transaction: transaction.update_sources(updates, removed))
+                report = batch.report
             if expected_documents is None:
                 self._maintenance.expect_no_more()
             else:
                 self._maintenance.expect(expected_documents)
             self._maintain()
+        return report
 
     def delete(self, ids: Sequence[str]) -> None:
         """Delete documents."""
@@ -104,14 +148,16 @@ class Writer:
             self._store.require_writer()
             unique_ids = list(dict.fromkeys(strings(ids, "ids")))
             numbers = self._store.catalog.live_ids(unique_ids)
-            missing = [id_ for id_ in unique_ids if id_ not in numbers]
+            passages = self._store.catalog.passages(unique_ids)
+            missing = [id_ for id_ in unique_ids if id_ not in numbers and id_ not in passages]
             if missing:
                 raise UnknownIdError(f"ids: {first_and_count(missing)} is not in the index; nothing was deleted")
             if not unique_ids:
                 return
+            deleted = {*numbers.values(), *(number for by_id in passages.values() for number in by_id.values())}
             with self._store.transaction() as transaction:
-                transaction.mark_deleted(list(numbers.values()))
-            _log.info("%s: deleted %d documents", self._store.folder, len(numbers))
+                transaction.mark_deleted(sorted(deleted))
+            _log.info("%s: deleted %d documents", self._store.folder, len(deleted))
 
     def compact(self, *, show_progress: bool) -> None:
         """Rewrite the index without tombstones."""
@@ -119,7 +165,7 @@ class Writer:
             self._store.require_writer()
             self._maintenance.compact(show_progress=show_progress)
 
-    def _insert(
+    def _prepare(
         self,
         ids: Sequence[str],
         texts: Sequence[str] | None = None,
@@ -127,14 +173,51 @@ class Writer:
         metadata: Sequence[dict[str, Any]] | None = None,
         *,
         upsert: bool,
-        show_progress: bool = False,
-        then: Callable[[Transaction], None] | None = None,
-    ) -> None:
-        """Insert documents without maintenance; `then` is called in the same transaction."""
+        long_texts: LongTexts = "warn",
+        replace_passages: bool = True,
+    ) -> _Batch:
+        """Validate documents and measure their texts; split those that are too long, or refuse them.
+
+        `replace_passages`: whether the passages of these documents that are in the index are replaced too.
+        """
         store = self._store
         store.require_writer()
-        settings = store.settings
-        batch = documents.validate_documents(
+        batch = self._validated(ids, texts, vectors, metadata)
+        passages = store.catalog.passages(batch.ids) if replace_passages else {}
+        replaced = store.catalog.live_ids(batch.ids)
+        if not upsert:
+            _refuse_existing([id_ for id_ in batch.ids if id_ in replaced or id_ in passages])
+        documents.warn_about_empty_texts(batch)
+        measured = MeasuredTexts()
+        if batch.ids and batch.vectors is None:
+            encoder = self._encoder.get()
+            require_coverage(encoder, long_texts)
+            measured = measure_texts(encoder, batch.ids, batch.stored_texts)
+            if long_texts == "error":
+                refuse_long_texts(measured, encoder)
+            if long_texts == "split" and measured.report.truncated:
+                fields = [{}] * len(batch.ids) if metadata is None else metadata
+                split_ids, split, split_metadata = split_texts(batch.ids, batch.stored_texts, fields, measured, encoder)
+                given = set(batch.ids)
+                batch = self._validated(split_ids, split, None, split_metadata)
+                passage_ids = [id_ for id_ in batch.ids if id_ not in given]
+                existing = store.catalog.live_ids(passage_ids)
+                if not upsert:
+                    _refuse_existing([id_ for id_ in passage_ids if id_ in existing])
+                replaced.update(existing)
+                measured = measure_texts(encoder, batch.ids, batch.stored_texts)
+        numbers = {*replaced.values(), *(number for by_id in passages.values() for number in by_id.values())}
+        return _Batch(batch, sorted(numbers), measured.rows, measured.report)
+
+    def _validated(
+        self,
+        ids: Sequence[str],
+        texts: Sequence[str] | None,
+        vectors: Sequence[NDArray[np.floating[Any]]] | None,
+        metadata: Sequence[dict[str, Any]] | None,
+    ) -> DocumentBatch:
+        settings = self._store.settings
+        return documents.validate_documents(
             ids,
             texts,
             vectors,
@@ -143,34 +226,35 @@ class Writer:
             has_encoder=settings.encoder is not None,
             filterable=settings.filterable,
         )
+
+    def _insert(
+        self, prepared: _Batch, *, show_progress: bool = False, then: Callable[[Transaction], None] | None = None
+    ) -> None:
+        """Insert documents without maintenance; `then` is called in the same transaction."""
+        store, batch = self._store, prepared.documents
         if not batch.ids and then is None:
             return
-        replaced = store.catalog.live_ids(batch.ids)
-        if replaced and not upsert:
-            existing = [id_ for id_ in batch.ids if id_ in replaced]
-            raise DuplicateIdError(
-                f"ids: {first_and_count(existing)} is already in the index; pass upsert=True to replace it"
-            )
-        documents.warn_about_empty_texts(batch)
         number = store.catalog.next_number()
         record: SegmentRecord | None = None
         if batch.ids:
-            record = write_vectors(store.new_file(VECTORS), number, settings.dim, self._vectors(batch, show_progress))
+            vectors = self._vectors(batch, show_progress)
+            record = write_vectors(store.new_file(VECTORS), number, store.settings.dim, vectors)
         # If this fails, the file stays until the next opening: only reading the catalog again shows whether a commit
         # that raised has happened.
         with store.transaction() as transaction:
-            transaction.mark_deleted(list(replaced.values()))
-            transaction.insert_documents(number, list(zip(batch.ids, batch.texts, batch.metadata, strict=True)))
+            transaction.mark_deleted(prepared.replaced)
+            rows = list(zip(batch.ids, batch.texts, batch.metadata, strict=True))
+            transaction.insert_documents(number, rows, prepared.coverage)
             if record is not None:
                 transaction.insert_segment(record)
             if then is not None:
                 then(transaction)
-        _log.info("%s: added %d documents, replacing %d", store.folder, len(batch.ids), len(replaced))
+        _log.info("%s: added %d documents, replacing %d", store.folder, len(batch.ids), len(prepared.replaced))
 
     def _vectors(self, batch: DocumentBatch, show_progress: bool) -> Iterator[NDArray[np.float16]]:
         if batch.vectors is not None:
             return iter(batch.vectors)
-        texts = [text or "" for text in batch.texts]
+        texts = batch.stored_texts
         return encode_documents(self._encoder.get(), texts, self._store.settings.dim, show_progress=show_progress)
 
     def _without_existing(self, batch: Mapping[str, Any]) -> dict[str, Any]:
@@ -179,7 +263,7 @@ class Writer:
             keys = ", ".join(map(repr, batch)) or "nothing"
             raise ValueError(f"batches: must be dicts with 'ids', got one with {keys}")
         ids = documents.document_ids(batch["ids"])
-        existing = self._store.catalog.live_ids(ids)
+        existing = {*self._store.catalog.live_ids(ids), *self._store.catalog.passages(ids)}
         documents.validate_counts(batch, len(ids))
         positions = [i for i, id_ in enumerate(ids) if id_ not in existing]
         return {name: None if values is None else [values[i] for i in positions] for name, values in batch.items()}
@@ -189,9 +273,22 @@ class Writer:
             self._maintenance.run(show_progress=show_progress)
         except OSError as error:
             # The new documents are safe; only their rewriting has to wait.
-            warnings.warn(
+            notify(
+                MaintenanceWarning,
                 f"{self._store.folder}: documents are stored, but could not be compressed "
                 f"({error.strerror or reason(error)}); the next change tries again",
-                MaintenanceWarning,
-                stacklevel=4,
             )
+
+    def _warn(self, report: CoverageReport, long_texts: LongTexts) -> None:
+        """Warn of texts that are truncated, unless that was asked for, and of those outside the vocabulary."""
+        if not (report.truncated or report.unknown):
+            return
+        name = self._encoder.get().name
+        if long_texts != "truncate":
+            report.warn_truncated("texts", name, TRUNCATED_FIX)
+        report.warn_unknown("texts", name, UNKNOWN_FIX)
+
+
+def _refuse_existing(ids: Sequence[str]) -> None:
+    if ids:
+        raise DuplicateIdError(f"ids: {first_and_count(ids)} is already in the index; pass upsert=True to replace it")

@@ -24,6 +24,7 @@ from serotine import maxsim
 from serotine.encoders import Encoder
 from serotine.errors import SerotineError, missing_extra
 from serotine.index import Index
+from serotine.notices import muted_notices
 
 try:
     import torch
@@ -66,9 +67,11 @@ class EncoderModel:
     def encode(self, inputs: Any, *, prompt_type: PromptType | None = None, **_: Any) -> list[NDArray[np.float32]]:
         """Return token vectors, one float32 (tokens, dim) array per text; as queries where `prompt_type` is query."""
         texts = [text for batch in inputs for text in batch["text"]]
-        if prompt_type == PromptType.query:
-            return self.encoder.encode_queries(texts)
-        return self.encoder.encode_documents(texts)
+        # A benchmark's texts are truncated as the model's card says.
+        with muted_notices():
+            if prompt_type == PromptType.query:
+                return self.encoder.encode_queries(texts)
+            return self.encoder.encode_documents(texts)
 
     def similarity(self, embeddings1: Sequence[Any], embeddings2: Sequence[Any]) -> torch.Tensor:
         """Score every query in `embeddings1` with every document in `embeddings2`, float32 (queries, documents)."""
@@ -136,7 +139,9 @@ class IndexSearch:
         )
         batches = ({"ids": [str(id_) for id_ in batch["id"]], "texts": list(batch["text"])} for batch in loader)
         show_progress = bool(encode_kwargs.get("show_progress_bar", False))
-        self._index.add_batches(batches, expected_documents=len(corpus), show_progress=show_progress)
+        self._index.add_batches(
+            batches, expected_documents=len(corpus), show_progress=show_progress, long_texts="truncate"
+        )
 
     def search(
         self,
@@ -155,7 +160,8 @@ class IndexSearch:
         if self._index is None:
             raise SerotineError("IndexSearch: call index() before search()")
         loader = create_dataloader(queries, task_metadata=task_metadata, prompt_type=PromptType.query)
-        vectors = self.encoder.encode_queries([text for batch in loader for text in batch["text"]])
+        with muted_notices():
+            vectors = self.encoder.encode_queries([text for batch in loader for text in batch["text"]])
         ids = [str(id_) for id_ in queries["id"]]
         if top_ranked is None:
             results = self._index.search_batch(vectors, top_k, exact=self._exact, candidates=self._candidates)

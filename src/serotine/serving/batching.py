@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from serotine.notices import muted_notices
 from serotine.text_encoder import TextEncoder
 
 _BATCH_SIZE = 32
@@ -102,7 +103,9 @@ class BatchingEncoder:
         self._observe(len(batch))
 
     def _encode(self, batch: list[_Ticket]) -> None:
-        encoded = self._encoder.encode_queries([ticket.text for ticket in batch])
+        # They are queries of other threads too: each thread warns of its own.
+        with muted_notices():
+            encoded = self._encoder.encode_queries([ticket.text for ticket in batch])
         for ticket, vectors in zip(batch, encoded, strict=True):
             vectors.setflags(write=False)
             if self._cache_size:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from serotine.encoders import Encoder, register_qwen3
 from serotine.errors import TrainingError, reason
+from serotine.notices import muted_notices
 from serotine.pca import principal_directions
 from serotine.training.recipe import Head, Recipe, Tokenization
 
@@ -104,7 +105,8 @@ def _head(head: Head, encoder: Encoder, texts: list[str]) -> list[Any]:
         layers.insert(0, residual)
     if head.init == "pca":
         try:
-            directions = principal_directions(encoder.encode_documents(texts[: head.init_documents]), head.dim)
+            with muted_notices():
+                directions = principal_directions(encoder.encode_documents(texts[: head.init_documents]), head.dim)
         except ValueError as error:
             raise TrainingError(f"head.{reason(error)}") from None
         projection.linear.weight = nn.Parameter(torch.from_numpy(directions))

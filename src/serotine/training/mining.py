@@ -135,6 +135,7 @@ def _build_index(folder: Path, passages: list[str], encoder: Any, *, show_progre
         ),
         expected_documents=len(passages),
         show_progress=show_progress,
+        long_texts="truncate",
     )
     if len(index) != len(passages):
         index.close()

@@ -14,6 +14,7 @@ from serotine import maxsim
 from serotine.encoders import Encoder, locate
 from serotine.errors import TrainingError, missing_extra, reason
 from serotine.evaluation import VectorCache, VectorLookup
+from serotine.notices import muted_notices
 from serotine.progress import progress_bar
 
 
@@ -40,8 +41,10 @@ class LateInteractionTeacher:
         for texts in documents:
             for text in texts:
                 positions.setdefault(text, len(positions))
-        document_vectors: list[NDArray[np.float32]] = self._encoder.encode_documents(list(positions))
-        query_vectors: list[NDArray[np.float32]] = self._encoder.encode_queries(list(queries))
+        # A teacher truncates as its student does.
+        with muted_notices():
+            document_vectors: list[NDArray[np.float32]] = self._encoder.encode_documents(list(positions))
+            query_vectors: list[NDArray[np.float32]] = self._encoder.encode_queries(list(queries))
         return [
             [float(score) for score in maxsim.score(query, [document_vectors[positions[text]] for text in texts])]
             for query, texts in zip(query_vectors, documents, strict=True)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from serotine.errors import EncoderError
+from serotine.notices import muted_notices
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -54,10 +55,11 @@ def align(encoder: TextEncoder, query: str, passages: Sequence[str]) -> list[Ali
     Raises:
         EncoderError: the encoder fails, or returns different numbers of tokens and vectors.
     """
-    (query_vectors,) = encoder.encode_queries([query])
+    with muted_notices():
+        (query_vectors,) = encoder.encode_queries([query])
+        encoded = encoder.encode_documents(passages)
     query_tokens = list(encoder.tokens(query, query=True))
     _check_count(query_tokens, query_vectors)
-    encoded = encoder.encode_documents(passages)
     return [
         _align(query, query_vectors, query_tokens, passage, vectors, list(encoder.tokens(passage, query=False)))
         for passage, vectors in zip(passages, encoded, strict=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from serotine.index.store.catalog import CATALOG_FILE, FORMAT_VERSION, Catalog, Row, Settings
+from serotine.index.store.coverage_table import CoverageRow
 from serotine.index.store.filters import check_filterable, check_metadata, compile_where
 from serotine.index.store.lexical import analyze
 from serotine.index.store.replacement import replace_index, restore_replaced_index
@@ -16,6 +17,7 @@ __all__ = [
     "FORMAT_VERSION",
     "Catalog",
     "CatalogEntry",
+    "CoverageRow",
     "Row",
     "SegmentView",
     "Settings",

@@ -21,7 +21,8 @@ from numpy.typing import NDArray
 
 from serotine.errors import IndexDamagedError, NotAnIndexError, SerotineError
 from serotine.index.files import CodebookRecord, FileRecord, SegmentRecord
-from serotine.index.store import filters, lexical
+from serotine.index.store import coverage_table, filters, lexical, passages
+from serotine.index.store.coverage_table import CoverageCounts
 from serotine.index.store.pages import live_pages, matching_numbers
 from serotine.index.store.sql import MAX_BOUND, batches, placeholders, row_checksum
 
@@ -347,6 +348,16 @@ class Catalog:
                     )
                 )
         return numbers
+
+    def passages(self, documents: Sequence[str]) -> dict[str, dict[str, int]]:
+        """Return the document numbers of the live passages of `documents`, by document and passage id."""
+        with self._statements() as connection:
+            return passages.numbers(connection, documents)
+
+    def coverage(self) -> CoverageCounts:
+        """Return the numbers of live documents that the encoder does not read whole, or does not know the words of."""
+        with self._statements() as connection:
+            return coverage_table.counts(connection)
 
     def rows(self, numbers: Sequence[int]) -> dict[int, Row]:
         """Return documents by number, tombstones included; numbers without a row are omitted."""

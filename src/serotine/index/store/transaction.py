@@ -9,7 +9,8 @@ from typing import Any
 
 from serotine.errors import SerotineError
 from serotine.index.files import CodebookRecord, SegmentRecord
-from serotine.index.store import lexical, source_catalog
+from serotine.index.store import coverage_table, lexical, passages, source_catalog
+from serotine.index.store.coverage_table import CoverageRow
 from serotine.index.store.source_catalog import SourceUpdate
 from serotine.index.store.sql import batches, placeholders, row_checksum
 
@@ -20,13 +21,20 @@ class Transaction:
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
 
-    def insert_documents(self, first_number: int, documents: Sequence[tuple[str, str | None, str]]) -> None:
-        """Insert documents, (id, text, metadata as JSON), numbered from `first_number`."""
+    def insert_documents(
+        self,
+        first_number: int,
+        documents: Sequence[tuple[str, str | None, str]],
+        coverage: Sequence[CoverageRow] = (),
+    ) -> None:
+        """Insert documents, (id, text, metadata as JSON), numbered from `first_number`; `coverage` of some."""
         self._connection.executemany(
             "INSERT INTO documents (number, id, text, metadata, checksum) VALUES (?, ?, ?, ?, ?)",
             ((first_number + i, *document, row_checksum(*document)) for i, document in enumerate(documents)),
         )
         lexical.add(self._connection, ((first_number + i, text) for i, (_, text, _) in enumerate(documents) if text))
+        passages.record(self._connection, documents)
+        coverage_table.record(self._connection, first_number, coverage)
 
     def mark_deleted(self, numbers: Sequence[int]) -> None:
         """Turn live documents into tombstones: no search returns them, and their vectors stay until a rewrite."""

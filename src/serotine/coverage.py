@@ -1,0 +1,173 @@
+"""How much of a text an encoder reads: what is beyond its length, and what is outside its vocabulary."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from serotine.errors import TruncatedTextWarning, UnknownTextWarning
+from serotine.notices import notices_wanted, notify
+
+# Above this share of its characters, a text's vectors say little about it.
+UNKNOWN_SHARE = 0.2
+# WordPiece tokenizers take no longer word apart.
+_LONG_WORD = 100
+_MAIN_SCRIPTS = 3
+_EMOJI = ((0x1F000, 0x1FAFF), (0x2600, 0x27BF))
+_SCRIPT_NAMES = {"Cjk": "Han"}
+
+
+@dataclass(frozen=True, slots=True)
+class TextCoverage:
+    """What an encoder reads of one text.
+
+    Attributes:
+        tokens: number of the text's tokens, without special tokens and prompt.
+        limit: how many of them are encoded.
+        unknown: (start, end) of the characters of every token outside the vocabulary.
+
+    >>> TextCoverage(tokens=600, limit=510).truncated
+    True
+    """
+
+    tokens: int
+    limit: int
+    unknown: tuple[tuple[int, int], ...] = ()
+
+    @property
+    def truncated(self) -> bool:
+        """Whether the encoder reads only a part of the text."""
+        return self.tokens > self.limit
+
+    def unknown_share(self, text: str) -> float:
+        """Return the share of the text's characters, without white space, that are outside the vocabulary."""
+        if not self.unknown:
+            return 0.0
+        characters = sum(map(len, text.split()))
+        unknown = sum(len(word) for start, end in self.unknown for word in text[start:end].split())
+        return unknown / characters if characters else 0.0
+
+    def unknown_scripts(self, text: str) -> list[str]:
+        """Return the scripts of the characters outside the vocabulary, the most frequent first."""
+        counts: Counter[str] = Counter()
+        for start, end in self.unknown:
+            counts.update(_script(character, long=end - start > _LONG_WORD) for character in text[start:end])
+        del counts[""]
+        return [script for script, _ in counts.most_common()]
+
+
+class _Encoder(Protocol):
+    @property
+    def name(self) -> str: ...
+
+
+def text_coverage(encoder: _Encoder, texts: Sequence[str], *, query: bool) -> list[TextCoverage] | None:
+    """Return what an encoder reads of every text; None for an encoder that does not say."""
+    measure: Any = getattr(encoder, "coverage", None)
+    return None if measure is None else list(measure(texts, query=query))
+
+
+@dataclass(slots=True)
+class CoverageReport:
+    """Counts of the texts that an encoder does not read whole, or does not know the words of.
+
+    Attributes:
+        texts: number of texts.
+        truncated: how many are longer than the encoder reads.
+        first_truncated: the name of the first of these; "" where there is none.
+        first_tokens: its number of tokens.
+        limit: number of tokens that the encoder reads.
+        unknown: how many are more than 20% outside the encoder's vocabulary.
+        first_unknown: the name of the first of these.
+        scripts: number of such texts by their main script.
+    """
+
+    texts: int = 0
+    truncated: int = 0
+    first_truncated: str = ""
+    first_tokens: int = 0
+    limit: int = 0
+    unknown: int = 0
+    first_unknown: str = ""
+    scripts: Counter[str] = field(default_factory=Counter)
+
+    def count(self, name: str, text: str, coverage: TextCoverage) -> None:
+        """Count one text."""
+        self.texts += 1
+        if coverage.truncated:
+            self.truncated += 1
+            if self.truncated == 1:
+                self.first_truncated, self.first_tokens, self.limit = name, coverage.tokens, coverage.limit
+        if coverage.unknown_share(text) > UNKNOWN_SHARE:
+            self.unknown += 1
+            self.first_unknown = self.first_unknown or name
+            self.scripts.update(coverage.unknown_scripts(text)[:1])
+
+    def merge(self, other: CoverageReport) -> None:
+        """Add the counts of later texts."""
+        if not self.truncated:
+            self.first_truncated, self.first_tokens, self.limit = other.first_truncated, other.first_tokens, other.limit
+        self.first_unknown = self.first_unknown or other.first_unknown
+        self.texts += other.texts
+        self.truncated += other.truncated
+        self.unknown += other.unknown
+        self.scripts.update(other.scripts)
+
+    @property
+    def main_scripts(self) -> str:
+        """The most frequent scripts: "Thai, emoji"."""
+        return main_scripts(self.scripts)
+
+    def warn_truncated(self, name: str, encoder: str, fix: str) -> None:
+        """Warn, once, of texts that are not read whole; `name` is the argument, `fix` what to do."""
+        if self.truncated:
+            notify(
+                TruncatedTextWarning,
+                f"{name}: {self.truncated:,} of {self.texts:,} longer than the {self.limit:,} tokens that {encoder!r} "
+                f"reads, the first is {self.first_truncated} with {self.first_tokens:,}; the rest is ignored: {fix}",
+            )
+
+    def warn_unknown(self, name: str, encoder: str, fix: str) -> None:
+        """Warn, once, of texts whose words the encoder does not know."""
+        if self.unknown:
+            notify(
+                UnknownTextWarning,
+                f"{name}: {self.unknown:,} of {self.texts:,} more than {UNKNOWN_SHARE:.0%} outside the vocabulary of "
+                f"{encoder!r} ({self.main_scripts}), the first is {self.first_unknown}; {fix}",
+            )
+
+
+def warn_about_texts(encoder: _Encoder, texts: Sequence[str], *, query: bool) -> None:
+    """Warn of texts that an encoder is about to read, where it does not read them whole, or does not know the words."""
+    if not notices_wanted():
+        return
+    coverages = text_coverage(encoder, texts, query=query)
+    if coverages is None:
+        return
+    report = CoverageReport()
+    name = "queries" if query else "texts"
+    for i, (text, coverage) in enumerate(zip(texts, coverages, strict=True)):
+        report.count(f"{name}[{i}]", text, coverage)
+    report.warn_truncated(name, encoder.name, "shorten them" if query else "cut them into passages")
+    report.warn_unknown(name, encoder.name, "use a multilingual encoder")
+
+
+def main_scripts(counts: Counter[str]) -> str:
+    """Return the most frequent scripts: "Thai, emoji"."""
+    return ", ".join(script for script, _ in counts.most_common(_MAIN_SCRIPTS))
+
+
+def _script(character: str, *, long: bool) -> str:
+    """Return the script of a character: "Thai", "Han", "emoji", "symbols"; "" for marks that belong to any script."""
+    if any(first <= ord(character) <= last for first, last in _EMOJI):
+        return "emoji"
+    category = unicodedata.category(character)
+    name = unicodedata.name(character, "").split(" ")[0].capitalize()
+    if category[0] == "L":
+        return "long words" if long and name == "Latin" else _SCRIPT_NAMES.get(name, name)
+    if category[0] == "M":
+        return "" if name in ("Combining", "Variation") else name
+    return "symbols" if category[0] == "S" else ""

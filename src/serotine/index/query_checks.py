@@ -1,0 +1,96 @@
+"""What an encoder does not read or understand of a query, and how the query is searched instead."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from serotine.coverage import UNKNOWN_SHARE, TextCoverage
+from serotine.errors import TruncatedTextWarning, UnknownTextWarning
+from serotine.index.hits import Hits
+from serotine.index.search import Retriever, SearchOptions
+from serotine.notices import Notice, notify
+
+
+@dataclass(frozen=True, slots=True)
+class CheckedQuery:
+    """A query's options, and the warnings about it.
+
+    Attributes:
+        options: those that were asked for, or of a hybrid search where the encoder does not know the query's words.
+        notices: one for each fault.
+    """
+
+    options: SearchOptions
+    notices: tuple[Notice, ...] = ()
+
+    def with_warnings(self, hits: Hits) -> Hits:
+        """Return the query's hits with its warnings."""
+        return replace(hits, warnings=tuple(notice.message for notice in self.notices)) if self.notices else hits
+
+
+def check_query(text: str, coverage: TextCoverage, encoder: str, options: SearchOptions) -> CheckedQuery:
+    """Check one query.
+
+    Where more than 20% of its characters are outside the encoder's vocabulary, MaxSim cannot tell documents apart.
+    Mode "late" then becomes "hybrid", in which the late ranking has the weight of what is known; "exact" asks for
+    MaxSim, and stays.
+
+    Args:
+        text: the query.
+        coverage: what the encoder reads of it.
+        encoder: the encoder's name.
+        options: as they were asked for.
+    """
+    notices = []
+    if coverage.truncated:
+        notices.append(
+            Notice(
+                TruncatedTextWarning,
+                f"query: longer than the {coverage.limit:,} tokens that {encoder!r} reads, got {coverage.tokens:,}; "
+                "the rest is ignored: shorten it",
+            )
+        )
+    share = coverage.unknown_share(text)
+    if share > UNKNOWN_SHARE:
+        scripts = ", ".join(coverage.unknown_scripts(text)[:3])
+        fault = f"query: {share:.0%} outside the vocabulary of {encoder!r} ({scripts}); "
+        if options.mode == "late" and not options.exact:
+            options = replace(options, mode="hybrid", fusion="rrf", weights=(1 - share, 1.0))
+            consequence = 'ranked by mode="hybrid" instead of "late": by its words, and by what is known of it'
+        else:
+            consequence = 'MaxSim scores say little about it: search with mode="bm25"'
+        notices.append(Notice(UnknownTextWarning, fault + consequence))
+    return CheckedQuery(options, tuple(notices))
+
+
+def search_checked(
+    retriever: Retriever,
+    options: SearchOptions,
+    checked: Sequence[CheckedQuery],
+    vectors: Sequence[NDArray[np.float32]],
+    texts: Sequence[str | None],
+    encoding: float,
+) -> list[Hits]:
+    """Return the hits of every query, searched with its own options, with its warnings; see `Retriever.search`."""
+    alike = [i for i, query in enumerate(checked) if query.options is options]
+    together = retriever.search(
+        options, [vectors[i] for i in alike] if vectors else [], [texts[i] for i in alike], encoding
+    )
+    results = dict(zip(alike, together, strict=True))
+    for i, query in enumerate(checked):
+        if query.options is not options:
+            (results[i],) = retriever.search(query.options, [vectors[i]], [texts[i]], encoding)
+    return [query.with_warnings(results[i]) for i, query in enumerate(checked)]
+
+
+def warn_about_queries(checked: Sequence[CheckedQuery]) -> None:
+    """Warn once of each kind of fault, with the first query that has it and the number of others."""
+    for category in (TruncatedTextWarning, UnknownTextWarning):
+        messages = [notice.message for query in checked for notice in query.notices if notice.category is category]
+        if messages:
+            others = f" (and {len(messages) - 1:,} more queries)" if len(messages) > 1 else ""
+            notify(category, messages[0] + others)

@@ -254,13 +254,10 @@ class Index:
             ReadOnlyError: the index was opened with ``read_only=True``.
 
         Warns:
-            TruncatedTextWarning: with "warn", once, if texts are longer than the encoder reads.
+            TruncatedTextWarning: with "warn", if texts are longer than the encoder reads.
             UnknownTextWarning: if texts are more than 20% outside the encoder's vocabulary.
-            EmptyTextWarning: if texts have no words.
         """
-        self._writer.add(
-            ids, texts, vectors, metadata, upsert=upsert, long_texts=long_texts, show_progress=show_progress
-        )
+        self._writer.add(ids, texts, vectors, metadata, upsert, long_texts, show_progress=show_progress)
 
     def add_batches(
         self,
@@ -287,13 +284,7 @@ class Index:
         Raises:
             Every error of `add`, for the batch that is wrong; the batches before it stay.
         """
-        return self._writer.add_batches(
-            batches,
-            upsert=upsert,
-            expected_documents=expected_documents,
-            long_texts=long_texts,
-            show_progress=show_progress,
-        )
+        return self._writer.add_batches(batches, upsert, expected_documents, long_texts, show_progress=show_progress)
 
     def update_sources(
         self, updates: Sequence[SourceUpdate], *, removed: Sequence[str] = (), expected_documents: int | None = None
@@ -434,8 +425,7 @@ class Index:
             EncoderError: the index's encoder cannot be loaded, or is not the one it was built with.
 
         Warns:
-            TruncatedTextWarning: the query is longer than the encoder reads.
-            UnknownTextWarning: more than 20% of the query is outside the encoder's vocabulary.
+            TruncatedTextWarning, UnknownTextWarning: for each of `Hits.warnings`.
 
         >>> import tempfile
         >>> import numpy as np

@@ -73,9 +73,9 @@ class Writer:
         texts: Sequence[str] | None,
         vectors: Sequence[NDArray[np.floating[Any]]] | None,
         metadata: Sequence[dict[str, Any]] | None,
-        *,
         upsert: bool,
         long_texts: LongTexts,
+        *,
         show_progress: bool,
     ) -> None:
         """Add documents."""
@@ -89,10 +89,10 @@ class Writer:
     def add_batches(
         self,
         batches: Iterable[Mapping[str, Any]],
-        *,
         upsert: bool,
         expected_documents: int | None,
         long_texts: LongTexts,
+        *,
         show_progress: bool,
     ) -> int:
         """Add a stream of documents; return how many were added."""

@@ -254,8 +254,7 @@ class Index:
             ReadOnlyError: the index was opened with ``read_only=True``.
 
         Warns:
-            TruncatedTextWarning: with "warn", if texts are longer than the encoder reads.
-            UnknownTextWarning: if texts are more than 20% outside the encoder's vocabulary.
+            TruncatedTextWarning, UnknownTextWarning: texts are too long, or more than 20% outside the vocabulary.
         """
         self._writer.add(ids, texts, vectors, metadata, upsert, long_texts, show_progress=show_progress)
 
@@ -296,8 +295,7 @@ class Index:
             removed: names of sources to remove, with all their documents.
             expected_documents: size of the index at the end of the run, as in `add_batches`; None ends the run.
 
-        Returns:
-            Counts of the texts that the encoder does not read whole or does not know the words of; nothing warns.
+        Returns counts of the texts that the encoder does not read whole or does not know; nothing warns.
 
         Raises:
             Every error of `add`.
@@ -404,8 +402,8 @@ class Index:
             query: a text, or its token vectors, float (tokens, dim).
             k: number of hits; fewer if fewer documents pass the filter, or in mode "bm25" share a word with the query.
             where: filter on metadata: ``{"lang": "en", "year": {">=": 2020}}``; docs/index.md lists the operators.
-            mode: "late" ranks by MaxSim, "bm25" by words, "hybrid" by both. A query that is more than 20% outside the
-                encoder's vocabulary is searched in mode "hybrid" instead of "late", and `Hits.warnings` says so.
+            mode: "late" ranks by MaxSim, "bm25" by words, "hybrid" by both; "late" becomes "hybrid", as `Hits.warnings`
+                then says, for a query that is more than 20% outside the encoder's vocabulary.
             exact: return the true best by MaxSim over the stored vectors, with a proof: see `Hits.certificate`.
             fusion: how "hybrid" joins its rankings: "rrf" by reciprocal rank (Cormack et al. 2009), "sum" by the
                 weighted sum of scores normalized to 0..1.

@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from serotine.ingest.extract import Extract
+from serotine.ingest.readers.code import code_reader
+from serotine.ingest.readers.grammars import GRAMMARS
 from serotine.ingest.readers.html import read_html
 from serotine.ingest.readers.jsonl import read_jsonl
 from serotine.ingest.readers.markdown import read_markdown
@@ -44,6 +46,7 @@ TEXT_READERS: dict[str, Callable[[bytes, str], Extract]] = {
     ".ipynb": read_notebook,
     ".srt": read_subtitles,
     ".vtt": read_subtitles,
+    **{suffix: code_reader(suffix) for suffix in GRAMMARS},
 }
 """Readers of files that are one text."""
 

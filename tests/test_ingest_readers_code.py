@@ -1,0 +1,246 @@
+"""The reader of source code: definitions of every language with their symbols and lines."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from serotine.errors import InputFileError
+from serotine.ingest import SourceFile, read
+from serotine.ingest.chunking import Chunker, Chunking
+from serotine.ingest.file_types import TEXT_READERS
+from serotine.ingest.readers.grammars import GRAMMARS
+
+pytest.importorskip("tree_sitter")
+
+PYTHON = """\
+import os
+
+# Above a class.
+@decorated
+class Bat(Animal):
+    \"\"\"Flies — late.\"\"\"
+
+    wings = 2
+
+    @property
+    def late(self):
+        def inner():
+            return 1
+        return inner()
+
+    class Nested:
+        def f(self): ...
+
+if True:
+    def conditional():
+        pass
+
+async def hunt(): pass
+main()
+"""
+SOURCES: dict[str, tuple[str, list[tuple[str | None, str]]]] = {
+    "a.py": (
+        PYTHON,
+        [
+            (None, "import os"),
+            ("Bat", "# Above a class."),
+            ("Bat.late", "    @property"),
+            ("Bat.Nested", "    class Nested:"),
+            ("Bat.Nested.f", "        def f(self): ..."),
+            (None, "if True:"),
+            ("conditional", "    def conditional():"),
+            ("hunt", "async def hunt(): pass"),
+            (None, "main()"),
+        ],
+    ),
+    "a.js": (
+        "import x from 'x';\n/** Late. */\nexport default class Bat {\n  wings = 2;\n  fly() { return 1; }\n}\n"
+        "export const hunt = async (moth) => {\n  eat(moth);\n};\nconst n = 1;\nfunction* roost() {}\n",
+        [
+            (None, "import x from 'x';"),
+            ("Bat", "/** Late. */"),
+            ("Bat.fly", "  fly() { return 1; }"),
+            ("hunt", "export const hunt = async (moth) => {"),
+            (None, "const n = 1;"),
+            ("roost", "function* roost() {}"),
+        ],
+    ),
+    "a.ts": (
+        "namespace Cave {\n  export interface Bat { wings: number }\n"
+        "  export abstract class Owl { hunt(): void {} }\n}\n"
+        "type Moth = string;\nenum Hour { Late }\n",
+        [
+            ("Cave", "namespace Cave {"),
+            ("Cave.Bat", "  export interface Bat { wings: number }"),
+            ("Cave.Owl", "  export abstract class Owl { "),
+            ("Cave.Owl.hunt", "hunt(): void {} }"),
+            ("Moth", "type Moth = string;"),
+            ("Hour", "enum Hour { Late }"),
+        ],
+    ),
+    "a.tsx": ("const Bat = () => <div>late</div>;\n", [("Bat", "const Bat = () => <div>late</div>;")]),
+    "a.c": (
+        "#include <a.h>\n#ifdef X\n/* Late. */\nstatic int *fly(struct bat *b)\n{\n  return 0;\n}\n#endif\n"
+        "struct bat { int wings; };\ntypedef struct { int n; } owl;\nint n = 1;\n",
+        [
+            (None, "#include <a.h>"),
+            ("fly", "/* Late. */"),
+            ("bat", "struct bat { int wings; };"),
+            ("owl", "typedef struct { int n; } owl;"),
+            (None, "int n = 1;"),
+        ],
+    ),
+    "a.h": (
+        "namespace cave {\ntemplate <class T>\nclass Bat {\n public:\n  void fly() const { go(); }\n"
+        "  int wings;\n};\n}\n"
+        "void cave::Bat::land() {}\n",
+        [
+            ("cave", "namespace cave {"),
+            ("cave::Bat", "template <class T>"),
+            ("cave::Bat::fly", "  void fly() const { go(); }"),
+            ("cave::Bat", "  int wings;"),
+            ("cave::Bat::land", "void cave::Bat::land() {}"),
+        ],
+    ),
+    "A.java": (
+        "package a;\n/** Late. */\npublic class Bat {\n"
+        "  Bat() {}\n  @Override\n  public int wings() { return 2; }\n}\n",
+        [
+            (None, "package a;"),
+            ("Bat", "/** Late. */"),
+            ("Bat.Bat", "  Bat() {}"),
+            ("Bat.wings", "  @Override"),
+        ],
+    ),
+    "a.go": (
+        "package a\n\ntype Bat struct{ wings int }\n\n// Late.\nfunc (b *Bat) Fly() {}\n\nfunc Hunt[T any](x T) {}\n",
+        [
+            (None, "package a"),
+            ("Bat", "type Bat struct{ wings int }"),
+            ("Bat.Fly", "// Late."),
+            ("Hunt", "func Hunt[T any](x T) {}"),
+        ],
+    ),
+    "a.rs": (
+        "use a;\n/// Late.\n#[derive(Debug)]\nstruct Bat<T> { n: T }\n"
+        "impl<T> Fly for Bat<T> {\n    fn fly(&self) {}\n}\n"
+        "mod tests {\n    #[test]\n    fn flies() {}\n}\n",
+        [
+            (None, "use a;"),
+            ("Bat", "/// Late."),
+            ("Bat::fly", "    fn fly(&self) {}"),
+            ("tests", "mod tests {"),
+            ("tests::flies", "    #[test]"),
+        ],
+    ),
+    "a.sh": ("#!/bin/sh\nfly() {\n  echo late\n}\nfly\n", [("fly", "#!/bin/sh"), (None, "fly")]),
+    "a.rb": (
+        "module Cave\n  class Bat\n    def fly\n      1\n    end\n    def self.hunt; end\n  end\nend\n",
+        [
+            ("Cave", "module Cave"),
+            ("Cave::Bat", "  class Bat"),
+            ("Cave::Bat::fly", "    def fly"),
+            ("Cave::Bat::hunt", "    def self.hunt; end"),
+        ],
+    ),
+    "a.cs": (
+        "using A;\nnamespace Cave {\n  class Bat {\n    int Wings { get; }\n    void Fly() {}\n  }\n}\n",
+        [
+            (None, "using A;"),
+            ("Cave", "namespace Cave {"),
+            ("Cave.Bat", "  class Bat {"),
+            ("Cave.Bat.Wings", "    int Wings { get; }"),
+            ("Cave.Bat.Fly", "    void Fly() {}"),
+        ],
+    ),
+    "a.php": (
+        "<?php\nclass Bat {\n  public function fly() {}\n}\nfunction hunt() {}\n",
+        [
+            (None, "<?php"),
+            ("Bat", "class Bat {"),
+            ("Bat::fly", "  public function fly() {}"),
+            ("hunt", "function hunt() {}"),
+        ],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", SOURCES)
+def test_source_code_is_cut_at_its_definitions(name: str) -> None:
+    source, expected = SOURCES[name]
+    for text in (source, source.replace("\n", "\r\n")):
+        extract = TEXT_READERS[Path(name).suffix](text.encode(), name)
+        assert extract.text == text
+        assert "".join(text[section.start : section.end] for section in extract.sections) == text
+        found = []
+        for section in extract.sections:
+            content = text[section.start : section.end]
+            metadata = extract.passage_metadata(section.start, section.end, section.headings)
+            found.append((metadata.get("symbol"), content.strip("\r\n").splitlines()[0]))
+            assert metadata["line"] == text.count("\n", 0, section.start) + 1
+        assert found == expected
+
+
+def test_every_grammar_parses() -> None:
+    for suffix, grammar in GRAMMARS.items():
+        extract = TEXT_READERS[suffix]("naïve ünïcode\n".encode(), f"a{suffix}")
+        assert extract.metadata["language"] in (grammar.language, "cpp")
+        assert TEXT_READERS[suffix](b"", f"a{suffix}").text == ""
+
+
+class WordEncoder:
+    name = "words"
+    dimension = 8
+
+
+def passages(path: Path, tokens: int) -> list[tuple[dict[str, Any], str]]:
+    chunker = Chunker(WordEncoder(), Chunking(tokens, 0))  # type: ignore[arg-type]
+    return [(document.metadata, document.text) for document in SourceFile.named(path, path.name).documents(chunker)]
+
+
+def test_a_passage_names_its_symbol_and_lines(tmp_path: Path) -> None:
+    path = tmp_path / "a.py"
+    body = "\n".join(f"    variable_{i} = call_{i}(argument)" for i in range(20))
+    path.write_text(
+        f'"""Ä module."""\nimport os\n\n\ndef first():\n{body}\n\n\nclass Bat:\n    def fly(self):\n{body}\n'
+    )
+    found = passages(path, 256)
+    assert [(metadata["symbol"], metadata["line"], metadata["last_line"]) for metadata, _ in found] == [
+        ("first", 1, 25),
+        ("Bat.fly", 28, 49),
+    ]
+    assert all(metadata["language"] == "python" and metadata["source"] == "a.py" for metadata, _ in found)
+    # A definition that is too long is cut; its passages keep its symbol.
+    cut = passages(path, 64)
+    assert {metadata["symbol"] for metadata, _ in cut} == {"first", "Bat.fly"}
+    lines = path.read_text().splitlines()
+    for metadata, text in cut:
+        assert text.splitlines()[-1].strip() == lines[metadata.get("last_line", metadata["line"]) - 1].strip()
+
+
+def test_broken_and_deep_source_code_is_still_text(tmp_path: Path) -> None:
+    broken = "def f(:\n  x = (\nclass\n}}}}"
+    deep = "namespace a {" * 500 + "int x;" + "}" * 500
+    for suffix, text in ((".py", broken), (".cpp", deep), (".js", "(" * 5_000)):
+        path = tmp_path / f"a{suffix}"
+        path.write_text(text)
+        (document,) = read([path])
+        assert document.text == text
+
+
+def test_binary_under_the_name_of_source_code_is_one_message() -> None:
+    with pytest.raises(InputFileError, match=r"^a\.c: not a text file[^\n]*$"):
+        TEXT_READERS[".c"](b"\x7fELF\0\0\1", "a.c")
+
+
+def test_missing_grammars_name_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    from serotine.ingest.readers import code
+
+    code._parser.cache_clear()
+    monkeypatch.setitem(sys.modules, "tree_sitter_go", None)
+    with pytest.raises(InputFileError, match=r"a\.go: reading source code needs the extra \[ingest\]"):
+        TEXT_READERS[".go"](b"package a", "a.go")

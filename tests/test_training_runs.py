@@ -20,6 +20,7 @@ from helpers.training_cases import QUIET, losses, pairs, recipe  # noqa: E402
 
 from serotine import Encoder  # noqa: E402
 from serotine.cli import main  # noqa: E402
+from serotine.encoders import export_encoder  # noqa: E402
 from serotine.errors import TrainingError  # noqa: E402
 from serotine.evaluation import vector_cache  # noqa: E402
 from serotine.training import load_recipe, stages, train  # noqa: E402
@@ -112,6 +113,56 @@ def test_changed_files_are_rejected(tiny: Path, workspace: Path) -> None:
         train(load_recipe(file))
     pairs(workspace / "pairs.jsonl", range(160))
     assert train(load_recipe(file)).steps == {"pairs": 24}
+
+
+def test_a_run_that_trained_nothing_does_not_block_the_next(tiny: Path, workspace: Path) -> None:
+    file = recipe(workspace, tiny, stages=[{"name": "pairs", "sources": ["animals"], "steps": 4, "query_length": 500}])
+    with pytest.raises(TrainingError):
+        train(load_recipe(file))
+    run = workspace / "run"
+    assert (run / "initial").is_dir()
+    # Other data, another recipe, the same folder: the model before training is built again from them.
+    pairs(workspace / "pairs.jsonl", range(80))
+    stale = (run / "initial/model.safetensors").stat().st_mtime_ns
+    report = train(load_recipe(recipe(workspace, tiny, seed=9)))
+    assert report.steps == {"pairs": 24}
+    assert report.sources["animals"]["total"] == 80
+    assert (run / "initial/model.safetensors").stat().st_mtime_ns != stale
+    # From its first checkpoint on, a run is protected.
+    with pytest.raises(TrainingError, match="holds a run of another recipe"):
+        train(load_recipe(recipe(workspace, tiny, seed=10)))
+
+
+@pytest.mark.filterwarnings("default")
+def test_an_exported_encoder_is_trained_further(workspace: Path) -> None:
+    pytest.importorskip("onnxscript")
+    sentence_transformers(workspace / "source")
+    export_encoder(workspace / "source", workspace / "export", precision="int8")
+    file = recipe(workspace, workspace / "export", tokenization={}, head={})
+    assert train(load_recipe(file)).steps == {"pairs": 24}
+    curve = [loss for _, loss in losses(workspace / "run")]
+    assert np.mean(curve[-6:]) < np.mean(curve[:6])
+    assert Encoder(workspace / "run/model").spec.settings() == Encoder(workspace / "export").spec.settings()
+
+
+def test_the_bar_has_loss_ndcg_and_time_left(capsys: pytest.CaptureFixture[str]) -> None:
+    from types import SimpleNamespace
+
+    state = SimpleNamespace(is_world_process_zero=True, max_steps=10, global_step=0)
+    display = stages.ProgressDisplay("pairs")
+    display.on_train_begin(None, state, None)
+    try:
+        display.on_log(None, state, None, {f"eval_{METRIC}": 0.25})
+        state.global_step = 5
+        display.on_step_end(None, state, None)
+        display.on_log(None, state, None, {f"eval_{METRIC}": 0.5})
+        # The newest nDCG@10, and the one before it, stay beside the losses that follow.
+        display.on_log(None, state, None, {"loss": 1.5, "learning_rate": 1e-5})
+        assert display._bar.tasks[0].fields["figures"] == "loss 1.5000  lr 1.00e-05  nDCG@10 0.2500 -> 0.5000"
+        assert display._bar.tasks[0].completed == 5
+    finally:
+        display.close()
+    assert "left" in capsys.readouterr().err
 
 
 def test_the_terminal_is_restored(tiny: Path, workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:

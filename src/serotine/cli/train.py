@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -63,7 +64,19 @@ def run(recipe: Path, json_file: str | None) -> None:
     if result.ndcg_at_10:
         lines.append("nDCG@10: " + ", ".join(f"{name} {value:.4f}" for name, value in result.ndcg_at_10.items()))
     lines.append(f"{result.model}: done")
+    lines += _next_steps(result.model)
     report("\n".join(lines), {**asdict(result), "model": str(result.model)}, json_file)
+
+
+def _next_steps(model: Path) -> list[str]:
+    """Return the commands that use a trained model; the exported form needs no torch and is faster on a CPU."""
+    folder = shlex.quote(str(model))
+    return [
+        "Next:",
+        f"  serotine model export {folder} my-encoder --int8",
+        "  serotine index FOLDER -o my.serotine --encoder my-encoder",
+        "  serotine search my.serotine QUERY",
+    ]
 
 
 @train.command()

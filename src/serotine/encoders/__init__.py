@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from serotine.encoders.encoder import Encoder
     from serotine.encoders.export import export_encoder
     from serotine.encoders.formats import read_checkpoint
+    from serotine.encoders.formats.exported import is_exported
     from serotine.encoders.formats.folder import PUNCTUATION, Checkpoint
     from serotine.encoders.hub import hub_error
     from serotine.encoders.location import Location, locate
@@ -53,6 +54,7 @@ _MODULES = {
     "cluster_tokens": "token_pooling",
     "export_encoder": "export",
     "hub_error": "hub",
+    "is_exported": "formats.exported",
     "load_recorded": "multi_vector",
     "locate": "location",
     "pooling_modes": "dense_pooling",
@@ -87,6 +89,7 @@ __all__ = [
     "cluster_tokens",
     "export_encoder",
     "hub_error",
+    "is_exported",
     "load_recorded",
     "locate",
     "pooling_modes",

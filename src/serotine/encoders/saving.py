@@ -10,14 +10,19 @@ from typing import Any, Literal
 import numpy as np
 
 from serotine.encoders.encoder import Encoder
+from serotine.encoders.onnx import GraphWeights, read_bert
 from serotine.encoders.projection import Layer, read_layers
+from serotine.encoders.sample_texts import TEXTS
 from serotine.encoders.settings import SettingsFile
 from serotine.encoders.spec import EncoderSpec, Side
 from serotine.encoders.tokenization import TextTokenizer
+from serotine.encoders.weights import WEIGHTS_FILE
 from serotine.errors import EncoderError
 from serotine.files import replace_folder
 
 CheckpointFormat = Literal["sentence-transformers", "pylate"]
+# As `export.MIN_MEAN_COSINE` of int8.
+_MIN_MEAN_COSINE = 0.99
 _BASE_MODULES = "sentence_transformers.base.modules"
 _MULTI_VECTOR_MODULES = "sentence_transformers.multi_vector_encoder.modules"
 _TORCH_ACTIVATIONS = {"Identity": "torch.nn.modules.linear.Identity"}
@@ -32,7 +37,8 @@ def save_checkpoint(
     """Save an encoder as a checkpoint.
 
     Args:
-        encoder: on the torch backend; its `dim` option is not stored.
+        encoder: on the torch backend, or an exported BERT, whose weights are read from its graph; its `dim` option is
+            not stored.
         folder: the new folder; must not exist.
         format: "sentence-transformers" (6, `MultiVectorEncoder`), or "pylate" (`ColBERT`), which both libraries read.
             Only PyLate removes whitespace around a text.
@@ -47,10 +53,7 @@ def save_checkpoint(
     spec = encoder.spec
     from serotine.encoders.torch import TorchBackend
 
-    if not isinstance(encoder.backend, TorchBackend):
-        raise EncoderError(
-            f"{spec.name}: an exported encoder has no weights to save; save the checkpoint it was exported from"
-        )
+    exported = None if spec.model_file is None else _exported_weights(spec, spec.model_file)
     if format == "sentence-transformers" and (spec.query.marker or spec.document.marker):
         if not _begins_with_special(spec):
             raise EncoderError(
@@ -61,16 +64,72 @@ def save_checkpoint(
     if not (spec.query.keep_prompt and spec.document.keep_prompt) or (format == "pylate" and not spec.normalize):
         raise EncoderError(f"{spec.name}: unscored prompts or unnormalized vectors cannot be stored in {format}")
     with replace_folder(target) as building:
-        encoder.backend.save(building)
+        if exported is not None:
+            layers = _write_exported(building, spec, *exported)
+        elif isinstance(encoder.backend, TorchBackend):
+            encoder.backend.save(building)
+            model = encoder.backend.model
+            # Folding changes the number of layers; folded layers are never trained, so the stored ones are current.
+            layers = read_layers(spec) if model.folded else model.layers()
+        else:
+            raise EncoderError(f"{spec.name}: its backend has no weights to save; load it with backend='torch'")
         _write_tokenizer(building, spec)
-        model = encoder.backend.model
-        # Folding changes the number of layers; folded layers are never trained, so the stored ones are current.
-        layers = read_layers(spec) if model.folded else model.layers()
         folders = _write_projections(building, spec, layers, tensor_names=format != "pylate")
         if format == "pylate":
             _write_pylate(building, spec, folders)
         else:
             _write_sentence_transformers(building, spec, folders)
+        if exported is not None:
+            _compare(encoder, building)
+
+
+def _exported_weights(spec: EncoderSpec, file: Path) -> tuple[GraphWeights, list[Layer]]:
+    """Return the weights in the graph of an exported encoder, and its projections."""
+    weights = read_bert(file)
+    matrices = iter(weights.projections)
+    layers: list[Layer] = []
+    for layer in spec.projections:
+        weight, residual = next(matrices, None), None
+        if weight is None or weight.shape != (layer.outputs, layer.inputs) or layer.bias:
+            break
+        if layer.residual and layer.activation == "Identity":
+            # Added to the weight when it was exported (`projection.fold`).
+            if layer.inputs != layer.outputs:
+                break
+            weight = weight - np.eye(layer.outputs, dtype=np.float32)
+        elif layer.residual:
+            residual = next(matrices, None)
+        layers.append((weight, None, residual))
+    if len(layers) < len(spec.projections) or next(matrices, None) is not None:
+        raise EncoderError(
+            f"{spec.name}: its projections were merged when it was exported; use the checkpoint it was exported from"
+        )
+    return weights, layers
+
+
+def _compare(exported: Encoder, folder: Path) -> None:
+    """Check that a checkpoint made from an export gives its vectors, apart from the rounding of 8-bit products."""
+    restored = Encoder(folder, backend="torch", device="cpu")
+    pairs = zip(exported.encode_documents(TEXTS), restored.encode_documents(TEXTS), strict=True)
+    cosine = float(np.concatenate([np.einsum("ij,ij->i", one, other) for one, other in pairs]).mean())
+    if cosine < _MIN_MEAN_COSINE:
+        raise EncoderError(
+            f"{exported.name}: mean cosine between the checkpoint and the export must be at least {_MIN_MEAN_COSINE}, "
+            f"got {cosine:.4f}; use the checkpoint it was exported from"
+        )
+
+
+def _write_exported(folder: Path, spec: EncoderSpec, weights: GraphWeights, layers: list[Layer]) -> list[Layer]:
+    from safetensors.numpy import save_file
+
+    save_file(weights.backbone, folder / WEIGHTS_FILE, metadata={"format": "pt"})
+    _write(folder / "config.json", weights.config)
+    # An export has the tokenizer itself only; its special tokens are BERT's.
+    special = {f"{name}_token": f"[{name.upper()}]" for name in ("unk", "sep", "pad", "cls", "mask")}
+    length = weights.config["max_position_embeddings"]
+    settings = {"tokenizer_class": "PreTrainedTokenizerFast", "model_max_length": length, **special}
+    _write(folder / "tokenizer_config.json", settings)
+    return layers
 
 
 def _begins_with_special(spec: EncoderSpec) -> bool:

@@ -58,7 +58,7 @@ class JsonlLogger(TrainerCallback):
 
 
 class ProgressDisplay(TrainerCallback):
-    """A bar on standard error: steps, time left, loss, learning rate, nDCG@10.
+    """A bar on standard error: steps, time left, loss, learning rate, and the newest nDCG@10 with the one before.
 
     Args:
         stage: name of the stage.
@@ -67,6 +67,7 @@ class ProgressDisplay(TrainerCallback):
     def __init__(self, stage: str) -> None:
         self._stage = stage
         self._loss = ""
+        self._ndcg: list[float] = []
         self._bar: Any = None
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
@@ -76,7 +77,8 @@ class ProgressDisplay(TrainerCallback):
         from rich.console import Console
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        left = TimeRemainingColumn(compact=True)
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), left, TextColumn("left"))
         self._bar = Progress(*columns, TextColumn("{task.fields[figures]}"), console=Console(stderr=True))
         self._bar.start()
         self._bar.add_task(self._stage, total=state.max_steps, completed=state.global_step, figures="")
@@ -94,7 +96,9 @@ class ProgressDisplay(TrainerCallback):
             self._loss = f"loss {logs['loss']:.4f}"
             if "learning_rate" in logs:
                 self._loss += f"  lr {logs['learning_rate']:.2e}"
-        ndcg = f"  nDCG@10 {logs[f'eval_{METRIC}']:.4f}" if f"eval_{METRIC}" in logs else ""
+        if f"eval_{METRIC}" in logs:
+            self._ndcg = [*self._ndcg[-1:], logs[f"eval_{METRIC}"]]
+        ndcg = "  nDCG@10 " + " -> ".join(f"{value:.4f}" for value in self._ndcg) if self._ndcg else ""
         self._bar.update(0, figures=self._loss + ndcg)
 
     def on_train_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from typing import TYPE_CHECKING, Any
 
-from serotine.encoders import Encoder, register_qwen3
+from serotine.encoders import Encoder, is_exported, locate, register_qwen3, save_checkpoint
 from serotine.errors import TrainingError, reason
 from serotine.notices import muted_notices
 from serotine.pca import principal_directions
@@ -36,7 +36,7 @@ def initial_model(recipe: Recipe, texts: list[str]) -> MultiVectorEncoder:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         # Validates every file before sentence-transformers opens one: safetensors only, no remote code.
-        encoder = Encoder(recipe.model, backend="torch", device="cpu")
+        encoder = Encoder(_trainable(recipe), backend="torch", device="cpu")
     if encoder.spec.origin != "dense":
         if recipe.tokenization != Tokenization():
             raise TrainingError(f"tokenization: {recipe.model} is a late-interaction model and has its own; remove it")
@@ -44,6 +44,17 @@ def initial_model(recipe: Recipe, texts: list[str]) -> MultiVectorEncoder:
     if encoder.spec.projections:
         raise TrainingError(f"{recipe.model}: has a projection after its pooling; not supported in training")
     return _with_head(recipe, encoder, texts)
+
+
+def _trainable(recipe: Recipe) -> str:
+    """Return the name of the recipe's model, or the folder of the checkpoint made from an exported one."""
+    location = locate(recipe.model)
+    if not is_exported(location.folder):
+        return recipe.model
+    folder = recipe.output / "checkpoint"
+    if not folder.is_dir():
+        save_checkpoint(Encoder(recipe.model), folder)
+    return str(folder)
 
 
 def _with_head(recipe: Recipe, encoder: Encoder, texts: list[str]) -> MultiVectorEncoder:

@@ -206,7 +206,7 @@ class Recipe:
     """A training run.
 
     Attributes:
-        model: hub id or folder (relative to the recipe) of a dense or late-interaction encoder.
+        model: "serotine-mini", or a hub id or folder (relative to the recipe) of a dense or late-interaction encoder.
         output: folder of the run; relative to the recipe.
         precision: "auto": bfloat16 on a GPU that supports it, else float32.
         gradient_checkpointing: whether activations are recomputed instead of stored.

@@ -4,6 +4,7 @@ A run's folder:
 
     recipe.json         the recipe and the hashes of its files; another recipe is refused
     data.json           what was removed from each source, and why
+    checkpoint/         the recipe's model as a checkpoint, if it is an exported one
     initial/            the model before training
     1-NAME/             a stage: checkpoint-STEP/ while it runs, model/ when it is finished
     log.jsonl           one line of figures per step
@@ -17,6 +18,8 @@ import json
 import logging
 import os
 import random
+import re
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -38,6 +41,8 @@ if TYPE_CHECKING:
 # oneDNN caches compiled kernels and buffers for the newest 1,024 shapes of a product, and hardly two batches have the
 # same length: memory grew by 40 MB per step. torch reads these variables when it is imported.
 _SMALL_CACHES = {"LRU_CACHE_CAPACITY": "16", "ONEDNN_PRIMITIVE_CACHE_CAPACITY": "64"}
+
+_STAGE = re.compile(r"\d+-")
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +162,7 @@ def _claim_output(recipe: Recipe) -> None:
     # A missing file has no hash; reading the source reports it.
     hashes = {source.name: sha256(source.path) if source.path.is_file() else None for source in recipe.sources}
     record = {"fingerprint": recipe.fingerprint(), "data": hashes, "recipe": asdict(recipe)}
-    if file.is_file():
+    if file.is_file() and _has_trained(recipe.output):
         started = json.loads(file.read_text("utf-8"))
         if started["fingerprint"] != record["fingerprint"]:
             raise TrainingError(
@@ -169,11 +174,30 @@ def _claim_output(recipe: Recipe) -> None:
                     f"{source.path}: changed since the run in {recipe.output} started; restore the file, choose "
                     "another output, or delete it to start over"
                 )
-    elif recipe.output.exists() and any(recipe.output.iterdir()):
+    elif not file.is_file() and recipe.output.exists() and any(recipe.output.iterdir()):
         raise TrainingError(f"{recipe.output}: not empty, and not a training run; choose another output")
     else:
         recipe.output.mkdir(parents=True, exist_ok=True)
-        _write_json(file, record)
+        if not file.is_file() or json.loads(file.read_text("utf-8")) != json.loads(_as_json(record)):
+            _discard_preparation(recipe.output)
+            _write_json(file, record)
+
+
+def _has_trained(output: Path) -> bool:
+    """Return whether a run has a checkpoint or a finished stage: something to resume, or to protect."""
+    stages = [folder for folder in output.iterdir() if _STAGE.match(folder.name) and folder.is_dir()]
+    return any((folder / "model").is_dir() or checkpoints.complete(folder) for folder in stages)
+
+
+def _discard_preparation(output: Path) -> None:
+    """Delete what a run that failed before its first checkpoint wrote: it was prepared for another recipe or data.
+
+    Teachers' vectors stay: they are stored under the hashes of encoder and texts.
+    """
+    for name in ("initial", "checkpoint"):
+        shutil.rmtree(output / name, ignore_errors=True)
+    for name in ("recipe.json", "data.json", "log.jsonl", "initial.evaluation.json"):
+        (output / name).unlink(missing_ok=True)
 
 
 def _clean_sources(
@@ -225,7 +249,11 @@ def _average(averaging: Averaging, initial: Path, last_stage: Path, target: Path
 
 
 def _write_json(path: Path, values: Any) -> None:
-    write_atomically(path, json.dumps(values, indent=1, ensure_ascii=False, default=str) + "\n")
+    write_atomically(path, _as_json(values))
+
+
+def _as_json(values: Any) -> str:
+    return json.dumps(values, indent=1, ensure_ascii=False, default=str) + "\n"
 
 
 @contextmanager

@@ -21,6 +21,11 @@ FORMAT = 2
 _NOT_STORED = {"name", "folder", "model", "tokenizer", "warning", "backbone_folder"}
 
 
+def is_exported(folder: Path) -> bool:
+    """Return whether a folder holds an exported encoder."""
+    return (folder / SPEC_FILE).is_file()
+
+
 def read(folder: Path, name: str) -> EncoderSpec:
     """Read an exported encoder.
 

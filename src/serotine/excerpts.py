@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
+from serotine.common_words import rarity
 from serotine.texts import printable
 
 Span = tuple[int, int, float]
@@ -55,10 +56,12 @@ class Excerpt:
 
 
 def word_spans(query: str, text: str) -> list[Span]:
-    """Return where the query's words occur in a text, without an encoder."""
-    query_words = {word.casefold() for word in re.findall(r"\w+", query)}
-    words = re.finditer(r"\w+", text)
-    return [(match.start(), match.end(), 1.0) for match in words if match.group().casefold() in query_words]
+    """Return where the query's words occur in a text, without an encoder; function words are faint."""
+    weights = {word.casefold(): rarity(word) for word in re.findall(r"\w+", query)}
+    words = [match for match in re.finditer(r"\w+", text) if match.group().casefold() in weights]
+    spans = [(match.start(), match.end(), weights[match.group().casefold()]) for match in words]
+    strongest = max((weight for _, _, weight in spans), default=1.0)
+    return [(start, end, weight / strongest) for start, end, weight in spans]
 
 
 def relevant_spans(spans: Sequence[Span]) -> list[Span]:

@@ -28,6 +28,7 @@ from serotine.index.search import Explanation, Fusion, GroupBy, Mode, Retriever,
 from serotine.index.stats import index_stats
 from serotine.index.store import Sources, SourceUpdate, Store, read_settings
 from serotine.index.verify import verify_index
+from serotine.index.word_rarity import WordRarity
 from serotine.index.writer import Writer
 from serotine.text_encoder import AnyEncoder, TextEncoder
 
@@ -56,6 +57,7 @@ class Index:
         self._reader = Reader(store)
         self._queries = QueryEncoder(self._encoder, store.settings.dim)
         self._retriever = Retriever(store)
+        self._rarity = WordRarity(store)
 
     @classmethod
     def create(
@@ -477,7 +479,7 @@ class Index:
         vectors = self.vectors(id_)
         tokens = encoder.tokens(row.text, query=False) if len(vectors) else []
         query_tokens = encoder.tokens(query, query=True)
-        return explain(id_, query, query_vectors, list(query_tokens), row.text, vectors, list(tokens))
+        return explain(id_, query, query_vectors, list(query_tokens), row.text, vectors, list(tokens), self._rarity)
 
     def stats(self) -> IndexStats:
         """Return counts and sizes."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serotine import maxsim
+from serotine.common_words import rarity
 from serotine.errors import EncoderError
 
 
@@ -24,6 +26,7 @@ class TokenMatch:
         start: first character of that token in the document's text; equal to `end` for a special token.
         end: one past its last character.
         similarity: their dot product, which the query token adds to the score.
+        rarity: how much the match says about the document: 1 for rare words, down to 0.1 for words of every document.
     """
 
     query_token: str
@@ -33,6 +36,7 @@ class TokenMatch:
     start: int
     end: int
     similarity: float
+    rarity: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +60,8 @@ class Explanation:
     def spans(self) -> list[tuple[int, int, float]]:
         """Return the document's matched words: (start, end, weight), in text order, weights in (0, 1], the best 1.
 
-        A word's weight is that of the strongest match inside it. Special tokens and punctuation, in the query or the
-        document, are skipped.
+        A word's weight is that of the strongest match inside it: similarity times rarity, so that common words are
+        faint. Special tokens and punctuation, in the query or the document, are skipped.
         """
         words: dict[tuple[int, int], float] = {}
         for match in self.matches:
@@ -66,7 +70,7 @@ class Explanation:
             if match.similarity <= 0 or not _is_word(query_token) or not _is_word(token):
                 continue
             word = _word_around(self.text, match.start, match.end)
-            words[word] = max(words.get(word, 0.0), match.similarity)
+            words[word] = max(words.get(word, 0.0), match.similarity * match.rarity)
         strongest = max(words.values(), default=1.0)
         return [(start, end, weight / strongest) for (start, end), weight in sorted(words.items())]
 
@@ -97,8 +101,9 @@ def explain(
     text: str,
     document_vectors: NDArray[np.float16],
     document_tokens: list[Any],
+    rarity: Callable[[str], float] = rarity,
 ) -> Explanation:
-    """Align a query with a document, given the vectors of both and the token of every row."""
+    """Align a query with a document, given the vectors of both and the token of every row; `rarity` is of a word."""
     for name, tokens, vectors in (
         ("query", query_tokens, query_vectors),
         ("document", document_tokens, document_vectors),
@@ -123,6 +128,15 @@ def explain(
                 start=0 if token is None else token.start,
                 end=0 if token is None else token.end,
                 similarity=similarity,
+                rarity=min((rarity(word) for word in _matched_words(query, query_token, text, token)), default=1.0),
             )
         )
     return Explanation(id_, float(scores[0, 0]), query, text, tuple(matches))
+
+
+def _matched_words(query: str, query_token: Any, text: str, token: Any | None) -> Iterator[str]:
+    """Yield the words around two matched tokens; none for special tokens and punctuation."""
+    for whole, part in ((query, query_token), (text, token)):
+        if part is not None and _is_word(whole[part.start : part.end]):
+            start, end = _word_around(whole, part.start, part.end)
+            yield whole[start:end]

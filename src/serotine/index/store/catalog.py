@@ -336,6 +336,11 @@ class Catalog:
         with self._statements() as connection:
             return lexical.search(connection, query, k, condition)
 
+    def word_count(self, word: str) -> tuple[int, int]:
+        """Return the number of texts, and of those that have a word."""
+        with self._statements() as connection:
+            return lexical.count(connection, word)
+
     def live_ids(self, ids: Sequence[str]) -> dict[str, int]:
         """Return the document numbers of those `ids` that live documents have."""
         numbers: dict[str, int] = {}

@@ -128,6 +128,15 @@ def search(
     return [(number, -score) for number, score in rows]
 
 
+def count(connection: sqlite3.Connection, word: str) -> tuple[int, int]:
+    """Return the number of texts, tombstones included, and of those that have a word in any inflection."""
+    (texts,) = connection.execute("SELECT count(*) FROM passages_fts_docsize").fetchone()
+    statement = "SELECT count(*) FROM passages_fts WHERE passages_fts MATCH ?"
+    phrases = _phrases(word)
+    matching = connection.execute(statement, (" AND ".join(phrases),)).fetchone()[0] if phrases else 0
+    return texts, matching
+
+
 def _choices(connection: sqlite3.Connection, phrases: list[str]) -> list[list[str]]:
     """Return the phrases to search, then those to search instead where they match too few documents.
 

@@ -61,7 +61,7 @@ def _packed(mask: NDArray[np.bool_]) -> NDArray[np.uint64]:
     return np.packbits(padded, bitorder="little").view("<u8")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, weakref_slot=True)
 class Snapshot:
     """The open segments and codebooks of one commit; immutable.
 

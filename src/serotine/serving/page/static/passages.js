@@ -38,7 +38,7 @@ export function words(query) {
 }
 
 /**
- * Return the marks of a passage in text order: {start, end, weight, by}. A weight is a similarity divided by the
+ * Return the marks of a passage in text order: {start, end, weight, by}. A weight is similarity times rarity, divided by the
  * passage's best; `by` has the similarity for each query word that chose this mark.
  */
 export function marks(explanation, queryWords) {
@@ -57,7 +57,7 @@ export function marks(explanation, queryWords) {
     if (!byRange.has(key)) byRange.set(key, { start, end, weight: 0, by: {} });
     const mark = byRange.get(key);
     mark.by[word] = Math.max(mark.by[word] || 0, match.similarity);
-    mark.weight = Math.max(mark.weight, match.similarity);
+    mark.weight = Math.max(mark.weight, match.similarity * match.rarity);
   }
   const joined = [];
   for (const mark of [...byRange.values()].sort((a, b) => a.start - b.start)) {

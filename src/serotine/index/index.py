@@ -16,7 +16,7 @@ from serotine.coverage import CoverageReport
 from serotine.errors import IndexDamagedError, IndexExistsError, SerotineError, wrong_type
 from serotine.index import recorded_encoder
 from serotine.index.creation import CreateKeywords, CreateOptions
-from serotine.index.documents import validate_query
+from serotine.index.document_explainer import DocumentExplainer
 from serotine.index.hits import Hit, Hits
 from serotine.index.long_texts import LongTexts
 from serotine.index.queries import Query, QueryEncoder, query_texts
@@ -24,11 +24,10 @@ from serotine.index.query_checks import search_checked, warn_about_queries
 from serotine.index.reader import Missing, Reader
 from serotine.index.recorded_encoder import RecordedEncoder
 from serotine.index.results import IndexStats, VerifyReport
-from serotine.index.search import Explanation, Fusion, GroupBy, Mode, Retriever, SearchKeywords, SearchOptions, explain
+from serotine.index.search import Explanation, Fusion, GroupBy, Mode, Retriever, SearchKeywords, SearchOptions
 from serotine.index.stats import index_stats
 from serotine.index.store import Sources, SourceUpdate, Store, read_settings
 from serotine.index.verify import verify_index
-from serotine.index.word_rarity import WordRarity
 from serotine.index.writer import Writer
 from serotine.text_encoder import AnyEncoder, TextEncoder
 
@@ -57,7 +56,7 @@ class Index:
         self._reader = Reader(store)
         self._queries = QueryEncoder(self._encoder, store.settings.dim)
         self._retriever = Retriever(store)
-        self._rarity = WordRarity(store)
+        self._explainer = DocumentExplainer(store, self._encoder, self._queries, self._reader)
 
     @classmethod
     def create(
@@ -470,16 +469,7 @@ class Index:
             UnknownIdError: `id_` is not in the index.
             ValueError: the query is empty, or the document was added as vectors, without a text.
         """
-        validate_query(query)
-        row = self._reader.row(id_)
-        if row.text is None:
-            raise ValueError(f"id: {id_!r} was added as vectors, without a text to explain")
-        encoder = self._encoder.get()
-        query_vectors = self._queries.text_vectors(query)
-        vectors = self.vectors(id_)
-        tokens = encoder.tokens(row.text, query=False) if len(vectors) else []
-        query_tokens = encoder.tokens(query, query=True)
-        return explain(id_, query, query_vectors, list(query_tokens), row.text, vectors, list(tokens), self._rarity)
+        return self._explainer.explain(query, id_)
 
     def stats(self) -> IndexStats:
         """Return counts and sizes."""

@@ -9,22 +9,34 @@ from pathlib import Path
 
 from serotine.ingest.extract import Extract
 from serotine.ingest.readers.code import code_reader
+from serotine.ingest.readers.docx import read_docx
+from serotine.ingest.readers.email_message import read_eml
+from serotine.ingest.readers.epub import read_epub
 from serotine.ingest.readers.grammars import GRAMMARS
 from serotine.ingest.readers.html import read_html
+from serotine.ingest.readers.json_records import read_json
 from serotine.ingest.readers.jsonl import read_jsonl
 from serotine.ingest.readers.markdown import read_markdown
+from serotine.ingest.readers.mbox import read_mbox
 from serotine.ingest.readers.notebook import read_notebook
+from serotine.ingest.readers.odt import read_odt
 from serotine.ingest.readers.parquet import read_parquet
 from serotine.ingest.readers.pdf import read_pdf
+from serotine.ingest.readers.pptx import read_pptx
 from serotine.ingest.readers.restructured import read_restructured
 from serotine.ingest.readers.subtitles import read_subtitles
-from serotine.ingest.readers.table import read_csv
+from serotine.ingest.readers.table import read_csv, read_tsv
 from serotine.ingest.readers.text import read_text
+from serotine.ingest.readers.xlsx import read_xlsx
+from serotine.ingest.readers.xml import read_xml
 from serotine.ingest.rows import BadRowError, Row
 
 RECORD_READERS: dict[str, Callable[[Path, str], Iterator[Row | BadRowError]]] = {
     ".jsonl": read_jsonl,
+    ".json": read_json,
     ".csv": read_csv,
+    ".tsv": read_tsv,
+    ".mbox": read_mbox,
     ".parquet": read_parquet,
 }
 """Readers of files with many documents."""
@@ -44,6 +56,13 @@ TEXT_READERS: dict[str, Callable[[bytes, str], Extract]] = {
     ".xhtml": read_html,
     ".pdf": read_pdf,
     ".ipynb": read_notebook,
+    ".docx": read_docx,
+    ".epub": read_epub,
+    ".odt": read_odt,
+    ".pptx": read_pptx,
+    ".xlsx": read_xlsx,
+    ".xml": read_xml,
+    ".eml": read_eml,
     ".srt": read_subtitles,
     ".vtt": read_subtitles,
     **{suffix: code_reader(suffix) for suffix in GRAMMARS},

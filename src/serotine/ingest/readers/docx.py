@@ -1,0 +1,152 @@
+"""Word documents: paragraphs, tables, footnotes and text boxes, split at their headings."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from xml.etree.ElementTree import Element
+
+from serotine.ingest.extract import Extract
+from serotine.ingest.readers.package import Package
+from serotine.ingest.readers.text_writer import TextWriter
+from serotine.ingest.readers.xml_tree import all_of, attribute, first, local
+
+_HEADING_STYLE = re.compile(r"heading ([1-9])", re.IGNORECASE)
+_OUTLINE_LEVELS = 9
+# Old copies beside new ones, deleted text, and text boxes, which follow their paragraph.
+_SKIPPED = frozenset(("Fallback", "del", "delText", "instrText", "moveFrom", "pPr", "rPr", "txbxContent"))
+_WHITE = {"tab": "\t", "br": "\n", "cr": "\n", "noBreakHyphen": "-", "ptab": "\t"}
+_CONTAINERS = frozenset(("sdt", "sdtContent", "customXml", "smartTag", "ins", "moveTo"))
+_NOTES = {"footnoteReference": "footnotes", "endnoteReference": "endnotes"}
+
+
+def read_docx(data: bytes, name: str) -> Extract:
+    """Return the text of a .docx file; page headers and footers are left out, images and comments counted.
+
+    Raises:
+        InputFileError: it is encrypted, damaged or too large.
+    """
+    package = Package(data, name, ".docx")
+    main = package.main_part()
+    targets = {kind: target for kind, target in package.relations(main).values() if target in package.names}
+    reader = _Reader(package, targets)
+    body = first(package.xml(main), "body")
+    if body is None:
+        raise package.damaged()
+    reader.blocks(body)
+    unread = Counter(images=reader.images, comments=0)
+    if "comments" in targets:
+        unread["comments"] = sum(1 for _ in all_of(package.xml(targets["comments"]), "comment"))
+    metadata = package.core_properties()
+    metadata["title"] = metadata.get("title") or reader.title
+    return reader.writer.extract(metadata, unread)
+
+
+class _Reader:
+    def __init__(self, package: Package, targets: dict[str, str]) -> None:
+        self.writer = TextWriter()
+        self.title = ""
+        self.images = 0
+        self._levels = _heading_levels(package.xml(targets["styles"])) if "styles" in targets else {}
+        self._notes = {
+            kind: {attribute(note, "id"): note for note in package.xml(targets[kind])}
+            for kind in _NOTES.values()
+            if kind in targets
+        }
+
+    def blocks(self, parent: Element) -> None:
+        """Write the paragraphs and tables of a body, cell or text box."""
+        for element in parent:
+            kind = local(element)
+            if kind == "p":
+                self._paragraph(element)
+            elif kind == "tbl":
+                self.writer.add("\n".join(self._row(row) for row in _inside(element, "tr")))
+            elif kind in _CONTAINERS:
+                self.blocks(element)
+
+    def _paragraph(self, paragraph: Element) -> None:
+        text = self._text(paragraph)
+        properties = next((child for child in paragraph if local(child) == "pPr"), None)
+        style = attribute(first(properties, "pStyle"), "val") if properties is not None else ""
+        outline = attribute(first(properties, "outlineLvl"), "val") if properties is not None else ""
+        level = int(outline) + 1 if outline.isdigit() and int(outline) < _OUTLINE_LEVELS else self._levels.get(style)
+        if style.upper().startswith("TOC") and style[3:].isdigit():
+            return
+        if level is not None and not self.title:
+            self.title = " ".join(text.split())
+        self.writer.add(text, level)
+        for kind, notes in _NOTES.items():
+            for reference in all_of(paragraph, kind):
+                note = self._notes.get(notes, {}).get(attribute(reference, "id"))
+                if note is not None:
+                    self.blocks(note)
+        for box in _outermost(paragraph, "txbxContent"):
+            self.blocks(box)
+        self.images += sum(1 for _ in _outermost(paragraph, "blip", "imagedata"))
+
+    def _row(self, row: Element) -> str:
+        cells = []
+        for cell in _inside(row, "tc"):
+            self.images += sum(1 for _ in _outermost(cell, "blip", "imagedata"))
+            cells.append(" ".join(text for paragraph in all_of(cell, "p") if (text := self._text(paragraph).strip())))
+        return "\t".join(cells)
+
+    def _text(self, element: Element) -> str:
+        pieces = []
+        for child in element:
+            kind = local(child)
+            if kind == "t":
+                pieces.append(child.text or "")
+            elif kind in _WHITE:
+                pieces.append(_WHITE[kind])
+            elif kind not in _SKIPPED and kind != "p":
+                pieces.append(self._text(child))
+        return "".join(pieces)
+
+
+def _inside(element: Element, kind: str) -> list[Element]:
+    """Return children of a kind, also those in containers without a meaning of their own."""
+    inside = []
+    for child in element:
+        if local(child) == kind:
+            inside.append(child)
+        elif local(child) in _CONTAINERS:
+            inside += _inside(child, kind)
+    return inside
+
+
+def _outermost(element: Element, *kinds: str) -> list[Element]:
+    """Return descendants of some kinds that are not inside another of them, without old copies."""
+    found = []
+    for child in element:
+        if local(child) in kinds:
+            found.append(child)
+        elif local(child) not in ("Fallback", "del", "moveFrom") and (local(child) != "txbxContent"):
+            found += _outermost(child, *kinds)
+    return found
+
+
+def _heading_levels(styles: Element) -> dict[str, int]:
+    """Return the level of every style that is a heading's, its own or that of the style it is based on; 0: a title."""
+    levels: dict[str, int] = {}
+    parents: dict[str, str] = {}
+    for style in all_of(styles, "style"):
+        id_ = attribute(style, "styleId")
+        style_name = attribute(first(style, "name"), "val")
+        outline = attribute(first(style, "outlineLvl"), "val")
+        match = _HEADING_STYLE.fullmatch(style_name)
+        if match is not None:
+            levels[id_] = int(match.group(1))
+        elif style_name.lower() == "title":
+            levels[id_] = 0
+        elif outline.isdigit() and int(outline) < _OUTLINE_LEVELS:
+            levels[id_] = int(outline) + 1
+        parents[id_] = attribute(first(style, "basedOn"), "val")
+    for id_ in parents:
+        ancestor, steps = id_, 0
+        while ancestor in parents and ancestor not in levels and steps < len(parents):
+            ancestor, steps = parents[ancestor], steps + 1
+        if ancestor in levels:
+            levels.setdefault(id_, levels[ancestor])
+    return levels

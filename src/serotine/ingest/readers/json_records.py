@@ -1,0 +1,65 @@
+"""JSON: an array of objects, an object that holds one, or one object; each object is a document."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from serotine.errors import InputFileError
+from serotine.ingest.decoding import decode
+from serotine.ingest.lines import read_whole
+from serotine.ingest.rows import BadRowError, Row, SkippedRow
+from serotine.nesting import check_nesting
+
+_OWN_FIELDS = frozenset(("text", "title"))
+
+
+def read_json(path: Path, name: str) -> Iterator[Row | BadRowError]:
+    """Yield the objects of a .json file, numbered from 1; an error in the place of what is not an object.
+
+    Raises:
+        InputFileError: it is not valid JSON, too large, or neither an object nor an array.
+    """
+    text, _ = decode(read_whole(path, name), name)
+    if not text.strip():
+        return
+    try:
+        check_nesting(text)
+        # NaN and infinity are no JSON: no value, as in JSON Lines.
+        value = json.loads(text, parse_constant=lambda _: None)
+    except json.JSONDecodeError as error:
+        raise InputFileError(
+            f"{name}:{error.lineno}: not valid JSON ({error.msg} at column {error.colno}); correct it"
+        ) from None
+    except ValueError as error:
+        raise InputFileError(f"{name}: not valid JSON ({error}); correct it") from None
+    for number, record in enumerate(_records(value, name), 1):
+        yield _row(record, name, number)
+
+
+def _records(value: Any, name: str) -> list[Any]:
+    if isinstance(value, list):
+        return value
+    if not isinstance(value, dict):
+        raise InputFileError(f"{name}: must be an object or an array of objects, got {type(value).__name__}")
+    arrays = [
+        field
+        for field in value.values()
+        if isinstance(field, list) and field and all(isinstance(item, dict) for item in field)
+    ]
+    # {"version": 1, "records": [...]}; a document may have a list of objects, too.
+    return arrays[0] if len(arrays) == 1 and not _OWN_FIELDS & value.keys() else [value]
+
+
+def _row(record: Any, name: str, number: int) -> Row | BadRowError:
+    if not isinstance(record, dict):
+        return BadRowError(SkippedRow(name, number, f"must be an object, got {type(record).__name__}"))
+    try:
+        json.dumps(record, ensure_ascii=False, allow_nan=False).encode()
+    except UnicodeEncodeError:
+        return BadRowError(SkippedRow(name, number, "contains a lone surrogate (\\ud800 to \\udfff); remove it"))
+    except ValueError as error:
+        return BadRowError(SkippedRow(name, number, f"not valid JSON ({error}); correct it"))
+    return Row(number, record)

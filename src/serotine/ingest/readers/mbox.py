@@ -1,0 +1,52 @@
+"""Mailboxes: one document for each e-mail."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from serotine.errors import InputFileError
+from serotine.ingest.lines import read_raw_lines
+from serotine.ingest.readers.email_message import parse_message
+from serotine.ingest.rows import BadRowError, Row
+
+# "From anna@a.b Tue Nov 24 10:00:00 2026"; the body of a message may have a line that begins with "From ", too.
+_FROM = re.compile(rb"From .*\d{4}\s*$")
+_QUOTED_FROM = re.compile(rb"^>(>*From )", re.MULTILINE)
+
+
+def read_mbox(path: Path, name: str) -> Iterator[Row | BadRowError]:
+    """Yield the messages of a .mbox file; an error in the place of those that are no e-mail.
+
+    Raises:
+        InputFileError: the file cannot be read, or does not begin with a message.
+    """
+    for line, data in _messages(path, name):
+        try:
+            message = parse_message(_QUOTED_FROM.sub(rb"\1", data), name)
+        except InputFileError as error:
+            yield BadRowError.of(name, line, error)
+            continue
+        attachments = {"attachments": message.attachments} if message.attachments else {}
+        yield Row(line, {**message.metadata, "text": message.body, **attachments})
+
+
+def _messages(path: Path, name: str) -> Iterator[tuple[int, bytes]]:
+    """Yield (line, bytes) of every message."""
+    lines: list[bytes] = []
+    start = 0
+    blank = True
+    for number, line in read_raw_lines(path, name):
+        if blank and _FROM.match(line):
+            if start:
+                yield start, b"".join(lines)
+            start = number
+            lines.clear()
+        elif start:
+            lines.append(line)
+        elif line.strip():
+            raise InputFileError(f"{name}:{number}: not a mailbox: must begin with a line 'From '; rename it to .txt")
+        blank = not line.strip()
+    if start:
+        yield start, b"".join(lines)

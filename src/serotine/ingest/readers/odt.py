@@ -1,0 +1,102 @@
+"""OpenDocument texts: paragraphs, lists, tables and notes, split at their headings."""
+
+from __future__ import annotations
+
+from xml.etree.ElementTree import Element
+
+from serotine.ingest.extract import Extract
+from serotine.ingest.readers.package import Package
+from serotine.ingest.readers.text_writer import TextWriter
+from serotine.ingest.readers.xml_tree import all_of, attribute, first, local, text_of
+
+# Deleted text, comments, and tables of contents, which repeat the headings.
+_SKIPPED = frozenset(
+    ("annotation", "annotation-end", "forms", "sequence-decls", "table-of-content", "tracked-changes", "variable-decls")
+)
+# A row may claim to be repeated a million times.
+_MAX_REPEATED = 100
+
+
+def read_odt(data: bytes, name: str) -> Extract:
+    """Return the text of a .odt file; images and comments are counted.
+
+    Raises:
+        InputFileError: it is encrypted, damaged or too large.
+    """
+    package = Package(data, name, ".odt")
+    manifest = "META-INF/manifest.xml"
+    if manifest in package.names and first(package.xml(manifest), "encryption-data") is not None:
+        raise package.encrypted()
+    content = package.xml("content.xml")
+    body = first(content, "text")
+    if body is None:
+        raise package.damaged()
+    reader = _Reader()
+    reader.blocks(body)
+    metadata = {}
+    if "meta.xml" in package.names:
+        meta = package.xml("meta.xml")
+        metadata = {
+            "title": text_of(first(meta, "title")),
+            "author": text_of(first(meta, "creator", "initial-creator")),
+            "date": text_of(first(meta, "date", "creation-date")),
+            "language": text_of(first(meta, "language")),
+        }
+    metadata["title"] = metadata.get("title") or reader.title
+    unread = {
+        kind: sum(1 for _ in all_of(body, tag)) for kind, tag in (("images", "image"), ("comments", "annotation"))
+    }
+    return reader.writer.extract(metadata, unread)
+
+
+class _Reader:
+    def __init__(self) -> None:
+        self.writer = TextWriter()
+        self.title = ""
+
+    def blocks(self, parent: Element) -> None:
+        """Write the paragraphs, lists and tables in an element."""
+        for element in parent:
+            kind = local(element)
+            if kind in ("p", "h"):
+                text = _text(element)
+                level = attribute(element, "outline-level")
+                if kind == "h" or attribute(element, "style-name") == "Title":
+                    self.title = self.title or " ".join(text.split())
+                    self.writer.add(text, int(level) if level.isdigit() else int(kind == "h"))
+                else:
+                    self.writer.add(text)
+                for note in all_of(element, "note-body", "text-box"):
+                    self.blocks(note)
+            elif kind == "table":
+                self.writer.add("\n".join(_row(row) for row in all_of(element, "table-row")))
+            elif kind == "list":
+                self.writer.add("\n".join(text for item in all_of(element, "p", "h") if (text := _text(item).strip())))
+            elif kind not in _SKIPPED:
+                self.blocks(element)
+
+
+def _row(row: Element) -> str:
+    cells: list[str] = []
+    for cell in row:
+        if local(cell) in ("table-cell", "covered-table-cell"):
+            repeated = attribute(cell, "number-columns-repeated")
+            text = " ".join(text for paragraph in all_of(cell, "p", "h") if (text := _text(paragraph).strip()))
+            cells += [text] * (min(int(repeated), _MAX_REPEATED) if repeated.isdigit() else 1)
+    return "\t".join(cells).rstrip("\t")
+
+
+def _text(element: Element) -> str:
+    """Return the text of a paragraph without notes and boxes, in which white space is written as elements."""
+    pieces = [" ".join((element.text or "").split("\n"))]
+    for child in element:
+        kind = local(child)
+        if kind == "s":
+            count = attribute(child, "c")
+            pieces.append(" " * (min(int(count), _MAX_REPEATED) if count.isdigit() else 1))
+        elif kind in ("tab", "line-break"):
+            pieces.append("\t" if kind == "tab" else "\n")
+        elif kind not in _SKIPPED and kind not in ("note", "text-box", "ruby-text"):
+            pieces.append(_text(child))
+        pieces.append(" ".join((child.tail or "").split("\n")))
+    return "".join(pieces)

@@ -1,0 +1,102 @@
+"""Spreadsheets: the rows of every sheet, each value with the name of its column."""
+
+from __future__ import annotations
+
+import datetime
+import io
+import re
+import warnings
+from collections.abc import Sequence
+from itertools import chain
+from typing import Any
+
+from serotine.errors import InputFileError, missing_extra
+from serotine.ingest.extract import Extract
+from serotine.ingest.readers.package import Package
+from serotine.ingest.readers.text_writer import TextWriter
+
+# A formula without the value that it had when the file was saved.
+_WITHOUT_VALUE = re.compile(rb"<f[^>]*(?:/>|>[^<]*</f>)\s*(?:<v\s*/>|<v></v>|</c>)")
+_MIN_COLUMNS = 2
+
+
+def read_xlsx(data: bytes, name: str) -> Extract:
+    """Return the text of a .xlsx file, one line a row; images, charts, and formulas never computed are counted.
+
+    Where the first row of a sheet has only texts, they name the columns: "name: Anna; age: 7".
+
+    Raises:
+        InputFileError: it is encrypted, damaged or too large, or openpyxl is not installed.
+    """
+    try:
+        from openpyxl import load_workbook
+    except ImportError:
+        raise InputFileError(f"{name}: {missing_extra('reading spreadsheets', 'ingest')}") from None
+    package = Package(data, name, ".xlsx")
+    package.main_part()
+    package.check_size(package.size(".xml"))
+    writer = TextWriter()
+    with warnings.catch_warnings():
+        # About styles and extensions that it does not know.
+        warnings.simplefilter("ignore")
+        try:
+            workbook = load_workbook(io.BytesIO(data), read_only=True, data_only=True, keep_links=False)
+            for sheet in workbook.worksheets:
+                sheet.reset_dimensions()
+                writer.unit(sheet.title)
+                writer.position("sheet", sheet.title)
+                _write_rows(writer, sheet.iter_rows(values_only=True))
+            workbook.close()
+        # What openpyxl raises for a broken file is of any kind.
+        except Exception:
+            raise package.damaged() from None
+    sheets = [entry for entry in package.names if re.fullmatch(r"xl/worksheets/[^/]+\.xml", entry)]
+    unread = {
+        "images": package.count("xl/media/"),
+        "charts": package.count("xl/charts/chart"),
+        "formulas without a value": sum(len(_WITHOUT_VALUE.findall(package.read(sheet))) for sheet in sheets),
+    }
+    return writer.extract(package.core_properties(), unread)
+
+
+def _write_rows(writer: TextWriter, rows: Any) -> None:
+    numbered = ((number, [_text(value) for value in row], row) for number, row in enumerate(rows, 1))
+    filled = ((number, cells, row) for number, cells, row in numbered if any(cells))
+    first = next(filled, None)
+    if first is None:
+        return
+    second = next(filled, None)
+    header = _header(first[2]) if second is not None else []
+    rest = chain([second] if second is not None else [], filled)
+    for number, cells, _ in rest if header else chain([first], rest):
+        named = header + [""] * (len(cells) - len(header))
+        if header:
+            values = [
+                f"{column}: {cell}" if column else cell for column, cell in zip(named, cells, strict=False) if cell
+            ]
+            text = "; ".join(values)
+        else:
+            text = "\t".join(cells).rstrip("\t")
+        writer.position("row", number)
+        writer.add(text, separator="\n" if number > first[0] + bool(header) else "\n\n")
+
+
+def _header(row: Sequence[Any]) -> list[str]:
+    """Return the names of columns, if a row is one: at least two values, all of them different texts."""
+    names = [value.strip() for value in row if isinstance(value, str) and value.strip()]
+    values = [value for value in row if value is not None and value != ""]
+    if len(names) < _MIN_COLUMNS or len(names) < len(values) or len(set(names)) < len(names):
+        return []
+    return [" ".join(value.split()) if isinstance(value, str) else "" for value in row]
+
+
+def _text(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, datetime.datetime) and value.time() == datetime.time():
+        return value.date().isoformat()
+    if isinstance(value, (datetime.date, datetime.time)):
+        return value.isoformat()
+    if isinstance(value, float):
+        return f"{value:.15g}"
+    return " ".join(str(value).split())

@@ -1,0 +1,90 @@
+"""XML parsed without entities and external files, which could multiply or disclose."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from xml.etree.ElementTree import Element, TreeBuilder
+from xml.parsers import expat
+
+from serotine.errors import InputFileError
+
+# Readers walk trees by recursion.
+_MAX_DEPTH = 256
+
+
+def parse_xml(data: bytes, name: str) -> Element:
+    """Return the root element; names are "{namespace}local", as in ElementTree.
+
+    Args:
+        data: the bytes of an XML document.
+        name: its name in messages.
+
+    Raises:
+        InputFileError: it is not well-formed, declares entities, or is nested too deeply.
+    """
+    builder = TreeBuilder()
+    depth = 0
+
+    def start(tag: str, attributes: dict[str, str]) -> None:
+        nonlocal depth
+        depth += 1
+        if depth > _MAX_DEPTH:
+            raise InputFileError(f"{name}: nested more than {_MAX_DEPTH} deep; check that it is the right file")
+        builder.start(_name(tag), {_name(key): value for key, value in attributes.items()})
+
+    def end(tag: str) -> None:
+        nonlocal depth
+        depth -= 1
+        builder.end(_name(tag))
+
+    def refuse_entity(*_: object) -> None:
+        raise InputFileError(
+            f"{name}: declares entities, which are not read; replace them first, for example with xmllint --noent"
+        )
+
+    parser = expat.ParserCreate(namespace_separator="}")
+    parser.buffer_text = True
+    parser.StartElementHandler = start
+    parser.EndElementHandler = end
+    parser.CharacterDataHandler = builder.data
+    parser.EntityDeclHandler = refuse_entity
+    try:
+        parser.Parse(data, True)
+        return builder.close()
+    except expat.ExpatError as error:
+        raise InputFileError(
+            f"{name}:{error.lineno}: not valid XML ({expat.ErrorString(error.code)}); correct it"
+        ) from None
+    except (LookupError, ValueError, UnicodeError) as error:
+        raise InputFileError(f"{name}: not valid XML ({error}); correct it") from None
+
+
+def local(element: Element) -> str:
+    """Return the name of an element without its namespace."""
+    return element.tag.rpartition("}")[2]
+
+
+def attribute(element: Element | None, name: str) -> str:
+    """Return an attribute by its name without a namespace; "" if there is none."""
+    if element is None:
+        return ""
+    return next((value for key, value in element.attrib.items() if key.rpartition("}")[2] == name), "")
+
+
+def first(element: Element, *names: str) -> Element | None:
+    """Return the first descendant with one of these names, without namespaces."""
+    return next((child for child in element.iter() if local(child) in names), None)
+
+
+def all_of(element: Element, *names: str) -> Iterator[Element]:
+    """Yield the descendants with one of these names, without namespaces."""
+    return (child for child in element.iter() if local(child) in names)
+
+
+def text_of(element: Element | None) -> str:
+    """Return the text of an element and those in it, on one line."""
+    return "" if element is None else " ".join("".join(element.itertext()).split())
+
+
+def _name(tag: str) -> str:
+    return f"{{{tag}" if "}" in tag else tag

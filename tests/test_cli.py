@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import json
+import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -21,6 +23,13 @@ TEXTS = {
     "cat": "A cat sleeps all day and all evening.",
     "fish": "Fish swim.",
 }
+
+
+class Terminal(io.StringIO):
+    """Standard input of a person who types this."""
+
+    def isatty(self) -> bool:
+        return True
 
 
 class Shell:
@@ -256,6 +265,37 @@ def test_empty_texts_are_indexed_with_a_warning(shell: Shell, tmp_path: Path) ->
     assert "(empty text)" in shell("search", "i.serotine", "words")
 
 
+def test_documents_are_deleted_by_a_filter(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    shell("index", "corpus.jsonl", "-o", "i.serotine")
+    long = ("delete", "i.serotine", "--where", '{"words": {">=": 6}}')
+    with Index.open("i.serotine", read_only=True) as index:
+        matching, documents = index.count(where={"words": {">=": 6}}), len(index)
+    assert 0 < matching < documents
+    noun = "document" if matching == 1 else "documents"
+    assert shell(*long, "--dry-run") == (
+        f"i.serotine: {matching} {noun} would be deleted; it has {documents} documents.\n"
+    )
+    assert shell.json(*long, "--dry-run") == {
+        "path": "i.serotine",
+        "deleted": 0,
+        "matching": matching,
+        "documents": documents,
+    }
+    # On a terminal it asks, with the number.
+    monkeypatch.setattr(sys, "stdin", Terminal("n\n"))
+    shell(*long, status=1)
+    question = f"i.serotine: delete {matching} of {documents} documents? [y/N]:"
+    assert (shell.out.strip(), " ".join(shell.err.split())) == (
+        "",
+        f"{question} error: i.serotine: nothing was deleted",
+    )
+    assert len(ids()) == documents
+    assert f"{matching} {noun} deleted" in shell(*long, "--yes")
+    assert len(ids()) == documents - matching
+    # Nothing to ask about.
+    assert "0 documents deleted" in shell(*long)
+
+
 def test_paths_without_an_index_are_errors(shell: Shell) -> None:
     for path in ("nowhere", "corpus.jsonl", "."):
         for command in (["search", path, "x"], ["info", path], ["verify", path], ["delete", path, "x"]):
@@ -297,6 +337,9 @@ def test_searching_an_empty_index(shell: Shell) -> None:
         ["index", "corpus.jsonl", "-o", "i", "--no-chunk", "--overlap", "3"],
         ["add", "i"],
         ["delete", "i"],
+        ["delete", "i", "a", "--where", '{"n": 1}'],
+        ["delete", "i", "--where", "n"],
+        ["delete", "i", "a", "--dry-run"],
     ],
 )
 def test_bad_usage_exits_with_2(shell: Shell, arguments: list[str]) -> None:

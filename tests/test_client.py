@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import inspect
 import math
 import socket
@@ -212,11 +213,39 @@ def test_documents_are_added_replaced_and_deleted(server: Server) -> None:
         client.compact(show_progress=True)
 
 
+def test_metadata_and_filters_are_as_plain_as_in_an_index(server: Server) -> None:
+    day = datetime.date(2024, 1, 31)
+    with server.client("plain") as client:
+        metadata = [{"day": day, "n": np.int64(1), "x": math.nan, "meta": {"source": "s"}}, {"day": "2024-02-01"}]
+        client.add(["a", "b"], vectors=[np.eye(16, dtype=np.float32)] * 2, metadata=metadata)
+        assert client["a"].metadata == {"day": "2024-01-31", "n": 1, "x": None, "meta": {"source": "s"}}
+        assert client.ids(where={"day": {"<=": day}}) == ["a"]
+        assert client.ids(where={"meta.source": "s", "n": np.int8(1)}) == ["a"]
+        hits = client.search(np.eye(16, dtype=np.float32), where={"day": {">": day}})
+        assert [hit.id for hit in hits] == ["b"]
+        client.update_metadata(["a"], [{"day": None, "n": np.float32(2)}])
+        assert client["a"].metadata == {"n": 2.0, "x": None, "meta": {"source": "s"}}
+        client.update_metadata(["a"], [{"day": day, "gone": None}], replace=True)
+        assert client["a"].metadata == {"day": "2024-01-31", "gone": None}
+        client.update_metadata([], [])
+        assert client.delete(where={"day": {">=": day}}) == 2
+        assert (client.delete(where={"n": 1}), client.ids()) == (0, ["v"])
+
+
 ERRORS: list[tuple[str, type[Exception], Callable[[Any], object]]] = [
     ("wiki", UnknownIdError, lambda index: index.get(["no"])),
     ("wiki", UnknownIdError, lambda index: index.vectors("no")),
     ("wiki", UnknownIdError, lambda index: index.explain("x", "no")),
     ("wiki", UnknownIdError, lambda index: index.delete(["d1", "no"])),
+    ("wiki", UnknownIdError, lambda index: index.update_metadata(["d1", "no"], [{}, {}])),
+    ("wiki", DuplicateIdError, lambda index: index.update_metadata(["d1", "d1"], [{}, {}])),
+    ("wiki", ValueError, lambda index: index.update_metadata(["d1"], [{}, {}])),
+    ("wiki", TypeError, lambda index: index.update_metadata(["d1"], [{"lang": 3}])),
+    ("wiki", TypeError, lambda index: index.update_metadata(["d1"], [{"x": b""}])),
+    ("wiki", ValueError, lambda index: index.delete()),
+    ("wiki", ValueError, lambda index: index.delete(["d1"], where={"lang": "en"})),
+    ("wiki", ValueError, lambda index: index.delete(where={})),
+    ("wiki", ValueError, lambda index: index.delete(where={"n": math.nan})),
     ("wiki", DuplicateIdError, lambda index: index.add(["d1"], ["x"])),
     ("wiki", DuplicateIdError, lambda index: index.add(["x", "x"], ["x", "x"])),
     ("wiki", ValueError, lambda index: index.search("")),
@@ -238,7 +267,7 @@ ERRORS: list[tuple[str, type[Exception], Callable[[Any], object]]] = [
     ("wiki", ValueError, lambda index: index.add(["x"], ["x", "y"])),
     ("wiki", ValueError, lambda index: index.add(["x"])),
     ("wiki", ValueError, lambda index: index.add([""], ["x"])),
-    ("wiki", ValueError, lambda index: index.add(["x"], ["x"], metadata=[{"n": math.nan}])),
+    ("wiki", ValueError, lambda index: index.add(["x"], ["x"], metadata=[{"n": math.inf}])),
     ("plain", ValueError, lambda index: index.search(np.ones((2, 3), dtype=np.float32))),
     # The number of values fits the index's dimension, but the shape does not.
     ("plain", ValueError, lambda index: index.search(np.ones((2, 8), dtype=np.float32))),

@@ -66,6 +66,15 @@ CHANGES = {
         "    index.add(ids=['b', 'd'], texts=['beta changed', 'delta'], upsert=True)",
         {**BEFORE, "b": "beta changed", "d": "delta"},
     ),
+    "update metadata": (
+        "with Index.open({path!r}, encoder=WordEncoder()) as index:\n"
+        "    index.update_metadata(['a', 'c'], [dict(version=2), dict(version=3)])",
+        {**BEFORE, "a": "alpha bat2", "c": "gamma fox3"},
+    ),
+    "delete where": (
+        "with Index.open({path!r}, encoder=WordEncoder()) as index:\n    index.delete(where=dict(kind=None))",
+        {},
+    ),
     "delete": (
         "with Index.open({path!r}, encoder=WordEncoder()) as index:\n    index.delete(['a', 'c'])",
         {"b": "beta owl"},
@@ -79,12 +88,13 @@ def create(path: Path) -> None:
         index.add(ids=["c"], texts=[BEFORE["c"]])
 
 
-def content(path: Path) -> dict[str, str | None]:
+def content(path: Path) -> dict[str, str]:
     with Index.open(path, read_only=True, encoder=WordEncoder()) as index:
         index.verify()
         ids = index.ids()
         assert {hit.id for hit in index.search("bat", k=len(ids) + 1)} == set(ids)
-        return {hit.id: hit.text for hit in index.get(ids)}
+        # With what `update metadata` sets.
+        return {hit.id: f"{hit.text}{hit.metadata.get('version', '')}" for hit in index.get(ids)}
 
 
 def run_child(change: str, count: int, when: str, *, small: bool = False) -> bool:

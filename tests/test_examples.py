@@ -42,7 +42,11 @@ def examples(value: Any) -> list[doctest.DocTest]:
     for room in ROOMS[1:]:
         module = importlib.import_module(room)
         names |= {name: getattr(module, name) for name in module.__all__ if name not in maxsim_of_torch()}
-    return [test for test in doctest.DocTestFinder().find(value, globs=names) if test.examples]
+    values = [value]
+    if inspect.isclass(value):
+        # The finder leaves out inherited methods.
+        values += [base for base in value.__mro__[1:] if base.__module__.startswith("serotine.")]
+    return [test for item in values for test in doctest.DocTestFinder().find(item, globs=names) if test.examples]
 
 
 def maxsim_of_torch() -> frozenset[str]:

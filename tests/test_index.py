@@ -217,11 +217,15 @@ INVALID_ADDS: list[tuple[dict[str, Any], type[Exception], str]] = [
     ({"ids": ["a"], "texts": [None]}, TypeError, r"texts\[0\]: must be a string, got NoneType"),
     ({"ids": ["a"], "texts": ["\ud800"]}, ValueError, r"texts\[0\]: contains a lone surrogate"),
     ({"ids": ["a"], "texts": ["x"], "metadata": [3]}, TypeError, r"metadata\[0\]: must be a dict, got int"),
-    ({"ids": ["a"], "texts": ["x"], "metadata": [{"t": {1}}]}, ValueError, r"metadata\[0\]: not valid JSON"),
+    (
+        {"ids": ["a"], "texts": ["x"], "metadata": [{"t": {1}}]},
+        TypeError,
+        r"metadata\[0\]\['t'\]: must be a string, number",
+    ),
     (
         {"ids": ["a"], "texts": ["x"], "metadata": [{"t": "\ud800"}]},
         ValueError,
-        r"metadata\[0\]: not valid JSON",
+        r"metadata\[0\]\['t'\]: contains a lone surrogate; decode its source as UTF-8",
     ),
     ({"ids": ["a"], "texts": (t for t in "x")}, TypeError, "texts: must be a list, got generator"),
     ({"ids": ["a"]}, ValueError, "texts, vectors: one of the two is needed"),

@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 
 from serotine.index.store.filters import check_filterable, check_metadata, compile_where, index_statements
 
-FIELDS = ["lang", "it's", "a.b[0]", "é🦇", "$", "Lang"]
+# With paths, and with fields of which others may be paths.
+FIELDS = ["lang", "it's", "a.b[0]", "a", "a.", ".c", "é🦇", "é🦇.c", "it's.b[0]", "$", "Lang"]
 
 
 def database(filterable: dict[str, str] | None = None) -> sqlite3.Connection:
@@ -107,6 +108,11 @@ DOCUMENTS: list[dict[str, Any]] = [
         ({"not": {"not": {"lang": "en"}}}, [0]),
         ({"not": {"or": [{"lang": "en"}, {"year": {"<": 0}, "done": "true"}]}}, [1, 2, 3, 5]),
         ({"or": [{"lang": "en"}, {"lang": "de"}], "done": True}, [0]),
+        # A path into an object; nothing is inside a list or text.
+        ({"tags.x": "a"}, [3]),
+        ({"tags.x": None}, [0, 1, 2, 4, 5]),
+        ({"tags.0": "a"}, []),
+        ({"tags.x.y": {"!=": None}}, []),
     ],
 )
 def test_semantics(where: dict[str, Any], expected: list[int]) -> None:
@@ -127,7 +133,7 @@ METADATA = st.dictionaries(
     SCALARS
     | st.none()
     | st.lists(SCALARS | st.none() | st.lists(SCALARS, max_size=1), max_size=3)
-    | st.dictionaries(TEXTS, SCALARS, max_size=1),
+    | st.dictionaries(TEXTS | st.sampled_from(["b[0]", "", "c"]), SCALARS | st.none(), max_size=2),
     max_size=4,
 )
 OPERATORS = st.one_of(
@@ -198,10 +204,12 @@ def plan(connection: sqlite3.Connection, where: dict[str, Any], filterable: dict
         ({"and": [{"other": 1}, {"and": [{"lang": "en"}, {"not": {"not": {"other": 2}}}]}]}, "documents_where_0"),
         ({"or": [{"lang": "en"}, {"it's": 2.0}]}, "MULTI-INDEX OR"),
         ({"other": "en"}, "SCAN documents"),
+        ({"meta.source": "x"}, "SEARCH documents USING INDEX documents_where_3 (<expr>=?)"),
+        ({"meta.source": {">": "x"}}, "SEARCH documents USING INDEX documents_where_3 (<expr>>?)"),
     ],
 )
 def test_indexes_are_used(where: dict[str, Any], expected: str) -> None:
-    filterable = check_filterable({"lang": str, "it's": float, "Lang": bool})
+    filterable = check_filterable({"lang": str, "it's": float, "Lang": bool, "meta.source": str})
     connection = database(filterable)
     assert expected in plan(connection, where, filterable)
     connection.close()
@@ -214,6 +222,7 @@ def test_many_values_and_deep_nesting(empty: sqlite3.Connection) -> None:
     assert matching(empty, {"s": {"in": [str(i) for i in range(50_000)]}}) == list(range(300))
     assert matching(empty, {"or": [{"n": i} for i in range(256)]}) == list(range(256))
     assert matching(empty, {"and": [{"n": {"!=": i}} for i in range(256)]}) == list(range(256, 300))
+    assert matching(empty, {"and": [{"a.b.c": {"!=": i}} for i in range(256)]}) == list(range(300))
     # Overflows the stack of SQLite's parser unless little of the nesting is written as parentheses.
     where: dict[str, Any] = {"n": 1}
     for i in range(63):
@@ -230,8 +239,9 @@ def test_many_values_and_deep_nesting(empty: sqlite3.Connection) -> None:
 @st.composite
 def deep(draw: st.DrawFn) -> dict[str, Any]:
     """Draw a filter of nested "and" and "or" up to the limits, in any shape."""
-    where: dict[str, Any] = {"n": 0}
-    pool: list[dict[str, Any]] = [{"n": i} for i in range(draw(st.integers(2, 120)))]
+    field = draw(st.sampled_from(["n", "a.b"]))
+    where: dict[str, Any] = {field: 0}
+    pool: list[dict[str, Any]] = [{field: i} for i in range(draw(st.integers(2, 120)))]
     connectives = ["and", "or"]
     while len(pool) > 1:
         width = draw(st.integers(2, 3))
@@ -382,7 +392,7 @@ def test_check_filterable_rejects_invalid_declarations(value: Any, error: type[E
         check_filterable(value)
 
 
-FILTERABLE = {"lang": "str", "year": "int", "price": "float", "done": "bool"}
+FILTERABLE = {"lang": "str", "year": "int", "price": "float", "done": "bool", "meta.n": "int"}
 
 
 @pytest.mark.parametrize(
@@ -391,6 +401,8 @@ FILTERABLE = {"lang": "str", "year": "int", "price": "float", "done": "bool"}
         {},
         {"lang": None, "other": object()},
         {"lang": "en", "year": 1, "price": 1.5, "done": False},
+        {"meta": {"n": 1}},
+        {"meta.n": 1, "meta": {"n": "of another kind, but not looked at"}},
         {"lang": ["en", "de"], "year": [], "price": [1, 2.5], "done": (True,)},
     ],
 )
@@ -407,6 +419,7 @@ def test_check_metadata_accepts(metadata: dict[str, Any]) -> None:
         ({"year": -(2**63) - 1}, ValueError, "metadata[3]['year']: must fit 64 bits"),
         ({"price": True}, TypeError, "metadata[3]['price']: must be float, as 'price' is declared, got bool"),
         ({"done": 0}, TypeError, "metadata[3]['done']: must be bool, as 'done' is declared, got int"),
+        ({"meta": {"n": "1"}}, TypeError, "metadata[3]['meta.n']: must be int, as 'meta.n' is declared, got str"),
         ({"lang": {"en": 1}}, TypeError, "metadata[3]['lang']: must be str, as 'lang' is declared, got dict"),
         ({"lang": ["en", None]}, TypeError, "metadata[3]['lang'][1]: must be str, as 'lang' is declared, got NoneType"),
     ],

@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     from serotine.text_encoder import TextEncoder
 
+# The metadata that say which passage a document is.
+PASSAGE_FIELDS = ("document", "start", "end")
 MIN_TOKENS = 16
 # About the length of the passages that late-interaction models are trained and evaluated on.
 _DEFAULT_TOKENS = 256
@@ -63,7 +65,7 @@ def passage_metadata(metadata: Mapping[str, Any], document: str, start: int, end
 
     A field of the document with one of these names is renamed: "start" to "document_start".
     """
-    own = {"document": document, "start": start, "end": end}
+    own = dict(zip(PASSAGE_FIELDS, (document, start, end), strict=True))
     return {**{f"document_{key}" if key in own else key: value for key, value in metadata.items()}, **own}
 
 

@@ -32,7 +32,7 @@ def _holds(condition: Condition, metadata: Mapping[str, Any]) -> bool:
         case Joined(_, conditions):
             return any(_holds(item, metadata) for item in conditions)
         case Comparison(field, name, value):
-            actual = metadata.get(field)
+            actual = _value(metadata, field)
             if name == "==":
                 return _equal(actual, value)
             if name == "in":
@@ -44,6 +44,17 @@ def _holds(condition: Condition, metadata: Mapping[str, Any]) -> bool:
             if _kind(actual) != _kind(value):
                 return False
             return _ORDERS[name](_comparable(actual), _comparable(value))
+
+
+def _value(metadata: Mapping[str, Any], field: str) -> Any:
+    """Return the value of the field of that name, else of the path through nested objects."""
+    if field in metadata:
+        return metadata[field]
+    head, *rest = field.split(".")
+    value = metadata.get(head)
+    for name in rest:
+        value = value.get(name) if isinstance(value, dict) else None
+    return value
 
 
 def _kind(value: object) -> str:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
+from typing import Any
 
 import click
 
+from serotine.cli.index_options import check_where, where_option
 from serotine.cli.output import check_text, json_option, plural, report
 
 
@@ -15,20 +18,46 @@ def _unique(ctx: click.Context, parameter: click.Parameter, ids: tuple[str, ...]
 
 @click.command()
 @click.argument("index", type=click.Path(path_type=Path))
-@click.argument("ids", nargs=-1, required=True, metavar="ID...", callback=_unique)
+@click.argument("ids", nargs=-1, metavar="[ID...]", callback=_unique)
+@where_option
+@click.option("--dry-run", is_flag=True, help="Say how many documents --where matches, and delete none.")
+@click.option("-y", "--yes", is_flag=True, help="Do not ask before deleting what --where matches.")
 @json_option
-def delete(index: Path, ids: tuple[str, ...], json_file: str | None) -> None:
-    """Delete documents by id: all of them or, when one is not in the index, none.
+def delete(
+    index: Path, ids: tuple[str, ...], where: dict[str, Any] | None, dry_run: bool, yes: bool, json_file: str | None
+) -> None:
+    """Delete documents: by id, all of them or none when one is not in the index; or those that pass a filter.
 
-    Put -- before an id that starts with a dash.
+    On a terminal, --where shows how many documents it matches and asks. Put -- before an id that starts with a dash.
     """
+    context = click.get_current_context()
+    if bool(ids) == (where is not None):
+        raise click.UsageError("ID, --where: give either ids or a filter", context)
+    if dry_run and where is None:
+        raise click.UsageError("--dry-run: needs --where", context)
     from serotine.index import Index
 
-    with Index.open(index) as opened:
-        opened.delete(ids)
+    # Opened for writing before it asks: what it asks about cannot change until the answer.
+    with Index.open(index, read_only=dry_run) as opened:
+        if where is None:
+            matching = opened.delete(ids)
+        else:
+            check_where(where, opened.stats().filterable)
+            matching = opened.count(where=where)
+            if not dry_run:
+                if matching and not yes:
+                    _confirm(f"{index}: delete {matching:,} of {plural(len(opened), 'document')}?", index)
+                opened.delete(where=where)
         documents = len(opened)
     report(
-        f"{index}: {plural(len(ids), 'document')} deleted; it has {plural(documents, 'document')}.",
-        {"path": str(index), "deleted": len(ids), "documents": documents},
+        f"{index}: {plural(matching, 'document')} {'would be ' if dry_run else ''}deleted; "
+        f"it has {plural(documents, 'document')}.",
+        {"path": str(index), "deleted": 0 if dry_run else matching, "matching": matching, "documents": documents},
         json_file,
     )
+
+
+def _confirm(question: str, index: Path) -> None:
+    """Ask on a terminal; click.ClickException for no. Scripts are not asked."""
+    if sys.stdin.isatty() and not click.confirm(question, err=True):
+        raise click.ClickException(f"{index}: nothing was deleted")

@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 
 from serotine.client import parsing
 from serotine.client.connection import Connection
-from serotine.errors import ServerError, wrong_type
+from serotine.errors import ServerError, shown, wrong_type
 from serotine.index import Explanation, Hit, Hits, IndexStats, Missing, SearchKeywords, SearchOptions, VerifyReport
+from serotine.json_values import json_scalar, json_value
 from serotine.progress import progress_bar
 from serotine.texts import is_text, strings
 from serotine.wire import pack, unpack
@@ -104,7 +105,7 @@ class Client:
         """Return ids; see `Index.ids`. Fetched in pages, between which the index may change."""
         ids: list[str] = []
         while True:
-            page = self._post("/ids", {"where": where, "offset": len(ids), "limit": _IDS_PER_REQUEST})
+            page = self._post("/ids", {"where": _filter(where), "offset": len(ids), "limit": _IDS_PER_REQUEST})
             ids += page["ids"]
             if not page["ids"] or len(ids) >= page["total"]:
                 return ids
@@ -146,11 +147,20 @@ class Client:
                 advance(len(batch["ids"]))
         return added
 
-    def delete(self, ids: Sequence[str]) -> None:
+    def delete(self, ids: Sequence[str] | None = None, *, where: Mapping[str, Any] | None = None) -> int:
         """Delete documents; see `Index.delete`."""
-        checked = strings(ids, "ids")
-        if checked:
-            self._post("/documents/delete", {"ids": checked}, repeatable=False)
+        checked = None if ids is None else strings(ids, "ids")
+        if checked == [] and where is None:
+            return 0
+        body = {"ids": checked, "where": _filter(where)}
+        deleted: int = self._post("/documents/delete", body, repeatable=False)["deleted"]
+        return deleted
+
+    def update_metadata(self, ids: Sequence[str], metadata: Sequence[dict[str, Any]], *, replace: bool = False) -> None:
+        """Change the metadata of documents; see `Index.update_metadata`."""
+        documents = _documents(ids, metadata=metadata)
+        if documents:
+            self._post("/documents/metadata", {"documents": documents, "replace": replace})
 
     @overload
     def get(self, ids: str, *, missing: Literal["error"] = "error") -> Hit: ...  # type: ignore[overload-overlap]
@@ -179,7 +189,7 @@ class Client:
 
     def count(self, *, where: Mapping[str, Any] | None = None) -> int:
         """Return the number of documents that pass a filter; see `Index.count`."""
-        total: int = self._post("/ids", {"where": where, "limit": 1})["total"]
+        total: int = self._post("/ids", {"where": _filter(where), "limit": 1})["total"]
         return total
 
     def vectors(self, id_: str) -> NDArray[np.float16]:
@@ -243,22 +253,10 @@ class Client:
         upsert: bool,
         skip_known: bool = False,
     ) -> int:
-        documents: list[dict[str, Any]] = [{"id": id_} for id_ in strings(ids, "ids")]
         packed = None
         if vectors is not None:
             packed = [_packed(value, f"vectors[{i}]", self.dim) for i, value in enumerate(vectors)]
-        columns: tuple[tuple[str, str, Sequence[Any] | None], ...] = (
-            ("texts", "text", texts),
-            ("metadata", "metadata", metadata),
-            ("vectors", "vectors", packed),
-        )
-        for name, field, values in columns:
-            if values is None:
-                continue
-            if len(values) != len(documents):
-                raise ValueError(f"{name}: must be one per id ({len(documents):,}), got {len(values):,}")
-            for document, value in zip(documents, values, strict=True):
-                document[field] = value
+        documents = _documents(ids, texts=texts, metadata=metadata, vectors=packed)
         if not documents:
             return 0
         body = {"documents": documents, "upsert": upsert, "skip_known": skip_known}
@@ -289,6 +287,33 @@ class Client:
         return self._connection.request("POST", self._path + path, body, repeatable=repeatable)
 
 
+def _documents(ids: Sequence[str], **columns: Sequence[Any] | None) -> list[dict[str, Any]]:
+    """Return documents as a request has them, from one column per field; None for no column."""
+    documents: list[dict[str, Any]] = [{"id": id_} for id_ in strings(ids, "ids")]
+    for name, values in columns.items():
+        if values is None:
+            continue
+        if len(values) != len(documents):
+            raise ValueError(f"{name}: must be one per id ({len(documents):,}), got {len(values):,}")
+        field = "text" if name == "texts" else name
+        for i, (document, value) in enumerate(zip(documents, values, strict=True)):
+            document[field] = json_value(value, f"metadata[{i}]") if name == "metadata" else value
+    return documents
+
+
+def _filter(where: Mapping[str, Any] | None) -> Any:
+    """Return a filter as JSON represents it; the server checks the rest."""
+    return None if where is None else _plain_filter(where, "where")
+
+
+def _plain_filter(value: Any, place: str) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _plain_filter(item, f"{place}[{shown(key)}]") for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain_filter(item, f"{place}[{i}]") for i, item in enumerate(value)]
+    return json_scalar(value, place)
+
+
 def _packed(value: object, name: str, dim: int, *, float32: bool = False) -> str:
     """Return vectors as base64: float16, as documents are stored, or float32, as queries are scored.
 
@@ -309,4 +334,4 @@ def _packed(value: object, name: str, dim: int, *, float32: bool = False) -> str
 def _option_fields(k: int, options: SearchKeywords) -> dict[str, Any]:
     """Return validated search options as fields of a request."""
     validated = SearchOptions(k, **options)
-    return {"k": validated.k, **validated.keywords()}
+    return {"k": validated.k, **validated.keywords(), "where": _filter(validated.where)}

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from serotine.index.container import Missing
 from serotine.index.files import nearest
 from serotine.index.growth import FIRST_TRAINING, POSTINGS_FROM, first_training_at, k_means
 from serotine.index.hits import Certificate, Hit, Hits, SearchStats
 from serotine.index.index import Index
-from serotine.index.reader import Missing
 from serotine.index.recorded_encoder import load_encoder
 from serotine.index.results import IndexStats, VerifyReport
 from serotine.index.search import (

@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from serotine.errors import DuplicateIdError, EmptyTextWarning, reason, wrong_type
+from serotine.errors import DuplicateIdError, EmptyTextWarning, wrong_type
 from serotine.index.store import check_metadata
+from serotine.json_values import json_value
 from serotine.notices import notify
 from serotine.texts import is_text, strings
 
@@ -138,10 +139,11 @@ def validate_documents(
     if vectors is None and not has_encoder:
         raise ValueError("vectors: needed, because this index was created with dim= and has no encoder")
     validate_counts({"texts": texts, "vectors": vectors, "metadata": metadata}, count)
+    objects = [{}] * count if metadata is None else validate_metadata(metadata, filterable)
     return DocumentBatch(
         ids=unique_ids,
         texts=[None] * count if texts is None else [*strings(texts, "texts")],
-        metadata=_metadata([{}] * count if metadata is None else metadata, filterable),
+        metadata=[metadata_text(value) for value in objects],
         vectors=None
         if vectors is None
         else [stored_vectors(value, f"vectors[{i}]", dim) for i, value in enumerate(vectors)],
@@ -161,17 +163,22 @@ def warn_about_empty_texts(batch: DocumentBatch) -> None:
         )
 
 
-def _metadata(values: Sequence[dict[str, Any]], filterable: Mapping[str, str]) -> list[str]:
+def validate_metadata(values: Sequence[dict[str, Any]], filterable: Mapping[str, str]) -> list[dict[str, Any]]:
+    """Return metadata as JSON represents them, with values of the declared types in declared fields.
+
+    Raises:
+        TypeError, ValueError: names the position and the key.
+    """
     objects = []
     for i, value in enumerate(values):
         if not isinstance(value, dict):
             raise wrong_type(f"metadata[{i}]", "a dict", value)
-        check_metadata(filterable, value, i)
-        try:
-            text = json.dumps(value, ensure_ascii=False, allow_nan=False)
-            # A lone surrogate is valid in a Python string but not in UTF-8: SQLite could not store it.
-            text.encode("utf-8")
-        except (TypeError, ValueError, RecursionError) as error:
-            raise ValueError(f"metadata[{i}]: not valid JSON ({reason(error)})") from None
-        objects.append(text)
+        plain = json_value(value, f"metadata[{i}]")
+        check_metadata(filterable, plain, i)
+        objects.append(plain)
     return objects
+
+
+def metadata_text(metadata: dict[str, Any]) -> str:
+    """Return validated metadata as the catalog stores them."""
+    return json.dumps(metadata, ensure_ascii=False)

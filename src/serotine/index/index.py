@@ -3,25 +3,25 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, Unpack, overload
+from typing import Any, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
 
 from serotine.coverage import CoverageReport
-from serotine.errors import IndexDamagedError, IndexExistsError, SerotineError, wrong_type
+from serotine.errors import IndexDamagedError, IndexExistsError, SerotineError
 from serotine.index import recorded_encoder
+from serotine.index.container import DocumentContainer
 from serotine.index.creation import CreateKeywords, CreateOptions
 from serotine.index.document_explainer import DocumentExplainer
-from serotine.index.hits import Hit, Hits
+from serotine.index.hits import Hits
 from serotine.index.long_texts import LongTexts
 from serotine.index.queries import Query, QueryEncoder, query_texts
 from serotine.index.query_checks import search_checked, warn_about_queries
-from serotine.index.reader import Missing, Reader
 from serotine.index.recorded_encoder import RecordedEncoder
 from serotine.index.results import IndexStats, VerifyReport
 from serotine.index.search import Explanation, Fusion, GroupBy, Mode, Retriever, SearchKeywords, SearchOptions
@@ -32,7 +32,7 @@ from serotine.index.writer import Writer
 from serotine.text_encoder import AnyEncoder, TextEncoder
 
 
-class Index:
+class Index(DocumentContainer):
     """A collection of documents on disk, stored as token vectors and searched by MaxSim.
 
     Open one with `Index.create` or `Index.open`; close it, or use it as a context manager. Searches are thread-safe.
@@ -44,19 +44,17 @@ class Index:
     >>> from serotine import Index
     >>> with tempfile.TemporaryDirectory() as folder, Index.create(f"{folder}/fruit", dim=2) as index:
     ...     index.add(ids=["apple", "pear"], vectors=[np.eye(2), np.full((1, 2), 0.5)])
-    ...     index.delete(["pear"])
-    ...     index.ids(), len(index)
-    (['apple'], 1)
+    ...     index.delete(["pear"]), list(index), len(index)
+    (1, ['apple'], 1)
     """
 
     def __init__(self, store: Store, encoder: TextEncoder | None) -> None:
-        self._store = store
+        super().__init__(store)
         self._encoder = RecordedEncoder(store.settings, store.folder, encoder)
         self._writer = Writer(store, self._encoder)
-        self._reader = Reader(store)
         self._queries = QueryEncoder(self._encoder, store.settings.dim)
         self._retriever = Retriever(store)
-        self._explainer = DocumentExplainer(store, self._encoder, self._queries, self._reader)
+        self._explainer = DocumentExplainer(store, self._encoder, self._queries)
 
     @classmethod
     def create(
@@ -180,26 +178,6 @@ class Index:
                 counts = f"{documents:,} document{'' if documents == 1 else 's'}, "
         return f"Index({str(self.path)!r}, {counts}{state})"
 
-    def __len__(self) -> int:
-        return self._store.snapshot().documents
-
-    def __contains__(self, id_: object) -> bool:
-        return self._reader.contains(id_)
-
-    def __iter__(self) -> Iterator[str]:
-        """Iterate over the ids, in the order they were added, of one committed state; in constant memory."""
-        return self._reader.ids(None)
-
-    def __getitem__(self, id_: str) -> Hit:
-        """Return a document by id; see `get`.
-
-        Raises:
-            UnknownIdError: `id_` is not in the index; it is a KeyError too.
-        """
-        if not isinstance(id_, str):
-            raise wrong_type("id", "a string", id_)
-        return self.get(id_)
-
     @property
     def path(self) -> Path:
         """The index's folder."""
@@ -220,10 +198,6 @@ class Index:
         """The files that documents were read from."""
         return self._store.sources
 
-    def ids(self, *, where: Mapping[str, Any] | None = None) -> list[str]:
-        """Return the ids of all documents, or of those that pass a filter, in the order they were added."""
-        return list(self._reader.ids(where))
-
     def add(
         self,
         ids: Sequence[str],
@@ -241,7 +215,8 @@ class Index:
             ids: one non-empty string per document.
             texts: texts to encode, which hits return.
             vectors: instead of encoding: float (tokens, dim) per document, stored as float16; may have no tokens.
-            metadata: one dict per document that JSON can represent.
+            metadata: one dict per document. Dates and datetimes are stored as ISO 8601 text, with a time zone in UTC;
+                NaN as null; scalars of NumPy and pandas as Python's. docs/index.md lists the values.
             upsert: replace documents whose ids are in the index; otherwise such an id is an error. The passages of a
                 document are replaced with it, also where it is no longer split.
             long_texts: what happens to texts that are longer than the encoder reads. "warn" and "truncate" store them
@@ -314,73 +289,56 @@ class Index:
         """
         self._writer.compact(show_progress=show_progress)
 
-    def delete(self, ids: Sequence[str]) -> None:
-        """Delete documents: all of them, or, if one is missing, none. The id of a document deletes its passages.
+    def delete(self, ids: Sequence[str] | None = None, *, where: Mapping[str, Any] | None = None) -> int:
+        """Delete documents, by id or by a filter, in one transaction; return how many.
+
+        Args:
+            ids: the ids; if one is not in the index, nothing is deleted. The id of a document that was split means
+                its passages, which count one each.
+            where: instead of ids: a filter on metadata, as for `search`. It may match nothing.
 
         Raises:
             UnknownIdError: an id is not in the index.
+            ValueError, TypeError: neither or both of `ids` and `where`, or an invalid filter.
             ReadOnlyError: the index was opened with ``read_only=True``.
-        """
-        self._writer.delete(ids)
-
-    @overload
-    def get(self, ids: str, *, missing: Literal["error"] = "error") -> Hit: ...  # type: ignore[overload-overlap]
-    @overload
-    def get(self, ids: str, *, missing: Missing) -> Hit | None: ...  # type: ignore[overload-overlap]
-    @overload
-    def get(self, ids: Sequence[str], *, missing: Literal["error"] = "error") -> list[Hit]: ...
-    @overload
-    def get(self, ids: Sequence[str], *, missing: Missing) -> list[Hit | None]: ...
-    def get(self, ids: str | Sequence[str], *, missing: Missing = "error") -> Hit | list[Hit] | list[Hit | None] | None:
-        """Return documents by id, as hits with score NaN: one for a string, a list in the order of `ids` otherwise.
-
-        Args:
-            ids: an id, or several.
-            missing: "error" raises for an id that is not in the index, "none" returns None in its place.
-
-        Raises:
-            UnknownIdError: an id is not in the index.
-
-        >>> import tempfile
-        >>> from serotine import Index
-        >>> with tempfile.TemporaryDirectory() as folder, Index.create(f"{folder}/fruit", dim=2) as index:
-        ...     index.add(ids=["apple"], vectors=[np.eye(2)], metadata=[{"color": "red"}])
-        ...     index.get("apple").metadata, index.get(["pear", "apple"], missing="none")[0]
-        ({'color': 'red'}, None)
-        """
-        return self._reader.get(ids, missing)
-
-    def documents(self, *, where: Mapping[str, Any] | None = None) -> Iterator[Hit]:
-        """Iterate over documents in the order they were added, as hits with score NaN; in constant memory.
-
-        All of them are of one committed state, that of the first: the index may be searched and changed meanwhile, in
-        the loop as well. An iteration that is not finished holds disk space that changes free; end it, or close it.
-
-        Args:
-            where: filter on metadata, as for `search`.
 
         >>> import tempfile
         >>> from serotine import Index
         >>> with tempfile.TemporaryDirectory() as folder, Index.create(f"{folder}/fruit", dim=2) as index:
         ...     index.add(ids=["apple", "pear"], vectors=[np.eye(2)] * 2, metadata=[{"color": "red"}, {}])
-        ...     [document.id for document in index.documents(where={"color": None})]
-        ['pear']
+        ...     index.delete(where={"color": "red"}), list(index)
+        (1, ['pear'])
         """
-        return self._reader.documents(where)
+        return self._writer.delete(ids, where)
 
-    def count(self, *, where: Mapping[str, Any] | None = None) -> int:
-        """Return the number of documents that pass a filter, as for `search`."""
-        return self._reader.count(where)
+    def update_metadata(self, ids: Sequence[str], metadata: Sequence[dict[str, Any]], *, replace: bool = False) -> None:
+        """Change the metadata of documents in one transaction, without encoding anything again.
 
-    def vectors(self, id_: str) -> NDArray[np.float16]:
-        """Return the token vectors of a document, float16 (tokens, dim), read-only.
+        Filters and hits of every later search have the new metadata. Documents read from a file keep them until the
+        file's documents change.
 
-        Where vectors are not stored, they are rebuilt from the codes.
+        Args:
+            ids: the documents; if one is not in the index, nothing is changed. The id of a document that was split
+                means its passages.
+            metadata: one dict per document. Its fields replace those of the same names, the others stay, and a field
+                that is None is removed. Nested dicts are replaced whole.
+            replace: drop all other fields; a field that is None is then stored as null.
 
         Raises:
-            UnknownIdError: `id_` is not in the index.
+            UnknownIdError: an id is not in the index.
+            DuplicateIdError: an id occurs twice in the call.
+            ValueError, TypeError: names the argument, the position and the key.
+            ReadOnlyError: the index was opened with ``read_only=True``.
+
+        >>> import tempfile
+        >>> from serotine import Index
+        >>> with tempfile.TemporaryDirectory() as folder, Index.create(f"{folder}/fruit", dim=2) as index:
+        ...     index.add(ids=["apple"], vectors=[np.eye(2)], metadata=[{"color": "green", "ripe": False}])
+        ...     index.update_metadata(["apple"], [{"color": "red", "ripe": None, "price": 2}])
+        ...     index["apple"].metadata
+        {'color': 'red', 'price': 2}
         """
-        return self._reader.vectors(id_)
+        self._writer.update_metadata(ids, metadata, replace=replace)
 
     def search(
         self,

@@ -27,6 +27,7 @@ from serotine.index.long_texts import (
     require_coverage,
     split_texts,
 )
+from serotine.index.metadata_change import MetadataChange
 from serotine.index.recorded_encoder import RecordedEncoder
 from serotine.index.store import CoverageRow, SourceUpdate, Store, Transaction
 from serotine.index.text_vectors import encode_documents
@@ -142,22 +143,60 @@ class Writer:
             self._maintain()
         return report
 
-    def delete(self, ids: Sequence[str]) -> None:
-        """Delete documents."""
+    def delete(self, ids: Sequence[str] | None, where: Mapping[str, Any] | None) -> int:
+        """Delete documents; return how many."""
+        if (ids is None) == (where is None):
+            raise ValueError("ids, where: exactly one of the two is needed")
         with self._store.changes:
             self._store.require_writer()
-            unique_ids = list(dict.fromkeys(strings(ids, "ids")))
-            numbers = self._store.catalog.live_ids(unique_ids)
-            passages = self._store.catalog.passages(unique_ids)
-            missing = [id_ for id_ in unique_ids if id_ not in numbers and id_ not in passages]
-            if missing:
-                raise UnknownIdError(f"ids: {first_and_count(missing)} is not in the index; nothing was deleted")
-            if not unique_ids:
+            numbers = self._matching(where) if where is not None else self._numbers(ids or [])
+            if numbers:
+                with self._store.transaction() as transaction:
+                    transaction.mark_deleted(numbers)
+            _log.info("%s: deleted %d documents", self._store.folder, len(numbers))
+            return len(numbers)
+
+    def _matching(self, where: Mapping[str, Any]) -> list[int]:
+        numbers: list[int] = self._store.catalog.matching(where).tolist()
+        return numbers
+
+    def _numbers(self, ids: Sequence[str]) -> list[int]:
+        """Return the numbers of documents by id; the id of a document means its passages too."""
+        unique_ids = list(dict.fromkeys(strings(ids, "ids")))
+        numbers = self._numbers_by_id(unique_ids, "nothing was deleted")
+        return sorted({number for of_id in numbers.values() for number in of_id})
+
+    def _numbers_by_id(self, ids: Sequence[str], outcome: str) -> dict[str, list[int]]:
+        numbers = self._store.catalog.live_ids(ids)
+        passages = self._store.catalog.passages(ids)
+        missing = [id_ for id_ in ids if id_ not in numbers and id_ not in passages]
+        if missing:
+            raise UnknownIdError(f"ids: {first_and_count(missing)} is not in the index; {outcome}")
+        return {id_: [*([numbers[id_]] if id_ in numbers else []), *passages.get(id_, {}).values()] for id_ in ids}
+
+    def update_metadata(self, ids: Sequence[str], metadata: Sequence[dict[str, Any]], *, replace: bool) -> None:
+        """Change the metadata of documents."""
+        store = self._store
+        with store.changes:
+            store.require_writer()
+            unique_ids = documents.document_ids(ids)
+            documents.validate_counts({"metadata": metadata}, len(unique_ids))
+            fields = documents.validate_metadata(metadata, store.settings.filterable)
+            numbers = self._numbers_by_id(unique_ids, "nothing was changed")
+            changes = {
+                number: MetadataChange(values, replace)
+                for id_, values in zip(unique_ids, fields, strict=True)
+                for number in numbers[id_]
+            }
+            if not changes:
                 return
-            deleted = {*numbers.values(), *(number for by_id in passages.values() for number in by_id.values())}
-            with self._store.transaction() as transaction:
-                transaction.mark_deleted(sorted(deleted))
-            _log.info("%s: deleted %d documents", self._store.folder, len(deleted))
+            rows = store.catalog.rows(list(changes))
+            with store.transaction() as transaction:
+                transaction.replace_metadata(
+                    (number, row.id, row.text, documents.metadata_text(changes[number].apply(row)))
+                    for number, row in rows.items()
+                )
+            _log.info("%s: changed the metadata of %d documents", store.folder, len(rows))
 
     def compact(self, *, show_progress: bool) -> None:
         """Rewrite the index without tombstones."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from serotine.errors import InputFileError
 from serotine.index import check_metadata
+from serotine.json_values import json_value
 
 if TYPE_CHECKING:
     from serotine.ingest.document import Document
@@ -20,20 +21,22 @@ _MAX_SHOWN = 60
 
 
 def convert_metadata(document: Document, filterable: Mapping[str, str]) -> dict[str, Any]:
-    """Return a document's metadata with the strings in declared fields, as CSV has them, converted to their types.
+    """Return a document's metadata as JSON has them, with strings in declared fields converted to their types.
 
-    An empty string, such as an empty cell, means no value: the field is left out.
+    CSV has all values as strings. An empty string, such as an empty cell, means no value: the field is left out.
 
     Args:
         document: as it was read.
         filterable: the declared fields with the names of their types.
 
     Raises:
-        InputFileError: a value does not have the declared type; names the file, the document and the field.
+        InputFileError: JSON has no such value, or it does not have the declared type; names the file, the document and
+            the field.
     """
-    if not filterable:
-        return document.metadata
-    metadata = dict(document.metadata)
+    try:
+        metadata: dict[str, Any] = json_value(document.metadata, f"metadata of {document.id!r}")
+    except (TypeError, ValueError) as error:
+        raise InputFileError(f"{document.origin}: {error}") from None
     for name, kind in filterable.items():
         value = metadata.get(name)
         try:

@@ -114,7 +114,8 @@ class Retriever:
             started = time.perf_counter()
             choice = choices[i]
             selection, ranking = choice.selection, choice.ranking
-            rows = self._store.catalog.rows(selection.numbers)
+            # With the filter again: the metadata of a hit may have changed since.
+            rows = self._store.catalog.rows(selection.numbers, options.where)
             if len(rows) < len(selection.numbers):
                 return None
             hits = tuple(

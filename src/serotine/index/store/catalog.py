@@ -364,14 +364,15 @@ class Catalog:
         with self._statements() as connection:
             return coverage_table.counts(connection)
 
-    def rows(self, numbers: Sequence[int]) -> dict[int, Row]:
-        """Return documents by number, tombstones included; numbers without a row are omitted."""
+    def rows(self, numbers: Sequence[int], where: Mapping[str, Any] | None = None) -> dict[int, Row]:
+        """Return documents by number, tombstones included; numbers that have no row, or do not pass, are omitted."""
         rows: dict[int, Row] = {}
+        condition, values = ("1", []) if where is None else filters.compile_where(where, self.settings.filterable)
         with self._statements() as connection:
             for batch in batches(numbers):
-                columns = "number, id, text, metadata"
-                statement = f"SELECT {columns} FROM documents WHERE number IN ({placeholders(batch)})"  # noqa: S608
-                for row in connection.execute(statement, batch):
+                chosen = f"number IN ({placeholders(batch)}) AND {condition}"
+                statement = f"SELECT number, id, text, metadata FROM documents WHERE {chosen}"  # noqa: S608
+                for row in connection.execute(statement, [*batch, *values]):
                     rows[row[0]] = _row(row)
         return rows
 

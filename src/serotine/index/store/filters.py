@@ -12,6 +12,11 @@ Values compare with values of the same kind only: strings with strings (by code 
 floats alike), booleans with booleans, so that `{"year": {">": 2000}}` does not match the year "abc" and
 `{"done": 1}` does not match true. Lists and objects equal nothing; `contains` looks into lists.
 
+Dates and datetimes compare as the text that `serotine.json_values` stores for them, and scalars of NumPy as Python's.
+
+A name with dots is a field of that name where a document has one, and otherwise a path into nested objects:
+`{"meta.source": "x"}` matches `{"meta": {"source": "x"}}`.
+
 A field that is missing, null or of another kind makes every comparison false and `!=` true, because `!=` negates `==`.
 `{"field": None}` and `{"field": {"!=": None}}` test whether the field is missing or null.
 """
@@ -25,6 +30,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from serotine.errors import shown, wrong_type
+from serotine.json_values import json_scalar
 from serotine.texts import is_text
 
 Filterable = dict[str, type]
@@ -117,7 +123,7 @@ def check_metadata(filterable: Mapping[str, str], metadata: Mapping[str, Any], p
         ValueError: an int beyond 64 bits, which comparisons would round.
     """
     for field, declared in filterable.items():
-        value = metadata.get(field)
+        value = field_value(metadata, field)
         if value is None:
             continue
         place = f"metadata[{position}][{field!r}]"
@@ -126,6 +132,18 @@ def check_metadata(filterable: Mapping[str, str], metadata: Mapping[str, Any], p
             continue
         for i, item in enumerate(value):
             _check_declared(item, field, declared, f"{place}[{i}]")
+
+
+def field_value(metadata: Mapping[str, Any], field: str) -> Any:
+    """Return the value that a filter compares: of the field of that name, else of the path, else None."""
+    if field in metadata or "." not in field:
+        return metadata.get(field)
+    value: Any = metadata
+    for name in field.split("."):
+        if not isinstance(value, Mapping) or name not in value:
+            return None
+        value = value[name]
+    return value
 
 
 def compile_where(where: Mapping[str, Any], filterable: Mapping[str, str]) -> tuple[str, list[Any]]:
@@ -220,6 +238,7 @@ class _Parser:
         return Comparison(field, str(name), plain)
 
     def _value(self, field: str, value: object, place: str) -> str | int | float | bool:
+        value = json_scalar(value, place)
         plain = _scalar(value, place)
         if field in self._filterable:
             _check_declared(value, field, self._filterable[field], place)
@@ -402,7 +421,15 @@ def _contains(field: str, value: Any) -> _Sql:
 def _path(field: str) -> str:
     # A literal, because an index on an expression serves only the same expression. `_field` rejects every character
     # that could end the name within the path; SQL itself needs only the single quote escaped.
-    return "'$.\"{}\"'".format(field.replace("'", "''"))
+    literal = _sql_path([field])
+    if "." not in field:
+        return literal
+    return f"CASE WHEN json_type(metadata, {literal}) IS NULL THEN {_sql_path(field.split('.'))} ELSE {literal} END"
+
+
+def _sql_path(names: list[str]) -> str:
+    path = "".join(f'."{name}"' for name in names)
+    return "'${}'".format(path.replace("'", "''"))
 
 
 def _extract(field: str) -> str:

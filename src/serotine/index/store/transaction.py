@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from serotine.errors import SerotineError
@@ -44,6 +44,13 @@ class Transaction:
             lexical.remove(self._connection, texts.fetchall())
         self._connection.executemany(
             "UPDATE documents SET live = 0 WHERE number = ?", ((number,) for number in numbers)
+        )
+
+    def replace_metadata(self, rows: Iterable[tuple[int, str, str | None, str]]) -> None:
+        """Replace the metadata of documents: (number, id, text, metadata as JSON)."""
+        self._connection.executemany(
+            "UPDATE documents SET metadata = ?, checksum = ? WHERE number = ?",
+            ((metadata, row_checksum(id_, text, metadata), number) for number, id_, text, metadata in rows),
         )
 
     def purge_deleted(self, numbers: Sequence[int]) -> None:

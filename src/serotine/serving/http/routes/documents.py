@@ -24,6 +24,8 @@ from serotine.serving.http.schemas.indexes import (
     IdsRequest,
     IdsResponse,
     NewDocument,
+    UpdateMetadataRequest,
+    UpdateMetadataResponse,
 )
 from serotine.serving.http.vectors import parse_vectors
 from serotine.wire import pack
@@ -65,10 +67,26 @@ async def fetch_documents(request: Request, name: str, body: FetchRequest) -> Re
 
 @router.post("/documents/delete", dependencies=[MayWrite], response_model=DeleteResponse)
 async def delete_documents(request: Request, name: str, body: DeleteRequest) -> Response:
-    """Delete documents: all of them, or none if any does not exist."""
+    """Delete documents by id, all of them or none if any does not exist; or those that pass a filter."""
     limits = services_of(request).settings.limits
-    limits.check("ids", len(body.ids), limits.documents)
-    return await _delete(request, name, body.ids)
+    limits.check("ids", len(body.ids or ()), limits.documents)
+    return await _delete(request, name, body)
+
+
+@router.post("/documents/metadata", dependencies=[MayWrite], response_model=UpdateMetadataResponse)
+async def update_metadata(request: Request, name: str, body: UpdateMetadataRequest) -> Response:
+    """Change metadata without encoding the texts again: of all the documents, or of none if any does not exist."""
+    services = services_of(request)
+    limits = services.settings.limits
+    limits.check("documents", len(body.documents), limits.documents)
+    served = await services.searches.run(lambda: services.index(name))
+
+    def work(index: Index) -> None:
+        ids = [document.id for document in body.documents]
+        index.update_metadata(ids, [document.metadata for document in body.documents], replace=body.replace)
+
+    await served.changes.run(lambda: served.change(work), is_change=True)
+    return json_response({"updated": len(body.documents)})
 
 
 @router.get("/documents/{id:path}", dependencies=[MayRead], response_model=DocumentResponse)
@@ -95,7 +113,7 @@ async def get_document(
 @router.delete("/documents/{id:path}", dependencies=[MayWrite], response_model=DeleteResponse)
 async def delete_document(request: Request, name: str, id: str) -> Response:  # noqa: A002 - the name in the path
     """Delete one document."""
-    return await _delete(request, name, [id])
+    return await _delete(request, name, DeleteRequest(ids=[id]))
 
 
 @router.get("/ids", dependencies=[MayRead], response_model=IdsResponse)
@@ -121,11 +139,14 @@ async def _ids(request: Request, name: str, page: IdsRequest) -> Response:
     return json_response({"ids": ids[page.offset : page.offset + page.limit], "total": len(ids)})
 
 
-async def _delete(request: Request, name: str, ids: list[str]) -> Response:
+async def _delete(request: Request, name: str, body: DeleteRequest) -> Response:
     services = services_of(request)
     served = await services.searches.run(lambda: services.index(name))
-    await served.changes.run(lambda: served.change(lambda index: index.delete(ids)), is_change=True)
-    return json_response({"deleted": len(dict.fromkeys(ids))})
+
+    def work(index: Index) -> int:
+        return index.delete(body.ids, where=body.where)
+
+    return json_response({"deleted": await served.changes.run(lambda: served.change(work), is_change=True)})
 
 
 def _batch(documents: list[NewDocument], dim: int) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from serotine.index import IndexStats, Missing, VerifyReport
 from serotine.serving.http.schemas.base import RequestBody, ResponseBody, Text, Vectors, Where
@@ -86,15 +86,42 @@ class DocumentResponse(ResponseBody):
 
 
 class DeleteRequest(RequestBody):
-    """Documents to delete: all of them, or none if any does not exist."""
+    """Documents to delete: by id, all of them or none if any does not exist; or those that pass a filter."""
 
-    ids: list[str] = Field(min_length=1, examples=[["d1", "d2"]])
+    ids: list[str] | None = Field(None, min_length=1, examples=[["d1", "d2"]])
+    where: Where = None
+
+    @model_validator(mode="after")
+    def _validate_choice(self) -> DeleteRequest:
+        if (self.ids is None) == (self.where is None):
+            raise ValueError("ids, where: exactly one of the two is needed")
+        return self
 
 
 class DeleteResponse(ResponseBody):
     """How many documents were deleted."""
 
     deleted: int
+
+
+class MetadataChange(RequestBody):
+    """New metadata of a document."""
+
+    id: Text = Field(examples=["d1"])
+    metadata: dict[str, Any] = Field(examples=[{"lang": "en"}], description="Null removes a field.")
+
+
+class UpdateMetadataRequest(RequestBody):
+    """Documents whose metadata to change: all of them, or none if any does not exist."""
+
+    documents: list[MetadataChange] = Field(min_length=1)
+    replace: bool = Field(False, description="Drop the fields that are not given, and store null as it is.")
+
+
+class UpdateMetadataResponse(ResponseBody):
+    """How many documents have new metadata."""
+
+    updated: int
 
 
 class FetchRequest(RequestBody):

@@ -1,0 +1,229 @@
+"""Metadata of an index: values that JSON lacks, dates in filters, paths into nested objects, changes and deletion."""
+
+from __future__ import annotations
+
+import datetime
+import threading
+from collections.abc import Iterator
+from datetime import UTC, date
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from helpers.fakes import WordEncoder
+
+from serotine import Index
+from serotine.errors import DuplicateIdError, ReadOnlyError, UnknownIdError
+from serotine.index.store import catalog
+
+WORDS = {"a": "alpha bat", "b": "beta bat", "c": "gamma fox"}
+
+
+@pytest.fixture
+def index(tmp_path: Path) -> Iterator[Index]:
+    with Index.create(tmp_path / "x", encoder=WordEncoder(), filterable={"lang": str, "meta.year": int}) as opened:
+        opened.add(
+            ids=list(WORDS),
+            texts=list(WORDS.values()),
+            metadata=[
+                {"lang": "en", "day": date(2024, 1, 31), "meta": {"source": "x", "year": 2020}},
+                {"lang": "fr", "day": date(2024, 2, 1), "meta.source": "x", "meta": {"source": "y", "year": 2021}},
+                {"lang": "fr", "n": np.int64(3), "price": float("nan"), "meta": "x"},
+            ],
+        )
+        yield opened
+
+
+def found(index: Index, where: dict[str, Any]) -> list[str]:
+    ids = sorted(hit.id for hit in index.search("bat", where=where))
+    assert ids == index.ids(where=where)
+    return ids
+
+
+@pytest.mark.parametrize(
+    ("where", "expected"),
+    [
+        ({"day": date(2024, 1, 31)}, ["a"]),
+        ({"day": {">=": date(2024, 1, 31), "<": date(2024, 2, 1)}}, ["a"]),
+        ({"day": {">": datetime.date(2024, 1, 31)}}, ["b"]),
+        ({"day": {"in": [np.datetime64("2024-02-01"), date(1999, 1, 1)]}}, ["b"]),
+        ({"day": {"<": datetime.datetime(2024, 1, 31, tzinfo=UTC)}}, ["a"]),
+        ({"n": np.int32(3)}, ["c"]),
+        ({"n": {"<=": np.float32(3)}}, ["c"]),
+        ({"price": None, "n": {"!=": None}}, ["c"]),
+        # A field of that name first, then the path.
+        ({"meta.source": "x"}, ["a", "b"]),
+        ({"meta.source": "y"}, []),
+        ({"meta.source": {"contains": "x"}}, ["a", "b"]),
+        ({"meta.source": None}, ["c"]),
+        ({"meta.year": {">": 2020}}, ["b"]),
+        ({"meta.year": {"in": [2020, 2021]}}, ["a", "b"]),
+        ({"not": {"meta.year": 2020}}, ["b", "c"]),
+        ({"meta": "x"}, ["c"]),
+    ],
+)
+def test_filters_match_dates_numpy_scalars_and_nested_fields(
+    index: Index, where: dict[str, Any], expected: list[str]
+) -> None:
+    assert found(index, where) == expected
+
+
+def test_stored_metadata_are_plain(index: Index) -> None:
+    assert index["a"].metadata["day"] == "2024-01-31"
+    assert index["c"].metadata == {"lang": "fr", "n": 3, "price": None, "meta": "x"}
+
+
+def test_declared_nested_fields_are_checked(index: Index) -> None:
+    with pytest.raises(TypeError, match=r"metadata\[0\]\['meta.year'\]: must be int"):
+        index.add(ids=["d"], texts=["x"], metadata=[{"meta": {"year": "2020"}}])
+
+
+def test_metadata_are_merged_and_nothing_is_encoded(index: Index, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = index.stats()
+    monkeypatch.setattr(WordEncoder, "encode_documents", None)
+    index.update_metadata(["c", "a"], [{"lang": "de", "n": None, "day": date(2025, 1, 1)}, {"meta": {"new": 1}}])
+    assert index["c"].metadata == {"lang": "de", "price": None, "meta": "x", "day": "2025-01-01"}
+    assert index["a"].metadata == {"lang": "en", "day": "2024-01-31", "meta": {"new": 1}}
+    assert index["b"].metadata["lang"] == "fr"
+    assert found(index, {"lang": "de"}) == ["c"]
+    assert found(index, {"lang": "fr"}) == ["b"]
+    assert found(index, {"meta.source": "x"}) == ["b"]
+    assert index.stats().tokens == before.tokens
+    assert list(index) == ["a", "b", "c"]
+    index.verify()
+
+
+def test_metadata_are_replaced_on_request(index: Index) -> None:
+    index.update_metadata(["a"], [{"lang": "it", "n": None}], replace=True)
+    assert index["a"].metadata == {"lang": "it", "n": None}
+    assert found(index, {"day": {"!=": None}}) == ["b"]
+
+
+def test_readers_see_new_metadata_at_once(index: Index) -> None:
+    with Index.open(index.path, read_only=True, encoder=WordEncoder()) as reader:
+        assert found(reader, {"lang": "en"}) == ["a"]
+        index.update_metadata(["a"], [{"lang": "de"}])
+        assert found(reader, {"lang": "en"}) == []
+        assert found(reader, {"lang": "de"}) == ["a"]
+        for mode in ("bm25", "hybrid"):
+            assert [hit.metadata["lang"] for hit in reader.search("alpha", mode=mode, where={"lang": "de"})] == ["de"]
+
+
+def test_metadata_survive_rewriting_and_reopening(index: Index) -> None:
+    index.update_metadata(["a"], [{"lang": "de"}])
+    index.delete(["b"])
+    index.compact()
+    index.close()
+    with Index.open(index.path, encoder=WordEncoder()) as opened:
+        assert found(opened, {"lang": "de"}) == ["a"]
+        opened.verify()
+
+
+@pytest.mark.parametrize(
+    ("ids", "metadata", "error", "message"),
+    [
+        (["a", "no"], [{}, {}], UnknownIdError, "ids: 'no' is not in the index; nothing was changed"),
+        (["a", "a"], [{}, {}], DuplicateIdError, r"ids\[1\]: duplicate id 'a'"),
+        (["a"], [{}, {}], ValueError, "metadata: must have one value per id, 1, got 2"),
+        (["a"], ["x"], TypeError, r"metadata\[0\]: must be a dict, got str"),
+        (["a", "b"], [{}, {"lang": 3}], TypeError, r"metadata\[1\]\['lang'\]: must be str"),
+        (["a", "b"], [{"x": 1}, {"p": b""}], TypeError, r"metadata\[1\]\['p'\]: must be a string"),
+    ],
+)
+def test_an_invalid_change_changes_nothing(
+    index: Index, ids: list[str], metadata: list[Any], error: type[Exception], message: str
+) -> None:
+    before = [document.metadata for document in index.documents()]
+    with pytest.raises(error, match=message):
+        index.update_metadata(ids, metadata)
+    assert [document.metadata for document in index.documents()] == before
+    with Index.open(index.path, read_only=True) as reader, pytest.raises(ReadOnlyError):
+        reader.update_metadata(["a"], [{}])
+
+
+def test_hits_always_pass_the_filter_while_metadata_change(index: Index) -> None:
+    stop = threading.Event()
+
+    def toggle() -> None:
+        lang = "de"
+        while not stop.is_set():
+            index.update_metadata(["a"], [{"lang": lang}])
+            lang = "en" if lang == "de" else "de"
+
+    thread = threading.Thread(target=toggle)
+    thread.start()
+    try:
+        with Index.open(index.path, read_only=True, encoder=WordEncoder()) as reader:
+            for _ in range(200):
+                for hit in reader.search("alpha", where={"lang": "de"}):
+                    assert hit.metadata["lang"] == "de"
+    finally:
+        stop.set()
+        thread.join()
+
+
+def test_a_hit_whose_metadata_changed_in_between_is_searched_again(
+    index: Index, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = catalog.Catalog.rows
+
+    def late(self: catalog.Catalog, numbers: Any, where: Any = None) -> Any:
+        monkeypatch.undo()
+        index.update_metadata(["a"], [{"lang": "de"}])
+        return rows(self, numbers, where)
+
+    with Index.open(index.path, read_only=True, encoder=WordEncoder()) as reader:
+        monkeypatch.setattr(catalog.Catalog, "rows", late)
+        assert list(reader.search("alpha", where={"lang": "en"})) == []
+
+
+def test_documents_are_deleted_by_a_filter(index: Index) -> None:
+    assert index.delete(where={"lang": "fr", "meta.source": "x"}) == 1
+    assert list(index) == ["a", "c"]
+    assert index.delete(where={"lang": "nowhere"}) == 0
+    assert index.delete(where={"or": [{"lang": "en"}, {"n": 3}]}) == 2
+    assert len(index) == 0
+    assert list(index.search("bat", mode="hybrid")) == []
+    index.verify()
+
+
+def test_deletion_returns_how_many(index: Index) -> None:
+    assert index.delete(["a", "b", "a"]) == 2
+    assert index.delete([]) == 0
+
+
+@pytest.mark.parametrize("arguments", [{}, {"ids": ["a"], "where": {"lang": "en"}}, {"ids": [], "where": {"n": 1}}])
+def test_deletion_takes_ids_or_a_filter(index: Index, arguments: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="ids, where: exactly one of the two is needed"):
+        index.delete(**arguments)
+    assert len(index) == 3
+
+
+def test_an_invalid_filter_deletes_nothing(index: Index) -> None:
+    for where in ({}, {"lang": {}}, {"day": float("nan")}):
+        with pytest.raises(ValueError, match="where"):
+            index.delete(where=where)
+    with pytest.raises(TypeError, match="where: must be a dict"):
+        index.delete(where=[])  # type: ignore[arg-type]
+    with Index.open(index.path, read_only=True) as reader, pytest.raises(ReadOnlyError):
+        reader.delete(where={"lang": "en"})
+    assert len(index) == 3
+
+
+def test_the_id_of_a_split_document_means_its_passages(tmp_path: Path) -> None:
+    text = "The serotine is a large bat that leaves its roost late. " * 120
+    with Index.create(tmp_path / "split") as index:
+        index.add(ids=["long", "short"], texts=[text, "A bat."], metadata=[{"n": 1}, {}], long_texts="split")
+        passages = index.ids(where={"document": "long"})
+        assert len(passages) > 1
+        before = [index[id_].metadata for id_ in passages]
+        index.update_metadata(["long", "short"], [{"n": 2, "start": 7}, {"n": 3}])
+        assert [index[id_].metadata for id_ in passages] == [{**fields, "n": 2} for fields in before]
+        assert index["short"].metadata == {"n": 3}
+        index.update_metadata(["long"], [{"lang": "en"}], replace=True)
+        changed = [{key: fields[key] for key in ("document", "start", "end")} | {"lang": "en"} for fields in before]
+        assert [index[id_].metadata for id_ in passages] == changed
+        assert index.delete(["long"]) == len(passages)
+        assert list(index) == ["short"]
+        index.verify()

@@ -120,7 +120,7 @@ def test_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         ("a.csv", b"id,text\n1,\0\n", r"a\.csv: not a text file: contains NUL bytes"),
         ("a.txt", b"\x89PNG\r\n\0", r"a\.txt: not a text file: contains NUL bytes"),
         ("a.txt", b" \n", r"a\.txt: contains no documents"),
-        ("a.docx", b"PK", r"a\.docx: unknown file type; valid types: \.jsonl"),
+        ("a.xyz", b"PK", r"a\.xyz: unknown file type; valid types: \.jsonl"),
     ],
 )
 def test_errors_name_the_file_and_the_line(tmp_path: Path, name: str, content: bytes, message: str) -> None:

@@ -56,6 +56,22 @@ def test_indexing_a_folder_creates_and_updates_an_index(shell: Shell, notes: Pat
     shell("verify", "i.serotine")
 
 
+def test_a_missing_extra_is_one_line_for_all_its_files(
+    shell: Shell, notes: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in ("selectolax.lexbor", "pypdfium2"):
+        monkeypatch.setitem(sys.modules, module, None)
+    for name in ("a.html", "b.html", "C.HTM", "d.pdf"):
+        (notes / name).write_text("x")
+    result = shell.json("index", "notes", "-o", "i.serotine")
+    assert shell.err == (
+        "warning: skipped: reading 4 files (2 .html, 1 .htm, 1 .pdf) needs the extra [ingest]; "
+        "run: pip install 'serotine[ingest]'\n"
+    )
+    assert len(result["skipped"]) == 4
+    assert result["skipped"][0]["reason"].startswith("reading HTML needs the extra [ingest]")
+
+
 def test_no_indexable_file_is_an_error(shell: Shell, tmp_path: Path) -> None:
     folder = tmp_path / "bad"
     folder.mkdir()

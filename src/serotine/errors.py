@@ -96,6 +96,18 @@ class InputFileError(SerotineError):
     """An input file that cannot be read; the message names the file and, where possible, the line."""
 
 
+class MissingExtraError(InputFileError):
+    """An input file that the libraries of an extra read, which is not installed.
+
+    Attributes:
+        extra: the name of the extra.
+    """
+
+    def __init__(self, name: str, purpose: str, extra: str) -> None:
+        super().__init__(f"{name}: {missing_extra(purpose, extra)}")
+        self.extra = extra
+
+
 class RecipeError(SerotineError, ValueError):
     """A training recipe that is not valid; the message names the file and the key."""
 

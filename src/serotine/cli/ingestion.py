@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from serotine.cli.output import Interrupted, plural, warn, watched
-from serotine.errors import EmptyTextWarning, EncoderError, InputFileError, MaintenanceWarning
+from serotine.errors import EmptyTextWarning, EncoderError, InputFileError, MaintenanceWarning, missing_extra
 from serotine.progress import progress_bar
 
 if TYPE_CHECKING:
@@ -218,9 +219,18 @@ def _warn_skipped_rows(rows: SkippedRows, reported: set[Skipped | SkippedRow]) -
 
 
 def _warn_skipped(files: Sequence[Skipped], reported: set[Skipped | SkippedRow]) -> None:
-    for skipped in files:
-        if skipped not in reported:
+    from serotine.ingest import file_type
+
+    new = [skipped for skipped in files if skipped not in reported]
+    for skipped in new:
+        if not skipped.extra:
             warn(f"skipped: {_message(skipped)}")
+    # One line for an extra, not one for each of its files.
+    for extra in sorted({skipped.extra for skipped in new if skipped.extra}):
+        types = Counter(file_type(skipped.file) for skipped in new if skipped.extra == extra)
+        named = ", ".join(f"{count:,} {suffix}" for suffix, count in types.most_common())
+        message = missing_extra(f"reading {plural(types.total(), 'file')} ({named})", extra)
+        warn(f"skipped: {message}")
     reported.update(files)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from serotine.ingest.chunking import Chunking
 from serotine.ingest.document import Document
-from serotine.ingest.file_types import SUFFIXES
+from serotine.ingest.file_types import SUFFIXES, file_type
 from serotine.ingest.ingest import Ingest, update
 from serotine.ingest.lines import read_lines
 from serotine.ingest.plan import FileChange, IngestReport, Plan, Skipped
@@ -25,6 +25,7 @@ __all__ = [
     "SkippedRow",
     "SkippedRows",
     "SourceFile",
+    "file_type",
     "parquet_batches",
     "read",
     "read_lines",

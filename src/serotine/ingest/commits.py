@@ -139,7 +139,7 @@ class Commits:
             self._on_progress(self._added, max(self._plan.to_store, self._added))
 
     def _skip(self, change: FileChange, error: Exception) -> None:
-        skipped = Skipped(change.file.name, str(error), conflict=isinstance(error, DuplicateIdError))
+        skipped = Skipped.of(change.file.name, error)
         _log.info("skipped %s", skipped.message)
         self._skipped.append(skipped)
         if self._on_skip is not None:

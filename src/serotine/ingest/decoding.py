@@ -10,7 +10,7 @@ import codecs
 import re
 from collections.abc import Iterable
 
-from serotine.errors import InputFileError, missing_extra
+from serotine.errors import InputFileError, MissingExtraError
 
 UTF8 = "utf-8"
 # The marks of UTF-32 begin with those of UTF-16.
@@ -125,7 +125,7 @@ def _guess(sample: bytes, name: str) -> str:
     try:
         from charset_normalizer import from_bytes
     except ImportError:
-        raise InputFileError(f"{name}: not UTF-8; {missing_extra('detecting its encoding', 'ingest')}") from None
+        raise MissingExtraError(name, "not UTF-8; detecting its encoding", "ingest") from None
     matches = from_bytes(sample, cp_isolation=list(_CANDIDATES))
     best = matches.best()
     if best is None:

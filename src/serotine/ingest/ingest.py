@@ -196,7 +196,7 @@ class _Planner:
             try:
                 self._read(file, records.get(file.key))
             except (InputFileError, DuplicateIdError) as error:
-                skipped = Skipped(file.name, str(error), conflict=isinstance(error, DuplicateIdError))
+                skipped = Skipped.of(file.name, error)
                 self._skipped.append(skipped)
                 if self._on_skip is not None:
                     self._on_skip(skipped)

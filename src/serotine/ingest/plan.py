@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from serotine.errors import DuplicateIdError, MissingExtraError
 from serotine.index import SourceRecord
 from serotine.ingest.rows import SkippedRows
 from serotine.ingest.sources import SourceFile
@@ -19,11 +20,19 @@ class Skipped:
         file: its name.
         message: one line that names the file, what is wrong with it, and what to do.
         conflict: whether the file is valid, but another file or the index has one of its document ids.
+        extra: the extra of libraries that would read it; "" if none is missing.
     """
 
     file: str
     message: str
     conflict: bool = False
+    extra: str = ""
+
+    @classmethod
+    def of(cls, file: str, error: Exception) -> Skipped:
+        """Return the file with the error that its documents raised."""
+        extra = error.extra if isinstance(error, MissingExtraError) else ""
+        return cls(file, str(error), isinstance(error, DuplicateIdError), extra)
 
     @property
     def reason(self) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from functools import cache, partial
 from typing import TYPE_CHECKING
 
-from serotine.errors import InputFileError, missing_extra
+from serotine.errors import MissingExtraError
 from serotine.ingest.decoding import decode
 from serotine.ingest.extract import Extract, Positions, Section, encoding_metadata
 from serotine.ingest.readers.grammars import CPP, GRAMMARS, Grammar
@@ -66,7 +66,7 @@ def _read_code(grammar: Grammar, data: bytes, name: str) -> Extract:
     try:
         parser = _parser(grammar)
     except ImportError:
-        raise InputFileError(f"{name}: {missing_extra('reading source code', 'ingest')}") from None
+        raise MissingExtraError(name, "reading source code", "ingest") from None
     # Some grammars take the first half of a line end for a part of a word.
     source = text.encode().replace(b"\r\n", b" \n")
     root = parser.parse(source).root_node

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from serotine.errors import InputFileError, missing_extra
+from serotine.errors import MissingExtraError
 from serotine.ingest.decoding import decode
 from serotine.ingest.extract import Extract, encoding_metadata, sections
 
@@ -67,7 +67,7 @@ def read_html(data: bytes, name: str) -> Extract:
     try:
         from selectolax.lexbor import LexborHTMLParser
     except ImportError:
-        raise InputFileError(f"{name}: {missing_extra('reading HTML', 'ingest')}") from None
+        raise MissingExtraError(name, "reading HTML", "ingest") from None
     declared = _CHARSET.search(data[:_MAX_DECLARATION_OFFSET])
     source, encoding = decode(data, name, declared and declared.group(1).decode("ascii"))
     # The parser reads UTF-8 and stops at NUL.

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from serotine.errors import InputFileError, missing_extra, reason
+from serotine.errors import InputFileError, MissingExtraError, reason
 from serotine.ingest.lines import read_whole
 from serotine.ingest.rows import BadRowError, Row
 from serotine.texts import is_text
@@ -60,7 +60,7 @@ def parquet_batches(
         import pyarrow
         import pyarrow.parquet
     except ImportError:
-        raise InputFileError(f"{name}: {missing_extra('reading Parquet', extra)}") from None
+        raise MissingExtraError(name, "reading Parquet", extra) from None
     try:
         compressed = name.lower().endswith(".gz")
         # Parquet is read from its end, so a compressed file is uncompressed whole.

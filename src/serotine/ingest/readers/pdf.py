@@ -6,7 +6,7 @@ import re
 import threading
 from typing import TYPE_CHECKING, Any
 
-from serotine.errors import InputFileError, missing_extra, reason
+from serotine.errors import InputFileError, MissingExtraError, reason
 from serotine.ingest.extract import Extract, Positions, Section
 from serotine.ingest.readers.hyphens import join_hyphenated
 
@@ -33,7 +33,7 @@ def read_pdf(data: bytes, name: str) -> Extract:
     try:
         import pypdfium2
     except ImportError:
-        raise InputFileError(f"{name}: {missing_extra('reading PDF', 'ingest')}") from None
+        raise MissingExtraError(name, "reading PDF", "ingest") from None
     if not data:
         raise InputFileError(f"{name}: the file is empty; write it again")
     with _PDFIUM_LOCK:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from itertools import chain
 from typing import Any
 
-from serotine.errors import InputFileError, missing_extra
+from serotine.errors import MissingExtraError
 from serotine.ingest.extract import Extract
 from serotine.ingest.readers.package import Package
 from serotine.ingest.readers.text_writer import TextWriter
@@ -31,7 +31,7 @@ def read_xlsx(data: bytes, name: str) -> Extract:
     try:
         from openpyxl import load_workbook
     except ImportError:
-        raise InputFileError(f"{name}: {missing_extra('reading spreadsheets', 'ingest')}") from None
+        raise MissingExtraError(name, "reading spreadsheets", "ingest") from None
     package = Package(data, name, ".xlsx")
     package.main_part()
     package.check_size(package.size(".xml"))

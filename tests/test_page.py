@@ -115,7 +115,7 @@ def test_offsets_are_characters_and_long_passages_are_cut(page: Page) -> None:
     assert 300 < len(shown) < 700
     assert "The serotine is a late bat." in shown
     assert shown.startswith("… ")
-    long_hit.get_by_role("button", name="Whole passage").click()
+    long_hit.get_by_role("button", name="More of passage").click()
     assert len(long_hit.locator(".passage").inner_text()) > 2500
     assert weights(page, page.locator(".hit").all_inner_texts().index(long_hit.inner_text()))["serotine"] == 1
 
@@ -282,7 +282,9 @@ def test_errors_are_shown(page: Page) -> None:
 def test_an_unknown_index_in_the_address_says_which_exist(page: Page, site: str) -> None:
     page.goto(f"{site}/?index=xyz&q=bats")
     alert = page.get_by_role("alert")
-    sync_api.expect(alert).to_contain_text("Unknown index “xyz”; choose one of: bats, empty, strange, tags, vectors.")
+    sync_api.expect(alert).to_contain_text(
+        "Unknown index “xyz”; choose one of: bats, empty, formats, strange, tags, vectors."
+    )
     sync_api.expect(page.locator(".hit")).to_have_count(0)
     choose(page, "tags")
     sync_api.expect(page.locator(".hit")).to_have_count(4)

@@ -20,6 +20,15 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.skipif(BROWSER is None, reason="Chromium is not installed (apt-get install chromium)")
 
+# A color as the browser computes it, to compare it with that of an element.
+RESOLVED = """color => {
+  const probe = document.body.appendChild(document.createElement("i"));
+  probe.style.color = color;
+  const resolved = getComputedStyle(probe).color;
+  probe.remove();
+  return resolved;
+}"""
+
 
 def test_files_are_indexed_with_progress(browser: Browser, tmp_path: Path) -> None:
     root = tmp_path / "root"
@@ -39,13 +48,61 @@ def test_files_are_indexed_with_progress(browser: Browser, tmp_path: Path) -> No
         page.get_by_role("button", name="Add files").first.click()
         dialog = page.get_by_role("dialog")
         dialog.locator("input[webkitdirectory]").set_input_files(folder)
-        sync_api.expect(dialog.locator(".message.done")).to_contain_text(re.compile(r"\d passages? added\."))
+        # What was skipped is counted, named, and not green.
+        message = dialog.locator(".message")
+        sync_api.expect(message).to_have_text("2 passages added; 1 of 3 files skipped:")
+        sync_api.expect(message).to_have_class(re.compile("partial"))
+        color = "element => getComputedStyle(element).color"
+        green = page.evaluate("getComputedStyle(document.documentElement).getPropertyValue('--proof')")
+        assert message.evaluate(color) != page.evaluate(RESOLVED, green)
         sync_api.expect(dialog.get_by_role("listitem")).to_contain_text("broken.jsonl")
         page.keyboard.press("Escape")
         sync_api.expect(dialog).to_be_hidden()
         search(page, "owls under snow")
         sync_api.expect(page.locator(".hit").first.locator(".passage")).to_contain_text("hear mice")
         assert "deep/owls.md" in page.locator(".hit").first.inner_text()
+        page.close()
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+@pytest.mark.parametrize(
+    ("content", "state", "message", "listed"),
+    [
+        ({"a.txt": "Bats hunt."}, "done", "1 passage added.", []),
+        (
+            {"rows.jsonl": '{"_id": "a", "text": "bats"}\n{"_id": "b", "text": 3}\n'},
+            "partial",
+            "1 passage added; 1 row skipped:",
+            ["rows.jsonl:2"],
+        ),
+        (
+            {"a.xyz": "?", "b.jsonl": "{"},
+            "failed",
+            "0 passages added; 2 of 2 files skipped:",
+            ["a.xyz", "b.jsonl"],
+        ),
+    ],
+)
+def test_the_color_says_whether_everything_was_indexed(
+    browser: Browser, tmp_path: Path, content: dict[str, str], state: str, message: str, listed: list[str]
+) -> None:
+    Index.create(tmp_path / "mine.serotine", encoder=FakeEncoder()).close()
+    process, address = start_server(tmp_path / "log", tmp_path / "mine.serotine")
+    try:
+        page = browser.new_page()
+        page.set_default_timeout(20_000)
+        page.goto(address)
+        page.get_by_role("button", name="Add files").first.click()
+        dialog = page.get_by_role("dialog")
+        files = [{"name": name, "mimeType": "text/plain", "buffer": text.encode()} for name, text in content.items()]
+        dialog.locator("input").first.set_input_files(files)
+        sync_api.expect(dialog.locator(".message")).to_have_text(message)
+        sync_api.expect(dialog.locator(".message")).to_have_class(re.compile(rf"\b{state}\b"))
+        sync_api.expect(dialog.get_by_role("listitem")).to_have_count(len(listed))
+        for name in listed:
+            sync_api.expect(dialog.get_by_role("listitem").filter(has_text=name)).to_be_visible()
         page.close()
     finally:
         process.terminate()
@@ -69,7 +126,8 @@ def test_many_files_are_sent_in_batches(browser: Browser, tmp_path: Path) -> Non
         page.get_by_role("button", name="Add files").first.click()
         dialog = page.get_by_role("dialog")
         dialog.locator("input[webkitdirectory]").set_input_files(folder)
-        sync_api.expect(dialog.locator(".message.done")).to_have_text("1,001 passages added.", timeout=120_000)
+        message = "1,001 passages added; 2 of 1,003 files skipped:"
+        sync_api.expect(dialog.locator(".message.partial")).to_have_text(message, timeout=120_000)
         sync_api.expect(dialog.get_by_role("listitem")).to_have_count(2)
         assert len(uploads) == 3
         page.close()

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from helpers.chromium import BROWSER
-from helpers.page_actions import search, wait_until_settled
+from helpers.page_actions import choose, search, wait_until_settled
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -24,6 +24,9 @@ def test_light_dark_and_narrow(browser: Browser, site: str) -> None:
         background = page.evaluate("getComputedStyle(document.documentElement).backgroundColor")
         backgrounds[scheme] = [int(channel) for channel in re.findall(r"\d+", background)[:3]]
         # Nothing overflows on a phone.
+        assert page.evaluate("document.documentElement.scrollWidth") <= 360
+        page.goto(f"{site}/?index=formats&q=late+serotine")
+        wait_until_settled(page)
         assert page.evaluate("document.documentElement.scrollWidth") <= 360
         for _ in range(3):
             theme = page.evaluate("document.documentElement.dataset.theme")
@@ -58,4 +61,12 @@ def test_axe_finds_no_violations(browser: Browser, site: str) -> None:
         check(page, "a word")
         page.get_by_role("button", name="Add files").click()
         check(page, "files")
+        page.keyboard.press("Escape")
+        page.set_viewport_size({"width": 1600, "height": 900})
+        choose(page, "formats")
+        search(page, "serotine late")
+        check(page, "side column, Markdown and code")
+        choose(page, "empty")
+        search(page, "")
+        check(page, "empty index")
         page.close()

@@ -22,6 +22,7 @@ _DOCS = """<!doctype html>
 <link rel="stylesheet" href="/docs/swagger-ui.css">
 </head>
 <body>
+<p style="margin: 1rem 1.25rem 0; font-family: sans-serif"><a href="/">&larr; Search page</a></p>
 <div id="swagger-ui"></div>
 <script src="/docs/swagger-ui-bundle.js"></script>
 <script src="/docs/start.js"></script>

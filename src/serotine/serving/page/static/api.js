@@ -57,6 +57,16 @@ export const indexes = () => request("v1/indexes").then((body) => body.indexes);
 export const search = (index, body, signal) => request(`${indexPath(index)}/search`, { method: "POST", body, signal });
 export const job = (id) => request(`v1/jobs/${encodeURIComponent(id)}`);
 
+export const documentOf = (index, id) => request(`${indexPath(index)}/documents/${encodeURIComponent(id)}`);
+
+/** Return the metadata of some documents of an index. */
+export async function sampleMetadata(index, count) {
+  const { ids } = await request(`${indexPath(index)}/ids?limit=${count}`);
+  const body = { ids };
+  const { documents } = await request(`${indexPath(index)}/documents/fetch`, { method: "POST", body });
+  return documents.map((document) => document.metadata);
+}
+
 /** Send files with their relative paths; `onProgress` gets the fraction sent, which fetch cannot report. */
 export function upload(index, files, onProgress, signal) {
   return new Promise((resolve, reject) => {

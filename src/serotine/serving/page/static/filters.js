@@ -3,7 +3,11 @@
 const MAX_VALUE_LENGTH = 48;
 const MAX_VALUES = 12;
 // Positions in files, and titles: useless as filters.
-const UNFILTERED = new Set(["start", "end", "title", "heading"]);
+const UNFILTERED = new Set(
+  ["start", "end", "title", "heading", "symbol", "document"].concat(
+    ["page", "line", "slide", "cell"].flatMap((name) => [name, `last_${name}`]),
+  ),
+);
 
 /** Return chips as the server's filter, or null. */
 export function where(chips) {

@@ -22,6 +22,7 @@ const STAGES = {
 };
 
 export const number = (value) => value.toLocaleString("en-GB");
+export const passages = (count) => `${number(count)} passage${count === 1 ? "" : "s"}`;
 export const milliseconds = (value) => `${value < 9.95 ? value.toFixed(1) : number(Math.round(value))} ms`;
 
 /** Return the plan, then how many documents each stage scored. */

@@ -1,25 +1,27 @@
 // The page's state and actions; index.html has its structure, style.css its appearance.
 
 import * as api from "./api.js";
-import { chosen, dropped } from "./files.js";
+import { blocksOf, fileOf, kindOf } from "./blocks.js";
 import { FieldValues, chipText, facts, where } from "./filters.js";
-import { exactMatches, excerpts, highlight, isLong, marks, paint, words } from "./passages.js";
-import { milliseconds, number, plan, stages } from "./format.js";
+import { milliseconds, passages, plan, stages } from "./format.js";
+import { highlight, paint } from "./painting.js";
+import { panel } from "./panel.js";
+import { exactMatches, excerpts, isLong, marks, words } from "./passages.js";
+import { uploads } from "./uploads.js";
 
 const PAUSE = 140;
-const POLL = 400;
 const K = 10;
-// Files per request; the server's limit is 1,000.
-const FILES_PER_REQUEST = 500;
+// Characters of a query in one line; a longer one is shown smaller, in several lines.
+const LONG_QUERY = 48;
+// Documents whose titles are suggested as queries.
+const SAMPLE = 24;
 const THEME = "serotine.theme";
 
 // A chip for one value of a field, not for a bound.
 const isValueOf = (chip, field, value) =>
   chip.field === field && chip.value === value && ["==", "contains"].includes(chip.operator);
 
-const passages = (count) => `${number(count)} passage${count === 1 ? "" : "s"}`;
-
-export const page = () => ({
+const searching = () => ({
   indexes: [],
   index: "",
   query: "",
@@ -27,6 +29,7 @@ export const page = () => ({
   exact: false,
   chips: [],
   fields: [],
+  suggestions: [],
   queryWords: [],
   hits: [],
   word: -1,
@@ -40,14 +43,15 @@ export const page = () => ({
   needsToken: false,
   token: "",
   theme: localStorage.getItem(THEME) || "auto",
-  uploading: { state: "idle", message: "", share: null, skipped: [] },
-  dragging: false,
 
   // Not reactive.
   _fieldValues: {},
   _timer: 0,
   _controller: null,
-  _uploadAbort: null,
+
+  get isLongQuery() {
+    return this.query.length > LONG_QUERY;
+  },
 
   init() {
     const parameters = new URLSearchParams(location.search);
@@ -101,7 +105,27 @@ export const page = () => ({
     if (this.wordsOnly) this.mode = "bm25";
     if (this.mode !== "late") this.exact = false;
     this.showFields();
+    this.suggest();
     this.search();
+  },
+  /** Suggest queries: titles and headings of documents in the index. */
+  async suggest() {
+    this.suggestions = [];
+    const index = this.index;
+    if (this.current === null || this.current.documents === 0) return;
+    try {
+      const metadata = await api.sampleMetadata(index, SAMPLE);
+      const names = metadata.map((item) => this.nameOf({ id: "", metadata: item }).title);
+      const usable = [...new Set(names)].filter((name) => name.length >= 8 && name.length <= 60);
+      if (index === this.index) this.suggestions = usable.slice(0, 4);
+    } catch {
+      // Suggestions are not worth an error.
+    }
+  },
+  take(suggestion) {
+    this.query = suggestion;
+    this.search();
+    this.$refs.query.focus();
   },
   fieldValues() {
     if (!this._fieldValues[this.index] && this.current !== null) {
@@ -117,6 +141,7 @@ export const page = () => ({
 
   scheduleSearch() {
     clearTimeout(this._timer);
+    this.query = this.query.replaceAll(/\s*\n\s*/g, " ");
     this.busy = this.query.trim() !== "";
     this._timer = setTimeout(() => this.search(), PAUSE);
   },
@@ -173,6 +198,7 @@ export const page = () => ({
   },
   clear() {
     Object.assign(this, { hits: [], queryWords: [], statistics: null, certificate: null, word: -1, pinned: -1 });
+    this.choose(null);
     Object.assign(this, { busy: false, status: "", problem: "" });
   },
   showResults(query, response) {
@@ -181,6 +207,7 @@ export const page = () => ({
     this.fieldValues().add(response.hits);
     this.showFields();
     Object.assign(this, { queryWords, hits, word: -1, pinned: -1, problem: "" });
+    this.choose(hits[0] || null);
     this.certificate = response.certificate;
     this.statistics = {
       plan: plan(response.stats),
@@ -192,29 +219,53 @@ export const page = () => ({
   },
   asPassage(hit, rank, queryWords) {
     const text = hit.text || "";
+    const kind = kindOf(hit);
     const marked = hit.explanation ? marks(hit.explanation, queryWords) : exactMatches(text, queryWords);
     const best = queryWords.map((_, word) => this.bestMatch(text, marked, word));
+    const { title, place } = this.nameOf(hit);
+    const blocks = blocksOf(text, kind);
+    // A passage that begins with its own heading shows it as the title.
+    const heading = blocks[0] && blocks[0].kind === "heading" ? blocks.shift() : null;
+    const repeats = heading && title === text.slice(heading.ranges[0].start, heading.ranges.at(-1).end);
+    if (heading && !repeats) blocks.unshift(heading);
     return {
       key: `${rank} ${hit.id}`,
       rank: rank + 1,
       id: hit.id,
-      // The title of a document, or else the headings above a passage of a file.
-      title: [hit.metadata.title, hit.metadata.heading].find((name) => typeof name === "string") || "",
+      title,
+      place,
       score: hit.score === null ? "" : hit.score.toFixed(this.mode === "hybrid" ? 4 : 2),
       text,
-      // Lists, verse and code keep their line breaks; wrapped prose does not.
-      lines: text.length / text.split("\n").length < 60,
+      kind,
+      blocks,
+      titleBlock: repeats ? heading : null,
+      metadata: hit.metadata,
       // The ids of a file's passages already contain its name.
       facts: facts(hit.metadata)
-        .filter((fact) => !hit.id.startsWith(`${fact.value}#`))
+        .filter((fact) => !hit.id.startsWith(`${fact.value}#`) && fact.value !== title)
         .slice(0, 8)
         .map((fact) => ({ ...fact, text: `${fact.field} ${fact.value}` })),
       marked,
       best,
-      excerpts: excerpts(text, marked),
-      long: isLong(text),
+      excerpts: excerpts(text, marked, kind),
+      long: isLong(text, kind),
       whole: false,
     };
+  },
+  /** Return a hit's title, the last of its headings, and the place in its file, with the headings above. */
+  nameOf({ id, metadata }) {
+    const named = [metadata.heading, metadata.symbol, metadata.title].filter((name) => typeof name === "string" && name);
+    const headings = typeof metadata.heading === "string" ? metadata.heading.split(" > ") : [];
+    const title = headings.length ? headings.at(-1) : named[0] || "";
+    const span = (first, last) => (Number.isInteger(last) && last > first ? `s ${first}–${last}` : ` ${first}`);
+    const above = headings.slice(0, -1);
+    const place = [...(above.includes(metadata.title) || title === metadata.title ? [] : [metadata.title]), ...above];
+    for (const name of ["page", "line", "slide", "cell"]) {
+      if (Number.isInteger(metadata[name])) place.push(name + span(metadata[name], metadata[`last_${name}`]));
+    }
+    const file = fileOf({ id, metadata });
+    const shown = [id.startsWith(file) ? "" : file, ...place].filter((item) => typeof item === "string" && item);
+    return { title, place: shown.join(" · ") };
   },
   bestMatch(text, marked, word) {
     let best = null;
@@ -256,9 +307,17 @@ export const page = () => ({
   // Passages and query words
 
   paintPassage(element, hit) {
-    paint(element, hit.text, hit.marked, hit.whole ? [[0, hit.text.length]] : hit.excerpts);
+    paint(element, hit.text, hit.blocks, hit.marked, hit.whole ? [[0, hit.text.length]] : hit.excerpts);
     // Deferred, so that Alpine does not repaint the passage for every highlighted word.
     queueMicrotask(() => highlight(element, this.word));
+  },
+  paintTitle(element, hit) {
+    element.classList.toggle("plain", hit.title === "");
+    if (hit.titleBlock === null) element.textContent = hit.title || hit.id;
+    else {
+      paint(element, hit.text, [{ ...hit.titleBlock, kind: "title" }], hit.marked, [[0, hit.text.length]]);
+      queueMicrotask(() => highlight(element, this.word));
+    }
   },
   updateHighlight(element) {
     highlight(element, this.word);
@@ -366,6 +425,12 @@ export const page = () => ({
       this.$refs.query.select();
       return;
     }
+    if (event.key === "Enter" && event.target === this.$refs.query) {
+      // The field wraps long queries, but a query is one line.
+      event.preventDefault();
+      this.search();
+      return;
+    }
     const open = event.target.closest("details[open].field");
     if (event.key === "Escape" && open) {
       open.open = false;
@@ -401,6 +466,8 @@ export const page = () => ({
   },
   focusOn(element) {
     element.focus({ preventScroll: true });
+    const position = [...document.querySelectorAll(".hit")].indexOf(element);
+    if (position >= 0) this.choose(this.hits[position]);
     const reduceMotion = matchMedia("(prefers-reduced-motion: reduce)").matches;
     element.scrollIntoView({ block: "nearest", behavior: reduceMotion ? "auto" : "smooth" });
   },
@@ -419,95 +486,13 @@ export const page = () => ({
   get themeText() {
     return { auto: "Light or dark, as the system", light: "Light", dark: "Dark" }[this.theme];
   },
-
-  // Files
-
-  openFiles() {
-    if (this.uploading.state === "done" || this.uploading.state === "failed") this.uploading = this.noUpload();
-    this.$refs.files.showModal();
-  },
-  closeFiles() {
-    this.$refs.files.close();
-  },
-  noUpload: () => ({ state: "idle", message: "", share: null, skipped: [] }),
-  sendChosen(event) {
-    const files = chosen(event.target.files);
-    event.target.value = "";
-    this.send(files);
-  },
-  onDragOver(event) {
-    if (this.writable && event.dataTransfer && [...event.dataTransfer.types].includes("Files")) {
-      event.preventDefault();
-      this.dragging = true;
-    }
-  },
-  async dropFiles(event) {
-    this.dragging = false;
-    if (!this.writable || !event.dataTransfer || !event.dataTransfer.items.length) return;
-    event.preventDefault();
-    const files = dropped(event.dataTransfer);
-    if (!this.$refs.files.open) this.$refs.files.showModal();
-    this.send(await files);
-  },
-  get sending() {
-    return this.uploading.state === "sending" || this.uploading.state === "indexing";
-  },
-  async send(files) {
-    if (this.sending) return;
-    if (!files.length) {
-      this.uploading = { ...this.noUpload(), state: "failed", message: "The folder contains no files." };
-      return;
-    }
-    const controller = (this._uploadAbort = new AbortController());
-    const index = this.index;
-    const count = `${number(files.length)} file${files.length === 1 ? "" : "s"}`;
-    const totals = { files: files.length, done: 0, added: 0, skipped: [], error: null };
-    try {
-      for (let start = 0; start < files.length && totals.error === null; start += FILES_PER_REQUEST) {
-        const batch = files.slice(start, start + FILES_PER_REQUEST);
-        const sent = (share) => (this.uploading.share = (start + share * batch.length) / files.length);
-        const share = start / files.length;
-        this.uploading = { state: "sending", message: `Sending ${count}…`, share, skipped: totals.skipped };
-        const id = await api.upload(index, batch, sent, controller.signal);
-        await this.waitForJob(id, totals);
-      }
-      const state = totals.error === null ? "done" : "failed";
-      const message = totals.error === null ? `${passages(totals.added)} added.` : totals.error;
-      this.uploading = { state, message, share: null, skipped: totals.skipped };
-    } catch (error) {
-      const refused = error.status === 401 || error.status === 403;
-      const cause = refused ? "This requires a token with write access." : error.message;
-      const added = `${passages(totals.added)} of the first ${number(totals.done)} files were added.`;
-      const message = totals.done ? `${cause} ${added}` : cause;
-      this.uploading = { state: "failed", message, share: null, skipped: totals.skipped };
-      if (error.status === 401) this.needsToken = true;
-    }
-  },
-  /** Wait until one batch of files is indexed, then add its counts to `totals`. */
-  async waitForJob(id, totals) {
-    for (;;) {
-      const job = await api.job(id);
-      const [done, added] = [totals.done + job.done, totals.added + job.added];
-      const skipped = [...totals.skipped, ...job.skipped];
-      if (job.state === "done" || job.state === "failed") {
-        const failure = job.error || "Indexing failed; the server's log has the details.";
-        const error = job.state === "failed" ? failure : null;
-        Object.assign(totals, { done, added, skipped, error });
-        await this.refresh();
-        return;
-      }
-      const progress = `Indexing: ${number(done)} of ${number(totals.files)} files, ${passages(added)}…`;
-      const message = job.state === "queued" ? "Waiting…" : progress;
-      this.uploading = { state: "indexing", message, share: done / totals.files, skipped };
-      await new Promise((resolve) => setTimeout(resolve, POLL));
-    }
-  },
-  stopUpload() {
-    if (this._uploadAbort) this._uploadAbort.abort();
-  },
-  /** Reload the counts and the results after a change. */
-  async refresh() {
-    this.indexes = await api.indexes();
-    this.search();
-  },
 });
+
+/** The page's component; descriptors keep getters as they are. */
+export const page = () => {
+  const component = {};
+  for (const part of [searching(), panel(), uploads()]) {
+    Object.defineProperties(component, Object.getOwnPropertyDescriptors(part));
+  }
+  return component;
+};

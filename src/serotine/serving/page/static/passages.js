@@ -1,9 +1,11 @@
-// Passages with their matched words marked. Document text only ever becomes text nodes.
+// The matched words of passages, and the excerpts around them.
 
 const LETTERS = /[\p{L}\p{N}]/u;
 const ASCII = /[A-Za-z0-9]/;
-const LONG = 800;
+// Characters in four or five lines of the page's column.
 const WINDOW = 420;
+const LINES = 6;
+const MIN_WINDOW = 160;
 // Shorter omissions, between two excerpts or at an end, are shown instead.
 const MIN_OMITTED = 40;
 // As `RELEVANT_WEIGHT` in serotine/excerpts.py: much weaker matches are not relevant.
@@ -95,21 +97,41 @@ function wordAround(text, start, end) {
   return [start, end];
 }
 
-export const isLong = (text) => text.length > LONG;
+/** Return the number of characters that fill five lines: fewer where lines are short, as in code and lists. */
+function windowOf(text, kind) {
+  if (kind === "text") return WINDOW;
+  const lines = text.split("\n").filter((line) => line.trim());
+  const mean = lines.reduce((sum, line) => sum + line.length + 1, 0) / Math.max(lines.length, 1);
+  return Math.min(WINDOW, Math.max(LINES * Math.min(mean, WINDOW), MIN_WINDOW));
+}
+
+export const isLong = (text, kind) => text.length > 1.3 * windowOf(text, kind);
 
 /**
  * Return the excerpts of a long passage to show first, [from, to] in text order: the one with the most weight, and a
- * second where that omits a relevant match.
+ * second where that omits a relevant match; together four or five lines.
  */
-export function excerpts(text, marked) {
-  if (!isLong(text)) return [[0, text.length]];
-  const first = expanded(text, heaviest(marked, WINDOW));
-  const isOutside = (mark) => mark.end <= first[0] || mark.start >= first[1];
-  const outside = marked.filter((mark) => mark.weight >= RELEVANT_WEIGHT && isOutside(mark));
-  if (!outside.length) return [first];
-  const second = expanded(text, heaviest(outside, WINDOW / 2), WINDOW / 2);
+export function excerpts(text, marked, kind) {
+  if (!isLong(text, kind)) return [[0, text.length]];
+  const width = windowOf(text, kind);
+  const around = (range, size) => {
+    const excerpt = expanded(text, range, size);
+    return kind === "code" || kind === "lines" ? wholeLines(text, excerpt) : excerpt;
+  };
+  const best = heaviest(marked, width);
+  const whole = around(best, width);
+  const isOutside = ([from, to]) => (mark) => mark.end <= from || mark.start >= to;
+  const relevant = marked.filter((mark) => mark.weight >= RELEVANT_WEIGHT);
+  if (!relevant.some(isOutside(whole))) return [whole];
+  const first = around(heaviest(marked, (2 * width) / 3), (2 * width) / 3);
+  const second = around(heaviest(relevant.filter(isOutside(first)), width / 3), width / 3);
   const [left, right] = first[0] < second[0] ? [first, second] : [second, first];
   return right[0] - left[1] < MIN_OMITTED ? [[left[0], Math.max(left[1], right[1])]] : [left, right];
+}
+
+function wholeLines(text, [from, to]) {
+  const end = text.indexOf("\n", to);
+  return [text.lastIndexOf("\n", from - 1) + 1, end < 0 ? text.length : end];
 }
 
 /** Return the range from the first to the last mark of the heaviest run within `width` characters. */
@@ -128,7 +150,7 @@ function heaviest(marked, width) {
 }
 
 /** Return a range expanded to `width` characters, cut between words. */
-function expanded(text, [start, end], width = WINDOW) {
+function expanded(text, [start, end], width) {
   const left = Math.max(Math.min(start - (width - (end - start)) / 2, text.length - width), 0);
   const right = Math.max(Math.min(left + width, text.length), end);
   const from = left > MIN_OMITTED ? text.indexOf(" ", left) + 1 : 0;
@@ -136,37 +158,3 @@ function expanded(text, [start, end], width = WINDOW) {
   const begin = from === 0 && left > MIN_OMITTED ? Math.round(left) : Math.min(from, start);
   return [begin, to < end ? Math.round(right) : to];
 }
-
-/** Fill `element` with excerpts of a passage. */
-export function paint(element, text, marked, shown) {
-  const pieces = [];
-  for (const [from, to] of shown) {
-    if (from > 0) pieces.push(pieces.length ? " … " : "… ");
-    let at = from;
-    for (const mark of marked) {
-      if (mark.start < at || mark.end > to) continue;
-      pieces.push(text.slice(at, mark.start));
-      const shade = document.createElement("mark");
-      shade.textContent = text.slice(mark.start, mark.end);
-      shade.dataset.words = Object.keys(mark.by).join(" ");
-      shade.style.setProperty("--weight", shadeOf(mark.weight).toFixed(3));
-      pieces.push(shade);
-      at = mark.end;
-    }
-    pieces.push(text.slice(at, to));
-  }
-  if (shown.at(-1)[1] < text.length) pieces.push(" …");
-  element.replaceChildren(...pieces);
-}
-
-/** Highlight the matches of one query word; -1 removes the highlight. */
-export function highlight(element, word) {
-  for (const mark of element.querySelectorAll("mark")) {
-    const chosen = mark.dataset.words.split(" ").includes(String(word));
-    mark.classList.toggle("chosen", word >= 0 && chosen);
-    mark.classList.toggle("other", word >= 0 && !chosen);
-  }
-}
-
-// Every query word matches something, if only a "the": weak matches are hardly shaded.
-const shadeOf = (weight) => Math.max((weight - 0.35) / 0.65, 0) ** 1.5;

@@ -1,0 +1,120 @@
+// Adding files: sending them in batches, waiting until they are indexed, and saying what became of them.
+
+import * as api from "./api.js";
+import { chosen, dropped } from "./files.js";
+import { number, passages } from "./format.js";
+
+const POLL = 400;
+// Files per request; the server's limit is 1,000.
+const FILES_PER_REQUEST = 500;
+// Names of skipped files and rows that are listed.
+const MAX_LISTED = 200;
+
+const count = (value, noun) => `${number(value)} ${noun}${value === 1 ? "" : "s"}`;
+const idle = () => ({ state: "idle", message: "", share: null, skipped: [] });
+
+export const uploads = () => ({
+  uploading: idle(),
+  dragging: false,
+  // Not reactive.
+  _uploadAbort: null,
+
+  openFiles() {
+    if (!this.sending) this.uploading = idle();
+    this.$refs.files.showModal();
+  },
+  closeFiles() {
+    this.$refs.files.close();
+  },
+  sendChosen(event) {
+    const files = chosen(event.target.files);
+    event.target.value = "";
+    this.send(files);
+  },
+  onDragOver(event) {
+    if (this.writable && event.dataTransfer && [...event.dataTransfer.types].includes("Files")) {
+      event.preventDefault();
+      this.dragging = true;
+    }
+  },
+  async dropFiles(event) {
+    this.dragging = false;
+    if (!this.writable || !event.dataTransfer || !event.dataTransfer.items.length) return;
+    event.preventDefault();
+    const files = dropped(event.dataTransfer);
+    if (!this.$refs.files.open) this.$refs.files.showModal();
+    this.send(await files);
+  },
+  get sending() {
+    return this.uploading.state === "sending" || this.uploading.state === "indexing";
+  },
+  async send(files) {
+    if (this.sending) return;
+    if (!files.length) {
+      this.uploading = { ...idle(), state: "failed", message: "The folder contains no files." };
+      return;
+    }
+    const controller = (this._uploadAbort = new AbortController());
+    const index = this.index;
+    const totals = { files: files.length, done: 0, added: 0, skippedFiles: 0, skippedRows: 0, skipped: [], error: null };
+    try {
+      for (let start = 0; start < files.length && totals.error === null; start += FILES_PER_REQUEST) {
+        const batch = files.slice(start, start + FILES_PER_REQUEST);
+        const sent = (share) => (this.uploading.share = (start + share * batch.length) / files.length);
+        const share = start / files.length;
+        this.uploading = { state: "sending", message: `Sending ${count(files.length, "file")}…`, share, skipped: totals.skipped };
+        const id = await api.upload(index, batch, sent, controller.signal);
+        await this.waitForJob(id, totals);
+      }
+      this.uploading = { ...outcome(totals), share: null, skipped: totals.skipped };
+    } catch (error) {
+      const refused = error.status === 401 || error.status === 403;
+      const cause = refused ? "This requires a token with write access." : error.message;
+      const added = `${passages(totals.added)} of the first ${number(totals.done)} files were added.`;
+      const message = totals.done ? `${cause} ${added}` : cause;
+      this.uploading = { state: "failed", message, share: null, skipped: totals.skipped };
+      if (error.status === 401) this.needsToken = true;
+    }
+  },
+  /** Wait until one batch of files is indexed, then add its counts to `totals`. */
+  async waitForJob(id, totals) {
+    for (;;) {
+      const job = await api.job(id);
+      const [done, added] = [totals.done + job.done, totals.added + job.added];
+      const rows = job.first_skipped_rows.map((row) => ({ file: `${row.file}:${row.line}`, reason: row.reason }));
+      const skipped = [...totals.skipped, ...job.skipped, ...rows].slice(0, MAX_LISTED);
+      if (job.state === "done" || job.state === "failed") {
+        const failure = job.error || "Indexing failed; the server's log has the details.";
+        const error = job.state === "failed" ? failure : null;
+        Object.assign(totals, { done, added, skipped, error });
+        totals.skippedFiles += job.skipped.length;
+        totals.skippedRows += job.skipped_rows;
+        await this.refresh();
+        return;
+      }
+      const progress = `Indexing: ${number(done)} of ${number(totals.files)} files, ${passages(added)}…`;
+      const message = job.state === "queued" ? "Waiting…" : progress;
+      this.uploading = { state: "indexing", message, share: done / totals.files, skipped };
+      await new Promise((resolve) => setTimeout(resolve, POLL));
+    }
+  },
+  stopUpload() {
+    if (this._uploadAbort) this._uploadAbort.abort();
+  },
+  /** Reload the counts and the results after a change. */
+  async refresh() {
+    this.indexes = await api.indexes();
+    this.search();
+  },
+});
+
+/** Return what became of an upload: "done" only where everything was indexed. */
+function outcome({ files, added, skippedFiles, skippedRows, error }) {
+  if (error !== null) return { state: "failed", message: error };
+  const skipped = [];
+  if (skippedFiles) skipped.push(`${number(skippedFiles)} of ${count(files, "file")}`);
+  if (skippedRows) skipped.push(count(skippedRows, "row"));
+  if (!skipped.length) return { state: "done", message: `${passages(added)} added.` };
+  const message = `${passages(added)} added; ${skipped.join(" and ")} skipped:`;
+  return { state: skippedFiles === files ? "failed" : "partial", message };
+}

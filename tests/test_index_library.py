@@ -17,8 +17,10 @@ from helpers.fakes import WordEncoder
 
 from serotine import Index
 from serotine.errors import EncoderError, IndexExistsError, IndexLockedError, SerotineError, UnknownIdError
+from serotine.evaluation import Collection, IndexSearch, LateInteraction
 from serotine.index.files import durable
 from serotine.index.store import catalog
+from serotine.ingest import Ingest
 
 VECTORS = np.eye(2, dtype=np.float32)
 
@@ -306,3 +308,14 @@ def test_repr_has_counts_and_state(tmp_path: Path) -> None:
         assert repr(reader) == f"Index('{path}', 1 document, open, read-only)"
     index.close()
     assert repr(index) == f"Index('{path}', closed)"
+
+
+def test_an_encoder_is_taken_by_name_wherever_texts_are_read_or_ranked(tmp_path: Path) -> None:
+    (tmp_path / "bat.txt").write_text("Bats leave their roost at dusk.")
+    toy = Collection("toy", {"bat": "bats at night", "bee": "bees"}, {"q": "night"}, {"q": {"bat": 1}})
+    with Index.create(tmp_path / "x", encoder="mini") as index:
+        assert Ingest([tmp_path / "bat.txt"], "mini").apply(index).added == 1
+    with Index.create(tmp_path / "y") as index:
+        index.add(ids=list(toy.documents), texts=list(toy.documents.values()))
+        for system in (IndexSearch(index, "mini"), LateInteraction("mini")):
+            assert next(iter(system.answer(toy, depth=1).run["q"])) == "bat"

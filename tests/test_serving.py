@@ -165,6 +165,30 @@ def test_documents_are_added_replaced_and_deleted(client: TestClient, wiki: Path
     assert client.post("/v1/indexes/wiki/verify").json()["documents"] == 2
 
 
+def test_documents_are_listed_deleted_and_changed_by_their_metadata(client: TestClient, wiki: Path) -> None:
+    url = "/v1/indexes/wiki"
+    assert client.post(f"{url}/ids", json={"where": {"n": {">": 0}}, "limit": 2}).json() == {
+        "ids": ["d2", "d/3"],
+        "total": 3,
+    }
+    missing = client.post(f"{url}/documents/fetch", json={"ids": ["no", "d1"], "missing": "none"}).json()["documents"]
+    assert (missing[0], missing[1]["id"]) == (None, "d1")
+    expect_error(client.post(f"{url}/documents/fetch", json={"ids": ["no"], "missing": "skip"}), 422, "bad_value")
+    changes = [{"id": "d1", "metadata": {"lang": "de", "n": None}}, {"id": "d2", "metadata": {"meta": {"source": "x"}}}]
+    assert client.post(f"{url}/documents/metadata", json={"documents": changes}).json() == {"updated": 2}
+    assert client.get(f"{url}/documents/d1").json()["metadata"] == {"lang": "de"}
+    assert [hit["id"] for hit in search(client, query="cats", where={"meta.source": "x"})["hits"]] == ["d2"]
+    unknown = [{"id": "d1", "metadata": {"lang": "fr"}}, {"id": "no", "metadata": {}}]
+    expect_error(client.post(f"{url}/documents/metadata", json={"documents": unknown}), 404, "unknown_id")
+    assert client.get(f"{url}/documents/d1").json()["metadata"] == {"lang": "de"}
+    replaced = {"documents": [{"id": "d1", "metadata": {"n": None}}], "replace": True}
+    assert client.post(f"{url}/documents/metadata", json=replaced).json() == {"updated": 1}
+    assert client.get(f"{url}/documents/d1").json()["metadata"] == {"n": None}
+    assert client.post(f"{url}/documents/delete", json={"where": {"lang": "en"}}).json() == {"deleted": 3}
+    with Index.open(wiki, read_only=True) as reader:
+        assert list(reader) == ["d1"], "acknowledged changes are committed"
+
+
 def test_documents_with_vectors(client: TestClient) -> None:
     (first, second) = vectors(2, seed=3)
     packed = base64.b64encode(second.astype("<f2").tobytes()).decode()
@@ -300,6 +324,12 @@ MISTAKES: list[tuple[str, dict[str, Any], int, str, str]] = [
     ("wiki/documents", {"documents": [{"id": "x", "text": "x"}] * 2}, 409, "duplicate_id", "duplicate id"),
     ("wiki/documents", {"documents": [{"id": "x", "text": "x", "metadata": {"lang": 1}}]}, 422, "bad_type", "lang"),
     ("wiki/documents/delete", {"ids": []}, 422, "bad_value", "ids: "),
+    ("wiki/documents/delete", {}, 422, "bad_value", "ids, where: exactly one of the two is needed"),
+    ("wiki/documents/delete", {"ids": ["d1"], "where": {"n": 1}}, 422, "bad_value", "exactly one of the two"),
+    ("wiki/documents/delete", {"where": {}}, 422, "bad_value", "where: must not be empty"),
+    ("wiki/documents/metadata", {"documents": []}, 422, "bad_value", "documents: "),
+    ("wiki/documents/metadata", {"documents": [{"id": "d1", "metadata": {"lang": 3}}]}, 422, "bad_type", "'lang'"),
+    ("wiki/ids", {"where": {"n": {}}}, 422, "bad_value", "where['n']: must not be empty"),
     ("numbers/documents", {"documents": [{"id": "x", "text": "x"}]}, 422, "bad_value", "no encoder"),
 ]
 

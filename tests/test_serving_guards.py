@@ -179,6 +179,10 @@ def test_a_read_only_server_changes_nothing(tmp_path: Path, wiki: Path) -> None:
         documents = {"documents": [{"id": "new", "text": "owls"}]}
         expect_error(client.post("/v1/indexes/wiki/documents", json=documents), 403, "read_only")
         expect_error(client.delete("/v1/indexes/wiki/documents/d1"), 403, "read_only")
+        where = {"where": {"lang": "en"}}
+        expect_error(client.post("/v1/indexes/wiki/documents/delete", json=where), 403, "read_only")
+        change = {"documents": [{"id": "d1", "metadata": {"lang": "de"}}]}
+        expect_error(client.post("/v1/indexes/wiki/documents/metadata", json=change), 403, "read_only")
         expect_error(client.post("/v1/indexes/wiki/compact"), 403, "read_only")
         expect_error(client.post("/v1/indexes/wiki/files", files={"files": ("a.txt", b"x")}), 403, "read_only")
         expect_error(client.post("/v1/indexes", json={"name": "x"}), 403, "read_only")

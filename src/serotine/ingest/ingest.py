@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from serotine.encoders import as_text_encoder
 from serotine.errors import DuplicateIdError, InputFileError
 from serotine.index import SourceRecord
 from serotine.ingest.changes import batched, compare_documents
@@ -23,6 +24,7 @@ from serotine.texts import is_text
 
 if TYPE_CHECKING:
     from serotine.index import Index, TextEncoder
+    from serotine.text_encoder import AnyEncoder
 
 _log = logging.getLogger("serotine.ingest")
 _BATCH = 1000
@@ -34,7 +36,7 @@ class Ingest:
     Args:
         sources: files, folders, and ``SourceFile.named(path, "name.pdf")`` for a file whose path means nothing, such as
             an upload: it is recorded under that name, and replaced by the next file of that name.
-        encoder: the encoder of the index, whose tokens are counted to cut texts into passages.
+        encoder: the encoder of the index, or its name; its tokens are counted to cut texts into passages.
         chunking: how texts are cut; None: as the index's texts were cut before, or the default for the encoder.
         filterable: the declared fields of an index that does not exist yet, as ``IndexStats.filterable`` has them.
         upsert: replace documents of the same ids that came from elsewhere; otherwise their file is skipped.
@@ -44,7 +46,7 @@ class Ingest:
     def __init__(
         self,
         sources: Sequence[str | Path | SourceFile],
-        encoder: TextEncoder,
+        encoder: AnyEncoder,
         *,
         chunking: Chunking | None = None,
         filterable: Mapping[str, str] | None = None,
@@ -52,7 +54,7 @@ class Ingest:
         strict: bool = False,
     ) -> None:
         self._sources = sources
-        self._encoder = encoder
+        self._encoder = as_text_encoder(encoder)
         self._chunking = chunking
         self._filterable = filterable or {}
         self._upsert = upsert

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from serotine.encoders import as_text_encoder
 from serotine.errors import InputFileError, invalid
 from serotine.evaluation.comparison.changes import Change, most_changed
 from serotine.evaluation.comparison.significance import holm, randomization_test
@@ -15,7 +16,7 @@ from serotine.evaluation.data.collection import Collection
 from serotine.evaluation.result import Result
 
 if TYPE_CHECKING:
-    from serotine.text_encoder import TextEncoder
+    from serotine.text_encoder import AnyEncoder
 
 # Values closer than this are a tie: equal up to rounding.
 _TIE = 1e-9
@@ -102,7 +103,7 @@ def compare(
     *,
     metric: str = "nDCG@10",
     collections: Sequence[Collection] = (),
-    encoder: TextEncoder | None = None,
+    encoder: AnyEncoder | None = None,
     changed: int = 20,
     rounds: int = 100_000,
     seed: int = 0,
@@ -114,7 +115,7 @@ def compare(
         systems: folders of results of `serotine eval`, one per system, or `Result` objects.
         metric: a metric that all results have.
         collections: the texts and judgements, to show the passages behind a change.
-        encoder: a late-interaction encoder, to show which tokens matched; needs `collections`.
+        encoder: a late-interaction encoder, or its name, to show which tokens matched; needs `collections`.
         changed: number of queries with the largest changes to include.
         rounds: rounds of the randomization test, if there are too many queries to try every choice of signs.
         seed: seed of the test.
@@ -137,6 +138,7 @@ def compare(
         raise ValueError("encoder: requires collections, whose texts it encodes")
     if changed < 0:
         raise invalid("changed", "at least 0", changed)
+    text_encoder = None if encoder is None else as_text_encoder(encoder)
     results = _by_system(systems)
     names = tuple(results)
     if len(names) < 2:
@@ -160,8 +162,8 @@ def compare(
         means=means,
         averages={system: statistics.fmean(by_collection.values()) for system, by_collection in means.items()},
         pairs=pairs,
-        changes=most_changed(pairs, results, by_name, encoder, changed, show_progress=show_progress),
-        explained_by=None if encoder is None else encoder.name,
+        changes=most_changed(pairs, results, by_name, text_encoder, changed, show_progress=show_progress),
+        explained_by=None if text_encoder is None else text_encoder.name,
         records={system: {name: results[system][name].record for name in common} for system in names},
     )
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from serotine.encoders import as_text_encoder
 from serotine.errors import SerotineError
 from serotine.evaluation.data.collection import Collection
 from serotine.evaluation.metrics import Run
@@ -15,7 +16,8 @@ from serotine.index import encode_queries
 from serotine.progress import progress_bar
 
 if TYPE_CHECKING:
-    from serotine.index import Index, TextEncoder
+    from serotine.index import Index
+    from serotine.text_encoder import AnyEncoder
 
 _BATCH_SIZE = 64
 
@@ -25,7 +27,7 @@ class IndexSearch:
 
     Args:
         index: an open index of the collection, with the same document ids.
-        encoder: the encoder the index was built with.
+        encoder: the encoder the index was built with, or its name.
         exact: whether to search exactly, with a proof of every answer.
 
     >>> from serotine.evaluation import Collection, IndexSearch
@@ -38,9 +40,9 @@ class IndexSearch:
     'a'
     """
 
-    def __init__(self, index: Index, encoder: TextEncoder, *, exact: bool = False) -> None:
+    def __init__(self, index: Index, encoder: AnyEncoder, *, exact: bool = False) -> None:
         self._index = index
-        self._encoder = encoder
+        self._encoder = as_text_encoder(encoder)
         self._exact = exact
 
     @property

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serotine import maxsim
+from serotine.encoders import as_text_encoder
 from serotine.evaluation.data.collection import Collection
 from serotine.evaluation.metrics import Run
 from serotine.evaluation.systems.base import Answer, encoder_for_collection, encoder_record
@@ -21,7 +22,7 @@ from serotine.index import encode_documents, encode_queries
 from serotine.progress import progress_bar
 
 if TYPE_CHECKING:
-    from serotine.index import TextEncoder
+    from serotine.text_encoder import AnyEncoder
 
 # Queries of the same length that are scored in one call.
 _BATCH_SIZE = 256
@@ -31,7 +32,7 @@ class LateInteraction:
     """An encoder as a system to evaluate: MaxSim scores of every document, with one block of vectors in memory.
 
     Args:
-        encoder: a late-interaction encoder.
+        encoder: a late-interaction encoder, or its name for `serotine.Encoder`.
         cache: the folder where token vectors are stored; None stores none.
 
     >>> from serotine.evaluation import Collection, LateInteraction
@@ -41,8 +42,8 @@ class LateInteraction:
     'a'
     """
 
-    def __init__(self, encoder: TextEncoder, cache: Path | None = None) -> None:
-        self._encoder = encoder
+    def __init__(self, encoder: AnyEncoder, cache: Path | None = None) -> None:
+        self._encoder = as_text_encoder(encoder)
         self._cache = cache
 
     @property

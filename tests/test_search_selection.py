@@ -12,7 +12,7 @@ import pytest
 from helpers.eval_cases import write_beir
 from helpers.fakes import WordEncoder
 
-from serotine import Index, maxsim
+from serotine import Encoder, Index, maxsim
 from serotine.evaluation import IndexSearch, load_beir
 
 BAT, OWL, FOX = "the bat flies late", "an owl hunts silently", "a fox runs"
@@ -159,3 +159,17 @@ def test_an_index_of_split_records_is_judged_by_the_records(tmp_path: Path, spli
     assert sorted(answer.run["q"]) == ["a", "b", "c", "short"]
     assert max(answer.run["q"], key=lambda id_: answer.run["q"][id_]) == "short"
     assert answer.notes == ["180 passages of longer documents: a document ranks by its best passage"]
+
+
+def test_nonsense_finds_nothing_and_a_question_its_answer_with_the_default_encoder(tmp_path: Path) -> None:
+    collection = load_beir(Path(__file__).parents[1] / "examples/cranfield")
+    query = next(query for query, grades in collection.qrels.items() if len(grades) >= 5)
+    relevant = [document for document, grade in collection.qrels[query].items() if grade > 0]
+    documents = [*relevant, *list(collection.documents)[:30]]
+    with Index.create(tmp_path / "i.serotine", encoder=Encoder()) as index:
+        index.add(list(dict.fromkeys(documents)), [collection.documents[id_] for id_ in dict.fromkeys(documents)])
+        hits = index.search(collection.queries[query], min_score=0.6)
+        assert hits[0].id in relevant
+        for nonsense in ("zzxqy qwrtplk", "which allies oppose the treaty of nassau?"):
+            nothing = index.search(nonsense, min_score=0.6)
+            assert (len(nothing), nothing.stats.below_min_score) == (0, 10)

@@ -85,6 +85,7 @@ def test_every_page_of_a_pdf_is_a_section_with_its_number(tmp_path: Path) -> Non
         for section in extract.sections
     ] == [("Bats fly late", 1), ("Owls hunt", 3)]
     assert all(section.separate for section in extract.sections)
+    assert extract.unread == {"pages without text": 1}
 
 
 def test_words_broken_at_the_end_of_a_line_of_a_pdf(tmp_path: Path) -> None:

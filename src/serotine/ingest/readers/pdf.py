@@ -69,7 +69,8 @@ def read_pdf(data: bytes, name: str) -> Extract:
             "run OCR first, for example with ocrmypdf"
         )
     positions = Positions("page", [section.start for section in sections], numbers)
-    return Extract(_PAGE_SEPARATOR.join(texts), tuple(sections), metadata, (positions,))
+    unread = {"pages without text": len(pages) - len(texts)} if len(pages) > len(texts) else {}
+    return Extract(_PAGE_SEPARATOR.join(texts), tuple(sections), metadata, (positions,), unread=unread)
 
 
 def _metadata(document: PdfDocument) -> dict[str, Any]:

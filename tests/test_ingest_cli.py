@@ -72,6 +72,21 @@ def test_a_missing_extra_is_one_line_for_all_its_files(
     assert result["skipped"][0]["reason"].startswith("reading HTML needs the extra [ingest]")
 
 
+def test_what_is_not_read_of_files_is_counted(shell: Shell, notes: Path) -> None:
+    cell = {"cell_type": "markdown", "source": "# Bats", "attachments": {"a.png": {}, "b.png": {}}}
+    (notes / "a.ipynb").write_text(json.dumps({"nbformat": 4, "metadata": {}, "cells": [cell]}))
+    (notes / "b.eml").write_bytes(
+        b"Subject: Owls\nContent-Type: multipart/mixed; boundary=x\n\n"
+        b"--x\n\nhunt\n--x\nContent-Type: image/png\n\nx\n--x--"
+    )
+    assert "; not read: 2 images, 1 attachment; total" in shell("index", "notes", "-o", "i.serotine")
+    # Of files that are not read again, too.
+    result = shell.json("index", "notes", "-o", "i.serotine")
+    assert result["unread"] == {"images": 2, "attachments": 1}
+    (notes / "b.eml").unlink()
+    assert shell.json("index", "notes", "-o", "i.serotine")["unread"] == {"images": 2}
+
+
 def test_no_indexable_file_is_an_error(shell: Shell, tmp_path: Path) -> None:
     folder = tmp_path / "bad"
     folder.mkdir()

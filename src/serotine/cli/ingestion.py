@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -169,7 +170,14 @@ def file_counts(report: IngestReport) -> str:
         (len(report.skipped), "skipped"),
     )
     rows = f"; rows: {report.skipped_rows.count:,} skipped" if report.skipped_rows else ""
-    return "files: " + ", ".join(f"{count:,} {state}" for count, state in counts if count) + rows
+    unread = "; not read: " + ", ".join(_counted(count, kind) for kind, count in report.unread.items())
+    files = "files: " + ", ".join(f"{count:,} {state}" for count, state in counts if count)
+    return f"{files}{rows}{unread if report.unread else ''}"
+
+
+def _counted(count: int, kind: str) -> str:
+    """Return "2 pages without text", or "1 page without text"."""
+    return f"{count:,} {kind}" if count > 1 else re.sub(r"s\b", "", f"1 {kind}", count=1)
 
 
 def as_json(report: IngestReport) -> dict[str, Any]:
@@ -187,6 +195,7 @@ def as_json(report: IngestReport) -> dict[str, Any]:
         },
         "skipped": [{"file": skipped.file, "reason": skipped.reason} for skipped in report.skipped],
         "skipped_rows": report.skipped_rows.to_json(),
+        "unread": dict(report.unread),
     }
 
 

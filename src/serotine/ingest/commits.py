@@ -87,6 +87,7 @@ class Commits:
             self._removed,
             tuple(self._skipped),
             self._plan.skipped_rows,
+            unread=self._plan.unread,
         )
 
     def _store_file(self, change: FileChange) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -17,7 +18,7 @@ from serotine.ingest.chunking import Chunker, Chunking
 from serotine.ingest.commits import Commits, OnProgress
 from serotine.ingest.file_state import is_gone, read_digest, read_state, settled_stamp
 from serotine.ingest.plan import FileChange, IngestReport, OnSkip, Plan, Skipped
-from serotine.ingest.reading import RECORDS, Reading, skipped_rows, with_skipped_rows
+from serotine.ingest.reading import RECORDS, Reading, skipped_rows, unread, with_report
 from serotine.ingest.rows import SkippedRow, SkippedRows
 from serotine.ingest.sources import SourceFile, files
 from serotine.texts import is_text
@@ -184,6 +185,7 @@ class _Planner:
         self._advance = advance
         self._ids: set[str] = set()
         self._skipped_rows: list[SkippedRows] = []
+        self._unread: Counter[str] = Counter()
         self._changes: list[FileChange] = []
         self._unchanged: list[str] = []
         self._touched: list[SourceRecord] = []
@@ -218,6 +220,7 @@ class _Planner:
             self._empty,
             self._first_empty,
             SkippedRows.total(self._skipped_rows),
+            unread=dict(self._unread),
         )
 
     def _read(self, file: SourceFile, previous: SourceRecord | None) -> None:
@@ -231,36 +234,41 @@ class _Planner:
         # A file whose bad rows were skipped is read again to reject it.
         if previous is not None and known is not None and complete and not (known and self._reading.strict):
             if stamp and previous.stamp == stamp:
-                self._keep(file, known)
+                self._keep(file, previous, known)
                 return
             digest = read_digest(file)
             if previous.digest == digest:
-                self._keep(file, known)
+                self._keep(file, previous, known)
                 if stamp:
                     self._touched.append(replace(previous, stamp=stamp))
                 return
         else:
             digest = read_digest(file)
-        bad_rows = self._read_documents(file, previous)
-        record = with_skipped_rows(SourceRecord(file.key, digest, stamp, reading), bad_rows)
+        bad_rows, not_read = self._read_documents(file, previous)
+        record = with_report(SourceRecord(file.key, digest, stamp, reading), bad_rows, not_read)
         self._changes.append(FileChange(file, record, previous, state))
 
-    def _keep(self, file: SourceFile, known: SkippedRows) -> None:
+    def _keep(self, file: SourceFile, record: SourceRecord, known: SkippedRows) -> None:
         self._unchanged.append(file.name)
         self._skipped_rows.append(known)
+        self._unread.update(unread(record))
 
-    def _read_documents(self, file: SourceFile, previous: SourceRecord | None) -> SkippedRows:
-        """Count what has to be stored of a file, and return its bad rows; a broken file counts nothing."""
+    def _read_documents(self, file: SourceFile, previous: SourceRecord | None) -> tuple[SkippedRows, Counter[str]]:
+        """Count what has to be stored of a file; return its bad rows, and what is not read of it.
+
+        A broken file counts nothing.
+        """
         ids: set[str] = set()
         documents = to_store = new_ids = empty = 0
         first_empty = ""
         bad_rows = SkippedRows()
+        not_read: Counter[str] = Counter()
 
         def count_bad_row(row: SkippedRow) -> None:
             nonlocal bad_rows
             bad_rows = bad_rows.with_row(row)
 
-        for batch in batched(self._reading.documents(file, count_bad_row), _BATCH):
+        for batch in batched(self._reading.documents(file, count_bad_row, not_read.update), _BATCH):
             for document in batch:
                 if document.id in self._ids:
                     raise DuplicateIdError(f"{document.origin}: duplicate id {document.id!r}; ids must be unique")
@@ -287,7 +295,8 @@ class _Planner:
         self._empty += empty
         self._first_empty = self._first_empty or first_empty
         self._skipped_rows.append(bad_rows)
-        return bad_rows
+        self._unread.update(not_read)
+        return bad_rows, not_read
 
 
 def _list_files(sources: Sequence[str | Path | SourceFile]) -> tuple[dict[str, SourceFile], list[str]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from serotine.errors import DuplicateIdError, MissingExtraError
@@ -77,6 +77,7 @@ class Plan:
         empty_documents: how many documents have no text.
         first_empty: id and origin of the first document without text; "" where there is none.
         skipped_rows: bad rows of these files, whose other rows are indexed; those of unchanged files included.
+        unread: how many images, attachments and the like of these and unchanged files are not read, by kind.
     """
 
     changes: tuple[FileChange, ...]
@@ -90,6 +91,7 @@ class Plan:
     empty_documents: int
     first_empty: str
     skipped_rows: SkippedRows = field(default_factory=SkippedRows)
+    unread: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def new(self) -> tuple[str, ...]:
@@ -127,6 +129,7 @@ class IngestReport:
         removed: documents that no file contains any more.
         skipped: files that were not indexed; their documents in the index are unchanged.
         skipped_rows: bad rows of the other files, unchanged ones included.
+        unread: how many images, attachments and the like of these files are not read, by kind.
     """
 
     files_added: int
@@ -139,3 +142,4 @@ class IngestReport:
     removed: int
     skipped: tuple[Skipped, ...]
     skipped_rows: SkippedRows = field(default_factory=SkippedRows)
+    unread: Mapping[str, int] = field(default_factory=dict)

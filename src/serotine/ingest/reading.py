@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from serotine.errors import InputFileError
@@ -16,6 +16,7 @@ from serotine.ingest.sources import SourceFile
 
 RECORDS = "records"
 _SKIPPED_ROWS = "skipped_rows"
+_UNREAD = "unread"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,19 +37,22 @@ class Reading:
         """Return how a file is read, as an index records it: read in another way, it has other documents."""
         return str(self.chunker.chunking) if file.is_text else RECORDS
 
-    def documents(self, file: SourceFile, on_bad_row: OnBadRow) -> Iterator[Document]:
+    def documents(
+        self, file: SourceFile, on_bad_row: OnBadRow, on_unread: Callable[[Mapping[str, int]], None] | None = None
+    ) -> Iterator[Document]:
         """Yield the documents of a file with unique ids and converted metadata.
 
         Args:
             file: the file.
             on_bad_row: called with every row that is skipped.
+            on_unread: as in `SourceFile.documents`.
 
         Raises:
             InputFileError: the file is broken; or, if strict, one of its rows.
         """
         raise_or_report = _raise if self.strict else on_bad_row
         ids: set[str] = set()
-        for document in file.documents(self.chunker, on_bad_row=raise_or_report):
+        for document in file.documents(self.chunker, on_bad_row=raise_or_report, on_unread=on_unread):
             if document.line is None:
                 yield replace(document, metadata=convert_metadata(document, self.filterable))
                 continue
@@ -67,9 +71,17 @@ def _raise(row: SkippedRow) -> None:
     raise BadRowError(row)
 
 
-def with_skipped_rows(record: SourceRecord, skipped: SkippedRows) -> SourceRecord:
-    """Return a file's record with the rows that were skipped, so that an update that does not read it knows them."""
-    return replace(record, report=json.dumps({_SKIPPED_ROWS: skipped.to_json()}) if skipped else "")
+def with_report(record: SourceRecord, skipped: SkippedRows, unread: Mapping[str, int]) -> SourceRecord:
+    """Return a file's record with what was not read of it, so that an update that does not read it knows it."""
+    report = {_SKIPPED_ROWS: skipped.to_json()} if skipped else {}
+    if unread:
+        report[_UNREAD] = dict(unread)
+    return replace(record, report=json.dumps(report) if report else "")
+
+
+def unread(record: SourceRecord) -> dict[str, int]:
+    """Return how many images, attachments and the like of a file were not read, by kind."""
+    return dict(json.loads(record.report).get(_UNREAD, {})) if record.report else {}
 
 
 def skipped_rows(record: SourceRecord, file: str) -> SkippedRows:

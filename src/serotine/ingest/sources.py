@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -47,7 +47,13 @@ class SourceFile:
         """Whether the file is one text rather than many documents."""
         return file_type(self.name) in TEXT_READERS
 
-    def documents(self, chunker: Chunker | None = None, *, on_bad_row: OnBadRow | None = None) -> Iterator[Document]:
+    def documents(
+        self,
+        chunker: Chunker | None = None,
+        *,
+        on_bad_row: OnBadRow | None = None,
+        on_unread: Callable[[Mapping[str, int]], None] | None = None,
+    ) -> Iterator[Document]:
         """Yield its documents one at a time; those of a text are its passages, or the whole text without a chunker.
 
         An empty text gives none.
@@ -55,6 +61,7 @@ class SourceFile:
         Args:
             chunker: cuts texts into passages.
             on_bad_row: called with every row that is not a document; None: such a row is an error.
+            on_unread: called with the number of images, attachments and the like of a text that are not read, by kind.
 
         Raises:
             InputFileError: the file is broken; names the file and the line.
@@ -69,6 +76,8 @@ class SourceFile:
                 if on_bad_row is None:
                     raise BadRowError(row)
                 on_bad_row(row)
+            if on_unread is not None and extract.unread:
+                on_unread(extract.unread)
             yield from self._passages(extract, chunker)
         else:
             raise InputFileError(

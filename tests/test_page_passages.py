@@ -83,7 +83,11 @@ def test_markdown_is_never_markup(page: Page) -> None:
     attributes = passage.locator("*").evaluate_all("all => all.flatMap(element => element.getAttributeNames())")
     assert set(attributes) <= {"class", "dir", "style", "href", "target", "rel", "data-words", "data-marker"}
     addresses = passage.locator("a").evaluate_all("links => links.map(link => link.href)")
-    assert addresses == ["https://example.org/%22onmouseover=%22window.hacked=4", "https://example.org/ok"]
+    assert addresses == [
+        "https://example.org/a_(b)",
+        "https://example.org/%22onmouseover=%22window.hacked=4",
+        "https://example.org/ok",
+    ]
     # Everything is still there to read, as text.
     shown = passage.inner_text()
     for text in ("<script>window.hacked=1</script>", "<iframe src=", "&lt;b&gt; {{7*7}} ${8*8}", "<b>late</b>"):
@@ -228,3 +232,28 @@ def test_the_api_reference_links_back(page: Page, site: str) -> None:
 
 def test_hostile_markdown_covers_what_it_says() -> None:
     assert HOSTILE_MARKDOWN.count("javascript:") >= 6
+
+
+def test_several_indexes_are_searched_as_one(page: Page) -> None:
+    bodies: list[str] = []
+    page.on("request", lambda request: bodies.append(request.url) if request.url.endswith("/search") else None)
+    assert page.get_by_label("Index").locator("option").last.inner_text() == "5 indexes with fake"
+    page.get_by_label("Index").select_option("*")
+    search(page, "late serotine")
+    # One request to each index with this encoder; the best by score, whichever index has them.
+    assert {url.split("/")[-2] for url in bodies} == {"bats", "empty", "formats", "strange", "tags"}
+    scores = [float(text) for text in page.locator(".hit .score").all_inner_texts()]
+    assert len(scores) == 10
+    assert scores == sorted(scores, reverse=True)
+    names = page.locator(".hit .of-index").all_inner_texts()
+    assert {"bats", "formats"} <= set(names)
+    sync_api.expect(page.get_by_role("button", name="Add files")).to_be_hidden()
+    assert "index=*" in page.url
+    # Scores of words depend on the index: hits take turns, the first of each index before the second of any.
+    page.get_by_label("Words", exact=True).check()
+    sync_api.expect(page.locator(".progress-line.on")).to_have_count(0)
+    shown = page.locator(".hit").evaluate_all("hits => hits.map(hit => hit.querySelector('.of-index').textContent)")
+    assert len(set(shown[:3])) == 3
+    page.reload()
+    sync_api.expect(page.locator(".hit").first).to_be_visible()
+    assert page.get_by_label("Index").input_value() == "*"

@@ -18,7 +18,8 @@ LONG = "Nothing here matters. " * 60 + "The serotine is a late bat. " + "Nothing
 
 # Every attempt to smuggle markup, a script, a picture or an address through Markdown.
 HOSTILE_MARKDOWN = """Late <script>window.hacked=1</script> <img src=x onerror="window.hacked=2"> <b>bold</b>
-[script](javascript:window.hacked=3) [mixed](JaVaScRiPt:window.hacked=3) [data](data:text/html,<script>1</script>)
+[script](javascript:window.hacked=3) [parentheses](https://example.org/a_(b))
+[mixed](JaVaScRiPt:window.hacked=3) [data](data:text/html,<script>1</script>)
 [tab](java\tscript:alert(1)) [relative](/v1/indexes) [entity](&#106;avascript:alert(1)) [file](file:///etc/passwd)
 ![picture](http://evil.example/x.png) ![inline](data:image/svg+xml,<svg/onload=alert(1)>) <http://evil.example/>
 [quoted](https://example.org/"onmouseover="window.hacked=4) [nested [label](javascript:alert(1))](javascript:alert(2))

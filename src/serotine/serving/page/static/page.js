@@ -7,6 +7,7 @@ import { milliseconds, passages, plan, stages } from "./format.js";
 import { highlight, paint } from "./painting.js";
 import { panel } from "./panel.js";
 import { exactMatches, excerpts, isLong, marks, words } from "./passages.js";
+import { merged, withEvery } from "./several.js";
 import { uploads } from "./uploads.js";
 
 const PAUSE = 140;
@@ -66,7 +67,7 @@ const searching = () => ({
   async load() {
     this.problem = "";
     try {
-      this.indexes = await api.indexes();
+      this.indexes = withEvery(await api.indexes());
     } catch (error) {
       this.showError(error);
       return;
@@ -79,7 +80,7 @@ const searching = () => ({
     if (isUnknown) {
       // Nothing is searched: results of another index would look like an answer.
       this.showFields();
-      this.problem = `Unknown index “${requested}”; choose one of: ${this.indexes.map((item) => item.name).join(", ")}.`;
+      this.problem = `Unknown index “${requested}”; choose one of: ${this.realNames()}.`;
     } else this.openIndex();
     this.$nextTick(() => this.$refs.query.focus());
   },
@@ -108,13 +109,16 @@ const searching = () => ({
     this.suggest();
     this.search();
   },
+  realNames() {
+    return this.indexes.filter((item) => item.members === null).map((item) => item.name).join(", ");
+  },
   /** Suggest queries: titles and headings of documents in the index. */
   async suggest() {
     this.suggestions = [];
     const index = this.index;
     if (this.current === null || this.current.documents === 0) return;
     try {
-      const metadata = await api.sampleMetadata(index, SAMPLE);
+      const metadata = await api.sampleMetadata((this.current.members || [index])[0], SAMPLE);
       const names = metadata.map((item) => this.nameOf({ id: "", metadata: item }).title);
       const usable = [...new Set(names)].filter((name) => name.length >= 8 && name.length <= 60);
       if (index === this.index) this.suggestions = usable.slice(0, 4);
@@ -172,7 +176,9 @@ const searching = () => ({
         where: where(this.chips),
         explain: this.mode !== "bm25",
       };
-      const response = await this.retryWhileBusy(() => api.search(index, body, controller.signal), controller.signal);
+      const names = this.current.members || [index];
+      const send = (name) => this.retryWhileBusy(() => api.search(name, body, controller.signal), controller.signal);
+      const response = merged(names, await Promise.all(names.map(send)), this.mode, K);
       // A later search has overtaken this one.
       if (this._controller !== controller) return;
       this.showResults(query, response);
@@ -229,7 +235,8 @@ const searching = () => ({
     const repeats = heading && title === text.slice(heading.ranges[0].start, heading.ranges.at(-1).end);
     if (heading && !repeats) blocks.unshift(heading);
     return {
-      key: `${rank} ${hit.id}`,
+      key: `${rank} ${hit.index} ${hit.id}`,
+      index: hit.index,
       rank: rank + 1,
       id: hit.id,
       title,

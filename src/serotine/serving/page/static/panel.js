@@ -48,7 +48,7 @@ export const panel = () => ({
     const { name, number } = numberOf(hit.id);
     const id = `${name}#${number + step * (side.texts.length + 1)}`;
     try {
-      const { text } = await api.documentOf(this.index, id);
+      const { text } = await api.documentOf(hit.index, id);
       if (this.chosen !== hit) return;
       const neighbor = { id, text: text || "", kind: hit.kind };
       side.texts = step < 0 ? [neighbor, ...side.texts] : [...side.texts, neighbor];

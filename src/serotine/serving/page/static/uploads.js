@@ -3,6 +3,7 @@
 import * as api from "./api.js";
 import { chosen, dropped } from "./files.js";
 import { number, passages } from "./format.js";
+import { withEvery } from "./several.js";
 
 const POLL = 400;
 // Files per request; the server's limit is 1,000.
@@ -103,7 +104,7 @@ export const uploads = () => ({
   },
   /** Reload the counts and the results after a change. */
   async refresh() {
-    this.indexes = await api.indexes();
+    this.indexes = withEvery(await api.indexes());
     this.search();
   },
 });

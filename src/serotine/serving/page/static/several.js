@@ -1,0 +1,55 @@
+// A search over several indexes: one request to each, and their hits in one list.
+
+export const EVERY = "*";
+
+/** Return the indexes, with an entry for all that share an encoder in front where there are several such. */
+export function withEvery(indexes) {
+  const listed = indexes.map((index) => ({ ...index, members: null }));
+  const byEncoder = Map.groupBy
+    ? Map.groupBy(listed, (index) => index.encoder)
+    : listed.reduce((map, index) => map.set(index.encoder, [...(map.get(index.encoder) || []), index]), new Map());
+  byEncoder.delete(null);
+  const members = [...byEncoder.values()].sort((a, b) => b.length - a.length)[0] || [];
+  if (members.length < 2) return listed;
+  const every = {
+    name: EVERY,
+    label: members.length === listed.length ? "All indexes" : `${members.length} indexes with ${members[0].encoder}`,
+    members: members.map((index) => index.name),
+    documents: members.reduce((sum, index) => sum + index.documents, 0),
+    encoder: members[0].encoder,
+    filterable: Object.assign({}, ...members.map((index) => index.filterable || {})),
+    // Files go to one index.
+    writable: false,
+  };
+  return [...listed, every];
+}
+
+/** Return the responses of several indexes as one. Scores of MaxSim are comparable, the others depend on the index. */
+export function merged(names, responses, mode, k) {
+  const lists = responses.map(({ hits }, i) => hits.map((hit, rank) => ({ ...hit, index: names[i], rank })));
+  if (responses.length === 1) return { ...responses[0], hits: lists[0] };
+  const byScore = (a, b) => (b.score ?? -Infinity) - (a.score ?? -Infinity);
+  const hits = lists.flat().sort(mode === "late" ? byScore : (a, b) => a.rank - b.rank);
+  const certificates = responses.map(({ certificate }, i) => certificate && { ...certificate, name: names[i] });
+  return {
+    hits: hits.slice(0, k),
+    stats: {
+      plan: [...new Set(responses.map(({ stats }) => stats.plan))].join(" + "),
+      counts: sums(responses.map(({ stats }) => stats.counts)),
+      milliseconds: sums(responses.map(({ stats }) => stats.milliseconds)),
+    },
+    certificate: certificates.every(Boolean)
+      ? {
+          exact: certificates.every(({ exact }) => exact),
+          statement: certificates.map(({ name, statement }) => `${name}: ${statement}`).join(" "),
+        }
+      : null,
+    milliseconds: { total: Math.max(...responses.map(({ milliseconds }) => milliseconds.total)) },
+  };
+}
+
+function sums(records) {
+  const total = {};
+  for (const record of records) for (const [key, value] of Object.entries(record)) total[key] = (total[key] || 0) + value;
+  return total;
+}

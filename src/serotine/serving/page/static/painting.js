@@ -11,7 +11,7 @@ export function paint(element, text, blocks, marked, shown) {
   const painter = new Painter(text, marked, shown);
   element.replaceChildren(...blocks.map((block) => painter.block(block)).filter(Boolean));
   const last = element.lastElementChild;
-  if (last && text.slice(shown.at(-1)[1]).trim()) last.append(" …");
+  if (last && text.slice(shown.at(-1)[1]).trim() && !last.textContent.endsWith(" …")) last.append(" …");
 }
 
 class Painter {
@@ -26,7 +26,9 @@ class Painter {
     element.dir = block.kind === "code" ? "ltr" : "auto";
     if (block.depth) element.style.setProperty("--depth", block.depth);
     if (block.marker) element.dataset.marker = block.marker;
-    return this.fill(element, block.ranges) ? element : null;
+    if (!this.fill(element, block.ranges)) return null;
+    if (this.text.slice(this.at, block.ranges.at(-1).end).trim()) element.append(" …");
+    return element;
   }
 
   table(block) {

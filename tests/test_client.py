@@ -232,6 +232,13 @@ def test_metadata_and_filters_are_as_plain_as_in_an_index(server: Server) -> Non
         assert (client.delete(where={"n": 1}), client.ids()) == (0, ["v"])
 
 
+def deep_filter(depth: int) -> dict[str, Any]:
+    where: dict[str, Any] = {"n": 1}
+    for _ in range(depth):
+        where = {"not": where}
+    return where
+
+
 ERRORS: list[tuple[str, type[Exception], Callable[[Any], object]]] = [
     ("wiki", UnknownIdError, lambda index: index.get(["no"])),
     ("wiki", UnknownIdError, lambda index: index.vectors("no")),
@@ -245,6 +252,8 @@ ERRORS: list[tuple[str, type[Exception], Callable[[Any], object]]] = [
     ("wiki", ValueError, lambda index: index.delete()),
     ("wiki", ValueError, lambda index: index.delete(["d1"], where={"lang": "en"})),
     ("wiki", ValueError, lambda index: index.delete(where={})),
+    ("wiki", ValueError, lambda index: index.count(where=deep_filter(100))),
+    ("wiki", ValueError, lambda index: index.count(where=deep_filter(10_000))),
     ("wiki", ValueError, lambda index: index.delete(where={"n": math.nan})),
     ("wiki", DuplicateIdError, lambda index: index.add(["d1"], ["x"])),
     ("wiki", DuplicateIdError, lambda index: index.add(["x", "x"], ["x", "x"])),

@@ -19,7 +19,7 @@ from serotine import Index
 from serotine.errors import EncoderError, IndexExistsError, IndexLockedError, SerotineError, UnknownIdError
 from serotine.evaluation import Collection, IndexSearch, LateInteraction
 from serotine.index.files import durable
-from serotine.index.store import catalog
+from serotine.index.store import catalog, replace_index
 from serotine.ingest import Ingest
 
 VECTORS = np.eye(2, dtype=np.float32)
@@ -296,6 +296,16 @@ def test_a_closed_index_ends_an_iteration(index: Index, monkeypatch: pytest.Monk
     for read in (lambda: list(index), lambda: index.get("d1"), index.count, lambda: "d1" in index):
         with pytest.raises(SerotineError, match="this index is closed"):
             read()
+
+
+def test_an_iteration_never_reads_an_index_that_took_the_place_of_its_own(index: Index) -> None:
+    with Index.open(index.path, read_only=True) as reader:
+        assert len(reader) == 10
+        index.close()
+        with replace_index(index.path) as building:
+            Index.create(building, dim=2).close()
+        with pytest.raises(SerotineError, match="was replaced"):
+            list(reader.documents())
 
 
 def test_repr_has_counts_and_state(tmp_path: Path) -> None:

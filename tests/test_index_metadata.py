@@ -224,6 +224,8 @@ def test_the_id_of_a_split_document_means_its_passages(tmp_path: Path) -> None:
         index.update_metadata(["long"], [{"lang": "en"}], replace=True)
         changed = [{key: fields[key] for key in ("document", "start", "end")} | {"lang": "en"} for fields in before]
         assert [index[id_].metadata for id_ in passages] == changed
+        with pytest.raises(UnknownIdError, match=r"'long' is not in the index; it was split into 'long#1' \(and \d"):
+            index["long"]
         assert index.delete(["long"]) == len(passages)
         assert list(index) == ["short"]
         index.verify()

@@ -169,8 +169,18 @@ def test_parquet(tmp_path: Path) -> None:
     parquet.write_table(pyarrow.Table.from_pylist(rows), file)
     first, second = read([file])
     assert (first.id, first.text, first.origin) == ("a", "Bats fly", f"{file}:1")
-    assert first.metadata == {"when": "2026-11-24T16:30:00", "price": "1.50", "raw": "AA==", "n": 1.5}
+    assert first.metadata == {"when": "2026-11-24T16:30:00", "price": 1.5, "raw": "AA==", "n": 1.5}
     assert second.metadata == {"when": None, "price": None, "raw": None, "n": None}
+    # As `Index.add` stores them: a time zone in UTC; digits that no float holds stay as text.
+    zoned = datetime.datetime(2026, 11, 24, 16, 30, tzinfo=datetime.timezone(datetime.timedelta(hours=2)))
+    rows = [{"id": "a", "text": "x", "when": zoned, "day": zoned.date(), "price": Decimal("0.12345678901234567890")}]
+    parquet.write_table(pyarrow.Table.from_pylist(rows), file)
+    (document,) = read([file])
+    assert document.metadata == {
+        "when": "2026-11-24T14:30:00+00:00",
+        "day": "2026-11-24",
+        "price": "0.12345678901234567890",
+    }
     file.write_bytes(file.read_bytes()[:-20])
     with pytest.raises(InputFileError, match=r"t\.parquet: damaged, or not a Parquet file"):
         list(read([file]))

@@ -15,6 +15,7 @@ from serotine.client.connection import Connection
 from serotine.errors import ServerError, shown, wrong_type
 from serotine.index import Explanation, Hit, Hits, IndexStats, Missing, SearchKeywords, SearchOptions, VerifyReport
 from serotine.json_values import json_scalar, json_value
+from serotine.nesting import MAX_DEPTH
 from serotine.progress import progress_bar
 from serotine.texts import is_text, strings
 from serotine.wire import pack, unpack
@@ -306,11 +307,13 @@ def _filter(where: Mapping[str, Any] | None) -> Any:
     return None if where is None else _plain_filter(where, "where")
 
 
-def _plain_filter(value: Any, place: str) -> Any:
+def _plain_filter(value: Any, place: str, depth: int = 0) -> Any:
+    if depth > MAX_DEPTH:
+        raise ValueError(f"where: nested more than {MAX_DEPTH} levels deep; flatten it")
     if isinstance(value, Mapping):
-        return {key: _plain_filter(item, f"{place}[{shown(key)}]") for key, item in value.items()}
+        return {key: _plain_filter(item, f"{place}[{shown(key)}]", depth + 1) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_plain_filter(item, f"{place}[{i}]") for i, item in enumerate(value)]
+        return [_plain_filter(item, f"{place}[{i}]", depth + 1) for i, item in enumerate(value)]
     return json_scalar(value, place)
 
 

@@ -8,7 +8,7 @@ from typing import Any, Literal, get_args, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from serotine.errors import UnknownIdError, not_one_of, wrong_type
+from serotine.errors import UnknownIdError, first_and_count, not_one_of, wrong_type
 from serotine.index.hits import Hit
 from serotine.index.store import Row, Store
 from serotine.texts import is_text, strings
@@ -84,7 +84,7 @@ class DocumentContainer:
         if missing == "error":
             for id_, row in rows:
                 if row is None:
-                    raise UnknownIdError(f"ids: {id_!r} is not in the index")
+                    raise _unknown_id(self._store, id_)
         hits = [None if row is None else _hit(row) for _, row in rows]
         return hits[0] if isinstance(ids, str) else hits
 
@@ -138,8 +138,14 @@ def live_row(store: Store, id_: str) -> Row:
         raise wrong_type("id", "a string", id_)
     ((_, row),) = store.catalog.live_rows(strings([id_], "ids"))
     if row is None:
-        raise UnknownIdError(f"ids: {id_!r} is not in the index")
+        raise _unknown_id(store, id_)
     return row
+
+
+def _unknown_id(store: Store, id_: str) -> UnknownIdError:
+    passages = list(store.catalog.passages([id_]).get(id_, {}))
+    split = f"; it was split into {first_and_count(passages)}" if passages else ""
+    return UnknownIdError(f"ids: {id_!r} is not in the index{split}")
 
 
 def _hit(row: Row) -> Hit:

@@ -6,7 +6,6 @@ import base64
 import datetime
 import decimal
 import math
-import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,13 +14,13 @@ from typing import Any
 from serotine.errors import InputFileError, MissingExtraError, reason
 from serotine.ingest.lines import read_whole
 from serotine.ingest.rows import BadRowError, Row
-from serotine.texts import is_text
+from serotine.json_values import json_value
 
 _BATCH_ROWS = 1024
 
 
 def read_parquet(path: Path, name: str) -> Iterator[Row | BadRowError]:
-    """Yield the rows of a Parquet file; times, decimals and bytes become text, because JSON has no such types.
+    """Yield the rows of a Parquet file; dates, times, durations and bytes become text, decimals numbers where they fit.
 
     Raises:
         InputFileError: it is damaged, has no column 'text', or pyarrow is not installed.
@@ -72,20 +71,22 @@ def parquet_batches(
 
 
 def _plain(value: Any, origin: str) -> Any:
-    """Convert a value to what JSON can represent."""
+    """Convert a value to what JSON can represent, as `json_value` does, and what only files have: bytes, durations."""
     if isinstance(value, dict):
         return {key: _plain(item, origin) for key, item in value.items()}
     # A map is a list of pairs.
     if isinstance(value, (list, tuple)):
         return [_plain(item, origin) for item in value]
-    if isinstance(value, (datetime.date, datetime.time)):
-        return value.isoformat()
-    if isinstance(value, (decimal.Decimal, uuid.UUID, datetime.timedelta)):
-        return str(value)
     if isinstance(value, bytes):
         return base64.b64encode(value).decode("ascii")
+    if isinstance(value, datetime.timedelta):
+        return str(value)
     if isinstance(value, float) and not math.isfinite(value):
         return None
-    if isinstance(value, str) and not is_text(value):
-        raise InputFileError(f"{origin}: contains a lone surrogate; remove it")
-    return value
+    try:
+        return json_value(value, origin)
+    except (TypeError, ValueError) as error:
+        if isinstance(value, decimal.Decimal):
+            # The writer of a file does not choose its types for this index.
+            return str(value)
+        raise InputFileError(str(error)) from None

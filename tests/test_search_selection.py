@@ -173,3 +173,17 @@ def test_nonsense_finds_nothing_and_a_question_its_answer_with_the_default_encod
         for nonsense in ("zzxqy qwrtplk", "which allies oppose the treaty of nassau?"):
             nothing = index.search(nonsense, min_score=0.6)
             assert (len(nothing), nothing.stats.below_min_score) == (0, 10)
+
+
+def test_long_records_that_were_split_are_grouped(tmp_path: Path) -> None:
+    with Index.create(tmp_path / "i.serotine", encoder=Encoder()) as index:
+        long = " ".join(f"Bats of kind {number} hunt moths at night." for number in range(150))
+        index.add(["long", "short"], texts=[long, "Owls hunt mice."], long_texts="split")
+        assert len(index) > 2
+        hits = index.search("which kind of bat hunts moths?", 2, group_by="document")
+        assert [hit.document for hit in hits] == ["long", "short"]
+        assert hits[0].id.startswith("long#")
+        assert hits[0].other_passages == len(index) - 2
+        documents = {"long": long, "short": "Owls hunt mice."}
+        folder = write_beir(tmp_path / "toy", documents, {"q": "moths"}, {"test": {"q": {"long": 1}}})
+        assert list(IndexSearch(index, Encoder()).answer(load_beir(folder), 2).run["q"]) == ["long", "short"]

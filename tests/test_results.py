@@ -10,6 +10,7 @@ import pickle
 import subprocess
 import sys
 import weakref
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -205,3 +206,13 @@ def test_data_frames_need_pandas() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.startswith("to_pandas needs pandas; run: pip install pandas")
+
+
+def test_representations_say_what_was_left_out_and_what_to_know(index: Index) -> None:
+    hits = index.search("bat", 4, min_score=2)
+    assert repr(hits) == "0 hits for 'bat', 4 below min_score, plan flat"
+    assert "4 below min_score" in hits._repr_html_()
+    warned = replace(hits, warnings=("query: longer than <64> tokens " * 9,))
+    assert repr(warned).splitlines()[1].startswith("warning: query: longer than <64> tokens")
+    assert max(map(len, repr(warned).splitlines())) <= 96
+    assert "<p>warning: query: longer than &lt;64&gt; tokens" in warned._repr_html_()

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from helpers.cli_fake import FakeEncoder
 from helpers.eval_cases import write_beir
 from helpers.fakes import WordEncoder
+from helpers.serving_cases import serving
 
 from serotine import Encoder, Index, maxsim
 from serotine.evaluation import IndexSearch, load_beir
@@ -187,3 +190,33 @@ def test_long_records_that_were_split_are_grouped(tmp_path: Path) -> None:
         documents = {"long": long, "short": "Owls hunt mice."}
         folder = write_beir(tmp_path / "toy", documents, {"q": "moths"}, {"test": {"q": {"long": 1}}})
         assert list(IndexSearch(index, Encoder()).answer(load_beir(folder), 2).run["q"]) == ["long", "short"]
+
+
+def test_a_served_index_groups_pages_and_filters_like_one_on_disk(tmp_path: Path) -> None:
+    path = tmp_path / "served.serotine"
+    with Index.create(path, encoder=FakeEncoder(), filterable={"document": str}) as index:
+        for record in ("a", "b"):
+            texts = [f"bats {record} are late {number}" for number in range(60)]
+            ids = [f"{record}#{number}" for number in range(60)]
+            index.add(ids, texts, metadata=[passage(record, number) for number in range(60)])
+    program = (sys.executable, str(Path(__file__).parent / "helpers" / "cli_fake.py"))
+    options: list[dict[str, Any]] = [
+        {"group_by": "document"},
+        {"group_by": "document", "offset": 1, "mode": "hybrid"},
+        {"group_by": "document", "mode": "bm25"},
+        {"min_score": 0.6, "offset": 3},
+        {"min_score": 0.6, "mode": "hybrid", "where": {"document": "b"}},
+        {"min_score": 1.5, "exact": True},
+    ]
+    with (
+        serving(path, program=program) as server,
+        server.client("served") as client,
+        Index.open(path, read_only=True, encoder=FakeEncoder()) as index,
+    ):
+        for option in options:
+            served, local = client.search("late bats 7", 4, **option), index.search("late bats 7", 4, **option)
+            assert served.items == local.items, option
+            assert [hit.document for hit in served] == [hit.document for hit in local]
+            assert served.stats.below_min_score == local.stats.below_min_score
+            assert served.query == local.query == "late bats 7"
+            assert [served.spans(n) for n in range(len(served))] == [local.spans(n) for n in range(len(local))]

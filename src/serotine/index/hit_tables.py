@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import textwrap
 import unicodedata
 from typing import TYPE_CHECKING
 
@@ -44,6 +45,7 @@ def text_table(hits: Hits) -> str:
         lines.append(f"{start}{_cut(text, _WIDTH - _columns(start))}".rstrip())
     if len(hits) > len(shown):
         lines.append(f"    and {len(hits) - len(shown):,} more")
+    lines += [line for warning in hits.warnings for line in textwrap.wrap(f"warning: {printable(warning)}", _WIDTH)]
     return "\n".join(lines)
 
 
@@ -58,10 +60,11 @@ def html_table(hits: Hits) -> str:
     caption = _heading(hits)
     if len(hits) > _MAX_SHOWN:
         caption += f"; the first {_MAX_SHOWN} are shown"
+    warnings = "".join(f"<p>warning: {html.escape(printable(warning))}</p>" for warning in hits.warnings)
     return (
         f'<table><caption style="text-align:left">{html.escape(caption)}</caption>'
         f"<thead><tr>{headings}</tr></thead>"
-        f"<tbody>{''.join(f'<tr>{row}</tr>' for row in rows)}</tbody></table>"
+        f"<tbody>{''.join(f'<tr>{row}</tr>' for row in rows)}</tbody></table>{warnings}"
     )
 
 
@@ -83,7 +86,8 @@ def _shaded(text: str, spans: list[Span]) -> str:
 def _heading(hits: Hits) -> str:
     count = f"{len(hits):,} hit{'' if len(hits) == 1 else 's'}"
     query = "" if hits.query is None else f" for {_cut(repr(hits.query), 60)}"
-    return f"{count}{query}, plan {hits.stats.plan}"
+    below = f", {hits.stats.below_min_score:,} below min_score" if hits.stats.below_min_score else ""
+    return f"{count}{query}{below}, plan {hits.stats.plan}"
 
 
 def _score(hit: Hit) -> str:

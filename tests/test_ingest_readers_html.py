@@ -91,6 +91,17 @@ def test_the_main_part_of_a_page_is_read_where_it_names_one() -> None:
     assert text_of(f"{around}<main></main><p>Text</p>") == "Site\n\nSidebar\n\nText"
 
 
+def test_formulas_are_read_as_tex_where_they_have_it() -> None:
+    mathml = "<mrow><mi>E</mi><mo>=</mo><mi>m</mi></mrow>"
+    annotated = (
+        f"<math><semantics>{mathml}<annotation encoding='application/x-tex'>E = m</annotation></semantics></math>"
+    )
+    katex = f"<span class=katex>{annotated}<span class=katex-html aria-hidden=true>E=m</span></span>"
+    for source, text in ((f"<math>{mathml}</math>", "E=m"), (f"<math alttext='E = m'>{mathml}</math>", "E = m")):
+        assert text_of(f"<p>So {source} holds.</p>") == f"So {text} holds."
+    assert text_of(f"<p>So {katex} holds.</p>") == "So E = m holds."
+
+
 def test_invisible_breaks_are_left_out() -> None:
     assert text_of("<p>infor&shy;mation, na\u200bme, <pre>a\u200bb</pre>") == "information, name,\n\nab"
 

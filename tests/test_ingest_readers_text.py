@@ -123,9 +123,12 @@ On `Linux`_
 ~~~~~~~~~~~
 Text.
 
-Run
----
+C#
+--
 Short
+..
+
+Ab
 ..
 """
 
@@ -140,7 +143,7 @@ def test_restructured_text_structure() -> None:
             ("Guide",),
             ("Guide", "Install it"),
             ("Guide", "Install it", "On Linux"),
-            ("Guide", "Run"),
+            ("Guide", "C#"),
         ]
         assert "".join(text[section.start : section.end] for section in extract.sections) == text
         assert text[extract.sections[1].start :].startswith("Install")

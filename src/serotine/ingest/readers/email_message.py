@@ -105,9 +105,8 @@ def _content(part: MIMEPart, name: str) -> str:
     payload = part.get_payload(decode=True)
     data = payload if isinstance(payload, bytes) else b""
     charset = str(part.get_content_charset() or "")
-    if part.get_content_type() == "text/html":
-        return read_html(data, name).text
     try:
-        return data.decode(charset or "utf-8")
+        text = data.decode(charset or "utf-8")
     except (LookupError, UnicodeDecodeError):
-        return decode(data, name, charset or None)[0]
+        text = decode(data, name, charset or None)[0]
+    return read_html(text.encode("utf-8", "replace"), name).text if part.get_content_type() == "text/html" else text

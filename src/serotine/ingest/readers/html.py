@@ -18,7 +18,7 @@ _CHARSET = re.compile(rb"""<meta[^>]{0,200}?charset\s*=\s*["']?\s*([A-Za-z0-9_:.
 _MAX_DECLARATION_OFFSET = 1 << 14
 _DROPPED = frozenset(
     (
-        *("audio", "button", "canvas", "dialog", "embed", "head", "iframe", "input", "math", "nav", "noscript"),
+        *("audio", "button", "canvas", "dialog", "embed", "head", "iframe", "input", "nav", "noscript"),
         *("object", "script", "select", "style", "svg", "template", "textarea", "title", "video"),
     )
 )
@@ -36,6 +36,8 @@ _DROPPED_ROLES = frozenset(("contentinfo", "navigation", "search"))
 _DROPPED_CLASSES = frozenset(
     (
         *("anchor-link", "anchorjs-link", "breadcrumb", "breadcrumbs", "hash-link", "header-anchor", "headerlink"),
+        # What is shown of a formula, beside its source.
+        "katex-html",
         *("lineno", "linenodiv", "linenos", "mw-editsection", "permalink", "skip-link", "skip-to-content", "skiplink"),
         *("viewcode-link",),
     )
@@ -143,6 +145,8 @@ class _Writer:
                 self._leave(tag)
             elif tag == _TEXT:
                 self._write(node.text_content or "")
+            elif tag == "math":
+                self._write(_formula(node))
             elif tag == "br" and self._preformatted:
                 self._write("\n")
             elif tag not in _DROPPED and not _hidden(node) and not _surrounds(node, tag):
@@ -200,6 +204,13 @@ class _Writer:
             if trimmed:
                 self._texts.append(trimmed)
                 return
+
+
+def _formula(node: LexborNode) -> str:
+    """Return a formula as TeX, if it has it, or else its symbols."""
+    tex = node.attributes.get("alttext")
+    annotation = node.css_first("annotation[encoding='application/x-tex']")
+    return tex or (annotation if annotation is not None else node).text()
 
 
 def _parents(node: LexborNode) -> Iterator[LexborNode]:

@@ -11,7 +11,11 @@ _LINE = re.compile(r"[^\r\n]*(?:\r\n|\n|\r|\Z)")
 _ADORNMENT = re.compile(r"([!-/:-@\[-`{-~])\1+\s*")
 _FIELD = re.compile(r":(author|authors|date|title|language):[ \t]+(\S.*)", re.IGNORECASE)
 _ROLE = re.compile(r":[\w:.+-]+:`([^`<]*?)(?:\s*<[^`]*>)?`|``([^`]+)``|`([^`<]+?)(?:\s*<[^`]*>)?`_{0,2}")
-_MIN_ADORNMENT = 3
+# "..", as long as a title of two letters, begins a comment.
+_MIN_ADORNMENT = 2
+_NO_ADORNMENT = ("..", "::", "__")
+# docutils takes a shorter line, below a longer title, for text.
+_SHORT = 4
 # Fields that describe a document are above its first section.
 _FIELD_LINES = 40
 
@@ -45,7 +49,7 @@ def _headings(text: str) -> list[tuple[int, int, str]]:
         if not _is_adornment(under) or not title.strip() or _is_adornment(title):
             continue
         # Without a line above, a title begins a line after a blank one, and is no longer than the line below.
-        plain = not title[0].isspace() and not over and len(under) >= min(len(title), _MIN_ADORNMENT + 1)
+        plain = not title[0].isspace() and not over and len(under) >= min(len(title), _SHORT)
         if not (overlined or plain) or len(under) < len(title.strip()) - 1:
             continue
         style = under[0] * (2 if overlined else 1)
@@ -57,7 +61,7 @@ def _headings(text: str) -> list[tuple[int, int, str]]:
 
 
 def _is_adornment(line: str) -> bool:
-    return len(line) >= _MIN_ADORNMENT and _ADORNMENT.fullmatch(line) is not None
+    return len(line) >= _MIN_ADORNMENT and line not in _NO_ADORNMENT and _ADORNMENT.fullmatch(line) is not None
 
 
 def _plain(title: str) -> str:

@@ -20,6 +20,21 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.skipif(BROWSER is None, reason="Chromium is not installed (apt-get install chromium)")
 
+# One cell of text, and one whose output is a picture.
+NOTEBOOK = json.dumps(
+    {
+        "nbformat": 4,
+        "metadata": {},
+        "cells": [
+            {"cell_type": "markdown", "source": "Bats hunt at night."},
+            {
+                "cell_type": "code",
+                "source": "plot()",
+                "outputs": [{"output_type": "display_data", "data": {"image/png": "AAAA", "text/plain": "<Figure>"}}],
+            },
+        ],
+    }
+)
 # A color as the browser computes it, to compare it with that of an element.
 RESOLVED = """color => {
   const probe = document.body.appendChild(document.createElement("i"));
@@ -72,6 +87,12 @@ def test_files_are_indexed_with_progress(browser: Browser, tmp_path: Path) -> No
     [
         ({"a.txt": "Bats hunt."}, "done", "1 passage added.", []),
         (
+            {"a.ipynb": NOTEBOOK},
+            "partial",
+            "1 passage added; not read: images (1).",
+            [],
+        ),
+        (
             {"rows.jsonl": '{"_id": "a", "text": "bats"}\n{"_id": "b", "text": 3}\n'},
             "partial",
             "1 passage added; 1 row skipped:",
@@ -103,6 +124,12 @@ def test_the_color_says_whether_everything_was_indexed(
         sync_api.expect(dialog.get_by_role("listitem")).to_have_count(len(listed))
         for name in listed:
             sync_api.expect(dialog.get_by_role("listitem").filter(has_text=name)).to_be_visible()
+        if state == "done":
+            # Again, with a hidden file: nothing changes, and it says so.
+            files.append({"name": ".hidden", "mimeType": "text/plain", "buffer": b"x"})
+            dialog.locator("input").first.set_input_files(files)
+            expected = "0 passages added; 1 file unchanged; 1 hidden left out."
+            sync_api.expect(dialog.locator(".message")).to_have_text(expected)
         page.close()
     finally:
         process.terminate()

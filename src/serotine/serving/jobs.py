@@ -70,6 +70,8 @@ class Job:
         error: why it failed.
         skipped_rows: number of bad rows, in files whose other rows are indexed.
         first_skipped_rows: the first ten of them.
+        unchanged_files: files that were indexed before, with the same content.
+        unread: how many images, attachments and the like of the files are not read, by kind.
     """
 
     id: str
@@ -82,6 +84,8 @@ class Job:
     error: str | None
     skipped_rows: int = 0
     first_skipped_rows: list[SkippedRow] = field(default_factory=list)
+    unchanged_files: int = 0
+    unread: dict[str, int] = field(default_factory=dict)
 
 
 class Jobs:
@@ -192,6 +196,9 @@ class Jobs:
         job.skipped_rows += report.skipped_rows.count
         rows = [SkippedRow(row.file, row.line, row.reason) for row in report.skipped_rows.first]
         job.first_skipped_rows = [*job.first_skipped_rows, *rows][:MAX_NAMED]
+        job.unchanged_files += report.files_unchanged
+        for kind, number in report.unread.items():
+            job.unread[kind] = job.unread.get(kind, 0) + number
 
     def _write(self, job: Job) -> None:
         # Atomically: another process may be reading it.

@@ -1,5 +1,8 @@
 // Chosen or dropped files, folders included, each with its relative path.
 
+/** Return whether a file, or a folder that it is in, is hidden; such files are not sent. */
+export const isHidden = (path) => path.split("/").some((name) => name.startsWith("."));
+
 /** Return the files of an <input>. */
 export const chosen = (list) => [...list].map((file) => ({ file, path: file.webkitRelativePath || file.name }));
 
@@ -11,8 +14,8 @@ export async function dropped(transfer) {
 }
 
 async function walk(entry) {
-  // Hidden files and folders are skipped.
-  if (entry.name.startsWith(".")) return [];
+  // A hidden folder counts as one: what is in it is not looked at.
+  if (entry.name.startsWith(".")) return [{ file: null, path: entry.fullPath.replace(/^\//, "") }];
   if (entry.isFile) {
     const file = await new Promise((resolve, reject) => entry.file(resolve, reject));
     return [{ file, path: entry.fullPath.replace(/^\//, "") }];

@@ -1,7 +1,7 @@
 // Adding files: sending them in batches, waiting until they are indexed, and saying what became of them.
 
 import * as api from "./api.js";
-import { chosen, dropped } from "./files.js";
+import { chosen, dropped, isHidden } from "./files.js";
 import { number, passages } from "./format.js";
 import { withEvery } from "./several.js";
 
@@ -49,15 +49,19 @@ export const uploads = () => ({
   get sending() {
     return this.uploading.state === "sending" || this.uploading.state === "indexing";
   },
-  async send(files) {
+  async send(all) {
     if (this.sending) return;
+    const files = all.filter(({ path }) => !isHidden(path));
+    const hidden = all.length - files.length;
     if (!files.length) {
-      this.uploading = { ...idle(), state: "failed", message: "The folder contains no files." };
+      const message = hidden ? "All files are hidden: nothing was sent." : "The folder contains no files.";
+      this.uploading = { ...idle(), state: "failed", message };
       return;
     }
     const controller = (this._uploadAbort = new AbortController());
     const index = this.index;
     const totals = { files: files.length, done: 0, added: 0, skippedFiles: 0, skippedRows: 0, skipped: [], error: null };
+    Object.assign(totals, { unchanged: 0, unread: {}, hidden });
     try {
       for (let start = 0; start < files.length && totals.error === null; start += FILES_PER_REQUEST) {
         const batch = files.slice(start, start + FILES_PER_REQUEST);
@@ -90,6 +94,8 @@ export const uploads = () => ({
         Object.assign(totals, { done, added, skipped, error });
         totals.skippedFiles += job.skipped.length;
         totals.skippedRows += job.skipped_rows;
+        totals.unchanged += job.unchanged_files;
+        for (const [kind, value] of Object.entries(job.unread)) totals.unread[kind] = (totals.unread[kind] || 0) + value;
         await this.refresh();
         return;
       }
@@ -110,12 +116,17 @@ export const uploads = () => ({
 });
 
 /** Return what became of an upload: "done" only where everything was indexed. */
-function outcome({ files, added, skippedFiles, skippedRows, error }) {
+function outcome({ files, added, unchanged, skippedFiles, skippedRows, unread, hidden, error }) {
   if (error !== null) return { state: "failed", message: error };
   const skipped = [];
   if (skippedFiles) skipped.push(`${number(skippedFiles)} of ${count(files, "file")}`);
   if (skippedRows) skipped.push(count(skippedRows, "row"));
-  if (!skipped.length) return { state: "done", message: `${passages(added)} added.` };
-  const message = `${passages(added)} added; ${skipped.join(" and ")} skipped:`;
-  return { state: skippedFiles === files ? "failed" : "partial", message };
+  const left = Object.entries(unread).map(([kind, value]) => `${kind} (${number(value)})`);
+  const parts = [`${passages(added)} added`];
+  if (unchanged) parts.push(`${count(unchanged, "file")} unchanged`);
+  if (hidden) parts.push(`${number(hidden)} hidden left out`);
+  if (left.length) parts.push(`not read: ${left.join(", ")}`);
+  if (!skipped.length) return { state: left.length ? "partial" : "done", message: `${parts.join("; ")}.` };
+  parts.push(`${skipped.join(" and ")} skipped:`);
+  return { state: skippedFiles === files ? "failed" : "partial", message: parts.join("; ") };
 }

@@ -130,10 +130,7 @@ class IndexSearch:
         digest = hashlib.sha256(key.encode()).hexdigest()[:12]
         path = root / "-".join((task_metadata.name, hf_subset, hf_split, digest)).replace("/", "_")
         path.parent.mkdir(parents=True, exist_ok=True)
-        if path.exists():
-            self._index = Index.open(path, encoder=self.encoder)
-        else:
-            self._index = Index.create(path, encoder=self.encoder, **self._options)
+        self._index = Index.open_or_create(path, encoder=self.encoder, **self._options)
         loader = create_dataloader(
             corpus, task_metadata=task_metadata, prompt_type=PromptType.document, batch_size=_TEXTS_AT_ONCE
         )

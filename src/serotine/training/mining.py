@@ -125,7 +125,7 @@ def _answers(examples: Sequence[Example]) -> dict[str, set[str]]:
 
 
 def _build_index(folder: Path, passages: list[str], encoder: Any, *, show_progress: bool) -> Index:
-    index = Index.open(folder, encoder=encoder) if folder.exists() else Index.create(folder, encoder=encoder)
+    index = Index.open_or_create(folder, encoder=encoder)
     # Ids are hashes of the texts, so an index of other passages is detected, and an interrupted one completed.
     ids = [_id(text) for text in passages]
     index.add_batches(

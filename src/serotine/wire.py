@@ -46,6 +46,18 @@ STATUS: dict[str, int] = {
 """The HTTP status of each of these codes."""
 
 
+WARNINGS: dict[str, type[Warning]] = {
+    kind.__name__: kind
+    for kind in (
+        errors.EmptyTextWarning,
+        errors.MaintenanceWarning,
+        errors.TruncatedTextWarning,
+        errors.UnknownTextWarning,
+    )
+}
+"""The library's warnings by the names that responses have."""
+
+
 def error_code(error: Exception) -> str | None:
     """Return the code of an exception of the library, or None for any other."""
     # DuplicateIdError is a ValueError too: the table lists the library's own classes first.

@@ -13,12 +13,23 @@ from numpy.typing import NDArray
 from serotine.client import parsing
 from serotine.client.connection import Connection
 from serotine.errors import ServerError, shown, wrong_type
-from serotine.index import Explanation, Hit, Hits, IndexStats, Missing, SearchKeywords, SearchOptions, VerifyReport
+from serotine.index import (
+    Explanation,
+    Hit,
+    Hits,
+    IndexStats,
+    LongTexts,
+    Missing,
+    SearchKeywords,
+    SearchOptions,
+    VerifyReport,
+)
 from serotine.json_values import json_scalar, json_value
 from serotine.nesting import MAX_DEPTH
+from serotine.notices import notify
 from serotine.progress import progress_bar
 from serotine.texts import is_text, strings
-from serotine.wire import pack, unpack
+from serotine.wire import WARNINGS, pack, unpack
 
 _IDS_PER_REQUEST = 10_000
 _DOCUMENTS_PER_REQUEST = 256
@@ -119,6 +130,7 @@ class Client:
         metadata: Sequence[dict[str, Any]] | None = None,
         *,
         upsert: bool = False,
+        long_texts: LongTexts = "warn",
         show_progress: bool = False,
     ) -> None:
         """Add documents in one request; see `Index.add`. When it returns, they are committed.
@@ -128,7 +140,7 @@ class Client:
         After a `ServerError` without a status, or with 504, the documents may still have been added.
         """
         with progress_bar(None, "Adding", enabled=show_progress):
-            self._add(ids, texts, vectors, metadata, upsert=upsert)
+            self._add(ids, texts, vectors, metadata, upsert=upsert, long_texts=long_texts)
 
     def add_batches(
         self,
@@ -136,15 +148,19 @@ class Client:
         *,
         upsert: bool = False,
         expected_documents: int | None = None,
+        long_texts: LongTexts = "warn",
         show_progress: bool = False,
     ) -> int:
-        """Add a stream of documents; see `Index.add_batches`. `expected_documents` only sets the bar's total."""
+        """Add a stream of documents; see `Index.add_batches`. `expected_documents` only sets the bar's total.
+
+        Warnings come with every batch.
+        """
         added = 0
         with progress_bar(expected_documents, "Adding", enabled=show_progress) as advance:
             for batch in batches:
                 if "ids" not in batch:
                     raise ValueError("batches: must be dicts with 'ids'")
-                added += self._add(**batch, upsert=upsert, skip_known=not upsert)
+                added += self._add(**batch, upsert=upsert, long_texts=long_texts, skip_known=not upsert)
                 advance(len(batch["ids"]))
         return added
 
@@ -252,6 +268,7 @@ class Client:
         metadata: Sequence[dict[str, Any]] | None = None,
         *,
         upsert: bool,
+        long_texts: LongTexts,
         skip_known: bool = False,
     ) -> int:
         packed = None
@@ -260,8 +277,11 @@ class Client:
         documents = _documents(ids, texts=texts, metadata=metadata, vectors=packed)
         if not documents:
             return 0
-        body = {"documents": documents, "upsert": upsert, "skip_known": skip_known}
-        added: int = self._post("/documents", body, repeatable=False)["added"]
+        body = {"documents": documents, "upsert": upsert, "skip_known": skip_known, "long_texts": long_texts}
+        answer = self._post("/documents", body, repeatable=False)
+        for warning in answer["warnings"]:
+            notify(WARNINGS.get(warning["kind"], UserWarning), warning["message"])
+        added: int = answer["added"]
         return added
 
     def _query(self, query: object) -> dict[str, Any]:

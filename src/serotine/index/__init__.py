@@ -7,6 +7,7 @@ from serotine.index.files import nearest
 from serotine.index.growth import FIRST_TRAINING, POSTINGS_FROM, first_training_at, k_means
 from serotine.index.hits import Certificate, Hit, Hits, SearchStats
 from serotine.index.index import Index
+from serotine.index.long_texts import LongTexts
 from serotine.index.recorded_encoder import load_encoder
 from serotine.index.results import IndexStats, VerifyReport
 from serotine.index.search import (
@@ -50,6 +51,7 @@ __all__ = [
     "Hits",
     "Index",
     "IndexStats",
+    "LongTexts",
     "Missing",
     "Mode",
     "SearchKeywords",

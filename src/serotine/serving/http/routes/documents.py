@@ -7,7 +7,9 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import Response
 
+from serotine.errors import MaintenanceWarning
 from serotine.index import Index
+from serotine.notices import Notice, collected_notices, notify
 from serotine.serving.http.auth import MayRead, MayWrite
 from serotine.serving.http.dependencies import services_of
 from serotine.serving.http.responses import document as document_body
@@ -43,16 +45,23 @@ async def add_documents(request: Request, name: str, body: AddRequest) -> Respon
         raise ValueError("upsert, skip_known: at most one of the two is allowed")
     served = await services.searches.run(lambda: services.index(name))
 
-    def work(index: Index) -> int:
-        batch = _batch(body.documents, index.dim)
-        if body.skip_known:
-            return index.add_batches([batch])
-        index.add(**batch, upsert=body.upsert)
-        return len(body.documents)
+    def work(index: Index) -> tuple[int, list[Notice]]:
+        batch, added = _batch(body.documents, index.dim), len(body.documents)
+        with collected_notices() as notices:
+            if body.skip_known:
+                added = index.add_batches([batch], long_texts=body.long_texts)
+            else:
+                index.add(**batch, upsert=body.upsert, long_texts=body.long_texts)
+        return added, notices
 
-    added = await served.changes.run(lambda: served.change(work), is_change=True)
+    added, notices = await served.changes.run(lambda: served.change(work), is_change=True)
     services.metrics.added.labels(name).inc(added)
-    return json_response({"added": added}, 201)
+    for notice in notices:
+        if notice.category is MaintenanceWarning:
+            # For the operator too: it is about the disk.
+            notify(notice.category, notice.message)
+    warnings = [{"kind": notice.category.__name__, "message": notice.message} for notice in notices]
+    return json_response({"added": added, "warnings": warnings}, 201)
 
 
 @router.post("/documents/fetch", dependencies=[MayRead], response_model=FetchResponse)

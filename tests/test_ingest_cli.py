@@ -72,6 +72,17 @@ def test_a_missing_extra_is_one_line_for_all_its_files(
     assert result["skipped"][0]["reason"].startswith("reading HTML needs the extra [ingest]")
 
 
+def test_ten_skipped_files_are_named_and_the_others_counted(shell: Shell, notes: Path) -> None:
+    for i in range(12):
+        (notes / f"settings{i:02}.json").write_text('{"name": "x"}')
+    result = shell.json("index", "notes", "-o", "i.serotine")
+    lines = shell.err.splitlines()
+    assert len(lines) == 11
+    assert lines[0].startswith("warning: skipped: notes/settings00.json:1: has neither 'text' nor 'title'")
+    assert lines[-1] == "warning: skipped: 2 more files; --json lists them"
+    assert len(result["skipped"]) == 12
+
+
 def test_what_is_not_read_of_files_is_counted(shell: Shell, notes: Path) -> None:
     cell = {"cell_type": "markdown", "source": "# Bats", "attachments": {"a.png": {}, "b.png": {}}}
     (notes / "a.ipynb").write_text(json.dumps({"nbformat": 4, "metadata": {}, "cells": [cell]}))

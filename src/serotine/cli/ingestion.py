@@ -228,12 +228,14 @@ def _warn_skipped_rows(rows: SkippedRows, reported: set[Skipped | SkippedRow]) -
 
 
 def _warn_skipped(files: Sequence[Skipped], reported: set[Skipped | SkippedRow]) -> None:
-    from serotine.ingest import file_type
+    from serotine.ingest import MAX_NAMED, file_type
 
     new = [skipped for skipped in files if skipped not in reported]
-    for skipped in new:
-        if not skipped.extra:
-            warn(f"skipped: {_message(skipped)}")
+    broken = [skipped for skipped in new if not skipped.extra]
+    for skipped in broken[:MAX_NAMED]:
+        warn(f"skipped: {_message(skipped)}")
+    if len(broken) > MAX_NAMED:
+        warn(f"skipped: {plural(len(broken) - MAX_NAMED, 'more file')}; --json lists them")
     # One line for an extra, not one for each of its files.
     for extra in sorted({skipped.extra for skipped in new if skipped.extra}):
         types = Counter(file_type(skipped.file) for skipped in new if skipped.extra == extra)

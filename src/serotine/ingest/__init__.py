@@ -1,4 +1,4 @@
-"""Documents from files: text, Markdown, HTML, PDF, JSON Lines, CSV and Parquet; and updates of an index from them."""
+"""Documents from files of text, source code, office formats and tables; and updates of an index from them."""
 
 from __future__ import annotations
 

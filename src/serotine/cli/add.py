@@ -6,14 +6,15 @@ from pathlib import Path
 
 import click
 
+from serotine.cli.file_options import FileOptions, file_options
 from serotine.cli.ingestion import (
     apply_plan,
     as_json,
     exit_if_skipped,
     file_counts,
+    ignored_line,
     open_for_texts,
     plan_files,
-    strict_option,
 )
 from serotine.cli.output import json_option, plural, report
 
@@ -22,9 +23,9 @@ from serotine.cli.output import json_option, plural, report
 @click.argument("index", type=click.Path(path_type=Path))
 @click.argument("sources", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="SOURCE...")
 @click.option("--upsert", is_flag=True, help="Replace documents of the same ids that came from elsewhere.")
-@strict_option
+@file_options
 @json_option
-def add(index: Path, sources: tuple[Path, ...], upsert: bool, strict: bool, json_file: str | None) -> None:
+def add(index: Path, sources: tuple[Path, ...], upsert: bool, reading: FileOptions, json_file: str | None) -> None:
     """Add files and folders to an existing index, and update those that it already has.
 
     A file with a document id that the index has from elsewhere is skipped, unless --upsert replaces such documents.
@@ -32,14 +33,14 @@ def add(index: Path, sources: tuple[Path, ...], upsert: bool, strict: bool, json
     from serotine.ingest import Ingest
 
     with open_for_texts(index) as opened:
-        ingest = Ingest(sources, opened.encoder, upsert=upsert, strict=strict)
+        ingest = Ingest(sources, opened.encoder, upsert=upsert, **reading.arguments())
         result = apply_plan(ingest, plan_files(ingest, opened), opened)
         documents = len(opened)
     replaced = f", {result.replaced:,} of them replaced" if result.replaced else ""
     report(
         f"{index}: {plural(result.added, 'document')} added{replaced}; it has {plural(documents, 'document')}; "
-        f"{file_counts(result)}.",
+        f"{file_counts(result)}.{ignored_line(result.ignored)}",
         {"path": str(index), **as_json(result), "documents": documents},
         json_file,
     )
-    exit_if_skipped(result.skipped, strict=strict)
+    exit_if_skipped(result.skipped, strict=reading.strict)

@@ -11,17 +11,19 @@ from typing import TYPE_CHECKING, Any, Protocol
 import click
 
 from serotine.cli.encoder_options import encoder_options, load_encoder
+from serotine.cli.file_options import FileOptions, file_options
 from serotine.cli.index_options import IndexOptions, index_options
 from serotine.cli.ingestion import (
     ChunkingOptions,
     apply_plan,
     as_json,
     chunking_options,
+    dry_run,
     exit_if_skipped,
     file_counts,
+    ignored_line,
     open_for_texts,
     plan_files,
-    strict_option,
 )
 from serotine.cli.output import Interrupted, json_option, plural, print_error, report, size, watched
 from serotine.errors import EncoderError
@@ -29,7 +31,7 @@ from serotine.errors import EncoderError
 if TYPE_CHECKING:
     from serotine.encoders import Encoder
     from serotine.index import Index
-    from serotine.ingest import IngestReport, Skipped, SkippedRow
+    from serotine.ingest import Ingest, IngestReport, Skipped, SkippedRow
     from serotine.integrations import PlaidIndex
 
 
@@ -52,8 +54,14 @@ class _Source(Protocol):
 @encoder_options
 @click.option("--overwrite", is_flag=True, help="Replace the index at PATH by a new one, once that is complete.")
 @click.option("--watch", is_flag=True, help="Update the index whenever its files change, until Ctrl-C.")
+@click.option(
+    "--dry-run",
+    "is_dry_run",
+    is_flag=True,
+    help="Only report files, passages, tokens and estimated time; store nothing.",
+)
 @chunking_options
-@strict_option
+@file_options
 @index_options
 @json_option
 def index(
@@ -63,8 +71,9 @@ def index(
     encoder_settings: dict[str, Any],
     overwrite: bool,
     watch: bool,
+    is_dry_run: bool,
     chunking: ChunkingOptions,
-    strict: bool,
+    reading: FileOptions,
     options: IndexOptions,
     json_file: str | None,
 ) -> None:
@@ -95,7 +104,7 @@ def index(
     started = time.monotonic()
     explicit = load if encoder is not None or encoder_settings else None
     plaid = _find_plaid(sources)
-    files = _Files(sources, explicit, load, options, chunking, strict)
+    files = _Files(sources, explicit, load, options, chunking, reading)
     source: _Source = files if plaid is None else _Vectors(plaid, explicit, options)
     if watch:
         from serotine.cli.watch import require_watchfiles
@@ -103,6 +112,11 @@ def index(
         if plaid is not None:
             raise click.UsageError(f"--watch: needs files, got {plaid.folder}, an index", context)
         require_watchfiles()
+    if is_dry_run:
+        if watch or plaid is not None:
+            raise click.UsageError("--dry-run: needs files, and excludes --watch", context)
+        files.dry_run(output, json_file, is_new=overwrite or not output.exists())
+        return
     restore_replaced_index(output)
     vacant = not output.exists() or (output.is_dir() and not any(output.iterdir()))
     if (vacant or overwrite) and Path.cwd().is_relative_to(output.resolve()):
@@ -125,7 +139,7 @@ def index(
     _report(output, result, time.monotonic() - started, json_file)
     if watch:
         files.watch(output)
-    exit_if_skipped(result["skipped"], strict=strict)
+    exit_if_skipped(result["skipped"], strict=reading.strict)
 
 
 @dataclass(slots=True)
@@ -138,7 +152,7 @@ class _Files:
         load: loads that encoder, or the default.
         options: options of a new index.
         chunking: how texts are cut.
-        strict: whether a file with a bad row is skipped whole.
+        reading: which files are read, and how.
         reported: skipped files and rows that were reported.
     """
 
@@ -147,7 +161,7 @@ class _Files:
     load: Callable[[], Encoder]
     options: IndexOptions
     chunking: ChunkingOptions
-    strict: bool
+    reading: FileOptions
     reported: set[Skipped | SkippedRow] = field(default_factory=set)
 
     def create(self, path: Path) -> dict[str, Any]:
@@ -156,7 +170,9 @@ class _Files:
 
         encoder = self.load()
         chunking = self.chunking.chunking(encoder)
-        ingest = Ingest(self.sources, encoder, chunking=chunking, filterable=self.options.fields(), strict=self.strict)
+        ingest = Ingest(
+            self.sources, encoder, chunking=chunking, filterable=self.options.fields(), **self.reading.arguments()
+        )
         # Reports all errors of the files before anything exists at `path`.
         plan = plan_files(ingest, None, self.reported)
         with Index.create(path, encoder=encoder, **self.options.arguments()) as created:
@@ -166,6 +182,21 @@ class _Files:
         with open_for_texts(path, self.explicit() if self.explicit is not None else None) as opened:
             self.options.check_against(opened.stats())
             return _ingest_result(opened, self._ingest(opened))
+
+    def dry_run(self, path: Path, json_file: str | None, *, is_new: bool) -> None:
+        """Report what `create` or `update` would do, and what it would cost."""
+        from serotine.index import Index
+        from serotine.ingest import Ingest
+
+        if is_new or not any(path.iterdir()):
+            encoder = self.load()
+            arguments = {"filterable": self.options.fields(), **self.reading.arguments()}
+            ingest = Ingest(self.sources, encoder, chunking=self.chunking.chunking(encoder), **arguments)
+            dry_run(ingest, plan_files(ingest, None), None, path, json_file)
+            return
+        with Index.open(path, read_only=True, encoder=self.explicit() if self.explicit is not None else None) as opened:
+            ingest = self._of(opened)
+            dry_run(ingest, plan_files(ingest, opened), opened, path, json_file)
 
     def watch(self, path: Path) -> None:
         """Update the index whenever its files change, until Ctrl-C, as its one writer."""
@@ -184,11 +215,14 @@ class _Files:
         click.echo(f"{path}: stopped watching")
 
     def _ingest(self, opened: Index) -> IngestReport:
+        ingest = self._of(opened)
+        return apply_plan(ingest, plan_files(ingest, opened, self.reported), opened, self.reported)
+
+    def _of(self, opened: Index) -> Ingest:
         from serotine.ingest import Ingest
 
         encoder = opened.encoder
-        ingest = Ingest(self.sources, encoder, chunking=self.chunking.chunking(encoder), strict=self.strict)
-        return apply_plan(ingest, plan_files(ingest, opened, self.reported), opened, self.reported)
+        return Ingest(self.sources, encoder, chunking=self.chunking.chunking(encoder), **self.reading.arguments())
 
 
 @dataclass(frozen=True, slots=True)
@@ -271,7 +305,12 @@ def _find_plaid(sources: Sequence[Path]) -> PlaidIndex | None:
 
 
 def _ingest_result(index: Index, result: IngestReport) -> dict[str, Any]:
-    return {**as_json(result), **_totals(index), "counts": file_counts(result)}
+    return {
+        **as_json(result),
+        **_totals(index),
+        "counts": file_counts(result),
+        "not_read": ignored_line(result.ignored),
+    }
 
 
 def _totals(index: Index) -> dict[str, Any]:
@@ -292,7 +331,7 @@ def _report(
     totals = f"{plural(result['documents'], 'document')}, {plural(result['tokens'], 'token')}, {size(result['bytes'])}"
     lines = (
         f"{output}: {plural(result['added'], 'document')} indexed in {seconds:,.1f} s{unchanged}{counts}; "
-        f"total: {totals}."
+        f"total: {totals}.{result.pop('not_read', '')}"
     )
     if advice and result["encoder"]:
         lines += f'\nSearch it: serotine search {output} "your query"'

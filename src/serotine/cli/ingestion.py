@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from serotine.cli.output import Interrupted, plural, warn, watched
+from serotine.cli.output import Interrupted, plural, report, warn, watched
 from serotine.errors import EmptyTextWarning, EncoderError, InputFileError, MaintenanceWarning, missing_extra
 from serotine.progress import progress_bar
 
 if TYPE_CHECKING:
     from serotine.index import Index, TextEncoder
-    from serotine.ingest import Chunking, Ingest, IngestReport, Plan, Skipped, SkippedRow, SkippedRows
+    from serotine.ingest import Chunking, Ignored, Ingest, IngestReport, Plan, Skipped, SkippedRow, SkippedRows
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -119,6 +119,8 @@ def plan_files(ingest: Ingest, index: Index | None, reported: set[Skipped | Skip
         raise InputFileError(f"none of the {len(plan.skipped):,} files can be indexed; see the warnings")
     _warn_skipped(plan.skipped, reported)
     _warn_skipped_rows(plan.skipped_rows, reported)
+    for file in plan.ignored.first:
+        warn(f"{file}: ignored: too large, or cannot be read")
     if plan.empty_documents:
         warn(
             f"{plural(plan.empty_documents, 'document')} without text (the first: {plan.first_empty}); "
@@ -160,19 +162,19 @@ def apply_plan(
             ) from None
 
 
-def file_counts(report: IngestReport) -> str:
+def file_counts(result: IngestReport) -> str:
     """Return ``files: 3 new, 1 changed, 6 unchanged``, without the counts that are zero."""
     counts = (
-        (report.files_added, "new"),
-        (report.files_replaced, "changed"),
-        (report.files_unchanged, "unchanged"),
-        (report.files_removed, "gone"),
-        (len(report.skipped), "skipped"),
+        (result.files_added, "new"),
+        (result.files_replaced, "changed"),
+        (result.files_unchanged, "unchanged"),
+        (result.files_removed, "gone"),
+        (len(result.skipped), "skipped"),
     )
-    rows = f"; rows: {report.skipped_rows.count:,} skipped" if report.skipped_rows else ""
-    unread = "; not read: " + ", ".join(_counted(count, kind) for kind, count in report.unread.items())
+    rows = f"; rows: {result.skipped_rows.count:,} skipped" if result.skipped_rows else ""
+    unread = "; not read: " + ", ".join(_counted(count, kind) for kind, count in result.unread.items())
     files = "files: " + ", ".join(f"{count:,} {state}" for count, state in counts if count)
-    return f"{files}{rows}{unread if report.unread else ''}"
+    return f"{files}{rows}{unread if result.unread else ''}"
 
 
 def _counted(count: int, kind: str) -> str:
@@ -180,32 +182,66 @@ def _counted(count: int, kind: str) -> str:
     return f"{count:,} {kind}" if count > 1 else re.sub(r"s\b", "", f"1 {kind}", count=1)
 
 
-def as_json(report: IngestReport) -> dict[str, Any]:
+def ignored_line(ignored: Ignored) -> str:
+    """Return a line that counts the files that are not read; "" where there are none."""
+    return f"\n{ignored}" if ignored else ""
+
+
+def dry_run(ingest: Ingest, plan: Plan, index: Index | None, path: Path, json_file: str | None) -> None:
+    """Report what an update would do and cost."""
+    cost = ingest.estimate(index)
+    minutes = cost.seconds / 60
+    states = (
+        (len(plan.new), "new"),
+        (len(plan.changed), "changed"),
+        (len(plan.unchanged), "unchanged"),
+        (len(plan.gone), "gone"),
+        (len(plan.skipped), "skipped"),
+    )
+    counts = ", ".join(f"{count:,} {state}" for count, state in states if count)
+    duration = f"{minutes:,.1f} minutes" if minutes >= 1 else f"{cost.seconds:,.1f} seconds"
+    report(
+        f"{path}: dry run, nothing is stored; files: {counts}\n"
+        f"would encode {plural(cost.documents, 'passage')} with {plural(cost.tokens, 'token')}: about {duration} "
+        f"(measured on {plural(cost.sample, 'passage')}){ignored_line(plan.ignored)}",
+        {
+            "path": str(path),
+            "dry_run": True,
+            "files": {
+                "added": len(plan.new),
+                "replaced": len(plan.changed),
+                "unchanged": len(plan.unchanged),
+                "removed": len(plan.gone),
+            },
+            "passages": cost.documents,
+            "tokens": cost.tokens,
+            "seconds": cost.seconds,
+            "skipped": [{"file": skipped.file, "reason": skipped.reason} for skipped in plan.skipped],
+            "skipped_rows": plan.skipped_rows.to_json(),
+            "ignored": plan.ignored.to_json(),
+        },
+        json_file,
+    )
+
+
+def as_json(result: IngestReport) -> dict[str, Any]:
     """Return a report as JSON values."""
     return {
-        "added": report.added,
-        "replaced": report.replaced,
-        "unchanged": report.unchanged,
-        "removed": report.removed,
+        "added": result.added,
+        "replaced": result.replaced,
+        "unchanged": result.unchanged,
+        "removed": result.removed,
         "files": {
-            "added": report.files_added,
-            "replaced": report.files_replaced,
-            "unchanged": report.files_unchanged,
-            "removed": report.files_removed,
+            "added": result.files_added,
+            "replaced": result.files_replaced,
+            "unchanged": result.files_unchanged,
+            "removed": result.files_removed,
         },
-        "skipped": [{"file": skipped.file, "reason": skipped.reason} for skipped in report.skipped],
-        "skipped_rows": report.skipped_rows.to_json(),
-        "unread": dict(report.unread),
+        "skipped": [{"file": skipped.file, "reason": skipped.reason} for skipped in result.skipped],
+        "skipped_rows": result.skipped_rows.to_json(),
+        "unread": dict(result.unread),
+        "ignored": result.ignored.to_json(),
     }
-
-
-def strict_option(command: Command) -> Command:
-    """Add ``--strict``, as the argument `strict`."""
-    return click.option(
-        "--strict",
-        is_flag=True,
-        help="Skip files with a bad row whole, and exit with status 1 if a file was skipped.  [default: skip the rows]",
-    )(command)
 
 
 def exit_if_skipped(skipped: Sequence[object], *, strict: bool) -> None:

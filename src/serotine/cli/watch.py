@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from serotine.errors import SerotineError, missing_extra
+from serotine.ingest import IGNORE_FILES
 
 # Milliseconds. Changes within the debounce time are one update; the tick is when a failed update is tried again.
 _DEBOUNCE = 1600
@@ -78,4 +79,6 @@ def _concerns(changed: Path, source: Path) -> bool:
     changed = Path(os.path.abspath(changed))  # noqa: PTH100
     if changed == root:
         return True
-    return changed.is_relative_to(root) and not any(part.startswith(".") for part in changed.relative_to(root).parts)
+    if not changed.is_relative_to(root):
+        return False
+    return changed.name in IGNORE_FILES or not any(part.startswith(".") for part in changed.relative_to(root).parts)

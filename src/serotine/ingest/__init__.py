@@ -4,20 +4,27 @@ from __future__ import annotations
 
 from serotine.ingest.chunking import Chunking
 from serotine.ingest.document import Document
+from serotine.ingest.estimate import Estimate
 from serotine.ingest.file_types import SUFFIXES, file_type
 from serotine.ingest.ingest import Ingest, update
 from serotine.ingest.lines import read_lines
+from serotine.ingest.listing import read
 from serotine.ingest.plan import FileChange, IngestReport, Plan, Skipped
 from serotine.ingest.readers.parquet import parquet_batches
 from serotine.ingest.rows import MAX_NAMED, SkippedRow, SkippedRows
-from serotine.ingest.sources import SourceFile, read
+from serotine.ingest.sources import SourceFile
+from serotine.ingest.walk import IGNORE_FILES, FileSelection, Ignored
 
 __all__ = [
+    "IGNORE_FILES",
     "MAX_NAMED",
     "SUFFIXES",
     "Chunking",
     "Document",
+    "Estimate",
     "FileChange",
+    "FileSelection",
+    "Ignored",
     "Ingest",
     "IngestReport",
     "Plan",

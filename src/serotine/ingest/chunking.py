@@ -79,6 +79,7 @@ class Chunker:
 
     def __init__(self, encoder: TextEncoder, chunking: Chunking) -> None:
         self.chunking = chunking
+        self._encoder = encoder
         self._cutter = Cutter(encoder)
 
     def chunks(self, extract: Extract) -> list[Chunk]:
@@ -104,6 +105,12 @@ class Chunker:
             pieces = self._cutter.pieces(text, section.start, section.end, spans, limit, self.chunking.overlap)
             chunks += _strip(text, pieces, section)
         return chunks
+
+    def token_counts(self, texts: Sequence[str]) -> list[int]:
+        """Return the number of tokens of each text that the encoder reads."""
+        limit = getattr(self._encoder, "document_room", None)
+        counts = [len(spans) for spans in self._cutter.count(texts)]
+        return counts if limit is None else [min(count, limit) for count in counts]
 
 
 def _groups(sections: Sequence[Section], counts: Sequence[int], limit: int) -> list[tuple[int, int]]:

@@ -88,6 +88,7 @@ class Commits:
             tuple(self._skipped),
             self._plan.skipped_rows,
             unread=self._plan.unread,
+            ignored=self._plan.ignored,
         )
 
     def _store_file(self, change: FileChange) -> None:

@@ -16,11 +16,14 @@ from serotine.index import SourceRecord
 from serotine.ingest.changes import batched, compare_documents
 from serotine.ingest.chunking import Chunker, Chunking
 from serotine.ingest.commits import Commits, OnProgress
-from serotine.ingest.file_state import is_gone, read_digest, read_state, settled_stamp
+from serotine.ingest.estimate import Estimate, estimate
+from serotine.ingest.file_state import read_digest, read_state, settled_stamp
+from serotine.ingest.listing import list_files
 from serotine.ingest.plan import FileChange, IngestReport, OnSkip, Plan, Skipped
 from serotine.ingest.reading import RECORDS, Reading, skipped_rows, unread, with_report
 from serotine.ingest.rows import SkippedRow, SkippedRows
-from serotine.ingest.sources import SourceFile, files
+from serotine.ingest.sources import SourceFile
+from serotine.ingest.walk import FileSelection
 from serotine.texts import is_text
 
 if TYPE_CHECKING:
@@ -42,6 +45,7 @@ class Ingest:
         filterable: the declared fields of an index that does not exist yet, as ``IndexStats.filterable`` has them.
         upsert: replace documents of the same ids that came from elsewhere; otherwise their file is skipped.
         strict: skip a file with a bad row whole; otherwise bad rows are skipped and counted, and the others indexed.
+        selection: which files of folders are read; None: all of known types, without hidden and generated ones.
     """
 
     def __init__(
@@ -53,6 +57,7 @@ class Ingest:
         filterable: Mapping[str, str] | None = None,
         upsert: bool = False,
         strict: bool = False,
+        selection: FileSelection | None = None,
     ) -> None:
         self._sources = sources
         self._encoder = as_text_encoder(encoder)
@@ -60,6 +65,7 @@ class Ingest:
         self._filterable = filterable or {}
         self._upsert = upsert
         self._strict = strict
+        self._selection = selection or FileSelection()
         self._planned: tuple[Plan, Reading] | None = None
 
     def plan(
@@ -103,13 +109,22 @@ class Ingest:
         commits = Commits(index, plan, reading, upsert=self._upsert, on_progress=on_progress, on_skip=on_skip)
         return commits.run()
 
+    def estimate(self, index: Index | None = None) -> Estimate:
+        """Return what the last plan, or a new one, will cost: tokens are counted, and a sample is encoded.
+
+        Args:
+            index: as for `plan`.
+        """
+        plan, reading = self._planned = self._planned or self._plan(index, None, None)
+        return estimate(plan, reading, self._encoder, index, upsert=self._upsert)
+
     def _plan(
         self, index: Index | None, on_skip: OnSkip | None, advance: Callable[[int], None] | None
     ) -> tuple[Plan, Reading]:
         chunker = Chunker(self._encoder, self._chunking or previous_chunking(index, self._encoder))
         filterable = self._filterable if index is None else index.stats().filterable
         reading = Reading(chunker, filterable, self._strict)
-        plan = _Planner(index, reading, self._upsert, on_skip, advance).run(self._sources)
+        plan = _Planner(index, reading, self._upsert, self._selection, on_skip, advance).run(self._sources)
         _log.info(
             "plan: %d files to store (%d documents), %d unchanged, %d gone, %d skipped, %d bad rows",
             len(plan.changes),
@@ -129,6 +144,7 @@ def update(
     chunking: Chunking | None = None,
     upsert: bool = False,
     strict: bool = False,
+    selection: FileSelection | None = None,
     on_progress: OnProgress | None = None,
     on_skip: OnSkip | None = None,
 ) -> IngestReport:
@@ -145,6 +161,7 @@ def update(
         chunking: as in `Ingest`.
         upsert: as in `Ingest`.
         strict: as in `Ingest`.
+        selection: as in `Ingest`.
         on_progress: called after every commit with the documents stored so far, and to be stored in all.
         on_skip: called with every file that cannot be indexed, as soon as that is known.
 
@@ -155,7 +172,7 @@ def update(
         InputFileError: a source does not exist, or a folder has no files to read.
         ReadOnlyError, EncoderError: the index cannot be written to.
     """
-    return Ingest(sources, index.encoder, chunking=chunking, upsert=upsert, strict=strict).apply(
+    return Ingest(sources, index.encoder, chunking=chunking, upsert=upsert, strict=strict, selection=selection).apply(
         index, on_progress=on_progress, on_skip=on_skip
     )
 
@@ -175,12 +192,14 @@ class _Planner:
         index: Index | None,
         reading: Reading,
         upsert: bool,
+        selection: FileSelection,
         on_skip: OnSkip | None,
         advance: Callable[[int], None] | None,
     ) -> None:
         self._index = index
         self._reading = reading
         self._upsert = upsert
+        self._selection = selection
         self._on_skip = on_skip
         self._advance = advance
         self._ids: set[str] = set()
@@ -194,9 +213,13 @@ class _Planner:
         self._first_empty = ""
 
     def run(self, sources: Sequence[str | Path | SourceFile]) -> Plan:
-        source_files, roots = _list_files(sources)
+        listing = list_files(sources, self._selection)
         records = {} if self._index is None else self._index.sources.all()
-        for file in source_files.values():
+        for source in list(listing.files.values()):
+            # Earlier versions recorded paths without resolving links.
+            given = os.path.abspath(source.path) if records else ""  # noqa: PTH100
+            file = replace(source, key=given) if source.key not in records and given in records else source
+            listing.files.setdefault(file.key, file)
             try:
                 self._read(file, records.get(file.key))
             except (InputFileError, DuplicateIdError) as error:
@@ -208,11 +231,7 @@ class _Planner:
             tuple(self._changes),
             tuple(self._unchanged),
             tuple(self._touched),
-            tuple(
-                name
-                for name in records
-                if name not in source_files and any(_is_within(name, root) for root in roots) and is_gone(name)
-            ),
+            tuple(name for name in records if listing.is_gone(name)),
             tuple(self._skipped),
             self._documents,
             self._to_store,
@@ -221,6 +240,7 @@ class _Planner:
             self._first_empty,
             SkippedRows.total(self._skipped_rows),
             unread=dict(self._unread),
+            ignored=listing.ignored,
         )
 
     def _read(self, file: SourceFile, previous: SourceRecord | None) -> None:
@@ -297,24 +317,3 @@ class _Planner:
         self._skipped_rows.append(bad_rows)
         self._unread.update(not_read)
         return bad_rows, not_read
-
-
-def _list_files(sources: Sequence[str | Path | SourceFile]) -> tuple[dict[str, SourceFile], list[str]]:
-    """Return the files of sources by their keys, and the absolute paths of the files and folders among them."""
-    source_files: dict[str, SourceFile] = {}
-    roots = []
-    for source in sources:
-        if isinstance(source, SourceFile):
-            if source.key in source_files:
-                raise InputFileError(f"{source.name}: duplicate file name; names must be unique")
-            source_files[source.key] = source
-            continue
-        roots.append(os.path.abspath(source))  # noqa: PTH100 - links are not followed
-        for path in files(Path(source)):
-            file = SourceFile.at(path)
-            source_files.setdefault(file.key, file)
-    return source_files, roots
-
-
-def _is_within(name: str, root: str) -> bool:
-    return name == root or name.startswith(root.rstrip(os.sep) + os.sep)

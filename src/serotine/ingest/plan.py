@@ -10,6 +10,7 @@ from serotine.errors import DuplicateIdError, MissingExtraError
 from serotine.index import SourceRecord
 from serotine.ingest.rows import SkippedRows
 from serotine.ingest.sources import SourceFile
+from serotine.ingest.walk import Ignored
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +79,7 @@ class Plan:
         first_empty: id and origin of the first document without text; "" where there is none.
         skipped_rows: bad rows of these files, whose other rows are indexed; those of unchanged files included.
         unread: how many images, attachments and the like of these and unchanged files are not read, by kind.
+        ignored: files of the sources' folders that are not read, such as those of unknown types.
     """
 
     changes: tuple[FileChange, ...]
@@ -92,6 +94,7 @@ class Plan:
     first_empty: str
     skipped_rows: SkippedRows = field(default_factory=SkippedRows)
     unread: Mapping[str, int] = field(default_factory=dict)
+    ignored: Ignored = field(default_factory=Ignored)
 
     @property
     def new(self) -> tuple[str, ...]:
@@ -130,6 +133,7 @@ class IngestReport:
         skipped: files that were not indexed; their documents in the index are unchanged.
         skipped_rows: bad rows of the other files, unchanged ones included.
         unread: how many images, attachments and the like of these files are not read, by kind.
+        ignored: files of the sources' folders that are not read, such as those of unknown types.
     """
 
     files_added: int
@@ -143,3 +147,4 @@ class IngestReport:
     skipped: tuple[Skipped, ...]
     skipped_rows: SkippedRows = field(default_factory=SkippedRows)
     unread: Mapping[str, int] = field(default_factory=dict)
+    ignored: Ignored = field(default_factory=Ignored)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,8 +14,6 @@ from serotine.ingest.extract import Extract
 from serotine.ingest.file_types import RECORD_READERS, SUFFIXES, TEXT_READERS, file_type
 from serotine.ingest.lines import read_whole
 from serotine.ingest.rows import BadRowError, OnBadRow, Row, SkippedRow
-
-_BEIR_FILES = ("corpus.jsonl", "corpus.jsonl.gz")
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,9 +31,9 @@ class SourceFile:
     key: str
 
     @classmethod
-    def at(cls, path: Path) -> SourceFile:
-        """Return a file named by its path as given; an index records its absolute path."""
-        return cls(path, path.as_posix(), os.path.abspath(path))  # noqa: PTH100 - links are not followed
+    def at(cls, path: Path, key: str | None = None) -> SourceFile:
+        """Return a file named by its path as given; an index records `key`, or the path with links resolved."""
+        return cls(path, path.as_posix(), os.path.realpath(path) if key is None else key)
 
     @classmethod
     def named(cls, path: str | Path, name: str) -> SourceFile:
@@ -117,50 +115,3 @@ def _row_document(row: Row | BadRowError, name: str) -> Document:
         return from_fields(row.fields, name, row.line)
     except InputFileError as error:
         raise BadRowError.of(name, row.line, error) from None
-
-
-def read(sources: Iterable[str | Path]) -> Iterator[Document]:
-    """Yield the documents of files and folders, in order, one at a time; texts whole, with the path as id.
-
-    A file is read by its suffix, one of `SUFFIXES`; each may be compressed (.gz). Of a folder, `corpus.jsonl` or
-    `corpus.jsonl.gz` is read where it exists (the BEIR format), otherwise every file of these types in it and below,
-    sorted by path, without hidden ones.
-
-    Raises:
-        InputFileError: a source is broken, or contains no documents; names the file and the line.
-    """
-    for source in sources:
-        path = Path(source)
-        empty = True
-        for file in files(path):
-            for document in SourceFile.at(file).documents():
-                empty = False
-                yield document
-        if empty:
-            raise InputFileError(f"{path}: contains no documents; check that it is the right file")
-
-
-def files(path: Path) -> list[Path]:
-    """Return the files to read of a file or folder.
-
-    Raises:
-        InputFileError: it does not exist, or has no files that can be read.
-    """
-    if path.is_dir():
-        for name in _BEIR_FILES:
-            if (path / name).is_file():
-                return [path / name]
-        readable_files = sorted(file for file in path.rglob("*") if readable(file.relative_to(path)) and file.is_file())
-        if not readable_files:
-            raise InputFileError(f"{path}: no {', '.join(SUFFIXES)} files in this folder; name the files to read")
-        return readable_files
-    if not path.exists():
-        raise InputFileError(f"{path}: no such file or folder; check the path")
-    if not path.is_file():
-        raise InputFileError(f"{path}: must be a file or a folder; write its content to a file first")
-    return [path]
-
-
-def readable(path: Path) -> bool:
-    """Return whether a file of a folder, by its path in it, is read: of a known type, and not hidden."""
-    return file_type(path.name) in SUFFIXES and not any(part.startswith(".") for part in path.parts)

@@ -1,0 +1,69 @@
+"""What an update will cost, measured on a sample before anything is stored."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from serotine.ingest.changes import batched, compare_documents
+from serotine.ingest.plan import Plan
+from serotine.ingest.reading import Reading
+
+if TYPE_CHECKING:
+    from serotine.index import Index, TextEncoder
+
+_BATCH = 1000
+_SAMPLE = 256
+_SAMPLE_BATCH = 16
+_SAMPLE_SECONDS = 4.0
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """The cost of an update.
+
+    Attributes:
+        documents: documents to encode and store.
+        tokens: tokens in them, as the encoder reads them.
+        seconds: time to encode them on this machine, from the sample; 0.0 where there is nothing to encode.
+        sample: documents that were encoded to measure it.
+    """
+
+    documents: int
+    tokens: int
+    seconds: float
+    sample: int
+
+
+def estimate(plan: Plan, reading: Reading, encoder: TextEncoder, index: Index | None, *, upsert: bool) -> Estimate:
+    """Return what it costs to carry out a plan: read its documents again, count tokens, and encode a sample of them."""
+    documents = tokens = 0
+    step = max(plan.to_store // _SAMPLE, 1)
+    sample: list[str] = []
+    for texts in _texts_to_store(plan, reading, index, upsert=upsert):
+        tokens += sum(reading.chunker.token_counts(texts))
+        # Every nth, because neighbors are often of one length.
+        sample += texts[-documents % step :: step]
+        documents += len(texts)
+    if not sample:
+        return Estimate(documents, tokens, 0.0, 0)
+    # The first call of a model is slow.
+    encoder.encode_documents(sample[:1])
+    started = time.monotonic()
+    measured = 0
+    while measured < len(sample) and time.monotonic() - started < _SAMPLE_SECONDS:
+        encoder.encode_documents(sample[measured : measured + _SAMPLE_BATCH])
+        measured = min(measured + _SAMPLE_BATCH, len(sample))
+    seconds = time.monotonic() - started
+    sample_tokens = sum(reading.chunker.token_counts(sample[:measured]))
+    return Estimate(documents, tokens, seconds * tokens / max(sample_tokens, 1), measured)
+
+
+def _texts_to_store(plan: Plan, reading: Reading, index: Index | None, *, upsert: bool) -> Iterator[list[str]]:
+    for change in plan.changes:
+        for batch in batched(reading.documents(change.file, lambda _: None), _BATCH):
+            changes = compare_documents(index, change.file, batch, upsert=upsert)
+            if changes.store:
+                yield [document.text for document in changes.store]

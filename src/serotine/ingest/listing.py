@@ -1,0 +1,115 @@
+"""The files of sources: each once, whatever it is called, and the count of those that are not read."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from serotine.errors import InputFileError
+from serotine.ingest.document import Document
+from serotine.ingest.file_state import is_gone
+from serotine.ingest.file_types import SUFFIXES, file_type
+from serotine.ingest.sources import SourceFile
+from serotine.ingest.walk import FileSelection, FolderFiles, FoundFile, Ignored, is_within, walk
+
+_BEIR_FILES = ("corpus.jsonl", "corpus.jsonl.gz")
+
+
+@dataclass(slots=True)
+class Listing:
+    """The files of an update.
+
+    Attributes:
+        files: by the keys that an index records.
+        ignored: the files of folders that are not read.
+        roots: paths of the files and folders among the sources, with and without links resolved.
+        excluded: keys of files and folders that rules leave out.
+    """
+
+    files: dict[str, SourceFile] = field(default_factory=dict)
+    ignored: Ignored = field(default_factory=Ignored)
+    roots: list[str] = field(default_factory=list)
+    excluded: set[str] = field(default_factory=set)
+
+    def is_gone(self, key: str) -> bool:
+        """Return whether a recorded file is no longer part of these sources: it does not exist, or is left out."""
+        if key in self.files or not any(is_within(key, root) for root in self.roots):
+            return False
+        return is_gone(key) or any(path in self.excluded for path in (key, *map(str, Path(key).parents)))
+
+
+def list_files(sources: Sequence[str | Path | SourceFile], selection: FileSelection) -> Listing:
+    """Return the files of sources; those of two sources once.
+
+    Raises:
+        InputFileError: a source does not exist, or a folder has no files to read.
+    """
+    listing = Listing()
+    ignored: list[Ignored] = []
+    real_paths: set[str] = set()
+    for source in sources:
+        if isinstance(source, SourceFile):
+            if source.key in listing.files:
+                raise InputFileError(f"{source.name}: duplicate file name; names must be unique")
+            listing.files[source.key] = source
+            continue
+        found = find_files(Path(source), selection)
+        listing.roots += {os.path.abspath(source), os.path.realpath(source)}  # noqa: PTH100
+        listing.excluded |= found.excluded
+        ignored.append(found.ignored)
+        for file in found.files:
+            if file.real not in real_paths:
+                real_paths.add(file.real)
+                listing.files.setdefault(file.key, SourceFile.at(file.path, file.key))
+    listing.ignored = Ignored.total(ignored)
+    return listing
+
+
+def read(sources: Iterable[str | Path]) -> Iterator[Document]:
+    """Yield the documents of files and folders, in order, one at a time; texts whole, with the path as id.
+
+    A file is read by its suffix, one of `SUFFIXES`; each may be compressed (.gz). Of a folder, `corpus.jsonl` or
+    `corpus.jsonl.gz` is read where it exists (the BEIR format), otherwise every file of these types in it and below,
+    sorted by path, except those that `FileSelection` leaves out.
+
+    Raises:
+        InputFileError: a source is broken, or contains no documents; names the file and the line.
+    """
+    for source in sources:
+        path = Path(source)
+        empty = True
+        for file in find_files(path, FileSelection()).files:
+            for document in SourceFile.at(file.path).documents():
+                empty = False
+                yield document
+        if empty:
+            raise InputFileError(f"{path}: contains no documents; check that it is the right file")
+
+
+def find_files(path: Path, selection: FileSelection) -> FolderFiles:
+    """Return the files to read of a file or folder.
+
+    Raises:
+        InputFileError: it does not exist, or has no files that can be read.
+    """
+    if path.is_dir():
+        found = walk(path, selection, lambda name: file_type(name) in SUFFIXES)
+        corpus = next((path / name for name in _BEIR_FILES if (path / name).is_file()), None)
+        if corpus is not None:
+            file = FoundFile(corpus, str(Path(os.path.realpath(path), corpus.name)), os.path.realpath(corpus))
+            others = sum(other.path != corpus for other in found.files)
+            return FolderFiles([file], replace(found.ignored, beside_corpus=others))
+        if not found.files:
+            ignored = f" ({found.ignored})" if found.ignored else ""
+            raise InputFileError(
+                f"{path}: no {', '.join(SUFFIXES)} files in this folder{ignored}; name the files to read"
+            )
+        return found
+    if not path.exists():
+        raise InputFileError(f"{path}: no such file or folder; check the path")
+    if not path.is_file():
+        raise InputFileError(f"{path}: must be a file or a folder; write its content to a file first")
+    real = os.path.realpath(path)
+    return FolderFiles([FoundFile(path, real, real)], Ignored())

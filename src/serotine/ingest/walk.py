@@ -1,0 +1,370 @@
+"""The files of a folder that are read, and the count of all others: nothing is left out in silence."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pathspec import GitIgnoreSpec
+
+from serotine.errors import InputFileError, invalid, wrong_type
+
+IGNORE_FILES = (".gitignore", ".serotineignore")
+_MAX_NAMED = 10
+# Folders of installed packages, by their names; and of build outputs, by a file that is in them or beside them.
+_PACKAGE_FOLDERS = {"node_modules", "bower_components", "site-packages", "__pycache__", "__pypackages__"}
+_MARKERS_INSIDE = ("pyvenv.cfg", "CACHEDIR.TAG", "CMakeCache.txt", "catalog.sqlite")
+_BUILD_FOLDERS = {"build", "dist", "target", "out"}
+_MARKERS_BESIDE = (
+    *("Cargo.toml", "package.json", "pyproject.toml", "setup.py", "pom.xml", "build.gradle", "build.gradle.kts"),
+    *("CMakeLists.txt", "meson.build"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class FileSelection:
+    """Which files of folders are read; a file that is itself a source always is.
+
+    Hidden files, folders of installed packages and build outputs, and what `.gitignore` and `.serotineignore` name are
+    left out.
+
+    Attributes:
+        exclude: patterns, as in `.gitignore` and relative to each folder, of files and folders to leave out.
+        include: patterns of the only files to read; none: all.
+        max_file_size: bytes above which a file is left out; None: no limit.
+        ignore_files: whether ignore files, packages and build outputs are left out.
+
+    >>> FileSelection(exclude=("drafts/", "*.log"), max_file_size=10_000_000).max_file_size
+    10000000
+    """
+
+    exclude: tuple[str, ...] = ()
+    include: tuple[str, ...] = ()
+    max_file_size: int | None = None
+    ignore_files: bool = True
+
+    def __post_init__(self) -> None:
+        for name in ("exclude", "include"):
+            if isinstance(getattr(self, name), str):
+                raise wrong_type(name, "a list of patterns", getattr(self, name))
+            object.__setattr__(self, name, tuple(getattr(self, name)))
+        if self.max_file_size is not None and self.max_file_size < 0:
+            raise invalid("max_file_size", "at least 0", self.max_file_size)
+        for name in ("exclude", "include"):
+            try:
+                GitIgnoreSpec.from_lines(getattr(self, name))
+            except ValueError as error:
+                raise ValueError(f"{name}: not a valid pattern ({error})") from None
+
+
+@dataclass(frozen=True, slots=True)
+class Ignored:
+    """Files of folders that are not read.
+
+    Attributes:
+        suffixes: number of files of unknown types by suffix, the most frequent first; "" for names without one.
+        hidden: number of hidden files and folders.
+        excluded: number of files and folders that patterns or ignore files leave out.
+        folders: number of folders of packages and build outputs by name.
+        too_large: number of files above the maximum size.
+        linked: number of links to files and folders that are read under another name.
+        unreadable: number of folders and links that cannot be followed, and of things that are not files.
+        beside_corpus: number of files beside a BEIR corpus, which is read alone.
+        first: the first ten files that are too large or unreadable.
+    """
+
+    suffixes: Mapping[str, int] = field(default_factory=dict)
+    hidden: int = 0
+    excluded: int = 0
+    folders: Mapping[str, int] = field(default_factory=dict)
+    too_large: int = 0
+    linked: int = 0
+    unreadable: int = 0
+    beside_corpus: int = 0
+    first: tuple[str, ...] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.suffixes or self.folders or any(count for _, count in self._counts()))
+
+    def __str__(self) -> str:
+        unknown = sum(self.suffixes.values())
+        kinds = ", ".join(f"{suffix or 'no suffix'} {count:,}" for suffix, count in self.suffixes.items())
+        folders = ", ".join(name if count == 1 else f"{name} {count:,}" for name, count in self.folders.items())
+        parts = [f"{unknown:,} of unknown types ({kinds})"] if unknown else []
+        parts += [f"{count:,} {name}" for name, count in self._counts() if count]
+        parts += [f"folders {folders}"] if folders else []
+        return "ignored: " + ", ".join(parts)
+
+    def _counts(self) -> tuple[tuple[str, int], ...]:
+        return (
+            ("hidden", self.hidden),
+            ("excluded", self.excluded),
+            ("too large", self.too_large),
+            ("links to files that are read", self.linked),
+            ("unreadable", self.unreadable),
+            ("beside corpus.jsonl", self.beside_corpus),
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the counts as JSON values."""
+        return {
+            "suffixes": dict(self.suffixes),
+            "folders": dict(self.folders),
+            **{name: getattr(self, name) for name in _COUNTED},
+            "first": list(self.first),
+        }
+
+    @classmethod
+    def total(cls, ignored: Iterable[Ignored]) -> Ignored:
+        """Return the counts of several folders together."""
+        every = list(ignored)
+        suffixes: Counter[str] = Counter()
+        folders: Counter[str] = Counter()
+        for each in every:
+            suffixes.update(each.suffixes)
+            folders.update(each.folders)
+        counts = {name: sum(getattr(each, name) for each in every) for name in _COUNTED}
+        first = [name for each in every for name in each.first][:_MAX_NAMED]
+        return cls(dict(suffixes.most_common()), folders=dict(folders.most_common()), first=tuple(first), **counts)
+
+
+_COUNTED = ("hidden", "excluded", "too_large", "linked", "unreadable", "beside_corpus")
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class FoundFile:
+    """A file of a folder that is read.
+
+    Attributes:
+        path: below the folder as given.
+        key: below the folder with the folder's own links resolved: the same one, whatever it is called.
+        real: with all links resolved.
+        is_link: whether it is a link itself.
+    """
+
+    path: Path
+    key: str
+    real: str
+    is_link: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class FolderFiles:
+    """What a folder contains.
+
+    Attributes:
+        files: those to read, sorted by path.
+        ignored: the count of all others.
+        excluded: keys of the files and folders that rules leave out.
+    """
+
+    files: list[FoundFile]
+    ignored: Ignored
+    excluded: frozenset[str] = frozenset()
+
+
+def walk(root: Path, selection: FileSelection, is_known: Callable[[str], bool]) -> FolderFiles:
+    """Return the files of a folder, those of its subfolders included.
+
+    Links are followed; a link to something that is read anyway is not, so that loops end.
+
+    Args:
+        root: the folder.
+        selection: which files are read.
+        is_known: returns whether the type of a file of this name is known.
+    """
+    return _Walk(root, selection, is_known).run()
+
+
+@dataclass(frozen=True, slots=True)
+class _Rules:
+    """The patterns of one ignore file, relative to its folder."""
+
+    folder: str
+    spec: GitIgnoreSpec
+
+    def excludes(self, path: str, *, is_folder: bool) -> bool | None:
+        """Return whether a path in the folder is excluded; None where no pattern matches."""
+        relative = os.path.relpath(path, self.folder).replace(os.sep, "/")
+        return self.spec.check_file(f"{relative}/" if is_folder else relative).include
+
+
+class _Walk:
+    """One walk."""
+
+    def __init__(self, root: Path, selection: FileSelection, is_known: Callable[[str], bool]) -> None:
+        self._root = root
+        self._selection = selection
+        self._is_known = is_known
+        self._exclude = _Rules(str(root), GitIgnoreSpec.from_lines(selection.exclude))
+        self._include = GitIgnoreSpec.from_lines(selection.include)
+        self._real_root = os.path.realpath(root)
+        self._visited = {self._real_root}
+        self._files: list[FoundFile] = []
+        self._excluded: set[str] = set()
+        self._suffixes: Counter[str] = Counter()
+        self._folders: Counter[str] = Counter()
+        self._counts: Counter[str] = Counter()
+        self._first: list[str] = []
+        self._linked_folders: list[tuple[str, tuple[_Rules, ...]]] = []
+
+    def run(self) -> FolderFiles:
+        rules = _rules_above(self._root) if self._selection.ignore_files else ()
+        self._folder(str(self._root), self._real_root, rules)
+        # After the folders themselves: a link to one of them is not followed.
+        while self._linked_folders:
+            self._linked_folder(*self._linked_folders.pop(0))
+        files = self._without_links()
+        ignored = Ignored(
+            dict(self._suffixes.most_common()),
+            folders=dict(self._folders.most_common()),
+            first=tuple(self._first),
+            **{name: self._counts[name] for name in _COUNTED},
+        )
+        return FolderFiles(files, ignored, frozenset(self._excluded))
+
+    def _folder(self, folder: str, real: str, rules: tuple[_Rules, ...]) -> None:
+        try:
+            with os.scandir(folder) as entries:
+                children = sorted(entries, key=lambda entry: entry.name)
+        except OSError:
+            self._unreadable(folder)
+            return
+        names = {entry.name for entry in children}
+        if self._selection.ignore_files:
+            rules = (*rules, *_read_rules(folder, names))
+        for entry in children:
+            if entry.name.startswith("."):
+                self._counts["hidden"] += 1
+                continue
+            try:
+                if entry.is_dir():
+                    self._subfolder(entry, real, rules, names)
+                elif entry.is_file():
+                    self._file(entry, real, rules)
+                else:
+                    self._unreadable(entry.path)
+            except OSError:
+                self._unreadable(entry.path)
+
+    def _subfolder(self, entry: os.DirEntry[str], real: str, rules: tuple[_Rules, ...], beside: set[str]) -> None:
+        if self._is_excluded(entry.path, rules, is_folder=True):
+            self._exclude_path(entry.path)
+        elif self._selection.ignore_files and _is_generated(entry, beside):
+            self._folders[entry.name] += 1
+            self._excluded.add(self._key(entry.path))
+        elif entry.is_symlink():
+            self._linked_folders.append((entry.path, rules))
+        else:
+            inside = str(Path(real, entry.name))
+            self._visited.add(inside)
+            self._folder(entry.path, inside, rules)
+
+    def _linked_folder(self, path: str, rules: tuple[_Rules, ...]) -> None:
+        real = os.path.realpath(path)
+        # One above the root contains what is read already.
+        if real in self._visited or any(is_within(visited, real) for visited in self._visited):
+            self._counts["linked"] += 1
+            return
+        self._visited.add(real)
+        self._folder(path, real, rules)
+
+    def _file(self, entry: os.DirEntry[str], real: str, rules: tuple[_Rules, ...]) -> None:
+        relative = os.path.relpath(entry.path, self._root).replace(os.sep, "/")
+        if self._is_excluded(entry.path, rules, is_folder=False) or (
+            self._selection.include and not self._include.match_file(relative)
+        ):
+            self._exclude_path(entry.path)
+        elif not self._is_known(entry.name):
+            self._suffixes[os.path.splitext(entry.name)[1].lower()] += 1  # noqa: PTH122
+        elif self._selection.max_file_size is not None and entry.stat().st_size > self._selection.max_file_size:
+            self._counts["too_large"] += 1
+            self._name(entry.path)
+        else:
+            is_link = entry.is_symlink()
+            real = os.path.realpath(entry.path) if is_link else str(Path(real, entry.name))
+            self._files.append(FoundFile(Path(entry.path), self._key(entry.path), real, is_link))
+
+    def _key(self, path: str) -> str:
+        return str(Path(self._real_root, os.path.relpath(path, self._root)))
+
+    def _without_links(self) -> list[FoundFile]:
+        """Return the files, without links to one of them, sorted."""
+        chosen: dict[str, FoundFile] = {}
+        for file in sorted(self._files, key=lambda file: (file.is_link, file.path)):
+            if file.real in chosen:
+                self._counts["linked"] += 1
+            else:
+                chosen[file.real] = file
+        return sorted(chosen.values())
+
+    def _is_excluded(self, path: str, rules: Sequence[_Rules], *, is_folder: bool) -> bool:
+        # The option first; then the deepest ignore file that has a matching pattern.
+        decisions = (each.excludes(path, is_folder=is_folder) for each in (self._exclude, *reversed(rules)))
+        return next((decision for decision in decisions if decision is not None), False)
+
+    def _exclude_path(self, path: str) -> None:
+        self._counts["excluded"] += 1
+        self._excluded.add(self._key(path))
+
+    def _unreadable(self, path: str) -> None:
+        self._counts["unreadable"] += 1
+        self._name(path)
+
+    def _name(self, path: str) -> None:
+        if len(self._first) < _MAX_NAMED:
+            self._first.append(Path(path).as_posix())
+
+
+def _is_generated(entry: os.DirEntry[str], beside: set[str]) -> bool:
+    """Return whether a folder holds installed packages, build outputs or an index."""
+    if entry.name in _PACKAGE_FOLDERS or entry.name.endswith(".egg-info"):
+        return True
+    if entry.name in _BUILD_FOLDERS and any(marker in beside for marker in _MARKERS_BESIDE):
+        return True
+    return any(Path(entry.path, marker).is_file() for marker in _MARKERS_INSIDE)
+
+
+def _rules_above(root: Path) -> tuple[_Rules, ...]:
+    """Return the ignore rules of the repository around a folder, unless they exclude the folder itself."""
+    folder = Path(os.path.abspath(root))  # noqa: PTH100 - links are not followed
+    rules: list[_Rules] = []
+    if (folder / ".git").exists():
+        return ()
+    for parent in folder.parents:
+        rules = [*_read_rules(str(parent), set(IGNORE_FILES)), *rules]
+        if (parent / ".git").exists():
+            break
+    else:
+        return ()
+    within = [path for path in (folder, *folder.parents) if path.is_relative_to(parent) and path != parent]
+    if any(each.excludes(str(path), is_folder=True) for path in within for each in rules):
+        return ()
+    return tuple(rules)
+
+
+def _read_rules(folder: str, names: set[str]) -> Iterator[_Rules]:
+    lines: list[str] = []
+    for name in IGNORE_FILES:
+        if name in names:
+            try:
+                lines += Path(folder, name).read_text(encoding="utf-8", errors="replace").splitlines()
+            except FileNotFoundError:
+                continue
+            except OSError as error:
+                raise InputFileError(f"{folder}/{name}: cannot be read ({error.strerror or error})") from None
+    if lines:
+        try:
+            spec = GitIgnoreSpec.from_lines(lines)
+        except ValueError as error:
+            raise InputFileError(f"{folder}: its {' or '.join(IGNORE_FILES)} is not valid ({error})") from None
+        yield _Rules(folder, spec)
+
+
+def is_within(path: str, folder: str) -> bool:
+    """Return whether a path is a folder, or below it."""
+    return path == folder or path.startswith(folder.rstrip(os.sep) + os.sep)

@@ -1,0 +1,215 @@
+"""The files of a folder that are read, and the count of those that are not."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+import pytest
+from helpers.cli_fake import FakeEncoder
+from helpers.fakes import WordEncoder
+from test_cli import Shell, ids, shell
+
+from serotine import Index
+from serotine.errors import InputFileError
+from serotine.ingest import FileSelection, Ignored, Ingest, IngestReport, update
+from serotine.ingest.listing import find_files
+
+__all__ = ["shell"]  # the fixture
+
+
+@pytest.fixture
+def tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    root = tmp_path / "tree"
+    for name in (
+        *("a.md", "b.txt", "pic.PNG", "other.png", "blob", ".hidden.md", ".git/config.md", "deep/c.md"),
+        *("drafts/d.md", "deep/drafts/keep.md", "node_modules/x/readme.md", "env/lib/e.md", "build/f.md", "out.bin"),
+        *("env/pyvenv.cfg", "build.gradle", "notes/build/g.md", "i.serotine/catalog.sqlite", "i.serotine/x.md"),
+    ):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(name)
+    return root
+
+
+def names(root: Path, **options: Any) -> list[str]:
+    return [file.path.relative_to(root).as_posix() for file in find_files(root, FileSelection(**options)).files]
+
+
+def test_files_are_read_and_all_others_counted(tree: Path) -> None:
+    found = find_files(tree, FileSelection())
+    assert names(tree) == [
+        *("a.md", "b.txt", "deep/c.md", "deep/drafts/keep.md", "drafts/d.md", "notes/build/g.md"),
+    ]
+    assert found.ignored == Ignored(
+        suffixes={".png": 2, "": 1, ".gradle": 1, ".bin": 1},
+        hidden=2,
+        folders={"build": 1, "env": 1, "i.serotine": 1, "node_modules": 1},
+    )
+    assert str(found.ignored) == (
+        "ignored: 5 of unknown types (.png 2, no suffix 1, .gradle 1, .bin 1), 2 hidden, "
+        "folders build, env, i.serotine, node_modules"
+    )
+    assert not Ignored()
+
+
+def test_ignore_files_apply_as_in_git(tree: Path) -> None:
+    (tree / ".gitignore").write_text("/drafts/\n*.txt\n# comment\n")
+    (tree / "deep" / ".serotineignore").write_text("drafts\n!b.txt\n")
+    (tree / "deep" / "b.txt").write_text("negated by the deeper file")
+    assert names(tree) == ["a.md", "deep/b.txt", "deep/c.md", "notes/build/g.md"]
+    assert find_files(tree, FileSelection()).ignored.excluded == 3
+    assert "node_modules/x/readme.md" in names(tree, ignore_files=False)
+    assert "drafts/d.md" in names(tree, ignore_files=False)
+    # The rules of the repository around a folder apply to it, unless they exclude the folder itself.
+    assert names(tree / "deep") == ["b.txt", "c.md"]
+    (tree / "notes" / "x.txt").write_text("x")
+    assert names(tree / "notes") == ["build/g.md"]
+    assert names(tree / "drafts") == ["d.md"]
+
+
+def test_exclude_include_and_maximum_size(tree: Path) -> None:
+    assert names(tree, exclude=["drafts/"]) == ["a.md", "b.txt", "deep/c.md", "notes/build/g.md"]
+    assert names(tree, exclude=["*.md", "!c.md"]) == ["b.txt", "deep/c.md"]
+    assert names(tree, include=["*.txt", "deep/*.md"]) == ["b.txt", "deep/c.md"]
+    (tree / "big.md").write_text("x" * 100)
+    found = find_files(tree, FileSelection(max_file_size=99))
+    assert (found.ignored.too_large, found.ignored.first) == (1, ((tree / "big.md").as_posix(),))
+    # A file that is itself a source is always read.
+    assert [file.path for file in find_files(tree / "big.md", FileSelection(["*"], max_file_size=1)).files] == [
+        tree / "big.md"
+    ]
+    with pytest.raises(InputFileError, match=r"files in this folder \(ignored: .* 15 excluded"):
+        find_files(tree, FileSelection(exclude=["*"], ignore_files=False))
+    with pytest.raises(TypeError, match="exclude: must be a list of patterns, got str"):
+        FileSelection(exclude="*.md")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="max_file_size: must be at least 0, got -1"):
+        FileSelection(max_file_size=-1)
+
+
+def test_links_are_followed_once(tmp_path: Path, tree: Path) -> None:
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "o.md").write_text("outside")
+    (tree / "0.md").symlink_to("a.md")
+    (tree / "deep" / "up").symlink_to("..")
+    (tree / "deep" / "far-up").symlink_to(tmp_path)
+    (tree / "same").symlink_to("notes")
+    (tree / "there").symlink_to(outside)
+    (tree / "there-too").symlink_to(outside)
+    (tree / "broken.md").symlink_to("nowhere")
+    (tree / "circle").symlink_to("circle")
+    found = find_files(tree, FileSelection())
+    assert names(tree) == [
+        *("a.md", "b.txt", "deep/c.md", "deep/drafts/keep.md", "drafts/d.md", "notes/build/g.md", "there/o.md"),
+    ]
+    assert (found.ignored.linked, found.ignored.unreadable) == (5, 2)
+
+
+@pytest.fixture
+def index(tmp_path: Path) -> Any:
+    with Index.create(tmp_path / "i", encoder=WordEncoder()) as created:
+        yield created
+
+
+def counts(report: IngestReport) -> tuple[int, int, int, int]:
+    return (report.files_added, report.files_replaced, report.files_removed, report.files_unchanged)
+
+
+def test_a_linked_root_is_the_same_source(index: Index, tree: Path, tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(tree)
+    assert counts(update(index, ["tree", "link"])) == (6, 0, 0, 0)
+    assert counts(update(index, ["link"])) == (0, 0, 0, 6)
+    (tree / "a.md").unlink()
+    assert counts(update(index, ["link"])) == (0, 0, 1, 5)
+    (tmp_path / "b-link.txt").symlink_to(tree / "b.txt")
+    assert counts(update(index, ["b-link.txt"])) == (0, 0, 0, 1)
+
+
+def test_paths_recorded_with_links_stay_the_same_source(index: Index, tree: Path, tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(tree)
+    update(index, ["link"])
+    # As earlier versions recorded them.
+    catalog = tmp_path / "i" / "catalog.sqlite"
+    index.close()
+    with sqlite3.connect(catalog) as connection:
+        connection.execute("UPDATE sources SET name = replace(name, ?, ?)", (f"{tree}/", f"{tmp_path / 'link'}/"))
+    connection.close()
+    with Index.open(tmp_path / "i", encoder=WordEncoder()) as opened:
+        assert counts(update(opened, ["link"])) == (0, 0, 0, 6)
+        (tree / "a.md").unlink()
+        (tree / "b.txt").write_text("changed")
+        assert counts(update(opened, ["link"])) == (0, 1, 1, 4)
+
+
+def test_a_file_that_rules_leave_out_is_removed(index: Index, tree: Path) -> None:
+    update(index, ["tree"])
+    report = update(index, ["tree"], selection=FileSelection(exclude=["drafts/"]))
+    assert (counts(report), report.ignored.excluded) == ((0, 0, 2, 4), 2)
+    assert "tree/drafts/d.md" not in index
+    # One that is too large now is not: it may only be in the way for a moment.
+    assert counts(update(index, ["tree"], selection=FileSelection(max_file_size=5))) == (0, 0, 0, 2)
+    assert "tree/deep/c.md" in index
+
+
+def test_the_files_beside_a_beir_corpus_are_counted(index: Index, tree: Path) -> None:
+    (tree / "corpus.jsonl").write_text('{"_id": "1", "text": "bat"}\n')
+    report = update(index, ["tree"])
+    assert (counts(report), report.ignored.beside_corpus) == ((1, 0, 0, 0), 6)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root reads everything")
+def test_a_folder_that_cannot_be_read_is_counted(tree: Path) -> None:
+    (tree / "deep").chmod(0)
+    try:
+        found = find_files(tree, FileSelection())
+    finally:
+        (tree / "deep").chmod(0o755)
+    assert (found.ignored.unreadable, found.ignored.first) == (1, ((tree / "deep").as_posix(),))
+
+
+def test_an_estimate_counts_what_has_to_be_stored(index: Index, tree: Path) -> None:
+    ingest = Ingest(["tree"], index.encoder)
+    cost = ingest.estimate(index)
+    assert (cost.documents, cost.sample) == (6, 6)
+    assert cost.tokens > 6
+    assert cost.seconds > 0
+    assert len(index) == 0
+    ingest.apply(index)
+    (tree / "a.md").write_text("one two three")
+    again = Ingest(["tree"], index.encoder).estimate(index)
+    assert (again.documents, again.tokens) == (1, 3)
+    update(index, ["tree"])
+    assert Ingest(["tree"], index.encoder).estimate(index).documents == 0
+
+
+def test_the_command_line_reports_what_it_ignored(shell: Shell, tree: Path) -> None:
+    output = shell("index", "tree", "-o", "o", "--exclude", "drafts/", "--exclude", "*.txt", "--max-file-size", "1kB")
+    line = "ignored: 5 of unknown types (.png 2, no suffix 1, .gradle 1, .bin 1), 2 hidden, 3 excluded, folders build, "
+    assert line in output
+    result = shell.json("index", "tree", "-o", "o", "--include", "*.md", "--no-ignore")
+    assert result["ignored"]["excluded"] == 8
+    assert result["ignored"]["suffixes"] == {}
+    assert "tree/node_modules/x/readme.md" in ids("o")
+    shell("add", "o", "tree", "--max-file-size", 5)
+    assert "4 too large" in shell.out
+    assert "warning: tree/deep/c.md: ignored: too large, or cannot be read" in shell.err
+    assert "must be a size such as 500k or 10MB, got 'big'" in shell.fails(
+        "index", "tree", "-o", "o", "--max-file-size", "big", status=2
+    )
+
+
+def test_a_dry_run_stores_nothing(shell: Shell, tree: Path) -> None:
+    output = shell("index", "tree", "-o", "o", "--dry-run")
+    assert "o: dry run, nothing is stored; files: 6 new\nwould encode 6 passages with " in output
+    assert "(measured on 6 passages)\nignored: 5 of unknown types" in output
+    assert not Path("o").exists()
+    shell("index", "tree", "-o", "o")
+    (tree / "a.md").write_text("changed")
+    result = shell.json("index", "tree", "-o", "o", "--dry-run")
+    assert (result["dry_run"], result["passages"], result["files"]["replaced"]) == (True, 1, 1)
+    assert shell.json("index", "tree", "-o", "o", "--dry-run", "--overwrite")["passages"] == 6
+    with Index.open("o", read_only=True, encoder=FakeEncoder()) as opened:
+        assert opened.get(["tree/a.md"])[0].text == "a.md"

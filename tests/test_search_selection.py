@@ -77,6 +77,7 @@ def test_hits_below_the_lowest_score_are_counted(index: Index, options: dict[str
     assert index.search("the bat flies", 3, min_score=best, **options)[0].id == "bat"
     nothing = index.search("the bat flies", 3, min_score=2, **options)
     assert (len(nothing), nothing.stats.below_min_score) == (0, 3)
+    assert nothing.stats.best_score_per_token == every.stats.best_score_per_token == best
     assert index.search("the bat flies", 1, min_score=2, **options).stats.below_min_score == 1
     page = index.search("the bat flies", 3, offset=1, min_score=second, **options)
     assert [hit.id for hit in page] == [hit.id for hit in index.search("the bat flies", 4, **options)[1:2]]
@@ -218,5 +219,6 @@ def test_a_served_index_groups_pages_and_filters_like_one_on_disk(tmp_path: Path
             assert served.items == local.items, option
             assert [hit.document for hit in served] == [hit.document for hit in local]
             assert served.stats.below_min_score == local.stats.below_min_score
+            assert served.stats.best_score_per_token == local.stats.best_score_per_token
             assert served.query == local.query == "late bats 7"
             assert [served.spans(n) for n in range(len(served))] == [local.spans(n) for n in range(len(local))]

@@ -108,7 +108,9 @@ def _lines(hits: Hits, spans: list[list[Span]], options: SearchOptions, *, empty
         return "The index has no documents; add some with: serotine add"
     offset, below = options.offset, hits.stats.below_min_score
     if not hits and below:
-        return f"No document reaches --min-score {options.min_score:g}; {below:,} of the best are below it."
+        best = hits.stats.best_score_per_token
+        having = "" if best is None else f": the best has {best:.3f}"
+        return f"No document reaches --min-score {options.min_score:g}{having}; {below:,} of the best are below it."
     if not hits:
         return f"No document after the first {offset:,}." if offset else "No document matches."
     # Sums of reciprocal ranks differ little.

@@ -104,6 +104,8 @@ class SearchStats:
         counts: number of documents scored by each stage.
         milliseconds: wall time of each stage, and "search" for all stages together.
         below_min_score: number of documents that would be hits, or skipped by `offset`, without `min_score`.
+        best_score_per_token: highest `Hit.score_per_token` of any document ranked, also of those below `min_score`;
+            None where none has one.
     """
 
     plan: str
@@ -112,6 +114,7 @@ class SearchStats:
     counts: dict[str, int]
     milliseconds: dict[str, float]
     below_min_score: int = 0
+    best_score_per_token: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -134,7 +134,8 @@ class Retriever:
             if options.where is not None:
                 times["filter"] = filtering
             documents = ranking.counts.get("allowed", 0)
-            stats = SearchStats(ranking.plan, documents, ranking.tokens, ranking.counts, times, selection.below)
+            best = per_token(max(ranking.late.values(), default=None), choice.query_tokens)
+            stats = SearchStats(ranking.plan, documents, ranking.tokens, ranking.counts, times, selection.below, best)
             results.append(Hits(hits, stats, ranking.certificate))
         return results
 

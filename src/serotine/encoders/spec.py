@@ -115,7 +115,7 @@ class EncoderSpec:
         output: name of the ONNX output with the vectors, before they are scaled to length 1.
         model_sha256: SHA-256 of the ONNX file; not checked if None.
         source: of a float32 export: hash of the files it was exported from, which give the same vectors.
-        tokenizer: the `tokenizer.json`, relative to `folder`.
+        tokenizer: the `tokenizer.json`, or that compressed, relative to `folder`.
         markers: added tokens that the tokenizer must never split.
         padding_left: whether batches are padded, and queries expanded, on the left.
         cut_left: whether long texts are truncated at the beginning instead of the end.

@@ -8,13 +8,14 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Encoding, Tokenizer
 
 from serotine.coverage import TextCoverage
-from serotine.encoders.formats.folder import prepare_tokenizer, read_tokenizer
+from serotine.encoders.formats.folder import prepare_tokenizer, read_tokenizer, write_tokenizer
 from serotine.encoders.spec import EncoderSpec, Side
 from serotine.errors import EncoderError
 
@@ -113,6 +114,10 @@ class TextTokenizer:
     def save(self, path: str) -> None:
         """Write the tokenizer as it is used here."""
         self._tokenizer.save(path)
+
+    def export(self, folder: Path) -> str:
+        """Write the tokenizer into an export's folder, compressed if it is large; return the file's name."""
+        return write_tokenizer(self._tokenizer, folder)
 
     def encode(self, texts: Sequence[str], side: Side) -> list[Tokens]:
         """Return the tokens of every text.

@@ -1,4 +1,7 @@
-"""Serotine's exported folder: `model.onnx`, `tokenizer.json`, and `serotine.json` with the rest of the spec."""
+"""Serotine's exported folder: `model.onnx`, `tokenizer.json`, and `serotine.json` with the rest of the spec.
+
+A large tokenizer is compressed: `tokenizer.json.xz`.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ import typing
 from pathlib import Path
 from typing import Any
 
+from serotine.encoders.formats.folder import TOKENIZER_FILES
 from serotine.encoders.settings import SettingsFile
 from serotine.encoders.spec import STORED_NAMES, EncoderSpec
 from serotine.errors import EncoderError, shown, unknown_key
@@ -44,7 +48,8 @@ def read(folder: Path, name: str) -> EncoderSpec:
     derived = sorted(_NOT_STORED & values.keys())
     if derived:
         raise EncoderError(f"{settings.path}: {derived[0]!r} must not be set in this file; remove it")
-    values |= {"name": name, "folder": folder, "model": MODEL_FILE}
+    tokenizer = next((option for option in TOKENIZER_FILES if (folder / option).is_file()), TOKENIZER_FILES[0])
+    values |= {"name": name, "folder": folder, "model": MODEL_FILE, "tokenizer": tokenizer}
     return _build(EncoderSpec, values, settings.path, "")  # type: ignore[no-any-return]
 
 

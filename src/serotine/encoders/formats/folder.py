@@ -23,6 +23,11 @@ _MODULE_KINDS = ("Transformer", "Dense", "MultiVectorMask", "Normalize", "Poolin
 _MAX_POOL_FACTOR = 1 << 20
 _PACKAGES = ("sentence_transformers", "pylate")
 _TOKENIZER_FILE = "tokenizer.json"
+TOKENIZER_FILES = (_TOKENIZER_FILE, f"{_TOKENIZER_FILE}.xz")
+"""Names of an exported encoder's tokenizer."""
+_COMPRESSED = ".xz"
+_COMPRESSED_FROM = 4 << 20
+_MAX_TOKENIZER_BYTES = 128 << 20
 # Settings files of the Transformer module; old releases named them for the architecture.
 _MODULE_SETTINGS = (
     "sentence_bert_config.json",
@@ -297,7 +302,7 @@ def activation_name(settings: SettingsFile, reference: str) -> str:
 
 
 def read_tokenizer(path: Path) -> Tokenizer:
-    """Load a `tokenizer.json`.
+    """Load a `tokenizer.json`, or one that `write_tokenizer` compressed.
 
     Raises:
         EncoderError: the file is missing or not a tokenizer.
@@ -305,10 +310,37 @@ def read_tokenizer(path: Path) -> Tokenizer:
     if not path.is_file():
         raise EncoderError(f"{path}: is missing; the checkpoint is incomplete")
     try:
+        if path.suffix == _COMPRESSED:
+            return Tokenizer.from_buffer(_decompressed(path))
         return Tokenizer.from_file(str(path))
     # The library raises plain Exception for a file it cannot parse.
     except Exception as error:
         raise EncoderError(f"{path}: cannot be read as a tokenizer ({reason(error)})") from error
+
+
+def write_tokenizer(tokenizer: Tokenizer, folder: Path) -> str:
+    """Write a tokenizer, compressed if its vocabulary is large; return the file's name."""
+    text = tokenizer.to_str(pretty=False).encode()
+    if len(text) < _COMPRESSED_FROM:
+        tokenizer.save(str(folder / _TOKENIZER_FILE))
+        return _TOKENIZER_FILE
+    import lzma
+
+    name = f"{_TOKENIZER_FILE}{_COMPRESSED}"
+    # Without a time or a name in the file: the same tokenizer gives the same bytes.
+    (folder / name).write_bytes(lzma.compress(text))
+    return name
+
+
+def _decompressed(path: Path) -> bytes:
+    """Return the content of a compressed tokenizer, which must not be enormous."""
+    import lzma
+
+    with lzma.open(path) as file:
+        content = file.read(_MAX_TOKENIZER_BYTES + 1)
+    if len(content) > _MAX_TOKENIZER_BYTES:
+        raise ValueError(f"more than {_MAX_TOKENIZER_BYTES:,} bytes")
+    return content
 
 
 def prepare_tokenizer(tokenizer: Tokenizer, markers: tuple[str, ...], *, lower_case: bool) -> None:

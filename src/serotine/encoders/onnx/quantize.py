@@ -1,6 +1,7 @@
 """Quantization of an ONNX model's matrices to 8 bits.
 
-Weights have one scale per column, embeddings one per row, activations one per token, computed at run time. With one
+Weights have one scale per column, embeddings one per row, activations one per token, computed at run time. Embeddings
+that came from blocks of 4 bits are stored in those. With one
 scale per token the vectors of a text do not depend on the rest of its batch, unlike ONNX's own dynamic quantization
 with one scale per tensor, whose error is also three to ten times larger.
 """
@@ -13,6 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from serotine.encoders.onnx.blocks import BLOCK, four_bit_blocks, four_bit_tensor
+
 # Weights and activations use -127 to 127; activations are stored as 1 to 255, as the fast kernels require.
 _MAX_LEVEL = 127.0
 _ZERO_POINT = 128
@@ -20,6 +23,8 @@ _CONTRIB = "com.microsoft"
 # Tables with fewer rows (positions, token types) are too small to matter.
 _MIN_ROWS = 2048
 _FLOAT = 1  # onnx.TensorProto.FLOAT
+# The first version of the file format that has 4-bit integers.
+_IR_OF_FOUR_BITS = 10
 
 
 def quantize(model: Any, *, float_products: int = 0) -> int:
@@ -73,11 +78,31 @@ def quantize(model: Any, *, float_products: int = 0) -> int:
         return halves[matrix]
 
     tables: dict[str, tuple[str, str]] = {}
+    blocks: dict[str, tuple[str, str]] = {}
     for node in graph.node:
         if _is_embedding_lookup(node, constants):
             table, ids, out = node.input[0], node.input[1], node.output[0]
-            if table not in tables:
+            if table not in tables and table not in blocks:
                 values = numpy_helper.to_array(constants[table]).astype(np.float32)
+                exact = four_bit_blocks(values)
+                if exact is not None:
+                    new_constants.append(four_bit_tensor(f"{table}_q4", exact[0]))
+                    model.ir_version = max(model.ir_version, _IR_OF_FOUR_BITS)
+                    halved = constant(f"{table}_q4_scale", exact[1])
+                    # Scales in 32 bits: in 16 the product would be rounded.
+                    blocks[table] = (f"{table}_q4", emit("Cast", [halved], f"{table}_q4_scales", to=_FLOAT))
+            if table in blocks:
+                emit(
+                    "GatherBlockQuantized",
+                    [blocks[table][0], ids, blocks[table][1]],
+                    out,
+                    domain=_CONTRIB,
+                    gather_axis=0,
+                    quantize_axis=1,
+                    block_size=BLOCK,
+                )
+                continue
+            if table not in tables:
                 scales = np.maximum(np.abs(values).max(axis=1, keepdims=True) / _MAX_LEVEL, 1e-12).astype(np.float32)
                 levels = np.clip(np.rint(values / scales), -_MAX_LEVEL, _MAX_LEVEL).astype(np.int8)
                 tables[table] = (constant(f"{table}_q8", levels), constant(f"{table}_q8_scale", scales))

@@ -45,6 +45,9 @@ def trace(name: str, model: TokenEncoder, file: Path, *, output: str, max_single
         )
         if program is None:
             raise EncoderError(f"{name}: torch returned no ONNX program")
+        # Where in which file each node was traced: a megabyte, and paths of this machine.
+        for node in program.model.graph:
+            node.metadata_props.clear()
         program.save(str(file), external_data=size > max_single_file)
 
 

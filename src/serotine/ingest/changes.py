@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import TYPE_CHECKING
 
@@ -25,12 +25,14 @@ class DocumentChanges:
         claimed: ids of documents that the index already has, from elsewhere, and that become this file's.
         unchanged: number of documents that the index already has, `claimed` included.
         new: how many of `store` have ids that the index does not have.
+        displaced: ids of documents from elsewhere to remove: a record that is now cut, or passages of one that is not.
     """
 
     store: list[Document] = field(default_factory=list)
     claimed: list[str] = field(default_factory=list)
     unchanged: int = 0
     new: int = 0
+    displaced: list[str] = field(default_factory=list)
 
 
 def compare_documents(
@@ -49,6 +51,8 @@ def compare_documents(
     """
     entries = {} if index is None else index.sources.entries([document.id for document in documents])
     changes = DocumentChanges()
+    if index is not None:
+        changes.displaced = _displaced(index, file, documents, upsert=upsert)
     for document in documents:
         entry = entries.get(document.id)
         if entry is None:
@@ -65,6 +69,24 @@ def compare_documents(
         if entry.source != file.key:
             changes.claimed.append(document.id)
     return changes
+
+
+def _displaced(index: Index, file: SourceFile, documents: Sequence[Document], *, upsert: bool) -> list[str]:
+    """Return the ids under which the index has these documents from elsewhere: whole where cut, or cut otherwise."""
+    by_record = {document.record or document.id: document for document in documents if document.line is not None}
+    cut = index.sources.passages(list(by_record))
+    others = {id_: record for record, ids in cut.items() for id_ in ids}
+    others |= {record: record for record, document in by_record.items() if document.record is not None}
+    for document in documents:
+        others.pop(document.id, None)
+    displaced = []
+    for id_, entry in index.sources.entries(list(others)).items():
+        if entry.source == file.key:
+            continue
+        if not upsert and not _is_free(entry, same=False):
+            raise _conflict(replace(by_record[others[id_]], id=id_), entry)
+        displaced.append(id_)
+    return displaced
 
 
 def batched(documents: Iterator[Document], size: int) -> Iterator[list[Document]]:

@@ -79,8 +79,18 @@ class Chunker:
 
     def __init__(self, encoder: TextEncoder, chunking: Chunking) -> None:
         self.chunking = chunking
-        self._encoder = encoder
+        self.encoder = encoder
         self._cutter = Cutter(encoder)
+
+    def are_long(self, texts: Sequence[str]) -> list[bool]:
+        """Return for every text whether it is cut into several passages."""
+        limit = self.chunking.tokens
+        if limit is None:
+            return [False] * len(texts)
+        unclear = [i for i, text in enumerate(texts) if not self._cutter.fits(text, limit)]
+        spans = self._cutter.count([texts[i] for i in unclear])
+        long = {i for i, tokens in zip(unclear, spans, strict=True) if len(tokens) > limit}
+        return [i in long or len(text) > max_characters(limit) for i, text in enumerate(texts)]
 
     def chunks(self, extract: Extract) -> list[Chunk]:
         """Return the passages of a text in order, without white space at their ends; none for an empty text.
@@ -108,7 +118,7 @@ class Chunker:
 
     def token_counts(self, texts: Sequence[str]) -> list[int]:
         """Return the number of tokens of each text that the encoder reads."""
-        limit = getattr(self._encoder, "document_room", None)
+        limit = getattr(self.encoder, "document_room", None)
         counts = [len(spans) for spans in self._cutter.count(texts)]
         return counts if limit is None else [min(count, limit) for count in counts]
 

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from serotine.coverage import CoverageReport
 from serotine.errors import DuplicateIdError, InputFileError
 from serotine.index import SourceUpdate
 from serotine.ingest.changes import batched, compare_documents
@@ -64,6 +65,7 @@ class Commits:
         self._added = self._replaced = self._unchanged = self._removed = 0
         self._files_added = self._files_replaced = 0
         self._skipped = list(plan.skipped)
+        self._coverage = CoverageReport()
 
     def run(self) -> IngestReport:
         """Store and remove documents until the index matches the files of the plan."""
@@ -89,6 +91,8 @@ class Commits:
             self._plan.skipped_rows,
             unread=self._plan.unread,
             ignored=self._plan.ignored,
+            cut_records=self._plan.cut_records,
+            coverage=self._coverage,
         )
 
     def _store_file(self, change: FileChange) -> None:
@@ -105,6 +109,7 @@ class Commits:
             update.texts += [document.text for document in changes.store]
             update.metadata += [document.metadata for document in changes.store]
             update.claimed += changes.claimed
+            update.displaced += changes.displaced
             self._unchanged += changes.unchanged
             self._replaced += len(changes.store) - changes.new
             if is_splittable and self._pending_documents + len(update.ids) >= self._commit_size:
@@ -115,7 +120,7 @@ class Commits:
             raise InputFileError(f"{change.file.name}: changed while it was read; run again")
         if change.previous is not None:
             update.removed = [id_ for id_ in self._index.sources.ids(change.record.name) if id_ not in ids]
-        self._removed += len(update.removed)
+        self._removed += len(update.removed) + len(set(update.displaced))
         self._files_added += change.previous is None
         self._files_replaced += change.previous is not None
         self._append(update)
@@ -130,7 +135,7 @@ class Commits:
         if not self._pending:
             return
         started = time.monotonic()
-        self._index.update_sources(self._pending, expected_documents=self._expected)
+        self._coverage.merge(self._index.update_sources(self._pending, expected_documents=self._expected))
         seconds = time.monotonic() - started
         _log.debug("committed %d documents of %d files in %.2f s", self._pending_documents, len(self._pending), seconds)
         self._added += self._pending_documents

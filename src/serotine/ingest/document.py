@@ -22,6 +22,7 @@ class Document:
         metadata: every other field, valid JSON.
         origin: the file, with the line where it has many documents; for messages.
         line: the line or row, from 1; None where a file is one text.
+        record: id of the record of which it is a passage; None for a document that is whole, and in files of one text.
     """
 
     id: str
@@ -29,6 +30,12 @@ class Document:
     metadata: dict[str, Any]
     origin: str
     line: int | None = None
+    record: str | None = None
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """The ids that it takes: its own, and its record's."""
+        return (self.id,) if self.record is None else (self.id, self.record)
 
 
 def from_fields(fields: Mapping[str, Any], file: str, line: int) -> Document:

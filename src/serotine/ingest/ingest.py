@@ -209,7 +209,7 @@ class _Planner:
         self._unchanged: list[str] = []
         self._touched: list[SourceRecord] = []
         self._skipped: list[Skipped] = []
-        self._documents = self._to_store = self._new_ids = self._empty = 0
+        self._documents = self._to_store = self._new_ids = self._empty = self._cut_records = self._truncated = 0
         self._first_empty = ""
 
     def run(self, sources: Sequence[str | Path | SourceFile]) -> Plan:
@@ -241,6 +241,8 @@ class _Planner:
             SkippedRows.total(self._skipped_rows),
             unread=dict(self._unread),
             ignored=listing.ignored,
+            cut_records=self._cut_records,
+            truncated=self._truncated,
         )
 
     def _read(self, file: SourceFile, previous: SourceRecord | None) -> None:
@@ -279,7 +281,8 @@ class _Planner:
         A broken file counts nothing.
         """
         ids: set[str] = set()
-        documents = to_store = new_ids = empty = 0
+        documents = to_store = new_ids = empty = truncated = 0
+        cut_records: set[str] = set()
         first_empty = ""
         bad_rows = SkippedRows()
         not_read: Counter[str] = Counter()
@@ -290,13 +293,15 @@ class _Planner:
 
         for batch in batched(self._reading.documents(file, count_bad_row, not_read.update), _BATCH):
             for document in batch:
-                if document.id in self._ids:
-                    raise DuplicateIdError(f"{document.origin}: duplicate id {document.id!r}; ids must be unique")
-                ids.add(document.id)
+                if duplicate := self._ids.intersection(document.ids):
+                    raise DuplicateIdError(f"{document.origin}: duplicate id {min(duplicate)!r}; ids must be unique")
+                ids.update(document.ids)
+                cut_records.update(document.ids[1:])
                 if not document.text:
                     empty += 1
                     first_empty = first_empty or f"{document.id!r} at {document.origin}"
             changes = compare_documents(self._index, file, batch, upsert=self._upsert)
+            truncated += self._reading.count_truncated(batch)
             documents += len(batch)
             to_store += len(changes.store)
             new_ids += changes.new
@@ -313,6 +318,8 @@ class _Planner:
         self._to_store += to_store
         self._new_ids += new_ids
         self._empty += empty
+        self._cut_records += len(cut_records)
+        self._truncated += truncated
         self._first_empty = self._first_empty or first_empty
         self._skipped_rows.append(bad_rows)
         self._unread.update(not_read)

@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+from serotine.coverage import CoverageReport
 from serotine.errors import DuplicateIdError, MissingExtraError
 from serotine.index import SourceRecord
 from serotine.ingest.rows import SkippedRows
@@ -80,6 +81,8 @@ class Plan:
         skipped_rows: bad rows of these files, whose other rows are indexed; those of unchanged files included.
         unread: how many images, attachments and the like of these and unchanged files are not read, by kind.
         ignored: files of the sources' folders that are not read, such as those of unknown types.
+        cut_records: number of records (JSON objects, rows) of these files that are cut into passages.
+        truncated: number of documents that are longer than the encoder reads, because texts stay whole.
     """
 
     changes: tuple[FileChange, ...]
@@ -95,6 +98,8 @@ class Plan:
     skipped_rows: SkippedRows = field(default_factory=SkippedRows)
     unread: Mapping[str, int] = field(default_factory=dict)
     ignored: Ignored = field(default_factory=Ignored)
+    cut_records: int = 0
+    truncated: int = 0
 
     @property
     def new(self) -> tuple[str, ...]:
@@ -134,6 +139,8 @@ class IngestReport:
         skipped_rows: bad rows of the other files, unchanged ones included.
         unread: how many images, attachments and the like of these files are not read, by kind.
         ignored: files of the sources' folders that are not read, such as those of unknown types.
+        cut_records: number of records (JSON objects, rows) of new and changed files that were cut into passages.
+        coverage: counts of the stored texts that are longer than the encoder reads, or outside its vocabulary.
     """
 
     files_added: int
@@ -148,3 +155,5 @@ class IngestReport:
     skipped_rows: SkippedRows = field(default_factory=SkippedRows)
     unread: Mapping[str, int] = field(default_factory=dict)
     ignored: Ignored = field(default_factory=Ignored)
+    cut_records: int = 0
+    coverage: CoverageReport = field(default_factory=CoverageReport)

@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 
+from serotine.coverage import text_coverage
+from serotine.cutting import passage_id, passage_metadata
 from serotine.errors import InputFileError
 from serotine.index import SourceRecord
 from serotine.ingest.chunking import Chunker
 from serotine.ingest.document import Document
+from serotine.ingest.extract import plain
 from serotine.ingest.metadata import convert_metadata
 from serotine.ingest.rows import BadRowError, OnBadRow, SkippedRow, SkippedRows
 from serotine.ingest.sources import SourceFile
 
+# What indexes of earlier versions recorded for files of records, which were not cut.
 RECORDS = "records"
+# Records whose tokens are counted together.
+_RECORDS_AT_ONCE = 64
 _SKIPPED_ROWS = "skipped_rows"
 _UNREAD = "unread"
 
@@ -35,7 +42,7 @@ class Reading:
 
     def of(self, file: SourceFile) -> str:
         """Return how a file is read, as an index records it: read in another way, it has other documents."""
-        return str(self.chunker.chunking) if file.is_text else RECORDS
+        return str(self.chunker.chunking)
 
     def documents(
         self, file: SourceFile, on_bad_row: OnBadRow, on_unread: Callable[[Mapping[str, int]], None] | None = None
@@ -51,20 +58,50 @@ class Reading:
             InputFileError: the file is broken; or, if strict, one of its rows.
         """
         raise_or_report = _raise if self.strict else on_bad_row
-        ids: set[str] = set()
-        for document in file.documents(self.chunker, on_bad_row=raise_or_report, on_unread=on_unread):
-            if document.line is None:
+        documents = file.documents(self.chunker, on_bad_row=raise_or_report, on_unread=on_unread)
+        if file.is_text:
+            for document in documents:
                 yield replace(document, metadata=convert_metadata(document, self.filterable))
-                continue
-            try:
-                metadata = convert_metadata(document, self.filterable)
-                if document.id in ids:
-                    raise InputFileError(f"{document.origin}: duplicate id {document.id!r}; ids must be unique")
-            except InputFileError as error:
-                raise_or_report(BadRowError.of(file.name, document.line, error).row)
-                continue
-            ids.add(document.id)
-            yield replace(document, metadata=metadata)
+            return
+        ids: set[str] = set()
+        while records := list(islice(documents, _RECORDS_AT_ONCE)):
+            for record, is_long in zip(
+                records, self.chunker.are_long([record.text for record in records]), strict=True
+            ):
+                try:
+                    converted = replace(record, metadata=convert_metadata(record, self.filterable))
+                    passages = self._passages(converted) if is_long else [converted]
+                    taken = {id_ for passage in passages for id_ in passage.ids}
+                    if duplicate := sorted(taken & ids):
+                        raise InputFileError(f"{record.origin}: duplicate id {duplicate[0]!r}; ids must be unique")
+                except InputFileError as error:
+                    raise_or_report(BadRowError.of(file.name, record.line or 0, error).row)
+                    continue
+                ids |= taken
+                yield from passages
+
+    def count_truncated(self, documents: Sequence[Document]) -> int:
+        """Return how many documents are longer than the encoder reads; none where texts are cut."""
+        if self.chunker.chunking.tokens is not None:
+            return 0
+        coverages = text_coverage(self.chunker.encoder, [document.text for document in documents], query=False)
+        return sum(coverage.truncated for coverage in coverages or ())
+
+    def _passages(self, record: Document) -> list[Document]:
+        """Cut a long record into passages, with its id and their offsets in the metadata."""
+        chunks = self.chunker.chunks(plain(record.text, {}))
+        if len(chunks) < 2:
+            return [record]
+        return [
+            replace(
+                record,
+                id=passage_id(record.id, number),
+                text=record.text[chunk.start : chunk.end],
+                metadata=passage_metadata(record.metadata, record.id, chunk.start, chunk.end),
+                record=record.id,
+            )
+            for number, chunk in enumerate(chunks, 1)
+        ]
 
 
 def _raise(row: SkippedRow) -> None:

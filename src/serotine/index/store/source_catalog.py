@@ -13,6 +13,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any
 
+from serotine.index.store import passages
 from serotine.index.store.sql import batches, placeholders, row_checksum
 
 _SCHEMA = (
@@ -61,6 +62,7 @@ class SourceUpdate:
         metadata: their metadata.
         claimed: ids of unchanged documents of the index that become this source's.
         removed: ids of documents of this source that the file no longer contains.
+        displaced: ids of documents from elsewhere that these replace under other ids.
     """
 
     record: SourceRecord
@@ -69,6 +71,7 @@ class SourceUpdate:
     metadata: list[dict[str, Any]] = field(default_factory=list)
     claimed: list[str] = field(default_factory=list)
     removed: list[str] = field(default_factory=list)
+    displaced: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +115,11 @@ class Sources:
                 "SELECT id FROM documents JOIN sources USING (source) WHERE live AND name = ? ORDER BY number", (name,)
             )
             return [row[0] for row in rows]
+
+    def passages(self, documents: Sequence[str]) -> dict[str, list[str]]:
+        """Return the ids of the live passages of those `documents` that are stored as passages."""
+        with self._reading() as connection:
+            return {document: list(ids) for document, ids in passages.numbers(connection, documents).items()}
 
     def entries(self, ids: Sequence[str]) -> dict[str, CatalogEntry]:
         """Return the catalog's entries of those `ids` that are in the index."""

@@ -394,9 +394,10 @@ def states(path: Path, notes: Path, before: dict[str, str | None]) -> list[dict[
     with Index.open(path, encoder=WordEncoder()) as index:
         store = Index.update_sources
 
-        def watched(*arguments: Any, **named: Any) -> None:
-            store(index, *arguments, **named)
+        def watched(*arguments: Any, **named: Any) -> Any:
+            report = store(index, *arguments, **named)
             committed.append(texts(index))
+            return report
 
         index.update_sources = watched  # type: ignore[method-assign]
         update(index, [notes], chunking=Chunking(32, 8))

@@ -49,6 +49,18 @@ def _describe(path: Path, stats: IndexStats) -> str:
         lines.append(
             f"  Deleted   {plural(stats.deleted, 'document')}: no longer returned, but still on disk until compaction."
         )
+    if stats.truncated:
+        lines.append(
+            f"  Too long  {plural(stats.truncated, 'document')} of {stats.documents:,}: the encoder reads only their "
+            "beginning, and the rest is not searched; index them as passages."
+        )
+    if stats.unknown:
+        share = stats.unknown / max(stats.documents, 1)
+        scripts = ", ".join(f"{script} {count:,}" for script, count in stats.unknown_scripts.items())
+        lines.append(
+            f"  Unknown   {plural(stats.unknown, 'document')} ({share:.0%}) more than 20% outside the encoder's "
+            f"vocabulary: {scripts}; search with --mode bm25."
+        )
     lines.append(f"  Format    version {stats.format_version}")
     return "\n".join(lines)
 

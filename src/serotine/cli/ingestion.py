@@ -15,7 +15,15 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from serotine.cli.output import Interrupted, plural, report, warn, watched
-from serotine.errors import EmptyTextWarning, EncoderError, InputFileError, MaintenanceWarning, missing_extra
+from serotine.errors import (
+    EmptyTextWarning,
+    EncoderError,
+    InputFileError,
+    MaintenanceWarning,
+    TruncatedTextWarning,
+    UnknownTextWarning,
+    missing_extra,
+)
 from serotine.progress import progress_bar
 
 if TYPE_CHECKING:
@@ -154,12 +162,33 @@ def apply_plan(
             stored = documents
 
         try:
-            return ingest.apply(index, on_progress=progress, on_skip=lambda skipped: _warn_skipped([skipped], reported))
+            result = ingest.apply(
+                index, on_progress=progress, on_skip=lambda skipped: _warn_skipped([skipped], reported)
+            )
         except KeyboardInterrupt:
             raise Interrupted(
                 f"interrupted; {plural(stored, 'document')} of {plan.to_store:,} stored in {index.path.name}; "
                 "run the same command again to continue"
             ) from None
+    _warn_about_texts(result, index.stats().encoder or "")
+    return result
+
+
+def _warn_about_texts(result: IngestReport, encoder: str) -> None:
+    """Warn of texts that the encoder does not read whole, or does not know the words of."""
+    coverage = result.coverage
+    if coverage.truncated:
+        warn(
+            f"{plural(coverage.truncated, 'document')} of {coverage.texts:,} longer than the {coverage.limit:,} tokens "
+            f"that {encoder!r} reads, the first is {coverage.first_truncated} with {coverage.first_tokens:,}; "
+            "the rest is not searched: omit --no-chunk to cut them into passages"
+        )
+    if coverage.unknown:
+        warn(
+            f"{plural(coverage.unknown, 'document')} of {coverage.texts:,} more than 20% outside the vocabulary of "
+            f"{encoder!r} ({coverage.main_scripts}), the first is {coverage.first_unknown}; "
+            "search with --mode bm25, or index with a multilingual encoder: --encoder FOLDER"
+        )
 
 
 def file_counts(result: IngestReport) -> str:
@@ -173,8 +202,9 @@ def file_counts(result: IngestReport) -> str:
     )
     rows = f"; rows: {result.skipped_rows.count:,} skipped" if result.skipped_rows else ""
     unread = "; not read: " + ", ".join(_counted(count, kind) for kind, count in result.unread.items())
+    cut = f"; {plural(result.cut_records, 'long record')} cut into passages" if result.cut_records else ""
     files = "files: " + ", ".join(f"{count:,} {state}" for count, state in counts if count)
-    return f"{files}{rows}{unread if result.unread else ''}"
+    return f"{files}{rows}{cut}{unread if result.unread else ''}"
 
 
 def _counted(count: int, kind: str) -> str:
@@ -241,6 +271,10 @@ def as_json(result: IngestReport) -> dict[str, Any]:
         "skipped_rows": result.skipped_rows.to_json(),
         "unread": dict(result.unread),
         "ignored": result.ignored.to_json(),
+        "cut_records": result.cut_records,
+        "truncated": result.coverage.truncated,
+        "unknown": result.coverage.unknown,
+        "unknown_scripts": dict(result.coverage.scripts),
     }
 
 
@@ -288,7 +322,7 @@ def _message(skipped: Skipped) -> str:
 
 @contextmanager
 def _one_line_warnings() -> Iterator[None]:
-    """Write the index's warnings as one line each; `plan_files` has already warned of empty texts."""
+    """Write the index's warnings as one line each, except of texts, which the plan and the report count."""
     with warnings.catch_warnings():
         show = warnings.showwarning
 
@@ -299,6 +333,7 @@ def _one_line_warnings() -> Iterator[None]:
                 show(message, category, *rest, **named)
 
         warnings.showwarning = write
-        warnings.simplefilter("ignore", EmptyTextWarning)
+        for reported in (EmptyTextWarning, TruncatedTextWarning, UnknownTextWarning):
+            warnings.simplefilter("ignore", reported)
         warnings.simplefilter("once", MaintenanceWarning)
         yield

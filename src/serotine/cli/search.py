@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from serotine.cli.index_options import check_where, where_option
-from serotine.cli.output import STANDARD_OUTPUT, check_text, json_option, plural, report
+from serotine.cli.output import STANDARD_OUTPUT, check_text, json_option, plural, report, warn
 from serotine.excerpts import MARK, UNMARK, Span, passage
+from serotine.notices import muted_notices
 from serotine.texts import printable
 
 if TYPE_CHECKING:
@@ -87,7 +88,10 @@ def search(
 
     with Index.open(index, read_only=True) as opened:
         check_where(where, opened.stats().filterable)
-        hits = opened.search(query, k, **options.keywords())
+        with muted_notices():
+            hits = opened.search(query, k, **options.keywords())
+        for message in hits.warnings:
+            warn(message.replace('mode="', "--mode ").replace('"', ""))
         spans = [hits.spans(position) for position in range(len(hits))]
         empty = len(opened) == 0
     request = {

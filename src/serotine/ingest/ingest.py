@@ -103,11 +103,18 @@ class Ingest:
 
         Raises:
             ReadOnlyError, EncoderError: the index cannot be written to.
+
+        Warns:
+            TruncatedTextWarning, UnknownTextWarning: once, of documents that were stored, as in `Index.add`.
         """
         plan, reading = self._planned or self._plan(index, on_skip, None)
         self._planned = None
         commits = Commits(index, plan, reading, upsert=self._upsert, on_progress=on_progress, on_skip=on_skip)
-        return commits.run()
+        report = commits.run()
+        name = self._encoder.name
+        report.coverage.warn_truncated("documents", name, "cut texts into passages: chunking=Chunking(256, 32)")
+        report.coverage.warn_unknown("documents", name, 'search with mode="bm25", or use a multilingual encoder')
+        return report
 
     def estimate(self, index: Index | None = None) -> Estimate:
         """Return what the last plan, or a new one, will cost: tokens are counted, and a sample is encoded.

@@ -1,0 +1,135 @@
+#include "encoder.hpp"
+
+#include <nanobind/stl/optional.h>
+#include <nanobind/stl/string.h>
+#include <nanobind/stl/tuple.h>
+#include <nanobind/stl/vector.h>
+
+#include <optional>
+#include <tuple>
+
+#include "arrays.hpp"
+
+using namespace serotine;
+
+namespace {
+
+// Levels (outputs, inputs), scales (outputs,), bias (outputs,).
+using Matrix = std::tuple<In<std::int8_t, 2>, In<float, 1>, In<float, 1>>;
+// Gain and bias (hidden,).
+using NormArrays = std::tuple<In<float, 1>, In<float, 1>>;
+
+encoder::Norm norm_of(const NormArrays& arrays, std::size_t width) {
+  const auto& [gain, bias] = arrays;
+  require(gain.size() == width && bias.size() == width, "a layer normalization has the wrong width");
+  encoder::Norm norm;
+  norm.gain.assign(gain.data(), gain.data() + width);
+  norm.bias.assign(bias.data(), bias.data() + width);
+  return norm;
+}
+
+void pack(encoder::Int8Matrix& matrix, const Matrix& arrays, std::size_t first, std::size_t count, float factor) {
+  const auto& [levels, scales, bias] = arrays;
+  require(levels.shape(0) == count && levels.shape(1) == matrix.inputs && scales.size() == count && bias.size() == count,
+          "a matrix has the wrong shape");
+  matrix.pack(levels.data(), scales.data(), bias.data(), first, count, factor);
+}
+
+class BertObject {
+ public:
+  BertObject(In<std::int8_t, 2> words, In<float, 1> word_scales, const In<float, 2>& positions, const NormArrays& norm,
+             std::size_t heads, std::size_t intermediate, float epsilon, bool tanh, std::size_t first_position)
+      : words_(words), word_scales_(word_scales) {
+    model_.hidden = words.shape(1);
+    require(model_.hidden > 0 && model_.hidden % encoder::kPanel == 0, "hidden must be a multiple of 32");
+    require(intermediate > 0 && intermediate % encoder::kPanel == 0, "intermediate must be a multiple of 32");
+    require(heads > 0 && model_.hidden % heads == 0 && model_.hidden / heads % encoder::kPanel == 0,
+            "the width of a head must be a multiple of 32");
+    require(word_scales.size() == words.shape(0), "word_scales must have one value per word");
+    require(positions.shape(1) == model_.hidden, "positions have the wrong width");
+    require(first_position < positions.shape(0), "first_position must be below the number of positions");
+    model_.heads = heads;
+    model_.intermediate = intermediate;
+    model_.vocabulary = words.shape(0);
+    model_.positions = positions.shape(0);
+    model_.first_position = first_position;
+    model_.epsilon = epsilon;
+    model_.activation = tanh ? encoder::Activation::gelu_tanh : encoder::Activation::gelu;
+    model_.words = words_.data();
+    model_.word_scales = word_scales_.data();
+    model_.position_vectors.assign(positions.data(), positions.data() + positions.size());
+    model_.norm = norm_of(norm, model_.hidden);
+  }
+
+  void add_layer(const std::vector<Matrix>& matrices, const std::vector<NormArrays>& norms) {
+    require(matrices.size() == 6 && norms.size() == 2, "a layer has six matrices and two normalizations");
+    const std::size_t hidden = model_.hidden, intermediate = model_.intermediate;
+    encoder::Layer layer;
+    layer.attention_in = encoder::Int8Matrix(3 * hidden, hidden);
+    // Softmax in powers of two.
+    const float factor = 1.4426950408889634f / __builtin_sqrtf(static_cast<float>(hidden / model_.heads));
+    for (std::size_t i = 0; i < 3; ++i) pack(layer.attention_in, matrices[i], i * hidden, hidden, i == 0 ? factor : 1.0f);
+    layer.attention_out = encoder::Int8Matrix(hidden, hidden);
+    pack(layer.attention_out, matrices[3], 0, hidden, 1.0f);
+    layer.feed_in = encoder::Int8Matrix(intermediate, hidden);
+    pack(layer.feed_in, matrices[4], 0, intermediate, 1.0f);
+    layer.feed_out = encoder::Int8Matrix(hidden, intermediate);
+    pack(layer.feed_out, matrices[5], 0, hidden, 1.0f);
+    layer.attention_norm = norm_of(norms[0], hidden);
+    layer.feed_norm = norm_of(norms[1], hidden);
+    model_.layers.push_back(std::move(layer));
+  }
+
+  void set_projection(const In<float, 2>& weights, const std::optional<In<float, 1>>& bias) {
+    require(weights.shape(0) > 0 && weights.shape(1) == model_.hidden, "the projection has the wrong shape");
+    require(!bias || bias->size() == weights.shape(0), "the projection's bias has the wrong size");
+    model_.projection =
+        encoder::FloatMatrix(weights.data(), bias ? bias->data() : nullptr, weights.shape(0), weights.shape(1));
+  }
+
+  void encode(const In<std::int32_t, 1>& ids, const In<std::int64_t, 1>& offsets, const Out<float, 2>& out,
+              std::size_t threads, const std::optional<In<std::uint8_t, 1>>& attended) const {
+    require(offsets.size() >= 1 && offsets.data()[0] == 0 &&
+                offsets.data()[offsets.size() - 1] == static_cast<std::int64_t>(ids.size()),
+            "offsets must run from 0 to the number of ids");
+    require_rising(offsets, "offsets must not decrease");
+    require(out.shape(0) == ids.size() && out.shape(1) == model_.dim(), "out must be (ids, dim)");
+    const auto longest = static_cast<std::int64_t>(model_.positions - model_.first_position);
+    for (std::size_t i = 1; i < offsets.size(); ++i) {
+      require(offsets.data()[i] - offsets.data()[i - 1] <= longest, "a text has more tokens than the model has positions");
+    }
+    for (std::size_t i = 0; i < ids.size(); ++i) {
+      require(ids.data()[i] >= 0 && static_cast<std::size_t>(ids.data()[i]) < model_.vocabulary,
+              "a token id is not in the vocabulary");
+    }
+    require(!attended || attended->size() == ids.size(), "attended must have one value per id");
+    const nb::gil_scoped_release release;
+    encoder::encode(model_, ids.data(), attended ? attended->data() : nullptr, offsets.data(), offsets.size() - 1, out.data(), threads);
+  }
+
+  std::size_t dim() const { return model_.dim(); }
+
+ private:
+  In<std::int8_t, 2> words_;
+  In<float, 1> word_scales_;
+  encoder::Model model_;
+};
+
+}  // namespace
+
+void bind_encoder(nb::module_& module) {
+  using namespace nb::literals;
+  nb::class_<BertObject>(module, "Bert")
+      .def(nb::init<In<std::int8_t, 2>, In<float, 1>, const In<float, 2>&, const NormArrays&, std::size_t, std::size_t,
+                    float, bool, std::size_t>(),
+           "words"_a, "word_scales"_a, "positions"_a, "norm"_a, "heads"_a, "intermediate"_a, "epsilon"_a, "tanh"_a,
+           "first_position"_a)
+      .def("add_layer", &BertObject::add_layer, "matrices"_a, "norms"_a)
+      .def("set_projection", &BertObject::set_projection, "weights"_a, "bias"_a = nb::none())
+      .def("encode", &BertObject::encode, "ids"_a, "offsets"_a, "out"_a, "threads"_a,
+           "attended"_a = nb::none())
+      .def_prop_ro("dim", &BertObject::dim);
+  module.def("encoder_instruction_sets", [] { return std::make_tuple(encoder::compiled(), encoder::supported()); });
+  module.def("encoder_current", &encoder::current);
+  module.def("encoder_use", &encoder::use, "name"_a);
+}

@@ -1,0 +1,40 @@
+#include <cstring>
+
+#include "encoder.hpp"
+
+namespace serotine::encoder {
+
+Int8Matrix::Int8Matrix(std::size_t outputs, std::size_t inputs)
+    : outputs(outputs), inputs(inputs), panels(outputs * inputs), sums(outputs), scales(outputs), bias(outputs) {}
+
+void Int8Matrix::pack(const std::int8_t* levels, const float* row_scales, const float* row_bias, std::size_t first,
+                      std::size_t count, float factor) {
+  for (std::size_t row = 0; row < count; ++row) {
+    const std::size_t o = first + row;
+    std::int8_t* panel = panels.data() + o / kPanel * inputs * kPanel + o % kPanel * 4;
+    std::int32_t sum = 0;
+    for (std::size_t i = 0; i < inputs; ++i) {
+      const std::int8_t level = levels[row * inputs + i];
+      sum += level;
+      panel[i / 4 * kPanel * 4 + i % 4] = level;
+    }
+    sums[o] = sum;
+    scales[o] = row_scales[row] * factor;
+    bias[o] = row_bias == nullptr ? 0.0f : row_bias[row] * factor;
+  }
+}
+
+FloatMatrix::FloatMatrix(const float* weights, const float* row_bias, std::size_t outputs, std::size_t inputs)
+    : outputs(outputs), inputs(inputs) {
+  const std::size_t padded = (outputs + kPanel - 1) / kPanel * kPanel;
+  panels.assign(padded * inputs, 0.0f);
+  bias.assign(padded, 0.0f);
+  for (std::size_t o = 0; o < outputs; ++o) {
+    for (std::size_t i = 0; i < inputs; ++i) {
+      panels[o / kPanel * inputs * kPanel + i * kPanel + o % kPanel] = weights[o * inputs + i];
+    }
+    if (row_bias != nullptr) bias[o] = row_bias[o];
+  }
+}
+
+}  // namespace serotine::encoder

@@ -1,0 +1,134 @@
+// The products: 8-bit rows with an int8 matrix, and rows of floats with packed columns.
+//
+// `Isa` provides, beside the lanes:
+//   kRows           rows of an 8-bit tile; kRows * 2 sums stay in registers
+//   Sum             16 int32 sums
+//   Weights         16 columns of 4 levels; Quad: 4 activations, for every column
+//   start(sums)     what sums begin with, so that they end as the sum of (activation - 128) * level
+//   load_weights, load_quad, dot(Sum&, Weights, Quad), floats(Sum)
+//   kFloatRows      rows of a tile of floats
+//   Element         how queries, keys, values and weights of attention are stored; kGroup of them make one step
+//   Packed          16 columns of kGroup elements; load_packed, load_group (for every column), madd(Floats&, Packed, Packed)
+#pragma once
+
+#include "encoder.hpp"
+#include "lanes.hpp"
+
+namespace serotine::encoder {
+namespace {
+
+// How many rows the next tile has. The last two tiles share the rest evenly: a tile of one row would wait for the
+// latency of its own additions.
+SEROTINE_INLINE int next_tile(std::size_t remaining, int rows) {
+  if (remaining <= static_cast<std::size_t>(rows)) return static_cast<int>(remaining);
+  if (remaining < 2 * static_cast<std::size_t>(rows)) return static_cast<int>((remaining + 1) / 2);
+  return rows;
+}
+
+// Calls body(std::integral_constant-like tag) for a count known only at run time, 1 <= count <= Rows.
+template <int Count>
+struct Rows {
+  static constexpr int count = Count;
+};
+template <int Count, class Body>
+SEROTINE_INLINE void with_rows(int count, const Body& body) {
+  if constexpr (Count > 0) {
+    if (count == Count) {
+      body(Rows<Count>{});
+    } else {
+      with_rows<Count - 1>(count, body);
+    }
+  }
+}
+
+// One tile: `T` rows of activations with one panel. `epilogue(row, column, low, high)` gets the sums of 32 columns.
+template <class Isa, int T, class Epilogue>
+__attribute__((noinline)) void int8_tile(const Int8Matrix& matrix, std::size_t panel, const std::uint8_t* rows,
+                                         std::size_t first, const char* ahead, std::size_t ahead_step,
+                                         const Epilogue& epilogue) {
+  const std::size_t inputs = matrix.inputs;
+  const std::int8_t* weights = matrix.panels.data() + panel * inputs * kPanel;
+  const std::uint8_t* at = rows + first * inputs;
+  typename Isa::Sum acc[T][2];
+  const typename Isa::Sum low = Isa::start(matrix.sums.data() + panel * kPanel);
+  const typename Isa::Sum high = Isa::start(matrix.sums.data() + panel * kPanel + kLanes);
+#pragma GCC unroll 16
+  for (int t = 0; t < T; ++t) {
+    acc[t][0] = low;
+    acc[t][1] = high;
+  }
+  for (std::size_t i = 0; i < inputs; i += 4) {
+    __builtin_prefetch(ahead, 0, 3);
+    ahead += ahead_step;
+    const typename Isa::Weights w0 = Isa::load_weights(weights);
+    const typename Isa::Weights w1 = Isa::load_weights(weights + 64);
+    weights += 128;
+#pragma GCC unroll 16
+    for (int t = 0; t < T; ++t) {
+      const typename Isa::Quad x = Isa::load_quad(at + t * inputs + i);
+      Isa::dot(acc[t][0], w0, x);
+      Isa::dot(acc[t][1], w1, x);
+    }
+  }
+#pragma GCC unroll 16
+  for (int t = 0; t < T; ++t) {
+    epilogue(first + t, panel * kPanel, Isa::floats(acc[t][0]), Isa::floats(acc[t][1]));
+  }
+}
+
+// All rows with all panels. Every tile asks for its share of the next panel.
+template <class Isa, class Epilogue>
+void int8_product(const Int8Matrix& matrix, const std::uint8_t* rows, std::size_t count, const Epilogue& epilogue) {
+  std::size_t tiles = 0;
+  for (std::size_t first = 0; first < count; first += next_tile(count - first, Isa::kRows)) ++tiles;
+  const std::size_t lines = matrix.inputs * kPanel / 64, share = (lines + tiles - 1) / tiles;
+  const std::size_t steps = matrix.inputs / 4, ahead_step = (share * 64 + steps - 1) / steps;
+  for (std::size_t panel = 0; panel < matrix.outputs / kPanel; ++panel) {
+    // Past the last panel that is unowned memory, which a prefetch may address.
+    const char* next = reinterpret_cast<const char*>(matrix.panels.data()) + (panel + 1) * matrix.inputs * kPanel;
+    std::size_t tile = 0;
+    for (std::size_t first = 0; first < count; ++tile) {
+      const int now = next_tile(count - first, Isa::kRows);
+      const char* ahead = next + (tile * share < lines ? tile * share : lines) * 64;
+      with_rows<Isa::kRows>(now, [&](auto tag) __attribute__((always_inline)) {
+        int8_tile<Isa, decltype(tag)::count>(matrix, panel, rows, first, ahead, ahead_step, epilogue);
+      });
+      first += static_cast<std::size_t>(now);
+    }
+  }
+}
+
+// out[t] = sum over `steps` groups of rows[t] x packed: `T` rows with 32 packed columns.
+template <class Element, class Isa, int T>
+SEROTINE_INLINE void float_tile(const Element* packed, const Element* rows, std::size_t stride, std::size_t steps,
+                                Floats (&acc)[T][2]) {
+  constexpr std::size_t group = Isa::template group<Element>();
+#pragma GCC unroll 16
+  for (int t = 0; t < T; ++t) acc[t][0] = acc[t][1] = Floats{};
+  for (std::size_t s = 0; s < steps; ++s) {
+    const auto w0 = Isa::load_packed(packed);
+    const auto w1 = Isa::load_packed(packed + kLanes * group);
+    packed += 2 * kLanes * group;
+#pragma GCC unroll 16
+    for (int t = 0; t < T; ++t) {
+      const auto x = Isa::load_group(rows + t * stride + s * group);
+      Isa::madd(acc[t][0], w0, x);
+      Isa::madd(acc[t][1], w1, x);
+    }
+  }
+}
+
+template <class Element, class Isa, int T>
+__attribute__((noinline)) void float_product(const Element* packed, const Element* rows, std::size_t stride,
+                                             std::size_t steps, float* out, std::size_t out_stride) {
+  Floats acc[T][2];
+  float_tile<Element, Isa, T>(packed, rows, stride, steps, acc);
+#pragma GCC unroll 16
+  for (int t = 0; t < T; ++t) {
+    store(out + t * out_stride, acc[t][0]);
+    store(out + t * out_stride + kLanes, acc[t][1]);
+  }
+}
+
+}  // namespace
+}  // namespace serotine::encoder

@@ -132,7 +132,7 @@ def test_settings_that_do_not_fit_the_model(
     with (
         pytest.warns(TruncatedTextWarning),
         pytest.raises(
-            EncoderError, match=r"fails on 600 tokens|states must be \(batch, tokens, 64\), got \(1, 512, 128\)"
+            EncoderError, match=r"fails on 600 tokens|states must be \(tokens, 64\), got \(512, 128\)"
         ) as raised,
     ):
         (encoder.encode_queries if key == "query" else encoder.encode_documents)(["word " * 1000])

@@ -35,6 +35,16 @@ void pack(encoder::Int8Matrix& matrix, const Matrix& arrays, std::size_t first, 
   matrix.pack(levels.data(), scales.data(), bias.data(), first, count, factor);
 }
 
+encoder::Activation activation_of(const std::string& name) {
+  using encoder::Activation;
+  if (name == "Identity") return Activation::identity;
+  if (name == "ReLU") return Activation::relu;
+  if (name == "GELU") return Activation::gelu;
+  if (name == "SiLU") return Activation::silu;
+  require(name == "Tanh", "the activation of a projection is unknown");
+  return Activation::tanh;
+}
+
 class BertObject {
  public:
   BertObject(In<std::int8_t, 2> words, In<float, 1> word_scales, const In<float, 2>& positions, const NormArrays& norm,
@@ -80,11 +90,19 @@ class BertObject {
     model_.layers.push_back(std::move(layer));
   }
 
-  void set_projection(const In<float, 2>& weights, const std::optional<In<float, 1>>& bias) {
-    require(weights.shape(0) > 0 && weights.shape(1) == model_.hidden, "the projection has the wrong shape");
-    require(!bias || bias->size() == weights.shape(0), "the projection's bias has the wrong size");
-    model_.projection =
-        encoder::FloatMatrix(weights.data(), bias ? bias->data() : nullptr, weights.shape(0), weights.shape(1));
+  void add_projection(const In<float, 2>& weights, const std::optional<In<float, 1>>& bias, const std::string& activation,
+                      bool adds_input, const std::optional<In<float, 2>>& residual) {
+    require(weights.shape(0) > 0 && weights.shape(1) == model_.dim(), "a projection has the wrong shape");
+    require(!bias || bias->size() == weights.shape(0), "a projection's bias has the wrong size");
+    require(!adds_input || weights.shape(0) == weights.shape(1), "a projection that adds its input must be square");
+    require(!residual || (residual->shape(0) == weights.shape(0) && residual->shape(1) == weights.shape(1)),
+            "a projection's residual has the wrong shape");
+    encoder::Projection layer;
+    layer.matrix = encoder::FloatMatrix(weights.data(), bias ? bias->data() : nullptr, weights.shape(0), weights.shape(1));
+    layer.activation = activation_of(activation);
+    layer.adds_input = adds_input;
+    if (residual) layer.residual = encoder::FloatMatrix(residual->data(), nullptr, weights.shape(0), weights.shape(1));
+    model_.projections.push_back(std::move(layer));
   }
 
   void encode(const In<std::int32_t, 1>& ids, const In<std::int64_t, 1>& offsets, const Out<float, 2>& out,
@@ -125,7 +143,8 @@ void bind_encoder(nb::module_& module) {
            "words"_a, "word_scales"_a, "positions"_a, "norm"_a, "heads"_a, "intermediate"_a, "epsilon"_a, "tanh"_a,
            "first_position"_a)
       .def("add_layer", &BertObject::add_layer, "matrices"_a, "norms"_a)
-      .def("set_projection", &BertObject::set_projection, "weights"_a, "bias"_a = nb::none())
+      .def("add_projection", &BertObject::add_projection, "weights"_a, "bias"_a.none(), "activation"_a, "adds_input"_a,
+           "residual"_a.none())
       .def("encode", &BertObject::encode, "ids"_a, "offsets"_a, "out"_a, "threads"_a,
            "attended"_a = nb::none())
       .def_prop_ro("dim", &BertObject::dim);

@@ -2,7 +2,7 @@
 //
 // The model is BERT's encoder (Devlin et al. 2019, after Vaswani et al. 2017): embeddings, then layers of self-attention
 // and a feed-forward network, each followed by a residual sum and layer normalization, and at the end an optional
-// projection to the dimension of the token vectors.
+// projection, of one or several layers, to the dimension of the token vectors.
 //
 // Arithmetic. The matrices of the layers are int8 with one scale per output; what they multiply is quantized to 8 bits
 // with one scale per token at run time, and sums are int32. Everything between is float32; instruction sets with
@@ -28,7 +28,7 @@ namespace serotine::encoder {
 // Columns of a packed panel, and the factor of every width.
 constexpr std::size_t kPanel = 32;
 
-enum class Activation { gelu, gelu_tanh };
+enum class Activation { identity, relu, gelu, gelu_tanh, silu, tanh };
 
 // A matrix (outputs, inputs) in panels of 32 outputs: byte [(o / 32) * inputs * 32 + (i / 4) * 128 + (o % 32) * 4 + i % 4].
 // inputs is a multiple of 8 and outputs one of 32.
@@ -55,6 +55,14 @@ struct FloatMatrix {
   FloatMatrix(const float* weights, const float* row_bias, std::size_t outputs, std::size_t inputs);
 };
 
+// One layer between the states and the vectors: activation(matrix x + bias), plus x or residual x.
+struct Projection {
+  FloatMatrix matrix;
+  Activation activation = Activation::identity;
+  bool adds_input = false;
+  FloatMatrix residual;  // no outputs: none
+};
+
 struct Norm {
   Aligned<float> gain, bias;
 };
@@ -72,15 +80,15 @@ struct Model {
   std::size_t vocabulary = 0, positions = 0;
   std::size_t first_position = 0;  // RoBERTa and XLM-R count positions from 2
   float epsilon = 1e-12f;
-  Activation activation = Activation::gelu;
+  Activation activation = Activation::gelu;  // of the feed-forward networks: gelu or gelu_tanh
   const std::int8_t* words = nullptr;  // (vocabulary, hidden), not owned
   const float* word_scales = nullptr;  // (vocabulary,), not owned
   Aligned<float> position_vectors;     // (positions, hidden), the token type's vector added
   Norm norm;
   std::vector<Layer> layers;
-  FloatMatrix projection;  // no outputs: the states are the vectors
+  std::vector<Projection> projections;  // none: the states are the vectors
 
-  std::size_t dim() const { return projection.outputs == 0 ? hidden : projection.outputs; }
+  std::size_t dim() const { return projections.empty() ? hidden : projections.back().matrix.outputs; }
 };
 
 // Writes the vectors of all tokens, float32 (offsets[texts], dim).

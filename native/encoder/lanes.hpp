@@ -5,6 +5,8 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "encoder.hpp"
+
 namespace serotine::encoder {
 namespace {
 
@@ -40,10 +42,10 @@ struct GenericLanes {
     __builtin_memcpy(&v, p, sizeof v);
     return __builtin_convertvector(__builtin_convertvector(v, Ints), Floats);
   }
-  // Rounds values in [0, 255] to the nearest byte.
+  // Rounds values of at least 0 to the nearest byte; what rounds above 255 becomes 255.
   static SEROTINE_INLINE void store_bytes(std::uint8_t* p, Floats v) {
     // Adding 1.5 * 2^23 leaves the rounded value in the low bits.
-    const Ints rounded = reinterpret_cast<Ints>(v + 12582912.0f) & 0xff;
+    const Ints rounded = reinterpret_cast<Ints>(min(v, all(255.0f)) + 12582912.0f) & 0xff;
     const Bytes bytes = __builtin_convertvector(rounded, Bytes);
     __builtin_memcpy(p, &bytes, sizeof bytes);
   }
@@ -98,6 +100,26 @@ SEROTINE_INLINE Floats gelu_tanh(Floats x) {
   const Floats e = exp2_negative<Isa>(-Isa::abs(y));
   const Floats positive = 1.0f / (1.0f + e);
   return x * (y > Floats{} ? positive : 1.0f - positive);
+}
+
+template <class Isa>
+SEROTINE_INLINE Floats sigmoid(Floats x) {
+  const Floats e = exp2_negative<Isa>(Isa::abs(x) * -1.4426950409f);
+  const Floats positive = 1.0f / (1.0f + e);
+  return x > Floats{} ? positive : 1.0f - positive;
+}
+
+template <class Isa>
+SEROTINE_INLINE Floats activate(Activation activation, Floats x) {
+  switch (activation) {
+    case Activation::identity: return x;
+    case Activation::relu: return Isa::max(x, Floats{});
+    case Activation::gelu: return gelu<Isa>(x);
+    case Activation::gelu_tanh: return gelu_tanh<Isa>(x);
+    case Activation::silu: return x * sigmoid<Isa>(x);
+    case Activation::tanh: return 2.0f * sigmoid<Isa>(2.0f * x) - 1.0f;
+  }
+  return x;
 }
 
 }  // namespace

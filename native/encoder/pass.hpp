@@ -27,7 +27,7 @@ class Pieces {
 
 template <class Isa>
 struct Activations {
-  float *states, *sums, *scales, *inner_scales, *inner_zeros, *largest;
+  float *states, *sums, *scales, *inner_scales, *inner_zeros, *largest, *projected[2];
   std::uint8_t *bytes, *inner_bytes;
   typename Isa::Element* attention_in;
   typename Isa::Half* inner;
@@ -49,6 +49,9 @@ struct Activations {
     inner_bytes = pieces.take<std::uint8_t>(tokens * model.intermediate);
     attention_in = pieces.take<Element>(tokens * 3 * model.hidden);
     inner = pieces.take<typename Isa::Half>(tokens * model.intermediate);
+    std::size_t widest = 0;
+    for (const Projection& layer : model.projections) widest = layer.matrix.outputs > widest ? layer.matrix.outputs : widest;
+    for (float*& buffer : projected) buffer = pieces.take<float>(model.projections.size() > 1 ? tokens * widest : 0);
     attention.keys = pieces.take<Element>(padded * model.hidden / model.heads);
     attention.values = pieces.take<Element>(padded * model.hidden / model.heads);
     attention.mask = pieces.take<float>(padded);
@@ -101,20 +104,32 @@ void feed_forward_in(const Int8Matrix& matrix, std::size_t tokens, const Activat
       });
 }
 
+// out = activation(matrix x + bias), plus x or residual x where the layer has them.
 template <class Isa>
-void project(const FloatMatrix& matrix, const float* states, std::size_t tokens, float* out) {
+void project(const Projection& layer, const float* states, std::size_t tokens, float* out) {
+  const FloatMatrix& matrix = layer.matrix;
   for (std::size_t column = 0; column < matrix.outputs; column += kPanel) {
     const std::size_t width = matrix.outputs - column < kPanel ? matrix.outputs - column : kPanel;
     for (std::size_t first = 0; first < tokens;) {
       const int now = next_tile(tokens - first, Isa::kFloatRows);
       with_rows<Isa::kFloatRows>(now, [&](auto tag) __attribute__((always_inline)) {
         constexpr int T = decltype(tag)::count;
-        float tile[T][kPanel];
-        float_product<float, Isa, T>(matrix.panels.data() + column * matrix.inputs, states + first * matrix.inputs,
-                                     matrix.inputs, matrix.inputs, tile[0], kPanel);
+        float tile[T][kPanel], added[T][kPanel] = {};
+        const float* rows = states + first * matrix.inputs;
+        float_product<float, Isa, T>(matrix.panels.data() + column * matrix.inputs, rows, matrix.inputs, matrix.inputs,
+                                     tile[0], kPanel);
+        if (layer.residual.outputs != 0) {
+          float_product<float, Isa, T>(layer.residual.panels.data() + column * matrix.inputs, rows, matrix.inputs,
+                                       matrix.inputs, added[0], kPanel);
+        }
         for (int t = 0; t < T; ++t) {
-          float* row = out + (first + static_cast<std::size_t>(t)) * matrix.outputs + column;
-          for (std::size_t i = 0; i < width; ++i) row[i] = tile[t][i] + matrix.bias[column + i];
+          for (std::size_t i = 0; i < kPanel; i += kLanes) {
+            const Floats sum = load(tile[t] + i) + load(matrix.bias.data() + column + i);
+            store(tile[t] + i, activate<Isa>(layer.activation, sum) + load(added[t] + i));
+          }
+          const float* row = rows + static_cast<std::size_t>(t) * matrix.inputs + column;
+          float* to = out + (first + static_cast<std::size_t>(t)) * matrix.outputs + column;
+          for (std::size_t i = 0; i < width; ++i) to[i] = tile[t][i] + (layer.adds_input ? row[i] : 0.0f);
         }
       });
       first += static_cast<std::size_t>(now);
@@ -192,10 +207,12 @@ void forward(const Model& model, const std::int32_t* ids, const std::uint8_t* at
     });
     add_and_normalize<Isa>(model, layer.feed_norm, tokens, a);
   }
-  if (model.projection.outputs == 0) {
-    __builtin_memcpy(out, a.states, tokens * model.hidden * sizeof(float));
-  } else {
-    project<Isa>(model.projection, a.states, tokens, out);
+  if (model.projections.empty()) __builtin_memcpy(out, a.states, tokens * model.hidden * sizeof(float));
+  const float* from = a.states;
+  for (std::size_t i = 0; i < model.projections.size(); ++i) {
+    float* to = i + 1 == model.projections.size() ? out : a.projected[i % 2];
+    project<Isa>(model.projections[i], from, tokens, to);
+    from = to;
   }
 }
 

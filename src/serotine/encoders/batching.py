@@ -1,8 +1,11 @@
-"""Batches within a token budget, of texts of similar length, so that little of a batch is padding."""
+"""Batches within a token budget, of texts of similar length, so that little of a batch is padding; and padding."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
 
 
 def batches(lengths: Sequence[int], budget: int) -> Iterator[list[int]]:
@@ -24,3 +27,16 @@ def batches(lengths: Sequence[int], budget: int) -> Iterator[list[int]]:
         batch.append(i)
     if batch:
         yield batch
+
+
+def pad(
+    ids: Sequence[NDArray[np.int64]], attention: Sequence[NDArray[np.bool_]]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return ids and attention of several texts as two int64 arrays (texts, tokens), filled up with zeros."""
+    length = max(map(len, ids))
+    padded_ids = np.zeros((len(ids), length), dtype=np.int64)
+    padded_attention = np.zeros((len(ids), length), dtype=np.int64)
+    for row, (text_ids, text_attention) in enumerate(zip(ids, attention, strict=True)):
+        padded_ids[row, : len(text_ids)] = text_ids
+        padded_attention[row, : len(text_ids)] = text_attention
+    return padded_ids, padded_attention

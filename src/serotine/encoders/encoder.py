@@ -19,6 +19,7 @@ from serotine.encoders.dense_pooling import pool_states, pooling_modes
 from serotine.encoders.fingerprint import files_digest, model_digest
 from serotine.encoders.formats import read_checkpoint
 from serotine.encoders.location import locate
+from serotine.encoders.native import NATIVE_SUFFIX, NativeBackend, read_checkpoint_weights, read_weights
 from serotine.encoders.onnx import OnnxBackend
 from serotine.encoders.options import EncoderOptions
 from serotine.encoders.spec import EncoderSpec, MarkerPosition, Side
@@ -29,10 +30,6 @@ from serotine.errors import EncoderError, ZeroShotWarning, invalid, missing_extr
 from serotine.progress import progress_bar
 from serotine.texts import strings
 
-# Tokens of one batch, padding included. On a CPU the best of 256 to 4,096 for MiniLM (benchmarks/encoding.py), whose
-# activations then fit in cache; a GPU needs more to be busy.
-_BATCH_TOKENS = {"cpu": 1024}
-_BATCH_TOKENS_GPU = 32768
 # Texts whose token states are in memory at once while they are pooled.
 _POOLED_BATCH = 512
 _log = logging.getLogger("serotine.encoders")
@@ -80,7 +77,7 @@ class Encoder:
         self,
         name_or_path: str | Path | None = None,
         *,
-        backend: Literal["onnx", "torch"] | None = None,
+        backend: Literal["native", "onnx", "torch"] | None = None,
         device: str | None = None,
         dtype: str = "float32",
         num_threads: int | None = None,
@@ -93,8 +90,8 @@ class Encoder:
     ) -> None:
         if num_threads is not None and num_threads < 1:
             raise invalid("num_threads", "at least 1", num_threads)
-        if backend not in (None, "onnx", "torch"):
-            raise not_one_of("backend", ("'onnx'", "'torch'"), backend)
+        if backend not in (None, "native", "onnx", "torch"):
+            raise not_one_of("backend", ("'native'", "'onnx'", "'torch'"), backend)
         self._options = EncoderOptions(marker_position, dim, pool_factor, query_length)
         location = locate(name_or_path, revision=revision, offline=offline)
         spec = self._options.apply(read_checkpoint(location.folder, location.name))
@@ -171,7 +168,9 @@ class Encoder:
         if self._digest is None:
             self._digest = files_digest(self._spec)
         dim = self._dim if self._dim != self._spec.dim else None
-        return self._spec.fingerprint([self._digest, str(dim)])
+        # A checkpoint's own weights in 8 bits give other vectors than in floating point.
+        arithmetic = ["int8"] if isinstance(self._backend, NativeBackend) and self._spec.model is None else []
+        return self._spec.fingerprint([self._digest, str(dim), *arithmetic])
 
     def encode_queries(self, texts: Sequence[str], *, show_progress: bool = False) -> list[NDArray[np.float32]]:
         """Encode queries.
@@ -334,24 +333,36 @@ class Encoder:
     def _load(self, backend: str | None, device: str | None, dtype: str, threads: int | None) -> Backend:
         spec = self._spec
         model = spec.model_file
-        if backend == "onnx" and model is None:
+        if model is None:
+            return self._load_weights(backend, device, dtype, threads)
+        native = model.suffix == NATIVE_SUFFIX
+        runs_with = "native" if native else "onnx"
+        if backend not in (None, runs_with) or device not in (None, "cpu"):
+            raise EncoderError(f"{spec.folder}: an exported encoder runs on the CPU with backend={runs_with!r} only")
+        if spec.model_sha256 is not None and (digest := model_digest(model)) != spec.model_sha256:
+            raise EncoderError(
+                f"{model}: SHA-256 must be {spec.model_sha256} (serotine.json), got {digest}; install the model again"
+            )
+        if native:
+            return NativeBackend(spec.name, read_weights(model), threads)
+        return OnnxBackend(model, spec.output, threads)
+
+    def _load_weights(self, backend: str | None, device: str | None, dtype: str, threads: int | None) -> Backend:
+        spec = self._spec
+        if backend == "onnx":
             raise EncoderError(f"{spec.folder}: no ONNX model; write one: serotine model export {spec.name} FOLDER")
-        if model is not None:
-            if backend == "torch" or device not in (None, "cpu"):
-                raise EncoderError(f"{spec.folder}: an exported encoder runs on the CPU with backend='onnx' only")
-            if spec.model_sha256 is not None and (digest := model_digest(model)) != spec.model_sha256:
-                raise EncoderError(
-                    f"{model}: SHA-256 must be {spec.model_sha256} (serotine.json), got {digest}; "
-                    "install the model again"
-                )
-            return OnnxBackend(model, spec.output, threads)
         weight_files(spec.backbone_path)
+        if backend == "native":
+            if device not in (None, "cpu"):
+                raise EncoderError(f"device {device!r}: backend='native' runs on the CPU; leave device out")
+            return NativeBackend(spec.name, read_checkpoint_weights(spec, self._tokenizer.vocabulary), threads)
         try:
             from serotine.encoders.torch import TorchBackend
         except ImportError as error:
             raise EncoderError(
-                f"{missing_extra(f'{spec.name}: a checkpoint of weights', 'torch')}, "
-                f"or export it where torch is installed: serotine model export {spec.name} FOLDER ({error})"
+                f"{missing_extra(f'{spec.name}: a checkpoint of weights', 'torch')}, use backend='native' "
+                f"(BERT models, 8 bits), or export it where torch is installed: serotine model export {spec.name} "
+                f"FOLDER ({error})"
             ) from None
         torch_backend = TorchBackend(spec, self._tokenizer.vocabulary, device, dtype, threads)
         self._device = torch_backend.device
@@ -396,9 +407,8 @@ class Encoder:
         encoded = self._tokenizer.encode(texts, side)
         dim = self._spec.dim if all_tokens else self._dim
         states = [np.empty((0, dim), dtype=np.float32)] * len(encoded)
-        budget = _BATCH_TOKENS.get(self._device, _BATCH_TOKENS_GPU)
         with progress_bar(len(encoded), "Encoding", enabled=show_progress) as advance:
-            for batch in batches([len(tokens) for tokens in encoded], budget):
+            for batch in batches([len(tokens) for tokens in encoded], self._backend.batch_tokens):
                 for item, rows in zip(batch, self._run([encoded[item] for item in batch]), strict=True):
                     # A copy, so that no text keeps its whole padded batch in memory.
                     states[item] = rows.copy() if all_tokens else rows[encoded[item].scored, :dim].copy()
@@ -407,18 +417,12 @@ class Encoder:
 
     def _run(self, batch: list[Tokens]) -> list[NDArray[np.float32]]:
         """Return the model's states of every token, without padding."""
-        length = max(map(len, batch))
-        if length == 0:
+        if not any(map(len, batch)):
             return [np.empty((0, self._spec.dim), dtype=np.float32)] * len(batch)
-        ids = np.zeros((len(batch), length), dtype=np.int64)
-        attention = np.zeros((len(batch), length), dtype=np.int64)
-        for row, tokens in enumerate(batch):
-            ids[row, : len(tokens)] = tokens.ids
-            attention[row, : len(tokens)] = tokens.attention
-        states = self._backend.run(ids, attention)
-        if states.ndim != 3 or states.shape[2] != self._spec.dim:
+        states = self._backend.run([tokens.ids for tokens in batch], [tokens.attention for tokens in batch])
+        if any(text.ndim != 2 or text.shape[1] != self._spec.dim for text in states):
             raise EncoderError(
-                f"{self.name}: states must be (batch, tokens, {self._spec.dim}), got {states.shape}; "
+                f"{self.name}: states must be (tokens, {self._spec.dim}), got {states[0].shape}; "
                 "correct 'dim' in serotine.json"
             )
-        return [states[row, : len(tokens)] for row, tokens in enumerate(batch)]
+        return states

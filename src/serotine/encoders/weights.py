@@ -56,11 +56,15 @@ def shapes(file: Path) -> dict[str, tuple[int, ...]]:
     Raises:
         EncoderError: the file is damaged or of another format.
     """
-    return {name: shape for name, (shape, _) in _header(file).items()}
+    return {name: shape for name, (shape, _) in tensor_locations(file).items()}
 
 
-def _header(file: Path) -> dict[str, tuple[tuple[int, ...], int]]:
-    """Return the shape and the file offset of every tensor."""
+def tensor_locations(file: Path) -> dict[str, tuple[tuple[int, ...], int]]:
+    """Return the shape of every tensor, and the byte at which it starts in the file.
+
+    Raises:
+        EncoderError: the file is damaged or of another format.
+    """
     try:
         # Parsed here because the library maps the whole file first.
         with file.open("rb") as opened:
@@ -91,7 +95,7 @@ def read_tensors(
     Raises:
         EncoderError: a tensor is missing, unexpected or of the wrong shape; the message names it.
     """
-    tensors = _header(file)
+    tensors = tensor_locations(file)
     for name, shape in expected.items():
         if name not in tensors:
             raise EncoderError(f"{file}: tensor {name!r} is missing; it must be {_dimensions(shape)}")

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from serotine.encoders.batching import pad
 from serotine.errors import EncoderError, reason
 
 _REQUIRED = {"input_ids", "attention_mask"}
@@ -19,6 +21,9 @@ class OnnxBackend:
     Raises:
         EncoderError: the file cannot be loaded, takes other inputs, or lacks the output.
     """
+
+    # The best of 256 to 4,096 for MiniLM (benchmarks/encoding.py), whose activations then fit in cache.
+    batch_tokens = 1024
 
     def __init__(self, model: Path, output: str, threads: int | None) -> None:
         # Imported here: it takes a fifth of a second.
@@ -52,13 +57,17 @@ class OnnxBackend:
         self._segments = _SEGMENTS in inputs
         self._output = output
 
-    def run(self, ids: NDArray[np.int64], attention: NDArray[np.int64]) -> NDArray[np.float32]:
+    def run(
+        self, ids: Sequence[NDArray[np.int64]], attention: Sequence[NDArray[np.bool_]]
+    ) -> list[NDArray[np.float32]]:
         """Return token vectors, as `Backend.run`."""
-        feeds = {"input_ids": ids, "attention_mask": attention}
+        padded_ids, padded_attention = pad(ids, attention)
+        feeds = {"input_ids": padded_ids, "attention_mask": padded_attention}
         if self._segments:
-            feeds[_SEGMENTS] = np.zeros_like(ids)
+            feeds[_SEGMENTS] = np.zeros_like(padded_ids)
         try:
             states: NDArray[np.float32] = self._session.run([self._output], feeds)[0]
         except Exception as error:
-            raise EncoderError(f"{self._model}: fails on {ids.shape[1]} tokens per text ({reason(error)})") from error
-        return np.asarray(states, dtype=np.float32)
+            tokens = padded_ids.shape[1]
+            raise EncoderError(f"{self._model}: fails on {tokens} tokens per text ({reason(error)})") from error
+        return [text[: len(tokens)] for text, tokens in zip(np.asarray(states, dtype=np.float32), ids, strict=True)]

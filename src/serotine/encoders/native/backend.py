@@ -1,0 +1,77 @@
+"""The native backend: token ids to token vectors, by the compiled core."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+from serotine import _core
+from serotine.encoders.native.bert import BertWeights
+from serotine.errors import EncoderError, reason
+
+
+class NativeBackend:
+    """BERT on the CPU in int8, without ONNX Runtime or torch.
+
+    A text's vectors do not depend on the other texts of a call or on the number of threads.
+
+    Args:
+        name: of the encoder, for messages.
+        weights: what it computes with.
+        threads: number of threads; the core's (`maxsim.set_num_threads`) unless given.
+
+    Raises:
+        EncoderError: the weights do not fit together.
+    """
+
+    batch_tokens = 8192
+
+    def __init__(self, name: str, weights: BertWeights, threads: int | None = None) -> None:
+        self._name = name
+        self._threads = threads or 0
+        try:
+            self._model = _model(weights)
+        except ValueError as error:
+            raise EncoderError(f"{name}: the weights do not fit together ({reason(error)})") from None
+
+    def run(
+        self, ids: Sequence[NDArray[np.int64]], attention: Sequence[NDArray[np.bool_]]
+    ) -> list[NDArray[np.float32]]:
+        """Return token vectors, as `Backend.run`."""
+        offsets = np.zeros(len(ids) + 1, dtype=np.int64)
+        np.cumsum([len(text) for text in ids], out=offsets[1:])
+        flat = np.concatenate(ids).astype(np.int32) if ids else np.empty(0, np.int32)
+        attended = np.concatenate(attention).astype(np.uint8) if ids else np.empty(0, np.uint8)
+        vectors = np.empty((len(flat), self._model.dim), dtype=np.float32)
+        try:
+            self._model.encode(flat, offsets, vectors, self._threads, None if attended.all() else attended)
+        except ValueError as error:
+            raise EncoderError(f"{self._name}: fails on {len(ids)} texts ({reason(error)})") from None
+        return [vectors[start:end] for start, end in pairwise(offsets)]
+
+
+def _model(weights: BertWeights) -> _core.Bert:
+    model = _core.Bert(
+        weights.words,
+        weights.word_scales,
+        weights.positions,
+        (weights.norm.gain, weights.norm.bias),
+        weights.heads,
+        weights.intermediate,
+        weights.epsilon,
+        weights.tanh,
+        weights.first_position,
+    )
+    for layer in weights.layers:
+        model.add_layer(
+            [(matrix.levels, matrix.scales, matrix.bias) for matrix in layer.matrices],
+            [(norm.gain, norm.bias) for norm in layer.norms],
+        )
+    for (weight, bias, residual), activation in zip(weights.projections, weights.activations, strict=True):
+        # Between equal dimensions the residual is the input itself, which needs no product.
+        identity = residual is not None and np.array_equal(residual, np.eye(*residual.shape, dtype=residual.dtype))
+        model.add_projection(np.ascontiguousarray(weight), bias, activation, identity, None if identity else residual)
+    return model

@@ -35,7 +35,7 @@ def test_every_path_is_clean_under_address_and_undefined_behavior_sanitizers(tmp
         "-DSEROTINE_KERNEL_OPT=-O1",
         "-DSEROTINE_SANITIZE=address,undefined",
     )
-    for name in ("selftest", "search_test", "amx_test"):
+    for name in ("selftest", "search_test", "encoder_test", "amx_test"):
         assert " 0 failed" in run([str(program.with_name(name))])
 
 
@@ -61,3 +61,5 @@ def test_neon_paths_under_emulation(tmp_path: Path) -> None:
         output = run(["qemu-aarch64", "-L", "/usr/aarch64-linux-gnu", str(program.with_name(name))])
         assert "neon: ok" in output
         assert "neon_dotprod: ok" in output
+    program = program.with_name("encoder_test")
+    assert "neon_dotprod: ok" in run(["qemu-aarch64", "-L", "/usr/aarch64-linux-gnu", str(program)])

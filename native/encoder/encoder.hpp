@@ -42,7 +42,7 @@ struct Int8Matrix {
   void pack(const std::int8_t* levels, const float* row_scales, const float* row_bias, std::size_t first,
             std::size_t count, float factor);
   Int8Matrix() = default;
-  Int8Matrix(std::size_t outputs, std::size_t inputs);
+  Int8Matrix(std::size_t rows, std::size_t columns);
 };
 
 // A float32 matrix in panels of 32 outputs: float [(o / 32) * inputs * 32 + i * 32 + o % 32]. The last panel is padded
@@ -52,7 +52,7 @@ struct FloatMatrix {
   Aligned<float> panels, bias;
 
   FloatMatrix() = default;
-  FloatMatrix(const float* weights, const float* row_bias, std::size_t outputs, std::size_t inputs);
+  FloatMatrix(const float* weights, const float* row_bias, std::size_t rows, std::size_t columns);
 };
 
 // One layer between the states and the vectors: activation(matrix x + bias), plus x or residual x.

@@ -4,8 +4,8 @@
 
 namespace serotine::encoder {
 
-Int8Matrix::Int8Matrix(std::size_t outputs, std::size_t inputs)
-    : outputs(outputs), inputs(inputs), panels(outputs * inputs), sums(outputs), scales(outputs), bias(outputs) {}
+Int8Matrix::Int8Matrix(std::size_t rows, std::size_t columns)
+    : outputs(rows), inputs(columns), panels(rows * columns), sums(rows), scales(rows), bias(rows) {}
 
 void Int8Matrix::pack(const std::int8_t* levels, const float* row_scales, const float* row_bias, std::size_t first,
                       std::size_t count, float factor) {
@@ -24,14 +24,14 @@ void Int8Matrix::pack(const std::int8_t* levels, const float* row_scales, const 
   }
 }
 
-FloatMatrix::FloatMatrix(const float* weights, const float* row_bias, std::size_t outputs, std::size_t inputs)
-    : outputs(outputs), inputs(inputs) {
-  const std::size_t padded = (outputs + kPanel - 1) / kPanel * kPanel;
-  panels.assign(padded * inputs, 0.0f);
+FloatMatrix::FloatMatrix(const float* weights, const float* row_bias, std::size_t rows, std::size_t columns)
+    : outputs(rows), inputs(columns) {
+  const std::size_t padded = (rows + kPanel - 1) / kPanel * kPanel;
+  panels.assign(padded * columns, 0.0f);
   bias.assign(padded, 0.0f);
-  for (std::size_t o = 0; o < outputs; ++o) {
-    for (std::size_t i = 0; i < inputs; ++i) {
-      panels[o / kPanel * inputs * kPanel + i * kPanel + o % kPanel] = weights[o * inputs + i];
+  for (std::size_t o = 0; o < rows; ++o) {
+    for (std::size_t i = 0; i < columns; ++i) {
+      panels[o / kPanel * columns * kPanel + i * kPanel + o % kPanel] = weights[o * columns + i];
     }
     if (row_bias != nullptr) bias[o] = row_bias[o];
   }

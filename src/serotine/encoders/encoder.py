@@ -43,8 +43,9 @@ class Encoder:
             folder, or "serotine-mini", the default (models/serotine-mini). A folder may hold a PyLate, Stanford ColBERT
             or sentence-transformers checkpoint, one that ``serotine model export`` wrote, or any dense encoder, whose
             token states are then used without training. Safetensors only; code in a checkpoint is never run.
-        backend: "onnx" (an exported checkpoint) or "torch" (``pip install 'serotine[torch]'``); whichever the
-            checkpoint has unless given.
+        backend: "onnx" (an exported checkpoint), "torch" (``pip install 'serotine[torch]'``) or "native" (weights of
+            BERT's architecture in 8 bits, on the CPU, without torch); ONNX or torch, whichever the checkpoint has,
+            unless given.
         device: of the torch backend: "cpu", "cuda", "cuda:1", "mps"; the fastest available unless given.
         dtype: of the torch backend: "float32", "float16" or "bfloat16".
         num_threads: threads of the model on a CPU; all processors unless given.

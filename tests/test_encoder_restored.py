@@ -58,9 +58,9 @@ def test_a_restored_checkpoint_gives_the_vectors_of_its_export(tmp_path: Path, p
         np.testing.assert_allclose(one, other, atol=1e-5)
 
 
-@pytest.mark.filterwarnings("default")
 def test_the_default_encoder_can_be_trained_further(tmp_path: Path) -> None:
     shipped = Encoder()
+    # No warning about the texts that compare the two.
     save_checkpoint(shipped, tmp_path / "mini")
     restored = Encoder(tmp_path / "mini", backend="torch")
     texts = ["Which animal emerges late?", "The serotine leaves its roost late, and hunts beetles over pastures."]

@@ -16,7 +16,7 @@ from serotine.encoders.fingerprint import files_digest, model_digest
 from serotine.encoders.formats.exported import MODEL_FILE, write
 from serotine.encoders.onnx import quantize
 from serotine.encoders.projection import folded_layers
-from serotine.encoders.sample_texts import TEXTS
+from serotine.encoders.sample_texts import TEXTS, no_text_warnings
 from serotine.encoders.spec import EncoderSpec
 from serotine.encoders.tokenization import TextTokenizer
 from serotine.errors import EncoderError, missing_extra, not_one_of
@@ -88,7 +88,7 @@ def export_encoder(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         source = Encoder(name_or_path, backend="torch", device="cpu", **options)
-    with replace_folder(target) as building:
+    with replace_folder(target) as building, no_text_warnings():
         _write_model(source, building / MODEL_FILE)
         if precision == "int8":
             _quantize(building / MODEL_FILE, source.spec)

@@ -3,6 +3,12 @@
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from serotine.errors import TruncatedTextWarning, UnknownTextWarning
+
 TEXTS = [
     "All human beings are born free and equal in dignity and rights. They are endowed with reason and conscience and "
     "should act towards one another in a spirit of brotherhood.",
@@ -30,3 +36,12 @@ TEXTS = [
     "يولد جميع الناس أحرارا متساوين في الكرامة والحقوق، وقد وهبوا عقلا وضميرا وعليهم أن يعامل بعضهم بعضا بروح الإخاء.",
     "Все люди рождаются свободными и равными в своем достоинстве и правах.",
 ]
+
+
+@contextmanager
+def no_text_warnings() -> Iterator[None]:
+    """Silence warnings about texts: these are in scripts that an encoder may not know, and only compare two models."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", TruncatedTextWarning)
+        warnings.simplefilter("ignore", UnknownTextWarning)
+        yield

@@ -32,6 +32,7 @@ def hits(body: dict[str, Any]) -> Hits:
                 "bound": _score(certificate["bound"]),
             }
         ),
+        warnings=tuple(body.get("warnings", ())),
     )
 
 

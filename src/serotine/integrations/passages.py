@@ -10,6 +10,7 @@ from typing import Any, Unpack
 import numpy as np
 
 from serotine import maxsim
+from serotine.coverage import warn_about_texts
 from serotine.errors import UnprovedWarning, invalid
 from serotine.index import Hits, Index, SearchKeywords, TextEncoder, encode_documents, encode_queries
 
@@ -51,6 +52,9 @@ def rerank(encoder: TextEncoder, query: str, texts: Sequence[str], top_n: int | 
 
     Raises:
         ValueError: an empty query, or `top_n` below 1.
+
+    Warns:
+        TruncatedTextWarning, UnknownTextWarning: the encoder does not read query or texts whole, or does not know them.
     """
     if not query.strip():
         raise invalid("query", "a text with words", query)
@@ -58,6 +62,8 @@ def rerank(encoder: TextEncoder, query: str, texts: Sequence[str], top_n: int | 
         raise invalid("top_n", "at least 1", top_n)
     if not texts:
         return []
+    warn_about_texts(encoder, [query], query=True)
+    warn_about_texts(encoder, texts, query=False)
     (query_vectors,) = encode_queries(encoder, [query], encoder.dim)
     scores = maxsim.score(query_vectors, list(encode_documents(encoder, texts, encoder.dim, show_progress=False)))
     order = np.argsort(-scores, kind="stable")[:top_n]

@@ -9,6 +9,7 @@ from functools import cached_property
 
 from serotine.excerpts import Excerpt, Span, by_sentences
 from serotine.index import Hit, Hits, Index
+from serotine.notices import muted_notices
 from serotine.serving.mcp.budget import share_budget
 from serotine.serving.mcp.indexes import ServedIndexes
 from serotine.serving.mcp.metadata import fit_metadata
@@ -88,11 +89,11 @@ class _Draft:
 def search(served: ServedIndexes, arguments: SearchArguments) -> tuple[SearchResult, str]:
     """Return the result as structured output and as text, each within ``arguments.max_tokens``."""
     indexes = served.select(arguments.index)
-    candidates, below = _candidates(indexes, arguments)
+    candidates, below, warnings = _candidates(indexes, arguments)
     budget = arguments.max_tokens
     while True:
         draft = _draft(candidates, budget - _ENVELOPE_TOKENS)
-        note = _note(draft, indexes, arguments, below)
+        note = " ".join([_note(draft, indexes, arguments, below), *(f"Warning: {warning}." for warning in warnings)])
         result = SearchResult(hits=draft.hits, cut=draft.cut, left_out=draft.left_out, note=note)
         text = _as_text(result, arguments.offset, several=len(indexes) > 1)
         excess = max(count_tokens(text), count_tokens(as_json(result.model_dump()))) - arguments.max_tokens
@@ -102,23 +103,26 @@ def search(served: ServedIndexes, arguments: SearchArguments) -> tuple[SearchRes
         budget -= excess
 
 
-def _candidates(indexes: Mapping[str, Index], arguments: SearchArguments) -> tuple[list[_Candidate], int]:
-    """Return the hits of every index, best first, and how many documents are below the lowest score."""
+def _candidates(indexes: Mapping[str, Index], arguments: SearchArguments) -> tuple[list[_Candidate], int, list[str]]:
+    """Return the hits of every index, best first, how many are below the lowest score, and warnings of the query."""
     several = len(indexes) > 1
     options = arguments.options()
     ranked: list[tuple[int, float, _Candidate]] = []
     below = 0
+    warnings: dict[str, None] = {}
     for name, index in indexes.items():
         # The best of every index: which of them are skipped is known once they are merged.
-        hits = index.search(arguments.query, options.depth, **options.keywords(offset=0))
+        with muted_notices():
+            hits = index.search(arguments.query, options.depth, **options.keywords(offset=0))
         below += hits.stats.below_min_score
+        warnings.update(dict.fromkeys(hits.warnings))
         ranked += [(rank, hit.score, _Candidate(name, hits, rank, several)) for rank, hit in enumerate(hits)]
     if several and options.mode == "late" and len({index.stats().encoder for index in indexes.values()}) == 1:
         # With one encoder, MaxSim scores are comparable across indexes.
         ranked.sort(key=lambda candidate: -candidate[1])
     else:
         ranked.sort(key=lambda candidate: candidate[0])
-    return [candidate for _, _, candidate in ranked[options.offset : options.depth]], below
+    return [candidate for _, _, candidate in ranked[options.offset : options.depth]], below, list(warnings)
 
 
 def _draft(candidates: Sequence[_Candidate], budget: int) -> _Draft:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from serotine.errors import EncoderError, UnknownIdError
 from serotine.index import Explanation, Hits
+from serotine.notices import muted_notices
 from serotine.serving.http.auth import MayRead
 from serotine.serving.http.dependencies import services_of
 from serotine.serving.http.responses import explanation, json_response, search_result
@@ -101,7 +102,9 @@ def _results(
     limits.check("candidates", body.candidates or 0, _CANDIDATES_PER_HIT * limits.k)
     if body.explain and not all(isinstance(query, str) for query in queries):
         raise ValueError("explain: requires text queries, got vectors; send 'query', or omit 'explain'")
-    results = served.reader.search_batch(queries, body.k, **body.keywords())
+    # The answer has each query's warnings.
+    with muted_notices():
+        results = served.reader.search_batch(queries, body.k, **body.keywords())
     explained: list[list[Explanation | None]] = [
         _explanations(served, query, hits) if body.explain and isinstance(query, str) else [None] * len(hits)
         for query, hits in zip(queries, results, strict=True)

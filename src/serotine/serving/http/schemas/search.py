@@ -125,6 +125,9 @@ class SearchResponse(ResponseBody):
     hits: list[Annotated[ExplainedHit, Described(ExplainedHit)]]
     stats: Annotated[SearchStats, Described(SearchStats)]
     certificate: Annotated[Certificate, Described(Certificate)] | None
+    warnings: list[str] = Field(
+        description="What the encoder did not read or know of the query, and how it was searched instead."
+    )
     milliseconds: Milliseconds
 
 

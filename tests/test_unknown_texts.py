@@ -1,0 +1,97 @@
+"""Texts and queries in scripts that the encoder does not know are reported, and such queries ranked by words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from serotine import Encoder, Index
+from serotine.coverage import text_coverage
+from serotine.errors import UnknownTextWarning
+from serotine.integrations import passages
+from serotine.notices import collected_notices
+
+TEXTS = {
+    "owl": "Owls hunt mice at dusk.",
+    "thai-cat": "แมวนอนหลับบนเก้าอี้",
+    "thai-bat": "ค้างคาวบินออกหากินตอนกลางคืน",
+    "emoji": "🦇🦉🐝",
+    "chinese": "猫躺椅睡覺",
+}
+
+
+@pytest.fixture(scope="module")
+def encoder() -> Encoder:
+    return Encoder()
+
+
+@pytest.fixture
+def index(tmp_path: Path, encoder: Encoder) -> Iterator[Index]:
+    with Index.create(tmp_path / "index", encoder=encoder) as opened, collected_notices():
+        opened.add(ids=list(TEXTS), texts=list(TEXTS.values()))
+        yield opened
+
+
+def test_adding_warns_once_with_the_scripts_and_the_first_id(tmp_path: Path, encoder: Encoder) -> None:
+    with Index.create(tmp_path / "new", encoder=encoder) as index:
+        with pytest.warns(UnknownTextWarning, match="texts: 4 of 5 more than 20% outside") as caught:
+            index.add(ids=list(TEXTS), texts=list(TEXTS.values()))
+        assert len(caught) == 1
+        message = str(caught[0].message)
+        assert "(Thai, emoji, Han), the first is 'thai-cat'" in message
+        assert 'mode="bm25"' in message
+        stats = index.stats()
+        assert (stats.unknown, stats.unknown_scripts) == (4, {"Thai": 2, "Han": 1, "emoji": 1})
+    with Index.open(tmp_path / "new") as index:
+        assert index.stats().unknown == 4
+        index.delete(["emoji"])
+        index.compact()
+        assert index.stats().unknown_scripts == {"Thai": 2, "Han": 1}
+
+
+def test_a_query_of_unknown_words_is_ranked_by_its_words_and_says_so(index: Index) -> None:
+    with collected_notices() as notices:
+        hits = index.search("ค้างคาวบิน", k=5)
+    assert hits[0].id == "thai-bat"
+    assert hits.stats.plan == "flat + bm25"
+    assert [notice.category for notice in notices] == [UnknownTextWarning]
+    assert hits.warnings == (notices[0].message,)
+    assert "100% outside the vocabulary" in hits.warnings[0]
+    # What shares no word with the query scores 0: the encoder has nothing to add.
+    assert hits[-1].score == 0
+    assert index.search("owls at dusk").warnings == ()
+
+
+def test_exact_and_bm25_are_what_they_say(index: Index) -> None:
+    with collected_notices() as notices:
+        hits = index.search("ค้างคาวบิน", exact=True)
+        assert index.search("ค้างคาวบิน", mode="bm25").warnings == ()
+    assert hits.certificate is not None
+    assert hits.stats.plan == "bounds" or "bm25" not in hits.stats.plan
+    assert len(notices) == 1
+    assert "search with" in notices[0].message
+
+
+def test_batches_fall_back_query_by_query(index: Index) -> None:
+    with collected_notices():
+        late, hybrid = index.search_batch(["owls at dusk", "แมวนอน"], k=1)
+    assert (late[0].id, late.stats.plan) == ("owl", "flat")
+    assert (hybrid[0].id, hybrid.stats.plan) == ("thai-cat", "flat + bm25")
+
+
+def test_rerankers_warn(encoder: Encoder) -> None:
+    with pytest.warns(UnknownTextWarning) as caught:
+        passages.rerank(encoder, "แมวนอน", ["Owls hunt.", "แมว"], None)
+    assert [str(warning.message).split(":")[0] for warning in caught] == ["queries", "texts"]
+
+
+def test_coverage_counts_characters(encoder: Encoder) -> None:
+    text = "  bat 🦇🦇"
+    ((coverage),) = text_coverage(encoder, [text], query=False) or ()
+    assert coverage.unknown_share(text) == pytest.approx(2 / 5)
+    assert coverage.unknown_scripts(text) == ["emoji"]
+    word = "x" * 200
+    (coverage,) = encoder.coverage([word])
+    assert coverage.unknown_scripts(word) == ["long words"]

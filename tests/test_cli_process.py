@@ -160,3 +160,42 @@ def test_the_real_encoder_equals_brute_force(tmp_path: Path) -> None:
     assert (hits[-1]["id"], hits[-1]["score"]) == ("4", None)
     matched_words = {texts["1"][start:end] for start, end, _ in hits[0]["spans"]}
     assert {"bats", "roost"} <= {word.lower() for word in matched_words}
+
+
+def test_control_c_loses_seconds_of_a_large_text(tmp_path: Path) -> None:
+    file = tmp_path / "my notes.txt"
+    file.write_text("\n\n".join(f"Bat {i} flies late in the evening. " * 30 for i in range(600)))
+    output = tmp_path / "i.serotine"
+    process = start_slow("index", file, "-o", output)
+    wait_for_commit(output, process)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=30)
+    assert (process.returncode, err.count("\n")) == (130, 1)
+    with Index.open(output, read_only=True) as index:
+        stored = len(index)
+    assert 0 < stored < 600
+    assert f"interrupted; {stored:,} document" in err
+    # The command can be pasted.
+    assert err.rstrip().endswith(f"to continue: serotine index '{file}' -o {output}")
+    result = json.loads(run("index", file, "-o", output, "--json", "-").stdout)
+    assert result["unchanged"] == stored
+    assert result["documents"] == stored + result["added"] > 600
+
+
+def test_a_second_control_c_ends_the_process() -> None:
+    program = (
+        "import time\n"
+        "from serotine.cli.interrupts import interruptible\n"
+        "with interruptible():\n"
+        "    try:\n"
+        "        print('ready', flush=True); time.sleep(60)\n"
+        "    except KeyboardInterrupt:\n"
+        "        print('first', flush=True); time.sleep(60)\n"
+    )
+    process = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    for line in ("ready\n", "first\n"):
+        assert process.stdout.readline() == line
+        process.send_signal(signal.SIGINT)
+    process.communicate(timeout=10)
+    assert process.returncode == -signal.SIGINT

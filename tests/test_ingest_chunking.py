@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from itertools import pairwise
 
@@ -69,7 +70,7 @@ def test_invariants_of_passages(text: str, tokens: int, overlap: float, name: st
     text = text.encode("utf-8", "replace").decode()
     extract = read_markdown(text.encode(), "f") if "\0" not in text else plain(text, {})
     text = extract.text
-    chunks = Chunker(encoder, Chunking(tokens, int(tokens * overlap))).chunks(extract)
+    chunks = list(Chunker(encoder, Chunking(tokens, int(tokens * overlap))).chunks(extract))
     covered = np.zeros(len(text), dtype=bool)
     for chunk, following in zip(chunks, [*chunks, None][1:], strict=True):
         passage = text[chunk.start : chunk.end]
@@ -105,7 +106,7 @@ def test_cuts_prefer_paragraphs_to_sentences_to_lines_to_words() -> None:
 
 def test_an_unknown_word_of_any_length_is_cut_by_its_characters() -> None:
     text = "ค้างคาวบินตอนกลางคืน" * 100
-    chunks = Chunker(RealTokens(), Chunking(32, 0)).chunks(plain(text, {}))
+    chunks = list(Chunker(RealTokens(), Chunking(32, 0)).chunks(plain(text, {})))
     passages = [text[chunk.start : chunk.end] for chunk in chunks]
     assert "".join(passages) == text
     assert max(map(len, passages)) <= 256
@@ -127,7 +128,7 @@ def test_overlap_begins_with_a_sentence() -> None:
 def test_passages_have_the_headings_of_their_section() -> None:
     words = "word " * 10
     text = f"# Title\n\n## One\n{words}\n## Two\n{words}\n### Three\n{words}{words}{words}\n"
-    chunks = Chunker(WordEncoder(), Chunking(16, 0)).chunks(read_markdown(text.encode(), "f"))
+    chunks = list(Chunker(WordEncoder(), Chunking(16, 0)).chunks(read_markdown(text.encode(), "f")))
     # A heading alone joins the text below it.
     assert [(chunk.headings, text[chunk.start : chunk.end].split()[0]) for chunk in chunks] == [
         (("Title", "One"), "#"),
@@ -137,7 +138,7 @@ def test_passages_have_the_headings_of_their_section() -> None:
         (("Title", "Two", "Three"), "word"),
     ]
     short = read_markdown(b"# A\n\n## B\nx\n\n## C\ny", "f")
-    assert Chunker(WordEncoder(), Chunking(16, 0)).chunks(short) == [Chunk(0, 19, ("A",))]
+    assert list(Chunker(WordEncoder(), Chunking(16, 0)).chunks(short)) == [Chunk(0, 19, ("A",))]
 
 
 def cut_pages(pages: list[str], tokens: int) -> list[tuple[dict[str, object], str]]:
@@ -222,3 +223,26 @@ def test_the_default_chunking_fits_a_real_encoder() -> None:
     (chunk, *_) = Chunker(encoder, Chunking.of(None, None, encoder)).chunks(plain(text, {}))
     read = encoder.tokens(text[chunk.start : chunk.end], query=False)
     assert max(token.end for token in read) == chunk.end - chunk.start
+
+
+def test_a_very_long_text_is_cut_in_portions(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("serotine.ingest.chunking._PORTION", 4_000)
+    text = "\n\n".join(f"Bat {i} flies late. " * 9 for i in range(400))
+    counted: list[int] = []
+
+    class CountingEncoder(WordEncoder):
+        def token_spans(self, texts: list[str]) -> list[NDArray[np.int32]]:
+            counted.append(sum(map(len, texts)))
+            return [np.array([m.span() for m in re.finditer(r"\w+", t)], np.int32).reshape(-1, 2) for t in texts]
+
+    chunks = Chunker(CountingEncoder(), Chunking(32, 4)).chunks(plain(text, {}))
+    passages = [next(chunks)]
+    # The first passage needs no more than the first portion.
+    assert sum(counted) < 3 * 4_000 < len(text) / 3
+    passages += chunks
+    assert max(counted) <= 5_000
+    covered = np.zeros(len(text), dtype=bool)
+    for chunk in passages:
+        covered[chunk.start : chunk.end] = True
+        assert len(text[chunk.start : chunk.end].split()) <= 32
+    assert not "".join(np.array(list(text))[~covered]).strip()

@@ -247,7 +247,7 @@ class WordEncoder:
 def test_passages_of_subtitles_name_the_times_they_cover() -> None:
     cues = [f"{i}\n00:{i:02}:00,000 --> 00:{i:02}:05,000\nBats fly late and {i} owls hunt early.\n" for i in range(40)]
     extract = read_subtitles("\n".join(cues).encode(), "f")
-    chunks = Chunker(WordEncoder(), Chunking(32, 0)).chunks(extract)  # type: ignore[arg-type]
+    chunks = list(Chunker(WordEncoder(), Chunking(32, 0)).chunks(extract))  # type: ignore[arg-type]
     assert len(chunks) > 5
     for chunk in chunks:
         metadata = extract.passage_metadata(chunk.start, chunk.end, ())

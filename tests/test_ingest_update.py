@@ -357,7 +357,7 @@ from serotine.index.files import durable
 import serotine.ingest.commits as commits
 from serotine.ingest import Chunking, update
 
-commits._FIRST_COMMIT, commits._QUICK_SECONDS = 2, 0.0
+commits._FIRST_COMMIT = commits._MAX_COMMIT = 2
 
 def kill_at(function, count):
     def wrapped(*arguments):
@@ -415,7 +415,7 @@ def test_killed_at_every_operation(tmp_path: Path, folder: Path, monkeypatch: py
     (folder / "deep" / "b.txt").unlink()
     # Commits so small that every file has its own, and the new .jsonl file two.
     monkeypatch.setattr(commits, "_FIRST_COMMIT", 2)
-    monkeypatch.setattr(commits, "_QUICK_SECONDS", 0.0)
+    monkeypatch.setattr(commits, "_MAX_COMMIT", 2)
     shutil.copytree(original, tmp_path / "copy")
     allowed = states(tmp_path / "copy", folder, before)
     assert len({json.dumps(state, sort_keys=True) for state in allowed}) == len(allowed) == 6

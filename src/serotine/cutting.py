@@ -177,12 +177,14 @@ def _pieces(text: str, start: int, end: int, spans: Spans, limit: int, overlap: 
 
     def after(pattern: re.Pattern[str]) -> NDArray[np.intp]:
         offsets = [match.end() for match in pattern.finditer(text, start, end)]
-        return np.unique(np.searchsorted(starts, offsets))
+        cuts = np.searchsorted(starts, offsets)
+        cuts = cuts[cuts < count]
+        cuts = cuts[is_clean[cuts]]
+        return cuts[np.diff(cuts, prepend=0) > 0]
 
     # Tokens that share a character cannot be cut apart.
-    clean = np.flatnonzero(starts[1:] >= ends[:-1]) + 1
-    levels = [np.intersect1d(after(pattern), clean) for pattern in (_PARAGRAPH, _SENTENCE, _LINE, _WORD)]
-    levels.append(clean)
+    is_clean = np.concatenate(([False], starts[1:] >= ends[:-1]))
+    levels = [*map(after, (_PARAGRAPH, _SENTENCE, _LINE, _WORD)), np.flatnonzero(is_clean)]
     pieces = []
     first = 0
     while True:

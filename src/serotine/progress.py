@@ -1,39 +1,180 @@
-"""The progress bar of every long operation, on standard error, only where that is a terminal."""
+"""The progress of long operations on standard error: a bar on a terminal, elsewhere a line from time to time."""
 
 from __future__ import annotations
 
+import sys
+import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING, Literal
 
+if TYPE_CHECKING:
+    from rich.progress import Progress, Task, TaskID
+    from rich.text import Text
+
+Unit = Literal["steps", "bytes"]
 Advance = Callable[[int], None]
+# Seconds between two lines where standard error is not a terminal.
+_INTERVAL = 10.0
+_MEGABYTE = 1e6
+
+
+class ProgressBar:
+    """The progress of one operation; call it with the number of steps since the last call.
+
+    Attributes:
+        completed: steps so far.
+        total: all steps; None: unknown.
+    """
+
+    def __init__(self, total: int | None) -> None:
+        self.completed = 0
+        self.total = total
+
+    def __call__(self, steps: int) -> None:
+        """Advance by `steps`."""
+        self.reach(self.completed + steps, self.total)
+
+    def reach(self, completed: int, total: int | None) -> None:
+        """Set the steps so far, and all steps."""
+        self.completed, self.total = completed, total
+        self._draw()
+
+    def _draw(self) -> None:
+        """Show the new state; nothing unless overridden."""
 
 
 @contextmanager
-def progress_bar(total: int | None, description: str, *, enabled: bool) -> Iterator[Advance]:
-    """Show a bar of `total` steps (None: unknown) and yield a function that advances it.
+def progress_bar(total: int | None, description: str, *, enabled: bool, unit: Unit = "steps") -> Iterator[ProgressBar]:
+    """Show the progress of `total` steps (None: unknown) and yield a bar to advance.
 
-    Nothing is shown, and rich is not imported, unless `enabled`.
+    On a terminal, bars that are open at the same time are drawn below each other, and one that is within another
+    disappears when it ends. Elsewhere a line is written every ten seconds. Nothing is shown, and rich is not imported,
+    unless `enabled`.
     """
     if not enabled:
-        yield lambda steps: None
+        yield ProgressBar(total)
+    elif sys.stderr.isatty():
+        with _display() as display:
+            bar = _Drawn(display, total, description, unit)
+            try:
+                yield bar
+            finally:
+                if len(display.tasks) > 1:
+                    display.remove_task(bar.task)
+    else:
+        yield _Lines(total, description, unit)
+
+
+class _Lines(ProgressBar):
+    """A line every ten seconds: ``Encoding: 12.3 of 50.0 MB (25%), 2.1 MB/s, 0:00:18 left``."""
+
+    def __init__(self, total: int | None, description: str, unit: Unit) -> None:
+        super().__init__(total)
+        self._description = description
+        self._unit = unit
+        self._started = self._written = time.monotonic()
+
+    def _draw(self) -> None:
+        now = time.monotonic()
+        if now - self._written < _INTERVAL:
+            return
+        self._written = now
+        sys.stderr.write(f"{self._description}: {self._state(self.completed / (now - self._started))}\n")
+        sys.stderr.flush()
+
+    def _state(self, rate: float) -> str:
+        is_bytes = self._unit == "bytes"
+        done = f"{self.completed / _MEGABYTE:,.1f}" if is_bytes else f"{self.completed:,}"
+        if self.total is None:
+            parts = [f"{done} MB" if is_bytes else done]
+        else:
+            of = f"{self.total / _MEGABYTE:,.1f} MB" if is_bytes else f"{self.total:,}"
+            parts = [f"{done} of {of}" + (f" ({self.completed / self.total:.0%})" if self.total else "")]
+        if is_bytes:
+            parts.append(f"{rate / _MEGABYTE:,.1f} MB/s" if rate >= _MEGABYTE / 10 else f"{rate / 1000:,.1f} kB/s")
+        if self.total is not None and rate > 0:
+            parts.append(f"{_duration((self.total - self.completed) / rate)} left")
+        return ", ".join(parts)
+
+
+class _Drawn(ProgressBar):
+    """A bar of rich."""
+
+    def __init__(self, display: Progress, total: int | None, description: str, unit: Unit) -> None:
+        super().__init__(total)
+        self._display = display
+        self.task: TaskID = display.add_task(description, total=total, unit=unit)
+
+    def _draw(self) -> None:
+        self._display.update(self.task, completed=self.completed, total=self.total)
+
+
+_display_lock = threading.Lock()
+_displays: list[Progress] = []
+
+
+@contextmanager
+def _display() -> Iterator[Progress]:
+    """Yield the one display of this process, opening it where there is none: two of rich's draw over each other."""
+    with _display_lock:
+        if _displays:
+            opened = None
+            display = _displays[0]
+        else:
+            opened = display = _new_display()
+            _displays.append(display)
+    if opened is None:
+        yield display
         return
+    try:
+        with opened:
+            yield opened
+    finally:
+        with _display_lock:
+            _displays.clear()
+
+
+def _new_display() -> Progress:
     from rich.console import Console
     from rich.progress import (
         BarColumn,
+        DownloadColumn,
         MofNCompleteColumn,
         Progress,
+        ProgressColumn,
         TextColumn,
         TimeElapsedColumn,
         TimeRemainingColumn,
+        TransferSpeedColumn,
     )
+    from rich.text import Text
 
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=Console(stderr=True), transient=False) as progress:
-        task = progress.add_task(description, total=total)
-        yield lambda steps: progress.advance(task, steps)
+    class Amount(ProgressColumn):
+        """Steps, or bytes with their rate."""
+
+        counts, sizes, speeds = MofNCompleteColumn(), DownloadColumn(), TransferSpeedColumn()
+
+        def render(self, task: Task) -> Text:
+            if task.fields["unit"] == "steps":
+                return self.counts.render(task)
+            return Text.assemble(self.sizes.render(task), " ", self.speeds.render(task))
+
+    class Left(ProgressColumn):
+        """The time left, or taken."""
+
+        elapsed, remaining = TimeElapsedColumn(), TimeRemainingColumn()
+
+        def render(self, task: Task) -> Text:
+            if task.finished or task.total is None:
+                return self.elapsed.render(task)
+            return Text.assemble(self.remaining.render(task), " left")
+
+    columns = (TextColumn("{task.description}"), BarColumn(bar_width=None), Amount(), Left())
+    return Progress(*columns, console=Console(stderr=True), transient=False, expand=True)
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes // 60}:{minutes % 60:02}:{rest:02}"

@@ -18,6 +18,7 @@ from serotine.cli.eval import evaluate
 from serotine.cli.export import export
 from serotine.cli.index import index
 from serotine.cli.info import info
+from serotine.cli.interrupts import interruptible
 from serotine.cli.mcp import mcp
 from serotine.cli.model import model
 from serotine.cli.output import Interrupted, print_error
@@ -85,7 +86,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             # A character that the terminal cannot show is escaped instead of raising.
             stream.reconfigure(errors="backslashreplace")
     try:
-        status = commands.main(arguments, prog_name="serotine", standalone_mode=False)
+        words = sys.argv[1:] if arguments is None else list(arguments)
+        with interruptible():
+            status = commands.main(words, prog_name="serotine", standalone_mode=False, obj=tuple(words))
     except click.exceptions.NoArgsIsHelpError as error:
         click.echo(error.format_message(), err=True)
         return _BAD_USE

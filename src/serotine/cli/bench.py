@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from serotine.cli.encoder_options import load_encoder
-from serotine.cli.output import STANDARD_OUTPUT, json_option, watched, write_json
+from serotine.cli.output import STANDARD_OUTPUT, json_option, write_json
 
 if TYPE_CHECKING:
     from serotine.bench import KernelTiming, OperatingPoint
@@ -317,7 +317,7 @@ def compression(
         reduction=reduction,
         keep_vectors=keep_vectors,
     )
-    encoded = encode_collection(collection, encoder, cache, show_progress=watched())
+    encoded = encode_collection(collection, encoder, cache, show_progress=True)
     points = measure_compression(
         encoded,
         grid,

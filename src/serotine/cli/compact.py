@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from serotine.cli.output import Interrupted, json_option, plural, report, size, watched
+from serotine.cli.output import Interrupted, json_option, plural, report, size
 
 
 @click.command()
@@ -25,7 +25,7 @@ def compact(index: Path, json_file: str | None) -> None:
     with Index.open(index) as opened:
         before = opened.stats()
         try:
-            opened.compact(show_progress=watched())
+            opened.compact(show_progress=True)
         except KeyboardInterrupt:
             raise Interrupted(f"interrupted; {index} is valid, and partly compacted") from None
         after = opened.stats()

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from serotine.cli.encoder_options import load_encoder
-from serotine.cli.output import STANDARD_OUTPUT, json_option, warn, watched, write_json
+from serotine.cli.output import STANDARD_OUTPUT, json_option, warn, write_json
 from serotine.errors import reason
 from serotine.texts import printable
 
@@ -102,7 +102,7 @@ def compare(
             changed=changed,
             rounds=rounds,
             seed=seed,
-            show_progress=watched(),
+            show_progress=True,
         )
         if report_file is not None:
             write_report(comparison, report_file, benches=bench_results)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from serotine.cli.encoder_options import encoder_options, load_encoder
-from serotine.cli.output import STANDARD_OUTPUT, Interrupted, json_option, warn, watched, write_json
+from serotine.cli.output import STANDARD_OUTPUT, Interrupted, json_option, warn, write_json
 from serotine.texts import printable
 
 if TYPE_CHECKING:
@@ -145,7 +145,7 @@ def evaluate(
     encoder_systems = _open(models, dense, index, exact, encoder_settings, cache)
     try:
         systems: list[System] = [*encoder_systems, *([BM25Baseline(language)] if bm25 else [])]
-        for result in evaluate_systems(systems, sources, settings, show_progress=watched(), on_note=warn):
+        for result in evaluate_systems(systems, sources, settings, show_progress=True, on_note=warn):
             results.append(result)
             if len(sources) > 1:
                 click.echo(_line(result), err=True)

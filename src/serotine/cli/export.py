@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from serotine.cli.output import Interrupted, json_option, plural, report, watched
+from serotine.cli.output import Interrupted, json_option, plural, report
 
 _FORMATS = {"parquet": "a Parquet file", "lancedb": "a LanceDB database", "qdrant": "a Qdrant Edge shard"}
 
@@ -37,7 +37,7 @@ def export(index: Path, target: Path, format_: str, json_file: str | None) -> No
     write = getattr(integrations, f"export_{format_}")
     with Index.open(index, read_only=True) as opened:
         try:
-            exported = write(opened, target, show_progress=watched())
+            exported = write(opened, target, show_progress=True)
         except KeyboardInterrupt:
             raise Interrupted(f"interrupted; {target} was not written") from None
         nbits = opened.stats().nbits

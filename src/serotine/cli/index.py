@@ -25,7 +25,7 @@ from serotine.cli.ingestion import (
     open_for_texts,
     plan_files,
 )
-from serotine.cli.output import Interrupted, json_option, plural, print_error, report, size, watched
+from serotine.cli.output import Interrupted, json_option, plural, print_error, report, run_again, size
 from serotine.errors import EncoderError
 
 if TYPE_CHECKING:
@@ -274,12 +274,11 @@ class _Vectors:
         with opened:
             try:
                 added = opened.add_batches(
-                    self.plaid.batches(), expected_documents=max(total, len(opened)), show_progress=watched()
+                    self.plaid.batches(), expected_documents=max(total, len(opened)), show_progress=True
                 )
             except KeyboardInterrupt:
                 raise Interrupted(
-                    f"interrupted; {plural(len(opened), 'document')} of {total:,} stored in {path}; "
-                    "run the same command again to continue"
+                    f"interrupted; {plural(len(opened), 'document')} of {total:,} stored in {path}; {run_again()}"
                 ) from None
             return {"added": added, "unchanged": total - added, "skipped": [], **_totals(opened)}
 

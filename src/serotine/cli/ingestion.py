@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from serotine.cli.output import Interrupted, plural, report, warn, watched
+from serotine.cli.output import Interrupted, plural, report, run_again, warn
 from serotine.errors import (
     EmptyTextWarning,
     EncoderError,
@@ -106,7 +106,7 @@ def open_for_texts(path: Path, encoder: TextEncoder | None = None) -> Index:
 
 
 def plan_files(ingest: Ingest, index: Index | None, reported: set[Skipped | SkippedRow] | None = None) -> Plan:
-    """Read the files, drawing progress on a terminal, and warn about skipped files and rows.
+    """Read the files, showing progress, and warn about skipped files and rows.
 
     Args:
         ingest: the files.
@@ -116,10 +116,14 @@ def plan_files(ingest: Ingest, index: Index | None, reported: set[Skipped | Skip
 
     Raises:
         InputFileError: none of the files can be indexed.
+        Interrupted: Ctrl-C; nothing has changed.
     """
     reported = set() if reported is None else reported
-    with progress_bar(None, "Checking", enabled=watched()) as advance:
-        plan = ingest.plan(index, advance=advance)
+    try:
+        with progress_bar(None, "Reading", enabled=True, unit="bytes") as bar:
+            plan = ingest.plan(index, on_read=bar.reach)
+    except KeyboardInterrupt:
+        raise Interrupted(f"interrupted while reading, nothing was stored; {run_again()}") from None
     if not (plan.changes or plan.unchanged or plan.gone):
         if len(plan.skipped) == 1:
             raise InputFileError(_message(plan.skipped[0]))
@@ -140,7 +144,7 @@ def plan_files(ingest: Ingest, index: Index | None, reported: set[Skipped | Skip
 def apply_plan(
     ingest: Ingest, plan: Plan, index: Index, reported: set[Skipped | SkippedRow] | None = None
 ) -> IngestReport:
-    """Update the index, drawing progress on a terminal.
+    """Update the index, showing progress.
 
     Args:
         ingest: the files.
@@ -153,23 +157,27 @@ def apply_plan(
     """
     reported = set() if reported is None else reported
     stored = 0
-    # The only bar, because two of rich's consoles draw over each other: the index draws none.
-    with progress_bar(plan.to_store, "Indexing", enabled=watched()) as advance, _one_line_warnings():
+    documents_before = len(index)
 
-        def progress(documents: int, _: int) -> None:
-            nonlocal stored
-            advance(documents - stored)
-            stored = documents
+    def count(documents: int, _: int) -> None:
+        nonlocal stored
+        stored = documents
 
-        try:
+    try:
+        with progress_bar(plan.bytes_to_store, "Encoding", enabled=True, unit="bytes") as bar, _one_line_warnings():
             result = ingest.apply(
-                index, on_progress=progress, on_skip=lambda skipped: _warn_skipped([skipped], reported)
+                index,
+                on_progress=count,
+                on_bytes=bar.reach,
+                on_skip=lambda skipped: _warn_skipped([skipped], reported),
+                show_progress=True,
             )
-        except KeyboardInterrupt:
-            raise Interrupted(
-                f"interrupted; {plural(stored, 'document')} of {plan.to_store:,} stored in {index.path.name}; "
-                "run the same command again to continue"
-            ) from None
+    except KeyboardInterrupt:
+        # The last commit may have ended without being counted.
+        stored = max(stored, len(index) - documents_before)
+        raise Interrupted(
+            f"interrupted; {plural(stored, 'document')} of {plan.to_store:,} stored in {index.path.name}; {run_again()}"
+        ) from None
     _warn_about_texts(result, index.stats().encoder or "")
     return result
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import math
+import shlex
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -34,6 +35,22 @@ def warn(message: str) -> None:
 def watched() -> bool:
     """Return whether standard error is a terminal, so that progress is worth drawing."""
     return sys.stderr.isatty()
+
+
+def this_command() -> str:
+    """Return the command line of this command, quoted for a shell."""
+    arguments: Sequence[str] = click.get_current_context().find_root().obj or ()
+    return shell_line("serotine", *arguments)
+
+
+def run_again() -> str:
+    """Return the end of a message: how to continue what was interrupted."""
+    return f"run the same command again to continue: {this_command()}"
+
+
+def shell_line(*words: object) -> str:
+    """Return words as one line that a shell splits into the same words."""
+    return shlex.join(map(str, words))
 
 
 def check_text(ctx: click.Context, parameter: click.Parameter, value: str) -> str:

@@ -262,7 +262,12 @@ class Index(DocumentContainer):
         return self._writer.add_batches(batches, upsert, expected_documents, long_texts, show_progress=show_progress)
 
     def update_sources(
-        self, updates: Sequence[SourceUpdate], *, removed: Sequence[str] = (), expected_documents: int | None = None
+        self,
+        updates: Sequence[SourceUpdate],
+        *,
+        removed: Sequence[str] = (),
+        expected_documents: int | None = None,
+        show_progress: bool = False,
     ) -> CoverageReport:
         """Bring the documents of files up to date in one transaction; `serotine.ingest` plans the updates.
 
@@ -270,13 +275,14 @@ class Index(DocumentContainer):
             updates: the changes to every file's documents.
             removed: names of sources to remove, with all their documents.
             expected_documents: size of the index at the end of the run, as in `add_batches`; None ends the run.
+            show_progress: show the progress of maintenance on standard error.
 
         Returns counts of the texts that the encoder does not read whole or does not know; nothing warns.
 
         Raises:
             Every error of `add`.
         """
-        return self._writer.update_sources(updates, removed, expected_documents)
+        return self._writer.update_sources(updates, removed, expected_documents, show_progress=show_progress)
 
     def compact(self, *, show_progress: bool = False) -> None:
         """Rewrite the index without deleted documents, in as few segments as possible.

@@ -121,7 +121,12 @@ class Writer:
         return added
 
     def update_sources(
-        self, updates: Sequence[SourceUpdate], removed: Sequence[str], expected_documents: int | None
+        self,
+        updates: Sequence[SourceUpdate],
+        removed: Sequence[str],
+        expected_documents: int | None,
+        *,
+        show_progress: bool,
     ) -> CoverageReport:
         """Bring the documents of files up to date."""
         report = CoverageReport()
@@ -141,7 +146,7 @@ class Writer:
                 self._maintenance.expect_no_more()
             else:
                 self._maintenance.expect(expected_documents)
-            self._maintain()
+            self._maintain(show_progress=show_progress)
         return report
 
     def delete(self, ids: Sequence[str] | None, where: Mapping[str, Any] | None) -> int:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from serotine.cutting import MIN_TOKENS, Cutter, default_length, default_overlap, max_characters, stripped
+from serotine.cutting import MIN_TOKENS, Cutter, Spans, default_length, default_overlap, max_characters, stripped
 from serotine.errors import invalid
 from serotine.ingest.extract import Extract, Section
 
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 # A section shorter than a quarter of a passage joins the next: a heading with a line or two is no passage.
 _TINY_DIVISOR = 4
+# Characters of a long text that are cut at once.
+_PORTION = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,35 +94,78 @@ class Chunker:
         long = {i for i, tokens in zip(unclear, spans, strict=True) if len(tokens) > limit}
         return [i in long or len(text) > max_characters(limit) for i, text in enumerate(texts)]
 
-    def chunks(self, extract: Extract) -> list[Chunk]:
-        """Return the passages of a text in order, without white space at their ends; none for an empty text.
+    def chunks(self, extract: Extract) -> Iterator[Chunk]:
+        """Yield the passages of a text in order, without white space at their ends; none for an empty text.
 
-        Every word is in a passage. A text that is short enough is one passage, unless it has separate sections.
+        Every word is in a passage. A text that is short enough is one passage, unless it has separate sections. Of a
+        long text, a portion of about a million characters is cut at a time, so that memory is bounded.
         """
         text = extract.text
-        whole = _join(extract.sections) if extract.sections else Section(0, len(text))
         if not text.strip():
-            return []
+            return
         limit = self.chunking.tokens
+        whole = _join(extract.sections) if extract.sections else Section(0, len(text))
         if limit is None:
-            return _strip(text, [(0, len(text))], whole)
-        section_spans = [self._cutter.spans(text, section.start, section.end) for section in extract.sections]
+            yield from _strip(text, [(0, len(text))], whole)
+            return
+        if len(text) > _PORTION:
+            for portion in _portions(text, extract.sections):
+                yield from self._cut(text, portion, [self._spans(text, section) for section in portion], limit)
+            return
+        section_spans = [self._spans(text, section) for section in extract.sections]
         fits = sum(map(len, section_spans)) <= limit and len(text) <= max_characters(limit)
         if fits and not any(section.separate for section in extract.sections[1:]):
-            return _strip(text, [(0, len(text))], whole)
-        chunks: list[Chunk] = []
-        for first, last in _groups(extract.sections, [len(spans) for spans in section_spans], limit):
-            section = _join(extract.sections[first:last])
-            spans = np.concatenate(section_spans[first:last])
-            pieces = self._cutter.pieces(text, section.start, section.end, spans, limit, self.chunking.overlap)
-            chunks += _strip(text, pieces, section)
-        return chunks
+            yield from _strip(text, [(0, len(text))], whole)
+        else:
+            yield from self._cut(text, extract.sections, section_spans, limit)
 
     def token_counts(self, texts: Sequence[str]) -> list[int]:
         """Return the number of tokens of each text that the encoder reads."""
         limit = getattr(self.encoder, "document_room", None)
         counts = [len(spans) for spans in self._cutter.count(texts)]
         return counts if limit is None else [min(count, limit) for count in counts]
+
+    def _spans(self, text: str, section: Section) -> Spans:
+        return self._cutter.spans(text, section.start, section.end)
+
+    def _cut(
+        self, text: str, sections: Sequence[Section], section_spans: Sequence[Spans], limit: int
+    ) -> Iterator[Chunk]:
+        for first, last in _groups(sections, [len(spans) for spans in section_spans], limit):
+            section = _join(sections[first:last])
+            spans = np.concatenate(section_spans[first:last])
+            pieces = self._cutter.pieces(text, section.start, section.end, spans, limit, self.chunking.overlap)
+            yield from _strip(text, pieces, section)
+
+
+def _portions(text: str, sections: Sequence[Section]) -> Iterator[list[Section]]:
+    """Yield consecutive sections of about a million characters together; a longer section is divided."""
+    portion: list[Section] = []
+    size = 0
+    for section in sections:
+        start = section.start
+        while start < section.end:
+            end = _portion_end(text, start, section.end)
+            if portion and size + end - start > _PORTION:
+                yield portion
+                portion, size = [], 0
+            portion.append(replace(section, start=start, end=end))
+            size += end - start
+            start = end
+    if portion:
+        yield portion
+
+
+def _portion_end(text: str, start: int, end: int) -> int:
+    """Return the end of a portion that begins at `start`: after the last paragraph in it, or line, or space."""
+    limit = start + _PORTION
+    if limit >= end:
+        return end
+    for separator in ("\n\n", "\n", " "):
+        found = text.rfind(separator, start + _PORTION // 2, limit)
+        if found >= 0:
+            return found + len(separator)
+    return limit
 
 
 def _groups(sections: Sequence[Section], counts: Sequence[int], limit: int) -> list[tuple[int, int]]:

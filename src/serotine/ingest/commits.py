@@ -20,12 +20,13 @@ if TYPE_CHECKING:
     from serotine.index import Index
 
 _log = logging.getLogger("serotine.ingest")
-# Commits start small, so that progress and safety come early, and double while one takes less than _QUICK_SECONDS, so
-# that a large collection is not written in thousands of pieces.
+# Commits start small, and double until one takes _COMMIT_SECONDS: what Ctrl-C loses, and the pace of the progress bar.
+_COMMIT_SECONDS = 5.0
 _FIRST_COMMIT = 64
+_FIRST_COMMIT_BYTES = 1 << 13
+# A commit that is quick is held in memory.
 _MAX_COMMIT = 8192
-_QUICK_SECONDS = 10.0
-_READ_BATCH = 1024
+_READ_BATCH = 256
 
 OnProgress = Callable[[int, int], None]
 
@@ -39,7 +40,9 @@ class Commits:
         reading: how the files of the plan were read.
         upsert: whether documents of the same ids from elsewhere are replaced.
         on_progress: called after every commit with the documents stored, and to be stored.
+        on_bytes: called after every commit with the bytes of text stored, and to be stored.
         on_skip: called with every file that turns out not to be indexable.
+        show_progress: show the progress of the index's maintenance.
     """
 
     def __init__(
@@ -50,18 +53,22 @@ class Commits:
         *,
         upsert: bool,
         on_progress: OnProgress | None,
+        on_bytes: OnProgress | None,
         on_skip: OnSkip | None,
+        show_progress: bool,
     ) -> None:
         self._index = index
         self._plan = plan
         self._reading = reading
         self._upsert = upsert
         self._on_progress = on_progress
+        self._on_bytes = on_bytes
         self._on_skip = on_skip
+        self._show_progress = show_progress
         self._expected = len(index) + plan.new_ids
-        self._commit_size = _FIRST_COMMIT
+        self._scale = 1.0
         self._pending: list[SourceUpdate] = []
-        self._pending_documents = 0
+        self._pending_documents = self._pending_bytes = self._stored_bytes = 0
         self._added = self._replaced = self._unchanged = self._removed = 0
         self._files_added = self._files_replaced = 0
         self._skipped = list(plan.skipped)
@@ -77,7 +84,9 @@ class Commits:
         self._commit()
         gone = self._plan.gone
         self._removed += sum(len(self._index.sources.ids(name)) for name in gone)
-        self._index.update_sources([SourceUpdate(record) for record in self._plan.touched], removed=gone)
+        self._index.update_sources(
+            [SourceUpdate(record) for record in self._plan.touched], removed=gone, show_progress=self._show_progress
+        )
         return IngestReport(
             self._files_added,
             self._files_replaced,
@@ -97,25 +106,28 @@ class Commits:
 
     def _store_file(self, change: FileChange) -> None:
         # A new file has no earlier version that readers could see mixed with it, so it may take several commits.
-        is_splittable = not change.file.is_text and (change.previous is None or change.previous.digest is None)
+        is_splittable = change.previous is None or change.previous.digest is None
         update = SourceUpdate(change.record)
+        size = 0
         ids: set[str] = set()
         # The plan has reported the bad rows.
         documents = self._reading.documents(change.file, lambda _: None)
-        for batch in batched(documents, _FIRST_COMMIT if is_splittable else _READ_BATCH):
+        for batch in batched(documents, _READ_BATCH):
             changes = compare_documents(self._index, change.file, batch, upsert=self._upsert)
             ids.update(document.id for document in batch)
-            update.ids += [document.id for document in changes.store]
-            update.texts += [document.text for document in changes.store]
-            update.metadata += [document.metadata for document in changes.store]
             update.claimed += changes.claimed
             update.displaced += changes.displaced
             self._unchanged += changes.unchanged
             self._replaced += len(changes.store) - changes.new
-            if is_splittable and self._pending_documents + len(update.ids) >= self._commit_size:
-                self._append(replace(update, record=replace(change.record, digest=None)))
-                self._commit()
-                update = SourceUpdate(change.record)
+            for document in changes.store:
+                if is_splittable and self._is_due(len(update.ids), size):
+                    self._append(replace(update, record=replace(change.record, digest=None)), size)
+                    self._commit()
+                    update, size = SourceUpdate(change.record), 0
+                update.ids.append(document.id)
+                update.texts.append(document.text)
+                update.metadata.append(document.metadata)
+                size += document.size
         if read_state(change.file) != change.state:
             raise InputFileError(f"{change.file.name}: changed while it was read; run again")
         if change.previous is not None:
@@ -123,27 +135,42 @@ class Commits:
         self._removed += len(update.removed) + len(set(update.displaced))
         self._files_added += change.previous is None
         self._files_replaced += change.previous is not None
-        self._append(update)
-        if self._pending_documents >= self._commit_size:
+        self._append(update, size)
+        if self._is_due():
             self._commit()
 
-    def _append(self, update: SourceUpdate) -> None:
+    def _is_due(self, documents: int = 0, size: int = 0) -> bool:
+        """Return whether what is pending, and these documents of so many bytes, is enough for a commit."""
+        documents += self._pending_documents
+        size += self._pending_bytes
+        return documents >= _FIRST_COMMIT * self._scale or size >= _FIRST_COMMIT_BYTES * self._scale
+
+    def _append(self, update: SourceUpdate, size: int) -> None:
         self._pending.append(update)
         self._pending_documents += len(update.ids)
+        self._pending_bytes += size
 
     def _commit(self) -> None:
         if not self._pending:
             return
         started = time.monotonic()
-        self._coverage.merge(self._index.update_sources(self._pending, expected_documents=self._expected))
+        coverage = self._index.update_sources(
+            self._pending, expected_documents=self._expected, show_progress=self._show_progress
+        )
+        self._coverage.merge(coverage)
         seconds = time.monotonic() - started
         _log.debug("committed %d documents of %d files in %.2f s", self._pending_documents, len(self._pending), seconds)
+        scale = max(self._pending_documents / _FIRST_COMMIT, self._pending_bytes / _FIRST_COMMIT_BYTES)
+        if scale:
+            most = min(2 * self._scale, _MAX_COMMIT / _FIRST_COMMIT)
+            self._scale = min(scale * _COMMIT_SECONDS / max(seconds, 1e-3), most)
         self._added += self._pending_documents
-        self._pending, self._pending_documents = [], 0
-        if seconds < _QUICK_SECONDS:
-            self._commit_size = min(2 * self._commit_size, _MAX_COMMIT)
+        self._stored_bytes += self._pending_bytes
+        self._pending, self._pending_documents, self._pending_bytes = [], 0, 0
         if self._on_progress is not None:
             self._on_progress(self._added, max(self._plan.to_store, self._added))
+        if self._on_bytes is not None:
+            self._on_bytes(self._stored_bytes, max(self._plan.bytes_to_store, self._stored_bytes))
 
     def _skip(self, change: FileChange, error: Exception) -> None:
         skipped = Skipped.of(change.file.name, error)

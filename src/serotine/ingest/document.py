@@ -37,6 +37,11 @@ class Document:
         """The ids that it takes: its own, and its record's."""
         return (self.id,) if self.record is None else (self.id, self.record)
 
+    @property
+    def size(self) -> int:
+        """Number of bytes of its text."""
+        return len(self.text) if self.text.isascii() else len(self.text.encode(errors="surrogatepass"))
+
 
 def from_fields(fields: Mapping[str, Any], file: str, line: int) -> Document:
     """Create a document from named fields, as BEIR names them: `_id` (or `id`), `title`, `text`; the rest is metadata.

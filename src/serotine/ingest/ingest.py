@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -73,33 +73,41 @@ class Ingest:
         index: Index | None = None,
         *,
         on_skip: OnSkip | None = None,
-        advance: Callable[[int], None] | None = None,
+        on_read: OnProgress | None = None,
     ) -> Plan:
         """Read every file that is new or changed, without storing anything, and return what `apply` will do.
 
         Args:
             index: the index to update; None: one that does not exist yet.
             on_skip: called with every file that cannot be indexed.
-            advance: called with the number of documents read since the last call.
+            on_read: called while files are read with their bytes so far, and in all.
 
         Raises:
             InputFileError: a source does not exist, or a folder has no files to read.
         """
-        plan, _ = self._planned = self._plan(index, on_skip, advance)
+        plan, _ = self._planned = self._plan(index, on_skip, on_read)
         return plan
 
     def apply(
-        self, index: Index, *, on_progress: OnProgress | None = None, on_skip: OnSkip | None = None
+        self,
+        index: Index,
+        *,
+        on_progress: OnProgress | None = None,
+        on_bytes: OnProgress | None = None,
+        on_skip: OnSkip | None = None,
+        show_progress: bool = False,
     ) -> IngestReport:
         """Carry out the last plan, or a new one where there is none, in commits of many documents.
 
-        Every changed file is replaced in one transaction. Interrupted or killed at any moment, what is committed stays,
-        and the next plan continues from there.
+        A commit takes about five seconds of encoding. Every changed file is replaced in one transaction. Interrupted or
+        killed at any moment, what is committed stays, and the next plan continues from there.
 
         Args:
             index: open for writing: the index of the plan, or the new one it was computed for.
             on_progress: called after every commit with the documents stored so far, and to be stored in all.
+            on_bytes: called after every commit with the bytes of text stored so far, and to be stored in all.
             on_skip: called with every file that cannot be indexed, as soon as that is known.
+            show_progress: show how far the maintenance of the index is.
 
         Raises:
             ReadOnlyError, EncoderError: the index cannot be written to.
@@ -109,7 +117,16 @@ class Ingest:
         """
         plan, reading = self._planned or self._plan(index, on_skip, None)
         self._planned = None
-        commits = Commits(index, plan, reading, upsert=self._upsert, on_progress=on_progress, on_skip=on_skip)
+        commits = Commits(
+            index,
+            plan,
+            reading,
+            upsert=self._upsert,
+            on_progress=on_progress,
+            on_bytes=on_bytes,
+            on_skip=on_skip,
+            show_progress=show_progress,
+        )
         report = commits.run()
         name = self._encoder.name
         report.coverage.warn_truncated("documents", name, "cut texts into passages: chunking=Chunking(256, 32)")
@@ -125,13 +142,11 @@ class Ingest:
         plan, reading = self._planned = self._planned or self._plan(index, None, None)
         return estimate(plan, reading, self._encoder, index, upsert=self._upsert)
 
-    def _plan(
-        self, index: Index | None, on_skip: OnSkip | None, advance: Callable[[int], None] | None
-    ) -> tuple[Plan, Reading]:
+    def _plan(self, index: Index | None, on_skip: OnSkip | None, on_read: OnProgress | None) -> tuple[Plan, Reading]:
         chunker = Chunker(self._encoder, self._chunking or previous_chunking(index, self._encoder))
         filterable = self._filterable if index is None else index.stats().filterable
         reading = Reading(chunker, filterable, self._strict)
-        plan = _Planner(index, reading, self._upsert, self._selection, on_skip, advance).run(self._sources)
+        plan = _Planner(index, reading, self._upsert, self._selection, on_skip, on_read).run(self._sources)
         _log.info(
             "plan: %d files to store (%d documents), %d unchanged, %d gone, %d skipped, %d bad rows",
             len(plan.changes),
@@ -158,8 +173,8 @@ def update(
     """Update an index from files and folders: add new files, replace changed ones, remove those that are gone.
 
     Files are compared by content: one with the same bytes is left alone. Every file is replaced in one transaction, so
-    that a reader sees all of its old version or all of its new one, even if the process is killed; only of a new file
-    of many documents (.jsonl, .csv, .parquet) a part may be there, which the next run completes. Documents that did not
+    that a reader sees all of its old version or all of its new one, even if the process is killed; only of a large new
+    file a part may be there, which the next run completes. Documents that did not
     come from these files are never changed; a file that is gone is removed only where its folder is among `sources`.
 
     Args:
@@ -201,14 +216,15 @@ class _Planner:
         upsert: bool,
         selection: FileSelection,
         on_skip: OnSkip | None,
-        advance: Callable[[int], None] | None,
+        on_read: OnProgress | None,
     ) -> None:
         self._index = index
         self._reading = reading
         self._upsert = upsert
         self._selection = selection
         self._on_skip = on_skip
-        self._advance = advance
+        self._on_read = on_read
+        self._bytes = self._bytes_read = 0
         self._ids: set[str] = set()
         self._skipped_rows: list[SkippedRows] = []
         self._unread: Counter[str] = Counter()
@@ -217,12 +233,16 @@ class _Planner:
         self._touched: list[SourceRecord] = []
         self._skipped: list[Skipped] = []
         self._documents = self._to_store = self._new_ids = self._empty = self._cut_records = self._truncated = 0
+        self._bytes_to_store = 0
         self._first_empty = ""
 
     def run(self, sources: Sequence[str | Path | SourceFile]) -> Plan:
         listing = list_files(sources, self._selection)
         records = {} if self._index is None else self._index.sources.all()
-        for source in list(listing.files.values()):
+        source_files = list(listing.files.values())
+        sizes = {source.key: _size(source) for source in source_files}
+        self._bytes = sum(sizes.values())
+        for source in source_files:
             # Earlier versions recorded paths without resolving links.
             given = os.path.abspath(source.path) if records else ""  # noqa: PTH100
             file = replace(source, key=given) if source.key not in records and given in records else source
@@ -234,6 +254,8 @@ class _Planner:
                 self._skipped.append(skipped)
                 if self._on_skip is not None:
                     self._on_skip(skipped)
+            self._bytes_read += sizes[source.key]
+            self._report_read(0)
         return Plan(
             tuple(self._changes),
             tuple(self._unchanged),
@@ -242,6 +264,7 @@ class _Planner:
             tuple(self._skipped),
             self._documents,
             self._to_store,
+            self._bytes_to_store,
             self._new_ids,
             self._empty,
             self._first_empty,
@@ -288,11 +311,12 @@ class _Planner:
         A broken file counts nothing.
         """
         ids: set[str] = set()
-        documents = to_store = new_ids = empty = truncated = 0
+        documents = to_store = bytes_to_store = new_ids = empty = truncated = 0
         cut_records: set[str] = set()
         first_empty = ""
         bad_rows = SkippedRows()
         not_read: Counter[str] = Counter()
+        size, position = _size(file), 0
 
         def count_bad_row(row: SkippedRow) -> None:
             nonlocal bad_rows
@@ -310,10 +334,11 @@ class _Planner:
             changes = compare_documents(self._index, file, batch, upsert=self._upsert)
             truncated += self._reading.count_truncated(batch)
             documents += len(batch)
+            position = min(position + sum(document.size for document in batch), size)
+            self._report_read(position)
             to_store += len(changes.store)
+            bytes_to_store += sum(document.size for document in changes.store)
             new_ids += changes.new
-            if self._advance is not None:
-                self._advance(len(batch))
         if not ids and bad_rows:
             others = f" (and {bad_rows.count - 1:,} more: the file has no valid row)" if bad_rows.count > 1 else ""
             raise InputFileError(f"{bad_rows.first[0].message}{others}")
@@ -323,6 +348,7 @@ class _Planner:
         self._ids |= ids
         self._documents += documents
         self._to_store += to_store
+        self._bytes_to_store += bytes_to_store
         self._new_ids += new_ids
         self._empty += empty
         self._cut_records += len(cut_records)
@@ -331,3 +357,15 @@ class _Planner:
         self._skipped_rows.append(bad_rows)
         self._unread.update(not_read)
         return bad_rows, not_read
+
+    def _report_read(self, position: int) -> None:
+        """Report that the current file was read up to a position."""
+        if self._on_read is not None:
+            self._on_read(self._bytes_read + position, self._bytes)
+
+
+def _size(file: SourceFile) -> int:
+    try:
+        return file.path.stat().st_size
+    except OSError:
+        return 0

@@ -75,6 +75,7 @@ class Plan:
         skipped: files that are broken, or in conflict with the index or another file.
         documents: number of documents in the new and changed files.
         to_store: how many of these have to be stored; the index already has the others.
+        bytes_to_store: size of their texts.
         new_ids: how many of those to store have ids that the index does not have.
         empty_documents: how many documents have no text.
         first_empty: id and origin of the first document without text; "" where there is none.
@@ -92,6 +93,7 @@ class Plan:
     skipped: tuple[Skipped, ...]
     documents: int
     to_store: int
+    bytes_to_store: int
     new_ids: int
     empty_documents: int
     first_empty: str

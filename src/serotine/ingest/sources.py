@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import chain, islice
 from pathlib import Path
 
 from serotine.errors import InputFileError
@@ -90,9 +91,10 @@ class SourceFile:
             yield Document(name, extract.text.strip(), extract.metadata, name)
             return
         chunks = chunker.chunks(extract)
-        for number, chunk in enumerate(chunks, 1):
+        first = list(islice(chunks, 2))
+        for number, chunk in enumerate(chain(first, chunks), 1):
             metadata = {**extract.passage_metadata(chunk.start, chunk.end, chunk.headings), "source": name}
-            id_ = name if len(chunks) == 1 else f"{name}#{number}"
+            id_ = name if len(first) == 1 else f"{name}#{number}"
             yield Document(id_, extract.text[chunk.start : chunk.end], metadata, name)
 
 

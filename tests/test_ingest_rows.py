@@ -181,3 +181,33 @@ def test_ten_thousand_bad_rows_cost_no_memory(tmp_path: Path, index: Index) -> N
     report = update(index, ["a.jsonl"])
     assert (report.added, report.skipped_rows.count, len(report.skipped_rows.first)) == (1, 10_000, 10)
     assert len(json.dumps(report.skipped_rows.to_json())) < 5_000
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "id;text;lang\n1;bats, late;en\n",
+        "ID; Text ;lang\n1;bats, late;en\n",
+        "sep=;\nid;text;lang\n1;bats, late;en\n",
+        '"sep=|"\r\nid|TEXT|lang\r\n1|bats, late|en\r\n',
+        "id\ttext\tlang\n1\tbats, late\ten\n",
+        "\ufeffid|text|lang\n1|bats, late|en\n",
+        '_id,text,lang\n1,"bats, late",en\n',
+    ],
+)
+def test_dialects_of_csv(tmp_path: Path, content: str) -> None:
+    file = tmp_path / "a.csv"
+    file.write_text(content, encoding="utf-8", newline="")
+    assert [(d.id, d.text, d.metadata) for d in read([file])] == [("1", "bats, late", {"lang": "en"})]
+
+
+def test_two_files_with_the_same_ids_are_both_named(index: Index) -> None:
+    for name in ("a.csv", "b.csv"):
+        Path(name).write_text(f"id,text\n1,{name}\n")
+    report = update(index, ["a.csv", "b.csv"])
+    assert (report.added, len(report.skipped)) == (1, 1)
+    assert report.skipped[0].message.startswith("b.csv:2: duplicate id '1', also in a.csv; ids must be unique")
+    for name in ("c.csv", "d.csv"):
+        Path(name).write_text(f"number,text\n1,{name}\n")
+    assert update(index, ["c.csv", "d.csv"]).added == 2
+    assert {"c.csv:2", "d.csv:2"} <= set(index.ids())

@@ -225,7 +225,7 @@ class _Planner:
         self._on_skip = on_skip
         self._on_read = on_read
         self._bytes = self._bytes_read = 0
-        self._ids: set[str] = set()
+        self._ids: dict[str, str] = {}
         self._skipped_rows: list[SkippedRows] = []
         self._unread: Counter[str] = Counter()
         self._changes: list[FileChange] = []
@@ -324,8 +324,12 @@ class _Planner:
 
         for batch in batched(self._reading.documents(file, count_bad_row, not_read.update), _BATCH):
             for document in batch:
-                if duplicate := self._ids.intersection(document.ids):
-                    raise DuplicateIdError(f"{document.origin}: duplicate id {min(duplicate)!r}; ids must be unique")
+                duplicate = min((id_ for id_ in document.ids if id_ in self._ids), default=None)
+                if duplicate is not None:
+                    raise DuplicateIdError(
+                        f"{document.origin}: duplicate id {duplicate!r}, also in {self._ids[duplicate]}; "
+                        "ids must be unique: rename the id column of one, and file and line are the ids"
+                    )
                 ids.update(document.ids)
                 cut_records.update(document.ids[1:])
                 if not document.text:
@@ -345,7 +349,7 @@ class _Planner:
         if not ids and previous is None:
             content = "text" if file.is_text else "documents"
             raise InputFileError(f"{file.name}: contains no {content}; check that it is the right file")
-        self._ids |= ids
+        self._ids.update(dict.fromkeys(ids, file.name))
         self._documents += documents
         self._to_store += to_store
         self._bytes_to_store += bytes_to_store

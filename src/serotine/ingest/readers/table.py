@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections import deque
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 
 from serotine.errors import InputFileError
@@ -15,6 +17,10 @@ from serotine.ingest.rows import BadRowError, Row, SkippedRow
 
 # The csv module refuses fields above 128 KiB by default; a long document is one field.
 _MAX_FIELD = 1 << 28
+_DELIMITERS = (",", ";", "\t", "|")
+_NAMES = ("_id", "id", "title", "text")
+# Spreadsheets read this line, and do not show it.
+_SEPARATOR = re.compile(r'"?sep=(.)"?\s*', re.IGNORECASE)
 
 
 def read_tsv(path: Path, name: str) -> Iterator[Row | BadRowError]:
@@ -25,6 +31,9 @@ def read_tsv(path: Path, name: str) -> Iterator[Row | BadRowError]:
 def read_csv(path: Path, name: str, *, delimiter: str = ",") -> Iterator[Row | BadRowError]:
     """Yield the rows of a comma-separated file, whose first row names the columns; an error in the place of bad rows.
 
+    The delimiter is the one that a line `sep=;` names, or the one of , ; tab | that gives the header a column 'text' or
+    'title', else the argument. Names of columns are stripped; those with a meaning may be of any case.
+
     Blank rows are left out. A row with a broken quote ends with its line, so that it does not swallow those after it.
 
     Raises:
@@ -34,7 +43,10 @@ def read_csv(path: Path, name: str, *, delimiter: str = ",") -> Iterator[Row | B
     with open_file(path, name) as file:
         encoding = detect_encoding(file, name)
     with open_file(path, name) as file, io.TextIOWrapper(file, encoding, newline="") as stream:
-        lines = _Lines(stream)
+        first = next(stream, "")
+        separator = _SEPARATOR.fullmatch(first)
+        lines = _Lines(stream if separator else chain([first] if first else [], stream), 1 if separator else 0)
+        delimiter = separator[1] if separator else _delimiter(first, delimiter)
         try:
             header: list[str] | None = None
             for cells in _parse(lines, name, delimiter):
@@ -43,7 +55,7 @@ def read_csv(path: Path, name: str, *, delimiter: str = ",") -> Iterator[Row | B
                         raise cells
                     yield cells
                 elif header is None:
-                    header = cells
+                    header = _column_names(cells)
                     _check_header(header, name)
                 else:
                     yield _row(header, cells, lines, name)
@@ -60,8 +72,8 @@ class _Lines:
         number: the number of the last line, from 1.
     """
 
-    def __init__(self, stream: Iterator[str]) -> None:
-        self.number = 0
+    def __init__(self, stream: Iterator[str], number: int) -> None:
+        self.number = number
         self._stream = stream
         self._row: list[str] = []
         self._again: deque[str] = deque()
@@ -122,6 +134,24 @@ def _row(header: list[str], cells: list[str], lines: _Lines, name: str) -> Row |
             )
         )
     return Row(lines.first, dict(zip(header, cells, strict=False)))
+
+
+def _delimiter(line: str, default: str) -> str:
+    """Return the delimiter that gives a header line a column 'text' or 'title'; `default` where none does."""
+    for delimiter in (default, *_DELIMITERS):
+        names = _column_names(next(csv.reader([line], delimiter=delimiter), []))
+        if {"text", "title"} & set(names):
+            return delimiter
+    return default
+
+
+def _column_names(cells: list[str]) -> list[str]:
+    """Return the names of a header: stripped, and those with a meaning in lower case."""
+    names = [cell.strip() for cell in cells]
+    return [
+        lower if (lower := name.lower()) in _NAMES and lower not in names and names.count(name) == 1 else name
+        for name in names
+    ]
 
 
 def _check_header(header: list[str], name: str) -> None:

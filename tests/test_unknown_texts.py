@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from serotine import Encoder, Index
+from serotine.cli import main
 from serotine.coverage import text_coverage
 from serotine.errors import UnknownTextWarning
 from serotine.integrations import passages
@@ -95,3 +96,17 @@ def test_coverage_counts_characters(encoder: Encoder) -> None:
     word = "x" * 200
     (coverage,) = encoder.coverage([word])
     assert coverage.unknown_scripts(word) == ["long words"]
+
+
+def test_the_command_line_says_so_in_one_line_each(index: Index, capsys: pytest.CaptureFixture[str]) -> None:
+    index.close()
+    assert main(["search", str(index.path), "ค้างคาวบิน", "-k", "1"]) == 0
+    output = capsys.readouterr()
+    assert "thai-bat" in output.out
+    assert output.err.splitlines() == [
+        "warning: query: 100% outside the vocabulary of 'serotine-mini' (Thai); "
+        "ranked by --mode hybrid instead of late: by its words, and by what is known of it"
+    ]
+    assert main(["info", str(index.path)]) == 0
+    expected = "4 documents (80%) more than 20% outside the encoder's vocabulary: Thai 2, Han 1, emoji 1"
+    assert expected in capsys.readouterr().out

@@ -118,7 +118,7 @@ def _lines(hits: Hits, spans: list[list[Span]], options: SearchOptions, *, empty
     if not hits:
         return f"No document after the first {offset:,}." if offset else "No document matches."
     # Sums of reciprocal ranks differ little.
-    digits = 4 if options.mode == "hybrid" else 3
+    digits = 4 if "+ bm25" in hits.stats.plan else 3
     blocks = []
     for rank, (hit, matched) in enumerate(zip(hits, spans, strict=True), offset + 1):
         excerpt = "(added as vectors, without text)"

@@ -26,7 +26,7 @@ from serotine.cli.search import search
 from serotine.cli.serve import serve
 from serotine.cli.train import train
 from serotine.cli.verify import verify
-from serotine.errors import SerotineError
+from serotine.errors import IndexLockedError, SerotineError
 
 _FAILED = 1
 _BAD_USE = 2
@@ -99,6 +99,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (Interrupted, KeyboardInterrupt, click.Abort) as error:
         print_error(str(error) or "interrupted")
         return _INTERRUPTED
+    except IndexLockedError as error:
+        path = str(error).split(": another writer")[0]
+        print_error(f"{path}: another process is writing to this index; stop it, or wait until it ends")
+        return _FAILED
     except (SerotineError, click.ClickException) as error:
         print_error(str(error))
         return _FAILED

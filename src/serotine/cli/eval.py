@@ -94,7 +94,7 @@ def evaluate(
     no_cache: bool,
     json_file: str | None,
 ) -> None:
-    r"""Evaluate models, an index and baselines on judged collections, side by side.
+    """Evaluate models, an index and baselines on judged collections, side by side.
 
     FOLDER is in BEIR's layout (corpus.jsonl, queries.jsonl, qrels/test.tsv, plain or .gz) or MIRACL's (topics, qrels,
     docs-*.jsonl.gz); or beir/NAME and miracl/LANGUAGE, from the hub; or ir_datasets:ID.
@@ -106,7 +106,7 @@ def evaluate(
 
     A model's figures are exact: every document is scored. Figures are in percent. To resume an interrupted
     evaluation, run the same command with the same --output.
-    """
+    """  # noqa: D301 - click needs the character itself
     context = click.get_current_context()
     if not (models or dense or bm25 or index):
         raise click.UsageError("nothing to evaluate; pass --model NAME, --index PATH, --dense NAME or --bm25", context)

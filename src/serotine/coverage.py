@@ -65,14 +65,14 @@ class _Encoder(Protocol):
 
 
 def text_coverage(encoder: _Encoder, texts: Sequence[str], *, query: bool) -> list[TextCoverage] | None:
-    """Return what an encoder reads of every text; None for an encoder that does not say."""
+    """Return what an encoder reads of every text; None for an encoder without the method `coverage`."""
     measure: Any = getattr(encoder, "coverage", None)
     return None if measure is None else list(measure(texts, query=query))
 
 
 @dataclass(slots=True)
 class CoverageReport:
-    """Counts of the texts that an encoder does not read whole, or does not know the words of.
+    """Counts of the texts that are longer than an encoder reads, or outside its vocabulary.
 
     Attributes:
         texts: number of texts.
@@ -116,32 +116,34 @@ class CoverageReport:
         self.unknown += other.unknown
         self.scripts.update(other.scripts)
 
-    @property
-    def main_scripts(self) -> str:
-        """The most frequent scripts: "Thai, emoji"."""
-        return main_scripts(self.scripts)
+    def truncated_message(self, name: str, encoder: str, outcome: str) -> str:
+        """Return the message about texts that are too long; `outcome` is what happens to the rest, and the fix."""
+        return (
+            f"{name}: {self.truncated:,} of {self.texts:,} longer than the {self.limit:,} tokens that {encoder!r} "
+            f"reads, the first is {self.first_truncated} with {self.first_tokens:,}; {outcome}"
+        )
+
+    def unknown_message(self, name: str, encoder: str, fix: str) -> str:
+        """Return the message about texts outside the encoder's vocabulary."""
+        scripts = ", ".join(script for script, _ in self.scripts.most_common(_MAIN_SCRIPTS))
+        return (
+            f"{name}: {self.unknown:,} of {self.texts:,} more than {UNKNOWN_SHARE:.0%} outside the vocabulary of "
+            f"{encoder!r} ({scripts}), the first is {self.first_unknown}; {fix}"
+        )
 
     def warn_truncated(self, name: str, encoder: str, fix: str) -> None:
-        """Warn, once, of texts that are not read whole; `name` is the argument, `fix` what to do."""
+        """Warn once about texts that are too long, if there are any."""
         if self.truncated:
-            notify(
-                TruncatedTextWarning,
-                f"{name}: {self.truncated:,} of {self.texts:,} longer than the {self.limit:,} tokens that {encoder!r} "
-                f"reads, the first is {self.first_truncated} with {self.first_tokens:,}; the rest is ignored: {fix}",
-            )
+            notify(TruncatedTextWarning, self.truncated_message(name, encoder, f"the rest is ignored: {fix}"))
 
     def warn_unknown(self, name: str, encoder: str, fix: str) -> None:
-        """Warn, once, of texts whose words the encoder does not know."""
+        """Warn once about texts outside the encoder's vocabulary, if there are any."""
         if self.unknown:
-            notify(
-                UnknownTextWarning,
-                f"{name}: {self.unknown:,} of {self.texts:,} more than {UNKNOWN_SHARE:.0%} outside the vocabulary of "
-                f"{encoder!r} ({self.main_scripts}), the first is {self.first_unknown}; {fix}",
-            )
+            notify(UnknownTextWarning, self.unknown_message(name, encoder, fix))
 
 
 def warn_about_texts(encoder: _Encoder, texts: Sequence[str], *, query: bool) -> None:
-    """Warn of texts that an encoder is about to read, where it does not read them whole, or does not know the words."""
+    """Warn about texts that are longer than an encoder reads, or outside its vocabulary."""
     if not notices_wanted():
         return
     coverages = text_coverage(encoder, texts, query=query)
@@ -153,11 +155,6 @@ def warn_about_texts(encoder: _Encoder, texts: Sequence[str], *, query: bool) ->
         report.count(f"{name}[{i}]", text, coverage)
     report.warn_truncated(name, encoder.name, "shorten them" if query else "cut them into passages")
     report.warn_unknown(name, encoder.name, "use a multilingual encoder")
-
-
-def main_scripts(counts: Counter[str]) -> str:
-    """Return the most frequent scripts: "Thai, emoji"."""
-    return ", ".join(script for script, _ in counts.most_common(_MAIN_SCRIPTS))
 
 
 def _script(character: str, *, long: bool) -> str:

@@ -183,20 +183,14 @@ def apply_plan(
 
 
 def _warn_about_texts(result: IngestReport, encoder: str) -> None:
-    """Warn of texts that the encoder does not read whole, or does not know the words of."""
+    """Warn about texts that are longer than the encoder reads, or outside its vocabulary."""
     coverage = result.coverage
     if coverage.truncated:
-        warn(
-            f"{plural(coverage.truncated, 'document')} of {coverage.texts:,} longer than the {coverage.limit:,} tokens "
-            f"that {encoder!r} reads, the first is {coverage.first_truncated} with {coverage.first_tokens:,}; "
-            "the rest is not searched: omit --no-chunk to cut them into passages"
-        )
+        outcome = "the rest is not searched: omit --no-chunk to cut them into passages"
+        warn(coverage.truncated_message("documents", encoder, outcome))
     if coverage.unknown:
-        warn(
-            f"{plural(coverage.unknown, 'document')} of {coverage.texts:,} more than 20% outside the vocabulary of "
-            f"{encoder!r} ({coverage.main_scripts}), the first is {coverage.first_unknown}; "
-            "search with --mode bm25, or index with a multilingual encoder: --encoder FOLDER"
-        )
+        fix = "search with --mode bm25, or index with a multilingual encoder: --encoder FOLDER"
+        warn(coverage.unknown_message("documents", encoder, fix))
 
 
 def file_counts(result: IngestReport) -> str:

@@ -31,8 +31,8 @@ class MeasuredTexts:
     """What the encoder reads of the texts of one call.
 
     Attributes:
-        coverages: one per text; empty for an encoder that does not say.
-        rows: what to record, of the texts that are not read whole or not known.
+        coverages: one per text; empty for an encoder without the method `coverage`.
+        rows: what to record of the texts that are too long, or outside the vocabulary.
         report: the counts of these.
     """
 
@@ -64,15 +64,11 @@ def refuse_long_texts(measured: MeasuredTexts, encoder: TextEncoder) -> None:
     """Raise ValueError where a text is longer than the encoder reads."""
     report = measured.report
     if report.truncated:
-        raise ValueError(
-            f"texts: {report.truncated:,} of {report.texts:,} longer than the {report.limit:,} tokens that "
-            f"{encoder.name!r} reads, the first is {report.first_truncated} with {report.first_tokens:,}; "
-            f"nothing was added: {TRUNCATED_FIX}"
-        )
+        raise ValueError(report.truncated_message("texts", encoder.name, f"nothing was added: {TRUNCATED_FIX}"))
 
 
 def require_coverage(encoder: TextEncoder, long_texts: LongTexts) -> None:
-    """Raise EncoderError for an encoder whose long texts cannot be known, where they must be."""
+    """Raise EncoderError where `long_texts` needs the lengths of texts and the encoder does not report them."""
     if long_texts in ("split", "error") and not hasattr(encoder, "coverage"):
         raise EncoderError(
             f'encoder {encoder.name!r}: does not report how much of a text it reads (a method "coverage"), which '

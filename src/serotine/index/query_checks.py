@@ -1,4 +1,4 @@
-"""What an encoder does not read or understand of a query, and how the query is searched instead."""
+"""Queries longer than the encoder reads, or outside its vocabulary: warnings, and the search that is run instead."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def search_checked(
 
 
 def warn_about_queries(checked: Sequence[CheckedQuery]) -> None:
-    """Warn once of each kind of fault, with the first query that has it and the number of others."""
+    """Warn once per kind of fault, with the first query that has it and the number of others."""
     for category in (TruncatedTextWarning, UnknownTextWarning):
         messages = [notice.message for query in checked for notice in query.notices if notice.category is category]
         if messages:

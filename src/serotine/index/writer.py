@@ -327,7 +327,7 @@ class Writer:
             )
 
     def _warn(self, report: CoverageReport, long_texts: LongTexts) -> None:
-        """Warn of texts that are truncated, unless that was asked for, and of those outside the vocabulary."""
+        """Warn about truncated texts, unless that was asked for, and about those outside the vocabulary."""
         if not (report.truncated or report.unknown):
             return
         name = self._encoder.get().name

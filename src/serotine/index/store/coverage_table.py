@@ -1,4 +1,4 @@
-"""The texts that the encoder does not read whole, or does not know the words of: a row for each such document.
+"""The texts that are longer than the encoder reads, or outside its vocabulary: a row for each such document.
 
 The table is created when an index first needs it, so that indexes of format 2 without one stay as they are.
 """

@@ -15,7 +15,7 @@ from typing import Literal
 from serotine.errors import SerotineError, ServerError, reason
 from serotine.files import write_atomically
 from serotine.index import Index
-from serotine.ingest import MAX_NAMED, SourceFile, update
+from serotine.ingest import MAX_NAMED, SkippedRow, SourceFile, update
 from serotine.serving.indexes import ServedIndex
 from serotine.serving.metrics import Metrics
 
@@ -37,21 +37,6 @@ class SkippedFile:
     """
 
     file: str
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class SkippedRow:
-    """A bad row of a file whose other rows are indexed.
-
-    Attributes:
-        file: its file's name, as uploaded.
-        line: its line or row, from 1.
-        reason: what is wrong with it.
-    """
-
-    file: str
-    line: int
     reason: str
 
 
@@ -194,8 +179,7 @@ class Jobs:
         report = update(index, sources, upsert=True, on_progress=on_progress)
         job.skipped += [SkippedFile(skipped.file, skipped.reason) for skipped in report.skipped]
         job.skipped_rows += report.skipped_rows.count
-        rows = [SkippedRow(row.file, row.line, row.reason) for row in report.skipped_rows.first]
-        job.first_skipped_rows = [*job.first_skipped_rows, *rows][:MAX_NAMED]
+        job.first_skipped_rows = [*job.first_skipped_rows, *report.skipped_rows.first][:MAX_NAMED]
         job.unchanged_files += report.files_unchanged
         for kind, number in report.unread.items():
             job.unread[kind] = job.unread.get(kind, 0) + number

@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 import json
-from contextlib import contextmanager
-from importlib import import_module
+import re
 from typing import TYPE_CHECKING
 
 import pytest
 from helpers.small_engine import THRESHOLDS
 from test_cli import Shell, shell
 
-import serotine.progress
 from serotine.cli.search import _summary
 from serotine.index import Index, SearchStats
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
-    from serotine.progress import Advance
 
 __all__ = ["shell"]  # a fixture, used by its name
 
@@ -116,7 +112,7 @@ def test_csv_fields_are_converted_to_their_declared_types(shell: Shell, tmp_path
     [
         ("int", "MMI", "a 64-bit int, got 'MMI'"),
         ("int", "1_000", "a 64-bit int, got '1_000'"),
-        ("int", "2.0", "a 64-bit int, got '2.0'"),
+        ("int", "2.5", "a 64-bit int, got '2.5'"),
         ("int", str(2**63), f"a 64-bit int, got '{2**63}'"),
         ("int", "9" * 5000, "a 64-bit int, got '999"),
         ("int", 2002.5, "a 64-bit int, got 2002.5"),
@@ -127,19 +123,36 @@ def test_csv_fields_are_converted_to_their_declared_types(shell: Shell, tmp_path
         ("str", 2001, "a str, got 2001"),
     ],
 )
-def test_a_value_of_the_wrong_type_is_an_error_before_anything_is_written(
+def test_a_row_with_a_value_of_the_wrong_type_is_skipped_and_counted(
     shell: Shell, tmp_path: Path, declared: str, value: object, expected: str
 ) -> None:
     rows: list[dict[str, object]] = [{"_id": f"d{i}", "text": "bat", "field": None} for i in range(99)]
     rows.append({"_id": "bad", "text": "bat", "field": value})
     (tmp_path / "t.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     option = ("--filterable", f"field:{declared}")
-    message = shell.fails("index", "t.jsonl", "-o", "i.serotine", *option)
-    assert "t.jsonl:100: field 'field' of 'bad' must be " in message
-    assert expected in message
+    summary = shell.json("index", "t.jsonl", "-o", "i.serotine", *option)
+    (row,) = summary["skipped_rows"]["first"]
+    assert row["reason"].startswith("field 'field' of 'bad' must be ")
+    assert expected in row["reason"]
+    assert (row["file"], row["line"], summary["skipped_rows"]["count"]) == ("t.jsonl", 100, 1)
+    assert summary["documents"] == 99
+    assert "warning: skipped row: t.jsonl:100: field 'field' of 'bad' must be " in shell.err
+
+
+@pytest.mark.parametrize(("declared", "value"), [("int", "MMI"), ("bool", "perhaps")])
+def test_with_strict_a_value_of_the_wrong_type_is_an_error_before_anything_is_written(
+    shell: Shell, tmp_path: Path, declared: str, value: str
+) -> None:
+    (tmp_path / "t.jsonl").write_text(json.dumps({"_id": "bad", "text": "bat", "field": value}) + "\n")
+    option = ("--filterable", f"field:{declared}")
+    shell("index", "t.jsonl", "-o", "i.serotine", *option, "--strict", status=1)
+    kind = {"int": "64-bit int", "bool": "bool"}[declared]
+    error = f"error: t.jsonl:1: field 'field' of 'bad' must be a {kind}, got {value!r}"
+    assert error in shell.err
     assert not (tmp_path / "i.serotine").exists()
     shell("index", "corpus.jsonl", "-o", "i.serotine", *option)
-    assert expected in shell.fails("add", "i.serotine", "t.jsonl")
+    shell("add", "i.serotine", "t.jsonl", "--strict", status=1)
+    assert error in shell.err
     assert shell.json("info", "i.serotine")["documents"] == 3
 
 
@@ -227,33 +240,14 @@ def test_indexing_trains_one_codebook(shell: Shell, tmp_path: Path) -> None:
 
 
 def test_progress_is_drawn_on_a_terminal(shell: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("ingestion", "compact"):
-        # By import_module, because the package's attribute of that name is the command.
-        monkeypatch.setattr(import_module(f"serotine.cli.{name}"), "watched", lambda: True)
-    # Two bars at once would draw over each other.
-    descriptions: list[str] = []
-    open_bars: list[str] = []
-    bar = serotine.progress.progress_bar
-
-    @contextmanager
-    def one_bar(total: int | None, description: str, *, enabled: bool) -> Iterator[Advance]:
-        if not enabled:
-            with bar(total, description, enabled=False) as advance:
-                yield advance
-            return
-        assert not open_bars
-        open_bars.append(description)
-        descriptions.append(description)
-        with bar(total, description, enabled=True) as advance:
-            yield advance
-        open_bars.pop()
-
-    for name in ("cli.ingestion", "index.growth.maintenance", "index.writer", "index.text_vectors"):
-        monkeypatch.setattr(import_module(f"serotine.{name}"), "progress_bar", one_bar)
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", "120")
+    monkeypatch.setenv("TERM", "xterm")
     shell("index", corpus(tmp_path), "-o", "i.serotine")
-    assert descriptions == ["Checking", "Indexing"]
-    assert "60/60" in shell.err
-    shell("delete", "i.serotine", "d1")
+    assert "Reading" in shell.err
+    assert "Encoding" in shell.err
+    assert re.search(r"(\d+)/\1 bytes", shell.err)
+    shell("delete", "i.serotine", "d1", "--yes")
     shell("compact", "i.serotine")
     assert "Merging segments" in shell.err
 
@@ -303,4 +297,4 @@ def test_compaction(shell: Shell, tmp_path: Path) -> None:
     assert "1 segment of" in shell("compact", "i.serotine")
     with Index.open("i.serotine") as index:
         assert len(index) == 40
-        assert "another writer" in shell.fails("compact", "i.serotine")
+        assert "another process is writing" in shell.fails("compact", "i.serotine")

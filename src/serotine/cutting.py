@@ -1,4 +1,4 @@
-"""Texts cut into pieces of at most so many of an encoder's tokens, where a paragraph, a sentence or a word ends."""
+"""Texts cut into pieces of a maximum number of tokens, where a paragraph, a sentence or a word ends."""
 
 from __future__ import annotations
 
@@ -165,8 +165,8 @@ def _without_long_tokens(text: str, spans: Spans) -> Spans:
 
 def _pieces(text: str, start: int, end: int, spans: Spans, limit: int, overlap: int) -> list[tuple[int, int]]:
     """Cut where a paragraph ends in the second half of a piece; else a sentence, a line or a word."""
-    count, longest = len(spans), max_characters(limit)
-    if count <= limit and end - start <= longest:
+    count, max_length = len(spans), max_characters(limit)
+    if count <= limit and end - start <= max_length:
         return [(start, end)]
     spans = _without_long_tokens(text, spans)
     count = len(spans)
@@ -189,7 +189,7 @@ def _pieces(text: str, start: int, end: int, spans: Spans, limit: int, overlap: 
     first = 0
     while True:
         # As many tokens as fit, by their number and by their characters.
-        fitting = int(np.searchsorted(ends, starts[first] + longest, side="right")) - first
+        fitting = int(np.searchsorted(ends, starts[first] + max_length, side="right")) - first
         size = max(min(limit, fitting), 1)
         if first + size >= count:
             break

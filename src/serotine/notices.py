@@ -29,7 +29,7 @@ _muted: ContextVar[bool] = ContextVar("serotine_notices_muted", default=False)
 
 
 def notices_wanted() -> bool:
-    """Return whether a warning issued now reaches anyone."""
+    """Return whether warnings are reported rather than dropped by `muted_notices`."""
     return not _muted.get()
 
 
@@ -60,7 +60,7 @@ def collected_notices() -> Iterator[list[Notice]]:
 
 @contextmanager
 def muted_notices() -> Iterator[None]:
-    """Drop the warnings of this thread or task: the caller reports them in its own words, or by design has none."""
+    """Drop the warnings of this thread or task, for a caller that reports them itself or needs none."""
     token = _muted.set(True)
     try:
         yield

@@ -308,7 +308,7 @@ def _ingest_result(index: Index, result: IngestReport) -> dict[str, Any]:
         **as_json(result),
         **_totals(index),
         "counts": file_counts(result),
-        "not_read": ignored_line(result.ignored),
+        "ignored_line": ignored_line(result.ignored),
     }
 
 
@@ -330,7 +330,7 @@ def _report(
     totals = f"{plural(result['documents'], 'document')}, {plural(result['tokens'], 'token')}, {size(result['bytes'])}"
     lines = (
         f"{output}: {plural(result['added'], 'document')} indexed in {seconds:,.1f} s{unchanged}{counts}; "
-        f"total: {totals}.{result.pop('not_read', '')}"
+        f"total: {totals}.{result.pop('ignored_line', '')}"
     )
     if advice and result["encoder"]:
         lines += f'\nSearch it: serotine search {output} "your query"'

@@ -162,9 +162,9 @@ def _portion_end(text: str, start: int, end: int) -> int:
     if limit >= end:
         return end
     for separator in ("\n\n", "\n", " "):
-        found = text.rfind(separator, start + _PORTION // 2, limit)
-        if found >= 0:
-            return found + len(separator)
+        offset = text.rfind(separator, start + _PORTION // 2, limit)
+        if offset >= 0:
+            return offset + len(separator)
     return limit
 
 

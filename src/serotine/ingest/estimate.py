@@ -1,4 +1,4 @@
-"""What an update will cost, measured on a sample before anything is stored."""
+"""The cost of an update, measured on a sample before anything is stored."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Estimate:
 
 
 def estimate(plan: Plan, reading: Reading, encoder: TextEncoder, index: Index | None, *, upsert: bool) -> Estimate:
-    """Return what it costs to carry out a plan: read its documents again, count tokens, and encode a sample of them."""
+    """Return the cost of a plan: read its documents again, count their tokens, and encode a sample of them."""
     documents = tokens = 0
     step = max(plan.to_store // _SAMPLE, 1)
     sample: list[str] = []

@@ -1,4 +1,4 @@
-"""The files of sources: each once, whatever it is called, and the count of those that are not read."""
+"""The files of sources, each of them once under any name, and the count of ignored files."""
 
 from __future__ import annotations
 
@@ -55,11 +55,11 @@ def list_files(sources: Sequence[str | Path | SourceFile], selection: FileSelect
                 raise InputFileError(f"{source.name}: duplicate file name; names must be unique")
             listing.files[source.key] = source
             continue
-        found = find_files(Path(source), selection)
+        folder = find_files(Path(source), selection)
         listing.roots += {os.path.abspath(source), os.path.realpath(source)}  # noqa: PTH100
-        listing.excluded |= found.excluded
-        ignored.append(found.ignored)
-        for file in found.files:
+        listing.excluded |= folder.excluded
+        ignored.append(folder.ignored)
+        for file in folder.files:
             if file.real not in real_paths:
                 real_paths.add(file.real)
                 listing.files.setdefault(file.key, SourceFile.at(file.path, file.key))
@@ -95,18 +95,18 @@ def find_files(path: Path, selection: FileSelection) -> FolderFiles:
         InputFileError: it does not exist, or has no files that can be read.
     """
     if path.is_dir():
-        found = walk(path, selection, lambda name: file_type(name) in SUFFIXES)
+        folder = walk(path, selection, lambda name: file_type(name) in SUFFIXES)
         corpus = next((path / name for name in _BEIR_FILES if (path / name).is_file()), None)
         if corpus is not None:
             file = FoundFile(corpus, str(Path(os.path.realpath(path), corpus.name)), os.path.realpath(corpus))
-            others = sum(other.path != corpus for other in found.files)
-            return FolderFiles([file], replace(found.ignored, beside_corpus=others))
-        if not found.files:
-            ignored = f" ({found.ignored})" if found.ignored else ""
+            others = sum(other.path != corpus for other in folder.files)
+            return FolderFiles([file], replace(folder.ignored, beside_corpus=others))
+        if not folder.files:
+            ignored = f" ({folder.ignored})" if folder.ignored else ""
             raise InputFileError(
                 f"{path}: no {', '.join(SUFFIXES)} files in this folder{ignored}; name the files to read"
             )
-        return found
+        return folder
     if not path.exists():
         raise InputFileError(f"{path}: no such file or folder; check the path")
     if not path.is_file():

@@ -1,4 +1,4 @@
-"""Rows of files with many documents: those that are read, those that are bad, and the count of the skipped ones."""
+"""Rows of files with many documents: read rows, bad rows, and the count of skipped ones."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 from serotine.errors import InputFileError
 
 MAX_NAMED = 10
-"""Bad rows that reports name."""
+"""Number of skipped rows and files that reports name; the others are counted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,9 +90,10 @@ class SkippedRows:
     @classmethod
     def total(cls, rows: Iterable[SkippedRows]) -> SkippedRows:
         """Return the rows of several files together."""
-        every = [each for each in rows if each]
-        first = [row for each in every for row in each.first][:MAX_NAMED]
-        return cls(sum(each.count for each in every), sum(each.files for each in every), tuple(first))
+        by_file = [skipped for skipped in rows if skipped]
+        first = [row for skipped in by_file for row in skipped.first][:MAX_NAMED]
+        count, files = sum(skipped.count for skipped in by_file), sum(skipped.files for skipped in by_file)
+        return cls(count, files, tuple(first))
 
     def to_json(self) -> dict[str, Any]:
         """Return count, files and the first rows as JSON values."""

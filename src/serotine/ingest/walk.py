@@ -1,4 +1,4 @@
-"""The files of a folder that are read, and the count of all others: nothing is left out in silence."""
+"""The files of a folder: those to read, and the count of all others."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from typing import Any
 from pathspec import GitIgnoreSpec
 
 from serotine.errors import InputFileError, invalid, wrong_type
+from serotine.ingest.rows import MAX_NAMED
 
 IGNORE_FILES = (".gitignore", ".serotineignore")
-_MAX_NAMED = 10
 # Folders of installed packages, by their names; and of build outputs, by a file that is in them or beside them.
 _PACKAGE_FOLDERS = {"node_modules", "bower_components", "site-packages", "__pycache__", "__pypackages__"}
 _MARKERS_INSIDE = ("pyvenv.cfg", "CACHEDIR.TAG", "CMakeCache.txt", "catalog.sqlite")
@@ -58,7 +58,7 @@ class FileSelection:
             try:
                 GitIgnoreSpec.from_lines(getattr(self, name))
             except ValueError as error:
-                raise ValueError(f"{name}: not a valid pattern ({error})") from None
+                raise ValueError(f"{name}: not a valid pattern ({error}); use the syntax of .gitignore") from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +72,7 @@ class Ignored:
         folders: number of folders of packages and build outputs by name.
         too_large: number of files above the maximum size.
         linked: number of links to files and folders that are read under another name.
-        unreadable: number of folders and links that cannot be followed, and of things that are not files.
+        unreadable: number of folders and links that cannot be followed, and of special files.
         beside_corpus: number of files beside a BEIR corpus, which is read alone.
         first: the first ten files that are too large or unreadable.
     """
@@ -121,14 +121,14 @@ class Ignored:
     @classmethod
     def total(cls, ignored: Iterable[Ignored]) -> Ignored:
         """Return the counts of several folders together."""
-        every = list(ignored)
+        by_folder = list(ignored)
         suffixes: Counter[str] = Counter()
         folders: Counter[str] = Counter()
-        for each in every:
-            suffixes.update(each.suffixes)
-            folders.update(each.folders)
-        counts = {name: sum(getattr(each, name) for each in every) for name in _COUNTED}
-        first = [name for each in every for name in each.first][:_MAX_NAMED]
+        for counted in by_folder:
+            suffixes.update(counted.suffixes)
+            folders.update(counted.folders)
+        counts = {name: sum(getattr(counted, name) for counted in by_folder) for name in _COUNTED}
+        first = [name for counted in by_folder for name in counted.first][:MAX_NAMED]
         return cls(dict(suffixes.most_common()), folders=dict(folders.most_common()), first=tuple(first), **counts)
 
 
@@ -170,7 +170,7 @@ class FolderFiles:
 def walk(root: Path, selection: FileSelection, is_known: Callable[[str], bool]) -> FolderFiles:
     """Return the files of a folder, those of its subfolders included.
 
-    Links are followed; a link to something that is read anyway is not, so that loops end.
+    Links are followed, except those to files and folders that are read anyway, so that loops end.
 
     Args:
         root: the folder.
@@ -304,7 +304,8 @@ class _Walk:
 
     def _is_excluded(self, path: str, rules: Sequence[_Rules], *, is_folder: bool) -> bool:
         # The option first; then the deepest ignore file that has a matching pattern.
-        decisions = (each.excludes(path, is_folder=is_folder) for each in (self._exclude, *reversed(rules)))
+        levels = (self._exclude, *reversed(rules))
+        decisions = (patterns.excludes(path, is_folder=is_folder) for patterns in levels)
         return next((decision for decision in decisions if decision is not None), False)
 
     def _exclude_path(self, path: str) -> None:
@@ -316,7 +317,7 @@ class _Walk:
         self._name(path)
 
     def _name(self, path: str) -> None:
-        if len(self._first) < _MAX_NAMED:
+        if len(self._first) < MAX_NAMED:
             self._first.append(Path(path).as_posix())
 
 
@@ -342,7 +343,7 @@ def _rules_above(root: Path) -> tuple[_Rules, ...]:
     else:
         return ()
     within = [path for path in (folder, *folder.parents) if path.is_relative_to(parent) and path != parent]
-    if any(each.excludes(str(path), is_folder=True) for path in within for each in rules):
+    if any(patterns.excludes(str(path), is_folder=True) for path in within for patterns in rules):
         return ()
     return tuple(rules)
 
@@ -356,12 +357,16 @@ def _read_rules(folder: str, names: set[str]) -> Iterator[_Rules]:
             except FileNotFoundError:
                 continue
             except OSError as error:
-                raise InputFileError(f"{folder}/{name}: cannot be read ({error.strerror or error})") from None
+                raise InputFileError(
+                    f"{folder}/{name}: cannot be read ({error.strerror or error}); check its permissions"
+                ) from None
     if lines:
         try:
             spec = GitIgnoreSpec.from_lines(lines)
         except ValueError as error:
-            raise InputFileError(f"{folder}: its {' or '.join(IGNORE_FILES)} is not valid ({error})") from None
+            raise InputFileError(
+                f"{folder}: {' or '.join(IGNORE_FILES)} has an invalid pattern ({error}); correct it"
+            ) from None
         yield _Rules(folder, spec)
 
 

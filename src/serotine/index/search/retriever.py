@@ -214,10 +214,10 @@ def _score_missing(
 ) -> None:
     """Add the MaxSim of documents that the late ranking lacks: those that only the lexical one has."""
     located = {number: snapshot.locate(number) for number in numbers if number not in late}
-    found = {number: location for number, location in located.items() if location is not None}
-    if found:
-        documents = [segment.document(position) for segment, position in found.values()]
-        late.update(zip(found, maxsim.score(query, documents).tolist(), strict=True))
+    present = {number: location for number, location in located.items() if location is not None}
+    if present:
+        documents = [segment.document(position) for segment, position in present.values()]
+        late.update(zip(present, maxsim.score(query, documents).tolist(), strict=True))
 
 
 def _fuse(late: Ranking, lexical: Ranking, options: SearchOptions) -> Ranking:

@@ -27,7 +27,7 @@ def numbers(connection: sqlite3.Connection, documents: Sequence[str]) -> dict[st
     """Return the document numbers of the live passages of `documents`, by document and passage id."""
     if connection.execute("SELECT 1 FROM meta WHERE key = ?", (_KEY,)).fetchone() is None:
         return {}
-    found: dict[str, dict[str, int]] = {}
+    by_document: dict[str, dict[str, int]] = {}
     for document in documents:
         # A range of the index of live ids: "$" follows "#".
         rows = connection.execute(
@@ -37,5 +37,5 @@ def numbers(connection: sqlite3.Connection, documents: Sequence[str]) -> dict[st
         )
         passages = {id_: number for id_, number, origin in rows if origin == document and is_passage(id_, origin)}
         if passages:
-            found[document] = passages
-    return found
+            by_document[document] = passages
+    return by_document

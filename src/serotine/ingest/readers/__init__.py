@@ -1,1 +1,1 @@
-"""One module per file format: its bytes read as documents or as one text with its structure."""
+"""One module per file format, which reads its bytes as documents or as one text; and what several formats share."""

@@ -11,7 +11,7 @@ import pytest
 from serotine.errors import InputFileError
 from serotine.ingest import SourceFile, read
 from serotine.ingest.chunking import Chunker, Chunking
-from serotine.ingest.front_matter import read_front_matter
+from serotine.ingest.readers.front_matter import read_front_matter
 from serotine.ingest.readers.markdown import read_markdown
 from serotine.ingest.readers.notebook import read_notebook
 from serotine.ingest.readers.restructured import read_restructured

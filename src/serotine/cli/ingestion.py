@@ -195,18 +195,19 @@ def _warn_about_texts(result: IngestReport, encoder: str) -> None:
 
 def file_counts(result: IngestReport) -> str:
     """Return ``files: 3 new, 1 changed, 6 unchanged``, without the counts that are zero."""
-    counts = (
-        (result.files_added, "new"),
-        (result.files_replaced, "changed"),
-        (result.files_unchanged, "unchanged"),
-        (result.files_removed, "gone"),
-        (len(result.skipped), "skipped"),
+    files = _by_state(
+        result.files_added, result.files_replaced, result.files_unchanged, result.files_removed, len(result.skipped)
     )
     rows = f"; rows: {result.skipped_rows.count:,} skipped" if result.skipped_rows else ""
     unread = "; not read: " + ", ".join(_counted(count, kind) for kind, count in result.unread.items())
     cut = f"; {plural(result.cut_records, 'long record')} cut into passages" if result.cut_records else ""
-    files = "files: " + ", ".join(f"{count:,} {state}" for count, state in counts if count)
     return f"{files}{rows}{cut}{unread if result.unread else ''}"
+
+
+def _by_state(*counts: int) -> str:
+    """Return the numbers of new, changed, unchanged, gone and skipped files, without the zeros."""
+    states = zip(counts, ("new", "changed", "unchanged", "gone", "skipped"), strict=True)
+    return "files: " + ", ".join(f"{count:,} {state}" for count, state in states if count)
 
 
 def _counted(count: int, kind: str) -> str:
@@ -223,17 +224,10 @@ def dry_run(ingest: Ingest, plan: Plan, index: Index | None, path: Path, json_fi
     """Report what an update would do and cost."""
     cost = ingest.estimate(index)
     minutes = cost.seconds / 60
-    states = (
-        (len(plan.new), "new"),
-        (len(plan.changed), "changed"),
-        (len(plan.unchanged), "unchanged"),
-        (len(plan.gone), "gone"),
-        (len(plan.skipped), "skipped"),
-    )
-    counts = ", ".join(f"{count:,} {state}" for count, state in states if count)
+    files = _by_state(len(plan.new), len(plan.changed), len(plan.unchanged), len(plan.gone), len(plan.skipped))
     duration = f"{minutes:,.1f} minutes" if minutes >= 1 else f"{cost.seconds:,.1f} seconds"
     report(
-        f"{path}: dry run, nothing is stored; files: {counts}\n"
+        f"{path}: dry run, nothing is stored; {files}\n"
         f"would encode {plural(cost.documents, 'passage')} with {plural(cost.tokens, 'token')}: about {duration} "
         f"(measured on {plural(cost.sample, 'passage')}){ignored_line(plan.ignored)}",
         {

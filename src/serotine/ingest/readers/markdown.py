@@ -6,7 +6,7 @@ import re
 
 from serotine.ingest.decoding import decode
 from serotine.ingest.extract import Extract, encoding_metadata, sections
-from serotine.ingest.front_matter import read_front_matter
+from serotine.ingest.readers.front_matter import read_front_matter
 
 # The line ends of CommonMark; Python counts more characters as line ends.
 _LINE_END = re.compile(r"\r\n|\n|\r")

@@ -151,7 +151,7 @@ def test_a_failed_overwrite_leaves_the_index_unchanged(
     (tmp_path / "empty.jsonl").touch()
     assert "contains no documents" in shell.fails("index", "empty.jsonl", "-o", "i.serotine", "--overwrite")
     with Index.open("i.serotine"):
-        assert "another writer" in shell.fails("index", "corpus.jsonl", "-o", "i.serotine", "--overwrite")
+        assert "another process is writing" in shell.fails("index", "corpus.jsonl", "-o", "i.serotine", "--overwrite")
     with monkeypatch.context() as patch:
         patch.setattr(FakeEncoder, "encode_documents", raises(KeyboardInterrupt()))
         message = shell.fails("index", "corpus.jsonl", "-o", "i.serotine", "--overwrite", status=130)

@@ -11,10 +11,20 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 if TYPE_CHECKING:
-    from serotine.ingest import FileSelection
+    from serotine.ingest import Fields, FileSelection
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 _SIZE = re.compile(r"(\d+(?:\.\d+)?) *([kmgt]?)i?b?", re.IGNORECASE)
+# Arguments of Fields, and their options.
+_OPTIONS = {
+    "text": "text-field",
+    "id": "id-field",
+    "title": "title-field",
+    "delimiter": "delimiter",
+    "metadata": "metadata-fields",
+    "all_fields": "all-fields",
+}
+_DELIMITER_NAMES = {"\\t": "\t", "tab": "\t"}
 _UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
 
 
@@ -39,14 +49,15 @@ class FileOptions:
     max_file_size: int | None
     no_ignore: bool
     strict: bool
+    fields: dict[str, Any]
 
     def arguments(self) -> dict[str, Any]:
         """Return the arguments of `Ingest`.
 
         Raises:
-            click.UsageError: a pattern is not valid.
+            click.UsageError: a pattern or the name of a field is not valid.
         """
-        return {"selection": self._selection(), "strict": self.strict}
+        return {"selection": self._selection(), "strict": self.strict, "fields": self._fields()}
 
     def _selection(self) -> FileSelection:
         from serotine.ingest import FileSelection
@@ -55,6 +66,32 @@ class FileOptions:
             return FileSelection(self.exclude, self.include, self.max_file_size, not self.no_ignore)
         except ValueError as error:
             raise click.UsageError(f"--{error}", click.get_current_context()) from None
+
+    def _fields(self) -> Fields | None:
+        """Return the fields of tables; None where no option names one."""
+        from serotine.ingest import Fields
+
+        if not any(self.fields.values()):
+            return None
+        try:
+            return Fields(**self.fields)
+        except ValueError as error:
+            name, colon, rest = str(error).partition(":")
+            raise click.UsageError(f"--{_OPTIONS[name]}{colon}{rest}", click.get_current_context()) from None
+
+
+def _field_values(named: dict[str, Any]) -> dict[str, Any]:
+    """Take the arguments of `Fields` out of those of a command."""
+    metadata = named.pop("metadata_fields")
+    delimiter = named.pop("delimiter")
+    return {
+        "text": named.pop("text_field"),
+        "id": named.pop("id_field"),
+        "title": named.pop("title_field"),
+        "delimiter": _DELIMITER_NAMES.get(delimiter, delimiter),
+        "metadata": None if metadata is None else tuple(name.strip() for name in metadata.split(",")),
+        "all_fields": named.pop("all_fields"),
+    }
 
 
 def file_options(command: Command) -> Command:
@@ -70,9 +107,27 @@ def file_options(command: Command) -> Command:
         strict: bool,
         **named: Any,
     ) -> Any:
-        return command(*arguments, reading=FileOptions(exclude, include, max_file_size, no_ignore, strict), **named)
+        fields = _field_values(named)
+        reading = FileOptions(exclude, include, max_file_size, no_ignore, strict, fields)
+        return command(*arguments, reading=reading, **named)
 
     for option in (
+        click.option("--all-fields", is_flag=True, help="Tables: the text is a line 'name: value' of every field."),
+        click.option("--metadata-fields", metavar="A,B", help="Tables: keep these as metadata.  [default: all others]"),
+        click.option(
+            "--delimiter",
+            metavar="CHARACTER",
+            help="Separates the cells of CSV files, or tab.  [default: detected]",
+        ),
+        click.option("--title-field", metavar="NAME", help="Tables: the field of the title.  [default: title]"),
+        click.option("--id-field", metavar="NAME", help="Tables: the field of the id.  [default: _id or id]"),
+        click.option(
+            "--text-field",
+            multiple=True,
+            metavar="NAME",
+            help="Tables (CSV, JSON, Parquet): the field of the text; may be repeated.  "
+            "[default: as before in this index, or text]",
+        ),
         click.option(
             "--strict",
             is_flag=True,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from serotine.ingest.chunking import Chunking
 from serotine.ingest.document import Document
 from serotine.ingest.estimate import Estimate
+from serotine.ingest.fields import Fields
 from serotine.ingest.file_types import SUFFIXES, file_type
 from serotine.ingest.ingest import Ingest, update
 from serotine.ingest.lines import read_lines
@@ -22,6 +23,7 @@ __all__ = [
     "Chunking",
     "Document",
     "Estimate",
+    "Fields",
     "FileChange",
     "FileSelection",
     "Ignored",

@@ -44,8 +44,8 @@ class Chunking:
 
     @classmethod
     def parse(cls, value: str) -> Chunking:
-        """Parse what `str` returns."""
-        tokens, slash, overlap = value.partition("/")
+        """Parse what `str` returns, and what an index records after a space."""
+        tokens, slash, overlap = value.partition(" ")[0].partition("/")
         return cls(int(tokens), int(overlap)) if slash else cls(None)
 
     @classmethod

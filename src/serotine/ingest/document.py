@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from serotine.errors import InputFileError
+from serotine.ingest.fields import CHOICE, STANDARD, Fields, listed, matching
 from serotine.texts import is_text
 
 ID_FIELDS = ("_id", "id")
@@ -43,30 +45,39 @@ class Document:
         return len(self.text) if self.text.isascii() else len(self.text.encode(errors="surrogatepass"))
 
 
-def from_fields(fields: Mapping[str, Any], file: str, line: int) -> Document:
-    """Create a document from named fields, as BEIR names them: `_id` (or `id`), `title`, `text`; the rest is metadata.
+def from_fields(values: Mapping[str, Any], file: str, line: int, fields: Fields = STANDARD) -> Document:
+    """Create a document from named values, as BEIR names them: `_id` (or `id`), `title`, `text`; the rest is metadata.
 
-    Without an id field, file and line are the id. The members of an object named `metadata` become
-    metadata themselves.
+    Without an id, file and line are the id. The members of an object named `metadata` become metadata themselves.
+
+    Args:
+        values: the fields of a record with their values.
+        file: name of its file.
+        line: its line or row.
+        fields: which of them are text, title, id and metadata.
 
     Raises:
         InputFileError: a missing text, an empty id, or a field of the wrong type.
     """
     origin = f"{file}:{line}"
-    rest = dict(fields)
-    name = next((name for name in ID_FIELDS if name in rest), None)
-    id_ = origin_as_id(origin) if name is None else rest.pop(name)
-    if isinstance(id_, int) and not isinstance(id_, bool):
-        id_ = str(id_)
-    if not isinstance(id_, str) or not id_:
-        raise InputFileError(f"{origin}: {name!r} must be a string that is not empty, got {_json_type(id_)}")
-    if "text" not in rest and "title" not in rest:
-        raise InputFileError(f"{origin}: has neither 'text' nor 'title'; put the text to search in 'text'")
-    # Collections without titles often have "title": null.
-    title = _string(rest.pop("title", None) or "", "title", origin)
-    text = rest.pop("text", "")
-    # A null is no value, as in Parquet; a title is a text of its own.
-    text = _string("" if text is None and title else text, "text", origin)
+    rest = dict(values)
+    id_ = _take_id(rest, fields, origin)
+    title, text = "", ""
+    if fields.all_fields:
+        text = "\n".join(f"{name}: {shown}" for name, value in rest.items() if (shown := _as_line(value)))
+        rest.pop("title", None)
+        rest.pop("text", None)
+    else:
+        has_text = bool(fields.text) or "text" in rest
+        value = _take_text(rest, fields, origin) if fields.text else rest.pop("text", "")
+        name = fields.title or "title"
+        key = matching(rest, name) if fields.title else name
+        if not has_text and key not in rest:
+            raise InputFileError(f"{origin}: has neither 'text' nor {name!r}, only {listed(rest)}; {CHOICE}")
+        # Collections without titles often have "title": null.
+        title = _string(rest.pop(key, None) or "", name, origin) if key is not None else ""
+        # A null is no value, as in Parquet; a title is a text of its own.
+        text = _string("" if value is None and title else value, " and ".join(fields.text) or "text", origin)
     nested = rest.get("metadata")
     if isinstance(nested, dict):
         del rest["metadata"]
@@ -74,7 +85,57 @@ def from_fields(fields: Mapping[str, Any], file: str, line: int) -> Document:
         if duplicate is not None:
             raise InputFileError(f"{origin}: duplicate field {duplicate!r}, beside 'metadata' and in it; rename one")
         rest.update(nested)
+    if fields.metadata is not None:
+        kept = {name.strip().casefold() for name in fields.metadata}
+        rest = {name: value for name, value in rest.items() if name.strip().casefold() in kept}
     return Document(id_, f"{title} {text}".strip(), rest, origin, line)
+
+
+def _take_id(rest: dict[str, Any], fields: Fields, origin: str) -> str:
+    """Return the id among the values, and remove it from them."""
+    if fields.id is None:
+        name = next((name for name in ID_FIELDS if name in rest), None)
+    else:
+        name = matching(rest, fields.id)
+        if name is None:
+            raise InputFileError(f"{origin}: has no field {fields.id!r} for the id, only {listed(rest)}; add it")
+    id_ = origin_as_id(origin) if name is None else rest.pop(name)
+    if isinstance(id_, int) and not isinstance(id_, bool):
+        return str(id_)
+    if not isinstance(id_, str) or not id_:
+        raise InputFileError(f"{origin}: {name!r} must be a string that is not empty, got {_json_type(id_)}")
+    return id_
+
+
+def _take_text(rest: dict[str, Any], fields: Fields, origin: str) -> str | None:
+    """Return the named fields of the text that have a value, joined by a blank line, and remove all of them.
+
+    None where each is null.
+    """
+    names = [name for name in (matching(rest, name) for name in fields.text) if name is not None]
+    if not names:
+        wanted = " or ".join(map(repr, fields.text))
+        raise InputFileError(f"{origin}: has no field {wanted} for the text, only {listed(rest)}; {CHOICE}")
+    values = {name: rest.pop(name) for name in dict.fromkeys(names)}
+    if len(values) == 1:
+        ((name, value),) = values.items()
+        return None if value is None else _text(value, name, origin)
+    texts = [_text(value, name, origin) for name, value in values.items() if value is not None]
+    return "\n\n".join(text for text in texts if text.strip()) if texts else None
+
+
+def _text(value: object, field: str, origin: str) -> str:
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        return str(value)
+    return _string(value, field, origin)
+
+
+def _as_line(value: object) -> str:
+    """Return a value on one line; empty where there is none."""
+    if value is None:
+        return ""
+    shown = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+    return " ".join(shown.split())
 
 
 def origin_as_id(origin: str) -> str:

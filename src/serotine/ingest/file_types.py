@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from serotine.ingest.extract import Extract
+from serotine.ingest.fields import Fields
 from serotine.ingest.readers.code import code_reader
 from serotine.ingest.readers.docx import read_docx
 from serotine.ingest.readers.email_message import read_eml
@@ -31,15 +32,18 @@ from serotine.ingest.readers.xlsx import read_xlsx
 from serotine.ingest.readers.xml import read_xml
 from serotine.ingest.rows import BadRowError, Row
 
-RECORD_READERS: dict[str, Callable[[Path, str], Iterator[Row | BadRowError]]] = {
-    ".jsonl": read_jsonl,
+RECORD_READERS: dict[str, Callable[[Path, str, Fields], Iterator[Row | BadRowError]]] = {
+    ".jsonl": lambda path, name, _: read_jsonl(path, name),
     ".json": read_json,
     ".csv": read_csv,
     ".tsv": read_tsv,
-    ".mbox": read_mbox,
+    ".mbox": lambda path, name, _: read_mbox(path, name),
     ".parquet": read_parquet,
 }
 """Readers of files with many documents."""
+
+TABLES = (".jsonl", ".json", ".csv", ".tsv", ".parquet")
+"""Types whose fields are named by whoever wrote them, so that `Fields` apply."""
 
 TEXT_READERS: dict[str, Callable[[bytes, str], Extract]] = {
     ".txt": read_text,

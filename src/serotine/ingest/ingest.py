@@ -17,10 +17,11 @@ from serotine.ingest.changes import batched, compare_documents
 from serotine.ingest.chunking import Chunker, Chunking
 from serotine.ingest.commits import Commits, OnProgress
 from serotine.ingest.estimate import Estimate, estimate
+from serotine.ingest.fields import Fields
 from serotine.ingest.file_state import read_digest, read_state, settled_stamp
 from serotine.ingest.listing import list_files
 from serotine.ingest.plan import FileChange, IngestReport, OnSkip, Plan, Skipped
-from serotine.ingest.reading import RECORDS, Reading, skipped_rows, unread, with_report
+from serotine.ingest.reading import RECORDS, Reading, recorded_fields, skipped_rows, unread, with_report
 from serotine.ingest.rows import SkippedRow, SkippedRows
 from serotine.ingest.sources import SourceFile
 from serotine.ingest.walk import FileSelection
@@ -46,6 +47,8 @@ class Ingest:
         upsert: replace documents of the same ids that came from elsewhere; otherwise their file is skipped.
         strict: skip a file with a bad row whole; otherwise bad rows are skipped and counted, and the others indexed.
         selection: which files of folders are read; None: all of known types, without hidden and generated ones.
+        fields: which fields of tables are text, title, id and metadata; None: as they were before in this index, or
+            as BEIR names them.
     """
 
     def __init__(
@@ -58,6 +61,7 @@ class Ingest:
         upsert: bool = False,
         strict: bool = False,
         selection: FileSelection | None = None,
+        fields: Fields | None = None,
     ) -> None:
         self._sources = sources
         self._encoder = as_text_encoder(encoder)
@@ -66,6 +70,7 @@ class Ingest:
         self._upsert = upsert
         self._strict = strict
         self._selection = selection or FileSelection()
+        self._fields = fields
         self._planned: tuple[Plan, Reading] | None = None
 
     def plan(
@@ -145,7 +150,7 @@ class Ingest:
     def _plan(self, index: Index | None, on_skip: OnSkip | None, on_read: OnProgress | None) -> tuple[Plan, Reading]:
         chunker = Chunker(self._encoder, self._chunking or previous_chunking(index, self._encoder))
         filterable = self._filterable if index is None else index.stats().filterable
-        reading = Reading(chunker, filterable, self._strict)
+        reading = Reading(chunker, filterable, self._strict, self._fields, recorded_fields(index))
         plan = _Planner(index, reading, self._upsert, self._selection, on_skip, on_read).run(self._sources)
         _log.info(
             "plan: %d files to store (%d documents), %d unchanged, %d gone, %d skipped, %d bad rows",
@@ -167,6 +172,7 @@ def update(
     upsert: bool = False,
     strict: bool = False,
     selection: FileSelection | None = None,
+    fields: Fields | None = None,
     on_progress: OnProgress | None = None,
     on_skip: OnSkip | None = None,
 ) -> IngestReport:
@@ -184,6 +190,7 @@ def update(
         upsert: as in `Ingest`.
         strict: as in `Ingest`.
         selection: as in `Ingest`.
+        fields: as in `Ingest`.
         on_progress: called after every commit with the documents stored so far, and to be stored in all.
         on_skip: called with every file that cannot be indexed, as soon as that is known.
 
@@ -194,9 +201,10 @@ def update(
         InputFileError: a source does not exist, or a folder has no files to read.
         ReadOnlyError, EncoderError: the index cannot be written to.
     """
-    return Ingest(sources, index.encoder, chunking=chunking, upsert=upsert, strict=strict, selection=selection).apply(
-        index, on_progress=on_progress, on_skip=on_skip
+    ingest = Ingest(
+        sources, index.encoder, chunking=chunking, upsert=upsert, strict=strict, selection=selection, fields=fields
     )
+    return ingest.apply(index, on_progress=on_progress, on_skip=on_skip)
 
 
 def previous_chunking(index: Index | None, encoder: TextEncoder) -> Chunking:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import islice
+from typing import TYPE_CHECKING
 
 from serotine.coverage import text_coverage
 from serotine.cutting import passage_id, passage_metadata
@@ -14,9 +15,14 @@ from serotine.index import SourceRecord
 from serotine.ingest.chunking import Chunker
 from serotine.ingest.document import Document
 from serotine.ingest.extract import plain
+from serotine.ingest.fields import STANDARD, Fields
+from serotine.ingest.file_types import file_type
 from serotine.ingest.metadata import convert_metadata
 from serotine.ingest.rows import BadRowError, OnBadRow, SkippedRow, SkippedRows
 from serotine.ingest.sources import SourceFile
+
+if TYPE_CHECKING:
+    from serotine.index import Index
 
 # What indexes of earlier versions recorded for files of records, which were not cut.
 RECORDS = "records"
@@ -34,15 +40,27 @@ class Reading:
         chunker: cuts texts into passages.
         filterable: the declared fields of the index; metadata are converted to their types.
         strict: whether one bad row makes its file broken.
+        fields: the fields of tables that make a document; None: as recorded.
+        recorded: those with which an index read its tables, by their names, and the last ones by type ("*.csv").
     """
 
     chunker: Chunker
     filterable: Mapping[str, str]
     strict: bool = False
+    fields: Fields | None = None
+    recorded: Mapping[str, Fields] = field(default_factory=dict)
 
     def of(self, file: SourceFile) -> str:
         """Return how a file is read, as an index records it: read in another way, it has other documents."""
-        return str(self.chunker.chunking)
+        return f"{self.chunker.chunking} {self.fields_of(file)}".rstrip()
+
+    def fields_of(self, file: SourceFile) -> Fields:
+        """Return the fields that make a document of a table; the standard ones for other files."""
+        if not file.is_table:
+            return STANDARD
+        if self.fields is not None:
+            return self.fields
+        return self.recorded.get(file.key, self.recorded.get(f"*{file_type(file.name)}", STANDARD))
 
     def documents(
         self, file: SourceFile, on_bad_row: OnBadRow, on_unread: Callable[[Mapping[str, int]], None] | None = None
@@ -58,7 +76,9 @@ class Reading:
             InputFileError: the file is broken; or, if strict, one of its rows.
         """
         raise_or_report = _raise if self.strict else on_bad_row
-        documents = file.documents(self.chunker, on_bad_row=raise_or_report, on_unread=on_unread)
+        documents = file.documents(
+            self.chunker, fields=self.fields_of(file), on_bad_row=raise_or_report, on_unread=on_unread
+        )
         if file.is_text:
             for document in documents:
                 yield replace(document, metadata=convert_metadata(document, self.filterable))
@@ -102,6 +122,15 @@ class Reading:
             )
             for number, chunk in enumerate(chunks, 1)
         ]
+
+
+def recorded_fields(index: Index | None) -> dict[str, Fields]:
+    """Return the fields with which an index read its tables, as `Reading.recorded` has them."""
+    recorded = {}
+    for name, record in ({} if index is None else index.sources.all()).items():
+        fields = Fields.parse(record.reading.partition(" ")[2])
+        recorded[name] = recorded[f"*{file_type(name)}"] = fields
+    return recorded
 
 
 def _raise(row: SkippedRow) -> None:

@@ -12,7 +12,8 @@ from serotine.errors import InputFileError
 from serotine.ingest.chunking import Chunker
 from serotine.ingest.document import Document, from_fields, origin_as_id
 from serotine.ingest.extract import Extract
-from serotine.ingest.file_types import RECORD_READERS, SUFFIXES, TEXT_READERS, file_type
+from serotine.ingest.fields import STANDARD, Fields
+from serotine.ingest.file_types import RECORD_READERS, SUFFIXES, TABLES, TEXT_READERS, file_type
 from serotine.ingest.lines import read_whole
 from serotine.ingest.rows import BadRowError, OnBadRow, Row, SkippedRow
 
@@ -46,10 +47,16 @@ class SourceFile:
         """Whether the file is one text rather than many documents."""
         return file_type(self.name) in TEXT_READERS
 
+    @property
+    def is_table(self) -> bool:
+        """Whether `Fields` say what its documents are."""
+        return file_type(self.name) in TABLES
+
     def documents(
         self,
         chunker: Chunker | None = None,
         *,
+        fields: Fields = STANDARD,
         on_bad_row: OnBadRow | None = None,
         on_unread: Callable[[Mapping[str, int]], None] | None = None,
     ) -> Iterator[Document]:
@@ -59,6 +66,7 @@ class SourceFile:
 
         Args:
             chunker: cuts texts into passages.
+            fields: the fields of tables that make a document.
             on_bad_row: called with every row that is not a document; None: such a row is an error.
             on_unread: called with the number of images, attachments and the like of a text that are not read, by kind.
 
@@ -67,7 +75,9 @@ class SourceFile:
         """
         suffix = file_type(self.name)
         if suffix in RECORD_READERS:
-            yield from _row_documents(RECORD_READERS[suffix](self.path, self.name), self.name, on_bad_row)
+            used = fields if self.is_table else STANDARD
+            rows = RECORD_READERS[suffix](self.path, self.name, used)
+            yield from _row_documents(rows, self.name, used, on_bad_row)
         elif suffix in TEXT_READERS:
             extract = TEXT_READERS[suffix](read_whole(self.path, self.name), self.name)
             for problem in extract.problems:
@@ -98,10 +108,12 @@ class SourceFile:
             yield Document(id_, extract.text[chunk.start : chunk.end], metadata, name)
 
 
-def _row_documents(rows: Iterator[Row | BadRowError], name: str, on_bad_row: OnBadRow | None) -> Iterator[Document]:
+def _row_documents(
+    rows: Iterator[Row | BadRowError], name: str, fields: Fields, on_bad_row: OnBadRow | None
+) -> Iterator[Document]:
     for row in rows:
         try:
-            document = _row_document(row, name)
+            document = _row_document(row, name, fields)
         except BadRowError as error:
             if on_bad_row is None:
                 raise
@@ -110,10 +122,10 @@ def _row_documents(rows: Iterator[Row | BadRowError], name: str, on_bad_row: OnB
         yield document
 
 
-def _row_document(row: Row | BadRowError, name: str) -> Document:
+def _row_document(row: Row | BadRowError, name: str, fields: Fields) -> Document:
     if isinstance(row, BadRowError):
         raise row
     try:
-        return from_fields(row.fields, name, row.line)
+        return from_fields(row.fields, name, row.line, fields)
     except InputFileError as error:
         raise BadRowError.of(name, row.line, error) from None

@@ -9,14 +9,13 @@ from typing import Any
 
 from serotine.errors import InputFileError
 from serotine.ingest.decoding import decode
+from serotine.ingest.fields import STANDARD, Fields
 from serotine.ingest.lines import read_whole
 from serotine.ingest.rows import BadRowError, Row, SkippedRow
 from serotine.nesting import check_nesting
 
-_OWN_FIELDS = frozenset(("text", "title"))
 
-
-def read_json(path: Path, name: str) -> Iterator[Row | BadRowError]:
+def read_json(path: Path, name: str, fields: Fields = STANDARD) -> Iterator[Row | BadRowError]:
     """Yield the objects of a .json file, numbered from 1; an error in the place of what is not an object.
 
     Raises:
@@ -35,11 +34,11 @@ def read_json(path: Path, name: str) -> Iterator[Row | BadRowError]:
         ) from None
     except ValueError as error:
         raise InputFileError(f"{name}: not valid JSON ({error}); correct it") from None
-    for number, record in enumerate(_records(value, name), 1):
+    for number, record in enumerate(_records(value, name, fields), 1):
         yield _row(record, name, number)
 
 
-def _records(value: Any, name: str) -> list[Any]:
+def _records(value: Any, name: str, fields: Fields) -> list[Any]:
     if isinstance(value, list):
         return value
     if not isinstance(value, dict):
@@ -50,7 +49,7 @@ def _records(value: Any, name: str) -> list[Any]:
         if isinstance(field, list) and field and all(isinstance(item, dict) for item in field)
     ]
     # {"version": 1, "records": [...]}; a document may have a list of objects, too.
-    return arrays[0] if len(arrays) == 1 and not _OWN_FIELDS & value.keys() else [value]
+    return arrays[0] if len(arrays) == 1 and not fields.is_header(value) else [value]
 
 
 def _row(record: Any, name: str, number: int) -> Row | BadRowError:

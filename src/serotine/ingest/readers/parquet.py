@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from serotine.errors import InputFileError, MissingExtraError, reason
+from serotine.ingest.fields import STANDARD, Fields
 from serotine.ingest.lines import read_whole
 from serotine.ingest.rows import BadRowError, Row
 from serotine.json_values import json_value
@@ -19,18 +20,17 @@ from serotine.json_values import json_value
 _BATCH_ROWS = 1024
 
 
-def read_parquet(path: Path, name: str) -> Iterator[Row | BadRowError]:
+def read_parquet(path: Path, name: str, fields: Fields = STANDARD) -> Iterator[Row | BadRowError]:
     """Yield the rows of a Parquet file; dates, times, durations and bytes become text, decimals numbers where they fit.
 
     Raises:
-        InputFileError: it is damaged, has no column 'text', or pyarrow is not installed.
+        InputFileError: it is damaged, does not have the columns of `fields`, or pyarrow is not installed.
     """
     with parquet_batches(path, name, "ingest", "damaged, or not a Parquet file ({}); write it again") as (
         columns,
         batches,
     ):
-        if not {"text", "title"} & set(columns):
-            raise InputFileError(f"{name}: must have a column 'text', got {', '.join(columns)}")
+        fields.check_columns(columns, f"{name}: must have")
         rows = (row for batch in batches for row in batch)
         for number, row in enumerate(rows, start=1):
             origin = f"{name}:{number}"

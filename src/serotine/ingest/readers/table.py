@@ -12,6 +12,7 @@ from pathlib import Path
 
 from serotine.errors import InputFileError
 from serotine.ingest.decoding import detect_encoding
+from serotine.ingest.fields import STANDARD, Fields
 from serotine.ingest.lines import open_file
 from serotine.ingest.rows import BadRowError, Row, SkippedRow
 
@@ -23,21 +24,22 @@ _NAMES = ("_id", "id", "title", "text")
 _SEPARATOR = re.compile(r'"?sep=(.)"?\s*', re.IGNORECASE)
 
 
-def read_tsv(path: Path, name: str) -> Iterator[Row | BadRowError]:
+def read_tsv(path: Path, name: str, fields: Fields = STANDARD) -> Iterator[Row | BadRowError]:
     """Yield the rows of a tab-separated file, as `read_csv` does."""
-    return read_csv(path, name, delimiter="\t")
+    return read_csv(path, name, fields, delimiter="\t")
 
 
-def read_csv(path: Path, name: str, *, delimiter: str = ",") -> Iterator[Row | BadRowError]:
+def read_csv(path: Path, name: str, fields: Fields = STANDARD, *, delimiter: str = ",") -> Iterator[Row | BadRowError]:
     """Yield the rows of a comma-separated file, whose first row names the columns; an error in the place of bad rows.
 
-    The delimiter is the one that a line `sep=;` names, or the one of , ; tab | that gives the header a column 'text' or
-    'title', else the argument. Names of columns are stripped; those with a meaning may be of any case.
+    The delimiter is that of `fields`, or the one that a line `sep=;` names, or the one of , ; tab | that gives the
+    header a column of the text or title, else the one that gives it most columns; `delimiter` comes first. Names of
+    columns are stripped; those with a meaning may be of any case.
 
     Blank rows are left out. A row with a broken quote ends with its line, so that it does not swallow those after it.
 
     Raises:
-        InputFileError: a header without 'text', or not a text file.
+        InputFileError: a header without the columns of `fields`, or not a text file.
     """
     csv.field_size_limit(_MAX_FIELD)
     with open_file(path, name) as file:
@@ -46,7 +48,8 @@ def read_csv(path: Path, name: str, *, delimiter: str = ",") -> Iterator[Row | B
         first = next(stream, "")
         separator = _SEPARATOR.fullmatch(first)
         lines = _Lines(stream if separator else chain([first] if first else [], stream), 1 if separator else 0)
-        delimiter = separator[1] if separator else _delimiter(first, delimiter)
+        separated = separator[1] if separator else _delimiter(first, delimiter, fields)
+        delimiter = fields.delimiter or separated
         try:
             header: list[str] | None = None
             for cells in _parse(lines, name, delimiter):
@@ -56,7 +59,7 @@ def read_csv(path: Path, name: str, *, delimiter: str = ",") -> Iterator[Row | B
                     yield cells
                 elif header is None:
                     header = _column_names(cells)
-                    _check_header(header, name)
+                    _check_header(header, name, fields)
                 else:
                     yield _row(header, cells, lines, name)
         except UnicodeDecodeError:
@@ -136,13 +139,14 @@ def _row(header: list[str], cells: list[str], lines: _Lines, name: str) -> Row |
     return Row(lines.first, dict(zip(header, cells, strict=False)))
 
 
-def _delimiter(line: str, default: str) -> str:
-    """Return the delimiter that gives a header line a column 'text' or 'title'; `default` where none does."""
-    for delimiter in (default, *_DELIMITERS):
-        names = _column_names(next(csv.reader([line], delimiter=delimiter), []))
-        if {"text", "title"} & set(names):
-            return delimiter
-    return default
+def _delimiter(line: str, default: str, fields: Fields) -> str:
+    """Return the delimiter that gives a header line a column of the text or title, or else most columns."""
+    split = {
+        delimiter: _column_names(next(csv.reader([line], delimiter=delimiter), []))
+        for delimiter in (default, *_DELIMITERS)
+    }
+    named = next((delimiter for delimiter, names in split.items() if fields.is_header(names)), None)
+    return named or max(split, key=lambda delimiter: len(split[delimiter]))
 
 
 def _column_names(cells: list[str]) -> list[str]:
@@ -154,12 +158,8 @@ def _column_names(cells: list[str]) -> list[str]:
     ]
 
 
-def _check_header(header: list[str], name: str) -> None:
+def _check_header(header: list[str], name: str, fields: Fields) -> None:
     duplicate = next((column for column in header if header.count(column) > 1), None)
     if duplicate is not None:
         raise InputFileError(f"{name}:1: duplicate column {duplicate!r}; column names must be unique")
-    if not {"text", "title"} & set(header):
-        raise InputFileError(
-            f"{name}:1: the header must name a column 'text', got {', '.join(header)}; add a header row, with 'id' "
-            "where documents have one"
-        )
+    fields.check_columns(header, f"{name}:1: the header must name")

@@ -1,0 +1,119 @@
+"""Which fields of records and tables are text, title, id and metadata, where their names do not say so."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, fields
+
+from serotine.errors import InputFileError, invalid
+
+TEXT_LIKE = ("content", "contents", "body", "message", "description", "abstract", "passage", "document")
+"""Names that fields with the text often have."""
+CHOICE = "name the text with --text-field NAME, or index all fields with --all-fields"
+_MAX_NAMED = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Fields:
+    """The fields of JSON objects and of rows of tables that make a document; names match in any case.
+
+    Attributes:
+        text: the fields of the text, joined by a blank line; none: `text`.
+        id: the field of the id; None: `_id` or `id`, or else file and line are the id.
+        title: the field of the title; None: `title`.
+        delimiter: what separates the cells of a CSV file; None: found by its header.
+        metadata: the fields that become metadata; None: all others.
+        all_fields: the text is a line "name: value" of every field but the id.
+
+    Raises:
+        ValueError: a name is empty, a delimiter is not one character, or both `text` and `all_fields` are given.
+
+    >>> Fields(text="body", id="sku").text
+    ('body',)
+    """
+
+    text: Sequence[str] = ()
+    id: str | None = None
+    title: str | None = None
+    delimiter: str | None = None
+    metadata: Sequence[str] | None = None
+    all_fields: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("text", "metadata"):
+            value = getattr(self, name)
+            if value is not None:
+                object.__setattr__(self, name, (value,) if isinstance(value, str) else tuple(value))
+        for name in ("text", "id", "title", "metadata"):
+            value = getattr(self, name)
+            if (value is not None and not all((value,) if isinstance(value, str) else value)) or value == "":
+                raise invalid(name, "the name of a field", value)
+        if self.delimiter is not None and (len(self.delimiter) != 1 or self.delimiter in '"\r\n'):
+            raise invalid("delimiter", "one character, not a quote", self.delimiter)
+        if self.all_fields and (self.text or self.title):
+            raise invalid("all_fields", "False where text or title names fields", True)
+
+    def __str__(self) -> str:
+        """Return what is not the default, as an index records it; empty where all is."""
+        given = {name: value for name, value in asdict(self).items() if value not in (None, (), False)}
+        if self.metadata == ():
+            given["metadata"] = ()
+        return json.dumps(given, sort_keys=True) if given else ""
+
+    @classmethod
+    def parse(cls, value: str) -> Fields:
+        """Parse what `str` returns; names that a later version wrote are left out."""
+        known = {field.name for field in fields(cls)}
+        return cls(**{name: item for name, item in json.loads(value or "{}").items() if name in known})
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All names that were given."""
+        return (*self.text, *(name for name in (self.id, self.title) if name), *(self.metadata or ()))
+
+    def check_columns(self, columns: Iterable[str], subject: str) -> None:
+        """Check that a table, as messages begin ("a.csv:1: the header must name"), has the columns of a document.
+
+        Raises:
+            InputFileError: one that was named is missing, or none is the text.
+        """
+        columns = list(columns)
+        missing = next((name for name in self.names if matching(columns, name) is None), None)
+        if missing is not None:
+            raise InputFileError(f"{subject} a column {missing!r}, got {listed(columns)}; correct its name")
+        if self.text or self.title or self.all_fields:
+            return
+        if "text" in columns or ("title" in columns and not text_like(columns)):
+            return
+        raise InputFileError(f"{subject} a column 'text', got {listed(columns)}; {CHOICE}")
+
+    def is_header(self, columns: Iterable[str]) -> bool:
+        """Return whether a line of a table, so split, names the text or a title."""
+        columns = list(columns)
+        return any(matching(columns, name) is not None for name in (*self.text, "text", self.title or "title"))
+
+
+STANDARD = Fields()
+"""Fields as BEIR names them."""
+
+
+def matching(names: Iterable[str], name: str) -> str | None:
+    """Return the one of `names` that is `name`, or is it in another case; None where none is."""
+    names = list(names)
+    if name in names:
+        return name
+    folded = name.strip().casefold()
+    return next((each for each in names if each.strip().casefold() == folded), None)
+
+
+def text_like(names: Iterable[str]) -> list[str]:
+    """Return those of `names` that fields with the text often have."""
+    return [name for name in names if name.strip().casefold() in TEXT_LIKE]
+
+
+def listed(names: Iterable[str]) -> str:
+    """Return names for a message, the first twenty."""
+    names = list(names)
+    more = f" and {len(names) - _MAX_NAMED:,} more" if len(names) > _MAX_NAMED else ""
+    return (", ".join(names[:_MAX_NAMED]) or "none") + more

@@ -1,0 +1,163 @@
+"""Tables with column names of their own: which are text, title, id and metadata, and what the index remembers."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from helpers.fakes import WordEncoder
+from test_cli import Shell, shell
+
+from serotine import Index
+from serotine.ingest import Fields, IngestReport, update
+
+__all__ = ["shell"]  # the fixture
+
+CSV = "SKU;Name;Body;Notes;Year\nx1;Bat;flies at dusk;;2020\nx2;Owl;hunts mice;silent wings;2021\n"
+
+
+@pytest.fixture
+def index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    monkeypatch.chdir(tmp_path)
+    with Index.create(tmp_path / "i", encoder=WordEncoder()) as created:
+        yield created
+
+
+def stored(index: Index) -> dict[str, tuple[str | None, dict[str, Any]]]:
+    places = {"source", "line"}
+    return {
+        hit.id: (hit.text, {name: value for name, value in hit.metadata.items() if name not in places})
+        for hit in index.get(list(index.ids()))
+    }
+
+
+def messages(report: IngestReport) -> list[str]:
+    return [skipped.message for skipped in report.skipped] + [row.message for row in report.skipped_rows.first]
+
+
+def test_columns_are_named_in_any_case_and_texts_joined_by_a_blank_line(index: Index) -> None:
+    Path("a.csv").write_text(CSV)
+    fields = Fields(text=["body", "NOTES"], id="sku", title="name", metadata="year")
+    assert not messages(update(index, ["a.csv"], fields=fields))
+    assert stored(index) == {
+        "x1": ("Bat flies at dusk", {"Year": "2020"}),
+        "x2": ("Owl hunts mice\n\nsilent wings", {"Year": "2021"}),
+    }
+
+
+def test_all_fields_are_lines_of_name_and_value(index: Index) -> None:
+    Path("a.csv").write_text(CSV)
+    Path("b.json").write_text(json.dumps([{"id": 7, "name": "Fox", "age": 3, "tags": ["red"], "none": None}]))
+    update(index, ["a.csv"], fields=Fields(id="sku", all_fields=True))
+    update(index, ["b.json"], fields=Fields(all_fields=True))
+    found = stored(index)
+    assert found["x1"][0] == "Name: Bat\nBody: flies at dusk\nYear: 2020"
+    assert found["x2"][1] == {"Name": "Owl", "Body": "hunts mice", "Notes": "silent wings", "Year": "2021"}
+    assert found["7"][0] == 'name: Fox\nage: 3\ntags: ["red"]'
+
+
+@pytest.mark.parametrize("suffix", ["csv", "tsv", "jsonl", "json", "parquet"])
+def test_every_table_is_read_by_the_named_fields(index: Index, suffix: str) -> None:
+    row = {"key": "k", "body": "a brown bat", "text": "other", "year": "2020"}
+    path = Path(f"a.{suffix}")
+    if suffix == "parquet":
+        pyarrow = pytest.importorskip("pyarrow")
+        pyarrow.parquet = pytest.importorskip("pyarrow.parquet")
+        pyarrow.parquet.write_table(pyarrow.Table.from_pylist([row]), path)
+    elif suffix in ("csv", "tsv"):
+        delimiter = "," if suffix == "csv" else "\t"
+        path.write_text(f"{delimiter.join(row)}\n{delimiter.join(row.values())}\n")
+    else:
+        path.write_text(json.dumps(row if suffix == "jsonl" else [row]) + "\n")
+    assert not messages(update(index, [path], fields=Fields(text="body", id="key")))
+    assert stored(index) == {"k": ("a brown bat", {"text": "other", "year": "2020"})}
+
+
+def test_a_table_without_text_names_its_columns_and_the_options(index: Index) -> None:
+    Path("a.csv").write_text("Name;Age\nBat;3\n")
+    (message,) = messages(update(index, ["a.csv"]))
+    assert message.startswith("a.csv:1: the header must name a column 'text', got Name, Age; ")
+    assert "--text-field NAME" in message
+    assert "--all-fields" in message
+
+
+@pytest.mark.parametrize(
+    ("fields", "reason"),
+    [
+        (Fields(text=("bdoy",)), "a.csv:1: the header must name a column 'bdoy', got SKU, Name, Body, Notes, Year"),
+        (Fields(text=("body",), id="key"), "a.csv:1: the header must name a column 'key', got SKU"),
+        (Fields(all_fields=True, metadata=("yaer",)), "a.csv:1: the header must name a column 'yaer', got SKU"),
+    ],
+)
+def test_a_column_that_is_not_there_is_named(index: Index, fields: Fields, reason: str) -> None:
+    Path("a.csv").write_text(CSV)
+    (message,) = messages(update(index, ["a.csv"], fields=fields))
+    assert message.startswith(reason)
+
+
+def test_a_record_without_a_named_field_is_a_bad_row(index: Index) -> None:
+    rows = [{"k": "1", "body": "bat"}, {"k": "2", "other": "owl"}, {"body": "fox"}, {"k": "4", "body": ["x"]}]
+    Path("a.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    report = update(index, ["a.jsonl"], fields=Fields(text=("body",), id="k"))
+    assert [(row.line, row.reason.partition(";")[0]) for row in report.skipped_rows.first] == [
+        (2, "has no field 'body' for the text, only other"),
+        (3, "has no field 'k' for the id, only body"),
+        (4, "'body' must be a string, got a list"),
+    ]
+    assert list(index.ids()) == ["1"]
+
+
+def test_the_index_remembers_the_fields_of_its_tables(index: Index) -> None:
+    Path("a.csv").write_text(CSV)
+    fields = Fields(text=("body",), id="sku")
+    update(index, ["a.csv"], fields=fields)
+    assert update(index, ["a.csv"]).files_unchanged == 1
+    assert update(index, ["a.csv"], fields=fields).files_unchanged == 1
+    Path("a.csv").write_text(CSV + "x3;Fox;eats grapes;;2022\n")
+    Path("b.csv").write_text(CSV.replace("x", "y"))
+    Path("c.jsonl").write_text('{"_id": "z", "text": "gnu"}\n')
+    Path("d.txt").write_text("plain")
+    report = update(index, ["a.csv", "b.csv", "c.jsonl", "d.txt"])
+    assert (messages(report), report.added, report.replaced) == ([], 5, 0)
+    assert stored(index)["y2"][0] == "hunts mice"
+    report = update(index, ["a.csv"], fields=Fields(text=("name",), id="sku"))
+    assert (report.files_replaced, report.replaced) == (1, 3)
+    assert stored(index)["x3"][0] == "Fox"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        ({"text": ("",)}, "text: must be the name of a field"),
+        ({"id": ""}, "id: must be the name of a field"),
+        ({"delimiter": ";;"}, "delimiter: must be one character"),
+        ({"text": ("a",), "all_fields": True}, "all_fields: must be False where"),
+    ],
+)
+def test_fields_that_make_no_sense_are_errors(arguments: dict[str, Any], reason: str) -> None:
+    with pytest.raises(ValueError, match=reason):
+        Fields(**arguments)
+
+
+def test_fields_are_what_was_recorded() -> None:
+    fields = Fields(("a", "b"), "i", "t", "\t", ("m",))
+    assert Fields.parse(str(fields)) == fields
+    assert Fields.parse(str(Fields(metadata=()))) == Fields(metadata=())
+    assert str(Fields()) == ""
+    assert Fields.parse('{"id": "a", "later": 1}') == Fields(id="a")
+
+
+def test_the_options_of_the_command_line(shell: Shell, tmp_path: Path) -> None:
+    Path("a.csv").write_text("sku^body^note^year\nx1^a bat^at dusk^2020\n")
+    options = ("--text-field", "body", "--text-field", "note", "--id-field", "sku", "--delimiter", "^")
+    shell("index", "a.csv", "-o", "i", *options, "--metadata-fields", "year, body")
+    with Index.open("i", read_only=True) as opened:
+        hit = opened.get(["x1"])[0]
+        assert hit.text == "a bat\n\nat dusk"
+        assert hit.metadata["year"] == "2020"
+        assert "note" not in hit.metadata
+    assert shell.json("add", "i", "a.csv")["unchanged"] == 0
+    assert "--all-fields: must be" in shell.fails("add", "i", "a.csv", *options, "--all-fields", status=2)
+    assert "--delimiter: must be one character" in shell.fails("add", "i", "a.csv", "--delimiter", ";;", status=2)

@@ -66,7 +66,15 @@ class NotAnIndexError(SerotineError):
 
 
 class IndexLockedError(SerotineError):
-    """An index whose writer lock another process holds."""
+    """An index whose writer lock another writer holds.
+
+    Attributes:
+        path: the index's folder; "" in an error from a server.
+    """
+
+    def __init__(self, message: str, path: str = "") -> None:
+        super().__init__(message)
+        self.path = path
 
 
 class IndexDamagedError(SerotineError):

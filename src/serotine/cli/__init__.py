@@ -100,8 +100,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print_error(str(error) or "interrupted")
         return _INTERRUPTED
     except IndexLockedError as error:
-        path = str(error).split(": another writer")[0]
-        print_error(f"{path}: another process is writing to this index; stop it, or wait until it ends")
+        print_error(f"{error.path}: another process is writing to this index; stop it, or wait until it ends")
         return _FAILED
     except (SerotineError, click.ClickException) as error:
         print_error(str(error))

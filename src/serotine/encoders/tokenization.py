@@ -250,9 +250,9 @@ def token_coverage(
     """
     # Without the characters of every token, which few texts need, this takes a third less time.
     encodings: list[Encoding] = tokenizer.encode_batch_fast(list(texts))
-    found = [i for i, encoding in enumerate(encodings) if unknown is not None and unknown in encoding.ids]
+    incomplete = [i for i, encoding in enumerate(encodings) if unknown is not None and unknown in encoding.ids]
     spans: dict[int, tuple[tuple[int, int], ...]] = {}
-    for i, encoding in zip(found, tokenizer.encode_batch([texts[i] for i in found]), strict=True):
+    for i, encoding in zip(incomplete, tokenizer.encode_batch([texts[i] for i in incomplete]), strict=True):
         pairs = [span for id_, span in zip(encoding.ids, encoding.offsets, strict=True) if id_ == unknown]
         spans[i] = tuple((start + offsets[i], end + offsets[i]) for start, end in pairs if start + offsets[i] >= 0)
     return [

@@ -36,9 +36,9 @@ def four_bit_blocks(table: NDArray[np.float32]) -> tuple[NDArray[np.uint8], NDAr
         # A scale of 0 is that of a block of zeros; one that 16 bits cannot hold is not exact.
         with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
             chunk_scales = (largest / _LOWEST).astype(np.float16)
-            wide = chunk_scales.astype(np.float32)
-            numbers = np.nan_to_num(np.rint(blocks / wide), posinf=0, neginf=0).clip(_LOWEST, -_LOWEST - 1)
-            if not np.array_equal(numbers * wide, blocks):
+            float32_scales = chunk_scales.astype(np.float32)
+            numbers = np.nan_to_num(np.rint(blocks / float32_scales), posinf=0, neginf=0).clip(_LOWEST, -_LOWEST - 1)
+            if not np.array_equal(numbers * float32_scales, blocks):
                 return None
         nibbles = numbers.astype(np.int8).view(np.uint8).reshape(len(blocks), dim) & 15
         levels[start : start + len(blocks)] = nibbles[:, 0::2] | nibbles[:, 1::2] << 4

@@ -30,7 +30,8 @@ class WriterLock:
         except Timeout:
             where = " in this process" if self._file in _HELD else ""
             raise IndexLockedError(
-                f"{folder}: another writer has this index open{where}; close it, or open with read_only=True"
+                f"{folder}: another writer has this index open{where}; close it, or open with read_only=True",
+                str(folder),
             ) from None
         _HELD[self._file] = self
 

@@ -118,13 +118,13 @@ def _inside(element: Element, kind: str) -> list[Element]:
 
 def _outermost(element: Element, *kinds: str) -> list[Element]:
     """Return descendants of some kinds that are not inside another of them, without old copies."""
-    found = []
+    elements = []
     for child in element:
         if local(child) in kinds:
-            found.append(child)
+            elements.append(child)
         elif local(child) not in ("Fallback", "del", "moveFrom") and (local(child) != "txbxContent"):
-            found += _outermost(child, *kinds)
-    return found
+            elements += _outermost(child, *kinds)
+    return elements
 
 
 def _heading_levels(styles: Element) -> dict[str, int]:

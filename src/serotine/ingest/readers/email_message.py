@@ -84,9 +84,9 @@ def _parts(message: EmailMessage) -> tuple[list[MIMEPart], int]:
             best = next(
                 (
                     child
-                    for wanted in ("text/plain", "text/html")
+                    for preferred in ("text/plain", "text/html")
                     for child in parts
-                    if child.get_content_type() == wanted
+                    if child.get_content_type() == preferred
                 ),
                 None,
             )

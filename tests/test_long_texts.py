@@ -11,6 +11,7 @@ import pytest
 from tests.helpers.fakes import ShortEncoder, WordEncoder
 
 from serotine import Encoder, Index
+from serotine.cutting import passage_metadata
 from serotine.errors import DuplicateIdError, EncoderError, TruncatedTextWarning, UnknownIdError
 
 FILLER = " ".join(f"word{i}" for i in range(60))
@@ -144,3 +145,16 @@ def test_the_default_encoder_reports_what_it_does_not_read(tmp_path: Path) -> No
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         encoder.encode_queries([" ".join(["budget"] * encoder.query_room)])
+
+
+def test_renamed_fields_of_passages_never_replace_others() -> None:
+    metadata = {"start": 1, "document_start": 2, "document_document_start": 3, "n": 4}
+    assert passage_metadata(metadata, "b", 0, 9) == {
+        "document_document_document_start": 1,
+        "document_start": 2,
+        "document_document_start": 3,
+        "n": 4,
+        "document": "b",
+        "start": 0,
+        "end": 9,
+    }

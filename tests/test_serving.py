@@ -156,11 +156,15 @@ def test_documents_are_added_replaced_and_deleted(client: TestClient, wiki: Path
     assert client.post(url, json={"documents": [new], "skip_known": True}).json()["added"] == 0
     fetched = client.post(f"{url}/fetch", json={"ids": ["d4", "new/one"]}).json()["documents"]
     assert [item["text"] for item in fetched] == [TEXTS["d4"], "owls sleep"]
-    assert client.delete(f"{url}/new/one").json() == {"deleted": 1}
+    assert client.delete(f"{url}/new/one").json() == {"deleted": 1, "warnings": []}
     assert "new/one" in expect_error(client.get(f"{url}/new/one"), 404, "unknown_id")
     expect_error(client.post(f"{url}/delete", json={"ids": ["d1", "new/one"]}), 404, "unknown_id")
-    assert client.get("/v1/indexes/wiki/ids?offset=1&limit=2").json() == {"ids": ["d2", "d/3"], "total": 4}
-    assert client.post(f"{url}/delete", json={"ids": ["d1", "d2"]}).json() == {"deleted": 2}
+    assert client.get("/v1/indexes/wiki/ids?offset=1&limit=2").json() == {
+        "ids": ["d2", "d/3"],
+        "total": 4,
+        "warnings": [],
+    }
+    assert client.post(f"{url}/delete", json={"ids": ["d1", "d2"]}).json() == {"deleted": 2, "warnings": []}
     assert client.post("/v1/indexes/wiki/compact").json()["deleted"] == 0
     assert client.post("/v1/indexes/wiki/verify").json()["documents"] == 2
 
@@ -170,6 +174,7 @@ def test_documents_are_listed_deleted_and_changed_by_their_metadata(client: Test
     assert client.post(f"{url}/ids", json={"where": {"n": {">": 0}}, "limit": 2}).json() == {
         "ids": ["d2", "d/3"],
         "total": 3,
+        "warnings": [],
     }
     missing = client.post(f"{url}/documents/fetch", json={"ids": ["no", "d1"], "missing": "none"}).json()["documents"]
     assert (missing[0], missing[1]["id"]) == (None, "d1")
@@ -184,7 +189,10 @@ def test_documents_are_listed_deleted_and_changed_by_their_metadata(client: Test
     replaced = {"documents": [{"id": "d1", "metadata": {"n": None}}], "replace": True}
     assert client.post(f"{url}/documents/metadata", json=replaced).json() == {"updated": 1}
     assert client.get(f"{url}/documents/d1").json()["metadata"] == {"n": None}
-    assert client.post(f"{url}/documents/delete", json={"where": {"lang": "en"}}).json() == {"deleted": 3}
+    assert client.post(f"{url}/documents/delete", json={"where": {"lang": "en"}}).json() == {
+        "deleted": 3,
+        "warnings": [],
+    }
     with Index.open(wiki, read_only=True) as reader:
         assert list(reader) == ["d1"], "acknowledged changes are committed"
 

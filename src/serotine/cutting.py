@@ -63,10 +63,17 @@ def passage_id(document: str, number: int) -> str:
 def passage_metadata(metadata: Mapping[str, Any], document: str, start: int, end: int) -> dict[str, Any]:
     """Return a document's metadata with the passage's own: the document's id, and its characters in the text.
 
-    A field of the document with one of these names is renamed: "start" to "document_start".
+    A field of the document with one of these names is renamed: "start" to "document_start", or, where the document has
+    that too, to "document_document_start".
     """
     own = dict(zip(PASSAGE_FIELDS, (document, start, end), strict=True))
-    return {**{f"document_{key}" if key in own else key: value for key, value in metadata.items()}, **own}
+    renamed = {}
+    for key, value in metadata.items():
+        name = key
+        while name in own or (name != key and name in metadata):
+            name = f"document_{name}"
+        renamed[name] = value
+    return {**renamed, **own}
 
 
 class Cutter:

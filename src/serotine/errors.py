@@ -154,6 +154,10 @@ class UnknownTextWarning(UserWarning):
     """Texts of which the encoder's vocabulary lacks more than a fifth: their vectors say little about them."""
 
 
+class UnknownFieldWarning(UserWarning):
+    """Fields of a filter that no document of the index has: misspelled, or not stored."""
+
+
 class MaintenanceWarning(UserWarning):
     """Documents that were stored but could not be compressed yet."""
 

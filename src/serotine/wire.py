@@ -52,6 +52,7 @@ WARNINGS: dict[str, type[Warning]] = {
         errors.EmptyTextWarning,
         errors.MaintenanceWarning,
         errors.TruncatedTextWarning,
+        errors.UnknownFieldWarning,
         errors.UnknownTextWarning,
     )
 }

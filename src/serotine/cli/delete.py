@@ -9,7 +9,8 @@ from typing import Any
 import click
 
 from serotine.cli.index_options import check_where, where_option
-from serotine.cli.output import check_text, json_option, plural, report
+from serotine.cli.output import check_text, json_option, plural, report, warn
+from serotine.notices import collected_notices, muted_notices
 
 
 def _unique(ctx: click.Context, parameter: click.Parameter, ids: tuple[str, ...]) -> tuple[str, ...]:
@@ -43,11 +44,15 @@ def delete(
             matching = opened.delete(ids)
         else:
             check_where(where, opened.stats().filterable)
-            matching = opened.count(where=where)
+            with collected_notices() as notices:
+                matching = opened.count(where=where)
+            for notice in notices:
+                warn(f"--{notice.message}")
             if not dry_run:
                 if matching and not yes:
                     _confirm(f"{index}: delete {matching:,} of {plural(len(opened), 'document')}?", index)
-                opened.delete(where=where)
+                with muted_notices():
+                    opened.delete(where=where)
         documents = len(opened)
     report(
         f"{index}: {plural(matching, 'document')} {'would be ' if dry_run else ''}deleted; "

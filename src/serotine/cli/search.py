@@ -91,7 +91,8 @@ def search(
         with muted_notices():
             hits = opened.search(query, k, **options.keywords())
         for message in hits.warnings:
-            warn(message.replace('mode="', "--mode ").replace('"', ""))
+            option = "--" if message.startswith("where") else ""
+            warn(option + message.replace('mode="', "--mode ").replace('"', ""))
         spans = [hits.spans(position) for position in range(len(hits))]
         empty = len(opened) == 0
     request = {

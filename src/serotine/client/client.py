@@ -118,6 +118,8 @@ class Client:
         ids: list[str] = []
         while True:
             page = self._post("/ids", {"where": _filter(where), "offset": len(ids), "limit": _IDS_PER_REQUEST})
+            if not ids:
+                _reissue(page)
             ids += page["ids"]
             if not page["ids"] or len(ids) >= page["total"]:
                 return ids
@@ -170,7 +172,9 @@ class Client:
         if checked == [] and where is None:
             return 0
         body = {"ids": checked, "where": _filter(where)}
-        deleted: int = self._post("/documents/delete", body, repeatable=False)["deleted"]
+        answer = self._post("/documents/delete", body, repeatable=False)
+        _reissue(answer)
+        deleted: int = answer["deleted"]
         return deleted
 
     def update_metadata(self, ids: Sequence[str], metadata: Sequence[dict[str, Any]], *, replace: bool = False) -> None:
@@ -206,7 +210,9 @@ class Client:
 
     def count(self, *, where: Mapping[str, Any] | None = None) -> int:
         """Return the number of documents that pass a filter; see `Index.count`."""
-        total: int = self._post("/ids", {"where": _filter(where), "limit": 1})["total"]
+        answer = self._post("/ids", {"where": _filter(where), "limit": 1})
+        _reissue(answer)
+        total: int = answer["total"]
         return total
 
     def vectors(self, id_: str) -> NDArray[np.float16]:
@@ -279,8 +285,7 @@ class Client:
             return 0
         body = {"documents": documents, "upsert": upsert, "skip_known": skip_known, "long_texts": long_texts}
         answer = self._post("/documents", body, repeatable=False)
-        for warning in answer["warnings"]:
-            notify(WARNINGS.get(warning["kind"], UserWarning), warning["message"])
+        _reissue(answer)
         added: int = answer["added"]
         return added
 
@@ -306,6 +311,12 @@ class Client:
 
     def _post(self, path: str, body: Any = None, *, repeatable: bool = True) -> Any:
         return self._connection.request("POST", self._path + path, body, repeatable=repeatable)
+
+
+def _reissue(answer: Mapping[str, Any]) -> None:
+    """Issue the warnings of an answer as Python warnings."""
+    for warning in answer["warnings"]:
+        notify(WARNINGS.get(warning["kind"], UserWarning), warning["message"])
 
 
 def _documents(ids: Sequence[str], **columns: Sequence[Any] | None) -> list[dict[str, Any]]:

@@ -18,6 +18,7 @@ from serotine.index import recorded_encoder
 from serotine.index.container import DocumentContainer
 from serotine.index.creation import CreateKeywords, CreateOptions
 from serotine.index.document_explainer import DocumentExplainer
+from serotine.index.filter_checks import filter_notices
 from serotine.index.hits import Hits
 from serotine.index.long_texts import LongTexts
 from serotine.index.queries import Query, QueryEncoder, query_texts
@@ -388,7 +389,7 @@ class Index(DocumentContainer):
             EncoderError: the index's encoder cannot be loaded, or is not the one it was built with.
 
         Warns:
-            TruncatedTextWarning, UnknownTextWarning: for each of `Hits.warnings`.
+            TruncatedTextWarning, UnknownTextWarning, UnknownFieldWarning: for each of `Hits.warnings`.
 
         >>> import tempfile
         >>> import numpy as np
@@ -419,7 +420,8 @@ class Index(DocumentContainer):
         self._store.require_open()
         started = time.perf_counter()
         texts = query_texts(queries, options.mode)
-        checked = self._queries.checked(texts, options)
+        of_filter = filter_notices(self._store, options.where)
+        checked = [query.noticed(of_filter) for query in self._queries.checked(texts, options)]
         vectors = [] if options.mode == "bm25" else self._queries.vectors(queries)
         encoding = (time.perf_counter() - started) * 1e3 / max(len(queries), 1)
         warn_about_queries(checked)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serotine.coverage import UNKNOWN_SHARE, TextCoverage
-from serotine.errors import TruncatedTextWarning, UnknownTextWarning
+from serotine.errors import TruncatedTextWarning, UnknownFieldWarning, UnknownTextWarning
 from serotine.index.hits import Hits
 from serotine.index.search import Retriever, SearchOptions
 from serotine.notices import Notice, notify
@@ -26,6 +26,10 @@ class CheckedQuery:
 
     options: SearchOptions
     notices: tuple[Notice, ...] = ()
+
+    def noticed(self, notices: tuple[Notice, ...]) -> CheckedQuery:
+        """Return it with more notices, before its own."""
+        return replace(self, notices=notices + self.notices) if notices else self
 
     def with_warnings(self, hits: Hits) -> Hits:
         """Return the query's hits with its warnings."""
@@ -89,8 +93,10 @@ def search_checked(
 
 def warn_about_queries(checked: Sequence[CheckedQuery]) -> None:
     """Warn once per kind of fault, with the first query that has it and the number of others."""
-    for category in (TruncatedTextWarning, UnknownTextWarning):
+    for category in (UnknownFieldWarning, TruncatedTextWarning, UnknownTextWarning):
         messages = [notice.message for query in checked for notice in query.notices if notice.category is category]
         if messages:
-            others = f" (and {len(messages) - 1:,} more queries)" if len(messages) > 1 else ""
+            # A filter is that of all queries.
+            more = len(messages) - 1 if category is not UnknownFieldWarning else 0
+            others = f" (and {more:,} more queries)" if more else ""
             notify(category, messages[0] + others)

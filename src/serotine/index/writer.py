@@ -15,6 +15,7 @@ from serotine.errors import DuplicateIdError, MaintenanceWarning, UnknownIdError
 from serotine.index import documents
 from serotine.index.documents import DocumentBatch
 from serotine.index.files import VECTORS, SegmentRecord, write_vectors
+from serotine.index.filter_checks import warn_about_filter
 from serotine.index.growth import Maintenance
 from serotine.index.long_texts import (
     TRUNCATED_FIX,
@@ -163,6 +164,7 @@ class Writer:
             return len(numbers)
 
     def _matching(self, where: Mapping[str, Any]) -> list[int]:
+        warn_about_filter(self._store, where)
         numbers: list[int] = self._store.catalog.matching(where).tolist()
         return numbers
 

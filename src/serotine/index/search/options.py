@@ -14,6 +14,9 @@ Mode = Literal["late", "bm25", "hybrid"]
 Fusion = Literal["rrf", "sum"]
 GroupBy = Literal["document"]
 
+# More documents than an index can have; their sums and multiples fit the core's 64 bits.
+_MAX_COUNT = 2**40
+
 
 @dataclass(frozen=True, slots=True)
 class SearchOptions:
@@ -103,6 +106,8 @@ def _count(name: str, value: object, lowest: int = 1) -> int:
         raise wrong_type(name, f"an int of at least {lowest}", value)
     if value < lowest:
         raise invalid(name, f"at least {lowest}", value)
+    if value > _MAX_COUNT:
+        raise invalid(name, f"at most {_MAX_COUNT:,}", value)
     return int(value)
 
 

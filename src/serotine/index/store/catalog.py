@@ -23,7 +23,7 @@ from serotine.errors import IndexDamagedError, NotAnIndexError, SerotineError
 from serotine.index.files import CodebookRecord, FileRecord, SegmentRecord
 from serotine.index.store import coverage_table, filters, lexical, passages
 from serotine.index.store.coverage_table import CoverageCounts
-from serotine.index.store.pages import live_pages, matching_numbers
+from serotine.index.store.pages import any_live, live_pages, matching_numbers
 from serotine.index.store.sql import MAX_BOUND, batches, placeholders, row_checksum
 
 CATALOG_FILE = "catalog.sqlite"
@@ -329,6 +329,18 @@ class Catalog:
         condition, values = filters.compile_where(where, self.settings.filterable)
         with self._statements() as connection:
             return matching_numbers(connection, condition, values)
+
+    def absent_fields(self, where: Mapping[str, Any]) -> list[str]:
+        """Return the undeclared fields of a filter that no live document has; none of an empty index.
+
+        Raises:
+            ValueError, TypeError: the filter is malformed.
+        """
+        fields = filters.undeclared_fields(where, self.settings.filterable)
+        with self._statements() as connection:
+            if not any_live(connection, "1"):
+                return []
+            return [field for field in fields if not any_live(connection, filters.has_field(field))]
 
     def lexical(self, query: str, k: int, where: Mapping[str, Any] | None) -> list[tuple[int, float]]:
         """Return the k best documents by BM25, as (document number, score)."""

@@ -169,6 +169,30 @@ def parse(where: object, filterable: Mapping[str, str]) -> Condition:
     return _Parser(filterable).parse(where)
 
 
+def undeclared_fields(where: object, filterable: Mapping[str, str]) -> list[str]:
+    """Return the fields that a filter names and `filterable` does not declare, each once.
+
+    Raises:
+        TypeError, ValueError: as `parse`.
+    """
+    return [field for field in dict.fromkeys(_fields(parse(where, filterable))) if field not in filterable]
+
+
+def has_field(field: str) -> str:
+    """Return the SQL condition that a document has a field, or a value at a path; null counts."""
+    return f"{_type_of(field)} IS NOT NULL"
+
+
+def _fields(condition: Condition) -> list[str]:
+    match condition:
+        case Comparison(field):
+            return [field]
+        case Not(inner):
+            return _fields(inner)
+        case Joined(_, conditions):
+            return [field for item in conditions for field in _fields(item)]
+
+
 class _Parser:
     """Parser of one filter into conditions."""
 

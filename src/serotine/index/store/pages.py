@@ -18,6 +18,12 @@ def matching_numbers(connection: sqlite3.Connection, condition: str, values: lis
     return np.sort(np.fromiter((row[0] for row in rows), dtype=np.int64))
 
 
+def any_live(connection: sqlite3.Connection, condition: str) -> bool:
+    """Return whether any live document meets a condition."""
+    rows = connection.execute(f"SELECT EXISTS (SELECT 1 FROM documents WHERE live AND {condition})")  # noqa: S608
+    return bool(rows.fetchone()[0])
+
+
 def live_pages(
     connection: sqlite3.Connection, columns: str, condition: tuple[str, list[Any]] | None, size: int
 ) -> Iterator[list[tuple[Any, ...]]]:

@@ -60,8 +60,7 @@ async def add_documents(request: Request, name: str, body: AddRequest) -> Respon
         if notice.category is MaintenanceWarning:
             # For the operator too: it is about the disk.
             notify(notice.category, notice.message)
-    warnings = [{"kind": notice.category.__name__, "message": notice.message} for notice in notices]
-    return json_response({"added": added, "warnings": warnings}, 201)
+    return json_response({"added": added, "warnings": _warnings(notices)}, 201)
 
 
 @router.post("/documents/fetch", dependencies=[MayRead], response_model=FetchResponse)
@@ -144,18 +143,30 @@ async def list_matching_ids(request: Request, name: str, body: IdsRequest) -> Re
 
 async def _ids(request: Request, name: str, page: IdsRequest) -> Response:
     services = services_of(request)
-    ids = await services.searches.run(lambda: services.index(name).reader.ids(where=page.where))
-    return json_response({"ids": ids[page.offset : page.offset + page.limit], "total": len(ids)})
+
+    def work() -> tuple[list[str], list[Notice]]:
+        with collected_notices() as notices:
+            return services.index(name).reader.ids(where=page.where), notices
+
+    ids, notices = await services.searches.run(work)
+    found = ids[page.offset : page.offset + page.limit]
+    return json_response({"ids": found, "total": len(ids), "warnings": _warnings(notices)})
 
 
 async def _delete(request: Request, name: str, body: DeleteRequest) -> Response:
     services = services_of(request)
     served = await services.searches.run(lambda: services.index(name))
 
-    def work(index: Index) -> int:
-        return index.delete(body.ids, where=body.where)
+    def work(index: Index) -> tuple[int, list[Notice]]:
+        with collected_notices() as notices:
+            return index.delete(body.ids, where=body.where), notices
 
-    return json_response({"deleted": await served.changes.run(lambda: served.change(work), is_change=True)})
+    deleted, notices = await served.changes.run(lambda: served.change(work), is_change=True)
+    return json_response({"deleted": deleted, "warnings": _warnings(notices)})
+
+
+def _warnings(notices: list[Notice]) -> list[dict[str, str]]:
+    return [{"kind": notice.category.__name__, "message": notice.message} for notice in notices]
 
 
 def _batch(documents: list[NewDocument], dim: int) -> dict[str, Any]:

@@ -111,6 +111,7 @@ class DeleteResponse(ResponseBody):
     """How many documents were deleted."""
 
     deleted: int
+    warnings: list[WarningDetail]
 
 
 class MetadataChange(RequestBody):
@@ -159,6 +160,7 @@ class IdsResponse(ResponseBody):
 
     ids: list[str]
     total: int
+    warnings: list[WarningDetail]
 
 
 class UploadResponse(ResponseBody):

@@ -1,0 +1,102 @@
+"""A filter on a field that no document has warns, wherever filters are accepted."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+from helpers.serving_cases import serving
+from test_cli import Shell
+
+from serotine import Client, Index
+from serotine.errors import UnknownFieldWarning
+
+UNKNOWN = [
+    ({"yaer": 5}, "where: no document has the field 'yaer'; check the spelling"),
+    ({"yaer": {"!=": 5}}, "where: no document has the field 'yaer'; check the spelling"),
+    ({"year": 2020, "not": {"or": [{"a.b": 1}, {"meta.c": 1}]}}, "where: no document has the fields 'a.b', 'meta.c';"),
+    ({"old": 1}, "where: no document has the field 'old'; check the spelling"),
+]
+KNOWN: list[dict[str, Any]] = [{"year": 5}, {"lang": "fr"}, {"null": 1}, {"meta.source": "x"}, {"declared": 5}]
+USES: list[Callable[[Any, dict[str, Any]], object]] = [
+    lambda index, where: index.count(where=where),
+    lambda index, where: index.ids(where=where),
+    lambda index, where: list(index.documents(where=where)),
+]
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("fields") / "bats.serotine"
+    metadata: list[dict[str, Any]] = [{"year": 2020, "meta": {"source": "y"}}, {"lang": "en", "null": None}, {"old": 1}]
+    with Index.create(path, filterable={"declared": int}) as index:
+        index.add(["a", "b", "deleted"], ["A bat.", "An owl.", "A fish."], metadata=metadata)
+        index.delete(["deleted"])
+    return path
+
+
+@pytest.fixture(scope="module", params=["index", "client"])
+def index(request: pytest.FixtureRequest, path: Path) -> Iterator[Index | Client]:
+    if request.param == "index":
+        with Index.open(path, read_only=True) as index:
+            yield index
+    else:
+        with serving(path) as server, server.client("bats") as client:
+            yield client
+
+
+def warned(use: Callable[[], object]) -> list[str]:
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        use()
+    assert {warning.category for warning in caught} <= {UnknownFieldWarning}
+    return [str(warning.message) for warning in caught]
+
+
+@pytest.mark.parametrize("use", USES)
+def test_a_field_that_no_document_has_warns_once(
+    index: Index | Client, use: Callable[[Any, dict[str, Any]], object]
+) -> None:
+    for where, expected in UNKNOWN:
+        (message,) = warned(partial(use, index, where))
+        assert message.startswith(expected)
+    for where in KNOWN:
+        assert warned(partial(use, index, where)) == []
+
+
+def test_hits_have_the_warning(index: Index | Client) -> None:
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        hits = index.search("bat", where={"yaer": 5})
+        batch = index.search_batch(["bat", "owl"], where={"yaer": 5}, mode="bm25")
+    assert hits.warnings == ("where: no document has the field 'yaer'; check the spelling",)
+    assert [found.warnings for found in batch] == [hits.warnings] * 2
+    if isinstance(index, Index):
+        assert [warning.category for warning in caught] == [UnknownFieldWarning] * 2
+
+
+def test_an_empty_index_has_no_unknown_fields(tmp_path: Path) -> None:
+    with Index.create(tmp_path / "empty.serotine") as index:
+        assert warned(lambda: index.count(where={"yaer": 5})) == []
+
+
+def test_deleting_warns(tmp_path: Path) -> None:
+    with Index.create(tmp_path / "bats.serotine") as index:
+        index.add(["a"], ["A bat."], metadata=[{"year": 1}])
+    with serving(tmp_path / "bats.serotine") as server, server.client("bats") as client:
+        assert len(warned(lambda: client.delete(where={"yaer": 1}))) == 1
+        assert len(client) == 1
+    with Index.open(tmp_path / "bats.serotine") as index:
+        assert len(warned(lambda: index.delete(where={"yaer": 1}))) == 1
+        assert len(index) == 1
+
+
+def test_the_command_line_warns(capfd: pytest.CaptureFixture[str], path: Path) -> None:
+    shell = Shell(capfd)
+    for command in (("search", path, "bat"), ("delete", path, "--dry-run")):
+        shell(*command, "--where", '{"yaer": 5}')
+        assert shell.err == "warning: --where: no document has the field 'yaer'; check the spelling\n"

@@ -89,8 +89,9 @@ def test_index_search_add_delete_info_verify(shell: Shell, tmp_path: Path) -> No
 
     write_jsonl(tmp_path / "more.jsonl", {"bat": "Bats sleep.", "owl": "Owls emerge late."})
     assert (
-        f"id 'bat' is already in the index, from {tmp_path}/corpus.jsonl; use another id, or replace the document: "
-        "serotine add --upsert" in shell.fails("add", "i.serotine", "more.jsonl")
+        f"id 'bat' is already in the index, from {tmp_path}/corpus.jsonl; use another id, such as another field with "
+        "--id-field NAME, or replace the document: serotine add --upsert"
+        in shell.fails("add", "i.serotine", "more.jsonl")
     )
     assert ids() == {"bat", "cat", "fish"}
     assert "2 documents added, 1 of them replaced; it has 4" in shell("add", "i.serotine", "more.jsonl", "--upsert")

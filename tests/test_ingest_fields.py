@@ -161,3 +161,41 @@ def test_the_options_of_the_command_line(shell: Shell, tmp_path: Path) -> None:
     assert shell.json("add", "i", "a.csv")["unchanged"] == 0
     assert "--all-fields: must be" in shell.fails("add", "i", "a.csv", *options, "--all-fields", status=2)
     assert "--delimiter: must be one character" in shell.fails("add", "i", "a.csv", "--delimiter", ";;", status=2)
+
+
+def test_a_record_is_not_indexed_by_its_title_alone_where_another_field_has_the_text(index: Index) -> None:
+    rows = [
+        {"_id": "1", "title": "Bat", "Content": "flies at dusk", "year": 2020},
+        {"_id": "2", "title": "Owl", "year": 2021},
+        {"_id": "3", "title": "Fox", "description": ""},
+        {"_id": "4", "title": "Emu", "text": "runs", "body": "again"},
+        {"_id": "5", "message": "gnu"},
+    ]
+    Path("a.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    report = update(index, ["a.jsonl"])
+    assert [(row.line, row.reason) for row in report.skipped_rows.first] == [
+        (
+            1,
+            "has no 'text', only title, Content, year; name the text with --text-field, such as --text-field Content",
+        ),
+        (
+            5,
+            "has neither 'text' nor 'title', only message; name the text with --text-field NAME, "
+            "or index all fields with --all-fields",
+        ),
+    ]
+    assert sorted(index.ids()) == ["2", "3", "4"]
+    Path("b.csv").write_text("id,title,Body\n1,Bat,flies\n")
+    (message,) = messages(update(index, ["b.csv"]))
+    assert message.startswith("b.csv:1: the header must name a column 'text', got id, title, Body; ")
+
+
+def test_an_id_of_another_file_of_the_index_names_both_and_the_way_out(index: Index) -> None:
+    for name in ("a.csv", "b.csv"):
+        Path(name).write_text(f"id,sku,text\n1,{name[0]},{name}\n")
+    update(index, ["a.csv"])
+    (message,) = messages(update(index, ["b.csv"]))
+    assert message.startswith("b.csv:2: id '1' is already in the index, from ")
+    assert "/a.csv; use another id, such as another field with --id-field NAME, " in message
+    assert not messages(update(index, ["b.csv"], fields=Fields(id="sku")))
+    assert sorted(index.ids()) == ["1", "b"]

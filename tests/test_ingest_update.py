@@ -228,8 +228,8 @@ def test_a_file_with_a_duplicate_id_is_skipped(index: Index, folder: Path) -> No
     report = run(index)
     assert files(report) == (3, 0, 0, 0, 1)
     assert report.skipped[0].reason == (
-        "line 1: duplicate id 'y', also in notes/c.jsonl; ids must be unique: rename the id column of one, "
-        "and file and line are the ids"
+        "line 1: duplicate id 'y', also in notes/c.jsonl; ids must be unique: name another field with "
+        "--id-field NAME, or rename the id column of one, and file and line are the ids"
     )
     assert texts(index)["y"] == "fox two"
 

@@ -61,7 +61,7 @@ def compare_documents(
             continue
         same = entry.matches(document.id, document.text, document.metadata)
         if not upsert and entry.source != file.key and not _is_free(entry, same=same):
-            raise _conflict(document, entry)
+            raise _conflict(file, document, entry)
         if not same:
             changes.store.append(document)
             continue
@@ -84,7 +84,7 @@ def _displaced(index: Index, file: SourceFile, documents: Sequence[Document], *,
         if entry.source == file.key:
             continue
         if not upsert and not _is_free(entry, same=False):
-            raise _conflict(replace(by_record[others[id_]], id=id_), entry)
+            raise _conflict(file, replace(by_record[others[id_]], id=id_), entry)
         displaced.append(id_)
     return displaced
 
@@ -100,9 +100,10 @@ def _is_free(entry: CatalogEntry, *, same: bool) -> bool:
     return same if entry.source is None else is_gone(entry.source)
 
 
-def _conflict(document: Document, entry: CatalogEntry) -> DuplicateIdError:
+def _conflict(file: SourceFile, document: Document, entry: CatalogEntry) -> DuplicateIdError:
     origin = "" if entry.source is None else f", from {entry.source}"
+    field = ", such as another field with --id-field NAME" if file.is_table else ""
     return DuplicateIdError(
         f"{document.origin}: id {document.id!r} is already in the index{origin}; "
-        "use another id, or upsert to replace the document"
+        f"use another id{field}, or upsert to replace the document"
     )

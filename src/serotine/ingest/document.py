@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from serotine.errors import InputFileError
-from serotine.ingest.fields import CHOICE, STANDARD, Fields, listed, matching
+from serotine.ingest.fields import CHOICE, STANDARD, Fields, listed, matching, text_like
 from serotine.texts import is_text
 
 ID_FIELDS = ("_id", "id")
@@ -74,6 +75,11 @@ def from_fields(values: Mapping[str, Any], file: str, line: int, fields: Fields 
         key = matching(rest, name) if fields.title else name
         if not has_text and key not in rest:
             raise InputFileError(f"{origin}: has neither 'text' nor {name!r}, only {listed(rest)}; {CHOICE}")
+        if not has_text and (likely := next((key for key in text_like(rest) if _as_line(rest[key])), None)):
+            raise InputFileError(
+                f"{origin}: has no 'text', only {listed(rest)}; name the text with --text-field, "
+                f"such as --text-field {shlex.quote(likely)}"
+            )
         # Collections without titles often have "title": null.
         title = _string(rest.pop(key, None) or "", name, origin) if key is not None else ""
         # A null is no value, as in Parquet; a title is a text of its own.

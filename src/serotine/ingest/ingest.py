@@ -336,7 +336,8 @@ class _Planner:
                 if duplicate is not None:
                     raise DuplicateIdError(
                         f"{document.origin}: duplicate id {duplicate!r}, also in {self._ids[duplicate]}; "
-                        "ids must be unique: rename the id column of one, and file and line are the ids"
+                        "ids must be unique: name another field with --id-field NAME, or rename the id column of one, "
+                        "and file and line are the ids"
                     )
                 ids.update(document.ids)
                 cut_records.update(document.ids[1:])

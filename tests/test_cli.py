@@ -334,7 +334,7 @@ def test_searching_an_empty_index(shell: Shell) -> None:
         ["search", "i", "x", "--json", "no/such/folder.json"],
         ["info", "i", "--json", "."],
         ["index", "-o", "i"],
-        ["index", "corpus.jsonl"],
+        ["index", "corpus.jsonl", "more.jsonl"],
         ["index", "corpus.jsonl", "-o", "i", "--no-chunk", "--overlap", "3"],
         ["add", "i"],
         ["delete", "i"],

@@ -186,7 +186,9 @@ def test_an_unknown_name_and_a_missing_package(monkeypatch: pytest.MonkeyPatch) 
     with pytest.raises(EncoderError, match="'nonesuch': not 'serotine-mini', a folder or a hub id"):
         Encoder("nonesuch")
     monkeypatch.setattr(location, "_PACKAGE", "not_installed_anywhere")
-    with pytest.raises(EncoderError, match=r"'serotine-mini': not installed; run: pip install \./models/serotine-mini"):
+    with pytest.raises(
+        EncoderError, match=r"'serotine-mini': not installed; in a clone .* run: pip install \./models/serotine-mini"
+    ):
         Encoder()
 
 

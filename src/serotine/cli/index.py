@@ -25,7 +25,7 @@ from serotine.cli.ingestion import (
     open_for_texts,
     plan_files,
 )
-from serotine.cli.output import Interrupted, json_option, plural, print_error, report, run_again, size
+from serotine.cli.output import Interrupted, json_option, plural, print_error, report, run_again, shell_line, size
 from serotine.errors import EncoderError
 
 if TYPE_CHECKING:
@@ -48,7 +48,11 @@ class _Source(Protocol):
 @click.command()
 @click.argument("sources", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="SOURCE...")
 @click.option(
-    "-o", "--output", required=True, type=click.Path(path_type=Path), metavar="PATH", help="The index, a folder."
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    metavar="PATH",
+    help="The index, a folder.  [default: beside the one SOURCE: notes or notes.jsonl makes notes.serotine]",
 )
 @click.option("--encoder", metavar="NAME", help="Hub id or folder of an encoder.  [default: the offline default]")
 @encoder_options
@@ -66,7 +70,7 @@ class _Source(Protocol):
 @json_option
 def index(
     sources: tuple[Path, ...],
-    output: Path,
+    output: Path | None,
     encoder: str | None,
     encoder_settings: dict[str, Any],
     overwrite: bool,
@@ -97,6 +101,9 @@ def index(
     context = click.get_current_context()
     if watch and json_file is not None:
         raise click.UsageError("--watch and --json exclude each other; choose one", context)
+    if output is None:
+        output = _beside(sources)
+        click.echo(f"The index is {output}; -o chooses another place.", err=True)
 
     def load() -> Encoder:
         return load_encoder(encoder, **encoder_settings)
@@ -140,6 +147,24 @@ def index(
     if watch:
         files.watch(output)
     exit_if_skipped(result["skipped"], strict=reading.strict)
+
+
+def _beside(sources: Sequence[Path]) -> Path:
+    """Return where the index of one source goes: beside it, with its name.
+
+    Raises:
+        click.UsageError: there are several sources, or the source is a filesystem's root.
+    """
+    context = click.get_current_context()
+    if len(sources) > 1:
+        raise click.UsageError(f"--output: needed for {len(sources)} sources; add -o NAME.serotine", context)
+    source = sources[0] if sources[0].name not in ("", "..") else sources[0].resolve()
+    if not source.name:
+        raise click.UsageError(f"--output: needed for {source}; add -o NAME.serotine", context)
+    name = source.name
+    if not source.is_dir():
+        name = Path(name.removesuffix(".gz")).stem
+    return source.with_name(f"{name}.serotine")
 
 
 @dataclass(slots=True)
@@ -333,7 +358,7 @@ def _report(
         f"total: {totals}.{result.pop('ignored_line', '')}"
     )
     if advice and result["encoder"]:
-        lines += f'\nSearch it: serotine search {output} "your query"'
+        lines += f"\nSearch it: {shell_line('serotine', 'search', output, 'your query')}"
     elif advice:
         lines += "\nIt has no encoder: search it with vectors, from Python; or index again with --encoder."
     report(lines, {"path": str(output), **result, "seconds": seconds}, json_file)

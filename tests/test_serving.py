@@ -14,7 +14,7 @@ from helpers.fakes import WordEncoder
 from helpers.serving_cases import DIM, TEXTS, application, create_index, create_vector_index, expect_error, vectors
 
 from serotine import Index, maxsim
-from serotine.errors import EncoderError, SerotineError
+from serotine.errors import EncoderError, IndexReplacedError, SerotineError
 from serotine.index import CATALOG_FILE, replace_index
 
 if TYPE_CHECKING:
@@ -281,8 +281,14 @@ def test_an_index_may_be_replaced_and_removed_on_disk(
             create_index(building, {"new": "owls hunt mice", **TEXTS}, WordEncoder(DIM, "other"))
         assert search(client, query="owls", k=1)["hits"][0]["id"] == "new"
         assert client.get("/v1/indexes/wiki").json()["documents"] == len(TEXTS) + 1
-        # A running search continues on the old index, which closes once no search can use it.
-        assert len(old_index.reader.search("bats", 9)) == len(TEXTS)
+        # A request that found the old index runs again on the new one.
+        with pytest.raises(IndexReplacedError, match="was replaced"):
+            old_index.reader.search("bats", 9)
+        found, current = [old_index], services.indexes.get
+        with monkeypatch.context() as patched:
+            patched.setattr(services.indexes, "get", lambda name: found.pop() if found else current(name))
+            assert search(client, query="owls", k=1)["hits"][0]["id"] == "new"
+        assert not found
         documents = [{"id": "d9", "text": "foxes dig"}]
         assert client.post("/v1/indexes/wiki/documents", json={"documents": documents}).status_code == 201
         assert search(client, query="foxes", k=1)["hits"][0]["id"] == "d9"

@@ -81,6 +81,10 @@ class IndexDamagedError(SerotineError):
     """An index file that is missing, truncated or fails its checksum."""
 
 
+class IndexReplacedError(SerotineError):
+    """An open index in whose place on disk there is another, or none."""
+
+
 class ReadOnlyError(SerotineError):
     """A change to an index opened with ``read_only=True``."""
 

@@ -38,7 +38,8 @@ class Index(DocumentContainer):
 
     Open one with `Index.create` or `Index.open`; close it, or use it as a context manager. Searches are thread-safe.
     Every change is one transaction: when the call returns it is on disk, and a crash at any time leaves the state
-    before it or after it.
+    before it or after it. Where the folder was removed, or replaced by another index, every call raises
+    `serotine.errors.IndexReplacedError`: open it again.
 
     >>> import tempfile
     >>> import numpy as np

@@ -6,8 +6,10 @@ import asyncio
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from typing import TypeVar
 
+from serotine.errors import IndexReplacedError
 from serotine.serving.errors import overloaded, timed_out
 
 T = TypeVar("T")
@@ -41,14 +43,15 @@ class WorkPool:
         Args:
             function: the function to run.
             seconds: instead of the pool's own time limit.
-            is_change: whether a timeout must say that the change may still be committed.
+            is_change: whether a timeout must say that the change may still be committed. Any other function runs
+                again where the index it reads was replaced on disk meanwhile: it asks for the index itself.
 
         Raises:
             ServerError: 429 where too many functions wait, 504 where it took too long. A function that has started
                 runs to its end even then: a thread cannot be stopped, and a change must not be left half done.
         """
         limit = seconds or self._seconds
-        future = self.submit(function)
+        future = self.submit(function if is_change else partial(_run_on_current_index, function))
         try:
             return await asyncio.wait_for(asyncio.wrap_future(future), limit)
         except TimeoutError:
@@ -79,3 +82,10 @@ class WorkPool:
     def close(self) -> None:
         """Wait for running functions and cancel waiting ones."""
         self._executor.shutdown(wait=True, cancel_futures=True)
+
+
+def _run_on_current_index(function: Callable[[], T]) -> T:
+    try:
+        return function()
+    except IndexReplacedError:
+        return function()

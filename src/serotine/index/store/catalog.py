@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from serotine.errors import IndexDamagedError, NotAnIndexError, SerotineError
+from serotine.errors import IndexDamagedError, IndexReplacedError, NotAnIndexError, SerotineError
 from serotine.index.files import CodebookRecord, FileRecord, SegmentRecord
 from serotine.index.store import coverage_table, filters, lexical, passages
 from serotine.index.store.coverage_table import CoverageCounts
@@ -205,12 +205,22 @@ class Catalog:
         """Yield the connection to one thread at a time."""
         with self._lock:
             self._require_open()
+            self._require_in_place()
             with _translated_errors(self._path):
                 yield self._connection
 
     def _require_open(self) -> None:
         if self._closed:
             raise SerotineError(f"{self._path.parent}: this index is closed; open it again")
+
+    def _require_in_place(self) -> None:
+        """Raise IndexReplacedError where the folder has another catalog than the open one, or none."""
+        try:
+            replaced = _identity(self._path) != self._identity
+        except (FileNotFoundError, NotADirectoryError):
+            raise IndexReplacedError(f"{self._path.parent}: was removed; open another index") from None
+        if replaced:
+            raise IndexReplacedError(f"{self._path.parent}: was replaced by another index; open it again")
 
     def _read_settings(self, folder: Path) -> Settings:
         has_meta = self._connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'meta'").fetchone()
@@ -427,8 +437,8 @@ class Catalog:
         with self._statements():
             connection = _connect(self._path, self._mode)
         try:
-            if _identity(self._path) != self._identity:
-                raise SerotineError(f"{self._path.parent}: was replaced by another index; open it again")
+            # Connections open files by name: another index may have taken the name since.
+            self._require_in_place()
             with _translated_errors(self._path):
                 connection.execute("BEGIN")
             yield connection

@@ -93,7 +93,7 @@ class Run(NamedTuple):
 def index_folder(folder: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
     monkeypatch.chdir(folder.parent)
     capfd.readouterr()
-    assert main(["index", folder.name, "--json", "report.json"]) == 0
+    assert main(["index", folder.name, "-o", f"{folder.name}.serotine", "--json", "report.json"]) == 0
     out, err = capfd.readouterr()
     return Run(json.loads(Path("report.json").read_text(encoding="utf-8")), err.splitlines(), out)
 

@@ -84,7 +84,7 @@ def test_index_search_add_delete_info_verify(shell: Shell, tmp_path: Path) -> No
     assert result["encoder"] == "fake"
 
     output = shell("search", "i.serotine", "late", "bats", "-k", 1)
-    assert "  1    2.000  bat\n     Serotine **bats** emerge **late** in the evening.\n" in output
+    assert "  1    2.000  bat\n     Serotine bats emerge late in the evening.\n" in output
     assert shell.err == ""
 
     write_jsonl(tmp_path / "more.jsonl", {"bat": "Bats sleep.", "owl": "Owls emerge late."})
@@ -352,4 +352,4 @@ def test_control_characters_never_reach_the_terminal(shell: Shell, tmp_path: Pat
     shell("index", "in.jsonl", "-o", "i.serotine")
     output = shell("search", "i.serotine", "red")
     assert "\x1b" not in output
-    assert "evil [31m **red** line" in output
+    assert "evil [31m red line" in output

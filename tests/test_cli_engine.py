@@ -10,7 +10,7 @@ import pytest
 from helpers.small_engine import THRESHOLDS
 from test_cli import Shell, shell
 
-from serotine.cli.search import _summary
+from serotine.cli.search import _stages
 from serotine.index import Index, SearchStats
 
 if TYPE_CHECKING:
@@ -181,13 +181,16 @@ def test_modes(shell: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     hybrid = shell.json("search", "i.serotine", "word3 bat", "--mode", "hybrid")
     assert hybrid["stats"]["plan"].endswith("+ bm25")
     assert hybrid["mode"] == "hybrid"
-    assert "60 by their words in " in shell("search", "i.serotine", "word3 bat", "--mode", "hybrid").splitlines()[-1]
+    assert (
+        "60 by their words in "
+        in shell("search", "i.serotine", "word3 bat", "--mode", "hybrid", "--verbose").splitlines()[-1]
+    )
     message = shell.fails("search", "i.serotine", "bat", "--mode", "bm25", "--exact", status=2)
     assert "--exact: needs --mode late, got --mode" in message
     # BM25 needs no encoder, and an invalid filter is reported before one is loaded.
     monkeypatch.setattr("serotine.encoders.Encoder", None)
-    output = shell("search", "i.serotine", "word3", "--mode", "bm25", "-k", "2")
-    assert "**word3**" in output
+    output = shell("search", "i.serotine", "word3", "--mode", "bm25", "-k", "2", "--verbose")
+    assert "word3" in output
     assert "2 documents by their words in " in output
     assert "encoded" not in output
     shell.fails("search", "i.serotine", "bat", "--where", "{}", status=2)
@@ -197,11 +200,15 @@ def test_modes(shell: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 def test_search_reports_its_stages(shell: Shell, tmp_path: Path) -> None:
     shell("index", corpus(tmp_path), "-o", "i.serotine")
     shell("compact", "i.serotine")
-    summary = shell("search", "i.serotine", "bat 3").splitlines()[-1]
+    summary = shell("search", "i.serotine", "bat 3", "--verbose").splitlines()[-1]
     assert "60 documents by their codes, 20 by their vectors in " in summary
     assert "Exact: " in shell("search", "i.serotine", "bat 3", "--exact").splitlines()[-1]
-    summary = shell("search", "i.serotine", "bat 3", "--where", '{"year": {"<": 2005}}').splitlines()[-1]
+    where = ("--where", '{"year": {"<": 2005}}')
+    summary = shell("search", "i.serotine", "bat 3", *where, "--verbose").splitlines()[-1]
     assert summary.startswith("5 documents pass the filter: 5 by their ")
+    assert re.fullmatch(r"10 of 60 documents in [\d.]+ ms", shell("search", "i.serotine", "bat 3").splitlines()[-1])
+    summary = shell("search", "i.serotine", "bat 3", *where).splitlines()[-1]
+    assert re.fullmatch(r"5 of 5 documents that pass the filter in [\d.]+ ms", summary)
 
 
 @pytest.mark.parametrize(
@@ -227,8 +234,8 @@ def test_search_reports_its_stages(shell: Shell, tmp_path: Path) -> None:
 )
 def test_the_summary_of_every_plan(plan: str, counts: dict[str, int], summary: str) -> None:
     stats = SearchStats(plan, 99, 0, counts, {"search": 3.4, "encode": 5.0})
-    assert _summary(stats, filtered=False).startswith(summary)
-    assert ("encoded in 5 ms" in _summary(stats, filtered=False)) == (plan != "bm25")
+    assert _stages(stats, filtered=False).startswith(summary)
+    assert ("encoded in 5 ms" in _stages(stats, filtered=False)) == (plan != "bm25")
 
 
 def test_indexing_trains_one_codebook(shell: Shell, tmp_path: Path) -> None:

@@ -61,6 +61,7 @@ def _query(ctx: click.Context, parameter: click.Parameter, words: tuple[str, ...
 )
 @where_option
 @click.option("--exact", is_flag=True, help="Prove that no other document scores higher, and print the proof.")
+@click.option("--verbose", is_flag=True, help="Print the stages of the search, with counts and times.")
 @json_option
 def search(
     index: Path,
@@ -72,6 +73,7 @@ def search(
     group_by: GroupBy | None,
     where: dict[str, Any] | None,
     exact: bool,
+    verbose: bool,
     json_file: str | None,
 ) -> None:
     """Print the documents that best match QUERY: rank, score, id, and the passage with the matched words marked."""
@@ -104,11 +106,11 @@ def search(
         "group_by": group_by,
         "where": where,
     }
-    lines = "" if json_file == STANDARD_OUTPUT else _lines(hits, spans, options, empty=empty)
+    lines = "" if json_file == STANDARD_OUTPUT else _lines(hits, spans, options, empty=empty, verbose=verbose)
     report(lines, {**request, **_result(hits, spans, offset)}, json_file)
 
 
-def _lines(hits: Hits, spans: list[list[Span]], options: SearchOptions, *, empty: bool) -> str:
+def _lines(hits: Hits, spans: list[list[Span]], options: SearchOptions, *, empty: bool, verbose: bool) -> str:
     if empty:
         return "The index has no documents; add some with: serotine add"
     offset, below = options.offset, hits.stats.below_min_score
@@ -128,7 +130,8 @@ def _lines(hits: Hits, spans: list[list[Span]], options: SearchOptions, *, empty
         blocks.append(f"{rank:>3}  {hit.score:7.{digits}f}  {_name(hit)}\n{_indent(excerpt)}")
     if below:
         blocks.append(f"{plural(below, 'more document')} below --min-score {options.min_score:g}")
-    blocks.append(_summary(hits.stats, filtered=options.where is not None))
+    filtered = options.where is not None
+    blocks.append(_stages(hits.stats, filtered=filtered) if verbose else _summary(hits, filtered=filtered))
     if hits.certificate is not None:
         blocks.append(hits.certificate.statement)
     return "\n".join(blocks)
@@ -139,7 +142,16 @@ def _name(hit: Hit) -> str:
     return f"{id_}  (and {plural(hit.other_passages, 'more passage')})" if hit.other_passages else id_
 
 
-def _summary(stats: SearchStats, *, filtered: bool) -> str:
+def _summary(hits: Hits, *, filtered: bool) -> str:
+    """Return ``3 of 1,400 documents in 6.0 ms``."""
+    stats = hits.stats
+    # BM25 applies the filter while it scores and does not count the documents that pass.
+    passing = " that pass the filter" if filtered and stats.plan != "bm25" else ""
+    documents = plural(stats.documents, "document")
+    return f"{len(hits):,} of {documents}{passing} in {stats.milliseconds['search']:,.1f} ms"
+
+
+def _stages(stats: SearchStats, *, filtered: bool) -> str:
     """Describe the stages of a search, with the number of documents that each scored, and its time."""
     plan = stats.plan.split(" + ")
     # BM25 applies the filter while it scores and does not count the documents that pass.
@@ -171,7 +183,7 @@ def _indent(excerpt: str) -> str:
 
 
 def _highlight(text: str, *, bold: bool) -> str:
-    return text.replace(MARK, _BOLD if bold else "**").replace(UNMARK, _NOT_BOLD if bold else "**")
+    return text.replace(MARK, _BOLD if bold else "").replace(UNMARK, _NOT_BOLD if bold else "")
 
 
 def _result(hits: Hits, spans: list[list[Span]], offset: int) -> dict[str, Any]:

@@ -14,7 +14,7 @@ import pytest
 
 from serotine import Encoder, Index
 from serotine.encoders import EncoderPool
-from serotine.errors import EncoderError
+from serotine.errors import EncoderError, TruncatedTextWarning
 
 TEXTS = [f"The serotine number {i} flies late in the evening, {'over the fields ' * (i % 7)}" for i in range(70)]
 
@@ -28,7 +28,8 @@ def test_vectors_and_order_equal_one_encoder(tmp_path: Path) -> None:
         assert pool.encode_documents([]) == []
         shorter = pool.with_query_length(5)
         assert (pool.spec.query.length, shorter.spec.query.length) == (alone.spec.query.length, 5)
-        assert len(shorter.encode_queries([TEXTS[0]])[0]) <= 5
+        with pytest.warns(TruncatedTextWarning, match="queries: 1 of 1 longer"):
+            assert len(shorter.encode_queries([TEXTS[0]])[0]) <= 5
         assert len(shorter.encode_documents(TEXTS[:1])) == 1
         with pytest.raises(TypeError, match=r"texts\[1\]: must be a string, got int"):
             pool.encode_documents(["a", 1])  # type: ignore[list-item]
@@ -46,6 +47,20 @@ def test_a_killed_worker_raises() -> None:
     with pytest.raises(EncoderError, match="a process of the pool was killed"):
         pool.encode_documents(TEXTS)
     pool.close()
+
+
+def test_a_script_without_the_main_guard_is_told_of_it(tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(
+        "from serotine.encoders import EncoderPool\n"
+        "with EncoderPool(processes=1) as pool:\n"
+        "    pool.encode_documents(['a bat'])\n"
+    )
+    ended = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=120, check=False)
+    assert ended.returncode == 1
+    assert """EncoderPool: put the script's statements under 'if __name__ == "__main__":'""" in ended.stderr
+    last = ended.stderr.strip().splitlines()[-1]
+    assert "the pool's processes ended before they were ready; in a script, put the script's statements" in last
 
 
 SCRIPT = """

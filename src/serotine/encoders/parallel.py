@@ -32,6 +32,8 @@ from serotine.texts import strings
 # Ctrl-C and the progress bar wait for tasks to finish.
 _TEXTS_PER_TASK = 64
 
+_GUARD = """put the script's statements under 'if __name__ == "__main__":', because every process imports the script"""
+
 # In a worker: its encoder, and the event that cancels its remaining tasks.
 _worker_encoder: Encoder | None = None
 _canceled: Event | None = None
@@ -50,7 +52,7 @@ class EncoderPool:
         options: other arguments of `Encoder`.
 
     Raises:
-        EncoderError: the encoder cannot be loaded.
+        EncoderError: the encoder cannot be loaded, or the script starts processes without that line.
         ValueError: neither or both of `devices` and `processes`.
     """
 
@@ -68,6 +70,9 @@ class EncoderPool:
             raise invalid("devices", "a list of names such as 'cuda:0'", devices)
         if processes is not None and processes < 1:
             raise invalid("processes", "at least 1", processes)
+        if getattr(multiprocessing.current_process(), "_inheriting", False):
+            # A process of a pool is importing the script that created it; it cannot start processes yet.
+            raise EncoderError(f"EncoderPool: {_GUARD}")
         settings: list[dict[str, Any]]
         if devices is not None:
             settings = [{**options, "device": device} for device in devices]
@@ -89,8 +94,7 @@ class EncoderPool:
         )
         # Started here, not by the first texts, because only here can Ctrl-C be blocked from the start.
         with _workers_without_interrupts():
-            for _ in settings:
-                self._executor.submit(_encode, [])
+            self._started = [self._executor.submit(_encode, []) for _ in settings]
 
     def __enter__(self) -> EncoderPool:
         return self
@@ -181,6 +185,10 @@ class EncoderPool:
                         encoded[i] = vectors
                     advance(len(batch))
             except BrokenProcessPool:
+                if not any(task.done() and task.exception() is None for task in self._started):
+                    raise EncoderError(
+                        f"{self.name}: the pool's processes ended before they were ready; in a script, {_GUARD}"
+                    ) from None
                 raise EncoderError(
                     f"{self.name}: a process of the pool was killed, perhaps out of memory; use fewer processes"
                 ) from None

@@ -139,6 +139,8 @@ def _translated_errors(path: Path) -> Iterator[None]:
         # The lower byte of an extended error code is the kind of error.
         if getattr(error, "sqlite_errorcode", 0) & 0xFF in _DAMAGE_CODES:
             raise IndexDamagedError(f"{path}: cannot be read ({error}); restore it from a backup") from error
+        if getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_FULL:
+            raise SerotineError(f"{path}: the disk is full; free space, then try again") from error
         raise SerotineError(
             f"{path}: SQLite failed ({error}); check the disk and the folder's permissions, then try again"
         ) from error
@@ -216,10 +218,10 @@ class Catalog:
     def _require_in_place(self) -> None:
         """Raise IndexReplacedError where the folder has another catalog than the open one, or none."""
         try:
-            replaced = _identity(self._path) != self._identity
+            current = _identity(self._path)
         except (FileNotFoundError, NotADirectoryError):
             raise IndexReplacedError(f"{self._path.parent}: was removed; open another index") from None
-        if replaced:
+        if current != self._identity:
             raise IndexReplacedError(f"{self._path.parent}: was replaced by another index; open it again")
 
     def _read_settings(self, folder: Path) -> Settings:
@@ -437,7 +439,6 @@ class Catalog:
         with self._statements():
             connection = _connect(self._path, self._mode)
         try:
-            # Connections open files by name: another index may have taken the name since.
             self._require_in_place()
             with _translated_errors(self._path):
                 connection.execute("BEGIN")

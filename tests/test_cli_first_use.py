@@ -5,8 +5,12 @@ from __future__ import annotations
 import shlex
 from typing import TYPE_CHECKING
 
+import click
+
 # Importing the fixture makes it available to this module's tests.
 from test_cli import Shell, ids, shell
+
+from serotine.cli import commands
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -36,3 +40,32 @@ def test_an_index_without_output_is_made_beside_its_source(
     assert not (folder / ".serotine").exists()
     message = shell.fails("index", "bat.txt", "../corpus.jsonl", status=2)
     assert "--output: needed for 2 sources; add -o NAME.serotine" in message
+
+
+def test_without_arguments_it_says_how_to_start(shell: Shell) -> None:
+    shell(status=2)
+    assert shell.out == ""
+    assert shell.err.count("\n") == 4
+    assert "serotine index FOLDER " in shell.err
+
+
+def test_a_mistyped_command_names_the_near_one(shell: Shell) -> None:
+    assert "no command 'serach'; did you mean 'search'; see serotine --help" in shell.fails("serach", status=2)
+    assert "no command 'frobnicate'; see serotine --help" in shell.fails("frobnicate", status=2)
+
+
+def test_the_help_of_every_command_renders(shell: Shell) -> None:
+    def check(group: click.Group, words: tuple[str, ...]) -> int:
+        count = 0
+        for name, command in group.commands.items():
+            output = shell(*words, name, "--help")
+            assert output.startswith("Usage: serotine ")
+            assert "\\b" not in output
+            assert "\b" not in output
+            count += 1
+            if isinstance(command, click.Group):
+                count += check(command, (*words, name))
+        return count
+
+    assert isinstance(commands, click.Group)
+    assert check(commands, ()) > 15

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -31,12 +32,29 @@ from serotine.errors import IndexLockedError, SerotineError
 _FAILED = 1
 _BAD_USE = 2
 _INTERRUPTED = 130  # 128 + SIGINT, as shells count
+_START = """\
+Serotine searches your texts and shows the passages that match. To start:
+  serotine index FOLDER                     makes FOLDER.serotine
+  serotine search FOLDER.serotine 'query'   searches it
+  serotine --help                           lists all commands"""
 
 
 class _Commands(click.Group):
     def list_commands(self, ctx: click.Context) -> list[str]:
         # In the order of registration: click sorts by name, which puts what a newcomer needs last.
         return list(self.commands)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        try:
+            return super().resolve_command(ctx, args)
+        except click.NoSuchOption:
+            raise
+        except click.UsageError:
+            near = difflib.get_close_matches(args[0], self.commands, n=1)
+            hint = f"; did you mean {near[0]!r}" if near else ""
+            raise click.UsageError(f"no command {args[0]!r}{hint}", ctx) from None
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
@@ -90,11 +108,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with interruptible():
             status = commands.main(words, prog_name="serotine", standalone_mode=False, obj=tuple(words))
     except click.exceptions.NoArgsIsHelpError as error:
-        click.echo(error.format_message(), err=True)
+        at_start = error.ctx is not None and error.ctx.parent is None
+        click.echo(_START if at_start else error.format_message(), err=True)
         return _BAD_USE
     except click.UsageError as error:
         where = error.ctx.command_path if error.ctx else "serotine"
-        print_error(f"{error.format_message().rstrip('.')}; see {where} --help")
+        print_error(f"{error.format_message().rstrip('.?')}; see {where} --help")
         return _BAD_USE
     except (Interrupted, KeyboardInterrupt, click.Abort) as error:
         print_error(str(error) or "interrupted")

@@ -58,8 +58,8 @@ def _describe(path: Path, stats: IndexStats) -> str:
         share = stats.unknown / max(stats.documents, 1)
         scripts = ", ".join(f"{script} {count:,}" for script, count in stats.unknown_scripts.items())
         lines.append(
-            f"  Unknown   {plural(stats.unknown, 'document')} ({share:.0%}) more than 20% outside the encoder's "
-            f"vocabulary: {scripts}; search with --mode bm25."
+            f"  Unknown   {stats.unknown:,} of {plural(stats.documents, 'document')} ({share:.0%}): more than 20% of "
+            f"their text is outside the encoder's vocabulary: {scripts}; search with --mode bm25."
         )
     lines.append(f"  Format    version {stats.format_version}")
     return "\n".join(lines)

@@ -229,7 +229,7 @@ def dry_run(ingest: Ingest, plan: Plan, index: Index | None, path: Path, json_fi
     report(
         f"{path}: dry run, nothing is stored; {files}\n"
         f"would encode {plural(cost.documents, 'passage')} with {plural(cost.tokens, 'token')}: about {duration} "
-        f"(measured on {plural(cost.sample, 'passage')}){ignored_line(plan.ignored)}",
+        f"(measured on {plural(cost.sample, 'passage')}){_cut_and_truncated(plan)}{ignored_line(plan.ignored)}",
         {
             "path": str(path),
             "dry_run": True,
@@ -244,10 +244,23 @@ def dry_run(ingest: Ingest, plan: Plan, index: Index | None, path: Path, json_fi
             "seconds": cost.seconds,
             "skipped": [{"file": skipped.file, "reason": skipped.reason} for skipped in plan.skipped],
             "skipped_rows": plan.skipped_rows.to_json(),
+            "unread": dict(plan.unread),
+            "cut_records": plan.cut_records,
+            "truncated": plan.truncated,
             "ignored": plan.ignored.to_json(),
         },
         json_file,
     )
+
+
+def _cut_and_truncated(plan: Plan) -> str:
+    """Return lines that count the records to be cut, and the texts that the encoder will truncate."""
+    cut = f"\nwould cut {plural(plan.cut_records, 'long record')} into passages" if plan.cut_records else ""
+    texts = plural(plan.truncated, "document")
+    outcome = (
+        f"\ntoo long for the encoder: {texts}; the rest is not searched: omit --no-chunk to cut them into passages"
+    )
+    return cut + (outcome if plan.truncated else "")
 
 
 def as_json(result: IngestReport) -> dict[str, Any]:

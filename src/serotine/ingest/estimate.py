@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from serotine.ingest.changes import batched, compare_documents
 from serotine.ingest.plan import Plan
 from serotine.ingest.reading import Reading
+from serotine.notices import muted_notices
 
 if TYPE_CHECKING:
     from serotine.index import Index, TextEncoder
@@ -49,14 +50,16 @@ def estimate(plan: Plan, reading: Reading, encoder: TextEncoder, index: Index | 
         documents += len(texts)
     if not sample:
         return Estimate(documents, tokens, 0.0, 0)
-    # The first call of a model is slow.
-    encoder.encode_documents(sample[:1])
-    started = time.monotonic()
-    measured = 0
-    while measured < len(sample) and time.monotonic() - started < _SAMPLE_SECONDS:
-        encoder.encode_documents(sample[measured : measured + _SAMPLE_BATCH])
-        measured = min(measured + _SAMPLE_BATCH, len(sample))
-    seconds = time.monotonic() - started
+    # The plan counts the texts that are too long.
+    with muted_notices():
+        # The first call of a model is slow.
+        encoder.encode_documents(sample[:1])
+        started = time.monotonic()
+        measured = 0
+        while measured < len(sample) and time.monotonic() - started < _SAMPLE_SECONDS:
+            encoder.encode_documents(sample[measured : measured + _SAMPLE_BATCH])
+            measured = min(measured + _SAMPLE_BATCH, len(sample))
+        seconds = time.monotonic() - started
     sample_tokens = sum(reading.chunker.token_counts(sample[:measured]))
     return Estimate(documents, tokens, seconds * tokens / max(sample_tokens, 1), measured)
 

@@ -12,10 +12,12 @@ from functools import partial
 from pathlib import Path
 from typing import Literal
 
-from serotine.errors import SerotineError, ServerError, reason
+from serotine.coverage import CoverageReport
+from serotine.errors import SerotineError, ServerError, TruncatedTextWarning, UnknownTextWarning, reason
 from serotine.files import write_atomically
 from serotine.index import Index
 from serotine.ingest import MAX_NAMED, SkippedRow, SourceFile, update
+from serotine.notices import Notice, collected_notices
 from serotine.serving.indexes import ServedIndex
 from serotine.serving.metrics import Metrics
 
@@ -40,6 +42,19 @@ class SkippedFile:
     reason: str
 
 
+@dataclass(frozen=True, slots=True)
+class JobWarning:
+    """What to know about documents that were added.
+
+    Attributes:
+        kind: the class of the library's warning, such as "TruncatedTextWarning".
+        message: one line for people.
+    """
+
+    kind: str
+    message: str
+
+
 @dataclass(slots=True)
 class Job:
     """One upload.
@@ -57,6 +72,11 @@ class Job:
         first_skipped_rows: the first ten of them.
         unchanged_files: files that were indexed before, with the same content.
         unread: how many images, attachments and the like of the files are not read, by kind.
+        cut_records: number of records (JSON objects, rows) that were cut into passages.
+        truncated: how many of the documents are longer than the encoder reads, so that their ends are not searched.
+        unknown: how many of the documents are more than 20% outside the encoder's vocabulary.
+        unknown_scripts: these by their main script, such as "Thai" or "emoji".
+        warnings: what the library warns about: one of each kind for texts, and the first ten others.
     """
 
     id: str
@@ -71,6 +91,11 @@ class Job:
     first_skipped_rows: list[SkippedRow] = field(default_factory=list)
     unchanged_files: int = 0
     unread: dict[str, int] = field(default_factory=dict)
+    cut_records: int = 0
+    truncated: int = 0
+    unknown: int = 0
+    unknown_scripts: dict[str, int] = field(default_factory=dict)
+    warnings: list[JobWarning] = field(default_factory=list)
 
 
 class Jobs:
@@ -134,7 +159,8 @@ class Jobs:
             else:
                 skipped = [SkippedFile(**file) for file in stored["skipped"]]
                 rows = [SkippedRow(**row) for row in stored["first_skipped_rows"]]
-                return Job(**{**stored, "skipped": skipped, "first_skipped_rows": rows})
+                warnings = [JobWarning(**warning) for warning in stored["warnings"]]
+                return Job(**{**stored, "skipped": skipped, "first_skipped_rows": rows, "warnings": warnings})
         raise ServerError(
             f"unknown job {id_!r}; jobs are deleted when the server stops", status=404, code="unknown_job"
         )
@@ -146,10 +172,11 @@ class Jobs:
     def _run(self, job: Job, served: ServedIndex, folder: Path, files: list[str]) -> None:
         job.state = "running"
         self._write(job)
+        texts = _TextWarnings()
         try:
             for start in range(0, len(files), _FILES_PER_CHANGE):
                 names = files[start : start + _FILES_PER_CHANGE]
-                served.change(partial(self._update, job, folder, names))
+                served.change(partial(self._update, job, texts, folder, names))
                 job.done += len(names)
                 self._write(job)
             job.state = "done"
@@ -163,7 +190,7 @@ class Jobs:
             shutil.rmtree(folder, ignore_errors=True)
             self._write(job)
 
-    def _update(self, job: Job, folder: Path, names: list[str], index: Index) -> None:
+    def _update(self, job: Job, texts: _TextWarnings, folder: Path, names: list[str], index: Index) -> None:
         """Index files; they replace the documents of files with the same names."""
         added_before = job.added
 
@@ -176,14 +203,53 @@ class Jobs:
 
         # Upsert whatever the source: a document is updated by uploading it again.
         sources = [SourceFile.named(folder / name, name) for name in names]
-        report = update(index, sources, upsert=True, on_progress=on_progress)
+        with collected_notices() as notices:
+            report = update(index, sources, upsert=True, on_progress=on_progress)
         job.skipped += [SkippedFile(skipped.file, skipped.reason) for skipped in report.skipped]
         job.skipped_rows += report.skipped_rows.count
         job.first_skipped_rows = [*job.first_skipped_rows, *report.skipped_rows.first][:MAX_NAMED]
         job.unchanged_files += report.files_unchanged
         for kind, number in report.unread.items():
             job.unread[kind] = job.unread.get(kind, 0) + number
+        job.cut_records += report.cut_records
+        texts.add(report.coverage, index.stats().encoder or "", notices)
+        job.truncated, job.unknown = texts.coverage.truncated, texts.coverage.unknown
+        job.unknown_scripts = dict(texts.coverage.scripts.most_common())
+        job.warnings = texts.warnings()
 
     def _write(self, job: Job) -> None:
         # Atomically: another process may be reading it.
         write_atomically(self._records / f"{job.id}.json", json.dumps(asdict(job)))
+
+
+class _TextWarnings:
+    """The warnings of one job: about its texts as a whole, where the library warns about every batch of them."""
+
+    def __init__(self) -> None:
+        self.coverage = CoverageReport()
+        self._encoder = ""
+        self._others: dict[Notice, None] = {}
+
+    def add(self, coverage: CoverageReport, encoder: str, notices: list[Notice]) -> None:
+        """Add those of the job's next files."""
+        self.coverage.merge(coverage)
+        self._encoder = encoder
+        for notice in notices:
+            if notice.category not in (TruncatedTextWarning, UnknownTextWarning) and notice not in self._others:
+                self._others[notice] = None
+                # For the operator too: it may be about the disk.
+                _log.warning(notice.message)
+
+    def warnings(self) -> list[JobWarning]:
+        """Return all of them."""
+        coverage, warnings = self.coverage, []
+        if coverage.truncated:
+            message = coverage.truncated_message("documents", self._encoder, "the rest is not searched: shorten them")
+            warnings.append(JobWarning(TruncatedTextWarning.__name__, message))
+        if coverage.unknown:
+            fix = 'search with mode="bm25", or use an index with a multilingual encoder'
+            warnings.append(
+                JobWarning(UnknownTextWarning.__name__, coverage.unknown_message("documents", self._encoder, fix))
+            )
+        others = [JobWarning(notice.category.__name__, notice.message) for notice in self._others]
+        return [*warnings, *others[:MAX_NAMED]]

@@ -11,6 +11,9 @@ const FILES_PER_REQUEST = 500;
 // Names of skipped files and rows that are listed.
 const MAX_LISTED = 200;
 
+// Warnings that are shown as counts of passages.
+const COUNTED = ["TruncatedTextWarning", "UnknownTextWarning"];
+
 const count = (value, noun) => `${number(value)} ${noun}${value === 1 ? "" : "s"}`;
 const idle = () => ({ state: "idle", message: "", share: null, skipped: [] });
 
@@ -61,7 +64,7 @@ export const uploads = () => ({
     const controller = (this._uploadAbort = new AbortController());
     const index = this.index;
     const totals = { files: files.length, done: 0, added: 0, skippedFiles: 0, skippedRows: 0, skipped: [], error: null };
-    Object.assign(totals, { unchanged: 0, unread: {}, hidden });
+    Object.assign(totals, { unchanged: 0, unread: {}, hidden, cutRecords: 0, truncated: 0, unknown: 0, warnings: [] });
     try {
       for (let start = 0; start < files.length && totals.error === null; start += FILES_PER_REQUEST) {
         const batch = files.slice(start, start + FILES_PER_REQUEST);
@@ -95,6 +98,11 @@ export const uploads = () => ({
         totals.skippedFiles += job.skipped.length;
         totals.skippedRows += job.skipped_rows;
         totals.unchanged += job.unchanged_files;
+        totals.cutRecords += job.cut_records;
+        totals.truncated += job.truncated;
+        totals.unknown += job.unknown;
+        const others = job.warnings.filter(({ kind }) => !COUNTED.includes(kind)).map(({ message }) => message);
+        totals.warnings = [...new Set([...totals.warnings, ...others])];
         for (const [kind, value] of Object.entries(job.unread)) totals.unread[kind] = (totals.unread[kind] || 0) + value;
         await this.refresh();
         return;
@@ -116,7 +124,8 @@ export const uploads = () => ({
 });
 
 /** Return what became of an upload: "done" only where everything was indexed. */
-function outcome({ files, added, unchanged, skippedFiles, skippedRows, unread, hidden, error }) {
+function outcome(totals) {
+  const { files, added, unchanged, skippedFiles, skippedRows, unread, hidden, error } = totals;
   if (error !== null) return { state: "failed", message: error };
   const skipped = [];
   if (skippedFiles) skipped.push(`${number(skippedFiles)} of ${count(files, "file")}`);
@@ -126,7 +135,12 @@ function outcome({ files, added, unchanged, skippedFiles, skippedRows, unread, h
   if (unchanged) parts.push(`${count(unchanged, "file")} unchanged`);
   if (hidden) parts.push(`${number(hidden)} hidden left out`);
   if (left.length) parts.push(`not read: ${left.join(", ")}`);
-  if (!skipped.length) return { state: left.length ? "partial" : "done", message: `${parts.join("; ")}.` };
+  if (totals.cutRecords) parts.push(`${count(totals.cutRecords, "long record")} cut into passages`);
+  if (totals.truncated) parts.push(`${number(totals.truncated)} too long for the encoder, their ends are not searched`);
+  if (totals.unknown) parts.push(`${number(totals.unknown)} in a script the encoder does not know, found by words only`);
+  parts.push(...totals.warnings);
+  const incomplete = left.length || totals.truncated || totals.unknown || totals.warnings.length;
+  if (!skipped.length) return { state: incomplete ? "partial" : "done", message: `${parts.join("; ")}.` };
   parts.push(`${skipped.join(" and ")} skipped:`);
   return { state: skippedFiles === files ? "failed" : "partial", message: parts.join("; ") };
 }

@@ -13,6 +13,8 @@ from fastapi.responses import Response
 from numpy.typing import NDArray
 
 from serotine import maxsim
+from serotine.coverage import warn_about_texts
+from serotine.notices import collected_notices, muted_notices
 from serotine.serving.batching import BatchingEncoder
 from serotine.serving.http.auth import MayRead
 from serotine.serving.http.dependencies import services_of
@@ -44,7 +46,7 @@ async def rerank(request: Request, body: RerankRequest) -> Response:
         if not body.query.strip():
             raise ValueError("query: must not be empty")
         encoder = services.indexes.encoder(body.model)
-        (query,) = encoder.encode_queries([body.query])
+        (query,) = _encoded(encoder, [body.query], query=True)
         documents = _encoded(encoder, texts, query=False)
         nonempty = [i for i, vectors in enumerate(documents) if len(vectors)]
         scores = np.zeros(len(texts), dtype=np.float32)
@@ -63,6 +65,7 @@ async def rerank(request: Request, body: RerankRequest) -> Response:
                 for i in order.tolist()
             ],
             "usage": _usage(tokens),
+            "warnings": [*_warnings(encoder, [body.query], query=True), *_warnings(encoder, texts, query=False)],
         }
 
     return json_response(await services.searches.run(work))
@@ -90,6 +93,7 @@ async def multi_vector(request: Request, body: MultiVectorRequest) -> Response:
                 }
                 for i, vectors in enumerate(encoded)
             ],
+            "warnings": _warnings(encoder, texts, query=body.input_type == "query"),
         }
 
     return json_response(await services.searches.run(work))
@@ -114,6 +118,7 @@ async def pooling(request: Request, body: PoolingRequest) -> Response:
                 for i, vectors in enumerate(encoded)
             ],
             "usage": _usage(sum(map(len, encoded))),
+            "warnings": _warnings(encoder, texts, query=body.input_type == "query"),
         }
 
     return json_response(await services.searches.run(work))
@@ -131,9 +136,18 @@ def _encode(
 def _encoded(encoder: BatchingEncoder, texts: Sequence[str], *, query: bool) -> list[NDArray[np.float32]]:
     """Return token vectors of every text; none for an empty text, as in an index."""
     nonempty = [text for text in texts if text.strip()]
-    vectors = iter((encoder.encode_queries if query else encoder.encode_documents)(nonempty) if nonempty else [])
+    # The answer has the warnings.
+    with muted_notices():
+        vectors = iter((encoder.encode_queries if query else encoder.encode_documents)(nonempty) if nonempty else [])
     no_vectors = np.empty((0, encoder.dim), dtype=np.float32)
     return [next(vectors) if text.strip() else no_vectors for text in texts]
+
+
+def _warnings(encoder: BatchingEncoder, texts: Sequence[str], *, query: bool) -> list[str]:
+    """Return what the library warns about: texts that are too long, or outside the encoder's vocabulary."""
+    with collected_notices() as notices:
+        warn_about_texts(encoder, texts, query=query)
+    return [notice.message for notice in notices]
 
 
 def _embedding(vectors: NDArray[np.float32], *, packed: bool) -> list[list[float]] | str:

@@ -13,6 +13,9 @@ Model = Annotated[
     Field(description="Name of an encoder, or of an index that uses it; by default, the first index's encoder."),
 ]
 Side = Literal["query", "document"]
+Warnings = Annotated[
+    list[str], Field(description="Texts that are longer than the encoder reads, or outside its vocabulary; else empty.")
+]
 
 
 class _LenientRequest(RequestBody):
@@ -56,6 +59,7 @@ class RerankResponse(ResponseBody):
     model: str
     results: list[RerankResult]
     usage: Usage
+    warnings: Warnings
 
 
 class MultiVectorRequest(_LenientRequest):
@@ -83,6 +87,7 @@ class MultiVectorResponse(ResponseBody):
     object: str
     usage: Usage
     data: list[MultiVector]
+    warnings: Warnings
 
 
 class PoolingRequest(_LenientRequest):
@@ -113,3 +118,4 @@ class PoolingResponse(ResponseBody):
     model: str
     data: list[Pooled]
     usage: Usage
+    warnings: Warnings

@@ -16,12 +16,20 @@ from serotine import Client, Index
 from serotine.errors import UnknownFieldWarning
 
 UNKNOWN = [
-    ({"yaer": 5}, "where: no document has the field 'yaer'; check the spelling"),
-    ({"yaer": {"!=": 5}}, "where: no document has the field 'yaer'; check the spelling"),
+    ({"yaer": 5}, "where: no document has the field 'yaer'; check the spelling: did you mean 'year'?"),
+    ({"yaer": {"!=": 5}}, "where: no document has the field 'yaer'; check the spelling: did you mean 'year'?"),
     ({"year": 2020, "not": {"or": [{"a.b": 1}, {"meta.c": 1}]}}, "where: no document has the fields 'a.b', 'meta.c';"),
+    ({"LANG": "en"}, "where: no document has the field 'LANG'; check the spelling: did you mean 'lang'?"),
     ({"old": 1}, "where: no document has the field 'old'; check the spelling"),
 ]
-KNOWN: list[dict[str, Any]] = [{"year": 5}, {"lang": "fr"}, {"null": 1}, {"meta.source": "x"}, {"declared": 5}]
+KNOWN: list[dict[str, Any]] = [
+    {"year": 5},
+    {"lang": "fr"},
+    {"null": 1},
+    {"meta.source": "x"},
+    {"declared": 5},
+    {"it's größe": 2},
+]
 USES: list[Callable[[Any, dict[str, Any]], object]] = [
     lambda index, where: index.count(where=where),
     lambda index, where: index.ids(where=where),
@@ -32,7 +40,11 @@ USES: list[Callable[[Any, dict[str, Any]], object]] = [
 @pytest.fixture(scope="module")
 def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("fields") / "bats.serotine"
-    metadata: list[dict[str, Any]] = [{"year": 2020, "meta": {"source": "y"}}, {"lang": "en", "null": None}, {"old": 1}]
+    metadata: list[dict[str, Any]] = [
+        {"year": 2020, "meta": {"source": "y"}},
+        {"lang": "en", "null": None, "it's größe": 1},
+        {"old": 1},
+    ]
     with Index.create(path, filterable={"declared": int}) as index:
         index.add(["a", "b", "deleted"], ["A bat.", "An owl.", "A fish."], metadata=metadata)
         index.delete(["deleted"])
@@ -64,6 +76,7 @@ def test_a_field_that_no_document_has_warns_once(
     for where, expected in UNKNOWN:
         (message,) = warned(partial(use, index, where))
         assert message.startswith(expected)
+        assert message.endswith("?") == ("did you mean" in expected)
     for where in KNOWN:
         assert warned(partial(use, index, where)) == []
 
@@ -73,7 +86,7 @@ def test_hits_have_the_warning(index: Index | Client) -> None:
         warnings.simplefilter("always")
         hits = index.search("bat", where={"yaer": 5})
         batch = index.search_batch(["bat", "owl"], where={"yaer": 5}, mode="bm25")
-    assert hits.warnings == ("where: no document has the field 'yaer'; check the spelling",)
+    assert hits.warnings == ("where: no document has the field 'yaer'; check the spelling: did you mean 'year'?",)
     assert [found.warnings for found in batch] == [hits.warnings] * 2
     if isinstance(index, Index):
         assert [warning.category for warning in caught] == [UnknownFieldWarning] * 2
@@ -99,4 +112,7 @@ def test_the_command_line_warns(capfd: pytest.CaptureFixture[str], path: Path) -
     shell = Shell(capfd)
     for command in (("search", path, "bat"), ("delete", path, "--dry-run")):
         shell(*command, "--where", '{"yaer": 5}')
-        assert shell.err == "warning: --where: no document has the field 'yaer'; check the spelling\n"
+        assert (
+            shell.err
+            == "warning: --where: no document has the field 'yaer'; check the spelling: did you mean 'year'?\n"
+        )

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import difflib
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from serotine.errors import UnknownFieldWarning
@@ -23,7 +24,16 @@ def filter_notices(store: Store, where: Mapping[str, Any] | None) -> tuple[Notic
         return ()
     names = ", ".join(map(repr, absent[:10])) + (f" (and {len(absent) - 10:,} more)" if len(absent) > 10 else "")
     message = f"where: no document has the field{'s' if len(absent) > 1 else ''} {names}; check the spelling"
+    stored = store.catalog.field_names()
+    near = dict.fromkeys(close for field in absent[:10] if "." not in field for close in _close(field, stored))
+    message += f": did you mean {' or '.join(map(repr, near))}?" if near else ""
     return (Notice(UnknownFieldWarning, message),)
+
+
+def _close(field: str, names: Sequence[str]) -> list[str]:
+    """Return the name that is most like a field, in any case; none where none is."""
+    by_folded = {name.casefold(): name for name in names}
+    return [by_folded[name] for name in difflib.get_close_matches(field.casefold(), by_folded, n=1)]
 
 
 def warn_about_filter(store: Store, where: Mapping[str, Any] | None) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 from serotine.errors import UnknownFieldWarning
 from serotine.index.store import Store
+from serotine.index.store.pages import field_names
 from serotine.notices import Notice, notices_wanted, notify
 
 
@@ -24,7 +25,8 @@ def filter_notices(store: Store, where: Mapping[str, Any] | None) -> tuple[Notic
         return ()
     names = ", ".join(map(repr, absent[:10])) + (f" (and {len(absent) - 10:,} more)" if len(absent) > 10 else "")
     message = f"where: no document has the field{'s' if len(absent) > 1 else ''} {names}; check the spelling"
-    stored = store.catalog.field_names()
+    with store.catalog.reading() as connection:
+        stored = field_names(connection)
     near = dict.fromkeys(close for field in absent[:10] if "." not in field for close in _close(field, stored))
     message += f": did you mean {' or '.join(map(repr, near))}?" if near else ""
     return (Notice(UnknownFieldWarning, message),)

@@ -354,13 +354,6 @@ class Catalog:
                 return []
             return [field for field in fields if not any_live(connection, filters.has_field(field))]
 
-    def field_names(self) -> list[str]:
-        """Return the names of the metadata of the first thousand live documents."""
-        first = "SELECT metadata FROM documents WHERE live LIMIT 1000"
-        with self._statements() as connection:
-            rows = connection.execute(f"SELECT DISTINCT key FROM ({first}) AS first, json_each(first.metadata)")  # noqa: S608
-            return [row[0] for row in rows]
-
     def lexical(self, query: str, k: int, where: Mapping[str, Any] | None) -> list[tuple[int, float]]:
         """Return the k best documents by BM25, as (document number, score)."""
         condition = None if where is None else filters.compile_where(where, self.settings.filterable)

@@ -24,6 +24,13 @@ def any_live(connection: sqlite3.Connection, condition: str) -> bool:
     return bool(rows.fetchone()[0])
 
 
+def field_names(connection: sqlite3.Connection) -> list[str]:
+    """Return the names of the metadata of the first thousand live documents."""
+    first = "SELECT metadata FROM documents WHERE live LIMIT 1000"
+    rows = connection.execute(f"SELECT DISTINCT key FROM ({first}) AS first, json_each(first.metadata)")  # noqa: S608
+    return [row[0] for row in rows]
+
+
 def live_pages(
     connection: sqlite3.Connection, columns: str, condition: tuple[str, list[Any]] | None, size: int
 ) -> Iterator[list[tuple[Any, ...]]]:

@@ -7,8 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from serotine.errors import UnknownFieldWarning
-from serotine.index.store import Store
-from serotine.index.store.pages import field_names
+from serotine.index.store import Store, field_names
 from serotine.notices import Notice, notices_wanted, notify
 
 

@@ -6,6 +6,7 @@ from serotine.index.store.catalog import CATALOG_FILE, FORMAT_VERSION, Catalog, 
 from serotine.index.store.coverage_table import CoverageRow
 from serotine.index.store.filters import check_filterable, check_metadata, compile_where
 from serotine.index.store.lexical import analyze
+from serotine.index.store.pages import field_names
 from serotine.index.store.passages import is_passage
 from serotine.index.store.replacement import replace_index, restore_replaced_index
 from serotine.index.store.snapshot import SegmentView, Snapshot
@@ -32,6 +33,7 @@ __all__ = [
     "check_filterable",
     "check_metadata",
     "compile_where",
+    "field_names",
     "is_passage",
     "read_settings",
     "replace_index",

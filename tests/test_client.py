@@ -306,6 +306,15 @@ def test_errors_have_the_same_type(
     assert "\n" not in str(served.value)
 
 
+def test_a_string_is_not_a_list_of_texts(client: Client) -> None:
+    before = len(client)
+    with pytest.raises(TypeError, match="texts: must be a list, got one str; put it in a list"):
+        client.add(["x", "y"], "xy")
+    with pytest.raises(TypeError, match="metadata: must be a list, got one str; put it in a list"):
+        client.add(["x", "y"], ["a", "b"], metadata="xy")  # type: ignore[arg-type]
+    assert len(client) == before
+
+
 def test_errors_of_the_server_itself(server: Server) -> None:
     with server.client("nope") as client, pytest.raises(NotAnIndexError, match="'nope'"):
         client.stats()

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.helpers.fakes import ShortEncoder
+from helpers.fakes import ShortEncoder
 
 from serotine import Index
 from serotine.errors import TruncatedTextWarning, UnknownTextWarning

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.helpers.fakes import ShortEncoder, WordEncoder
+from helpers.fakes import ShortEncoder, WordEncoder
 
 from serotine import Encoder, Index
 from serotine.cutting import passage_metadata
@@ -104,6 +104,14 @@ def test_a_passage_may_not_take_the_id_of_another_document(index: Index) -> None
     with pytest.raises(DuplicateIdError, match="duplicate id 'a#2'"):
         index.add(ids=["a", "a#2"], texts=[LONG, "bats"], long_texts="split", upsert=True)
     assert index.ids() == ["a#2"]
+
+
+def test_splitting_never_replaces_a_document_of_its_own(index: Index) -> None:
+    index.add(ids=["a#1"], texts=["bats"])
+    before = contents(index)
+    with pytest.raises(DuplicateIdError, match="ids: 'a#1' is a document of its own, and would become a passage"):
+        index.add(ids=["a"], texts=[LONG], long_texts="split", upsert=True)
+    assert contents(index) == before
 
 
 def test_an_encoder_that_does_not_report_its_length_cannot_split(tmp_path: Path) -> None:

@@ -325,6 +325,10 @@ def _documents(ids: Sequence[str], **columns: Sequence[Any] | None) -> list[dict
     for name, values in columns.items():
         if values is None:
             continue
+        if name == "texts":
+            values = strings(values, "texts")
+        elif isinstance(values, (str, bytes)):
+            raise TypeError(f"{name}: must be a list, got one {type(values).__name__}; put it in a list")
         if len(values) != len(documents):
             raise ValueError(f"{name}: must be one per id ({len(documents):,}), got {len(values):,}")
         field = "text" if name == "texts" else name

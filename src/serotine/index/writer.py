@@ -253,7 +253,12 @@ class Writer:
                 existing = store.catalog.live_ids(passage_ids)
                 if not upsert:
                     _refuse_existing([id_ for id_ in passage_ids if id_ in existing])
-                replaced.update(existing)
+                of_documents = {id_ for by_id in passages.values() for id_ in by_id}
+                if unrelated := [id_ for id_ in existing if id_ not in of_documents]:
+                    raise DuplicateIdError(
+                        f"ids: {first_and_count(unrelated)} is a document of its own, and would become a passage of a "
+                        "long text; delete it, or give the text another id"
+                    )
                 measured = measure_texts(encoder, batch.ids, batch.stored_texts)
         numbers = {*replaced.values(), *(number for by_id in passages.values() for number in by_id.values())}
         return _Batch(batch, sorted(numbers), measured.rows, measured.report)

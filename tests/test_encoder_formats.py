@@ -21,6 +21,11 @@ from serotine import Encoder  # noqa: E402
 from serotine.encoders.torch import qwen3  # noqa: E402
 from serotine.errors import EncoderError, ZeroShotWarning  # noqa: E402
 
+# The texts are too long, and in scripts that small vocabularies do not have, on purpose.
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::serotine.errors.TruncatedTextWarning"),
+    pytest.mark.filterwarnings("ignore::serotine.errors.UnknownTextWarning"),
+]
 Make = Callable[[Path], Path]
 
 

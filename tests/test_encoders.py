@@ -140,11 +140,15 @@ def test_settings_that_do_not_fit_the_model(
     assert capfd.readouterr() == ("", "")
 
 
-def test_the_progress_bar_goes_to_standard_error(encoder: Encoder, capfd: pytest.CaptureFixture[str]) -> None:
+def test_progress_goes_to_standard_error(
+    encoder: Encoder, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Without a terminal: a line every ten seconds.
+    monkeypatch.setattr("serotine.progress._INTERVAL", 0.0)
     encoder.encode_queries(["a", "b"], show_progress=True)
     out, err = capfd.readouterr()
     assert out == ""
-    assert "2/2" in err
+    assert "Encoding: 2 of 2 (100%)" in err
 
 
 def test_a_damaged_model_is_rejected(folder: Path) -> None:

@@ -253,6 +253,7 @@ def test_forward_equals_encode(model: models.ColBERT) -> None:
         np.testing.assert_allclose(row[mask].detach().numpy(), expected, atol=1e-5)
 
 
+@pytest.mark.filterwarnings("ignore::serotine.errors.TruncatedTextWarning")
 def test_constructor_overrides_the_checkpoint(folder: Path) -> None:
     model = models.ColBERT(
         str(folder), device="cpu", query_length=12, document_length=20, skiplist_words=[], do_query_expansion=False,
@@ -322,6 +323,7 @@ def test_parameters_without_effect_warn_once_and_unknown_ones_raise(folder: Path
         models.ColBERT(str(folder), similarity_fn_name="cosine")
 
 
+@pytest.mark.filterwarnings("ignore::serotine.errors.TruncatedTextWarning")
 def test_an_exported_encoder_can_only_encode() -> None:
     model = models.ColBERT("serotine-mini", document_length=16)
     assert model.encode("word " * 40, is_query=False).shape == (16, 128)

@@ -37,6 +37,7 @@ def model(folder: Path) -> Any:
     return MultiVectorEncoder(str(folder), device="cpu")
 
 
+@pytest.mark.filterwarnings("ignore::serotine.errors.TruncatedTextWarning")
 def test_an_index_with_a_multi_vector_encoder(model: Any, folder: Path, tmp_path: Path) -> None:
     ids = list("abcd")
     with Index.create(tmp_path / "index", encoder=model) as index:
@@ -156,6 +157,7 @@ def test_colbert_scores_in_a_loss(model: Any) -> None:
         torch.testing.assert_close(reference, gradient, atol=1e-4, rtol=1e-3)
 
 
+@pytest.mark.filterwarnings("ignore::serotine.errors.TruncatedTextWarning")
 @pytest.mark.parametrize("format_", ["sentence-transformers", "pylate"])
 def test_saved_models_load_in_sentence_transformers(tmp_path: Path, format_: Any) -> None:
     encoder = Encoder(checkpoints.stanford(tmp_path / "stanford"), device="cpu")

@@ -229,3 +229,20 @@ def test_the_id_of_a_split_document_means_its_passages(tmp_path: Path) -> None:
         assert index.delete(["long"]) == len(passages)
         assert list(index) == ["short"]
         index.verify()
+
+
+def test_a_busy_writer_of_metadata_does_not_block_searches(index: Index, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = catalog.Catalog.rows
+
+    def late(self: catalog.Catalog, numbers: Any, where: Any = None) -> Any:
+        if where is None:
+            return rows(self, numbers)
+        index.update_metadata(["a"], [{"lang": "de"}])
+        answer = rows(self, numbers, where)
+        index.update_metadata(["a"], [{"lang": "en"}])
+        return answer
+
+    index.update_metadata(["a"], [{"lang": "en"}])
+    expected = [hit.id for hit in index.search("alpha", where={"lang": "en"}) if hit.id != "a"]
+    monkeypatch.setattr(catalog.Catalog, "rows", late)
+    assert [hit.id for hit in index.search("alpha", where={"lang": "en"})] == expected

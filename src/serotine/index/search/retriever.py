@@ -83,7 +83,8 @@ class Retriever:
     ) -> list[Hits] | None:
         """Return the hits, or None where a writer has changed the index meanwhile.
 
-        `lenient`: return None only where a hit's document has been removed.
+        `lenient`: return None only where a hit's document has been removed; documents that have left the filter
+        meanwhile are no hits.
         """
         snapshot = self._store.snapshot()
         started = time.perf_counter()
@@ -116,7 +117,7 @@ class Retriever:
             selection, ranking = choice.selection, choice.ranking
             # With the filter again: the metadata of a hit may have changed since.
             rows = self._store.catalog.rows(selection.numbers, options.where)
-            if len(rows) < len(selection.numbers):
+            if len(rows) < len(selection.numbers) and not (lenient and self._all_stored(selection.numbers)):
                 return None
             hits = tuple(
                 Hit(
@@ -128,6 +129,7 @@ class Retriever:
                     others,
                 )
                 for number, score, others in zip(selection.numbers, selection.scores, selection.others, strict=True)
+                if number in rows
             )
             fetching = _milliseconds_since(started)
             times = {"encode": encoding, **ranking.milliseconds, "search": searching, "fetch": fetching}
@@ -138,6 +140,9 @@ class Retriever:
             stats = SearchStats(ranking.plan, documents, ranking.tokens, ranking.counts, times, selection.below, best)
             results.append(Hits(hits, stats, ranking.certificate))
         return results
+
+    def _all_stored(self, numbers: Sequence[int]) -> bool:
+        return len(self._store.catalog.rows(numbers)) == len(numbers)
 
     def _rank(
         self,

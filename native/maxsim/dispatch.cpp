@@ -1,7 +1,7 @@
 #include "dispatch.hpp"
 
-#include <atomic>
-
+#include "../common/dispatch.hpp"
+#include "../common/processor.hpp"
 #include "maxsim.hpp"
 
 #if defined(SEROTINE_AMX)
@@ -9,21 +9,9 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 #endif
-#if defined(SEROTINE_ARM)
-#include <sys/auxv.h>
-#ifndef HWCAP_ASIMDDP
-#define HWCAP_ASIMDDP (1 << 20)
-#endif
-#endif
 
 namespace serotine::maxsim {
 namespace {
-
-struct Candidate {
-  const Kernels* table;
-  bool runs_here;
-  bool by_default = true;
-};
 
 #if defined(SEROTINE_AMX)
 // Whether the processor has AMX and the kernel lets this process use its registers.
@@ -47,22 +35,17 @@ bool has_amx() {
 }
 
 // Slowest first: the default is the last that runs here.
-std::vector<Candidate> candidates() {
-  std::vector<Candidate> all = {{&portable_kernels, true}};
+std::vector<Candidate<Kernels>> candidates() {
+  std::vector<Candidate<Kernels>> all = {{&portable_kernels, true}};
 #if defined(SEROTINE_X86)
-  const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c");
-  const bool avx512 = avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-                      __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
-  const bool vnni = avx512 && __builtin_cpu_supports("avx512vnni");
-  const bool bf16 = vnni && __builtin_cpu_supports("avx512bf16");
-  all.push_back({&avx2_kernels, avx2});
-  all.push_back({&avx512_kernels, avx512});
+  all.push_back({&avx2_kernels, has_avx2()});
+  all.push_back({&avx512_kernels, has_avx512()});
   static const Kernels vnni_table = extended(avx512_kernels, "avx512_vnni", {nullptr, 0}, avx512_vnni_int8);
   static const Kernels bf16_table = extended(avx512_kernels, "avx512_bf16", avx512_bf16_fold, avx512_vnni_int8);
-  all.push_back({&vnni_table, vnni});
-  all.push_back({&bf16_table, bf16});
+  all.push_back({&vnni_table, has_avx512_vnni()});
+  all.push_back({&bf16_table, has_avx512_bf16()});
 #if defined(SEROTINE_AMX)
-  static const bool amx = bf16 && has_amx();
+  static const bool amx = has_avx512_bf16() && has_amx();
   static const Kernels amx_table = extended(avx512_kernels, "amx", amx_bf16_fold, amx_int8);
   all.push_back({&amx_table, amx, false});
 #endif
@@ -70,27 +53,20 @@ std::vector<Candidate> candidates() {
 #if defined(SEROTINE_ARM)
   all.push_back({&neon_kernels, true});
   static const Kernels dotprod_table = extended(neon_kernels, "neon_dotprod", {nullptr, 0}, neon_dotprod_int8);
-  all.push_back({&dotprod_table, (getauxval(AT_HWCAP) & HWCAP_ASIMDDP) != 0});
+  all.push_back({&dotprod_table, has_neon_dotprod()});
 #endif
   return all;
 }
 
-const Kernels* fastest() {
-  const Kernels* best = &portable_kernels;
-  for (const Candidate& candidate : candidates()) {
-    if (candidate.runs_here && candidate.by_default) best = candidate.table;
-  }
-  return best;
-}
-
-std::atomic<const Kernels*>& chosen() {
-  static std::atomic<const Kernels*> table{fastest()};
-  return table;
+Dispatch<Kernels>& dispatch() {
+  // Never destroyed: threads may compute until the process ends.
+  static Dispatch<Kernels>& instance = *new Dispatch<Kernels>(candidates());
+  return instance;
 }
 
 }  // namespace
 
-const Kernels& kernels() { return *chosen().load(std::memory_order_relaxed); }
+const Kernels& kernels() { return dispatch().kernels(); }
 
 Level level() {
 #if defined(SEROTINE_X86)
@@ -104,32 +80,14 @@ Level level() {
   return Level::portable;
 }
 
-std::vector<std::string> compiled() {
-  std::vector<std::string> names;
-  for (const Candidate& candidate : candidates()) names.emplace_back(candidate.table->name);
-  return names;
-}
+std::vector<std::string> compiled() { return dispatch().compiled(); }
 
-std::vector<std::string> supported() {
-  std::vector<std::string> names;
-  for (const Candidate& candidate : candidates()) {
-    if (candidate.runs_here) names.emplace_back(candidate.table->name);
-  }
-  return names;
-}
+std::vector<std::string> supported() { return dispatch().supported(); }
 
-std::string preferred() { return fastest()->name; }
+std::string preferred() { return dispatch().preferred(); }
 
 std::string current() { return kernels().name; }
 
-bool use(const std::string& name) {
-  for (const Candidate& candidate : candidates()) {
-    if (candidate.runs_here && name == candidate.table->name) {
-      chosen().store(candidate.table, std::memory_order_relaxed);
-      return true;
-    }
-  }
-  return false;
-}
+bool use(const std::string& name) { return dispatch().use(name); }
 
 }  // namespace serotine::maxsim

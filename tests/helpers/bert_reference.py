@@ -7,8 +7,9 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
+from serotine.encoders.int8 import quantize_rows
 from serotine.encoders.native import BertWeights
-from serotine.encoders.native.bert import BertLayer, Matrix, Norm, quantize_rows
+from serotine.encoders.native.bert import BertLayer, Matrix, Norm
 
 Floats = NDArray[np.float64]
 

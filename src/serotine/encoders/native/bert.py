@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from serotine.encoders.bert_names import MATRICES, NORMS
+from serotine.encoders.int8 import quantize_rows
 from serotine.encoders.projection import Layer, folded_layers
 from serotine.encoders.settings import SettingsFile
 from serotine.encoders.spec import EncoderSpec
@@ -20,16 +22,6 @@ MODEL_TYPES = ("bert", "roberta", "xlm-roberta")
 _GELU = {"gelu": False, "gelu_new": True, "gelu_pytorch_tanh": True, "gelu_fast": True}
 # The core's panels have 32 columns.
 _WIDTH = 32
-_MAX_LEVEL = 127.0
-MATRICES = {
-    "query": "attention.self.query",
-    "key": "attention.self.key",
-    "value": "attention.self.value",
-    "attention_out": "attention.output.dense",
-    "feed_in": "intermediate.dense",
-    "feed_out": "output.dense",
-}
-NORMS = {"attention_norm": "attention.output.LayerNorm", "feed_norm": "output.LayerNorm"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,13 +94,6 @@ class BertWeights:
     def intermediate(self) -> int:
         """Width of the feed-forward networks."""
         return len(self.layers[0].matrices[list(MATRICES).index("feed_in")].scales) if self.layers else _WIDTH
-
-
-def quantize_rows(matrix: NDArray[np.float32]) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
-    """Return levels and scales of a matrix, one scale per row: the same numbers as in an int8 ONNX export."""
-    scales = np.maximum(np.abs(matrix).max(axis=1) / _MAX_LEVEL, 1e-12).astype(np.float32)
-    levels = np.clip(np.rint(matrix / scales[:, None]), -_MAX_LEVEL, _MAX_LEVEL).astype(np.int8)
-    return np.ascontiguousarray(levels), scales
 
 
 def reason_not_covered(spec: EncoderSpec) -> str | None:

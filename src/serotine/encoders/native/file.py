@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
-from serotine.encoders.native.bert import MATRICES, NORMS, BertLayer, BertWeights, Matrix, Norm
+from serotine.encoders.bert_names import MATRICES, NORMS
+from serotine.encoders.native.bert import BertLayer, BertWeights, Matrix, Norm
 from serotine.encoders.projection import Layer
 from serotine.encoders.weights import tensor_locations
 from serotine.errors import EncoderError, reason

@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from serotine.encoders.int8 import MAX_LEVEL, quantize_rows
 from serotine.encoders.onnx.blocks import BLOCK, four_bit_blocks, four_bit_tensor
 
-# Weights and activations use -127 to 127; activations are stored as 1 to 255, as the fast kernels require.
-_MAX_LEVEL = 127.0
+# Activations are stored as 1 to 255, as the fast kernels require.
 _ZERO_POINT = 128
 _CONTRIB = "com.microsoft"
 # Tables with fewer rows (positions, token types) are too small to matter.
@@ -60,7 +60,7 @@ def quantize(model: Any, *, float_products: int = 0) -> int:
 
     unit = constant("q8_one", np.array(1.0, dtype=np.float32))
     floor = constant("q8_least", np.array(1e-12, dtype=np.float32))
-    max_level = constant("q8_most", np.array(_MAX_LEVEL, dtype=np.float32))
+    max_level = constant("q8_most", np.array(MAX_LEVEL, dtype=np.float32))
     zero = constant("q8_zero", np.array(_ZERO_POINT, dtype=np.uint8))
     zeros = constant("q8_zeros", np.array([_ZERO_POINT], dtype=np.uint8))
     last_axis = constant("q8_last_axis", np.array([-1], dtype=np.int64))
@@ -103,9 +103,8 @@ def quantize(model: Any, *, float_products: int = 0) -> int:
                 )
                 continue
             if table not in tables:
-                scales = np.maximum(np.abs(values).max(axis=1, keepdims=True) / _MAX_LEVEL, 1e-12).astype(np.float32)
-                levels = np.clip(np.rint(values / scales), -_MAX_LEVEL, _MAX_LEVEL).astype(np.int8)
-                tables[table] = (constant(f"{table}_q8", levels), constant(f"{table}_q8_scale", scales))
+                levels, scales = quantize_rows(values)
+                tables[table] = (constant(f"{table}_q8", levels), constant(f"{table}_q8_scale", scales[:, None]))
             rows = emit("Gather", [tables[table][0], ids], f"{out}_q8_rows", axis=0)
             floats = emit("Cast", [rows], f"{out}_q8_wide", to=_FLOAT)
             row_scales = emit("Gather", [tables[table][1], ids], f"{out}_q8_scales", axis=0)
@@ -119,9 +118,12 @@ def quantize(model: Any, *, float_products: int = 0) -> int:
         states, matrix, out = node.input[0], node.input[1], node.output[0]
         if matrix not in weights:
             values = numpy_helper.to_array(constants[matrix]).astype(np.float32)
-            scales = np.maximum(np.abs(values).max(axis=0) / _MAX_LEVEL, 1e-12).astype(np.float32)
-            levels = np.clip(np.rint(values / scales), -_MAX_LEVEL, _MAX_LEVEL).astype(np.int8)
-            weights[matrix] = (constant(f"{matrix}_q8", levels), constant(f"{matrix}_q8_scale", scales))
+            # An ONNX matrix has a column per output.
+            levels, scales = quantize_rows(values.T)
+            weights[matrix] = (
+                constant(f"{matrix}_q8", np.ascontiguousarray(levels.T)),
+                constant(f"{matrix}_q8_scale", scales),
+            )
         weight, weight_scales = weights[matrix]
         inputs = constants[matrix].dims[0]
         if states not in quantized:

@@ -12,22 +12,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from serotine.encoders.bert_names import MATRICES, NORMS
 from serotine.errors import EncoderError, missing_extra
 
 _PREFIX = "backbone."
 _PRODUCTS = ("MatMul", "MatMulIntegerToFloat")
 # Between a product and its bias in the 8-bit form.
 _BETWEEN = ("Mul", "Reshape")
-# In the order in which a layer computes them.
-_DENSE = (
-    "attention.self.query",
-    "attention.self.key",
-    "attention.self.value",
-    "attention.output.dense",
-    "intermediate.dense",
-    "output.dense",
-)
-_NORMS = ("attention.output", "output")
 _EMBEDDINGS = ("word_embeddings.weight", "position_embeddings.weight", "token_type_embeddings.weight")
 
 
@@ -85,14 +76,17 @@ class _Reader:
             if node.op_type in _PRODUCTS and (matrix := self._matrix(node)) is not None
         ]
         layers = (len(norms) - 1) // 2
-        if not layers or len(norms) % 2 == 0 or len(products) < layers * len(_DENSE):
+        if not layers or len(norms) % 2 == 0 or len(products) < layers * len(MATRICES):
             raise self._unsupported("its layers differ")
         backbone = {f"embeddings.{name}": self._embedding(name) for name in _EMBEDDINGS}
-        norm_names = ["embeddings", *(f"encoder.layer.{i}.{name}" for i in range(layers) for name in _NORMS)]
+        norm_names = [
+            "embeddings.LayerNorm",
+            *(f"encoder.layer.{i}.{name}" for i in range(layers) for name in NORMS.values()),
+        ]
         for norm, name in zip(norms, norm_names, strict=True):
             for kind, constant in (("weight", norm.input[1]), ("bias", norm.input[2])):
-                backbone[f"{name}.LayerNorm.{kind}"] = self._constant(constant)
-        dense_names = [f"encoder.layer.{i}.{name}" for i in range(layers) for name in _DENSE]
+                backbone[f"{name}.{kind}"] = self._constant(constant)
+        dense_names = [f"encoder.layer.{i}.{name}" for i in range(layers) for name in MATRICES.values()]
         for (node, matrix), name in zip(products, dense_names, strict=False):
             backbone[f"{name}.weight"] = np.ascontiguousarray(matrix.T)
             backbone[f"{name}.bias"] = self._bias(node)

@@ -11,8 +11,8 @@ from serotine.errors import InputFileError
 from serotine.ingest.decoding import decode
 from serotine.ingest.fields import STANDARD, Fields
 from serotine.ingest.lines import read_whole
+from serotine.ingest.readers.json_text import parse_json, storage_problem
 from serotine.ingest.rows import BadRowError, Row, SkippedRow
-from serotine.nesting import check_nesting
 
 
 def read_json(path: Path, name: str, fields: Fields = STANDARD) -> Iterator[Row | BadRowError]:
@@ -25,9 +25,7 @@ def read_json(path: Path, name: str, fields: Fields = STANDARD) -> Iterator[Row 
     if not text.strip():
         return
     try:
-        check_nesting(text)
-        # NaN and infinity are no JSON: no value, as in JSON Lines.
-        value = json.loads(text, parse_constant=lambda _: None)
+        value = parse_json(text)
     except json.JSONDecodeError as error:
         raise InputFileError(
             f"{name}:{error.lineno}: not valid JSON ({error.msg} at column {error.colno}); correct it"
@@ -55,10 +53,6 @@ def _records(value: Any, name: str, fields: Fields) -> list[Any]:
 def _row(record: Any, name: str, number: int) -> Row | BadRowError:
     if not isinstance(record, dict):
         return BadRowError(SkippedRow(name, number, f"must be an object, got {type(record).__name__}"))
-    try:
-        json.dumps(record, ensure_ascii=False, allow_nan=False).encode()
-    except UnicodeEncodeError:
-        return BadRowError(SkippedRow(name, number, "contains a lone surrogate (\\ud800 to \\udfff); remove it"))
-    except ValueError as error:
-        return BadRowError(SkippedRow(name, number, f"not valid JSON ({error}); correct it"))
+    if problem := storage_problem(record, "correct it"):
+        return BadRowError(SkippedRow(name, number, problem))
     return Row(number, record)

@@ -9,8 +9,8 @@ from typing import Any
 
 from serotine.errors import InputFileError
 from serotine.ingest.lines import decode_line, read_raw_lines
+from serotine.ingest.readers.json_text import parse_json, storage_problem
 from serotine.ingest.rows import BadRowError, Row
-from serotine.nesting import check_nesting
 
 
 def read_jsonl(path: Path, name: str) -> Iterator[Row | BadRowError]:
@@ -29,26 +29,17 @@ def read_jsonl(path: Path, name: str) -> Iterator[Row | BadRowError]:
 
 
 def _parse(line: str, origin: str) -> dict[str, Any]:
+    fix = "write one object on every line"
     try:
-        check_nesting(line)
-        # NaN and infinity, as pandas writes them, are no JSON: no value, as in Parquet.
-        value = json.loads(line, parse_constant=_null)
-        # "\ud800" and 1e999 are legal JSON, but a lone surrogate and infinity cannot be stored.
-        json.dumps(value, ensure_ascii=False, allow_nan=False).encode("utf-8")
-    except UnicodeEncodeError:
-        raise InputFileError(f"{origin}: contains a lone surrogate (\\ud800 to \\udfff); remove it") from None
+        value = parse_json(line)
     except json.JSONDecodeError as error:
-        raise InputFileError(
-            f"{origin}: not valid JSON ({error.msg} at column {error.colno}); write one object on every line"
-        ) from None
+        raise InputFileError(f"{origin}: not valid JSON ({error.msg} at column {error.colno}); {fix}") from None
     except ValueError as error:
-        raise InputFileError(f"{origin}: not valid JSON ({error}); write one object on every line") from None
+        raise InputFileError(f"{origin}: not valid JSON ({error}); {fix}") from None
+    if problem := storage_problem(value, fix):
+        raise InputFileError(f"{origin}: {problem}")
     if not isinstance(value, dict):
         raise InputFileError(
             f'{origin}: must be a JSON object, got {type(value).__name__}; write {{"_id": ..., "text": ...}}'
         )
     return value
-
-
-def _null(_: str) -> None:
-    return None

@@ -119,7 +119,8 @@ def test_search_json_equals_brute_force(shell: Shell) -> None:
         assert hit["rank"] == rank
         assert hit["score"] == pytest.approx(scores[hit["id"]], rel=1e-5)
         assert hit["text"] == TEXTS[hit["id"]]
-        assert hit["metadata"] == {"words": len(TEXTS[hit["id"]].split())}
+        line = list(TEXTS).index(hit["id"]) + 1
+        assert hit["metadata"] == {"words": len(TEXTS[hit["id"]].split()), "source": "corpus.jsonl", "line": line}
     assert result["certificate"]["exact"] is True
     # All documents are hits: the bound is infinite, which JSON cannot represent.
     assert result["certificate"]["bound"] is None

@@ -100,7 +100,9 @@ def test_csv_fields_are_converted_to_their_declared_types(shell: Shell, tmp_path
     declared = ("--filterable", "year:int", "--filterable", "open:bool", "--filterable", "price:float")
     shell("index", "t.csv", "-o", "i.serotine", *declared)
     result = shell.json("search", "i.serotine", "bat", "--where", '{"year": {">": 2001}, "open": false}')
-    assert [(hit["id"], hit["metadata"]) for hit in result["hits"]] == [("b", {"year": 2002, "open": False})]
+    assert [(hit["id"], hit["metadata"]) for hit in result["hits"]] == [
+        ("b", {"year": 2002, "open": False, "source": "t.csv", "line": 3})
+    ]
     (tmp_path / "t.csv").write_text("id,text,year\nc,bat three,2003\n")
     shell("add", "i.serotine", "t.csv")
     (hit,) = shell.json("search", "i.serotine", "bat", "--where", '{"year": 2003}')["hits"]

@@ -115,3 +115,63 @@ def test_a_large_record_may_span_commits(index: Index, tmp_path: Path) -> None:
     assert len(index) > 192
     assert " ".join(hit.text or "" for hit in index.get(index.ids())) == text
     assert run(index, file).files_unchanged == 1
+
+
+class CountingEncoder(ShortEncoder):
+    """An encoder that counts the texts it encodes."""
+
+    encoded = 0
+
+    def encode_documents(self, texts: Any) -> Any:
+        self.encoded += len(texts)
+        return super().encode_documents(texts)
+
+
+def test_a_record_names_its_file_and_line_unless_its_own_fields_do(index: Index, tmp_path: Path) -> None:
+    rows = [{"id": "a", "text": "bats"}, {"id": "b", "text": "owls", "line": 7, "source": "the web"}]
+    file = write(tmp_path / "r.jsonl", *rows)
+    run(index, file)
+    assert [hit.metadata for hit in index.get(["a", "b"])] == [
+        {"source": file.as_posix(), "line": 1},
+        {"line": 7, "source": "the web"},
+    ]
+
+
+def test_declared_fields_of_these_names_have_their_declared_type(tmp_path: Path) -> None:
+    file = write(tmp_path / "r.jsonl", {"id": "a", "text": "bats"})
+    declared: dict[str, type] = {"line": str, "source": str}
+    with Index.create(tmp_path / "declared", encoder=ShortEncoder(), filterable=declared) as index:
+        assert not run(index, file).skipped_rows
+        assert index.get(["a"])[0].metadata == {"source": file.as_posix()}
+
+
+def test_another_line_or_other_metadata_are_stored_without_encoding(tmp_path: Path) -> None:
+    encoder = CountingEncoder()
+    first, second = {"id": "a", "text": LONG, "lang": "en"}, {"id": "b", "text": "bats"}
+    file = write(tmp_path / "r.jsonl", first, second)
+    with Index.create(tmp_path / "counted", encoder=encoder) as index:
+        run(index, file)
+        # As an earlier version stored them, without a place.
+        for hit in index.get(index.ids()):
+            bare = {name: value for name, value in hit.metadata.items() if name not in ("source", "line")}
+            index.update_metadata([hit.id], [bare], replace=True)
+        before = encoder.encoded
+        assert run(index, file).changed_metadata == 0
+        write(file, {"id": "new", "text": "owls"}, {**first, "lang": "fr"}, second)
+        report = run(index, file)
+        assert (report.added, report.unchanged, report.changed_metadata) == (1, 5, 5)
+        assert encoder.encoded - before == 1
+        assert {hit.metadata["line"] for hit in index.get(CUT)} == {2}
+        assert {hit.metadata["lang"] for hit in index.get(CUT)} == {"fr"}
+        assert index.get(["b"])[0].metadata == {"source": file.as_posix(), "line": 3}
+        assert [hit.id for hit in index.search("bats", where={"line": 3}, k=1)] == ["b"]
+        index.verify()
+
+
+def test_a_document_of_the_callers_is_not_changed_by_a_file_unless_it_is_equal(index: Index, tmp_path: Path) -> None:
+    index.add(["a", "b"], ["bats", "owls"], metadata=[{}, {"source": "a book"}])
+    report = run(index, write(tmp_path / "r.jsonl", {"id": "a", "text": "bats"}))
+    assert (report.unchanged, report.changed_metadata, report.skipped) == (1, 1, ())
+    report = run(index, write(tmp_path / "s.jsonl", {"id": "b", "text": "owls"}))
+    assert [skipped.conflict for skipped in report.skipped] == [True]
+    assert index.get(["b"])[0].metadata == {"source": "a book"}

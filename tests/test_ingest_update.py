@@ -307,7 +307,9 @@ def test_declared_fields_are_converted_before_comparing(tmp_path: Path) -> None:
     with Index.create(tmp_path / "i", encoder=WordEncoder(), filterable={"year": int}) as index:
         report = run(index, tmp_path / "t.csv", tmp_path / "u.csv")
         assert report.skipped[0].reason.startswith("line 2: field 'year' of 'b' must be a 64-bit int, got 'soon'")
-        assert [hit.metadata for hit in index.search("bat", where={"year": 2001})] == [{"year": 2001}]
+        assert [hit.metadata for hit in index.search("bat", where={"year": 2001})] == [
+            {"year": 2001, "source": (tmp_path / "t.csv").as_posix(), "line": 2}
+        ]
         # Metadata are compared after conversion, so the document is unchanged.
         (tmp_path / "t.csv").write_text("id,text,year\na,bat,2001\nc,owl,2002\n")
         report = run(index, tmp_path / "t.csv")

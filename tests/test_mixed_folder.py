@@ -59,7 +59,6 @@ INDEXED = {
     "door.rst": "code/door.rst",
     "mail.eml": "others/mail.eml",
 }
-ROW_FILES = {file for file in INDEXED.values() if file.startswith("tables/")} | {"others/box.mbox"}
 # Files that are skipped, and the beginning of the reason.
 SKIPPED = {
     "office/broken.docx": "damaged, or not a .docx file",
@@ -127,9 +126,8 @@ def test_everything_is_indexed_or_reported(
     for name, file in INDEXED.items():
         documents_with = [document for document in stored.values() if fact(name) in document.text]
         assert documents_with, name
-        if file not in ROW_FILES:
-            # A mail is in its own file and in a mailbox.
-            assert f"notes/{file}" in {document.metadata.get("source") for document in documents_with}, name
+        # A mail is in its own file and in a mailbox.
+        assert f"notes/{file}" in {document.metadata["source"] for document in documents_with}, name
     skipped = {entry["file"].removeprefix("notes/"): entry["reason"] for entry in run.report["skipped"]}
     assert skipped.keys() == SKIPPED.keys()
     assert all(skipped[file].startswith(reason) for file, reason in SKIPPED.items())
@@ -146,11 +144,7 @@ def test_everything_is_indexed_or_reported(
     assert (ignored["hidden"], ignored["excluded"], ignored["linked"]) == (2, 1, 1)
     assert ignored["folders"] == {"node_modules": 1}
     # The sum: every file is indexed, skipped or ignored, and none twice.
-    sources = {
-        document.metadata["source"].removeprefix("notes/")
-        for document in stored.values()
-        if "source" in document.metadata
-    } | ROW_FILES
+    sources = {document.metadata["source"].removeprefix("notes/") for document in stored.values()}
     assert len(sources) == run.report["files"]["added"]
     not_read = {"others/photo.jpg", "others/photo2.jpg", "others/archive.zip", "others/node_modules/readme.md"}
     not_read |= {"others/.gitignore", "others/.hidden.txt", "others/draft.tmp.txt"}
@@ -176,6 +170,22 @@ def test_the_warnings_name_every_loss(
     assert "(Han, Thai)" in text
     assert "ignored: 3 of unknown types (.jpg 2, .zip 1)" in run.output
     assert "Search it: serotine search notes.serotine" in run.output
+
+
+def test_rows_name_their_line(folder: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    index_folder(folder, capfd, monkeypatch)
+    stored = documents(folder)
+    for id_, file, line in [
+        ("r1", "records.jsonl", 1),
+        ("s1", "semicolon.csv", 2),
+        # After a line "sep=;".
+        ("e1", "excel.csv", 3),
+        ("u1", "upper.csv", 2),
+        ("l1#1", "long.jsonl", 1),
+        ("notes/tables/first.csv:2", "first.csv", 2),
+    ]:
+        metadata = stored[id_].metadata
+        assert (metadata["source"], metadata["line"]) == (f"notes/tables/{file}", line)
 
 
 def test_texts_are_read_as_a_person_reads_them(

@@ -50,7 +50,7 @@ def test_files_become_documents(client: TestClient, tmp_path: Path) -> None:
     assert (job["state"], job["done"], job["total"], job["added"], job["skipped"]) == ("done", 2, 2, 3, [])
     with Index.open(tmp_path / "wiki.serotine", read_only=True) as index:
         assert index.ids()[4:] == ["notes/owls.txt", "j1", "many.jsonl:2"]
-        assert index.get(["j1"])[0].metadata == {"lang": "en"}
+        assert index.get(["j1"])[0].metadata == {"lang": "en", "source": "many.jsonl", "line": 1}
     replacing_job = upload(client, ("notes/owls.txt", b"owls sleep"))
     assert replacing_job["added"] == 1
     assert client.get("/v1/indexes/wiki/documents/notes/owls.txt").json()["text"] == "owls sleep"

@@ -269,6 +269,7 @@ def as_json(result: IngestReport) -> dict[str, Any]:
         "added": result.added,
         "replaced": result.replaced,
         "unchanged": result.unchanged,
+        "changed_metadata": result.changed_metadata,
         "removed": result.removed,
         "files": {
             "added": result.files_added,

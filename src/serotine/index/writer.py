@@ -141,6 +141,8 @@ class Writer:
                     replace_passages=False,
                     displaced=[id_ for update in updates for id_ in update.displaced],
                 )
+                for update in updates:
+                    documents.validate_metadata(list(update.changed_metadata.values()), self._store.settings.filterable)
                 self._insert(batch, then=lambda transaction: transaction.update_sources(updates, removed))
                 report = batch.report
             if expected_documents is None:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import json
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from serotine.errors import DuplicateIdError
 from serotine.ingest.document import Document
@@ -23,13 +24,15 @@ class DocumentChanges:
     Attributes:
         store: documents to store.
         claimed: ids of documents that the index already has, from elsewhere, and that become this file's.
-        unchanged: number of documents that the index already has, `claimed` included.
+        changed_metadata: new metadata, by id, of documents whose text the index already has.
+        unchanged: number of documents whose text the index already has, those above included.
         new: how many of `store` have ids that the index does not have.
         displaced: ids of documents from elsewhere to remove: a record that is now cut, or passages of one that is not.
     """
 
     store: list[Document] = field(default_factory=list)
     claimed: list[str] = field(default_factory=list)
+    changed_metadata: dict[str, dict[str, Any]] = field(default_factory=dict)
     unchanged: int = 0
     new: int = 0
     displaced: list[str] = field(default_factory=list)
@@ -53,22 +56,38 @@ def compare_documents(
     changes = DocumentChanges()
     if index is not None:
         changes.displaced = _displaced(index, file, documents, upsert=upsert)
+    differing = [
+        document.id
+        for document in documents
+        if document.id in entries and not entries[document.id].matches(document.id, document.text, document.metadata)
+    ]
+    contents = {} if index is None or not differing else index.sources.contents(differing)
     for document in documents:
         entry = entries.get(document.id)
         if entry is None:
             changes.new += 1
             changes.store.append(document)
             continue
-        same = entry.matches(document.id, document.text, document.metadata)
+        text, metadata = contents.get(document.id, (document.text, document.metadata))
+        same = text == document.text and _is_same(document, metadata)
         if not upsert and entry.source != file.key and not _is_free(entry, same=same):
             raise _conflict(file, document, entry)
-        if not same:
+        if text != document.text:
             changes.store.append(document)
             continue
         changes.unchanged += 1
+        if document.id in contents:
+            changes.changed_metadata[document.id] = document.metadata
         if entry.source != file.key:
             changes.claimed.append(document.id)
     return changes
+
+
+def _is_same(document: Document, metadata: Mapping[str, Any]) -> bool:
+    """Return whether metadata are a document's, with or without its place in the file."""
+    own = {name: value for name, value in document.metadata.items() if name not in document.place}
+    given = json.dumps(metadata, sort_keys=True)
+    return given in (json.dumps(own, sort_keys=True), json.dumps(document.metadata, sort_keys=True))
 
 
 def _displaced(index: Index, file: SourceFile, documents: Sequence[Document], *, upsert: bool) -> list[str]:

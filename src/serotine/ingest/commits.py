@@ -69,7 +69,7 @@ class Commits:
         self._scale = 1.0
         self._pending: list[SourceUpdate] = []
         self._pending_documents = self._pending_bytes = self._stored_bytes = 0
-        self._added = self._replaced = self._unchanged = self._removed = 0
+        self._added = self._replaced = self._unchanged = self._removed = self._changed_metadata = 0
         self._files_added = self._files_replaced = 0
         self._skipped = list(plan.skipped)
         self._coverage = CoverageReport()
@@ -102,6 +102,7 @@ class Commits:
             ignored=self._plan.ignored,
             cut_records=self._plan.cut_records,
             coverage=self._coverage,
+            changed_metadata=self._changed_metadata,
         )
 
     def _store_file(self, change: FileChange) -> None:
@@ -117,6 +118,8 @@ class Commits:
             ids.update(document.id for document in batch)
             update.claimed += changes.claimed
             update.displaced += changes.displaced
+            update.changed_metadata |= changes.changed_metadata
+            self._changed_metadata += len(changes.changed_metadata)
             self._unchanged += changes.unchanged
             self._replaced += len(changes.store) - changes.new
             for document in changes.store:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from serotine.errors import InputFileError
@@ -26,6 +26,7 @@ class Document:
         origin: the file, with the line where it has many documents; for messages.
         line: the line or row, from 1; None where a file is one text.
         record: id of the record of which it is a passage; None for a document that is whole, and in files of one text.
+        place: the members of `metadata` that say where in its file a record is, unless its own fields do.
     """
 
     id: str
@@ -34,6 +35,7 @@ class Document:
     origin: str
     line: int | None = None
     record: str | None = None
+    place: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def ids(self) -> tuple[str, ...]:

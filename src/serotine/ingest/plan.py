@@ -133,9 +133,9 @@ class IngestReport:
         files_replaced: files that had changed, or were cut in another way than before.
         files_removed: files that no longer exist.
         files_unchanged: files that were left alone.
-        added: documents stored: new ones, and those whose text or metadata changed.
+        added: documents stored: new ones, and those whose text changed.
         replaced: how many of these replaced another document with the same id.
-        unchanged: documents of new and changed files that the index already had.
+        unchanged: documents of new and changed files whose text the index already had; they are not encoded again.
         removed: documents that no file contains any more.
         skipped: files that were not indexed; their documents in the index are unchanged.
         skipped_rows: bad rows of the other files, unchanged ones included.
@@ -143,6 +143,7 @@ class IngestReport:
         ignored: files of the sources' folders that are not read, such as those of unknown types.
         cut_records: number of records (JSON objects, rows) of new and changed files that were cut into passages.
         coverage: counts of the stored texts that are longer than the encoder reads, or outside its vocabulary.
+        changed_metadata: how many of the unchanged documents got other metadata, such as another line.
     """
 
     files_added: int
@@ -159,3 +160,4 @@ class IngestReport:
     ignored: Ignored = field(default_factory=Ignored)
     cut_records: int = 0
     coverage: CoverageReport = field(default_factory=CoverageReport)
+    changed_metadata: int = 0

@@ -89,7 +89,7 @@ class Reading:
                 records, self.chunker.are_long([record.text for record in records]), strict=True
             ):
                 try:
-                    converted = replace(record, metadata=convert_metadata(record, self.filterable))
+                    converted = self._placed(file, replace(record, metadata=convert_metadata(record, self.filterable)))
                     passages = self._passages(converted) if is_long else [converted]
                     taken = {id_ for passage in passages for id_ in passage.ids}
                     if duplicate := sorted(taken & ids):
@@ -106,6 +106,15 @@ class Reading:
             return 0
         coverages = text_coverage(self.chunker.encoder, [document.text for document in documents], query=False)
         return sum(coverage.truncated for coverage in coverages or ())
+
+    def _placed(self, file: SourceFile, record: Document) -> Document:
+        """Add where a record is to its metadata: its own fields of these names, and declared ones, come first."""
+        place = {
+            name: value
+            for name, value in {"source": file.name, "line": record.line}.items()
+            if name not in record.metadata and self.filterable.get(name) in (None, type(value).__name__)
+        }
+        return replace(record, metadata={**record.metadata, **place}, place=place)
 
     def _passages(self, record: Document) -> list[Document]:
         """Cut a long record into passages, with its id and their offsets in the metadata."""

@@ -63,6 +63,7 @@ class SourceUpdate:
         claimed: ids of unchanged documents of the index that become this source's.
         removed: ids of documents of this source that the file no longer contains.
         displaced: ids of documents from elsewhere that these replace under other ids.
+        changed_metadata: new metadata of documents of the index whose texts stay, by id.
     """
 
     record: SourceRecord
@@ -72,11 +73,12 @@ class SourceUpdate:
     claimed: list[str] = field(default_factory=list)
     removed: list[str] = field(default_factory=list)
     displaced: list[str] = field(default_factory=list)
+    changed_metadata: dict[str, dict[str, Any]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class CatalogEntry:
-    """A document's entry in the catalog.
+    """A document's entry in the catalog, without its text.
 
     Attributes:
         source: name of its source, or None.
@@ -115,6 +117,16 @@ class Sources:
                 "SELECT id FROM documents JOIN sources USING (source) WHERE live AND name = ? ORDER BY number", (name,)
             )
             return [row[0] for row in rows]
+
+    def contents(self, ids: Sequence[str]) -> dict[str, tuple[str | None, dict[str, Any]]]:
+        """Return text and metadata of those `ids` that are in the index."""
+        contents: dict[str, tuple[str | None, dict[str, Any]]] = {}
+        with self._reading() as connection:
+            for batch in batches(ids):
+                condition = f"live AND id IN ({placeholders(batch)})"
+                rows = connection.execute(f"SELECT id, text, metadata FROM documents WHERE {condition}", batch)  # noqa: S608
+                contents.update((id_, (text, json.loads(metadata))) for id_, text, metadata in rows)
+        return contents
 
     def passages(self, documents: Sequence[str]) -> dict[str, list[str]]:
         """Return the ids of the live passages of those `documents` that are stored as passages."""

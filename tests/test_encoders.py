@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serotine import Encoder, maxsim
+from serotine import Encoder, maxsim, model_packages
 from serotine.encoders import location
 from serotine.encoders.batching import batches
 from serotine.errors import EncoderError, TruncatedTextWarning
@@ -189,7 +189,7 @@ def test_folders_that_are_not_encoders(folder: Path, file: str, content: str | N
 def test_an_unknown_name_and_a_missing_package(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(EncoderError, match="'nonesuch': not 'serotine-mini', a folder or a hub id"):
         Encoder("nonesuch")
-    monkeypatch.setattr(location, "_PACKAGE", "not_installed_anywhere")
+    monkeypatch.setattr(model_packages.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(
         EncoderError, match=r"'serotine-mini': not installed; in a clone .* run: pip install \./models/serotine-mini"
     ):

@@ -16,7 +16,7 @@ _PRIOR_DOCUMENTS = 20
 # Up to this share of the documents a word is as good as any.
 _RARE_SHARE = 0.25
 
-_ENGLISH = """
+_ENGLISH_WORDS = """
 a about after all also am an and any are as at be been but by can could did do does each for from had has have he her
 his how i if in into is it its me more most my nor not of on or our over she should so some such than that the their
 them then there these they this those to under up was we were what when where which while who whom whose why will with
@@ -35,7 +35,10 @@ al ao aos che como cual da dal degli dei del della delle di e el essa este esta 
 più por quien su sua também um uma una uno y
 """
 _DUTCH = "dat deze een het hij ik niet ook te voor zijn"
-_FUNCTION_WORDS = frozenset(f"{_ENGLISH} {_GERMAN} {_FRENCH} {_SOUTHERN} {_DUTCH}".split())
+ENGLISH = frozenset(_ENGLISH_WORDS.split())
+"""Function words of English."""
+
+_FUNCTION_WORDS = frozenset(f"{_ENGLISH_WORDS} {_GERMAN} {_FRENCH} {_SOUTHERN} {_DUTCH}".split())
 
 
 def rarity(word: str, documents: int = 0, frequency: int = 0) -> float:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from serotine.errors import TruncatedTextWarning, UnknownTextWarning
+from serotine.model_packages import multilingual_advice
 from serotine.notices import notices_wanted, notify
 
 # Above this share of its characters, a text's vectors say little about it.
@@ -57,6 +58,11 @@ class TextCoverage:
             counts.update(_script(character, long=end - start > _LONG_WORD) for character in text[start:end])
         del counts[""]
         return [script for script, _ in counts.most_common()]
+
+
+def unknown_fix() -> str:
+    """Return what to do about documents outside the vocabulary of an index's encoder."""
+    return multilingual_advice('search with mode="bm25", or create the index with Encoder("multilingual")')
 
 
 class _Encoder(Protocol):
@@ -154,7 +160,7 @@ def warn_about_texts(encoder: _Encoder, texts: Sequence[str], *, query: bool) ->
     for i, (text, coverage) in enumerate(zip(texts, coverages, strict=True)):
         report.count(f"{name}[{i}]", text, coverage)
     report.warn_truncated(name, encoder.name, "shorten them" if query else "cut them into passages")
-    report.warn_unknown(name, encoder.name, "use a multilingual encoder")
+    report.warn_unknown(name, encoder.name, multilingual_advice('use Encoder("multilingual")'))
 
 
 def _script(character: str, *, long: bool) -> str:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import click
 
+from serotine.cli.encoder_choice import choose_encoder
 from serotine.cli.encoder_options import encoder_options, load_encoder
 from serotine.cli.file_options import FileOptions, file_options
 from serotine.cli.index_options import IndexOptions, index_options
@@ -54,7 +55,12 @@ class _Source(Protocol):
     metavar="PATH",
     help="The index, a folder.  [default: beside the one SOURCE: notes or notes.jsonl makes notes.serotine]",
 )
-@click.option("--encoder", metavar="NAME", help="Hub id or folder of an encoder.  [default: the offline default]")
+@click.option(
+    "--encoder",
+    metavar="NAME",
+    help="mini, multilingual, or the hub id or folder of an encoder.  [default: by the languages of a sample of the "
+    "texts; an existing index keeps its encoder]",
+)
 @encoder_options
 @click.option("--overwrite", is_flag=True, help="Replace the index at PATH by a new one, once that is complete.")
 @click.option("--watch", is_flag=True, help="Update the index whenever its files change, until Ctrl-C.")
@@ -89,6 +95,8 @@ def index(
     declares a type. Without an id, file and line are the id. Other files are cut into passages that the encoder reads
     whole.
 
+    Without --encoder, a new index gets serotine-mini, or serotine-multi where many texts are not English.
+
     Run again, it adds new files, replaces changed ones, removes those that are gone from the given folders, and leaves
     the rest alone. A file that cannot be read is reported and skipped, and so is a bad row of a file. Documents are
     committed as they are encoded: after Ctrl-C the same command continues.
@@ -106,10 +114,18 @@ def index(
         click.echo(f"The index is {output}; -o chooses another place.", err=True)
 
     def load() -> Encoder:
-        return load_encoder(encoder, **encoder_settings)
+        default = load_encoder(encoder, **encoder_settings)
+        if encoder is not None:
+            return default
+        name = choose_encoder(sources, default, **reading.arguments())
+        return default if name == default.name else load_encoder(name, **encoder_settings)
+
+    def load_explicit() -> Encoder:
+        # Settings without a name are those of the encoder that an existing index has.
+        return load_encoder(encoder or _recorded_encoder(output), **encoder_settings)
 
     started = time.monotonic()
-    explicit = load if encoder is not None or encoder_settings else None
+    explicit = load_explicit if encoder is not None or encoder_settings else None
     plaid = _find_plaid(sources)
     files = _Files(sources, explicit, load, options, chunking, reading)
     source: _Source = files if plaid is None else _Vectors(plaid, explicit, options)
@@ -149,6 +165,16 @@ def index(
     exit_if_skipped(result["skipped"], strict=reading.strict)
 
 
+def _recorded_encoder(path: Path) -> str | None:
+    """Return the name of an existing index's encoder."""
+    from serotine.index import Index
+
+    if not path.is_dir() or not any(path.iterdir()):
+        return None
+    with Index.open(path, read_only=True) as opened:
+        return opened.stats().encoder
+
+
 def _beside(sources: Sequence[Path]) -> Path:
     """Return where the index of one source goes: beside it, with its name.
 
@@ -174,7 +200,7 @@ class _Files:
     Attributes:
         sources: files and folders.
         explicit: loads the encoder given on the command line; None where none was given.
-        load: loads that encoder, or the default.
+        load: loads that encoder, or the one that fits the texts.
         options: options of a new index.
         chunking: how texts are cut.
         reading: which files are read, and how.

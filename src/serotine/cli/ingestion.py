@@ -24,6 +24,7 @@ from serotine.errors import (
     UnknownTextWarning,
     missing_extra,
 )
+from serotine.model_packages import multilingual_advice
 from serotine.progress import progress_bar
 
 if TYPE_CHECKING:
@@ -189,7 +190,7 @@ def _warn_about_texts(result: IngestReport, encoder: str) -> None:
         outcome = "the rest is not searched: omit --no-chunk to cut them into passages"
         warn(coverage.truncated_message("documents", encoder, outcome))
     if coverage.unknown:
-        fix = "search with --mode bm25, or index with a multilingual encoder: --encoder FOLDER"
+        fix = multilingual_advice("search with --mode bm25, or index with --encoder multilingual")
         warn(coverage.unknown_message("documents", encoder, fix))
 
 

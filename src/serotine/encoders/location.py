@@ -1,8 +1,7 @@
-"""Names to folders: the default encoder, a folder, or a model of the Hugging Face hub."""
+"""Names to folders: an installed package, a folder, or a model of the Hugging Face hub."""
 
 from __future__ import annotations
 
-import importlib.util
 import logging
 import re
 from dataclasses import dataclass
@@ -10,12 +9,9 @@ from pathlib import Path
 
 from serotine.encoders.hub import download
 from serotine.errors import EncoderError
+from serotine.model_packages import MINI, ModelPackage, find_package
 
-DEFAULT = "serotine-mini"
-# Short names of the default encoder; a folder of such a name is meant by "./mini".
-_SHORT_NAMES = ("default", "mini")
-_PACKAGE = "serotine_mini"
-_INSTALL = "./models/serotine-mini"
+DEFAULT = MINI.name
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 _log = logging.getLogger("serotine.encoders")
 
@@ -37,8 +33,9 @@ def locate(name_or_path: str | Path | None, *, revision: str | None = None, offl
     """Return the folder of an encoder, downloaded from the hub if necessary.
 
     Args:
-        name_or_path: "serotine-mini", "mini", "default" or None for the default encoder; a folder; or a hub id,
-            "owner/model" or "owner/model@revision".
+        name_or_path: "serotine-mini", "mini", "default" or None for the default encoder; "serotine-multi", "multi" or
+            "multilingual" for the one of many languages; a folder; or a hub id, "owner/model" or
+            "owner/model@revision".
         revision: of a hub id: a branch, tag or commit.
         offline: use only what was downloaded before, as the environment variable HF_HUB_OFFLINE=1 does.
 
@@ -47,8 +44,9 @@ def locate(name_or_path: str | Path | None, *, revision: str | None = None, offl
         ValueError: `revision` does not fit the name.
     """
     name = DEFAULT if name_or_path is None else str(name_or_path)
-    if name == DEFAULT or name_or_path in _SHORT_NAMES:
-        return Location(DEFAULT, _default_folder())
+    package = None if isinstance(name_or_path, Path) else find_package(name)
+    if package is not None:
+        return Location(package.name, _package_folder(package))
     folder = Path(name).expanduser()
     if folder.is_dir():
         if revision is not None:
@@ -67,14 +65,13 @@ def locate(name_or_path: str | Path | None, *, revision: str | None = None, offl
     return Location(f"{hub_id}@{folder.name}", folder)
 
 
-def _default_folder() -> Path:
-    # find_spec of a top-level package does not run it.
-    package = importlib.util.find_spec(_PACKAGE)
-    if package is None or not package.submodule_search_locations:
-        raise EncoderError(f"encoder {DEFAULT!r}: not installed; in a clone of Serotine run: pip install {_INSTALL}")
-    folder = Path(package.submodule_search_locations[0]) / "model"
+def _package_folder(package: ModelPackage) -> Path:
+    folder = package.folder()
+    if folder is None:
+        raise EncoderError(f"encoder {package.name!r}: not installed; in a clone of Serotine run: {package.install}")
     if not (folder / "model.onnx").is_file():
         raise EncoderError(
-            f"{folder / 'model.onnx'}: is missing; in a clone of Serotine run: pip install --force-reinstall {_INSTALL}"
+            f"{folder / 'model.onnx'}: is missing; in a clone of Serotine run: "
+            f"pip install --force-reinstall {package.source}"
         )
     return folder

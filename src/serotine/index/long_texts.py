@@ -17,7 +17,6 @@ LongTexts = Literal["split", "warn", "error", "truncate"]
 _BATCH = 256
 
 TRUNCATED_FIX = 'pass long_texts="split" to store passages'
-UNKNOWN_FIX = 'search with mode="bm25", or use a multilingual encoder, such as Encoder("FOLDER")'
 
 
 def check_long_texts(value: str) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from serotine.coverage import CoverageReport
+from serotine.coverage import CoverageReport, unknown_fix
 from serotine.errors import DuplicateIdError, MaintenanceWarning, UnknownIdError, first_and_count, reason
 from serotine.index import documents
 from serotine.index.documents import DocumentBatch
@@ -19,7 +19,6 @@ from serotine.index.filter_checks import warn_about_filter
 from serotine.index.growth import Maintenance
 from serotine.index.long_texts import (
     TRUNCATED_FIX,
-    UNKNOWN_FIX,
     LongTexts,
     MeasuredTexts,
     check_long_texts,
@@ -342,7 +341,7 @@ class Writer:
         name = self._encoder.get().name
         if long_texts != "truncate":
             report.warn_truncated("texts", name, TRUNCATED_FIX)
-        report.warn_unknown("texts", name, UNKNOWN_FIX)
+        report.warn_unknown("texts", name, unknown_fix())
 
 
 def _refuse_existing(ids: Sequence[str]) -> None:

@@ -13,6 +13,7 @@ from serotine.ingest.listing import read
 from serotine.ingest.plan import FileChange, IngestReport, Plan, Skipped
 from serotine.ingest.readers.parquet import parquet_batches
 from serotine.ingest.rows import MAX_NAMED, SkippedRow, SkippedRows
+from serotine.ingest.sample import sample_texts
 from serotine.ingest.sources import SourceFile
 from serotine.ingest.walk import IGNORE_FILES, FileSelection, Ignored
 
@@ -38,5 +39,6 @@ __all__ = [
     "parquet_batches",
     "read",
     "read_lines",
+    "sample_texts",
     "update",
 ]

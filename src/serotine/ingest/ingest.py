@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from serotine.coverage import unknown_fix
 from serotine.encoders import as_text_encoder
 from serotine.errors import DuplicateIdError, InputFileError
 from serotine.index import SourceRecord
@@ -135,7 +136,7 @@ class Ingest:
         report = commits.run()
         name = self._encoder.name
         report.coverage.warn_truncated("documents", name, "cut texts into passages: chunking=Chunking(256, 32)")
-        report.coverage.warn_unknown("documents", name, 'search with mode="bm25", or use a multilingual encoder')
+        report.coverage.warn_unknown("documents", name, unknown_fix())
         return report
 
     def estimate(self, index: Index | None = None) -> Estimate:

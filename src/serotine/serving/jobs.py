@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Literal
 
-from serotine.coverage import CoverageReport
+from serotine.coverage import CoverageReport, unknown_fix
 from serotine.errors import SerotineError, ServerError, TruncatedTextWarning, UnknownTextWarning, reason
 from serotine.files import write_atomically
 from serotine.index import Index
@@ -247,9 +247,7 @@ class _TextWarnings:
             message = coverage.truncated_message("documents", self._encoder, "the rest is not searched: shorten them")
             warnings.append(JobWarning(TruncatedTextWarning.__name__, message))
         if coverage.unknown:
-            fix = 'search with mode="bm25", or use an index with a multilingual encoder'
-            warnings.append(
-                JobWarning(UnknownTextWarning.__name__, coverage.unknown_message("documents", self._encoder, fix))
-            )
+            message = coverage.unknown_message("documents", self._encoder, unknown_fix())
+            warnings.append(JobWarning(UnknownTextWarning.__name__, message))
         others = [JobWarning(notice.category.__name__, notice.message) for notice in self._others]
         return [*warnings, *others[:MAX_NAMED]]

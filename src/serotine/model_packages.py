@@ -1,0 +1,63 @@
+"""Encoders that are installed as Python packages of their own."""
+
+from __future__ import annotations
+
+import importlib.util
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class ModelPackage:
+    """A package whose folder `model` is an encoder.
+
+    Attributes:
+        name: the encoder's name.
+        short_names: other names of it; a folder of such a name is meant by "./mini".
+        package: the Python package.
+        source: what `pip install` takes in a clone of Serotine.
+    """
+
+    name: str
+    short_names: tuple[str, ...]
+    package: str
+    source: str
+
+    def folder(self) -> Path | None:
+        """Return the folder of the encoder; None if the package is not installed."""
+        # find_spec of a top-level package does not run it.
+        spec = importlib.util.find_spec(self.package)
+        if spec is None or not spec.submodule_search_locations:
+            return None
+        return Path(spec.submodule_search_locations[0]) / "model"
+
+    @property
+    def install(self) -> str:
+        """The command that installs it, in a clone of Serotine."""
+        return f"pip install {self.source}"
+
+
+MINI = ModelPackage("serotine-mini", ("default", "mini"), "serotine_mini", "./models/serotine-mini")
+MULTI = ModelPackage("serotine-multi", ("multi", "multilingual"), "serotine_multi", "./models/serotine-multi")
+PACKAGES = (MINI, MULTI)
+
+
+def find_package(name: str) -> ModelPackage | None:
+    """Return the package of an encoder by its name or a short name; None for any other name.
+
+    >>> from serotine.model_packages import find_package
+    >>> find_package("multilingual").name
+    'serotine-multi'
+    """
+    return next((package for package in PACKAGES if name == package.name or name in package.short_names), None)
+
+
+def multilingual_advice(use: str) -> str:
+    """Return how to get texts read that the encoder does not know: what to `use`, and where to get it from.
+
+    >>> from serotine.model_packages import multilingual_advice
+    >>> multilingual_advice("index with --encoder multilingual").split(" (")[0]
+    'index with --encoder multilingual'
+    """
+    missing = "" if MULTI.folder() is not None else f" (not installed; in a clone of Serotine: {MULTI.install})"
+    return f"{use}{missing}"

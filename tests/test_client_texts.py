@@ -54,3 +54,21 @@ def test_long_texts_are_split_refused_or_truncated(client: Client, index: Index)
     with pytest.raises(ValueError, match="nothing was added"):
         client.add(["refused"], [LONG], long_texts="error")
     assert "refused" not in client
+
+
+def test_searches_warn_with_the_words_of_the_index(client: Client, index: Index) -> None:
+    for target in (client, index):
+        target.add(["searched"], ["A late bat."])
+    with pytest.warns(TruncatedTextWarning) as local:
+        expected = index.search(LONG)
+    with pytest.warns(TruncatedTextWarning) as served:
+        hits = client.search(LONG)
+    assert served[0].filename == __file__
+    assert [str(warning.message) for warning in served] == [str(warning.message) for warning in local]
+    assert hits.warnings == expected.warnings
+    assert hits.to_dict()["warnings"] == [
+        {"kind": "TruncatedTextWarning", "message": str(served[0].message)},
+    ]
+    with pytest.warns(TruncatedTextWarning, match=r"\(and 1 more queries\)$") as served:
+        results = client.search_batch([LONG, "bats", LONG])
+    assert (len(served), [len(found.warnings) for found in results]) == (1, [1, 0, 1])

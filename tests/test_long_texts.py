@@ -127,7 +127,7 @@ def test_a_long_query_warns_and_its_hits_say_so(index: Index) -> None:
     with pytest.warns(TruncatedTextWarning, match=f"^{message}$") as caught:
         hits = index.search("one two three four five bats")
     assert caught[0].filename == __file__
-    assert hits.warnings == (message,)
+    assert hits.warnings == (TruncatedTextWarning(message),)
     with pytest.warns(TruncatedTextWarning, match=r"\(and 1 more queries\)$"):
         results = index.search_batch([LONG, "bats", LONG])
     assert [len(hits.warnings) for hits in results] == [1, 0, 1]

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from helpers.cli_fake import FakeEncoder
+from helpers.fakes import ShortEncoder
 
 from serotine import Index
 
@@ -15,6 +16,7 @@ pytest.importorskip("mcp", reason="needs the mcp extra (pip install 'serotine[mc
 from serotine.serving.mcp.indexes import ServedIndexes
 from serotine.serving.mcp.schemas import SearchArguments
 from serotine.serving.mcp.search import search
+from serotine.serving.mcp.token_count import count_tokens
 
 QUERY = "late bats at night"
 
@@ -75,3 +77,26 @@ def test_a_file_is_one_hit_when_grouped(served: ServedIndexes) -> None:
     (file,) = [hit for hit in result.hits if hit.id.startswith("bats.md")]
     assert file.other_passages == 5
     assert "and 5 more of its document" in text
+
+
+def test_the_note_has_the_warnings_of_the_search(served: ServedIndexes) -> None:
+    result, text = run(served, where={"yaer": 5})
+    warning = "Warning: where: no document has the field 'yaer'; check the spelling."
+    assert result.note == f"No passage matches the filter; list shows the fields and their values. {warning}"
+    assert text == result.note
+    # Of two indexes with the same warning, once; it counts toward the budget.
+    result, text = run(served, where={"not": {"yaer": 5}}, max_tokens=200)
+    assert result.note.count(warning) == 1
+    assert count_tokens(text) <= 200
+
+
+def test_a_query_that_is_read_in_part_warns(paths: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    with Index.create(paths[0].with_name("short"), encoder=ShortEncoder()) as index:
+        index.add(["a"], ["late bats"])
+    monkeypatch.setattr("serotine.encoders.Encoder", lambda *_, **__: ShortEncoder())
+    served = ServedIndexes([paths[0].with_name("short")])
+    try:
+        _, text = search(served, SearchArguments(query="one two three four five bats"))
+    finally:
+        served.close()
+    assert "Warning: query: longer than the 5 tokens that 'short' reads, got 6; the rest is ignored" in text

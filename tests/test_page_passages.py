@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 from helpers.chromium import BROWSER
-from helpers.page_actions import choose, search, sync_api
+from helpers.page_actions import choose, search, sync_api, wait_until_settled
 from helpers.page_site import ARABIC, CODE, HOSTILE_MARKDOWN
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Locator, Page
+    from playwright.sync_api import Browser, Locator, Page, Route
 
 pytestmark = pytest.mark.skipif(BROWSER is None, reason="Chromium is not installed (apt-get install chromium)")
 
@@ -257,3 +257,30 @@ def test_several_indexes_are_searched_as_one(page: Page) -> None:
     page.reload()
     sync_api.expect(page.locator(".hit").first).to_be_visible()
     assert page.get_by_label("Index").input_value() == "*"
+
+
+def test_warnings_of_a_search_are_shown(page: Page) -> None:
+    def with_warning(route: Route) -> None:
+        response = route.fetch()
+        body = response.json()
+        body["warnings"] = [{"kind": "TruncatedTextWarning", "message": "query: longer than <b>5</b> tokens"}]
+        route.fulfill(response=response, json=body)
+
+    page.route("**/search", with_warning)
+    search(page, "late serotine")
+    sync_api.expect(page.get_by_label("Warnings").get_by_role("listitem")).to_have_text(
+        ["query: longer than <b>5</b> tokens"]
+    )
+    page.unroute("**/search")
+    search(page, "late owls")
+    sync_api.expect(page.get_by_label("Warnings")).to_be_hidden()
+
+
+def test_hits_show_their_score_per_token(page: Page) -> None:
+    with page.expect_response("**/search") as response:
+        search(page, "late serotine")
+    per_token = [hit["score_per_token"] for hit in response.value.json()["hits"]]
+    assert page.locator(".hit .score small").all_inner_texts() == [f"{value:.2f} per token" for value in per_token]
+    page.get_by_text("Words", exact=True).click()
+    wait_until_settled(page)
+    sync_api.expect(page.locator(".hit .score small").first).to_be_hidden()

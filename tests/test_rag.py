@@ -14,11 +14,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from helpers.fakes import WordEncoder
+from helpers.fakes import ShortEncoder, WordEncoder
 from helpers.small_engine import THRESHOLDS
 
 from serotine import Index
-from serotine.errors import NotAnIndexError, UnprovedWarning
+from serotine.errors import NotAnIndexError, TruncatedTextWarning, UnknownTextWarning, UnprovedWarning
 from serotine.integrations import passages
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
@@ -170,6 +170,39 @@ def test_llama_index_reranker(llama_index: ModuleType, index: Index) -> None:
     assert [node.node_id for node in asynchronous] == [node.node_id for node in results]
     with pytest.raises(ValueError, match="query_bundle: must be the query, got None"):
         reranker.postprocess_nodes(nodes)
+
+
+# Warnings
+
+LONG_QUERY = "one two three four five six"
+
+
+def test_langchain_reranker_warns(langchain: ModuleType) -> None:
+    from langchain_core.documents import Document
+
+    reranker = langchain.SerotineReranker(encoder=ShortEncoder())
+    with pytest.warns(TruncatedTextWarning, match="queries: 1 of 1 longer than the 5 tokens"):
+        reranker.compress_documents([Document(page_content="wings")], LONG_QUERY)
+    with pytest.warns(TruncatedTextWarning, match=r"texts: 1 of 2 longer .* the first is texts\[1\] with 30"):
+        reranker.compress_documents([Document(page_content=text) for text in ("wings", "dove " * 30)], "wings")
+    with pytest.warns(UnknownTextWarning, match="texts: 1 of 1 more than 20% outside"):
+        reranker.compress_documents([Document(page_content="qqqq")], "wings")
+
+
+def test_llama_index_reranker_warns(llama_index: ModuleType) -> None:
+    from llama_index.core.schema import NodeWithScore, TextNode
+
+    reranker = llama_index.SerotineReranker(encoder=ShortEncoder())
+    with pytest.warns(TruncatedTextWarning, match="queries: 1 of 1 longer than the 5 tokens"):
+        reranker.postprocess_nodes([NodeWithScore(node=TextNode(text="wings"))], query_str=LONG_QUERY)
+
+
+def test_haystack_ranker_warns(haystack: ModuleType) -> None:
+    from haystack import Document
+
+    ranker = haystack.SerotineRanker(ShortEncoder())
+    with pytest.warns(TruncatedTextWarning, match="queries: 1 of 1 longer than the 5 tokens"):
+        ranker.run(LONG_QUERY, [Document(content="wings")])
 
 
 # Haystack

@@ -17,7 +17,7 @@ from sentence_transformers import MultiVectorEncoder  # noqa: E402
 
 from serotine import Encoder, Index, maxsim  # noqa: E402
 from serotine.encoders import MultiVectorAdapter, save_checkpoint  # noqa: E402
-from serotine.errors import EncoderError  # noqa: E402
+from serotine.errors import EncoderError, TruncatedTextWarning  # noqa: E402
 
 TEXTS = ["Bats fly at night.", "Owls hunt in the dark, quietly!", "A serotine is a bat. " * 30, "Ünïcode ﬁghts 東京"]
 EXPANDING = {"strategy": "fixed", "attend": False, "token": None, "length": 16}
@@ -168,3 +168,26 @@ def test_saved_models_load_in_sentence_transformers(tmp_path: Path, format_: Any
         np.testing.assert_allclose(vectors, expected, atol=1e-5)
     (query,) = encoder.encode_queries(["which bat?"])
     np.testing.assert_allclose(model.encode_query("which bat?", convert_to_numpy=True), query, atol=1e-5)
+
+
+@pytest.mark.parametrize("query", [False, True])
+def test_coverage_counts_what_the_model_reads(model: Any, query: bool) -> None:
+    adapter = MultiVectorAdapter(model)
+    encode = model.encode_query if query else model.encode_document
+    for text, coverage in zip(TEXTS, adapter.coverage(TEXTS, query=query), strict=True):
+        assert coverage.tokens == len(adapter.token_spans([text])[0])
+        longer, shorter = (encode([text + end], convert_to_numpy=True)[0] for end in (" bat", ""))
+        # What follows a text that is too long changes nothing.
+        unread = longer.shape == shorter.shape and bool(np.allclose(longer, shorter, atol=1e-5))
+        assert (coverage.tokens >= coverage.limit) == unread
+    (coverage,) = adapter.coverage(["A 🦇 bat"], query=query)
+    assert [(start, end) for start, end in coverage.unknown] == [(2, 3)]
+
+
+def test_a_multi_vector_encoder_warns_as_others_do(model: Any, tmp_path: Path) -> None:
+    with Index.create(tmp_path / "index", encoder=model) as index:
+        with pytest.warns(TruncatedTextWarning, match="texts: 1 of 2 longer than"):
+            index.add(["a", "b"], [TEXTS[0], TEXTS[2]])
+        with pytest.warns(TruncatedTextWarning, match="^query: longer than"):
+            hits = index.search("which bat? " * 60)
+        assert [type(warning) for warning in hits.warnings] == [TruncatedTextWarning]

@@ -14,6 +14,7 @@ from test_cli import Shell
 
 from serotine import Client, Index
 from serotine.errors import UnknownFieldWarning
+from serotine.index.store import Catalog
 
 UNKNOWN = [
     ({"yaer": 5}, "where: no document has the field 'yaer'; check the spelling: did you mean 'year'?"),
@@ -86,10 +87,34 @@ def test_hits_have_the_warning(index: Index | Client) -> None:
         warnings.simplefilter("always")
         hits = index.search("bat", where={"yaer": 5})
         batch = index.search_batch(["bat", "owl"], where={"yaer": 5}, mode="bm25")
-    assert hits.warnings == ("where: no document has the field 'yaer'; check the spelling: did you mean 'year'?",)
+    message = "where: no document has the field 'yaer'; check the spelling: did you mean 'year'?"
+    assert hits.warnings == (UnknownFieldWarning(message),)
     assert [found.warnings for found in batch] == [hits.warnings] * 2
-    if isinstance(index, Index):
-        assert [warning.category for warning in caught] == [UnknownFieldWarning] * 2
+    assert [(warning.category, str(warning.message)) for warning in caught] == [(UnknownFieldWarning, message)] * 2
+
+
+def test_fields_are_looked_up_only_where_hits_do_not_show_them(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    looked_up: list[str] = []
+    is_absent = Catalog.is_absent
+    monkeypatch.setattr(
+        Catalog, "is_absent", lambda catalog, field: looked_up.append(field) or is_absent(catalog, field)
+    )
+    with Index.open(path, read_only=True) as index:
+        for where in ({"year": 2020}, {"meta.source": "y"}, {"lang": "en", "null": None}):
+            assert len(index.search("bat", where=where)) == 1
+        assert looked_up == []
+        for _ in range(2):
+            assert index.search("bat", where={"year": 5}).warnings == ()
+            with pytest.warns(UnknownFieldWarning):
+                assert len(index.search("bat", where={"yaer": {"!=": 5}})) == 2
+        assert looked_up == ["year", "yaer"]
+        with Index.open(path) as writer:
+            writer.update_metadata(["a"], [{"yaer": 6}])
+            assert warned(lambda: index.search("bat", where={"yaer": {"!=": 5}})) == []
+            assert warned(lambda: index.search("bat", where={"yaer": 5})) == []
+            assert looked_up == ["year", "yaer", "yaer"]
+            writer.update_metadata(["a"], [{"yaer": None}])
+        assert len(warned(lambda: index.search("bat", where={"yaer": 5}))) == 1
 
 
 def test_an_empty_index_has_no_unknown_fields(tmp_path: Path) -> None:

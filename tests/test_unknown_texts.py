@@ -12,7 +12,7 @@ from serotine.cli import main
 from serotine.coverage import text_coverage
 from serotine.errors import UnknownTextWarning
 from serotine.integrations import passages
-from serotine.notices import collected_notices
+from serotine.issued_warnings import collected_warnings
 
 TEXTS = {
     "owl": "Owls hunt mice at dusk.",
@@ -30,7 +30,7 @@ def encoder() -> Encoder:
 
 @pytest.fixture
 def index(tmp_path: Path, encoder: Encoder) -> Iterator[Index]:
-    with Index.create(tmp_path / "index", encoder=encoder) as opened, collected_notices():
+    with Index.create(tmp_path / "index", encoder=encoder) as opened, collected_warnings():
         opened.add(ids=list(TEXTS), texts=list(TEXTS.values()))
         yield opened
 
@@ -53,30 +53,30 @@ def test_adding_warns_once_with_the_scripts_and_the_first_id(tmp_path: Path, enc
 
 
 def test_a_query_of_unknown_words_is_ranked_by_its_words_and_says_so(index: Index) -> None:
-    with collected_notices() as notices:
+    with collected_warnings() as collected:
         hits = index.search("ค้างคาวบิน", k=5)
     assert hits[0].id == "thai-bat"
     assert hits.stats.plan == "flat + bm25"
-    assert [notice.category for notice in notices] == [UnknownTextWarning]
-    assert hits.warnings == (notices[0].message,)
-    assert "100% outside the vocabulary" in hits.warnings[0]
+    assert [type(warning) for warning in collected] == [UnknownTextWarning]
+    assert hits.warnings == tuple(collected)
+    assert "100% outside the vocabulary" in str(hits.warnings[0])
     # What shares no word with the query scores 0: the encoder has nothing to add.
     assert hits[-1].score == 0
     assert index.search("owls at dusk").warnings == ()
 
 
 def test_exact_and_bm25_are_what_they_say(index: Index) -> None:
-    with collected_notices() as notices:
+    with collected_warnings() as collected:
         hits = index.search("ค้างคาวบิน", exact=True)
         assert index.search("ค้างคาวบิน", mode="bm25").warnings == ()
     assert hits.certificate is not None
     assert hits.stats.plan == "bounds" or "bm25" not in hits.stats.plan
-    assert len(notices) == 1
-    assert "search with" in notices[0].message
+    assert len(collected) == 1
+    assert "search with" in str(collected[0])
 
 
 def test_batches_fall_back_query_by_query(index: Index) -> None:
-    with collected_notices():
+    with collected_warnings():
         late, hybrid = index.search_batch(["owls at dusk", "แมวนอน"], k=1)
     assert (late[0].id, late.stats.plan) == ("owl", "flat")
     assert (hybrid[0].id, hybrid.stats.plan) == ("thai-cat", "flat + bm25")

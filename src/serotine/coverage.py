@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from serotine.errors import TruncatedTextWarning, UnknownTextWarning
+from serotine.issued_warnings import issue_warning, warnings_wanted
 from serotine.model_packages import multilingual_advice
-from serotine.notices import notices_wanted, notify
 
 # Above this share of its characters, a text's vectors say little about it.
 UNKNOWN_SHARE = 0.2
@@ -140,17 +140,18 @@ class CoverageReport:
     def warn_truncated(self, name: str, encoder: str, fix: str) -> None:
         """Warn once about texts that are too long, if there are any."""
         if self.truncated:
-            notify(TruncatedTextWarning, self.truncated_message(name, encoder, f"the rest is ignored: {fix}"))
+            message = self.truncated_message(name, encoder, f"the rest is ignored: {fix}")
+            issue_warning(TruncatedTextWarning(message))
 
     def warn_unknown(self, name: str, encoder: str, fix: str) -> None:
         """Warn once about texts outside the encoder's vocabulary, if there are any."""
         if self.unknown:
-            notify(UnknownTextWarning, self.unknown_message(name, encoder, fix))
+            issue_warning(UnknownTextWarning(self.unknown_message(name, encoder, fix)))
 
 
 def warn_about_texts(encoder: _Encoder, texts: Sequence[str], *, query: bool) -> None:
     """Warn about texts that are longer than an encoder reads, or outside its vocabulary."""
-    if not notices_wanted():
+    if not warnings_wanted():
         return
     coverages = text_coverage(encoder, texts, query=query)
     if coverages is None:

@@ -146,29 +146,50 @@ class ServerError(SerotineError):
         self.code = code
 
 
-class EmptyTextWarning(UserWarning):
+class SerotineWarning(UserWarning):
+    """Base of every warning.
+
+    Warnings are equal where class and message are. `warnings.filterwarnings` with a subclass selects one kind.
+
+    >>> warning = TruncatedTextWarning("query: longer than the 30 tokens that 'mini' reads")
+    >>> str(warning), warning.to_dict()["kind"]
+    ("query: longer than the 30 tokens that 'mini' reads", 'TruncatedTextWarning')
+    """
+
+    def __eq__(self, other: object) -> bool:
+        return type(self) is type(other) and isinstance(other, SerotineWarning) and self.args == other.args
+
+    def __hash__(self) -> int:
+        return hash((type(self), self.args))
+
+    def to_dict(self) -> dict[str, str]:
+        """Return the warning as JSON represents it: the name of its class as "kind", and "message"."""
+        return {"kind": type(self).__name__, "message": str(self)}
+
+
+class EmptyTextWarning(SerotineWarning):
     """Empty texts that were added: they are stored, but no search returns them."""
 
 
-class TruncatedTextWarning(UserWarning):
+class TruncatedTextWarning(SerotineWarning):
     """Texts longer than the encoder reads: what follows is not searched, or, of a query, not searched for."""
 
 
-class UnknownTextWarning(UserWarning):
+class UnknownTextWarning(SerotineWarning):
     """Texts of which the encoder's vocabulary lacks more than a fifth: their vectors say little about them."""
 
 
-class UnknownFieldWarning(UserWarning):
+class UnknownFieldWarning(SerotineWarning):
     """Fields of a filter that no document of the index has: misspelled, or not stored."""
 
 
-class MaintenanceWarning(UserWarning):
+class MaintenanceWarning(SerotineWarning):
     """Documents that were stored but could not be compressed yet."""
 
 
-class ZeroShotWarning(UserWarning):
+class ZeroShotWarning(SerotineWarning):
     """A dense encoder whose token states are used without late-interaction training."""
 
 
-class UnprovedWarning(UserWarning):
+class UnprovedWarning(SerotineWarning):
     """An exact search, made through a framework, whose result the index could not prove."""

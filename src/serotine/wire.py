@@ -48,15 +48,10 @@ STATUS: dict[str, int] = {
 """The HTTP status of each of these codes."""
 
 
-WARNINGS: dict[str, type[Warning]] = {
-    kind.__name__: kind
-    for kind in (
-        errors.EmptyTextWarning,
-        errors.MaintenanceWarning,
-        errors.TruncatedTextWarning,
-        errors.UnknownFieldWarning,
-        errors.UnknownTextWarning,
-    )
+WARNINGS: dict[str, type[errors.SerotineWarning]] = {
+    name: value
+    for name, value in vars(errors).items()
+    if isinstance(value, type) and issubclass(value, errors.SerotineWarning)
 }
 """The library's warnings by the names that responses have."""
 

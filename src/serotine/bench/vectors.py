@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from serotine import maxsim
 from serotine.ingest import read
-from serotine.notices import muted_notices
+from serotine.issued_warnings import muted_warnings
 from serotine.pca import principal_directions
 from serotine.progress import progress_bar
 
@@ -91,7 +91,7 @@ def prepare_vectors(
     rows: list[NDArray[np.float16]] = []
     with progress_bar(len(texts), "Encoding", enabled=True) as advance:
         for start in range(0, len(texts), _TEXTS_PER_BATCH):
-            with muted_notices():
+            with muted_warnings():
                 batch = loaded.encode_documents(texts[start : start + _TEXTS_PER_BATCH])
             rows += [vectors.astype(np.float16) for vectors in batch]
             advance(len(batch))
@@ -99,7 +99,7 @@ def prepare_vectors(
     tokens = np.concatenate(rows)
     directions = sampled_directions(tokens, dim)
     query_texts = [query.text for query in read([queries])]
-    with muted_notices():
+    with muted_warnings():
         query_vectors = [vectors[:QUERY_TOKENS] for vectors in loaded.encode_queries(query_texts)]
     np.save(folder / "vectors.npy", project(tokens, directions))
     np.save(folder / "offsets.npy", offsets)

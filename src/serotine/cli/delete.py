@@ -10,7 +10,7 @@ import click
 
 from serotine.cli.index_options import check_where, where_option
 from serotine.cli.output import check_text, json_option, plural, report, warn
-from serotine.notices import collected_notices, muted_notices
+from serotine.issued_warnings import collected_warnings, muted_warnings
 
 
 def _unique(ctx: click.Context, parameter: click.Parameter, ids: tuple[str, ...]) -> tuple[str, ...]:
@@ -44,14 +44,14 @@ def delete(
             matching = opened.delete(ids)
         else:
             check_where(where, opened.stats().filterable)
-            with collected_notices() as notices:
+            with collected_warnings() as collected:
                 matching = opened.count(where=where)
-            for notice in notices:
-                warn(f"--{notice.message}")
+            for warning in collected:
+                warn(f"--{warning}")
             if not dry_run:
                 if matching and not yes:
                     _confirm(f"{index}: delete {matching:,} of {plural(len(opened), 'document')}?", index)
-                with muted_notices():
+                with muted_warnings():
                     opened.delete(where=where)
         documents = len(opened)
     report(

@@ -13,7 +13,7 @@ import click
 from serotine.cli.index_options import check_where, where_option
 from serotine.cli.output import STANDARD_OUTPUT, check_text, json_option, plural, report, warn
 from serotine.excerpts import MARK, UNMARK, Span, passage
-from serotine.notices import muted_notices
+from serotine.issued_warnings import muted_warnings
 from serotine.texts import printable
 
 if TYPE_CHECKING:
@@ -90,9 +90,10 @@ def search(
 
     with Index.open(index, read_only=True) as opened:
         check_where(where, opened.stats().filterable)
-        with muted_notices():
+        with muted_warnings():
             hits = opened.search(query, k, **options.keywords())
-        for message in hits.warnings:
+        for warning in hits.warnings:
+            message = str(warning)
             option = "--" if message.startswith("where") else ""
             warn(option + message.replace('mode="', "--mode ").replace('"', ""))
         spans = [hits.spans(position) for position in range(len(hits))]

@@ -24,12 +24,12 @@ from serotine.index import (
     SearchOptions,
     VerifyReport,
 )
+from serotine.issued_warnings import issue_query_warnings, issue_warning
 from serotine.json_values import json_scalar, json_value
 from serotine.nesting import MAX_DEPTH
-from serotine.notices import notify
 from serotine.progress import progress_bar
 from serotine.texts import is_text, strings
-from serotine.wire import WARNINGS, pack, unpack
+from serotine.wire import pack, unpack
 
 _IDS_PER_REQUEST = 10_000
 _DOCUMENTS_PER_REQUEST = 256
@@ -228,8 +228,9 @@ class Client:
         **options: Unpack[SearchKeywords],
     ) -> Hits:
         """Return the k best documents for a query; see `Index.search`."""
-        hits = parsing.hits(self._post("/search", {**self._query(query), **_option_fields(k, options)}))
-        return hits.explained_by(query if isinstance(query, str) else None, self)
+        body = {**self._query(query), **_option_fields(k, options)}
+        (hits,) = self._answers([self._post("/search", body)], [query])
+        return hits
 
     def search_batch(
         self,
@@ -243,11 +244,7 @@ class Client:
         body = {"queries": [self._query(query) for query in queries], **_option_fields(k, options)}
         if not body["queries"]:
             return []
-        results = self._post("/search/batch", body)["results"]
-        return [
-            parsing.hits(result).explained_by(query if isinstance(query, str) else None, self)
-            for result, query in zip(results, queries, strict=True)
-        ]
+        return self._answers(self._post("/search/batch", body)["results"], queries)
 
     def explain(self, query: str, id_: str) -> Explanation:
         """Align a query with a document; see `Index.explain`."""
@@ -289,6 +286,15 @@ class Client:
         added: int = answer["added"]
         return added
 
+    def _answers(
+        self, results: Sequence[dict[str, Any]], queries: Sequence[str | NDArray[np.floating[Any]]]
+    ) -> list[Hits]:
+        """Return the hits of every query, and issue their warnings."""
+        parsed = [parsing.hits(result) for result in results]
+        issue_query_warnings(hits.warnings for hits in parsed)
+        texts = [query if isinstance(query, str) else None for query in queries]
+        return [hits.answering(text, hits.warnings, self) for hits, text in zip(parsed, texts, strict=True)]
+
     def _query(self, query: object) -> dict[str, Any]:
         if isinstance(query, str):
             return {"query": query}
@@ -315,8 +321,8 @@ class Client:
 
 def _reissue(answer: Mapping[str, Any]) -> None:
     """Issue the warnings of an answer as Python warnings."""
-    for warning in answer["warnings"]:
-        notify(WARNINGS.get(warning["kind"], UserWarning), warning["message"])
+    for warning in parsing.warnings(answer):
+        issue_warning(warning)
 
 
 def _documents(ids: Sequence[str], **columns: Sequence[Any] | None) -> list[dict[str, Any]]:

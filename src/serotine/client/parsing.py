@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any
 
+from serotine.errors import SerotineWarning
 from serotine.index import (
     Certificate,
     Explanation,
@@ -15,6 +17,7 @@ from serotine.index import (
     TokenMatch,
     VerifyReport,
 )
+from serotine.wire import WARNINGS
 
 
 def hits(body: dict[str, Any]) -> Hits:
@@ -32,8 +35,13 @@ def hits(body: dict[str, Any]) -> Hits:
                 "bound": _score(certificate["bound"]),
             }
         ),
-        warnings=tuple(body.get("warnings", ())),
+        warnings=warnings(body),
     )
+
+
+def warnings(body: Mapping[str, Any]) -> tuple[SerotineWarning, ...]:
+    """Parse the warnings of an answer; those of a newer server that have an unknown kind are `SerotineWarning`."""
+    return tuple(WARNINGS.get(warning["kind"], SerotineWarning)(warning["message"]) for warning in body["warnings"])
 
 
 def _hit(body: dict[str, Any]) -> Hit:

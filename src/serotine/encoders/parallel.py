@@ -25,7 +25,7 @@ from serotine.encoders.encoder import Encoder
 from serotine.encoders.spec import EncoderSpec
 from serotine.encoders.tokenization import Token
 from serotine.errors import EncoderError, invalid
-from serotine.notices import muted_notices
+from serotine.issued_warnings import muted_warnings
 from serotine.progress import progress_bar
 from serotine.texts import strings
 
@@ -235,5 +235,5 @@ def _encode(texts: list[str]) -> list[NDArray[np.float32]]:
         raise EncoderError("this worker has not loaded its encoder")
     if _canceled.is_set():
         return []
-    with muted_notices():
+    with muted_warnings():
         return _worker_encoder.encode_documents(texts)

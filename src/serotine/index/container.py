@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serotine.errors import UnknownIdError, first_and_count, not_one_of, wrong_type
-from serotine.index.filter_checks import warn_about_filter
+from serotine.index.filter_checks import FilterChecks
 from serotine.index.hits import Hit
 from serotine.index.store import Row, Store
 from serotine.texts import is_text, strings
@@ -26,6 +26,7 @@ class DocumentContainer:
 
     def __init__(self, store: Store) -> None:
         self._store = store
+        self._filter_checks = FilterChecks(store)
 
     def __len__(self) -> int:
         return self._store.snapshot().documents
@@ -51,7 +52,7 @@ class DocumentContainer:
     def ids(self, *, where: Mapping[str, Any] | None = None) -> list[str]:
         """Return the ids of all documents, or of those that pass a filter, in the order they were added."""
         self._store.require_open()
-        warn_about_filter(self._store, where)
+        self._filter_checks.warn(where)
         return list(self._store.catalog.scan_ids(where))
 
     @overload
@@ -107,13 +108,13 @@ class DocumentContainer:
         ['pear']
         """
         self._store.require_open()
-        warn_about_filter(self._store, where)
+        self._filter_checks.warn(where)
         return (_hit(row) for row in self._store.catalog.scan(where))
 
     def count(self, *, where: Mapping[str, Any] | None = None) -> int:
         """Return the number of documents that pass a filter, as for `search`."""
         self._store.require_open()
-        warn_about_filter(self._store, where)
+        self._filter_checks.warn(where)
         return self._store.snapshot().documents if where is None else self._store.catalog.matching(where).size
 
     def vectors(self, id_: str) -> NDArray[np.float16]:

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from serotine.errors import DuplicateIdError, EmptyTextWarning, wrong_type
 from serotine.index.store import check_metadata
+from serotine.issued_warnings import issue_warning
 from serotine.json_values import json_value
-from serotine.notices import notify
 from serotine.texts import is_text, strings
 
 _FLOAT16_MAX = float(np.finfo(np.float16).max)
@@ -156,10 +156,11 @@ def warn_about_empty_texts(batch: DocumentBatch) -> None:
         return
     empty = [id_ for id_, text in zip(batch.ids, batch.texts, strict=True) if not (text or "").strip()]
     if empty:
-        notify(
-            EmptyTextWarning,
-            f"texts: {len(empty):,} of {len(batch.ids):,} have no words, the first is {empty[0]!r}; "
-            "they are stored, but no search matches them",
+        issue_warning(
+            EmptyTextWarning(
+                f"texts: {len(empty):,} of {len(batch.ids):,} have no words, the first is {empty[0]!r}; "
+                "they are stored, but no search matches them"
+            )
         )
 
 

@@ -45,7 +45,8 @@ def text_table(hits: Hits) -> str:
         lines.append(f"{start}{_cut(text, _WIDTH - _columns(start))}".rstrip())
     if len(hits) > len(shown):
         lines.append(f"    and {len(hits) - len(shown):,} more")
-    lines += [line for warning in hits.warnings for line in textwrap.wrap(f"warning: {printable(warning)}", _WIDTH)]
+    warnings = [f"warning: {printable(str(warning))}" for warning in hits.warnings]
+    lines += [line for warning in warnings for line in textwrap.wrap(warning, _WIDTH)]
     return "\n".join(lines)
 
 
@@ -60,7 +61,7 @@ def html_table(hits: Hits) -> str:
     caption = _heading(hits)
     if len(hits) > _MAX_SHOWN:
         caption += f"; the first {_MAX_SHOWN} are shown"
-    warnings = "".join(f"<p>warning: {html.escape(printable(warning))}</p>" for warning in hits.warnings)
+    warnings = "".join(f"<p>warning: {html.escape(printable(str(warning)))}</p>" for warning in hits.warnings)
     return (
         f'<table><caption style="text-align:left">{html.escape(caption)}</caption>'
         f"<thead><tr>{headings}</tr></thead>"

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any, Protocol, overload
 
-from serotine.errors import EncoderError, SerotineError, UnknownIdError
+from serotine.errors import EncoderError, SerotineError, SerotineWarning, UnknownIdError
 from serotine.excerpts import word_spans
 from serotine.index.hit_tables import html_table, one_line, text_table
 from serotine.wire import finite
@@ -154,7 +154,8 @@ class Hits(Sequence[Hit]):
         stats: search statistics.
         certificate: the proof of a search with ``exact=True``, else None.
         query: the query, or None where it was given as vectors.
-        warnings: what the encoder did not read or know of the query, and how it was searched instead.
+        warnings: what the encoder did not read or know of the query, how it was searched instead, and fields of the
+            filter that no document has: the warnings that were issued, whose class is their kind.
 
     >>> from serotine.index import SearchStats
     >>> stats = SearchStats("flat", documents=2, tokens=3, counts={"vectors": 2}, milliseconds={"search": 0.1})
@@ -169,7 +170,7 @@ class Hits(Sequence[Hit]):
     stats: SearchStats
     certificate: Certificate | None = field(default=None)
     query: str | None = field(default=None)
-    warnings: tuple[str, ...] = ()
+    warnings: tuple[SerotineWarning, ...] = ()
     # Weak: hits that are still in use must not hold an index open, nor its writer lock.
     _explainer: weakref.ref[Explainer] | None = field(default=None, compare=False)
 
@@ -198,9 +199,9 @@ class Hits(Sequence[Hit]):
     def __copy__(self) -> Hits:
         return self[:]
 
-    def explained_by(self, query: str | None, explainer: Explainer) -> Hits:
-        """Return these hits with the query they answer, and what explains them; only a weak reference is stored."""
-        return replace(self, query=query, _explainer=weakref.ref(explainer))
+    def answering(self, query: str | None, warnings: Sequence[SerotineWarning], explainer: Explainer) -> Hits:
+        """Return these hits with the query they answer, its warnings, and what explains them, as a weak reference."""
+        return replace(self, query=query, warnings=tuple(warnings), _explainer=weakref.ref(explainer))
 
     def spans(self, position: int) -> list[tuple[int, int, float]]:
         """Return the matched words in the text of one hit, as `Explanation.spans`; none without a text or a query."""
@@ -229,7 +230,7 @@ class Hits(Sequence[Hit]):
             "hits": [hit.to_dict() for hit in self.items],
             "stats": asdict(self.stats),
             "certificate": None if self.certificate is None else self.certificate.to_dict(),
-            "warnings": list(self.warnings),
+            "warnings": [warning.to_dict() for warning in self.warnings],
         }
 
     def to_pandas(self) -> pandas.DataFrame:

@@ -18,11 +18,10 @@ from serotine.index import recorded_encoder
 from serotine.index.container import DocumentContainer
 from serotine.index.creation import CreateKeywords, CreateOptions
 from serotine.index.document_explainer import DocumentExplainer
-from serotine.index.filter_checks import filter_notices
 from serotine.index.hits import Hits
 from serotine.index.long_texts import LongTexts
 from serotine.index.queries import Query, QueryEncoder, query_texts
-from serotine.index.query_checks import search_checked, warn_about_queries
+from serotine.index.query_checks import search_checked
 from serotine.index.recorded_encoder import RecordedEncoder
 from serotine.index.results import IndexStats, VerifyReport
 from serotine.index.search import Explanation, Fusion, GroupBy, Mode, Retriever, SearchKeywords, SearchOptions
@@ -30,6 +29,7 @@ from serotine.index.stats import index_stats
 from serotine.index.store import Sources, SourceUpdate, Store, read_settings
 from serotine.index.verify import verify_index
 from serotine.index.writer import Writer
+from serotine.issued_warnings import issue_query_warnings
 from serotine.text_encoder import AnyEncoder, TextEncoder
 
 
@@ -421,13 +421,19 @@ class Index(DocumentContainer):
         self._store.require_open()
         started = time.perf_counter()
         texts = query_texts(queries, options.mode)
-        of_filter = filter_notices(self._store, options.where)
-        checked = [query.noticed(of_filter) for query in self._queries.checked(texts, options)]
+        self._filter_checks.validate(options.where)
+        checked = self._queries.checked(texts, options)
         vectors = [] if options.mode == "bm25" else self._queries.vectors(queries)
         encoding = (time.perf_counter() - started) * 1e3 / max(len(queries), 1)
-        warn_about_queries(checked)
         results = search_checked(self._retriever, options, checked, vectors, texts, encoding)
-        return [hits.explained_by(text, self) for hits, text in zip(results, texts, strict=True)]
+        # Last: hits show which fields exist, without a look-up.
+        of_filter = self._filter_checks.warnings(options.where, [hit.metadata for hits in results for hit in hits])
+        checked = [query.warned(of_filter) for query in checked]
+        issue_query_warnings(query.warnings for query in checked)
+        return [
+            hits.answering(text, query.warnings, self)
+            for hits, text, query in zip(results, texts, checked, strict=True)
+        ]
 
     def explain(self, query: str, id_: str) -> Explanation:
         """Return the document token that each query token matches best, with character offsets into both texts.

@@ -9,10 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serotine.coverage import UNKNOWN_SHARE, TextCoverage
-from serotine.errors import TruncatedTextWarning, UnknownFieldWarning, UnknownTextWarning
+from serotine.errors import SerotineWarning, TruncatedTextWarning, UnknownTextWarning
 from serotine.index.hits import Hits
 from serotine.index.search import Retriever, SearchOptions
-from serotine.notices import Notice, notify
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,19 +20,15 @@ class CheckedQuery:
 
     Attributes:
         options: those that were asked for, or of a hybrid search where the encoder does not know the query's words.
-        notices: one for each fault.
+        warnings: one for each fault.
     """
 
     options: SearchOptions
-    notices: tuple[Notice, ...] = ()
+    warnings: tuple[SerotineWarning, ...] = ()
 
-    def noticed(self, notices: tuple[Notice, ...]) -> CheckedQuery:
-        """Return it with more notices, before its own."""
-        return replace(self, notices=notices + self.notices) if notices else self
-
-    def with_warnings(self, hits: Hits) -> Hits:
-        """Return the query's hits with its warnings."""
-        return replace(hits, warnings=tuple(notice.message for notice in self.notices)) if self.notices else hits
+    def warned(self, warnings: tuple[SerotineWarning, ...]) -> CheckedQuery:
+        """Return it with more warnings, before its own."""
+        return replace(self, warnings=warnings + self.warnings) if warnings else self
 
 
 def check_query(text: str, coverage: TextCoverage, encoder: str, options: SearchOptions) -> CheckedQuery:
@@ -49,11 +44,10 @@ def check_query(text: str, coverage: TextCoverage, encoder: str, options: Search
         encoder: the encoder's name.
         options: as they were asked for.
     """
-    notices = []
+    warnings: list[SerotineWarning] = []
     if coverage.truncated:
-        notices.append(
-            Notice(
-                TruncatedTextWarning,
+        warnings.append(
+            TruncatedTextWarning(
                 f"query: longer than the {coverage.limit:,} tokens that {encoder!r} reads, got {coverage.tokens:,}; "
                 "the rest is ignored: shorten it",
             )
@@ -67,8 +61,8 @@ def check_query(text: str, coverage: TextCoverage, encoder: str, options: Search
             consequence = 'ranked by mode="hybrid" instead of "late": by its words, and by what is known of it'
         else:
             consequence = 'MaxSim scores say little about it: search with mode="bm25"'
-        notices.append(Notice(UnknownTextWarning, fault + consequence))
-    return CheckedQuery(options, tuple(notices))
+        warnings.append(UnknownTextWarning(fault + consequence))
+    return CheckedQuery(options, tuple(warnings))
 
 
 def search_checked(
@@ -79,7 +73,7 @@ def search_checked(
     texts: Sequence[str | None],
     encoding: float,
 ) -> list[Hits]:
-    """Return the hits of every query, searched with its own options, with its warnings; see `Retriever.search`."""
+    """Return the hits of every query, searched with its own options; see `Retriever.search`."""
     alike = [i for i, query in enumerate(checked) if query.options is options]
     together = retriever.search(
         options, [vectors[i] for i in alike] if vectors else [], [texts[i] for i in alike], encoding
@@ -88,15 +82,4 @@ def search_checked(
     for i, query in enumerate(checked):
         if query.options is not options:
             (results[i],) = retriever.search(query.options, [vectors[i]], [texts[i]], encoding)
-    return [query.with_warnings(results[i]) for i, query in enumerate(checked)]
-
-
-def warn_about_queries(checked: Sequence[CheckedQuery]) -> None:
-    """Warn once per kind of fault, with the first query that has it and the number of others."""
-    for category in (UnknownFieldWarning, TruncatedTextWarning, UnknownTextWarning):
-        messages = [notice.message for query in checked for notice in query.notices if notice.category is category]
-        if messages:
-            # A filter is that of all queries.
-            more = len(messages) - 1 if category is not UnknownFieldWarning else 0
-            others = f" (and {more:,} more queries)" if more else ""
-            notify(category, messages[0] + others)
+    return [results[i] for i in range(len(checked))]

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from serotine.errors import EncoderError
 from serotine.index.documents import float_vectors, stored_vectors
-from serotine.notices import muted_notices
+from serotine.issued_warnings import muted_warnings
 from serotine.progress import progress_bar
 from serotine.text_encoder import TextEncoder
 
@@ -24,7 +24,7 @@ def encode_queries(encoder: TextEncoder, queries: Sequence[str], dim: int) -> li
         EncoderError: the encoder returned another number of arrays.
         TypeError, ValueError: it returned something other than finite vectors of dimension `dim`.
     """
-    with muted_notices():
+    with muted_warnings():
         encoded = encoder.encode_queries(queries)
     _check_count(encoder, encoded, queries)
     return [float_vectors(vectors, f"encoder {encoder.name!r}", dim) for vectors in encoded]
@@ -46,7 +46,7 @@ def encode_documents(
         for start in range(0, len(texts), _BATCH):
             batch = texts[start : start + _BATCH]
             with_words = [text for text in batch if text.strip()]
-            with muted_notices():
+            with muted_warnings():
                 encoded = encoder.encode_documents(with_words) if with_words else []
             _check_count(encoder, encoded, with_words)
             vectors = iter(encoded)

@@ -15,7 +15,7 @@ from serotine.errors import DuplicateIdError, MaintenanceWarning, UnknownIdError
 from serotine.index import documents
 from serotine.index.documents import DocumentBatch
 from serotine.index.files import VECTORS, SegmentRecord, write_vectors
-from serotine.index.filter_checks import warn_about_filter
+from serotine.index.filter_checks import FilterChecks
 from serotine.index.growth import Maintenance
 from serotine.index.long_texts import (
     TRUNCATED_FIX,
@@ -31,7 +31,7 @@ from serotine.index.metadata_change import MetadataChange
 from serotine.index.recorded_encoder import RecordedEncoder
 from serotine.index.store import CoverageRow, SourceUpdate, Store, Transaction
 from serotine.index.text_vectors import encode_documents
-from serotine.notices import notify
+from serotine.issued_warnings import issue_warning
 from serotine.progress import progress_bar
 from serotine.texts import strings
 
@@ -65,6 +65,7 @@ class Writer:
 
     def __init__(self, store: Store, encoder: RecordedEncoder) -> None:
         self._store = store
+        self._filter_checks = FilterChecks(store)
         self._encoder = encoder
         self._maintenance = Maintenance(store)
 
@@ -165,7 +166,7 @@ class Writer:
             return len(numbers)
 
     def _matching(self, where: Mapping[str, Any]) -> list[int]:
-        warn_about_filter(self._store, where)
+        self._filter_checks.warn(where)
         numbers: list[int] = self._store.catalog.matching(where).tolist()
         return numbers
 
@@ -328,10 +329,11 @@ class Writer:
             self._maintenance.run(show_progress=show_progress)
         except OSError as error:
             # The new documents are safe; only their rewriting has to wait.
-            notify(
-                MaintenanceWarning,
-                f"{self._store.folder}: documents are stored, but could not be compressed "
-                f"({error.strerror or reason(error)}); the next change tries again",
+            issue_warning(
+                MaintenanceWarning(
+                    f"{self._store.folder}: documents are stored, but could not be compressed "
+                    f"({error.strerror or reason(error)}); the next change tries again"
+                )
             )
 
     def _warn(self, report: CoverageReport, long_texts: LongTexts) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from serotine.ingest.changes import batched, compare_documents
 from serotine.ingest.plan import Plan
 from serotine.ingest.reading import Reading
-from serotine.notices import muted_notices
+from serotine.issued_warnings import muted_warnings
 
 if TYPE_CHECKING:
     from serotine.index import Index, TextEncoder
@@ -51,7 +51,7 @@ def estimate(plan: Plan, reading: Reading, encoder: TextEncoder, index: Index | 
     if not sample:
         return Estimate(documents, tokens, 0.0, 0)
     # The plan counts the texts that are too long.
-    with muted_notices():
+    with muted_warnings():
         # The first call of a model is slow.
         encoder.encode_documents(sample[:1])
         started = time.monotonic()

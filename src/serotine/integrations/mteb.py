@@ -24,7 +24,7 @@ from serotine import maxsim
 from serotine.encoders import Encoder
 from serotine.errors import SerotineError, missing_extra
 from serotine.index import Index
-from serotine.notices import muted_notices
+from serotine.issued_warnings import muted_warnings
 
 try:
     import torch
@@ -68,7 +68,7 @@ class EncoderModel:
         """Return token vectors, one float32 (tokens, dim) array per text; as queries where `prompt_type` is query."""
         texts = [text for batch in inputs for text in batch["text"]]
         # A benchmark's texts are truncated as the model's card says.
-        with muted_notices():
+        with muted_warnings():
             if prompt_type == PromptType.query:
                 return self.encoder.encode_queries(texts)
             return self.encoder.encode_documents(texts)
@@ -157,7 +157,7 @@ class IndexSearch:
         if self._index is None:
             raise SerotineError("IndexSearch: call index() before search()")
         loader = create_dataloader(queries, task_metadata=task_metadata, prompt_type=PromptType.query)
-        with muted_notices():
+        with muted_warnings():
             vectors = self.encoder.encode_queries([text for batch in loader for text in batch["text"]])
         ids = [str(id_) for id_ in queries["id"]]
         if top_ranked is None:

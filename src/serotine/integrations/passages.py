@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Unpack
@@ -13,6 +12,7 @@ from serotine import maxsim
 from serotine.coverage import warn_about_texts
 from serotine.errors import UnprovedWarning, invalid
 from serotine.index import Hits, Index, SearchKeywords, TextEncoder, encode_documents, encode_queries
+from serotine.issued_warnings import issue_warning
 
 
 def open_index(index: Index | str | Path) -> Index:
@@ -37,7 +37,7 @@ def search(index: Index, query: str, k: int, **options: Unpack[SearchKeywords]) 
     """
     hits = index.search(query, k, **options)
     if hits.certificate is not None and not hits.certificate.exact:
-        warnings.warn(hits.certificate.statement, UnprovedWarning, stacklevel=3)
+        issue_warning(UnprovedWarning(hits.certificate.statement))
     return hits
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from serotine.notices import muted_notices
+from serotine.issued_warnings import muted_warnings
 from serotine.text_encoder import TextEncoder
 
 _BATCH_SIZE = 32
@@ -104,7 +104,7 @@ class BatchingEncoder:
 
     def _encode(self, batch: list[_Ticket]) -> None:
         # They are queries of other threads too: each thread warns of its own.
-        with muted_notices():
+        with muted_warnings():
             encoded = self._encoder.encode_queries([ticket.text for ticket in batch])
         for ticket, vectors in zip(batch, encoded, strict=True):
             vectors.setflags(write=False)

@@ -7,17 +7,25 @@ import logging
 import shutil
 import threading
 import uuid
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Literal
 
 from serotine.coverage import CoverageReport, unknown_fix
-from serotine.errors import SerotineError, ServerError, TruncatedTextWarning, UnknownTextWarning, reason
+from serotine.errors import (
+    SerotineError,
+    SerotineWarning,
+    ServerError,
+    TruncatedTextWarning,
+    UnknownTextWarning,
+    reason,
+)
 from serotine.files import write_atomically
 from serotine.index import Index
 from serotine.ingest import MAX_NAMED, SkippedRow, SourceFile, update
-from serotine.notices import Notice, collected_notices
+from serotine.issued_warnings import collected_warnings
 from serotine.serving.indexes import ServedIndex
 from serotine.serving.metrics import Metrics
 
@@ -203,7 +211,7 @@ class Jobs:
 
         # Upsert whatever the source: a document is updated by uploading it again.
         sources = [SourceFile.named(folder / name, name) for name in names]
-        with collected_notices() as notices:
+        with collected_warnings() as collected:
             report = update(index, sources, upsert=True, on_progress=on_progress)
         job.skipped += [SkippedFile(skipped.file, skipped.reason) for skipped in report.skipped]
         job.skipped_rows += report.skipped_rows.count
@@ -212,7 +220,7 @@ class Jobs:
         for kind, number in report.unread.items():
             job.unread[kind] = job.unread.get(kind, 0) + number
         job.cut_records += report.cut_records
-        texts.add(report.coverage, index.stats().encoder or "", notices)
+        texts.add(report.coverage, index.stats().encoder or "", collected)
         job.truncated, job.unknown = texts.coverage.truncated, texts.coverage.unknown
         job.unknown_scripts = dict(texts.coverage.scripts.most_common())
         job.warnings = texts.warnings()
@@ -228,17 +236,17 @@ class _TextWarnings:
     def __init__(self) -> None:
         self.coverage = CoverageReport()
         self._encoder = ""
-        self._others: dict[Notice, None] = {}
+        self._others: dict[SerotineWarning, None] = {}
 
-    def add(self, coverage: CoverageReport, encoder: str, notices: list[Notice]) -> None:
+    def add(self, coverage: CoverageReport, encoder: str, collected: Sequence[SerotineWarning]) -> None:
         """Add those of the job's next files."""
         self.coverage.merge(coverage)
         self._encoder = encoder
-        for notice in notices:
-            if notice.category not in (TruncatedTextWarning, UnknownTextWarning) and notice not in self._others:
-                self._others[notice] = None
+        for warning in collected:
+            if not isinstance(warning, (TruncatedTextWarning, UnknownTextWarning)) and warning not in self._others:
+                self._others[warning] = None
                 # For the operator too: it may be about the disk.
-                _log.warning(notice.message)
+                _log.warning(str(warning))
 
     def warnings(self) -> list[JobWarning]:
         """Return all of them."""
@@ -249,5 +257,5 @@ class _TextWarnings:
         if coverage.unknown:
             message = coverage.unknown_message("documents", self._encoder, unknown_fix())
             warnings.append(JobWarning(UnknownTextWarning.__name__, message))
-        others = [JobWarning(notice.category.__name__, notice.message) for notice in self._others]
+        others = [JobWarning(**warning.to_dict()) for warning in self._others]
         return [*warnings, *others[:MAX_NAMED]]

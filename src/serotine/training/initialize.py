@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from serotine.encoders import Encoder, is_exported, locate, register_qwen3, save_checkpoint
 from serotine.errors import TrainingError, reason
-from serotine.notices import muted_notices
+from serotine.issued_warnings import muted_warnings
 from serotine.pca import principal_directions
 from serotine.training.recipe import Head, Recipe, Tokenization
 
@@ -116,7 +116,7 @@ def _head(head: Head, encoder: Encoder, texts: list[str]) -> list[Any]:
         layers.insert(0, residual)
     if head.init == "pca":
         try:
-            with muted_notices():
+            with muted_warnings():
                 directions = principal_directions(encoder.encode_documents(texts[: head.init_documents]), head.dim)
         except ValueError as error:
             raise TrainingError(f"head.{reason(error)}") from None

@@ -14,7 +14,7 @@ from serotine import maxsim
 from serotine.encoders import Encoder, locate
 from serotine.errors import TrainingError, missing_extra, reason
 from serotine.evaluation import VectorCache, VectorLookup
-from serotine.notices import muted_notices
+from serotine.issued_warnings import muted_warnings
 from serotine.progress import progress_bar
 
 
@@ -42,7 +42,7 @@ class LateInteractionTeacher:
             for text in texts:
                 positions.setdefault(text, len(positions))
         # A teacher truncates as its student does.
-        with muted_notices():
+        with muted_warnings():
             document_vectors: list[NDArray[np.float32]] = self._encoder.encode_documents(list(positions))
             query_vectors: list[NDArray[np.float32]] = self._encoder.encode_queries(list(queries))
         return [

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from serotine.errors import EncoderError
-from serotine.notices import muted_notices
+from serotine.issued_warnings import muted_warnings
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -55,7 +55,7 @@ def align(encoder: TextEncoder, query: str, passages: Sequence[str]) -> list[Ali
     Raises:
         EncoderError: the encoder fails, or returns different numbers of tokens and vectors.
     """
-    with muted_notices():
+    with muted_warnings():
         (query_vectors,) = encoder.encode_queries([query])
         encoded = encoder.encode_documents(passages)
     query_tokens = list(encoder.tokens(query, query=True))

@@ -342,17 +342,10 @@ class Catalog:
         with self._statements() as connection:
             return matching_numbers(connection, condition, values)
 
-    def absent_fields(self, where: Mapping[str, Any]) -> list[str]:
-        """Return the undeclared fields of a filter that no live document has; none of an empty index.
-
-        Raises:
-            ValueError, TypeError: the filter is malformed.
-        """
-        fields = filters.undeclared_fields(where, self.settings.filterable)
+    def is_absent(self, field: str) -> bool:
+        """Return whether no live document has a field, although there are documents."""
         with self._statements() as connection:
-            if not any_live(connection, "1"):
-                return []
-            return [field for field in fields if not any_live(connection, filters.has_field(field))]
+            return any_live(connection, "1") and not any_live(connection, filters.has_field(field))
 
     def lexical(self, query: str, k: int, where: Mapping[str, Any] | None) -> list[tuple[int, float]]:
         """Return the k best documents by BM25, as (document number, score)."""

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
 from fastapi.responses import Response
 
+from serotine.errors import SerotineWarning
 from serotine.index import Explanation, Hit, Hits
 from serotine.wire import finite
 
@@ -21,6 +23,11 @@ def json_response(body: dict[str, Any], status: int = 200) -> Response:
     )
 
 
+def warning_list(warnings: Sequence[SerotineWarning]) -> list[dict[str, str]]:
+    """Return warnings as every response has them: the name of the class, and the message."""
+    return [warning.to_dict() for warning in warnings]
+
+
 def search_result(hits: Hits, explanations: list[Explanation | None], total: float) -> dict[str, Any]:
     """Return the hits of one query; `total` in milliseconds."""
     times = hits.stats.milliseconds
@@ -32,7 +39,7 @@ def search_result(hits: Hits, explanations: list[Explanation | None], total: flo
         ],
         "stats": body["stats"],
         "certificate": body["certificate"],
-        "warnings": body["warnings"],
+        "warnings": warning_list(hits.warnings),
         "milliseconds": {"encode": times.get("encode", 0.0), "search": times.get("search", 0.0), "total": total},
     }
 

@@ -9,7 +9,7 @@ from functools import cached_property
 
 from serotine.excerpts import Excerpt, Span, by_sentences
 from serotine.index import Hit, Hits, Index
-from serotine.notices import muted_notices
+from serotine.issued_warnings import muted_warnings
 from serotine.serving.mcp.budget import share_budget
 from serotine.serving.mcp.indexes import ServedIndexes
 from serotine.serving.mcp.metadata import fit_metadata
@@ -112,10 +112,10 @@ def _candidates(indexes: Mapping[str, Index], arguments: SearchArguments) -> tup
     warnings: dict[str, None] = {}
     for name, index in indexes.items():
         # The best of every index: which of them are skipped is known once they are merged.
-        with muted_notices():
+        with muted_warnings():
             hits = index.search(arguments.query, options.depth, **options.keywords(offset=0))
         below += hits.stats.below_min_score
-        warnings.update(dict.fromkeys(hits.warnings))
+        warnings.update(dict.fromkeys(map(str, hits.warnings)))
         ranked += [(rank, hit.score, _Candidate(name, hits, rank, several)) for rank, hit in enumerate(hits)]
     if several and options.mode == "late" and len({index.stats().encoder for index in indexes.values()}) == 1:
         # With one encoder, MaxSim scores are comparable across indexes.

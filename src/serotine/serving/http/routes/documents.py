@@ -7,13 +7,13 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import Response
 
-from serotine.errors import MaintenanceWarning
+from serotine.errors import MaintenanceWarning, SerotineWarning
 from serotine.index import Index
-from serotine.notices import Notice, collected_notices, notify
+from serotine.issued_warnings import collected_warnings, issue_warning
 from serotine.serving.http.auth import MayRead, MayWrite
 from serotine.serving.http.dependencies import services_of
 from serotine.serving.http.responses import document as document_body
-from serotine.serving.http.responses import json_response
+from serotine.serving.http.responses import json_response, warning_list
 from serotine.serving.http.schemas.indexes import (
     MAX_IDS,
     AddRequest,
@@ -45,22 +45,22 @@ async def add_documents(request: Request, name: str, body: AddRequest) -> Respon
         raise ValueError("upsert, skip_known: at most one of the two is allowed")
     served = await services.searches.run(lambda: services.index(name))
 
-    def work(index: Index) -> tuple[int, list[Notice]]:
+    def work(index: Index) -> tuple[int, list[SerotineWarning]]:
         batch, added = _batch(body.documents, index.dim), len(body.documents)
-        with collected_notices() as notices:
+        with collected_warnings() as collected:
             if body.skip_known:
                 added = index.add_batches([batch], long_texts=body.long_texts)
             else:
                 index.add(**batch, upsert=body.upsert, long_texts=body.long_texts)
-        return added, notices
+        return added, collected
 
-    added, notices = await served.changes.run(lambda: served.change(work), is_change=True)
+    added, collected = await served.changes.run(lambda: served.change(work), is_change=True)
     services.metrics.added.labels(name).inc(added)
-    for notice in notices:
-        if notice.category is MaintenanceWarning:
+    for warning in collected:
+        if isinstance(warning, MaintenanceWarning):
             # For the operator too: it is about the disk.
-            notify(notice.category, notice.message)
-    return json_response({"added": added, "warnings": _warnings(notices)}, 201)
+            issue_warning(warning)
+    return json_response({"added": added, "warnings": warning_list(collected)}, 201)
 
 
 @router.post("/documents/fetch", dependencies=[MayRead], response_model=FetchResponse)
@@ -144,29 +144,25 @@ async def list_matching_ids(request: Request, name: str, body: IdsRequest) -> Re
 async def _ids(request: Request, name: str, page: IdsRequest) -> Response:
     services = services_of(request)
 
-    def work() -> tuple[list[str], list[Notice]]:
-        with collected_notices() as notices:
-            return services.index(name).reader.ids(where=page.where), notices
+    def work() -> tuple[list[str], list[SerotineWarning]]:
+        with collected_warnings() as collected:
+            return services.index(name).reader.ids(where=page.where), collected
 
-    ids, notices = await services.searches.run(work)
+    ids, collected = await services.searches.run(work)
     found = ids[page.offset : page.offset + page.limit]
-    return json_response({"ids": found, "total": len(ids), "warnings": _warnings(notices)})
+    return json_response({"ids": found, "total": len(ids), "warnings": warning_list(collected)})
 
 
 async def _delete(request: Request, name: str, body: DeleteRequest) -> Response:
     services = services_of(request)
     served = await services.searches.run(lambda: services.index(name))
 
-    def work(index: Index) -> tuple[int, list[Notice]]:
-        with collected_notices() as notices:
-            return index.delete(body.ids, where=body.where), notices
+    def work(index: Index) -> tuple[int, list[SerotineWarning]]:
+        with collected_warnings() as collected:
+            return index.delete(body.ids, where=body.where), collected
 
-    deleted, notices = await served.changes.run(lambda: served.change(work), is_change=True)
-    return json_response({"deleted": deleted, "warnings": _warnings(notices)})
-
-
-def _warnings(notices: list[Notice]) -> list[dict[str, str]]:
-    return [{"kind": notice.category.__name__, "message": notice.message} for notice in notices]
+    deleted, collected = await served.changes.run(lambda: served.change(work), is_change=True)
+    return json_response({"deleted": deleted, "warnings": warning_list(collected)})
 
 
 def _batch(documents: list[NewDocument], dim: int) -> dict[str, Any]:

@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 
 from serotine import maxsim
 from serotine.coverage import warn_about_texts
-from serotine.notices import collected_notices, muted_notices
+from serotine.issued_warnings import collected_warnings, muted_warnings
 from serotine.serving.batching import BatchingEncoder
 from serotine.serving.http.auth import MayRead
 from serotine.serving.http.dependencies import services_of
-from serotine.serving.http.responses import json_response
+from serotine.serving.http.responses import json_response, warning_list
 from serotine.serving.http.schemas.models import (
     MultiVectorRequest,
     MultiVectorResponse,
@@ -137,17 +137,17 @@ def _encoded(encoder: BatchingEncoder, texts: Sequence[str], *, query: bool) -> 
     """Return token vectors of every text; none for an empty text, as in an index."""
     nonempty = [text for text in texts if text.strip()]
     # The answer has the warnings.
-    with muted_notices():
+    with muted_warnings():
         vectors = iter((encoder.encode_queries if query else encoder.encode_documents)(nonempty) if nonempty else [])
     no_vectors = np.empty((0, encoder.dim), dtype=np.float32)
     return [next(vectors) if text.strip() else no_vectors for text in texts]
 
 
-def _warnings(encoder: BatchingEncoder, texts: Sequence[str], *, query: bool) -> list[str]:
+def _warnings(encoder: BatchingEncoder, texts: Sequence[str], *, query: bool) -> list[dict[str, str]]:
     """Return what the library warns about: texts that are too long, or outside the encoder's vocabulary."""
-    with collected_notices() as notices:
+    with collected_warnings() as collected:
         warn_about_texts(encoder, texts, query=query)
-    return [notice.message for notice in notices]
+    return warning_list(collected)
 
 
 def _embedding(vectors: NDArray[np.float32], *, packed: bool) -> list[list[float]] | str:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from serotine.errors import EncoderError, UnknownIdError
 from serotine.index import Explanation, Hits
-from serotine.notices import muted_notices
+from serotine.issued_warnings import muted_warnings
 from serotine.serving.http.auth import MayRead
 from serotine.serving.http.dependencies import services_of
 from serotine.serving.http.responses import explanation, json_response, search_result
@@ -103,7 +103,7 @@ def _results(
     if body.explain and not all(isinstance(query, str) for query in queries):
         raise ValueError("explain: requires text queries, got vectors; send 'query', or omit 'explain'")
     # The answer has each query's warnings.
-    with muted_notices():
+    with muted_warnings():
         results = served.reader.search_batch(queries, body.k, **body.keywords())
     explained: list[list[Explanation | None]] = [
         _explanations(served, query, hits) if body.explain and isinstance(query, str) else [None] * len(hits)

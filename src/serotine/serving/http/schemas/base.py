@@ -66,3 +66,10 @@ class Status(ResponseBody):
     """The server's health."""
 
     status: str = Field(examples=["ok"])
+
+
+class WarningDetail(ResponseBody):
+    """One of the library's warnings."""
+
+    kind: str = Field(description="The class of the library's warning.", examples=["TruncatedTextWarning"])
+    message: str = Field(description="One line for people.")

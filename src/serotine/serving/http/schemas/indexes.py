@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from serotine.index import IndexStats, LongTexts, Missing, VerifyReport
-from serotine.serving.http.schemas.base import RequestBody, ResponseBody, Text, Vectors, Where
+from serotine.serving.http.schemas.base import RequestBody, ResponseBody, Text, Vectors, WarningDetail, Where
 from serotine.serving.http.schemas.dataclass_schema import Described
 from serotine.serving.jobs import Job
 
@@ -68,13 +68,6 @@ class AddRequest(RequestBody):
     upsert: bool = Field(False, description="Replace documents whose ids exist.")
     skip_known: bool = Field(False, description="Skip documents whose ids exist.")
     long_texts: LongTexts = Field("warn", description="What to do with texts that are longer than the encoder reads.")
-
-
-class WarningDetail(ResponseBody):
-    """What to know about a change that was made."""
-
-    kind: str = Field(description="The class of the library's warning.", examples=["TruncatedTextWarning"])
-    message: str = Field(description="One line for people.")
 
 
 class AddResponse(ResponseBody):

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field
 
-from serotine.serving.http.schemas.base import RequestBody, ResponseBody, Text
+from serotine.serving.http.schemas.base import RequestBody, ResponseBody, Text, WarningDetail
 
 Model = Annotated[
     Text | None,
@@ -14,7 +14,8 @@ Model = Annotated[
 ]
 Side = Literal["query", "document"]
 Warnings = Annotated[
-    list[str], Field(description="Texts that are longer than the encoder reads, or outside its vocabulary; else empty.")
+    list[WarningDetail],
+    Field(description="Texts that are longer than the encoder reads, or outside its vocabulary; else empty."),
 ]
 
 

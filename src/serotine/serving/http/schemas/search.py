@@ -9,7 +9,15 @@ import pydantic
 from pydantic import Field, model_validator
 
 from serotine.index import Certificate, Explanation, Hit, SearchOptions, SearchStats
-from serotine.serving.http.schemas.base import REQUEST_CONFIG, RequestBody, ResponseBody, Text, Vectors, Where
+from serotine.serving.http.schemas.base import (
+    REQUEST_CONFIG,
+    RequestBody,
+    ResponseBody,
+    Text,
+    Vectors,
+    WarningDetail,
+    Where,
+)
 from serotine.serving.http.schemas.dataclass_schema import Described
 
 _Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -125,8 +133,9 @@ class SearchResponse(ResponseBody):
     hits: list[Annotated[ExplainedHit, Described(ExplainedHit)]]
     stats: Annotated[SearchStats, Described(SearchStats)]
     certificate: Annotated[Certificate, Described(Certificate)] | None
-    warnings: list[str] = Field(
-        description="What the encoder did not read or know of the query, and how it was searched instead."
+    warnings: list[WarningDetail] = Field(
+        description="What the encoder did not read or know of the query, how it was searched instead, and fields of "
+        "the filter that no document has."
     )
     milliseconds: Milliseconds
 

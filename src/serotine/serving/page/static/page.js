@@ -41,6 +41,7 @@ const searching = () => ({
   problem: "",
   statistics: null,
   certificate: null,
+  warnings: [],
   needsToken: false,
   token: "",
   theme: localStorage.getItem(THEME) || "auto",
@@ -203,7 +204,8 @@ const searching = () => ({
     }
   },
   clear() {
-    Object.assign(this, { hits: [], queryWords: [], statistics: null, certificate: null, word: -1, pinned: -1 });
+    Object.assign(this, { hits: [], queryWords: [], statistics: null, certificate: null, warnings: [] });
+    Object.assign(this, { word: -1, pinned: -1 });
     this.choose(null);
     Object.assign(this, { busy: false, status: "", problem: "" });
   },
@@ -215,6 +217,7 @@ const searching = () => ({
     Object.assign(this, { queryWords, hits, word: -1, pinned: -1, problem: "" });
     this.choose(hits[0] || null);
     this.certificate = response.certificate;
+    this.warnings = response.warnings;
     this.statistics = {
       plan: plan(response.stats),
       stages: stages(response.stats.milliseconds),
@@ -242,6 +245,7 @@ const searching = () => ({
       title,
       place,
       score: hit.score === null ? "" : hit.score.toFixed(this.mode === "hybrid" ? 4 : 2),
+      perToken: hit.score_per_token === null ? "" : `${hit.score_per_token.toFixed(2)} per token`,
       text,
       kind,
       blocks,

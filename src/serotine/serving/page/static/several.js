@@ -44,8 +44,15 @@ export function merged(names, responses, mode, k) {
           statement: certificates.map(({ name, statement }) => `${name}: ${statement}`).join(" "),
         }
       : null,
+    warnings: uniqueWarnings(responses),
     milliseconds: { total: Math.max(...responses.map(({ milliseconds }) => milliseconds.total)) },
   };
+}
+
+/** Return the warnings of several responses, equal ones once. */
+function uniqueWarnings(responses) {
+  const byText = new Map(responses.flatMap(({ warnings }) => warnings).map((warning) => [warning.message, warning]));
+  return [...byText.values()];
 }
 
 function sums(records) {

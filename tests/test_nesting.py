@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import Any
 
 import pytest
@@ -41,3 +42,11 @@ def test_truncated_text_counts_too(text: str) -> None:
 
 def test_siblings_do_not_nest() -> None:
     check_nesting(json.dumps([{"a": [1]}] * 10_000))
+
+
+@pytest.mark.parametrize("text", ['"' + '\\"' * 30_000, '"' + "\\" * 60_000, '"a' * 20_000])
+def test_a_string_without_an_end_is_read_once(text: str) -> None:
+    start = time.thread_time()
+    check_nesting("[" * MAX_DEPTH + text.replace("{", "") + "]" * MAX_DEPTH + "[]")
+    # Half a minute when every quote began another look at the rest.
+    assert time.thread_time() - start < 0.5

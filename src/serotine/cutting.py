@@ -30,7 +30,7 @@ _BLOCK = 1 << 15
 _BLOCKS_PER_CALL = 32
 
 _PARAGRAPH = re.compile(r"\n[ \t\r\f]*\n\s*")
-_SENTENCE = re.compile(r"""[.!?…]+["'”’»)\]]*\s+|[。！？｡]+["”’」』）]*\s*""")  # noqa: RUF001
+_SENTENCE = re.compile(r"""(?<![.!?…])[.!?…]++["'”’»)\]]*+\s+|[。！？｡]+["”’」』）]*\s*""")  # noqa: RUF001
 _LINE = re.compile(r"[\r\n]\s*")
 _WORD = re.compile(r"\s+")
 # Pieces about as long as tokens: a letter of scripts without spaces, otherwise a word or a part of a long one.

@@ -26,11 +26,11 @@ RELEVANT_WEIGHT = 0.7
 
 _SENTENCE_END = re.compile(
     # A full stop with any closing quotes or brackets, before white space;
-    "[.!?\u2026]+[\"')\\]\u201d\u2019]*\\s+"
+    "(?<![.!?\u2026])[.!?\u2026]++[\"')\\]\u201d\u2019]*+\\s+"
     # the full stops of Chinese and Japanese, which need no white space;
     "|[\u3002\uff01\uff1f]+[\u300d\u300f\u201d\u2019\uff09]*\\s*"
     # the end of a line, for lists, tables and code.
-    "|\\s*\\n\\s*"
+    "|(?<!\\s)[^\\S\\n]*+\\n\\s*"
 )
 _WORD = re.compile(r"\S+\s*")
 # Longer "words" come from scripts without spaces, such as Chinese, and are cut anywhere.

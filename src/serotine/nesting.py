@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 
 MAX_DEPTH = 200
-_STRING = re.compile(r'"(?:[^"\\]|\\.)*"', re.DOTALL)
+# Possessive, and unterminated too: every character is read once.
+_STRING = re.compile(r'"(?:[^"\\]++|\\.)*+"?', re.DOTALL)
 _BRACKET = re.compile(r"[\[\]{}]")
 
 

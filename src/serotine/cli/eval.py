@@ -23,7 +23,7 @@ _SUITE_OUTPUT = "serotine-eval"
 
 def _parse_metrics(ctx: click.Context, parameter: click.Parameter, value: str) -> tuple[str, ...]:
     # A comma inside parentheses belongs to a metric.
-    names = tuple(dict.fromkeys(name for name in re.split(r"[\s,]+(?![^(]*\))", value) if name))
+    names = tuple(dict.fromkeys(re.findall(r"(?:\([^()]*+\)|[^\s,])+", value)))
     if not names:
         raise click.BadParameter("must name a metric, such as nDCG@10", ctx, parameter)
     return names

@@ -17,10 +17,12 @@ if TYPE_CHECKING:
     from tree_sitter import Node, Parser
 
 # A header of C++ rather than C.
-_CPP_HEADER = re.compile(r"^\s*(?:class\s+\w|namespace\b|template\s*<|using\s|(?:public|private|protected)\s*:)", re.M)
+_CPP_HEADER = re.compile(
+    r"^[ \t]*+(?:class\s+\w|namespace\b|template\s*<|using\s|(?:public|private|protected)\s*:)", re.M
+)
 _LINE_END = re.compile(r"\r\n|\n|\r")
 # What may follow a definition without being a text of its own: the ends of those it is in.
-_REST = re.compile(r"(?:[\s{}()\[\];,]|\bend\b|//\s*(?:end\s+)?namespace[^\n]*|#endif[^\n]*)*")
+_REST = re.compile(r"(?:[\s{}()\[\];,]|\bend\b|//\s*(?:end\s+)?namespace[^\n]*+|#endif[^\n]*+)*+")
 # Nodes without a name around definitions: bodies, decorators, exports, conditions of the preprocessor.
 _TRANSPARENT = frozenset(
     (
@@ -164,7 +166,7 @@ def _name(node: Node) -> str:
     name = node.child_by_field_name("name")
     receiver = node.child_by_field_name("receiver")
     if receiver is not None and name is not None:
-        match = re.search(r"(\w+)\s*(?:\[[^\]]*\])?\s*\)\Z", _text(receiver))
+        match = re.search(r"(?<!\w)(\w++)\s*+(?:\[[^\[\]]*+\]\s*+)?\)\Z", _text(receiver))
         return f"{match.group(1)}.{_text(name)}" if match else _text(name)
     if name is None:
         name = (

@@ -14,7 +14,7 @@ from serotine.errors import missing_extra
 _YAML = re.compile(r"\A\ufeff?---[ \t]*(?:\r\n|\n)(.*?)^(?:---|\.\.\.)[ \t]*(?:\r\n|\n|\Z)", re.DOTALL | re.MULTILINE)
 _TOML = re.compile(r"\A\ufeff?\+\+\+[ \t]*(?:\r\n|\n)(.*?)^\+\+\+[ \t]*(?:\r\n|\n|\Z)", re.DOTALL | re.MULTILINE)
 # "---" may also be a line across the page; then no key follows.
-_KEY = re.compile(r"(?:\s|#.*)*[\w\"'.-]+[ \t]*:(?:\s|\Z)")
+_KEY = re.compile(r"(?:\s|#.*+)*+[\w\"'.-]+[ \t]*:(?:\s|\Z)")
 _MAX_LENGTH = 1 << 16
 _MAX_VALUES = 10_000
 _MAX_DEPTH = 16

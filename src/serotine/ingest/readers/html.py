@@ -13,7 +13,7 @@ from serotine.ingest.extract import Extract, encoding_metadata, sections
 if TYPE_CHECKING:
     from selectolax.lexbor import LexborHTMLParser, LexborNode
 
-_CHARSET = re.compile(rb"""<meta[^>]{0,200}?charset\s*=\s*["']?\s*([A-Za-z0-9_:.-]+)""", re.IGNORECASE)
+_CHARSET = re.compile(rb"""<meta[^>]{0,200}?charset\s*+=\s*+["']?+\s*+([A-Za-z0-9_:.-]+)""", re.IGNORECASE)
 # HTML requires the declaration in the first KiB; many pages have it later.
 _MAX_DECLARATION_OFFSET = 1 << 14
 _DROPPED = frozenset(

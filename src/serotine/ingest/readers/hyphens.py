@@ -7,8 +7,10 @@ from collections import Counter
 
 # What pdfium writes for a hyphen at the end of a line, between the halves of a word.
 _BREAK = re.compile("[\ufffe\x02]\r?\n?")
-_BROKEN = re.compile(f"([^\\W_]+(?:-[^\\W_]+)*)(?:{_BREAK.pattern})([^\\W_]+(?:-[^\\W_]+)*)")
-_WORD = re.compile(r"[^\W_]+(?:-[^\W_]+)*")
+_HALF = r"[^\W_]++(?:-[^\W_]++)*+"
+# Only from the beginning of a word: long runs of letters would be read once for each of them.
+_BROKEN = re.compile(rf"(?<![^\W_])(?<![^\W_]-)({_HALF})(?:{_BREAK.pattern})({_HALF})")
+_WORD = re.compile(_HALF)
 # Words that English nearly always joins with a hyphen to the next, or to the one before. Chosen on the pages that
 # docs/ingest.md reports figures for.
 _HYPHENATED_AFTER = frozenset(("cross", "double", "high", "low", "non", "quasi", "self", "single", "well"))

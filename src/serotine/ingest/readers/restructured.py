@@ -10,7 +10,7 @@ from serotine.ingest.extract import Extract, encoding_metadata, sections
 _LINE = re.compile(r"[^\r\n]*(?:\r\n|\n|\r|\Z)")
 _ADORNMENT = re.compile(r"([!-/:-@\[-`{-~])\1+\s*")
 _FIELD = re.compile(r":(author|authors|date|title|language):[ \t]+(\S.*)", re.IGNORECASE)
-_ROLE = re.compile(r":[\w:.+-]+:`([^`<]*?)(?:\s*<[^`]*>)?`|``([^`]+)``|`([^`<]+?)(?:\s*<[^`]*>)?`_{0,2}")
+_ROLE = re.compile(r":[\w:.+-]{1,64}:`([^`<]*+)(?:<[^`]*>)?`|``([^`]++)``|`([^`<]++)(?:<[^`]*>)?`_{0,2}")
 # "..", as long as a title of two letters, begins a comment.
 _MIN_ADORNMENT = 2
 _NO_ADORNMENT = ("..", "::", "__")
@@ -66,4 +66,8 @@ def _is_adornment(line: str) -> bool:
 
 def _plain(title: str) -> str:
     """Return a title without the marks of roles, code and links."""
-    return " ".join(_ROLE.sub(lambda match: next(text for text in match.groups() if text is not None), title).split())
+    return " ".join(_ROLE.sub(_shown, title).split())
+
+
+def _shown(role: re.Match[str]) -> str:
+    return next(text for text in role.groups() if text is not None).rstrip()

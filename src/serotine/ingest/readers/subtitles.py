@@ -12,7 +12,7 @@ from serotine.ingest.extract import Extract, Positions, Section, encoding_metada
 _TIME = r"(?:\d+:)?\d{1,2}:\d{2}[.,]\d{1,3}"
 _CUE = re.compile(rf"[ \t]*({_TIME})[ \t]+-->[ \t]+{_TIME}[^\n]*")
 _TAG = re.compile(r"</?[a-zA-Z0-9][^<>]*>|\{\\[^{}]*\}")
-_SPEAKER = re.compile(r"<v(?:\.[\w.]+)?[ \t]+([^<>]+)>")
+_SPEAKER = re.compile(r"<v(?:\.[\w.]+)?[ \t]++([^<>]++)>")
 _SPACE = re.compile(r"[ \t]+")
 
 

@@ -16,7 +16,7 @@ from serotine.ingest.readers.package import Package
 from serotine.ingest.readers.text_writer import TextWriter
 
 # A formula without the value that it had when the file was saved.
-_WITHOUT_VALUE = re.compile(rb"<f[^>]*(?:/>|>[^<]*</f>)\s*(?:<v\s*/>|<v></v>|</c>)")
+_WITHOUT_VALUE = re.compile(rb"<f[^<>]*(?:/>|>[^<]*</f>)\s*(?:<v\s*/>|<v></v>|</c>)")
 _MIN_COLUMNS = 2
 
 

@@ -22,10 +22,8 @@ from serotine import Encoder  # noqa: E402
 from serotine.cli import main  # noqa: E402
 from serotine.encoders import export_encoder  # noqa: E402
 from serotine.errors import TrainingError  # noqa: E402
-from serotine.evaluation import vector_cache  # noqa: E402
 from serotine.training import load_recipe, stages, train  # noqa: E402
 from serotine.training.evaluator import METRIC, NdcgEvaluator  # noqa: E402
-from serotine.training.teachers import teacher_vectors  # noqa: E402
 
 pytestmark = QUIET
 
@@ -188,7 +186,7 @@ def test_the_terminal_is_restored(tiny: Path, workspace: Path, monkeypatch: pyte
 
 @pytest.mark.timeout(300)
 def test_two_processes_share_a_run(tiny: Path, workspace: Path) -> None:
-    """One process cleans, builds and encodes for both; batches are divided; one process reports."""
+    """One process cleans and builds for both; batches and the teacher's work are divided; one process reports."""
     sentence_transformers(workspace / "teacher")
     steps = {"sources": ["animals"], "steps": 4, "batch_size": 8, "learning_rate": 2e-3, "checkpoint_every": 2}
     two_stages = [
@@ -225,23 +223,3 @@ def test_two_processes_share_a_run(tiny: Path, workspace: Path) -> None:
     assert Encoder(workspace / "run/model").dim == 16
     # One process alone accepts the run too.
     assert main(["train", str(file)]) == 0
-
-
-def test_lookups_keep_few_files_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    class LengthEncoder:
-        fingerprint = "lengths"
-
-        def encode_documents(self, texts: list[str]) -> list[np.ndarray[Any, Any]]:
-            return [np.full((1 + len(text) % 3, 2), len(text), dtype=np.float32) for text in texts]
-
-    monkeypatch.setattr(vector_cache, "BLOCK_SIZE", 2)
-    monkeypatch.setattr(vector_cache, "MAX_OPEN_FILES", 8)
-    texts = ["x" * (number % 50) + str(number) for number in range(120)]
-    vectors = teacher_vectors(LengthEncoder(), texts, tmp_path, query=False)
-    for text in texts:
-        assert vectors[text].shape == (1 + len(text) % 3, 2)
-        assert (vectors[text] == len(text)).all()
-    maps = Path("/proc/self/maps")
-    if maps.is_file():
-        assert maps.read_text().count(str(tmp_path)) <= 8
-    assert not list(tmp_path.rglob(".*"))

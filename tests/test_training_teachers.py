@@ -16,13 +16,15 @@ from helpers.training_cases import QUIET, losses, recipe  # noqa: E402
 
 from serotine import Encoder, maxsim  # noqa: E402
 from serotine.errors import TrainingError  # noqa: E402
-from serotine.training import load_recipe, train  # noqa: E402
+from serotine.training import distillation, load_recipe, train  # noqa: E402
 from serotine.training.batches import MixedSources  # noqa: E402
 from serotine.training.checkpoints import load  # noqa: E402
 from serotine.training.cleaning import clean  # noqa: E402
-from serotine.training.distillation import InBatchDistillation, TeacherVectors  # noqa: E402
+from serotine.training.distillation import InBatchDistillation  # noqa: E402
 from serotine.training.examples import Example  # noqa: E402
 from serotine.training.recipe import Cleaning  # noqa: E402
+from serotine.training.teacher_vectors import TeacherVectors  # noqa: E402
+from serotine.training.topics import assign_topics  # noqa: E402
 
 pytestmark = QUIET
 
@@ -39,10 +41,14 @@ def vectors(texts: list[str], seed: int, dim: int = 8) -> dict[str, np.ndarray[A
     return {text: rng.standard_normal((4, dim)).astype(np.float32) for text in texts}
 
 
+def lookup(table: dict[str, np.ndarray[Any, Any]]) -> Any:
+    return lambda texts: [table[text] for text in texts]
+
+
 def teacher_of(examples: list[Example], seed: int, weight: float = 1.0, dim: int = 8) -> TeacherVectors:
     queries = vectors([example.read_by_teacher.query for example in examples], seed, dim)
     documents = vectors([text for example in examples for text in example.read_by_teacher.documents], seed + 1, dim)
-    return TeacherVectors(queries, documents, weight)
+    return TeacherVectors(lookup(queries), lookup(documents), weight)
 
 
 def scaled(scores: Any) -> Any:
@@ -65,10 +71,8 @@ def test_teachers_read_their_own_texts_and_are_averaged(student: Any) -> None:
     order = [TRANSLATED[i].read_by_teacher for i in (2, 0, 1)]
     expected = np.zeros((3, 3))
     for teacher in teachers:
-        rows = [
-            maxsim.score(teacher.queries[example.query], [teacher.documents[other.documents[0]] for other in order])
-            for example in order
-        ]
+        documents = teacher.documents([example.documents[0] for example in order])
+        rows = [maxsim.score(query, documents) for query in teacher.queries([example.query for example in order])]
         expected += teacher.weight * scaled(np.array(rows))
     np.testing.assert_allclose(scores, expected, rtol=1e-4, atol=1e-5)
 
@@ -109,7 +113,7 @@ def test_a_stage_of_two_teachers_and_two_sources(tiny: Path, workspace: Path) ->
         record["query"] = record["query"].replace("where is the", "wo ist das Tier")
     (workspace / "translated.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
     stage = {"name": "kd", "sources": ["animals", "translated"], "objective": "distillation", "steps": 40}
-    stage |= {"batch_size": 16, "learning_rate": 2e-3, "temperature": 0.2, "bm25_weight": 0.2, "topics": 4}
+    stage |= {"batch_size": 16, "learning_rate": 5e-3, "temperature": 0.2, "bm25_weight": 0.2, "topics": 4}
     stage["teachers"] = [
         {"encoder": "teacher", "weight": 0.5},
         {"encoder": str(tiny), "weight": 0.3, "sources": ["translated"]},
@@ -128,6 +132,66 @@ def test_a_stage_of_two_teachers_and_two_sources(tiny: Path, workspace: Path) ->
     stage["matryoshka_dims"] = [8, 16]
     with pytest.raises(TrainingError, match=r"stage 'kd': matryoshka_dims: must be between 1 and 15, .* got 16"):
         train(load_recipe(recipe(workspace, tiny, **{**changes, "output": "second"})))
+
+
+def test_teachers_encode_what_batches_draw(tiny: Path, workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two steps of eight examples need at most sixteen of the 160 queries, however many a stage could draw."""
+    sentence_transformers(workspace / "teacher")
+    encoded: list[str] = []
+    encode_queries = Encoder.encode_queries
+
+    def count(self: Encoder, texts: Any, **options: Any) -> Any:
+        encoded.extend(texts)
+        return encode_queries(self, texts, **options)
+
+    monkeypatch.setattr(Encoder, "encode_queries", count)
+    stage = {"name": "kd", "sources": ["animals"], "objective": "distillation", "topics": 4, "steps": 2}
+    stage |= {"batch_size": 8, "teachers": [{"encoder": "teacher"}]}
+    train(load_recipe(recipe(workspace, tiny, stages=[stage])))
+    assert 8 <= len(encoded) <= 16
+    assert len(set(encoded)) == len(encoded)
+
+
+@pytest.mark.parametrize("documents", [1, 2])
+def test_documents_in_parts_of_similar_length(documents: int, student: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The vectors, and the order of the documents, are those of one padded batch."""
+    texts = ["an owl", "a whale is there, far away from the others", "a bat", "one two three four", "x", "the hare"]
+    columns = [texts[start::documents] for start in range(documents)]
+    features = [student.preprocess(column, task="document") for column in columns]
+    student.eval()
+    results = []
+    for parts in (1, 3):
+        monkeypatch.setattr(distillation, "_LENGTH_PARTS", parts)
+        loss = InBatchDistillation(student, {}, [], 0.5)
+        with torch.no_grad():
+            results.append(loss._document_vectors([dict(column) for column in features]))
+    (whole, whole_mask), (split, split_mask) = results
+    assert whole.shape == split.shape == (len(texts) // documents, documents, whole.shape[2], 16)
+    assert torch.equal(whole_mask, split_mask)
+    kept = whole_mask.unsqueeze(-1)
+    torch.testing.assert_close(whole * kept, split * kept, rtol=1e-4, atol=1e-5)
+    encoded = student.encode_document(texts)
+    for number, text in enumerate(texts):
+        row, column = divmod(number, documents)
+        vectors = split[row, column][split_mask[row, column]].numpy()
+        np.testing.assert_allclose(vectors, encoded[number], rtol=1e-4, atol=1e-5, err_msg=text)
+
+
+def test_topics_are_what_texts_share() -> None:
+    """Frequent words say nothing about a text's topic; an example's topic is that of the text its teacher reads."""
+    words = ["the", "is", "owl", "bat", "bird", "disk", "file", "byte"]
+    subjects = ["owl bat bird", "bird owl", "bat bird owl bat", "disk file byte", "byte disk", "file byte disk"]
+    examples = [Example("q", (f"the is the {subject}",)) for subject in subjects]
+    examples += [Example("q", ("das ist",), teacher=example) for example in reversed(examples)]
+
+    def tokenize(texts: list[str], **_: Any) -> dict[str, list[list[int]]]:
+        return {"input_ids": [[words.index(word) for word in text.split()] for text in texts]}
+
+    embeddings = np.random.default_rng(2).standard_normal((len(words), 16)).astype(np.float32)
+    topics = assign_topics(examples, tokenize, embeddings, 2, seed=0)
+    animals, files = topics[0], topics[3]
+    assert animals != files
+    assert topics.tolist() == [animals] * 3 + [files] * 6 + [animals] * 3
 
 
 def test_texts_of_teachers_are_cleaned_too(tmp_path: Path) -> None:

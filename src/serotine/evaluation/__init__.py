@@ -36,7 +36,8 @@ if TYPE_CHECKING:
     from serotine.evaluation.systems.index import IndexSearch
     from serotine.evaluation.systems.late import LateInteraction
     from serotine.evaluation.systems.pooled import Pooled as Pooled
-    from serotine.evaluation.vector_cache import VectorCache, VectorLookup
+    from serotine.evaluation.vector_cache import VectorCache
+    from serotine.evaluation.vector_store import VectorStore
 
 _MODULES = {
     "BM25": "systems.bm25",
@@ -57,7 +58,7 @@ _MODULES = {
     "Source": "data.sources",
     "System": "systems.base",
     "VectorCache": "vector_cache",
-    "VectorLookup": "vector_cache",
+    "VectorStore": "vector_store",
     "beir_texts": "data.beir",
     "compare": "comparison.compare",
     "encoder_for_collection": "systems.base",
@@ -89,7 +90,7 @@ __all__ = [
     "Run",
     "Source",
     "VectorCache",
-    "VectorLookup",
+    "VectorStore",
     "compare",
     "evaluate",
     "evaluate_system",

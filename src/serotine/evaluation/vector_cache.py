@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import functools
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +19,6 @@ BLOCK_SIZE = 1024
 """Texts per block: 50 to 200 MB of token vectors."""
 ENCODE_SIZE = 256
 """Texts per call of the encoder: enough to sort by length, few enough for a smooth progress bar."""
-MAX_OPEN_FILES = 128
-"""Blocks that a lookup has open at once; the usual limit of a process is 1,024 files."""
 
 
 class VectorCache:
@@ -79,34 +76,8 @@ class VectorCache:
                 yield start, _read(file)
             else:
                 arrays = self._arrays(block, advance)
-                _write(file, arrays)
+                write_block(file, arrays)
                 yield start, arrays
-
-    def lookup(self, texts: Sequence[str], advance: Advance) -> VectorLookup:
-        """Return the vectors by text, read from disk at each access.
-
-        Args:
-            texts: the texts to encode; blocks depend on their order.
-            advance: called with the number of texts done, as encoding proceeds.
-
-        Raises:
-            ValueError: the cache has no folder.
-            InputFileError: a stored block is damaged.
-            SerotineError: a block cannot be written.
-        """
-        rows: dict[str, tuple[Path, int, int]] = {}
-        for _, block in _blocks(texts):
-            file = self._file(block)
-            if file is None:
-                raise ValueError("folder: a lookup needs a cache folder, got None")
-            if file.is_file():
-                advance(len(block))
-            else:
-                _write(file, self._arrays(block, advance))
-            offsets: list[int] = _open(file).get_tensor("offsets").tolist()
-            for text, first, last in zip(block, offsets[:-1], offsets[1:], strict=True):
-                rows[text] = (file, first, last)
-        return VectorLookup(rows)
 
     def _file(self, texts: Sequence[str]) -> Path | None:
         if self._folder is None:
@@ -128,45 +99,17 @@ class VectorCache:
         return {"vectors": np.concatenate(vectors), "offsets": np.cumsum([0, *map(len, vectors)], dtype=np.int64)}
 
 
-class VectorLookup(Mapping[str, NDArray[np.float32]]):
-    """float32 (rows, dim) vectors by text, read from the files of a `VectorCache` at each access.
-
-    Example:
-        >>> from pathlib import Path
-        >>> import numpy as np
-        >>> from serotine.evaluation import VectorCache
-        >>> import tempfile
-        >>> encode = lambda texts: [np.ones((len(text.split()), 4), np.float16) for text in texts]
-        >>> with tempfile.TemporaryDirectory() as folder:
-        ...     cache = VectorCache(Path(folder), encode, "toy encoder")
-        ...     lookup = cache.lookup(["a bat", "a late bat"], advance=lambda count: None)
-        ...     print(len(lookup), lookup["a late bat"].shape)
-        2 (3, 4)
-    """
-
-    def __init__(self, rows: Mapping[str, tuple[Path, int, int]]) -> None:
-        self._rows = rows
-        self._open = functools.lru_cache(MAX_OPEN_FILES)(_open)
-
-    def __getitem__(self, text: str) -> NDArray[np.float32]:
-        file, first, last = self._rows[text]
-        vectors: NDArray[np.float32] = self._open(file).get_slice("vectors")[first:last].astype(np.float32)
-        return vectors
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._rows)
-
-    def __len__(self) -> int:
-        return len(self._rows)
-
-
 def _blocks(texts: Sequence[str]) -> Iterator[tuple[int, Sequence[str]]]:
     for start in range(0, len(texts), BLOCK_SIZE):
         yield start, texts[start : start + BLOCK_SIZE]
 
 
-def _open(file: Path) -> Any:
-    """Map a block into memory."""
+def open_block(file: Path) -> Any:
+    """Map a block into memory.
+
+    Raises:
+        InputFileError: it is damaged.
+    """
     from safetensors import SafetensorError, safe_open
 
     try:
@@ -190,7 +133,12 @@ def _damaged(file: Path, error: Exception) -> InputFileError:
     return InputFileError(f"{file}: damaged ({reason(error)}); delete it and run the same command again")
 
 
-def _write(file: Path, arrays: Arrays) -> None:
+def write_block(file: Path, arrays: Arrays) -> None:
+    """Write arrays atomically.
+
+    Raises:
+        SerotineError: the file cannot be written.
+    """
     from safetensors import SafetensorError
     from safetensors.numpy import save_file
 

@@ -3,36 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
-from sentence_transformers.base.losses.merged_forward import embed_columns_padded
+from sentence_transformers.base.losses.merged_forward import (
+    chunked_padded_forward,
+    embed_columns_padded,
+    merge_feature_batches,
+)
 from sentence_transformers.util import stack_padded_token_embeddings
 from torch import Tensor, nn
 
 from serotine.maxsim import colbert_kd_scores, colbert_scores
 from serotine.training.examples import Example
 from serotine.training.lexical import LexicalScorer
+from serotine.training.teacher_vectors import TeacherVectors
 
 if TYPE_CHECKING:
     from sentence_transformers import MultiVectorEncoder
 
-
-@dataclass(frozen=True, slots=True)
-class TeacherVectors:
-    """What one teacher knows of a stage's texts.
-
-    Attributes:
-        queries, documents: its token vectors, (tokens, dim) each, by the text that it read.
-        weight: of its scores relative to those of other teachers.
-    """
-
-    queries: Mapping[str, NDArray[np.float32]]
-    documents: Mapping[str, NDArray[np.float32]]
-    weight: float = 1.0
+# A batch of one topic holds documents of all lengths: each part is padded to its own longest one only.
+_LENGTH_PARTS = 3
 
 
 class InBatchDistillation(nn.Module):
@@ -78,8 +70,7 @@ class InBatchDistillation(nn.Module):
         """Return the loss of a batch; called as sentence-transformers' losses are."""
         columns = [dict(features) for features in sentence_features]
         queries = self.model(columns[0], task="query")
-        vectors, masks = embed_columns_padded(self.model, columns[1:], None, task_default="document")
-        documents, documents_mask = stack_padded_token_embeddings(vectors, masks)
+        documents, documents_mask = self._document_vectors(columns[1:])
         teacher_scores = self._teacher_scores(labels, len(columns) - 1).to(documents.device)
         target = torch.log_softmax(min_max_scaled(teacher_scores) / self._temperature, dim=-1)
 
@@ -100,20 +91,37 @@ class InBatchDistillation(nn.Module):
             loss = loss + weight * divergence(*first)
         return loss
 
+    def _document_vectors(self, columns: list[dict[str, Any]]) -> tuple[Tensor, Tensor]:
+        """Return the vectors (queries, documents, tokens, dim) and their mask, encoded in parts of similar length."""
+        features = columns[0] if len(columns) == 1 else merge_feature_batches(columns)
+        if features is None or "cu_seq_lens_q" in features:
+            # Columns that cannot be merged, or texts without padding between them.
+            return stack_padded_token_embeddings(*embed_columns_padded(self.model, columns, None, "document"))
+        order = features["attention_mask"].sum(dim=1).argsort(stable=True)
+        ordered = {
+            name: value[order] if isinstance(value, Tensor) and value.shape[:1] == order.shape else value
+            for name, value in features.items()
+        }
+        part = -(-len(order) // _LENGTH_PARTS)
+        encoded = chunked_padded_forward(self.model, ordered, features.get("task", "document"), part)
+        vectors, mask = (values[order.argsort()].unflatten(0, (len(columns), -1)).transpose(0, 1) for values in encoded)
+        return vectors, mask.bool()
+
     @torch.no_grad()
     def _teacher_scores(self, labels: Tensor, documents_per_query: int) -> Tensor:
         examples = [self._examples[label].read_by_teacher for label in labels.tolist()]
+        queries = [example.query for example in examples]
         texts = [text for example in examples for text in example.documents[:documents_per_query]]
         scores = torch.zeros(len(examples), len(texts))
         for teacher in self._teachers:
             maxsim = colbert_scores(
-                [torch.from_numpy(teacher.queries[example.query]) for example in examples],
-                [torch.from_numpy(teacher.documents[text]) for text in texts],
+                list(map(torch.from_numpy, teacher.queries(queries))),
+                list(map(torch.from_numpy, teacher.documents(texts))),
             )
             scores += teacher.weight * min_max_scaled(maxsim)
         if self._lexical is None:
             return scores
-        bm25 = torch.from_numpy(np.stack([self._lexical.scores(example.query, texts) for example in examples]))
+        bm25 = torch.from_numpy(np.stack([self._lexical.scores(query, texts) for query in queries]))
         return (1 - self._bm25_weight) * min_max_scaled(scores) + self._bm25_weight * min_max_scaled(bm25)
 
 

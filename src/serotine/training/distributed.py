@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
 
-# The longest wait for the main process: its encoding of all texts with the teacher.
+# The longest wait for the main process: it cleans millions of texts alone.
 _TIMEOUT = timedelta(days=7)
 
 

@@ -8,8 +8,9 @@ import torch
 
 from serotine.maxsim import colbert_scores
 from serotine.training.dataset import LabeledExamples
-from serotine.training.distillation import InBatchDistillation, TeacherVectors, scaled_kd_scores
+from serotine.training.distillation import InBatchDistillation, scaled_kd_scores
 from serotine.training.recipe import Stage
+from serotine.training.teacher_vectors import TeacherVectors
 
 if TYPE_CHECKING:
     from sentence_transformers import MultiVectorEncoder

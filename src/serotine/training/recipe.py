@@ -111,7 +111,8 @@ class TeacherShare:
     """One of the encoders whose MaxSim a distillation stage learns from.
 
     Attributes:
-        encoder: hub id or folder of an encoder, late interaction or dense, that encodes the stage's texts once.
+        encoder: hub id or folder of an encoder, late interaction or dense, that encodes the texts of every batch, each
+            text once.
         weight: of its scores, scaled to 0..1 per list, relative to those of the other teachers of the same source.
         sources: those of the stage's sources that it scores; empty: all.
     """
@@ -140,7 +141,8 @@ class Stage:
             under its key "teacher", such as the same texts in the language that the teacher knows best.
         bm25_weight: share of BM25 in the teachers' scores, both scaled to 0..1 per list; 0: none. Terms are counted
             over one source and stemmed in the language of its texts.
-        topics: number of topics, k-means clusters of the first teacher's vectors; each batch is from one. 0: no topics.
+        topics: number of topics, k-means clusters of the texts that the first teacher reads; each batch is from one. 0:
+            no topics.
         matryoshka_dims: the loss is also that of the first so many dimensions of every vector, which can then be used
             alone (Kusupati et al. 2022); needs teachers.
         matryoshka_weight: weight of the loss of each of them; that of whole vectors has 1.

@@ -26,13 +26,13 @@ from serotine.training import checkpoints
 from serotine.training.batches import LengthGroupedBatches, MixedSources
 from serotine.training.callbacks import JsonlLogger, ProgressDisplay
 from serotine.training.dataset import LabeledExamples, build_dataset
-from serotine.training.distillation import TeacherVectors
 from serotine.training.distributed import main_process_first, world_size
 from serotine.training.evaluator import METRIC
 from serotine.training.examples import Example
 from serotine.training.losses import build_loss
 from serotine.training.recipe import Recipe, Stage
-from serotine.training.teachers import load_encoder, teacher_vectors
+from serotine.training.teacher_vectors import TeacherVectors, teacher_vectors
+from serotine.training.teachers import load_encoder
 from serotine.training.topics import assign_topics
 
 if TYPE_CHECKING:
@@ -91,12 +91,11 @@ def run_stage(
             transformer: Any = model[0]
             transformer.auto_model.get_input_embeddings().requires_grad_(False)
         dataset, labeled = build_dataset(stage, examples)
-        with main_process_first():
-            teachers = _encode_with_teachers(stage, labeled, folder, show_progress=show_progress)
+        teachers = _load_teachers(recipe, stage, folder)
         display = ProgressDisplay(stage.name)
         trainer = _Trainer(
             model=model,
-            args=_training_arguments(recipe, stage, folder, _topics(recipe, stage, labeled, teachers)),
+            args=_training_arguments(recipe, stage, folder, _topics(recipe, stage, labeled, model)),
             train_dataset=dataset,
             loss=build_loss(stage, model, labeled, teachers),
             evaluator=evaluator,
@@ -155,33 +154,20 @@ def _set_dropout(model: MultiVectorEncoder, rate: float) -> None:
             module.attention_dropout = rate  # type: ignore[assignment]
 
 
-def _encode_with_teachers(
-    stage: Stage, examples: LabeledExamples, folder: Path, *, show_progress: bool
-) -> list[TeacherVectors]:
-    cache = folder / "teacher"
+def _load_teachers(recipe: Recipe, stage: Stage, folder: Path) -> list[TeacherVectors]:
+    cache, bfloat16 = folder / "teacher", _bfloat16(recipe)
     teachers = []
     for share in stage.teachers:
-        encoder = load_encoder(share.encoder)
-        read = [
-            example.read_by_teacher
-            for source, of_source in examples.items()
-            if share.scores(source)
-            for example in of_source.values()
-        ]
-        queries = [example.query for example in read]
-        documents = [text for example in read for text in example.documents]
-        teachers.append(
-            TeacherVectors(
-                teacher_vectors(encoder, queries, cache, query=True, show_progress=show_progress),
-                teacher_vectors(encoder, documents, cache, query=False, show_progress=show_progress),
-                share.weight,
-            )
+        encoder = load_encoder(share.encoder, num_threads=recipe.threads)
+        queries, documents = (
+            teacher_vectors(encoder, cache, query=query, bfloat16=bfloat16) for query in (True, False)
         )
+        teachers.append(TeacherVectors(queries, documents, share.weight))
     return teachers
 
 
 def _topics(
-    recipe: Recipe, stage: Stage, examples: LabeledExamples, teachers: list[TeacherVectors]
+    recipe: Recipe, stage: Stage, examples: LabeledExamples, model: MultiVectorEncoder
 ) -> NDArray[np.int32] | None:
     """Return the topic of every label: sources with the same first teacher share their topics."""
     if not stage.topics:
@@ -192,6 +178,8 @@ def _topics(
             f"stage {stage.name!r}: topics: {count:,} examples are too few for {stage.topics:,} topics "
             f"with a batch of {stage.batch_size} each; lower topics"
         )
+    transformer: Any = model[0]
+    embeddings = transformer.auto_model.get_input_embeddings().weight.detach().float().cpu().numpy()
     topics = np.zeros(count, dtype=np.int32)
     first = {
         source: next(number for number, share in enumerate(stage.teachers) if share.scores(source))
@@ -206,7 +194,7 @@ def _topics(
         }
         topics_here = max(1, round(stage.topics * len(labeled) / count))
         topics[list(labeled)] = assign_topics(
-            list(labeled.values()), teachers[number].documents, topics_here, recipe.seed
+            list(labeled.values()), model.tokenizer, embeddings, topics_here, recipe.seed
         )
     return topics
 

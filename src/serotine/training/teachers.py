@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -13,9 +12,7 @@ from numpy.typing import NDArray
 from serotine import maxsim
 from serotine.encoders import Encoder, locate
 from serotine.errors import TrainingError, missing_extra, reason
-from serotine.evaluation import VectorCache, VectorLookup
 from serotine.issued_warnings import muted_warnings
-from serotine.progress import progress_bar
 
 
 class Teacher(Protocol):
@@ -83,32 +80,8 @@ class CrossEncoderTeacher:
         return [[float(next(flat)) for _ in texts] for texts in documents]
 
 
-def load_encoder(name: str | None) -> Encoder:
+def load_encoder(name: str | None, *, num_threads: int | None = None) -> Encoder:
     """Load an encoder without the warning about zero-shot use of a dense one, which is intended here."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return Encoder(name)
-
-
-def teacher_vectors(
-    encoder: Any, texts: Sequence[str], folder: Path, *, query: bool, show_progress: bool = False
-) -> VectorLookup:
-    """Return an encoder's token vectors by text, float32 (tokens, dim), stored in `folder` as float16.
-
-    Args:
-        encoder: the teacher, such as `serotine.Encoder()`.
-        texts: what to encode; repeated texts are encoded once.
-        folder: where the vectors are stored; those already there are read instead of computed.
-        query: whether the texts are queries.
-        show_progress: draw a bar on standard error.
-    """
-    encode = encoder.encode_queries if query else encoder.encode_documents
-    # By length: texts that are encoded together need little padding.
-    unique = sorted(set(texts), key=lambda text: (len(text), text))
-    cache = VectorCache(
-        folder,
-        lambda batch: [vectors.astype(np.float16) for vectors in encode(batch)],
-        f"teacher {encoder.fingerprint} {'queries' if query else 'documents'}",
-    )
-    with progress_bar(len(unique), "Teacher", enabled=show_progress) as advance:
-        return cache.lookup(unique, advance)
+        return Encoder(name, num_threads=num_threads)

@@ -347,7 +347,7 @@ def test_small_files_share_commits(index: Index, tmp_path: Path, monkeypatch: py
 
     monkeypatch.setattr(Index, "update_sources", counted)
     assert run(index, many).added == 300
-    assert commits == [64, 128, 108, 0]
+    assert commits == [16, 32, 64, 128, 60, 0]
 
 
 # kill -9 before every durable operation of an update that adds, replaces and removes: one process imports everything
@@ -401,7 +401,9 @@ def states(path: Path, notes: Path, before: dict[str, str | None]) -> list[dict[
 
         def watched(*arguments: Any, **named: Any) -> Any:
             report = store(index, *arguments, **named)
-            committed.append(texts(index))
+            # Staged documents change nothing that readers see.
+            if texts(index) != committed[-1]:
+                committed.append(texts(index))
             return report
 
         index.update_sources = watched  # type: ignore[method-assign]
@@ -423,7 +425,7 @@ def test_killed_at_every_operation(tmp_path: Path, folder: Path, monkeypatch: py
     monkeypatch.setattr(commits, "_MAX_COMMIT", 2)
     shutil.copytree(original, tmp_path / "copy")
     allowed = states(tmp_path / "copy", folder, before)
-    assert len({json.dumps(state, sort_keys=True) for state in allowed}) == len(allowed) == 6
+    assert len({json.dumps(state, sort_keys=True) for state in allowed}) == len(allowed) == 5
     killed = tmp_path / "killed"
     killed.mkdir()
     program = KILLED.format(
@@ -443,7 +445,7 @@ def test_killed_at_every_operation(tmp_path: Path, folder: Path, monkeypatch: py
             assert index.verify().stray_files == ()
         assert content(path) == allowed[-1]
     assert len(reached) > 30
-    assert set(reached) == set(range(6))
+    assert set(reached) == set(range(5))
     assert reached == sorted(reached)
 
 

@@ -269,6 +269,7 @@ class Index(DocumentContainer):
         *,
         removed: Sequence[str] = (),
         expected_documents: int | None = None,
+        staged: SourceUpdate | None = None,
         show_progress: bool = False,
     ) -> CoverageReport:
         """Bring the documents of files up to date in one transaction; `serotine.ingest` plans the updates.
@@ -276,7 +277,10 @@ class Index(DocumentContainer):
         Args:
             updates: the changes to every file's documents.
             removed: names of sources to remove, with all their documents.
-            expected_documents: size of the index at the end of the run, as in `add_batches`; None ends the run.
+            expected_documents: size of the index at the end of the run, as in `add_batches`; None ends the run, and
+                discards what is still staged.
+            staged: documents of a file to store ahead of its update; no search returns them until that update names
+                their ids in `SourceUpdate.staged`.
             show_progress: show the progress of maintenance on standard error.
 
         Returns counts of the texts that the encoder does not read whole or does not know; nothing warns.
@@ -284,7 +288,7 @@ class Index(DocumentContainer):
         Raises:
             Every error of `add`.
         """
-        return self._writer.update_sources(updates, removed, expected_documents, show_progress=show_progress)
+        return self._writer.update_sources(updates, removed, expected_documents, staged, show_progress=show_progress)
 
     def compact(self, *, show_progress: bool = False) -> None:
         """Rewrite the index without deleted documents, in as few segments as possible.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -126,6 +126,7 @@ class Writer:
         updates: Sequence[SourceUpdate],
         removed: Sequence[str],
         expected_documents: int | None,
+        staged: SourceUpdate | None,
         *,
         show_progress: bool,
     ) -> CoverageReport:
@@ -139,17 +140,28 @@ class Writer:
                     metadata=[metadata for update in updates for metadata in update.metadata],
                     upsert=True,
                     replace_passages=False,
-                    displaced=[id_ for update in updates for id_ in update.displaced],
+                    displaced=[id_ for update in updates for id_ in (*update.displaced, *update.staged)],
                 )
                 for update in updates:
                     documents.validate_metadata(list(update.changed_metadata.values()), self._store.settings.filterable)
                 self._insert(batch, then=lambda transaction: transaction.update_sources(updates, removed))
                 report = batch.report
+            if staged is not None and staged.ids:
+                batch = self._prepare(
+                    staged.ids, staged.texts, metadata=staged.metadata, upsert=True, replace_passages=False
+                )
+                self._insert(replace(batch, replaced=[]), staged_for=staged.record.name)
+                report.merge(batch.report)
             if expected_documents is None:
+                if self._store.sources.has_staged():
+                    with self._store.transaction() as transaction:
+                        transaction.discard_staged()
                 self._maintenance.expect_no_more()
             else:
                 self._maintenance.expect(expected_documents)
-            self._maintain(show_progress=show_progress)
+            # A rewrite would drop staged documents like tombstones.
+            if not self._store.sources.has_staged():
+                self._maintain(show_progress=show_progress)
         return report
 
     def delete(self, ids: Sequence[str] | None, where: Mapping[str, Any] | None) -> int:
@@ -284,9 +296,14 @@ class Writer:
         )
 
     def _insert(
-        self, prepared: _Batch, *, show_progress: bool = False, then: Callable[[Transaction], None] | None = None
+        self,
+        prepared: _Batch,
+        *,
+        show_progress: bool = False,
+        then: Callable[[Transaction], None] | None = None,
+        staged_for: str | None = None,
     ) -> None:
-        """Insert documents without maintenance; `then` is called in the same transaction."""
+        """Insert documents without maintenance, staged or live; `then` is called in the same transaction."""
         store, batch = self._store, prepared.documents
         if not batch.ids and then is None:
             return
@@ -300,7 +317,7 @@ class Writer:
         with store.transaction() as transaction:
             transaction.mark_deleted(prepared.replaced)
             rows = list(zip(batch.ids, batch.texts, batch.metadata, strict=True))
-            transaction.insert_documents(number, rows, prepared.coverage)
+            transaction.insert_documents(number, rows, prepared.coverage, staged_for=staged_for)
             if record is not None:
                 transaction.insert_segment(record)
             if then is not None:

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 _log = logging.getLogger("serotine.ingest")
 # Commits start small, and double until one takes _COMMIT_SECONDS: what Ctrl-C loses, and the pace of the progress bar.
 _COMMIT_SECONDS = 5.0
-_FIRST_COMMIT = 64
-_FIRST_COMMIT_BYTES = 1 << 13
+_FIRST_COMMIT = 16
+_FIRST_COMMIT_BYTES = 1 << 12
 # A commit that is quick is held in memory.
 _MAX_COMMIT = 8192
 _READ_BATCH = 256
@@ -106,8 +106,10 @@ class Commits:
         )
 
     def _store_file(self, change: FileChange) -> None:
-        # A new file has no earlier version that readers could see mixed with it, so it may take several commits.
+        # A new file has no earlier version that readers could see mixed with it, so it may take several commits. The
+        # documents of a changed one are staged.
         is_splittable = change.previous is None or change.previous.digest is None
+        staged = {} if is_splittable else self._index.sources.staged(change.record.name)
         update = SourceUpdate(change.record)
         size = 0
         ids: set[str] = set()
@@ -123,10 +125,21 @@ class Commits:
             self._unchanged += changes.unchanged
             self._replaced += len(changes.store) - changes.new
             for document in changes.store:
-                if is_splittable and self._is_due(len(update.ids), size):
-                    self._append(replace(update, record=replace(change.record, digest=None)), size)
-                    self._commit()
-                    update, size = SourceUpdate(change.record), 0
+                entry = staged.get(document.id)
+                if entry is not None and entry.matches(document.id, document.text, document.metadata):
+                    # Encoded by a run that was interrupted.
+                    update.staged.append(document.id)
+                    self._added += 1
+                    self._stored_bytes += document.size
+                    continue
+                if self._is_due(len(update.ids), size):
+                    if is_splittable:
+                        self._append(replace(update, record=replace(change.record, digest=None)), size)
+                        self._commit()
+                        update = SourceUpdate(change.record)
+                    else:
+                        self._stage(update, size)
+                    size = 0
                 update.ids.append(document.id)
                 update.texts.append(document.text)
                 update.metadata.append(document.metadata)
@@ -142,6 +155,15 @@ class Commits:
         if self._is_due():
             self._commit()
 
+    def _stage(self, update: SourceUpdate, size: int) -> None:
+        """Store the documents of an update ahead of it, and what is pending."""
+        staged = SourceUpdate(update.record, update.ids, update.texts, update.metadata)
+        self._pending_documents += len(update.ids)
+        self._pending_bytes += size
+        update.staged += update.ids
+        update.ids, update.texts, update.metadata = [], [], []
+        self._commit(staged)
+
     def _is_due(self, documents: int = 0, size: int = 0) -> bool:
         """Return whether what is pending, and these documents of so many bytes, is enough for a commit."""
         documents += self._pending_documents
@@ -153,12 +175,12 @@ class Commits:
         self._pending_documents += len(update.ids)
         self._pending_bytes += size
 
-    def _commit(self) -> None:
-        if not self._pending:
+    def _commit(self, staged: SourceUpdate | None = None) -> None:
+        if not self._pending and staged is None:
             return
         started = time.monotonic()
         coverage = self._index.update_sources(
-            self._pending, expected_documents=self._expected, show_progress=self._show_progress
+            self._pending, expected_documents=self._expected, staged=staged, show_progress=self._show_progress
         )
         self._coverage.merge(coverage)
         seconds = time.monotonic() - started

@@ -105,8 +105,9 @@ class Ingest:
     ) -> IngestReport:
         """Carry out the last plan, or a new one where there is none, in commits of many documents.
 
-        A commit takes about five seconds of encoding. Every changed file is replaced in one transaction. Interrupted or
-        killed at any moment, what is committed stays, and the next plan continues from there.
+        A commit takes about five seconds of encoding. Every changed file is replaced in one transaction; of a large one
+        the new documents are staged by earlier commits. Interrupted or killed at any moment, what is committed stays,
+        and the next plan continues from there.
 
         Args:
             index: open for writing: the index of the plan, or the new one it was computed for.

@@ -13,7 +13,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any
 
-from serotine.index.store import passages
+from serotine.index.store import passages, staging
 from serotine.index.store.sql import batches, placeholders, row_checksum
 
 _SCHEMA = (
@@ -64,6 +64,7 @@ class SourceUpdate:
         removed: ids of documents of this source that the file no longer contains.
         displaced: ids of documents from elsewhere that these replace under other ids.
         changed_metadata: new metadata of documents of the index whose texts stay, by id.
+        staged: ids of staged documents of this file to insert, replacing those of the same ids.
     """
 
     record: SourceRecord
@@ -74,6 +75,7 @@ class SourceUpdate:
     removed: list[str] = field(default_factory=list)
     displaced: list[str] = field(default_factory=list)
     changed_metadata: dict[str, dict[str, Any]] = field(default_factory=dict)
+    staged: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +135,16 @@ class Sources:
         with self._reading() as connection:
             return {document: list(ids) for document, ids in passages.numbers(connection, documents).items()}
 
+    def staged(self, name: str) -> dict[str, CatalogEntry]:
+        """Return the catalog's entries of a file's staged documents by id."""
+        with self._reading() as connection:
+            return {id_: CatalogEntry(name, checksum) for id_, checksum in staging.checksums(connection, name).items()}
+
+    def has_staged(self) -> bool:
+        """Return whether any file has staged documents."""
+        with self._reading() as connection:
+            return staging.exists(connection)
+
     def entries(self, ids: Sequence[str]) -> dict[str, CatalogEntry]:
         """Return the catalog's entries of those `ids` that are in the index."""
         entries: dict[str, CatalogEntry] = {}
@@ -170,7 +182,7 @@ def record(connection: sqlite3.Connection, update: SourceUpdate) -> None:
     number = number_of(connection, source.name)
     connection.executemany(
         "UPDATE documents SET source = ? WHERE live AND id = ?",
-        ((number, id_) for id_ in [*update.ids, *update.claimed]),
+        ((number, id_) for id_ in [*update.ids, *update.staged, *update.claimed]),
     )
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from serotine.errors import SerotineError
 from serotine.index.files import CodebookRecord, SegmentRecord
-from serotine.index.store import coverage_table, lexical, passages, source_catalog
+from serotine.index.store import coverage_table, lexical, passages, source_catalog, staging
 from serotine.index.store.coverage_table import CoverageRow
 from serotine.index.store.source_catalog import SourceUpdate
 from serotine.index.store.sql import batches, placeholders, row_checksum
@@ -26,14 +26,26 @@ class Transaction:
         first_number: int,
         documents: Sequence[tuple[str, str | None, str]],
         coverage: Sequence[CoverageRow] = (),
+        *,
+        staged_for: str | None = None,
     ) -> None:
-        """Insert documents, (id, text, metadata as JSON), numbered from `first_number`; `coverage` of some."""
+        """Insert documents, (id, text, metadata as JSON), numbered from `first_number`; `coverage` of some.
+
+        Those of the file `staged_for` are staged: `update_sources` activates them.
+        """
         self._connection.executemany(
-            "INSERT INTO documents (number, id, text, metadata, checksum) VALUES (?, ?, ?, ?, ?)",
-            ((first_number + i, *document, row_checksum(*document)) for i, document in enumerate(documents)),
+            "INSERT INTO documents (number, id, text, metadata, checksum, live) VALUES (?, ?, ?, ?, ?, ?)",
+            (
+                (first_number + i, *document, row_checksum(*document), staged_for is None)
+                for i, document in enumerate(documents)
+            ),
         )
-        lexical.add(self._connection, ((first_number + i, text) for i, (_, text, _) in enumerate(documents) if text))
-        passages.record(self._connection, documents)
+        if staged_for is not None:
+            staging.stage(self._connection, staged_for, first_number, [id_ for id_, _, _ in documents])
+        else:
+            texts = ((first_number + i, text) for i, (_, text, _) in enumerate(documents) if text)
+            lexical.add(self._connection, texts)
+            passages.record(self._connection, documents)
         coverage_table.record(self._connection, first_number, coverage)
 
     def mark_deleted(self, numbers: Sequence[int]) -> None:
@@ -99,6 +111,7 @@ class Transaction:
         """Record sources whose documents were just inserted; remove the sources `removed` with their documents."""
         source_catalog.ensure_schema(self._connection)
         for update in updates:
+            staging.activate(self._connection, update.record.name, update.staged)
             source_catalog.record(self._connection, update)
             self._change_metadata(update.changed_metadata)
         # After every source has claimed its documents: a document that left one file may have moved to another.
@@ -111,6 +124,10 @@ class Transaction:
             if number is not None:
                 self.mark_deleted(source_catalog.live_numbers(self._connection, number, None))
                 source_catalog.remove(self._connection, number)
+
+    def discard_staged(self) -> None:
+        """Leave staged documents as tombstones."""
+        staging.discard(self._connection)
 
     def _change_metadata(self, metadata: Mapping[str, Mapping[str, Any]]) -> None:
         """Replace the metadata of live documents by id."""

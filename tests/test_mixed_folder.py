@@ -150,8 +150,8 @@ def test_everything_is_indexed_or_reported(
     not_read |= {"others/.gitignore", "others/.hidden.txt", "others/draft.tmp.txt"}
     assert sources | skipped.keys() | not_read == files
     assert len(sources) + len(skipped) + len(not_read) == len(files)
-    assert (run.report["cut_records"], run.report["unknown"]) == (1, 2)
-    assert run.report["unknown_scripts"] == {"Han": 1, "Thai": 1}
+    assert (run.report["cut_records"], run.report["unknown"]) == (1, 3)
+    assert run.report["unknown_scripts"] == {"Cyrillic": 1, "Han": 1, "Thai": 1}
 
 
 def test_the_warnings_name_every_loss(
@@ -167,7 +167,7 @@ def test_the_warnings_name_every_loss(
     for (file, line_number), reason in SKIPPED_ROWS.items():
         assert f"warning: skipped row: notes/{file}:{line_number}: {reason}" in text
     assert "warning: 6 bad rows of 3 files skipped; --strict rejects such files" in text
-    assert "(Han, Thai)" in text
+    assert "(Han, Thai, Cyrillic)" in text
     assert "ignored: 3 of unknown types (.jpg 2, .zip 1)" in run.output
     assert "Search it: serotine search notes.serotine" in run.output
 

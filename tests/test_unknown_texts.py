@@ -1,4 +1,5 @@
 """Texts and queries in scripts that the encoder does not know are reported, and such queries ranked by words."""
+# ruff: noqa: RUF001
 
 from __future__ import annotations
 
@@ -111,3 +112,33 @@ def test_the_command_line_says_so_in_one_line_each(index: Index, capsys: pytest.
     output = capsys.readouterr().out
     assert "4 of 5 documents (80%): more than 20% of their text is outside the encoder's vocabulary" in output
     assert "vocabulary: Thai 2, Han 1, emoji 1;" in output
+
+
+@pytest.mark.parametrize(
+    ("text", "script"),
+    [
+        ("Летучие мыши ловят насекомых.", "Cyrillic"),
+        ("يطير الخفاش في الليل ويأكل الحشرات.", "Arabic"),
+        ("Οι νυχτερίδες κυνηγούν έντομα.", "Greek"),
+        ("コウモリはよるにとびます", "Hiragana"),
+        ("서울은 대한민국의 수도이다", "Hangul"),
+        ("বাদুড় রাতে ওড়ে", "Bengali"),
+    ],
+)
+def test_words_spelled_letter_by_letter_are_unknown(encoder: Encoder, text: str, script: str) -> None:
+    """Vocabularies have letters of most scripts: no token is unknown, and no word is known."""
+    (coverage,) = encoder.coverage([text])
+    assert coverage.unknown_share(text) > 0.6
+    assert coverage.unknown_scripts(text)[0] == script
+    # Inside another text too, at its place there.
+    (inside,) = encoder.coverage([f"Bats: {text}"])
+    assert inside.unknown == tuple((start + 6, end + 6) for start, end in coverage.unknown)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["Donaudampfschifffahrt für naïve Größen", "x1f3a9c 0xdeadbeef qwrtzk", "the α and β of Ω", "Đường sắt Việt Nam"],
+)
+def test_latin_words_codes_and_single_letters_are_known(encoder: Encoder, text: str) -> None:
+    (coverage,) = encoder.coverage([text])
+    assert coverage.unknown_share(text) == 0

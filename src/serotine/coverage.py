@@ -28,7 +28,8 @@ class TextCoverage:
     Attributes:
         tokens: number of the text's tokens, without special tokens and prompt.
         limit: how many of them are encoded.
-        unknown: (start, end) of the characters of every token outside the vocabulary.
+        unknown: (start, end) of the characters outside the vocabulary: of tokens that it lacks, and, in other scripts
+            than Latin and Han, of words that are spelled letter by letter.
 
     >>> TextCoverage(tokens=600, limit=510).truncated
     True

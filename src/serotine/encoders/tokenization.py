@@ -17,6 +17,7 @@ from tokenizers import Encoding, Tokenizer
 from serotine.coverage import TextCoverage
 from serotine.encoders.formats.folder import prepare_tokenizer, read_tokenizer, write_tokenizer
 from serotine.encoders.spec import EncoderSpec, Side
+from serotine.encoders.spelled_words import has_other_letters, spelled_words
 from serotine.errors import EncoderError
 
 # Longer than any model's texts; more would only exhaust memory.
@@ -250,10 +251,15 @@ def token_coverage(
     """
     # Without the characters of every token, which few texts need, this takes a third less time.
     encodings: list[Encoding] = tokenizer.encode_batch_fast(list(texts))
-    incomplete = [i for i, encoding in enumerate(encodings) if unknown is not None and unknown in encoding.ids]
+    incomplete = [
+        i
+        for i, encoding in enumerate(encodings)
+        if (unknown is not None and unknown in encoding.ids) or has_other_letters(texts[i])
+    ]
     spans: dict[int, tuple[tuple[int, int], ...]] = {}
     for i, encoding in zip(incomplete, tokenizer.encode_batch([texts[i] for i in incomplete]), strict=True):
         pairs = [span for id_, span in zip(encoding.ids, encoding.offsets, strict=True) if id_ == unknown]
+        pairs = sorted(pairs + spelled_words(texts[i], encoding.offsets))
         spans[i] = tuple((start + offsets[i], end + offsets[i]) for start, end in pairs if start + offsets[i] >= 0)
     return [
         TextCoverage(max(len(encoding) - other, 0), limit, spans.get(i, ())) for i, encoding in enumerate(encodings)

@@ -57,6 +57,10 @@ __attribute__((noinline)) void int8_tile(const Int8Matrix& matrix, std::size_t p
     acc[t][0] = low;
     acc[t][1] = high;
   }
+  // One pointer for three rows: with one a row, GCC 12 holds pointers in vector registers and spills sums.
+  const std::uint8_t* third[(T + 2) / 3];
+#pragma GCC unroll 16
+  for (int t = 0; t < T; t += 3) third[t / 3] = at + static_cast<std::size_t>(t) * inputs;
   for (std::size_t i = 0; i < inputs; i += 4) {
     __builtin_prefetch(ahead, 0, 3);
     ahead += ahead_step;
@@ -65,10 +69,12 @@ __attribute__((noinline)) void int8_tile(const Int8Matrix& matrix, std::size_t p
     weights += 128;
 #pragma GCC unroll 16
     for (int t = 0; t < T; ++t) {
-      const typename Isa::Quad x = Isa::load_quad(at + t * inputs + i);
+      const typename Isa::Quad x = Isa::load_quad(third[t / 3] + static_cast<std::size_t>(t % 3) * inputs);
       Isa::dot(acc[t][0], w0, x);
       Isa::dot(acc[t][1], w1, x);
     }
+#pragma GCC unroll 16
+    for (int t = 0; t < T; t += 3) third[t / 3] += 4;
   }
 #pragma GCC unroll 16
   for (int t = 0; t < T; ++t) {

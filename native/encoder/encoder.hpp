@@ -6,7 +6,8 @@
 //
 // Arithmetic. The matrices of the layers are int8 with one scale per output; what they multiply is quantized to 8 bits
 // with one scale per token at run time, and sums are int32. Everything between is float32; instruction sets with
-// bfloat16 products use them inside attention, where queries, keys, values and weights are rounded to bfloat16.
+// bfloat16 products use them inside attention, where queries, keys, values and weights are rounded to bfloat16, and in the
+// projections, where states and matrices are.
 // Softmax subtracts the maximum: scores of real text exceed 100 in units of log 2.
 //
 // The vectors of a text depend on nothing but the text: not on the other texts of a call, their order, or the number of
@@ -46,10 +47,12 @@ struct Int8Matrix {
 };
 
 // A float32 matrix in panels of 32 outputs: float [(o / 32) * inputs * 32 + i * 32 + o % 32]. The last panel is padded
-// with zeros.
+// with zeros. Beside it the same in bfloat16, where inputs is a multiple of 32: pairs of inputs
+// [(o / 32) * inputs * 32 + (i / 2) * 64 + (o % 32) * 2 + i % 2].
 struct FloatMatrix {
   std::size_t outputs = 0, inputs = 0;
   Aligned<float> panels, bias;
+  Aligned<std::uint16_t> pairs;
 
   FloatMatrix() = default;
   FloatMatrix(const float* weights, const float* row_bias, std::size_t rows, std::size_t columns);

@@ -24,6 +24,17 @@ void Int8Matrix::pack(const std::int8_t* levels, const float* row_scales, const 
   }
 }
 
+namespace {
+
+// The nearest bfloat16, ties to even; weights are finite.
+std::uint16_t bfloat16(float value) {
+  std::uint32_t bits;
+  std::memcpy(&bits, &value, sizeof bits);
+  return static_cast<std::uint16_t>((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
+}
+
+}  // namespace
+
 FloatMatrix::FloatMatrix(const float* weights, const float* row_bias, std::size_t rows, std::size_t columns)
     : outputs(rows), inputs(columns) {
   const std::size_t padded = (rows + kPanel - 1) / kPanel * kPanel;
@@ -34,6 +45,13 @@ FloatMatrix::FloatMatrix(const float* weights, const float* row_bias, std::size_
       panels[o / kPanel * columns * kPanel + i * kPanel + o % kPanel] = weights[o * columns + i];
     }
     if (row_bias != nullptr) bias[o] = row_bias[o];
+  }
+  if (columns % kPanel != 0) return;
+  pairs.assign(padded * columns, 0);
+  for (std::size_t o = 0; o < rows; ++o) {
+    for (std::size_t i = 0; i < columns; ++i) {
+      pairs[o / kPanel * columns * kPanel + i / 2 * kPanel * 2 + o % kPanel * 2 + i % 2] = bfloat16(weights[o * columns + i]);
+    }
   }
 }
 

@@ -29,7 +29,7 @@ template <class Isa>
 struct Activations {
   float *states, *sums, *scales, *inner_scales, *inner_zeros, *largest, *projected[2];
   std::uint8_t *bytes, *inner_bytes;
-  typename Isa::Element* attention_in;
+  typename Isa::Element *attention_in, *rounded;
   typename Isa::Half* inner;
   AttentionBuffers<Isa> attention;
   std::size_t size;
@@ -50,7 +50,10 @@ struct Activations {
     attention_in = pieces.take<Element>(tokens * 3 * model.hidden);
     inner = pieces.take<typename Isa::Half>(tokens * model.intermediate);
     std::size_t widest = 0;
-    for (const Projection& layer : model.projections) widest = layer.matrix.outputs > widest ? layer.matrix.outputs : widest;
+    for (const Projection& layer : model.projections) {
+      widest = layer.matrix.outputs > widest ? layer.matrix.outputs : widest;
+    }
+    rounded = pieces.take<Element>(model.projections.empty() ? 0 : tokens * (widest > model.hidden ? widest : model.hidden));
     for (float*& buffer : projected) buffer = pieces.take<float>(model.projections.size() > 1 ? tokens * widest : 0);
     attention.keys = pieces.take<Element>(padded * model.hidden / model.heads);
     attention.values = pieces.take<Element>(padded * model.hidden / model.heads);
@@ -104,10 +107,31 @@ void feed_forward_in(const Int8Matrix& matrix, std::size_t tokens, const Activat
       });
 }
 
-// out = activation(matrix x + bias), plus x or residual x where the layer has them.
+// tile[t] = panel `column` of the matrix x rows[t]; in bfloat16 where the instruction set multiplies it.
+template <class Isa, int T>
+SEROTINE_INLINE void project_tile(const FloatMatrix& matrix, std::size_t column, const float* rows,
+                                  const typename Isa::Element* rounded, float* tile) {
+  if constexpr (sizeof(typename Isa::Element) == 2) {
+    if (!matrix.pairs.empty()) {
+      float_product<typename Isa::Element, Isa, T>(matrix.pairs.data() + column * matrix.inputs, rounded, matrix.inputs,
+                                                   matrix.inputs / 2, tile, kPanel);
+      return;
+    }
+  }
+  float_product<float, Isa, T>(matrix.panels.data() + column * matrix.inputs, rows, matrix.inputs, matrix.inputs, tile,
+                               kPanel);
+}
+
+// out = activation(matrix x + bias), plus x or residual x where the layer has them. `rounded` has room for the states as
+// elements of attention.
 template <class Isa>
-void project(const Projection& layer, const float* states, std::size_t tokens, float* out) {
+void project(const Projection& layer, const float* states, std::size_t tokens, typename Isa::Element* rounded, float* out) {
   const FloatMatrix& matrix = layer.matrix;
+  if (sizeof(typename Isa::Element) == 2 && !matrix.pairs.empty()) {
+    for (std::size_t i = 0; i < tokens * matrix.inputs; i += kPanel) {
+      Isa::store_elements(rounded + i, load(states + i), load(states + i + kLanes));
+    }
+  }
   for (std::size_t column = 0; column < matrix.outputs; column += kPanel) {
     const std::size_t width = matrix.outputs - column < kPanel ? matrix.outputs - column : kPanel;
     for (std::size_t first = 0; first < tokens;) {
@@ -116,12 +140,9 @@ void project(const Projection& layer, const float* states, std::size_t tokens, f
         constexpr int T = decltype(tag)::count;
         float tile[T][kPanel], added[T][kPanel] = {};
         const float* rows = states + first * matrix.inputs;
-        float_product<float, Isa, T>(matrix.panels.data() + column * matrix.inputs, rows, matrix.inputs, matrix.inputs,
-                                     tile[0], kPanel);
-        if (layer.residual.outputs != 0) {
-          float_product<float, Isa, T>(layer.residual.panels.data() + column * matrix.inputs, rows, matrix.inputs,
-                                       matrix.inputs, added[0], kPanel);
-        }
+        const typename Isa::Element* elements = rounded + first * matrix.inputs;
+        project_tile<Isa, T>(matrix, column, rows, elements, tile[0]);
+        if (layer.residual.outputs != 0) project_tile<Isa, T>(layer.residual, column, rows, elements, added[0]);
         for (int t = 0; t < T; ++t) {
           for (std::size_t i = 0; i < kPanel; i += kLanes) {
             const Floats sum = load(tile[t] + i) + load(matrix.bias.data() + column + i);
@@ -211,7 +232,7 @@ void forward(const Model& model, const std::int32_t* ids, const std::uint8_t* at
   const float* from = a.states;
   for (std::size_t i = 0; i < model.projections.size(); ++i) {
     float* to = i + 1 == model.projections.size() ? out : a.projected[i % 2];
-    project<Isa>(model.projections[i], from, tokens, to);
+    project<Isa>(model.projections[i], from, tokens, a.rounded, to);
     from = to;
   }
 }

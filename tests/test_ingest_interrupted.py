@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Sequence
 from itertools import pairwise
@@ -9,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from helpers.fakes import WordEncoder
+from helpers.fakes import ShortEncoder, WordEncoder
 
 from serotine import Index
-from serotine.ingest import Chunking, IngestReport, commits, update
+from serotine.ingest import Chunking, Ingest, IngestReport, commits, update
 
 CHUNKING = Chunking(32, 0)
 
@@ -124,3 +125,69 @@ def test_a_commit_of_a_slow_encoder_takes_seconds(tmp_path: Path, monkeypatch: p
     assert len(seconds) > 5
     # Twice the aim, as ten seconds are twice the five of a real run, and what a busy machine adds.
     assert max(seconds) < 2 * 0.5 + 1
+
+
+class TokenEncoder(ShortEncoder):
+    """An encoder that counts the characters it tokenizes."""
+
+    characters = 0
+
+    def token_spans(self, texts: Sequence[str]) -> Any:
+        self.characters += sum(map(len, texts))
+        return super().token_spans(texts)
+
+
+def test_a_text_is_tokenized_once_to_be_cut(tmp_path: Path) -> None:
+    encoder = TokenEncoder(64)
+    files = [write(tmp_path / "a.txt", "bat"), write(tmp_path / "b.md", "# owl")]
+    rows = ({"text": f"bat {i} " + "hunts at night " * (2 if i % 9 else 60)} for i in range(200))
+    (tmp_path / "c.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    with Index.create(tmp_path / "i", encoder=encoder) as index:
+        ingest = Ingest([*files, tmp_path / "c.jsonl"], encoder, chunking=CHUNKING)
+        plan = ingest.plan(index)
+        planned, encoder.characters = encoder.characters, 0
+        assert planned > sum(file.stat().st_size for file in files)
+        report = ingest.apply(index)
+        assert encoder.characters == 0
+        assert report.added == plan.to_store == len(index)
+        again = update(index, [*files, tmp_path / "c.jsonl"], chunking=Chunking(33, 0))
+        assert again.files_replaced == 3
+        for hit in index.get(index.ids()):
+            assert "start" not in hit.metadata or hit.metadata["source"].endswith(("txt", "md", "jsonl"))
+
+
+def test_reading_reports_bytes_from_the_start_while_hashing_and_per_page(tmp_path: Path) -> None:
+    fpdf = pytest.importorskip("fpdf")
+    pdf = fpdf.FPDF()
+    pdf.set_font("helvetica", size=12)
+    for number in range(20):
+        pdf.add_page()
+        pdf.cell(text=f"bats hunt on page {number}")
+    pdf.output(str(tmp_path / "a.pdf"))
+    corpus = tmp_path / "corpus.jsonl"
+    corpus.write_text(json.dumps({"text": "bat " * 1000}) * 1 + "\n" + "\n" * (5 << 20))
+    states: list[tuple[int, int]] = []
+    encoder = WordEncoder()
+    with Index.create(tmp_path / "i", encoder=encoder) as index:
+        Ingest([tmp_path / "a.pdf"], encoder).plan(index, on_read=lambda *state: states.append(state))
+        size = (tmp_path / "a.pdf").stat().st_size
+        assert states[0] == (0, size)
+        assert states[-1] == (size, size)
+        assert len({done for done, _ in states}) >= 20
+        update(index, [corpus])
+        states.clear()
+        # Unchanged: it is only hashed.
+        Ingest([corpus], encoder).plan(index, on_read=lambda *state: states.append(state))
+        assert len({done for done, _ in states}) >= 6
+        assert [done for done, _ in states] == sorted(done for done, _ in states)
+
+
+def test_a_dry_run_counts_the_tokens_that_are_stored(tmp_path: Path) -> None:
+    encoder = WordEncoder()
+    file = write(tmp_path / "a.txt", "bat", 12)
+    states: list[tuple[int, int]] = []
+    with Index.create(tmp_path / "i", encoder=encoder) as index:
+        cost = Ingest([file], encoder, chunking=CHUNKING).estimate(index, on_bytes=lambda *s: states.append(s))
+        run(index, file)
+        assert cost.tokens == index.stats().tokens
+    assert states[-1][0] == states[-1][1] > 0

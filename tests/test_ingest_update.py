@@ -126,7 +126,7 @@ def test_the_hash_decides(index: Index, folder: Path, monkeypatch: pytest.Monkey
     os.utime(file, ns=(1, 1))
     assert files(run(index)) == (0, 0, 0, 3, 0)
     read: list[str] = []
-    monkeypatch.setattr(ingest_module, "read_digest", lambda file: read.append(file.name))
+    monkeypatch.setattr(ingest_module, "read_digest", lambda file, _: read.append(file.name))
     assert files(run(index)) == (0, 0, 0, 3, 0)
     assert read == []
 

@@ -180,7 +180,8 @@ def test_an_estimate_counts_what_has_to_be_stored(index: Index, tree: Path) -> N
     ingest.apply(index)
     (tree / "a.md").write_text("one two three")
     again = Ingest(["tree"], index.encoder).estimate(index)
-    assert (again.documents, again.tokens) == (1, 3)
+    # As they are stored: with the special token.
+    assert (again.documents, again.tokens) == (1, 4)
     update(index, ["tree"])
     assert Ingest(["tree"], index.encoder).estimate(index).documents == 0
 

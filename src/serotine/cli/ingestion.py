@@ -223,7 +223,8 @@ def ignored_line(ignored: Ignored) -> str:
 
 def dry_run(ingest: Ingest, plan: Plan, index: Index | None, path: Path, json_file: str | None) -> None:
     """Report what an update would do and cost."""
-    cost = ingest.estimate(index)
+    with progress_bar(plan.bytes_to_store, "Counting tokens", enabled=True, unit="bytes") as bar:
+        cost = ingest.estimate(index, on_bytes=bar.reach)
     minutes = cost.seconds / 60
     files = _by_state(len(plan.new), len(plan.changed), len(plan.unchanged), len(plan.gone), len(plan.skipped))
     duration = f"{minutes:,.1f} minutes" if minutes >= 1 else f"{cost.seconds:,.1f} seconds"

@@ -10,6 +10,7 @@ import numpy as np
 
 from serotine.cutting import MIN_TOKENS, Cutter, Spans, default_length, default_overlap, max_characters, stripped
 from serotine.errors import invalid
+from serotine.ingest.cut_cache import Chunk, CutCache, CutList, digest_of
 from serotine.ingest.extract import Extract, Section
 
 if TYPE_CHECKING:
@@ -62,15 +63,6 @@ class Chunking:
         return cls(length, default_overlap(length) if overlap is None else overlap)
 
 
-@dataclass(frozen=True, slots=True)
-class Chunk:
-    """A passage: its characters in the text, and its headings."""
-
-    start: int
-    end: int
-    headings: tuple[str, ...]
-
-
 class Chunker:
     """Cuts texts into passages for one encoder.
 
@@ -83,27 +75,50 @@ class Chunker:
         self.chunking = chunking
         self.encoder = encoder
         self._cutter = Cutter(encoder)
+        self._cuts = CutCache()
 
     def are_long(self, texts: Sequence[str]) -> list[bool]:
         """Return for every text whether it is cut into several passages."""
         limit = self.chunking.tokens
         if limit is None:
             return [False] * len(texts)
+        key = digest_of("records", *texts)
+        known = self._cuts.take_long(key)
+        if known is not None:
+            return [i in known for i in range(len(texts))]
         unclear = [i for i, text in enumerate(texts) if not self._cutter.fits(text, limit)]
         spans = self._cutter.count([texts[i] for i in unclear])
         long = {i for i, tokens in zip(unclear, spans, strict=True) if len(tokens) > limit}
-        return [i in long or len(text) > max_characters(limit) for i, text in enumerate(texts)]
+        flags = [i in long or len(text) > max_characters(limit) for i, text in enumerate(texts)]
+        self._cuts.put_long(key, frozenset(i for i, is_long in enumerate(flags) if is_long))
+        return flags
 
     def chunks(self, extract: Extract) -> Iterator[Chunk]:
         """Yield the passages of a text in order, without white space at their ends; none for an empty text.
 
         Every word is in a passage. A text that is short enough is one passage, unless it has separate sections. Of a
-        long text, a portion of about a million characters is cut at a time, so that memory is bounded.
+        long text, a portion of about a million characters is cut at a time, so that memory is bounded. A text that is
+        cut for a second time, to be stored after it was planned, is not tokenized again.
         """
-        text = extract.text
-        if not text.strip():
+        if not extract.text.strip():
             return
-        limit = self.chunking.tokens
+        if self.chunking.tokens is None:
+            yield from self._chunks(extract)
+            return
+        # Offsets and headings of sections decide, too.
+        key = digest_of(str(hash(extract.sections)), extract.text)
+        known = self._cuts.take(key)
+        if known is not None:
+            yield from known
+            return
+        cut = CutList()
+        for chunk in self._chunks(extract):
+            cut.append(chunk)
+            yield chunk
+        self._cuts.put(key, cut)
+
+    def _chunks(self, extract: Extract) -> Iterator[Chunk]:
+        text, limit = extract.text, self.chunking.tokens
         whole = _join(extract.sections) if extract.sections else Section(0, len(text))
         if limit is None:
             yield from _strip(text, [(0, len(text))], whole)

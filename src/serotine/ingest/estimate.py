@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from serotine.ingest.changes import batched, compare_documents
+from serotine.ingest.commits import OnProgress
 from serotine.ingest.plan import Plan
 from serotine.ingest.reading import Reading
 from serotine.issued_warnings import muted_warnings
@@ -15,7 +16,7 @@ from serotine.issued_warnings import muted_warnings
 if TYPE_CHECKING:
     from serotine.index import Index, TextEncoder
 
-_BATCH = 1000
+_BATCH = 100
 _SAMPLE = 256
 _SAMPLE_BATCH = 16
 _SAMPLE_SECONDS = 4.0
@@ -27,7 +28,7 @@ class Estimate:
 
     Attributes:
         documents: documents to encode and store.
-        tokens: tokens in them, as the encoder reads them.
+        tokens: tokens that will be stored, extrapolated from the sample.
         seconds: time to encode them on this machine, from the sample; 0.0 where there is nothing to encode.
         sample: documents that were encoded to measure it.
     """
@@ -38,8 +39,17 @@ class Estimate:
     sample: int
 
 
-def estimate(plan: Plan, reading: Reading, encoder: TextEncoder, index: Index | None, *, upsert: bool) -> Estimate:
+def estimate(
+    plan: Plan,
+    reading: Reading,
+    encoder: TextEncoder,
+    index: Index | None,
+    *,
+    upsert: bool,
+    on_bytes: OnProgress | None,
+) -> Estimate:
     """Return the cost of a plan: read its documents again, count their tokens, and encode a sample of them."""
+    size = 0
     documents = tokens = 0
     step = max(plan.to_store // _SAMPLE, 1)
     sample: list[str] = []
@@ -48,6 +58,9 @@ def estimate(plan: Plan, reading: Reading, encoder: TextEncoder, index: Index | 
         # Every nth, because neighbors are often of one length.
         sample += texts[-documents % step :: step]
         documents += len(texts)
+        size += sum(len(text.encode(errors="surrogatepass")) for text in texts)
+        if on_bytes is not None:
+            on_bytes(size, max(plan.bytes_to_store, size))
     if not sample:
         return Estimate(documents, tokens, 0.0, 0)
     # The plan counts the texts that are too long.
@@ -55,13 +68,15 @@ def estimate(plan: Plan, reading: Reading, encoder: TextEncoder, index: Index | 
         # The first call of a model is slow.
         encoder.encode_documents(sample[:1])
         started = time.monotonic()
-        measured = 0
+        measured = stored = 0
         while measured < len(sample) and time.monotonic() - started < _SAMPLE_SECONDS:
-            encoder.encode_documents(sample[measured : measured + _SAMPLE_BATCH])
+            vectors = encoder.encode_documents(sample[measured : measured + _SAMPLE_BATCH])
+            stored += sum(len(array) for array in vectors)
             measured = min(measured + _SAMPLE_BATCH, len(sample))
         seconds = time.monotonic() - started
-    sample_tokens = sum(reading.chunker.token_counts(sample[:measured]))
-    return Estimate(documents, tokens, seconds * tokens / max(sample_tokens, 1), measured)
+    sample_tokens = max(sum(reading.chunker.token_counts(sample[:measured])), 1)
+    # An encoder adds special tokens, and may leave out others or pool them.
+    return Estimate(documents, round(tokens * stored / sample_tokens), seconds * tokens / sample_tokens, measured)
 
 
 def _texts_to_store(plan: Plan, reading: Reading, index: Index | None, *, upsert: bool) -> Iterator[list[str]]:

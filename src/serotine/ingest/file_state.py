@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from serotine.errors import InputFileError
@@ -31,12 +32,15 @@ def settled_stamp(state: str) -> str:
     return state if changed < time.time_ns() - _SETTLED_NS else ""
 
 
-def read_digest(file: SourceFile) -> str:
-    """Return the BLAKE2b digest of a file's bytes, in hexadecimal."""
+def read_digest(file: SourceFile, on_bytes: Callable[[int], None] = lambda _: None) -> str:
+    """Return the BLAKE2b digest of a file's bytes, in hexadecimal; `on_bytes` is called with their number so far."""
     digest = hashlib.blake2b(digest_size=16)
     with open_file(file.path, file.name, unpack=False) as stream:
+        size = 0
         while block := stream.read(_BLOCK):
             digest.update(block)
+            size += len(block)
+            on_bytes(size)
     return digest.hexdigest()
 
 

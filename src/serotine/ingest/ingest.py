@@ -33,7 +33,9 @@ if TYPE_CHECKING:
     from serotine.text_encoder import AnyEncoder
 
 _log = logging.getLogger("serotine.ingest")
-_BATCH = 1000
+_BATCH = 100
+# The part of a file's progress that is its digest, where all of it is read next.
+_HASH_DIVISOR = 20
 
 
 class Ingest:
@@ -140,14 +142,15 @@ class Ingest:
         report.coverage.warn_unknown("documents", name, unknown_fix())
         return report
 
-    def estimate(self, index: Index | None = None) -> Estimate:
+    def estimate(self, index: Index | None = None, *, on_bytes: OnProgress | None = None) -> Estimate:
         """Return what the last plan, or a new one, will cost: tokens are counted, and a sample is encoded.
 
         Args:
             index: as for `plan`.
+            on_bytes: called with the bytes of text whose tokens are counted so far, and in all.
         """
         plan, reading = self._planned = self._planned or self._plan(index, None, None)
-        return estimate(plan, reading, self._encoder, index, upsert=self._upsert)
+        return estimate(plan, reading, self._encoder, index, upsert=self._upsert, on_bytes=on_bytes)
 
     def _plan(self, index: Index | None, on_skip: OnSkip | None, on_read: OnProgress | None) -> tuple[Plan, Reading]:
         chunker = Chunker(self._encoder, self._chunking or previous_chunking(index, self._encoder))
@@ -234,7 +237,7 @@ class _Planner:
         self._selection = selection
         self._on_skip = on_skip
         self._on_read = on_read
-        self._bytes = self._bytes_read = 0
+        self._bytes = self._bytes_read = self._position = 0
         self._ids: dict[str, str] = {}
         self._skipped_rows: list[SkippedRows] = []
         self._unread: Counter[str] = Counter()
@@ -252,6 +255,7 @@ class _Planner:
         source_files = list(listing.files.values())
         sizes = {source.key: _size(source) for source in source_files}
         self._bytes = sum(sizes.values())
+        self._report_read(0)
         for source in source_files:
             # Earlier versions recorded paths without resolving links.
             given = os.path.abspath(source.path) if records else ""  # noqa: PTH100
@@ -265,6 +269,7 @@ class _Planner:
                 if self._on_skip is not None:
                     self._on_skip(skipped)
             self._bytes_read += sizes[source.key]
+            self._position = 0
             self._report_read(0)
         return Plan(
             tuple(self._changes),
@@ -298,14 +303,15 @@ class _Planner:
             if stamp and previous.stamp == stamp:
                 self._keep(file, previous, known)
                 return
-            digest = read_digest(file)
+            digest = read_digest(file, self._report_read)
             if previous.digest == digest:
                 self._keep(file, previous, known)
                 if stamp:
                     self._touched.append(replace(previous, stamp=stamp))
                 return
         else:
-            digest = read_digest(file)
+            # Little, compared with what follows.
+            digest = read_digest(file, lambda size: self._report_read(size // _HASH_DIVISOR))
         bad_rows, not_read = self._read_documents(file, previous)
         record = with_report(SourceRecord(file.key, digest, stamp, reading), bad_rows, not_read)
         self._changes.append(FileChange(file, record, previous, state))
@@ -332,7 +338,10 @@ class _Planner:
             nonlocal bad_rows
             bad_rows = bad_rows.with_row(row)
 
-        for batch in batched(self._reading.documents(file, count_bad_row, not_read.update), _BATCH):
+        def report_part(part: float) -> None:
+            self._report_read(int(size * part))
+
+        for batch in batched(self._reading.documents(file, count_bad_row, not_read.update, report_part), _BATCH):
             for document in batch:
                 duplicate = min((id_ for id_ in document.ids if id_ in self._ids), default=None)
                 if duplicate is not None:
@@ -374,9 +383,10 @@ class _Planner:
         return bad_rows, not_read
 
     def _report_read(self, position: int) -> None:
-        """Report that the current file was read up to a position."""
+        """Report that the current file was read up to a position; one that is behind the last is no progress."""
+        self._position = max(self._position, position)
         if self._on_read is not None:
-            self._on_read(self._bytes_read + position, self._bytes)
+            self._on_read(self._bytes_read + self._position, self._bytes)
 
 
 def _size(file: SourceFile) -> int:

@@ -63,7 +63,11 @@ class Reading:
         return self.recorded.get(file.key, self.recorded.get(f"*{file_type(file.name)}", STANDARD))
 
     def documents(
-        self, file: SourceFile, on_bad_row: OnBadRow, on_unread: Callable[[Mapping[str, int]], None] | None = None
+        self,
+        file: SourceFile,
+        on_bad_row: OnBadRow,
+        on_unread: Callable[[Mapping[str, int]], None] | None = None,
+        on_part: Callable[[float], None] = lambda _: None,
     ) -> Iterator[Document]:
         """Yield the documents of a file with unique ids and converted metadata.
 
@@ -71,13 +75,18 @@ class Reading:
             file: the file.
             on_bad_row: called with every row that is skipped.
             on_unread: as in `SourceFile.documents`.
+            on_part: as in `SourceFile.documents`.
 
         Raises:
             InputFileError: the file is broken; or, if strict, one of its rows.
         """
         raise_or_report = _raise if self.strict else on_bad_row
         documents = file.documents(
-            self.chunker, fields=self.fields_of(file), on_bad_row=raise_or_report, on_unread=on_unread
+            self.chunker,
+            fields=self.fields_of(file),
+            on_bad_row=raise_or_report,
+            on_unread=on_unread,
+            on_part=on_part,
         )
         if file.is_text:
             for document in documents:

@@ -15,6 +15,7 @@ from serotine.ingest.extract import Extract
 from serotine.ingest.fields import STANDARD, Fields
 from serotine.ingest.file_types import RECORD_READERS, SUFFIXES, TABLES, TEXT_READERS, file_type
 from serotine.ingest.lines import read_whole
+from serotine.ingest.readers.pdf import read_pdf
 from serotine.ingest.rows import BadRowError, OnBadRow, Row, SkippedRow
 
 
@@ -59,6 +60,7 @@ class SourceFile:
         fields: Fields = STANDARD,
         on_bad_row: OnBadRow | None = None,
         on_unread: Callable[[Mapping[str, int]], None] | None = None,
+        on_part: Callable[[float], None] = lambda _: None,
     ) -> Iterator[Document]:
         """Yield its documents one at a time; those of a text are its passages, or the whole text without a chunker.
 
@@ -69,6 +71,7 @@ class SourceFile:
             fields: the fields of tables that make a document.
             on_bad_row: called with every row that is not a document; None: such a row is an error.
             on_unread: called with the number of images, attachments and the like of a text that are not read, by kind.
+            on_part: called with the part of a PDF that is read so far, from 0 to 1.
 
         Raises:
             InputFileError: the file is broken; names the file and the line.
@@ -79,7 +82,8 @@ class SourceFile:
             rows = RECORD_READERS[suffix](self.path, self.name, used)
             yield from _row_documents(rows, self.name, used, on_bad_row)
         elif suffix in TEXT_READERS:
-            extract = TEXT_READERS[suffix](read_whole(self.path, self.name), self.name)
+            data = read_whole(self.path, self.name)
+            extract = read_pdf(data, self.name, on_part) if suffix == ".pdf" else TEXT_READERS[suffix](data, self.name)
             for problem in extract.problems:
                 row = SkippedRow(self.name, *problem)
                 if on_bad_row is None:

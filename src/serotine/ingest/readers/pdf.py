@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import threading
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from serotine.errors import InputFileError, MissingExtraError, reason
@@ -22,10 +23,11 @@ _PAGE_MARK = "\0"
 _DATE = re.compile(r"(?:D:)?(\d{4})(\d\d)?(\d\d)?")
 
 
-def read_pdf(data: bytes, name: str) -> Extract:
+def read_pdf(data: bytes, name: str, on_part: Callable[[float], None] = lambda _: None) -> Extract:
     """Return the text of a PDF; every page with text is a section, and a passage is of one page.
 
-    Only a page of a few words, such as a title page, joins the next.
+    Only a page of a few words, such as a title page, joins the next. `on_part` is called with the part of the pages
+    that is read so far, from 0 to 1.
 
     Raises:
         InputFileError: it is encrypted, damaged or without text, or pypdfium2 is not installed.
@@ -47,7 +49,11 @@ def read_pdf(data: bytes, name: str) -> Extract:
             raise InputFileError(f"{name}: damaged, or not a PDF; write it again") from None
         try:
             metadata = _metadata(document)
-            marked = _PAGE_MARK.join(_clean(_page(document, number, name)) for number in range(len(document)))
+            page_texts = []
+            for number in range(len(document)):
+                page_texts.append(_clean(_page(document, number, name)))
+                on_part((number + 1) / len(document))
+            marked = _PAGE_MARK.join(page_texts)
         finally:
             document.close()
     pages = [page.strip() for page in join_hyphenated(marked).split(_PAGE_MARK)]

@@ -10,7 +10,7 @@ import pytest
 from helpers.small_engine import THRESHOLDS
 from test_cli import Shell, shell
 
-from serotine.cli.search import _stages
+from serotine.cli.search_results import _stages
 from serotine.index import Index, SearchStats
 
 if TYPE_CHECKING:

@@ -6,16 +6,16 @@ import shlex
 from typing import TYPE_CHECKING
 
 import click
+import pytest
 
 # Importing the fixture makes it available to this module's tests.
 from test_cli import Shell, ids, shell
 
 from serotine.cli import commands
+from serotine.ingest import SUFFIXES
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    import pytest
 
 __all__ = ["shell"]
 
@@ -69,3 +69,18 @@ def test_the_help_of_every_command_renders(shell: Shell) -> None:
 
     assert isinstance(commands, click.Group)
     assert check(commands, ()) > 15
+
+
+def test_a_mistyped_command_of_a_group_names_the_near_one(shell: Shell) -> None:
+    assert "no command 'exprt'; did you mean 'export'; see serotine model --help" in shell.fails(
+        "model", "exprt", status=2
+    )
+    assert "no command 'idnex'; did you mean 'index'; see serotine bench --help" in shell.fails(
+        "bench", "idnex", status=2
+    )
+
+
+@pytest.mark.parametrize("command", ["index", "add"])
+def test_the_help_lists_every_type_of_file_that_is_read(shell: Shell, command: str) -> None:
+    words = shell(command, "--help").replace(".\n", " ").replace(",", " ").split()
+    assert set(SUFFIXES) <= {word.rstrip(".") for word in words}

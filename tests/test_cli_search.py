@@ -1,11 +1,15 @@
-"""``serotine search``: pages, thresholds and groups."""
+"""``serotine search``: pages, thresholds, groups, several indexes, and what its errors say."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from helpers.cli_fake import FakeEncoder
 
 # Importing the fixture makes it available to this module's tests.
-from test_cli import Shell, shell
+from test_cli import Shell, shell, write_jsonl
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -52,3 +56,88 @@ def test_a_file_is_one_document_when_grouped(shell: Shell, tmp_path: Path) -> No
     assert grouped["other_passages"] > 0
     shown = shell("search", "i.serotine", "bats", "--group-by", "document")
     assert f"{grouped['id']}  (and {grouped['other_passages']} more passages)" in shown
+
+
+def test_several_indexes_are_searched_as_one(shell: Shell, tmp_path: Path) -> None:
+    write_jsonl(tmp_path / "more.jsonl", {"late": "Late, late bats of the evening.", "owl": "An owl."})
+    shell("index", "corpus.jsonl", "more.jsonl", "-o", "both.serotine")
+    shell("index", "corpus.jsonl", "-o", "i.serotine")
+    shell("index", "more.jsonl", "-o", "more.serotine")
+    both = shell.json("search", "both.serotine", "late evening")["hits"]
+    result = shell.json("search", "i.serotine", "more.serotine", "late evening")
+    assert [(hit["id"], hit["score"]) for hit in result["hits"]] == [(hit["id"], hit["score"]) for hit in both]
+    assert {hit["id"]: hit["index"] for hit in result["hits"]}["late"] == "more.serotine"
+    assert [one["index"] for one in result["indexes"]] == ["i.serotine", "more.serotine"]
+    assert result["query"] == "late evening"
+    page = shell.json("search", "i.serotine", "more.serotine", "late evening", "-k", 2, "--offset", 1)
+    assert page["hits"] == result["hits"][1:3]
+    output = shell("search", "i.serotine", "more.serotine", "late evening", "--exact")
+    assert "  late  (more.serotine)\n" in output
+    assert "5 of 5 documents of 2 indexes in " in output
+    assert "i.serotine: Exact: " in output
+    # The last word is the query, whatever it is; a mistyped index is no query.
+    assert shell.json("search", "i.serotine", "more.serotine")["query"] == "more.serotine"
+    assert "no such index; did you mean more.serotine" in shell.fails("search", "i.serotine", "mre.serotine", "late")
+
+
+def test_indexes_of_different_encoders_are_searched_only_by_words(
+    shell: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shell("index", "corpus.jsonl", "-o", "i.serotine")
+    monkeypatch.setattr(FakeEncoder, "name", "other")
+    shell("index", "corpus.jsonl", "-o", "other.serotine")
+    message = shell.fails("search", "i.serotine", "other.serotine", "late evening")
+    assert "i.serotine, other.serotine: have different encoders (fake, other), whose scores cannot" in message
+    hits = shell.json("search", "i.serotine", "other.serotine", "late evening", "--mode", "bm25")["hits"]
+    assert [hit["index"] for hit in hits[:2]] == ["i.serotine", "other.serotine"]
+
+
+def test_the_details_come_after_the_count(shell: Shell) -> None:
+    shell("index", "corpus.jsonl", "-o", "i.serotine")
+    *_, count, details = shell("search", "i.serotine", "late evening", "--verbose").splitlines()
+    assert count.startswith("3 of 3 documents in ")
+    assert details.startswith("All 3 documents by their vectors in ")
+
+
+def test_a_path_that_is_no_index_names_what_to_do(shell: Shell, tmp_path: Path) -> None:
+    (tmp_path / "my notes").mkdir()
+    for command in ("search", "info", "verify"):
+        words = ["late"] if command == "search" else []
+        message = shell.fails(command, "my notes", *words)
+        assert (
+            message == "error: my notes: is a folder of files, not an index; make one with: serotine index 'my notes'\n"
+        )
+    assert "corpus.jsonl: is a file, not an index; make one with: serotine index corpus.jsonl" in shell.fails(
+        "search", "corpus.jsonl", "late"
+    )
+    message = shell.fails("search", "corpus.serotine", "late")
+    assert message == "error: corpus.serotine: no such index; make one with: serotine index FOLDER -o corpus.serotine\n"
+    shell("index", "corpus.jsonl")
+    assert "corpus.jsonl: is a file, not an index; its index is corpus.serotine" in shell.fails("info", "corpus.jsonl")
+    for near in ("corpus", "corpsu.serotine"):
+        assert f"{near}: no such index; did you mean corpus.serotine" in shell.fails("search", near, "late")
+
+
+def test_an_empty_index_names_the_command_that_fills_it(shell: Shell) -> None:
+    shell("index", "corpus.jsonl", "-o", "my notes.serotine")
+    shell("delete", "my notes.serotine", "bat", "cat", "fish")
+    expected = "my notes.serotine: has no documents; add some with: serotine add 'my notes.serotine' FILE\n"
+    assert shell("search", "my notes.serotine", "late") == expected
+
+
+@pytest.mark.parametrize(
+    ("given", "meant"),
+    [
+        ("yaer=5", {"yaer": 5}),
+        ("lang = en", {"lang": "en"}),
+        ("year>=2020", {"year": {">=": 2020}}),
+        ("{'lang': 'en'}", {"lang": "en"}),
+        ("[1]", {"lang": "en", "year": {">=": 2020}}),
+        ("{1, 2}", {"lang": "en", "year": {">=": 2020}}),
+    ],
+)
+def test_a_filter_that_is_no_json_is_answered_by_one_that_is(shell: Shell, given: str, meant: dict[str, Any]) -> None:
+    shell("index", "corpus.jsonl", "-o", "i.serotine")
+    message = shell.fails("search", "i.serotine", "late", "--where", given, status=2)
+    assert f"must be a JSON object, got {given!r}; write --where '{json.dumps(meant)}'" in message
+    assert "Expecting" not in message

@@ -62,7 +62,15 @@ class SerotineError(Exception):
 
 
 class NotAnIndexError(SerotineError):
-    """A path that is not a Serotine index, or an index of a format this version does not read."""
+    """A path that is not a Serotine index, or an index of a format this version does not read.
+
+    Attributes:
+        missing: the path, where it holds no index at all; else None.
+    """
+
+    def __init__(self, message: str, missing: str | None = None) -> None:
+        super().__init__(message)
+        self.missing = missing
 
 
 class IndexLockedError(SerotineError):

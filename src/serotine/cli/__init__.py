@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import difflib
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import click
@@ -12,6 +12,7 @@ import click
 from serotine import __version__
 from serotine.cli.add import add
 from serotine.cli.bench import bench
+from serotine.cli.command_group import CommandGroup
 from serotine.cli.compact import compact
 from serotine.cli.compare import compare
 from serotine.cli.delete import delete
@@ -21,13 +22,14 @@ from serotine.cli.index import index
 from serotine.cli.info import info
 from serotine.cli.interrupts import interruptible
 from serotine.cli.mcp import mcp
+from serotine.cli.missing_index import missing_index_message
 from serotine.cli.model import model
 from serotine.cli.output import Interrupted, print_error
 from serotine.cli.search import search
 from serotine.cli.serve import serve
 from serotine.cli.train import train
 from serotine.cli.verify import verify
-from serotine.errors import IndexLockedError, SerotineError
+from serotine.errors import IndexLockedError, NotAnIndexError, SerotineError
 
 _FAILED = 1
 _BAD_USE = 2
@@ -39,23 +41,7 @@ Serotine searches your texts and shows the passages that match. To start:
   serotine --help                           lists all commands"""
 
 
-class _Commands(click.Group):
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        # In the order of registration: click sorts by name, which puts what a newcomer needs last.
-        return list(self.commands)
-
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        try:
-            return super().resolve_command(ctx, args)
-        except click.NoSuchOption:
-            raise
-        except click.UsageError:
-            near = difflib.get_close_matches(args[0], self.commands, n=1)
-            hint = f"; did you mean {near[0]!r}" if near else ""
-            raise click.UsageError(f"no command {args[0]!r}{hint}", ctx) from None
-
+class _Commands(CommandGroup):
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
@@ -90,6 +76,13 @@ def commands() -> None:
     """Late-interaction retrieval: index text, search it, see the passages and the words that matched."""
 
 
+def _missing_index(path: str, words: Sequence[str]) -> str:
+    from serotine.index import CATALOG_FILE
+
+    given = next((word for word in words if Path(word).absolute() == Path(path)), path)
+    return missing_index_message(Path(given), CATALOG_FILE)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command.
 
@@ -103,8 +96,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if hasattr(stream, "reconfigure"):
             # A character that the terminal cannot show is escaped instead of raising.
             stream.reconfigure(errors="backslashreplace")
+    words = sys.argv[1:] if arguments is None else list(arguments)
     try:
-        words = sys.argv[1:] if arguments is None else list(arguments)
         with interruptible():
             status = commands.main(words, prog_name="serotine", standalone_mode=False, obj=tuple(words))
     except click.exceptions.NoArgsIsHelpError as error:
@@ -120,6 +113,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _INTERRUPTED
     except IndexLockedError as error:
         print_error(f"{error.path}: another process is writing to this index; stop it, or wait until it ends")
+        return _FAILED
+    except NotAnIndexError as error:
+        print_error(str(error) if error.missing is None else _missing_index(error.missing, words))
         return _FAILED
     except (SerotineError, click.ClickException) as error:
         print_error(str(error))

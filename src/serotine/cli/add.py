@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from serotine.cli.file_options import FileOptions, file_options
+from serotine.cli.file_options import FileOptions, FilesCommand, file_options
 from serotine.cli.ingestion import (
     apply_plan,
     as_json,
@@ -19,7 +19,7 @@ from serotine.cli.ingestion import (
 from serotine.cli.output import json_option, plural, report
 
 
-@click.command()
+@click.command(cls=FilesCommand)
 @click.argument("index", type=click.Path(path_type=Path))
 @click.argument("sources", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="SOURCE...")
 @click.option("--upsert", is_flag=True, help="Replace documents of the same ids that came from elsewhere.")

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from serotine.cli.encoder_options import load_encoder
+from serotine.cli.command_group import CommandGroup
+from serotine.cli.encoder_options import ENCODER_NAMES, load_encoder
 from serotine.cli.output import STANDARD_OUTPUT, json_option, write_json
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 _FLAT, _DEFAULT = "flat", "default"
 
 
-@click.group()
+@click.group(cls=CommandGroup)
 def bench() -> None:
     """Measure Serotine beside its peers on this machine."""
 
@@ -101,7 +102,7 @@ def show_kernels(rows: list[KernelTiming], *, to_stderr: bool) -> None:
 @click.argument("queries", type=click.Path(exists=True, path_type=Path))
 @click.option("--documents", type=click.IntRange(min=1), default=20_000, show_default=True, help="Passages to index.")
 @click.option("--dim", type=click.IntRange(min=1), default=128, show_default=True, help="Dimensions to project on.")
-@click.option("--encoder", metavar="NAME", help="Encoder: hub id or folder.  [default: serotine-mini]")
+@click.option("--encoder", metavar="NAME", help=f"Encoder: {ENCODER_NAMES}.  [default: serotine-mini]")
 @click.option("--profile", "profiles", multiple=True, help="Profile, such as '4 bits'; repeatable.  [default: all]")
 @click.option("--rounds", type=click.IntRange(min=1), default=3, show_default=True, help="Interleaved rounds.")
 @click.option(
@@ -204,7 +205,7 @@ def _candidates(ctx: click.Context, parameter: click.Parameter, values: tuple[st
 
 @bench.command()
 @click.argument("folder")
-@click.option("--model", metavar="NAME", help="Encoder: hub id or folder.  [default: serotine-mini]")
+@click.option("--model", metavar="NAME", help=f"Encoder: {ENCODER_NAMES}.  [default: serotine-mini]")
 @click.option(
     "--nbits",
     type=click.Choice(["2", "4", "8", _FLAT]),

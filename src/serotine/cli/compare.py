@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from serotine.cli.encoder_options import load_encoder
+from serotine.cli.encoder_options import ENCODER_NAMES, load_encoder
 from serotine.cli.output import STANDARD_OUTPUT, json_option, warn, write_json
 from serotine.errors import reason
 from serotine.texts import printable
@@ -33,7 +33,7 @@ _MAX_SHOWN = 5
 @click.option(
     "--model",
     metavar="NAME",
-    help="A late-interaction encoder to show which words matched: hub id, folder or default; needs --collection.",
+    help=f"A late-interaction encoder to show which words matched: {ENCODER_NAMES}; needs --collection.",
 )
 @click.option("--metric", default="nDCG@10", show_default=True, help="Metric to compare.")
 @click.option(
@@ -92,7 +92,7 @@ def compare(
 
     bench_results = {file.name: _bench(file) for file in benches}
     collections = _collections(results, folders)
-    encoder = None if model is None else load_encoder(None if model == "default" else model)
+    encoder = None if model is None else load_encoder(model)
     try:
         comparison = compare_systems(
             results,

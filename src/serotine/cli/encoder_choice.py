@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from serotine.cli.output import warn
-from serotine.coverage import UNKNOWN_SHARE
+from serotine.coverage import UNKNOWN_SHARE, text_coverage
 from serotine.languages import detect_language, language_name, script_counts
 from serotine.model_packages import MINI, MULTI, multilingual_advice
 
@@ -59,13 +59,14 @@ def unfamiliar(texts: Sequence[str], encoder: Encoder) -> Counter[str]:
     encoder's vocabulary. Code, names and numbers are known.
     """
     counts: Counter[str] = Counter()
-    for text, coverage in zip(texts, encoder.coverage(texts), strict=True):
+    coverages = text_coverage(encoder, texts, query=False) or [None] * len(texts)
+    for text, coverage in zip(texts, coverages, strict=True):
         language = detect_language(text)
         script, _ = (script_counts(text).most_common(1) or [("", 0)])[0]
         if language not in (None, "en"):
             counts[language_name(language or "")] += 1
         elif script not in ("", "Latin"):
             counts[script] += 1
-        elif coverage.unknown_share(text) > UNKNOWN_SHARE:
+        elif coverage is not None and coverage.unknown_share(text) > UNKNOWN_SHARE:
             counts[next(iter(coverage.unknown_scripts(text)), "other")] += 1
     return counts

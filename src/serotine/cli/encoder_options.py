@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from serotine.encoders import Encoder
 
 Command = TypeVar("Command", bound=Callable[..., Any])
+ENCODER_NAMES = "default, mini, multilingual, a hub id or a folder"
+"""What every option for an encoder takes, in its help."""
+
 _OPTIONS = ("revision", "device", "marker_position", "dim", "pool_factor", "query_length")
 
 

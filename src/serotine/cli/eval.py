@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from serotine.cli.encoder_options import encoder_options, load_encoder
+from serotine.cli.encoder_options import ENCODER_NAMES, encoder_options, load_encoder
 from serotine.cli.output import STANDARD_OUTPUT, Interrupted, json_option, warn, write_json
 from serotine.texts import printable
 
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from serotine.encoders import Encoder
     from serotine.evaluation import IdenticalIds, Result, Row, Source, System
 
-_DEFAULT = "default"
 _SUITE_OUTPUT = "serotine-eval"
 
 
@@ -36,13 +35,13 @@ def _parse_metrics(ctx: click.Context, parameter: click.Parameter, value: str) -
     "models",
     multiple=True,
     metavar="NAME",
-    help="Late interaction with an encoder: hub id, folder, or default; repeatable.",
+    help=f"Late interaction with an encoder: {ENCODER_NAMES}; repeatable.",
 )
 @click.option(
     "--dense",
     multiple=True,
     metavar="NAME",
-    help="A dense encoder as it was trained, one vector per text: hub id, folder, or default; repeatable.",
+    help=f"A dense encoder as it was trained, one vector per text: {ENCODER_NAMES}; repeatable.",
 )
 @click.option("--bm25", is_flag=True, help="BM25, in the collection's language.")
 @click.option("--index", type=click.Path(path_type=Path), metavar="PATH", help="An index of FOLDER.")
@@ -180,7 +179,7 @@ def _open(
         key = (name, settings != dense_settings)
         if key not in loaded:
             # --dense already says that the encoder is dense: no warning.
-            loaded[key] = load_encoder(None if name == _DEFAULT else name, quiet=not late, **settings)
+            loaded[key] = load_encoder(name, quiet=not late, **settings)
         return loaded[key]
 
     systems: list[System] = []

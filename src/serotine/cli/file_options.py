@@ -40,6 +40,17 @@ class _Size(click.ParamType[int]):
         return int(float(match[1]) * _UNITS[match[2].lower()])
 
 
+class FilesCommand(click.Command):
+    """A command that reads files; its help ends with their types, as the readers have them."""
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the types of files."""
+        from serotine.ingest import described_types
+
+        with formatter.section("Files"):
+            formatter.write_text(described_types())
+
+
 @dataclass(frozen=True, slots=True)
 class FileOptions:
     """Which files are read and how, as given on the command line."""

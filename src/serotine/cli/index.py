@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 import click
 
 from serotine.cli.encoder_choice import choose_encoder
-from serotine.cli.encoder_options import encoder_options, load_encoder
-from serotine.cli.file_options import FileOptions, file_options
+from serotine.cli.encoder_options import ENCODER_NAMES, encoder_options, load_encoder
+from serotine.cli.file_options import FileOptions, FilesCommand, file_options
 from serotine.cli.index_options import IndexOptions, index_options
 from serotine.cli.ingestion import (
     ChunkingOptions,
@@ -46,7 +46,7 @@ class _Source(Protocol):
         """Update an existing index and return its report."""
 
 
-@click.command()
+@click.command(cls=FilesCommand)
 @click.argument("sources", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="SOURCE...")
 @click.option(
     "-o",
@@ -58,7 +58,7 @@ class _Source(Protocol):
 @click.option(
     "--encoder",
     metavar="NAME",
-    help="mini, multilingual, or the hub id or folder of an encoder.  [default: by the languages of a sample of the "
+    help=f"{ENCODER_NAMES[0].upper()}{ENCODER_NAMES[1:]}.  [default: by the languages of a sample of the "
     "texts; an existing index keeps its encoder]",
 )
 @encoder_options
@@ -89,11 +89,10 @@ def index(
 ) -> None:
     """Create an index of files and folders, or update the one at PATH from them.
 
-    Reads .txt, .md, .html, .pdf, .jsonl, .csv and .parquet, plain or .gz. Of a folder, corpus.jsonl where it exists
-    (the BEIR format), otherwise all such files in it and below. JSON objects, CSV rows and Parquet rows are documents,
-    with the fields _id (or id), title and text; every other field is metadata, CSV's as text unless --filterable
-    declares a type. Without an id, file and line are the id. Other files are cut into passages that the encoder reads
-    whole.
+    Of a folder, reads corpus.jsonl where it exists (the BEIR format), otherwise all files of known types in it and
+    below. JSON objects, CSV rows and Parquet rows are documents, with the fields _id (or id), title and text; every
+    other field is metadata, CSV's as text unless --filterable declares a type. Without an id, file and line are the
+    id. Other files are cut into passages that the encoder reads whole.
 
     Without --encoder, a new index gets serotine-mini, or serotine-multi where many texts are not English.
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 import json
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import wraps
@@ -10,6 +12,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from serotine.cli.output import shell_line
+from serotine.errors import shown
 from serotine.nesting import check_nesting
 
 if TYPE_CHECKING:
@@ -151,11 +155,34 @@ def _where(ctx: click.Context, parameter: click.Parameter, value: str | None) ->
         where = json.loads(value, object_pairs_hook=_members)
     except click.BadParameter as error:
         raise click.BadParameter(error.message, ctx, parameter) from None
-    except ValueError as error:
-        raise click.BadParameter(f"not valid JSON ({error})", ctx, parameter) from None
+    except ValueError:
+        where = None
     if not isinstance(where, dict):
-        raise click.BadParameter(f"must be a JSON object, got {value}", ctx, parameter)
+        example = shell_line("--where", json.dumps(_meant(value), ensure_ascii=False))
+        raise click.BadParameter(f"must be a JSON object, got {shown(value)}; write {example}", ctx, parameter)
     return where
+
+
+def _meant(value: str) -> dict[str, Any]:
+    """Return the filter that somebody means who writes ``year=5``, ``year >= 2020`` or a Python dict; or an example."""
+    comparison = re.fullmatch(r"\s*([\w.]+)\s*(==|!=|<=|>=|=|:|<|>)\s*(\S.*)", value)
+    if comparison is not None:
+        field, operator, text = comparison.groups()
+        operand = _literal(text)
+        return {field: operand if operator in ("=", "==", ":") else {operator: operand}}
+    try:
+        written = ast.literal_eval(value)
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        written = None
+    return written if isinstance(written, dict) and written else {"lang": "en", "year": {">=": 2020}}
+
+
+def _literal(text: str) -> Any:
+    try:
+        value = json.loads(text)
+    except ValueError:
+        return text.strip("'\"")
+    return text if isinstance(value, (dict, list)) else value
 
 
 def _members(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:

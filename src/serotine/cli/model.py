@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
+from serotine.cli.command_group import CommandGroup
 from serotine.cli.encoder_options import encoder_options, load_encoder
 from serotine.cli.output import json_option, report, size
 from serotine.errors import EncoderError
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from serotine.encoders import Encoder, Side
 
 
-@click.group()
+@click.group(cls=CommandGroup)
 def model() -> None:
     """Describe an encoder, verify it, export it, save it in another format."""
 

@@ -1,38 +1,36 @@
-"""``serotine search``: rank the documents of an index by a query."""
+"""``serotine search``: rank the documents of one index or several by a query."""
 
 from __future__ import annotations
 
-import shutil
-import sys
-import textwrap
+from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from serotine.cli.index_options import check_where, where_option
-from serotine.cli.output import STANDARD_OUTPUT, check_text, json_option, plural, report, warn
-from serotine.excerpts import MARK, UNMARK, Span, passage
+from serotine.cli.output import STANDARD_OUTPUT, check_text, json_option, report, warn
+from serotine.cli.search_results import Found, as_json, lines
+from serotine.errors import EncoderError, SerotineWarning
 from serotine.issued_warnings import muted_warnings
-from serotine.texts import printable
 
 if TYPE_CHECKING:
-    from serotine.index import GroupBy, Hit, Hits, Mode, SearchOptions, SearchStats
+    from collections.abc import Sequence
 
-_BOLD, _NOT_BOLD = "\x1b[1m", "\x1b[22m"
-# What each stage of a search scores a document by, in the order of the stages.
-_STAGES = {"centroids": "centroids", "residuals": "residuals", "codes": "codes", "vectors": "vectors", "bm25": "words"}
+    from serotine.index import GroupBy, Hits, Index, Mode, SearchOptions
+
+_SUFFIX = ".serotine"
 
 
-def _query(ctx: click.Context, parameter: click.Parameter, words: tuple[str, ...]) -> str:
-    query = " ".join(words)
-    if not query.strip():
+def _query(ctx: click.Context, parameter: click.Parameter, words: tuple[str, ...]) -> tuple[str, ...]:
+    if not " ".join(words).strip():
         raise click.BadParameter("must not be empty", ctx, parameter)
-    return check_text(ctx, parameter, query)
+    return tuple(check_text(ctx, parameter, word) for word in words)
 
 
 @click.command()
-@click.argument("index", type=click.Path(path_type=Path))
+@click.argument("index", type=click.Path(path_type=Path), metavar="INDEX...")
 @click.argument("query", nargs=-1, required=True, callback=_query, metavar="QUERY...")
 @click.option("-k", default=10, show_default=True, type=click.IntRange(min=1), help="Number of documents.")
 @click.option(
@@ -61,11 +59,11 @@ def _query(ctx: click.Context, parameter: click.Parameter, words: tuple[str, ...
 )
 @where_option
 @click.option("--exact", is_flag=True, help="Prove that no other document scores higher, and print the proof.")
-@click.option("--verbose", is_flag=True, help="Print the stages of the search, with counts and times.")
+@click.option("--verbose", is_flag=True, help="Also print the stages of the search, with counts and times.")
 @json_option
 def search(
     index: Path,
-    query: str,
+    query: tuple[str, ...],
     k: int,
     offset: int,
     mode: Mode,
@@ -76,30 +74,40 @@ def search(
     verbose: bool,
     json_file: str | None,
 ) -> None:
-    """Print the documents that best match QUERY: rank, score, id, and the passage with the matched words marked."""
+    """Print the documents that best match QUERY: rank, score, id, and the passage with the matched words marked.
+
+    Several indexes are searched as one: the words after the first that are indexes, or end in .serotine, are no part
+    of the query. They must have the same encoder, except with --mode bm25.
+    """
+    context = click.get_current_context()
     if exact and mode != "late":
-        raise click.UsageError(f"--exact: needs --mode late, got --mode {mode}", click.get_current_context())
+        raise click.UsageError(f"--exact: needs --mode late, got --mode {mode}", context)
     if min_score is not None and mode == "bm25":
-        raise click.UsageError("--min-score: needs --mode late or hybrid, got --mode bm25", click.get_current_context())
-    from serotine.index import Index, SearchOptions
+        raise click.UsageError("--min-score: needs --mode late or hybrid, got --mode bm25", context)
+    from serotine.index import SearchOptions, merged_order
 
     try:
         options = SearchOptions(k, where, mode, exact, offset=offset, min_score=min_score, group_by=group_by)
     except ValueError as error:
-        raise click.UsageError(f"--{str(error).replace('_', '-', 1)}", click.get_current_context()) from None
+        raise click.UsageError(f"--{str(error).replace('_', '-', 1)}", context) from None
 
-    with Index.open(index, read_only=True) as opened:
-        check_where(where, opened.stats().filterable)
+    paths, text = _split(index, query)
+    with ExitStack() as stack:
+        opened = _open(paths, stack, mode)
+        for one in opened:
+            check_where(where, one.stats().filterable)
         with muted_warnings():
-            hits = opened.search(query, k, **options.keywords())
-        for warning in hits.warnings:
-            message = str(warning)
-            option = "--" if message.startswith("where") else ""
-            warn(option + message.replace('mode="', "--mode ").replace('"', ""))
-        spans = [hits.spans(position) for position in range(len(hits))]
-        empty = len(opened) == 0
+            results = [_search(one, text, options, alone=len(opened) == 1) for one in opened]
+        _warn(results)
+        # Of one index, `_search` has skipped the first already.
+        window = slice(None) if len(opened) == 1 else slice(offset, options.depth)
+        found = [
+            Found(paths[i], results[i], position, results[i].spans(position))
+            for i, position in merged_order(results, one_encoder=True)[window]
+        ]
+        sizes = [len(one) for one in opened]
     request = {
-        "query": query,
+        "query": text,
         "k": k,
         "offset": offset,
         "mode": mode,
@@ -107,90 +115,54 @@ def search(
         "group_by": group_by,
         "where": where,
     }
-    lines = "" if json_file == STANDARD_OUTPUT else _lines(hits, spans, options, empty=empty, verbose=verbose)
-    report(lines, {**request, **_result(hits, spans, offset)}, json_file)
+    searched = dict(zip(paths, results, strict=True))
+    shown = ""
+    if json_file != STANDARD_OUTPUT:
+        shown = lines(found, searched, options, empty=not any(sizes), verbose=verbose)
+    report(shown, {**request, **as_json(found, searched, offset)}, json_file)
 
 
-def _lines(hits: Hits, spans: list[list[Span]], options: SearchOptions, *, empty: bool, verbose: bool) -> str:
-    if empty:
-        return "The index has no documents; add some with: serotine add"
-    offset, below = options.offset, hits.stats.below_min_score
-    if not hits and below:
-        best = hits.stats.best_score_per_token
-        having = "" if best is None else f": the best has {best:.3f}"
-        return f"No document reaches --min-score {options.min_score:g}{having}; {below:,} of the best are below it."
-    if not hits:
-        return f"No document after the first {offset:,}." if offset else "No document matches."
-    # Sums of reciprocal ranks differ little.
-    digits = 4 if "+ bm25" in hits.stats.plan else 3
-    blocks = []
-    for rank, (hit, matched) in enumerate(zip(hits, spans, strict=True), offset + 1):
-        excerpt = "(added as vectors, without text)"
-        if hit.text is not None:
-            excerpt = passage(hit.text, matched) or "(empty text)"
-        blocks.append(f"{rank:>3}  {hit.score:7.{digits}f}  {_name(hit)}\n{_indent(excerpt)}")
-    if below:
-        blocks.append(f"{plural(below, 'more document')} below --min-score {options.min_score:g}")
-    filtered = options.where is not None
-    blocks.append(_stages(hits.stats, filtered=filtered) if verbose else _summary(hits, filtered=filtered))
-    if hits.certificate is not None:
-        blocks.append(hits.certificate.statement)
-    return "\n".join(blocks)
+def _split(index: Path, words: Sequence[str]) -> tuple[list[Path], str]:
+    """Return the indexes, and the query; the last word is always of the query."""
+    from serotine.index import CATALOG_FILE
+
+    count = 0
+    while count < len(words) - 1 and (words[count].endswith(_SUFFIX) or (Path(words[count]) / CATALOG_FILE).is_file()):
+        count += 1
+    return list(dict.fromkeys([index, *map(Path, words[:count])])), " ".join(words[count:])
 
 
-def _name(hit: Hit) -> str:
-    id_ = printable(hit.id)
-    return f"{id_}  (and {plural(hit.other_passages, 'more passage')})" if hit.other_passages else id_
+def _open(paths: Sequence[Path], stack: ExitStack, mode: Mode) -> list[Index]:
+    """Open the indexes, which share one encoder, so that it is loaded once.
+
+    Raises:
+        EncoderError: they were built with different encoders, and `mode` needs one.
+    """
+    from serotine.index import Index, read_settings
+
+    settings = [read_settings(path) for path in paths]
+    first = stack.enter_context(Index.open(paths[0], read_only=True))
+    if len(paths) == 1 or mode == "bm25":
+        return [first, *(stack.enter_context(Index.open(path, read_only=True)) for path in paths[1:])]
+    for path, setting in zip(paths, settings, strict=True):
+        if (setting.encoder, setting.fingerprint) != (settings[0].encoder, settings[0].fingerprint):
+            raise EncoderError(
+                f"{paths[0]}, {path}: have different encoders ({settings[0].encoder}, {setting.encoder}), whose scores "
+                "cannot be compared; search them one at a time, or by words with --mode bm25"
+            )
+    encoder = first.encoder
+    return [first, *(stack.enter_context(Index.open(path, read_only=True, encoder=encoder)) for path in paths[1:])]
 
 
-def _summary(hits: Hits, *, filtered: bool) -> str:
-    """Return ``3 of 1,400 documents in 6.0 ms``."""
-    stats = hits.stats
-    # BM25 applies the filter while it scores and does not count the documents that pass.
-    passing = " that pass the filter" if filtered and stats.plan != "bm25" else ""
-    documents = plural(stats.documents, "document")
-    return f"{len(hits):,} of {documents}{passing} in {stats.milliseconds['search']:,.1f} ms"
+def _search(index: Index, query: str, options: SearchOptions, *, alone: bool) -> Hits:
+    """Search one index; among several, for all that may be printed, because which are skipped is known once merged."""
+    if not alone:
+        options = replace(options, k=options.depth, offset=0)
+    return index.search(query, options.k, **options.keywords())
 
 
-def _stages(stats: SearchStats, *, filtered: bool) -> str:
-    """Describe the stages of a search, with the number of documents that each scored, and its time."""
-    plan = stats.plan.split(" + ")
-    # BM25 applies the filter while it scores and does not count the documents that pass.
-    filtered = filtered and plan != ["bm25"]
-    stages: list[str] = []
-    for stage, name in _STAGES.items():
-        count = stats.counts.get(stage, 0)
-        if count:
-            noun = "" if stages or filtered else f" document{'' if count == 1 else 's'}"
-            lists = " (on the posting lists nearest the query)" if stage == "centroids" and "probe" in plan else ""
-            stages.append(f"{count:,}{noun} by {'its' if count == 1 else 'their'} {name}{lists}")
-    summary = ", ".join(stages) or "no document scored"
-    if filtered:
-        verb = "passes" if stats.documents == 1 else "pass"
-        summary = f"{plural(stats.documents, 'document')} {verb} the filter: {summary}"
-    elif plan == ["flat"] and stats.documents > 1:
-        summary = f"all {summary}"
-    summary = f"{summary[0].upper()}{summary[1:]} in {stats.milliseconds['search']:,.1f} ms"
-    if plan == ["bm25"]:
-        return summary
-    return f"{summary}; query encoded in {stats.milliseconds['encode']:,.0f} ms (including loading the encoder)"
-
-
-def _indent(excerpt: str) -> str:
-    if not sys.stdout.isatty():
-        return f"     {_highlight(excerpt, bold=False)}"
-    width = min(shutil.get_terminal_size().columns, 120)
-    return _highlight(textwrap.fill(excerpt, width, initial_indent=" " * 5, subsequent_indent=" " * 5), bold=True)
-
-
-def _highlight(text: str, *, bold: bool) -> str:
-    return text.replace(MARK, _BOLD if bold else "").replace(UNMARK, _NOT_BOLD if bold else "")
-
-
-def _result(hits: Hits, spans: list[list[Span]], offset: int) -> dict[str, Any]:
-    result = hits.to_dict()
-    result["hits"] = [
-        {"rank": rank, **hit, "spans": matched}
-        for rank, (hit, matched) in enumerate(zip(result["hits"], spans, strict=True), offset + 1)
-    ]
-    return result
+def _warn(results: Sequence[Hits]) -> None:
+    warnings: dict[SerotineWarning, None] = dict.fromkeys(warning for hits in results for warning in hits.warnings)
+    for message in map(str, warnings):
+        option = "--" if message.startswith("where") else ""
+        warn(option + message.replace('mode="', "--mode ").replace('"', ""))

@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from serotine.cli.encoder_options import ENCODER_NAMES
 from serotine.cli.output import Interrupted, json_option, plural, report, watched
 from serotine.errors import RecipeError
 
@@ -89,8 +90,8 @@ def _next_steps(model: Path) -> list[str]:
     type=click.Path(dir_okay=False, path_type=Path),
     help="A .jsonl file.",
 )
-@click.option("--encoder", "name", help="Encoder that retrieves passages: hub id or folder.  [default: serotine-mini]")
-@click.option("--teacher", help="Teacher for MaxSim scores: a stronger encoder, late interaction or dense.")
+@click.option("--encoder", "name", help=f"Encoder that retrieves passages: {ENCODER_NAMES}.  [default: serotine-mini]")
+@click.option("--teacher", help=f"Teacher for MaxSim scores, late interaction or dense: {ENCODER_NAMES}.")
 @click.option("--cross-encoder", help="Teacher for scores: a cross-encoder.")
 @click.option("--scored", is_flag=True, help="Write the scores of --encoder, without a teacher.")
 @click.option("--negatives", type=click.IntRange(min=1), default=7, show_default=True, help="Negatives per example.")

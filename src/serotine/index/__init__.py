@@ -8,6 +8,7 @@ from serotine.index.growth import FIRST_TRAINING, POSTINGS_FROM, first_training_
 from serotine.index.hits import Certificate, Hit, Hits, SearchStats
 from serotine.index.index import Index
 from serotine.index.long_texts import LongTexts
+from serotine.index.merging import merged_order
 from serotine.index.recorded_encoder import load_encoder
 from serotine.index.results import IndexStats, VerifyReport
 from serotine.index.search import (
@@ -74,6 +75,7 @@ __all__ = [
     "first_training_at",
     "k_means",
     "load_encoder",
+    "merged_order",
     "nearest",
     "read_settings",
     "replace_index",

@@ -6,7 +6,7 @@ from serotine.ingest.chunking import Chunking
 from serotine.ingest.document import Document
 from serotine.ingest.estimate import Estimate
 from serotine.ingest.fields import Fields
-from serotine.ingest.file_types import SUFFIXES, file_type
+from serotine.ingest.file_types import SUFFIXES, described_types, file_type
 from serotine.ingest.ingest import Ingest, update
 from serotine.ingest.lines import read_lines
 from serotine.ingest.listing import read
@@ -35,6 +35,7 @@ __all__ = [
     "SkippedRow",
     "SkippedRows",
     "SourceFile",
+    "described_types",
     "file_type",
     "parquet_batches",
     "read",

@@ -73,6 +73,17 @@ TEXT_READERS: dict[str, Callable[[bytes, str], Extract]] = {
 }
 """Readers of files that are one text."""
 
+
+def described_types() -> str:
+    """Return the types of files that are read, in words."""
+    tables, code = [*RECORD_READERS], [*GRAMMARS]
+    texts = [suffix for suffix in TEXT_READERS if suffix not in GRAMMARS]
+    return (
+        f"One text each: {' '.join(texts)}, README and the like. Many documents each: {' '.join(tables)}. "
+        f"Source code: {' '.join(code)}. All of them plain or as .gz."
+    )
+
+
 SUFFIXES = (*RECORD_READERS, *TEXT_READERS)
 # Names of text files without a suffix, such as LICENSE-MIT.
 _TEXT_NAMES = re.compile(

@@ -180,9 +180,9 @@ class Catalog:
         self._closed = False
         self._reconnections = 0
         if not folder.exists():
-            raise NotAnIndexError(f"{folder}: no such folder; create an index there first")
+            raise NotAnIndexError(f"{folder}: no such folder; create an index there first", str(folder))
         if not path.is_file():
-            raise NotAnIndexError(f"{folder}: not a Serotine index (it has no {CATALOG_FILE})")
+            raise NotAnIndexError(f"{folder}: not a Serotine index (it has no {CATALOG_FILE})", str(folder))
         with _translated_errors(self._path):
             self._open()
             try:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from serotine.excerpts import Excerpt, Span, by_sentences
-from serotine.index import Hit, Hits, Index
+from serotine.index import Hit, Hits, Index, merged_order
 from serotine.issued_warnings import muted_warnings
 from serotine.serving.mcp.budget import share_budget
 from serotine.serving.mcp.indexes import ServedIndexes
@@ -107,22 +107,21 @@ def _candidates(indexes: Mapping[str, Index], arguments: SearchArguments) -> tup
     """Return the hits of every index, best first, how many are below the lowest score, and warnings of the query."""
     several = len(indexes) > 1
     options = arguments.options()
-    ranked: list[tuple[int, float, _Candidate]] = []
+    results: list[Hits] = []
     below = 0
     warnings: dict[str, None] = {}
-    for name, index in indexes.items():
+    for index in indexes.values():
         # The best of every index: which of them are skipped is known once they are merged.
         with muted_warnings():
             hits = index.search(arguments.query, options.depth, **options.keywords(offset=0))
         below += hits.stats.below_min_score
         warnings.update(dict.fromkeys(map(str, hits.warnings)))
-        ranked += [(rank, hit.score, _Candidate(name, hits, rank, several)) for rank, hit in enumerate(hits)]
-    if several and options.mode == "late" and len({index.stats().encoder for index in indexes.values()}) == 1:
-        # With one encoder, MaxSim scores are comparable across indexes.
-        ranked.sort(key=lambda candidate: -candidate[1])
-    else:
-        ranked.sort(key=lambda candidate: candidate[0])
-    return [candidate for _, _, candidate in ranked[options.offset : options.depth]], below, list(warnings)
+        results.append(hits)
+    one_encoder = len({index.stats().encoder for index in indexes.values()}) == 1
+    order = merged_order(results, one_encoder=one_encoder)[options.offset : options.depth]
+    names = list(indexes)
+    candidates = [_Candidate(names[i], results[i], position, several) for i, position in order]
+    return candidates, below, list(warnings)
 
 
 def _draft(candidates: Sequence[_Candidate], budget: int) -> _Draft:

@@ -1,0 +1,38 @@
+"""What to do where a path is not an index: the near one is named, or the command that makes one."""
+
+from __future__ import annotations
+
+import difflib
+from pathlib import Path
+
+from serotine.cli.output import shell_line
+
+_SUFFIX = ".serotine"
+
+
+def missing_index_message(path: Path, catalog: str) -> str:
+    """Return the message about a path that holds no index.
+
+    Args:
+        path: as given on the command line.
+        catalog: name of the file that an index has.
+    """
+    beside = path.with_name(f"{path.name.removesuffix('.gz')}{_SUFFIX}")
+    if path.exists():
+        kind = "a folder of files" if path.is_dir() else "a file"
+        near = [candidate for candidate in (beside, path.with_suffix(_SUFFIX)) if (candidate / catalog).is_file()]
+        if near:
+            return f"{path}: is {kind}, not an index; its index is {near[0]}"
+        return f"{path}: is {kind}, not an index; make one with: {shell_line('serotine', 'index', path)}"
+    indexes = {entry.name for entry in _entries(path.parent) if (entry / catalog).is_file()}
+    named = [name for name in (beside.name, *difflib.get_close_matches(path.name, indexes, n=1)) if name in indexes]
+    if named:
+        return f"{path}: no such index; did you mean {path.with_name(named[0])}"
+    return f"{path}: no such index; make one with: serotine index FOLDER -o {shell_line(path)}"
+
+
+def _entries(folder: Path) -> list[Path]:
+    try:
+        return sorted(folder.iterdir())
+    except OSError:
+        return []

@@ -1,0 +1,169 @@
+"""The hits of ``serotine search``, from one index or several, as text and as JSON."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import textwrap
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from serotine.cli.output import plural, shell_line
+from serotine.excerpts import MARK, UNMARK, Span, passage
+from serotine.texts import printable
+
+if TYPE_CHECKING:
+    from serotine.index import Hit, Hits, SearchOptions, SearchStats
+
+_BOLD, _NOT_BOLD = "\x1b[1m", "\x1b[22m"
+# What each stage of a search scores a document by, in the order of the stages.
+_STAGES = {"centroids": "centroids", "residuals": "residuals", "codes": "codes", "vectors": "vectors", "bm25": "words"}
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """One of the hits to print.
+
+    Attributes:
+        path: its index.
+        hits: all hits of that index.
+        position: its position in them.
+        spans: its matched words.
+    """
+
+    path: Path
+    hits: Hits
+    position: int
+    spans: list[Span]
+
+    @property
+    def hit(self) -> Hit:
+        """The hit."""
+        return self.hits[self.position]
+
+
+def lines(
+    found: Sequence[Found], results: Mapping[Path, Hits], options: SearchOptions, *, empty: bool, verbose: bool
+) -> str:
+    """Return what is printed.
+
+    Args:
+        found: the hits to print, best first.
+        results: all hits of every index.
+        options: of the search.
+        empty: whether the indexes have no documents.
+        verbose: whether to describe the stages of the search.
+    """
+    if empty:
+        path = next(iter(results))
+        return f"{path}: has no documents; add some with: {shell_line('serotine', 'add', path)} FILE"
+    offset, below = options.offset, sum(hits.stats.below_min_score for hits in results.values())
+    if not found and below:
+        scores = [hits.stats.best_score_per_token for hits in results.values()]
+        best = max((score for score in scores if score is not None), default=None)
+        having = "" if best is None else f": the best has {best:.3f}"
+        return f"No document reaches --min-score {options.min_score:g}{having}; {below:,} of the best are below it."
+    if not found:
+        return f"No document after the first {offset:,}." if offset else "No document matches."
+    several = len(results) > 1
+    # Sums of reciprocal ranks differ little.
+    digits = 4 if any("+ bm25" in hits.stats.plan for hits in results.values()) else 3
+    blocks = []
+    for rank, one in enumerate(found, offset + 1):
+        excerpt = "(added as vectors, without text)"
+        if one.hit.text is not None:
+            excerpt = passage(one.hit.text, one.spans) or "(empty text)"
+        place = f"  ({printable(str(one.path))})" if several else ""
+        blocks.append(f"{rank:>3}  {one.hit.score:7.{digits}f}  {_name(one.hit)}{place}\n{_indent(excerpt)}")
+    if below:
+        blocks.append(f"{plural(below, 'more document')} below --min-score {options.min_score:g}")
+    filtered = options.where is not None
+    blocks.append(_summary(found, results, filtered=filtered))
+    for path, hits in results.items():
+        prefix = f"{path}: " if several else ""
+        if verbose:
+            blocks.append(prefix + _stages(hits.stats, filtered=filtered))
+        if hits.certificate is not None:
+            blocks.append(prefix + hits.certificate.statement)
+    return "\n".join(blocks)
+
+
+def as_json(found: Sequence[Found], results: Mapping[Path, Hits], offset: int) -> dict[str, Any]:
+    """Return the hits as JSON values; of several indexes, each hit and the statistics name theirs."""
+    several = len(results) > 1
+    listed = [
+        {
+            "rank": rank,
+            **({"index": str(one.path)} if several else {}),
+            **one.hit.to_dict(),
+            "spans": one.spans,
+        }
+        for rank, one in enumerate(found, offset + 1)
+    ]
+    warnings = dict.fromkeys(warning for hits in results.values() for warning in hits.warnings)
+    described = [
+        {
+            "stats": asdict(hits.stats),
+            "certificate": None if hits.certificate is None else hits.certificate.to_dict(),
+        }
+        for hits in results.values()
+    ]
+    indexes = [{"index": str(path), **one} for path, one in zip(results, described, strict=True)]
+    return {
+        "hits": listed,
+        **({"indexes": indexes} if several else described[0]),
+        "warnings": [warning.to_dict() for warning in warnings],
+    }
+
+
+def _name(hit: Hit) -> str:
+    id_ = printable(hit.id)
+    return f"{id_}  (and {plural(hit.other_passages, 'more passage')})" if hit.other_passages else id_
+
+
+def _summary(found: Sequence[Found], results: Mapping[Path, Hits], *, filtered: bool) -> str:
+    """Return ``3 of 1,400 documents in 6.0 ms``."""
+    stats = [hits.stats for hits in results.values()]
+    # BM25 applies the filter while it scores and does not count the documents that pass.
+    passing = " that pass the filter" if filtered and any(one.plan != "bm25" for one in stats) else ""
+    documents = plural(sum(one.documents for one in stats), "document")
+    places = f" of {len(stats)} indexes" if len(stats) > 1 else ""
+    milliseconds = sum(one.milliseconds["search"] for one in stats)
+    return f"{len(found):,} of {documents}{places}{passing} in {milliseconds:,.1f} ms"
+
+
+def _stages(stats: SearchStats, *, filtered: bool) -> str:
+    """Describe the stages of a search, with the number of documents that each scored, and its time."""
+    plan = stats.plan.split(" + ")
+    # BM25 applies the filter while it scores and does not count the documents that pass.
+    filtered = filtered and plan != ["bm25"]
+    stages: list[str] = []
+    for stage, name in _STAGES.items():
+        count = stats.counts.get(stage, 0)
+        if count:
+            noun = "" if stages or filtered else f" document{'' if count == 1 else 's'}"
+            lists = " (on the posting lists nearest the query)" if stage == "centroids" and "probe" in plan else ""
+            stages.append(f"{count:,}{noun} by {'its' if count == 1 else 'their'} {name}{lists}")
+    summary = ", ".join(stages) or "no document scored"
+    if filtered:
+        verb = "passes" if stats.documents == 1 else "pass"
+        summary = f"{plural(stats.documents, 'document')} {verb} the filter: {summary}"
+    elif plan == ["flat"] and stats.documents > 1:
+        summary = f"all {summary}"
+    summary = f"{summary[0].upper()}{summary[1:]} in {stats.milliseconds['search']:,.1f} ms"
+    if plan == ["bm25"]:
+        return summary
+    return f"{summary}; query encoded in {stats.milliseconds['encode']:,.0f} ms (including loading the encoder)"
+
+
+def _indent(excerpt: str) -> str:
+    if not sys.stdout.isatty():
+        return f"     {_highlight(excerpt, bold=False)}"
+    width = min(shutil.get_terminal_size().columns, 120)
+    return _highlight(textwrap.fill(excerpt, width, initial_indent=" " * 5, subsequent_indent=" " * 5), bold=True)
+
+
+def _highlight(text: str, *, bold: bool) -> str:
+    return text.replace(MARK, _BOLD if bold else "").replace(UNMARK, _NOT_BOLD if bold else "")

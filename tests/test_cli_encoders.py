@@ -1,0 +1,86 @@
+"""Every option and argument for an encoder takes the same names: short names, the default and folders."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import TYPE_CHECKING, Any
+
+import click
+import pytest
+
+# Importing the fixture makes it available to this module's tests.
+from test_cli import Shell
+
+from serotine.cli import commands
+from serotine.encoders.location import locate
+from serotine.errors import EncoderError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+FOLDER = "my-encoder"
+NAMES = {"default": "serotine-mini", "mini": "serotine-mini", "./" + FOLDER: FOLDER}
+# How each option reaches its encoder; NAME is where the name goes.
+USES = {
+    "index --encoder": ["index", "notes.txt", "-o", "new.serotine", "--encoder", "NAME"],
+    "bench index --encoder": ["bench", "index", "notes.jsonl", "notes.jsonl", "--cache", "c", "--encoder", "NAME"],
+    "bench compression --model": ["bench", "compression", "collection", "--model", "NAME"],
+    "compare --model": ["compare", "a", "b", "--collection", "collection", "--model", "NAME"],
+    "eval --model": ["eval", "collection", "--model", "NAME"],
+    "eval --dense": ["eval", "collection", "--dense", "NAME"],
+    "train mine --encoder": ["train", "mine", "pairs.jsonl", "-o", "out.jsonl", "--encoder", "NAME"],
+    "train mine --teacher": ["train", "mine", "pairs.jsonl", "-o", "out.jsonl", "--teacher", "NAME"],
+    "model info": ["model", "info", "NAME"],
+    "model export": ["model", "export", "NAME", "out"],
+    "model save": ["model", "save", "NAME", "out"],
+}
+
+
+@pytest.fixture
+def shell(capfd: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Shell:
+    """A shell in a folder with an encoder and something for every command; locating an encoder ends a command."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / FOLDER).mkdir()
+    (tmp_path / "notes.txt").write_text("A late bat.", encoding="utf-8")
+    (tmp_path / "notes.jsonl").write_text('{"_id": "a", "text": "A late bat."}\n', encoding="utf-8")
+    (tmp_path / "pairs.jsonl").write_text(json.dumps({"query": "bat", "positive": "A bat."}) + "\n", encoding="utf-8")
+    collection = tmp_path / "collection"
+    (collection / "qrels").mkdir(parents=True)
+    for name in ("corpus", "queries"):
+        (collection / f"{name}.jsonl").write_text('{"_id": "a", "text": "A late bat."}\n', encoding="utf-8")
+    (collection / "qrels" / "test.tsv").write_text("query-id\tcorpus-id\tscore\na\ta\t1\n", encoding="utf-8")
+
+    def located(name: Any, **options: Any) -> Any:
+        raise EncoderError(f"located {locate(name, **options).folder}")
+
+    monkeypatch.setattr("serotine.encoders.encoder.locate", located)
+    monkeypatch.setattr(sys.modules["serotine.cli.compare"], "_collections", lambda *_: {})
+    return Shell(capfd)
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("use", USES)
+def test_every_encoder_is_found_by_every_option(shell: Shell, use: str, name: str) -> None:
+    if use.startswith("train"):
+        pytest.importorskip("torch")
+    shell(*[name if word == "NAME" else word for word in USES[use]], status=1)
+    assert f"error: located {locate(name).folder}" in shell.err
+
+
+def test_no_option_for_an_encoder_is_left_out() -> None:
+    def options(group: click.Group, words: tuple[str, ...]) -> set[str]:
+        found = set()
+        for name, command in group.commands.items():
+            if isinstance(command, click.Group):
+                found |= options(command, (*words, name))
+            else:
+                names = {option for parameter in command.params for option in parameter.opts}
+                found |= {" ".join((*words, name, option)) for option in names & {"--encoder", "--model", "--dense"}}
+                # `model verify` takes the few models that have published scores.
+                if words == ("model",) and "name" in names and name != "verify":
+                    found.add(" ".join((*words, name)))
+        return found
+
+    assert isinstance(commands, click.Group)
+    assert options(commands, ()) == set(USES) - {"train mine --teacher"}

@@ -214,7 +214,7 @@ INVALID_ADDS: list[tuple[dict[str, Any], type[Exception], str]] = [
     ({"ids": "a", "texts": ["x"]}, TypeError, "ids: must be a list of strings, got str"),
     ({"ids": [1], "texts": ["x"]}, TypeError, r"ids\[0\]: must be a string, got int"),
     ({"ids": [""], "texts": ["x"]}, ValueError, r"ids\[0\]: must not be empty"),
-    ({"ids": ["a"], "texts": [None]}, TypeError, r"texts\[0\]: must be a string, got NoneType"),
+    ({"ids": ["a"], "texts": [None]}, TypeError, r"texts\[0\]: must be a string, got None"),
     ({"ids": ["a"], "texts": ["\ud800"]}, ValueError, r"texts\[0\]: contains a lone surrogate"),
     ({"ids": ["a"], "texts": ["x"], "metadata": [3]}, TypeError, r"metadata\[0\]: must be a dict, got int"),
     (

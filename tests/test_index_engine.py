@@ -367,7 +367,7 @@ def test_an_interrupted_stream_resumes(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("batch", "error", "message"),
     [
-        ({"ids": ["a", "b"], "texts": "xy"}, TypeError, "texts: must be a list, got one str; put it in a list"),
+        ({"ids": ["a", "b"], "texts": "xy"}, TypeError, "texts: must be a list of strings, got str; put it in a list"),
         ({"ids": ["a"], "texts": ["x", "more"]}, ValueError, "texts: must have one value per id, 1, got 2"),
         ({"ids": ["a", "b"], "texts": ["x"]}, ValueError, "texts: must have one value per id, 2, got 1"),
         ({"ids": ["a"], "texts": iter(["x"])}, TypeError, "texts: must be a list, got list_iterator; pass list"),

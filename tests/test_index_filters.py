@@ -9,6 +9,7 @@ import sqlite3
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 import pytest
 from helpers.filter_reference import matches
 from hypothesis import HealthCheck, given, settings
@@ -427,3 +428,21 @@ def test_check_metadata_accepts(metadata: dict[str, Any]) -> None:
 def test_check_metadata_rejects_invalid_values(metadata: dict[str, Any], error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=re.escape(message)):
         check_metadata(FILTERABLE, metadata, 3)
+
+
+def test_the_values_of_in_are_any_collection() -> None:
+    for values in ([2, 3], (2, 3), {2, 3}, frozenset({2, 3}), np.array([2, 3]), np.array([2.0, 3.0])):
+        condition, bound = compile_where({"year": {"in": values}}, {})
+        assert sorted(json.loads(bound[0])) == [2, 3]
+        assert condition == compile_where({"year": {"in": [2, 3]}}, {})[0]
+    for values in ("ab", {"a": 1}, np.array(2), iter([2])):
+        with pytest.raises(TypeError, match=r"where\['year'\]\['in'\]: must be a list of values"):
+            compile_where({"year": {"in": values}}, {})
+
+
+def test_a_filter_inside_a_field_names_the_path() -> None:
+    for where in ({"meta": {"source": "x"}}, {"meta": {"source": {"==": "x"}}}):
+        with pytest.raises(ValueError, match=r"unknown operator; .*; for a field inside 'meta' write 'meta.source'$"):
+            compile_where(where, {})
+    with pytest.raises(ValueError, match=r"\['=>'\]: unknown operator; valid operators: [^;]*$"):
+        compile_where({"year": {"=>": 1}}, {})

@@ -359,3 +359,21 @@ def test_an_encoder_is_taken_by_name_wherever_texts_are_read_or_ranked(tmp_path:
         index.add(ids=list(toy.documents), texts=list(toy.documents.values()))
         for system in (IndexSearch(index, "mini"), LateInteraction("mini")):
             assert next(iter(system.answer(toy, depth=1).run["q"])) == "bat"
+
+
+def test_a_path_that_is_none_names_the_argument() -> None:
+    for opened in (Index.create, Index.open, Index.open_or_create):
+        with pytest.raises(TypeError, match=r"^path: must be a string or a path, got None$"):
+            opened(None)  # type: ignore[arg-type]
+        with pytest.raises(ValueError, match=r"^path: must not be empty"):
+            opened("")
+
+
+def test_verify_counts_deleted_documents_apart(index: Index) -> None:
+    before = index.verify()
+    index.delete([next(iter(index))])
+    report = index.verify()
+    assert (report.documents, report.deleted) == (len(index), before.deleted + 1)
+    assert report.documents == before.documents - 1
+    index.compact()
+    assert index.verify().deleted == 0

@@ -218,11 +218,22 @@ def test_the_id_of_a_split_document_means_its_passages(tmp_path: Path) -> None:
         passages = index.ids(where={"document": "long"})
         assert len(passages) > 1
         before = [index[id_].metadata for id_ in passages]
-        index.update_metadata(["long", "short"], [{"n": 2, "start": 7}, {"n": 3}])
+        index.update_metadata(["long", "short"], [{"n": 2}, {"n": 3}])
         assert [index[id_].metadata for id_ in passages] == [{**fields, "n": 2} for fields in before]
         assert index["short"].metadata == {"n": 3}
         index.update_metadata(["long"], [{"lang": "en"}], replace=True)
         changed = [{key: fields[key] for key in ("document", "start", "end")} | {"lang": "en"} for fields in before]
+        assert [index[id_].metadata for id_ in passages] == changed
+        for fields in ({"start": 7}, {"document": "other"}, {"end": None}):
+            name = next(iter(fields))
+            for replace in (False, True):
+                message = (
+                    rf"^metadata\[1\]\['{name}'\]: says which part of its document the passage 'long#1' is, and cannot"
+                )
+                with pytest.raises(ValueError, match=message):
+                    index.update_metadata(["short", "long"], [{}, fields], replace=replace)
+        # What hits have may be given back.
+        index.update_metadata([passages[0]], [index[passages[0]].metadata], replace=True)
         assert [index[id_].metadata for id_ in passages] == changed
         with pytest.raises(UnknownIdError, match=r"'long' is not in the index; it was split into 'long#1' \(and \d"):
             index["long"]

@@ -134,8 +134,30 @@ def test_what_json_does_not_have_is_an_error_with_its_key(value: Any, error: typ
 def test_values_that_contain_themselves_are_rejected() -> None:
     circular: dict[str, Any] = {}
     circular["a"] = [circular]
-    with pytest.raises(ValueError, match="nested more than 200 levels deep"):
+    with pytest.raises(ValueError, match=r"^metadata\[0\]\['a'\]\[0\]: contains itself; store it as text$"):
         json_value(circular, "metadata[0]")
+    inner: list[Any] = []
+    inner.append(inner)
+    with pytest.raises(ValueError, match=r"^metadata\[0\]\['x'\]\['y'\]\[0\]: contains itself"):
+        json_value({"w": 1, "x": {"y": inner}}, "metadata[0]")
+    deep: Any = 1
+    for _ in range(300):
+        deep = {"a": deep}
+    with pytest.raises(ValueError, match=r"^metadata\[0\](\['a'\]){3}\.\.\.: nested more than 200 levels deep"):
+        json_value(deep, "metadata[0]")
+
+
+def test_enums_are_stored_as_their_values() -> None:
+    for kind, stored in (
+        (enum.Enum("Color", {"A": "red"}), "red"),
+        (enum.Enum("Count", {"A": 2}), 2),
+        (enum.Enum("Text", {"A": "x"}, type=str), "x"),
+        (enum.IntEnum("Number", {"A": 3}), 3),
+    ):
+        assert json_value({"e": kind["A"]}, "x") == {"e": stored}
+        assert json_scalar(kind["A"], "where") == stored
+    with pytest.raises(TypeError, match=r"x\['e'\]: must be a string, .* got Pair"):
+        json_value({"e": enum.Enum("Pair", {"A": (1, 2)})["A"]}, "x")
 
 
 def test_missing_values_match_nothing_in_a_filter() -> None:

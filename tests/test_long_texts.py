@@ -12,7 +12,7 @@ from helpers.fakes import ShortEncoder, WordEncoder
 
 from serotine import Encoder, Index
 from serotine.cutting import passage_metadata
-from serotine.errors import DuplicateIdError, EncoderError, TruncatedTextWarning, UnknownIdError
+from serotine.errors import DuplicateIdError, EncoderError, ReplacedPassageWarning, TruncatedTextWarning, UnknownIdError
 
 FILLER = " ".join(f"word{i}" for i in range(60))
 LONG = f"{FILLER} zebra"
@@ -166,3 +166,19 @@ def test_renamed_fields_of_passages_never_replace_others() -> None:
         "start": 0,
         "end": 9,
     }
+
+
+def test_replacing_one_passage_warns(index: Index) -> None:
+    index.add(["a", "b"], [LONG, "bats"], long_texts="split")
+    expected = (
+        r"^ids: 1 of 2 replace a passage of a long text, the first is 'a#2' of 'a'; to replace the whole text, add"
+    )
+    with pytest.warns(ReplacedPassageWarning, match=expected) as caught:
+        index.add(["a#2", "c"], ["owls", "bats"], upsert=True)
+    assert caught[0].filename == __file__
+    assert index["a#2"].metadata == {}
+    # Neither the whole text nor a document that only looks like a passage.
+    index.delete(["a#2"])
+    index.add(["a"], [LONG], long_texts="split", upsert=True)
+    index.add(["x#1"], ["bats"])
+    index.add(["x#1"], ["owls"], upsert=True)

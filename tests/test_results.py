@@ -216,3 +216,20 @@ def test_representations_say_what_was_left_out_and_what_to_know(index: Index) ->
     assert repr(warned).splitlines()[1].startswith("warning: query: longer than <64> tokens")
     assert max(map(len, repr(warned).splitlines())) <= 96
     assert "<p>warning: query: longer than &lt;64&gt; tokens" in warned._repr_html_()
+
+
+def test_one_hit_is_a_table_in_a_notebook(index: Index) -> None:
+    for hit in index.search("bat at night", 4):
+        cells = Cells(hit._repr_html_())
+        assert cells.tags <= {"table", "tbody", "tr", "th", "td", "i"}
+        assert {hit.id, f"{hit.score:.4g}", f"{hit.score_per_token:.3f}", hit.text or "no text"} <= set(cells.cells)
+    assert "<script" not in Hit("<script>", 1.0, None, {"<b>": "<script>"})._repr_html_()
+
+
+def test_a_position_without_a_hit_says_how_many_there_are(index: Index) -> None:
+    hits = index.search("bat", 2)
+    with pytest.raises(IndexError, match=r"^hits: there are 2 hits, got position 99$"):
+        hits[99]
+    with pytest.raises(TypeError, match=r"^hits: must be indexed by a position or a slice, got str$"):
+        hits["a"]  # type: ignore[call-overload]
+    assert hits[-1] == hits[1]

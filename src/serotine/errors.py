@@ -29,7 +29,11 @@ def invalid(name: str, expected: str, value: object, *, fix: str = "") -> ValueE
 
 def wrong_type(name: str, expected: str, value: object, *, fix: str = "") -> TypeError:
     """Return the error for a value of the wrong type: "ids: must be a list of strings, got int"."""
-    return TypeError(f"{name}: must be {expected}, got {type(value).__name__}{_fix(fix)}")
+    return TypeError(f"{name}: must be {expected}, got {_type_name(value)}{_fix(fix)}")
+
+
+def _type_name(value: object) -> str:
+    return "None" if value is None else type(value).__name__
 
 
 def not_one_of(name: str, options: Iterable[object], value: object) -> ValueError:
@@ -181,6 +185,10 @@ class EmptyTextWarning(SerotineWarning):
 
 class TruncatedTextWarning(SerotineWarning):
     """Texts longer than the encoder reads: what follows is not searched, or, of a query, not searched for."""
+
+
+class ReplacedPassageWarning(SerotineWarning):
+    """Documents that replace passages of a long text that was split, while its other passages stay."""
 
 
 class UnknownTextWarning(SerotineWarning):

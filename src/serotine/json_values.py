@@ -17,6 +17,7 @@ Text of dates of one kind sorts as the dates do. Anything else is an error: byte
 from __future__ import annotations
 
 import datetime
+import enum
 import math
 import uuid
 from decimal import Decimal
@@ -60,7 +61,16 @@ def json_value(value: object, place: str) -> Any:
     try:
         return _converted(value, 0)
     except _InvalidError as invalid:
+        if len(invalid.path) > MAX_DEPTH:
+            raise _too_deep(value, invalid, place) from None
         raise invalid.at(place) from None
+
+
+def filter_values(value: object) -> list[Any] | None:
+    """Return the values of a filter's list: of a list, tuple, set or array of one dimension; None for anything else."""
+    if isinstance(value, (list, tuple, set, frozenset)) or (isinstance(value, np.ndarray) and value.ndim == 1):
+        return list(value)
+    return None
 
 
 def json_scalar(value: object, place: str) -> Any:
@@ -80,6 +90,20 @@ def json_scalar(value: object, place: str) -> Any:
     if plain is None:
         raise ValueError(f"{place}: must be finite, got {value}")
     return plain
+
+
+def _too_deep(value: Any, invalid: _InvalidError, place: str) -> ValueError:
+    """Return the error for a value that is nested too deeply; the shortest path to what contains itself names it."""
+    path, invalid.path = invalid.path, []
+    seen = [value]
+    for key in path:
+        value = value[key]
+        invalid.path.append(key)
+        if any(value is outer for outer in seen):
+            return ValueError(f"{invalid.at(place)}".partition(": ")[0] + ": contains itself; store it as text")
+        seen.append(value)
+    invalid.path = [*path[:3], ...]
+    return ValueError(f"{place}{''.join(f'[{shown(key)}]' for key in path[:3])}...: {invalid}")
 
 
 def _converted(value: object, depth: int) -> Any:
@@ -127,6 +151,8 @@ def _scalar(value: object) -> str | int | float | bool | None:
         return int(value)
     if isinstance(value, (float, np.floating)):
         return _finite(float(value))
+    if isinstance(value, enum.Enum) and isinstance(value.value, (str, int, float)):
+        return _scalar(value.value)
     if isinstance(value, datetime.time):
         return value.isoformat()
     if isinstance(value, Decimal):

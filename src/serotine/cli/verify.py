@@ -28,8 +28,9 @@ def verify(index: Path, json_file: str | None) -> None:
         if result.stray_files
         else ""
     )
+    deleted = f" and {result.deleted:,} deleted" if result.deleted else ""
     report(
-        f"{index}: sound; {plural(result.documents, 'document')} in {plural(result.segments, 'segment')}, "
+        f"{index}: sound; {plural(result.documents, 'document')}{deleted} in {plural(result.segments, 'segment')}, "
         f"{plural(result.codebooks, 'codebook')}, {size(result.bytes)} read and checked.{stray}",
         {"path": str(index), "sound": True, **asdict(result)},
         json_file,

@@ -23,9 +23,20 @@ from serotine.index import (
     SearchKeywords,
     SearchOptions,
     VerifyReport,
+    check_long_texts,
+    check_missing,
+    compile_where,
+    document_ids,
+    json_metadata,
+    query_vectors,
+    stored_vectors,
+    validate_batch,
+    validate_counts,
+    validate_deletion,
+    validate_query,
 )
 from serotine.issued_warnings import issue_query_warnings, issue_warning
-from serotine.json_values import json_scalar, json_value
+from serotine.json_values import filter_values, json_scalar
 from serotine.nesting import MAX_DEPTH
 from serotine.progress import progress_bar
 from serotine.texts import is_text, strings
@@ -160,16 +171,16 @@ class Client:
         added = 0
         with progress_bar(expected_documents, "Adding", enabled=show_progress) as advance:
             for batch in batches:
-                if "ids" not in batch:
-                    raise ValueError("batches: must be dicts with 'ids'")
-                added += self._add(**batch, upsert=upsert, long_texts=long_texts, skip_known=not upsert)
-                advance(len(batch["ids"]))
+                columns = validate_batch(batch)
+                added += self._add(**columns, upsert=upsert, long_texts=long_texts, skip_known=not upsert)
+                advance(len(columns["ids"]))
         return added
 
     def delete(self, ids: Sequence[str] | None = None, *, where: Mapping[str, Any] | None = None) -> int:
         """Delete documents; see `Index.delete`."""
+        validate_deletion(ids, where)
         checked = None if ids is None else strings(ids, "ids")
-        if checked == [] and where is None:
+        if checked == []:
             return 0
         body = {"ids": checked, "where": _filter(where)}
         answer = self._post("/documents/delete", body, repeatable=False)
@@ -193,6 +204,7 @@ class Client:
     def get(self, ids: Sequence[str], *, missing: Missing) -> list[Hit | None]: ...
     def get(self, ids: str | Sequence[str], *, missing: Missing = "error") -> Hit | list[Hit] | list[Hit | None] | None:
         """Return documents by id; see `Index.get`."""
+        check_missing(missing)
         requested = strings([ids] if isinstance(ids, str) else ids, "ids")
         body = self._post("/documents/fetch", {"ids": requested, "missing": missing})
         hits = [None if document is None else parsing.document(document) for document in body["documents"]]
@@ -217,7 +229,7 @@ class Client:
 
     def vectors(self, id_: str) -> NDArray[np.float16]:
         """Return a document's stored vectors; see `Index.vectors`."""
-        (checked,) = strings([id_], "id")
+        checked = _id(id_)
         body = self._get(f"/documents/{quote(checked, safe='')}?vectors=true")
         return unpack(body["vectors"], body["dim"], "vectors")
 
@@ -248,7 +260,7 @@ class Client:
 
     def explain(self, query: str, id_: str) -> Explanation:
         """Align a query with a document; see `Index.explain`."""
-        return parsing.explanation(self._post("/explain", {"query": query, "id": id_}))
+        return parsing.explanation(self._post("/explain", {"query": validate_query(query), "id": _id(id_)}))
 
     def stats(self) -> IndexStats:
         """Return counts and sizes; see `Index.stats`."""
@@ -274,9 +286,11 @@ class Client:
         long_texts: LongTexts,
         skip_known: bool = False,
     ) -> int:
+        check_long_texts(long_texts)
         packed = None
         if vectors is not None:
-            packed = [_packed(value, f"vectors[{i}]", self.dim) for i, value in enumerate(vectors)]
+            validate_counts({"vectors": vectors}, len(document_ids(ids)))
+            packed = [pack(stored_vectors(value, f"vectors[{i}]", self.dim)) for i, value in enumerate(vectors)]
         documents = _documents(ids, texts=texts, metadata=metadata, vectors=packed)
         if not documents:
             return 0
@@ -297,10 +311,8 @@ class Client:
 
     def _query(self, query: object) -> dict[str, Any]:
         if isinstance(query, str):
-            return {"query": query}
-        if isinstance(query, np.ndarray):
-            return {"vectors": _packed(query, "query", self.dim, float32=True)}
-        raise wrong_type("query", "a string or an array (tokens, dim)", query)
+            return {"query": validate_query(query)}
+        return {"vectors": pack(query_vectors(query, self.dim))}
 
     def _only_index(self) -> str:
         names = [str(index["name"]) for index in self.indexes()]
@@ -327,25 +339,33 @@ def _reissue(answer: Mapping[str, Any]) -> None:
 
 def _documents(ids: Sequence[str], **columns: Sequence[Any] | None) -> list[dict[str, Any]]:
     """Return documents as a request has them, from one column per field; None for no column."""
-    documents: list[dict[str, Any]] = [{"id": id_} for id_ in strings(ids, "ids")]
+    documents: list[dict[str, Any]] = [{"id": id_} for id_ in document_ids(ids)]
+    validate_counts(columns, len(documents))
     for name, values in columns.items():
         if values is None:
             continue
         if name == "texts":
             values = strings(values, "texts")
-        elif isinstance(values, (str, bytes)):
-            raise TypeError(f"{name}: must be a list, got one {type(values).__name__}; put it in a list")
-        if len(values) != len(documents):
-            raise ValueError(f"{name}: must be one per id ({len(documents):,}), got {len(values):,}")
+        elif name == "metadata":
+            values = json_metadata(values)
         field = "text" if name == "texts" else name
-        for i, (document, value) in enumerate(zip(documents, values, strict=True)):
-            document[field] = json_value(value, f"metadata[{i}]") if name == "metadata" else value
+        for document, value in zip(documents, values, strict=True):
+            document[field] = value
     return documents
 
 
+def _id(value: object) -> str:
+    if not isinstance(value, str):
+        raise wrong_type("id", "a string", value)
+    return strings([value], "id")[0]
+
+
 def _filter(where: Mapping[str, Any] | None) -> Any:
-    """Return a filter as JSON represents it; the server checks the rest."""
-    return None if where is None else _plain_filter(where, "where")
+    """Return a filter as JSON represents it; the server checks the values of declared fields."""
+    if where is None:
+        return None
+    compile_where(where, {})
+    return _plain_filter(where, "where")
 
 
 def _plain_filter(value: Any, place: str, depth: int = 0) -> Any:
@@ -353,26 +373,10 @@ def _plain_filter(value: Any, place: str, depth: int = 0) -> Any:
         raise ValueError(f"where: nested more than {MAX_DEPTH} levels deep; flatten it")
     if isinstance(value, Mapping):
         return {key: _plain_filter(item, f"{place}[{shown(key)}]", depth + 1) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain_filter(item, f"{place}[{i}]", depth + 1) for i, item in enumerate(value)]
+    values = filter_values(value)
+    if values is not None:
+        return [_plain_filter(item, f"{place}[{i}]", depth + 1) for i, item in enumerate(values)]
     return json_scalar(value, place)
-
-
-def _packed(value: object, name: str, dim: int, *, float32: bool = False) -> str:
-    """Return vectors as base64: float16, as documents are stored, or float32, as queries are scored.
-
-    Their shape is not sent: vectors of another dimension would be cut differently by the server.
-    """
-    array = np.asarray(value)
-    if array.dtype.kind != "f":
-        raise TypeError(f"{name}: must be floats of shape (tokens, {dim}), got dtype {array.dtype}")
-    if array.ndim != 2 or array.shape[1] != dim:
-        raise ValueError(f"{name}: must have shape (tokens, {dim}), got {array.shape}")
-    with np.errstate(over="ignore"):
-        half = array.astype(np.float16)
-    if not np.isfinite(half).all():
-        raise ValueError(f"{name}: contains NaN, infinity or values beyond float16 (65,504)")
-    return pack(array if float32 else half)
 
 
 def _option_fields(k: int, options: SearchKeywords) -> dict[str, Any]:

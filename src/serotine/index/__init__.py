@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
-from serotine.index.container import Missing
+from serotine.index.container import Missing, check_missing
+from serotine.index.documents import (
+    document_ids,
+    json_metadata,
+    query_vectors,
+    stored_vectors,
+    validate_batch,
+    validate_counts,
+    validate_deletion,
+    validate_query,
+)
 from serotine.index.files import nearest
 from serotine.index.growth import FIRST_TRAINING, POSTINGS_FROM, first_training_at, k_means
 from serotine.index.hits import Certificate, Hit, Hits, SearchStats
 from serotine.index.index import Index
-from serotine.index.long_texts import LongTexts
+from serotine.index.long_texts import LongTexts, check_long_texts
 from serotine.index.merging import merged_order
 from serotine.index.recorded_encoder import load_encoder
 from serotine.index.results import IndexStats, VerifyReport
@@ -67,17 +77,27 @@ __all__ = [
     "VerifyReport",
     "analyze",
     "check_filterable",
+    "check_long_texts",
     "check_metadata",
+    "check_missing",
     "compile_where",
+    "document_ids",
     "encode_documents",
     "encode_queries",
     "explain",
     "first_training_at",
+    "json_metadata",
     "k_means",
     "load_encoder",
     "merged_order",
     "nearest",
+    "query_vectors",
     "read_settings",
     "replace_index",
     "restore_replaced_index",
+    "stored_vectors",
+    "validate_batch",
+    "validate_counts",
+    "validate_deletion",
+    "validate_query",
 ]

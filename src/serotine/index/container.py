@@ -81,8 +81,7 @@ class DocumentContainer:
         ({'color': 'red'}, None)
         """
         self._store.require_open()
-        if missing not in get_args(Missing):
-            raise not_one_of("missing", get_args(Missing), missing)
+        check_missing(missing)
         rows = self._store.catalog.live_rows([ids] if isinstance(ids, str) else strings(ids, "ids"))
         if missing == "error":
             for id_, row in rows:
@@ -131,6 +130,12 @@ class DocumentContainer:
                 segment, position = location
                 return segment.document(position)
             # Replaced by another process in between: it has another number now, or is deleted.
+
+
+def check_missing(value: object) -> None:
+    """Raise ValueError for anything but the two choices of `DocumentContainer.get`."""
+    if value not in get_args(Missing):
+        raise not_one_of("missing", get_args(Missing), value)
 
 
 def live_row(store: Store, id_: str) -> Row:

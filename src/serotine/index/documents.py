@@ -10,12 +10,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from serotine.errors import DuplicateIdError, EmptyTextWarning, wrong_type
+from serotine.errors import DuplicateIdError, EmptyTextWarning, unknown_key, wrong_type
 from serotine.index.store import check_metadata
 from serotine.issued_warnings import issue_warning
 from serotine.json_values import json_value
 from serotine.texts import is_text, strings
 
+_COLUMNS = ("ids", "texts", "vectors", "metadata")
 _FLOAT16_MAX = float(np.finfo(np.float16).max)
 
 
@@ -77,12 +78,19 @@ def query_vectors(value: object, dim: int) -> NDArray[np.float32]:
     return vectors
 
 
-def validate_query(query: str) -> None:
-    """Raise ValueError for a query without words."""
+def validate_query(query: object) -> str:
+    """Return a query if it is a text with words.
+
+    Raises:
+        TypeError, ValueError: it is none.
+    """
+    if not isinstance(query, str):
+        raise wrong_type("query", "a string", query)
     if not query.strip():
         raise ValueError("query: must not be empty")
     if not is_text(query):
         raise ValueError("query: contains a lone surrogate, which is not text; decode its source as UTF-8")
+    return query
 
 
 def stored_vectors(value: object, name: str, dim: int) -> NDArray[np.float16]:
@@ -110,6 +118,8 @@ def validate_counts(columns: Mapping[str, Any], count: int) -> None:
         if values is None:
             continue
         if isinstance(values, (str, bytes)):
+            if name == "texts":
+                raise wrong_type(name, "a list of strings", values, fix="put it in a list")
             raise TypeError(f"{name}: must be a list, got one {type(values).__name__}; put it in a list")
         if not hasattr(values, "__len__"):
             raise TypeError(f"{name}: must be a list, got {type(values).__name__}; pass list(...)")
@@ -170,14 +180,48 @@ def validate_metadata(values: Sequence[dict[str, Any]], filterable: Mapping[str,
     Raises:
         TypeError, ValueError: names the position and the key.
     """
+    objects = json_metadata(values)
+    for i, value in enumerate(objects):
+        check_metadata(filterable, value, i)
+    return objects
+
+
+def json_metadata(values: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return metadata as JSON represents them.
+
+    Raises:
+        TypeError, ValueError: names the position and the key.
+    """
     objects = []
     for i, value in enumerate(values):
         if not isinstance(value, dict):
-            raise wrong_type(f"metadata[{i}]", "a dict", value)
-        plain = json_value(value, f"metadata[{i}]")
-        check_metadata(filterable, plain, i)
-        objects.append(plain)
+            raise wrong_type(f"metadata[{i}]", "a dict", value, fix="use {} for a document without metadata")
+        objects.append(json_value(value, f"metadata[{i}]"))
     return objects
+
+
+def validate_deletion(ids: object, where: object) -> None:
+    """Raise ValueError unless either ids or a filter say which documents to delete."""
+    if (ids is None) == (where is None):
+        raise ValueError("ids, where: exactly one of the two is needed")
+    if isinstance(where, Mapping) and not where:
+        raise ValueError("where: must not be empty, or every document would match; to delete all, pass their ids")
+
+
+def validate_batch(batch: object) -> dict[str, Any]:
+    """Return a batch of `Index.add_batches`: columns by name, of which "ids" is one.
+
+    Raises:
+        TypeError, ValueError: it is none.
+    """
+    if not isinstance(batch, Mapping):
+        raise wrong_type("batches", "dicts with 'ids'", batch)
+    if "ids" not in batch:
+        raise ValueError(f"batches: must be dicts with 'ids', got one with {', '.join(map(repr, batch)) or 'nothing'}")
+    for name in batch:
+        if name not in _COLUMNS:
+            raise ValueError(f"batches: {unknown_key(name, _COLUMNS)}")
+    return dict(batch)
 
 
 def metadata_text(metadata: dict[str, Any]) -> str:

@@ -69,6 +69,18 @@ def html_table(hits: Hits) -> str:
     )
 
 
+def html_hit(hit: Hit) -> str:
+    """Return an HTML table of a hit's values; everything from documents is escaped."""
+    values = {"id": hit.id, "score": _score(hit)}
+    if hit.score_per_token is not None:
+        values["score per token"] = f"{hit.score_per_token:.3f}"
+    values |= {name: str(value) for name, value in hit.metadata.items()}
+    rows = [(html.escape(printable(name)), html.escape(printable(value))) for name, value in values.items()]
+    rows.append(("text", "<i>no text</i>" if hit.text is None else _shaded(hit.text, [])))
+    cells = "".join(f'<tr><th style="{_CELL}">{name}</th><td style="{_CELL}">{value}</td></tr>' for name, value in rows)
+    return f"<table><tbody>{cells}</tbody></table>"
+
+
 def _shaded(text: str, spans: list[Span]) -> str:
     excerpt = by_width(text, spans, _PASSAGE)
     pieces = ["… " if excerpt.start else ""]

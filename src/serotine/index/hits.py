@@ -7,9 +7,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any, Protocol, overload
 
-from serotine.errors import EncoderError, SerotineError, SerotineWarning, UnknownIdError
+from serotine.errors import EncoderError, SerotineError, SerotineWarning, UnknownIdError, wrong_type
 from serotine.excerpts import word_spans
-from serotine.index.hit_tables import html_table, one_line, text_table
+from serotine.index.hit_tables import html_hit, html_table, one_line, text_table
 from serotine.wire import finite
 
 if TYPE_CHECKING:
@@ -64,6 +64,9 @@ class Hit:
 
     def __repr__(self) -> str:
         return one_line(self)
+
+    def _repr_html_(self) -> str:
+        return html_hit(self)
 
     @property
     def document(self) -> str:
@@ -179,7 +182,15 @@ class Hits(Sequence[Hit]):
     @overload
     def __getitem__(self, index: slice) -> Hits: ...
     def __getitem__(self, index: int | slice) -> Hit | Hits:
-        return replace(self, items=self.items[index]) if isinstance(index, slice) else self.items[index]
+        if isinstance(index, slice):
+            return replace(self, items=self.items[index])
+        try:
+            return self.items[index]
+        except TypeError:
+            raise wrong_type("hits", "indexed by a position or a slice", index) from None
+        except IndexError:
+            count = f"{len(self):,} hit{'' if len(self) == 1 else 's'}"
+            raise IndexError(f"hits: there are {count}, got position {index}") from None
 
     def __len__(self) -> int:
         return len(self.items)

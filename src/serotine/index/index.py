@@ -220,7 +220,7 @@ class Index(DocumentContainer):
             metadata: one dict per document. Dates and datetimes are stored as ISO 8601 text, with a time zone in UTC;
                 NaN as null; scalars of NumPy and pandas as Python's. docs/index.md lists the values.
             upsert: replace documents whose ids are in the index; otherwise such an id is an error. The passages of a
-                document are replaced with it, also where it is no longer split.
+                document are replaced with it, also where it is no longer split; replacing a single passage warns.
             long_texts: what happens to texts that are longer than the encoder reads. "warn" and "truncate" store them
                 whole, but their end is not searched; "split" stores them as passages `ID#1`, `ID#2`, ... with the
                 metadata "document" (the id), "start" and "end" (characters); "error" adds nothing.
@@ -233,6 +233,7 @@ class Index(DocumentContainer):
 
         Warns:
             TruncatedTextWarning, UnknownTextWarning: texts are too long, or more than 20% outside the vocabulary.
+            ReplacedPassageWarning: `upsert` replaces a passage of a long text, and its other passages stay.
         """
         self._writer.add(ids, texts, vectors, metadata, upsert, long_texts, show_progress=show_progress)
 
@@ -334,7 +335,8 @@ class Index(DocumentContainer):
                 means its passages.
             metadata: one dict per document. Its fields replace those of the same names, the others stay, and a field
                 that is None is removed. Nested dicts are replaced whole.
-            replace: drop all other fields; a field that is None is then stored as null.
+            replace: drop all other fields; a field that is None is then stored as null. A passage keeps "document",
+                "start" and "end", and giving it others is a ValueError.
 
         Raises:
             UnknownIdError: an id is not in the index.

@@ -17,18 +17,30 @@ class MetadataChange:
     Attributes:
         fields: the fields, as JSON represents them.
         replace: whether all other fields are dropped. Otherwise they stay, and a field that is None is removed.
+        position: position of the document in the call, for messages.
     """
 
     fields: Mapping[str, Any]
     replace: bool
+    position: int = 0
 
     def apply(self, row: Row) -> dict[str, Any]:
-        """Return the new metadata of a document; a passage never loses the fields that say which it is."""
+        """Return the new metadata of a document; a passage never loses the fields that say which it is.
+
+        Raises:
+            ValueError: one of these fields would change.
+        """
         if self.replace:
             changed = dict(self.fields)
         else:
             merged = {**row.metadata, **self.fields}
             changed = {name: value for name, value in merged.items() if value is not None or name not in self.fields}
         if is_passage(row.id, row.metadata.get("document")):
+            for name in PASSAGE_FIELDS:
+                if name in self.fields and self.fields[name] != row.metadata.get(name):
+                    raise ValueError(
+                        f"metadata[{self.position}][{name!r}]: says which part of its document the passage {row.id!r} "
+                        "is, and cannot change; leave it out"
+                    )
             changed.update({name: row.metadata[name] for name in PASSAGE_FIELDS if name in row.metadata})
         return changed

@@ -64,10 +64,11 @@ class VerifyReport:
     Attributes:
         segments: number of segments whose files were checked: size, header, offsets and checksum.
         codebooks: number of codebooks whose files were checked.
-        documents: number of documents whose row and position in a segment were checked.
+        documents: number of live documents; the row and the position in a segment of each were checked.
         bytes: number of bytes read and checksummed.
         stray_files: files in the segment folder that the catalog does not name: left by a writer that was killed,
             harmless, removed when the next writer opens the index.
+        deleted: number of tombstones that were checked too: documents deleted or replaced that still take space.
     """
 
     segments: int
@@ -75,3 +76,4 @@ class VerifyReport:
     documents: int
     bytes: int
     stray_files: tuple[str, ...]
+    deleted: int = 0

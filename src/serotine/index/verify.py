@@ -32,7 +32,8 @@ def verify_index(store: Store, snapshot: Snapshot) -> VerifyReport:
     return VerifyReport(
         segments=len(snapshot.segments),
         codebooks=len(codebooks),
-        documents=sum(view.numbers.size for view in snapshot.segments.values()),
+        documents=snapshot.documents,
+        deleted=sum(view.numbers.size for view in snapshot.segments.values()) - snapshot.documents,
         bytes=sum(file.record.bytes for file in files) + sum(file.bytes for file in codebooks),
         stray_files=tuple(store.stray_files()),
     )

@@ -11,7 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serotine.coverage import CoverageReport, unknown_fix
-from serotine.errors import DuplicateIdError, MaintenanceWarning, UnknownIdError, first_and_count, reason
+from serotine.errors import (
+    DuplicateIdError,
+    MaintenanceWarning,
+    ReplacedPassageWarning,
+    UnknownIdError,
+    first_and_count,
+    reason,
+)
 from serotine.index import documents
 from serotine.index.documents import DocumentBatch
 from serotine.index.files import VECTORS, SegmentRecord, write_vectors
@@ -29,7 +36,7 @@ from serotine.index.long_texts import (
 )
 from serotine.index.metadata_change import MetadataChange
 from serotine.index.recorded_encoder import RecordedEncoder
-from serotine.index.store import CoverageRow, SourceUpdate, Store, Transaction
+from serotine.index.store import CoverageRow, SourceUpdate, Store, Transaction, is_passage
 from serotine.index.text_vectors import encode_documents
 from serotine.issued_warnings import issue_warning
 from serotine.progress import progress_bar
@@ -103,7 +110,8 @@ class Writer:
         report = CoverageReport()
         with progress_bar(expected_documents, "Adding", enabled=show_progress) as advance:
             for batch in batches:
-                new = dict(batch) if upsert else self._without_existing(batch)
+                checked = documents.validate_batch(batch)
+                new = checked if upsert else self._without_existing(checked)
                 with self._store.changes:
                     if new["ids"]:
                         prepared = self._prepare(**new, upsert=upsert, long_texts=long_texts)
@@ -166,8 +174,7 @@ class Writer:
 
     def delete(self, ids: Sequence[str] | None, where: Mapping[str, Any] | None) -> int:
         """Delete documents; return how many."""
-        if (ids is None) == (where is None):
-            raise ValueError("ids, where: exactly one of the two is needed")
+        documents.validate_deletion(ids, where)
         with self._store.changes:
             self._store.require_writer()
             numbers = self._matching(where) if where is not None else self._numbers(ids or [])
@@ -206,18 +213,19 @@ class Writer:
             fields = documents.validate_metadata(metadata, store.settings.filterable)
             numbers = self._numbers_by_id(unique_ids, "nothing was changed")
             changes = {
-                number: MetadataChange(values, replace)
-                for id_, values in zip(unique_ids, fields, strict=True)
+                number: MetadataChange(values, replace, i)
+                for i, (id_, values) in enumerate(zip(unique_ids, fields, strict=True))
                 for number in numbers[id_]
             }
             if not changes:
                 return
             rows = store.catalog.rows(list(changes))
+            changed = [
+                (number, row.id, row.text, documents.metadata_text(changes[number].apply(row)))
+                for number, row in rows.items()
+            ]
             with store.transaction() as transaction:
-                transaction.replace_metadata(
-                    (number, row.id, row.text, documents.metadata_text(changes[number].apply(row)))
-                    for number, row in rows.items()
-                )
+                transaction.replace_metadata(changed)
             _log.info("%s: changed the metadata of %d documents", store.folder, len(rows))
 
     def compact(self, *, show_progress: bool) -> None:
@@ -251,6 +259,8 @@ class Writer:
         if not upsert:
             _refuse_existing([id_ for id_ in batch.ids if id_ in replaced or id_ in passages])
         documents.warn_about_empty_texts(batch)
+        if replaced and replace_passages:
+            self._warn_about_passages(replaced, set(batch.ids))
         measured = MeasuredTexts()
         if batch.ids and batch.vectors is None:
             encoder = self._encoder.get()
@@ -276,6 +286,24 @@ class Writer:
                 measured = measure_texts(encoder, batch.ids, batch.stored_texts)
         numbers = {*replaced.values(), *(number for by_id in passages.values() for number in by_id.values())}
         return _Batch(batch, sorted(numbers), measured.rows, measured.report)
+
+    def _warn_about_passages(self, replaced: Mapping[str, int], ids: set[str]) -> None:
+        """Warn about passages of a split document that are replaced by a document of their id, without the others."""
+        suspects = {number: id_ for id_, number in replaced.items() if id_.rpartition("#")[2].isdecimal()}
+        if not suspects:
+            return
+        documents_of = {
+            row.id: row.metadata.get("document") for row in self._store.catalog.rows(list(suspects)).values()
+        }
+        passages = [id_ for id_, document in documents_of.items() if is_passage(id_, document) and document not in ids]
+        if passages:
+            first = passages[0]
+            issue_warning(
+                ReplacedPassageWarning(
+                    f"ids: {len(passages):,} of {len(ids):,} replace a passage of a long text, the first is {first!r} "
+                    f"of {documents_of[first]!r}; to replace the whole text, add it under its own id"
+                )
+            )
 
     def _validated(
         self,
@@ -332,9 +360,6 @@ class Writer:
 
     def _without_existing(self, batch: Mapping[str, Any]) -> dict[str, Any]:
         """Return a batch without the documents that are already in the index."""
-        if "ids" not in batch:
-            keys = ", ".join(map(repr, batch)) or "nothing"
-            raise ValueError(f"batches: must be dicts with 'ids', got one with {keys}")
         ids = documents.document_ids(batch["ids"])
         existing = {*self._store.catalog.live_ids(ids), *self._store.catalog.passages(ids)}
         documents.validate_counts(batch, len(ids))

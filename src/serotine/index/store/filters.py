@@ -4,7 +4,8 @@ A filter is a dict:
 
 - `{"lang": "en"}`: the field equals the value.
 - `{"year": {">=": 2020, "<": 2024}}`: operators `==`, `!=`, `<`, `<=`, `>`, `>=`, `in` (a list of values), and
-  `contains` (the field is a list that contains the value, or a string that contains the substring).
+  `contains` (the field is a list that contains the value, or a string that contains the substring). The values of `in`
+  may also be a set or an array.
 - `{"and": [...]}`, `{"or": [...]}`, `{"not": {...}}` contain filters. Fields and operators in one dict are
   joined by "and".
 
@@ -30,7 +31,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from serotine.errors import shown, wrong_type
-from serotine.json_values import json_scalar
+from serotine.json_values import filter_values, json_scalar
 from serotine.texts import is_text
 
 Filterable = dict[str, type]
@@ -245,18 +246,21 @@ class _Parser:
 
     def _comparison(self, field: str, name: object, value: object, place: str) -> Condition:
         if name not in _OPERATORS:
-            raise ValueError(f"{place}: unknown operator; valid operators: {', '.join(_OPERATORS)}")
+            nested = isinstance(name, str) and any(character.isalpha() for character in name)
+            hint = f"; for a field inside {field!r} write {field + '.' + str(name)!r}" if nested else ""
+            raise ValueError(f"{place}: unknown operator; valid operators: {', '.join(_OPERATORS)}{hint}")
         self._comparisons += 1
         if self._comparisons > _MAX_COMPARISONS:
             raise ValueError(
                 f"where: must have at most {_MAX_COMPARISONS} comparisons; use 'in' for long lists of values"
             )
         if name == "in":
-            if not isinstance(value, (list, tuple)):
+            values = filter_values(value)
+            if values is None:
                 raise wrong_type(place, "a list of values", value)
-            if not value:
+            if not values:
                 raise ValueError(f"{place}: must not be empty; list at least one value")
-            return Comparison(field, "in", [self._value(field, item, f"{place}[{i}]") for i, item in enumerate(value)])
+            return Comparison(field, "in", [self._value(field, item, f"{place}[{i}]") for i, item in enumerate(values)])
         plain = None if value is None and name in ("==", "!=") else self._value(field, value, place)
         if name in _ORDERS and isinstance(plain, bool):
             raise TypeError(f"{place}: booleans have no order; compare them with == or !=")

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import uuid
 from pathlib import Path
 
-from serotine.errors import IndexExistsError
+from serotine.errors import IndexExistsError, wrong_type
 from serotine.index.files import CHECKPOINT_FILE, SEGMENT_FOLDER, durable
 from serotine.index.store.catalog import CATALOG_FILE, Catalog, Settings, create_catalog
 
@@ -15,6 +16,19 @@ _INDEX_FILE = re.compile(
     rf"([0-9a-f]{{32}}\.(vectors|codes|codebook)|{re.escape(CHECKPOINT_FILE)})"
     rf"(\.[0-9a-f]{{32}}{re.escape(durable.TEMPORARY)})?"
 )
+
+
+def checked(path: str | Path) -> Path:
+    """Return the path of an index as a caller passed it.
+
+    Raises:
+        TypeError, ValueError: it is no path, or empty.
+    """
+    if not isinstance(path, (str, os.PathLike)):
+        raise wrong_type("path", "a string or a path", path)
+    if isinstance(path, str) and not path:
+        raise ValueError("path: must not be empty; give the folder of the index")
+    return Path(path)
 
 
 def create_folder(folder: Path, settings: Settings) -> None:

@@ -48,12 +48,12 @@ class Store:
         Raises:
             IndexExistsError: `path` exists and is not an empty folder that can be replaced.
         """
-        folders.create_folder(Path(path).absolute(), settings)
+        folders.create_folder(folders.checked(path).absolute(), settings)
 
     @staticmethod
     def exists(path: str | Path) -> bool:
         """Return whether the folder `path` holds a catalog; `open` checks whether it is an index's."""
-        return (Path(path) / CATALOG_FILE).is_file()
+        return (folders.checked(path) / CATALOG_FILE).is_file()
 
     @classmethod
     def open(cls, path: str | Path, *, read_only: bool) -> Store:
@@ -65,7 +65,7 @@ class Store:
             IndexDamagedError: a file is missing, truncated or damaged.
         """
         # Absolute: the process may change its current folder while the index is open.
-        folder = Path(path).absolute()
+        folder = folders.checked(path).absolute()
         catalog = Catalog(folder, read_only=read_only)
         lock: WriterLock | None = None
         try:
@@ -170,6 +170,6 @@ def read_settings(path: str | Path) -> Settings:
         NotAnIndexError: `path` is not an index, or one of another format.
         IndexDamagedError: the catalog is not a readable database.
     """
-    catalog = Catalog(Path(path).absolute(), read_only=True)
+    catalog = Catalog(folders.checked(path).absolute(), read_only=True)
     catalog.close()
     return catalog.settings

@@ -166,7 +166,7 @@ def test_filters(shell: Shell, tmp_path: Path) -> None:
     assert result["stats"]["documents"] == 10
     assert "No document matches." in shell("search", "i.serotine", "bat", "--where", '{"lang": "fr"}')
     for where, expected in (
-        ("year", "not valid JSON"),
+        ("year", "must be a JSON object, got 'year'"),
         ("[1]", "must be a JSON object"),
         ('{"year": {"~": 1}}', "--where['year']['~']: unknown operator"),
         ('{"year": "x"}', "--where['year']: must be int, as 'year' is declared, got str"),

@@ -344,7 +344,7 @@ def test_invalid_command_lines(bats: Path, tmp_path: Path, capsys: pytest.Captur
     os.symlink(bats, same_name)  # noqa: PTH211 - the same spelling on every supported version
     for arguments, status, message in [
         ([], 2, "Missing argument"),
-        ([tmp_path / "none"], 1, "no such folder"),
+        ([tmp_path / "none"], 1, "no such index"),
         ([bats, same_name], 1, "duplicate index name 'bats'"),
         ([bats, "--port", "0"], 2, "--port"),
     ]:

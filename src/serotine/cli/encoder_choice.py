@@ -59,14 +59,14 @@ def unfamiliar(texts: Sequence[str], encoder: Encoder) -> Counter[str]:
     encoder's vocabulary. Code, names and numbers are known.
     """
     counts: Counter[str] = Counter()
-    coverages = text_coverage(encoder, texts, query=False) or [None] * len(texts)
-    for text, coverage in zip(texts, coverages, strict=True):
+    coverages = text_coverage(encoder, texts, query=False)
+    for i, text in enumerate(texts):
         language = detect_language(text)
         script, _ = (script_counts(text).most_common(1) or [("", 0)])[0]
         if language not in (None, "en"):
             counts[language_name(language or "")] += 1
         elif script not in ("", "Latin"):
             counts[script] += 1
-        elif coverage is not None and coverage.unknown_share(text) > UNKNOWN_SHARE:
-            counts[next(iter(coverage.unknown_scripts(text)), "other")] += 1
+        elif coverages is not None and coverages[i].unknown_share(text) > UNKNOWN_SHARE:
+            counts[next(iter(coverages[i].unknown_scripts(text)), "other")] += 1
     return counts

@@ -17,6 +17,8 @@ def missing_index_message(path: Path, catalog: str) -> str:
         path: as given on the command line.
         catalog: name of the file that an index has.
     """
+    if path.name in ("", ".."):
+        path = path.resolve()
     beside = path.with_name(f"{path.name.removesuffix('.gz')}{_SUFFIX}")
     if path.exists():
         kind = "a folder of files" if path.is_dir() else "a file"

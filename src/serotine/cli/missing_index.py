@@ -19,6 +19,8 @@ def missing_index_message(path: Path, catalog: str) -> str:
     """
     if path.name in ("", ".."):
         path = path.resolve()
+    if not path.name:
+        return f"{path}: is a folder of files, not an index; make one of a folder in it with: serotine index FOLDER"
     beside = path.with_name(f"{path.name.removesuffix('.gz')}{_SUFFIX}")
     if path.exists():
         kind = "a folder of files" if path.is_dir() else "a file"

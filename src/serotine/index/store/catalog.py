@@ -21,15 +21,18 @@ from numpy.typing import NDArray
 
 from serotine.errors import IndexDamagedError, IndexReplacedError, NotAnIndexError, SerotineError
 from serotine.index.files import CodebookRecord, FileRecord, SegmentRecord
-from serotine.index.store import coverage_table, filters, lexical, passages
+from serotine.index.store import coverage_table, filters, forks, integrity, lexical, passages
 from serotine.index.store.coverage_table import CoverageCounts
+from serotine.index.store.forks import ForkAware
 from serotine.index.store.pages import any_live, live_pages, matching_numbers
-from serotine.index.store.sql import MAX_BOUND, batches, placeholders, row_checksum
+from serotine.index.store.sql import MAX_BOUND, batches, next_number, placeholders
 
 CATALOG_FILE = "catalog.sqlite"
 FORMAT_VERSION = 2
 # A page of `Catalog.scan`: documents may be long.
 _DOCUMENTS_PER_PAGE = 256
+# Seconds that a fork waits for a statement of another thread.
+_FORK_TIMEOUT = 10
 _DAMAGE_CODES = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
 _SCHEMA = f"""
@@ -165,7 +168,7 @@ def create_catalog(folder: Path, settings: Settings) -> None:
             connection.close()
 
 
-class Catalog:
+class Catalog(ForkAware):
     """An open catalog; every method is thread-safe.
 
     Raises:
@@ -178,6 +181,7 @@ class Catalog:
         self._path = path = folder / CATALOG_FILE
         self._read_only = read_only
         self._closed = False
+        self._inherited = False
         self._reconnections = 0
         if not folder.exists():
             raise NotAnIndexError(f"{folder}: no such folder; create an index there first", str(folder))
@@ -190,6 +194,7 @@ class Catalog:
             except BaseException:
                 self._connection.close()
                 raise
+        forks.watch(self)
 
     def _open(self) -> None:
         mode = "mode=ro" if self._read_only else "mode=rw"
@@ -209,7 +214,34 @@ class Catalog:
             self._require_open()
             self._require_in_place()
             with _translated_errors(self._path):
+                if self._inherited:
+                    self._open()
+                    self._inherited = False
+                    self._reconnections += 1
                 yield self._connection
+
+    def before_fork(self) -> None:
+        """Wait for the statement that another thread is running."""
+        self._fork_locked = self._lock.acquire(timeout=_FORK_TIMEOUT)
+
+    def after_fork_in_parent(self) -> None:
+        """Let other threads run statements again."""
+        if self._fork_locked:
+            self._lock.release()
+
+    def after_fork(self) -> None:
+        """Leave the parent's connection; the next read opens one of this process."""
+        self._lock = threading.RLock()
+        self._read_only = True
+        if self._closed or self._inherited:
+            return
+        self._inherited = True
+        # Closed, because SQLite would take the parent's locks for this process's. The parent still has the database
+        # open, so closing writes nothing; within a transaction it would.
+        if self._fork_locked and not self._connection.in_transaction:
+            self._connection.close()
+        else:
+            forks.leak(self._connection)
 
     def _require_open(self) -> None:
         if self._closed:
@@ -243,12 +275,13 @@ class Catalog:
         """Close the database."""
         with self._lock:
             self._closed = True
-            self._connection.close()
+            if not self._inherited:
+                self._connection.close()
 
     def __del__(self) -> None:
         # A connection refers to itself through its statement cache: only closing it frees its files at once.
         connection: sqlite3.Connection | None = getattr(self, "_connection", None)
-        if connection is not None:
+        if connection is not None and not self._inherited:
             connection.close()
 
     def version(self) -> tuple[int, int]:
@@ -323,8 +356,7 @@ class Catalog:
     def next_number(self) -> int:
         """Return the number of the next document; requires the writer lock."""
         with self._statements() as connection:
-            row = connection.execute("SELECT seq FROM sqlite_sequence WHERE name = 'documents'").fetchone()
-        return 1 if row is None else int(row[0]) + 1
+            return next_number(connection)
 
     def deleted(self) -> NDArray[np.int64]:
         """Return the document numbers of all tombstones, ascending."""
@@ -447,36 +479,7 @@ class Catalog:
 
     def check(self) -> list[str]:
         """Return the problems of the database: its structure, its references, the rows of every document."""
-        with self._statements() as connection:
-            problems = [row[0] for row in connection.execute("PRAGMA integrity_check") if row[0] != "ok"]
-            if problems:
-                return problems
-            orphans = len(connection.execute("PRAGMA foreign_key_check").fetchall())
-        if orphans:
-            problems.append(f"{orphans:,} rows refer to a codebook or a source that does not exist")
-        damaged = [number for number, intact in self._checked_rows() if not intact]
-        if damaged:
-            problems.append(
-                f"the texts, ids or metadata of {len(damaged):,} documents (the first is number {damaged[0]}) "
-                "do not match their checksums"
-            )
-        return problems
-
-    def _checked_rows(self) -> Iterator[tuple[int, bool]]:
-        # In short reads, so that searches can run in between.
-        last = -1
-        while True:
-            with self._statements() as connection:
-                rows = connection.execute(
-                    "SELECT number, id, text, metadata, checksum FROM documents WHERE number > ? "
-                    "ORDER BY number LIMIT ?",
-                    (last, MAX_BOUND),
-                ).fetchall()
-            if not rows:
-                return
-            for row in rows:
-                yield row[0], row_checksum(*row[1:4]) == row[4]
-            last = rows[-1][0]
+        return integrity.problems(self._statements)
 
     def numbers(self) -> NDArray[np.int64]:
         """Return the document number of every row, tombstones included, ascending."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import sqlite3
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -20,6 +21,12 @@ def batches(values: Sequence[Any]) -> Iterator[list[Any]]:
 def placeholders(values: Sequence[Any]) -> str:
     """Return one placeholder per value: only question marks reach the SQL, the values are bound."""
     return ",".join("?" * len(values))
+
+
+def next_number(connection: sqlite3.Connection) -> int:
+    """Return the number of the next document: numbers are never used again."""
+    row = connection.execute("SELECT seq FROM sqlite_sequence WHERE name = 'documents'").fetchone()
+    return 1 if row is None else int(row[0]) + 1
 
 
 def row_checksum(id_: str, text: str | None, metadata: str) -> bytes:

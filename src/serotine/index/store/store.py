@@ -10,7 +10,9 @@ from pathlib import Path
 
 from serotine.errors import ReadOnlyError, SerotineError
 from serotine.index.store import folder as folders
+from serotine.index.store import forks
 from serotine.index.store.catalog import CATALOG_FILE, Catalog, Settings
+from serotine.index.store.forks import ForkAware
 from serotine.index.store.snapshot import Snapshot, load_snapshot
 from serotine.index.store.source_catalog import Sources
 from serotine.index.store.transaction import Transaction
@@ -19,7 +21,7 @@ from serotine.index.store.writer_lock import WriterLock
 _log = logging.getLogger("serotine.index")
 
 
-class Store:
+class Store(ForkAware):
     """An open index on disk, from which everything is read and through which every change is committed.
 
     Reading is thread-safe. A thread that changes the index holds `changes`. Dropping the last reference closes the
@@ -38,8 +40,17 @@ class Store:
         self._lock = lock
         self._refreshing = threading.Lock()
         self._closed = False
+        self._forked = False
         self._version: tuple[int, int] | None = catalog.version()
         self._snapshot = load_snapshot(folder, catalog, None)
+        forks.watch(self)
+
+    def after_fork(self) -> None:
+        """Become a reader: the writer lock stays with the parent process."""
+        self.changes = threading.RLock()
+        self._refreshing = threading.Lock()
+        self._forked = self._lock is not None
+        self._version = None
 
     @staticmethod
     def create(path: str | Path, settings: Settings) -> None:
@@ -102,8 +113,8 @@ class Store:
 
     @property
     def writable(self) -> bool:
-        """Whether this store holds the writer lock."""
-        return self._lock is not None
+        """Whether this process holds the writer lock through this store."""
+        return self._lock is not None and not self._forked
 
     @property
     def sources(self) -> Sources:
@@ -124,6 +135,11 @@ class Store:
     def require_writer(self) -> None:
         """Raise ReadOnlyError unless the store is open for writing."""
         self.require_open()
+        if self._forked:
+            raise ReadOnlyError(
+                f"{self.folder}: opened for writing by the process that this one was forked from; "
+                "open it again in the process that changes it"
+            )
         if not self.writable:
             raise ReadOnlyError(f"{self.folder}: opened with read_only=True; open it for writing to change it")
 
@@ -141,6 +157,7 @@ class Store:
     @contextmanager
     def transaction(self) -> Iterator[Transaction]:
         """Run a transaction: committed when the block ends, rolled back when it raises; see `Catalog.transaction`."""
+        self.require_writer()
         try:
             with self.catalog.transaction() as connection:
                 yield Transaction(connection)

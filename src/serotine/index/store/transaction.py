@@ -12,7 +12,7 @@ from serotine.index.files import CodebookRecord, SegmentRecord
 from serotine.index.store import coverage_table, lexical, passages, source_catalog, staging
 from serotine.index.store.coverage_table import CoverageRow
 from serotine.index.store.source_catalog import SourceUpdate
-from serotine.index.store.sql import batches, placeholders, row_checksum
+from serotine.index.store.sql import batches, next_number, placeholders, row_checksum
 
 
 class Transaction:
@@ -32,7 +32,15 @@ class Transaction:
         """Insert documents, (id, text, metadata as JSON), numbered from `first_number`; `coverage` of some.
 
         Those of the file `staged_for` are staged: `update_sources` activates them.
+
+        Raises:
+            SerotineError: the next number is another: the index was changed without the writer lock.
         """
+        if documents and (number := next_number(self._connection)) != first_number:
+            raise SerotineError(
+                f"the number of the next document must be {first_number}, got {number}: another process changes this "
+                "index without its writer lock; nothing was added; stop that process, then open the index again"
+            )
         self._connection.executemany(
             "INSERT INTO documents (number, id, text, metadata, checksum, live) VALUES (?, ?, ?, ?, ?, ?)",
             (

@@ -2,41 +2,91 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from weakref import WeakValueDictionary
 
 from filelock import FileLock, Timeout
 
 from serotine.errors import IndexLockedError
+from serotine.index.store import forks
+from serotine.index.store.forks import ForkAware
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
 
 LOCK_FILE = "writer.lock"
 # The locks this process holds, by file: an error can then say whose writer it is.
 _HELD: WeakValueDictionary[Path, WriterLock] = WeakValueDictionary()
 
 
-class WriterLock:
+class WriterLock(ForkAware):
     """A lock held from construction until `release`, or until the last reference is dropped or the process ends.
+
+    The folder itself is locked too: the lock file alone would admit a second writer once it was removed. A process that
+    is forked meanwhile does not hold the lock, and cannot release it.
 
     Raises:
         IndexLockedError: another writer holds it.
     """
 
     def __init__(self, folder: Path) -> None:
+        self._folder: int | None = None
         # thread_local=False: another thread may close the index than opened it.
         self._file = (folder / LOCK_FILE).resolve()
         self._lock = FileLock(self._file, timeout=0, thread_local=False)
         try:
             self._lock.acquire()
-        except Timeout:
+            self._folder = _lock_folder(folder)
+        except (Timeout, BlockingIOError):
+            self._lock.release()
             where = " in this process" if self._file in _HELD else ""
             raise IndexLockedError(
                 f"{folder}: another writer has this index open{where}; close it, or open with read_only=True",
                 str(folder),
             ) from None
+        self._process = os.getpid()
         _HELD[self._file] = self
+        forks.watch(self)
 
     def release(self) -> None:
-        """Release the lock."""
+        """Release the lock; without effect in a forked process."""
         if _HELD.get(self._file) is self:
             del _HELD[self._file]
-        self._lock.release()
+        self._close_folder()
+        if os.getpid() == self._process:
+            self._lock.release()
+
+    def after_fork(self) -> None:
+        """Close this process's copies: the lock ends with the parent, not with its last child."""
+        _HELD.pop(self._file, None)
+        self._close_folder()
+
+    def _close_folder(self) -> None:
+        if self._folder is not None:
+            os.close(self._folder)
+            self._folder = None
+
+    def __del__(self) -> None:
+        self._close_folder()
+
+
+def _lock_folder(folder: Path) -> int | None:
+    """Lock a folder and return its descriptor, or None on a file system that locks no folders.
+
+    Raises:
+        BlockingIOError: another writer holds the lock.
+    """
+    if fcntl is None:
+        return None
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        os.close(descriptor)
+        if isinstance(error, BlockingIOError):
+            raise
+        return None
+    return descriptor

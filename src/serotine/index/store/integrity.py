@@ -1,0 +1,46 @@
+"""The integrity of the catalog: its structure, its references, and the checksum of every document's row."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+
+from serotine.index.store.sql import MAX_BOUND, row_checksum
+
+Connections = Callable[[], AbstractContextManager[sqlite3.Connection]]
+
+
+def problems(statements: Connections) -> list[str]:
+    """Return the problems of a database, which `statements` gives access to for a short time each."""
+    with statements() as connection:
+        structure = [row[0] for row in connection.execute("PRAGMA integrity_check") if row[0] != "ok"]
+        if structure:
+            return structure
+        orphans = len(connection.execute("PRAGMA foreign_key_check").fetchall())
+    problems = []
+    if orphans:
+        problems.append(f"{orphans:,} rows refer to a codebook or a source that does not exist")
+    damaged = [number for number, intact in _checked_rows(statements) if not intact]
+    if damaged:
+        problems.append(
+            f"the texts, ids or metadata of {len(damaged):,} documents (the first is number {damaged[0]}) "
+            "do not match their checksums"
+        )
+    return problems
+
+
+def _checked_rows(statements: Connections) -> Iterator[tuple[int, bool]]:
+    # In short reads, so that searches can run in between.
+    last = -1
+    while True:
+        with statements() as connection:
+            rows = connection.execute(
+                "SELECT number, id, text, metadata, checksum FROM documents WHERE number > ? ORDER BY number LIMIT ?",
+                (last, MAX_BOUND),
+            ).fetchall()
+        if not rows:
+            return
+        for row in rows:
+            yield row[0], row_checksum(*row[1:4]) == row[4]
+        last = rows[-1][0]

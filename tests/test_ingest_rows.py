@@ -12,7 +12,7 @@ from helpers.fakes import WordEncoder
 from test_cli import Shell, ids, shell
 
 from serotine import Index
-from serotine.ingest import Ingest, IngestReport, read, update
+from serotine.ingest import Fields, Ingest, IngestReport, read, update
 
 __all__ = ["shell"]  # the fixture
 
@@ -199,6 +199,46 @@ def test_dialects_of_csv(tmp_path: Path, content: str) -> None:
     file = tmp_path / "a.csv"
     file.write_text(content, encoding="utf-8", newline="")
     assert [(d.id, d.text, d.metadata) for d in read([file])] == [("1", "bats, late", {"lang": "en"})]
+
+
+def test_only_the_rows_with_ids_of_another_file_are_skipped(index: Index) -> None:
+    Path("a.csv").write_text("id,text\n1,bat\n2,owl\n")
+    Path("b.csv").write_text("id,text\n2,fox\n3,emu\n")
+    report = update(index, ["a.csv", "b.csv"])
+    assert (report.added, report.files_added, report.skipped) == (3, 2, ())
+    assert rows(report)[0][:2] == ("b.csv", 2)
+    assert rows(report)[0][2].startswith("duplicate id '2', also in a.csv; ids must be unique: add --prefix-ids")
+    assert {hit.id: hit.text for hit in index.get(index.ids())} == {"1": "bat", "2": "owl", "3": "emu"}
+    again = update(index, ["a.csv", "b.csv"])
+    assert (again.added, again.files_unchanged, again.skipped_rows) == (0, 2, report.skipped_rows)
+    # What is free later is indexed, although the file has not changed.
+    Path("a.csv").write_text("id,text\n1,bat\n")
+    update(index, ["a.csv"])
+    later = update(index, ["a.csv", "b.csv"])
+    assert (later.added, later.files_replaced, later.skipped_rows.count) == (1, 1, 0)
+    assert index.get("2").text == "fox"
+    strict = Ingest(["a.csv", "b.csv"], index.encoder, strict=True).plan()
+    assert (len(strict.new), strict.skipped) == (2, ())
+
+
+def test_rows_with_ids_that_the_index_has_from_elsewhere_are_skipped(index: Index) -> None:
+    index.add(["2"], ["mine"])
+    Path("b.csv").write_text("id,text\n2,fox\n3,emu\n")
+    report = update(index, ["b.csv"])
+    assert (report.added, report.skipped) == (1, ())
+    assert rows(report)[0][2].startswith("id '2' is already in the index; use another id")
+    assert index.get("2").text == "mine"
+    plan = Ingest(["b.csv"], index.encoder, strict=True).plan(index)
+    assert [skipped.file for skipped in plan.conflicts] == ["b.csv"]
+
+
+def test_prefixed_ids_never_collide_and_are_remembered(index: Index) -> None:
+    for name in ("a.csv", "b.csv"):
+        Path(name).write_text(f"id,text\n1,{name}\n")
+    report = update(index, ["a.csv", "b.csv"], fields=Fields(prefix_ids=True))
+    assert (report.added, report.skipped_rows.count) == (2, 0)
+    assert set(index.ids()) == {"a.csv:1", "b.csv:1"}
+    assert update(index, ["a.csv", "b.csv"]).files_unchanged == 2
 
 
 def test_two_files_with_the_same_ids_are_both_named(index: Index) -> None:

@@ -175,20 +175,21 @@ def test_only_files_of_the_sources_are_removed(index: Index, folder: Path, tmp_p
 def test_documents_from_elsewhere_conflict_unless_equal(index: Index, folder: Path, tmp_path: Path) -> None:
     index.add(["x", "y", "mine"], ["fox one", "my own fox", "mine"])
     report = run(index)
-    assert files(report) == (2, 0, 0, 0, 1)
-    assert report.skipped[0].file == "notes/c.jsonl"
-    assert report.skipped[0].reason.startswith("line 2: id 'y' is already in the index; use another id")
+    assert files(report) == (3, 0, 0, 0, 0)
+    (row,) = report.skipped_rows.first
+    assert (row.file, row.line) == ("notes/c.jsonl", 2)
+    assert row.reason.startswith("id 'y' is already in the index; use another id")
     assert texts(index)["y"] == "my own fox"
     index.delete(["y"])
-    # An equal document is reassigned to the file.
+    # An equal document is reassigned to the file, and the other one has its id again.
     report = run(index)
-    assert (files(report), report.added, report.unchanged) == ((1, 0, 0, 2, 0), 1, 1)
+    assert (files(report), report.added, report.unchanged) == ((0, 1, 0, 2, 0), 1, 1)
     assert index.sources.ids(str(folder / "c.jsonl")) == ["x", "y"]
     write_jsonl(tmp_path / "d.jsonl", y="fox of d", q="q")
     report = run(index, "d.jsonl")
-    assert "id 'y' is already in the index, from " in report.skipped[0].message
+    assert "id 'y' is already in the index, from " in report.skipped_rows.first[0].message
     report = run(index, "d.jsonl", upsert=True)
-    assert (report.added, report.replaced) == (2, 1)
+    assert (report.added, report.replaced, report.unchanged) == (1, 1, 1)
     assert texts(index)["y"] == "fox of d"
     shutil.rmtree(folder / "deep")
     (folder / "c.jsonl").unlink()
@@ -228,8 +229,8 @@ def test_a_file_with_a_duplicate_id_is_skipped(index: Index, folder: Path) -> No
     report = run(index)
     assert files(report) == (3, 0, 0, 0, 1)
     assert report.skipped[0].reason == (
-        "line 1: duplicate id 'y', also in notes/c.jsonl; ids must be unique: name another field with "
-        "--id-field NAME, or rename the id column of one, and file and line are the ids"
+        "line 1: duplicate id 'y', also in notes/c.jsonl; ids must be unique: add --prefix-ids, or name another field "
+        "with --id-field NAME"
     )
     assert texts(index)["y"] == "fox two"
 

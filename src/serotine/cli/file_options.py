@@ -23,6 +23,7 @@ _OPTIONS = {
     "delimiter": "delimiter",
     "metadata": "metadata-fields",
     "all_fields": "all-fields",
+    "prefix_ids": "prefix-ids",
 }
 _DELIMITER_NAMES = {"\\t": "\t", "tab": "\t"}
 _UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
@@ -102,6 +103,7 @@ def _field_values(named: dict[str, Any]) -> dict[str, Any]:
         "delimiter": _DELIMITER_NAMES.get(delimiter, delimiter),
         "metadata": None if metadata is None else tuple(name.strip() for name in metadata.split(",")),
         "all_fields": named.pop("all_fields"),
+        "prefix_ids": named.pop("prefix_ids"),
     }
 
 
@@ -130,6 +132,7 @@ def file_options(command: Command) -> Command:
             metavar="CHARACTER",
             help="Separates the cells of CSV files, or tab.  [default: detected]",
         ),
+        click.option("--prefix-ids", is_flag=True, help="Tables: ids are FILE:ID, where files have the same ids."),
         click.option("--title-field", metavar="NAME", help="Tables: the field of the title.  [default: title]"),
         click.option("--id-field", metavar="NAME", help="Tables: the field of the id.  [default: _id or id]"),
         click.option(

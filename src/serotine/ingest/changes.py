@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import islice
+from itertools import groupby, islice
 from typing import TYPE_CHECKING, Any
 
 from serotine.errors import DuplicateIdError
@@ -15,6 +15,9 @@ from serotine.ingest.sources import SourceFile
 
 if TYPE_CHECKING:
     from serotine.index import CatalogEntry, Index
+
+UNIQUE_IDS = "ids must be unique: add --prefix-ids, or name another field with --id-field NAME"
+"""What to do about two files that declare the same id."""
 
 
 @dataclass(slots=True)
@@ -90,6 +93,21 @@ def _is_same(document: Document, metadata: Mapping[str, Any]) -> bool:
     return given in (json.dumps(own, sort_keys=True), json.dumps(document.metadata, sort_keys=True))
 
 
+def conflicts(
+    index: Index | None, file: SourceFile, documents: Sequence[Document], *, upsert: bool
+) -> Iterator[tuple[Document, str]]:
+    """Yield the records, by their first document, that `compare_documents` refuses, and why."""
+    try:
+        compare_documents(index, file, documents, upsert=upsert)
+    except DuplicateIdError:
+        for _, group in groupby(documents, key=lambda document: document.ids[-1]):
+            record = list(group)
+            try:
+                compare_documents(index, file, record, upsert=upsert)
+            except DuplicateIdError as error:
+                yield record[0], str(error).removeprefix(f"{record[0].origin}:").strip()
+
+
 def _displaced(index: Index, file: SourceFile, documents: Sequence[Document], *, upsert: bool) -> list[str]:
     """Return the ids under which the index has these documents from elsewhere: whole where cut, or cut otherwise."""
     by_record = {document.record or document.id: document for document in documents if document.line is not None}
@@ -121,7 +139,7 @@ def _is_free(entry: CatalogEntry, *, same: bool) -> bool:
 
 def _conflict(file: SourceFile, document: Document, entry: CatalogEntry) -> DuplicateIdError:
     origin = "" if entry.source is None else f", from {entry.source}"
-    field = ", such as another field with --id-field NAME" if file.is_table else ""
+    field = ", such as another field with --id-field NAME, or --prefix-ids" if file.is_table else ""
     return DuplicateIdError(
         f"{document.origin}: id {document.id!r} is already in the index{origin}; "
         f"use another id{field}, or upsert to replace the document"

@@ -113,8 +113,7 @@ class Commits:
         update = SourceUpdate(change.record)
         size = 0
         ids: set[str] = set()
-        # The plan has reported the bad rows.
-        documents = self._reading.documents(change.file, lambda _: None)
+        documents = self._reading.planned(change)
         for batch in batched(documents, _READ_BATCH):
             changes = compare_documents(self._index, change.file, batch, upsert=self._upsert)
             ids.update(document.id for document in batch)

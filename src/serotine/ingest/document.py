@@ -64,7 +64,7 @@ def from_fields(values: Mapping[str, Any], file: str, line: int, fields: Fields 
     """
     origin = f"{file}:{line}"
     rest = dict(values)
-    id_ = _take_id(rest, fields, origin)
+    id_ = _take_id(rest, fields, origin, file)
     title, text = "", ""
     if fields.all_fields:
         text = "\n".join(f"{name}: {shown}" for name, value in rest.items() if (shown := _as_line(value)))
@@ -99,7 +99,7 @@ def from_fields(values: Mapping[str, Any], file: str, line: int, fields: Fields 
     return Document(id_, f"{title} {text}".strip(), rest, origin, line)
 
 
-def _take_id(rest: dict[str, Any], fields: Fields, origin: str) -> str:
+def _take_id(rest: dict[str, Any], fields: Fields, origin: str, file: str) -> str:
     """Return the id among the values, and remove it from them."""
     if fields.id is None:
         name = next((name for name in ID_FIELDS if name in rest), None)
@@ -109,10 +109,10 @@ def _take_id(rest: dict[str, Any], fields: Fields, origin: str) -> str:
             raise InputFileError(f"{origin}: has no field {fields.id!r} for the id, only {listed(rest)}; add it")
     id_ = origin_as_id(origin) if name is None else rest.pop(name)
     if isinstance(id_, int) and not isinstance(id_, bool):
-        return str(id_)
+        id_ = str(id_)
     if not isinstance(id_, str) or not id_:
         raise InputFileError(f"{origin}: {name!r} must be a string that is not empty, got {_json_type(id_)}")
-    return id_
+    return f"{origin_as_id(file)}:{id_}" if fields.prefix_ids and name is not None else id_
 
 
 def _take_text(rest: dict[str, Any], fields: Fields, origin: str) -> str | None:

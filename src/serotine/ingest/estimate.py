@@ -81,7 +81,7 @@ def estimate(
 
 def _texts_to_store(plan: Plan, reading: Reading, index: Index | None, *, upsert: bool) -> Iterator[list[str]]:
     for change in plan.changes:
-        for batch in batched(reading.documents(change.file, lambda _: None), _BATCH):
+        for batch in batched(reading.planned(change), _BATCH):
             changes = compare_documents(index, change.file, batch, upsert=upsert)
             if changes.store:
                 yield [document.text for document in changes.store]

@@ -25,6 +25,7 @@ class Fields:
         delimiter: what separates the cells of a CSV file; None: found by its header.
         metadata: the fields that become metadata; None: all others.
         all_fields: the text is a line "name: value" of every field but the id.
+        prefix_ids: an id that a file declares becomes `FILE:ID`, so that files may have the same ones.
 
     Raises:
         ValueError: a name is empty, a delimiter is not one character, or both `text` and `all_fields` are given.
@@ -39,6 +40,7 @@ class Fields:
     delimiter: str | None = None
     metadata: Sequence[str] | None = None
     all_fields: bool = False
+    prefix_ids: bool = False
 
     def __post_init__(self) -> None:
         for name in ("text", "metadata"):

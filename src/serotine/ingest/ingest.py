@@ -14,7 +14,7 @@ from serotine.coverage import unknown_fix
 from serotine.encoders import as_text_encoder
 from serotine.errors import DuplicateIdError, InputFileError
 from serotine.index import SourceRecord
-from serotine.ingest.changes import batched, compare_documents
+from serotine.ingest.changes import UNIQUE_IDS, batched, compare_documents, conflicts
 from serotine.ingest.chunking import Chunker, Chunking
 from serotine.ingest.commits import Commits, OnProgress
 from serotine.ingest.estimate import Estimate, estimate
@@ -22,7 +22,7 @@ from serotine.ingest.fields import Fields
 from serotine.ingest.file_state import read_digest, read_state, settled_stamp
 from serotine.ingest.listing import list_files
 from serotine.ingest.plan import FileChange, IngestReport, OnSkip, Plan, Skipped
-from serotine.ingest.reading import RECORDS, Reading, recorded_fields, skipped_rows, unread, with_report
+from serotine.ingest.reading import RECORDS, Reading, has_collisions, recorded_fields, skipped_rows, unread, with_report
 from serotine.ingest.rows import SkippedRow, SkippedRows
 from serotine.ingest.sources import SourceFile
 from serotine.ingest.walk import FileSelection
@@ -299,7 +299,9 @@ class _Planner:
         known = None if previous is None else skipped_rows(previous, file.name)
         complete = previous is not None and previous.reading == reading and previous.digest is not None
         # A file whose bad rows were skipped is read again to reject it.
-        if previous is not None and known is not None and complete and not (known and self._reading.strict):
+        is_rejected = bool(known) and self._reading.strict
+        may_be_same = complete and not is_rejected and not (previous is not None and has_collisions(previous))
+        if previous is not None and known is not None and may_be_same:
             if stamp and previous.stamp == stamp:
                 self._keep(file, previous, known)
                 return
@@ -312,27 +314,41 @@ class _Planner:
         else:
             # Little, compared with what follows.
             digest = read_digest(file, lambda size: self._report_read(size // _HASH_DIVISOR))
-        bad_rows, not_read = self._read_documents(file, previous)
-        record = with_report(SourceRecord(file.key, digest, stamp, reading), bad_rows, not_read)
-        self._changes.append(FileChange(file, record, previous, state))
+        stored_before = self._to_store
+        bad_rows, not_read, collisions = self._read_documents(file, previous)
+        # Collisions end when the other file goes: such a file is read again, and mostly as it was.
+        same_losses = known is not None and (known.count, known.lines) == (bad_rows.count, bad_rows.lines)
+        is_same = complete and previous is not None and previous.digest == digest and self._to_store == stored_before
+        if previous is not None and known is not None and same_losses and is_same:
+            self._keep(file, previous, known)
+            return
+        self._skipped_rows.append(bad_rows)
+        self._unread.update(not_read)
+        record = SourceRecord(file.key, digest, stamp, reading)
+        record = with_report(record, bad_rows, not_read, has_collisions=bool(collisions))
+        self._changes.append(FileChange(file, record, previous, state, frozenset(collisions)))
 
     def _keep(self, file: SourceFile, record: SourceRecord, known: SkippedRows) -> None:
         self._unchanged.append(file.name)
         self._skipped_rows.append(known)
         self._unread.update(unread(record))
 
-    def _read_documents(self, file: SourceFile, previous: SourceRecord | None) -> tuple[SkippedRows, Counter[str]]:
-        """Count what has to be stored of a file; return its bad rows, and what is not read of it.
+    def _read_documents(
+        self, file: SourceFile, previous: SourceRecord | None
+    ) -> tuple[SkippedRows, Counter[str], set[str]]:
+        """Count what has to be stored of a file; return its bad rows, what is not read of it, and colliding ids.
 
         A broken file counts nothing.
         """
         ids: set[str] = set()
+        collisions: set[str] = set()
         documents = to_store = bytes_to_store = new_ids = empty = truncated = 0
         cut_records: set[str] = set()
         first_empty = ""
         bad_rows = SkippedRows()
         not_read: Counter[str] = Counter()
         size, position = _size(file), 0
+        skips_rows = not file.is_text and not self._reading.strict
 
         def count_bad_row(row: SkippedRow) -> None:
             nonlocal bad_rows
@@ -341,14 +357,25 @@ class _Planner:
         def report_part(part: float) -> None:
             self._report_read(int(size * part))
 
-        for batch in batched(self._reading.documents(file, count_bad_row, not_read.update, report_part), _BATCH):
+        def collision(id_: str) -> str | None:
+            if not skips_rows or id_ not in self._ids:
+                return None
+            collisions.add(id_)
+            return f"duplicate id {id_!r}, also in {self._ids[id_]}; {UNIQUE_IDS}"
+
+        for batch in batched(
+            self._reading.documents(file, count_bad_row, not_read.update, report_part, collision), _BATCH
+        ):
+            if skips_rows:
+                for document, reason in conflicts(self._index, file, batch, upsert=self._upsert):
+                    count_bad_row(SkippedRow(file.name, document.line or 0, reason))
+                    collisions.update(document.ids[-1:])
+                batch = [document for document in batch if document.ids[-1] not in collisions]
             for document in batch:
                 duplicate = min((id_ for id_ in document.ids if id_ in self._ids), default=None)
                 if duplicate is not None:
                     raise DuplicateIdError(
-                        f"{document.origin}: duplicate id {duplicate!r}, also in {self._ids[duplicate]}; "
-                        "ids must be unique: name another field with --id-field NAME, or rename the id column of one, "
-                        "and file and line are the ids"
+                        f"{document.origin}: duplicate id {duplicate!r}, also in {self._ids[duplicate]}; {UNIQUE_IDS}"
                     )
                 ids.update(document.ids)
                 cut_records.update(document.ids[1:])
@@ -365,7 +392,8 @@ class _Planner:
             new_ids += changes.new
         if not ids and bad_rows:
             others = f" (and {bad_rows.count - 1:,} more: the file has no valid row)" if bad_rows.count > 1 else ""
-            raise InputFileError(f"{bad_rows.first[0].message}{others}")
+            kind = DuplicateIdError if collisions else InputFileError
+            raise kind(f"{bad_rows.first[0].message}{others}")
         if not ids and previous is None:
             content = "text" if file.is_text else "documents"
             raise InputFileError(f"{file.name}: contains no {content}; check that it is the right file")
@@ -378,9 +406,7 @@ class _Planner:
         self._cut_records += len(cut_records)
         self._truncated += truncated
         self._first_empty = self._first_empty or first_empty
-        self._skipped_rows.append(bad_rows)
-        self._unread.update(not_read)
-        return bad_rows, not_read
+        return bad_rows, not_read, collisions
 
     def _report_read(self, position: int) -> None:
         """Report that the current file was read up to a position; one that is behind the last is no progress."""

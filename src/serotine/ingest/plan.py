@@ -55,12 +55,14 @@ class FileChange:
         record: the record that the index will store.
         previous: the record in the index; None for a new file.
         state: size, times and inode when it was read; a different state later means that it has changed.
+        collisions: ids of its records that are skipped, because other files have them.
     """
 
     file: SourceFile
     record: SourceRecord
     previous: SourceRecord | None
     state: str
+    collisions: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from serotine.coverage import text_coverage
 from serotine.cutting import passage_id, passage_metadata
@@ -23,6 +23,7 @@ from serotine.ingest.sources import SourceFile
 
 if TYPE_CHECKING:
     from serotine.index import Index
+    from serotine.ingest.plan import FileChange
 
 # What indexes of earlier versions recorded for files of records, which were not cut.
 RECORDS = "records"
@@ -30,6 +31,7 @@ RECORDS = "records"
 _RECORDS_AT_ONCE = 64
 _SKIPPED_ROWS = "skipped_rows"
 _UNREAD = "unread"
+_HAS_COLLISIONS = "has_collisions"
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +70,7 @@ class Reading:
         on_bad_row: OnBadRow,
         on_unread: Callable[[Mapping[str, int]], None] | None = None,
         on_part: Callable[[float], None] = lambda _: None,
+        collision: Callable[[str], str | None] = lambda _: None,
     ) -> Iterator[Document]:
         """Yield the documents of a file with unique ids and converted metadata.
 
@@ -76,6 +79,7 @@ class Reading:
             on_bad_row: called with every row that is skipped.
             on_unread: as in `SourceFile.documents`.
             on_part: as in `SourceFile.documents`.
+            collision: returns why an id is taken, or None; a record with such an id is skipped.
 
         Raises:
             InputFileError: the file is broken; or, if strict, one of its rows.
@@ -103,11 +107,19 @@ class Reading:
                     taken = {id_ for passage in passages for id_ in passage.ids}
                     if duplicate := sorted(taken & ids):
                         raise InputFileError(f"{record.origin}: duplicate id {duplicate[0]!r}; ids must be unique")
+                    if reason := next(filter(None, map(collision, sorted(taken))), None):
+                        raise InputFileError(f"{record.origin}: {reason}")
                 except InputFileError as error:
                     raise_or_report(BadRowError.of(file.name, record.line or 0, error).row)
                     continue
                 ids |= taken
                 yield from passages
+
+    def planned(self, change: FileChange) -> Iterator[Document]:
+        """Yield the documents of a file again, as they were planned; the plan has reported the bad rows."""
+        return self.documents(
+            change.file, lambda _: None, collision=lambda id_: "skipped" if id_ in change.collisions else None
+        )
 
     def count_truncated(self, documents: Sequence[Document]) -> int:
         """Return how many documents are longer than the encoder reads; none where texts are cut."""
@@ -155,11 +167,15 @@ def _raise(row: SkippedRow) -> None:
     raise BadRowError(row)
 
 
-def with_report(record: SourceRecord, skipped: SkippedRows, unread: Mapping[str, int]) -> SourceRecord:
+def with_report(
+    record: SourceRecord, skipped: SkippedRows, unread: Mapping[str, int], *, has_collisions: bool
+) -> SourceRecord:
     """Return a file's record with what was not read of it, so that an update that does not read it knows it."""
-    report = {_SKIPPED_ROWS: skipped.to_json()} if skipped else {}
+    report: dict[str, Any] = {_SKIPPED_ROWS: skipped.to_json()} if skipped else {}
     if unread:
         report[_UNREAD] = dict(unread)
+    if has_collisions:
+        report[_HAS_COLLISIONS] = True
     return replace(record, report=json.dumps(report) if report else "")
 
 
@@ -172,3 +188,8 @@ def skipped_rows(record: SourceRecord, file: str) -> SkippedRows:
     """Return the rows that were skipped when a file was last read, under the name it has now."""
     report = json.loads(record.report) if record.report else {}
     return SkippedRows.from_json(report[_SKIPPED_ROWS], file) if _SKIPPED_ROWS in report else SkippedRows()
+
+
+def has_collisions(record: SourceRecord) -> bool:
+    """Return whether rows of a file were skipped because other files have their ids, which may not last."""
+    return bool(record.report and json.loads(record.report).get(_HAS_COLLISIONS))

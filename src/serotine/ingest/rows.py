@@ -82,6 +82,11 @@ class SkippedRows:
     def __bool__(self) -> bool:
         return self.count > 0
 
+    @property
+    def lines(self) -> list[int]:
+        """The lines of the first ten."""
+        return [row.line for row in self.first]
+
     def with_row(self, row: SkippedRow) -> SkippedRows:
         """Return these rows and one more of the same file."""
         first = self.first if len(self.first) == MAX_NAMED else (*self.first, row)

@@ -281,3 +281,10 @@ def test_control_c_says_what_is_kept(suite: Path, tmp_path: Path) -> None:
     assert err.splitlines()[-1] == (
         f"error: interrupted; 1 of 3 results stored in {tmp_path / 'out'}; run the same command again to continue"
     )
+
+
+def test_a_language_without_a_stemmer_is_said(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    _, _, err = call(capsys, "eval", "--bm25", "--language", "yo", folder)
+    assert err.startswith("warning: --language yo: no stemmer for Yoruba; words match as they are written, in any case")
+    _, _, err = call(capsys, "eval", "--bm25", "--language", "de", folder)
+    assert "stemmer" not in err

@@ -53,6 +53,8 @@ _LANGUAGES = {
     "Thai": "th",
     "Tibetan": "bo",
 }
+# The most likely language of the other scripts, for short texts.
+_LIKELY = {"Arabic": "ar", "Bengali": "bn", "Cyrillic": "ru", "Devanagari": "hi", "Hebrew": "he"}
 _SCRIPT_NAMES = {"Cjk": "Han", "Fullwidth": "Latin", "Halfwidth": "Katakana"}
 # Codes of py3langid that name what another code names here, and those that name no language of a text.
 _SAME = {"nb": "no", "nn": "no", "wuu": "zh", "yue": "zh", "ary": "ar", "arz": "ar", "pcm": None, "zxx": None}
@@ -173,7 +175,9 @@ def detect_language(text: str) -> str | None:
         return None
     if script == "Latin" and sum(word in _ENGLISH for word in words) >= _ENGLISH_SHARE * len(words):
         return "en"
-    return _identify(" ".join(words))
+    if script == "Latin":
+        return _identify(" ".join(words))
+    return _identify(text) or _LIKELY.get(script)
 
 
 def main_language(texts: Iterable[str]) -> str | None:

@@ -11,6 +11,7 @@ import click
 
 from serotine.cli.encoder_options import ENCODER_NAMES, encoder_options, load_encoder
 from serotine.cli.output import STANDARD_OUTPUT, Interrupted, json_option, warn, write_json
+from serotine.stemmers import without_stemmer
 from serotine.texts import printable
 
 if TYPE_CHECKING:
@@ -143,6 +144,8 @@ def evaluate(
     results: list[Result] = []
     encoder_systems = _open(models, dense, index, exact, encoder_settings, cache)
     try:
+        if bm25 and language is not None and (notice := without_stemmer(language)) is not None:
+            warn(f"--language {language}: {notice}")
         systems: list[System] = [*encoder_systems, *([BM25Baseline(language)] if bm25 else [])]
         for result in evaluate_systems(systems, sources, settings, show_progress=True, on_note=warn):
             results.append(result)

@@ -12,7 +12,9 @@ from serotine.errors import SerotineError, missing_extra
 from serotine.evaluation.data.collection import Collection
 from serotine.evaluation.metrics import Run
 from serotine.evaluation.systems.base import Answer
-from serotine.evaluation.systems.languages import SNOWBALL, detect_language, stop_words, words
+from serotine.evaluation.systems.languages import stop_words, words
+from serotine.languages import main_language
+from serotine.stemmers import stemmer, stemmer_name
 
 K1, B = 1.5, 0.75
 _BATCH_SIZE = 512
@@ -44,14 +46,11 @@ class BM25:
     def __init__(self, documents: Mapping[str, str], language: str | None = None) -> None:
         try:
             import bm25s
-            import Stemmer
         except ImportError:
             raise SerotineError(missing_extra("BM25", "eval")) from None
-        self.language = language or detect_language(documents.values())
-        name = SNOWBALL.get(self.language or "")
-        self.stemmer = name if name in Stemmer.algorithms() else None
-        stem: Callable[[str], str] | None = Stemmer.Stemmer(self.stemmer).stemWord if self.stemmer else None
-        self._terms = _Terms(stem, stop_words(self.language))
+        self.language = language or main_language(documents.values())
+        self.stemmer = stemmer_name(self.language)
+        self._terms = _Terms(stemmer(self.language), stop_words(self.language))
         self._ids = list(documents)
         self._index = bm25s.BM25(k1=K1, b=B)
         ids = [self._terms.add(text) for text in documents.values()]

@@ -68,6 +68,7 @@ CREATE TABLE documents (
 CREATE UNIQUE INDEX documents_by_live_id ON documents (id) WHERE live;
 CREATE INDEX documents_deleted ON documents (number) WHERE NOT live;
 {lexical.SCHEMA}
+{lexical.LANGUAGES_SCHEMA}
 """
 
 

@@ -3,16 +3,30 @@
 FTS5 splits words at spaces. Chinese, Japanese, Thai, Lao, Khmer and Burmese have none, so their runs of characters
 become overlapping pairs, the usual way to index them without a dictionary. Korean is treated likewise: it has spaces,
 but particles attach to the noun ("seoul-eseo", in Seoul), so whole words would seldom match.
+
+English words are stemmed by FTS5. A text in another language that Snowball has a stemmer for is indexed as it is
+written, and once more as stems that are marked with their language, so that equal stems of two languages stay apart.
+A query is searched as it is written, and as stems of the languages of at least 5% of the texts: in a language of few,
+every word would be rare, and decide. The table `lexical_languages` records the languages, because FTS5 needs equal
+words to remove a text. An index without the table is older, and its words stay as they are.
 """
 
 from __future__ import annotations
 
+import json
 import re
 import sqlite3
 import unicodedata
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cache
 from itertools import pairwise
 from typing import Any
+
+from serotine.languages import detect_language
+from serotine.stemmers import stemmer, stemmer_name, stemmer_version
+
+Stem = Callable[[str], str]
 
 # Marks are token characters, unlike in FTS5's default, where vowel signs would split Hindi words and Thai pairs.
 # detail stays full: with less, FTS5 does not store how often a word occurs in a text, which BM25 needs.
@@ -21,6 +35,16 @@ _TOKENIZER = "porter unicode61 remove_diacritics 2 categories 'L* M* N* Co'"
 SCHEMA = f"""
 CREATE VIRTUAL TABLE passages_fts USING fts5 (text, content='', tokenize="{_TOKENIZER}");
 """
+LANGUAGES_SCHEMA = """
+CREATE TABLE lexical_languages (number INTEGER PRIMARY KEY, language TEXT NOT NULL);
+CREATE TABLE lexical_language_counts (language TEXT PRIMARY KEY, texts INTEGER NOT NULL) WITHOUT ROWID;
+"""
+# The version of the stemmers in the table `meta`.
+_STEMMER = "stemmer"
+# Of the texts, for a language's stems to be searched.
+_MIN_SHARE = 0.05
+# The first of the private characters that mark stems; FTS5 takes them for letters.
+_FIRST_MARK = 0xE000
 
 
 def _characters(first: int, last: int, category: str) -> str:
@@ -71,23 +95,107 @@ def analyze(text: str) -> str:
 
 def add(connection: sqlite3.Connection, rows: Iterable[tuple[int, str]]) -> None:
     """Add texts: (document number, text)."""
-    connection.executemany(
-        "INSERT INTO passages_fts (rowid, text) VALUES (?, ?)",
-        ((number, _analyzed(text, closing=True)) for number, text in rows),
-    )
+    if not _records_languages(connection):
+        _insert(connection, ((number, text, None) for number, text in rows))
+        return
+    _check_stemmer(connection)
+    languages = [(number, text, _stemmed_language(text)) for number, text in rows]
+    stemmed = [(number, language) for number, _, language in languages if language is not None]
+    connection.executemany("INSERT INTO lexical_languages VALUES (?, ?)", stemmed)
+    _count(connection, Counter(language for _, language in stemmed))
+    _insert(connection, languages)
 
 
-def remove(connection: sqlite3.Connection, rows: Iterable[tuple[int, str]]) -> None:
+def remove(connection: sqlite3.Connection, rows: Sequence[tuple[int, str]]) -> None:
     """Remove texts that were added: FTS5 stores no copy, so it needs the same texts again."""
+    records = _records_languages(connection)
+    if records:
+        _check_stemmer(connection)
+    languages = [_recorded_language(connection, number) if records else None for number, _ in rows]
+    analyzer = _Analyzer()
     connection.executemany(
         "INSERT INTO passages_fts (passages_fts, rowid, text) VALUES ('delete', ?, ?)",
-        ((number, _analyzed(text, closing=True)) for number, text in rows),
+        [(number, analyzer(text, language)) for (number, text), language in zip(rows, languages, strict=True)],
     )
+    if records:
+        connection.executemany("DELETE FROM lexical_languages WHERE number = ?", ((number,) for number, _ in rows))
+        _count(connection, {language: -count for language, count in Counter(filter(None, languages)).items()})
+
+
+def _count(connection: sqlite3.Connection, changes: Mapping[str, int]) -> None:
+    """Change the numbers of texts by language."""
+    connection.executemany(
+        "INSERT INTO lexical_language_counts VALUES (?1, ?2) ON CONFLICT (language) DO UPDATE SET texts = texts + ?2",
+        changes.items(),
+    )
+
+
+def _insert(connection: sqlite3.Connection, rows: Iterable[tuple[int, str, str | None]]) -> None:
+    """Insert texts: (document number, text, language of its stemmer)."""
+    analyzer = _Analyzer()
+    connection.executemany(
+        "INSERT INTO passages_fts (rowid, text) VALUES (?, ?)",
+        ((number, analyzer(text, language)) for number, text, language in rows),
+    )
+
+
+def _stemmed_language(text: str) -> str | None:
+    """Return the language to stem a text in; None where FTS5 does, or nothing is known of it."""
+    language = detect_language(text)
+    return language if language != "en" and stemmer_name(language) is not None else None
+
+
+def _records_languages(connection: sqlite3.Connection) -> bool:
+    return connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'lexical_languages'").fetchone() is not None
+
+
+def _recorded_language(connection: sqlite3.Connection, number: int) -> str | None:
+    row = connection.execute("SELECT language FROM lexical_languages WHERE number = ?", (number,)).fetchone()
+    return None if row is None else str(row[0])
+
+
+def _check_stemmer(connection: sqlite3.Connection) -> None:
+    """Index all texts again if another version of the stemmers wrote them: their words could not be removed."""
+    row = connection.execute("SELECT value FROM meta WHERE key = ?", (_STEMMER,)).fetchone()
+    version = json.dumps(stemmer_version())
+    if row is not None and row[0] == version:
+        return
+    connection.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (_STEMMER, version))
+    if connection.execute("SELECT 1 FROM lexical_languages LIMIT 1").fetchone() is None:
+        return
+    indexed = "SELECT id FROM passages_fts_docsize"
+    rows = connection.execute(
+        "SELECT number, text, language FROM documents LEFT JOIN lexical_languages USING (number) "  # noqa: S608
+        f"WHERE number IN ({indexed})"
+    ).fetchall()
+    connection.execute("INSERT INTO passages_fts (passages_fts) VALUES ('delete-all')")
+    _insert(connection, rows)
+
+
+def _stems(connection: sqlite3.Connection) -> list[Stem]:
+    """Return the stemmers of the languages that enough texts were stemmed in."""
+    if not _records_languages(connection):
+        return []
+    (texts,) = connection.execute("SELECT count(*) FROM passages_fts_docsize").fetchone()
+    statement = "SELECT language FROM lexical_language_counts WHERE texts > 0 AND texts >= ? ORDER BY language"
+    languages = connection.execute(statement, (_MIN_SHARE * texts,)).fetchall()
+    return [stem for (language,) in languages if (stem := _marked_stemmer(language)) is not None]
+
+
+def _marked_stemmer(language: str) -> Stem | None:
+    """Return a function that stems a word and marks the stem with its language."""
+    stem = stemmer(language)
+    if stem is None:
+        return None
+    # Both letters of the code; the mark is at the end, where FTS5's stemmer for English looks for suffixes.
+    first, second = (ord(letter) - ord("a") for letter in language)
+    mark = chr(_FIRST_MARK + 26 * first + second)
+    return lambda word: stem(word) + mark
 
 
 def match_expression(query: str) -> str | None:
     """Return the FTS5 query for any of the words of `query`, in double quotes; None for a query without words."""
-    return " OR ".join(_phrases(query)) or None
+    return " OR ".join(_phrases(query, ())) or None
 
 
 def search(
@@ -95,8 +203,8 @@ def search(
 ) -> list[tuple[int, float]]:
     """Return the `k` live documents that match a query best, by BM25 (k1 = 1.2, b = 0.75) as FTS5 computes it.
 
-    A document needs one word of the query, in any inflection that Porter's stemmer removes. Of more than 64 words only
-    the rarest 64 count.
+    A document needs one word of the query, in any inflection that the stemmer of its language removes. Of more than 64
+    words only the rarest 64 count.
 
     Args:
         connection: to a database with the tables `documents` and `passages_fts`.
@@ -121,7 +229,7 @@ def search(
         f"{sql}ORDER BY score, passages_fts.rowid LIMIT ?"
     )
     rows: list[tuple[int, float]] = []
-    for phrases in _choices(connection, _phrases(query)):
+    for phrases in _choices(connection, _phrases(query, _stems(connection))):
         rows = connection.execute(statement, (" OR ".join(phrases), *values, k)).fetchall()
         if len(rows) == k:
             break
@@ -132,8 +240,10 @@ def count(connection: sqlite3.Connection, word: str) -> tuple[int, int]:
     """Return the number of texts, tombstones included, and of those that have a word in any inflection."""
     (texts,) = connection.execute("SELECT count(*) FROM passages_fts_docsize").fetchone()
     statement = "SELECT count(*) FROM passages_fts WHERE passages_fts MATCH ?"
-    phrases = _phrases(word)
-    matching = connection.execute(statement, (" AND ".join(phrases),)).fetchone()[0] if phrases else 0
+    stems = _stems(connection)
+    # Every word of a compound, each in one of its forms.
+    forms = [f"({' OR '.join(_phrases(single, stems))})" for single in _words(word)]
+    matching = connection.execute(statement, (" AND ".join(forms),)).fetchone()[0] if forms else 0
     return texts, matching
 
 
@@ -158,16 +268,45 @@ def _choices(connection: sqlite3.Connection, phrases: list[str]) -> list[list[st
     return [occurring] if occurring else []
 
 
-def _phrases(query: str) -> list[str]:
-    """Return the distinct words of a query as FTS5 phrases."""
-    text = "".join(character if _is_token(character) else " " for character in analyze(query))
+def _words(query: str) -> list[str]:
+    """Return the words of a query, analyzed."""
+    return "".join(character if _is_token(character) else " " for character in analyze(query)).split()
+
+
+def _phrases(query: str, stems: Iterable[Stem]) -> list[str]:
+    """Return the distinct words of a query as FTS5 phrases: as they are written, and stemmed."""
+    words = _words(query)
+    forms = [*words, *(stem(word) for stem in stems for word in words)]
     # A single character must match the pairs that it begins: a prefix does. A run's last character is stored alone too.
-    return list(dict.fromkeys(f'"{word}"*' if _UNIT.fullmatch(word) else f'"{word}"' for word in text.split()))
+    return list(dict.fromkeys(f'"{word}"*' if _UNIT.fullmatch(word) else f'"{word}"' for word in forms if word))
 
 
 def _is_token(character: str) -> bool:
     category = unicodedata.category(character)
     return category[0] in "LMN" or category == "Co"
+
+
+class _Analyzer:
+    """Texts as FTS5 stores them, each stemmed in its language; for one thread."""
+
+    def __init__(self) -> None:
+        self._stems: dict[str, Stem | None] = {}
+
+    def __call__(self, text: str, language: str | None) -> str:
+        analyzed = _analyzed(text, closing=True)
+        if language is None:
+            return analyzed
+        if language not in self._stems:
+            self._stems[language] = _marked_stemmer(language)
+        stem = self._stems[language]
+        return analyzed if stem is None else " ".join((analyzed, *map(stem, _word().findall(analyzed))))
+
+
+@cache
+def _word() -> re.Pattern[str]:
+    """Return the pattern of what FTS5 takes for a word: letters and digits with their marks."""
+    marks = "".join(chr(code) for code in range(0x300, 0xFFFF) if unicodedata.category(chr(code)).startswith("M"))
+    return re.compile(f"(?:[^\\W_]|[{marks}])+")
 
 
 def _analyzed(text: str, *, closing: bool) -> str:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 
-from serotine.errors import IndexDamagedError, reason
-from serotine.index.files import SEGMENT_FOLDER, ArraysFile, FileRecord
+from serotine.errors import IndexDamagedError
+from serotine.index.files import SEGMENT_FOLDER, damage
 from serotine.index.results import VerifyReport
 from serotine.index.store import CATALOG_FILE, Catalog, Snapshot, Store
 
@@ -22,9 +20,10 @@ def verify_index(store: Store, snapshot: Snapshot) -> VerifyReport:
     problems = [f"{CATALOG_FILE}: {problem}" for problem in catalog.check()]
     files = [file for view in snapshot.segments.values() for file in view.segment.files]
     codebooks = [record.file for number, record in catalog.codebooks().items() if number in snapshot.codebooks]
-    problems += [problem for file in files if (problem := _damage(file.path, file.record))]
-    problems += [problem for file in codebooks if (problem := _damage(store.folder / SEGMENT_FOLDER / file.name, file))]
-    problems += _misplaced(catalog, snapshot)
+    problems += [problem for file in codebooks if (problem := damage(store.folder / SEGMENT_FOLDER / file.name, file))]
+    damaged = [problem for file in files if (problem := damage(file.path, file.record))]
+    # Document numbers are read through the map, which kills the process beyond the end of a file that was cut.
+    problems += damaged or _misplaced(catalog, snapshot)
     if problems:
         raise IndexDamagedError(
             f"{store.folder}: {'; '.join(problems)}; restore it from a backup, or rebuild the index"
@@ -37,14 +36,6 @@ def verify_index(store: Store, snapshot: Snapshot) -> VerifyReport:
         bytes=sum(file.record.bytes for file in files) + sum(file.bytes for file in codebooks),
         stray_files=tuple(store.stray_files()),
     )
-
-
-def _damage(path: Path, record: FileRecord) -> str:
-    try:
-        checksum = ArraysFile.checksum_of(path)
-    except OSError as error:
-        return f"{record.name} cannot be read ({error.strerror or reason(error)})"
-    return "" if checksum == record.checksum else f"the checksum of {record.name} does not match the catalog's"
 
 
 def _misplaced(catalog: Catalog, snapshot: Snapshot) -> list[str]:

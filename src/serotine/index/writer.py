@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from serotine.coverage import CoverageReport, unknown_fix
 from serotine.errors import (
     DuplicateIdError,
+    IndexDamagedError,
     MaintenanceWarning,
     ReplacedPassageWarning,
     UnknownIdError,
@@ -369,12 +370,13 @@ class Writer:
     def _maintain(self, *, show_progress: bool = False) -> None:
         try:
             self._maintenance.run(show_progress=show_progress)
-        except OSError as error:
+        except (OSError, IndexDamagedError) as error:
             # The new documents are safe; only their rewriting has to wait.
+            message = (error.strerror if isinstance(error, OSError) else None) or reason(error)
             issue_warning(
                 MaintenanceWarning(
-                    f"{self._store.folder}: documents are stored, but could not be compressed "
-                    f"({error.strerror or reason(error)}); the next change tries again"
+                    f"{self._store.folder}: documents are stored, but could not be compressed ({message}); "
+                    "the next change tries again"
                 )
             )
 

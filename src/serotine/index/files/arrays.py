@@ -176,6 +176,15 @@ class ArraysFile:
         return digest.hexdigest()
 
 
+def damage(path: Path, record: FileRecord) -> str:
+    """Return what is wrong with the file on disk now, or "" if it is what was written."""
+    try:
+        checksum = ArraysFile.checksum_of(path)
+    except OSError as error:
+        return f"{record.name} cannot be read ({error.strerror or reason(error)})"
+    return "" if checksum == record.checksum else f"the checksum of {record.name} does not match the catalog's"
+
+
 def _parse(raw: NDArray[np.uint8], kind: str) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
     magic, version, file_kind, start, length = _HEADER.unpack(raw[: _HEADER.size].tobytes())
     if magic != MAGIC or file_kind.rstrip(b"\0").decode() != kind:

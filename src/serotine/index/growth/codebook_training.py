@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from serotine.errors import IndexDamagedError
 from serotine.index.files import (
     CHECKPOINT_FILE,
     SEGMENT_FOLDER,
@@ -105,28 +108,39 @@ class _Checkpoint:
     def load(self) -> Clusters | None:
         if not self._enabled or not self._path.exists():
             return None
-        file = ArraysFile(self._path, FileRecord(self._path.name, self._path.stat().st_size, ""), _KIND)
-        if file.attributes["key"] != self._key:
-            return None
-        arrays = {name: np.array(array) for name, array in file.arrays.items()}
-        return Clusters(
-            file.attributes["step"],
-            arrays["coarse"],
-            arrays["fine"],
-            arrays["squares"].view(np.float64),
-            arrays["sizes"],
-        )
+        # Of another sample, or damaged: training starts again.
+        with suppress(IndexDamagedError, KeyError, TypeError, ValueError):
+            file = ArraysFile(self._path, FileRecord(self._path.name, self._path.stat().st_size, ""), _KIND)
+            arrays = {name: np.array(array) for name, array in file.arrays.items()}
+            step = int(file.attributes["step"])
+            if (file.attributes["key"], file.attributes["checksum"]) == (self._key, _checksum(step, arrays)):
+                squares = arrays["squares"].view(np.float64)
+                return Clusters(step, arrays["coarse"], arrays["fine"], squares, arrays["sizes"])
+        return None
 
     def save(self, clusters: Clusters) -> None:
         if not self._enabled:
             return
-        with ArraysWriter(self._path, _KIND) as writer:
-            writer.append("coarse", clusters.coarse)
-            writer.append("fine", clusters.fine)
+        arrays: dict[str, NDArray[Any]] = {
+            "coarse": clusters.coarse,
+            "fine": clusters.fine,
             # The format has no float64: the bits are stored as integers.
-            writer.append("squares", clusters.squares.view(np.uint64))
-            writer.append("sizes", clusters.sizes)
-            writer.attributes = {"key": self._key, "step": clusters.step}
+            "squares": clusters.squares.view(np.uint64),
+            "sizes": clusters.sizes,
+        }
+        with ArraysWriter(self._path, _KIND) as writer:
+            for name, array in arrays.items():
+                writer.append(name, array)
+            # The catalog does not record this file.
+            checksum = _checksum(clusters.step, arrays)
+            writer.attributes = {"key": self._key, "step": clusters.step, "checksum": checksum}
 
     def remove(self) -> None:
         durable.remove(self._path)
+
+
+def _checksum(step: int, arrays: dict[str, NDArray[Any]]) -> str:
+    digest = hashlib.blake2b(f"{step}".encode(), digest_size=16)
+    for name in sorted(arrays):
+        digest.update(np.ascontiguousarray(arrays[name]).tobytes())
+    return digest.hexdigest()

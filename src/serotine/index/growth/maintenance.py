@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from serotine.errors import IndexDamagedError, SerotineError, reason
-from serotine.index.files import SEGMENT_FOLDER, Segment, SegmentRecord, centroids_for, sample_size
+from serotine.index.files import SEGMENT_FOLDER, Segment, SegmentRecord, centroids_for, damage, sample_size
 from serotine.index.growth import codebook_training, kmeans, policy, rewrite
 from serotine.index.growth.policy import Job, Kind
 from serotine.index.store import SegmentView, Snapshot, Store
@@ -163,6 +163,7 @@ class Maintenance:
         snapshot = self._store.snapshot()
         views = [snapshot.segments[number] for number in numbers]
         settings = self._store.settings
+        self._require_intact(views)
         with progress_bar(_tokens(views), "Encoding tokens", enabled=show_progress) as advance:
             record = rewrite.encode(
                 self._store,
@@ -179,6 +180,7 @@ class Maintenance:
         snapshot = self._store.snapshot()
         views = [snapshot.segments[number] for number in numbers]
         codebook = views[0].segment.record.codebook
+        self._require_intact(views)
         with progress_bar(_tokens(views), "Merging segments", enabled=show_progress) as advance:
             if codebook is None:
                 record = rewrite.copy(self._store, views, tick=advance)
@@ -196,6 +198,18 @@ class Maintenance:
                 transaction.insert_segment(record)
             if tombstones:
                 transaction.purge_deleted(np.concatenate(tombstones).tolist())
+
+    def _require_intact(self, views: Sequence[SegmentView]) -> None:
+        """Raise IndexDamagedError for damaged files: copied, damage would get a checksum that matches."""
+        files = [file for view in views for file in view.segment.record.files]
+        files += [record.file for record in self._store.catalog.codebooks().values()]
+        folder = self._store.folder
+        problems = [problem for file in files if (problem := damage(folder / SEGMENT_FOLDER / file.name, file))]
+        if problems:
+            raise IndexDamagedError(
+                f"{folder}: {'; '.join(problems)}; these files stay as they are and are not merged; "
+                "restore them from a backup, or rebuild the index"
+            )
 
     def _check(self, record: SegmentRecord) -> None:
         """Open a segment before it is committed: a catalog that names an unreadable file makes an unreadable index."""

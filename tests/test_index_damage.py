@@ -1,0 +1,129 @@
+"""Damaged files: refused, reported by `verify`, and never copied into new ones."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from warnings import catch_warnings, simplefilter
+
+import numpy as np
+import pytest
+from helpers.small_engine import THRESHOLDS
+
+from serotine import Index
+from serotine.errors import IndexDamagedError, MaintenanceWarning
+from serotine.index.files import CHECKPOINT_FILE, SEGMENT_FOLDER
+from serotine.index.growth import kmeans
+
+DIM = 8
+
+
+def flip(file: Path, position: int) -> None:
+    """Change one bit."""
+    data = bytearray(file.read_bytes())
+    data[position] ^= 4
+    file.write_bytes(data)
+
+
+def grow(index: Index, prefix: str, documents: int) -> None:
+    rng = np.random.default_rng([documents, len(prefix)])
+    index.add(
+        ids=[f"{prefix}{i}" for i in range(documents)],
+        vectors=[rng.standard_normal((4, DIM)).astype(np.float16) for _ in range(documents)],
+    )
+
+
+@pytest.mark.parametrize("kind", ["vectors", "codes", "codebook"])
+def test_maintenance_copies_no_damage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+    for module, name, value in THRESHOLDS:
+        monkeypatch.setattr(module, name, value)
+    path = tmp_path / "x"
+    with Index.create(path, dim=DIM, keep_vectors=kind == "vectors") as index:
+        grow(index, "a", 10)
+        (damaged,) = (path / SEGMENT_FOLDER).glob(f"*.{kind}")
+        flip(damaged, 200)
+        warned: list[str] = []
+        before = damaged.read_bytes()
+        for number in range(6):
+            with catch_warnings(record=True) as caught:
+                simplefilter("always", MaintenanceWarning)
+                grow(index, "b" * (number + 1), 3)
+            warned += [str(warning.message) for warning in caught]
+        assert warned
+        assert f"the checksum of {damaged.name} does not match" in warned[0]
+        index.delete(["a1"])
+        with pytest.raises(IndexDamagedError, match=f"{damaged.name} .*stay as they are and are not merged"):
+            index.compact()
+        # Nothing is lost: the documents are there, and so is the damage, which is still reported.
+        assert len(index) == 9 + 6 * 3
+        assert damaged.read_bytes() == before
+        with pytest.raises(IndexDamagedError, match=f"checksum of {damaged.name}"):
+            index.verify()
+
+
+# SIGBUS cannot be caught: a process of its own.
+CUT = """
+import os, sys
+import numpy as np
+from pathlib import Path
+from serotine import Index
+from serotine.errors import IndexDamagedError
+with Index.open(sys.argv[1], read_only=sys.argv[2] == "read") as index:
+    for file in (Path(sys.argv[1]) / "segments").iterdir():
+        os.truncate(file, 64)
+    try:
+        index.verify() if sys.argv[2] == "read" else index.compact()
+    except IndexDamagedError as error:
+        print("reported", str(error).count("does not match"))
+"""
+
+
+@pytest.mark.parametrize("action", ["read", "compact"])
+def test_a_file_cut_while_it_is_open_does_not_end_the_process(tmp_path: Path, action: str) -> None:
+    path = tmp_path / "x"
+    with Index.create(path, dim=DIM) as index:
+        for number in range(2):
+            index.add(ids=[f"{number}-{i}" for i in range(4000)], vectors=[np.ones((1, DIM))] * 4000)
+    run = subprocess.run([sys.executable, "-c", CUT, str(path), action], capture_output=True, text=True, timeout=60)
+    assert (run.returncode, run.stdout) == (0, "reported 2\n"), run.stderr
+
+
+@pytest.mark.parametrize("damage", ["cut", "flip", "junk", "empty", "footer"])
+def test_a_damaged_checkpoint_is_dropped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, damage: str) -> None:
+    for module, name, value in THRESHOLDS:
+        monkeypatch.setattr(module, name, value)
+    checkpoint = tmp_path / "x" / SEGMENT_FOLDER / CHECKPOINT_FILE
+    saved = bytearray()
+
+    class KilledError(Exception):
+        pass
+
+    advance = kmeans.advance
+
+    def interrupted(*arguments: object) -> object:
+        saved[:] = checkpoint.read_bytes()
+        raise KilledError
+
+    with Index.create(tmp_path / "x", dim=DIM, encoder=None) as index:
+        monkeypatch.setattr(kmeans, "advance", interrupted)
+        with pytest.raises(KilledError):
+            grow(index, "a", 12)
+        monkeypatch.setattr(kmeans, "advance", advance)
+        data = bytes(saved)
+        changed = bytearray(data)
+        changed[80] ^= 255
+        checkpoint.write_bytes(
+            {
+                "cut": data[: len(data) // 2],
+                "flip": bytes(changed),
+                "junk": os.urandom(len(data)),
+                "empty": b"",
+                "footer": data.replace(b'"step"', b'"stop"'),
+            }[damage]
+        )
+        grow(index, "b", 3)
+        assert not checkpoint.exists()
+        assert index.stats().codebooks == 1
+        assert index.verify().documents == 15

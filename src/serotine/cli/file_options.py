@@ -61,6 +61,7 @@ class FileOptions:
     max_file_size: int | None
     no_ignore: bool
     strict: bool
+    restore_deleted: bool
     fields: dict[str, Any]
 
     def arguments(self) -> dict[str, Any]:
@@ -69,7 +70,12 @@ class FileOptions:
         Raises:
             click.UsageError: a pattern or the name of a field is not valid.
         """
-        return {"selection": self._selection(), "strict": self.strict, "fields": self._fields()}
+        return {
+            "selection": self._selection(),
+            "strict": self.strict,
+            "fields": self._fields(),
+            "restore_deleted": self.restore_deleted,
+        }
 
     def _selection(self) -> FileSelection:
         from serotine.ingest import FileSelection
@@ -118,10 +124,11 @@ def file_options(command: Command) -> Command:
         max_file_size: int | None,
         no_ignore: bool,
         strict: bool,
+        restore_deleted: bool,
         **named: Any,
     ) -> Any:
         fields = _field_values(named)
-        reading = FileOptions(exclude, include, max_file_size, no_ignore, strict, fields)
+        reading = FileOptions(exclude, include, max_file_size, no_ignore, strict, restore_deleted, fields)
         return command(*arguments, reading=reading, **named)
 
     for option in (
@@ -141,6 +148,12 @@ def file_options(command: Command) -> Command:
             metavar="NAME",
             help="Tables (CSV, JSON, Parquet): the field of the text; may be repeated.  "
             "[default: as before in this index, or text]",
+        ),
+        click.option(
+            "--restore-deleted",
+            is_flag=True,
+            help="Store documents again that were deleted from the index.  [default: of unchanged files, they stay "
+            "deleted]",
         ),
         click.option(
             "--strict",

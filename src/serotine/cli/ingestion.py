@@ -134,6 +134,13 @@ def plan_files(ingest: Ingest, index: Index | None, reported: set[Skipped | Skip
     _warn_skipped_rows(plan.skipped_rows, reported)
     for file in plan.ignored.first:
         warn(f"{file}: ignored: too large, or cannot be read")
+    if plan.deleted:
+        first = next(iter(plan.deleted))
+        count, files = sum(plan.deleted.values()), plural(len(plan.deleted), "unchanged file")
+        warn(
+            f"{plural(count, 'document')} of {files} (the first: {first}) stay deleted from the index; "
+            "--restore-deleted stores them again"
+        )
     if plan.empty_documents:
         warn(
             f"{plural(plan.empty_documents, 'document')} without text (the first: {plan.first_empty}); "
@@ -250,6 +257,7 @@ def dry_run(ingest: Ingest, plan: Plan, index: Index | None, path: Path, json_fi
             "cut_records": plan.cut_records,
             "truncated": plan.truncated,
             "ignored": plan.ignored.to_json(),
+            "deleted": dict(plan.deleted),
         },
         json_file,
     )
@@ -283,6 +291,7 @@ def as_json(result: IngestReport) -> dict[str, Any]:
         "skipped_rows": result.skipped_rows.to_json(),
         "unread": dict(result.unread),
         "ignored": result.ignored.to_json(),
+        "deleted": dict(result.deleted),
         "cut_records": result.cut_records,
         "truncated": result.coverage.truncated,
         "unknown": result.coverage.unknown,

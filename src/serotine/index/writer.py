@@ -181,7 +181,7 @@ class Writer:
             numbers = self._matching(where) if where is not None else self._numbers(ids or [])
             if numbers:
                 with self._store.transaction() as transaction:
-                    transaction.mark_deleted(numbers)
+                    transaction.delete(numbers)
             _log.info("%s: deleted %d documents", self._store.folder, len(numbers))
             return len(numbers)
 

@@ -103,6 +103,7 @@ class Commits:
             cut_records=self._plan.cut_records,
             coverage=self._coverage,
             changed_metadata=self._changed_metadata,
+            deleted=self._plan.deleted,
         )
 
     def _store_file(self, change: FileChange) -> None:

@@ -52,6 +52,7 @@ class Ingest:
         selection: which files of folders are read; None: all of known types, without hidden and generated ones.
         fields: which fields of tables are text, title, id and metadata; None: as they were before in this index, or
             as BEIR names them.
+        restore_deleted: store documents again that were deleted from the index, also of files that have not changed.
     """
 
     def __init__(
@@ -65,6 +66,7 @@ class Ingest:
         strict: bool = False,
         selection: FileSelection | None = None,
         fields: Fields | None = None,
+        restore_deleted: bool = False,
     ) -> None:
         self._sources = sources
         self._encoder = as_text_encoder(encoder)
@@ -74,6 +76,7 @@ class Ingest:
         self._strict = strict
         self._selection = selection or FileSelection()
         self._fields = fields
+        self._restore_deleted = restore_deleted
         self._planned: tuple[Plan, Reading] | None = None
 
     def plan(
@@ -156,7 +159,8 @@ class Ingest:
         chunker = Chunker(self._encoder, self._chunking or previous_chunking(index, self._encoder))
         filterable = self._filterable if index is None else index.stats().filterable
         reading = Reading(chunker, filterable, self._strict, self._fields, recorded_fields(index))
-        plan = _Planner(index, reading, self._upsert, self._selection, on_skip, on_read).run(self._sources)
+        planner = _Planner(index, reading, self._upsert, self._restore_deleted, self._selection, on_skip, on_read)
+        plan = planner.run(self._sources)
         _log.info(
             "plan: %d files to store (%d documents), %d unchanged, %d gone, %d skipped, %d bad rows",
             len(plan.changes),
@@ -178,6 +182,7 @@ def update(
     strict: bool = False,
     selection: FileSelection | None = None,
     fields: Fields | None = None,
+    restore_deleted: bool = False,
     on_progress: OnProgress | None = None,
     on_skip: OnSkip | None = None,
 ) -> IngestReport:
@@ -196,6 +201,7 @@ def update(
         strict: as in `Ingest`.
         selection: as in `Ingest`.
         fields: as in `Ingest`.
+        restore_deleted: as in `Ingest`.
         on_progress: called after every commit with the documents stored so far, and to be stored in all.
         on_skip: called with every file that cannot be indexed, as soon as that is known.
 
@@ -207,7 +213,14 @@ def update(
         ReadOnlyError, EncoderError: the index cannot be written to.
     """
     ingest = Ingest(
-        sources, index.encoder, chunking=chunking, upsert=upsert, strict=strict, selection=selection, fields=fields
+        sources,
+        index.encoder,
+        chunking=chunking,
+        upsert=upsert,
+        strict=strict,
+        selection=selection,
+        fields=fields,
+        restore_deleted=restore_deleted,
     )
     return ingest.apply(index, on_progress=on_progress, on_skip=on_skip)
 
@@ -227,6 +240,7 @@ class _Planner:
         index: Index | None,
         reading: Reading,
         upsert: bool,
+        restore_deleted: bool,
         selection: FileSelection,
         on_skip: OnSkip | None,
         on_read: OnProgress | None,
@@ -234,6 +248,7 @@ class _Planner:
         self._index = index
         self._reading = reading
         self._upsert = upsert
+        self._restore_deleted = restore_deleted
         self._selection = selection
         self._on_skip = on_skip
         self._on_read = on_read
@@ -241,6 +256,7 @@ class _Planner:
         self._ids: dict[str, str] = {}
         self._skipped_rows: list[SkippedRows] = []
         self._unread: Counter[str] = Counter()
+        self._deleted: dict[str, int] = {}
         self._changes: list[FileChange] = []
         self._unchanged: list[str] = []
         self._touched: list[SourceRecord] = []
@@ -288,6 +304,7 @@ class _Planner:
             ignored=listing.ignored,
             cut_records=self._cut_records,
             truncated=self._truncated,
+            deleted=self._deleted,
         )
 
     def _read(self, file: SourceFile, previous: SourceRecord | None) -> None:
@@ -298,6 +315,8 @@ class _Planner:
         stamp = settled_stamp(state)
         known = None if previous is None else skipped_rows(previous, file.name)
         complete = previous is not None and previous.reading == reading and previous.digest is not None
+        if previous is not None and previous.deleted and self._restore_deleted:
+            complete = False
         # A file whose bad rows were skipped is read again to reject it.
         is_rejected = bool(known) and self._reading.strict
         may_be_same = complete and not is_rejected and not (previous is not None and has_collisions(previous))
@@ -332,6 +351,8 @@ class _Planner:
         self._unchanged.append(file.name)
         self._skipped_rows.append(known)
         self._unread.update(unread(record))
+        if record.deleted:
+            self._deleted[file.name] = record.deleted
 
     def _read_documents(
         self, file: SourceFile, previous: SourceRecord | None

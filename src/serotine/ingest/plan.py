@@ -86,6 +86,7 @@ class Plan:
         ignored: files of the sources' folders that are not read, such as those of unknown types.
         cut_records: number of records (JSON objects, rows) of these files that are cut into passages.
         truncated: number of documents that are longer than the encoder reads, because texts stay whole.
+        deleted: number of documents of unchanged files that were deleted from the index, and stay so, by file.
     """
 
     changes: tuple[FileChange, ...]
@@ -104,6 +105,7 @@ class Plan:
     ignored: Ignored = field(default_factory=Ignored)
     cut_records: int = 0
     truncated: int = 0
+    deleted: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def new(self) -> tuple[str, ...]:
@@ -146,6 +148,7 @@ class IngestReport:
         cut_records: number of records (JSON objects, rows) of new and changed files that were cut into passages.
         coverage: counts of the stored texts that are longer than the encoder reads, or outside its vocabulary.
         changed_metadata: how many of the unchanged documents got other metadata, such as another line.
+        deleted: number of documents of unchanged files that were deleted from the index, and stay so, by file.
     """
 
     files_added: int
@@ -163,3 +166,4 @@ class IngestReport:
     cut_records: int = 0
     coverage: CoverageReport = field(default_factory=CoverageReport)
     changed_metadata: int = 0
+    deleted: Mapping[str, int] = field(default_factory=dict)

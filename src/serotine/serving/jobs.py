@@ -212,7 +212,7 @@ class Jobs:
         # Upsert whatever the source: a document is updated by uploading it again.
         sources = [SourceFile.named(folder / name, name) for name in names]
         with collected_warnings() as collected:
-            report = update(index, sources, upsert=True, on_progress=on_progress)
+            report = update(index, sources, upsert=True, restore_deleted=True, on_progress=on_progress)
         job.skipped += [SkippedFile(skipped.file, skipped.reason) for skipped in report.skipped]
         job.skipped_rows += report.skipped_rows.count
         job.first_skipped_rows = [*job.first_skipped_rows, *report.skipped_rows.first][:MAX_NAMED]

@@ -23,13 +23,14 @@ _SCHEMA = (
         digest TEXT,
         stamp TEXT NOT NULL,
         reading TEXT NOT NULL,
-        report TEXT NOT NULL DEFAULT ''
+        report TEXT NOT NULL DEFAULT '',
+        deleted INTEGER NOT NULL DEFAULT 0
     )""",
     "ALTER TABLE documents ADD COLUMN source INTEGER REFERENCES sources (source) ON DELETE SET NULL",
     "CREATE INDEX documents_by_source ON documents (source) WHERE source IS NOT NULL",
 )
-# Indexes of earlier versions do not have it.
-_ADD_REPORT = "ALTER TABLE sources ADD COLUMN report TEXT NOT NULL DEFAULT ''"
+# Columns that indexes of earlier versions do not have, with their definitions and what they stand for there.
+_LATER_COLUMNS = {"report": ("TEXT NOT NULL DEFAULT ''", "''"), "deleted": ("INTEGER NOT NULL DEFAULT 0", "0")}
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +43,7 @@ class SourceRecord:
         stamp: size and times of the file when it was read; "" where they prove nothing.
         reading: how the file was split into documents; another way gives other documents from the same bytes.
         report: JSON about what was not stored of the file, for updates that do not read it again; "" for nothing.
+        deleted: number of its documents that were deleted from the index since it was read.
     """
 
     name: str
@@ -49,6 +51,7 @@ class SourceRecord:
     stamp: str
     reading: str
     report: str = ""
+    deleted: int = 0
 
 
 @dataclass(slots=True)
@@ -106,8 +109,9 @@ class Sources:
         with self._reading() as connection:
             if not _has_sources(connection):
                 return {}
-            report = "report" if _has_report(connection) else "''"
-            rows = connection.execute(f"SELECT name, digest, stamp, reading, {report} FROM sources ORDER BY source")  # noqa: S608
+            columns = _columns(connection)
+            later = ", ".join(name if name in columns else value for name, (_, value) in _LATER_COLUMNS.items())
+            rows = connection.execute(f"SELECT name, digest, stamp, reading, {later} FROM sources ORDER BY source")  # noqa: S608
             return {row[0]: SourceRecord(*row) for row in rows}
 
     def ids(self, name: str) -> list[str]:
@@ -166,24 +170,41 @@ def ensure_schema(connection: sqlite3.Connection) -> None:
     if not _has_sources(connection):
         for statement in _SCHEMA:
             connection.execute(statement)
-    elif not _has_report(connection):
-        connection.execute(_ADD_REPORT)
+        return
+    columns = _columns(connection)
+    for name, (definition, _) in _LATER_COLUMNS.items():
+        if name not in columns:
+            connection.execute(f"ALTER TABLE sources ADD COLUMN {name} {definition}")
 
 
 def record(connection: sqlite3.Connection, update: SourceUpdate) -> None:
     """Store a source's record and link its documents to it."""
     source = update.record
     connection.execute(
-        "INSERT INTO sources (name, digest, stamp, reading, report) VALUES (?, ?, ?, ?, ?) ON CONFLICT (name) "
-        "DO UPDATE SET digest = excluded.digest, stamp = excluded.stamp, reading = excluded.reading, "
-        "report = excluded.report",
-        (source.name, source.digest, source.stamp, source.reading, source.report),
+        "INSERT INTO sources (name, digest, stamp, reading, report, deleted) VALUES (?, ?, ?, ?, ?, ?) "
+        "ON CONFLICT (name) DO UPDATE SET digest = excluded.digest, stamp = excluded.stamp, "
+        "reading = excluded.reading, report = excluded.report, deleted = excluded.deleted",
+        (source.name, source.digest, source.stamp, source.reading, source.report, source.deleted),
     )
     number = number_of(connection, source.name)
     connection.executemany(
         "UPDATE documents SET source = ? WHERE live AND id = ?",
         ((number, id_) for id_ in [*update.ids, *update.staged, *update.claimed]),
     )
+
+
+def count_deleted(connection: sqlite3.Connection, numbers: Sequence[int]) -> None:
+    """Count documents that are deleted on request at the sources they were read from."""
+    if not _has_sources(connection):
+        return
+    ensure_schema(connection)
+    for batch in batches(numbers):
+        counted = f"SELECT source, count(*) FROM documents WHERE number IN ({placeholders(batch)}) GROUP BY source"  # noqa: S608
+        rows = connection.execute(counted, batch).fetchall()
+        connection.executemany(
+            "UPDATE sources SET deleted = deleted + ? WHERE source = ?",
+            ((count, source) for source, count in rows if source is not None),
+        )
 
 
 def remove(connection: sqlite3.Connection, number: int) -> None:
@@ -207,5 +228,5 @@ def _has_sources(connection: sqlite3.Connection) -> bool:
     return connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'sources'").fetchone() is not None
 
 
-def _has_report(connection: sqlite3.Connection) -> bool:
-    return connection.execute("SELECT 1 FROM pragma_table_info('sources') WHERE name = 'report'").fetchone() is not None
+def _columns(connection: sqlite3.Connection) -> set[str]:
+    return {row[0] for row in connection.execute("SELECT name FROM pragma_table_info('sources')")}

@@ -66,6 +66,11 @@ class Transaction:
             "UPDATE documents SET live = 0 WHERE number = ?", ((number,) for number in numbers)
         )
 
+    def delete(self, numbers: Sequence[int]) -> None:
+        """Delete documents as somebody asked for, so that updates of their files do not bring them back."""
+        source_catalog.count_deleted(self._connection, numbers)
+        self.mark_deleted(numbers)
+
     def replace_metadata(self, rows: Iterable[tuple[int, str, str | None, str]]) -> None:
         """Replace the metadata of documents: (number, id, text, metadata as JSON)."""
         self._connection.executemany(

@@ -199,3 +199,45 @@ def test_an_id_of_another_file_of_the_index_names_both_and_the_way_out(index: In
     assert "/a.csv; use another id, such as another field with --id-field NAME, " in message
     assert not messages(update(index, ["b.csv"], fields=Fields(id="sku")))
     assert sorted(index.ids()) == ["1", "b"]
+
+
+def test_a_spreadsheet_is_a_table_where_fields_are_named(index: Index) -> None:
+    openpyxl = pytest.importorskip("openpyxl")
+    workbook = openpyxl.Workbook()
+    first = workbook.active
+    first.title = "2020"
+    for row in [("SKU", "Name", "Body", "Year"), ("x1", "Bat", "flies at dusk", 2020), ("x2", None, None, 2021)]:
+        first.append(row)
+    second = workbook.create_sheet("2021")
+    for row in [("sku", "name", "body"), (7, "Fox", "digs")]:
+        second.append(row)
+    workbook.create_sheet("empty")
+    workbook.create_sheet("notes").append(("nothing", "here"))
+    workbook.save("a.xlsx")
+    report = update(index, ["a.xlsx"], fields=Fields(text=["body"], id="sku", title="name"))
+    assert report.skipped == ()
+    assert [(row.line, row.reason) for row in report.skipped_rows.first] == [
+        (3, "'body' must be a string, got null"),
+        (1, "sheet 'notes' must have a column 'body', got nothing, here; correct its name"),
+    ]
+    metadata = {hit.id: (hit.text, hit.metadata) for hit in index.get(index.ids())}
+    assert metadata == {
+        "x1": ("Bat flies at dusk", {"sheet": "2020", "Year": 2020, "source": "a.xlsx", "line": 2}),
+        "7": ("Fox digs", {"sheet": "2021", "source": "a.xlsx", "line": 2}),
+    }
+    # Remembered; and without an id every row has one of its own.
+    assert update(index, ["a.xlsx"]).files_unchanged == 1
+    update(index, ["a.xlsx"], fields=Fields(text="body"))
+    assert set(index.ids()) == {"a.xlsx:2", "a.xlsx:2021:2"}
+
+
+def test_a_spreadsheet_without_the_named_columns_is_skipped_and_is_a_text_without_names(index: Index) -> None:
+    openpyxl = pytest.importorskip("openpyxl")
+    workbook = openpyxl.Workbook()
+    for row in [("item", "price"), ("chair", 3)]:
+        workbook.active.append(row)
+    workbook.save("a.xlsx")
+    (message,) = messages(update(index, ["a.xlsx"], fields=Fields(text="body")))
+    assert message.startswith("a.xlsx:1: sheet 'Sheet' must have a column 'body', got item, price")
+    update(index, ["a.xlsx"])
+    assert index.get("a.xlsx").text == "item: chair; price: 3"

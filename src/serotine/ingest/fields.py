@@ -74,6 +74,11 @@ class Fields:
         """All names that were given."""
         return (*self.text, *(name for name in (self.id, self.title) if name), *(self.metadata or ()))
 
+    @property
+    def has_columns(self) -> bool:
+        """Whether columns are named, or all of them are the text: a spreadsheet is a table then."""
+        return bool(self.names or self.metadata is not None or self.all_fields)
+
     def check_columns(self, columns: Iterable[str], subject: str) -> None:
         """Check that a table, as messages begin ("a.csv:1: the header must name"), has the columns of a document.
 

@@ -28,7 +28,7 @@ from serotine.ingest.readers.restructured import read_restructured
 from serotine.ingest.readers.subtitles import read_subtitles
 from serotine.ingest.readers.table import read_csv, read_tsv
 from serotine.ingest.readers.text import read_text
-from serotine.ingest.readers.xlsx import read_xlsx
+from serotine.ingest.readers.xlsx import read_xlsx, read_xlsx_rows
 from serotine.ingest.readers.xml import read_xml
 from serotine.ingest.rows import BadRowError, Row
 
@@ -39,11 +39,12 @@ RECORD_READERS: dict[str, Callable[[Path, str, Fields], Iterator[Row | BadRowErr
     ".tsv": read_tsv,
     ".mbox": lambda path, name, _: read_mbox(path, name),
     ".parquet": read_parquet,
+    ".xlsx": read_xlsx_rows,
 }
 """Readers of files with many documents."""
 
-TABLES = (".jsonl", ".json", ".csv", ".tsv", ".parquet")
-"""Types whose fields are named by whoever wrote them, so that `Fields` apply."""
+TABLES = (".jsonl", ".json", ".csv", ".tsv", ".parquet", ".xlsx")
+"""Types whose fields are named by whoever wrote them, so that `Fields` apply; .xlsx is also a text."""
 
 TEXT_READERS: dict[str, Callable[[bytes, str], Extract]] = {
     ".txt": read_text,
@@ -84,7 +85,7 @@ def described_types() -> str:
     )
 
 
-SUFFIXES = (*RECORD_READERS, *TEXT_READERS)
+SUFFIXES = tuple(dict.fromkeys((*RECORD_READERS, *TEXT_READERS)))
 # Names of text files without a suffix, such as LICENSE-MIT.
 _TEXT_NAMES = re.compile(
     r"(?:authors|changelog|changes|contributing|contributors|copying|copyright|history|install|licen[cs]e|"

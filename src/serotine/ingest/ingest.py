@@ -369,7 +369,7 @@ class _Planner:
         bad_rows = SkippedRows()
         not_read: Counter[str] = Counter()
         size, position = _size(file), 0
-        skips_rows = not file.is_text and not self._reading.strict
+        skips_rows = not self._reading.is_text(file) and not self._reading.strict
 
         def count_bad_row(row: SkippedRow) -> None:
             nonlocal bad_rows
@@ -416,7 +416,7 @@ class _Planner:
             kind = DuplicateIdError if collisions else InputFileError
             raise kind(f"{bad_rows.first[0].message}{others}")
         if not ids and previous is None:
-            content = "text" if file.is_text else "documents"
+            content = "text" if self._reading.is_text(file) else "documents"
             raise InputFileError(f"{file.name}: contains no {content}; check that it is the right file")
         self._ids.update(dict.fromkeys(ids, file.name))
         self._documents += documents

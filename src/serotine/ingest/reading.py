@@ -64,6 +64,10 @@ class Reading:
             return self.fields
         return self.recorded.get(file.key, self.recorded.get(f"*{file_type(file.name)}", STANDARD))
 
+    def is_text(self, file: SourceFile) -> bool:
+        """Return whether a file is one text rather than many documents."""
+        return file.is_text(self.fields_of(file))
+
     def documents(
         self,
         file: SourceFile,
@@ -92,7 +96,7 @@ class Reading:
             on_unread=on_unread,
             on_part=on_part,
         )
-        if file.is_text:
+        if self.is_text(file):
             for document in documents:
                 yield replace(document, metadata=convert_metadata(document, self.filterable))
             return

@@ -48,7 +48,7 @@ def sample_texts(
     size = 0
     for file in files:
         size += _size(file)
-        if not texts or size <= _MAX_BYTES or not file.is_text:
+        if not texts or size <= _MAX_BYTES or not file.is_text(fields or STANDARD):
             texts += _spread(_texts(file, fields or STANDARD), of_file)
     return texts
 
@@ -60,7 +60,7 @@ def _texts(file: SourceFile, fields: Fields) -> list[str]:
         texts = [document.text for document in islice(documents, _MAX_ROWS)]
     except (InputFileError, MissingExtraError):
         return []
-    if file.is_text:
+    if file.is_text(fields):
         return [text[max(len(text) - _MAX_CHARACTERS, 0) // 2 :][:_MAX_CHARACTERS] for text in texts]
     return [text[:_MAX_CHARACTERS] for text in texts]
 
@@ -72,7 +72,7 @@ def _spread(items: list[Item], count: int) -> list[Item]:
 
 def _size(file: SourceFile) -> int:
     try:
-        return file.path.stat().st_size if file.is_text else 0
+        return file.path.stat().st_size if file.is_text() else 0
     except OSError:
         return 0
 

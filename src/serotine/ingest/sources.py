@@ -43,10 +43,10 @@ class SourceFile:
         """Return a file under a name of the caller's, such as an upload with a temporary path."""
         return cls(Path(path), name, name)
 
-    @property
-    def is_text(self) -> bool:
-        """Whether the file is one text rather than many documents."""
-        return file_type(self.name) in TEXT_READERS
+    def is_text(self, fields: Fields = STANDARD) -> bool:
+        """Return whether the file is one text rather than many documents; a spreadsheet is, unless fields are named."""
+        type_ = file_type(self.name)
+        return type_ in TEXT_READERS and not (type_ in TABLES and fields.has_columns)
 
     @property
     def is_table(self) -> bool:
@@ -77,7 +77,7 @@ class SourceFile:
             InputFileError: the file is broken; names the file and the line.
         """
         suffix = file_type(self.name)
-        if suffix in RECORD_READERS:
+        if suffix in RECORD_READERS and not self.is_text(fields):
             used = fields if self.is_table else STANDARD
             rows = RECORD_READERS[suffix](self.path, self.name, used)
             yield from _row_documents(rows, self.name, used, on_bad_row)

@@ -6,14 +6,18 @@ import datetime
 import io
 import re
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import chain
+from pathlib import Path
 from typing import Any
 
-from serotine.errors import MissingExtraError
+from serotine.errors import InputFileError, MissingExtraError
 from serotine.ingest.extract import Extract
+from serotine.ingest.fields import Fields
+from serotine.ingest.lines import read_whole
 from serotine.ingest.readers.package import Package
 from serotine.ingest.readers.text_writer import TextWriter
+from serotine.ingest.rows import BadRowError, Row
 
 # A formula without the value that it had when the file was saved.
 _WITHOUT_VALUE = re.compile(rb"<f[^<>]*(?:/>|>[^<]*</f>)\s*(?:<v\s*/>|<v></v>|</c>)")
@@ -28,28 +32,12 @@ def read_xlsx(data: bytes, name: str) -> Extract:
     Raises:
         InputFileError: it is encrypted, damaged or too large, or openpyxl is not installed.
     """
-    try:
-        from openpyxl import load_workbook
-    except ImportError:
-        raise MissingExtraError(name, "reading spreadsheets", "ingest") from None
     package = Package(data, name, ".xlsx")
-    package.main_part()
-    package.check_size(package.size(".xml"))
     writer = TextWriter()
-    with warnings.catch_warnings():
-        # About styles and extensions that it does not know.
-        warnings.simplefilter("ignore")
-        try:
-            workbook = load_workbook(io.BytesIO(data), read_only=True, data_only=True, keep_links=False)
-            for sheet in workbook.worksheets:
-                sheet.reset_dimensions()
-                writer.unit(sheet.title)
-                writer.position("sheet", sheet.title)
-                _write_rows(writer, sheet.iter_rows(values_only=True))
-            workbook.close()
-        # What openpyxl raises for a broken file is of any kind.
-        except Exception:
-            raise package.damaged() from None
+    for title, rows in _sheets(package, data, name):
+        writer.unit(title)
+        writer.position("sheet", title)
+        _write_rows(writer, rows)
     sheets = [entry for entry in package.names if re.fullmatch(r"xl/worksheets/[^/]+\.xml", entry)]
     unread = {
         "images": package.count("xl/media/"),
@@ -57,6 +45,73 @@ def read_xlsx(data: bytes, name: str) -> Extract:
         "formulas without a value": sum(len(_WITHOUT_VALUE.findall(package.read(sheet))) for sheet in sheets),
     }
     return writer.extract(package.core_properties(), unread)
+
+
+def read_xlsx_rows(path: Path, name: str, fields: Fields) -> Iterator[Row | BadRowError]:
+    """Yield the rows of all sheets of a .xlsx file, whose first row names the columns; an error for other sheets.
+
+    Raises:
+        InputFileError: as `read_xlsx`; or no sheet has the columns of `fields`.
+    """
+    data = read_whole(path, name)
+    is_first = True
+    problem: InputFileError | None = None
+    for title, rows in _sheets(Package(data, name, ".xlsx"), data, name):
+        filled = ((number, row) for number, row in enumerate(rows, 1) if any(map(_text, row)))
+        number, header = next(filled, (1, ()))
+        columns = [_text(value) for value in header]
+        try:
+            fields.check_columns(
+                [column for column in columns if column], f"{name}:{number}: sheet {title!r} must have"
+            )
+        except InputFileError as error:
+            if header:
+                problem = problem or error
+                yield BadRowError.of(name, number, error)
+            continue
+        for number, row in filled:
+            values = {
+                column: value if value is None or isinstance(value, (bool, int, float)) else _text(value)
+                for column, value in zip(columns, row, strict=False)
+                if column
+            }
+            # Rows of two sheets have the same numbers.
+            own_id = {} if is_first or fields.id or "id" in values else {"_id": f"{name}:{title}:{number}"}
+            yield Row(number, {"sheet": title, **own_id, **values})
+        is_first = False
+    if is_first and problem is not None:
+        raise problem
+
+
+def _sheets(package: Package, data: bytes, name: str) -> Iterator[tuple[str, Any]]:
+    """Yield the title and the rows of every sheet; errors as of `read_xlsx`."""
+    try:
+        from openpyxl import load_workbook
+    except ImportError:
+        raise MissingExtraError(name, "reading spreadsheets", "ingest") from None
+    package.main_part()
+    package.check_size(package.size(".xml"))
+    with warnings.catch_warnings():
+        # About styles and extensions that it does not know.
+        warnings.simplefilter("ignore")
+        try:
+            workbook = load_workbook(io.BytesIO(data), read_only=True, data_only=True, keep_links=False)
+            for sheet in workbook.worksheets:
+                sheet.reset_dimensions()
+                yield sheet.title, _rows(sheet, package)
+            workbook.close()
+        except InputFileError:
+            raise
+        # What openpyxl raises for a broken file is of any kind.
+        except Exception:
+            raise package.damaged() from None
+
+
+def _rows(sheet: Any, package: Package) -> Iterator[tuple[Any, ...]]:
+    try:
+        yield from sheet.iter_rows(values_only=True)
+    except Exception:
+        raise package.damaged() from None
 
 
 def _write_rows(writer: TextWriter, rows: Any) -> None:

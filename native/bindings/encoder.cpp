@@ -6,6 +6,7 @@
 #include <nanobind/stl/vector.h>
 
 #include <optional>
+#include <string>
 #include <tuple>
 
 #include "arrays.hpp"
@@ -14,8 +15,8 @@ using namespace serotine;
 
 namespace {
 
-// Levels (outputs, inputs), scales (outputs,), bias (outputs,).
-using Matrix = std::tuple<In<std::int8_t, 2>, In<float, 1>, In<float, 1>>;
+// Levels in panels (outputs / 32, inputs / 4, 32, 4), scales (outputs,), bias (outputs,).
+using Matrix = std::tuple<In<std::int8_t, 4>, In<float, 1>, In<float, 1>>;
 // Gain and bias (hidden,).
 using NormArrays = std::tuple<In<float, 1>, In<float, 1>>;
 
@@ -26,13 +27,6 @@ encoder::Norm norm_of(const NormArrays& arrays, std::size_t width) {
   norm.gain.assign(gain.data(), gain.data() + width);
   norm.bias.assign(bias.data(), bias.data() + width);
   return norm;
-}
-
-void pack(encoder::Int8Matrix& matrix, const Matrix& arrays, std::size_t first, std::size_t count, float factor) {
-  const auto& [levels, scales, bias] = arrays;
-  require(levels.shape(0) == count && levels.shape(1) == matrix.inputs && scales.size() == count && bias.size() == count,
-          "a matrix has the wrong shape");
-  matrix.pack(levels.data(), scales.data(), bias.data(), first, count, factor);
 }
 
 encoder::Activation activation_of(const std::string& name) {
@@ -47,44 +41,54 @@ encoder::Activation activation_of(const std::string& name) {
 
 class BertObject {
  public:
-  BertObject(In<std::int8_t, 2> words, In<float, 1> word_scales, const In<float, 2>& positions, const NormArrays& norm,
-             std::size_t heads, std::size_t intermediate, float epsilon, bool tanh, std::size_t first_position)
-      : words_(words), word_scales_(word_scales) {
-    model_.hidden = words.shape(1);
+  BertObject(const In<float, 2>& positions, const NormArrays& norm, std::size_t heads, std::size_t intermediate,
+             float epsilon, bool tanh, std::size_t first_position) {
+    model_.hidden = positions.shape(1);
     require(model_.hidden > 0 && model_.hidden % encoder::kPanel == 0, "hidden must be a multiple of 32");
     require(intermediate > 0 && intermediate % encoder::kPanel == 0, "intermediate must be a multiple of 32");
     require(heads > 0 && model_.hidden % heads == 0 && model_.hidden / heads % encoder::kPanel == 0,
             "the width of a head must be a multiple of 32");
-    require(word_scales.size() == words.shape(0), "word_scales must have one value per word");
-    require(positions.shape(1) == model_.hidden, "positions have the wrong width");
     require(first_position < positions.shape(0), "first_position must be below the number of positions");
     model_.heads = heads;
     model_.intermediate = intermediate;
-    model_.vocabulary = words.shape(0);
     model_.positions = positions.shape(0);
     model_.first_position = first_position;
     model_.epsilon = epsilon;
     model_.activation = tanh ? encoder::Activation::gelu_tanh : encoder::Activation::gelu;
-    model_.words = words_.data();
-    model_.word_scales = word_scales_.data();
     model_.position_vectors.assign(positions.data(), positions.data() + positions.size());
     model_.norm = norm_of(norm, model_.hidden);
   }
 
+  // The caller keeps the arrays: they may be views of a mapped file.
+  void set_words(const In<std::int8_t, 2>& levels, const In<float, 1>& scales) {
+    require(levels.shape(1) == model_.hidden, "word vectors have the wrong width");
+    require(scales.size() == levels.shape(0), "word scales must have one value per word");
+    model_.vocabulary = levels.shape(0);
+    model_.words = {.levels = levels.data(), .scales = scales.data()};
+    keep(levels);
+    keep(scales);
+  }
+
+  void set_word_blocks(const In<std::uint8_t, 2>& nibbles, const In<std::uint16_t, 2>& scales) {
+    require(nibbles.shape(1) * 2 == model_.hidden, "word vectors have the wrong width");
+    require(scales.shape(0) == nibbles.shape(0) && scales.shape(1) * 32 == model_.hidden,
+            "word scales must have one value per block of 32");
+    model_.vocabulary = nibbles.shape(0);
+    model_.words = {.nibbles = nibbles.data(), .block_scales = scales.data()};
+    keep(nibbles);
+    keep(scales);
+  }
+
   void add_layer(const std::vector<Matrix>& matrices, const std::vector<NormArrays>& norms) {
-    require(matrices.size() == 6 && norms.size() == 2, "a layer has six matrices and two normalizations");
+    require(matrices.size() == 4 && norms.size() == 2, "a layer has four matrices and two normalizations");
     const std::size_t hidden = model_.hidden, intermediate = model_.intermediate;
     encoder::Layer layer;
-    layer.attention_in = encoder::Int8Matrix(3 * hidden, hidden);
     // Softmax in powers of two.
     const float factor = 1.4426950408889634f / __builtin_sqrtf(static_cast<float>(hidden / model_.heads));
-    for (std::size_t i = 0; i < 3; ++i) pack(layer.attention_in, matrices[i], i * hidden, hidden, i == 0 ? factor : 1.0f);
-    layer.attention_out = encoder::Int8Matrix(hidden, hidden);
-    pack(layer.attention_out, matrices[3], 0, hidden, 1.0f);
-    layer.feed_in = encoder::Int8Matrix(intermediate, hidden);
-    pack(layer.feed_in, matrices[4], 0, intermediate, 1.0f);
-    layer.feed_out = encoder::Int8Matrix(hidden, intermediate);
-    pack(layer.feed_out, matrices[5], 0, hidden, 1.0f);
+    layer.attention_in = matrix(matrices[0], 3 * hidden, hidden, hidden, factor);
+    layer.attention_out = matrix(matrices[1], hidden, hidden);
+    layer.feed_in = matrix(matrices[2], intermediate, hidden);
+    layer.feed_out = matrix(matrices[3], hidden, intermediate);
     layer.attention_norm = norm_of(norms[0], hidden);
     layer.feed_norm = norm_of(norms[1], hidden);
     model_.layers.push_back(std::move(layer));
@@ -114,11 +118,18 @@ class BertObject {
     require(out.shape(0) == ids.size() && out.shape(1) == model_.dim(), "out must be (ids, dim)");
     const auto longest = static_cast<std::int64_t>(model_.positions - model_.first_position);
     for (std::size_t i = 1; i < offsets.size(); ++i) {
-      require(offsets.data()[i] - offsets.data()[i - 1] <= longest, "a text has more tokens than the model has positions");
-    }
-    for (std::size_t i = 0; i < ids.size(); ++i) {
-      require(ids.data()[i] >= 0 && static_cast<std::size_t>(ids.data()[i]) < model_.vocabulary,
-              "a token id is not in the vocabulary");
+      const std::int64_t length = offsets.data()[i] - offsets.data()[i - 1];
+      if (length > longest) {
+        throw std::invalid_argument("a text must have at most " + std::to_string(longest) +
+                                    " tokens, the model's positions, got " + std::to_string(length));
+      }
+      for (std::int64_t at = offsets.data()[i - 1]; at < offsets.data()[i]; ++at) {
+        const std::int32_t id = ids.data()[at];
+        if (id < 0 || static_cast<std::size_t>(id) >= model_.vocabulary) {
+          throw std::invalid_argument("token ids must be below " + std::to_string(model_.vocabulary) +
+                                      ", the size of the vocabulary, got " + std::to_string(id));
+        }
+      }
     }
     require(!attended || attended->size() == ids.size(), "attended must have one value per id");
     const nb::gil_scoped_release release;
@@ -128,8 +139,22 @@ class BertObject {
   std::size_t dim() const { return model_.dim(); }
 
  private:
-  In<std::int8_t, 2> words_;
-  In<float, 1> word_scales_;
+  encoder::Int8Matrix matrix(const Matrix& arrays, std::size_t outputs, std::size_t inputs, std::size_t factored = 0,
+                             float factor = 1.0f) {
+    const auto& [levels, scales, bias] = arrays;
+    require(levels.shape(0) * levels.shape(2) == outputs && levels.shape(1) * levels.shape(3) == inputs &&
+                levels.shape(2) == encoder::kPanel && levels.shape(3) == 4 && scales.size() == outputs && bias.size() == outputs,
+            "a matrix has the wrong shape");
+    keep(levels);
+    return encoder::Int8Matrix(levels.data(), scales.data(), bias.data(), outputs, inputs, factored, factor);
+  }
+
+  template <class Array>
+  void keep(const Array& array) {
+    kept_.push_back(nb::ndarray<>(array));
+  }
+
+  std::vector<nb::ndarray<>> kept_;
   encoder::Model model_;
 };
 
@@ -138,10 +163,10 @@ class BertObject {
 void bind_encoder(nb::module_& module) {
   using namespace nb::literals;
   nb::class_<BertObject>(module, "Bert")
-      .def(nb::init<In<std::int8_t, 2>, In<float, 1>, const In<float, 2>&, const NormArrays&, std::size_t, std::size_t,
-                    float, bool, std::size_t>(),
-           "words"_a, "word_scales"_a, "positions"_a, "norm"_a, "heads"_a, "intermediate"_a, "epsilon"_a, "tanh"_a,
-           "first_position"_a)
+      .def(nb::init<const In<float, 2>&, const NormArrays&, std::size_t, std::size_t, float, bool, std::size_t>(),
+           "positions"_a, "norm"_a, "heads"_a, "intermediate"_a, "epsilon"_a, "tanh"_a, "first_position"_a)
+      .def("set_words", &BertObject::set_words, "levels"_a, "scales"_a)
+      .def("set_word_blocks", &BertObject::set_word_blocks, "nibbles"_a, "scales"_a)
       .def("add_layer", &BertObject::add_layer, "matrices"_a, "norms"_a)
       .def("add_projection", &BertObject::add_projection, "weights"_a, "bias"_a.none(), "activation"_a, "adds_input"_a,
            "residual"_a.none())

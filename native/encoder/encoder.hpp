@@ -31,19 +31,39 @@ constexpr std::size_t kPanel = 32;
 
 enum class Activation { identity, relu, gelu, gelu_tanh, silu, tanh };
 
+// Bytes of a matrix in panels: those of the caller, or a copy where they are not aligned.
+class Panels {
+ public:
+  Panels() = default;
+  Panels(const std::int8_t* bytes, std::size_t count);
+  const std::int8_t* data() const { return copy_.empty() ? view_ : copy_.data(); }
+
+ private:
+  const std::int8_t* view_ = nullptr;
+  Aligned<std::int8_t> copy_;
+};
+
 // A matrix (outputs, inputs) in panels of 32 outputs: byte [(o / 32) * inputs * 32 + (i / 4) * 128 + (o % 32) * 4 + i % 4].
-// inputs is a multiple of 8 and outputs one of 32.
+// inputs is a multiple of 8 and outputs one of 32. The levels are not owned.
 struct Int8Matrix {
   std::size_t outputs = 0, inputs = 0;
-  Aligned<std::int8_t> panels;
-  Aligned<std::int32_t> sums;  // of each row's levels
+  Panels panels;
+  Aligned<std::int32_t> sums;  // of each output's levels
   Aligned<float> scales, bias;
 
-  // Packs `levels`, row-major int8 (outputs, inputs); `factor` multiplies scales and bias of the first `factored` rows.
-  void pack(const std::int8_t* levels, const float* row_scales, const float* row_bias, std::size_t first,
-            std::size_t count, float factor);
+  // `factor` multiplies scales and bias of the first `factored` outputs.
+  Int8Matrix(const std::int8_t* levels, const float* output_scales, const float* output_bias, std::size_t outputs,
+             std::size_t inputs, std::size_t factored = 0, float factor = 1.0f);
   Int8Matrix() = default;
-  Int8Matrix(std::size_t rows, std::size_t columns);
+};
+
+// The vectors of the vocabulary (vocabulary, hidden), not owned: 8 bits with one scale a word, or 4 bits with one a block
+// of 32 dimensions. In 4 bits a byte has dimension 2 i in its low half and 2 i + 1 in its high one, as two's complement.
+struct Words {
+  const std::int8_t* levels = nullptr;
+  const float* scales = nullptr;
+  const std::uint8_t* nibbles = nullptr;
+  const std::uint16_t* block_scales = nullptr;  // float16
 };
 
 // A float32 matrix in panels of 32 outputs: float [(o / 32) * inputs * 32 + i * 32 + o % 32]. The last panel is padded
@@ -84,8 +104,7 @@ struct Model {
   std::size_t first_position = 0;  // RoBERTa and XLM-R count positions from 2
   float epsilon = 1e-12f;
   Activation activation = Activation::gelu;  // of the feed-forward networks: gelu or gelu_tanh
-  const std::int8_t* words = nullptr;  // (vocabulary, hidden), not owned
-  const float* word_scales = nullptr;  // (vocabulary,), not owned
+  Words words;
   Aligned<float> position_vectors;     // (positions, hidden), the token type's vector added
   Norm norm;
   std::vector<Layer> layers;

@@ -1,26 +1,28 @@
-#include <cstring>
-
 #include "encoder.hpp"
 
 namespace serotine::encoder {
 
-Int8Matrix::Int8Matrix(std::size_t rows, std::size_t columns)
-    : outputs(rows), inputs(columns), panels(rows * columns), sums(rows), scales(rows), bias(rows) {}
+Panels::Panels(const std::int8_t* bytes, std::size_t count) {
+  if (reinterpret_cast<std::uintptr_t>(bytes) % 64 == 0) {
+    view_ = bytes;
+  } else {
+    copy_.assign(bytes, bytes + count);
+  }
+}
 
-void Int8Matrix::pack(const std::int8_t* levels, const float* row_scales, const float* row_bias, std::size_t first,
-                      std::size_t count, float factor) {
-  for (std::size_t row = 0; row < count; ++row) {
-    const std::size_t o = first + row;
-    std::int8_t* panel = panels.data() + o / kPanel * inputs * kPanel + o % kPanel * 4;
-    std::int32_t sum = 0;
-    for (std::size_t i = 0; i < inputs; ++i) {
-      const std::int8_t level = levels[row * inputs + i];
-      sum += level;
-      panel[i / 4 * kPanel * 4 + i % 4] = level;
+Int8Matrix::Int8Matrix(const std::int8_t* levels, const float* output_scales, const float* output_bias,
+                       std::size_t rows, std::size_t columns, std::size_t factored, float factor)
+    : outputs(rows), inputs(columns), panels(levels, rows * columns), scales(rows), bias(rows) {
+  sums.assign(rows, 0);
+  const std::int8_t* quad = levels;
+  for (std::size_t panel = 0; panel < rows; panel += kPanel) {
+    for (std::size_t i = 0; i < columns; i += 4) {
+      for (std::size_t o = panel; o < panel + kPanel; ++o, quad += 4) sums[o] += quad[0] + quad[1] + quad[2] + quad[3];
     }
-    sums[o] = sum;
-    scales[o] = row_scales[row] * factor;
-    bias[o] = row_bias == nullptr ? 0.0f : row_bias[row] * factor;
+  }
+  for (std::size_t o = 0; o < rows; ++o) {
+    scales[o] = output_scales[o] * (o < factored ? factor : 1.0f);
+    bias[o] = output_bias[o] * (o < factored ? factor : 1.0f);
   }
 }
 

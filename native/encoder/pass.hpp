@@ -64,15 +64,41 @@ struct Activations {
   }
 };
 
+SEROTINE_INLINE float half_to_float(std::uint16_t half) {
+  // The exponent's bias by a product, which also normalizes denormals.
+  const std::uint32_t magnitude = static_cast<std::uint32_t>(half & 0x7fff) << 13;
+  float value;
+  __builtin_memcpy(&value, &magnitude, sizeof value);
+  value *= 0x1p112f;
+  return half & 0x8000 ? -value : value;
+}
+
+// Adds a word's vector of 4-bit blocks to a position's.
+inline void add_nibbles(const Words& words, std::size_t word, std::size_t hidden, const float* position, float* out) {
+  const std::uint8_t* nibbles = words.nibbles + word * hidden / 2;
+  const std::uint16_t* scales = words.block_scales + word * hidden / 32;
+  for (std::size_t i = 0; i < hidden; i += 2) {
+    const float scale = half_to_float(scales[i / 32]);
+    const int low = nibbles[i / 2] & 15, high = nibbles[i / 2] >> 4;
+    out[i] = position[i] + static_cast<float>(low < 8 ? low : low - 16) * scale;
+    out[i + 1] = position[i + 1] + static_cast<float>(high < 8 ? high : high - 16) * scale;
+  }
+}
+
 template <class Isa>
 void embed(const Model& model, const std::int32_t* ids, std::size_t tokens, const Activations<Isa>& a, std::size_t row) {
   for (std::size_t t = 0; t < tokens; ++t, ++row) {
-    const std::int8_t* levels = model.words + static_cast<std::size_t>(ids[t]) * model.hidden;
+    const auto word = static_cast<std::size_t>(ids[t]);
     const float* position = model.position_vectors.data() + (t + model.first_position) * model.hidden;
-    const Floats scale = all(model.word_scales[ids[t]]);
     float* state = a.states + row * model.hidden;
-    for (std::size_t i = 0; i < model.hidden; i += kLanes) {
-      store(state + i, fma(Isa::from_levels(levels + i), scale, load(position + i)));
+    if (model.words.nibbles != nullptr) {
+      add_nibbles(model.words, word, model.hidden, position, state);
+    } else {
+      const std::int8_t* levels = model.words.levels + word * model.hidden;
+      const Floats scale = all(model.words.scales[word]);
+      for (std::size_t i = 0; i < model.hidden; i += kLanes) {
+        store(state + i, fma(Isa::from_levels(levels + i), scale, load(position + i)));
+      }
     }
     a.scales[row] = normalize_row<Isa>(state, model.hidden, model.norm, model.epsilon, a.bytes + row * model.hidden);
   }

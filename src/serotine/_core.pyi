@@ -173,8 +173,6 @@ def cluster_means(points: _Array, ids: _Array, centroids: _Array, squares: _Arra
 class Bert:
     def __init__(
         self,
-        words: _Array,
-        word_scales: _Array,
         positions: _Array,
         norm: tuple[_Array, _Array],
         heads: int,
@@ -183,6 +181,8 @@ class Bert:
         tanh: bool,
         first_position: int,
     ) -> None: ...
+    def set_words(self, levels: _Array, scales: _Array) -> None: ...
+    def set_word_blocks(self, nibbles: _Array, scales: _Array) -> None: ...
     def add_layer(self, matrices: list[tuple[_Array, _Array, _Array]], norms: list[tuple[_Array, _Array]]) -> None: ...
     def add_projection(
         self, weights: _Array, bias: _Array | None, activation: str, adds_input: bool, residual: _Array | None

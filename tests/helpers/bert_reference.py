@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from serotine.encoders.int8 import quantize_rows
 from serotine.encoders.native import BertWeights
-from serotine.encoders.native.bert import BertLayer, Matrix, Norm
+from serotine.encoders.native.weights import BertLayer, Matrix, Norm, Words, stacked
 
 Floats = NDArray[np.float64]
 
@@ -27,6 +27,7 @@ def random_weights(
     first_position: int = 0,
     projections: tuple[tuple[int, str, bool], ...] = (),
     spread: float = 1.0,
+    word_bits: int = 8,
 ) -> BertWeights:
     """Return a small model; `projections` are (outputs, activation, residual), `spread` scales the attention scores."""
     random = np.random.default_rng(seed)
@@ -36,26 +37,26 @@ def random_weights(
 
     def matrix(outputs: int, inputs: int, scale: float = 1.0) -> Matrix:
         levels, scales = quantize_rows(floats(outputs, inputs, scale=scale / math.sqrt(inputs)))
-        return Matrix(levels, scales, floats(outputs, scale=0.1))
+        return Matrix.from_rows(levels, scales, floats(outputs, scale=0.1))
 
     def norm() -> Norm:
         return Norm(1 + floats(hidden, scale=0.1), floats(hidden, scale=0.1))
 
-    words, word_scales = quantize_rows(floats(vocabulary, hidden))
-    shapes = [(hidden, hidden)] * 4 + [(intermediate, hidden), (hidden, intermediate)]
-    heads_of = [spread, spread, 1.0, 1.0, 1.0, 1.0]
+    def layer() -> BertLayer:
+        query, key = (matrix(hidden, hidden, spread) for _ in range(2))
+        value, out = (matrix(hidden, hidden) for _ in range(2))
+        feed_in, feed_out = matrix(intermediate, hidden), matrix(hidden, intermediate)
+        return BertLayer(stacked([query, key, value]), out, feed_in, feed_out, norm(), norm())
+
+    words = floats(vocabulary, hidden)
+    if word_bits == 4:
+        words = four_bits(words)
     widths = [hidden, *(outputs for outputs, _, _ in projections)]
     return BertWeights(
-        words=words,
-        word_scales=word_scales,
+        words=Words.from_rows(words),
         positions=floats(positions, hidden, scale=0.3),
         norm=norm(),
-        layers=[
-            BertLayer(
-                tuple(matrix(*shape, scale) for shape, scale in zip(shapes, heads_of, strict=True)), (norm(), norm())
-            )
-            for _ in range(layers)
-        ],
+        layers=[layer() for _ in range(layers)],
         projections=[
             (
                 floats(outputs, inputs, scale=1 / math.sqrt(inputs)),
@@ -68,25 +69,31 @@ def random_weights(
         ],
         activations=[activation for _, activation, _ in projections],
         heads=heads,
+        intermediate=intermediate,
         epsilon=1e-12,
         tanh=tanh,
         first_position=first_position,
     )
 
 
+def four_bits(rows: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Round rows to blocks of 32 numbers of 4 bits, the largest of which has the level -8."""
+    blocks = rows.reshape(-1, 32)
+    largest = np.take_along_axis(blocks, np.abs(blocks).argmax(axis=1)[:, None], axis=1)
+    scales = (largest / -8).astype(np.float16).astype(np.float32)
+    return (np.rint(blocks / np.where(scales == 0, 1, scales)).clip(-8, 7) * scales).reshape(rows.shape)
+
+
 def encode(weights: BertWeights, ids: NDArray[np.int64], attended: NDArray[np.bool_]) -> Floats:
     """Return the vectors of one text, float64 (tokens, dim); nothing is quantized but the weights."""
-    words = weights.words[ids].astype(np.float64) * weights.word_scales[ids, None]
-    states = words + weights.positions[weights.first_position + np.arange(len(ids))]
+    states = weights.words.rows(ids) + weights.positions[weights.first_position + np.arange(len(ids))]
     states = _normalize(states, weights.norm, weights.epsilon)
     for layer in weights.layers:
-        query, key, value, out, feed_in, feed_out = layer.matrices
-        context = _attention(
-            _affine(states, query), _affine(states, key), _affine(states, value), weights.heads, attended
-        )
-        states = _normalize(states + _affine(context, out), layer.norms[0], weights.epsilon)
-        inner = _gelu(_affine(states, feed_in), weights.tanh)
-        states = _normalize(states + _affine(inner, feed_out), layer.norms[1], weights.epsilon)
+        query, key, value = np.split(_affine(states, layer.attention_in), 3, axis=1)
+        context = _attention(query, key, value, weights.heads, attended)
+        states = _normalize(states + _affine(context, layer.attention_out), layer.attention_norm, weights.epsilon)
+        inner = _gelu(_affine(states, layer.feed_in), weights.tanh)
+        states = _normalize(states + _affine(inner, layer.feed_out), layer.feed_norm, weights.epsilon)
     for (weight, bias, residual), activation in zip(weights.projections, weights.activations, strict=True):
         out_states = states @ weight.T.astype(np.float64)
         if bias is not None:

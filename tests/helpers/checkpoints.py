@@ -7,6 +7,7 @@ import itertools
 import json
 import shutil
 import string
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -259,6 +260,24 @@ def stanford_with_pylate_modules(folder: Path) -> Path:
     values = {"query_prefix": "[unused0]", "document_prefix": "[unused1]", "query_length": 32, "document_length": 40}
     (folder / "config_sentence_transformers.json").write_text(json.dumps({"model_type": "ColBERT", **values}))
     return folder
+
+
+def configure(folder: Path, **settings: Any) -> Path:
+    """Change a checkpoint's configuration; one head of 32 dimensions is the least that the native backend covers."""
+    file = folder / "config.json"
+    config = json.loads(file.read_text(encoding="utf-8"))
+    file.write_text(json.dumps(config | {"num_attention_heads": 1} | settings), encoding="utf-8")
+    return folder
+
+
+def change_tensor(folder: Path, name: str, change: Callable[[Any], Any]) -> None:
+    """Replace a tensor of the backbone, whatever prefix its name has, by a function of its NumPy array."""
+    file = folder / "model.safetensors"
+    tensors = load_file(file)
+    for stored in tensors:
+        if stored.endswith(name):
+            tensors[stored] = torch.from_numpy(change(tensors[stored].numpy()))
+    save_file(tensors, file, metadata={"format": "pt"})
 
 
 def convert_weights(dtype: torch.dtype, folder: Path) -> Path:

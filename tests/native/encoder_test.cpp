@@ -34,15 +34,20 @@ Norm norm(std::size_t width) {
   return norm;
 }
 
-void fill(Int8Matrix& matrix, std::size_t outputs, std::size_t inputs) {
-  matrix = Int8Matrix(outputs, inputs);
-  const std::vector<std::int8_t> values = levels(outputs * inputs);
-  const std::vector<float> scales(outputs, 1.0f / (73.0f * std::sqrt(static_cast<float>(inputs)))), bias = floats(outputs, 0.1f);
-  matrix.pack(values.data(), scales.data(), bias.data(), 0, outputs, 1.0f);
-}
+// Levels at an odd address are copied, others are not.
+struct Levels {
+  std::vector<std::vector<std::int8_t>> arrays;
+
+  void fill(Int8Matrix& matrix, std::size_t outputs, std::size_t inputs) {
+    arrays.push_back(levels(outputs * inputs));
+    const std::vector<float> scales(outputs, 1.0f / (73.0f * std::sqrt(static_cast<float>(inputs)))), bias = floats(outputs, 0.1f);
+    matrix = Int8Matrix(arrays.back().data(), scales.data(), bias.data(), outputs, inputs);
+  }
+};
 
 struct Case {
   Model model;
+  Levels matrices;
   std::vector<std::int8_t> words;
   std::vector<float> word_scales;
 };
@@ -57,17 +62,16 @@ void make(Case& c, std::size_t hidden, std::size_t heads, std::size_t intermedia
   model.activation = tanh ? Activation::gelu_tanh : Activation::gelu;
   c.words = levels(model.vocabulary * hidden);
   c.word_scales.assign(model.vocabulary, 0.015f);
-  model.words = c.words.data();
-  model.word_scales = c.word_scales.data();
+  model.words = {.levels = c.words.data(), .scales = c.word_scales.data()};
   const std::vector<float> positions = floats(model.positions * hidden, 0.3f);
   model.position_vectors.assign(positions.begin(), positions.end());
   model.norm = norm(hidden);
   for (int i = 0; i < 2; ++i) {
     Layer layer;
-    fill(layer.attention_in, 3 * hidden, hidden);
-    fill(layer.attention_out, hidden, hidden);
-    fill(layer.feed_in, intermediate, hidden);
-    fill(layer.feed_out, hidden, intermediate);
+    c.matrices.fill(layer.attention_in, 3 * hidden, hidden);
+    c.matrices.fill(layer.attention_out, hidden, hidden);
+    c.matrices.fill(layer.feed_in, intermediate, hidden);
+    c.matrices.fill(layer.feed_out, hidden, intermediate);
     layer.attention_norm = norm(hidden);
     layer.feed_norm = norm(hidden);
     model.layers.push_back(std::move(layer));

@@ -99,6 +99,7 @@ def verify(name: str, encoder_settings: dict[str, Any], json_file: str | None) -
 @click.argument("name")
 @click.argument("folder", type=click.Path(path_type=Path))
 @click.option("--int8", is_flag=True, help="8-bit matrices: faster on a CPU, smaller, slightly less accurate.")
+@click.option("--native", is_flag=True, help="8 bits as the compiled core computes: BERT models, fastest on a CPU.")
 @click.option(
     "--texts",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
@@ -107,24 +108,34 @@ def verify(name: str, encoder_settings: dict[str, Any], json_file: str | None) -
 @encoder_options
 @json_option
 def export(
-    name: str, folder: Path, int8: bool, texts: Path | None, encoder_settings: dict[str, Any], json_file: str | None
+    name: str,
+    folder: Path,
+    int8: bool,
+    native: bool,
+    texts: Path | None,
+    encoder_settings: dict[str, Any],
+    json_file: str | None,
 ) -> None:
-    """Write a checkpoint as ONNX, which runs without torch, and print how close its vectors are."""
+    """Write an encoder as ONNX, or natively, to run without torch, and print how close its vectors are.
+
+    NAME is a checkpoint; with --native also an ONNX export of a BERT.
+    """
     from serotine.encoders import export_encoder
 
     try:
         lines = None if texts is None else [line for line in texts.read_text("utf-8").splitlines() if line.strip()]
     except UnicodeDecodeError:
         raise click.UsageError(f"--texts: must be UTF-8, got {str(texts)!r}; convert it to UTF-8") from None
-    precision: Literal["float32", "int8"] = "int8" if int8 else "float32"
+    precision: Literal["int8"] | None = "int8" if int8 else None
+    kind: Literal["onnx", "native"] = "native" if native else "onnx"
     try:
-        result = export_encoder(name, folder, precision=precision, texts=lines, **encoder_settings)
+        result = export_encoder(name, folder, precision=precision, format=kind, texts=lines, **encoder_settings)
     except FileExistsError as error:
         raise EncoderError(str(error)) from None
     except ValueError as error:
         raise click.UsageError(f"--{error}") from None
     summary = (
-        f"{folder}: {result.precision}, {size(result.bytes)}; mean cosine with the checkpoint's own vectors "
+        f"{folder}: {result.format}, {result.precision}, {size(result.bytes)}; mean cosine with the source's vectors "
         f"{result.mean_cosine:.5f}, minimum {result.min_cosine:.5f}, over {result.tokens:,} tokens of "
         f"{result.texts} texts"
     )

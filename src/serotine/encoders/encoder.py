@@ -17,7 +17,7 @@ from serotine.coverage import TextCoverage, warn_about_texts
 from serotine.encoders.backend import Backend
 from serotine.encoders.batching import batches
 from serotine.encoders.dense_pooling import pool_states, pooling_modes
-from serotine.encoders.fingerprint import files_digest, model_digest
+from serotine.encoders.fingerprint import MIN_AGREEMENT, NATIVE_ARITHMETIC, files_digest, model_digest
 from serotine.encoders.formats import read_checkpoint
 from serotine.encoders.location import locate
 from serotine.encoders.native import NATIVE_SUFFIX, NativeBackend, read_checkpoint_weights, read_weights
@@ -165,14 +165,26 @@ class Encoder:
     def fingerprint(self) -> str:
         """16 hexadecimal digits that change whenever a text would get other vectors: model, tokenizer or settings.
 
-        A checkpoint and its float32 export have the same fingerprint; an int8 export has its own.
+        A checkpoint and its float32 export have the same fingerprint; an int8 ONNX export has its own. The native
+        backend adds the name of its arithmetic to the digits of what it was exported from: "0123456789abcdef-int8".
         """
         if self._digest is None:
             self._digest = files_digest(self._spec)
         dim = self._dim if self._dim != self._spec.dim else None
-        # A checkpoint's own weights in 8 bits give other vectors than in floating point.
-        arithmetic = ["int8"] if isinstance(self._backend, NativeBackend) and self._spec.model is None else []
-        return self._spec.fingerprint([self._digest, str(dim), *arithmetic])
+        fingerprint = self._spec.fingerprint([self._digest, str(dim)])
+        return f"{fingerprint}{NATIVE_ARITHMETIC}" if isinstance(self._backend, NativeBackend) else fingerprint
+
+    @property
+    def agreeing_fingerprints(self) -> tuple[str, ...]:
+        """Fingerprints of encoders whose vectors may be searched with this one's, its own first.
+
+        A native export agrees with what it was exported from, to a mean cosine per token of `spec.source_cosine`, which
+        must be at least `fingerprint.MIN_AGREEMENT`.
+        """
+        fingerprint, cosine = self.fingerprint, self._spec.source_cosine
+        if cosine is None or cosine < MIN_AGREEMENT:
+            return (fingerprint,)
+        return (fingerprint, fingerprint.removesuffix(NATIVE_ARITHMETIC))
 
     def encode_queries(self, texts: Sequence[str], *, show_progress: bool = False) -> list[NDArray[np.float32]]:
         """Encode queries.

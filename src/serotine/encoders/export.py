@@ -1,4 +1,4 @@
-"""Export of a checkpoint to ONNX, which an encoder runs without torch: ``serotine model export``."""
+"""Export of an encoder to a folder that runs without torch, native or ONNX: ``serotine model export``."""
 
 from __future__ import annotations
 
@@ -13,7 +13,16 @@ from numpy.typing import NDArray
 
 from serotine.encoders.encoder import Encoder
 from serotine.encoders.fingerprint import files_digest, model_digest
-from serotine.encoders.formats.exported import MODEL_FILE, write
+from serotine.encoders.formats import read_checkpoint
+from serotine.encoders.formats.exported import NATIVE_FILE, ONNX_FILE, write
+from serotine.encoders.location import locate
+from serotine.encoders.native import (
+    BertWeights,
+    read_checkpoint_weights,
+    read_graph_weights,
+    reason_not_covered,
+    write_weights,
+)
 from serotine.encoders.onnx import quantize
 from serotine.encoders.projection import folded_layers
 from serotine.encoders.sample_texts import TEXTS, no_text_warnings
@@ -23,6 +32,7 @@ from serotine.errors import EncoderError, missing_extra, not_one_of
 from serotine.files import replace_folder
 
 Precision = Literal["float32", "int8"]
+ExportFormat = Literal["onnx", "native"]
 # Minimum of the mean cosine between the token vectors of an export and those of its checkpoint.
 MIN_MEAN_COSINE: dict[Precision, float] = {"float32": 0.99999, "int8": 0.99}
 _OUTPUT = "token_vectors"
@@ -37,13 +47,15 @@ class ExportReport:
 
     Attributes:
         folder: its folder.
+        format: "onnx" or "native".
         precision: "float32" or "int8".
         bytes: size of the model.
         texts, tokens: number of texts and tokens that the two were compared on.
-        mean_cosine, min_cosine: cosine between a token's vector and the checkpoint's own: mean and minimum.
+        mean_cosine, min_cosine: cosine between a token's vector and the source's own: mean and minimum.
     """
 
     folder: Path
+    format: ExportFormat
     precision: Precision
     bytes: int
     texts: int
@@ -56,23 +68,28 @@ def export_encoder(
     name_or_path: str | Path,
     folder: str | Path,
     *,
-    precision: Precision = "float32",
+    precision: Precision | None = None,
+    format: ExportFormat = "onnx",  # noqa: A002
     texts: list[str] | None = None,
     **options: Any,
 ) -> ExportReport:
-    """Export a checkpoint to an ONNX encoder folder, and compare the two.
+    """Export a checkpoint to a folder that runs without torch, and compare the two.
 
     Args:
-        name_or_path: a checkpoint, as for `Encoder`.
+        name_or_path: a checkpoint, as for `Encoder`; for "native" also an ONNX export of a BERT, whose levels of 8 bits
+            stay as they are.
         folder: the new folder; must not exist.
-        precision: "int8" stores the matrices of the backbone as 8-bit numbers, one scale per column, and multiplies in
-            8 bits, one scale per token: faster on a CPU and smaller. Embeddings are stored in 8 bits too, one scale per
-            row, or exactly, if they came from blocks of 4 bits; the projection stays in floating point.
+        format: "onnx", or "native": the weights of a BERT as the compiled core computes with them, in 8 bits.
+        precision: of ONNX, "float32" unless given; "native" is always "int8". "int8" stores the matrices of the
+            backbone as 8-bit numbers, one scale per output, and multiplies in 8 bits, one scale per token: faster on a
+            CPU and smaller. Embeddings are stored in 8 bits too, one scale per row, or exactly, if they came from
+            blocks of 4 bits; projections are stored in float16.
         texts: real texts to compare them on; sixteen sentences in eight languages unless given.
         options: other arguments of `Encoder`, except `device` and `dim`, which are options of loading the export.
 
     Raises:
-        EncoderError: the checkpoint cannot be loaded, a library is not installed, or the export's vectors differ from
+        EncoderError: the checkpoint cannot be loaded, a library is not installed, the native backend does not cover it,
+            or the export's vectors differ from
             the checkpoint's by more than `MIN_MEAN_COSINE` allows; nothing is written.
         FileExistsError: the folder exists.
     """
@@ -82,35 +99,71 @@ def export_encoder(
     for key in ("device", "dim"):
         if key in options:
             raise ValueError(f"{key}: cannot be exported; pass it when loading the export")
-    if precision not in MIN_MEAN_COSINE:
+    if precision not in (None, *MIN_MEAN_COSINE):
         raise not_one_of("precision", map(repr, MIN_MEAN_COSINE), precision)
-    _require_onnx()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        source = Encoder(name_or_path, backend="torch", device="cpu", **options)
+    if format not in ("onnx", "native"):
+        raise not_one_of("format", ("'onnx'", "'native'"), format)
+    if format == "native" and precision == "float32":
+        raise ValueError("precision: a native export has 'int8' only, got 'float32'; leave it out")
+    exported = "int8" if format == "native" else precision or "float32"
+    source = _source(name_or_path, format, options)
     with replace_folder(target) as building, no_text_warnings():
-        _write_model(source, building / MODEL_FILE)
-        if precision == "int8":
-            _quantize(building / MODEL_FILE, source.spec)
+        if format == "native":
+            file = building / NATIVE_FILE
+            write_weights(file, _native_weights(source))
+        else:
+            file = building / ONNX_FILE
+            _write_model(source, file)
+            if exported == "int8":
+                _quantize(file, source.spec)
         TextTokenizer(source.spec).export(building)
+        # The native backend's arithmetic is part of the fingerprint, so it may name the files it came from.
+        same_weights = format == "native" or exported == "float32"
         spec = replace(
             source.spec,
-            model=MODEL_FILE,
+            model=file.name,
             output=_OUTPUT,
-            model_sha256=model_digest(building / MODEL_FILE),
-            source=files_digest(source.spec) if precision == "float32" else None,
+            model_sha256=model_digest(file),
+            source=files_digest(source.spec) if same_weights else None,
         )
         write(building, spec)
-        report = _compare(source, building, target, precision, TEXTS if texts is None else texts)
-        if report.mean_cosine < MIN_MEAN_COSINE[precision]:
+        report = _compare(source, building, target, format, exported, TEXTS if texts is None else texts)
+        if report.mean_cosine < MIN_MEAN_COSINE[exported]:
             raise EncoderError(
-                f"{source.name}: mean cosine between the {precision} export and the checkpoint must be at least "
-                f"{MIN_MEAN_COSINE[precision]}, got {report.mean_cosine:.4f}; nothing was written"
-                + ("; export it as float32" if precision == "int8" else "")
+                f"{source.name}: mean cosine between the {exported} export and the checkpoint must be at least "
+                f"{MIN_MEAN_COSINE[exported]}, got {report.mean_cosine:.4f}; nothing was written"
+                + ("; export it to ONNX" if format == "native" else "; export it as float32" * (exported == "int8"))
             )
+        if format == "native":
+            write(building, replace(spec, source_cosine=round(report.mean_cosine, 5)))
         (building / "README.md").write_text(_card(source, report), "utf-8")
-    _log.info("exported %s to %s, %s: mean cosine %.5f", source.name, target, precision, report.mean_cosine)
+    _log.info("exported %s to %s, %s %s: mean cosine %.5f", source.name, target, format, exported, report.mean_cosine)
     return report
+
+
+def _source(name_or_path: str | Path, format: ExportFormat, options: dict[str, Any]) -> Encoder:  # noqa: A002
+    """Return the encoder to export, on the backend that the export is compared with."""
+    backend: Literal["onnx", "torch"] = "torch"
+    if format == "native":
+        location = locate(name_or_path, revision=options.get("revision"), offline=bool(options.get("offline")))
+        spec = read_checkpoint(location.folder, location.name)
+        if spec.model == NATIVE_FILE:
+            raise EncoderError(f"{spec.name}: already a native export; use it as it is")
+        if spec.model is not None:
+            backend = "onnx"
+        elif (uncovered := reason_not_covered(spec)) is not None:
+            raise EncoderError(f"{spec.name}: {uncovered}; export it to ONNX")
+    else:
+        _require_onnx()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return Encoder(name_or_path, backend=backend, device="cpu", **options)
+
+
+def _native_weights(source: Encoder) -> BertWeights:
+    if source.spec.model is not None:
+        return read_graph_weights(source.spec)
+    return read_checkpoint_weights(source.spec, TextTokenizer(source.spec).vocabulary)
 
 
 def _require_onnx() -> None:
@@ -144,7 +197,14 @@ def _quantize(file: Path, spec: EncoderSpec) -> None:
     onnx.save(model, str(file), save_as_external_data=size > _MAX_SINGLE_FILE_BYTES, location=f"{file.name}.data")
 
 
-def _compare(source: Encoder, folder: Path, target: Path, precision: Precision, texts: list[str]) -> ExportReport:
+def _compare(
+    source: Encoder,
+    folder: Path,
+    target: Path,
+    format: ExportFormat,  # noqa: A002
+    precision: Precision,
+    texts: list[str],
+) -> ExportReport:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         exported = Encoder(folder)
@@ -160,13 +220,16 @@ def _compare(source: Encoder, folder: Path, target: Path, precision: Precision, 
                 )
             cosines.append(np.einsum("ij,ij->i", expected, vectors))
     cosine = np.concatenate(cosines) if cosines else np.zeros(1, dtype=np.float32)
-    size = sum(file.stat().st_size for file in folder.glob(f"{MODEL_FILE}*"))
-    return ExportReport(target, precision, size, len(texts), cosine.size, float(cosine.mean()), float(cosine.min()))
+    size = sum(file.stat().st_size for file in folder.glob(f"{exported.spec.model}*"))
+    return ExportReport(
+        target, format, precision, size, len(texts), cosine.size, float(cosine.mean()), float(cosine.min())
+    )
 
 
 def _card(source: Encoder, report: ExportReport) -> str:
     spec = source.spec
-    return f"""# {Path(spec.name).name}, {report.precision} ONNX
+    kind = "native" if report.format == "native" else "ONNX"
+    return f"""# {Path(spec.name).name}, {report.precision} {kind}
 
 Exported by Serotine from `{spec.name}` ({spec.origin} format, {spec.backbone}, {spec.dim} dimensions).
 

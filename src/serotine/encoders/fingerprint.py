@@ -12,6 +12,11 @@ from serotine.encoders.spec import EncoderSpec
 from serotine.encoders.weights import weight_files
 from serotine.files import sha256
 
+NATIVE_ARITHMETIC = "-int8"
+"""What a fingerprint of the native backend ends with."""
+MIN_AGREEMENT = 0.99
+"""Mean cosine per token from which an index made with one arithmetic may be searched with another."""
+
 
 def files_digest(spec: EncoderSpec) -> str:
     """Return one hash of all files that decide an encoder's vectors: model, tokenizer and configuration."""

@@ -12,6 +12,8 @@ from serotine.errors import EncoderError
 from serotine.model_packages import MINI, ModelPackage, find_package
 
 DEFAULT = MINI.name
+# Packages of serotine-mini up to 0.2.0 held ONNX.
+_MODELS = ("model.safetensors", "model.onnx")
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 _log = logging.getLogger("serotine.encoders")
 
@@ -69,9 +71,9 @@ def _package_folder(package: ModelPackage) -> Path:
     folder = package.folder()
     if folder is None:
         raise EncoderError(f"encoder {package.name!r}: not installed; in a clone of Serotine run: {package.install}")
-    if not (folder / "model.onnx").is_file():
+    if not any((folder / name).is_file() for name in _MODELS):
         raise EncoderError(
-            f"{folder / 'model.onnx'}: is missing; in a clone of Serotine run: "
+            f"{folder / _MODELS[0]}: is missing; in a clone of Serotine run: "
             f"pip install --force-reinstall {package.source}"
         )
     return folder

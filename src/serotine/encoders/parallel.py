@@ -124,6 +124,11 @@ class EncoderPool:
         return self._encoder.fingerprint
 
     @property
+    def agreeing_fingerprints(self) -> tuple[str, ...]:
+        """As `Encoder.agreeing_fingerprints`."""
+        return self._encoder.agreeing_fingerprints
+
+    @property
     def options(self) -> dict[str, Any]:
         """As `Encoder.options`."""
         return self._encoder.options

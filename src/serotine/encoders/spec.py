@@ -111,10 +111,12 @@ class EncoderSpec:
         query, document: tokenization rules.
         backbone: the transformers model type, "bert" for example.
         backbone_folder: folder of the backbone's weights and configuration, relative to `folder`.
-        model: the ONNX file, relative to `folder`; None for a checkpoint of weights.
+        model: the model file of an export, relative to `folder`; None for a checkpoint of weights.
         output: name of the ONNX output with the vectors, before they are scaled to length 1.
-        model_sha256: SHA-256 of the ONNX file; not checked if None.
-        source: of a float32 export: hash of the files it was exported from, which give the same vectors.
+        model_sha256: SHA-256 of the model file; not checked if None.
+        source: of a float32 or native export: hash of the files it was exported from.
+        source_cosine: of a native export: mean cosine between its vectors and the source's, measured when it was
+            exported.
         tokenizer: the `tokenizer.json`, or that compressed, relative to `folder`.
         markers: added tokens that the tokenizer must never split.
         padding_left: whether batches are padded, and queries expanded, on the left.
@@ -141,6 +143,7 @@ class EncoderSpec:
     output: str = "token_vectors"
     model_sha256: str | None = None
     source: str | None = None
+    source_cosine: float | None = None
     tokenizer: str = "tokenizer.json"
     markers: tuple[str, ...] = ()
     padding_left: bool = False
@@ -156,7 +159,7 @@ class EncoderSpec:
 
     @property
     def model_file(self) -> Path | None:
-        """The ONNX file, if there is one."""
+        """The model file of an export; None for a checkpoint of weights."""
         return None if self.model is None else self.folder / self.model
 
     @property

@@ -98,10 +98,10 @@ def read_tensors(
     tensors = tensor_locations(file)
     for name, shape in expected.items():
         if name not in tensors:
-            raise EncoderError(f"{file}: tensor {name!r} is missing; it must be {_dimensions(shape)}")
+            raise EncoderError(f"{file}: tensor {name!r} is missing; it must be {dimensions(shape)}")
         if tensors[name][0] != tuple(shape):
             raise EncoderError(
-                f"{file}: tensor {name!r} must be {_dimensions(shape)}, got {_dimensions(tensors[name][0])}"
+                f"{file}: tensor {name!r} must be {dimensions(shape)}, got {dimensions(tensors[name][0])}"
             )
     unexpected = sorted(tensors.keys() - expected.keys())
     if unexpected and not others:
@@ -127,5 +127,6 @@ def _bfloat16(file: Path, start: int, shape: tuple[int, ...]) -> NDArray[np.floa
     return (halves.astype(np.uint32) << 16).view(np.float32)
 
 
-def _dimensions(shape: tuple[int, ...]) -> str:
+def dimensions(shape: tuple[int, ...]) -> str:
+    """Return a shape for messages, as "384x1536"."""
     return "x".join(map(str, shape)) or "a scalar"

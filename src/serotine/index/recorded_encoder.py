@@ -71,7 +71,7 @@ def check_encoder(settings: Settings, encoder: TextEncoder, folder: Path) -> Non
     if settings.encoder is None:
         if actual.dim != settings.dim:
             raise EncoderError(f"{folder}: dim of the encoder must be {settings.dim}, got {actual.dim}")
-    elif actual.fingerprint != settings.fingerprint:
+    elif settings.fingerprint not in getattr(encoder, "agreeing_fingerprints", (actual.fingerprint,)):
         raise EncoderError(
             f"{folder}: was built with encoder {_described(settings)}, got {_described(actual)}; "
             "use that encoder, or rebuild the index"

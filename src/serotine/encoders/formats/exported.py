@@ -1,5 +1,6 @@
-"""Serotine's exported folder: `model.onnx`, `tokenizer.json`, and `serotine.json` with the rest of the spec.
+"""Serotine's exported folder: the model, `tokenizer.json`, and `serotine.json` with the rest of the spec.
 
+The model is `model.safetensors`, which the native backend runs, or `model.onnx`.
 A large tokenizer is compressed: `tokenizer.json.xz`.
 """
 
@@ -19,7 +20,8 @@ from serotine.errors import EncoderError, shown, unknown_key
 from serotine.texts import is_text
 
 SPEC_FILE = "serotine.json"
-MODEL_FILE = "model.onnx"
+ONNX_FILE = "model.onnx"
+NATIVE_FILE = "model.safetensors"
 FORMAT = 2
 # The reader sets paths and name, and derives the warning.
 _NOT_STORED = {"name", "folder", "model", "tokenizer", "warning", "backbone_folder"}
@@ -41,15 +43,19 @@ def read(folder: Path, name: str) -> EncoderSpec:
         raise EncoderError(
             f"{settings.path}: 'format' must be {FORMAT}; export the encoder again with `serotine model export`"
         )
-    file = folder / MODEL_FILE
-    if not file.is_file():
-        raise EncoderError(f"{file}: is missing; an exported encoder needs {MODEL_FILE} and tokenizer.json")
+    models = [name for name in (NATIVE_FILE, ONNX_FILE) if (folder / name).is_file()]
+    if len(models) != 1:
+        found = "neither" if not models else "both"
+        raise EncoderError(
+            f"{folder}: an exported encoder needs one of {NATIVE_FILE} and {ONNX_FILE}, got {found}; "
+            "export the encoder again with `serotine model export`"
+        )
     values = {key: value for key, value in settings.values.items() if key != "format"}
     derived = sorted(_NOT_STORED & values.keys())
     if derived:
         raise EncoderError(f"{settings.path}: {derived[0]!r} must not be set in this file; remove it")
     tokenizer = next((option for option in TOKENIZER_FILES if (folder / option).is_file()), TOKENIZER_FILES[0])
-    values |= {"name": name, "folder": folder, "model": MODEL_FILE, "tokenizer": tokenizer}
+    values |= {"name": name, "folder": folder, "model": models[0], "tokenizer": tokenizer}
     return _build(EncoderSpec, values, settings.path, "")  # type: ignore[no-any-return]
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serotine import _core
-from serotine.encoders.native.bert import BertWeights
+from serotine.encoders.native.weights import BertWeights
 from serotine.errors import EncoderError, reason
 
 
@@ -55,8 +55,6 @@ class NativeBackend:
 
 def _model(weights: BertWeights) -> _core.Bert:
     model = _core.Bert(
-        weights.words,
-        weights.word_scales,
         weights.positions,
         (weights.norm.gain, weights.norm.bias),
         weights.heads,
@@ -65,10 +63,18 @@ def _model(weights: BertWeights) -> _core.Bert:
         weights.tanh,
         weights.first_position,
     )
+    words = weights.words
+    if words.bits == 8:
+        model.set_words(words.levels, words.scales)
+    else:
+        # The bindings have no float16.
+        model.set_word_blocks(words.levels, words.scales.view(np.uint16))
     for layer in weights.layers:
+        matrices = (layer.attention_in, layer.attention_out, layer.feed_in, layer.feed_out)
+        norms = (layer.attention_norm, layer.feed_norm)
         model.add_layer(
-            [(matrix.levels, matrix.scales, matrix.bias) for matrix in layer.matrices],
-            [(norm.gain, norm.bias) for norm in layer.norms],
+            [(matrix.panels, matrix.scales, matrix.bias) for matrix in matrices],
+            [(norm.gain, norm.bias) for norm in norms],
         )
     for (weight, bias, residual), activation in zip(weights.projections, weights.activations, strict=True):
         # Between equal dimensions the residual is the input itself, which needs no product.

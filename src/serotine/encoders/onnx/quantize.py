@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from serotine.encoders.blocks import BLOCK, four_bit_blocks
 from serotine.encoders.int8 import MAX_LEVEL, quantize_rows
-from serotine.encoders.onnx.blocks import BLOCK, four_bit_blocks, four_bit_tensor
 
 # Activations are stored as 1 to 255, as the fast kernels require.
 _ZERO_POINT = 128
@@ -86,7 +86,7 @@ def quantize(model: Any, *, float_products: int = 0) -> int:
                 values = numpy_helper.to_array(constants[table]).astype(np.float32)
                 exact = four_bit_blocks(values)
                 if exact is not None:
-                    new_constants.append(four_bit_tensor(f"{table}_q4", exact[0]))
+                    new_constants.append(_four_bit_tensor(f"{table}_q4", exact[0]))
                     model.ir_version = max(model.ir_version, _IR_OF_FOUR_BITS)
                     halved = constant(f"{table}_q4_scale", exact[1])
                     # Scales in 32 bits: in 16 the product would be rounded.
@@ -169,3 +169,13 @@ def _is_embedding_lookup(node: Any, constants: dict[str, Any]) -> bool:
     table = constants[node.input[0]]
     axis = next((attribute.i for attribute in node.attribute if attribute.name == "axis"), 0)
     return axis == 0 and len(table.dims) == 2 and table.dims[0] >= _MIN_ROWS and table.data_type == _FLOAT
+
+
+def _four_bit_tensor(name: str, levels: NDArray[np.uint8]) -> Any:
+    """Return levels, two per byte, as an ONNX tensor of 4-bit integers."""
+    import onnx
+
+    rows, half = levels.shape
+    return onnx.TensorProto(
+        name=name, data_type=onnx.TensorProto.INT4, dims=[rows, 2 * half], raw_data=levels.tobytes()
+    )

@@ -13,10 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serotine.encoders.bert_names import MATRICES, NORMS
+from serotine.encoders.blocks import BLOCK
 from serotine.errors import EncoderError, missing_extra
 
 _PREFIX = "backbone."
-_PRODUCTS = ("MatMul", "MatMulIntegerToFloat")
+_INT8_PRODUCT = "MatMulIntegerToFloat"
+_PRODUCTS = ("MatMul", _INT8_PRODUCT)
 # Between a product and its bias in the 8-bit form.
 _BETWEEN = ("Mul", "Reshape")
 _EMBEDDINGS = ("word_embeddings.weight", "position_embeddings.weight", "token_type_embeddings.weight")
@@ -29,11 +31,14 @@ class GraphWeights:
     Attributes:
         config: of transformers' BertModel.
         backbone: its tensors by name, float32.
+        levels: of those tensors that the graph has in 8 or 4 bits: levels and scales as stored. Matrices are int8
+            (outputs, inputs) with one scale per output; word embeddings int8 with one per row, or as `four_bit_blocks`.
         projections: matrices (outputs, inputs) of the products after the backbone, in the order of the graph.
     """
 
     config: dict[str, Any]
     backbone: dict[str, NDArray[np.float32]]
+    levels: dict[str, tuple[NDArray[Any], NDArray[Any]]]
     projections: list[NDArray[np.float32]]
 
 
@@ -62,6 +67,7 @@ class _Reader:
 
         self._file, self._nodes = file, list(graph.node)
         self._constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
+        self._packed = {tensor.name: tensor.raw_data for tensor in graph.initializer if tensor.name.endswith("_q4")}
         self._consumers: dict[str, list[Any]] = {}
         for node in self._nodes:
             for name in node.input:
@@ -79,6 +85,7 @@ class _Reader:
         if not layers or len(norms) % 2 == 0 or len(products) < layers * len(MATRICES):
             raise self._unsupported("its layers differ")
         backbone = {f"embeddings.{name}": self._embedding(name) for name in _EMBEDDINGS}
+        levels = self._word_levels()
         norm_names = [
             "embeddings.LayerNorm",
             *(f"encoder.layer.{i}.{name}" for i in range(layers) for name in NORMS.values()),
@@ -89,10 +96,13 @@ class _Reader:
         dense_names = [f"encoder.layer.{i}.{name}" for i in range(layers) for name in MATRICES.values()]
         for (node, matrix), name in zip(products, dense_names, strict=False):
             backbone[f"{name}.weight"] = np.ascontiguousarray(matrix.T)
+            if node.op_type == _INT8_PRODUCT:
+                stored = self._constants[node.input[1]].T, self._constants[f"{node.input[1]}_scale"]
+                levels[f"{name}.weight"] = np.ascontiguousarray(stored[0]), stored[1]
             backbone[f"{name}.bias"] = self._bias(node)
         projections = [np.ascontiguousarray(matrix.T) for _, matrix in products[len(dense_names) :]]
         epsilon = next(attribute.f for attribute in norms[0].attribute if attribute.name == "epsilon")
-        return GraphWeights(self._config(backbone, layers, products[0][0], epsilon), backbone, projections)
+        return GraphWeights(self._config(backbone, layers, products[0][0], epsilon), backbone, levels, projections)
 
     def _constant(self, name: str) -> NDArray[np.float32]:
         if name not in self._constants:
@@ -101,7 +111,21 @@ class _Reader:
 
     def _embedding(self, name: str) -> NDArray[np.float32]:
         name = f"{_PREFIX}embeddings.{name}"
+        if f"{name}_q4" in self._constants:
+            blocks = np.repeat(self._constants[f"{name}_q4_scale"].astype(np.float32), BLOCK, axis=1)
+            scaled: NDArray[np.float32] = self._constants[f"{name}_q4"].astype(np.float32) * blocks
+            return scaled
         return self._scaled(f"{name}_q8") if f"{name}_q8" in self._constants else self._constant(name)
+
+    def _word_levels(self) -> dict[str, tuple[NDArray[Any], NDArray[Any]]]:
+        name, stored = f"embeddings.{_EMBEDDINGS[0]}", f"{_PREFIX}embeddings.{_EMBEDDINGS[0]}"
+        if f"{stored}_q4" in self._constants:
+            rows, hidden = self._constants[f"{stored}_q4"].shape
+            packed = np.frombuffer(self._packed[f"{stored}_q4"], dtype=np.uint8).reshape(rows, hidden // 2)
+            return {name: (packed, self._constants[f"{stored}_q4_scale"])}
+        if f"{stored}_q8" in self._constants:
+            return {name: (self._constants[f"{stored}_q8"], self._constants[f"{stored}_q8_scale"].reshape(-1))}
+        return {}
 
     def _matrix(self, node: Any) -> NDArray[np.float32] | None:
         """Return the constant (inputs, outputs) that a product multiplies by, or None for a product of two states."""
@@ -110,7 +134,7 @@ class _Reader:
             name = self._producers[name].input[0]
         if name not in self._constants:
             return None
-        if node.op_type == "MatMulIntegerToFloat":
+        if node.op_type == _INT8_PRODUCT:
             return self._scaled(name)
         return self._constants[name].astype(np.float32)
 

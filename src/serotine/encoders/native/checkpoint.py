@@ -1,8 +1,8 @@
-"""BERT's weights in 8 bits: the matrices with one scale per output, the word vectors with one per word."""
+"""BERT's weights from a checkpoint of floating-point numbers, quantized; and which checkpoints that covers."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -10,90 +10,17 @@ from numpy.typing import NDArray
 
 from serotine.encoders.bert_names import MATRICES, NORMS
 from serotine.encoders.int8 import quantize_rows
-from serotine.encoders.projection import Layer, folded_layers
+from serotine.encoders.native.weights import PANEL, BertLayer, BertWeights, Matrix, Norm, Words, stacked
+from serotine.encoders.projection import folded_layers
 from serotine.encoders.settings import SettingsFile
 from serotine.encoders.spec import EncoderSpec
 from serotine.encoders.weights import read_tensors, shapes, weight_files
 from serotine.errors import EncoderError
 
-# Model types whose tensors and arithmetic are BERT's, and the padding id from which positions are counted.
+# Model types whose tensors and arithmetic are BERT's.
 MODEL_TYPES = ("bert", "roberta", "xlm-roberta")
 # Names of GELU in configurations, and whether it is the tanh form.
 _GELU = {"gelu": False, "gelu_new": True, "gelu_pytorch_tanh": True, "gelu_fast": True}
-# The core's panels have 32 columns.
-_WIDTH = 32
-
-
-@dataclass(frozen=True, slots=True)
-class Matrix:
-    """An 8-bit matrix.
-
-    Attributes:
-        levels: int8 (outputs, inputs), -127 to 127.
-        scales: float32 (outputs,): an entry is its level times the scale of its row.
-        bias: float32 (outputs,).
-    """
-
-    levels: NDArray[np.int8]
-    scales: NDArray[np.float32]
-    bias: NDArray[np.float32]
-
-
-@dataclass(frozen=True, slots=True)
-class Norm:
-    """A layer normalization: gain and bias, float32 (hidden,)."""
-
-    gain: NDArray[np.float32]
-    bias: NDArray[np.float32]
-
-
-@dataclass(frozen=True, slots=True)
-class BertLayer:
-    """One layer.
-
-    Attributes:
-        matrices: in the order of `MATRICES`.
-        norms: in the order of `NORMS`.
-    """
-
-    matrices: tuple[Matrix, ...]
-    norms: tuple[Norm, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class BertWeights:
-    """Everything that the native forward pass computes with.
-
-    Attributes:
-        words: int8 (vocabulary, hidden); may be a view of a file.
-        word_scales: float32 (vocabulary,).
-        positions: float32 (positions, hidden), the vector of token type 0 added.
-        norm: of the embeddings.
-        layers: the layers, first to last.
-        projections: the layers between states and vectors.
-        activations: of the projections.
-        heads: attention heads.
-        epsilon: of the normalizations.
-        tanh: whether GELU is the tanh form.
-        first_position: position of a text's first token.
-    """
-
-    words: NDArray[np.int8]
-    word_scales: NDArray[np.float32]
-    positions: NDArray[np.float32]
-    norm: Norm
-    layers: list[BertLayer]
-    projections: list[Layer]
-    activations: list[str]
-    heads: int
-    epsilon: float
-    tanh: bool
-    first_position: int
-
-    @property
-    def intermediate(self) -> int:
-        """Width of the feed-forward networks."""
-        return len(self.layers[0].matrices[list(MATRICES).index("feed_in")].scales) if self.layers else _WIDTH
 
 
 def reason_not_covered(spec: EncoderSpec) -> str | None:
@@ -110,10 +37,10 @@ def reason_not_covered(spec: EncoderSpec) -> str | None:
         return "a decoder; the native backend has encoders"
     widths = {"hidden_size": hidden, "intermediate_size": int(config.get("intermediate_size", 0))}
     for name, width in widths.items():
-        if width <= 0 or width % _WIDTH:
-            return f"{name} {width}; the native backend has multiples of {_WIDTH}"
-    if heads <= 0 or hidden % heads or (hidden // heads) % _WIDTH:
-        return f"{heads} heads of {hidden} dimensions; the native backend has heads of a multiple of {_WIDTH}"
+        if width <= 0 or width % PANEL:
+            return f"{name} {width}; the native backend has multiples of {PANEL}"
+    if heads <= 0 or hidden % heads or (hidden // heads) % PANEL:
+        return f"{heads} heads of {hidden} dimensions; the native backend has heads of a multiple of {PANEL}"
     return None
 
 
@@ -137,30 +64,45 @@ def read_checkpoint_weights(spec: EncoderSpec, vocabulary: int) -> BertWeights:
     if vocabulary > len(words):
         mean = words.mean(axis=0, dtype=np.float64).astype(np.float32)
         words = np.concatenate([words, np.tile(mean, (vocabulary - len(words), 1))])
-    levels, scales = quantize_rows(words)
     positions = tensors.embeddings("position", int(config["max_position_embeddings"]), hidden)
     types = tensors.embeddings("token_type", int(config.get("type_vocab_size", 2)), hidden)
     inner = int(config["intermediate_size"])
-    square = (hidden, hidden)
-    matrix_shapes = dict(zip(MATRICES, (square, square, square, square, (inner, hidden), (hidden, inner)), strict=True))
-    layers = []
-    for number in range(int(config["num_hidden_layers"])):
-        prefix = f"encoder.layer.{number}."
-        matrices = tuple(tensors.matrix(prefix + MATRICES[name], shape) for name, shape in matrix_shapes.items())
-        layers.append(BertLayer(matrices, tuple(tensors.norm(prefix + stored, hidden) for stored in NORMS.values())))
+    layers = [tensors.layer(f"encoder.layer.{i}.", hidden, inner) for i in range(int(config["num_hidden_layers"]))]
     projections, activations = folded_layers(spec)
     return BertWeights(
-        words=levels,
-        word_scales=scales,
+        words=Words.from_rows(words),
         positions=np.ascontiguousarray(positions + types[0]),
         norm=tensors.norm("embeddings.LayerNorm", hidden),
         layers=layers,
         projections=projections,
         activations=activations,
         heads=int(config["num_attention_heads"]),
+        intermediate=inner,
         epsilon=float(config.get("layer_norm_eps", 1e-12)),
         tanh=_GELU[config.get("hidden_act", "gelu")],
-        first_position=0 if spec.backbone == "bert" else int(config.get("pad_token_id", 1)) + 1,
+        first_position=first_position(spec.backbone, int(config.get("pad_token_id", 1))),
+    )
+
+
+def first_position(model_type: str, padding_id: int = 1) -> int:
+    """Return the position of a text's first token: RoBERTa and XLM-R count from after the padding id."""
+    return 0 if model_type == "bert" else padding_id + 1
+
+
+def matrix_shape(name: str, hidden: int, inner: int) -> tuple[int, int]:
+    """Return outputs and inputs of a matrix of `MATRICES`."""
+    return {"feed_in": (inner, hidden), "feed_out": (hidden, inner)}.get(name, (hidden, hidden))
+
+
+def bert_layer(matrices: Mapping[str, Matrix], norms: Mapping[str, Norm]) -> BertLayer:
+    """Return a layer from its matrices and normalizations by their names in `MATRICES` and `NORMS`."""
+    return BertLayer(
+        stacked([matrices["query"], matrices["key"], matrices["value"]]),
+        matrices["attention_out"],
+        matrices["feed_in"],
+        matrices["feed_out"],
+        norms["attention_norm"],
+        norms["feed_norm"],
     )
 
 
@@ -189,8 +131,16 @@ class _Tensors:
     def embeddings(self, kind: str, rows: int, hidden: int) -> NDArray[np.float32]:
         return self.read(f"embeddings.{kind}_embeddings.weight", (rows, hidden))
 
+    def layer(self, prefix: str, hidden: int, inner: int) -> BertLayer:
+        matrices = {
+            name: self.matrix(prefix + stored, matrix_shape(name, hidden, inner)) for name, stored in MATRICES.items()
+        }
+        norms = {name: self.norm(prefix + stored, hidden) for name, stored in NORMS.items()}
+        return bert_layer(matrices, norms)
+
     def matrix(self, name: str, shape: tuple[int, int]) -> Matrix:
-        return Matrix(*quantize_rows(self.read(f"{name}.weight", shape)), self.read(f"{name}.bias", shape[:1]))
+        levels, scales = quantize_rows(self.read(f"{name}.weight", shape))
+        return Matrix.from_rows(levels, scales, self.read(f"{name}.bias", shape[:1]))
 
     def norm(self, name: str, hidden: int) -> Norm:
         return Norm(self.read(f"{name}.weight", (hidden,)), self.read(f"{name}.bias", (hidden,)))

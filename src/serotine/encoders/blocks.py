@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -44,13 +42,3 @@ def four_bit_blocks(table: NDArray[np.float32]) -> tuple[NDArray[np.uint8], NDAr
         levels[start : start + len(blocks)] = nibbles[:, 0::2] | nibbles[:, 1::2] << 4
         scales[start : start + len(blocks)] = chunk_scales[:, :, 0]
     return levels, scales
-
-
-def four_bit_tensor(name: str, levels: NDArray[np.uint8]) -> Any:
-    """Return the packed levels as an ONNX tensor of 4-bit integers."""
-    import onnx
-
-    rows, half = levels.shape
-    return onnx.TensorProto(
-        name=name, data_type=onnx.TensorProto.INT4, dims=[rows, 2 * half], raw_data=levels.tobytes()
-    )

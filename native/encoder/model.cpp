@@ -1,3 +1,5 @@
+#include <cstring>
+
 #include "encoder.hpp"
 
 namespace serotine::encoder {

@@ -123,6 +123,11 @@ def language_name(code: str) -> str:
     return _NAMES.get(code, code)
 
 
+def is_named(code: str) -> bool:
+    """Return whether `language_name` has a name for a code."""
+    return code in _NAMES
+
+
 @cache
 def letter_script(letter: str) -> str:
     """Return the script of a letter: "Latin", "Han", "Thai".

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from serotine.encoders import Encoder
     from serotine.evaluation import IdenticalIds, Result, Row, Source, System
 
+_MULTILINGUAL = "multilingual"
 _SUITE_OUTPUT = "serotine-eval"
 
 
@@ -47,7 +48,12 @@ def _parse_metrics(ctx: click.Context, parameter: click.Parameter, value: str) -
 @click.option("--bm25", is_flag=True, help="BM25, in the collection's language.")
 @click.option("--index", type=click.Path(path_type=Path), metavar="PATH", help="An index of FOLDER.")
 @click.option("--exact", is_flag=True, help="With --index: prove every answer.")
-@click.option("--suite", metavar="NAME", help="beir15, miracl18, or a folder whose subfolders are collections.")
+@click.option(
+    "--suite",
+    metavar="NAME",
+    help="beir15, miracl18, or a folder whose subfolders are collections; or multilingual, with such a FOLDER, for the "
+    "mean over languages.",
+)
 @click.option("--split", metavar="NAME", help="Split of the judgements.  [default: test; MS MARCO and MIRACL: dev]")
 @click.option(
     "--metrics",
@@ -103,6 +109,7 @@ def evaluate(
       serotine eval --model default --dense default --bm25 FOLDER
       serotine eval --index my.serotine FOLDER
       serotine eval --model NAME --suite beir15 --output results
+      serotine eval --model multilingual --bm25 --suite multilingual FOLDER
 
     A model's figures are exact: every document is scored. Figures are in percent. To resume an interrupted
     evaluation, run the same command with the same --output.
@@ -121,6 +128,7 @@ def evaluate(
         BM25Baseline,
         EvaluationOptions,
         evaluate_systems,
+        find_multilingual,
         find_sources,
         find_suite,
         summarize,
@@ -133,9 +141,14 @@ def evaluate(
         settings = EvaluationOptions(metrics, depth, identical_ids, output)
     except ValueError as error:
         raise click.UsageError(f"--{error}", context) from None
-    sources = [source for folder in folders for source in find_sources(folder, split)]
+    is_multilingual = suite == _MULTILINGUAL and not Path(_MULTILINGUAL).is_dir()
+    if is_multilingual and len(folders) != 1:
+        raise click.UsageError(
+            f"--suite multilingual: needs one FOLDER whose subfolders are collections, got {len(folders)}", context
+        )
+    sources = [] if is_multilingual else [source for folder in folders for source in find_sources(folder, split)]
     if suite is not None:
-        members, skipped = find_suite(suite, split)
+        members, skipped = find_multilingual(folders[0], split) if is_multilingual else find_suite(suite, split)
         sources += members
         if skipped:
             warn(f"{suite}: skipped {', '.join(skipped)}: not collections")

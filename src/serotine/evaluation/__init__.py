@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from serotine.evaluation.data.collection import Collection
     from serotine.evaluation.data.identical_ids import IdenticalIds as IdenticalIds
     from serotine.evaluation.data.miracl import load_miracl
+    from serotine.evaluation.data.multilingual import find_multilingual as find_multilingual
     from serotine.evaluation.data.records import Record as Record
     from serotine.evaluation.data.records import read_records as read_records
     from serotine.evaluation.data.records import validate_text as validate_text
@@ -66,6 +67,7 @@ _MODULES = {
     "evaluate_system": "runner",
     "evaluate_systems": "runner",
     "find_sources": "data.sources",
+    "find_multilingual": "data.multilingual",
     "find_suite": "data.sources",
     "load_beir": "data.beir",
     "load_miracl": "data.miracl",

@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from serotine.errors import SerotineError, missing_extra
+from serotine.evaluation.comparison.by_language import by_language
 from serotine.evaluation.report.charts import pareto, scatter
 from serotine.evaluation.report.fragments import heatmap, pieces, settings
+from serotine.evaluation.report.language_chart import language_chart
 from serotine.files import write_atomically
 
 if TYPE_CHECKING:
@@ -61,12 +63,15 @@ def render(comparison: Comparison, benches: Mapping[str, Mapping[str, Any]]) -> 
     environment.globals["heatmap"] = heatmap
     # The only markup from outside the template; the charts escape their texts.
     scatters = [scatter(pair, comparison.metric) for pair in comparison.pairs]
+    languages = by_language(comparison)
     speeds = [(name, pareto(bench, name)) for name, bench in benches.items()]
     return environment.get_template("report.html").render(
         comparison=comparison,
         pairs={(pair.system, pair.collection): pair for pair in comparison.pairs},
         scatters=list(zip(comparison.pairs, map(Markup, scatters), strict=True)),
         speeds=[(name, Markup(chart)) for name, chart in speeds],  # noqa: S704
+        languages=languages,
+        language_chart=Markup(language_chart(languages)) if languages is not None else "",  # noqa: S704
         heatmaps=_extremes(comparison.changes),
         settings=settings(comparison.records),
     )

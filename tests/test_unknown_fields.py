@@ -97,7 +97,7 @@ def test_fields_are_looked_up_only_where_hits_do_not_show_them(path: Path, monke
     looked_up: list[str] = []
     is_absent = Catalog.is_absent
     monkeypatch.setattr(
-        Catalog, "is_absent", lambda catalog, field: looked_up.append(field) or is_absent(catalog, field)
+        Catalog, "is_absent", lambda catalog, field: looked_up.append(field.name) or is_absent(catalog, field)
     )
     with Index.open(path, read_only=True) as index:
         for where in ({"year": 2020}, {"meta.source": "y"}, {"lang": "en", "null": None}):
@@ -107,14 +107,39 @@ def test_fields_are_looked_up_only_where_hits_do_not_show_them(path: Path, monke
             assert index.search("bat", where={"year": 5}).warnings == ()
             with pytest.warns(UnknownFieldWarning):
                 assert len(index.search("bat", where={"yaer": {"!=": 5}})) == 2
-        assert looked_up == ["year", "yaer"]
+        # By name and by kind of value; a field that no document has, by name alone.
+        assert looked_up == ["year", "year", "yaer"]
         with Index.open(path) as writer:
             writer.update_metadata(["a"], [{"yaer": 6}])
             assert warned(lambda: index.search("bat", where={"yaer": {"!=": 5}})) == []
             assert warned(lambda: index.search("bat", where={"yaer": 5})) == []
-            assert looked_up == ["year", "yaer", "yaer"]
+            assert looked_up == ["year", "year", "yaer", "yaer", "yaer"]
             writer.update_metadata(["a"], [{"yaer": None}])
         assert len(warned(lambda: index.search("bat", where={"yaer": 5}))) == 1
+
+
+@pytest.mark.parametrize("use", USES)
+def test_values_of_another_kind_than_any_document_has_warn(
+    index: Index | Client, use: Callable[[Any, dict[str, Any]], object]
+) -> None:
+    fix = "compare with values of that type, or declare the field's type when the index is created"
+    for where, kind, field, sample in (
+        ({"year": "2020"}, "text", "year", 2020),
+        ({"lang": {">=": 5}}, "a number", "lang", "en"),
+        ({"lang": {"in": [1, 2]}}, "a number", "lang", "en"),
+        ({"not": {"lang": True}}, "true or false", "lang", "en"),
+        ({"meta.source": 5}, "a number", "meta.source", "y"),
+    ):
+        expected = f"where: no document has {kind} in the field {field!r}, but values such as {sample!r}; {fix}"
+        assert warned(partial(use, index, where)) == [expected]
+    for where in ({"lang": {"in": [1, "en"]}}, {"lang": {"contains": 1}}, {"year": {"!=": None}}, {"null": "x"}):
+        assert warned(partial(use, index, where)) == []
+
+
+def test_a_search_warns_about_values_of_another_kind(index: Index | Client) -> None:
+    with pytest.warns(UnknownFieldWarning, match="no document has text in the field 'year'") as caught:
+        hits = index.search("bat", where={"year": "2020"})
+    assert (len(hits), len(caught), len(hits.warnings)) == (0, 1, 1)
 
 
 def test_an_empty_index_has_no_unknown_fields(tmp_path: Path) -> None:

@@ -196,7 +196,7 @@ class UnknownTextWarning(SerotineWarning):
 
 
 class UnknownFieldWarning(SerotineWarning):
-    """Fields of a filter that no document of the index has: misspelled, or not stored."""
+    """Fields of a filter that no document has, or none with values of the kind they are compared with."""
 
 
 class MaintenanceWarning(SerotineWarning):

@@ -1,4 +1,4 @@
-"""Warnings about filters whose fields no document has: such a filter is often a misspelling."""
+"""Warnings about filters that cannot match: no document has the field, or none has values of that kind in it."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ import weakref
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from serotine.errors import UnknownFieldWarning
-from serotine.index.store import Snapshot, Store, field_names, undeclared_fields
+from serotine.errors import UnknownFieldWarning, shown
+from serotine.index.store import FilterField, Snapshot, Store, field_names, sample_value, undeclared_fields
 from serotine.issued_warnings import issue_warning, warnings_wanted
+
+_KINDS = {"text": "text", "number": "a number", "bool": "true or false"}
 
 
 class FilterChecks:
@@ -18,7 +20,7 @@ class FilterChecks:
     def __init__(self, store: Store) -> None:
         self._store = store
         # Replaced as a whole, so that threads need no lock; weak, so that no file stays open for it.
-        self._cache: tuple[weakref.ref[Snapshot] | None, dict[str, bool]] = (None, {})
+        self._cache: tuple[weakref.ref[Snapshot] | None, dict[FilterField, bool]] = (None, {})
 
     def validate(self, where: Mapping[str, Any] | None) -> None:
         """Raise TypeError or ValueError for a filter that is malformed."""
@@ -28,9 +30,9 @@ class FilterChecks:
     def warnings(
         self, where: Mapping[str, Any] | None, seen: Sequence[Mapping[str, Any]] = ()
     ) -> tuple[UnknownFieldWarning, ...]:
-        """Return a warning that names the fields of a filter that no document has, if there are any.
+        """Return warnings about the fields of a filter that no document has, or none with values of that kind.
 
-        Fields that the index declares are not looked up: their names are checked already.
+        Fields that the index declares are not looked up: their names and values are checked already.
 
         Args:
             where: the filter.
@@ -42,16 +44,11 @@ class FilterChecks:
         if where is None:
             return ()
         fields = undeclared_fields(where, self._store.settings.filterable)
-        absent = self._absent([field for field in fields if not any(_has(metadata, field) for metadata in seen)])
-        if not absent:
-            return ()
-        names = ", ".join(map(repr, absent[:10])) + (f" (and {len(absent) - 10:,} more)" if len(absent) > 10 else "")
-        message = f"where: no document has the field{'s' if len(absent) > 1 else ''} {names}; check the spelling"
-        with self._store.catalog.reading() as connection:
-            stored = field_names(connection)
-        near = dict.fromkeys(close for field in absent[:10] if "." not in field for close in _close(field, stored))
-        message += f": did you mean {' or '.join(map(repr, near))}?" if near else ""
-        return (UnknownFieldWarning(message),)
+        unseen = [field for field in fields if not any(field.is_in(metadata) for metadata in seen)]
+        names = dict.fromkeys(field.name for field in unseen)
+        absent = [name for name in names if self._is_absent(FilterField(name))]
+        others = [field for field in unseen if field.kind and field.name not in absent and self._is_absent(field)]
+        return (*([self._unknown(absent)] if absent else []), *map(self._of_another_kind, others))
 
     def warn(self, where: Mapping[str, Any] | None) -> None:
         """Issue the warnings about a filter."""
@@ -59,31 +56,34 @@ class FilterChecks:
             for warning in self.warnings(where):
                 issue_warning(warning)
 
-    def _absent(self, fields: Sequence[str]) -> list[str]:
-        """Return the fields that no live document has. Each look-up reads the metadata of every document."""
-        if not fields:
-            return []
+    def _unknown(self, absent: Sequence[str]) -> UnknownFieldWarning:
+        names = ", ".join(map(repr, absent[:10])) + (f" (and {len(absent) - 10:,} more)" if len(absent) > 10 else "")
+        message = f"where: no document has the field{'s' if len(absent) > 1 else ''} {names}; check the spelling"
+        with self._store.catalog.reading() as connection:
+            stored = field_names(connection)
+        near = dict.fromkeys(close for field in absent[:10] if "." not in field for close in _close(field, stored))
+        message += f": did you mean {' or '.join(map(repr, near))}?" if near else ""
+        return UnknownFieldWarning(message)
+
+    def _of_another_kind(self, field: FilterField) -> UnknownFieldWarning:
+        with self._store.catalog.reading() as connection:
+            sample = sample_value(connection, field.name)
+        stored = f", but values such as {shown(sample)}" if sample is not None else ""
+        return UnknownFieldWarning(
+            f"where: no document has {_KINDS[field.kind]} in the field {field.name!r}{stored}; "
+            "compare with values of that type, or declare the field's type when the index is created"
+        )
+
+    def _is_absent(self, field: FilterField) -> bool:
+        """Return whether no live document has a field. A look-up may read the metadata of every document."""
         snapshot = self._store.snapshot()
         looked_up_in, absent = self._cache
         if looked_up_in is None or looked_up_in() is not snapshot:
             absent = {}
             self._cache = (weakref.ref(snapshot), absent)
-        for field in fields:
-            if field not in absent:
-                absent[field] = self._store.catalog.is_absent(field)
-        return [field for field in fields if absent[field]]
-
-
-def _has(metadata: Mapping[str, Any], field: str) -> bool:
-    """Return whether a document has a field, or a value at a path; null counts."""
-    if field in metadata:
-        return True
-    value: Any = metadata
-    for name in field.split("."):
-        if not isinstance(value, Mapping) or name not in value:
-            return False
-        value = value[name]
-    return True
+        if field not in absent:
+            absent[field] = self._store.catalog.is_absent(field)
+        return absent[field]
 
 
 def _close(field: str, names: Sequence[str]) -> list[str]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from serotine.index.store.catalog import CATALOG_FILE, FORMAT_VERSION, Catalog, Row, Settings
 from serotine.index.store.coverage_table import CoverageRow
-from serotine.index.store.filters import check_filterable, check_metadata, compile_where, undeclared_fields
+from serotine.index.store.filter_fields import FilterField, sample_value, undeclared_fields
+from serotine.index.store.filters import check_filterable, check_metadata, compile_where
 from serotine.index.store.lexical import analyze
 from serotine.index.store.pages import field_names
 from serotine.index.store.passages import is_passage
@@ -20,6 +21,7 @@ __all__ = [
     "Catalog",
     "CatalogEntry",
     "CoverageRow",
+    "FilterField",
     "Row",
     "SegmentView",
     "Settings",
@@ -38,5 +40,6 @@ __all__ = [
     "read_settings",
     "replace_index",
     "restore_replaced_index",
+    "sample_value",
     "undeclared_fields",
 ]

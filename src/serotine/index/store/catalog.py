@@ -21,10 +21,11 @@ from numpy.typing import NDArray
 
 from serotine.errors import IndexDamagedError, IndexReplacedError, NotAnIndexError, SerotineError
 from serotine.index.files import CodebookRecord, FileRecord, SegmentRecord
-from serotine.index.store import coverage_table, filters, forks, integrity, lexical, passages
+from serotine.index.store import coverage_table, filter_fields, filters, forks, integrity, lexical, passages
 from serotine.index.store.coverage_table import CoverageCounts
+from serotine.index.store.filter_fields import FilterField
 from serotine.index.store.forks import ForkAware
-from serotine.index.store.pages import any_live, live_pages, matching_numbers
+from serotine.index.store.pages import live_pages, matching_numbers
 from serotine.index.store.sql import MAX_BOUND, batches, next_number, placeholders
 
 CATALOG_FILE = "catalog.sqlite"
@@ -375,10 +376,10 @@ class Catalog(ForkAware):
         with self._statements() as connection:
             return matching_numbers(connection, condition, values)
 
-    def is_absent(self, field: str) -> bool:
-        """Return whether no live document has a field, although there are documents."""
+    def is_absent(self, field: FilterField) -> bool:
+        """Return whether no live document has a field with a value of its kind, although there are documents."""
         with self._statements() as connection:
-            return any_live(connection, "1") and not any_live(connection, filters.has_field(field))
+            return filter_fields.is_absent(connection, field)
 
     def lexical(self, query: str, k: int, where: Mapping[str, Any] | None) -> list[tuple[int, float]]:
         """Return the k best documents by BM25, as (document number, score)."""

@@ -103,7 +103,7 @@ def index_statements(filterable: Mapping[str, str]) -> list[str]:
     """Return the CREATE INDEX statements that make comparisons of the declared fields fast, one per field."""
     return [
         # Numbered, because names of SQL indexes are case-insensitive, and fields are not.
-        f"CREATE INDEX documents_where_{i} ON documents ({_extract(field)})"
+        f"CREATE INDEX documents_where_{i} ON documents ({value_of(field)})"
         for i, field in enumerate(filterable)
     ]
 
@@ -168,33 +168,6 @@ def parse(where: object, filterable: Mapping[str, str]) -> Condition:
         TypeError, ValueError: the filter is malformed; names the place.
     """
     return _Parser(filterable).parse(where)
-
-
-def undeclared_fields(where: object, filterable: Mapping[str, str]) -> list[str]:
-    """Return the fields that a filter names and `filterable` does not declare, each once.
-
-    Raises:
-        TypeError, ValueError: as `parse`.
-    """
-    return [field for field in dict.fromkeys(_fields(parse(where, filterable))) if field not in filterable]
-
-
-def has_field(field: str) -> str:
-    """Return the SQL condition that a document has a field, or a value at a path; null counts."""
-    # Looking for its last name in the text costs half as much as parsing every document's metadata.
-    names = {json.dumps(name, ensure_ascii=False).replace("'", "''") for name in (field, field.rpartition(".")[2])}
-    mentioned = " OR ".join(f"instr(metadata, '{name}')" for name in sorted(names))
-    return f"({mentioned}) AND {_type_of(field)} IS NOT NULL"
-
-
-def _fields(condition: Condition) -> list[str]:
-    match condition:
-        case Comparison(field):
-            return [field]
-        case Not(inner):
-            return _fields(inner)
-        case Joined(_, conditions):
-            return [field for item in conditions for field in _fields(item)]
 
 
 class _Parser:
@@ -342,7 +315,7 @@ def _join(connective: str, conditions: list[Condition]) -> Condition:
     return conditions[0] if len(conditions) == 1 else Joined(connective, tuple(conditions))
 
 
-def _kind(value: object) -> str:
+def kind_of(value: object) -> str:
     """Return the kind of a value: only values of one kind are equal or ordered. Lists and objects have none."""
     if value is None:
         return "null"
@@ -411,11 +384,11 @@ def _compare(comparison: Comparison) -> _Sql:
     elif comparison.operator == "in":
         sql = _one_of(field, value)
     elif value is None:
-        sql = _Sql(f"{_extract(field)} IS NULL", [])
+        sql = _Sql(f"{value_of(field)} IS NULL", [])
     else:
         placeholder, bound = _bind(value)
         sign = "=" if comparison.operator == "==" else comparison.operator
-        sql = _Sql(f"{_extract(field)} {sign} {placeholder} AND {_is_kind(_type_of(field), value)}", bound)
+        sql = _Sql(f"{value_of(field)} {sign} {placeholder} AND {_is_kind(type_of(field), value)}", bound)
     if comparison.negated:
         # Not with NOT, which leaves NULL: a missing field differs from every value.
         return _Sql(f"({sql.text}) IS NOT TRUE", sql.values, sql.stack + 1)
@@ -425,12 +398,12 @@ def _compare(comparison: Comparison) -> _Sql:
 def _one_of(field: str, values: list[Any]) -> _Sql:
     pieces = []
     for kind in ("text", "number", "bool"):
-        chosen = [value for value in values if _kind(value) == kind]
+        chosen = [value for value in values if kind_of(value) == kind]
         if chosen:
             # One bound array of any length: SQLite limits the number of bound values.
-            among = f"{_extract(field)} IN (SELECT value FROM json_each(?))"  # noqa: S608
+            among = f"{value_of(field)} IN (SELECT value FROM json_each(?))"  # noqa: S608
             numbers = [int(value) if isinstance(value, bool) else value for value in chosen]
-            kinds = dict.fromkeys(_is_kind(_type_of(field), value) for value in chosen)
+            kinds = dict.fromkeys(_is_kind(type_of(field), value) for value in chosen)
             pieces.append(_Sql(f"{among} AND ({' OR '.join(kinds)})", [json.dumps(numbers)]))
     if len(pieces) == 1:
         return pieces[0]
@@ -440,12 +413,12 @@ def _one_of(field: str, values: list[Any]) -> _Sql:
 def _contains(field: str, value: Any) -> _Sql:
     placeholder, bound = _bind(value)
     item = (
-        f"{_type_of(field)} IS 'array' AND EXISTS (SELECT 1 FROM json_each(metadata, {_path(field)}) AS item "  # noqa: S608
+        f"{type_of(field)} IS 'array' AND EXISTS (SELECT 1 FROM json_each(metadata, {_path(field)}) AS item "  # noqa: S608
         f"WHERE item.value = {placeholder} AND {_is_kind('item.type', value)})"
     )
     if not isinstance(value, str):
         return _Sql(item, bound)
-    substring = f"{_type_of(field)} IS 'text' AND instr({_extract(field)}, ?)"
+    substring = f"{type_of(field)} IS 'text' AND instr({value_of(field)}, ?)"
     return _Sql(f"({item} OR {substring})", [*bound, value], 2)
 
 
@@ -463,11 +436,13 @@ def _sql_path(names: list[str]) -> str:
     return "'${}'".format(path.replace("'", "''"))
 
 
-def _extract(field: str) -> str:
+def value_of(field: str) -> str:
+    """Return the SQL expression of a field's value."""
     return f"json_extract(metadata, {_path(field)})"
 
 
-def _type_of(field: str) -> str:
+def type_of(field: str) -> str:
+    """Return the SQL expression of a field's JSON type, NULL where it is missing."""
     return f"json_type(metadata, {_path(field)})"
 
 

@@ -29,6 +29,7 @@ import tempfile
 import time
 import warnings
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -188,10 +189,10 @@ def speeds(arguments: argparse.Namespace, encoders: dict[int, dict[str, Encoder]
         report(f"{threads} threads, {length} tokens, times ONNX", {k: v["times_onnx"] for k, v in timings.items()})
     for threads, contenders in encoders.items():
         calls: dict[str, Callable[[], object]] = {
-            name: (lambda encoder=encoder: encoder.encode_documents(passages)) for name, encoder in contenders.items()
+            name: partial(encoder.encode_documents, passages) for name, encoder in contenders.items()
         }
         torch_encode = load(threads)
-        calls[TORCH] = lambda encode=torch_encode: encode(passages)
+        calls[TORCH] = partial(torch_encode, passages)
         timings = take_turns(calls, 1 if quick else 3, processor_time=time.process_time)
         for row in timings.values():
             row["documents_per_second"] = len(passages) / row["best"]
@@ -202,9 +203,9 @@ def speeds(arguments: argparse.Namespace, encoders: dict[int, dict[str, Encoder]
     torch_query = load(1)
     for title, cold in (("warm", False), ("cold", True)):
         query_calls: dict[str, Callable[[], object]] = {
-            name: (lambda encoder=encoder: encoder.encode_queries([QUERY])) for name, encoder in encoders[1].items()
+            name: partial(encoder.encode_queries, [QUERY]) for name, encoder in encoders[1].items()
         }
-        query_calls[TORCH] = lambda: torch_query([QUERY])
+        query_calls[TORCH] = partial(torch_query, [QUERY])
         # Alone when warm: another model's weights would evict its own.
         rounds = 60 if quick else 200
         if cold:

@@ -42,3 +42,10 @@ def test_the_total_may_become_known_later(capsys: pytest.CaptureFixture[str], cl
         clock[0] = 10.0
         bar.reach(20_000, 80_000)
     assert capsys.readouterr().err == "Encoding: 0.0 of 0.1 MB (25%), 2.0 kB/s, 0:00:30 left\n"
+
+
+def test_texts_show_their_rate_and_that_of_their_tokens(capsys: pytest.CaptureFixture[str], clock: list[float]) -> None:
+    with progress_bar(400, "Encoding", enabled=True) as bar:
+        clock[0] = 10.0
+        bar(100, tokens=9_500)
+    assert capsys.readouterr().err == "Encoding: 100 of 400 (25%), 10.0 texts/s, 950 tokens/s, 0:00:30 left\n"

@@ -158,11 +158,28 @@ def warn_about_texts(encoder: _Encoder, texts: Sequence[str], *, query: bool) ->
     if coverages is None:
         return
     report = CoverageReport()
-    name = "queries" if query else "texts"
-    for i, (text, coverage) in enumerate(zip(texts, coverages, strict=True)):
+    count_texts(report, texts, coverages, query=query)
+    warn_about_report(report, encoder.name, query=query)
+
+
+def count_texts(
+    report: CoverageReport, texts: Sequence[str], coverages: Sequence[TextCoverage], *, query: bool
+) -> None:
+    """Count the next texts of a call, which are named by their place in it."""
+    name = _argument(query=query)
+    for i, (text, coverage) in enumerate(zip(texts, coverages, strict=True), report.texts):
         report.count(f"{name}[{i}]", text, coverage)
-    report.warn_truncated(name, encoder.name, "shorten them" if query else "cut them into passages")
-    report.warn_unknown(name, encoder.name, multilingual_advice('use Encoder("multilingual")'))
+
+
+def warn_about_report(report: CoverageReport, encoder: str, *, query: bool) -> None:
+    """Warn about the texts of a call that are too long, or outside the vocabulary of `encoder`."""
+    name = _argument(query=query)
+    report.warn_truncated(name, encoder, "shorten them" if query else "cut them into passages")
+    report.warn_unknown(name, encoder, multilingual_advice('use Encoder("multilingual")'))
+
+
+def _argument(*, query: bool) -> str:
+    return "queries" if query else "texts"
 
 
 def _script(character: str, *, long: bool) -> str:

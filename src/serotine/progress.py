@@ -26,14 +26,17 @@ class ProgressBar:
     Attributes:
         completed: steps so far.
         total: all steps; None: unknown.
+        tokens: tokens of the texts among them; 0 where steps are no texts.
     """
 
     def __init__(self, total: int | None) -> None:
         self.completed = 0
+        self.tokens = 0
         self.total = total
 
-    def __call__(self, steps: int) -> None:
-        """Advance by `steps`."""
+    def __call__(self, steps: int, *, tokens: int = 0) -> None:
+        """Advance by `steps`, which are texts of so many `tokens` together where they are given."""
+        self.tokens += tokens
         self.reach(self.completed + steps, self.total)
 
     def reach(self, completed: int, total: int | None) -> None:
@@ -81,10 +84,11 @@ class _Lines(ProgressBar):
         if now - self._written < _INTERVAL:
             return
         self._written = now
-        sys.stderr.write(f"{self._description}: {self._state(self.completed / (now - self._started))}\n")
+        sys.stderr.write(f"{self._description}: {self._state(now - self._started)}\n")
         sys.stderr.flush()
 
-    def _state(self, rate: float) -> str:
+    def _state(self, seconds: float) -> str:
+        rate = self.completed / seconds
         is_bytes = self._unit == "bytes"
         done = f"{self.completed / _MEGABYTE:,.1f}" if is_bytes else f"{self.completed:,}"
         if self.total is None:
@@ -94,6 +98,8 @@ class _Lines(ProgressBar):
             parts = [f"{done} of {of}" + (f" ({self.completed / self.total:.0%})" if self.total else "")]
         if is_bytes:
             parts.append(f"{rate / _MEGABYTE:,.1f} MB/s" if rate >= _MEGABYTE / 10 else f"{rate / 1000:,.1f} kB/s")
+        if self.tokens:
+            parts.append(_speeds(self.completed, self.tokens, seconds))
         if self.total is not None and rate > 0:
             parts.append(f"{_duration((self.total - self.completed) / rate)} left")
         return ", ".join(parts)
@@ -105,10 +111,10 @@ class _Drawn(ProgressBar):
     def __init__(self, display: Progress, total: int | None, description: str, unit: Unit) -> None:
         super().__init__(total)
         self._display = display
-        self.task: TaskID = display.add_task(description, total=total, unit=unit)
+        self.task: TaskID = display.add_task(description, total=total, unit=unit, tokens=0)
 
     def _draw(self) -> None:
-        self._display.update(self.task, completed=self.completed, total=self.total)
+        self._display.update(self.task, completed=self.completed, total=self.total, tokens=self.tokens)
 
 
 _display_lock = threading.Lock()
@@ -158,7 +164,10 @@ def _new_display() -> Progress:
 
         def render(self, task: Task) -> Text:
             if task.fields["unit"] == "steps":
-                return self.counts.render(task)
+                counts = self.counts.render(task)
+                if not task.fields["tokens"] or not task.elapsed:
+                    return counts
+                return Text.assemble(counts, " ", _speeds(int(task.completed), task.fields["tokens"], task.elapsed))
             return Text.assemble(self.sizes.render(task), " ", self.speeds.render(task))
 
     class Left(ProgressColumn):
@@ -173,6 +182,10 @@ def _new_display() -> Progress:
 
     columns = (TextColumn("{task.description}"), BarColumn(bar_width=None), Amount(), Left())
     return Progress(*columns, console=Console(stderr=True), transient=False, expand=True)
+
+
+def _speeds(texts: int, tokens: int, seconds: float) -> str:
+    return f"{texts / seconds:,.1f} texts/s, {tokens / seconds:,.0f} tokens/s"
 
 
 def _duration(seconds: float) -> str:

@@ -13,7 +13,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from serotine.coverage import TextCoverage, warn_about_texts
+from serotine.coverage import CoverageReport, TextCoverage, warn_about_report
 from serotine.encoders.backend import Backend
 from serotine.encoders.batching import batches
 from serotine.encoders.dense_pooling import pool_states, pooling_modes
@@ -27,7 +27,9 @@ from serotine.encoders.spec import EncoderSpec, MarkerPosition, Side
 from serotine.encoders.token_pooling import cluster_means, cluster_tokens
 from serotine.encoders.tokenization import TextTokenizer, Token, Tokens
 from serotine.encoders.weights import weight_files
+from serotine.encoders.windows import tokenized_windows
 from serotine.errors import EncoderError, ZeroShotWarning, invalid, missing_extra, not_one_of
+from serotine.issued_warnings import warnings_wanted
 from serotine.progress import progress_bar
 from serotine.texts import strings
 
@@ -210,8 +212,18 @@ class Encoder:
         """
         return self._encode(texts, self._spec.query, show_progress)
 
-    def encode_documents(self, texts: Sequence[str], *, show_progress: bool = False) -> list[NDArray[np.float32]]:
+    def encode_documents(
+        self, texts: Sequence[str], *, show_progress: bool = False, batch_tokens: int | None = None
+    ) -> list[NDArray[np.float32]]:
         """Encode documents, truncated to `document_room` tokens. Otherwise as `encode_queries`.
+
+        Texts are tokenized on another thread while those before them are computed.
+
+        Args:
+            texts: the documents.
+            show_progress: draw a bar on standard error.
+            batch_tokens: number of tokens, padding included, that the model gets at once; the backend's best unless
+                given. More need more memory.
 
         >>> from serotine import maxsim
         >>> encoder = Encoder()
@@ -220,7 +232,9 @@ class Encoder:
         >>> int(maxsim.score(query, documents).argmax())
         0
         """
-        return self._encode(texts, self._spec.document, show_progress)
+        if batch_tokens is not None and batch_tokens < 1:
+            raise invalid("batch_tokens", "at least 1", batch_tokens)
+        return self._encode(texts, self._spec.document, show_progress, batch_tokens)
 
     def encode_pooled(self, texts: Sequence[str], *, query: bool, show_progress: bool = False) -> NDArray[np.float32]:
         """Encode texts with a dense encoder into one vector each, with the model's own pooling.
@@ -391,10 +405,12 @@ class Encoder:
         pooling = self._spec.pooling
         return pooling.factor > 1 and (pooling.queries or side is self._spec.document)
 
-    def _encode(self, texts: Sequence[str], side: Side, show_progress: bool) -> list[NDArray[np.float32]]:
+    def _encode(
+        self, texts: Sequence[str], side: Side, show_progress: bool, batch_tokens: int | None = None
+    ) -> list[NDArray[np.float32]]:
         validated = strings(texts, "texts")
-        warn_about_texts(self, validated, query=side is self._spec.query)
-        encoded = self._vectors(validated, side, show_progress=show_progress)
+        report = CoverageReport() if warnings_wanted() else None
+        encoded = self._vectors(validated, side, show_progress=show_progress, batch_tokens=batch_tokens, report=report)
         if not self._pools(side):
             return encoded
         pooling = self._spec.pooling
@@ -402,9 +418,19 @@ class Encoder:
             cluster_means(vectors, cluster_tokens(vectors, pooling), normalize=pooling.normalize) for vectors in encoded
         ]
 
-    def _vectors(self, texts: list[str], side: Side, *, show_progress: bool) -> list[NDArray[np.float32]]:
-        """Return the vectors of every text's scored tokens, before token pooling."""
-        encoded = self._states(texts, side, show_progress=show_progress, all_tokens=False)
+    def _vectors(
+        self,
+        texts: list[str],
+        side: Side,
+        *,
+        show_progress: bool,
+        batch_tokens: int | None = None,
+        report: CoverageReport | None = None,
+    ) -> list[NDArray[np.float32]]:
+        """Return the vectors of every text's scored tokens, before token pooling; warn if there is a `report`."""
+        encoded = self._states(
+            texts, side, show_progress=show_progress, all_tokens=False, batch_tokens=batch_tokens, report=report
+        )
         if self._spec.normalize or self._dim < self._spec.dim:
             for vectors in encoded:
                 with np.errstate(over="ignore", invalid="ignore"):
@@ -417,18 +443,35 @@ class Encoder:
         return encoded
 
     def _states(
-        self, texts: list[str], side: Side, *, show_progress: bool, all_tokens: bool
+        self,
+        texts: list[str],
+        side: Side,
+        *,
+        show_progress: bool,
+        all_tokens: bool,
+        batch_tokens: int | None = None,
+        report: CoverageReport | None = None,
     ) -> list[NDArray[np.float32]]:
-        """Return the model's states per text: of all tokens, or only those of scored tokens, cut to `dim`."""
-        encoded = self._tokenizer.encode(texts, side)
+        """Return the model's states per text: of all tokens, or only those of scored tokens, cut to `dim`.
+
+        Texts are counted in `report`; it is warned about before the last texts are computed.
+        """
         dim = self._spec.dim if all_tokens else self._dim
-        states = [np.empty((0, dim), dtype=np.float32)] * len(encoded)
-        with progress_bar(len(encoded), "Encoding", enabled=show_progress) as advance:
-            for batch in batches([len(tokens) for tokens in encoded], self._backend.batch_tokens):
-                for item, rows in zip(batch, self._run([encoded[item] for item in batch]), strict=True):
-                    # A copy, so that no text keeps its whole padded batch in memory.
-                    states[item] = rows.copy() if all_tokens else rows[encoded[item].scored, :dim].copy()
-                advance(len(batch))
+        states = [np.empty((0, dim), dtype=np.float32)] * len(texts)
+        budget = batch_tokens or self._backend.batch_tokens
+        query = side is self._spec.query
+        windows = tokenized_windows(self._tokenizer, texts, side, report, query=query)
+        with progress_bar(len(texts), "Encoding", enabled=show_progress) as advance:
+            for first, encoded in windows:
+                if report is not None and first + len(encoded) == len(texts):
+                    warn_about_report(report, self.name, query=query)
+                lengths = [len(tokens) for tokens in encoded]
+                for batch in batches(lengths, budget):
+                    for item, rows in zip(batch, self._run([encoded[item] for item in batch]), strict=True):
+                        # A copy, so that no text keeps its whole padded batch in memory.
+                        kept = rows if all_tokens else rows[encoded[item].scored, :dim]
+                        states[first + item] = kept.copy()
+                    advance(len(batch), tokens=sum(lengths[item] for item in batch))
         return states
 
     def _run(self, batch: list[Tokens]) -> list[NDArray[np.float32]]:

@@ -6,7 +6,7 @@ Ids and masks equal those of each checkpoint format's own library.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -127,18 +127,25 @@ class TextTokenizer:
             texts: what to tokenize.
             side: the tokenization rules.
         """
-        length = side.length - (side.marker is not None)
         prompted, removed = _prompted(texts, side)
-        encodings = self._encodings(prompted, length)
-        return [self._tokens(encoding, side, offset) for encoding, offset in zip(encodings, removed, strict=True)]
+        return self._truncated(prompted, self._tokenizer.encode_batch(prompted), removed, side)
+
+    def encode_and_measure(self, texts: Sequence[str], side: Side) -> tuple[list[Tokens], list[TextCoverage]]:
+        """Return the tokens of every text, and what is encoded of it, tokenizing once."""
+        prompted, removed = _prompted(texts, side)
+        encodings: list[Encoding] = self._tokenizer.encode_batch(prompted)
+        limit, other, offsets = self._limits(removed, side)
+        spans = _unknown_spans(prompted, dict(enumerate(encodings)), offsets, self._unknown)
+        coverages = [
+            TextCoverage(max(len(encoding) - other, 0), limit, spans.get(i, ())) for i, encoding in enumerate(encodings)
+        ]
+        return self._truncated(prompted, encodings, removed, side), coverages
 
     def coverage(self, texts: Sequence[str], side: Side) -> list[TextCoverage]:
         """Return what is encoded of every text; its tokens are counted, the model is not run."""
         prompted, removed = _prompted(texts, side)
-        limit = self.max_text_tokens(side)
-        other = side.length - (side.marker is not None) - limit
-        offset = [before - len(side.prompt) for before in removed]
-        return token_coverage(self._tokenizer, prompted, limit, other, offset, self._unknown)
+        limit, other, offsets = self._limits(removed, side)
+        return token_coverage(self._tokenizer, prompted, limit, other, offsets, self._unknown)
 
     def tokens(self, text: str, side: Side) -> list[Token]:
         """Return the `Token` of every vector that encoding `text` gives, before token pooling."""
@@ -162,12 +169,18 @@ class TextTokenizer:
     def _has_token(self, id_: int) -> bool:
         return 0 <= id_ < 1 << 31 and self._tokenizer.id_to_token(id_) is not None
 
-    def _encodings(self, texts: list[str], length: int) -> list[Encoding]:
-        encodings: list[Encoding] = self._tokenizer.encode_batch(texts)
+    def _limits(self, removed: list[int], side: Side) -> tuple[int, int, list[int]]:
+        """Return the tokens encoded of a text, those around them, and what to add to the characters of each."""
+        limit = self.max_text_tokens(side)
+        other = side.length - (side.marker is not None) - limit
+        return limit, other, [before - len(side.prompt) for before in removed]
+
+    def _truncated(self, texts: list[str], encodings: list[Encoding], removed: list[int], side: Side) -> list[Tokens]:
+        length = side.length - (side.marker is not None)
         # Truncation is a setting of the whole tokenizer, which threads share: long texts go to a copy that has it.
         return [
-            encoding if len(encoding) <= length else self._truncator(length).encode(text)
-            for text, encoding in zip(texts, encodings, strict=True)
+            self._tokens(encoding if len(encoding) <= length else self._truncator(length).encode(text), side, offset)
+            for text, encoding, offset in zip(texts, encodings, removed, strict=True)
         ]
 
     def _prompt_tokens(self, prompt: str) -> int:
@@ -251,19 +264,30 @@ def token_coverage(
     """
     # Without the characters of every token, which few texts need, this takes a third less time.
     encodings: list[Encoding] = tokenizer.encode_batch_fast(list(texts))
-    incomplete = [
-        i
-        for i, encoding in enumerate(encodings)
-        if (unknown is not None and unknown in encoding.ids) or has_other_letters(texts[i])
-    ]
-    spans: dict[int, tuple[tuple[int, int], ...]] = {}
-    for i, encoding in zip(incomplete, tokenizer.encode_batch([texts[i] for i in incomplete]), strict=True):
-        pairs = [span for id_, span in zip(encoding.ids, encoding.offsets, strict=True) if id_ == unknown]
-        pairs = sorted(pairs + spelled_words(texts[i], encoding.offsets))
-        spans[i] = tuple((start + offsets[i], end + offsets[i]) for start, end in pairs if start + offsets[i] >= 0)
+    incomplete = [i for i, encoding in enumerate(encodings) if _is_incomplete(texts[i], encoding, unknown)]
+    again = zip(incomplete, tokenizer.encode_batch([texts[i] for i in incomplete]), strict=True)
+    spans = _unknown_spans(texts, dict(again), offsets, unknown)
     return [
         TextCoverage(max(len(encoding) - other, 0), limit, spans.get(i, ())) for i, encoding in enumerate(encodings)
     ]
+
+
+def _is_incomplete(text: str, encoding: Encoding, unknown: int | None) -> bool:
+    return (unknown is not None and unknown in encoding.ids) or has_other_letters(text)
+
+
+def _unknown_spans(
+    texts: Sequence[str], encodings: Mapping[int, Encoding], offsets: Sequence[int], unknown: int | None
+) -> dict[int, tuple[tuple[int, int], ...]]:
+    """Return the characters outside the vocabulary of the texts that have some, by their number."""
+    spans: dict[int, tuple[tuple[int, int], ...]] = {}
+    for i, encoding in encodings.items():
+        if not _is_incomplete(texts[i], encoding, unknown):
+            continue
+        pairs = [span for id_, span in zip(encoding.ids, encoding.offsets, strict=True) if id_ == unknown]
+        pairs = sorted(pairs + spelled_words(texts[i], encoding.offsets))
+        spans[i] = tuple((start + offsets[i], end + offsets[i]) for start, end in pairs if start + offsets[i] >= 0)
+    return spans
 
 
 def _prompted(texts: Sequence[str], side: Side) -> tuple[list[str], list[int]]:

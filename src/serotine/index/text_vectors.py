@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from serotine.ahead import computed_ahead
 from serotine.errors import EncoderError
 from serotine.index.documents import float_vectors, stored_vectors
 from serotine.issued_warnings import muted_warnings
@@ -41,18 +42,24 @@ def encode_documents(
         EncoderError: the encoder returned another number of arrays.
         TypeError, ValueError: it returned something other than finite vectors of dimension `dim`.
     """
-    no_tokens = np.empty((0, dim), dtype=np.float16)
     with progress_bar(len(texts), "Encoding", enabled=show_progress) as advance:
-        for start in range(0, len(texts), _BATCH):
-            batch = texts[start : start + _BATCH]
-            with_words = [text for text in batch if text.strip()]
-            with muted_warnings():
-                encoded = encoder.encode_documents(with_words) if with_words else []
-            _check_count(encoder, encoded, with_words)
-            vectors = iter(encoded)
-            for text in batch:
-                yield stored_vectors(next(vectors), f"encoder {encoder.name!r}", dim) if text.strip() else no_tokens
-            advance(len(batch))
+        batches = _encoded_batches(encoder, texts, dim)
+        # While the caller writes a batch, the next is encoded.
+        for batch in computed_ahead(batches) if len(texts) > _BATCH else batches:
+            yield from batch
+            advance(len(batch), tokens=sum(map(len, batch)))
+
+
+def _encoded_batches(encoder: TextEncoder, texts: Sequence[str], dim: int) -> Iterator[list[NDArray[np.float16]]]:
+    no_tokens = np.empty((0, dim), dtype=np.float16)
+    for start in range(0, len(texts), _BATCH):
+        batch = texts[start : start + _BATCH]
+        with_words = [text for text in batch if text.strip()]
+        with muted_warnings():
+            encoded = encoder.encode_documents(with_words) if with_words else []
+        _check_count(encoder, encoded, with_words)
+        vectors = (stored_vectors(rows, f"encoder {encoder.name!r}", dim) for rows in encoded)
+        yield [next(vectors) if text.strip() else no_tokens for text in batch]
 
 
 def _check_count(encoder: TextEncoder, encoded: Sequence[object], texts: Sequence[str]) -> None:

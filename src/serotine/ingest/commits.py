@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from serotine.ahead import computed_ahead
 from serotine.coverage import CoverageReport
 from serotine.errors import DuplicateIdError, InputFileError
 from serotine.index import SourceUpdate
@@ -18,6 +19,7 @@ from serotine.ingest.reading import Reading
 
 if TYPE_CHECKING:
     from serotine.index import Index
+    from serotine.ingest.document import Document
 
 _log = logging.getLogger("serotine.ingest")
 # Commits start small, and double until one takes _COMMIT_SECONDS: what Ctrl-C loses, and the pace of the progress bar.
@@ -115,7 +117,7 @@ class Commits:
         size = 0
         ids: set[str] = set()
         documents = self._reading.planned(change)
-        for batch in batched(documents, _READ_BATCH):
+        for batch in _batches(documents):
             changes = compare_documents(self._index, change.file, batch, upsert=self._upsert)
             ids.update(document.id for document in batch)
             update.claimed += changes.claimed
@@ -203,3 +205,14 @@ class Commits:
         self._skipped.append(skipped)
         if self._on_skip is not None:
             self._on_skip(skipped)
+
+
+def _batches(documents: Iterator[Document]) -> Iterator[list[Document]]:
+    """Yield the documents of a file in batches; those after the first are read while others are encoded and written."""
+    batches = batched(documents, _READ_BATCH)
+    first = next(batches, None)
+    if first is None:
+        return
+    yield first
+    if len(first) == _READ_BATCH:
+        yield from computed_ahead(batches)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from serotine.index.store.catalog import CATALOG_FILE, FORMAT_VERSION, Catalog, Row, Settings
+from serotine.index.store.catalog import CATALOG_FILE, Catalog, Row
 from serotine.index.store.coverage_table import CoverageRow
 from serotine.index.store.filter_fields import FilterField, sample_value, undeclared_fields
 from serotine.index.store.filters import check_filterable, check_metadata, compile_where
@@ -10,6 +10,7 @@ from serotine.index.store.lexical import analyze
 from serotine.index.store.pages import field_names
 from serotine.index.store.passages import is_passage
 from serotine.index.store.replacement import replace_index, restore_replaced_index
+from serotine.index.store.settings import FORMAT_VERSION, Settings
 from serotine.index.store.snapshot import SegmentView, Snapshot
 from serotine.index.store.source_catalog import CatalogEntry, SourceRecord, Sources, SourceUpdate
 from serotine.index.store.store import Store, read_settings

@@ -6,13 +6,12 @@ is not part of the index.
 
 from __future__ import annotations
 
-import json
 import os
 import sqlite3
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,10 +25,10 @@ from serotine.index.store.coverage_table import CoverageCounts
 from serotine.index.store.filter_fields import FilterField
 from serotine.index.store.forks import ForkAware
 from serotine.index.store.pages import live_pages, matching_numbers
+from serotine.index.store.settings import Settings, decoded, decoded_object, read_settings, settings_rows
 from serotine.index.store.sql import MAX_BOUND, batches, next_number, placeholders
 
 CATALOG_FILE = "catalog.sqlite"
-FORMAT_VERSION = 2
 # A page of `Catalog.scan`: documents may be long.
 _DOCUMENTS_PER_PAGE = 256
 # Seconds that a fork waits for a statement of another thread.
@@ -71,31 +70,6 @@ CREATE INDEX documents_deleted ON documents (number) WHERE NOT live;
 {lexical.SCHEMA}
 {lexical.LANGUAGES_SCHEMA}
 """
-
-
-@dataclass(frozen=True, slots=True)
-class Settings:
-    """Settings fixed when the index was created.
-
-    Attributes:
-        dim: dimension of a token vector.
-        encoder: name of the encoder, or None for an index of vectors.
-        fingerprint: the encoder's fingerprint.
-        encoder_options: options that the encoder was loaded with.
-        nbits: bits per dimension of the residual codes: 2, 4 or 8.
-        keep_vectors: whether float16 vectors stay beside the codes.
-        filterable: type names of the metadata fields that filters look up in an SQL index.
-        centroids: number of centroids of a codebook, or None to derive it from the collection's size.
-    """
-
-    dim: int
-    encoder: str | None = None
-    fingerprint: str | None = None
-    encoder_options: dict[str, Any] = field(default_factory=dict)
-    nbits: int = 4
-    keep_vectors: bool = True
-    filterable: dict[str, str] = field(default_factory=dict)
-    centroids: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +115,9 @@ def _translated_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except sqlite3.Error as error:
+        # Text that is no UTF-8 has no error code.
+        if "decode to UTF-8" in str(error):
+            raise IndexDamagedError(f"{path}: cannot be read ({error}); restore it from a backup") from error
         # The lower byte of an extended error code is the kind of error.
         if getattr(error, "sqlite_errorcode", 0) & 0xFF in _DAMAGE_CODES:
             raise IndexDamagedError(f"{path}: cannot be read ({error}); restore it from a backup") from error
@@ -161,10 +138,7 @@ def create_catalog(folder: Path, settings: Settings) -> None:
             connection.executescript(f"BEGIN; {_SCHEMA}")
             for statement in filters.index_statements(settings.filterable):
                 connection.execute(statement)
-            values = {"format_version": FORMAT_VERSION, **asdict(settings)}
-            connection.executemany(
-                "INSERT INTO meta VALUES (?, ?)", [(key, json.dumps(value)) for key, value in values.items()]
-            )
+            connection.executemany("INSERT INTO meta VALUES (?, ?)", settings_rows(settings))
             commit(connection)
         finally:
             connection.close()
@@ -192,7 +166,7 @@ class Catalog(ForkAware):
         with _translated_errors(self._path):
             self._open()
             try:
-                self.settings = self._read_settings(folder)
+                self.settings = read_settings(self._connection, folder / CATALOG_FILE)
             except BaseException:
                 self._connection.close()
                 raise
@@ -257,21 +231,6 @@ class Catalog(ForkAware):
             raise IndexReplacedError(f"{self._path.parent}: was removed; open another index") from None
         if current != self._identity:
             raise IndexReplacedError(f"{self._path.parent}: was replaced by another index; open it again")
-
-    def _read_settings(self, folder: Path) -> Settings:
-        has_meta = self._connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'meta'").fetchone()
-        meta = dict(self._connection.execute("SELECT key, value FROM meta")) if has_meta else {}
-        version = meta.get("format_version")
-        if version is None:
-            raise NotAnIndexError(f"{folder}: {CATALOG_FILE} is not a Serotine catalog")
-        if version != str(FORMAT_VERSION):
-            raise NotAnIndexError(
-                f"{folder}: index format must be {FORMAT_VERSION}, got {version}; "
-                "open it with the version of Serotine that wrote it, or rebuild the index"
-            )
-        # Settings added by a later version have their defaults.
-        names = [setting.name for setting in fields(Settings)]
-        return Settings(**{name: json.loads(meta[name]) for name in names if name in meta})
 
     def close(self) -> None:
         """Close the database."""
@@ -353,7 +312,7 @@ class Catalog(ForkAware):
         """Return a value that `Transaction.set_value` stored, or None."""
         with self._statements() as connection:
             row = connection.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
-        return None if row is None else json.loads(row[0])
+        return None if row is None else decoded(row[0], self._path, f"the value of {key!r}")
 
     def next_number(self) -> int:
         """Return the number of the next document; requires the writer lock."""
@@ -424,7 +383,7 @@ class Catalog(ForkAware):
                 chosen = f"number IN ({placeholders(batch)}) AND {condition}"
                 statement = f"SELECT number, id, text, metadata FROM documents WHERE {chosen}"  # noqa: S608
                 for row in connection.execute(statement, [*batch, *values]):
-                    rows[row[0]] = _row(row)
+                    rows[row[0]] = self._row(row)
         return rows
 
     def live_rows(self, ids: Sequence[str]) -> list[tuple[str, Row | None]]:
@@ -443,7 +402,7 @@ class Catalog(ForkAware):
         Raises:
             ValueError, TypeError: the filter is malformed; raised by this call.
         """
-        return (_row(row) for row in self._scan("number, id, text, metadata", where, _DOCUMENTS_PER_PAGE))
+        return (self._row(row) for row in self._scan("number, id, text, metadata", where, _DOCUMENTS_PER_PAGE))
 
     def scan_ids(self, where: Mapping[str, Any] | None) -> Iterator[str]:
         """Yield the ids of the documents that `scan` yields."""
@@ -473,6 +432,10 @@ class Catalog(ForkAware):
         finally:
             connection.close()
 
+    def _row(self, values: Sequence[Any]) -> Row:
+        number, id_, text, metadata = values
+        return Row(number, id_, text, decoded_object(metadata, self._path, f"the metadata of document {id_!r}"))
+
     def counts(self) -> tuple[int, int]:
         """Return the numbers of live documents and of tombstones."""
         with self._statements() as connection:
@@ -481,17 +444,13 @@ class Catalog(ForkAware):
 
     def check(self) -> list[str]:
         """Return the problems of the database: its structure, its references, the rows of every document."""
-        return integrity.problems(self._statements)
+        return integrity.problems(self._statements, self._one_state)
 
     def numbers(self) -> NDArray[np.int64]:
         """Return the document number of every row, tombstones included, ascending."""
         with self._statements() as connection:
             rows = connection.execute("SELECT number FROM documents ORDER BY number")
             return np.fromiter((row[0] for row in rows), dtype=np.int64)
-
-
-def _row(values: Sequence[Any]) -> Row:
-    return Row(values[0], values[1], values[2], json.loads(values[3]))
 
 
 def _file_record(values: Sequence[Any]) -> FileRecord | None:

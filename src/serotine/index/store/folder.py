@@ -10,7 +10,8 @@ from pathlib import Path
 
 from serotine.errors import IndexExistsError, wrong_type
 from serotine.index.files import CHECKPOINT_FILE, SEGMENT_FOLDER, durable
-from serotine.index.store.catalog import CATALOG_FILE, Catalog, Settings, create_catalog
+from serotine.index.store.catalog import CATALOG_FILE, Catalog, create_catalog
+from serotine.index.store.settings import Settings
 
 _INDEX_FILE = re.compile(
     rf"([0-9a-f]{{32}}\.(vectors|codes|codebook)|{re.escape(CHECKPOINT_FILE)})"

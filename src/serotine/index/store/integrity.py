@@ -6,13 +6,19 @@ import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 
+from serotine.index.store import lexical
 from serotine.index.store.sql import MAX_BOUND, row_checksum
 
 Connections = Callable[[], AbstractContextManager[sqlite3.Connection]]
 
 
-def problems(statements: Connections) -> list[str]:
-    """Return the problems of a database, which `statements` gives access to for a short time each."""
+def problems(statements: Connections, one_state: Connections) -> list[str]:
+    """Return the problems of a database.
+
+    Args:
+        statements: gives access to it for a short time.
+        one_state: gives a connection of its own.
+    """
     with statements() as connection:
         structure = [row[0] for row in connection.execute("PRAGMA integrity_check") if row[0] != "ok"]
         if structure:
@@ -27,6 +33,8 @@ def problems(statements: Connections) -> list[str]:
             f"the texts, ids or metadata of {len(damaged):,} documents (the first is number {damaged[0]}) "
             "do not match their checksums"
         )
+    with one_state() as connection:
+        problems += lexical.problems(connection)
     return problems
 
 

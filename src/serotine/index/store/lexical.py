@@ -20,7 +20,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache
-from itertools import pairwise
+from itertools import pairwise, zip_longest
 from typing import Any
 
 from serotine.languages import detect_language
@@ -32,8 +32,9 @@ Stem = Callable[[str], str]
 # detail stays full: with less, FTS5 does not store how often a word occurs in a text, which BM25 needs.
 _TOKENIZER = "porter unicode61 remove_diacritics 2 categories 'L* M* N* Co'"
 
+_COLUMNS = f"""text, content='', tokenize="{_TOKENIZER}\""""
 SCHEMA = f"""
-CREATE VIRTUAL TABLE passages_fts USING fts5 (text, content='', tokenize="{_TOKENIZER}");
+CREATE VIRTUAL TABLE passages_fts USING fts5 ({_COLUMNS});
 """
 LANGUAGES_SCHEMA = """
 CREATE TABLE lexical_languages (number INTEGER PRIMARY KEY, language TEXT NOT NULL);
@@ -130,11 +131,13 @@ def _count(connection: sqlite3.Connection, changes: Mapping[str, int]) -> None:
     )
 
 
-def _insert(connection: sqlite3.Connection, rows: Iterable[tuple[int, str, str | None]]) -> None:
+def _insert(
+    connection: sqlite3.Connection, rows: Iterable[tuple[int, str, str | None]], table: str = "passages_fts"
+) -> None:
     """Insert texts: (document number, text, language of its stemmer)."""
     analyzer = _Analyzer()
     connection.executemany(
-        "INSERT INTO passages_fts (rowid, text) VALUES (?, ?)",
+        f"INSERT INTO {table} (rowid, text) VALUES (?, ?)",  # noqa: S608
         ((number, analyzer(text, language)) for number, text, language in rows),
     )
 
@@ -191,6 +194,44 @@ def _marked_stemmer(language: str) -> Stem | None:
     first, second = (ord(letter) - ord("a") for letter in language)
     mark = chr(_FIRST_MARK + 26 * first + second)
     return lambda word: stem(word) + mark
+
+
+def problems(connection: sqlite3.Connection) -> list[str]:
+    """Compare what is stored for BM25 with what the texts give now.
+
+    FTS5's own check compares nothing where it stores no copy of the texts. Needs disk space for a second word index,
+    and a connection of its own, which may be read-only.
+    """
+    if connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'passages_fts'").fetchone() is None:
+        return ["the word index is missing"]
+    records = _records_languages(connection)
+    if records and connection.execute("SELECT 1 FROM lexical_languages LIMIT 1").fetchone() is not None:
+        row = connection.execute("SELECT value FROM meta WHERE key = ?", (_STEMMER,)).fetchone()
+        if row is None or row[0] != json.dumps(stemmer_version()):
+            # Written by another version of the stemmers; the next change indexes all texts again.
+            return []
+    connection.execute(f"CREATE VIRTUAL TABLE temp.expected USING fts5 ({_COLUMNS})")
+    for name, table in (("stored_words", "main, passages_fts"), ("expected_words", "temp, expected")):
+        connection.execute(f"CREATE VIRTUAL TABLE temp.{name} USING fts5vocab ({table}, instance)")
+    language, join = ("language", "LEFT JOIN lexical_languages USING (number)") if records else ("NULL", "")
+    texts = f"SELECT number, text, {language} FROM documents {join} WHERE live AND text <> '' ORDER BY number"  # noqa: S608
+    _insert(connection, connection.execute(texts), "temp.expected")
+    # Words first: reading them writes what FTS5 has buffered.
+    for stored, expected in (
+        ("SELECT term, doc, offset FROM temp.stored_words", "temp.expected_words"),
+        # Without texts it is empty, or zeros where there were some.
+        ("SELECT rtrim(hex(block), '0') FROM main.passages_fts_data WHERE id = 1", "temp.expected_data WHERE id = 1"),
+        ("SELECT id, sz FROM main.passages_fts_docsize ORDER BY id", "temp.expected_docsize ORDER BY id"),
+    ):
+        columns = stored.partition(" FROM ")[0]
+        pairs = zip_longest(connection.execute(stored), connection.execute(f"{columns} FROM {expected}"))
+        try:
+            if all(first == second for first, second in pairs):
+                continue
+        except sqlite3.DatabaseError as error:
+            return [f"the word index cannot be read ({error})"]
+        return ["the word index does not match the texts"]
+    return []
 
 
 def match_expression(query: str) -> str | None:

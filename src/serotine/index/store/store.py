@@ -11,8 +11,9 @@ from pathlib import Path
 from serotine.errors import ReadOnlyError, SerotineError
 from serotine.index.store import folder as folders
 from serotine.index.store import forks
-from serotine.index.store.catalog import CATALOG_FILE, Catalog, Settings
+from serotine.index.store.catalog import CATALOG_FILE, Catalog
 from serotine.index.store.forks import ForkAware
+from serotine.index.store.settings import Settings
 from serotine.index.store.snapshot import Snapshot, load_snapshot
 from serotine.index.store.source_catalog import Sources
 from serotine.index.store.transaction import Transaction

@@ -1,0 +1,105 @@
+"""The settings of an index in the catalog: rows of JSON values, with a checksum over all of them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sqlite3
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from serotine.errors import IndexDamagedError, NotAnIndexError, reason
+
+FORMAT_VERSION = 2
+# The row of the checksum, absent from indexes of earlier versions: {"keys": [...], "checksum": "..."}.
+_CHECKSUM = "settings_checksum"
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Settings fixed when the index was created.
+
+    Attributes:
+        dim: dimension of a token vector.
+        encoder: name of the encoder, or None for an index of vectors.
+        fingerprint: the encoder's fingerprint.
+        encoder_options: options that the encoder was loaded with.
+        nbits: bits per dimension of the residual codes: 2, 4 or 8.
+        keep_vectors: whether float16 vectors stay beside the codes.
+        filterable: type names of the metadata fields that filters look up in an SQL index.
+        centroids: number of centroids of a codebook, or None to derive it from the collection's size.
+    """
+
+    dim: int
+    encoder: str | None = None
+    fingerprint: str | None = None
+    encoder_options: dict[str, Any] = field(default_factory=dict)
+    nbits: int = 4
+    keep_vectors: bool = True
+    filterable: dict[str, str] = field(default_factory=dict)
+    centroids: int | None = None
+
+
+def settings_rows(settings: Settings) -> list[tuple[str, str]]:
+    """Return the rows (key, value as JSON) that store settings."""
+    rows = {key: json.dumps(value) for key, value in {"format_version": FORMAT_VERSION, **asdict(settings)}.items()}
+    checksum = {"keys": sorted(rows), "checksum": _checksum(rows, sorted(rows))}
+    return [*rows.items(), (_CHECKSUM, json.dumps(checksum))]
+
+
+def read_settings(connection: sqlite3.Connection, path: Path) -> Settings:
+    """Return the settings of the catalog at `path`.
+
+    Raises:
+        NotAnIndexError: the database is no catalog, or one of another format.
+        IndexDamagedError: a value has changed since it was written.
+    """
+    has_meta = connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'meta'").fetchone()
+    meta = dict(connection.execute("SELECT key, value FROM meta")) if has_meta else {}
+    if _CHECKSUM in meta:
+        _check(meta, path)
+    version = meta.get("format_version")
+    if version is None:
+        raise NotAnIndexError(f"{path.parent}: {path.name} is not a Serotine catalog")
+    if version != str(FORMAT_VERSION):
+        raise NotAnIndexError(
+            f"{path.parent}: index format must be {FORMAT_VERSION}, got {version}; "
+            "open it with the version of Serotine that wrote it, or rebuild the index"
+        )
+    # Settings added by a later version have their defaults.
+    names = [setting.name for setting in fields(Settings)]
+    return Settings(**{name: decoded(meta[name], path, f"the setting {name!r}") for name in names if name in meta})
+
+
+def decoded(text: str, path: Path, name: str) -> Any:
+    """Return a JSON value of the catalog at `path`.
+
+    Raises:
+        IndexDamagedError: it is not valid JSON; the message has `name`.
+    """
+    try:
+        return json.loads(text)
+    except (ValueError, TypeError, RecursionError) as error:
+        raise IndexDamagedError(f"{path}: {name} is damaged ({reason(error)}); restore it from a backup") from error
+
+
+def decoded_object(text: str, path: Path, name: str) -> dict[str, Any]:
+    """Return a JSON object of the catalog at `path`; errors as for `decoded`."""
+    value = decoded(text, path, name)
+    if not isinstance(value, dict):
+        raise IndexDamagedError(f"{path}: {name} is damaged (not a JSON object); restore it from a backup")
+    return value
+
+
+def _check(meta: Mapping[str, str], path: Path) -> None:
+    recorded = decoded_object(meta[_CHECKSUM], path, "the checksum of its settings")
+    keys = recorded.get("keys")
+    if not isinstance(keys, list) or recorded.get("checksum") != _checksum(meta, [str(key) for key in keys]):
+        raise IndexDamagedError(f"{path}: the settings do not match their checksum; restore it from a backup")
+
+
+def _checksum(values: Mapping[str, str], keys: list[str]) -> str:
+    pairs = json.dumps([[key, values.get(key)] for key in keys])
+    return hashlib.blake2b(pairs.encode(), digest_size=16).hexdigest()

@@ -63,12 +63,12 @@ def test_the_command_line_says_so_and_restores_them(shell: Shell, tmp_path: Path
     shell("delete", "i.serotine", "cat", "fish")
     report = shell.json("index", "corpus.jsonl", "-o", "i.serotine")
     assert report["deleted"] == {"corpus.jsonl": 2}
-    expected = "2 documents of 1 unchanged file (the first: corpus.jsonl) stay deleted from the index"
-    assert f"warning: {expected}; --restore-deleted stores them again" in shell.err
+    expected = "deleted from the index, and not stored again: 2 documents of 1 unchanged file (the first: corpus.jsonl)"
+    assert f"warning: {expected}; --restore-deleted stores them" in shell.err
     assert shell.json("info", "i.serotine")["documents"] == 1
     for command in (("add", "i.serotine", "corpus.jsonl"), ("index", "corpus.jsonl", "-o", "i.serotine")):
         shell(*command, "--restore-deleted")
-        assert "stay deleted" not in shell.err
+        assert "deleted" not in shell.err
         assert shell.json("info", "i.serotine")["documents"] == 3
         shell("delete", "i.serotine", "cat")
 

@@ -138,8 +138,8 @@ def plan_files(ingest: Ingest, index: Index | None, reported: set[Skipped | Skip
         first = next(iter(plan.deleted))
         count, files = sum(plan.deleted.values()), plural(len(plan.deleted), "unchanged file")
         warn(
-            f"{plural(count, 'document')} of {files} (the first: {first}) stay deleted from the index; "
-            "--restore-deleted stores them again"
+            f"deleted from the index, and not stored again: {plural(count, 'document')} of {files} "
+            f"(the first: {first}); --restore-deleted stores them"
         )
     if plan.empty_documents:
         warn(

@@ -7,11 +7,15 @@ import re
 import sqlite3
 import unicodedata
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+from helpers.fakes import WordEncoder
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+from serotine import Index
+from serotine.index import Mode
 from serotine.index.store import lexical
 from serotine.index.store.filters import check_filterable, compile_where, index_statements
 
@@ -224,6 +228,27 @@ def test_frequent_words_are_searched_only_where_rare_ones_do_not_suffice() -> No
     assert all_hits[0][0] == 17
     assert all_hits[8][1] < 1e-5
     connection.close()
+
+
+def test_the_number_of_statements_of_a_query_is_bounded() -> None:
+    connection = database({1: "one bat", 2: "two owls"})
+    statements: list[str] = []
+    # FTS5's own statements begin with two hyphens.
+    connection.set_trace_callback(lambda sql: statements.append(sql) if sql[:2] != "--" else None)
+    query = " ".join(f"absent{i}" for i in range(20_000))
+    assert [number for number, _ in lexical.search(connection, f"owls {query}", 5)] == [2]
+    # One query of 700,000 words blocked every other search of its index for 18 seconds.
+    assert len(statements) < 8192 + 10
+    connection.close()
+
+
+@pytest.mark.parametrize("mode", ["late", "bm25", "hybrid"])
+def test_a_query_as_long_as_a_book_is_refused(tmp_path: Path, mode: Mode) -> None:
+    with Index.create(tmp_path / "x", encoder=WordEncoder()) as index:
+        index.add(ids=["a"], texts=["one bat"])
+        with pytest.raises(ValueError, match="query: must be at most 65,536 characters, got 70,000; search for a part"):
+            index.search("bat " * 17_500, mode=mode)
+        assert index.search("bat " * 16_384, mode="bm25")[0].id == "a"
 
 
 def test_long_queries(languages: sqlite3.Connection) -> None:

@@ -17,6 +17,8 @@ from serotine.json_values import json_value
 from serotine.texts import is_text, strings
 
 _COLUMNS = ("ids", "texts", "vectors", "metadata")
+# Encoders read far less of a query; what is longer is a document.
+MAX_QUERY_CHARACTERS = 1 << 16
 _FLOAT16_MAX = float(np.finfo(np.float16).max)
 
 
@@ -88,6 +90,11 @@ def validate_query(query: object) -> str:
         raise wrong_type("query", "a string", query)
     if not query.strip():
         raise ValueError("query: must not be empty")
+    if len(query) > MAX_QUERY_CHARACTERS:
+        raise ValueError(
+            f"query: must be at most {MAX_QUERY_CHARACTERS:,} characters, got {len(query):,}; "
+            "search for a part of it, or add it as a document"
+        )
     if not is_text(query):
         raise ValueError("query: contains a lone surrogate, which is not text; decode its source as UTF-8")
     return query

@@ -65,8 +65,9 @@ def test_a_full_disk_leaves_no_files(small: Path, monkeypatch: pytest.MonkeyPatc
     with Index.open(small, encoder=WordEncoder()) as index:
         with monkeypatch.context() as patch:
             patch.setattr(durable, operation, full)
-            with pytest.raises(OSError, match="No space left"):
+            with pytest.raises(OSError, match="No space left on device; the disk is full") as caught:
                 index.add(ids=["c"], texts=["gamma"])
+            assert Path(caught.value.filename).parent == small / "segments"
         assert sorted((small / "segments").iterdir()) == before
         index.add(ids=["c"], texts=["gamma"])
     assert content(small) == {"a": "alpha", "b": "beta", "c": "gamma"}

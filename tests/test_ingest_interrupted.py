@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 import time
 from collections.abc import Sequence
 from itertools import pairwise
@@ -10,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from helpers import cli_fake
 from helpers.fakes import ShortEncoder, WordEncoder
 
 from serotine import Index
@@ -191,3 +195,36 @@ def test_a_dry_run_counts_the_tokens_that_are_stored(tmp_path: Path) -> None:
         run(index, file)
         assert cost.tokens == index.stats().tokens
     assert states[-1][0] == states[-1][1] > 0
+
+
+@pytest.mark.parametrize("options", [[], ["--overwrite"]])
+def test_of_two_processes_on_one_index_one_writes_and_the_other_says_so(tmp_path: Path, options: list[str]) -> None:
+    for name in ("first", "second"):
+        write(tmp_path / f"{name}.txt", "bat", 40)
+    root = Path(__file__).parents[1] / "src"
+    environment = {**os.environ, "FAKE_DELAY": "0.8", "PYTHONPATH": str(root)}
+    command = [sys.executable, str(Path(cli_fake.__file__)), "index"]
+    target = ["-o", "new", "--chunk-tokens", "32", *options]
+    if options:
+        subprocess.run([*command, "first.txt", "-o", "new"], cwd=tmp_path, env=environment, check=True, timeout=100)
+    processes = [
+        subprocess.Popen(
+            [*command, source, *target], cwd=tmp_path, env=environment, stderr=subprocess.PIPE, stdout=subprocess.PIPE
+        )
+        for source in ("first.txt", "second.txt")
+    ]
+    outcomes = sorted((process.communicate(timeout=100)[1].decode(), process.returncode) for process in processes)
+    (_, succeeded), (message, failed) = sorted(outcomes, key=lambda outcome: outcome[1])
+    assert (succeeded, failed) == (0, 1)
+    # Where both saw no index, the one that created it second.
+    assert message.count("\n") == 1
+    assert message.startswith(
+        (
+            f"error: {tmp_path / 'new'}: another process is writing to this index; stop it, or wait until it ends",
+            "error: new: another process created this index meanwhile; run the same command again to continue",
+        )
+    )
+    with Index.open(tmp_path / "new", read_only=True) as index:
+        assert len({hit.metadata["source"] for hit in index.get(index.ids())}) == 1
+        assert index.verify().stray_files == ()
+    assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []

@@ -134,3 +134,8 @@ def test_a_page_names_its_author_date_and_language() -> None:
         "date": "2026-11-24T10:00:00Z",
         "language": "en-GB",
     }
+
+
+def test_images_are_counted_as_not_read() -> None:
+    page = read_html(b"<body><main><p>bats</p><img src=a.png><figure><img src=b.png></figure></main></body>", "a.html")
+    assert (page.text, page.unread) == ("bats", {"images": 2})

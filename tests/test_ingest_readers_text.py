@@ -87,7 +87,7 @@ def test_broken_front_matter_is_reported_and_stays_text(tmp_path: Path, source: 
     pytest.importorskip("yaml")
     (tmp_path / "a.md").write_text(source)
     rows: list[SkippedRow] = []
-    (document,) = SourceFile.named(tmp_path / "a.md", "a.md").documents(on_bad_row=rows.append)
+    (document,) = SourceFile.named(tmp_path / "a.md", "a.md").documents(on_problem=rows.append)
     assert document.text == source.strip()
     ((name, at, message),) = [(row.file, row.line, row.reason) for row in rows]
     assert (name, at) == ("a.md", line)

@@ -196,7 +196,7 @@ def test_the_command_line_reports_what_it_ignored(shell: Shell, tree: Path) -> N
     assert "tree/node_modules/x/readme.md" in ids("o")
     shell("add", "o", "tree", "--max-file-size", 5)
     assert "4 too large" in shell.out
-    assert "warning: tree/deep/c.md: ignored: too large, or cannot be read" in shell.err
+    assert "warning: tree/deep/c.md: ignored: larger than --max-file-size" in shell.err
     assert "must be a size such as 500k or 10MB, got 'big'" in shell.fails(
         "index", "tree", "-o", "o", "--max-file-size", "big", status=2
     )
@@ -214,3 +214,36 @@ def test_a_dry_run_stores_nothing(shell: Shell, tree: Path) -> None:
     assert shell.json("index", "tree", "-o", "o", "--dry-run", "--overwrite")["passages"] == 6
     with Index.open("o", read_only=True, encoder=FakeEncoder()) as opened:
         assert opened.get(["tree/a.md"])[0].text == "a.md"
+
+
+def test_a_dead_link_is_named_as_one(shell: Shell, tmp_path: Path) -> None:
+    (tmp_path / "n").mkdir()
+    (tmp_path / "n" / "a.txt").write_text("bat")
+    (tmp_path / "n" / "b.txt").symlink_to("nowhere")
+    shell("index", "n", "-o", "o")
+    assert "warning: n/b.txt: ignored: a link to 'nowhere', which does not exist\n" in shell.err
+
+
+def test_files_of_tools_do_not_hide_the_skipped_data(shell: Shell, tmp_path: Path) -> None:
+    (tmp_path / "n").mkdir()
+    (tmp_path / "n" / "a.txt").write_text("bat")
+    for number in range(12):
+        (tmp_path / "n" / f"a{number:02}").mkdir()
+        (tmp_path / "n" / f"a{number:02}" / "package.json").write_text('{"name": "x"}')
+    (tmp_path / "n" / "z.csv").write_text("name,price\nchair,3\n")
+    (tmp_path / "n" / "z.pdf").write_bytes(b"%PDF-1.4 cut")
+    shell("index", "n", "-o", "o")
+    lines = [line for line in shell.err.splitlines() if "skipped: " in line]
+    assert lines[0].startswith("warning: skipped: n/z.csv:1: the header must name a column 'text'")
+    assert lines[1].startswith("warning: skipped: n/z.pdf: ")
+    assert lines[-1] == "warning: skipped: 4 more files (.json 4); --json lists them"
+
+
+def test_broken_front_matter_is_a_warning_also_if_strict(shell: Shell, tmp_path: Path) -> None:
+    pytest.importorskip("yaml")
+    (tmp_path / "a.md").write_text("---\ntitle: a\nb: c: d\n---\nbats fly\n")
+    shell("index", "a.md", "-o", "o", "--strict")
+    assert shell.err.startswith("warning: a.md:3: front matter is not valid YAML")
+    assert ids("o") == {"a.md"}
+    again = shell.json("index", "a.md", "-o", "o", "--strict")
+    assert (again["files"]["unchanged"], again["problems"]["count"], again["skipped_rows"]["count"]) == (1, 1, 0)

@@ -79,7 +79,6 @@ SKIPPED_ROWS = {
     ("tables/records.jsonl", 3): "duplicate id 'r1'",
     ("tables/records.jsonl", 4): "'text' must be a string, got null",
     ("tables/records.jsonl", 5): "not valid JSON",
-    ("texts/broken.md", 3): "front matter is not valid YAML",
 }
 
 
@@ -139,6 +138,9 @@ def test_everything_is_indexed_or_reported(
     assert rows.keys() == SKIPPED_ROWS.keys()
     assert all(rows[row].startswith(reason) for row, reason in SKIPPED_ROWS.items())
 
+    (problem,) = run.report["problems"]["first"]
+    assert (problem["file"], problem["line"]) == ("notes/texts/broken.md", 3)
+    assert problem["reason"].startswith("front matter is not valid YAML")
     ignored = run.report["ignored"]
     assert ignored["suffixes"] == {".jpg": 2, ".zip": 1}
     assert (ignored["hidden"], ignored["excluded"], ignored["linked"]) == (2, 1, 1)
@@ -166,7 +168,8 @@ def test_the_warnings_name_every_loss(
         assert line in text or line.replace(": line ", ":") in text, file
     for (file, line_number), reason in SKIPPED_ROWS.items():
         assert f"warning: skipped row: notes/{file}:{line_number}: {reason}" in text
-    assert "warning: 6 bad rows of 3 files skipped; --strict rejects such files" in text
+    assert "warning: 5 bad rows of 2 files skipped; --strict rejects such files" in text
+    assert "warning: notes/texts/broken.md:3: front matter is not valid YAML" in text
     assert "(Han, Thai, Cyrillic)" in text
     assert "ignored: 3 of unknown types (.jpg 2, .zip 1)" in run.output
     assert "Search it: serotine search notes.serotine" in run.output
@@ -225,7 +228,7 @@ def test_a_second_run_changes_nothing_and_reports_the_same_losses(
     first = index_folder(folder, capfd, monkeypatch).report
     second = index_folder(folder, capfd, monkeypatch).report
     assert (second["added"], second["files"]["unchanged"]) == (0, first["files"]["added"])
-    for losses in ("skipped_rows", "ignored"):
+    for losses in ("skipped_rows", "problems", "ignored", "unread"):
         assert second[losses] == first[losses]
     assert [skipped["file"] for skipped in second["skipped"]] == [skipped["file"] for skipped in first["skipped"]]
 

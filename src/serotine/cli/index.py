@@ -27,7 +27,7 @@ from serotine.cli.ingestion import (
     plan_files,
 )
 from serotine.cli.output import Interrupted, json_option, plural, print_error, report, run_again, shell_line, size
-from serotine.errors import EncoderError
+from serotine.errors import EncoderError, IndexExistsError, SerotineError
 
 if TYPE_CHECKING:
     from serotine.encoders import Encoder
@@ -225,7 +225,11 @@ class _Files:
         )
         # Reports all errors of the files before anything exists at `path`.
         plan = plan_files(ingest, None, self.reported)
-        with Index.create(path, encoder=encoder, **self.options.arguments()) as created:
+        try:
+            new = Index.create(path, encoder=encoder, **self.options.arguments())
+        except IndexExistsError:
+            raise SerotineError(f"{path}: another process created this index meanwhile; {run_again()}") from None
+        with new as created:
             return _ingest_result(created, apply_plan(ingest, plan, created, self.reported))
 
     def update(self, path: Path) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import warnings
 from collections import Counter
@@ -132,8 +133,14 @@ def plan_files(ingest: Ingest, index: Index | None, reported: set[Skipped | Skip
         raise InputFileError(f"none of the {len(plan.skipped):,} files can be indexed; see the warnings")
     _warn_skipped(plan.skipped, reported)
     _warn_skipped_rows(plan.skipped_rows, reported)
+    for row in plan.problems.first:
+        if row not in reported:
+            warn(row.message)
+            reported.add(row)
+    if plan.problems.count > len(plan.problems.first):
+        warn(f"{plural(plan.problems.count, 'line')} read as text, the first {len(plan.problems.first)} are listed")
     for file in plan.ignored.first:
-        warn(f"{file}: ignored: too large, or cannot be read")
+        warn(f"{file}: ignored: {_ignored_reason(Path(file))}")
     if plan.deleted:
         first = next(iter(plan.deleted))
         count, files = sum(plan.deleted.values()), plural(len(plan.deleted), "unchanged file")
@@ -188,6 +195,15 @@ def apply_plan(
         ) from None
     _warn_about_texts(result, index.stats().encoder or "")
     return result
+
+
+def _ignored_reason(file: Path) -> str:
+    """Return why a file or folder is ignored that is named for that."""
+    if file.is_symlink() and not file.exists():
+        return f"a link to {str(file.readlink())!r}, which does not exist"
+    if file.is_file() and os.access(file, os.R_OK):
+        return "larger than --max-file-size"
+    return "cannot be read"
 
 
 def _warn_about_texts(result: IngestReport, encoder: str) -> None:
@@ -253,6 +269,7 @@ def dry_run(ingest: Ingest, plan: Plan, index: Index | None, path: Path, json_fi
             "seconds": cost.seconds,
             "skipped": [{"file": skipped.file, "reason": skipped.reason} for skipped in plan.skipped],
             "skipped_rows": plan.skipped_rows.to_json(),
+            "problems": plan.problems.to_json(),
             "unread": dict(plan.unread),
             "cut_records": plan.cut_records,
             "truncated": plan.truncated,
@@ -289,6 +306,7 @@ def as_json(result: IngestReport) -> dict[str, Any]:
         },
         "skipped": [{"file": skipped.file, "reason": skipped.reason} for skipped in result.skipped],
         "skipped_rows": result.skipped_rows.to_json(),
+        "problems": result.problems.to_json(),
         "unread": dict(result.unread),
         "ignored": result.ignored.to_json(),
         "deleted": dict(result.deleted),
@@ -323,10 +341,13 @@ def _warn_skipped(files: Sequence[Skipped], reported: set[Skipped | SkippedRow])
 
     new = [skipped for skipped in files if skipped not in reported]
     broken = [skipped for skipped in new if not skipped.extra]
+    broken = _by_interest(broken)
     for skipped in broken[:MAX_NAMED]:
         warn(f"skipped: {_message(skipped)}")
     if len(broken) > MAX_NAMED:
-        warn(f"skipped: {plural(len(broken) - MAX_NAMED, 'more file')}; --json lists them")
+        types = Counter(file_type(skipped.file) or "no suffix" for skipped in broken[MAX_NAMED:])
+        named = ", ".join(f"{suffix} {count:,}" for suffix, count in types.most_common())
+        warn(f"skipped: {plural(len(broken) - MAX_NAMED, 'more file')} ({named}); --json lists them")
     # One line for an extra, not one for each of its files.
     for extra in sorted({skipped.extra for skipped in new if skipped.extra}):
         types = Counter(file_type(skipped.file) for skipped in new if skipped.extra == extra)
@@ -334,6 +355,28 @@ def _warn_skipped(files: Sequence[Skipped], reported: set[Skipped | SkippedRow])
         message = missing_extra(f"reading {plural(types.total(), 'file')} ({named})", extra)
         warn(f"skipped: {message}")
     reported.update(files)
+
+
+_DATA = (".csv", ".tsv", ".jsonl", ".parquet", ".xlsx", ".mbox")
+# Files of tools, whose JSON is no collection of texts.
+_TOOL_FILE = re.compile(r"package\.json|composer\.json|.*[-.]lock(\.json)?|[jt]sconfig.*\.json|\.?eslintrc.*")
+
+
+def _by_interest(files: Sequence[Skipped]) -> list[Skipped]:
+    """Return skipped files in the order in which they are named: data first, files of tools last, all types early."""
+    from serotine.ingest import file_type
+
+    seen: Counter[str] = Counter()
+    ranked = []
+    for skipped in files:
+        type_ = file_type(skipped.file)
+        rank = 0 if type_ in _DATA else 2 if type_ == ".json" else 1
+        if _TOOL_FILE.fullmatch(Path(skipped.file).name.lower()):
+            rank = 3
+        # The third file of a type comes after the second ones of all others.
+        ranked.append((rank == 3, seen[type_], rank))
+        seen[type_] += 1
+    return [files[i] for i in sorted(range(len(files)), key=lambda i: ranked[i])]
 
 
 def _message(skipped: Skipped) -> str:

@@ -106,6 +106,7 @@ class Commits:
             coverage=self._coverage,
             changed_metadata=self._changed_metadata,
             deleted=self._plan.deleted,
+            problems=self._plan.problems,
         )
 
     def _store_file(self, change: FileChange) -> None:

@@ -22,7 +22,16 @@ from serotine.ingest.fields import Fields
 from serotine.ingest.file_state import read_digest, read_state, settled_stamp
 from serotine.ingest.listing import list_files
 from serotine.ingest.plan import FileChange, IngestReport, OnSkip, Plan, Skipped
-from serotine.ingest.reading import RECORDS, Reading, has_collisions, recorded_fields, skipped_rows, unread, with_report
+from serotine.ingest.reading import (
+    RECORDS,
+    Reading,
+    has_collisions,
+    problems,
+    recorded_fields,
+    skipped_rows,
+    unread,
+    with_report,
+)
 from serotine.ingest.rows import SkippedRow, SkippedRows
 from serotine.ingest.sources import SourceFile
 from serotine.ingest.walk import FileSelection
@@ -255,6 +264,7 @@ class _Planner:
         self._bytes = self._bytes_read = self._position = 0
         self._ids: dict[str, str] = {}
         self._skipped_rows: list[SkippedRows] = []
+        self._problems: list[SkippedRows] = []
         self._unread: Counter[str] = Counter()
         self._deleted: dict[str, int] = {}
         self._changes: list[FileChange] = []
@@ -305,6 +315,7 @@ class _Planner:
             cut_records=self._cut_records,
             truncated=self._truncated,
             deleted=self._deleted,
+            problems=SkippedRows.total(self._problems),
         )
 
     def _read(self, file: SourceFile, previous: SourceRecord | None) -> None:
@@ -334,7 +345,7 @@ class _Planner:
             # Little, compared with what follows.
             digest = read_digest(file, lambda size: self._report_read(size // _HASH_DIVISOR))
         stored_before = self._to_store
-        bad_rows, not_read, collisions = self._read_documents(file, previous)
+        bad_rows, misread, not_read, collisions = self._read_documents(file, previous)
         # Collisions end when the other file goes: such a file is read again, and mostly as it was.
         same_losses = known is not None and (known.count, known.lines) == (bad_rows.count, bad_rows.lines)
         is_same = complete and previous is not None and previous.digest == digest and self._to_store == stored_before
@@ -342,22 +353,26 @@ class _Planner:
             self._keep(file, previous, known)
             return
         self._skipped_rows.append(bad_rows)
+        self._problems.append(misread)
         self._unread.update(not_read)
         record = SourceRecord(file.key, digest, stamp, reading)
-        record = with_report(record, bad_rows, not_read, has_collisions=bool(collisions))
+        record = with_report(record, bad_rows, not_read, misread, has_collisions=bool(collisions))
         self._changes.append(FileChange(file, record, previous, state, frozenset(collisions)))
 
     def _keep(self, file: SourceFile, record: SourceRecord, known: SkippedRows) -> None:
         self._unchanged.append(file.name)
         self._skipped_rows.append(known)
+        self._problems.append(problems(record, file.name))
         self._unread.update(unread(record))
         if record.deleted:
             self._deleted[file.name] = record.deleted
 
     def _read_documents(
         self, file: SourceFile, previous: SourceRecord | None
-    ) -> tuple[SkippedRows, Counter[str], set[str]]:
-        """Count what has to be stored of a file; return its bad rows, what is not read of it, and colliding ids.
+    ) -> tuple[SkippedRows, SkippedRows, Counter[str], set[str]]:
+        """Count what has to be stored of a file.
+
+        Returns its bad rows, lines read as text, what is not read of it, and colliding ids.
 
         A broken file counts nothing.
         """
@@ -366,7 +381,7 @@ class _Planner:
         documents = to_store = bytes_to_store = new_ids = empty = truncated = 0
         cut_records: set[str] = set()
         first_empty = ""
-        bad_rows = SkippedRows()
+        bad_rows = misread = SkippedRows()
         not_read: Counter[str] = Counter()
         size, position = _size(file), 0
         skips_rows = not self._reading.is_text(file) and not self._reading.strict
@@ -374,6 +389,10 @@ class _Planner:
         def count_bad_row(row: SkippedRow) -> None:
             nonlocal bad_rows
             bad_rows = bad_rows.with_row(row)
+
+        def count_problem(row: SkippedRow) -> None:
+            nonlocal misread
+            misread = misread.with_row(row)
 
         def report_part(part: float) -> None:
             self._report_read(int(size * part))
@@ -385,7 +404,7 @@ class _Planner:
             return f"duplicate id {id_!r}, also in {self._ids[id_]}; {UNIQUE_IDS}"
 
         for batch in batched(
-            self._reading.documents(file, count_bad_row, not_read.update, report_part, collision), _BATCH
+            self._reading.documents(file, count_bad_row, not_read.update, report_part, collision, count_problem), _BATCH
         ):
             if skips_rows:
                 for document, reason in conflicts(self._index, file, batch, upsert=self._upsert):
@@ -427,7 +446,7 @@ class _Planner:
         self._cut_records += len(cut_records)
         self._truncated += truncated
         self._first_empty = self._first_empty or first_empty
-        return bad_rows, not_read, collisions
+        return bad_rows, misread, not_read, collisions
 
     def _report_read(self, position: int) -> None:
         """Report that the current file was read up to a position; one that is behind the last is no progress."""

@@ -87,6 +87,7 @@ class Plan:
         cut_records: number of records (JSON objects, rows) of these files that are cut into passages.
         truncated: number of documents that are longer than the encoder reads, because texts stay whole.
         deleted: number of documents of unchanged files that were deleted from the index, and stay so, by file.
+        problems: lines that were not understood and are read as text, such as front matter that is not valid.
     """
 
     changes: tuple[FileChange, ...]
@@ -106,6 +107,7 @@ class Plan:
     cut_records: int = 0
     truncated: int = 0
     deleted: Mapping[str, int] = field(default_factory=dict)
+    problems: SkippedRows = field(default_factory=SkippedRows)
 
     @property
     def new(self) -> tuple[str, ...]:
@@ -149,6 +151,7 @@ class IngestReport:
         coverage: counts of the stored texts that are longer than the encoder reads, or outside its vocabulary.
         changed_metadata: how many of the unchanged documents got other metadata, such as another line.
         deleted: number of documents of unchanged files that were deleted from the index, and stay so, by file.
+        problems: lines that were not understood and are read as text, such as front matter that is not valid.
     """
 
     files_added: int
@@ -167,3 +170,4 @@ class IngestReport:
     coverage: CoverageReport = field(default_factory=CoverageReport)
     changed_metadata: int = 0
     deleted: Mapping[str, int] = field(default_factory=dict)
+    problems: SkippedRows = field(default_factory=SkippedRows)

@@ -31,6 +31,7 @@ RECORDS = "records"
 _RECORDS_AT_ONCE = 64
 _SKIPPED_ROWS = "skipped_rows"
 _UNREAD = "unread"
+_PROBLEMS = "problems"
 _HAS_COLLISIONS = "has_collisions"
 
 
@@ -75,6 +76,7 @@ class Reading:
         on_unread: Callable[[Mapping[str, int]], None] | None = None,
         on_part: Callable[[float], None] = lambda _: None,
         collision: Callable[[str], str | None] = lambda _: None,
+        on_problem: OnBadRow | None = None,
     ) -> Iterator[Document]:
         """Yield the documents of a file with unique ids and converted metadata.
 
@@ -83,6 +85,7 @@ class Reading:
             on_bad_row: called with every row that is skipped.
             on_unread: as in `SourceFile.documents`.
             on_part: as in `SourceFile.documents`.
+            on_problem: as in `SourceFile.documents`.
             collision: returns why an id is taken, or None; a record with such an id is skipped.
 
         Raises:
@@ -95,6 +98,7 @@ class Reading:
             on_bad_row=raise_or_report,
             on_unread=on_unread,
             on_part=on_part,
+            on_problem=on_problem,
         )
         if self.is_text(file):
             for document in documents:
@@ -172,12 +176,19 @@ def _raise(row: SkippedRow) -> None:
 
 
 def with_report(
-    record: SourceRecord, skipped: SkippedRows, unread: Mapping[str, int], *, has_collisions: bool
+    record: SourceRecord,
+    skipped: SkippedRows,
+    unread: Mapping[str, int],
+    problems: SkippedRows,
+    *,
+    has_collisions: bool,
 ) -> SourceRecord:
     """Return a file's record with what was not read of it, so that an update that does not read it knows it."""
     report: dict[str, Any] = {_SKIPPED_ROWS: skipped.to_json()} if skipped else {}
     if unread:
         report[_UNREAD] = dict(unread)
+    if problems:
+        report[_PROBLEMS] = problems.to_json()
     if has_collisions:
         report[_HAS_COLLISIONS] = True
     return replace(record, report=json.dumps(report) if report else "")
@@ -190,8 +201,17 @@ def unread(record: SourceRecord) -> dict[str, int]:
 
 def skipped_rows(record: SourceRecord, file: str) -> SkippedRows:
     """Return the rows that were skipped when a file was last read, under the name it has now."""
+    return _recorded_lines(record, file, _SKIPPED_ROWS)
+
+
+def problems(record: SourceRecord, file: str) -> SkippedRows:
+    """Return the lines that were read as text because they were not understood, such as broken front matter."""
+    return _recorded_lines(record, file, _PROBLEMS)
+
+
+def _recorded_lines(record: SourceRecord, file: str, key: str) -> SkippedRows:
     report = json.loads(record.report) if record.report else {}
-    return SkippedRows.from_json(report[_SKIPPED_ROWS], file) if _SKIPPED_ROWS in report else SkippedRows()
+    return SkippedRows.from_json(report[key], file) if key in report else SkippedRows()
 
 
 def has_collisions(record: SourceRecord) -> bool:

@@ -61,6 +61,7 @@ class SourceFile:
         on_bad_row: OnBadRow | None = None,
         on_unread: Callable[[Mapping[str, int]], None] | None = None,
         on_part: Callable[[float], None] = lambda _: None,
+        on_problem: OnBadRow | None = None,
     ) -> Iterator[Document]:
         """Yield its documents one at a time; those of a text are its passages, or the whole text without a chunker.
 
@@ -72,6 +73,7 @@ class SourceFile:
             on_bad_row: called with every row that is not a document; None: such a row is an error.
             on_unread: called with the number of images, attachments and the like of a text that are not read, by kind.
             on_part: called with the part of a PDF that is read so far, from 0 to 1.
+            on_problem: called with every line of a text that was not understood, and is read as text.
 
         Raises:
             InputFileError: the file is broken; names the file and the line.
@@ -85,10 +87,8 @@ class SourceFile:
             data = read_whole(self.path, self.name)
             extract = read_pdf(data, self.name, on_part) if suffix == ".pdf" else TEXT_READERS[suffix](data, self.name)
             for problem in extract.problems:
-                row = SkippedRow(self.name, *problem)
-                if on_bad_row is None:
-                    raise BadRowError(row)
-                on_bad_row(row)
+                if on_problem is not None:
+                    on_problem(SkippedRow(self.name, *problem))
             if on_unread is not None and extract.unread:
                 on_unread(extract.unread)
             yield from self._passages(extract, chunker)

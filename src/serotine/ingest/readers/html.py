@@ -84,6 +84,7 @@ def read_html(data: bytes, name: str) -> Extract:
         writer.text,
         sections(len(writer.text), writer.headings),
         {**_metadata(page, writer.headings), **encoding_metadata(encoding)},
+        unread={"images": writer.images} if writer.images else {},
     )
 
 
@@ -129,6 +130,7 @@ class _Writer:
         self._preformatted = 0
         self._preformatted_start = 0
         self.headings: list[tuple[int, int, str]] = []
+        self.images = 0
 
     @property
     def text(self) -> str:
@@ -145,6 +147,8 @@ class _Writer:
                 self._leave(tag)
             elif tag == _TEXT:
                 self._write(node.text_content or "")
+            elif tag == "img":
+                self.images += 1
             elif tag == "math":
                 self._write(_formula(node))
             elif tag == "br" and self._preformatted:

@@ -116,6 +116,12 @@ def test_windows_count_and_name_texts_as_one_call(encoder: Encoder, monkeypatch:
     assert {warning.filename for warning in caught} == {__file__}
 
 
+def test_known_texts_look_for_no_package(encoder: Encoder, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("serotine.coverage.multilingual_advice", lambda _: pytest.fail("looked for a package"))
+    (vectors,) = encoder.encode_queries(["a bat at night"])
+    assert vectors.shape == (6, encoder.dim)
+
+
 @pytest.mark.parametrize("query", [False, True])
 def test_counts_equal_those_of_coverage(encoder: Encoder, query: bool) -> None:
     texts = ["", "  bats \U0001f987 at night ", "bats " * 600, "ночные летучие мыши"]

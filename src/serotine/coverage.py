@@ -175,7 +175,9 @@ def warn_about_report(report: CoverageReport, encoder: str, *, query: bool) -> N
     """Warn about the texts of a call that are too long, or outside the vocabulary of `encoder`."""
     name = _argument(query=query)
     report.warn_truncated(name, encoder, "shorten them" if query else "cut them into passages")
-    report.warn_unknown(name, encoder, multilingual_advice('use Encoder("multilingual")'))
+    # The advice looks for an installed package, a fifth of the time of a short query.
+    if report.unknown:
+        report.warn_unknown(name, encoder, multilingual_advice('use Encoder("multilingual")'))
 
 
 def _argument(*, query: bool) -> str:

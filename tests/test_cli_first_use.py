@@ -75,6 +75,8 @@ def test_a_mistyped_command_of_a_group_names_the_near_one(shell: Shell) -> None:
     assert "no command 'exprt'; did you mean 'export'; see serotine model --help" in shell.fails(
         "model", "exprt", status=2
     )
+    assert "no command 'mne'; did you mean 'mine'; see serotine train --help" in shell.fails("train", "mne", status=2)
+    assert "File 'recipe.yaml' does not exist" in shell.fails("train", "recipe.yaml", status=2)
     assert "no command 'idnex'; did you mean 'index'; see serotine bench --help" in shell.fails(
         "bench", "idnex", status=2
     )

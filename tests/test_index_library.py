@@ -63,7 +63,9 @@ def test_an_encoder_is_taken_by_its_folder(tmp_path: Path) -> None:
 
 
 def test_an_encoder_that_does_not_exist_creates_nothing(tmp_path: Path) -> None:
-    with pytest.raises(EncoderError, match="encoder 'minni': not 'serotine-mini', a folder or a hub id"):
+    with pytest.raises(
+        EncoderError, match=r"encoder 'minni': not 'serotine-mini', a folder or a hub id .*; did you mean 'mini'"
+    ):
         Index.open_or_create(tmp_path / "x", encoder="minni")
     assert not list(tmp_path.iterdir())
 

@@ -52,6 +52,11 @@ def find_package(name: str) -> ModelPackage | None:
     return next((package for package in PACKAGES if name == package.name or name in package.short_names), None)
 
 
+def package_names() -> list[str]:
+    """Return every name of these encoders, short ones included."""
+    return [name for package in PACKAGES for name in (*package.short_names, package.name)]
+
+
 def multilingual_advice(use: str) -> str:
     """Return how to get texts read that the encoder does not know: what to `use`, and where to get it from.
 

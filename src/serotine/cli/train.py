@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import shlex
 from dataclasses import asdict
 from pathlib import Path
@@ -9,18 +10,21 @@ from typing import Any
 
 import click
 
+from serotine.cli.command_group import CommandGroup
 from serotine.cli.encoder_options import ENCODER_NAMES
 from serotine.cli.output import Interrupted, json_option, plural, report, watched
 from serotine.errors import RecipeError
 
 
-class _Train(click.Group):
+class _Train(CommandGroup):
     """A group whose default command runs a recipe: `serotine train recipe.yaml`."""
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        if args and args[0] not in self.commands and not args[0].startswith("-"):
+        word = args[0] if args else "-"
+        mistyped = difflib.get_close_matches(word, self.commands, n=1) and not Path(word).exists()
+        if word not in self.commands and not word.startswith("-") and not mistyped:
             return "RECIPE", run, args
         return super().resolve_command(ctx, args)
 

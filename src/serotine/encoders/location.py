@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import logging
 import re
 from dataclasses import dataclass
@@ -9,7 +10,7 @@ from pathlib import Path
 
 from serotine.encoders.hub import download
 from serotine.errors import EncoderError
-from serotine.model_packages import MINI, ModelPackage, find_package
+from serotine.model_packages import MINI, ModelPackage, find_package, package_names
 
 DEFAULT = MINI.name
 # Packages of serotine-mini up to 0.2.0 held ONNX.
@@ -56,9 +57,9 @@ def locate(name_or_path: str | Path | None, *, revision: str | None = None, offl
         return Location(str(folder.resolve()), folder)
     hub_id, _, commit = name.partition("@")
     if isinstance(name_or_path, Path) or not _HUB_ID.fullmatch(hub_id):
-        raise EncoderError(
-            f"encoder {name!r}: not {DEFAULT!r}, a folder or a hub id (owner/model); give the path of an encoder folder"
-        )
+        near = difflib.get_close_matches(name, package_names(), n=1)
+        fix = f"did you mean {near[0]!r}" if near else f"names are {', '.join(package_names())}"
+        raise EncoderError(f"encoder {name!r}: not {DEFAULT!r}, a folder or a hub id (owner/model); {fix}")
     if commit and revision not in (None, commit):
         raise ValueError(f"revision: {revision!r} contradicts {commit!r} in the name; give one of them")
     folder = download(hub_id, revision or commit or None, offline=offline)

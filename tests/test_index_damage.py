@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 import sys
 from pathlib import Path
+from unittest.mock import Mock
 from warnings import catch_warnings, simplefilter
 
 import numpy as np
@@ -13,9 +15,10 @@ import pytest
 from helpers.small_engine import THRESHOLDS
 
 from serotine import Index
-from serotine.errors import IndexDamagedError, MaintenanceWarning
+from serotine.errors import IndexDamagedError, MaintenanceWarning, SerotineError
 from serotine.index.files import CHECKPOINT_FILE, SEGMENT_FOLDER
 from serotine.index.growth import kmeans
+from serotine.index.store import writer_lock
 
 DIM = 8
 
@@ -127,3 +130,24 @@ def test_a_damaged_checkpoint_is_dropped(tmp_path: Path, monkeypatch: pytest.Mon
         assert not checkpoint.exists()
         assert index.stats().codebooks == 1
         assert index.verify().documents == 15
+
+
+def test_missing_permissions_are_said_in_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "x"
+    with Index.create(path, dim=DIM) as index:
+        grow(index, "a", 3)
+    denied = PermissionError(errno.EACCES, "Permission denied")
+    with monkeypatch.context() as patch:
+        patch.setattr(writer_lock, "_lock_folder", Mock(side_effect=denied))
+        with pytest.raises(
+            SerotineError, match=r"cannot be changed \(Permission denied\); .* open with read_only=True"
+        ):
+            Index.open(path)
+    with monkeypatch.context() as patch:
+        patch.setattr(np, "memmap", Mock(side_effect=denied))
+        with pytest.raises(
+            SerotineError, match=r"vectors: cannot be read \(Permission denied\); check its permissions"
+        ):
+            Index.open(path, read_only=True)
+    # Neither attempt left the lock behind.
+    Index.open(path).close()

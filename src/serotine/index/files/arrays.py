@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from serotine.errors import IndexDamagedError, reason
+from serotine.errors import IndexDamagedError, SerotineError, reason
 from serotine.index.files.durable import DurableFile
 
 MAGIC = b"SEROTARR"
@@ -147,6 +147,8 @@ class ArraysFile:
             raise IndexDamagedError(
                 f"{path}: the file is missing; restore it from a backup, or rebuild the index"
             ) from None
+        except PermissionError as error:
+            raise SerotineError(f"{path}: cannot be read ({error.strerror}); check its permissions") from error
         if raw is None:
             raise IndexDamagedError(
                 f"{path}: must have {record.bytes:,} bytes by the catalog, got {size:,}; "

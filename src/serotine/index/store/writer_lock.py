@@ -8,7 +8,7 @@ from weakref import WeakValueDictionary
 
 from filelock import FileLock, Timeout
 
-from serotine.errors import IndexLockedError
+from serotine.errors import IndexLockedError, SerotineError, reason
 from serotine.index.store import forks
 from serotine.index.store.forks import ForkAware
 
@@ -30,6 +30,7 @@ class WriterLock(ForkAware):
 
     Raises:
         IndexLockedError: another writer holds it.
+        SerotineError: the folder cannot be written.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -47,6 +48,12 @@ class WriterLock(ForkAware):
                 f"{folder}: another writer has this index open{where}; close it, or open with read_only=True",
                 str(folder),
             ) from None
+        except OSError as error:
+            self._lock.release()
+            raise SerotineError(
+                f"{folder}: cannot be changed ({error.strerror or reason(error)}); "
+                "check the folder's permissions, or open with read_only=True"
+            ) from error
         self._process = os.getpid()
         _HELD[self._file] = self
         forks.watch(self)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import warnings
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,8 @@ import numpy as np
 import pytest
 from helpers.packages import packaged
 
-from serotine import Encoder
+from serotine import Encoder, Index, _core
+from serotine.cli import main
 from serotine.encoders import EncoderSpec
 from serotine.encoders.native import NativeBackend
 from serotine.errors import EncoderError
@@ -123,3 +125,64 @@ def test_a_real_model() -> None:
     cosines = np.concatenate([np.einsum("ij,ij->i", a, b) for a, b in zip(vectors, expected, strict=True)])
     assert cosines.mean() > 0.997
     assert cosines.min() > 0.985
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_native_is_the_default_where_it_covers_a_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from serotine.encoders import choice
+
+    monkeypatch.setattr(choice, "_may_have_gpu", lambda: False)
+    covered, narrow = configure(checkpoints.pylate(tmp_path / "a")), checkpoints.pylate(tmp_path / "b")
+    for encoder, backend, reason in (
+        (Encoder(covered), "native", "the native backend covers bert"),
+        (Encoder(covered, device="cpu"), "native", "the native backend covers bert"),
+        (Encoder(covered, dtype="bfloat16", device="cpu"), "torch", "dtype='bfloat16' was given"),
+        (Encoder(covered, backend="torch", device="cpu"), "torch", "backend='torch' was given"),
+        (Encoder(narrow, device="cpu"), "torch", "4 heads of 32 dimensions; the native backend has heads of"),
+    ):
+        assert encoder.backend_choice is not None
+        assert (encoder.backend_choice.backend, isinstance(encoder.backend, NativeBackend)) == (
+            backend,
+            backend == "native",
+        )
+        assert encoder.backend_choice.reason.startswith(reason)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_gpu_of_torch_comes_before_native(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from serotine.encoders import choice
+    from serotine.encoders import torch as torch_backend
+
+    spec = Encoder(configure(checkpoints.pylate(tmp_path / "a")), backend="native").spec
+    monkeypatch.setattr(choice, "_may_have_gpu", lambda: True)
+    monkeypatch.setattr(torch_backend, "best_device", lambda: "cuda")
+    assert choice.choose(spec, None, None, "float32").reason == "torch has cuda, which is faster"
+    assert choice.choose(spec, None, "cpu", "float32").backend == "native"
+    assert choice.choose(spec, "native", None, "float32").backend == "native"
+    monkeypatch.setattr(torch_backend, "best_device", lambda: "cpu")
+    assert choice.choose(spec, None, None, "float32").backend == "native"
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("backend", ["native", "torch"])
+def test_an_index_loads_its_encoder_on_the_backend_that_made_it(tmp_path: Path, backend: Any) -> None:
+    folder = configure(checkpoints.pylate(tmp_path / "c"))
+    with Index.create(tmp_path / "i.serotine", encoder=Encoder(folder, backend=backend, device="cpu")) as index:
+        index.add(["a"], texts=["A bat."])
+    with Index.open(tmp_path / "i.serotine") as index:
+        assert len(index.search("bat", k=1)) == 1
+        recorded = index.encoder
+    assert isinstance(recorded, Encoder)
+    assert isinstance(recorded.backend, NativeBackend) == (backend == "native")
+
+
+def test_model_info_says_what_runs_and_why(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = configure(checkpoints.pylate(tmp_path / "c"))
+    assert main(["model", "info", str(folder), "--backend", "native"]) == 0
+    output = capsys.readouterr().out
+    assert f"in 8 bits with {_core.encoder_current()}, on cpu: backend='native' was given" in output
+    assert main(["model", "info", str(folder), "--backend", "torch", "--device", "cpu", "--json", "-"]) == 0
+    runs_on = json.loads(capsys.readouterr().out)["runs_on"]
+    assert runs_on == {
+        "instruction_set": None, "device": "cpu", "backend": "torch", "reason": "backend='torch' was given",
+    }  # fmt: skip

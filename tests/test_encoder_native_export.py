@@ -17,7 +17,7 @@ from helpers.checkpoints import TEXTS, configure
 
 from serotine import Encoder, Index
 from serotine.cli import main
-from serotine.encoders import export_encoder
+from serotine.encoders import export_encoder, save_checkpoint
 from serotine.encoders.native import NativeBackend, read_weights
 from serotine.encoders.onnx import read_bert
 from serotine.errors import EncoderError
@@ -92,13 +92,13 @@ def test_an_index_of_the_source_is_searched_and_extended_natively_but_not_the_ot
     export_encoder(folder, tmp_path / "native", format="native")
     source, native = Encoder(folder, backend="torch", device="cpu"), Encoder(tmp_path / "native")
     with Index.create(tmp_path / "source.serotine", encoder=source) as index:
-        index.add(TEXTS[:2])
+        index.add(["a", "b"], texts=TEXTS[:2])
     with Index.open(tmp_path / "source.serotine", encoder=native) as index:
-        index.add([TEXTS[4]])
+        index.add(["c"], texts=[TEXTS[4]])
         assert len(index.search(TEXTS[0], k=3)) == 3
     with Index.create(tmp_path / "native.serotine", encoder=native) as index:
-        index.add(TEXTS[:2])
-    with pytest.raises(EncoderError, match=f"was built with encoder .*{native.fingerprint}"):
+        index.add(["a", "b"], texts=TEXTS[:2])
+    with pytest.raises(EncoderError, match=f"{native.fingerprint}.*; load it with backend='native'"):
         Index.open(tmp_path / "native.serotine", encoder=source)
 
 
@@ -139,3 +139,11 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     result = json.loads(capsys.readouterr().out)
     assert (result["format"], result["precision"]) == ("native", "int8")
     assert result["mean_cosine"] > 0.99
+
+
+def test_a_native_export_is_saved_as_a_checkpoint_again(tmp_path: Path) -> None:
+    folder = configure(checkpoints.stanford(tmp_path / "c"))
+    export_encoder(folder, tmp_path / "native", format="native")
+    native = Encoder(tmp_path / "native")
+    save_checkpoint(native, tmp_path / "saved", format="pylate")
+    assert mean_cosine(native, Encoder(tmp_path / "saved", backend="torch", device="cpu")) > 0.995

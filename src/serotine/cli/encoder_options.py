@@ -18,7 +18,7 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 ENCODER_NAMES = "default, mini, multilingual, a hub id or a folder"
 """What every option for an encoder takes, in its help."""
 
-_OPTIONS = ("revision", "device", "marker_position", "dim", "pool_factor", "query_length")
+_OPTIONS = ("revision", "backend", "device", "marker_position", "dim", "pool_factor", "query_length")
 
 
 def encoder_options(command: Command) -> Command:
@@ -33,6 +33,11 @@ def encoder_options(command: Command) -> Command:
     for option in reversed(
         (
             click.option("--revision", metavar="NAME", help="Branch, tag or commit of a hub id."),
+            click.option(
+                "--backend",
+                type=click.Choice(["native", "onnx", "torch"]),
+                help="What runs the model.  [default: native where it can, see `serotine model info`]",
+            ),
             click.option("--device", metavar="NAME", help="Where torch runs: cpu, cuda, cuda:1, mps.  [default: best]"),
             click.option(
                 "--marker-position",

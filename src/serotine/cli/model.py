@@ -31,7 +31,11 @@ def info(name: str, encoder_settings: dict[str, Any], json_file: str | None) -> 
     encoder = load_encoder(name, **encoder_settings)
     spec = encoder.spec
     result = {"name": spec.name, "fingerprint": encoder.fingerprint, "origin": spec.origin, **spec.settings()}
-    report(_describe(encoder), {**result, "backbone": spec.backbone, "dim": encoder.dim}, json_file)
+    runs_on: dict[str, Any] = {"instruction_set": _instruction_set(encoder), "device": _device(encoder)}
+    if encoder.backend_choice is not None:
+        runs_on |= asdict(encoder.backend_choice)
+    details = {"backbone": spec.backbone, "dim": encoder.dim, "runs_on": runs_on}
+    report(_describe(encoder), {**result, **details}, json_file)
 
 
 def _describe(encoder: Encoder) -> str:
@@ -48,9 +52,29 @@ def _describe(encoder: Encoder) -> str:
         lines.append(f"  Pooling   about {spec.pooling.factor:g} document vectors are merged into one")
     if spec.similarity == "meanmaxsim":
         lines.append("  Scores    MaxSim over the number of query tokens; ranked by MaxSim, in the same order")
-    lines.append(f"  Runs on   {'ONNX Runtime, on the CPU' if spec.model else 'torch'}")
+    lines.append(f"  Runs on   {_runs_on(encoder)}")
+    if spec.source_cosine is not None:
+        lines.append(f"  Source    mean cosine per token {spec.source_cosine:.4f} with what it was exported from")
     lines.append(f"  Identity  fingerprint {encoder.fingerprint}")
     return "\n".join(lines)
+
+
+def _runs_on(encoder: Encoder) -> str:
+    choice = encoder.backend_choice
+    if choice is None:
+        return type(encoder.backend).__name__
+    names = {"native": "the compiled core in 8 bits", "onnx": "ONNX Runtime", "torch": "torch"}
+    used = _instruction_set(encoder)
+    where = f" with {used}" if used is not None else ""
+    return f"{names[choice.backend]}{where}, on {_device(encoder)}: {choice.reason}"
+
+
+def _instruction_set(encoder: Encoder) -> str | None:
+    return getattr(encoder.backend, "instruction_set", None)
+
+
+def _device(encoder: Encoder) -> str:
+    return str(getattr(encoder.backend, "device", "cpu"))
 
 
 def _side(side: Side) -> str:
@@ -78,11 +102,13 @@ def verify(name: str, encoder_settings: dict[str, Any], json_file: str | None) -
 
     NAME is the model's hub id, or a folder with the model's name. Exit status 1 when a score is not reproduced.
     """
-    from serotine.encoders import check_published, published_for
+    from serotine.encoders import check_published, is_exported, locate, published_for
 
     published = published_for(name)
-    # The published scores were computed with markers first.
-    encoder = load_encoder(name, **{"marker_position": "prepend", **encoder_settings})
+    # The published scores were computed in floating point, with markers first.
+    location = locate(name, revision=encoder_settings.get("revision"))
+    defaults = {"marker_position": "prepend"} | ({} if is_exported(location.folder) else {"backend": "torch"})
+    encoder = load_encoder(name, **(defaults | encoder_settings))
     checks = check_published(encoder, published)
     lines = [
         f"{'pass' if check.passed else 'FAIL'}  {check.label}: published {check.published}, computed {check.computed}"

@@ -8,7 +8,7 @@ import shlex
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,11 +16,12 @@ from numpy.typing import NDArray
 from serotine.coverage import CoverageReport, TextCoverage, warn_about_report
 from serotine.encoders.backend import Backend
 from serotine.encoders.batching import batches
+from serotine.encoders.choice import BackendName, Choice, choose
 from serotine.encoders.dense_pooling import pool_states, pooling_modes
 from serotine.encoders.fingerprint import MIN_AGREEMENT, NATIVE_ARITHMETIC, files_digest, model_digest
 from serotine.encoders.formats import read_checkpoint
 from serotine.encoders.location import locate
-from serotine.encoders.native import NATIVE_SUFFIX, NativeBackend, read_checkpoint_weights, read_weights
+from serotine.encoders.native import NativeBackend, read_checkpoint_weights, read_weights
 from serotine.encoders.onnx import OnnxBackend
 from serotine.encoders.options import EncoderOptions
 from serotine.encoders.spec import EncoderSpec, MarkerPosition, Side
@@ -46,9 +47,9 @@ class Encoder:
             folder, or "serotine-mini", the default (models/serotine-mini). A folder may hold a PyLate, Stanford ColBERT
             or sentence-transformers checkpoint, one that ``serotine model export`` wrote, or any dense encoder, whose
             token states are then used without training. Safetensors only; code in a checkpoint is never run.
-        backend: "onnx" (an exported checkpoint), "torch" (``pip install 'serotine[torch]'``) or "native" (weights of
-            BERT's architecture in 8 bits, on the CPU, without torch); ONNX or torch, whichever the checkpoint has,
-            unless given.
+        backend: "native" (BERT's architecture in 8 bits, on the CPU, in the compiled core), "onnx" (an ONNX export) or
+            "torch" (``pip install 'serotine[torch]'``). Unless given: what an export was written for; native for a
+            checkpoint that it covers, where torch has no GPU; else torch. `backend_choice` says which and why.
         device: of the torch backend: "cpu", "cuda", "cuda:1", "mps"; the fastest available unless given.
         dtype: of the torch backend: "float32", "float16" or "bfloat16".
         num_threads: threads of the model on a CPU; all processors unless given.
@@ -81,7 +82,7 @@ class Encoder:
         self,
         name_or_path: str | Path | None = None,
         *,
-        backend: Literal["native", "onnx", "torch"] | None = None,
+        backend: BackendName | None = None,
         device: str | None = None,
         dtype: str = "float32",
         num_threads: int | None = None,
@@ -129,6 +130,7 @@ class Encoder:
         self._tokenizer = TextTokenizer(spec)
         self._digest: str | None = None
         self._device = "cpu"
+        self._choice: Choice | None = None
 
     def __repr__(self) -> str:
         options = "".join(f", {key}={value!r}" for key, value in self.options.items())
@@ -157,6 +159,11 @@ class Encoder:
     def backend(self) -> Backend:
         """The loaded model."""
         return self._backend
+
+    @property
+    def backend_choice(self) -> Choice | None:
+        """Which backend runs, and why; None for `from_backend`."""
+        return self._choice
 
     @property
     def dim(self) -> int:
@@ -358,34 +365,32 @@ class Encoder:
         """
         return self._tokenizer.spans(strings(texts, "texts"))
 
-    def _load(self, backend: str | None, device: str | None, dtype: str, threads: int | None) -> Backend:
+    def _load(self, backend: BackendName | None, device: str | None, dtype: str, threads: int | None) -> Backend:
         spec = self._spec
+        if spec.model is None:
+            weight_files(spec.backbone_path)
+        if backend == "onnx" and spec.model is None:
+            raise EncoderError(
+                f"{spec.folder}: no ONNX model; write one: serotine model export {shlex.quote(spec.name)} FOLDER"
+            )
+        if backend == "native" and device not in (None, "cpu"):
+            raise EncoderError(f"device {device!r}: backend='native' runs on the CPU; leave device out")
+        self._choice = choose(spec, backend, device, dtype)
         model = spec.model_file
         if model is None:
-            return self._load_weights(backend, device, dtype, threads)
-        native = model.suffix == NATIVE_SUFFIX
-        runs_with = "native" if native else "onnx"
-        if backend not in (None, runs_with) or device not in (None, "cpu"):
-            raise EncoderError(f"{spec.folder}: an exported encoder runs on the CPU with backend={runs_with!r} only")
+            if self._choice.backend == "native":
+                return NativeBackend(spec.name, read_checkpoint_weights(spec, self._tokenizer.vocabulary), threads)
+            return self._load_torch(device, dtype, threads)
         if spec.model_sha256 is not None and (digest := model_digest(model)) != spec.model_sha256:
             raise EncoderError(
                 f"{model}: SHA-256 must be {spec.model_sha256} (serotine.json), got {digest}; install the model again"
             )
-        if native:
+        if self._choice.backend == "native":
             return NativeBackend(spec.name, read_weights(model), threads)
         return OnnxBackend(model, spec.output, threads)
 
-    def _load_weights(self, backend: str | None, device: str | None, dtype: str, threads: int | None) -> Backend:
+    def _load_torch(self, device: str | None, dtype: str, threads: int | None) -> Backend:
         spec = self._spec
-        if backend == "onnx":
-            raise EncoderError(
-                f"{spec.folder}: no ONNX model; write one: serotine model export {shlex.quote(spec.name)} FOLDER"
-            )
-        weight_files(spec.backbone_path)
-        if backend == "native":
-            if device not in (None, "cpu"):
-                raise EncoderError(f"device {device!r}: backend='native' runs on the CPU; leave device out")
-            return NativeBackend(spec.name, read_checkpoint_weights(spec, self._tokenizer.vocabulary), threads)
         try:
             from serotine.encoders.torch import TorchBackend
         except ImportError as error:

@@ -48,24 +48,28 @@ def as_text_encoder(encoder: AnyEncoder) -> TextEncoder:
     return cast(TextEncoder, encoder)
 
 
-def load_recorded(name: str, options: Mapping[str, Any]) -> TextEncoder:
-    """Load an encoder by the name and options that an index recorded.
+def load_recorded(name: str, options: Mapping[str, Any], fingerprint: str | None = None) -> TextEncoder:
+    """Load an encoder by the name and options that an index recorded, on the backend that made the index.
 
     Args:
         name: `TextEncoder.name`; "sentence-transformers:" and a folder or hub id for a `MultiVectorEncoder`.
         options: `Encoder.options`.
+        fingerprint: `TextEncoder.fingerprint`, which says which arithmetic made the index.
 
     Raises:
         EncoderError: the encoder cannot be loaded.
     """
     if name.startswith(_PREFIX):
         return MultiVectorAdapter.load(name)
-    from serotine.encoders import Encoder, EncoderOptions
+    from serotine.encoders import Encoder, EncoderOptions, locate, read_checkpoint
+    from serotine.encoders.choice import choose_recorded
 
     with warnings.catch_warnings():
         # The warning was shown when the index was created.
         warnings.simplefilter("ignore", ZeroShotWarning)
-        return Encoder(name, **EncoderOptions.from_recorded(name, options).values())
+        location = locate(name)
+        backend = choose_recorded(read_checkpoint(location.folder, location.name), fingerprint)
+        return Encoder(name, backend=backend, **EncoderOptions.from_recorded(name, options).values())
 
 
 class MultiVectorAdapter:

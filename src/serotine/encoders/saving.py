@@ -10,6 +10,7 @@ from typing import Any, Literal
 import numpy as np
 
 from serotine.encoders.encoder import Encoder
+from serotine.encoders.native import NATIVE_SUFFIX, read_native_graph
 from serotine.encoders.onnx import GraphWeights, read_bert
 from serotine.encoders.projection import Layer, read_layers
 from serotine.encoders.sample_texts import TEXTS, no_text_warnings
@@ -37,7 +38,7 @@ def save_checkpoint(
     """Save an encoder as a checkpoint.
 
     Args:
-        encoder: on the torch backend, or an exported BERT, whose weights are read from its graph; its `dim` option is
+        encoder: on the torch backend, or an exported BERT, whose weights are read from its file; its `dim` option is
             not stored.
         folder: the new folder; must not exist.
         format: "sentence-transformers" (6, `MultiVectorEncoder`), or "pylate" (`ColBERT`), which both libraries read.
@@ -54,6 +55,9 @@ def save_checkpoint(
     from serotine.encoders.torch import TorchBackend
 
     exported = None if spec.model_file is None else _exported_weights(spec, spec.model_file)
+    if exported is None and not isinstance(encoder.backend, TorchBackend) and encoder.backend_choice is not None:
+        # 8 bits are not the checkpoint's own weights.
+        encoder = Encoder(encoder.name, backend="torch", device="cpu", **encoder.options)
     if format == "sentence-transformers" and (spec.query.marker or spec.document.marker):
         if not _begins_with_special(spec):
             raise EncoderError(
@@ -85,7 +89,7 @@ def save_checkpoint(
 
 def _exported_weights(spec: EncoderSpec, file: Path) -> tuple[GraphWeights, list[Layer]]:
     """Return the weights in the graph of an exported encoder, and its projections."""
-    weights = read_bert(file)
+    weights = read_native_graph(file) if file.suffix == NATIVE_SUFFIX else read_bert(file)
     matrices = iter(weights.projections)
     layers: list[Layer] = []
     for layer in spec.projections:

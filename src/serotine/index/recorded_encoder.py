@@ -72,9 +72,14 @@ def check_encoder(settings: Settings, encoder: TextEncoder, folder: Path) -> Non
         if actual.dim != settings.dim:
             raise EncoderError(f"{folder}: dim of the encoder must be {settings.dim}, got {actual.dim}")
     elif settings.fingerprint not in getattr(encoder, "agreeing_fingerprints", (actual.fingerprint,)):
+        recorded = settings.fingerprint or ""
+        advice = "use that encoder"
+        if recorded.partition("-")[0] == (actual.fingerprint or "").partition("-")[0]:
+            # The same weights in another arithmetic.
+            advice = f"load it with backend={'native' if '-' in recorded else 'torch'!r}"
         raise EncoderError(
             f"{folder}: was built with encoder {_described(settings)}, got {_described(actual)}; "
-            "use that encoder, or rebuild the index"
+            f"{advice}, or rebuild the index"
         )
 
 
@@ -90,7 +95,7 @@ def load_encoder(settings: Settings, folder: Path) -> TextEncoder:
         )
     from serotine.encoders import load_recorded
 
-    encoder = load_recorded(settings.encoder, settings.encoder_options)
+    encoder = load_recorded(settings.encoder, settings.encoder_options, settings.fingerprint)
     check_encoder(settings, encoder, folder)
     return encoder
 

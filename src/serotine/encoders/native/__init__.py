@@ -5,7 +5,7 @@ from __future__ import annotations
 from serotine.encoders.native.backend import NativeBackend
 from serotine.encoders.native.checkpoint import read_checkpoint_weights, reason_not_covered
 from serotine.encoders.native.file import NATIVE_SUFFIX, read_weights, write_weights
-from serotine.encoders.native.graph import read_graph_weights
+from serotine.encoders.native.graph import read_graph_weights, read_native_graph
 from serotine.encoders.native.weights import BertWeights
 
 __all__ = [
@@ -14,6 +14,7 @@ __all__ = [
     "NativeBackend",
     "read_checkpoint_weights",
     "read_graph_weights",
+    "read_native_graph",
     "read_weights",
     "reason_not_covered",
     "write_weights",

@@ -37,6 +37,11 @@ class NativeBackend:
         except ValueError as error:
             raise EncoderError(f"{name}: the weights do not fit together ({reason(error)})") from None
 
+    @property
+    def instruction_set(self) -> str:
+        """What the core computes with on this processor."""
+        return _core.encoder_current()
+
     def run(
         self, ids: Sequence[NDArray[np.int64]], attention: Sequence[NDArray[np.bool_]]
     ) -> list[NDArray[np.float32]]:

@@ -1,14 +1,17 @@
-"""BERT's weights from one of our ONNX exports: of an int8 export every level and scale as it is."""
+"""BERT's weights from one of our ONNX exports, every level and scale as it is, and back to floating point."""
 
 from __future__ import annotations
+
+from pathlib import Path
 
 import numpy as np
 
 from serotine.encoders.bert_names import MATRICES, NORMS
 from serotine.encoders.int8 import quantize_rows
 from serotine.encoders.native.checkpoint import bert_layer, first_position
+from serotine.encoders.native.file import read_weights
 from serotine.encoders.native.weights import PANEL, BertWeights, Matrix, Norm, Words
-from serotine.encoders.onnx import GraphWeights, read_bert
+from serotine.encoders.onnx import GraphWeights, bert_config, read_bert
 from serotine.encoders.projection import Layer, fold
 from serotine.encoders.spec import EncoderSpec
 from serotine.errors import EncoderError
@@ -54,6 +57,44 @@ def read_graph_weights(spec: EncoderSpec) -> BertWeights:
         tanh=False,
         first_position=first_position(spec.backbone),
     )
+
+
+def read_native_graph(file: Path) -> GraphWeights:
+    """Load a native model file as floating-point tensors, for training further.
+
+    Raises:
+        EncoderError: as `read_weights`; or the model is not one of BERT's own type.
+    """
+    weights = read_weights(file)
+    if weights.first_position != 0 or any(bias is not None for _, bias, _ in weights.projections):
+        raise EncoderError(f"{file}: only BERT models can be turned back into a checkpoint; use its own checkpoint")
+    vocabulary, hidden = weights.words.shape
+    tensors = {
+        _WORDS: weights.words.rows(np.arange(vocabulary)),
+        "embeddings.position_embeddings.weight": np.array(weights.positions),
+        # Already part of the positions.
+        "embeddings.token_type_embeddings.weight": np.zeros((2, hidden), dtype=np.float32),
+    }
+    norms = {"embeddings.LayerNorm": weights.norm}
+    for i, layer in enumerate(weights.layers):
+        prefix = f"encoder.layer.{i}."
+        norms |= {prefix + stored: getattr(layer, name) for name, stored in NORMS.items()}
+        stacked_rows = layer.attention_in.levels * layer.attention_in.scales[:, None]
+        rows = dict(zip(("query", "key", "value"), np.split(stacked_rows, 3), strict=True))
+        biases = dict(zip(("query", "key", "value"), np.split(layer.attention_in.bias, 3), strict=True))
+        for name in ("attention_out", "feed_in", "feed_out"):
+            matrix: Matrix = getattr(layer, name)
+            rows[name], biases[name] = matrix.levels * matrix.scales[:, None], matrix.bias
+        for name, stored in MATRICES.items():
+            tensors[f"{prefix}{stored}.weight"] = np.ascontiguousarray(rows[name])
+            tensors[f"{prefix}{stored}.bias"] = np.array(biases[name])
+    for name, norm in norms.items():
+        tensors |= {f"{name}.weight": np.array(norm.gain), f"{name}.bias": np.array(norm.bias)}
+    config = bert_config(
+        vocabulary, hidden, len(weights.layers), weights.heads, weights.intermediate, len(weights.positions)
+    ) | {"layer_norm_eps": weights.epsilon, "hidden_act": "gelu_pytorch_tanh" if weights.tanh else "gelu"}
+    matrices = [matrix for weight, _, residual in weights.projections for matrix in (weight, residual)]
+    return GraphWeights(config, tensors, {}, [matrix for matrix in matrices if matrix is not None])
 
 
 def _projections(spec: EncoderSpec, graph: GraphWeights) -> tuple[list[Layer], list[str]]:

@@ -59,6 +59,26 @@ def read_bert(file: Path) -> GraphWeights:
     return _Reader(file, graph).read()
 
 
+def bert_config(
+    vocabulary: int, hidden: int, layers: int, heads: int, intermediate: int, positions: int
+) -> dict[str, Any]:
+    """Return the configuration of transformers' BertModel."""
+    return {
+        "model_type": "bert",
+        "architectures": ["BertModel"],
+        "dtype": "float32",
+        "vocab_size": vocabulary,
+        "hidden_size": hidden,
+        "num_hidden_layers": layers,
+        "num_attention_heads": heads,
+        "intermediate_size": intermediate,
+        "max_position_embeddings": positions,
+        "type_vocab_size": 2,
+        "hidden_act": "gelu",
+        "pad_token_id": 0,
+    }
+
+
 class _Reader:
     """Reads tensors by their place in the graph: equal constants share one name, so names identify nothing."""
 
@@ -162,21 +182,10 @@ class _Reader:
         self, backbone: dict[str, NDArray[np.float32]], layers: int, query: Any, epsilon: float
     ) -> dict[str, Any]:
         words, positions, types = (backbone[f"embeddings.{name}"] for name in _EMBEDDINGS)
-        return {
-            "model_type": "bert",
-            "architectures": ["BertModel"],
-            "dtype": "float32",
-            "vocab_size": words.shape[0],
-            "hidden_size": words.shape[1],
-            "num_hidden_layers": layers,
-            "num_attention_heads": words.shape[1] // self._head_size(query),
-            "intermediate_size": len(backbone["encoder.layer.0.intermediate.dense.bias"]),
-            "max_position_embeddings": len(positions),
-            "type_vocab_size": len(types),
-            "hidden_act": "gelu",
-            "layer_norm_eps": round(epsilon, 15),
-            "pad_token_id": 0,
-        }
+        heads = words.shape[1] // self._head_size(query)
+        inner = len(backbone["encoder.layer.0.intermediate.dense.bias"])
+        config = bert_config(words.shape[0], words.shape[1], layers, heads, inner, len(positions))
+        return config | {"type_vocab_size": len(types), "layer_norm_eps": round(epsilon, 15)}
 
     def _head_size(self, query: Any) -> int:
         """Return the last number of the shape that queries of attention are split into: (..., heads, size)."""

@@ -5,8 +5,8 @@ The only package of the encoders that imports torch.
 
 from __future__ import annotations
 
-from serotine.encoders.torch.backend import TorchBackend
+from serotine.encoders.torch.backend import TorchBackend, best_device
 from serotine.encoders.torch.model import TokenEncoder
 from serotine.encoders.torch.tracing import trace
 
-__all__ = ["TokenEncoder", "TorchBackend", "trace"]
+__all__ = ["TokenEncoder", "TorchBackend", "best_device", "trace"]

@@ -247,3 +247,17 @@ def test_broken_front_matter_is_a_warning_also_if_strict(shell: Shell, tmp_path:
     assert ids("o") == {"a.md"}
     again = shell.json("index", "a.md", "-o", "o", "--strict")
     assert (again["files"]["unchanged"], again["problems"]["count"], again["skipped_rows"]["count"]) == (1, 1, 0)
+
+
+def test_a_folder_and_a_file_of_one_name_do_not_share_an_index(shell: Shell, tmp_path: Path) -> None:
+    (tmp_path / "n").mkdir()
+    (tmp_path / "n" / "a.txt").write_text("bat")
+    (tmp_path / "n.jsonl").write_text('{"text": "owl"}\n')
+    shell("index", "n")
+    for options in ([], ["--overwrite"]):
+        shell("index", "n.jsonl", *options, status=2)
+        assert f"n.serotine is the index of other files, such as {tmp_path / 'n' / 'a.txt'}; add -o" in shell.err
+    assert ids("n.serotine") == {"n/a.txt"}
+    shell("index", "n")
+    shell("index", "n.jsonl", "-o", "n.serotine")
+    shell("index", "n.jsonl")

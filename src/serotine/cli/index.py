@@ -110,6 +110,7 @@ def index(
         raise click.UsageError("--watch and --json exclude each other; choose one", context)
     if output is None:
         output = _beside(sources)
+        _check_same_source(output, sources[0])
         click.echo(f"The index is {output}; -o chooses another place.", err=True)
 
     def load() -> Encoder:
@@ -190,6 +191,22 @@ def _beside(sources: Sequence[Path]) -> Path:
     if not source.is_dir():
         name = Path(name.removesuffix(".gz")).stem
     return source.with_name(f"{name}.serotine")
+
+
+def _check_same_source(output: Path, source: Path) -> None:
+    """Raise click.UsageError where the index of a source's name is one of other files: notes/ beside notes.jsonl."""
+    from serotine.index import Index
+
+    if not (output / "catalog.sqlite").is_file():
+        return
+    with Index.open(output, read_only=True) as opened:
+        recorded = list(opened.sources.all())
+    own = source.resolve()
+    if recorded and not any(path == str(own) or own in Path(path).parents for path in recorded):
+        raise click.UsageError(
+            f"--output: {output} is the index of other files, such as {recorded[0]}; add -o with another name",
+            click.get_current_context(),
+        )
 
 
 @dataclass(slots=True)

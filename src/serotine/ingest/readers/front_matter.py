@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 import math
 import re
 import tomllib
@@ -10,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from serotine.errors import missing_extra
+from serotine.json_values import json_value
 
 _YAML = re.compile(r"\A\ufeff?---[ \t]*(?:\r\n|\n)(.*?)^(?:---|\.\.\.)[ \t]*(?:\r\n|\n|\Z)", re.DOTALL | re.MULTILINE)
 _TOML = re.compile(r"\A\ufeff?\+\+\+[ \t]*(?:\r\n|\n)(.*?)^\+\+\+[ \t]*(?:\r\n|\n|\Z)", re.DOTALL | re.MULTILINE)
@@ -87,13 +87,9 @@ def _convert(value: Any, budget: list[int], depth: int) -> Any:
         }
     if isinstance(value, (list, tuple, set)):
         return [_convert(item, budget, depth + 1) for item in value]
-    if isinstance(value, (datetime.date, datetime.time)):
-        return value.isoformat()
-    if isinstance(value, float) and not math.isfinite(value):
+    if isinstance(value, float) and math.isinf(value):
         return None
-    if value is None or isinstance(value, (str, bool, int, float)):
-        return value
-    raise ValueError(f"a value of type {type(value).__name__}")
+    return json_value(value, "front matter")
 
 
 def _line(error: Exception) -> int:

@@ -53,6 +53,22 @@ _LANGUAGES = {
     "Thai": "th",
     "Tibetan": "bo",
 }
+WITHOUT_SPACES = frozenset(
+    [
+        "Bopomofo",
+        "Han",
+        "Hiragana",
+        "Ideographic",
+        "Katakana",
+        "Katakana-hiragana",
+        "Khmer",
+        "Lao",
+        "Myanmar",
+        "Thai",
+        "Tibetan",
+    ]
+)
+"""Scripts written without spaces between words."""
 # The most likely language of the other scripts, for short texts.
 _LIKELY = {"Arabic": "ar", "Bengali": "bn", "Cyrillic": "ru", "Devanagari": "hi", "Hebrew": "he"}
 _SCRIPT_NAMES = {"Cjk": "Han", "Fullwidth": "Latin", "Halfwidth": "Katakana"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 from serotine import maxsim
 from serotine.common_words import rarity
 from serotine.errors import EncoderError
+from serotine.languages import WITHOUT_SPACES, letter_script
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,9 +82,13 @@ def _is_word(text: str) -> bool:
 
 
 def _word_around(text: str, start: int, end: int) -> tuple[int, int]:
-    # Scripts written without spaces would extend to a whole sentence: only ASCII words are extended.
+    # Scripts written without spaces would extend to a whole sentence: their tokens stay as they are.
     def inside(character: str) -> bool:
-        return character.isascii() and character.isalnum()
+        if character.isascii():
+            return character.isalnum()
+        # Vowel signs and accents are marks; a script is the first word of their names too.
+        is_part = character.isalnum() or unicodedata.category(character).startswith("M")
+        return is_part and letter_script(character) not in WITHOUT_SPACES
 
     if inside(text[start]):
         while start > 0 and inside(text[start - 1]):
@@ -118,15 +124,17 @@ def explain(
     matches = []
     for row, (query_token, position) in enumerate(zip(query_tokens, positions[0, 0].tolist(), strict=True)):
         token = document_tokens[position] if position >= 0 else None
+        query_start, query_end = _without_spaces(query, query_token)
+        start, end = (0, 0) if token is None else _without_spaces(text, token)
         similarity = float(query_vectors[row] @ stored[position]) if token is not None else float("-inf")
         matches.append(
             TokenMatch(
                 query_token=query_token.text,
-                query_start=query_token.start,
-                query_end=query_token.end,
+                query_start=query_start,
+                query_end=query_end,
                 token=None if token is None else token.text,
-                start=0 if token is None else token.start,
-                end=0 if token is None else token.end,
+                start=start,
+                end=end,
                 similarity=similarity,
                 rarity=min((rarity(word) for word in _matched_words(query, query_token, text, token)), default=1.0),
             )
@@ -134,9 +142,16 @@ def explain(
     return Explanation(id_, float(scores[0, 0]), query, text, tuple(matches))
 
 
+def _without_spaces(text: str, token: Any) -> tuple[int, int]:
+    """Return a token's characters without the space before its word, which SentencePiece counts with it."""
+    piece = text[token.start : token.end]
+    start = token.start + len(piece) - len(piece.lstrip())
+    return start, max(start, token.end - len(piece) + len(piece.rstrip()))
+
+
 def _matched_words(query: str, query_token: Any, text: str, token: Any | None) -> Iterator[str]:
     """Yield the words around two matched tokens; none for special tokens and punctuation."""
     for whole, part in ((query, query_token), (text, token)):
         if part is not None and _is_word(whole[part.start : part.end]):
-            start, end = _word_around(whole, part.start, part.end)
+            start, end = _word_around(whole, *_without_spaces(whole, part))
             yield whole[start:end]

@@ -1,7 +1,9 @@
 // The matched words of passages, and the excerpts around them.
 
 const LETTERS = /[\p{L}\p{N}]/u;
-const ASCII = /[A-Za-z0-9]/;
+const IN_WORD = /[\p{L}\p{N}\p{M}]/u;
+const WITHOUT_SPACES =
+  /[\p{Script_Extensions=Han}\p{Script_Extensions=Hiragana}\p{Script_Extensions=Katakana}\p{Script=Bopomofo}\p{Script=Thai}\p{Script=Lao}\p{Script=Khmer}\p{Script=Myanmar}\p{Script=Tibetan}]/u;
 // Characters in four or five lines of the page's column.
 const WINDOW = 420;
 const LINES = 6;
@@ -90,10 +92,11 @@ export function exactMatches(text, queryWords) {
     });
 }
 
-// Only ASCII words are expanded: scripts without spaces would expand to a whole sentence.
+// As `_word_around` in serotine/index/search/explanation.py: scripts without spaces would expand to a whole sentence.
 function wordAround(text, start, end) {
-  if (ASCII.test(text[start])) while (start > 0 && ASCII.test(text[start - 1])) start -= 1;
-  if (ASCII.test(text[end - 1])) while (end < text.length && ASCII.test(text[end])) end += 1;
+  const inside = (character) => IN_WORD.test(character) && !WITHOUT_SPACES.test(character);
+  if (inside(text[start])) while (start > 0 && inside(text[start - 1])) start -= 1;
+  if (inside(text[end - 1])) while (end < text.length && inside(text[end])) end += 1;
   return [start, end];
 }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 import sys
@@ -287,8 +288,8 @@ def test_an_iteration_sees_one_state_while_the_index_changes(
 def test_an_iteration_reads_pages(index: Index, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(catalog, "_DOCUMENTS_PER_PAGE", 4)
     parsed: list[str] = []
-    loads = catalog.json.loads
-    monkeypatch.setattr(catalog.json, "loads", lambda text: (parsed.append(text), loads(text))[1])
+    loads = json.loads
+    monkeypatch.setattr(json, "loads", lambda text: (parsed.append(text), loads(text))[1])
     documents = index.documents()
     assert not parsed
     next(documents)

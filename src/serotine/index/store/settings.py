@@ -58,8 +58,6 @@ def read_settings(connection: sqlite3.Connection, path: Path) -> Settings:
     """
     has_meta = connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'meta'").fetchone()
     meta = dict(connection.execute("SELECT key, value FROM meta")) if has_meta else {}
-    if _CHECKSUM in meta:
-        _check(meta, path)
     version = meta.get("format_version")
     if version is None:
         raise NotAnIndexError(f"{path.parent}: {path.name} is not a Serotine catalog")
@@ -68,6 +66,8 @@ def read_settings(connection: sqlite3.Connection, path: Path) -> Settings:
             f"{path.parent}: index format must be {FORMAT_VERSION}, got {version}; "
             "open it with the version of Serotine that wrote it, or rebuild the index"
         )
+    if _CHECKSUM in meta:
+        _check(meta, path)
     # Settings added by a later version have their defaults.
     names = [setting.name for setting in fields(Settings)]
     return Settings(**{name: decoded(meta[name], path, f"the setting {name!r}") for name in names if name in meta})

@@ -29,7 +29,7 @@ QUERY = "what do bats eat"
 @pytest.fixture(autouse=True)
 def word_encoder(monkeypatch: pytest.MonkeyPatch) -> None:
     """Use the word encoder for every index and as the default."""
-    monkeypatch.setattr("serotine.encoders.load_recorded", lambda _name, _options: WordEncoder(DIM))
+    monkeypatch.setattr("serotine.encoders.load_recorded", lambda _name, *_: WordEncoder(DIM))
     monkeypatch.setattr("serotine.encoders.Encoder", lambda: WordEncoder(DIM))
 
 
@@ -271,7 +271,7 @@ def test_unreadable_indexes_under_the_root_do_not_affect_others(
 def test_an_index_may_be_replaced_and_removed_on_disk(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, by_path: bool
 ) -> None:
-    monkeypatch.setattr("serotine.encoders.load_recorded", lambda name, _options: WordEncoder(DIM, name))
+    monkeypatch.setattr("serotine.encoders.load_recorded", lambda name, *_: WordEncoder(DIM, name))
     path, other_path = create_index(tmp_path / "wiki.serotine"), create_vector_index(tmp_path / "other.serotine", 2)
     served = (path, other_path) if by_path else ()
     with application(tmp_path / "state", *served, root=None if by_path else tmp_path) as client:
@@ -454,7 +454,7 @@ def test_a_server_of_vector_indexes_loads_the_default_encoder_on_demand(tmp_path
 def test_the_index_and_the_server_share_one_encoder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     loaded = []
 
-    def load(_name: str, _options: Any) -> WordEncoder:
+    def load(_name: str, *_: object) -> WordEncoder:
         loaded.append(1)
         return WordEncoder(DIM)
 

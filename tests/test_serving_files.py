@@ -22,7 +22,7 @@ URL = "/v1/indexes/wiki/files"
 
 @pytest.fixture
 def client(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[TestClient]:
-    monkeypatch.setattr("serotine.encoders.load_recorded", lambda _name, _options: WordEncoder(DIM))
+    monkeypatch.setattr("serotine.encoders.load_recorded", lambda _name, *_: WordEncoder(DIM))
     wiki, numbers = create_index(tmp_path / "wiki.serotine"), create_vector_index(tmp_path / "numbers.serotine", 2)
     with application(tmp_path / "state", wiki, numbers) as client:
         yield client

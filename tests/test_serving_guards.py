@@ -53,7 +53,7 @@ class GatedEncoder(WordEncoder):
 @pytest.fixture
 def encoder(monkeypatch: pytest.MonkeyPatch) -> GatedEncoder:
     gated = GatedEncoder()
-    monkeypatch.setattr("serotine.encoders.load_recorded", lambda _name, _options: gated)
+    monkeypatch.setattr("serotine.encoders.load_recorded", lambda _name, *_: gated)
     return gated
 
 

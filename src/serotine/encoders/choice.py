@@ -6,12 +6,15 @@ import sys
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from serotine.encoders.fingerprint import NATIVE_ARITHMETIC
 from serotine.encoders.native import NATIVE_SUFFIX, reason_not_covered
 from serotine.encoders.spec import EncoderSpec
 from serotine.errors import EncoderError
+
+if TYPE_CHECKING:
+    from serotine.encoders.encoder import Encoder
 
 BackendName = Literal["native", "onnx", "torch"]
 
@@ -69,11 +72,13 @@ def choose(spec: EncoderSpec, backend: BackendName | None, device: str | None, d
     return Choice("native", f"the native backend covers {spec.backbone}")
 
 
-def choose_recorded(spec: EncoderSpec, fingerprint: str | None) -> BackendName | None:
-    """Return the backend whose arithmetic made an index, by its fingerprint; None for the default of an export."""
-    if spec.model is not None or fingerprint is None:
+def recorded_backend(encoder: Encoder, fingerprint: str | None) -> BackendName | None:
+    """Return the backend whose arithmetic made an index; None if the encoder's own fits, or if no other can run."""
+    if fingerprint in (None, encoder.fingerprint) or encoder.spec.model is not None:
         return None
-    return "native" if fingerprint.endswith(NATIVE_ARITHMETIC) else "torch"
+    backend: BackendName = "native" if (fingerprint or "").endswith(NATIVE_ARITHMETIC) else "torch"
+    choice = encoder.backend_choice
+    return None if choice is None or choice.backend == backend else backend
 
 
 def _may_have_gpu() -> bool:

@@ -61,15 +61,16 @@ def load_recorded(name: str, options: Mapping[str, Any], fingerprint: str | None
     """
     if name.startswith(_PREFIX):
         return MultiVectorAdapter.load(name)
-    from serotine.encoders import Encoder, EncoderOptions, locate, read_checkpoint
-    from serotine.encoders.choice import choose_recorded
+    from serotine.encoders import Encoder, EncoderOptions
+    from serotine.encoders.choice import recorded_backend
 
     with warnings.catch_warnings():
         # The warning was shown when the index was created.
         warnings.simplefilter("ignore", ZeroShotWarning)
-        location = locate(name)
-        backend = choose_recorded(read_checkpoint(location.folder, location.name), fingerprint)
-        return Encoder(name, backend=backend, **EncoderOptions.from_recorded(name, options).values())
+        selected = EncoderOptions.from_recorded(name, options).values()
+        encoder = Encoder(name, **selected)
+        backend = recorded_backend(encoder, fingerprint)
+        return encoder if backend is None else Encoder(name, backend=backend, **selected)
 
 
 class MultiVectorAdapter:

@@ -6,15 +6,20 @@ BIN := $(VENV)/bin
 # tests are reported as skipped. So are tests whose group is removed from GROUPS.
 TORCH ?= torch
 GROUPS ?= dev integrations ingest serve $(TORCH)
-# The default encoder.
+# The default encoder, and the one of many languages.
 MINI := ./models/serotine-mini
+MULTI := ./models/serotine-multi
 # The C++ core and the Python package are rebuilt when any of these change.
-SOURCES := pyproject.toml $(wildcard $(MINI)/pyproject.toml $(MINI)/serotine_mini/model/*) $(shell find native -name '*.cpp' -o -name '*.hpp' -o -name CMakeLists.txt)
+SOURCES := pyproject.toml $(wildcard $(MINI)/pyproject.toml $(MINI)/serotine_mini/model/* $(MULTI)/pyproject.toml $(MULTI)/serotine_multi/model/*) $(shell find native -name '*.cpp' -o -name '*.hpp' -o -name CMakeLists.txt)
 
-.PHONY: demo test lint types fix clean
+.PHONY: demo demo-multilingual test lint types fix clean
 
 demo: $(VENV)/.demo
 	$(BIN)/python examples/cranfield_demo.py
+
+demo-multilingual: $(VENV)/.demo
+	$(BIN)/python -m pip install --quiet $(MULTI)
+	$(BIN)/python examples/languages_demo.py
 
 test: lint types
 	$(BIN)/python -m pytest
@@ -48,6 +53,6 @@ $(VENV)/.demo: $(BIN)/python $(SOURCES)
 
 $(VENV)/.dev: $(BIN)/python $(SOURCES)
 	$(BIN)/python -m pip install --quiet 'pip>=25.1'
-	$(BIN)/python -m pip install --quiet $(addprefix --group ,$(GROUPS)) $(MINI) --editable '.[eval]'
+	$(BIN)/python -m pip install --quiet $(addprefix --group ,$(GROUPS)) $(MINI) $(MULTI) --editable '.[eval]'
 	$(if $(TORCH),$(BIN)/python -m pip install --quiet --no-deps --group test-data)
 	touch $@ $(VENV)/.demo

@@ -88,13 +88,15 @@ def test_index_search_add_delete_info_verify(shell: Shell, tmp_path: Path) -> No
     assert shell.err == ""
 
     write_jsonl(tmp_path / "more.jsonl", {"bat": "Bats sleep.", "owl": "Owls emerge late."})
-    assert (
-        f"id 'bat' is already in the index, from {tmp_path}/corpus.jsonl; use another id, such as another field with "
-        "--id-field NAME, or replace the document: serotine add --upsert"
-        in shell.fails("add", "i.serotine", "more.jsonl")
-    )
+    # A row whose id is taken costs no other row, or the whole file with --strict.
+    collision = f"more.jsonl:1: id 'bat' is already in the index, from {tmp_path}/corpus.jsonl; use another id"
+    shell("add", "i.serotine", "more.jsonl", "--strict", status=1)
+    assert collision in shell.err
     assert ids() == {"bat", "cat", "fish"}
-    assert "2 documents added, 1 of them replaced; it has 4" in shell("add", "i.serotine", "more.jsonl", "--upsert")
+    shell("add", "i.serotine", "more.jsonl")
+    assert f"skipped row: {collision}" in shell.err
+    assert ids() == {"bat", "cat", "fish", "owl"}
+    assert "1 document added, 1 of them replaced; it has 4" in shell("add", "i.serotine", "more.jsonl", "--upsert")
 
     assert "'emu' is not in the index; nothing was deleted" in shell.fails("delete", "i.serotine", "owl", "emu")
     assert "2 documents deleted; it has 2 documents" in shell("delete", "i.serotine", "owl", "cat", "owl")

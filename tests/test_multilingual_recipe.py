@@ -54,6 +54,7 @@ def prepare(monkeypatch: pytest.MonkeyPatch) -> Callable[[Path, Path], Any]:
     module = script("prepare")
     monkeypatch.setattr(module, "MIN_PARALLEL", 50)
     monkeypatch.setattr(module, "MIN_CLOZE", 20)
+    monkeypatch.setattr(module, "LANGUAGE_QUERIES", 10)
 
     def run(pairs: Path, work: Path) -> Any:
         monkeypatch.setattr("sys.argv", ["prepare.py", str(pairs), str(work)])
@@ -110,6 +111,16 @@ def test_documents_held_back_for_development_are_in_no_other_file(
             assert numbers(texts).isdisjoint(names)
         held_back -= names
     assert not held_back
+    # The same concepts by pairs of languages, numbered alike, so that figures of two pairs can be compared.
+    folders = {path.name for path in (tmp_path / "work/languages").iterdir()}
+    assert folders == {"en-en"} | {name for c in WORDS if c != "en" for name in (f"{c}-{c}", f"{c}-en", f"en-{c}")}
+    same, crossed = (load_beir(tmp_path / f"work/languages/{name}", "dev") for name in ("de-de", "en-de"))
+    assert len(same.queries) == 10 < len(same.documents)
+    assert same.documents == crossed.documents
+    for query, text in crossed.queries.items():
+        assert numbers([text]) == numbers([same.queries[query]])
+        assert "package" in text
+        assert same.qrels[query] == crossed.qrels[query] == {query.replace("q", "d"): 1}
     # The same seed writes the same files.
     prepare(harvest, tmp_path / "again")
     for file in (tmp_path / "work").rglob("*.jsonl"):

@@ -13,6 +13,9 @@ Every example carries its English version under the key "teacher", from which an
                          task, Lee et al. 2019); they have no English version, so their teacher must read them
     dev/                 a BEIR folder of concepts that are in no other file, each with one language for the query and
                          one for the passage
+    languages/QUERY-PASSAGE/
+                         the same concepts by pairs of languages, for evaluate.py: de-de, de-en and en-de have the same
+                         queries and passages, in German, and in English on one side
 
 The question-answer pairs in Chinese and Arabic are not used: their passages are those of two test collections. One seed
 determines the result.
@@ -43,6 +46,8 @@ ENGLISH = {"medquad": 1200, "wordnet-glosses": 400}
 CODE = {"python-docstrings": 1800, "manpages": 500, "debian-reference": 200}
 """Number of English passages of each other source."""
 DEV_PERCENT, DEV_CONCEPTS = 8, 600
+LANGUAGE_QUERIES, LANGUAGE_PASSAGES = 50, 150
+"""Sizes of a folder in languages/; a language with fewer passages than queries has none."""
 MIN_PARALLEL, MIN_CLOZE, MAX_CLOZE = 250, 80, 260
 """Number of examples that a language needs for a file of its own; longest file of the cloze task."""
 RECODED = {"en-us": "en", "zh-cn": "zh", "zh-tw": "zht", "pt-br": "pt", "pt-pt": "pt"}
@@ -227,6 +232,31 @@ def write_dev(folder: Path, concepts: list[Concept], frequencies: Counter[str], 
         corpus.append({"_id": f"d{number}", "text": concept.versions[passage_language][1], "lang": passage_language})
         queries.append({"_id": f"q{number}", "text": concept.versions[query_language][0], "lang": query_language})
         judgements.append(f"q{number}\td{number}\t1")
+    write_beir(folder, corpus, queries, judgements)
+
+
+def write_languages(folder: Path, concepts: list[Concept], rng: random.Random) -> None:
+    """Write one BEIR folder per language, and two with English on one side: one concept per document."""
+    chosen = list({concept.document: concept for concept in concepts}.values())
+    rng.shuffle(chosen)
+    for code in sorted({code for concept in chosen for code in concept.versions}):
+        listed = [concept.versions for concept in chosen if code in concept.versions][:LANGUAGE_PASSAGES]
+        if len(listed) < LANGUAGE_QUERIES:
+            continue
+        for asked, read in dict.fromkeys([(code, code), (code, "en"), ("en", code)]):
+            corpus = [{"_id": f"d{i}", "text": versions[read][1], "lang": read} for i, versions in enumerate(listed)]
+            queries = [
+                {"_id": f"q{i}", "text": versions[asked][0], "lang": asked}
+                for i, versions in enumerate(listed[:LANGUAGE_QUERIES])
+            ]
+            judgements = ["query-id\tcorpus-id\tscore", *(f"q{i}\td{i}\t1" for i in range(len(queries)))]
+            write_beir(folder / f"{asked}-{read}", corpus, queries, judgements)
+
+
+def write_beir(
+    folder: Path, corpus: list[dict[str, Any]], queries: list[dict[str, Any]], judgements: list[str]
+) -> None:
+    """Write a BEIR folder with the split "dev"."""
     write(folder / "corpus.jsonl", corpus)
     write(folder / "queries.jsonl", queries)
     (folder / "qrels").mkdir(exist_ok=True)
@@ -278,6 +308,7 @@ def main() -> int:
         print(f"{name}: {len(rows):,} examples")
     held_back = [c for listed in harvested.values() for c in listed if c.held_back and len(c.versions) >= 4]
     write_dev(work / "dev", held_back, frequencies, rng)
+    write_languages(work / "languages", [c for listed in harvested.values() for c in listed if c.held_back], rng)
     return 0
 
 

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from sentence_transformers import MultiVectorEncoder
     from tokenizers import Tokenizer
 
+    from serotine.encoders.known_words import KnownWords
     from serotine.encoders.tokenization import Token
 
 # Prefix of the recorded name of a model that sentence-transformers loads.
@@ -191,13 +192,13 @@ class MultiVectorAdapter:
 
     def coverage(self, texts: Sequence[str], *, query: bool = False) -> list[TextCoverage]:
         """Return how many tokens every text has, how many are encoded, and what is unknown, as `Encoder.coverage`."""
-        from serotine.encoders.tokenization import token_coverage, unknown_token
+        from serotine.encoders.tokenization import token_coverage
 
         tokenizer, prompt = self._full_tokenizer, self._prompt(query)
         other = len(tokenizer.encode(prompt))
         offsets = [-len(prompt)] * len(texts)
         prompted = [prompt + text for text in texts]
-        return token_coverage(tokenizer, prompted, self._room(query=query), other, offsets, unknown_token(tokenizer))
+        return token_coverage(tokenizer, prompted, self._room(query=query), other, offsets, self._known_words)
 
     def _room(self, *, query: bool) -> int:
         """Return the number of tokens of a text that are encoded beside special tokens and prompt."""
@@ -220,6 +221,12 @@ class MultiVectorAdapter:
         tokenizer.no_truncation()
         tokenizer.no_padding()
         return tokenizer
+
+    @cached_property
+    def _known_words(self) -> KnownWords:
+        from serotine.encoders.known_words import KnownWords
+
+        return KnownWords(self._full_tokenizer)
 
     def _prompt(self, query: bool) -> str:
         names = ("query",) if query else ("document", "passage", "corpus")

@@ -5,7 +5,6 @@ Ids and masks equal those of each checkpoint format's own library.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,8 +15,8 @@ from tokenizers import Encoding, Tokenizer
 
 from serotine.coverage import TextCoverage
 from serotine.encoders.formats.folder import prepare_tokenizer, read_tokenizer, write_tokenizer
+from serotine.encoders.known_words import KnownWords
 from serotine.encoders.spec import EncoderSpec, Side
-from serotine.encoders.spelled_words import has_other_letters, spelled_words
 from serotine.errors import EncoderError
 
 # Longer than any model's texts; more would only exhaust memory.
@@ -77,7 +76,7 @@ class TextTokenizer:
         self._truncators: dict[int, Tokenizer] = {}
         self._markers: dict[str, int] = {}
         self._prompts: dict[str, int] = {}
-        self._unknown = unknown_token(self._tokenizer)
+        self._words = KnownWords(self._tokenizer)
         special = self._tokenizer.num_special_tokens_to_add(is_pair=False)
         for name, side in (("query", spec.query), ("document", spec.document)):
             if side.marker is not None:
@@ -135,7 +134,7 @@ class TextTokenizer:
         prompted, removed = _prompted(texts, side)
         encodings: list[Encoding] = self._tokenizer.encode_batch(prompted)
         limit, other, offsets = self._limits(removed, side)
-        spans = _unknown_spans(prompted, dict(enumerate(encodings)), offsets, self._unknown)
+        spans = _unknown_spans(prompted, dict(enumerate(encodings)), offsets, self._words)
         coverages = [
             TextCoverage(max(len(encoding) - other, 0), limit, spans.get(i, ())) for i, encoding in enumerate(encodings)
         ]
@@ -145,7 +144,7 @@ class TextTokenizer:
         """Return what is encoded of every text; its tokens are counted, the model is not run."""
         prompted, removed = _prompted(texts, side)
         limit, other, offsets = self._limits(removed, side)
-        return token_coverage(self._tokenizer, prompted, limit, other, offsets, self._unknown)
+        return token_coverage(self._tokenizer, prompted, limit, other, offsets, self._words)
 
     def tokens(self, text: str, side: Side) -> list[Token]:
         """Return the `Token` of every vector that encoding `text` gives, before token pooling."""
@@ -234,23 +233,13 @@ class TextTokenizer:
         return Tokens(ids, attention, scored, spans, prompt_tokens)
 
 
-def unknown_token(tokenizer: Tokenizer) -> int | None:
-    """Return the id that a tokenizer gives what is not in its vocabulary, or None where everything is."""
-    # Also for the "unk_id" of Unigram models, which the library does not expose. The vocabulary is left unparsed.
-    unknown = getattr(tokenizer.model, "unk_token", None)
-    if unknown is not None:
-        return tokenizer.token_to_id(unknown)
-    id_ = json.loads(tokenizer.to_str())["model"].get("unk_id")
-    return None if id_ is None else int(id_)
-
-
 def token_coverage(
     tokenizer: Tokenizer,
     texts: Sequence[str],
     limit: int,
     other: int,
     offsets: Sequence[int],
-    unknown: int | None,
+    words: KnownWords,
 ) -> list[TextCoverage]:
     """Return the coverage of texts.
 
@@ -260,33 +249,27 @@ def token_coverage(
         limit: number of tokens of a text that are encoded.
         other: number of tokens around them: special tokens and prompt.
         offsets: how much to add to the characters of every text.
-        unknown: `unknown_token` of the tokenizer.
+        words: what the tokenizer's vocabulary knows.
     """
     # Without the characters of every token, which few texts need, this takes a third less time.
     encodings: list[Encoding] = tokenizer.encode_batch_fast(list(texts))
-    incomplete = [i for i, encoding in enumerate(encodings) if _is_incomplete(texts[i], encoding, unknown)]
+    incomplete = [i for i, encoding in enumerate(encodings) if words.may_lack(texts[i], encoding)]
     again = zip(incomplete, tokenizer.encode_batch([texts[i] for i in incomplete]), strict=True)
-    spans = _unknown_spans(texts, dict(again), offsets, unknown)
+    spans = _unknown_spans(texts, dict(again), offsets, words)
     return [
         TextCoverage(max(len(encoding) - other, 0), limit, spans.get(i, ())) for i, encoding in enumerate(encodings)
     ]
 
 
-def _is_incomplete(text: str, encoding: Encoding, unknown: int | None) -> bool:
-    return (unknown is not None and unknown in encoding.ids) or has_other_letters(text)
-
-
 def _unknown_spans(
-    texts: Sequence[str], encodings: Mapping[int, Encoding], offsets: Sequence[int], unknown: int | None
+    texts: Sequence[str], encodings: Mapping[int, Encoding], offsets: Sequence[int], words: KnownWords
 ) -> dict[int, tuple[tuple[int, int], ...]]:
-    """Return the characters outside the vocabulary of the texts that have some, by their number."""
+    """Return the characters outside the vocabulary of the texts that may have some, by their number."""
     spans: dict[int, tuple[tuple[int, int], ...]] = {}
     for i, encoding in encodings.items():
-        if not _is_incomplete(texts[i], encoding, unknown):
-            continue
-        pairs = [span for id_, span in zip(encoding.ids, encoding.offsets, strict=True) if id_ == unknown]
-        pairs = sorted(pairs + spelled_words(texts[i], encoding.offsets))
-        spans[i] = tuple((start + offsets[i], end + offsets[i]) for start, end in pairs if start + offsets[i] >= 0)
+        if words.may_lack(texts[i], encoding):
+            pairs = words.unknown_spans(texts[i], encoding)
+            spans[i] = tuple((start + offsets[i], end + offsets[i]) for start, end in pairs if start + offsets[i] >= 0)
     return spans
 
 

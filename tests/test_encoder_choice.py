@@ -54,7 +54,8 @@ def multi(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def no_multi(monkeypatch: pytest.MonkeyPatch) -> None:
     if packaged(MULTI.package, "model") is not None:
-        monkeypatch.setattr(type(MULTI), "folder", lambda _: None)
+        folder = type(MULTI).folder
+        monkeypatch.setattr(type(MULTI), "folder", lambda package: None if package is MULTI else folder(package))
 
 
 def write(folder: Path, *names: str) -> Path:

@@ -13,7 +13,7 @@ import pytest
 from tokenizers import Tokenizer
 
 from serotine import Encoder, Index, maxsim
-from serotine.errors import EncoderError
+from serotine.errors import EncoderError, UnknownTextWarning
 from serotine.model_packages import MULTI
 
 serotine_multi = pytest.importorskip("serotine_multi", reason=f"serotine-multi is not installed ({MULTI.install})")
@@ -112,6 +112,8 @@ def test_words_that_its_vocabulary_spells_are_known(multi: Encoder) -> None:
         assert multi.coverage([text])[0].unknown_share(text) == 0, text
     (cuneiform,) = multi.coverage([text := "𒀀𒁀𒂀𒃀 bat"])
     assert cuneiform.unknown_share(text) > 0.3
+    with pytest.warns(UnknownTextWarning, match=r"'serotine-multi' \(Cuneiform\).*; search with mode=\"bm25\"$"):
+        multi.encode_documents([text])
 
 
 def test_an_index_is_searched_across_languages(tmp_path: Path) -> None:

@@ -90,15 +90,17 @@ def test_no_chunk_warns_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixtur
 def test_a_search_over_http_reports_the_query(client: TestClient) -> None:
     body = client.post("/v1/indexes/notes/search", json={"query": THAI}).json()
     assert len(body["warnings"]) == 1
-    assert "% outside the vocabulary of 'serotine-mini' (Thai)" in body["warnings"][0]
+    assert "% outside the vocabulary of 'serotine-mini' (Thai)" in body["warnings"][0]["message"]
+    assert body["warnings"][0]["kind"] == "UnknownTextWarning"
     assert client.post("/v1/indexes/notes/search", json={"query": "bats"}).json()["warnings"] == []
 
 
 def test_reranking_and_encoding_over_http_report_their_texts(client: TestClient) -> None:
     body = client.post("/v1/rerank", json={"query": THAI, "documents": ["Owls hunt.", LONG]}).json()
-    assert [warning.split(":")[0] for warning in body["warnings"]] == ["queries", "texts"]
-    assert "the first is texts[1]" in body["warnings"][1]
+    assert [warning["message"].split(":")[0] for warning in body["warnings"]] == ["queries", "texts"]
+    assert "the first is texts[1]" in body["warnings"][1]["message"]
     assert client.post("/v1/rerank", json={"query": "owls", "documents": ["Owls hunt."]}).json()["warnings"] == []
     for url in ("/v1/multi-vector", "/pooling"):
         (warning,) = client.post(url, json={"input": ["Owls hunt.", LONG]}).json()["warnings"]
-        assert warning.startswith("texts: 1 of 2 longer than")
+        assert warning["kind"] == "TruncatedTextWarning"
+        assert warning["message"].startswith("texts: 1 of 2 longer than")

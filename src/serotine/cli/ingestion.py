@@ -213,7 +213,8 @@ def _warn_about_texts(result: IngestReport, encoder: str) -> None:
         outcome = "the rest is not searched: omit --no-chunk to cut them into passages"
         warn(coverage.truncated_message("documents", encoder, outcome))
     if coverage.unknown:
-        fix = multilingual_advice("search with --mode bm25, or index with --encoder multilingual")
+        words = "search with --mode bm25"
+        fix = multilingual_advice(f"{words}, or index with --encoder multilingual", encoder, words)
         warn(coverage.unknown_message("documents", encoder, fix))
 
 

@@ -387,7 +387,7 @@ class Writer:
         name = self._encoder.get().name
         if long_texts != "truncate":
             report.warn_truncated("texts", name, TRUNCATED_FIX)
-        report.warn_unknown("texts", name, unknown_fix())
+        report.warn_unknown("texts", name, unknown_fix(name))
 
 
 def _refuse_existing(ids: Sequence[str]) -> None:

@@ -151,7 +151,7 @@ class Ingest:
         report = commits.run()
         name = self._encoder.name
         report.coverage.warn_truncated("documents", name, "cut texts into passages: chunking=Chunking(256, 32)")
-        report.coverage.warn_unknown("documents", name, unknown_fix())
+        report.coverage.warn_unknown("documents", name, unknown_fix(name))
         return report
 
     def estimate(self, index: Index | None = None, *, on_bytes: OnProgress | None = None) -> Estimate:

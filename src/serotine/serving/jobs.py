@@ -255,7 +255,7 @@ class _TextWarnings:
             message = coverage.truncated_message("documents", self._encoder, "the rest is not searched: shorten them")
             warnings.append(JobWarning(TruncatedTextWarning.__name__, message))
         if coverage.unknown:
-            message = coverage.unknown_message("documents", self._encoder, unknown_fix())
+            message = coverage.unknown_message("documents", self._encoder, unknown_fix(self._encoder))
             warnings.append(JobWarning(UnknownTextWarning.__name__, message))
         others = [JobWarning(**warning.to_dict()) for warning in self._others]
         return [*warnings, *others[:MAX_NAMED]]

@@ -242,7 +242,7 @@ def test_several_indexes_are_searched_as_one(page: Page) -> None:
     search(page, "late serotine")
     # One request to each index with this encoder; the best by score, whichever index has them.
     assert {url.split("/")[-2] for url in bodies} == {"bats", "empty", "formats", "strange", "tags"}
-    scores = [float(text) for text in page.locator(".hit .score").all_inner_texts()]
+    scores = [float(text) for text in page.locator(".hit .score > span").all_inner_texts()]
     assert len(scores) == 10
     assert scores == sorted(scores, reverse=True)
     names = page.locator(".hit .of-index").all_inner_texts()

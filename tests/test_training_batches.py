@@ -64,13 +64,18 @@ def test_sources_are_mixed_by_size_to_a_power(exponent: float, share: float) -> 
 def test_batches_of_one_topic() -> None:
     """Each batch is of one topic, leftovers are mixed; each epoch differs, and no example occurs twice."""
     rng = np.random.default_rng(5)
-    topic_centers = rng.standard_normal((3, 1, 8))
-    examples, vectors = [], {}
-    for number in range(70):
-        text = f"{'x' * (number % 9)} {number}"
-        examples.append(Example(f"q {number}", (text, "another")))
-        vectors[text] = (topic_centers[number % 3] + rng.standard_normal((4, 8)) / 9).astype(np.float32)
-    topics = assign_topics(examples, vectors, 3, seed=0)
+    # Thirty words, ten of each topic, whose embeddings are near those of the others of their topic.
+    embeddings = (np.repeat(rng.standard_normal((3, 8)), 10, axis=0) + rng.standard_normal((30, 8)) / 9).astype(
+        np.float32
+    )
+    words = rng.integers(0, 10, (70, 6)) + 10 * (np.arange(70) % 3)[:, None]
+    texts = [" ".join(map(str, row[: 2 + number % 5])) for number, row in enumerate(words)]
+    examples = [Example(f"q {number}", (text, "another")) for number, text in enumerate(texts)]
+
+    def tokenizer(texts: list[str], **_: object) -> dict[str, list[list[int]]]:
+        return {"input_ids": [[int(word) for word in text.split()] for text in texts]}
+
+    topics = assign_topics(examples, tokenizer, embeddings, 3, seed=0)
     assert [set(topics[start::3]) for start in range(3)] == [{topics[start]} for start in range(3)]
     assert len(set(topics)) == 3
     dataset = Dataset.from_dict({"query": [example.query for example in examples], "label": range(70)})

@@ -157,6 +157,7 @@ const searching = () => ({
   },
   async search() {
     clearTimeout(this._timer);
+    this._timer = 0;
     if (this._controller) this._controller.abort();
     this._controller = null;
     const query = this.query.trim();
@@ -187,7 +188,8 @@ const searching = () => ({
       if (error.name === "AbortError" || this._controller !== controller) return;
       this.showError(error);
     } finally {
-      if (this._controller === controller) this.busy = false;
+      // What was typed meanwhile is searched next.
+      if (this._controller === controller) this.busy = this._timer !== 0;
     }
   },
   /** Repeat a request while the server is busy. */

@@ -157,8 +157,8 @@ def evaluate(
     results: list[Result] = []
     encoder_systems = _open(models, dense, index, exact, encoder_settings, cache)
     try:
-        if bm25 and language is not None and (notice := without_stemmer(language)) is not None:
-            warn(f"--language {language}: {notice}")
+        if bm25 and language is not None and (consequence := without_stemmer(language)) is not None:
+            warn(f"--language {language}: {consequence}")
         systems: list[System] = [*encoder_systems, *([BM25Baseline(language)] if bm25 else [])]
         for result in evaluate_systems(systems, sources, settings, show_progress=True, on_note=warn):
             results.append(result)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType
 
 import pytest
+from helpers.scripts import load_script
 
 from serotine import Index
 from serotine.evaluation import Collection, load_beir
@@ -19,11 +19,7 @@ SCRIPT = Path(__file__).parent.parent / "examples" / "cranfield_demo.py"
 @pytest.fixture
 def demo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     """Load the script as a module, with its index in `tmp_path`, ten queries and the documents judged for them."""
-    spec = importlib.util.spec_from_file_location("cranfield_demo", SCRIPT)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    module = load_script(SCRIPT)
     cranfield = load_beir(SCRIPT.parent / "cranfield")
     qrels = dict(list(cranfield.qrels.items())[:10])
     documents = {id_: cranfield.documents[id_] for grades in qrels.values() for id_ in grades}

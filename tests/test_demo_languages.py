@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import sys
 from collections import Counter
 from pathlib import Path
@@ -10,6 +9,7 @@ from types import ModuleType
 
 import pytest
 from helpers.fakes import WordEncoder
+from helpers.scripts import load_script
 
 from serotine.errors import EncoderError
 from serotine.evaluation import load_beir
@@ -20,11 +20,7 @@ SCRIPT = Path(__file__).parent.parent / "examples" / "languages_demo.py"
 
 @pytest.fixture
 def demo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    spec = importlib.util.spec_from_file_location("languages_demo", SCRIPT)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    module = load_script(SCRIPT)
     monkeypatch.setattr(module, "ROOT", tmp_path)
     monkeypatch.setattr(module, "INDEX", tmp_path / "cache" / "languages.serotine")
     monkeypatch.setattr(sys, "argv", ["languages_demo.py"])

@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
 from pathlib import Path
 from typing import Any
+
+from helpers.scripts import load_script
 
 MODEL = Path(__file__).parents[2] / "models/serotine-multi"
 
 
 def script(name: str) -> Any:
     """Import one of the model's scripts."""
-    spec = importlib.util.spec_from_file_location(f"serotine_multi_{name}", MODEL / f"{name}.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    # Dataclasses look their module up.
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
+    return load_script(MODEL / f"{name}.py", f"serotine_multi_{name}")
 
 
 def packed() -> Path | None:

@@ -11,8 +11,8 @@ import click
 
 from serotine.cli.index_options import check_where, where_option
 from serotine.cli.output import STANDARD_OUTPUT, check_text, json_option, report, warn
-from serotine.cli.search_results import Found, as_json, lines
-from serotine.errors import EncoderError, SerotineWarning
+from serotine.cli.search_results import Found, as_json, distinct_warnings, lines
+from serotine.errors import EncoderError
 from serotine.issued_warnings import muted_warnings
 
 if TYPE_CHECKING:
@@ -162,7 +162,6 @@ def _search(index: Index, query: str, options: SearchOptions, *, alone: bool) ->
 
 
 def _warn(results: Sequence[Hits]) -> None:
-    warnings: dict[SerotineWarning, None] = dict.fromkeys(warning for hits in results for warning in hits.warnings)
-    for message in map(str, warnings):
+    for message in map(str, distinct_warnings(results)):
         option = "--" if message.startswith("where") else ""
         warn(option + message.replace('mode="', "--mode ").replace('"', ""))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import sys
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +15,7 @@ from serotine.excerpts import MARK, UNMARK, Span, passage
 from serotine.texts import printable
 
 if TYPE_CHECKING:
+    from serotine.errors import SerotineWarning
     from serotine.index import Hit, Hits, SearchOptions, SearchStats
 
 _BOLD, _NOT_BOLD = "\x1b[1m", "\x1b[22m"
@@ -42,6 +43,11 @@ class Found:
     def hit(self) -> Hit:
         """The hit."""
         return self.hits[self.position]
+
+
+def distinct_warnings(results: Iterable[Hits]) -> list[SerotineWarning]:
+    """Return the warnings of searches, each once."""
+    return list(dict.fromkeys(warning for hits in results for warning in hits.warnings))
 
 
 def lines(
@@ -102,7 +108,6 @@ def as_json(found: Sequence[Found], results: Mapping[Path, Hits], offset: int) -
         }
         for rank, one in enumerate(found, offset + 1)
     ]
-    warnings = dict.fromkeys(warning for hits in results.values() for warning in hits.warnings)
     described = [
         {
             "stats": asdict(hits.stats),
@@ -114,7 +119,7 @@ def as_json(found: Sequence[Found], results: Mapping[Path, Hits], offset: int) -
     return {
         "hits": listed,
         **({"indexes": indexes} if several else described[0]),
-        "warnings": [warning.to_dict() for warning in warnings],
+        "warnings": [warning.to_dict() for warning in distinct_warnings(results.values())],
     }
 
 

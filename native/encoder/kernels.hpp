@@ -19,9 +19,9 @@ struct Workspace {
 
 struct Kernels {
   const char* name;
-  // Encodes the texts [0, texts) of one group; offsets need not start at 0.
+  // Encodes the texts [0, texts) of one group on `workers` threads; offsets need not start at 0.
   void (*forward)(const Model& model, const std::int32_t* ids, const std::uint8_t* attended, const std::int64_t* offsets,
-                  std::size_t texts, float* out, Workspace& workspace);
+                  std::size_t texts, float* out, Workspace& workspace, std::size_t workers);
 };
 
 extern const Kernels portable_kernels;

@@ -1,3 +1,4 @@
+#include <cmath>
 #include <cstring>
 
 #include "encoder.hpp"
@@ -24,7 +25,7 @@ Int8Matrix::Int8Matrix(const std::int8_t* levels, const float* output_scales, co
   }
   for (std::size_t o = 0; o < rows; ++o) {
     scales[o] = output_scales[o] * (o < factored ? factor : 1.0f);
-    bias[o] = output_bias[o] * (o < factored ? factor : 1.0f);
+    bias[o] = output_bias == nullptr ? 0.0f : output_bias[o] * (o < factored ? factor : 1.0f);
   }
 }
 
@@ -55,6 +56,24 @@ FloatMatrix::FloatMatrix(const float* weights, const float* row_bias, std::size_
   for (std::size_t o = 0; o < rows; ++o) {
     for (std::size_t i = 0; i < columns; ++i) {
       pairs[o / kPanel * columns * kPanel + i / 2 * kPanel * 2 + o % kPanel * 2 + i % 2] = bfloat16(weights[o * columns + i]);
+    }
+  }
+}
+
+Rotary::Rotary(double theta, std::size_t positions, std::size_t head_dim)
+    : cosines(positions * head_dim / 2), sines(positions * head_dim / 2) {
+  const std::size_t half = head_dim / 2;
+  for (std::size_t i = 0; i < half; ++i) {
+    // Each position's angle from the last one's: the error after a million is below 1e-9.
+    const double angle = std::pow(theta, -2.0 * static_cast<double>(i) / static_cast<double>(head_dim));
+    const double turn_cosine = std::cos(angle), turn_sine = std::sin(angle);
+    double cosine = 1, sine = 0;
+    for (std::size_t position = 0; position < positions; ++position) {
+      cosines[position * half + i] = static_cast<float>(cosine);
+      sines[position * half + i] = static_cast<float>(sine);
+      const double next = cosine * turn_cosine - sine * turn_sine;
+      sine = sine * turn_cosine + cosine * turn_sine;
+      cosine = next;
     }
   }
 }

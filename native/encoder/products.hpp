@@ -82,14 +82,16 @@ __attribute__((noinline)) void int8_tile(const Int8Matrix& matrix, std::size_t p
   }
 }
 
-// All rows with all panels. Every tile asks for its share of the next panel.
+// All rows with the panels [first_panel, last_panel). Every tile asks for its share of the next panel. Of a row, the
+// epilogue gets the columns in rising order.
 template <class Isa, class Epilogue>
-void int8_product(const Int8Matrix& matrix, const std::uint8_t* rows, std::size_t count, const Epilogue& epilogue) {
+void int8_product(const Int8Matrix& matrix, std::size_t first_panel, std::size_t last_panel, const std::uint8_t* rows,
+                  std::size_t count, const Epilogue& epilogue) {
   std::size_t tiles = 0;
   for (std::size_t first = 0; first < count; first += next_tile(count - first, Isa::kRows)) ++tiles;
   const std::size_t lines = matrix.inputs * kPanel / 64, share = (lines + tiles - 1) / tiles;
   const std::size_t steps = matrix.inputs / 4, ahead_step = (share * 64 + steps - 1) / steps;
-  for (std::size_t panel = 0; panel < matrix.outputs / kPanel; ++panel) {
+  for (std::size_t panel = first_panel; panel < last_panel; ++panel) {
     // Past the last panel that is unowned memory, which a prefetch may address.
     const char* next = reinterpret_cast<const char*>(matrix.panels.data()) + (panel + 1) * matrix.inputs * kPanel;
     std::size_t tile = 0;

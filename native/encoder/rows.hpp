@@ -1,4 +1,4 @@
-// What happens to one token's row between the products: quantization, layer normalization.
+// What happens to one token's row between the products: quantization, normalization.
 #pragma once
 
 #include "encoder.hpp"
@@ -22,29 +22,30 @@ SEROTINE_INLINE float quantize_row(const float* row, std::size_t width, std::uin
   return bounded / 127.0f;
 }
 
-// Layer normalization in place (Ba et al. 2016), then quantization; returns the scale.
+// Writes a row's normalization, which may replace the row.
 template <class Isa>
-SEROTINE_INLINE float normalize_row(float* row, std::size_t width, const Norm& norm, float epsilon,
-                                    std::uint8_t* bytes) {
-  Floats a{}, b{};
-  for (std::size_t i = 0; i < width; i += 2 * kLanes) {
-    a += load(row + i);
-    b += load(row + i + kLanes);
+SEROTINE_INLINE void normalize_row(const Shape& shape, const Norm& norm, const float* row, float* to) {
+  const std::size_t width = shape.hidden;
+  Floats mean{}, a{}, b{};
+  if (shape.norm == NormKind::layer) {
+    for (std::size_t i = 0; i < width; i += 2 * kLanes) {
+      a += load(row + i);
+      b += load(row + i + kLanes);
+    }
+    mean = all(Isa::sum(a + b) / static_cast<float>(width));
+    a = b = Floats{};
   }
-  const Floats mean = all(Isa::sum(a + b) / static_cast<float>(width));
-  a = b = Floats{};
   for (std::size_t i = 0; i < width; i += 2 * kLanes) {
     const Floats x = load(row + i) - mean, y = load(row + i + kLanes) - mean;
     a = fma(x, x, a);
     b = fma(y, y, b);
   }
   const float variance = Isa::sum(a + b) / static_cast<float>(width);
-  const Floats inverse = all(1.0f / __builtin_sqrtf(variance + epsilon));
+  const Floats inverse = all(1.0f / __builtin_sqrtf(variance + shape.epsilon));
   for (std::size_t i = 0; i < width; i += kLanes) {
     const Floats x = (load(row + i) - mean) * inverse;
-    store(row + i, fma(x, load(norm.gain.data() + i), load(norm.bias.data() + i)));
+    store(to + i, fma(x, load(norm.gain.data() + i), load(norm.bias.data() + i)));
   }
-  return quantize_row<Isa>(row, width, bytes);
 }
 
 // GELU's least value is -0.17: what is below zero needs little of the range. Bytes with a zero point of their own.

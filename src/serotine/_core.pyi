@@ -170,20 +170,49 @@ def nearest(
 ) -> None: ...
 def cluster_means(points: _Array, ids: _Array, centroids: _Array, squares: _Array, sizes: _Array) -> None: ...
 
-class Bert:
+class Transformer:
+    """The forward pass of native/encoder/encoder.hpp, which says what each choice means.
+
+    Widths are multiples of 32. Rows of gated `feed_in`, and of each head of queries and keys where `theta` is given,
+    are paired: 16 of the first half and 16 of the second in turn.
+    """
+
     def __init__(
         self,
-        positions: _Array,
-        norm: tuple[_Array, _Array],
+        *,
+        hidden: int,
         heads: int,
         intermediate: int,
+        longest: int,  # most tokens of a text
         epsilon: float,
-        tanh: bool,
-        first_position: int,
+        key_value_heads: int | None = None,  # heads
+        head_dim: int | None = None,  # hidden // heads
+        activation: str = "GELU",  # "GELU", "GELUTanh", "SiLU" (gated only)
+        gated: bool = False,
+        rms_norm: bool = False,
+        pre_norm: bool = False,
+        theta: float | None = None,  # base of rotary positions; None: there are none
+        local_theta: float | None = None,  # of local layers; None: theta
+        reach: int | None = None,  # in local layers token i attends to j where |i - j| <= reach
     ) -> None: ...
+    # Learned positions, float32 (longest, hidden), the vector of a text's first token first.
+    def set_positions(self, vectors: _Array) -> None: ...
+    # A normalization is its gain and bias.
+    def set_embedding_norm(self, norm: tuple[_Array, _Array | None]) -> None: ...
+    def set_final_norm(self, norm: tuple[_Array, _Array | None]) -> None: ...
     def set_words(self, levels: _Array, scales: _Array) -> None: ...
     def set_word_blocks(self, nibbles: _Array, scales: _Array) -> None: ...
-    def add_layer(self, matrices: list[tuple[_Array, _Array, _Array]], norms: list[tuple[_Array, _Array]]) -> None: ...
+    # Matrices: attention_in, attention_out, feed_in, feed_out, each its panels, scales and bias. Norms: of attention,
+    # and of the feed-forward network; None is the identity. The gains, float32 (head_dim,), are not paired.
+    def add_layer(
+        self,
+        matrices: list[tuple[_Array, _Array, _Array | None]],
+        norms: list[tuple[_Array, _Array | None] | None],
+        *,
+        query_gain: _Array | None = None,
+        key_gain: _Array | None = None,
+        local: bool = False,
+    ) -> None: ...
     def add_projection(
         self, weights: _Array, bias: _Array | None, activation: str, adds_input: bool, residual: _Array | None
     ) -> None: ...

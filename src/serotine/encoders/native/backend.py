@@ -58,16 +58,17 @@ class NativeBackend:
         return [vectors[start:end] for start, end in pairwise(offsets)]
 
 
-def _model(weights: BertWeights) -> _core.Bert:
-    model = _core.Bert(
-        weights.positions,
-        (weights.norm.gain, weights.norm.bias),
-        weights.heads,
-        weights.intermediate,
-        weights.epsilon,
-        weights.tanh,
-        weights.first_position,
+def _model(weights: BertWeights) -> _core.Transformer:
+    model = _core.Transformer(
+        hidden=weights.positions.shape[1],
+        heads=weights.heads,
+        intermediate=weights.intermediate,
+        longest=weights.longest,
+        epsilon=weights.epsilon,
+        activation="GELUTanh" if weights.tanh else "GELU",
     )
+    model.set_positions(weights.positions[weights.first_position :])
+    model.set_embedding_norm((weights.norm.gain, weights.norm.bias))
     words = weights.words
     if words.bits == 8:
         model.set_words(words.levels, words.scales)

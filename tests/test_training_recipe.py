@@ -100,6 +100,14 @@ def stage(**change: Any) -> dict[str, Any]:
         ),
         ({"sources": [{**VALUES["sources"][0], "weight": 0}]}, r"sources\[0\].weight: must be at least"),
         (stage(bm25_weight=0.3), r"stages\[0\].bm25_weight: needs a teacher"),
+        (
+            stage(objective="distillation", teachers=[{"encoder": "x"}], bm25_weight=0.1, bm25_sources=["dogs"]),
+            r"stages\[0\].bm25_sources: unknown source 'dogs'; valid sources: docs",
+        ),
+        (
+            stage(objective="distillation", teachers=[{"encoder": "x"}], bm25_sources=["docs"]),
+            r"stages\[0\].bm25_sources: applies with bm25_weight only",
+        ),
         ({"head": {"kind": "mlp"}}, "head.kind: must be one of residual, linear, got 'mlp'"),
         ({"tokenization": {"markers": True}}, "tokenization.markers: needs query_prompt"),
         ({"tokenization": {"skiplist": "."}}, "tokenization.skiplist: must be a list"),

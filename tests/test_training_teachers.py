@@ -22,7 +22,9 @@ from serotine.training.checkpoints import load  # noqa: E402
 from serotine.training.cleaning import clean  # noqa: E402
 from serotine.training.distillation import InBatchDistillation  # noqa: E402
 from serotine.training.examples import Example  # noqa: E402
-from serotine.training.recipe import Cleaning  # noqa: E402
+from serotine.training.lexical import LexicalScorer  # noqa: E402
+from serotine.training.losses import build_loss  # noqa: E402
+from serotine.training.recipe import Cleaning, Stage, TeacherShare  # noqa: E402
 from serotine.training.teacher_vectors import TeacherVectors  # noqa: E402
 from serotine.training.topics import assign_topics  # noqa: E402
 
@@ -75,6 +77,20 @@ def test_teachers_read_their_own_texts_and_are_averaged(student: Any) -> None:
         rows = [maxsim.score(query, documents) for query in teacher.queries([example.query for example in order])]
         expected += teacher.weight * scaled(np.array(rows))
     np.testing.assert_allclose(scores, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_bm25_has_its_share_in_the_sources_named(student: Any) -> None:
+    """The teacher alone scores the other source."""
+    labeled = {name: dict(enumerate(TRANSLATED)) for name in ("prose", "code")}
+    share = TeacherShare(encoder="unused")
+    stage = Stage("kd", ("prose", "code"), 1, "distillation", (share,), bm25_weight=0.4, bm25_sources=("prose",))
+    losses_of = build_loss(stage, student, labeled, [teacher_of(TRANSLATED, 1)])
+    prose, code = (losses_of[name]._teacher_scores(torch.tensor([2, 0, 1]), 1).numpy() for name in ("prose", "code"))
+    np.testing.assert_allclose(code, scaled(code), atol=1e-6)
+    texts = [TRANSLATED[i].read_by_teacher for i in (2, 0, 1)]
+    words = LexicalScorer(example.documents[0] for example in texts)
+    bm25 = np.array([words.scores(example.query, [other.documents[0] for other in texts]) for example in texts])
+    np.testing.assert_allclose(prose, 0.6 * code + 0.4 * scaled(bm25), rtol=1e-4, atol=1e-5)
 
 
 def test_the_loss_of_the_first_dimensions(student: Any) -> None:

@@ -16,6 +16,7 @@ Every example carries its English version under the key "teacher", from which an
     languages/QUERY-PASSAGE/
                          the same concepts by pairs of languages, for evaluate.py: de-de, de-en and en-de have the same
                          queries and passages, in German, and in English on one side
+    english/SOURCE/      concepts of an English source that are in no other file, for evaluate.py
 
 The question-answer pairs in Chinese and Arabic are not used: their passages are those of two test collections. One seed
 determines the result.
@@ -42,14 +43,16 @@ Pair = tuple[str, str]
 
 TRANSLATED = {"debian-descriptions": 2600, "libreoffice-help": 1700, "tldr": 1100}
 """Number of concepts of each translated source; those in many languages first."""
-ENGLISH = {"medquad": 1200, "wordnet-glosses": 400}
-CODE = {"python-docstrings": 1800, "manpages": 500, "debian-reference": 200}
+ENGLISH = {"medquad": 3000, "wordnet-glosses": 400}
+CODE = {"python-docstrings": 4000, "manpages": 500, "debian-reference": 200}
 """Number of English passages of each other source."""
 DEV_PERCENT, DEV_CONCEPTS = 8, 600
 LANGUAGE_QUERIES, LANGUAGE_PASSAGES = 50, 150
 """Sizes of a folder in languages/; a language with fewer passages than queries has none."""
-MIN_PARALLEL, MIN_CLOZE, MAX_CLOZE = 250, 80, 260
-"""Number of examples that a language needs for a file of its own; longest file of the cloze task."""
+ENGLISH_QUERIES, ENGLISH_PASSAGES = 150, 600
+"""Sizes of a folder in english/."""
+MIN_PARALLEL, MIN_CLOZE, MAX_CLOZE, MAX_ENGLISH_CLOZE = 250, 80, 260, 3000
+"""Number of examples that a language needs for a file of its own; longest files of the cloze task."""
 RECODED = {"en-us": "en", "zh-cn": "zh", "zh-tw": "zht", "pt-br": "pt", "pt-pt": "pt"}
 DENSE = {"ja", "ko", "lo", "th", "zh", "zht"}
 """Languages of which a character says about as much as two or three of the others."""
@@ -183,7 +186,7 @@ def cloze_examples(concepts: list[Concept], rng: random.Random) -> dict[str, lis
     documents: dict[tuple[str, str], list[str]] = defaultdict(list)
     for concept in concepts:
         for code, (_, passage) in concept.versions.items():
-            if code != "en" and concept.source != "tldr":
+            if concept.source not in ("tldr", *CODE):
                 documents[code, f"{concept.source} {concept.document}"].append(passage)
     order = sorted(documents)
     rng.shuffle(order)
@@ -192,7 +195,8 @@ def cloze_examples(concepts: list[Concept], rng: random.Random) -> dict[str, lis
         scale = 0.45 if code in DENSE else 1.0
         texts = dict.fromkeys(documents[code, document])
         sentences = list(dict.fromkeys(part for text in texts for part in SENTENCE_END.split(text)))
-        if len(examples[code]) >= MAX_CLOZE or len(sentences) < 4 or sum(map(len, sentences)) < 200 * scale:
+        limit = MAX_ENGLISH_CLOZE if code == "en" else MAX_CLOZE
+        if len(examples[code]) >= limit or len(sentences) < 4 or sum(map(len, sentences)) < 200 * scale:
             continue
         target = rng.choice(CLOZE_CHARACTERS) * scale
         start = rng.randrange(max(1, len(sentences) - 4))
@@ -253,6 +257,20 @@ def write_languages(folder: Path, concepts: list[Concept], rng: random.Random) -
             write_beir(folder / f"{asked}-{read}", corpus, queries, judgements)
 
 
+def write_english(folder: Path, concepts: list[Concept], rng: random.Random) -> None:
+    """Write one BEIR folder per English source."""
+    for source in ("medquad", *CODE):
+        listed = [concept.versions["en"] for concept in concepts if concept.source == source]
+        rng.shuffle(listed)
+        passages = list(dict.fromkeys(passage for _, passage in listed))[:ENGLISH_PASSAGES]
+        numbers = {passage: number for number, passage in enumerate(passages)}
+        asked = [(query, numbers[passage]) for query, passage in listed if passage in numbers][:ENGLISH_QUERIES]
+        corpus = [{"_id": f"d{number}", "text": passage, "lang": "en"} for passage, number in numbers.items()]
+        queries = [{"_id": f"q{number}", "text": query, "lang": "en"} for number, (query, _) in enumerate(asked)]
+        judgements = [f"q{number}\td{document}\t1" for number, (_, document) in enumerate(asked)]
+        write_beir(folder / source, corpus, queries, ["query-id\tcorpus-id\tscore", *judgements])
+
+
 def write_beir(
     folder: Path, corpus: list[dict[str, Any]], queries: list[dict[str, Any]], judgements: list[str]
 ) -> None:
@@ -280,8 +298,9 @@ def main() -> int:
     pairs, work = arguments.pairs, arguments.work
     rng = random.Random(SEED)
     harvested = {source: translated_concepts(pairs, source) for source in TRANSLATED}
+    alone = {source: english_concepts(pairs, source) for source in ENGLISH | CODE}
     chosen = {source: choose(harvested[source], count, rng) for source, count in TRANSLATED.items()}
-    others = {source: choose(english_concepts(pairs, source), count, rng) for source, count in (ENGLISH | CODE).items()}
+    others = {source: choose(alone[source], count, rng) for source, count in (ENGLISH | CODE).items()}
     concepts = [concept for source in TRANSLATED for concept in chosen[source]]
     frequencies = Counter(code for concept in concepts for code in concept.versions)
     files: dict[str, list[dict[str, Any]]] = {}
@@ -301,14 +320,17 @@ def main() -> int:
         codes = ["en" if rng.random() < 0.5 else rare_first(concept, frequencies, rng) for _ in range(2)]
         code.append(example(concept, *codes))
     files["code"] = code
-    training = [concept for source in TRANSLATED for concept in harvested[source] if not concept.held_back]
+    translated = [concept for listed in harvested.values() for concept in listed]
+    english = [concept for listed in alone.values() for concept in listed]
+    training = [concept for concept in [*translated, *english] if not concept.held_back]
     files |= {f"cloze-{code}": rows for code, rows in cloze_examples(training, rng).items()}
     for name, rows in sorted(files.items()):
         write(work / f"{name}.jsonl", rows)
         print(f"{name}: {len(rows):,} examples")
-    held_back = [c for listed in harvested.values() for c in listed if c.held_back and len(c.versions) >= 4]
-    write_dev(work / "dev", held_back, frequencies, rng)
-    write_languages(work / "languages", [c for listed in harvested.values() for c in listed if c.held_back], rng)
+    held_back = [concept for concept in translated if concept.held_back]
+    write_dev(work / "dev", [concept for concept in held_back if len(concept.versions) >= 4], frequencies, rng)
+    write_languages(work / "languages", held_back, rng)
+    write_english(work / "english", [concept for concept in english if concept.held_back], rng)
     return 0
 
 

@@ -37,7 +37,7 @@ def build_loss(
                 of_source,
                 [vectors for share, vectors in zip(stage.teachers, teachers, strict=True) if share.scores(source)],
                 stage.temperature,
-                stage.bm25_weight,
+                stage.bm25_weight if source in (stage.bm25_sources or stage.sources) else 0.0,
                 matryoshka,
             )
             for source, of_source in examples.items()

@@ -141,6 +141,7 @@ class Stage:
             under its key "teacher", such as the same texts in the language that the teacher knows best.
         bm25_weight: share of BM25 in the teachers' scores, both scaled to 0..1 per list; 0: none. Terms are counted
             over one source and stemmed in the language of its texts.
+        bm25_sources: sources to which `bm25_weight` applies; empty: all. Words say little about program code.
         topics: number of topics, k-means clusters of the texts that the first teacher reads; each batch is from one. 0:
             no topics.
         matryoshka_dims: the loss is also that of the first so many dimensions of every vector, which can then be used
@@ -166,6 +167,7 @@ class Stage:
     objective: Literal["contrastive", "distillation"] = "contrastive"
     teachers: tuple[TeacherShare, ...] = ()
     bm25_weight: float = 0.0
+    bm25_sources: tuple[str, ...] = ()
     topics: int = 0
     matryoshka_dims: tuple[int, ...] = ()
     matryoshka_weight: float = 0.5

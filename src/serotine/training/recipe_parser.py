@@ -153,17 +153,19 @@ def _validate_stage(stage: Stage, sources: set[str], location: str) -> None:
     for key in ("bm25_weight", "topics", "matryoshka_dims"):
         if getattr(stage, key) and not stage.teachers:
             raise RecipeError(f"{location}.{key}: needs a teacher; set teachers or remove {key}")
+    if stage.bm25_sources and not stage.bm25_weight:
+        raise RecipeError(f"{location}.bm25_sources: applies with bm25_weight only; set it or remove bm25_sources")
     if stage.teachers:
         _validate_teachers(stage, location)
 
 
 def _validate_teachers(stage: Stage, location: str) -> None:
-    for number, teacher in enumerate(stage.teachers):
-        for name in teacher.sources:
+    parts = {f"teachers[{number}].sources": teacher.sources for number, teacher in enumerate(stage.teachers)}
+    for key, names in (parts | {"bm25_sources": stage.bm25_sources}).items():
+        for name in names:
             if name not in stage.sources:
                 raise RecipeError(
-                    f"{location}.teachers[{number}].sources: unknown source {name!r}; valid sources: "
-                    f"{', '.join(sorted(stage.sources))}"
+                    f"{location}.{key}: unknown source {name!r}; valid sources: {', '.join(sorted(stage.sources))}"
                 )
     for name in stage.sources:
         if not any(teacher.scores(name) for teacher in stage.teachers):

@@ -285,6 +285,8 @@ def test_help_lists_the_commands_in_order_of_use(shell: Shell) -> None:
         "compact",
         "info",
         "verify",
+        "snapshot",
+        "restore",
         "serve",
         "mcp",
         "export",

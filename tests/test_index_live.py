@@ -147,7 +147,7 @@ def test_verify_reports_no_damage_while_another_thread_adds(two: Index, monkeypa
             two.add(["c"], ["fox"])
         return verify_index(*arguments)
 
-    monkeypatch.setattr("serotine.index.index.verify_index", overtaken)
+    monkeypatch.setattr("serotine.index.upkeep.verify_index", overtaken)
     assert two.verify().documents == 3
     assert len(calls) == 2
 

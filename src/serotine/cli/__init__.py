@@ -25,8 +25,10 @@ from serotine.cli.mcp import mcp
 from serotine.cli.missing_index import missing_index_message
 from serotine.cli.model import model
 from serotine.cli.output import Interrupted, print_error
+from serotine.cli.restore import restore
 from serotine.cli.search import search
 from serotine.cli.serve import serve
+from serotine.cli.snapshot import snapshot
 from serotine.cli.train import train
 from serotine.cli.verify import verify
 from serotine.errors import IndexLockedError, NotAnIndexError, SerotineError
@@ -60,6 +62,8 @@ class _Commands(CommandGroup):
         compact,
         info,
         verify,
+        snapshot,
+        restore,
         serve,
         mcp,
         export,

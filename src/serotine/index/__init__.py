@@ -20,7 +20,7 @@ from serotine.index.index import Index
 from serotine.index.long_texts import LongTexts, check_long_texts
 from serotine.index.merging import merged_order
 from serotine.index.recorded_encoder import load_encoder
-from serotine.index.results import IndexStats, VerifyReport
+from serotine.index.results import CopyReport, IndexStats, VerifyReport
 from serotine.index.search import (
     Explanation,
     Fusion,
@@ -55,6 +55,7 @@ __all__ = [
     "POSTINGS_FROM",
     "CatalogEntry",
     "Certificate",
+    "CopyReport",
     "Explanation",
     "Fusion",
     "GroupBy",

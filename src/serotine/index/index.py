@@ -13,9 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serotine.coverage import CoverageReport
-from serotine.errors import IndexDamagedError, IndexExistsError, SerotineError
+from serotine.errors import IndexExistsError, SerotineError
 from serotine.index import recorded_encoder
-from serotine.index.container import DocumentContainer
 from serotine.index.creation import CreateKeywords, CreateOptions
 from serotine.index.document_explainer import DocumentExplainer
 from serotine.index.hits import Hits
@@ -23,17 +22,15 @@ from serotine.index.long_texts import LongTexts
 from serotine.index.queries import Query, QueryEncoder, query_texts
 from serotine.index.query_checks import search_checked
 from serotine.index.recorded_encoder import RecordedEncoder
-from serotine.index.results import IndexStats, VerifyReport
 from serotine.index.search import Explanation, Fusion, GroupBy, Mode, Retriever, SearchKeywords, SearchOptions
-from serotine.index.stats import index_stats
 from serotine.index.store import Sources, SourceUpdate, Store, read_settings
-from serotine.index.verify import verify_index
+from serotine.index.upkeep import Upkeep
 from serotine.index.writer import Writer
 from serotine.issued_warnings import issue_query_warnings
 from serotine.text_encoder import AnyEncoder, TextEncoder
 
 
-class Index(DocumentContainer):
+class Index(Upkeep):
     """A collection of documents on disk, stored as token vectors and searched by MaxSim.
 
     Open one with `Index.create` or `Index.open`; close it, or use it as a context manager. Searches are thread-safe.
@@ -449,22 +446,3 @@ class Index(DocumentContainer):
             ValueError: the query is empty, or the document was added as vectors, without a text.
         """
         return self._explainer.explain(query, id_)
-
-    def stats(self) -> IndexStats:
-        """Return counts and sizes."""
-        return index_stats(self._store)
-
-    def verify(self) -> VerifyReport:
-        """Read everything and check it: the database, every reference, every checksum.
-
-        Raises:
-            IndexDamagedError: lists everything that is damaged.
-        """
-        while True:
-            snapshot = self._store.snapshot()
-            try:
-                return verify_index(self._store, snapshot)
-            except IndexDamagedError:
-                if self._store.snapshot() is snapshot:
-                    raise
-            # The index has changed meanwhile: the mismatch may be between two states.

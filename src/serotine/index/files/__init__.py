@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from serotine.index.files import durable
-from serotine.index.files.arrays import ArraysFile, ArraysWriter, FileRecord, damage
+from serotine.index.files.arrays import ArraysFile, ArraysWriter, FileRecord, copy_intact, damage
 from serotine.index.files.codebook import (
     MAX_CENTROIDS,
     Codebook,
@@ -46,6 +46,7 @@ __all__ = [
     "append_documents",
     "append_postings",
     "centroids_for",
+    "copy_intact",
     "damage",
     "durable",
     "id_type",

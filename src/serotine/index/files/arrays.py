@@ -14,7 +14,7 @@ import struct
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -185,6 +185,27 @@ def damage(path: Path, record: FileRecord) -> str:
     except OSError as error:
         return f"{record.name} cannot be read ({error.strerror or reason(error)})"
     return "" if checksum == record.checksum else f"the checksum of {record.name} does not match the catalog's"
+
+
+def copy_intact(source: BinaryIO, record: FileRecord, target: Path) -> None:
+    """Copy an open file to `target`, on disk, while checking it.
+
+    Raises:
+        IndexDamagedError: it is not what was written; there is no copy then.
+    """
+    digest = hashlib.blake2b(digest_size=32)
+    with DurableFile(target) as copy:
+        header = source.read(_HEADER.size)
+        copy.write(header)
+        while data := source.read(_HASH_CHUNK):
+            digest.update(data)
+            copy.write(data)
+        digest.update(header)
+        if digest.hexdigest() != record.checksum:
+            raise IndexDamagedError(
+                f"the checksum of {record.name} does not match the catalog's; "
+                "`serotine verify` lists what is damaged, and with --repair saves the rest"
+            )
 
 
 def _parse(raw: NDArray[np.uint8], kind: str) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:

@@ -6,6 +6,7 @@ from serotine.index.store.catalog import CATALOG_FILE, Catalog, Row
 from serotine.index.store.coverage_table import CoverageRow
 from serotine.index.store.filter_fields import FilterField, sample_value, undeclared_fields
 from serotine.index.store.filters import check_filterable, check_metadata, compile_where
+from serotine.index.store.folder import checked as checked_path
 from serotine.index.store.lexical import analyze
 from serotine.index.store.pages import field_names
 from serotine.index.store.passages import is_passage
@@ -35,6 +36,7 @@ __all__ = [
     "analyze",
     "check_filterable",
     "check_metadata",
+    "checked_path",
     "compile_where",
     "field_names",
     "is_passage",

@@ -144,6 +144,20 @@ def create_catalog(folder: Path, settings: Settings) -> None:
             connection.close()
 
 
+def copy_database(connection: sqlite3.Connection, path: Path) -> None:
+    """Copy a database to a new file at `path`, through SQLite's backup, and check the structure of the copy."""
+    copy = sqlite3.connect(path, isolation_level=None)
+    try:
+        copy.execute("PRAGMA synchronous=FULL")
+        connection.backup(copy)
+        copy.execute("PRAGMA journal_mode=WAL")
+        (problem,) = copy.execute("PRAGMA integrity_check(1)").fetchone()
+    finally:
+        copy.close()
+    if problem != "ok":
+        raise IndexDamagedError(f"{path.name}: {problem}; repair it with `serotine verify --repair`")
+
+
 class Catalog(ForkAware):
     """An open catalog; every method is thread-safe.
 
@@ -441,6 +455,15 @@ class Catalog(ForkAware):
         with self._statements() as connection:
             live, total = connection.execute("SELECT count(*) FILTER (WHERE live), count(*) FROM documents").fetchone()
         return live, total - live
+
+    def copy_to(self, path: Path) -> None:
+        """Write one committed state to a new database at `path`, on disk; changes and searches continue meanwhile.
+
+        Raises:
+            IndexDamagedError: the structure of the database is damaged.
+        """
+        with self._one_state() as connection, _translated_errors(path):
+            copy_database(connection, path)
 
     def check(self) -> list[str]:
         """Return the problems of the database: its structure, its references, the rows of every document."""

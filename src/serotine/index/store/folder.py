@@ -6,6 +6,8 @@ import os
 import re
 import shutil
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from serotine.errors import IndexExistsError, wrong_type
@@ -38,6 +40,19 @@ def create_folder(folder: Path, settings: Settings) -> None:
     Raises:
         IndexExistsError: `folder` exists and is not an empty folder that can be replaced.
     """
+    with new_folder(folder) as building:
+        create_catalog(building, settings)
+
+
+@contextmanager
+def new_folder(folder: Path) -> Iterator[Path]:
+    """Yield a folder beside `folder` that appears under its name, on disk, when the block ends.
+
+    It has an empty segment folder. An exception removes it.
+
+    Raises:
+        IndexExistsError: `folder` exists and is not an empty folder that can be replaced.
+    """
     if folder.exists():
         if not folder.is_dir() or any(folder.iterdir()):
             raise _already_exists(folder)
@@ -46,17 +61,20 @@ def create_folder(folder: Path, settings: Settings) -> None:
     folder.parent.mkdir(parents=True, exist_ok=True)
     # Built beside and renamed into place, so that a crash leaves no incomplete index under the name.
     building = folder.with_name(f".{folder.name}.{uuid.uuid4().hex}{durable.TEMPORARY}")
-    (building / SEGMENT_FOLDER).mkdir(parents=True)
-    create_catalog(building, settings)
-    durable.sync_folder(building)
     try:
-        durable.rename(building, folder)
-    except OSError:
+        (building / SEGMENT_FOLDER).mkdir(parents=True)
+        yield building
+        durable.sync_folder(building)
+        try:
+            durable.rename(building, folder)
+        except OSError:
+            if not folder.is_dir() or not any(folder.iterdir()):
+                raise
+            # Another process created the folder meanwhile.
+            raise _already_exists(folder) from None
+    except BaseException:
         shutil.rmtree(building, ignore_errors=True)
-        if not folder.is_dir() or not any(folder.iterdir()):
-            raise
-        # Another process created the folder meanwhile.
-        raise _already_exists(folder) from None
+        raise
     durable.sync_folder(folder.parent)
 
 

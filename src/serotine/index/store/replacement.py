@@ -6,13 +6,16 @@ fixed names, so that the next run removes or restores them.
 
 from __future__ import annotations
 
+import ctypes
+import os
 import shutil
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from serotine.errors import NotAnIndexError
-from serotine.index.files import SEGMENT_FOLDER
+from serotine.index.files import SEGMENT_FOLDER, durable
 from serotine.index.store.catalog import CATALOG_FILE
 from serotine.index.store.writer_lock import LOCK_FILE, WriterLock
 
@@ -40,10 +43,12 @@ def replace_index(path: Path) -> Iterator[Path]:
         _remove(replaced)
         try:
             yield building
-            # Two renames: no portable call exchanges two folders. Killed between them, the old index is complete under
-            # its other name, and `restore_replaced_index` restores it.
-            path.rename(replaced)
-            building.rename(path)
+            if not _exchange(building, path):
+                # Two renames: no portable call exchanges two folders. Killed between them, the old index is complete
+                # under its other name, and `restore_replaced_index` restores it.
+                path.rename(replaced)
+                building.rename(path)
+            durable.sync_folder(path.parent)
         except BaseException:
             restore_replaced_index(path)
             _remove(building)
@@ -51,6 +56,7 @@ def replace_index(path: Path) -> Iterator[Path]:
     finally:
         lock.release()
     _remove(replaced)
+    _remove(building)
 
 
 def restore_replaced_index(path: Path) -> None:
@@ -58,6 +64,19 @@ def restore_replaced_index(path: Path) -> None:
     replaced = _beside(path, "replaced")
     if not path.exists() and replaced.exists():
         replaced.rename(path)
+
+
+def _exchange(first: Path, second: Path) -> bool:
+    """Exchange two folders in one step; return whether this system and file system can."""
+    if sys.platform != "linux":
+        return False
+    try:
+        rename = ctypes.CDLL(None, use_errno=True).renameat2
+    except (OSError, AttributeError):
+        return False
+    at_current, exchange = -100, 2
+    status: int = rename(at_current, os.fsencode(first), at_current, os.fsencode(second), exchange)
+    return status == 0
 
 
 def _beside(path: Path, role: str) -> Path:

@@ -12,6 +12,7 @@ from serotine.errors import ReadOnlyError, SerotineError
 from serotine.index.store import folder as folders
 from serotine.index.store import forks
 from serotine.index.store.catalog import CATALOG_FILE, Catalog
+from serotine.index.store.copies import Copied, copy_index
 from serotine.index.store.forks import ForkAware
 from serotine.index.store.settings import Settings
 from serotine.index.store.snapshot import Snapshot, load_snapshot
@@ -167,6 +168,11 @@ class Store(ForkAware):
             # have read the state before, and must not record it as the newest afterwards.
             with self._refreshing:
                 self._version = None
+
+    def copy(self, target: Path, *, hard_links: bool = False) -> Copied:
+        """Copy the newest committed state to a new index; see `copy_index`."""
+        self.require_open()
+        return copy_index(self.folder, self.catalog, target, hard_links=hard_links)
 
     def new_file(self, kind: str) -> Path:
         """Return a path for a new file of the index, with a name that was never used."""

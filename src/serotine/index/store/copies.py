@@ -1,0 +1,90 @@
+"""Copies of an index: one committed state, complete and on disk under the name of the copy, or not at all."""
+
+from __future__ import annotations
+
+import errno
+import os
+from contextlib import ExitStack
+from pathlib import Path
+from typing import BinaryIO, NamedTuple
+
+from serotine.errors import IndexDamagedError
+from serotine.index.files import SEGMENT_FOLDER, FileRecord, copy_intact, durable
+from serotine.index.store.catalog import CATALOG_FILE, Catalog
+from serotine.index.store.folder import new_folder
+
+# Where a hard link is impossible, the file is copied: another file system, one without links, too many links.
+_NO_LINK = (errno.EXDEV, errno.EPERM, errno.EOPNOTSUPP, errno.EMLINK, errno.EACCES)
+
+
+class Copied(NamedTuple):
+    """The live documents of a copy, and the number and size of its files."""
+
+    documents: int
+    files: int
+    bytes: int
+
+
+def copy_index(folder: Path, catalog: Catalog, target: Path, *, hard_links: bool) -> Copied:
+    """Copy the newest committed state to a new index at `target`; a writer may change the index meanwhile.
+
+    Args:
+        folder: the index.
+        catalog: its open catalog.
+        target: the new folder.
+        hard_links: link the immutable files where the file system can, instead of copying and checking them.
+
+    Raises:
+        IndexExistsError: `target` exists and is not an empty folder that can be replaced.
+        IndexDamagedError: a file is missing or damaged.
+    """
+    with new_folder(target) as building, ExitStack() as stack:
+        documents, files = _copy_catalog(folder, catalog, building, stack)
+        for file, record in files:
+            path = building / SEGMENT_FOLDER / record.name
+            if not (hard_links and _link(folder / SEGMENT_FOLDER / record.name, file, path)):
+                try:
+                    copy_intact(file, record, path)
+                except IndexDamagedError as error:
+                    raise IndexDamagedError(f"{folder}: {error}") from error
+        durable.sync_folder(building / SEGMENT_FOLDER)
+        return Copied(documents, len(files), sum(record.bytes for _, record in files))
+
+
+def _copy_catalog(
+    folder: Path, catalog: Catalog, building: Path, stack: ExitStack
+) -> tuple[int, list[tuple[BinaryIO, FileRecord]]]:
+    """Copy the catalog; return its number of live documents, and its files, open: a writer may remove them."""
+    target = building / CATALOG_FILE
+    while True:
+        target.unlink(missing_ok=True)
+        version = catalog.version()
+        catalog.copy_to(target)
+        # For writing: closed by a reader, the database would keep an empty log beside it.
+        copy = Catalog(building, read_only=False)
+        try:
+            documents, records = copy.counts()[0], copy.files()
+        finally:
+            copy.close()
+        try:
+            return documents, [
+                (stack.enter_context((folder / SEGMENT_FOLDER / record.name).open("rb")), record) for record in records
+            ]
+        except FileNotFoundError as error:
+            if catalog.version() == version:
+                raise IndexDamagedError(
+                    f"{error.filename}: the file is missing; `serotine verify --repair` saves the rest"
+                ) from None
+            # A writer has committed since, and removed files that it merged: copy the newer state.
+            stack.close()
+
+
+def _link(source: Path, file: BinaryIO, target: Path) -> bool:
+    """Link the file that is open as `file`; return whether that was possible."""
+    try:
+        os.link(source, target)
+    except OSError as error:
+        if error.errno == errno.ENOENT or error.errno in _NO_LINK:
+            return False
+        raise
+    return os.path.samestat(os.fstat(file.fileno()), target.stat())

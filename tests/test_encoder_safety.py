@@ -291,6 +291,34 @@ def test_shards_are_read_and_must_be_there(copy: Callable[[str], Path]) -> None:
     refused(folder, "'weight_map' must name files beside it")
 
 
+@pytest.mark.parametrize(
+    ("part", "value", "words"),
+    [
+        # Faults for which the library panics: an exception that is no Exception.
+        ("normalizer", {"type": "Precompiled", "precompiled_charsmap": "AAAA"}, "cannot be read as a tokenizer"),
+        ("normalizer", {"type": "Precompiled", "precompiled_charsmap": "BAAAAP////8="}, "the tokenizer failed"),
+        (
+            "post_processor",
+            {
+                "type": "TemplateProcessing",
+                "single": [{"SpecialToken": {"id": "X", "type_id": 0}}, {"Sequence": {"id": "A", "type_id": 0}}],
+                "pair": [],
+                "special_tokens": {},
+            },
+            "the tokenizer failed",
+        ),
+    ],
+)
+def test_a_tokenizer_that_panics_is_an_encoder_error(
+    copy: Callable[[str], Path], part: str, value: dict[str, Any], words: str
+) -> None:
+    folder = copy("pylate")
+    edit(folder / "tokenizer.json", **{part: value})
+    with pytest.raises(EncoderError, match=words) as caught:
+        Encoder(folder).encode_documents(["a bat"])
+    assert str(folder / "tokenizer.json") in str(caught.value)
+
+
 FILES = (
     "config.json",
     "modules.json",

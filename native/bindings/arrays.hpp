@@ -6,13 +6,73 @@
 
 #include <cstdint>
 #include <stdexcept>
+#include <utility>
+
+#include "../common/thread_pool.hpp"
 
 namespace nb = nanobind;
 
+// An array whose elements lie at multiples of their size, as the core reads and writes them. Where it was passed
+// otherwise, an input is a copy, and an output is refused.
+template <bool Copied, class... Config>
+class AlignedArray : public nb::ndarray<Config...> {
+ public:
+  using Array = nb::ndarray<Config...>;
+  AlignedArray() = default;
+  explicit AlignedArray(Array array) : Array(std::move(array)) {}
+  bool aligned() const {
+    return this->size() == 0 || reinterpret_cast<std::uintptr_t>(this->data()) % this->itemsize() == 0;
+  }
+};
+
 template <class T, int Dims>
-using In = nb::ndarray<const T, nb::ndim<Dims>, nb::c_contig, nb::device::cpu>;
+using In = AlignedArray<true, const T, nb::ndim<Dims>, nb::c_contig, nb::device::cpu>;
 template <class T, int Dims>
-using Out = nb::ndarray<T, nb::ndim<Dims>, nb::c_contig, nb::device::cpu>;
+using Out = AlignedArray<false, T, nb::ndim<Dims>, nb::c_contig, nb::device::cpu>;
+
+namespace nanobind::detail {
+
+template <bool Copied, class... Config>
+struct type_caster<AlignedArray<Copied, Config...>> {
+  using Aligned = AlignedArray<Copied, Config...>;
+  NB_TYPE_CASTER(Aligned, make_caster<typename Aligned::Array>::Name)
+
+  bool from_python(handle source, std::uint32_t flags, cleanup_list* cleanup) noexcept {
+    if (!load(source, flags, cleanup)) return false;
+    if (value.is_valid() && !value.aligned()) {
+      if (!Copied) return false;
+      const object copy = steal(PyObject_CallMethod(source.ptr(), "copy", nullptr));
+      if (!copy.is_valid()) {
+        PyErr_Clear();
+        return false;
+      }
+      return load(copy, flags, cleanup) && value.aligned();
+    }
+    return true;
+  }
+
+ private:
+  bool load(handle source, std::uint32_t flags, cleanup_list* cleanup) noexcept {
+    make_caster<typename Aligned::Array> caster;
+    if (!caster.from_python(source, flags, cleanup)) return false;
+    value = Aligned(caster.value);
+    return true;
+  }
+};
+
+}  // namespace nanobind::detail
+
+// Releases the GIL while the core works. A pending signal, such as Ctrl-C, ends that work with its handler's exception.
+class Released {
+ private:
+  static void check_signals() {
+    const nb::gil_scoped_acquire acquire;
+    if (PyErr_CheckSignals() != 0) throw nb::python_error();
+  }
+
+  nb::gil_scoped_release release_;
+  serotine::Interruptible interruptible_{&check_signals};
+};
 
 inline void require(bool condition, const char* what) {
   if (!condition) throw std::invalid_argument(what);

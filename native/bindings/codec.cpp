@@ -28,7 +28,7 @@ void encode(const CodebookObject& codebook, const In<float, 2>& vectors, const I
           "ids, residual_scales, errors and residuals must have one row per vector");
   require(residuals.shape(1) == codec::row_bytes(view.dim, bits), "residuals have the wrong width");
   check_ids(ids, view.count);
-  const nb::gil_scoped_release release;
+  const Released released;
   codec::encode(view, vectors.data(), ids.data(), count, bits, residual_scales.data(), errors.data(), residuals.data());
 }
 
@@ -39,7 +39,7 @@ void decode(const SegmentObject& segment, std::size_t first, const Out<std::int8
   const auto tokens = static_cast<std::size_t>(view.offsets[view.documents]);
   require(first <= tokens && count <= tokens - first, "tokens out of range");
   require(rows.shape(1) == view.codebook->dim && scales.size() == count, "outputs have the wrong shape");
-  const nb::gil_scoped_release release;
+  const Released released;
   codec::decode(*view.codebook, view.codes, first, count, 0, reinterpret_cast<std::uint8_t*>(rows.data()),
                 view.codebook->dim, scales.data(), view.codes.residuals);
 }
@@ -70,7 +70,7 @@ void nearest(const In<float, 2>& points, const In<std::int64_t, 1>& order, const
     require(group_starts.data()[g] == group_starts.data()[g + 1] || list_starts.data()[g] < list_starts.data()[g + 1],
             "a group with points has an empty list");
   }
-  const nb::gil_scoped_release release;
+  const Released released;
   codec::nearest(points.data(), points.shape(0), points.shape(1), order.data(), group_starts.data(),
                  group_starts.size() - 1, centroids.data(), list.data(), list_starts.data(), ids.data());
 }
@@ -82,7 +82,7 @@ void means(const In<float, 2>& points, const In<std::int32_t, 1>& ids, const Out
   require(points.shape(1) == centroids.shape(1), "dimensions differ");
   require(squares.size() == clusters && sizes.size() == clusters, "squares and sizes must have one entry per cluster");
   check_ids(ids, clusters);
-  const nb::gil_scoped_release release;
+  const Released released;
   codec::means(points.data(), points.shape(0), points.shape(1), ids.data(), clusters, centroids.data(), squares.data(),
                sizes.data());
 }

@@ -174,7 +174,7 @@ class TransformerObject {
       }
     }
     require(!attended || attended->size() == ids.size(), "attended must have one value per id");
-    const nb::gil_scoped_release release;
+    const Released released;
     encoder::encode(model_, ids.data(), attended ? attended->data() : nullptr, offsets.data(), offsets.size() - 1, out.data(), threads);
   }
 

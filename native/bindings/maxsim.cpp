@@ -19,14 +19,14 @@ using namespace serotine::maxsim;
 namespace {
 
 // Any contiguous matrix of 1-, 2- or 4-byte elements; bf16 arrives as uint16, so the dtype is passed separately.
-using Matrix = nb::ndarray<nb::ro, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
-using Floats = nb::ndarray<const float, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
-using Longs = nb::ndarray<const std::int64_t, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
-using Bytes = nb::ndarray<const std::uint8_t, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
-using ScoreTable = nb::ndarray<float, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
-using ScoreRow = nb::ndarray<float, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
-using IndexTable = nb::ndarray<std::int64_t, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
-using Winners = nb::ndarray<std::int32_t, nb::c_contig, nb::device::cpu>;
+using Matrix = AlignedArray<true, nb::ro, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
+using Floats = In<float, 1>;
+using Longs = In<std::int64_t, 1>;
+using Bytes = In<std::uint8_t, 1>;
+using ScoreTable = Out<float, 2>;
+using ScoreRow = Out<float, 1>;
+using IndexTable = Out<std::int64_t, 2>;
+using Winners = AlignedArray<false, std::int32_t, nb::c_contig, nb::device::cpu>;
 using Bad = std::pair<std::int64_t, std::int64_t>;
 
 Tokens tokens_of(const Matrix& matrix, int dtype, const std::optional<Floats>& scales) {
@@ -69,6 +69,7 @@ void require_match(const Side& queries, const Side& documents) {
 
 std::int32_t* winners_of(const std::optional<Winners>& where, std::size_t rows, std::size_t& width) {
   if (!where.has_value()) return nullptr;
+  require(where->ndim() > 0, "the argmax output must have dimensions");
   const std::size_t last = where->shape(where->ndim() - 1);
   require(where->size() == rows * last, "the argmax output has the wrong size");
   width = last;
@@ -86,7 +87,7 @@ Bad grid(const Matrix& queries, int query_dtype, const std::optional<Floats>& qu
   std::size_t width = 0;
   std::int32_t* winners = winners_of(where, q.ranges.count * d.ranges.count, width);
   float* out = scores.data();
-  const nb::gil_scoped_release release;
+  const Released released;
   const Outcome outcome = score_grid(q.tokens, q.ranges, d.tokens, d.ranges, out, winners, width);
   return {outcome.bad_query, outcome.bad_document};
 }
@@ -123,7 +124,7 @@ Bad separate(const Matrix& queries, int query_dtype, const std::optional<Floats>
   require((q.tokens.dtype == Dtype::i8) == scaled, "int8 meets float");
   require(scores.shape(0) == q.ranges.count && scores.shape(1) == ranges.count, "scores has the wrong shape");
   float* out = scores.data();
-  const nb::gil_scoped_release release;
+  const Released released;
   const Outcome outcome = score_grid(q.tokens, q.ranges, shape, ranges, out, nullptr, 0);
   return {outcome.bad_query, outcome.bad_document};
 }
@@ -147,7 +148,7 @@ Bad pairs(const Matrix& queries, int query_dtype, const std::optional<Floats>& q
   std::size_t width = 0;
   std::int32_t* winners = winners_of(where, count, width);
   float* out = scores.data();
-  const nb::gil_scoped_release release;
+  const Released released;
   const Outcome outcome = score_pairs(q.tokens, q.ranges, d.tokens, d.ranges, pair_queries.data(),
                                       pair_documents.data(), count, out, winners, width);
   return {outcome.bad_query, outcome.bad_document};
@@ -168,7 +169,7 @@ Bad best(const Matrix& queries, int query_dtype, const std::optional<Floats>& qu
   const std::size_t k = scores.shape(1);
   float* out = scores.data();
   std::int64_t* places = indices.data();
-  const nb::gil_scoped_release release;
+  const Released released;
   const Outcome outcome = top_k(q.tokens, q.ranges, d.tokens, d.ranges, mask, k, out, places);
   return {outcome.bad_query, outcome.bad_document};
 }

@@ -128,7 +128,7 @@ nb::object make_postings(const In<std::uint8_t, 2>& ids, const In<std::int64_t, 
   for (std::size_t t = 0; t < ids.shape(0); ++t) require(codes.id(t) + 1 < starts.size(), "a centroid id is out of range");
   auto postings = std::make_unique<std::vector<std::uint32_t>>();
   {
-    const nb::gil_scoped_release release;
+    const Released released;
     *postings = search::postings(codes, starts.size() - 1, offsets.data(), offsets.size() - 1, starts.data());
   }
   std::vector<std::uint32_t>* raw = postings.release();
@@ -177,7 +177,7 @@ std::vector<Result> search_segments(const In<float, 2>& queries, const In<std::i
   }
   const std::size_t count = offsets.size() - 1;
   std::vector<Result> results(count);
-  const nb::gil_scoped_release release;
+  const Released released;
   const auto run = [&](std::size_t q, std::size_t) {
     const auto first = static_cast<std::size_t>(offsets.data()[q]);
     Result& result = results[q];
@@ -203,7 +203,7 @@ void residual_scores(const In<float, 2>& query, const SegmentObject& segment, co
   require(view.codebook != nullptr, "the segment has no codes");
   require(query.shape(1) == view.codebook->dim, "dimensions differ");
   require(scores.size() == view.documents, "scores must have one score per document");
-  const nb::gil_scoped_release release;
+  const Released released;
   const std::vector<float> out = search::residual_scores(query.data(), query.shape(0), query.shape(1), view);
   std::copy(out.begin(), out.end(), scores.data());
 }

@@ -7,12 +7,39 @@
 #include <atomic>
 #include <chrono>
 #include <condition_variable>
+#include <exception>
 #include <mutex>
 #include <thread>
+#include <utility>
 #include <vector>
 
 namespace serotine {
 namespace {
+
+constexpr auto kCheckEvery = std::chrono::milliseconds(50);
+
+// Thrown in a thread that helps a call which has ended early.
+struct Ended {};
+
+// What ends the work of this thread early: its own check, or the end of the call that it helps.
+struct Interruption {
+  void (*check)() = nullptr;
+  std::chrono::steady_clock::time_point next;
+  const std::atomic<bool>* ended = nullptr;
+
+  void poll() {
+    if (ended != nullptr && ended->load(std::memory_order_relaxed)) throw Ended();
+    if (check == nullptr) return;
+    const auto now = std::chrono::steady_clock::now();
+    if (now < next) return;
+    next = now + kCheckEvery;
+    check();
+  }
+};
+
+thread_local Interruption interruption;
+// Whether this thread runs an item of the pool: calls inside one run on its thread alone.
+thread_local bool is_inside = false;
 
 class Pool {
  public:
@@ -25,12 +52,16 @@ class Pool {
   }
 
   void run(std::size_t items, std::size_t workers, const std::function<void(std::size_t, std::size_t)>& body) {
-    std::unique_lock<std::mutex> turn(turn_, std::try_to_lock);
-    if (items <= 1 || workers <= 1 || size() <= 1 || !turn.owns_lock()) {
-      for (std::size_t i = 0; i < items; ++i) body(i, 0);
+    std::unique_lock<std::mutex> turn(turn_, std::defer_lock);
+    if (items <= 1 || workers <= 1 || size() <= 1 || is_inside || !turn.try_lock()) {
+      for (std::size_t i = 0; i < items; ++i) {
+        interruption.poll();
+        body(i, 0);
+      }
       return;
     }
     start();
+    ended_.store(false, std::memory_order_relaxed);
     {
       const std::lock_guard<std::mutex> lock(mutex_);
       body_ = &body;
@@ -42,7 +73,9 @@ class Pool {
       ++generation_;
     }
     wake_.notify_all();
+    is_inside = true;
     work(body, 0);
+    is_inside = false;
     {
       // Helpers that have not joined yet will find no work; wait only for those that have.
       const std::lock_guard<std::mutex> lock(mutex_);
@@ -50,19 +83,42 @@ class Pool {
     }
     spin_until([this] { return helpers_busy_.load(std::memory_order_acquire) == 0; });
     std::unique_lock<std::mutex> lock(mutex_);
-    idle_.wait(lock, [this] { return helpers_busy_ == 0; });
+    while (!idle_.wait_for(lock, kCheckEvery, [this] { return helpers_busy_ == 0; })) {
+      lock.unlock();
+      try {
+        interruption.poll();
+      } catch (...) {
+        end(std::current_exception());
+      }
+      lock.lock();
+    }
     body_ = nullptr;
+    const std::exception_ptr error = std::exchange(error_, nullptr);
+    lock.unlock();
+    turn.unlock();
+    if (error != nullptr) std::rethrow_exception(error);
   }
 
   ~Pool() { stop(); }
 
  private:
   void work(const std::function<void(std::size_t, std::size_t)>& body, std::size_t worker) {
-    for (;;) {
-      const std::size_t item = next_.fetch_add(1, std::memory_order_relaxed);
-      if (item >= items_) return;
-      body(item, worker);
+    try {
+      while (!ended_.load(std::memory_order_relaxed)) {
+        const std::size_t item = next_.fetch_add(1, std::memory_order_relaxed);
+        if (item >= items_) return;
+        interruption.poll();
+        body(item, worker);
+      }
+    } catch (...) {
+      end(std::current_exception());
     }
+  }
+
+  void end(std::exception_ptr error) {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    if (error_ == nullptr) error_ = std::move(error);
+    ended_.store(true, std::memory_order_relaxed);
   }
 
   // Waking a sleeping thread takes tens of microseconds, as long as a small call: threads spin first, so that calls in
@@ -95,6 +151,8 @@ class Pool {
   }
 
   void help() {
+    interruption.ended = &ended_;
+    is_inside = true;
     std::uint64_t last_generation = 0;
     for (;;) {
       spin_until([&] { return generation_.load(std::memory_order_acquire) != last_generation; });
@@ -137,6 +195,8 @@ class Pool {
   std::atomic<std::size_t> helpers_busy_{0};
   std::atomic<std::uint64_t> generation_{0};
   bool stopping_ = false;
+  std::atomic<bool> ended_{false};
+  std::exception_ptr error_;
 };
 
 std::atomic<Pool*> the_pool{nullptr};
@@ -162,6 +222,13 @@ Pool& pool() {
 }
 
 }  // namespace
+
+Interruptible::Interruptible(void (*check)()) : outer_(interruption.check) {
+  interruption.check = check;
+  interruption.next = std::chrono::steady_clock::now() + kCheckEvery;
+}
+
+Interruptible::~Interruptible() { interruption.check = outer_; }
 
 std::size_t num_threads() { return pool().size(); }
 

@@ -70,8 +70,9 @@ struct Candidate {
   }
 };
 
-// Maintains the k best in a heap whose front is the worst of them.
+// Maintains the k best in a heap whose front is the worst of them; k may be 0.
 void offer(std::vector<Candidate>& heap, std::size_t k, const Candidate& candidate) {
+  if (k == 0) return;
   if (heap.size() < k) {
     heap.push_back(candidate);
     std::push_heap(heap.begin(), heap.end());

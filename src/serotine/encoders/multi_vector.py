@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serotine.coverage import TextCoverage
+from serotine.encoders.tokenizer_errors import tokenizer_errors
 from serotine.errors import EncoderError, ZeroShotWarning, missing_extra, reason
 from serotine.text_encoder import AnyEncoder, TextEncoder
 
@@ -148,12 +149,12 @@ class MultiVectorAdapter:
 
     def encode_queries(self, texts: Sequence[str]) -> list[NDArray[np.float32]]:
         """Return one float32 (tokens, dim) array per text."""
-        with self._encoding:
+        with self._encoding, tokenizer_errors(self.name):
             return [_float32(vectors) for vectors in self._model.encode_query(list(texts), convert_to_numpy=True)]
 
     def encode_documents(self, texts: Sequence[str]) -> list[NDArray[np.float32]]:
         """Return one float32 (tokens, dim) array per text."""
-        with self._encoding:
+        with self._encoding, tokenizer_errors(self.name):
             return [_float32(vectors) for vectors in self._model.encode_document(list(texts), convert_to_numpy=True)]
 
     def tokens(self, text: str, *, query: bool) -> list[Token]:
@@ -195,10 +196,11 @@ class MultiVectorAdapter:
         from serotine.encoders.tokenization import token_coverage
 
         tokenizer, prompt = self._full_tokenizer, self._prompt(query)
-        other = len(tokenizer.encode(prompt))
         offsets = [-len(prompt)] * len(texts)
         prompted = [prompt + text for text in texts]
-        return token_coverage(tokenizer, prompted, self._room(query=query), other, offsets, self._known_words)
+        with tokenizer_errors(self.name):
+            other = len(tokenizer.encode(prompt))
+            return token_coverage(tokenizer, prompted, self._room(query=query), other, offsets, self._known_words)
 
     def _room(self, *, query: bool) -> int:
         """Return the number of tokens of a text that are encoded beside special tokens and prompt."""
@@ -209,7 +211,8 @@ class MultiVectorAdapter:
 
     def token_spans(self, texts: Sequence[str]) -> list[NDArray[np.int32]]:
         """Return the character spans of the tokens of every text, as `Encoder.token_spans`."""
-        encodings = self._full_tokenizer.encode_batch(list(texts), add_special_tokens=False)
+        with tokenizer_errors(self.name):
+            encodings = self._full_tokenizer.encode_batch(list(texts), add_special_tokens=False)
         return [np.array(encoding.offsets, np.int32).reshape(-1, 2) for encoding in encodings]
 
     @cached_property

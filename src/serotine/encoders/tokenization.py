@@ -17,6 +17,7 @@ from serotine.coverage import TextCoverage
 from serotine.encoders.formats.folder import prepare_tokenizer, read_tokenizer, write_tokenizer
 from serotine.encoders.known_words import KnownWords
 from serotine.encoders.spec import EncoderSpec, Side
+from serotine.encoders.tokenizer_errors import tokenizer_errors
 from serotine.errors import EncoderError
 
 # Longer than any model's texts; more would only exhaust memory.
@@ -65,11 +66,17 @@ class TextTokenizer:
     """A checkpoint's tokenizer with its rules: prompts, markers, lengths, expansion, and tokens that are not scored.
 
     Raises:
-        EncoderError: the tokenizer is damaged, or lacks a marker or the expansion token.
+        EncoderError: the tokenizer is damaged, or lacks a marker or the expansion token. So do the methods that
+            tokenize: some damage shows in some texts only.
     """
 
     def __init__(self, spec: EncoderSpec) -> None:
-        self._tokenizer = read_tokenizer(spec.tokenizer_file)
+        self._file = spec.tokenizer_file
+        self._tokenizer = read_tokenizer(self._file)
+        with tokenizer_errors(self._file):
+            self._prepare(spec)
+
+    def _prepare(self, spec: EncoderSpec) -> None:
         prepare_tokenizer(self._tokenizer, spec.markers, lower_case=spec.lower_case)
         self._left = spec.padding_left
         self._direction = "left" if spec.cut_left else "right"
@@ -127,24 +134,28 @@ class TextTokenizer:
             side: the tokenization rules.
         """
         prompted, removed = _prompted(texts, side)
-        return self._truncated(prompted, self._tokenizer.encode_batch(prompted), removed, side)
+        with tokenizer_errors(self._file):
+            return self._truncated(prompted, self._tokenizer.encode_batch(prompted), removed, side)
 
     def encode_and_measure(self, texts: Sequence[str], side: Side) -> tuple[list[Tokens], list[TextCoverage]]:
         """Return the tokens of every text, and what is encoded of it, tokenizing once."""
         prompted, removed = _prompted(texts, side)
-        encodings: list[Encoding] = self._tokenizer.encode_batch(prompted)
-        limit, other, offsets = self._limits(removed, side)
-        spans = _unknown_spans(prompted, dict(enumerate(encodings)), offsets, self._words)
-        coverages = [
-            TextCoverage(max(len(encoding) - other, 0), limit, spans.get(i, ())) for i, encoding in enumerate(encodings)
-        ]
-        return self._truncated(prompted, encodings, removed, side), coverages
+        with tokenizer_errors(self._file):
+            encodings: list[Encoding] = self._tokenizer.encode_batch(prompted)
+            limit, other, offsets = self._limits(removed, side)
+            spans = _unknown_spans(prompted, dict(enumerate(encodings)), offsets, self._words)
+            coverages = [
+                TextCoverage(max(len(encoding) - other, 0), limit, spans.get(i, ()))
+                for i, encoding in enumerate(encodings)
+            ]
+            return self._truncated(prompted, encodings, removed, side), coverages
 
     def coverage(self, texts: Sequence[str], side: Side) -> list[TextCoverage]:
         """Return what is encoded of every text; its tokens are counted, the model is not run."""
         prompted, removed = _prompted(texts, side)
-        limit, other, offsets = self._limits(removed, side)
-        return token_coverage(self._tokenizer, prompted, limit, other, offsets, self._words)
+        with tokenizer_errors(self._file):
+            limit, other, offsets = self._limits(removed, side)
+            return token_coverage(self._tokenizer, prompted, limit, other, offsets, self._words)
 
     def tokens(self, text: str, side: Side) -> list[Token]:
         """Return the `Token` of every vector that encoding `text` gives, before token pooling."""
@@ -156,13 +167,15 @@ class TextTokenizer:
 
     def max_text_tokens(self, side: Side) -> int:
         """Return the number of tokens of a text that fit beside special tokens, marker and prompt."""
-        special = int(self._tokenizer.num_special_tokens_to_add(is_pair=False))
-        prompt = len(self._tokenizer.encode(side.prompt, add_special_tokens=False)) if side.prompt else 0
+        with tokenizer_errors(self._file):
+            special = int(self._tokenizer.num_special_tokens_to_add(is_pair=False))
+            prompt = len(self._tokenizer.encode(side.prompt, add_special_tokens=False)) if side.prompt else 0
         return max(side.length - (side.marker is not None) - special - prompt, 1)
 
     def spans(self, texts: Sequence[str]) -> list[NDArray[np.int32]]:
         """Return the characters of every token, int32 (tokens, 2) per text, without special tokens and truncation."""
-        encodings = self._tokenizer.encode_batch(list(texts), add_special_tokens=False)
+        with tokenizer_errors(self._file):
+            encodings = self._tokenizer.encode_batch(list(texts), add_special_tokens=False)
         return [np.array(encoding.offsets, dtype=np.int32).reshape(-1, 2) for encoding in encodings]
 
     def _has_token(self, id_: int) -> bool:

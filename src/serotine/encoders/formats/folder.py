@@ -12,6 +12,7 @@ from tokenizers import AddedToken, Tokenizer, normalizers
 
 from serotine.encoders.settings import SettingsFile, read_json
 from serotine.encoders.spec import Projection, TokenPooling
+from serotine.encoders.tokenizer_errors import tokenizer_errors
 from serotine.encoders.weights import shapes, weight_files
 from serotine.errors import EncoderError, reason, shown
 
@@ -310,10 +311,13 @@ def read_tokenizer(path: Path) -> Tokenizer:
     if not path.is_file():
         raise EncoderError(f"{path}: is missing; the checkpoint is incomplete")
     try:
-        if path.suffix == _COMPRESSED:
-            return Tokenizer.from_buffer(_decompressed(path))
-        return Tokenizer.from_file(str(path))
-    # The library raises plain Exception for a file it cannot parse.
+        with tokenizer_errors(path, "cannot be read as a tokenizer"):
+            if path.suffix == _COMPRESSED:
+                return Tokenizer.from_buffer(_decompressed(path))
+            return Tokenizer.from_file(str(path))
+    except EncoderError:
+        raise
+    # Besides the library's errors, those of unpacking.
     except Exception as error:
         raise EncoderError(f"{path}: cannot be read as a tokenizer ({reason(error)})") from error
 

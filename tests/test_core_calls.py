@@ -1,0 +1,156 @@
+"""The compiled core's calls: signals end them soon, exceptions of threads arrive, arrays may lie anywhere in memory."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from serotine import _core, maxsim
+
+DIM = 128
+SECONDS_UNTIL_CTRL_C = 0.4
+# Generous: the machine may be busy.
+MOST_SECONDS_AFTER = 1.5
+
+
+def vectors(count: int) -> NDArray[np.float32]:
+    array = np.random.default_rng(1).standard_normal((count, DIM), dtype=np.float32)
+    return array / np.linalg.norm(array, axis=1, keepdims=True)
+
+
+def codebook(centroids: int) -> Any:
+    levels = np.random.default_rng(2).integers(-90, 90, (centroids, DIM), dtype=np.int8)
+    return _core.Codebook(levels, np.full(centroids, 0.001, dtype=np.float32))
+
+
+def nearest() -> Callable[[], Any]:
+    """A step of k-means."""
+    points, centroids = vectors(400_000), vectors(8_000)
+    order, members = np.arange(len(points)), np.arange(len(centroids))
+    ids = np.empty(len(points), dtype=np.int32)
+    starts, list_starts = np.array([0, len(points)]), np.array([0, len(centroids)])
+    return lambda: _core.nearest(points, order, starts, centroids, members, list_starts, ids)
+
+
+def encoding() -> Callable[[], Any]:
+    """Encoding residuals, as merging and compacting do."""
+    points, book = vectors(900_000), codebook(64)
+    ids = np.zeros(len(points), dtype=np.int32)
+    scales, errors = np.empty(len(points), dtype=np.uint8), np.empty(len(points), dtype=np.uint8)
+    residuals = np.empty((len(points), DIM // 2), dtype=np.uint8)
+
+    def encode() -> None:
+        # Every call is short enough: the interrupt arrives between them at the latest.
+        while True:
+            _core.encode_residuals(book, points, ids, 4, scales, errors, residuals)
+
+    return encode
+
+
+def search() -> Callable[[], Any]:
+    """Several exact searches in one call, each of which is one item of work."""
+    documents, tokens = 40_000, 16
+    stored = vectors(documents * tokens).astype(np.float16).view(np.uint16)
+    segment = _core.Segment(np.arange(0, documents * tokens + 1, tokens), np.arange(documents), stored)
+    queries = vectors(64 * 500)
+    offsets = np.arange(0, len(queries) + 1, 64)
+    options = _core.SearchOptions(k=10, refined=0, candidates=0, rescored=0, postings=0, exact=True)
+    return lambda: _core.search(queries, offsets, [segment], [None], options)
+
+
+def scoring() -> Callable[[], Any]:
+    """Scoring many queries with many documents."""
+    documents = vectors(600_000)
+    queries = vectors(64 * 64).reshape(64, 64, DIM)
+    return lambda: maxsim.top_k(queries, documents, np.arange(0, 600_001, 100), 10)
+
+
+@pytest.mark.parametrize("work", [nearest, encoding, search, scoring])
+def test_ctrl_c_ends_native_work_at_once(work: Callable[[], Callable[[], Any]]) -> None:
+    call = work()
+    sent: list[float] = []
+
+    def interrupt() -> None:
+        sent.append(time.monotonic())
+        os.kill(os.getpid(), signal.SIGINT)
+
+    timer = threading.Timer(SECONDS_UNTIL_CTRL_C, interrupt)
+    timer.start()
+    with pytest.raises(KeyboardInterrupt):
+        call()
+    waited = time.monotonic() - sent[0]
+    timer.join()
+    assert waited < MOST_SECONDS_AFTER
+
+
+def test_calls_after_an_interrupted_one_are_complete() -> None:
+    points, centroids = vectors(50_000), vectors(500)
+    order, members = np.arange(len(points)), np.arange(len(centroids))
+    starts, list_starts = np.array([0, len(points)]), np.array([0, len(centroids)])
+    test_ctrl_c_ends_native_work_at_once(nearest)
+    ids = np.full(len(points), -1, dtype=np.int32)
+    _core.nearest(points, order, starts, centroids, members, list_starts, ids)
+    best = np.argmax(points @ centroids.T - 0.5 * (centroids**2).sum(axis=1), axis=1)
+    assert np.mean(ids == best) > 0.999
+
+
+def test_top_k_of_no_documents_is_empty() -> None:
+    queries, documents = vectors(4), vectors(10)
+    starts, ends = np.array([0]), np.array([4])
+    first, last = np.arange(10), np.arange(1, 11)
+    scores, numbers = np.empty((1, 0), dtype=np.float32), np.empty((1, 0), dtype=np.int64)
+    outcome = _core.top_k(
+        queries, 0, None, starts, ends, documents, 0, None, first, last, None, scores, numbers
+    )  # fmt: skip
+    assert outcome == (-1, -1)
+
+
+def unaligned(array: NDArray[Any]) -> NDArray[Any]:
+    """Return the same array one byte further in memory than its type asks for."""
+    memory = np.empty(array.nbytes + 64, dtype=np.uint8)
+    start = -memory.ctypes.data % 64 + 1
+    copy = memory[start : start + array.nbytes].view(array.dtype).reshape(array.shape)
+    copy[...] = array
+    assert not copy.flags.aligned
+    return copy
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float16])
+def test_unaligned_inputs_give_the_same_scores(dtype: type[np.floating[Any]]) -> None:
+    queries, documents = vectors(8).astype(dtype), vectors(30).astype(dtype)
+    offsets = np.array([0, 10, 30])
+    expected = maxsim.top_k(queries, documents, offsets, 2)[0]
+    found = maxsim.top_k(unaligned(queries), unaligned(documents), unaligned(offsets), 2)[0]
+    assert np.array_equal(found, expected)
+
+
+def test_unaligned_segments_are_searched() -> None:
+    stored = vectors(30).astype(np.float16).view(np.uint16)
+    offsets, numbers = np.array([0, 10, 30]), np.array([4, 7])
+    options = _core.SearchOptions(k=2, refined=0, candidates=0, rescored=0, postings=0, exact=True)
+
+    def hits(segment: Any) -> Any:
+        return _core.search(vectors(3), np.array([0, 3]), [segment], [None], options)[0].scores
+
+    expected = hits(_core.Segment(offsets, numbers, stored))
+    assert hits(_core.Segment(unaligned(offsets), unaligned(numbers), unaligned(stored))) == expected
+
+
+def test_unaligned_outputs_are_refused() -> None:
+    points = vectors(10)
+    with pytest.raises(TypeError, match="incompatible function arguments"):
+        _core.cluster_means(
+            points,
+            np.zeros(10, dtype=np.int32),
+            unaligned(np.empty((1, DIM), dtype=np.float32)),
+            np.empty(1),
+            np.empty(1, dtype=np.int64),
+        )

@@ -108,6 +108,35 @@ def test_links_are_followed_once(tmp_path: Path, tree: Path) -> None:
     assert (found.ignored.linked, found.ignored.unreadable) == (5, 2)
 
 
+def test_links_are_not_followed_where_the_selection_says_so(tmp_path: Path, tree: Path, index: Index) -> None:
+    secret = tmp_path / "secret"
+    secret.mkdir()
+    (secret / "s.md").write_text("secret")
+    (tree / "there").symlink_to(secret)
+    (tree / "s.md").symlink_to(secret / "s.md")
+    (tree / "corpus.jsonl").symlink_to(secret / "s.md")
+    (tree / "broken.md").symlink_to("nowhere")
+    found = find_files(tree, FileSelection(follow_links=False))
+    assert not [file for file in found.files if "secret" in file.real]
+    assert len(found.files) == 6
+    assert (found.ignored.unfollowed, found.ignored.unreadable, found.ignored.linked) == (4, 0, 0)
+    assert "4 links not followed" in str(found.ignored)
+    (tree / "corpus.jsonl").unlink()
+    # Those that were read before are no part of the source any more.
+    assert counts(update(index, ["tree"])) == (7, 0, 0, 0)
+    assert counts(update(index, ["tree"], selection=FileSelection(follow_links=False))) == (0, 0, 1, 6)
+    (tmp_path / "link").symlink_to(tree)
+    assert len(find_files(Path("link"), FileSelection(follow_links=False)).files) == 6
+
+
+def test_the_command_line_leaves_links_out(tree: Path, shell: Shell, tmp_path: Path) -> None:
+    (tmp_path / "secret.md").write_text("secret")
+    (tree / "s.md").symlink_to(tmp_path / "secret.md")
+    result = shell.json("index", "tree", "-o", "links.serotine", "--no-follow-links")
+    assert result["ignored"]["unfollowed"] == 1
+    assert (result["added"], shell.json("index", "tree", "-o", "links.serotine")["added"]) == (6, 1)
+
+
 @pytest.fixture
 def index(tmp_path: Path) -> Any:
     with Index.create(tmp_path / "i", encoder=WordEncoder()) as created:

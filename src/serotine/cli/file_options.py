@@ -60,6 +60,7 @@ class FileOptions:
     include: tuple[str, ...]
     max_file_size: int | None
     no_ignore: bool
+    no_follow_links: bool
     strict: bool
     restore_deleted: bool
     fields: dict[str, Any]
@@ -81,7 +82,9 @@ class FileOptions:
         from serotine.ingest import FileSelection
 
         try:
-            return FileSelection(self.exclude, self.include, self.max_file_size, not self.no_ignore)
+            return FileSelection(
+                self.exclude, self.include, self.max_file_size, not self.no_ignore, not self.no_follow_links
+            )
         except ValueError as error:
             raise click.UsageError(f"--{error}", click.get_current_context()) from None
 
@@ -123,12 +126,15 @@ def file_options(command: Command) -> Command:
         include: tuple[str, ...],
         max_file_size: int | None,
         no_ignore: bool,
+        no_follow_links: bool,
         strict: bool,
         restore_deleted: bool,
         **named: Any,
     ) -> Any:
         fields = _field_values(named)
-        reading = FileOptions(exclude, include, max_file_size, no_ignore, strict, restore_deleted, fields)
+        reading = FileOptions(
+            exclude, include, max_file_size, no_ignore, no_follow_links, strict, restore_deleted, fields
+        )
         return command(*arguments, reading=reading, **named)
 
     for option in (
@@ -165,6 +171,11 @@ def file_options(command: Command) -> Command:
             "--no-ignore",
             is_flag=True,
             help="Read what .gitignore and .serotineignore name, and folders of packages and build outputs.",
+        ),
+        click.option(
+            "--no-follow-links",
+            is_flag=True,
+            help="Leave links in folders out.  [default: follow them, also to files outside]",
         ),
         click.option("--max-file-size", type=_Size(), metavar="SIZE", help="Leave larger files out, such as 10MB."),
         click.option(

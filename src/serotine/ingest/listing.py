@@ -88,6 +88,10 @@ def read(sources: Iterable[str | Path]) -> Iterator[Document]:
             raise InputFileError(f"{path}: contains no documents; check that it is the right file")
 
 
+def _is_read(path: Path, selection: FileSelection) -> bool:
+    return path.is_file() and (selection.follow_links or not path.is_symlink())
+
+
 def find_files(path: Path, selection: FileSelection) -> FolderFiles:
     """Return the files to read of a file or folder.
 
@@ -96,7 +100,7 @@ def find_files(path: Path, selection: FileSelection) -> FolderFiles:
     """
     if path.is_dir():
         folder = walk(path, selection, lambda name: file_type(name) in SUFFIXES)
-        corpus = next((path / name for name in _BEIR_FILES if (path / name).is_file()), None)
+        corpus = next((path / name for name in _BEIR_FILES if _is_read(path / name, selection)), None)
         if corpus is not None:
             file = FoundFile(corpus, str(Path(os.path.realpath(path), corpus.name)), os.path.realpath(corpus))
             others = sum(other.path != corpus for other in folder.files)

@@ -37,6 +37,7 @@ class FileSelection:
         include: patterns of the only files to read; none: all.
         max_file_size: bytes above which a file is left out; None: no limit.
         ignore_files: whether ignore files, packages and build outputs are left out.
+        follow_links: whether links in folders are followed, also out of them; a source that is a link always is.
 
     >>> FileSelection(exclude=("drafts/", "*.log"), max_file_size=10_000_000).max_file_size
     10000000
@@ -46,6 +47,7 @@ class FileSelection:
     include: tuple[str, ...] = ()
     max_file_size: int | None = None
     ignore_files: bool = True
+    follow_links: bool = True
 
     def __post_init__(self) -> None:
         for name in ("exclude", "include"):
@@ -72,6 +74,7 @@ class Ignored:
         folders: number of folders of packages and build outputs by name.
         too_large: number of files above the maximum size.
         linked: number of links to files and folders that are read under another name.
+        unfollowed: number of links that are not followed because of `FileSelection.follow_links`.
         unreadable: number of folders and links that cannot be followed, and of special files.
         beside_corpus: number of files beside a BEIR corpus, which is read alone.
         first: the first ten files that are too large or unreadable.
@@ -83,6 +86,7 @@ class Ignored:
     folders: Mapping[str, int] = field(default_factory=dict)
     too_large: int = 0
     linked: int = 0
+    unfollowed: int = 0
     unreadable: int = 0
     beside_corpus: int = 0
     first: tuple[str, ...] = ()
@@ -105,6 +109,7 @@ class Ignored:
             ("excluded", self.excluded),
             ("too large", self.too_large),
             ("links to files that are read", self.linked),
+            ("links not followed", self.unfollowed),
             ("unreadable", self.unreadable),
             ("beside corpus.jsonl", self.beside_corpus),
         )
@@ -132,7 +137,7 @@ class Ignored:
         return cls(dict(suffixes.most_common()), folders=dict(folders.most_common()), first=tuple(first), **counts)
 
 
-_COUNTED = ("hidden", "excluded", "too_large", "linked", "unreadable", "beside_corpus")
+_COUNTED = ("hidden", "excluded", "too_large", "linked", "unfollowed", "unreadable", "beside_corpus")
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -170,7 +175,8 @@ class FolderFiles:
 def walk(root: Path, selection: FileSelection, is_known: Callable[[str], bool]) -> FolderFiles:
     """Return the files of a folder, those of its subfolders included.
 
-    Links are followed, except those to files and folders that are read anyway, so that loops end.
+    Links are followed, also out of the folder, except those to files and folders that are read anyway, so that loops
+    end; or not at all, as `selection` says.
 
     Args:
         root: the folder.
@@ -240,6 +246,10 @@ class _Walk:
         for entry in children:
             if entry.name.startswith("."):
                 self._counts["hidden"] += 1
+                continue
+            if not self._selection.follow_links and entry.is_symlink():
+                self._counts["unfollowed"] += 1
+                self._excluded.add(self._key(entry.path))
                 continue
             try:
                 if entry.is_dir():

@@ -2,13 +2,14 @@
 
     python models/serotine-multi/evaluate.py MODEL WORK_FOLDER [--baseline NAME ...] [--json FILE]
 
-MODEL is a folder or a name such as "multilingual"; WORK_FOLDER holds languages/, which prepare.py wrote from texts held
-back from training, and collections/, the BEIR folders of the recipe. Two tables, in Markdown:
+MODEL is a folder or a name such as "multilingual"; WORK_FOLDER holds languages/ and english/, which prepare.py wrote
+from texts held back from training, and collections/, the BEIR folders of the recipe. Three tables, in Markdown:
 
-    test sets    nDCG@10 of BM25, of each baseline, of the model, of its first 64 and 96 dimensions, and with document
-                 vectors merged by 2 and by 3
     languages    nDCG@10 and recall@10 within each language; recall@10 of its queries for English passages and of
                  English queries for its passages, as shares of the first
+    English      nDCG@10 on the English sources held back, columns as in the next table
+    test sets    nDCG@10 of BM25, of each baseline, of the model, of its first 64 and 96 dimensions, and with document
+                 vectors merged by 2 and by 3; p of the model against each baseline, by the paired randomization test
 """
 
 from __future__ import annotations
@@ -24,7 +25,9 @@ from numpy.typing import NDArray
 
 from serotine import Encoder, maxsim
 from serotine.encoders import TokenPooling, cluster_means, cluster_tokens
-from serotine.evaluation import BM25Baseline, Collection, evaluate, load_beir
+from serotine.evaluation import BM25Baseline, Collection, load_beir
+from serotine.evaluation.comparison.significance import randomization_test
+from serotine.evaluation.metrics import evaluate_queries
 
 Vectors = list[NDArray[np.float32]]
 TEST_SETS = ("cmrc-zh", "arcd-ar", "piaf-fr", "cranfield", "medline", "time", "cosqa-dev")
@@ -48,15 +51,21 @@ def pooled(factor: int) -> Callable[[Vectors], Vectors]:
     return lambda vectors: [cluster_means(rows, cluster_tokens(rows, pooling), normalize=True) for rows in vectors]
 
 
-def figures(collection: Collection, queries: Vectors, documents: Vectors) -> dict[str, float]:
-    """Return the metrics, in percent, of the best documents by exact MaxSim."""
+def by_query(collection: Collection, queries: Vectors, documents: Vectors) -> dict[str, list[float]]:
+    """Return each query's metrics, in percent, of the best documents by exact MaxSim."""
     rows, offsets = np.concatenate(documents), np.cumsum([0, *map(len, documents)])
     names = list(collection.documents)
     run = {}
     for query, vectors in zip(collection.queries, queries, strict=True):
         scores, numbers = maxsim.top_k(vectors, rows, offsets, DEPTH)
         run[query] = {names[number]: float(score) for score, number in zip(scores, numbers, strict=True)}
-    return {metric: 100 * value for metric, value in evaluate(collection.qrels, run, METRICS).items()}
+    measured = evaluate_queries(collection.qrels, run, METRICS)
+    return {metric: [100 * measured[query][metric] for query in sorted(measured)] for metric in METRICS}
+
+
+def figures(collection: Collection, queries: Vectors, documents: Vectors) -> dict[str, float]:
+    """Return the means of `by_query`."""
+    return {metric: float(np.mean(values)) for metric, values in by_query(collection, queries, documents).items()}
 
 
 def first_queries(collection: Collection, limit: int) -> Collection:
@@ -66,16 +75,21 @@ def first_queries(collection: Collection, limit: int) -> Collection:
     return Collection(collection.name, collection.documents, queries, qrels, collection.split, collection.language)
 
 
-def test_set_figures(collection: Collection, encoder: Encoder, baselines: list[Encoder]) -> dict[str, float]:
-    """Return nDCG@10 of every column of the first table."""
-    bm25 = BM25Baseline().answer(collection, depth=DEPTH).run
-    columns = {"BM25": 100 * evaluate(collection.qrels, bm25)["nDCG@10"]}
+def collection_figures(collection: Collection, encoder: Encoder, baselines: list[Encoder]) -> dict[str, float]:
+    """Return nDCG@10 of every column of the table of collections, and p against each baseline."""
+    bm25 = evaluate_queries(collection.qrels, BM25Baseline().answer(collection, depth=DEPTH).run)
+    columns = {"BM25": 100 * float(np.mean([values["nDCG@10"] for values in bm25.values()]))}
     texts, asked = list(collection.documents.values()), list(collection.queries.values())
+    queries, documents = encoder.encode_queries(asked), encoder.encode_documents(texts)
+    measured = by_query(collection, queries, documents)["nDCG@10"]
+    chances = {}
     for baseline in baselines:
         vectors = baseline.encode_queries(asked), baseline.encode_documents(texts)
-        columns[baseline.name] = figures(collection, *vectors)["nDCG@10"]
-    queries, documents = encoder.encode_queries(asked), encoder.encode_documents(texts)
-    columns["model"] = figures(collection, queries, documents)["nDCG@10"]
+        values = by_query(collection, *vectors)["nDCG@10"]
+        columns[baseline.name] = float(np.mean(values))
+        chances[f"p against {baseline.name}"], _ = randomization_test(np.subtract(measured, values))
+    columns["model"] = float(np.mean(measured))
+    columns |= chances
     for dim in (64, 96):
         if dim < encoder.dim:
             cut = first_dimensions(dim)
@@ -113,9 +127,13 @@ def language_figures(folder: Path, encoder: Encoder) -> dict[str, dict[str, floa
 
 
 def table(rows: dict[str, dict[str, float]], first: str) -> str:
-    """Return rows of figures as a Markdown table with their mean; shares have two decimals."""
+    """Return rows of figures as a Markdown table with their mean; shares and p have more decimals, and p no mean."""
     columns = list(dict.fromkeys(column for row in rows.values() for column in row))
-    means = {column: float(np.mean([row[column] for row in rows.values() if column in row])) for column in columns}
+    means = {
+        column: float(np.mean([row[column] for row in rows.values() if column in row]))
+        for column in columns
+        if not column.startswith("p against")
+    }
     lines = [f"| {first} | {' | '.join(columns)} |", f"|{'---|' * (len(columns) + 1)}"]
     for name, row in [*rows.items(), ("mean", means)]:
         cells = [_cell(column, row[column]) if column in row else "" for column in columns]
@@ -124,11 +142,13 @@ def table(rows: dict[str, dict[str, float]], first: str) -> str:
 
 
 def _cell(column: str, value: float) -> str:
+    if column.startswith("p against"):
+        return f"{value:.3f}"
     return f"{value:.2f}" if column in ("to English passages", "English queries") else f"{value:.1f}"
 
 
 def main() -> int:
-    """Print both tables."""
+    """Print the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", help="folder or name of the encoder")
     parser.add_argument("work", type=Path, help="folder that prepare.py wrote")
@@ -144,15 +164,20 @@ def main() -> int:
     baselines = [Encoder(name, num_threads=arguments.threads) for name in arguments.baseline]
     languages = language_figures(arguments.work / "languages", encoder)
     print(table(languages, "language"), flush=True)
-    sets = {}
-    for name in filter(None, arguments.sets.split(",")):
-        collection = first_queries(load_beir(arguments.work / "collections" / name, "test"), arguments.queries)
-        sets[name] = test_set_figures(collection, encoder, baselines)
-        print(name, json.dumps({column: round(value, 1) for column, value in sets[name].items()}), file=sys.stderr)
-    if sets:
-        print(f"\n{table(sets, 'test set')}")
+    held_back = [load_beir(folder, "dev") for folder in sorted((arguments.work / "english").iterdir())]
+    names = list(filter(None, arguments.sets.split(",")))
+    tested = [load_beir(arguments.work / "collections" / name, "test") for name in names]
+    tables: dict[str, dict[str, dict[str, float]]] = {}
+    for title, collections in (("English held back", held_back), ("test set", tested)):
+        rows = tables[title] = {}
+        for collection in (first_queries(whole, arguments.queries) for whole in collections):
+            rows[collection.name] = row = collection_figures(collection, encoder, baselines)
+            print(collection.name, json.dumps({key: round(value, 3) for key, value in row.items()}), file=sys.stderr)
+        if rows:
+            print(f"\n{table(rows, title)}", flush=True)
     if arguments.json is not None:
-        record = {"model": encoder.fingerprint, "queries": arguments.queries, "languages": languages, "test_sets": sets}
+        record = {"model": encoder.fingerprint, "queries": arguments.queries, "languages": languages}
+        record |= {"english": tables["English held back"], "test_sets": tables["test set"]}
         arguments.json.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
     return 0
 

@@ -70,7 +70,7 @@ def test_texts_in_other_languages_carry_their_english_version(
     prepare(harvest, tmp_path / "work")
     names = {path.stem for path in (tmp_path / "work").glob("*.jsonl")}
     assert names == {"code", "crossed", "english"} | {
-        f"{k}-{c}" for k in ("parallel", "cloze") for c in WORDS if c != "en"
+        f"{k}-{c}" for k in ("parallel", "cloze") for c in WORDS if (k, c) != ("parallel", "en")
     }
     german = list(read_examples(tmp_path / "work/parallel-de.jsonl"))
     assert len(german) > 200
@@ -121,6 +121,14 @@ def test_documents_held_back_for_development_are_in_no_other_file(
         assert numbers([text]) == numbers([same.queries[query]])
         assert "package" in text
         assert same.qrels[query] == crossed.qrels[query] == {query.replace("q", "d"): 1}
+    # Program code is held back by source too.
+    assert {path.name for path in (tmp_path / "work/english").iterdir()} >= {"medquad", "python-docstrings"}
+    code = load_beir(tmp_path / "work/english/python-docstrings", "dev")
+    assert len(code.queries) == len(code.documents) > 0
+    rows = [json.loads(line) for line in (tmp_path / "work/code.jsonl").read_text("utf-8").splitlines()]
+    texts = {row["positive"] for row in rows if row["source"] == "python-docstrings"}
+    assert len(texts) + len(code.documents) == 20
+    assert texts.isdisjoint(code.documents.values())
     # The same seed writes the same files.
     prepare(harvest, tmp_path / "again")
     for file in (tmp_path / "work").rglob("*.jsonl"):
@@ -144,9 +152,11 @@ def test_the_recipe_is_valid() -> None:
     (stage,) = recipe.stages
     names = {source.name for source in recipe.sources}
     assert set(stage.sources) == names
-    # What has no English version is scored by the base alone.
+    # What has no English version, and code, is scored by the base alone; code is not scored by its words.
     for name in names:
         scored_by = [teacher for teacher in stage.teachers if teacher.scores(name)]
-        assert len(scored_by) == (1 if name.startswith("cloze-") else 2), name
+        alone = name == "code" or (name.startswith("cloze-") and name != "cloze-en")
+        assert len(scored_by) == (1 if alone else 2), name
+    assert names - set(stage.bm25_sources) == {"code"}
     assert {"。", "▁(", "؟", "।"} <= set(recipe.tokenization.skiplist)
     assert "▁" not in recipe.tokenization.skiplist

@@ -9,13 +9,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from helpers import bert_reference
+from helpers import encoder_reference
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from serotine import _core
-from serotine.encoders.native import BertWeights, NativeBackend, read_weights, write_weights
+from serotine.encoders.native import NativeBackend, TransformerWeights, read_weights, write_weights
 from serotine.encoders.native.weights import Matrix, Norm, Words
 from serotine.errors import EncoderError
 
@@ -46,10 +46,10 @@ def assert_close(vectors: NDArray[np.float32], expected: NDArray[np.float64], co
     assert np.abs(np.linalg.norm(vectors, axis=1) / np.linalg.norm(expected, axis=1) - 1).max() < 0.03
 
 
-def check(weights: BertWeights, lengths: list[int], cosine: float = 0.995) -> None:
+def check(weights: TransformerWeights, lengths: list[int], cosine: float = 0.995) -> None:
     ids, attention = texts_of(lengths, len(lengths))
     for vectors, text, attended in zip(NativeBackend("m", weights).run(ids, attention), ids, attention, strict=True):
-        assert_close(vectors, bert_reference.encode(weights, text, attended), cosine)
+        assert_close(vectors, encoder_reference.encode(weights, text, attended), cosine)
 
 
 def test_the_processor_has_a_fast_path() -> None:
@@ -59,24 +59,24 @@ def test_the_processor_has_a_fast_path() -> None:
 
 
 def test_embeddings_alone_are_exact(instruction_set: str) -> None:
-    weights = bert_reference.random_weights(1, layers=0)
+    weights = encoder_reference.random_weights(1, layers=0)
     ids, attention = texts_of([1, 7, 40], 1)
     for vectors, text, attended in zip(NativeBackend("m", weights).run(ids, attention), ids, attention, strict=True):
-        np.testing.assert_allclose(vectors, bert_reference.encode(weights, text, attended), rtol=2e-5, atol=2e-5)
+        np.testing.assert_allclose(vectors, encoder_reference.encode(weights, text, attended), rtol=2e-5, atol=2e-5)
 
 
 @pytest.mark.parametrize("tanh", [False, True])
 def test_vectors_equal_the_reference(instruction_set: str, tanh: bool) -> None:
-    check(bert_reference.random_weights(2, tanh=tanh), [1, 2, 3, 11, 12, 13, 24, 25, 31, 32, 33, 64, 65, 80])
+    check(encoder_reference.random_weights(2, tanh=tanh), [1, 2, 3, 11, 12, 13, 24, 25, 31, 32, 33, 64, 65, 80])
 
 
 def test_wide_heads_and_many_layers(instruction_set: str) -> None:
-    weights = bert_reference.random_weights(3, hidden=128, heads=2, intermediate=160, layers=4, positions=520)
+    weights = encoder_reference.random_weights(3, hidden=128, heads=2, intermediate=160, layers=4, positions=520)
     check(weights, [1, 17, 512, 96], cosine=0.99)
 
 
 def test_positions_that_start_later(instruction_set: str) -> None:
-    weights = bert_reference.random_weights(4, first_position=2)
+    weights = encoder_reference.random_weights(4, first_position=2)
     check(weights, [78, 5])
     with pytest.raises(EncoderError, match="a text must have at most 78 tokens, the model's positions, got 79"):
         NativeBackend("m", weights).run(*texts_of([79], 1))
@@ -84,24 +84,24 @@ def test_positions_that_start_later(instruction_set: str) -> None:
 
 def test_softmax_of_large_scores(instruction_set: str) -> None:
     """Attention scores of real text exceed 100; without the maximum subtracted, their powers overflow."""
-    weights = bert_reference.random_weights(5, spread=8.0, layers=1)
+    weights = encoder_reference.random_weights(5, spread=8.0, layers=1)
     ids, attention = texts_of([40], 5)
     (vectors,) = NativeBackend("m", weights).run(ids, attention)
     assert np.isfinite(vectors).all()
-    expected = bert_reference.encode(weights, ids[0], attention[0])
+    expected = encoder_reference.encode(weights, ids[0], attention[0])
     # Nearly hard maxima: a rounding may choose another key for a few tokens.
     cosines = (vectors * expected).sum(1) / np.linalg.norm(vectors, axis=1) / np.linalg.norm(expected, axis=1)
     assert np.median(cosines) > 0.98
 
 
 def test_tokens_that_are_not_attended_to(instruction_set: str) -> None:
-    weights = bert_reference.random_weights(6)
+    weights = encoder_reference.random_weights(6)
     ids, attention = texts_of([9, 40, 5], 6)
     attention[0][4:] = False
     attention[1][::3] = False
     attention[2][:] = False
     for vectors, text, attended in zip(NativeBackend("m", weights).run(ids, attention), ids, attention, strict=True):
-        assert_close(vectors, bert_reference.encode(weights, text, attended))
+        assert_close(vectors, encoder_reference.encode(weights, text, attended))
     changed = [ids[0].copy(), ids[1], ids[2]]
     changed[0][6] = (changed[0][6] + 1) % 50
     before, after = NativeBackend("m", weights).run(ids, attention), NativeBackend("m", weights).run(changed, attention)
@@ -112,11 +112,11 @@ def test_tokens_that_are_not_attended_to(instruction_set: str) -> None:
 @pytest.mark.parametrize("residual", [False, True])
 def test_projections(instruction_set: str, activation: str, residual: bool) -> None:
     layers = ((64, activation, residual), (48, "Identity", residual), (33, activation, False))
-    check(bert_reference.random_weights(7, projections=layers), [1, 12, 13, 30], cosine=0.99)
+    check(encoder_reference.random_weights(7, projections=layers), [1, 12, 13, 30], cosine=0.99)
 
 
 def test_a_text_has_the_same_vectors_alone_in_a_batch_and_on_several_threads(instruction_set: str) -> None:
-    weights = bert_reference.random_weights(8, projections=((40, "GELU", True),), positions=200)
+    weights = encoder_reference.random_weights(8, projections=((40, "GELU", True),), positions=200)
     ids, attention = texts_of([5, 1, 90, 33, 12, 150, 3, 64, 7, 7], 8)
     together = NativeBackend("m", weights, threads=1).run(ids, attention)
     threads = NativeBackend("m", weights, threads=2).run(ids, attention)
@@ -131,7 +131,7 @@ def test_a_text_has_the_same_vectors_alone_in_a_batch_and_on_several_threads(ins
 @given(data=st.data())
 def test_any_shape_equals_the_reference(data: st.DataObject) -> None:
     heads = data.draw(st.integers(1, 3))
-    weights = bert_reference.random_weights(
+    weights = encoder_reference.random_weights(
         data.draw(st.integers(0, 99)),
         hidden=heads * data.draw(st.sampled_from([32, 64])),
         heads=heads,
@@ -153,7 +153,7 @@ def test_any_shape_equals_the_reference(data: st.DataObject) -> None:
 
 
 def test_huge_and_zero_weights_stay_finite(instruction_set: str) -> None:
-    weights = bert_reference.random_weights(9, layers=1)
+    weights = encoder_reference.random_weights(9, layers=1)
     zero = replace(
         weights, words=Words.from_rows(np.zeros((50, 64), np.float32)), positions=np.zeros_like(weights.positions)
     )
@@ -163,7 +163,7 @@ def test_huge_and_zero_weights_stay_finite(instruction_set: str) -> None:
 
 
 def test_a_file_gives_the_same_vectors(tmp_path: Path) -> None:
-    weights = bert_reference.random_weights(10, projections=((64, "GELU", True), (16, "Identity", False)))
+    weights = encoder_reference.random_weights(10, projections=((64, "GELU", True), (16, "Identity", False)))
     rounded = [
         tuple(None if array is None else array.astype(np.float16).astype(np.float32) for array in layer)
         for layer in weights.projections
@@ -185,7 +185,7 @@ def test_a_file_gives_the_same_vectors(tmp_path: Path) -> None:
 
 def test_damaged_files(tmp_path: Path) -> None:
     file = tmp_path / "m.safetensors"
-    weights = bert_reference.random_weights(11)
+    weights = encoder_reference.random_weights(11)
     write_weights(file, weights)
     whole = file.read_bytes()
     for content in (whole[: len(whole) // 2], b"", b"text"):
@@ -201,7 +201,7 @@ def test_damaged_files(tmp_path: Path) -> None:
     narrow = Matrix(layer.feed_out.panels[:, :-1], layer.feed_out.scales, layer.feed_out.bias)
     for damaged, message in (
         (replace(weights, words=Words(weights.words.levels, weights.words.scales[:-1])), "words.scales"),
-        (replace(weights, norm=Norm(weights.norm.gain[:-1], weights.norm.bias)), "norm.gain"),
+        (replace(weights, embedding_norm=Norm(np.ones(63, np.float32), np.ones(64, np.float32))), "norm.gain"),
         (replace(weights, layers=[layer, replace(layer, feed_out=narrow)]), "layers.1.feed_out.panels"),
     ):
         write_weights(file, damaged)
@@ -211,7 +211,7 @@ def test_damaged_files(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("stored", [False, True])
 def test_word_vectors_in_blocks_of_4_bits(instruction_set: str, stored: bool, tmp_path: Path) -> None:
-    weights = bert_reference.random_weights(13, word_bits=4)
+    weights = encoder_reference.random_weights(13, word_bits=4)
     assert weights.words.bits == 4
     assert weights.words.shape == (50, 64)
     if stored:
@@ -219,19 +219,19 @@ def test_word_vectors_in_blocks_of_4_bits(instruction_set: str, stored: bool, tm
         weights = read_weights(tmp_path / "m.safetensors")
         assert weights.words.bits == 4
     check(weights, [1, 12, 40])
-    check(replace(weights, layers=[]), [77], cosine=0.999999)
+    check(encoder_reference.random_weights(13, word_bits=4, layers=0), [77], cosine=0.999999)
 
 
 def test_a_largest_value_that_rounds_above_255_is_not_lost(instruction_set: str) -> None:
     """The zero point of the feed-forward states is rounded: the largest value may round to 256."""
-    weights = bert_reference.random_weights(3, hidden=128, heads=2, intermediate=160, layers=1, positions=520)
+    weights = encoder_reference.random_weights(3, hidden=128, heads=2, intermediate=160, layers=1, positions=520)
     ids, attention = texts_of([500], 4)
     (vectors,) = NativeBackend("m", weights).run(ids, attention)
-    assert_close(vectors, bert_reference.encode(weights, ids[0], attention[0]), cosine=0.9998)
+    assert_close(vectors, encoder_reference.encode(weights, ids[0], attention[0]), cosine=0.9998)
 
 
 def test_ids_outside_the_vocabulary(instruction_set: str) -> None:
-    backend = NativeBackend("m", bert_reference.random_weights(12))
+    backend = NativeBackend("m", encoder_reference.random_weights(12))
     for id_ in (50, -1):
         with pytest.raises(EncoderError, match=f"token ids must be below 50, the size of the vocabulary, got {id_}"):
             backend.run([np.array([1, id_])], [np.ones(2, dtype=bool)])

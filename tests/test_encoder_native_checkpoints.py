@@ -88,8 +88,8 @@ def test_what_is_not_covered_says_why(tmp_path: Path, settings: dict[str, Any], 
 
 
 def test_other_architectures_say_why(tmp_path: Path) -> None:
-    folder = checkpoints.pylate(tmp_path / "m", "modernbert")
-    with pytest.raises(EncoderError, match="model type 'modernbert'; the native backend has bert, roberta"):
+    folder = checkpoints.pylate(tmp_path / "m", "lfm2")
+    with pytest.raises(EncoderError, match="model type 'lfm2'; the native backend has bert, roberta"):
         Encoder(folder, backend="native")
     with pytest.raises(EncoderError, match="device 'cuda': backend='native' runs on the CPU"):
         Encoder(configure(checkpoints.pylate(tmp_path / "b")), backend="native", device="cuda")

@@ -12,7 +12,7 @@ import pytest
 pytest.importorskip("torch")
 pytest.importorskip("onnxscript")
 
-from helpers import bert_reference, checkpoints
+from helpers import checkpoints, encoder_reference
 from helpers.checkpoints import TEXTS, configure
 
 from serotine import Encoder, Index
@@ -30,9 +30,10 @@ def mean_cosine(one: Encoder, other: Encoder) -> float:
     return float(np.concatenate([np.einsum("ij,ij->i", a, b) for a, b in pairs]).mean())
 
 
-@pytest.mark.parametrize("kind", ["bert", "xlm-roberta"])
+@pytest.mark.parametrize("kind", checkpoints.NATIVE_SIZES)
 def test_a_native_export_gives_the_vectors_of_the_native_backend(kind: str, tmp_path: Path) -> None:
-    folder = configure(checkpoints.pylate(tmp_path / "c", kind, do_query_expansion=False))
+    sizes = checkpoints.NATIVE_SIZES[kind]
+    folder = checkpoints.pylate(tmp_path / "c", kind, sizes=sizes, do_query_expansion=False)
     report = export_encoder(folder, tmp_path / "out", format="native")
     assert (report.format, report.precision) == ("native", "int8")
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
@@ -50,7 +51,7 @@ def test_a_native_export_gives_the_vectors_of_the_native_backend(kind: str, tmp_
 def test_an_onnx_export_becomes_native(precision: Any, words: int, tmp_path: Path) -> None:
     folder = configure(checkpoints.pylate(tmp_path / "c", layers=2))
     if words == 4:
-        checkpoints.change_tensor(folder, "embeddings.word_embeddings.weight", bert_reference.four_bits)
+        checkpoints.change_tensor(folder, "embeddings.word_embeddings.weight", encoder_reference.four_bits)
     export_encoder(folder, tmp_path / "onnx", precision=precision)
     export_encoder(tmp_path / "onnx", tmp_path / "native", format="native")
     export_encoder(folder, tmp_path / "direct", format="native")
@@ -105,8 +106,8 @@ def test_an_index_of_the_source_is_searched_and_extended_natively_but_not_the_ot
 def test_what_cannot_be_exported_natively(tmp_path: Path) -> None:
     with pytest.raises(EncoderError, match=r"4 heads of 32 dimensions; .*; export it to ONNX"):
         export_encoder(checkpoints.pylate(tmp_path / "narrow"), tmp_path / "x", format="native")
-    with pytest.raises(EncoderError, match="model type 'modernbert'"):
-        export_encoder(checkpoints.pylate(tmp_path / "m", "modernbert"), tmp_path / "x", format="native")
+    with pytest.raises(EncoderError, match="model type 'lfm2'"):
+        export_encoder(checkpoints.pylate(tmp_path / "m", "lfm2"), tmp_path / "x", format="native")
     folder = configure(checkpoints.pylate(tmp_path / "c"))
     with pytest.raises(ValueError, match="precision: a native export has 'int8' only, got 'float32'"):
         export_encoder(folder, tmp_path / "x", format="native", precision="float32")

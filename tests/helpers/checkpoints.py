@@ -52,6 +52,15 @@ _SIZES: dict[str, Any] = {
     # Large enough for the layers to matter; with the usual 0.02 the states would be nearly the embeddings.
     "initializer_range": 0.3,
 }
+# The least sizes that the native backend covers, with what is special about each architecture.
+NATIVE_SIZES: dict[str, dict[str, Any]] = {
+    "bert": {"num_attention_heads": 1},
+    "xlm-roberta": {"num_attention_heads": 1},
+    # Layers 0 and 3 attend to all tokens, the others to four on each side.
+    "modernbert": {"hidden_size": 64, "num_attention_heads": 2, "num_hidden_layers": 5, "local_attention": 8},
+    # 4 heads of 32 in states of 64, which share two heads of keys and values.
+    "pplx": {"hidden_size": 64, "num_hidden_layers": 3, "num_key_value_heads": 2, "head_dim": 32},
+}
 
 
 def bert_tokenizer() -> Tokenizer:
@@ -104,12 +113,13 @@ def write_tokenizer(folder: Path, tokenizer: Tokenizer, **settings: Any) -> None
     (folder / "tokenizer_config.json").write_text(json.dumps(values))
 
 
-def backbone(kind: str, folder: Path) -> None:
-    """Write a random model of an architecture with its tokenizer, as transformers does."""
+def backbone(kind: str, folder: Path, **changes: Any) -> None:
+    """Write a random model of an architecture with its tokenizer, as transformers does; `changes` are of its sizes."""
     torch.manual_seed(len(kind))
+    common = _SIZES | changes
     model: Any
     if kind == "bert":
-        model = BertModel(BertConfig(vocab_size=30522, max_position_embeddings=128, **_SIZES))
+        model = BertModel(BertConfig(vocab_size=30522, max_position_embeddings=128, **common))
         specials = {
             role: f"[{role[:-6].upper()}]"
             for role in ("unk_token", "pad_token", "cls_token", "sep_token", "mask_token")
@@ -119,7 +129,7 @@ def backbone(kind: str, folder: Path) -> None:
         tokenizer = xlmr_tokenizer()
         size = tokenizer.get_vocab_size()
         model = XLMRobertaModel(
-            XLMRobertaConfig(vocab_size=size, max_position_embeddings=130, pad_token_id=1, type_vocab_size=1, **_SIZES)
+            XLMRobertaConfig(vocab_size=size, max_position_embeddings=130, pad_token_id=1, type_vocab_size=1, **common)
         )
         specials = {"bos_token": "<s>", "cls_token": "<s>", "eos_token": "</s>", "sep_token": "</s>"}
         write_tokenizer(folder, tokenizer, pad_token="<pad>", unk_token="<unk>", mask_token="<mask>", **specials)
@@ -131,7 +141,7 @@ def backbone(kind: str, folder: Path) -> None:
                 vocab_size=tokenizer.get_vocab_size(),
                 max_position_embeddings=128,
                 pad_token_id=tokenizer.token_to_id("[PAD]"),
-                **_SIZES,
+                **common,
             )
         )
         specials = {
@@ -150,7 +160,7 @@ def backbone(kind: str, folder: Path) -> None:
         begin = ("<|startoftext|>", tokenizer.token_to_id("<|startoftext|>"))
         tokenizer.post_processor = processors.TemplateProcessing(single=f"{begin[0]} $A", special_tokens=[begin])
         tokenizer.add_tokens([AddedToken("[Q] ", normalized=False), AddedToken("[D] ", normalized=False)])
-        sizes = {**_SIZES, "num_hidden_layers": 3, "num_key_value_heads": 2, "block_auto_adjust_ff_dim": False}
+        sizes = {**common, "num_hidden_layers": 3, "num_key_value_heads": 2, "block_auto_adjust_ff_dim": False}
         layers = ["conv", "full_attention", "conv"]
         model = Lfm2Model(Lfm2Config(vocab_size=tokenizer.get_vocab_size(), layer_types=layers, **sizes))
         write_tokenizer(folder, tokenizer, pad_token="<|pad|>", eos_token="<|im_end|>", bos_token="<|startoftext|>")
@@ -158,7 +168,7 @@ def backbone(kind: str, folder: Path) -> None:
         tokenizer = bytes_tokenizer(specials=("<|endoftext|>", "<|im_start|>", "<|mask|>"))
         tokenizer.add_tokens([AddedToken("[Q] ", normalized=False), AddedToken("[D] ", normalized=False)])
         # 4 heads of 16 in states of 32: head_dim does not follow from hidden_size, as in the published model.
-        sizes = {**_SIZES, "num_key_value_heads": 2, "head_dim": 16}
+        sizes = {"num_key_value_heads": 2, "head_dim": 16, **common}
         model = PPLXQwen3Model(PPLXQwen3Config(vocab_size=tokenizer.get_vocab_size() + 3, **sizes))
         write_tokenizer(folder, tokenizer, pad_token="<|endoftext|>", eos_token="<|endoftext|>", mask_token="<|mask|>")
     else:
@@ -202,11 +212,13 @@ def _modules(folder: Path, entries: list[tuple[str, str]]) -> None:
     (folder / "modules.json").write_text(json.dumps(modules))
 
 
-def pylate(folder: Path, kind: str = "bert", *, layers: int = 1, **settings: Any) -> Path:
-    """Write a checkpoint as PyLate does."""
-    backbone(kind, folder)
+def pylate(
+    folder: Path, kind: str = "bert", *, layers: int = 1, sizes: dict[str, Any] | None = None, **settings: Any
+) -> Path:
+    """Write a checkpoint as PyLate does; `layers` are projections, `sizes` of the backbone."""
+    backbone(kind, folder, **(sizes or {}))
     entries = [("", "sentence_transformers.models.Transformer")]
-    inputs = HIDDEN
+    inputs = (sizes or {}).get("hidden_size", HIDDEN)
     for i in range(layers):
         outputs = 16 if i == layers - 1 else 48
         write_dense(folder / f"{i + 1}_Dense", inputs, outputs, residual=i > 0, seed=i)

@@ -17,7 +17,7 @@ from serotine.encoders.formats import read_checkpoint
 from serotine.encoders.formats.exported import NATIVE_FILE, ONNX_FILE, write
 from serotine.encoders.location import locate
 from serotine.encoders.native import (
-    BertWeights,
+    TransformerWeights,
     read_checkpoint_weights,
     read_graph_weights,
     reason_not_covered,
@@ -79,7 +79,7 @@ def export_encoder(
         name_or_path: a checkpoint, as for `Encoder`; for "native" also an ONNX export of a BERT, whose levels of 8 bits
             stay as they are.
         folder: the new folder; must not exist.
-        format: "onnx", or "native": the weights of a BERT as the compiled core computes with them, in 8 bits.
+        format: "onnx", or "native": the weights as the compiled core computes with them, in 8 bits.
         precision: of ONNX, "float32" unless given; "native" is always "int8". "int8" stores the matrices of the
             backbone as 8-bit numbers, one scale per output, and multiplies in 8 bits, one scale per token: faster on a
             CPU and smaller. Embeddings are stored in 8 bits too, one scale per row, or exactly, if they came from
@@ -160,7 +160,7 @@ def _source(name_or_path: str | Path, format: ExportFormat, options: dict[str, A
         return Encoder(name_or_path, backend=backend, device="cpu", **options)
 
 
-def _native_weights(source: Encoder) -> BertWeights:
+def _native_weights(source: Encoder) -> TransformerWeights:
     if source.spec.model is not None:
         return read_graph_weights(source.spec)
     return read_checkpoint_weights(source.spec, TextTokenizer(source.spec).vocabulary)

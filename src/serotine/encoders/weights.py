@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import struct
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +21,19 @@ _SHARDS_FILE = "model.safetensors.index.json"
 # Formats that can run code when they are read.
 _PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl", "*.pickle", "*.msgpack", "*.h5")
 _MAX_HEADER_BYTES = 100 << 20
+_STANFORD = "HF_ColBERT"
+# Tensors of pre-training heads, which token states do not need: may be missing or present.
+_HEAD_PREFIXES = (
+    "pooler.",
+    "cls.",
+    "lm_head.",
+    "decoder.",
+    "head.",
+    "classifier.",
+    "vocab_transform.",
+    "vocab_layer_norm.",
+)
+_HEAD_SUFFIXES = ("position_ids", "vocab_projector.weight", "vocab_projector.bias")
 
 
 def weight_files(folder: Path) -> list[Path]:
@@ -57,6 +70,26 @@ def shapes(file: Path) -> dict[str, tuple[int, ...]]:
         EncoderError: the file is damaged or of another format.
     """
     return {name: shape for name, (shape, _) in tensor_locations(file).items()}
+
+
+def stanford_tensors(architectures: object) -> set[str]:
+    """Return the tensors besides the backbone's in its files: Stanford checkpoints store the projection there.
+
+    They do even where PyLate's modules are beside it.
+    """
+    return {"linear.weight"} if isinstance(architectures, list) and _STANFORD in architectures else set()
+
+
+def without_heads(names: Iterable[str]) -> list[str]:
+    """Return the sorted names of tensors that are not of a pre-training head."""
+    result = []
+    for name in sorted(names):
+        bare = name
+        for prefix in ("bert.", "roberta.", "model.", "distilbert.", "electra."):
+            bare = bare.removeprefix(prefix)
+        if not bare.startswith(_HEAD_PREFIXES) and not bare.endswith(_HEAD_SUFFIXES):
+            result.append(name)
+    return result
 
 
 def tensor_locations(file: Path) -> dict[str, tuple[tuple[int, ...], int]]:

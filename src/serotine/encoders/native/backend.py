@@ -9,12 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serotine import _core
-from serotine.encoders.native.weights import BertWeights
+from serotine.encoders.native.weights import Norm, TransformerWeights
 from serotine.errors import EncoderError, reason
 
 
 class NativeBackend:
-    """BERT on the CPU in int8, without ONNX Runtime or torch.
+    """A transformer encoder on the CPU in int8, without ONNX Runtime or torch.
 
     A text's vectors do not depend on the other texts of a call or on the number of threads.
 
@@ -29,7 +29,7 @@ class NativeBackend:
 
     batch_tokens = 8192
 
-    def __init__(self, name: str, weights: BertWeights, threads: int | None = None) -> None:
+    def __init__(self, name: str, weights: TransformerWeights, threads: int | None = None) -> None:
         self._name = name
         self._threads = threads or 0
         try:
@@ -58,32 +58,37 @@ class NativeBackend:
         return [vectors[start:end] for start, end in pairwise(offsets)]
 
 
-def _model(weights: BertWeights) -> _core.Transformer:
-    model = _core.Transformer(
-        hidden=weights.positions.shape[1],
-        heads=weights.heads,
-        intermediate=weights.intermediate,
-        longest=weights.longest,
-        epsilon=weights.epsilon,
-        activation="GELUTanh" if weights.tanh else "GELU",
-    )
-    model.set_positions(weights.positions[weights.first_position :])
-    model.set_embedding_norm((weights.norm.gain, weights.norm.bias))
+def _model(weights: TransformerWeights) -> _core.Transformer:
+    architecture = weights.architecture
+    model = _core.Transformer(**architecture.core_arguments())
     words = weights.words
     if words.bits == 8:
         model.set_words(words.levels, words.scales)
     else:
         # The bindings have no float16.
         model.set_word_blocks(words.levels, words.scales.view(np.uint16))
-    for layer in weights.layers:
+    if weights.positions is not None:
+        model.set_positions(weights.positions[architecture.first_position :])
+    if weights.embedding_norm is not None:
+        model.set_embedding_norm(_norm(weights.embedding_norm))
+    if weights.final_norm is not None:
+        model.set_final_norm(_norm(weights.final_norm))
+    for layer, local in zip(weights.layers, architecture.local_layers, strict=True):
         matrices = (layer.attention_in, layer.attention_out, layer.feed_in, layer.feed_out)
         norms = (layer.attention_norm, layer.feed_norm)
         model.add_layer(
             [(matrix.panels, matrix.scales, matrix.bias) for matrix in matrices],
-            [(norm.gain, norm.bias) for norm in norms],
+            [None if norm is None else _norm(norm) for norm in norms],
+            query_gain=layer.query_gain,
+            key_gain=layer.key_gain,
+            local=local,
         )
     for (weight, bias, residual), activation in zip(weights.projections, weights.activations, strict=True):
         # Between equal dimensions the residual is the input itself, which needs no product.
         identity = residual is not None and np.array_equal(residual, np.eye(*residual.shape, dtype=residual.dtype))
         model.add_projection(np.ascontiguousarray(weight), bias, activation, identity, None if identity else residual)
     return model
+
+
+def _norm(norm: Norm) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
+    return norm.gain, norm.bias

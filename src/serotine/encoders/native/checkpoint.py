@@ -1,50 +1,38 @@
-"""BERT's weights from a checkpoint of floating-point numbers, quantized; and which checkpoints that covers."""
+"""A model's weights from a checkpoint of floating-point numbers, quantized; and which checkpoints that covers."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from serotine.encoders.bert_names import MATRICES, NORMS
 from serotine.encoders.int8 import quantize_rows
-from serotine.encoders.native.weights import PANEL, BertLayer, BertWeights, Matrix, Norm, Words, stacked
+from serotine.encoders.native.architecture import Architecture
+from serotine.encoders.native.families import Config, NotCoveredError, family_of, read_architecture
+from serotine.encoders.native.weights import Matrix, Norm, TransformerLayer, TransformerWeights, Words
 from serotine.encoders.projection import folded_layers
 from serotine.encoders.settings import SettingsFile
 from serotine.encoders.spec import EncoderSpec
-from serotine.encoders.weights import read_tensors, shapes, weight_files
-from serotine.errors import EncoderError
-
-# Model types whose tensors and arithmetic are BERT's.
-MODEL_TYPES = ("bert", "roberta", "xlm-roberta")
-# Names of GELU in configurations, and whether it is the tanh form.
-_GELU = {"gelu": False, "gelu_new": True, "gelu_pytorch_tanh": True, "gelu_fast": True}
+from serotine.encoders.weights import read_tensors, shapes, stanford_tensors, weight_files, without_heads
+from serotine.errors import EncoderError, first_and_count
 
 
 def reason_not_covered(spec: EncoderSpec) -> str | None:
     """Return why the native backend cannot run a checkpoint of weights, or None where it can."""
-    if spec.backbone not in MODEL_TYPES:
-        return f"model type {spec.backbone!r}; the native backend has {', '.join(MODEL_TYPES)}"
-    config = SettingsFile(spec.backbone_path / "config.json").values
-    hidden, heads = int(config.get("hidden_size", 0)), int(config.get("num_attention_heads", 0))
-    if config.get("hidden_act", "gelu") not in _GELU:
-        return f"activation {config['hidden_act']!r}; the native backend has {', '.join(_GELU)}"
-    if config.get("position_embedding_type", "absolute") != "absolute":
-        return f"position embeddings {config['position_embedding_type']!r}; the native backend has absolute ones"
-    if config.get("is_decoder"):
-        return "a decoder; the native backend has encoders"
-    widths = {"hidden_size": hidden, "intermediate_size": int(config.get("intermediate_size", 0))}
-    for name, width in widths.items():
-        if width <= 0 or width % PANEL:
-            return f"{name} {width}; the native backend has multiples of {PANEL}"
-    if heads <= 0 or hidden % heads or (hidden // heads) % PANEL:
-        return f"{heads} heads of {hidden} dimensions; the native backend has heads of a multiple of {PANEL}"
+    try:
+        family_of(spec.backbone)
+        config = _config(spec)
+        if config.value("quantization_config") is not None:
+            return "quantized weights; the native backend needs floating-point ones"
+        read_architecture(config)
+    except NotCoveredError as error:
+        return str(error)
     return None
 
 
-def read_checkpoint_weights(spec: EncoderSpec, vocabulary: int) -> BertWeights:
+def read_checkpoint_weights(spec: EncoderSpec, vocabulary: int) -> TransformerWeights:
     """Load a checkpoint of floating-point weights and quantize it.
 
     Args:
@@ -52,95 +40,139 @@ def read_checkpoint_weights(spec: EncoderSpec, vocabulary: int) -> BertWeights:
         vocabulary: number of the tokenizer's token ids; ids without an embedding get the mean of the others.
 
     Raises:
-        EncoderError: the native backend does not cover it, or a tensor is missing, of the wrong shape or not finite.
+        EncoderError: the native backend does not cover it, or a tensor is missing, unexpected, of the wrong shape or
+            not finite.
     """
     uncovered = reason_not_covered(spec)
     if uncovered is not None:
         raise EncoderError(f"{spec.name}: {uncovered}; use backend='torch'")
-    config = SettingsFile(spec.backbone_path / "config.json").values
-    hidden = int(config["hidden_size"])
-    tensors = _Tensors(spec)
-    words = tensors.embeddings("word", int(config["vocab_size"]), hidden)
-    if vocabulary > len(words):
-        mean = words.mean(axis=0, dtype=np.float64).astype(np.float32)
-        words = np.concatenate([words, np.tile(mean, (vocabulary - len(words), 1))])
-    positions = tensors.embeddings("position", int(config["max_position_embeddings"]), hidden)
-    types = tensors.embeddings("token_type", int(config.get("type_vocab_size", 2)), hidden)
-    inner = int(config["intermediate_size"])
-    layers = [tensors.layer(f"encoder.layer.{i}.", hidden, inner) for i in range(int(config["num_hidden_layers"]))]
+    config = _config(spec)
+    architecture = read_architecture(config)
+    tensors = _Tensors(spec, config, architecture)
+    words = tensors.words(vocabulary)
+    positions = tensors.positions()
+    embedding_norm, final_norm = tensors.outer_norms()
+    layers = [tensors.layer(number) for number in range(len(architecture.local_layers))]
+    tensors.require_all_read()
     projections, activations = folded_layers(spec)
-    return BertWeights(
-        words=Words.from_rows(words),
-        positions=np.ascontiguousarray(positions + types[0]),
-        norm=tensors.norm("embeddings.LayerNorm", hidden),
-        layers=layers,
-        projections=projections,
-        activations=activations,
-        heads=int(config["num_attention_heads"]),
-        intermediate=inner,
-        epsilon=float(config.get("layer_norm_eps", 1e-12)),
-        tanh=_GELU[config.get("hidden_act", "gelu")],
-        first_position=first_position(spec.backbone, int(config.get("pad_token_id", 1))),
+    return TransformerWeights(
+        architecture, words, positions, embedding_norm, final_norm, layers, projections, activations
     )
 
 
-def first_position(model_type: str, padding_id: int = 1) -> int:
-    """Return the position of a text's first token: RoBERTa and XLM-R count from after the padding id."""
-    return 0 if model_type == "bert" else padding_id + 1
-
-
-def matrix_shape(name: str, hidden: int, inner: int) -> tuple[int, int]:
-    """Return outputs and inputs of a matrix of `MATRICES`."""
-    return {"feed_in": (inner, hidden), "feed_out": (hidden, inner)}.get(name, (hidden, hidden))
-
-
-def bert_layer(matrices: Mapping[str, Matrix], norms: Mapping[str, Norm]) -> BertLayer:
-    """Return a layer from its matrices and normalizations by their names in `MATRICES` and `NORMS`."""
-    return BertLayer(
-        stacked([matrices["query"], matrices["key"], matrices["value"]]),
-        matrices["attention_out"],
-        matrices["feed_in"],
-        matrices["feed_out"],
-        norms["attention_norm"],
-        norms["feed_norm"],
-    )
+def _config(spec: EncoderSpec) -> Config:
+    return Config(spec.backbone, SettingsFile(spec.backbone_path / "config.json").values)
 
 
 class _Tensors:
     """The backbone's tensors by their names without the prefix that some checkpoints have."""
 
-    def __init__(self, spec: EncoderSpec) -> None:
-        self._files: dict[str, Any] = {}
+    def __init__(self, spec: EncoderSpec, config: Config, architecture: Architecture) -> None:
+        family = family_of(spec.backbone)
+        self._files: dict[str, tuple[Path, str]] = {}
         for file in weight_files(spec.backbone_path):
             for stored in shapes(file):
                 name = stored
-                for prefix in ("model.", "bert.", "roberta."):
+                for prefix in family.prefixes:
                     name = name.removeprefix(prefix)
                 self._files[name] = (file, stored)
         self._folder = spec.backbone_path
+        self._config = config
+        self._family = family
+        self._architecture = architecture
+        self._read: set[str] = set()
 
-    def read(self, name: str, shape: tuple[int, ...]) -> NDArray[np.float32]:
+    def require_all_read(self) -> None:
+        """Raise if there are tensors that nothing was made of, apart from pre-training heads."""
+        unread = without_heads(self._files.keys() - self._read - stanford_tensors(self._config.value("architectures")))
+        if unread:
+            raise EncoderError(
+                f"{self._folder}: tensor {first_and_count(unread)} is unexpected; ignoring it would change the vectors"
+            )
+
+    def words(self, vocabulary: int) -> Words:
+        """Return the vectors of at least `vocabulary` words."""
+        rows = self._embeddings(self._family.words, self._config.vocabulary)
+        if vocabulary > len(rows):
+            mean = rows.mean(axis=0, dtype=np.float64).astype(np.float32)
+            rows = np.concatenate([rows, np.tile(mean, (vocabulary - len(rows), 1))])
+        return Words.from_rows(rows)
+
+    def positions(self) -> NDArray[np.float32] | None:
+        """Return the learned positions, the vector of token type 0 added."""
+        if self._family.positions is None or self._family.position_types is None:
+            return None
+        rows = self._architecture.first_position + self._architecture.longest
+        types = self._embeddings(self._family.position_types, self._config.token_types)
+        return np.ascontiguousarray(self._embeddings(self._family.positions, rows) + types[0])
+
+    def outer_norms(self) -> tuple[Norm | None, Norm | None]:
+        """Return the normalizations of the embeddings and of the last states."""
+        family = self._family
+        return (
+            None if family.embedding_norm is None else self._norm(family.embedding_norm),
+            None if family.final_norm is None else self._norm(family.final_norm),
+        )
+
+    def layer(self, number: int) -> TransformerLayer:
+        """Return a layer."""
+        family, architecture = self._family, self._architecture
+        prefix = family.layer.format(number)
+        names = {
+            "attention_in": family.attention_in,
+            "attention_out": (family.attention_out,),
+            "feed_in": family.feed_in,
+            "feed_out": (family.feed_out,),
+        }
+        parts: dict[str, Any] = {
+            name: self._matrix(name, [prefix + stored for stored in matrices]) for name, matrices in names.items()
+        }
+        for name, stored in (("attention_norm", family.attention_norm), ("feed_norm", family.feed_norm)):
+            parts[name] = self._norm(prefix + stored) if architecture.has_norm(name, number) else None
+        if family.query_key_norms is not None:
+            query, key = family.query_key_norms
+            parts |= {"query_gain": self._head_gain(prefix + query), "key_gain": self._head_gain(prefix + key)}
+        return TransformerLayer(**parts)
+
+    def _tensor(self, name: str, shape: tuple[int, ...]) -> NDArray[np.float32]:
         if name not in self._files:
             raise EncoderError(f"{self._folder}: tensor {name!r} is missing; the checkpoint is incomplete")
+        self._read.add(name)
         file, stored = self._files[name]
         values: NDArray[np.float32] = read_tensors(file, {stored: shape}, others=True)[stored]
         if not np.isfinite(values).all():
             raise EncoderError(f"{file}: tensor {stored!r} has values that are not finite; the weights are damaged")
         return values
 
-    def embeddings(self, kind: str, rows: int, hidden: int) -> NDArray[np.float32]:
-        return self.read(f"embeddings.{kind}_embeddings.weight", (rows, hidden))
+    def _embeddings(self, name: str, rows: int) -> NDArray[np.float32]:
+        return self._tensor(f"{name}.weight", (rows, self._architecture.hidden))
 
-    def layer(self, prefix: str, hidden: int, inner: int) -> BertLayer:
-        matrices = {
-            name: self.matrix(prefix + stored, matrix_shape(name, hidden, inner)) for name, stored in MATRICES.items()
-        }
-        norms = {name: self.norm(prefix + stored, hidden) for name, stored in NORMS.items()}
-        return bert_layer(matrices, norms)
+    def _matrix(self, matrix: str, parts: list[str]) -> Matrix:
+        """Return a matrix of the core with the outputs of several of the checkpoint."""
+        outputs, inputs, has_bias = self._architecture.matrices[matrix]
+        levels, scales, biases = [], [], []
+        for part, rows in zip(parts, self._split(matrix, outputs, len(parts)), strict=True):
+            part_levels, part_scales = quantize_rows(self._tensor(f"{part}.weight", (rows, inputs)))
+            levels.append(part_levels)
+            scales.append(part_scales)
+            if has_bias:
+                biases.append(self._tensor(f"{part}.bias", (rows,)))
+        bias = np.concatenate(biases) if has_bias else None
+        return Matrix.from_rows(np.concatenate(levels), np.concatenate(scales), bias, self._architecture.order(matrix))
 
-    def matrix(self, name: str, shape: tuple[int, int]) -> Matrix:
-        levels, scales = quantize_rows(self.read(f"{name}.weight", shape))
-        return Matrix.from_rows(levels, scales, self.read(f"{name}.bias", shape[:1]))
+    def _split(self, matrix: str, outputs: int, parts: int) -> list[int]:
+        """Return the outputs of the checkpoint's matrices that make one of the core."""
+        if parts == 1:
+            return [outputs]
+        if matrix == "feed_in":
+            return [self._architecture.intermediate] * 2
+        heads = (self._architecture.heads, *[self._architecture.key_value_heads] * 2)
+        return [count * self._architecture.head_dim for count in heads]
 
-    def norm(self, name: str, hidden: int) -> Norm:
-        return Norm(self.read(f"{name}.weight", (hidden,)), self.read(f"{name}.bias", (hidden,)))
+    def _norm(self, name: str) -> Norm:
+        shape = (self._architecture.hidden,)
+        bias = self._tensor(f"{name}.bias", shape) if self._architecture.norm_bias else None
+        return Norm(self._tensor(f"{name}.weight", shape), bias)
+
+    def _head_gain(self, name: str) -> NDArray[np.float32]:
+        return self._tensor(f"{name}.weight", (self._architecture.head_dim,))

@@ -9,6 +9,7 @@ import json
 import math
 import struct
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -16,32 +17,35 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 from safetensors import SafetensorError, safe_open
 
-from serotine.encoders.native.weights import PANEL, QUAD, BertLayer, BertWeights, Matrix, Norm, Words
+from serotine.encoders.native.architecture import PANEL, Architecture
+from serotine.encoders.native.weights import QUAD, Matrix, Norm, TransformerLayer, TransformerWeights, Words
 from serotine.encoders.projection import Layer
 from serotine.encoders.weights import dimensions, tensor_locations
 from serotine.errors import EncoderError, reason
 
 NATIVE_SUFFIX = ".safetensors"
-_FORMAT = "serotine-bert-1"
+_FORMAT = "serotine-transformer-1"
+# BERT only, with settings of its own and the tensor names of today; still read.
+_BERT_FORMAT = "serotine-bert-1"
 # What the core's loads are aligned to.
 _ALIGNMENT = 64
-_SETTINGS = ("heads", "intermediate", "epsilon", "tanh", "first_position", "activations")
-_MATRICES = ("attention_in", "attention_out", "feed_in", "feed_out")
 _NORMS = ("attention_norm", "feed_norm")
+_GAINS = ("query_gain", "key_gain")
 _DTYPES = {"I8": np.int8, "U8": np.uint8, "F16": np.float16, "F32": np.float32}
 _NAMES = {np.dtype(dtype): name for name, dtype in _DTYPES.items()}
 
 
-def write_weights(file: Path, weights: BertWeights) -> None:
+def write_weights(file: Path, weights: TransformerWeights) -> None:
     """Write a native model file. Projections are stored in float16, everything else as it is."""
-    tensors: dict[str, NDArray[Any]] = {
+    tensors: dict[str, NDArray[Any] | None] = {
         "words.levels": weights.words.levels,
         "words.scales": weights.words.scales,
         "positions": weights.positions,
-        **_norm_tensors("norm", weights.norm),
+        **_norm_tensors("norm", weights.embedding_norm),
+        **_norm_tensors("final_norm", weights.final_norm),
     }
     for number, layer in enumerate(weights.layers):
-        for name in _MATRICES:
+        for name in weights.architecture.matrices:
             prefix, matrix = f"layers.{number}.{name}", getattr(layer, name)
             tensors |= {
                 f"{prefix}.panels": matrix.panels,
@@ -50,18 +54,18 @@ def write_weights(file: Path, weights: BertWeights) -> None:
             }
         for name in _NORMS:
             tensors |= _norm_tensors(f"layers.{number}.{name}", getattr(layer, name))
+        tensors |= {f"layers.{number}.{name}": getattr(layer, name) for name in _GAINS}
     for number, (weight, bias, residual) in enumerate(weights.projections):
         tensors[f"projections.{number}.weight"] = weight.astype(np.float16)
-        if bias is not None:
-            tensors[f"projections.{number}.bias"] = bias
-        if residual is not None:
-            tensors[f"projections.{number}.residual"] = residual.astype(np.float16)
-    settings = {name: getattr(weights, name) for name in _SETTINGS} | {"layers": len(weights.layers)}
-    _write(file, tensors, {"format": _FORMAT, "settings": json.dumps(settings)})
+        tensors[f"projections.{number}.bias"] = bias
+        tensors[f"projections.{number}.residual"] = None if residual is None else residual.astype(np.float16)
+    settings = asdict(weights.architecture) | {"activations": weights.activations}
+    present = {name: tensor for name, tensor in tensors.items() if tensor is not None}
+    _write(file, present, {"format": _FORMAT, "settings": json.dumps(settings)})
 
 
-def _norm_tensors(name: str, norm: Norm) -> dict[str, NDArray[Any]]:
-    return {f"{name}.gain": norm.gain, f"{name}.bias": norm.bias}
+def _norm_tensors(name: str, norm: Norm | None) -> dict[str, NDArray[Any] | None]:
+    return {} if norm is None else {f"{name}.gain": norm.gain, f"{name}.bias": norm.bias}
 
 
 def _write(file: Path, tensors: Mapping[str, NDArray[Any]], metadata: dict[str, str]) -> None:
@@ -82,7 +86,7 @@ def _write(file: Path, tensors: Mapping[str, NDArray[Any]], metadata: dict[str, 
             opened.write(np.ascontiguousarray(tensor).tobytes())
 
 
-def read_weights(file: Path) -> BertWeights:
+def read_weights(file: Path) -> TransformerWeights:
     """Load a native model file; its tensors stay in the file, mapped into memory.
 
     Raises:
@@ -93,7 +97,7 @@ def read_weights(file: Path) -> BertWeights:
         # The library checks that the tensors fill the file.
         with safe_open(file, framework="numpy") as opened:
             metadata = opened.metadata() or {}
-            if metadata.get("format") != _FORMAT:
+            if metadata.get("format") not in (_FORMAT, _BERT_FORMAT):
                 raise EncoderError(
                     f"{file}: format must be {_FORMAT!r}, got {metadata.get('format')!r}; export the model again with "
                     "`serotine model export --native`"
@@ -107,7 +111,11 @@ def read_weights(file: Path) -> BertWeights:
             dtype = np.dtype(dtypes[name])
             end = start + math.prod(shape) * dtype.itemsize
             tensors.values[name] = content[start:end].view(dtype).reshape(shape)
-        return tensors.weights(settings)
+        if metadata["format"] == _BERT_FORMAT:
+            return tensors.weights(_bert(settings, tensors.values["positions"].shape), settings["activations"])
+        activations = settings.pop("activations")
+        settings["local_layers"] = tuple(settings["local_layers"])
+        return tensors.weights(Architecture(**settings), activations)
     except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
         raise EncoderError(f"{file}: not a complete native model file ({reason(error)}); install it again") from None
 
@@ -119,16 +127,21 @@ class _Tensors:
         self._file = file
         self.values: dict[str, NDArray[Any]] = {}
 
-    def weights(self, settings: dict[str, Any]) -> BertWeights:
-        positions = self._take("positions", np.float32)
-        hidden, intermediate = positions.shape[-1], int(settings["intermediate"])
-        return BertWeights(
+    def weights(self, architecture: Architecture, activations: list[str]) -> TransformerWeights:
+        hidden = architecture.hidden
+        positions = None
+        if architecture.theta is None:
+            rows = architecture.first_position + architecture.longest
+            positions = self._take("positions", np.float32, (rows, hidden))
+        return TransformerWeights(
+            architecture=architecture,
             words=self._words(hidden),
-            positions=self._take("positions", np.float32, (len(positions), hidden)),
-            norm=self._norm("norm", hidden),
-            layers=[self._layer(f"layers.{i}", hidden, intermediate) for i in range(int(settings["layers"]))],
-            projections=[self._projection(i) for i in range(len(settings["activations"]))],
-            **{name: settings[name] for name in _SETTINGS},
+            positions=positions,
+            embedding_norm=self._norm("norm", architecture) if architecture.embedding_norm else None,
+            final_norm=self._norm("final_norm", architecture) if architecture.pre_norm else None,
+            layers=[self._layer(i, architecture) for i in range(len(architecture.local_layers))],
+            projections=[self._projection(i) for i in range(len(activations))],
+            activations=activations,
         )
 
     def _take(self, name: str, dtype: DTypeLike, shape: tuple[int, ...] | None = None) -> NDArray[Any]:
@@ -154,22 +167,27 @@ class _Tensors:
         levels = self._take("words.levels", np.int8, (rows, hidden))
         return Words(levels, self._take("words.scales", np.float32, (rows,)))
 
-    def _norm(self, name: str, hidden: int) -> Norm:
-        return Norm(*(self._take(f"{name}.{part}", np.float32, (hidden,)) for part in ("gain", "bias")))
+    def _norm(self, name: str, architecture: Architecture) -> Norm:
+        shape = (architecture.hidden,)
+        bias = self._take(f"{name}.bias", np.float32, shape) if architecture.norm_bias else None
+        return Norm(self._take(f"{name}.gain", np.float32, shape), bias)
 
-    def _matrix(self, name: str, outputs: int, inputs: int) -> Matrix:
+    def _matrix(self, name: str, outputs: int, inputs: int, has_bias: bool) -> Matrix:
         panels = self._take(f"{name}.panels", np.int8, (outputs // PANEL, inputs // QUAD, PANEL, QUAD))
-        return Matrix(panels, *(self._take(f"{name}.{part}", np.float32, (outputs,)) for part in ("scales", "bias")))
+        bias = self._take(f"{name}.bias", np.float32, (outputs,)) if has_bias else None
+        return Matrix(panels, self._take(f"{name}.scales", np.float32, (outputs,)), bias)
 
-    def _layer(self, prefix: str, hidden: int, intermediate: int) -> BertLayer:
-        return BertLayer(
-            self._matrix(f"{prefix}.attention_in", 3 * hidden, hidden),
-            self._matrix(f"{prefix}.attention_out", hidden, hidden),
-            self._matrix(f"{prefix}.feed_in", intermediate, hidden),
-            self._matrix(f"{prefix}.feed_out", hidden, intermediate),
-            self._norm(f"{prefix}.attention_norm", hidden),
-            self._norm(f"{prefix}.feed_norm", hidden),
-        )
+    def _layer(self, number: int, architecture: Architecture) -> TransformerLayer:
+        prefix = f"layers.{number}"
+        parts: dict[str, Any] = {
+            name: self._matrix(f"{prefix}.{name}", *shape) for name, shape in architecture.matrices.items()
+        }
+        for name in _NORMS:
+            has_norm = architecture.has_norm(name, number)
+            parts[name] = self._norm(f"{prefix}.{name}", architecture) if has_norm else None
+        if architecture.query_key_norm:
+            parts |= {name: self._take(f"{prefix}.{name}", np.float32, (architecture.head_dim,)) for name in _GAINS}
+        return TransformerLayer(**parts)
 
     def _projection(self, number: int) -> Layer:
         prefix = f"projections.{number}"
@@ -177,3 +195,17 @@ class _Tensors:
         bias = self._take(f"{prefix}.bias", np.float32) if f"{prefix}.bias" in self.values else None
         residual = self._take(f"{prefix}.residual", np.float16) if f"{prefix}.residual" in self.values else None
         return weight.astype(np.float32), bias, None if residual is None else residual.astype(np.float32)
+
+
+def _bert(settings: dict[str, Any], positions: tuple[int, ...]) -> Architecture:
+    """Return the architecture of a file in the format of BERT only."""
+    return Architecture.bert(
+        hidden=positions[-1],
+        heads=settings["heads"],
+        intermediate=settings["intermediate"],
+        layers=settings["layers"],
+        positions=positions[0],
+        epsilon=settings["epsilon"],
+        tanh=settings["tanh"],
+        first_position=settings["first_position"],
+    )

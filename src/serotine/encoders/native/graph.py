@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from serotine.encoders.bert_names import MATRICES, NORMS
 from serotine.encoders.int8 import quantize_rows
-from serotine.encoders.native.checkpoint import bert_layer, first_position
+from serotine.encoders.native.architecture import Architecture
+from serotine.encoders.native.families import first_position
 from serotine.encoders.native.file import read_weights
-from serotine.encoders.native.weights import PANEL, BertWeights, Matrix, Norm, Words
+from serotine.encoders.native.weights import Matrix, Norm, TransformerLayer, TransformerWeights, Words
 from serotine.encoders.onnx import GraphWeights, bert_config, read_bert
 from serotine.encoders.projection import Layer, fold
 from serotine.encoders.spec import EncoderSpec
@@ -19,7 +22,7 @@ from serotine.errors import EncoderError
 _WORDS = "embeddings.word_embeddings.weight"
 
 
-def read_graph_weights(spec: EncoderSpec) -> BertWeights:
+def read_graph_weights(spec: EncoderSpec) -> TransformerWeights:
     """Load the weights of an exported BERT.
 
     Raises:
@@ -28,34 +31,30 @@ def read_graph_weights(spec: EncoderSpec) -> BertWeights:
     """
     file = spec.folder / (spec.model or "")
     graph = read_bert(file)
-    hidden, heads = int(graph.config["hidden_size"]), int(graph.config["num_attention_heads"])
-    inner = int(graph.config["intermediate_size"])
-    if hidden % PANEL or inner % PANEL or (hidden // heads) % PANEL:
-        raise EncoderError(
-            f"{file}: the native backend has widths and heads of multiples of {PANEL}, got hidden size {hidden}, "
-            f"{heads} heads, feed-forward {inner}; use the ONNX export"
-        )
-    tensors = graph.backbone
+    config, tensors = graph.config, graph.backbone
+    architecture = Architecture.bert(
+        hidden=int(config["hidden_size"]),
+        heads=int(config["num_attention_heads"]),
+        intermediate=int(config["intermediate_size"]),
+        layers=int(config["num_hidden_layers"]),
+        positions=len(tensors["embeddings.position_embeddings.weight"]),
+        epsilon=float(config["layer_norm_eps"]),
+        first_position=first_position(spec.backbone),
+    )
+    uncovered = architecture.reason_not_covered()
+    if uncovered is not None:
+        raise EncoderError(f"{file}: {uncovered}; use the ONNX export")
     projections, activations = _projections(spec, graph)
     positions = tensors["embeddings.position_embeddings.weight"] + tensors["embeddings.token_type_embeddings.weight"][0]
-    return BertWeights(
+    return TransformerWeights(
+        architecture=architecture,
         words=Words(*graph.levels[_WORDS]) if _WORDS in graph.levels else Words.from_rows(tensors[_WORDS]),
         positions=np.ascontiguousarray(positions),
-        norm=_norm(graph, "embeddings.LayerNorm"),
-        layers=[
-            bert_layer(
-                {name: _matrix(graph, f"encoder.layer.{i}.{stored}") for name, stored in MATRICES.items()},
-                {name: _norm(graph, f"encoder.layer.{i}.{stored}") for name, stored in NORMS.items()},
-            )
-            for i in range(int(graph.config["num_hidden_layers"]))
-        ],
+        embedding_norm=_norm(graph, "embeddings.LayerNorm"),
+        final_norm=None,
+        layers=[_layer(graph, f"encoder.layer.{i}.") for i in range(len(architecture.local_layers))],
         projections=projections,
         activations=activations,
-        heads=heads,
-        intermediate=inner,
-        epsilon=float(graph.config["layer_norm_eps"]),
-        tanh=False,
-        first_position=first_position(spec.backbone),
     )
 
 
@@ -66,33 +65,38 @@ def read_native_graph(file: Path) -> GraphWeights:
         EncoderError: as `read_weights`; or the model is not one of BERT's own type.
     """
     weights = read_weights(file)
-    if weights.first_position != 0 or any(bias is not None for _, bias, _ in weights.projections):
+    architecture, positions, embedding_norm = weights.architecture, weights.positions, weights.embedding_norm
+    has_bias = any(bias is not None for _, bias, _ in weights.projections)
+    if not architecture.is_bert or has_bias or positions is None or embedding_norm is None:
         raise EncoderError(f"{file}: only BERT models can be turned back into a checkpoint; use its own checkpoint")
     vocabulary, hidden = weights.words.shape
     tensors = {
         _WORDS: weights.words.rows(np.arange(vocabulary)),
-        "embeddings.position_embeddings.weight": np.array(weights.positions),
+        "embeddings.position_embeddings.weight": np.array(positions),
         # Already part of the positions.
         "embeddings.token_type_embeddings.weight": np.zeros((2, hidden), dtype=np.float32),
     }
-    norms = {"embeddings.LayerNorm": weights.norm}
+    norms = {"embeddings.LayerNorm": embedding_norm}
     for i, layer in enumerate(weights.layers):
         prefix = f"encoder.layer.{i}."
         norms |= {prefix + stored: getattr(layer, name) for name, stored in NORMS.items()}
         stacked_rows = layer.attention_in.levels * layer.attention_in.scales[:, None]
         rows = dict(zip(("query", "key", "value"), np.split(stacked_rows, 3), strict=True))
-        biases = dict(zip(("query", "key", "value"), np.split(layer.attention_in.bias, 3), strict=True))
+        biases = dict(zip(("query", "key", "value"), np.split(_bias(layer.attention_in), 3), strict=True))
         for name in ("attention_out", "feed_in", "feed_out"):
             matrix: Matrix = getattr(layer, name)
-            rows[name], biases[name] = matrix.levels * matrix.scales[:, None], matrix.bias
+            rows[name], biases[name] = matrix.levels * matrix.scales[:, None], _bias(matrix)
         for name, stored in MATRICES.items():
             tensors[f"{prefix}{stored}.weight"] = np.ascontiguousarray(rows[name])
             tensors[f"{prefix}{stored}.bias"] = np.array(biases[name])
     for name, norm in norms.items():
         tensors |= {f"{name}.weight": np.array(norm.gain), f"{name}.bias": np.array(norm.bias)}
     config = bert_config(
-        vocabulary, hidden, len(weights.layers), weights.heads, weights.intermediate, len(weights.positions)
-    ) | {"layer_norm_eps": weights.epsilon, "hidden_act": "gelu_pytorch_tanh" if weights.tanh else "gelu"}
+        vocabulary, hidden, len(weights.layers), architecture.heads, architecture.intermediate, len(positions)
+    ) | {
+        "layer_norm_eps": architecture.epsilon,
+        "hidden_act": "gelu_pytorch_tanh" if architecture.activation == "GELUTanh" else "gelu",
+    }
     matrices = [matrix for weight, _, residual in weights.projections for matrix in (weight, residual)]
     return GraphWeights(config, tensors, {}, [matrix for matrix in matrices if matrix is not None])
 
@@ -121,10 +125,28 @@ def _projections(spec: EncoderSpec, graph: GraphWeights) -> tuple[list[Layer], l
     return folded, activations
 
 
-def _matrix(graph: GraphWeights, name: str) -> Matrix:
+def _bias(matrix: Matrix) -> NDArray[np.float32]:
+    return np.zeros(len(matrix.scales), dtype=np.float32) if matrix.bias is None else matrix.bias
+
+
+def _layer(graph: GraphWeights, prefix: str) -> TransformerLayer:
+    levels, scales, biases = zip(
+        *(_rows(graph, prefix + MATRICES[name]) for name in ("query", "key", "value")), strict=True
+    )
+    attention_in = Matrix.from_rows(np.concatenate(levels), np.concatenate(scales), np.concatenate(biases))
+    parts: dict[str, Any] = {
+        name: Matrix.from_rows(*_rows(graph, prefix + MATRICES[name]))
+        for name in ("attention_out", "feed_in", "feed_out")
+    }
+    parts |= {name: _norm(graph, prefix + stored) for name, stored in NORMS.items()}
+    return TransformerLayer(attention_in=attention_in, **parts)
+
+
+def _rows(graph: GraphWeights, name: str) -> tuple[NDArray[np.int8], NDArray[np.float32], NDArray[np.float32]]:
+    """Return a matrix's levels, scales and bias."""
     weight = f"{name}.weight"
     levels, scales = graph.levels[weight] if weight in graph.levels else quantize_rows(graph.backbone[weight])
-    return Matrix.from_rows(levels, scales, graph.backbone[f"{name}.bias"])
+    return levels, scales, graph.backbone[f"{name}.bias"]
 
 
 def _norm(graph: GraphWeights, name: str) -> Norm:

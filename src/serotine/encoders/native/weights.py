@@ -1,8 +1,7 @@
-"""BERT's weights in 8 bits, as the core computes with them: matrices with one scale per output, word vectors."""
+"""A model's weights in 8 bits, as the core computes with them: matrices with one scale per output, word vectors."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,10 +9,11 @@ from numpy.typing import NDArray
 
 from serotine.encoders.blocks import BLOCK, four_bit_blocks
 from serotine.encoders.int8 import quantize_rows
+from serotine.encoders.native.architecture import PANEL, Architecture
 from serotine.encoders.projection import Layer
 
-# Outputs of a panel, and inputs that the core multiplies in one step.
-PANEL, QUAD = 32, 4
+# Inputs that the core multiplies in one step.
+QUAD = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,16 +23,24 @@ class Matrix:
     Attributes:
         panels: int8 (outputs / 32, inputs / 4, 32, 4), -127 to 127; may be a view of a file.
         scales: float32 (outputs,): an entry is its level times the scale of its output.
-        bias: float32 (outputs,).
+        bias: float32 (outputs,), if any.
     """
 
     panels: NDArray[np.int8]
     scales: NDArray[np.float32]
-    bias: NDArray[np.float32]
+    bias: NDArray[np.float32] | None
 
     @classmethod
-    def from_rows(cls, levels: NDArray[np.int8], scales: NDArray[np.float32], bias: NDArray[np.float32]) -> Matrix:
-        """Return a matrix from levels (outputs, inputs)."""
+    def from_rows(
+        cls,
+        levels: NDArray[np.int8],
+        scales: NDArray[np.float32],
+        bias: NDArray[np.float32] | None,
+        order: NDArray[np.intp] | None = None,
+    ) -> Matrix:
+        """Return a matrix from levels (outputs, inputs), its outputs in an order (`Architecture.order`)."""
+        if order is not None:
+            levels, scales, bias = levels[order], scales[order], None if bias is None else bias[order]
         outputs, inputs = levels.shape
         split = levels.reshape(outputs // PANEL, PANEL, inputs // QUAD, QUAD)
         return cls(np.ascontiguousarray(split.transpose(0, 2, 1, 3)), scales, bias)
@@ -42,15 +50,6 @@ class Matrix:
         """The levels as int8 (outputs, inputs)."""
         blocks, quads = self.panels.shape[:2]
         return np.ascontiguousarray(self.panels.transpose(0, 2, 1, 3)).reshape(blocks * PANEL, quads * QUAD)
-
-
-def stacked(matrices: Sequence[Matrix]) -> Matrix:
-    """Return one matrix with the outputs of several."""
-    return Matrix(
-        np.concatenate([matrix.panels for matrix in matrices]),
-        np.concatenate([matrix.scales for matrix in matrices]),
-        np.concatenate([matrix.bias for matrix in matrices]),
-    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,61 +93,52 @@ class Words:
 
 @dataclass(frozen=True, slots=True)
 class Norm:
-    """A layer normalization: gain and bias, float32 (hidden,)."""
+    """A normalization: gain and, if it has one, bias, float32 (hidden,)."""
 
     gain: NDArray[np.float32]
-    bias: NDArray[np.float32]
+    bias: NDArray[np.float32] | None
 
 
 @dataclass(frozen=True, slots=True)
-class BertLayer:
-    """One layer.
+class TransformerLayer:
+    """One layer, its matrices in the order of `Architecture.order`.
 
     Attributes:
         attention_in: queries, keys and values, one after the other.
         attention_out, feed_in, feed_out: the other matrices.
-        attention_norm, feed_norm: the normalization after attention, and after the feed-forward network.
+        attention_norm, feed_norm: the normalizations of the two blocks, after them or before; None for none.
+        query_gain, key_gain: of the normalization of each head's queries and keys, float32 (head_dim,), if any.
     """
 
     attention_in: Matrix
     attention_out: Matrix
     feed_in: Matrix
     feed_out: Matrix
-    attention_norm: Norm
-    feed_norm: Norm
+    attention_norm: Norm | None
+    feed_norm: Norm | None
+    query_gain: NDArray[np.float32] | None = None
+    key_gain: NDArray[np.float32] | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class BertWeights:
+class TransformerWeights:
     """Everything that the native forward pass computes with.
 
     Attributes:
+        architecture: what it computes.
         words: vectors of the vocabulary.
-        positions: float32 (positions, hidden), the vector of token type 0 added.
-        norm: of the embeddings.
+        positions: learned positions, float32 (positions, hidden), token type 0 added; None for rotary ones.
+        embedding_norm, final_norm: of the embeddings, and of the last states of a model that normalizes before blocks.
         layers: the layers, first to last.
         projections: the layers between states and vectors.
         activations: of the projections.
-        heads: attention heads.
-        intermediate: width of the feed-forward networks.
-        epsilon: of the normalizations.
-        tanh: whether GELU is the tanh form.
-        first_position: position of a text's first token.
     """
 
+    architecture: Architecture
     words: Words
-    positions: NDArray[np.float32]
-    norm: Norm
-    layers: list[BertLayer]
+    positions: NDArray[np.float32] | None
+    embedding_norm: Norm | None
+    final_norm: Norm | None
+    layers: list[TransformerLayer]
     projections: list[Layer]
     activations: list[str]
-    heads: int
-    intermediate: int
-    epsilon: float
-    tanh: bool
-    first_position: int
-
-    @property
-    def longest(self) -> int:
-        """Most tokens of a text."""
-        return len(self.positions) - self.first_position

@@ -6,7 +6,6 @@ import logging
 import math
 import re
 import warnings
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -20,27 +19,14 @@ from serotine.encoders.projection import fold as fold_layers
 from serotine.encoders.settings import DROPPED_KEYS, SettingsFile
 from serotine.encoders.spec import EncoderSpec
 from serotine.encoders.torch import qwen3
-from serotine.encoders.weights import shapes, weight_files
+from serotine.encoders.weights import shapes, stanford_tensors, weight_files, without_heads
 from serotine.errors import EncoderError, first_and_count, reason
 
 _ACTIVATIONS = {"Identity": nn.Identity, "Tanh": nn.Tanh, "GELU": nn.GELU, "ReLU": nn.ReLU, "SiLU": nn.SiLU}
-# Tensors of pre-training heads, which token states do not need: may be missing or present.
-_HEAD_PREFIXES = (
-    "pooler.",
-    "cls.",
-    "lm_head.",
-    "decoder.",
-    "head.",
-    "classifier.",
-    "vocab_transform.",
-    "vocab_layer_norm.",
-)
-_HEAD_SUFFIXES = ("position_ids", "vocab_projector.weight", "vocab_projector.bias")
 # Keys that count layers, blocks, groups or experts, each of which has tensors.
 _COUNT_KEY = re.compile(r"(num|n)_\w*(layer|block|group|expert)s?|\w*layers")
 _MIN_COUNT_LIMIT = 1000
 _SIZE_TOLERANCE = 10_000_000
-_STANFORD = "HF_ColBERT"
 
 
 class ProjectionLayer(nn.Module):
@@ -196,12 +182,11 @@ def load_backbone(spec: EncoderSpec) -> Any:
         logger.setLevel(level)
         if progress_bar_enabled:
             transformers.utils.logging.enable_progress_bar()  # type: ignore[no-untyped-call]
-    # Stanford checkpoints store the projection among the backbone's tensors, even with PyLate's modules beside it.
-    projection = {"linear.weight"} if _STANFORD in (stored.strings("architectures") or []) else set()
-    missing = _without_heads(loading["missing_keys"])
+    projection = stanford_tensors(stored.strings("architectures"))
+    missing = without_heads(loading["missing_keys"])
     if missing:
         raise EncoderError(f"{folder}: tensor {first_and_count(missing)} is missing; the checkpoint is incomplete")
-    unexpected = _without_heads(set(loading["unexpected_keys"]) - projection)
+    unexpected = without_heads(set(loading["unexpected_keys"]) - projection)
     if unexpected:
         raise EncoderError(
             f"{folder}: tensor {first_and_count(unexpected)} is unexpected; ignoring it would change the vectors"
@@ -227,18 +212,6 @@ def _check_size(folder: Path, config: Any, auto: Any) -> None:
     stored = sum(map(math.prod, tensors.values()))
     if expected > 2 * stored + _SIZE_TOLERANCE:
         raise EncoderError(f"{folder}: config.json needs {expected:,} weights, but the files have {stored:,}")
-
-
-def _without_heads(names: Iterable[str]) -> list[str]:
-    """Return the sorted names of tensors that are not of a pre-training head."""
-    result = []
-    for name in sorted(names):
-        bare = name
-        for prefix in ("bert.", "roberta.", "model.", "distilbert.", "electra."):
-            bare = bare.removeprefix(prefix)
-        if not bare.startswith(_HEAD_PREFIXES) and not bare.endswith(_HEAD_SUFFIXES):
-            result.append(name)
-    return result
 
 
 def _extend_embeddings(model: Any, vocabulary: int) -> None:

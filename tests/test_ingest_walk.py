@@ -55,6 +55,24 @@ def test_files_are_read_and_all_others_counted(tree: Path) -> None:
     assert not Ignored()
 
 
+def test_generated_files_are_left_out_by_kind(tree: Path) -> None:
+    generated = ("package-lock.json", "deep/poetry.lock", "app.min.js", "app.js.map", "door_pb2.py", "Cargo.lock")
+    for name in (*generated, "lock.py", "admin.js", "records.json"):
+        (tree / name).write_text("{}")
+    found = find_files(tree, FileSelection())
+    assert found.ignored.generated == {"lock files": 3, "generated code": 1, "minified code": 1, "source maps": 1}
+    assert "3 lock files, 1 source maps, 1 minified code, 1 generated code, folders" in str(found.ignored)
+    assert found.ignored.to_json()["generated"] == found.ignored.generated
+    assert {"lock.py", "admin.js", "records.json"} <= set(names(tree))
+    assert not set(generated) & set(names(tree))
+    # A pattern that matches them, or no rule at all, brings them back; a source of its own is always read.
+    assert names(tree, include=("*.min.js", "package-lock.json")) == ["app.min.js", "package-lock.json"]
+    assert {"package-lock.json", "app.min.js", "door_pb2.py"} <= set(names(tree, ignore_files=False))
+    assert [file.path.name for file in find_files(tree / "package-lock.json", FileSelection()).files] == [
+        "package-lock.json"
+    ]
+
+
 def test_ignore_files_apply_as_in_git(tree: Path) -> None:
     (tree / ".gitignore").write_text("/drafts/\n*.txt\n# comment\n")
     (tree / "deep" / ".serotineignore").write_text("drafts\n!b.txt\n")

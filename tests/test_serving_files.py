@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -10,10 +12,11 @@ from helpers.fakes import WordEncoder
 from helpers.serving_cases import DIM, application, create_index, create_vector_index, expect_error
 
 from serotine import Index
+from serotine.cli import main
+from serotine.ingest import IngestReport
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from starlette.testclient import TestClient
 
@@ -70,8 +73,8 @@ def test_a_broken_file_is_skipped_and_reported(client: TestClient) -> None:
     reasons = {skipped["file"]: skipped["reason"] for skipped in job["skipped"]}
     assert sorted(reasons) == ["b.exe", "c.jsonl"]
     # A bad row does not cost the others of its file.
-    assert job["skipped_rows"] == 2
-    first, second = job["first_skipped_rows"]
+    assert (job["skipped_rows"]["count"], job["skipped_rows"]["files"]) == (2, 2)
+    first, second = job["skipped_rows"]["first"]
     assert (first["file"], first["line"], first["reason"][:14]) == ("a.jsonl", 2, "not valid JSON")
     assert second == {"file": "e.jsonl", "line": 2, "reason": "'text' must be a string, got null"}
     assert "must be a str, got 3" in reasons["c.jsonl"]
@@ -122,3 +125,60 @@ def test_indexes_that_accept_no_files(client: TestClient) -> None:
     expect_error(client.post(URL, data={"files": "no file"}), 422, "bad_value")
     expect_error(client.get("/v1/jobs/" + "0" * 32), 404, "unknown_job")
     expect_error(client.get("/v1/jobs/..%2Fjobs"), 404, "not_found")
+
+
+def test_a_job_reports_what_the_command_line_reports(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    files = {
+        "owls.txt": b"owls hunt mice",
+        "broken.md": b"---\ntitle: [unclosed\n---\nBats eat moths.\n",
+        "rows.jsonl": b'{"_id": "e1", "text": "x", "n": NaN}\n{"_id": "e2", "text": null}\n',
+        "long.jsonl": b'{"_id": "long", "text": "' + b"owls hunt mice at dusk. " * 200 + b'"}\n',
+        "cat.txt": "แมวนอนหลับบนเก้าอี้".encode(),
+        "broken.json": b"{",
+        "blob.bin": b"\x00",
+        "mail.eml": b"Subject: hi\nMIME-Version: 1.0\nContent-Type: multipart/mixed; boundary=x\n\n--x\n"
+        b"Content-Type: text/plain\n\nbats\n--x\nContent-Type: image/png\nContent-Disposition: attachment; "
+        b"filename=a.png\n\nx\n--x--\n",
+    }
+    monkeypatch.chdir(tmp_path)
+    # Also what is unchanged, replaced, removed, and has other metadata.
+    before = {
+        "owls.txt": b"owls hunt mice",
+        "rows.jsonl": b'{"_id": "e1", "text": "x", "n": 1}\n{"_id": "e0", "text": "y"}',
+    }
+    for name, content in (before | {"cat.txt": b"cats sleep"}).items():
+        Path(name).write_bytes(content)
+    for path in ("wiki.serotine", "shell.serotine"):
+        assert main(["index", *before, "cat.txt", "-o", path, "--encoder", "serotine-mini"]) == 0
+    for name, content in files.items():
+        Path(name).write_bytes(content)
+    capsys.readouterr()
+    assert main(["index", *files, "-o", "shell.serotine", "--json", "-"]) == 0
+    shell = json.loads(capsys.readouterr().out)
+    with application(tmp_path / "state", Path("wiki.serotine")) as client:
+        # The uploads replace those of the same names.
+        job = upload(client, *before.items(), ("cat.txt", b"cats sleep"))
+        assert (job["state"], job["skipped"]) == ("done", [])
+        job = upload(client, *files.items())
+        schemas = client.get("/openapi.json").json()["components"]["schemas"]
+    report = set(IngestReport.total([]).to_json())
+    assert report | {"id", "index", "state", "total", "done", "error", "warnings"} == set(job)
+    assert set(schemas["JobResponse"]["properties"]) == set(job)
+    assert set(schemas["IgnoredDetail"]["properties"]) == set(job["ignored"])
+    assert report <= set(shell)
+    assert {name: job[name] for name in report} == {name: shell[name] for name in report}
+    # The comparison compares something.
+    expected = {
+        "skipped",
+        "skipped_rows",
+        "problems",
+        "unread",
+        "changed_metadata",
+        "cut_records",
+        "unknown",
+        "removed",
+    }
+    assert {name for name in expected if not shell[name]} == set()
+    assert [problem["file"] for problem in job["problems"]["first"]] == ["broken.md"]

@@ -9,7 +9,6 @@ import click
 from serotine.cli.file_options import FileOptions, FilesCommand, file_options
 from serotine.cli.ingestion import (
     apply_plan,
-    as_json,
     exit_if_skipped,
     file_counts,
     ignored_line,
@@ -40,7 +39,7 @@ def add(index: Path, sources: tuple[Path, ...], upsert: bool, reading: FileOptio
     report(
         f"{index}: {plural(result.added, 'document')} added{replaced}; it has {plural(documents, 'document')}; "
         f"{file_counts(result)}.{ignored_line(result.ignored)}",
-        {"path": str(index), **as_json(result), "documents": documents},
+        {"path": str(index), **result.to_json(), "documents": documents},
         json_file,
     )
     exit_if_skipped(result.skipped, strict=reading.strict)

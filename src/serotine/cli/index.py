@@ -17,7 +17,6 @@ from serotine.cli.index_options import IndexOptions, index_options
 from serotine.cli.ingestion import (
     ChunkingOptions,
     apply_plan,
-    as_json,
     chunking_options,
     dry_run,
     exit_if_skipped,
@@ -376,7 +375,7 @@ def _find_plaid(sources: Sequence[Path]) -> PlaidIndex | None:
 
 def _ingest_result(index: Index, result: IngestReport) -> dict[str, Any]:
     return {
-        **as_json(result),
+        **result.to_json(),
         **_totals(index),
         "counts": file_counts(result),
         "ignored_line": ignored_line(result.ignored),

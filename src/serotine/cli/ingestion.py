@@ -268,7 +268,7 @@ def dry_run(ingest: Ingest, plan: Plan, index: Index | None, path: Path, json_fi
             "passages": cost.documents,
             "tokens": cost.tokens,
             "seconds": cost.seconds,
-            "skipped": [{"file": skipped.file, "reason": skipped.reason} for skipped in plan.skipped],
+            "skipped": [skipped.to_json() for skipped in plan.skipped],
             "skipped_rows": plan.skipped_rows.to_json(),
             "problems": plan.problems.to_json(),
             "unread": dict(plan.unread),
@@ -289,33 +289,6 @@ def _cut_and_truncated(plan: Plan) -> str:
         f"\ntoo long for the encoder: {texts}; the rest is not searched: omit --no-chunk to cut them into passages"
     )
     return cut + (outcome if plan.truncated else "")
-
-
-def as_json(result: IngestReport) -> dict[str, Any]:
-    """Return a report as JSON values."""
-    return {
-        "added": result.added,
-        "replaced": result.replaced,
-        "unchanged": result.unchanged,
-        "changed_metadata": result.changed_metadata,
-        "removed": result.removed,
-        "files": {
-            "added": result.files_added,
-            "replaced": result.files_replaced,
-            "unchanged": result.files_unchanged,
-            "removed": result.files_removed,
-        },
-        "skipped": [{"file": skipped.file, "reason": skipped.reason} for skipped in result.skipped],
-        "skipped_rows": result.skipped_rows.to_json(),
-        "problems": result.problems.to_json(),
-        "unread": dict(result.unread),
-        "ignored": result.ignored.to_json(),
-        "deleted": dict(result.deleted),
-        "cut_records": result.cut_records,
-        "truncated": result.coverage.truncated,
-        "unknown": result.coverage.unknown,
-        "unknown_scripts": dict(result.coverage.scripts),
-    }
 
 
 def exit_if_skipped(skipped: Sequence[object], *, strict: bool) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from serotine.coverage import CoverageReport
 from serotine.errors import DuplicateIdError, MissingExtraError
@@ -41,6 +43,10 @@ class Skipped:
         """The message without the file's name."""
         rest = self.message.removeprefix(f"{self.file}:")
         return re.sub(r"^(\d+): ", r"line \1: ", rest).strip()
+
+    def to_json(self) -> dict[str, str]:
+        """Return file and reason as JSON values."""
+        return {"file": self.file, "reason": self.reason}
 
 
 OnSkip = Callable[[Skipped], None]
@@ -171,3 +177,61 @@ class IngestReport:
     changed_metadata: int = 0
     deleted: Mapping[str, int] = field(default_factory=dict)
     problems: SkippedRows = field(default_factory=SkippedRows)
+
+    @classmethod
+    def total(cls, reports: Sequence[IngestReport]) -> IngestReport:
+        """Return the counts of several updates, each of its own files, together."""
+        numbers = {name: sum(getattr(report, name) for report in reports) for name in _NUMBERS}
+        coverage = CoverageReport()
+        for report in reports:
+            coverage.merge(report.coverage)
+        return cls(
+            skipped=tuple(skipped for report in reports for skipped in report.skipped),
+            skipped_rows=SkippedRows.total(report.skipped_rows for report in reports),
+            unread=_summed(report.unread for report in reports),
+            ignored=Ignored.total(report.ignored for report in reports),
+            coverage=coverage,
+            deleted=_summed(report.deleted for report in reports),
+            problems=SkippedRows.total(report.problems for report in reports),
+            **numbers,
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """Return everything as JSON values: what ``serotine index --json`` and the jobs of a server say."""
+        return {
+            "added": self.added,
+            "replaced": self.replaced,
+            "unchanged": self.unchanged,
+            "changed_metadata": self.changed_metadata,
+            "removed": self.removed,
+            "files": {
+                "added": self.files_added,
+                "replaced": self.files_replaced,
+                "unchanged": self.files_unchanged,
+                "removed": self.files_removed,
+            },
+            "skipped": [skipped.to_json() for skipped in self.skipped],
+            "skipped_rows": self.skipped_rows.to_json(),
+            "problems": self.problems.to_json(),
+            "unread": dict(self.unread),
+            "ignored": self.ignored.to_json(),
+            "deleted": dict(self.deleted),
+            "cut_records": self.cut_records,
+            "truncated": self.coverage.truncated,
+            "unknown": self.coverage.unknown,
+            "unknown_scripts": dict(self.coverage.scripts.most_common()),
+        }
+
+
+_NUMBERS = (
+    *("files_added", "files_replaced", "files_removed", "files_unchanged"),
+    *("added", "replaced", "unchanged", "removed", "cut_records", "changed_metadata"),
+)
+
+
+def _summed(counts: Iterable[Mapping[str, int]]) -> dict[str, int]:
+    """Return counts by name together."""
+    total: Counter[str] = Counter()
+    for by_name in counts:
+        total.update(by_name)
+    return dict(total)

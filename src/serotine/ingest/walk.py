@@ -12,31 +12,24 @@ from typing import Any
 from pathspec import GitIgnoreSpec
 
 from serotine.errors import InputFileError, invalid, wrong_type
+from serotine.ingest.generated import generated_kind, is_generated_folder
 from serotine.ingest.rows import MAX_NAMED
 
 IGNORE_FILES = (".gitignore", ".serotineignore")
-# Folders of installed packages, by their names; and of build outputs, by a file that is in them or beside them.
-_PACKAGE_FOLDERS = {"node_modules", "bower_components", "site-packages", "__pycache__", "__pypackages__"}
-_MARKERS_INSIDE = ("pyvenv.cfg", "CACHEDIR.TAG", "CMakeCache.txt", "catalog.sqlite")
-_BUILD_FOLDERS = {"build", "dist", "target", "out"}
-_MARKERS_BESIDE = (
-    *("Cargo.toml", "package.json", "pyproject.toml", "setup.py", "pom.xml", "build.gradle", "build.gradle.kts"),
-    *("CMakeLists.txt", "meson.build"),
-)
 
 
 @dataclass(frozen=True, slots=True)
 class FileSelection:
     """Which files of folders are read; a file that is itself a source always is.
 
-    Hidden files, folders of installed packages and build outputs, and what `.gitignore` and `.serotineignore` name are
-    left out.
+    Hidden files, lock files, minified and other generated code, folders of installed packages and build outputs, and
+    what `.gitignore` and `.serotineignore` name are left out.
 
     Attributes:
         exclude: patterns, as in `.gitignore` and relative to each folder, of files and folders to leave out.
-        include: patterns of the only files to read; none: all.
+        include: patterns of the only files to read, generated ones among them; none: all.
         max_file_size: bytes above which a file is left out; None: no limit.
-        ignore_files: whether ignore files, packages and build outputs are left out.
+        ignore_files: whether generated files, packages, build outputs and what ignore files name are left out.
         follow_links: whether links in folders are followed, also out of them; a source that is a link always is.
 
     >>> FileSelection(exclude=("drafts/", "*.log"), max_file_size=10_000_000).max_file_size
@@ -72,6 +65,7 @@ class Ignored:
         hidden: number of hidden files and folders.
         excluded: number of files and folders that patterns or ignore files leave out.
         folders: number of folders of packages and build outputs by name.
+        generated: number of generated files by kind, such as "lock files" and "minified code".
         too_large: number of files above the maximum size.
         linked: number of links to files and folders that are read under another name.
         unfollowed: number of links that are not followed because of `FileSelection.follow_links`.
@@ -84,6 +78,7 @@ class Ignored:
     hidden: int = 0
     excluded: int = 0
     folders: Mapping[str, int] = field(default_factory=dict)
+    generated: Mapping[str, int] = field(default_factory=dict)
     too_large: int = 0
     linked: int = 0
     unfollowed: int = 0
@@ -92,7 +87,7 @@ class Ignored:
     first: tuple[str, ...] = ()
 
     def __bool__(self) -> bool:
-        return bool(self.suffixes or self.folders or any(count for _, count in self._counts()))
+        return bool(self.suffixes or self.folders or self.generated or any(count for _, count in self._counts()))
 
     def __str__(self) -> str:
         unknown = sum(self.suffixes.values())
@@ -100,6 +95,7 @@ class Ignored:
         folders = ", ".join(name if count == 1 else f"{name} {count:,}" for name, count in self.folders.items())
         parts = [f"{unknown:,} of unknown types ({kinds})"] if unknown else []
         parts += [f"{count:,} {name}" for name, count in self._counts() if count]
+        parts += [f"{count:,} {kind}" for kind, count in self.generated.items()]
         parts += [f"folders {folders}"] if folders else []
         return "ignored: " + ", ".join(parts)
 
@@ -119,6 +115,7 @@ class Ignored:
         return {
             "suffixes": dict(self.suffixes),
             "folders": dict(self.folders),
+            "generated": dict(self.generated),
             **{name: getattr(self, name) for name in _COUNTED},
             "first": list(self.first),
         }
@@ -127,14 +124,14 @@ class Ignored:
     def total(cls, ignored: Iterable[Ignored]) -> Ignored:
         """Return the counts of several folders together."""
         by_folder = list(ignored)
-        suffixes: Counter[str] = Counter()
-        folders: Counter[str] = Counter()
+        by_name = {name: Counter[str]() for name in ("suffixes", "folders", "generated")}
         for counted in by_folder:
-            suffixes.update(counted.suffixes)
-            folders.update(counted.folders)
+            for name, total in by_name.items():
+                total.update(getattr(counted, name))
         counts = {name: sum(getattr(counted, name) for counted in by_folder) for name in _COUNTED}
         first = [name for counted in by_folder for name in counted.first][:MAX_NAMED]
-        return cls(dict(suffixes.most_common()), folders=dict(folders.most_common()), first=tuple(first), **counts)
+        suffixes, folders, generated = (dict(total.most_common()) for total in by_name.values())
+        return cls(suffixes, folders=folders, generated=generated, first=tuple(first), **counts)
 
 
 _COUNTED = ("hidden", "excluded", "too_large", "linked", "unfollowed", "unreadable", "beside_corpus")
@@ -214,6 +211,7 @@ class _Walk:
         self._excluded: set[str] = set()
         self._suffixes: Counter[str] = Counter()
         self._folders: Counter[str] = Counter()
+        self._generated: Counter[str] = Counter()
         self._counts: Counter[str] = Counter()
         self._first: list[str] = []
         self._linked_folders: list[tuple[str, tuple[_Rules, ...]]] = []
@@ -228,6 +226,7 @@ class _Walk:
         ignored = Ignored(
             dict(self._suffixes.most_common()),
             folders=dict(self._folders.most_common()),
+            generated=dict(self._generated.most_common()),
             first=tuple(self._first),
             **{name: self._counts[name] for name in _COUNTED},
         )
@@ -264,7 +263,9 @@ class _Walk:
     def _subfolder(self, entry: os.DirEntry[str], real: str, rules: tuple[_Rules, ...], beside: set[str]) -> None:
         if self._is_excluded(entry.path, rules, is_folder=True):
             self._exclude_path(entry.path)
-        elif self._selection.ignore_files and _is_generated(entry, beside):
+        elif self._selection.ignore_files and is_generated_folder(
+            Path(entry.path), beside, lambda name: Path(entry.path, name).is_file()
+        ):
             self._folders[entry.name] += 1
             self._excluded.add(self._key(entry.path))
         elif entry.is_symlink():
@@ -289,6 +290,9 @@ class _Walk:
             self._selection.include and not self._include.match_file(relative)
         ):
             self._exclude_path(entry.path)
+        elif self._selection.ignore_files and not self._selection.include and (kind := generated_kind(entry.name)):
+            self._generated[kind] += 1
+            self._excluded.add(self._key(entry.path))
         elif not self._is_known(entry.name):
             self._suffixes[os.path.splitext(entry.name)[1].lower()] += 1  # noqa: PTH122
         elif self._selection.max_file_size is not None and entry.stat().st_size > self._selection.max_file_size:
@@ -329,15 +333,6 @@ class _Walk:
     def _name(self, path: str) -> None:
         if len(self._first) < MAX_NAMED:
             self._first.append(Path(path).as_posix())
-
-
-def _is_generated(entry: os.DirEntry[str], beside: set[str]) -> bool:
-    """Return whether a folder holds installed packages, build outputs or an index."""
-    if entry.name in _PACKAGE_FOLDERS or entry.name.endswith(".egg-info"):
-        return True
-    if entry.name in _BUILD_FOLDERS and any(marker in beside for marker in _MARKERS_BESIDE):
-        return True
-    return any(Path(entry.path, marker).is_file() for marker in _MARKERS_INSIDE)
 
 
 def _rules_above(root: Path) -> tuple[_Rules, ...]:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from serotine.coverage import CoverageReport, unknown_fix
 from serotine.errors import (
@@ -24,7 +24,7 @@ from serotine.errors import (
 )
 from serotine.files import write_atomically
 from serotine.index import Index
-from serotine.ingest import MAX_NAMED, SkippedRow, SourceFile, update
+from serotine.ingest import MAX_NAMED, IngestReport, SourceFile, update
 from serotine.issued_warnings import collected_warnings
 from serotine.serving.indexes import ServedIndex
 from serotine.serving.metrics import Metrics
@@ -35,19 +35,6 @@ State = Literal["queued", "running", "done", "failed"]
 _FILES_PER_CHANGE = 32
 _ID_LENGTH = 32
 _FAULT = "internal error; the server's log has the details"
-
-
-@dataclass(frozen=True, slots=True)
-class SkippedFile:
-    """A file that gave no documents.
-
-    Attributes:
-        file: its name, as uploaded.
-        reason: what is wrong with it.
-    """
-
-    file: str
-    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,36 +61,34 @@ class Job:
         total: files.
         done: files processed.
         added: documents committed.
-        skipped: files that gave no documents.
         error: why it failed.
-        skipped_rows: number of bad rows, in files whose other rows are indexed.
-        first_skipped_rows: the first ten of them.
-        unchanged_files: files that were indexed before, with the same content.
-        unread: how many images, attachments and the like of the files are not read, by kind.
-        cut_records: number of records (JSON objects, rows) that were cut into passages.
-        truncated: how many of the documents are longer than the encoder reads, so that their ends are not searched.
-        unknown: how many of the documents are more than 20% outside the encoder's vocabulary.
-        unknown_scripts: these by their main script, such as "Thai" or "emoji".
         warnings: what the library warns about: one of each kind for texts, and the first ten others.
+        report: what became of the files that are processed.
     """
 
     id: str
     index: str
     state: State
     total: int
-    done: int
-    added: int
-    skipped: list[SkippedFile]
-    error: str | None
-    skipped_rows: int = 0
-    first_skipped_rows: list[SkippedRow] = field(default_factory=list)
-    unchanged_files: int = 0
-    unread: dict[str, int] = field(default_factory=dict)
-    cut_records: int = 0
-    truncated: int = 0
-    unknown: int = 0
-    unknown_scripts: dict[str, int] = field(default_factory=dict)
+    done: int = 0
+    added: int = 0
+    error: str | None = None
     warnings: list[JobWarning] = field(default_factory=list)
+    report: IngestReport = field(default_factory=lambda: IngestReport.total([]))
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the job as JSON values, with the report's as ``serotine index --json`` has them."""
+        return {
+            "id": self.id,
+            "index": self.index,
+            "state": self.state,
+            "total": self.total,
+            "done": self.done,
+            "error": self.error,
+            "warnings": [asdict(warning) for warning in self.warnings],
+            **self.report.to_json(),
+            "added": self.added,
+        }
 
 
 class Jobs:
@@ -139,7 +124,7 @@ class Jobs:
         Raises:
             ServerError: 429 where too many changes wait.
         """
-        job = Job(folder.name, served.name, "queued", len(files), done=0, added=0, skipped=[], error=None)
+        job = Job(folder.name, served.name, "queued", len(files))
         self._write(job)
         try:
             served.changes.submit(lambda: self._run(job, served, folder, files))
@@ -153,22 +138,19 @@ class Jobs:
         shutil.rmtree(folder, ignore_errors=True)
         (self._records / f"{folder.name}.json").unlink(missing_ok=True)
 
-    def get(self, id_: str) -> Job:
-        """Return a job's newest state, whichever process runs it.
+    def get(self, id_: str) -> dict[str, Any]:
+        """Return a job's newest state as JSON values, whichever process runs it.
 
         Raises:
             ServerError: 404 where no job has that id.
         """
         if len(id_) == _ID_LENGTH and all(character in "0123456789abcdef" for character in id_):
             try:
-                stored = json.loads((self._records / f"{id_}.json").read_bytes())
+                stored: dict[str, Any] = json.loads((self._records / f"{id_}.json").read_bytes())
             except FileNotFoundError:
                 pass
             else:
-                skipped = [SkippedFile(**file) for file in stored["skipped"]]
-                rows = [SkippedRow(**row) for row in stored["first_skipped_rows"]]
-                warnings = [JobWarning(**warning) for warning in stored["warnings"]]
-                return Job(**{**stored, "skipped": skipped, "first_skipped_rows": rows, "warnings": warnings})
+                return stored
         raise ServerError(
             f"unknown job {id_!r}; jobs are deleted when the server stops", status=404, code="unknown_job"
         )
@@ -213,49 +195,37 @@ class Jobs:
         sources = [SourceFile.named(folder / name, name) for name in names]
         with collected_warnings() as collected:
             report = update(index, sources, upsert=True, restore_deleted=True, on_progress=on_progress)
-        job.skipped += [SkippedFile(skipped.file, skipped.reason) for skipped in report.skipped]
-        job.skipped_rows += report.skipped_rows.count
-        job.first_skipped_rows = [*job.first_skipped_rows, *report.skipped_rows.first][:MAX_NAMED]
-        job.unchanged_files += report.files_unchanged
-        for kind, number in report.unread.items():
-            job.unread[kind] = job.unread.get(kind, 0) + number
-        job.cut_records += report.cut_records
-        texts.add(report.coverage, index.stats().encoder or "", collected)
-        job.truncated, job.unknown = texts.coverage.truncated, texts.coverage.unknown
-        job.unknown_scripts = dict(texts.coverage.scripts.most_common())
-        job.warnings = texts.warnings()
+        job.report = IngestReport.total([job.report, report])
+        texts.add(collected)
+        job.warnings = texts.warnings(job.report.coverage, index.stats().encoder or "")
 
     def _write(self, job: Job) -> None:
         # Atomically: another process may be reading it.
-        write_atomically(self._records / f"{job.id}.json", json.dumps(asdict(job)))
+        write_atomically(self._records / f"{job.id}.json", json.dumps(job.to_json()))
 
 
 class _TextWarnings:
     """The warnings of one job: about its texts as a whole, where the library warns about every batch of them."""
 
     def __init__(self) -> None:
-        self.coverage = CoverageReport()
-        self._encoder = ""
         self._others: dict[SerotineWarning, None] = {}
 
-    def add(self, coverage: CoverageReport, encoder: str, collected: Sequence[SerotineWarning]) -> None:
+    def add(self, collected: Sequence[SerotineWarning]) -> None:
         """Add those of the job's next files."""
-        self.coverage.merge(coverage)
-        self._encoder = encoder
         for warning in collected:
             if not isinstance(warning, (TruncatedTextWarning, UnknownTextWarning)) and warning not in self._others:
                 self._others[warning] = None
                 # For the operator too: it may be about the disk.
                 _log.warning(str(warning))
 
-    def warnings(self) -> list[JobWarning]:
-        """Return all of them."""
-        coverage, warnings = self.coverage, []
+    def warnings(self, coverage: CoverageReport, encoder: str) -> list[JobWarning]:
+        """Return all of them, with those about texts of this coverage by an encoder of this name."""
+        warnings = []
         if coverage.truncated:
-            message = coverage.truncated_message("documents", self._encoder, "the rest is not searched: shorten them")
+            message = coverage.truncated_message("documents", encoder, "the rest is not searched: shorten them")
             warnings.append(JobWarning(TruncatedTextWarning.__name__, message))
         if coverage.unknown:
-            message = coverage.unknown_message("documents", self._encoder, unknown_fix(self._encoder))
+            message = coverage.unknown_message("documents", encoder, unknown_fix(encoder))
             warnings.append(JobWarning(UnknownTextWarning.__name__, message))
         others = [JobWarning(**warning.to_dict()) for warning in self._others]
         return [*warnings, *others[:MAX_NAMED]]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from dataclasses import asdict
 from pathlib import Path, PurePosixPath
 from typing import Annotated
 
@@ -14,7 +13,7 @@ from serotine.serving.errors import read_only
 from serotine.serving.http.auth import MayRead, MayWrite
 from serotine.serving.http.dependencies import services_of
 from serotine.serving.http.responses import json_response
-from serotine.serving.http.schemas.indexes import JobResponse, UploadResponse
+from serotine.serving.http.schemas.uploads import JobResponse, UploadResponse
 from serotine.texts import is_text
 
 router = APIRouter(prefix="/v1", tags=["uploads"])
@@ -64,7 +63,7 @@ async def upload_files(
 @router.get("/jobs/{id}", dependencies=[MayRead], response_model=JobResponse, tags=["uploads"])
 async def job(request: Request, id: str) -> Response:  # noqa: A002 - the name in the path
     """Return the progress of an upload."""
-    return json_response(asdict(services_of(request).jobs.get(id)))
+    return json_response(services_of(request).jobs.get(id))
 
 
 def _relative_path(name: str) -> str:

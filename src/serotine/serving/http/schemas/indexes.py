@@ -1,4 +1,4 @@
-"""Indexes, their documents, and uploads."""
+"""Indexes and their documents."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from pydantic import Field, model_validator
 from serotine.index import IndexStats, LongTexts, Missing, VerifyReport
 from serotine.serving.http.schemas.base import RequestBody, ResponseBody, Text, Vectors, WarningDetail, Where
 from serotine.serving.http.schemas.dataclass_schema import Described
-from serotine.serving.jobs import Job
 
 TypeName = Literal["str", "int", "float", "bool"]
 MAX_IDS = 100_000
@@ -154,12 +153,3 @@ class IdsResponse(ResponseBody):
     ids: list[str]
     total: int
     warnings: list[WarningDetail]
-
-
-class UploadResponse(ResponseBody):
-    """An accepted upload; `GET /v1/jobs/{job}` reports its progress."""
-
-    job: str
-
-
-JobResponse = Annotated[Job, Described(Job)]

@@ -15,6 +15,7 @@ const MAX_LISTED = 200;
 const COUNTED = ["TruncatedTextWarning", "UnknownTextWarning"];
 
 const count = (value, noun) => `${number(value)} ${noun}${value === 1 ? "" : "s"}`;
+const atLine = ({ file, line, reason }) => ({ file: `${file}:${line}`, reason });
 const idle = () => ({ state: "idle", message: "", share: null, skipped: [] });
 
 export const uploads = () => ({
@@ -65,6 +66,7 @@ export const uploads = () => ({
     const index = this.index;
     const totals = { files: files.length, done: 0, added: 0, skippedFiles: 0, skippedRows: 0, skipped: [], error: null };
     Object.assign(totals, { unchanged: 0, unread: {}, hidden, cutRecords: 0, truncated: 0, unknown: 0, warnings: [] });
+    Object.assign(totals, { problems: 0, metadata: 0, replaced: 0, removed: 0 });
     try {
       for (let start = 0; start < files.length && totals.error === null; start += FILES_PER_REQUEST) {
         const batch = files.slice(start, start + FILES_PER_REQUEST);
@@ -89,15 +91,19 @@ export const uploads = () => ({
     for (;;) {
       const job = await api.job(id);
       const [done, added] = [totals.done + job.done, totals.added + job.added];
-      const rows = job.first_skipped_rows.map((row) => ({ file: `${row.file}:${row.line}`, reason: row.reason }));
+      const rows = [...job.skipped_rows.first, ...job.problems.first].map(atLine);
       const skipped = [...totals.skipped, ...job.skipped, ...rows].slice(0, MAX_LISTED);
       if (job.state === "done" || job.state === "failed") {
         const failure = job.error || "Indexing failed; the server's log has the details.";
         const error = job.state === "failed" ? failure : null;
         Object.assign(totals, { done, added, skipped, error });
         totals.skippedFiles += job.skipped.length;
-        totals.skippedRows += job.skipped_rows;
-        totals.unchanged += job.unchanged_files;
+        totals.skippedRows += job.skipped_rows.count;
+        totals.problems += job.problems.count;
+        totals.metadata += job.changed_metadata;
+        totals.replaced += job.replaced;
+        totals.removed += job.removed;
+        totals.unchanged += job.files.unchanged;
         totals.cutRecords += job.cut_records;
         totals.truncated += job.truncated;
         totals.unknown += job.unknown;
@@ -133,13 +139,17 @@ function outcome(totals) {
   const left = Object.entries(unread).map(([kind, value]) => `${kind} (${number(value)})`);
   const parts = [`${passages(added)} added`];
   if (unchanged) parts.push(`${count(unchanged, "file")} unchanged`);
+  if (totals.replaced) parts.push(`${number(totals.replaced)} of them replaced`);
+  if (totals.removed) parts.push(`${passages(totals.removed)} removed`);
+  if (totals.metadata) parts.push(`metadata of ${passages(totals.metadata)} changed`);
   if (hidden) parts.push(`${number(hidden)} hidden left out`);
   if (left.length) parts.push(`not read: ${left.join(", ")}`);
   if (totals.cutRecords) parts.push(`${count(totals.cutRecords, "long record")} cut into passages`);
   if (totals.truncated) parts.push(`${number(totals.truncated)} too long for the encoder, their ends are not searched`);
   if (totals.unknown) parts.push(`${number(totals.unknown)} in a script the encoder does not know, found by words only`);
+  if (totals.problems) parts.push(`${count(totals.problems, "line")} not understood and read as text`);
   parts.push(...totals.warnings);
-  const incomplete = left.length || totals.truncated || totals.unknown || totals.warnings.length;
+  const incomplete = totals.problems || left.length || totals.truncated || totals.unknown || totals.warnings.length;
   if (!skipped.length) return { state: incomplete ? "partial" : "done", message: `${parts.join("; ")}.` };
   parts.push(`${skipped.join(" and ")} skipped:`);
   return { state: skippedFiles === files ? "failed" : "partial", message: parts.join("; ") };

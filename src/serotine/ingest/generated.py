@@ -1,0 +1,58 @@
+"""Files and folders that tools write and nobody reads: lock files, minified code, installed packages, build outputs.
+
+The names are those that GitHub's Linguist calls generated, and the lock files of npm, Cargo, Poetry and others.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Collection
+from pathlib import PurePath
+
+_PACKAGE_FOLDERS = {"node_modules", "bower_components", "site-packages", "__pycache__", "__pypackages__"}
+_MARKERS_INSIDE = ("pyvenv.cfg", "CACHEDIR.TAG", "CMakeCache.txt", "catalog.sqlite")
+_BUILD_FOLDERS = {"build", "dist", "target", "out"}
+_MARKERS_BESIDE = (
+    *("Cargo.toml", "package.json", "pyproject.toml", "setup.py", "pom.xml", "build.gradle", "build.gradle.kts"),
+    *("CMakeLists.txt", "meson.build"),
+)
+_LOCK_FILES = {
+    *("package-lock.json", "npm-shrinkwrap.json", "yarn.lock", "pnpm-lock.yaml", "bun.lock", "bun.lockb", "deno.lock"),
+    *("poetry.lock", "pdm.lock", "uv.lock", "pipfile.lock", "pylock.toml", "conda-lock.yml", "pixi.lock"),
+    *("cargo.lock", "cargo.toml.orig", "go.sum", "go.work.sum", "gopkg.lock", "glide.lock"),
+    *("composer.lock", "gemfile.lock", "podfile.lock", "package.resolved", "mix.lock", "pubspec.lock", "flake.lock"),
+    *("packages.lock.json", "project.assets.json", "gradle.lockfile", ".terraform.lock.hcl", "module.bazel.lock"),
+    *("jsr.lock", "cartfile.resolved", "manifest.toml.lock"),
+}
+_KINDS: tuple[tuple[str, re.Pattern[str]], ...] = (
+    ("minified code", re.compile(r".+[.-]min\.(m?js|css)")),
+    ("source maps", re.compile(r".+\.(m?js|css|ts|cjs)\.map")),
+    ("generated code", re.compile(r".+(_pb2(_grpc)?\.pyi?|\.pb\.(go|cc|h)|\.pb\.gw\.go|\.g\.dart|\.designer\.cs)")),
+)
+
+
+def generated_kind(name: str) -> str | None:
+    """Return the kind of a generated file, from its name; None for all other files.
+
+    >>> generated_kind("package-lock.json"), generated_kind("jquery.min.js"), generated_kind("lock.py")
+    ('lock files', 'minified code', None)
+    """
+    lowered = name.lower()
+    if lowered in _LOCK_FILES:
+        return "lock files"
+    return next((kind for kind, pattern in _KINDS if pattern.fullmatch(lowered)), None)
+
+
+def is_generated_folder(path: PurePath, beside: Collection[str], has_file: Callable[[str], bool]) -> bool:
+    """Return whether a folder holds installed packages, build outputs or an index.
+
+    Args:
+        path: the folder.
+        beside: the names in the folder around it.
+        has_file: returns whether the folder contains a file of this name.
+    """
+    if path.name in _PACKAGE_FOLDERS or path.name.endswith(".egg-info"):
+        return True
+    if path.name in _BUILD_FOLDERS and any(marker in beside for marker in _MARKERS_BESIDE):
+        return True
+    return any(has_file(marker) for marker in _MARKERS_INSIDE)

@@ -15,8 +15,8 @@ struct Activations {
   // The residual stream; what is added to it, (tokens, hidden), before that the context, (tokens, query_width); one
   // normalized row.
   float *states, *sums, *normalized;
-  std::uint8_t* bytes;  // what the next product reads, and its scale a row
-  float* scales;
+  std::uint8_t* bytes;  // what the next product reads
+  Range* ranges;        // of each row of bytes
   // The queries, keys and values of all texts; each row's position in its text; and, where queries and keys are
   // normalized, the sum of squares of each head: (heads + key_value_heads, tokens).
   typename Isa::Element* attention_in;
@@ -26,7 +26,8 @@ struct Activations {
   typename Isa::Half* inner;
   float* gated_inner;
   std::uint8_t* inner_bytes;
-  float *inner_scales, *inner_zeros, *largest;
+  Range* inner_ranges;
+  float* largest;
   // Of the projections.
   typename Isa::Element* rounded;
   float* projected[2];
@@ -47,15 +48,14 @@ struct Activations {
     sums = pieces.take<float>(tokens * larger(shape.hidden, shape.query_width()));
     normalized = pieces.take<float>(shape.hidden);
     bytes = pieces.take<std::uint8_t>(tokens * larger(shape.hidden, shape.query_width()));
-    scales = pieces.take<float>(tokens);
+    ranges = pieces.take<Range>(tokens);
     attention_in = pieces.take<Element>(tokens * shape.attention_width());
     positions = pieces.take<std::uint32_t>(tokens);
     squares = pieces.take<float>(tokens * (shape.heads + shape.key_value_heads));
     inner = pieces.take<typename Isa::Half>(shape.gated ? 0 : chunk * shape.intermediate);
     gated_inner = pieces.take<float>(shape.gated ? chunk * shape.intermediate : 0);
     inner_bytes = pieces.take<std::uint8_t>(chunk * shape.intermediate);
-    inner_scales = pieces.take<float>(chunk);
-    inner_zeros = pieces.take<float>(chunk);
+    inner_ranges = pieces.take<Range>(chunk);
     largest = pieces.take<float>(shape.gated ? 0 : parts() * chunk * kLanes);
     std::size_t widest = 0;
     for (const Projection& layer : model.projections) widest = larger(widest, layer.matrix.outputs);
@@ -71,6 +71,14 @@ struct Activations {
   // Pieces that a product of large matrices is split into: more than workers, which may be interrupted.
   std::size_t parts() const { return workers == 1 ? 1 : 4 * workers; }
 };
+
+// 16 entries of a product from the sums of (byte - 128) * level.
+template <class Isa>
+SEROTINE_INLINE Floats product_values(const Int8Matrix& matrix, std::size_t column, const Range& range, Floats sums) {
+  const Floats levels = Isa::from_ints_at(matrix.sums.data() + column);
+  const Floats from_zero = fma(all(128.0f - range.zero), levels, sums);
+  return fma(from_zero * range.scale, load(matrix.scales.data() + column), load(matrix.bias.data() + column));
+}
 
 // Applies body(part, first_panel, last_panel) to all panels of a matrix, on all workers if that pays; returns the number of
 // parts. Panels of the same `unit` stay together.
@@ -100,7 +108,7 @@ void quantize_input(const Model& model, const Norm* before, std::size_t first, s
       normalize_row<Isa>(model.shape, *before, input, a.normalized);
       input = a.normalized;
     }
-    a.scales[row] = quantize_row<Isa>(input, hidden, a.bytes + row * hidden);
+    a.ranges[row] = quantize_row<Isa>(input, hidden, a.bytes + row * hidden);
   }
 }
 

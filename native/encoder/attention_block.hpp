@@ -11,10 +11,8 @@ template <class Isa>
 void attention_in(const Int8Matrix& in, std::size_t tokens, const Activations<Isa>& a) {
   split_panels<Isa>(a, in, tokens, 1, [&](std::size_t, std::size_t first, std::size_t last) {
     int8_product<Isa>(in, first, last, a.bytes, tokens, [&](std::size_t row, std::size_t column, Floats low, Floats high) __attribute__((always_inline)) {
-      const Floats scale = all(a.scales[row]);
-      Isa::store_elements(a.attention_in + row * in.outputs + column,
-                          fma(low * scale, load(in.scales.data() + column), load(in.bias.data() + column)),
-                          fma(high * scale, load(in.scales.data() + column + kLanes), load(in.bias.data() + column + kLanes)));
+      Isa::store_elements(a.attention_in + row * in.outputs + column, product_values<Isa>(in, column, a.ranges[row], low),
+                          product_values<Isa>(in, column + kLanes, a.ranges[row], high));
     });
   });
 }
@@ -28,9 +26,8 @@ void rotated_attention_in(const Shape& shape, const Layer& layer, const Rotary& 
   const std::size_t head_dim = shape.head_dim, rotated = shape.rotated_width(), queries = shape.query_width();
   split_panels<Isa>(a, in, tokens, head_dim / kPanel, [&](std::size_t, std::size_t first, std::size_t last) {
     int8_product<Isa>(in, first, last, a.bytes, tokens, [&](std::size_t row, std::size_t column, Floats low, Floats high) __attribute__((always_inline)) {
-      const Floats scale = all(a.scales[row]);
-      Floats x = fma(low * scale, load(in.scales.data() + column), load(in.bias.data() + column));
-      Floats y = fma(high * scale, load(in.scales.data() + column + kLanes), load(in.bias.data() + column + kLanes));
+      Floats x = product_values<Isa>(in, column, a.ranges[row], low);
+      Floats y = product_values<Isa>(in, column + kLanes, a.ranges[row], high);
       if (column < rotated) {
         const std::size_t at = column % head_dim;
         if constexpr (Normalized) {
@@ -87,16 +84,15 @@ void attention_block(const Model& model, const Layer& layer, const std::uint8_t*
       });
     }
   }
-  for (std::size_t row = 0; row < tokens; ++row) a.scales[row] = quantize_row<Isa>(a.sums + row * width, width, a.bytes + row * width);
+  for (std::size_t row = 0; row < tokens; ++row) a.ranges[row] = quantize_row<Isa>(a.sums + row * width, width, a.bytes + row * width);
 
   // `sums` held the context until it was quantized.
   const Int8Matrix& out = layer.attention_out;
   split_panels<Isa>(a, out, tokens, 1, [&](std::size_t, std::size_t first, std::size_t last) {
     int8_product<Isa>(out, first, last, a.bytes, tokens, [&](std::size_t row, std::size_t column, Floats low, Floats high) __attribute__((always_inline)) {
-      const Floats scale = all(a.scales[row]);
       float* sum = a.sums + row * out.outputs + column;
-      store(sum, fma(low * scale, load(out.scales.data() + column), load(out.bias.data() + column)));
-      store(sum + kLanes, fma(high * scale, load(out.scales.data() + column + kLanes), load(out.bias.data() + column + kLanes)));
+      store(sum, product_values<Isa>(out, column, a.ranges[row], low));
+      store(sum + kLanes, product_values<Isa>(out, column + kLanes, a.ranges[row], high));
     });
   });
 }

@@ -12,7 +12,7 @@
 //   | feed-forward     | GELU                      | GELU, gated                     | SiLU, gated                     |
 //
 // Arithmetic. The matrices of the layers are int8 with one scale per output; what they multiply is quantized to 8 bits
-// with one scale per token at run time, and sums are int32. Everything between is float32; instruction sets with
+// with one scale and zero point per token at run time, and sums are int32. Everything between is float32; instruction sets with
 // bfloat16 products use them inside attention, where queries, keys, values and weights are rounded to bfloat16, and in the
 // projections, where states and matrices are.
 // Softmax subtracts the maximum: scores of real text exceed 100 in units of log 2.

@@ -9,15 +9,14 @@ namespace {
 // The inner states of the rows [first, first + count), and their largest values in as many parts as are returned.
 template <class Isa, bool Tanh>
 std::size_t feed_forward_in(const Int8Matrix& matrix, std::size_t first, std::size_t count, const Activations<Isa>& a) {
-  const float* scales = a.scales + first;
+  const Range* ranges = a.ranges + first;
   return split_panels<Isa>(a, matrix, count, 1, [&](std::size_t part, std::size_t first_panel, std::size_t last_panel) {
     float* part_largest = a.largest + part * count * kLanes;
     int8_product<Isa>(
         matrix, first_panel, last_panel, a.bytes + first * matrix.inputs, count,
         [&](std::size_t row, std::size_t column, Floats low, Floats high) __attribute__((always_inline)) {
-          const Floats scale = all(scales[row]);
-          Floats x = fma(low * scale, load(matrix.scales.data() + column), load(matrix.bias.data() + column));
-          Floats y = fma(high * scale, load(matrix.scales.data() + column + kLanes), load(matrix.bias.data() + column + kLanes));
+          Floats x = product_values<Isa>(matrix, column, ranges[row], low);
+          Floats y = product_values<Isa>(matrix, column + kLanes, ranges[row], high);
           x = Tanh ? gelu_tanh<Isa>(x) : gelu<Isa>(x);
           y = Tanh ? gelu_tanh<Isa>(y) : gelu<Isa>(y);
           typename Isa::Half* out = a.inner + row * matrix.outputs + column;
@@ -33,34 +32,31 @@ std::size_t feed_forward_in(const Int8Matrix& matrix, std::size_t first, std::si
 // The same where half of a panel is activated and multiplied by the other half.
 template <class Isa, Activation Kind>
 void gated_feed_forward_in(const Int8Matrix& matrix, std::size_t first, std::size_t count, const Activations<Isa>& a) {
-  const float* scales = a.scales + first;
+  const Range* ranges = a.ranges + first;
   split_panels<Isa>(a, matrix, count, 1, [&](std::size_t, std::size_t first_panel, std::size_t last_panel) {
     int8_product<Isa>(
         matrix, first_panel, last_panel, a.bytes + first * matrix.inputs, count,
         [&](std::size_t row, std::size_t column, Floats low, Floats high) __attribute__((always_inline)) {
-          const Floats scale = all(scales[row]);
-          const Floats x = fma(low * scale, load(matrix.scales.data() + column), load(matrix.bias.data() + column));
-          const Floats y = fma(high * scale, load(matrix.scales.data() + column + kLanes), load(matrix.bias.data() + column + kLanes));
+          const Floats x = product_values<Isa>(matrix, column, ranges[row], low);
+          const Floats y = product_values<Isa>(matrix, column + kLanes, ranges[row], high);
           store(a.gated_inner + (row * matrix.outputs + column) / 2, activate<Isa>(Kind, x) * y);
         });
   });
 }
 
-// Quantizes the inner states: those of GELU, which are hardly below zero, with a zero point of their own.
+// Quantizes the inner states.
 template <class Isa>
 void quantize_inner(const Shape& shape, std::size_t parts, std::size_t count, const Activations<Isa>& a) {
   for (std::size_t row = 0; row < count; ++row) {
     std::uint8_t* bytes = a.inner_bytes + row * shape.intermediate;
     if (shape.gated) {
-      a.inner_scales[row] = quantize_row<Isa>(a.gated_inner + row * shape.intermediate, shape.intermediate, bytes);
-      a.inner_zeros[row] = 128.0f;
+      a.inner_ranges[row] = quantize_row<Isa>(a.gated_inner + row * shape.intermediate, shape.intermediate, bytes);
       continue;
     }
     Floats largest = load(a.largest + row * kLanes);
     for (std::size_t part = 1; part < parts; ++part) largest = Isa::max(largest, load(a.largest + (part * count + row) * kLanes));
-    const Range range = quantize_inner_row<Isa>(a.inner + row * shape.intermediate, shape.intermediate, Isa::largest(largest), bytes);
-    a.inner_scales[row] = range.scale;
-    a.inner_zeros[row] = range.zero;
+    a.inner_ranges[row] =
+        quantize_inner_row<Isa>(a.inner + row * shape.intermediate, shape.intermediate, Isa::largest(largest), bytes);
   }
 }
 
@@ -83,12 +79,9 @@ void feed_forward_block(const Model& model, const Layer& layer, std::size_t firs
   const Int8Matrix& out = layer.feed_out;
   split_panels<Isa>(a, out, count, 1, [&](std::size_t, std::size_t first_panel, std::size_t last_panel) {
     int8_product<Isa>(out, first_panel, last_panel, a.inner_bytes, count, [&](std::size_t row, std::size_t column, Floats low, Floats high) __attribute__((always_inline)) {
-      // The products are those of (byte - 128); these bytes count from their own zero.
-      const Floats scale = all(a.inner_scales[row]), shift = all(128.0f - a.inner_zeros[row]);
-      const Floats sums = Isa::from_ints_at(out.sums.data() + column), more = Isa::from_ints_at(out.sums.data() + column + kLanes);
       float* sum = a.sums + (first + row) * out.outputs + column;
-      store(sum, fma(fma(shift, sums, low) * scale, load(out.scales.data() + column), load(out.bias.data() + column)));
-      store(sum + kLanes, fma(fma(shift, more, high) * scale, load(out.scales.data() + column + kLanes), load(out.bias.data() + column + kLanes)));
+      store(sum, product_values<Isa>(out, column, a.inner_ranges[row], low));
+      store(sum + kLanes, product_values<Isa>(out, column + kLanes, a.inner_ranges[row], high));
     });
   });
 }

@@ -7,19 +7,30 @@
 namespace serotine::encoder {
 namespace {
 
-// Quantizes a row to bytes around 128, with the largest magnitude at 127; returns the scale.
+// A byte stands for (byte - zero) * scale.
+struct Range {
+  float scale, zero;
+};
+
+// The range from `least` <= 0 to `largest` >= 0 in 256 levels, one of which is 0.
+SEROTINE_INLINE Range byte_range(float least, float largest) {
+  const float scale = (largest - least > 1e-12f ? largest - least : 1e-12f) / 255.0f;
+  return {scale, __builtin_rintf(-least / scale)};
+}
+
+// Quantizes a row from its least to its largest value. Those of the first and last token, to which all others attend, lie
+// on one side of zero: around it, half of the levels would be lost on the tokens that matter most.
 template <class Isa>
-SEROTINE_INLINE float quantize_row(const float* row, std::size_t width, std::uint8_t* bytes) {
-  Floats low{}, high{};
-  for (std::size_t i = 0; i < width; i += 2 * kLanes) {
-    low = Isa::max(low, Isa::abs(load(row + i)));
-    high = Isa::max(high, Isa::abs(load(row + i + kLanes)));
+SEROTINE_INLINE Range quantize_row(const float* row, std::size_t width, std::uint8_t* bytes) {
+  Floats least{}, largest{};
+  for (std::size_t i = 0; i < width; i += kLanes) {
+    least = Isa::min(least, load(row + i));
+    largest = Isa::max(largest, load(row + i));
   }
-  const float largest = Isa::largest(Isa::max(low, high));
-  const float bounded = largest > 1e-12f ? largest : 1e-12f;
-  const Floats scale = all(127.0f / bounded);
-  for (std::size_t i = 0; i < width; i += kLanes) Isa::store_bytes(bytes + i, fma(load(row + i), scale, all(128.0f)));
-  return bounded / 127.0f;
+  const Range range = byte_range(-Isa::largest(-least), Isa::largest(largest));
+  const Floats factor = all(1.0f / range.scale), zero = all(range.zero);
+  for (std::size_t i = 0; i < width; i += kLanes) Isa::store_bytes(bytes + i, Isa::max(fma(load(row + i), factor, zero), Floats{}));
+  return range;
 }
 
 // Writes a row's normalization, which may replace the row.
@@ -48,24 +59,18 @@ SEROTINE_INLINE void normalize_row(const Shape& shape, const Norm& norm, const f
   }
 }
 
-// GELU's least value is -0.17: what is below zero needs little of the range. Bytes with a zero point of their own.
-constexpr float kGeluLeast = 0.17f;
-
-struct Range {
-  float scale, zero;
-};
+constexpr float kGeluLeast = -0.17f;
 
 // Quantizes a row of the feed-forward network's inner states, whose largest value is `largest`.
 template <class Isa>
 SEROTINE_INLINE Range quantize_inner_row(const typename Isa::Half* row, std::size_t width, float largest,
                                          std::uint8_t* bytes) {
-  const float scale = (largest + kGeluLeast) / 255.0f, inverse = 1.0f / scale;
-  const float zero = __builtin_rintf(kGeluLeast * inverse);
-  const Floats factor = all(inverse), shift = all(zero);
+  const Range range = byte_range(kGeluLeast, largest);
+  const Floats factor = all(1.0f / range.scale), zero = all(range.zero);
   for (std::size_t i = 0; i < width; i += kLanes) {
-    Isa::store_bytes(bytes + i, Isa::max(fma(Isa::load_half(row + i), factor, shift), Floats{}));
+    Isa::store_bytes(bytes + i, Isa::max(fma(Isa::load_half(row + i), factor, zero), Floats{}));
   }
-  return {scale, zero};
+  return range;
 }
 
 }  // namespace

@@ -78,7 +78,7 @@ def hub(tmp_path: Path) -> Iterator[Hub]:
         folder.mkdir()
         for name in ("serotine.json", "tokenizer.json"):
             shutil.copy(default.folder / name, folder)
-        (folder / "model.onnx").symlink_to(default.folder / "model.onnx")
+        (folder / "model.safetensors").symlink_to(default.folder / "model.safetensors")
         settings = json.loads((folder / "serotine.json").read_text())
         (folder / "serotine.json").write_text(json.dumps({**settings, "query": {"length": length}}))
         for name in ("1_Dense/model.safetensors", "pytorch_model.bin", "modeling.py", "onnx/model.onnx"):
@@ -154,7 +154,7 @@ def test_a_model_is_downloaded_pinned_and_cached(hub: Hub) -> None:
     assert newest.split()[1] != oldest.split()[1]
     # Code, pickles and models of other formats are never requested.
     files = {path.partition("/resolve/")[2].partition("/")[2] for path in hub.requests if "/resolve/" in path}
-    assert files == {"serotine.json", "tokenizer.json", "model.onnx", "1_Dense/model.safetensors"}
+    assert files == {"serotine.json", "tokenizer.json", "model.safetensors", "1_Dense/model.safetensors"}
     pooled = f"""
 from serotine.encoders import EncoderPool
 if __name__ == "__main__":

@@ -25,6 +25,11 @@ def test_vectors_and_order_equal_one_encoder(tmp_path: Path) -> None:
         assert (pool.name, pool.dim, pool.fingerprint) == (alone.name, alone.dim, alone.fingerprint)
         for expected, vectors in zip(alone.encode_documents(TEXTS), pool.encode_documents(TEXTS), strict=True):
             np.testing.assert_allclose(expected, vectors, atol=1e-5)
+        small = pool.encode_documents(TEXTS[:9], batch_tokens=16)
+        for expected, vectors in zip(alone.encode_documents(TEXTS[:9], batch_tokens=16), small, strict=True):
+            np.testing.assert_array_equal(expected, vectors)
+        with pytest.raises(ValueError, match="batch_tokens: must be at least 1, got 0"):
+            pool.encode_documents(TEXTS, batch_tokens=0)
         assert pool.encode_documents([]) == []
         shorter = pool.with_query_length(5)
         assert (pool.spec.query.length, shorter.spec.query.length) == (alone.spec.query.length, 5)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import statistics
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -46,3 +48,47 @@ def test_what_needs_torch_says_so() -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)
     assert "pip install 'serotine[torch]'" in done.stdout
+
+
+WITHOUT_ONNX = """
+import sys
+sys.modules["onnxruntime"] = sys.modules["onnx"] = None
+from serotine import Encoder, Index
+from serotine.cli import main
+from serotine.errors import EncoderError
+import serotine.serving.http
+
+with Index.create("notes.serotine", encoder=Encoder()) as index:
+    index.add(ids=["a", "b"], texts=["The serotine is a late bat.", "Heat transfer at a wall."])
+assert main(["search", "notes.serotine", "bats at night"]) == 0
+assert main(["info", "notes.serotine"]) == 0
+open("model.onnx", "wb").close()
+try:
+    Encoder(".")
+except EncoderError as error:
+    print(error)
+"""
+
+
+def test_the_default_encoder_needs_no_onnx_runtime(tmp_path: Path) -> None:
+    pytest.importorskip("serotine_mini")
+    pytest.importorskip("fastapi")
+    (tmp_path / "serotine.json").write_text(
+        '{"format": 2, "origin": "dense", "dim": 3, "query": {"length": 9}, "document": {"length": 9}}'
+    )
+    tokenizer = Path(serotine.Encoder().spec.tokenizer_file)
+    (tmp_path / "tokenizer.json").symlink_to(tokenizer)
+    done = subprocess.run(
+        [sys.executable, "-c", WITHOUT_ONNX],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(map(os.path.abspath, filter(None, sys.path)))},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "The serotine is a late bat." in done.stdout
+    assert "queries need the same. Vectors are from: native, int8." in done.stdout
+    assert done.stdout.splitlines()[-1] == (
+        "model.onnx: an ONNX model needs the extra [onnx]; run: pip install 'serotine[onnx]'"
+    )

@@ -16,10 +16,13 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 pytest.importorskip("serotine_mini")
-# Indexes and searches with the default encoder, then stays alive for as long as argv says: ONNX Runtime uploads
-# after some seconds.
+# Indexes and searches with the default encoder, with ONNX Runtime loaded if it is installed, then stays alive for as
+# long as argv says: ONNX Runtime uploads after some seconds.
 PROGRAM = """
-import sys, time
+import contextlib, sys, time
+import serotine
+with contextlib.suppress(ImportError):
+    import onnxruntime
 from serotine import Encoder, Index
 with Index.create("notes.serotine", encoder=Encoder()) as index:
     index.add(ids=["a"], texts=["The serotine is a late bat."])

@@ -36,7 +36,8 @@ def _describe(path: Path, stats: IndexStats) -> str:
         lines.append("  Encoder   none: created for vectors; search it with vectors, from Python.")
     else:
         options = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in stats.encoder_options.items())
-        lines.append(f"  Encoder   {stats.encoder}{options and f' ({options})'}; queries need the same.")
+        made_by = f" Vectors are from: {stats.arithmetic}." if stats.arithmetic else ""
+        lines.append(f"  Encoder   {stats.encoder}{options and f' ({options})'}; queries need the same.{made_by}")
     lines += [_codes(stats), _searching(stats)]
     lines.append(
         f"  On disk   {size(stats.bytes)} in {plural(stats.segments, 'segment')} ({stats.bytes_per_token:,.0f} bytes "

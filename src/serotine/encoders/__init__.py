@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from serotine.encoders.dense_pooling import pooling_modes
     from serotine.encoders.encoder import Encoder
     from serotine.encoders.export import export_encoder
+    from serotine.encoders.fingerprint import arithmetic
     from serotine.encoders.formats import read_checkpoint
     from serotine.encoders.formats.exported import is_exported
     from serotine.encoders.formats.folder import PUNCTUATION, Checkpoint
@@ -48,6 +49,7 @@ _MODULES = {
     "Token": "tokenization",
     "TokenPooling": "spec",
     "TorchBackend": "torch",
+    "arithmetic": "fingerprint",
     "as_text_encoder": "multi_vector",
     "check_published": "published_scores",
     "cluster_means": "token_pooling",
@@ -83,6 +85,7 @@ __all__ = [
     "Token",
     "TokenPooling",
     "TorchBackend",
+    "arithmetic",
     "as_text_encoder",
     "check_published",
     "cluster_means",

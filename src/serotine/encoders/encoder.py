@@ -34,6 +34,8 @@ from serotine.issued_warnings import warnings_wanted
 from serotine.progress import progress_bar
 from serotine.texts import strings
 
+# The one output of a native export.
+_NATIVE_OUTPUT = "token_vectors"
 # Texts whose token states are in memory at once while they are pooled.
 _POOLED_BATCH = 512
 _log = logging.getLogger("serotine.encoders")
@@ -386,6 +388,8 @@ class Encoder:
                 f"{model}: SHA-256 must be {spec.model_sha256} (serotine.json), got {digest}; install the model again"
             )
         if self._choice.backend == "native":
+            if spec.output != _NATIVE_OUTPUT:
+                raise EncoderError(f"{model}: 'output' must be one of {_NATIVE_OUTPUT}, got {spec.output!r}")
             return NativeBackend(spec.name, read_weights(model), threads)
         return OnnxBackend(model, spec.output, threads)
 

@@ -18,6 +18,16 @@ MIN_AGREEMENT = 0.99
 """Mean cosine per token from which an index made with one arithmetic may be searched with another."""
 
 
+def arithmetic(fingerprint: str) -> str:
+    """Return what made the vectors of an index, as far as its fingerprint says.
+
+    >>> from serotine.encoders import arithmetic
+    >>> arithmetic("0123456789abcdef-int8"), arithmetic("0123456789abcdef")
+    ('native, int8', 'torch or ONNX')
+    """
+    return "native, int8" if fingerprint.endswith(NATIVE_ARITHMETIC) else "torch or ONNX"
+
+
 def files_digest(spec: EncoderSpec) -> str:
     """Return one hash of all files that decide an encoder's vectors: model, tokenizer and configuration."""
     if spec.source is not None:

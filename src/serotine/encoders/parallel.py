@@ -165,14 +165,18 @@ class EncoderPool:
         """Return the token of every row, as `Encoder.tokens`."""
         return self._encoder.tokens(text, query=query)
 
-    def encode_documents(self, texts: Sequence[str], *, show_progress: bool = False) -> list[NDArray[np.float32]]:
-        """Encode documents in all processes, as `Encoder.encode_documents`.
+    def encode_documents(
+        self, texts: Sequence[str], *, show_progress: bool = False, batch_tokens: int | None = None
+    ) -> list[NDArray[np.float32]]:
+        """Encode documents in all processes, as `Encoder.encode_documents`; `batch_tokens` is that of each process.
 
         Ctrl-C ends the call, and the pool stays usable.
 
         Raises:
             EncoderError: the model fails on them, or a process was killed.
         """
+        if batch_tokens is not None and batch_tokens < 1:
+            raise invalid("batch_tokens", "at least 1", batch_tokens)
         validated = strings(texts, "texts")
         warn_about_texts(self, validated, query=False)
         # Tasks of similar lengths, longest first: little padding, and workers finish at about the same time.
@@ -184,7 +188,9 @@ class EncoderPool:
             self._canceled.clear()
             tasks: list[Future[list[NDArray[np.float32]]]] = []
             try:
-                tasks += [self._executor.submit(_encode, [validated[i] for i in batch]) for batch in batches]
+                tasks += [
+                    self._executor.submit(_encode, [validated[i] for i in batch], batch_tokens) for batch in batches
+                ]
                 for batch, task in zip(batches, tasks, strict=True):
                     for i, vectors in zip(batch, task.result(), strict=True):
                         encoded[i] = vectors
@@ -235,10 +241,10 @@ def _start(name: str, queue: Queue[dict[str, Any]], canceled: Event) -> None:
         _worker_encoder = Encoder(name, **queue.get())
 
 
-def _encode(texts: list[str]) -> list[NDArray[np.float32]]:
+def _encode(texts: list[str], batch_tokens: int | None = None) -> list[NDArray[np.float32]]:
     if _worker_encoder is None or _canceled is None:
         raise EncoderError("this worker has not loaded its encoder")
     if _canceled.is_set():
         return []
     with muted_warnings():
-        return _worker_encoder.encode_documents(texts)
+        return _worker_encoder.encode_documents(texts, batch_tokens=batch_tokens)

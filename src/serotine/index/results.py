@@ -32,6 +32,7 @@ class IndexStats:
         truncated: number of live documents that are longer than the encoder reads: the rest of them is not searched.
         unknown: number of live documents that are more than 20% outside the encoder's vocabulary.
         unknown_scripts: these by their main script, such as "Thai" or "emoji".
+        arithmetic: what computed the vectors: "native, int8", or "torch or ONNX"; None for an index of vectors.
     """
 
     documents: int
@@ -55,6 +56,7 @@ class IndexStats:
     truncated: int = 0
     unknown: int = 0
     unknown_scripts: dict[str, int] = field(default_factory=dict)
+    arithmetic: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from serotine.encoders import arithmetic
 from serotine.index.results import IndexStats
 from serotine.index.store import FORMAT_VERSION, Store
 
@@ -39,4 +40,5 @@ def index_stats(store: Store) -> IndexStats:
         truncated=coverage.truncated,
         unknown=coverage.unknown,
         unknown_scripts=coverage.scripts,
+        arithmetic=arithmetic(settings.fingerprint) if settings.fingerprint else None,
     )

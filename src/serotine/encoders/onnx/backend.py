@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serotine.encoders.batching import pad
-from serotine.errors import EncoderError, reason
+from serotine.errors import EncoderError, missing_extra, reason
 
 _REQUIRED = {"input_ids", "attention_mask"}
 _SEGMENTS = "token_type_ids"
@@ -19,15 +19,19 @@ class OnnxBackend:
     """An ONNX model on the CPU.
 
     Raises:
-        EncoderError: the file cannot be loaded, takes other inputs, or lacks the output.
+        EncoderError: ONNX Runtime is not installed; or the file cannot be loaded, takes other inputs, or lacks the
+            output.
     """
 
     # The best of 256 to 4,096 for MiniLM (benchmarks/encoding.py), whose activations then fit in cache.
     batch_tokens = 1024
 
     def __init__(self, model: Path, output: str, threads: int | None) -> None:
-        # Imported here: it takes a fifth of a second.
-        import onnxruntime
+        try:
+            # Imported here: it takes a fifth of a second.
+            import onnxruntime
+        except ImportError:
+            raise EncoderError(missing_extra(f"{model}: an ONNX model", "onnx")) from None
 
         # For programs that imported ONNX Runtime before Serotine: see `serotine.privacy`.
         onnxruntime.disable_telemetry_events()

@@ -72,12 +72,14 @@ def test_vectors_equal_the_reference(instruction_set: str, tanh: bool) -> None:
 
 def test_states_on_one_side_of_zero_use_all_levels(instruction_set: str) -> None:
     """The states of [CLS] and [SEP] have dimensions that are far from zero; levels around zero waste half."""
-    weights = bert_reference.random_weights(0, layers=1)
-    for norm in (weights.norm, weights.layers[0].attention_norm, weights.layers[0].feed_norm):
+    weights = encoder_reference.random_weights(0, layers=1)
+    for norm in (weights.embedding_norm, weights.layers[0].attention_norm, weights.layers[0].feed_norm):
+        assert norm is not None
+        assert norm.bias is not None
         norm.bias[::32] += 9
     ids, attention = texts_of([40], 0)
     (vectors,) = NativeBackend("m", weights).run(ids, attention)
-    expected = bert_reference.encode(weights, ids[0], attention[0])
+    expected = encoder_reference.encode(weights, ids[0], attention[0])
     cosines = (vectors * expected).sum(1) / np.linalg.norm(vectors, axis=1) / np.linalg.norm(expected, axis=1)
     # 6e-6 with levels around zero.
     assert 1 - cosines.mean() < 4e-6

@@ -7,7 +7,7 @@
 namespace serotine::encoder {
 namespace {
 
-// A byte stands for (byte - zero) * scale.
+// A byte represents (byte - zero) * scale.
 struct Range {
   float scale, zero;
 };

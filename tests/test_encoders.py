@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serotine import Encoder, maxsim, model_packages
+from serotine import Encoder, Index, maxsim, model_packages
 from serotine.encoders import location
 from serotine.encoders.batching import batches
 from serotine.errors import EncoderError, TruncatedTextWarning
@@ -216,3 +216,20 @@ def test_batches_contain_every_item_once_within_budget(lengths: list[int], budge
     for batch in result:
         assert len(batch) == 1 or len(batch) * max(lengths[i] for i in batch) <= budget
         assert lengths[batch[0]] == max(lengths[i] for i in batch)
+
+
+class Release020(Encoder):
+    """serotine-mini 0.2.0, an ONNX file, as far as an index records it."""
+
+    @property
+    def fingerprint(self) -> str:
+        return "8f90f635e69e709d"
+
+
+def test_indexes_of_the_onnx_release_open_and_grow(tmp_path: Path) -> None:
+    with Index.create(tmp_path / "old.serotine", encoder=Release020()) as index:
+        index.add(ids=["bat"], texts=["The serotine is a late bat."])
+        assert index.stats().arithmetic == "torch or ONNX"
+    with Index.open(tmp_path / "old.serotine") as index:
+        index.add(ids=["wall"], texts=["Heat transfer at a wall."])
+        assert [hit.id for hit in index.search("heat", k=2)] == ["wall", "bat"]

@@ -109,10 +109,22 @@ def test_an_export_that_is_not_near_is_not_written(tmp_path: Path, monkeypatch: 
 
 def test_a_damaged_export_is_refused(tmp_path: Path) -> None:
     export_encoder(checkpoints.stanford(tmp_path / "c"), tmp_path / "out")
-    with (tmp_path / "out/model.onnx").open("ab") as file:
-        file.write(b"x")
+    model = tmp_path / "out/model.onnx"
+    content = model.read_bytes()
+    model.write_bytes(content + b"x")
     with pytest.raises(EncoderError, match="SHA-256 must be"):
         Encoder(tmp_path / "out")
+    file = tmp_path / "out/serotine.json"
+    model.write_bytes(content)
+    written = {key: value for key, value in json.loads(file.read_text()).items() if key != "model_sha256"}
+    file.write_text(json.dumps(written | {"output": "pooled"}))
+    with pytest.raises(EncoderError, match="'output' must be one of token_vectors, got 'pooled'"):
+        Encoder(tmp_path / "out")
+    file.write_text(json.dumps(written))
+    model.write_bytes(content[:-1000])
+    with pytest.raises(EncoderError, match="ONNX Runtime cannot load it") as raised:
+        Encoder(tmp_path / "out")
+    assert "\n" not in str(raised.value)
 
 
 @pytest.mark.filterwarnings("default")

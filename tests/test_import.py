@@ -56,12 +56,16 @@ sys.modules["onnxruntime"] = sys.modules["onnx"] = None
 from serotine import Encoder, Index
 from serotine.cli import main
 from serotine.errors import EncoderError
-import serotine.serving.http
+from pathlib import Path
+from helpers.serving_cases import application
 
 with Index.create("notes.serotine", encoder=Encoder()) as index:
     index.add(ids=["a", "b"], texts=["The serotine is a late bat.", "Heat transfer at a wall."])
 assert main(["search", "notes.serotine", "bats at night"]) == 0
 assert main(["info", "notes.serotine"]) == 0
+with application(Path("state"), Path("notes.serotine")) as client:
+    answer = client.post("/v1/indexes/notes/search", json={"query": "bats at night", "k": 1})
+    assert answer.json()["hits"][0]["id"] == "a", answer.text
 open("model.onnx", "wb").close()
 try:
     Encoder(".")

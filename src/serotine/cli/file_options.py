@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 if TYPE_CHECKING:
-    from serotine.ingest import Fields, FileSelection
+    from serotine.ingest import Fields, FileSelection, ReadingLimits
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 _SIZE = re.compile(r"(\d+(?:\.\d+)?) *([kmgt]?)i?b?", re.IGNORECASE)
@@ -34,11 +34,17 @@ class _Size(click.ParamType[int]):
 
     name = "size"
 
+    def __init__(self, *, positive: bool = False) -> None:
+        self._positive = positive
+
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
         match = _SIZE.fullmatch(str(value).strip())
         if match is None:
             self.fail(f"must be a size such as 500k or 10MB, got {value!r}", param, ctx)
-        return int(float(match[1]) * _UNITS[match[2].lower()])
+        size = int(float(match[1]) * _UNITS[match[2].lower()])
+        if self._positive and size < 1:
+            self.fail(f"must be at least 1 byte, got {value!r}", param, ctx)
+        return size
 
 
 class FilesCommand(click.Command):
@@ -63,6 +69,7 @@ class FileOptions:
     no_follow_links: bool
     strict: bool
     restore_deleted: bool
+    limits: dict[str, int | None]
     fields: dict[str, Any]
 
     def arguments(self) -> dict[str, Any]:
@@ -76,7 +83,13 @@ class FileOptions:
             "strict": self.strict,
             "fields": self._fields(),
             "restore_deleted": self.restore_deleted,
+            "limits": self._limits(),
         }
+
+    def _limits(self) -> ReadingLimits:
+        from serotine.ingest import ReadingLimits
+
+        return ReadingLimits(**{name: limit for name, limit in self.limits.items() if limit is not None})
 
     def _selection(self) -> FileSelection:
         from serotine.ingest import FileSelection
@@ -129,11 +142,14 @@ def file_options(command: Command) -> Command:
         no_follow_links: bool,
         strict: bool,
         restore_deleted: bool,
+        max_text_size: int | None,
+        max_record_size: int | None,
         **named: Any,
     ) -> Any:
         fields = _field_values(named)
+        limits = {"text_bytes": max_text_size, "record_bytes": max_record_size}
         reading = FileOptions(
-            exclude, include, max_file_size, no_ignore, no_follow_links, strict, restore_deleted, fields
+            exclude, include, max_file_size, no_ignore, no_follow_links, strict, restore_deleted, limits, fields
         )
         return command(*arguments, reading=reading, **named)
 
@@ -176,6 +192,19 @@ def file_options(command: Command) -> Command:
             "--no-follow-links",
             is_flag=True,
             help="Leave links in folders out.  [default: follow them, also to files outside]",
+        ),
+        click.option(
+            "--max-record-size",
+            type=_Size(positive=True),
+            metavar="SIZE",
+            help="Skip longer lines, rows and messages, and larger files of JSON, HTML and other text.  "
+            "[default: 64 MiB]",
+        ),
+        click.option(
+            "--max-text-size",
+            type=_Size(positive=True),
+            metavar="SIZE",
+            help="Skip records and files with a longer text.  [default: 8 MiB]",
         ),
         click.option("--max-file-size", type=_Size(), metavar="SIZE", help="Leave larger files out, such as 10MB."),
         click.option(

@@ -62,6 +62,20 @@ _MEGABYTE = 1 << 20
     help="Maximum megabytes of upload.",
 )
 @click.option(
+    "--max-text",
+    default=8,
+    show_default=True,
+    type=click.IntRange(1, 1 << 20),
+    help="Maximum megabytes of the text of an uploaded document.",
+)
+@click.option(
+    "--max-record",
+    default=64,
+    show_default=True,
+    type=click.IntRange(1, 1 << 20),
+    help="Maximum megabytes of an uploaded line, row or message, and of a file of JSON, HTML or other text.",
+)
+@click.option(
     "--timeout",
     default=30.0,
     show_default=True,
@@ -100,6 +114,8 @@ def serve(
     max_batch: int,
     max_body: int,
     max_upload: int,
+    max_text: int,
+    max_record: int,
     timeout: float,
     threads: int | None,
     queue: int,
@@ -114,6 +130,7 @@ def serve(
     if not indexes and root is None:
         raise click.UsageError("name an index, or a --root folder of indexes", click.get_current_context())
     try:
+        from serotine.ingest import ReadingLimits
         from serotine.serving import Limits, ServerSettings, read_tokens
         from serotine.serving import serve as run_server
     except ImportError:
@@ -145,6 +162,7 @@ def serve(
                 queue=queue,
                 seconds=timeout,
             ),
+            reading=ReadingLimits(text_bytes=max_text * _MEGABYTE, record_bytes=max_record * _MEGABYTE),
             query_cache=query_cache,
             log_queries=log_queries,
         )

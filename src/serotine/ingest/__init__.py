@@ -8,6 +8,7 @@ from serotine.ingest.estimate import Estimate
 from serotine.ingest.fields import Fields
 from serotine.ingest.file_types import SUFFIXES, described_types, file_type
 from serotine.ingest.ingest import Ingest, update
+from serotine.ingest.limits import ReadingLimits
 from serotine.ingest.lines import read_lines
 from serotine.ingest.listing import read
 from serotine.ingest.plan import FileChange, IngestReport, Plan, Skipped
@@ -31,6 +32,7 @@ __all__ = [
     "Ingest",
     "IngestReport",
     "Plan",
+    "ReadingLimits",
     "Skipped",
     "SkippedRow",
     "SkippedRows",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import groupby, islice
+from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from serotine.errors import DuplicateIdError
@@ -16,6 +16,8 @@ from serotine.ingest.sources import SourceFile
 if TYPE_CHECKING:
     from serotine.index import CatalogEntry, Index
 
+# Held in memory at a time, together.
+_BATCH_CHARACTERS = 1 << 24
 UNIQUE_IDS = "ids must be unique: add --prefix-ids, or name another field with --id-field NAME"
 """What to do about two files that declare the same id."""
 
@@ -127,8 +129,16 @@ def _displaced(index: Index, file: SourceFile, documents: Sequence[Document], *,
 
 
 def batched(documents: Iterator[Document], size: int) -> Iterator[list[Document]]:
-    """Yield lists of at most `size` documents."""
-    while batch := list(islice(documents, size)):
+    """Yield lists of at most `size` documents, or fewer long ones."""
+    batch: list[Document] = []
+    characters = 0
+    for document in documents:
+        batch.append(document)
+        characters += len(document.text)
+        if len(batch) == size or characters >= _BATCH_CHARACTERS:
+            yield batch
+            batch, characters = [], 0
+    if batch:
         yield batch
 
 

@@ -74,6 +74,9 @@ TEXT_READERS: dict[str, Callable[[bytes, str], Extract]] = {
 }
 """Readers of files that are one text."""
 
+CONTAINERS = (".docx", ".epub", ".odt", ".pdf", ".pptx", ".xlsx")
+"""Types whose text is a small part of the file, and is unpacked from it."""
+
 
 def described_types() -> str:
     """Return the types of files that are read, in words."""

@@ -20,11 +20,13 @@ from serotine.ingest.commits import Commits, OnProgress
 from serotine.ingest.estimate import Estimate, estimate
 from serotine.ingest.fields import Fields
 from serotine.ingest.file_state import read_digest, read_state, settled_stamp
+from serotine.ingest.limits import ReadingLimits
 from serotine.ingest.listing import list_files
 from serotine.ingest.plan import FileChange, IngestReport, OnSkip, Plan, Skipped
 from serotine.ingest.reading import (
     RECORDS,
     Reading,
+    had_other_limits,
     has_collisions,
     problems,
     recorded_fields,
@@ -62,6 +64,7 @@ class Ingest:
         fields: which fields of tables are text, title, id and metadata; None: as they were before in this index, or
             as BEIR names them.
         restore_deleted: store documents again that were deleted from the index, also of files that have not changed.
+        limits: what is read of one file, at most; larger records and files are skipped.
     """
 
     def __init__(
@@ -76,7 +79,9 @@ class Ingest:
         selection: FileSelection | None = None,
         fields: Fields | None = None,
         restore_deleted: bool = False,
+        limits: ReadingLimits | None = None,
     ) -> None:
+        self._limits = limits or ReadingLimits()
         self._sources = sources
         self._encoder = as_text_encoder(encoder)
         self._chunking = chunking
@@ -138,6 +143,20 @@ class Ingest:
         """
         plan, reading = self._planned or self._plan(index, on_skip, None)
         self._planned = None
+        with self._limits.applied():
+            return self._commit(plan, reading, index, on_progress, on_bytes, on_skip, show_progress=show_progress)
+
+    def _commit(
+        self,
+        plan: Plan,
+        reading: Reading,
+        index: Index,
+        on_progress: OnProgress | None,
+        on_bytes: OnProgress | None,
+        on_skip: OnSkip | None,
+        *,
+        show_progress: bool,
+    ) -> IngestReport:
         commits = Commits(
             index,
             plan,
@@ -162,14 +181,16 @@ class Ingest:
             on_bytes: called with the bytes of text whose tokens are counted so far, and in all.
         """
         plan, reading = self._planned = self._planned or self._plan(index, None, None)
-        return estimate(plan, reading, self._encoder, index, upsert=self._upsert, on_bytes=on_bytes)
+        with self._limits.applied():
+            return estimate(plan, reading, self._encoder, index, upsert=self._upsert, on_bytes=on_bytes)
 
     def _plan(self, index: Index | None, on_skip: OnSkip | None, on_read: OnProgress | None) -> tuple[Plan, Reading]:
         chunker = Chunker(self._encoder, self._chunking or previous_chunking(index, self._encoder))
         filterable = self._filterable if index is None else index.stats().filterable
         reading = Reading(chunker, filterable, self._strict, self._fields, recorded_fields(index))
         planner = _Planner(index, reading, self._upsert, self._restore_deleted, self._selection, on_skip, on_read)
-        plan = planner.run(self._sources)
+        with self._limits.applied():
+            plan = planner.run(self._sources)
         _log.info(
             "plan: %d files to store (%d documents), %d unchanged, %d gone, %d skipped, %d bad rows",
             len(plan.changes),
@@ -192,6 +213,7 @@ def update(
     selection: FileSelection | None = None,
     fields: Fields | None = None,
     restore_deleted: bool = False,
+    limits: ReadingLimits | None = None,
     on_progress: OnProgress | None = None,
     on_skip: OnSkip | None = None,
 ) -> IngestReport:
@@ -211,6 +233,7 @@ def update(
         selection: as in `Ingest`.
         fields: as in `Ingest`.
         restore_deleted: as in `Ingest`.
+        limits: as in `Ingest`.
         on_progress: called after every commit with the documents stored so far, and to be stored in all.
         on_skip: called with every file that cannot be indexed, as soon as that is known.
 
@@ -230,6 +253,7 @@ def update(
         selection=selection,
         fields=fields,
         restore_deleted=restore_deleted,
+        limits=limits,
     )
     return ingest.apply(index, on_progress=on_progress, on_skip=on_skip)
 
@@ -327,6 +351,8 @@ class _Planner:
         known = None if previous is None else skipped_rows(previous, file.name)
         complete = previous is not None and previous.reading == reading and previous.digest is not None
         if previous is not None and previous.deleted and self._restore_deleted:
+            complete = False
+        if previous is not None and had_other_limits(previous):
             complete = False
         # A file whose bad rows were skipped is read again to reject it.
         is_rejected = bool(known) and self._reading.strict

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import BinaryIO, cast
 
 from serotine.errors import InputFileError, reason
+from serotine.ingest.limits import reading_limits, size, too_long
 
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
-# Files that are read whole are held in memory; also the limit for a small .gz that would unpack to fill it.
-_MAX_WHOLE = 1 << 28
+_CHUNK = 1 << 20
 
 
 def read_lines(path: Path, name: str | None = None) -> Iterator[tuple[int, str]]:
@@ -24,7 +24,8 @@ def read_lines(path: Path, name: str | None = None) -> Iterator[tuple[int, str]]
         name: its name in messages; None: its path.
 
     Raises:
-        InputFileError: the file cannot be read, is not gzip-compressed although its name ends in .gz, or is not UTF-8.
+        InputFileError: the file cannot be read, is not gzip-compressed although its name ends in .gz, is not UTF-8, or
+            has a line that is too long.
     """
     label = name or str(path)
     for number, line in read_raw_lines(path, label):
@@ -32,19 +33,55 @@ def read_lines(path: Path, name: str | None = None) -> Iterator[tuple[int, str]]
 
 
 def read_raw_lines(path: Path, name: str) -> Iterator[tuple[int, bytes]]:
-    """Yield (line number from 1, bytes of the line with its end), without a byte order mark; arguments as above."""
+    """Yield (line number from 1, bytes of the line with its end), without a byte order mark; arguments as above.
+
+    Of a line longer than `ReadingLimits.record_bytes` a little more than that is returned; `decode_line` refuses it.
+    """
     with open_file(path, name) as file:
-        for number, line in enumerate(file, 1):
+        for number, line in enumerate(limited_lines(file, name), 1):
             yield number, line.removeprefix(_BYTE_ORDER_MARK) if number == 1 else line
 
 
-def read_whole(path: Path, name: str) -> bytes:
-    """Return all bytes of a file; InputFileError where it is larger than 256 MB."""
+def limited_lines(file: BinaryIO, name: str) -> Iterator[bytes]:
+    """Yield the lines of a file; of one longer than `ReadingLimits.record_bytes` one byte more than that.
+
+    Raises:
+        InputFileError: the file unpacks to more than `ReadingLimits.unpacked_bytes`.
+    """
+    limits = reading_limits()
+    unpacked = 0
+    while line := file.readline(limits.record_bytes + 1):
+        unpacked += len(line)
+        yield line
+        if len(line) > limits.record_bytes and not line.endswith(b"\n"):
+            while rest := file.readline(_CHUNK):
+                unpacked += len(rest)
+                if rest.endswith(b"\n"):
+                    break
+                _check_unpacked(unpacked, limits.unpacked_bytes, name)
+        _check_unpacked(unpacked, limits.unpacked_bytes, name)
+
+
+def _check_unpacked(unpacked: int, limit: int, name: str) -> None:
+    # A file that is not compressed is as large as it is.
+    if unpacked > limit and name.lower().endswith(".gz"):
+        raise InputFileError(f"{name}: unpacks to more than {size(limit)}; split it, or index it unpacked")
+
+
+def read_whole(path: Path, name: str, limit: int | None = None) -> bytes:
+    """Return all bytes of a file; InputFileError where there are more than `limit`, or `ReadingLimits.file_bytes`."""
+    most = reading_limits().file_bytes if limit is None else limit
+    pieces: list[bytes] = []
+    length = 0
     with open_file(path, name) as file:
-        data = file.read(_MAX_WHOLE + 1)
-    if len(data) > _MAX_WHOLE:
-        raise InputFileError(f"{name}: larger than {_MAX_WHOLE >> 20} MB, the limit for files of this kind; split it")
-    return data
+        # A file object allocates what it is asked for, however little there is.
+        while length <= most and (piece := file.read(min(_CHUNK, most + 1 - length))):
+            pieces.append(piece)
+            length += len(piece)
+    if length > most:
+        option = "" if limit is None else ", or raise --max-record-size"
+        raise InputFileError(f"{name}: must be at most {size(most)}, as all files of this kind; split it{option}")
+    return b"".join(pieces)
 
 
 @contextmanager
@@ -66,7 +103,9 @@ def open_file(path: Path, name: str, *, unpack: bool = True) -> Iterator[BinaryI
 
 
 def decode_line(line: bytes, name: str, number: int) -> str:
-    """Return a line as text; InputFileError where it is not UTF-8."""
+    """Return a line as text; InputFileError where it is not UTF-8, or too long."""
+    if len(line) > reading_limits().record_bytes:
+        raise InputFileError(f"{name}:{number}: {too_long('a line')}")
     try:
         return line.decode("utf-8")
     except UnicodeDecodeError as error:

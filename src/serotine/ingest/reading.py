@@ -5,18 +5,19 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from serotine.coverage import text_coverage
 from serotine.cutting import passage_id, passage_metadata
 from serotine.errors import InputFileError
 from serotine.index import SourceRecord
+from serotine.ingest.changes import batched
 from serotine.ingest.chunking import Chunker
 from serotine.ingest.document import Document
 from serotine.ingest.extract import plain
 from serotine.ingest.fields import STANDARD, Fields
 from serotine.ingest.file_types import file_type
+from serotine.ingest.limits import reading_limits
 from serotine.ingest.metadata import convert_metadata
 from serotine.ingest.rows import BadRowError, OnBadRow, SkippedRow, SkippedRows
 from serotine.ingest.sources import SourceFile
@@ -33,6 +34,7 @@ _SKIPPED_ROWS = "skipped_rows"
 _UNREAD = "unread"
 _PROBLEMS = "problems"
 _HAS_COLLISIONS = "has_collisions"
+_LIMITS = "limits"
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +107,7 @@ class Reading:
                 yield replace(document, metadata=convert_metadata(document, self.filterable))
             return
         ids: set[str] = set()
-        while records := list(islice(documents, _RECORDS_AT_ONCE)):
+        for records in batched(documents, _RECORDS_AT_ONCE):
             for record, is_long in zip(
                 records, self.chunker.are_long([record.text for record in records]), strict=True
             ):
@@ -184,7 +186,7 @@ def with_report(
     has_collisions: bool,
 ) -> SourceRecord:
     """Return a file's record with what was not read of it, so that an update that does not read it knows it."""
-    report: dict[str, Any] = {_SKIPPED_ROWS: skipped.to_json()} if skipped else {}
+    report: dict[str, Any] = {_SKIPPED_ROWS: skipped.to_json(), _LIMITS: str(reading_limits())} if skipped else {}
     if unread:
         report[_UNREAD] = dict(unread)
     if problems:
@@ -212,6 +214,12 @@ def problems(record: SourceRecord, file: str) -> SkippedRows:
 def _recorded_lines(record: SourceRecord, file: str, key: str) -> SkippedRows:
     report = json.loads(record.report) if record.report else {}
     return SkippedRows.from_json(report[key], file) if key in report else SkippedRows()
+
+
+def had_other_limits(record: SourceRecord) -> bool:
+    """Return whether rows of a file were skipped under other limits than apply here, and may be read now."""
+    limits = json.loads(record.report).get(_LIMITS) if record.report else None
+    return limits is not None and limits != str(reading_limits())
 
 
 def has_collisions(record: SourceRecord) -> bool:

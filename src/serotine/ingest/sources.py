@@ -13,7 +13,8 @@ from serotine.ingest.chunking import Chunker
 from serotine.ingest.document import Document, from_fields, origin_as_id
 from serotine.ingest.extract import Extract
 from serotine.ingest.fields import STANDARD, Fields
-from serotine.ingest.file_types import RECORD_READERS, SUFFIXES, TABLES, TEXT_READERS, file_type
+from serotine.ingest.file_types import CONTAINERS, RECORD_READERS, SUFFIXES, TABLES, TEXT_READERS, file_type
+from serotine.ingest.limits import check_text, reading_limits
 from serotine.ingest.lines import read_whole
 from serotine.ingest.readers.pdf import read_pdf
 from serotine.ingest.rows import BadRowError, OnBadRow, Row, SkippedRow
@@ -84,8 +85,10 @@ class SourceFile:
             rows = RECORD_READERS[suffix](self.path, self.name, used)
             yield from _row_documents(rows, self.name, used, on_bad_row)
         elif suffix in TEXT_READERS:
-            data = read_whole(self.path, self.name)
+            limit = None if suffix in CONTAINERS else reading_limits().record_bytes
+            data = read_whole(self.path, self.name, limit)
             extract = read_pdf(data, self.name, on_part) if suffix == ".pdf" else TEXT_READERS[suffix](data, self.name)
+            check_text(extract.text, self.name)
             for problem in extract.problems:
                 if on_problem is not None:
                     on_problem(SkippedRow(self.name, *problem))
@@ -130,6 +133,8 @@ def _row_document(row: Row | BadRowError, name: str, fields: Fields) -> Document
     if isinstance(row, BadRowError):
         raise row
     try:
-        return from_fields(row.fields, name, row.line, fields)
+        document = from_fields(row.fields, name, row.line, fields)
+        check_text(document.text, document.origin)
+        return document
     except InputFileError as error:
         raise BadRowError.of(name, row.line, error) from None

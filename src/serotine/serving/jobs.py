@@ -24,7 +24,7 @@ from serotine.errors import (
 )
 from serotine.files import write_atomically
 from serotine.index import Index
-from serotine.ingest import MAX_NAMED, IngestReport, SourceFile, update
+from serotine.ingest import MAX_NAMED, IngestReport, ReadingLimits, SourceFile, update
 from serotine.issued_warnings import collected_warnings
 from serotine.serving.indexes import ServedIndex
 from serotine.serving.metrics import Metrics
@@ -97,9 +97,11 @@ class Jobs:
     Args:
         folder: shared by the server's processes.
         metrics: counts every document added.
+        limits: of what is read of a file.
     """
 
-    def __init__(self, folder: Path, metrics: Metrics) -> None:
+    def __init__(self, folder: Path, metrics: Metrics, limits: ReadingLimits | None = None) -> None:
+        self._limits = limits
         self._records = folder / "jobs"
         self._uploads = folder / "uploads"
         for subfolder in (self._records, self._uploads):
@@ -194,7 +196,9 @@ class Jobs:
         # Upsert whatever the source: a document is updated by uploading it again.
         sources = [SourceFile.named(folder / name, name) for name in names]
         with collected_warnings() as collected:
-            report = update(index, sources, upsert=True, restore_deleted=True, on_progress=on_progress)
+            report = update(
+                index, sources, upsert=True, restore_deleted=True, limits=self._limits, on_progress=on_progress
+            )
         job.report = IngestReport.total([job.report, report])
         texts.add(collected)
         job.warnings = texts.warnings(job.report.coverage, index.stats().encoder or "")

@@ -39,7 +39,7 @@ class Services:
         indexes = ServedIndexes(settings, metrics.batch.observe)
         limits = settings.limits
         searches = WorkPool("search", threads=limits.threads, queue=limits.queue, seconds=limits.seconds)
-        return cls(settings, metrics, indexes, searches, Jobs(settings.state, metrics))
+        return cls(settings, metrics, indexes, searches, Jobs(settings.state, metrics, settings.reading))
 
     def index(self, name: str) -> ServedIndex:
         """Return an index; see `ServedIndexes.get`."""

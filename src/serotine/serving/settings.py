@@ -6,6 +6,7 @@ import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from serotine.ingest import ReadingLimits
 from serotine.serving.bearer_tokens import Token
 
 
@@ -63,6 +64,7 @@ class ServerSettings:
         hosts: host names accepted besides localhost and addresses; None accepts any.
         read_only: refuse every change.
         limits: see `Limits`.
+        reading: limits of what is read of an uploaded file.
         query_cache: queries whose vectors are cached.
         log_queries: write queries to the log.
     """
@@ -74,5 +76,6 @@ class ServerSettings:
     hosts: tuple[str, ...] | None = ()
     read_only: bool = False
     limits: Limits = field(default_factory=Limits)
+    reading: ReadingLimits = field(default_factory=ReadingLimits)
     query_cache: int = 256
     log_queries: bool = False

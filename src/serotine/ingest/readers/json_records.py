@@ -10,6 +10,7 @@ from typing import Any
 from serotine.errors import InputFileError
 from serotine.ingest.decoding import decode
 from serotine.ingest.fields import STANDARD, Fields
+from serotine.ingest.limits import reading_limits
 from serotine.ingest.lines import read_whole
 from serotine.ingest.readers.json_text import parse_json, storage_problem
 from serotine.ingest.rows import BadRowError, Row, SkippedRow
@@ -21,7 +22,7 @@ def read_json(path: Path, name: str, fields: Fields = STANDARD) -> Iterator[Row 
     Raises:
         InputFileError: it is not valid JSON, too large, or neither an object nor an array.
     """
-    text, _ = decode(read_whole(path, name), name)
+    text, _ = decode(read_whole(path, name, reading_limits().record_bytes), name)
     if not text.strip():
         return
     try:

@@ -5,16 +5,21 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from serotine.nesting import check_nesting
+from serotine.ingest.limits import reading_limits
+from serotine.nesting import check_nesting, count_values
 
 
 def parse_json(text: str) -> Any:
     """Return the value of a JSON text; NaN and infinity, as pandas writes them, are no JSON: no value, as in Parquet.
 
     Raises:
-        ValueError: it is not valid JSON, or nested too deeply; a json.JSONDecodeError names the place.
+        ValueError: it is not valid JSON, nested too deeply, or of too many values; a json.JSONDecodeError names the
+            place.
     """
     check_nesting(text)
+    most = reading_limits().values
+    if count_values(text, most) > most:
+        raise ValueError(f"more than {most:,} values")
     return json.loads(text, parse_constant=lambda _: None)
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from serotine.errors import InputFileError
+from serotine.ingest.limits import reading_limits, too_long
 from serotine.ingest.lines import read_raw_lines
 from serotine.ingest.readers.email_message import parse_message
 from serotine.ingest.rows import BadRowError, Row
@@ -24,6 +25,8 @@ def read_mbox(path: Path, name: str) -> Iterator[Row | BadRowError]:
     """
     for line, data in _messages(path, name):
         try:
+            if data is None:
+                raise InputFileError(f"{name}:{line}: {too_long('a message')}")
             message = parse_message(_QUOTED_FROM.sub(rb"\1", data), name)
         except InputFileError as error:
             yield BadRowError.of(name, line, error)
@@ -32,21 +35,24 @@ def read_mbox(path: Path, name: str) -> Iterator[Row | BadRowError]:
         yield Row(line, {**message.metadata, "text": message.body, **attachments})
 
 
-def _messages(path: Path, name: str) -> Iterator[tuple[int, bytes]]:
-    """Yield (line, bytes) of every message."""
-    lines: list[bytes] = []
-    start = 0
+def _messages(path: Path, name: str) -> Iterator[tuple[int, bytes | None]]:
+    """Yield (line, bytes) of every message; None for the bytes of one that is too long."""
+    limit = reading_limits().record_bytes
+    message = bytearray()
+    start = length = 0
     blank = True
     for number, line in read_raw_lines(path, name):
         if blank and _FROM.match(line):
             if start:
-                yield start, b"".join(lines)
-            start = number
-            lines.clear()
+                yield start, bytes(message) if length <= limit else None
+            start, length = number, 0
+            message.clear()
         elif start:
-            lines.append(line)
+            length += len(line)
+            if length <= limit:
+                message += line
         elif line.strip():
             raise InputFileError(f"{name}:{number}: not a mailbox: must begin with a line 'From '; rename it to .txt")
         blank = not line.strip()
     if start:
-        yield start, b"".join(lines)
+        yield start, bytes(message) if length <= limit else None

@@ -11,10 +11,10 @@ from urllib.parse import unquote
 from xml.etree.ElementTree import Element
 
 from serotine.errors import InputFileError
+from serotine.ingest.limits import reading_limits
+from serotine.ingest.limits import size as as_size
 from serotine.ingest.readers.xml_tree import all_of, attribute, first, parse_xml, text_of
 
-# What is read of a package, unpacked; a small file may unpack to fill the memory.
-_MAX_UNPACKED = 1 << 27
 _OLE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
 
 
@@ -60,8 +60,9 @@ class Package:
     def check_size(self, size: int) -> None:
         """Raise InputFileError if the limit is exceeded by reading `size` more bytes."""
         self._unpacked += size
-        if self._unpacked > _MAX_UNPACKED:
-            raise InputFileError(f"{self.name}: unpacks to more than {_MAX_UNPACKED >> 20} MB; split it")
+        limit = reading_limits().package_bytes
+        if self._unpacked > limit:
+            raise InputFileError(f"{self.name}: must unpack to at most {as_size(limit)}; split it")
 
     def read(self, entry: str) -> bytes:
         """Return a file of the package.

@@ -13,11 +13,14 @@ from typing import Any
 
 from serotine.errors import InputFileError, MissingExtraError, reason
 from serotine.ingest.fields import STANDARD, Fields
+from serotine.ingest.limits import reading_limits, size
 from serotine.ingest.lines import read_whole
 from serotine.ingest.rows import BadRowError, Row
 from serotine.json_values import json_value
 
 _BATCH_ROWS = 1024
+# Rows that become Python values at a time: a value that a dictionary has once may be in all of them.
+_ROWS_AT_ONCE = 16
 
 
 def read_parquet(path: Path, name: str, fields: Fields = STANDARD) -> Iterator[Row | BadRowError]:
@@ -63,11 +66,51 @@ def parquet_batches(
     try:
         compressed = name.lower().endswith(".gz")
         # Parquet is read from its end, so a compressed file is uncompressed whole.
-        with pyarrow.parquet.ParquetFile(pyarrow.BufferReader(read_whole(path, name)) if compressed else path) as file:
-            yield file.schema_arrow.names, (batch.to_pylist() for batch in file.iter_batches(batch_size=_BATCH_ROWS))
+        source = pyarrow.BufferReader(read_whole(path, name)) if compressed else path
+        with pyarrow.parquet.ParquetFile(source) as file:
+            _check_size(file.metadata, name)
+            names = file.schema_arrow.names
+            dictionaries = _flat_texts(file)
+        # As dictionaries, values that are in many rows are in memory once.
+        with pyarrow.parquet.ParquetFile(source, read_dictionary=dictionaries) as file:
+            batches = file.iter_batches(batch_size=_BATCH_ROWS)
+            starts = range(0, _BATCH_ROWS, _ROWS_AT_ONCE)
+            yield (
+                names,
+                (batch.slice(i, _ROWS_AT_ONCE).to_pylist() for batch in batches for i in starts if i < len(batch)),
+            )
     # Python has no year 10,000 (OverflowError), and without pandas no nanoseconds (ValueError).
     except (pyarrow.ArrowException, OSError, OverflowError, ValueError) as error:
         raise InputFileError(f"{name}: {fault.format(reason(error))}") from None
+
+
+def _check_size(metadata: Any, name: str) -> None:
+    """Raise InputFileError for a file whose values would fill the memory, by the sizes in its footer."""
+    limits = reading_limits()
+    for number in range(metadata.num_row_groups):
+        group = metadata.row_group(number)
+        columns = [group.column(i) for i in range(group.num_columns)]
+        unpacked = sum(column.total_uncompressed_size for column in columns)
+        if unpacked > limits.row_group_bytes:
+            raise InputFileError(
+                f"{name}: row group {number + 1} must unpack to at most {size(limits.row_group_bytes)}; "
+                "write it with smaller row groups"
+            )
+        for column in columns:
+            # Values of a list may repeat one text: each is in memory as often as the list has it.
+            values = column.num_values / max(group.num_rows, 1) * min(group.num_rows, _BATCH_ROWS)
+            largest = column.total_uncompressed_size / max(column.num_values, 1) * min(values, column.num_values)
+            if values > limits.values or largest > limits.row_group_bytes:
+                raise InputFileError(
+                    f"{name}: column {column.path_in_schema!r} has more than {limits.values:,} values in "
+                    f"{_BATCH_ROWS:,} rows; split its lists"
+                )
+
+
+def _flat_texts(file: Any) -> list[str]:
+    """Return the columns of texts and bytes that are not in lists or structures."""
+    columns = [file.schema.column(i) for i in range(len(file.schema))]
+    return [column.path for column in columns if column.physical_type == "BYTE_ARRAY" and column.path == column.name]
 
 
 def _plain(value: Any, origin: str) -> Any:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 import threading
+import zlib
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from serotine.errors import InputFileError, MissingExtraError, reason
 from serotine.ingest.extract import Extract, Positions, Section
+from serotine.ingest.limits import check_text, reading_limits, size
 from serotine.ingest.readers.hyphens import join_hyphenated
 
 if TYPE_CHECKING:
@@ -20,6 +22,12 @@ _LINE_END = re.compile(r"\r\n|\r")
 _PAGE_SEPARATOR = "\n\n"
 # Separates the pages while hyphens are joined; no text of a PDF has it.
 _PAGE_MARK = "\0"
+_STREAM = re.compile(rb"\bstream\r?\n")
+_SHORT_FILTER = re.compile(rb"/Fl\b")
+_IMAGE = re.compile(rb"/(?:Subtype|S)\s*+/Image\b")
+# Before the word "stream"; and bytes that are unpacked at a time.
+_MAX_DICTIONARY = 2048
+_PIECE = 1 << 16
 _DATE = re.compile(r"(?:D:)?(\d{4})(\d\d)?(\d\d)?")
 
 
@@ -38,6 +46,7 @@ def read_pdf(data: bytes, name: str, on_part: Callable[[float], None] = lambda _
         raise MissingExtraError(name, "reading PDF", "ingest") from None
     if not data:
         raise InputFileError(f"{name}: the file is empty; write it again")
+    _check_streams(data, name)
     with _PDFIUM_LOCK:
         try:
             document = pypdfium2.PdfDocument(data)
@@ -49,9 +58,13 @@ def read_pdf(data: bytes, name: str, on_part: Callable[[float], None] = lambda _
             raise InputFileError(f"{name}: damaged, or not a PDF; write it again") from None
         try:
             metadata = _metadata(document)
-            page_texts = []
+            page_texts: list[str] = []
+            length = 0
             for number in range(len(document)):
                 page_texts.append(_clean(_page(document, number, name)))
+                length += len(page_texts[-1])
+                if length > reading_limits().text_bytes:
+                    check_text("".join(page_texts), name)
                 on_part((number + 1) / len(document))
             marked = _PAGE_MARK.join(page_texts)
         finally:
@@ -77,6 +90,51 @@ def read_pdf(data: bytes, name: str, on_part: Callable[[float], None] = lambda _
     positions = Positions("page", [section.start for section in sections], numbers)
     unread = {"pages without text": len(pages) - len(texts)} if len(pages) > len(texts) else {}
     return Extract(_PAGE_SEPARATOR.join(texts), tuple(sections), metadata, (positions,), unread=unread)
+
+
+def _check_streams(data: bytes, name: str) -> None:
+    """Raise InputFileError for a PDF with a stream that unpacks to more than `ReadingLimits.stream_bytes`.
+
+    pdfium unpacks the content of a page whole, and a few bytes may be gigabytes of it. Images are not unpacked.
+    """
+    limit = reading_limits().stream_bytes
+    for match in _STREAM.finditer(data):
+        before = data[max(match.start() - _MAX_DICTIONARY, 0) : match.start()]
+        dictionary = before[before.rfind(b"obj") + 1 :]
+        packed = dictionary.count(b"FlateDecode") + len(_SHORT_FILTER.findall(dictionary))
+        if not packed or _IMAGE.search(dictionary):
+            continue
+        if _unpacked_size(data, match.end(), packed, limit) > limit:
+            raise InputFileError(
+                f"{name}: the stream at byte {match.start():,} must unpack to at most {size(limit)}; "
+                "print it to a PDF again, or split it"
+            )
+
+
+def _unpacked_size(data: bytes, start: int, layers: int, limit: int) -> int:
+    """Return the size of a stream unpacked, or one above `limit`; layers of compression are unpacked together."""
+    unpackers = [zlib.decompressobj() for _ in range(layers)]
+    total = 0
+    try:
+        for at in range(start, len(data), _PIECE):
+            pending = [(0, data[at : at + _PIECE])]
+            while pending:
+                layer, piece = pending.pop()
+                if layer == layers:
+                    total += len(piece)
+                    if total > limit:
+                        return total
+                    continue
+                unpacker = unpackers[layer]
+                unpacked = unpacker.decompress(piece, _PIECE)
+                if unpacker.unconsumed_tail:
+                    pending.append((layer, unpacker.unconsumed_tail))
+                pending.append((layer + 1, unpacked))
+            if unpackers[0].eof:
+                break
+    except zlib.error:
+        pass
+    return total
 
 
 def _metadata(document: PdfDocument) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
@@ -13,11 +13,10 @@ from pathlib import Path
 from serotine.errors import InputFileError
 from serotine.ingest.decoding import detect_encoding
 from serotine.ingest.fields import STANDARD, Fields
-from serotine.ingest.lines import open_file
+from serotine.ingest.limits import reading_limits, too_long
+from serotine.ingest.lines import limited_lines, open_file
 from serotine.ingest.rows import BadRowError, Row, SkippedRow
 
-# The csv module refuses fields above 128 KiB by default; a long document is one field.
-_MAX_FIELD = 1 << 28
 _DELIMITERS = (",", ";", "\t", "|")
 _NAMES = ("_id", "id", "title", "text")
 # Spreadsheets read this line, and do not show it.
@@ -41,13 +40,16 @@ def read_csv(path: Path, name: str, fields: Fields = STANDARD, *, delimiter: str
     Raises:
         InputFileError: a header without the columns of `fields`, or not a text file.
     """
-    csv.field_size_limit(_MAX_FIELD)
+    limit = reading_limits().record_bytes
+    # The csv module refuses fields above 128 KiB by default; a long document is one field.
+    csv.field_size_limit(limit)
     with open_file(path, name) as file:
-        encoding = detect_encoding(file, name)
+        encoding = detect_encoding(_checked(limited_lines(file, name), name, limit), name)
     with open_file(path, name) as file, io.TextIOWrapper(file, encoding, newline="") as stream:
-        first = next(stream, "")
+        texts = iter(lambda: stream.readline(limit), "")
+        first = next(texts, "")
         separator = _SEPARATOR.fullmatch(first)
-        lines = _Lines(stream if separator else chain([first] if first else [], stream), 1 if separator else 0)
+        lines = _Lines(texts if separator else chain([first] if first else [], texts), 1 if separator else 0, limit)
         separated = separator[1] if separator else _delimiter(first, delimiter, fields)
         delimiter = fields.delimiter or separated
         try:
@@ -68,6 +70,13 @@ def read_csv(path: Path, name: str, fields: Fields = STANDARD, *, delimiter: str
             ) from None
 
 
+def _checked(lines: Iterator[bytes], name: str, limit: int) -> Iterator[bytes]:
+    for number, line in enumerate(lines, 1):
+        if len(line) > limit:
+            raise InputFileError(f"{name}:{number}: {too_long('a line')}")
+        yield line
+
+
 class _Lines:
     """The lines of a file, with those of the row that is being read, which can be read again.
 
@@ -75,9 +84,11 @@ class _Lines:
         number: the number of the last line, from 1.
     """
 
-    def __init__(self, stream: Iterator[str], number: int) -> None:
+    def __init__(self, stream: Iterator[str], number: int, limit: int) -> None:
         self.number = number
         self._stream = stream
+        self._limit = limit
+        self._length = 0
         self._row: list[str] = []
         self._again: deque[str] = deque()
 
@@ -86,6 +97,10 @@ class _Lines:
 
     def __next__(self) -> str:
         line = self._again.popleft() if self._again else next(self._stream)
+        self._length += len(line)
+        if self._length > self._limit:
+            self._again.appendleft(line)
+            raise csv.Error(too_long("a row").partition(";")[0])
         self._row.append(line)
         self.number += 1
         return line
@@ -98,6 +113,7 @@ class _Lines:
     def begin_row(self) -> None:
         """The next line is the first of a row."""
         self._row.clear()
+        self._length = 0
 
     def end_row_with_first_line(self) -> None:
         """Read all lines of the row but the first again."""
@@ -152,14 +168,16 @@ def _delimiter(line: str, default: str, fields: Fields) -> str:
 def _column_names(cells: list[str]) -> list[str]:
     """Return the names of a header: stripped, and those with a meaning in lower case."""
     names = [cell.strip() for cell in cells]
+    counts = Counter(names)
     return [
-        lower if (lower := name.lower()) in _NAMES and lower not in names and names.count(name) == 1 else name
+        lower if (lower := name.lower()) in _NAMES and lower not in counts and counts[name] == 1 else name
         for name in names
     ]
 
 
 def _check_header(header: list[str], name: str, fields: Fields) -> None:
-    duplicate = next((column for column in header if header.count(column) > 1), None)
+    counts = Counter(header)
+    duplicate = next((column for column in header if counts[column] > 1), None)
     if duplicate is not None:
         raise InputFileError(f"{name}:1: duplicate column {duplicate!r}; column names must be unique")
     fields.check_columns(header, f"{name}:1: the header must name")

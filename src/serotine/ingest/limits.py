@@ -1,0 +1,81 @@
+"""The limits of what is read of one file, so that a small file cannot fill the memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, fields
+
+from serotine.errors import InputFileError, invalid
+
+
+@dataclass(frozen=True, slots=True)
+class ReadingLimits:
+    """Limits of what is read of one file: a longer record is skipped and reported, and a larger file too.
+
+    Attributes:
+        text_bytes: of the text of a document: of a record, or of a file that is one text; in UTF-8.
+        record_bytes: of a line, a row or a message, and of a file that is parsed at once, such as JSON and HTML.
+        file_bytes: of a file that is read whole, such as a PDF, and of the Parquet in a .parquet.gz.
+        package_bytes: of what is read of a ZIP-based format, unpacked.
+        stream_bytes: of one compressed stream of a PDF that is not an image, unpacked.
+        row_group_bytes: of a row group of Parquet, unpacked.
+        unpacked_bytes: of a .gz that is read line by line, unpacked.
+        values: numbers, strings, objects and arrays in one text of JSON.
+
+    >>> ReadingLimits(text_bytes=1 << 20).text_bytes
+    1048576
+    """
+
+    text_bytes: int = 8 << 20
+    record_bytes: int = 64 << 20
+    file_bytes: int = 256 << 20
+    package_bytes: int = 128 << 20
+    stream_bytes: int = 64 << 20
+    row_group_bytes: int = 1 << 30
+    unpacked_bytes: int = 16 << 30
+    values: int = 4_000_000
+
+    def __post_init__(self) -> None:
+        for limit in fields(self):
+            if getattr(self, limit.name) < 1:
+                raise invalid(limit.name, "at least 1", getattr(self, limit.name))
+
+    @contextmanager
+    def applied(self) -> Iterator[None]:
+        """Apply these limits to what is read within the block, also on threads that copy its context."""
+        token = _LIMITS.set(self)
+        try:
+            yield
+        finally:
+            _LIMITS.reset(token)
+
+
+_LIMITS: ContextVar[ReadingLimits | None] = ContextVar("reading_limits", default=None)
+_DEFAULT = ReadingLimits()
+
+
+def reading_limits() -> ReadingLimits:
+    """Return the limits that apply here."""
+    return _LIMITS.get() or _DEFAULT
+
+
+def size(count: int) -> str:
+    """Return a number of bytes for a message: "64 MiB"."""
+    for unit, bytes_ in (("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)):
+        if count >= bytes_ and count % bytes_ == 0:
+            return f"{count // bytes_:,} {unit}"
+    return f"{count:,} bytes"
+
+
+def check_text(text: str, place: str) -> None:
+    """Raise InputFileError for the text of a document that is longer than `text_bytes`."""
+    limit = reading_limits().text_bytes
+    if len(text) * 4 > limit and (len(text) > limit or len(text.encode("utf-8", "surrogatepass")) > limit):
+        raise InputFileError(f"{place}: the text must be at most {size(limit)}; split it, or raise --max-text-size")
+
+
+def too_long(what: str) -> str:
+    """Return the message for a line, row or message of more than `record_bytes`."""
+    return f"{what} must be at most {size(reading_limits().record_bytes)}; split it, or raise --max-record-size"

@@ -125,7 +125,7 @@ def verify(name: str, encoder_settings: dict[str, Any], json_file: str | None) -
 @click.argument("name")
 @click.argument("folder", type=click.Path(path_type=Path))
 @click.option("--int8", is_flag=True, help="8-bit matrices: faster on a CPU, smaller, slightly less accurate.")
-@click.option("--native", is_flag=True, help="8 bits as the compiled core computes: BERT models, fastest on a CPU.")
+@click.option("--native", is_flag=True, help="8 bits as the compiled core computes: BERT, ModernBERT, pplx.")
 @click.option(
     "--texts",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),

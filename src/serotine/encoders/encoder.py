@@ -49,7 +49,7 @@ class Encoder:
             folder, or "serotine-mini", the default (models/serotine-mini). A folder may hold a PyLate, Stanford ColBERT
             or sentence-transformers checkpoint, one that ``serotine model export`` wrote, or any dense encoder, whose
             token states are then used without training. Safetensors only; code in a checkpoint is never run.
-        backend: "native" (BERT's architecture in 8 bits, on the CPU, in the compiled core), "onnx" (an ONNX export,
+        backend: "native" (in 8 bits, on the CPU, in the compiled core), "onnx" (an ONNX export,
             ``pip install 'serotine[onnx]'``) or "torch" (``pip install 'serotine[torch]'``). Unless given: what an
             export was written for; native for a checkpoint that it covers, where torch has no GPU; else torch.
             `backend_choice` says which and why.

@@ -1,5 +1,5 @@
-// The forward pass on every instruction set that runs here, against the portable one, which Python's tests compare with
-// float64; and each text alone against the same text in a batch on several threads.
+// The forward pass of every family on every instruction set that runs here, against the portable one, which Python's tests
+// compare with float64; and each text alone, on one thread or two, against the same text in a batch.
 #include "../../native/encoder/encoder.hpp"
 
 #include <algorithm>
@@ -52,28 +52,72 @@ struct Case {
   std::vector<float> word_scales;
 };
 
-void make(Case& c, std::size_t hidden, std::size_t heads, std::size_t intermediate, bool tanh) {
+struct Family {
+  const char* name;
+  Shape shape;
+  bool rotary;
+};
+
+// Small models of each family, and one that has all that they have together.
+std::vector<Family> families() {
+  const Shape bert = {.hidden = 128, .heads = 2, .intermediate = 704, .key_value_heads = 2, .head_dim = 64, .longest = 300};
+  Shape tanh = bert, modern = bert, qwen = bert, mixed = bert;
+  tanh.hidden = 64;
+  tanh.intermediate = 96;
+  tanh.head_dim = 32;
+  tanh.activation = Activation::gelu_tanh;
+  modern.pre_norm = modern.gated = true;
+  modern.intermediate = 160;
+  modern.reach = 8;
+  qwen.intermediate = 512;
+  qwen.heads = 4;
+  qwen.head_dim = 128;
+  qwen.pre_norm = qwen.gated = true;
+  qwen.norm = NormKind::root_mean_square;
+  qwen.activation = Activation::silu;
+  mixed.intermediate = 160;
+  mixed.heads = 6;
+  mixed.key_value_heads = 3;
+  mixed.head_dim = 32;
+  mixed.reach = 40;
+  mixed.gated = true;
+  mixed.activation = Activation::gelu_tanh;
+  return {{"BERT", bert, false}, {"BERT, tanh", tanh, false}, {"ModernBERT", modern, true}, {"Qwen3", qwen, true}, {"mixed", mixed, true}};
+}
+
+void make(Case& c, const Family& family) {
   Model& model = c.model;
-  model.hidden = hidden;
-  model.heads = heads;
-  model.intermediate = intermediate;
-  model.vocabulary = 60;
-  model.positions = 90;
-  model.activation = tanh ? Activation::gelu_tanh : Activation::gelu;
-  c.words = levels(model.vocabulary * hidden);
-  c.word_scales.assign(model.vocabulary, 0.015f);
+  model.shape = family.shape;
+  model.shape.vocabulary = 60;
+  const Shape& shape = model.shape;
+  const std::size_t hidden = shape.hidden;
+  const bool normalized = shape.heads != shape.key_value_heads;
+  c.words = levels(shape.vocabulary * hidden);
+  c.word_scales.assign(shape.vocabulary, 0.015f);
   model.words = {.levels = c.words.data(), .scales = c.word_scales.data()};
-  const std::vector<float> positions = floats(model.positions * hidden, 0.3f);
-  model.position_vectors.assign(positions.begin(), positions.end());
-  model.norm = norm(hidden);
+  if (family.rotary) {
+    model.rotary = Rotary(10000.0, shape.longest, shape.head_dim);
+    model.local_rotary = Rotary(500.0, shape.longest, shape.head_dim);
+  } else {
+    const std::vector<float> positions = floats(shape.longest * hidden, 0.3f);
+    model.position_vectors.assign(positions.begin(), positions.end());
+  }
+  model.embedding_norm = norm(hidden);
+  if (shape.pre_norm) model.final_norm = norm(hidden);
   for (int i = 0; i < 2; ++i) {
     Layer layer;
-    c.matrices.fill(layer.attention_in, 3 * hidden, hidden);
-    c.matrices.fill(layer.attention_out, hidden, hidden);
-    c.matrices.fill(layer.feed_in, intermediate, hidden);
-    c.matrices.fill(layer.feed_out, hidden, intermediate);
-    layer.attention_norm = norm(hidden);
+    c.matrices.fill(layer.attention_in, shape.attention_width(), hidden);
+    c.matrices.fill(layer.attention_out, hidden, shape.query_width());
+    c.matrices.fill(layer.feed_in, shape.gated ? 2 * shape.intermediate : shape.intermediate, hidden);
+    c.matrices.fill(layer.feed_out, hidden, shape.intermediate);
+    if (i > 0 || !shape.pre_norm) layer.attention_norm = norm(hidden);
     layer.feed_norm = norm(hidden);
+    if (normalized) {
+      const std::vector<float> query = floats(shape.head_dim, 0.02f, 0.2f), key = floats(shape.head_dim, 0.1f, 1.0f);
+      layer.query_gain.assign(query.begin(), query.end());
+      layer.key_gain.assign(key.begin(), key.end());
+    }
+    layer.local = shape.reach > 0 && i == 1;
     model.layers.push_back(std::move(layer));
   }
   Projection first, last;
@@ -111,12 +155,13 @@ int main() {
     condition ? ++passed : ++failed;
     if (!condition) std::printf("FAILED: %s\n", what);
   };
-  for (const bool tanh : {false, true}) {
+  for (const Family& family : families()) {
     Case c;
-    make(c, tanh ? 64 : 128, 2, tanh ? 96 : 160, tanh);
+    make(c, family);
     const std::size_t dim = c.model.dim();
     std::vector<std::int64_t> offsets = {0};
-    for (const int length : {1, 12, 13, 0, 90, 2, 33, 24, 64}) offsets.push_back(offsets.back() + length);
+    // Threads share the columns of the matrices for the longest alone.
+    for (const int length : {1, 12, 13, 0, 90, 2, 33, 24, 64, 300}) offsets.push_back(offsets.back() + length);
     const auto tokens = static_cast<std::size_t>(offsets.back());
     const std::size_t texts = offsets.size() - 1;
     std::vector<std::int32_t> ids(tokens);
@@ -137,12 +182,17 @@ int main() {
       for (std::size_t i = 0; i < texts; ++i) {
         const auto first = static_cast<std::size_t>(offsets[i]);
         const std::int64_t own[] = {0, offsets[i + 1] - offsets[i]};
-        encode(c.model, ids.data() + first, attended.data() + first, own, 1, alone.data() + first * dim, 1);
+        encode(c.model, ids.data() + first, attended.data() + first, own, 1, alone.data() + first * dim, 1 + i % 2);
       }
       check(alone == together, "the same alone");
-      if (failed == before) std::printf("%s: ok\n", name.c_str());
+      if (failed == before) std::printf("%s, %s: ok\n", family.name, name.c_str());
     }
   }
+  // Cosines and sines at the last of many positions, where an error would have grown.
+  const Rotary far(10000.0, 32768, 64);
+  const double angle = 32767 * std::pow(10000.0, -2.0 * 3 / 64);
+  check(std::abs(far.cosines[32767 * 32 + 3] - std::cos(angle)) < 1e-6 && std::abs(far.sines[32767 * 32 + 3] - std::sin(angle)) < 1e-6,
+        "rotary positions are exact far out");
   std::printf("%d passed, %d failed\n", passed, failed);
   return failed == 0 ? 0 : 1;
 }

@@ -36,7 +36,9 @@ def test_reciprocal_rank_is_the_papers_formula() -> None:
 
 def test_reciprocal_rank_weights_and_k() -> None:
     assert reciprocal_rank([[1, 2], [2, 1]], k=0, weights=[1.0, 3.0]) == [(2, 3.5), (1, 2.5)]
-    assert reciprocal_rank([[1], [2]], weights=[0, 1]) == [(2, 1 / 61), (1, 0.0)]
+    # What only a ranking without weight contains says nothing.
+    assert reciprocal_rank([[1], [2]], weights=[0, 1]) == [(2, 1 / 61)]
+    assert weighted_sum([[(1, 5.0)], [(2, 4.0)]], [0, 1]) == [(2, 1.0)]
 
 
 def test_ties_go_to_the_lower_number() -> None:

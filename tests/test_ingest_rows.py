@@ -143,6 +143,21 @@ def test_blank_rows_and_empty_cells_at_the_end_are_nothing_lost(tmp_path: Path) 
     assert [(d.id, d.text, d.metadata) for d in read([file])] == [(f"{file}:3", "x", {"lang": "en"})]
 
 
+@pytest.mark.parametrize(("delimiter", "name"), [(",", "commas"), (";", "semicolons"), ("\t", "tabs")])
+def test_nan_in_a_table_is_no_value(delimiter: str, name: str, index: Index, tmp_path: Path) -> None:
+    """As in JSON and Parquet. A row without text is bad; of one with too many cells the message names the delimiter."""
+    file = tmp_path / "a.csv"
+    lines = ["id,text,year,place", "a,bat,NaN,nan", "b,NaN,2020,Nancy", "c,owl,2021,Nan", "d,owl"]
+    file.write_text("\n".join(line.replace(",", delimiter) for line in lines))
+    report = update(index, [file])
+    assert [(d.id, d.metadata) for d in index.documents()] == [
+        ("a", {"year": None, "place": None, "source": str(file), "line": 2}),
+        ("c", {"year": 2021, "place": "Nan", "source": str(file), "line": 4}),
+    ]
+    assert [row[1] for row in rows(report)] == [3, 5]
+    assert f'put fields that contain {name} in "quotes"' in rows(report)[1][2]
+
+
 def test_the_command_line_warns_counts_and_exits_with_0(shell: Shell, tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("id,text\n1,bat\n2,owl,extra\n2,owl\n")
     output = shell("index", "a.csv", "-o", "i.serotine")

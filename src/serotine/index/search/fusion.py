@@ -22,7 +22,8 @@ def reciprocal_rank(
         weights: one per ranking, finite and not negative; None for all 1.
 
     Returns:
-        (document number, score) of every document of any ranking, best first, ties to the lower number.
+        (document number, score) of every document of any ranking with a weight above 0, best first, ties to the lower
+        number.
 
     Raises:
         ValueError: k, the weights or a ranking violates the above.
@@ -32,7 +33,7 @@ def reciprocal_rank(
     terms: dict[int, list[float]] = {}
     for i, (ranking, weight) in enumerate(zip(rankings, _weights(weights, len(rankings)), strict=True)):
         _check_unique(ranking, f"rankings[{i}]")
-        for rank, document in enumerate(ranking, start=1):
+        for rank, document in enumerate(ranking if weight else (), start=1):
             terms.setdefault(document, []).append(weight / (k + rank))
     return _best_first(terms)
 
@@ -49,7 +50,8 @@ def weighted_sum(
         weights: one per ranking, finite and not negative.
 
     Returns:
-        (document number, score) of every document of any ranking, best first, ties to the lower number.
+        (document number, score) of every document of any ranking with a weight above 0, best first, ties to the lower
+        number.
 
     Raises:
         ValueError: the weights, a score or a ranking violates the above.
@@ -68,7 +70,7 @@ def weighted_sum(
         # The difference of two float64 values can overflow float64.
         scale = 1.0 if math.isfinite(highest - lowest) else 0.5
         span = highest * scale - lowest * scale
-        for document, score in ranking:
+        for document, score in ranking if weight else ():
             normalized = (score * scale - lowest * scale) / span if span else 1.0
             terms.setdefault(document, []).append(weight * normalized)
     return _best_first(terms)

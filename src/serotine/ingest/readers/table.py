@@ -17,7 +17,9 @@ from serotine.ingest.limits import reading_limits, too_long
 from serotine.ingest.lines import limited_lines, open_file
 from serotine.ingest.rows import BadRowError, Row, SkippedRow
 
-_DELIMITERS = (",", ";", "\t", "|")
+_DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "'|'"}
+# pandas and NumPy write a missing number like this.
+_NULLS = frozenset({"NaN", "nan"})
 _NAMES = ("_id", "id", "title", "text")
 # Spreadsheets read this line, and do not show it.
 _SEPARATOR = re.compile(r'"?sep=(.)"?\s*', re.IGNORECASE)
@@ -63,7 +65,7 @@ def read_csv(path: Path, name: str, fields: Fields = STANDARD, *, delimiter: str
                     header = _column_names(cells)
                     _check_header(header, name, fields)
                 else:
-                    yield _row(header, cells, lines, name)
+                    yield _row(header, cells, lines, name, delimiter)
         except UnicodeDecodeError:
             raise InputFileError(
                 f"{name}:{lines.number + 1}: not {encoding}, although the file looks like it; convert it to UTF-8"
@@ -140,7 +142,7 @@ def _parse(lines: _Lines, name: str, delimiter: str) -> Iterator[list[str] | Bad
             yield cells
 
 
-def _row(header: list[str], cells: list[str], lines: _Lines, name: str) -> Row | BadRowError:
+def _row(header: list[str], cells: list[str], lines: _Lines, name: str, delimiter: str) -> Row | BadRowError:
     # Spreadsheets write empty cells after the last one.
     if len(cells) < len(header) or any(cells[len(header) :]):
         end = f" up to line {lines.number}" if lines.number > lines.first else ""
@@ -149,10 +151,11 @@ def _row(header: list[str], cells: list[str], lines: _Lines, name: str) -> Row |
                 name,
                 lines.first,
                 f"must have {len(header)} columns like the header, got {len(cells)}{end}; "
-                'put fields that contain commas in "quotes"',
+                f'put fields that contain {_DELIMITERS.get(delimiter, repr(delimiter))} in "quotes"',
             )
         )
-    return Row(lines.first, dict(zip(header, cells, strict=False)))
+    values = (None if cell in _NULLS else cell for cell in cells)
+    return Row(lines.first, dict(zip(header, values, strict=False)))
 
 
 def _delimiter(line: str, default: str, fields: Fields) -> str:

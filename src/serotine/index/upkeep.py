@@ -8,7 +8,14 @@ from serotine.errors import IndexDamagedError, IndexExistsError
 from serotine.index.container import DocumentContainer
 from serotine.index.results import CopyReport, IndexStats, VerifyReport
 from serotine.index.stats import index_stats
-from serotine.index.store import Store, checked_path, replace_index, restore_replaced_index
+from serotine.index.store import (
+    SalvageReport,
+    Store,
+    checked_path,
+    replace_index,
+    restore_replaced_index,
+    salvage_index,
+)
 from serotine.index.verify import verify_index
 
 
@@ -103,3 +110,27 @@ class Upkeep(DocumentContainer):
             return CopyReport(*copied)
         finally:
             store.close()
+
+    @classmethod
+    def salvage(cls, path: str | Path, target: str | Path) -> SalvageReport:
+        """Write everything that the checksums of a damaged index prove good to a new index; list what was lost.
+
+        Args:
+            path: the damaged index, which is only read.
+            target: a folder that does not exist yet, or is empty.
+
+        Raises:
+            IndexExistsError: `target` exists and is not an empty folder.
+            IndexDamagedError: the settings or the list of segments cannot be read: there is nothing to save.
+
+        >>> import tempfile
+        >>> import numpy as np
+        >>> from serotine import Index
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     with Index.create(f"{folder}/fruit", dim=2) as index:
+        ...         index.add(ids=["apple"], vectors=[np.eye(2)])
+        ...     report = Index.salvage(f"{folder}/fruit", f"{folder}/saved")
+        ...     report.documents, report.lost
+        (1, ())
+        """
+        return salvage_index(checked_path(path).absolute(), checked_path(target).absolute())

@@ -11,6 +11,7 @@ from serotine.index.store.lexical import analyze
 from serotine.index.store.pages import field_names
 from serotine.index.store.passages import is_passage
 from serotine.index.store.replacement import replace_index, restore_replaced_index
+from serotine.index.store.salvage import LostDocument, SalvageReport, salvage_index
 from serotine.index.store.settings import FORMAT_VERSION, Settings
 from serotine.index.store.snapshot import SegmentView, Snapshot
 from serotine.index.store.source_catalog import CatalogEntry, SourceRecord, Sources, SourceUpdate
@@ -24,7 +25,9 @@ __all__ = [
     "CatalogEntry",
     "CoverageRow",
     "FilterField",
+    "LostDocument",
     "Row",
+    "SalvageReport",
     "SegmentView",
     "Settings",
     "Snapshot",
@@ -43,6 +46,7 @@ __all__ = [
     "read_settings",
     "replace_index",
     "restore_replaced_index",
+    "salvage_index",
     "sample_value",
     "undeclared_fields",
 ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from serotine.errors import SerotineError
@@ -13,6 +14,17 @@ from serotine.index.store import coverage_table, lexical, passages, source_catal
 from serotine.index.store.coverage_table import CoverageRow
 from serotine.index.store.source_catalog import SourceUpdate
 from serotine.index.store.sql import batches, next_number, placeholders, row_checksum
+
+
+@dataclass(frozen=True, slots=True)
+class StoredDocument:
+    """A document with its number; `metadata` as JSON, `live` False for a tombstone."""
+
+    number: int
+    id: str
+    text: str | None
+    metadata: str
+    live: bool
 
 
 class Transaction:
@@ -55,6 +67,19 @@ class Transaction:
             lexical.add(self._connection, texts)
             passages.record(self._connection, documents)
         coverage_table.record(self._connection, first_number, coverage)
+
+    def insert_numbered(self, documents: Sequence[StoredDocument]) -> None:
+        """Insert documents with the numbers they have in another index, tombstones included."""
+        self._connection.executemany(
+            "INSERT INTO documents (number, id, text, metadata, checksum, live) VALUES (?, ?, ?, ?, ?, ?)",
+            (
+                (row.number, row.id, row.text, row.metadata, row_checksum(row.id, row.text, row.metadata), row.live)
+                for row in documents
+            ),
+        )
+        live = [row for row in documents if row.live]
+        lexical.add(self._connection, [(row.number, row.text) for row in live if row.text])
+        passages.record(self._connection, [(row.id, row.text, row.metadata) for row in live])
 
     def mark_deleted(self, numbers: Sequence[int]) -> None:
         """Turn live documents into tombstones: no search returns them, and their vectors stay until a rewrite."""

@@ -6,6 +6,7 @@ import sqlite3
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -215,7 +216,7 @@ def _documents(catalog: Catalog, numbers: NDArray[np.int64]) -> tuple[list[Store
         last = max(next_number(connection) - 1, int(numbers[-1]) if numbers.size else 0)
         for number, row in _readable_rows(connection, last):
             problem = "its row in the catalog cannot be read" if row is None else ""
-            live, id_ = False, None
+            live, id_ = 0, None
             if row is not None:
                 id_, text, metadata, checksum, live = row
                 if not _intact(id_, text, metadata, checksum):
@@ -245,7 +246,7 @@ def _intact(id_: object, text: object, metadata: object, checksum: object) -> bo
     return row_checksum(id_, text, metadata) == checksum
 
 
-def _readable_rows(connection: sqlite3.Connection, last: int) -> Iterator[tuple[int, tuple[object, ...] | None]]:
+def _readable_rows(connection: sqlite3.Connection, last: int) -> Iterator[tuple[int, tuple[Any, ...] | None]]:
     """Yield the rows (id, text, metadata, checksum, live) of documents 1 to `last`; None for one that is unreadable."""
     statement = (
         "SELECT number, id, text, metadata, checksum, live FROM documents WHERE number BETWEEN ? AND ? ORDER BY number"

@@ -1,0 +1,111 @@
+"""The runner: tries states until the time is over, and prints what became of them."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import shutil
+import sys
+import time
+import warnings
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from . import shim
+from .outcomes import Attack, Outcome
+
+_ONE_THREAD = {"SEROTINE_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
+
+
+def attacks() -> dict[str, type[Attack]]:
+    """Return every attack by name."""
+    from .damage import Damage
+    from .faults import Faults
+    from .fuzzing import Fuzzing
+    from .kills import Kills
+    from .load import Load
+    from .power_loss import PowerLoss
+
+    return {attack.name: attack for attack in (Faults, PowerLoss, Kills, Damage, Fuzzing, Load)}
+
+
+def main() -> int:
+    """Run the attacks; return 1 if any outcome is unexplained."""
+    parser = argparse.ArgumentParser(prog="python -m tests.torture", description=__doc__)
+    parser.add_argument("--minutes", type=float, default=20.0, help="for all attacks together")
+    parser.add_argument("--seed", type=int, default=int(time.time()))
+    parser.add_argument("--only", action="append", metavar="NAME", help=f"of {', '.join(attacks())}; may be repeated")
+    parser.add_argument("--state", type=int, help="replay this one state of the attack that --only names")
+    parser.add_argument("--json", type=Path, help="write the table to this file")
+    options = parser.parse_args()
+    unknown = set(options.only or ()) - set(attacks())
+    if unknown or (options.state is not None and len(options.only or ()) != 1):
+        parser.error(f"--only: must be of {', '.join(attacks())}, and one with --state")
+    if not shim.available() and shim.compile_shim():
+        environment = {**os.environ, "LD_PRELOAD": str(shim.library()), **_ONE_THREAD}
+        os.execve(sys.executable, [sys.executable, "-m", __package__, *sys.argv[1:]], environment)  # noqa: S606
+    warnings.simplefilter("ignore")
+    chosen = [attack for name, attack in attacks().items() if not options.only or name in options.only]
+    started = time.monotonic()
+    results, unexplained = [], 0
+    print(f"seed {options.seed}", flush=True)
+    for number, kind in enumerate(chosen):
+        left = options.minutes * 60 - (time.monotonic() - started)
+        result = _run(kind, options.seed, options.state, left / (len(chosen) - number))
+        results.append(result)
+        unexplained += len(result["unexplained"])
+    _print_table(results)
+    if options.json:
+        report = {"seed": options.seed, "minutes": round((time.monotonic() - started) / 60, 1), "attacks": results}
+        options.json.write_text(json.dumps(report, indent=2) + "\n")
+    return 1 if unexplained else 0
+
+
+def _run(kind: type[Attack], seed: int, state: int | None, seconds: float) -> dict[str, Any]:
+    result: dict[str, Any] = {"attack": kind.name, "states": 0, "outcomes": {}, "unexplained": []}
+    if kind.needs_shim and not shim.available():
+        return {**result, "skipped": "needs Linux and a C compiler"}
+    deadline = time.monotonic() + seconds
+    attack = kind()
+    outcomes: Counter[str] = Counter()
+    number = 0 if state is None else state
+    try:
+        while True:
+            outcome = attack.attempt(random.Random(f"{seed}/{kind.name}/{number}"))
+            outcomes[outcome.kind] += 1
+            if outcome.problem:
+                _print_unexplained(kind.name, seed, number, outcome)
+                result["unexplained"].append({"state": outcome.state, "problem": outcome.problem, "number": number})
+            elif state is not None:
+                print(f"{outcome.state}: {outcome.kind}")
+            number += 1
+            if state is not None or time.monotonic() > deadline or len(result["unexplained"]) >= 20:
+                break
+    finally:
+        shutil.rmtree(attack.folder, ignore_errors=True)
+    result["states"] = outcomes.total()
+    result["outcomes"] = dict(outcomes.most_common())
+    return result
+
+
+def _print_unexplained(name: str, seed: int, number: int, outcome: Outcome) -> None:
+    print(f"\nunexplained: {outcome.state}\n  {outcome.kind}: {outcome.problem}")
+    print(f"  replay: python -m tests.torture --seed {seed} --only '{name}' --state {number}", flush=True)
+
+
+def _print_table(results: list[dict[str, Any]]) -> None:
+    print(f"\n{'attack':<12} {'states':>8} {'unexplained':>12}  outcomes")
+    for result in results:
+        outcomes = ", ".join(f"{kind} {count:,}" for kind, count in result["outcomes"].items())
+        unexplained = len(result["unexplained"])
+        print(
+            f"{result['attack']:<12} {result['states']:>8,} {unexplained:>12,}  {result.get('skipped') or outcomes}",
+            flush=True,
+        )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,7 @@
+using A;
+namespace Cave {
+  class Bat {
+    int Wings { get; }
+    void Fly() {}
+  }
+}

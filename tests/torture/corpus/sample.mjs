@@ -1,0 +1,9 @@
+preface
+
+# Bats
+
+fly
+
+# Owls
+
+hunt

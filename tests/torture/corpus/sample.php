@@ -1,0 +1,5 @@
+<?php
+class Bat {
+  public function fly() {}
+}
+function hunt() {}

@@ -1,0 +1,5 @@
+#!/bin/sh
+fly() {
+  echo late
+}
+fly

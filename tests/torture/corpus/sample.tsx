@@ -1,0 +1,1 @@
+const Bat = () => <div>late</div>;

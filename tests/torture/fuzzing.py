@@ -1,0 +1,155 @@
+"""Fuzzing: hostile bytes and values at every place where they enter; allowed are a result and an error in words."""
+
+from __future__ import annotations
+
+import json
+import random
+import shutil
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from serotine.errors import InputFileError, SerotineError
+from serotine.ingest.file_types import TEXT_READERS
+
+from .outcomes import Attack, Outcome, isolated
+from .workload import ENCODER, make_template, opened
+
+CORPUS = Path(__file__).with_name("corpus")
+_SECONDS = 30.0
+_PIECES = (
+    b"\0", b"\xff\xfe", b"<", b">", b"&#x110000;", b"]]>", b"<!--", b'"', b"\\u0000", b"[" * 300, b"{" * 300, b"\r",
+    b"9" * 400, b"NaN", b"\xed\xa0\x80", b"%s", b"../", b"<a " * 200, b",,,," * 50, b"\x1b[2J",
+)  # fmt: skip
+_VALUES = (
+    None, True, 0, -1, 1 << 70, 1.5, float("nan"), float("inf"), "", "a", "\0", "\ud800", "'; DROP TABLE documents",
+    [], {}, [[]], {"a": {}}, "x" * 10_000, [None] * 200,
+)  # fmt: skip
+_KEYS = ("n", "kind", "missing", "$or", "and", "or", "not", ">=", "in", "", "a.b", "\0", "'", "between", "contains")
+
+
+def mutated(data: bytes, rng: random.Random) -> bytes:
+    """Return `data` with one to eight changes."""
+    content = bytearray(data)
+    for _ in range(rng.randint(1, 8)):
+        position = rng.randrange(len(content) + 1)
+        way = rng.randrange(5)
+        if way == 0 and position < len(content):
+            content[position] ^= 1 << rng.randrange(8)
+        elif way == 1:
+            del content[position : position + rng.choice((1, 4, 64))]
+        elif way == 2:
+            content[position:position] = rng.choice(_PIECES) * rng.choice((1, 1, 40))
+        elif way == 3:
+            start = rng.randrange(len(content) + 1)
+            content[position:position] = content[start : start + 64] * rng.choice((1, 20))
+        else:
+            content[position : position + 4] = rng.randbytes(4)
+    return bytes(content)
+
+
+def hostile(rng: random.Random, depth: int = 0) -> Any:
+    """Return a value as a stranger may send one."""
+    if depth < 4 and rng.random() < 0.6:
+        if rng.random() < 0.75:
+            return {rng.choice(_KEYS): hostile(rng, depth + 1) for _ in range(rng.randint(1, 3))}
+        return [hostile(rng, depth + 1) for _ in range(rng.randint(0, 3))]
+    return rng.choice(_VALUES)
+
+
+class Fuzzing(Attack):
+    """Files of every reader, filters, metadata and JSON bodies."""
+
+    name = "fuzzing"
+
+    def __init__(self) -> None:
+        super().__init__()
+        isolated(lambda: make_template(self.folder / "x", "grown"))
+        self.corpus = sorted(CORPUS.iterdir())
+        self.targets: list[Callable[[random.Random], tuple[str, str]]] = [_reads, self._filter, self._metadata]
+        try:
+            import fastapi  # noqa: F401
+
+            self.targets.append(self._request)
+        except ImportError:
+            pass
+
+    def attempt(self, rng: random.Random) -> Outcome:
+        target = rng.choice(self.targets)
+        name = target.__name__.strip("_")
+        ended = isolated(lambda: target(rng), timeout=_SECONDS)
+        if ended.value is None:
+            return Outcome(f"{name}: other error", name, ended.killed or ended.trace)
+        kind, problem = ended.value
+        return Outcome(f"{name}: {kind}", name, problem)
+
+    def _filter(self, rng: random.Random) -> tuple[str, str]:
+        with opened(self.folder / "x", read_only=True) as index:
+            where = hostile(rng)
+            try:
+                index.ids(where=where)
+                index.search("bat", where=where)
+            except (ValueError, TypeError):
+                return "refused", ""
+        return "answered", ""
+
+    def _metadata(self, rng: random.Random) -> tuple[str, str]:
+        path = self.folder / "written"
+        shutil.rmtree(path, ignore_errors=True)
+        shutil.copytree(self.folder / "x", path)
+        with opened(path) as index:
+            value = hostile(rng)
+            try:
+                index.add(ids=["hostile"], texts=["text"], metadata=[value])
+            except (ValueError, TypeError):
+                return ("refused", "") if "hostile" not in index else ("refused", "a refused document is there")
+            index.verify()
+            assert index.ids(where={"n": None, "kind": "nothing"}) == []
+            json.dumps(index["hostile"].metadata)
+        return "stored", ""
+
+    def _request(self, rng: random.Random) -> tuple[str, str]:
+        from helpers.serving_cases import application
+
+        import serotine.encoders
+
+        # In this forked process: the index names an encoder that only the tests have.
+        serotine.encoders.load_recorded = lambda *_: ENCODER
+        body: Any = hostile(rng)
+        if rng.random() < 0.7:
+            body = {"query": rng.choice(("bat", *_VALUES)), rng.choice(("k", "where", "mode", "offset")): body}
+        data = json.dumps(body).encode() if rng.random() < 0.8 else mutated(b'{"query": "bat", "k": 3}', rng)
+        method, path = rng.choice(
+            (
+                ("POST", "/search"),
+                ("POST", "/documents"),
+                ("DELETE", "/documents"),
+                ("PATCH", "/documents"),
+                ("POST", ""),
+            )
+        )
+        with application(self.folder / "state", self.folder / "x") as client:
+            response = client.request(
+                method, f"/v1/indexes/x{path}", content=data, headers={"content-type": "application/json"}
+            )
+        if response.status_code == 500:
+            return "500", f"{method} {path} {data[:300]!r}: {response.text[:500]}"
+        return f"{response.status_code // 100}xx", ""
+
+
+def _reads(rng: random.Random) -> tuple[str, str]:
+    file = rng.choice(sorted(CORPUS.iterdir()))
+    reader = TEXT_READERS[file.suffix]
+    data = mutated(file.read_bytes(), rng)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            extract = reader(data, file.name)
+        except InputFileError as error:
+            return "refused", "" if "\n" not in str(error) else f"{file.name}: more than one line: {error}"
+        except SerotineError as error:
+            return "refused", f"{file.name}: not an InputFileError: {error}"
+    extract.text.encode()
+    json.dumps(extract.metadata, allow_nan=False)
+    return "read", ""

@@ -1,0 +1,172 @@
+"""Load: a server under readers, writers and slow clients, ended in the middle: nothing acknowledged is lost."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import shutil
+import signal
+import socket
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+from serotine import Index
+from serotine.errors import IndexDamagedError, ServerError
+
+from .outcomes import Attack, Outcome
+
+_SECONDS = (4.0, 10.0)
+# Growth of the second half of a session over the first that a plateau allows.
+_MAX_GROWTH = 1.5
+_MAX_WAL = 64 << 20
+
+
+class Load(Attack):
+    """One session with a server process; its end is SIGTERM, SIGKILL, or a killed worker and then SIGTERM."""
+
+    name = "load"
+
+    def attempt(self, rng: random.Random) -> Outcome:
+        try:
+            from helpers.serving_cases import Server, create_vector_index
+        except BaseException as error:
+            return Outcome("skipped", f"the server's extra is not installed ({type(error).__name__})")
+        workers, ending = rng.choice((1, 1, 4)), rng.choice(("SIGTERM", "SIGKILL", "killed worker"))
+        seconds = rng.uniform(*_SECONDS)
+        state = f"{workers} workers, {seconds:.1f} s, ended by {ending}"
+        path = self.folder / "i.serotine"
+        shutil.rmtree(path, ignore_errors=True)
+        create_vector_index(path, 50)
+        server = Server(path, "--workers", workers)
+        session = _Session(server)
+        try:
+            session.start()
+            problem = session.watch(path, seconds, killing=ending == "killed worker" and workers > 1)
+        finally:
+            status = server.kill() if ending == "SIGKILL" else server.stop()
+            session.join()
+        if not problem and ending != "SIGKILL" and status not in (0, -signal.SIGTERM):
+            problem = f"the server ended with status {status}: {server.log()[-500:]}"
+        return Outcome(ending, state, problem or self._lost(path, session))
+
+    def _lost(self, path: Path, session: _Session) -> str:
+        deadline = time.monotonic() + 30
+        while True:
+            try:
+                with Index.open(path) as index:
+                    index.verify()
+                    stored = set(index.ids())
+                break
+            except IndexDamagedError as error:
+                return str(error)
+            except Exception as error:
+                if time.monotonic() > deadline:
+                    return str(error)
+                time.sleep(0.1)
+        lost = session.acknowledged - session.deleted - stored
+        more = stored - session.sent - {f"v{i}" for i in range(50)}
+        return f"lost {sorted(lost)[:5]}, never sent {sorted(more)[:5]}" if lost or more else ""
+
+
+class _Session:
+    def __init__(self, server: Any) -> None:
+        self.server = server
+        self.sent: set[str] = set()
+        self.acknowledged: set[str] = set()
+        self.deleted: set[str] = set()
+        self.latencies: list[float] = []
+        self.ended = threading.Event()
+        self.threads = [threading.Thread(target=self._write, args=(i,)) for i in range(2)]
+        self.threads += [threading.Thread(target=self._read, args=(i,)) for i in range(2)]
+        self.threads.append(threading.Thread(target=self._dawdle))
+
+    def start(self) -> None:
+        for thread in self.threads:
+            thread.start()
+
+    def join(self) -> None:
+        self.ended.set()
+        for thread in self.threads:
+            thread.join()
+
+    def _write(self, thread: int) -> None:
+        from helpers.serving_cases import vectors
+
+        client = self.server.client("i", timeout=10)
+        number = 0
+        while not self.ended.is_set():
+            ids = [f"{thread}-{number}-{i}" for i in range(8)]
+            self.sent.update(ids)
+            with contextlib.suppress(ServerError):
+                client.add(ids, vectors=vectors(8, number))
+                self.acknowledged.update(ids)
+                if number % 3 == 2:
+                    # Recorded first: a deletion that is not acknowledged may be committed or not.
+                    self.deleted.add(ids[0])
+                    client.delete([ids[0]])
+                if number % 10 == 9:
+                    client.compact()
+            number += 1
+
+    def _read(self, thread: int) -> None:
+        from helpers.serving_cases import vectors
+
+        client = self.server.client("i", timeout=10)
+        while not self.ended.is_set():
+            started = time.monotonic()
+            with contextlib.suppress(ServerError):
+                client.search(vectors(1, thread)[0], k=5)
+                self.latencies.append(time.monotonic() - started)
+
+    def _dawdle(self) -> None:
+        """Send a request a byte at a time."""
+        while not self.ended.is_set():
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.server.port), 2) as slow:
+                for byte in b"POST /v1/indexes/i/search HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\n{":
+                    slow.send(bytes([byte]))
+                    if self.ended.wait(0.05):
+                        return
+
+    def watch(self, path: Path, seconds: float, *, killing: bool) -> str:
+        """Let the session run; return what did not stay flat."""
+        samples: list[tuple[float, int]] = []
+        wal = 0
+        deadline = time.monotonic() + seconds
+        middle = time.monotonic() + seconds / 2
+        while time.monotonic() < deadline:
+            if killing and time.monotonic() > middle:
+                killing = False
+                if workers := _workers(self.server.process.pid):
+                    os.kill(workers[0], signal.SIGKILL)
+            samples.append(_resources(self.server.process.pid))
+            with contextlib.suppress(FileNotFoundError):
+                wal = max(wal, (path / "catalog.sqlite-wal").stat().st_size)
+            if self.ended.wait(0.1):
+                break
+        descriptors = [count for _, count in samples[len(samples) // 4 :]]
+        half = len(descriptors) // 2
+        if half and max(descriptors[half:]) > _MAX_GROWTH * max(descriptors[:half]) + 20:
+            return f"descriptors grew from {max(descriptors[:half])} to {max(descriptors[half:])}"
+        if wal > _MAX_WAL:
+            return f"the WAL grew to {wal:,} bytes"
+        if not self.acknowledged or not self.latencies:
+            return f"nothing was answered in {seconds:.1f} s"
+        return ""
+
+
+def _workers(pid: int) -> list[int]:
+    pids = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return [child for child in map(int, pids) if b"spawn_main" in Path(f"/proc/{child}/cmdline").read_bytes()]
+
+
+def _resources(pid: int) -> tuple[float, int]:
+    """Return the resident bytes and the open descriptors of a server and its workers."""
+    resident, descriptors = 0.0, 0
+    for process in (pid, *_workers(pid)):
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            resident += int(Path(f"/proc/{process}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+            descriptors += len(list(Path(f"/proc/{process}/fd").iterdir()))
+    return resident, descriptors

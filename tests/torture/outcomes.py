@@ -1,0 +1,107 @@
+"""What an attack returns, and the process that each attempt runs in."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pickle
+import random
+import select
+import signal
+import tempfile
+import time
+import traceback
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+TIMEOUT = 60.0
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One state that was tried.
+
+    Attributes:
+        kind: its class, as the table counts it.
+        state: what was done, in words.
+        problem: why it is unexplained; "" where the kind is allowed.
+    """
+
+    kind: str
+    state: str
+    problem: str = ""
+
+
+class Attack:
+    """A kind of attack; `attempt` tries one state, which the random generator alone determines."""
+
+    name: str
+    needs_shim = False
+
+    def __init__(self) -> None:
+        shared = Path("/dev/shm")  # noqa: S108 - memory, because thousands of indexes are written
+        self.folder = Path(tempfile.mkdtemp(prefix="torture-", dir=shared if shared.is_dir() else None))
+
+    def attempt(self, rng: random.Random) -> Outcome:
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a child process ended: with a value, an exception, a signal, or not in time."""
+
+    value: Any = None
+    error: str = ""
+    error_type: str = ""
+    trace: str = ""
+    killed: str = ""
+
+    @property
+    def crashed(self) -> bool:
+        return bool(self.killed)
+
+
+def isolated(function: Callable[[], Any], *, kill_after: float | None = None, timeout: float = TIMEOUT) -> Ended:
+    """Call a function in a forked process; end it by SIGKILL after `kill_after` seconds."""
+    read, write = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        os.close(read)
+        try:
+            warnings.simplefilter("ignore")
+            with contextlib.redirect_stderr(open(os.devnull, "w")):  # noqa: PTH123 - the process ends here
+                try:
+                    result = Ended(value=function())
+                except BaseException as error:
+                    names = ",".join(kind.__name__ for kind in type(error).__mro__)
+                    result = Ended(error=str(error) or names, error_type=names, trace=traceback.format_exc(limit=-6))
+            with os.fdopen(write, "wb") as pipe:
+                pickle.dump(result, pipe)
+        finally:
+            os._exit(0)
+    os.close(write)
+    deadline = time.monotonic() + (timeout if kill_after is None else kill_after)
+    data = b""
+    ended = False
+    with os.fdopen(read, "rb", buffering=0) as pipe:
+        while (left := deadline - time.monotonic()) > 0:
+            if not select.select([pipe], [], [], left)[0]:
+                break
+            block = pipe.read(1 << 16)
+            if not block:
+                ended = True
+                break
+            data += block
+    if not ended:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    _, status = os.waitpid(pid, 0)
+    if ended and data:
+        result: Ended = pickle.loads(data)  # noqa: S301 - written by our own child
+        return result
+    if not ended:
+        return Ended(killed="kill" if kill_after is not None else "timeout")
+    return Ended(killed=signal.Signals(os.WTERMSIG(status)).name if os.WIFSIGNALED(status) else "no result")

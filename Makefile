@@ -36,6 +36,11 @@ fix: $(VENV)/.dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+# Attacks on indexes for MINUTES; prints what came of them, and fails on what nothing explains.
+.PHONY: torture
+torture: $(VENV)/.dev
+	$(BIN)/python -m tests.torture --minutes $(or $(MINUTES),20)
+
 .PHONY: hf-kernels
 hf-kernels: $(VENV)/.demo
 	$(BIN)/python -m serotine.integrations.hf_kernels dist/hf-kernels

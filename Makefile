@@ -18,6 +18,7 @@ demo: $(VENV)/.demo
 	$(BIN)/python examples/cranfield_demo.py
 
 demo-multilingual: $(VENV)/.demo
+	rm -rf $(MULTI)/build
 	$(BIN)/python -m pip install --quiet $(MULTI)
 	$(BIN)/python examples/languages_demo.py
 
@@ -52,12 +53,15 @@ $(BIN)/python:
 	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Serotine needs Python 3.11 or newer; set PYTHON=python3.x")'
 	$(PYTHON) -m venv $(VENV)
 
+# setuptools puts files of earlier versions, left in build/, into a new wheel.
 $(VENV)/.demo: $(BIN)/python $(SOURCES)
+	rm -rf $(MINI)/build
 	$(BIN)/python -m pip install --quiet $(MINI) --editable '.[eval]'
 	touch $@
 
 $(VENV)/.dev: $(BIN)/python $(SOURCES)
 	$(BIN)/python -m pip install --quiet 'pip>=25.1'
+	rm -rf $(MINI)/build $(MULTI)/build
 	$(BIN)/python -m pip install --quiet $(addprefix --group ,$(GROUPS)) $(MINI) $(MULTI) --editable '.[eval]'
 	$(if $(TORCH),$(BIN)/python -m pip install --quiet --no-deps --group test-data)
 	touch $@ $(VENV)/.demo

@@ -48,7 +48,8 @@ def read(folder: Path, name: str) -> EncoderSpec:
         found = "neither" if not models else "both"
         raise EncoderError(
             f"{folder}: an exported encoder needs one of {NATIVE_FILE} and {ONNX_FILE}, got {found}; "
-            "export the encoder again with `serotine model export`"
+            "export the encoder again with `serotine model export`, or, of a package installed from a clone, remove "
+            "build/ beside its pyproject.toml and install it again"
         )
     values = {key: value for key, value in settings.values.items() if key != "format"}
     derived = sorted(_NOT_STORED & values.keys())

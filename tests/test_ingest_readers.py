@@ -229,6 +229,12 @@ def test_parquet_nanoseconds_without_pandas_are_an_error(tmp_path: Path, monkeyp
     class Batch:
         to_pylist = without_pandas
 
+        def __len__(self) -> int:
+            return 1
+
+        def slice(self, *_: int) -> Batch:
+            return self
+
     monkeypatch.setattr(parquet.ParquetFile, "iter_batches", lambda *_, **__: iter([Batch()]))
     with pytest.raises(InputFileError, match=r"t\.parquet: .*Nanosecond resolution"):
         list(read([file]))

@@ -25,9 +25,7 @@ from numpy.typing import NDArray
 
 from serotine import Encoder, maxsim
 from serotine.encoders import TokenPooling, cluster_means, cluster_tokens
-from serotine.evaluation import BM25Baseline, Collection, load_beir
-from serotine.evaluation.comparison.significance import randomization_test
-from serotine.evaluation.metrics import evaluate_queries
+from serotine.evaluation import BM25Baseline, Collection, evaluate_queries, load_beir, randomization_test
 
 Vectors = list[NDArray[np.float32]]
 TEST_SETS = ("cmrc-zh", "arcd-ar", "piaf-fr", "cranfield", "medline", "time", "cosqa-dev")

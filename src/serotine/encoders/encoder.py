@@ -24,7 +24,7 @@ from serotine.encoders.location import locate
 from serotine.encoders.native import NativeBackend, read_checkpoint_weights, read_weights
 from serotine.encoders.onnx import OnnxBackend
 from serotine.encoders.options import EncoderOptions
-from serotine.encoders.spec import EncoderSpec, MarkerPosition, Side
+from serotine.encoders.spec import EXPORT_OUTPUT, EncoderSpec, MarkerPosition, Side
 from serotine.encoders.token_pooling import cluster_means, cluster_tokens
 from serotine.encoders.tokenization import TextTokenizer, Token, Tokens
 from serotine.encoders.weights import weight_files
@@ -34,8 +34,6 @@ from serotine.issued_warnings import warnings_wanted
 from serotine.progress import progress_bar
 from serotine.texts import strings
 
-# The one output of a native export.
-_NATIVE_OUTPUT = "token_vectors"
 # Texts whose token states are in memory at once while they are pooled.
 _POOLED_BATCH = 512
 _log = logging.getLogger("serotine.encoders")
@@ -389,8 +387,8 @@ class Encoder:
                 f"{model}: SHA-256 must be {spec.model_sha256} (serotine.json), got {digest}; install the model again"
             )
         if self._choice.backend == "native":
-            if spec.output != _NATIVE_OUTPUT:
-                raise EncoderError(f"{model}: 'output' must be one of {_NATIVE_OUTPUT}, got {spec.output!r}")
+            if spec.output != EXPORT_OUTPUT:
+                raise EncoderError(f"{model}: 'output' must be one of {EXPORT_OUTPUT}, got {spec.output!r}")
             return NativeBackend(spec.name, read_weights(model), threads)
         return OnnxBackend(model, spec.output, threads)
 
@@ -401,7 +399,7 @@ class Encoder:
         except ImportError as error:
             raise EncoderError(
                 f"{missing_extra(f'{spec.name}: a checkpoint of weights', 'torch')}, use backend='native' "
-                f"(BERT models, 8 bits), or export it where torch is installed: serotine model export "
+                f"(8 bits, where it covers the model), or export it where torch is installed: serotine model export "
                 f"{shlex.quote(spec.name)} FOLDER ({error})"
             ) from None
         torch_backend = TorchBackend(spec, self._tokenizer.vocabulary, device, dtype, threads)

@@ -26,7 +26,7 @@ from serotine.encoders.native import (
 from serotine.encoders.onnx import quantize
 from serotine.encoders.projection import folded_layers
 from serotine.encoders.sample_texts import TEXTS, no_text_warnings
-from serotine.encoders.spec import EncoderSpec
+from serotine.encoders.spec import EXPORT_OUTPUT, EncoderSpec
 from serotine.encoders.tokenization import TextTokenizer
 from serotine.errors import EncoderError, missing_extra, not_one_of
 from serotine.files import replace_folder
@@ -35,7 +35,6 @@ Precision = Literal["float32", "int8"]
 ExportFormat = Literal["onnx", "native"]
 # Minimum of the mean cosine between the token vectors of an export and those of its checkpoint.
 MIN_MEAN_COSINE: dict[Precision, float] = {"float32": 0.99999, "int8": 0.99}
-_OUTPUT = "token_vectors"
 # A protobuf file may not exceed 2 GB; larger weights go to a file beside it.
 _MAX_SINGLE_FILE_BYTES = 1_900_000_000
 _log = logging.getLogger("serotine.encoders")
@@ -122,7 +121,7 @@ def export_encoder(
         spec = replace(
             source.spec,
             model=file.name,
-            output=_OUTPUT,
+            output=EXPORT_OUTPUT,
             model_sha256=model_digest(file),
             source=files_digest(source.spec) if same_weights else None,
         )
@@ -181,7 +180,7 @@ def _write_model(source: Encoder, file: Path) -> None:
 
     if not isinstance(source.backend, TorchBackend):
         raise EncoderError(f"{source.name}: already an exported encoder; export the checkpoint it was exported from")
-    trace(source.name, source.backend.model, file, output=_OUTPUT, max_single_file=_MAX_SINGLE_FILE_BYTES)
+    trace(source.name, source.backend.model, file, output=EXPORT_OUTPUT, max_single_file=_MAX_SINGLE_FILE_BYTES)
 
 
 def _quantize(file: Path, spec: EncoderSpec) -> None:

@@ -13,6 +13,9 @@ _HASHED = ("dim", "query", "document", "markers", "padding_left", "cut_left", "l
 # Names of fields in serotine.json and in the hashed settings: indexes record the hash, so these never change.
 STORED_NAMES = {"normalize": "normalise"}
 
+EXPORT_OUTPUT = "token_vectors"
+"""Name of an export's output; of native ones the only name."""
+
 MarkerPosition = Literal["prepend", "after_first"]
 
 
@@ -140,7 +143,7 @@ class EncoderSpec:
     backbone: str = ""
     backbone_folder: str = ""
     model: str | None = None
-    output: str = "token_vectors"
+    output: str = EXPORT_OUTPUT
     model_sha256: str | None = None
     source: str | None = None
     source_cosine: float | None = None

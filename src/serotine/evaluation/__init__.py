@@ -11,6 +11,7 @@ from serotine.lazy_names import lazy_names
 
 if TYPE_CHECKING:
     from serotine.evaluation.comparison.compare import Comparison, compare, load_results
+    from serotine.evaluation.comparison.significance import randomization_test as randomization_test
     from serotine.evaluation.comparison.summary import Row as Row
     from serotine.evaluation.comparison.summary import summarize as summarize
     from serotine.evaluation.data.beir import beir_texts as beir_texts
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from serotine.evaluation.data.sources import find_suite as find_suite
     from serotine.evaluation.data.sources import validate_unique_names as validate_unique_names
     from serotine.evaluation.metrics import Qrels, Run, evaluate
+    from serotine.evaluation.metrics import evaluate_queries as evaluate_queries
     from serotine.evaluation.report.charts import operating_points as operating_points
     from serotine.evaluation.report.page import write_report
     from serotine.evaluation.result import Result
@@ -64,6 +66,7 @@ _MODULES = {
     "compare": "comparison.compare",
     "encoder_for_collection": "systems.base",
     "evaluate": "metrics",
+    "evaluate_queries": "metrics",
     "evaluate_system": "runner",
     "evaluate_systems": "runner",
     "find_sources": "data.sources",
@@ -73,6 +76,7 @@ _MODULES = {
     "load_miracl": "data.miracl",
     "load_results": "comparison.compare",
     "operating_points": "report.charts",
+    "randomization_test": "comparison.significance",
     "read_records": "data.records",
     "summarize": "comparison.summary",
     "validate_text": "data.records",

@@ -20,7 +20,7 @@ from serotine.index.index import Index
 from serotine.index.long_texts import LongTexts, check_long_texts
 from serotine.index.merging import merged_order
 from serotine.index.recorded_encoder import load_encoder
-from serotine.index.results import CopyReport, IndexStats, VerifyReport
+from serotine.index.results import IndexStats, VerifyReport
 from serotine.index.search import (
     Explanation,
     Fusion,
@@ -34,6 +34,7 @@ from serotine.index.search import (
 from serotine.index.store import (
     CATALOG_FILE,
     CatalogEntry,
+    CopyReport,
     LostDocument,
     SalvageReport,
     Settings,

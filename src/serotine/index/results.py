@@ -79,18 +79,3 @@ class VerifyReport:
     bytes: int
     stray_files: tuple[str, ...]
     deleted: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class CopyReport:
-    """Report of `Index.snapshot` and `Index.restore`.
-
-    Attributes:
-        documents: number of live documents of the copy.
-        files: number of its segment and codebook files.
-        bytes: size of these files.
-    """
-
-    documents: int
-    files: int
-    bytes: int

@@ -6,9 +6,10 @@ from pathlib import Path
 
 from serotine.errors import IndexDamagedError, IndexExistsError
 from serotine.index.container import DocumentContainer
-from serotine.index.results import CopyReport, IndexStats, VerifyReport
+from serotine.index.results import IndexStats, VerifyReport
 from serotine.index.stats import index_stats
 from serotine.index.store import (
+    CopyReport,
     SalvageReport,
     Store,
     checked_path,
@@ -66,7 +67,7 @@ class Upkeep(DocumentContainer):
         (1, 0, 1)
         """
         target = checked_path(path).absolute()
-        return CopyReport(*self._store.copy(target, hard_links=hard_links))
+        return self._store.copy(target, hard_links=hard_links)
 
     @classmethod
     def restore(cls, snapshot: str | Path, path: str | Path, *, overwrite: bool = False) -> CopyReport:
@@ -102,12 +103,11 @@ class Upkeep(DocumentContainer):
                 raise ValueError(f"path: must not be the snapshot itself, got {str(path)!r}; choose another path")
             restore_replaced_index(target)
             if not (target.is_dir() and any(target.iterdir())):
-                return CopyReport(*store.copy(target))
+                return store.copy(target)
             if not overwrite:
                 raise IndexExistsError(f"{target}: already exists; pass overwrite=True to replace it")
             with replace_index(target) as building:
-                copied = store.copy(building)
-            return CopyReport(*copied)
+                return store.copy(building)
         finally:
             store.close()
 

@@ -143,20 +143,6 @@ class Ingest:
         """
         plan, reading = self._planned or self._plan(index, on_skip, None)
         self._planned = None
-        with self._limits.applied():
-            return self._commit(plan, reading, index, on_progress, on_bytes, on_skip, show_progress=show_progress)
-
-    def _commit(
-        self,
-        plan: Plan,
-        reading: Reading,
-        index: Index,
-        on_progress: OnProgress | None,
-        on_bytes: OnProgress | None,
-        on_skip: OnSkip | None,
-        *,
-        show_progress: bool,
-    ) -> IngestReport:
         commits = Commits(
             index,
             plan,
@@ -167,7 +153,8 @@ class Ingest:
             on_skip=on_skip,
             show_progress=show_progress,
         )
-        report = commits.run()
+        with self._limits.applied():
+            report = commits.run()
         name = self._encoder.name
         report.coverage.warn_truncated("documents", name, "cut texts into passages: chunking=Chunking(256, 32)")
         report.coverage.warn_unknown("documents", name, unknown_fix(name))

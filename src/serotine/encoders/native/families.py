@@ -141,6 +141,14 @@ class Config:
         return positive("rope_theta", section.get("rope_theta", default))
 
 
+def _equal_heads(config: Config) -> tuple[int, int]:
+    """Return the width of the states and the number of heads that share it evenly."""
+    hidden, heads = config.integer("hidden_size"), config.integer("num_attention_heads")
+    if hidden % heads:
+        raise NotCoveredError(f"{heads} heads of {hidden} dimensions; the native backend needs a multiple")
+    return hidden, heads
+
+
 def positive(key: str, value: Any) -> float:
     """Return a number above 0, or raise `NotCoveredError`."""
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < float("inf"):
@@ -154,9 +162,7 @@ def _bert(config: Config) -> Architecture:
     if kind != "absolute":
         raise NotCoveredError(f"position embeddings {kind!r}; the native backend has absolute ones")
     _require_encoder(config)
-    hidden, heads = config.integer("hidden_size"), config.integer("num_attention_heads")
-    if hidden % heads:
-        raise NotCoveredError(f"{heads} heads of {hidden} dimensions; the native backend needs a multiple")
+    hidden, heads = _equal_heads(config)
     first = first_position(config.model_type, config.integer("pad_token_id", 1, minimum=0))
     positions = config.positions()
     if positions <= first:
@@ -176,9 +182,7 @@ def _bert(config: Config) -> Architecture:
 def _modernbert(config: Config) -> Architecture:
     _require_encoder(config)
     config.must_be("position_embedding_type", "absolute")
-    hidden, heads = config.integer("hidden_size"), config.integer("num_attention_heads")
-    if hidden % heads:
-        raise NotCoveredError(f"{heads} heads of {hidden} dimensions; the native backend needs a multiple")
+    hidden, heads = _equal_heads(config)
     config.must_be("head_dim", hidden // heads)
     config.must_be("rope_scaling")
     window = config.integer("local_attention", 128)

@@ -161,30 +161,15 @@ class ArraysFile:
                 f"{path}: the header is damaged ({reason(error)}); restore it from a backup"
             ) from error
 
-    @staticmethod
-    def checksum_of(path: Path) -> str:
-        """Return the checksum of the file on disk now, comparable with a record's.
-
-        Raises:
-            OSError: the file is missing, or the disk cannot read it.
-        """
-        digest = hashlib.blake2b(digest_size=32)
-        # Read rather than mapped: accessing the missing end of a file truncated meanwhile would kill the process.
-        with path.open("rb") as file:
-            header = file.read(_HEADER.size)
-            while data := file.read(_HASH_CHUNK):
-                digest.update(data)
-        digest.update(header)
-        return digest.hexdigest()
-
 
 def damage(path: Path, record: FileRecord) -> str:
     """Return what is wrong with the file on disk now, or "" if it is what was written."""
     try:
-        checksum = ArraysFile.checksum_of(path)
+        # Read rather than mapped: accessing the missing end of a file truncated meanwhile would kill the process.
+        with path.open("rb") as file:
+            return _mismatch(file, record)
     except OSError as error:
         return f"{record.name} cannot be read ({error.strerror or reason(error)})"
-    return "" if checksum == record.checksum else f"the checksum of {record.name} does not match the catalog's"
 
 
 def copy_intact(source: BinaryIO, record: FileRecord, target: Path) -> None:
@@ -193,19 +178,27 @@ def copy_intact(source: BinaryIO, record: FileRecord, target: Path) -> None:
     Raises:
         IndexDamagedError: it is not what was written; there is no copy then.
     """
-    digest = hashlib.blake2b(digest_size=32)
     with DurableFile(target) as copy:
-        header = source.read(_HEADER.size)
-        copy.write(header)
-        while data := source.read(_HASH_CHUNK):
-            digest.update(data)
-            copy.write(data)
-        digest.update(header)
-        if digest.hexdigest() != record.checksum:
+        problem = _mismatch(source, record, copy)
+        if problem:
             raise IndexDamagedError(
-                f"the checksum of {record.name} does not match the catalog's; "
-                "`serotine verify` lists what is damaged, and with --repair saves the rest"
+                f"{problem}; `serotine verify` lists what is damaged, and with --repair saves the rest"
             )
+
+
+def _mismatch(source: BinaryIO, record: FileRecord, copy: DurableFile | None = None) -> str:
+    """Read an open file to its end, copying it where asked for; return "" if its checksum is the record's."""
+    digest = hashlib.blake2b(digest_size=32)
+    header = source.read(_HEADER.size)
+    if copy is not None:
+        copy.write(header)
+    while data := source.read(_HASH_CHUNK):
+        digest.update(data)
+        if copy is not None:
+            copy.write(data)
+    digest.update(header)
+    matches = digest.hexdigest() == record.checksum
+    return "" if matches else f"the checksum of {record.name} does not match the catalog's"
 
 
 def _parse(raw: NDArray[np.uint8], kind: str) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from serotine.index.store.catalog import CATALOG_FILE, Catalog, Row
+from serotine.index.store.copies import CopyReport
 from serotine.index.store.coverage_table import CoverageRow
 from serotine.index.store.filter_fields import FilterField, sample_value, undeclared_fields
 from serotine.index.store.filters import check_filterable, check_metadata, compile_where
@@ -23,6 +24,7 @@ __all__ = [
     "FORMAT_VERSION",
     "Catalog",
     "CatalogEntry",
+    "CopyReport",
     "CoverageRow",
     "FilterField",
     "LostDocument",

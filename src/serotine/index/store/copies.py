@@ -5,8 +5,9 @@ from __future__ import annotations
 import errno
 import os
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import BinaryIO
 
 from serotine.errors import IndexDamagedError
 from serotine.index.files import SEGMENT_FOLDER, FileRecord, copy_intact, durable
@@ -17,15 +18,22 @@ from serotine.index.store.folder import new_folder
 _NO_LINK = (errno.EXDEV, errno.EPERM, errno.EOPNOTSUPP, errno.EMLINK, errno.EACCES)
 
 
-class Copied(NamedTuple):
-    """The live documents of a copy, and the number and size of its files."""
+@dataclass(frozen=True, slots=True)
+class CopyReport:
+    """Report of `Index.snapshot` and `Index.restore`.
+
+    Attributes:
+        documents: number of live documents of the copy.
+        files: number of its segment and codebook files.
+        bytes: size of these files.
+    """
 
     documents: int
     files: int
     bytes: int
 
 
-def copy_index(folder: Path, catalog: Catalog, target: Path, *, hard_links: bool) -> Copied:
+def copy_index(folder: Path, catalog: Catalog, target: Path, *, hard_links: bool) -> CopyReport:
     """Copy the newest committed state to a new index at `target`; a writer may change the index meanwhile.
 
     Args:
@@ -48,7 +56,7 @@ def copy_index(folder: Path, catalog: Catalog, target: Path, *, hard_links: bool
                 except IndexDamagedError as error:
                     raise IndexDamagedError(f"{folder}: {error}") from error
         durable.sync_folder(building / SEGMENT_FOLDER)
-        return Copied(documents, len(files), sum(record.bytes for _, record in files))
+        return CopyReport(documents, len(files), sum(record.bytes for _, record in files))
 
 
 def _copy_catalog(

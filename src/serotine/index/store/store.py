@@ -12,7 +12,7 @@ from serotine.errors import ReadOnlyError, SerotineError
 from serotine.index.store import folder as folders
 from serotine.index.store import forks
 from serotine.index.store.catalog import CATALOG_FILE, Catalog
-from serotine.index.store.copies import Copied, copy_index
+from serotine.index.store.copies import CopyReport, copy_index
 from serotine.index.store.forks import ForkAware
 from serotine.index.store.settings import Settings
 from serotine.index.store.snapshot import Snapshot, load_snapshot
@@ -169,7 +169,7 @@ class Store(ForkAware):
             with self._refreshing:
                 self._version = None
 
-    def copy(self, target: Path, *, hard_links: bool = False) -> Copied:
+    def copy(self, target: Path, *, hard_links: bool = False) -> CopyReport:
         """Copy the newest committed state to a new index; see `copy_index`."""
         self.require_open()
         return copy_index(self.folder, self.catalog, target, hard_links=hard_links)

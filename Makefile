@@ -6,6 +6,8 @@ BIN := $(VENV)/bin
 # tests are reported as skipped. So are tests whose group is removed from GROUPS.
 TORCH ?= torch
 GROUPS ?= dev integrations ingest serve $(TORCH)
+# Processes that run the tests, at most four: each loads torch.
+JOBS ?= auto
 # The default encoder, and the one of many languages.
 MINI := ./models/serotine-mini
 MULTI := ./models/serotine-multi
@@ -23,7 +25,7 @@ demo-multilingual: $(VENV)/.demo
 	$(BIN)/python examples/languages_demo.py
 
 test: lint types
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses $(JOBS) --maxprocesses 4 --dist worksteal
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

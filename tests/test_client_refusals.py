@@ -47,6 +47,7 @@ CALLS: dict[str, Callable[[Any], object]] = {
     "an empty query in a batch": lambda index: index.search_batch(["a", " "]),
     "one string as a batch": lambda index: index.search_batch("abc"),
     "k of 0": lambda index: index.search("a", k=0),
+    "a lowest score that no hit can have": lambda index: index.search("a", min_score=7),
     "an unknown mode": lambda index: index.search("a", mode="x"),
     "vectors with BM25": lambda index: index.search(np.eye(DIM), mode="bm25"),
     "an exact search by words": lambda index: index.search("a", mode="bm25", exact=True),

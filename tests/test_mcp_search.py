@@ -71,6 +71,17 @@ def test_passages_below_the_lowest_score_are_counted(served: ServedIndexes) -> N
         run(served, mode="bm25", min_score=0.5)
 
 
+def test_a_lowest_score_that_no_passage_can_have_is_an_error(tmp_path: Path) -> None:
+    with Index.create(tmp_path / "mini", encoder="mini") as index:
+        index.add(["bat"], ["Bats fly at night."])
+    served = ServedIndexes([tmp_path / "mini"])
+    try:
+        with pytest.raises(ValueError, match="min_score: must be between 0 and 1, got 7"):
+            run(served, min_score=7)
+    finally:
+        served.close()
+
+
 def test_a_file_is_one_hit_when_grouped(served: ServedIndexes) -> None:
     result, text = run(served, group_by="document")
     assert sorted(hit.id.partition("#")[0] for hit in result.hits) == ["bats.md", "n1", "n2", "n3"]

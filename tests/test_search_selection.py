@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +17,7 @@ from helpers.fakes import WordEncoder
 from helpers.serving_cases import serving
 
 from serotine import Encoder, Index, maxsim
+from serotine.cli import main
 from serotine.evaluation import IndexSearch, load_beir
 
 BAT, OWL, FOX = "the bat flies late", "an owl hunts silently", "a fox runs"
@@ -222,3 +224,22 @@ def test_a_served_index_groups_pages_and_filters_like_one_on_disk(tmp_path: Path
             assert served.stats.best_score_per_token == local.stats.best_score_per_token
             assert served.query == local.query == "late bats 7"
             assert [served.spans(n) for n in range(len(served))] == [local.spans(n) for n in range(len(local))]
+
+
+@pytest.mark.parametrize("lowest", [7.0, -0.1, 1.01])
+def test_a_lowest_score_outside_the_range_of_cosines(
+    tmp_path: Path, lowest: float, capsys: pytest.CaptureFixture[str]
+) -> None:
+    message = f"min_score: must be between 0 and 1, got {lowest}; scores per token of 'serotine-mini' are cosines"
+    with Index.create(tmp_path / "index", encoder=Encoder()) as index:
+        index.add(ids=["bat"], texts=["The bat flies."])
+        for options in ({"mode": "late"}, {"mode": "hybrid"}, {"exact": True}):
+            with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+                index.search("bat", min_score=lowest, **options)  # type: ignore[arg-type]
+        for bound in (0, 1):
+            index.search("bat", min_score=bound)
+    assert main(["search", str(tmp_path / "index"), "bat", f"--min-score={lowest}"]) == 2
+    assert f"error: --{message.replace('_', '-', 1)}; see serotine search --help" in capsys.readouterr().err
+    with Index.create(tmp_path / "vectors", dim=2) as index:
+        index.add(ids=["long"], vectors=[9 * np.eye(2)])
+        assert len(index.search(np.eye(2), min_score=lowest)) == 1

@@ -63,7 +63,7 @@ def test_a_query_of_unknown_words_is_ranked_by_its_words_and_says_so(index: Inde
     assert "100% outside the vocabulary" in str(hits.warnings[0])
     # What shares no word with the query is no hit: the encoder has nothing to add.
     assert [hit.id for hit in hits] == ["thai-bat"]
-    assert index.search("owls at dusk").warnings == ()
+    assert index.search("owls at dusk", k=1).warnings == ()
 
 
 def test_exact_and_bm25_are_what_they_say(index: Index) -> None:
@@ -94,9 +94,106 @@ def test_coverage_counts_characters(encoder: Encoder) -> None:
     ((coverage),) = text_coverage(encoder, [text], query=False) or ()
     assert coverage.unknown_share(text) == pytest.approx(2 / 5)
     assert coverage.unknown_scripts(text) == ["emoji"]
-    word = "x" * 200
+
+
+ENGLISH = {
+    "owls": "Owls hunt mice at dusk.",
+    "bats": "Bats leave the cave late.",
+    "train": "The train departs in the morning.",
+    "rain": "It rains in the city.",
+}
+THAI = {
+    "cat": "แมวนอนหลับบนเก้าอี้",
+    "bat": "ค้างคาวบินออกหากินตอนกลางคืน",
+    "mouse": "ฝนตกหนักในกรุงเทพ mouse",
+    "trip": "รถไฟออกเดินทางตอนเช้า",
+    "child": "เด็กกินข้าวที่บ้าน",
+    "dog": "หมาวิ่งเล่นในสวน",
+}
+
+
+def built(path: Path, encoder: Encoder, texts: dict[str, str]) -> Index:
+    index = Index.create(path, encoder=encoder)
+    with collected_warnings():
+        index.add(ids=list(texts), texts=list(texts.values()))
+    return index
+
+
+def test_documents_that_the_encoder_does_not_know_are_ranked_by_words_and_the_search_says_so(
+    tmp_path: Path, encoder: Encoder
+) -> None:
+    with built(tmp_path / "thai", encoder, THAI) as index:
+        with pytest.warns(UnknownTextWarning) as caught:
+            hits = index.search("which animal is a mouse?", k=4)
+        assert [hit.id for hit in hits] == ["mouse"]
+        assert hits.stats.plan == "flat + bm25"
+        assert [str(warning.message) for warning in caught] == [str(warning) for warning in hits.warnings]
+        message = str(hits.warnings[0])
+        assert message.startswith(
+            "hits: 4 of the first 4 more than 20% outside the vocabulary of 'serotine-mini' (Thai), "
+        )
+        assert '; ranked by mode="hybrid" instead of "late": by their words, and by what is known of them; ' in message
+        assert 'create the index with Encoder("multilingual")' in message
+        # What no mode can answer has no hits, rather than wrong ones.
+        with collected_warnings():
+            assert len(index.search("mortgage rates")) == 0
+            index.delete(["mouse"])
+            exact = index.search("mortgage rates", exact=True)
+            hybrid = index.search("mortgage rates", mode="hybrid")
+            assert index.search("mortgage rates", mode="bm25").warnings == ()
+        assert len(exact) == len(hybrid) == 5
+        for answered in (exact, hybrid):
+            assert str(answered.warnings[0]).endswith('MaxSim scores say little about them; search with mode="bm25"')
+
+
+def test_a_mixed_index_falls_back_only_where_most_hits_are_unknown(tmp_path: Path, encoder: Encoder) -> None:
+    with built(tmp_path / "mixed", encoder, THAI | ENGLISH) as index, collected_warnings() as collected:
+        late = index.search("which bird hunts mice?", k=4)
+        assert (late[0].id, late.stats.plan, late.warnings) == ("owls", "flat", ())
+        # The same query, with a page that reaches beyond the English documents.
+        wide = index.search("which bird hunts mice?", k=10)
+        assert (wide[0].id, wide.stats.plan) == ("owls", "flat + bm25")
+        assert str(wide.warnings[0]).startswith("hits: 6 of the first 10 ")
+    assert len(collected) == 1
+
+
+def test_every_page_is_ranked_as_the_first(tmp_path: Path, encoder: Encoder) -> None:
+    with built(tmp_path / "mixed", encoder, THAI | ENGLISH) as index, collected_warnings():
+        whole = index.search("which bird hunts mice?", k=4, offset=0)
+        pages = [index.search("which bird hunts mice?", k=4, offset=offset) for offset in (0, 4)]
+    assert [hits.stats.plan for hits in pages] == ["flat", "flat"]
+    assert [hit.id for hit in pages[0]] == [hit.id for hit in whole]
+    assert not {hit.id for hit in pages[0]} & {hit.id for hit in pages[1]}
+
+
+def test_queries_given_as_vectors_are_searched_as_they_are(tmp_path: Path, encoder: Encoder) -> None:
+    with built(tmp_path / "thai", encoder, THAI) as index:
+        hits = index.search(encoder.encode_queries(["mortgage rates"])[0])
+        assert (len(hits), hits.warnings) == (6, ())
+
+
+def test_emoji_are_advised_what_helps(tmp_path: Path, encoder: Encoder) -> None:
+    advice = "no mode finds emoji: describe them in words"
+    with Index.create(tmp_path / "emoji", encoder=encoder) as index:
+        with pytest.warns(UnknownTextWarning, match=f"the first is 'bee'; {advice}$"):
+            index.add(ids=["bee", "bat"], texts=["🐝🐝", "🦇🦇"])
+        with pytest.warns(UnknownTextWarning, match=f"by what is known of it; {advice}$"):
+            assert len(index.search("🦇")) == 0
+        with collected_warnings():
+            assert len(index.search("🦇", mode="bm25")) == 0
+        with pytest.warns(UnknownTextWarning, match=f'Encoder\\("multilingual"\\).*; {advice}$'):
+            index.add(ids=["owl", "cat"], texts=["🦉", "แมวนอนหลับ"])
+
+
+@pytest.mark.parametrize(
+    "word", ["x" * 200, "iVBORw0KGgoAAAANSUhEUgAAAAUA" * 20, "d41d8cd98f00b204e9800998ecf8427e" * 4]
+)
+def test_base64_and_hashes_are_no_language(encoder: Encoder, word: str) -> None:
     (coverage,) = encoder.coverage([word])
-    assert coverage.unknown_scripts(word) == ["long words"]
+    assert coverage.unknown_share(word) == 0
+    # A long run of letters of another script is one: these have no spaces between words.
+    (coverage,) = encoder.coverage(["ใ" * 200])
+    assert coverage.unknown_scripts("ใ" * 200) == ["Thai"]
 
 
 def test_the_command_line_says_so_in_one_line_each(index: Index, capsys: pytest.CaptureFixture[str]) -> None:

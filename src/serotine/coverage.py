@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import unicodedata
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -14,10 +14,10 @@ from serotine.model_packages import multilingual_advice
 
 # Above this share of its characters, a text's vectors say little about it.
 UNKNOWN_SHARE = 0.2
-# WordPiece tokenizers take no longer word apart.
-_LONG_WORD = 100
 _MAIN_SCRIPTS = 3
 _EMOJI = ((0x1F000, 0x1FAFF), (0x2600, 0x27BF))
+# No words, and no mode of search has them.
+_WORDLESS = ("emoji", "symbols")
 _SCRIPT_NAMES = {"Cjk": "Han"}
 
 
@@ -29,7 +29,7 @@ class TextCoverage:
         tokens: number of the text's tokens, without special tokens and prompt.
         limit: how many of them are encoded.
         unknown: (start, end) of the characters outside the vocabulary: of tokens that it lacks, and, in other scripts
-            than Latin and Han, of words that are spelled letter by letter.
+            than Latin and Han, of words that are spelled letter by letter. Codes such as base64 are no words.
 
     >>> TextCoverage(tokens=600, limit=510).truncated
     True
@@ -56,7 +56,7 @@ class TextCoverage:
         """Return the scripts of the characters outside the vocabulary, the most frequent first."""
         counts: Counter[str] = Counter()
         for start, end in self.unknown:
-            counts.update(_script(character, long=end - start > _LONG_WORD) for character in text[start:end])
+            counts.update(map(_script, text[start:end]))
         del counts[""]
         return [script for script, _ in counts.most_common()]
 
@@ -64,6 +64,26 @@ class TextCoverage:
 def unknown_fix(encoder: str) -> str:
     """Return what to do about documents outside the vocabulary of an index's encoder, which has this name."""
     return multilingual_advice('search with mode="bm25", or create the index with Encoder("multilingual")', encoder)
+
+
+def is_wordless(script: str) -> bool:
+    """Return whether a "script" has no words, so that searches by words do not find it either: emoji, symbols."""
+    return script in _WORDLESS
+
+
+def with_wordless_advice(fix: str, scripts: Iterable[str]) -> str:
+    """Return what to do about texts of these scripts, where `fix`, if any, is right for those that have words.
+
+    >>> from serotine.coverage import with_wordless_advice
+    >>> with_wordless_advice('search with mode="bm25"', ["emoji"])
+    'no mode finds emoji: describe them in words'
+    """
+    named = list(scripts)
+    wordless = sorted(filter(is_wordless, named))
+    if not wordless:
+        return fix
+    advice = f"no mode finds {' and '.join(wordless)}: describe them in words"
+    return f"{fix}; {advice}" if fix and len(wordless) < len(named) else advice
 
 
 class _Encoder(Protocol):
@@ -135,7 +155,7 @@ class CoverageReport:
         scripts = ", ".join(script for script, _ in self.scripts.most_common(_MAIN_SCRIPTS))
         return (
             f"{name}: {self.unknown:,} of {self.texts:,} more than {UNKNOWN_SHARE:.0%} outside the vocabulary of "
-            f"{encoder!r} ({scripts}), the first is {self.first_unknown}; {fix}"
+            f"{encoder!r} ({scripts}), the first is {self.first_unknown}; {with_wordless_advice(fix, self.scripts)}"
         )
 
     def warn_truncated(self, name: str, encoder: str, fix: str) -> None:
@@ -184,14 +204,14 @@ def _argument(*, query: bool) -> str:
     return "queries" if query else "texts"
 
 
-def _script(character: str, *, long: bool) -> str:
+def _script(character: str) -> str:
     """Return the script of a character: "Thai", "Han", "emoji", "symbols"; "" for marks that belong to any script."""
     if any(first <= ord(character) <= last for first, last in _EMOJI):
         return "emoji"
     category = unicodedata.category(character)
     name = unicodedata.name(character, "").split(" ")[0].capitalize()
     if category[0] == "L":
-        return "long words" if long and name == "Latin" else _SCRIPT_NAMES.get(name, name)
+        return _SCRIPT_NAMES.get(name, name)
     if category[0] == "M":
         return "" if name in ("Combining", "Variation") else name
     return "symbols" if category[0] == "S" else ""

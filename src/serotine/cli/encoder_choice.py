@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from serotine.cli.output import warn
-from serotine.coverage import UNKNOWN_SHARE, text_coverage
+from serotine.coverage import UNKNOWN_SHARE, is_wordless, text_coverage
 from serotine.languages import detect_language, language_name, script_counts
 from serotine.model_packages import MINI, MULTI, multilingual_advice
 
@@ -68,5 +68,8 @@ def unfamiliar(texts: Sequence[str], encoder: Encoder) -> Counter[str]:
         elif script not in ("", "Latin"):
             counts[script] += 1
         elif coverages is not None and coverages[i].unknown_share(text) > UNKNOWN_SHARE:
-            counts[next(iter(coverages[i].unknown_scripts(text)), "other")] += 1
+            main = next(iter(coverages[i].unknown_scripts(text)), "other")
+            # No encoder for more languages is chosen for these.
+            if not is_wordless(main):
+                counts[main] += 1
     return counts

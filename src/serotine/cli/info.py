@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from serotine.cli.output import json_option, plural, report, size
+from serotine.coverage import with_wordless_advice
 
 if TYPE_CHECKING:
     from serotine.index import IndexStats
@@ -58,9 +59,10 @@ def _describe(path: Path, stats: IndexStats) -> str:
     if stats.unknown:
         share = stats.unknown / max(stats.documents, 1)
         scripts = ", ".join(f"{script} {count:,}" for script, count in stats.unknown_scripts.items())
+        advice = with_wordless_advice("search with --mode bm25", stats.unknown_scripts)
         lines.append(
             f"  Unknown   {stats.unknown:,} of {plural(stats.documents, 'document')} ({share:.0%}): more than 20% of "
-            f"their text is outside the encoder's vocabulary: {scripts}; search with --mode bm25."
+            f"their text is outside the encoder's vocabulary: {scripts}; {advice}."
         )
     lines.append(f"  Format    version {stats.format_version}")
     return "\n".join(lines)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +17,7 @@ from serotine.issued_warnings import muted_warnings
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from serotine.index import GroupBy, Hits, Index, Mode, SearchOptions
+    from serotine.index import GroupBy, Hits, Index, Mode
 
 _SUFFIX = ".serotine"
 
@@ -86,24 +85,22 @@ def search(
         raise click.UsageError("--min-score: needs --mode late or hybrid, got --mode bm25", context)
     from serotine.index import SearchOptions, merged_order
 
-    try:
-        options = SearchOptions(k, where, mode, exact, offset=offset, min_score=min_score, group_by=group_by)
-    except ValueError as error:
-        raise click.UsageError(f"--{str(error).replace('_', '-', 1)}", context) from None
-
     paths, text = _split(index, query)
     with ExitStack() as stack:
         opened = _open(paths, stack, mode)
         for one in opened:
             check_where(where, one.stats().filterable)
-        with muted_warnings():
-            results = [_search(one, text, options, alone=len(opened) == 1) for one in opened]
+        try:
+            options = SearchOptions(k, where, mode, exact, offset=offset, min_score=min_score, group_by=group_by)
+            # Which hits are skipped is known once those of all indexes are merged.
+            with muted_warnings():
+                results = [one.search(text, options.depth, **options.keywords(offset=0)) for one in opened]
+        except ValueError as error:
+            raise click.UsageError(_as_option(str(error)), context) from None
         _warn(results)
-        # Of one index, `_search` has skipped the first already.
-        window = slice(None) if len(opened) == 1 else slice(offset, options.depth)
         found = [
             Found(paths[i], results[i], position, results[i].spans(position))
-            for i, position in merged_order(results, one_encoder=True)[window]
+            for i, position in merged_order(results, one_encoder=True)[offset : options.depth]
         ]
         sizes = [len(one) for one in opened]
     request = {
@@ -154,14 +151,14 @@ def _open(paths: Sequence[Path], stack: ExitStack, mode: Mode) -> list[Index]:
     return [first, *(stack.enter_context(Index.open(path, read_only=True, encoder=encoder)) for path in paths[1:])]
 
 
-def _search(index: Index, query: str, options: SearchOptions, *, alone: bool) -> Hits:
-    """Search one index; among several, for all that may be printed, because which are skipped is known once merged."""
-    if not alone:
-        options = replace(options, k=options.depth, offset=0)
-    return index.search(query, options.k, **options.keywords())
+def _as_option(message: str) -> str:
+    """Return a message about an argument of `Index.search` as one about the option of the same meaning."""
+    name, _, fault = message.partition(":")
+    return message if name == "query" else f"--{name.replace('_', '-')}:{fault}"
 
 
 def _warn(results: Sequence[Hits]) -> None:
     for message in map(str, distinct_warnings(results)):
         option = "--" if message.startswith("where") else ""
-        warn(option + message.replace('mode="', "--mode ").replace('"', ""))
+        worded = message.replace('create the index with Encoder("multilingual")', "index with --encoder multilingual")
+        warn(option + worded.replace('mode="', "--mode ").replace('"', ""))

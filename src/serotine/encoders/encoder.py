@@ -172,6 +172,11 @@ class Encoder:
         return self._dim
 
     @property
+    def normalizes(self) -> bool:
+        """Whether vectors have length 1, so that `Hit.score_per_token` is at most 1."""
+        return self._spec.normalize or self._dim < self._spec.dim
+
+    @property
     def fingerprint(self) -> str:
         """16 hexadecimal digits that change whenever a text would get other vectors: model, tokenizer or settings.
 
@@ -439,7 +444,7 @@ class Encoder:
         encoded = self._states(
             texts, side, show_progress=show_progress, all_tokens=False, batch_tokens=batch_tokens, report=report
         )
-        if self._spec.normalize or self._dim < self._spec.dim:
+        if self.normalizes:
             for vectors in encoded:
                 with np.errstate(over="ignore", invalid="ignore"):
                     norms = np.linalg.norm(vectors, axis=1, keepdims=True)

@@ -15,6 +15,8 @@ from serotine.languages import letter_script
 
 # Shorter runs occur in names and rare words of every script.
 _MIN_TOKENS = 4
+# WordPiece tokenizers take no longer word apart: one of Latin letters and digits is base64 or a hash, no language.
+_LONG_WORD = 100
 # Vocabularies that know a script have hundreds of tokens of two letters and more; others have about ten.
 _MIN_WORDS = 100
 # Greek to the phonetic extensions; kana; Hangul. Latin letters are left out: codes and numbers are spelled in any
@@ -52,7 +54,8 @@ class KnownWords:
 
     def unknown_spans(self, text: str, encoding: Encoding) -> list[tuple[int, int]]:
         """Return (start, end) of the characters outside the vocabulary, in rising order."""
-        pairs = [span for id_, span in zip(encoding.ids, encoding.offsets, strict=True) if id_ == self._unknown]
+        lacking = (span for id_, span in zip(encoding.ids, encoding.offsets, strict=True) if id_ == self._unknown)
+        pairs = [(start, end) for start, end in lacking if not _is_code(text[start:end])]
         spelled = spelled_words(text, encoding.offsets)
         return sorted(pairs + [span for span in spelled if letter_script(text[span[0]]) not in self.scripts])
 
@@ -76,6 +79,10 @@ def spelled_words(text: str, spans: Iterable[tuple[int, int]]) -> list[tuple[int
             words.append((first, last))
         first, last, tokens = start, end, int(bool(is_letter))
     return words
+
+
+def _is_code(word: str) -> bool:
+    return len(word) > _LONG_WORD and all(letter_script(letter) == "Latin" for letter in word if letter.isalpha())
 
 
 def _is_mark(character: str) -> bool:

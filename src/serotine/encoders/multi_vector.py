@@ -9,7 +9,7 @@ import hashlib
 import json
 import threading
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -126,6 +126,11 @@ class MultiVectorAdapter:
         return int(dim)
 
     @property
+    def normalizes(self) -> bool:
+        """As `Encoder.normalizes`."""
+        return any(getattr(module, "module_input_name", "") == "token_embeddings" for module in self._normalizers())
+
+    @property
     def fingerprint(self) -> str:
         """Hash of the weights, the tokenizer and the settings of every module."""
         if self._fingerprint is None:
@@ -230,6 +235,10 @@ class MultiVectorAdapter:
         from serotine.encoders.known_words import KnownWords
 
         return KnownWords(self._full_tokenizer)
+
+    def _normalizers(self) -> Iterator[object]:
+        modules: Iterable[object] = self._model
+        return (module for module in modules if type(module).__name__ == "Normalize")
 
     def _prompt(self, query: bool) -> str:
         names = ("query",) if query else ("document", "passage", "corpus")

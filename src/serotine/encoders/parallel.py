@@ -119,6 +119,11 @@ class EncoderPool:
         return self._encoder.dim
 
     @property
+    def normalizes(self) -> bool:
+        """As `Encoder.normalizes`."""
+        return self._encoder.normalizes
+
+    @property
     def fingerprint(self) -> str:
         """As `Encoder.fingerprint`."""
         return self._encoder.fingerprint

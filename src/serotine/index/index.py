@@ -15,12 +15,12 @@ from numpy.typing import NDArray
 from serotine.coverage import CoverageReport
 from serotine.errors import IndexExistsError, SerotineError
 from serotine.index import recorded_encoder
+from serotine.index.checked_search import CheckedSearch
 from serotine.index.creation import CreateKeywords, CreateOptions
 from serotine.index.document_explainer import DocumentExplainer
 from serotine.index.hits import Hits
 from serotine.index.long_texts import LongTexts
 from serotine.index.queries import Query, QueryEncoder, query_texts
-from serotine.index.query_checks import search_checked
 from serotine.index.recorded_encoder import RecordedEncoder
 from serotine.index.search import Explanation, Fusion, GroupBy, Mode, Retriever, SearchKeywords, SearchOptions
 from serotine.index.store import Sources, SourceUpdate, Store, read_settings
@@ -52,7 +52,7 @@ class Index(Upkeep):
         self._encoder = RecordedEncoder(store.settings, store.folder, encoder)
         self._writer = Writer(store, self._encoder)
         self._queries = QueryEncoder(self._encoder, store.settings.dim)
-        self._retriever = Retriever(store)
+        self._searches = CheckedSearch(store, Retriever(store))
         self._explainer = DocumentExplainer(store, self._encoder, self._queries)
 
     @classmethod
@@ -373,15 +373,17 @@ class Index(Upkeep):
             k: number of hits; fewer if fewer documents pass the filter, or in mode "bm25" share a word with the query.
             where: filter on metadata: ``{"lang": "en", "year": {">=": 2020}}``; docs/index.md lists the operators.
             mode: "late" ranks by MaxSim, "bm25" by words, "hybrid" by both; "late" becomes "hybrid", as `Hits.warnings`
-                then says, for a query that is more than 20% outside the encoder's vocabulary.
+                then says, where more than 20% of the query, or of most of the documents that it finds, is outside the
+                encoder's vocabulary.
             exact: return the true best by MaxSim over the stored vectors, with a proof: see `Hits.certificate`.
             fusion: how "hybrid" joins its rankings: "rrf" by reciprocal rank (Cormack et al. 2009), "sum" by the
                 weighted sum of scores normalized to 0..1.
             weights: of the late and of the lexical ranking in "hybrid".
             candidates: number of documents scored over their codes; more find more of the exact answer.
             offset: number of the best hits to skip, for paging: the k after them are returned.
-            min_score: lowest `Hit.score_per_token` of a hit: a search that nothing fits then returns no hits, and
-                `Hits.stats` says how many were below. docs/index.md says how to choose it.
+            min_score: lowest `Hit.score_per_token` of a hit, between 0 and 1 where the encoder's vectors have length 1:
+                a search that nothing fits then returns no hits, and `Hits.stats` says how many were below.
+                docs/index.md says how to choose it.
             group_by: "document" returns one hit per document, its best passage, where long texts were cut into
                 passages.
 
@@ -428,15 +430,12 @@ class Index(Upkeep):
         checked = self._queries.checked(texts, options)
         vectors = [] if options.mode == "bm25" else self._queries.vectors(queries)
         encoding = (time.perf_counter() - started) * 1e3 / max(len(queries), 1)
-        results = search_checked(self._retriever, options, checked, vectors, texts, encoding)
+        answers = self._searches.search(options, checked, vectors, texts, encoding)
         # Last: hits show which fields exist, without a look-up.
-        of_filter = self._filter_checks.warnings(options.where, [hit.metadata for hits in results for hit in hits])
-        checked = [query.warned(of_filter) for query in checked]
-        issue_query_warnings(query.warnings for query in checked)
-        return [
-            hits.answering(text, query.warnings, self)
-            for hits, text, query in zip(results, texts, checked, strict=True)
-        ]
+        of_filter = self._filter_checks.warnings(options.where, [hit.metadata for _, hits in answers for hit in hits])
+        answers = [(query.warned(of_filter), hits) for query, hits in answers]
+        issue_query_warnings(query.warnings for query, _ in answers)
+        return [hits.answering(text, query.warnings, self) for text, (query, hits) in zip(texts, answers, strict=True)]
 
     def explain(self, query: str, id_: str) -> Explanation:
         """Return the document token that each query token matches best, with character offsets into both texts.

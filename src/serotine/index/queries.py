@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from serotine.coverage import text_coverage
 from serotine.errors import wrong_type
 from serotine.index.documents import query_vectors, validate_query
-from serotine.index.query_checks import CheckedQuery, check_query
+from serotine.index.query_checks import CheckedQuery, check_min_score, check_query
 from serotine.index.recorded_encoder import RecordedEncoder
 from serotine.index.search import Mode, SearchOptions
 from serotine.index.text_vectors import encode_queries
@@ -49,12 +49,17 @@ class QueryEncoder:
         return last[1]
 
     def checked(self, texts: Sequence[str | None], options: SearchOptions) -> list[CheckedQuery]:
-        """Return the options and warnings of every query; those of vectors, and of mode "bm25", need no check."""
+        """Return the options and warnings of every query; those of vectors, and of mode "bm25", need no check.
+
+        Raises:
+            ValueError: `min_score` is out of the range that scores have.
+        """
         checked = [CheckedQuery(options)] * len(texts)
         positions = [i for i, text in enumerate(texts) if text is not None and options.mode != "bm25"]
         if not positions:
             return checked
         encoder = self._encoder.get()
+        check_min_score(options, normalizes=getattr(encoder, "normalizes", False), encoder=encoder.name)
         coverages = text_coverage(encoder, [texts[i] or "" for i in positions], query=True)
         for i, coverage in zip(positions, coverages or (), strict=coverages is not None):
             checked[i] = check_query(texts[i] or "", coverage, encoder.name, options)

@@ -1,17 +1,12 @@
-"""Queries longer than the encoder reads, or outside its vocabulary: warnings, and the search that is run instead."""
+"""Queries longer than the encoder reads, or outside its vocabulary: warnings, and the options that are used instead."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-import numpy as np
-from numpy.typing import NDArray
-
-from serotine.coverage import UNKNOWN_SHARE, TextCoverage
-from serotine.errors import SerotineWarning, TruncatedTextWarning, UnknownTextWarning
-from serotine.index.hits import Hits
-from serotine.index.search import Retriever, SearchOptions
+from serotine.coverage import UNKNOWN_SHARE, TextCoverage, with_wordless_advice
+from serotine.errors import SerotineWarning, TruncatedTextWarning, UnknownTextWarning, invalid
+from serotine.index.search import SearchOptions
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +24,13 @@ class CheckedQuery:
     def warned(self, warnings: tuple[SerotineWarning, ...]) -> CheckedQuery:
         """Return it with more warnings, before its own."""
         return replace(self, warnings=warnings + self.warnings) if warnings else self
+
+
+def check_min_score(options: SearchOptions, *, normalizes: bool, encoder: str) -> None:
+    """Raise ValueError for a `min_score` that says nothing, where the encoder's vectors have length 1."""
+    if normalizes and options.min_score is not None and not 0 <= options.min_score <= 1:
+        fix = f"scores per token of {encoder!r} are cosines"
+        raise invalid("min_score", "between 0 and 1", options.min_score, fix=fix)
 
 
 def check_query(text: str, coverage: TextCoverage, encoder: str, options: SearchOptions) -> CheckedQuery:
@@ -54,32 +56,15 @@ def check_query(text: str, coverage: TextCoverage, encoder: str, options: Search
         )
     share = coverage.unknown_share(text)
     if share > UNKNOWN_SHARE:
-        scripts = ", ".join(coverage.unknown_scripts(text)[:3])
-        fault = f"query: {share:.0%} outside the vocabulary of {encoder!r} ({scripts}); "
+        scripts = coverage.unknown_scripts(text)
+        fault = f"query: {share:.0%} outside the vocabulary of {encoder!r} ({', '.join(scripts[:3])}); "
+        fix = 'search with mode="bm25"'
         if options.mode == "late" and not options.exact:
             options = replace(options, mode="hybrid", fusion="rrf", weights=(1 - share, 1.0))
             consequence = 'ranked by mode="hybrid" instead of "late": by its words, and by what is known of it'
+            fix = ""
         else:
-            consequence = 'MaxSim scores say little about it: search with mode="bm25"'
-        warnings.append(UnknownTextWarning(fault + consequence))
+            consequence = "MaxSim scores say little about it"
+        advice = with_wordless_advice(fix, scripts)
+        warnings.append(UnknownTextWarning(f"{fault}{consequence}{advice and f'; {advice}'}"))
     return CheckedQuery(options, tuple(warnings))
-
-
-def search_checked(
-    retriever: Retriever,
-    options: SearchOptions,
-    checked: Sequence[CheckedQuery],
-    vectors: Sequence[NDArray[np.float32]],
-    texts: Sequence[str | None],
-    encoding: float,
-) -> list[Hits]:
-    """Return the hits of every query, searched with its own options; see `Retriever.search`."""
-    alike = [i for i, query in enumerate(checked) if query.options is options]
-    together = retriever.search(
-        options, [vectors[i] for i in alike] if vectors else [], [texts[i] for i in alike], encoding
-    )
-    results = dict(zip(alike, together, strict=True))
-    for i, query in enumerate(checked):
-        if query.options is not options:
-            (results[i],) = retriever.search(query.options, [vectors[i]], [texts[i]], encoding)
-    return [results[i] for i in range(len(checked))]

@@ -388,6 +388,11 @@ class Catalog(ForkAware):
         with self._statements() as connection:
             return coverage_table.counts(connection)
 
+    def unknown_scripts(self, ids: Sequence[str]) -> dict[str, str]:
+        """Return the main script of every live document among `ids` that is outside the encoder's vocabulary."""
+        with self._statements() as connection:
+            return coverage_table.unknown_scripts(connection, ids)
+
     def rows(self, numbers: Sequence[int], where: Mapping[str, Any] | None = None) -> dict[int, Row]:
         """Return documents by number, tombstones included; numbers that have no row, or do not pass, are omitted."""
         rows: dict[int, Row] = {}

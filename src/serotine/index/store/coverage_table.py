@@ -9,6 +9,8 @@ import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from serotine.index.store.sql import batches, placeholders
+
 _SCHEMA = """CREATE TABLE coverage (
     number INTEGER PRIMARY KEY REFERENCES documents (number) ON DELETE CASCADE,
     tokens INTEGER NOT NULL,
@@ -68,6 +70,21 @@ def counts(connection: sqlite3.Connection) -> CoverageCounts:
     ).fetchall()
     scripts = {script: unknown for script, _, unknown in rows if unknown and script}
     return CoverageCounts(sum(row[1] for row in rows), sum(row[2] for row in rows), scripts)
+
+
+def unknown_scripts(connection: sqlite3.Connection, ids: Sequence[str]) -> dict[str, str]:
+    """Return the main script of every live document among `ids` that is more than 20% outside the vocabulary."""
+    scripts: dict[str, str] = {}
+    if _exists(connection):
+        for batch in batches(ids):
+            scripts.update(
+                connection.execute(
+                    "SELECT id, script FROM coverage JOIN documents USING (number) "  # noqa: S608
+                    f"WHERE live AND unknown AND id IN ({placeholders(batch)})",
+                    batch,
+                )
+            )
+    return scripts
 
 
 def _exists(connection: sqlite3.Connection) -> bool:

@@ -1,0 +1,92 @@
+"""Searches whose ranking is checked: by words too where the encoder does not know the query, or what it found."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from serotine.coverage import UNKNOWN_SHARE, with_wordless_advice
+from serotine.errors import UnknownTextWarning
+from serotine.index.hits import Hits
+from serotine.index.query_checks import CheckedQuery
+from serotine.index.search import Retriever, SearchOptions
+from serotine.index.store import Store
+from serotine.model_packages import multilingual_advice
+
+# Of the first page: above it, what is ranked is mostly noise.
+_MAX_UNKNOWN = 0.5
+_MAIN_SCRIPTS = 3
+
+
+class CheckedSearch:
+    """Searches of one index, each query with the options that its check gave it."""
+
+    def __init__(self, store: Store, retriever: Retriever) -> None:
+        self._store = store
+        self._retriever = retriever
+
+    def search(
+        self,
+        options: SearchOptions,
+        checked: Sequence[CheckedQuery],
+        vectors: Sequence[NDArray[np.float32]],
+        texts: Sequence[str | None],
+        encoding: float,
+    ) -> list[tuple[CheckedQuery, Hits]]:
+        """Return every query with its hits; see `Retriever.search`.
+
+        Where the encoder knows a query but not most documents of its first page, they are ranked by words too, and the
+        query has a warning about it.
+        """
+        alike = [i for i, query in enumerate(checked) if query.options is options]
+        together = self._retriever.search(
+            options, [vectors[i] for i in alike] if vectors else [], [texts[i] for i in alike], encoding
+        )
+        results = dict(zip(alike, together, strict=True))
+        answers = []
+        for i, query in enumerate(checked):
+            text, query_vectors = texts[i], [vectors[i]] if vectors else []
+            if query.options is not options:
+                answer = query, self._retriever.search(query.options, query_vectors, [text], encoding)[0]
+            else:
+                answer = query, results[i]
+                if text is not None and query_vectors:
+                    answer = self._checked(query, results[i], query_vectors, text, encoding)
+            answers.append(answer)
+        return answers
+
+    def _checked(
+        self, query: CheckedQuery, hits: Hits, vectors: list[NDArray[np.float32]], text: str, encoding: float
+    ) -> tuple[CheckedQuery, Hits]:
+        options, catalog = query.options, self._store.catalog
+        ids = [hit.id for hit in hits]
+        if options.offset and catalog.coverage().unknown:
+            # Every page must be ranked in the same way.
+            first_page = replace(options, offset=0, exact=False)
+            ids = [hit.id for hit in self._retriever.search(first_page, vectors, [text], encoding)[0]]
+        scripts = catalog.unknown_scripts(ids)
+        share = len(scripts) / max(len(ids), 1)
+        if share <= _MAX_UNKNOWN:
+            return query, hits
+        encoder = self._store.settings.encoder or ""
+        fix = 'search with mode="bm25"'
+        if options.mode == "late" and not options.exact:
+            options = replace(options, mode="hybrid", fusion="rrf", weights=(1 - share, 1.0))
+            (hits,) = self._retriever.search(options, vectors, [text], encoding)
+            consequence = 'ranked by mode="hybrid" instead of "late": by their words, and by what is known of them'
+            fix = multilingual_advice('create the index with Encoder("multilingual")', encoder, "")
+        else:
+            consequence = "MaxSim scores say little about them"
+        counts = Counter(scripts.values())
+        named = ", ".join(script for script, _ in counts.most_common(_MAIN_SCRIPTS))
+        first = next(id_ for id_ in ids if id_ in scripts)
+        advice = with_wordless_advice(fix, counts)
+        warning = UnknownTextWarning(
+            f"hits: {len(scripts):,} of the first {len(ids):,} more than {UNKNOWN_SHARE:.0%} outside the vocabulary of "
+            f"{encoder!r} ({named}), the first is {first!r}; {consequence}{advice and f'; {advice}'}"
+        )
+        return replace(query, options=options, warnings=(*query.warnings, warning)), hits

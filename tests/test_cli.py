@@ -89,7 +89,7 @@ def test_index_search_add_delete_info_verify(shell: Shell, tmp_path: Path) -> No
 
     write_jsonl(tmp_path / "more.jsonl", {"bat": "Bats sleep.", "owl": "Owls emerge late."})
     # A row whose id is taken costs no other row, or the whole file with --strict.
-    collision = f"more.jsonl:1: id 'bat' is already in the index, from {tmp_path}/corpus.jsonl; use another id"
+    collision = f"more.jsonl:1: id 'bat' is already in the index, from {tmp_path}/corpus.jsonl; add --prefix-ids"
     shell("add", "i.serotine", "more.jsonl", "--strict", status=1)
     assert collision in shell.err
     assert ids() == {"bat", "cat", "fish"}

@@ -196,7 +196,7 @@ def test_an_id_of_another_file_of_the_index_names_both_and_the_way_out(index: In
     update(index, ["a.csv"])
     (message,) = messages(update(index, ["b.csv"]))
     assert message.startswith("b.csv:2: id '1' is already in the index, from ")
-    assert "/a.csv; use another id, such as another field with --id-field NAME, " in message
+    assert "/a.csv; add --prefix-ids, or name another field with --id-field NAME, or replace the documents: " in message
     assert not messages(update(index, ["b.csv"], fields=Fields(id="sku")))
     assert sorted(index.ids()) == ["1", "b"]
 
@@ -217,8 +217,8 @@ def test_a_spreadsheet_is_a_table_where_fields_are_named(index: Index) -> None:
     report = update(index, ["a.xlsx"], fields=Fields(text=["body"], id="sku", title="name"))
     assert report.skipped == ()
     assert [(row.line, row.reason) for row in report.skipped_rows.first] == [
-        (3, "'body' must be a string, got null"),
         (1, "sheet 'notes' must have a column 'body', got nothing, here; correct its name"),
+        (3, "'body' must be a string, got null"),
     ]
     metadata = {hit.id: (hit.text, hit.metadata) for hit in index.get(index.ids())}
     assert metadata == {

@@ -92,7 +92,7 @@ def test_the_same_record_from_elsewhere_is_a_conflict_and_upsert_replaces_all_of
     index.add(ids=["a", "c"], texts=["an older a", LONG], long_texts="split")
     file = write(tmp_path / "r.jsonl", {"id": "a", "text": LONG}, {"id": "c", "text": "short"})
     report = run(index, file)
-    assert "id 'a' is already in the index" in report.skipped[0].message
+    assert "2 rows have ids that are already in the index (the first: 'a')" in report.skipped[0].message
     assert "a#1" not in index
     report = run(index, file, upsert=True)
     assert sorted(index.ids()) == [*CUT, "c"]

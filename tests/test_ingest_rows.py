@@ -241,7 +241,7 @@ def test_rows_with_ids_that_the_index_has_from_elsewhere_are_skipped(index: Inde
     Path("b.csv").write_text("id,text\n2,fox\n3,emu\n")
     report = update(index, ["b.csv"])
     assert (report.added, report.skipped) == (1, ())
-    assert rows(report)[0][2].startswith("id '2' is already in the index; use another id")
+    assert rows(report)[0][2].startswith("id '2' is already in the index; add --prefix-ids, or ")
     assert index.get("2").text == "mine"
     plan = Ingest(["b.csv"], index.encoder, strict=True).plan(index)
     assert [skipped.file for skipped in plan.conflicts] == ["b.csv"]
@@ -266,3 +266,70 @@ def test_two_files_with_the_same_ids_are_both_named(index: Index) -> None:
         Path(name).write_text(f"number,text\n1,{name}\n")
     assert update(index, ["c.csv", "d.csv"]).added == 2
     assert {"c.csv:2", "d.csv:2"} <= set(index.ids())
+
+
+def numbered(name: str, numbers: range, *, wrong: bool = False) -> None:
+    lines = [f"{number},{name} {number}" for number in numbers]
+    Path(name).write_text("\n".join(["id,text", *(["only one cell"] if wrong else []), *lines]) + "\n")
+
+
+def test_ids_of_another_file_are_one_line_a_file(index: Index) -> None:
+    numbered("a.csv", range(1, 9))
+    numbered("b.csv", range(5, 25))
+    numbered("c.csv", range(3, 30), wrong=True)
+    report = update(index, ["a.csv", "b.csv", "c.csv"])
+    unique = "ids must be unique: add --prefix-ids, or name another field with --id-field NAME"
+    assert rows(report)[:2] == [
+        ("b.csv", 2, f"4 rows have ids that are also in a.csv (the first: '5'); {unique}"),
+        ("c.csv", 3, f"22 rows have ids that are also in a.csv and 1 other file (the first: '3'); {unique}"),
+    ]
+    assert rows(report)[2][:2] == ("c.csv", 2)
+    assert [row.collisions for row in report.skipped_rows.first] == [4, 22, 0]
+    assert (report.skipped_rows.count, report.skipped_rows.files, report.added) == (27, 2, 29)
+    # The same words for what an earlier run stored, whichever file is read first.
+    again = update(index, ["c.csv", "b.csv", "a.csv"])
+    assert {row[2] for row in rows(again)} == {row[2] for row in rows(report)}
+
+
+def test_a_file_whose_ids_are_all_taken_names_the_other_in_every_run(index: Index) -> None:
+    numbered("a.csv", range(10))
+    numbered("b.csv", range(10))
+    first = update(index, ["a.csv", "b.csv"])
+    assert [skipped.reason for skipped in first.skipped] == [
+        "line 2: 10 rows have ids that are also in a.csv (the first: '0'); "
+        "ids must be unique: add --prefix-ids, or name another field with --id-field NAME"
+    ]
+    assert update(index, ["a.csv", "b.csv"]).skipped == first.skipped
+    (alone,) = update(index, ["b.csv"]).skipped
+    assert "10 rows have ids that are already in the index, from " in alone.reason
+    assert alone.reason.endswith("or replace the documents: serotine add --upsert")
+
+
+def test_ids_that_are_taken_are_reported_first(shell: Shell) -> None:
+    numbered("a.csv", range(10))
+    numbered("y.csv", range(5, 25))
+    numbered("z.csv", range(10))
+    for number in range(20):
+        Path(f"broken{number}.csv").write_text("name,price\nchair,3\n")
+    files = [f"broken{number}.csv" for number in range(20)]
+    shell("index", "a.csv", *files, "y.csv", "z.csv", "-o", "i")
+    lines = shell.err.splitlines()
+    assert lines[0].startswith(
+        "warning: skipped rows: y.csv:2: 5 rows have ids that are also in a.csv (the first: '5')"
+    )
+    assert lines[1].startswith("warning: skipped: z.csv:2: 10 rows have ids that are also in a.csv (the first: '0')")
+    assert len([line for line in lines if "broken" in line]) == 10
+
+
+def test_bad_rows_are_named_in_the_order_of_their_lines(index: Index) -> None:
+    lines = [f'{{"_id": "{number}", "text": "bat"}}' for number in range(20)]
+    # Found after the lines that are not JSON, which come later.
+    lines[5] = lines[3]
+    Path("b.jsonl").write_text("\n".join([*lines, *(["{"] * 12)]))
+    Path("a.jsonl").write_text("{\n" + '{"_id": "x", "text": "owl"}')
+    report = update(index, ["a.jsonl", "b.jsonl"])
+    assert [row[:2] for row in rows(report)] == [
+        ("a.jsonl", 1),
+        ("b.jsonl", 6),
+        *(("b.jsonl", 21 + i) for i in range(8)),
+    ]

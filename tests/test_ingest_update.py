@@ -178,7 +178,7 @@ def test_documents_from_elsewhere_conflict_unless_equal(index: Index, folder: Pa
     assert files(report) == (3, 0, 0, 0, 0)
     (row,) = report.skipped_rows.first
     assert (row.file, row.line) == ("notes/c.jsonl", 2)
-    assert row.reason.startswith("id 'y' is already in the index; use another id")
+    assert row.reason.startswith("id 'y' is already in the index; add --prefix-ids, or ")
     assert texts(index)["y"] == "my own fox"
     index.delete(["y"])
     # An equal document is reassigned to the file, and the other one has its id again.

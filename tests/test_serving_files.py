@@ -76,7 +76,8 @@ def test_a_broken_file_is_skipped_and_reported(client: TestClient) -> None:
     assert (job["skipped_rows"]["count"], job["skipped_rows"]["files"]) == (2, 2)
     first, second = job["skipped_rows"]["first"]
     assert (first["file"], first["line"], first["reason"][:14]) == ("a.jsonl", 2, "not valid JSON")
-    assert second == {"file": "e.jsonl", "line": 2, "reason": "'text' must be a string, got null"}
+    reason = "'text' must be a string, got null"
+    assert second == {"file": "e.jsonl", "line": 2, "reason": reason, "collisions": 0}
     assert "must be a str, got 3" in reasons["c.jsonl"]
     assert not any("uploads" in reason for reason in reasons.values())
 

@@ -6,7 +6,7 @@ import os
 import re
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import wraps
@@ -128,11 +128,17 @@ def plan_files(ingest: Ingest, index: Index | None, reported: set[Skipped | Skip
         raise Interrupted(f"interrupted while reading, nothing was stored; {run_again()}") from None
     if not (plan.changes or plan.unchanged or plan.gone):
         if len(plan.skipped) == 1:
-            raise InputFileError(_message(plan.skipped[0]))
+            raise InputFileError(plan.skipped[0].message)
         _warn_skipped(plan.skipped, reported)
         raise InputFileError(f"none of the {len(plan.skipped):,} files can be indexed; see the warnings")
+    # Ids that are taken come first: the files are valid, and one option reads them.
+    rows = [row for row in plan.skipped_rows.first if row not in reported]
+    _warn_rows(row for row in rows if row.collisions)
     _warn_skipped(plan.skipped, reported)
-    _warn_skipped_rows(plan.skipped_rows, reported)
+    _warn_rows(row for row in rows if not row.collisions)
+    if rows:
+        _warn_row_count(plan.skipped_rows)
+    reported.update(rows)
     for row in plan.problems.first:
         if row not in reported:
             warn(row.message)
@@ -297,15 +303,17 @@ def exit_if_skipped(skipped: Sequence[object], *, strict: bool) -> None:
         click.get_current_context().exit(1)
 
 
-def _warn_skipped_rows(rows: SkippedRows, reported: set[Skipped | SkippedRow]) -> None:
-    first = [row for row in rows.first if row not in reported]
-    for row in first:
-        warn(f"skipped row: {row.message}")
-    reported.update(first)
-    if first and rows.count > 1:
-        listed = f", the first {len(rows.first)} are listed" if rows.count > len(rows.first) else ""
+def _warn_rows(rows: Iterable[SkippedRow]) -> None:
+    for row in rows:
+        warn(f"skipped {'rows' if row.collisions > 1 else 'row'}: {row.message}")
+
+
+def _warn_row_count(rows: SkippedRows) -> None:
+    listed = sum(max(row.collisions, 1) for row in rows.first)
+    if rows.count > listed or len(rows.first) > 1:
+        others = f", the first {listed:,} are listed" if rows.count > listed else ""
         warn(
-            f"{plural(rows.count, 'bad row')} of {plural(rows.files, 'file')} skipped{listed}; "
+            f"{plural(rows.count, 'bad row')} of {plural(rows.files, 'file')} skipped{others}; "
             "--strict rejects such files"
         )
 
@@ -314,14 +322,16 @@ def _warn_skipped(files: Sequence[Skipped], reported: set[Skipped | SkippedRow])
     from serotine.ingest import MAX_NAMED, file_type
 
     new = [skipped for skipped in files if skipped not in reported]
-    broken = [skipped for skipped in new if not skipped.extra]
-    broken = _by_interest(broken)
-    for skipped in broken[:MAX_NAMED]:
-        warn(f"skipped: {_message(skipped)}")
-    if len(broken) > MAX_NAMED:
-        types = Counter(file_type(skipped.file) or "no suffix" for skipped in broken[MAX_NAMED:])
-        named = ", ".join(f"{suffix} {count:,}" for suffix, count in types.most_common())
-        warn(f"skipped: {plural(len(broken) - MAX_NAMED, 'more file')} ({named}); --json lists them")
+    # Valid files whose ids are taken come first, and hide no broken one.
+    conflicts = [skipped for skipped in new if skipped.conflict]
+    broken = [skipped for skipped in new if not skipped.extra and not skipped.conflict]
+    for listed, fault in ((conflicts, " with ids that are taken"), (_by_interest(broken), "")):
+        for skipped in listed[:MAX_NAMED]:
+            warn(f"skipped: {skipped.message}")
+        if len(listed) > MAX_NAMED:
+            types = Counter(file_type(skipped.file) or "no suffix" for skipped in listed[MAX_NAMED:])
+            named = ", ".join(f"{suffix} {count:,}" for suffix, count in types.most_common())
+            warn(f"skipped: {plural(len(listed) - MAX_NAMED, 'more file')}{fault} ({named}); --json lists them")
     # One line for an extra, not one for each of its files.
     for extra in sorted({skipped.extra for skipped in new if skipped.extra}):
         types = Counter(file_type(skipped.file) for skipped in new if skipped.extra == extra)
@@ -351,11 +361,6 @@ def _by_interest(files: Sequence[Skipped]) -> list[Skipped]:
         ranked.append((rank == 3, seen[type_], rank))
         seen[type_] += 1
     return [files[i] for i in sorted(range(len(files)), key=lambda i: ranked[i])]
-
-
-def _message(skipped: Skipped) -> str:
-    """Return the message of a skipped file with the fix as a command."""
-    return skipped.message.replace("upsert to replace the document", "replace the document: serotine add --upsert")
 
 
 @contextmanager

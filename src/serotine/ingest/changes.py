@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
-from serotine.errors import DuplicateIdError
+from serotine.ingest.collisions import Holder, TakenIdError
 from serotine.ingest.document import Document
 from serotine.ingest.file_state import is_gone
 from serotine.ingest.sources import SourceFile
@@ -18,8 +18,7 @@ if TYPE_CHECKING:
 
 # Held in memory at a time, together.
 _BATCH_CHARACTERS = 1 << 24
-UNIQUE_IDS = "ids must be unique: add --prefix-ids, or name another field with --id-field NAME"
-"""What to do about two files that declare the same id."""
+_NO_NAMES: Mapping[str, str] = {}
 
 
 @dataclass(slots=True)
@@ -44,7 +43,12 @@ class DocumentChanges:
 
 
 def compare_documents(
-    index: Index | None, file: SourceFile, documents: Sequence[Document], *, upsert: bool
+    index: Index | None,
+    file: SourceFile,
+    documents: Sequence[Document],
+    *,
+    upsert: bool,
+    names: Mapping[str, str] = _NO_NAMES,
 ) -> DocumentChanges:
     """Compare documents of a file with an index.
 
@@ -53,14 +57,15 @@ def compare_documents(
         file: the file that contains the documents.
         documents: as `Reading.documents` yields them.
         upsert: whether they replace documents of the same ids from elsewhere.
+        names: names of the files that are read, by the keys that an index records.
 
     Raises:
-        DuplicateIdError: the index has another document with one of the ids.
+        TakenIdError: the index has another document with one of the ids.
     """
     entries = {} if index is None else index.sources.entries([document.id for document in documents])
     changes = DocumentChanges()
     if index is not None:
-        changes.displaced = _displaced(index, file, documents, upsert=upsert)
+        changes.displaced = _displaced(index, file, documents, upsert=upsert, names=names)
     differing = [
         document.id
         for document in documents
@@ -76,7 +81,7 @@ def compare_documents(
         text, metadata = contents.get(document.id, (document.text, document.metadata))
         same = text == document.text and _is_same(document, metadata)
         if not upsert and entry.source != file.key and not _is_free(entry, same=same):
-            raise _conflict(file, document, entry)
+            raise TakenIdError(document, document.id, Holder.of(entry.source, names), file)
         if text != document.text:
             changes.store.append(document)
             continue
@@ -96,21 +101,23 @@ def _is_same(document: Document, metadata: Mapping[str, Any]) -> bool:
 
 
 def conflicts(
-    index: Index | None, file: SourceFile, documents: Sequence[Document], *, upsert: bool
-) -> Iterator[tuple[Document, str]]:
+    index: Index | None, file: SourceFile, documents: Sequence[Document], *, upsert: bool, names: Mapping[str, str]
+) -> Iterator[tuple[Document, TakenIdError]]:
     """Yield the records, by their first document, that `compare_documents` refuses, and why."""
     try:
-        compare_documents(index, file, documents, upsert=upsert)
-    except DuplicateIdError:
+        compare_documents(index, file, documents, upsert=upsert, names=names)
+    except TakenIdError:
         for _, group in groupby(documents, key=lambda document: document.ids[-1]):
             record = list(group)
             try:
-                compare_documents(index, file, record, upsert=upsert)
-            except DuplicateIdError as error:
-                yield record[0], str(error).removeprefix(f"{record[0].origin}:").strip()
+                compare_documents(index, file, record, upsert=upsert, names=names)
+            except TakenIdError as error:
+                yield record[0], error
 
 
-def _displaced(index: Index, file: SourceFile, documents: Sequence[Document], *, upsert: bool) -> list[str]:
+def _displaced(
+    index: Index, file: SourceFile, documents: Sequence[Document], *, upsert: bool, names: Mapping[str, str]
+) -> list[str]:
     """Return the ids under which the index has these documents from elsewhere: whole where cut, or cut otherwise."""
     by_record = {document.record or document.id: document for document in documents if document.line is not None}
     cut = index.sources.passages(list(by_record))
@@ -123,7 +130,7 @@ def _displaced(index: Index, file: SourceFile, documents: Sequence[Document], *,
         if entry.source == file.key:
             continue
         if not upsert and not _is_free(entry, same=False):
-            raise _conflict(file, replace(by_record[others[id_]], id=id_), entry)
+            raise TakenIdError(by_record[others[id_]], id_, Holder.of(entry.source, names), file)
         displaced.append(id_)
     return displaced
 
@@ -145,12 +152,3 @@ def batched(documents: Iterator[Document], size: int) -> Iterator[list[Document]
 def _is_free(entry: CatalogEntry, *, same: bool) -> bool:
     """Return whether a document from elsewhere may become this file's: the same one, or one whose file is gone."""
     return same if entry.source is None else is_gone(entry.source)
-
-
-def _conflict(file: SourceFile, document: Document, entry: CatalogEntry) -> DuplicateIdError:
-    origin = "" if entry.source is None else f", from {entry.source}"
-    field = ", such as another field with --id-field NAME, or --prefix-ids" if file.is_table else ""
-    return DuplicateIdError(
-        f"{document.origin}: id {document.id!r} is already in the index{origin}; "
-        f"use another id{field}, or upsert to replace the document"
-    )

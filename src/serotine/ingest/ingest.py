@@ -14,9 +14,11 @@ from serotine.coverage import unknown_fix
 from serotine.encoders import as_text_encoder
 from serotine.errors import DuplicateIdError, InputFileError
 from serotine.index import SourceRecord
-from serotine.ingest.changes import UNIQUE_IDS, batched, compare_documents, conflicts
+from serotine.ingest.changes import batched, compare_documents, conflicts
 from serotine.ingest.chunking import Chunker, Chunking
+from serotine.ingest.collisions import Collisions, Holder, TakenIdError
 from serotine.ingest.commits import Commits, OnProgress
+from serotine.ingest.document import Document
 from serotine.ingest.estimate import Estimate, estimate
 from serotine.ingest.fields import Fields
 from serotine.ingest.file_state import read_digest, read_state, settled_stamp
@@ -274,6 +276,7 @@ class _Planner:
         self._on_read = on_read
         self._bytes = self._bytes_read = self._position = 0
         self._ids: dict[str, str] = {}
+        self._names: dict[str, str] = {}
         self._skipped_rows: list[SkippedRows] = []
         self._problems: list[SkippedRows] = []
         self._unread: Counter[str] = Counter()
@@ -290,6 +293,7 @@ class _Planner:
         listing = list_files(sources, self._selection)
         records = {} if self._index is None else self._index.sources.all()
         source_files = list(listing.files.values())
+        self._names.update((file.key, file.name) for file in source_files)
         sizes = {source.key: _size(source) for source in source_files}
         self._bytes = sum(sizes.values())
         self._report_read(0)
@@ -298,6 +302,7 @@ class _Planner:
             given = os.path.abspath(source.path) if records else ""  # noqa: PTH100
             file = replace(source, key=given) if source.key not in records and given in records else source
             listing.files.setdefault(file.key, file)
+            self._names[file.key] = file.name
             try:
                 self._read(file, records.get(file.key))
             except (InputFileError, DuplicateIdError) as error:
@@ -363,7 +368,7 @@ class _Planner:
         same_losses = known is not None and (known.count, known.lines) == (bad_rows.count, bad_rows.lines)
         is_same = complete and previous is not None and previous.digest == digest and self._to_store == stored_before
         if previous is not None and known is not None and same_losses and is_same:
-            self._keep(file, previous, known)
+            self._keep(file, previous, bad_rows)
             return
         self._skipped_rows.append(bad_rows)
         self._problems.append(misread)
@@ -390,7 +395,7 @@ class _Planner:
         A broken file counts nothing.
         """
         ids: set[str] = set()
-        collisions: set[str] = set()
+        collisions = Collisions(file)
         documents = to_store = bytes_to_store = new_ids = empty = truncated = 0
         cut_records: set[str] = set()
         first_empty = ""
@@ -410,32 +415,29 @@ class _Planner:
         def report_part(part: float) -> None:
             self._report_read(int(size * part))
 
-        def collision(id_: str) -> str | None:
+        def is_taken(record: Document, id_: str) -> bool:
             if not skips_rows or id_ not in self._ids:
-                return None
-            collisions.add(id_)
-            return f"duplicate id {id_!r}, also in {self._ids[id_]}; {UNIQUE_IDS}"
+                return False
+            collisions.add(record, id_, Holder(self._ids[id_], is_read=True))
+            return True
 
         for batch in batched(
-            self._reading.documents(file, count_bad_row, not_read.update, report_part, collision, count_problem), _BATCH
+            self._reading.documents(file, count_bad_row, not_read.update, report_part, is_taken, count_problem), _BATCH
         ):
             if skips_rows:
-                for document, reason in conflicts(self._index, file, batch, upsert=self._upsert):
-                    count_bad_row(SkippedRow(file.name, document.line or 0, reason))
-                    collisions.update(document.ids[-1:])
-                batch = [document for document in batch if document.ids[-1] not in collisions]
+                for record, error in conflicts(self._index, file, batch, upsert=self._upsert, names=self._names):
+                    collisions.add(record, error.id, error.holder)
+                batch = [document for document in batch if document.ids[-1] not in collisions.ids]
             for document in batch:
                 duplicate = min((id_ for id_ in document.ids if id_ in self._ids), default=None)
                 if duplicate is not None:
-                    raise DuplicateIdError(
-                        f"{document.origin}: duplicate id {duplicate!r}, also in {self._ids[duplicate]}; {UNIQUE_IDS}"
-                    )
+                    raise TakenIdError(document, duplicate, Holder(self._ids[duplicate], is_read=True), file)
                 ids.update(document.ids)
                 cut_records.update(document.ids[1:])
                 if not document.text:
                     empty += 1
                     first_empty = first_empty or f"{document.id!r} at {document.origin}"
-            changes = compare_documents(self._index, file, batch, upsert=self._upsert)
+            changes = compare_documents(self._index, file, batch, upsert=self._upsert, names=self._names)
             truncated += self._reading.count_truncated(batch)
             documents += len(batch)
             position = min(position + sum(document.size for document in batch), size)
@@ -443,10 +445,13 @@ class _Planner:
             to_store += len(changes.store)
             bytes_to_store += sum(document.size for document in changes.store)
             new_ids += changes.new
+        for row in collisions.rows:
+            bad_rows = bad_rows.with_row(row)
         if not ids and bad_rows:
-            others = f" (and {bad_rows.count - 1:,} more: the file has no valid row)" if bad_rows.count > 1 else ""
-            kind = DuplicateIdError if collisions else InputFileError
-            raise kind(f"{bad_rows.first[0].message}{others}")
+            others = bad_rows.count - max(collisions.count, 1)
+            more = f" (and {others:,} more: the file has no valid row)" if others else ""
+            kind = DuplicateIdError if collisions.count else InputFileError
+            raise kind(f"{bad_rows.first[0].message}{more}")
         if not ids and previous is None:
             content = "text" if self._reading.is_text(file) else "documents"
             raise InputFileError(f"{file.name}: contains no {content}; check that it is the right file")
@@ -459,7 +464,7 @@ class _Planner:
         self._cut_records += len(cut_records)
         self._truncated += truncated
         self._first_empty = self._first_empty or first_empty
-        return bad_rows, misread, not_read, collisions
+        return bad_rows, misread, not_read, collisions.ids
 
     def _report_read(self, position: int) -> None:
         """Report that the current file was read up to a position; one that is behind the last is no progress."""

@@ -77,7 +77,7 @@ class Reading:
         on_bad_row: OnBadRow,
         on_unread: Callable[[Mapping[str, int]], None] | None = None,
         on_part: Callable[[float], None] = lambda _: None,
-        collision: Callable[[str], str | None] = lambda _: None,
+        is_taken: Callable[[Document, str], bool] = lambda _record, _id: False,
         on_problem: OnBadRow | None = None,
     ) -> Iterator[Document]:
         """Yield the documents of a file with unique ids and converted metadata.
@@ -88,7 +88,7 @@ class Reading:
             on_unread: as in `SourceFile.documents`.
             on_part: as in `SourceFile.documents`.
             on_problem: as in `SourceFile.documents`.
-            collision: returns why an id is taken, or None; a record with such an id is skipped.
+            is_taken: returns whether an id of a record is taken; such a record is skipped.
 
         Raises:
             InputFileError: the file is broken; or, if strict, one of its rows.
@@ -117,19 +117,17 @@ class Reading:
                     taken = {id_ for passage in passages for id_ in passage.ids}
                     if duplicate := sorted(taken & ids):
                         raise InputFileError(f"{record.origin}: duplicate id {duplicate[0]!r}; ids must be unique")
-                    if reason := next(filter(None, map(collision, sorted(taken))), None):
-                        raise InputFileError(f"{record.origin}: {reason}")
                 except InputFileError as error:
                     raise_or_report(BadRowError.of(file.name, record.line or 0, error).row)
+                    continue
+                if any(is_taken(passages[0], id_) for id_ in sorted(taken)):
                     continue
                 ids |= taken
                 yield from passages
 
     def planned(self, change: FileChange) -> Iterator[Document]:
         """Yield the documents of a file again, as they were planned; the plan has reported the bad rows."""
-        return self.documents(
-            change.file, lambda _: None, collision=lambda id_: "skipped" if id_ in change.collisions else None
-        )
+        return self.documents(change.file, lambda _: None, is_taken=lambda _, id_: id_ in change.collisions)
 
     def count_truncated(self, documents: Sequence[Document]) -> int:
         """Return how many documents are longer than the encoder reads; none where texts are cut."""

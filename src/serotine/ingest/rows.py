@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from serotine.errors import InputFileError
@@ -33,11 +33,14 @@ class SkippedRow:
         file: name of its file.
         line: its first line, or its row where a file has no lines; from 1.
         reason: what is wrong with it, and what to do.
+        collisions: how many rows of its file are skipped because their ids are taken, this one the first of them; 0:
+            something else is wrong with it.
     """
 
     file: str
     line: int
     reason: str
+    collisions: int = 0
 
     @property
     def message(self) -> str:
@@ -72,7 +75,7 @@ class SkippedRows:
     Attributes:
         count: how many.
         files: of how many files.
-        first: the first ten.
+        first: the first ten by file and line, after one of every file with ids that are taken.
     """
 
     count: int = 0
@@ -89,24 +92,28 @@ class SkippedRows:
 
     def with_row(self, row: SkippedRow) -> SkippedRows:
         """Return these rows and one more of the same file."""
-        first = self.first if len(self.first) == MAX_NAMED else (*self.first, row)
-        return SkippedRows(self.count + 1, 1, first)
+        # Rows that are not unique are found after later ones that are not valid.
+        first = sorted((*self.first, row), key=_order)[:MAX_NAMED]
+        return SkippedRows(self.count + max(row.collisions, 1), 1, tuple(first))
 
     @classmethod
-    def total(cls, rows: Iterable[SkippedRows]) -> SkippedRows:
+    def total(cls, files: Iterable[SkippedRows]) -> SkippedRows:
         """Return the rows of several files together."""
-        by_file = [skipped for skipped in rows if skipped]
-        first = [row for skipped in by_file for row in skipped.first][:MAX_NAMED]
-        count, files = sum(skipped.count for skipped in by_file), sum(skipped.files for skipped in by_file)
-        return cls(count, files, tuple(first))
+        by_file = [skipped for skipped in files if skipped]
+        rows = [row for skipped in by_file for row in skipped.first]
+        first = sorted(rows, key=lambda row: not row.collisions)[:MAX_NAMED]
+        return cls(sum(skipped.count for skipped in by_file), sum(skipped.files for skipped in by_file), tuple(first))
 
     def to_json(self) -> dict[str, Any]:
         """Return count, files and the first rows as JSON values."""
-        first = [{"file": row.file, "line": row.line, "reason": row.reason} for row in self.first]
-        return {"count": self.count, "files": self.files, "first": first}
+        return {"count": self.count, "files": self.files, "first": [asdict(row) for row in self.first]}
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any], file: str) -> SkippedRows:
         """Return the rows of one file from what `to_json` returned, under the name that the file has now."""
-        first = (SkippedRow(file, row["line"], row["reason"]) for row in value["first"])
+        first = (SkippedRow(file, row["line"], row["reason"], row.get("collisions", 0)) for row in value["first"])
         return cls(value["count"], value["files"], tuple(first))
+
+
+def _order(row: SkippedRow) -> tuple[bool, int]:
+    return not row.collisions, row.line

@@ -27,6 +27,9 @@ class RowDetail(ResponseBody):
     file: str
     line: int = Field(description="Its first line, or its row where a file has no lines; from 1.")
     reason: str = Field(description="What is wrong with it.")
+    collisions: int = Field(
+        description="How many rows of the file have ids that are taken, this one the first of them; 0: another fault."
+    )
 
 
 class RowsDetail(ResponseBody):
@@ -34,7 +37,7 @@ class RowsDetail(ResponseBody):
 
     count: int
     files: int = Field(description="Of how many files.")
-    first: list[RowDetail] = Field(description="The first ten.")
+    first: list[RowDetail] = Field(description="The first ten, after one of every file with ids that are taken.")
 
 
 class FileCounts(ResponseBody):

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +14,8 @@ import pytest
 
 from serotine import Index
 from serotine.errors import IndexLockedError, SerotineError
+from serotine.index.store import forks
+from serotine.index.store.forks import ForkAware
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
 
@@ -98,3 +102,136 @@ def test_numbers_that_another_process_took_are_not_used_twice(tmp_path: Path) ->
             store.transaction() as transaction,
         ):
             transaction.insert_documents(number, [("c", None, "{}")])
+
+
+# A process uses the pool, its child opens the index, forks, and so does the child's child. No process may hang.
+NESTED = """
+import multiprocessing, os, sys
+import numpy as np
+from serotine import Index
+from serotine.errors import ReadOnlyError
+from serotine.maxsim import score
+
+random = np.random.default_rng(0)
+query = random.standard_normal((8, 16)).astype(np.float32)
+documents = [random.standard_normal((40, 16)).astype(np.float32) for _ in range(2000)]
+
+def best(_=None):
+    return index.search(query, k=1)[0].id
+
+def level(depth):
+    global index
+    if depth != "child":
+        index.search(query)
+        try:
+            index.add(ids=["x"], vectors=[query])
+        except ReadOnlyError:
+            print(depth, "refused")
+    else:
+        index = Index.open(sys.argv[1])
+        index.add(ids=["child"], vectors=[query])
+    print(depth, len(index), best(), float(score(query, documents[:64]).max()) == top)
+    with multiprocessing.get_context("fork").Pool(2) as pool:
+        print(depth, "pool", set(pool.map(best, range(8))), flush=True)
+    deeper = {"child": "grandchild", "grandchild": "its child"}.get(depth)
+    if deeper:
+        fork(deeper)
+        index.search(query)
+
+def fork(depth):
+    pid = os.fork()
+    if not pid:
+        try:
+            level(depth)
+        finally:
+            sys.stdout.flush()
+            os._exit(0)
+    os.waitpid(pid, 0)
+
+with Index.create(sys.argv[1], dim=16, keep_vectors=False) as index:
+    index.add(ids=[str(i) for i in range(2000)], vectors=documents)
+    index.search(query)
+top = float(score(query, documents[:64]).max())
+fork("child")
+"""
+
+
+def test_an_index_opened_in_a_child_survives_further_forks(tmp_path: Path) -> None:
+    environment = {**os.environ, "SEROTINE_NUM_THREADS": "4"}
+    command = [sys.executable, "-c", NESTED, str(tmp_path / "x")]
+    run = subprocess.run(command, capture_output=True, text=True, timeout=120, env=environment)
+    assert (run.returncode, run.stderr) == (0, "")
+    reads = [f"{depth} 2001 child True" for depth in ("child", "grandchild", "its child")]
+    pools = [f"{depth} pool {{'child'}}" for depth in ("child", "grandchild", "its child")]
+    assert run.stdout.splitlines() == [
+        *(reads[0], pools[0]),
+        *("grandchild refused", reads[1], pools[1]),
+        *("its child refused", reads[2], pools[2]),
+    ]
+
+
+ENCODING = """
+import os, sys
+import numpy as np
+from serotine import Encoder
+
+encoder = Encoder()
+texts = ["a text of several words " * 20] * 64
+expected = encoder.encode_documents(texts)
+
+def check(levels):
+    print(all(np.array_equal(a, b) for a, b in zip(encoder.encode_documents(texts), expected)), flush=True)
+    if levels:
+        pid = os.fork()
+        if not pid:
+            try:
+                check(levels - 1)
+            finally:
+                os._exit(0)
+        os.waitpid(pid, 0)
+
+check(2)
+"""
+
+
+def test_the_native_encoder_works_in_a_child_and_in_its_child() -> None:
+    environment = {**os.environ, "SEROTINE_NUM_THREADS": "4"}
+    run = subprocess.run([sys.executable, "-c", ENCODING], capture_output=True, text=True, timeout=120, env=environment)
+    assert (run.returncode, run.stdout.split()) == (0, ["True"] * 3), run.stderr
+
+
+def test_threads_that_fork_at_the_same_time_leave_no_lock_behind() -> None:
+    # The second thread starts to fork while the first is between its hooks.
+    first_waits, second_started = threading.Event(), threading.Event()
+    calls: list[str] = []
+
+    class Slow(ForkAware):
+        def before_fork(self) -> None:
+            calls.append("before")
+            first_waits.set()
+            second_started.wait(0.5)
+
+        def after_fork_in_parent(self) -> None:
+            calls.append("after")
+
+    slow = Slow()
+    forks.watch(slow)
+    threads = [threading.Thread(target=_fork_and_wait) for _ in range(2)]
+    threads[0].start()
+    assert first_waits.wait(10)
+    threads[1].start()
+    for thread in threads:
+        thread.join(20)
+        assert not thread.is_alive()
+    del slow
+    assert calls == ["before", "after"] * 2
+
+
+def _fork_and_wait() -> None:
+    with warnings.catch_warnings():
+        # Python 3.12 warns of forks in processes with threads.
+        warnings.simplefilter("ignore")
+        pid = os.fork()
+    if not pid:
+        os._exit(0)
+    os.waitpid(pid, 0)

@@ -172,6 +172,7 @@ class Catalog(ForkAware):
         self._read_only = read_only
         self._closed = False
         self._inherited = False
+        self._fork_locked = False
         self._reconnections = 0
         if not folder.exists():
             raise NotAnIndexError(f"{folder}: no such folder; create an index there first", str(folder))

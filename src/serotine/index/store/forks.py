@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import threading
 from weakref import WeakSet
 
 
@@ -21,8 +22,11 @@ class ForkAware:
 
 
 _OBJECTS: WeakSet[ForkAware] = WeakSet()
-# Those of the fork in progress: the set may change meanwhile.
-_forking: list[ForkAware] = []
+# Held from before a fork until after it: a thread that forks meanwhile waits. Reentrant, because a signal handler may
+# fork in the thread that is about to.
+_turn = threading.RLock()
+# The objects of the forks in progress, the innermost last: the set may change meanwhile.
+_forking: list[list[ForkAware]] = []
 
 
 def watch(value: ForkAware) -> None:
@@ -36,21 +40,27 @@ def leak(value: object) -> None:
 
 
 def _before() -> None:
-    _forking[:] = list(_OBJECTS)
-    for value in _forking:
+    _turn.acquire()
+    prepared: list[ForkAware] = []
+    _forking.append(prepared)
+    for value in list(_OBJECTS):
+        prepared.append(value)
         value.before_fork()
 
 
 def _in_parent() -> None:
-    for value in _forking:
+    for value in _forking.pop():
         value.after_fork_in_parent()
-    _forking.clear()
+    _turn.release()
 
 
 def _in_child() -> None:
-    for value in _forking:
-        value.after_fork()
+    # The thread that forked may have held it more than once.
+    global _turn
+    forking, _turn = _forking.pop(), threading.RLock()
     _forking.clear()
+    for value in forking:
+        value.after_fork()
 
 
 if hasattr(os, "register_at_fork"):

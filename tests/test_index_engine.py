@@ -256,8 +256,15 @@ def test_segments_whose_documents_have_no_tokens(tmp_path: Path, *, keep_vectors
         rng = np.random.default_rng(0)
         index.add(ids=[f"d{i}" for i in range(8)], vectors=[unit(rng, 6) for _ in range(8)])
         assert index.stats().coded_tokens == 48
-        index.delete([f"d{i}" for i in range(8)])
+        index.delete(["d0"])
+        stats = index.stats()
+        assert (stats.documents, stats.deleted) == (16, 1)
+        assert (stats.tokens, stats.coded_tokens, stats.deleted_tokens) == (42, 42, 6)
+        assert stats.bytes_per_token == pytest.approx(stats.bytes / 48)
+        index.delete([f"d{i}" for i in range(1, 8)])
+        assert (index.stats().tokens, index.stats().deleted_tokens) == (0, 48)
         index.compact()
+        assert index.stats().deleted_tokens == 0
         index.add(ids=["last"], vectors=[empty])
     with Index.open(tmp_path / "x") as index:
         index.compact()

@@ -28,7 +28,7 @@ def info(index: Path, json_file: str | None) -> None:
 
 
 def _describe(path: Path, stats: IndexStats) -> str:
-    average = stats.tokens / (stats.documents + stats.deleted) if stats.tokens else 0
+    average = stats.tokens / max(stats.documents, 1)
     lines = [
         f"{path}: {plural(stats.documents, 'document')}",
         f"  Vectors   {plural(stats.tokens, 'token')} of {stats.dim} dimensions, about {average:,.0f} per document.",
@@ -49,7 +49,8 @@ def _describe(path: Path, stats: IndexStats) -> str:
         lines.append(f"  Filters   by an index: {fields}; on other metadata by reading every document.")
     if stats.deleted:
         lines.append(
-            f"  Deleted   {plural(stats.deleted, 'document')}: no longer returned, but still on disk until compaction."
+            f"  Deleted   {plural(stats.deleted, 'document')} of {plural(stats.deleted_tokens, 'token')}: no longer "
+            "returned, but still on disk until compaction."
         )
     if stats.truncated:
         lines.append(

@@ -13,19 +13,20 @@ class IndexStats:
     Attributes:
         documents: number of live documents.
         deleted: number of tombstones: documents deleted or replaced whose vectors still take space.
-        tokens: number of stored token vectors, those of tombstones included.
+        tokens: number of token vectors of live documents.
+        deleted_tokens: number of those of tombstones.
         dim: dimension of a token vector.
         segments: number of segments.
-        coded_tokens: number of tokens with residual codes; the others are in the head, as vectors.
+        coded_tokens: how many of `tokens` have residual codes; the others are in the head, as vectors.
         codebooks: number of codebooks in use.
         centroids: number of centroids of the newest codebook; 0 when there is none yet.
         nbits: bits per dimension of the residual codes.
         keep_vectors: whether float16 vectors stay beside the codes.
         filterable: type names of the indexed metadata fields.
         bytes: size of the segment and codebook files.
-        code_bytes_per_token: size of the codes files per coded token; 0 when there are none.
+        code_bytes_per_token: size of the codes files per token in them; 0 when there are none.
         catalog_bytes: size of the catalog: ids, texts, metadata.
-        bytes_per_token: `bytes` per stored token; 0 when there are none.
+        bytes_per_token: `bytes` per stored token, those of tombstones included; 0 when there are none.
         encoder: name of the encoder, or None for an index of vectors.
         encoder_options: options it was loaded with: dimension, pool factor, marker position.
         format_version: version of the format on disk.
@@ -57,6 +58,7 @@ class IndexStats:
     unknown: int = 0
     unknown_scripts: dict[str, int] = field(default_factory=dict)
     arithmetic: str | None = None
+    deleted_tokens: int = 0
 
 
 @dataclass(frozen=True, slots=True)

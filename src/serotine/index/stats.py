@@ -10,30 +10,33 @@ from serotine.index.store import FORMAT_VERSION, Store
 def index_stats(store: Store) -> IndexStats:
     """Return the counts and sizes of the newest committed state."""
     settings = store.settings
-    records = store.snapshot().records
+    views = list(store.snapshot().segments.values())
+    records = [view.segment.record for view in views]
     documents, deleted = store.catalog.counts()
     coverage = store.catalog.coverage()
     codebooks = store.catalog.codebooks()
-    tokens = sum(record.tokens for record in records)
-    coded_tokens = sum(record.tokens for record in records if record.codes is not None)
+    tokens = sum(view.tokens for view in views)
+    stored_tokens = sum(record.tokens for record in records)
+    in_codes = sum(record.tokens for record in records if record.codes is not None)
     code_bytes = sum(record.codes.bytes for record in records if record.codes is not None)
     size = sum(record.bytes for record in records) + sum(record.file.bytes for record in codebooks.values())
     return IndexStats(
         documents=documents,
         deleted=deleted,
         tokens=tokens,
+        deleted_tokens=stored_tokens - tokens,
         dim=settings.dim,
         segments=len(records),
-        coded_tokens=coded_tokens,
+        coded_tokens=sum(view.tokens for view in views if view.segment.record.codes is not None),
         codebooks=len(codebooks),
         centroids=codebooks[max(codebooks)].centroids if codebooks else 0,
         nbits=settings.nbits,
         keep_vectors=settings.keep_vectors,
         filterable=settings.filterable,
         bytes=size,
-        code_bytes_per_token=code_bytes / coded_tokens if coded_tokens else 0.0,
+        code_bytes_per_token=code_bytes / in_codes if in_codes else 0.0,
         catalog_bytes=store.catalog_bytes,
-        bytes_per_token=size / tokens if tokens else 0.0,
+        bytes_per_token=size / stored_tokens if stored_tokens else 0.0,
         encoder=settings.encoder,
         encoder_options=dict(settings.encoder_options),
         format_version=FORMAT_VERSION,

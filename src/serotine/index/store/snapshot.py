@@ -42,6 +42,13 @@ class SegmentView:
         """Document numbers, ascending, tombstones included."""
         return self.segment.numbers
 
+    @property
+    def tokens(self) -> int:
+        """Number of tokens of live documents."""
+        if self.live is None:
+            return self.segment.record.tokens
+        return int(np.diff(self.segment.offsets)[self.live].sum())
+
     def allowed(self, matching: NDArray[np.int64] | None) -> NDArray[np.uint64] | None:
         """Return one bit per document, set where it is live and in `matching` (ascending numbers); None for all."""
         if matching is None:

@@ -12,6 +12,7 @@ from helpers.cli_fake import FakeEncoder
 
 import serotine.encoders
 from serotine.cli import main
+from serotine.errors import EmptyTextWarning
 from serotine.index import Index
 from serotine.maxsim import reference
 
@@ -258,12 +259,19 @@ def test_bad_input_leaves_no_files(shell: Shell, tmp_path: Path) -> None:
     assert "no such file" in shell.fails("index", "nowhere", "-o", "i.serotine")
 
 
-def test_empty_texts_are_indexed_with_a_warning(shell: Shell, tmp_path: Path) -> None:
+def test_empty_texts_are_bad_rows(shell: Shell, tmp_path: Path) -> None:
     write_jsonl(tmp_path / "in.jsonl", {"a": "words", "b": "", "c": "  "})
     shell("index", "in.jsonl", "-o", "i.serotine")
+    reason = "'text' is empty; give it a text, or remove the row"
     assert shell.err == (
-        "warning: 2 documents without text (the first: 'b' at in.jsonl:2); stored, but no query finds them\n"
+        f"warning: skipped row: in.jsonl:2: {reason}\nwarning: skipped row: in.jsonl:3: {reason}\n"
+        "warning: 2 bad rows of 1 file skipped; --strict rejects such files\n"
     )
+    assert ids() == {"a"}
+    assert reason in shell.fails("index", "in.jsonl", "-o", "other", "--strict")
+    # Those that come from Python are stored, as ever.
+    with Index.open("i.serotine") as index, pytest.warns(EmptyTextWarning):
+        index.add(["b", "c"], ["", "  "])
     result = shell.json("search", "i.serotine", "words", "-k", 9)
     assert [(hit["id"], hit["score"] is None) for hit in result["hits"]] == [("a", False), ("b", True), ("c", True)]
     assert "(empty text)" in shell("search", "i.serotine", "words")

@@ -25,14 +25,14 @@ def test_beir_fields(tmp_path: Path) -> None:
         {"_id": "a", "title": "Bats", "text": "fly late", "year": 2020, "tags": ["x"]},
         {"id": 7, "title": None, "text": "  no title  "},
         {"_id": "c", "id": "other", "title": "Only a title"},
-        {"_id": "d", "text": "", "metadata": {"url": "u"}, "lang": "en"},
+        {"_id": "d", "text": "four", "metadata": {"url": "u"}, "lang": "en"},
     )
     documents = list(read([file]))
     assert [(d.id, d.text, d.metadata) for d in documents] == [
         ("a", "Bats fly late", {"year": 2020, "tags": ["x"]}),
         ("7", "no title", {}),
         ("c", "Only a title", {"id": "other"}),
-        ("d", "", {"url": "u", "lang": "en"}),
+        ("d", "four", {"url": "u", "lang": "en"}),
     ]
     assert documents[1].origin == f"{file}:2"
 

@@ -247,6 +247,21 @@ def test_rows_with_ids_that_the_index_has_from_elsewhere_are_skipped(index: Inde
     assert [skipped.file for skipped in plan.conflicts] == ["b.csv"]
 
 
+@pytest.mark.parametrize("text", ["", "  ", "\u2003\n"])
+def test_rows_with_an_empty_text_are_bad(index: Index, text: str) -> None:
+    records = [{"id": "1", "text": text}, {"id": "2", "text": text, "title": "Bats"}, {"id": "3", "text": "owl"}]
+    Path("a.jsonl").write_text("\n".join(map(json.dumps, records)))
+    Path("b.json").write_text(json.dumps([{**record, "id": f"b{record['id']}"} for record in records]))
+    Path("c.csv").write_text(f'id,title,text\nc1,,"{text}"\nc2,Bats,"{text}"\nc3,,owl\n')
+    Path("d.csv").write_text("sku,name,price\nx1,,\nx2,chair,3\n")
+    report = update(index, ["a.jsonl", "b.json", "c.csv"])
+    reason = "'text' is empty; give it a text, or remove the row"
+    assert rows(report) == [("a.jsonl", 1, reason), ("b.json", 1, reason), ("c.csv", 2, reason)]
+    assert sorted(index.ids()) == ["2", "3", "b2", "b3", "c2", "c3"]
+    report = update(index, ["d.csv"], fields=Fields(id="sku", all_fields=True))
+    assert rows(report) == [("d.csv", 2, "every field is empty; give it a text, or remove the row")]
+
+
 def test_prefixed_ids_never_collide_and_are_remembered(index: Index) -> None:
     for name in ("a.csv", "b.csv"):
         Path(name).write_text(f"id,text\n1,{name}\n")

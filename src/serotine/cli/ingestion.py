@@ -154,11 +154,6 @@ def plan_files(ingest: Ingest, index: Index | None, reported: set[Skipped | Skip
             f"deleted from the index, and not stored again: {plural(count, 'document')} of {files} "
             f"(the first: {first}); --restore-deleted stores them"
         )
-    if plan.empty_documents:
-        warn(
-            f"{plural(plan.empty_documents, 'document')} without text (the first: {plan.first_empty}); "
-            "stored, but no query finds them"
-        )
     return plan
 
 

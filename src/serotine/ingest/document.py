@@ -21,7 +21,7 @@ class Document:
 
     Attributes:
         id: not empty.
-        text: title and text, joined by a space; may be empty.
+        text: title and text, joined by a space; not empty.
         metadata: every other field, valid JSON.
         origin: the file, with the line where it has many documents; for messages.
         line: the line or row, from 1; None where a file is one text.
@@ -60,7 +60,7 @@ def from_fields(values: Mapping[str, Any], file: str, line: int, fields: Fields 
         fields: which of them are text, title, id and metadata.
 
     Raises:
-        InputFileError: a missing text, an empty id, or a field of the wrong type.
+        InputFileError: a missing or empty text, an empty id, or a field of the wrong type.
     """
     origin = f"{file}:{line}"
     rest = dict(values)
@@ -86,6 +86,9 @@ def from_fields(values: Mapping[str, Any], file: str, line: int, fields: Fields 
         title = _string(rest.pop(key, None) or "", name, origin) if key is not None else ""
         # A null is no value, as in Parquet; a title is a text of its own.
         text = _string("" if value is None and title else value, " and ".join(fields.text) or "text", origin)
+    if not f"{title}{text}".strip():
+        where = "every field" if fields.all_fields else repr(" and ".join(fields.text) or "text")
+        raise InputFileError(f"{origin}: {where} is empty; give it a text, or remove the row")
     nested = rest.get("metadata")
     if isinstance(nested, dict):
         del rest["metadata"]

@@ -285,9 +285,8 @@ class _Planner:
         self._unchanged: list[str] = []
         self._touched: list[SourceRecord] = []
         self._skipped: list[Skipped] = []
-        self._documents = self._to_store = self._new_ids = self._empty = self._cut_records = self._truncated = 0
+        self._documents = self._to_store = self._new_ids = self._cut_records = self._truncated = 0
         self._bytes_to_store = 0
-        self._first_empty = ""
 
     def run(self, sources: Sequence[str | Path | SourceFile]) -> Plan:
         listing = list_files(sources, self._selection)
@@ -323,8 +322,6 @@ class _Planner:
             self._to_store,
             self._bytes_to_store,
             self._new_ids,
-            self._empty,
-            self._first_empty,
             SkippedRows.total(self._skipped_rows),
             unread=dict(self._unread),
             ignored=listing.ignored,
@@ -396,9 +393,8 @@ class _Planner:
         """
         ids: set[str] = set()
         collisions = Collisions(file)
-        documents = to_store = bytes_to_store = new_ids = empty = truncated = 0
+        documents = to_store = bytes_to_store = new_ids = truncated = 0
         cut_records: set[str] = set()
-        first_empty = ""
         bad_rows = misread = SkippedRows()
         not_read: Counter[str] = Counter()
         size, position = _size(file), 0
@@ -434,9 +430,6 @@ class _Planner:
                     raise TakenIdError(document, duplicate, Holder(self._ids[duplicate], is_read=True), file)
                 ids.update(document.ids)
                 cut_records.update(document.ids[1:])
-                if not document.text:
-                    empty += 1
-                    first_empty = first_empty or f"{document.id!r} at {document.origin}"
             changes = compare_documents(self._index, file, batch, upsert=self._upsert, names=self._names)
             truncated += self._reading.count_truncated(batch)
             documents += len(batch)
@@ -460,10 +453,8 @@ class _Planner:
         self._to_store += to_store
         self._bytes_to_store += bytes_to_store
         self._new_ids += new_ids
-        self._empty += empty
         self._cut_records += len(cut_records)
         self._truncated += truncated
-        self._first_empty = self._first_empty or first_empty
         return bad_rows, misread, not_read, collisions.ids
 
     def _report_read(self, position: int) -> None:

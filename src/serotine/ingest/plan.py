@@ -85,8 +85,6 @@ class Plan:
         to_store: how many of these have to be stored; the index already has the others.
         bytes_to_store: size of their texts.
         new_ids: how many of those to store have ids that the index does not have.
-        empty_documents: how many documents have no text.
-        first_empty: id and origin of the first document without text; "" where there is none.
         skipped_rows: bad rows of these files, whose other rows are indexed; those of unchanged files included.
         unread: how many images, attachments and the like of these and unchanged files are not read, by kind.
         ignored: files of the sources' folders that are not read, such as those of unknown types.
@@ -105,8 +103,6 @@ class Plan:
     to_store: int
     bytes_to_store: int
     new_ids: int
-    empty_documents: int
-    first_empty: str
     skipped_rows: SkippedRows = field(default_factory=SkippedRows)
     unread: Mapping[str, int] = field(default_factory=dict)
     ignored: Ignored = field(default_factory=Ignored)

@@ -339,7 +339,7 @@ def main() -> int:
     prepare(arguments.cache, arguments.passages, arguments.documents)
     queries = read_queries(arguments.cache, arguments.queries)
     path = arguments.cache / INDEX
-    ours = [sys.executable, "-m", "serotine.cli", "serve", "--query-cache", "0"]
+    ours = [sys.executable, "-m", "serotine", "serve", "--query-cache", "0"]
     rows: list[dict[str, Any]] = []
 
     def report(row: dict[str, Any]) -> None:

@@ -17,7 +17,7 @@ from serotine.index import Index
 from serotine.maxsim import reference
 
 FAKE = [sys.executable, str(Path(__file__).parent / "helpers" / "cli_fake.py")]
-REAL = [sys.executable, "-m", "serotine.cli"]
+REAL = [sys.executable, "-m", "serotine"]
 
 
 def run(*arguments: object, program: list[str] = FAKE) -> subprocess.CompletedProcess[str]:
@@ -199,3 +199,39 @@ def test_a_second_control_c_ends_the_process() -> None:
         process.send_signal(signal.SIGINT)
     process.communicate(timeout=10)
     assert process.returncode == -signal.SIGINT
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+@pytest.mark.parametrize(
+    ("arguments", "name"),
+    [(["--help"], "standard output"), (["model", "info", "mini", "--json", "/dev/full"], "/dev/full")],
+)
+def test_output_that_cannot_be_written_is_named(arguments: list[str], name: str) -> None:
+    with Path("/dev/full").open("w") as full:
+        result = subprocess.run(
+            [sys.executable, "-m", "serotine", *arguments],
+            stdout=full if name == "standard output" else subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert result.returncode == 1
+    assert result.stderr.startswith(f"error: {name}: No space left on device")
+    assert len(result.stderr.splitlines()) == 1
+
+
+def test_ctrl_c_while_the_commands_are_imported_is_quiet(tmp_path: Path) -> None:
+    # A module that the command line imports waits in place of click, as a slow disk would.
+    (tmp_path / "click.py").write_text("import sys, time\nprint('importing', flush=True)\ntime.sleep(60)\n")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "serotine", "--version"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])},
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "importing\n"
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=30)
+    assert (process.returncode, errors) == (130, "error: interrupted\n")

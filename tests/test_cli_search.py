@@ -116,6 +116,9 @@ def test_a_path_that_is_no_index_names_what_to_do(shell: Shell, tmp_path: Path) 
     assert "corpus.jsonl: is a file, not an index; its index is corpus.serotine" in shell.fails("info", "corpus.jsonl")
     for near in ("corpus", "corpsu.serotine"):
         assert f"{near}: no such index; did you mean corpus.serotine" in shell.fails("search", near, "late")
+    # The suffix makes no name alike.
+    (tmp_path / "corpus.serotine").rename(tmp_path / "p.serotine")
+    assert "no such index; make one with: " in shell.fails("search", "wiki.serotine", "late")
 
 
 def test_an_empty_index_names_the_command_that_fills_it(shell: Shell) -> None:

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
+import re
 from pathlib import Path
+from typing import NoReturn
+from unittest.mock import Mock
 
 import pytest
 
+from serotine import Index
 from serotine.files import atomic_file, replace_folder, sha256, write_atomically
+from serotine.index.files import durable
 
 
 def names(folder: Path) -> list[str]:
@@ -174,3 +180,32 @@ def test_every_file_of_a_folder_is_fsynced(tmp_path: Path, monkeypatch: pytest.M
 def test_sha256(tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(b"serotine" * 100_000)
     assert sha256(tmp_path / "a") == hashlib.sha256(b"serotine" * 100_000).hexdigest()
+
+
+def test_errors_of_the_system_name_the_file_that_was_meant(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "report.json"
+    full = f"No space left on device; the disk is full: free space, then try again: '{path}'"
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", Mock(side_effect=OSError(errno.ENOSPC, "No space left on device")))
+        with pytest.raises(OSError, match=re.escape(full)):
+            write_atomically(path, "{}")
+
+    def refuse(temporary: Path, *_: object, **__: object) -> NoReturn:
+        raise OSError(errno.EROFS, "Read-only", str(temporary))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "open", refuse)
+        with pytest.raises(OSError, match=re.escape(f"Read-only: '{path}'")):
+            write_atomically(path, "{}")
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "mkdir", refuse)
+        folder = tmp_path / "folder"
+        with pytest.raises(OSError, match=re.escape(f"Read-only: '{folder}'")), replace_folder(folder):
+            pass
+    with monkeypatch.context() as patch:
+        patch.setattr(durable, "rename", refuse)
+        with pytest.raises(OSError, match=re.escape(f"Read-only: '{tmp_path / 'index'}'")):
+            Index.create(tmp_path / "index", dim=2)
+    with pytest.raises(FileNotFoundError, match="'other'"), replace_folder(folder):
+        Path("other").read_bytes()
+    assert list(tmp_path.iterdir()) == []

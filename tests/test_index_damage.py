@@ -140,7 +140,7 @@ def test_missing_permissions_are_said_in_words(tmp_path: Path, monkeypatch: pyte
     with monkeypatch.context() as patch:
         patch.setattr(writer_lock, "_lock_folder", Mock(side_effect=denied))
         with pytest.raises(
-            SerotineError, match=r"cannot be changed \(Permission denied\); .* open with read_only=True"
+            SerotineError, match=r"cannot be changed \(Permission denied\); .* open the index read-only"
         ):
             Index.open(path)
     with monkeypatch.context() as patch:

@@ -20,7 +20,7 @@ pytest.importorskip("mcp", reason="needs the extra: pip install 'serotine[mcp]'"
 @pytest.mark.parametrize("workers", [1, 2])
 def test_the_address_is_announced_once_requests_are_accepted(tmp_path: Path, workers: int) -> None:
     path = create_vector_index(tmp_path / "i.serotine", 5)
-    command = [sys.executable, "-m", "serotine.cli", "serve", str(path), "--port", "0", "--workers", str(workers)]
+    command = [sys.executable, "-m", "serotine", "serve", str(path), "--port", "0", "--workers", str(workers)]
     # Both streams in one: nothing is written before the address.
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     try:

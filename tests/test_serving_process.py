@@ -248,7 +248,7 @@ def test_a_server_that_cannot_start_says_why(tmp_path: Path) -> None:
     source.write_text("bats")
     subprocess.run([*FAKE, "index", str(source), "-o", str(path)], check=True, capture_output=True)
     # Only cli_fake.py knows an encoder of that name.
-    command = [sys.executable, "-m", "serotine.cli", "serve", str(path), "--port", "0"]
+    command = [sys.executable, "-m", "serotine", "serve", str(path), "--port", "0"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 1
     assert "fake" in done.stderr

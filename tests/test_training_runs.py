@@ -215,7 +215,7 @@ def test_two_processes_share_a_run(tiny: Path, workspace: Path) -> None:
         "1",
     ]
     command += ["--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", str(port)]
-    command += ["-m", "serotine.cli", "train", str(file)]
+    command += ["-m", "serotine", "train", str(file)]
     process = subprocess.run(command, capture_output=True, text=True, check=False)
     assert process.returncode == 0, process.stderr
     assert process.stdout.count("model: done") == 1

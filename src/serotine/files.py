@@ -6,17 +6,35 @@ is written to disk goes through this module. A symlink is followed: what it poin
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import shutil
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
 # Temporary names must fit into the 255 bytes of a file name.
 _MAX_STEM = 50
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+_FREE_SPACE = "; the disk is full: free space, then try again"
+
+
+@contextmanager
+def named_errors(path: Path, temporary: Path | None = None) -> Iterator[None]:
+    """Name `path` in errors of the system: they name no file when a disk is full, and else the temporary one."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is None:
+            raise
+        name = str(path if error.filename is None else error.filename)
+        if temporary is not None:
+            name = name.replace(str(temporary), str(path))
+        fault = (error.strerror or "").removesuffix(_FREE_SPACE)
+        raise OSError(error.errno, fault + (_FREE_SPACE if error.errno in _FULL else ""), name) from error
 
 
 @contextmanager
@@ -25,13 +43,16 @@ def atomic_file(path: Path) -> Iterator[BinaryIO]:
     path = path.resolve()
     temporary = _temporary(path)
     try:
-        with temporary.open("wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
+        with named_errors(path, temporary):
+            with temporary.open("wb") as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(path)
     except BaseException:
-        temporary.unlink(missing_ok=True)
+        # Where no file can be created, there is none to remove either.
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
         raise
     _sync(path.parent)
 
@@ -56,14 +77,15 @@ def replace_folder(path: Path) -> Iterator[Path]:
     if path.exists() and not path.is_dir():
         raise NotADirectoryError(f"{path}: is a file; give a folder")
     building = _temporary(path)
-    building.mkdir(parents=True)
     try:
-        yield building
-        for child in building.rglob("*"):
-            if child.is_file() or child.is_dir():
-                _sync(child)
-        _sync(building)
-        _swap(building, path)
+        with named_errors(path, building):
+            building.mkdir(parents=True)
+            yield building
+            for child in building.rglob("*"):
+                if child.is_file() or child.is_dir():
+                    _sync(child)
+            _sync(building)
+            _swap(building, path)
     except BaseException:
         shutil.rmtree(building, ignore_errors=True)
         raise

@@ -95,7 +95,7 @@ class Server:
     def __init__(
         self,
         *arguments: object,
-        program: Sequence[str] = (sys.executable, "-m", "serotine.cli"),
+        program: Sequence[str] = (sys.executable, "-m", "serotine"),
         ready_token: str | None = None,
         **environment: str,
     ) -> None:

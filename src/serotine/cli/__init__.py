@@ -24,7 +24,7 @@ from serotine.cli.interrupts import interruptible
 from serotine.cli.mcp import mcp
 from serotine.cli.missing_index import missing_index_message
 from serotine.cli.model import model
-from serotine.cli.output import Interrupted, print_error
+from serotine.cli.output import Interrupted, print_error, system_error
 from serotine.cli.restore import restore
 from serotine.cli.search import search
 from serotine.cli.serve import serve
@@ -125,6 +125,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print_error(str(error))
         return _FAILED
     except OSError as error:
-        print_error(f"{error.filename}: {error.strerror}" if error.filename else str(error))
+        print_error(system_error(error))
         return _FAILED
     return status if isinstance(status, int) else 0

@@ -29,7 +29,10 @@ def missing_index_message(path: Path, catalog: str) -> str:
             return f"{path}: is {kind}, not an index; its index is {near[0]}"
         return f"{path}: is {kind}, not an index; make one with: {shell_line('serotine', 'index', path)}"
     indexes = {entry.name for entry in _entries(path.parent) if (entry / catalog).is_file()}
-    named = [name for name in (beside.name, *difflib.get_close_matches(path.name, indexes, n=1)) if name in indexes]
+    # Without the suffix, which makes short names alike.
+    stems = {name.removesuffix(_SUFFIX): name for name in sorted(indexes)}
+    alike = difflib.get_close_matches(path.name.removesuffix(_SUFFIX), stems, n=1)
+    named = [name for name in (beside.name, *(stems[stem] for stem in alike)) if name in indexes]
     if named:
         return f"{path}: no such index; did you mean {path.with_name(named[0])}"
     return f"{path}: no such index; make one with: serotine index FOLDER -o {shell_line(path)}"

@@ -6,12 +6,14 @@ import json
 import math
 import shlex
 import sys
+import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
+from serotine.files import named_errors
 from serotine.texts import is_text, printable
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -20,6 +22,15 @@ STANDARD_OUTPUT = "-"
 
 class Interrupted(Exception):  # noqa: N818 - it is Ctrl-C, not an error
     """The user pressed Ctrl-C; the message says what is stored."""
+
+
+def system_error(error: OSError) -> str:
+    """Return the message for an error of the system, which names no file where an output stream cannot be written."""
+    fault, name = error.strerror or str(error), error.filename
+    for frame, _ in traceback.walk_tb(error.__traceback__):
+        if name is None and frame.f_code is click.echo.__code__:
+            name = "standard error" if frame.f_locals.get("err") else "standard output"
+    return fault if name is None else f"{name}: {fault}"
 
 
 def print_error(message: str) -> None:
@@ -34,7 +45,8 @@ def warn(message: str) -> None:
 
 def watched() -> bool:
     """Return whether standard error is a terminal, so that progress is worth drawing."""
-    return sys.stderr.isatty()
+    # None where standard error is closed.
+    return sys.stderr is not None and sys.stderr.isatty()
 
 
 def this_command() -> str:
@@ -97,7 +109,8 @@ def write_json(result: dict[str, Any], json_file: str) -> None:
         # Bytes: JSON is UTF-8 on every terminal.
         click.echo(data, nl=False)
     else:
-        Path(json_file).write_bytes(data)
+        with named_errors(Path(json_file)):
+            Path(json_file).write_bytes(data)
 
 
 def _finite(value: Any) -> Any:

@@ -164,7 +164,8 @@ def _stages(stats: SearchStats, *, filtered: bool) -> str:
 
 
 def _indent(excerpt: str) -> str:
-    if not sys.stdout.isatty():
+    # None where standard output is closed.
+    if sys.stdout is None or not sys.stdout.isatty():
         return f"     {_highlight(excerpt, bold=False)}"
     width = min(shutil.get_terminal_size().columns, 120)
     return _highlight(textwrap.fill(excerpt, width, initial_indent=" " * 5, subsequent_indent=" " * 5), bold=True)

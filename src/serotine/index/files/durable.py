@@ -6,17 +6,15 @@ and its folder fsynced. Tests replace these functions to stop the process at eve
 
 from __future__ import annotations
 
-import errno
 import os
 import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO
 
+from serotine.files import named_errors
+
 TEMPORARY = ".tmp"
-_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 def write(file: BinaryIO, data: bytes | memoryview) -> None:
@@ -49,18 +47,6 @@ def remove(path: Path) -> None:
     path.unlink(missing_ok=True)
 
 
-@contextmanager
-def _named_errors(path: Path) -> Iterator[None]:
-    """Name the file in errors of the system, which name none when a disk is full."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno is None:
-            raise
-        full = "; the disk is full: free space, then try again" if error.errno in _FULL else ""
-        raise OSError(error.errno, f"{error.strerror}{full}", str(path)) from error
-
-
 class DurableFile:
     """A file that exists under its name complete and on disk, or not at all.
 
@@ -70,17 +56,17 @@ class DurableFile:
     def __init__(self, path: Path) -> None:
         self.path = path.absolute()
         self._temporary = path.with_name(f"{path.name}.{uuid.uuid4().hex}{TEMPORARY}")
-        with _named_errors(self.path):
+        with named_errors(self.path, self._temporary):
             self._file: BinaryIO = self._temporary.open("wb")
 
     def write(self, data: bytes | memoryview) -> None:
         """Append `data`."""
-        with _named_errors(self.path):
+        with named_errors(self.path, self._temporary):
             write(self._file, data)
 
     def overwrite(self, position: int, data: bytes) -> None:
         """Overwrite the bytes at `position`, then return to the end."""
-        with _named_errors(self.path):
+        with named_errors(self.path, self._temporary):
             self._file.seek(position)
             write(self._file, data)
             self._file.seek(0, os.SEEK_END)
@@ -92,7 +78,7 @@ class DurableFile:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         try:
-            with _named_errors(self.path):
+            with named_errors(self.path, self._temporary):
                 with self._file:
                     if kind is None:
                         sync(self._file)

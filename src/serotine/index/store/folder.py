@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from serotine.errors import IndexExistsError, wrong_type
+from serotine.files import named_errors
 from serotine.index.files import CHECKPOINT_FILE, SEGMENT_FOLDER, durable
 from serotine.index.store.catalog import CATALOG_FILE, Catalog, create_catalog
 from serotine.index.store.settings import Settings
@@ -62,16 +63,17 @@ def new_folder(folder: Path) -> Iterator[Path]:
     # Built beside and renamed into place, so that a crash leaves no incomplete index under the name.
     building = folder.with_name(f".{folder.name}.{uuid.uuid4().hex}{durable.TEMPORARY}")
     try:
-        (building / SEGMENT_FOLDER).mkdir(parents=True)
-        yield building
-        durable.sync_folder(building)
-        try:
-            durable.rename(building, folder)
-        except OSError:
-            if not folder.is_dir() or not any(folder.iterdir()):
-                raise
-            # Another process created the folder meanwhile.
-            raise _already_exists(folder) from None
+        with named_errors(folder, building):
+            (building / SEGMENT_FOLDER).mkdir(parents=True)
+            yield building
+            durable.sync_folder(building)
+            try:
+                durable.rename(building, folder)
+            except OSError:
+                if not folder.is_dir() or not any(folder.iterdir()):
+                    raise
+                # Another process created the folder meanwhile.
+                raise _already_exists(folder) from None
     except BaseException:
         shutil.rmtree(building, ignore_errors=True)
         raise

@@ -52,7 +52,7 @@ class WriterLock(ForkAware):
             self._lock.release()
             raise SerotineError(
                 f"{folder}: cannot be changed ({error.strerror or reason(error)}); "
-                "check the folder's permissions, or open with read_only=True"
+                "make the folder writable, or open the index read-only"
             ) from error
         self._process = os.getpid()
         _HELD[self._file] = self

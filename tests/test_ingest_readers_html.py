@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import re
+import time
+
 import pytest
 
 from serotine.ingest.readers.html import read_html
+from serotine.ingest.readers.titles import given_title
 
 pytest.importorskip("selectolax")
 
@@ -76,6 +80,54 @@ def test_what_surrounds_a_text_is_left_out(around: str) -> None:
     assert text_of(f"{around}<h2>Install{around}</h2><p>Run pip.</p>{around}") == "Install\n\nRun pip."
 
 
+TEXINFO_LINKS = (
+    'Next: <a href="b.html" accesskey="n" rel="next">Memory Usage</a>, '
+    'Previous: <a href="a.html" rel="prev">Types</a>, '
+    'Up: <a href="c.html" rel="up">Using</a> &nbsp; [<a href="t.html" title="Table of contents" rel="contents">Contents'
+    '</a>][<a href="i.html" title="Index" rel="index">Index</a>]'
+)
+
+
+@pytest.mark.parametrize(
+    "bar",
+    [
+        f'<div class="header"><p>\n{TEXINFO_LINKS}</p>\n</div>',
+        f'<div class="nav-panel"><p>{TEXINFO_LINKS}</p></div>',
+        f'<div class="node"><a name="Top"></a><p><hr>{TEXINFO_LINKS}<br></p></div>',
+        f"<div><table><tr><td>{TEXINFO_LINKS}</td></tr></table></div>",
+        '<p><a href="a" rel="prev">&lt;&lt; Types</a> | <a href="i" rel="index">I</a> | <a href="b" rel="next">Go</a>',
+        '<div class="navheader"><table><tr><th>Part II</th><td><a accesskey="p" href="a">Prev</a></table></div>',
+        '<div class="navfooter"><a accesskey="n" href="a">Next</a> The end</div>',
+        '<p><a href="b.html" rel="Next">Memory Usage</a></p>',
+    ],
+)
+def test_bars_of_links_between_pages_are_left_out(bar: str) -> None:
+    assert text_of(f"{bar}<h4>Types</h4><p>Nine of them.</p><hr>{bar}") == "Types\n\nNine of them."
+    assert text_of(f"<main>{bar}<h4>Types</h4><p>Nine of them.</p></main>") == "Types\n\nNine of them."
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        'Continue with <a rel="next" href="b.html">Memory Usage</a>.',
+        'The <a rel="index" href="i.html">index</a> lists the names of all of them.',
+        'Up: <a href="c.html">the hill</a>',
+        '<span class="header">Next, the previous index goes up.</span>',
+    ],
+)
+def test_sentences_with_such_links_and_words_stay(text: str) -> None:
+    plain = re.sub(r"<.*?>", "", text)
+    assert text_of(f'<div class="header"><p>{text}</p></div><p>More.</p>') == f"{plain}\n\nMore."
+    assert text_of('<h1><a rel="index" href="/">The Manual</a></h1>') == "The Manual"
+
+
+def test_many_such_links_cost_little_time() -> None:
+    started = time.process_time()
+    text_of("<div><a rel=next href=a>Next</a> text" * 2000)
+    text_of("<div>" + "<a rel=next href=a>x</a>" * 20_000 + "</div>")
+    assert time.process_time() - started < 5
+
+
 def test_links_in_a_text_stay() -> None:
     for link in ('<a href="#install">Install</a>', '<a href="b.html">#</a>', '<a href="#c">C#</a>'):
         assert text_of(f"<p>See {link}.</p>").startswith("See ")
@@ -117,11 +169,32 @@ def test_invisible_breaks_are_left_out() -> None:
         ("The Manual", "<h1>One</h1><h1>Two</h1>", "The Manual"),
         ("", "<h1>Install</h1>", "Install"),
         ("Install", "<p>Run pip.</p>", "Install"),
+        ("Setting up \u2014 Guide \u2014 The Manual", "<h1>Install</h1><h2>Pip</h2>", "Install"),
+        ("Setting up", "<h1>The Manual</h1><h2>Pip</h2>", "Setting up"),
+        ("Setting up - The Manual", "<h2>Install</h2>", "Setting up - The Manual"),
+        ("Untitled Document", "<h2>Install</h2>", "Install"),
+        ("install-3.html", "<h1>Install</h1><h1>Pip</h1>", "Install"),
     ],
 )
 def test_the_title_is_the_name_of_the_page(title: str, body: str, name: str) -> None:
     page = f"<html><head><title>{title}</title></head><body>{body}</body></html>"
     assert read_html(page.encode(), "f").metadata == {"title": name}
+
+
+@pytest.mark.parametrize(
+    ("title", "is_given"),
+    [
+        *((title, False) for title in ("untitled", "Untitled document", "Untitled-1", "(untitled)", "Untitled page 2")),
+        *((title, False) for title in ("Microsoft Word - Final report 3.doc", "paper.dvi", "My  thesis.pdf", "b.indd")),
+        *((title, False) for title in ("PowerPoint Presentation", "Slide 1", "Document1", "No title", "index.html")),
+        *((title, True) for title in ("The Untitled Bat", "Node.js", "Documents of the empire", "Using setup.py")),
+        *((title, True) for title in ("Untitled: a life", "Version 2.0", "Microsoft Word", "On index.html and others")),
+    ],
+)
+def test_titles_that_programs_write_are_none(title: str, is_given: bool) -> None:
+    assert given_title(title) == (title if is_given else "")
+    page = f"<html><head><title>{title}</title></head><body><p>Run pip.</p></body></html>"
+    assert read_html(page.encode(), "f").metadata == ({"title": title} if is_given else {})
 
 
 def test_a_page_names_its_author_date_and_language() -> None:

@@ -43,6 +43,8 @@ def test_pdf_pages(tmp_path: Path) -> None:
     (document,) = read([file])
     assert document.text == "Bats fly\nlate\n\né on the third page"
     assert document.metadata["title"] == "On bats"
+    write_pdf(tmp_path / "c.pdf", ["words"], title="Microsoft Word - bats.doc")
+    assert "title" not in next(iter(read([tmp_path / "c.pdf"]))).metadata
     packed = tmp_path / "b.pdf.gz"
     packed.write_bytes(gzip.compress(file.read_bytes()))
     assert [packed_document.text for packed_document in read([packed])] == [document.text]

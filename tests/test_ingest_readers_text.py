@@ -95,6 +95,16 @@ def test_broken_front_matter_is_reported_and_stays_text(tmp_path: Path, source: 
     assert reason in message
 
 
+def test_broken_front_matter_is_no_title() -> None:
+    pytest.importorskip("yaml")
+    source = "---\ntitle: [broken\n---\n{}More.\n"
+    untitled = read_markdown(source.format("").encode(), "a.md")
+    assert (untitled.metadata, [section.headings for section in untitled.sections]) == ({}, [()])
+    assert read_markdown(source.format("# Bats\n").encode(), "a.md").metadata == {"title": "Bats"}
+    # Not broken, and no front matter: a heading that Markdown underlines.
+    assert read_markdown(b"Bats\n---\nThey fly.\n", "a.md").metadata == {"title": "Bats"}
+
+
 RST = """\
 =====
 Guide

@@ -9,6 +9,7 @@ from urllib.parse import unquote
 from serotine.ingest.extract import Extract, Section
 from serotine.ingest.readers.html import read_html
 from serotine.ingest.readers.package import Package
+from serotine.ingest.readers.titles import given_title
 from serotine.ingest.readers.xml_tree import all_of, attribute, first, text_of
 
 _CONTAINER = "META-INF/container.xml"
@@ -51,7 +52,7 @@ def read_epub(data: bytes, name: str) -> Extract:
             ]
             length += len(extract.text)
     metadata = {
-        "title": text_of(first(book, "title")),
+        "title": given_title(text_of(first(book, "title"))),
         "author": ", ".join(filter(None, (text_of(creator) for creator in all_of(book, "creator")))),
         "date": text_of(first(book, "date")),
         "language": text_of(first(book, "language")),

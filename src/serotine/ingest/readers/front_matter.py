@@ -28,6 +28,7 @@ class FrontMatter:
 
     Attributes:
         end: where the text after it begins; 0 where there is none.
+        broken_end: where one that is broken, and text, ends; 0 where it is none.
         metadata: its values, valid JSON; dates as ISO text.
         problems: its line and what is wrong with it; it is text then.
     """
@@ -35,6 +36,7 @@ class FrontMatter:
     end: int = 0
     metadata: dict[str, Any] = field(default_factory=dict)
     problems: tuple[tuple[int, str], ...] = ()
+    broken_end: int = 0
 
 
 def read_front_matter(text: str) -> FrontMatter:
@@ -54,7 +56,7 @@ def read_front_matter(text: str) -> FrontMatter:
         reason = str(getattr(error, "problem", None) or error).splitlines() or [type(error).__name__]
         kind = "YAML" if yaml else "TOML"
         message = f"front matter is not valid {kind} ({reason[0]}) and was read as text; correct it"
-        return FrontMatter(problems=((_line(error), message),))
+        return FrontMatter(problems=((_line(error), message),), broken_end=match.end())
     if values is None:
         values = {}
     # A paragraph between two lines.

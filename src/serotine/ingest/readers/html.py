@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 from serotine.errors import MissingExtraError
 from serotine.ingest.decoding import decode
 from serotine.ingest.extract import Extract, encoding_metadata, sections
+from serotine.ingest.readers.navigation import navigation_ids
+from serotine.ingest.readers.titles import given_title
 
 if TYPE_CHECKING:
     from selectolax.lexbor import LexborHTMLParser, LexborNode
@@ -38,8 +40,8 @@ _DROPPED_CLASSES = frozenset(
         *("anchor-link", "anchorjs-link", "breadcrumb", "breadcrumbs", "hash-link", "header-anchor", "headerlink"),
         # What is shown of a formula, beside its source.
         "katex-html",
-        *("lineno", "linenodiv", "linenos", "mw-editsection", "permalink", "skip-link", "skip-to-content", "skiplink"),
-        *("viewcode-link",),
+        *("lineno", "linenodiv", "linenos", "mw-editsection", "nav-panel", "navfooter", "navheader", "navpath"),
+        *("permalink", "skip-link", "skip-to-content", "skiplink", "viewcode-link"),
     )
 )
 _FOOTER_PARENTS = frozenset(("article", "blockquote", "main", "section"))
@@ -53,6 +55,8 @@ _META = {
     "author": "meta[name=author i]",
     "date": "meta[property='article:published_time'], meta[name=date i], meta[name='dcterms.date' i]",
 }
+# Between the names of a page and its site.
+_SITE = re.compile(r"\s[-\u2013\u2014|\u00b7:\u00bb\u203a]+\s")
 _HEADINGS = {f"h{level}": level for level in range(1, 7)}
 _SPACE = re.compile(r"[ \t\n\r\f]+")
 _TEXT = "-text"
@@ -74,11 +78,12 @@ def read_html(data: bytes, name: str) -> Extract:
     source, encoding = decode(data, name, declared and declared.group(1).decode("ascii"))
     # The parser reads UTF-8 and stops at NUL.
     page = LexborHTMLParser(source.encode("utf-8", "replace").replace(b"\0", b" "))
-    writer = _Writer()
+    navigation = navigation_ids(page)
+    writer = _Writer(navigation)
     for node in _main_nodes(page.css("main, [role=main]")):
         writer.walk(node)
     if not writer.text.strip() and page.body is not None:
-        writer = _Writer()
+        writer = _Writer(navigation)
         writer.walk(page.body)
     return Extract(
         writer.text,
@@ -101,11 +106,15 @@ def _main_nodes(nodes: list[LexborNode]) -> list[LexborNode]:
 def _metadata(page: LexborHTMLParser, headings: list[tuple[int, int, str]]) -> dict[str, Any]:
     """Return the page's name, author, date and language."""
     title_node = page.css_first("title")
-    title = _one_line(title_node.text()) if title_node is not None else ""
-    top = [text for _, level, text in headings if level == 1] or [text for _, _, text in headings[:1]]
-    # "Install — The Manual" is the page "Install" of a site.
-    names = [text for text in top if text.casefold() in title.casefold()] or [title]
-    metadata = {"title": names[0] or (top[0] if top else "")}
+    title = given_title(_one_line(title_node.text())) if title_node is not None else ""
+    top = [text for _, level, text in headings if level == 1]
+    candidates = top or [text for _, _, text in headings[:1]]
+    # "Install — The Manual" is the page "Install" of a site. A title of one name is better than a heading that it does
+    # not have, which often is the name of the site.
+    names = [text for text in candidates if text.casefold() in title.casefold()]
+    if not names:
+        names = candidates if not title or (len(top) == 1 and _SITE.search(title)) else [title]
+    metadata = {"title": names[0] if names else ""}
     for key, selector in _META.items():
         node = page.css_first(selector)
         metadata[key] = _one_line(node.attributes.get("content") or "") if node is not None else ""
@@ -119,9 +128,10 @@ def _one_line(text: str) -> str:
 
 
 class _Writer:
-    """The text of a tree, written in document order."""
+    """The text of a tree, written in document order, without the nodes of the given ids."""
 
-    def __init__(self) -> None:
+    def __init__(self, left_out: set[int]) -> None:
+        self._left_out = left_out
         self._texts: list[str] = []
         self._length = 0
         # Index of the separator before the next text: the largest since the last one.
@@ -153,7 +163,7 @@ class _Writer:
                 self._write(_formula(node))
             elif tag == "br" and self._preformatted:
                 self._write("\n")
-            elif tag not in _DROPPED and not _hidden(node) and not _surrounds(node, tag):
+            elif not (tag in _DROPPED or node.mem_id in self._left_out or _hidden(node) or _surrounds(node, tag)):
                 self._enter(tag)
                 pending.append((node, True))
                 pending.extend((child, False) for child in reversed(list(node.iter(include_text=True))))
@@ -239,8 +249,6 @@ def _surrounds(node: LexborNode, tag: str) -> bool:
         return not any((parent.tag or "") in _FOOTER_PARENTS for parent in _parents(node))
     if tag != "a":
         return False
-    if (attributes.get("rel") or "").lower() in ("next", "prev"):
-        return True
     if not (attributes.get("href") or "").startswith("#"):
         return False
     text = node.text()

@@ -23,7 +23,8 @@ def read_markdown(data: bytes, name: str) -> Extract:
     source, encoding = decode(data, name)
     front = read_front_matter(source)
     text = source[front.end :]
-    headings = read_headings(text)
+    # For Markdown the line that ends front matter makes a heading of the lines above it.
+    headings = [heading for heading in read_headings(text) if heading[0] >= front.broken_end]
     title = {"title": headings[0][2]} if headings and headings[0][2] else {}
     metadata = {**title, **front.metadata, **encoding_metadata(encoding)}
     return Extract(text, sections(len(text), headings), metadata, problems=front.problems)

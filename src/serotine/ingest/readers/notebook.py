@@ -11,6 +11,7 @@ from typing import Any
 from serotine.errors import InputFileError
 from serotine.ingest.extract import Extract, Positions, sections
 from serotine.ingest.readers.markdown import read_headings
+from serotine.ingest.readers.titles import given_title
 from serotine.nesting import check_nesting
 
 _SEPARATOR = "\n\n"
@@ -55,7 +56,7 @@ def read_notebook(data: bytes, name: str) -> Extract:
         numbers.append(number)
         length += len(text)
     metadata = {
-        "title": _get(notebook, "metadata", "title") or (headings[0][2] if headings else ""),
+        "title": given_title(str(_get(notebook, "metadata", "title") or "")) or (headings[0][2] if headings else ""),
         "language": language,
     }
     return Extract(

@@ -7,6 +7,7 @@ from xml.etree.ElementTree import Element
 from serotine.ingest.extract import Extract
 from serotine.ingest.readers.package import Package
 from serotine.ingest.readers.text_writer import TextWriter
+from serotine.ingest.readers.titles import given_title
 from serotine.ingest.readers.xml_tree import all_of, attribute, first, local, text_of
 
 # Deleted text, comments, and tables of contents, which repeat the headings.
@@ -37,7 +38,7 @@ def read_odt(data: bytes, name: str) -> Extract:
     if "meta.xml" in package.names:
         meta = package.xml("meta.xml")
         metadata = {
-            "title": text_of(first(meta, "title")),
+            "title": given_title(text_of(first(meta, "title"))),
             "author": text_of(first(meta, "creator", "initial-creator")),
             "date": text_of(first(meta, "date", "creation-date")),
             "language": text_of(first(meta, "language")),

@@ -13,6 +13,7 @@ from xml.etree.ElementTree import Element
 from serotine.errors import InputFileError
 from serotine.ingest.limits import reading_limits
 from serotine.ingest.limits import size as as_size
+from serotine.ingest.readers.titles import given_title
 from serotine.ingest.readers.xml_tree import all_of, attribute, first, parse_xml, text_of
 
 _OLE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
@@ -113,7 +114,7 @@ class Package:
             return {}
         root = self.xml(entry)
         return {
-            "title": text_of(first(root, "title")),
+            "title": given_title(text_of(first(root, "title"))),
             "author": text_of(first(root, "creator")),
             "date": text_of(first(root, "modified")) or text_of(first(root, "created")),
             "language": text_of(first(root, "language")),

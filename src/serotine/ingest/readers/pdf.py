@@ -12,6 +12,7 @@ from serotine.errors import InputFileError, MissingExtraError, reason
 from serotine.ingest.extract import Extract, Positions, Section
 from serotine.ingest.limits import check_text, reading_limits, size
 from serotine.ingest.readers.hyphens import join_hyphenated
+from serotine.ingest.readers.titles import given_title
 
 if TYPE_CHECKING:
     from pypdfium2 import PdfDocument
@@ -142,7 +143,7 @@ def _metadata(document: PdfDocument) -> dict[str, Any]:
     values = {key: _clean(str(value)).strip() for key, value in document.get_metadata_dict().items() if value}
     date = _DATE.match(values.get("CreationDate", ""))
     metadata = {
-        "title": values.get("Title"),
+        "title": given_title(values.get("Title", "")),
         "author": values.get("Author"),
         "date": "-".join(number for number in date.groups() if number) if date else None,
     }

@@ -49,9 +49,7 @@ def read_pptx(data: bytes, name: str) -> Extract:
             unread["diagrams"] += kind == "diagramData"
         unread["images"] += sum(1 for _ in all_of(slide, "pic"))
     metadata = package.core_properties()
-    # The title of a template.
-    given = metadata.get("title", "")
-    metadata["title"] = given if given and given != "PowerPoint Presentation" else first_title
+    metadata["title"] = metadata.get("title") or first_title
     return writer.extract(metadata, unread)
 
 

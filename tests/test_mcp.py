@@ -111,15 +111,15 @@ def test_an_agent_searches_expands_and_lists(bats: Path, tmp_path: Path) -> None
         assert all(hit["text"] in text and hit["id"] in text for hit in result["hits"])
         assert result["hits"][0]["metadata"]["source"] == "notes/bats.md"
 
-        expanded, text = await agent.call("expand", id="notes/bats.md#1", neighbours=1)
+        expanded, text = await agent.call("expand", id="notes/bats.md#1", neighbors=1)
         assert [passage["id"] for passage in expanded["passages"]] == [f"notes/bats.md#{i}" for i in range(3)]
         # Text that passages share appears once.
         for overlap in OVERLAPS:
             assert text.count(overlap) == 1
         assert expanded["next_offset"] is None
-        single, _ = await agent.call("expand", id="lone", neighbours=2)
+        single, _ = await agent.call("expand", id="lone", neighbors=2)
         assert [passage["text"] for passage in single["passages"]] == ["Mars is a red planet."]
-        assert "no neighbours" in single["note"]
+        assert "no neighbors" in single["note"]
 
         listed, text = await agent.call("list")
         (index,) = listed["indexes"]

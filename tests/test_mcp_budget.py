@@ -135,8 +135,8 @@ def test_a_long_passage_is_read_in_steps(indexes: ServedIndexes, qwen: Callable[
         assert calls == 1 or count_tokens_sent(text) > 400
 
 
-def test_omitted_neighbours_are_named(indexes: ServedIndexes) -> None:
-    result, output = expand(indexes, ExpandArguments(id="abstract#5", neighbours=20, max_tokens=1500))
+def test_omitted_neighbors_are_named(indexes: ServedIndexes) -> None:
+    result, output = expand(indexes, ExpandArguments(id="abstract#5", neighbors=20, max_tokens=1500))
     assert count_tokens(output) <= 1500
     ids = [passage.id for passage in result.passages]
     numbers = [int(id_.split("#")[1]) for id_ in ids]

@@ -316,7 +316,21 @@ MISTAKES: list[tuple[str, dict[str, Any], int, str, str]] = [
     ("wiki/search", {"query": "x", "mode": "bm25", "min_score": 0.5}, 422, "bad_value", "min_score: needs mode="),
     ("wiki/search", {"query": "x", "group_by": "file"}, 422, "bad_value", "group_by: "),
     ("wiki/search", {"query": "x", "candidates": 10**9}, 422, "bad_value", "candidates: "),
-    ("wiki/search", {"query": "x", "kk": 1}, 422, "bad_value", "kk: "),
+    ("wiki/search", {"query": "x", "kk": 1}, 422, "bad_value", "unknown key 'kk'; valid keys: mode, exact,"),
+    (
+        "wiki/search/batch",
+        {"queries": [{"query": "x", "kk": 1}]},
+        422,
+        "bad_value",
+        "queries.0: unknown key 'kk'; valid keys: query, vectors",
+    ),
+    (
+        "wiki/documents",
+        {"documents": [{"id": "a", "txt": "x"}]},
+        422,
+        "bad_value",
+        "documents.0: unknown key 'txt'; valid keys: id, text,",
+    ),
     ("wiki/search", {"query": "x", "where": {}}, 422, "bad_value", "where: must not be empty"),
     ("wiki/search", {"query": "x", "where": {"lang": 3}}, 422, "bad_type", "must be str, as 'lang' is declared"),
     ("wiki/search", {"query": "x", "mode": "bm25", "exact": True}, 422, "bad_value", "exact: "),
@@ -402,8 +416,17 @@ def test_an_unknown_index_says_which_exist(client: TestClient) -> None:
 
 
 def test_other_paths_and_methods(client: TestClient) -> None:
-    expect_error(client.get("/nowhere"), 404, "not_found")
-    expect_error(client.get("/v1/indexes/wiki/search"), 405, "method_not_allowed")
+    message = expect_error(client.get("/nowhere"), 404, "not_found")
+    assert message == "path: unknown '/nowhere'; /docs lists all"
+    message = expect_error(client.post("/v1/indexes/wiki/serch", json={}), 404, "not_found")
+    assert (
+        message == "path: unknown '/v1/indexes/wiki/serch'; did you mean '/v1/indexes/{name}/search'; /docs lists all"
+    )
+    message = expect_error(client.get("/v1/indexes/wiki/search"), 405, "method_not_allowed")
+    assert message == "method: must be POST for '/v1/indexes/wiki/search', got GET"
+    message = expect_error(client.put("/v1/indexes/wiki/documents/a/b"), 405, "method_not_allowed")
+    assert message.startswith("method: must be ")
+    assert "GET" in message
     expect_error(client.get("/v1/jobs/zz"), 404, "unknown_job")
     expect_error(client.post("/v1/rerank", json={"model": "x", "query": "q", "documents": ["d"]}), 404, "unknown_model")
 

@@ -84,14 +84,14 @@ def test_tokens_and_their_scopes(tmp_path: Path, wiki: Path) -> None:
 
         for path in ("/v1/indexes", "/v1/indexes/wiki", "/metrics", "/v1/jobs/x", "/v1/indexes/wiki/documents/d1"):
             refused = client.get(path)
-            expect_error(refused, 401, "unauthorised")
+            expect_error(refused, 401, "unauthorized")
             assert refused.headers["WWW-Authenticate"] == "Bearer"
-            expect_error(client.get(path, headers=authorization("x" * 32)), 401, "unauthorised")
+            expect_error(client.get(path, headers=authorization("x" * 32)), 401, "unauthorized")
             assert client.get(path, headers=authorization(READER)).status_code in (200, 404)
         for path in ("/healthz", "/readyz", "/openapi.json", "/docs"):
             assert client.get(path).status_code == 200
         url = "/v1/indexes/wiki/documents"
-        expect_error(client.post(url, json=documents), 401, "unauthorised")
+        expect_error(client.post(url, json=documents), 401, "unauthorized")
         expect_error(client.post(url, json=documents, headers=authorization(READER)), 403, "forbidden")
         expect_error(client.post("/v1/indexes", json={"name": "x"}, headers=authorization(READER)), 403, "forbidden")
         expect_error(client.delete(f"{url}/d1", headers=authorization(READER)), 403, "forbidden")
@@ -119,9 +119,9 @@ def test_rights_are_checked_before_a_body_is_read(tmp_path: Path, wiki: Path) ->
     with application(tmp_path / "state", wiki, tokens=tokens) as client:
         for path in ("/v1/indexes/wiki/search", "/v1/rerank", "/pooling"):
             for wrong in (None, "x" * 32):
-                expect_error(send(client, path, "application/json", wrong), 401, "unauthorised")
+                expect_error(send(client, path, "application/json", wrong), 401, "unauthorized")
             expect_error(send(client, path, "application/json", READER), 400, "bad_json")
-        expect_error(send(client, *upload, None), 401, "unauthorised")
+        expect_error(send(client, *upload, None), 401, "unauthorized")
         expect_error(send(client, *upload, READER), 403, "forbidden")
         expect_error(send(client, *upload, WRITER), 400, "bad_request")
     with application(tmp_path / "other", wiki, read_only=True) as client:

@@ -149,7 +149,7 @@ class ServerError(SerotineError):
 
     Attributes:
         status: the HTTP status, or None without a response.
-        code: the error's code, such as "unauthorised", "too_large" or "overloaded".
+        code: the error's code, such as "unauthorized", "too_large" or "overloaded".
     """
 
     def __init__(self, message: str, *, status: int | None = None, code: str = "unreachable") -> None:

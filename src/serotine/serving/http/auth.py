@@ -67,13 +67,13 @@ def _check_scope(tokens: Sequence[Token], secret: str | None, required: Scope) -
     if secret is None:
         raise RequestError(
             401,
-            "unauthorised",
+            "unauthorized",
             "a token is required; send it as: Authorization: Bearer TOKEN",
             {"WWW-Authenticate": "Bearer"},
         )
     scope = scope_of(tokens, secret)
     if scope is None:
-        raise RequestError(401, "unauthorised", "unknown token", {"WWW-Authenticate": 'Bearer error="invalid_token"'})
+        raise RequestError(401, "unauthorized", "unknown token", {"WWW-Authenticate": 'Bearer error="invalid_token"'})
     if required == "write" and scope != "write":
         raise RequestError(403, "forbidden", "this token may only read; a change requires one with the scope write")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import json
 import logging
 from collections.abc import Mapping
@@ -12,8 +13,10 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
 from starlette.exceptions import HTTPException
+from starlette.routing import Route, compile_path
 
-from serotine.errors import SerotineError, ServerError, shown
+from serotine.errors import SerotineError, ServerError, shown, unknown_key
+from serotine.serving.http.body_fields import body_fields
 from serotine.wire import STATUS, error_code
 
 _log = logging.getLogger("serotine.serving")
@@ -76,7 +79,7 @@ async def _on_validation_error(request: Request, error: Exception) -> Response:
         raise error
     if (wrong_type := _wrong_content_type(request, error)) is not None:
         return error_response(422, "bad_value", wrong_type)
-    mistakes = [_mistake_message(mistake) for mistake in error.errors()]
+    mistakes = [_mistake_message(request, mistake) for mistake in error.errors()]
     more = f" (and {len(mistakes) - _MAX_SHOWN} more)" if len(mistakes) > _MAX_SHOWN else ""
     status, code = (400, "bad_json") if error.errors()[0]["type"] == "json_invalid" else (422, "bad_value")
     return error_response(status, code, "; ".join(mistakes[:_MAX_SHOWN]) + more)
@@ -99,24 +102,56 @@ def _wrong_content_type(request: Request, error: RequestValidationError) -> str 
     return f"Content-Type: must be application/json, got {shown(sent)}; send the header Content-Type: application/json"
 
 
-def _mistake_message(mistake: Mapping[str, Any]) -> str:
-    field = ".".join(str(key) for key in mistake["loc"] if key != "body")
+def _mistake_message(request: Request, mistake: Mapping[str, Any]) -> str:
+    # In a union the place has the alternatives too, some with the names of functions.
+    place = [key for key in mistake["loc"] if key != "body" and "[" not in str(key)]
+    field = ".".join(map(str, place))
     message = str(mistake["msg"]).removeprefix("Value error, ")
     if mistake["type"] == "json_invalid":
         return f"body: not valid JSON ({mistake.get('ctx', {}).get('error', message)})"
     if mistake["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
-        return f"{field}: unknown field"
+        parent = ".".join(map(str, place[:-1]))
+        fault = unknown_key(str(place[-1]), body_fields(request, place[:-1]))
+        return f"{parent}: {fault}" if parent else fault
     if mistake["type"] == "value_error" and not field:
         # Raised by the options themselves: it names the field.
         return message
     return f"{field or 'body'}: {message[0].lower()}{message[1:]}"
 
 
-async def _on_framework_error(_request: Request, error: Exception) -> Response:
+async def _on_framework_error(request: Request, error: Exception) -> Response:
     if not isinstance(error, HTTPException):
         raise error
     code = HTTPStatus(error.status_code).phrase.lower().replace(" ", "_")
-    return error_response(error.status_code, code, str(error.detail), error.headers)
+    message = str(error.detail)
+    if error.status_code == HTTPStatus.NOT_FOUND:
+        message = f"path: unknown {shown(request.url.path)}{_near_path(request)}; /docs lists all"
+    elif error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+        message = (
+            f"method: must be {_methods(request, error.headers)} for {shown(request.url.path)}, got {request.method}"
+        )
+    return error_response(error.status_code, code, message, error.headers)
+
+
+def _routes(request: Request) -> dict[str, set[str]]:
+    """Return the methods of every path of the server, parameters in braces."""
+    routes = {path: {method.upper() for method in methods} for path, methods in request.app.openapi()["paths"].items()}
+    # Pages are no part of the API.
+    routes |= {route.path: set(route.methods or ()) for route in request.app.routes if isinstance(route, Route)}
+    return routes
+
+
+def _near_path(request: Request) -> str:
+    """Return "; did you mean '/v1/indexes'", or nothing where no path of the server is near."""
+    near = difflib.get_close_matches(request.url.path, _routes(request), n=1)
+    return f"; did you mean {near[0]!r}" if near else ""
+
+
+def _methods(request: Request, headers: Mapping[str, str] | None) -> str:
+    """Return the methods that the path of a request takes: "DELETE or GET"."""
+    first = (headers or {}).get("Allow", "").split(", ")
+    matching = [methods for path, methods in _routes(request).items() if compile_path(path)[0].match(request.url.path)]
+    return " or ".join(sorted(set(first).union(*matching) - {"HEAD", ""}))
 
 
 async def _on_library_error(_request: Request, error: Exception) -> Response:

@@ -1,4 +1,4 @@
-"""The tool `expand`: a whole passage, and its neighbours in the same file."""
+"""The tool `expand`: a whole passage, and its neighbors in the same file."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ def expand(served: ServedIndexes, arguments: ExpandArguments) -> tuple[ExpandRes
         raise ValueError(
             f"offset: must be below the passage's length {len(hit.text or ''):,}, got {arguments.offset:,}"
         )
-    neighbours = _neighbours(index, hit, arguments.neighbours)
+    neighbors = _neighbors(index, hit, arguments.neighbors)
     budget = arguments.max_tokens
     while True:
-        result = _draft(name, hit, neighbours, arguments, budget - _ENVELOPE_TOKENS)
+        result = _draft(name, hit, neighbors, arguments, budget - _ENVELOPE_TOKENS)
         text = _as_text(result)
         excess = max(count_tokens(text), count_tokens(as_json(result.model_dump()))) - arguments.max_tokens
         if excess <= 0 or budget < _ENVELOPE_TOKENS:
@@ -44,13 +44,13 @@ def expand(served: ServedIndexes, arguments: ExpandArguments) -> tuple[ExpandRes
         budget -= excess
 
 
-def _neighbours(index: Index, hit: Hit, count: int) -> list[tuple[int, Hit]]:
+def _neighbors(index: Index, hit: Hit, count: int) -> list[tuple[int, Hit]]:
     """Return passages of the same file with their distance, -1 the one before; nearest first."""
     match = _PASSAGE_ID.fullmatch(hit.id)
     if match is None or "source" not in hit.metadata:
         return []
     number = int(match["number"])
-    neighbours = []
+    neighbors = []
     for distance in (step * sign for step in range(1, count + 1) for sign in (1, -1)):
         if number + distance < 0:
             continue
@@ -59,12 +59,12 @@ def _neighbours(index: Index, hit: Hit, count: int) -> list[tuple[int, Hit]]:
         except UnknownIdError:
             continue
         if other.metadata.get("source") == hit.metadata["source"]:
-            neighbours.append((distance, other))
-    return neighbours
+            neighbors.append((distance, other))
+    return neighbors
 
 
 def _draft(
-    name: str, hit: Hit, neighbours: list[tuple[int, Hit]], arguments: ExpandArguments, budget: int
+    name: str, hit: Hit, neighbors: list[tuple[int, Hit]], arguments: ExpandArguments, budget: int
 ) -> ExpandResult:
     text = hit.text or ""
     budget -= _heading_tokens(_passage(hit, arguments.offset, arguments.offset))
@@ -73,7 +73,7 @@ def _draft(
     finished = excerpt.end == len(text)
     shown, left_out = [(0, _passage(hit, excerpt.start, excerpt.end))], []
     blocked = set()
-    for distance, other in neighbours:
+    for distance, other in neighbors:
         side = distance > 0
         passage = _passage(other, 0, len(other.text or ""))
         cost = _heading_tokens(_passage(other, 0, 0)) + count_tokens_sent(passage.text or "")
@@ -92,12 +92,12 @@ def _draft(
         passages=passages,
         next_offset=None if finished else excerpt.end,
         left_out=left_out,
-        note=_note(hit, arguments, neighbours, left_out, excerpt.end, finished=finished),
+        note=_note(hit, arguments, neighbors, left_out, excerpt.end, finished=finished),
     )
 
 
 def _note(
-    hit: Hit, arguments: ExpandArguments, neighbours: list[Any], left_out: list[str], end: int, *, finished: bool
+    hit: Hit, arguments: ExpandArguments, neighbors: list[Any], left_out: list[str], end: int, *, finished: bool
 ) -> str:
     sentences = []
     if hit.text is None:
@@ -111,10 +111,10 @@ def _note(
         )
     if left_out:
         sentences.append(
-            f"{len(left_out)} neighbour{'' if len(left_out) == 1 else 's'} omitted to stay within max_tokens."
+            f"{len(left_out)} neighbor{'' if len(left_out) == 1 else 's'} omitted to stay within max_tokens."
         )
-    if arguments.neighbours and not neighbours:
-        sentences.append("It has no neighbours: it is all of its file, or was not cut from a file.")
+    if arguments.neighbors and not neighbors:
+        sentences.append("It has no neighbors: it is all of its file, or was not cut from a file.")
     return " ".join(sentences) or "Complete."
 
 

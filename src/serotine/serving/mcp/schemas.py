@@ -84,7 +84,7 @@ class ExpandArguments(_Arguments):
 
     id: str = Field(description="A passage's id, from search.")
     index: str | None = Field(None, description="Name of its index, where several have that id.")
-    neighbours: int = Field(
+    neighbors: int = Field(
         0, ge=0, le=20, description="Number of passages of the same file to return before it, and as many after it."
     )
     offset: int = Field(0, ge=0, description="Start at this character: next_offset of an earlier result.")
@@ -142,9 +142,9 @@ class ExpandResult(BaseModel):
     """Result of `expand`."""
 
     index: str
-    passages: list[Passage] = Field(description="In text order; text that neighbours share is included once.")
+    passages: list[Passage] = Field(description="In text order; text that neighbors share is included once.")
     next_offset: int | None = Field(description="The `offset` to continue with; null when the passage is complete.")
-    left_out: list[str] = Field(description="Ids of neighbours that did not fit into max_tokens.")
+    left_out: list[str] = Field(description="Ids of neighbors that did not fit into max_tokens.")
     note: str = Field(description="The same in words.")
 
 

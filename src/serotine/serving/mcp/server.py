@@ -78,7 +78,7 @@ _TOOLS = {
         _Tool(
             "expand",
             "Read a passage",
-            "Return a whole passage by its id from search, and with neighbours the text around it in the same "
+            "Return a whole passage by its id from search, and with neighbors the text around it in the same "
             "file. Use it where search returned a cut passage (end below characters), or where context matters.",
             ExpandArguments,
             ExpandResult,

@@ -93,6 +93,7 @@ TEXINFO_LINKS = (
     [
         f'<div class="header"><p>\n{TEXINFO_LINKS}</p>\n</div>',
         f'<div class="nav-panel"><p>{TEXINFO_LINKS}</p></div>',
+        '<p>Next: <a href="b.html">Memory</a>, Up: <a href="c">C</a> [<a rel="index" href="i">Index</a>]</p>',
         f'<div class="node"><a name="Top"></a><p><hr>{TEXINFO_LINKS}<br></p></div>',
         f"<div><table><tr><td>{TEXINFO_LINKS}</td></tr></table></div>",
         '<p><a href="a" rel="prev">&lt;&lt; Types</a> | <a href="i" rel="index">I</a> | <a href="b" rel="next">Go</a>',

@@ -14,6 +14,7 @@ _LINKS = ", ".join(
 _LABEL = r"(?:next|prev|previous|up|top|home|first|last|start|contents|table of contents|toc|index)\b"
 # What a bar of such links has beside their names: labels, and signs such as "|", "[", "<<" and arrows.
 _LABELS = re.compile(rf"(?:\b{_LABEL}|[\W_])*+", re.IGNORECASE)
+_ENDS_IN_LABEL = re.compile(rf"\b{_LABEL}\s*:\s*\Z", re.IGNORECASE)
 _SIGNS = re.compile(r"[\W_]*")
 _LABELED = re.compile(rf"\W*{_LABEL}\s*:", re.IGNORECASE)
 # A bar is short, also where the links in it have long names.
@@ -64,7 +65,9 @@ def _is_bar(node: LexborNode, link_ids: set[int]) -> bool:
         length += len(text)
         if length > _MAX_LENGTH:
             return False
+        # Below a page such links often have only their labels.
+        is_link = child.mem_id in link_ids or (child.tag == "a" and _ENDS_IN_LABEL.search("".join(around[-1:])))
         if not in_link:
             around.append(text)
-        pending.append((child.iter(include_text=True), in_link or child.mem_id in link_ids))
+        pending.append((child.iter(include_text=True), in_link or bool(is_link)))
     return _LABELS.fullmatch(" ".join(around)) is not None

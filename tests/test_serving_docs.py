@@ -1,0 +1,60 @@
+"""The example in docs/serving.md is what a server answers."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+from helpers.serving_cases import application
+
+from serotine.cli import main
+
+PAGE = Path(__file__).parent.parent / "docs" / "serving.md"
+NOTES = {
+    "noctule.txt": "Noctules fly high and fast, before it is dark, and roost in holes of trees.",
+    "pipistrelle.txt": "Pipistrelles come out at sunset. They hunt midges along hedges and over ponds.",
+    "serotine.txt": "The serotine is a large bat. It leaves its roost late, and hunts beetles and moths over pastures.",
+}
+# Times differ from run to run, and scores with the arithmetic of a processor.
+VARYING = {"milliseconds", "score", "score_per_token", "best_score_per_token"}
+
+
+def calls() -> list[tuple[str, Any, Any]]:
+    """Return the path, the body and the answer of every curl command of the page's first example."""
+    lines = PAGE.read_text("utf-8").splitlines()
+    found = []
+    for line, answer in pairwise(lines):
+        if line.startswith("$ curl "):
+            words = shlex.split(line)
+            found.append((words[3].removeprefix("localhost:8000"), json.loads(words[-1]), json.loads(answer)))
+    return found
+
+
+def comparable(value: Any) -> Any:
+    """Return an answer without the values that vary."""
+    if isinstance(value, dict):
+        return {key: shape(item) if key in VARYING else comparable(item) for key, item in value.items()}
+    return [comparable(item) for item in value] if isinstance(value, list) else value
+
+
+def shape(value: Any) -> Any:
+    return sorted(value) if isinstance(value, dict) else type(value).__name__
+
+
+def test_the_example_is_what_a_server_answers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    notes = tmp_path / "notes"
+    notes.mkdir()
+    for name, text in NOTES.items():
+        (notes / name).write_text(text)
+    assert main(["index", "notes", "-o", "bats.serotine", "--filterable", "lang:str"]) == 0
+    examples = calls()
+    assert len(examples) == 3
+    with application(tmp_path / "state", tmp_path / "bats.serotine") as client:
+        for path, body, answer in examples:
+            response = client.post(path, json=body)
+            assert comparable(response.json()) == comparable(answer), response.text

@@ -182,6 +182,7 @@ def test_several_values_of_a_list_field_match_any_of_them(page: Page) -> None:
 def test_modes_and_certificates(page: Page) -> None:
     search(page, "late serotine")
     page.locator(".statistics summary").click()
+    sync_api.expect(page.locator(".statistics summary")).to_contain_text(re.compile(r"^10 passages in [\d.]+ ms$"))
     sync_api.expect(page.locator(".statistics")).to_contain_text("Every document's vectors were scored: 12.")
     sync_api.expect(page.locator(".stages")).to_contain_text(re.compile(r"vectors\s*[\d.]+ ms"))
     page.get_by_role("switch", name="Exact").check()

@@ -136,6 +136,40 @@ def test_the_color_says_whether_everything_was_indexed(
         process.wait(30)
 
 
+def test_an_upload_says_what_it_changed(browser: Browser, tmp_path: Path) -> None:
+    Index.create(tmp_path / "mine.serotine", encoder=FakeEncoder()).close()
+    process, address = start_server(tmp_path / "log", tmp_path / "mine.serotine")
+    try:
+        page = browser.new_page()
+        page.set_default_timeout(20_000)
+        page.goto(address)
+        page.get_by_role("button", name="Add files").first.click()
+        dialog = page.get_by_role("dialog")
+
+        def send(rows: list[dict[str, object]], **others: str) -> None:
+            content = {"rows.jsonl": "".join(f"{json.dumps(row)}\n" for row in rows), **others}
+            dialog.locator("input").first.set_input_files(
+                [{"name": name, "mimeType": "text/plain", "buffer": text.encode()} for name, text in content.items()]
+            )
+
+        rows: list[dict[str, object]] = [{"_id": id_, "text": f"bats {id_}", "n": 1} for id_ in "abcd"]
+        send(rows, **{"same.txt": "Owls."})
+        sync_api.expect(dialog.locator(".message")).to_have_text("5 passages added.")
+        # One text changes, one document goes, one has other metadata, one is new; one file stays as it is.
+        send(
+            [{**rows[0], "text": "owls"}, {**rows[0], "_id": "e"}, {**rows[2], "n": 2}, rows[3]],
+            **{"same.txt": "Owls."},
+        )
+        sync_api.expect(dialog.locator(".message")).to_have_text(
+            "2 passages added; 1 of them replaced; 1 file unchanged; 1 passage removed; metadata of 1 passage changed."
+        )
+        sync_api.expect(dialog.locator(".message")).to_have_class(re.compile(r"\bdone\b"))
+        page.close()
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
 def test_many_files_are_sent_in_batches(browser: Browser, tmp_path: Path) -> None:
     Index.create(tmp_path / "mine.serotine", encoder=FakeEncoder()).close()
     folder = tmp_path / "notes"

@@ -284,3 +284,25 @@ def test_hits_show_their_score_per_token(page: Page) -> None:
     page.get_by_text("Words", exact=True).click()
     wait_until_settled(page)
     sync_api.expect(page.locator(".hit .score small").first).to_be_hidden()
+
+
+@pytest.mark.parametrize(
+    ("code", "shown"),
+    [
+        (
+            "def leave(self):\n        if late:\n            return 1\n\n        return 2",
+            "def leave(self):\n    if late:\n        return 1\n\n    return 2",
+        ),
+        ("public int count() {\n        return bats;\n    }", "public int count() {\n    return bats;\n}"),
+        ("def count\n    bats\n  end", "def count\n  bats\nend"),
+        ("def top():\n    if late:\n        return 1", "def top():\n    if late:\n        return 1"),
+        ("def top():\n\treturn 1", "def top():\n\treturn 1"),
+        ("import os\n\n\ndef top():\n    pass", "import os\n\n\ndef top():\n    pass"),
+    ],
+)
+def test_a_method_is_indented_as_its_first_line(page: Page, code: str, shown: str) -> None:
+    script = """async code => {
+      const { blocksOf } = await import(new URL("static/blocks.js", document.baseURI));
+      return blocksOf(code, "code")[0].ranges.map(({ start, end }) => code.slice(start, end)).join("");
+    }"""
+    assert page.evaluate(script, code) == shown

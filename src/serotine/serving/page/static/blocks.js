@@ -29,7 +29,7 @@ export function kindOf(hit) {
 
 /** Return the blocks of a text: {kind, ranges, depth?, marker?, rows?}. */
 export function blocksOf(text, kind) {
-  if (kind === "code") return [{ kind: "code", ranges: [{ start: 0, end: text.length }] }];
+  if (kind === "code") return [{ kind: "code", ranges: dedented(text) }];
   if (kind === "lines") return [{ kind: "lines", ranges: [{ start: 0, end: text.length }] }];
   return kind === "markdown" ? markdown(text) : paragraphs(text);
 }
@@ -44,6 +44,34 @@ function linesOf(text) {
     start = end + 1;
   }
   return lines;
+}
+
+// Code: a passage begins at its first word, so that a method's first line has lost the indentation that the others have
+
+const CLOSING = /^\s*([)}\]]|end\s*;?$)/;
+
+/** Return the ranges of code without the indentation that its first line has lost. */
+function dedented(text) {
+  const lines = linesOf(text);
+  const lost = lostIndentation(lines.map(({ start, end }) => text.slice(start, end)));
+  if (!lost) return [{ start: 0, end: text.length }];
+  return lines.map(({ start, end }, i) => {
+    const indentation = /^[ \t]*/.exec(text.slice(start, end))[0].length;
+    return { start: start + (i ? Math.min(lost, indentation) : 0), end: Math.min(end + 1, text.length) };
+  });
+}
+
+function lostIndentation([first, ...others]) {
+  if (/^\s/.test(first)) return 0;
+  const inner = others.filter((line) => line.trim());
+  const depths = [...new Set(inner.map((line) => /^[ \t]*/.exec(line)[0].length))].sort((a, b) => a - b);
+  const least = depths.length ? depths[0] : 0;
+  const closes = inner.some((line) => CLOSING.test(line) && /^[ \t]*/.exec(line)[0].length === least);
+  if (closes) return least;
+  // Without a closing bracket the other lines are one level deeper than the first.
+  const steps = depths.slice(1).map((depth, i) => depth - depths[i]);
+  const step = steps.length ? Math.min(...steps) : Math.min(least, 4);
+  return Math.max(least - step, 0);
 }
 
 // Plain text: hard-wrapped lines are joined

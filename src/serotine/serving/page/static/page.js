@@ -221,6 +221,7 @@ const searching = () => ({
     this.certificate = response.certificate;
     this.warnings = response.warnings;
     this.statistics = {
+      found: passages(hits.length),
       plan: plan(response.stats),
       stages: stages(response.stats.milliseconds),
       total: milliseconds(response.milliseconds.total),

@@ -138,8 +138,8 @@ function outcome(totals) {
   if (skippedRows) skipped.push(count(skippedRows, "row"));
   const left = Object.entries(unread).map(([kind, value]) => `${kind} (${number(value)})`);
   const parts = [`${passages(added)} added`];
-  if (unchanged) parts.push(`${count(unchanged, "file")} unchanged`);
   if (totals.replaced) parts.push(`${number(totals.replaced)} of them replaced`);
+  if (unchanged) parts.push(`${count(unchanged, "file")} unchanged`);
   if (totals.removed) parts.push(`${passages(totals.removed)} removed`);
   if (totals.metadata) parts.push(`metadata of ${passages(totals.metadata)} changed`);
   if (hidden) parts.push(`${number(hidden)} hidden left out`);

@@ -13,11 +13,13 @@ std::vector<Candidate<Kernels>> candidates() {
   std::vector<Candidate<Kernels>> all = {{&portable_kernels, true}};
 #if defined(SEROTINE_X86)
   all.push_back({&avx2_kernels, has_avx2()});
+  all.push_back({&avx_vnni_kernels, has_avx_vnni()});
   all.push_back({&avx512_vnni_kernels, has_avx512_vnni()});
   all.push_back({&avx512_bf16_kernels, has_avx512_bf16()});
 #endif
 #if defined(SEROTINE_ARM)
   all.push_back({&neon_dotprod_kernels, has_neon_dotprod()});
+  all.push_back({&neon_i8mm_kernels, has_neon_i8mm()});
 #endif
   return all;
 }

@@ -27,11 +27,13 @@ struct Kernels {
 extern const Kernels portable_kernels;
 #if defined(SEROTINE_X86)
 extern const Kernels avx2_kernels;
+extern const Kernels avx_vnni_kernels;
 extern const Kernels avx512_vnni_kernels;
 extern const Kernels avx512_bf16_kernels;
 #endif
 #if defined(SEROTINE_ARM)
 extern const Kernels neon_dotprod_kernels;
+extern const Kernels neon_i8mm_kernels;
 #endif
 
 }  // namespace serotine::encoder

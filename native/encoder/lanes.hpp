@@ -1,53 +1,36 @@
-// Sixteen floats as one value. Compilers lower it to the registers of the file's machine flags: one of AVX-512, two of
-// AVX2, four of SSE2 and NEON. Internal linkage: each instruction-set file compiles its own copy.
+// What is computed with sixteen floats at a time.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
 
 #include "encoder.hpp"
+#include "lane_types.hpp"
 
 namespace serotine::encoder {
 namespace {
 
-typedef float Floats __attribute__((vector_size(64)));
-typedef std::int32_t Ints __attribute__((vector_size(64)));
-typedef std::uint8_t Bytes __attribute__((vector_size(16)));
-typedef std::int8_t SignedBytes __attribute__((vector_size(16)));
-
-constexpr std::size_t kLanes = 16;
-
-#define SEROTINE_INLINE __attribute__((always_inline)) inline
-
-SEROTINE_INLINE Floats load(const float* p) {
-  Floats v;
-  __builtin_memcpy(&v, p, sizeof v);
-  return v;
-}
-SEROTINE_INLINE void store(float* p, Floats v) { __builtin_memcpy(p, &v, sizeof v); }
-SEROTINE_INLINE Floats all(float x) { return x - Floats{}; }
-// Fused where the machine can: the files are compiled with contraction.
-SEROTINE_INLINE Floats fma(Floats a, Floats b, Floats c) { return a * b + c; }
-
 // What an instruction set replaces where its own instructions are better.
 struct GenericLanes {
-  static SEROTINE_INLINE Floats max(Floats a, Floats b) { return a > b ? a : b; }
-  static SEROTINE_INLINE Floats min(Floats a, Floats b) { return a < b ? a : b; }
-  static SEROTINE_INLINE Floats abs(Floats a) {
-    return reinterpret_cast<Floats>(reinterpret_cast<Ints>(a) & 0x7fffffff);
-  }
-  static SEROTINE_INLINE Floats from_ints(Ints v) { return __builtin_convertvector(v, Floats); }
+  static SEROTINE_INLINE Floats max(Floats a, Floats b) { return larger_values(a, b); }
+  static SEROTINE_INLINE Floats min(Floats a, Floats b) { return smaller_values(a, b); }
+  static SEROTINE_INLINE Floats abs(Floats a) { return from_bits(bits(a) & 0x7fffffff); }
+  static SEROTINE_INLINE Floats from_ints_at(const std::int32_t* p) { return float_values(load_ints(p)); }
   static SEROTINE_INLINE Floats from_levels(const std::int8_t* p) {
-    SignedBytes v;
-    __builtin_memcpy(&v, p, sizeof v);
-    return __builtin_convertvector(__builtin_convertvector(v, Ints), Floats);
+    float lane[kLanes];
+    for (std::size_t i = 0; i < kLanes; ++i) lane[i] = p[i];
+    return load(lane);
   }
   // Rounds values of at least 0 to the nearest byte; what rounds above 255 becomes 255.
   static SEROTINE_INLINE void store_bytes(std::uint8_t* p, Floats v) {
     // Adding 1.5 * 2^23 leaves the rounded value in the low bits.
-    const Ints rounded = reinterpret_cast<Ints>(min(v, all(255.0f)) + 12582912.0f) & 0xff;
-    const Bytes bytes = __builtin_convertvector(rounded, Bytes);
-    __builtin_memcpy(p, &bytes, sizeof bytes);
+    float lane[kLanes];
+    store(lane, from_bits(bits(min(v, all(255.0f)) + 12582912.0f) & 0xff));
+    for (std::size_t i = 0; i < kLanes; ++i) {
+      std::int32_t rounded;
+      __builtin_memcpy(&rounded, lane + i, sizeof rounded);
+      p[i] = static_cast<std::uint8_t>(rounded);
+    }
   }
   static SEROTINE_INLINE float sum(Floats v) {
     float lane[kLanes];
@@ -75,7 +58,7 @@ SEROTINE_INLINE Floats exp2_negative(Floats x) {
   const Floats f = x - (shifted - 12582912.0f);
   const Floats p =
       fma(fma(fma(f, all(0.05517166392f), all(0.2426111369f)), f, all(0.6932609877f)), f, all(0.9999280727f));
-  return reinterpret_cast<Floats>(reinterpret_cast<Ints>(p) + (reinterpret_cast<Ints>(shifted) << 23));
+  return from_bits(bits(p) + (bits(shifted) << 23));
 }
 
 // x * Phi(x): Phi - 1/2 is odd, an even polynomial times x on [-4, 4], constant beyond. Absolute error below 2e-4.
@@ -99,14 +82,14 @@ SEROTINE_INLINE Floats gelu_tanh(Floats x) {
   const Floats y = x * fma(x * x, all(0.1029432396f), all(2.302208198f));  // 2 z log2(e)
   const Floats e = exp2_negative<Isa>(-Isa::abs(y));
   const Floats positive = 1.0f / (1.0f + e);
-  return x * (y > Floats{} ? positive : 1.0f - positive);
+  return x * where_positive(y, positive, 1.0f - positive);
 }
 
 template <class Isa>
 SEROTINE_INLINE Floats sigmoid(Floats x) {
   const Floats e = exp2_negative<Isa>(Isa::abs(x) * -1.4426950409f);
   const Floats positive = 1.0f / (1.0f + e);
-  return x > Floats{} ? positive : 1.0f - positive;
+  return where_positive(x, positive, 1.0f - positive);
 }
 
 template <class Isa>

@@ -8,7 +8,7 @@ namespace serotine::encoder {
 namespace {
 
 struct NeonDotprod : FloatElements {
-  static constexpr int kRows = 3;
+  static constexpr int kRows = 6, kSums = 1;
   static constexpr int kFloatRows = 3;
   struct Sum {
     int32x4_t quarter[4];
@@ -34,9 +34,9 @@ struct NeonDotprod : FloatElements {
     for (int i = 0; i < 4; ++i) acc.quarter[i] = vdotq_s32(acc.quarter[i], w.quarter[i], x);
   }
   static SEROTINE_INLINE Floats floats(Sum sum) {
-    Ints all;
-    __builtin_memcpy(&all, &sum, sizeof all);
-    return from_ints(all);
+    std::int32_t column[kLanes];
+    for (int i = 0; i < 4; ++i) vst1q_s32(column + 4 * i, sum.quarter[i]);
+    return from_ints_at(column);
   }
 };
 

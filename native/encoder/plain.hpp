@@ -1,4 +1,4 @@
-// Attention in float32, and 8-bit sums without special instructions: what every instruction set starts from.
+// What every instruction set starts from: attention in float32.
 #pragma once
 
 #include "lanes.hpp"
@@ -10,6 +10,8 @@ namespace {
 struct FloatElements : GenericLanes {
   using Element = float;
   using Half = float;
+  static constexpr int kSums = 2, kLeastByte = 0;
+  static constexpr bool kMultipliesMatrices = false;
 
   template <class T>
   static constexpr std::size_t group() {
@@ -24,11 +26,6 @@ struct FloatElements : GenericLanes {
   }
   static SEROTINE_INLINE void store_half(float* p, Floats v) { store(p, v); }
   static SEROTINE_INLINE Floats load_half(const float* p) { return load(p); }
-  static SEROTINE_INLINE Floats from_ints_at(const std::int32_t* p) {
-    Ints v;
-    __builtin_memcpy(&v, p, sizeof v);
-    return __builtin_convertvector(v, Floats);
-  }
 
   // Blocks of 32 keys: float [(key / 32) * 32 * head + i * 32 + key % 32].
   static void pack_keys(const float* keys, std::size_t stride, std::size_t tokens, std::size_t padded, std::size_t head,

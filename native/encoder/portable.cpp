@@ -8,18 +8,20 @@ namespace {
 struct Portable : FloatElements {
   static constexpr int kRows = 2;
   static constexpr int kFloatRows = 2;
-  using Sum = Ints;
+  struct Sum {
+    std::int32_t column[kLanes];
+  };
   using Weights = const std::int8_t*;
   using Quad = const std::uint8_t*;
-  static Sum start(const std::int32_t*) { return Sum{}; }
+  static Sum start(const std::int32_t*) { return {}; }
   static Weights load_weights(const std::int8_t* p) { return p; }
   static Quad load_quad(const std::uint8_t* p) { return p; }
   static void dot(Sum& acc, Weights w, Quad x) {
     for (std::size_t column = 0; column < kLanes; ++column) {
-      for (std::size_t i = 0; i < 4; ++i) acc[column] += (x[i] - 128) * w[column * 4 + i];
+      for (std::size_t i = 0; i < 4; ++i) acc.column[column] += (x[i] - 128) * w[column * 4 + i];
     }
   }
-  static Floats floats(Sum sum) { return from_ints(sum); }
+  static Floats floats(Sum sum) { return from_ints_at(sum.column); }
 };
 
 }  // namespace

@@ -1,11 +1,13 @@
 // The products: 8-bit rows with an int8 matrix, and rows of floats with packed columns.
 //
 // `Isa` provides, beside the lanes:
-//   kRows           rows of an 8-bit tile; kRows * 2 sums stay in registers
+//   kRows, kSums    rows of an 8-bit tile, and how many Sums of each, 1 or 2, it computes at once: they stay in registers
 //   Sum             16 int32 sums
 //   Weights         16 columns of 4 levels; Quad: 4 activations, for every column
 //   start(sums)     what sums begin with, so that they end as the sum of (activation - 128) * level
 //   load_weights, load_quad, dot(Sum&, Weights, Quad), floats(Sum)
+//   kMultipliesMatrices: whether instead of these, from Sum on, it has a tile_sums<T>(TileInput, Floats (&)[T][2])
+//   kLeastByte      the least activation, 0 or 1; store_bytes stores activations as load_quad reads them
 //   kFloatRows      rows of a tile of floats
 //   Element         how queries, keys, values and weights of attention are stored; kGroup of them make one step
 //   Packed          16 columns of kGroup elements; load_packed, load_group (for every column), madd(Floats&, Packed, Packed)
@@ -41,45 +43,75 @@ SEROTINE_INLINE void with_rows(int count, const Body& body) {
   }
 }
 
+// What a tile reads: `T` rows of `inputs` activations, a panel, and memory to prefetch, `ahead_step` further on at each step.
+struct TileInput {
+  const std::uint8_t* rows;
+  std::size_t inputs;
+  const std::int8_t* weights;
+  const std::int32_t* sums;  // of the panel's levels
+  const char* ahead;
+  std::size_t ahead_step;
+};
+
+// The sums of 32 columns of each row.
+template <class Isa, int T>
+SEROTINE_INLINE void tile_sums(TileInput in, Floats (&tile)[T][2]) {
+  constexpr int sums = Isa::kSums;
+#pragma GCC unroll 2
+  for (int block = 0; block < 2; block += sums) {
+    const std::int8_t* weights = in.weights + block * 64;
+    typename Isa::Sum acc[T][sums];
+#pragma GCC unroll 2
+    for (int s = 0; s < sums; ++s) {
+      const typename Isa::Sum start = Isa::start(in.sums + (block + s) * kLanes);
+#pragma GCC unroll 16
+      for (int t = 0; t < T; ++t) acc[t][s] = start;
+    }
+    // One pointer for three rows: with one a row, GCC 12 holds pointers in vector registers and spills sums.
+    const std::uint8_t* third[(T + 2) / 3];
+#pragma GCC unroll 16
+    for (int t = 0; t < T; t += 3) third[t / 3] = in.rows + static_cast<std::size_t>(t) * in.inputs;
+    for (std::size_t i = 0; i < in.inputs; i += 4) {
+      __builtin_prefetch(in.ahead, 0, 3);
+      // A single tile asks for all of the next panel, two lines a step.
+      if (sums == 2 && in.ahead_step > 64) __builtin_prefetch(in.ahead + 64, 0, 3);
+      in.ahead += in.ahead_step;
+      typename Isa::Weights w[sums];
+#pragma GCC unroll 2
+      for (int s = 0; s < sums; ++s) w[s] = Isa::load_weights(weights + s * 64);
+      weights += 128;
+#pragma GCC unroll 16
+      for (int t = 0; t < T; ++t) {
+        const typename Isa::Quad x = Isa::load_quad(third[t / 3] + static_cast<std::size_t>(t % 3) * in.inputs);
+#pragma GCC unroll 2
+        for (int s = 0; s < sums; ++s) Isa::dot(acc[t][s], w[s], x);
+      }
+#pragma GCC unroll 16
+      for (int t = 0; t < T; t += 3) third[t / 3] += 4;
+    }
+#pragma GCC unroll 16
+    for (int t = 0; t < T; ++t) {
+#pragma GCC unroll 2
+      for (int s = 0; s < sums; ++s) tile[t][block + s] = Isa::floats(acc[t][s]);
+    }
+  }
+}
+
 // One tile: `T` rows of activations with one panel. `epilogue(row, column, low, high)` gets the sums of 32 columns.
 template <class Isa, int T, class Epilogue>
 __attribute__((noinline)) void int8_tile(const Int8Matrix& matrix, std::size_t panel, const std::uint8_t* rows,
                                          std::size_t first, const char* ahead, std::size_t ahead_step,
                                          const Epilogue& epilogue) {
-  const std::size_t inputs = matrix.inputs;
-  const std::int8_t* weights = matrix.panels.data() + panel * inputs * kPanel;
-  const std::uint8_t* at = rows + first * inputs;
-  typename Isa::Sum acc[T][2];
-  const typename Isa::Sum low = Isa::start(matrix.sums.data() + panel * kPanel);
-  const typename Isa::Sum high = Isa::start(matrix.sums.data() + panel * kPanel + kLanes);
-#pragma GCC unroll 16
-  for (int t = 0; t < T; ++t) {
-    acc[t][0] = low;
-    acc[t][1] = high;
-  }
-  // One pointer for three rows: with one a row, GCC 12 holds pointers in vector registers and spills sums.
-  const std::uint8_t* third[(T + 2) / 3];
-#pragma GCC unroll 16
-  for (int t = 0; t < T; t += 3) third[t / 3] = at + static_cast<std::size_t>(t) * inputs;
-  for (std::size_t i = 0; i < inputs; i += 4) {
-    __builtin_prefetch(ahead, 0, 3);
-    ahead += ahead_step;
-    const typename Isa::Weights w0 = Isa::load_weights(weights);
-    const typename Isa::Weights w1 = Isa::load_weights(weights + 64);
-    weights += 128;
-#pragma GCC unroll 16
-    for (int t = 0; t < T; ++t) {
-      const typename Isa::Quad x = Isa::load_quad(third[t / 3] + static_cast<std::size_t>(t % 3) * inputs);
-      Isa::dot(acc[t][0], w0, x);
-      Isa::dot(acc[t][1], w1, x);
-    }
-#pragma GCC unroll 16
-    for (int t = 0; t < T; t += 3) third[t / 3] += 4;
+  const TileInput in = {rows + first * matrix.inputs, matrix.inputs, matrix.panels.data() + panel * matrix.inputs * kPanel,
+                        matrix.sums.data() + panel * kPanel, ahead, ahead_step};
+  Floats tile[T][2];
+  if constexpr (Isa::kMultipliesMatrices) {
+    Isa::template tile_sums<T>(in, tile);
+  } else {
+    tile_sums<Isa, T>(in, tile);
   }
 #pragma GCC unroll 16
-  for (int t = 0; t < T; ++t) {
-    epilogue(first + t, panel * kPanel, Isa::floats(acc[t][0]), Isa::floats(acc[t][1]));
-  }
+  for (int t = 0; t < T; ++t) epilogue(first + t, panel * kPanel, tile[t][0], tile[t][1]);
 }
 
 // All rows with the panels [first_panel, last_panel). Every tile asks for its share of the next panel. Of a row, the
@@ -90,7 +122,7 @@ void int8_product(const Int8Matrix& matrix, std::size_t first_panel, std::size_t
   std::size_t tiles = 0;
   for (std::size_t first = 0; first < count; first += next_tile(count - first, Isa::kRows)) ++tiles;
   const std::size_t lines = matrix.inputs * kPanel / 64, share = (lines + tiles - 1) / tiles;
-  const std::size_t steps = matrix.inputs / 4, ahead_step = (share * 64 + steps - 1) / steps;
+  const std::size_t steps = matrix.inputs / 4 * (2 / Isa::kSums), ahead_step = (share * 64 + steps - 1) / steps;
   for (std::size_t panel = first_panel; panel < last_panel; ++panel) {
     // Past the last panel that is unowned memory, which a prefetch may address.
     const char* next = reinterpret_cast<const char*>(matrix.panels.data()) + (panel + 1) * matrix.inputs * kPanel;

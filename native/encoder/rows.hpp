@@ -12,10 +12,12 @@ struct Range {
   float scale, zero;
 };
 
-// The range from `least` <= 0 to `largest` >= 0 in 256 levels, one of which is 0.
+// The range from `least` <= 0 to `largest` >= 0 in bytes from kLeastByte to 255, one of which stands for 0.
+template <class Isa>
 SEROTINE_INLINE Range byte_range(float least, float largest) {
-  const float scale = (largest - least > 1e-12f ? largest - least : 1e-12f) / 255.0f;
-  return {scale, __builtin_rintf(-least / scale)};
+  constexpr float first = static_cast<float>(Isa::kLeastByte);
+  const float scale = (largest - least > 1e-12f ? largest - least : 1e-12f) / (255.0f - first);
+  return {scale, first + __builtin_rintf(-least / scale)};
 }
 
 // Quantizes a row from its least to its largest value. Those of the first and last token, to which all others attend, lie
@@ -27,9 +29,9 @@ SEROTINE_INLINE Range quantize_row(const float* row, std::size_t width, std::uin
     least = Isa::min(least, load(row + i));
     largest = Isa::max(largest, load(row + i));
   }
-  const Range range = byte_range(-Isa::largest(-least), Isa::largest(largest));
-  const Floats factor = all(1.0f / range.scale), zero = all(range.zero);
-  for (std::size_t i = 0; i < width; i += kLanes) Isa::store_bytes(bytes + i, Isa::max(fma(load(row + i), factor, zero), Floats{}));
+  const Range range = byte_range<Isa>(-Isa::largest(-least), Isa::largest(largest));
+  const Floats factor = all(1.0f / range.scale), zero = all(range.zero), first = all(static_cast<float>(Isa::kLeastByte));
+  for (std::size_t i = 0; i < width; i += kLanes) Isa::store_bytes(bytes + i, Isa::max(fma(load(row + i), factor, zero), first));
   return range;
 }
 
@@ -65,10 +67,10 @@ constexpr float kGeluLeast = -0.17f;
 template <class Isa>
 SEROTINE_INLINE Range quantize_inner_row(const typename Isa::Half* row, std::size_t width, float largest,
                                          std::uint8_t* bytes) {
-  const Range range = byte_range(kGeluLeast, largest);
-  const Floats factor = all(1.0f / range.scale), zero = all(range.zero);
+  const Range range = byte_range<Isa>(kGeluLeast, largest);
+  const Floats factor = all(1.0f / range.scale), zero = all(range.zero), first = all(static_cast<float>(Isa::kLeastByte));
   for (std::size_t i = 0; i < width; i += kLanes) {
-    Isa::store_bytes(bytes + i, Isa::max(fma(Isa::load_half(row + i), factor, zero), Floats{}));
+    Isa::store_bytes(bytes + i, Isa::max(fma(Isa::load_half(row + i), factor, zero), first));
   }
   return range;
 }

@@ -35,8 +35,8 @@ class Choice:
 def choose(spec: EncoderSpec, backend: BackendName | None, device: str | None, dtype: str) -> Choice:
     """Return the backend of an encoder.
 
-    Native comes first, then ONNX, then torch. Weights run in torch where native arithmetic does not cover them, where a
-    GPU or a dtype is given, and where torch has a GPU, which is faster.
+    An export runs on the backend it was written for. A checkpoint runs natively where the core covers it, and in torch
+    where it does not, where a GPU or a dtype is given, and where torch has a GPU, which is faster.
 
     Args:
         spec: the encoder.

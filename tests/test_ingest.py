@@ -133,7 +133,7 @@ def test_errors_name_the_file_and_the_line(tmp_path: Path, name: str, content: b
 def test_missing_files_and_empty_folders(tmp_path: Path) -> None:
     with pytest.raises(InputFileError, match="no such file or folder"):
         list(read([tmp_path / "missing.jsonl"]))
-    with pytest.raises(InputFileError, match="files in this folder"):
+    with pytest.raises(InputFileError, match="no files of known types in this folder; name files"):
         list(read([tmp_path]))
 
 

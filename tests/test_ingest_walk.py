@@ -99,7 +99,7 @@ def test_exclude_include_and_maximum_size(tree: Path) -> None:
     assert [file.path for file in find_files(tree / "big.md", FileSelection(["*"], max_file_size=1)).files] == [
         tree / "big.md"
     ]
-    with pytest.raises(InputFileError, match=r"files in this folder \(ignored: .* 15 excluded"):
+    with pytest.raises(InputFileError, match=r"no files of known types in this folder \(ignored: .* 15 excluded"):
         find_files(tree, FileSelection(exclude=["*"], ignore_files=False))
     with pytest.raises(TypeError, match="exclude: must be a list of patterns, got str"):
         FileSelection(exclude="*.md")  # type: ignore[arg-type]
@@ -284,6 +284,29 @@ def test_files_of_tools_do_not_hide_the_skipped_data(shell: Shell, tmp_path: Pat
     assert lines[0].startswith("warning: skipped: n/z.csv:1: the header must name a column 'text'")
     assert lines[1].startswith("warning: skipped: n/z.pdf: ")
     assert lines[-1] == "warning: skipped: 4 more files (.json 4); --json lists them"
+
+
+def test_a_pattern_that_matches_no_file_says_so(shell: Shell, tmp_path: Path) -> None:
+    (tmp_path / "n" / "deep").mkdir(parents=True)
+    for name in ("a.md", "b.txt", "deep/c.md", "d.png"):
+        (tmp_path / "n" / name).write_text("bat")
+    message = shell.fails("index", "n", "-o", "o", "--include", "*.rst", "--include", "*.tex")
+    assert message == (
+        "error: n: --include '*.rst' or '*.tex' does not match any of its 4 files; correct the pattern\n"
+    )
+    # One that matches only files of unknown types is not wrong.
+    assert "no files of known types in this folder (ignored: 1 of unknown types (.png 1), 3 excluded); name" in (
+        shell.fails("index", "n", "-o", "o", "--include", "*.png")
+    )
+
+
+def test_an_index_is_no_folder_of_files(shell: Shell, tmp_path: Path) -> None:
+    (tmp_path / "a.md").write_text("bat")
+    shell("index", "a.md", "-o", "o")
+    for arguments in (("index", "o"), ("index", "o", "-o", "p"), ("index", "a.md", "o", "-o", "p"), ("add", "o", "o")):
+        message = shell.fails(*arguments)
+        assert message.startswith("error: o: an index, which has no files to read; search it with serotine search, or ")
+    assert not Path("p").exists()
 
 
 def test_broken_front_matter_is_a_warning_also_if_strict(shell: Shell, tmp_path: Path) -> None:

@@ -103,10 +103,13 @@ def index(
     the model it was created with. Without --encoder the new index is searched with vectors only, from Python.
     """
     from serotine.index import replace_index, restore_replaced_index
+    from serotine.ingest import check_is_no_index
 
     context = click.get_current_context()
     if watch and json_file is not None:
         raise click.UsageError("--watch and --json exclude each other; choose one", context)
+    for folder in sources:
+        check_is_no_index(folder)
     if output is None:
         output = _beside(sources)
         _check_same_source(output, sources[0])

@@ -10,7 +10,7 @@ from serotine.ingest.file_types import SUFFIXES, described_types, file_type
 from serotine.ingest.ingest import Ingest, update
 from serotine.ingest.limits import ReadingLimits
 from serotine.ingest.lines import read_lines
-from serotine.ingest.listing import read
+from serotine.ingest.listing import check_is_no_index, read
 from serotine.ingest.plan import FileChange, IngestReport, Plan, Skipped
 from serotine.ingest.readers.parquet import parquet_batches
 from serotine.ingest.rows import MAX_NAMED, SkippedRow, SkippedRows
@@ -37,6 +37,7 @@ __all__ = [
     "SkippedRow",
     "SkippedRows",
     "SourceFile",
+    "check_is_no_index",
     "described_types",
     "file_type",
     "parquet_batches",

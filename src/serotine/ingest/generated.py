@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection
-from pathlib import PurePath
+from pathlib import Path, PurePath
 
 _PACKAGE_FOLDERS = {"node_modules", "bower_components", "site-packages", "__pycache__", "__pypackages__"}
-_MARKERS_INSIDE = ("pyvenv.cfg", "CACHEDIR.TAG", "CMakeCache.txt", "catalog.sqlite")
+_INDEX_MARKER = "catalog.sqlite"
+_MARKERS_INSIDE = ("pyvenv.cfg", "CACHEDIR.TAG", "CMakeCache.txt", _INDEX_MARKER)
 _BUILD_FOLDERS = {"build", "dist", "target", "out"}
 _MARKERS_BESIDE = (
     *("Cargo.toml", "package.json", "pyproject.toml", "setup.py", "pom.xml", "build.gradle", "build.gradle.kts"),
@@ -56,3 +57,8 @@ def is_generated_folder(path: PurePath, beside: Collection[str], has_file: Calla
     if path.name in _BUILD_FOLDERS and any(marker in beside for marker in _MARKERS_BESIDE):
         return True
     return any(has_file(marker) for marker in _MARKERS_INSIDE)
+
+
+def is_index_folder(path: Path) -> bool:
+    """Return whether a folder is an index of Serotine."""
+    return (path / _INDEX_MARKER).is_file()

@@ -11,6 +11,7 @@ from serotine.errors import InputFileError
 from serotine.ingest.document import Document
 from serotine.ingest.file_state import is_gone
 from serotine.ingest.file_types import SUFFIXES, file_type
+from serotine.ingest.generated import is_index_folder
 from serotine.ingest.sources import SourceFile
 from serotine.ingest.walk import FileSelection, FolderFiles, FoundFile, Ignored, is_within, walk
 
@@ -88,6 +89,24 @@ def read(sources: Iterable[str | Path]) -> Iterator[Document]:
             raise InputFileError(f"{path}: contains no documents; check that it is the right file")
 
 
+def check_is_no_index(path: Path) -> None:
+    """Raise InputFileError for an index, which has no files to read."""
+    if is_index_folder(path):
+        find_files(path, FileSelection())
+
+
+def _without_files(path: Path, folder: FolderFiles, selection: FileSelection) -> str:
+    """Return why there is no file to read in a folder, and what to do."""
+    if is_index_folder(path):
+        return "an index, which has no files to read; search it with serotine search, or name the files it was made of"
+    if folder.not_included:
+        patterns = " or ".join(map(repr, selection.include))
+        files = "its one file" if folder.not_included == 1 else f"any of its {folder.not_included:,} files"
+        return f"--include {patterns} does not match {files}; correct the pattern"
+    ignored = f" ({folder.ignored})" if folder.ignored else ""
+    return f"no files of known types in this folder{ignored}; name files of the types that serotine index --help lists"
+
+
 def _is_read(path: Path, selection: FileSelection) -> bool:
     return path.is_file() and (selection.follow_links or not path.is_symlink())
 
@@ -106,10 +125,7 @@ def find_files(path: Path, selection: FileSelection) -> FolderFiles:
             others = sum(other.path != corpus for other in folder.files)
             return FolderFiles([file], replace(folder.ignored, beside_corpus=others))
         if not folder.files:
-            ignored = f" ({folder.ignored})" if folder.ignored else ""
-            raise InputFileError(
-                f"{path}: no {', '.join(SUFFIXES)} files in this folder{ignored}; name the files to read"
-            )
+            raise InputFileError(f"{path}: {_without_files(path, folder, selection)}")
         return folder
     if not path.exists():
         raise InputFileError(f"{path}: no such file or folder; check the path")

@@ -162,11 +162,13 @@ class FolderFiles:
         files: those to read, sorted by path.
         ignored: the count of all others.
         excluded: keys of the files and folders that rules leave out.
+        not_included: how many files there are where `FileSelection.include` matches none of them; otherwise 0.
     """
 
     files: list[FoundFile]
     ignored: Ignored
     excluded: frozenset[str] = frozenset()
+    not_included: int = 0
 
 
 def walk(root: Path, selection: FileSelection, is_known: Callable[[str], bool]) -> FolderFiles:
@@ -223,6 +225,7 @@ class _Walk:
         while self._linked_folders:
             self._linked_folder(*self._linked_folders.pop(0))
         files = self._without_links()
+        not_included = 0 if self._counts["included"] else self._counts["not_included"]
         ignored = Ignored(
             dict(self._suffixes.most_common()),
             folders=dict(self._folders.most_common()),
@@ -230,7 +233,7 @@ class _Walk:
             first=tuple(self._first),
             **{name: self._counts[name] for name in _COUNTED},
         )
-        return FolderFiles(files, ignored, frozenset(self._excluded))
+        return FolderFiles(files, ignored, frozenset(self._excluded), not_included)
 
     def _folder(self, folder: str, real: str, rules: tuple[_Rules, ...]) -> None:
         try:
@@ -287,7 +290,7 @@ class _Walk:
     def _file(self, entry: os.DirEntry[str], real: str, rules: tuple[_Rules, ...]) -> None:
         relative = os.path.relpath(entry.path, self._root).replace(os.sep, "/")
         if self._is_excluded(entry.path, rules, is_folder=False) or (
-            self._selection.include and not self._include.match_file(relative)
+            self._selection.include and not self._is_included(relative)
         ):
             self._exclude_path(entry.path)
         elif self._selection.ignore_files and not self._selection.include and (kind := generated_kind(entry.name)):
@@ -321,6 +324,11 @@ class _Walk:
         levels = (self._exclude, *reversed(rules))
         decisions = (patterns.excludes(path, is_folder=is_folder) for patterns in levels)
         return next((decision for decision in decisions if decision is not None), False)
+
+    def _is_included(self, relative: str) -> bool:
+        matches = self._include.match_file(relative)
+        self._counts["included" if matches else "not_included"] += 1
+        return matches
 
     def _exclude_path(self, path: str) -> None:
         self._counts["excluded"] += 1

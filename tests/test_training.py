@@ -211,6 +211,80 @@ def test_the_initial_head_preserves_similarities(tiny: Path, workspace: Path) ->
         np.testing.assert_allclose(after @ after.T, before @ before.T, atol=1e-5)
 
 
+def test_a_head_is_fitted_to_the_scores_of_its_backbone() -> None:
+    """Most of the states' variance is the same in all texts; only the fit finds the directions that rank documents."""
+    from sentence_transformers.base.modules.dense import Dense
+
+    from serotine.maxsim import colbert_scores
+    from serotine.training.head_fit import fit_to_scores
+
+    rng = np.random.default_rng(5)
+    loud, telling = rng.standard_normal((8, 32)), rng.standard_normal((4, 32)) / 3
+
+    def states(number: int, seed: int) -> Any:
+        """Eight tokens: each loud direction once, so that every text matches it, and a little of the subject."""
+        subject = np.random.default_rng(number).standard_normal((8, 4))
+        words = np.random.default_rng([number, seed]).standard_normal((8, 4)) / 2
+        return (loud + (subject + words) @ telling).astype(np.float32)
+
+    examples = [Example(f"{number}", (f"{number}",)) for number in range(140)]
+    stored = TeacherVectors(
+        lambda texts: [states(int(text), 1) for text in texts], lambda texts: [states(int(text), 2) for text in texts]
+    )
+    held_out = [f"{number}" for number in range(200, 240)]
+    asked, answers = (list(map(torch.from_numpy, side(held_out))) for side in (stored.queries, stored.documents))
+
+    def scaled_scores(project: Any) -> Any:
+        sides = [[torch.nn.functional.normalize(project(rows), dim=-1) for rows in side] for side in (asked, answers)]
+        scores = colbert_scores(*sides)
+        return (scores - scores.amin(1, keepdim=True)) / (scores.amax(1, keepdim=True) - scores.amin(1, keepdim=True))
+
+    expected = scaled_scores(lambda rows: rows)
+    errors, weights = [], []
+    for steps in (1, 150, 150):
+        names = {"module_input_name": "token_embeddings", "module_output_name": "token_embeddings"}
+        layer = Dense(32, 6, bias=False, activation_function=torch.nn.Identity(), **names)
+        fit_to_scores([layer], stored, {"animals": examples}, steps, 3, lambda _: None)
+        weights.append(layer.linear.weight.detach().numpy())
+        with torch.no_grad():
+            errors.append(float((scaled_scores(layer.linear) - expected).abs().mean()))
+    assert errors[1] < 0.8 * errors[0], errors
+    assert np.array_equal(weights[1], weights[2])
+    vectors = np.concatenate(stored.documents([example.query for example in examples])) @ weights[1].T
+    moments = np.square(vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).sum(axis=0)
+    # The first dimensions are the principal ones.
+    assert (np.diff(moments) < 0).all(), moments
+
+
+def test_states_of_an_interrupted_fit_are_read_again(
+    tiny: Path, workspace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from serotine.training import head_fit
+
+    file = recipe(workspace, tiny, head={"dim": 4, "init": "scores", "init_steps": 5})
+
+    def interrupted(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(head_fit, "fit_to_scores", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            train(load_recipe(file))
+    states = {path: path.stat().st_mtime_ns for path in (workspace / "run/states").rglob("*.safetensors")}
+    assert states
+    assert not (workspace / "run/initial").exists()
+    found = {}
+
+    def stored(*arguments: Any) -> None:
+        found.update({path: path.stat().st_mtime_ns for path in (workspace / "run/states").rglob("*.safetensors")})
+        fit_to_scores(*arguments)
+
+    fit_to_scores = head_fit.fit_to_scores
+    monkeypatch.setattr(head_fit, "fit_to_scores", stored)
+    train(load_recipe(file))
+    assert found == states
+
+
 def test_markers_and_the_skiplist(tiny: Path, workspace: Path) -> None:
     tokenization = {
         "query_length": 16,

@@ -109,6 +109,7 @@ def stage(**change: Any) -> dict[str, Any]:
             r"stages\[0\].bm25_sources: applies with bm25_weight only",
         ),
         ({"head": {"kind": "mlp"}}, "head.kind: must be one of residual, linear, got 'mlp'"),
+        ({"head": {"init": "scores", "init_steps": 0}}, "head.init_steps: must be at least 1, got 0"),
         ({"tokenization": {"markers": True}}, "tokenization.markers: needs query_prompt"),
         ({"tokenization": {"skiplist": "."}}, "tokenization.skiplist: must be a list"),
         ({"averaging": {"checkpoints": 9}}, "averaging.checkpoints: must be at most 1, .* got 9"),

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import random
 import warnings
+from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from serotine.encoders import Encoder, is_exported, locate, register_qwen3, save_checkpoint
 from serotine.errors import TrainingError, reason
 from serotine.issued_warnings import muted_warnings
 from serotine.pca import principal_directions
+from serotine.progress import progress_bar
+from serotine.training.examples import Example
+from serotine.training.precision import in_bfloat16
 from serotine.training.recipe import Head, Recipe, Tokenization
 
 if TYPE_CHECKING:
@@ -17,12 +23,16 @@ if TYPE_CHECKING:
 _TOKENS = "token_embeddings"
 
 
-def initial_model(recipe: Recipe, texts: list[str]) -> MultiVectorEncoder:
+def initial_model(
+    recipe: Recipe, examples: dict[str, list[Example]], states: Path, *, show_progress: bool
+) -> MultiVectorEncoder:
     """Build the model that training starts from.
 
     Args:
         recipe: what to build.
-        texts: documents whose token states determine the head's principal directions.
+        examples: by source; a sample of them determines the head.
+        states: folder for the token states of that sample, from which a killed run resumes.
+        show_progress: draw bars on standard error.
 
     Raises:
         EncoderError: the encoder does not exist, or its files are damaged.
@@ -43,7 +53,10 @@ def initial_model(recipe: Recipe, texts: list[str]) -> MultiVectorEncoder:
         return MultiVectorEncoder(str(encoder.spec.folder), local_files_only=True)
     if encoder.spec.projections:
         raise TrainingError(f"{recipe.model}: has a projection after its pooling; not supported in training")
-    return _with_head(recipe, encoder, texts)
+    model = _with_head(recipe, encoder, _sample_positives(examples, recipe.head.init_documents, recipe.seed))
+    if recipe.head.init == "scores":
+        _fit_head(recipe, model, _sample_examples(recipe, examples), states, encoder.fingerprint, show_progress)
+    return model
 
 
 def _trainable(recipe: Recipe) -> str:
@@ -122,3 +135,64 @@ def _head(head: Head, encoder: Encoder, texts: list[str]) -> list[Any]:
             raise TrainingError(f"head.{reason(error)}") from None
         projection.linear.weight = nn.Parameter(torch.from_numpy(directions))
     return layers
+
+
+def _fit_head(
+    recipe: Recipe,
+    model: MultiVectorEncoder,
+    examples: dict[str, list[Example]],
+    states: Path,
+    fingerprint: str,
+    show_progress: bool,
+) -> None:
+    from sentence_transformers import MultiVectorEncoder
+    from sentence_transformers.base.modules import Normalize
+    from sentence_transformers.base.modules.dense import Dense
+
+    from serotine.training.head_fit import encode_all, fit_to_scores, token_states
+
+    tokenization, modules = recipe.tokenization, list(model)
+    backbone = MultiVectorEncoder(
+        modules=[module for module in modules if not isinstance(module, (Dense, Normalize))],
+        prompts={"query": tokenization.query_prompt, "document": tokenization.document_prompt},
+    )
+    key = f"{fingerprint} {asdict(tokenization)}"
+    stored = token_states(backbone, states, key, bfloat16=in_bfloat16(recipe))
+    chosen = [example for of_source in examples.values() for example in of_source]
+    with progress_bar(2 * len(chosen), "Token states", enabled=show_progress) as advance:
+        encode_all(stored, chosen, advance)
+    # On a CPU, also beside a GPU: states are read from files, and the sums are the same everywhere.
+    layers = [module.cpu() for module in modules if isinstance(module, Dense)]
+    with progress_bar(recipe.head.init_steps, "Head", enabled=show_progress) as advance:
+        try:
+            fit_to_scores(layers, stored, examples, recipe.head.init_steps, recipe.seed, advance)
+        except ValueError as error:
+            raise TrainingError(f"head.{reason(error)}") from None
+
+
+def _sample_positives(examples: dict[str, list[Example]], count: int, seed: int) -> list[str]:
+    """Return random positives, the same number from each source while it has any."""
+    shuffled = []
+    for name, of_source in examples.items():
+        texts = [example.documents[0] for example in of_source]
+        random.Random(f"{seed} {name}").shuffle(texts)  # noqa: S311
+        shuffled.append(texts)
+    sample: list[str] = []
+    position = 0
+    while len(sample) < count and any(position < len(texts) for texts in shuffled):
+        sample += [texts[position] for texts in shuffled if position < len(texts)]
+        position += 1
+    return sample[:count]
+
+
+def _sample_examples(recipe: Recipe, examples: dict[str, list[Example]]) -> dict[str, list[Example]]:
+    """Return random examples of the first stage's sources, from each as many as its share of the stage's batches."""
+    stage = recipe.stages[0]
+    weights = {source.name: source.weight for source in recipe.sources}
+    shares = {name: weights[name] * len(examples[name]) ** stage.sampling_exponent for name in stage.sources}
+    sample = {}
+    for name, share in shares.items():
+        shuffled = list(examples[name])
+        random.Random(f"{recipe.seed} {name}").shuffle(shuffled)  # noqa: S311
+        sample[name] = shuffled[: round(recipe.head.init_documents * share / sum(shares.values()))]
+    return sample

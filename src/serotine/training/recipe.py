@@ -38,14 +38,18 @@ class Head:
         dim: dimension of a token vector.
         kind: "residual": a layer with a residual connection, then a linear layer; "linear": one linear layer.
         init: "pca": the linear layer starts as the first principal directions of the backbone's token states, the layer
-            before it as the identity, so that training starts from the backbone's own similarities; "random".
-        init_documents: number of documents whose token states determine those directions.
+            before it as the identity, so that training starts from the backbone's own similarities; "scores": the same,
+            then fitted to MaxSim of the states, so that training starts from the backbone's own ranking; "random".
+        init_documents: number of documents whose token states determine those directions; with "scores", number of
+            examples on whose queries and positives the head is fitted, shared out as the first stage's batches are.
+        init_steps: number of steps of that fit, each on 64 queries with their positives.
     """
 
     dim: int = 128
     kind: Literal["residual", "linear"] = "residual"
-    init: Literal["pca", "random"] = "pca"
+    init: Literal["pca", "scores", "random"] = "pca"
     init_documents: int = 1000
+    init_steps: int = 500
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,6 +26,7 @@ _RANGES: dict[tuple[type, str], tuple[float, float | None]] = {
     (Tokenization, "document_length"): (4, None),
     (Head, "dim"): (1, None),
     (Head, "init_documents"): (1, None),
+    (Head, "init_steps"): (1, None),
     (Source, "limit"): (1, None),
     (Source, "weight"): (1e-6, None),
     (TeacherShare, "weight"): (1e-6, None),

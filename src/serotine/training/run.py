@@ -5,6 +5,7 @@ A run's folder:
     recipe.json         the recipe and the hashes of its files; another recipe is refused
     data.json           what was removed from each source, and why
     checkpoint/         the recipe's model as a checkpoint, if it is an exported one
+    states/             token states on which the head is fitted, until `initial/` is complete
     initial/            the model before training
     1-NAME/             a stage: checkpoint-STEP/ while it runs, model/ when it is finished
     log.jsonl           one line of figures per step
@@ -17,7 +18,6 @@ from __future__ import annotations
 import json
 import logging
 import os
-import random
 import re
 import shutil
 from collections.abc import Iterator
@@ -109,7 +109,7 @@ def _run_stages(
     steps: dict[str, int] = {}
     initial = recipe.output / "initial"
     with main_process_first():
-        _create_initial_model(recipe, examples, initial)
+        _create_initial_model(recipe, examples, initial, show_progress=show_progress and is_main_process())
     validate_stages(recipe, initial)
     if evaluator is not None:
         ndcg["initial"] = _evaluate(evaluator, initial)
@@ -192,7 +192,7 @@ def _has_trained(output: Path) -> bool:
 def _discard_preparation(output: Path) -> None:
     """Delete what a run that failed before its first checkpoint wrote: it was prepared for another recipe or data.
 
-    Teachers' vectors stay: they are stored under the hashes of encoder and texts.
+    Token states and teachers' vectors stay: they are stored under the hashes of encoder and texts.
     """
     for name in ("initial", "checkpoint"):
         shutil.rmtree(output / name, ignore_errors=True)
@@ -213,27 +213,16 @@ def _clean_sources(
     return cleaned, records
 
 
-def _create_initial_model(recipe: Recipe, examples: dict[str, list[Example]], folder: Path) -> None:
+def _create_initial_model(
+    recipe: Recipe, examples: dict[str, list[Example]], folder: Path, *, show_progress: bool
+) -> None:
     if not folder.is_dir():
         from serotine.training.initialize import initial_model
 
-        texts = _sample_positives(examples, recipe.head.init_documents, recipe.seed)
-        checkpoints.save(initial_model(recipe, texts), folder)
-
-
-def _sample_positives(examples: dict[str, list[Example]], count: int, seed: int) -> list[str]:
-    """Return random positives, the same number from each source while it has any."""
-    shuffled = []
-    for name, of_source in examples.items():
-        texts = [example.documents[0] for example in of_source]
-        random.Random(f"{seed} {name}").shuffle(texts)  # noqa: S311
-        shuffled.append(texts)
-    sample: list[str] = []
-    position = 0
-    while len(sample) < count and any(position < len(texts) for texts in shuffled):
-        sample += [texts[position] for texts in shuffled if position < len(texts)]
-        position += 1
-    return sample[:count]
+        states = recipe.output / "states"
+        checkpoints.save(initial_model(recipe, examples, states, show_progress=show_progress), folder)
+        # Only a killed run needs them again.
+        shutil.rmtree(states, ignore_errors=True)
 
 
 def _average(averaging: Averaging, initial: Path, last_stage: Path, target: Path) -> None:

@@ -30,6 +30,7 @@ from serotine.training.distributed import main_process_first, world_size
 from serotine.training.evaluator import METRIC
 from serotine.training.examples import Example
 from serotine.training.losses import build_loss
+from serotine.training.precision import in_bfloat16
 from serotine.training.recipe import Recipe, Stage
 from serotine.training.teacher_vectors import TeacherVectors, teacher_vectors
 from serotine.training.teachers import load_encoder
@@ -155,7 +156,7 @@ def _set_dropout(model: MultiVectorEncoder, rate: float) -> None:
 
 
 def _load_teachers(recipe: Recipe, stage: Stage, folder: Path) -> list[TeacherVectors]:
-    cache, bfloat16 = folder / "teacher", _bfloat16(recipe)
+    cache, bfloat16 = folder / "teacher", in_bfloat16(recipe)
     teachers = []
     for share in stage.teachers:
         encoder = load_encoder(share.encoder, num_threads=recipe.threads)
@@ -221,7 +222,7 @@ def _training_arguments(
         warmup_steps=round(stage.warmup_ratio * stage.steps),
         lr_scheduler_type="linear",
         max_length=lengths or None,
-        bf16=_bfloat16(recipe),
+        bf16=in_bfloat16(recipe),
         # Required on a CPU, or the trainer refuses bfloat16.
         use_cpu=not torch.accelerator.is_available(),
         batch_sampler=functools.partial(
@@ -274,12 +275,6 @@ def _checkpointing_arguments(recipe: Recipe, stage: Stage) -> dict[str, Any]:
             True
         )
     return arguments
-
-
-def _bfloat16(recipe: Recipe) -> bool:
-    if recipe.precision == "auto":
-        return torch.cuda.is_available() and torch.cuda.is_bf16_supported()
-    return recipe.precision == "bfloat16"
 
 
 def _callbacks(recipe: Recipe, stage: Stage) -> list[TrainerCallback]:

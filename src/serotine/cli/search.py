@@ -57,6 +57,11 @@ def _query(ctx: click.Context, parameter: click.Parameter, words: tuple[str, ...
     help="Print one passage per document, the best, where long texts were cut into passages.",
 )
 @where_option
+@click.option(
+    "--recall",
+    type=float,
+    help="Share of the exact best documents to find, such as 0.9 or 0.999; 0.99 unless given. More takes longer.",
+)
 @click.option("--exact", is_flag=True, help="Prove that no other document scores higher, and print the proof.")
 @click.option("--verbose", is_flag=True, help="Also print the stages of the search, with counts and times.")
 @json_option
@@ -69,6 +74,7 @@ def search(
     min_score: float | None,
     group_by: GroupBy | None,
     where: dict[str, Any] | None,
+    recall: float | None,
     exact: bool,
     verbose: bool,
     json_file: str | None,
@@ -91,7 +97,9 @@ def search(
         for one in opened:
             check_where(where, one.stats().filterable)
         try:
-            options = SearchOptions(k, where, mode, exact, offset=offset, min_score=min_score, group_by=group_by)
+            options = SearchOptions(
+                k, where, mode, exact, offset=offset, min_score=min_score, group_by=group_by, recall=recall
+            )
             # Which hits are skipped is known once those of all indexes are merged.
             with muted_warnings():
                 results = [one.search(text, options.depth, **options.keywords(offset=0)) for one in opened]
@@ -110,6 +118,7 @@ def search(
         "mode": mode,
         "min_score": min_score,
         "group_by": group_by,
+        "recall": recall,
         "where": where,
     }
     searched = dict(zip(paths, results, strict=True))

@@ -160,6 +160,8 @@ def _stages(stats: SearchStats, *, filtered: bool) -> str:
     summary = f"{summary[0].upper()}{summary[1:]} in {stats.milliseconds['search']:,.1f} ms"
     if plan == ["bm25"]:
         return summary
+    if stats.counts.get("codes") and stats.expected_recall is not None:
+        summary += f"; expected recall {stats.expected_recall:.3f}, at least {stats.recall_lower_bound:.3f}"
     return f"{summary}; query encoded in {stats.milliseconds['encode']:,.0f} ms (including loading the encoder)"
 
 

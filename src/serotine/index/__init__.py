@@ -33,8 +33,10 @@ from serotine.index.search import (
 )
 from serotine.index.store import (
     CATALOG_FILE,
+    Calibration,
     CatalogEntry,
     CopyReport,
+    Curve,
     LostDocument,
     SalvageReport,
     Settings,
@@ -56,9 +58,11 @@ __all__ = [
     "CATALOG_FILE",
     "FIRST_TRAINING",
     "POSTINGS_FROM",
+    "Calibration",
     "CatalogEntry",
     "Certificate",
     "CopyReport",
+    "Curve",
     "Explanation",
     "Fusion",
     "GroupBy",

@@ -109,6 +109,11 @@ class SearchStats:
         below_min_score: number of documents that would be hits, or skipped by `offset`, without `min_score`.
         best_score_per_token: highest `Hit.score_per_token` of any document ranked, also of those below `min_score`;
             None where none has one.
+        candidates: effort of the late search: number of documents it was to score over their codes; None for an exact
+            search, and in mode "bm25".
+        expected_recall: the share of the exact hits that searches of this effort find, as measured on this index (see
+            `Index.tune`); 1 where every document was scored exactly; None where it was not measured.
+        recall_lower_bound: its lower bound at 95%, one-sided.
     """
 
     plan: str
@@ -118,6 +123,9 @@ class SearchStats:
     milliseconds: dict[str, float]
     below_min_score: int = 0
     best_score_per_token: float | None = None
+    candidates: int | None = None
+    expected_recall: float | None = None
+    recall_lower_bound: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -365,6 +365,7 @@ class Index(Upkeep):
         offset: int = 0,
         min_score: float | None = None,
         group_by: GroupBy | None = None,
+        recall: float | None = None,
     ) -> Hits:
         """Return the k best documents for a query.
 
@@ -379,13 +380,17 @@ class Index(Upkeep):
             fusion: how "hybrid" joins its rankings: "rrf" by reciprocal rank (Cormack et al. 2009), "sum" by the
                 weighted sum of scores normalized to 0..1.
             weights: of the late and of the lexical ranking in "hybrid".
-            candidates: number of documents scored over their codes; more find more of the exact answer.
+            candidates: for experts, instead of `recall`: number of documents scored over their codes; more find more of
+                the exact answer.
             offset: number of the best hits to skip, for paging: the k after them are returned.
             min_score: lowest `Hit.score_per_token` of a hit, between 0 and 1 where the encoder's vectors have length 1:
                 a search that nothing fits then returns no hits, and `Hits.stats` says how many were below.
                 docs/index.md says how to choose it.
             group_by: "document" returns one hit per document, its best passage, where long texts were cut into
                 passages.
+            recall: the share of the exact k best that the search is to find, above 0 and at most 1; 0.99 unless
+                given. The least effort that keeps it is chosen from what `tune` measured on this index, and
+                `Hits.stats` says what is expected of it; docs/index.md says how it is measured.
 
         Returns:
             The hits, best first; on a tie the document added first.
@@ -413,7 +418,7 @@ class Index(Upkeep):
         >>> [hit.id for hit in green], green.certificate.exact
         (['pear'], True)
         """
-        options = SearchOptions(k, where, mode, exact, fusion, weights, candidates, offset, min_score, group_by)
+        options = SearchOptions(k, where, mode, exact, fusion, weights, candidates, offset, min_score, group_by, recall)
         return self._search([query], options)[0]
 
     def search_batch(self, queries: Sequence[Query], k: int = 10, **options: Unpack[SearchKeywords]) -> list[Hits]:

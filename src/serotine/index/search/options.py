@@ -14,6 +14,8 @@ Mode = Literal["late", "bm25", "hybrid"]
 Fusion = Literal["rrf", "sum"]
 GroupBy = Literal["document"]
 
+# The share of the exact hits that a search is to find, unless it says otherwise.
+DEFAULT_RECALL = 0.99
 # More documents than an index can have; their sums and multiples fit the core's 64 bits.
 _MAX_COUNT = 2**40
 
@@ -29,10 +31,11 @@ class SearchOptions:
         exact: whether to prove the answer.
         fusion: how "hybrid" joins its two rankings.
         weights: of the late and the lexical ranking.
-        candidates: documents scored over their residual codes, or None to derive it from `k`.
+        candidates: documents scored over their residual codes, or None for as many as `recall` needs.
         offset: number of the best hits to skip: the k after them are returned.
         min_score: lowest `Hit.score_per_token` of a hit, or None for any.
         group_by: "document" for one hit per document, its best passage; None for every passage.
+        recall: share of the exact hits to find; None for 0.99, unless `candidates` or `exact` decides.
 
     Raises:
         TypeError, ValueError: names the option.
@@ -48,6 +51,7 @@ class SearchOptions:
     offset: int = 0
     min_score: float | None = None
     group_by: GroupBy | None = None
+    recall: float | None = None
 
     @property
     def depth(self) -> int:
@@ -80,11 +84,23 @@ class SearchOptions:
                     'min_score: needs mode="late" or "hybrid", got mode=\'bm25\', whose scores have no fixed scale; '
                     "drop one of the two"
                 )
+        if self.recall is not None:
+            object.__setattr__(self, "recall", _number("recall", self.recall))
+            self._validate_recall(self.recall)
         if self.where is not None and not isinstance(self.where, Mapping):
             raise wrong_type("where", "a dict such as {'lang': 'en'}", self.where)
         weights = self.weights
         if len(weights) != 2 or any(not np.isfinite(w) or w < 0 for w in weights) or not any(weights):
             raise invalid("weights", "two numbers of at least 0, not both 0", weights)
+
+    def _validate_recall(self, recall: float) -> None:
+        if not 0 < recall <= 1:
+            raise invalid("recall", "above 0 and at most 1", recall)
+        for name, value in (("exact", self.exact), ("candidates", self.candidates)):
+            if value:
+                raise ValueError(f"recall: cannot be used with {name}, got {name}={value}; drop one of the two")
+        if self.mode == "bm25":
+            raise ValueError('recall: needs mode="late" or "hybrid", got mode=\'bm25\'; drop one of the two')
 
 
 class SearchKeywords(TypedDict, total=False):
@@ -99,6 +115,7 @@ class SearchKeywords(TypedDict, total=False):
     offset: int
     min_score: float | None
     group_by: GroupBy | None
+    recall: float | None
 
 
 def _count(name: str, value: object, lowest: int = 1) -> int:

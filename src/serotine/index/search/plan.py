@@ -3,41 +3,37 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from serotine import _core
 from serotine.index.hits import Certificate
-from serotine.index.search.options import SearchOptions
+from serotine.index.search.effort import Effort
 from serotine.index.store import Snapshot
 
-# Documents scored over their codes: a base, plus some per hit. Measured for recall@10 above 0.98 and recall@100 above
-# 0.97 of exact (benchmarks/index.py).
-_CANDIDATES, _CANDIDATES_PER_HIT = 76, 2
-# Documents scored over the residuals of their best tokens, per document scored over all its codes.
-_REFINED_PER_CANDIDATE = 10
-# Documents scored over their stored vectors: a quarter more than the hits, and at least this many more.
-_MIN_RESCORED_EXTRA = 10
+# Documents scored over the residuals of their best tokens, per document scored over all its codes. Of 5 to 40, this
+# finds the most in any given time (benchmarks/recall.py).
+_REFINED_PER_CANDIDATE = 5
+# Documents scored over their stored vectors: a quarter more than the hits, and at least this many more, or one of so
+# many candidates.
+_MIN_RESCORED_EXTRA, _CANDIDATES_PER_RESCORED = 10, 40
 # Postings read in segments that have lists: a base, plus some per document scored over its codes. Measured on a million
 # passages for recall@10 above 0.95 (benchmarks/million.py).
 _POSTINGS, _POSTINGS_PER_CANDIDATE = 1_200_000, 5_000
 
 
-def effort_for(options: SearchOptions, depth: int) -> _core.SearchOptions:
-    """Return the work that a late search for `depth` hits does; more work finds more of the exact answer."""
-    if options.candidates is None:
-        candidates = _CANDIDATES + _CANDIDATES_PER_HIT * depth
-    else:
-        candidates = max(options.candidates, depth)
+def _stages(effort: Effort, depth: int) -> _core.SearchOptions:
+    """Return the number of documents that each stage of a late search for `depth` hits scores."""
+    candidates = depth if effort.candidates is None else effort.candidates
     return _core.SearchOptions(
         k=depth,
         refined=_REFINED_PER_CANDIDATE * candidates,
         candidates=candidates,
-        rescored=depth + max(depth // 4, _MIN_RESCORED_EXTRA),
+        rescored=depth + max(depth // 4, candidates // _CANDIDATES_PER_RESCORED, _MIN_RESCORED_EXTRA),
         postings=_POSTINGS + _POSTINGS_PER_CANDIDATE * candidates,
-        exact=options.exact,
+        exact=effort.candidates is None,
     )
 
 
@@ -54,6 +50,7 @@ class Ranking:
         milliseconds: wall time of each stage.
         certificate: the proof of an exact search.
         late: MaxSim by document number, of the documents whose vectors were scored.
+        effort: of the late search.
     """
 
     scores: list[float]
@@ -64,20 +61,23 @@ class Ranking:
     milliseconds: dict[str, float]
     certificate: Certificate | None
     late: dict[int, float] = field(default_factory=dict)
+    effort: Effort = field(default_factory=Effort)
 
 
 def rank(
     snapshot: Snapshot,
     queries: Sequence[NDArray[np.float32]],
-    effort: _core.SearchOptions,
+    effort: Effort,
+    depth: int,
     matching: NDArray[np.int64] | None,
 ) -> list[Ranking]:
-    """Rank live documents for every query by MaxSim.
+    """Rank the `depth` best live documents for every query by MaxSim.
 
     Args:
         snapshot: the state to search.
         queries: float32 (tokens, dim) each.
-        effort: the work to do.
+        effort: how thoroughly to search.
+        depth: number of documents to rank.
         matching: document numbers that pass the filter, ascending, or None without a filter.
     """
     views = list(snapshot.segments.values())
@@ -94,14 +94,20 @@ def rank(
     offsets = np.zeros(len(queries) + 1, dtype=np.int64)
     np.cumsum([len(query) for query in queries], out=offsets[1:])
     results = _core.search(
-        np.concatenate(queries), offsets, [core for core, _ in searched], [mask for _, mask in searched], effort
+        np.concatenate(queries),
+        offsets,
+        [core for core, _ in searched],
+        [mask for _, mask in searched],
+        _stages(effort, depth),
     )
     has_vectors = all(view.segment.vectors is not None for view in views)
-    return [_ranking(result, documents, exact=effort.exact, has_vectors=has_vectors) for result in results]
+    return [_ranking(result, documents, effort, has_vectors=has_vectors) for result in results]
 
 
-def _ranking(result: _core.SearchResult, documents: int, *, exact: bool, has_vectors: bool) -> Ranking:
+def _ranking(result: _core.SearchResult, documents: int, effort: Effort, *, has_vectors: bool) -> Ranking:
     scores, report = result.scores, result.report
+    exact = effort.candidates is None
+    certificate = _certificate(scores, report, documents, has_vectors=has_vectors) if exact else None
     counts = {"allowed": documents}
     times = {}
     for stage in ("centroids", "residuals", "codes", "vectors"):
@@ -115,9 +121,15 @@ def _ranking(result: _core.SearchResult, documents: int, *, exact: bool, has_vec
         counts,
         report.tokens,
         times,
-        _certificate(scores, report, documents, has_vectors=has_vectors) if exact else None,
+        certificate,
         dict(zip(result.numbers, scores, strict=True)),
+        _proved(effort) if not report.by_codes or (certificate and certificate.exact) else effort,
     )
+
+
+def _proved(effort: Effort) -> Effort:
+    """Return the effort of a search that scored every document exactly, or has a proof."""
+    return replace(effort, expected_recall=1.0, recall_lower_bound=1.0)
 
 
 def _plan(report: _core.SearchReport, *, exact: bool) -> str:

@@ -15,6 +15,7 @@ from serotine import maxsim
 from serotine.errors import IndexDamagedError, SerotineError
 from serotine.index.hits import Hit, Hits, SearchStats, document_of
 from serotine.index.search import fusion, plan
+from serotine.index.search.effort import choose_effort
 from serotine.index.search.options import SearchOptions
 from serotine.index.search.plan import Ranking
 from serotine.index.search.selection import Selection, per_token, select
@@ -137,7 +138,11 @@ class Retriever:
                 times["filter"] = filtering
             documents = ranking.counts.get("allowed", 0)
             best = per_token(max(ranking.late.values(), default=None), choice.query_tokens)
-            stats = SearchStats(ranking.plan, documents, ranking.tokens, ranking.counts, times, selection.below, best)
+            effort = ranking.effort
+            stats = SearchStats(
+                ranking.plan, documents, ranking.tokens, ranking.counts, times, selection.below, best,
+                effort.candidates, effort.expected_recall, effort.recall_lower_bound,
+            )  # fmt: skip
             results.append(Hits(hits, stats, ranking.certificate))
         return results
 
@@ -160,7 +165,8 @@ class Retriever:
             lexical = [self._lexical(options, depth, text, allowed) for text in texts]
         if options.mode == "bm25":
             return lexical
-        rankings = plan.rank(snapshot, vectors, plan.effort_for(options, depth), matching)
+        effort = choose_effort(options, depth, snapshot.calibration)
+        rankings = plan.rank(snapshot, vectors, effort, depth, matching)
         if options.mode == "hybrid":
             pairs = zip(rankings, lexical, strict=True)
             rankings = [_fuse(late_ranking, lexical_ranking, options) for late_ranking, lexical_ranking in pairs]
@@ -245,6 +251,7 @@ def _fuse(late: Ranking, lexical: Ranking, options: SearchOptions) -> Ranking:
         late.milliseconds,
         None,
         late.late,
+        late.effort,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from serotine.index.store.calibration_table import Calibration, Curve
 from serotine.index.store.catalog import CATALOG_FILE, Catalog, Row
 from serotine.index.store.copies import CopyReport
 from serotine.index.store.coverage_table import CoverageRow
@@ -22,10 +23,12 @@ from serotine.index.store.transaction import Transaction
 __all__ = [
     "CATALOG_FILE",
     "FORMAT_VERSION",
+    "Calibration",
     "Catalog",
     "CatalogEntry",
     "CopyReport",
     "CoverageRow",
+    "Curve",
     "FilterField",
     "LostDocument",
     "Row",

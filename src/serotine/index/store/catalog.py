@@ -20,7 +20,17 @@ from numpy.typing import NDArray
 
 from serotine.errors import IndexDamagedError, IndexReplacedError, NotAnIndexError, SerotineError
 from serotine.index.files import CodebookRecord, FileRecord, SegmentRecord
-from serotine.index.store import coverage_table, filter_fields, filters, forks, integrity, lexical, passages
+from serotine.index.store import (
+    calibration_table,
+    coverage_table,
+    filter_fields,
+    filters,
+    forks,
+    integrity,
+    lexical,
+    passages,
+)
+from serotine.index.store.calibration_table import Calibration
 from serotine.index.store.coverage_table import CoverageCounts
 from serotine.index.store.filter_fields import FilterField
 from serotine.index.store.forks import ForkAware
@@ -328,6 +338,11 @@ class Catalog(ForkAware):
         with self._statements() as connection:
             row = connection.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
         return None if row is None else decoded(row[0], self._path, f"the value of {key!r}")
+
+    def calibration(self) -> Calibration | None:
+        """Return the recall that was measured last, for whatever codebook it was."""
+        with self._statements() as connection:
+            return calibration_table.load(connection)
 
     def next_number(self) -> int:
         """Return the number of the next document; requires the writer lock."""

@@ -6,7 +6,7 @@ import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 
-from serotine.index.store import lexical
+from serotine.index.store import calibration_table, lexical
 from serotine.index.store.sql import MAX_BOUND, row_checksum
 
 Connections = Callable[[], AbstractContextManager[sqlite3.Connection]]
@@ -24,7 +24,7 @@ def problems(statements: Connections, one_state: Connections) -> list[str]:
         if structure:
             return structure
         orphans = len(connection.execute("PRAGMA foreign_key_check").fetchall())
-    problems = []
+        problems = calibration_table.problems(connection)
     if orphans:
         problems.append(f"{orphans:,} rows refer to a codebook or a source that does not exist")
     damaged = [number for number, intact in _checked_rows(statements) if not intact]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +18,11 @@ from serotine.index.files import (
     SegmentRecord,
     open_codebook,
 )
+from serotine.index.store.calibration_table import Calibration
 from serotine.index.store.catalog import Catalog
+
+# A calibration is that of the index until it has this many times the tokens.
+OUTGROWN_CALIBRATION = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,10 +79,12 @@ class Snapshot:
     Attributes:
         segments: by segment number, in the order of their documents.
         codebooks: by codebook number.
+        calibration: the recall that was measured with the newest codebook, unless the index has doubled since.
     """
 
     segments: dict[int, SegmentView]
     codebooks: dict[int, Codebook]
+    calibration: Calibration | None = None
 
     @property
     def documents(self) -> int:
@@ -111,13 +117,29 @@ def load_snapshot(folder: Path, catalog: Catalog, previous: Snapshot | None) -> 
         segments = catalog.segments()
         deleted = catalog.deleted()
         codebooks = catalog.codebooks()
+        calibration = catalog.calibration()
+    if calibration is not None and not _is_current(calibration, segments, codebooks):
+        calibration = None
     try:
-        return _open(files, catalog.settings.dim, segments, deleted, codebooks, previous or Snapshot({}, {}))
+        opened = _open(files, catalog.settings.dim, segments, deleted, codebooks, previous or Snapshot({}, {}))
+        return replace(opened, calibration=calibration)
     except IndexDamagedError:
         if catalog.version() == version:
             raise
     # Another process has committed since, and may have removed files it merged: read the newer state.
     return load_snapshot(folder, catalog, previous)
+
+
+def _is_current(
+    calibration: Calibration, segments: Sequence[tuple[int, SegmentRecord]], codebooks: dict[int, CodebookRecord]
+) -> bool:
+    newest = codebooks.get(max(codebooks, default=0))
+    tokens = sum(record.tokens for _, record in segments)
+    return (
+        newest is not None
+        and newest.file.checksum == calibration.codebook
+        and tokens < OUTGROWN_CALIBRATION * calibration.tokens
+    )
 
 
 def _open(

@@ -10,7 +10,8 @@ from typing import Any
 
 from serotine.errors import SerotineError
 from serotine.index.files import CodebookRecord, SegmentRecord
-from serotine.index.store import coverage_table, lexical, passages, source_catalog, staging
+from serotine.index.store import calibration_table, coverage_table, lexical, passages, source_catalog, staging
+from serotine.index.store.calibration_table import Calibration
 from serotine.index.store.coverage_table import CoverageRow
 from serotine.index.store.source_catalog import SourceUpdate
 from serotine.index.store.sql import batches, next_number, placeholders, row_checksum
@@ -140,6 +141,10 @@ class Transaction:
             "DELETE FROM codebooks WHERE codebook NOT IN (SELECT codebook FROM segments WHERE codebook IS NOT NULL) "
             "AND codebook < (SELECT max(codebook) FROM codebooks)"
         )
+
+    def set_calibration(self, calibration: Calibration) -> None:
+        """Store the recall that was measured, in place of an earlier calibration."""
+        calibration_table.store(self._connection, calibration)
 
     def set_value(self, key: str, value: Any) -> None:
         """Change a setting that `Catalog.value` reads."""

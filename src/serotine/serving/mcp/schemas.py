@@ -59,6 +59,12 @@ class SearchArguments(_Arguments):
     group_by: GroupBy | None = Field(
         None, description="document: one passage per document, the best, instead of several of the same one."
     )
+    recall: float | None = Field(
+        None,
+        gt=0,
+        le=1,
+        description="Share of the truly best passages to find: 0.99 by default; 1 for certainty, which takes longer.",
+    )
     max_tokens: int = Field(
         2000,
         ge=MIN_TOKENS,
@@ -76,6 +82,7 @@ class SearchArguments(_Arguments):
             offset=self.offset,
             min_score=self.min_score,
             group_by=self.group_by,
+            recall=self.recall,
         )
 
 

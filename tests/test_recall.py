@@ -1,0 +1,109 @@
+"""The recall that a search promises: its option, and the effort that keeps it."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from helpers.small_engine import THRESHOLDS
+
+from serotine import Index
+from serotine.index import Calibration, Curve, SearchOptions
+from serotine.index.search.effort import choose_effort
+
+CALIBRATION = Calibration(
+    "checksum",
+    1000,
+    50,
+    "given",
+    "2026-01-01T00:00:00+00:00",
+    (
+        Curve(1, (10, 20, 40), (0.1, 0.01, 0.001), (0.2, 0.02, 0.002)),
+        Curve(10, (20, 80, 320), (0.1, 0.01, 0.001), (0.2, 0.02, 0.002)),
+        Curve(100, (200, 400, 800), (0.1, 0.01, 0.001), (0.2, 0.02, 0.002)),
+    ),
+)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"recall": 0}, "recall: must be above 0 and at most 1, got 0"),
+        ({"recall": 1.01}, "recall: must be above 0 and at most 1, got 1.01"),
+        ({"recall": float("nan")}, "recall: must be finite, got nan"),
+        ({"recall": 0.9, "exact": True}, "recall: cannot be used with exact, got exact=True; drop one of the two"),
+        ({"recall": 0.9, "candidates": 9}, "recall: cannot be used with candidates, got candidates=9; drop one of the"),
+        ({"recall": 0.9, "mode": "bm25"}, 'recall: needs mode="late" or "hybrid"'),
+    ],
+)
+def test_invalid_recall_is_one_clear_line(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=r"^recall") as raised:
+        SearchOptions(**options)
+    assert str(raised.value).startswith(message)
+    assert "\n" not in str(raised.value)
+    with pytest.raises(TypeError, match="recall: must be a number"):
+        SearchOptions(recall="high")  # type: ignore[arg-type]
+
+
+def effort(depth: int, **options: Any) -> tuple[int | None, float | None, float | None]:
+    chosen = choose_effort(SearchOptions(depth, **options), depth, CALIBRATION)
+    rounded = [None if x is None else round(x, 4) for x in (chosen.expected_recall, chosen.recall_lower_bound)]
+    return chosen.candidates, rounded[0], rounded[1]
+
+
+def test_the_least_effort_that_keeps_the_recall_is_chosen() -> None:
+    assert effort(10) == (80, 0.99, 0.98)
+    assert effort(10, recall=0.9) == (20, 0.9, 0.8)
+    # Between measured efforts, and between measured depths: straight lines between logarithms.
+    assert effort(10, recall=1 - 0.1**1.5) == (40, 1 - 0.0316, 1 - 0.0632)
+    assert effort(31, recall=0.99)[0] == math.ceil(80 * 5 ** math.log10(3.1))
+    # In proportion beyond the largest depth that was measured.
+    assert effort(250, recall=0.99) == (1000, 0.99, 0.98)
+    # Never fewer candidates than hits, and no more confidence than was measured.
+    assert effort(10, recall=0.01) == (20, 0.9, 0.8)
+    # More than any measured effort keeps is kept by proof.
+    assert effort(10, recall=0.9995) == (None, None, None)
+    assert effort(10, recall=1) == (None, None, None)
+
+
+def test_what_was_measured_of_a_given_effort_is_reported() -> None:
+    assert effort(10, candidates=80) == (80, 0.99, 0.98)
+    assert effort(10, candidates=40) == (40, 1 - 0.0316, 1 - 0.0632)
+    assert effort(10, candidates=5000) == (5000, 0.999, 0.998)
+    assert effort(10, candidates=1) == (10, None, None)
+    assert choose_effort(SearchOptions(candidates=80), 10, None).expected_recall is None
+
+
+def test_without_a_calibration_more_recall_costs_more_and_nothing_is_claimed() -> None:
+    efforts = [choose_effort(SearchOptions(recall=recall), 10, None) for recall in (0.9, 0.95, 0.99, 0.999)]
+    counts = [one.candidates for one in efforts]
+    assert None not in counts
+    assert counts == sorted(set(counts))  # type: ignore[type-var]
+    assert all(one.expected_recall is None and one.recall_lower_bound is None for one in efforts)
+    assert choose_effort(SearchOptions(), 10, None) == efforts[2]
+
+
+def test_statistics_say_what_is_expected(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(0)
+    vectors = [rng.standard_normal((4, 8)) for _ in range(40)]
+    with Index.create(tmp_path / "i", dim=8) as index:
+        index.add(ids=[str(i) for i in range(40)], vectors=vectors)
+        # Too small for codes: everything is scored exactly.
+        stats = index.search(vectors[3]).stats
+        assert (stats.plan, stats.expected_recall, stats.recall_lower_bound) == ("flat", 1.0, 1.0)
+        for module, attribute, value in THRESHOLDS:
+            monkeypatch.setattr(module, attribute, value)
+        index.compact()
+        searched = index.search(vectors[3], candidates=3, k=2)
+        assert searched.stats.candidates == 3
+        assert searched.stats.expected_recall is None
+        exact = index.search(vectors[3], k=2, recall=1)
+        assert exact.stats.plan == "bounds"
+        assert exact.stats.candidates is None
+        assert exact.stats.expected_recall == exact.stats.recall_lower_bound == 1.0
+        assert exact.certificate is not None
+        assert exact.certificate.exact
+        assert list(exact) == list(index.search(vectors[3], k=2, exact=True))

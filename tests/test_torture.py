@@ -13,7 +13,7 @@ from torture import __main__ as runner
 from torture.outcomes import Attack, Outcome
 
 ROOT = Path(__file__).parents[1]
-ATTACKS = ("faults", "power loss", "kills", "damage", "fuzzing")
+ATTACKS = ("faults", "power loss", "kills", "damage", "fuzzing", "model")
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the attacks fork, and read /proc")

@@ -27,9 +27,10 @@ def attacks() -> dict[str, type[Attack]]:
     from .fuzzing import Fuzzing
     from .kills import Kills
     from .load import Load
+    from .model import Model
     from .power_loss import PowerLoss
 
-    return {attack.name: attack for attack in (Faults, PowerLoss, Kills, Damage, Fuzzing, Load)}
+    return {attack.name: attack for attack in (Faults, PowerLoss, Kills, Damage, Fuzzing, Model, Load)}
 
 
 def main() -> int:

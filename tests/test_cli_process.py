@@ -88,19 +88,47 @@ def test_indexing_resumes_after_control_c(tmp_path: Path, corpus: Path) -> None:
     assert (json.loads(completed.stdout)["unchanged"], json.loads(completed.stdout)["documents"]) == (stored, 600)
 
 
-def test_a_killed_overwrite_leaves_the_old_index(tmp_path: Path, corpus: Path) -> None:
+@pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGKILL])
+def test_an_overwrite_that_was_ended_leaves_the_old_index_and_continues(
+    tmp_path: Path, corpus: Path, end: signal.Signals
+) -> None:
     output = tmp_path / "i.serotine"
     old = tmp_path / "old.jsonl"
     old.write_text('{"_id": "old", "text": "document"}\n')
     run("index", old, "-o", output)
+    building = tmp_path / ".i.serotine.building"
+    process = start_slow("index", corpus, "-o", output, "--overwrite")
+    wait_for_commit(building, process)
+    process.send_signal(end)
+    _, err = process.communicate(timeout=30)
+    with Index.open(building, read_only=True) as index:
+        stored = len(index)
+    assert 0 < stored < 600
+    if end == signal.SIGINT:
+        assert err.count("\n") == 1
+        assert err.startswith(
+            f"error: interrupted; {output} is unchanged; {stored} documents of 600 stored in .i.serot"
+        )
+        assert f"; run the same command again to continue: serotine index {corpus} -o {output} --overwrite" in err
+    assert json.loads(run("info", output, "--json", "-").stdout)["documents"] == 1
+    completed = json.loads(run("index", corpus, "-o", output, "--overwrite", "--json", "-").stdout)
+    assert (completed["added"], completed["unchanged"], completed["documents"]) == (600 - stored, stored, 600)
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["corpus.jsonl", "i.serotine", "old.jsonl"]
+    # Once it is complete, the same command builds a new one again.
+    completed = json.loads(run("index", corpus, "-o", output, "--overwrite", "--json", "-").stdout)
+    assert (completed["added"], completed["unchanged"]) == (600, 0)
+
+
+def test_an_overwrite_with_other_options_starts_over(tmp_path: Path, corpus: Path) -> None:
+    output = tmp_path / "i.serotine"
+    run("index", corpus, "-o", output)
     process = start_slow("index", corpus, "-o", output, "--overwrite")
     wait_for_commit(tmp_path / ".i.serotine.building", process)
     process.kill()
     process.communicate(timeout=30)
-    assert json.loads(run("info", output, "--json", "-").stdout)["documents"] == 1
-    assert run("index", corpus, "-o", output, "--overwrite").returncode == 0
-    assert json.loads(run("info", output, "--json", "-").stdout)["documents"] == 600
-    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["corpus.jsonl", "i.serotine", "old.jsonl"]
+    completed = json.loads(run("index", corpus, "-o", output, "--overwrite", "--nbits", 2, "--json", "-").stdout)
+    assert (completed["added"], completed["unchanged"]) == (600, 0)
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["corpus.jsonl", "i.serotine"]
 
 
 def test_an_interrupted_replacement_is_recovered(tmp_path: Path, corpus: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import click
 
+from serotine import __version__
 from serotine.cli.encoder_choice import choose_encoder
 from serotine.cli.encoder_options import ENCODER_NAMES, encoder_options, load_encoder
 from serotine.cli.file_options import FileOptions, FilesCommand, file_options
@@ -61,7 +63,11 @@ class _Source(Protocol):
     "texts; an existing index keeps its encoder]",
 )
 @encoder_options
-@click.option("--overwrite", is_flag=True, help="Replace the index at PATH by a new one, once that is complete.")
+@click.option(
+    "--overwrite",
+    is_flag=True,
+    help="Replace the index at PATH by a new one, once that is complete; the same command continues after Ctrl-C.",
+)
 @click.option("--watch", is_flag=True, help="Update the index whenever its files change, until Ctrl-C.")
 @click.option(
     "--dry-run",
@@ -102,7 +108,7 @@ def index(
     Or import the vectors of an index by fast-plaid, PyLate or Stanford's ColBERT: pass its folder, and as --encoder
     the model it was created with. Without --encoder the new index is searched with vectors only, from Python.
     """
-    from serotine.index import replace_index, restore_replaced_index
+    from serotine.index import restore_replaced_index
     from serotine.ingest import check_is_no_index
 
     context = click.get_current_context()
@@ -154,17 +160,31 @@ def index(
     if vacant:
         result = source.create(output)
     elif overwrite:
-        try:
-            with replace_index(output) as building:
-                result = source.create(building)
-        except (KeyboardInterrupt, Interrupted):
-            raise Interrupted(f"interrupted; {output} is unchanged") from None
+        settings = (__version__, encoder, encoder_settings, chunking, reading, options)
+        result = _replace(output, source, repr((list(map(os.path.realpath, sources)), *settings)))
     else:
         result = source.update(output)
     _report(output, result, time.monotonic() - started, json_file)
     if watch:
         files.watch(output)
     exit_if_skipped(result["skipped"], strict=reading.strict)
+
+
+def _replace(output: Path, source: _Source, recipe: str) -> dict[str, Any]:
+    """Replace an index by a new one, or continue with a new one that was interrupted, and return its report."""
+    from serotine.index import replace_index
+
+    progress = ""
+    try:
+        with replace_index(output, recipe=recipe) as building:
+            try:
+                return source.update(building) if building.exists() else source.create(building)
+            except Interrupted as interrupted:
+                progress = str(interrupted)
+                raise KeyboardInterrupt from None
+    except KeyboardInterrupt:
+        outcome = progress.removeprefix("interrupted; ") or run_again()
+        raise Interrupted(f"interrupted; {output} is unchanged; {outcome}") from None
 
 
 def _recorded_encoder(path: Path) -> str | None:

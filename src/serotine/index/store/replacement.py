@@ -1,7 +1,7 @@
 """Replacement of an index: the old one stays in use until the new one beside it is complete.
 
 Not `serotine.files.replace_folder`: the old index stays locked meanwhile, and a killed process leaves its folders under
-fixed names, so that the next run removes or restores them.
+fixed names, so that the next run removes, continues or restores them.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from serotine.errors import NotAnIndexError
+from serotine.files import write_atomically
 from serotine.index.files import SEGMENT_FOLDER, durable
 from serotine.index.store.catalog import CATALOG_FILE
 from serotine.index.store.writer_lock import LOCK_FILE, WriterLock
@@ -23,10 +24,15 @@ _INDEX_ENTRIES = {CATALOG_FILE, f"{CATALOG_FILE}-wal", f"{CATALOG_FILE}-shm", SE
 
 
 @contextmanager
-def replace_index(path: Path) -> Iterator[Path]:
+def replace_index(path: Path, *, recipe: str = "") -> Iterator[Path]:
     """Yield a path to build an index at that replaces `path` when the block ends; an exception removes it.
 
     The old index's writer lock is held throughout: nothing can be added to an index that is being replaced.
+
+    Args:
+        path: the index.
+        recipe: what the new index is built from, and how. With it, what Ctrl-C or a kill leaves of the new index stays,
+            and is yielded again for the same recipe, to be continued.
 
     Raises:
         NotAnIndexError: `path` is not an index, or contains other files, which would be lost.
@@ -36,22 +42,32 @@ def replace_index(path: Path) -> Iterator[Path]:
     # Of a link, the folder it points to is replaced; the link stays.
     path = path.resolve()
     building, replaced = _beside(path, "building"), _beside(path, "replaced")
+    recorded = _beside(path, "recipe")
     lock = WriterLock(path)
     try:
         # Left by a killed process: this one holds the lock, so no other is replacing the index.
-        _remove(building)
+        if not (recipe and (building / CATALOG_FILE).is_file() and _read(recorded) == recipe):
+            _remove(building)
         _remove(replaced)
         try:
+            if recipe:
+                write_atomically(recorded, recipe)
             yield building
+            # Before the folders are exchanged: what is left of the old index is not to be continued.
+            recorded.unlink(missing_ok=True)
+            durable.sync_folder(path.parent)
             if not _exchange(building, path):
                 # Two renames: no portable call exchanges two folders. Killed between them, the old index is complete
                 # under its other name, and `restore_replaced_index` restores it.
                 path.rename(replaced)
                 building.rename(path)
             durable.sync_folder(path.parent)
-        except BaseException:
+        except BaseException as error:
             restore_replaced_index(path)
-            _remove(building)
+            is_kept = isinstance(error, KeyboardInterrupt) and recorded.exists() and (building / CATALOG_FILE).is_file()
+            if not is_kept:
+                _remove(building)
+                recorded.unlink(missing_ok=True)
             raise
     finally:
         lock.release()
@@ -83,6 +99,10 @@ def _beside(path: Path, role: str) -> Path:
     # Resolved, because "." has no name.
     resolved = path.resolve()
     return resolved.parent / f".{resolved.name}.{role}"
+
+
+def _read(file: Path) -> str:
+    return file.read_text(encoding="utf-8") if file.is_file() else ""
 
 
 def _check_replaceable(path: Path) -> None:

@@ -169,8 +169,7 @@ def test_the_real_encoder_equals_brute_force(tmp_path: Path) -> None:
         "1": "Serotine bats emerge from their roost late in the evening.",
         "2": "The transonic flow past a slender wing was measured in a wind tunnel.",
         "3": "Heat transfer to a blunt body at hypersonic speed.",
-        "4": "",
-        "5": "Bats",
+        "4": "Bats",
     }
     file = tmp_path / "corpus.jsonl"
     file.write_text("".join(json.dumps({"_id": id_, "text": text}) + "\n" for id_, text in texts.items()))
@@ -183,9 +182,8 @@ def test_the_real_encoder_equals_brute_force(tmp_path: Path) -> None:
         scores = {id_: reference.score(query_vectors, index.vectors(id_)) for id_ in texts}
     assert [hit["id"] for hit in hits] == sorted(scores, key=lambda id_: -scores[id_])
     assert hits[0]["id"] == "1"
-    for hit in hits[:-1]:
+    for hit in hits:
         assert hit["score"] == pytest.approx(scores[hit["id"]], rel=1e-5)
-    assert (hits[-1]["id"], hits[-1]["score"]) == ("4", None)
     matched_words = {texts["1"][start:end] for start, end, _ in hits[0]["spans"]}
     assert {"bats", "roost"} <= {word.lower() for word in matched_words}
 

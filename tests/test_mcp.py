@@ -176,7 +176,7 @@ def test_errors_are_one_line_and_the_server_continues(bats: Path, tmp_path: Path
             assert message in await agent.error_of("search", **arguments)
         assert "id: 'x' is not in index 'bats'" in await agent.error_of("expand", id="x")
         assert "must be below the passage's length" in await agent.error_of("expand", id="lone", offset=1000)
-        assert "unknown tool 'delete'; tools: search, expand, list" in await agent.error_of("delete", id="lone")
+        assert "tool: unknown 'delete'; available: search, expand, list" in await agent.error_of("delete", id="lone")
         result, _ = await agent.call("search", query="bats", k=1)
         assert len(result["hits"]) == 1
 

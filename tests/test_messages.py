@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any, Literal
+
 import pytest
 
 from serotine import errors
@@ -63,3 +65,30 @@ def test_every_error_has_one_base_and_builtin_bases_where_they_fit() -> None:
     assert str(errors.UnknownIdError("ids[0]: unknown id 'a'")) == "ids[0]: unknown id 'a'"
     assert errors.ServerError("no answer").status is None
     assert errors.ServerError("no answer").code == "unreachable"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({}, "k: is required"),
+        ({"k": 0}, "k: must be at least 1, got 0"),
+        ({"k": 3000}, "k: must be at most 1,000, got 3000"),
+        ({"k": "x"}, "k: must be a valid integer, unable to parse string as an integer, got 'x'"),
+        ({"k": 1, "words": []}, "words: must have at least 1 items, got 0"),
+        ({"k": 1, "mode": "x"}, "mode: must be 'late' or 'bm25', got 'x'"),
+    ],
+)
+def test_servers_report_invalid_fields_in_the_words_of_the_library(arguments: dict[str, Any], message: str) -> None:
+    pydantic = pytest.importorskip("pydantic", reason="needs the extra: pip install 'serotine[serve]'")
+    from serotine.serving.mistakes import mistake_message
+
+    model = pydantic.create_model(
+        "Body",
+        k=(int, pydantic.Field(ge=1, le=1000)),
+        words=(list[str], pydantic.Field(["a"], min_length=1)),
+        mode=(Literal["late", "bm25"], "late"),
+    )
+    with pytest.raises(pydantic.ValidationError) as caught:
+        model(**arguments)
+    (mistake,) = caught.value.errors()
+    assert mistake_message(str(mistake["loc"][0]), mistake) == message

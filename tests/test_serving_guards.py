@@ -171,7 +171,7 @@ def test_serving_requires_indexes(tmp_path: Path, capsys: pytest.CaptureFixture[
     for folder in ("a", "b"):
         create_vector_index(tmp_path / folder / "same.serotine", 1)
     assert main(["serve", str(tmp_path / "a" / "same.serotine"), str(tmp_path / "b" / "same.serotine")]) == 1
-    assert "same name 'same'" in capsys.readouterr().err
+    assert "duplicate index name 'same'" in capsys.readouterr().err
 
 
 def test_a_read_only_server_changes_nothing(tmp_path: Path, wiki: Path) -> None:

@@ -183,7 +183,7 @@ def _by_name(paths: tuple[Path, ...]) -> dict[str, Path]:
         read_settings(path)
         name = index_name(path)
         if name in indexes:
-            raise SerotineError(f"{path}: same name {name!r} as {indexes[name]}; rename one of the folders")
+            raise SerotineError(f"{path}: duplicate index name {name!r}, as {indexes[name]}; rename one of the folders")
         indexes[name] = path.absolute()
     return indexes
 

@@ -370,7 +370,7 @@ def _filter(where: Mapping[str, Any] | None) -> Any:
 
 def _plain_filter(value: Any, place: str, depth: int = 0) -> Any:
     if depth > MAX_DEPTH:
-        raise ValueError(f"where: nested more than {MAX_DEPTH} levels deep; flatten it")
+        raise ValueError(f"where: must be nested at most {MAX_DEPTH} deep; flatten it")
     if isinstance(value, Mapping):
         return {key: _plain_filter(item, f"{place}[{shown(key)}]", depth + 1) for key, item in value.items()}
     values = filter_values(value)

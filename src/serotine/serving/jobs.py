@@ -154,7 +154,7 @@ class Jobs:
             else:
                 return stored
         raise ServerError(
-            f"unknown job {id_!r}; jobs are deleted when the server stops", status=404, code="unknown_job"
+            f"job: unknown {id_!r}; jobs are deleted when the server stops", status=404, code="unknown_job"
         )
 
     def stop(self) -> None:

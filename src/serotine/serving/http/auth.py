@@ -68,14 +68,21 @@ def _check_scope(tokens: Sequence[Token], secret: str | None, required: Scope) -
         raise RequestError(
             401,
             "unauthorized",
-            "a token is required; send it as: Authorization: Bearer TOKEN",
+            "Authorization: a token is required; send the header Authorization: Bearer TOKEN",
             {"WWW-Authenticate": "Bearer"},
         )
     scope = scope_of(tokens, secret)
     if scope is None:
-        raise RequestError(401, "unauthorized", "unknown token", {"WWW-Authenticate": 'Bearer error="invalid_token"'})
+        raise RequestError(
+            401,
+            "unauthorized",
+            "Authorization: unknown token; check it",
+            {"WWW-Authenticate": 'Bearer error="invalid_token"'},
+        )
     if required == "write" and scope != "write":
-        raise RequestError(403, "forbidden", "this token may only read; a change requires one with the scope write")
+        raise RequestError(
+            403, "forbidden", "Authorization: this token may only read; a change requires one with the scope write"
+        )
 
 
 def _check_route(request: Request, credentials: HTTPAuthorizationCredentials | None, required: Scope) -> None:

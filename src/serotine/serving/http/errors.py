@@ -17,6 +17,7 @@ from starlette.routing import Route, compile_path
 
 from serotine.errors import SerotineError, ServerError, shown, unknown_key
 from serotine.serving.http.body_fields import body_fields
+from serotine.serving.mistakes import mistake_message
 from serotine.wire import STATUS, error_code
 
 _log = logging.getLogger("serotine.serving")
@@ -106,17 +107,14 @@ def _mistake_message(request: Request, mistake: Mapping[str, Any]) -> str:
     # In a union the place has the alternatives too, some with the names of functions.
     place = [key for key in mistake["loc"] if key != "body" and "[" not in str(key)]
     field = ".".join(map(str, place))
-    message = str(mistake["msg"]).removeprefix("Value error, ")
     if mistake["type"] == "json_invalid":
-        return f"body: not valid JSON ({mistake.get('ctx', {}).get('error', message)})"
+        return f"body: not valid JSON ({mistake.get('ctx', {}).get('error', mistake['msg'])})"
     if mistake["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
         parent = ".".join(map(str, place[:-1]))
         fault = unknown_key(str(place[-1]), body_fields(request, place[:-1]))
         return f"{parent}: {fault}" if parent else fault
-    if mistake["type"] == "value_error" and not field:
-        # Raised by the options themselves: it names the field.
-        return message
-    return f"{field or 'body'}: {message[0].lower()}{message[1:]}"
+    # The options themselves name the field of an error.
+    return mistake_message(field if mistake["type"] == "value_error" else field or "body", mistake)
 
 
 async def _on_framework_error(request: Request, error: Exception) -> Response:

@@ -33,6 +33,7 @@ from serotine.serving.mcp.schemas import (
     SearchResult,
 )
 from serotine.serving.mcp.search import search
+from serotine.serving.mistakes import mistake_message
 
 _LOG = logging.getLogger("serotine.mcp")
 _HOST = "127.0.0.1"
@@ -167,7 +168,7 @@ def _call(served: ServedIndexes, name: str, arguments: dict[str, Any]) -> types.
     """Return a tool's result; an error is a result too, one line that says what to do."""
     tool = _TOOLS.get(name)
     if tool is None:
-        return _error_result(f"unknown tool {name!r}; tools: {', '.join(_TOOLS)}")
+        return _error_result(f"tool: unknown {name!r}; available: {', '.join(_TOOLS)}")
     try:
         result, text = tool.run(served, tool.arguments.model_validate(arguments))
     except ValidationError as error:
@@ -191,13 +192,10 @@ def _error_result(message: str) -> types.CallToolResult:
 def _validation_message(error: ValidationError, tool: _Tool) -> str:
     """Return one line about every invalid argument."""
     mistakes = []
-    for mistake in error.errors(include_url=False, include_input=False):
+    for mistake in error.errors(include_url=False):
         name = ".".join(map(str, mistake["loc"]))
         if mistake["type"] == "extra_forbidden":
             mistakes.append(f"{unknown_key(name, tool.arguments.model_fields)}")
-        elif mistake["type"] == "missing":
-            mistakes.append(f"{name}: is required")
         else:
-            message = mistake["msg"].removeprefix("Value error, ")
-            mistakes.append(f"{name}: {message[0].lower()}{message[1:]}" if name else message)
+            mistakes.append(mistake_message(name, mistake))
     return "; ".join(mistakes)

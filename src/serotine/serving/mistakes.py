@@ -1,0 +1,44 @@
+"""The words of pydantic's validation errors, as the library has them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from serotine.errors import shown
+
+_BOUNDS = {
+    "ge": "at least",
+    "gt": "above",
+    "le": "at most",
+    "lt": "below",
+    "min_length": "at least",
+    "max_length": "at most",
+}
+_LENGTHS = ("min_length", "max_length")
+
+
+def mistake_message(field: str, mistake: Mapping[str, Any]) -> str:
+    """Return the message about an invalid field: "k: must be at least 1, got 0".
+
+    Args:
+        field: its name; "" where the error names it.
+        mistake: one of `pydantic.ValidationError.errors()`.
+    """
+    message = str(mistake["msg"])
+    if mistake["type"] == "missing":
+        return f"{field}: is required"
+    if mistake["type"] == "value_error":
+        # Raised by the library, whose words are its own.
+        words = message.removeprefix("Value error, ")
+        return f"{field}: {words}" if field else words
+    context = mistake.get("ctx") or {}
+    bound = next((name for name in _BOUNDS if name in context), None)
+    got = shown(mistake.get("input"))
+    if bound in _LENGTHS:
+        got = f"{context['actual_length']:,}" if "actual_length" in context else got
+        return f"{field}: must have {_BOUNDS[bound]} {context[bound]:,} items, got {got}"
+    if bound is not None:
+        return f"{field}: must be {_BOUNDS[bound]} {context[bound]:,}, got {got}"
+    fault = f"{message[0].lower()}{message[1:]}".replace("input should be", "must be")
+    return f"{field}: {fault}, got {got}"

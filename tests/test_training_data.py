@@ -82,7 +82,7 @@ def test_the_filter_and_limit_of_a_source(tmp_path: Path) -> None:
     [
         ("{", "a.jsonl:1: not valid JSON"),
         ("[]", "a.jsonl:1: must be a JSON object"),
-        ('{"query": "q"}', "a.jsonl:1: 'positive' must be a string, got None"),
+        ('{"query": "q"}', "a.jsonl:1: 'positive' is missing, got 'query'; rename or add it"),
         ('{"query": 1, "positive": "p"}', "a.jsonl:1: 'query' must be a string, got 1"),
         ('{"query": "q", "positive": "\\ud800"}', "a.jsonl:1: 'positive' contains a lone surrogate"),
         ('{"query": "q", "documents": ["p"], "scores": [1, 2]}', "a.jsonl:1: 'scores' must be 1 numbers"),
@@ -93,7 +93,7 @@ def test_the_filter_and_limit_of_a_source(tmp_path: Path) -> None:
         ('{"query": "q", "positive": "p", "teacher": "q"}', "a.jsonl:1: 'teacher' must be an object, got 'q'"),
         (
             '{"query": "q", "positive": "p", "teacher": {"query": "q"}}',
-            "a.jsonl:1: teacher: 'positive' must be a string",
+            "a.jsonl:1: teacher: 'positive' is missing",
         ),
         (
             '{"query": "q", "positive": "p", "negative": "n", "teacher": {"query": "q", "positive": "p"}}',

@@ -32,9 +32,10 @@ def build_dataset(stage: Stage, examples: dict[str, list[Example]]) -> tuple[Dat
     for name in stage.sources:
         usable = usable_examples(stage, examples[name])
         if len(usable) < stage.batch_size:
-            required = f"{stage.documents_per_query} documents{' and scores' if stage.needs_scores else ''}"
+            count = stage.documents_per_query
+            required = f"{count} document{'' if count == 1 else 's'}{' and scores' if stage.needs_scores else ''} each"
             raise TrainingError(
-                f"stage {stage.name!r}: source {name!r} has {len(usable):,} examples with {required}, "
+                f"stage {stage.name!r}: source {name!r} has {len(usable):,} examples of {required}, "
                 f"fewer than a batch of {stage.batch_size}; lower batch_size or remove the source"
             )
         columns = _columns(stage, usable)

@@ -64,7 +64,7 @@ def read_source(source: Source, seed: int) -> list[Example]:
     ]
     if not examples:
         condition = f" that match the filter on {', '.join(source.filter)}" if source.filter else ""
-        raise InputFileError(f"{source.path}: no examples{condition}")
+        raise InputFileError(f"{source.path}: no examples{condition}; add some, or correct the path or filter")
     if source.limit is not None and len(examples) > source.limit:
         rng = random.Random(f"{seed} {source.name}")  # noqa: S311
         examples = [examples[i] for i in sorted(rng.sample(range(len(examples)), source.limit))]
@@ -141,7 +141,9 @@ def _texts_and_scores(record: Mapping[str, Any], location: str) -> Example:
 
 
 def _text(record: Mapping[str, Any], key: str, location: str) -> str:
-    value = record.get(key)
+    if key not in record:
+        raise InputFileError(f"{location}: {key!r} is missing, got {', '.join(map(repr, record))}; rename or add it")
+    value = record[key]
     if not isinstance(value, str):
         raise InputFileError(f"{location}: {key!r} must be a string, got {value!r}")
     return validate_text(value, repr(key), location)

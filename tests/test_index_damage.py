@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ from warnings import catch_warnings, simplefilter
 
 import numpy as np
 import pytest
+from helpers.fakes import WordEncoder
 from helpers.small_engine import THRESHOLDS
 
 from serotine import Index
@@ -19,6 +21,7 @@ from serotine.errors import IndexDamagedError, MaintenanceWarning, SerotineError
 from serotine.index.files import CHECKPOINT_FILE, SEGMENT_FOLDER
 from serotine.index.growth import kmeans
 from serotine.index.store import writer_lock
+from serotine.ingest import Ingest
 
 DIM = 8
 
@@ -151,3 +154,49 @@ def test_missing_permissions_are_said_in_words(tmp_path: Path, monkeypatch: pyte
             Index.open(path, read_only=True)
     # Neither attempt left the lock behind.
     Index.open(path).close()
+
+
+@pytest.mark.parametrize("junk", ["{", "[1]", "null", '{"a":' * 2000])
+@pytest.mark.parametrize("column", ["reading", "report"])
+def test_damaged_records_of_files_are_refused_in_words(tmp_path: Path, column: str, junk: str) -> None:
+    (tmp_path / "files").mkdir()
+    (tmp_path / "files" / "a.jsonl").write_text('{"text": "a bat"}\n{"text": "a fox"}\n')
+    with Index.create(tmp_path / "x", encoder=WordEncoder(DIM)) as index:
+        Ingest([tmp_path / "files"], index.encoder).apply(index)
+    value = f"{DIM} {junk}" if column == "reading" else junk
+    damage(tmp_path / "x", f"UPDATE sources SET {column} = ?", value)  # noqa: S608
+    with (
+        Index.open(tmp_path / "x", encoder=WordEncoder(DIM)) as index,
+        pytest.raises(
+            IndexDamagedError, match=r"a.jsonl: what the index recorded of this file is damaged \(.*\); rest"
+        ),
+    ):
+        Ingest([tmp_path / "files"], index.encoder).apply(index)
+
+
+@pytest.mark.parametrize("junk", ["{", "[1]", "", '{"document": "a"'])
+def test_damaged_metadata_are_refused_in_words(tmp_path: Path, junk: str) -> None:
+    with Index.create(tmp_path / "x", dim=DIM) as index:
+        grow(index, "a#", 4)
+    damage(tmp_path / "x", "UPDATE documents SET metadata = ? WHERE number = 2", junk)
+    reads = (
+        lambda index: index.get("a#1"),
+        lambda index: list(index.documents()),
+        lambda index: index.search(np.eye(DIM, dtype=np.float32), k=9),
+        lambda index: index.sources.contents(["a#1"]),
+        lambda index: index.verify(),
+        lambda index: index.update_metadata(["a#1"], [{"n": 1}]),
+        lambda index: index.search(np.eye(DIM, dtype=np.float32), where={"n": 1}) if junk != "[1]" else index.verify(),
+    )
+    with Index.open(tmp_path / "x") as index:
+        for read in reads:
+            with pytest.raises(IndexDamagedError, match=r"restore|repair"):
+                read(index)
+
+
+def damage(path: Path, statement: str, value: str) -> None:
+    """Change the catalog behind the index's back."""
+    connection = sqlite3.connect(path / "catalog.sqlite")
+    with connection:
+        connection.execute(statement, (value,))
+    connection.close()

@@ -9,8 +9,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from py3langid import langid
 
 from serotine import Index, stemmers
+from serotine import languages as language_detection
 from serotine.index.store import lexical
 
 TEXTS = {
@@ -133,3 +135,19 @@ def test_a_language_without_a_stemmer_is_explained() -> None:
     assert (
         stemmers.without_stemmer("th") == "no stemmer for Thai; pairs of neighboring characters match instead of words"
     )
+
+
+def test_the_model_of_languages_is_loaded_before_the_transaction(index: Index, monkeypatch: pytest.MonkeyPatch) -> None:
+    loaded: list[bool] = []
+
+    def load(*arguments: object, **options: object) -> object:
+        loaded.append(index._store.catalog._connection.in_transaction)
+        return from_model_file(*arguments, **options)
+
+    from_model_file = langid.LanguageIdentifier.from_model_file
+    monkeypatch.setattr(langid.LanguageIdentifier, "from_model_file", load)
+    language_detection._identifier.cache_clear()
+    index.add(
+        ids=["new"], texts=["die fledermaus jagt nachts im wald nach insekten"], vectors=[np.eye(2, dtype=np.float32)]
+    )
+    assert loaded == [False]

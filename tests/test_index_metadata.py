@@ -16,6 +16,7 @@ from helpers.fakes import WordEncoder
 from serotine import Index
 from serotine.errors import DuplicateIdError, ReadOnlyError, UnknownIdError
 from serotine.index.store import catalog
+from serotine.nesting import MAX_DEPTH
 
 WORDS = {"a": "alpha bat", "b": "beta bat", "c": "gamma fox"}
 
@@ -257,3 +258,28 @@ def test_a_busy_writer_of_metadata_does_not_block_searches(index: Index, monkeyp
     expected = [hit.id for hit in index.search("alpha", where={"lang": "en"}) if hit.id != "a"]
     monkeypatch.setattr(catalog.Catalog, "rows", late)
     assert [hit.id for hit in index.search("alpha", where={"lang": "en"})] == expected
+
+
+@pytest.mark.parametrize("kind", [dict, list])
+def test_metadata_at_the_limit_of_nesting_can_be_filtered_and_deeper_ones_are_refused(
+    tmp_path: Path, kind: type
+) -> None:
+    def nested(levels: int) -> dict[str, Any]:
+        value: Any = 1
+        for _ in range(levels):
+            value = {"deep": value} if kind is dict else [value]
+        return {"n": value}
+
+    with Index.create(tmp_path / "x", dim=2, filterable={"year": int}) as index:
+        index.add(ids=["a"], vectors=[np.eye(2)], metadata=[{**nested(MAX_DEPTH - 1), "year": 1}])
+        index.update_metadata(["a"], [nested(MAX_DEPTH - 1)])
+        for change in (
+            lambda: index.add(ids=["b"], vectors=[np.eye(2)], metadata=[nested(MAX_DEPTH + 1)]),
+            lambda: index.update_metadata(["a"], [nested(MAX_DEPTH + 1)]),
+        ):
+            with pytest.raises(ValueError, match=f"nested more than {MAX_DEPTH} levels deep"):
+                change()
+        index.add(ids=["c"], vectors=[np.eye(2)], metadata=[{"year": 2}])
+        assert index.ids(where={"year": 2}) == ["c"]
+        assert index.ids(where={"not": {"year": 2}}) == ["a"]
+        assert index.verify().documents == 2

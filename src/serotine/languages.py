@@ -201,6 +201,14 @@ def detect_language(text: str) -> str | None:
     return _identify(text) or _LIKELY.get(script)
 
 
+def load_model_for(texts: Iterable[str]) -> None:
+    """Load py3langid's model now if `detect_language` needs it for any of these texts."""
+    for text in texts:
+        if _identifier.cache_info().currsize:
+            return
+        detect_language(text)
+
+
 def main_language(texts: Iterable[str]) -> str | None:
     """Return the language of most texts whose language is certain, of the first 200; None where there is none.
 

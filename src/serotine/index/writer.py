@@ -40,6 +40,7 @@ from serotine.index.recorded_encoder import RecordedEncoder
 from serotine.index.store import CoverageRow, SourceUpdate, Store, Transaction, is_passage
 from serotine.index.text_vectors import encode_documents
 from serotine.issued_warnings import issue_warning
+from serotine.languages import load_model_for
 from serotine.progress import progress_bar
 from serotine.texts import strings
 
@@ -341,6 +342,8 @@ class Writer:
         if batch.ids:
             vectors = self._vectors(batch, show_progress)
             record = write_vectors(store.new_file(VECTORS), number, store.settings.dim, vectors)
+        # It takes a second, in which no other process could commit.
+        load_model_for(text for text in batch.texts if text)
         # If this fails, the file stays until the next opening: only reading the catalog again shows whether a commit
         # that raised has happened.
         with store.transaction() as transaction:

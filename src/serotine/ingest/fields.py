@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
+from typing import Any
 
 from serotine.errors import InputFileError, invalid
 
@@ -64,10 +65,10 @@ class Fields:
         return json.dumps(given, sort_keys=True) if given else ""
 
     @classmethod
-    def parse(cls, value: str) -> Fields:
-        """Parse what `str` returns; names that a later version wrote are left out."""
+    def parse(cls, value: Mapping[str, Any]) -> Fields:
+        """Return the fields from what `str` returns, as a dict; names that a later version wrote are left out."""
         known = {field.name for field in fields(cls)}
-        return cls(**{name: item for name, item in json.loads(value or "{}").items() if name in known})
+        return cls(**{name: item for name, item in value.items() if name in known})
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from serotine.coverage import text_coverage
 from serotine.cutting import passage_id, passage_metadata
-from serotine.errors import InputFileError
+from serotine.errors import IndexDamagedError, InputFileError, reason
 from serotine.index import SourceRecord
 from serotine.ingest.changes import batched
 from serotine.ingest.chunking import Chunker
@@ -166,7 +166,11 @@ def recorded_fields(index: Index | None) -> dict[str, Fields]:
     """Return the fields with which an index read its tables, as `Reading.recorded` has them."""
     recorded = {}
     for name, record in ({} if index is None else index.sources.all()).items():
-        fields = Fields.parse(record.reading.partition(" ")[2])
+        given = record.reading.partition(" ")[2]
+        try:
+            fields = Fields.parse(_recorded(record, given))
+        except (TypeError, ValueError) as error:
+            raise _damaged(record, error) from error
         recorded[name] = recorded[f"*{file_type(name)}"] = fields
     return recorded
 
@@ -196,7 +200,7 @@ def with_report(
 
 def unread(record: SourceRecord) -> dict[str, int]:
     """Return how many images, attachments and the like of a file were not read, by kind."""
-    return dict(json.loads(record.report).get(_UNREAD, {})) if record.report else {}
+    return dict(_recorded(record, record.report).get(_UNREAD, {}))
 
 
 def skipped_rows(record: SourceRecord, file: str) -> SkippedRows:
@@ -210,16 +214,38 @@ def problems(record: SourceRecord, file: str) -> SkippedRows:
 
 
 def _recorded_lines(record: SourceRecord, file: str, key: str) -> SkippedRows:
-    report = json.loads(record.report) if record.report else {}
+    report = _recorded(record, record.report)
     return SkippedRows.from_json(report[key], file) if key in report else SkippedRows()
 
 
 def had_other_limits(record: SourceRecord) -> bool:
     """Return whether rows of a file were skipped under other limits than apply here, and may be read now."""
-    limits = json.loads(record.report).get(_LIMITS) if record.report else None
+    limits = _recorded(record, record.report).get(_LIMITS)
     return limits is not None and limits != str(reading_limits())
 
 
 def has_collisions(record: SourceRecord) -> bool:
     """Return whether rows of a file were skipped because other files have their ids, which may not last."""
-    return bool(record.report and json.loads(record.report).get(_HAS_COLLISIONS))
+    return bool(_recorded(record, record.report).get(_HAS_COLLISIONS))
+
+
+def _recorded(record: SourceRecord, text: str) -> dict[str, Any]:
+    """Return an object that the index recorded of a file; an empty one for "".
+
+    Raises:
+        IndexDamagedError: it is no JSON object.
+    """
+    try:
+        value = json.loads(text or "{}")
+    except (ValueError, RecursionError) as error:
+        raise _damaged(record, error) from error
+    if not isinstance(value, dict):
+        raise _damaged(record, TypeError("not a JSON object"))
+    return value
+
+
+def _damaged(record: SourceRecord, error: Exception) -> IndexDamagedError:
+    return IndexDamagedError(
+        f"{record.name}: what the index recorded of this file is damaged ({reason(error)}); "
+        "restore the index from a backup"
+    )

@@ -35,7 +35,7 @@ from serotine.index.store.coverage_table import CoverageCounts
 from serotine.index.store.filter_fields import FilterField
 from serotine.index.store.forks import ForkAware
 from serotine.index.store.pages import live_pages, matching_numbers
-from serotine.index.store.settings import Settings, decoded, decoded_object, read_settings, settings_rows
+from serotine.index.store.settings import Settings, decoded, decoded_metadata, read_settings, settings_rows
 from serotine.index.store.sql import MAX_BOUND, batches, next_number, placeholders
 
 CATALOG_FILE = "catalog.sqlite"
@@ -125,8 +125,8 @@ def _translated_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except sqlite3.Error as error:
-        # Text that is no UTF-8 has no error code.
-        if "decode to UTF-8" in str(error):
+        # Text that is no UTF-8, or no JSON, has no error code of its own.
+        if "decode to UTF-8" in str(error) or "malformed JSON" in str(error):
             raise IndexDamagedError(f"{path}: cannot be read ({error}); restore it from a backup") from error
         # The lower byte of an extended error code is the kind of error.
         if getattr(error, "sqlite_errorcode", 0) & 0xFF in _DAMAGE_CODES:
@@ -469,7 +469,7 @@ class Catalog(ForkAware):
 
     def _row(self, values: Sequence[Any]) -> Row:
         number, id_, text, metadata = values
-        return Row(number, id_, text, decoded_object(metadata, self._path, f"the metadata of document {id_!r}"))
+        return Row(number, id_, text, decoded_metadata(metadata, self._path, id_))
 
     def counts(self) -> tuple[int, int]:
         """Return the numbers of live documents and of tombstones."""

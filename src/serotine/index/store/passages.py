@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sqlite3
 from collections.abc import Sequence
 
@@ -18,9 +17,14 @@ def is_passage(id_: str, document: object) -> bool:
 def record(connection: sqlite3.Connection, documents: Sequence[tuple[str, str | None, str]]) -> None:
     """Record that the index has passages, where one of these documents, (id, text, metadata as JSON), is one."""
     for id_, _, metadata in documents:
-        if "#" in id_ and '"document"' in metadata and is_passage(id_, json.loads(metadata).get("document")):
+        if "#" in id_ and '"document"' in metadata and is_passage(id_, _document(connection, metadata)):
             connection.execute("INSERT OR IGNORE INTO meta VALUES (?, ?)", (_KEY, "true"))
             return
+
+
+def _document(connection: sqlite3.Connection, metadata: str) -> object:
+    # SQLite's JSON: metadata that a damaged catalog returns raise its errors, which the catalog translates.
+    return connection.execute("SELECT json_extract(?, '$.document')", (metadata,)).fetchone()[0]
 
 
 def numbers(connection: sqlite3.Connection, documents: Sequence[str]) -> dict[str, dict[str, int]]:

@@ -93,6 +93,11 @@ def decoded_object(text: str, path: Path, name: str) -> dict[str, Any]:
     return value
 
 
+def decoded_metadata(text: str, path: Path, id_: str) -> dict[str, Any]:
+    """Return the metadata of a document; errors as for `decoded`."""
+    return decoded_object(text, path, f"the metadata of document {id_!r}")
+
+
 def _check(meta: Mapping[str, str], path: Path) -> None:
     recorded = decoded_object(meta[_CHECKSUM], path, "the checksum of its settings")
     keys = recorded.get("keys")

@@ -11,9 +11,11 @@ import sqlite3
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from serotine.index.store import passages, staging
+from serotine.index.store.settings import decoded_metadata
 from serotine.index.store.sql import batches, placeholders, row_checksum
 
 _SCHEMA = (
@@ -101,8 +103,9 @@ class CatalogEntry:
 class Sources:
     """The files recorded in the catalog of an index."""
 
-    def __init__(self, reading: Callable[[], AbstractContextManager[sqlite3.Connection]]) -> None:
+    def __init__(self, reading: Callable[[], AbstractContextManager[sqlite3.Connection]], path: Path) -> None:
         self._reading = reading
+        self._path = path
 
     def all(self) -> dict[str, SourceRecord]:
         """Return every source by name."""
@@ -131,7 +134,8 @@ class Sources:
             for batch in batches(ids):
                 condition = f"live AND id IN ({placeholders(batch)})"
                 rows = connection.execute(f"SELECT id, text, metadata FROM documents WHERE {condition}", batch)  # noqa: S608
-                contents.update((id_, (text, json.loads(metadata))) for id_, text, metadata in rows)
+                for id_, text, metadata in rows:
+                    contents[id_] = (text, decoded_metadata(metadata, self._path, id_))
         return contents
 
     def passages(self, documents: Sequence[str]) -> dict[str, list[str]]:

@@ -122,7 +122,7 @@ class Store(ForkAware):
     def sources(self) -> Sources:
         """The files that documents were read from."""
         self.require_open()
-        return Sources(self.catalog.reading)
+        return Sources(self.catalog.reading, self.folder / CATALOG_FILE)
 
     @property
     def catalog_bytes(self) -> int:

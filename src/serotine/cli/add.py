@@ -24,7 +24,7 @@ from serotine.cli.output import json_option, plural, report
 @click.option("--upsert", is_flag=True, help="Replace documents of the same ids that came from elsewhere.")
 @file_options
 @json_option
-def add(index: Path, sources: tuple[Path, ...], upsert: bool, reading: FileOptions, json_file: str | None) -> None:
+def add(index: Path, sources: tuple[Path, ...], upsert: bool, file_options: FileOptions, json_file: str | None) -> None:
     """Add files and folders to an existing index, and update those that it already has.
 
     A file with a document id that the index has from elsewhere is skipped, unless --upsert replaces such documents.
@@ -32,7 +32,7 @@ def add(index: Path, sources: tuple[Path, ...], upsert: bool, reading: FileOptio
     from serotine.ingest import Ingest
 
     with open_for_texts(index) as opened:
-        ingest = Ingest(sources, opened.encoder, upsert=upsert, **reading.arguments())
+        ingest = Ingest(sources, opened.encoder, upsert=upsert, **file_options.arguments())
         result = apply_plan(ingest, plan_files(ingest, opened), opened)
         documents = len(opened)
     replaced = f", {result.replaced:,} of them replaced" if result.replaced else ""
@@ -42,4 +42,4 @@ def add(index: Path, sources: tuple[Path, ...], upsert: bool, reading: FileOptio
         {"path": str(index), **result.to_json(), "documents": documents},
         json_file,
     )
-    exit_if_skipped(result.skipped, strict=reading.strict)
+    exit_if_skipped(result.skipped, strict=file_options.strict)

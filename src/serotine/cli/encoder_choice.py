@@ -23,21 +23,21 @@ _MAX_SHARE = 0.2
 _MAX_NAMED = 3
 
 
-def choose_encoder(sources: Sequence[Path | SourceFile], default: Encoder, **reading: Any) -> str:
+def choose_encoder(sources: Sequence[Path | SourceFile], default: Encoder, **arguments: Any) -> str:
     """Return the name of the encoder for files, and say so in one line where it is not the default.
 
     Args:
         sources: as in `Ingest`.
         default: the default encoder.
-        **reading: the arguments `selection` and `fields` of `Ingest`; others are ignored.
+        **arguments: the arguments `selection` and `fields` of `Ingest`; others are ignored.
 
     Raises:
         InputFileError: a source does not exist, or a folder has no files to read.
     """
     from serotine.ingest import sample_texts
 
-    selection: FileSelection | None = reading.get("selection")
-    texts = sample_texts(sources, selection=selection, fields=reading.get("fields"))
+    selection: FileSelection | None = arguments.get("selection")
+    texts = sample_texts(sources, selection=selection, fields=arguments.get("fields"))
     languages = unfamiliar(texts, default)
     count = languages.total()
     if count <= _MAX_SHARE * len(texts):

@@ -130,7 +130,7 @@ def _field_values(named: dict[str, Any]) -> dict[str, Any]:
 
 
 def file_options(command: Command) -> Command:
-    """Add the options of `FileOptions`, as the argument `reading`."""
+    """Add the options of `FileOptions`, as the argument `file_options`."""
 
     @wraps(command)
     def wrapper(
@@ -148,10 +148,10 @@ def file_options(command: Command) -> Command:
     ) -> Any:
         fields = _field_values(named)
         limits = {"text_bytes": max_text_size, "record_bytes": max_record_size}
-        reading = FileOptions(
+        options = FileOptions(
             exclude, include, max_file_size, no_ignore, no_follow_links, strict, restore_deleted, limits, fields
         )
-        return command(*arguments, reading=reading, **named)
+        return command(*arguments, file_options=options, **named)
 
     for option in (
         click.option("--all-fields", is_flag=True, help="Tables: the text is a line 'name: value' of every field."),

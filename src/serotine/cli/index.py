@@ -88,7 +88,7 @@ def index(
     watch: bool,
     is_dry_run: bool,
     chunking: ChunkingOptions,
-    reading: FileOptions,
+    file_options: FileOptions,
     options: IndexOptions,
     json_file: str | None,
 ) -> None:
@@ -125,7 +125,7 @@ def index(
         default = load_encoder(encoder, **encoder_settings)
         if encoder is not None:
             return default
-        name = choose_encoder(sources, default, **reading.arguments())
+        name = choose_encoder(sources, default, **file_options.arguments())
         return default if name == default.name else load_encoder(name, **encoder_settings)
 
     def load_explicit() -> Encoder:
@@ -135,7 +135,7 @@ def index(
     started = time.monotonic()
     explicit = load_explicit if encoder is not None or encoder_settings else None
     plaid = _find_plaid(sources)
-    files = _Files(sources, explicit, load, options, chunking, reading)
+    files = _Files(sources, explicit, load, options, chunking, file_options)
     source: _Source = files if plaid is None else _Vectors(plaid, explicit, options)
     if watch:
         from serotine.cli.watch import require_watchfiles
@@ -160,14 +160,14 @@ def index(
     if vacant:
         result = source.create(output)
     elif overwrite:
-        settings = (__version__, encoder, encoder_settings, chunking, reading, options)
+        settings = (__version__, encoder, encoder_settings, chunking, file_options, options)
         result = _replace(output, source, repr((list(map(os.path.realpath, sources)), *settings)))
     else:
         result = source.update(output)
     _report(output, result, time.monotonic() - started, json_file)
     if watch:
         files.watch(output)
-    exit_if_skipped(result["skipped"], strict=reading.strict)
+    exit_if_skipped(result["skipped"], strict=file_options.strict)
 
 
 def _replace(output: Path, source: _Source, recipe: str) -> dict[str, Any]:
@@ -241,7 +241,7 @@ class _Files:
         load: loads that encoder, or the one that fits the texts.
         options: options of a new index.
         chunking: how texts are cut.
-        reading: which files are read, and how.
+        file_options: which files are read, and how.
         reported: skipped files and rows that were reported.
     """
 
@@ -250,7 +250,7 @@ class _Files:
     load: Callable[[], Encoder]
     options: IndexOptions
     chunking: ChunkingOptions
-    reading: FileOptions
+    file_options: FileOptions
     reported: set[Skipped | SkippedRow] = field(default_factory=set)
 
     def create(self, path: Path) -> dict[str, Any]:
@@ -260,7 +260,7 @@ class _Files:
         encoder = self.load()
         chunking = self.chunking.chunking(encoder)
         ingest = Ingest(
-            self.sources, encoder, chunking=chunking, filterable=self.options.fields(), **self.reading.arguments()
+            self.sources, encoder, chunking=chunking, filterable=self.options.fields(), **self.file_options.arguments()
         )
         # Reports all errors of the files before anything exists at `path`.
         plan = plan_files(ingest, None, self.reported)
@@ -283,7 +283,7 @@ class _Files:
 
         if is_new or not any(path.iterdir()):
             encoder = self.load()
-            arguments = {"filterable": self.options.fields(), **self.reading.arguments()}
+            arguments = {"filterable": self.options.fields(), **self.file_options.arguments()}
             ingest = Ingest(self.sources, encoder, chunking=self.chunking.chunking(encoder), **arguments)
             dry_run(ingest, plan_files(ingest, None), None, path, json_file)
             return
@@ -315,7 +315,7 @@ class _Files:
         from serotine.ingest import Ingest
 
         encoder = opened.encoder
-        return Ingest(self.sources, encoder, chunking=self.chunking.chunking(encoder), **self.reading.arguments())
+        return Ingest(self.sources, encoder, chunking=self.chunking.chunking(encoder), **self.file_options.arguments())
 
 
 @dataclass(frozen=True, slots=True)

@@ -55,7 +55,7 @@ def compare_documents(
     Args:
         index: the index to update; None where it does not exist yet.
         file: the file that contains the documents.
-        documents: as `Reading.documents` yields them.
+        documents: as `DocumentReader.documents` yields them.
         upsert: whether they replace documents of the same ids from elsewhere.
         names: names of the files that are read, by the keys that an index records.
 

@@ -13,9 +13,9 @@ from serotine.coverage import CoverageReport
 from serotine.errors import DuplicateIdError, InputFileError
 from serotine.index import SourceUpdate
 from serotine.ingest.changes import batched, compare_documents
+from serotine.ingest.document_reader import DocumentReader
 from serotine.ingest.file_state import read_state
 from serotine.ingest.plan import FileChange, IngestReport, OnSkip, Plan, Skipped
-from serotine.ingest.reading import Reading
 
 if TYPE_CHECKING:
     from serotine.index import Index
@@ -39,7 +39,7 @@ class Commits:
     Args:
         index: open for writing.
         plan: the changes to make.
-        reading: how the files of the plan were read.
+        reader: reads the files of the plan.
         upsert: whether documents of the same ids from elsewhere are replaced.
         on_progress: called after every commit with the documents stored, and to be stored.
         on_bytes: called after every commit with the bytes of text stored, and to be stored.
@@ -51,7 +51,7 @@ class Commits:
         self,
         index: Index,
         plan: Plan,
-        reading: Reading,
+        reader: DocumentReader,
         *,
         upsert: bool,
         on_progress: OnProgress | None,
@@ -61,7 +61,7 @@ class Commits:
     ) -> None:
         self._index = index
         self._plan = plan
-        self._reading = reading
+        self._reader = reader
         self._upsert = upsert
         self._on_progress = on_progress
         self._on_bytes = on_bytes
@@ -117,7 +117,7 @@ class Commits:
         update = SourceUpdate(change.record)
         size = 0
         ids: set[str] = set()
-        documents = self._reading.planned(change)
+        documents = self._reader.planned(change)
         for batch in _batches(documents):
             changes = compare_documents(self._index, change.file, batch, upsert=self._upsert)
             ids.update(document.id for document in batch)

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from serotine.ingest.changes import batched, compare_documents
 from serotine.ingest.commits import OnProgress
+from serotine.ingest.document_reader import DocumentReader
 from serotine.ingest.plan import Plan
-from serotine.ingest.reading import Reading
 from serotine.issued_warnings import muted_warnings
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ class Estimate:
 
 def estimate(
     plan: Plan,
-    reading: Reading,
+    reader: DocumentReader,
     encoder: TextEncoder,
     index: Index | None,
     *,
@@ -53,8 +53,8 @@ def estimate(
     documents = tokens = 0
     step = max(plan.to_store // _SAMPLE, 1)
     sample: list[str] = []
-    for texts in _texts_to_store(plan, reading, index, upsert=upsert):
-        tokens += sum(reading.chunker.token_counts(texts))
+    for texts in _texts_to_store(plan, reader, index, upsert=upsert):
+        tokens += sum(reader.chunker.token_counts(texts))
         # Every nth, because neighbors are often of one length.
         sample += texts[-documents % step :: step]
         documents += len(texts)
@@ -74,14 +74,14 @@ def estimate(
             stored += sum(len(array) for array in vectors)
             measured = min(measured + _SAMPLE_BATCH, len(sample))
         seconds = time.monotonic() - started
-    sample_tokens = max(sum(reading.chunker.token_counts(sample[:measured])), 1)
+    sample_tokens = max(sum(reader.chunker.token_counts(sample[:measured])), 1)
     # An encoder adds special tokens, and may leave out others or pool them.
     return Estimate(documents, round(tokens * stored / sample_tokens), seconds * tokens / sample_tokens, measured)
 
 
-def _texts_to_store(plan: Plan, reading: Reading, index: Index | None, *, upsert: bool) -> Iterator[list[str]]:
+def _texts_to_store(plan: Plan, reader: DocumentReader, index: Index | None, *, upsert: bool) -> Iterator[list[str]]:
     for change in plan.changes:
-        for batch in batched(reading.planned(change), _BATCH):
+        for batch in batched(reader.planned(change), _BATCH):
             changes = compare_documents(index, change.file, batch, upsert=upsert)
             if changes.store:
                 yield [document.text for document in changes.store]

@@ -19,15 +19,10 @@ from serotine.ingest.chunking import Chunker, Chunking
 from serotine.ingest.collisions import Collisions, Holder, TakenIdError
 from serotine.ingest.commits import Commits, OnProgress
 from serotine.ingest.document import Document
+from serotine.ingest.document_reader import RECORDS, DocumentReader
 from serotine.ingest.estimate import Estimate, estimate
 from serotine.ingest.fields import Fields
-from serotine.ingest.file_state import read_digest, read_state, settled_stamp
-from serotine.ingest.limits import ReadingLimits
-from serotine.ingest.listing import list_files
-from serotine.ingest.plan import FileChange, IngestReport, OnSkip, Plan, Skipped
-from serotine.ingest.reading import (
-    RECORDS,
-    Reading,
+from serotine.ingest.file_records import (
     had_other_limits,
     has_collisions,
     problems,
@@ -36,6 +31,10 @@ from serotine.ingest.reading import (
     unread,
     with_report,
 )
+from serotine.ingest.file_state import read_digest, read_state, settled_stamp
+from serotine.ingest.limits import ReadingLimits
+from serotine.ingest.listing import list_files
+from serotine.ingest.plan import FileChange, IngestReport, OnSkip, Plan, Skipped
 from serotine.ingest.rows import SkippedRow, SkippedRows
 from serotine.ingest.sources import SourceFile
 from serotine.ingest.walk import FileSelection
@@ -93,7 +92,7 @@ class Ingest:
         self._selection = selection or FileSelection()
         self._fields = fields
         self._restore_deleted = restore_deleted
-        self._planned: tuple[Plan, Reading] | None = None
+        self._planned: tuple[Plan, DocumentReader] | None = None
 
     def plan(
         self,
@@ -143,12 +142,12 @@ class Ingest:
         Warns:
             TruncatedTextWarning, UnknownTextWarning: once, of documents that were stored, as in `Index.add`.
         """
-        plan, reading = self._planned or self._plan(index, on_skip, None)
+        plan, reader = self._planned or self._plan(index, on_skip, None)
         self._planned = None
         commits = Commits(
             index,
             plan,
-            reading,
+            reader,
             upsert=self._upsert,
             on_progress=on_progress,
             on_bytes=on_bytes,
@@ -169,15 +168,17 @@ class Ingest:
             index: as for `plan`.
             on_bytes: called with the bytes of text whose tokens are counted so far, and in all.
         """
-        plan, reading = self._planned = self._planned or self._plan(index, None, None)
+        plan, reader = self._planned = self._planned or self._plan(index, None, None)
         with self._limits.applied():
-            return estimate(plan, reading, self._encoder, index, upsert=self._upsert, on_bytes=on_bytes)
+            return estimate(plan, reader, self._encoder, index, upsert=self._upsert, on_bytes=on_bytes)
 
-    def _plan(self, index: Index | None, on_skip: OnSkip | None, on_read: OnProgress | None) -> tuple[Plan, Reading]:
+    def _plan(
+        self, index: Index | None, on_skip: OnSkip | None, on_read: OnProgress | None
+    ) -> tuple[Plan, DocumentReader]:
         chunker = Chunker(self._encoder, self._chunking or previous_chunking(index, self._encoder))
         filterable = self._filterable if index is None else index.stats().filterable
-        reading = Reading(chunker, filterable, self._strict, self._fields, recorded_fields(index))
-        planner = _Planner(index, reading, self._upsert, self._restore_deleted, self._selection, on_skip, on_read)
+        reader = DocumentReader(chunker, filterable, self._strict, self._fields, recorded_fields(index))
+        planner = _Planner(index, reader, self._upsert, self._restore_deleted, self._selection, on_skip, on_read)
         with self._limits.applied():
             plan = planner.run(self._sources)
         _log.info(
@@ -189,7 +190,7 @@ class Ingest:
             len(plan.skipped),
             plan.skipped_rows.count,
         )
-        return plan, reading
+        return plan, reader
 
 
 def update(
@@ -249,8 +250,8 @@ def update(
 
 def previous_chunking(index: Index | None, encoder: TextEncoder) -> Chunking:
     """Return how the texts of an index were last cut, or the default for its encoder."""
-    readings = [] if index is None else [record.reading for record in index.sources.all().values()]
-    last = next((reading for reading in reversed(readings) if reading != RECORDS), None)
+    splittings = [] if index is None else [record.splitting for record in index.sources.all().values()]
+    last = next((splitting for splitting in reversed(splittings) if splitting != RECORDS), None)
     return Chunking.of(None, None, encoder) if last is None else Chunking.parse(last)
 
 
@@ -260,7 +261,7 @@ class _Planner:
     def __init__(
         self,
         index: Index | None,
-        reading: Reading,
+        reader: DocumentReader,
         upsert: bool,
         restore_deleted: bool,
         selection: FileSelection,
@@ -268,7 +269,7 @@ class _Planner:
         on_read: OnProgress | None,
     ) -> None:
         self._index = index
-        self._reading = reading
+        self._reader = reader
         self._upsert = upsert
         self._restore_deleted = restore_deleted
         self._selection = selection
@@ -334,17 +335,17 @@ class _Planner:
     def _read(self, file: SourceFile, previous: SourceRecord | None) -> None:
         if not is_text(file.key):
             raise InputFileError(f"{file.name}: its name is not UTF-8; rename the file")
-        reading = self._reading.of(file)
+        splitting = self._reader.splitting(file)
         state = read_state(file)
         stamp = settled_stamp(state)
         known = None if previous is None else skipped_rows(previous, file.name)
-        complete = previous is not None and previous.reading == reading and previous.digest is not None
+        complete = previous is not None and previous.splitting == splitting and previous.digest is not None
         if previous is not None and previous.deleted and self._restore_deleted:
             complete = False
         if previous is not None and had_other_limits(previous):
             complete = False
         # A file whose bad rows were skipped is read again to reject it.
-        is_rejected = bool(known) and self._reading.strict
+        is_rejected = bool(known) and self._reader.strict
         may_be_same = complete and not is_rejected and not (previous is not None and has_collisions(previous))
         if previous is not None and known is not None and may_be_same:
             if stamp and previous.stamp == stamp:
@@ -370,7 +371,7 @@ class _Planner:
         self._skipped_rows.append(bad_rows)
         self._problems.append(misread)
         self._unread.update(not_read)
-        record = SourceRecord(file.key, digest, stamp, reading)
+        record = SourceRecord(file.key, digest, stamp, splitting)
         record = with_report(record, bad_rows, not_read, misread, has_collisions=bool(collisions))
         self._changes.append(FileChange(file, record, previous, state, frozenset(collisions)))
 
@@ -398,7 +399,7 @@ class _Planner:
         bad_rows = misread = SkippedRows()
         not_read: Counter[str] = Counter()
         size, position = _size(file), 0
-        skips_rows = not self._reading.is_text(file) and not self._reading.strict
+        skips_rows = not self._reader.is_text(file) and not self._reader.strict
 
         def count_bad_row(row: SkippedRow) -> None:
             nonlocal bad_rows
@@ -418,7 +419,7 @@ class _Planner:
             return True
 
         for batch in batched(
-            self._reading.documents(file, count_bad_row, not_read.update, report_part, is_taken, count_problem), _BATCH
+            self._reader.documents(file, count_bad_row, not_read.update, report_part, is_taken, count_problem), _BATCH
         ):
             if skips_rows:
                 for record, error in conflicts(self._index, file, batch, upsert=self._upsert, names=self._names):
@@ -431,7 +432,7 @@ class _Planner:
                 ids.update(document.ids)
                 cut_records.update(document.ids[1:])
             changes = compare_documents(self._index, file, batch, upsert=self._upsert, names=self._names)
-            truncated += self._reading.count_truncated(batch)
+            truncated += self._reader.count_truncated(batch)
             documents += len(batch)
             position = min(position + sum(document.size for document in batch), size)
             self._report_read(position)
@@ -446,7 +447,7 @@ class _Planner:
             kind = DuplicateIdError if collisions.count else InputFileError
             raise kind(f"{bad_rows.first[0].message}{more}")
         if not ids and previous is None:
-            content = "text" if self._reading.is_text(file) else "documents"
+            content = "text" if self._reader.is_text(file) else "documents"
             raise InputFileError(f"{file.name}: contains no {content}; check that it is the right file")
         self._ids.update(dict.fromkeys(ids, file.name))
         self._documents += documents

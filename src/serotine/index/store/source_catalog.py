@@ -43,7 +43,7 @@ class SourceRecord:
         name: unique name: its absolute path, or a name of the caller's.
         digest: digest of its bytes; None while only some of its documents are in the index.
         stamp: size and times of the file when it was read; "" where they prove nothing.
-        reading: how the file was split into documents; another way gives other documents from the same bytes.
+        splitting: how the file was split into documents; another way gives other documents from the same bytes.
         report: JSON about what was not stored of the file, for updates that do not read it again; "" for nothing.
         deleted: number of its documents that were deleted from the index since it was read.
     """
@@ -51,7 +51,7 @@ class SourceRecord:
     name: str
     digest: str | None
     stamp: str
-    reading: str
+    splitting: str
     report: str = ""
     deleted: int = 0
 
@@ -188,7 +188,7 @@ def record(connection: sqlite3.Connection, update: SourceUpdate) -> None:
         "INSERT INTO sources (name, digest, stamp, reading, report, deleted) VALUES (?, ?, ?, ?, ?, ?) "
         "ON CONFLICT (name) DO UPDATE SET digest = excluded.digest, stamp = excluded.stamp, "
         "reading = excluded.reading, report = excluded.report, deleted = excluded.deleted",
-        (source.name, source.digest, source.stamp, source.reading, source.report, source.deleted),
+        (source.name, source.digest, source.stamp, source.splitting, source.report, source.deleted),
     )
     number = number_of(connection, source.name)
     connection.executemany(

@@ -1,45 +1,36 @@
-"""How the files of an update are read: the documents of a file that are valid for an index."""
+"""The reader of an update's files: the documents of a file that are valid for an index."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from serotine.coverage import text_coverage
 from serotine.cutting import passage_id, passage_metadata
-from serotine.errors import IndexDamagedError, InputFileError, reason
-from serotine.index import SourceRecord
+from serotine.errors import InputFileError
 from serotine.ingest.changes import batched
 from serotine.ingest.chunking import Chunker
 from serotine.ingest.document import Document
 from serotine.ingest.extract import plain
 from serotine.ingest.fields import STANDARD, Fields
 from serotine.ingest.file_types import file_type
-from serotine.ingest.limits import reading_limits
 from serotine.ingest.metadata import convert_metadata
-from serotine.ingest.rows import BadRowError, OnBadRow, SkippedRow, SkippedRows
+from serotine.ingest.rows import BadRowError, OnBadRow, SkippedRow
 from serotine.ingest.sources import SourceFile
 
 if TYPE_CHECKING:
-    from serotine.index import Index
     from serotine.ingest.plan import FileChange
 
 # What indexes of earlier versions recorded for files of records, which were not cut.
 RECORDS = "records"
 # Records whose tokens are counted together.
 _RECORDS_AT_ONCE = 64
-_SKIPPED_ROWS = "skipped_rows"
-_UNREAD = "unread"
-_PROBLEMS = "problems"
-_HAS_COLLISIONS = "has_collisions"
-_LIMITS = "limits"
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
-    """How files are read.
+class DocumentReader:
+    """Reader of the files of one update.
 
     Attributes:
         chunker: cuts texts into passages.
@@ -55,8 +46,8 @@ class Reading:
     fields: Fields | None = None
     recorded: Mapping[str, Fields] = field(default_factory=dict)
 
-    def of(self, file: SourceFile) -> str:
-        """Return how a file is read, as an index records it: read in another way, it has other documents."""
+    def splitting(self, file: SourceFile) -> str:
+        """Return how a file is split, as an index records it: split in another way, it has other documents."""
         return f"{self.chunker.chunking} {self.fields_of(file)}".rstrip()
 
     def fields_of(self, file: SourceFile) -> Fields:
@@ -162,90 +153,5 @@ class Reading:
         ]
 
 
-def recorded_fields(index: Index | None) -> dict[str, Fields]:
-    """Return the fields with which an index read its tables, as `Reading.recorded` has them."""
-    recorded = {}
-    for name, record in ({} if index is None else index.sources.all()).items():
-        given = record.reading.partition(" ")[2]
-        try:
-            fields = Fields.parse(_recorded(record, given))
-        except (TypeError, ValueError) as error:
-            raise _damaged(record, error) from error
-        recorded[name] = recorded[f"*{file_type(name)}"] = fields
-    return recorded
-
-
 def _raise(row: SkippedRow) -> None:
     raise BadRowError(row)
-
-
-def with_report(
-    record: SourceRecord,
-    skipped: SkippedRows,
-    unread: Mapping[str, int],
-    problems: SkippedRows,
-    *,
-    has_collisions: bool,
-) -> SourceRecord:
-    """Return a file's record with what was not read of it, so that an update that does not read it knows it."""
-    report: dict[str, Any] = {_SKIPPED_ROWS: skipped.to_json(), _LIMITS: str(reading_limits())} if skipped else {}
-    if unread:
-        report[_UNREAD] = dict(unread)
-    if problems:
-        report[_PROBLEMS] = problems.to_json()
-    if has_collisions:
-        report[_HAS_COLLISIONS] = True
-    return replace(record, report=json.dumps(report) if report else "")
-
-
-def unread(record: SourceRecord) -> dict[str, int]:
-    """Return how many images, attachments and the like of a file were not read, by kind."""
-    return dict(_recorded(record, record.report).get(_UNREAD, {}))
-
-
-def skipped_rows(record: SourceRecord, file: str) -> SkippedRows:
-    """Return the rows that were skipped when a file was last read, under the name it has now."""
-    return _recorded_lines(record, file, _SKIPPED_ROWS)
-
-
-def problems(record: SourceRecord, file: str) -> SkippedRows:
-    """Return the lines that were read as text because they were not understood, such as broken front matter."""
-    return _recorded_lines(record, file, _PROBLEMS)
-
-
-def _recorded_lines(record: SourceRecord, file: str, key: str) -> SkippedRows:
-    report = _recorded(record, record.report)
-    return SkippedRows.from_json(report[key], file) if key in report else SkippedRows()
-
-
-def had_other_limits(record: SourceRecord) -> bool:
-    """Return whether rows of a file were skipped under other limits than apply here, and may be read now."""
-    limits = _recorded(record, record.report).get(_LIMITS)
-    return limits is not None and limits != str(reading_limits())
-
-
-def has_collisions(record: SourceRecord) -> bool:
-    """Return whether rows of a file were skipped because other files have their ids, which may not last."""
-    return bool(_recorded(record, record.report).get(_HAS_COLLISIONS))
-
-
-def _recorded(record: SourceRecord, text: str) -> dict[str, Any]:
-    """Return an object that the index recorded of a file; an empty one for "".
-
-    Raises:
-        IndexDamagedError: it is no JSON object.
-    """
-    try:
-        value = json.loads(text or "{}")
-    except (ValueError, RecursionError) as error:
-        raise _damaged(record, error) from error
-    if not isinstance(value, dict):
-        raise _damaged(record, TypeError("not a JSON object"))
-    return value
-
-
-def _damaged(record: SourceRecord, error: Exception) -> IndexDamagedError:
-    return IndexDamagedError(
-        f"{record.name}: what the index recorded of this file is damaged ({reason(error)}); "
-        "restore the index from a backup"
-    )

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from serotine.errors import MissingExtraError
 from serotine.ingest.decoding import decode
 from serotine.ingest.extract import Extract, encoding_metadata, sections
+from serotine.ingest.readers.html_cost import check_cost
 from serotine.ingest.readers.navigation import navigation_ids
 from serotine.ingest.readers.titles import given_title
 
@@ -68,7 +69,7 @@ def read_html(data: bytes, name: str) -> Extract:
     Scripts, styles, forms, navigation, footers and links to headings are left out.
 
     Raises:
-        InputFileError: it is not text, or selectolax is not installed.
+        InputFileError: it is not text, would take more than proportional time, or selectolax is not installed.
     """
     try:
         from selectolax.lexbor import LexborHTMLParser
@@ -76,6 +77,7 @@ def read_html(data: bytes, name: str) -> Extract:
         raise MissingExtraError(name, "reading HTML", "ingest") from None
     declared = _CHARSET.search(data[:_MAX_DECLARATION_OFFSET])
     source, encoding = decode(data, name, declared and declared.group(1).decode("ascii"))
+    check_cost(source, name)
     # The parser reads UTF-8 and stops at NUL.
     page = LexborHTMLParser(source.encode("utf-8", "replace").replace(b"\0", b" "))
     navigation = navigation_ids(page)
@@ -96,11 +98,8 @@ def read_html(data: bytes, name: str) -> Extract:
 def _main_nodes(nodes: list[LexborNode]) -> list[LexborNode]:
     """Return the visible nodes that are not inside another of them."""
     main_ids = {node.mem_id for node in nodes}
-    return [
-        node
-        for node in nodes
-        if not _hidden(node) and not any(parent.mem_id in main_ids or _hidden(parent) for parent in _parents(node))
-    ]
+    covered = _Ancestors(lambda parent: parent.mem_id in main_ids or _hidden(parent))
+    return [node for node in nodes if not _hidden(node) and not covered.match(node)]
 
 
 def _metadata(page: LexborHTMLParser, headings: list[tuple[int, int, str]]) -> dict[str, Any]:
@@ -139,6 +138,7 @@ class _Writer:
         self._heading = (0, 0)
         self._preformatted = 0
         self._preformatted_start = 0
+        self._in_article = _Ancestors(lambda parent: (parent.tag or "") in _FOOTER_PARENTS)
         self.headings: list[tuple[int, int, str]] = []
         self.images = 0
 
@@ -163,7 +163,12 @@ class _Writer:
                 self._write(_formula(node))
             elif tag == "br" and self._preformatted:
                 self._write("\n")
-            elif not (tag in _DROPPED or node.mem_id in self._left_out or _hidden(node) or _surrounds(node, tag)):
+            elif not (
+                tag in _DROPPED
+                or node.mem_id in self._left_out
+                or _hidden(node)
+                or _surrounds(node, tag, self._in_article)
+            ):
                 self._enter(tag)
                 pending.append((node, True))
                 pending.extend((child, False) for child in reversed(list(node.iter(include_text=True))))
@@ -227,26 +232,49 @@ def _formula(node: LexborNode) -> str:
     return tex or (annotation if annotation is not None else node).text()
 
 
-def _parents(node: LexborNode) -> Iterator[LexborNode]:
-    parent = node.parent
-    while parent is not None:
-        yield parent
-        parent = parent.parent
+class _Ancestors:
+    """Whether any ancestor of a node matches; each is examined once, however many nodes are below it."""
+
+    def __init__(self, matches: Callable[[LexborNode], bool]) -> None:
+        self._matches = matches
+        # By node: whether it or one of its ancestors matches.
+        self._known: dict[int, bool] = {}
+
+    def match(self, node: LexborNode) -> bool:
+        """Return whether an ancestor of a node matches."""
+        examined = []
+        matched = False
+        parent = node.parent
+        while parent is not None:
+            known = self._known.get(parent.mem_id)
+            examined.append(parent.mem_id)
+            if known is not None or self._matches(parent):
+                matched = known is not False
+                break
+            parent = parent.parent
+        self._known.update(dict.fromkeys(examined, matched))
+        return matched
 
 
 def _hidden(node: LexborNode) -> bool:
     return "hidden" in node.attributes
 
 
-def _surrounds(node: LexborNode, tag: str) -> bool:
-    """Return whether a node is not of the text itself, but of the page around it."""
+def _surrounds(node: LexborNode, tag: str, in_article: _Ancestors) -> bool:
+    """Return whether a node is not of the text itself, but of the page around it.
+
+    Args:
+        node: an element.
+        tag: its name.
+        in_article: whether an element is in one whose footer is text.
+    """
     attributes = node.attributes
     if attributes.get("role") in _DROPPED_ROLES or attributes.get("aria-label") == "breadcrumb":
         return True
     if not _DROPPED_CLASSES.isdisjoint((attributes.get("class") or "").lower().split()):
         return True
     if tag == "footer":
-        return not any((parent.tag or "") in _FOOTER_PARENTS for parent in _parents(node))
+        return not in_article.match(node)
     if tag != "a":
         return False
     if not (attributes.get("href") or "").startswith("#"):

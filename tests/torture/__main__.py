@@ -5,18 +5,24 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import platform
 import random
 import shutil
+import sqlite3
 import sys
 import time
+import traceback
 import warnings
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
+from serotine.bench.machine import describe_machine
+
 from . import shim
 from .outcomes import Attack, Outcome
 
+_PACKAGES = ("numpy", "tokenizers", "selectolax", "pypdfium2", "pyarrow", "fastapi", "uvicorn")
 _ONE_THREAD = {"SEROTINE_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
 
 
@@ -60,7 +66,15 @@ def main() -> int:
         unexplained += len(result["unexplained"])
     _print_table(results)
     if options.json:
-        report = {"seed": options.seed, "minutes": round((time.monotonic() - started) / 60, 1), "attacks": results}
+        report = {
+            "machine": describe_machine(
+                ("numpy", "tokenizers", "selectolax", "pypdfium2", "pyarrow", "fastapi", "uvicorn")
+            ),
+            "system": f"{platform.system()} {platform.release().partition('-')[0]}, SQLite {sqlite3.sqlite_version}",
+            "seed": options.seed,
+            "minutes": round((time.monotonic() - started) / 60, 1),
+            "attacks": results,
+        }
         options.json.write_text(json.dumps(report, indent=2) + "\n")
     return 1 if unexplained else 0
 
@@ -75,7 +89,11 @@ def _run(kind: type[Attack], seed: int, state: int | None, seconds: float) -> di
     number = 0 if state is None else state
     try:
         while True:
-            outcome = attack.attempt(random.Random(f"{seed}/{kind.name}/{number}"))
+            try:
+                outcome = attack.attempt(random.Random(f"{seed}/{kind.name}/{number}"))
+            except Exception:
+                # The other attacks go on, and the table is written.
+                outcome = Outcome("the attack failed", f"state {number}", traceback.format_exc(limit=-4))
             outcomes[outcome.kind] += 1
             if outcome.problem:
                 _print_unexplained(kind.name, seed, number, outcome)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import pickle
 import random
+import resource
 import select
 import signal
 import tempfile
@@ -17,7 +19,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+# Processor seconds that an attempt may take, so that a busy machine makes no hangs; and what that many may be in wall
+# time before a process that does nothing counts as hanging.
 TIMEOUT = 60.0
+_WALL_PER_TIMEOUT = 10.0
 
 
 @dataclass(frozen=True)
@@ -65,13 +70,17 @@ class Ended:
 
 
 def isolated(function: Callable[[], Any], *, kill_after: float | None = None, timeout: float = TIMEOUT) -> Ended:
-    """Call a function in a forked process; end it by SIGKILL after `kill_after` seconds."""
+    """Call a function in a forked process; end it by SIGKILL after `kill_after` seconds.
+
+    It hangs if it takes `timeout` seconds of the processor, or ten times as long in all.
+    """
     read, write = os.pipe()
     pid = os.fork()
     if pid == 0:
         os.close(read)
         try:
             warnings.simplefilter("ignore")
+            resource.setrlimit(resource.RLIMIT_CPU, (math.ceil(timeout), math.ceil(timeout) + 1))
             with contextlib.redirect_stderr(open(os.devnull, "w")):  # noqa: PTH123 - the process ends here
                 try:
                     result = Ended(value=function())
@@ -83,7 +92,7 @@ def isolated(function: Callable[[], Any], *, kill_after: float | None = None, ti
         finally:
             os._exit(0)
     os.close(write)
-    deadline = time.monotonic() + (timeout if kill_after is None else kill_after)
+    deadline = time.monotonic() + (timeout * _WALL_PER_TIMEOUT if kill_after is None else kill_after)
     data = b""
     ended = False
     with os.fdopen(read, "rb", buffering=0) as pipe:

@@ -6,6 +6,7 @@ import email
 import email.policy
 from contextlib import suppress
 from dataclasses import dataclass
+from email.header import decode_header, make_header
 from email.message import EmailMessage, MIMEPart
 from email.utils import parsedate_to_datetime
 from typing import Any
@@ -15,6 +16,7 @@ from serotine.ingest.decoding import decode
 from serotine.ingest.extract import Extract, plain
 from serotine.ingest.readers.html import read_html
 
+_MAX_PARSED = 1000
 _HEADERS = {"title": "Subject", "author": "From", "to": "To", "message_id": "Message-ID"}
 
 
@@ -63,7 +65,9 @@ def parse_message(data: bytes, name: str) -> Message:
 def _header(message: EmailMessage, header: str) -> str:
     # Python's parser raises errors of many kinds for broken headers.
     try:
-        value = str(message.get(header) or "")
+        raw = next((str(value) for name, value in message.raw_items() if name.lower() == header.lower()), "")
+        # It takes quadratic time, so it reads no long ones; words in another encoding are decoded without it.
+        value = str(make_header(decode_header(raw)) if len(raw) > _MAX_PARSED else message.get(header) or "")
     except Exception:
         return ""
     return " ".join(value.encode("utf-8", "replace").decode().split())

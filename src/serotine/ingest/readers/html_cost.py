@@ -29,6 +29,10 @@ _MAX_ALIKE = 3
 # Elements of HTML that end a drawing or a formula.
 _BREAKOUT = _FORMATS | _WITHOUT_END | {"blockquote", "center", "div", "dl", "h1", "h2", "h3", "h4", "h5", "h6", "ol"}
 _BREAKOUT |= {"menu", "pre", "ruby", "span", "sub", "sup", "table", "ul", "var"}
+_CELLS = frozenset(("td", "th"))
+_ROWS = _CELLS | {"tr", "table", "tbody"}
+# In these, a cell may be none.
+_NO_CELLS = ("svg", "math", "template", "select")
 # Shorter tags have few attributes.
 _LONG_TAG = 2_000
 _MAX_ATTRIBUTES = 1_000
@@ -46,6 +50,8 @@ def check_cost(source: str, name: str) -> None:
     """
     open_elements: Counter[str] = Counter()
     formats: dict[str, list[str]] = {tag: [] for tag in _FORMATS}
+    # What was opened since a cell began, which the next cell or its end closes.
+    in_cell: Counter[str] | None = None
     depth = open_formats = steps = nodes = unsure_until = position = 0
     while (markup := _MARKUP.search(source, position)) is not None:
         position = markup.end()
@@ -55,7 +61,20 @@ def check_cost(source: str, name: str) -> None:
                 unsure_until = end
             continue
         tag = tag.lower()
+        if tag in _ROWS and markup.start() >= unsure_until:
+            is_cell = bool(open_elements["table"]) and not any(open_elements[element] for element in _NO_CELLS)
+            ended = in_cell if in_cell is not None and is_cell and tag != "table" else Counter[str]()
+            for element, count in ended.items():
+                open_elements[element] -= count
+                depth -= count
+                if element in formats:
+                    closed = min(count, len(formats[element]))
+                    del formats[element][len(formats[element]) - closed :]
+                    open_formats -= closed
+            in_cell = Counter() if is_cell and tag in _CELLS and not closing else None
         if closing:
+            if in_cell and in_cell[tag]:
+                in_cell[tag] -= 1
             if open_elements[tag] and markup.start() >= unsure_until:
                 open_elements[tag] -= 1
                 depth -= 1
@@ -75,6 +94,8 @@ def check_cost(source: str, name: str) -> None:
         elif tag not in _WITHOUT_END and not (foreign and rest.endswith("/")):
             open_elements[tag] += 1
             depth += 1
+            if in_cell is not None:
+                in_cell[tag] += 1
             if tag in formats and formats[tag].count(rest) < _MAX_ALIKE:
                 formats[tag].append(rest)
                 open_formats += 1

@@ -19,6 +19,7 @@ _SIGNS = re.compile(r"[\W_]*")
 _LABELED = re.compile(rf"\W*{_LABEL}\s*:", re.IGNORECASE)
 # A bar is short, also where the links in it have long names.
 _MAX_LENGTH = 2000
+_MAX_NODES = 1000
 _NO_BARS = frozenset(("body", "html", "h1", "h2", "h3", "h4", "h5", "h6"))
 
 
@@ -49,7 +50,7 @@ def navigation_ids(page: LexborHTMLParser) -> set[int]:
 
 def _is_bar(node: LexborNode, link_ids: set[int]) -> bool:
     """Return whether a node has no text but such links and labels."""
-    length = 0
+    length = nodes = 0
     around: list[str] = []
     # Lazily: the first text of a large node ends it.
     pending = [(node.iter(include_text=True), False)]
@@ -63,7 +64,9 @@ def _is_bar(node: LexborNode, link_ids: set[int]) -> bool:
             return False
         text = child.text_content or ""
         length += len(text)
-        if length > _MAX_LENGTH:
+        nodes += 1
+        # Elements without a text may be nested in each other: each is a candidate, and would be read to its end.
+        if length > _MAX_LENGTH or nodes > _MAX_NODES:
             return False
         # Below a page such links often have only their labels.
         is_link = child.mem_id in link_ids or (child.tag == "a" and _ENDS_IN_LABEL.search("".join(around[-1:])))

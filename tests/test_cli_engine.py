@@ -283,6 +283,7 @@ def test_help_lists_the_commands_in_order_of_use(shell: Shell) -> None:
         "add",
         "delete",
         "compact",
+        "tune",
         "info",
         "verify",
         "snapshot",

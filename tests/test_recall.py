@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from helpers.small_engine import THRESHOLDS
+from numpy.typing import NDArray
 
 from serotine import Index
+from serotine.errors import IndexDamagedError, ReadOnlyError
 from serotine.index import Calibration, Curve, SearchOptions
 from serotine.index.search.effort import choose_effort
+from serotine.index.tuning.measurement import fit, upper_bound
 
 CALIBRATION = Calibration(
     "checksum",
@@ -107,3 +111,70 @@ def test_statistics_say_what_is_expected(tmp_path: Path, monkeypatch: pytest.Mon
         assert exact.certificate is not None
         assert exact.certificate.exact
         assert list(exact) == list(index.search(vectors[3], k=2, exact=True))
+
+
+def test_curves_never_rise_and_bounds_lie_above() -> None:
+    rng = np.random.default_rng(1)
+    shares = np.clip(rng.uniform(0.5, 1.1, (40, 1)) + np.array([0.0, 0.2, 0.1, 0.5]), 0, 1)
+    curve = fit(10, (20, 40, 80, 160), shares, 1.0)
+    assert list(curve.missed) == sorted(curve.missed, reverse=True)
+    assert all(bound >= missed for bound, missed in zip(curve.missed_bound, curve.missed, strict=True))
+    # Nothing was missed by the last effort, which is no certainty.
+    assert curve.missed[-1] == pytest.approx(0.5 / 401)
+    assert fit(10, (20, 40, 80, 160), shares, 2.0).missed[0] == pytest.approx(min(2 * curve.missed[0], 1))
+    # More queries, a narrower bound.
+    assert upper_bound(np.tile(1 - shares[:, 0], 9), 10) < upper_bound(1 - shares[:, 0], 10)
+
+
+def clustered(rng: np.random.Generator, count: int) -> list[NDArray[np.float32]]:
+    return [rng.standard_normal((int(rng.integers(6, 12)), 8)).astype(np.float32) for _ in range(count)]
+
+
+def test_tune_measures_what_searches_then_keep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for module, attribute, value in THRESHOLDS:
+        monkeypatch.setattr(module, attribute, value)
+    rng = np.random.default_rng(2)
+    vectors = clustered(rng, 400)
+    queries = clustered(rng, 40)
+    path = tmp_path / "i"
+    with Index.create(path, dim=8, centroids=16, nbits=2) as index:
+        index.add(ids=[str(i) for i in range(400)], vectors=vectors)
+        index.compact()
+        report = index.tune(queries)
+        assert report.calibration is not None
+        assert (report.calibration.queries, report.calibration.origin) == (40, "given")
+        assert report.statement.startswith("Measured with 40 queries (the queries given): recall 0.99 takes ")
+    with Index.open(path, read_only=True) as reader:
+        answers = [(reader.search(query, recall=0.9), reader.search(query, exact=True)) for query in queries]
+        found = [len({hit.id for hit in hits} & {hit.id for hit in exact}) for hits, exact in answers]
+        stats = reader.search(queries[0], recall=0.9).stats
+        assert stats.expected_recall is not None
+        assert stats.recall_lower_bound is not None
+        assert 0.9 <= stats.expected_recall <= 1
+        assert stats.recall_lower_bound <= stats.expected_recall
+        assert np.mean(found) / 10 >= 0.9
+        with pytest.raises(ReadOnlyError):
+            reader.tune(queries)
+    with Index.open(path) as index:
+        # Without queries, from the index's own documents.
+        own = index.tune()
+        assert own.calibration is not None
+        assert own.calibration.origin == "tokens"
+        assert own.calibration.queries == 300
+        # A calibration of another codebook is not used.
+        with index._store.transaction() as transaction:
+            transaction.set_calibration(replace(own.calibration, codebook="another"))
+        assert index.search(queries[0]).stats.expected_recall is None
+        # Nor is one that was damaged, which verify reports.
+        with index._store.catalog.transaction() as connection:
+            connection.execute("UPDATE calibrations SET content = replace(content, 'tokens', 'given')")
+        with pytest.raises(IndexDamagedError, match="calibration of recall does not match its checksum"):
+            index.verify()
+
+
+def test_tune_says_where_nothing_has_to_be_measured(tmp_path: Path) -> None:
+    with Index.create(tmp_path / "i", dim=2) as index:
+        assert index.tune().statement == "No calibration is needed: all of the 0 documents are scored exactly."
+        assert index.tune().calibration is None
+        with pytest.raises(ValueError, match="queries: must be a list of at least one query"):
+            index.tune([])

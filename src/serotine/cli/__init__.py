@@ -30,6 +30,7 @@ from serotine.cli.search import search
 from serotine.cli.serve import serve
 from serotine.cli.snapshot import snapshot
 from serotine.cli.train import train
+from serotine.cli.tune import tune
 from serotine.cli.verify import verify
 from serotine.errors import IndexLockedError, NotAnIndexError, SerotineError
 
@@ -60,6 +61,7 @@ class _Commands(CommandGroup):
         add,
         delete,
         compact,
+        tune,
         info,
         verify,
         snapshot,

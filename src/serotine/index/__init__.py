@@ -52,6 +52,7 @@ from serotine.index.store import (
     restore_replaced_index,
 )
 from serotine.index.text_vectors import encode_documents, encode_queries
+from serotine.index.tuning import TuneReport
 from serotine.text_encoder import TextEncoder
 
 __all__ = [
@@ -84,6 +85,7 @@ __all__ = [
     "Sources",
     "TextEncoder",
     "TokenMatch",
+    "TuneReport",
     "VerifyReport",
     "analyze",
     "check_filterable",

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serotine.coverage import CoverageReport
-from serotine.errors import IndexExistsError, SerotineError
+from serotine.errors import IndexExistsError, SerotineError, invalid
 from serotine.index import recorded_encoder
 from serotine.index.checked_search import CheckedSearch
 from serotine.index.creation import CreateKeywords, CreateOptions
@@ -24,6 +24,7 @@ from serotine.index.queries import Query, QueryEncoder, query_texts
 from serotine.index.recorded_encoder import RecordedEncoder
 from serotine.index.search import Explanation, Fusion, GroupBy, Mode, Retriever, SearchKeywords, SearchOptions
 from serotine.index.store import Sources, SourceUpdate, Store, read_settings
+from serotine.index.tuning import TuneReport
 from serotine.index.upkeep import Upkeep
 from serotine.index.writer import Writer
 from serotine.issued_warnings import issue_query_warnings
@@ -441,6 +442,36 @@ class Index(Upkeep):
         answers = [(query.warned(of_filter), hits) for query, hits in answers]
         issue_query_warnings(query.warnings for query, _ in answers)
         return [hits.answering(text, query.warnings, self) for text, (query, hits) in zip(texts, answers, strict=True)]
+
+    def tune(self, queries: Sequence[Query] | None = None, *, show_progress: bool = False) -> TuneReport:
+        """Measure which effort keeps which recall on this index, so that `search` does no more than its `recall` needs.
+
+        The answers of searches of rising effort are compared with those of exact searches. Housekeeping does so by
+        itself when a codebook is trained or the index has doubled, where a twentieth of the time of building suffices.
+
+        Args:
+            queries: texts, or arrays of token vectors, like those that will be searched for; some hundred of them.
+                Without them, queries are made from the index's own documents, which are then left out of the answers.
+            show_progress: show a progress bar on standard error.
+
+        Raises:
+            ValueError, TypeError: names the query.
+            ReadOnlyError: the index was opened with ``read_only=True``.
+
+        >>> import tempfile
+        >>> from serotine import Index
+        >>> with tempfile.TemporaryDirectory() as folder, Index.create(f"{folder}/fruit", dim=2) as index:
+        ...     index.add(ids=["apple"], vectors=[np.eye(2)])
+        ...     index.tune().statement
+        'No calibration is needed: all of the 1 documents are scored exactly.'
+        """
+        vectors = None
+        if queries is not None:
+            if isinstance(queries, (str, bytes)) or not len(queries):
+                raise invalid("queries", "a list of at least one query", queries)
+            query_texts(queries, "late")
+            vectors = self._queries.vectors(queries)
+        return self._writer.tune(vectors, show_progress=show_progress)
 
     def explain(self, query: str, id_: str) -> Explanation:
         """Return the document token that each query token matches best, with character offsets into both texts.

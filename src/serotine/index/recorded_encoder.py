@@ -30,6 +30,11 @@ class RecordedEncoder:
         self._folder = folder
         self._encoder = encoder
 
+    @property
+    def loaded(self) -> bool:
+        """Whether the encoder was given, or has been needed before."""
+        return self._encoder is not None
+
     def get(self) -> TextEncoder:
         """Return the encoder.
 

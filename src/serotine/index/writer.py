@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -39,6 +40,7 @@ from serotine.index.metadata_change import MetadataChange
 from serotine.index.recorded_encoder import RecordedEncoder
 from serotine.index.store import CoverageRow, SourceUpdate, Store, Transaction, is_passage
 from serotine.index.text_vectors import encode_documents
+from serotine.index.tuning import Tuner, TuneReport
 from serotine.issued_warnings import issue_warning
 from serotine.languages import load_model_for
 from serotine.progress import progress_bar
@@ -77,6 +79,9 @@ class Writer:
         self._filter_checks = FilterChecks(store)
         self._encoder = encoder
         self._maintenance = Maintenance(store)
+        self._tuner = Tuner(store, encoder)
+        # Seconds of building since the last calibration; calibrating may take a share of them.
+        self._building = 0.0
 
     def add(
         self,
@@ -234,7 +239,16 @@ class Writer:
         """Rewrite the index without tombstones."""
         with self._store.changes:
             self._store.require_writer()
+            started = time.monotonic()
             self._maintenance.compact(show_progress=show_progress)
+            self._building += time.monotonic() - started
+            self._tuner.tune_if_due(self._building, show_progress=show_progress)
+
+    def tune(self, queries: Sequence[NDArray[np.float32]] | None, *, show_progress: bool) -> TuneReport:
+        """Measure the recall of the index."""
+        with self._store.changes:
+            self._store.require_writer()
+            return self._tuner.tune(queries, show_progress=show_progress)
 
     def _prepare(
         self,
@@ -337,6 +351,7 @@ class Writer:
         store, batch = self._store, prepared.documents
         if not batch.ids and then is None:
             return
+        started = time.monotonic()
         number = store.catalog.next_number()
         record: SegmentRecord | None = None
         if batch.ids:
@@ -354,6 +369,7 @@ class Writer:
                 transaction.insert_segment(record)
             if then is not None:
                 then(transaction)
+        self._building += time.monotonic() - started
         _log.info("%s: added %d documents, replacing %d", store.folder, len(batch.ids), len(prepared.replaced))
 
     def _vectors(self, batch: DocumentBatch, show_progress: bool) -> Iterator[NDArray[np.float16]]:
@@ -371,8 +387,14 @@ class Writer:
         return {name: None if values is None else [values[i] for i in positions] for name, values in batch.items()}
 
     def _maintain(self, *, show_progress: bool = False) -> None:
+        started = time.monotonic()
         try:
             self._maintenance.run(show_progress=show_progress)
+            self._building += time.monotonic() - started
+            if not self._maintenance.awaits_more and self._tuner.tune_if_due(
+                self._building, show_progress=show_progress
+            ):
+                self._building = 0.0
         except (OSError, IndexDamagedError) as error:
             # The new documents are safe; only their rewriting has to wait.
             message = (error.strerror if isinstance(error, OSError) else None) or reason(error)

@@ -43,6 +43,11 @@ class Maintenance:
         if self._expected():
             self._set_expected(0)
 
+    @property
+    def awaits_more(self) -> bool:
+        """Whether documents of a stream are still expected."""
+        return bool(self._expected())
+
     def _expected(self) -> int:
         return int(self._store.catalog.value(_EXPECTED_TOKENS) or 0)
 

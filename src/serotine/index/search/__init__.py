@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from serotine.index.search.effort import Effort, choose_effort
 from serotine.index.search.explanation import Explanation, TokenMatch, explain
-from serotine.index.search.options import Fusion, GroupBy, Mode, SearchKeywords, SearchOptions
+from serotine.index.search.options import DEFAULT_RECALL, Fusion, GroupBy, Mode, SearchKeywords, SearchOptions
+from serotine.index.search.plan import rank
 from serotine.index.search.retriever import Retriever
 
 __all__ = [
+    "DEFAULT_RECALL",
+    "Effort",
     "Explanation",
     "Fusion",
     "GroupBy",
@@ -15,5 +19,7 @@ __all__ = [
     "SearchKeywords",
     "SearchOptions",
     "TokenMatch",
+    "choose_effort",
     "explain",
+    "rank",
 ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from serotine.index.store.calibration_table import Calibration, Curve
+from serotine.index.store.calibration_table import Calibration, Curve, Origin
 from serotine.index.store.catalog import CATALOG_FILE, Catalog, Row
 from serotine.index.store.copies import CopyReport
 from serotine.index.store.coverage_table import CoverageRow
@@ -31,6 +31,7 @@ __all__ = [
     "Curve",
     "FilterField",
     "LostDocument",
+    "Origin",
     "Row",
     "SalvageReport",
     "SegmentView",

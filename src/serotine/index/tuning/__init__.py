@@ -1,0 +1,7 @@
+"""Measuring the recall of an index on itself. What the other rooms of the index import."""
+
+from __future__ import annotations
+
+from serotine.index.tuning.tuner import Tuner, TuneReport
+
+__all__ = ["TuneReport", "Tuner"]

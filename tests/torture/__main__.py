@@ -67,9 +67,7 @@ def main() -> int:
     _print_table(results)
     if options.json:
         report = {
-            "machine": describe_machine(
-                ("numpy", "tokenizers", "selectolax", "pypdfium2", "pyarrow", "fastapi", "uvicorn")
-            ),
+            "machine": describe_machine(_PACKAGES),
             "system": f"{platform.system()} {platform.release().partition('-')[0]}, SQLite {sqlite3.sqlite_version}",
             "seed": options.seed,
             "minutes": round((time.monotonic() - started) / 60, 1),

@@ -109,7 +109,11 @@ def test_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         ("a.jsonl", '{"_id": "1"}'.encode("utf-16"), r"a\.jsonl:1: not UTF-8 \(byte 0xff at column 1"),
         ("a.jsonl", b"\n\n", r"a\.jsonl: contains no documents"),
         ("a.jsonl.gz", b"plain", r"a\.jsonl\.gz: damaged, or not a gzip file"),
-        ("a.jsonl.gz", gzip.compress(b'{"_id": "1", "text": "x"}' * 99)[:-9], r"a\.jsonl\.gz: damaged, or not a gzip"),
+        (
+            "a.jsonl.gz",
+            gzip.compress(b'{"_id": "1", "text": "x"}' * 99, mtime=0)[:-9],
+            r"a\.jsonl\.gz: damaged, or not a gzip",
+        ),
         ("a.csv", b"", r"a\.csv: contains no documents"),
         ("a.csv", b"id,text\n", r"a\.csv: contains no documents"),
         ("a.csv", b"one,two\n1,2\n", r"a\.csv:1: the header must name a column 'text', got one, two"),

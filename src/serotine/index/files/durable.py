@@ -47,6 +47,15 @@ def remove(path: Path) -> None:
     path.unlink(missing_ok=True)
 
 
+def overwrite_note(path: Path, data: bytes) -> None:
+    """Write a few bytes in place without flushing them, for what may be older than the rest after a power cut."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT, 0o666)
+    try:
+        os.write(descriptor, data)
+    finally:
+        os.close(descriptor)
+
+
 class DurableFile:
     """A file that exists under its name complete and on disk, or not at all.
 

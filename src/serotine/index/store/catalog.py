@@ -10,7 +10,7 @@ import os
 import sqlite3
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from serotine.errors import IndexDamagedError, IndexReplacedError, NotAnIndexErr
 from serotine.index.files import CodebookRecord, FileRecord, SegmentRecord
 from serotine.index.store import (
     calibration_table,
+    commits,
     coverage_table,
     filter_fields,
     filters,
@@ -37,13 +38,13 @@ from serotine.index.store.forks import ForkAware
 from serotine.index.store.pages import live_pages, matching_numbers
 from serotine.index.store.settings import Settings, decoded, decoded_metadata, read_settings, settings_rows
 from serotine.index.store.sql import MAX_BOUND, batches, next_number, placeholders
+from serotine.index.store.sqlite_errors import translated_errors
 
 CATALOG_FILE = "catalog.sqlite"
 # A page of `Catalog.scan`: documents may be long.
 _DOCUMENTS_PER_PAGE = 256
 # Seconds that a fork waits for a statement of another thread.
 _FORK_TIMEOUT = 10
-_DAMAGE_CODES = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
 _SCHEMA = f"""
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -119,28 +120,9 @@ def _identity(path: Path) -> tuple[int, int]:
     return status.st_dev, status.st_ino
 
 
-@contextmanager
-def _translated_errors(path: Path) -> Iterator[None]:
-    """Translate SQLite errors of the catalog at `path` into Serotine errors."""
-    try:
-        yield
-    except sqlite3.Error as error:
-        # Text that is no UTF-8, or no JSON, has no error code of its own.
-        if "decode to UTF-8" in str(error) or "malformed JSON" in str(error):
-            raise IndexDamagedError(f"{path}: cannot be read ({error}); restore it from a backup") from error
-        # The lower byte of an extended error code is the kind of error.
-        if getattr(error, "sqlite_errorcode", 0) & 0xFF in _DAMAGE_CODES:
-            raise IndexDamagedError(f"{path}: cannot be read ({error}); restore it from a backup") from error
-        if getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_FULL:
-            raise SerotineError(f"{path}: the disk is full; free space, then try again") from error
-        raise SerotineError(
-            f"{path}: SQLite failed ({error}); check the disk and the folder's permissions, then try again"
-        ) from error
-
-
 def create_catalog(folder: Path, settings: Settings) -> None:
     """Write a new catalog into `folder`."""
-    with _translated_errors(folder / CATALOG_FILE):
+    with translated_errors(folder / CATALOG_FILE):
         connection = sqlite3.connect(folder / CATALOG_FILE, isolation_level=None)
         try:
             connection.execute("PRAGMA journal_mode=WAL")
@@ -188,7 +170,7 @@ class Catalog(ForkAware):
             raise NotAnIndexError(f"{folder}: no such folder; create an index there first", str(folder))
         if not path.is_file():
             raise NotAnIndexError(f"{folder}: not a Serotine index (it has no {CATALOG_FILE})", str(folder))
-        with _translated_errors(self._path):
+        with translated_errors(self._path):
             self._open()
             try:
                 self.settings = read_settings(self._connection, folder / CATALOG_FILE)
@@ -214,7 +196,7 @@ class Catalog(ForkAware):
         with self._lock:
             self._require_open()
             self._require_in_place()
-            with _translated_errors(self._path):
+            with translated_errors(self._path):
                 if self._inherited:
                     self._open()
                     self._inherited = False
@@ -290,11 +272,13 @@ class Catalog(ForkAware):
             connection.execute("BEGIN IMMEDIATE")
             try:
                 yield connection
+                number = commits.increment(connection)
                 commit(connection)
             except BaseException:
                 if connection.in_transaction:
                     connection.execute("ROLLBACK")
                 raise
+            commits.note(self._path, number)
 
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
@@ -461,7 +445,7 @@ class Catalog(ForkAware):
             connection = _connect(self._path, self._mode)
         try:
             self._require_in_place()
-            with _translated_errors(self._path):
+            with translated_errors(self._path):
                 connection.execute("BEGIN")
             yield connection
         finally:
@@ -483,8 +467,22 @@ class Catalog(ForkAware):
         Raises:
             IndexDamagedError: the structure of the database is damaged.
         """
-        with self._one_state() as connection, _translated_errors(path):
+        with self._one_state() as connection, translated_errors(path):
             copy_database(connection, path)
+
+    def require_commits(self) -> None:
+        """Raise IndexDamagedError where commits are missing that were on disk."""
+        with self._statements() as connection:
+            commits.require_all(connection, self._path)
+
+    def close_writer(self) -> None:
+        """Move the commits out of the WAL, as far as open readers let it, and close; requires the writer lock."""
+        with self._lock:
+            # On a full disk they stay there, which is no less safe.
+            with suppress(sqlite3.Error):
+                self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
+            self.close()
+            commits.forget(self._path)
 
     def check(self) -> list[str]:
         """Return the problems of the database: its structure, its references, the rows of every document."""

@@ -124,7 +124,7 @@ def _salvage(folder: Path, catalog: Catalog, building: Path) -> SalvageReport:
         durable.sync_folder(building / SEGMENT_FOLDER)
         documents = copy.counts()[0]
     finally:
-        copy.close()
+        copy.close_writer()
     approximate = {
         int(number)
         for segment in segments

@@ -84,6 +84,8 @@ class Store(ForkAware):
         try:
             if not read_only:
                 lock = WriterLock(folder)
+            catalog.require_commits()
+            if lock is not None:
                 folders.sweep(folder, catalog)
             return cls(folder, catalog, lock)
         except BaseException:
@@ -99,7 +101,10 @@ class Store(ForkAware):
                 return
             self._closed = True
             self._snapshot = Snapshot({}, {})
-            self.catalog.close()
+            if self.writable:
+                self.catalog.close_writer()
+            else:
+                self.catalog.close()
             if self._lock is not None:
                 self._lock.release()
 

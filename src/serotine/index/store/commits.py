@@ -1,0 +1,85 @@
+"""The number of commits in the catalog, and beside it: commits that were lost with the WAL are then noticed.
+
+After a crash the newest commits are only in the WAL, and SQLite takes a WAL that is gone, or ends early, for an empty
+or shorter one. So every transaction counts itself in the table `meta`, and the count is written to a small file once
+the transaction is on disk. Not flushed: a power cut may leave an older count there, never a newer one. The file is
+removed when a writer closes and leaves no WAL.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import sqlite3
+from pathlib import Path
+
+from serotine.errors import IndexDamagedError
+from serotine.index.files import durable
+
+_KEY = "commits"
+NOTE_SUFFIX = "-commits"
+"""What the file is named after the catalog's name."""
+
+
+def count(connection: sqlite3.Connection) -> int:
+    """Return the number of commits; 0 in an index of an earlier version."""
+    row = connection.execute("SELECT value FROM meta WHERE key = ?", (_KEY,)).fetchone()
+    return 0 if row is None else int(row[0])
+
+
+def increment(connection: sqlite3.Connection) -> int:
+    """Count the transaction that is open, and return the new number."""
+    connection.execute(
+        "INSERT INTO meta VALUES (?, '1') ON CONFLICT (key) DO UPDATE SET value = CAST(value AS INTEGER) + 1", (_KEY,)
+    )
+    return count(connection)
+
+
+def note(catalog: Path, number: int) -> None:
+    """Write beside the catalog that its commit `number` is on disk."""
+    # The commit has succeeded: without the note, its loss with the WAL would only not be noticed.
+    with contextlib.suppress(OSError):
+        durable.overwrite_note(_file(catalog), _encoded(number))
+
+
+def require_all(connection: sqlite3.Connection, catalog: Path) -> None:
+    """Check that the catalog has every commit that was on disk.
+
+    Raises:
+        IndexDamagedError: some are missing: the WAL is gone, or was cut.
+    """
+    # First: another process may commit in between.
+    noted = _noted(catalog)
+    missing = noted - count(connection)
+    if missing > 0:
+        lost = "the last commit is" if missing == 1 else f"the last {missing:,} commits are"
+        raise IndexDamagedError(
+            f"{catalog}-wal: {lost} missing, because this file was removed or cut after a crash; "
+            "copy an index with all its files, or with `serotine snapshot`; `serotine verify --repair` saves the rest"
+        )
+
+
+def forget(catalog: Path) -> None:
+    """Remove the note unless there is a WAL."""
+    if not catalog.with_name(f"{catalog.name}-wal").exists():
+        with contextlib.suppress(OSError):
+            durable.remove(_file(catalog))
+
+
+def _noted(catalog: Path) -> int:
+    """Return the last commit that is known to have been on disk; 0 where nothing valid is written."""
+    try:
+        data = _file(catalog).read_bytes()
+        number = int(data[:20])
+    except (OSError, ValueError):
+        return 0
+    return number if data == _encoded(number) else 0
+
+
+def _file(catalog: Path) -> Path:
+    return catalog.with_name(f"{catalog.name}{NOTE_SUFFIX}")
+
+
+def _encoded(number: int) -> bytes:
+    digits = f"{number:020d}".encode()
+    return digits + b" " + hashlib.blake2b(digits, digest_size=8).hexdigest().encode() + b"\n"

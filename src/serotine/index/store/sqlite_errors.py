@@ -1,0 +1,31 @@
+"""Errors of SQLite as errors of an index."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from serotine.errors import IndexDamagedError, SerotineError
+
+_DAMAGE_CODES = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+# These have no error code of their own: text that is no UTF-8, and metadata that are no JSON.
+_DAMAGE_MESSAGES = ("decode to UTF-8", "malformed JSON")
+
+
+@contextmanager
+def translated_errors(path: Path) -> Iterator[None]:
+    """Translate SQLite errors of the catalog at `path` into Serotine errors."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        # The lower byte of an extended error code is the kind of error.
+        code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+        if code in _DAMAGE_CODES or any(message in str(error) for message in _DAMAGE_MESSAGES):
+            raise IndexDamagedError(f"{path}: cannot be read ({error}); restore it from a backup") from error
+        if code == sqlite3.SQLITE_FULL:
+            raise SerotineError(f"{path}: the disk is full; free space, then try again") from error
+        raise SerotineError(
+            f"{path}: SQLite failed ({error}); check the disk and the folder's permissions, then try again"
+        ) from error

@@ -1,0 +1,105 @@
+"""Commits that are only in the WAL after a crash: used, and missed when the WAL is gone or was cut."""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from serotine import Index
+from serotine.errors import IndexDamagedError, SerotineError
+
+CRASH = """
+import os, sys
+import numpy as np
+from serotine import Index
+
+index = Index.open(sys.argv[1])
+for id_ in "bcd":
+    index.add(ids=[id_], vectors=[np.eye(2)])
+os._exit(0)
+"""
+
+
+@pytest.fixture
+def crashed(tmp_path: Path) -> Path:
+    """An index with one document in the database, and three in the WAL of a process that died."""
+    path = tmp_path / "x"
+    with Index.create(path, dim=2) as index:
+        index.add(ids=["a"], vectors=[np.eye(2)])
+    subprocess.run([sys.executable, "-c", CRASH, str(path)], check=True)
+    assert wal(path).stat().st_size > 0
+    return path
+
+
+def wal(path: Path) -> Path:
+    return path / "catalog.sqlite-wal"
+
+
+def test_a_wal_is_read_and_a_closed_index_has_none(crashed: Path) -> None:
+    with Index.open(crashed, read_only=True) as index:
+        assert index.ids() == list("abcd")
+    with Index.open(crashed) as index:
+        assert index.ids() == list("abcd")
+    assert sorted(file.name for file in crashed.iterdir()) == ["catalog.sqlite", "segments", "writer.lock"]
+
+
+@pytest.mark.parametrize("read_only", [True, False])
+@pytest.mark.parametrize("damage", ["gone", "empty", "cut", "flipped"])
+def test_commits_that_are_lost_with_the_wal_are_missed(crashed: Path, damage: str, read_only: bool) -> None:
+    data = wal(crashed).read_bytes()
+    if damage == "gone":
+        wal(crashed).unlink()
+        (crashed / "catalog.sqlite-shm").unlink(missing_ok=True)
+    else:
+        changed = {"empty": b"", "cut": data[:-4120], "flipped": data[:60] + bytes([data[60] ^ 1]) + data[61:]}
+        wal(crashed).write_bytes(changed[damage])
+    with pytest.raises(IndexDamagedError, match=r"catalog.sqlite-wal: the last .*commits? (is|are) missing, because"):
+        Index.open(crashed, read_only=read_only)
+    # Again: the first refusal must not have made it look whole.
+    with pytest.raises(IndexDamagedError, match="missing"):
+        Index.open(crashed, read_only=read_only)
+    report = Index.salvage(crashed, crashed.with_name("saved"))
+    assert report.documents in (1, 2, 3)
+    with Index.open(crashed.with_name("saved")) as index:
+        assert index.ids() == list("abcd")[: report.documents]
+
+
+def test_a_writer_moves_its_commits_out_of_the_wal_while_a_reader_is_open(tmp_path: Path) -> None:
+    path = tmp_path / "x"
+    with Index.create(path, dim=2) as index, Index.open(path, read_only=True) as reader:
+        index.add(ids=["a"], vectors=[np.eye(2)])
+        assert reader.ids() == ["a"]
+        index.close()
+        # As a copy of the database alone would have it.
+        shutil.copy(path / "catalog.sqlite", tmp_path / "copy.sqlite")
+        connection = sqlite3.connect(tmp_path / "copy.sqlite")
+        assert connection.execute("SELECT id FROM documents").fetchall() == [("a",)]
+        connection.close()
+
+
+def test_a_damaged_note_of_commits_refuses_nothing(crashed: Path) -> None:
+    note = crashed / "catalog.sqlite-commits"
+    for junk in (b"", b"9" * 30, note.read_bytes()[:-1], b"\xff" * 38):
+        note.write_bytes(junk)
+        with Index.open(crashed, read_only=True) as index:
+            assert index.ids() == list("abcd")
+
+
+def test_an_older_catalog_under_newer_commits_is_refused(crashed: Path) -> None:
+    with Index.open(crashed) as index:
+        shutil.copy(crashed / "catalog.sqlite", crashed.with_name("old.sqlite"))
+        index.add(ids=["e"], vectors=[np.eye(2)])
+        note = (crashed / "catalog.sqlite-commits").read_bytes()
+    assert not (crashed / "catalog.sqlite-commits").exists()
+    (crashed / "catalog.sqlite-commits").write_bytes(note)
+    Index.open(crashed).close()
+    (crashed / "catalog.sqlite-commits").write_bytes(note)
+    crashed.with_name("old.sqlite").replace(crashed / "catalog.sqlite")
+    with pytest.raises(SerotineError, match="missing"):
+        Index.open(crashed)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sqlite3
 import subprocess
@@ -103,3 +104,56 @@ def test_an_older_catalog_under_newer_commits_is_refused(crashed: Path) -> None:
     crashed.with_name("old.sqlite").replace(crashed / "catalog.sqlite")
     with pytest.raises(SerotineError, match="missing"):
         Index.open(crashed)
+
+
+READ = """
+import sys
+from serotine import Index
+from serotine.errors import SerotineError
+
+for read_only in (True, False):
+    try:
+        with Index.open(sys.argv[1], read_only=read_only) as index:
+            print(index.ids(), index.verify().documents)
+    except SerotineError as error:
+        print(str(error).removeprefix(sys.argv[1]))
+"""
+MOUNTED = 'mount --bind "$1" "$1" && mount -o remount,ro,bind "$1" && exec "$2" -c "$3" "$1"'
+
+
+def read_only_folder(path: Path) -> list[str]:
+    """Return what a process prints that reads an index which it cannot write."""
+    command = [sys.executable, "-c", READ, str(path)]
+    if os.geteuid() == 0:
+        # Permissions do not stop root: a read-only mount, which ends with the process.
+        command = ["unshare", "-m", "sh", "-c", MOUNTED, "sh", str(path), sys.executable, READ]
+    modes = {file: file.stat().st_mode for file in (path, *path.rglob("*"))}
+    for file, mode in modes.items():
+        file.chmod(mode & ~0o222)
+    try:
+        run = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    finally:
+        for file, mode in modes.items():
+            file.chmod(mode)
+    if os.geteuid() == 0 and ("unshare" in run.stderr or "mount" in run.stderr):
+        pytest.skip(f"no mounts here: {run.stderr.strip()}")
+    assert run.stderr == ""
+    return run.stdout.splitlines()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="mounts as Linux does")
+def test_a_read_only_folder_is_read_or_said_to_need_one_opening(crashed: Path) -> None:
+    # SQLite's shared memory is there: readers need not write it.
+    reading, writing = read_only_folder(crashed)
+    assert reading == "['a', 'b', 'c', 'd'] 4"
+    assert writing.startswith(": cannot be changed (")
+    (crashed / "catalog.sqlite-shm").unlink()
+    fix = (
+        "SQLite needs to write beside it to read them; open the index once where its folder is writable, or open a copy"
+    )
+    message = f"/catalog.sqlite-wal: holds commits of a writer that ended without closing the index, and {fix}"
+    assert read_only_folder(crashed) == [message, message]
+    Index.open(crashed).close()
+    wal(crashed).write_bytes(b"")
+    reading, _ = read_only_folder(crashed)
+    assert reading == "['a', 'b', 'c', 'd'] 4"

@@ -38,7 +38,7 @@ from serotine.index.store.forks import ForkAware
 from serotine.index.store.pages import live_pages, matching_numbers
 from serotine.index.store.settings import Settings, decoded, decoded_metadata, read_settings, settings_rows
 from serotine.index.store.sql import MAX_BOUND, batches, next_number, placeholders
-from serotine.index.store.sqlite_errors import translated_errors
+from serotine.index.store.sqlite_errors import has_wal, translated_errors
 
 CATALOG_FILE = "catalog.sqlite"
 # A page of `Catalog.scan`: documents may be long.
@@ -111,7 +111,7 @@ def _connect(path: Path, mode: str) -> sqlite3.Connection:
 def _stamp(path: Path) -> tuple[int, int, bool]:
     """Return values that change when another process writes the catalog, or starts to."""
     status = path.stat()
-    return status.st_mtime_ns, status.st_size, path.with_name(f"{path.name}-wal").exists()
+    return status.st_mtime_ns, status.st_size, has_wal(path)
 
 
 def _identity(path: Path) -> tuple[int, int]:
@@ -182,8 +182,8 @@ class Catalog(ForkAware):
     def _open(self) -> None:
         mode = "mode=ro" if self._read_only else "mode=rw"
         stamp = _stamp(self._path)
-        # A reader without write permission in the folder cannot create SQLite's shared memory there. While no writer
-        # has a WAL open, the file alone is complete, and is read as immutable until its stamp changes.
+        # A reader without write permission in the folder cannot create SQLite's shared memory there. While no
+        # commit is in a WAL, the file alone is complete, and is read as immutable until its stamp changes.
         immutable = self._read_only and not stamp[2] and not os.access(self._path.parent, os.W_OK)
         self._immutable_stamp = stamp if immutable else None
         self._mode = "immutable=1" if immutable else mode

@@ -74,7 +74,9 @@ def test_every_error_has_one_base_and_builtin_bases_where_they_fit() -> None:
         ({"k": 0}, "k: must be at least 1, got 0"),
         ({"k": 3000}, "k: must be at most 1,000, got 3000"),
         ({"k": "x"}, "k: must be a valid integer, unable to parse string as an integer, got 'x'"),
-        ({"k": 1, "words": []}, "words: must have at least 1 items, got 0"),
+        ({"k": 1, "words": []}, "words: must not be empty"),
+        ({"k": 1, "words": ["a"] * 5}, "words: must have at most 4 items, got 5"),
+        ({"k": 1, "name": "a" * 9}, "name: must have at most 8 characters, got 9"),
         ({"k": 1, "mode": "x"}, "mode: must be 'late' or 'bm25', got 'x'"),
     ],
 )
@@ -85,7 +87,8 @@ def test_servers_report_invalid_fields_in_the_words_of_the_library(arguments: di
     model = pydantic.create_model(
         "Body",
         k=(int, pydantic.Field(ge=1, le=1000)),
-        words=(list[str], pydantic.Field(["a"], min_length=1)),
+        words=(list[str], pydantic.Field(["a"], min_length=1, max_length=4)),
+        name=(str, pydantic.Field("a", max_length=8)),
         mode=(Literal["late", "bm25"], "late"),
     )
     with pytest.raises(pydantic.ValidationError) as caught:

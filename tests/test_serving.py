@@ -310,6 +310,13 @@ MISTAKES: list[tuple[str, dict[str, Any], int, str, str]] = [
     ("wiki/search", {}, 422, "bad_value", "query, vectors: exactly one"),
     ("wiki/search", {"query": " "}, 422, "bad_value", "must not be empty"),
     ("wiki/search", {"query": "x", "vectors": [[1.0]]}, 422, "bad_value", "query, vectors: exactly one"),
+    (
+        "wiki/search",
+        {"query": "x" * 65_537},
+        422,
+        "bad_value",
+        "query: must have at most 65,536 characters",
+    ),
     ("wiki/search", {"query": "x", "k": 0}, 422, "bad_value", "k: "),
     ("wiki/search", {"query": "x", "k": 1001}, 422, "bad_value", "at most 1,000"),
     ("wiki/search", {"query": "x", "k": 999, "offset": 2}, 422, "bad_value", "k + offset: must be at most 1,000"),

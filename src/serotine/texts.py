@@ -6,6 +6,11 @@ import unicodedata
 
 from serotine.errors import wrong_type
 
+# Encoders read far less of a query; what is longer is a document.
+MAX_QUERY_CHARACTERS = 1 << 16
+# The longest novels have half as many; files have limits of their own.
+MAX_TEXT_CHARACTERS = 8 << 20
+
 
 def is_text(value: str) -> bool:
     """Return whether UTF-8 can encode `value`; a Python string may contain lone surrogates, which it cannot."""

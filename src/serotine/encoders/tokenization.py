@@ -16,6 +16,7 @@ from tokenizers import Encoding, Tokenizer
 from serotine.coverage import TextCoverage
 from serotine.encoders.formats.folder import prepare_tokenizer, read_tokenizer, write_tokenizer
 from serotine.encoders.known_words import KnownWords
+from serotine.encoders.long_texts import PIECE, pieces, relevant_part
 from serotine.encoders.spec import EncoderSpec, Side
 from serotine.encoders.tokenizer_errors import tokenizer_errors
 from serotine.errors import EncoderError
@@ -135,20 +136,25 @@ class TextTokenizer:
         """
         prompted, removed = _prompted(texts, side)
         with tokenizer_errors(self._file):
-            return self._truncated(prompted, self._tokenizer.encode_batch(prompted), removed, side)
+            parts, offsets = self._parts(prompted, removed, side)
+            return self._truncated(parts, self._tokenizer.encode_batch(parts), offsets, side)
 
     def encode_and_measure(self, texts: Sequence[str], side: Side) -> tuple[list[Tokens], list[TextCoverage]]:
         """Return the tokens of every text, and what is encoded of it, tokenizing once."""
         prompted, removed = _prompted(texts, side)
         with tokenizer_errors(self._file):
-            encodings: list[Encoding] = self._tokenizer.encode_batch(prompted)
             limit, other, offsets = self._limits(removed, side)
-            spans = _unknown_spans(prompted, dict(enumerate(encodings)), offsets, self._words)
+            parts, part_offsets = self._parts(prompted, removed, side)
+            encodings: list[Encoding] = self._tokenizer.encode_batch(parts)
+            spans = _unknown_spans(parts, dict(enumerate(encodings)), offsets, self._words)
             coverages = [
                 TextCoverage(max(len(encoding) - other, 0), limit, spans.get(i, ()))
                 for i, encoding in enumerate(encodings)
             ]
-            return self._truncated(prompted, encodings, removed, side), coverages
+            for i, text in enumerate(prompted):
+                if len(text) > PIECE:
+                    coverages[i] = _long_text_coverage(self._tokenizer, text, limit, other, offsets[i], self._words)
+            return self._truncated(parts, encodings, part_offsets, side), coverages
 
     def coverage(self, texts: Sequence[str], side: Side) -> list[TextCoverage]:
         """Return what is encoded of every text; its tokens are counted, the model is not run."""
@@ -186,6 +192,14 @@ class TextTokenizer:
         limit = self.max_text_tokens(side)
         other = side.length - (side.marker is not None) - limit
         return limit, other, [before - len(side.prompt) for before in removed]
+
+    def _parts(self, texts: list[str], removed: list[int], side: Side) -> tuple[list[str], list[int]]:
+        """Return what is read of every text, all of it unless it is very long, and how many characters precede it."""
+        if max(map(len, texts), default=0) <= PIECE:
+            return texts, removed
+        left = self._direction == "left"
+        read = [relevant_part(text, side.length, self._tokenizer.encode, left=left) for text in texts]
+        return [part for _, part in read], [before + start for before, (start, _) in zip(removed, read, strict=True)]
 
     def _truncated(self, texts: list[str], encodings: list[Encoding], removed: list[int], side: Side) -> list[Tokens]:
         length = side.length - (side.marker is not None)
@@ -265,13 +279,33 @@ def token_coverage(
         words: what the tokenizer's vocabulary knows.
     """
     # Without the characters of every token, which few texts need, this takes a third less time.
-    encodings: list[Encoding] = tokenizer.encode_batch_fast(list(texts))
-    incomplete = [i for i, encoding in enumerate(encodings) if words.may_lack(texts[i], encoding)]
-    again = zip(incomplete, tokenizer.encode_batch([texts[i] for i in incomplete]), strict=True)
-    spans = _unknown_spans(texts, dict(again), offsets, words)
+    short = [text if len(text) <= PIECE else "" for text in texts]
+    encodings: list[Encoding] = tokenizer.encode_batch_fast(short)
+    incomplete = [i for i, encoding in enumerate(encodings) if words.may_lack(short[i], encoding)]
+    again = zip(incomplete, tokenizer.encode_batch([short[i] for i in incomplete]), strict=True)
+    spans = _unknown_spans(short, dict(again), offsets, words)
     return [
-        TextCoverage(max(len(encoding) - other, 0), limit, spans.get(i, ())) for i, encoding in enumerate(encodings)
+        TextCoverage(max(len(encoding) - other, 0), limit, spans.get(i, ()))
+        if len(text) <= PIECE
+        else _long_text_coverage(tokenizer, text, limit, other, offsets[i], words)
+        for i, (text, encoding) in enumerate(zip(texts, encodings, strict=True))
     ]
+
+
+def _long_text_coverage(
+    tokenizer: Tokenizer, text: str, limit: int, other: int, offset: int, words: KnownWords
+) -> TextCoverage:
+    """Return the coverage of a text piece by piece; the arguments are those of `token_coverage`.
+
+    The count may differ from that of the whole text by a token per piece.
+    """
+    tokens = -other
+    spans: list[tuple[int, int]] = []
+    for start, piece in pieces(text):
+        encoding = tokenizer.encode(piece, add_special_tokens=start == 0)
+        tokens += len(encoding)
+        spans += _unknown_spans([piece], {0: encoding}, [offset + start], words).get(0, ())
+    return TextCoverage(max(tokens, 0), limit, tuple(spans))
 
 
 def _unknown_spans(

@@ -14,11 +14,9 @@ from serotine.errors import DuplicateIdError, EmptyTextWarning, unknown_key, wro
 from serotine.index.store import check_metadata
 from serotine.issued_warnings import issue_warning
 from serotine.json_values import json_value
-from serotine.texts import is_text, strings
+from serotine.texts import MAX_QUERY_CHARACTERS, MAX_TEXT_CHARACTERS, is_text, strings
 
 _COLUMNS = ("ids", "texts", "vectors", "metadata")
-# Encoders read far less of a query; what is longer is a document.
-MAX_QUERY_CHARACTERS = 1 << 16
 _FLOAT16_MAX = float(np.finfo(np.float16).max)
 
 
@@ -165,6 +163,16 @@ def validate_documents(
         if vectors is None
         else [stored_vectors(value, f"vectors[{i}]", dim) for i, value in enumerate(vectors)],
     )
+
+
+def check_text_lengths(texts: Sequence[object] | None) -> None:
+    """Raise ValueError for a text that is longer than a document may be."""
+    for i, text in enumerate(texts or ()):
+        if isinstance(text, str) and len(text) > MAX_TEXT_CHARACTERS:
+            raise ValueError(
+                f"texts[{i}]: must be at most {MAX_TEXT_CHARACTERS:,} characters, got {len(text):,}; "
+                "split it into documents"
+            )
 
 
 def warn_about_empty_texts(batch: DocumentBatch) -> None:

@@ -96,6 +96,7 @@ class Writer:
     ) -> None:
         """Add documents."""
         check_long_texts(long_texts)
+        documents.check_text_lengths(texts)
         with self._store.changes:
             batch = self._prepare(ids, texts, vectors, metadata, upsert=upsert, long_texts=long_texts)
             self._warn(batch.report, long_texts)
@@ -118,6 +119,7 @@ class Writer:
         with progress_bar(expected_documents, "Adding", enabled=show_progress) as advance:
             for batch in batches:
                 checked = documents.validate_batch(batch)
+                documents.check_text_lengths(checked.get("texts"))
                 new = checked if upsert else self._without_existing(checked)
                 with self._store.changes:
                     if new["ids"]:

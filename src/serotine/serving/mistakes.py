@@ -36,8 +36,13 @@ def mistake_message(field: str, mistake: Mapping[str, Any]) -> str:
     bound = next((name for name in _BOUNDS if name in context), None)
     got = shown(mistake.get("input"))
     if bound in _LENGTHS:
-        got = f"{context['actual_length']:,}" if "actual_length" in context else got
-        return f"{field}: must have {_BOUNDS[bound]} {context[bound]:,} items, got {got}"
+        if bound == "min_length" and context[bound] == 1:
+            return f"{field}: must not be empty"
+        value = mistake.get("input")
+        count = context.get("actual_length", len(value) if isinstance(value, str) else None)
+        unit = "characters" if isinstance(value, str) else "items"
+        got = got if count is None else f"{count:,}"
+        return f"{field}: must have {_BOUNDS[bound]} {context[bound]:,} {unit}, got {got}"
     if bound is not None:
         return f"{field}: must be {_BOUNDS[bound]} {context[bound]:,}, got {got}"
     fault = f"{message[0].lower()}{message[1:]}".replace("input should be", "must be")

@@ -8,6 +8,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from serotine.index import GroupBy, Mode, SearchOptions
+from serotine.texts import MAX_QUERY_CHARACTERS
 
 MIN_TOKENS, MAX_TOKENS = 200, 100_000
 
@@ -35,7 +36,8 @@ class SearchArguments(_Arguments):
     """Arguments of `search`."""
 
     query: str = Field(
-        description="What to find, as a question or in plain words; a sentence finds more than a keyword."
+        max_length=MAX_QUERY_CHARACTERS,
+        description="What to find, as a question or in plain words; a sentence finds more than a keyword.",
     )
     k: int = Field(8, ge=1, le=50, description="Number of passages.")
     where: dict[str, Any] | None = Field(

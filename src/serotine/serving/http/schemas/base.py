@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from serotine.texts import is_text
+from serotine.texts import MAX_QUERY_CHARACTERS, MAX_TEXT_CHARACTERS, is_text
 
 REQUEST_CONFIG = ConfigDict(extra="forbid")
 """Requests refuse unknown fields: a misspelled option must not silently become a default."""
@@ -20,6 +20,8 @@ def _validate_text(value: str) -> str:
 
 
 Text = Annotated[str, AfterValidator(_validate_text)]
+DocumentText = Annotated[Text, Field(max_length=MAX_TEXT_CHARACTERS)]
+QueryText = Annotated[Text, Field(max_length=MAX_QUERY_CHARACTERS)]
 Vectors = Annotated[
     list[list[Annotated[float, Field(allow_inf_nan=False)]]] | str,
     Field(

@@ -7,7 +7,15 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from serotine.index import IndexStats, LongTexts, Missing, VerifyReport
-from serotine.serving.http.schemas.base import RequestBody, ResponseBody, Text, Vectors, WarningDetail, Where
+from serotine.serving.http.schemas.base import (
+    DocumentText,
+    RequestBody,
+    ResponseBody,
+    Text,
+    Vectors,
+    WarningDetail,
+    Where,
+)
 from serotine.serving.http.schemas.dataclass_schema import Described
 
 TypeName = Literal["str", "int", "float", "bool"]
@@ -55,7 +63,7 @@ class NewDocument(RequestBody):
     """A document to add."""
 
     id: Text = Field(min_length=1, examples=["d1"])
-    text: Text | None = Field(None, description="The text to encode and return.", examples=["Bats eat moths."])
+    text: DocumentText | None = Field(None, description="The text to encode and return.", examples=["Bats eat moths."])
     metadata: dict[str, Any] = Field(default_factory=dict, examples=[{"lang": "en"}])
     vectors: Vectors | None = None
 

@@ -6,7 +6,14 @@ from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field
 
-from serotine.serving.http.schemas.base import RequestBody, ResponseBody, Text, WarningDetail
+from serotine.serving.http.schemas.base import (
+    DocumentText,
+    QueryText,
+    RequestBody,
+    ResponseBody,
+    Text,
+    WarningDetail,
+)
 
 Model = Annotated[
     Text | None,
@@ -26,15 +33,15 @@ class _LenientRequest(RequestBody):
 class TextObject(_LenientRequest):
     """A text as an object."""
 
-    text: Text
+    text: DocumentText
 
 
 class RerankRequest(_LenientRequest):
     """A query, and documents to rank."""
 
     model: Model = None
-    query: Text = Field(min_length=1, examples=["what do bats eat?"])
-    documents: list[Text | TextObject] = Field(min_length=1, examples=[["Bats eat moths.", "Cats sleep."]])
+    query: QueryText = Field(min_length=1, examples=["what do bats eat?"])
+    documents: list[DocumentText | TextObject] = Field(min_length=1, examples=[["Bats eat moths.", "Cats sleep."]])
     top_n: int | None = Field(None, ge=1, description="Number of results; by default all.")
     return_documents: bool = False
 
@@ -67,7 +74,7 @@ class MultiVectorRequest(_LenientRequest):
     """Texts to encode, in Jina's format."""
 
     model: Model = None
-    input: list[Text | TextObject] = Field(min_length=1, examples=[["Bats eat moths."]])
+    input: list[DocumentText | TextObject] = Field(min_length=1, examples=[["Bats eat moths."]])
     input_type: Side = "document"
     embedding_type: Literal["float", "base64"] = Field("float", description="base64 encodes little-endian float16.")
 
@@ -95,7 +102,7 @@ class PoolingRequest(_LenientRequest):
     """Texts to encode, in vLLM's format plus `input_type`."""
 
     model: Model = None
-    input: Text | list[Text] = Field(examples=[["Bats eat moths."]])
+    input: DocumentText | list[DocumentText] = Field(examples=[["Bats eat moths."]])
     task: Literal["token_embed"] = "token_embed"
     encoding_format: Literal["float", "base64"] = Field("float", description="base64 encodes little-endian float16.")
     input_type: Side = "document"

@@ -11,6 +11,7 @@ from pydantic import Field, model_validator
 from serotine.index import Certificate, Explanation, Hit, SearchOptions, SearchStats
 from serotine.serving.http.schemas.base import (
     REQUEST_CONFIG,
+    QueryText,
     RequestBody,
     ResponseBody,
     Text,
@@ -47,7 +48,7 @@ class SearchBody(SearchOptions):
 class Query(RequestBody):
     """One query of a batch, as text or as vectors."""
 
-    query: Text | None = Field(None, description=_QUERY, examples=_QUERY_EXAMPLES)
+    query: QueryText | None = Field(None, description=_QUERY, examples=_QUERY_EXAMPLES)
     vectors: Vectors | None = None
 
     @model_validator(mode="after")
@@ -60,7 +61,7 @@ class Query(RequestBody):
 class SearchRequestBody(SearchBody):
     """A query, as text or as vectors, and how to search."""
 
-    query: Annotated[Text | None, Field(description=_QUERY, examples=_QUERY_EXAMPLES)] = None
+    query: Annotated[QueryText | None, Field(description=_QUERY, examples=_QUERY_EXAMPLES)] = None
     vectors: Vectors | None = None
 
     @model_validator(mode="after")
@@ -74,7 +75,7 @@ class BatchRequestBody(SearchBody):
     """Many queries, searched with the same options."""
 
     queries: Annotated[
-        list[Text | Query],
+        list[QueryText | Query],
         Field(
             min_length=1,
             description="Queries: strings, or objects with `query` or `vectors`.",
@@ -90,7 +91,7 @@ BatchRequest = Annotated[BatchRequestBody, Described(BatchRequestBody)]
 class ExplainRequest(RequestBody):
     """A query, and the document whose score to explain."""
 
-    query: Text = Field(description=_QUERY, examples=_QUERY_EXAMPLES)
+    query: QueryText = Field(description=_QUERY, examples=_QUERY_EXAMPLES)
     id: Text = Field(description="A document's id.", examples=["d1"])
 
 

@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 # The dependency groups of pyproject.toml that are installed for tests. `make test TORCH=` leaves torch out: its
 # tests are reported as skipped. So are tests whose group is removed from GROUPS.
 TORCH ?= torch
-GROUPS ?= dev integrations ingest serve $(TORCH)
+GROUPS ?= dev cloud integrations ingest serve $(TORCH)
 # Processes that run the tests, at most four: each loads torch.
 JOBS ?= auto
 # The default encoder, and the one of many languages.

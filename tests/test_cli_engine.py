@@ -288,6 +288,7 @@ def test_help_lists_the_commands_in_order_of_use(shell: Shell) -> None:
         "verify",
         "snapshot",
         "restore",
+        "snapshots",
         "serve",
         "mcp",
         "export",

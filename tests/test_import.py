@@ -18,7 +18,7 @@ started = time.perf_counter()
 import serotine
 spent = time.perf_counter() - started
 serotine.maxsim, serotine.Index
-heavy = [name for name in ("torch", "triton", "onnxruntime", "transformers") if name in sys.modules]
+heavy = [name for name in ("torch", "triton", "onnxruntime", "transformers", "fsspec", "s3fs") if name in sys.modules]
 print(spent, *heavy)
 """
 

@@ -144,6 +144,10 @@ class IndexExistsError(SerotineError, FileExistsError):
     """A path where an index was to be created, but which already exists."""
 
 
+class RepositoryError(SerotineError):
+    """A snapshot repository that cannot be reached, read or written, or has no such snapshot."""
+
+
 class ServerError(SerotineError):
     """A server that could not be reached, or that refused a request: authorization, limits, load, time.
 

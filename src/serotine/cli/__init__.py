@@ -29,6 +29,7 @@ from serotine.cli.restore import restore
 from serotine.cli.search import search
 from serotine.cli.serve import serve
 from serotine.cli.snapshot import snapshot
+from serotine.cli.snapshots import snapshots
 from serotine.cli.train import train
 from serotine.cli.tune import tune
 from serotine.cli.verify import verify
@@ -66,6 +67,7 @@ class _Commands(CommandGroup):
         verify,
         snapshot,
         restore,
+        snapshots,
         serve,
         mcp,
         export,

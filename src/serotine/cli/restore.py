@@ -8,33 +8,38 @@ from pathlib import Path
 
 import click
 
-from serotine.cli.output import Interrupted, json_option, plural, report, size
+from serotine.cli.output import Interrupted, json_option, plural, report, run_again, size
 
 
 @click.command()
-@click.argument("snapshot", type=click.Path(path_type=Path))
+@click.argument("snapshot", metavar="SNAPSHOT")
 @click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="Folder of the index.")
 @click.option("--overwrite", is_flag=True, help="Replace an index that is there; it stays in use until then.")
+@click.option("--name", help="Which snapshot of a URL; by default the newest. `serotine snapshots URL` lists them.")
 @json_option
-def restore(snapshot: Path, output: Path, overwrite: bool, json_file: str | None) -> None:
-    """Copy SNAPSHOT to the folder of an index, checking every file.
+def restore(snapshot: str, output: Path, name: str | None, overwrite: bool, json_file: str | None) -> None:
+    """Write SNAPSHOT, a folder or URL, to the folder of an index, checking every byte.
 
-    The copy takes its place in one step when it is complete; a server picks it up.
+    The copy takes its place in one step when it is complete; a server picks it up. A download that is interrupted is
+    resumed by the same command.
     """
     from serotine.errors import IndexExistsError
     from serotine.index import Index
 
     started = time.monotonic()
     try:
-        restored = Index.restore(snapshot, output, overwrite=overwrite)
+        restored = Index.restore(snapshot, output, name=name, overwrite=overwrite, show_progress=True)
     except KeyboardInterrupt:
-        raise Interrupted(f"interrupted; {output} is unchanged") from None
+        raise Interrupted(f"interrupted; {output} is unchanged; {run_again()}") from None
+    except ValueError as error:
+        raise click.UsageError(str(error).replace("name:", "--name:", 1)) from None
     except IndexExistsError as error:
         raise IndexExistsError(str(error).replace("pass overwrite=True", "pass --overwrite")) from None
+    source = snapshot if restored.name is None else f"snapshot {restored.name} of {snapshot}"
     seconds = time.monotonic() - started
     report(
         f"{output}: {plural(restored.documents, 'document')}, {plural(restored.files, 'file')} of "
-        f"{size(restored.bytes)}, from {snapshot}; {seconds:,.1f} s.",
-        {"path": str(output), "snapshot": str(snapshot), **asdict(restored), "seconds": seconds},
+        f"{size(restored.bytes)}, from {source}; {seconds:,.1f} s.",
+        {"path": str(output), "snapshot": snapshot, **asdict(restored), "seconds": seconds},
         json_file,
     )

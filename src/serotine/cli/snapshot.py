@@ -8,13 +8,17 @@ from pathlib import Path
 
 import click
 
-from serotine.cli.output import Interrupted, json_option, plural, report, size
+from serotine.cli.output import Interrupted, json_option, plural, report, run_again, size
 
 
 @click.command()
 @click.argument("index", type=click.Path(path_type=Path))
 @click.option(
-    "-o", "--output", required=True, type=click.Path(path_type=Path), help="Folder of the copy; must not exist."
+    "-o",
+    "--output",
+    required=True,
+    metavar="FOLDER|URL",
+    help="Folder of the copy, which must not exist, or a URL that collects snapshots: s3://bucket/wiki, file:///backup.",
 )
 @click.option(
     "--hard-links",
@@ -22,23 +26,28 @@ from serotine.cli.output import Interrupted, json_option, plural, report, size
     help="Share the files with INDEX where the file system can: nearly free, but damage of the disk hits both.",
 )
 @json_option
-def snapshot(index: Path, output: Path, hard_links: bool, json_file: str | None) -> None:
-    """Copy one committed state of INDEX to a new folder, while it is searched and changed.
+def snapshot(index: Path, output: str, hard_links: bool, json_file: str | None) -> None:
+    """Copy one committed state of INDEX, while it is searched and changed.
 
-    Every file is checked on the way. The copy appears when it is complete; `serotine restore` writes it back.
+    Every file is checked on the way. The copy appears when it is complete; `serotine restore` writes it back. To a URL,
+    only what no snapshot there has is sent; `serotine snapshots` lists and prunes them.
     """
     from serotine.index import Index
 
     started = time.monotonic()
     with Index.open(index, read_only=True) as opened:
         try:
-            copied = opened.snapshot(output, hard_links=hard_links)
+            copied = opened.snapshot(output, hard_links=hard_links, show_progress=True)
         except KeyboardInterrupt:
-            raise Interrupted(f"interrupted; {output} was not written") from None
+            raise Interrupted(f"interrupted; {output} has no new snapshot; {run_again()}") from None
+        except ValueError as error:
+            raise click.UsageError(str(error).replace("hard_links", "--hard-links")) from None
     seconds = time.monotonic() - started
+    name = "" if copied.name is None else f"snapshot {copied.name}, "
+    sent = "" if copied.name is None else f", {size(copied.transferred)} sent"
     report(
-        f"{output}: {plural(copied.documents, 'document')}, {plural(copied.files, 'file')} of {size(copied.bytes)}; "
-        f"{seconds:,.1f} s.",
-        {"path": str(output), **asdict(copied), "seconds": seconds},
+        f"{output}: {name}{plural(copied.documents, 'document')}, {plural(copied.files, 'file')} of "
+        f"{size(copied.bytes)}{sent}; {seconds:,.1f} s.",
+        {"path": output, **asdict(copied), "seconds": seconds},
         json_file,
     )

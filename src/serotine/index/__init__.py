@@ -20,6 +20,7 @@ from serotine.index.index import Index
 from serotine.index.long_texts import LongTexts, check_long_texts
 from serotine.index.merging import merged_order
 from serotine.index.recorded_encoder import load_encoder
+from serotine.index.repository import PruneReport, SnapshotInfo
 from serotine.index.results import IndexStats, VerifyReport
 from serotine.index.search import (
     Explanation,
@@ -75,11 +76,13 @@ __all__ = [
     "LostDocument",
     "Missing",
     "Mode",
+    "PruneReport",
     "SalvageReport",
     "SearchKeywords",
     "SearchOptions",
     "SearchStats",
     "Settings",
+    "SnapshotInfo",
     "SourceRecord",
     "SourceUpdate",
     "Sources",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from serotine.index.files import durable
-from serotine.index.files.arrays import ArraysFile, ArraysWriter, FileRecord, copy_intact, damage
+from serotine.index.files.arrays import ArraysFile, ArraysWriter, FileChecksum, FileRecord, copy_intact, damage
 from serotine.index.files.codebook import (
     MAX_CENTROIDS,
     Codebook,
@@ -40,6 +40,7 @@ __all__ = [
     "Codebook",
     "CodebookRecord",
     "Codes",
+    "FileChecksum",
     "FileRecord",
     "Segment",
     "SegmentRecord",

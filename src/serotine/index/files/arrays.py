@@ -47,6 +47,26 @@ class FileRecord:
     checksum: str
 
 
+class FileChecksum:
+    """The checksum of a `FileRecord`, from a file's bytes in order."""
+
+    def __init__(self) -> None:
+        self._header = b""
+        self._hash = hashlib.blake2b(digest_size=32)
+
+    def update(self, data: bytes) -> None:
+        """Add the next bytes of the file."""
+        missing = _HEADER.size - len(self._header)
+        self._header += data[:missing]
+        self._hash.update(memoryview(data)[missing:])
+
+    def hexdigest(self) -> str:
+        """Return the checksum of all bytes so far; the header counts last, because it is written last."""
+        digest = self._hash.copy()
+        digest.update(self._header)
+        return digest.hexdigest()
+
+
 class ArraysWriter:
     """Writer of one file, array after array, that holds none of it in memory.
 
@@ -188,15 +208,11 @@ def copy_intact(source: BinaryIO, record: FileRecord, target: Path) -> None:
 
 def _mismatch(source: BinaryIO, record: FileRecord, copy: DurableFile | None = None) -> str:
     """Read an open file to its end, copying it where asked for; return "" if its checksum is the record's."""
-    digest = hashlib.blake2b(digest_size=32)
-    header = source.read(_HEADER.size)
-    if copy is not None:
-        copy.write(header)
+    digest = FileChecksum()
     while data := source.read(_HASH_CHUNK):
         digest.update(data)
         if copy is not None:
             copy.write(data)
-    digest.update(header)
     matches = digest.hexdigest() == record.checksum
     return "" if matches else f"the checksum of {record.name} does not match the catalog's"
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from serotine.index.store.calibration_table import Calibration, Curve, Origin
 from serotine.index.store.catalog import CATALOG_FILE, Catalog, Row
-from serotine.index.store.copies import CopyReport
+from serotine.index.store.copies import CommittedState, CopyReport
 from serotine.index.store.coverage_table import CoverageRow
 from serotine.index.store.filter_fields import FilterField, sample_value, undeclared_fields
 from serotine.index.store.filters import check_filterable, check_metadata, compile_where
@@ -12,7 +12,7 @@ from serotine.index.store.folder import checked as checked_path
 from serotine.index.store.lexical import analyze
 from serotine.index.store.pages import field_names
 from serotine.index.store.passages import is_passage
-from serotine.index.store.replacement import replace_index, restore_replaced_index
+from serotine.index.store.replacement import beside, check_replaceable, replace_index, restore_replaced_index
 from serotine.index.store.salvage import LostDocument, SalvageReport, salvage_index
 from serotine.index.store.settings import FORMAT_VERSION, Settings
 from serotine.index.store.snapshot import SegmentView, Snapshot
@@ -26,6 +26,7 @@ __all__ = [
     "Calibration",
     "Catalog",
     "CatalogEntry",
+    "CommittedState",
     "CopyReport",
     "CoverageRow",
     "Curve",
@@ -43,8 +44,10 @@ __all__ = [
     "Store",
     "Transaction",
     "analyze",
+    "beside",
     "check_filterable",
     "check_metadata",
+    "check_replaceable",
     "checked_path",
     "compile_where",
     "field_names",

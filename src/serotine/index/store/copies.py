@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import errno
 import os
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -26,11 +27,35 @@ class CopyReport:
         documents: number of live documents of the copy.
         files: number of its segment and codebook files.
         bytes: size of these files.
+        name: of the snapshot, in a repository; None for a copy that is an index itself.
+        transferred: bytes sent to a repository or fetched from it, the catalog's included; less than the size where
+            they were there already.
     """
 
     documents: int
     files: int
     bytes: int
+    name: str | None = None
+    transferred: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class CommittedState:
+    """One committed state of an index, which stays readable whatever a writer does meanwhile.
+
+    Attributes:
+        catalog: a copy of the catalog.
+        documents: number of live documents.
+        files: the files that the catalog names, open, with their records.
+    """
+
+    catalog: Path
+    documents: int
+    files: tuple[tuple[BinaryIO, FileRecord], ...]
+
+    def report(self) -> CopyReport:
+        """Return the report of a copy of this state."""
+        return CopyReport(self.documents, len(self.files), sum(record.bytes for _, record in self.files))
 
 
 def copy_index(folder: Path, catalog: Catalog, target: Path, *, hard_links: bool) -> CopyReport:
@@ -46,9 +71,8 @@ def copy_index(folder: Path, catalog: Catalog, target: Path, *, hard_links: bool
         IndexExistsError: `target` exists and is not an empty folder that can be replaced.
         IndexDamagedError: a file is missing or damaged.
     """
-    with new_folder(target) as building, ExitStack() as stack:
-        documents, files = _copy_catalog(folder, catalog, building, stack)
-        for file, record in files:
+    with new_folder(target) as building, committed_state(folder, catalog, building) as state:
+        for file, record in state.files:
             path = building / SEGMENT_FOLDER / record.name
             if not (hard_links and _link(folder / SEGMENT_FOLDER / record.name, file, path)):
                 try:
@@ -56,35 +80,41 @@ def copy_index(folder: Path, catalog: Catalog, target: Path, *, hard_links: bool
                 except IndexDamagedError as error:
                     raise IndexDamagedError(f"{folder}: {error}") from error
         durable.sync_folder(building / SEGMENT_FOLDER)
-        return CopyReport(documents, len(files), sum(record.bytes for _, record in files))
+        return state.report()
 
 
-def _copy_catalog(
-    folder: Path, catalog: Catalog, building: Path, stack: ExitStack
-) -> tuple[int, list[tuple[BinaryIO, FileRecord]]]:
-    """Copy the catalog; return its number of live documents, and its files, open: a writer may remove them."""
+@contextmanager
+def committed_state(folder: Path, catalog: Catalog, building: Path) -> Iterator[CommittedState]:
+    """Yield the newest committed state, with a copy of the catalog in the folder `building`.
+
+    Its files are open until the block ends: a writer may remove them.
+    """
     target = building / CATALOG_FILE
-    while True:
-        target.unlink(missing_ok=True)
-        version = catalog.version()
-        catalog.copy_to(target)
-        # For writing: closed by a reader, the database would keep an empty log beside it.
-        copy = Catalog(building, read_only=False)
-        try:
-            documents, records = copy.counts()[0], copy.files()
-        finally:
-            copy.close()
-        try:
-            return documents, [
-                (stack.enter_context((folder / SEGMENT_FOLDER / record.name).open("rb")), record) for record in records
-            ]
-        except FileNotFoundError as error:
-            if catalog.version() == version:
-                raise IndexDamagedError(
-                    f"{error.filename}: the file is missing; `serotine verify --repair` saves the rest"
-                ) from None
-            # A writer has committed since, and removed files that it merged: copy the newer state.
-            stack.close()
+    with ExitStack() as stack:
+        while True:
+            target.unlink(missing_ok=True)
+            version = catalog.version()
+            catalog.copy_to(target)
+            # For writing: closed by a reader, the database would keep an empty log beside it.
+            copy = Catalog(building, read_only=False)
+            try:
+                documents, records = copy.counts()[0], copy.files()
+            finally:
+                copy.close()
+            try:
+                files = tuple(
+                    (stack.enter_context((folder / SEGMENT_FOLDER / record.name).open("rb")), record)
+                    for record in records
+                )
+                break
+            except FileNotFoundError as error:
+                if catalog.version() == version:
+                    raise IndexDamagedError(
+                        f"{error.filename}: the file is missing; `serotine verify --repair` saves the rest"
+                    ) from None
+                # A writer has committed since, and removed files that it merged: copy the newer state.
+                stack.close()
+        yield CommittedState(target, documents, files)
 
 
 def _link(source: Path, file: BinaryIO, target: Path) -> bool:

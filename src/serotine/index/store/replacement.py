@@ -43,11 +43,11 @@ def replace_index(path: Path, *, recipe: str = "") -> Iterator[Path]:
         NotAnIndexError: `path` is not an index, or contains other files, which would be lost.
         IndexLockedError: another writer has it open.
     """
-    _check_replaceable(path)
+    check_replaceable(path)
     # Of a link, the folder it points to is replaced; the link stays.
     path = path.resolve()
-    building, replaced = _beside(path, "building"), _beside(path, "replaced")
-    recorded = _beside(path, "recipe")
+    building, replaced = beside(path, "building"), beside(path, "replaced")
+    recorded = beside(path, "recipe")
     lock = WriterLock(path)
     try:
         # Left by a killed process: this one holds the lock, so no other is replacing the index.
@@ -82,7 +82,7 @@ def replace_index(path: Path, *, recipe: str = "") -> Iterator[Path]:
 
 def restore_replaced_index(path: Path) -> None:
     """Restore the old index where a replacement was stopped between its two renames."""
-    replaced = _beside(path, "replaced")
+    replaced = beside(path, "replaced")
     if not path.exists() and replaced.exists():
         replaced.rename(path)
 
@@ -100,7 +100,8 @@ def _exchange(first: Path, second: Path) -> bool:
     return status == 0
 
 
-def _beside(path: Path, role: str) -> Path:
+def beside(path: Path, role: str) -> Path:
+    """Return the hidden folder beside an index that has a `role` in its replacement."""
     # Resolved, because "." has no name.
     resolved = path.resolve()
     return resolved.parent / f".{resolved.name}.{role}"
@@ -110,7 +111,8 @@ def _read(file: Path) -> str:
     return file.read_text(encoding="utf-8") if file.is_file() else ""
 
 
-def _check_replaceable(path: Path) -> None:
+def check_replaceable(path: Path) -> None:
+    """Raise NotAnIndexError unless `path` is an index and nothing else."""
     if not (path / CATALOG_FILE).is_file():
         raise NotAnIndexError(f"{path}: not a Serotine index, so it is not replaced; choose another path")
     others = sorted(entry.name for entry in path.iterdir() if entry.name not in _INDEX_ENTRIES)

@@ -12,7 +12,7 @@ from serotine.errors import ReadOnlyError, SerotineError
 from serotine.index.store import folder as folders
 from serotine.index.store import forks
 from serotine.index.store.catalog import CATALOG_FILE, Catalog
-from serotine.index.store.copies import CopyReport, copy_index
+from serotine.index.store.copies import CommittedState, CopyReport, committed_state, copy_index
 from serotine.index.store.forks import ForkAware
 from serotine.index.store.settings import Settings
 from serotine.index.store.snapshot import Snapshot, load_snapshot
@@ -178,6 +178,13 @@ class Store(ForkAware):
         """Copy the newest committed state to a new index; see `copy_index`."""
         self.require_open()
         return copy_index(self.folder, self.catalog, target, hard_links=hard_links)
+
+    @contextmanager
+    def committed_state(self, building: Path) -> Iterator[CommittedState]:
+        """Yield the newest committed state, with a copy of the catalog in the folder `building`."""
+        self.require_open()
+        with committed_state(self.folder, self.catalog, building) as state:
+            yield state
 
     def new_file(self, kind: str) -> Path:
         """Return a path for a new file of the index, with a name that was never used."""

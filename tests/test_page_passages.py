@@ -111,7 +111,8 @@ def test_no_document_can_stop_the_page(page: Page, unit: str) -> None:
       blocksOf(unit.repeat(100_000 / unit.length), "text");
       return performance.now() - started;
     }"""
-    assert page.evaluate(script, unit) < 3000
+    # Milliseconds, on a core that other tests share; what is quadratic takes minutes.
+    assert page.evaluate(script, unit) < 15_000
 
 
 def test_code_is_monospace_and_keeps_its_lines(page: Page) -> None:

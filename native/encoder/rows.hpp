@@ -12,7 +12,7 @@ struct Range {
   float scale, zero;
 };
 
-// The range from `least` <= 0 to `largest` >= 0 in bytes from kLeastByte to 255, one of which stands for 0.
+// The range from `least` <= 0 to `largest` >= 0 in bytes from kLeastByte to 255, one of which represents 0.
 template <class Isa>
 SEROTINE_INLINE Range byte_range(float least, float largest) {
   constexpr float first = static_cast<float>(Isa::kLeastByte);

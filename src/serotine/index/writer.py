@@ -188,7 +188,7 @@ class Writer:
             self._store.require_writer()
             numbers = self._matching(where) if where is not None else self._numbers(ids or [])
             if numbers:
-                with self._store.transaction() as transaction:
+                with self._store.freeing_space(), self._store.transaction() as transaction:
                     transaction.delete(numbers)
             _log.info("%s: deleted %d documents", self._store.folder, len(numbers))
             return len(numbers)
@@ -242,7 +242,8 @@ class Writer:
         with self._store.changes:
             self._store.require_writer()
             started = time.monotonic()
-            self._maintenance.compact(show_progress=show_progress)
+            with self._store.freeing_space():
+                self._maintenance.compact(show_progress=show_progress)
             self._building += time.monotonic() - started
             self._tuner.tune_if_due(self._building, show_progress=show_progress)
 

@@ -47,6 +47,18 @@ def remove(path: Path) -> None:
     path.unlink(missing_ok=True)
 
 
+def allocate(path: Path, size: int) -> None:
+    """Create a file that takes `size` bytes of the disk, or none if it is full."""
+    try:
+        with path.open("xb") as file:
+            # Random: zeros take no space where the file system compresses.
+            write(file, os.urandom(size))
+            sync(file)
+    except OSError:
+        remove(path)
+        raise
+
+
 def overwrite_note(path: Path, data: bytes) -> None:
     """Write a few bytes in place without flushing them, for what may be older than the rest after a power cut."""
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT, 0o666)

@@ -19,12 +19,14 @@ from serotine.files import write_atomically
 from serotine.index.files import SEGMENT_FOLDER, durable
 from serotine.index.store.catalog import CATALOG_FILE
 from serotine.index.store.commits import NOTE_SUFFIX
+from serotine.index.store.reserve import RESERVE_FILE
 from serotine.index.store.writer_lock import LOCK_FILE, WriterLock
 
 _INDEX_ENTRIES = {
     *(f"{CATALOG_FILE}{suffix}" for suffix in ("", "-wal", "-shm", NOTE_SUFFIX)),
     SEGMENT_FOLDER,
     LOCK_FILE,
+    RESERVE_FILE,
 }
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from serotine.errors import ReadOnlyError, SerotineError
 from serotine.index.store import folder as folders
-from serotine.index.store import forks
+from serotine.index.store import forks, reserve
 from serotine.index.store.catalog import CATALOG_FILE, Catalog
 from serotine.index.store.copies import CommittedState, CopyReport, committed_state, copy_index
 from serotine.index.store.forks import ForkAware
@@ -43,6 +43,7 @@ class Store(ForkAware):
         self._refreshing = threading.Lock()
         self._closed = False
         self._forked = False
+        self._freeing = False
         self._version: tuple[int, int] | None = catalog.version()
         self._snapshot = load_snapshot(folder, catalog, None)
         forks.watch(self)
@@ -165,6 +166,8 @@ class Store(ForkAware):
     def transaction(self) -> Iterator[Transaction]:
         """Run a transaction: committed when the block ends, rolled back when it raises; see `Catalog.transaction`."""
         self.require_writer()
+        if not self._freeing:
+            reserve.hold(self.folder / CATALOG_FILE)
         try:
             with self.catalog.transaction() as connection:
                 yield Transaction(connection)
@@ -173,6 +176,17 @@ class Store(ForkAware):
             # have read the state before, and must not record it as the newest afterwards.
             with self._refreshing:
                 self._version = None
+
+    @contextmanager
+    def freeing_space(self) -> Iterator[None]:
+        """Give up the reserve of a full disk to changes that free space; requires `changes`."""
+        self.require_writer()
+        outer, self._freeing = self._freeing, True
+        try:
+            with reserve.released(self.folder / CATALOG_FILE):
+                yield
+        finally:
+            self._freeing = outer
 
     def copy(self, target: Path, *, hard_links: bool = False) -> CopyReport:
         """Copy the newest committed state to a new index; see `copy_index`."""

@@ -1,0 +1,91 @@
+"""A full disk: the reserve of an index lets documents be deleted and the index be compacted."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections import namedtuple
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from serotine import Index
+from serotine.index.store import reserve
+
+# Fills a file system of 4 MB by additions, and then with another file to the last byte.
+FILL = """
+import sys, warnings
+import numpy as np
+from serotine import Index
+from serotine.errors import SerotineError
+
+warnings.simplefilter("ignore")
+random = np.random.default_rng(int(sys.argv[2]))
+path = sys.argv[1] + "/x"
+index, added = Index.create(path, dim=32), 0
+try:
+    while True:
+        size = int(random.integers(1, 30))
+        index.add(
+            ids=[f"d{added + i}" for i in range(size)],
+            texts=[" ".join(map(str, random.integers(1000, size=30))) for _ in range(size)],
+            vectors=[random.standard_normal((20, 32)).astype(np.float16) for _ in range(size)],
+        )
+        added += size
+except (SerotineError, OSError) as error:
+    assert "disk is full" in str(error), error
+with open(sys.argv[1] + "/other", "wb", buffering=0) as file:
+    try:
+        while file.write(bytes(4096)):
+            pass
+    except OSError:
+        pass
+if random.random() < 0.5:
+    index.close()
+    index = Index.open(path)
+assert index.ids() == [f"d{i}" for i in range(added)]
+assert index.delete([f"d{i}" for i in range(added * 3 // 4)]) == added * 3 // 4
+index.compact()
+index.add(ids=["new"], texts=["a"], vectors=[random.standard_normal((20, 32)).astype(np.float16)])
+assert index.verify().documents == added - added * 3 // 4 + 1
+print("freed")
+"""
+MOUNTED = 'mount -t tmpfs -o size=4m tmpfs "$1" && exec "$2" -c "$3" "$1" "$4"'
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="mounts as Linux does")
+@pytest.mark.parametrize("seed", range(4))
+def test_documents_can_be_deleted_on_a_full_disk(tmp_path: Path, seed: int) -> None:
+    # The mount ends with the process.
+    unshare = ["unshare", "-m"] if os.geteuid() == 0 else ["unshare", "-rm"]
+    command = [*unshare, "sh", "-c", MOUNTED, "sh", str(tmp_path), sys.executable, FILL, str(seed)]
+    run = subprocess.run(command, capture_output=True, text=True, timeout=200)
+    if run.stderr.startswith(("unshare", "mount")):
+        pytest.skip(f"no mounts here: {run.stderr.strip()}")
+    assert (run.stdout, run.stderr) == ("freed\n", "")
+
+
+def test_space_is_reserved_only_where_little_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    usage = namedtuple("usage", "total used free")
+    free = 1 << 40
+
+    monkeypatch.setattr(reserve.shutil, "disk_usage", lambda path: usage(1 << 40, (1 << 40) - free, free))
+    file = tmp_path / "x" / "reserve"
+    with Index.create(tmp_path / "x", dim=2) as index:
+        index.add(ids=["a"], vectors=[np.eye(2)])
+        assert not file.exists()
+        free = 100 << 20
+        index.add(ids=["b"], vectors=[np.eye(2)])
+        assert file.stat().st_size == 1 << 20
+    with Index.open(tmp_path / "x") as index:
+        index.delete(["a"])
+        assert file.exists()
+        assert index.snapshot(tmp_path / "copy").documents == 1
+        assert not (tmp_path / "copy" / "reserve").exists()
+    Index.restore(tmp_path / "copy", tmp_path / "x", overwrite=True)
+    with Index.open(tmp_path / "x") as index:
+        free = 1 << 40
+        index.add(ids=["c"], vectors=[np.eye(2)])
+    assert not file.exists()

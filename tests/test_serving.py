@@ -13,7 +13,7 @@ import pytest
 from helpers.fakes import WordEncoder
 from helpers.serving_cases import DIM, TEXTS, application, create_index, create_vector_index, expect_error, vectors
 
-from serotine import Index, maxsim
+from serotine import Index
 from serotine.errors import EncoderError, IndexReplacedError, SerotineError
 from serotine.index import CATALOG_FILE, replace_index
 
@@ -339,6 +339,7 @@ MISTAKES: list[tuple[str, dict[str, Any], int, str, str]] = [
         "bad_value",
         "documents.0: unknown key 'txt'; valid keys: id, text,",
     ),
+    ("wiki/search", {"query": "x", "a[b": 1}, 422, "bad_value", "unknown key 'a[b'; valid keys: mode, exact,"),
     ("wiki/search", {"query": "x", "where": {}}, 422, "bad_value", "where: must not be empty"),
     ("wiki/search", {"query": "x", "where": {"lang": 3}}, 422, "bad_type", "must be str, as 'lang' is declared"),
     ("wiki/search", {"query": "x", "mode": "bm25", "exact": True}, 422, "bad_value", "exact: "),
@@ -439,44 +440,6 @@ def test_other_paths_and_methods(client: TestClient) -> None:
     assert "GET" in message
     expect_error(client.get("/v1/jobs/zz"), 404, "unknown_job")
     expect_error(client.post("/v1/rerank", json={"model": "x", "query": "q", "documents": ["d"]}), 404, "unknown_model")
-
-
-def test_reranking_scores_are_maxsim_per_query_token(client: TestClient) -> None:
-    encoder = WordEncoder(DIM)
-    texts = [*TEXTS.values(), " "]
-    (query,) = encoder.encode_queries([QUERY])
-    scores = [*maxsim.score(query, encoder.encode_documents(texts[:-1])) / len(query), 0.0]
-    body = {"model": "wiki", "query": QUERY, "documents": [*texts[:2], {"text": texts[2]}, *texts[3:]]}
-    response = client.post("/v1/rerank", json={**body, "return_documents": True, "other": 1}).json()
-    assert response["model"] == "words"
-    assert {result["index"]: result["relevance_score"] for result in response["results"]} == pytest.approx(
-        dict(enumerate(map(float, scores)))
-    )
-    ranked = [result["relevance_score"] for result in response["results"]]
-    assert ranked == sorted(ranked, reverse=True)
-    assert all(result["document"]["text"] == texts[result["index"]] for result in response["results"])
-    assert response["usage"]["total_tokens"] == len(query) + sum(len(text.split()) + 1 for text in texts[:-1])
-    assert len(client.post("/v1/rerank", json={**body, "top_n": 2}).json()["results"]) == 2
-
-
-@pytest.mark.parametrize("side", ["query", "document"])
-def test_texts_are_encoded(client: TestClient, side: str) -> None:
-    encoder = WordEncoder(DIM)
-    texts = ["bats eat", "owls"]
-    expected = encoder.encode_queries(texts) if side == "query" else encoder.encode_documents(texts)
-    packed = [base64.b64encode(row.astype("<f2").tobytes()).decode() for row in expected]
-    for path, key, format_key in (
-        ("/v1/multi-vector", "embeddings", "embedding_type"),
-        ("/pooling", "data", "encoding_format"),
-    ):
-        body = {"input": texts, "input_type": side}
-        rows = client.post(path, json=body).json()["data"]
-        assert [row["index"] for row in rows] == [0, 1]
-        for row, array in zip(rows, expected, strict=True):
-            np.testing.assert_array_equal(np.float32(row[key]), array)
-            assert row["shape"] == list(array.shape)
-        assert [row[key] for row in client.post(path, json={**body, format_key: "base64"}).json()["data"]] == packed
-    assert len(client.post("/pooling", json={"input": "one text"}).json()["data"]) == 1
 
 
 def test_a_server_of_vector_indexes_loads_the_default_encoder_on_demand(tmp_path: Path, numbers: Path) -> None:

@@ -104,12 +104,16 @@ def _wrong_content_type(request: Request, error: RequestValidationError) -> str 
 
 
 def _mistake_message(request: Request, mistake: Mapping[str, Any]) -> str:
-    # In a union the place has the alternatives too, some with the names of functions.
-    place = [key for key in mistake["loc"] if key != "body" and "[" not in str(key)]
+    is_unknown = mistake["type"] in ("extra_forbidden", "unexpected_keyword_argument")
+    *outer, last = mistake["loc"]
+    # In a union the place has the alternatives too, some with the names of functions. An unknown key has any name.
+    place = [key for key in outer if key != "body" and "[" not in str(key)]
+    if is_unknown or (last != "body" and "[" not in str(last)):
+        place.append(last)
     field = ".".join(map(str, place))
     if mistake["type"] == "json_invalid":
         return f"body: not valid JSON ({mistake.get('ctx', {}).get('error', mistake['msg'])})"
-    if mistake["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
+    if is_unknown:
         parent = ".".join(map(str, place[:-1]))
         fault = unknown_key(str(place[-1]), body_fields(request, place[:-1]))
         return f"{parent}: {fault}" if parent else fault

@@ -17,7 +17,7 @@ _FIRST_EXTRA = {1: 8, 10: 16, 100: 64}
 _EFFORTS = 9
 # One-sided 95%.
 _Z = 1.6449
-# Documents of one query are found or missed together: without a miss, as if two queries of three were one.
+# Documents of one query are found or missed together: an assumption, for queries without a miss.
 _DESIGN_EFFECT = 1.5
 
 

@@ -28,9 +28,10 @@ QUERIES, MIN_QUERIES = 300, 64
 _BATCH = 16
 # Share of the time of building that calibrating by itself may take.
 _SHARE = 0.05
-# Seconds on one thread per query, token and dimension: an exact search, and searches of rising effort.
+# Seconds on one thread per query, token and dimension, roughly: an exact search, and searches of rising effort.
 _SECONDS = 6e-10
-# Misses of queries made from an index's own documents are taken for this many of real queries: a margin.
+# Misses of queries made from an index's own documents are taken for this many of real queries: a margin, not yet
+# confirmed on more than one collection.
 MARGINS: dict[Origin, float] = {"given": 1.0, "sentences": 1.25, "tokens": 1.5}
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import threading
 from pathlib import Path
 
 import numpy as np
 import pytest
 from helpers.fakes import WordEncoder
 from helpers.small_engine import THRESHOLDS
+from helpers.snapshot_cases import grow, growing
 from test_cli import Shell, shell
 
 from serotine import Index
@@ -29,11 +29,6 @@ __all__ = ["shell"]  # a fixture, used by its name
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     for module, name, value in THRESHOLDS:
         monkeypatch.setattr(module, name, value)
-
-
-def grow(index: Index, first: int, count: int) -> None:
-    ids = [f"n{i}" for i in range(first, first + count)]
-    index.add(ids=ids, texts=[f"text {i % 5} of number {i}" for i in range(first, first + count)])
 
 
 def create(path: Path, *, keep_vectors: bool = True) -> Index:
@@ -67,29 +62,16 @@ def test_a_snapshot_answers_like_the_index(tmp_path: Path, hard_links: bool, kee
 def test_snapshots_are_consistent_while_a_writer_runs(tmp_path: Path) -> None:
     """Every snapshot is the state after some commit: the documents 0 to n, without gaps."""
     path = tmp_path / "x"
-    Index.create(path, encoder=WordEncoder()).close()
-    finished = threading.Event()
-
-    def write() -> None:
-        with Index.open(path, encoder=WordEncoder()) as index:
-            for number in range(40):
-                grow(index, number, 1)
-                if number % 10 == 9:
-                    index.compact()
-        finished.set()
-
-    writer = threading.Thread(target=write)
-    writer.start()
-    sizes = []
-    while not finished.is_set():
-        target = tmp_path / f"s{len(sizes)}"
-        with Index.open(path, read_only=True, encoder=WordEncoder()) as reader:
-            reader.snapshot(target, hard_links=len(sizes) % 2 == 0)
-        with Index.open(target, read_only=True, encoder=WordEncoder()) as copy:
-            assert copy.verify().stray_files == ()
-            assert copy.ids() == [f"n{i}" for i in range(len(copy))]
-            sizes.append(len(copy))
-    writer.join()
+    sizes: list[int] = []
+    with growing(path, 40) as finished:
+        while not finished.is_set():
+            target = tmp_path / f"s{len(sizes)}"
+            with Index.open(path, read_only=True, encoder=WordEncoder()) as reader:
+                reader.snapshot(target, hard_links=len(sizes) % 2 == 0)
+            with Index.open(target, read_only=True, encoder=WordEncoder()) as copy:
+                assert copy.verify().stray_files == ()
+                assert copy.ids() == [f"n{i}" for i in range(len(copy))]
+                sizes.append(len(copy))
     assert sizes == sorted(sizes)
     assert len(set(sizes)) > 2
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,7 +18,7 @@ from helpers.page_site import create_indexes, start_server
 from serotine import Index
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser
+    from playwright.sync_api import Browser, Locator
 
 pytestmark = pytest.mark.skipif(BROWSER is None, reason="Chromium is not installed (apt-get install chromium)")
 
@@ -82,6 +84,24 @@ def test_files_are_indexed_with_progress(browser: Browser, tmp_path: Path) -> No
         process.wait(30)
 
 
+@contextmanager
+def add_files_dialog(browser: Browser, tmp_path: Path) -> Iterator[Locator]:
+    """The dialog "Add files" on the page of a server with an empty index."""
+    Index.create(tmp_path / "mine.serotine", encoder=FakeEncoder()).close()
+    process, address = start_server(tmp_path / "log", tmp_path / "mine.serotine")
+    try:
+        page = browser.new_page()
+        page.set_default_timeout(20_000)
+        page.goto(address)
+        page.get_by_role("button", name="Add files").first.click()
+        dialog = page.get_by_role("dialog")
+        yield dialog
+        page.close()
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
 @pytest.mark.parametrize(
     ("content", "state", "message", "listed"),
     [
@@ -109,14 +129,7 @@ def test_files_are_indexed_with_progress(browser: Browser, tmp_path: Path) -> No
 def test_the_color_says_whether_everything_was_indexed(
     browser: Browser, tmp_path: Path, content: dict[str, str], state: str, message: str, listed: list[str]
 ) -> None:
-    Index.create(tmp_path / "mine.serotine", encoder=FakeEncoder()).close()
-    process, address = start_server(tmp_path / "log", tmp_path / "mine.serotine")
-    try:
-        page = browser.new_page()
-        page.set_default_timeout(20_000)
-        page.goto(address)
-        page.get_by_role("button", name="Add files").first.click()
-        dialog = page.get_by_role("dialog")
+    with add_files_dialog(browser, tmp_path) as dialog:
         files = [{"name": name, "mimeType": "text/plain", "buffer": text.encode()} for name, text in content.items()]
         dialog.locator("input").first.set_input_files(files)
         sync_api.expect(dialog.locator(".message")).to_have_text(message)
@@ -130,21 +143,10 @@ def test_the_color_says_whether_everything_was_indexed(
             dialog.locator("input").first.set_input_files(files)
             expected = "0 passages added; 1 file unchanged; 1 hidden left out."
             sync_api.expect(dialog.locator(".message")).to_have_text(expected)
-        page.close()
-    finally:
-        process.terminate()
-        process.wait(30)
 
 
 def test_an_upload_says_what_it_changed(browser: Browser, tmp_path: Path) -> None:
-    Index.create(tmp_path / "mine.serotine", encoder=FakeEncoder()).close()
-    process, address = start_server(tmp_path / "log", tmp_path / "mine.serotine")
-    try:
-        page = browser.new_page()
-        page.set_default_timeout(20_000)
-        page.goto(address)
-        page.get_by_role("button", name="Add files").first.click()
-        dialog = page.get_by_role("dialog")
+    with add_files_dialog(browser, tmp_path) as dialog:
 
         def send(rows: list[dict[str, object]], **others: str) -> None:
             content = {"rows.jsonl": "".join(f"{json.dumps(row)}\n" for row in rows), **others}
@@ -164,10 +166,6 @@ def test_an_upload_says_what_it_changed(browser: Browser, tmp_path: Path) -> Non
             "2 passages added; 1 of them replaced; 1 file unchanged; 1 passage removed; metadata of 1 passage changed."
         )
         sync_api.expect(dialog.locator(".message")).to_have_class(re.compile(r"\bdone\b"))
-        page.close()
-    finally:
-        process.terminate()
-        process.wait(30)
 
 
 def test_many_files_are_sent_in_batches(browser: Browser, tmp_path: Path) -> None:

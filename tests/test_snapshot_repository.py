@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.util
 import json
 import sys
-import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 from helpers.fakes import WordEncoder
-from helpers.snapshot_cases import answers, backup, grow, index, restored, small
+from helpers.snapshot_cases import answers, backup, grow, growing, index, restored, small
 from test_cli import Shell, shell
 
 from serotine import Index
@@ -61,24 +60,11 @@ def test_an_unchanged_file_is_not_even_read_again(
 
 
 def test_snapshots_are_consistent_while_a_writer_runs(tmp_path: Path, backup: str) -> None:
-    Index.create(tmp_path / "x", encoder=WordEncoder()).close()
-    finished = threading.Event()
-
-    def write() -> None:
-        with Index.open(tmp_path / "x", encoder=WordEncoder()) as index:
-            for number in range(30):
-                grow(index, number, 1)
-                if number % 10 == 9:
-                    index.compact()
-        finished.set()
-
-    writer = threading.Thread(target=write)
-    writer.start()
     names = []
-    while not finished.is_set():
-        with Index.open(tmp_path / "x", read_only=True, encoder=WordEncoder()) as reader:
-            names.append(reader.snapshot(backup).name)
-    writer.join()
+    with growing(tmp_path / "x", 30) as finished:
+        while not finished.is_set():
+            with Index.open(tmp_path / "x", read_only=True, encoder=WordEncoder()) as reader:
+                names.append(reader.snapshot(backup).name)
     for number, name in enumerate(names[-5:]):
         ids, _ = restored(backup, tmp_path / f"r{number}", name=name)
         assert ids == [f"n{i}" for i in range(len(ids))]

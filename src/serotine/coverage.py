@@ -6,6 +6,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any, Protocol
 
 from serotine.errors import TruncatedTextWarning, UnknownTextWarning
@@ -69,6 +70,11 @@ def unknown_fix(encoder: str) -> str:
 def is_wordless(script: str) -> bool:
     """Return whether a "script" has no words, so that searches by words do not find it either: emoji, symbols."""
     return script in _WORDLESS
+
+
+def main_scripts(scripts: Iterable[str]) -> str:
+    """Return the first few scripts as words of a message."""
+    return ", ".join(islice(scripts, _MAIN_SCRIPTS))
 
 
 def with_wordless_advice(fix: str, scripts: Iterable[str]) -> str:
@@ -152,7 +158,7 @@ class CoverageReport:
 
     def unknown_message(self, name: str, encoder: str, fix: str) -> str:
         """Return the message about texts outside the encoder's vocabulary."""
-        scripts = ", ".join(script for script, _ in self.scripts.most_common(_MAIN_SCRIPTS))
+        scripts = main_scripts(script for script, _ in self.scripts.most_common())
         return (
             f"{name}: {self.unknown:,} of {self.texts:,} more than {UNKNOWN_SHARE:.0%} outside the vocabulary of "
             f"{encoder!r} ({scripts}), the first is {self.first_unknown}; {with_wordless_advice(fix, self.scripts)}"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +30,28 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
 def grow(index: Index, first: int, count: int) -> None:
     ids = [f"n{i}" for i in range(first, first + count)]
     index.add(ids=ids, texts=[f"text {i % 5} of number {i}" for i in range(first, first + count)])
+
+
+@contextmanager
+def growing(path: Path, commits: int) -> Iterator[threading.Event]:
+    """Add documents to a new index on another thread, one a commit; yield the event that is set after the last."""
+    Index.create(path, encoder=WordEncoder()).close()
+    finished = threading.Event()
+
+    def write() -> None:
+        with Index.open(path, encoder=WordEncoder()) as index:
+            for number in range(commits):
+                grow(index, number, 1)
+                if number % 10 == 9:
+                    index.compact()
+        finished.set()
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        yield finished
+    finally:
+        writer.join()
 
 
 @pytest.fixture

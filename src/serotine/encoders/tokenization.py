@@ -147,13 +147,8 @@ class TextTokenizer:
             parts, part_offsets = self._parts(prompted, removed, side)
             encodings: list[Encoding] = self._tokenizer.encode_batch(parts)
             spans = _unknown_spans(parts, dict(enumerate(encodings)), offsets, self._words)
-            coverages = [
-                TextCoverage(max(len(encoding) - other, 0), limit, spans.get(i, ()))
-                for i, encoding in enumerate(encodings)
-            ]
-            for i, text in enumerate(prompted):
-                if len(text) > PIECE:
-                    coverages[i] = _long_text_coverage(self._tokenizer, text, limit, other, offsets[i], self._words)
+            counts = list(map(len, encodings))
+            coverages = _coverages(self._tokenizer, prompted, counts, spans, limit, other, offsets, self._words)
             return self._truncated(parts, encodings, part_offsets, side), coverages
 
     def coverage(self, texts: Sequence[str], side: Side) -> list[TextCoverage]:
@@ -284,11 +279,25 @@ def token_coverage(
     incomplete = [i for i, encoding in enumerate(encodings) if words.may_lack(short[i], encoding)]
     again = zip(incomplete, tokenizer.encode_batch([short[i] for i in incomplete]), strict=True)
     spans = _unknown_spans(short, dict(again), offsets, words)
+    return _coverages(tokenizer, texts, list(map(len, encodings)), spans, limit, other, offsets, words)
+
+
+def _coverages(
+    tokenizer: Tokenizer,
+    texts: Sequence[str],
+    counts: Sequence[int],
+    spans: Mapping[int, tuple[tuple[int, int], ...]],
+    limit: int,
+    other: int,
+    offsets: Sequence[int],
+    words: KnownWords,
+) -> list[TextCoverage]:
+    """Return the coverage of texts from their token counts and unknown characters; very long ones have none yet."""
     return [
-        TextCoverage(max(len(encoding) - other, 0), limit, spans.get(i, ()))
+        TextCoverage(max(count - other, 0), limit, spans.get(i, ()))
         if len(text) <= PIECE
         else _long_text_coverage(tokenizer, text, limit, other, offsets[i], words)
-        for i, (text, encoding) in enumerate(zip(texts, encodings, strict=True))
+        for i, (text, count) in enumerate(zip(texts, counts, strict=True))
     ]
 
 

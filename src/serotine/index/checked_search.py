@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from serotine.coverage import UNKNOWN_SHARE, with_wordless_advice
+from serotine.coverage import UNKNOWN_SHARE, main_scripts, with_wordless_advice
 from serotine.errors import UnknownTextWarning
 from serotine.index.hits import Hits
 from serotine.index.query_checks import CheckedQuery
@@ -19,7 +19,6 @@ from serotine.model_packages import multilingual_advice
 
 # Of the first page: above it, what is ranked is mostly noise.
 _MAX_UNKNOWN = 0.5
-_MAIN_SCRIPTS = 3
 
 
 class CheckedSearch:
@@ -82,7 +81,7 @@ class CheckedSearch:
         else:
             consequence = "MaxSim scores say little about them"
         counts = Counter(scripts.values())
-        named = ", ".join(script for script, _ in counts.most_common(_MAIN_SCRIPTS))
+        named = main_scripts(script for script, _ in counts.most_common())
         first = next(id_ for id_ in ids if id_ in scripts)
         advice = with_wordless_advice(fix, counts)
         warning = UnknownTextWarning(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from serotine.coverage import UNKNOWN_SHARE, TextCoverage, with_wordless_advice
+from serotine.coverage import UNKNOWN_SHARE, TextCoverage, main_scripts, with_wordless_advice
 from serotine.errors import SerotineWarning, TruncatedTextWarning, UnknownTextWarning, invalid
 from serotine.index.search import SearchOptions
 
@@ -57,7 +57,7 @@ def check_query(text: str, coverage: TextCoverage, encoder: str, options: Search
     share = coverage.unknown_share(text)
     if share > UNKNOWN_SHARE:
         scripts = coverage.unknown_scripts(text)
-        fault = f"query: {share:.0%} outside the vocabulary of {encoder!r} ({', '.join(scripts[:3])}); "
+        fault = f"query: {share:.0%} outside the vocabulary of {encoder!r} ({main_scripts(scripts)}); "
         fix = 'search with mode="bm25"'
         if options.mode == "late" and not options.exact:
             options = replace(options, mode="hybrid", fusion="rrf", weights=(1 - share, 1.0))

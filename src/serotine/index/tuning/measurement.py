@@ -103,7 +103,7 @@ def upper_bound(missed: NDArray[np.float64], depth: int) -> float:
 
 
 def _never_rising(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the nearest values, in least squares, that never rise: neighbours that do are averaged."""
+    """Return the nearest values, in least squares, that never rise: neighbors that do are averaged."""
     blocks: list[tuple[float, int]] = []
     for value in values.tolist():
         blocks.append((value, 1))

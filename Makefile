@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 # The dependency groups of pyproject.toml that are installed for tests. `make test TORCH=` leaves torch out: its
 # tests are reported as skipped. So are tests whose group is removed from GROUPS.
 TORCH ?= torch
-GROUPS ?= dev cloud integrations ingest serve $(TORCH)
+GROUPS ?= dev cloud docs integrations ingest serve $(TORCH)
 # Processes that run the tests, at most four: each loads torch.
 JOBS ?= auto
 # The default encoder, and the one of many languages.
@@ -48,8 +48,13 @@ torture: $(VENV)/.dev
 hf-kernels: $(VENV)/.demo
 	$(BIN)/python -m serotine.integrations.hf_kernels dist/hf-kernels
 
+# The documentation as a site that needs no network, in site/: open site/index.html. A broken link fails the build.
+.PHONY: docs
+docs: $(VENV)/.docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --clean
+
 clean:
-	rm -rf $(VENV) build dist cache
+	rm -rf $(VENV) build dist cache site
 
 $(BIN)/python:
 	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Serotine needs Python 3.11 or newer; set PYTHON=python3.x")'
@@ -59,6 +64,11 @@ $(BIN)/python:
 $(VENV)/.demo: $(BIN)/python $(SOURCES)
 	rm -rf $(MINI)/build
 	$(BIN)/python -m pip install --quiet $(MINI) --editable '.[eval]'
+	touch $@
+
+$(VENV)/.docs: $(VENV)/.demo
+	$(BIN)/python -m pip install --quiet 'pip>=25.1'
+	$(BIN)/python -m pip install --quiet --group docs 'serotine[serve]'
 	touch $@
 
 $(VENV)/.dev: $(BIN)/python $(SOURCES)

@@ -49,7 +49,7 @@ def _query(ctx: click.Context, parameter: click.Parameter, words: tuple[str, ...
 @click.option(
     "--min-score",
     type=float,
-    help="Print only documents with at least this MaxSim per query token, at most 1; docs/index.md says how to choose.",
+    help="Print only documents with at least this MaxSim per query token, at most 1; see docs/indexes.md.",
 )
 @click.option(
     "--group-by",

@@ -216,7 +216,7 @@ class Index(Upkeep):
             texts: texts to encode, which hits return.
             vectors: instead of encoding: float (tokens, dim) per document, stored as float16; may have no tokens.
             metadata: one dict per document. Dates and datetimes are stored as ISO 8601 text, with a time zone in UTC;
-                NaN as null; scalars of NumPy and pandas as Python's. docs/index.md lists the values.
+                NaN as null; scalars of NumPy and pandas as Python's. docs/indexes.md lists the values.
             upsert: replace documents whose ids are in the index; otherwise such an id is an error. The passages of a
                 document are replaced with it, also where it is no longer split; replacing a single passage warns.
             long_texts: what happens to texts that are longer than the encoder reads. "warn" and "truncate" store them
@@ -373,7 +373,7 @@ class Index(Upkeep):
         Args:
             query: a text, or its token vectors, float (tokens, dim).
             k: number of hits; fewer if fewer documents pass the filter, or in mode "bm25" share a word with the query.
-            where: filter on metadata: ``{"lang": "en", "year": {">=": 2020}}``; docs/index.md lists the operators.
+            where: filter on metadata: ``{"lang": "en", "year": {">=": 2020}}``; docs/indexes.md lists the operators.
             mode: "late" ranks by MaxSim, "bm25" by words, "hybrid" by both; "late" becomes "hybrid", as `Hits.warnings`
                 then says, where more than 20% of the query, or of most of the documents that it finds, is outside the
                 encoder's vocabulary.
@@ -386,12 +386,12 @@ class Index(Upkeep):
             offset: number of the best hits to skip, for paging: the k after them are returned.
             min_score: lowest `Hit.score_per_token` of a hit, between 0 and 1 where the encoder's vectors have length 1:
                 a search that nothing fits then returns no hits, and `Hits.stats` says how many were below.
-                docs/index.md says how to choose it.
+                docs/indexes.md says how to choose it.
             group_by: "document" returns one hit per document, its best passage, where long texts were cut into
                 passages.
             recall: the share of the exact k best that the search is to find, above 0 and at most 1; 0.99 unless
                 given. The least effort that keeps it is chosen from what `tune` measured on this index, and
-                `Hits.stats` says what is expected of it; docs/index.md says how it is measured.
+                `Hits.stats` says what is expected of it; docs/indexes.md says how it is measured.
 
         Returns:
             The hits, best first; on a tie the document added first.

@@ -1,0 +1,80 @@
+"""The documentation builds as a site without a warning, broken links included, and its pages hold what they name."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import serotine
+import serotine.evaluation
+import serotine.maxsim
+from serotine.cli import commands
+
+for module in ("mkdocs", "material", "mkdocstrings", "mkdocs_click"):
+    pytest.importorskip(module, reason="needs the group: pip install --group docs")
+pytest.importorskip("fastapi", reason="the HTTP reference needs the extra: pip install 'serotine[serve]'")
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("site")
+    build = subprocess.run(
+        [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(folder)],
+        cwd=ROOT,
+        env={**os.environ, "NO_MKDOCS_2_WARNING": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (build.returncode, build.stderr) == (0, "")
+    return folder
+
+
+def text(page: Path) -> str:
+    return page.read_text("utf-8")
+
+
+def test_every_page_of_the_repository_is_in_the_site(site: Path) -> None:
+    for page in (ROOT / "docs").rglob("*.md"):
+        path = page.relative_to(ROOT / "docs")
+        html = path.with_name("index.html" if path.name == "README.md" else f"{path.stem}.html")
+        assert (site / html).is_file(), path
+
+
+def test_the_references_hold_every_public_name(site: Path) -> None:
+    python = text(site / "reference/python.html")
+    anchors = {anchor.rsplit(".", 1)[-1] for anchor in re.findall(r'id="(serotine[\w.]*)"', python)}
+    for module in (serotine, serotine.maxsim, serotine.evaluation):
+        assert set(module.__all__) - anchors - {"__version__"} == set(), module.__name__
+    cli = text(site / "reference/cli.html")
+    for name in commands.commands:
+        assert f'id="serotine-{name}"' in cli, name
+    http = text(site / "reference/http.html")
+    for heading in ("POST /v1/indexes/{name}/search", "GET /healthz"):
+        assert heading in http, heading
+
+
+def test_examples_of_docstrings_are_code(site: Path) -> None:
+    python = text(site / "reference/python.html")
+    assert re.search(r"<p>[^<]*&gt;&gt;&gt;", python) is None
+    assert '<span class="gp">&gt;&gt;&gt; </span>' in python
+
+
+def test_files_that_pages_link_to_are_copied(site: Path) -> None:
+    assert (site / "files/benchmarks/results/kernels.json").read_bytes() == (
+        ROOT / "benchmarks/results/kernels.json"
+    ).read_bytes()
+    assert 'href="files/benchmarks/results/kernels.json"' in text(site / "kernels.html")
+
+
+def test_nothing_is_loaded_from_other_hosts(site: Path) -> None:
+    loaded = re.compile(r'<(?:script|img|link[^>]*rel="stylesheet")[^>]*(?:src|href)="?(https?://[^" >]+)')
+    assert [(page.name, loaded.findall(text(page))) for page in site.rglob("*.html") if loaded.search(text(page))] == []
+    assert "late interaction" in text(site / "search/search_index.js")

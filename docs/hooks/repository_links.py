@@ -36,8 +36,8 @@ _SCHEME = re.compile(r"[a-z]+:")
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Add the pages outside docs/, and the files that any page links to."""
-    for page, path in _REPOSITORY_PATHS.items():
-        files.append(File.generated(config, page, abs_src_path=str(ROOT / path)))
+    for page, source in _REPOSITORY_PATHS.items():
+        files.append(File.generated(config, page, abs_src_path=str(ROOT / source)))
     linked = {}
     for file in files.documentation_pages():
         for target, _ in _LINK.findall(file.content_string):

@@ -26,7 +26,7 @@ import os, signal, sys
 sys.path.insert(0, {tests!r})
 from helpers.fakes import WordEncoder
 from serotine import Index
-from serotine.index.store import catalog
+from serotine.index.store import sql
 from serotine.index.files import durable
 from helpers.small_engine import shrink
 
@@ -47,7 +47,7 @@ def deadly(function):
         return result
     return wrapped
 
-for module, names in ((durable, ("write", "sync", "rename", "sync_folder", "remove")), (catalog, ("commit",))):
+for module, names in ((durable, ("write", "sync", "rename", "sync_folder", "remove")), (sql, ("commit",))):
     for name in names:
         setattr(module, name, deadly(getattr(module, name)))
 

@@ -11,7 +11,7 @@ from helpers.fakes import WordEncoder
 
 from serotine import Index
 from serotine.errors import IndexDamagedError
-from serotine.index.store import catalog
+from serotine.index.store import connection as catalog_connection
 
 
 def create(path: Path, count: int = 2) -> Path:
@@ -68,7 +68,7 @@ def test_overwritten_pages_are_reported(tmp_path: Path) -> None:
 def test_a_reader_without_write_permission_sees_commits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = create(tmp_path / "x")
     # As if the folder were on a read-only mount: root may write anywhere else.
-    monkeypatch.setattr(catalog.os, "access", lambda *_: False)
+    monkeypatch.setattr(catalog_connection.os, "access", lambda *_: False)
     with Index.open(path, read_only=True, encoder=WordEncoder()) as reader:
         assert sorted(file.name for file in path.iterdir()) == ["catalog.sqlite", "segments", "writer.lock"]
         assert len(reader) == 2

@@ -15,9 +15,9 @@ from helpers.fakes import WordEncoder
 from serotine import Index
 from serotine.errors import SerotineError
 from serotine.index.files import durable
-from serotine.index.store import catalog, store
+from serotine.index.store import sql, store
 
-real_commit = catalog.commit
+real_commit = sql.commit
 
 
 def content(path: Path) -> dict[str, str | None]:
@@ -42,7 +42,7 @@ def test_an_interrupt_at_the_commit(small: Path, monkeypatch: pytest.MonkeyPatch
 
     with Index.open(small, encoder=WordEncoder()) as index:
         with monkeypatch.context() as patch:
-            patch.setattr(catalog, "commit", interrupted)
+            patch.setattr(sql, "commit", interrupted)
             with pytest.raises(KeyboardInterrupt):
                 index.add(ids=["b", "c"], texts=["beta changed", "gamma"], upsert=True)
         after = {"a": "alpha", "b": "beta changed", "c": "gamma"}
@@ -78,7 +78,7 @@ def test_sqlite_errors_are_translated(small: Path, monkeypatch: pytest.MonkeyPat
         raise sqlite3.OperationalError("database or disk is full")
 
     with Index.open(small) as index:
-        monkeypatch.setattr(catalog, "commit", failing)
+        monkeypatch.setattr(sql, "commit", failing)
         with pytest.raises(SerotineError, match=r"SQLite failed \(database or disk is full\)"):
             index.delete(["a"])
         assert len(index) == 2

@@ -50,16 +50,25 @@ def test_a_wal_is_read_and_a_closed_index_has_none(crashed: Path) -> None:
     assert not {"catalog.sqlite-wal", "catalog.sqlite-commits"} & {file.name for file in crashed.iterdir()}
 
 
+DAMAGE = ("gone", "gone with its index", "empty", "cut", "flipped", "replaced")
+
+
+def damaged(path: Path, damage: str) -> None:
+    data = wal(path).read_bytes()
+    if damage in ("gone", "gone with its index", "replaced"):
+        wal(path).unlink()
+    if damage == "gone with its index":
+        (path / "catalog.sqlite-shm").unlink(missing_ok=True)
+    changed = {"empty": b"", "cut": data[:-4120], "flipped": data[:60] + bytes([data[60] ^ 1]) + data[61:]}
+    changed["replaced"] = changed["cut"]
+    if damage in changed:
+        wal(path).write_bytes(changed[damage])
+
+
 @pytest.mark.parametrize("read_only", [True, False])
-@pytest.mark.parametrize("damage", ["gone", "empty", "cut", "flipped"])
+@pytest.mark.parametrize("damage", DAMAGE)
 def test_commits_that_are_lost_with_the_wal_are_missed(crashed: Path, damage: str, read_only: bool) -> None:
-    data = wal(crashed).read_bytes()
-    if damage == "gone":
-        wal(crashed).unlink()
-        (crashed / "catalog.sqlite-shm").unlink(missing_ok=True)
-    else:
-        changed = {"empty": b"", "cut": data[:-4120], "flipped": data[:60] + bytes([data[60] ^ 1]) + data[61:]}
-        wal(crashed).write_bytes(changed[damage])
+    damaged(crashed, damage)
     with pytest.raises(IndexDamagedError, match=r"catalog.sqlite-wal: the last .*commits? (is|are) missing, because"):
         Index.open(crashed, read_only=read_only)
     # Again: the first refusal must not have made it look whole.
@@ -69,6 +78,46 @@ def test_commits_that_are_lost_with_the_wal_are_missed(crashed: Path, damage: st
     assert report.documents in (1, 2, 3)
     with Index.open(crashed.with_name("saved")) as index:
         assert index.ids() == list("abcd")[: report.documents]
+
+
+@pytest.mark.parametrize("read_only", [True, False])
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_an_open_index_is_verified_as_the_next_process_will_read_it(
+    crashed: Path, damage: str, read_only: bool
+) -> None:
+    with Index.open(crashed, read_only=read_only) as index:
+        assert index.verify().documents == 4
+        damaged(crashed, damage)
+        with pytest.raises(
+            IndexDamagedError, match=r"catalog.sqlite-wal: the last .*commits? (is|are) missing, because"
+        ):
+            index.verify()
+
+
+def test_every_frame_of_a_wal_is_checked(crashed: Path) -> None:
+    data = wal(crashed).read_bytes()
+    with Index.open(crashed, read_only=True) as index:
+        # Of every frame one byte of its header, one of its page.
+        for position in [offset for start in range(32, len(data), 4120) for offset in (start + 3, start + 4000)]:
+            changed = bytearray(data)
+            changed[position] ^= 0x40
+            wal(crashed).write_bytes(changed)
+            with pytest.raises(IndexDamagedError, match="missing"):
+                index.verify()
+        wal(crashed).write_bytes(data)
+        index.verify()
+
+
+def test_commits_are_complete_wherever_a_writer_is_with_its_wal(tmp_path: Path) -> None:
+    path = tmp_path / "x"
+    with Index.create(path, dim=2) as index, Index.open(path, read_only=True) as reader:
+        sizes = []
+        for number in range(60):
+            # Large texts: SQLite moves commits out of the WAL after 1,000 pages, and then begins it again.
+            index.add(ids=[str(number)], texts=[f"{number} " * 20_000], vectors=[np.eye(2)])
+            sizes.append(wal(path).stat().st_size)
+            assert index.verify().documents == reader.verify().documents == number + 1
+        assert sizes[-1] == sizes[-2], "the WAL was begun again"
 
 
 def test_a_writer_moves_its_commits_out_of_the_wal_while_a_reader_is_open(tmp_path: Path) -> None:

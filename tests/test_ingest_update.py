@@ -358,7 +358,7 @@ import os, shutil, signal, sys
 sys.path.insert(0, {tests!r})
 from helpers.fakes import WordEncoder
 from serotine import Index
-from serotine.index.store import catalog
+from serotine.index.store import sql
 from serotine.index.files import durable
 import serotine.ingest.commits as commits
 from serotine.ingest import Chunking, update
@@ -374,7 +374,7 @@ def kill_at(function, count):
     return wrapped
 
 durable_operations = [(durable, name) for name in ("write", "sync", "rename", "sync_folder", "remove")]
-durable_operations.append((catalog, "commit"))
+durable_operations.append((sql, "commit"))
 for count in range(1, 400):
     path = os.path.join({folder!r}, f"{{count:03}}")
     shutil.copytree({original!r}, path)

@@ -9,6 +9,8 @@ from serotine.index.files import SEGMENT_FOLDER, damage
 from serotine.index.results import VerifyReport
 from serotine.index.store import CATALOG_FILE, Catalog, Snapshot, Store
 
+_FIX = "restore it from a backup, or rebuild the index"
+
 
 def verify_index(store: Store, snapshot: Snapshot) -> VerifyReport:
     """Check the database, every reference and every checksum of one snapshot.
@@ -17,6 +19,9 @@ def verify_index(store: Store, snapshot: Snapshot) -> VerifyReport:
         IndexDamagedError: lists everything that is damaged.
     """
     catalog = store.catalog
+    if loss := catalog.lost_commits():
+        # The rest of the database may be unreadable without them.
+        raise IndexDamagedError(f"{store.folder}/{loss}; {_FIX}")
     problems = [f"{CATALOG_FILE}: {problem}" for problem in catalog.check()]
     files = [file for view in snapshot.segments.values() for file in view.segment.files]
     codebooks = [record.file for number, record in catalog.codebooks().items() if number in snapshot.codebooks]
@@ -25,9 +30,7 @@ def verify_index(store: Store, snapshot: Snapshot) -> VerifyReport:
     # Document numbers are read through the map, which kills the process beyond the end of a file that was cut.
     problems += damaged or _misplaced(catalog, snapshot)
     if problems:
-        raise IndexDamagedError(
-            f"{store.folder}: {'; '.join(problems)}; restore it from a backup, or rebuild the index"
-        )
+        raise IndexDamagedError(f"{store.folder}: {'; '.join(problems)}; {_FIX}")
     return VerifyReport(
         segments=len(snapshot.segments),
         codebooks=len(codebooks),

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from serotine.index.store.calibration_table import Calibration, Curve, Origin
-from serotine.index.store.catalog import CATALOG_FILE, Catalog, Row
+from serotine.index.store.catalog import Catalog, Row
+from serotine.index.store.connection import CATALOG_FILE
 from serotine.index.store.copies import CommittedState, CopyReport
 from serotine.index.store.coverage_table import CoverageRow
 from serotine.index.store.filter_fields import FilterField, sample_value, undeclared_fields

@@ -10,13 +10,21 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import re
 import sqlite3
+from collections.abc import Callable
 from pathlib import Path
 
 from serotine.errors import IndexDamagedError
 from serotine.index.files import durable
+from serotine.index.store import wal
 
 _KEY = "commits"
+# Its row as SQLite stores it: the length of its header, the types of key and value, and both.
+_ROW = re.compile(rb"\x03\x1b(.)commits([0-9]{1,20})", re.DOTALL)
+_TEXT_TYPE = 13
+# A writer may change both files while they are read.
+_ATTEMPTS = 3
 NOTE_SUFFIX = "-commits"
 """What the file is named after the catalog's name."""
 
@@ -52,11 +60,45 @@ def require_all(connection: sqlite3.Connection, catalog: Path) -> None:
     noted = _noted(catalog)
     missing = noted - count(connection)
     if missing > 0:
-        lost = "the last commit is" if missing == 1 else f"the last {missing:,} commits are"
         raise IndexDamagedError(
-            f"{catalog}-wal: {lost} missing, because this file was removed or cut after a crash; "
+            f"{catalog.parent}/{loss(catalog, missing)}; "
             "copy an index with all its files, or with `serotine snapshot`; `serotine verify --repair` saves the rest"
         )
+
+
+def missing_on_disk(catalog: Path, count_without_wal: Callable[[], int]) -> int:
+    """Return how many commits a process would miss that opens the index anew, whatever open connections still see.
+
+    Args:
+        catalog: the database.
+        count_without_wal: returns the number of commits in the database alone, or less.
+    """
+    for _ in range(_ATTEMPTS):
+        # In this order: what a writer moves out of the WAL meanwhile is in the database afterwards.
+        noted = _noted(catalog)
+        number = max(_count_in_wal(catalog), count_without_wal())
+        if number >= noted:
+            return 0
+    return noted - number
+
+
+def _count_in_wal(catalog: Path) -> int:
+    """Return the number of the last commit that is whole in the WAL; 0 where it has none."""
+    newest = committed = 0
+    # Every transaction writes the page of the row. Older rows may be left in its unused space.
+    for page, is_last in wal.frames(catalog):
+        for match in _ROW.finditer(page):
+            digits = (match[1][0] - _TEXT_TYPE) // 2
+            newest = max(newest, int(match[2][: max(digits, 1)]))
+        if is_last:
+            committed = newest
+    return committed
+
+
+def loss(catalog: Path, missing: int) -> str:
+    """Return in words that the WAL has lost commits."""
+    lost = "the last commit is" if missing == 1 else f"the last {missing:,} commits are"
+    return f"{catalog.name}-wal: {lost} missing, because this file was removed, cut or changed"
 
 
 def forget(catalog: Path) -> None:

@@ -12,7 +12,8 @@ from typing import BinaryIO
 
 from serotine.errors import IndexDamagedError
 from serotine.index.files import SEGMENT_FOLDER, FileRecord, copy_intact, durable
-from serotine.index.store.catalog import CATALOG_FILE, Catalog
+from serotine.index.store.catalog import Catalog
+from serotine.index.store.connection import CATALOG_FILE
 from serotine.index.store.folder import new_folder
 
 # Where a hard link is impossible, the file is copied: another file system, one without links, too many links.

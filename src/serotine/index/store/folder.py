@@ -13,7 +13,8 @@ from pathlib import Path
 from serotine.errors import IndexExistsError, wrong_type
 from serotine.files import named_errors
 from serotine.index.files import CHECKPOINT_FILE, SEGMENT_FOLDER, durable
-from serotine.index.store.catalog import CATALOG_FILE, Catalog, create_catalog
+from serotine.index.store.catalog import Catalog, create_catalog
+from serotine.index.store.connection import CATALOG_FILE
 from serotine.index.store.settings import Settings
 
 _INDEX_FILE = re.compile(

@@ -17,8 +17,8 @@ from pathlib import Path
 from serotine.errors import NotAnIndexError
 from serotine.files import write_atomically
 from serotine.index.files import SEGMENT_FOLDER, durable
-from serotine.index.store.catalog import CATALOG_FILE
 from serotine.index.store.commits import NOTE_SUFFIX
+from serotine.index.store.connection import CATALOG_FILE
 from serotine.index.store.reserve import RESERVE_FILE
 from serotine.index.store.writer_lock import LOCK_FILE, WriterLock
 

@@ -23,6 +23,11 @@ def placeholders(values: Sequence[Any]) -> str:
     return ",".join("?" * len(values))
 
 
+def commit(connection: sqlite3.Connection) -> None:
+    """Commit a transaction; when this returns, it is on disk."""
+    connection.execute("COMMIT")
+
+
 def next_number(connection: sqlite3.Connection) -> int:
     """Return the number of the next document: numbers are never used again."""
     row = connection.execute("SELECT seq FROM sqlite_sequence WHERE name = 'documents'").fetchone()

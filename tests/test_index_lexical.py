@@ -5,8 +5,10 @@ from __future__ import annotations
 import math
 import re
 import sqlite3
+import time
 import unicodedata
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -249,6 +251,33 @@ def test_a_query_as_long_as_a_book_is_refused(tmp_path: Path, mode: Mode) -> Non
         with pytest.raises(ValueError, match="query: must be at most 65,536 characters, got 70,000; search for a part"):
             index.search("bat " * 17_500, mode=mode)
         assert index.search("bat " * 16_384, mode="bm25")[0].id == "a"
+
+
+@pytest.mark.parametrize("mode", ["bm25", "hybrid"])
+def test_the_longest_query_blocks_no_other_search(tmp_path: Path, mode: Mode) -> None:
+    with Index.create(tmp_path / "x", encoder=WordEncoder()) as index, ThreadPoolExecutor(1) as pool:
+        index.add(ids=[str(i) for i in range(2000)], texts=[f"bat{i} owl{i % 97} {i}" for i in range(2000)])
+        # As many words as fit, of which most are in a document.
+        longest = " ".join(f"{i}" for i in range(14_000))[:65_536]
+        book = " ".join(f"bat{i}" for i in range(700_000))
+
+        def search() -> float:
+            started = time.monotonic()
+            with pytest.raises(ValueError, match="must be at most 65,536 characters"):
+                index.search(book, mode=mode)
+            refused = time.monotonic() - started
+            for _ in range(3):
+                assert index.search(longest, mode="bm25")
+            return refused
+
+        searching = pool.submit(search)
+        waits = []
+        while not searching.done():
+            started = time.monotonic()
+            assert index.search("bat7", mode="bm25")[0].id == "7"
+            waits.append(time.monotonic() - started)
+        assert searching.result() < 1
+        assert max(waits) < 3
 
 
 def test_long_queries(languages: sqlite3.Connection) -> None:

@@ -12,6 +12,7 @@ import zlib
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from helpers.fakes import WordEncoder
 
@@ -19,6 +20,13 @@ from serotine import Index
 from serotine.errors import InputFileError
 from serotine.ingest import IngestReport, ReadingLimits, SourceFile, update
 from serotine.ingest.limits import reading_limits
+
+try:
+    import pyarrow
+    import pyarrow.parquet as parquet
+except ImportError:
+    parquet = None
+needs_parquet = pytest.mark.skipif(parquet is None, reason="needs the extra: pip install 'serotine[ingest]'")
 
 LIMITS = ReadingLimits(text_bytes=1000, record_bytes=5000)
 
@@ -136,10 +144,8 @@ def test_a_pdf_that_unpacks_to_gigabytes_is_refused(tmp_path: Path, layers: int)
     assert "must unpack to at most 512 KiB" in skipped.reason
 
 
+@needs_parquet
 def test_a_parquet_file_that_unpacks_to_too_much_is_refused(tmp_path: Path) -> None:
-    parquet = pytest.importorskip("pyarrow.parquet")
-    import pyarrow
-
     parquet.write_table(pyarrow.table({"text": ["a" * 10_000 + str(i) for i in range(50)]}), tmp_path / "p.parquet")
     content = (tmp_path / "p.parquet").read_bytes()
     (skipped,) = ingest(tmp_path, "p.parquet", content, ReadingLimits(row_group_bytes=1 << 16)).skipped
@@ -183,6 +189,14 @@ def bombs(folder: Path) -> dict[str, Path]:
     for name, content in files.items():
         paths[name] = folder / name
         paths[name].write_bytes(content)
+    # One value in a dictionary, referred to by every row; and one long value, compressed.
+    for name, rows, size in (("rows.parquet", 1 << 12, 1 << 20), ("value.parquet", 1, 1 << 29)):
+        if parquet is not None:
+            paths[name] = folder / name
+            indices = pyarrow.array(np.zeros(rows, dtype=np.int32))
+            column = pyarrow.DictionaryArray.from_arrays(indices, pyarrow.array(["a" * size]))
+            parquet.write_table(pyarrow.table({"text": column}), paths[name], compression="zstd")
+            assert paths[name].stat().st_size < 1 << 20
     return paths
 
 
@@ -197,16 +211,26 @@ _PROGRAM = """
     sys.path.insert(0, {tests!r})
     from helpers.fakes import WordEncoder
     import pypdfium2, charset_normalizer
+    try:
+        import pyarrow.parquet
+    except ImportError:
+        pass
     from serotine import Index
     from serotine.ingest import ReadingLimits, SourceFile, update
     folder, file, limit, multiple = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])
     with Index.create(folder / "i", encoder=WordEncoder()) as index:
         (folder / "first.txt").write_text("a bat")
-        update(index, [folder / "first.txt"])
+        first = [folder / "first.txt"]
+        if file.suffix == ".parquet":
+            # Starts pyarrow's threads, each of which reserves addresses.
+            first.append(folder / "first.parquet")
+            pyarrow.parquet.write_table(pyarrow.table({{"text": ["a bat"] * 5000}}), first[-1])
+        update(index, first)
         used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
         most = used + multiple * limit
         resource.setrlimit(resource.RLIMIT_AS, (most, most))
-        limits = ReadingLimits(text_bytes=limit // 8, record_bytes=limit, stream_bytes=limit, values=limit // 16)
+        limits = ReadingLimits(text_bytes=limit // 8, record_bytes=limit, stream_bytes=limit, row_group_bytes=4 * limit,
+                               values=limit // 16)
         report = update(index, [SourceFile.named(file, file.name)], upsert=True, limits=limits)
         print([skipped.reason for skipped in report.skipped], report.skipped_rows.count, report.added)
 """
@@ -218,6 +242,7 @@ _PROGRAM = """
     [
         *("line.jsonl.gz", "arrays.jsonl", "text.txt.gz", "line.csv.gz", "row.csv.gz", "message.mbox.gz", "page.pdf"),
         "array.json.gz",
+        *(pytest.param(name, marks=needs_parquet) for name in ("rows.parquet", "value.parquet")),
     ],
 )
 def test_an_upload_costs_a_multiple_of_its_limit(hostile: dict[str, Path], tmp_path: Path, name: str) -> None:

@@ -20,6 +20,7 @@ from uvicorn.supervisors import Multiprocess
 
 from serotine.errors import SerotineError
 from serotine.serving.http.logs import configure_logging
+from serotine.serving.http.slow_clients import PatientProtocol
 from serotine.serving.listening import Announcement, bind, cannot_listen
 from serotine.serving.metrics import SHARED_FOLDER
 from serotine.serving.settings import ServerSettings
@@ -44,6 +45,7 @@ def serve(settings: ServerSettings, *, host: str, port: int, workers: int) -> in
     config = uvicorn.Config(
         functools.partial(_application, settings),
         factory=True,
+        http=PatientProtocol,
         workers=workers,
         log_config=None,
         access_log=False,

@@ -1,0 +1,222 @@
+"""Hostile clients of a server: slow ones, queries as long as a book, and a SIGTERM in the middle of an upload."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import uvicorn
+from helpers.serving_cases import Server, create_vector_index, serving, vectors
+
+from serotine import Index
+from serotine.serving.http import slow_clients
+from serotine.serving.http.slow_clients import PatientProtocol
+
+FAKE = (sys.executable, str(Path(__file__).parent / "helpers" / "cli_fake.py"))
+PERIOD = 0.5
+HEAD = b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n"
+
+
+async def slow_application(scope: Any, receive: Any, send: Any) -> None:
+    """Read the body, and respond after the period in which a client must have sent it."""
+    if scope["type"] != "http":
+        return
+    while (await receive()).get("more_body"):
+        pass
+    await asyncio.sleep(1.5 * PERIOD)
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})
+    await send({"type": "http.response.body", "body": b"ok"})
+
+
+@pytest.fixture
+def port(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
+    """The port of a server with little patience."""
+    monkeypatch.setattr(slow_clients, "PERIOD", PERIOD)
+    monkeypatch.setattr(slow_clients, "MIN_BYTES", 10)
+    config = uvicorn.Config(slow_application, http=PatientProtocol, log_level="error", lifespan="off")
+    server = uvicorn.Server(config)
+    with socket.create_server(("127.0.0.1", 0)) as bound:
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [bound]})
+        thread.start()
+        yield bound.getsockname()[1]
+        server.should_exit = True
+        thread.join()
+
+
+def response(connection: socket.socket) -> bytes:
+    """Return everything until the server closes the connection, or has responded with "ok"."""
+    data = b""
+    connection.settimeout(20)
+    try:
+        while not data.endswith(b"ok") and (block := connection.recv(1000)):
+            data += block
+    except ConnectionError:
+        pass
+    return data
+
+
+def dribble(connection: socket.socket, data: bytes, pause: float) -> None:
+    """Send bytes one by one until they are sent, or the server closes the connection."""
+    try:
+        for byte in data:
+            connection.sendall(bytes([byte]))
+            time.sleep(pause)
+    except OSError:
+        pass
+
+
+@pytest.mark.parametrize(
+    ("at_once", "dribbled", "expected"),
+    [
+        (b"", b"", b"408"),
+        (b"", HEAD, b"408"),
+        (b"POST / HTTP/1.1\r\nX: ", b"x" * 40, b"408"),
+        # Without a response: the request may be with the application.
+        (HEAD % 100, b"x" * 40, b""),
+        (HEAD % 4 + b"body" + b"POST / HTTP/1.1\r\nX: ", b"x" * 60, b"200"),
+    ],
+)
+def test_a_slow_client_is_closed(port: int, at_once: bytes, dribbled: bytes, expected: bytes) -> None:
+    with socket.create_connection(("127.0.0.1", port)) as connection:
+        connection.sendall(at_once)
+        started = time.monotonic()
+        dribble(connection, dribbled, 0.1)
+        received = response(connection)
+        if expected == b"200":
+            received += response(connection)
+            assert b"408" in received
+        assert received[9:12] == expected
+        assert time.monotonic() - started < 15
+
+
+def test_a_client_that_is_not_slow_waits_for_its_response(port: int) -> None:
+    with socket.create_connection(("127.0.0.1", port)) as connection:
+        for _ in range(2):
+            # For three periods, at five times the bytes that must arrive.
+            connection.sendall(HEAD % 150)
+            for _ in range(15):
+                connection.sendall(b"x" * 10)
+                time.sleep(PERIOD / 5)
+            assert response(connection).startswith(b"HTTP/1.1 200")
+
+
+def test_slow_clients_block_nobody_and_are_closed(tmp_path: Path) -> None:
+    path = create_vector_index(tmp_path / "i.serotine", 50)
+    with serving(path) as server, ExitStack() as stack:
+        slow = [
+            stack.enter_context(socket.create_connection(("127.0.0.1", server.port), slow_clients.PERIOD + 30))
+            for _ in range(100)
+        ]
+        started = time.monotonic()
+        slowest = 0.0
+        with server.client("i") as client:
+            for byte in b"POST /v1/indexes/i":
+                for connection in slow:
+                    connection.sendall(bytes([byte]))
+                before = time.monotonic()
+                client.search(vectors(1)[0], k=5)
+                slowest = max(slowest, time.monotonic() - before)
+                time.sleep(0.1)
+        assert slowest < 5
+        assert all(connection.recv(100).startswith(b"HTTP/1.1 408") for connection in slow)
+        assert time.monotonic() - started < slow_clients.PERIOD + 20
+
+
+@pytest.fixture
+def texts(tmp_path: Path) -> Path:
+    """An index of texts that only `FAKE` can serve."""
+    file, path = tmp_path / "texts.jsonl", tmp_path / "i.serotine"
+    rows = ({"_id": f"t{i}", "text": f"bat{i} eats moth{i % 97}"} for i in range(2000))
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    subprocess.run([*FAKE, "index", str(file), "-o", str(path)], check=True, capture_output=True)
+    return path
+
+
+@pytest.mark.parametrize("mode", ["bm25", "hybrid"])
+def test_a_query_as_long_as_a_book_blocks_no_other(texts: Path, mode: str) -> None:
+    book = " ".join(f"bat{i}" for i in range(700_000))
+    longest = book[:65_536]
+    with serving(texts, program=FAKE) as server, ThreadPoolExecutor(1) as pool, server.client("i", timeout=60) as other:
+        url = f"{server.url}/v1/indexes/i/search"
+
+        def send() -> list[int]:
+            return [
+                httpx.post(url, json={"query": query, "mode": mode}, timeout=60).status_code
+                for query in (book, longest, book, longest)
+            ]
+
+        sending = pool.submit(send)
+        times = []
+        while not sending.done():
+            before = time.monotonic()
+            assert other.search("bat7", k=3, mode="bm25")[0].id == "t7"
+            times.append(time.monotonic() - before)
+        statuses = sending.result()
+    assert statuses[::2] == [422, 422]
+    # The longest query allowed has more tokens than one may have where it is encoded.
+    assert set(statuses[1::2]) <= {200, 422}
+    assert max(times) < 5, "seconds; it was 18"
+
+
+def upload_head(size: int) -> bytes:
+    return (
+        f"POST /v1/indexes/i/files HTTP/1.1\r\nHost: localhost\r\nContent-Length: {size}\r\n"
+        "Content-Type: multipart/form-data; boundary=b\r\n\r\n"
+        '--b\r\nContent-Disposition: form-data; name="files"; filename="a.jsonl"\r\n\r\n'
+    ).encode()
+
+
+def stopped_within(server: Server, seconds: float) -> None:
+    started = time.monotonic()
+    assert server.stop() == 0
+    assert time.monotonic() - started < seconds
+
+
+def test_sigterm_while_an_upload_arrives(texts: Path) -> None:
+    with serving(texts, program=FAKE) as server:
+        with server.client("i") as client:
+            client.add(["acknowledged"], ["an owl"])
+        with socket.create_connection(("127.0.0.1", server.port)) as connection:
+            connection.sendall(upload_head(1 << 20) + b'{"_id": "never", "text": "bat"}\n' * 1000)
+            time.sleep(0.5)
+            # Far below the 30 seconds that a running request may take.
+            stopped_within(server, 25)
+    with Index.open(texts) as index:
+        index.verify()
+        assert "acknowledged" in index
+        assert "never" not in index
+        assert len(index) == 2001
+
+
+def test_sigterm_while_an_upload_is_indexed(tmp_path: Path, texts: Path) -> None:
+    file = tmp_path / "upload.jsonl"
+    file.write_text("".join(json.dumps({"_id": f"u{i}", "text": f"owl {i}"}) + "\n" for i in range(20_000)))
+    added = 0
+    with serving(texts, program=FAKE, FAKE_DELAY="0.005") as server:
+        client = server.client("i")
+        client.add(["acknowledged"], ["an owl"])
+        with file.open("rb") as data:
+            sent = httpx.post(f"{server.url}/v1/indexes/i/files", files={"files": data}, timeout=60)
+        assert sent.status_code == 202
+        deadline = time.monotonic() + 60
+        while not added:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+            added = len(client) - 2001
+        stopped_within(server, 25)
+    with Index.open(texts) as index:
+        index.verify()
+        assert "acknowledged" in index
+        assert 2001 + added <= len(index) < 22_001

@@ -47,6 +47,10 @@ _NAMES = frozenset(
         ),
     )
 )
+# White space within a line, and the punctuation that may end one.
+_BLANK = b" \t\r\v\f"
+_NEWLINE = ord("\n")
+_LINE_REST = re.compile(rb"[ \t\r;,)]*+(?:\n|\Z)")
 _MAX_DEPTH = 60
 _MAX_NAME = 200
 
@@ -197,15 +201,17 @@ def _blank_lines(source: bytes, start: int, end: int) -> int:
 
 def _line_start(source: bytes, offset: int) -> int:
     """Return where the line of an offset begins, if only spaces are before it."""
-    start = source.rfind(b"\n", 0, offset) + 1
-    return start if not source[start:offset].strip() else offset
+    start = offset
+    # Never the whole line: generated code has lines of megabytes with thousands of definitions.
+    while start > 0 and source[start - 1] in _BLANK:
+        start -= 1
+    return start if start == 0 or source[start - 1] == _NEWLINE else offset
 
 
 def _line_end(source: bytes, offset: int) -> int:
     """Return where the line after an offset begins, if only punctuation is before it."""
-    end = source.find(b"\n", offset)
-    rest = source[offset:] if end < 0 else source[offset:end]
-    return offset if rest.strip(b" \t\r;,)") else (len(source) if end < 0 else end + 1)
+    rest = _LINE_REST.match(source, offset)
+    return offset if rest is None else rest.end()
 
 
 def _in_characters(

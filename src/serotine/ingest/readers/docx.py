@@ -9,7 +9,7 @@ from xml.etree.ElementTree import Element
 from serotine.ingest.extract import Extract
 from serotine.ingest.readers.package import Package
 from serotine.ingest.readers.text_writer import TextWriter
-from serotine.ingest.readers.xml_tree import all_of, attribute, first, local
+from serotine.ingest.readers.xml_tree import all_of, attribute, count, first, local
 
 _HEADING_STYLE = re.compile(r"heading ([1-9])", re.IGNORECASE)
 _OUTLINE_LEVELS = 9
@@ -69,8 +69,8 @@ class _Reader:
         text = self._text(paragraph)
         properties = next((child for child in paragraph if local(child) == "pPr"), None)
         style = attribute(first(properties, "pStyle"), "val") if properties is not None else ""
-        outline = attribute(first(properties, "outlineLvl"), "val") if properties is not None else ""
-        level = int(outline) + 1 if outline.isdigit() and int(outline) < _OUTLINE_LEVELS else self._levels.get(style)
+        outline = _outline_level(properties)
+        level = outline if outline is not None else self._levels.get(style)
         if style.upper().startswith("TOC") and style[3:].isdigit():
             return
         if level is not None and not self.title:
@@ -78,7 +78,8 @@ class _Reader:
         self.writer.add(text, level)
         for kind, notes in _NOTES.items():
             for reference in all_of(paragraph, kind):
-                note = self._notes.get(notes, {}).get(attribute(reference, "id"))
+                # Once: a note may refer to itself.
+                note = self._notes.get(notes, {}).pop(attribute(reference, "id"), None)
                 if note is not None:
                     self.blocks(note)
         for box in _outermost(paragraph, "txbxContent"):
@@ -134,19 +135,31 @@ def _heading_levels(styles: Element) -> dict[str, int]:
     for style in all_of(styles, "style"):
         id_ = attribute(style, "styleId")
         style_name = attribute(first(style, "name"), "val")
-        outline = attribute(first(style, "outlineLvl"), "val")
+        outline = _outline_level(style)
         match = _HEADING_STYLE.fullmatch(style_name)
         if match is not None:
             levels[id_] = int(match.group(1))
         elif style_name.lower() == "title":
             levels[id_] = 0
-        elif outline.isdigit() and int(outline) < _OUTLINE_LEVELS:
-            levels[id_] = int(outline) + 1
+        elif outline is not None:
+            levels[id_] = outline
         parents[id_] = attribute(first(style, "basedOn"), "val")
     for id_ in parents:
-        ancestor, steps = id_, 0
-        while ancestor in parents and ancestor not in levels and steps < len(parents):
-            ancestor, steps = parents[ancestor], steps + 1
-        if ancestor in levels:
-            levels.setdefault(id_, levels[ancestor])
+        chain: dict[str, None] = {}
+        ancestor = id_
+        while ancestor in parents and ancestor not in levels and ancestor not in chain:
+            chain[ancestor] = None
+            ancestor = parents[ancestor]
+        for derived in chain:
+            if ancestor in levels:
+                levels[derived] = levels[ancestor]
+            # Never again: long chains would take quadratic time.
+            parents[derived] = ""
     return levels
+
+
+def _outline_level(element: Element | None) -> int | None:
+    """Return the level of a heading that a style or a paragraph is; None for text."""
+    outline = first(element, "outlineLvl") if element is not None else None
+    level = _OUTLINE_LEVELS if outline is None else count(outline, "val", _OUTLINE_LEVELS, most=_OUTLINE_LEVELS)
+    return level + 1 if level < _OUTLINE_LEVELS else None

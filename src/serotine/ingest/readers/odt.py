@@ -8,7 +8,7 @@ from serotine.ingest.extract import Extract
 from serotine.ingest.readers.package import Package
 from serotine.ingest.readers.text_writer import TextWriter
 from serotine.ingest.readers.titles import given_title
-from serotine.ingest.readers.xml_tree import all_of, attribute, first, local, text_of
+from serotine.ingest.readers.xml_tree import all_of, attribute, count, first, local, outermost, text_of
 
 # Deleted text, comments, and tables of contents, which repeat the headings.
 _SKIPPED = frozenset(
@@ -16,6 +16,8 @@ _SKIPPED = frozenset(
 )
 # A row may claim to be repeated a million times.
 _MAX_REPEATED = 100
+# Of a heading: as deep as OpenDocument has styles for.
+_MAX_LEVEL = 10
 
 
 def read_odt(data: bytes, name: str) -> Extract:
@@ -61,13 +63,13 @@ class _Reader:
             kind = local(element)
             if kind in ("p", "h"):
                 text = _text(element)
-                level = attribute(element, "outline-level")
+                level = count(element, "outline-level", int(kind == "h"), most=_MAX_LEVEL)
                 if kind == "h" or attribute(element, "style-name") == "Title":
                     self.title = self.title or " ".join(text.split())
-                    self.writer.add(text, int(level) if level.isdigit() else int(kind == "h"))
+                    self.writer.add(text, level)
                 else:
                     self.writer.add(text)
-                for note in all_of(element, "note-body", "text-box"):
+                for note in outermost(element, "note-body", "text-box"):
                     self.blocks(note)
             elif kind == "table":
                 self.writer.add("\n".join(_row(row) for row in all_of(element, "table-row")))
@@ -81,9 +83,8 @@ def _row(row: Element) -> str:
     cells: list[str] = []
     for cell in row:
         if local(cell) in ("table-cell", "covered-table-cell"):
-            repeated = attribute(cell, "number-columns-repeated")
             text = " ".join(text for paragraph in all_of(cell, "p", "h") if (text := _text(paragraph).strip()))
-            cells += [text] * (min(int(repeated), _MAX_REPEATED) if repeated.isdigit() else 1)
+            cells += [text] * count(cell, "number-columns-repeated", 1, most=_MAX_REPEATED)
     return "\t".join(cells).rstrip("\t")
 
 
@@ -93,8 +94,7 @@ def _text(element: Element) -> str:
     for child in element:
         kind = local(child)
         if kind == "s":
-            count = attribute(child, "c")
-            pieces.append(" " * (min(int(count), _MAX_REPEATED) if count.isdigit() else 1))
+            pieces.append(" " * count(child, "c", 1, most=_MAX_REPEATED))
         elif kind in ("tab", "line-break"):
             pieces.append("\t" if kind == "tab" else "\n")
         elif kind not in _SKIPPED and kind not in ("note", "text-box", "ruby-text"):

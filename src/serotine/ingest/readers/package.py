@@ -17,6 +17,7 @@ from serotine.ingest.readers.titles import given_title
 from serotine.ingest.readers.xml_tree import all_of, attribute, first, parse_xml, text_of
 
 _OLE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
+_CONTENT_TYPES = "[Content_Types].xml"
 
 
 class Package:
@@ -50,9 +51,14 @@ class Package:
         """Return the error for a package that needs a password."""
         return InputFileError(f"{self.name}: encrypted; save it without a password first")
 
-    def size(self, *suffixes: str) -> int:
-        """Return the size of the files with these suffixes, unpacked."""
-        return sum(info.file_size for info in self._archive.infolist() if info.filename.endswith(suffixes))
+    def parts_size(self) -> int:
+        """Return the size of everything in Office Open XML that a reader may take for XML, whatever its name."""
+        parts = {part for part in self.names if part.endswith((".xml", ".rels"))}
+        parts |= {target for _, target in self.relations(self.main_part()).values()}
+        if _CONTENT_TYPES in self.names:
+            overrides = all_of(self.xml(_CONTENT_TYPES), "Override")
+            parts |= {attribute(override, "PartName").lstrip("/") for override in overrides}
+        return sum(info.file_size for info in self._archive.infolist() if info.filename in parts)
 
     def count(self, prefix: str) -> int:
         """Return how many files are below a folder."""

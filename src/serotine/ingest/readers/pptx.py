@@ -8,7 +8,7 @@ from xml.etree.ElementTree import Element
 from serotine.ingest.extract import Extract
 from serotine.ingest.readers.package import Package
 from serotine.ingest.readers.text_writer import TextWriter
-from serotine.ingest.readers.xml_tree import all_of, attribute, first, local
+from serotine.ingest.readers.xml_tree import all_of, attribute, first, local, outermost
 
 _TITLES = ("title", "ctrTitle")
 # Placeholders that repeat on every slide.
@@ -32,7 +32,7 @@ def read_pptx(data: bytes, name: str) -> Extract:
         if relation is None:
             raise package.damaged()
         slide = package.xml(relation[1])
-        shapes = [shape for shape in all_of(slide, "sp", "graphicFrame") if _placeholder(shape) not in _REPEATED]
+        shapes = [shape for shape in outermost(slide, "sp", "graphicFrame") if _placeholder(shape) not in _REPEATED]
         title = next((text for shape in shapes if _placeholder(shape) in _TITLES and (text := _text(shape))), "")
         title = " ".join(title.split())
         first_title = first_title or title

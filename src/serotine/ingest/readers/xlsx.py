@@ -22,6 +22,9 @@ from serotine.ingest.rows import BadRowError, Row
 # A formula without the value that it had when the file was saved.
 _WITHOUT_VALUE = re.compile(rb"<f[^<>]*(?:/>|>[^<]*</f>)\s*(?:<v\s*/>|<v></v>|</c>)")
 _MIN_COLUMNS = 2
+# A row with fewer values than one in this many cells is sparse; the cells that such rows may have in all.
+_SPARSE = 100
+_MAX_BLANK = 5_000_000
 
 
 def read_xlsx(data: bytes, name: str) -> Extract:
@@ -89,8 +92,7 @@ def _sheets(package: Package, data: bytes, name: str) -> Iterator[tuple[str, Any
         from openpyxl import load_workbook
     except ImportError:
         raise MissingExtraError(name, "reading spreadsheets", "ingest") from None
-    package.main_part()
-    package.check_size(package.size(".xml"))
+    package.check_size(package.parts_size())
     with warnings.catch_warnings():
         # About styles and extensions that it does not know.
         warnings.simplefilter("ignore")
@@ -108,8 +110,21 @@ def _sheets(package: Package, data: bytes, name: str) -> Iterator[tuple[str, Any
 
 
 def _rows(sheet: Any, package: Package) -> Iterator[tuple[Any, ...]]:
+    blank = 0
     try:
-        yield from sheet.iter_rows(values_only=True)
+        for row in sheet.iter_rows(values_only=True):
+            filled = len(row) - row.count(None)
+            if filled * _SPARSE < len(row):
+                # A cell in the last column takes some bytes, and makes a row of 16,384.
+                blank += len(row)
+                if blank > _MAX_BLANK:
+                    raise InputFileError(
+                        f"{package.name}: sheet {sheet.title!r} has more than {_MAX_BLANK:,} blank cells beside few "
+                        "others; remove what is far to the right"
+                    )
+            yield row
+    except InputFileError:
+        raise
     except Exception:
         raise package.damaged() from None
 

@@ -71,6 +71,25 @@ def attribute(element: Element | None, name: str) -> str:
     return next((value for key, value in element.attrib.items() if key.rpartition("}")[2] == name), "")
 
 
+def count(element: Element, name: str, default: int, *, most: int) -> int:
+    """Return an attribute that is a number from 0, at most `most`; the default where it is none."""
+    digits = attribute(element, name)
+    if not (digits.isascii() and digits.isdigit()):
+        return default
+    # Python refuses to convert thousands of digits.
+    digits = digits.lstrip("0")
+    return most if len(digits) > len(str(most)) else min(int(digits or "0"), most)
+
+
+def outermost(element: Element, *names: str) -> Iterator[Element]:
+    """Yield the descendants with one of these names that are in no other of them."""
+    for child in element:
+        if local(child) in names:
+            yield child
+        else:
+            yield from outermost(child, *names)
+
+
 def first(element: Element, *names: str) -> Element | None:
     """Return the first descendant with one of these names, without namespaces."""
     return next((child for child in element.iter() if local(child) in names), None)

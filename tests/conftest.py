@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from serotine import maxsim
+from serotine.encoders import choice
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,6 +29,14 @@ def path(request: pytest.FixtureRequest) -> Iterator[str]:
     maxsim.use(request.param)
     yield request.param
     maxsim.use("auto")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def float32_in_torch() -> Iterator[None]:
+    """torch in float32 on every processor: vectors are compared with those of other libraries."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(choice, "best_dtype", lambda device: "float32")
+        yield
 
 
 @pytest.fixture(scope="module")

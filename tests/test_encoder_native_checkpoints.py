@@ -199,11 +199,11 @@ def test_a_gpu_of_torch_comes_before_native(tmp_path: Path, monkeypatch: pytest.
     spec = Encoder(configure(checkpoints.pylate(tmp_path / "a")), backend="native").spec
     monkeypatch.setattr(choice, "_may_have_gpu", lambda: True)
     monkeypatch.setattr(torch_backend, "best_device", lambda: "cuda")
-    assert choice.choose(spec, None, None, "float32").reason == "torch has cuda, which is faster"
-    assert choice.choose(spec, None, "cpu", "float32").backend == "native"
-    assert choice.choose(spec, "native", None, "float32").backend == "native"
+    assert choice.choose(spec, None, None, None).reason == "torch has cuda, which is faster"
+    assert choice.choose(spec, None, "cpu", None).backend == "native"
+    assert choice.choose(spec, "native", None, None).backend == "native"
     monkeypatch.setattr(torch_backend, "best_device", lambda: "cpu")
-    assert choice.choose(spec, None, None, "float32").backend == "native"
+    assert choice.choose(spec, None, None, None).backend == "native"
 
 
 @pytest.mark.filterwarnings("ignore")
@@ -227,5 +227,6 @@ def test_model_info_says_what_runs_and_why(tmp_path: Path, capsys: pytest.Captur
     assert main(["model", "info", str(folder), "--backend", "torch", "--device", "cpu", "--json", "-"]) == 0
     runs_on = json.loads(capsys.readouterr().out)["runs_on"]
     assert runs_on == {
-        "instruction_set": None, "device": "cpu", "backend": "torch", "reason": "backend='torch' was given",
+        "instruction_set": None, "dtype": "float32", "device": "cpu", "backend": "torch",
+        "reason": "backend='torch' was given",
     }  # fmt: skip

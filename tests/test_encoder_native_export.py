@@ -78,9 +78,11 @@ def test_fingerprints_name_the_arithmetic_and_agree_with_the_source(tmp_path: Pa
     export_encoder(folder, tmp_path / "direct", format="native")
     onnx, native, direct = (Encoder(tmp_path / name) for name in ("onnx", "native", "direct"))
     assert native.fingerprint == f"{onnx.fingerprint}-int8"
-    assert native.agreeing_fingerprints == (native.fingerprint, onnx.fingerprint)
+    assert native.agreeing_fingerprints[:2] == (native.fingerprint, onnx.fingerprint)
     assert direct.fingerprint == Encoder(folder, backend="native").fingerprint
-    assert direct.agreeing_fingerprints == (direct.fingerprint, Encoder(folder, backend="torch").fingerprint)
+    source = Encoder(folder, backend="torch").fingerprint
+    dtypes = (source, f"{source}-bfloat16", f"{source}-float16")
+    assert direct.agreeing_fingerprints == (direct.fingerprint, *dtypes)
     # Without a measured cosine nothing is promised; nor below the limit.
     assert Encoder(folder, backend="native").agreeing_fingerprints == (direct.fingerprint,)
     file = tmp_path / "native/serotine.json"

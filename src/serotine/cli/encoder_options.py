@@ -18,7 +18,7 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 ENCODER_NAMES = "default, mini, multilingual, a hub id or a folder"
 """What every option for an encoder takes, in its help."""
 
-_OPTIONS = ("revision", "backend", "device", "marker_position", "dim", "pool_factor", "query_length")
+_OPTIONS = ("revision", "backend", "device", "dtype", "marker_position", "dim", "pool_factor", "query_length")
 
 
 def encoder_options(command: Command) -> Command:
@@ -39,6 +39,11 @@ def encoder_options(command: Command) -> Command:
                 help="What runs the model.  [default: native where it can, see `serotine model info`]",
             ),
             click.option("--device", metavar="NAME", help="Where torch runs: cpu, cuda, cuda:1, mps.  [default: best]"),
+            click.option(
+                "--dtype",
+                type=click.Choice(["float32", "float16", "bfloat16"]),
+                help="Numbers torch computes in.  [default: bfloat16 on a CPU with AVX512-BF16, else float32]",
+            ),
             click.option(
                 "--marker-position",
                 type=click.Choice(["prepend", "after_first"]),

@@ -31,7 +31,11 @@ def info(name: str, encoder_settings: dict[str, Any], json_file: str | None) -> 
     encoder = load_encoder(name, **encoder_settings)
     spec = encoder.spec
     result = {"name": spec.name, "fingerprint": encoder.fingerprint, "origin": spec.origin, **spec.settings()}
-    runs_on: dict[str, Any] = {"instruction_set": _instruction_set(encoder), "device": _device(encoder)}
+    runs_on: dict[str, Any] = {
+        "instruction_set": _instruction_set(encoder),
+        "dtype": _dtype(encoder),
+        "device": _device(encoder),
+    }
     if encoder.backend_choice is not None:
         runs_on |= asdict(encoder.backend_choice)
     details = {"backbone": spec.backbone, "dim": encoder.dim, "runs_on": runs_on}
@@ -65,8 +69,13 @@ def _runs_on(encoder: Encoder) -> str:
         return type(encoder.backend).__name__
     names = {"native": "the compiled core in 8 bits", "onnx": "ONNX Runtime", "torch": "torch"}
     used = _instruction_set(encoder)
-    where = f" with {used}" if used is not None else ""
+    dtype = _dtype(encoder)
+    where = f" with {used}" if used is not None else f" in {dtype}" if dtype is not None else ""
     return f"{names[choice.backend]}{where}, on {_device(encoder)}: {choice.reason}"
+
+
+def _dtype(encoder: Encoder) -> str | None:
+    return getattr(encoder.backend, "dtype", None)
 
 
 def _instruction_set(encoder: Encoder) -> str | None:

@@ -6,9 +6,10 @@ import sys
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from serotine.encoders.fingerprint import NATIVE_ARITHMETIC
+from serotine import maxsim
+from serotine.encoders.fingerprint import HALF_ARITHMETICS, NATIVE_ARITHMETIC, source_fingerprint
 from serotine.encoders.native import NATIVE_SUFFIX, reason_not_covered
 from serotine.encoders.spec import EncoderSpec
 from serotine.errors import EncoderError
@@ -32,7 +33,7 @@ class Choice:
     reason: str
 
 
-def choose(spec: EncoderSpec, backend: BackendName | None, device: str | None, dtype: str) -> Choice:
+def choose(spec: EncoderSpec, backend: BackendName | None, device: str | None, dtype: str | None) -> Choice:
     """Return the backend of an encoder.
 
     An export runs on the backend it was written for. A checkpoint runs natively where the core covers it, and in torch
@@ -57,7 +58,7 @@ def choose(spec: EncoderSpec, backend: BackendName | None, device: str | None, d
         return Choice(exported, f"the folder holds {spec.model}")
     if backend is not None:
         return Choice(backend, f"backend={backend!r} was given")
-    if device not in (None, "cpu") or dtype != "float32":
+    if device not in (None, "cpu") or dtype is not None:
         given = f"dtype={dtype!r}" if device in (None, "cpu") else f"device={device!r}"
         return Choice("torch", f"{given} was given")
     uncovered = reason_not_covered(spec)
@@ -72,13 +73,27 @@ def choose(spec: EncoderSpec, backend: BackendName | None, device: str | None, d
     return Choice("native", f"the native backend covers {spec.backbone}")
 
 
-def recorded_backend(encoder: Encoder, fingerprint: str | None) -> BackendName | None:
-    """Return the backend whose arithmetic made an index; None if the encoder's own fits, or if no other can run."""
-    if fingerprint in (None, encoder.fingerprint) or encoder.spec.model is not None:
-        return None
-    backend: BackendName = "native" if (fingerprint or "").endswith(NATIVE_ARITHMETIC) else "torch"
-    choice = encoder.backend_choice
-    return None if choice is None or choice.backend == backend else backend
+def recorded_arithmetic(encoder: Encoder, fingerprint: str | None) -> dict[str, Any]:
+    """Return the arguments with which an encoder has the arithmetic that made an index.
+
+    Empty if it has it already, or if no other can run.
+    """
+    if fingerprint in (None, encoder.fingerprint) or encoder.spec.model is not None or encoder.backend_choice is None:
+        return {}
+    suffix = (fingerprint or "").removeprefix(source_fingerprint(fingerprint or ""))
+    if suffix == NATIVE_ARITHMETIC:
+        return {} if encoder.backend_choice.backend == "native" else {"backend": "native"}
+    dtypes = {named: dtype for dtype, named in HALF_ARITHMETICS.items()}
+    return {"backend": "torch", "dtype": dtypes.get(suffix, "float32")}
+
+
+def best_dtype(device: str) -> str:
+    """Return the dtype of torch unless one is given: bfloat16 on a CPU with AVX512-BF16, else float32.
+
+    There, documents take about 0.6 of the time; mean cosine with float32 is 0.9999 for a MiniLM.
+    """
+    fast = device == "cpu" and "avx512_bf16" in maxsim.capabilities().supported
+    return "bfloat16" if fast else "float32"
 
 
 def _may_have_gpu() -> bool:

@@ -14,11 +14,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serotine.coverage import CoverageReport, TextCoverage, warn_about_report
+from serotine.encoders import choice
 from serotine.encoders.backend import Backend
 from serotine.encoders.batching import batches
 from serotine.encoders.choice import BackendName, Choice, choose
 from serotine.encoders.dense_pooling import pool_states, pooling_modes
-from serotine.encoders.fingerprint import MIN_AGREEMENT, NATIVE_ARITHMETIC, files_digest, model_digest
+from serotine.encoders.fingerprint import (
+    HALF_ARITHMETICS,
+    MIN_AGREEMENT,
+    NATIVE_ARITHMETIC,
+    files_digest,
+    model_digest,
+    source_fingerprint,
+)
 from serotine.encoders.formats import read_checkpoint
 from serotine.encoders.location import locate
 from serotine.encoders.native import NativeBackend, read_checkpoint_weights, read_weights
@@ -52,7 +60,8 @@ class Encoder:
             export was written for; native for a checkpoint that it covers, where torch has no GPU; else torch.
             `backend_choice` says which and why.
         device: of the torch backend: "cpu", "cuda", "cuda:1", "mps"; the fastest available unless given.
-        dtype: of the torch backend: "float32", "float16" or "bfloat16".
+        dtype: of the torch backend: "float32", "float16" or "bfloat16". Unless given: bfloat16 on a CPU with
+            AVX512-BF16, else float32.
         num_threads: threads of the model on a CPU; all processors unless given.
         revision: of a hub id: a branch, tag or commit.
         offline: use only what was downloaded before.
@@ -85,7 +94,7 @@ class Encoder:
         *,
         backend: BackendName | None = None,
         device: str | None = None,
-        dtype: str = "float32",
+        dtype: str | None = None,
         num_threads: int | None = None,
         revision: str | None = None,
         offline: bool = False,
@@ -180,26 +189,32 @@ class Encoder:
     def fingerprint(self) -> str:
         """16 hexadecimal digits that change whenever a text would get other vectors: model, tokenizer or settings.
 
-        A checkpoint and its float32 export have the same fingerprint; an int8 ONNX export has its own. The native
-        backend adds the name of its arithmetic to the digits of what it was exported from: "0123456789abcdef-int8".
+        A checkpoint and its float32 export have the same fingerprint; an int8 ONNX export has its own. Other arithmetic
+        on the same weights adds its name: "0123456789abcdef-int8" of the native backend, "-bfloat16" and "-float16" of
+        torch.
         """
         if self._digest is None:
             self._digest = files_digest(self._spec)
         dim = self._dim if self._dim != self._spec.dim else None
         fingerprint = self._spec.fingerprint([self._digest, str(dim)])
-        return f"{fingerprint}{NATIVE_ARITHMETIC}" if isinstance(self._backend, NativeBackend) else fingerprint
+        if isinstance(self._backend, NativeBackend):
+            return f"{fingerprint}{NATIVE_ARITHMETIC}"
+        # Only the torch backend has a dtype.
+        return fingerprint + HALF_ARITHMETICS.get(getattr(self._backend, "dtype", ""), "")
 
     @property
     def agreeing_fingerprints(self) -> tuple[str, ...]:
         """Fingerprints of encoders whose vectors may be searched with this one's, its own first.
 
         A native export agrees with what it was exported from, to a mean cosine per token of `spec.source_cosine`, which
-        must be at least `fingerprint.MIN_AGREEMENT`.
+        must be at least `fingerprint.MIN_AGREEMENT`. The dtypes of torch agree with one another.
         """
         fingerprint, cosine = self.fingerprint, self._spec.source_cosine
-        if cosine is None or cosine < MIN_AGREEMENT:
+        if fingerprint.endswith(NATIVE_ARITHMETIC) and (cosine is None or cosine < MIN_AGREEMENT):
             return (fingerprint,)
-        return (fingerprint, fingerprint.removesuffix(NATIVE_ARITHMETIC))
+        source = source_fingerprint(fingerprint)
+        others = (source, *(source + suffix for suffix in HALF_ARITHMETICS.values()))
+        return (fingerprint, *(other for other in others if other != fingerprint))
 
     def encode_queries(self, texts: Sequence[str], *, show_progress: bool = False) -> list[NDArray[np.float32]]:
         """Encode queries.
@@ -371,7 +386,7 @@ class Encoder:
         """
         return self._tokenizer.spans(strings(texts, "texts"))
 
-    def _load(self, backend: BackendName | None, device: str | None, dtype: str, threads: int | None) -> Backend:
+    def _load(self, backend: BackendName | None, device: str | None, dtype: str | None, threads: int | None) -> Backend:
         spec = self._spec
         if spec.model is None:
             weight_files(spec.backbone_path)
@@ -397,16 +412,18 @@ class Encoder:
             return NativeBackend(spec.name, read_weights(model), threads)
         return OnnxBackend(model, spec.output, threads)
 
-    def _load_torch(self, device: str | None, dtype: str, threads: int | None) -> Backend:
+    def _load_torch(self, device: str | None, dtype: str | None, threads: int | None) -> Backend:
         spec = self._spec
         try:
-            from serotine.encoders.torch import TorchBackend
+            from serotine.encoders.torch import TorchBackend, best_device
         except ImportError as error:
             raise EncoderError(
                 f"{missing_extra(f'{spec.name}: a checkpoint of weights', 'torch')}, use backend='native' "
                 f"(8 bits, where it covers the model), or export it where torch is installed: serotine model export "
                 f"{shlex.quote(spec.name)} FOLDER ({error})"
             ) from None
+        device = best_device() if device is None else device
+        dtype = choice.best_dtype(device) if dtype is None else dtype
         torch_backend = TorchBackend(spec, self._tokenizer.vocabulary, device, dtype, threads)
         self._device = torch_backend.device
         return torch_backend

@@ -156,7 +156,7 @@ def _source(name_or_path: str | Path, format: ExportFormat, options: dict[str, A
         _require_onnx()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return Encoder(name_or_path, backend=backend, device="cpu", **options)
+        return Encoder(name_or_path, backend=backend, device="cpu", dtype="float32", **options)
 
 
 def _native_weights(source: Encoder) -> TransformerWeights:

@@ -14,6 +14,8 @@ from serotine.files import sha256
 
 NATIVE_ARITHMETIC = "-int8"
 """What a fingerprint of the native backend ends with."""
+HALF_ARITHMETICS = {"bfloat16": "-bfloat16", "float16": "-float16"}
+"""What a fingerprint of torch in a dtype of 16 bits ends with."""
 MIN_AGREEMENT = 0.99
 """Mean cosine per token from which an index made with one arithmetic may be searched with another."""
 
@@ -22,10 +24,18 @@ def arithmetic(fingerprint: str) -> str:
     """Return what made the vectors of an index, as far as its fingerprint says.
 
     >>> from serotine.encoders import arithmetic
-    >>> arithmetic("0123456789abcdef-int8"), arithmetic("0123456789abcdef")
-    ('native, int8', 'torch or ONNX')
+    >>> arithmetic("0123456789abcdef-int8"), arithmetic("0123456789abcdef-bfloat16"), arithmetic("0123456789abcdef")
+    ('native, int8', 'torch, bfloat16', 'torch or ONNX')
     """
-    return "native, int8" if fingerprint.endswith(NATIVE_ARITHMETIC) else "torch or ONNX"
+    names = {NATIVE_ARITHMETIC: "native, int8"} | {
+        suffix: f"torch, {dtype}" for dtype, suffix in HALF_ARITHMETICS.items()
+    }
+    return names.get(fingerprint.removeprefix(source_fingerprint(fingerprint)), "torch or ONNX")
+
+
+def source_fingerprint(fingerprint: str) -> str:
+    """Return the fingerprint of the same weights in float32."""
+    return fingerprint.partition("-")[0]
 
 
 def files_digest(spec: EncoderSpec) -> str:

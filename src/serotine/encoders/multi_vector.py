@@ -64,15 +64,15 @@ def load_recorded(name: str, options: Mapping[str, Any], fingerprint: str | None
     if name.startswith(_PREFIX):
         return MultiVectorAdapter.load(name)
     from serotine.encoders import Encoder, EncoderOptions
-    from serotine.encoders.choice import recorded_backend
+    from serotine.encoders.choice import recorded_arithmetic
 
     with warnings.catch_warnings():
         # The warning was shown when the index was created.
         warnings.simplefilter("ignore", ZeroShotWarning)
         selected = EncoderOptions.from_recorded(name, options).values()
         encoder = Encoder(name, **selected)
-        backend = recorded_backend(encoder, fingerprint)
-        return encoder if backend is None else Encoder(name, backend=backend, **selected)
+        arithmetic = recorded_arithmetic(encoder, fingerprint)
+        return Encoder(name, **arithmetic, **selected) if arithmetic else encoder
 
 
 class MultiVectorAdapter:

@@ -55,9 +55,9 @@ def save_checkpoint(
     from serotine.encoders.torch import TorchBackend
 
     exported = None if spec.model_file is None else _exported_weights(spec, spec.model_file)
-    if exported is None and not isinstance(encoder.backend, TorchBackend) and encoder.backend_choice is not None:
-        # 8 bits are not the checkpoint's own weights.
-        encoder = Encoder(encoder.name, backend="torch", device="cpu", **encoder.options)
+    if exported is None and getattr(encoder.backend, "dtype", None) != "float32" and encoder.backend_choice is not None:
+        # 8 or 16 bits are not the checkpoint's own weights.
+        encoder = Encoder(encoder.name, backend="torch", device="cpu", dtype="float32", **encoder.options)
     if format == "sentence-transformers" and (spec.query.marker or spec.document.marker):
         if not _begins_with_special(spec):
             raise EncoderError(
@@ -114,7 +114,7 @@ def _exported_weights(spec: EncoderSpec, file: Path) -> tuple[GraphWeights, list
 def _compare(exported: Encoder, folder: Path) -> None:
     """Check that a checkpoint made from an export gives its vectors, apart from the rounding of 8-bit products."""
     with no_text_warnings():
-        restored = Encoder(folder, backend="torch", device="cpu")
+        restored = Encoder(folder, backend="torch", device="cpu", dtype="float32")
         pairs = zip(exported.encode_documents(TEXTS), restored.encode_documents(TEXTS), strict=True)
         cosine = float(np.concatenate([np.einsum("ij,ij->i", one, other) for one, other in pairs]).mean())
     if cosine < _MIN_MEAN_COSINE:

@@ -81,7 +81,7 @@ def check_encoder(settings: Settings, encoder: TextEncoder, folder: Path) -> Non
         advice = "use that encoder"
         if recorded.partition("-")[0] == (actual.fingerprint or "").partition("-")[0]:
             # The same weights in another arithmetic.
-            advice = f"load it with backend={'native' if '-' in recorded else 'torch'!r}"
+            advice = f"load it with backend={'native' if recorded.endswith('-int8') else 'torch'!r}"
         raise EncoderError(
             f"{folder}: was built with encoder {_described(settings)}, got {_described(actual)}; "
             f"{advice}, or rebuild the index"

@@ -46,7 +46,7 @@ def initial_model(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         # Validates every file before sentence-transformers opens one: safetensors only, no remote code.
-        encoder = Encoder(_trainable(recipe), backend="torch", device="cpu")
+        encoder = Encoder(_trainable(recipe), backend="torch", device="cpu", dtype="float32")
     if encoder.spec.origin != "dense":
         if recipe.tokenization != Tokenization():
             raise TrainingError(f"tokenization: {recipe.model} is a late-interaction model and has its own; remove it")

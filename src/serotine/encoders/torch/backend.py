@@ -48,6 +48,7 @@ class TorchBackend:
         if threads is not None:
             torch.set_num_threads(threads)
         self._name = spec.name
+        self.dtype = dtype
         model = TokenEncoder(spec, vocabulary, fold=fold)
         try:
             self.model = model.to(device=device, dtype=_DTYPES[dtype]).eval()

@@ -1,15 +1,16 @@
-"""The example in docs/serving.md is what a server answers."""
+"""The examples in docs/serving.md are what a server answers."""
 
 from __future__ import annotations
 
 import json
+import re
 import shlex
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
-from helpers.serving_cases import application
+from helpers.serving_cases import application, serving
 
 from serotine.cli import main
 
@@ -45,7 +46,9 @@ def shape(value: Any) -> Any:
     return sorted(value) if isinstance(value, dict) else type(value).__name__
 
 
-def test_the_example_is_what_a_server_answers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_examples_are_what_a_server_answers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.chdir(tmp_path)
     notes = tmp_path / "notes"
     notes.mkdir()
@@ -58,3 +61,10 @@ def test_the_example_is_what_a_server_answers(tmp_path: Path, monkeypatch: pytes
         for path, body, answer in examples:
             response = client.post(path, json=body)
             assert comparable(response.json()) == comparable(answer), response.text
+    with serving("bats.serotine") as server:
+        (snippet,) = re.findall(r"```python\n(.*?)```", PAGE.read_text("utf-8"), re.DOTALL)
+        names: dict[str, Any] = {}
+        exec(snippet.replace("http://127.0.0.1:8000", server.url), names)  # noqa: S102
+        names["client"].close()
+    number = re.compile(r"\d+\.\d+")
+    assert f"# {number.sub('N', capsys.readouterr().out.splitlines()[-1])}" == number.sub("N", snippet.splitlines()[-1])

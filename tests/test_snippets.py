@@ -1,0 +1,200 @@
+"""The Python snippets of the documentation run, and its command lines are ones that the program accepts."""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+import json
+import re
+import shlex
+import tomllib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+import pytest
+from helpers.eval_cases import write_beir
+from markdown_it import MarkdownIt
+from markdown_it.token import Token
+
+from serotine import Encoder, Index
+from serotine.cli import commands, main
+
+ROOT = Path(__file__).parents[1]
+PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md"), *(ROOT / "models").glob("*/README.md")])
+# Fences that cannot run here, by page and position among the Python fences. Their imports run nevertheless.
+NOT_RUN = {
+    ("docs/encoder.md", 0): "loads a model of the hub",
+    ("docs/encoder.md", 1): "loads a checkpoint of the reader's",
+    ("docs/hf-kernels.md", 0): "tests/test_hf_kernels.py loads the kernel",
+    ("docs/hf-kernels.md", 1): "loads a kernel of the hub",
+    ("docs/integrations.md", 1): "tests/test_plaid_import.py imports an index",
+    ("docs/kernels.md", 1): "loads a model of the hub",
+    ("docs/pylate.md", 1): "loads a model of the hub",
+    ("docs/reports.md", 1): "downloads a collection",
+    ("docs/serving.md", 0): "tests/test_serving_docs.py calls a server",
+}
+# What a page's snippets need beside Serotine.
+NEEDED = {
+    "docs/evaluation.md": "ir_measures",
+    "docs/integrations.md": "langchain_core",
+    "docs/pylate.md": "torch",
+    "docs/reports.md": "jinja2",
+    "models/serotine-multi/README.md": "serotine_multi",
+}
+# Places that only exist on a reader's machine.
+SUBSTITUTES = {
+    "s3://bucket": "FOLDER/bucket",
+    "/tmp/upload-1": "upload-1",  # noqa: S108
+    "perplexity-ai/pplx-embed-v1-late-0.6b": "default",
+}
+
+
+def fences(page: Path, *languages: str) -> list[Token]:
+    tokens = MarkdownIt().parse(page.read_text("utf-8"))
+    return [token for token in tokens if token.type == "fence" and token.info in languages]
+
+
+def name(page: Path) -> str:
+    return page.relative_to(ROOT).as_posix()
+
+
+def small_collection() -> dict[str, Any]:
+    documents = ["a wing in a supersonic stream", "heat transfer at the stagnation point", "buckling of thin shells"]
+    write_beir(
+        Path("examples/cranfield"),
+        {str(n): text for n, text in enumerate(documents)},
+        # No word of the first is in a document, so BM25 and the encoder differ.
+        {"0": "aircraft faster than sound", "1": "thin shells"},
+        {"test": {"0": {"0": 1}, "1": {"2": 1}}},
+    )
+    return {}
+
+
+def wiki() -> dict[str, Any]:
+    index = Index.create("wiki.serotine", encoder=Encoder(), filterable={"lang": str})
+    index.add(["a"], ["Curiosity motivates discovery."], metadata=[{"lang": "en"}])
+    return {"index": index, "Index": Index}
+
+
+def closed_wiki() -> dict[str, Any]:
+    wiki()["index"].close()
+    return {}
+
+
+def manuals() -> dict[str, Any]:
+    for folder in ("manuals", "upload-1"):
+        Path(folder).mkdir()
+        (Path(folder) / "pump.md").write_text("# The pump\n\nPrime the pump before it is started.", encoding="utf-8")
+    assert main(["index", "manuals", "-o", "manuals.serotine"]) == 0
+    return {}
+
+
+def vectors() -> dict[str, Any]:
+    rows = np.random.default_rng(0).standard_normal((2, 3, 16)).astype(np.float32)
+    ends, pairs = np.array([0, 3, 6]), np.array([0, 1])
+    return {
+        "packed_queries": rows.reshape(6, 16),
+        "query": rows[0], "first": rows[0], "second": rows[1], "packed": rows.reshape(6, 16), "offsets": ends,
+        "queries": rows, "documents": np.stack([rows, rows]), "mask": np.array([True, False]), "q_offsets": ends,
+        "query_lengths": np.array([3, 3]), "doc_lengths": np.full((2, 2), 3),
+        "pair_queries": pairs, "pair_documents": pairs,
+    }  # fmt: skip
+
+
+def results() -> dict[str, Any]:
+    small_collection()
+    assert main(["eval", "--model", "default", "--bm25", "examples/cranfield", "-o", "results"]) == 0
+    return {}
+
+
+# What a page's snippets assume: files in the current folder, and names.
+PREPARED: dict[str, Callable[[], dict[str, Any]]] = {
+    "docs/evaluation.md": small_collection,
+    "docs/ingest.md": manuals,
+    "docs/integrations.md": closed_wiki,
+    "docs/kernels.md": vectors,
+    "docs/reports.md": results,
+    "docs/snapshots.md": wiki,
+}
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if fences(page, "python")], ids=name)
+def test_python_snippets_run(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    if name(page) in NEEDED and importlib.util.find_spec(NEEDED[name(page)]) is None:
+        pytest.skip(f"needs {NEEDED[name(page)]}")
+    monkeypatch.chdir(tmp_path)
+    names = PREPARED.get(name(page), dict)()
+    for position, fence in enumerate(fences(page, "python")):
+        assert fence.map is not None
+        code = fence.content
+        for written, substitute in SUBSTITUTES.items():
+            code = code.replace(written, substitute.replace("FOLDER", tmp_path.as_uri()))
+        tree = ast.parse(code)
+        if (name(page), position) in NOT_RUN:
+            tree.body = [line for line in tree.body if isinstance(line, ast.ImportFrom) and _installed(line)]
+        # Errors name the page and its line.
+        ast.increment_lineno(tree, fence.map[0] + 1)
+        exec(compile(tree, str(page), "exec"), names)  # noqa: S102
+    index = names.get("index")
+    if isinstance(index, Index):
+        index.close()
+
+
+def _installed(line: ast.ImportFrom) -> bool:
+    return importlib.util.find_spec((line.module or "").partition(".")[0]) is not None
+
+
+def test_what_is_not_run_exists() -> None:
+    assert {(page, position) for page, position in NOT_RUN if position >= len(fences(ROOT / page, "python"))} == set()
+
+
+def command_lines(page: Path) -> Iterator[list[str]]:
+    """Yield the arguments of every call of `serotine` in a page's consoles and in its agents' settings."""
+    for fence in fences(page, "console", ""):
+        for line in fence.content.replace("\\\n", " ").splitlines():
+            words = line.removeprefix("$ ")
+            if words.startswith("serotine "):
+                arguments = shlex.split(words, comments=True)[1:]
+                yield arguments[: next((n for n, word in enumerate(arguments) if word in "|>&&"), None)]
+    for fence in fences(page, "json", "toml"):
+        settings = (json.loads if fence.info == "json" else tomllib.loads)(fence.content)
+        yield from (call["args"] for call in calls(settings) if call["command"] == "serotine")
+
+
+def calls(settings: Any) -> Iterator[dict[str, Any]]:
+    """Yield every object with a command and arguments."""
+    if isinstance(settings, dict):
+        if {"command", "args"} <= settings.keys():
+            yield settings
+        for value in settings.values():
+            yield from calls(value)
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if list(command_lines(page))], ids=name)
+def test_command_lines_are_accepted(page: Path) -> None:
+    for arguments in command_lines(page):
+        group: click.Command = commands
+        rest = list(arguments)
+        assert rest[0].startswith("-") or rest[0] in commands.commands, arguments
+        while isinstance(group, click.Group) and rest and rest[0] in group.commands:
+            group = group.commands[rest.pop(0)]
+        context = click.Context(group)
+        # Only parsed: the files of the examples do not exist.
+        _, unknown, _ = group.make_parser(context).parse_args(rest)
+        assert [word for word in unknown if word.startswith("-")] == [], arguments
+
+
+def test_the_table_of_mcp_names_every_argument() -> None:
+    pytest.importorskip("pydantic", reason="needs the extra: pip install 'serotine[mcp]'")
+    from serotine.serving.mcp.schemas import ExpandArguments, ListArguments, SearchArguments
+
+    rows = [line.split("|") for line in (ROOT / "docs/mcp.md").read_text("utf-8").splitlines()]
+    for tool, arguments in (("search", SearchArguments), ("expand", ExpandArguments), ("list", ListArguments)):
+        (documented,) = (row[2] for row in rows if len(row) > 2 and row[1] == f" `{tool}` ")
+        fields = arguments.model_fields
+        assert set(re.findall(r"`(\w+)`", documented)) == set(fields), tool
+        for field, default in re.findall(r"`(\w+)` \(([\d,]+)\)", documented):
+            assert fields[field].default == int(default.replace(",", "")), field

@@ -80,6 +80,25 @@ def test_several_indexes_are_searched_as_one(shell: Shell, tmp_path: Path) -> No
     assert "no such index; did you mean more.serotine" in shell.fails("search", "i.serotine", "mre.serotine", "late")
 
 
+def test_a_mistyped_second_index_is_no_part_of_the_query(shell: Shell, tmp_path: Path) -> None:
+    for name in ("notes", "letters"):
+        shell("index", "corpus.jsonl", "-o", f"{name}.serotine")
+    hint = "; quote the query if this is a word of it\n"
+    for word, near in (("leters", "letters"), ("letters", "letters")):
+        message = shell.fails("search", "notes.serotine", word, "late evening")
+        assert message == f"error: {word}: no such index; did you mean {near}.serotine{hint}"
+    for word in ("./leters", str(tmp_path / "leters")):
+        message = shell.fails("search", "notes.serotine", word, "late evening")
+        assert message.startswith(f"error: {word.removeprefix('./')}: no such index; did you mean ")
+        assert message.endswith(hint)
+    assert shell.fails("search", "notes.serotine", "./x", "late") == f"error: x: no such index{hint}"
+    (tmp_path / "docs").mkdir()
+    assert "docs: is a folder of files, not an index" in shell.fails("search", "notes.serotine", "./docs", "late")
+    # Words of a query: one with a slash, the name of the index itself, a quoted query, the last word.
+    for query in (["TCP/IP", "late"], ["note", "late"], ["leters of evening"], ["late", "leters"]):
+        assert shell.json("search", "notes.serotine", *query)["query"] == " ".join(query)
+
+
 def test_indexes_of_different_encoders_are_searched_only_by_words(
     shell: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

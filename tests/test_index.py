@@ -93,7 +93,9 @@ def test_search_equals_brute_force_over_the_stored_vectors(
         query = vectors_of(seed + 99, [query_tokens])[0]
         hits = index.search(query, k=k, exact=True)
         truth = {id_: reference.score(query, stored[id_].astype(np.float16)) for id_ in live}
-        assert len(hits) == min(k, len(live))
+        # Documents without tokens are no hits.
+        truth = {id_: score for id_, score in truth.items() if score > -np.inf}
+        assert len(hits) == min(k, len(truth))
         best = sorted(truth.values(), reverse=True)[:k]
         np.testing.assert_allclose([hit.score for hit in hits], best, rtol=1e-5, atol=1e-4)
         for hit in hits:
@@ -196,13 +198,19 @@ def test_an_empty_index_and_a_large_k(tmp_path: Path) -> None:
         assert index.stats().segments == 1
 
 
-def test_a_text_without_words_ranks_last_and_warns(tmp_path: Path) -> None:
+def test_a_text_without_words_warns_and_is_no_hit(tmp_path: Path) -> None:
     with Index.create(tmp_path / "x", encoder=WordEncoder()) as index:
         with pytest.warns(EmptyTextWarning, match=r"texts: 2 of 3 have no words, the first is 'b'"):
-            index.add(ids=["a", "b", "c"], texts=["word", " ", ""])
-        hits = index.search("word", k=3)
-        assert [hit.id for hit in hits] == ["a", "b", "c"]
-        assert hits[1].score == float("-inf")
+            index.add(ids=["a", "b", "c"], texts=["word", " ", ""], metadata=[{"n": 1}] * 3)
+        for options in ({}, {"exact": True}, {"mode": "hybrid"}, {"mode": "hybrid", "fusion": "sum"}, {"mode": "bm25"}):
+            for more in ({}, {"group_by": "document"}, {"where": {"n": 1}}):
+                assert [hit.id for hit in index.search("word", k=3, **options, **more)] == ["a"]
+        assert [hit.id for hit in index.search("nowhere", k=3)] == ["a"]
+        index.delete(["a"])
+        exact = index.search("word", k=3, exact=True)
+        assert len(exact) == 0
+        assert exact.certificate is not None
+        assert exact.certificate.exact
         assert index.explain("word", "b").spans() == []
 
 

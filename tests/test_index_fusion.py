@@ -114,10 +114,10 @@ class SilentEncoder(WordEncoder):
         return [rows[:0] if "silence" in text else rows for text, rows in zip(texts, encoded, strict=True)]
 
 
-def test_documents_without_tokens_add_nothing_to_the_sum(tmp_path: Path) -> None:
+def test_documents_without_tokens_are_found_by_their_words_only(tmp_path: Path) -> None:
     with Index.create(tmp_path / "i", encoder=SilentEncoder()) as index:
         index.add(ids=["a", "b", "c"], texts=["a bat", "a bat of silence", "silence"])
         hits = index.search("bat", k=3, mode="hybrid", fusion="sum", weights=[1, 1])
-        # "b" matches by words and "c" by nothing: both are returned, because k is 3.
-        assert [hit.id for hit in hits] == ["a", "b", "c"]
-        assert hits[2].score == 0
+        # "b" matches by words, "c" by nothing.
+        assert [hit.id for hit in hits] == ["a", "b"]
+        assert hits[1].score_per_token is None

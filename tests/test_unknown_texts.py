@@ -139,11 +139,23 @@ def test_documents_that_the_encoder_does_not_know_are_ranked_by_words_and_the_se
             assert len(index.search("mortgage rates")) == 0
             index.delete(["mouse"])
             exact = index.search("mortgage rates", exact=True)
-            hybrid = index.search("mortgage rates", mode="hybrid")
+            hybrid = index.search("mortgage rates", mode="hybrid", weights=(1.0, 1.0))
             assert index.search("mortgage rates", mode="bm25").warnings == ()
         assert len(exact) == len(hybrid) == 5
         for answered in (exact, hybrid):
             assert str(answered.warnings[0]).endswith('MaxSim scores say little about them; search with mode="bm25"')
+
+
+@pytest.mark.parametrize("query", ["which animal is a mouse?", "แมวนอน", "which bird hunts mice?", "แมวนอน and owls"])
+def test_modes_late_and_hybrid_rank_alike_where_the_encoder_knows_little(
+    tmp_path: Path, encoder: Encoder, query: str
+) -> None:
+    with built(tmp_path / "mixed", encoder, THAI | ENGLISH) as index, collected_warnings():
+        for options in ({}, {"offset": 2}, {"fusion": "sum"}, {"group_by": "document"}):
+            late, hybrid = (index.search(query, k=10, mode=mode, **options) for mode in ("late", "hybrid"))
+            assert late.stats.plan == hybrid.stats.plan == "flat + bm25"
+            assert late.items == hybrid.items
+            assert len(late.warnings) == len(hybrid.warnings) == 1
 
 
 def test_a_mixed_index_falls_back_only_where_most_hits_are_unknown(tmp_path: Path, encoder: Encoder) -> None:

@@ -203,6 +203,13 @@ class UnknownFieldWarning(SerotineWarning):
     """Fields of a filter that no document has, or none with values of the kind they are compared with."""
 
 
+class WeakMatchWarning(SerotineWarning):
+    """Hits of which even the best scores like those for queries that the documents do not answer.
+
+    An answer, not a fault: it is in `Hits.warnings`, and is not issued as a Python warning.
+    """
+
+
 class MaintenanceWarning(SerotineWarning):
     """Documents that were stored but could not be compressed yet."""
 

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
-from serotine.errors import SerotineWarning, UnknownFieldWarning
+from serotine.errors import SerotineWarning, UnknownFieldWarning, WeakMatchWarning
 
 _PACKAGE = os.path.dirname(os.path.abspath(__file__)) + os.sep  # noqa: PTH100, PTH120 - as frames name their files
 
@@ -40,10 +40,15 @@ def issue_warning(warning: SerotineWarning) -> None:
 
 
 def issue_query_warnings(warnings_of_queries: Iterable[Iterable[SerotineWarning]]) -> None:
-    """Issue one warning per kind: the first query's that has it, with the number of other queries that have it."""
+    """Issue one warning per kind: the first query's that has it, with the number of other queries that have it.
+
+    Weak matches are an answer, not a fault, and are not issued.
+    """
     by_kind: dict[type[SerotineWarning], list[SerotineWarning]] = {}
     for of_query in warnings_of_queries:
         for warning in of_query:
+            if isinstance(warning, WeakMatchWarning):
+                continue
             by_kind.setdefault(type(warning), []).append(warning)
     for kind, (first, *others) in by_kind.items():
         # A filter is that of all queries.

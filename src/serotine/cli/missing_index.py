@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import difflib
+import os
+from collections.abc import Sequence
 from pathlib import Path
 
 from serotine.cli.output import shell_line
 
 _SUFFIX = ".serotine"
+# Nearer than other misspellings: it may also be a word of a query.
+_NEAR = 0.8
 
 
 def missing_index_message(path: Path, catalog: str) -> str:
@@ -36,6 +40,36 @@ def missing_index_message(path: Path, catalog: str) -> str:
     if named:
         return f"{path}: no such index; did you mean {path.with_name(named[0])}"
     return f"{path}: no such index; make one with: serotine index FOLDER -o {shell_line(path)}"
+
+
+def mistyped_index(word: str, indexes: Sequence[Path], catalog: str) -> str | None:
+    """Return the message about a word between indexes and query that is no index but looks like one; None if not.
+
+    It looks like one where it is a path into a folder that exists, or has nearly the name of another index beside those
+    that are given.
+
+    Args:
+        word: the first that is no index; not the last, which is of the query.
+        indexes: those before it.
+        catalog: name of the file that an index has.
+    """
+    path = Path(word)
+    is_path = (os.sep in word or word.startswith(("./", "../", "~"))) and (path.is_absolute() or path.parent.is_dir())
+    if is_path:
+        message = missing_index_message(path, catalog)
+    else:
+        given = {index.resolve() for index in indexes}
+        beside = [entry for folder in dict.fromkeys(index.parent for index in indexes) for entry in _entries(folder)]
+        names = {
+            entry.name.removesuffix(_SUFFIX): entry
+            for entry in beside
+            if (entry / catalog).is_file() and entry.resolve() not in given
+        }
+        near = difflib.get_close_matches(word, names, n=1, cutoff=_NEAR)
+        if not near:
+            return None
+        message = f"{word}: no such index; did you mean {names[near[0]]}"
+    return f"{message.partition('; make one')[0]}; quote the query if this is a word of it"
 
 
 def _entries(folder: Path) -> list[Path]:

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from serotine.cli.index_options import check_where, where_option
+from serotine.cli.missing_index import mistyped_index
 from serotine.cli.output import STANDARD_OUTPUT, check_text, json_option, report, warn
-from serotine.cli.search_results import Found, as_json, distinct_warnings, lines
-from serotine.errors import EncoderError
+from serotine.cli.search_results import Found, as_json, lines
+from serotine.errors import EncoderError, NotAnIndexError
 from serotine.issued_warnings import muted_warnings
 
 if TYPE_CHECKING:
@@ -82,7 +83,8 @@ def search(
     """Print the documents that best match QUERY: rank, score, id, and the passage with the matched words marked.
 
     Several indexes are searched as one: the words after the first that are indexes, or end in .serotine, are no part
-    of the query. They must have the same encoder, except with --mode bm25.
+    of the query. They must have the same encoder, except with --mode bm25. A word before the query that looks like
+    an index but is none is an error: quote a query of several words.
     """
     context = click.get_current_context()
     if exact and mode != "late":
@@ -129,13 +131,20 @@ def search(
 
 
 def _split(index: Path, words: Sequence[str]) -> tuple[list[Path], str]:
-    """Return the indexes, and the query; the last word is always of the query."""
+    """Return the indexes, and the query; the last word is always of the query.
+
+    Raises:
+        NotAnIndexError: the first word that is no index looks like one.
+    """
     from serotine.index import CATALOG_FILE
 
     count = 0
     while count < len(words) - 1 and (words[count].endswith(_SUFFIX) or (Path(words[count]) / CATALOG_FILE).is_file()):
         count += 1
-    return list(dict.fromkeys([index, *map(Path, words[:count])])), " ".join(words[count:])
+    paths = list(dict.fromkeys([index, *map(Path, words[:count])]))
+    if count < len(words) - 1 and (message := mistyped_index(words[count], paths, CATALOG_FILE)):
+        raise NotAnIndexError(message)
+    return paths, " ".join(words[count:])
 
 
 def _open(paths: Sequence[Path], stack: ExitStack, mode: Mode) -> list[Index]:
@@ -167,7 +176,9 @@ def _as_option(message: str) -> str:
 
 
 def _warn(results: Sequence[Hits]) -> None:
-    for message in map(str, distinct_warnings(results)):
+    from serotine.index import merged_warnings
+
+    for message in map(str, merged_warnings(results)):
         option = "--" if message.startswith("where") else ""
         worded = message.replace('create the index with Encoder("multilingual")', "index with --encoder multilingual")
         warn(option + worded.replace('mode="', "--mode ").replace('"', ""))

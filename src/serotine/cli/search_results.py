@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import sys
 import textwrap
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +15,6 @@ from serotine.excerpts import MARK, UNMARK, Span, passage
 from serotine.texts import printable
 
 if TYPE_CHECKING:
-    from serotine.errors import SerotineWarning
     from serotine.index import Hit, Hits, SearchOptions, SearchStats
 
 _BOLD, _NOT_BOLD = "\x1b[1m", "\x1b[22m"
@@ -43,11 +42,6 @@ class Found:
     def hit(self) -> Hit:
         """The hit."""
         return self.hits[self.position]
-
-
-def distinct_warnings(results: Iterable[Hits]) -> list[SerotineWarning]:
-    """Return the warnings of searches, each once."""
-    return list(dict.fromkeys(warning for hits in results for warning in hits.warnings))
 
 
 def lines(
@@ -98,6 +92,8 @@ def lines(
 
 def as_json(found: Sequence[Found], results: Mapping[Path, Hits], offset: int) -> dict[str, Any]:
     """Return the hits as JSON values; of several indexes, each hit and the statistics name theirs."""
+    from serotine.index import merged_warnings
+
     several = len(results) > 1
     listed = [
         {
@@ -119,7 +115,7 @@ def as_json(found: Sequence[Found], results: Mapping[Path, Hits], offset: int) -
     return {
         "hits": listed,
         **({"indexes": indexes} if several else described[0]),
-        "warnings": [warning.to_dict() for warning in distinct_warnings(results.values())],
+        "warnings": [warning.to_dict() for warning in merged_warnings(list(results.values()))],
     }
 
 

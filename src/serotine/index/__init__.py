@@ -54,6 +54,7 @@ from serotine.index.store import (
 )
 from serotine.index.text_vectors import encode_documents, encode_queries
 from serotine.index.tuning import TuneReport
+from serotine.index.weak_matches import merged_warnings
 from serotine.text_encoder import TextEncoder
 
 __all__ = [
@@ -105,6 +106,7 @@ __all__ = [
     "k_means",
     "load_encoder",
     "merged_order",
+    "merged_warnings",
     "nearest",
     "query_vectors",
     "read_settings",

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from serotine.coverage import UNKNOWN_SHARE, main_scripts, with_wordless_advice
 from serotine.errors import UnknownTextWarning
 from serotine.index.hits import Hits
-from serotine.index.query_checks import CheckedQuery
+from serotine.index.query_checks import CheckedQuery, ranked_by_words
 from serotine.index.search import Retriever, SearchOptions
 from serotine.index.store import Store
 from serotine.model_packages import multilingual_advice
@@ -38,8 +38,8 @@ class CheckedSearch:
     ) -> list[tuple[CheckedQuery, Hits]]:
         """Return every query with its hits; see `Retriever.search`.
 
-        Where the encoder knows a query but not most documents of its first page, they are ranked by words too, and the
-        query has a warning about it.
+        Where the encoder knows a query, but not most documents of its first page by MaxSim, they are ranked by words
+        too, and the query has a warning about it.
         """
         alike = [i for i, query in enumerate(checked) if query.options is options]
         together = self._retriever.search(
@@ -63,9 +63,9 @@ class CheckedSearch:
     ) -> tuple[CheckedQuery, Hits]:
         options, catalog = query.options, self._store.catalog
         ids = [hit.id for hit in hits]
-        if options.offset and catalog.coverage().unknown:
-            # Every page must be ranked in the same way.
-            first_page = replace(options, offset=0, exact=False)
+        if (options.offset or options.mode == "hybrid") and catalog.coverage().unknown:
+            # Every page must be ranked in the same way, and so must both modes.
+            first_page = replace(options, mode="late", offset=0, exact=False)
             ids = [hit.id for hit in self._retriever.search(first_page, vectors, [text], encoding)[0]]
         scripts = catalog.unknown_scripts(ids)
         share = len(scripts) / max(len(ids), 1)
@@ -73,13 +73,11 @@ class CheckedSearch:
             return query, hits
         encoder = self._store.settings.encoder or ""
         fix = 'search with mode="bm25"'
-        if options.mode == "late" and not options.exact:
-            options = replace(options, mode="hybrid", fusion="rrf", weights=(1 - share, 1.0))
+        consequence = "MaxSim scores say little about them"
+        if by_words := ranked_by_words(options, 1 - share, whose="their", what="them"):
+            options, consequence = by_words
             (hits,) = self._retriever.search(options, vectors, [text], encoding)
-            consequence = 'ranked by mode="hybrid" instead of "late": by their words, and by what is known of them'
             fix = multilingual_advice('create the index with Encoder("multilingual")', encoder, "")
-        else:
-            consequence = "MaxSim scores say little about them"
         counts = Counter(scripts.values())
         named = main_scripts(script for script, _ in counts.most_common())
         first = next(id_ for id_ in ids if id_ in scripts)

@@ -184,7 +184,7 @@ def warn_about_empty_texts(batch: DocumentBatch) -> None:
         issue_warning(
             EmptyTextWarning(
                 f"texts: {len(empty):,} of {len(batch.ids):,} have no words, the first is {empty[0]!r}; "
-                "they are stored, but no search matches them"
+                "they are stored, but no search returns them"
             )
         )
 

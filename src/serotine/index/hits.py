@@ -43,11 +43,11 @@ class Hit:
 
     Attributes:
         id: the id it was added with.
-        score: MaxSim, float32; -inf for a document without tokens. BM25's or the fused score in the other modes.
+        score: MaxSim, float32. BM25's or the fused score in the other modes.
         text: its text, or None where only vectors were added.
         metadata: the metadata it was added with.
         score_per_token: MaxSim divided by the number of query vectors: at most 1 where vectors have length 1, and
-            comparable between queries. None in mode "bm25", and for a document without tokens.
+            comparable between queries. None in mode "bm25", and where a hit of mode "hybrid" has no vectors.
         other_passages: with ``group_by="document"``, number of further passages of its document among those ranked.
 
     >>> hit = Hit("apple", 1.5, "A fruit.", {"lang": "en"})
@@ -166,7 +166,8 @@ class Hits(Sequence[Hit]):
         certificate: the proof of a search with ``exact=True``, else None.
         query: the query, or None where it was given as vectors.
         warnings: what the encoder did not read or know of the query, how it was searched instead, and fields of the
-            filter that no document has: the warnings that were issued, whose class is their kind.
+            filter that no document has: the warnings that were issued, whose class is their kind. Also one that is not
+            issued, `WeakMatchWarning`: even the best hit is weak.
 
     >>> from serotine.index import SearchStats
     >>> stats = SearchStats("flat", documents=2, tokens=3, counts={"vectors": 2}, milliseconds={"search": 0.1})

@@ -26,6 +26,7 @@ from serotine.index.search import Explanation, Fusion, GroupBy, Mode, Retriever,
 from serotine.index.store import Sources, SourceUpdate, Store, read_settings
 from serotine.index.tuning import TuneReport
 from serotine.index.upkeep import Upkeep
+from serotine.index.weak_matches import weak_match
 from serotine.index.writer import Writer
 from serotine.issued_warnings import issue_query_warnings
 from serotine.text_encoder import AnyEncoder, TextEncoder
@@ -361,7 +362,7 @@ class Index(Upkeep):
         mode: Mode = "late",
         exact: bool = False,
         fusion: Fusion = "rrf",
-        weights: tuple[float, float] = (1.0, 1.0),
+        weights: tuple[float, float] | None = None,
         candidates: int | None = None,
         offset: int = 0,
         min_score: float | None = None,
@@ -380,7 +381,8 @@ class Index(Upkeep):
             exact: return the true best by MaxSim over the stored vectors, with a proof: see `Hits.certificate`.
             fusion: how "hybrid" joins its rankings: "rrf" by reciprocal rank (Cormack et al. 2009), "sum" by the
                 weighted sum of scores normalized to 0..1.
-            weights: of the late and of the lexical ranking in "hybrid".
+            weights: of the late and of the lexical ranking in "hybrid"; equal unless given, but where the encoder does
+                not know the query or what it finds, the late ranking has the weight of what is known.
             candidates: for experts, instead of `recall`: number of documents scored over their codes; more find more of
                 the exact answer.
             offset: number of the best hits to skip, for paging: the k after them are returned.
@@ -441,7 +443,11 @@ class Index(Upkeep):
         of_filter = self._filter_checks.warnings(options.where, [hit.metadata for _, hits in answers for hit in hits])
         answers = [(query.warned(of_filter), hits) for query, hits in answers]
         issue_query_warnings(query.warnings for query, _ in answers)
-        return [hits.answering(text, query.warnings, self) for text, (query, hits) in zip(texts, answers, strict=True)]
+        fingerprint = self._store.settings.fingerprint
+        return [
+            hits.answering(text, (*query.warnings, *weak_match(text, hits, query.options, fingerprint)), self)
+            for text, (query, hits) in zip(texts, answers, strict=True)
+        ]
 
     def tune(self, queries: Sequence[Query] | None = None, *, show_progress: bool = False) -> TuneReport:
         """Measure which effort keeps which recall on this index, so that `search` does no more than its `recall` needs.

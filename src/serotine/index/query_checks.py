@@ -26,6 +26,24 @@ class CheckedQuery:
         return replace(self, warnings=warnings + self.warnings) if warnings else self
 
 
+def ranked_by_words(options: SearchOptions, known: float, *, whose: str, what: str) -> tuple[SearchOptions, str] | None:
+    """Return the options of a hybrid search whose late ranking has the weight of what is known, and words for it.
+
+    Mode "late" becomes "hybrid". Searches that ask for MaxSim, or for weights of their own, stay: None.
+
+    Args:
+        options: as they were asked for.
+        known: the share that the encoder knows.
+        whose: of the words, such as "its".
+        what: is known in part, such as "it".
+    """
+    if options.exact or (options.mode == "hybrid" and options.weights is not None):
+        return None
+    instead = 'by mode="hybrid" instead of "late": ' if options.mode == "late" else ""
+    consequence = f"ranked {instead}by {whose} words, and by what is known of {what}"
+    return replace(options, mode="hybrid", weights=(known, 1.0)), consequence
+
+
 def check_min_score(options: SearchOptions, *, normalizes: bool, encoder: str) -> None:
     """Raise ValueError for a `min_score` that says nothing, where the encoder's vectors have length 1."""
     if normalizes and options.min_score is not None and not 0 <= options.min_score <= 1:
@@ -37,8 +55,8 @@ def check_query(text: str, coverage: TextCoverage, encoder: str, options: Search
     """Check one query.
 
     Where more than 20% of its characters are outside the encoder's vocabulary, MaxSim cannot tell documents apart.
-    Mode "late" then becomes "hybrid", in which the late ranking has the weight of what is known; "exact" asks for
-    MaxSim, and stays.
+    Mode "late" then becomes "hybrid", in which the late ranking has the weight of what is known; `exact` asks for
+    MaxSim, and stays. So do weights that were given for mode "hybrid".
 
     Args:
         text: the query.
@@ -59,12 +77,9 @@ def check_query(text: str, coverage: TextCoverage, encoder: str, options: Search
         scripts = coverage.unknown_scripts(text)
         fault = f"query: {share:.0%} outside the vocabulary of {encoder!r} ({main_scripts(scripts)}); "
         fix = 'search with mode="bm25"'
-        if options.mode == "late" and not options.exact:
-            options = replace(options, mode="hybrid", fusion="rrf", weights=(1 - share, 1.0))
-            consequence = 'ranked by mode="hybrid" instead of "late": by its words, and by what is known of it'
-            fix = ""
-        else:
-            consequence = "MaxSim scores say little about it"
+        consequence = "MaxSim scores say little about it"
+        if by_words := ranked_by_words(options, 1 - share, whose="its", what="it"):
+            (options, consequence), fix = by_words, ""
         advice = with_wordless_advice(fix, scripts)
         warnings.append(UnknownTextWarning(f"{fault}{consequence}{advice and f'; {advice}'}"))
     return CheckedQuery(options, tuple(warnings))

@@ -30,7 +30,8 @@ class SearchOptions:
         mode: which rankings: "late", "bm25" or "hybrid".
         exact: whether to prove the answer.
         fusion: how "hybrid" joins its two rankings.
-        weights: of the late and the lexical ranking.
+        weights: of the late and the lexical ranking; None for equal ones, except where the encoder does not know the
+            query or what it finds: the late ranking then has the weight of what is known.
         candidates: documents scored over their residual codes, or None for as many as `recall` needs.
         offset: number of the best hits to skip: the k after them are returned.
         min_score: lowest `Hit.score_per_token` of a hit, or None for any.
@@ -46,7 +47,7 @@ class SearchOptions:
     mode: Mode = "late"
     exact: bool = False
     fusion: Fusion = "rrf"
-    weights: tuple[float, float] = (1.0, 1.0)
+    weights: tuple[float, float] | None = None
     candidates: int | None = None
     offset: int = 0
     min_score: float | None = None
@@ -90,6 +91,8 @@ class SearchOptions:
         if self.where is not None and not isinstance(self.where, Mapping):
             raise wrong_type("where", "a dict such as {'lang': 'en'}", self.where)
         weights = self.weights
+        if weights is None:
+            return
         if len(weights) != 2 or any(not np.isfinite(w) or w < 0 for w in weights) or not any(weights):
             raise invalid("weights", "two numbers of at least 0, not both 0", weights)
 
@@ -110,7 +113,7 @@ class SearchKeywords(TypedDict, total=False):
     mode: Mode
     exact: bool
     fusion: Fusion
-    weights: tuple[float, float]
+    weights: tuple[float, float] | None
     candidates: int | None
     offset: int
     min_score: float | None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
@@ -42,7 +43,7 @@ class Ranking:
     """The best documents of one query, with the work done.
 
     Attributes:
-        scores: best first.
+        scores: best first, finite: documents without tokens are not ranked.
         numbers: document numbers.
         plan: the stages in words.
         counts: number of documents scored by each stage.
@@ -105,7 +106,9 @@ def rank(
 
 
 def _ranking(result: _core.SearchResult, documents: int, effort: Effort, *, has_vectors: bool) -> Ranking:
-    scores, report = result.scores, result.report
+    # Documents without tokens score -inf, after all others: they match nothing.
+    count = sum(score != -math.inf for score in result.scores)
+    scores, numbers, report = result.scores[:count], result.numbers[:count], result.report
     exact = effort.candidates is None
     certificate = _certificate(scores, report, documents, has_vectors=has_vectors) if exact else None
     counts = {"allowed": documents}
@@ -116,13 +119,13 @@ def _ranking(result: _core.SearchResult, documents: int, effort: Effort, *, has_
             times[stage] = getattr(report, f"{stage}_ms")
     return Ranking(
         scores,
-        result.numbers,
+        numbers,
         _plan(report, exact=exact),
         counts,
         report.tokens,
         times,
         certificate,
-        dict(zip(result.numbers, scores, strict=True)),
+        dict(zip(numbers, scores, strict=True)),
         _proved(effort) if not report.by_codes or (certificate and certificate.exact) else effort,
     )
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -236,12 +235,7 @@ def _fuse(late: Ranking, lexical: Ranking, options: SearchOptions) -> Ranking:
         fused = fusion.reciprocal_rank([late.numbers, lexical.numbers], weights=options.weights)
     else:
         scored = [list(zip(ranking.numbers, ranking.scores, strict=True)) for ranking in (late, lexical)]
-        # A document without tokens scores -inf in the late ranking: it is a hit, with fused score 0.
-        finite = [[pair for pair in pairs if pair[1] != -math.inf] for pairs in scored]
-        fused = fusion.weighted_sum(finite, options.weights)
-        fused_numbers = {number for number, _ in fused}
-        without_tokens = {number: 0.0 for pairs in scored for number, _ in pairs if number not in fused_numbers}
-        fused = sorted([*fused, *without_tokens.items()], key=lambda pair: (-pair[1], pair[0]))
+        fused = fusion.weighted_sum(scored, options.weights or (1.0, 1.0))
     return Ranking(
         [score for _, score in fused],
         [number for number, _ in fused],

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from serotine.excerpts import Excerpt, Span, by_sentences
-from serotine.index import Hit, Hits, Index, merged_order
+from serotine.index import Hit, Hits, Index, merged_order, merged_warnings
 from serotine.issued_warnings import muted_warnings
 from serotine.serving.mcp.budget import share_budget
 from serotine.serving.mcp.indexes import ServedIndexes
@@ -109,19 +109,17 @@ def _candidates(indexes: Mapping[str, Index], arguments: SearchArguments) -> tup
     options = arguments.options()
     results: list[Hits] = []
     below = 0
-    warnings: dict[str, None] = {}
     for index in indexes.values():
         # The best of every index: which of them are skipped is known once they are merged.
         with muted_warnings():
             hits = index.search(arguments.query, options.depth, **options.keywords(offset=0))
         below += hits.stats.below_min_score
-        warnings.update(dict.fromkeys(map(str, hits.warnings)))
         results.append(hits)
     one_encoder = len({index.stats().encoder for index in indexes.values()}) == 1
     order = merged_order(results, one_encoder=one_encoder)[options.offset : options.depth]
     names = list(indexes)
     candidates = [_Candidate(names[i], results[i], position, several) for i, position in order]
-    return candidates, below, list(warnings)
+    return candidates, below, list(map(str, merged_warnings(results)))
 
 
 def _draft(candidates: Sequence[_Candidate], budget: int) -> _Draft:

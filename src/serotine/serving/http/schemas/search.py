@@ -37,7 +37,7 @@ class SearchBody(SearchOptions):
 
     k: Annotated[int, Field(ge=1)] = 10
     where: Where = None
-    weights: tuple[_Weight, _Weight] = (1.0, 1.0)
+    weights: tuple[_Weight, _Weight] | None = None
     candidates: Annotated[int | None, Field(ge=1)] = None
     offset: Annotated[int, Field(ge=0)] = 0
     min_score: Annotated[float | None, Field(allow_inf_nan=False, examples=[0.6])] = None
@@ -136,8 +136,8 @@ class SearchResponse(ResponseBody):
     stats: Annotated[SearchStats, Described(SearchStats)]
     certificate: Annotated[Certificate, Described(Certificate)] | None
     warnings: list[WarningDetail] = Field(
-        description="What the encoder did not read or know of the query, how it was searched instead, and fields of "
-        "the filter that no document has."
+        description="What the encoder did not read or know of the query, how it was searched instead, fields of "
+        "the filter that no document has, and whether even the best hit is weak."
     )
     milliseconds: Milliseconds
 

@@ -49,9 +49,16 @@ export function merged(names, responses, mode, k) {
   };
 }
 
-/** Return the warnings of several responses, equal ones once. */
+/** Return the warnings of several responses, equal ones once; matches are weak only where those of every index are. */
 function uniqueWarnings(responses) {
-  const byText = new Map(responses.flatMap(({ warnings }) => warnings).map((warning) => [warning.message, warning]));
+  const isWeak = ({ kind }) => kind === "WeakMatchWarning";
+  const found = responses.filter(({ hits }) => hits.length);
+  const best = found.sort((a, b) => b.stats.best_score_per_token - a.stats.best_score_per_token)[0];
+  const allWeak = found.every(({ warnings }) => warnings.some(isWeak));
+  const shown = responses.flatMap((response) =>
+    response.warnings.filter((warning) => !isWeak(warning) || (allWeak && response === best)),
+  );
+  const byText = new Map(shown.map((warning) => [warning.message, warning]));
   return [...byText.values()];
 }
 

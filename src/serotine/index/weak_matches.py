@@ -1,0 +1,61 @@
+"""Weak matches: searches whose best hit scores like those for queries that a collection does not answer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from serotine.errors import SerotineWarning, WeakMatchWarning
+from serotine.index.hits import Hits
+from serotine.index.search import SearchOptions
+
+# By the encoder's fingerprint: `benchmarks/results/min_score.json` has the distributions. Below it are 0.6% of the
+# queries that a collection answers, 77% of those of other collections and 94% of random letters.
+_THRESHOLDS = {"8f90f635e69e709d": 0.55}
+
+
+def weak_match(
+    text: str | None, hits: Hits, options: SearchOptions, fingerprint: str | None
+) -> tuple[WeakMatchWarning, ...]:
+    """Return the warning about hits of which even the best is weak, where that was measured for the encoder.
+
+    Args:
+        text: of the query; None where it was given as vectors, which no distribution was measured for.
+        hits: of the query.
+        options: that they were ranked with; a lowest score of its own replaces the warning.
+        fingerprint: of the encoder of the index.
+    """
+    # What follows the hyphen names the arithmetic, which changes scores less than the threshold's digits.
+    threshold = _THRESHOLDS.get((fingerprint or "").partition("-")[0])
+    best = hits.stats.best_score_per_token
+    if text is None or not hits or options.mode != "late" or options.min_score is not None:
+        return ()
+    if threshold is None or best is None or best >= threshold:
+        return ()
+    return (
+        WeakMatchWarning(
+            f"hits: weak matches, the best scores {best:.2f} per query token; below {threshold:.2f} a query is seldom "
+            "answered by the documents"
+        ),
+    )
+
+
+def merged_warnings(results: Sequence[Hits]) -> list[SerotineWarning]:
+    """Return the warnings of the hits of several indexes for one query, each once.
+
+    Matches of one index are weak only where those of the others are too; the best of them is named.
+    """
+    searched = [hits for hits in results if hits]
+    weak = [hits for hits in searched if _is_weak(hits.warnings)]
+    best = max(weak, key=lambda hits: hits.stats.best_score_per_token or 0.0) if weak else None
+    return list(
+        dict.fromkeys(
+            warning
+            for hits in results
+            for warning in hits.warnings
+            if not isinstance(warning, WeakMatchWarning) or (hits is best and len(weak) == len(searched))
+        )
+    )
+
+
+def _is_weak(warnings: Iterable[SerotineWarning]) -> bool:
+    return any(isinstance(warning, WeakMatchWarning) for warning in warnings)

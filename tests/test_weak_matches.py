@@ -1,0 +1,84 @@
+"""Searches whose best hit is weak: what says so, and what does not."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from serotine import Encoder, Index
+from serotine.cli import main
+from serotine.errors import WeakMatchWarning
+from serotine.index import merged_warnings, weak_matches
+
+pytest.importorskip("serotine_mini")
+TEXTS = {
+    "bat": "The serotine is a large bat. It leaves its roost late in the evening.",
+    "owl": "Owls hunt mice at night, by ear.",
+    "bread": "Bread rises because yeast produces carbon dioxide.",
+}
+ON_TOPIC, OFF_TOPIC = "when does the serotine bat leave its roost?", "zzxqy qwrtplk"
+MEASURED = Path(__file__).parent.parent / "benchmarks" / "results" / "min_score.json"
+
+
+@pytest.fixture(scope="module")
+def encoder() -> Encoder:
+    return Encoder()
+
+
+@pytest.fixture
+def index(tmp_path: Path, encoder: Encoder) -> Iterator[Index]:
+    with Index.create(tmp_path / "bats.serotine", encoder=encoder) as index:
+        index.add(ids=list(TEXTS), texts=list(TEXTS.values()))
+        yield index
+
+
+def test_the_threshold_is_the_measured_one() -> None:
+    measured = json.loads(MEASURED.read_text(encoding="utf-8"))
+    assert {measured["fingerprint"]: 0.55} == weak_matches._THRESHOLDS
+    # The share of a collection's own queries that it refuses, and of others that it accepts.
+    shares = measured["thresholds"]["0.55"]
+    assert shares["on-topic"] < 0.01
+    assert shares["off-topic"] < 0.25
+    assert shares["random letters"] < 0.06
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_query_that_nothing_answers_has_weak_matches(index: Index, encoder: Encoder) -> None:
+    assert index.search(ON_TOPIC).warnings == ()
+    for options in ({}, {"exact": True}, {"offset": 1}, {"k": 1}, {"group_by": "document"}):
+        hits = index.search(OFF_TOPIC, **options)
+        (warning,) = hits.warnings
+        assert isinstance(warning, WeakMatchWarning)
+        best = f"{hits.stats.best_score_per_token:.2f}"
+        assert str(warning).startswith(f"hits: weak matches, the best scores {best} per query token; below 0.55 ")
+    for others in ({"mode": "bm25"}, {"mode": "hybrid"}, {"min_score": 0.1}):
+        assert index.search(OFF_TOPIC, **others).warnings == ()
+    assert index.search(encoder.encode_queries([OFF_TOPIC])[0]).warnings == ()
+    weak, strong = index.search_batch([OFF_TOPIC, ON_TOPIC])
+    assert (len(weak.warnings), strong.warnings) == (1, ())
+
+
+def test_matches_of_several_indexes_are_weak_where_all_are(tmp_path: Path, index: Index, encoder: Encoder) -> None:
+    with Index.create(tmp_path / "bread.serotine", encoder=encoder) as other:
+        other.add(ids=["yeast"], texts=["Yeast is a fungus that ferments sugar."])
+        results = [one.search(ON_TOPIC) for one in (index, other)]
+        assert [len(hits.warnings) for hits in results] == [0, 1]
+        assert merged_warnings(results) == []
+        results = [one.search(OFF_TOPIC) for one in (other, index)]
+        best = max(results, key=lambda hits: hits.stats.best_score_per_token or 0.0)
+        assert merged_warnings(results) == list(best.warnings)
+
+
+def test_the_command_line_says_so(index: Index, capsys: pytest.CaptureFixture[str]) -> None:
+    index.close()
+    assert main(["search", str(index.path), OFF_TOPIC]) == 0
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("warning: hits: weak matches, the best scores 0.")
+    assert main(["search", str(index.path), OFF_TOPIC, "--json", "-"]) == 0
+    (warning,) = json.loads(capsys.readouterr().out)["warnings"]
+    assert warning["kind"] == "WeakMatchWarning"
+    assert main(["search", str(index.path), ON_TOPIC]) == 0
+    assert capsys.readouterr().err == ""

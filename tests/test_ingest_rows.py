@@ -222,7 +222,7 @@ def test_only_the_rows_with_ids_of_another_file_are_skipped(index: Index) -> Non
     report = update(index, ["a.csv", "b.csv"])
     assert (report.added, report.files_added, report.skipped) == (3, 2, ())
     assert rows(report)[0][:2] == ("b.csv", 2)
-    assert rows(report)[0][2].startswith("duplicate id '2', also in a.csv; ids must be unique: add --prefix-ids")
+    assert rows(report)[0][2].startswith("duplicate id '2', also in a.csv, which keeps it; ids must be unique: ")
     assert {hit.id: hit.text for hit in index.get(index.ids())} == {"1": "bat", "2": "owl", "3": "emu"}
     again = update(index, ["a.csv", "b.csv"])
     assert (again.added, again.files_unchanged, again.skipped_rows) == (0, 2, report.skipped_rows)
@@ -271,12 +271,27 @@ def test_prefixed_ids_never_collide_and_are_remembered(index: Index) -> None:
     assert update(index, ["a.csv", "b.csv"]).files_unchanged == 2
 
 
+@pytest.mark.parametrize(
+    ("sources", "kept"), [(["data"], "data/a.csv"), (["data/b/1.csv", "data/a.csv"], "data/b/1.csv")]
+)
+def test_the_first_file_by_command_and_path_keeps_an_id(index: Index, sources: list[str], kept: str) -> None:
+    Path("data/b").mkdir(parents=True)
+    # Neither by age nor in the order of the folder.
+    for name in ("data/z.csv", "data/b/1.csv", "data/a.csv"):
+        Path(name).write_text(f"id,text\n1,{name}\n2{name},other\n")
+    report = update(index, sources)
+    assert index["1"].text == kept
+    assert all(f"also in {kept}, which keeps it; " in row[2] for row in rows(report))
+    assert len(rows(report)) == report.files_added - 1
+
+
 def test_two_files_with_the_same_ids_are_both_named(index: Index) -> None:
     for name in ("a.csv", "b.csv"):
         Path(name).write_text(f"id,text\n1,{name}\n")
     report = update(index, ["a.csv", "b.csv"])
     assert (report.added, len(report.skipped)) == (1, 1)
-    assert report.skipped[0].message.startswith("b.csv:2: duplicate id '1', also in a.csv; ids must be unique")
+    message = report.skipped[0].message
+    assert message.startswith("b.csv:2: duplicate id '1', also in a.csv, which keeps it; ids must be unique: ")
     for name in ("c.csv", "d.csv"):
         Path(name).write_text(f"number,text\n1,{name}\n")
     assert update(index, ["c.csv", "d.csv"]).added == 2
@@ -295,8 +310,12 @@ def test_ids_of_another_file_are_one_line_a_file(index: Index) -> None:
     report = update(index, ["a.csv", "b.csv", "c.csv"])
     unique = "ids must be unique: add --prefix-ids, or name another field with --id-field NAME"
     assert rows(report)[:2] == [
-        ("b.csv", 2, f"4 rows have ids that are also in a.csv (the first: '5'); {unique}"),
-        ("c.csv", 3, f"22 rows have ids that are also in a.csv and 1 other file (the first: '3'); {unique}"),
+        ("b.csv", 2, f"4 rows have ids that are also in a.csv, which keeps them (the first: '5'); {unique}"),
+        (
+            "c.csv",
+            3,
+            f"22 rows have ids that are also in a.csv and 1 other file, which keep them (the first: '3'); {unique}",
+        ),
     ]
     assert rows(report)[2][:2] == ("c.csv", 2)
     assert [row.collisions for row in report.skipped_rows.first] == [4, 22, 0]
@@ -311,7 +330,7 @@ def test_a_file_whose_ids_are_all_taken_names_the_other_in_every_run(index: Inde
     numbered("b.csv", range(10))
     first = update(index, ["a.csv", "b.csv"])
     assert [skipped.reason for skipped in first.skipped] == [
-        "line 2: 10 rows have ids that are also in a.csv (the first: '0'); "
+        "line 2: 10 rows have ids that are also in a.csv, which keeps them (the first: '0'); "
         "ids must be unique: add --prefix-ids, or name another field with --id-field NAME"
     ]
     assert update(index, ["a.csv", "b.csv"]).skipped == first.skipped
@@ -330,9 +349,11 @@ def test_ids_that_are_taken_are_reported_first(shell: Shell) -> None:
     shell("index", "a.csv", *files, "y.csv", "z.csv", "-o", "i")
     lines = shell.err.splitlines()
     assert lines[0].startswith(
-        "warning: skipped rows: y.csv:2: 5 rows have ids that are also in a.csv (the first: '5')"
+        "warning: skipped rows: y.csv:2: 5 rows have ids that are also in a.csv, which keeps them (the first: '5')"
     )
-    assert lines[1].startswith("warning: skipped: z.csv:2: 10 rows have ids that are also in a.csv (the first: '0')")
+    assert lines[1].startswith(
+        "warning: skipped: z.csv:2: 10 rows have ids that are also in a.csv, which keeps them (the first: '0')"
+    )
     assert len([line for line in lines if "broken" in line]) == 10
 
 

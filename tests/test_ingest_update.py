@@ -229,8 +229,8 @@ def test_a_file_with_a_duplicate_id_is_skipped(index: Index, folder: Path) -> No
     report = run(index)
     assert files(report) == (3, 0, 0, 0, 1)
     assert report.skipped[0].reason == (
-        "line 1: duplicate id 'y', also in notes/c.jsonl; ids must be unique: add --prefix-ids, or name another field "
-        "with --id-field NAME"
+        "line 1: duplicate id 'y', also in notes/c.jsonl, which keeps it; "
+        "ids must be unique: add --prefix-ids, or name another field with --id-field NAME"
     )
     assert texts(index)["y"] == "fox two"
 

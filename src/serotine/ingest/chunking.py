@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 # A section shorter than a quarter of a passage joins the next: a heading with a line or two is no passage.
 _TINY_DIVISOR = 4
 # Characters of a long text that are cut at once.
-_PORTION = 1 << 20
+_PORTION = 1 << 17
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,8 +97,8 @@ class Chunker:
         """Yield the passages of a text in order, without white space at their ends; none for an empty text.
 
         Every word is in a passage. A text that is short enough is one passage, unless it has separate sections. Of a
-        long text, a portion of about a million characters is cut at a time, so that memory is bounded. A text that is
-        cut for a second time, to be stored after it was planned, is not tokenized again.
+        long text, a portion of about 130,000 characters is cut at a time, so that memory is bounded and progress seen.
+        A text that is cut for a second time, to be stored after it was planned, is not tokenized again.
         """
         if not extract.text.strip():
             return
@@ -154,7 +154,7 @@ class Chunker:
 
 
 def _portions(text: str, sections: Sequence[Section]) -> Iterator[list[Section]]:
-    """Yield consecutive sections of about a million characters together; a longer section is divided."""
+    """Yield consecutive sections of about 130,000 characters together; a longer section is divided."""
     portion: list[Section] = []
     size = 0
     for section in sections:

@@ -88,7 +88,8 @@ def _reason(id_: str, holders: tuple[Holder, ...], count: int, file: SourceFile)
     more = f" and {others:,} other file{'s' if others > 1 else ''}" if others else ""
     options = "add --prefix-ids, or name another field with --id-field NAME"
     if holder.name is not None and holder.is_read:
-        where = f"also in {holder.name}{more}"
+        keeping = f"which keep{'' if others else 's'} {'it' if count == 1 else 'them'}"
+        where = f"also in {holder.name}{more}, {keeping}"
         subject = f"duplicate id {id_!r}, {where}" if count == 1 else f"{count:,} rows have ids that are {where}"
         fix = f"ids must be unique: {options}"
     else:

@@ -182,3 +182,34 @@ def test_replacing_one_passage_warns(index: Index) -> None:
     index.add(["a"], [LONG], long_texts="split", upsert=True)
     index.add(["x#1"], ["bats"])
     index.add(["x#1"], ["owls"], upsert=True)
+
+
+@pytest.mark.parametrize("separator", [" ", "\n\n"])
+def test_the_id_of_a_split_text_stands_for_its_passages(tmp_path: Path, separator: str) -> None:
+    text = separator.join(f"Bat number {i} flies late, over pastures and hedges." for i in range(150))
+    with Index.create(tmp_path / "i") as index:
+        index.add(["long", "short"], [text, "An owl."], metadata=[{"start": 5, "lang": "en"}, {}], long_texts="split")
+        passages = index.ids(where={"document": "long"})
+        assert len(passages) > 5
+        assert "long" in index
+        whole = index["long"]
+        assert (whole.id, whole.text) == ("long", text)
+        assert whole.metadata == {"document_start": 5, "lang": "en"}
+        # After one passage is replaced by itself, its number is the highest.
+        second = index[passages[1]]
+        with pytest.warns(ReplacedPassageWarning):
+            index.add([second.id], [second.text or ""], metadata=[second.metadata], upsert=True)
+        found = index.get(["short", "long", "none"], missing="none")
+        assert [hit and hit.text for hit in found] == ["An owl.", text, None]
+        index.update_metadata(["long"], [{"lang": "fr"}])
+        index.update_metadata([passages[0]], [{"first": True}])
+        assert index["long"].metadata == {"document_start": 5, "lang": "fr"}
+        index.delete([passages[1]])
+        assert "long" in index
+        with pytest.raises(
+            UnknownIdError, match=r"'long' is not whole, only \d+ of its passages are left: 'long#1', 'l"
+        ):
+            index["long"]
+        index.delete(["long"])
+        assert "long" not in index
+        assert index.get("long", missing="none") is None

@@ -12,6 +12,7 @@ from serotine.errors import UnknownIdError, first_and_count, not_one_of, wrong_t
 from serotine.index.filter_checks import FilterChecks
 from serotine.index.hits import Hit
 from serotine.index.store import Row, Store
+from serotine.index.whole_documents import whole_document
 from serotine.texts import is_text, strings
 
 Missing = Literal["error", "none"]
@@ -33,7 +34,10 @@ class DocumentContainer:
 
     def __contains__(self, id_: object) -> bool:
         self._store.require_open()
-        return isinstance(id_, str) and is_text(id_) and bool(self._store.catalog.live_ids([id_]))
+        if not (isinstance(id_, str) and is_text(id_)):
+            return False
+        catalog = self._store.catalog
+        return bool(catalog.live_ids([id_]) or catalog.passages([id_]))
 
     def __iter__(self) -> Iterator[str]:
         """Iterate over the ids, in the order they were added, of one committed state; in constant memory."""
@@ -66,6 +70,9 @@ class DocumentContainer:
     def get(self, ids: str | Sequence[str], *, missing: Missing = "error") -> Hit | list[Hit] | list[Hit | None] | None:
         """Return documents by id, as hits with score NaN: one for a string, a list in the order of `ids` otherwise.
 
+        The id of a document that was split means all its passages: the hit has its whole text, and the metadata that
+        they share.
+
         Args:
             ids: an id, or several.
             missing: "error" raises for an id that is not in the index, "none" returns None in its place.
@@ -82,7 +89,7 @@ class DocumentContainer:
         """
         self._store.require_open()
         check_missing(missing)
-        rows = self._store.catalog.live_rows([ids] if isinstance(ids, str) else strings(ids, "ids"))
+        rows = _rows(self._store, [ids] if isinstance(ids, str) else strings(ids, "ids"))
         if missing == "error":
             for id_, row in rows:
                 if row is None:
@@ -130,6 +137,19 @@ class DocumentContainer:
                 segment, position = location
                 return segment.document(position)
             # Replaced by another process in between: it has another number now, or is deleted.
+
+
+def _rows(store: Store, ids: Sequence[str]) -> list[tuple[str, Row | None]]:
+    """Return every id with its live document, split ones put together, or with None."""
+    catalog = store.catalog
+    with catalog.reading():
+        numbers = catalog.live_ids(ids)
+        passages = catalog.passages([id_ for id_ in ids if id_ not in numbers])
+        rows = catalog.rows([*numbers.values(), *(number for by_id in passages.values() for number in by_id.values())])
+    found = {id_: rows[number] for id_, number in numbers.items()}
+    for id_, by_id in passages.items():
+        found[id_] = whole_document(id_, [rows[number] for number in by_id.values()])
+    return [(id_, found.get(id_)) for id_ in ids]
 
 
 def check_missing(value: object) -> None:

@@ -1,0 +1,46 @@
+"""Documents that were split into passages, put together again."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+from serotine.cutting import PASSAGE_FIELDS, passage_id
+from serotine.errors import UnknownIdError
+from serotine.index.store import Row
+
+
+def whole_document(id_: str, passages: Sequence[Row]) -> Row:
+    """Return a document made of its passages: its whole text, and the metadata that all of them have.
+
+    White space between passages that do not overlap is not stored: it becomes a space, or as many line breaks.
+
+    Args:
+        id_: the document's id.
+        passages: all that are stored, in any order.
+
+    Raises:
+        UnknownIdError: some passages are missing, so that the text is no longer known.
+    """
+    ordered = sorted(passages, key=lambda row: _bound(row, "start"))
+    if [row.id for row in ordered] != [passage_id(id_, number) for number in range(1, len(ordered) + 1)]:
+        named = ", ".join(repr(row.id) for row in ordered[:3])
+        raise UnknownIdError(f"ids: {id_!r} is not whole, only {len(ordered):,} of its passages are left: {named}")
+    text = ordered[0].text or ""
+    start = _bound(ordered[0], "start")
+    for before, after in pairwise(ordered):
+        gap = _bound(after, "start") - max(start + len(text), _bound(before, "end"))
+        text += " " if gap == 1 else "\n" * gap
+        text += (after.text or "")[start + len(text) - _bound(after, "start") :]
+    shared = {
+        name: value
+        for name, value in ordered[0].metadata.items()
+        if name not in PASSAGE_FIELDS and all(name in row.metadata and row.metadata[name] == value for row in ordered)
+    }
+    return Row(ordered[0].number, id_, text, shared)
+
+
+def _bound(row: Row, name: str) -> int:
+    """Return "start" or "end" of a passage; 0 where a caller's own metadata has none."""
+    value = row.metadata.get(name)
+    return value if isinstance(value, int) else 0

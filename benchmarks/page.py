@@ -29,9 +29,9 @@ compare:
 - **One author.** We chose collections, settings and versions. Peers ran in their defaults, and in the settings that
   the tables name.
 - **Speed is shown beside what it costs**: error, recall or nDCG@10. Neither means much alone.
-- **Not every benchmark has results here.** Missing: encoding beside ONNX Runtime (`benchmarks/encoding.py`), from
-  files to answers beside other systems (`benchmarks/end_to_end.py`), promised recall (`benchmarks/recall.py`), and
-  everything on GPUs, on ARM and at ten million passages.
+- **Not every benchmark has results here.** Missing: from files to answers beside other systems
+  (`benchmarks/end_to_end.py`), promised recall (`benchmarks/recall.py`), and everything on GPUs, on ARM and at ten
+  million passages.
 - **Collections for quality are small**, some have fewer than 100 queries, and differences of a point may be chance.
   The files hold significance tests where they were made.
 
@@ -278,6 +278,36 @@ def _min_score(results: Any) -> Iterator[str]:
     )
 
 
+def _encoding(results: Any) -> Iterator[str]:
+    encoders = list(results["passages"]["threads=1"])
+    rows: list[list[str]] = []
+    for threads in ("threads=1", "threads=2"):
+        speeds = results["passages"][threads]
+        name = f"passages/s, {threads[-1]} {'thread' if threads[-1] == '1' else 'threads'}"
+        rows.append([name, *(f"{speeds[encoder]['documents_per_second']:.0f}" for encoder in encoders)])
+    for caches, timings in results["query_of_12_tokens"].items():
+        milliseconds = (f"{timings[encoder]['median'] * 1e3:.1f}" for encoder in encoders)
+        rows.append([f"query of 12 tokens, median ms, {caches} caches", *milliseconds])
+    cosines = results["cosine"]
+    means = (f"{cosines[encoder]['mean']:.4f}" if encoder in cosines else "1" for encoder in encoders)
+    rows.append(["mean cosine per token with float32", *means])
+    for collection, figures in results["ndcg_at_10"].items():
+        percents = (f"{figures[encoder]:.1%}".rstrip("%") if encoder in figures else "" for encoder in encoders)
+        rows.append([f"nDCG@10, {collection}", *percents])
+    yield from _table(["", *encoders], rows)
+    yield "\nTexts of one length, without the tokenizer: times as fast as ONNX Runtime.\n"
+    lengths = results["lengths"]
+    yield from _table(
+        ["threads", *(f"{length} tokens" for length in lengths["threads=1"])],
+        (
+            [threads.removeprefix("threads="), *(f"{row[encoders[0]]['times_onnx']:.2f}" for row in timings.values())]
+            for threads, timings in lengths.items()
+        ),
+    )
+    share = results["vnni"]["share_at_96_tokens"]
+    yield f"\nAt 96 tokens, the products of the layers take {share:.0%} of the processor's peak of 8-bit products."
+
+
 SECTIONS = (
     Section(
         "MaxSim kernels",
@@ -286,6 +316,13 @@ SECTIONS = (
         "Thousands of documents per second, one thread, 128 dimensions; documents x tokens. int8 and 16-bit rows score "
         "rounded vectors: the error column says what that costs.",
         _kernels,
+    ),
+    Section(
+        "Encoding",
+        "encoding.json",
+        "benchmarks/encoding.py",
+        "serotine-mini on three backends, in turns on the same texts; passages as they come, tokenizer included.",
+        _encoding,
     ),
     Section(
         "Index",

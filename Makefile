@@ -44,6 +44,13 @@ fix: $(VENV)/.dev
 torture: $(VENV)/.dev
 	$(BIN)/python -m tests.torture --minutes $(or $(MINUTES),20)
 
+# A wheel built from a clean sdist, audited, installed where there is no compiler, and used. Linux only.
+.PHONY: wheel
+wheel: $(BIN)/python
+	$(BIN)/python -m pip install --quiet 'pip>=25.1'
+	$(BIN)/python -m pip install --quiet --group release
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python release/check_wheel.py
+
 .PHONY: hf-kernels
 hf-kernels: $(VENV)/.demo
 	$(BIN)/python -m serotine.integrations.hf_kernels dist/hf-kernels

@@ -10,8 +10,11 @@ from pathlib import Path
 
 import pytest
 
+import serotine
+
 ROOT = Path(__file__).parents[1]
-EXTRAS = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["optional-dependencies"]
+PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+EXTRAS = PYPROJECT["project"]["optional-dependencies"]
 # `.[a,b]` and `serotine[a,b]` in commands; `missing_extra(purpose, "a")` in sources.
 IN_COMMAND = re.compile(r"(?:'\.|serotine)\[([a-z, -]+)\]'")
 IN_SOURCE = re.compile(r"missing_extra\([^)]*\"([a-z-]+)\"\)")
@@ -49,3 +52,12 @@ def test_an_extra_is_added_without_compiling_again() -> None:
     assert result.returncode == 0, result.stderr
     assert re.search("^Requirement already satisfied: bm25s", result.stdout, re.MULTILINE)
     assert not re.search("^(Would install|Collecting|Processing|  Preparing)", result.stdout, re.MULTILINE)
+
+
+def test_the_version_is_written_once() -> None:
+    assert PYPROJECT["project"]["dynamic"] == ["version"]
+    source = ROOT / PYPROJECT["tool"]["dynamic-metadata"][0]["input"]
+    assert f'__version__ = "{serotine.__version__}"' in source.read_text(encoding="utf-8")
+    for path in (*ROOT.glob("*.cff"), *(ROOT / ".github").rglob("*.yml"), *(ROOT / "src").rglob("*.py")):
+        if path != source:
+            assert f'"{serotine.__version__}"' not in path.read_text(encoding="utf-8"), path

@@ -61,3 +61,9 @@ def test_the_version_is_written_once() -> None:
     for path in (*ROOT.glob("*.cff"), *(ROOT / ".github").rglob("*.yml"), *(ROOT / "src").rglob("*.py")):
         if path != source:
             assert f'"{serotine.__version__}"' not in path.read_text(encoding="utf-8"), path
+
+
+def test_the_extra_all_names_every_extra() -> None:
+    (requirement,) = EXTRAS["all"]
+    names = requirement.removeprefix("serotine[").removesuffix("]").split(",")
+    assert names == sorted(set(EXTRAS) - {"all", "bench"})

@@ -38,6 +38,9 @@ def test_every_public_name_is_there() -> None:
         assert getattr(serotine, name) is not None
     with pytest.raises(AttributeError, match="no attribute 'Nothing'"):
         _ = serotine.Nothing  # type: ignore[attr-defined]
+    for module, name, near in ((serotine, "Indx", "Index"), (serotine.maxsim, "scores", "score")):
+        with pytest.raises(AttributeError, match=f"no attribute '{name}'; did you mean '{near}'$"):
+            getattr(module, name)
 
 
 def test_what_needs_torch_says_so() -> None:

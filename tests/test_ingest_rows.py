@@ -174,9 +174,7 @@ def test_the_command_line_warns_counts_and_exits_with_0(shell: Shell, tmp_path: 
     shell("add", "i.serotine", "b.csv")
     warnings = shell.err.splitlines()
     assert len(warnings) == 11
-    assert warnings[-1] == (
-        "warning: 12 bad rows of 1 file skipped, the first 10 are listed; --strict rejects such files"
-    )
+    assert warnings[-1] == ("warning: 12 bad rows of 1 file skipped, 2 of them not listed; --strict rejects such files")
     assert ids() == {"1", "2", "b"}
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from serotine.lazy_names import no_attribute
 from serotine.privacy import disable_telemetry
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ def __getattr__(name: str) -> Any:
         return importlib.import_module("serotine.maxsim")
     if name in _MODULES:
         return getattr(importlib.import_module(_MODULES[name]), name)
-    raise AttributeError(f"module 'serotine' has no attribute {name!r}")
+    raise no_attribute("serotine", name, __all__)
 
 
 def __dir__() -> list[str]:

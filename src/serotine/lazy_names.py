@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 
@@ -12,7 +12,23 @@ def lazy_names(package: str, modules: Mapping[str, str]) -> Callable[[str], Any]
 
     def get(name: str) -> Any:
         if name not in modules:
-            raise AttributeError(f"module {package!r} has no attribute {name!r}")
+            raise no_attribute(package, name, modules)
         return getattr(importlib.import_module(f"{package}.{modules[name]}"), name)
 
     return get
+
+
+def no_attribute(module: str, name: str, names: Iterable[str]) -> AttributeError:
+    """Return the error for a name that a module lacks; it suggests the nearest of its public `names`.
+
+    >>> str(no_attribute("serotine", "Indx", ["Encoder", "Index"]))
+    "module 'serotine' has no attribute 'Indx'; did you mean 'Index'"
+    """
+    message = f"module {module!r} has no attribute {name!r}"
+    # Names that protocols look for, such as __path__, are no misspellings.
+    if not name.startswith("_"):
+        import difflib
+
+        near = difflib.get_close_matches(name, names, n=1)
+        message += f"; did you mean {near[0]!r}" if near else ""
+    return AttributeError(message)

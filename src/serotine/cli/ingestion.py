@@ -143,8 +143,8 @@ def plan_files(ingest: Ingest, index: Index | None, reported: set[Skipped | Skip
         if row not in reported:
             warn(row.message)
             reported.add(row)
-    if plan.problems.count > len(plan.problems.first):
-        warn(f"{plural(plan.problems.count, 'line')} read as text, the first {len(plan.problems.first)} are listed")
+    if unlisted := plan.problems.count - len(plan.problems.first):
+        warn(f"{plural(plan.problems.count, 'line')} read as text, {unlisted:,} of them not listed")
     for file in plan.ignored.first:
         warn(f"{file}: ignored: {_ignored_reason(Path(file))}")
     if plan.deleted:
@@ -305,8 +305,9 @@ def _warn_rows(rows: Iterable[SkippedRow]) -> None:
 
 def _warn_row_count(rows: SkippedRows) -> None:
     listed = sum(max(row.collisions, 1) for row in rows.first)
-    if rows.count > listed or len(rows.first) > 1:
-        others = f", the first {listed:,} are listed" if rows.count > listed else ""
+    unlisted = rows.count - listed
+    if unlisted or len(rows.first) > 1:
+        others = f", {unlisted:,} of them not listed" if unlisted else ""
         warn(
             f"{plural(rows.count, 'bad row')} of {plural(rows.files, 'file')} skipped{others}; "
             "--strict rejects such files"

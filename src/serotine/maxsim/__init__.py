@@ -28,6 +28,8 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from serotine.errors import missing_extra
+from serotine.lazy_names import no_attribute
 from serotine.maxsim.contrastive import score_contrastive, score_contrastive_with_argmax
 from serotine.maxsim.packed import score_pairs_packed, score_pairs_packed_with_argmax
 from serotine.maxsim.padded import score_candidates_padded, score_candidates_padded_with_argmax
@@ -82,11 +84,11 @@ _TORCH_ONLY = frozenset(name for name in __all__ if name.startswith("colbert_") 
 def __getattr__(name: str) -> Any:
     """Import the functions that need torch from `serotine.maxsim.torch`."""
     if name not in _TORCH_ONLY:
-        raise AttributeError(f"module 'serotine.maxsim' has no attribute {name!r}")
+        raise no_attribute("serotine.maxsim", name, __all__)
     try:
         module = importlib.import_module("serotine.maxsim.torch")
     except ModuleNotFoundError as error:
-        raise ImportError(f"serotine.maxsim.{name} needs torch ({error}); run: pip install 'serotine[torch]'") from None
+        raise ImportError(f"{missing_extra(f'serotine.maxsim.{name}', 'torch')} ({error})") from None
     return getattr(module, name)
 
 

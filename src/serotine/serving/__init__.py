@@ -8,6 +8,8 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from serotine.lazy_names import no_attribute
+
 if TYPE_CHECKING:
     from serotine.serving.bearer_tokens import Token, read_tokens
     from serotine.serving.http.run import serve
@@ -44,7 +46,7 @@ def __getattr__(name: str) -> Any:
     if name in _HOMES:
         module, attribute = _HOMES[name]
         return getattr(importlib.import_module(module), attribute)
-    raise AttributeError(f"module 'serotine.serving' has no attribute {name!r}")
+    raise no_attribute("serotine.serving", name, __all__)
 
 
 def __dir__() -> list[str]:

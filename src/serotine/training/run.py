@@ -152,7 +152,7 @@ def _require_libraries() -> None:
     if int(sentence_transformers.__version__.split(".")[0]) < 6:
         raise TrainingError(
             f"sentence-transformers: must be version 6 or newer, got {sentence_transformers.__version__}; "
-            "run: pip install 'serotine[train]'"
+            f"{missing_extra('training', 'train')}"
         )
 
 

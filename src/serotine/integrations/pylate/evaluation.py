@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from serotine import evaluation
 from serotine.errors import not_one_of
 from serotine.evaluation import Qrels, Run
+from serotine.lazy_names import no_attribute
 
 if TYPE_CHECKING:
     from serotine.integrations.pylate.sentence_transformers import (
@@ -145,4 +146,4 @@ def __getattr__(name: str) -> Any:
     # The evaluators import sentence-transformers, which takes seconds.
     if name in __all__:
         return getattr(importlib.import_module("serotine.integrations.pylate.sentence_transformers"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    raise no_attribute(__name__, name, __all__)

@@ -18,6 +18,7 @@ from serotine.index import CATALOG_FILE, Index
 from serotine.integrations.pylate.embeddings import as_arrays
 from serotine.integrations.pylate.ignored_parameters import IgnoredParameters, warn_ignored
 from serotine.integrations.pylate.rank import RerankResult
+from serotine.lazy_names import no_attribute
 
 __all__ = ["PLAID"]
 
@@ -231,7 +232,7 @@ class PLAID:
 def __getattr__(name: str) -> Any:
     if name in ("Voyager", "ScaNN", "WARP", "Tachiom"):
         raise SerotineError(f"indexes.{name}: not supported; use indexes.PLAID")
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    raise no_attribute(__name__, name, __all__)
 
 
 def _id_list(documents_ids: Id | Iterable[Id]) -> list[Id]:

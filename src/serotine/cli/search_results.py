@@ -125,14 +125,16 @@ def _name(hit: Hit) -> str:
 
 
 def _summary(found: Sequence[Found], results: Mapping[Path, Hits], *, filtered: bool) -> str:
-    """Return ``3 of 1,400 documents in 6.0 ms``."""
+    """Return ``3 of 1,400 documents in 6.0 ms; the best scores 0.714 per query token``."""
     stats = [hits.stats for hits in results.values()]
     # BM25 applies the filter while it scores and does not count the documents that pass.
     passing = " that pass the filter" if filtered and any(one.plan != "bm25" for one in stats) else ""
     documents = plural(sum(one.documents for one in stats), "document")
     places = f" of {len(stats)} indexes" if len(stats) > 1 else ""
     milliseconds = sum(one.milliseconds["search"] for one in stats)
-    return f"{len(found):,} of {documents}{places}{passing} in {milliseconds:,.1f} ms"
+    scores = [one.hit.score_per_token for one in found if one.hit.score_per_token is not None]
+    best = f"; the best scores {max(scores):.3f} per query token" if scores else ""
+    return f"{len(found):,} of {documents}{places}{passing} in {milliseconds:,.1f} ms{best}"
 
 
 def _stages(stats: SearchStats, *, filtered: bool) -> str:

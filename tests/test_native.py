@@ -8,21 +8,10 @@ import subprocess
 from pathlib import Path
 
 import pytest
-
-ROOT = Path(__file__).parent.parent
+from helpers.native_build import build, sanitized
 
 # Compilation of every instruction set, on a core that other tests share.
 pytestmark = pytest.mark.timeout(1200)
-
-
-def build(folder: Path, *options: str, target: str = "all") -> Path:
-    """Configure and build the C++ tests; return the path of the self-test."""
-    configure = ["cmake", "-S", str(ROOT / "native"), "-B", str(folder), "-G", "Ninja"]
-    configure += ["-DSEROTINE_PYTHON=OFF", "-DSEROTINE_TESTS=ON", *options]
-    for command in (configure, ["cmake", "--build", str(folder), "--target", target]):
-        completed = subprocess.run(command, capture_output=True, text=True, timeout=900)
-        assert completed.returncode == 0, completed.stdout[-3000:] + completed.stderr[-3000:]
-    return folder / "tests" / "selftest"
 
 
 def run(command: list[str]) -> str:
@@ -31,27 +20,22 @@ def run(command: list[str]) -> str:
     return completed.stdout
 
 
-def test_every_path_is_clean_under_address_and_undefined_behavior_sanitizers(tmp_path: Path) -> None:
-    program = build(
-        tmp_path,
-        "-DCMAKE_BUILD_TYPE=None",
-        "-DCMAKE_CXX_FLAGS=-O1",
-        "-DSEROTINE_KERNEL_OPT=-O1",
-        "-DSEROTINE_SANITIZE=address,undefined",
-        "-DSEROTINE_EVEX=ON",
-    )
-    outputs = {
-        name: run([str(program.with_name(name))]) for name in ("selftest", "search_test", "encoder_test", "amx_test")
-    }
+def test_every_path_is_clean_under_address_and_undefined_behavior_sanitizers() -> None:
+    programs = sanitized("address,undefined")
+    names = ("selftest", "search_test", "encoder_test", "amx_test")
+    outputs = {name: run([str(programs / name)]) for name in names}
     assert all(" 0 failed" in output for output in outputs.values())
     # In the encoding of AVX-512: few processors have both that and AVX-VNNI's own.
     assert ("avx512_vnni: ok" in outputs["encoder_test"]) == ("avx_vnni: ok" in outputs["encoder_test"])
+    for seed in range(5):
+        assert " 0 failed" in run([str(programs / "search_test"), str(seed)])
 
 
-def test_the_thread_pool_is_clean_under_thread_sanitizer(tmp_path: Path) -> None:
-    options = ("-DCMAKE_BUILD_TYPE=None", "-DCMAKE_CXX_FLAGS=-O1", "-DSEROTINE_SANITIZE=thread")
-    program = build(tmp_path, *options, target="thread_pool_test")
-    assert " 0 failed" in run([str(program.with_name("thread_pool_test"))])
+def test_search_and_the_thread_pool_are_clean_under_thread_sanitizer() -> None:
+    programs = sanitized("thread", "search_test", "thread_pool_test")
+    assert " 0 failed" in run([str(programs / "thread_pool_test")])
+    for seed in range(3):
+        assert " 0 failed" in run([str(programs / "search_test"), str(seed)])
 
 
 @pytest.mark.skipif(
@@ -59,7 +43,7 @@ def test_the_thread_pool_is_clean_under_thread_sanitizer(tmp_path: Path) -> None
 )
 def test_avx_vnni_needs_no_avx512(tmp_path: Path) -> None:
     compiled = "encoder/CMakeFiles/serotine_encoder.dir/avx_vnni.cpp.o"
-    build(tmp_path, "-DCMAKE_BUILD_TYPE=Release", target=compiled)
+    build(tmp_path, "-DCMAKE_BUILD_TYPE=Release", targets=(compiled,))
     listing = run(["objdump", "--disassemble", str(tmp_path / compiled)])
     instructions = [line.split("\t")[1:] for line in listing.splitlines() if line.count("\t") == 2]
     dot_products = [code for code, text in instructions if "vpdpbusd" in text]
@@ -74,7 +58,7 @@ def test_avx_vnni_needs_no_avx512(tmp_path: Path) -> None:
     reason="needs the AArch64 cross compiler and qemu-user (Debian: g++-aarch64-linux-gnu qemu-user)",
 )
 def test_neon_paths_under_emulation(tmp_path: Path) -> None:
-    program = build(
+    programs = build(
         tmp_path,
         "-DCMAKE_SYSTEM_NAME=Linux",
         "-DCMAKE_SYSTEM_PROCESSOR=aarch64",
@@ -82,10 +66,9 @@ def test_neon_paths_under_emulation(tmp_path: Path) -> None:
         "-DCMAKE_BUILD_TYPE=Release",
     )
     for name in ("selftest", "search_test"):
-        output = run(["qemu-aarch64", "-L", "/usr/aarch64-linux-gnu", str(program.with_name(name))])
+        output = run(["qemu-aarch64", "-L", "/usr/aarch64-linux-gnu", str(programs / name)])
         assert "neon: ok" in output
         assert "neon_dotprod: ok" in output
-    program = program.with_name("encoder_test")
-    output = run(["qemu-aarch64", "-L", "/usr/aarch64-linux-gnu", str(program)])
+    output = run(["qemu-aarch64", "-L", "/usr/aarch64-linux-gnu", str(programs / "encoder_test")])
     assert "neon_dotprod: ok" in output
     assert "neon_i8mm: ok" in output

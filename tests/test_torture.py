@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import random
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 from torture import __main__ as runner
+from torture import found, fuzzing, load, native
 from torture.outcomes import Attack, Outcome
 
 ROOT = Path(__file__).parents[1]
@@ -26,6 +28,46 @@ def test_no_outcome_is_unexplained(tmp_path: Path) -> None:
     attacks = {attack["attack"]: attack for attack in json.loads(result.read_text())["attacks"]}
     assert sorted(attacks) == sorted(ATTACKS)
     assert all(attack["states"] or "skipped" in attack for attack in attacks.values())
+
+
+def test_what_a_run_found_is_replayed_first_by_the_next(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(found, "_CACHE", tmp_path)
+    monkeypatch.setattr(native, "sanitized", lambda kind, *_: tmp_path)
+    monkeypatch.setattr(native.Native, "missing", classmethod(lambda _: ""))
+    for program in ("search_test", "thread_pool_test"):
+        script = tmp_path / program
+        script.write_text('#!/bin/sh\n[ "$LD_PRELOAD" = "" ] || exit 0\necho "data race on $1" >&2\nexit 66\n')
+        script.chmod(0o755)
+    monkeypatch.setenv("LD_PRELOAD", "")
+    (first,) = runner._run(native.Native, 3, None, 0.0)["unexplained"]
+    assert "data race on" in first["problem"]
+    again = runner._run(native.Native, 4, None, 0.0)["unexplained"]
+    assert first["state"] in [outcome["state"] for outcome in again]
+    for program in ("search_test", "thread_pool_test"):
+        (tmp_path / program).write_text("#!/bin/sh\n")
+    last = runner._run(native.Native, 5, None, 0.0)
+    assert (last["unexplained"], last["states"]) == ([], 3)
+
+
+def test_files_that_fuzzing_found_are_replayed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(found, "_CACHE", tmp_path)
+    attack = fuzzing.Fuzzing()
+    assert attack.replay() == []
+    assert attack._read("a.xml", b"<a>").kind == "reads: refused"
+    # The same message again, in words.
+    assert attack._read("b.xml", b"<b>").kind == "reads: refused"
+    assert attack._read("c.xml", b"<a><b></a>").kind == "reads: refused"
+    shutil.rmtree(attack.folder)
+    assert [outcome.kind for outcome in fuzzing.Fuzzing().replay()] == ["reads: refused"] * 2
+
+
+def test_growth_is_the_last_third_of_a_session_beside_its_first() -> None:
+    flat = [(float(at), 100.0) for at in range(30)]
+    assert load.grown("descriptors", flat, 0, 30) == load.grown("descriptors", [], 0, 30) == ""
+    rising = [(at, value if at < 15 else 2 * value) for at, value in flat]
+    assert load.grown("descriptors", rising, 0, 30) == "descriptors grew from 100.00 to 200.00, beyond 170.00"
+    slow = [(at / 10, 5.0 if at > 290 else 0.01) for at in range(300)]
+    assert "seconds of a search (p99) grew from 0.01 to 5.00" in load.grown("seconds of a search (p99)", slow, 0, 30)
 
 
 def test_an_unexplained_outcome_is_printed_with_the_command_that_replays_it(

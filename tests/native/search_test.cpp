@@ -2,24 +2,28 @@
 // instruction set, codes decode as in a plain loop, tokens get their nearest centroid, and an exact search equals
 // brute force. Arrays are allocated to the byte, so that AddressSanitizer sees any read past their end.
 #include <algorithm>
+#include <atomic>
 #include <cmath>
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
 #include <memory>
 #include <random>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "codec.hpp"
 #include "half.hpp"
 #include "maxsim.hpp"
 #include "search.hpp"
+#include "../../native/common/thread_pool.hpp"
 
 namespace {
 
 using namespace serotine;
 
-int failures = 0;
+std::atomic<int> failures{0};
 
 void expect(bool condition, const std::string& message) {
   if (!condition) {
@@ -364,9 +368,44 @@ void check_clusters(std::mt19937& rng, std::size_t dim, const std::string& name)
   expect(mean, name + ": not the mean of the cluster, or an empty cluster was changed");
 }
 
+// Random shapes on a random instruction set, searched from several threads that share the pool.
+void attack(unsigned seed) {
+  std::mt19937 rng(seed);
+  const std::vector<std::string> names = maxsim::supported();
+  const std::string name = names[rng() % names.size()];
+  maxsim::use(name);
+  set_num_threads(1 + rng() % 4);
+  std::vector<std::thread> callers;
+  for (int caller = 0; caller < 3; ++caller) {
+    callers.emplace_back([own_seed = rng(), &name] {
+      std::mt19937 own(own_seed);
+      constexpr int kBits[3] = {2, 4, 8};
+      const std::size_t dim = 1 + own() % 160;
+      Collection c;
+      fill(c, own, 8 + own() % 60, dim, kBits[own() % 3], own() % 2 == 0, 0);
+      const std::string label = name + ", seed " + std::to_string(own_seed) + ", dim " + std::to_string(dim);
+      check_codes(c, label);
+      check_search(c, own, 1 + own() % 40, label);
+      Collection other;
+      fill(other, own, 6, dim, kBits[own() % 3], own() % 2 == 0, 1000);
+      check_segments(c, other, own, label);
+      check_decoding(c, own, label);
+      check_products(c, own, label);
+      check_clusters(own, dim, label);
+    });
+  }
+  for (std::thread& caller : callers) caller.join();
+}
+
 }  // namespace
 
-int main() {
+// With a seed, a random attack; without, every shape and instruction set in turn.
+int main(int argc, char** argv) {
+  if (argc > 1) {
+    attack(static_cast<unsigned>(std::strtoul(argv[1], nullptr, 10)));
+    std::printf("search: %d failed\n", failures.load());
+    return failures == 0 ? 0 : 1;
+  }
   for (const std::string& name : maxsim::supported()) {
     maxsim::use(name);
     const int before = failures;
@@ -388,6 +427,6 @@ int main() {
     for (const std::size_t dim : {1u, 30u, 65u}) check_clusters(rng, dim, name + ", dim " + std::to_string(dim));
     std::printf("search on %s: %s\n", name.c_str(), failures == before ? "ok" : "not ok");
   }
-  std::printf("search: %d failed\n", failures);
+  std::printf("search: %d failed\n", failures.load());
   return failures == 0 ? 0 : 1;
 }

@@ -34,9 +34,10 @@ def attacks() -> dict[str, type[Attack]]:
     from .kills import Kills
     from .load import Load
     from .model import Model
+    from .native import Native
     from .power_loss import PowerLoss
 
-    return {attack.name: attack for attack in (Faults, PowerLoss, Kills, Damage, Fuzzing, Model, Load)}
+    return {attack.name: attack for attack in (Faults, PowerLoss, Kills, Damage, Fuzzing, Native, Model, Load)}
 
 
 def main() -> int:
@@ -81,11 +82,18 @@ def _run(kind: type[Attack], seed: int, state: int | None, seconds: float) -> di
     result: dict[str, Any] = {"attack": kind.name, "states": 0, "outcomes": {}, "unexplained": []}
     if kind.needs_shim and not shim.available():
         return {**result, "skipped": "needs Linux and a C compiler"}
+    if missing := kind.missing():
+        return {**result, "skipped": missing}
     deadline = time.monotonic() + seconds
     attack = kind()
     outcomes: Counter[str] = Counter()
     number = 0 if state is None else state
     try:
+        for outcome in attack.replay() if state is None else ():
+            outcomes[outcome.kind] += 1
+            if outcome.problem:
+                print(f"\nunexplained, as in an earlier run: {outcome.state}\n  {outcome.kind}: {outcome.problem}")
+                result["unexplained"].append({"state": outcome.state, "problem": outcome.problem, "number": None})
         while True:
             try:
                 outcome = attack.attempt(random.Random(f"{seed}/{kind.name}/{number}"))

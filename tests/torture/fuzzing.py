@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 import shutil
 import warnings
 from collections.abc import Callable
@@ -13,6 +14,7 @@ from typing import Any
 from serotine.errors import InputFileError, SerotineError
 from serotine.ingest.file_types import TEXT_READERS
 
+from .found import Found
 from .outcomes import Attack, Outcome, isolated
 from .workload import ENCODER, make_template, opened
 
@@ -67,7 +69,9 @@ class Fuzzing(Attack):
         super().__init__()
         isolated(lambda: make_template(self.folder / "x", "grown"))
         self.corpus = sorted(CORPUS.iterdir())
-        self.targets: list[Callable[[random.Random], tuple[str, str]]] = [_reads, self._filter, self._metadata]
+        self._found = Found(self.name)
+        self._known: set[str] = set()
+        self.targets: list[Callable[[random.Random], tuple[str, str]]] = [self._filter, self._metadata]
         try:
             import fastapi  # noqa: F401
 
@@ -75,7 +79,18 @@ class Fuzzing(Attack):
         except ImportError:
             pass
 
+    def replay(self) -> list[Outcome]:
+        """Read the files of earlier runs."""
+        outcomes = []
+        for data in self._found:
+            name, _, content = data.partition(b"\n")
+            outcomes.append(self._read(name.decode(), content))
+        return outcomes
+
     def attempt(self, rng: random.Random) -> Outcome:
+        if rng.random() < 1 / (len(self.targets) + 1):
+            file = rng.choice(self.corpus)
+            return self._read(file.name, mutated(file.read_bytes(), rng))
         target = rng.choice(self.targets)
         name = target.__name__.strip("_")
         ended = isolated(lambda: target(rng), timeout=_SECONDS)
@@ -83,6 +98,16 @@ class Fuzzing(Attack):
             return Outcome(f"{name}: other error", name, ended.killed or ended.trace)
         kind, problem = ended.value
         return Outcome(f"{name}: {kind}", name, problem)
+
+    def _read(self, name: str, data: bytes) -> Outcome:
+        ended = isolated(lambda: _reads(name, data), timeout=_SECONDS)
+        kind, problem, message = ended.value or ("other error", ended.killed or ended.trace, "")
+        # The words of a message, which say what was reached; values in it differ.
+        words = f"{Path(name).suffix} {re.sub(r'[^a-z ]+', '', message.replace(name, ''))}"
+        if problem or words not in self._known:
+            self._known.add(words)
+            self._found.add(name.encode() + b"\n" + data)
+        return Outcome(f"reads: {kind}", f"reads {name}", problem)
 
     def _filter(self, rng: random.Random) -> tuple[str, str]:
         with opened(self.folder / "x", read_only=True) as index:
@@ -138,18 +163,16 @@ class Fuzzing(Attack):
         return f"{response.status_code // 100}xx", ""
 
 
-def _reads(rng: random.Random) -> tuple[str, str]:
-    file = rng.choice(sorted(CORPUS.iterdir()))
-    reader = TEXT_READERS[file.suffix]
-    data = mutated(file.read_bytes(), rng)
+def _reads(name: str, data: bytes) -> tuple[str, str, str]:
+    reader = TEXT_READERS[Path(name).suffix]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            extract = reader(data, file.name)
+            extract = reader(data, name)
         except InputFileError as error:
-            return "refused", "" if "\n" not in str(error) else f"{file.name}: more than one line: {error}"
+            return "refused", "" if "\n" not in str(error) else f"{name}: more than one line: {error}", str(error)
         except SerotineError as error:
-            return "refused", f"{file.name}: not an InputFileError: {error}"
+            return "refused", f"{name}: not an InputFileError: {error}", str(error)
     extract.text.encode()
     json.dumps(extract.metadata, allow_nan=False)
-    return "read", ""
+    return "read", "", ""

@@ -21,10 +21,12 @@ from .outcomes import Attack, Outcome
 _SECONDS = (4.0, 10.0)
 _MAX_SECONDS = 120.0
 _IDLE_CONNECTIONS = 200
-# Growth of the second half of a session over the first that a plateau allows.
+# One session in four is a soak.
+_SOAK_SECONDS = 60.0
+# What the last third of a session may have at most: so many times as much as the first, and some more for what the
+# first searches and merges load, for connections that open, and for a machine that is busy.
 _MAX_GROWTH = 1.5
-# What the first searches and merges of a session load.
-_FREE_BYTES = 128 << 20
+_MORE = {"bytes of memory": 128 << 20, "descriptors": 20, "bytes of WAL": 16 << 20, "seconds of a search (p99)": 1.0}
 _MAX_WAL = 64 << 20
 
 
@@ -39,7 +41,7 @@ class Load(Attack):
         except BaseException as error:
             return Outcome("skipped", f"the server's extra is not installed ({type(error).__name__})")
         workers, ending = rng.choice((1, 1, 4)), rng.choice(("SIGTERM", "SIGKILL", "killed worker"))
-        seconds = rng.uniform(*_SECONDS)
+        seconds = _SOAK_SECONDS if rng.random() < 0.25 else rng.uniform(*_SECONDS)
         state = f"{workers} workers, {seconds:.1f} s, ended by {ending}"
         path = self.folder / "i.serotine"
         shutil.rmtree(path, ignore_errors=True)
@@ -84,7 +86,7 @@ class _Session:
         self.sent: set[str] = set()
         self.acknowledged: set[str] = set()
         self.deleted: set[str] = set()
-        self.latencies: list[float] = []
+        self.latencies: list[tuple[float, float]] = []
         self.ended = threading.Event()
         self.threads = [threading.Thread(target=self._write, args=(i,)) for i in range(2)]
         self.threads += [threading.Thread(target=self._read, args=(i,)) for i in range(2)]
@@ -127,7 +129,7 @@ class _Session:
             started = time.monotonic()
             with contextlib.suppress(ServerError):
                 client.search(vectors(1, thread)[0], k=5)
-                self.latencies.append(time.monotonic() - started)
+                self.latencies.append((started, time.monotonic() - started))
 
     def _dawdle(self) -> None:
         """Send a request a byte at a time."""
@@ -148,9 +150,10 @@ class _Session:
 
     def watch(self, path: Path, seconds: float, *, killing: bool) -> str:
         """Let the session run; return what did not stay flat."""
-        samples: list[tuple[float, int]] = []
-        wal = 0
-        deadline = time.monotonic() + seconds
+        measured: dict[str, list[tuple[float, float]]] = {name: [] for name in _MORE}
+        measured["seconds of a search (p99)"] = self.latencies
+        started = time.monotonic()
+        deadline = started + seconds
         middle = time.monotonic() + seconds / 2
         # On a busy machine, until both kinds of requests were answered at all.
         last = time.monotonic() + _MAX_SECONDS
@@ -159,23 +162,36 @@ class _Session:
                 killing = False
                 if workers := _workers(self.server.process.pid):
                     os.kill(workers[0], signal.SIGKILL)
-            samples.append(_resources(self.server.process.pid))
+            now = time.monotonic()
+            resident, descriptors = _resources(self.server.process.pid)
+            measured["bytes of memory"].append((now, resident))
+            measured["descriptors"].append((now, descriptors))
             with contextlib.suppress(FileNotFoundError):
-                wal = max(wal, (path / "catalog.sqlite-wal").stat().st_size)
+                measured["bytes of WAL"].append((now, (path / "catalog.sqlite-wal").stat().st_size))
             if self.ended.wait(0.1):
                 break
-        descriptors = [count for _, count in samples[len(samples) // 4 :]]
-        half = len(descriptors) // 2
-        if half and max(descriptors[half:]) > _MAX_GROWTH * max(descriptors[:half]) + 20:
-            return f"descriptors grew from {max(descriptors[:half])} to {max(descriptors[half:])}"
-        resident = [bytes_ for bytes_, _ in samples[len(samples) // 4 :]]
-        if half and max(resident[half:]) > _MAX_GROWTH * max(resident[:half]) + _FREE_BYTES:
-            return f"memory grew from {max(resident[:half]):,.0f} to {max(resident[half:]):,.0f} bytes"
+        problems = [grown(name, list(values), started, time.monotonic()) for name, values in measured.items()]
+        wal = max((size for _, size in measured["bytes of WAL"]), default=0)
         if wal > _MAX_WAL:
-            return f"the WAL grew to {wal:,} bytes"
+            problems.append(f"the WAL grew to {wal:,} bytes")
+        if any(problems):
+            return "; ".join(filter(None, problems))
         if not self.acknowledged or not self.latencies:
             return f"nothing was answered in {seconds:.1f} s"
         return ""
+
+
+def grown(name: str, values: list[tuple[float, float]], start: float, end: float) -> str:
+    """Return in words that the last third of (time, value) is far above the first; "" where either has no values."""
+    third = (end - start) / 3
+    first = [value for at, value in values if at < start + third]
+    last = [value for at, value in values if at >= end - third]
+    if not first or not last:
+        return ""
+    # Rarer than one in a hundred does not count: a search that waited for the machine.
+    before, after = (sorted(part)[int(0.99 * (len(part) - 1))] for part in (first, last))
+    limit = _MAX_GROWTH * before + _MORE[name]
+    return f"{name} grew from {before:,.2f} to {after:,.2f}, beyond {limit:,.2f}" if after > limit else ""
 
 
 def _workers(pid: int) -> list[int]:

@@ -50,6 +50,15 @@ class Attack:
         shared = Path("/dev/shm")  # noqa: S108 - memory, because thousands of indexes are written
         self.folder = Path(tempfile.mkdtemp(prefix="torture-", dir=shared if shared.is_dir() else None))
 
+    @classmethod
+    def missing(cls) -> str:
+        """Return what the attack needs and this machine lacks; "" if it can run."""
+        return ""
+
+    def replay(self) -> list[Outcome]:
+        """Try again what earlier runs found."""
+        return []
+
     def attempt(self, rng: random.Random) -> Outcome:
         raise NotImplementedError
 

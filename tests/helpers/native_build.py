@@ -1,0 +1,43 @@
+"""The C++ tests, built without Python; builds with sanitizers are kept, and shared by the tests and the attacks."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+
+from filelock import FileLock
+
+ROOT = Path(__file__).parents[2]
+
+
+def build(folder: Path, *options: str, targets: tuple[str, ...] = ("all",)) -> Path:
+    """Configure and build the C++ tests; return the folder of the programs."""
+    configure = ["cmake", "-S", str(ROOT / "native"), "-B", str(folder), "-G", "Ninja"]
+    configure += ["-DSEROTINE_PYTHON=OFF", "-DSEROTINE_TESTS=ON", *options]
+    for command in (configure, ["cmake", "--build", str(folder), "--target", *targets]):
+        completed = subprocess.run(command, capture_output=True, text=True, timeout=900)
+        assert completed.returncode == 0, completed.stdout[-3000:] + completed.stderr[-3000:]
+    return folder / "tests"
+
+
+def sanitized(sanitizers: str, *targets: str) -> Path:
+    """Build programs with sanitizers, or what changed of them since the last time; return their folder."""
+    folder = ROOT / "build" / f"native-{sanitizers.replace(',', '-')}"
+    folder.parent.mkdir(exist_ok=True)
+    with FileLock(f"{folder}.lock"):
+        return build(
+            folder,
+            "-DCMAKE_BUILD_TYPE=None",
+            "-DCMAKE_CXX_FLAGS=-O1",
+            "-DSEROTINE_KERNEL_OPT=-O1",
+            f"-DSEROTINE_SANITIZE={sanitizers}",
+            # In the encoding of AVX-512: few processors have both that and AVX-VNNI's own.
+            *(("-DSEROTINE_EVEX=ON",) if "address" in sanitizers else ()),
+            targets=targets or ("all",),
+        )
+
+
+def can_build() -> bool:
+    """Return whether there is what `build` needs."""
+    return all(shutil.which(program) for program in ("cmake", "ninja", "c++"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -12,9 +13,11 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from helpers import cli_fake
 from helpers.fakes import ShortEncoder, WordEncoder
+from numpy.typing import NDArray
 
 from serotine import Index
 from serotine.ingest import Chunking, Ingest, IngestReport, commits, update
@@ -228,3 +231,22 @@ def test_of_two_processes_on_one_index_one_writes_and_the_other_says_so(tmp_path
         assert len({hit.metadata["source"] for hit in index.get(index.ids())}) == 1
         assert index.verify().stray_files == ()
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
+
+
+def test_reading_of_a_long_text_reports_progress_as_it_is_cut(tmp_path: Path) -> None:
+    file = tmp_path / "long.txt"
+    file.write_text("\n\n".join(f"Bat {i} flies late. " * 9 for i in range(3_000)))
+    events: list[int] = []
+
+    class CountingEncoder(WordEncoder):
+        def token_spans(self, texts: list[str]) -> list[NDArray[np.int32]]:
+            events.append(sum(map(len, texts)))
+            return [np.array([m.span() for m in re.finditer(r"\w+", t)], np.int32).reshape(-1, 2) for t in texts]
+
+    Ingest([file], CountingEncoder(), chunking=Chunking(32, 4)).plan(None, on_read=lambda done, _: events.append(-done))
+    cut, longest = 0, 0
+    for event in events:
+        cut = cut + event if event > 0 else 0
+        longest = max(longest, cut)
+    # Between two reports no more than a portion is tokenized: once whole, once in passages.
+    assert 0 < longest < 3 * 150_000 < file.stat().st_size

@@ -260,6 +260,27 @@ def test_several_indexes_are_searched_as_one(page: Page) -> None:
     assert page.get_by_label("Index").input_value() == "*"
 
 
+@pytest.mark.parametrize("all_weak", [True, False])
+def test_matches_of_several_indexes_are_weak_where_all_are(page: Page, *, all_weak: bool) -> None:
+    def with_weak_match(route: Route) -> None:
+        response = route.fetch()
+        body = response.json()
+        name = route.request.url.split("/")[-2]
+        body["stats"]["best_score_per_token"] = 0.5 if name == "formats" else 0.4
+        if all_weak or name != "bats":
+            body["warnings"] = [{"kind": "WeakMatchWarning", "message": f"hits: weak matches in {name}"}]
+        route.fulfill(response=response, json=body)
+
+    page.route("**/search", with_weak_match)
+    page.get_by_label("Index").select_option("*")
+    search(page, "late serotine")
+    warnings = page.get_by_label("Warnings")
+    if all_weak:
+        sync_api.expect(warnings.get_by_role("listitem")).to_have_text(["hits: weak matches in formats"])
+    else:
+        sync_api.expect(warnings).to_be_hidden()
+
+
 def test_warnings_of_a_search_are_shown(page: Page) -> None:
     def with_warning(route: Route) -> None:
         response = route.fetch()

@@ -20,6 +20,7 @@ ROOT = Path(__file__).parents[2]
 PAGES = {
     "ARCHITECTURE.md": "architecture.md",
     "CHANGELOG.md": "changelog.md",
+    "CODE_OF_CONDUCT.md": "development/code-of-conduct.md",
     "CONTRIBUTING.md": "development/contributing.md",
     "SECURITY.md": "security.md",
     "examples/cranfield/README.md": "examples/cranfield.md",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 from helpers.scripts import load_script
@@ -23,3 +24,17 @@ def test_every_file_of_results_has_a_section() -> None:
 def test_the_page_opens_with_caveats() -> None:
     before = SCRIPT.page().split("## ")[0]
     assert before.count("\n- **") >= 3
+
+
+def test_the_figures_of_the_readme_are_committed_results() -> None:
+    readme = (ROOT / "README.md").read_text("utf-8")
+    peers = {peer["engine"]: peer for peer in json.loads((ROOT / "benchmarks/results/index.json").read_text())["peers"]}
+    plaid, lance = peers["fast-plaid"], peers["lancedb"]
+    default, refined = plaid["searched"][0], lance["searched"][1]
+    assert (
+        f"{default['p50_ms']:.0f} ms per query at {plaid['documents']:,} passages, "
+        f"recall@10 {default['recall_at_10']:.2f}"
+    ) in readme
+    assert (
+        f"{refined['p50_ms']:.0f} ms at {lance['documents']:,} passages for recall@10 {refined['recall_at_10']:.2f}"
+    ) in readme

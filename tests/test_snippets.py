@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import importlib.util
+import itertools
 import json
 import re
 import shlex
@@ -122,7 +123,9 @@ PREPARED: dict[str, Callable[[], dict[str, Any]]] = {
 
 
 @pytest.mark.parametrize("page", [page for page in PAGES if fences(page, "python")], ids=name)
-def test_python_snippets_run(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_python_snippets_run(
+    page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     if name(page) in NEEDED and importlib.util.find_spec(NEEDED[name(page)]) is None:
         pytest.skip(f"needs {NEEDED[name(page)]}")
     monkeypatch.chdir(tmp_path)
@@ -135,12 +138,25 @@ def test_python_snippets_run(page: Path, tmp_path: Path, monkeypatch: pytest.Mon
         tree = ast.parse(code)
         if (name(page), position) in NOT_RUN:
             tree.body = [line for line in tree.body if isinstance(line, ast.ImportFrom) and _installed(line)]
+        capsys.readouterr()
         # Errors name the page and its line.
         ast.increment_lineno(tree, fence.map[0] + 1)
         exec(compile(tree, str(page), "exec"), names)  # noqa: S102
+        if expected := stated_output(code) if (name(page), position) not in NOT_RUN else []:
+            assert without_numbers(capsys.readouterr().out.splitlines()) == without_numbers(expected)
     index = names.get("index")
     if isinstance(index, Index):
         index.close()
+
+
+def stated_output(code: str) -> list[str]:
+    """Return the comment lines that end a snippet: what it prints."""
+    lines = list(itertools.takewhile(lambda line: line.startswith("# "), reversed(code.splitlines())))
+    return [line.removeprefix("# ") for line in reversed(lines)]
+
+
+def without_numbers(lines: list[str]) -> list[str]:
+    return [re.sub(r"\d+\.\d+", "N", line) for line in lines]
 
 
 def _installed(line: ast.ImportFrom) -> bool:

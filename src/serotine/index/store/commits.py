@@ -67,7 +67,7 @@ def require_all(connection: sqlite3.Connection, catalog: Path) -> None:
 
 
 def missing_on_disk(catalog: Path, count_without_wal: Callable[[], int]) -> int:
-    """Return how many commits a process would miss that opens the index anew, whatever open connections still see.
+    """Return how many commits a process would miss that opens the index now, whatever open connections still see.
 
     Args:
         catalog: the database.

@@ -218,7 +218,7 @@ class CatalogConnection(ForkAware):
             connection.close()
 
     def lost_commits(self) -> str | None:
-        """Return in words that a process which opens the index anew misses commits; this one may still see them."""
+        """Return in words that a process which opens the index now misses commits; this one may still see them."""
         self._require_open()
         missing = commits.missing_on_disk(self._path, self._count_without_wal)
         return commits.loss(self._path, missing) if missing else None

@@ -1,4 +1,4 @@
-"""The WAL as a process reads it that opens the index anew: up to the first frame whose checksum is wrong.
+"""The WAL as a process reads it that opens the index now: up to the first frame whose checksum is wrong.
 
 A connection that is open trusts the frames that it has seen once, and reads a WAL that was removed. Only this file is
 read here: opening the others would release SQLite's locks. The layout: https://sqlite.org/walformat.html

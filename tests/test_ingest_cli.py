@@ -36,7 +36,7 @@ def test_indexing_a_folder_creates_and_updates_an_index(shell: Shell, notes: Pat
     passages = {id_ for id_ in ids() if id_.startswith("notes/a.md#")}
     assert len(passages) > 3
     (notes / "b.txt").unlink()
-    (notes / "broken.csv").write_bytes(b"id,text\n1,\0\n")
+    (notes / "broken.csv").write_bytes(b"id,te\0xt\n1,a\n")
     (notes / "c.txt").write_text("Evening again")
     result = shell.json("index", "notes", "-o", "i.serotine")
     assert (

@@ -13,7 +13,7 @@ import pytest
 
 from serotine.errors import InputFileError
 from serotine.ingest import SourceFile, read
-from serotine.ingest.decoding import decode
+from serotine.ingest.decoding import Encoding, decode
 from serotine.ingest.extract import Extract
 from serotine.ingest.readers.html import read_html
 from serotine.ingest.readers.markdown import read_markdown
@@ -51,7 +51,7 @@ def test_encodings(text: str, encoding: str) -> None:
 def test_late_non_ascii_letters_decide_the_encoding() -> None:
     pytest.importorskip("charset_normalizer")
     text = "plain words\n" * 50_000 + FRENCH
-    assert decode(text.encode("cp1252"), "f") == (text, "cp1252")
+    assert decode(text.encode("cp1252"), "f") == (text, Encoding("cp1252"))
 
 
 def test_binary_is_not_text() -> None:
@@ -122,12 +122,12 @@ def test_html_with_right_and_wrong_declarations(declared: str, encoding: str) ->
         pytest.importorskip("charset_normalizer")
     extract = read_html(PAGE.format(charset=declared).encode(encoding), "f")
     assert extract.text == (
-        "First head\n\nOne él\ntwo\n\n  kept\n    as is\n\nSecond\n\nitem\nother\n\na\tb\nc\n\nThird\n\nend"
+        "First head\n\nOne él\ntwo\n\n  kept\n    as is\n\nSecond\n\nitem\nother\n\na\tb\nc\n\nform\n\nThird\n\nend"
     )
     assert extract.metadata["title"] == "A & B"
     assert headings(extract) == [
         (("First head",), "First head\n\nOne él\ntwo\n\n  kept\n    as is\n\n"),
-        (("First head", "Second"), "Second\n\nitem\nother\n\na\tb\nc\n\n"),
+        (("First head", "Second"), "Second\n\nitem\nother\n\na\tb\nc\n\nform\n\n"),
         (("Third",), "Third\n\nend"),
     ]
 

@@ -68,7 +68,7 @@ def test_docx() -> None:
             "heading": "On bats > Food",
             "text": "Food\n\nMoths\n\nA\ttab and\na break\n\nname\tweight\nSerotine\t25 g",
         },
-        {"heading": "On bats > Food > Insects", "text": "Insects\n\nBeetles"},
+        {"heading": "On bats > Food > Insects", "text": "Insects\n\nBeetles\n\nConfidential"},
     ]
     assert extract_of(".docx", write_docx(title="")).metadata["title"] == "On bats"
 

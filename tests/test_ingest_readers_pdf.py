@@ -41,7 +41,8 @@ def test_pdf_pages(tmp_path: Path) -> None:
     file = tmp_path / "a.pdf"
     write_pdf(file, ["Bats fly\nlate", "", "é on the third page"], title="On bats")
     (document,) = read([file])
-    assert document.text == "Bats fly\nlate\n\né on the third page"
+    # The title is not on its pages.
+    assert document.text == "On bats\n\nBats fly\nlate\n\né on the third page"
     assert document.metadata["title"] == "On bats"
     write_pdf(tmp_path / "c.pdf", ["words"], title="Microsoft Word - bats.doc")
     assert "title" not in next(iter(read([tmp_path / "c.pdf"]))).metadata

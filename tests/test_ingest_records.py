@@ -127,13 +127,13 @@ class CountingEncoder(ShortEncoder):
         return super().encode_documents(texts)
 
 
-def test_a_record_names_its_file_and_line_unless_its_own_fields_do(index: Index, tmp_path: Path) -> None:
+def test_a_record_names_its_file_and_line_also_where_it_has_such_fields(index: Index, tmp_path: Path) -> None:
     rows = [{"id": "a", "text": "bats"}, {"id": "b", "text": "owls", "line": 7, "source": "the web"}]
     file = write(tmp_path / "r.jsonl", *rows)
     run(index, file)
     assert [hit.metadata for hit in index.get(["a", "b"])] == [
         {"source": file.as_posix(), "line": 1},
-        {"line": 7, "source": "the web"},
+        {"source": file.as_posix(), "line": 2, "document_line": 7, "document_source": "the web"},
     ]
 
 

@@ -28,16 +28,20 @@ INDEXED = {
     "broken.md": "texts/broken.md",
     "guide.markdown": "texts/guide.markdown",
     "server.log": "texts/server.log",
+    "settings.yaml": "texts/settings.yaml",
     "it's a name": 'texts/it\'s a "name" & more.txt',
     "manual.html": "web/manual.html",
+    **dict.fromkeys(("alt", "noscript", "svg", "textarea"), "web/manual.html"),
     "feed.xml": "web/feed.xml",
     "film.srt": "web/film.srt",
     **{f"slide {page}": "office/slides.pdf" for page in range(1, 5)},
     "hyphens.pdf": "office/hyphens.pdf",
     "report.docx": "office/report.docx",
+    "footer": "office/report.docx",
     "talk 1": "office/talk.pptx",
     "talk 2": "office/talk.pptx",
     "prices.xlsx": "office/prices.xlsx",
+    "hidden sheet": "office/prices.xlsx",
     "novel.epub": "office/novel.epub",
     "letter.odt": "office/letter.odt",
     "r1": "tables/records.jsonl",
@@ -70,15 +74,30 @@ SKIPPED = {
     "tables/no-text.csv": "line 1: the header must name a column 'text', got name, price",
     "texts/binary.txt": "not a text file: contains NUL bytes",
     "texts/empty.txt": "contains no text",
-    "texts/spaces.txt": "contains no text",
 }
 # Rows that are skipped, and the beginning of the reason.
 SKIPPED_ROWS = {
     ("tables/ragged.csv", 3): "must have 2 columns like the header, got 3",
+    ("tables/ragged.csv", 4): "contains a NUL byte; remove it",
     ("tables/records.jsonl", 2): "'text' must be a string, got null",
     ("tables/records.jsonl", 3): "duplicate id 'r1'",
     ("tables/records.jsonl", 4): "'text' must be a string, got null",
     ("tables/records.jsonl", 5): "not valid JSON",
+}
+# What is read, but maybe not as it was meant.
+PROBLEMS = {
+    ("office/prices.xlsx", 1, "sheet 'Costs' is hidden, and indexed like the others"),
+    ("tables/second.csv", 1, "the header has 'note' more than once"),
+    (
+        "tables/second.csv",
+        2,
+        "records have fields of their own named 'source' (1), which are 'document_source' in the metadata",
+    ),
+    (
+        "texts/broken.md",
+        3,
+        "front matter is not valid YAML (expected ',' or ']', but got '<stream end>') and was read as text",
+    ),
 }
 
 
@@ -138,9 +157,12 @@ def test_everything_is_indexed_or_reported(
     assert rows.keys() == SKIPPED_ROWS.keys()
     assert all(rows[row].startswith(reason) for row, reason in SKIPPED_ROWS.items())
 
-    (problem,) = run.report["problems"]["first"]
-    assert (problem["file"], problem["line"]) == ("notes/texts/broken.md", 3)
-    assert problem["reason"].startswith("front matter is not valid YAML")
+    problems = {
+        (entry["file"].removeprefix("notes/"), entry["line"], entry["reason"].split(";")[0])
+        for entry in run.report["problems"]["first"]
+    }
+    assert problems == PROBLEMS
+    assert run.report["unread"] == {"images": 1, "attributes": 1}
     ignored = run.report["ignored"]
     assert ignored["suffixes"] == {".jpg": 2, ".zip": 1}
     assert (ignored["hidden"], ignored["excluded"], ignored["linked"]) == (2, 1, 1)
@@ -168,7 +190,7 @@ def test_the_warnings_name_every_loss(
         assert line in text or line.replace(": line ", ":") in text, file
     for (file, line_number), reason in SKIPPED_ROWS.items():
         assert f"warning: skipped row: notes/{file}:{line_number}: {reason}" in text
-    assert "warning: 5 bad rows of 2 files skipped; --strict rejects such files" in text
+    assert "warning: 6 bad rows of 2 files skipped; --strict rejects such files" in text
     assert "warning: notes/texts/broken.md:3: front matter is not valid YAML" in text
     assert "(Han, Thai, Cyrillic)" in text
     assert "ignored: 3 of unknown types (.jpg 2, .zip 1)" in run.output
@@ -206,6 +228,7 @@ def test_texts_are_read_as_a_person_reads_them(
     assert manual.metadata["title"] == "Opening doors"
     (notes,) = by_file["texts/notes.md"]
     assert "title: Meeting" not in notes.text
+    assert notes.text.startswith("Meeting\ntags: a, b\n\n# Notes")
     assert (notes.metadata["title"], notes.metadata["tags"]) == ("Meeting", ["a", "b"])
     assert str(notes.metadata["date"]) == "2026-11-03"
     (hyphens,) = by_file["office/hyphens.pdf"]
@@ -216,6 +239,7 @@ def test_texts_are_read_as_a_person_reads_them(
         first, last = slide.metadata["page"], slide.metadata.get("last_page", slide.metadata["page"])
         for page in range(1, 5):
             assert (fact(f"slide {page}") in slide.text) == (first <= page <= last)
+    assert by_file["tables/second.csv"][0].metadata["note"] == "蝙蝠在夜间飞行 白天在洞穴中睡觉"
     assert "Les élèves étaient très fatigués" in by_file["texts/latin1.txt"][0].text
     assert "Летучие мыши" in by_file["web/russian.html"][0].text
     door = next(document for document in by_file["code/door.py"] if "open_door" in document.text)

@@ -63,10 +63,17 @@ def passage_id(document: str, number: int) -> str:
 def passage_metadata(metadata: Mapping[str, Any], document: str, start: int, end: int) -> dict[str, Any]:
     """Return a document's metadata with the passage's own: the document's id, and its characters in the text.
 
-    A field of the document with one of these names is renamed: "start" to "document_start", or, where the document has
+    A field of the document with one of these names is renamed, as `with_own` does.
+    """
+    return with_own(metadata, dict(zip(PASSAGE_FIELDS, (document, start, end), strict=True)))
+
+
+def with_own(metadata: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a document's metadata with fields of Serotine's own.
+
+    A field of the document with one of their names is renamed: "start" to "document_start", or, where the document has
     that too, to "document_document_start".
     """
-    own = dict(zip(PASSAGE_FIELDS, (document, start, end), strict=True))
     renamed = {}
     for key, value in metadata.items():
         name = key

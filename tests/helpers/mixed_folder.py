@@ -53,11 +53,11 @@ def _texts(folder: Path) -> None:
             "latin1.txt": ("Les élèves étaient très fatigués après la journée à l'école. " * 3).encode("latin-1"),
             "utf16.txt": ("\ufeff" + fact("utf16.txt")).encode("utf-16-le"),
             "empty.txt": "",
-            "spaces.txt": " \n\t\n ",
             "binary.txt": bytes(range(256)) * 4,
             "notes.md": f"---\ntitle: Meeting\ntags: [a, b]\ndate: 2026-11-03\n---\n# Notes\n\n{fact('notes.md')}\n",
             "broken.md": f"---\ntitle: [never closed\n---\n# Broken\n\n{fact('broken.md')}\n",
             "guide.markdown": f"# Guide\n\n{fact('guide.markdown')}\n",
+            "settings.yaml": f"# {fact('settings.yaml')}\ncolor: red\n",
             "server.log": "12:00 started\n12:01 " + fact("server.log"),
             "thai.txt": "ค้างคาวออกหากินในเวลากลางคืนและนอนในถ้ำตอนกลางวัน " * 4,
             "chinese.md": "# 蝙蝠\n\n蝙蝠在夜间飞行。白天在洞穴中睡觉。它们用回声定位来寻找昆虫。\n",
@@ -74,11 +74,12 @@ def _web(folder: Path) -> None:
             "manual.html": "<html><head><title>Opening doors &#8212; Doors 2.1 documentation</title></head><body>"
             "<a class='skip' href='#main'>Skip to content</a><nav>Home | Next</nav><main id='main'>"
             f"<h1>Opening doors<a class='headerlink' href='#opening'>¶</a></h1><p>{fact('manual.html')}</p>"
-            f"<pre>{code}</pre></main></body></html>",
+            f"<pre>{code}</pre><img alt='{fact('alt')}'><noscript>{fact('noscript')}</noscript>"
+            f"<svg><text>{fact('svg')}</text></svg><textarea>{fact('textarea')}</textarea></main></body></html>",
             "russian.html": (
                 "<meta charset=windows-1251><p>Летучие мыши летают ночью и спят днём в пещерах.</p>".encode("cp1251")
             ),
-            "feed.xml": f"<?xml version='1.0'?><notes><note>{fact('feed.xml')}</note></notes>",
+            "feed.xml": f"<?xml version='1.0'?><notes lang='en'><note>{fact('feed.xml')}</note></notes>",
             "film.srt": f"1\n00:00:01,000 --> 00:00:03,000\n{fact('film.srt')}\n",
         },
     )
@@ -124,6 +125,7 @@ def _office(folder: Path) -> None:
     report = docx.Document()
     report.add_heading("Annual report", 1)
     report.add_paragraph(fact("report.docx"))
+    report.sections[0].footer.paragraphs[0].text = fact("footer")
     report.save(str(folder / "report.docx"))
     (folder / "broken.docx").write_bytes(b"PK\x03\x04 not a document")
 
@@ -137,6 +139,8 @@ def _office(folder: Path) -> None:
     book = openpyxl.Workbook()
     book.active.append(["id", "text", "price"])
     book.active.append(["x1", fact("prices.xlsx"), 3])
+    book.create_sheet("Costs").append([fact("hidden sheet")])
+    book["Costs"].sheet_state = "hidden"
     book.save(folder / "prices.xlsx")
 
     _epub(folder / "novel.epub")
@@ -182,17 +186,20 @@ def _tables(folder: Path) -> None:
             + fact("r4")
             + '", "price": NaN}\n',
             "first.csv": f"text,price\n{fact('first.csv')},1\n",
-            "second.csv": f"text,price\n{fact('second.csv')},1\n",
+            # In GBK, with a column of the name that says where a row is, and a repeated one.
+            "second.csv": (
+                f"text,source,note,note\n{fact('second.csv')},shop,蝙蝠在夜间飞行 白天在洞穴中睡觉,b\n".encode("gbk")
+            ),
             "ids-a.csv": f"id,text\n1,{fact('ids-a.csv')}\n",
             "ids-b.csv": f"id,text\n1,{fact('ids-b.csv')}\n",
             "semicolon.csv": f"id;text\ns1;{fact('semicolon.csv')}\n",
             "excel.csv": f"sep=;\nid;text\ne1;{fact('excel.csv')}\n",
             "tabs.tsv": f"id\ttext\nt1\t{fact('tabs.tsv')}\n",
-            "ragged.csv": f"id,text\ng1,{fact('ragged.csv')}\ng2,too,many\n",
+            "ragged.csv": f"id,text\ng1,{fact('ragged.csv')}\ng2,too,many\ng3,a\0b\n",
             "upper.csv": f' ID , Text \nu1,"{fact("upper.csv")}\nsecond line"\n',
             "no-text.csv": "name,price\nchair,3\n",
             "content.jsonl": json.dumps({"id": "c1", "title": "A title", "content": fact("content.jsonl")}) + "\n",
-            "array.json": json.dumps([{"id": "j1", "text": fact("array.json")}]),
+            "array.json": json.dumps([{"ID": "j1", "Text": fact("array.json")}]),
             "long.jsonl": json.dumps({"id": "l1", "text": "The weather was mild. " * 250 + fact("long.jsonl")}) + "\n",
         },
     )

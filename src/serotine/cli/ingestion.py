@@ -144,7 +144,7 @@ def plan_files(ingest: Ingest, index: Index | None, reported: set[Skipped | Skip
             warn(row.message)
             reported.add(row)
     if unlisted := plan.problems.count - len(plan.problems.first):
-        warn(f"{plural(plan.problems.count, 'line')} read as text, {unlisted:,} of them not listed")
+        warn(f"{plural(plan.problems.count, 'such line')}, {unlisted:,} of them not listed")
     for file in plan.ignored.first:
         warn(f"{file}: ignored: {_ignored_reason(Path(file))}")
     if plan.deleted:

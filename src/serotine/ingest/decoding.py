@@ -9,8 +9,13 @@ from __future__ import annotations
 import codecs
 import re
 from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from serotine.errors import InputFileError, MissingExtraError
+
+if TYPE_CHECKING:
+    from charset_normalizer import CharsetMatch, CharsetMatches
 
 UTF8 = "utf-8"
 # The marks of UTF-32 begin with those of UTF-16.
@@ -41,11 +46,41 @@ _CANDIDATES = (
 _SAMPLE = 1 << 17
 _UTF16_SAMPLE = 1 << 12
 _MIN_NUL_RATIO = 0.3
+# Below it, the letters of a text are not those of a language that charset-normalizer knows.
+_MIN_COHERENCE = 0.1
+# Letters of Icelandic in cp1252, and of Turkish in cp1254.
+_ICELANDIC = frozenset("\u00d0\u00dd\u00de\u00f0\u00fd\u00fe")
 _BINARY = re.compile(rb"[\x00-\x06\x0e-\x1a\x1c-\x1f]")
 
 
-def decode(data: bytes, name: str, declared: str | None = None) -> tuple[str, str]:
-    """Return a text and the Python name of its encoding.
+@dataclass(frozen=True, slots=True)
+class Encoding:
+    """The encoding of a text file.
+
+    Attributes:
+        name: its Python name.
+        is_certain: whether no other encoding fits the text nearly as well.
+    """
+
+    name: str
+    is_certain: bool = True
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        """Metadata with an encoding other than UTF-8, so that a wrong one is visible."""
+        return {} if self.name.startswith("utf-8") else {"encoding": self.name}
+
+    @property
+    def problems(self) -> tuple[tuple[int, str], ...]:
+        """Line and message of an encoding that may be wrong; none where it is certain."""
+        if self.is_certain:
+            return ()
+        fix = "if letters are wrong, convert it, for example with: iconv -f ENCODING -t UTF-8"
+        return ((1, f"not UTF-8, and read as {self.name}, which is a guess; {fix}"),)
+
+
+def decode(data: bytes, name: str, declared: str | None = None) -> tuple[str, Encoding]:
+    """Return a text and its encoding.
 
     Args:
         data: the bytes of a file.
@@ -57,15 +92,20 @@ def decode(data: bytes, name: str, declared: str | None = None) -> tuple[str, st
     """
     encoding = detect_encoding(data.splitlines(keepends=True), name, declared)
     try:
-        return data.decode(encoding), encoding
+        return data.decode(encoding.name), encoding
     except UnicodeDecodeError as error:
         raise InputFileError(
-            f"{name}: not {encoding}, although it looks like it (byte {error.start:,}); convert it to UTF-8"
+            f"{name}: not {encoding.name}, although it looks like it (byte {error.start:,}); convert it to UTF-8"
         ) from None
 
 
-def detect_encoding(lines: Iterable[bytes], name: str, declared: str | None = None) -> str:
-    """Return the encoding of a file's lines, holding only some of them; arguments and errors as of `decode`."""
+def detect_encoding(
+    lines: Iterable[bytes], name: str, declared: str | None = None, *, allow_nul: bool = False
+) -> Encoding:
+    """Return the encoding of a file's lines, holding only some of them; arguments and errors as of `decode`.
+
+    With `allow_nul` only a first line with NUL bytes is an error.
+    """
     valid, first = True, True
     sample: list[bytes] = []
     size = 0
@@ -75,14 +115,15 @@ def detect_encoding(lines: Iterable[bytes], name: str, declared: str | None = No
             marked = next((encoding for mark, encoding in _MARKS if line.startswith(mark)), None)
             # Text after the mark of UTF-8 may still not be UTF-8.
             if marked is not None and marked != "utf-8-sig":
-                return marked
+                return Encoding(marked)
             utf16 = _utf16_without_mark(line)
             if utf16 is not None:
-                return utf16
+                return Encoding(utf16)
+            allow_nul = allow_nul and b"\x00" not in line
         if size < _SAMPLE and not line.isascii():
             sample.append(line)
             size += len(line)
-        if b"\x00" in line:
+        if not allow_nul and b"\x00" in line:
             raise InputFileError(f"{name}: not a text file: contains NUL bytes; convert it to text first")
         if valid:
             try:
@@ -92,9 +133,10 @@ def detect_encoding(lines: Iterable[bytes], name: str, declared: str | None = No
         if not valid and size >= _SAMPLE:
             break
     if valid:
-        return "utf-8-sig"
+        return Encoding("utf-8-sig")
     letters = b"".join(sample)
-    return _validated(declared, letters) or _guess(letters, name)
+    validated = _validated(declared, letters)
+    return Encoding(validated) if validated is not None else _guess(letters, name)
 
 
 def _utf16_without_mark(line: bytes) -> str | None:
@@ -119,7 +161,7 @@ def _validated(declared: str | None, sample: bytes) -> str | None:
     return encoding
 
 
-def _guess(sample: bytes, name: str) -> str:
+def _guess(sample: bytes, name: str) -> Encoding:
     if len(_BINARY.findall(sample)) * 100 > len(sample):
         raise InputFileError(f"{name}: not a text file: contains control characters; convert it to text first")
     try:
@@ -132,4 +174,17 @@ def _guess(sample: bytes, name: str) -> str:
         raise InputFileError(f"{name}: unknown encoding; convert it to UTF-8")
     # Short texts fit several encodings equally well: the most frequent wins.
     common = next((match for match in matches if match.encoding == _CANDIDATES[0]), best)
-    return str((common if (common.chaos, -common.coherence) <= (best.chaos, -best.coherence) else best).encoding)
+    if (common.chaos, -common.coherence) <= (best.chaos, -best.coherence):
+        best = common
+    return Encoding(best.encoding, _is_certain(best, matches))
+
+
+def _is_certain(best: CharsetMatch, matches: CharsetMatches) -> bool:
+    """Return whether a text has the letters of a language in one encoding only."""
+    text = str(best)
+    if best.coherence < _MIN_COHERENCE:
+        return False
+    # Its letters are those of most languages; of the others only these are different.
+    if best.encoding == _CANDIDATES[0]:
+        return _ICELANDIC.isdisjoint(text)
+    return all(2 * match.coherence < best.coherence or str(match) == text for match in matches if match is not best)

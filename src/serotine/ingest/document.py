@@ -9,10 +9,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from serotine.errors import InputFileError
-from serotine.ingest.fields import CHOICE, STANDARD, Fields, listed, matching, text_like
+from serotine.ingest.fields import CHOICE, STANDARD, Fields, listed, matching, standard_names, text_like
 from serotine.texts import is_text
 
 ID_FIELDS = ("_id", "id")
+# From here on not every integer is a float.
+_MAX_EXACT = 1 << 53
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +28,7 @@ class Document:
         origin: the file, with the line where it has many documents; for messages.
         line: the line or row, from 1; None where a file is one text.
         record: id of the record of which it is a passage; None for a document that is whole, and in files of one text.
-        place: the members of `metadata` that say where in its file a record is, unless its own fields do.
+        place: the members of `metadata` that say where in its file a record is.
     """
 
     id: str
@@ -51,6 +53,8 @@ class Document:
 def from_fields(values: Mapping[str, Any], file: str, line: int, fields: Fields = STANDARD) -> Document:
     """Create a document from named values, as BEIR names them: `_id` (or `id`), `title`, `text`; the rest is metadata.
 
+    These names may be of any case.
+
     Without an id, file and line are the id. The members of an object named `metadata` become metadata themselves.
 
     Args:
@@ -63,7 +67,7 @@ def from_fields(values: Mapping[str, Any], file: str, line: int, fields: Fields 
         InputFileError: a missing or empty text, an empty id, or a field of the wrong type.
     """
     origin = f"{file}:{line}"
-    rest = dict(values)
+    rest = dict(zip(standard_names(values), values.values(), strict=True))
     id_ = _take_id(rest, fields, origin, file)
     title, text = "", ""
     if fields.all_fields:
@@ -111,10 +115,14 @@ def _take_id(rest: dict[str, Any], fields: Fields, origin: str, file: str) -> st
         if name is None:
             raise InputFileError(f"{origin}: has no field {fields.id!r} for the id, only {listed(rest)}; add it")
     id_ = origin_as_id(origin) if name is None else rest.pop(name)
+    # A column of integers with gaps is one of floats in pandas.
+    if isinstance(id_, float) and id_.is_integer() and abs(id_) < _MAX_EXACT:
+        id_ = int(id_)
     if isinstance(id_, int) and not isinstance(id_, bool):
         id_ = str(id_)
     if not isinstance(id_, str) or not id_:
-        raise InputFileError(f"{origin}: {name!r} must be a string that is not empty, got {_json_type(id_)}")
+        shown = repr(id_) if isinstance(id_, float) else _json_type(id_)
+        raise InputFileError(f"{origin}: {name!r} must be a string that is not empty, got {shown}")
     return f"{origin_as_id(file)}:{id_}" if fields.prefix_ids and name is not None else id_
 
 

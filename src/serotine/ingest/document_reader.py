@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from serotine.coverage import text_coverage
-from serotine.cutting import passage_id, passage_metadata
+from serotine.cutting import passage_id, passage_metadata, with_own
 from serotine.errors import InputFileError
 from serotine.ingest.changes import batched
 from serotine.ingest.chunking import Chunker
@@ -78,7 +79,7 @@ class DocumentReader:
             on_bad_row: called with every row that is skipped.
             on_unread: as in `SourceFile.documents`.
             on_part: as in `SourceFile.documents`.
-            on_problem: as in `SourceFile.documents`.
+            on_problem: as in `SourceFile.documents`; also called once with records whose fields are renamed.
             is_taken: returns whether an id of a record is taken; such a record is skipped.
 
         Raises:
@@ -98,6 +99,8 @@ class DocumentReader:
                 yield replace(document, metadata=convert_metadata(document, self.filterable))
             return
         ids: set[str] = set()
+        renamed: Counter[str] = Counter()
+        first_renamed = 0
         for records in batched(documents, _RECORDS_AT_ONCE):
             for record, is_long in zip(
                 records, self.chunker.are_long([record.text for record in records]), strict=True
@@ -114,7 +117,12 @@ class DocumentReader:
                 if any(is_taken(passages[0], id_) for id_ in sorted(taken)):
                     continue
                 ids |= taken
+                own = record.metadata.keys() & converted.place.keys()
+                first_renamed = first_renamed or (record.line or 0 if own else 0)
+                renamed.update(own)
                 yield from passages
+        if renamed and on_problem is not None:
+            on_problem(SkippedRow(file.name, first_renamed, _renaming(renamed)))
 
     def planned(self, change: FileChange) -> Iterator[Document]:
         """Yield the documents of a file again, as they were planned; the plan has reported the bad rows."""
@@ -128,13 +136,16 @@ class DocumentReader:
         return sum(coverage.truncated for coverage in coverages or ())
 
     def _placed(self, file: SourceFile, record: Document) -> Document:
-        """Add where a record is to its metadata: its own fields of these names, and declared ones, come first."""
+        """Add where a record is to its metadata; its own fields of these names are renamed.
+
+        A field that the index declares with another type stays the record's own.
+        """
         place = {
             name: value
-            for name, value in {"source": file.name, "line": record.line}.items()
-            if name not in record.metadata and self.filterable.get(name) in (None, type(value).__name__)
+            for name, value in {**record.place, "source": file.name, "line": record.line}.items()
+            if self.filterable.get(name) in (None, type(value).__name__)
         }
-        return replace(record, metadata={**record.metadata, **place}, place=place)
+        return replace(record, metadata=with_own(record.metadata, place), place=place)
 
     def _passages(self, record: Document) -> list[Document]:
         """Cut a long record into passages, with its id and their offsets in the metadata."""
@@ -151,6 +162,13 @@ class DocumentReader:
             )
             for number, chunk in enumerate(chunks, 1)
         ]
+
+
+def _renaming(fields: Mapping[str, int]) -> str:
+    """Return what to report of a file whose records have fields of the names that say where they are."""
+    names = ", ".join(f"{name!r} ({count:,})" for name, count in sorted(fields.items()))
+    new = ", ".join(repr(f"document_{name}") for name in sorted(fields))
+    return f"records have fields of their own named {names}, which are {new} in the metadata; rename them"
 
 
 def _raise(row: SkippedRow) -> None:

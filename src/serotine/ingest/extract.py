@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
+
+# Metadata that a text begins with, unless it does so anyway.
+_LEAD = ("title", "subtitle", "description", "summary", "abstract", "tags", "keywords", "categories")
+_BEGINNING = 2000
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +64,7 @@ class Extract:
         positions: the pages, slides, lines or the like that its passages name in their metadata.
         heading: the key of a passage's headings in its metadata, and what joins them.
         unread: how many images, attachments or the like the file has that are not read, by their name in the plural.
-        problems: lines that were not understood, and why.
+        problems: lines that may not be read as they were meant, and why.
     """
 
     text: str
@@ -82,9 +86,36 @@ class Extract:
         return metadata
 
 
-def plain(text: str, metadata: dict[str, Any]) -> Extract:
+def plain(text: str, metadata: dict[str, Any], problems: tuple[tuple[int, str], ...] = ()) -> Extract:
     """Return a text without structure as one section."""
-    return Extract(text, (Section(0, len(text)),), metadata)
+    return Extract(text, (Section(0, len(text)),), metadata, problems=problems)
+
+
+def with_lead(extract: Extract) -> Extract:
+    """Return a text that begins with what its metadata say about it, so that searches find that too.
+
+    That is its title, summary, tags and the like; what the beginning of the text has is left out.
+    """
+    beginning = " ".join(extract.text[:_BEGINNING].split()).casefold()
+    lines = []
+    for key in _LEAD:
+        value = extract.metadata.get(key)
+        items = value if isinstance(value, list) else [value]
+        words = ", ".join(" ".join(str(item).split()) for item in items if isinstance(item, (str, int, float)))
+        if words and words.casefold() not in beginning:
+            lines.append(f"{key}: {words}" if isinstance(value, list) else words)
+    if not lines or not beginning:
+        return extract
+    lead = "\n".join(lines) + "\n\n"
+    first = next(i for i, section in enumerate(extract.sections) if extract.text[section.start : section.end].strip())
+    moved = [
+        replace(section, start=section.start + len(lead) if i else 0, end=section.end + len(lead))
+        for i, section in enumerate(extract.sections[first:])
+    ]
+    positions = tuple(
+        replace(each, offsets=[offset + len(lead) for offset in each.offsets]) for each in extract.positions
+    )
+    return replace(extract, text=lead + extract.text, sections=tuple(moved), positions=positions)
 
 
 def sections(length: int, headings: Sequence[tuple[int, int, str]]) -> tuple[Section, ...]:
@@ -98,8 +129,3 @@ def sections(length: int, headings: Sequence[tuple[int, int, str]]) -> tuple[Sec
         end = headings[i + 1][0] if i + 1 < len(headings) else length
         split.append(Section(offset, end, tuple(text for _, text in path if text)))
     return tuple(split)
-
-
-def encoding_metadata(encoding: str) -> dict[str, Any]:
-    """Return metadata with an encoding other than UTF-8, so that a wrong guess is visible."""
-    return {} if encoding.startswith("utf-8") else {"encoding": encoding}

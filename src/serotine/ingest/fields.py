@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from serotine.errors import InputFileError, invalid
+from serotine.ingest.rows import Problem
 
 TEXT_LIKE = ("content", "contents", "body", "message", "description", "abstract", "passage", "document")
 """Names that fields with the text often have."""
 CHOICE = "name the text with --text-field NAME, or index all fields with --all-fields"
 _MAX_NAMED = 20
+_MEANINGS = frozenset(("_id", "id", "title", "text"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,12 +90,13 @@ class Fields:
             InputFileError: one that was named is missing, or none is the text.
         """
         columns = list(columns)
+        standard = standard_names(columns)
         missing = next((name for name in self.names if matching(columns, name) is None), None)
         if missing is not None:
             raise InputFileError(f"{subject} a column {missing!r}, got {listed(columns)}; correct its name")
         if self.text or self.title or self.all_fields:
             return
-        if "text" in columns or ("title" in columns and not text_like(columns)):
+        if "text" in standard or ("title" in standard and not text_like(columns)):
             return
         raise InputFileError(f"{subject} a column 'text', got {listed(columns)}; {CHOICE}")
 
@@ -113,6 +117,43 @@ def matching(names: Iterable[str], name: str) -> str | None:
         return name
     folded = name.strip().casefold()
     return next((each for each in names if each.strip().casefold() == folded), None)
+
+
+def standard_names(names: Iterable[str]) -> list[str]:
+    """Return names with those that have a meaning in lower case, unless two of them would be the same then."""
+    names = list(names)
+    if all(name in _MEANINGS or name.lower() not in _MEANINGS for name in names):
+        return names
+    counts = Counter(name.lower() for name in names)
+    return [lower if (lower := name.lower()) in _MEANINGS and counts[lower] == 1 else name for name in names]
+
+
+def distinct_names(names: Iterable[str], line: int) -> tuple[list[str], list[Problem]]:
+    """Return the names of columns, those that a header has again with a number, and what to report of that line.
+
+    Columns without a name at the end of a header, which spreadsheets write, are left out; others get one.
+    """
+    given = [name.strip() for name in names]
+    while given and not given[-1]:
+        given.pop()
+    taken = set(given)
+    columns: list[str] = []
+    repeated: dict[str, list[str]] = {}
+    for number, name in enumerate(given, 1):
+        column = name
+        if name in columns or (not name and given.count(name) > 1):
+            stem, count = (name, 2) if name else ("column", number)
+            while (column := f"{stem}_{count}") in taken:
+                count += 1
+            taken.add(column)
+            repeated.setdefault(name, []).append(column)
+        columns.append(column)
+    problems = [
+        Problem(line, f"the header has {name!r} more than once; read as {listed([name, *others])}; rename the columns")
+        for name, others in repeated.items()
+        if name
+    ]
+    return columns, problems
 
 
 def text_like(names: Iterable[str]) -> list[str]:

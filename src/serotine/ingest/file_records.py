@@ -70,7 +70,7 @@ def skipped_rows(record: SourceRecord, file: str) -> SkippedRows:
 
 
 def problems(record: SourceRecord, file: str) -> SkippedRows:
-    """Return the lines that were read as text because they were not understood, such as broken front matter."""
+    """Return the lines that may not be read as they were meant, such as broken front matter."""
     return _recorded_lines(record, file, _PROBLEMS)
 
 

@@ -30,9 +30,9 @@ from serotine.ingest.readers.table import read_csv, read_tsv
 from serotine.ingest.readers.text import read_text
 from serotine.ingest.readers.xlsx import read_xlsx, read_xlsx_rows
 from serotine.ingest.readers.xml import read_xml
-from serotine.ingest.rows import BadRowError, Row
+from serotine.ingest.rows import ReadRow
 
-RECORD_READERS: dict[str, Callable[[Path, str, Fields], Iterator[Row | BadRowError]]] = {
+RECORD_READERS: dict[str, Callable[[Path, str, Fields], Iterator[ReadRow]]] = {
     ".jsonl": lambda path, name, _: read_jsonl(path, name),
     ".json": read_json,
     ".csv": read_csv,
@@ -53,6 +53,12 @@ TEXT_READERS: dict[str, Callable[[bytes, str], Extract]] = {
     ".org": read_text,
     ".adoc": read_text,
     ".asciidoc": read_text,
+    ".tex": read_text,
+    ".yaml": read_text,
+    ".yml": read_text,
+    ".toml": read_text,
+    ".ini": read_text,
+    ".cfg": read_text,
     ".md": read_markdown,
     ".markdown": read_markdown,
     ".rst": read_restructured,

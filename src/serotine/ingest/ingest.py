@@ -388,7 +388,7 @@ class _Planner:
     ) -> tuple[SkippedRows, SkippedRows, Counter[str], set[str]]:
         """Count what has to be stored of a file.
 
-        Returns its bad rows, lines read as text, what is not read of it, and colliding ids.
+        Returns its bad rows, lines that may be misread, what is not read of it, and colliding ids.
 
         A broken file counts nothing.
         """

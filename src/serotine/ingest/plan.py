@@ -91,7 +91,8 @@ class Plan:
         cut_records: number of records (JSON objects, rows) of these files that are cut into passages.
         truncated: number of documents that are longer than the encoder reads, because texts stay whole.
         deleted: number of documents of unchanged files that were deleted from the index, and stay so, by file.
-        problems: lines that were not understood and are read as text, such as front matter that is not valid.
+        problems: lines that may not be read as they were meant, such as front matter that is not valid, and encodings
+            that are guesses.
     """
 
     changes: tuple[FileChange, ...]
@@ -153,7 +154,8 @@ class IngestReport:
         coverage: counts of the stored texts that are longer than the encoder reads, or outside its vocabulary.
         changed_metadata: how many of the unchanged documents got other metadata, such as another line.
         deleted: number of documents of unchanged files that were deleted from the index, and stay so, by file.
-        problems: lines that were not understood and are read as text, such as front matter that is not valid.
+        problems: lines that may not be read as they were meant, such as front matter that is not valid, and encodings
+            that are guesses.
     """
 
     files_added: int

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from serotine.errors import InputFileError
@@ -19,10 +19,25 @@ class Row:
     Attributes:
         line: its first line, or its row where a file has no lines; from 1.
         fields: its values by name.
+        place: where in its file it is, beside the line, such as its sheet, and the encoding of the file.
     """
 
     line: int
     fields: Mapping[str, Any]
+    place: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """What a reader read, but maybe not as it was meant; it is yielded among the rows.
+
+    Attributes:
+        line: from 1.
+        reason: what is read in which way, and what to do.
+    """
+
+    line: int
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +81,10 @@ class BadRowError(InputFileError):
     def of(cls, file: str, line: int, error: Exception) -> BadRowError:
         """Return the error for a row, from one whose message may begin with file and line."""
         return cls(SkippedRow(file, line, str(error).removeprefix(f"{file}:{line}:").strip()))
+
+
+ReadRow = Row | BadRowError | Problem
+"""What a reader of records yields."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain, islice
 from pathlib import Path
 
 from serotine.errors import InputFileError
 from serotine.ingest.chunking import Chunker
 from serotine.ingest.document import Document, from_fields, origin_as_id
-from serotine.ingest.extract import Extract
+from serotine.ingest.extract import Extract, with_lead
 from serotine.ingest.fields import STANDARD, Fields
 from serotine.ingest.file_types import CONTAINERS, RECORD_READERS, SUFFIXES, TABLES, TEXT_READERS, file_type
 from serotine.ingest.limits import check_text, reading_limits
 from serotine.ingest.lines import read_whole
 from serotine.ingest.readers.pdf import read_pdf
-from serotine.ingest.rows import BadRowError, OnBadRow, Row, SkippedRow
+from serotine.ingest.rows import BadRowError, OnBadRow, Problem, ReadRow, Row, SkippedRow
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +74,7 @@ class SourceFile:
             on_bad_row: called with every row that is not a document; None: such a row is an error.
             on_unread: called with the number of images, attachments and the like of a text that are not read, by kind.
             on_part: called with the part of a PDF that is read so far, from 0 to 1.
-            on_problem: called with every line of a text that was not understood, and is read as text.
+            on_problem: called with every line that may not be read as it was meant.
 
         Raises:
             InputFileError: the file is broken; names the file and the line.
@@ -83,7 +83,7 @@ class SourceFile:
         if suffix in RECORD_READERS and not self.is_text(fields):
             used = fields if self.is_table else STANDARD
             rows = RECORD_READERS[suffix](self.path, self.name, used)
-            yield from _row_documents(rows, self.name, used, on_bad_row)
+            yield from _row_documents(rows, self.name, used, on_bad_row, on_problem)
         elif suffix in TEXT_READERS:
             limit = None if suffix in CONTAINERS else reading_limits().record_bytes
             data = read_whole(self.path, self.name, limit)
@@ -94,7 +94,7 @@ class SourceFile:
                     on_problem(SkippedRow(self.name, *problem))
             if on_unread is not None and extract.unread:
                 on_unread(extract.unread)
-            yield from self._passages(extract, chunker)
+            yield from self._passages(with_lead(extract), chunker)
         else:
             raise InputFileError(
                 f"{self.name}: unknown file type; valid types: {', '.join(SUFFIXES)}, each also with .gz"
@@ -116,9 +116,17 @@ class SourceFile:
 
 
 def _row_documents(
-    rows: Iterator[Row | BadRowError], name: str, fields: Fields, on_bad_row: OnBadRow | None
+    rows: Iterator[ReadRow],
+    name: str,
+    fields: Fields,
+    on_bad_row: OnBadRow | None,
+    on_problem: OnBadRow | None,
 ) -> Iterator[Document]:
     for row in rows:
+        if isinstance(row, Problem):
+            if on_problem is not None:
+                on_problem(SkippedRow(name, row.line, row.reason))
+            continue
         try:
             document = _row_document(row, name, fields)
         except BadRowError as error:
@@ -135,6 +143,6 @@ def _row_document(row: Row | BadRowError, name: str, fields: Fields) -> Document
     try:
         document = from_fields(row.fields, name, row.line, fields)
         check_text(document.text, document.origin)
-        return document
+        return replace(document, place=row.place) if row.place else document
     except InputFileError as error:
         raise BadRowError.of(name, row.line, error) from None

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from serotine.errors import MissingExtraError
 from serotine.ingest.decoding import decode
-from serotine.ingest.extract import Extract, Positions, Section, encoding_metadata
+from serotine.ingest.extract import Extract, Positions, Section
 from serotine.ingest.readers.grammars import CPP, GRAMMARS, Grammar
 
 if TYPE_CHECKING:
@@ -81,9 +81,10 @@ def _read_code(grammar: Grammar, data: bytes, name: str) -> Extract:
     return Extract(
         text,
         tuple(_sections(text, _in_characters(starts, source, text))) or (Section(0, len(text)),),
-        {"language": grammar.language, **encoding_metadata(encoding)},
+        {"language": grammar.language, **encoding.metadata},
         (Positions("line", lines, range(1, len(lines) + 1)),),
         ("symbol", grammar.separator),
+        problems=encoding.problems,
     )
 
 

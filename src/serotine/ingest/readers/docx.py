@@ -21,19 +21,21 @@ _NOTES = {"footnoteReference": "footnotes", "endnoteReference": "endnotes"}
 
 
 def read_docx(data: bytes, name: str) -> Extract:
-    """Return the text of a .docx file; page headers and footers are left out, images and comments counted.
+    """Return the text of a .docx file, each page header and footer once, at its end; images and comments are counted.
 
     Raises:
         InputFileError: it is encrypted, damaged or too large.
     """
     package = Package(data, name, ".docx")
     main = package.main_part()
-    targets = {kind: target for kind, target in package.relations(main).values() if target in package.names}
+    relations = [relation for relation in package.relations(main).values() if relation[1] in package.names]
+    targets = dict(relations)
     reader = _Reader(package, targets)
     body = first(package.xml(main), "body")
     if body is None:
         raise package.damaged()
     reader.blocks(body)
+    reader.margins([package.xml(target) for kind, target in relations if kind in ("header", "footer")])
     unread = Counter(images=reader.images, comments=0)
     if "comments" in targets:
         unread["comments"] = sum(1 for _ in all_of(package.xml(targets["comments"]), "comment"))
@@ -64,6 +66,15 @@ class _Reader:
                 self.writer.add("\n".join(self._row(row) for row in _inside(element, "tr")))
             elif kind in _CONTAINERS:
                 self.blocks(element)
+
+    def margins(self, parts: list[Element]) -> None:
+        """Write page headers and footers, each text once, without those of numbers and signs alone."""
+        written: set[str] = set()
+        for part in parts:
+            text = " ".join("".join(element.text or "" for element in all_of(part, "t")).split())
+            if text not in written and any(map(str.isalpha, text)):
+                self.blocks(part)
+            written.add(text)
 
     def _paragraph(self, paragraph: Element) -> None:
         text = self._text(paragraph)

@@ -5,14 +5,14 @@ from __future__ import annotations
 import email
 import email.policy
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from email.header import decode_header, make_header
 from email.message import EmailMessage, MIMEPart
 from email.utils import parsedate_to_datetime
 from typing import Any
 
 from serotine.errors import InputFileError
-from serotine.ingest.decoding import decode
+from serotine.ingest.decoding import UTF8, Encoding, decode
 from serotine.ingest.extract import Extract, plain
 from serotine.ingest.readers.html import read_html
 
@@ -28,11 +28,13 @@ class Message:
         body: its text.
         metadata: title (the subject), author, to, date (ISO) and message_id, where it has them.
         attachments: how many attachments it has.
+        encoding: of its first part that is not what it declares; UTF-8 where there is none.
     """
 
     body: str
     metadata: dict[str, Any]
     attachments: int
+    encoding: Encoding
 
 
 def read_eml(data: bytes, name: str) -> Extract:
@@ -43,9 +45,8 @@ def read_eml(data: bytes, name: str) -> Extract:
     """
     message = parse_message(data, name)
     text = "\n\n".join(text for text in (message.metadata.get("title", ""), message.body) if text)
-    extract = plain(text, message.metadata)
-    unread = {"attachments": message.attachments} if message.attachments else {}
-    return Extract(extract.text, extract.sections, extract.metadata, unread=unread)
+    extract = plain(text, {**message.metadata, **message.encoding.metadata}, message.encoding.problems)
+    return replace(extract, unread={"attachments": message.attachments} if message.attachments else {})
 
 
 def parse_message(data: bytes, name: str) -> Message:
@@ -58,8 +59,10 @@ def parse_message(data: bytes, name: str) -> Message:
     with suppress(ValueError):
         metadata["date"] = parsedate_to_datetime(_header(message, "Date")).isoformat()
     bodies, attachments = _parts(message)
-    text = "\n\n".join(body for part in bodies if (body := _content(part, name).strip("\r\n")))
-    return Message(text.replace("\r\n", "\n"), metadata, attachments)
+    contents = [_content(part, name) for part in bodies]
+    text = "\n\n".join(body for content, _ in contents if (body := content.strip("\r\n")))
+    encoding = next((encoding for _, encoding in contents if encoding.metadata), Encoding(UTF8))
+    return Message(text.replace("\r\n", "\n"), metadata, attachments, encoding)
 
 
 def _header(message: EmailMessage, header: str) -> str:
@@ -105,12 +108,15 @@ def _parts(message: EmailMessage) -> tuple[list[MIMEPart], int]:
     return bodies, attachments
 
 
-def _content(part: MIMEPart, name: str) -> str:
+def _content(part: MIMEPart, name: str) -> tuple[str, Encoding]:
+    """Return the text of a part, and its encoding where it is not in the one that it declares, or else UTF-8."""
     payload = part.get_payload(decode=True)
     data = payload if isinstance(payload, bytes) else b""
     charset = str(part.get_content_charset() or "")
+    encoding = Encoding(UTF8)
     try:
         text = data.decode(charset or "utf-8")
     except (LookupError, UnicodeDecodeError):
-        text = decode(data, name, charset or None)[0]
-    return read_html(text.encode("utf-8", "replace"), name).text if part.get_content_type() == "text/html" else text
+        text, encoding = decode(data, name, charset or None)
+    is_html = part.get_content_type() == "text/html"
+    return (read_html(text.encode("utf-8", "replace"), name).text if is_html else text), encoding

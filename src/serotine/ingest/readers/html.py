@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from serotine.errors import MissingExtraError
 from serotine.ingest.decoding import decode
-from serotine.ingest.extract import Extract, encoding_metadata, sections
+from serotine.ingest.extract import Extract, sections
 from serotine.ingest.readers.html_cost import check_cost
 from serotine.ingest.readers.navigation import navigation_ids
 from serotine.ingest.readers.titles import given_title
@@ -21,15 +22,24 @@ _CHARSET = re.compile(rb"""<meta[^>]{0,200}?charset\s*+=\s*+["']?+\s*+([A-Za-z0-
 _MAX_DECLARATION_OFFSET = 1 << 14
 _DROPPED = frozenset(
     (
-        *("audio", "button", "canvas", "dialog", "embed", "head", "iframe", "input", "nav", "noscript"),
-        *("object", "script", "select", "style", "svg", "template", "textarea", "title", "video"),
+        *("button", "canvas", "dialog", "head", "input", "nav", "script", "select", "style", "template", "title"),
+        # Counted.
+        *("audio", "embed", "iframe", "object", "video"),
     )
 )
+_UNREAD = {
+    "audio": "recordings",
+    "embed": "embedded objects",
+    "iframe": "frames",
+    "img": "images",
+    "object": "embedded objects",
+    "video": "videos",
+}
 _BLOCKS = frozenset(
     (
         *("address", "article", "aside", "blockquote", "body", "caption", "center", "details", "div", "dl", "fieldset"),
         *("figcaption", "figure", "footer", "form", "h1", "h2", "h3", "h4", "h5", "h6", "header", "hgroup", "hr"),
-        *("main", "menu", "ol", "p", "pre", "section", "summary", "table", "ul"),
+        *("main", "menu", "noscript", "ol", "p", "pre", "section", "summary", "table", "textarea", "ul"),
     )
 )
 _LINES = frozenset(("br", "dd", "dt", "li", "tr"))
@@ -49,6 +59,8 @@ _FOOTER_PARENTS = frozenset(("article", "blockquote", "main", "section"))
 _SKIP_LINK = re.compile(r"\s*(?:skip|jump) to\b", re.IGNORECASE)
 # The text of a link to the heading beside it: symbols, an icon of a font, or nothing.
 _ANCHOR_SIGNS = re.compile(r"[\s#¶§†∞⚓🔗\u200b\ufe0f\ue000-\uf8ff]*")
+# What a page shows where its scripts do not run is about the browser, or else a text of the page.
+_ABOUT_SCRIPTS = re.compile("java ?script|enable scripts", re.IGNORECASE)
 # Invisible places where a word may be broken.
 _SOFT_BREAKS = re.compile("[\u00ad\u200b\u2060\ufeff]")
 _SEPARATORS = ("", " ", "\t", "\n", "\n\n")
@@ -66,7 +78,8 @@ _TEXT = "-text"
 def read_html(data: bytes, name: str) -> Extract:
     """Return the text of a page, a blank line between blocks: of its main part, if it names one.
 
-    Scripts, styles, forms, navigation, footers and links to headings are left out.
+    Scripts, styles, forms, navigation, footers and links to headings are left out; images are their descriptions, and
+    drawings (SVG) their texts. Images, videos, frames and the like are counted.
 
     Raises:
         InputFileError: it is not text, would take more than proportional time, or selectolax is not installed.
@@ -90,8 +103,9 @@ def read_html(data: bytes, name: str) -> Extract:
     return Extract(
         writer.text,
         sections(len(writer.text), writer.headings),
-        {**_metadata(page, writer.headings), **encoding_metadata(encoding)},
-        unread={"images": writer.images} if writer.images else {},
+        {**_metadata(page, writer.headings), **encoding.metadata},
+        unread=+writer.unread,
+        problems=encoding.problems,
     )
 
 
@@ -140,7 +154,8 @@ class _Writer:
         self._preformatted_start = 0
         self._in_article = _Ancestors(lambda parent: (parent.tag or "") in _FOOTER_PARENTS)
         self.headings: list[tuple[int, int, str]] = []
-        self.images = 0
+        self._formula = ""
+        self.unread: Counter[str] = Counter()
 
     @property
     def text(self) -> str:
@@ -153,25 +168,41 @@ class _Writer:
         while pending:
             node, leaving = pending.pop()
             tag = node.tag or ""
+            if not leaving and tag in _UNREAD:
+                self.unread[_UNREAD[tag]] += 1
             if leaving:
                 self._leave(tag)
             elif tag == _TEXT:
                 self._write(node.text_content or "")
             elif tag == "img":
-                self.images += 1
+                self._image(node)
+            elif tag == "svg" and not _hidden(node):
+                for part in node.css("title, desc, text"):
+                    self._separate("li")
+                    self._write(_one_line(part.text()))
+                    self._separate("li")
+                pending.extend((part, False) for part in reversed(node.css("foreignObject")))
             elif tag == "math":
-                self._write(_formula(node))
+                self._formula = _formula(node)
+                self._write(self._formula)
             elif tag == "br" and self._preformatted:
                 self._write("\n")
             elif not (
                 tag in _DROPPED
                 or node.mem_id in self._left_out
+                or (tag == "noscript" and _ABOUT_SCRIPTS.search(node.text()))
                 or _hidden(node)
                 or _surrounds(node, tag, self._in_article)
             ):
                 self._enter(tag)
                 pending.append((node, True))
                 pending.extend((child, False) for child in reversed(list(node.iter(include_text=True))))
+
+    def _image(self, node: LexborNode) -> None:
+        """Write the description of an image; of a formula it repeats what is written before it."""
+        description = _one_line(node.attributes.get("alt") or "")
+        if description and description != _one_line(self._formula):
+            self._write(f" {description} ")
 
     def _enter(self, tag: str) -> None:
         self._separate(tag)

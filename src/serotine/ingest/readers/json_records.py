@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,16 +13,16 @@ from serotine.ingest.fields import STANDARD, Fields
 from serotine.ingest.limits import reading_limits
 from serotine.ingest.lines import read_whole
 from serotine.ingest.readers.json_text import parse_json, storage_problem
-from serotine.ingest.rows import BadRowError, Row, SkippedRow
+from serotine.ingest.rows import BadRowError, Problem, ReadRow, Row, SkippedRow
 
 
-def read_json(path: Path, name: str, fields: Fields = STANDARD) -> Iterator[Row | BadRowError]:
+def read_json(path: Path, name: str, fields: Fields = STANDARD) -> Iterator[ReadRow]:
     """Yield the objects of a .json file, numbered from 1; an error in the place of what is not an object.
 
     Raises:
         InputFileError: it is not valid JSON, too large, or neither an object nor an array.
     """
-    text, _ = decode(read_whole(path, name, reading_limits().record_bytes), name)
+    text, encoding = decode(read_whole(path, name, reading_limits().record_bytes), name)
     if not text.strip():
         return
     try:
@@ -33,8 +33,9 @@ def read_json(path: Path, name: str, fields: Fields = STANDARD) -> Iterator[Row 
         ) from None
     except ValueError as error:
         raise InputFileError(f"{name}: not valid JSON ({error}); correct it") from None
+    yield from (Problem(line, reason) for line, reason in encoding.problems)
     for number, record in enumerate(_records(value, name, fields), 1):
-        yield _row(record, name, number)
+        yield _row(record, name, number, encoding.metadata)
 
 
 def _records(value: Any, name: str, fields: Fields) -> list[Any]:
@@ -51,9 +52,9 @@ def _records(value: Any, name: str, fields: Fields) -> list[Any]:
     return arrays[0] if len(arrays) == 1 and not fields.is_header(value) else [value]
 
 
-def _row(record: Any, name: str, number: int) -> Row | BadRowError:
+def _row(record: Any, name: str, number: int, place: Mapping[str, Any]) -> Row | BadRowError:
     if not isinstance(record, dict):
         return BadRowError(SkippedRow(name, number, f"must be an object, got {type(record).__name__}"))
     if problem := storage_problem(record, "correct it"):
         return BadRowError(SkippedRow(name, number, problem))
-    return Row(number, record)
+    return Row(number, record, place)

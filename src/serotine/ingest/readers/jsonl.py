@@ -10,10 +10,10 @@ from typing import Any
 from serotine.errors import InputFileError
 from serotine.ingest.lines import decode_line, read_raw_lines
 from serotine.ingest.readers.json_text import parse_json, storage_problem
-from serotine.ingest.rows import BadRowError, Row
+from serotine.ingest.rows import BadRowError, ReadRow, Row
 
 
-def read_jsonl(path: Path, name: str) -> Iterator[Row | BadRowError]:
+def read_jsonl(path: Path, name: str) -> Iterator[ReadRow]:
     """Yield the objects of a .jsonl or .jsonl.gz file, without blank lines; an error in the place of other lines.
 
     Raises:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from serotine.ingest.decoding import decode
-from serotine.ingest.extract import Extract, encoding_metadata, sections
+from serotine.ingest.extract import Extract, sections
 from serotine.ingest.readers.front_matter import read_front_matter
 
 # The line ends of CommonMark; Python counts more characters as line ends.
@@ -26,8 +26,8 @@ def read_markdown(data: bytes, name: str) -> Extract:
     # For Markdown the line that ends front matter makes a heading of the lines above it.
     headings = [heading for heading in read_headings(text) if heading[0] >= front.broken_end]
     title = {"title": headings[0][2]} if headings and headings[0][2] else {}
-    metadata = {**title, **front.metadata, **encoding_metadata(encoding)}
-    return Extract(text, sections(len(text), headings), metadata, problems=front.problems)
+    metadata = {**title, **front.metadata, **encoding.metadata}
+    return Extract(text, sections(len(text), headings), metadata, problems=(*encoding.problems, *front.problems))
 
 
 def read_headings(text: str) -> list[tuple[int, int, str]]:

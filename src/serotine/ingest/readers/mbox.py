@@ -10,14 +10,14 @@ from serotine.errors import InputFileError
 from serotine.ingest.limits import reading_limits, too_long
 from serotine.ingest.lines import read_raw_lines
 from serotine.ingest.readers.email_message import parse_message
-from serotine.ingest.rows import BadRowError, Row
+from serotine.ingest.rows import BadRowError, Problem, ReadRow, Row
 
 # "From anna@a.b Tue Nov 24 10:00:00 2026"; the body of a message may have a line that begins with "From ", too.
 _FROM = re.compile(rb"From .*\d{4}\s*$")
 _QUOTED_FROM = re.compile(rb"^>(>*From )", re.MULTILINE)
 
 
-def read_mbox(path: Path, name: str) -> Iterator[Row | BadRowError]:
+def read_mbox(path: Path, name: str) -> Iterator[ReadRow]:
     """Yield the messages of a .mbox file; an error in the place of those that are no e-mail.
 
     Raises:
@@ -32,7 +32,8 @@ def read_mbox(path: Path, name: str) -> Iterator[Row | BadRowError]:
             yield BadRowError.of(name, line, error)
             continue
         attachments = {"attachments": message.attachments} if message.attachments else {}
-        yield Row(line, {**message.metadata, "text": message.body, **attachments})
+        yield from (Problem(line, reason) for _, reason in message.encoding.problems)
+        yield Row(line, {**message.metadata, "text": message.body, **attachments}, message.encoding.metadata)
 
 
 def _messages(path: Path, name: str) -> Iterator[tuple[int, bytes | None]]:

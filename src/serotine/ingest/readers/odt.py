@@ -21,7 +21,7 @@ _MAX_LEVEL = 10
 
 
 def read_odt(data: bytes, name: str) -> Extract:
-    """Return the text of a .odt file; images and comments are counted.
+    """Return the text of a .odt file, each page header and footer once, at its end; images and comments are counted.
 
     Raises:
         InputFileError: it is encrypted, damaged or too large.
@@ -36,6 +36,8 @@ def read_odt(data: bytes, name: str) -> Extract:
         raise package.damaged()
     reader = _Reader()
     reader.blocks(body)
+    if "styles.xml" in package.names:
+        reader.margins(package.xml("styles.xml"))
     metadata = {}
     if "meta.xml" in package.names:
         meta = package.xml("meta.xml")
@@ -56,6 +58,16 @@ class _Reader:
     def __init__(self) -> None:
         self.writer = TextWriter()
         self.title = ""
+
+    def margins(self, styles: Element) -> None:
+        """Write page headers and footers, each text once, without those of numbers and signs alone."""
+        written: set[str] = set()
+        for page in all_of(styles, "master-page"):
+            for part in page:
+                text = text_of(part) if local(part).startswith(("header", "footer")) else ""
+                if text not in written and any(map(str.isalpha, text)):
+                    self.blocks(part)
+                written.add(text)
 
     def blocks(self, parent: Element) -> None:
         """Write the paragraphs, lists and tables in an element."""

@@ -15,7 +15,7 @@ from serotine.errors import InputFileError, MissingExtraError, reason
 from serotine.ingest.fields import STANDARD, Fields
 from serotine.ingest.limits import reading_limits, size
 from serotine.ingest.lines import read_whole
-from serotine.ingest.rows import BadRowError, Row
+from serotine.ingest.rows import BadRowError, ReadRow, Row
 from serotine.json_values import json_value
 
 _BATCH_ROWS = 1024
@@ -23,7 +23,7 @@ _BATCH_ROWS = 1024
 _ROWS_AT_ONCE = 16
 
 
-def read_parquet(path: Path, name: str, fields: Fields = STANDARD) -> Iterator[Row | BadRowError]:
+def read_parquet(path: Path, name: str, fields: Fields = STANDARD) -> Iterator[ReadRow]:
     """Yield the rows of a Parquet file; dates, times, durations and bytes become text, decimals numbers where they fit.
 
     Raises:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import threading
 import zlib
+from collections import Counter
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,7 @@ from serotine.errors import InputFileError, MissingExtraError, reason
 from serotine.ingest.extract import Extract, Positions, Section
 from serotine.ingest.limits import check_text, reading_limits, size
 from serotine.ingest.readers.hyphens import join_hyphenated
+from serotine.ingest.readers.pdf_annotations import read_annotations
 from serotine.ingest.readers.titles import given_title
 
 if TYPE_CHECKING:
@@ -33,7 +35,7 @@ _DATE = re.compile(r"(?:D:)?(\d{4})(\d\d)?(\d\d)?")
 
 
 def read_pdf(data: bytes, name: str, on_part: Callable[[float], None] = lambda _: None) -> Extract:
-    """Return the text of a PDF; every page with text is a section, and a passage is of one page.
+    """Return the text of a PDF with the values of its forms; every page with text is a section, a passage is of one.
 
     Only a page of a few words, such as a title page, joins the next. `on_part` is called with the part of the pages
     that is read so far, from 0 to 1.
@@ -58,11 +60,14 @@ def read_pdf(data: bytes, name: str, on_part: Callable[[float], None] = lambda _
                 ) from None
             raise InputFileError(f"{name}: damaged, or not a PDF; write it again") from None
         try:
+            document.init_forms()
             metadata = _metadata(document)
             page_texts: list[str] = []
-            length = 0
+            length = comments = 0
             for number in range(len(document)):
-                page_texts.append(_clean(_page(document, number, name)))
+                page_text, page_comments = _page(document, number, name)
+                page_texts.append(_clean(page_text))
+                comments += page_comments
                 length += len(page_texts[-1])
                 if length > reading_limits().text_bytes:
                     check_text("".join(page_texts), name)
@@ -89,8 +94,8 @@ def read_pdf(data: bytes, name: str, on_part: Callable[[float], None] = lambda _
             "run OCR first, for example with ocrmypdf"
         )
     positions = Positions("page", [section.start for section in sections], numbers)
-    unread = {"pages without text": len(pages) - len(texts)} if len(pages) > len(texts) else {}
-    return Extract(_PAGE_SEPARATOR.join(texts), tuple(sections), metadata, (positions,), unread=unread)
+    unread = Counter({"pages without text": len(pages) - len(texts), "comments": comments})
+    return Extract(_PAGE_SEPARATOR.join(texts), tuple(sections), metadata, (positions,), unread=+unread)
 
 
 def _check_streams(data: bytes, name: str) -> None:
@@ -150,7 +155,8 @@ def _metadata(document: PdfDocument) -> dict[str, Any]:
     return {key: value for key, value in metadata.items() if value}
 
 
-def _page(document: PdfDocument, number: int, name: str) -> str:
+def _page(document: PdfDocument, number: int, name: str) -> tuple[str, int]:
+    """Return the text of a page, with the values of its form after it, and how many comments it has."""
     import pypdfium2
 
     try:
@@ -158,9 +164,11 @@ def _page(document: PdfDocument, number: int, name: str) -> str:
         try:
             textpage = page.get_textpage()
             try:
-                return str(textpage.get_text_bounded())
+                text = str(textpage.get_text_bounded())
             finally:
                 textpage.close()
+            values, comments = read_annotations(document, page)
+            return "\n".join((text, *values)), comments
         finally:
             page.close()
     except pypdfium2.PdfiumError as error:

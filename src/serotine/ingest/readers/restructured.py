@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from serotine.ingest.decoding import decode
-from serotine.ingest.extract import Extract, encoding_metadata, sections
+from serotine.ingest.extract import Extract, sections
 
 _LINE = re.compile(r"[^\r\n]*(?:\r\n|\n|\r|\Z)")
 _ADORNMENT = re.compile(r"([!-/:-@\[-`{-~])\1+\s*")
@@ -33,7 +33,8 @@ def read_restructured(data: bytes, name: str) -> Extract:
         match = _FIELD.fullmatch(line.rstrip())
         if match is not None:
             metadata[match.group(1).lower().replace("authors", "author")] = match.group(2)
-    return Extract(text, sections(len(text), headings), {**metadata, **encoding_metadata(encoding)})
+    split = sections(len(text), headings)
+    return Extract(text, split, {**metadata, **encoding.metadata}, problems=encoding.problems)
 
 
 def _headings(text: str) -> list[tuple[int, int, str]]:

@@ -7,7 +7,7 @@ import re
 
 from serotine.errors import InputFileError
 from serotine.ingest.decoding import decode
-from serotine.ingest.extract import Extract, Positions, Section, encoding_metadata
+from serotine.ingest.extract import Extract, Positions, Section
 
 _TIME = r"(?:\d+:)?\d{1,2}:\d{2}[.,]\d{1,3}"
 _CUE = re.compile(rf"[ \t]*({_TIME})[ \t]+-->[ \t]+{_TIME}[^\n]*")
@@ -38,8 +38,8 @@ def read_subtitles(data: bytes, name: str) -> Extract:
     if source.strip() and not times:
         raise InputFileError(f"{name}: contains no times such as 00:00:01,000 --> 00:00:04,000; rename it to .txt")
     text = "\n".join(lines)
-    metadata = encoding_metadata(encoding)
-    return Extract(text, (Section(0, len(text)),), metadata, (Positions("time", offsets, times),))
+    positions = (Positions("time", offsets, times),)
+    return Extract(text, (Section(0, len(text)),), encoding.metadata, positions, problems=encoding.problems)
 
 
 def _cue(block: str) -> tuple[str, list[str]]:

@@ -5,37 +5,37 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections import Counter, deque
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Iterator, Mapping
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
 from serotine.errors import InputFileError
 from serotine.ingest.decoding import detect_encoding
-from serotine.ingest.fields import STANDARD, Fields
+from serotine.ingest.fields import STANDARD, Fields, distinct_names
 from serotine.ingest.limits import reading_limits, too_long
 from serotine.ingest.lines import limited_lines, open_file
-from serotine.ingest.rows import BadRowError, Row, SkippedRow
+from serotine.ingest.rows import BadRowError, Problem, ReadRow, Row, SkippedRow
 
 _DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "'|'"}
 # pandas and NumPy write a missing number like this.
 _NULLS = frozenset({"NaN", "nan"})
-_NAMES = ("_id", "id", "title", "text")
 # Spreadsheets read this line, and do not show it.
 _SEPARATOR = re.compile(r'"?sep=(.)"?\s*', re.IGNORECASE)
 
 
-def read_tsv(path: Path, name: str, fields: Fields = STANDARD) -> Iterator[Row | BadRowError]:
+def read_tsv(path: Path, name: str, fields: Fields = STANDARD) -> Iterator[ReadRow]:
     """Yield the rows of a tab-separated file, as `read_csv` does."""
     return read_csv(path, name, fields, delimiter="\t")
 
 
-def read_csv(path: Path, name: str, fields: Fields = STANDARD, *, delimiter: str = ",") -> Iterator[Row | BadRowError]:
+def read_csv(path: Path, name: str, fields: Fields = STANDARD, *, delimiter: str = ",") -> Iterator[ReadRow]:
     """Yield the rows of a comma-separated file, whose first row names the columns; an error in the place of bad rows.
 
     The delimiter is that of `fields`, or the one that a line `sep=;` names, or the one of , ; tab | that gives the
     header a column of the text or title, else the one that gives it most columns; `delimiter` comes first. Names of
-    columns are stripped; those with a meaning may be of any case.
+    columns are stripped; a repeated one gets a number.
 
     Blank rows are left out. A row with a broken quote ends with its line, so that it does not swallow those after it.
 
@@ -46,8 +46,9 @@ def read_csv(path: Path, name: str, fields: Fields = STANDARD, *, delimiter: str
     # The csv module refuses fields above 128 KiB by default; a long document is one field.
     csv.field_size_limit(limit)
     with open_file(path, name) as file:
-        encoding = detect_encoding(_checked(limited_lines(file, name), name, limit), name)
-    with open_file(path, name) as file, io.TextIOWrapper(file, encoding, newline="") as stream:
+        encoding = detect_encoding(_checked(limited_lines(file, name), name, limit), name, allow_nul=True)
+    yield from (Problem(line, reason) for line, reason in encoding.problems)
+    with open_file(path, name) as file, io.TextIOWrapper(file, encoding.name, newline="") as stream:
         texts = iter(lambda: stream.readline(limit), "")
         first = next(texts, "")
         separator = _SEPARATOR.fullmatch(first)
@@ -62,13 +63,14 @@ def read_csv(path: Path, name: str, fields: Fields = STANDARD, *, delimiter: str
                         raise cells
                     yield cells
                 elif header is None:
-                    header = _column_names(cells)
-                    _check_header(header, name, fields)
+                    header, problems = distinct_names(cells, lines.first)
+                    fields.check_columns(header, f"{name}:1: the header must name")
+                    yield from problems
                 else:
-                    yield _row(header, cells, lines, name, delimiter)
+                    yield _row(header, cells, lines, name, delimiter, encoding.metadata)
         except UnicodeDecodeError:
             raise InputFileError(
-                f"{name}:{lines.number + 1}: not {encoding}, although the file looks like it; convert it to UTF-8"
+                f"{name}:{lines.number + 1}: not {encoding.name}, although the file looks like it; convert it to UTF-8"
             ) from None
 
 
@@ -142,7 +144,11 @@ def _parse(lines: _Lines, name: str, delimiter: str) -> Iterator[list[str] | Bad
             yield cells
 
 
-def _row(header: list[str], cells: list[str], lines: _Lines, name: str, delimiter: str) -> Row | BadRowError:
+def _row(
+    header: list[str], cells: list[str], lines: _Lines, name: str, delimiter: str, place: Mapping[str, Any]
+) -> Row | BadRowError:
+    if any("\0" in cell for cell in cells):
+        return BadRowError(SkippedRow(name, lines.first, "contains a NUL byte; remove it"))
     # Spreadsheets write empty cells after the last one.
     if len(cells) < len(header) or any(cells[len(header) :]):
         end = f" up to line {lines.number}" if lines.number > lines.first else ""
@@ -155,32 +161,14 @@ def _row(header: list[str], cells: list[str], lines: _Lines, name: str, delimite
             )
         )
     values = (None if cell in _NULLS else cell for cell in cells)
-    return Row(lines.first, dict(zip(header, values, strict=False)))
+    return Row(lines.first, dict(zip(header, values, strict=False)), place)
 
 
 def _delimiter(line: str, default: str, fields: Fields) -> str:
     """Return the delimiter that gives a header line a column of the text or title, or else most columns."""
     split = {
-        delimiter: _column_names(next(csv.reader([line], delimiter=delimiter), []))
+        delimiter: [name.strip() for name in next(csv.reader([line], delimiter=delimiter), [])]
         for delimiter in (default, *_DELIMITERS)
     }
     named = next((delimiter for delimiter, names in split.items() if fields.is_header(names)), None)
     return named or max(split, key=lambda delimiter: len(split[delimiter]))
-
-
-def _column_names(cells: list[str]) -> list[str]:
-    """Return the names of a header: stripped, and those with a meaning in lower case."""
-    names = [cell.strip() for cell in cells]
-    counts = Counter(names)
-    return [
-        lower if (lower := name.lower()) in _NAMES and lower not in counts and counts[name] == 1 else name
-        for name in names
-    ]
-
-
-def _check_header(header: list[str], name: str, fields: Fields) -> None:
-    counts = Counter(header)
-    duplicate = next((column for column in header if counts[column] > 1), None)
-    if duplicate is not None:
-        raise InputFileError(f"{name}:1: duplicate column {duplicate!r}; column names must be unique")
-    fields.check_columns(header, f"{name}:1: the header must name")

@@ -7,17 +7,18 @@ import io
 import re
 import warnings
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from serotine.errors import InputFileError, MissingExtraError
 from serotine.ingest.extract import Extract
-from serotine.ingest.fields import Fields
+from serotine.ingest.fields import Fields, distinct_names
 from serotine.ingest.lines import read_whole
 from serotine.ingest.readers.package import Package
 from serotine.ingest.readers.text_writer import TextWriter
-from serotine.ingest.rows import BadRowError, Row
+from serotine.ingest.rows import BadRowError, Problem, ReadRow, Row
 
 # A formula without the value that it had when the file was saved.
 _WITHOUT_VALUE = re.compile(rb"<f[^<>]*(?:/>|>[^<]*</f>)\s*(?:<v\s*/>|<v></v>|</c>)")
@@ -37,7 +38,9 @@ def read_xlsx(data: bytes, name: str) -> Extract:
     """
     package = Package(data, name, ".xlsx")
     writer = TextWriter()
-    for title, rows in _sheets(package, data, name):
+    hidden: list[str] = []
+    for title, rows, is_hidden in _sheets(package, data, name):
+        hidden += [title] * is_hidden
         writer.unit(title)
         writer.position("sheet", title)
         _write_rows(writer, rows)
@@ -47,10 +50,11 @@ def read_xlsx(data: bytes, name: str) -> Extract:
         "charts": package.count("xl/charts/chart"),
         "formulas without a value": sum(len(_WITHOUT_VALUE.findall(package.read(sheet))) for sheet in sheets),
     }
-    return writer.extract(package.core_properties(), unread)
+    extract = writer.extract(package.core_properties(), unread)
+    return replace(extract, problems=tuple((1, _hidden(title)) for title in hidden))
 
 
-def read_xlsx_rows(path: Path, name: str, fields: Fields) -> Iterator[Row | BadRowError]:
+def read_xlsx_rows(path: Path, name: str, fields: Fields) -> Iterator[ReadRow]:
     """Yield the rows of all sheets of a .xlsx file, whose first row names the columns; an error for other sheets.
 
     Raises:
@@ -59,19 +63,20 @@ def read_xlsx_rows(path: Path, name: str, fields: Fields) -> Iterator[Row | BadR
     data = read_whole(path, name)
     is_first = True
     problem: InputFileError | None = None
-    for title, rows in _sheets(Package(data, name, ".xlsx"), data, name):
+    for title, rows, is_hidden in _sheets(Package(data, name, ".xlsx"), data, name):
         filled = ((number, row) for number, row in enumerate(rows, 1) if any(map(_text, row)))
         number, header = next(filled, (1, ()))
-        columns = [_text(value) for value in header]
+        columns, problems = distinct_names(map(_text, header), number)
         try:
-            fields.check_columns(
-                [column for column in columns if column], f"{name}:{number}: sheet {title!r} must have"
-            )
+            fields.check_columns(filter(None, columns), f"{name}:{number}: sheet {title!r} must have")
         except InputFileError as error:
             if header:
                 problem = problem or error
                 yield BadRowError.of(name, number, error)
             continue
+        yield from problems
+        if is_hidden:
+            yield Problem(number, _hidden(title))
         for number, row in filled:
             values = {
                 column: value if value is None or isinstance(value, (bool, int, float)) else _text(value)
@@ -79,15 +84,20 @@ def read_xlsx_rows(path: Path, name: str, fields: Fields) -> Iterator[Row | BadR
                 if column
             }
             # Rows of two sheets have the same numbers.
-            own_id = {} if is_first or fields.id or "id" in values else {"_id": f"{name}:{title}:{number}"}
-            yield Row(number, {"sheet": title, **own_id, **values})
+            has_id = fields.id or not {"id", "_id"}.isdisjoint(map(str.lower, values))
+            own_id = {} if is_first or has_id else {"_id": f"{name}:{title}:{number}"}
+            yield Row(number, {**own_id, **values}, {"sheet": title})
         is_first = False
     if is_first and problem is not None:
         raise problem
 
 
-def _sheets(package: Package, data: bytes, name: str) -> Iterator[tuple[str, Any]]:
-    """Yield the title and the rows of every sheet; errors as of `read_xlsx`."""
+def _hidden(title: str) -> str:
+    return f"sheet {title!r} is hidden, and indexed like the others; delete it if it should not be found"
+
+
+def _sheets(package: Package, data: bytes, name: str) -> Iterator[tuple[str, Any, bool]]:
+    """Yield the title and the rows of every sheet, and whether it is hidden; errors as of `read_xlsx`."""
     try:
         from openpyxl import load_workbook
     except ImportError:
@@ -100,7 +110,7 @@ def _sheets(package: Package, data: bytes, name: str) -> Iterator[tuple[str, Any
             workbook = load_workbook(io.BytesIO(data), read_only=True, data_only=True, keep_links=False)
             for sheet in workbook.worksheets:
                 sheet.reset_dimensions()
-                yield sheet.title, _rows(sheet, package)
+                yield sheet.title, _rows(sheet, package), sheet.sheet_state != "visible"
             workbook.close()
         except InputFileError:
             raise

@@ -11,11 +11,15 @@ from serotine.ingest.readers.xml_tree import first, local, parse_xml, text_of
 _TITLES = frozenset(("title", "head", "heading"))
 # A longer text is a paragraph.
 _MAX_FIELD = 60
+# The namespace of xml:lang and xml:space.
+_XML = "{http://www.w3.org/XML/1998/namespace}"
 _NAMES = {"title": ("title",), "author": ("author", "creator"), "date": ("date", "updated", "pubDate", "published")}
 
 
 def read_xml(data: bytes, name: str) -> Extract:
     """Return the text of a .xml file; titles in it are headings, its first title, author and date are metadata.
+
+    Attributes are not read, only counted.
 
     Raises:
         InputFileError: it is not well-formed, or declares entities.
@@ -36,4 +40,5 @@ def read_xml(data: bytes, name: str) -> Extract:
             pending.extend((child, depth + 1) for child in reversed(element))
     metadata = {key: text_of(first(root, *names)) for key, names in _NAMES.items()}
     metadata["language"] = next((value for key, value in root.attrib.items() if key.endswith("}lang")), "")
-    return writer.extract(metadata)
+    attributes = sum(not key.startswith(_XML) for element in root.iter() for key in element.attrib)
+    return writer.extract(metadata, {"attributes": attributes})

@@ -85,7 +85,7 @@ class JobResponse(ResponseBody):
     files: FileCounts
     skipped: list[SkippedFileDetail] = Field(description="Files that are not indexed.")
     skipped_rows: RowsDetail = Field(description="Bad rows of the other files.")
-    problems: RowsDetail = Field(description="Lines that were not understood and are read as text.")
+    problems: RowsDetail = Field(description="Lines that may not be read as they were meant.")
     unread: dict[str, int] = Field(description="Images, attachments and the like that are not read, by kind.")
     ignored: IgnoredDetail
     deleted: dict[str, int] = Field(description="Documents of unchanged files that stay deleted, by file.")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import logging
-import shlex
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,30 +13,27 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serotine.coverage import CoverageReport, TextCoverage, warn_about_report
-from serotine.encoders import choice
 from serotine.encoders.backend import Backend
 from serotine.encoders.batching import batches
-from serotine.encoders.choice import BackendName, Choice, choose
+from serotine.encoders.choice import BackendName, Choice
 from serotine.encoders.dense_pooling import pool_states, pooling_modes
 from serotine.encoders.fingerprint import (
     HALF_ARITHMETICS,
     MIN_AGREEMENT,
     NATIVE_ARITHMETIC,
     files_digest,
-    model_digest,
     source_fingerprint,
 )
 from serotine.encoders.formats import read_checkpoint
+from serotine.encoders.loading import load_backend
 from serotine.encoders.location import locate
-from serotine.encoders.native import NativeBackend, read_checkpoint_weights, read_weights
-from serotine.encoders.onnx import OnnxBackend
+from serotine.encoders.native import NativeBackend
 from serotine.encoders.options import EncoderOptions
-from serotine.encoders.spec import EXPORT_OUTPUT, EncoderSpec, MarkerPosition, Side
+from serotine.encoders.spec import EncoderSpec, MarkerPosition, Side
 from serotine.encoders.token_pooling import cluster_means, cluster_tokens
 from serotine.encoders.tokenization import TextTokenizer, Token, Tokens
-from serotine.encoders.weights import weight_files
 from serotine.encoders.windows import tokenized_windows
-from serotine.errors import EncoderError, ZeroShotWarning, invalid, missing_extra, not_one_of
+from serotine.errors import EncoderError, ZeroShotWarning, invalid, not_one_of
 from serotine.issued_warnings import warnings_wanted
 from serotine.progress import progress_bar
 from serotine.texts import strings
@@ -111,7 +107,8 @@ class Encoder:
         location = locate(name_or_path, revision=revision, offline=offline)
         spec = self._options.apply(read_checkpoint(location.folder, location.name))
         self._set(spec, dim or spec.dim)
-        self._backend = self._load(backend, device, dtype, num_threads)
+        vocabulary = self._tokenizer.vocabulary
+        self._backend, self._choice = load_backend(spec, vocabulary, backend, device, dtype, num_threads)
         _log.info("loaded %s from %s (%s, %s)", spec.name, spec.folder, spec.origin, type(self._backend).__name__)
         if spec.warning is not None:
             warnings.warn(spec.warning, ZeroShotWarning, stacklevel=2)
@@ -130,7 +127,6 @@ class Encoder:
         encoder = cls.__new__(cls)
         encoder._options = EncoderOptions()
         encoder._set(spec, dim or spec.dim)
-        encoder._device = getattr(backend, "device", "cpu")
         encoder._backend = backend
         return encoder
 
@@ -139,7 +135,6 @@ class Encoder:
         self._dim = dim
         self._tokenizer = TextTokenizer(spec)
         self._digest: str | None = None
-        self._device = "cpu"
         self._choice: Choice | None = None
 
     def __repr__(self) -> str:
@@ -385,48 +380,6 @@ class Encoder:
         [[0, 4], [5, 9]]
         """
         return self._tokenizer.spans(strings(texts, "texts"))
-
-    def _load(self, backend: BackendName | None, device: str | None, dtype: str | None, threads: int | None) -> Backend:
-        spec = self._spec
-        if spec.model is None:
-            weight_files(spec.backbone_path)
-        if backend == "onnx" and spec.model is None:
-            raise EncoderError(
-                f"{spec.folder}: no ONNX model; write one: serotine model export {shlex.quote(spec.name)} FOLDER"
-            )
-        if backend == "native" and device not in (None, "cpu"):
-            raise EncoderError(f"device {device!r}: backend='native' runs on the CPU; leave device out")
-        self._choice = choose(spec, backend, device, dtype)
-        model = spec.model_file
-        if model is None:
-            if self._choice.backend == "native":
-                return NativeBackend(spec.name, read_checkpoint_weights(spec, self._tokenizer.vocabulary), threads)
-            return self._load_torch(device, dtype, threads)
-        if spec.model_sha256 is not None and (digest := model_digest(model)) != spec.model_sha256:
-            raise EncoderError(
-                f"{model}: SHA-256 must be {spec.model_sha256} (serotine.json), got {digest}; install the model again"
-            )
-        if self._choice.backend == "native":
-            if spec.output != EXPORT_OUTPUT:
-                raise EncoderError(f"{model}: 'output' must be one of {EXPORT_OUTPUT}, got {spec.output!r}")
-            return NativeBackend(spec.name, read_weights(model), threads)
-        return OnnxBackend(model, spec.output, threads)
-
-    def _load_torch(self, device: str | None, dtype: str | None, threads: int | None) -> Backend:
-        spec = self._spec
-        try:
-            from serotine.encoders.torch import TorchBackend, best_device
-        except ImportError as error:
-            raise EncoderError(
-                f"{missing_extra(f'{spec.name}: a checkpoint of weights', 'torch')}, use backend='native' "
-                f"(8 bits, where it covers the model), or export it where torch is installed: serotine model export "
-                f"{shlex.quote(spec.name)} FOLDER ({error})"
-            ) from None
-        device = best_device() if device is None else device
-        dtype = choice.best_dtype(device) if dtype is None else dtype
-        torch_backend = TorchBackend(spec, self._tokenizer.vocabulary, device, dtype, threads)
-        self._device = torch_backend.device
-        return torch_backend
 
     def _side(self, query: bool) -> Side:
         return self._spec.query if query else self._spec.document

@@ -105,7 +105,9 @@ def write(model: Model, folder: Path) -> None:
     shutil.copytree(model.files, folder / "native")
     for file in ("LICENSE", "NOTICE"):
         shutil.copy(model.package / file, folder)
-    (folder / "README.md").write_text(card(model, pylate_refusal(shipped, folder)), encoding="utf-8")
+    (folder / "README.md").write_text(
+        card(model, pylate_refusal(shipped, folder), prompted=bool(shipped.spec.query.prompt)), encoding="utf-8"
+    )
 
 
 def pylate_refusal(encoder: Encoder, folder: Path) -> str:
@@ -119,7 +121,7 @@ def pylate_refusal(encoder: Encoder, folder: Path) -> str:
     raise SystemExit(f"{encoder.name}: PyLate's format can store it now; add it to the folder")
 
 
-def card(model: Model, refusal: str) -> str:
+def card(model: Model, refusal: str, *, prompted: bool) -> str:
     """Return the card: its head for hubs, how to load the folder, and the package's text."""
     head = yaml.safe_dump(model.metadata(), sort_keys=False)
     text = (model.package / "README.md").read_text(encoding="utf-8")
@@ -129,6 +131,8 @@ def card(model: Model, refusal: str) -> str:
         # Files of the repository are not in the folder.
         return match[0] if match[2] in ("LICENSE", "NOTICE") else match[1]
 
+    # PyLate adds a prompt by name only.
+    prompts = ', with `prompt_name="query"` or `"document"` in `encode`' if prompted else ""
     usage = f"""
 ## Load this folder
 ```python
@@ -147,7 +151,7 @@ encoder = Encoder("{model.name}/native")  # 8 bits, without torch; "{model.name}
 
 `onnx/` and the folder itself have 32-bit weights, restored from the 8 bits of `native/`. There is no PyLate checkpoint:
 {refusal}.
-`serotine.integrations.pylate.models.ColBERT` loads this folder by PyLate's names.
+`serotine.integrations.pylate.models.ColBERT` loads this folder by PyLate's names{prompts}.
 """
     return f"---\n{head}---\n\n{title}\n{LINK.sub(unlinked, rest).rstrip()}\n{usage}"
 
@@ -165,7 +169,11 @@ def check(model: Model, folder: Path) -> None:
     report(model.name, f"sentence-transformers {libraries.__version__}", expected, found)
     models = importlib.import_module("serotine.integrations.pylate.models")
     colbert = models.ColBERT(str(folder), device="cpu")
-    found = [*colbert.encode(TEXTS, is_query=True), *colbert.encode(TEXTS, is_query=False)]
+    query, document = (name if colbert.prompts.get(name) else None for name in ("query", "document"))
+    found = [
+        *colbert.encode(TEXTS, is_query=True, prompt_name=query),
+        *colbert.encode(TEXTS, is_query=False, prompt_name=document),
+    ]
     report(model.name, "PyLate's names", expected, found)
     for name in ("native", "onnx"):
         encoder = Encoder(folder / name)

@@ -107,6 +107,7 @@ class Encoder:
         location = locate(name_or_path, revision=revision, offline=offline)
         spec = self._options.apply(read_checkpoint(location.folder, location.name))
         self._set(spec, dim or spec.dim)
+        self._choice: Choice | None
         vocabulary = self._tokenizer.vocabulary
         self._backend, self._choice = load_backend(spec, vocabulary, backend, device, dtype, num_threads)
         _log.info("loaded %s from %s (%s, %s)", spec.name, spec.folder, spec.origin, type(self._backend).__name__)
@@ -127,7 +128,7 @@ class Encoder:
         encoder = cls.__new__(cls)
         encoder._options = EncoderOptions()
         encoder._set(spec, dim or spec.dim)
-        encoder._backend = backend
+        encoder._backend, encoder._choice = backend, None
         return encoder
 
     def _set(self, spec: EncoderSpec, dim: int) -> None:
@@ -135,7 +136,6 @@ class Encoder:
         self._dim = dim
         self._tokenizer = TextTokenizer(spec)
         self._digest: str | None = None
-        self._choice: Choice | None = None
 
     def __repr__(self) -> str:
         options = "".join(f", {key}={value!r}" for key, value in self.options.items())

@@ -147,7 +147,7 @@ function outcome(totals) {
   if (totals.cutRecords) parts.push(`${count(totals.cutRecords, "long record")} cut into passages`);
   if (totals.truncated) parts.push(`${number(totals.truncated)} too long for the encoder, their ends are not searched`);
   if (totals.unknown) parts.push(`${number(totals.unknown)} in a script the encoder does not know, found by words only`);
-  if (totals.problems) parts.push(`${count(totals.problems, "line")} not understood and read as text`);
+  if (totals.problems) parts.push(`${count(totals.problems, "place")} possibly misread`);
   parts.push(...totals.warnings);
   const incomplete = totals.problems || left.length || totals.truncated || totals.unknown || totals.warnings.length;
   if (!skipped.length) return { state: incomplete ? "partial" : "done", message: `${parts.join("; ")}.` };

@@ -84,7 +84,7 @@ def test_a_mistyped_second_index_is_no_part_of_the_query(shell: Shell, tmp_path:
     for name in ("notes", "letters"):
         shell("index", "corpus.jsonl", "-o", f"{name}.serotine")
     hint = "; quote the query if this is a word of it\n"
-    for word, near in (("leters", "letters"), ("letters", "letters")):
+    for word, near in (("leters", "letters"), ("letters", "letters"), ("leters.serotin", "letters")):
         message = shell.fails("search", "notes.serotine", word, "late evening")
         assert message == f"error: {word}: no such index; did you mean {near}.serotine{hint}"
     for word in ("./leters", str(tmp_path / "leters")):
@@ -92,6 +92,10 @@ def test_a_mistyped_second_index_is_no_part_of_the_query(shell: Shell, tmp_path:
         assert message.startswith(f"error: {word.removeprefix('./')}: no such index; did you mean ")
         assert message.endswith(hint)
     assert shell.fails("search", "notes.serotine", "./x", "late") == f"error: x: no such index{hint}"
+    assert shell.fails("search", "notes.serotine", "x.serotin", "late") == f"error: x.serotin: no such index{hint}"
+    assert "no such index; did you mean notes.serotine" in shell.fails("search", "notes.serotin", "late")
+    shell("search", "notes.serotine", "late", "letters.serotine", status=2)
+    assert "letters.serotine: an index after the query is not searched; put indexes before the query" in shell.err
     (tmp_path / "docs").mkdir()
     assert "docs: is a folder of files, not an index" in shell.fails("search", "notes.serotine", "./docs", "late")
     # Words of a query: one with a slash, the name of the index itself, a quoted query, the last word.

@@ -79,7 +79,7 @@ def test_ten_skipped_files_are_named_and_the_others_counted(shell: Shell, notes:
     lines = shell.err.splitlines()
     assert len(lines) == 11
     assert lines[0].startswith("warning: skipped: notes/settings00.json:1: has neither 'text' nor 'title'")
-    assert lines[-1] == "warning: skipped: 2 more files (.json 2); --json lists them"
+    assert lines[-1] == "warning: skipped: 2 more files (.json 2); --json FILE lists them"
     assert len(result["skipped"]) == 12
 
 

@@ -283,7 +283,7 @@ def test_files_of_tools_do_not_hide_the_skipped_data(shell: Shell, tmp_path: Pat
     lines = [line for line in shell.err.splitlines() if "skipped: " in line]
     assert lines[0].startswith("warning: skipped: n/z.csv:1: the header must name a column 'text'")
     assert lines[1].startswith("warning: skipped: n/z.pdf: ")
-    assert lines[-1] == "warning: skipped: 4 more files (.json 4); --json lists them"
+    assert lines[-1] == "warning: skipped: 4 more files (.json 4); --json FILE lists them"
 
 
 def test_a_pattern_that_matches_no_file_says_so(shell: Shell, tmp_path: Path) -> None:

@@ -52,7 +52,7 @@ def test_a_query_that_nothing_answers_has_weak_matches(index: Index, encoder: En
         hits = index.search(OFF_TOPIC, **options)
         (warning,) = hits.warnings
         assert isinstance(warning, WeakMatchWarning)
-        best = f"{hits.stats.best_score_per_token:.2f}"
+        best = f"{hits.stats.best_score_per_token:.3f}"
         assert str(warning).startswith(f"hits: weak matches, the best scores {best} per query token; below 0.55 ")
     for others in ({"mode": "bm25"}, {"mode": "hybrid"}, {"min_score": 0.1}):
         assert index.search(OFF_TOPIC, **others).warnings == ()

@@ -327,7 +327,7 @@ def _warn_skipped(files: Sequence[Skipped], reported: set[Skipped | SkippedRow])
         if len(listed) > MAX_NAMED:
             types = Counter(file_type(skipped.file) or "no suffix" for skipped in listed[MAX_NAMED:])
             named = ", ".join(f"{suffix} {count:,}" for suffix, count in types.most_common())
-            warn(f"skipped: {plural(len(listed) - MAX_NAMED, 'more file')}{fault} ({named}); --json lists them")
+            warn(f"skipped: {plural(len(listed) - MAX_NAMED, 'more file')}{fault} ({named}); --json FILE lists them")
     # One line for an extra, not one for each of its files.
     for extra in sorted({skipped.extra for skipped in new if skipped.extra}):
         types = Counter(file_type(skipped.file) for skipped in new if skipped.extra == extra)

@@ -35,7 +35,7 @@ def missing_index_message(path: Path, catalog: str) -> str:
     indexes = {entry.name for entry in _entries(path.parent) if (entry / catalog).is_file()}
     # Without the suffix, which makes short names alike.
     stems = {name.removesuffix(_SUFFIX): name for name in sorted(indexes)}
-    alike = difflib.get_close_matches(path.name.removesuffix(_SUFFIX), stems, n=1)
+    alike = difflib.get_close_matches(_stem(path.name), stems, n=1)
     named = [name for name in (beside.name, *(stems[stem] for stem in alike)) if name in indexes]
     if named:
         return f"{path}: no such index; did you mean {path.with_name(named[0])}"
@@ -45,8 +45,8 @@ def missing_index_message(path: Path, catalog: str) -> str:
 def mistyped_index(word: str, indexes: Sequence[Path], catalog: str) -> str | None:
     """Return the message about a word between indexes and query that is no index but looks like one; None if not.
 
-    It looks like one where it is a path into a folder that exists, or has nearly the name of another index beside those
-    that are given.
+    It looks like one where it is a path into a folder that exists, ends in nearly .serotine, or has nearly the name of
+    another index beside those that are given.
 
     Args:
         word: the first that is no index; not the last, which is of the query.
@@ -65,11 +65,19 @@ def mistyped_index(word: str, indexes: Sequence[Path], catalog: str) -> str | No
             for entry in beside
             if (entry / catalog).is_file() and entry.resolve() not in given
         }
-        near = difflib.get_close_matches(word, names, n=1, cutoff=_NEAR)
-        if not near:
+        stem = _stem(word)
+        near = difflib.get_close_matches(stem, names, n=1, cutoff=_NEAR)
+        if not near and stem == word:
             return None
-        message = f"{word}: no such index; did you mean {names[near[0]]}"
+        message = f"{word}: no such index" + (f"; did you mean {names[near[0]]}" if near else "")
     return f"{message.partition('; make one')[0]}; quote the query if this is a word of it"
+
+
+def _stem(name: str) -> str:
+    """Return a name without .serotine, which may be misspelt."""
+    stem, dot, suffix = name.rpartition(".")
+    is_suffix = difflib.SequenceMatcher(None, dot + suffix, _SUFFIX).ratio() >= _NEAR
+    return stem if stem and is_suffix else name
 
 
 def _entries(folder: Path) -> list[Path]:

@@ -135,6 +135,7 @@ def _split(index: Path, words: Sequence[str]) -> tuple[list[Path], str]:
 
     Raises:
         NotAnIndexError: the first word that is no index looks like one.
+        UsageError: an index comes after a word of the query.
     """
     from serotine.index import CATALOG_FILE
 
@@ -144,6 +145,12 @@ def _split(index: Path, words: Sequence[str]) -> tuple[list[Path], str]:
     paths = list(dict.fromkeys([index, *map(Path, words[:count])]))
     if count < len(words) - 1 and (message := mistyped_index(words[count], paths, CATALOG_FILE)):
         raise NotAnIndexError(message)
+    for word in words[count + 1 :]:
+        if word.endswith(_SUFFIX) and (Path(word) / CATALOG_FILE).is_file():
+            raise click.UsageError(
+                f"{word}: an index after the query is not searched; put indexes before the query",
+                click.get_current_context(),
+            )
     return paths, " ".join(words[count:])
 
 

@@ -33,7 +33,7 @@ def weak_match(
         return ()
     return (
         WeakMatchWarning(
-            f"hits: weak matches, the best scores {best:.2f} per query token; below {threshold:.2f} a query is seldom "
+            f"hits: weak matches, the best scores {best:.3f} per query token; below {threshold:.2f} a query is seldom "
             "answered by the documents"
         ),
     )

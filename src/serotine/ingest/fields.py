@@ -149,7 +149,10 @@ def distinct_names(names: Iterable[str], line: int) -> tuple[list[str], list[Pro
             repeated.setdefault(name, []).append(column)
         columns.append(column)
     problems = [
-        Problem(line, f"the header has {name!r} more than once; read as {listed([name, *others])}; rename the columns")
+        Problem(
+            line,
+            f"the header has {name!r} more than once; later columns are named {listed(others)}: rename them",
+        )
         for name, others in repeated.items()
         if name
     ]

@@ -184,6 +184,18 @@ def write_xlsx(sheets: dict[str, list[list[Any]]]) -> bytes:
     return buffer.getvalue()
 
 
+def test_comments_of_cells_are_counted() -> None:
+    openpyxl = pytest.importorskip("openpyxl")
+    from openpyxl.comments import Comment
+
+    workbook = openpyxl.Workbook()
+    workbook.active.append(["Serotine", 25.5])
+    workbook.active["A1"].comment = Comment("Late bats.", "Anna")
+    workbook.active["B1"].comment = Comment("In grams.", "Anna")
+    workbook.save(buffer := io.BytesIO())
+    assert extract_of(".xlsx", buffer.getvalue()).unread == {"comments": 2}
+
+
 def test_xlsx() -> None:
     rows = [["name", "weight", None, "seen"], ["Serotine", 25.5, "big", DAY], [None], ["Noctule", 30, None, DAY.date()]]
     data = write_xlsx({"Bats": rows, "Empty": [], "Plain": [["a", 1], [True, "=1+1"]]})

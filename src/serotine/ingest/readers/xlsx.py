@@ -22,6 +22,9 @@ from serotine.ingest.rows import BadRowError, Problem, ReadRow, Row
 
 # A formula without the value that it had when the file was saved.
 _WITHOUT_VALUE = re.compile(rb"<f[^<>]*(?:/>|>[^<]*</f>)\s*(?:<v\s*/>|<v></v>|</c>)")
+# As Excel and as openpyxl name it.
+_COMMENTS_PART = re.compile(r"xl/comments(?:/comment)?\d*\.xml")
+_COMMENT = re.compile(rb"<(?:\w+:)?comment[\s>]")
 _MIN_COLUMNS = 2
 # A row with fewer values than one in this many cells is sparse; the cells that such rows may have in all.
 _SPARSE = 100
@@ -29,7 +32,7 @@ _MAX_BLANK = 5_000_000
 
 
 def read_xlsx(data: bytes, name: str) -> Extract:
-    """Return the text of a .xlsx file, one line a row; images, charts, and formulas never computed are counted.
+    """Return the text of a .xlsx file, one line a row; what is not read of it is counted.
 
     Where the first row of a sheet has only texts, they name the columns: "name: Anna; age: 7".
 
@@ -45,9 +48,11 @@ def read_xlsx(data: bytes, name: str) -> Extract:
         writer.position("sheet", title)
         _write_rows(writer, rows)
     sheets = [entry for entry in package.names if re.fullmatch(r"xl/worksheets/[^/]+\.xml", entry)]
+    notes = [entry for entry in package.names if _COMMENTS_PART.fullmatch(entry)]
     unread = {
         "images": package.count("xl/media/"),
         "charts": package.count("xl/charts/chart"),
+        "comments": sum(len(_COMMENT.findall(package.read(part))) for part in notes),
         "formulas without a value": sum(len(_WITHOUT_VALUE.findall(package.read(sheet))) for sheet in sheets),
     }
     extract = writer.extract(package.core_properties(), unread)

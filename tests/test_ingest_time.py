@@ -210,7 +210,7 @@ def test_numbers_of_thousands_of_digits_are_bounded() -> None:
     body = f'<t:h t:outline-level="{digits}">a</t:h><t:p>b<t:s t:c="{digits}"/>c<t:s t:c="²"/>d</t:p>'
     assert TEXT_READERS[".odt"](_odt(body), "a.odt").text == f"a\n\nb{' ' * 100}c d"
     heading = f'<x:p><x:pPr><x:outlineLvl x:val="{digits}"/></x:pPr><x:r><x:t>a</x:t></x:r></x:p>'
-    assert TEXT_READERS[".docx"](_docx(heading), "a.docx").text == "a"
+    assert TEXT_READERS[".docx"](_docx(heading), "a.docx").text.startswith("a\n")
 
 
 def test_a_sheet_counts_whatever_its_name() -> None:

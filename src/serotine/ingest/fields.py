@@ -136,17 +136,21 @@ def distinct_names(names: Iterable[str], line: int) -> tuple[list[str], list[Pro
     given = [name.strip() for name in names]
     while given and not given[-1]:
         given.pop()
-    taken = set(given)
+    taken, seen = set(given), set[str]()
+    several_unnamed = given.count("") > 1
     columns: list[str] = []
     repeated: dict[str, list[str]] = {}
+    next_numbers: dict[str, int] = {}
     for number, name in enumerate(given, 1):
         column = name
-        if name in columns or (not name and given.count(name) > 1):
-            stem, count = (name, 2) if name else ("column", number)
+        if name in seen or (not name and several_unnamed):
+            stem, count = (name, next_numbers.get(name, 2)) if name else ("column", number)
             while (column := f"{stem}_{count}") in taken:
                 count += 1
             taken.add(column)
+            next_numbers[name] = count + 1
             repeated.setdefault(name, []).append(column)
+        seen.add(name)
         columns.append(column)
     problems = [
         Problem(

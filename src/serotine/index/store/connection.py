@@ -6,7 +6,7 @@ import os
 import sqlite3
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 from serotine.errors import IndexDamagedError, IndexReplacedError, NotAnIndexError, SerotineError
@@ -25,8 +25,12 @@ def _connect(path: Path, mode: str) -> sqlite3.Connection:
     connection = sqlite3.connect(
         f"{path.absolute().as_uri()}?{mode}", uri=True, isolation_level=None, check_same_thread=False, timeout=30
     )
-    connection.execute("PRAGMA foreign_keys=ON")
-    connection.execute("PRAGMA synchronous=FULL")
+    try:
+        connection.execute("PRAGMA foreign_keys=ON")
+        connection.execute("PRAGMA synchronous=FULL")
+    except BaseException:
+        connection.close()
+        raise
     return connection
 
 
@@ -224,13 +228,12 @@ class CatalogConnection(ForkAware):
         return commits.loss(self._path, missing) if missing else None
 
     def _count_without_wal(self) -> int:
-        connection = _connect(self._path, "immutable=1")
+        # While the WAL has newer pages, the database alone need not be whole.
         try:
-            return commits.count(connection)
+            with closing(_connect(self._path, "immutable=1")) as connection:
+                return commits.count(connection)
         except sqlite3.DatabaseError:
             return 0
-        finally:
-            connection.close()
 
     def copy_to(self, path: Path) -> None:
         """Write one committed state to a new database at `path`, on disk; changes and searches continue meanwhile.

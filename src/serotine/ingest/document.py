@@ -9,10 +9,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from serotine.errors import InputFileError
-from serotine.ingest.fields import CHOICE, STANDARD, Fields, listed, matching, standard_names, text_like
+from serotine.ingest.fields import CHOICE, ID_FIELDS, STANDARD, Fields, listed, matching, standard_names, text_like
 from serotine.texts import is_text
 
-ID_FIELDS = ("_id", "id")
 # From here on not every integer is a float.
 _MAX_EXACT = 1 << 53
 

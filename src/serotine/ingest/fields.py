@@ -11,11 +11,13 @@ from typing import Any
 from serotine.errors import InputFileError, invalid
 from serotine.ingest.rows import Problem
 
+ID_FIELDS = ("_id", "id")
+"""Names of the id; the first comes first."""
 TEXT_LIKE = ("content", "contents", "body", "message", "description", "abstract", "passage", "document")
 """Names that fields with the text often have."""
 CHOICE = "name the text with --text-field NAME, or index all fields with --all-fields"
 _MAX_NAMED = 20
-_MEANINGS = frozenset(("_id", "id", "title", "text"))
+_MEANINGS = frozenset((*ID_FIELDS, "title", "text"))
 
 
 @dataclass(frozen=True, slots=True)

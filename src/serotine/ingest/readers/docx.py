@@ -8,8 +8,9 @@ from xml.etree.ElementTree import Element
 
 from serotine.ingest.extract import Extract
 from serotine.ingest.readers.package import Package
+from serotine.ingest.readers.page_margins import distinct_margins
 from serotine.ingest.readers.text_writer import TextWriter
-from serotine.ingest.readers.xml_tree import all_of, attribute, count, first, local
+from serotine.ingest.readers.xml_tree import all_of, attribute, count, first, local, outermost
 
 _HEADING_STYLE = re.compile(r"heading ([1-9])", re.IGNORECASE)
 _OUTLINE_LEVELS = 9
@@ -17,6 +18,8 @@ _OUTLINE_LEVELS = 9
 _SKIPPED = frozenset(("Fallback", "del", "delText", "instrText", "moveFrom", "pPr", "rPr", "txbxContent"))
 _WHITE = {"tab": "\t", "br": "\n", "cr": "\n", "noBreakHyphen": "-", "ptab": "\t"}
 _CONTAINERS = frozenset(("sdt", "sdtContent", "customXml", "smartTag", "ins", "moveTo"))
+# Copies for old programs, deleted text, and text boxes, which are read by themselves.
+_ELSEWHERE = frozenset(("Fallback", "del", "moveFrom", "txbxContent"))
 _NOTES = {"footnoteReference": "footnotes", "endnoteReference": "endnotes"}
 
 
@@ -68,13 +71,10 @@ class _Reader:
                 self.blocks(element)
 
     def margins(self, parts: list[Element]) -> None:
-        """Write page headers and footers, each text once, without those of numbers and signs alone."""
-        written: set[str] = set()
-        for part in parts:
-            text = " ".join("".join(element.text or "" for element in all_of(part, "t")).split())
-            if text not in written and any(map(str.isalpha, text)):
-                self.blocks(part)
-            written.add(text)
+        """Write page headers and footers."""
+        texts = (" ".join("".join(element.text or "" for element in all_of(part, "t")).split()) for part in parts)
+        for part in distinct_margins(zip(parts, texts, strict=True)):
+            self.blocks(part)
 
     def _paragraph(self, paragraph: Element) -> None:
         text = self._text(paragraph)
@@ -93,14 +93,14 @@ class _Reader:
                 note = self._notes.get(notes, {}).pop(attribute(reference, "id"), None)
                 if note is not None:
                     self.blocks(note)
-        for box in _outermost(paragraph, "txbxContent"):
+        for box in outermost(paragraph, "txbxContent", outside=_ELSEWHERE):
             self.blocks(box)
-        self.images += sum(1 for _ in _outermost(paragraph, "blip", "imagedata"))
+        self.images += sum(1 for _ in outermost(paragraph, "blip", "imagedata", outside=_ELSEWHERE))
 
     def _row(self, row: Element) -> str:
         cells = []
         for cell in _inside(row, "tc"):
-            self.images += sum(1 for _ in _outermost(cell, "blip", "imagedata"))
+            self.images += sum(1 for _ in outermost(cell, "blip", "imagedata", outside=_ELSEWHERE))
             cells.append(" ".join(text for paragraph in all_of(cell, "p") if (text := self._text(paragraph).strip())))
         return "\t".join(cells)
 
@@ -126,17 +126,6 @@ def _inside(element: Element, kind: str) -> list[Element]:
         elif local(child) in _CONTAINERS:
             inside += _inside(child, kind)
     return inside
-
-
-def _outermost(element: Element, *kinds: str) -> list[Element]:
-    """Return descendants of some kinds that are not inside another of them, without old copies."""
-    elements = []
-    for child in element:
-        if local(child) in kinds:
-            elements.append(child)
-        elif local(child) not in ("Fallback", "del", "moveFrom") and (local(child) != "txbxContent"):
-            elements += _outermost(child, *kinds)
-    return elements
 
 
 def _heading_levels(styles: Element) -> dict[str, int]:

@@ -6,6 +6,7 @@ from xml.etree.ElementTree import Element
 
 from serotine.ingest.extract import Extract
 from serotine.ingest.readers.package import Package
+from serotine.ingest.readers.page_margins import distinct_margins
 from serotine.ingest.readers.text_writer import TextWriter
 from serotine.ingest.readers.titles import given_title
 from serotine.ingest.readers.xml_tree import all_of, attribute, count, first, local, outermost, text_of
@@ -60,14 +61,11 @@ class _Reader:
         self.title = ""
 
     def margins(self, styles: Element) -> None:
-        """Write page headers and footers, each text once, without those of numbers and signs alone."""
-        written: set[str] = set()
-        for page in all_of(styles, "master-page"):
-            for part in page:
-                text = text_of(part) if local(part).startswith(("header", "footer")) else ""
-                if text not in written and any(map(str.isalpha, text)):
-                    self.blocks(part)
-                written.add(text)
+        """Write page headers and footers."""
+        parts = (part for page in all_of(styles, "master-page") for part in page)
+        margins = (part for part in parts if local(part).startswith(("header", "footer")))
+        for part in distinct_margins((part, text_of(part)) for part in margins):
+            self.blocks(part)
 
     def blocks(self, parent: Element) -> None:
         """Write the paragraphs, lists and tables in an element."""

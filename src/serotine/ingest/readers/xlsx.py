@@ -14,7 +14,7 @@ from typing import Any
 
 from serotine.errors import InputFileError, MissingExtraError
 from serotine.ingest.extract import Extract
-from serotine.ingest.fields import Fields, distinct_names
+from serotine.ingest.fields import ID_FIELDS, Fields, distinct_names
 from serotine.ingest.lines import read_whole
 from serotine.ingest.readers.package import Package
 from serotine.ingest.readers.text_writer import TextWriter
@@ -89,7 +89,7 @@ def read_xlsx_rows(path: Path, name: str, fields: Fields) -> Iterator[ReadRow]:
                 if column
             }
             # Rows of two sheets have the same numbers.
-            has_id = fields.id or not {"id", "_id"}.isdisjoint(map(str.lower, values))
+            has_id = fields.id or not set(ID_FIELDS).isdisjoint(map(str.lower, values))
             own_id = {} if is_first or has_id else {"_id": f"{name}:{title}:{number}"}
             yield Row(number, {**own_id, **values}, {"sheet": title})
         is_first = False

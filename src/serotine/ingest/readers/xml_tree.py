@@ -81,13 +81,13 @@ def count(element: Element, name: str, default: int, *, most: int) -> int:
     return most if len(digits) > len(str(most)) else min(int(digits or "0"), most)
 
 
-def outermost(element: Element, *names: str) -> Iterator[Element]:
-    """Yield the descendants with one of these names that are in no other of them."""
+def outermost(element: Element, *names: str, outside: frozenset[str] = frozenset()) -> Iterator[Element]:
+    """Yield the descendants with one of these names that are in no other of them, nor in an element of `outside`."""
     for child in element:
         if local(child) in names:
             yield child
-        else:
-            yield from outermost(child, *names)
+        elif local(child) not in outside:
+            yield from outermost(child, *names, outside=outside)
 
 
 def first(element: Element, *names: str) -> Element | None:

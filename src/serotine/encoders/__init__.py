@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from serotine.encoders.dense_pooling import pooling_modes
     from serotine.encoders.encoder import Encoder
     from serotine.encoders.export import export_encoder
-    from serotine.encoders.fingerprint import arithmetic
+    from serotine.encoders.fingerprint import NATIVE_ARITHMETIC, arithmetic, source_fingerprint
     from serotine.encoders.formats import read_checkpoint
     from serotine.encoders.formats.exported import is_exported
     from serotine.encoders.formats.folder import PUNCTUATION, Checkpoint
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from serotine.encoders.weights import WEIGHTS_FILE
 
 _MODULES = {
+    "NATIVE_ARITHMETIC": "fingerprint",
     "PUNCTUATION": "formats.folder",
     "WEIGHTS_FILE": "weights",
     "Backend": "backend",
@@ -65,8 +66,10 @@ _MODULES = {
     "read_json": "settings",
     "register_qwen3": "torch.qwen3",
     "save_checkpoint": "saving",
+    "source_fingerprint": "fingerprint",
 }
 __all__ = [
+    "NATIVE_ARITHMETIC",
     "PUNCTUATION",
     "WEIGHTS_FILE",
     "Backend",
@@ -101,6 +104,7 @@ __all__ = [
     "read_json",
     "register_qwen3",
     "save_checkpoint",
+    "source_fingerprint",
 ]
 
 

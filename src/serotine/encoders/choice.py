@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from serotine import maxsim
-from serotine.encoders.fingerprint import HALF_ARITHMETICS, NATIVE_ARITHMETIC, source_fingerprint
+from serotine.encoders.fingerprint import NATIVE_ARITHMETIC, half_dtype
 from serotine.encoders.native import NATIVE_SUFFIX, reason_not_covered
 from serotine.encoders.spec import EncoderSpec
 from serotine.errors import EncoderError
@@ -78,13 +78,13 @@ def recorded_arithmetic(encoder: Encoder, fingerprint: str | None) -> dict[str, 
 
     Empty if it has it already, or if no other can run.
     """
-    if fingerprint in (None, encoder.fingerprint) or encoder.spec.model is not None or encoder.backend_choice is None:
+    if fingerprint is None or fingerprint == encoder.fingerprint:
         return {}
-    suffix = (fingerprint or "").removeprefix(source_fingerprint(fingerprint or ""))
-    if suffix == NATIVE_ARITHMETIC:
+    if encoder.spec.model is not None or encoder.backend_choice is None:
+        return {}
+    if fingerprint.endswith(NATIVE_ARITHMETIC):
         return {} if encoder.backend_choice.backend == "native" else {"backend": "native"}
-    dtypes = {named: dtype for dtype, named in HALF_ARITHMETICS.items()}
-    return {"backend": "torch", "dtype": dtypes.get(suffix, "float32")}
+    return {"backend": "torch", "dtype": half_dtype(fingerprint) or "float32"}
 
 
 def best_dtype(device: str) -> str:

@@ -18,7 +18,7 @@ from serotine.encoders.batching import batches
 from serotine.encoders.choice import BackendName, Choice
 from serotine.encoders.dense_pooling import pool_states, pooling_modes
 from serotine.encoders.fingerprint import (
-    HALF_ARITHMETICS,
+    HALF_DTYPES,
     MIN_AGREEMENT,
     NATIVE_ARITHMETIC,
     files_digest,
@@ -195,7 +195,8 @@ class Encoder:
         if isinstance(self._backend, NativeBackend):
             return f"{fingerprint}{NATIVE_ARITHMETIC}"
         # Only the torch backend has a dtype.
-        return fingerprint + HALF_ARITHMETICS.get(getattr(self._backend, "dtype", ""), "")
+        dtype = getattr(self._backend, "dtype", None)
+        return f"{fingerprint}-{dtype}" if dtype in HALF_DTYPES else fingerprint
 
     @property
     def agreeing_fingerprints(self) -> tuple[str, ...]:
@@ -208,7 +209,7 @@ class Encoder:
         if fingerprint.endswith(NATIVE_ARITHMETIC) and (cosine is None or cosine < MIN_AGREEMENT):
             return (fingerprint,)
         source = source_fingerprint(fingerprint)
-        others = (source, *(source + suffix for suffix in HALF_ARITHMETICS.values()))
+        others = (source, *(f"{source}-{dtype}" for dtype in HALF_DTYPES))
         return (fingerprint, *(other for other in others if other != fingerprint))
 
     def encode_queries(self, texts: Sequence[str], *, show_progress: bool = False) -> list[NDArray[np.float32]]:

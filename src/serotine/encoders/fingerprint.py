@@ -14,8 +14,8 @@ from serotine.files import sha256
 
 NATIVE_ARITHMETIC = "-int8"
 """What a fingerprint of the native backend ends with."""
-HALF_ARITHMETICS = {"bfloat16": "-bfloat16", "float16": "-float16"}
-"""What a fingerprint of torch in a dtype of 16 bits ends with."""
+HALF_DTYPES = ("bfloat16", "float16")
+"""Those dtypes of torch that a fingerprint ends with, after a hyphen."""
 MIN_AGREEMENT = 0.99
 """Mean cosine per token from which an index made with one arithmetic may be searched with another."""
 
@@ -27,10 +27,16 @@ def arithmetic(fingerprint: str) -> str:
     >>> arithmetic("0123456789abcdef-int8"), arithmetic("0123456789abcdef-bfloat16"), arithmetic("0123456789abcdef")
     ('native, int8', 'torch, bfloat16', 'torch or ONNX')
     """
-    names = {NATIVE_ARITHMETIC: "native, int8"} | {
-        suffix: f"torch, {dtype}" for dtype, suffix in HALF_ARITHMETICS.items()
-    }
-    return names.get(fingerprint.removeprefix(source_fingerprint(fingerprint)), "torch or ONNX")
+    if fingerprint.endswith(NATIVE_ARITHMETIC):
+        return "native, int8"
+    dtype = half_dtype(fingerprint)
+    return "torch or ONNX" if dtype is None else f"torch, {dtype}"
+
+
+def half_dtype(fingerprint: str) -> str | None:
+    """Return the dtype of 16 bits that a fingerprint names, if it names one."""
+    dtype = fingerprint.partition("-")[2]
+    return dtype if dtype in HALF_DTYPES else None
 
 
 def source_fingerprint(fingerprint: str) -> str:

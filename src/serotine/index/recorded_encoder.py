@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from serotine.encoders import NATIVE_ARITHMETIC, source_fingerprint
 from serotine.errors import EncoderError
 from serotine.index.store import Settings
 from serotine.text_encoder import AnyEncoder, TextEncoder
@@ -79,9 +80,9 @@ def check_encoder(settings: Settings, encoder: TextEncoder, folder: Path) -> Non
     elif settings.fingerprint not in getattr(encoder, "agreeing_fingerprints", (actual.fingerprint,)):
         recorded = settings.fingerprint or ""
         advice = "use that encoder"
-        if recorded.partition("-")[0] == (actual.fingerprint or "").partition("-")[0]:
+        if source_fingerprint(recorded) == source_fingerprint(actual.fingerprint or ""):
             # The same weights in another arithmetic.
-            advice = f"load it with backend={'native' if recorded.endswith('-int8') else 'torch'!r}"
+            advice = f"load it with backend={'native' if recorded.endswith(NATIVE_ARITHMETIC) else 'torch'!r}"
         raise EncoderError(
             f"{folder}: was built with encoder {_described(settings)}, got {_described(actual)}; "
             f"{advice}, or rebuild the index"

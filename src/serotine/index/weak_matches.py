@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from serotine.encoders import source_fingerprint
 from serotine.errors import SerotineWarning, WeakMatchWarning
 from serotine.index.hits import Hits
 from serotine.index.search import SearchOptions
@@ -24,8 +25,8 @@ def weak_match(
         options: that they were ranked with; a lowest score of its own replaces the warning.
         fingerprint: of the encoder of the index.
     """
-    # What follows the hyphen names the arithmetic, which changes scores less than the threshold's digits.
-    threshold = _THRESHOLDS.get((fingerprint or "").partition("-")[0])
+    # Arithmetic changes scores less than the threshold's digits.
+    threshold = _THRESHOLDS.get(source_fingerprint(fingerprint or ""))
     best = hits.stats.best_score_per_token
     if text is None or not hits or options.mode != "late" or options.min_score is not None:
         return ()

@@ -317,7 +317,7 @@ def test_a_string_is_not_a_list_of_texts(client: Client) -> None:
     before = len(client)
     with pytest.raises(TypeError, match="texts: must be a list of strings, got str; put it in a list"):
         client.add(["x", "y"], "xy")
-    with pytest.raises(TypeError, match="metadata: must be a list, got one str; put it in a list"):
+    with pytest.raises(TypeError, match="metadata: must be a list of dicts, one per id, got str; put it in a list"):
         client.add(["x", "y"], ["a", "b"], metadata="xy")  # type: ignore[arg-type]
     assert len(client) == before
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -379,7 +379,7 @@ def test_an_interrupted_stream_resumes(tmp_path: Path) -> None:
         ({"ids": ["a", "b"], "texts": "xy"}, TypeError, "texts: must be a list of strings, got str; put it in a list"),
         ({"ids": ["a"], "texts": ["x", "more"]}, ValueError, "texts: must have one value per id, 1, got 2"),
         ({"ids": ["a", "b"], "texts": ["x"]}, ValueError, "texts: must have one value per id, 2, got 1"),
-        ({"ids": ["a"], "texts": iter(["x"])}, TypeError, "texts: must be a list, got list_iterator; pass list"),
+        ({"ids": ["a"], "texts": iter(["x"])}, TypeError, "texts: must be a list of strings, got list_iterator"),
     ],
 )
 @pytest.mark.parametrize("existing", [[], ["a"]])
@@ -391,6 +391,33 @@ def test_a_batch_is_checked_before_existing_documents_are_skipped(
         with pytest.raises(error, match=re.escape(message)):
             index.add_batches([batch])
         assert index.ids() == existing
+
+
+def test_one_value_and_a_dict_are_no_list(tmp_path: Path) -> None:
+    one_dict = "metadata: must be a list of dicts, one per id, got dict; put it in a list"
+    of_dict = "got dict; pass list(...) of its keys, or of its values"
+    calls: list[tuple[Callable[[Index], object], str]] = [
+        (lambda index: index.add(["a"], ["x"], metadata={"lang": "en"}), one_dict),
+        # As many fields as ids: its keys must not be taken.
+        (lambda index: index.update_metadata(["b", "c"], {"lang": "en", "year": 2020}), one_dict),
+        (lambda index: index.update_metadata(["b"], None), "metadata: must be a list of dicts, one per id, got None"),
+        (lambda index: index.add(["a"], {"a": "x"}), f"texts: must be a list of strings, {of_dict}"),
+        (lambda index: index.add(["a"], vectors={"a": np.eye(DIM)}), f"vectors: must be a list of arrays, {of_dict}"),
+        (lambda index: index.add({"a": "x"}, ["x"]), f"ids: must be a list of strings, {of_dict}"),
+        (lambda index: index.add(["a"], 5), "texts: must be a list of strings, got int"),
+        (lambda index: index.search_batch({"q": "x"}), f"queries: must be a list of strings or arrays, {of_dict}"),
+        (lambda index: index.tune({"q": "x"}), f"queries: must be a list of strings or arrays, {of_dict}"),
+        (
+            lambda index: index.add_batches({"ids": ["a"], "texts": ["x"]}),
+            "batches: must be dicts with 'ids', got str; put one batch in a list",
+        ),
+    ]
+    with Index.create(tmp_path / "x", encoder=WordEncoder()) as index:
+        index.add(["b", "c"], ["there", "too"])
+        for call, message in calls:
+            with pytest.raises(TypeError, match=f"^{re.escape(message)}$"):
+                call(index)
+        assert index.ids() == ["b", "c"]
 
 
 def test_a_batch_may_be_one_array(tmp_path: Path) -> None:

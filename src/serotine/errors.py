@@ -6,7 +6,8 @@ Arguments of the wrong type or value raise TypeError or ValueError. A message is
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, TypeGuard
 
 _MAX_SHOWN = 80
 
@@ -30,6 +31,27 @@ def invalid(name: str, expected: str, value: object, *, fix: str = "") -> ValueE
 def wrong_type(name: str, expected: str, value: object, *, fix: str = "") -> TypeError:
     """Return the error for a value of the wrong type: "ids: must be a list of strings, got int"."""
     return TypeError(f"{name}: must be {expected}, got {_type_name(value)}{_fix(fix)}")
+
+
+def is_list(value: object) -> TypeGuard[Iterable[Any]]:
+    """Return whether `value` can be a list of values: a string is one value, and of a dict the keys would be taken."""
+    return not isinstance(value, (str, bytes, Mapping)) and hasattr(value, "__iter__")
+
+
+def no_list(name: str, items: str, value: object) -> TypeError:
+    """Return the error for a value that is not `is_list`, or has no length.
+
+    >>> from serotine.errors import no_list
+    >>> no_list("metadata", "dicts", {"lang": "en"})
+    TypeError('metadata: must be a list of dicts, got dict; put it in a list')
+    """
+    if isinstance(value, Mapping) and not items.startswith("dicts"):
+        fix = "pass list(...) of its keys, or of its values"
+    elif isinstance(value, (str, bytes, Mapping)):
+        fix = "put it in a list"
+    else:
+        fix = "pass list(...)" if hasattr(value, "__iter__") else ""
+    return wrong_type(name, f"a list of {items}", value, fix=fix)
 
 
 def _type_name(value: object) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import unicodedata
 
-from serotine.errors import wrong_type
+from serotine.errors import is_list, no_list, wrong_type
 
 # Encoders read far less of a query; what is longer is a document.
 MAX_QUERY_CHARACTERS = 1 << 16
@@ -25,17 +25,15 @@ def strings(values: object, name: str) -> list[str]:
     """Return `values` as a list of strings.
 
     Args:
-        values: any iterable of strings, except a string.
+        values: any iterable of strings, except a string, and a dict, whose keys would be taken.
         name: the argument's name, for messages.
 
     Raises:
         TypeError: `values` is not a list of strings.
         ValueError: a string contains a lone surrogate.
     """
-    if isinstance(values, (str, bytes)):
-        raise wrong_type(name, "a list of strings", values, fix="put it in a list")
-    if not hasattr(values, "__iter__"):
-        raise wrong_type(name, "a list of strings", values)
+    if not is_list(values):
+        raise no_list(name, "strings", values)
     result = list(values)
     for i, value in enumerate(result):
         if not isinstance(value, str):

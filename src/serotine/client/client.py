@@ -25,6 +25,7 @@ from serotine.index import (
     VerifyReport,
     check_long_texts,
     check_missing,
+    check_query_list,
     compile_where,
     document_ids,
     json_metadata,
@@ -190,7 +191,7 @@ class Client:
 
     def update_metadata(self, ids: Sequence[str], metadata: Sequence[dict[str, Any]], *, replace: bool = False) -> None:
         """Change the metadata of documents; see `Index.update_metadata`."""
-        documents = _documents(ids, metadata=metadata)
+        documents = _documents(ids, metadata=json_metadata(metadata))
         if documents:
             self._post("/documents/metadata", {"documents": documents, "replace": replace})
 
@@ -251,8 +252,7 @@ class Client:
         **options: Unpack[SearchKeywords],
     ) -> list[Hits]:
         """Search many queries in one request; see `Index.search_batch`."""
-        if isinstance(queries, (str, bytes)):
-            raise TypeError("queries: must be a list of strings or arrays, got one string; put it in a list")
+        check_query_list(queries)
         body = {"queries": [self._query(query) for query in queries], **_option_fields(k, options)}
         if not body["queries"]:
             return []

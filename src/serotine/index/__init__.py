@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from serotine.index.container import Missing, check_missing
 from serotine.index.documents import (
+    check_query_list,
     document_ids,
     json_metadata,
     query_vectors,
@@ -96,6 +97,7 @@ __all__ = [
     "check_long_texts",
     "check_metadata",
     "check_missing",
+    "check_query_list",
     "compile_where",
     "document_ids",
     "encode_documents",

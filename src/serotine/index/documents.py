@@ -10,13 +10,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from serotine.errors import DuplicateIdError, EmptyTextWarning, unknown_key, wrong_type
+from serotine.errors import DuplicateIdError, EmptyTextWarning, is_list, no_list, unknown_key, wrong_type
 from serotine.index.store import check_metadata
 from serotine.issued_warnings import issue_warning
 from serotine.json_values import json_value
 from serotine.texts import MAX_QUERY_CHARACTERS, MAX_TEXT_CHARACTERS, is_text, strings
 
 _COLUMNS = ("ids", "texts", "vectors", "metadata")
+# What a column of each name is a list of.
+_VALUES = {"texts": "strings", "vectors": "arrays", "metadata": "dicts, one per id"}
 _FLOAT16_MAX = float(np.finfo(np.float16).max)
 
 
@@ -117,17 +119,24 @@ def _beyond_float16(name: str) -> ValueError:
     return ValueError(f"{name}: contains values beyond float16 (65,504); scale the vectors down, or normalize them")
 
 
+def check_query_list(queries: object) -> None:
+    """Raise TypeError for queries that are no list, such as one query."""
+    if not is_list(queries):
+        raise no_list("queries", "strings or arrays", queries)
+
+
+def check_column(values: object, name: str) -> None:
+    """Raise TypeError for a column that is no list, such as one value."""
+    if not is_list(values) or not hasattr(values, "__len__"):
+        raise no_list(name, _VALUES[name], values)
+
+
 def validate_counts(columns: Mapping[str, Any], count: int) -> None:
     """Raise an error for a column without exactly one value per id; None means no column."""
     for name, values in columns.items():
         if values is None:
             continue
-        if isinstance(values, (str, bytes)):
-            if name == "texts":
-                raise wrong_type(name, "a list of strings", values, fix="put it in a list")
-            raise TypeError(f"{name}: must be a list, got one {type(values).__name__}; put it in a list")
-        if not hasattr(values, "__len__"):
-            raise TypeError(f"{name}: must be a list, got {type(values).__name__}; pass list(...)")
+        check_column(values, name)
         if len(values) != count:
             raise ValueError(f"{name}: must have one value per id, {count:,}, got {len(values):,}")
 
@@ -166,8 +175,11 @@ def validate_documents(
 
 
 def check_text_lengths(texts: Sequence[object] | None) -> None:
-    """Raise ValueError for a text that is longer than a document may be."""
-    for i, text in enumerate(texts or ()):
+    """Raise ValueError for a text that is longer than a document may be, TypeError where they are no list."""
+    if texts is None:
+        return
+    check_column(texts, "texts")
+    for i, text in enumerate(texts):
         if isinstance(text, str) and len(text) > MAX_TEXT_CHARACTERS:
             raise ValueError(
                 f"texts[{i}]: must be at most {MAX_TEXT_CHARACTERS:,} characters, got {len(text):,}; "
@@ -207,6 +219,7 @@ def json_metadata(values: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     Raises:
         TypeError, ValueError: names the position and the key.
     """
+    check_column(values, "metadata")
     objects = []
     for i, value in enumerate(values):
         if not isinstance(value, dict):
@@ -230,7 +243,8 @@ def validate_batch(batch: object) -> dict[str, Any]:
         TypeError, ValueError: it is none.
     """
     if not isinstance(batch, Mapping):
-        raise wrong_type("batches", "dicts with 'ids'", batch)
+        fix = "put one batch in a list" if isinstance(batch, str) and batch in _COLUMNS else ""
+        raise wrong_type("batches", "dicts with 'ids'", batch, fix=fix)
     if "ids" not in batch:
         raise ValueError(f"batches: must be dicts with 'ids', got one with {', '.join(map(repr, batch)) or 'nothing'}")
     for name in batch:

@@ -18,6 +18,7 @@ from serotine.index import recorded_encoder
 from serotine.index.checked_search import CheckedSearch
 from serotine.index.creation import CreateKeywords, CreateOptions
 from serotine.index.document_explainer import DocumentExplainer
+from serotine.index.documents import check_query_list
 from serotine.index.hits import Hits
 from serotine.index.long_texts import LongTexts
 from serotine.index.queries import Query, QueryEncoder, query_texts
@@ -426,8 +427,7 @@ class Index(Upkeep):
 
     def search_batch(self, queries: Sequence[Query], k: int = 10, **options: Unpack[SearchKeywords]) -> list[Hits]:
         """Return the hits of many queries, encoded together and searched in parallel; options as for `search`."""
-        if isinstance(queries, (str, bytes)):
-            raise TypeError("queries: must be a list of strings or arrays, got one string; put it in a list")
+        check_query_list(queries)
         return self._search(list(queries), SearchOptions(k, **options))
 
     def _search(self, queries: Sequence[Query], options: SearchOptions) -> list[Hits]:
@@ -473,7 +473,8 @@ class Index(Upkeep):
         """
         vectors = None
         if queries is not None:
-            if isinstance(queries, (str, bytes)) or not len(queries):
+            check_query_list(queries)
+            if not len(queries):
                 raise invalid("queries", "a list of at least one query", queries)
             query_texts(queries, "late")
             vectors = self._queries.vectors(queries)

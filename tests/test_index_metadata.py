@@ -236,8 +236,6 @@ def test_the_id_of_a_split_document_means_its_passages(tmp_path: Path) -> None:
         # What hits have may be given back.
         index.update_metadata([passages[0]], [index[passages[0]].metadata], replace=True)
         assert [index[id_].metadata for id_ in passages] == changed
-        with pytest.raises(UnknownIdError, match=r"'long' is not in the index; it was split into 'long#1' \(and \d"):
-            index.vectors("long")
         assert index.delete(["long"]) == len(passages)
         assert list(index) == ["short"]
         index.verify()

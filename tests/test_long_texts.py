@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from helpers.fakes import ShortEncoder, WordEncoder
 
@@ -195,12 +196,19 @@ def test_the_id_of_a_split_text_stands_for_its_passages(tmp_path: Path, separato
         whole = index["long"]
         assert (whole.id, whole.text) == ("long", text)
         assert whole.metadata == {"document_start": 5, "lang": "en"}
+        query = "bat number 90"
+        best = index.search(query, 1)[0].id
+        assert best in passages[1:]
+        explained = index.explain(query, "long")
+        assert (explained.id, explained) == (best, index.explain(query, best))
         # After one passage is replaced by itself, its number is the highest.
         second = index[passages[1]]
         with pytest.warns(ReplacedPassageWarning):
             index.add([second.id], [second.text or ""], metadata=[second.metadata], upsert=True)
         found = index.get(["short", "long", "none"], missing="none")
         assert [hit and hit.text for hit in found] == ["An owl.", text, None]
+        np.testing.assert_array_equal(index.vectors("long"), np.concatenate([index.vectors(id_) for id_ in passages]))
+        assert not index.vectors("long").flags.writeable
         index.update_metadata(["long"], [{"lang": "fr"}])
         index.update_metadata([passages[0]], [{"first": True}])
         assert index["long"].metadata == {"document_start": 5, "lang": "fr"}
@@ -210,6 +218,9 @@ def test_the_id_of_a_split_text_stands_for_its_passages(tmp_path: Path, separato
             UnknownIdError, match=r"'long' is not whole, only \d+ of its passages are left: 'long#1', 'l"
         ):
             index["long"]
+        for read in (lambda: index.vectors("long"), lambda: index.explain(query, "long")):
+            with pytest.raises(UnknownIdError, match="'long' is not whole"):
+                read()
         index.delete(["long"])
         assert "long" not in index
         assert index.get("long", missing="none") is None

@@ -8,11 +8,11 @@ from typing import Any, Literal, get_args, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from serotine.errors import UnknownIdError, first_and_count, not_one_of, wrong_type
+from serotine.errors import UnknownIdError, not_one_of, wrong_type
 from serotine.index.filter_checks import FilterChecks
 from serotine.index.hits import Hit
 from serotine.index.store import Row, Store
-from serotine.index.whole_documents import whole_document
+from serotine.index.whole_documents import ordered_passages, whole_document
 from serotine.texts import is_text, strings
 
 Missing = Literal["error", "none"]
@@ -93,7 +93,7 @@ class DocumentContainer:
         if missing == "error":
             for id_, row in rows:
                 if row is None:
-                    raise _unknown_id(self._store, id_)
+                    raise _unknown_id(id_)
         hits = [None if row is None else _hit(row) for _, row in rows]
         return hits[0] if isinstance(ids, str) else hits
 
@@ -126,30 +126,61 @@ class DocumentContainer:
     def vectors(self, id_: str) -> NDArray[np.float16]:
         """Return the token vectors of a document, float16 (tokens, dim), read-only.
 
-        Where vectors are not stored, they are rebuilt from the codes.
+        Where vectors are not stored, they are rebuilt from the codes. The id of a document that was split means all its
+        passages: their vectors follow each other, in the order of its text.
 
         Raises:
             UnknownIdError: `id_` is not in the index.
         """
-        while True:
-            location = self._store.snapshot().locate(live_row(self._store, id_).number)
-            if location is not None:
-                segment, position = location
-                return segment.document(position)
-            # Replaced by another process in between: it has another number now, or is deleted.
+        _, vectors = stored_passages(self._store, id_)
+        if len(vectors) == 1:
+            return vectors[0]
+        joined = np.concatenate(vectors)
+        joined.flags.writeable = False
+        return joined
 
 
 def _rows(store: Store, ids: Sequence[str]) -> list[tuple[str, Row | None]]:
     """Return every id with its live document, split ones put together, or with None."""
+    stored = _stored(store, ids)
+    return [(id_, _whole(id_, stored[id_]) if id_ in stored else None) for id_ in ids]
+
+
+def _whole(id_: str, rows: Sequence[Row]) -> Row:
+    return rows[0] if rows[0].id == id_ else whole_document(id_, rows)
+
+
+def _stored(store: Store, ids: Sequence[str]) -> dict[str, list[Row]]:
+    """Return the row of every live document by its id, or its passages in order where it was split."""
     catalog = store.catalog
     with catalog.reading():
         numbers = catalog.live_ids(ids)
         passages = catalog.passages([id_ for id_ in ids if id_ not in numbers])
         rows = catalog.rows([*numbers.values(), *(number for by_id in passages.values() for number in by_id.values())])
-    found = {id_: rows[number] for id_, number in numbers.items()}
+    found = {id_: [rows[number]] for id_, number in numbers.items()}
     for id_, by_id in passages.items():
-        found[id_] = whole_document(id_, [rows[number] for number in by_id.values()])
-    return [(id_, found.get(id_)) for id_ in ids]
+        found[id_] = ordered_passages(id_, [rows[number] for number in by_id.values()])
+    return found
+
+
+def stored_passages(store: Store, id_: str) -> tuple[list[Row], list[NDArray[np.float16]]]:
+    """Return the catalog's row and the vectors of a document, or of its passages in order where it was split.
+
+    Raises:
+        UnknownIdError: `id_` is not in the index.
+    """
+    if not isinstance(id_, str):
+        raise wrong_type("id", "a string", id_)
+    while True:
+        rows = _stored(store, strings([id_], "ids")).get(id_)
+        if rows is None:
+            raise _unknown_id(id_)
+        snapshot = store.snapshot()
+        located = [snapshot.locate(row.number) for row in rows]
+        vectors = [segment.document(position) for segment, position in filter(None, located)]
+        if len(vectors) == len(rows):
+            return rows, vectors
+        # Replaced by another process in between: it has another number now, or is deleted.
 
 
 def check_missing(value: object) -> None:
@@ -158,24 +189,8 @@ def check_missing(value: object) -> None:
         raise not_one_of("missing", get_args(Missing), value)
 
 
-def live_row(store: Store, id_: str) -> Row:
-    """Return the catalog's row of a document.
-
-    Raises:
-        UnknownIdError: `id_` is not in the index.
-    """
-    if not isinstance(id_, str):
-        raise wrong_type("id", "a string", id_)
-    ((_, row),) = store.catalog.live_rows(strings([id_], "ids"))
-    if row is None:
-        raise _unknown_id(store, id_)
-    return row
-
-
-def _unknown_id(store: Store, id_: str) -> UnknownIdError:
-    passages = list(store.catalog.passages([id_]).get(id_, {}))
-    split = f"; it was split into {first_and_count(passages)}" if passages else ""
-    return UnknownIdError(f"ids: {id_!r} is not in the index{split}")
+def _unknown_id(id_: str) -> UnknownIdError:
+    return UnknownIdError(f"ids: {id_!r} is not in the index")
 
 
 def _hit(row: Row) -> Hit:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from serotine.index.container import DocumentContainer, live_row
+import numpy as np
+
+from serotine import maxsim
+from serotine.index.container import stored_passages
 from serotine.index.documents import validate_query
 from serotine.index.queries import QueryEncoder
 from serotine.index.recorded_encoder import RecordedEncoder
@@ -16,7 +19,6 @@ class DocumentExplainer:
 
     def __init__(self, store: Store, encoder: RecordedEncoder, queries: QueryEncoder) -> None:
         self._store = store
-        self._documents = DocumentContainer(store)
         self._encoder = encoder
         self._queries = queries
         self._rarity = WordRarity(store)
@@ -24,12 +26,13 @@ class DocumentExplainer:
     def explain(self, query: str, id_: str) -> Explanation:
         """Return the explanation of one document; see `Index.explain`."""
         validate_query(query)
-        row = live_row(self._store, id_)
-        if row.text is None:
+        rows, passages = stored_passages(self._store, id_)
+        if any(row.text is None for row in rows):
             raise ValueError(f"id: {id_!r} was added as vectors, without a text to explain")
         encoder = self._encoder.get()
         query_vectors = self._queries.text_vectors(query)
-        vectors = self._documents.vectors(id_)
-        tokens = encoder.tokens(row.text, query=False) if len(vectors) else []
+        best = int(np.argmax(maxsim.score(query_vectors, passages)))
+        passage, text, vectors = rows[best].id, rows[best].text or "", passages[best]
+        tokens = encoder.tokens(text, query=False) if len(vectors) else []
         query_tokens = encoder.tokens(query, query=True)
-        return explain(id_, query, query_vectors, list(query_tokens), row.text, vectors, list(tokens), self._rarity)
+        return explain(passage, query, query_vectors, list(query_tokens), text, vectors, list(tokens), self._rarity)

@@ -483,6 +483,8 @@ class Index(Upkeep):
     def explain(self, query: str, id_: str) -> Explanation:
         """Return the document token that each query token matches best, with character offsets into both texts.
 
+        Of a document that was split, its passage with the highest score is explained: `Explanation.id` is its id.
+
         Raises:
             UnknownIdError: `id_` is not in the index.
             ValueError: the query is empty, or the document was added as vectors, without a text.

@@ -10,22 +10,28 @@ from serotine.errors import UnknownIdError
 from serotine.index.store import Row
 
 
-def whole_document(id_: str, passages: Sequence[Row]) -> Row:
-    """Return a document made of its passages: its whole text, and the metadata that all of them have.
-
-    White space between passages that do not overlap is not stored: it becomes a space, or as many line breaks.
+def ordered_passages(id_: str, passages: Sequence[Row]) -> list[Row]:
+    """Return the passages of a document in the order of its text.
 
     Args:
         id_: the document's id.
         passages: all that are stored, in any order.
 
     Raises:
-        UnknownIdError: some passages are missing, so that the text is no longer known.
+        UnknownIdError: some passages are missing, so that the document is no longer known.
     """
     ordered = sorted(passages, key=lambda row: _bound(row, "start"))
     if [row.id for row in ordered] != [passage_id(id_, number) for number in range(1, len(ordered) + 1)]:
         named = ", ".join(repr(row.id) for row in ordered[:3])
         raise UnknownIdError(f"ids: {id_!r} is not whole, only {len(ordered):,} of its passages are left: {named}")
+    return ordered
+
+
+def whole_document(id_: str, ordered: Sequence[Row]) -> Row:
+    """Return a document made of its passages in order: its whole text, and the metadata that all of them have.
+
+    White space between passages that do not overlap is not stored: it becomes a space, or as many line breaks.
+    """
     text = ordered[0].text or ""
     start = _bound(ordered[0], "start")
     for before, after in pairwise(ordered):

@@ -46,7 +46,7 @@ class Explanation:
     """The parts of a document's score: the similarities of `matches` add up to `score`.
 
     Attributes:
-        id: the document's id.
+        id: the document's id; of one that was split, that of the passage explained.
         score: its MaxSim score.
         query: the query's text.
         text: the document's text.

@@ -223,13 +223,6 @@ class Catalog(CatalogConnection):
                     rows[row[0]] = self._row(row)
         return rows
 
-    def live_rows(self, ids: Sequence[str]) -> list[tuple[str, Row | None]]:
-        """Return every id with its live document, or with None; all of one committed state."""
-        with self.reading():
-            numbers = self.live_ids(ids)
-            rows = self.rows(list(numbers.values()))
-        return [(id_, rows[numbers[id_]] if id_ in numbers else None) for id_ in ids]
-
     def scan(self, where: Mapping[str, Any] | None) -> Iterator[Row]:
         """Yield live documents that pass a filter, in the order they were added, all of one committed state.
 

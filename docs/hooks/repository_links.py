@@ -23,6 +23,7 @@ PAGES = {
     "CODE_OF_CONDUCT.md": "development/code-of-conduct.md",
     "CONTRIBUTING.md": "development/contributing.md",
     "SECURITY.md": "security.md",
+    "examples/README.md": "examples/README.md",
     "examples/cranfield/README.md": "examples/cranfield.md",
     "examples/languages/README.md": "examples/languages.md",
     "models/serotine-mini/README.md": "models/serotine-mini.md",
@@ -30,7 +31,7 @@ PAGES = {
     # The reader of the site is on its front page.
     "README.md": "README.md",
 }
-_REPOSITORY_PATHS = {page: path for path, page in PAGES.items() if page != "README.md"}
+_REPOSITORY_PATHS = {page: path for path, page in PAGES.items() if path != "README.md"}
 _LINK = re.compile(r"(?<=\]\()([^)\s#]+)(#[^)\s]*)?(?=\))")
 _SCHEME = re.compile(r"[a-z]+:")
 

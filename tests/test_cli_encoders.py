@@ -12,7 +12,7 @@ import pytest
 # Importing the fixture makes it available to this module's tests.
 from test_cli import Shell
 
-from serotine.cli import commands
+from serotine.cli import commands, main
 from serotine.encoders.location import locate
 from serotine.errors import EncoderError
 
@@ -66,6 +66,36 @@ def test_every_encoder_is_found_by_every_option(shell: Shell, use: str, name: st
         pytest.importorskip("torch")
     shell(*[name if word == "NAME" else word for word in USES[use]], status=1)
     assert f"error: located {locate(name).folder}" in shell.err
+
+
+@pytest.mark.parametrize("use", ["model info", "model export", "index --encoder", "eval --model"])
+def test_a_folder_with_the_name_of_an_installed_encoder_is_named(shell: Shell, tmp_path: Path, use: str) -> None:
+    for name in ("mini", "serotine-mini"):
+        line = (
+            f"warning: encoder: '{name}' is the installed serotine-mini, not the folder of that name; pass "
+            f"'./{name}' for the folder\n"
+        )
+        words = [name if word == "NAME" else word for word in USES[use]]
+        (tmp_path / name).mkdir()
+        shell(*words, status=1)
+        assert "folder of that name" not in shell.err
+        (tmp_path / name / "config.json").touch()
+        shell(*words, status=1)
+        assert shell.err.count(line) == 1
+        shell(*[f"./{word}" if word == name else word for word in words], status=1)
+        assert "folder of that name" not in shell.err
+
+
+def test_an_index_is_opened_without_a_word_about_a_folder_of_its_encoders_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "serotine-mini").mkdir()
+    (tmp_path / "serotine-mini" / "config.json").touch()
+    (tmp_path / "bats.txt").write_text("A late bat.", encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    assert main(["index", "bats.txt"]) == 0
+    assert main(["search", "bats.serotine", "a late bat"]) == 0
+    assert "folder of that name" not in capsys.readouterr().err
 
 
 def test_no_option_for_an_encoder_is_left_out() -> None:

@@ -236,6 +236,10 @@ class MaintenanceWarning(SerotineWarning):
     """Documents that were stored but could not be compressed yet."""
 
 
+class PackageNameWarning(SerotineWarning):
+    """A name that is taken as an installed encoder's, although a folder of that name holds an encoder too."""
+
+
 class ZeroShotWarning(SerotineWarning):
     """A dense encoder whose token states are used without late-interaction training."""
 

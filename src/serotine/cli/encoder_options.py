@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import wraps
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -72,11 +73,20 @@ def load_encoder(name: str | None, *, quiet: bool = False, **settings: Any) -> E
     from serotine.encoders import Encoder
 
     try:
-        with warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("always")
-            loaded = Encoder(name, **settings)
+        with warning_lines(quiet=quiet):
+            return Encoder(name, **settings)
     except ValueError as error:
         raise click.UsageError(f"--{error}") from None
-    for warning in caught if not quiet else []:
-        warn(str(warning.message))
-    return loaded
+
+
+@contextmanager
+def warning_lines(*, quiet: bool = False) -> Iterator[None]:
+    """Write every Python warning as a `warning:` line at the end, unless `quiet`."""
+    caught: list[warnings.WarningMessage] = []
+    try:
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            yield
+    finally:
+        for message in dict.fromkeys(str(warning.message) for warning in caught if not quiet):
+            warn(message)

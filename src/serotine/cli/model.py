@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 
 from serotine.cli.command_group import CommandGroup
-from serotine.cli.encoder_options import encoder_options, load_encoder
+from serotine.cli.encoder_options import encoder_options, load_encoder, warning_lines
 from serotine.cli.output import json_option, report, size
 from serotine.errors import EncoderError
+from serotine.issued_warnings import muted_warnings
 
 if TYPE_CHECKING:
     from serotine.encoders import Encoder, Side
@@ -115,7 +116,8 @@ def verify(name: str, encoder_settings: dict[str, Any], json_file: str | None) -
 
     published = published_for(name)
     # The published scores were computed in floating point, with markers first.
-    location = locate(name, revision=encoder_settings.get("revision"))
+    with muted_warnings():
+        location = locate(name, revision=encoder_settings.get("revision"))
     defaults = {"marker_position": "prepend"} | ({} if is_exported(location.folder) else {"backend": "torch"})
     encoder = load_encoder(name, **(defaults | encoder_settings))
     checks = check_published(encoder, published)
@@ -164,7 +166,8 @@ def export(
     precision: Literal["int8"] | None = "int8" if int8 else None
     kind: Literal["onnx", "native"] = "native" if native else "onnx"
     try:
-        result = export_encoder(name, folder, precision=precision, format=kind, texts=lines, **encoder_settings)
+        with warning_lines():
+            result = export_encoder(name, folder, precision=precision, format=kind, texts=lines, **encoder_settings)
     except FileExistsError as error:
         raise EncoderError(str(error)) from None
     except ValueError as error:

@@ -143,8 +143,8 @@ def export_encoder(
 def _source(name_or_path: str | Path, format: ExportFormat, options: dict[str, Any]) -> Encoder:  # noqa: A002
     """Return the encoder to export, on the backend that the export is compared with."""
     backend: Literal["onnx", "torch"] = "torch"
+    location = locate(name_or_path, revision=options.get("revision"), offline=bool(options.get("offline")))
     if format == "native":
-        location = locate(name_or_path, revision=options.get("revision"), offline=bool(options.get("offline")))
         spec = read_checkpoint(location.folder, location.name)
         if spec.model == NATIVE_FILE:
             raise EncoderError(f"{spec.name}: already a native export; use it as it is")

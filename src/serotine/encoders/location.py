@@ -9,12 +9,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from serotine.encoders.hub import download
-from serotine.errors import EncoderError
+from serotine.errors import EncoderError, PackageNameWarning
+from serotine.issued_warnings import issue_warning
 from serotine.model_packages import MINI, ModelPackage, find_package, package_names
 
 DEFAULT = MINI.name
 # Packages of serotine-mini up to 0.2.0 held ONNX.
 _MODELS = ("model.safetensors", "model.onnx")
+# One of them is in every folder that is an encoder.
+_ENCODER_FILES = ("config.json", "modules.json", *_MODELS)
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 _log = logging.getLogger("serotine.encoders")
 
@@ -45,10 +48,20 @@ def locate(name_or_path: str | Path | None, *, revision: str | None = None, offl
     Raises:
         EncoderError: there is no such encoder, or it cannot be downloaded.
         ValueError: `revision` does not fit the name.
+
+    Warns:
+        PackageNameWarning: the name is also that of a folder with an encoder.
     """
     name = DEFAULT if name_or_path is None else str(name_or_path)
     package = None if isinstance(name_or_path, Path) else find_package(name)
     if package is not None:
+        if name_or_path is not None and any((Path(name) / file).is_file() for file in _ENCODER_FILES):
+            issue_warning(
+                PackageNameWarning(
+                    f"encoder: {name!r} is the installed {package.name}, not the folder of that name; pass "
+                    f"'./{name}' for the folder"
+                )
+            )
         return Location(package.name, _package_folder(package))
     folder = Path(name).expanduser()
     if folder.is_dir():

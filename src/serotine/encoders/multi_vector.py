@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from serotine.coverage import TextCoverage
 from serotine.encoders.tokenizer_errors import tokenizer_errors
-from serotine.errors import EncoderError, ZeroShotWarning, missing_extra, reason
+from serotine.errors import EncoderError, PackageNameWarning, ZeroShotWarning, missing_extra, reason
 from serotine.text_encoder import AnyEncoder, TextEncoder
 
 if TYPE_CHECKING:
@@ -67,8 +67,9 @@ def load_recorded(name: str, options: Mapping[str, Any], fingerprint: str | None
     from serotine.encoders.choice import recorded_arithmetic
 
     with warnings.catch_warnings():
-        # The warning was shown when the index was created.
-        warnings.simplefilter("ignore", ZeroShotWarning)
+        # They were shown when the index was created.
+        for shown in (ZeroShotWarning, PackageNameWarning):
+            warnings.simplefilter("ignore", shown)
         selected = EncoderOptions.from_recorded(name, options).values()
         encoder = Encoder(name, **selected)
         arithmetic = recorded_arithmetic(encoder, fingerprint)

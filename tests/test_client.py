@@ -19,6 +19,7 @@ import numpy as np
 import pytest
 from helpers.cli_fake import FakeEncoder
 from helpers.serving_cases import Server, serving
+from helpers.small_engine import THRESHOLDS
 
 import serotine
 from serotine import Client, Index
@@ -56,6 +57,12 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         index.add(list(TEXTS), list(TEXTS.values()), metadata=metadata)
     with Index.create(root / "plain.serotine", dim=16) as plain:
         plain.add(["v"], vectors=[np.ones((2, 16), dtype=np.float32)])
+    rng = np.random.default_rng(0)
+    with pytest.MonkeyPatch.context() as patch, Index.create(root / "coded.serotine", dim=16) as coded:
+        for module, attribute, value in THRESHOLDS:
+            patch.setattr(module, attribute, value)
+        coded.add([str(i) for i in range(60)], vectors=[rng.standard_normal((8, 16)) for _ in range(60)])
+        coded.compact()
     with serving("--root", root, program=FAKE) as server:
         server.root = root
         yield server
@@ -118,7 +125,7 @@ def parameters(method: Callable[..., object]) -> list[tuple[str, object, object]
 def test_the_client_has_every_public_method_of_the_index() -> None:
     on_disk = {
         *("create", "open", "open_or_create", "path", "encoder", "sources", "update_sources"),
-        *("snapshot", "snapshots", "prune_snapshots", "restore", "salvage", "tune"),
+        *("snapshot", "snapshots", "prune_snapshots", "restore", "salvage"),
     }
     members = {name for name in dir(Index) if not name.startswith("_")}
     assert members - on_disk <= {name for name in dir(Client) if not name.startswith("_")}
@@ -217,6 +224,31 @@ def test_documents_are_added_replaced_and_deleted(server: Server) -> None:
         client.add(["e"], vectors=rows[:1], show_progress=True)
         client.delete(["e"])
         client.compact(show_progress=True)
+
+
+def test_a_server_measures_recall(server: Server) -> None:
+    rng = np.random.default_rng(1)
+    queries = [rng.standard_normal((8, 16)).astype(np.float32) for _ in range(20)]
+    with server.client("coded") as client:
+        tuned = client.tune(queries, show_progress=True)
+        assert tuned.calibration is not None
+        assert (tuned.calibration.queries, tuned.calibration.origin) == (20, "given")
+        assert "Measured with 20 queries (the queries given): recall 0.99 takes" in tuned.statement
+        assert client.stats().calibration == tuned.calibration
+        with Index.open(server.root / "coded.serotine", read_only=True) as index:
+            assert index.stats() == client.stats()
+        assert client.search(queries[0]).stats.expected_recall is not None
+        made = client.tune().calibration
+        assert made is not None
+        assert made.origin == "tokens"
+        with pytest.raises(ValueError, match=r"^queries: must be a list of at least one query, got \[\]"):
+            client.tune([])
+        with pytest.raises(TypeError, match=r"^queries: must be a list of strings or arrays, got "):
+            client.tune("bats")
+        with pytest.raises(EncoderError, match="this index has no encoder"):
+            client.tune(["words"])
+    with server.client("wiki") as client:
+        assert client.tune().statement.startswith("No calibration is needed: all of the ")
 
 
 def test_metadata_and_filters_are_as_plain_as_in_an_index(server: Server) -> None:
@@ -325,7 +357,7 @@ def test_a_string_is_not_a_list_of_texts(client: Client) -> None:
 def test_errors_of_the_server_itself(server: Server) -> None:
     with server.client("nope") as client, pytest.raises(NotAnIndexError, match="'nope'"):
         client.stats()
-    with pytest.raises(ServerError, match=r"2 indexes \(plain, wiki\); choose one"):
+    with pytest.raises(ServerError, match=r"3 indexes \(coded, plain, wiki\); choose one"):
         Client(server.url)
     with server.client("wiki") as client, pytest.raises(ValueError, match="at most 1,000"):
         client.search("bats", 5000)

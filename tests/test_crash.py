@@ -208,6 +208,36 @@ def test_killed_during_maintenance(tmp_path: Path, name: str, monkeypatch: pytes
     assert len(committed) > 20
 
 
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_killed_while_measuring_recall(tmp_path: Path, when: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for module, attribute, value in THRESHOLDS:
+        monkeypatch.setattr(module, attribute, value)
+    original = tmp_path / "original"
+    before = index_before(original, "compact")
+    with Index.open(original, encoder=WordEncoder()) as index:
+        index.compact()
+        old = index.tune(["seen bat"]).calibration
+    measured = []
+    for count in range(1, 20):
+        path = tmp_path / f"killed-{count}"
+        shutil.copytree(original, path)
+        change = f"with Index.open({str(path)!r}, encoder=WordEncoder()) as index:\n    index.tune(['owl', 'bat 4'])"
+        finished = run_child(change, count, when, small=True)
+        assert content(path) == before
+        with Index.open(path, read_only=True, encoder=WordEncoder()) as index:
+            calibration = index.stats().calibration
+            assert calibration is not None
+            assert calibration == old or calibration.queries == 2
+            measured.append(calibration.queries == 2)
+            assert index.search("bat").stats.expected_recall is not None
+        if finished:
+            break
+    else:
+        pytest.fail("the measurement never finished")
+    assert measured == sorted(measured)
+    assert (measured[0], measured[-1]) == (False, True)
+
+
 def test_killed_while_creating(tmp_path: Path) -> None:
     for count in range(1, 20):
         path = tmp_path / f"new-{count}"

@@ -39,7 +39,7 @@ def _describe(path: Path, stats: IndexStats) -> str:
         options = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in stats.encoder_options.items())
         made_by = f" Vectors are from: {stats.arithmetic}." if stats.arithmetic else ""
         lines.append(f"  Encoder   {stats.encoder}{options and f' ({options})'}; queries need the same.{made_by}")
-    lines += [_codes(stats), _searching(stats)]
+    lines += [_codes(stats), _searching(stats), *_recall(stats)]
     lines.append(
         f"  On disk   {size(stats.bytes)} in {plural(stats.segments, 'segment')} ({stats.bytes_per_token:,.0f} bytes "
         f"per token), {size(stats.catalog_bytes)} of ids, texts, metadata and words."
@@ -86,6 +86,16 @@ def _codes(stats: IndexStats) -> str:
         f"{stats.code_bytes_per_token:,.0f} bytes each, {vectors}; {head}.\n"
         f"  Codebooks {stats.codebooks:,}, {newest}of {plural(stats.centroids, 'centroid')}."
     )
+
+
+def _recall(stats: IndexStats) -> list[str]:
+    from serotine.index import describe_calibration
+
+    if not stats.coded_tokens:
+        return []
+    if stats.calibration is None:
+        return ["  Recall    not measured: searches take the effort of another collection; see `serotine tune`."]
+    return [f"  Recall    {describe_calibration(stats.calibration)}"]
 
 
 def _searching(stats: IndexStats) -> str:

@@ -22,10 +22,12 @@ from serotine.index import (
     Missing,
     SearchKeywords,
     SearchOptions,
+    TuneReport,
     VerifyReport,
     check_long_texts,
     check_missing,
     check_query_list,
+    check_tuning_queries,
     compile_where,
     document_ids,
     json_metadata,
@@ -257,6 +259,17 @@ class Client:
         if not body["queries"]:
             return []
         return self._answers(self._post("/search/batch", body)["results"], queries)
+
+    def tune(
+        self, queries: Sequence[str | NDArray[np.floating[Any]]] | None = None, *, show_progress: bool = False
+    ) -> TuneReport:
+        """Measure which effort keeps which recall; see `Index.tune`. `show_progress` as in `add`."""
+        body = None
+        if queries is not None:
+            check_tuning_queries(queries)
+            body = [self._query(query) for query in queries]
+        with progress_bar(None, "Measuring recall", enabled=show_progress):
+            return parsing.tuned(self._post("/tune", {"queries": body}))
 
     def explain(self, query: str, id_: str) -> Explanation:
         """Align a query with a document; see `Index.explain`."""

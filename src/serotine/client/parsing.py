@@ -8,6 +8,7 @@ from typing import Any
 
 from serotine.errors import SerotineWarning
 from serotine.index import (
+    Calibration,
     Certificate,
     Explanation,
     Hit,
@@ -15,6 +16,7 @@ from serotine.index import (
     IndexStats,
     SearchStats,
     TokenMatch,
+    TuneReport,
     VerifyReport,
 )
 from serotine.wire import WARNINGS
@@ -62,7 +64,16 @@ def explanation(body: dict[str, Any]) -> Explanation:
 
 def stats(body: dict[str, Any]) -> IndexStats:
     """Parse index statistics."""
-    return IndexStats(**body)
+    return IndexStats(**{**body, "calibration": _calibration(body["calibration"])})
+
+
+def tuned(body: dict[str, Any]) -> TuneReport:
+    """Parse a measurement of recall."""
+    return TuneReport(body["statement"], _calibration(body["calibration"]))
+
+
+def _calibration(body: dict[str, Any] | None) -> Calibration | None:
+    return None if body is None else Calibration.parse(body)
 
 
 def report(body: dict[str, Any]) -> VerifyReport:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from serotine.index.container import Missing, check_missing
 from serotine.index.documents import (
     check_query_list,
+    check_tuning_queries,
     document_ids,
     json_metadata,
     query_vectors,
@@ -54,7 +55,7 @@ from serotine.index.store import (
     restore_replaced_index,
 )
 from serotine.index.text_vectors import encode_documents, encode_queries
-from serotine.index.tuning import TuneReport
+from serotine.index.tuning import TuneReport, describe_calibration
 from serotine.index.weak_matches import merged_warnings
 from serotine.text_encoder import TextEncoder
 
@@ -98,7 +99,9 @@ __all__ = [
     "check_metadata",
     "check_missing",
     "check_query_list",
+    "check_tuning_queries",
     "compile_where",
+    "describe_calibration",
     "document_ids",
     "encode_documents",
     "encode_queries",

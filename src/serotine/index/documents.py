@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from serotine.errors import DuplicateIdError, EmptyTextWarning, is_list, no_list, unknown_key, wrong_type
+from serotine.errors import DuplicateIdError, EmptyTextWarning, invalid, is_list, no_list, unknown_key, wrong_type
 from serotine.index.store import check_metadata
 from serotine.issued_warnings import issue_warning
 from serotine.json_values import json_value
@@ -123,6 +123,13 @@ def check_query_list(queries: object) -> None:
     """Raise TypeError for queries that are no list, such as one query."""
     if not is_list(queries):
         raise no_list("queries", "strings or arrays", queries)
+
+
+def check_tuning_queries(queries: Sequence[object]) -> None:
+    """Raise TypeError or ValueError for queries to measure recall with that are no list of at least one."""
+    check_query_list(queries)
+    if not len(queries):
+        raise invalid("queries", "a list of at least one query", queries)
 
 
 def check_column(values: object, name: str) -> None:

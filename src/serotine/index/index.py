@@ -13,12 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serotine.coverage import CoverageReport
-from serotine.errors import IndexExistsError, SerotineError, invalid
+from serotine.errors import IndexExistsError, SerotineError
 from serotine.index import recorded_encoder
 from serotine.index.checked_search import CheckedSearch
 from serotine.index.creation import CreateKeywords, CreateOptions
 from serotine.index.document_explainer import DocumentExplainer
-from serotine.index.documents import check_query_list
+from serotine.index.documents import check_query_list, check_tuning_queries
 from serotine.index.hits import Hits
 from serotine.index.long_texts import LongTexts
 from serotine.index.queries import Query, QueryEncoder, query_texts
@@ -473,9 +473,7 @@ class Index(Upkeep):
         """
         vectors = None
         if queries is not None:
-            check_query_list(queries)
-            if not len(queries):
-                raise invalid("queries", "a list of at least one query", queries)
+            check_tuning_queries(queries)
             query_texts(queries, "late")
             vectors = self._queries.vectors(queries)
         return self._writer.tune(vectors, show_progress=show_progress)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from serotine.index.store import Calibration
+
 
 @dataclass(frozen=True, slots=True)
 class IndexStats:
@@ -34,6 +36,8 @@ class IndexStats:
         unknown: number of live documents that are more than 20% outside the encoder's vocabulary.
         unknown_scripts: these by their main script, such as "Thai" or "emoji".
         arithmetic: what computed the vectors: "native, int8", or "torch or ONNX"; None for an index of vectors.
+        calibration: the recall that `Index.tune` or housekeeping measured, by which searches choose their effort; None
+            where none is valid.
     """
 
     documents: int
@@ -59,6 +63,7 @@ class IndexStats:
     unknown_scripts: dict[str, int] = field(default_factory=dict)
     arithmetic: str | None = None
     deleted_tokens: int = 0
+    calibration: Calibration | None = None
 
 
 @dataclass(frozen=True, slots=True)

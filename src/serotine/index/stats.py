@@ -10,7 +10,8 @@ from serotine.index.store import FORMAT_VERSION, Store
 def index_stats(store: Store) -> IndexStats:
     """Return the counts and sizes of the newest committed state."""
     settings = store.settings
-    views = list(store.snapshot().segments.values())
+    snapshot = store.snapshot()
+    views = list(snapshot.segments.values())
     records = [view.segment.record for view in views]
     documents, deleted = store.catalog.counts()
     coverage = store.catalog.coverage()
@@ -44,4 +45,5 @@ def index_stats(store: Store) -> IndexStats:
         unknown=coverage.unknown,
         unknown_scripts=coverage.scripts,
         arithmetic=arithmetic(settings.fingerprint) if settings.fingerprint else None,
+        calibration=snapshot.calibration,
     )

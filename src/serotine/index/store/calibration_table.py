@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import sqlite3
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, get_args
 
@@ -58,6 +59,15 @@ class Calibration:
     date: str
     curves: tuple[Curve, ...]
 
+    @classmethod
+    def parse(cls, values: Mapping[str, Any]) -> Calibration:
+        """Return the calibration of a JSON object."""
+        curves = tuple(
+            Curve(curve["depth"], *(tuple(curve[name]) for name in ("candidates", "missed", "missed_bound")))
+            for curve in values["curves"]
+        )
+        return cls(**{**values, "curves": curves})
+
 
 def store(connection: sqlite3.Connection, calibration: Calibration) -> None:
     """Store a calibration in place of the one before."""
@@ -93,16 +103,11 @@ def _parsed(content: Any, checksum: Any) -> Calibration | None:
     if not isinstance(content, str) or _checksum(content) != checksum:
         return None
     try:
-        values = json.loads(content)
-        curves = tuple(
-            Curve(curve["depth"], *(tuple(curve[name]) for name in ("candidates", "missed", "missed_bound")))
-            for curve in values["curves"]
-        )
-        calibration = Calibration(**{**values, "curves": curves})
+        calibration = Calibration.parse(json.loads(content))
     except (ValueError, TypeError, KeyError):
         # Of a later version.
         return None
-    return calibration if calibration.origin in get_args(Origin) and curves else None
+    return calibration if calibration.origin in get_args(Origin) and calibration.curves else None
 
 
 def _checksum(content: str) -> str:

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from serotine.index.tuning.tuner import Tuner, TuneReport
+from serotine.index.tuning.tuner import Tuner, TuneReport, describe_calibration
 
-__all__ = ["TuneReport", "Tuner"]
+__all__ = ["TuneReport", "Tuner", "describe_calibration"]

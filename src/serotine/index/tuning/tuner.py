@@ -76,7 +76,7 @@ class Tuner:
             calibration = self._measure(snapshot, "given", given, len(queries), None, show_progress)
         if calibration is None:
             return TuneReport("Not calibrated: no document has enough tokens for a query; pass queries.", None)
-        return TuneReport(_statement(calibration), calibration)
+        return TuneReport(describe_calibration(calibration), calibration)
 
     def tune_if_due(self, seconds: float, *, show_progress: bool) -> bool:
         """Measure an index whose calibration is missing or outdated, within its share of the `seconds` of building.
@@ -139,7 +139,8 @@ def _is_coded(snapshot: Snapshot) -> bool:
     return coded > efforts(DEPTHS[0], coded)[0]
 
 
-def _statement(calibration: Calibration) -> str:
+def describe_calibration(calibration: Calibration) -> str:
+    """Return what was measured and what it means for searches, in one sentence."""
     chosen = {depth: choose_effort(SearchOptions(depth), depth, calibration) for depth in DEPTHS}
     kept = ", ".join(f"{_candidates(effort)} for k={depth}" for depth, effort in chosen.items())
     made = {"given": "the queries given", "sentences": "sentences of the documents", "tokens": "runs of their tokens"}

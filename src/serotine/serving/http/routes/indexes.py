@@ -1,4 +1,4 @@
-"""Indexes: list, create, stats, verify, compact."""
+"""Indexes: list, create, stats, verify, compact, tune."""
 
 from __future__ import annotations
 

@@ -1,8 +1,9 @@
-"""Searches and explanations of one index."""
+"""Searches and explanations of one index, and the recall of its searches."""
 
 from __future__ import annotations
 
 import time
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -11,9 +12,9 @@ from fastapi.responses import Response
 from numpy.typing import NDArray
 
 from serotine.errors import EncoderError, UnknownIdError
-from serotine.index import Explanation, Hits
+from serotine.index import Explanation, Hits, Index
 from serotine.issued_warnings import muted_warnings
-from serotine.serving.http.auth import MayRead
+from serotine.serving.http.auth import MayRead, MayWrite
 from serotine.serving.http.dependencies import services_of
 from serotine.serving.http.responses import explanation, json_response, search_result
 from serotine.serving.http.schemas.search import (
@@ -25,6 +26,8 @@ from serotine.serving.http.schemas.search import (
     SearchBody,
     SearchRequest,
     SearchResponse,
+    TuneRequest,
+    TuneResponse,
 )
 from serotine.serving.http.vectors import parse_vectors
 from serotine.serving.indexes import ServedIndex
@@ -54,7 +57,7 @@ async def search(request: Request, name: str, body: SearchRequest) -> Response:
 async def search_batch(request: Request, name: str, body: BatchRequest) -> Response:
     """Return the best documents for each of many queries."""
     services, started = services_of(request), time.perf_counter()
-    queries = [query if isinstance(query, Query) else Query(query=query) for query in body.queries]
+    queries = [_as_query(query) for query in body.queries]
     _log_queries(request, services, [query.query for query in queries])
 
     def work() -> dict[str, Any]:
@@ -77,6 +80,31 @@ async def explain(request: Request, name: str, body: ExplainRequest) -> Response
     _log_queries(request, services, [body.query])
     explained = await services.searches.run(lambda: services.index(name).reader.explain(body.query, body.id))
     return json_response(explanation(explained))
+
+
+@router.post("/tune", dependencies=[MayWrite], response_model=TuneResponse)
+async def tune(request: Request, name: str, body: TuneRequest) -> Response:
+    """Measure which effort keeps which recall, so that searches do no more than their `recall` needs."""
+    services = services_of(request)
+    served = await services.searches.run(lambda: services.index(name))
+    queries = None if body.queries is None else [_as_query(query) for query in body.queries]
+    _log_queries(request, services, [query.query for query in queries or []])
+
+    def work(index: Index) -> dict[str, Any]:
+        values = None
+        if queries is not None:
+            limits = services.settings.limits
+            values = [
+                _query_value(query.query, query.vectors, served, limits, f"queries[{i}].vectors")
+                for i, query in enumerate(queries)
+            ]
+        return asdict(index.tune(values))
+
+    return json_response(await served.changes.run(lambda: served.change(work), is_change=True))
+
+
+def _as_query(query: str | Query) -> Query:
+    return query if isinstance(query, Query) else Query(query=query)
 
 
 def _log_queries(request: Request, services: Services, queries: list[str | None]) -> None:

@@ -1,4 +1,4 @@
-"""Searches and explanations."""
+"""Searches, explanations, and the recall of searches."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Annotated
 import pydantic
 from pydantic import Field, model_validator
 
-from serotine.index import Certificate, Explanation, Hit, SearchOptions, SearchStats
+from serotine.index import Certificate, Explanation, Hit, SearchOptions, SearchStats, TuneReport
 from serotine.serving.http.schemas.base import (
     REQUEST_CONFIG,
     QueryText,
@@ -84,6 +84,19 @@ class BatchRequestBody(SearchBody):
     ]
 
 
+class TuneRequest(RequestBody):
+    """Queries to measure the recall of an index with."""
+
+    queries: list[QueryText | Query] | None = Field(
+        None,
+        min_length=1,
+        description="Queries like those that will be searched for, some hundred of them: strings, or objects with "
+        "`query` or `vectors`. Null: they are made from the documents.",
+        examples=[["what do bats eat?", "how do bats navigate?"]],
+    )
+
+
+TuneResponse = Annotated[TuneReport, Described(TuneReport)]
 SearchRequest = Annotated[SearchRequestBody, Described(SearchRequestBody)]
 BatchRequest = Annotated[BatchRequestBody, Described(BatchRequestBody)]
 

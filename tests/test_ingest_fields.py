@@ -222,8 +222,8 @@ def test_a_spreadsheet_is_a_table_where_fields_are_named(index: Index) -> None:
     ]
     metadata = {hit.id: (hit.text, hit.metadata) for hit in index.get(index.ids())}
     assert metadata == {
-        "x1": ("Bat flies at dusk", {"sheet": "2020", "Year": 2020, "source": "a.xlsx", "line": 2}),
-        "7": ("Fox digs", {"sheet": "2021", "source": "a.xlsx", "line": 2}),
+        "x1": ("Bat flies at dusk", {"title": "Bat", "sheet": "2020", "Year": 2020, "source": "a.xlsx", "line": 2}),
+        "7": ("Fox digs", {"title": "Fox", "sheet": "2021", "source": "a.xlsx", "line": 2}),
     }
     # Remembered; and without an id every row has one of its own.
     assert update(index, ["a.xlsx"]).files_unchanged == 1
@@ -241,3 +241,96 @@ def test_a_spreadsheet_without_the_named_columns_is_skipped_and_is_a_text_withou
     assert message.startswith("a.xlsx:1: sheet 'Sheet' must have a column 'body', got item, price")
     update(index, ["a.xlsx"])
     assert index.get("a.xlsx").text == "item: chair; price: 3"
+
+
+@pytest.mark.parametrize("suffix", ["csv", "jsonl", "json", "parquet", "xlsx"])
+def test_the_title_of_a_row_is_metadata_as_that_of_a_file(index: Index, suffix: str) -> None:
+    row = {"_id": "k", "Title": "On bats", "text": "They fly at dusk.", "tags": "night", "date": "2026-11-03"}
+    path = Path(f"a.{suffix}")
+    if suffix == "parquet":
+        pyarrow = pytest.importorskip("pyarrow")
+        pyarrow.parquet = pytest.importorskip("pyarrow.parquet")
+        pyarrow.parquet.write_table(pyarrow.Table.from_pylist([row]), path)
+    elif suffix == "xlsx":
+        book = pytest.importorskip("openpyxl").Workbook()
+        book.active.append(list(row))
+        book.active.append(list(row.values()))
+        book.save(path)
+    elif suffix == "csv":
+        path.write_text(f"{','.join(row)}\n{','.join(row.values())}\n")
+    else:
+        path.write_text(json.dumps(row if suffix == "jsonl" else [row]) + "\n")
+    fields = Fields(text="text") if suffix == "xlsx" else None
+    report = update(index, [path], fields=fields)
+    assert not messages(report)
+    assert not report.problems
+    for where in ({"title": "On bats"}, {"tags": "night"}, {"date": "2026-11-03"}):
+        (hit,) = index.search("dusk", k=3, where=where)
+        assert hit.text == "On bats They fly at dusk."
+
+
+def test_a_named_title_takes_the_name_title_and_the_own_field_of_that_name_is_renamed(index: Index) -> None:
+    rows = [
+        {"id": "1", "name": "Bat", "title": "Dr", "text": "flies"},
+        {"id": "2", "name": "Owl", "title": "Owl", "text": "hunts"},
+        {"id": "3", "name": "Fox", "text": "runs", "metadata": {"title": "Ms"}},
+        {"id": "4", "name": "", "text": "swims"},
+    ]
+    Path("a.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    report = update(index, ["a.jsonl"], fields=Fields(title="name"))
+    assert {id_: metadata for id_, (_, metadata) in stored(index).items()} == {
+        "1": {"title": "Bat", "document_title": "Dr"},
+        "2": {"title": "Owl"},
+        "3": {"title": "Fox", "document_title": "Ms"},
+        "4": {},
+    }
+    (problem,) = report.problems.first
+    assert problem.message == (
+        "a.jsonl:1: records have fields of their own named 'title' (2), which are 'document_title' in the metadata; "
+        "rename them"
+    )
+
+
+def test_titles_are_metadata_only_where_metadata_fields_name_them(index: Index) -> None:
+    Path("a.csv").write_text("Name;Body;Year\nBat;flies;2020\n")
+    for metadata, expected in (("year", {"Year": "2020"}), (("name", "year"), {"title": "Bat", "Year": "2020"})):
+        update(index, ["a.csv"], fields=Fields(text="body", title="name", metadata=metadata))
+        assert [values for _, values in stored(index).values()] == [expected]
+
+
+def test_a_second_spelling_of_a_field_with_a_meaning_is_reported(index: Index) -> None:
+    rows = [
+        {"_id": "1", "text": "a bat", "TEXT": "an owl", "id": 7},
+        {"_id": "2", "text": "a fox", "Text ": "a hen", "Title": "a", "TITLE": "b"},
+    ]
+    Path("a.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    report = update(index, ["a.jsonl"])
+    assert [row.message for row in report.problems.first] == [
+        "a.jsonl:1: records have fields named 'TITLE' (1), 'Title' (1) which mean the same; each is only metadata; "
+        "rename them",
+        "a.jsonl:1: records have fields named 'id' (1) beside '_id', which is used; they are only metadata; "
+        "rename them",
+        "a.jsonl:1: records have fields named 'TEXT' (1), 'Text ' (1) beside 'text', which is used; they are only "
+        "metadata; rename them",
+    ]
+    assert stored(index)["1"] == ("a bat", {"TEXT": "an owl", "id": 7})
+    # Reported again while the file is unchanged, and by the columns that were named.
+    assert update(index, ["a.jsonl"]).problems == report.problems
+    Path("b.csv").write_text("Body,BODY,text\na hare,a frog,other\n")
+    (problem,) = update(index, ["b.csv"], fields=Fields(text="body")).problems.first
+    assert "fields named 'BODY' (1) beside 'Body', which is used" in problem.reason
+
+
+def test_reports_of_renamed_fields_have_the_names_that_are_stored(index: Index) -> None:
+    """Also where the new name is taken, and for the fields of passages."""
+    text = " ".join(f"word{i}" for i in range(400))
+    rows = [{"id": "1", "text": text, "source": "a", "document_source": "b", "start": 3}]
+    Path("a.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    (problem,) = update(index, ["a.jsonl"]).problems.first
+    assert problem.reason == (
+        "records have fields of their own named 'source' (1), 'start' (1), which are 'document_document_source', "
+        "'document_start' in the metadata; rename them"
+    )
+    metadata = index["1#1"].metadata
+    assert (metadata["document_document_source"], metadata["document_source"]) == ("a", "b")
+    assert (metadata["document_start"], metadata["start"]) == (3, 0)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -74,13 +74,19 @@ def with_own(metadata: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, A
     A field of the document with one of their names is renamed: "start" to "document_start", or, where the document has
     that too, to "document_document_start".
     """
+    renamed = new_names(metadata, own)
+    return {**{renamed.get(key, key): value for key, value in metadata.items()}, **own}
+
+
+def new_names(metadata: Mapping[str, Any], own: Iterable[str]) -> dict[str, str]:
+    """Return the names that `with_own` gives to the fields of a document that have one of Serotine's own names."""
     renamed = {}
-    for key, value in metadata.items():
+    for key in metadata.keys() & set(own):
         name = key
-        while name in own or (name != key and name in metadata):
+        while name in own or name in metadata:
             name = f"document_{name}"
-        renamed[name] = value
-    return {**renamed, **own}
+        renamed[key] = name
+    return renamed
 
 
 class Cutter:

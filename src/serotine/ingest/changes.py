@@ -94,8 +94,8 @@ def compare_documents(
 
 
 def _is_same(document: Document, metadata: Mapping[str, Any]) -> bool:
-    """Return whether metadata are a document's, with or without its place in the file."""
-    own = {name: value for name, value in document.metadata.items() if name not in document.place}
+    """Return whether metadata are a document's, with or without what its reader adds."""
+    own = {name: value for name, value in document.metadata.items() if name not in document.added}
     given = json.dumps(metadata, sort_keys=True)
     return given in (json.dumps(own, sort_keys=True), json.dumps(document.metadata, sort_keys=True))
 

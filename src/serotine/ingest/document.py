@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from serotine.cutting import new_names, with_own
 from serotine.errors import InputFileError
 from serotine.ingest.fields import CHOICE, ID_FIELDS, STANDARD, Fields, listed, matching, standard_names, text_like
 from serotine.texts import is_text
@@ -27,7 +28,9 @@ class Document:
         origin: the file, with the line where it has many documents; for messages.
         line: the line or row, from 1; None where a file is one text.
         record: id of the record of which it is a passage; None for a document that is whole, and in files of one text.
-        place: the members of `metadata` that say where in its file a record is.
+        added: the members of `metadata` that are no fields of a record: its title, and where in its file it is.
+        renamed: new names of a record's own fields that have the name of one of these.
+        unused: fields whose names mean the text, the title or the id, by the field of that meaning which is used.
     """
 
     id: str
@@ -36,7 +39,9 @@ class Document:
     origin: str
     line: int | None = None
     record: str | None = None
-    place: Mapping[str, Any] = field(default_factory=dict)
+    added: Mapping[str, Any] = field(default_factory=dict)
+    renamed: Mapping[str, str] = field(default_factory=dict)
+    unused: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def ids(self) -> tuple[str, ...]:
@@ -67,11 +72,11 @@ def from_fields(values: Mapping[str, Any], file: str, line: int, fields: Fields 
     """
     origin = f"{file}:{line}"
     rest = dict(zip(standard_names(values), values.values(), strict=True))
+    names = [*rest]
     id_ = _take_id(rest, fields, origin, file)
     title, text = "", ""
     if fields.all_fields:
         text = "\n".join(f"{name}: {shown}" for name, value in rest.items() if (shown := _as_line(value)))
-        rest.pop("title", None)
         rest.pop("text", None)
     else:
         has_text = bool(fields.text) or "text" in rest
@@ -92,6 +97,7 @@ def from_fields(values: Mapping[str, Any], file: str, line: int, fields: Fields 
     if not f"{title}{text}".strip():
         where = "every field" if fields.all_fields else repr(" and ".join(fields.text) or "text")
         raise InputFileError(f"{origin}: {where} is empty; give it a text, or remove the row")
+    unused = _unused(rest, names, fields)
     nested = rest.get("metadata")
     if isinstance(nested, dict):
         del rest["metadata"]
@@ -99,10 +105,45 @@ def from_fields(values: Mapping[str, Any], file: str, line: int, fields: Fields 
         if duplicate is not None:
             raise InputFileError(f"{origin}: duplicate field {duplicate!r}, beside 'metadata' and in it; rename one")
         rest.update(nested)
+    added = {"title": title} if title else {}
     if fields.metadata is not None:
         kept = {name.strip().casefold() for name in fields.metadata}
         rest = {name: value for name, value in rest.items() if name.strip().casefold() in kept}
-    return Document(id_, f"{title} {text}".strip(), rest, origin, line)
+        if kept.isdisjoint(("title", (fields.title or "title").strip().casefold())):
+            added = {}
+    if title and rest.get("title") == title:
+        del rest["title"]
+    renamed = new_names(rest, added)
+    return Document(
+        id_,
+        f"{title} {text}".strip(),
+        with_own(rest, added),
+        origin,
+        line,
+        added=added,
+        renamed=renamed,
+        unused=unused,
+    )
+
+
+def _unused(rest: Mapping[str, Any], names: Sequence[str], fields: Fields) -> dict[str, str]:
+    """Return the fields left in a record that mean its text, title or id, by the one that is used; "" for none.
+
+    Args:
+        rest: its fields without those that are used.
+        names: all its fields.
+        fields: which of them are text, title and id.
+    """
+    meanings: list[tuple[str, ...]] = [ID_FIELDS if fields.id is None else (fields.id,)]
+    if not fields.all_fields:
+        meanings += [(name,) for name in (*(fields.text or ("text",)), fields.title or "title")]
+    unused = {}
+    for meaning in meanings:
+        spellings = {name.strip().casefold() for name in meaning}
+        same = [name for name in names if name.strip().casefold() in spellings]
+        used = next((name for name in same if name not in rest), "")
+        unused.update({name: used for name in same if name != used and len(same) > 1})
+    return unused
 
 
 def _take_id(rest: dict[str, Any], fields: Fields, origin: str, file: str) -> str:

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from serotine.coverage import text_coverage
-from serotine.cutting import passage_id, passage_metadata, with_own
+from serotine.cutting import PASSAGE_FIELDS, new_names, passage_id, passage_metadata, with_own
 from serotine.errors import InputFileError
 from serotine.ingest.changes import batched
 from serotine.ingest.chunking import Chunker
 from serotine.ingest.document import Document
 from serotine.ingest.extract import plain
+from serotine.ingest.field_names import FieldNames
 from serotine.ingest.fields import STANDARD, Fields
 from serotine.ingest.file_types import file_type
 from serotine.ingest.metadata import convert_metadata
@@ -99,8 +99,7 @@ class DocumentReader:
                 yield replace(document, metadata=convert_metadata(document, self.filterable))
             return
         ids: set[str] = set()
-        renamed: Counter[str] = Counter()
-        first_renamed = 0
+        names = FieldNames()
         for records in batched(documents, _RECORDS_AT_ONCE):
             for record, is_long in zip(
                 records, self.chunker.are_long([record.text for record in records]), strict=True
@@ -117,12 +116,11 @@ class DocumentReader:
                 if any(is_taken(passages[0], id_) for id_ in sorted(taken)):
                     continue
                 ids |= taken
-                own = record.metadata.keys() & converted.place.keys()
-                first_renamed = first_renamed or (record.line or 0 if own else 0)
-                renamed.update(own)
+                names.count(passages[0])
                 yield from passages
-        if renamed and on_problem is not None:
-            on_problem(SkippedRow(file.name, first_renamed, _renaming(renamed)))
+        if on_problem is not None:
+            for line, reason in names.problems():
+                on_problem(SkippedRow(file.name, line, reason))
 
     def planned(self, change: FileChange) -> Iterator[Document]:
         """Yield the documents of a file again, as they were planned; the plan has reported the bad rows."""
@@ -142,16 +140,22 @@ class DocumentReader:
         """
         place = {
             name: value
-            for name, value in {**record.place, "source": file.name, "line": record.line}.items()
-            if self.filterable.get(name) in (None, type(value).__name__)
+            for name, value in {**record.added, "source": file.name, "line": record.line}.items()
+            if name != "title" and self.filterable.get(name) in (None, type(value).__name__)
         }
-        return replace(record, metadata=with_own(record.metadata, place), place=place)
+        return replace(
+            record,
+            metadata=with_own(record.metadata, place),
+            added={**record.added, **place},
+            renamed={**record.renamed, **new_names(record.metadata, place)},
+        )
 
     def _passages(self, record: Document) -> list[Document]:
         """Cut a long record into passages, with its id and their offsets in the metadata."""
         chunks = list(self.chunker.chunks(plain(record.text, {})))
         if len(chunks) < 2:
             return [record]
+        renamed = {**record.renamed, **new_names(record.metadata, PASSAGE_FIELDS)}
         return [
             replace(
                 record,
@@ -159,16 +163,10 @@ class DocumentReader:
                 text=record.text[chunk.start : chunk.end],
                 metadata=passage_metadata(record.metadata, record.id, chunk.start, chunk.end),
                 record=record.id,
+                renamed=renamed,
             )
             for number, chunk in enumerate(chunks, 1)
         ]
-
-
-def _renaming(fields: Mapping[str, int]) -> str:
-    """Return what to report of a file whose records have fields of the names that say where they are."""
-    names = ", ".join(f"{name!r} ({count:,})" for name, count in sorted(fields.items()))
-    new = ", ".join(repr(f"document_{name}") for name in sorted(fields))
-    return f"records have fields of their own named {names}, which are {new} in the metadata; rename them"
 
 
 def _raise(row: SkippedRow) -> None:

@@ -143,6 +143,6 @@ def _row_document(row: Row | BadRowError, name: str, fields: Fields) -> Document
     try:
         document = from_fields(row.fields, name, row.line, fields)
         check_text(document.text, document.origin)
-        return replace(document, place=row.place) if row.place else document
+        return replace(document, added={**document.added, **row.place}) if row.place else document
     except InputFileError as error:
         raise BadRowError.of(name, row.line, error) from None

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from helpers.serving_cases import application, serving
+from helpers.serving_cases import application, create_index, serving
 
+from serotine import Encoder
 from serotine.cli import main
 
 PAGE = Path(__file__).parent.parent / "docs" / "serving.md"
@@ -68,3 +69,22 @@ def test_the_examples_are_what_a_server_answers(
         names["client"].close()
     number = re.compile(r"\d+\.\d+")
     assert f"# {number.sub('N', capsys.readouterr().out.splitlines()[-1])}" == number.sub("N", snippet.splitlines()[-1])
+
+
+def test_hits_of_several_servers_are_merged(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    texts = {"news": {"owl": "Owls hunt at night."}, "wiki": {"serotine": "The serotine is a bat that emerges late."}}
+    for name, documents in texts.items():
+        create_index(tmp_path / f"{name}.serotine", documents, Encoder())
+    with serving(tmp_path / "news.serotine") as news, serving(tmp_path / "wiki.serotine") as wiki:
+        (snippet,) = re.findall(
+            r"```python\n(.*?)```", PAGE.with_name("several-servers.md").read_text("utf-8"), re.DOTALL
+        )
+        names: dict[str, Any] = {}
+        for written, here in {"http://10.0.0.11:8000": news.url, "http://10.0.0.12:8000": wiki.url}.items():
+            assert written in snippet
+            snippet = snippet.replace(written, here)
+        exec(snippet, names)  # noqa: S102
+        for client in names["clients"]:
+            client.close()
+    assert [hit.id for hit in names["best"]] == ["serotine", "owl"]
+    assert f"# {capsys.readouterr().out.strip()}" == snippet.splitlines()[-1]

@@ -33,20 +33,26 @@ NOT_RUN = {
     ("docs/hf-kernels.md", 1): "loads a kernel of the hub",
     ("docs/integrations.md", 1): "tests/test_plaid_import.py imports an index",
     ("docs/kernels.md", 1): "loads a model of the hub",
+    ("docs/migrating.md", 2): "needs qdrant-client and a server",
+    ("docs/pplx.md", 0): "needs two GPUs",
+    ("docs/pplx.md", 1): "loads an export of the reader's",
     ("docs/pylate.md", 1): "loads a model of the hub",
     ("docs/reports.md", 1): "downloads a collection",
     ("docs/serving.md", 0): "tests/test_serving_docs.py calls a server",
+    ("docs/several-servers.md", 0): "tests/test_serving_docs.py calls two indexes",
 }
 # What a page's snippets need beside Serotine.
 NEEDED = {
     "docs/evaluation.md": "ir_measures",
     "docs/integrations.md": "langchain_core",
+    "docs/migrating.md": "lancedb",
     "docs/pylate.md": "torch",
     "docs/reports.md": "jinja2",
     "models/serotine-multi/README.md": "serotine_multi",
 }
 # Places that only exist on a reader's machine.
 SUBSTITUTES = {
+    "./my-colbert": "default",
     "s3://bucket": "FOLDER/bucket",
     "/tmp/upload-1": "upload-1",  # noqa: S108
     "perplexity-ai/pplx-embed-v1-late-0.6b": "default",
@@ -93,6 +99,22 @@ def manuals() -> dict[str, Any]:
     return {}
 
 
+def other_systems() -> dict[str, Any]:
+    """Write an index's texts as RAGatouille stores them, and a table of LanceDB."""
+    from serotine.integrations import export_lancedb
+
+    texts = {"owl": "Owls hunt at night.", "serotine": "The serotine is a bat that emerges late."}
+    folder = Path(".ragatouille/colbert/indexes/wiki")
+    folder.mkdir(parents=True)
+    (folder / "collection.json").write_text(json.dumps(list(texts.values())), "utf-8")
+    (folder / "pid_docid_map.json").write_text(json.dumps(dict(enumerate(texts))), "utf-8")
+    (folder / "docid_metadata_map.json").write_text(json.dumps({id_: {"lang": "en"} for id_ in texts}), "utf-8")
+    with Index.create("exported.serotine", encoder=Encoder()) as index:
+        index.add(list(texts), list(texts.values()))
+        export_lancedb(index, Path("lance"))
+    return {}
+
+
 def vectors() -> dict[str, Any]:
     rows = np.random.default_rng(0).standard_normal((2, 3, 16)).astype(np.float32)
     ends, pairs = np.array([0, 3, 6]), np.array([0, 1])
@@ -117,6 +139,7 @@ PREPARED: dict[str, Callable[[], dict[str, Any]]] = {
     "docs/ingest.md": manuals,
     "docs/integrations.md": closed_wiki,
     "docs/kernels.md": vectors,
+    "docs/migrating.md": other_systems,
     "docs/reports.md": results,
     "docs/snapshots.md": wiki,
 }

@@ -72,7 +72,7 @@ void nearest(const In<float, 2>& points, const In<std::int64_t, 1>& order, const
   }
   const Released released;
   codec::nearest(points.data(), points.shape(0), points.shape(1), order.data(), group_starts.data(),
-                 group_starts.size() - 1, centroids.data(), list.data(), list_starts.data(), ids.data());
+                 group_starts.size() - 1, centroids.data(), centroids.shape(0), list.data(), list_starts.data(), ids.data());
 }
 
 void means(const In<float, 2>& points, const In<std::int32_t, 1>& ids, const Out<float, 2>& centroids,

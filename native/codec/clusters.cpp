@@ -14,6 +14,9 @@ namespace {
 // Points whose dot products are computed side by side, and points one item of parallel work handles.
 constexpr std::size_t kPointsPerBlock = 64;
 constexpr std::size_t kPointsPerItem = 2048;
+// Rows whose norms are computed side by side, and by one item of parallel work.
+constexpr std::size_t kRowsAbreast = 8;
+constexpr std::size_t kRowsPerItem = 1024;
 
 struct Item {
   std::size_t group;
@@ -21,26 +24,44 @@ struct Item {
   std::size_t last;
 };
 
+// Minus half the squared norm of every row. A centroid is on many lists: its norm is computed once.
+std::vector<float> minus_half_squares(const float* rows, std::size_t count, std::size_t dim) {
+  std::vector<float> halves(count);
+  parallel_for((count + kRowsPerItem - 1) / kRowsPerItem, num_threads(), [&](std::size_t item, std::size_t) {
+    const std::size_t first = item * kRowsPerItem, last = std::min(count, first + kRowsPerItem);
+    // Rows side by side: one alone would wait for each addition.
+    for (std::size_t row = first; row < last; row += kRowsAbreast) {
+      const std::size_t now = std::min(kRowsAbreast, last - row);
+      double squares[kRowsAbreast] = {};
+      for (std::size_t d = 0; d < dim; ++d) {
+        for (std::size_t r = 0; r < now; ++r) {
+          const double value = rows[(row + r) * dim + d];
+          squares[r] += value * value;
+        }
+      }
+      for (std::size_t r = 0; r < now; ++r) halves[row + r] = static_cast<float>(-0.5 * squares[r]);
+    }
+  });
+  return halves;
+}
+
 // Rows of `dim` + 1 values: the centroid and minus half its squared norm. The point gets a 1 there, so that the
 // largest dot product is the smallest distance: the MaxSim kernel unchanged.
-void gather(const float* centroids, std::size_t dim, const std::int64_t* list, std::size_t count, float* rows) {
+void gather(const float* centroids, const float* halves, std::size_t dim, const std::int64_t* list, std::size_t count,
+            float* rows) {
   for (std::size_t c = 0; c < count; ++c) {
-    const float* from = centroids + static_cast<std::size_t>(list[c]) * dim;
-    float* to = rows + c * (dim + 1);
-    double square = 0.0;
-    for (std::size_t d = 0; d < dim; ++d) {
-      to[d] = from[d];
-      square += static_cast<double>(from[d]) * from[d];
-    }
-    to[dim] = static_cast<float>(-0.5 * square);
+    const auto from = static_cast<std::size_t>(list[c]);
+    std::copy_n(centroids + from * dim, dim, rows + c * (dim + 1));
+    rows[c * (dim + 1) + dim] = halves[from];
   }
 }
 
 }  // namespace
 
 void nearest(const float* points, std::size_t, std::size_t dim, const std::int64_t* order,
-             const std::int64_t* group_starts, std::size_t groups, const float* centroids, const std::int64_t* list,
-             const std::int64_t* list_starts, std::int32_t* ids) {
+             const std::int64_t* group_starts, std::size_t groups, const float* centroids, std::size_t centroid_count,
+             const std::int64_t* list, const std::int64_t* list_starts, std::int32_t* ids) {
+  const std::vector<float> halves = minus_half_squares(centroids, centroid_count, dim);
   const maxsim::FloatFold& kernel = maxsim::kernels().f32[0];
   const std::size_t lanes = kernel.lanes;
   const std::size_t vectors = (kPointsPerBlock + lanes - 1) / lanes;
@@ -68,7 +89,7 @@ void nearest(const float* points, std::size_t, std::size_t dim, const std::int64
     if (mine.group != item.group) {
       mine.group = item.group;
       mine.rows.resize(count * row_size);
-      gather(centroids, dim, members, count, mine.rows.data());
+      gather(centroids, halves.data(), dim, members, count, mine.rows.data());
     }
     mine.block.assign(vectors * row_size * lanes, 0.0f);
     mine.best.resize(vectors * lanes);

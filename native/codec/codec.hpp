@@ -71,12 +71,12 @@ void encode(const Codebook& codebook, const float* vectors, const std::int32_t* 
 // Finds the nearest centroid (Euclidean) of every point, among the list of its group.
 //   points      [count][dim]
 //   order       the points' numbers, group after group: group g owns order[group_starts[g]..group_starts[g + 1])
-//   centroids   [..][dim]; those of group g are list[list_starts[g]..list_starts[g + 1])
+//   centroids   [centroid_count][dim]; those of group g are list[list_starts[g]..list_starts[g + 1])
 //   ids         [count] out: numbers into `centroids`; ties go to the first in the list
 // The result depends on nothing but the input and the instruction set: not on the number of threads.
 void nearest(const float* points, std::size_t count, std::size_t dim, const std::int64_t* order,
-             const std::int64_t* group_starts, std::size_t groups, const float* centroids, const std::int64_t* list,
-             const std::int64_t* list_starts, std::int32_t* ids);
+             const std::int64_t* group_starts, std::size_t groups, const float* centroids, std::size_t centroid_count,
+             const std::int64_t* list, const std::int64_t* list_starts, std::int32_t* ids);
 
 // Computes the mean of every cluster's points, summed in point order; clusters without points leave `means` as it is.
 // squares: [clusters] out, the sum of squared distances to the mean; sizes: [clusters] out.

@@ -322,8 +322,8 @@ void check_clusters(std::mt19937& rng, std::size_t dim, const std::string& name)
   const auto packed = exact_copy(points);
   const auto exact_centroids = exact_copy(centroids);
   std::unique_ptr<std::int32_t[]> ids(new std::int32_t[kPoints]);
-  codec::nearest(packed.get(), kPoints, dim, order.data(), starts.data(), 5, exact_centroids.get(), list.data(),
-                 list_starts.data(), ids.get());
+  codec::nearest(packed.get(), kPoints, dim, order.data(), starts.data(), 5, exact_centroids.get(), kCentroids,
+                 list.data(), list_starts.data(), ids.get());
   const auto distance = [&](std::size_t point, std::size_t centroid) {
     double square = 0.0;
     for (std::size_t d = 0; d < dim; ++d) {

@@ -68,6 +68,28 @@ class _LiveDocuments:
                 stop = min(start + size, total)
                 yield view, slice(start, stop) if rows is None else rows[start:stop]
 
+    def vector_blocks(self, size: int) -> Iterator[NDArray[np.float32]]:
+        """Yield the vectors in blocks of `size` tokens, the last of fewer, float32 (tokens, dim).
+
+        Of several segments together: the fewer tokens at once, the more the search for their centroids takes for each.
+        """
+        left = self.tokens
+        block = np.empty((min(size, left), self.dim), dtype=np.float32)
+        filled = 0
+        for view, rows in self.runs(size):
+            if view.segment.vectors is None:
+                raise ValueError(f"{view.segment.path}: stores no vectors")
+            vectors = view.segment.vectors[rows]
+            start = 0
+            while start < len(vectors):
+                taken = min(len(vectors) - start, len(block) - filled)
+                block[filled : filled + taken] = vectors[start : start + taken]
+                start, filled = start + taken, filled + taken
+                if filled == len(block):
+                    yield block
+                    left -= filled
+                    block, filled = block[: min(size, left)], 0
+
 
 def encode(
     store: Store,
@@ -92,13 +114,8 @@ def encode(
     """
     documents = _LiveDocuments(views)
 
-    def encoded() -> Iterator[Codes]:
-        for view, rows in documents.runs(_ENCODED_TOKENS):
-            if view.segment.vectors is None:
-                raise ValueError(f"{view.segment.path}: stores no vectors to encode")
-            yield codebook.encode(view.segment.vectors[rows].astype(np.float32), bits)
-
-    record = _write_codes(store, documents, encoded(), len(codebook), bits, tick)
+    encoded = (codebook.encode(vectors, bits) for vectors in documents.vector_blocks(_ENCODED_TOKENS))
+    record = _write_codes(store, documents, encoded, len(codebook), bits, tick)
     vectors = _vectors_record(store, documents) if keep_vectors else None
     return SegmentRecord(documents.numbers.size, documents.tokens, number, vectors, record)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -25,7 +26,8 @@ def test_offset_prints_the_next_page_with_its_ranks(shell: Shell, tmp_path: Path
     assert [hit["rank"] for hit in page["hits"]] == [2, 3]
     assert (page["k"], page["offset"], page["query"]) == (2, 1, "late evening")
     first = whole["hits"][1]
-    assert f"  2  {first['score']:7.3f}  {first['id']}" in shell("search", "i.serotine", "late evening", "--offset", 1)
+    shown = shell("search", "i.serotine", "late evening", "--offset", 1)
+    assert f"  2  {first['score_per_token']:7.3f}  {first['id']}" in shown
     assert "No document after the first 3." in shell("search", "i.serotine", "late", "--offset", 3)
     assert "--offset" in shell.fails("search", "i.serotine", "late", "--offset", -1, status=2)
 
@@ -78,6 +80,58 @@ def test_several_indexes_are_searched_as_one(shell: Shell, tmp_path: Path) -> No
     # The last word is the query, whatever it is; a mistyped index is no query.
     assert shell.json("search", "i.serotine", "more.serotine")["query"] == "more.serotine"
     assert "no such index; did you mean more.serotine" in shell.fails("search", "i.serotine", "mre.serotine", "late")
+
+
+@pytest.mark.parametrize("mode", ["late", "hybrid", "bm25"])
+def test_no_lower_score_of_several_indexes_is_above_a_higher_one(shell: Shell, tmp_path: Path, mode: str) -> None:
+    # The words are in every document of one index, and in few of the other: their scores by words differ.
+    write_jsonl(tmp_path / "bats.jsonl", {f"b{i}": f"Late bats of the evening, number {i}." for i in range(6)})
+    write_jsonl(
+        tmp_path / "rest.jsonl", {"r0": "A late train.", **{f"r{i}": f"Bread number {i}." for i in range(1, 9)}}
+    )
+    for name in ("bats", "rest"):
+        shell("index", f"{name}.jsonl")
+    search = ("search", "bats.serotine", "rest.serotine", "late evening", "--mode", mode, "-k", 9)
+    hits = shell.json(*search)["hits"]
+    scores = [hit["score"] for hit in hits]
+    assert scores == sorted(scores, reverse=True)
+    assert {hit["index"] for hit in hits} == {"bats.serotine", "rest.serotine"}
+    shown = [float(number) for number in re.findall(r"^ *\d+ +([\d.]+) ", shell(*search), re.MULTILINE)]
+    assert len(shown) == len(hits)
+    assert shown == sorted(shown, reverse=True)
+    alone = shell.json("search", "bats.serotine", "late evening", "--mode", mode, "-k", 9)["hits"]
+    assert [hit["id"] for hit in alone] == [hit["id"] for hit in hits if hit["id"].startswith("b")][: len(alone)]
+    page = shell.json(*search[:-1], 3, "--offset", 2)["hits"]
+    assert page == hits[2:5]
+
+
+def test_scores_are_shown_in_the_scale_of_min_score(shell: Shell, tmp_path: Path) -> None:
+    shell("index", "corpus.jsonl", "--output", "i.serotine")
+    best = shell.json("search", "i.serotine", "late evening")["hits"][0]
+    assert best["score"] > best["score_per_token"]
+    per_token = f"{best['score_per_token']:.3f}"
+    assert f"  1  {per_token:>7}  {best['id']}\n" in shell("search", "i.serotine", "late evening")
+    detailed = shell("search", "i.serotine", "late evening", "--verbose")
+    assert f"  1  {per_token:>7} (sum {best['score']:.3f})  {best['id']}\n" in detailed
+    both = shell("search", "i.serotine", "late evening", "--mode", "hybrid")
+    assert f"  1   0.0328 ({per_token} per query token)  {best['id']}\n" in both
+    by_words = shell.json("search", "i.serotine", "late", "--mode", "bm25")["hits"][0]
+    assert f" {by_words['id']}\n" in shell("search", "i.serotine", "late", "--mode", "bm25")
+    assert by_words["score_per_token"] is None
+    assert "scale of --min-score" in " ".join(shell("search", "--help").split())
+
+
+def test_code_keeps_its_lines(shell: Shell, tmp_path: Path) -> None:
+    pytest.importorskip("tree_sitter")
+    code = "def roost(bat):\n    if bat.late:\n\treturn 'evening'\n    return None\n"
+    (tmp_path / "roost.py").write_text(code, encoding="utf-8")
+    (tmp_path / "config.yaml").write_text("roost:\n  late: evening\n", encoding="utf-8")
+    (tmp_path / "notes.txt").write_text("A late roost,\nin the evening.\n", encoding="utf-8")
+    shell("index", "roost.py", "config.yaml", "notes.txt", "-o", "i.serotine")
+    shown = shell("search", "i.serotine", "late evening roost")
+    assert "\n     def roost(bat):\n         if bat.late:\n         return 'evening'\n         return None\n" in shown
+    assert "\n     roost:\n       late: evening\n" in shown
+    assert "\n     A late roost, in the evening.\n" in shown
 
 
 def test_a_mistyped_second_index_is_no_part_of_the_query(shell: Shell, tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serotine.excerpts import MARK, UNMARK, passage
+from serotine.excerpts import MARK, UNMARK, code_passage, passage
 
 
 def marked(text: str, spans: list[tuple[int, int, float]], width: int = 240) -> str:
@@ -32,6 +32,31 @@ def test_weak_matches_are_not_marked_and_touching_ones_are_merged() -> None:
 def test_a_cut_never_hides_its_match() -> None:
     text = "x" * 100 + "-known " + "y" * 100
     assert "[known]" in marked(text, spans_of(text, "known"), width=30)
+
+
+def test_code_is_shown_around_its_best_lines() -> None:
+    code = "\n".join(f"    line_{number} = {number}" for number in range(40))
+    shown = code_passage(code, spans_of(code, "line_30", "line_31"), height=4)
+    assert shown.replace(MARK, "[").replace(UNMARK, "]").splitlines() == [
+        "…", "line_29 = 29", "[line_30] = 30", "[line_31] = 31", "line_32 = 32", "…",
+    ]  # fmt: skip
+    assert code_passage(code, [], height=2).splitlines() == ["line_0 = 0", "line_1 = 1", "…"]
+    assert code_passage("if x:\n\ty = 1", []) == "if x:\n    y = 1"
+    assert code_passage("", []) == ""
+    minified = "a=1;" * 100 + "roost=late;" + "b=2;" * 100
+    (line,) = code_passage(minified, spans_of(minified, "roost"), width=50).splitlines()
+    assert f"{MARK}roost{UNMARK}" in line
+    assert len(line) < 70
+
+
+@given(text=st.text(max_size=300), data=st.data())
+def test_any_text_as_code(text: str, data: st.DataObject) -> None:
+    cuts = sorted(set(data.draw(st.lists(st.integers(0, len(text)), max_size=12))))
+    spans = [(a, b, data.draw(st.floats(0.01, 1.0))) for a, b in zip(cuts[::2], cuts[1::2], strict=False)]
+    shown = code_passage(text, spans, 40, 5)
+    assert shown.count(MARK) == shown.count(UNMARK)
+    assert len(shown.splitlines()) <= 7
+    assert "\x1b" not in shown
 
 
 @given(text=st.text(max_size=300), width=st.integers(10, 60), data=st.data())

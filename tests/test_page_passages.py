@@ -250,9 +250,12 @@ def test_several_indexes_are_searched_as_one(page: Page) -> None:
     assert {"bats", "formats"} <= set(names)
     sync_api.expect(page.get_by_role("button", name="Add files")).to_be_hidden()
     assert "index=*" in page.url
-    # Scores of words depend on the index: hits take turns, the first of each index before the second of any.
-    page.get_by_label("Words", exact=True).check()
-    sync_api.expect(page.locator(".progress-line.on")).to_have_count(0)
+    # Scores of words depend on the index: they become those of ranks, so that no lower score is above a higher one.
+    for mode in ("Both", "Words"):
+        page.get_by_label(mode, exact=True).check()
+        sync_api.expect(page.locator(".progress-line.on")).to_have_count(0)
+        scores = [float(text) for text in page.locator(".hit .score > span").all_inner_texts()]
+        assert scores == sorted(scores, reverse=True)
     shown = page.locator(".hit").evaluate_all("hits => hits.map(hit => hit.querySelector('.of-index').textContent)")
     assert len(set(shown[:3])) == 3
     page.reload()
@@ -302,7 +305,15 @@ def test_hits_show_their_score_per_token(page: Page) -> None:
     with page.expect_response("**/search") as response:
         search(page, "late serotine")
     per_token = [hit["score_per_token"] for hit in response.value.json()["hits"]]
-    assert page.locator(".hit .score small").all_inner_texts() == [f"{value:.2f} per token" for value in per_token]
+    assert page.locator(".hit .score > span").all_inner_texts() == [f"{value:.2f}" for value in per_token]
+    assert set(page.locator(".hit .score small").all_inner_texts()) == {"per token"}
+    # What both rankings decide has its own score, and the one per token beside it.
+    page.get_by_label("Both", exact=True).check()
+    wait_until_settled(page)
+    fused = [float(text) for text in page.locator(".hit .score > span").all_inner_texts()]
+    assert fused == sorted(fused, reverse=True)
+    assert fused[0] < 0.04
+    assert re.fullmatch(r"\d\.\d\d per token", page.locator(".hit .score small").first.inner_text())
     page.get_by_text("Words", exact=True).click()
     wait_until_settled(page)
     sync_api.expect(page.locator(".hit .score small").first).to_be_hidden()

@@ -11,7 +11,7 @@ import pytest
 from serotine import Encoder, Index
 from serotine.cli import main
 from serotine.encoders import source_fingerprint
-from serotine.errors import WeakMatchWarning
+from serotine.errors import UnknownTextWarning, WeakMatchWarning
 from serotine.index import merged_warnings, weak_matches
 
 pytest.importorskip("serotine_mini")
@@ -50,14 +50,18 @@ def test_the_threshold_is_the_measured_one() -> None:
 @pytest.mark.filterwarnings("error")
 def test_a_query_that_nothing_answers_has_weak_matches(index: Index, encoder: Encoder) -> None:
     assert index.search(ON_TOPIC).warnings == ()
-    for options in ({}, {"exact": True}, {"offset": 1}, {"k": 1}, {"group_by": "document"}):
+    for options in ({}, {"mode": "hybrid"}, {"exact": True}, {"offset": 1}, {"k": 1}, {"group_by": "document"}):
         hits = index.search(OFF_TOPIC, **options)
         (warning,) = hits.warnings
         assert isinstance(warning, WeakMatchWarning)
         best = f"{hits.stats.best_score_per_token:.3f}"
         assert str(warning).startswith(f"hits: weak matches, the best scores {best} per query token; below 0.55 ")
-    for others in ({"mode": "bm25"}, {"mode": "hybrid"}, {"min_score": 0.1}):
+    for others in ({"mode": "bm25"}, {"min_score": 0.1}, {"mode": "hybrid", "min_score": 0.1}):
         assert index.search(OFF_TOPIC, **others).warnings == ()
+    # MaxSim says little about a query that the encoder does not know, which has a warning of its own.
+    with pytest.warns(UnknownTextWarning):
+        (unknown,) = index.search("ค้างคาวออกหากิน").warnings
+    assert isinstance(unknown, UnknownTextWarning)
     assert index.search(encoder.encode_queries([OFF_TOPIC])[0]).warnings == ()
     weak, strong = index.search_batch([OFF_TOPIC, ON_TOPIC])
     assert (len(weak.warnings), strong.warnings) == (1, ())

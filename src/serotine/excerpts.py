@@ -82,16 +82,55 @@ def merge_spans(spans: Sequence[Span]) -> list[Span]:
 
 def passage(text: str, spans: Sequence[Span], width: int = 240) -> str:
     """Return about `width` characters of a text on one line, its relevant spans between `MARK` and `UNMARK`."""
-    text = printable(text)
+    return " ".join(_marked(printable(text), spans, width).split())
+
+
+def code_passage(text: str, spans: Sequence[Span], width: int = 120, height: int = 8) -> str:
+    """Return the `height` lines of code with the heaviest relevant matches, as `passage` marks them, dots around them.
+
+    Lines longer than `width` characters are cut to their matches. Indentation that all lines have is left out.
+    """
+    bounds: list[Piece] = []
+    for line in text.split("\n"):
+        start = bounds[-1][1] + 1 if bounds else 0
+        bounds.append((start, start + len(line)))
+    relevant = relevant_spans(spans)
+    weights = [_weight(relevant, *piece) for piece in bounds]
+
+    def rank(line: int) -> tuple[float, int]:
+        # Of equally heavy runs, the one whose matches are nearest to its middle; without matches, the first.
+        matched = [i for i, weight in enumerate(weights[line : line + height]) if weight]
+        return (sum(weights[line : line + height]), -abs(matched[0] + matched[-1] - height + 1) if matched else -line)
+
+    first = max(range(max(len(bounds) - height, 0) + 1), key=rank)
+    shown = bounds[first : first + height]
+    indentations = [len(line) - len(line.lstrip()) for start, end in shown if (line := text[start:end]).strip()]
+    lost = min(indentations, default=0)
+    lines = ["…"] if first else []
+    for start, end in shown:
+        start = min(start + lost, end)
+        inside = [(a - start, b - start, weight) for a, b, weight in _inside(relevant, start, end)]
+        lines.append(_marked(text[start:end], inside, width).rstrip())
+    if first + height < len(bounds):
+        lines.append("…")
+    return "\n".join(lines)
+
+
+def _marked(text: str, spans: Sequence[Span], width: int) -> str:
+    """Return about `width` characters of a line, its relevant spans between `MARK` and `UNMARK`, tabs as spaces."""
     excerpt = by_width(text, spans, width)
     pieces = ["… " if excerpt.start else ""]
     offset = excerpt.start
     for start, end, _ in merge_spans(relevant_spans(spans)):
         if start >= excerpt.start and end <= excerpt.end:
-            pieces += [text[offset:start], MARK, text[start:end], UNMARK]
+            pieces += [_line(text[offset:start]), MARK, _line(text[start:end]), UNMARK]
             offset = end
-    pieces += [text[offset : excerpt.end], " …" if excerpt.end < len(text) else ""]
-    return " ".join("".join(pieces).split())
+    pieces += [_line(text[offset : excerpt.end]), " …" if excerpt.end < len(text) else ""]
+    return "".join(pieces)
+
+
+def _line(text: str) -> str:
+    return printable(text.replace("\t", "    "))
 
 
 def by_width(text: str, spans: Sequence[Span], width: int) -> Excerpt:

@@ -16,9 +16,10 @@ from serotine.errors import EncoderError, NotAnIndexError
 from serotine.issued_warnings import muted_warnings
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
-    from serotine.index import GroupBy, Hits, Index, Mode
+    from serotine.errors import SerotineWarning
+    from serotine.index import GroupBy, Index, Mode
 
 _SUFFIX = ".serotine"
 
@@ -82,6 +83,10 @@ def search(
 ) -> None:
     """Print the documents that best match QUERY: rank, score, id, and the passage with the matched words marked.
 
+    The score is MaxSim per query token, the scale of --min-score: for one query comparable among documents, and between
+    queries. With --mode hybrid it is the fused score, with that per query token beside it; with --mode bm25 that by
+    words. --verbose and --json have the sum over the query tokens too.
+
     Several indexes are searched as one: the words after the first that are indexes, or end in .serotine, are no part
     of the query. They must have the same encoder, except with --mode bm25. A word before the query that looks like
     an index but is none is an error: quote a query of several words.
@@ -91,7 +96,7 @@ def search(
         raise click.UsageError(f"--exact: needs --mode late, got --mode {mode}", context)
     if min_score is not None and mode == "bm25":
         raise click.UsageError("--min-score: needs --mode late or hybrid, got --mode bm25", context)
-    from serotine.index import SearchOptions, merged_order
+    from serotine.index import SearchOptions, merge_hits, merged_warnings
 
     paths, text = _split(index, query)
     with ExitStack() as stack:
@@ -107,10 +112,11 @@ def search(
                 results = [one.search(text, options.depth, **options.keywords(offset=0)) for one in opened]
         except ValueError as error:
             raise click.UsageError(_as_option(str(error)), context) from None
-        _warn(results)
+        warnings = merged_warnings(results)
+        _warn(warnings)
         found = [
-            Found(paths[i], results[i], position, results[i].spans(position))
-            for i, position in merged_order(results, one_encoder=True)[offset : options.depth]
+            Found(paths[hit.result], results[hit.result], hit, results[hit.result].spans(hit.position))
+            for hit in merge_hits(results, one_encoder=True)[offset : options.depth]
         ]
         sizes = [len(one) for one in opened]
     request = {
@@ -127,7 +133,7 @@ def search(
     shown = ""
     if json_file != STANDARD_OUTPUT:
         shown = lines(found, searched, options, empty=not any(sizes), verbose=verbose)
-    report(shown, {**request, **as_json(found, searched, offset)}, json_file)
+    report(shown, {**request, **as_json(found, searched, offset, warnings)}, json_file)
 
 
 def _split(index: Path, words: Sequence[str]) -> tuple[list[Path], str]:
@@ -182,10 +188,8 @@ def _as_option(message: str) -> str:
     return message if name == "query" else f"--{name.replace('_', '-')}:{fault}"
 
 
-def _warn(results: Sequence[Hits]) -> None:
-    from serotine.index import merged_warnings
-
-    for message in map(str, merged_warnings(results)):
+def _warn(warnings: Iterable[SerotineWarning]) -> None:
+    for message in map(str, warnings):
         option = "--" if message.startswith("where") else ""
         worded = message.replace('create the index with Encoder("multilingual")', "index with --encoder multilingual")
         warn(option + worded.replace('mode="', "--mode ").replace('"', ""))

@@ -5,18 +5,21 @@ from __future__ import annotations
 import shutil
 import sys
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from serotine.cli.output import plural, shell_line
-from serotine.excerpts import MARK, UNMARK, Span, passage
+from serotine.excerpts import MARK, UNMARK, Span, code_passage, passage
 from serotine.texts import printable
 
 if TYPE_CHECKING:
-    from serotine.index import Hit, Hits, SearchOptions, SearchStats
+    from serotine.errors import SerotineWarning
+    from serotine.index import Hit, Hits, MergedHit, SearchOptions, SearchStats
 
+# Suffixes of files, beside source code, whose line breaks are shown.
+_LINES = (".yaml", ".yml", ".toml", ".ini", ".cfg", ".log", ".ipynb")
 _BOLD, _NOT_BOLD = "\x1b[1m", "\x1b[22m"
 # What each stage of a search scores a document by, in the order of the stages.
 _STAGES = {"centroids": "centroids", "residuals": "residuals", "codes": "codes", "vectors": "vectors", "bm25": "words"}
@@ -29,19 +32,19 @@ class Found:
     Attributes:
         path: its index.
         hits: all hits of that index.
-        position: its position in them.
+        merged: its place and score among those of all indexes.
         spans: its matched words.
     """
 
     path: Path
     hits: Hits
-    position: int
+    merged: MergedHit
     spans: list[Span]
 
     @property
     def hit(self) -> Hit:
         """The hit."""
-        return self.hits[self.position]
+        return self.hits[self.merged.position]
 
 
 def lines(
@@ -68,15 +71,10 @@ def lines(
     if not found:
         return f"No document after the first {offset:,}." if offset else "No document matches."
     several = len(results) > 1
-    # Sums of reciprocal ranks differ little.
-    digits = 4 if any("+ bm25" in hits.stats.plan for hits in results.values()) else 3
     blocks = []
     for rank, one in enumerate(found, offset + 1):
-        excerpt = "(added as vectors, without text)"
-        if one.hit.text is not None:
-            excerpt = passage(one.hit.text, one.spans) or "(empty text)"
         place = f"  ({printable(str(one.path))})" if several else ""
-        blocks.append(f"{rank:>3}  {one.hit.score:7.{digits}f}  {_name(one.hit)}{place}\n{_indent(excerpt)}")
+        blocks.append(f"{rank:>3}  {_scores(one, verbose=verbose)}  {_name(one.hit)}{place}\n{_passage(one)}")
     if below:
         blocks.append(f"{plural(below, 'more document')} below --min-score {options.min_score:g}")
     filtered = options.where is not None
@@ -90,16 +88,17 @@ def lines(
     return "\n".join(blocks)
 
 
-def as_json(found: Sequence[Found], results: Mapping[Path, Hits], offset: int) -> dict[str, Any]:
+def as_json(
+    found: Sequence[Found], results: Mapping[Path, Hits], offset: int, warnings: Iterable[SerotineWarning]
+) -> dict[str, Any]:
     """Return the hits as JSON values; of several indexes, each hit and the statistics name theirs."""
-    from serotine.index import merged_warnings
-
     several = len(results) > 1
     listed = [
         {
             "rank": rank,
             **({"index": str(one.path)} if several else {}),
             **one.hit.to_dict(),
+            "score": one.merged.score,
             "spans": one.spans,
         }
         for rank, one in enumerate(found, offset + 1)
@@ -115,7 +114,7 @@ def as_json(found: Sequence[Found], results: Mapping[Path, Hits], offset: int) -
     return {
         "hits": listed,
         **({"indexes": indexes} if several else described[0]),
-        "warnings": [warning.to_dict() for warning in merged_warnings(list(results.values()))],
+        "warnings": [warning.to_dict() for warning in warnings],
     }
 
 
@@ -163,12 +162,44 @@ def _stages(stats: SearchStats, *, filtered: bool) -> str:
     return f"{summary}; query encoded in {stats.milliseconds['encode']:,.0f} ms (including loading the encoder)"
 
 
-def _indent(excerpt: str) -> str:
+def _scores(found: Found, *, verbose: bool) -> str:
+    """Return what a hit is ranked by: per query token, as ``--min-score`` takes it, in mode late.
+
+    In mode hybrid the fused score, and that per query token after it; with `verbose` also the sum.
+    """
+    per_token, score = found.hit.score_per_token, found.merged.score
+    if per_token is not None and "bm25" not in found.hits.stats.plan and score == found.hit.score:
+        return f"{per_token:7.3f}{f' (sum {score:.3f})' if verbose else ''}"
+    # Sums of reciprocal ranks are small, and differ little.
+    ranked_by = f"{score:7.3f}" if score >= 1 else f"{score:7.4f}"
+    return ranked_by if per_token is None else f"{ranked_by} ({per_token:.3f} per query token)"
+
+
+def _passage(found: Found) -> str:
+    """Return the passage of a hit, indented: code with its lines, other text as one paragraph."""
     # None where standard output is closed.
-    if sys.stdout is None or not sys.stdout.isatty():
-        return f"     {_highlight(excerpt, bold=False)}"
+    on_terminal = sys.stdout is not None and sys.stdout.isatty()
+    text, margin = found.hit.text, " " * 5
     width = min(shutil.get_terminal_size().columns, 120)
-    return _highlight(textwrap.fill(excerpt, width, initial_indent=" " * 5, subsequent_indent=" " * 5), bold=True)
+    if text is None:
+        return f"{margin}(added as vectors, without text)"
+    if _keeps_lines(found.hit):
+        excerpt = textwrap.indent(code_passage(text, found.spans, (width if on_terminal else 120) - 9), margin)
+    else:
+        excerpt = passage(text, found.spans)
+        filled = textwrap.fill(excerpt, width, initial_indent=margin, subsequent_indent=margin)
+        excerpt = filled if on_terminal else f"{margin}{excerpt}"
+    if not excerpt.strip():
+        return f"{margin}(empty text)"
+    return _highlight(excerpt, bold=on_terminal)
+
+
+def _keeps_lines(hit: Hit) -> bool:
+    """Return whether the lines of a passage mean something: source code, settings, notebooks, logs."""
+    source, fields = hit.metadata.get("source"), hit.metadata
+    if isinstance(fields.get("language"), str) and "last_line" in fields:
+        return True
+    return isinstance(source, str) and Path(source.removesuffix(".gz")).suffix.lower() in _LINES
 
 
 def _highlight(text: str, *, bold: bool) -> str:

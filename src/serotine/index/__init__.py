@@ -20,7 +20,7 @@ from serotine.index.growth import FIRST_TRAINING, POSTINGS_FROM, first_training_
 from serotine.index.hits import Certificate, Hit, Hits, SearchStats
 from serotine.index.index import Index
 from serotine.index.long_texts import LongTexts, check_long_texts
-from serotine.index.merging import merged_order
+from serotine.index.merging import MergedHit, merge_hits
 from serotine.index.recorded_encoder import load_encoder
 from serotine.index.repository import PruneReport, SnapshotInfo
 from serotine.index.results import IndexStats, VerifyReport
@@ -77,6 +77,7 @@ __all__ = [
     "IndexStats",
     "LongTexts",
     "LostDocument",
+    "MergedHit",
     "Missing",
     "Mode",
     "PruneReport",
@@ -110,7 +111,7 @@ __all__ = [
     "json_metadata",
     "k_means",
     "load_encoder",
-    "merged_order",
+    "merge_hits",
     "merged_warnings",
     "nearest",
     "query_vectors",

@@ -445,7 +445,7 @@ class Index(Upkeep):
         issue_query_warnings(query.warnings for query, _ in answers)
         fingerprint = self._store.settings.fingerprint
         return [
-            hits.answering(text, (*query.warnings, *weak_match(text, hits, query.options, fingerprint)), self)
+            hits.answering(text, (*query.warnings, *weak_match(text, hits, query, fingerprint)), self)
             for text, (query, hits) in zip(texts, answers, strict=True)
         ]
 

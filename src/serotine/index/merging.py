@@ -3,27 +3,70 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from serotine.index.hits import Hits
+from serotine.index.search import Mode
+
+# As in `reciprocal_rank`.
+_RANK_OFFSET = 60
 
 
-def merged_order(results: Sequence[Hits], *, one_encoder: bool) -> list[tuple[int, int]]:
-    """Return (position of the result, position of its hit) of the hits of several indexes for one query, best first.
+@dataclass(frozen=True, slots=True)
+class MergedHit:
+    """A hit among those of several indexes.
 
-    MaxSim scores of one encoder are comparable. Others depend on the index: such hits are ordered by their ranks.
+    Attributes:
+        result: position of its index's hits.
+        position: its position in them.
+        score: what it is ranked by among all; higher is better.
+    """
+
+    result: int
+    position: int
+    score: float
+
+
+def merge_hits(results: Sequence[Hits], *, one_encoder: bool) -> list[MergedHit]:
+    """Return the hits of several indexes for one query, best first by their score among all.
+
+    MaxSim scores of one encoder are comparable, and are the scores. Scores by words depend on the index: they become
+    1 / (60 + rank in it), and so do those of different encoders, or where only some of the searches became hybrid. The
+    score of a hybrid search is fused from ranks already. Equal scores are in the order of MaxSim per query token, where
+    there is one encoder.
 
     Args:
-        results: the hits of every index.
+        results: the hits of every index; of one, they keep order and scores.
         one_encoder: whether all of them were built with the same encoder.
 
     >>> from serotine.index import Hit, SearchStats
     >>> stats = SearchStats("flat", documents=2, tokens=3, counts={}, milliseconds={})
     >>> one = Hits((Hit("a", 1.5, None, {}), Hit("b", 1.0, None, {})), stats)
     >>> other = Hits((Hit("c", 1.2, None, {}),), stats)
-    >>> merged_order([one, other], one_encoder=True), merged_order([one, other], one_encoder=False)
-    ([(0, 0), (1, 0), (0, 1)], [(0, 0), (1, 0), (0, 1)])
+    >>> [(hit.result, hit.position, hit.score) for hit in merge_hits([one, other], one_encoder=True)]
+    [(0, 0, 1.5), (1, 0, 1.2), (0, 1, 1.0)]
+    >>> [(hit.result, hit.position, round(hit.score, 4)) for hit in merge_hits([one, other], one_encoder=False)]
+    [(0, 0, 0.0164), (1, 0, 0.0164), (0, 1, 0.0161)]
     """
-    places = [(i, rank) for i, hits in enumerate(results) for rank in range(len(hits))]
-    if one_encoder and not any("bm25" in hits.stats.plan for hits in results):
-        return sorted(places, key=lambda place: -results[place[0]][place[1]].score)
-    return sorted(places, key=lambda place: place[1])
+    kinds = {_kind(hits) for hits in results}
+    comparable = kinds <= {"hybrid"} or (kinds <= {"late"} and one_encoder)
+    by_ranks = len(results) > 1 and not comparable
+    merged = [
+        MergedHit(i, rank, 1 / (_RANK_OFFSET + rank + 1) if by_ranks else hit.score)
+        for i, hits in enumerate(results)
+        for rank, hit in enumerate(hits)
+    ]
+    if len(results) == 1:
+        return merged
+
+    def order(hit: MergedHit) -> tuple[float, float]:
+        per_token = results[hit.result][hit.position].score_per_token if one_encoder else None
+        return -hit.score, -(per_token or 0.0)
+
+    return sorted(merged, key=order)
+
+
+def _kind(hits: Hits) -> Mode:
+    if hits.stats.plan == "bm25":
+        return "bm25"
+    return "hybrid" if "bm25" in hits.stats.plan else "late"

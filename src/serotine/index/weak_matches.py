@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from serotine.encoders import source_fingerprint
-from serotine.errors import SerotineWarning, WeakMatchWarning
+from serotine.errors import SerotineWarning, UnknownTextWarning, WeakMatchWarning
 from serotine.index.hits import Hits
-from serotine.index.search import SearchOptions
+from serotine.index.query_checks import CheckedQuery
 
 # By the encoder's fingerprint: `benchmarks/results/min_score.json` has the distributions. Below it are 1% of the
 # queries that a collection answers, 78% of those of other collections and 94% of random letters.
@@ -15,20 +15,25 @@ _THRESHOLDS = {"8f90f635e69e709d": 0.55}
 
 
 def weak_match(
-    text: str | None, hits: Hits, options: SearchOptions, fingerprint: str | None
+    text: str | None, hits: Hits, query: CheckedQuery, fingerprint: str | None
 ) -> tuple[WeakMatchWarning, ...]:
     """Return the warning about hits of which even the best is weak, where that was measured for the encoder.
+
+    In mode "hybrid" the best by MaxSim counts, as in mode "late", whether or not it is the first hit.
 
     Args:
         text: of the query; None where it was given as vectors, which no distribution was measured for.
         hits: of the query.
-        options: that they were ranked with; a lowest score of its own replaces the warning.
+        query: its options, of which a lowest score replaces the warning, and its warnings, as does one that MaxSim says
+            little.
         fingerprint: of the encoder of the index.
     """
     # Arithmetic changes scores less than the threshold's digits.
     threshold = _THRESHOLDS.get(source_fingerprint(fingerprint or ""))
     best = hits.stats.best_score_per_token
-    if text is None or not hits or options.mode != "late" or options.min_score is not None:
+    if text is None or not hits or query.options.mode == "bm25" or query.options.min_score is not None:
+        return ()
+    if any(isinstance(warning, UnknownTextWarning) for warning in query.warnings):
         return ()
     if threshold is None or best is None or best >= threshold:
         return ()

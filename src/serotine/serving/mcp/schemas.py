@@ -113,7 +113,7 @@ class PassageHit(BaseModel):
 
     index: str
     id: str = Field(description="For `expand`.")
-    score: float | None = Field(description="Higher is better; comparable only within one result.")
+    score: float | None = Field(description="What the order follows; comparable only within one result.")
     score_per_token: float | None = Field(
         description="MaxSim per query token, at most 1, comparable between queries; null in mode bm25."
     )

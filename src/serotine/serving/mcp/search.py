@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from serotine.excerpts import Excerpt, Span, by_sentences
-from serotine.index import Hit, Hits, Index, merged_order, merged_warnings
+from serotine.index import Hit, Hits, Index, MergedHit, merge_hits, merged_warnings
 from serotine.issued_warnings import muted_warnings
 from serotine.serving.mcp.budget import share_budget
 from serotine.serving.mcp.indexes import ServedIndexes
@@ -29,12 +29,12 @@ class _Candidate:
 
     name: str
     hits: Hits
-    position: int
+    merged: MergedHit
     several: bool
 
     @property
     def hit(self) -> Hit:
-        return self.hits[self.position]
+        return self.hits[self.merged.position]
 
     @cached_property
     def heading_tokens(self) -> int:
@@ -48,7 +48,7 @@ class _Candidate:
 
     @cached_property
     def spans(self) -> list[Span]:
-        return self.hits.spans(self.position)
+        return self.hits.spans(self.merged.position)
 
     def excerpt(self, budget: int) -> Excerpt:
         text = self.hit.text or ""
@@ -57,7 +57,7 @@ class _Candidate:
         return by_sentences(text, self.spans, budget, count_tokens_sent)
 
     def passage(self, excerpt: Excerpt) -> PassageHit:
-        hit, text = self.hit, self.hit.text or ""
+        hit, text, score = self.hit, self.hit.text or "", self.merged.score
         shown = text[excerpt.start : excerpt.end]
         start = excerpt.start + len(shown) - len(shown.lstrip())
         shown = shown.strip()
@@ -65,7 +65,7 @@ class _Candidate:
         return PassageHit(
             index=self.name,
             id=hit.id,
-            score=round(hit.score, 4) if math.isfinite(hit.score) else None,
+            score=round(score, 4) if math.isfinite(score) else None,
             score_per_token=None if hit.score_per_token is None else round(hit.score_per_token, 4),
             other_passages=hit.other_passages,
             text=None if hit.text is None else shown,
@@ -116,9 +116,9 @@ def _candidates(indexes: Mapping[str, Index], arguments: SearchArguments) -> tup
         below += hits.stats.below_min_score
         results.append(hits)
     one_encoder = len({index.stats().encoder for index in indexes.values()}) == 1
-    order = merged_order(results, one_encoder=one_encoder)[options.offset : options.depth]
+    merged = merge_hits(results, one_encoder=one_encoder)[options.offset : options.depth]
     names = list(indexes)
-    candidates = [_Candidate(names[i], results[i], position, several) for i, position in order]
+    candidates = [_Candidate(names[hit.result], results[hit.result], hit, several) for hit in merged]
     return candidates, below, list(map(str, merged_warnings(results)))
 
 
@@ -185,7 +185,8 @@ def _block(rank: int, hit: PassageHit, *, several: bool) -> str:
     if several:
         heading += f" in {hit.index}"
     if hit.score is not None:
-        heading += f" ({hit.score:.3f})"
+        per_token = "" if hit.score_per_token is None else f", {hit.score_per_token:.3f} per token"
+        heading += f" (score {hit.score:.4g}{per_token})"
     if hit.other_passages:
         heading += f" and {hit.other_passages} more of its document"
     if hit.metadata:

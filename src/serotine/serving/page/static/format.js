@@ -25,6 +25,21 @@ export const number = (value) => value.toLocaleString("en-GB");
 export const passages = (count) => `${number(count)} passage${count === 1 ? "" : "s"}`;
 export const milliseconds = (value) => `${value < 9.95 ? value.toFixed(1) : number(Math.round(value))} ms`;
 
+/**
+ * Return what shows the scores of a hit of a search by `plan`: its MaxSim per query token, the scale of `min_score`, if
+ * it was ranked by that; otherwise the score by words or by both, and that per token beside it.
+ */
+export function scores(plan) {
+  return ({ score, score_per_token: perToken }) => {
+    const digits = perToken === null ? "" : perToken.toFixed(2);
+    if (digits && !plan.includes("bm25")) {
+      return { score: digits, perToken: "per token", scoreTitle: `MaxSim ${score.toFixed(2)} over the query's tokens` };
+    }
+    const shown = score === null ? "" : score.toFixed(score < 1 ? 4 : 2);
+    return { score: shown, perToken: digits && `${digits} per token`, scoreTitle: `Score ${shown}` };
+  };
+}
+
 /** Return the plan, then how many documents each stage scored. */
 export function plan(stats) {
   const plans = stats.plan.split(" + ").map((name) => PLANS[name] || name);

@@ -3,7 +3,7 @@
 import * as api from "./api.js";
 import { blocksOf, fileOf, kindOf } from "./blocks.js";
 import { FieldValues, chipText, facts, where } from "./filters.js";
-import { milliseconds, passages, plan, stages } from "./format.js";
+import { milliseconds, passages, plan, scores, stages } from "./format.js";
 import { highlight, paint } from "./painting.js";
 import { panel } from "./panel.js";
 import { exactMatches, excerpts, isLong, marks, words } from "./passages.js";
@@ -180,7 +180,7 @@ const searching = () => ({
       };
       const names = this.current.members || [index];
       const send = (name) => this.retryWhileBusy(() => api.search(name, body, controller.signal), controller.signal);
-      const response = merged(names, await Promise.all(names.map(send)), this.mode, K);
+      const response = merged(names, await Promise.all(names.map(send)), K);
       // A later search has overtaken this one.
       if (this._controller !== controller) return;
       this.showResults(query, response);
@@ -213,7 +213,8 @@ const searching = () => ({
   },
   showResults(query, response) {
     const queryWords = words(query);
-    const hits = response.hits.map((hit, rank) => this.asPassage(hit, rank, queryWords));
+    const shownScores = scores(response.stats.plan);
+    const hits = response.hits.map((hit, rank) => ({ ...this.asPassage(hit, rank, queryWords), ...shownScores(hit) }));
     this.fieldValues().add(response.hits);
     this.showFields();
     Object.assign(this, { queryWords, hits, word: -1, pinned: -1, problem: "" });
@@ -247,8 +248,6 @@ const searching = () => ({
       id: hit.id,
       title,
       place,
-      score: hit.score === null ? "" : hit.score.toFixed(this.mode === "hybrid" ? 4 : 2),
-      perToken: hit.score_per_token === null ? "" : `${hit.score_per_token.toFixed(2)} per token`,
       text,
       kind,
       blocks,

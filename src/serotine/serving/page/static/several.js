@@ -24,12 +24,21 @@ export function withEvery(indexes) {
   return [...listed, every];
 }
 
-/** Return the responses of several indexes as one. Scores of MaxSim are comparable, the others depend on the index. */
-export function merged(names, responses, mode, k) {
-  const lists = responses.map(({ hits }, i) => hits.map((hit, rank) => ({ ...hit, index: names[i], rank })));
+/**
+ * Return the responses of several indexes as one. Scores of MaxSim and fused ones are comparable; those by words depend
+ * on the index, and become 1 / (60 + rank), as in `merge_hits`.
+ */
+export function merged(names, responses, k) {
+  const kinds = new Set(responses.map(({ stats }) => kindOf(stats.plan)));
+  const byRanks = responses.length > 1 && (kinds.size > 1 || kinds.has("bm25"));
+  const score = (hit, rank) => (byRanks ? 1 / (61 + rank) : hit.score);
+  const lists = responses.map(({ hits }, i) =>
+    hits.map((hit, rank) => ({ ...hit, index: names[i], score: score(hit, rank) })),
+  );
   if (responses.length === 1) return { ...responses[0], hits: lists[0] };
-  const byScore = (a, b) => (b.score ?? -Infinity) - (a.score ?? -Infinity);
-  const hits = lists.flat().sort(mode === "late" ? byScore : (a, b) => a.rank - b.rank);
+  const byScore = (a, b) =>
+    (b.score ?? -Infinity) - (a.score ?? -Infinity) || (b.score_per_token ?? 0) - (a.score_per_token ?? 0);
+  const hits = lists.flat().sort(byScore);
   const certificates = responses.map(({ certificate }, i) => certificate && { ...certificate, name: names[i] });
   return {
     hits: hits.slice(0, k),
@@ -60,6 +69,11 @@ function uniqueWarnings(responses) {
   );
   const byText = new Map(shown.map((warning) => [warning.message, warning]));
   return [...byText.values()];
+}
+
+function kindOf(plan) {
+  if (plan === "bm25") return "bm25";
+  return plan.includes("bm25") ? "hybrid" : "late";
 }
 
 function sums(records) {

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -225,6 +226,57 @@ def test_a_second_control_c_ends_the_process() -> None:
         process.send_signal(signal.SIGINT)
     process.communicate(timeout=10)
     assert process.returncode == -signal.SIGINT
+
+
+def test_an_interrupt_that_was_handled_leaves_the_exit_status() -> None:
+    # As in a lazy import: dataclasses and named tuples execute strings.
+    program = (
+        "import sys, serotine.cli, serotine.__main__\n"
+        "def run() -> int:\n"
+        "    try:\n"
+        "        exec('raise KeyboardInterrupt')\n"
+        "    except KeyboardInterrupt:\n"
+        "        return 130\n"
+        "serotine.cli.main = run\n"
+        "sys.exit(serotine.__main__.main())\n"
+    )
+    completed = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert (completed.returncode, completed.stderr) == (130, "")
+
+
+@pytest.mark.parametrize("server", ["serve", "serve --workers 2", "mcp", "mcp --port"])
+def test_ctrl_c_stops_a_server_quietly(tmp_path: Path, server: str) -> None:
+    pytest.importorskip("mcp" if server.startswith("mcp") else "fastapi")
+    with Index.create(tmp_path / "i.serotine", dim=2):
+        pass
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = str(free.getsockname()[1])
+    words = server.replace("mcp --port", f"mcp --port {port}").split()
+    process = subprocess.Popen(
+        [*REAL, *words, str(tmp_path / "i.serotine"), *(["--port", port] if words[0] == "serve" else [])],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdin is not None
+    assert process.stdout is not None
+    assert process.stderr is not None
+    if server == "mcp":
+        hello = {"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "t", "version": "1"}}
+        request = {"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": hello}
+        process.stdin.write(f"{json.dumps(request)}\n")
+        process.stdin.flush()
+        assert "serverInfo" in process.stdout.readline()
+    elif server == "mcp --port":
+        assert "Ctrl-C stops" in process.stderr.readline()
+    else:
+        assert "Ctrl-C stops" in process.stdout.readline()
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert (process.returncode, out) == (0, "")
+    assert "error" not in err
+    assert "Traceback" not in err
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")

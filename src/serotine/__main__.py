@@ -2,31 +2,23 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import sys
-from contextlib import suppress
-from types import FrameType
 
-_INTERRUPTED = 130  # 128 + SIGINT, as shells count
+from serotine.process_end import end_process, forget_interrupt
 
 
 def main() -> int:
     """Import the commands and run one; see `serotine.cli.main`."""
-    previous = signal.getsignal(signal.SIGINT)
-    if previous is signal.default_int_handler:
-        # Inside an import KeyboardInterrupt has a traceback, and libraries may turn it into an ImportError.
-        signal.signal(signal.SIGINT, _end)
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        # Inside an import KeyboardInterrupt has a traceback, and libraries may turn it into an ImportError. Outside the
+        # command, also at the end of the process, nothing would catch it, and Python would end by the signal.
+        signal.signal(signal.SIGINT, end_process)
     from serotine.cli import main as run
 
-    signal.signal(signal.SIGINT, previous)
-    return run()
-
-
-def _end(_number: int, _frame: FrameType | None) -> None:
-    with suppress(OSError):
-        os.write(2, b"error: interrupted\n")
-    os._exit(_INTERRUPTED)
+    status = run()
+    forget_interrupt()
+    return status
 
 
 if __name__ == "__main__":

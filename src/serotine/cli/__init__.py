@@ -34,10 +34,10 @@ from serotine.cli.train import train
 from serotine.cli.tune import tune
 from serotine.cli.verify import verify
 from serotine.errors import IndexLockedError, NotAnIndexError, SerotineError
+from serotine.process_end import INTERRUPTED
 
 _FAILED = 1
 _BAD_USE = 2
-_INTERRUPTED = 130  # 128 + SIGINT, as shells count
 _START = """\
 Serotine searches your texts and shows the passages that match. To start:
   serotine index FOLDER                     makes FOLDER.serotine
@@ -118,7 +118,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _BAD_USE
     except (Interrupted, KeyboardInterrupt, click.Abort) as error:
         print_error(str(error) or "interrupted")
-        return _INTERRUPTED
+        return INTERRUPTED
     except IndexLockedError as error:
         print_error(f"{error.path}: another process is writing to this index; stop it, or wait until it ends")
         return _FAILED

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -303,8 +304,9 @@ class _Files:
                 if result.added or result.removed or result.files_added or result.files_replaced:
                     _report(path, _ingest_result(opened, result), time.monotonic() - started, None, advice=False)
 
-            click.echo(f"{path}: watching {plural(len(self.sources), 'source')}; stop with Ctrl-C")
-            watch(self.sources, path, update, lambda error: print_error(str(error)))
+            with suppress(KeyboardInterrupt):
+                click.echo(f"{path}: watching {plural(len(self.sources), 'source')}; stop with Ctrl-C")
+                watch(self.sources, path, update, lambda error: print_error(str(error)))
         click.echo(f"{path}: stopped watching")
 
     def _ingest(self, opened: Index) -> IngestReport:

@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+from serotine.process_end import end_process
+
 
 @contextmanager
 def interruptible() -> Iterator[None]:
@@ -15,8 +17,9 @@ def interruptible() -> Iterator[None]:
 
     What an index has committed is safe from either. Where someone else handles Ctrl-C, nothing changes.
     """
-    replaceable = threading.current_thread() is threading.main_thread()
-    if not replaceable or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+    previous = signal.getsignal(signal.SIGINT)
+    replaceable = previous in (signal.default_int_handler, end_process)
+    if not replaceable or threading.current_thread() is not threading.main_thread():
         yield
         return
 
@@ -28,4 +31,4 @@ def interruptible() -> Iterator[None]:
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+        signal.signal(signal.SIGINT, previous)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import click
@@ -37,4 +38,5 @@ def mcp(indexes: tuple[Path, ...], port: int | None, verbose: bool) -> None:
         return
     if sys.stdin.isatty():
         click.echo("Serving MCP on standard input and output, for an agent to start; Ctrl-C stops.", err=True)
-    serve_mcp_stdio(indexes)
+    with suppress(KeyboardInterrupt):
+        serve_mcp_stdio(indexes)

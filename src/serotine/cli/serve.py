@@ -125,7 +125,7 @@ def serve(
     """Serve indexes over HTTP: search, explain, add and delete; the API is described at /docs.
 
     It listens on this machine only; other addresses of --host need tokens. The log, on standard error, has one JSON
-    object per line. On SIGTERM, running requests finish.
+    object per line. On SIGTERM and Ctrl-C, running requests finish.
     """
     if not indexes and root is None:
         raise click.UsageError("name an index, or a --root folder of indexes", click.get_current_context())

@@ -27,7 +27,7 @@ def require_watchfiles() -> None:
 def watch(
     sources: Sequence[Path], index: Path, update: Callable[[], None], on_error: Callable[[Exception], None]
 ) -> None:
-    """Call `update` once, and whenever something changes among `sources`; return at Ctrl-C.
+    """Call `update` once, and whenever something changes among `sources`, until KeyboardInterrupt.
 
     Args:
         sources: files and folders.
@@ -60,18 +60,15 @@ def watch(
     )
     # The first tick updates what changed before the watch began.
     next_update = 0.0
-    try:
-        for batch in changes:
-            if not batch and time.monotonic() < next_update:
-                continue
-            next_update = float("inf")
-            try:
-                update()
-            except (SerotineError, OSError) as error:
-                on_error(error)
-                next_update = time.monotonic() + _RETRY_SECONDS
-    except KeyboardInterrupt:
-        return
+    for batch in changes:
+        if not batch and time.monotonic() < next_update:
+            continue
+        next_update = float("inf")
+        try:
+            update()
+        except (SerotineError, OSError) as error:
+            on_error(error)
+            next_update = time.monotonic() + _RETRY_SECONDS
 
 
 def _concerns(changed: Path, source: Path) -> bool:

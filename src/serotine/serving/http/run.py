@@ -11,6 +11,7 @@ import signal
 import socket
 import sys
 import threading
+from contextlib import suppress
 
 import click
 import uvicorn
@@ -72,7 +73,9 @@ def _run(config: uvicorn.Config, bound: socket.socket) -> int:
     if config.workers == 1:
         # uvicorn re-raises the signal that stopped it, which would skip the removal of temporary folders.
         signal.signal(signal.SIGTERM, lambda _number, _frame: None)
-        uvicorn.Server(config).run(sockets=[bound])
+        # After it has shut down, uvicorn raises SIGINT again: to stop a server is no failure.
+        with suppress(KeyboardInterrupt):
+            uvicorn.Server(config).run(sockets=[bound])
         return 0
     supervisor = Multiprocess(config, sockets=[bound])
     supervisor.run()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import shutil
 import signal
@@ -9,6 +10,7 @@ import subprocess
 import sys
 import textwrap
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -20,20 +22,16 @@ from serotine.errors import NotAnIndexError
 
 BEFORE = {"a": "alpha bat", "b": "beta owl", "c": "gamma fox"}
 
-# The child dies by SIGKILL just before, or just after, its N-th durable operation.
-CHILD = """
-import os, signal, sys
+# One process loads everything, and forks for every kill: the child dies by SIGKILL just before, or just after, its N-th
+# durable operation.
+FORKS = """
+import json, os, signal, sys
 sys.path.insert(0, {tests!r})
 from helpers.fakes import WordEncoder
 from serotine import Index
 from serotine.index.store import sql
 from serotine.index.files import durable
 from helpers.small_engine import shrink
-
-if {small}:
-    shrink()
-remaining = int(sys.argv[1])
-after = sys.argv[2] == "after"
 
 def deadly(function):
     def wrapped(*arguments):
@@ -47,13 +45,61 @@ def deadly(function):
         return result
     return wrapped
 
-for module, names in ((durable, ("write", "sync", "rename", "sync_folder", "remove")), (sql, ("commit",))):
-    for name in names:
-        setattr(module, name, deadly(getattr(module, name)))
+def run(change):
+    for module, names in ((durable, ("write", "sync", "rename", "sync_folder", "remove")), (sql, ("commit",))):
+        for name in names:
+            setattr(module, name, deadly(getattr(module, name)))
+    exec(change)
 
-{change}
-print("done", flush=True)
+for line in sys.stdin:
+    change, remaining, after, small = json.loads(line)
+    child = os.fork()
+    if child == 0:
+        # Not the parent's loop, whatever is raised.
+        status = 1
+        try:
+            if small:
+                shrink()
+            run(change)
+            status = 0
+        except BaseException:
+            sys.excepthook(*sys.exc_info())
+        finally:
+            os._exit(status)
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
 """
+
+
+class Forks:
+    """The process that forks."""
+
+    def __init__(self, errors: Path) -> None:
+        self._errors = errors
+        program = FORKS.format(tests=str(Path(__file__).parent))
+        with errors.open("w") as stderr:
+            self._process = subprocess.Popen(
+                [sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=stderr, text=True
+            )
+
+    def run(self, change: str, count: int, when: str, *, small: bool = False) -> bool:
+        """Run a change, killed at its `count`-th operation; return whether it finished instead."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        print(json.dumps([change, count, when == "after", small]), file=self._process.stdin, flush=True)
+        status = self._process.stdout.readline().strip()
+        assert status in ("0", str(-signal.SIGKILL)), f"status {status!r}: {self._errors.read_text()}"
+        return status == "0"
+
+    def close(self) -> None:
+        self._process.communicate(timeout=60)
+
+
+@pytest.fixture(scope="module")
+def forks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Forks]:
+    process = Forks(tmp_path_factory.mktemp("forks") / "errors")
+    yield process
+    process.close()
+
 
 CHANGES = {
     "add": (
@@ -97,21 +143,8 @@ def content(path: Path) -> dict[str, str]:
         return {hit.id: f"{hit.text}{hit.metadata.get('version', '')}" for hit in index.get(ids)}
 
 
-def run_child(change: str, count: int, when: str, *, small: bool = False) -> bool:
-    """Run a change, killed at its `count`-th operation; return whether it finished instead."""
-    program = CHILD.format(tests=str(Path(__file__).parent), change=change, small=small)
-    child = subprocess.run(
-        [sys.executable, "-c", program, f"{count}", when], capture_output=True, text=True, timeout=60
-    )
-    if child.returncode == 0:
-        assert child.stdout == "done\n"
-        return True
-    assert child.returncode == -signal.SIGKILL, child.stderr
-    return False
-
-
 @pytest.mark.parametrize("name", CHANGES)
-def test_killed_at_every_operation(tmp_path: Path, name: str) -> None:
+def test_killed_at_every_operation(tmp_path: Path, name: str, forks: Forks) -> None:
     template, after = CHANGES[name]
     committed: list[bool] = []
     for count in range(1, 100):
@@ -119,7 +152,7 @@ def test_killed_at_every_operation(tmp_path: Path, name: str) -> None:
         for when in ("before", "after"):
             path = tmp_path / f"{name}-{count}-{when}"
             create(path)
-            finished = run_child(template.format(path=str(path)), count, when)
+            finished = forks.run(template.format(path=str(path)), count, when)
             state = content(path)
             assert state in (BEFORE, after), f"killed {when} operation {count}: {state}"
             if finished:
@@ -174,7 +207,7 @@ MAINTENANCE = {
 
 
 @pytest.mark.parametrize("name", MAINTENANCE)
-def test_killed_during_maintenance(tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_killed_during_maintenance(tmp_path: Path, name: str, forks: Forks, monkeypatch: pytest.MonkeyPatch) -> None:
     for module, attribute, value in THRESHOLDS:
         monkeypatch.setattr(module, attribute, value)
     statement, added = MAINTENANCE[name]
@@ -186,7 +219,7 @@ def test_killed_during_maintenance(tmp_path: Path, name: str, monkeypatch: pytes
         path = tmp_path / f"killed-{count}"
         shutil.copytree(original, path)
         change = f"with Index.open({str(path)!r}, encoder=WordEncoder()) as index:\n    {statement}"
-        finished = run_child(change, count, "before", small=True)
+        finished = forks.run(change, count, "before", small=True)
         state = content(path)
         assert state in (before, after), f"killed before operation {count}: {state}"
         committed.append(state == after)
@@ -209,7 +242,9 @@ def test_killed_during_maintenance(tmp_path: Path, name: str, monkeypatch: pytes
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
-def test_killed_while_measuring_recall(tmp_path: Path, when: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_killed_while_measuring_recall(
+    tmp_path: Path, when: str, forks: Forks, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for module, attribute, value in THRESHOLDS:
         monkeypatch.setattr(module, attribute, value)
     original = tmp_path / "original"
@@ -222,7 +257,7 @@ def test_killed_while_measuring_recall(tmp_path: Path, when: str, monkeypatch: p
         path = tmp_path / f"killed-{count}"
         shutil.copytree(original, path)
         change = f"with Index.open({str(path)!r}, encoder=WordEncoder()) as index:\n    index.tune(['owl', 'bat 4'])"
-        finished = run_child(change, count, when, small=True)
+        finished = forks.run(change, count, when, small=True)
         assert content(path) == before
         with Index.open(path, read_only=True, encoder=WordEncoder()) as index:
             calibration = index.stats().calibration
@@ -238,10 +273,10 @@ def test_killed_while_measuring_recall(tmp_path: Path, when: str, monkeypatch: p
     assert (measured[0], measured[-1]) == (False, True)
 
 
-def test_killed_while_creating(tmp_path: Path) -> None:
+def test_killed_while_creating(tmp_path: Path, forks: Forks) -> None:
     for count in range(1, 20):
         path = tmp_path / f"new-{count}"
-        finished = run_child(f"Index.create({str(path)!r}, encoder=WordEncoder()).close()", count, "before")
+        finished = forks.run(f"Index.create({str(path)!r}, encoder=WordEncoder()).close()", count, "before")
         if finished:
             break
         try:

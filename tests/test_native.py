@@ -27,15 +27,14 @@ def test_every_path_is_clean_under_address_and_undefined_behavior_sanitizers() -
     assert all(" 0 failed" in output for output in outputs.values())
     # In the encoding of AVX-512: few processors have both that and AVX-VNNI's own.
     assert ("avx512_vnni: ok" in outputs["encoder_test"]) == ("avx_vnni: ok" in outputs["encoder_test"])
-    for seed in range(5):
-        assert " 0 failed" in run([str(programs / "search_test"), str(seed)])
+    # More seeds, and those of ThreadSanitizer, are what the attack `native` of tests/torture runs every night.
+    assert " 0 failed" in run([str(programs / "search_test"), "1"])
 
 
 def test_search_and_the_thread_pool_are_clean_under_thread_sanitizer() -> None:
     programs = sanitized("thread", "search_test", "thread_pool_test")
     assert " 0 failed" in run([str(programs / "thread_pool_test")])
-    for seed in range(3):
-        assert " 0 failed" in run([str(programs / "search_test"), str(seed)])
+    assert " 0 failed" in run([str(programs / "search_test"), "1"])
 
 
 @pytest.mark.skipif(

@@ -85,7 +85,7 @@ def test_index_search_add_delete_info_verify(shell: Shell, tmp_path: Path) -> No
     assert result["encoder"] == "fake"
 
     output = shell("search", "i.serotine", "late", "bats", "-k", 1)
-    assert "  1    2.000  bat\n     Serotine bats emerge late in the evening.\n" in output
+    assert "  1    1.000  bat\n     Serotine bats emerge late in the evening.\n" in output
     assert shell.err == ""
 
     write_jsonl(tmp_path / "more.jsonl", {"bat": "Bats sleep.", "owl": "Owls emerge late."})

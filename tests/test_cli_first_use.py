@@ -31,6 +31,12 @@ def test_an_index_without_output_is_made_beside_its_source(
     assert ids("my notes.serotine") == {"my notes/bat.txt"}
     hint = output.splitlines()[-1].removeprefix("Search it: ")
     assert shlex.split(hint) == ["serotine", "search", "my notes.serotine", "your query"]
+    # Nothing is announced before the sources were read.
+    (tmp_path / "nothing").mkdir()
+    for source in ("none", "none.csv", "nothing"):
+        message = shell.fails("index", source)
+        assert message.startswith(f"error: {source}: "), message
+        assert len(message.splitlines()) == 1
     # The same command updates it.
     assert "1 unchanged" in shell("index", "my notes/")
     shell("index", "corpus.jsonl")

@@ -87,6 +87,30 @@ def test_no_chunk_warns_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert lines[0].endswith("omit --no-chunk to cut them into passages")
 
 
+def test_later_runs_still_count_what_the_index_has(
+    tmp_path: Path, whole: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    texts = tmp_path / "texts"
+    texts.mkdir()
+    for name, text in (("cat", THAI), ("owls", LONG)):
+        (texts / f"{name}.txt").write_text(text, encoding="utf-8")
+    update = ["index", str(texts), "-o", str(whole), "--no-chunk"]
+    line = (
+        "\nIn the index: 1 document more than 20% outside the encoder's vocabulary (Thai), 1 document longer than the "
+        "encoder reads; `serotine info` says more.\n"
+    )
+    assert main(update) == 0
+    first = capsys.readouterr()
+    assert "In the index" not in first.out
+    assert first.err.count("warning: documents: ") == 2
+    assert main(update) == 0
+    second = capsys.readouterr()
+    assert (second.out.count(line), second.err) == (1, "")
+    (tmp_path / "more.txt").write_text("A bat.")
+    assert main(["add", str(whole), str(tmp_path / "more.txt")]) == 0
+    assert line in capsys.readouterr().out
+
+
 def test_a_search_over_http_reports_the_query(client: TestClient) -> None:
     body = client.post("/v1/indexes/notes/search", json={"query": THAI}).json()
     assert len(body["warnings"]) == 1

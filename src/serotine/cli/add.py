@@ -9,6 +9,7 @@ import click
 from serotine.cli.file_options import FileOptions, FilesCommand, file_options
 from serotine.cli.ingestion import (
     apply_plan,
+    coverage_line,
     exit_if_skipped,
     file_counts,
     ignored_line,
@@ -35,10 +36,11 @@ def add(index: Path, sources: tuple[Path, ...], upsert: bool, file_options: File
         ingest = Ingest(sources, opened.encoder, upsert=upsert, **file_options.arguments())
         result = apply_plan(ingest, plan_files(ingest, opened), opened)
         documents = len(opened)
+        coverage = coverage_line(result, opened.stats())
     replaced = f", {result.replaced:,} of them replaced" if result.replaced else ""
     report(
         f"{index}: {plural(result.added, 'document')} added{replaced}; it has {plural(documents, 'document')}; "
-        f"{file_counts(result)}.{ignored_line(result.ignored)}",
+        f"{file_counts(result)}.{ignored_line(result.ignored)}{coverage}",
         {"path": str(index), **result.to_json(), "documents": documents},
         json_file,
     )

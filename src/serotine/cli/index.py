@@ -21,6 +21,7 @@ from serotine.cli.ingestion import (
     ChunkingOptions,
     apply_plan,
     chunking_options,
+    coverage_line,
     dry_run,
     exit_if_skipped,
     file_counts,
@@ -117,10 +118,15 @@ def index(
         raise click.UsageError("--watch and --json exclude each other; choose one", context)
     for folder in sources:
         check_is_no_index(folder)
+    is_beside = output is None
     if output is None:
         output = _beside(sources)
         _check_same_source(output, sources[0])
-        click.echo(f"The index is {output}; -o chooses another place.", err=True)
+
+    def announce() -> None:
+        # Once the sources were read without an error.
+        if is_beside:
+            click.echo(f"The index is {output}; -o chooses another place.", err=True)
 
     def load() -> Encoder:
         default = load_encoder(encoder, **encoder_settings)
@@ -136,7 +142,7 @@ def index(
     started = time.monotonic()
     explicit = load_explicit if encoder is not None or encoder_settings else None
     plaid = _find_plaid(sources)
-    files = _Files(sources, explicit, load, options, chunking, file_options)
+    files = _Files(sources, explicit, load, announce, options, chunking, file_options)
     source: _Source = files if plaid is None else _Vectors(plaid, explicit, options)
     if watch:
         from serotine.cli.watch import require_watchfiles
@@ -240,6 +246,7 @@ class _Files:
         sources: files and folders.
         explicit: loads the encoder given on the command line; None where none was given.
         load: loads that encoder, or the one that fits the texts.
+        announce: says where the index is; called once the files were read.
         options: options of a new index.
         chunking: how texts are cut.
         file_options: which files are read, and how.
@@ -249,6 +256,7 @@ class _Files:
     sources: Sequence[Path]
     explicit: Callable[[], Encoder] | None
     load: Callable[[], Encoder]
+    announce: Callable[[], None]
     options: IndexOptions
     chunking: ChunkingOptions
     file_options: FileOptions
@@ -265,6 +273,7 @@ class _Files:
         )
         # Reports all errors of the files before anything exists at `path`.
         plan = plan_files(ingest, None, self.reported)
+        self.announce()
         try:
             new = Index.create(path, encoder=encoder, **self.options.arguments())
         except IndexExistsError:
@@ -275,7 +284,10 @@ class _Files:
     def update(self, path: Path) -> dict[str, Any]:
         with open_for_texts(path, self.explicit() if self.explicit is not None else None) as opened:
             self.options.check_against(opened.stats())
-            return _ingest_result(opened, self._ingest(opened))
+            ingest = self._of(opened)
+            plan = plan_files(ingest, opened, self.reported)
+            self.announce()
+            return _ingest_result(opened, apply_plan(ingest, plan, opened, self.reported))
 
     def dry_run(self, path: Path, json_file: str | None, *, is_new: bool) -> None:
         """Report what `create` or `update` would do, and what it would cost."""
@@ -300,7 +312,9 @@ class _Files:
 
             def update() -> None:
                 started = time.monotonic()
-                result = self._ingest(opened)
+                ingest = self._of(opened)
+                plan = plan_files(ingest, opened, self.reported)
+                result = apply_plan(ingest, plan, opened, self.reported)
                 if result.added or result.removed or result.files_added or result.files_replaced:
                     _report(path, _ingest_result(opened, result), time.monotonic() - started, None, advice=False)
 
@@ -308,10 +322,6 @@ class _Files:
                 click.echo(f"{path}: watching {plural(len(self.sources), 'source')}; stop with Ctrl-C")
                 watch(self.sources, path, update, lambda error: print_error(str(error)))
         click.echo(f"{path}: stopped watching")
-
-    def _ingest(self, opened: Index) -> IngestReport:
-        ingest = self._of(opened)
-        return apply_plan(ingest, plan_files(ingest, opened, self.reported), opened, self.reported)
 
     def _of(self, opened: Index) -> Ingest:
         from serotine.ingest import Ingest
@@ -404,6 +414,7 @@ def _ingest_result(index: Index, result: IngestReport) -> dict[str, Any]:
         **_totals(index),
         "counts": file_counts(result),
         "ignored_line": ignored_line(result.ignored),
+        "coverage_line": coverage_line(result, index.stats()),
     }
 
 
@@ -427,6 +438,9 @@ def _report(
         f"{output}: {plural(result['added'], 'document')} indexed in {seconds:,.1f} s{unchanged}{counts}; "
         f"total: {totals}.{result.pop('ignored_line', '')}"
     )
+    coverage = result.pop("coverage_line", "")
+    if advice:
+        lines += coverage
     if advice and result["encoder"]:
         lines += f"\nSearch it: {shell_line('serotine', 'search', output, 'your query')}"
     elif advice:

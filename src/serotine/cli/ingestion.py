@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from serotine.cli.output import Interrupted, plural, report, run_again, warn
+from serotine.coverage import UNKNOWN_SHARE, main_scripts
 from serotine.errors import (
     EmptyTextWarning,
     EncoderError,
@@ -29,7 +30,7 @@ from serotine.model_packages import multilingual_advice
 from serotine.progress import progress_bar
 
 if TYPE_CHECKING:
-    from serotine.index import Index, TextEncoder
+    from serotine.index import Index, IndexStats, TextEncoder
     from serotine.ingest import Chunking, Ignored, Ingest, IngestReport, Plan, Skipped, SkippedRow, SkippedRows
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -217,6 +218,21 @@ def _warn_about_texts(result: IngestReport, encoder: str) -> None:
         words = "search with --mode bm25"
         fix = multilingual_advice(f"{words}, or index with --encoder multilingual", encoder, words)
         warn(coverage.unknown_message("documents", encoder, fix))
+
+
+def coverage_line(result: IngestReport, stats: IndexStats) -> str:
+    """Return a line that counts the texts of the index that its encoder does not know or read whole; "" without any.
+
+    Of what the run itself stored, warnings have said it.
+    """
+    faults = []
+    if stats.unknown and not result.coverage.unknown:
+        named = main_scripts(stats.unknown_scripts)
+        share = f"more than {UNKNOWN_SHARE:.0%} outside the encoder's vocabulary"
+        faults.append(f"{plural(stats.unknown, 'document')} {share} ({named})")
+    if stats.truncated and not result.coverage.truncated:
+        faults.append(f"{plural(stats.truncated, 'document')} longer than the encoder reads")
+    return f"\nIn the index: {', '.join(faults)}; `serotine info` says more." if faults else ""
 
 
 def file_counts(result: IngestReport) -> str:

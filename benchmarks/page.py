@@ -396,6 +396,13 @@ SECTIONS = (
         "accepted. [When nothing fits](indexes.md#when-nothing-fits) says how to choose.",
         _min_score,
     ),
+    Section(
+        "Thresholds of serotine-multi",
+        "min_score_multi.json",
+        "benchmarks/min_score.py",
+        "As above, in English, Arabic, Chinese and French: off-topic queries are in the language of the collection.",
+        _min_score,
+    ),
 )
 
 

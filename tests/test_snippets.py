@@ -44,6 +44,8 @@ NOT_RUN = {
 # What a page's snippets need beside Serotine.
 NEEDED = {
     "docs/evaluation.md": "ir_measures",
+    "docs/other-language.md": "serotine_multi",
+    "docs/rerank-bm25.md": "bm25s",
     "docs/integrations.md": "langchain_core",
     "docs/migrating.md": "lancedb",
     "docs/pylate.md": "torch",
@@ -188,6 +190,23 @@ def _installed(line: ast.ImportFrom) -> bool:
 
 def test_what_is_not_run_exists() -> None:
     assert {(page, position) for page, position in NOT_RUN if position >= len(fences(ROOT / page, "python"))} == set()
+
+
+def test_the_tutorial_on_evaluation_shows_what_is_printed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("ir_measures", reason="needs the extra: pip install 'serotine[eval]'")
+    page = ROOT / "docs/evaluate-honestly.md"
+    monkeypatch.chdir(tmp_path)
+    (collection,) = fences(page, "python")
+    exec(collection.content, {})  # noqa: S102
+    evaluated, compared, _ = fences(page, "console")
+    for fence in (evaluated, compared):
+        command, *printed = [line for line in fence.content.splitlines() if not line.startswith("$ pip")]
+        capsys.readouterr()
+        assert main(shlex.split(command.removeprefix("$ serotine "))) == 0
+        lines = [line.rstrip() for line in capsys.readouterr().out.splitlines()]
+        assert without_numbers(lines[-len(printed) :]) == without_numbers(printed)
 
 
 def command_lines(page: Path) -> Iterator[list[str]]:

@@ -29,9 +29,9 @@ def test_beir_fields(tmp_path: Path) -> None:
     )
     documents = list(read([file]))
     assert [(d.id, d.text, d.metadata) for d in documents] == [
-        ("a", "Bats fly late", {"year": 2020, "tags": ["x"]}),
+        ("a", "Bats fly late", {"title": "Bats", "year": 2020, "tags": ["x"]}),
         ("7", "no title", {}),
-        ("c", "Only a title", {"id": "other"}),
+        ("c", "Only a title", {"title": "Only a title", "id": "other"}),
         ("d", "four", {"url": "u", "lang": "en"}),
     ]
     assert documents[1].origin == f"{file}:2"
@@ -59,7 +59,7 @@ def test_csv_with_quotes_line_breaks_and_long_fields(tmp_path: Path) -> None:
         f'id,title,text,lang\r\n1,T,"a, ""b""\nc",en\r\n\r\n2,,{long_text},fr\r\n', encoding="utf-8", newline=""
     )
     first, second = read([file])
-    assert (first.id, first.text, first.metadata) == ("1", 'T a, "b"\nc', {"lang": "en"})
+    assert (first.id, first.text, first.metadata) == ("1", 'T a, "b"\nc', {"title": "T", "lang": "en"})
     assert (second.text, second.origin) == (long_text.strip(), f"{file}:5")
 
 

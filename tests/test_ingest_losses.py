@@ -10,7 +10,7 @@ from helpers.fakes import WordEncoder
 from test_ingest_readers_office import write_odt
 
 from serotine import Index
-from serotine.ingest import IngestReport, update
+from serotine.ingest import Fields, IngestReport, update
 from serotine.ingest.readers.html import read_html
 from serotine.ingest.readers.odt import read_odt
 from serotine.ingest.readers.pdf import read_pdf
@@ -199,3 +199,45 @@ def test_settings_and_tex_are_texts(index: Index, suffix: str) -> None:
     Path(f"a{suffix}").write_text("bats = owls\n")
     update(index, [f"a{suffix}"])
     assert index[f"a{suffix}"].text == "bats = owls"
+
+
+def test_a_file_without_a_text_is_found_by_its_title_summary_and_tags(tmp_path: Path) -> None:
+    pytest.importorskip("yaml")
+    pytest.importorskip("selectolax")
+    (tmp_path / "stub.md").write_text("---\ntitle: On echolocation\nsummary: How bats hear\ntags: [night]\n---\n\n")
+    (tmp_path / "date.md").write_text("---\ndate: 2026-11-03\n---\n")
+    (tmp_path / "shell.html").write_text("<title>Caves of the north</title><script>run()</script><img>")
+    with Index.create(tmp_path / "i", encoder=WordEncoder()) as index:
+        report = update(index, [tmp_path])
+        texts = {Path(hit.id).name: (hit.text, hit.metadata["title"]) for hit in index.get(list(index.ids()))}
+    assert texts == {
+        "stub.md": ("On echolocation\nHow bats hear\ntags: night", "On echolocation"),
+        "shell.html": ("Caves of the north", "Caves of the north"),
+    }
+    assert report.unread == {"images": 1}
+    assert [Path(skipped.file).name for skipped in report.skipped] == ["date.md"]
+    assert {(Path(row.file).name, row.reason) for row in report.problems.first} == {
+        (
+            "stub.md",
+            "has no text but in its metadata, and is found by its title, summary, tags only; check that it is complete",
+        ),
+        ("shell.html", "has no text but in its metadata, and is found by its title only; check that it is complete"),
+    }
+
+
+def test_what_is_not_read_of_records_is_counted(tmp_path: Path) -> None:
+    openpyxl = pytest.importorskip("openpyxl")
+    from openpyxl.comments import Comment
+
+    book = openpyxl.Workbook()
+    book.active.append(["text", "price"])
+    book.active.append(["a bat", 3])
+    book.active["A2"].comment = Comment("a note", "Anna")
+    book.save(tmp_path / "a.xlsx")
+    mail = "From a@b.c Tue Nov 24 10:00:00 2026\nSubject: A\nContent-Type: multipart/mixed; boundary=x\n\n"
+    mail += "--x\n\na fox\n--x\nContent-Type: image/png\n\nabc\n--x--\n"
+    (tmp_path / "a.mbox").write_text(mail)
+    with Index.create(tmp_path / "i", encoder=WordEncoder()) as index:
+        report = update(index, [tmp_path], fields=Fields(text="text"))
+        assert report.unread == {"comments": 1, "attachments": 1}
+        assert update(index, [tmp_path]).unread == report.unread

@@ -169,7 +169,7 @@ def test_parquet(tmp_path: Path) -> None:
     parquet.write_table(pyarrow.Table.from_pylist(rows), file)
     first, second = read([file])
     assert (first.id, first.text, first.origin) == ("a", "Bats fly", f"{file}:1")
-    assert first.metadata == {"when": "2026-11-24T16:30:00", "price": 1.5, "raw": "AA==", "n": 1.5}
+    assert first.metadata == {"title": "Bats", "when": "2026-11-24T16:30:00", "price": 1.5, "raw": "AA==", "n": 1.5}
     assert second.metadata == {"when": None, "price": None, "raw": None, "n": None}
     # As `Index.add` stores them: a time zone in UTC; digits that no float holds stay as text.
     zoned = datetime.datetime(2026, 11, 24, 16, 30, tzinfo=datetime.timezone(datetime.timedelta(hours=2)))

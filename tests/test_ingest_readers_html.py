@@ -213,3 +213,36 @@ def test_a_page_names_its_author_date_and_language() -> None:
 def test_images_are_counted_as_not_read() -> None:
     page = read_html(b"<body><main><p>bats</p><img src=a.png><figure><img src=b.png></figure></main></body>", "a.html")
     assert (page.text, page.unread) == ("bats", {"images": 2})
+
+
+def test_a_page_has_the_summary_and_keywords_that_it_declares() -> None:
+    extract = read_html(
+        b"<meta name=Description content=' How bats\nhear '><meta name=keywords content='bats, ears'><p>Text</p>", "f"
+    )
+    assert extract.metadata == {"summary": "How bats hear", "keywords": "bats, ears"}
+    graph = read_html(b"<meta property='og:description' content='How bats hear'><p>Text</p>", "f")
+    assert graph.metadata == {"summary": "How bats hear"}
+
+
+def test_controls_are_what_they_show() -> None:
+    source = (
+        "<p>Press <button>Save <b>all</b></button><button>Undo</button> or<input type=submit value='Send it'></p>"
+        "<input value=filled placeholder=no><input placeholder='Your name'><input type=checkbox value=on>"
+        "<input type=hidden value=secret><input type=password value=secret><input hidden value=secret>"
+        "<input type=image alt='Go there'><textarea placeholder='Tell us'></textarea><button hidden>secret</button>"
+        "<select><option>red<option>blue</select>"
+    )
+    extract = read_html(source.encode(), "f")
+    assert re.sub(r"\s+", " ", extract.text) == ("Press Save all Undo or Send it filled Your name Go there Tell us")
+    assert extract.unread == {"choices": 2}
+
+
+def test_titles_of_elements_are_explanations_or_counted() -> None:
+    source = (
+        "<p title='a tooltip'>The <abbr title='World Health Organization'>WHO</abbr> and the "
+        "<abbr title='World Health Organization'>WHO</abbr>, <a title='bats' href=b>Bats</a> "
+        "<a href=b title='The page of bats'>more</a> <img title='A bat'><img alt='A fox' title='A red fox'></p>"
+    )
+    extract = read_html(source.encode(), "f")
+    assert extract.text == "The WHO (World Health Organization) and the WHO, Bats more A bat A fox"
+    assert extract.unread == {"tooltips": 3, "images": 2}

@@ -47,9 +47,11 @@ def test_files_are_read_and_all_others_counted(tree: Path) -> None:
         suffixes={".png": 2, "": 1, ".gradle": 1, ".bin": 1},
         hidden=2,
         folders={"build": 1, "env": 1, "i.serotine": 1, "node_modules": 1},
+        examples=found.ignored.examples,
     )
+    assert {suffix: len(examples) for suffix, examples in found.ignored.examples.items()} == found.ignored.suffixes
     assert str(found.ignored) == (
-        "ignored: 5 of unknown types (.png 2, no suffix 1, .gradle 1, .bin 1), 2 hidden, "
+        "ignored: 5 of unknown types (.png 2, no suffix 1: blob, .gradle 1, .bin 1), 2 hidden, "
         "folders build, env, i.serotine, node_modules"
     )
     assert not Ignored()
@@ -235,7 +237,7 @@ def test_an_estimate_counts_what_has_to_be_stored(index: Index, tree: Path) -> N
 
 def test_the_command_line_reports_what_it_ignored(shell: Shell, tree: Path) -> None:
     output = shell("index", "tree", "-o", "o", "--exclude", "drafts/", "--exclude", "*.txt", "--max-file-size", "1kB")
-    line = "ignored: 5 of unknown types (.png 2, no suffix 1, .gradle 1, .bin 1), 2 hidden, 3 excluded, folders build, "
+    line = "ignored: 5 of unknown types (.png 2, no suffix 1: blob, .gradle 1, .bin 1), 2 hidden, 3 excluded, "
     assert line in output
     result = shell.json("index", "tree", "-o", "o", "--include", "*.md", "--no-ignore")
     assert result["ignored"]["excluded"] == 8
@@ -331,3 +333,48 @@ def test_a_folder_and_a_file_of_one_name_do_not_share_an_index(shell: Shell, tmp
     shell("index", "n")
     shell("index", "n.jsonl", "-o", "n.serotine")
     shell("index", "n.jsonl")
+
+
+def test_files_without_a_suffix_are_named(tmp_path: Path) -> None:
+    for name in ("Makefile", "deep/Dockerfile", "data", "core", "a.txt", "b.xyz"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("a bat")
+    ignored = find_files(tmp_path, FileSelection()).ignored
+    assert "(no suffix 4: Makefile, core, data, ..., .xyz 1)" in str(ignored)
+    assert ignored.to_json()["examples"] == {
+        "": [f"{tmp_path}/{name}" for name in ("Makefile", "core", "data")],
+        ".xyz": [f"{tmp_path}/b.xyz"],
+    }
+    both = Ignored.total([ignored, ignored])
+    assert "no suffix 8: Makefile, core, data, ..." in str(both)
+
+
+def test_a_pattern_that_matches_nothing_is_named(shell: Shell, tree: Path) -> None:
+    shell(
+        "index",
+        "tree",
+        "-o",
+        "o",
+        "--exclude",
+        "draft/",
+        "--exclude",
+        "drafts/",
+        "--include",
+        "*.md",
+        "--include",
+        "x*",
+    )
+    assert "warning: --exclude draft/: matches no file or folder; correct the pattern" in shell.err
+    assert "warning: --include 'x*': matches no file or folder; correct the pattern" in shell.err
+    assert shell.err.count("matches no file") == 2
+    # One that matches in another folder has an effect; hidden files match; files that are named are not selected.
+    (tree.parent / "other").mkdir()
+    (tree.parent / "other" / "only.md").write_text("a bat")
+    (tree.parent / "other" / "more.md").write_text("an owl")
+    result = shell.json(
+        "index", "tree", "other", "-o", "p", "--exclude", "only.md", "--exclude", ".*", "--include", "*.md"
+    )
+    assert result["ignored"]["unmatched"] == {}
+    result = shell.json("index", "tree/a.md", "-o", "q", "--exclude", "a.md")
+    assert result["ignored"]["unmatched"] == {"exclude": ["a.md"]}
+    assert result["documents"] == 1

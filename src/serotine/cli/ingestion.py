@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from serotine.cli.output import Interrupted, plural, report, run_again, warn
+from serotine.cli.output import Interrupted, plural, report, run_again, shell_line, warn
 from serotine.coverage import UNKNOWN_SHARE, main_scripts
 from serotine.errors import (
     EmptyTextWarning,
@@ -126,7 +126,9 @@ def plan_files(ingest: Ingest, index: Index | None, reported: set[Skipped | Skip
         with progress_bar(None, "Reading", enabled=True, unit="bytes") as bar:
             plan = ingest.plan(index, on_read=bar.reach)
     except KeyboardInterrupt:
-        raise Interrupted(f"interrupted while reading, nothing was stored; {run_again()}") from None
+        raise Interrupted(
+            f"interrupted while reading, before anything was encoded: nothing was stored; {run_again()}"
+        ) from None
     if not (plan.changes or plan.unchanged or plan.gone):
         if len(plan.skipped) == 1:
             raise InputFileError(plan.skipped[0].message)
@@ -148,6 +150,9 @@ def plan_files(ingest: Ingest, index: Index | None, reported: set[Skipped | Skip
         warn(f"{plural(plan.problems.count, 'such line')}, {unlisted:,} of them not listed")
     for file in plan.ignored.first:
         warn(f"{file}: ignored: {_ignored_reason(Path(file))}")
+    for option, patterns in plan.ignored.unmatched.items():
+        for pattern in patterns:
+            warn(f"--{option} {shell_line(pattern)}: matches no file or folder; correct the pattern")
     if plan.deleted:
         first = next(iter(plan.deleted))
         count, files = sum(plan.deleted.values()), plural(len(plan.deleted), "unchanged file")

@@ -7,12 +7,16 @@ are often wrong.
 from __future__ import annotations
 
 import codecs
+import io
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from serotine.errors import InputFileError, MissingExtraError
+from serotine.ingest.limits import reading_limits, too_long
+from serotine.ingest.lines import open_file
 
 if TYPE_CHECKING:
     from charset_normalizer import CharsetMatch, CharsetMatches
@@ -75,21 +79,28 @@ class Encoding:
         """Line and message of an encoding that may be wrong; none where it is certain."""
         if self.is_certain:
             return ()
-        fix = "if letters are wrong, convert it, for example with: iconv -f ENCODING -t UTF-8"
+        fix = "if letters are wrong, name its encoding with --encoding, or convert it: iconv -f ENCODING -t UTF-8"
         return ((1, f"not UTF-8, and read as {self.name}, which is a guess; {fix}"),)
 
 
-def decode(data: bytes, name: str, declared: str | None = None) -> tuple[str, Encoding]:
+def decode(data: bytes, name: str, declared: str | None = None, *, given: str | None = None) -> tuple[str, Encoding]:
     """Return a text and its encoding.
 
     Args:
         data: the bytes of a file.
         name: its name in messages.
         declared: the encoding that the file declares.
+        given: the encoding that somebody named for it, which is not doubted; None: it is detected.
 
     Raises:
         InputFileError: it is not text, or its encoding is unknown.
     """
+    if given is not None:
+        try:
+            return data.decode(given), Encoding(given)
+        except UnicodeError as error:
+            position = f" (byte {error.start:,})" if isinstance(error, UnicodeDecodeError) else ""
+            raise InputFileError(f"{name}: {not_in(given)}{position}; {NAME_ANOTHER}") from None
     encoding = detect_encoding(data.splitlines(keepends=True), name, declared)
     try:
         return data.decode(encoding.name), encoding
@@ -97,6 +108,33 @@ def decode(data: bytes, name: str, declared: str | None = None) -> tuple[str, En
         raise InputFileError(
             f"{name}: not {encoding.name}, although it looks like it (byte {error.start:,}); convert it to UTF-8"
         ) from None
+
+
+NAME_ANOTHER = "name another encoding with --encoding, or leave it out, so that it is detected"
+
+
+def not_in(encoding: str) -> str:
+    """Return what is wrong with a text that cannot be decoded as was asked for."""
+    return f"not {encoding}, as which --encoding has it read"
+
+
+def read_encoded_lines(path: Path, name: str, encoding: str) -> Iterator[tuple[int, str]]:
+    """Yield (line number from 1, line with its end) of a file in a given encoding.
+
+    Raises:
+        InputFileError: the file cannot be read, is in another encoding, or has a line that is too long.
+    """
+    limit = reading_limits().record_bytes
+    number = 0
+    with open_file(path, name) as file, io.TextIOWrapper(file, encoding, newline="\n") as stream:
+        try:
+            while line := stream.readline(limit + 1):
+                number += 1
+                if len(line) > limit:
+                    raise InputFileError(f"{name}:{number}: {too_long('a line')}")
+                yield number, line
+        except UnicodeError:
+            raise InputFileError(f"{name}:{number + 1}: {not_in(encoding)}; {NAME_ANOTHER}") from None
 
 
 def detect_encoding(
@@ -171,7 +209,7 @@ def _guess(sample: bytes, name: str) -> Encoding:
     matches = from_bytes(sample, cp_isolation=list(_CANDIDATES))
     best = matches.best()
     if best is None:
-        raise InputFileError(f"{name}: unknown encoding; convert it to UTF-8")
+        raise InputFileError(f"{name}: unknown encoding; name it with --encoding, or convert it to UTF-8")
     # Short texts fit several encodings equally well: the most frequent wins.
     common = next((match for match in matches if match.encoding == _CANDIDATES[0]), best)
     if (common.chaos, -common.coherence) <= (best.chaos, -best.coherence):

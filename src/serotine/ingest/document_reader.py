@@ -52,12 +52,11 @@ class DocumentReader:
         return f"{self.chunker.chunking} {self.fields_of(file)}".rstrip()
 
     def fields_of(self, file: SourceFile) -> Fields:
-        """Return the fields that make a document of a table; the standard ones for other files."""
-        if not file.is_table:
-            return STANDARD
-        if self.fields is not None:
-            return self.fields
-        return self.recorded.get(file.key, self.recorded.get(f"*{file_type(file.name)}", STANDARD))
+        """Return the fields that make a document of a table, and the encoding of a file; as recorded if not given."""
+        recorded = self.recorded.get(file.key, self.recorded.get(f"*{file_type(file.name)}", STANDARD))
+        # Options that say what the fields of tables are do not change how other files are decoded.
+        is_given = self.fields is not None and (file.is_table or self.fields.encoding is not None)
+        return file.fields(self.fields if self.fields is not None and is_given else recorded)
 
     def is_text(self, file: SourceFile) -> bool:
         """Return whether a file is one text rather than many documents."""

@@ -10,6 +10,7 @@ from typing import Any
 # Metadata that a text begins with, unless it does so anyway.
 _LEAD = ("title", "subtitle", "description", "summary", "abstract", "tags", "keywords", "categories")
 _BEGINNING = 2000
+_NOTHING: Mapping[str, int] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,27 +87,39 @@ class Extract:
         return metadata
 
 
-def plain(text: str, metadata: dict[str, Any], problems: tuple[tuple[int, str], ...] = ()) -> Extract:
+def plain(
+    text: str,
+    metadata: dict[str, Any],
+    problems: tuple[tuple[int, str], ...] = (),
+    unread: Mapping[str, int] = _NOTHING,
+) -> Extract:
     """Return a text without structure as one section."""
-    return Extract(text, (Section(0, len(text)),), metadata, problems=problems)
+    return Extract(text, (Section(0, len(text)),), metadata, problems=problems, unread=unread)
 
 
 def with_lead(extract: Extract) -> Extract:
     """Return a text that begins with what its metadata say about it, so that searches find that too.
 
-    That is its title, summary, tags and the like; what the beginning of the text has is left out.
+    That is its title, summary, tags and the like; what the beginning of the text has is left out. Where there is no
+    text, they are the text, and that is a problem to report.
     """
     beginning = " ".join(extract.text[:_BEGINNING].split()).casefold()
-    lines = []
+    lines: dict[str, str] = {}
     for key in _LEAD:
         value = extract.metadata.get(key)
         items = value if isinstance(value, list) else [value]
         words = ", ".join(" ".join(str(item).split()) for item in items if isinstance(item, (str, int, float)))
         if words and words.casefold() not in beginning:
-            lines.append(f"{key}: {words}" if isinstance(value, list) else words)
-    if not lines or not beginning:
+            lines[key] = f"{key}: {words}" if isinstance(value, list) else words
+    if not lines:
         return extract
-    lead = "\n".join(lines) + "\n\n"
+    lead = "\n".join(lines.values())
+    if not beginning:
+        reason = (
+            f"has no text but in its metadata, and is found by its {', '.join(lines)} only; check that it is complete"
+        )
+        return plain(lead, extract.metadata, (*extract.problems, (1, reason)), extract.unread)
+    lead += "\n\n"
     first = next(i for i, section in enumerate(extract.sections) if extract.text[section.start : section.end].strip())
     moved = [
         replace(section, start=section.start + len(lead) if i else 0, end=section.end + len(lead))

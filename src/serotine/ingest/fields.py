@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -22,7 +23,9 @@ _MEANINGS = frozenset((*ID_FIELDS, "title", "text"))
 
 @dataclass(frozen=True, slots=True)
 class Fields:
-    """The fields of JSON objects and of rows of tables that make a document; names match in any case.
+    """The fields of JSON objects and of rows of tables that make a document, and how files are decoded.
+
+    Names match in any case.
 
     Attributes:
         text: the fields of the text, joined by a blank line; none: `text`.
@@ -32,9 +35,11 @@ class Fields:
         metadata: the fields that become metadata; None: all others.
         all_fields: the text is a line "name: value" of every field but the id.
         prefix_ids: an id that a file declares becomes `FILE:ID`, so that files may have the same ones.
+        encoding: the encoding of text files, CSV and JSON, by a name that Python knows; None: detected.
 
     Raises:
-        ValueError: a name is empty, a delimiter is not one character, or both `text` and `all_fields` are given.
+        ValueError: a name is empty, a delimiter is not one character, no text encoding has the name, or both `text`
+            and `all_fields` are given.
 
     >>> Fields(text="body", id="sku").text
     ('body',)
@@ -47,6 +52,7 @@ class Fields:
     metadata: Sequence[str] | None = None
     all_fields: bool = False
     prefix_ids: bool = False
+    encoding: str | None = None
 
     def __post_init__(self) -> None:
         for name in ("text", "metadata"):
@@ -59,6 +65,8 @@ class Fields:
                 raise invalid(name, "the name of a field", value)
         if self.delimiter is not None and (len(self.delimiter) != 1 or self.delimiter in '"\r\n'):
             raise invalid("delimiter", "one character, not a quote", self.delimiter)
+        if self.encoding is not None:
+            object.__setattr__(self, "encoding", _encoding(self.encoding))
         if self.all_fields and (self.text or self.title):
             raise invalid("all_fields", "False where text or title names fields", True)
 
@@ -106,6 +114,21 @@ class Fields:
         """Return whether a line of a table, so split, names the text or a title."""
         columns = list(columns)
         return any(matching(columns, name) is not None for name in (*self.text, "text", self.title or "title"))
+
+
+def _encoding(name: str) -> str:
+    """Return Python's name of a text encoding, with which a byte order mark is none of the text.
+
+    Raises:
+        ValueError: Python has no encoding of this name.
+    """
+    try:
+        # Codecs that are no text encodings, such as "hex", fail here.
+        "".encode(name)
+        encoding = codecs.lookup(name).name
+    except (LookupError, ValueError, UnicodeError):
+        raise invalid("encoding", "the name of a text encoding, such as gbk or cp1252", name) from None
+    return "utf-8-sig" if encoding == "utf-8" else encoding
 
 
 STANDARD = Fields()

@@ -36,7 +36,9 @@ def recorded_fields(index: Index | None) -> dict[str, Fields]:
             fields = Fields.parse(_recorded(record, given))
         except (TypeError, ValueError) as error:
             raise _damaged(record, error) from error
-        recorded[name] = recorded[f"*{file_type(name)}"] = fields
+        recorded[name] = fields
+        # Another file of its type has any encoding.
+        recorded[f"*{file_type(name)}"] = replace(fields, encoding=None)
     return recorded
 
 

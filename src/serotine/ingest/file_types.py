@@ -33,7 +33,7 @@ from serotine.ingest.readers.xml import read_xml
 from serotine.ingest.rows import ReadRow
 
 RECORD_READERS: dict[str, Callable[[Path, str, Fields], Iterator[ReadRow]]] = {
-    ".jsonl": lambda path, name, _: read_jsonl(path, name),
+    ".jsonl": read_jsonl,
     ".json": read_json,
     ".csv": read_csv,
     ".tsv": read_tsv,
@@ -82,6 +82,14 @@ TEXT_READERS: dict[str, Callable[[bytes, str], Extract]] = {
 
 CONTAINERS = (".docx", ".epub", ".odt", ".pdf", ".pptx", ".xlsx")
 """Types whose text is a small part of the file, and is unpacked from it."""
+
+
+_WITH_OWN_ENCODING = frozenset((*CONTAINERS, ".eml", ".ipynb", ".mbox", ".parquet", ".xml"))
+
+
+def has_own_encoding(type_: str) -> bool:
+    """Return whether files of a type say how they are encoded, so that `Fields.encoding` is not for them."""
+    return type_ in _WITH_OWN_ENCODING
 
 
 def described_types() -> str:

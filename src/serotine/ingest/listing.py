@@ -132,4 +132,5 @@ def find_files(path: Path, selection: FileSelection) -> FolderFiles:
     if not path.is_file():
         raise InputFileError(f"{path}: must be a file or a folder; write its content to a file first")
     real = os.path.realpath(path)
-    return FolderFiles([FoundFile(path, real, real)], Ignored())
+    # Patterns are for the files of folders.
+    return FolderFiles([FoundFile(path, real, real)], Ignored(unmatched=selection.patterns))

@@ -41,6 +41,17 @@ class Problem:
 
 
 @dataclass(frozen=True, slots=True)
+class Unread:
+    """What a reader of records does not read of their file; it is yielded among the rows.
+
+    Attributes:
+        counts: how many images, attachments and the like, by their name in the plural.
+    """
+
+    counts: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
 class SkippedRow:
     """A row that is not indexed, while the rest of its file is.
 
@@ -83,7 +94,7 @@ class BadRowError(InputFileError):
         return cls(SkippedRow(file, line, str(error).removeprefix(f"{file}:{line}:").strip()))
 
 
-ReadRow = Row | BadRowError | Problem
+ReadRow = Row | BadRowError | Problem | Unread
 """What a reader of records yields."""
 
 

@@ -55,7 +55,7 @@ def sample_texts(
 
 def _texts(file: SourceFile, fields: Fields) -> list[str]:
     try:
-        documents = file.documents(fields=fields if file.is_table else STANDARD, on_bad_row=_skip)
+        documents = file.documents(fields=fields, on_bad_row=_skip)
         # A text file is one document: its middle says more about its language than a license at its beginning.
         texts = [document.text for document in islice(documents, _MAX_ROWS)]
     except (InputFileError, MissingExtraError):

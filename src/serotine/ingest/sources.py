@@ -10,14 +10,23 @@ from pathlib import Path
 
 from serotine.errors import InputFileError
 from serotine.ingest.chunking import Chunker
+from serotine.ingest.decoding import decode
 from serotine.ingest.document import Document, from_fields, origin_as_id
 from serotine.ingest.extract import Extract, with_lead
 from serotine.ingest.fields import STANDARD, Fields
-from serotine.ingest.file_types import CONTAINERS, RECORD_READERS, SUFFIXES, TABLES, TEXT_READERS, file_type
+from serotine.ingest.file_types import (
+    CONTAINERS,
+    RECORD_READERS,
+    SUFFIXES,
+    TABLES,
+    TEXT_READERS,
+    file_type,
+    has_own_encoding,
+)
 from serotine.ingest.limits import check_text, reading_limits
 from serotine.ingest.lines import read_whole
 from serotine.ingest.readers.pdf import read_pdf
-from serotine.ingest.rows import BadRowError, OnBadRow, Problem, ReadRow, Row, SkippedRow
+from serotine.ingest.rows import BadRowError, OnBadRow, Problem, ReadRow, Row, SkippedRow, Unread
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +63,13 @@ class SourceFile:
         """Whether `Fields` say what its documents are."""
         return file_type(self.name) in TABLES
 
+    def fields(self, given: Fields) -> Fields:
+        """Return those of the given fields that are for the file: all for a table, the encoding for other texts."""
+        type_ = file_type(self.name)
+        if has_own_encoding(type_):
+            given = replace(given, encoding=None)
+        return given if type_ in TABLES else Fields(encoding=given.encoding)
+
     def documents(
         self,
         chunker: Chunker | None = None,
@@ -80,21 +96,27 @@ class SourceFile:
             InputFileError: the file is broken; names the file and the line.
         """
         suffix = file_type(self.name)
+        fields = self.fields(fields)
         if suffix in RECORD_READERS and not self.is_text(fields):
-            used = fields if self.is_table else STANDARD
-            rows = RECORD_READERS[suffix](self.path, self.name, used)
-            yield from _row_documents(rows, self.name, used, on_bad_row, on_problem)
+            rows = RECORD_READERS[suffix](self.path, self.name, fields)
+            yield from _row_documents(rows, self.name, fields, on_bad_row, on_problem, on_unread)
         elif suffix in TEXT_READERS:
             limit = None if suffix in CONTAINERS else reading_limits().record_bytes
             data = read_whole(self.path, self.name, limit)
+            if fields.encoding is not None:
+                text, encoding = decode(data, self.name, given=fields.encoding)
+                data = text.encode("utf-8", "replace")
             extract = read_pdf(data, self.name, on_part) if suffix == ".pdf" else TEXT_READERS[suffix](data, self.name)
             check_text(extract.text, self.name)
+            extract = with_lead(extract)
+            if fields.encoding is not None:
+                extract = replace(extract, metadata={**extract.metadata, **encoding.metadata})
             for problem in extract.problems:
                 if on_problem is not None:
                     on_problem(SkippedRow(self.name, *problem))
             if on_unread is not None and extract.unread:
                 on_unread(extract.unread)
-            yield from self._passages(with_lead(extract), chunker)
+            yield from self._passages(extract, chunker)
         else:
             raise InputFileError(
                 f"{self.name}: unknown file type; valid types: {', '.join(SUFFIXES)}, each also with .gz"
@@ -121,8 +143,13 @@ def _row_documents(
     fields: Fields,
     on_bad_row: OnBadRow | None,
     on_problem: OnBadRow | None,
+    on_unread: Callable[[Mapping[str, int]], None] | None,
 ) -> Iterator[Document]:
     for row in rows:
+        if isinstance(row, Unread):
+            if on_unread is not None:
+                on_unread(row.counts)
+            continue
         if isinstance(row, Problem):
             if on_problem is not None:
                 on_problem(SkippedRow(name, row.line, row.reason))

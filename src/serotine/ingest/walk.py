@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ from serotine.ingest.generated import generated_kind, is_generated_folder
 from serotine.ingest.rows import MAX_NAMED
 
 IGNORE_FILES = (".gitignore", ".serotineignore")
+_EXAMPLES = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +58,12 @@ class FileSelection:
             except ValueError as error:
                 raise ValueError(f"{name}: not a valid pattern ({error}); use the syntax of .gitignore") from None
 
+    @property
+    def patterns(self) -> dict[str, tuple[str, ...]]:
+        """The patterns that are given, by the name of the attribute."""
+        given = {"exclude": self.exclude, "include": self.include}
+        return {name: tuple(dict.fromkeys(patterns)) for name, patterns in given.items() if patterns}
+
 
 @dataclass(frozen=True, slots=True)
 class Ignored:
@@ -62,6 +71,7 @@ class Ignored:
 
     Attributes:
         suffixes: number of files of unknown types by suffix, the most frequent first; "" for names without one.
+        examples: the first three files of unknown types by suffix.
         hidden: number of hidden files and folders.
         excluded: number of files and folders that patterns or ignore files leave out.
         folders: number of folders of packages and build outputs by name.
@@ -72,6 +82,7 @@ class Ignored:
         unreadable: number of folders and links that cannot be followed, and of special files.
         beside_corpus: number of files beside a BEIR corpus, which is read alone.
         first: the first ten files that are too large or unreadable.
+        unmatched: patterns of `FileSelection` that match nothing, by the name of the attribute.
     """
 
     suffixes: Mapping[str, int] = field(default_factory=dict)
@@ -85,19 +96,30 @@ class Ignored:
     unreadable: int = 0
     beside_corpus: int = 0
     first: tuple[str, ...] = ()
+    examples: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    unmatched: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def __bool__(self) -> bool:
         return bool(self.suffixes or self.folders or self.generated or any(count for _, count in self._counts()))
 
     def __str__(self) -> str:
         unknown = sum(self.suffixes.values())
-        kinds = ", ".join(f"{suffix or 'no suffix'} {count:,}" for suffix, count in self.suffixes.items())
+        kinds = ", ".join(
+            f"{suffix} {count:,}" if suffix else self._without_suffix(count) for suffix, count in self.suffixes.items()
+        )
         folders = ", ".join(name if count == 1 else f"{name} {count:,}" for name, count in self.folders.items())
         parts = [f"{unknown:,} of unknown types ({kinds})"] if unknown else []
         parts += [f"{count:,} {name}" for name, count in self._counts() if count]
         parts += [f"{count:,} {kind}" for kind, count in self.generated.items()]
         parts += [f"folders {folders}"] if folders else []
         return "ignored: " + ", ".join(parts)
+
+    def _without_suffix(self, count: int) -> str:
+        """Return the count of files without a suffix, and the names of some: nothing else says what they are."""
+        names = [Path(path).name for path in self.examples.get("", ())]
+        more = ", ..." if count > len(names) else ""
+        named = f": {', '.join(names)}{more}" if names else ""
+        return f"no suffix {count:,}{named}"
 
     def _counts(self) -> tuple[tuple[str, int], ...]:
         return (
@@ -118,6 +140,8 @@ class Ignored:
             "generated": dict(self.generated),
             **{name: getattr(self, name) for name in _COUNTED},
             "first": list(self.first),
+            "examples": {suffix: list(names) for suffix, names in self.examples.items()},
+            "unmatched": {name: list(patterns) for name, patterns in self.unmatched.items()},
         }
 
     @classmethod
@@ -131,7 +155,24 @@ class Ignored:
         counts = {name: sum(getattr(counted, name) for counted in by_folder) for name in _COUNTED}
         first = [name for counted in by_folder for name in counted.first][:MAX_NAMED]
         suffixes, folders, generated = (dict(total.most_common()) for total in by_name.values())
-        return cls(suffixes, folders=folders, generated=generated, first=tuple(first), **counts)
+        examples = {
+            suffix: tuple(chain.from_iterable(counted.examples.get(suffix, ()) for counted in by_folder))[:_EXAMPLES]
+            for suffix in suffixes
+        }
+        # A pattern that matches in one of the folders has an effect.
+        unmatched = {
+            name: tuple(p for p in patterns if all(p in counted.unmatched.get(name, ()) for counted in by_folder))
+            for name, patterns in (by_folder[0].unmatched if by_folder else {}).items()
+        }
+        return cls(
+            suffixes,
+            folders=folders,
+            generated=generated,
+            first=tuple(first),
+            examples=examples,
+            unmatched={name: patterns for name, patterns in unmatched.items() if patterns},
+            **counts,
+        )
 
 
 _COUNTED = ("hidden", "excluded", "too_large", "linked", "unfollowed", "unreadable", "beside_corpus")
@@ -216,6 +257,12 @@ class _Walk:
         self._generated: Counter[str] = Counter()
         self._counts: Counter[str] = Counter()
         self._first: list[str] = []
+        self._examples: dict[str, list[str]] = {}
+        # Patterns that nothing has matched so far, each alone.
+        self._unmatched = {
+            name: {pattern: GitIgnoreSpec.from_lines([pattern]) for pattern in patterns}
+            for name, patterns in selection.patterns.items()
+        }
         self._linked_folders: list[tuple[str, tuple[_Rules, ...]]] = []
 
     def run(self) -> FolderFiles:
@@ -231,6 +278,8 @@ class _Walk:
             folders=dict(self._folders.most_common()),
             generated=dict(self._generated.most_common()),
             first=tuple(self._first),
+            examples={suffix: tuple(names) for suffix, names in self._examples.items()},
+            unmatched={name: tuple(patterns) for name, patterns in self._unmatched.items() if patterns},
             **{name: self._counts[name] for name in _COUNTED},
         )
         return FolderFiles(files, ignored, frozenset(self._excluded), not_included)
@@ -246,6 +295,7 @@ class _Walk:
         if self._selection.ignore_files:
             rules = (*rules, *_read_rules(folder, names))
         for entry in children:
+            self._match(entry)
             if entry.name.startswith("."):
                 self._counts["hidden"] += 1
                 continue
@@ -262,6 +312,17 @@ class _Walk:
                     self._unreadable(entry.path)
             except OSError:
                 self._unreadable(entry.path)
+
+    def _match(self, entry: os.DirEntry[str]) -> None:
+        """Take the patterns that match a file or folder out of those that nothing has matched."""
+        if not any(self._unmatched.values()):
+            return
+        relative = os.path.relpath(entry.path, self._root).replace(os.sep, "/")
+        with suppress(OSError):
+            relative = f"{relative}/" if entry.is_dir() else relative
+        for specs in self._unmatched.values():
+            for pattern in [pattern for pattern, spec in specs.items() if spec.check_file(relative).index is not None]:
+                del specs[pattern]
 
     def _subfolder(self, entry: os.DirEntry[str], real: str, rules: tuple[_Rules, ...], beside: set[str]) -> None:
         if self._is_excluded(entry.path, rules, is_folder=True):
@@ -297,7 +358,11 @@ class _Walk:
             self._generated[kind] += 1
             self._excluded.add(self._key(entry.path))
         elif not self._is_known(entry.name):
-            self._suffixes[os.path.splitext(entry.name)[1].lower()] += 1  # noqa: PTH122
+            suffix = os.path.splitext(entry.name)[1].lower()  # noqa: PTH122
+            self._suffixes[suffix] += 1
+            examples = self._examples.setdefault(suffix, [])
+            if len(examples) < _EXAMPLES:
+                examples.append(Path(entry.path).as_posix())
         elif self._selection.max_file_size is not None and entry.stat().st_size > self._selection.max_file_size:
             self._counts["too_large"] += 1
             self._name(entry.path)

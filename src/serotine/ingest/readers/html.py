@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from serotine.errors import MissingExtraError
@@ -22,7 +22,7 @@ _CHARSET = re.compile(rb"""<meta[^>]{0,200}?charset\s*+=\s*+["']?+\s*+([A-Za-z0-
 _MAX_DECLARATION_OFFSET = 1 << 14
 _DROPPED = frozenset(
     (
-        *("button", "canvas", "dialog", "head", "input", "nav", "script", "select", "style", "template", "title"),
+        *("canvas", "dialog", "head", "nav", "script", "select", "style", "template", "title"),
         # Counted.
         *("audio", "embed", "iframe", "object", "video"),
     )
@@ -44,6 +44,12 @@ _BLOCKS = frozenset(
 )
 _LINES = frozenset(("br", "dd", "dt", "li", "tr"))
 _CELLS = frozenset(("td", "th"))
+_CONTROLS = frozenset(("button", "input", "select"))
+# Inputs that show their value, and those that show neither value nor placeholder.
+_BUTTONS = frozenset(("button", "reset", "submit"))
+_SILENT_INPUTS = frozenset(("checkbox", "color", "file", "hidden", "image", "password", "radio", "range"))
+# Their titles say what they are short for; other titles are shown only below the pointer.
+_ABBREVIATIONS = frozenset(("abbr", "acronym", "dfn"))
 # Roles and classes of what is around a text: navigation, search, links to headings, numbers of lines of code.
 _DROPPED_ROLES = frozenset(("contentinfo", "navigation", "search"))
 _DROPPED_CLASSES = frozenset(
@@ -66,6 +72,8 @@ _SOFT_BREAKS = re.compile("[\u00ad\u200b\u2060\ufeff]")
 _SEPARATORS = ("", " ", "\t", "\n", "\n\n")
 _META = {
     "author": "meta[name=author i]",
+    "summary": "meta[name=description i], meta[property='og:description' i]",
+    "keywords": "meta[name=keywords i]",
     "date": "meta[property='article:published_time'], meta[name=date i], meta[name='dcterms.date' i]",
 }
 # Between the names of a page and its site.
@@ -78,8 +86,9 @@ _TEXT = "-text"
 def read_html(data: bytes, name: str) -> Extract:
     """Return the text of a page, a blank line between blocks: of its main part, if it names one.
 
-    Scripts, styles, forms, navigation, footers and links to headings are left out; images are their descriptions, and
-    drawings (SVG) their texts. Images, videos, frames and the like are counted.
+    Scripts, styles, navigation, footers and links to headings are left out; images are their descriptions, drawings
+    (SVG) their texts, and controls of forms what they show. Images, videos, frames, choices, tooltips and the like are
+    counted.
 
     Raises:
         InputFileError: it is not text, would take more than proportional time, or selectolax is not installed.
@@ -117,7 +126,7 @@ def _main_nodes(nodes: list[LexborNode]) -> list[LexborNode]:
 
 
 def _metadata(page: LexborHTMLParser, headings: list[tuple[int, int, str]]) -> dict[str, Any]:
-    """Return the page's name, author, date and language."""
+    """Return the page's name, author, summary, keywords, date and language."""
     title_node = page.css_first("title")
     title = given_title(_one_line(title_node.text())) if title_node is not None else ""
     top = [text for _, level, text in headings if level == 1]
@@ -155,6 +164,7 @@ class _Writer:
         self._in_article = _Ancestors(lambda parent: (parent.tag or "") in _FOOTER_PARENTS)
         self.headings: list[tuple[int, int, str]] = []
         self._formula = ""
+        self._explained: set[str] = set()
         self.unread: Counter[str] = Counter()
 
     @property
@@ -170,12 +180,18 @@ class _Writer:
             tag = node.tag or ""
             if not leaving and tag in _UNREAD:
                 self.unread[_UNREAD[tag]] += 1
+            if not leaving and tag == "select":
+                self.unread["choices"] += len(node.css("option"))
             if leaving:
+                if tag in _ABBREVIATIONS:
+                    self._explain(node)
                 self._leave(tag)
             elif tag == _TEXT:
                 self._write(node.text_content or "")
             elif tag == "img":
                 self._image(node)
+            elif tag == "input" and not _hidden(node):
+                self._input(node)
             elif tag == "svg" and not _hidden(node):
                 for part in node.css("title, desc, text"):
                     self._separate("li")
@@ -194,13 +210,48 @@ class _Writer:
                 or _hidden(node)
                 or _surrounds(node, tag, self._in_article)
             ):
+                children = list(node.iter(include_text=True))
+                if tag not in _ABBREVIATIONS:
+                    self._count_tooltip(node, children)
                 self._enter(tag)
+                if tag == "textarea" and not children:
+                    self._write(_one_line(node.attributes.get("placeholder") or ""))
                 pending.append((node, True))
-                pending.extend((child, False) for child in reversed(list(node.iter(include_text=True))))
+                pending.extend((child, False) for child in reversed(children))
+
+    def _count_tooltip(self, node: LexborNode, children: Sequence[LexborNode]) -> None:
+        """Count the title of an element that says something else than its text."""
+        title = _one_line(node.attributes.get("title") or "")
+        if title:
+            text = _one_line("".join(child.text_content or "" for child in children if child.tag == _TEXT))
+            self.unread["tooltips"] += title.casefold() != text.casefold()
+
+    def _explain(self, node: LexborNode) -> None:
+        """Write what an abbreviation is short for after it, once for a page."""
+        title = _one_line(node.attributes.get("title") or "")
+        if title and title not in self._explained:
+            self._explained.add(title)
+            self._write(f" ({title})")
+
+    def _input(self, node: LexborNode) -> None:
+        """Write what an input shows: the name of a button, a value, or else the placeholder."""
+        attributes = node.attributes
+        kind = (attributes.get("type") or "").lower()
+        if kind == "image":
+            shown = attributes.get("alt")
+        elif kind in _SILENT_INPUTS:
+            shown = None
+        else:
+            shown = attributes.get("value") or (None if kind in _BUTTONS else attributes.get("placeholder"))
+        if shown:
+            self._write(f" {_one_line(shown)} ")
 
     def _image(self, node: LexborNode) -> None:
-        """Write the description of an image; of a formula it repeats what is written before it."""
-        description = _one_line(node.attributes.get("alt") or "")
+        """Write the description of an image, or its title; of a formula it repeats what is written before it."""
+        attributes = node.attributes
+        alt, title = (_one_line(attributes.get(name) or "") for name in ("alt", "title"))
+        description = alt or title
+        self.unread["tooltips"] += bool(title) and title.casefold() != description.casefold()
         if description and description != _one_line(self._formula):
             self._write(f" {description} ")
 
@@ -225,7 +276,17 @@ class _Writer:
                 self.headings.append((offset + len(written) - len(written.lstrip()), _HEADINGS[tag], title))
 
     def _separate(self, tag: str) -> None:
-        separator = "\n\n" if tag in _BLOCKS else "\n" if tag in _LINES else "\t" if tag in _CELLS else ""
+        separator = (
+            "\n\n"
+            if tag in _BLOCKS
+            else "\n"
+            if tag in _LINES
+            else "\t"
+            if tag in _CELLS
+            else " "
+            if tag in _CONTROLS
+            else ""
+        )
         self._separator = max(self._separator, _SEPARATORS.index(separator))
 
     def _write(self, text: str) -> None:

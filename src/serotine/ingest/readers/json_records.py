@@ -22,7 +22,8 @@ def read_json(path: Path, name: str, fields: Fields = STANDARD) -> Iterator[Read
     Raises:
         InputFileError: it is not valid JSON, too large, or neither an object nor an array.
     """
-    text, encoding = decode(read_whole(path, name, reading_limits().record_bytes), name)
+    data = read_whole(path, name, reading_limits().record_bytes)
+    text, encoding = decode(data, name, given=fields.encoding)
     if not text.strip():
         return
     try:

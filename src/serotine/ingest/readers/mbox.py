@@ -10,7 +10,7 @@ from serotine.errors import InputFileError
 from serotine.ingest.limits import reading_limits, too_long
 from serotine.ingest.lines import read_raw_lines
 from serotine.ingest.readers.email_message import parse_message
-from serotine.ingest.rows import BadRowError, Problem, ReadRow, Row
+from serotine.ingest.rows import BadRowError, Problem, ReadRow, Row, Unread
 
 # "From anna@a.b Tue Nov 24 10:00:00 2026"; the body of a message may have a line that begins with "From ", too.
 _FROM = re.compile(rb"From .*\d{4}\s*$")
@@ -33,6 +33,8 @@ def read_mbox(path: Path, name: str) -> Iterator[ReadRow]:
             continue
         attachments = {"attachments": message.attachments} if message.attachments else {}
         yield from (Problem(line, reason) for _, reason in message.encoding.problems)
+        if attachments:
+            yield Unread(attachments)
         yield Row(line, {**message.metadata, "text": message.body, **attachments}, message.encoding.metadata)
 
 

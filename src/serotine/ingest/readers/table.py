@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from serotine.errors import InputFileError
-from serotine.ingest.decoding import detect_encoding
+from serotine.ingest.decoding import NAME_ANOTHER, Encoding, detect_encoding, not_in
 from serotine.ingest.fields import STANDARD, Fields, distinct_names
 from serotine.ingest.limits import reading_limits, too_long
 from serotine.ingest.lines import limited_lines, open_file
@@ -46,32 +46,45 @@ def read_csv(path: Path, name: str, fields: Fields = STANDARD, *, delimiter: str
     # The csv module refuses fields above 128 KiB by default; a long document is one field.
     csv.field_size_limit(limit)
     with open_file(path, name) as file:
-        encoding = detect_encoding(_checked(limited_lines(file, name), name, limit), name, allow_nul=True)
+        checked = _checked(limited_lines(file, name), name, limit)
+        if fields.encoding is None:
+            encoding = detect_encoding(checked, name, allow_nul=True)
+        else:
+            deque(checked, maxlen=0)
+            encoding = Encoding(fields.encoding)
     yield from (Problem(line, reason) for line, reason in encoding.problems)
     with open_file(path, name) as file, io.TextIOWrapper(file, encoding.name, newline="") as stream:
-        texts = iter(lambda: stream.readline(limit), "")
+        texts = _decoded(stream, name, limit, encoding.name, is_given=fields.encoding is not None)
         first = next(texts, "")
         separator = _SEPARATOR.fullmatch(first)
         lines = _Lines(texts if separator else chain([first] if first else [], texts), 1 if separator else 0, limit)
         separated = separator[1] if separator else _delimiter(first, delimiter, fields)
         delimiter = fields.delimiter or separated
-        try:
-            header: list[str] | None = None
-            for cells in _parse(lines, name, delimiter):
-                if isinstance(cells, BadRowError):
-                    if header is None:
-                        raise cells
-                    yield cells
-                elif header is None:
-                    header, problems = distinct_names(cells, lines.first)
-                    fields.check_columns(header, f"{name}:1: the header must name")
-                    yield from problems
-                else:
-                    yield _row(header, cells, lines, name, delimiter, encoding.metadata)
-        except UnicodeDecodeError:
-            raise InputFileError(
-                f"{name}:{lines.number + 1}: not {encoding.name}, although the file looks like it; convert it to UTF-8"
-            ) from None
+        header: list[str] | None = None
+        for cells in _parse(lines, name, delimiter):
+            if isinstance(cells, BadRowError):
+                if header is None:
+                    raise cells
+                yield cells
+            elif header is None:
+                header, problems = distinct_names(cells, lines.first)
+                fields.check_columns(header, f"{name}:1: the header must name")
+                yield from problems
+            else:
+                yield _row(header, cells, lines, name, delimiter, encoding.metadata)
+
+
+def _decoded(stream: io.TextIOWrapper, name: str, limit: int, encoding: str, *, is_given: bool) -> Iterator[str]:
+    """Yield the lines of a file; InputFileError where they are not in its encoding."""
+    number = 0
+    try:
+        while line := stream.readline(limit):
+            number += 1
+            yield line
+    except UnicodeError:
+        detected = f"not {encoding}, although the file looks like it; convert it to UTF-8"
+        fault = f"{not_in(encoding)}; {NAME_ANOTHER}" if is_given else detected
+        raise InputFileError(f"{name}:{number + 1}: {fault}") from None
 
 
 def _checked(lines: Iterator[bytes], name: str, limit: int) -> Iterator[bytes]:

@@ -18,7 +18,7 @@ from serotine.ingest.fields import ID_FIELDS, Fields, distinct_names
 from serotine.ingest.lines import read_whole
 from serotine.ingest.readers.package import Package
 from serotine.ingest.readers.text_writer import TextWriter
-from serotine.ingest.rows import BadRowError, Problem, ReadRow, Row
+from serotine.ingest.rows import BadRowError, Problem, ReadRow, Row, Unread
 
 # A formula without the value that it had when the file was saved.
 _WITHOUT_VALUE = re.compile(rb"<f[^<>]*(?:/>|>[^<]*</f>)\s*(?:<v\s*/>|<v></v>|</c>)")
@@ -47,15 +47,7 @@ def read_xlsx(data: bytes, name: str) -> Extract:
         writer.unit(title)
         writer.position("sheet", title)
         _write_rows(writer, rows)
-    sheets = [entry for entry in package.names if re.fullmatch(r"xl/worksheets/[^/]+\.xml", entry)]
-    notes = [entry for entry in package.names if _COMMENTS_PART.fullmatch(entry)]
-    unread = {
-        "images": package.count("xl/media/"),
-        "charts": package.count("xl/charts/chart"),
-        "comments": sum(len(_COMMENT.findall(package.read(part))) for part in notes),
-        "formulas without a value": sum(len(_WITHOUT_VALUE.findall(package.read(sheet))) for sheet in sheets),
-    }
-    extract = writer.extract(package.core_properties(), unread)
+    extract = writer.extract(package.core_properties(), _unread(package))
     return replace(extract, problems=tuple((1, _hidden(title)) for title in hidden))
 
 
@@ -68,7 +60,8 @@ def read_xlsx_rows(path: Path, name: str, fields: Fields) -> Iterator[ReadRow]:
     data = read_whole(path, name)
     is_first = True
     problem: InputFileError | None = None
-    for title, rows, is_hidden in _sheets(Package(data, name, ".xlsx"), data, name):
+    package = Package(data, name, ".xlsx")
+    for title, rows, is_hidden in _sheets(package, data, name):
         filled = ((number, row) for number, row in enumerate(rows, 1) if any(map(_text, row)))
         number, header = next(filled, (1, ()))
         columns, problems = distinct_names(map(_text, header), number)
@@ -95,6 +88,21 @@ def read_xlsx_rows(path: Path, name: str, fields: Fields) -> Iterator[ReadRow]:
         is_first = False
     if is_first and problem is not None:
         raise problem
+    if unread := _unread(package):
+        yield Unread(unread)
+
+
+def _unread(package: Package) -> dict[str, int]:
+    """Return how many images, charts, comments and formulas a file has that are not read."""
+    sheets = [entry for entry in package.names if re.fullmatch(r"xl/worksheets/[^/]+\.xml", entry)]
+    notes = [entry for entry in package.names if _COMMENTS_PART.fullmatch(entry)]
+    counts = {
+        "images": package.count("xl/media/"),
+        "charts": package.count("xl/charts/chart"),
+        "comments": sum(len(_COMMENT.findall(package.read(part))) for part in notes),
+        "formulas without a value": sum(len(_WITHOUT_VALUE.findall(package.read(sheet))) for sheet in sheets),
+    }
+    return {kind: count for kind, count in counts.items() if count}
 
 
 def _hidden(title: str) -> str:

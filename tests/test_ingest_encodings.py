@@ -1,0 +1,101 @@
+"""Files in an encoding that somebody names: decoded with it, refused where they are not in it, and remembered."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from helpers.fakes import WordEncoder
+from test_cli import Shell, shell
+
+from serotine import Index
+from serotine.ingest import Fields, sample_texts, update
+
+__all__ = ["shell"]  # the fixture
+
+TEXT = "Øre og hår, 5 €"
+FILES = {
+    "a.txt": TEXT,
+    "a.md": f"# {TEXT}",
+    "a.py": f"# {TEXT}",
+    "a.html": f"<meta charset=utf-8><p>{TEXT}</p>",
+    "a.csv": f'text\n"{TEXT}"\n',
+    "a.jsonl": json.dumps({"text": TEXT}, ensure_ascii=False) + "\n",
+    "a.json": json.dumps([{"text": TEXT}], ensure_ascii=False),
+}
+
+
+@pytest.fixture
+def index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    monkeypatch.chdir(tmp_path)
+    with Index.create(tmp_path / "i", encoder=WordEncoder()) as created:
+        yield created
+
+
+def texts(index: Index) -> dict[str, str | None]:
+    return {hit.metadata["source"]: hit.text for hit in index.get(list(index.ids()))}
+
+
+@pytest.mark.parametrize("encoding", ["cp1252", "UTF-16", "utf_8", "cp865"])
+@pytest.mark.parametrize("name", FILES)
+def test_files_are_decoded_as_named(index: Index, name: str, encoding: str) -> None:
+    if name in ("a.html", "a.py"):
+        pytest.importorskip("selectolax" if name == "a.html" else "tree_sitter")
+    # cp865 has no euro.
+    text = FILES[name].replace("€", "kr") if encoding == "cp865" else FILES[name]
+    Path(name).write_bytes(text.encode(encoding))
+    fields = Fields(encoding=encoding)
+    report = update(index, [name], fields=fields)
+    assert (report.skipped, report.skipped_rows.count, report.problems.count) == ((), 0, 0)
+    (hit,) = index.get(list(index.ids()))
+    expected = TEXT.replace("€", "kr") if encoding == "cp865" else TEXT
+    assert expected in (hit.text or "")
+    assert hit.metadata.get("encoding") == (None if encoding == "utf_8" else encoding.lower())
+    assert expected in sample_texts([name], fields=fields)[0]
+    # It is remembered.
+    assert update(index, [name]).files_unchanged == 1
+
+
+def test_a_file_in_another_encoding_is_skipped_with_its_line(index: Index) -> None:
+    for name, text in FILES.items():
+        Path(name).write_bytes(text.encode("cp1252"))
+    names = ["a.txt", "a.md", "a.csv", "a.jsonl", "a.json"]
+    report = update(index, names, fields=Fields(encoding="utf-8"))
+    fix = "as which --encoding has it read"
+    assert all(fix in skipped.message for skipped in report.skipped)
+    assert [skipped.message.partition(" not ")[0] for skipped in report.skipped] == [
+        *("a.txt:", "a.md:", "a.csv:1:", "a.jsonl:1:", "a.json:"),
+    ]
+
+
+def test_only_the_file_itself_keeps_its_encoding_and_others_are_detected(index: Index) -> None:
+    Path("a.txt").write_bytes(TEXT.encode("utf-16-le"))
+    Path("a.csv").write_text("Body\nx\n")
+    update(index, ["a.txt"], fields=Fields(encoding="utf-16-le"))
+    Path("b.txt").write_text(TEXT)
+    report = update(index, ["a.txt", "b.txt", "a.csv"], fields=Fields(text="body"))
+    assert report.files_unchanged == 1
+    assert texts(index) == {"a.txt": TEXT, "b.txt": TEXT, "a.csv": "x"}
+    # Types that name their encoding themselves are not decoded with it.
+    Path("a.xml").write_text(f"<a>{TEXT}</a>")
+    update(index, ["a.xml"], fields=Fields(encoding="cp1252"))
+    assert texts(index)["a.xml"] == TEXT
+
+
+@pytest.mark.parametrize("name", ["klingon", "hex", "", "a\0b"])
+def test_unknown_encodings_are_refused(name: str) -> None:
+    with pytest.raises(ValueError, match=r"^encoding: must be the name of a text encoding"):
+        Fields(encoding=name)
+
+
+def test_the_command_line_takes_an_encoding(shell: Shell) -> None:
+    Path("a.txt").write_bytes(b"Br\xd8d er \xe6\xe5")
+    shell("index", "a.txt", "-o", "i", "--encoder", "fake")
+    shell("add", "i", "a.txt", "--encoding", "cp1252")
+    with Index.open("i", read_only=True) as index:
+        assert texts(index) == {"a.txt": "BrØd er æå"}
+    assert "--encoding: must be the name of a text encoding" in shell.fails(
+        "add", "i", "a.txt", "--encoding", "x", status=2
+    )

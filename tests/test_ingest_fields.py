@@ -334,3 +334,28 @@ def test_reports_of_renamed_fields_have_the_names_that_are_stored(index: Index) 
     metadata = index["1#1"].metadata
     assert (metadata["document_document_source"], metadata["document_source"]) == ("a", "b")
     assert (metadata["document_start"], metadata["start"]) == (3, 0)
+
+
+def test_a_moved_file_is_reported_with_both_names(index: Index, tmp_path: Path) -> None:
+    folder = tmp_path / "notes"
+    folder.mkdir()
+    for name, text in (("a.txt", "a bat"), ("b.txt", "an owl"), ("c.jsonl", '{"_id": "k", "text": "a fox"}\n')):
+        (folder / name).write_text(text)
+    assert update(index, ["notes"]).moved == {}
+    (folder / "a.txt").rename(folder / "z.txt")
+    (folder / "c.jsonl").rename(folder / "y.jsonl")
+    (folder / "b.txt").unlink()
+    (folder / "new.txt").write_text("a hen")
+    report = update(index, ["notes"])
+    moved = {f"{folder}/a.txt": "notes/z.txt", f"{folder}/c.jsonl": "notes/y.jsonl"}
+    assert report.moved == report.to_json()["moved"] == moved
+    # Only what has its path as id is encoded again.
+    assert (report.added, report.unchanged) == (2, 1)
+
+
+def test_the_command_line_reports_moved_files(shell: Shell) -> None:
+    Path("n").mkdir()
+    Path("n/a.txt").write_text("a bat")
+    shell("index", "n", "-o", "i", "--encoder", "fake")
+    Path("n/a.txt").rename("n/b.txt")
+    assert "files: 1 new, 1 gone (moved: n/a.txt -> n/b.txt)" in shell("index", "n", "-o", "i")

@@ -248,7 +248,16 @@ def file_counts(result: IngestReport) -> str:
     rows = f"; rows: {result.skipped_rows.count:,} skipped" if result.skipped_rows else ""
     unread = "; not read: " + ", ".join(_counted(count, kind) for kind, count in result.unread.items())
     cut = f"; {plural(result.cut_records, 'long record')} cut into passages" if result.cut_records else ""
-    return f"{files}{rows}{cut}{unread if result.unread else ''}"
+    return f"{files}{_moved(result)}{rows}{cut}{unread if result.unread else ''}"
+
+
+def _moved(result: IngestReport) -> str:
+    """Return which files are new and gone because they were moved, the first of them; "" where none is."""
+    if not result.moved:
+        return ""
+    old, new = next(iter(result.moved.items()))
+    others = f" and {len(result.moved) - 1:,} more" if len(result.moved) > 1 else ""
+    return f" (moved: {os.path.relpath(old)} -> {new}{others})"
 
 
 def _by_state(*counts: int) -> str:

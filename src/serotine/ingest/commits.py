@@ -107,6 +107,7 @@ class Commits:
             changed_metadata=self._changed_metadata,
             deleted=self._plan.deleted,
             problems=self._plan.problems,
+            moved=self._plan.moved,
         )
 
     def _store_file(self, change: FileChange) -> None:

@@ -313,11 +313,12 @@ class _Planner:
             self._bytes_read += sizes[source.key]
             self._position = 0
             self._report_read(0)
+        gone = tuple(name for name in records if listing.is_gone(name))
         return Plan(
             tuple(self._changes),
             tuple(self._unchanged),
             tuple(self._touched),
-            tuple(name for name in records if listing.is_gone(name)),
+            gone,
             tuple(self._skipped),
             self._documents,
             self._to_store,
@@ -330,7 +331,20 @@ class _Planner:
             truncated=self._truncated,
             deleted=self._deleted,
             problems=SkippedRows.total(self._problems),
+            moved=self._moved([records[name] for name in gone]),
         )
+
+    def _moved(self, gone: Sequence[SourceRecord]) -> dict[str, str]:
+        """Return the names of new files by those of files that are gone and had the same bytes."""
+        new: dict[str | None, list[str]] = {}
+        for change in self._changes:
+            if change.previous is None:
+                new.setdefault(change.record.digest, []).append(change.file.name)
+        return {
+            record.name: names.pop(0)
+            for record in gone
+            if record.digest and (names := new.get(record.digest)) and names
+        }
 
     def _read(self, file: SourceFile, previous: SourceRecord | None) -> None:
         if not is_text(file.key):

@@ -93,6 +93,7 @@ class Plan:
         deleted: number of documents of unchanged files that were deleted from the index, and stay so, by file.
         problems: lines that may not be read as they were meant, such as front matter that is not valid, and encodings
             that are guesses.
+        moved: new names of files that are gone, by the old ones: new files with the same bytes.
     """
 
     changes: tuple[FileChange, ...]
@@ -111,6 +112,7 @@ class Plan:
     truncated: int = 0
     deleted: Mapping[str, int] = field(default_factory=dict)
     problems: SkippedRows = field(default_factory=SkippedRows)
+    moved: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def new(self) -> tuple[str, ...]:
@@ -156,6 +158,7 @@ class IngestReport:
         deleted: number of documents of unchanged files that were deleted from the index, and stay so, by file.
         problems: lines that may not be read as they were meant, such as front matter that is not valid, and encodings
             that are guesses.
+        moved: new names of files that are gone, by the old ones: new files with the same bytes.
     """
 
     files_added: int
@@ -175,6 +178,7 @@ class IngestReport:
     changed_metadata: int = 0
     deleted: Mapping[str, int] = field(default_factory=dict)
     problems: SkippedRows = field(default_factory=SkippedRows)
+    moved: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def total(cls, reports: Sequence[IngestReport]) -> IngestReport:
@@ -191,6 +195,7 @@ class IngestReport:
             coverage=coverage,
             deleted=_summed(report.deleted for report in reports),
             problems=SkippedRows.total(report.problems for report in reports),
+            moved={old: new for report in reports for old, new in report.moved.items()},
             **numbers,
         )
 
@@ -214,6 +219,7 @@ class IngestReport:
             "unread": dict(self.unread),
             "ignored": self.ignored.to_json(),
             "deleted": dict(self.deleted),
+            "moved": dict(self.moved),
             "cut_records": self.cut_records,
             "truncated": self.coverage.truncated,
             "unknown": self.coverage.unknown,

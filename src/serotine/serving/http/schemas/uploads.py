@@ -63,6 +63,8 @@ class IgnoredDetail(ResponseBody):
     unreadable: int
     beside_corpus: int
     first: list[str]
+    examples: dict[str, list[str]]
+    unmatched: dict[str, list[str]]
 
 
 class JobResponse(ResponseBody):
@@ -89,6 +91,7 @@ class JobResponse(ResponseBody):
     unread: dict[str, int] = Field(description="Images, attachments and the like that are not read, by kind.")
     ignored: IgnoredDetail
     deleted: dict[str, int] = Field(description="Documents of unchanged files that stay deleted, by file.")
+    moved: dict[str, str] = Field(description="New names of files that are gone; none of an upload.")
     cut_records: int = Field(description="Records (JSON objects, rows) that were cut into passages.")
     truncated: int = Field(description="Documents longer than the encoder reads; their ends are not searched.")
     unknown: int = Field(description="Documents that are more than 20% outside the encoder's vocabulary.")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -59,7 +58,7 @@ def save_checkpoint(
         # 8 or 16 bits are not the checkpoint's own weights.
         encoder = Encoder(encoder.name, backend="torch", device="cpu", dtype="float32", **encoder.options)
     if format == "sentence-transformers" and (spec.query.marker or spec.document.marker):
-        if not _begins_with_special(spec):
+        if not TextTokenizer(spec).begins_with_special:
             raise EncoderError(
                 f"{spec.name}: sentence-transformers puts markers first, this encoder after the first token; load it "
                 "with marker_position='prepend', or save it with format='pylate'"
@@ -135,12 +134,6 @@ def _write_exported(folder: Path, spec: EncoderSpec, weights: GraphWeights, laye
     settings = {"tokenizer_class": "PreTrainedTokenizerFast", "model_max_length": length, **special}
     _write(folder / "tokenizer_config.json", settings)
     return layers
-
-
-def _begins_with_special(spec: EncoderSpec) -> bool:
-    """Return whether texts begin with a special token, so that a prepended marker comes after the first token too."""
-    (tokens,) = TextTokenizer(spec).encode(["a"], replace(spec.document, prompt="", marker=None))
-    return bool(tokens.spans[0, 0] == tokens.spans[0, 1])
 
 
 def _write_tokenizer(folder: Path, spec: EncoderSpec) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -11,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from helpers import core_calls
 from numpy.typing import NDArray
 
 from serotine import _core, maxsim
@@ -159,3 +162,48 @@ def test_unaligned_outputs_are_refused() -> None:
             np.empty(1),
             np.empty(1, dtype=np.int64),
         )
+
+
+def test_malformed_calls_are_refused_in_words() -> None:
+    """In a process of its own, which a mistake in the core ends; with sanitizers, an attack of tests/torture."""
+    command = [sys.executable, core_calls.__file__, str(_core.__file__), "5", "5000"]
+    run = subprocess.run(command, capture_output=True, text=True, timeout=250)
+    assert run.returncode == 0, run.stderr[-1000:]
+    # About half of the calls still make sense.
+    assert 1000 < int(run.stdout) < 4000
+
+
+@pytest.mark.parametrize(
+    ("size", "value"),
+    [("hidden", 1 << 62), ("heads", 1 << 40), ("intermediate", 1 << 40), ("head_dim", 1 << 63), ("longest", 1 << 40)],
+)
+def test_sizes_whose_products_overflow_are_refused(size: str, value: int) -> None:
+    sizes: dict[str, int] = {"hidden": 32, "heads": 1, "intermediate": 32, "longest": 8, size: value}
+    with pytest.raises(ValueError, match=f"{size}.* must be at most"):
+        _core.Transformer(**sizes, epsilon=1e-5, theta=1e4)
+
+
+def test_more_threads_than_there_are_encode_the_same() -> None:
+    model = _core.Transformer(hidden=32, heads=1, intermediate=32, longest=8, epsilon=1e-5)
+    model.set_words(np.arange(-80, 80, dtype=np.int8).reshape(5, 32), np.full(5, 0.01, dtype=np.float32))
+    ids, offsets = np.arange(5, dtype=np.int32), np.array([0, 5])
+    expected, found = (np.zeros((5, 32), dtype=np.float32) for _ in range(2))
+    model.encode(ids, offsets, expected, 1)
+    model.encode(ids, offsets, found, (1 << 62) - 1)
+    assert np.array_equal(found, expected)
+
+
+def test_ids_between_whole_numbers_in_memory_are_refused() -> None:
+    ids = np.zeros(9, dtype=np.uint8)[1:].reshape(4, 2)
+    with pytest.raises(ValueError, match="ids must lie at a multiple of their bytes per token"):
+        _core.make_postings(ids, np.array([0, 4]), np.zeros(3, dtype=np.uint64))
+
+
+def test_objects_of_other_types_are_refused() -> None:
+    stored = vectors(3).astype(np.float16).view(np.uint16)
+    segment = _core.Segment(np.array([0, 3]), np.array([1]), stored)
+    options = _core.SearchOptions(k=2, refined=0, candidates=0, rescored=0, postings=0, exact=True)
+    with pytest.raises(TypeError, match="segments must be Segment objects"):
+        _core.search(vectors(3), np.array([0, 3]), [None], [None], options)  # type: ignore[list-item]
+    with pytest.raises(TypeError, match="masks must be uint64 arrays or None"):
+        _core.search(vectors(3), np.array([0, 3]), [segment], ["mask"], options)  # type: ignore[list-item]

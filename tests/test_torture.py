@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from torture import __main__ as runner
-from torture import found, fuzzing, load, native
+from torture import found, fuzzing, load, native, outcomes
 from torture.outcomes import Attack, Outcome
 
 ROOT = Path(__file__).parents[1]
@@ -47,6 +47,14 @@ def test_what_a_run_found_is_replayed_first_by_the_next(monkeypatch: pytest.Monk
         (tmp_path / program).write_text("#!/bin/sh\n")
     last = runner._run(native.Native, 5, None, 0.0)
     assert (last["unexplained"], last["states"]) == ([], 3)
+
+
+def test_a_program_is_timed_by_the_processor(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LD_PRELOAD", "")
+    spinning = [sys.executable, "-c", "while True: pass"]
+    assert outcomes.run_program(spinning, {}, timeout=1) == ("", "no result in 1 seconds of the processor")
+    waiting = [sys.executable, "-c", "import time; time.sleep(2); print(1)"]
+    assert outcomes.run_program(waiting, {}, timeout=1) == ("1\n", "")
 
 
 def test_files_that_fuzzing_found_are_replayed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -82,3 +82,24 @@ template <class T>
 void require_rising(const In<T, 1>& values, const char* what) {
   for (std::size_t i = 1; i < values.size(); ++i) require(values.data()[i - 1] <= values.data()[i], what);
 }
+
+// An item of a list, or an object passed without its type.
+template <class T>
+T item_of(nb::handle value, const char* what) {
+  T item;
+  if (!nb::try_cast(value, item)) throw nb::type_error(what);
+  return item;
+}
+
+template <class Object>
+const Object& object_of(nb::handle value, const char* what) {
+  if (!nb::isinstance<Object>(value)) throw nb::type_error(what);
+  return nb::cast<const Object&>(value);
+}
+
+// Ids of 2 or 4 bytes per row, which the core reads as whole numbers.
+inline void require_ids(const In<std::uint8_t, 2>& ids) {
+  require(ids.shape(1) == 2 || ids.shape(1) == 4, "ids must have 2 or 4 bytes per token");
+  require(ids.size() == 0 || reinterpret_cast<std::uintptr_t>(ids.data()) % ids.shape(1) == 0,
+          "ids must lie at a multiple of their bytes per token in memory");
+}

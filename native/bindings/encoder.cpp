@@ -21,6 +21,9 @@ using Matrix = std::tuple<In<std::int8_t, 4>, In<float, 1>, Bias>;
 // Gain and bias (hidden,).
 using NormArrays = std::tuple<In<float, 1>, Bias>;
 
+// Far above any model, and so small that no product of them overflows.
+constexpr std::size_t kMaxWidth = 1 << 16, kMaxHead = 1 << 12, kMaxTokens = 1 << 20;
+
 encoder::Norm norm_of(const NormArrays& arrays, std::size_t width) {
   const auto& [gain, bias] = arrays;
   require(gain.size() == width && (!bias || bias->size() == width), "a normalization has the wrong width");
@@ -51,6 +54,10 @@ class TransformerObject {
       : has_reach_(reach.has_value()) {
     using encoder::Activation;
     encoder::Shape& shape = model_.shape;
+    require(hidden <= kMaxWidth && heads <= kMaxWidth && intermediate <= kMaxWidth && key_value_heads.value_or(1) <= kMaxWidth,
+            "hidden, heads, key_value_heads and intermediate must be at most 65536");
+    require(head_dim.value_or(1) <= kMaxHead, "head_dim must be at most 4096");
+    require(longest <= kMaxTokens, "longest must be at most 1048576");
     require(hidden > 0 && hidden % encoder::kPanel == 0, "hidden must be a multiple of 32");
     require(intermediate > 0 && intermediate % encoder::kPanel == 0, "intermediate must be a multiple of 32");
     require(heads > 0 && (head_dim || hidden % heads == 0), "hidden must be a multiple of heads unless head_dim is given");

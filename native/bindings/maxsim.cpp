@@ -106,10 +106,10 @@ Bad separate(const Matrix& queries, int query_dtype, const std::optional<Floats>
   require(!document_scales.has_value() || nb::len(*document_scales) == begin.size(),
           "document_scales must have one array per document");
   for (std::size_t i = 0; i < begin.size(); ++i) {
-    owners.push_back(nb::cast<Matrix>(documents[i]));
+    owners.push_back(item_of<Matrix>(documents[i], "documents must be matrices"));
     std::optional<Floats> scales;
     if (document_scales.has_value()) {
-      scales = nb::cast<Floats>((*document_scales)[i]);
+      scales = item_of<Floats>((*document_scales)[i], "document_scales must be float32 arrays");
       scale_owners.push_back(*scales);
     }
     const Tokens tokens = tokens_of(owners.back(), document_dtype, scales);

@@ -68,10 +68,11 @@ std::size_t SegmentObject::dim() const {
 
 void SegmentObject::set_codes(nb::object codebook, In<std::uint8_t, 2> ids, In<std::uint8_t, 1> residual_scales,
                            In<std::uint8_t, 1> errors, In<std::uint8_t, 2> residuals, int bits, float max_norm) {
-  const codec::Codebook& book = nb::cast<const CodebookObject&>(codebook).view();
+  const codec::Codebook& book = object_of<CodebookObject>(codebook, "codebook must be a Codebook").view();
   const auto tokens = static_cast<std::size_t>(view_.offsets[view_.documents]);
   require(bits == 2 || bits == 4 || bits == 8, "bits must be 2, 4 or 8");
-  require(ids.shape(0) == tokens && (ids.shape(1) == 2 || ids.shape(1) == 4), "ids must have 2 or 4 bytes per token");
+  require_ids(ids);
+  require(ids.shape(0) == tokens, "ids must have one row per token");
   require(residual_scales.size() == tokens && errors.size() == tokens && residuals.shape(0) == tokens,
           "residual_scales, errors and residuals must have one row per token");
   require(residuals.shape(1) == codec::row_bytes(book.dim, bits), "residuals have the wrong width");
@@ -116,7 +117,7 @@ using Mask = In<std::uint64_t, 1>;
 
 nb::object make_postings(const In<std::uint8_t, 2>& ids, const In<std::int64_t, 1>& offsets,
                          const Out<std::uint64_t, 1>& starts) {
-  require(ids.shape(1) == 2 || ids.shape(1) == 4, "ids must have 2 or 4 bytes per token");
+  require_ids(ids);
   require(offsets.size() >= 1 && offsets.data()[0] == 0 &&
               offsets.data()[offsets.size() - 1] == static_cast<std::int64_t>(ids.shape(0)),
           "offsets must run from 0 to the end");
@@ -163,7 +164,7 @@ std::vector<Result> search_segments(const In<float, 2>& queries, const In<std::i
   std::vector<const std::uint64_t*> mask_views;
   std::vector<Mask> owners;
   for (std::size_t s = 0; s < nb::len(segments); ++s) {
-    const auto& segment = nb::cast<const SegmentObject&>(segments[s]);
+    const auto& segment = object_of<SegmentObject>(segments[s], "segments must be Segment objects");
     require(segment.dim() > 0, "a segment has neither vectors nor codes");
     require(segment.dim() == dim, "dimensions differ");
     views.push_back(segment.view());
@@ -171,7 +172,7 @@ std::vector<Result> search_segments(const In<float, 2>& queries, const In<std::i
       mask_views.push_back(nullptr);
       continue;
     }
-    owners.push_back(nb::cast<Mask>(masks[s]));
+    owners.push_back(item_of<Mask>(masks[s], "masks must be uint64 arrays or None"));
     require(owners.back().size() == (views.back().documents + 63) / 64, "a mask has the wrong length");
     mask_views.push_back(owners.back().data());
   }

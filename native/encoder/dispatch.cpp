@@ -49,7 +49,8 @@ void encode(const Model& model, const std::int32_t* ids, const std::uint8_t* att
   groups.push_back(texts);
   const Kernels& kernels = dispatch().kernels();
   const std::size_t count = groups.size() - 1;
-  const std::size_t workers = threads == 0 ? num_threads() : threads;
+  // Each worker has memory of its own: no more of them than there are threads.
+  const std::size_t workers = threads == 0 ? num_threads() : std::min(threads, num_threads());
   // One group is encoded by all threads together, several by one thread each.
   parallel_for(count, std::min(workers, count), [&](std::size_t group, std::size_t) {
     // Kept from call to call: fresh memory would cost a short query a third of its time.

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import importlib.util
+import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 from filelock import FileLock
 
 ROOT = Path(__file__).parents[2]
+ADDRESS = "address,undefined"
+MODULE = "_core"
 
 
 def build(folder: Path, *options: str, targets: tuple[str, ...] = ("all",)) -> Path:
@@ -34,10 +39,31 @@ def sanitized(sanitizers: str, *targets: str) -> Path:
             f"-DSEROTINE_SANITIZE={sanitizers}",
             # In the encoding of AVX-512: few processors have both that and AVX-VNNI's own.
             *(("-DSEROTINE_EVEX=ON",) if "address" in sanitizers else ()),
+            # In the same folder: the module is linked from the objects that the programs are linked from.
+            *(("-DSEROTINE_PYTHON=ON", f"-DPython_EXECUTABLE={sys.executable}") if MODULE in targets else ()),
             targets=targets or ("all",),
         )
+
+
+def sanitized_core() -> Path:
+    """Build the extension module with AddressSanitizer and UndefinedBehaviorSanitizer; return its file."""
+    folder = sanitized(ADDRESS, MODULE).parent / "bindings"
+    return next(folder.glob("_core*.so"))
+
+
+def preloaded() -> str:
+    """Return what LD_PRELOAD must be for a Python that loads this module."""
+    libraries = ("libasan.so", "libstdc++.so")
+    commands = (["c++", f"-print-file-name={library}"] for library in libraries)
+    return ":".join(subprocess.check_output(command, text=True).strip() for command in commands)
 
 
 def can_build() -> bool:
     """Return whether there is what `build` needs."""
     return all(shutil.which(program) for program in ("cmake", "ninja", "c++"))
+
+
+def can_build_core() -> bool:
+    """Return whether there is what `sanitized_core` needs; the shared library of AddressSanitizer is GCC's."""
+    has_nanobind = importlib.util.find_spec("nanobind") is not None
+    return sys.platform == "linux" and can_build() and has_nanobind and all(map(os.path.isabs, preloaded().split(":")))

@@ -28,6 +28,7 @@ _ONE_THREAD = {"SEROTINE_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "OMP_NU
 
 def attacks() -> dict[str, type[Attack]]:
     """Return every attack by name."""
+    from .bindings import Bindings
     from .damage import Damage
     from .faults import Faults
     from .fuzzing import Fuzzing
@@ -37,7 +38,9 @@ def attacks() -> dict[str, type[Attack]]:
     from .native import Native
     from .power_loss import PowerLoss
 
-    return {attack.name: attack for attack in (Faults, PowerLoss, Kills, Damage, Fuzzing, Native, Model, Load)}
+    return {
+        attack.name: attack for attack in (Faults, PowerLoss, Kills, Damage, Fuzzing, Native, Bindings, Model, Load)
+    }
 
 
 def main() -> int:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import random
-import subprocess
 
 from helpers.native_build import can_build, sanitized
 
 from .found import Found
-from .outcomes import Attack, Outcome
+from .outcomes import Attack, Outcome, run_program
 
 # What each build runs; ThreadSanitizer and AddressSanitizer exclude each other.
 _PROGRAMS = {"address,undefined": ("search_test",), "thread": ("search_test", "thread_pool_test")}
@@ -39,16 +37,8 @@ class Native(Attack):
         return self._run(kind, rng.choice(_PROGRAMS[kind]), str(rng.getrandbits(31)))
 
     def _run(self, kind: str, program: str, seed: str) -> Outcome:
-        # The shim of other attacks must not be loaded before a sanitizer.
-        environment = {name: value for name, value in os.environ.items() if name != "LD_PRELOAD"}
-        command = [str(self._folders[kind] / program), seed]
         state = f"{program} {seed} with {kind}"
-        try:
-            run = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=_SECONDS)
-        except subprocess.TimeoutExpired:
-            problem = f"no result in {_SECONDS} seconds"
-        else:
-            problem = "" if run.returncode == 0 else (run.stdout + run.stderr)[-3000:] or f"status {run.returncode}"
+        _, problem = run_program([str(self._folders[kind] / program), seed], {}, timeout=_SECONDS)
         if problem:
             self._found.add(f"{kind} {program} {seed}".encode())
         return Outcome(f"{kind}: {'failed' if problem else 'clean'}", state, problem)

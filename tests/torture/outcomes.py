@@ -10,11 +10,12 @@ import random
 import resource
 import select
 import signal
+import subprocess
 import tempfile
 import time
 import traceback
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -123,3 +124,28 @@ def isolated(function: Callable[[], Any], *, kill_after: float | None = None, ti
     if not ended:
         return Ended(killed="kill" if kill_after is not None else "timeout")
     return Ended(killed=signal.Signals(os.WTERMSIG(status)).name if os.WIFSIGNALED(status) else "no result")
+
+
+def run_program(command: Sequence[str], environment: Mapping[str, str], *, timeout: float) -> tuple[str, str]:
+    """Run a program; return its output, and why it failed: what it wrote last.
+
+    It hangs if it takes `timeout` seconds of the processor, or ten times as long in all.
+    """
+    limits = (math.ceil(timeout), math.ceil(timeout) + 1)
+    # The shim of other attacks must not be loaded before a sanitizer.
+    environment = {name: value for name, value in os.environ.items() if name != "LD_PRELOAD"} | dict(environment)
+    try:
+        run = subprocess.run(
+            command,
+            env=environment,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=timeout * _WALL_PER_TIMEOUT,
+            preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_CPU, limits),
+        )
+    except subprocess.TimeoutExpired:
+        return "", f"no result in {timeout * _WALL_PER_TIMEOUT:.0f} seconds"
+    if run.returncode in (-signal.SIGXCPU, -signal.SIGKILL):
+        return run.stdout, f"no result in {timeout:.0f} seconds of the processor"
+    return run.stdout, "" if run.returncode == 0 else (run.stdout + run.stderr)[-3000:] or f"status {run.returncode}"

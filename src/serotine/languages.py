@@ -180,6 +180,8 @@ def detect_language(text: str) -> str | None:
     ('en', 'ja', None)
     """
     text = text[:_MAX_CHARACTERS]
+    if text.isascii():
+        return _latin_language(text)
     scripts = script_counts(text)
     total = scripts.total()
     if not total:
@@ -191,14 +193,20 @@ def detect_language(text: str) -> str | None:
         return None
     if script in _LANGUAGES:
         return _LANGUAGES[script]
+    if script == "Latin":
+        return _latin_language(text)
+    if len(_WORD.findall(text.casefold())) < _MIN_WORDS:
+        return None
+    return _identify(text) or _LIKELY.get(script)
+
+
+def _latin_language(text: str) -> str | None:
     words = _WORD.findall(text.casefold())
     if len(words) < _MIN_WORDS:
         return None
-    if script == "Latin" and sum(word in _ENGLISH for word in words) >= _ENGLISH_SHARE * len(words):
+    if sum(map(_ENGLISH.__contains__, words)) >= _ENGLISH_SHARE * len(words):
         return "en"
-    if script == "Latin":
-        return _identify(" ".join(words))
-    return _identify(text) or _LIKELY.get(script)
+    return _identify(" ".join(words))
 
 
 def load_model_for(texts: Iterable[str]) -> None:

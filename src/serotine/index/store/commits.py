@@ -37,10 +37,13 @@ def count(connection: sqlite3.Connection) -> int:
 
 def increment(connection: sqlite3.Connection) -> int:
     """Count the transaction that is open, and return the new number."""
-    connection.execute(
-        "INSERT INTO meta VALUES (?, '1') ON CONFLICT (key) DO UPDATE SET value = CAST(value AS INTEGER) + 1", (_KEY,)
-    )
-    return count(connection)
+    # Fetched whole: a statement that is not at its end blocks the commit.
+    ((number,),) = connection.execute(
+        "INSERT INTO meta VALUES (?, '1') ON CONFLICT (key) DO UPDATE SET value = CAST(value AS INTEGER) + 1 "
+        "RETURNING value",
+        (_KEY,),
+    ).fetchall()
+    return int(number)
 
 
 def note(catalog: Path, number: int) -> None:

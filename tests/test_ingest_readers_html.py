@@ -224,17 +224,17 @@ def test_a_page_has_the_summary_and_keywords_that_it_declares() -> None:
     assert graph.metadata == {"summary": "How bats hear"}
 
 
-def test_controls_are_what_they_show() -> None:
+def test_fields_are_their_values_and_controls_are_counted() -> None:
     source = (
         "<p>Press <button>Save <b>all</b></button><button>Undo</button> or<input type=submit value='Send it'></p>"
         "<input value=filled placeholder=no><input placeholder='Your name'><input type=checkbox value=on>"
         "<input type=hidden value=secret><input type=password value=secret><input hidden value=secret>"
-        "<input type=image alt='Go there'><textarea placeholder='Tell us'></textarea><button hidden>secret</button>"
-        "<select><option>red<option>blue</select>"
+        "<input type=image alt='Go there'><textarea placeholder='Tell us'>written</textarea>"
+        "<button hidden>secret</button><select><option>red<option>blue</select>"
     )
     extract = read_html(source.encode(), "f")
-    assert re.sub(r"\s+", " ", extract.text) == ("Press Save all Undo or Send it filled Your name Go there Tell us")
-    assert extract.unread == {"choices": 2}
+    assert re.sub(r"\s+", " ", extract.text) == "Press or filled written"
+    assert extract.unread == {"controls": 8}
 
 
 def test_titles_of_elements_are_explanations_or_counted() -> None:

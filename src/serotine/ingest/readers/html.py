@@ -22,13 +22,15 @@ _CHARSET = re.compile(rb"""<meta[^>]{0,200}?charset\s*+=\s*+["']?+\s*+([A-Za-z0-
 _MAX_DECLARATION_OFFSET = 1 << 14
 _DROPPED = frozenset(
     (
-        *("canvas", "dialog", "head", "nav", "script", "select", "style", "template", "title"),
+        *("button", "canvas", "dialog", "head", "nav", "script", "select", "style", "template", "title"),
         # Counted.
         *("audio", "embed", "iframe", "object", "video"),
     )
 )
 _UNREAD = {
     "audio": "recordings",
+    # "Copy", "Menu": about the page, not of its text.
+    "button": "controls",
     "embed": "embedded objects",
     "iframe": "frames",
     "img": "images",
@@ -45,9 +47,9 @@ _BLOCKS = frozenset(
 _LINES = frozenset(("br", "dd", "dt", "li", "tr"))
 _CELLS = frozenset(("td", "th"))
 _CONTROLS = frozenset(("button", "input", "select"))
-# Inputs that show their value, and those that show neither value nor placeholder.
-_BUTTONS = frozenset(("button", "reset", "submit"))
-_SILENT_INPUTS = frozenset(("checkbox", "color", "file", "hidden", "image", "password", "radio", "range"))
+# Inputs that are buttons, and those that show no text.
+_BUTTONS = frozenset(("button", "image", "reset", "submit"))
+_SILENT_INPUTS = frozenset(("checkbox", "color", "file", "hidden", "password", "radio", "range"))
 # Their titles say what they are short for; other titles are shown only below the pointer.
 _ABBREVIATIONS = frozenset(("abbr", "acronym", "dfn"))
 # Roles and classes of what is around a text: navigation, search, links to headings, numbers of lines of code.
@@ -87,7 +89,7 @@ def read_html(data: bytes, name: str) -> Extract:
     """Return the text of a page, a blank line between blocks: of its main part, if it names one.
 
     Scripts, styles, navigation, footers and links to headings are left out; images are their descriptions, drawings
-    (SVG) their texts, and controls of forms what they show. Images, videos, frames, choices, tooltips and the like are
+    (SVG) their texts, and fields of forms their values. Images, videos, frames, controls, tooltips and the like are
     counted.
 
     Raises:
@@ -181,7 +183,7 @@ class _Writer:
             if not leaving and tag in _UNREAD:
                 self.unread[_UNREAD[tag]] += 1
             if not leaving and tag == "select":
-                self.unread["choices"] += len(node.css("option"))
+                self.unread["controls"] += len(node.css("option"))
             if leaving:
                 if tag in _ABBREVIATIONS:
                     self._explain(node)
@@ -214,8 +216,6 @@ class _Writer:
                 if tag not in _ABBREVIATIONS:
                     self._count_tooltip(node, children)
                 self._enter(tag)
-                if tag == "textarea" and not children:
-                    self._write(_one_line(node.attributes.get("placeholder") or ""))
                 pending.append((node, True))
                 pending.extend((child, False) for child in reversed(children))
 
@@ -234,17 +234,15 @@ class _Writer:
             self._write(f" ({title})")
 
     def _input(self, node: LexborNode) -> None:
-        """Write what an input shows: the name of a button, a value, or else the placeholder."""
+        """Write the value that a field shows; count a button, and a field that shows what to enter."""
         attributes = node.attributes
         kind = (attributes.get("type") or "").lower()
-        if kind == "image":
-            shown = attributes.get("alt")
-        elif kind in _SILENT_INPUTS:
-            shown = None
+        if kind in _SILENT_INPUTS:
+            return
+        if kind not in _BUTTONS and (value := attributes.get("value")):
+            self._write(f" {_one_line(value)} ")
         else:
-            shown = attributes.get("value") or (None if kind in _BUTTONS else attributes.get("placeholder"))
-        if shown:
-            self._write(f" {_one_line(shown)} ")
+            self.unread["controls"] += any(attributes.get(name) for name in ("value", "placeholder", "alt"))
 
     def _image(self, node: LexborNode) -> None:
         """Write the description of an image, or its title; of a formula it repeats what is written before it."""

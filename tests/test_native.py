@@ -1,4 +1,4 @@
-"""The C++ self-test, built without Python: under the sanitizers, and for ARM under an emulator."""
+"""The C++ self-test, built without Python: under the sanitizers, for ARM under an emulator, for Windows under wine."""
 
 from __future__ import annotations
 
@@ -71,3 +71,24 @@ def test_neon_paths_under_emulation(tmp_path: Path) -> None:
     output = run(["qemu-aarch64", "-L", "/usr/aarch64-linux-gnu", str(programs / "encoder_test")])
     assert "neon_dotprod: ok" in output
     assert "neon_i8mm: ok" in output
+
+
+@pytest.mark.skipif(
+    shutil.which("x86_64-w64-mingw32-g++-posix") is None or shutil.which("wine") is None,
+    reason="needs the Windows cross compiler and wine (Debian: g++-mingw-w64-x86-64-posix wine64 wine)",
+)
+def test_windows_paths_under_wine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    programs = build(
+        tmp_path / "build",
+        "-DCMAKE_SYSTEM_NAME=Windows",
+        "-DCMAKE_SYSTEM_PROCESSOR=x86_64",
+        "-DCMAKE_CXX_COMPILER=x86_64-w64-mingw32-g++-posix",
+        "-DCMAKE_EXE_LINKER_FLAGS=-static",
+        "-DCMAKE_BUILD_TYPE=None",
+        "-DCMAKE_CXX_FLAGS=-O1",
+        "-DSEROTINE_KERNEL_OPT=-O1",
+    )
+    monkeypatch.setenv("WINEPREFIX", str(tmp_path / "wine"))
+    monkeypatch.setenv("WINEDEBUG", "-all")
+    for name in ("thread_pool_test", "selftest", "search_test", "encoder_test"):
+        assert " 0 failed" in run(["wine", str(programs / f"{name}.exe")])

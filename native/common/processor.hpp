@@ -1,15 +1,7 @@
 // What this processor has. The names are those of the instruction-set files.
 #pragma once
 
-#if defined(SEROTINE_ARM)
-#include <sys/auxv.h>
-#ifndef HWCAP_ASIMDDP
-#define HWCAP_ASIMDDP (1 << 20)
-#endif
-#ifndef HWCAP2_I8MM
-#define HWCAP2_I8MM (1 << 13)
-#endif
-#endif
+#include "platform.hpp"
 
 namespace serotine {
 
@@ -30,8 +22,8 @@ inline bool has_avx_vnni() { return has_avx2() && __builtin_cpu_supports("avxvnn
 inline bool has_avx512_bf16() { return has_avx512_vnni() && __builtin_cpu_supports("avx512bf16"); }
 #endif
 #if defined(SEROTINE_ARM)
-inline bool has_neon_dotprod() { return (getauxval(AT_HWCAP) & HWCAP_ASIMDDP) != 0; }
-inline bool has_neon_i8mm() { return has_neon_dotprod() && (getauxval(AT_HWCAP2) & HWCAP2_I8MM) != 0; }
+inline bool has_neon_dotprod() { return has_asimd_dotprod(); }
+inline bool has_neon_i8mm() { return has_neon_dotprod() && has_asimd_i8mm(); }
 #endif
 
 }  // namespace serotine

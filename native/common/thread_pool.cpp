@@ -1,8 +1,5 @@
 #include "thread_pool.hpp"
 
-#include <pthread.h>
-#include <sched.h>
-
 #include <algorithm>
 #include <atomic>
 #include <chrono>
@@ -12,6 +9,8 @@
 #include <thread>
 #include <utility>
 #include <vector>
+
+#include "platform.hpp"
 
 namespace serotine {
 namespace {
@@ -172,12 +171,8 @@ class Pool {
   }
 
   static std::size_t default_size() {
-    cpu_set_t allowed;
-    CPU_ZERO(&allowed);
-    if (sched_getaffinity(0, sizeof(allowed), &allowed) == 0) {
-      return std::max(CPU_COUNT(&allowed), 1);
-    }
-    return std::max(std::thread::hardware_concurrency(), 1u);
+    const std::size_t allowed = allowed_processors();
+    return allowed > 0 ? allowed : std::max(std::thread::hardware_concurrency(), 1u);
   }
 
   std::mutex turn_;  // held by the caller that uses the pool
@@ -210,14 +205,13 @@ Pool& pool() {
     delete created;
     return *existing;
   }
-  static const int registered = pthread_atfork(nullptr, nullptr, [] {
+  after_fork([] {
     // The child has none of the parent's threads, and a mutex may have been held: start a new pool of the same size.
     Pool* parent = the_pool.load();
     auto* fresh = new Pool();
     if (parent != nullptr) fresh->resize(parent->size());
     the_pool.store(fresh);
   });
-  static_cast<void>(registered);
   return *created;
 }
 

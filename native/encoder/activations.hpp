@@ -12,8 +12,8 @@ SEROTINE_INLINE std::size_t larger(std::size_t a, std::size_t b) { return a > b 
 
 template <class Isa>
 struct Activations {
-  // The residual stream; what is added to it, (tokens, hidden), before that the context, (tokens, query_width); one
-  // normalized row.
+  // The residual stream; what is added to it, (tokens, hidden), before that the context, (tokens, query_width); some
+  // normalized rows.
   float *states, *sums, *normalized;
   std::uint8_t* bytes;  // what the next product reads
   Range* ranges;        // of each row of bytes
@@ -46,7 +46,7 @@ struct Activations {
     Pieces pieces(memory);
     states = pieces.take<float>(tokens * shape.hidden);
     sums = pieces.take<float>(tokens * larger(shape.hidden, shape.query_width()));
-    normalized = pieces.take<float>(shape.hidden);
+    normalized = pieces.take<float>(Isa::kAbreast * shape.hidden);
     bytes = pieces.take<std::uint8_t>(tokens * larger(shape.hidden, shape.query_width()));
     ranges = pieces.take<Range>(tokens);
     attention_in = pieces.take<Element>(tokens * shape.attention_width());
@@ -72,14 +72,6 @@ struct Activations {
   std::size_t parts() const { return workers == 1 ? 1 : 4 * workers; }
 };
 
-// 16 entries of a product from the sums of (byte - 128) * level.
-template <class Isa>
-SEROTINE_INLINE Floats product_values(const Int8Matrix& matrix, std::size_t column, const Range& range, Floats sums) {
-  const Floats levels = Isa::from_ints_at(matrix.sums.data() + column);
-  const Floats from_zero = fma(all(128.0f - range.zero), levels, sums);
-  return fma(from_zero * range.scale, load(matrix.scales.data() + column), load(matrix.bias.data() + column));
-}
-
 // Applies body(part, first_panel, last_panel) to all panels of a matrix, on all workers if that pays; returns the number of
 // parts. Panels of the same `unit` stay together.
 template <class Isa, class Body>
@@ -98,32 +90,31 @@ std::size_t split_panels(const Activations<Isa>& a, const Int8Matrix& matrix, st
   return parts;
 }
 
-// Quantizes what the next block reads of the rows [first, last): their states, normalized first in a pre-norm model.
+// Finishes the rows [first, last) of one block and quantizes what the next one reads: the states, plus the sums if there are
+// any yet, normalized by `norm` where there is one. In a pre-norm model only the next block reads the normalization.
 template <class Isa>
-void quantize_input(const Model& model, const Norm* before, std::size_t first, std::size_t last, const Activations<Isa>& a) {
-  const std::size_t hidden = model.shape.hidden;
-  for (std::size_t row = first; row < last; ++row) {
-    const float* input = a.states + row * hidden;
-    if (before != nullptr && !before->gain.empty()) {
-      normalize_row<Isa>(model.shape, *before, input, a.normalized);
-      input = a.normalized;
-    }
-    a.ranges[row] = quantize_row<Isa>(input, hidden, a.bytes + row * hidden);
-  }
-}
-
-// The residual sum of the rows [first, last), normalized by `after` where there is one; then the next block's input, unless
-// this block is the last.
-template <class Isa>
-void add_sums(const Model& model, const Norm* after, const Norm* before, std::size_t first, std::size_t last,
-              const Activations<Isa>& a) {
-  const std::size_t hidden = model.shape.hidden;
-  for (std::size_t row = first; row < last; ++row) {
-    float* state = a.states + row * hidden;
-    const float* sum = a.sums + row * hidden;
-    for (std::size_t i = 0; i < hidden; i += kLanes) store(state + i, load(state + i) + load(sum + i));
-    if (after != nullptr && !after->gain.empty()) normalize_row<Isa>(model.shape, *after, state, state);
-    quantize_input<Isa>(model, before, row, row + 1, a);
+void finish_rows(const Shape& shape, const float* sums, const Norm* norm, std::size_t first, std::size_t last,
+                 const Activations<Isa>& a) {
+  const std::size_t hidden = shape.hidden;
+  const bool normalizes = norm != nullptr && !norm->gain.empty();
+  for (std::size_t row = first; row < last; row += Isa::kAbreast) {
+    const std::size_t left = last - row;
+    with_rows<Isa::kAbreast>(left < Isa::kAbreast ? static_cast<int>(left) : Isa::kAbreast, [&](auto tag) __attribute__((always_inline)) {
+      constexpr int R = decltype(tag)::count;
+      float* states = a.states + row * hidden;
+      float* input = normalizes && shape.pre_norm ? a.normalized : states;
+      Floats lanes[R];
+      add_rows<Isa, R>(states, sums == nullptr ? nullptr : sums + row * hidden, hidden, lanes);
+      Extremes extremes[R];
+      if (normalizes) {
+        normalize_rows<Isa, R>(shape, *norm, states, lanes, input, extremes);
+      } else {
+        find_extremes<Isa, R>(states, hidden, extremes);
+      }
+      for (std::size_t r = 0; r < R; ++r) {
+        a.ranges[row + r] = quantize_row<Isa>(input + r * hidden, hidden, extremes[r], a.bytes + (row + r) * hidden);
+      }
+    });
   }
 }
 

@@ -75,34 +75,36 @@ SEROTINE_INLINE float inverse_mean(const Shape& shape, float squares) {
   return 1.0f / __builtin_sqrtf(squares / static_cast<float>(shape.head_dim) + shape.epsilon);
 }
 
-// What becomes of a score before softmax: score * scale * key_scales[j] + mask[j] + band[j]; null: not there.
+// What becomes of a score before softmax, beside the mask of its key: score * scale * key_scales[j] + band[j].
 struct ScoreTerms {
   const float *mask, *key_scales, *band;
   float scale;
 };
 
-// Weights of one row: 2^(score - largest), not yet divided by their sum; returns 1 / sum.
-// Masked keys get a weight of 2^-125 beside others.
+// The largest score of a row. Where scores are not scaled, the product has added their mask.
 template <class Isa, bool Scaled, bool Banded>
-SEROTINE_INLINE float softmax_row(float* scores, const ScoreTerms& terms, std::size_t padded, typename Isa::Element* weights) {
-  const auto term = [&](std::size_t j) __attribute__((always_inline)) {
+SEROTINE_INLINE float largest_score(float* scores, const ScoreTerms& terms, std::size_t padded) {
+  const auto score = [&](std::size_t j) __attribute__((always_inline)) {
     Floats x = load(scores + j);
-    if constexpr (Scaled) x = x * (load(terms.key_scales + j) * terms.scale);
-    x += load(terms.mask + j);
+    if constexpr (Scaled) x = x * (load(terms.key_scales + j) * terms.scale) + load(terms.mask + j);
     if constexpr (Banded) x += load(terms.band + j);
+    if constexpr (Scaled || Banded) store(scores + j, x);
     return x;
   };
   Floats a = all(-5e30f), b = a;
   for (std::size_t j = 0; j < padded; j += kPanel) {
-    const Floats x = term(j);
-    const Floats y = term(j + kLanes);
-    store(scores + j, x);
-    store(scores + j + kLanes, y);
-    a = Isa::max(a, x);
-    b = Isa::max(b, y);
+    a = Isa::max(a, score(j));
+    b = Isa::max(b, score(j + kLanes));
   }
-  const Floats top = all(Isa::largest(Isa::max(a, b)));
-  a = b = Floats{};
+  return Isa::largest(Isa::max(a, b));
+}
+
+// Weights of one row: 2^(score - largest), not yet divided by their sum; returns 1 / sum.
+// Masked keys get a weight of 2^-125 beside others.
+template <class Isa>
+SEROTINE_INLINE float weigh(const float* scores, float largest, std::size_t padded, typename Isa::Element* weights) {
+  const Floats top = all(largest);
+  Floats a{}, b{};
   for (std::size_t j = 0; j < padded; j += kPanel) {
     const Floats x = exp2_negative<Isa>(load(scores + j) - top);
     const Floats y = exp2_negative<Isa>(load(scores + j + kLanes) - top);
@@ -136,22 +138,25 @@ void attention_head(const Shape& shape, const AttentionText<Isa>& text, std::siz
       constexpr int T = decltype(tag)::count;
       for (std::size_t j = start; j < end; j += kPanel) {
         float_product<Element, Isa, T>(buffers.keys + j * head_dim, queries + first * stride, stride, head_dim / group,
-                                       buffers.scores + (j - start), score_stride);
+                                       Scaled ? nullptr : buffers.mask + j, buffers.scores + (j - start), score_stride);
       }
-      float inverse[T];
+      // In two loops, so that a row need not wait for the largest score of the one before.
+      float largest[T], inverse[T];
       for (int t = 0; t < T; ++t) {
         ScoreTerms terms = {buffers.mask + start, buffers.key_scales + start, nullptr, 1.0f};
         const std::size_t row = first + static_cast<std::size_t>(t);
         if constexpr (Scaled) terms.scale = inverse_mean(shape, text.squares[head * text.square_stride + row]);
         if constexpr (Banded) terms.band = buffers.band + AttentionBuffers<Isa>::band_reach(text.reach) + start - row;
-        inverse[t] = softmax_row<Isa, Scaled, Banded>(buffers.scores + t * score_stride, terms, end - start,
-                                                      buffers.weights + t * weight_stride);
+        largest[t] = largest_score<Isa, Scaled, Banded>(buffers.scores + t * score_stride, terms, end - start);
+      }
+      for (int t = 0; t < T; ++t) {
+        inverse[t] = weigh<Isa>(buffers.scores + t * score_stride, largest[t], end - start, buffers.weights + t * weight_stride);
       }
       const std::size_t keys = (text.tokens < end ? text.tokens : end) - start;
       for (std::size_t column = 0; column < head_dim; column += kPanel) {
         float* out = text.context + first * width + head * head_dim + column;
         float_product<Element, Isa, T>(buffers.values + column * padded + start * kPanel, buffers.weights, weight_stride,
-                                       (keys + group - 1) / group, out, width);
+                                       (keys + group - 1) / group, nullptr, out, width);
         for (int t = 0; t < T; ++t) {
           store(out + t * width, load(out + t * width) * inverse[t]);
           store(out + t * width + kLanes, load(out + t * width + kLanes) * inverse[t]);

@@ -10,9 +10,8 @@ namespace {
 template <class Isa>
 void attention_in(const Int8Matrix& in, std::size_t tokens, const Activations<Isa>& a) {
   split_panels<Isa>(a, in, tokens, 1, [&](std::size_t, std::size_t first, std::size_t last) {
-    int8_product<Isa>(in, first, last, a.bytes, tokens, [&](std::size_t row, std::size_t column, Floats low, Floats high) __attribute__((always_inline)) {
-      Isa::store_elements(a.attention_in + row * in.outputs + column, product_values<Isa>(in, column, a.ranges[row], low),
-                          product_values<Isa>(in, column + kLanes, a.ranges[row], high));
+    int8_product<Isa>(in, first, last, a.bytes, a.ranges, tokens, [&](std::size_t row, std::size_t column, Floats low, Floats high) __attribute__((always_inline)) {
+      Isa::store_elements(a.attention_in + row * in.outputs + column, low, high);
     });
   });
 }
@@ -25,9 +24,7 @@ void rotated_attention_in(const Shape& shape, const Layer& layer, const Rotary& 
   const Int8Matrix& in = layer.attention_in;
   const std::size_t head_dim = shape.head_dim, rotated = shape.rotated_width(), queries = shape.query_width();
   split_panels<Isa>(a, in, tokens, head_dim / kPanel, [&](std::size_t, std::size_t first, std::size_t last) {
-    int8_product<Isa>(in, first, last, a.bytes, tokens, [&](std::size_t row, std::size_t column, Floats low, Floats high) __attribute__((always_inline)) {
-      Floats x = product_values<Isa>(in, column, a.ranges[row], low);
-      Floats y = product_values<Isa>(in, column + kLanes, a.ranges[row], high);
+    int8_product<Isa>(in, first, last, a.bytes, a.ranges, tokens, [&](std::size_t row, std::size_t column, Floats x, Floats y) __attribute__((always_inline)) {
       if (column < rotated) {
         const std::size_t at = column % head_dim;
         if constexpr (Normalized) {
@@ -84,15 +81,15 @@ void attention_block(const Model& model, const Layer& layer, const std::uint8_t*
       });
     }
   }
-  for (std::size_t row = 0; row < tokens; ++row) a.ranges[row] = quantize_row<Isa>(a.sums + row * width, width, a.bytes + row * width);
+  quantize_rows<Isa>(a.sums, width, tokens, a.bytes, a.ranges);
 
   // `sums` held the context until it was quantized.
   const Int8Matrix& out = layer.attention_out;
   split_panels<Isa>(a, out, tokens, 1, [&](std::size_t, std::size_t first, std::size_t last) {
-    int8_product<Isa>(out, first, last, a.bytes, tokens, [&](std::size_t row, std::size_t column, Floats low, Floats high) __attribute__((always_inline)) {
+    int8_product<Isa>(out, first, last, a.bytes, a.ranges, tokens, [&](std::size_t row, std::size_t column, Floats low, Floats high) __attribute__((always_inline)) {
       float* sum = a.sums + row * out.outputs + column;
-      store(sum, product_values<Isa>(out, column, a.ranges[row], low));
-      store(sum + kLanes, product_values<Isa>(out, column + kLanes, a.ranges[row], high));
+      store(sum, low);
+      store(sum + kLanes, high);
     });
   });
 }

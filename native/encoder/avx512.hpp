@@ -11,7 +11,7 @@ namespace {
 
 struct Avx512 : FloatElements {
   static constexpr int kRows = 12;
-  static constexpr int kFloatRows = 12;
+  static constexpr int kFloatRows = 12, kAbreast = 4;
   using Half = std::uint16_t;
   using Sum = __m512i;
   using Weights = __m512i;
@@ -19,6 +19,10 @@ struct Avx512 : FloatElements {
 
   static SEROTINE_INLINE Floats max(Floats a, Floats b) { return _mm512_max_ps(a, b); }
   static SEROTINE_INLINE Floats min(Floats a, Floats b) { return _mm512_min_ps(a, b); }
+  template <class Isa>
+  static SEROTINE_INLINE Floats between(Floats x, float bound) {
+    return _mm512_range_ps(x, all(bound), 0b0010);  // the smaller magnitude, with the sign of x
+  }
   static SEROTINE_INLINE float sum(Floats v) { return _mm512_reduce_add_ps(v); }
   static SEROTINE_INLINE float largest(Floats v) { return _mm512_reduce_max_ps(v); }
   static SEROTINE_INLINE Floats from_levels(const std::int8_t* p) {

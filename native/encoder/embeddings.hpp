@@ -45,8 +45,8 @@ void embed(const Model& model, const std::int32_t* ids, std::size_t tokens, floa
       const float* position = model.position_vectors.data() + t * hidden;
       for (std::size_t i = 0; i < hidden; i += kLanes) store(state + i, load(state + i) + load(position + i));
     }
-    if (!model.embedding_norm.gain.empty()) normalize_row<Isa>(model.shape, model.embedding_norm, state, state);
   }
+  if (!model.embedding_norm.gain.empty()) normalize_all<Isa>(model.shape, model.embedding_norm, tokens, states);
 }
 
 }  // namespace

@@ -14,6 +14,11 @@ namespace {
 struct GenericLanes {
   static SEROTINE_INLINE Floats max(Floats a, Floats b) { return larger_values(a, b); }
   static SEROTINE_INLINE Floats min(Floats a, Floats b) { return smaller_values(a, b); }
+  // The value nearest to x between -bound and bound.
+  template <class Isa>
+  static SEROTINE_INLINE Floats between(Floats x, float bound) {
+    return Isa::max(Isa::min(x, all(bound)), all(-bound));
+  }
   static SEROTINE_INLINE Floats abs(Floats a) { return from_bits(bits(a) & 0x7fffffff); }
   static SEROTINE_INLINE Floats from_ints_at(const std::int32_t* p) { return float_values(load_ints(p)); }
   static SEROTINE_INLINE Floats from_levels(const std::int8_t* p) {
@@ -64,7 +69,7 @@ SEROTINE_INLINE Floats exp2_negative(Floats x) {
 // x * Phi(x): Phi - 1/2 is odd, an even polynomial times x on [-4, 4], constant beyond. Absolute error below 2e-4.
 template <class Isa>
 SEROTINE_INLINE Floats gelu(Floats x) {
-  const Floats a = Isa::max(Isa::min(x, all(4.0f)), all(-4.0f));
+  const Floats a = Isa::template between<Isa>(x, 4.0f);
   const Floats u = a * a;
   Floats p = all(2.27809633e-08f);
   p = fma(p, u, all(-1.59857838e-06f));

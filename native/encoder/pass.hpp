@@ -29,22 +29,18 @@ void forward(const Model& model, const std::int32_t* ids, const std::uint8_t* at
   const auto input_norm = [&](std::size_t layer) {
     return shape.pre_norm && layer < model.layers.size() ? &model.layers[layer].attention_norm : nullptr;
   };
-  quantize_input<Isa>(model, input_norm(0), 0, tokens, a);
+  finish_rows<Isa>(shape, nullptr, input_norm(0), 0, tokens, a);
   for (std::size_t i = 0; i < model.layers.size(); ++i) {
     const Layer& layer = model.layers[i];
     attention_block<Isa>(model, layer, attended, offsets, texts, a);
-    add_sums<Isa>(model, shape.pre_norm ? nullptr : &layer.attention_norm, shape.pre_norm ? &layer.feed_norm : nullptr, 0, tokens, a);
+    finish_rows<Isa>(shape, a.sums, shape.pre_norm ? &layer.feed_norm : &layer.attention_norm, 0, tokens, a);
     for (std::size_t first = 0; first < tokens; first += kGroupTokens) {
       const std::size_t count = tokens - first < kGroupTokens ? tokens - first : kGroupTokens;
       feed_forward_block<Isa>(model, layer, first, count, a);
-      add_sums<Isa>(model, shape.pre_norm ? nullptr : &layer.feed_norm, input_norm(i + 1), first, first + count, a);
+      finish_rows<Isa>(shape, a.sums, shape.pre_norm ? input_norm(i + 1) : &layer.feed_norm, first, first + count, a);
     }
   }
-  if (!model.final_norm.gain.empty()) {
-    for (std::size_t row = 0; row < tokens; ++row) {
-      normalize_row<Isa>(shape, model.final_norm, a.states + row * shape.hidden, a.states + row * shape.hidden);
-    }
-  }
+  if (!model.final_norm.gain.empty()) normalize_all<Isa>(shape, model.final_norm, tokens, a.states);
   if (model.projections.empty()) __builtin_memcpy(out, a.states, tokens * shape.hidden * sizeof(float));
   const float* from = a.states;
   for (std::size_t i = 0; i < model.projections.size(); ++i) {

@@ -10,7 +10,7 @@ namespace {
 struct FloatElements : GenericLanes {
   using Element = float;
   using Half = float;
-  static constexpr int kSums = 2, kLeastByte = 0;
+  static constexpr int kSums = 2, kLeastByte = 0, kAbreast = 1;
   static constexpr bool kMultipliesMatrices = false;
 
   template <class T>

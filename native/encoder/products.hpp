@@ -9,6 +9,7 @@
 //   kMultipliesMatrices: whether instead of these, from Sum on, it has a tile_sums<T>(TileInput, Floats (&)[T][2])
 //   kLeastByte      the least activation, 0 or 1; store_bytes stores activations as load_quad reads them
 //   kFloatRows      rows of a tile of floats
+//   kAbreast        rows that are normalized and quantized side by side, at most 4
 //   Element         how queries, keys, values and weights of attention are stored; kGroup of them make one step
 //   Packed          16 columns of kGroup elements; load_packed, load_group (for every column), madd(Floats&, Packed, Packed)
 #pragma once
@@ -18,6 +19,11 @@
 
 namespace serotine::encoder {
 namespace {
+
+// A byte represents (byte - zero) * scale; from_zero is 128 - zero, as sums are of bytes less 128.
+struct Range {
+  float scale, from_zero;
+};
 
 // How many rows the next tile has. The last two tiles share the rest evenly: a tile of one row would wait for the
 // latency of its own additions.
@@ -97,28 +103,40 @@ SEROTINE_INLINE void tile_sums(TileInput in, Floats (&tile)[T][2]) {
   }
 }
 
-// One tile: `T` rows of activations with one panel. `epilogue(row, column, low, high)` gets the sums of 32 columns.
+// One tile: `T` rows of activations with one panel. `epilogue(row, column, low, high)` gets the entries of 32 columns.
 template <class Isa, int T, class Epilogue>
 __attribute__((noinline)) void int8_tile(const Int8Matrix& matrix, std::size_t panel, const std::uint8_t* rows,
-                                         std::size_t first, const char* ahead, std::size_t ahead_step,
-                                         const Epilogue& epilogue) {
-  const TileInput in = {rows + first * matrix.inputs, matrix.inputs, matrix.panels.data() + panel * matrix.inputs * kPanel,
-                        matrix.sums.data() + panel * kPanel, ahead, ahead_step};
+                                         const Range* ranges, std::size_t first, const char* ahead,
+                                         std::size_t ahead_step, const Epilogue& epilogue) {
+  const std::size_t column = panel * kPanel;
+  const TileInput in = {rows + first * matrix.inputs, matrix.inputs, matrix.panels.data() + column * matrix.inputs,
+                        matrix.sums.data() + column, ahead, ahead_step};
   Floats tile[T][2];
   if constexpr (Isa::kMultipliesMatrices) {
     Isa::template tile_sums<T>(in, tile);
   } else {
     tile_sums<Isa, T>(in, tile);
   }
+  // Loaded here once: what the epilogue stores might overlap with them, for all that the compiler knows.
+  const Floats low_sums = Isa::from_ints_at(in.sums), high_sums = Isa::from_ints_at(in.sums + kLanes);
+  const float *scales = matrix.scales.data() + column, *bias = matrix.bias.data() + column;
+  const Floats low_scales = load(scales), high_scales = load(scales + kLanes);
+  const Floats low_bias = load(bias), high_bias = load(bias + kLanes);
 #pragma GCC unroll 16
-  for (int t = 0; t < T; ++t) epilogue(first + t, panel * kPanel, tile[t][0], tile[t][1]);
+  for (int t = 0; t < T; ++t) {
+    const Range range = ranges[first + t];
+    const Floats from_zero = all(range.from_zero);
+    const Floats low = fma(from_zero, low_sums, tile[t][0]) * range.scale;
+    const Floats high = fma(from_zero, high_sums, tile[t][1]) * range.scale;
+    epilogue(first + t, column, fma(low, low_scales, low_bias), fma(high, high_scales, high_bias));
+  }
 }
 
-// All rows with the panels [first_panel, last_panel). Every tile asks for its share of the next panel. Of a row, the
-// epilogue gets the columns in rising order.
+// All rows, whose bytes have the given ranges, with the panels [first_panel, last_panel). Every tile asks for its share of
+// the next panel. Of a row, the epilogue gets the columns in rising order.
 template <class Isa, class Epilogue>
 void int8_product(const Int8Matrix& matrix, std::size_t first_panel, std::size_t last_panel, const std::uint8_t* rows,
-                  std::size_t count, const Epilogue& epilogue) {
+                  const Range* ranges, std::size_t count, const Epilogue& epilogue) {
   std::size_t tiles = 0;
   for (std::size_t first = 0; first < count; first += next_tile(count - first, Isa::kRows)) ++tiles;
   const std::size_t lines = matrix.inputs * kPanel / 64, share = (lines + tiles - 1) / tiles;
@@ -131,20 +149,24 @@ void int8_product(const Int8Matrix& matrix, std::size_t first_panel, std::size_t
       const int now = next_tile(count - first, Isa::kRows);
       const char* ahead = next + (tile * share < lines ? tile * share : lines) * 64;
       with_rows<Isa::kRows>(now, [&](auto tag) __attribute__((always_inline)) {
-        int8_tile<Isa, decltype(tag)::count>(matrix, panel, rows, first, ahead, ahead_step, epilogue);
+        int8_tile<Isa, decltype(tag)::count>(matrix, panel, rows, ranges, first, ahead, ahead_step, epilogue);
       });
       first += static_cast<std::size_t>(now);
     }
   }
 }
 
-// out[t] = sum over `steps` groups of rows[t] x packed: `T` rows with 32 packed columns.
+// `T` rows with 32 packed columns: acc[t] = start, if given, plus the sum over `steps` groups of rows[t] x packed.
 template <class Element, class Isa, int T>
 SEROTINE_INLINE void float_tile(const Element* packed, const Element* rows, std::size_t stride, std::size_t steps,
-                                Floats (&acc)[T][2]) {
+                                const float* start, Floats (&acc)[T][2]) {
   constexpr std::size_t group = Isa::template group<Element>();
+  const Floats low = start == nullptr ? Floats{} : load(start), high = start == nullptr ? Floats{} : load(start + kLanes);
 #pragma GCC unroll 16
-  for (int t = 0; t < T; ++t) acc[t][0] = acc[t][1] = Floats{};
+  for (int t = 0; t < T; ++t) {
+    acc[t][0] = low;
+    acc[t][1] = high;
+  }
   for (std::size_t s = 0; s < steps; ++s) {
     const auto w0 = Isa::load_packed(packed);
     const auto w1 = Isa::load_packed(packed + kLanes * group);
@@ -160,9 +182,9 @@ SEROTINE_INLINE void float_tile(const Element* packed, const Element* rows, std:
 
 template <class Element, class Isa, int T>
 __attribute__((noinline)) void float_product(const Element* packed, const Element* rows, std::size_t stride,
-                                             std::size_t steps, float* out, std::size_t out_stride) {
+                                             std::size_t steps, const float* start, float* out, std::size_t out_stride) {
   Floats acc[T][2];
-  float_tile<Element, Isa, T>(packed, rows, stride, steps, acc);
+  float_tile<Element, Isa, T>(packed, rows, stride, steps, start, acc);
 #pragma GCC unroll 16
   for (int t = 0; t < T; ++t) {
     store(out + t * out_stride, acc[t][0]);

@@ -13,12 +13,12 @@ SEROTINE_INLINE void project_tile(const FloatMatrix& matrix, std::size_t column,
   if constexpr (sizeof(typename Isa::Element) == 2) {
     if (!matrix.pairs.empty()) {
       float_product<typename Isa::Element, Isa, T>(matrix.pairs.data() + column * matrix.inputs, rounded, matrix.inputs,
-                                                   matrix.inputs / 2, tile, kPanel);
+                                                   matrix.inputs / 2, nullptr, tile, kPanel);
       return;
     }
   }
-  float_product<float, Isa, T>(matrix.panels.data() + column * matrix.inputs, rows, matrix.inputs, matrix.inputs, tile,
-                               kPanel);
+  float_product<float, Isa, T>(matrix.panels.data() + column * matrix.inputs, rows, matrix.inputs, matrix.inputs, nullptr,
+                               tile, kPanel);
 }
 
 // out = activation(matrix x + bias), plus x or residual x where the layer has them. `rounded` has room for the states as

@@ -18,9 +18,8 @@ from helpers.small_engine import THRESHOLDS
 
 from serotine import Index
 from serotine.errors import IndexDamagedError, MaintenanceWarning, SerotineError
-from serotine.index import files
-from serotine.index.files import CHECKPOINT_FILE, SEGMENT_FOLDER, FileRecord
-from serotine.index.growth import kmeans, maintenance
+from serotine.index.files import CHECKPOINT_FILE, SEGMENT_FOLDER
+from serotine.index.growth import kmeans
 from serotine.index.store import writer_lock
 from serotine.ingest import Ingest
 
@@ -68,23 +67,6 @@ def test_maintenance_copies_no_damage(tmp_path: Path, monkeypatch: pytest.Monkey
         assert damaged.read_bytes() == before
         with pytest.raises(IndexDamagedError, match=f"checksum of {damaged.name}"):
             index.verify()
-
-
-def test_a_growing_index_reads_no_file_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for module, name, value in THRESHOLDS:
-        monkeypatch.setattr(module, name, value)
-    read: list[str] = []
-
-    def recorded(path: Path, record: FileRecord) -> str:
-        read.append(record.name)
-        return files.damage(path, record)
-
-    monkeypatch.setattr(maintenance, "damage", recorded)
-    with Index.create(tmp_path / "x", dim=DIM, keep_vectors=True) as index:
-        for number in range(12):
-            grow(index, "b" * (number + 1), 6)
-    assert read
-    assert len(set(read)) == len(read)
 
 
 # SIGBUS cannot be caught: a process of its own.

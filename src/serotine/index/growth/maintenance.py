@@ -7,14 +7,12 @@ it or after it, and never loses a document.
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 
 from serotine.errors import IndexDamagedError, SerotineError, reason
-from serotine.index.files import SEGMENT_FOLDER, FileRecord, Segment, SegmentRecord, centroids_for, damage, sample_size
+from serotine.index.files import SEGMENT_FOLDER, Segment, SegmentRecord, centroids_for, damage, sample_size
 from serotine.index.growth import codebook_training, kmeans, policy, rewrite
 from serotine.index.growth.policy import Job, Kind
 from serotine.index.store import SegmentView, Snapshot, Store
@@ -23,9 +21,6 @@ from serotine.progress import progress_bar
 _log = logging.getLogger("serotine.index")
 
 _EXPECTED_TOKENS = "expected_tokens"
-# Seconds for which a file that was intact is taken to be so, unless it changes: a growing index is rewritten level by
-# level, and would be read twice as often.
-_INTACT_SECONDS = 600.0
 
 
 class Maintenance:
@@ -33,8 +28,6 @@ class Maintenance:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        # Of files found intact, or written here: when, and what `stat` says of them.
-        self._intact: dict[str, tuple[float, _Stat]] = {}
 
     def expect(self, documents: int) -> None:
         """Record the expected number of tokens, extrapolated from the stored documents to `documents`."""
@@ -210,39 +203,18 @@ class Maintenance:
                 transaction.insert_segment(record)
             if tombstones:
                 transaction.purge_deleted(np.concatenate(tombstones).tolist())
-        self._remember(record)
 
     def _require_intact(self, views: Sequence[SegmentView]) -> None:
         """Raise IndexDamagedError for damaged files: copied, damage would get a checksum that matches."""
         files = [file for view in views for file in view.segment.record.files]
         files += [record.file for record in self._store.catalog.codebooks().values()]
         folder = self._store.folder
-        problems = [problem for file in files if (problem := self._damage(file))]
+        problems = [problem for file in files if (problem := damage(folder / SEGMENT_FOLDER / file.name, file))]
         if problems:
             raise IndexDamagedError(
                 f"{folder}: {'; '.join(problems)}; these files stay as they are and are not merged; "
                 "restore them from a backup, or rebuild the index"
             )
-
-    def _damage(self, file: FileRecord) -> str:
-        """Return what is wrong with a file, as `damage`, which reads it unless it was intact a short time ago."""
-        path = self._store.folder / SEGMENT_FOLDER / file.name
-        since, known = self._intact.get(file.name, (0.0, None))
-        if known is not None and time.monotonic() - since < _INTACT_SECONDS and _stat(path) == known:
-            return ""
-        stat = _stat(path)
-        problem = damage(path, file)
-        if not problem and stat is not None:
-            self._intact[file.name] = (time.monotonic(), stat)
-        return problem
-
-    def _remember(self, record: SegmentRecord) -> None:
-        """Remember that the files of a segment are intact: they were just written. Forget those that are gone."""
-        folder = self._store.folder / SEGMENT_FOLDER
-        self._intact = {name: known for name, known in self._intact.items() if (folder / name).exists()}
-        for file in record.files:
-            if (stat := _stat(folder / file.name)) is not None:
-                self._intact.setdefault(file.name, (time.monotonic(), stat))
 
     def _check(self, record: SegmentRecord) -> None:
         """Open a segment before it is committed: a catalog that names an unreadable file makes an unreadable index."""
@@ -255,18 +227,6 @@ class Maintenance:
                 f"{folder}: a new segment cannot be read back ({reason(error)}); the index is unchanged; "
                 "check the disk, then try again"
             ) from error
-
-
-_Stat = tuple[int, int, int]
-
-
-def _stat(path: Path) -> _Stat | None:
-    """Return what changes whenever a file does; None for one that is gone."""
-    try:
-        stat = path.stat()
-    except OSError:
-        return None
-    return stat.st_ino, stat.st_size, stat.st_mtime_ns
 
 
 def _newest(snapshot: Snapshot) -> int | None:

@@ -13,7 +13,7 @@ from helpers.serving_cases import DIM, application, create_index, create_vector_
 
 from serotine import Index
 from serotine.cli import main
-from serotine.ingest import IngestReport
+from serotine.ingest import IngestReport, update
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -80,6 +80,35 @@ def test_a_broken_file_is_skipped_and_reported(client: TestClient) -> None:
     assert second == {"file": "e.jsonl", "line": 2, "reason": reason, "collisions": 0}
     assert "must be a str, got 3" in reasons["c.jsonl"]
     assert not any("uploads" in reason for reason in reasons.values())
+
+
+def test_an_upload_replaces_only_its_own_rows(client: TestClient, tmp_path: Path) -> None:
+    path = tmp_path / "wiki.serotine"
+    indexed, gone = tmp_path / "a.csv", tmp_path / "gone.csv"
+    indexed.write_text("id,text\n1,bat\n2,owl\n")
+    gone.write_text("id,text\n3,fox\n")
+    with Index.open(path, encoder=WordEncoder(DIM)) as index:
+        update(index, [indexed, gone])
+    # The files of an index that was copied to a server are not there.
+    gone.unlink()
+    rows = b"id,text\n1,emu\n2,emu\n3,emu\nd1,emu\n4,gnu\n"
+    for expected in (1, 0):
+        job = upload(client, ("up.csv", rows))
+        assert (job["state"], job["added"], job["replaced"]) == ("done", expected, 0)
+        assert (job["skipped"], job["skipped_rows"]["count"]) == ([], 4)
+        (row,) = job["skipped_rows"]["first"]
+        assert (row["file"], row["line"], row["collisions"]) == ("up.csv", 2, 4)
+        assert row["reason"] == (
+            f"4 rows have ids that are already in the index, from {indexed.as_posix()} and 2 other files "
+            "(the first: '1'); use other ids, or delete the documents first"
+        )
+    (skipped,) = upload(client, ("only.csv", b"id,text\n4,hen\n"))["skipped"]
+    assert skipped["reason"].startswith("line 2: id '4' is already in the index, from up.csv; use other ids")
+    job = upload(client, ("up.csv", b"id,text\n4,yak\n"))
+    assert (job["added"], job["replaced"], job["skipped_rows"]["count"]) == (1, 1, 0)
+    with Index.open(path, read_only=True) as opened:
+        texts = {id_: opened[id_].text for id_ in ("1", "2", "3", "d1", "4")}
+    assert texts == {"1": "bat", "2": "owl", "3": "fox", "d1": "bats eat moths at night", "4": "yak"}
 
 
 @pytest.mark.parametrize(
@@ -151,15 +180,14 @@ def test_a_job_reports_what_the_command_line_reports(
     }
     for name, content in (before | {"cat.txt": b"cats sleep"}).items():
         Path(name).write_bytes(content)
-    for path in ("wiki.serotine", "shell.serotine"):
-        assert main(["index", *before, "cat.txt", "-o", path, "--encoder", "serotine-mini"]) == 0
+    assert main(["index", *before, "cat.txt", "-o", "shell.serotine", "--encoder", "serotine-mini"]) == 0
+    Index.create("wiki.serotine", encoder="serotine-mini").close()
     for name, content in files.items():
         Path(name).write_bytes(content)
     capsys.readouterr()
     assert main(["index", *files, "-o", "shell.serotine", "--json", "-"]) == 0
     shell = json.loads(capsys.readouterr().out)
     with application(tmp_path / "state", Path("wiki.serotine")) as client:
-        # The uploads replace those of the same names.
         job = upload(client, *before.items(), ("cat.txt", b"cats sleep"))
         assert (job["state"], job["skipped"]) == ("done", [])
         job = upload(client, *files.items())

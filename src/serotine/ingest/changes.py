@@ -80,7 +80,7 @@ def compare_documents(
             continue
         text, metadata = contents.get(document.id, (document.text, document.metadata))
         same = text == document.text and _is_same(document, metadata)
-        if not upsert and entry.source != file.key and not _is_free(entry, same=same):
+        if not upsert and entry.source != file.key and not _is_free(entry, file, same=same):
             raise TakenIdError(document, document.id, Holder.of(entry.source, names), file)
         if text != document.text:
             changes.store.append(document)
@@ -129,7 +129,7 @@ def _displaced(
     for id_, entry in index.sources.entries(list(others)).items():
         if entry.source == file.key:
             continue
-        if not upsert and not _is_free(entry, same=False):
+        if not upsert and not _is_free(entry, file, same=False):
             raise TakenIdError(by_record[others[id_]], id_, Holder.of(entry.source, names), file)
         displaced.append(id_)
     return displaced
@@ -149,6 +149,9 @@ def batched(documents: Iterator[Document], size: int) -> Iterator[list[Document]
         yield batch
 
 
-def _is_free(entry: CatalogEntry, *, same: bool) -> bool:
-    """Return whether a document from elsewhere may become this file's: the same one, or one whose file is gone."""
-    return same if entry.source is None else is_gone(entry.source)
+def _is_free(entry: CatalogEntry, file: SourceFile, *, same: bool) -> bool:
+    """Return whether a document from elsewhere may become this file's: the same one, or one whose file is gone.
+
+    For an upload none is gone: its server need not have the files that an index was made of.
+    """
+    return same if entry.source is None else not file.is_named and is_gone(entry.source)

@@ -86,7 +86,11 @@ def _reason(id_: str, holders: tuple[Holder, ...], count: int, file: SourceFile)
     holder = holders[0]
     others = len(holders) - 1
     more = f" and {others:,} other file{'s' if others > 1 else ''}" if others else ""
-    options = "add --prefix-ids, or name another field with --id-field NAME"
+    options = "add --prefix-ids, or name another field with --id-field NAME" if file.is_table else "use another id"
+    replacing = "replace the documents: serotine add --upsert"
+    if file.is_named:
+        # Options of the command line are not for uploads.
+        options, replacing = "use other ids", "delete the documents first"
     if holder.name is not None and holder.is_read:
         keeping = f"which keep{'' if others else 's'} {'it' if count == 1 else 'them'}"
         where = f"also in {holder.name}{more}, {keeping}"
@@ -95,5 +99,5 @@ def _reason(id_: str, holders: tuple[Holder, ...], count: int, file: SourceFile)
     else:
         where = f"already in the index{'' if holder.name is None else f', from {holder.name}'}{more}"
         subject = f"id {id_!r} is {where}" if count == 1 else f"{count:,} rows have ids that are {where}"
-        fix = f"{options if file.is_table else 'use another id'}, or replace the documents: serotine add --upsert"
+        fix = f"{options}, or {replacing}"
     return f"{subject}{'' if count == 1 else f' (the first: {id_!r})'}; {fix}"

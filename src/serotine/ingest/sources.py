@@ -59,6 +59,11 @@ class SourceFile:
         return type_ in TEXT_READERS and not (type_ in TABLES and fields.has_columns)
 
     @property
+    def is_named(self) -> bool:
+        """Whether its name is the caller's rather than its path, as that of an upload is."""
+        return not os.path.isabs(self.key)  # noqa: PTH117 - a name of the caller's need not be a path
+
+    @property
     def is_table(self) -> bool:
         """Whether `Fields` say what its documents are."""
         return file_type(self.name) in TABLES

@@ -183,7 +183,7 @@ class Jobs:
             self._write(job)
 
     def _update(self, job: Job, texts: _TextWarnings, folder: Path, names: list[str], index: Index) -> None:
-        """Index files; they replace the documents of files with the same names."""
+        """Index files; they replace the documents of uploaded files with the same names."""
         added_before = job.added
 
         def on_progress(added: int, _all: int) -> None:
@@ -193,12 +193,9 @@ class Jobs:
             if self._stopping.is_set():
                 raise SerotineError("the server was stopped; upload the files again to continue")
 
-        # Upsert whatever the source: a document is updated by uploading it again.
         sources = [SourceFile.named(folder / name, name) for name in names]
         with collected_warnings() as collected:
-            report = update(
-                index, sources, upsert=True, restore_deleted=True, limits=self._limits, on_progress=on_progress
-            )
+            report = update(index, sources, restore_deleted=True, limits=self._limits, on_progress=on_progress)
         job.report = IngestReport.total([job.report, report])
         texts.add(collected)
         job.warnings = texts.warnings(job.report.coverage, index.stats().encoder or "")

@@ -208,7 +208,7 @@ def test_search_reports_its_stages(shell: Shell, tmp_path: Path) -> None:
     where = ("--where", '{"year": {"<": 2005}}')
     summary = shell("search", "i.serotine", "bat 3", *where, "--verbose").splitlines()[-1]
     assert summary.startswith("5 documents pass the filter: 5 by their ")
-    best = r"; the best scores [01]\.\d{3} per query token"
+    best = r"; the best of them scores [01]\.\d{3} per query token"
     last = shell("search", "i.serotine", "bat 3").splitlines()[-1]
     assert re.fullmatch(rf"10 of 60 documents in [\d.]+ ms{best}", last)
     words = shell("search", "i.serotine", "bat 3", "--mode", "bm25").splitlines()[-1]

@@ -221,3 +221,11 @@ def test_a_filter_that_is_no_json_is_answered_by_one_that_is(shell: Shell, given
     message = shell.fails("search", "i.serotine", "late", "--where", given, status=2)
     assert f"must be a JSON object, got {given!r}; write --where '{json.dumps(meant)}'" in message
     assert "Expecting" not in message
+
+
+def test_a_tiny_score_is_not_printed_as_zero(shell: Shell, tmp_path: Path) -> None:
+    write_jsonl(tmp_path / "one.jsonl", {"bats": "Bats fly at night."})
+    shell("index", "one.jsonl", "--output", "one.serotine")
+    (hit,) = shell.json("search", "one.serotine", "bats", "--mode", "bm25")["hits"]
+    assert 0 < hit["score"] < 0.0001
+    assert "  1  <0.0001  bats\n" in shell("search", "one.serotine", "bats", "--mode", "bm25")

@@ -340,6 +340,24 @@ def test_a_read_only_connection_suffices(tmp_path_factory: pytest.TempPathFactor
         reading.close()
 
 
+def test_a_document_needs_a_word_other_than_function_words() -> None:
+    texts = {1: "The origin of bats", 2: "Of mice", 3: "To be or not to be", 4: "It's what bats are for", 5: "Owls"}
+    connection = database(texts)
+
+    def found(query: str) -> list[int]:
+        return [number for number, _ in lexical.search(connection, query, 5)]
+
+    assert found("quantum chromodynamics of gluons") == []
+    assert found("what's the origin of owls?") == [1, 5]
+    # The others rank as before, by their function words too.
+    assert found("bats of") == [1, 4]
+    assert found("bats for") == [4, 1]
+    # All that the query has.
+    assert found("to be or not to be")[0] == 3
+    assert sorted(found("of the")) == [1, 2]
+    connection.close()
+
+
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.text(max_size=40) | st.text(st.sampled_from("\"'*^-+:(){}NEARORANDT \0東ก้a_"), max_size=30))
 @example('"')

@@ -54,8 +54,10 @@ def test_a_query_that_nothing_answers_has_weak_matches(index: Index, encoder: En
         hits = index.search(OFF_TOPIC, **options)
         (warning,) = hits.warnings
         assert isinstance(warning, WeakMatchWarning)
-        best = f"{hits.stats.best_score_per_token:.3f}"
-        assert str(warning).startswith(f"hits: weak matches, the best scores {best} per query token; below 0.55 ")
+        # No score: that of the best by MaxSim may be of no hit, and every hit has its own.
+        assert str(warning) == (
+            "hits: weak matches, even the best below 0.55 per query token; the documents seldom answer such a query"
+        )
     for others in ({"mode": "bm25"}, {"min_score": 0.1}, {"mode": "hybrid", "min_score": 0.1}):
         assert index.search(OFF_TOPIC, **others).warnings == ()
     # MaxSim says little about a query that the encoder does not know, which has a warning of its own.
@@ -74,15 +76,14 @@ def test_matches_of_several_indexes_are_weak_where_all_are(tmp_path: Path, index
         assert [len(hits.warnings) for hits in results] == [0, 1]
         assert merged_warnings(results) == []
         results = [one.search(OFF_TOPIC) for one in (other, index)]
-        best = max(results, key=lambda hits: hits.stats.best_score_per_token or 0.0)
-        assert merged_warnings(results) == list(best.warnings)
+        assert list(map(str, merged_warnings(results))) == list(map(str, results[0].warnings))
 
 
 def test_the_command_line_says_so(index: Index, capsys: pytest.CaptureFixture[str]) -> None:
     index.close()
     assert main(["search", str(index.path), OFF_TOPIC]) == 0
     (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith("warning: hits: weak matches, the best scores 0.")
+    assert line.startswith("warning: hits: weak matches, even the best below 0.55 per query token; ")
     assert main(["search", str(index.path), OFF_TOPIC, "--json", "-"]) == 0
     (warning,) = json.loads(capsys.readouterr().out)["warnings"]
     assert warning["kind"] == "WeakMatchWarning"

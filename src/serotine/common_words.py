@@ -35,10 +35,17 @@ al ao aos che como cual da dal degli dei del della delle di e el essa este esta 
 più por quien su sua também um uma una uno y
 """
 _DUTCH = "dat deze een het hij ik niet ook te voor zijn"
+# What an apostrophe splits off: "it's", "don't", "we'll", "l'eau".
+_SPLIT_OFF = "l ll re s t ve"
 ENGLISH = frozenset(_ENGLISH_WORDS.split())
 """Function words of English."""
 
-_FUNCTION_WORDS = frozenset(f"{_ENGLISH_WORDS} {_GERMAN} {_FRENCH} {_SOUTHERN} {_DUTCH}".split())
+_FUNCTION_WORDS = frozenset(f"{_ENGLISH_WORDS} {_GERMAN} {_FRENCH} {_SOUTHERN} {_DUTCH} {_SPLIT_OFF}".split())
+
+
+def is_function_word(word: str) -> bool:
+    """Return whether a word, in any case, is a function word of a European language."""
+    return word.casefold() in _FUNCTION_WORDS
 
 
 def rarity(word: str, documents: int = 0, frequency: int = 0) -> float:
@@ -49,7 +56,7 @@ def rarity(word: str, documents: int = 0, frequency: int = 0) -> float:
         documents: number of documents in the collection; 0 where it is unknown.
         frequency: number of those that have the word.
     """
-    if word.casefold() in _FUNCTION_WORDS:
+    if is_function_word(word):
         return FAINTEST
     share = frequency / (documents + _PRIOR_DOCUMENTS)
     return 1 - (1 - FAINTEST) * max(share - _RARE_SHARE, 0.0) / (1 - _RARE_SHARE)

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 # Suffixes of files, beside source code, whose line breaks are shown.
 _LINES = (".yaml", ".yml", ".toml", ".ini", ".cfg", ".log", ".ipynb")
 _BOLD, _NOT_BOLD = "\x1b[1m", "\x1b[22m"
+# Lower scores would be printed as zero.
+_LEAST_SCORE = 0.0001
 # What each stage of a search scores a document by, in the order of the stages.
 _STAGES = {"centroids": "centroids", "residuals": "residuals", "codes": "codes", "vectors": "vectors", "bm25": "words"}
 
@@ -124,7 +126,7 @@ def _name(hit: Hit) -> str:
 
 
 def _summary(found: Sequence[Found], results: Mapping[Path, Hits], *, filtered: bool) -> str:
-    """Return ``3 of 1,400 documents in 6.0 ms; the best scores 0.714 per query token``."""
+    """Return ``3 of 1,400 documents in 6.0 ms; the best of them scores 0.714 per query token``."""
     stats = [hits.stats for hits in results.values()]
     # BM25 applies the filter while it scores and does not count the documents that pass.
     passing = " that pass the filter" if filtered and any(one.plan != "bm25" for one in stats) else ""
@@ -132,7 +134,7 @@ def _summary(found: Sequence[Found], results: Mapping[Path, Hits], *, filtered: 
     places = f" of {len(stats)} indexes" if len(stats) > 1 else ""
     milliseconds = sum(one.milliseconds["search"] for one in stats)
     scores = [one.hit.score_per_token for one in found if one.hit.score_per_token is not None]
-    best = f"; the best scores {max(scores):.3f} per query token" if scores else ""
+    best = f"; the best of them scores {max(scores):.3f} per query token" if scores else ""
     return f"{len(found):,} of {documents}{places}{passing} in {milliseconds:,.1f} ms{best}"
 
 
@@ -172,6 +174,9 @@ def _scores(found: Found, *, verbose: bool) -> str:
         return f"{per_token:7.3f}{f' (sum {score:.3f})' if verbose else ''}"
     # Sums of reciprocal ranks are small, and differ little.
     ranked_by = f"{score:7.3f}" if score >= 1 else f"{score:7.4f}"
+    # BM25 gives a word of most documents a millionth.
+    if 0 < score < _LEAST_SCORE:
+        ranked_by = f"<{_LEAST_SCORE}"
     return ranked_by if per_token is None else f"{ranked_by} ({per_token:.3f} per query token)"
 
 

@@ -374,7 +374,7 @@ class Index(Upkeep):
 
         Args:
             query: a text, or its token vectors, float (tokens, dim).
-            k: number of hits; fewer if fewer documents pass the filter, or in mode "bm25" share a word with the query.
+            k: number of hits; fewer if fewer documents pass the filter, or in mode "bm25" share a word.
             where: filter on metadata: ``{"lang": "en", "year": {">=": 2020}}``; docs/indexes.md lists the operators.
             mode: "late" ranks by MaxSim, "bm25" by words, "hybrid" by both; "late" becomes "hybrid", as `Hits.warnings`
                 then says, where more than 20% of the query, or of most of the documents that it finds, is outside the

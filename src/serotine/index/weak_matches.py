@@ -19,7 +19,7 @@ def weak_match(
 ) -> tuple[WeakMatchWarning, ...]:
     """Return the warning about hits of which even the best is weak, where that was measured for the encoder.
 
-    In mode "hybrid" the best by MaxSim counts, as in mode "late", whether or not it is the first hit.
+    In mode "hybrid" the best by MaxSim counts, as in mode "late", whether or not it is a hit; so no score is named.
 
     Args:
         text: of the query; None where it was given as vectors, which no distribution was measured for.
@@ -39,8 +39,8 @@ def weak_match(
         return ()
     return (
         WeakMatchWarning(
-            f"hits: weak matches, the best scores {best:.3f} per query token; below {threshold:.2f} a query is seldom "
-            "answered by the documents"
+            f"hits: weak matches, even the best below {threshold:.2f} per query token; the documents seldom answer "
+            "such a query"
         ),
     )
 
@@ -48,19 +48,16 @@ def weak_match(
 def merged_warnings(results: Sequence[Hits]) -> list[SerotineWarning]:
     """Return the warnings of the hits of several indexes for one query, each once.
 
-    Matches of one index are weak only where those of the others are too; the best of them is named.
+    Matches of one index are weak only where those of the others are too.
     """
-    searched = [hits for hits in results if hits]
-    weak = [hits for hits in searched if _is_weak(hits.warnings)]
-    best = max(weak, key=lambda hits: hits.stats.best_score_per_token or 0.0) if weak else None
-    return list(
-        dict.fromkeys(
-            warning
-            for hits in results
-            for warning in hits.warnings
-            if not isinstance(warning, WeakMatchWarning) or (hits is best and len(weak) == len(searched))
-        )
-    )
+    all_weak = all(_is_weak(hits.warnings) for hits in results if hits)
+    warnings = {
+        (type(warning), str(warning)): warning
+        for hits in results
+        for warning in hits.warnings
+        if all_weak or not isinstance(warning, WeakMatchWarning)
+    }
+    return list(warnings.values())
 
 
 def _is_weak(warnings: Iterable[SerotineWarning]) -> bool:

@@ -23,6 +23,7 @@ from functools import cache
 from itertools import pairwise, zip_longest
 from typing import Any
 
+from serotine.common_words import is_function_word
 from serotine.languages import detect_language
 from serotine.stemmers import stemmer, stemmer_name, stemmer_version
 
@@ -246,8 +247,9 @@ def search(
 ) -> list[tuple[int, float]]:
     """Return the `k` live documents that match a query best, by BM25 (k1 = 1.2, b = 0.75) as FTS5 computes it.
 
-    A document needs one word of the query, in any inflection that the stemmer of its language removes. Of more than 64
-    words only the rarest 64 count, of the first 8,192 distinct ones.
+    A document needs one word of the query, in any inflection that the stemmer of its language removes: other than a
+    function word ("of"), unless the query has no others. Of more than 64 words only the rarest 64 count, of the first
+    8,192 distinct ones.
 
     Args:
         connection: to a database with the tables `documents` and `passages_fts`.
@@ -265,15 +267,25 @@ def search(
         # CROSS: SQLite must not look each document up in FTS5, which would parse the query every time.
         join = "CROSS JOIN documents ON documents.number = passages_fts.rowid "
         sql, values = f"AND {condition[0]} ", condition[1]
-    statement = (
-        f"SELECT passages_fts.rowid, bm25(passages_fts) AS score FROM passages_fts {join}"  # noqa: S608
-        # Tombstones are few, and the catalog has an index of them; checking every document takes a third longer.
-        "WHERE passages_fts MATCH ? AND passages_fts.rowid NOT IN (SELECT number FROM documents WHERE NOT live) "
-        f"{sql}ORDER BY score, passages_fts.rowid LIMIT ?"
-    )
+    stems, words = _stems(connection), _words(query)
+    telling = frozenset(_phrases_of([word for word in words if not is_function_word(word)], stems))
     rows: list[tuple[int, float]] = []
-    for phrases in _choices(connection, _phrases(query, _stems(connection))[:_MAX_PHRASES]):
-        rows = connection.execute(statement, (" OR ".join(phrases), *values, k)).fetchall()
+    for phrases in _choices(connection, _phrases_of(words, stems)[:_MAX_PHRASES]):
+        required = [phrase for phrase in phrases if phrase in telling]
+        if telling and not required:
+            continue
+        # Function words add to scores, and so stay in the query.
+        is_restricted = 0 < len(required) < len(phrases)
+        restriction = "AND passages_fts.rowid IN (SELECT rowid FROM passages_fts WHERE passages_fts MATCH ?) "
+        statement = (
+            f"SELECT passages_fts.rowid, bm25(passages_fts) AS score FROM passages_fts {join}"  # noqa: S608
+            f"WHERE passages_fts MATCH ? {restriction if is_restricted else ''}"
+            # Tombstones are few, and the catalog has an index of them; checking every document takes a third longer.
+            "AND passages_fts.rowid NOT IN (SELECT number FROM documents WHERE NOT live) "
+            f"{sql}ORDER BY score, passages_fts.rowid LIMIT ?"
+        )
+        matched = [" OR ".join(phrases), *([" OR ".join(required)] if is_restricted else [])]
+        rows = connection.execute(statement, (*matched, *values, k)).fetchall()
         if len(rows) == k:
             break
     return [(number, -score) for number, score in rows]
@@ -317,8 +329,12 @@ def _words(query: str) -> list[str]:
 
 
 def _phrases(query: str, stems: Iterable[Stem]) -> list[str]:
-    """Return the distinct words of a query as FTS5 phrases: as they are written, and stemmed."""
-    words = _words(query)
+    """Return the distinct words of a query as FTS5 phrases."""
+    return _phrases_of(_words(query), stems)
+
+
+def _phrases_of(words: Sequence[str], stems: Iterable[Stem]) -> list[str]:
+    """Return distinct words as FTS5 phrases: as they are written, and stemmed."""
     forms = [*words, *(stem(word) for stem in stems for word in words)]
     # A single character must match the pairs that it begins: a prefix does. A run's last character is stored alone too.
     return list(dict.fromkeys(f'"{word}"*' if _UNIT.fullmatch(word) else f'"{word}"' for word in forms if word))

@@ -65,7 +65,7 @@ class _Candidate:
         return PassageHit(
             index=self.name,
             id=hit.id,
-            score=round(score, 4) if math.isfinite(score) else None,
+            score=_rounded(score),
             score_per_token=None if hit.score_per_token is None else round(hit.score_per_token, 4),
             other_passages=hit.other_passages,
             text=None if hit.text is None else shown,
@@ -75,6 +75,11 @@ class _Candidate:
             metadata=metadata,
             metadata_left_out=left_out,
         )
+
+
+def _rounded(score: float) -> float | None:
+    """Return a score with four decimals, or with one digit where these would be zeros; None if it is not finite."""
+    return round(score, 4) or float(f"{score:.1g}") if math.isfinite(score) else None
 
 
 @dataclass
@@ -157,7 +162,7 @@ def _note(draft: _Draft, indexes: Mapping[str, Index], arguments: SearchArgument
             return f"No passage after the first {arguments.offset:,}; lower offset."
         if arguments.where is not None:
             return "No passage matches the filter; list shows the fields and their values."
-        return "No passage shares a word with the query; search with mode late or hybrid."
+        return "No passage shares a word with the query, except common ones; search with mode late or hybrid."
     summary = f"{_passages(count)}, best first"
     changes = [f"{draft.cut} cut to the best sentences"] if draft.cut else []
     changes += [f"{draft.left_out} more omitted"] if draft.left_out else []

@@ -35,7 +35,8 @@ export function scores(plan) {
     if (digits && !plan.includes("bm25")) {
       return { score: digits, perToken: "per token", scoreTitle: `MaxSim ${score.toFixed(2)} over the query's tokens` };
     }
-    const shown = score === null ? "" : score.toFixed(score < 1 ? 4 : 2);
+    const tiny = score > 0 && score < 0.0001;
+    const shown = tiny ? "<0.0001" : score === null ? "" : score.toFixed(score < 1 ? 4 : 2);
     return { score: shown, perToken: digits && `${digits} per token`, scoreTitle: `Score ${shown}` };
   };
 }

@@ -62,11 +62,8 @@ export function merged(names, responses, k) {
 function uniqueWarnings(responses) {
   const isWeak = ({ kind }) => kind === "WeakMatchWarning";
   const found = responses.filter(({ hits }) => hits.length);
-  const best = found.sort((a, b) => b.stats.best_score_per_token - a.stats.best_score_per_token)[0];
   const allWeak = found.every(({ warnings }) => warnings.some(isWeak));
-  const shown = responses.flatMap((response) =>
-    response.warnings.filter((warning) => !isWeak(warning) || (allWeak && response === best)),
-  );
+  const shown = responses.flatMap(({ warnings }) => warnings.filter((warning) => allWeak || !isWeak(warning)));
   const byText = new Map(shown.map((warning) => [warning.message, warning]));
   return [...byText.values()];
 }

@@ -64,10 +64,33 @@ def test_a_file_in_another_encoding_is_skipped_with_its_line(index: Index) -> No
     names = ["a.txt", "a.md", "a.csv", "a.jsonl", "a.json"]
     report = update(index, names, fields=Fields(encoding="utf-8"))
     fix = "as which --encoding has it read"
-    assert all(fix in skipped.message for skipped in report.skipped)
+    assert all(f" not utf-8, {fix}" in skipped.message for skipped in report.skipped)
     assert [skipped.message.partition(" not ")[0] for skipped in report.skipped] == [
         *("a.txt:", "a.md:", "a.csv:1:", "a.jsonl:1:", "a.json:"),
     ]
+
+
+@pytest.mark.parametrize("given", ["latin-1", "cp1252", "utf-8", "utf-16-be"])
+def test_a_file_with_the_mark_of_another_encoding_is_skipped(index: Index, given: str) -> None:
+    for name, text in FILES.items():
+        Path(name).write_bytes(text.encode("utf-16"))
+    report = update(index, list(FILES), fields=Fields(encoding=given))
+    assert texts(index) == {}
+    assert len(report.skipped) == len(FILES)
+    assert all(": has the byte order mark of utf-16; name another" in skipped.message for skipped in report.skipped)
+
+
+def test_a_named_encoding_is_not_detected_again(index: Index) -> None:
+    for name in ("a.txt", "a.csv"):
+        Path(name).write_bytes("text\nplain".encode("utf-16-le"))
+    report = update(index, ["a.txt", "a.csv"], fields=Fields(encoding="latin-1"))
+    assert [skipped.message.partition("; ")[0].partition(": ")[2] for skipped in report.skipped] == 2 * [
+        "not iso8859-1, as which --encoding has it read: contains NUL characters"
+    ]
+    for name in ("a.txt", "a.csv"):
+        Path(name).write_bytes("\ufefftext\nplain".encode("utf-16-le"))
+    assert update(index, ["a.txt", "a.csv"], fields=Fields(encoding="utf-16-le")).skipped == ()
+    assert texts(index) == {"a.txt": "text\nplain", "a.csv": "plain"}
 
 
 def test_only_the_file_itself_keeps_its_encoding_and_others_are_detected(index: Index) -> None:

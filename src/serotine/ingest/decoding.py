@@ -30,6 +30,7 @@ _MARKS = (
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
+_MARK_BYTES = 4
 # Windows encodings that programs write under the names of smaller standards; browsers read them the same way.
 _SUPERSETS = {
     "ascii": "cp1252",
@@ -96,11 +97,16 @@ def decode(data: bytes, name: str, declared: str | None = None, *, given: str | 
         InputFileError: it is not text, or its encoding is unknown.
     """
     if given is not None:
+        check_mark(data, name, given)
         try:
-            return data.decode(given), Encoding(given)
+            text = data.decode(given).removeprefix("\ufeff")
         except UnicodeError as error:
             position = f" (byte {error.start:,})" if isinstance(error, UnicodeDecodeError) else ""
             raise InputFileError(f"{name}: {not_in(given)}{position}; {NAME_ANOTHER}") from None
+        # Readers detect the encoding of what they are given: with NUL characters it would look like UTF-16.
+        if "\0" in text:
+            raise InputFileError(f"{name}: {not_in(given)}: contains NUL characters; {NAME_ANOTHER}")
+        return text, Encoding(given)
     encoding = detect_encoding(data.splitlines(keepends=True), name, declared)
     try:
         return data.decode(encoding.name), encoding
@@ -115,7 +121,22 @@ NAME_ANOTHER = "name another encoding with --encoding, or leave it out, so that 
 
 def not_in(encoding: str) -> str:
     """Return what is wrong with a text that cannot be decoded as was asked for."""
-    return f"not {encoding}, as which --encoding has it read"
+    return f"not {_shown(encoding)}, as which --encoding has it read"
+
+
+def check_mark(start: bytes, name: str, encoding: str) -> None:
+    """Raise InputFileError if a file that begins so has the byte order mark of another encoding than was asked for."""
+    mark, marked = next(((mark, marked) for mark, marked in _MARKS if start.startswith(mark)), (b"", ""))
+    if not mark or encoding == marked:
+        return
+    # One that names its byte order leaves the mark in the text.
+    if not encoding.startswith("utf") or not start.startswith("\ufeff".encode(encoding)):
+        raise InputFileError(f"{name}: {not_in(encoding)}: has the byte order mark of {_shown(marked)}; {NAME_ANOTHER}")
+
+
+def _shown(encoding: str) -> str:
+    """Return an encoding's name as people write it."""
+    return encoding.removesuffix("-sig")
 
 
 def read_encoded_lines(path: Path, name: str, encoding: str) -> Iterator[tuple[int, str]]:
@@ -126,13 +147,15 @@ def read_encoded_lines(path: Path, name: str, encoding: str) -> Iterator[tuple[i
     """
     limit = reading_limits().record_bytes
     number = 0
+    with open_file(path, name) as file:
+        check_mark(file.read(_MARK_BYTES), name, encoding)
     with open_file(path, name) as file, io.TextIOWrapper(file, encoding, newline="\n") as stream:
         try:
             while line := stream.readline(limit + 1):
                 number += 1
                 if len(line) > limit:
                     raise InputFileError(f"{name}:{number}: {too_long('a line')}")
-                yield number, line
+                yield number, line.removeprefix("\ufeff") if number == 1 else line
         except UnicodeError:
             raise InputFileError(f"{name}:{number + 1}: {not_in(encoding)}; {NAME_ANOTHER}") from None
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from serotine.errors import InputFileError
-from serotine.ingest.decoding import NAME_ANOTHER, Encoding, detect_encoding, not_in
+from serotine.ingest.decoding import NAME_ANOTHER, Encoding, check_mark, detect_encoding, not_in
 from serotine.ingest.fields import STANDARD, Fields, distinct_names
 from serotine.ingest.limits import reading_limits, too_long
 from serotine.ingest.lines import limited_lines, open_file
@@ -50,6 +50,7 @@ def read_csv(path: Path, name: str, fields: Fields = STANDARD, *, delimiter: str
         if fields.encoding is None:
             encoding = detect_encoding(checked, name, allow_nul=True)
         else:
+            check_mark(next(checked, b""), name, fields.encoding)
             deque(checked, maxlen=0)
             encoding = Encoding(fields.encoding)
     yield from (Problem(line, reason) for line, reason in encoding.problems)
@@ -80,7 +81,9 @@ def _decoded(stream: io.TextIOWrapper, name: str, limit: int, encoding: str, *, 
     try:
         while line := stream.readline(limit):
             number += 1
-            yield line
+            if is_given and number == 1 and "\0" in line:
+                raise InputFileError(f"{name}:1: {not_in(encoding)}: contains NUL characters; {NAME_ANOTHER}")
+            yield line.removeprefix("\ufeff") if number == 1 else line
     except UnicodeError:
         detected = f"not {encoding}, although the file looks like it; convert it to UTF-8"
         fault = f"{not_in(encoding)}; {NAME_ANOTHER}" if is_given else detected

@@ -63,6 +63,8 @@ def test_sections_count_the_characters_of_preformatted_text() -> None:
         '<a href="#install">#</a>',
         '<a href="#install"> \u00a7 </a>',
         '<a href="#install" class="anchor"><svg></svg></a>',
+        "<a>\u00b6</a>",
+        '<a name="install"> # </a>',
         '<a class="hash-link" href="/docs#install">link</a>',
         '<a class="skip" href="#main">Skip to content</a>',
         '<a href="#main">Jump to navigation</a>',
@@ -127,6 +129,11 @@ def test_many_such_links_cost_little_time() -> None:
     text_of("<div><a rel=next href=a>Next</a> text" * 2000)
     text_of("<div>" + "<a rel=next href=a>x</a>" * 20_000 + "</div>")
     assert time.process_time() - started < 5
+
+
+def test_an_anchor_sign_in_a_heading_is_left_out_wherever_it_leads() -> None:
+    extract = read_html('<h2>Install<span><a href="/docs#install">\u00a7</a></span></h2>Run.'.encode(), "f")
+    assert (extract.text, extract.metadata) == ("Install\n\nRun.", {"title": "Install"})
 
 
 def test_links_in_a_text_stay() -> None:

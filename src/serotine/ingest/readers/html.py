@@ -67,6 +67,8 @@ _FOOTER_PARENTS = frozenset(("article", "blockquote", "main", "section"))
 _SKIP_LINK = re.compile(r"\s*(?:skip|jump) to\b", re.IGNORECASE)
 # The text of a link to the heading beside it: symbols, an icon of a font, or nothing.
 _ANCHOR_SIGNS = re.compile(r"[\s#¶§†∞⚓🔗\u200b\ufe0f\ue000-\uf8ff]*")
+# Of those that lead nowhere, or are in a heading.
+_SURE_ANCHOR_SIGNS = re.compile(r"\s*[#¶§⚓🔗][\s\ufe0f]*")
 # What a page shows where its scripts do not run is about the browser, or else a text of the page.
 _ABOUT_SCRIPTS = re.compile("java ?script|enable scripts", re.IGNORECASE)
 # Invisible places where a word may be broken.
@@ -81,6 +83,8 @@ _META = {
 # Between the names of a page and its site.
 _SITE = re.compile(r"\s[-\u2013\u2014|\u00b7:\u00bb\u203a]+\s")
 _HEADINGS = {f"h{level}": level for level in range(1, 7)}
+# Elements between a heading and the link in it.
+_HEADING_DEPTH = 4
 _SPACE = re.compile(r"[ \t\n\r\f]+")
 _TEXT = "-text"
 
@@ -367,7 +371,20 @@ def _surrounds(node: LexborNode, tag: str, in_article: _Ancestors) -> bool:
         return not in_article.match(node)
     if tag != "a":
         return False
-    if not (attributes.get("href") or "").startswith("#"):
-        return False
     text = node.text()
+    if not (attributes.get("href") or "").startswith("#"):
+        is_sign = bool(_SURE_ANCHOR_SIGNS.fullmatch(text))
+        return is_sign and ("href" not in attributes or _is_in_heading(node))
     return bool(_SKIP_LINK.match(text) or _ANCHOR_SIGNS.fullmatch(text))
+
+
+def _is_in_heading(node: LexborNode) -> bool:
+    """Return whether an element is in a heading, at most a few elements below it."""
+    parent = node.parent
+    for _ in range(_HEADING_DEPTH):
+        if parent is None:
+            return False
+        if parent.tag in _HEADINGS:
+            return True
+        parent = parent.parent
+    return False

@@ -29,13 +29,12 @@ QUERIES = [
 ]
 
 
-def highlight(explanation: Explanation, *, color: bool) -> Text:
-    """Return the excerpt with the strongest matches; matched words are colored, or between asterisks."""
+def highlight(explanation: Explanation) -> Text:
+    """Return the excerpt with the strongest matches; matched words are colored on a terminal."""
     text = Text()
     for piece in re.split(f"({MARK}.*?{UNMARK})", passage(explanation.text, explanation.spans(), 300)):
         if piece.startswith(MARK):
-            word = piece.strip(MARK + UNMARK)
-            text.append(word if color else f"**{word}**", "bold yellow")
+            text.append(piece.strip(MARK + UNMARK), "bold yellow")
         else:
             text.append(piece)
     return text
@@ -57,7 +56,7 @@ def search(index: Index, query: str, console: Console) -> None:
 def show(hit: Hit, explanation: Explanation, console: Console) -> None:
     """Print the score, id and excerpt of a hit."""
     console.print(Text.assemble((f"{hit.score:6.2f}", "cyan"), f"  document {hit.id}"))
-    console.print(Padding(highlight(explanation, color=console.is_terminal), (0, 0, 0, 8), expand=False))
+    console.print(Padding(highlight(explanation), (0, 0, 0, 8), expand=False))
 
 
 def main() -> int:

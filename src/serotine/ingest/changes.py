@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 _BATCH_CHARACTERS = 1 << 24
 _NO_NAMES: Mapping[str, str] = {}
 
+IsFree = Callable[[str, Sequence[str]], bool]
+"""Whether a recorded file has none of these ids any more, as `NewIds.lacks` returns it."""
+
 
 @dataclass(slots=True)
 class DocumentChanges:
@@ -32,6 +35,7 @@ class DocumentChanges:
         unchanged: number of documents whose text the index already has, those above included.
         new: how many of `store` have ids that the index does not have.
         displaced: ids of documents from elsewhere to remove: a record that is now cut, or passages of one that is not.
+        owners: names of the records of other files whose documents these replace.
     """
 
     store: list[Document] = field(default_factory=list)
@@ -40,6 +44,7 @@ class DocumentChanges:
     unchanged: int = 0
     new: int = 0
     displaced: list[str] = field(default_factory=list)
+    owners: set[str] = field(default_factory=set)
 
 
 def compare_documents(
@@ -48,6 +53,7 @@ def compare_documents(
     documents: Sequence[Document],
     *,
     upsert: bool,
+    is_free: IsFree,
     names: Mapping[str, str] = _NO_NAMES,
 ) -> DocumentChanges:
     """Compare documents of a file with an index.
@@ -57,6 +63,7 @@ def compare_documents(
         file: the file that contains the documents.
         documents: as `DocumentReader.documents` yields them.
         upsert: whether they replace documents of the same ids from elsewhere.
+        is_free: returns whether a file no longer has ids.
         names: names of the files that are read, by the keys that an index records.
 
     Raises:
@@ -65,7 +72,9 @@ def compare_documents(
     entries = {} if index is None else index.sources.entries([document.id for document in documents])
     changes = DocumentChanges()
     if index is not None:
-        changes.displaced = _displaced(index, file, documents, upsert=upsert, names=names)
+        displaced = _displaced(index, file, documents, upsert=upsert, is_free=is_free, names=names)
+        changes.displaced = list(displaced)
+        changes.owners = {owner for owner in displaced.values() if owner is not None}
     differing = [
         document.id
         for document in documents
@@ -80,8 +89,11 @@ def compare_documents(
             continue
         text, metadata = contents.get(document.id, (document.text, document.metadata))
         same = text == document.text and _is_same(document, metadata)
-        if not upsert and entry.source != file.key and not _is_free(entry, file, same=same):
-            raise TakenIdError(document, document.id, Holder.of(entry.source, names), file)
+        if entry.source != file.key:
+            if not (upsert or _may_take(entry, file, document.ids, is_free, same=same)):
+                raise TakenIdError(document, document.id, Holder.of(entry.source, names), file)
+            if entry.source is not None:
+                changes.owners.add(entry.source)
         if text != document.text:
             changes.store.append(document)
             continue
@@ -101,37 +113,52 @@ def _is_same(document: Document, metadata: Mapping[str, Any]) -> bool:
 
 
 def conflicts(
-    index: Index | None, file: SourceFile, documents: Sequence[Document], *, upsert: bool, names: Mapping[str, str]
+    index: Index | None,
+    file: SourceFile,
+    documents: Sequence[Document],
+    *,
+    upsert: bool,
+    is_free: IsFree,
+    names: Mapping[str, str],
 ) -> Iterator[tuple[Document, TakenIdError]]:
     """Yield the records, by their first document, that `compare_documents` refuses, and why."""
     try:
-        compare_documents(index, file, documents, upsert=upsert, names=names)
+        compare_documents(index, file, documents, upsert=upsert, is_free=is_free, names=names)
     except TakenIdError:
         for _, group in groupby(documents, key=lambda document: document.ids[-1]):
             record = list(group)
             try:
-                compare_documents(index, file, record, upsert=upsert, names=names)
+                compare_documents(index, file, record, upsert=upsert, is_free=is_free, names=names)
             except TakenIdError as error:
                 yield record[0], error
 
 
 def _displaced(
-    index: Index, file: SourceFile, documents: Sequence[Document], *, upsert: bool, names: Mapping[str, str]
-) -> list[str]:
-    """Return the ids under which the index has these documents from elsewhere: whole where cut, or cut otherwise."""
+    index: Index,
+    file: SourceFile,
+    documents: Sequence[Document],
+    *,
+    upsert: bool,
+    is_free: IsFree,
+    names: Mapping[str, str],
+) -> dict[str, str | None]:
+    """Return the ids under which the index has these documents from elsewhere: whole where cut, or cut otherwise.
+
+    Each with the name of its file's record.
+    """
     by_record = {document.record or document.id: document for document in documents if document.line is not None}
     cut = index.sources.passages(list(by_record))
     others = {id_: record for record, ids in cut.items() for id_ in ids}
     others |= {record: record for record, document in by_record.items() if document.record is not None}
     for document in documents:
         others.pop(document.id, None)
-    displaced = []
+    displaced: dict[str, str | None] = {}
     for id_, entry in index.sources.entries(list(others)).items():
         if entry.source == file.key:
             continue
-        if not upsert and not _is_free(entry, file, same=False):
+        if not (upsert or _may_take(entry, file, (id_, others[id_]), is_free, same=False)):
             raise TakenIdError(by_record[others[id_]], id_, Holder.of(entry.source, names), file)
-        displaced.append(id_)
+        displaced[id_] = entry.source
     return displaced
 
 
@@ -149,9 +176,11 @@ def batched(documents: Iterator[Document], size: int) -> Iterator[list[Document]
         yield batch
 
 
-def _is_free(entry: CatalogEntry, file: SourceFile, *, same: bool) -> bool:
-    """Return whether a document from elsewhere may become this file's: the same one, or one whose file is gone.
+def _may_take(entry: CatalogEntry, file: SourceFile, ids: Sequence[str], is_free: IsFree, *, same: bool) -> bool:
+    """Return whether a document from elsewhere may become this file's: the same one, or one its file no longer has.
 
-    For an upload none is gone: its server need not have the files that an index was made of.
+    For an upload no file is gone: its server need not have the files that an index was made of.
     """
-    return same if entry.source is None else not file.is_named and is_gone(entry.source)
+    if entry.source is None:
+        return same
+    return is_free(entry.source, ids) or (not file.is_named and is_gone(entry.source))

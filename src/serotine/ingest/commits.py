@@ -15,6 +15,7 @@ from serotine.index import SourceUpdate
 from serotine.ingest.changes import batched, compare_documents
 from serotine.ingest.document_reader import DocumentReader
 from serotine.ingest.file_state import read_state
+from serotine.ingest.ownership import commit_groups
 from serotine.ingest.plan import FileChange, IngestReport, OnSkip, Plan, Skipped
 
 if TYPE_CHECKING:
@@ -74,15 +75,15 @@ class Commits:
         self._added = self._replaced = self._unchanged = self._removed = self._changed_metadata = 0
         self._files_added = self._files_replaced = 0
         self._skipped = list(plan.skipped)
+        self._is_held = False
+        self._removed_ids: set[str] = set()
+        self._stored_ids: set[str] = set()
         self._coverage = CoverageReport()
 
     def run(self) -> IngestReport:
         """Store and remove documents until the index matches the files of the plan."""
-        for change in self._plan.changes:
-            try:
-                self._store_file(change)
-            except (InputFileError, DuplicateIdError) as error:
-                self._skip(change, error)
+        for group in commit_groups(self._plan.changes):
+            self._store_group(group)
         self._commit()
         gone = self._plan.gone
         self._removed += sum(len(self._index.sources.ids(name)) for name in gone)
@@ -110,17 +111,31 @@ class Commits:
             moved=self._plan.moved,
         )
 
+    def _store_group(self, group: list[FileChange]) -> None:
+        """Store files; several in one transaction, so that a row that moves between them is always in the index."""
+        self._is_held = len(group) > 1
+        self._removed_ids, self._stored_ids = set(), set()
+        for change in group:
+            try:
+                self._store_file(change)
+            except (InputFileError, DuplicateIdError) as error:
+                self._skip(change, error)
+        self._removed += len(self._removed_ids - self._stored_ids)
+        self._is_held = False
+        if self._is_due():
+            self._commit()
+
     def _store_file(self, change: FileChange) -> None:
         # A new file has no earlier version that readers could see mixed with it, so it may take several commits. The
         # documents of a changed one are staged.
-        is_splittable = change.previous is None or change.previous.digest is None
+        is_splittable = not self._is_held and (change.previous is None or change.previous.digest is None)
         staged = {} if is_splittable else self._index.sources.staged(change.record.name)
         update = SourceUpdate(change.record)
         size = 0
         ids: set[str] = set()
         documents = self._reader.planned(change)
         for batch in _batches(documents):
-            changes = compare_documents(self._index, change.file, batch, upsert=self._upsert)
+            changes = compare_documents(self._index, change.file, batch, upsert=self._upsert, is_free=change.takes_from)
             ids.update(document.id for document in batch)
             update.claimed += changes.claimed
             update.displaced += changes.displaced
@@ -152,26 +167,34 @@ class Commits:
             raise InputFileError(f"{change.file.name}: changed while it was read; run again")
         if change.previous is not None:
             update.removed = [id_ for id_ in self._index.sources.ids(change.record.name) if id_ not in ids]
-        self._removed += len(update.removed) + len(set(update.displaced))
+        self._removed_ids.update(update.removed, update.displaced)
+        self._stored_ids |= ids
         self._files_added += change.previous is None
         self._files_replaced += change.previous is not None
+        if self._is_held and self._is_due(len(update.ids) + self._pending_documents, size + self._pending_bytes):
+            self._stage(update, size)
+            size = 0
         self._append(update, size)
-        if self._is_due():
-            self._commit()
 
     def _stage(self, update: SourceUpdate, size: int) -> None:
-        """Store the documents of an update ahead of it, and what is pending."""
+        """Store the documents of an update ahead of it, and what is pending, unless that is held."""
         staged = SourceUpdate(update.record, update.ids, update.texts, update.metadata)
+        held = self._pending, self._pending_documents, self._pending_bytes
+        if self._is_held:
+            self._pending, self._pending_documents, self._pending_bytes = [], 0, 0
         self._pending_documents += len(update.ids)
         self._pending_bytes += size
         update.staged += update.ids
         update.ids, update.texts, update.metadata = [], [], []
         self._commit(staged)
+        if self._is_held:
+            self._pending, self._pending_documents, self._pending_bytes = held
 
     def _is_due(self, documents: int = 0, size: int = 0) -> bool:
-        """Return whether what is pending, and these documents of so many bytes, is enough for a commit."""
-        documents += self._pending_documents
-        size += self._pending_bytes
+        """Return whether these documents of so many bytes, and what is pending but not held, fill a commit."""
+        if not self._is_held:
+            documents += self._pending_documents
+            size += self._pending_bytes
         return documents >= _FIRST_COMMIT * self._scale or size >= _FIRST_COMMIT_BYTES * self._scale
 
     def _append(self, update: SourceUpdate, size: int) -> None:

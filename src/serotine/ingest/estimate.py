@@ -82,6 +82,6 @@ def estimate(
 def _texts_to_store(plan: Plan, reader: DocumentReader, index: Index | None, *, upsert: bool) -> Iterator[list[str]]:
     for change in plan.changes:
         for batch in batched(reader.planned(change), _BATCH):
-            changes = compare_documents(index, change.file, batch, upsert=upsert)
+            changes = compare_documents(index, change.file, batch, upsert=upsert, is_free=change.takes_from)
             if changes.store:
                 yield [document.text for document in changes.store]

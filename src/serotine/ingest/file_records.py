@@ -6,6 +6,7 @@ An update that does not read the file again reports from it.
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,7 @@ from serotine.ingest.fields import Fields
 from serotine.ingest.file_types import file_type
 from serotine.ingest.limits import reading_limits
 from serotine.ingest.rows import SkippedRows
+from serotine.ingest.sources import SourceFile
 
 if TYPE_CHECKING:
     from serotine.index import Index
@@ -40,6 +42,14 @@ def recorded_fields(index: Index | None) -> dict[str, Fields]:
         # Another file of its type has any encoding.
         recorded[f"*{file_type(name)}"] = replace(fields, encoding=None)
     return recorded
+
+
+def as_recorded(file: SourceFile, records: Mapping[str, SourceRecord]) -> SourceFile:
+    """Return a file under the key that an index records; earlier versions did not resolve links."""
+    if not records or file.key in records:
+        return file
+    given = os.path.abspath(file.path)  # noqa: PTH100
+    return replace(file, key=given) if given in records else file
 
 
 def with_report(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -23,6 +22,7 @@ from serotine.ingest.document_reader import RECORDS, DocumentReader
 from serotine.ingest.estimate import Estimate, estimate
 from serotine.ingest.fields import Fields
 from serotine.ingest.file_records import (
+    as_recorded,
     had_other_limits,
     has_collisions,
     problems,
@@ -34,6 +34,7 @@ from serotine.ingest.file_records import (
 from serotine.ingest.file_state import read_digest, read_state, settled_stamp
 from serotine.ingest.limits import ReadingLimits
 from serotine.ingest.listing import list_files
+from serotine.ingest.ownership import NewIds
 from serotine.ingest.plan import FileChange, IngestReport, OnSkip, Plan, Skipped
 from serotine.ingest.rows import SkippedRow, SkippedRows
 from serotine.ingest.sources import SourceFile
@@ -278,6 +279,7 @@ class _Planner:
         self._bytes = self._bytes_read = self._position = 0
         self._ids: dict[str, str] = {}
         self._names: dict[str, str] = {}
+        self._owned: NewIds
         self._skipped_rows: list[SkippedRows] = []
         self._problems: list[SkippedRows] = []
         self._unread: Counter[str] = Counter()
@@ -292,25 +294,24 @@ class _Planner:
     def run(self, sources: Sequence[str | Path | SourceFile]) -> Plan:
         listing = list_files(sources, self._selection)
         records = {} if self._index is None else self._index.sources.all()
-        source_files = list(listing.files.values())
-        self._names.update((file.key, file.name) for file in source_files)
-        sizes = {source.key: _size(source) for source in source_files}
+        files = [as_recorded(file, records) for file in listing.files.values()]
+        for file in files:
+            listing.files.setdefault(file.key, file)
+        self._names.update((file.key, file.name) for file in listing.files.values())
+        self._owned = NewIds(self._reader, {file.key: file for file in files}, records, listing.is_gone)
+        sizes = {file.key: _size(file) for file in files}
         self._bytes = sum(sizes.values())
         self._report_read(0)
-        for source in source_files:
-            # Earlier versions recorded paths without resolving links.
-            given = os.path.abspath(source.path) if records else ""  # noqa: PTH100
-            file = replace(source, key=given) if source.key not in records and given in records else source
-            listing.files.setdefault(file.key, file)
-            self._names[file.key] = file.name
+        for file in files:
             try:
                 self._read(file, records.get(file.key))
             except (InputFileError, DuplicateIdError) as error:
                 skipped = Skipped.of(file.name, error)
                 self._skipped.append(skipped)
+                self._owned.record(file.key, None)
                 if self._on_skip is not None:
                     self._on_skip(skipped)
-            self._bytes_read += sizes[source.key]
+            self._bytes_read += sizes[file.key]
             self._position = 0
             self._report_read(0)
         gone = tuple(name for name in records if listing.is_gone(name))
@@ -375,7 +376,7 @@ class _Planner:
             # Little, compared with what follows.
             digest = read_digest(file, lambda size: self._report_read(size // _HASH_DIVISOR))
         stored_before = self._to_store
-        bad_rows, misread, not_read, collisions = self._read_documents(file, previous)
+        bad_rows, misread, not_read, collisions, owners = self._read_documents(file, previous)
         # Collisions end when the other file goes: such a file is read again, and mostly as it was.
         same_losses = known is not None and (known.count, known.lines) == (bad_rows.count, bad_rows.lines)
         is_same = complete and previous is not None and previous.digest == digest and self._to_store == stored_before
@@ -387,10 +388,11 @@ class _Planner:
         self._unread.update(not_read)
         record = SourceRecord(file.key, digest, stamp, splitting)
         record = with_report(record, bad_rows, not_read, misread, has_collisions=bool(collisions))
-        self._changes.append(FileChange(file, record, previous, state, frozenset(collisions)))
+        self._changes.append(FileChange(file, record, previous, state, frozenset(collisions), frozenset(owners)))
 
     def _keep(self, file: SourceFile, record: SourceRecord, known: SkippedRows) -> None:
         self._unchanged.append(file.name)
+        self._owned.record(file.key, None)
         self._skipped_rows.append(known)
         self._problems.append(problems(record, file.name))
         self._unread.update(unread(record))
@@ -399,14 +401,17 @@ class _Planner:
 
     def _read_documents(
         self, file: SourceFile, previous: SourceRecord | None
-    ) -> tuple[SkippedRows, SkippedRows, Counter[str], set[str]]:
+    ) -> tuple[SkippedRows, SkippedRows, Counter[str], set[str], set[str]]:
         """Count what has to be stored of a file.
 
-        Returns its bad rows, lines that may be misread, what is not read of it, and colliding ids.
+        Returns its bad rows, lines that may be misread, what is not read of it, colliding ids, and the names of files
+        whose ids it takes.
 
         A broken file counts nothing.
         """
         ids: set[str] = set()
+        owners: set[str] = set()
+        is_free, names = self._owned.lacks, self._names
         collisions = Collisions(file)
         documents = to_store = bytes_to_store = new_ids = truncated = 0
         cut_records: set[str] = set()
@@ -436,7 +441,9 @@ class _Planner:
             self._reader.documents(file, count_bad_row, not_read.update, report_part, is_taken, count_problem), _BATCH
         ):
             if skips_rows:
-                for record, error in conflicts(self._index, file, batch, upsert=self._upsert, names=self._names):
+                for record, error in conflicts(
+                    self._index, file, batch, upsert=self._upsert, is_free=is_free, names=names
+                ):
                     collisions.add(record, error.id, error.holder)
                 batch = [document for document in batch if document.ids[-1] not in collisions.ids]
             for document in batch:
@@ -445,7 +452,8 @@ class _Planner:
                     raise TakenIdError(document, duplicate, Holder(self._ids[duplicate], is_read=True), file)
                 ids.update(document.ids)
                 cut_records.update(document.ids[1:])
-            changes = compare_documents(self._index, file, batch, upsert=self._upsert, names=self._names)
+            changes = compare_documents(self._index, file, batch, upsert=self._upsert, is_free=is_free, names=names)
+            owners |= changes.owners
             truncated += self._reader.count_truncated(batch)
             documents += len(batch)
             position = min(position + sum(document.size for document in batch), size)
@@ -464,13 +472,14 @@ class _Planner:
             content = "text" if self._reader.is_text(file) else "documents"
             raise InputFileError(f"{file.name}: contains no {content}; check that it is the right file")
         self._ids.update(dict.fromkeys(ids, file.name))
+        self._owned.record(file.key, ids)
         self._documents += documents
         self._to_store += to_store
         self._bytes_to_store += bytes_to_store
         self._new_ids += new_ids
         self._cut_records += len(cut_records)
         self._truncated += truncated
-        return bad_rows, misread, not_read, collisions.ids
+        return bad_rows, misread, not_read, collisions.ids, owners
 
     def _report_read(self, position: int) -> None:
         """Report that the current file was read up to a position; one that is behind the last is no progress."""

@@ -62,6 +62,7 @@ class FileChange:
         previous: the record in the index; None for a new file.
         state: size, times and inode when it was read; a different state later means that it has changed.
         collisions: ids of its records that are skipped, because other files have them.
+        owners: names of the records of other files whose ids it takes.
     """
 
     file: SourceFile
@@ -69,6 +70,11 @@ class FileChange:
     previous: SourceRecord | None
     state: str
     collisions: frozenset[str] = frozenset()
+    owners: frozenset[str] = frozenset()
+
+    def takes_from(self, owner: str, _ids: Sequence[str]) -> bool:
+        """Return whether it was planned that the file takes ids of another file's record."""
+        return owner in self.owners
 
 
 @dataclass(frozen=True, slots=True)

@@ -187,6 +187,9 @@ def test_a_path_that_is_no_index_names_what_to_do(shell: Shell, tmp_path: Path) 
     assert "corpus.jsonl: is a file, not an index; make one with: serotine index corpus.jsonl" in shell.fails(
         "search", "corpus.jsonl", "late"
     )
+    (tmp_path / "plain").write_text("")
+    message = shell.fails("index", "corpus.jsonl", "-o", "plain")
+    assert message == "error: plain: is a file, not an index; name another with --output\n"
     message = shell.fails("search", "corpus.serotine", "late")
     assert message == "error: corpus.serotine: no such index; make one with: serotine index FOLDER -o corpus.serotine\n"
     shell("index", "corpus.jsonl")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import pickle
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -59,3 +60,11 @@ def test_a_dropped_reader_closes_its_files(tmp_path: Path) -> None:
     assert open_files(tmp_path)
     del reader
     assert not open_files(tmp_path)
+
+
+def test_an_index_is_opened_in_each_process_instead_of_pickled(tmp_path: Path) -> None:
+    with Index.create(tmp_path / "x", dim=2) as index, pytest.raises(TypeError) as raised:
+        pickle.dumps(index)
+    assert str(raised.value) == (
+        f"index: cannot be pickled or copied; in each process, open it with Index.open({str(tmp_path / 'x')!r})"
+    )

@@ -82,6 +82,12 @@ def test_a_broken_file_is_skipped_and_reported(client: TestClient) -> None:
     assert not any("uploads" in reason for reason in reasons.values())
 
 
+def test_an_upload_is_not_advised_to_use_options_of_the_command_line(client: TestClient) -> None:
+    job = upload(client, ("a.txt", "Þetta er stutt".encode("cp1252")))
+    (row,) = job["problems"]["first"]
+    assert row["reason"].endswith("which is a guess; if letters are wrong, convert it: iconv -f ENCODING -t UTF-8")
+
+
 def test_an_upload_replaces_only_its_own_rows(client: TestClient, tmp_path: Path) -> None:
     path = tmp_path / "wiki.serotine"
     indexed, gone = tmp_path / "a.csv", tmp_path / "gone.csv"

@@ -256,3 +256,17 @@ def test_the_table_of_mcp_names_every_argument() -> None:
         assert set(re.findall(r"`(\w+)`", documented)) == set(fields), tool
         for field, default in re.findall(r"`(\w+)` \(([\d,]+)\)", documented):
             assert fields[field].default == int(default.replace(",", "")), field
+
+
+@pytest.mark.parametrize("page", [path.relative_to(ROOT).as_posix() for path in PAGES])
+def test_every_relative_link_leads_to_a_file_of_the_clone(page: str) -> None:
+    # Where code is hosted, pages are shown without those that the site generates.
+    inline = [
+        child
+        for token in MarkdownIt("commonmark").enable("table").parse((ROOT / page).read_text("utf-8"))
+        for child in token.children or ()
+    ]
+    targets = [str(token.attrs["href"]) for token in inline if token.type == "link_open"]
+    targets += [str(token.attrs["src"]) for token in inline if token.type == "image"]
+    paths = [target.partition("#")[0] for target in targets if not re.match("[a-z]+:|#", target)]
+    assert [path for path in paths if not (ROOT / page).parent.joinpath(path).exists()] == []

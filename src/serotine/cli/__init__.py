@@ -88,6 +88,8 @@ def _missing_index(path: str, words: Sequence[str]) -> str:
     from serotine.index import CATALOG_FILE
 
     given = next((word for word in words if Path(word).absolute() == Path(path)), path)
+    if words[:1] == ["index"] and Path(given).is_file():
+        return f"{given}: is a file, not an index; name another with --output"
     return missing_index_message(Path(given), CATALOG_FILE)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from serotine.errors import IndexDamagedError, IndexExistsError, RepositoryError
 from serotine.index.container import DocumentContainer
@@ -28,6 +28,10 @@ from serotine.index.verify import verify_index
 
 class Upkeep(DocumentContainer):
     """The operations of `Index` on an index as a whole."""
+
+    def __reduce__(self) -> NoReturn:
+        message = f"index: cannot be pickled or copied; in each process, open it with Index.open({str(self.path)!r})"
+        raise TypeError(message)
 
     def stats(self) -> IndexStats:
         """Return counts and sizes."""

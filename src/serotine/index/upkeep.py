@@ -30,7 +30,9 @@ class Upkeep(DocumentContainer):
     """The operations of `Index` on an index as a whole."""
 
     def __reduce__(self) -> NoReturn:
-        message = f"index: cannot be pickled or copied; in each process, open it with Index.open({str(self.path)!r})"
+        message = (
+            f"index: cannot be pickled or copied; in each process, open it with Index.open({str(self._store.folder)!r})"
+        )
         raise TypeError(message)
 
     def stats(self) -> IndexStats:

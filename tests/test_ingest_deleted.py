@@ -81,3 +81,23 @@ def test_an_index_of_an_earlier_version_counts_from_now_on(notes: Path, tmp_path
         assert dict(update(index, [notes]).deleted) == {}
         index.delete([id_ for id_ in index if "owls" in id_])
         assert dict(update(index, [notes]).deleted) == {(notes / "owls.txt").as_posix(): 1}
+
+
+def test_deleted_documents_that_a_changed_or_moved_file_brings_back_are_reported(shell: Shell, tmp_path: Path) -> None:
+    (tmp_path / "kk").mkdir()
+    rows = {"bat": "A bat.", "cat": "A cat."}
+    write_jsonl(tmp_path / "kk" / "rows.jsonl", rows)
+    (tmp_path / "kk" / "g.txt").write_text("Owls hear well.", encoding="utf-8")
+    shell("index", "kk", "-o", "i.serotine")
+    shell("delete", "i.serotine", "cat", "kk/g.txt")
+    write_jsonl(tmp_path / "kk" / "rows.jsonl", {**rows, "bat": "A changed bat.", "cat": "A cat."})
+    (tmp_path / "kk" / "g.txt").rename(tmp_path / "kk" / "gg.txt")
+    report = shell.json("index", "kk", "-o", "i.serotine")
+    assert report["restored"] == {"kk/gg.txt": 1, "kk/rows.jsonl": 1}
+    expected = "up to 2 documents of 2 files that changed or moved (the first: kk/gg.txt)"
+    assert f"warning: deleted from the index before, and stored again: {expected}" in shell.err
+    # A change that brings nothing back is none.
+    shell("delete", "i.serotine", "cat")
+    write_jsonl(tmp_path / "kk" / "rows.jsonl", {"bat": "Another bat."})
+    assert shell.json("index", "kk", "-o", "i.serotine")["restored"] == {}
+    assert "stored again" not in shell.err

@@ -160,6 +160,13 @@ def plan_files(ingest: Ingest, index: Index | None, reported: set[Skipped | Skip
             f"deleted from the index, and not stored again: {plural(count, 'document')} of {files} "
             f"(the first: {first}); --restore-deleted stores them"
         )
+    if plan.restored:
+        first = next(iter(plan.restored))
+        count, files = sum(plan.restored.values()), plural(len(plan.restored), "file")
+        warn(
+            f"deleted from the index before, and stored again: up to {plural(count, 'document')} of {files} that "
+            f"changed or moved (the first: {first}); delete them again, or remove them from the file"
+        )
     return plan
 
 
@@ -307,6 +314,7 @@ def dry_run(ingest: Ingest, plan: Plan, index: Index | None, path: Path, json_fi
             "truncated": plan.truncated,
             "ignored": plan.ignored.to_json(),
             "deleted": dict(plan.deleted),
+            "restored": dict(plan.restored),
         },
         json_file,
     )

@@ -109,6 +109,7 @@ class Commits:
             deleted=self._plan.deleted,
             problems=self._plan.problems,
             moved=self._plan.moved,
+            restored=self._plan.restored,
         )
 
     def _store_group(self, group: list[FileChange]) -> None:

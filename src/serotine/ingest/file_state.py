@@ -17,6 +17,14 @@ _BLOCK = 1 << 20
 _SETTLED_NS = 2_000_000_000
 
 
+def file_size(file: SourceFile) -> int:
+    """Return the number of bytes of a file; 0 where it cannot be reached."""
+    try:
+        return file.path.stat().st_size
+    except OSError:
+        return 0
+
+
 def read_state(file: SourceFile) -> str:
     """Return size, times and inode of a file, which change whenever its content does."""
     try:

@@ -31,7 +31,7 @@ from serotine.ingest.file_records import (
     unread,
     with_report,
 )
-from serotine.ingest.file_state import read_digest, read_state, settled_stamp
+from serotine.ingest.file_state import file_size, read_digest, read_state, settled_stamp
 from serotine.ingest.limits import ReadingLimits
 from serotine.ingest.listing import list_files
 from serotine.ingest.ownership import NewIds
@@ -284,6 +284,9 @@ class _Planner:
         self._problems: list[SkippedRows] = []
         self._unread: Counter[str] = Counter()
         self._deleted: dict[str, int] = {}
+        self._restored: dict[str, int] = {}
+        # Of files that are gone, by the digest of what a moved one still has.
+        self._moved_deleted: dict[str | None, int] = {}
         self._changes: list[FileChange] = []
         self._unchanged: list[str] = []
         self._touched: list[SourceRecord] = []
@@ -299,7 +302,9 @@ class _Planner:
             listing.files.setdefault(file.key, file)
         self._names.update((file.key, file.name) for file in listing.files.values())
         self._owned = NewIds(self._reader, {file.key: file for file in files}, records, listing.is_gone)
-        sizes = {file.key: _size(file) for file in files}
+        gone = tuple(name for name in records if listing.is_gone(name))
+        self._moved_deleted = {records[name].digest: records[name].deleted for name in gone}
+        sizes = {file.key: file_size(file) for file in files}
         self._bytes = sum(sizes.values())
         self._report_read(0)
         for file in files:
@@ -314,7 +319,6 @@ class _Planner:
             self._bytes_read += sizes[file.key]
             self._position = 0
             self._report_read(0)
-        gone = tuple(name for name in records if listing.is_gone(name))
         return Plan(
             tuple(self._changes),
             tuple(self._unchanged),
@@ -333,6 +337,7 @@ class _Planner:
             deleted=self._deleted,
             problems=SkippedRows.total(self._problems),
             moved=self._moved([records[name] for name in gone]),
+            restored=self._restored,
         )
 
     def _moved(self, gone: Sequence[SourceRecord]) -> dict[str, str]:
@@ -375,7 +380,7 @@ class _Planner:
         else:
             # Little, compared with what follows.
             digest = read_digest(file, lambda size: self._report_read(size // _HASH_DIVISOR))
-        stored_before = self._to_store
+        stored_before, new_before = self._to_store, self._new_ids
         bad_rows, misread, not_read, collisions, owners = self._read_documents(file, previous)
         # Collisions end when the other file goes: such a file is read again, and mostly as it was.
         same_losses = known is not None and (known.count, known.lines) == (bad_rows.count, bad_rows.lines)
@@ -386,6 +391,10 @@ class _Planner:
         self._skipped_rows.append(bad_rows)
         self._problems.append(misread)
         self._unread.update(not_read)
+        deleted = self._moved_deleted.get(digest, 0) if previous is None else previous.deleted
+        restored = min(deleted, self._new_ids - new_before)
+        if restored and not self._restore_deleted:
+            self._restored[file.name] = restored
         record = SourceRecord(file.key, digest, stamp, splitting)
         record = with_report(record, bad_rows, not_read, misread, has_collisions=bool(collisions))
         self._changes.append(FileChange(file, record, previous, state, frozenset(collisions), frozenset(owners)))
@@ -417,7 +426,7 @@ class _Planner:
         cut_records: set[str] = set()
         bad_rows = misread = SkippedRows()
         not_read: Counter[str] = Counter()
-        size, position = _size(file), 0
+        size, position = file_size(file), 0
         skips_rows = not self._reader.is_text(file) and not self._reader.strict
 
         def count_bad_row(row: SkippedRow) -> None:
@@ -486,10 +495,3 @@ class _Planner:
         self._position = max(self._position, position)
         if self._on_read is not None:
             self._on_read(self._bytes_read + self._position, self._bytes)
-
-
-def _size(file: SourceFile) -> int:
-    try:
-        return file.path.stat().st_size
-    except OSError:
-        return 0

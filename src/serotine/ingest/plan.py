@@ -100,6 +100,8 @@ class Plan:
         problems: lines that may not be read as they were meant, such as front matter that is not valid, and encodings
             that are guesses.
         moved: new names of files that are gone, by the old ones: new files with the same bytes.
+        restored: at most how many documents that were deleted from the index are stored again, by file: because it has
+            changed, or was moved.
     """
 
     changes: tuple[FileChange, ...]
@@ -119,6 +121,7 @@ class Plan:
     deleted: Mapping[str, int] = field(default_factory=dict)
     problems: SkippedRows = field(default_factory=SkippedRows)
     moved: Mapping[str, str] = field(default_factory=dict)
+    restored: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def new(self) -> tuple[str, ...]:
@@ -165,6 +168,8 @@ class IngestReport:
         problems: lines that may not be read as they were meant, such as front matter that is not valid, and encodings
             that are guesses.
         moved: new names of files that are gone, by the old ones: new files with the same bytes.
+        restored: at most how many documents that were deleted from the index are stored again, by file: because it has
+            changed, or was moved.
     """
 
     files_added: int
@@ -185,6 +190,7 @@ class IngestReport:
     deleted: Mapping[str, int] = field(default_factory=dict)
     problems: SkippedRows = field(default_factory=SkippedRows)
     moved: Mapping[str, str] = field(default_factory=dict)
+    restored: Mapping[str, int] = field(default_factory=dict)
 
     @classmethod
     def total(cls, reports: Sequence[IngestReport]) -> IngestReport:
@@ -201,6 +207,7 @@ class IngestReport:
             coverage=coverage,
             deleted=_summed(report.deleted for report in reports),
             problems=SkippedRows.total(report.problems for report in reports),
+            restored=_summed(report.restored for report in reports),
             moved={old: new for report in reports for old, new in report.moved.items()},
             **numbers,
         )
@@ -226,6 +233,7 @@ class IngestReport:
             "ignored": self.ignored.to_json(),
             "deleted": dict(self.deleted),
             "moved": dict(self.moved),
+            "restored": dict(self.restored),
             "cut_records": self.cut_records,
             "truncated": self.coverage.truncated,
             "unknown": self.coverage.unknown,

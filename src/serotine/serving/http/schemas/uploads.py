@@ -92,6 +92,9 @@ class JobResponse(ResponseBody):
     ignored: IgnoredDetail
     deleted: dict[str, int] = Field(description="Documents of unchanged files that stay deleted, by file.")
     moved: dict[str, str] = Field(description="New names of files that are gone; none of an upload.")
+    restored: dict[str, int] = Field(
+        description="At most how many deleted documents of changed files are stored again, unasked; none of an upload."
+    )
     cut_records: int = Field(description="Records (JSON objects, rows) that were cut into passages.")
     truncated: int = Field(description="Documents longer than the encoder reads; their ends are not searched.")
     unknown: int = Field(description="Documents that are more than 20% outside the encoder's vocabulary.")

@@ -338,3 +338,15 @@ def test_a_method_is_indented_as_its_first_line(page: Page, code: str, shown: st
       return blocksOf(code, "code")[0].ranges.map(({ start, end }) => code.slice(start, end)).join("");
     }"""
     assert page.evaluate(script, code) == shown
+
+
+def test_hits_show_no_score_per_token_that_means_nothing(page: Page) -> None:
+    def with_warning(route: Route) -> None:
+        response = route.fetch()
+        warning = {"kind": "UnknownTextWarning", "message": "query: 100% outside the vocabulary"}
+        route.fulfill(response=response, json={**response.json(), "warnings": [warning]})
+
+    page.route("**/search", with_warning)
+    search(page, "late serotine")
+    sync_api.expect(page.locator(".hit .score > span").first).to_have_text("-")
+    sync_api.expect(page.locator(".hit .score small").first).to_be_hidden()

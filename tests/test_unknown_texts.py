@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -74,6 +76,36 @@ def test_exact_and_bm25_are_what_they_say(index: Index) -> None:
     assert hits.stats.plan == "bounds" or "bm25" not in hits.stats.plan
     assert len(collected) == 1
     assert "search with" in str(collected[0])
+
+
+def test_no_score_per_token_is_shown_that_means_nothing(index: Index, capsys: pytest.CaptureFixture[str]) -> None:
+    index.close()
+    for options in ([], ["--mode", "hybrid"], ["--exact"]):
+        assert main(["search", str(index.path), "ค้างคาวบิน", *options]) == 0
+        out, err = capsys.readouterr()
+        assert "100% outside the vocabulary" in err
+        assert "per query token" not in out
+        assert re.search(r"  1        -  \S" if options == ["--exact"] else r"  1   0\.\d{4}  thai-bat\n", out)
+    # JSON has the number.
+    assert main(["search", str(index.path), "ค้างคาวบิน", "--json", "-"]) == 0
+    assert json.loads(capsys.readouterr().out)["hits"][0]["score_per_token"] > 0
+
+
+def test_agents_read_no_score_per_token_that_means_nothing(index: Index) -> None:
+    pytest.importorskip("mcp", reason="needs the mcp extra (pip install 'serotine[mcp]')")
+    from serotine.serving.mcp.indexes import ServedIndexes
+    from serotine.serving.mcp.schemas import SearchArguments
+    from serotine.serving.mcp.search import search
+
+    index.close()
+    served = ServedIndexes([Path(index.path)])
+    try:
+        result, text = search(served, SearchArguments(query="ค้างคาวบิน"))
+        assert result.hits[0].score_per_token
+        assert "per token" not in text
+        assert " per token)" in search(served, SearchArguments(query="owls at dusk", k=1))[1]
+    finally:
+        served.close()
 
 
 def test_batches_fall_back_query_by_query(index: Index) -> None:

@@ -48,6 +48,11 @@ class Found:
         """The hit."""
         return self.hits[self.merged.position]
 
+    @property
+    def score_per_token(self) -> float | None:
+        """MaxSim per query token; None where it would look good, but says little."""
+        return None if self.hits.has_unknown_text else self.hit.score_per_token
+
 
 def lines(
     found: Sequence[Found], results: Mapping[Path, Hits], options: SearchOptions, *, empty: bool, verbose: bool
@@ -133,7 +138,7 @@ def _summary(found: Sequence[Found], results: Mapping[Path, Hits], *, filtered: 
     documents = plural(sum(one.documents for one in stats), "document")
     places = f" of {len(stats)} indexes" if len(stats) > 1 else ""
     milliseconds = sum(one.milliseconds["search"] for one in stats)
-    scores = [one.hit.score_per_token for one in found if one.hit.score_per_token is not None]
+    scores = [score for one in found if (score := one.score_per_token) is not None]
     best = f"; the best of them scores {max(scores):.3f} per query token" if scores else ""
     return f"{len(found):,} of {documents}{places}{passing} in {milliseconds:,.1f} ms{best}"
 
@@ -167,10 +172,14 @@ def _stages(stats: SearchStats, *, filtered: bool) -> str:
 def _scores(found: Found, *, verbose: bool) -> str:
     """Return what a hit is ranked by: per query token, as ``--min-score`` takes it, in mode late.
 
-    In mode hybrid the fused score, and that per query token after it; with `verbose` also the sum.
+    In mode hybrid the fused score, and that per query token after it; with `verbose` also the sum. A dash where the
+    encoder knows too little for MaxSim to mean something.
     """
-    per_token, score = found.hit.score_per_token, found.merged.score
-    if per_token is not None and "bm25" not in found.hits.stats.plan and score == found.hit.score:
+    per_token, score = found.score_per_token, found.merged.score
+    by_maxsim = "bm25" not in found.hits.stats.plan and score == found.hit.score
+    if by_maxsim and found.hits.has_unknown_text:
+        return f"{'-':>7}{f' (sum {score:.3f})' if verbose else ''}"
+    if per_token is not None and by_maxsim:
         return f"{per_token:7.3f}{f' (sum {score:.3f})' if verbose else ''}"
     # Sums of reciprocal ranks are small, and differ little.
     ranked_by = f"{score:7.3f}" if score >= 1 else f"{score:7.4f}"

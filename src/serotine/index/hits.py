@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any, Protocol, overload
 
-from serotine.errors import EncoderError, SerotineError, SerotineWarning, UnknownIdError, wrong_type
+from serotine.errors import EncoderError, SerotineError, SerotineWarning, UnknownIdError, UnknownTextWarning, wrong_type
 from serotine.excerpts import word_spans
 from serotine.index.hit_tables import html_hit, html_table, one_line, text_table
 from serotine.wire import finite
@@ -222,6 +222,11 @@ class Hits(Sequence[Hit]):
     def answering(self, query: str | None, warnings: Sequence[SerotineWarning], explainer: Explainer) -> Hits:
         """Return these hits with the query they answer, its warnings, and what explains them, as a weak reference."""
         return replace(self, query=query, warnings=tuple(warnings), _explainer=weakref.ref(explainer))
+
+    @property
+    def has_unknown_text(self) -> bool:
+        """Whether the encoder does not know the query, or most hits, as a warning says: then MaxSim says little."""
+        return any(isinstance(warning, UnknownTextWarning) for warning in self.warnings)
 
     def spans(self, position: int) -> list[tuple[int, int, float]]:
         """Return the matched words in the text of one hit, as `Explanation.spans`; none without a text or a query."""

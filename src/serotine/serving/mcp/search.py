@@ -95,12 +95,13 @@ def search(served: ServedIndexes, arguments: SearchArguments) -> tuple[SearchRes
     """Return the result as structured output and as text, each within ``arguments.max_tokens``."""
     indexes = served.select(arguments.index)
     candidates, below, warnings = _candidates(indexes, arguments)
+    shows_maxsim = not any(candidate.hits.has_unknown_text for candidate in candidates)
     budget = arguments.max_tokens
     while True:
         draft = _draft(candidates, budget - _ENVELOPE_TOKENS)
         note = " ".join([_note(draft, indexes, arguments, below), *(f"Warning: {warning}." for warning in warnings)])
         result = SearchResult(hits=draft.hits, cut=draft.cut, left_out=draft.left_out, note=note)
-        text = _as_text(result, arguments.offset, several=len(indexes) > 1)
+        text = _as_text(result, arguments.offset, several=len(indexes) > 1, shows_maxsim=shows_maxsim)
         excess = max(count_tokens(text), count_tokens(as_json(result.model_dump()))) - arguments.max_tokens
         if excess <= 0 or not draft.hits:
             return result, text
@@ -180,17 +181,21 @@ def _passages(count: int) -> str:
     return f"{count} passage{'' if count == 1 else 's'}"
 
 
-def _as_text(result: SearchResult, offset: int, *, several: bool) -> str:
-    blocks = [_block(rank, hit, several=several) for rank, hit in enumerate(result.hits, offset + 1)]
+def _as_text(result: SearchResult, offset: int, *, several: bool, shows_maxsim: bool) -> str:
+    blocks = [
+        _block(rank, hit, several=several, shows_maxsim=shows_maxsim)
+        for rank, hit in enumerate(result.hits, offset + 1)
+    ]
     return "\n\n".join([result.note, *blocks])
 
 
-def _block(rank: int, hit: PassageHit, *, several: bool) -> str:
+def _block(rank: int, hit: PassageHit, *, several: bool, shows_maxsim: bool = True) -> str:
+    """Return a hit as text; without MaxSim per token where a warning says that it means little."""
     heading = f"{rank}. {hit.id}"
     if several:
         heading += f" in {hit.index}"
     if hit.score is not None:
-        per_token = "" if hit.score_per_token is None else f", {hit.score_per_token:.3f} per token"
+        per_token = "" if hit.score_per_token is None or not shows_maxsim else f", {hit.score_per_token:.3f} per token"
         heading += f" (score {hit.score:.4g}{per_token})"
     if hit.other_passages:
         heading += f" and {hit.other_passages} more of its document"

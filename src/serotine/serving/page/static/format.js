@@ -27,11 +27,16 @@ export const milliseconds = (value) => `${value < 9.95 ? value.toFixed(1) : numb
 
 /**
  * Return what shows the scores of a hit of a search by `plan`: its MaxSim per query token, the scale of `min_score`, if
- * it was ranked by that; otherwise the score by words or by both, and that per token beside it.
+ * it was ranked by that; otherwise the score by words or by both, and that per token beside it. A dash in place of
+ * MaxSim where a warning says that the encoder knows too little for it to mean something.
  */
-export function scores(plan) {
+export function scores(plan, warnings) {
+  const isUnknown = warnings.some(({ kind }) => kind === "UnknownTextWarning");
   return ({ score, score_per_token: perToken }) => {
-    const digits = perToken === null ? "" : perToken.toFixed(2);
+    if (isUnknown && perToken !== null && !plan.includes("bm25")) {
+      return { score: "-", perToken: "", scoreTitle: "MaxSim says little: see the warning" };
+    }
+    const digits = perToken === null || isUnknown ? "" : perToken.toFixed(2);
     if (digits && !plan.includes("bm25")) {
       return { score: digits, perToken: "per token", scoreTitle: `MaxSim ${score.toFixed(2)} over the query's tokens` };
     }

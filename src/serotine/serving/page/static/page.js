@@ -213,7 +213,7 @@ const searching = () => ({
   },
   showResults(query, response) {
     const queryWords = words(query);
-    const shownScores = scores(response.stats.plan);
+    const shownScores = scores(response.stats.plan, response.warnings);
     const hits = response.hits.map((hit, rank) => ({ ...this.asPassage(hit, rank, queryWords), ...shownScores(hit) }));
     this.fieldValues().add(response.hits);
     this.showFields();

@@ -100,7 +100,9 @@ def test_a_file_without_a_valid_row_is_skipped_and_keeps_its_documents(index: In
     Path("a.jsonl").write_text("{\n{\n{\n")
     report = update(index, ["a.jsonl"])
     assert report.skipped[0].message.startswith("a.jsonl:1: not valid JSON")
-    assert report.skipped[0].message.endswith("(and 2 more: the file has no valid row)")
+    assert report.skipped[0].message.endswith(
+        "(and 2 more: the file has no valid row); what the index has of it stays searchable"
+    )
     assert not report.skipped_rows
     assert list(index.ids()) == ["1"]
 

@@ -160,6 +160,8 @@ def plan_files(ingest: Ingest, index: Index | None, reported: set[Skipped | Skip
             f"deleted from the index, and not stored again: {plural(count, 'document')} of {files} "
             f"(the first: {first}); --restore-deleted stores them"
         )
+    if plan.copied:
+        warn(plan.copied)
     if plan.restored:
         first = next(iter(plan.restored))
         count, files = sum(plan.restored.values()), plural(len(plan.restored), "file")

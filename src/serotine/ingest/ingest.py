@@ -32,8 +32,8 @@ from serotine.ingest.file_records import (
     with_report,
 )
 from serotine.ingest.file_state import file_size, read_digest, read_state, settled_stamp
+from serotine.ingest.leftovers import copies, list_known_files
 from serotine.ingest.limits import ReadingLimits
-from serotine.ingest.listing import list_files
 from serotine.ingest.ownership import NewIds
 from serotine.ingest.plan import FileChange, IngestReport, OnSkip, Plan, Skipped
 from serotine.ingest.rows import SkippedRow, SkippedRows
@@ -295,7 +295,7 @@ class _Planner:
         self._bytes_to_store = 0
 
     def run(self, sources: Sequence[str | Path | SourceFile]) -> Plan:
-        listing = list_files(sources, self._selection)
+        listing = list_known_files(self._index, sources, self._selection)
         records = {} if self._index is None else self._index.sources.all()
         files = [as_recorded(file, records) for file in listing.files.values()]
         for file in files:
@@ -311,7 +311,8 @@ class _Planner:
             try:
                 self._read(file, records.get(file.key))
             except (InputFileError, DuplicateIdError) as error:
-                skipped = Skipped.of(file.name, error)
+                is_indexed = self._index is not None and file.key in records and any(self._index.sources.ids(file.key))
+                skipped = Skipped.of(file.name, error, is_indexed=is_indexed)
                 self._skipped.append(skipped)
                 self._owned.record(file.key, None)
                 if self._on_skip is not None:
@@ -338,6 +339,7 @@ class _Planner:
             problems=SkippedRows.total(self._problems),
             moved=self._moved([records[name] for name in gone]),
             restored=self._restored,
+            copied=copies(self._index, self._changes, records, gone),
         )
 
     def _moved(self, gone: Sequence[SourceRecord]) -> dict[str, str]:

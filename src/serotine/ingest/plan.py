@@ -33,10 +33,11 @@ class Skipped:
     extra: str = ""
 
     @classmethod
-    def of(cls, file: str, error: Exception) -> Skipped:
-        """Return the file with the error that its documents raised."""
+    def of(cls, file: str, error: Exception, *, is_indexed: bool = False) -> Skipped:
+        """Return the file with the error that its documents raised, and whether the index has earlier ones of it."""
         extra = error.extra if isinstance(error, MissingExtraError) else ""
-        return cls(file, str(error), isinstance(error, DuplicateIdError), extra)
+        stays = "; what the index has of it stays searchable" if is_indexed else ""
+        return cls(file, f"{error}{stays}", isinstance(error, DuplicateIdError), extra)
 
     @property
     def reason(self) -> str:
@@ -102,6 +103,7 @@ class Plan:
         moved: new names of files that are gone, by the old ones: new files with the same bytes.
         restored: at most how many documents that were deleted from the index are stored again, by file: because it has
             changed, or was moved.
+        copied: one line about new files with the content of files of another folder that no longer exist; "" for none.
     """
 
     changes: tuple[FileChange, ...]
@@ -122,6 +124,7 @@ class Plan:
     problems: SkippedRows = field(default_factory=SkippedRows)
     moved: Mapping[str, str] = field(default_factory=dict)
     restored: Mapping[str, int] = field(default_factory=dict)
+    copied: str = ""
 
     @property
     def new(self) -> tuple[str, ...]:

@@ -1,0 +1,98 @@
+"""Documents of files that an update no longer sees: how many an index has, and the command that deletes them."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from serotine.errors import InputFileError
+from serotine.ingest.file_state import is_gone
+from serotine.ingest.listing import Listing, list_files
+from serotine.ingest.sources import SourceFile
+from serotine.ingest.walk import FileSelection, is_within
+
+if TYPE_CHECKING:
+    from serotine.index import Index, SourceRecord
+    from serotine.ingest.plan import FileChange
+
+# A longer command is not for people.
+_MAX_FILES = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Leftovers:
+    """Documents that an index has of files.
+
+    Attributes:
+        documents: their number.
+        files: names of the files' records.
+        command: deletes them.
+    """
+
+    documents: int
+    files: tuple[str, ...]
+    command: str
+
+    @classmethod
+    def of(cls, index: Index, records: Iterable[str]) -> Leftovers:
+        """Return the documents of these files."""
+        ids = {name: of_file for name in records if (of_file := index.sources.ids(name))}
+        contents = index.sources.contents([of_file[0] for of_file in ids.values()])
+        sources = [str(metadata.get("source")) for _, metadata in contents.values()]
+        if len(sources) > _MAX_FILES:
+            command = "serotine index SOURCES --overwrite, with the files to search"
+        else:
+            where = json.dumps({"source": {"in": sources}}, ensure_ascii=False)
+            command = shlex.join(["serotine", "delete", str(index.path), "--where", where])
+        return cls(sum(map(len, ids.values())), tuple(ids), command)
+
+
+def list_known_files(
+    index: Index | None, sources: Sequence[str | Path | SourceFile], selection: FileSelection
+) -> Listing:
+    """Return the files of sources, as `list_files` does; its error says what an index still has of such a source."""
+    try:
+        return list_files(sources, selection)
+    except InputFileError as error:
+        left = "" if index is None else _in_sources(index, sources, str(error))
+        raise InputFileError(f"{error}{left}") from None
+
+
+def _in_sources(index: Index, sources: Sequence[str | Path | SourceFile], error: str) -> str:
+    """Return what an index has of the source that an error names, and how to delete it; "" for nothing."""
+    roots = {
+        root
+        for source in sources
+        if not isinstance(source, SourceFile) and error.startswith(f"{source}:")
+        for root in (os.path.abspath(source), os.path.realpath(source))  # noqa: PTH100
+    }
+    left = Leftovers.of(index, [name for name in index.sources.all() if any(is_within(name, root) for root in roots)])
+    if not left.documents:
+        return ""
+    return f"; the index still has documents of it ({left.documents:,}), deleted by: {left.command}"
+
+
+def copies(
+    index: Index | None, changes: Sequence[FileChange], records: Mapping[str, SourceRecord], removed: Iterable[str]
+) -> str:
+    """Return how many new files have the content of recorded files that no longer exist, and stay; "" for none."""
+    if index is None:
+        return ""
+    new = {change.record.digest for change in changes if change.previous is None}
+    removed_files = set(removed)
+    gone = [
+        name for name, record in records.items() if record.digest in new and name not in removed_files and is_gone(name)
+    ]
+    left = Leftovers.of(index, gone)
+    if not left.documents:
+        return ""
+    folder = os.path.commonpath([os.path.dirname(name) for name in left.files])  # noqa: PTH120
+    return (
+        f"{len(left.files):,} of the new files have the same content as files of {folder}, which no longer exist: "
+        f"{left.documents:,} documents may be there twice; delete the old ones: {left.command}"
+    )

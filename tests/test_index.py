@@ -235,7 +235,7 @@ INVALID_ADDS: list[tuple[dict[str, Any], type[Exception], str]] = [
         ValueError,
         r"metadata\[0\]\['t'\]: contains a lone surrogate; decode its source as UTF-8",
     ),
-    ({"ids": ["a"], "texts": (t for t in "x")}, TypeError, "texts: must be a list, got generator"),
+    ({"ids": ["a"], "texts": (t for t in "x")}, TypeError, "texts: must be a list of strings, got generator"),
     ({"ids": ["a"]}, ValueError, "texts, vectors: one of the two is needed"),
     (
         {"ids": ["a"], "vectors": [np.ones((2, 3), np.float32)]},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -152,8 +153,20 @@ def create_server(served: ServedIndexes) -> Server[Any]:
 
 
 async def _run_over_stdio(server: Server[Any]) -> None:
+    asyncio.get_running_loop().set_exception_handler(_report)
     async with stdio_server() as (reading, writing):
         await server.run(reading, writing, server.create_initialization_options())
+
+
+def _report(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """Report what a task raised, except Ctrl-C: that ends the loop wherever it is, and so also the task it was in."""
+    error = context.get("exception")
+    if isinstance(error, BaseExceptionGroup):
+        error = error.split(KeyboardInterrupt)[1]
+    elif isinstance(error, KeyboardInterrupt):
+        error = None
+    if error is not None or "exception" not in context:
+        loop.default_exception_handler(context)
 
 
 def _instructions(served: ServedIndexes) -> str:

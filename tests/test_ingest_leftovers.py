@@ -5,7 +5,13 @@ from __future__ import annotations
 import shlex
 from pathlib import Path
 
+import pytest
+from helpers.cli_fake import FakeEncoder
 from test_cli import Shell, shell
+
+from serotine import Index
+from serotine.errors import InputFileError
+from serotine.ingest import update
 
 __all__ = ["shell"]
 
@@ -41,6 +47,20 @@ def test_an_emptied_folder_names_what_the_index_still_has_of_it(shell: Shell, tm
     shell(*shlex.split(error.strip().rpartition("by: serotine ")[2]))
     assert shell.json("info", "mv.serotine")["documents"] == 0
     assert "still has" not in shell.fails("index", "mv", "-o", "mv.serotine")
+
+
+@pytest.mark.parametrize("source", ["mv", "./mv", "mv/"])
+def test_an_emptied_folder_is_known_under_any_spelling(
+    shell: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str
+) -> None:
+    for file in create(shell, tmp_path).iterdir():
+        file.unlink()
+    monkeypatch.chdir(tmp_path)
+    with (
+        Index.open("mv.serotine", encoder=FakeEncoder()) as index,
+        pytest.raises(InputFileError, match=r"the index still has documents of it \(2\)"),
+    ):
+        update(index, [source])
 
 
 def test_a_damaged_version_says_that_the_earlier_one_stays(shell: Shell, tmp_path: Path) -> None:

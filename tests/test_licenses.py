@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import importlib.util
 import re
-import sys
 from importlib.metadata import PackageNotFoundError, metadata
 from pathlib import Path
 from types import ModuleType
 
 import pytest
+from helpers.scripts import load_script
 
 ROOT = Path(__file__).parent.parent
 PERMISSIVE = re.compile(r"Apache|MIT|BSD|MPL-2\.0|PSF-2\.0|ISC")
@@ -17,13 +16,7 @@ PERMISSIVE = re.compile(r"Apache|MIT|BSD|MPL-2\.0|PSF-2\.0|ISC")
 
 @pytest.fixture(scope="module")
 def licenses() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("licenses", ROOT / "release/licenses.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["licenses"] = module
-    spec.loader.exec_module(module)
-    return module
+    return load_script(ROOT / "release/licenses.py")
 
 
 def rows(licenses: ModuleType) -> dict[str, tuple[str, str]]:

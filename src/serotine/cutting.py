@@ -68,13 +68,16 @@ def passage_metadata(metadata: Mapping[str, Any], document: str, start: int, end
     return with_own(metadata, dict(zip(PASSAGE_FIELDS, (document, start, end), strict=True)))
 
 
-def with_own(metadata: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
+def with_own(
+    metadata: Mapping[str, Any], own: Mapping[str, Any], renamed: Mapping[str, str] | None = None
+) -> dict[str, Any]:
     """Return a document's metadata with fields of Serotine's own.
 
     A field of the document with one of their names is renamed: "start" to "document_start", or, where the document has
-    that too, to "document_document_start".
+    that too, to "document_document_start". `renamed` is what `new_names` returns of both, where that is known.
     """
-    renamed = new_names(metadata, own)
+    if renamed is None:
+        renamed = new_names(metadata, own)
     return {**{renamed.get(key, key): value for key, value in metadata.items()}, **own}
 
 

@@ -34,7 +34,7 @@ from serotine.errors import EncoderError, IndexExistsError, SerotineError
 
 if TYPE_CHECKING:
     from serotine.encoders import Encoder
-    from serotine.index import Index
+    from serotine.index import Index, IndexStats
     from serotine.ingest import Ingest, IngestReport, Skipped, SkippedRow
     from serotine.integrations import PlaidIndex
 
@@ -284,10 +284,7 @@ class _Files:
     def update(self, path: Path) -> dict[str, Any]:
         with open_for_texts(path, self.explicit() if self.explicit is not None else None) as opened:
             self.options.check_against(opened.stats())
-            ingest = self._of(opened)
-            plan = plan_files(ingest, opened, self.reported)
-            self.announce()
-            return _ingest_result(opened, apply_plan(ingest, plan, opened, self.reported))
+            return _ingest_result(opened, self._ingest(opened, self.announce))
 
     def dry_run(self, path: Path, json_file: str | None, *, is_new: bool) -> None:
         """Report what `create` or `update` would do, and what it would cost."""
@@ -312,9 +309,7 @@ class _Files:
 
             def update() -> None:
                 started = time.monotonic()
-                ingest = self._of(opened)
-                plan = plan_files(ingest, opened, self.reported)
-                result = apply_plan(ingest, plan, opened, self.reported)
+                result = self._ingest(opened)
                 if result.added or result.removed or result.files_added or result.files_replaced:
                     _report(path, _ingest_result(opened, result), time.monotonic() - started, None, advice=False)
 
@@ -322,6 +317,12 @@ class _Files:
                 click.echo(f"{path}: watching {plural(len(self.sources), 'source')}; stop with Ctrl-C")
                 watch(self.sources, path, update, lambda error: print_error(str(error)))
         click.echo(f"{path}: stopped watching")
+
+    def _ingest(self, opened: Index, announce: Callable[[], None] = lambda: None) -> IngestReport:
+        ingest = self._of(opened)
+        plan = plan_files(ingest, opened, self.reported)
+        announce()
+        return apply_plan(ingest, plan, opened, self.reported)
 
     def _of(self, opened: Index) -> Ingest:
         from serotine.ingest import Ingest
@@ -385,7 +386,7 @@ class _Vectors:
                 raise Interrupted(
                     f"interrupted; {plural(len(opened), 'document')} of {total:,} stored in {path}; {run_again()}"
                 ) from None
-            return {"added": added, "unchanged": total - added, "skipped": [], **_totals(opened)}
+            return {"added": added, "unchanged": total - added, "skipped": [], **_totals(opened.stats())}
 
 
 def _find_plaid(sources: Sequence[Path]) -> PlaidIndex | None:
@@ -409,17 +410,17 @@ def _find_plaid(sources: Sequence[Path]) -> PlaidIndex | None:
 
 
 def _ingest_result(index: Index, result: IngestReport) -> dict[str, Any]:
+    stats = index.stats()
     return {
         **result.to_json(),
-        **_totals(index),
+        **_totals(stats),
         "counts": file_counts(result),
         "ignored_line": ignored_line(result.ignored),
-        "coverage_line": coverage_line(result, index.stats()),
+        "coverage_line": coverage_line(result, stats),
     }
 
 
-def _totals(index: Index) -> dict[str, Any]:
-    stats = index.stats()
+def _totals(stats: IndexStats) -> dict[str, Any]:
     return {
         "documents": stats.documents,
         "tokens": stats.tokens,

@@ -50,7 +50,10 @@ class KnownWords:
         """Return whether characters of a text may be outside the vocabulary."""
         if self._unknown is not None and self._unknown in encoding.ids:
             return True
-        return not text.isascii() and _OTHER_LETTERS.search(text) is not None
+        if text.isascii():
+            return False
+        # Letters of scripts that the vocabulary knows are never reported.
+        return any(letter_script(letter) not in self.scripts for letter in set(text) if _OTHER_LETTERS.match(letter))
 
     def unknown_spans(self, text: str, encoding: Encoding) -> list[tuple[int, int]]:
         """Return (start, end) of the characters outside the vocabulary, in rising order."""

@@ -6,10 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from serotine.index.hits import Hits
-from serotine.index.search import Mode
-
-# As in `reciprocal_rank`.
-_RANK_OFFSET = 60
+from serotine.index.search import RANK_OFFSET, Mode
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +49,7 @@ def merge_hits(results: Sequence[Hits], *, one_encoder: bool) -> list[MergedHit]
     comparable = kinds <= {"hybrid"} or (kinds <= {"late"} and one_encoder)
     by_ranks = len(results) > 1 and not comparable
     merged = [
-        MergedHit(i, rank, 1 / (_RANK_OFFSET + rank + 1) if by_ranks else hit.score)
+        MergedHit(i, rank, 1 / (RANK_OFFSET + rank + 1) if by_ranks else hit.score)
         for i, hits in enumerate(results)
         for rank, hit in enumerate(hits)
     ]

@@ -180,16 +180,14 @@ class Commits:
     def _stage(self, update: SourceUpdate, size: int) -> None:
         """Store the documents of an update ahead of it, and what is pending, unless that is held."""
         staged = SourceUpdate(update.record, update.ids, update.texts, update.metadata)
-        held = self._pending, self._pending_documents, self._pending_bytes
-        if self._is_held:
-            self._pending, self._pending_documents, self._pending_bytes = [], 0, 0
-        self._pending_documents += len(update.ids)
-        self._pending_bytes += size
         update.staged += update.ids
         update.ids, update.texts, update.metadata = [], [], []
-        self._commit(staged)
         if self._is_held:
-            self._pending, self._pending_documents, self._pending_bytes = held
+            self._write([], len(staged.ids), size, staged)
+        else:
+            self._pending_documents += len(staged.ids)
+            self._pending_bytes += size
+            self._commit(staged)
 
     def _is_due(self, documents: int = 0, size: int = 0) -> bool:
         """Return whether these documents of so many bytes, and what is pending but not held, fill a commit."""
@@ -204,22 +202,25 @@ class Commits:
         self._pending_bytes += size
 
     def _commit(self, staged: SourceUpdate | None = None) -> None:
-        if not self._pending and staged is None:
-            return
+        if self._pending or staged is not None:
+            self._write(self._pending, self._pending_documents, self._pending_bytes, staged)
+            self._pending, self._pending_documents, self._pending_bytes = [], 0, 0
+
+    def _write(self, updates: list[SourceUpdate], documents: int, size: int, staged: SourceUpdate | None) -> None:
+        """Store updates and staged documents in one transaction; `documents` and `size` are of both."""
         started = time.monotonic()
         coverage = self._index.update_sources(
-            self._pending, expected_documents=self._expected, staged=staged, show_progress=self._show_progress
+            updates, expected_documents=self._expected, staged=staged, show_progress=self._show_progress
         )
         self._coverage.merge(coverage)
         seconds = time.monotonic() - started
-        _log.debug("committed %d documents of %d files in %.2f s", self._pending_documents, len(self._pending), seconds)
-        scale = max(self._pending_documents / _FIRST_COMMIT, self._pending_bytes / _FIRST_COMMIT_BYTES)
+        _log.debug("committed %d documents of %d files in %.2f s", documents, len(updates), seconds)
+        scale = max(documents / _FIRST_COMMIT, size / _FIRST_COMMIT_BYTES)
         if scale:
             most = min(2 * self._scale, _MAX_COMMIT / _FIRST_COMMIT)
             self._scale = min(scale * _COMMIT_SECONDS / max(seconds, 1e-3), most)
-        self._added += self._pending_documents
-        self._stored_bytes += self._pending_bytes
-        self._pending, self._pending_documents, self._pending_bytes = [], 0, 0
+        self._added += documents
+        self._stored_bytes += size
         if self._on_progress is not None:
             self._on_progress(self._added, max(self._plan.to_store, self._added))
         if self._on_bytes is not None:

@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 from serotine.errors import InputFileError, MissingExtraError
 from serotine.ingest.limits import reading_limits, too_long
@@ -139,6 +139,23 @@ def _shown(encoding: str) -> str:
     return encoding.removesuffix("-sig")
 
 
+def decoded_lines(stream: TextIO, name: str, size: int, fault: str) -> Iterator[str]:
+    """Yield the lines of an open file, with their ends, without the mark before the first.
+
+    A line of more than `size` characters comes in parts.
+
+    Raises:
+        InputFileError: a line is not in the stream's encoding; `fault` says so.
+    """
+    number = 0
+    try:
+        while line := stream.readline(size):
+            number += 1
+            yield line.removeprefix("\ufeff") if number == 1 else line
+    except UnicodeError:
+        raise InputFileError(f"{name}:{number + 1}: {fault}") from None
+
+
 def read_encoded_lines(path: Path, name: str, encoding: str) -> Iterator[tuple[int, str]]:
     """Yield (line number from 1, line with its end) of a file in a given encoding.
 
@@ -146,18 +163,14 @@ def read_encoded_lines(path: Path, name: str, encoding: str) -> Iterator[tuple[i
         InputFileError: the file cannot be read, is in another encoding, or has a line that is too long.
     """
     limit = reading_limits().record_bytes
-    number = 0
     with open_file(path, name) as file:
         check_mark(file.read(_MARK_BYTES), name, encoding)
+    fault = f"{not_in(encoding)}; {NAME_ANOTHER}"
     with open_file(path, name) as file, io.TextIOWrapper(file, encoding, newline="\n") as stream:
-        try:
-            while line := stream.readline(limit + 1):
-                number += 1
-                if len(line) > limit:
-                    raise InputFileError(f"{name}:{number}: {too_long('a line')}")
-                yield number, line.removeprefix("\ufeff") if number == 1 else line
-        except UnicodeError:
-            raise InputFileError(f"{name}:{number + 1}: {not_in(encoding)}; {NAME_ANOTHER}") from None
+        for number, line in enumerate(decoded_lines(stream, name, limit + 1, fault), 1):
+            if len(line) > limit:
+                raise InputFileError(f"{name}:{number}: {too_long('a line')}")
+            yield number, line
 
 
 def detect_encoding(

@@ -117,7 +117,7 @@ def from_fields(values: Mapping[str, Any], file: str, line: int, fields: Fields 
     return Document(
         id_,
         f"{title} {text}".strip(),
-        with_own(rest, added),
+        with_own(rest, added, renamed),
         origin,
         line,
         added=added,

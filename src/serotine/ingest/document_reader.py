@@ -142,11 +142,12 @@ class DocumentReader:
             for name, value in {**record.added, "source": file.name, "line": record.line}.items()
             if name != "title" and self.filterable.get(name) in (None, type(value).__name__)
         }
+        renamed = new_names(record.metadata, place)
         return replace(
             record,
-            metadata=with_own(record.metadata, place),
+            metadata=with_own(record.metadata, place, renamed),
             added={**record.added, **place},
-            renamed={**record.renamed, **new_names(record.metadata, place)},
+            renamed={**record.renamed, **renamed},
         )
 
     def _passages(self, record: Document) -> list[Document]:

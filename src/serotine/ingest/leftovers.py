@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from serotine.errors import InputFileError
 from serotine.ingest.file_state import is_gone
 from serotine.ingest.listing import Listing, list_files
 from serotine.ingest.sources import SourceFile
@@ -56,21 +55,12 @@ def list_known_files(
     index: Index | None, sources: Sequence[str | Path | SourceFile], selection: FileSelection
 ) -> Listing:
     """Return the files of sources, as `list_files` does; its error says what an index still has of such a source."""
-    try:
-        return list_files(sources, selection)
-    except InputFileError as error:
-        left = "" if index is None else _in_sources(index, sources, str(error))
-        raise InputFileError(f"{error}{left}") from None
+    return list_files(sources, selection, lambda source: "" if index is None else _left_of(index, source))
 
 
-def _in_sources(index: Index, sources: Sequence[str | Path | SourceFile], error: str) -> str:
-    """Return what an index has of the source that an error names, and how to delete it; "" for nothing."""
-    roots = {
-        root
-        for source in sources
-        if not isinstance(source, SourceFile) and error.startswith(f"{source}:")
-        for root in (os.path.abspath(source), os.path.realpath(source))  # noqa: PTH100
-    }
+def _left_of(index: Index, source: str | Path) -> str:
+    """Return what an index has of a source, and how to delete it; "" for nothing."""
+    roots = (os.path.abspath(source), os.path.realpath(source))  # noqa: PTH100
     left = Leftovers.of(index, [name for name in index.sources.all() if any(is_within(name, root) for root in roots)])
     if not left.documents:
         return ""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -41,8 +41,17 @@ class Listing:
         return is_gone(key) or any(path in self.excluded for path in (key, *map(str, Path(key).parents)))
 
 
-def list_files(sources: Sequence[str | Path | SourceFile], selection: FileSelection) -> Listing:
+def list_files(
+    sources: Sequence[str | Path | SourceFile],
+    selection: FileSelection,
+    advice: Callable[[str | Path], str] = lambda _: "",
+) -> Listing:
     """Return the files of sources; those of two sources once.
+
+    Args:
+        sources: files, folders and uploads.
+        selection: which files of folders are read.
+        advice: returns what to add to the error about a source.
 
     Raises:
         InputFileError: a source does not exist, or a folder has no files to read.
@@ -56,7 +65,10 @@ def list_files(sources: Sequence[str | Path | SourceFile], selection: FileSelect
                 raise InputFileError(f"{source.name}: duplicate file name; names must be unique")
             listing.files[source.key] = source
             continue
-        folder = find_files(Path(source), selection)
+        try:
+            folder = find_files(Path(source), selection)
+        except InputFileError as error:
+            raise InputFileError(f"{error}{advice(source)}") from None
         listing.roots += {os.path.abspath(source), os.path.realpath(source)}  # noqa: PTH100
         listing.excluded |= folder.excluded
         ignored.append(folder.ignored)

@@ -7,9 +7,12 @@ from collections.abc import Sequence
 
 from serotine.errors import invalid
 
+RANK_OFFSET = 60
+"""What is added to ranks: the k of the paper that `reciprocal_rank` names."""
+
 
 def reciprocal_rank(
-    rankings: Sequence[Sequence[int]], k: int = 60, weights: Sequence[float] | None = None
+    rankings: Sequence[Sequence[int]], k: int = RANK_OFFSET, weights: Sequence[float] | None = None
 ) -> list[tuple[int, float]]:
     """Fuse rankings by reciprocal rank: a document's score is the sum of weight / (k + rank), ranks counted from 1.
 

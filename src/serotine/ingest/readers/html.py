@@ -74,6 +74,13 @@ _ABOUT_SCRIPTS = re.compile("java ?script|enable scripts", re.IGNORECASE)
 # Invisible places where a word may be broken.
 _SOFT_BREAKS = re.compile("[\u00ad\u200b\u2060\ufeff]")
 _SEPARATORS = ("", " ", "\t", "\n", "\n\n")
+# Before and after elements: positions in `_SEPARATORS`.
+_BREAKS = {
+    **dict.fromkeys(_CONTROLS, 1),
+    **dict.fromkeys(_CELLS, 2),
+    **dict.fromkeys(_LINES, 3),
+    **dict.fromkeys(_BLOCKS, 4),
+}
 _META = {
     "author": "meta[name=author i]",
     "summary": "meta[name=description i], meta[property='og:description' i]",
@@ -278,18 +285,7 @@ class _Writer:
                 self.headings.append((offset + len(written) - len(written.lstrip()), _HEADINGS[tag], title))
 
     def _separate(self, tag: str) -> None:
-        separator = (
-            "\n\n"
-            if tag in _BLOCKS
-            else "\n"
-            if tag in _LINES
-            else "\t"
-            if tag in _CELLS
-            else " "
-            if tag in _CONTROLS
-            else ""
-        )
-        self._separator = max(self._separator, _SEPARATORS.index(separator))
+        self._separator = max(self._separator, _BREAKS.get(tag, 0))
 
     def _write(self, text: str) -> None:
         text = _SOFT_BREAKS.sub("", text)

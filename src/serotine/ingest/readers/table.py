@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from serotine.errors import InputFileError
-from serotine.ingest.decoding import NAME_ANOTHER, Encoding, check_mark, detect_encoding, not_in
+from serotine.ingest.decoding import NAME_ANOTHER, Encoding, check_mark, decoded_lines, detect_encoding, not_in
 from serotine.ingest.fields import STANDARD, Fields, distinct_names
 from serotine.ingest.limits import reading_limits, too_long
 from serotine.ingest.lines import limited_lines, open_file
@@ -49,14 +49,18 @@ def read_csv(path: Path, name: str, fields: Fields = STANDARD, *, delimiter: str
         checked = _checked(limited_lines(file, name), name, limit)
         if fields.encoding is None:
             encoding = detect_encoding(checked, name, allow_nul=True)
+            fault = f"not {encoding.name}, although the file looks like it; convert it to UTF-8"
         else:
             check_mark(next(checked, b""), name, fields.encoding)
             deque(checked, maxlen=0)
             encoding = Encoding(fields.encoding)
+            fault = f"{not_in(fields.encoding)}; {NAME_ANOTHER}"
     yield from (Problem(line, reason) for line, reason in encoding.problems)
     with open_file(path, name) as file, io.TextIOWrapper(file, encoding.name, newline="") as stream:
-        texts = _decoded(stream, name, limit, encoding.name, is_given=fields.encoding is not None)
+        texts = decoded_lines(stream, name, limit, fault)
         first = next(texts, "")
+        if fields.encoding is not None and "\0" in first:
+            raise InputFileError(f"{name}:1: {not_in(fields.encoding)}: contains NUL characters; {NAME_ANOTHER}")
         separator = _SEPARATOR.fullmatch(first)
         lines = _Lines(texts if separator else chain([first] if first else [], texts), 1 if separator else 0, limit)
         separated = separator[1] if separator else _delimiter(first, delimiter, fields)
@@ -73,21 +77,6 @@ def read_csv(path: Path, name: str, fields: Fields = STANDARD, *, delimiter: str
                 yield from problems
             else:
                 yield _row(header, cells, lines, name, delimiter, encoding.metadata)
-
-
-def _decoded(stream: io.TextIOWrapper, name: str, limit: int, encoding: str, *, is_given: bool) -> Iterator[str]:
-    """Yield the lines of a file; InputFileError where they are not in its encoding."""
-    number = 0
-    try:
-        while line := stream.readline(limit):
-            number += 1
-            if is_given and number == 1 and "\0" in line:
-                raise InputFileError(f"{name}:1: {not_in(encoding)}: contains NUL characters; {NAME_ANOTHER}")
-            yield line.removeprefix("\ufeff") if number == 1 else line
-    except UnicodeError:
-        detected = f"not {encoding}, although the file looks like it; convert it to UTF-8"
-        fault = f"{not_in(encoding)}; {NAME_ANOTHER}" if is_given else detected
-        raise InputFileError(f"{name}:{number + 1}: {fault}") from None
 
 
 def _checked(lines: Iterator[bytes], name: str, limit: int) -> Iterator[bytes]:

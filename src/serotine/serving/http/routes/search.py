@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -64,10 +65,7 @@ async def search_batch(request: Request, name: str, body: BatchRequest) -> Respo
         limits = services.settings.limits
         limits.check("queries", len(queries), limits.batch)
         served = services.index(name)
-        values = [
-            _query_value(query.query, query.vectors, served, limits, f"queries[{i}].vectors")
-            for i, query in enumerate(queries)
-        ]
+        values = _query_values(queries, served, limits)
         return {"results": _results(services, served, values, body, started)}
 
     return json_response(await services.searches.run(work))
@@ -91,14 +89,8 @@ async def tune(request: Request, name: str, body: TuneRequest) -> Response:
     _log_queries(request, services, [query.query for query in queries or []])
 
     def work(index: Index) -> dict[str, Any]:
-        values = None
-        if queries is not None:
-            limits = services.settings.limits
-            values = [
-                _query_value(query.query, query.vectors, served, limits, f"queries[{i}].vectors")
-                for i, query in enumerate(queries)
-            ]
-        return asdict(index.tune(values))
+        limits = services.settings.limits
+        return asdict(index.tune(None if queries is None else _query_values(queries, served, limits)))
 
     return json_response(await served.changes.run(lambda: served.change(work), is_change=True))
 
@@ -110,6 +102,13 @@ def _as_query(query: str | Query) -> Query:
 def _log_queries(request: Request, services: Services, queries: list[str | None]) -> None:
     if services.settings.log_queries:
         request.scope["state"]["logged"]["queries"] = queries
+
+
+def _query_values(queries: Sequence[Query], served: ServedIndex, limits: Limits) -> list[_QueryValue]:
+    return [
+        _query_value(query.query, query.vectors, served, limits, f"queries[{i}].vectors")
+        for i, query in enumerate(queries)
+    ]
 
 
 def _query_value(

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serotine import maxsim
-from serotine.ingest import read
+from serotine.ingest import SkippedRow, SourceFile, read
 from serotine.issued_warnings import muted_warnings
 from serotine.pca import principal_directions
 from serotine.progress import progress_bar
@@ -76,7 +76,7 @@ def prepare_vectors(
     """Encode the first passages and all queries with an encoder, or load what an earlier call wrote to `folder`.
 
     Token vectors are projected on their first `dim` principal directions, uncentered so that dot products change as
-    little as possible, and normalized again.
+    little as possible, and normalized again. Rows without text are skipped; `origin` says how many.
     """
     origin = {"passages": passages.name, "documents": documents, "query_file": queries.name, "dim": dim}
     if (folder / "origin.json").exists():
@@ -87,7 +87,9 @@ def prepare_vectors(
 
     folder.mkdir(parents=True, exist_ok=True)
     loaded = Encoder(encoder)
-    texts = [document.text for document in itertools.islice(read([passages]), documents)]
+    skipped: list[SkippedRow] = []
+    rows_read = SourceFile.at(passages).documents(on_bad_row=skipped.append)
+    texts = [document.text for document in itertools.islice(rows_read, documents)]
     rows: list[NDArray[np.float16]] = []
     with progress_bar(len(texts), "Encoding", enabled=True) as advance:
         for start in range(0, len(texts), _TEXTS_PER_BATCH):
@@ -109,7 +111,7 @@ def prepare_vectors(
         offsets=np.concatenate([[0], np.cumsum([len(vectors) for vectors in query_vectors])]),
     )
     # Written last: it marks the folder as complete.
-    (folder / "origin.json").write_text(json.dumps({**origin, "encoder": loaded.name}))
+    (folder / "origin.json").write_text(json.dumps({**origin, "encoder": loaded.name, "skipped_rows": len(skipped)}))
     return load_vectors(folder)
 
 

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 from torture import __main__ as runner
-from torture import found, fuzzing, load, native, outcomes
+from torture import found, fuzzing, load, native, outcomes, process_kills
 from torture.outcomes import Attack, Outcome
 
 ROOT = Path(__file__).parents[1]
-ATTACKS = ("faults", "power loss", "kills", "damage", "fuzzing", "model")
+ATTACKS = ("faults", "power loss", "kills", "index kills", "damage", "fuzzing", "model")
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the attacks fork, and read /proc")
@@ -67,6 +67,18 @@ def test_files_that_fuzzing_found_are_replayed(monkeypatch: pytest.MonkeyPatch, 
     assert attack._read("c.xml", b"<a><b></a>").kind == "reads: refused"
     shutil.rmtree(attack.folder)
     assert [outcome.kind for outcome in fuzzing.Fuzzing().replay()] == ["reads: refused"] * 2
+
+
+def test_a_killed_index_must_have_the_documents_of_its_folder(tmp_path: Path) -> None:
+    attack = process_kills.IndexKills()
+    before, after = {"a.txt": "bat", "b.txt": "owl"}, {"a.txt": "fox", "b.txt": "owl"}
+    attack._write(tmp_path, before)
+    assert attack._run(tmp_path, None).value[0] == 0
+    assert attack._problem(tmp_path, before, after) == ""
+    # Not yet there, but the document that must be replaced still is.
+    assert "wrong ['notes/a.txt']" in attack._problem(tmp_path, after, after)
+    assert "lost ['notes/c.txt']" in attack._problem(tmp_path, {**before, "c.txt": "emu"}, {**after, "c.txt": "emu"})
+    shutil.rmtree(attack.folder)
 
 
 def test_growth_is_the_last_third_of_a_session_beside_its_first() -> None:

@@ -37,9 +37,23 @@ def attacks() -> dict[str, type[Attack]]:
     from .model import Model
     from .native import Native
     from .power_loss import PowerLoss
+    from .process_kills import IndexKills, UploadKills
 
     return {
-        attack.name: attack for attack in (Faults, PowerLoss, Kills, Damage, Fuzzing, Native, Bindings, Model, Load)
+        attack.name: attack
+        for attack in (
+            Faults,
+            PowerLoss,
+            Kills,
+            IndexKills,
+            UploadKills,
+            Damage,
+            Fuzzing,
+            Native,
+            Bindings,
+            Model,
+            Load,
+        )
     }
 
 

@@ -8,7 +8,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from helpers.native_build import build, sanitized
+from helpers.native_build import build, fixed_addresses, sanitized
 
 # Compilation of every instruction set, on a core that other tests share.
 pytestmark = pytest.mark.timeout(1200)
@@ -23,18 +23,18 @@ def run(command: list[str]) -> str:
 def test_every_path_is_clean_under_address_and_undefined_behavior_sanitizers() -> None:
     programs = sanitized("address,undefined")
     names = ("selftest", "search_test", "encoder_test", "amx_test")
-    outputs = {name: run([str(programs / name)]) for name in names}
+    outputs = {name: run([*fixed_addresses(), str(programs / name)]) for name in names}
     assert all(" 0 failed" in output for output in outputs.values())
     # In the encoding of AVX-512: few processors have both that and AVX-VNNI's own.
     assert ("avx512_vnni: ok" in outputs["encoder_test"]) == ("avx_vnni: ok" in outputs["encoder_test"])
     # More seeds, and those of ThreadSanitizer, are what the attack `native` of tests/torture runs every night.
-    assert " 0 failed" in run([str(programs / "search_test"), "1"])
+    assert " 0 failed" in run([*fixed_addresses(), str(programs / "search_test"), "1"])
 
 
 def test_search_and_the_thread_pool_are_clean_under_thread_sanitizer() -> None:
     programs = sanitized("thread", "search_test", "thread_pool_test")
-    assert " 0 failed" in run([str(programs / "thread_pool_test")])
-    assert " 0 failed" in run([str(programs / "search_test"), "1"])
+    assert " 0 failed" in run([*fixed_addresses(), str(programs / "thread_pool_test")])
+    assert " 0 failed" in run([*fixed_addresses(), str(programs / "search_test"), "1"])
 
 
 @pytest.mark.skipif(

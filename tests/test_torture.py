@@ -7,6 +7,7 @@ import random
 import shutil
 import subprocess
 import sys
+import textwrap
 from pathlib import Path
 
 import pytest
@@ -55,6 +56,40 @@ def test_a_program_is_timed_by_the_processor(monkeypatch: pytest.MonkeyPatch) ->
     assert outcomes.run_program(spinning, {}, timeout=1) == ("", "no result in 1 seconds of the processor")
     waiting = [sys.executable, "-c", "import time; time.sleep(2); print(1)"]
     assert outcomes.run_program(waiting, {}, timeout=1) == ("1\n", "")
+
+
+def test_a_program_that_dies_in_silence_says_how() -> None:
+    dying = [sys.executable, "-c", "import os, signal; os.kill(os.getpid(), signal.SIGSEGV)"]
+    assert outcomes.run_program(dying, {}, timeout=10) == ("", "ended by SIGSEGV")
+    failing = [sys.executable, "-c", "print('a word'); raise SystemExit(3)"]
+    assert outcomes.run_program(failing, {}, timeout=10) == ("a word\n", "a word\n\nended by status 3")
+
+
+def test_nothing_of_this_process_runs_in_the_name_of_a_program() -> None:
+    # A handler of the core's, in a library that a build overwrote, once ended programs before they started.
+    program = """
+        import os, sys
+        sys.path.insert(0, "tests")
+        from torture import outcomes
+        os.register_at_fork(after_in_child=lambda: os._exit(11))
+        print(outcomes.run_program(["echo", "started"], {}, timeout=10))
+    """
+    run = subprocess.run([sys.executable, "-c", textwrap.dedent(program)], cwd=ROOT, capture_output=True, text=True)
+    assert run.stdout == "('started\\n', '')\n", run.stderr
+
+
+def test_attacks_end_where_the_core_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+    states = iter([(1, 1, 1), (1, 1, 2)])
+    monkeypatch.setattr(runner, "_core_file", lambda: next(states))
+
+    class Quiet(Attack):
+        name = "quiet"
+
+        def attempt(self, rng: random.Random) -> Outcome:
+            return Outcome("done", "state")
+
+    with pytest.raises(SystemExit, match="was replaced during the attacks"):
+        runner._run(Quiet, 3, None, 60.0)
 
 
 def test_files_that_fuzzing_found_are_replayed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 import os
 import shutil
@@ -14,6 +15,7 @@ from filelock import FileLock
 ROOT = Path(__file__).parents[2]
 ADDRESS = "address,undefined"
 MODULE = "_core"
+_MAX_RANDOM_BITS = 28
 
 
 def build(folder: Path, *options: str, targets: tuple[str, ...] = ("all",)) -> Path:
@@ -56,6 +58,32 @@ def preloaded() -> str:
     libraries = ("libasan.so", "libstdc++.so")
     commands = (["c++", f"-print-file-name={library}"] for library in libraries)
     return ":".join(subprocess.check_output(command, text=True).strip() for command in commands)
+
+
+@functools.cache
+def fixed_addresses() -> list[str]:
+    """Return what starts a program without randomized addresses, under which sanitizers find their memory taken."""
+    command = ["setarch", "-R"]
+    try:
+        allowed = subprocess.run([*command, "true"], capture_output=True).returncode == 0
+    except FileNotFoundError:
+        allowed = False
+    return command if allowed else []
+
+
+def can_run_sanitized() -> str:
+    """Return why programs with sanitizers may crash before they start; "" if they do not.
+
+    Those of GCC 12 do with more than 28 random bits in addresses (https://github.com/google/sanitizers/issues/1614).
+    """
+    try:
+        bits = int(Path("/proc/sys/vm/mmap_rnd_bits").read_text())
+    except OSError:
+        # Not Linux, or for root only.
+        return ""
+    if fixed_addresses() or bits <= _MAX_RANDOM_BITS:
+        return ""
+    return f"needs permission for setarch -R, or vm.mmap_rnd_bits of at most {_MAX_RANDOM_BITS}"
 
 
 def can_build() -> bool:

@@ -17,6 +17,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+from serotine import _core
 from serotine.bench.machine import describe_machine
 
 from . import shim
@@ -105,6 +106,7 @@ def _run(kind: type[Attack], seed: int, state: int | None, seconds: float) -> di
     attack = kind()
     outcomes: Counter[str] = Counter()
     number = 0 if state is None else state
+    core = _core_file()
     try:
         for outcome in attack.replay() if state is None else ():
             outcomes[outcome.kind] += 1
@@ -117,6 +119,11 @@ def _run(kind: type[Attack], seed: int, state: int | None, seconds: float) -> di
             except Exception:
                 # The other attacks go on, and the table is written.
                 outcome = Outcome("the attack failed", f"state {number}", traceback.format_exc(limit=-4))
+            if _core_file() != core:
+                raise SystemExit(
+                    f"{_core.__file__}: was replaced during the attacks, which crashes processes that have it open; "
+                    "run them again"
+                )
             outcomes[outcome.kind] += 1
             if outcome.problem:
                 _print_unexplained(kind.name, seed, number, outcome)
@@ -131,6 +138,12 @@ def _run(kind: type[Attack], seed: int, state: int | None, seconds: float) -> di
     result["states"] = outcomes.total()
     result["outcomes"] = dict(outcomes.most_common())
     return result
+
+
+def _core_file() -> tuple[int, int, int]:
+    """Return what changes where a build writes a new core."""
+    stat = Path(_core.__file__).stat()
+    return stat.st_ino, stat.st_size, stat.st_mtime_ns
 
 
 def _print_unexplained(name: str, seed: int, number: int, outcome: Outcome) -> None:

@@ -6,16 +6,13 @@ import random
 import sys
 
 from helpers import core_calls
-from helpers.native_build import can_build_core, preloaded, sanitized_core
+from helpers.native_build import can_build_core, can_run_sanitized, fixed_addresses, preloaded, sanitized_core
 
 from .found import Found
 from .outcomes import Attack, Outcome, run_program
 
 _CALLS = 200
 _SECONDS = 120
-# With much randomization of addresses, GCC's AddressSanitizer sometimes crashes before Python starts, without a word;
-# a program that has started has named its first call.
-_STARTS = 5
 # What a process without sanitizers answers with MemoryError, AddressSanitizer reports.
 _TOO_LARGE = ("allocation-size-too-big", "out-of-memory", "out of memory")
 _SANITIZERS = "allocator_may_return_null=1:detect_leaks=0:max_allocation_size_mb=2048"
@@ -33,7 +30,9 @@ class Bindings(Attack):
 
     @classmethod
     def missing(cls) -> str:
-        return "" if can_build_core() else "needs Linux, CMake, Ninja, GCC with its sanitizers, and nanobind"
+        if not can_build_core():
+            return "needs Linux, CMake, Ninja, GCC with its sanitizers, and nanobind"
+        return can_run_sanitized()
 
     def replay(self) -> list[Outcome]:
         """Repeat the calls that once failed."""
@@ -43,19 +42,17 @@ class Bindings(Attack):
         return self._run(str(rng.getrandbits(31)), str(_CALLS))
 
     def _run(self, seed: str, calls: str) -> Outcome:
-        command = [sys.executable, core_calls.__file__, str(self._core), seed, calls]
+        # Loaded by Python alone, not by what starts it.
+        start = [*fixed_addresses(), "env", f"LD_PRELOAD={preloaded()}"]
+        command = [*start, sys.executable, core_calls.__file__, str(self._core), seed, calls]
         environment = {
-            "LD_PRELOAD": preloaded(),
             "ASAN_OPTIONS": _SANITIZERS,
             "UBSAN_OPTIONS": "print_stacktrace=1",
             # Python's own allocator hides what lies beyond an object.
             "PYTHONMALLOC": "malloc",
             "OPENBLAS_NUM_THREADS": "1",
         }
-        for _ in range(_STARTS):
-            _, problem = run_program(command, environment, timeout=_SECONDS)
-            if not problem.startswith("status "):
-                break
+        _, problem = run_program(command, environment, timeout=_SECONDS)
         if problem and any(words in problem for words in _TOO_LARGE):
             return Outcome("more than there is memory", f"seed {seed}")
         if problem:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 
-from helpers.native_build import can_build, sanitized
+from helpers.native_build import can_build, can_run_sanitized, fixed_addresses, sanitized
 
 from .found import Found
 from .outcomes import Attack, Outcome, run_program
@@ -26,7 +26,7 @@ class Native(Attack):
 
     @classmethod
     def missing(cls) -> str:
-        return "" if can_build() else "needs CMake, Ninja and a C++ compiler"
+        return can_run_sanitized() if can_build() else "needs CMake, Ninja and a C++ compiler"
 
     def replay(self) -> list[Outcome]:
         """Run the seeds that once failed."""
@@ -38,7 +38,7 @@ class Native(Attack):
 
     def _run(self, kind: str, program: str, seed: str) -> Outcome:
         state = f"{program} {seed} with {kind}"
-        _, problem = run_program([str(self._folders[kind] / program), seed], {}, timeout=_SECONDS)
+        _, problem = run_program([*fixed_addresses(), str(self._folders[kind] / program), seed], {}, timeout=_SECONDS)
         if problem:
             self._found.add(f"{kind} {program} {seed}".encode())
         return Outcome(f"{kind}: {'failed' if problem else 'clean'}", state, problem)

@@ -131,21 +131,30 @@ def run_program(command: Sequence[str], environment: Mapping[str, str], *, timeo
 
     It hangs if it takes `timeout` seconds of the processor, or ten times as long in all.
     """
-    limits = (math.ceil(timeout), math.ceil(timeout) + 1)
     # The shim of other attacks must not be loaded before a sanitizer.
     environment = {name: value for name, value in os.environ.items() if name != "LD_PRELOAD"} | dict(environment)
-    try:
-        run = subprocess.run(
-            command,
-            env=environment,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=timeout * _WALL_PER_TIMEOUT,
-            preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_CPU, limits),
-        )
-    except subprocess.TimeoutExpired:
-        return "", f"no result in {timeout * _WALL_PER_TIMEOUT:.0f} seconds"
-    if run.returncode in (-signal.SIGXCPU, -signal.SIGKILL):
-        return run.stdout, f"no result in {timeout:.0f} seconds of the processor"
-    return run.stdout, "" if run.returncode == 0 else (run.stdout + run.stderr)[-3000:] or f"status {run.returncode}"
+    # Without preexec_fn: between fork and exec, nothing of this process runs that could fail in the program's name.
+    program = subprocess.Popen(
+        command,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        errors="replace",
+    )
+    with program:
+        # It may have ended already.
+        with contextlib.suppress(ProcessLookupError):
+            resource.prlimit(program.pid, resource.RLIMIT_CPU, (math.ceil(timeout), math.ceil(timeout) + 1))
+        try:
+            output, messages = program.communicate(timeout=timeout * _WALL_PER_TIMEOUT)
+        except subprocess.TimeoutExpired:
+            program.kill()
+            return "", f"no result in {timeout * _WALL_PER_TIMEOUT:.0f} seconds"
+    if program.returncode in (-signal.SIGXCPU, -signal.SIGKILL):
+        return output, f"no result in {timeout:.0f} seconds of the processor"
+    if program.returncode == 0:
+        return output, ""
+    ended = signal.Signals(-program.returncode).name if program.returncode < 0 else f"status {program.returncode}"
+    return output, f"{(output + messages)[-3000:]}\nended by {ended}".strip()

@@ -170,6 +170,10 @@ class RepositoryError(SerotineError):
     """A snapshot repository that cannot be reached, read or written, or has no such snapshot."""
 
 
+class ShardUnavailableError(SerotineError):
+    """A shard of a sharded index that a request needs is down, or did not answer before the deadline."""
+
+
 class ServerError(SerotineError):
     """A server that could not be reached, or that refused a request: authorization, limits, load, time.
 
@@ -230,6 +234,10 @@ class WeakMatchWarning(SerotineWarning):
 
     An answer, not a fault: it is in `Hits.warnings`, and is not issued as a Python warning.
     """
+
+
+class PartialResultWarning(SerotineWarning):
+    """Shards of a sharded index were down or late: the hits are those of the others."""
 
 
 class MaintenanceWarning(SerotineWarning):

@@ -114,6 +114,7 @@ def as_json(
         {
             "stats": asdict(hits.stats),
             "certificate": None if hits.certificate is None else hits.certificate.to_dict(),
+            "partial": None if hits.partial is None else asdict(hits.partial),
         }
         for hits in results.values()
     ]

@@ -14,6 +14,7 @@ from serotine.index import (
     Hit,
     Hits,
     IndexStats,
+    Partial,
     SearchStats,
     TokenMatch,
     TuneReport,
@@ -25,6 +26,8 @@ from serotine.wire import WARNINGS
 def hits(body: dict[str, Any]) -> Hits:
     """Parse the hits of one query."""
     certificate = body["certificate"]
+    # Servers of earlier versions have no sharded indexes.
+    partial = body.get("partial")
     return Hits(
         tuple(_hit(hit) for hit in body["hits"]),
         SearchStats(**body["stats"]),
@@ -38,6 +41,9 @@ def hits(body: dict[str, Any]) -> Hits:
             }
         ),
         warnings=warnings(body),
+        partial=None
+        if partial is None
+        else Partial(tuple(partial["searched"]), tuple(partial["missing"]), partial["statement"]),
     )
 
 

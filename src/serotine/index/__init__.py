@@ -17,7 +17,7 @@ from serotine.index.documents import (
 )
 from serotine.index.files import nearest
 from serotine.index.growth import FIRST_TRAINING, POSTINGS_FROM, first_training_at, k_means
-from serotine.index.hits import Certificate, Hit, Hits, SearchStats
+from serotine.index.hits import Certificate, Hit, Hits, Partial, SearchStats
 from serotine.index.index import Index
 from serotine.index.long_texts import LongTexts, check_long_texts
 from serotine.index.merging import MergedHit, merge_hits
@@ -34,6 +34,9 @@ from serotine.index.search import (
     TokenMatch,
     explain,
 )
+from serotine.index.shard import Shard
+from serotine.index.sharded_documents import Replies, Shards
+from serotine.index.sharded_search import ShardedSearch
 from serotine.index.store import (
     CATALOG_FILE,
     Calibration,
@@ -80,12 +83,17 @@ __all__ = [
     "MergedHit",
     "Missing",
     "Mode",
+    "Partial",
     "PruneReport",
+    "Replies",
     "SalvageReport",
     "SearchKeywords",
     "SearchOptions",
     "SearchStats",
     "Settings",
+    "Shard",
+    "ShardedSearch",
+    "Shards",
     "SnapshotInfo",
     "SourceRecord",
     "SourceUpdate",

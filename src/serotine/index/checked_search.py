@@ -13,8 +13,7 @@ from serotine.coverage import UNKNOWN_SHARE, main_scripts, with_wordless_advice
 from serotine.errors import UnknownTextWarning
 from serotine.index.hits import Hits
 from serotine.index.query_checks import CheckedQuery, ranked_by_words
-from serotine.index.search import Retriever, SearchOptions
-from serotine.index.store import Store
+from serotine.index.search import Documents, Retriever, SearchOptions
 from serotine.model_packages import multilingual_advice
 
 # Of the first page: above it, what is ranked is mostly noise.
@@ -22,11 +21,17 @@ _MAX_UNKNOWN = 0.5
 
 
 class CheckedSearch:
-    """Searches of one index, each query with the options that its check gave it."""
+    """Searches of documents, each query with the options that its check gave it.
 
-    def __init__(self, store: Store, retriever: Retriever) -> None:
-        self._store = store
-        self._retriever = retriever
+    Args:
+        documents: an index's, or those of shards.
+        encoder: the name of their encoder.
+    """
+
+    def __init__(self, documents: Documents, encoder: str | None) -> None:
+        self._documents = documents
+        self._encoder = encoder or ""
+        self._retriever = Retriever(documents)
 
     def search(
         self,
@@ -61,17 +66,17 @@ class CheckedSearch:
     def _checked(
         self, query: CheckedQuery, hits: Hits, vectors: list[NDArray[np.float32]], text: str, encoding: float
     ) -> tuple[CheckedQuery, Hits]:
-        options, catalog = query.options, self._store.catalog
+        options = query.options
         ids = [hit.id for hit in hits]
-        if (options.offset or options.mode == "hybrid") and catalog.coverage().unknown:
+        if (options.offset or options.mode == "hybrid") and self._documents.has_unknown():
             # Every page must be ranked in the same way, and so must both modes.
             first_page = replace(options, mode="late", offset=0, exact=False)
             ids = [hit.id for hit in self._retriever.search(first_page, vectors, [text], encoding)[0]]
-        scripts = catalog.unknown_scripts(ids)
+        scripts = self._documents.unknown_scripts(ids)
         share = len(scripts) / max(len(ids), 1)
         if share <= _MAX_UNKNOWN:
             return query, hits
-        encoder = self._store.settings.encoder or ""
+        encoder = self._encoder
         fix = 'search with mode="bm25"'
         consequence = "MaxSim scores say little about them"
         if by_words := ranked_by_words(options, 1 - share, whose="their", what="them"):

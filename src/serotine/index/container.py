@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serotine.errors import UnknownIdError, not_one_of, wrong_type
-from serotine.index.filter_checks import FilterChecks
+from serotine.index.filter_checks import FilterChecks, StoredFields
 from serotine.index.hits import Hit
 from serotine.index.store import Row, Store
 from serotine.index.whole_documents import ordered_passages, whole_document
@@ -27,7 +27,7 @@ class DocumentContainer:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._filter_checks = FilterChecks(store)
+        self._filter_checks = FilterChecks(StoredFields(store))
 
     def __len__(self) -> int:
         return self._store.snapshot().documents

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import weakref
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 from serotine.errors import UnknownFieldWarning, shown
 from serotine.index.store import FilterField, Snapshot, Store, field_names, sample_value, undeclared_fields
@@ -14,18 +14,68 @@ from serotine.issued_warnings import issue_warning, warnings_wanted
 _KINDS = {"text": "text", "number": "a number", "bool": "true or false"}
 
 
-class FilterChecks:
-    """Warnings about the filters of a store's searches; what they look up is cached until the store changes."""
+class Fields(Protocol):
+    """The fields of documents."""
+
+    @property
+    def filterable(self) -> Mapping[str, str]:
+        """Type names of the fields that are declared."""
+        ...
+
+    def is_absent(self, field: FilterField) -> bool:
+        """Return whether no document has a field with a value of its kind, although there are documents."""
+        ...
+
+    def names(self) -> list[str]:
+        """Return the names of the fields of the first thousand documents."""
+        ...
+
+    def sample(self, name: str) -> Any:
+        """Return a value that a document has in a field; None where none has one."""
+        ...
+
+
+class StoredFields:
+    """The fields of the documents of a store; what is looked up is cached until the store changes. See `Fields`."""
 
     def __init__(self, store: Store) -> None:
+        self.filterable = store.settings.filterable
         self._store = store
         # Replaced as a whole, so that threads need no lock; weak, so that no file stays open for it.
         self._cache: tuple[weakref.ref[Snapshot] | None, dict[FilterField, bool]] = (None, {})
 
+    def is_absent(self, field: FilterField) -> bool:
+        """See `Fields`. A look-up may read the metadata of every document."""
+        snapshot = self._store.snapshot()
+        looked_up_in, absent = self._cache
+        if looked_up_in is None or looked_up_in() is not snapshot:
+            absent = {}
+            self._cache = (weakref.ref(snapshot), absent)
+        if field not in absent:
+            absent[field] = self._store.catalog.is_absent(field)
+        return absent[field]
+
+    def names(self) -> list[str]:
+        """See `Fields`."""
+        with self._store.catalog.reading() as connection:
+            return field_names(connection)
+
+    def sample(self, name: str) -> Any:
+        """See `Fields`."""
+        with self._store.catalog.reading() as connection:
+            return sample_value(connection, name)
+
+
+class FilterChecks:
+    """Warnings about the filters of searches of documents with these fields."""
+
+    def __init__(self, fields: Fields) -> None:
+        self._fields = fields
+
     def validate(self, where: Mapping[str, Any] | None) -> None:
         """Raise TypeError or ValueError for a filter that is malformed."""
         if where is not None:
-            undeclared_fields(where, self._store.settings.filterable)
+            undeclared_fields(where, self._fields.filterable)
 
     def warnings(
         self, where: Mapping[str, Any] | None, seen: Sequence[Mapping[str, Any]] = ()
@@ -43,11 +93,13 @@ class FilterChecks:
         """
         if where is None:
             return ()
-        fields = undeclared_fields(where, self._store.settings.filterable)
+        fields = undeclared_fields(where, self._fields.filterable)
         unseen = [field for field in fields if not any(field.is_in(metadata) for metadata in seen)]
         names = dict.fromkeys(field.name for field in unseen)
-        absent = [name for name in names if self._is_absent(FilterField(name))]
-        others = [field for field in unseen if field.kind and field.name not in absent and self._is_absent(field)]
+        absent = [name for name in names if self._fields.is_absent(FilterField(name))]
+        others = [
+            field for field in unseen if field.kind and field.name not in absent and self._fields.is_absent(field)
+        ]
         return (*([self._unknown(absent)] if absent else []), *map(self._of_another_kind, others))
 
     def warn(self, where: Mapping[str, Any] | None) -> None:
@@ -59,31 +111,19 @@ class FilterChecks:
     def _unknown(self, absent: Sequence[str]) -> UnknownFieldWarning:
         names = ", ".join(map(repr, absent[:10])) + (f" (and {len(absent) - 10:,} more)" if len(absent) > 10 else "")
         message = f"where: no document has the field{'s' if len(absent) > 1 else ''} {names}; check the spelling"
-        with self._store.catalog.reading() as connection:
-            stored = field_names(connection)
-        near = dict.fromkeys(close for field in absent[:10] if "." not in field for close in _close(field, stored))
+        names_of_fields = self._fields.names()
+        close = (near for field in absent[:10] if "." not in field for near in _close(field, names_of_fields))
+        near = dict.fromkeys(close)
         message += f": did you mean {' or '.join(map(repr, near))}?" if near else ""
         return UnknownFieldWarning(message)
 
     def _of_another_kind(self, field: FilterField) -> UnknownFieldWarning:
-        with self._store.catalog.reading() as connection:
-            sample = sample_value(connection, field.name)
+        sample = self._fields.sample(field.name)
         stored = f", but values such as {shown(sample)}" if sample is not None else ""
         return UnknownFieldWarning(
             f"where: no document has {_KINDS[field.kind]} in the field {field.name!r}{stored}; "
             "compare with values of that type, or declare the field's type when the index is created"
         )
-
-    def _is_absent(self, field: FilterField) -> bool:
-        """Return whether no live document has a field. A look-up may read the metadata of every document."""
-        snapshot = self._store.snapshot()
-        looked_up_in, absent = self._cache
-        if looked_up_in is None or looked_up_in() is not snapshot:
-            absent = {}
-            self._cache = (weakref.ref(snapshot), absent)
-        if field not in absent:
-            absent[field] = self._store.catalog.is_absent(field)
-        return absent[field]
 
 
 def _close(field: str, names: Sequence[str]) -> list[str]:

@@ -139,6 +139,8 @@ class Certificate:
         rescored: number of documents whose exact score was computed.
         undecided: number of documents that could belong among the hits, where vectors are not stored.
         statement: the proof in words.
+        exact_among_searched: where shards were not searched, so that `exact` is False: whether it is proved for every
+            document of those that were; None where all were.
     """
 
     exact: bool
@@ -147,10 +149,26 @@ class Certificate:
     rescored: int
     undecided: int
     statement: str
+    exact_among_searched: bool | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return the proof as values that JSON can represent; an infinite bound is None."""
         return {**asdict(self), "kth_score": finite(self.kth_score), "bound": finite(self.bound)}
+
+
+@dataclass(frozen=True, slots=True)
+class Partial:
+    """What the hits of a sharded index are of, where not all of its shards were searched.
+
+    Attributes:
+        searched: numbers of the shards that were searched.
+        missing: numbers of those that were down, or did not answer before the deadline.
+        statement: this in words, with the reasons.
+    """
+
+    searched: tuple[int, ...]
+    missing: tuple[int, ...]
+    statement: str
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -168,6 +186,7 @@ class Hits(Sequence[Hit]):
         warnings: what the encoder did not read or know of the query, how it was searched instead, and fields of the
             filter that no document has: the warnings that were issued, whose class is their kind. Also one that is not
             issued, `WeakMatchWarning`: even the best hit is weak.
+        partial: of a sharded index: which shards were not searched; None where all were.
 
     >>> from serotine.index import SearchStats
     >>> stats = SearchStats("flat", documents=2, tokens=3, counts={"vectors": 2}, milliseconds={"search": 0.1})
@@ -183,6 +202,7 @@ class Hits(Sequence[Hit]):
     certificate: Certificate | None = field(default=None)
     query: str | None = field(default=None)
     warnings: tuple[SerotineWarning, ...] = ()
+    partial: Partial | None = None
     # Weak: hits that are still in use must not hold an index open, nor its writer lock.
     _explainer: weakref.ref[Explainer] | None = field(default=None, compare=False)
 
@@ -214,7 +234,7 @@ class Hits(Sequence[Hit]):
         return html_table(self)
 
     def __reduce__(self) -> tuple[type[Hits], tuple[object, ...]]:
-        return Hits, (self.items, self.stats, self.certificate, self.query, self.warnings)
+        return Hits, (self.items, self.stats, self.certificate, self.query, self.warnings, self.partial)
 
     def __copy__(self) -> Hits:
         return self[:]
@@ -255,6 +275,7 @@ class Hits(Sequence[Hit]):
             "hits": [hit.to_dict() for hit in self.items],
             "stats": asdict(self.stats),
             "certificate": None if self.certificate is None else self.certificate.to_dict(),
+            "partial": None if self.partial is None else asdict(self.partial),
             "warnings": [warning.to_dict() for warning in self.warnings],
         }
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -15,7 +14,6 @@ from numpy.typing import NDArray
 from serotine.coverage import CoverageReport
 from serotine.errors import IndexExistsError, SerotineError
 from serotine.index import recorded_encoder
-from serotine.index.checked_search import CheckedSearch
 from serotine.index.creation import CreateKeywords, CreateOptions
 from serotine.index.document_explainer import DocumentExplainer
 from serotine.index.documents import check_query_list, check_tuning_queries
@@ -23,13 +21,20 @@ from serotine.index.hits import Hits
 from serotine.index.long_texts import LongTexts
 from serotine.index.queries import Query, QueryEncoder, query_texts
 from serotine.index.recorded_encoder import RecordedEncoder
-from serotine.index.search import Explanation, Fusion, GroupBy, Mode, Retriever, SearchKeywords, SearchOptions
+from serotine.index.search import (
+    Explanation,
+    Fusion,
+    GroupBy,
+    Mode,
+    SearchKeywords,
+    SearchOptions,
+    StoredDocuments,
+)
+from serotine.index.searcher import Searcher
 from serotine.index.store import Sources, SourceUpdate, Store, read_settings
 from serotine.index.tuning import TuneReport
 from serotine.index.upkeep import Upkeep
-from serotine.index.weak_matches import weak_match
 from serotine.index.writer import Writer
-from serotine.issued_warnings import issue_query_warnings
 from serotine.text_encoder import AnyEncoder, TextEncoder
 
 
@@ -55,7 +60,7 @@ class Index(Upkeep):
         self._encoder = RecordedEncoder(store.settings, store.folder, encoder)
         self._writer = Writer(store, self._encoder)
         self._queries = QueryEncoder(self._encoder, store.settings.dim)
-        self._searches = CheckedSearch(store, Retriever(store))
+        self._searcher = Searcher(store.settings, self._queries, self._filter_checks)
         self._explainer = DocumentExplainer(store, self._encoder, self._queries)
 
     @classmethod
@@ -432,22 +437,8 @@ class Index(Upkeep):
 
     def _search(self, queries: Sequence[Query], options: SearchOptions) -> list[Hits]:
         self._store.require_open()
-        started = time.perf_counter()
-        texts = query_texts(queries, options.mode)
-        self._filter_checks.validate(options.where)
-        checked = self._queries.checked(texts, options)
-        vectors = [] if options.mode == "bm25" else self._queries.vectors(queries)
-        encoding = (time.perf_counter() - started) * 1e3 / max(len(queries), 1)
-        answers = self._searches.search(options, checked, vectors, texts, encoding)
-        # Last: hits show which fields exist, without a look-up.
-        of_filter = self._filter_checks.warnings(options.where, [hit.metadata for _, hits in answers for hit in hits])
-        answers = [(query.warned(of_filter), hits) for query, hits in answers]
-        issue_query_warnings(query.warnings for query, _ in answers)
-        fingerprint = self._store.settings.fingerprint
-        return [
-            hits.answering(text, (*query.warnings, *weak_match(text, hits, query, fingerprint)), self)
-            for text, (query, hits) in zip(texts, answers, strict=True)
-        ]
+        self._store.require_open()
+        return self._searcher.search(StoredDocuments(self._store), queries, options, self)
 
     def tune(self, queries: Sequence[Query] | None = None, *, show_progress: bool = False) -> TuneReport:
         """Measure which effort keeps which recall on this index, so that `search` does no more than its `recall` needs.

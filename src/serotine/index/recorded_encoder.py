@@ -24,7 +24,7 @@ class RecordedEncoder:
         EncoderError: `encoder` is not the one the index was built with.
     """
 
-    def __init__(self, settings: Settings, folder: Path, encoder: TextEncoder | None) -> None:
+    def __init__(self, settings: Settings, folder: Path | str, encoder: TextEncoder | None) -> None:
         if encoder is not None:
             check_encoder(settings, encoder, folder)
         self._settings = settings
@@ -71,7 +71,7 @@ def describe(encoder: TextEncoder) -> Settings:
     return Settings(encoder.dim, encoder.name, encoder.fingerprint, dict(getattr(encoder, "options", {})))
 
 
-def check_encoder(settings: Settings, encoder: TextEncoder, folder: Path) -> None:
+def check_encoder(settings: Settings, encoder: TextEncoder, folder: Path | str) -> None:
     """Raise EncoderError unless it is the index's encoder; an index of vectors takes any encoder of its dimension."""
     actual = describe(encoder)
     if settings.encoder is None:
@@ -89,7 +89,7 @@ def check_encoder(settings: Settings, encoder: TextEncoder, folder: Path) -> Non
         )
 
 
-def load_encoder(settings: Settings, folder: Path) -> TextEncoder:
+def load_encoder(settings: Settings, folder: Path | str) -> TextEncoder:
     """Load the encoder that an index records.
 
     Raises:

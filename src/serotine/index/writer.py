@@ -24,7 +24,7 @@ from serotine.errors import (
 from serotine.index import documents
 from serotine.index.documents import DocumentBatch
 from serotine.index.files import VECTORS, SegmentRecord, write_vectors
-from serotine.index.filter_checks import FilterChecks
+from serotine.index.filter_checks import FilterChecks, StoredFields
 from serotine.index.growth import Maintenance
 from serotine.index.long_texts import (
     TRUNCATED_FIX,
@@ -76,7 +76,7 @@ class Writer:
 
     def __init__(self, store: Store, encoder: RecordedEncoder) -> None:
         self._store = store
-        self._filter_checks = FilterChecks(store)
+        self._filter_checks = FilterChecks(StoredFields(store))
         self._encoder = encoder
         self._maintenance = Maintenance(store)
         self._tuner = Tuner(store, encoder)

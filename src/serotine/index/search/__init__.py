@@ -2,26 +2,40 @@
 
 from __future__ import annotations
 
+from serotine.index.search.documents import Documents, Rankings, StoredDocuments, StoredView, View, lexical_ranking
 from serotine.index.search.effort import Effort, choose_effort
 from serotine.index.search.explanation import Explanation, TokenMatch, explain
 from serotine.index.search.fusion import RANK_OFFSET
 from serotine.index.search.options import DEFAULT_RECALL, Fusion, GroupBy, Mode, SearchKeywords, SearchOptions
-from serotine.index.search.plan import rank
+from serotine.index.search.plan import Ranking, rank
 from serotine.index.search.retriever import Retriever
+from serotine.index.search.shards import by_shard, collection_number, merge_late, merge_lexical, partial_search
 
 __all__ = [
     "DEFAULT_RECALL",
     "RANK_OFFSET",
+    "Documents",
     "Effort",
     "Explanation",
     "Fusion",
     "GroupBy",
     "Mode",
+    "Ranking",
+    "Rankings",
     "Retriever",
     "SearchKeywords",
     "SearchOptions",
+    "StoredDocuments",
+    "StoredView",
     "TokenMatch",
+    "View",
+    "by_shard",
     "choose_effort",
+    "collection_number",
     "explain",
+    "lexical_ranking",
+    "merge_late",
+    "merge_lexical",
+    "partial_search",
     "rank",
 ]

@@ -10,15 +10,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from serotine import maxsim
 from serotine.errors import IndexDamagedError, SerotineError
 from serotine.index.hits import Hit, Hits, SearchStats, document_of
-from serotine.index.search import fusion, plan
-from serotine.index.search.effort import choose_effort
+from serotine.index.search import fusion
+from serotine.index.search.documents import Documents, Rankings, View
 from serotine.index.search.options import SearchOptions
 from serotine.index.search.plan import Ranking
 from serotine.index.search.selection import Selection, per_token, select
-from serotine.index.store import Snapshot, Store
 
 _log = logging.getLogger("serotine.index")
 
@@ -31,10 +29,10 @@ _ATTEMPTS = 8
 
 
 class Retriever:
-    """Searches of a store's newest snapshot."""
+    """Searches of the newest state of documents."""
 
-    def __init__(self, store: Store) -> None:
-        self._store = store
+    def __init__(self, documents: Documents) -> None:
+        self._documents = documents
 
     def search(
         self,
@@ -57,20 +55,20 @@ class Retriever:
         """
         if not texts:
             return []
-        before = self._store.snapshot()
+        before = self._documents.state()
+        place = self._documents.place
         for remaining in reversed(range(_ATTEMPTS)):
             # The last attempt of a search without a proof is lenient, so that a busy writer cannot block searches.
             lenient = not remaining and not options.exact
             hits = self._attempt(options, vectors, texts, encoding, lenient=lenient)
             if hits is not None:
                 return hits
-            _log.debug("%s: changed during a search; retrying", self._store.folder)
-        if self._store.snapshot() is before:
+            _log.debug("%s: changed during a search; retrying", place)
+        if self._documents.state() is before:
             raise IndexDamagedError(
-                f"{self._store.folder}: a document that a segment holds is not in the catalog; "
-                "restore the index from a backup"
+                f"{place}: a document that a segment holds is not in the catalog; restore the index from a backup"
             )
-        raise SerotineError(f"{self._store.folder}: the index is rewritten faster than it can be read; try again")
+        raise SerotineError(f"{place}: the index is rewritten faster than it can be read; try again")
 
     def _attempt(
         self,
@@ -86,27 +84,22 @@ class Retriever:
         `lenient`: return None only where a hit's document has been removed; documents that have left the filter
         meanwhile are no hits.
         """
-        snapshot = self._store.snapshot()
-        started = time.perf_counter()
-        matching = None if options.where is None else self._store.catalog.matching(options.where)
-        filtering = _milliseconds_since(started)
+        view = self._documents.view(options, lenient=lenient)
         started = time.perf_counter()
         choices: dict[int, _Choice] = {}
         depth = _first_depth(options)
         pending = list(range(len(texts)))
         while pending:
             queries = [vectors[i] for i in pending] if options.mode != "bm25" else []
-            rankings = self._rank(options, depth, snapshot, queries, [texts[i] for i in pending], matching)
-            # The catalog's answers must describe the snapshot's documents: one replaced in between would be missed, or
-            # returned under both its numbers.
-            reads_both = options.mode == "hybrid" or (options.mode == "late" and matching is not None)
-            if reads_both and not lenient and self._store.snapshot() is not snapshot:
+            rankings = view.rank(depth, queries, [texts[i] for i in pending])
+            if rankings is None:
                 return None
-            for i, ranking in zip(pending, rankings, strict=True):
-                choice = self._choose(options, snapshot, vectors[i] if vectors else None, ranking)
-                if choice is None:
+            for i, rankings_of_query in zip(pending, rankings, strict=True):
+                ranking = _combined(rankings_of_query, options)
+                chosen = _choose(options, view, vectors[i] if vectors else None, ranking)
+                if chosen is None:
                     return None
-                choices[i] = choice
+                choices[i] = chosen
             pending = [i for i in pending if _needs_more(options, choices[i], depth)]
             depth *= _DEEPER
         searching = _milliseconds_since(started) / len(texts)
@@ -116,8 +109,8 @@ class Retriever:
             choice = choices[i]
             selection, ranking = choice.selection, choice.ranking
             # With the filter again: the metadata of a hit may have changed since.
-            rows = self._store.catalog.rows(selection.numbers, options.where)
-            if len(rows) < len(selection.numbers) and not (lenient and self._all_stored(selection.numbers)):
+            rows = view.rows(selection.numbers, filtered=True)
+            if len(rows) < len(selection.numbers) and not (lenient and _all_there(view, selection.numbers)):
                 return None
             hits = tuple(
                 Hit(
@@ -134,7 +127,7 @@ class Retriever:
             fetching = _milliseconds_since(started)
             times = {"encode": encoding, **ranking.milliseconds, "search": searching, "fetch": fetching}
             if options.where is not None:
-                times["filter"] = filtering
+                times["filter"] = view.filtering
             documents = ranking.counts.get("allowed", 0)
             best = per_token(max(ranking.late.values(), default=None), choice.query_tokens)
             effort = ranking.effort
@@ -142,57 +135,8 @@ class Retriever:
                 ranking.plan, documents, ranking.tokens, ranking.counts, times, selection.below, best,
                 effort.candidates, effort.expected_recall, effort.recall_lower_bound,
             )  # fmt: skip
-            results.append(Hits(hits, stats, ranking.certificate))
+            results.append(Hits(hits, stats, ranking.certificate, partial=view.partial))
         return results
-
-    def _all_stored(self, numbers: Sequence[int]) -> bool:
-        return len(self._store.catalog.rows(numbers)) == len(numbers)
-
-    def _rank(
-        self,
-        options: SearchOptions,
-        depth: int,
-        snapshot: Snapshot,
-        vectors: Sequence[NDArray[np.float32]],
-        texts: Sequence[str | None],
-        matching: NDArray[np.int64] | None,
-    ) -> list[Ranking]:
-        """Rank at least the best `depth` documents of every query; of both rankings in mode "hybrid"."""
-        lexical: list[Ranking] = []
-        if options.mode != "late":
-            allowed = snapshot.documents if matching is None else matching.size
-            lexical = [self._lexical(options, depth, text, allowed) for text in texts]
-        if options.mode == "bm25":
-            return lexical
-        effort = choose_effort(options, depth, snapshot.calibration)
-        rankings = plan.rank(snapshot, vectors, effort, depth, matching)
-        if options.mode == "hybrid":
-            pairs = zip(rankings, lexical, strict=True)
-            rankings = [_fuse(late_ranking, lexical_ranking, options) for late_ranking, lexical_ranking in pairs]
-        return rankings
-
-    def _choose(
-        self, options: SearchOptions, snapshot: Snapshot, query: NDArray[np.float32] | None, ranking: Ranking
-    ) -> _Choice | None:
-        """Select the hits of a ranking; None where a writer has removed one of its documents."""
-        groups = None
-        if options.group_by is not None:
-            rows = self._store.catalog.rows(ranking.numbers)
-            if len(rows) < len(ranking.numbers):
-                return None
-            groups = {number: document_of(row.id, row.metadata) for number, row in rows.items()}
-        query_tokens = 0 if query is None else len(query)
-        if query is not None and options.min_score is not None:
-            _score_missing(snapshot, query, ranking.numbers, ranking.late)
-        selection = select(ranking, options, query_tokens, groups)
-        if query is not None:
-            _score_missing(snapshot, query, selection.numbers, ranking.late)
-        return _Choice(ranking, selection, query_tokens)
-
-    def _lexical(self, options: SearchOptions, k: int, text: str | None, allowed: int) -> Ranking:
-        scored = self._store.catalog.lexical(text or "", k, options.where)
-        numbers, scores = [number for number, _ in scored], [score for _, score in scored]
-        return Ranking(scores, numbers, "bm25", {"allowed": allowed, "bm25": len(scored)}, 0, {}, None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,6 +146,27 @@ class _Choice:
     ranking: Ranking
     selection: Selection
     query_tokens: int
+
+
+def _choose(options: SearchOptions, view: View, query: NDArray[np.float32] | None, ranking: Ranking) -> _Choice | None:
+    """Select the hits of a ranking; None where a writer has removed one of its documents."""
+    groups = None
+    if options.group_by is not None:
+        rows = view.rows(ranking.numbers, filtered=False)
+        if len(rows) < len(ranking.numbers):
+            return None
+        groups = {number: document_of(row.id, row.metadata) for number, row in rows.items()}
+    query_tokens = 0 if query is None else len(query)
+    if query is not None and options.min_score is not None:
+        _score_missing(view, query, ranking.numbers, ranking.late)
+    selection = select(ranking, options, query_tokens, groups)
+    if query is not None:
+        _score_missing(view, query, selection.numbers, ranking.late)
+    return _Choice(ranking, selection, query_tokens)
+
+
+def _all_there(view: View, numbers: Sequence[int]) -> bool:
+    return len(view.rows(numbers, filtered=False)) == len(numbers)
 
 
 def _first_depth(options: SearchOptions) -> int:
@@ -219,15 +184,21 @@ def _needs_more(options: SearchOptions, choice: _Choice, depth: int) -> bool:
     return len(choice.ranking.late or choice.ranking.numbers) >= depth
 
 
-def _score_missing(
-    snapshot: Snapshot, query: NDArray[np.float32], numbers: Sequence[int], late: dict[int, float]
-) -> None:
+def _score_missing(view: View, query: NDArray[np.float32], numbers: Sequence[int], late: dict[int, float]) -> None:
     """Add the MaxSim of documents that the late ranking lacks: those that only the lexical one has."""
-    located = {number: snapshot.locate(number) for number in numbers if number not in late}
-    present = {number: location for number, location in located.items() if location is not None}
-    if present:
-        documents = [segment.document(position) for segment, position in present.values()]
-        late.update(zip(present, maxsim.score(query, documents).tolist(), strict=True))
+    if missing := [number for number in numbers if number not in late]:
+        late.update(view.late_scores(query, missing))
+
+
+def _combined(rankings: Rankings, options: SearchOptions) -> Ranking:
+    """Return the one ranking there is, or both fused."""
+    late, lexical = rankings.late, rankings.lexical
+    if late is None or lexical is None:
+        ranking = late or lexical
+        if ranking is None:
+            raise ValueError("rankings: must be at least one, got none")
+        return ranking
+    return _fuse(late, lexical, options)
 
 
 def _fuse(late: Ranking, lexical: Ranking, options: SearchOptions) -> Ranking:

@@ -20,6 +20,7 @@ from serotine.index.store.snapshot import SegmentView, Snapshot
 from serotine.index.store.source_catalog import CatalogEntry, SourceRecord, Sources, SourceUpdate
 from serotine.index.store.store import Store, read_settings
 from serotine.index.store.transaction import Transaction
+from serotine.index.store.word_statistics import WordStatistics, merged_statistics
 
 __all__ = [
     "CATALOG_FILE",
@@ -44,6 +45,7 @@ __all__ = [
     "Sources",
     "Store",
     "Transaction",
+    "WordStatistics",
     "analyze",
     "beside",
     "check_filterable",
@@ -53,6 +55,7 @@ __all__ = [
     "compile_where",
     "field_names",
     "is_passage",
+    "merged_statistics",
     "read_settings",
     "replace_index",
     "restore_replaced_index",

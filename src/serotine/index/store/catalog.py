@@ -34,6 +34,7 @@ from serotine.index.store.pages import live_pages, matching_numbers
 from serotine.index.store.settings import Settings, decoded, decoded_metadata, settings_rows
 from serotine.index.store.sql import MAX_BOUND, batches, next_number, placeholders
 from serotine.index.store.sqlite_errors import translated_errors
+from serotine.index.store.word_statistics import WordStatistics
 
 # A page of `Catalog.scan`: documents may be long.
 _DOCUMENTS_PER_PAGE = 256
@@ -177,6 +178,19 @@ class Catalog(CatalogConnection):
         condition = None if where is None else filters.compile_where(where, self.settings.filterable)
         with self._statements() as connection:
             return lexical.search(connection, query, k, condition)
+
+    def word_statistics(self, queries: Sequence[str], languages: Sequence[str]) -> list[WordStatistics]:
+        """Return the word statistics of this index for queries that are searched as stems of `languages` too."""
+        with self.reading() as connection:
+            return [lexical.statistics(connection, query, languages) for query in queries]
+
+    def lexical_of_collection(
+        self, query: str, k: int, where: Mapping[str, Any] | None, collection: WordStatistics
+    ) -> list[list[tuple[int, float]]]:
+        """Return the k best documents by BM25 with the statistics of a collection; see `lexical.rankings`."""
+        condition = None if where is None else filters.compile_where(where, self.settings.filterable)
+        with self.reading() as connection:
+            return lexical.rankings(connection, query, k, condition, collection)
 
     def word_count(self, word: str) -> tuple[int, int]:
         """Return the number of texts, and of those that have a word."""

@@ -19,11 +19,15 @@ import sqlite3
 import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from functools import cache
 from itertools import pairwise, zip_longest
 from typing import Any
 
+import numpy as np
+
 from serotine.common_words import is_function_word
+from serotine.index.store.word_statistics import WordStatistics, bm25_scores, collection_statistics, text_lengths
 from serotine.languages import detect_language
 from serotine.stemmers import stemmer, stemmer_name, stemmer_version
 
@@ -43,8 +47,6 @@ CREATE TABLE lexical_language_counts (language TEXT PRIMARY KEY, texts INTEGER N
 """
 # The version of the stemmers in the table `meta`.
 _STEMMER = "stemmer"
-# Of the texts, for a language's stems to be searched.
-_MIN_SHARE = 0.05
 # The first of the private characters that mark stems; FTS5 takes them for letters.
 _FIRST_MARK = 0xE000
 
@@ -178,14 +180,13 @@ def _check_stemmer(connection: sqlite3.Connection) -> None:
     _insert(connection, rows)
 
 
-def _stems(connection: sqlite3.Connection) -> list[Stem]:
-    """Return the stemmers of the languages that enough texts were stemmed in."""
-    if not _records_languages(connection):
-        return []
-    (texts,) = connection.execute("SELECT count(*) FROM passages_fts_docsize").fetchone()
-    statement = "SELECT language FROM lexical_language_counts WHERE texts > 0 AND texts >= ? ORDER BY language"
-    languages = connection.execute(statement, (_MIN_SHARE * texts,)).fetchall()
-    return [stem for (language,) in languages if (stem := _marked_stemmer(language)) is not None]
+def _collection(connection: sqlite3.Connection) -> WordStatistics:
+    return collection_statistics(connection, with_languages=_records_languages(connection))
+
+
+def _stems(languages: Iterable[str]) -> list[Stem]:
+    """Return the stemmers of languages."""
+    return [stem for language in languages if (stem := _marked_stemmer(language)) is not None]
 
 
 def _marked_stemmer(language: str) -> Stem | None:
@@ -262,60 +263,137 @@ def search(
     """
     if k < 1:
         return []
-    join, sql, values = "", "", []
-    if condition is not None:
-        # CROSS: SQLite must not look each document up in FTS5, which would parse the query every time.
-        join = "CROSS JOIN documents ON documents.number = passages_fts.rowid "
-        sql, values = f"AND {condition[0]} ", condition[1]
-    stems, words = _stems(connection), _words(query)
-    telling = frozenset(_phrases_of([word for word in words if not is_function_word(word)], stems))
+    join, sql, values = _condition(condition)
+    collection = _collection(connection)
+    stems, words = _stems(collection.stemmed), _words(query)
+    telling = _telling(words, stems)
     rows: list[tuple[int, float]] = []
-    for phrases in _choices(connection, _phrases_of(words, stems)[:_MAX_PHRASES]):
-        required = [phrase for phrase in phrases if phrase in telling]
-        if telling and not required:
+    phrases_of_query = _phrases_of(words, stems)[:_MAX_PHRASES]
+    # One phrase is searched whatever its frequency.
+    counted = len(phrases_of_query) > 1
+    frequencies = _frequencies(connection, phrases_of_query) if counted else dict.fromkeys(phrases_of_query, 1)
+    for phrases in _choices(collection.texts, frequencies):
+        matching = _matching(phrases, telling)
+        if matching is None:
             continue
-        # Function words add to scores, and so stay in the query.
-        is_restricted = 0 < len(required) < len(phrases)
-        restriction = "AND passages_fts.rowid IN (SELECT rowid FROM passages_fts WHERE passages_fts MATCH ?) "
         statement = (
             f"SELECT passages_fts.rowid, bm25(passages_fts) AS score FROM passages_fts {join}"  # noqa: S608
-            f"WHERE passages_fts MATCH ? {restriction if is_restricted else ''}"
-            # Tombstones are few, and the catalog has an index of them; checking every document takes a third longer.
-            "AND passages_fts.rowid NOT IN (SELECT number FROM documents WHERE NOT live) "
-            f"{sql}ORDER BY score, passages_fts.rowid LIMIT ?"
+            f"WHERE {matching[0]} {sql}ORDER BY score, passages_fts.rowid LIMIT ?"
         )
-        matched = [" OR ".join(phrases), *([" OR ".join(required)] if is_restricted else [])]
-        rows = connection.execute(statement, (*matched, *values, k)).fetchall()
+        rows = connection.execute(statement, (*matching[1], *values, k)).fetchall()
         if len(rows) == k:
             break
     return [(number, -score) for number, score in rows]
 
 
+def statistics(connection: sqlite3.Connection, query: str, languages: Iterable[str]) -> WordStatistics:
+    """Return the word statistics of an index for a query that is searched as stems of `languages` too."""
+    phrases = _phrases_of(_words(query), _stems(languages))[:_MAX_PHRASES]
+    return replace(_collection(connection), frequencies=_frequencies(connection, phrases))
+
+
+def rankings(
+    connection: sqlite3.Connection,
+    query: str,
+    k: int,
+    condition: tuple[str, list[Any]] | None,
+    collection: WordStatistics,
+) -> list[list[tuple[int, float]]]:
+    """Return what `search` needs of one shard to rank the documents of a whole collection.
+
+    Args:
+        connection: to a database with the tables `documents` and `passages_fts`.
+        query: any text.
+        k: maximum number of documents.
+        condition: see `search`.
+        collection: its statistics, with the frequencies of the query as stems of `WordStatistics.stemmed`.
+
+    Returns:
+        The rankings of the k best documents, as `search` returns them, that it makes one after the other until one has
+        k hits: the first has all that count where the rankings of all shards together have k.
+    """
+    if k < 1:
+        return []
+    join, sql, values = _condition(condition)
+    stems, words = _stems(collection.stemmed), _words(query)
+    telling = _telling(words, stems)
+    phrases_of_query = _phrases_of(words, stems)[:_MAX_PHRASES]
+    results = []
+    for phrases in _choices(collection.texts, {phrase: collection.frequencies[phrase] for phrase in phrases_of_query}):
+        matching = _matching(phrases, telling)
+        if matching is None:
+            continue
+        statement = (
+            f"SELECT passages_fts.rowid, sizes.sz FROM passages_fts {join}"  # noqa: S608
+            f"CROSS JOIN passages_fts_docsize AS sizes ON sizes.id = passages_fts.rowid WHERE {matching[0]} {sql}"
+            "ORDER BY passages_fts.rowid"
+        )
+        rows = connection.execute(statement, (*matching[1], *values)).fetchall()
+        numbers = np.array([number for number, _ in rows], dtype=np.int64)
+        scores = bm25_scores(connection, phrases, numbers, text_lengths([size for _, size in rows]), collection)
+        best = np.lexsort((numbers, -scores))[:k]
+        results.append(list(zip(numbers[best].tolist(), scores[best].tolist(), strict=True)))
+        if len(best) == k:
+            break
+    return results
+
+
+def _condition(condition: tuple[str, list[Any]] | None) -> tuple[str, str, list[Any]]:
+    """Return the join, the condition and the values of a filter."""
+    if condition is None:
+        return "", "", []
+    # CROSS: SQLite must not look each document up in FTS5, which would parse the query every time.
+    return "CROSS JOIN documents ON documents.number = passages_fts.rowid ", f"AND {condition[0]} ", condition[1]
+
+
+def _telling(words: Sequence[str], stems: Iterable[Stem]) -> frozenset[str]:
+    """Return the phrases of words other than function words."""
+    return frozenset(_phrases_of([word for word in words if not is_function_word(word)], stems))
+
+
+def _matching(phrases: Sequence[str], telling: frozenset[str]) -> tuple[str, list[str]] | None:
+    """Return the condition, with its values, that a live document has one of the phrases, and a telling one if any.
+
+    None where phrases are telling, but none of these.
+    """
+    required = [phrase for phrase in phrases if phrase in telling]
+    if telling and not required:
+        return None
+    # Function words add to scores, and so stay in the query.
+    is_restricted = 0 < len(required) < len(phrases)
+    restriction = "AND passages_fts.rowid IN (SELECT rowid FROM passages_fts WHERE passages_fts MATCH ?) "
+    # Tombstones are few, and the catalog has an index of them; checking every document takes a third longer.
+    live = "AND passages_fts.rowid NOT IN (SELECT number FROM documents WHERE NOT live)"
+    values = [" OR ".join(phrases), *([" OR ".join(required)] if is_restricted else [])]
+    return f"passages_fts MATCH ? {restriction if is_restricted else ''}{live}", values
+
+
 def count(connection: sqlite3.Connection, word: str) -> tuple[int, int]:
     """Return the number of texts, tombstones included, and of those that have a word in any inflection."""
-    (texts,) = connection.execute("SELECT count(*) FROM passages_fts_docsize").fetchone()
+    collection = _collection(connection)
     statement = "SELECT count(*) FROM passages_fts WHERE passages_fts MATCH ?"
-    stems = _stems(connection)
+    stems = _stems(collection.stemmed)
     # Every word of a compound, each in one of its forms.
     forms = [f"({' OR '.join(_phrases(single, stems))})" for single in _words(word)]
     matching = connection.execute(statement, (" AND ".join(forms),)).fetchone()[0] if forms else 0
-    return texts, matching
+    return collection.texts, matching
 
 
-def _choices(connection: sqlite3.Connection, phrases: list[str]) -> list[list[str]]:
+def _frequencies(connection: sqlite3.Connection, phrases: Iterable[str]) -> dict[str, int]:
+    """Return the number of texts, tombstones included, that have each phrase."""
+    statement = "SELECT count(*) FROM passages_fts WHERE passages_fts MATCH ?"
+    return {phrase: int(connection.execute(statement, (phrase,)).fetchone()[0]) for phrase in phrases}
+
+
+def _choices(texts: int, frequencies: Mapping[str, int]) -> list[list[str]]:
     """Return the phrases to search, then those to search instead where they match too few documents.
 
     A word in half the texts or more has no weight in BM25 (FTS5 gives it a millionth), and takes most of the time.
     Without such words the first hits are the same; with them come the texts that contain no others.
     """
-    if len(phrases) < 2:
-        return [phrases] if phrases else []
-    (texts,) = connection.execute("SELECT count(*) FROM passages_fts_docsize").fetchone()
-    frequencies = {}
-    for phrase in phrases:
-        statement = "SELECT count(*) FROM passages_fts WHERE passages_fts MATCH ?"
-        (frequencies[phrase],) = connection.execute(statement, (phrase,)).fetchone()
-    occurring = sorted((phrase for phrase in phrases if frequencies[phrase]), key=lambda phrase: frequencies[phrase])
+    occurring = sorted(
+        (phrase for phrase in frequencies if frequencies[phrase]), key=lambda phrase: frequencies[phrase]
+    )
     occurring = occurring[:_MAX_WORDS]
     distinctive = [phrase for phrase in occurring if 2 * frequencies[phrase] < texts]
     if distinctive and distinctive != occurring:

@@ -39,6 +39,7 @@ def search_result(hits: Hits, explanations: list[Explanation | None], total: flo
         ],
         "stats": body["stats"],
         "certificate": body["certificate"],
+        "partial": body["partial"],
         "warnings": warning_list(hits.warnings),
         "milliseconds": {"encode": times.get("encode", 0.0), "search": times.get("search", 0.0), "total": total},
     }

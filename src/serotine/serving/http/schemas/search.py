@@ -8,7 +8,7 @@ from typing import Annotated
 import pydantic
 from pydantic import Field, model_validator
 
-from serotine.index import Certificate, Explanation, Hit, SearchOptions, SearchStats, TuneReport
+from serotine.index import Certificate, Explanation, Hit, Partial, SearchOptions, SearchStats, TuneReport
 from serotine.serving.http.schemas.base import (
     REQUEST_CONFIG,
     QueryText,
@@ -148,6 +148,7 @@ class SearchResponse(ResponseBody):
     hits: list[Annotated[ExplainedHit, Described(ExplainedHit)]]
     stats: Annotated[SearchStats, Described(SearchStats)]
     certificate: Annotated[Certificate, Described(Certificate)] | None
+    partial: Annotated[Partial, Described(Partial)] | None
     warnings: list[WarningDetail] = Field(
         description="What the encoder did not read or know of the query, how it was searched instead, fields of "
         "the filter that no document has, and whether even the best hit is weak."

@@ -1,0 +1,56 @@
+"""Searches as callers ask for them: queries checked and encoded, hits with their warnings."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+from serotine.errors import PartialResultWarning, SerotineWarning
+from serotine.index.checked_search import CheckedSearch
+from serotine.index.filter_checks import FilterChecks
+from serotine.index.hits import Explainer, Hits
+from serotine.index.queries import Query, QueryEncoder, query_texts
+from serotine.index.search import Documents, SearchOptions
+from serotine.index.store import Settings
+from serotine.index.weak_matches import weak_match
+from serotine.issued_warnings import issue_query_warnings
+
+
+class Searcher:
+    """Searches of documents that share settings: those of an index, or of shards.
+
+    Args:
+        settings: of the index, or of every shard.
+        queries: encodes queries.
+        filters: checks filters.
+    """
+
+    def __init__(self, settings: Settings, queries: QueryEncoder, filters: FilterChecks) -> None:
+        self._settings = settings
+        self._queries = queries
+        self._filters = filters
+
+    def search(
+        self, documents: Documents, queries: Sequence[Query], options: SearchOptions, explainer: Explainer
+    ) -> list[Hits]:
+        """Return the hits of every query, which `explainer` can explain; see `Index.search_batch`."""
+        started = time.perf_counter()
+        texts = query_texts(queries, options.mode)
+        self._filters.validate(options.where)
+        checked = self._queries.checked(texts, options)
+        vectors = [] if options.mode == "bm25" else self._queries.vectors(queries)
+        encoding = (time.perf_counter() - started) * 1e3 / max(len(queries), 1)
+        answers = CheckedSearch(documents, self._settings.encoder).search(options, checked, vectors, texts, encoding)
+        # Last: hits show which fields exist, without a look-up.
+        of_filter = self._filters.warnings(options.where, [hit.metadata for _, hits in answers for hit in hits])
+        answers = [(query.warned((*_partial(hits), *of_filter)), hits) for query, hits in answers]
+        issue_query_warnings(query.warnings for query, _ in answers)
+        fingerprint = self._settings.fingerprint
+        return [
+            hits.answering(text, (*query.warnings, *weak_match(text, hits, query, fingerprint)), explainer)
+            for text, (query, hits) in zip(texts, answers, strict=True)
+        ]
+
+
+def _partial(hits: Hits) -> tuple[SerotineWarning, ...]:
+    return () if hits.partial is None else (PartialResultWarning(f"hits: {hits.partial.statement}"),)

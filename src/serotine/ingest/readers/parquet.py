@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import datetime
 import decimal
+import io
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,6 +16,7 @@ from serotine.errors import InputFileError, MissingExtraError, reason
 from serotine.ingest.fields import STANDARD, Fields
 from serotine.ingest.limits import reading_limits, size
 from serotine.ingest.lines import read_whole
+from serotine.ingest.readers.parquet_sizes import RowGroupSize, row_group_sizes
 from serotine.ingest.rows import BadRowError, ReadRow, Row
 from serotine.json_values import json_value
 
@@ -66,9 +68,11 @@ def parquet_batches(
     try:
         compressed = name.lower().endswith(".gz")
         # Parquet is read from its end, so a compressed file is uncompressed whole.
-        source = pyarrow.BufferReader(read_whole(path, name)) if compressed else path
+        content = read_whole(path, name) if compressed else b""
+        with io.BytesIO(content) if compressed else path.open("rb") as opened:
+            _check_sizes(row_group_sizes(opened), name)
+        source = pyarrow.BufferReader(content) if compressed else path
         with pyarrow.parquet.ParquetFile(source) as file:
-            _check_size(file.metadata, name)
             names = file.schema_arrow.names
             dictionaries = _flat_texts(file)
         # As dictionaries, values that are in many rows are in memory once.
@@ -84,25 +88,22 @@ def parquet_batches(
         raise InputFileError(f"{name}: {fault.format(reason(error))}") from None
 
 
-def _check_size(metadata: Any, name: str) -> None:
-    """Raise InputFileError for a file whose values would fill the memory, by the sizes in its footer."""
+def _check_sizes(groups: list[RowGroupSize], name: str) -> None:
+    """Raise InputFileError for a file whose values would fill the memory."""
     limits = reading_limits()
-    for number in range(metadata.num_row_groups):
-        group = metadata.row_group(number)
-        columns = [group.column(i) for i in range(group.num_columns)]
-        unpacked = sum(column.total_uncompressed_size for column in columns)
-        if unpacked > limits.row_group_bytes:
+    for number, group in enumerate(groups, start=1):
+        if sum(column.bytes_ for column in group.columns) > limits.row_group_bytes:
             raise InputFileError(
-                f"{name}: row group {number + 1} must unpack to at most {size(limits.row_group_bytes)}; "
+                f"{name}: row group {number} must unpack to at most {size(limits.row_group_bytes)}; "
                 "write it with smaller row groups"
             )
-        for column in columns:
+        for column in group.columns:
             # Values of a list may repeat one text: each is in memory as often as the list has it.
-            values = column.num_values / max(group.num_rows, 1) * min(group.num_rows, _BATCH_ROWS)
-            largest = column.total_uncompressed_size / max(column.num_values, 1) * min(values, column.num_values)
+            values = column.values / max(group.rows, 1) * min(group.rows, _BATCH_ROWS)
+            largest = column.bytes_ / max(column.values, 1) * min(values, column.values)
             if values > limits.values or largest > limits.row_group_bytes:
                 raise InputFileError(
-                    f"{name}: column {column.path_in_schema!r} has more than {limits.values:,} values in "
+                    f"{name}: column {column.path!r} has more than {limits.values:,} values in "
                     f"{_BATCH_ROWS:,} rows; split its lists"
                 )
 

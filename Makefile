@@ -8,13 +8,14 @@ TORCH ?= torch
 GROUPS ?= dev cloud docs integrations ingest serve $(TORCH)
 # Processes that run the tests, at most four: each loads torch.
 JOBS ?= auto
+PYTEST = $(BIN)/python -m pytest --numprocesses $(JOBS) --maxprocesses 4 --dist worksteal
 # The default encoder, and the one of many languages.
 MINI := ./models/serotine-mini
 MULTI := ./models/serotine-multi
 # The C++ core and the Python package are rebuilt when any of these change.
 SOURCES := pyproject.toml $(wildcard $(MINI)/pyproject.toml $(MINI)/serotine_mini/model/* $(MULTI)/pyproject.toml $(MULTI)/serotine_multi/model/*) $(shell find native -name '*.cpp' -o -name '*.hpp' -o -name CMakeLists.txt)
 
-.PHONY: demo demo-multilingual test lint types fix clean
+.PHONY: demo demo-multilingual test test-all lint types fix clean
 
 demo: $(VENV)/.demo
 	$(BIN)/python examples/cranfield_demo.py
@@ -24,8 +25,13 @@ demo-multilingual: $(VENV)/.demo
 	$(BIN)/python -m pip install --quiet $(MULTI)
 	$(BIN)/python examples/languages_demo.py
 
+# In less than 25 minutes on two cores; what is longer is marked slow.
 test: lint types
-	$(BIN)/python -m pytest --numprocesses $(JOBS) --maxprocesses 4 --dist worksteal
+	$(PYTEST)
+
+# Every test, as every night.
+test-all: lint types
+	$(PYTEST) -m ''
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

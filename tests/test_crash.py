@@ -206,7 +206,10 @@ MAINTENANCE = {
 }
 
 
-@pytest.mark.parametrize("name", MAINTENANCE)
+# Compaction trains and merges too.
+@pytest.mark.parametrize(
+    "name", ["train", "compact", *(pytest.param(name, marks=pytest.mark.slow) for name in ("merge", "compact bare"))]
+)
 def test_killed_during_maintenance(tmp_path: Path, name: str, forks: Forks, monkeypatch: pytest.MonkeyPatch) -> None:
     for module, attribute, value in THRESHOLDS:
         monkeypatch.setattr(module, attribute, value)

@@ -64,7 +64,7 @@ def test_an_export_gives_the_same_vectors_without_torch(kind: str, tmp_path: Pat
 
 
 @pytest.mark.filterwarnings("default")
-@pytest.mark.parametrize("kind", ["bert", "pplx"])
+@pytest.mark.parametrize("kind", ["bert", pytest.param("pplx", marks=pytest.mark.slow)])
 def test_eight_bits_are_near_and_do_not_depend_on_the_batch(kind: str, tmp_path: Path) -> None:
     folder = MADE[kind](tmp_path / "c")
     report = export_encoder(folder, tmp_path / "out", precision="int8")

@@ -200,7 +200,7 @@ def test_a_dry_run_counts_the_tokens_that_are_stored(tmp_path: Path) -> None:
     assert states[-1][0] == states[-1][1] > 0
 
 
-@pytest.mark.parametrize("options", [[], ["--overwrite"]])
+@pytest.mark.parametrize("options", [[], pytest.param(["--overwrite"], marks=pytest.mark.slow)])
 def test_of_two_processes_on_one_index_one_writes_and_the_other_says_so(tmp_path: Path, options: list[str]) -> None:
     for name in ("first", "second"):
         write(tmp_path / f"{name}.txt", "bat", 40)

@@ -20,6 +20,7 @@ def run(command: list[str]) -> str:
     return completed.stdout
 
 
+@pytest.mark.slow
 def test_every_path_is_clean_under_address_and_undefined_behavior_sanitizers() -> None:
     programs = sanitized("address,undefined")
     names = ("selftest", "search_test", "encoder_test", "amx_test")
@@ -52,6 +53,7 @@ def test_avx_vnni_needs_no_avx512(tmp_path: Path) -> None:
     assert not [text for code, text in instructions if code.startswith("62 ")]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(
     shutil.which("aarch64-linux-gnu-g++") is None or shutil.which("qemu-aarch64") is None,
     reason="needs the AArch64 cross compiler and qemu-user (Debian: g++-aarch64-linux-gnu qemu-user)",

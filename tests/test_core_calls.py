@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -207,3 +208,13 @@ def test_objects_of_other_types_are_refused() -> None:
         _core.search(vectors(3), np.array([0, 3]), [None], [None], options)  # type: ignore[list-item]
     with pytest.raises(TypeError, match="masks must be uint64 arrays or None"):
         _core.search(vectors(3), np.array([0, 3]), [segment], ["mask"], options)  # type: ignore[list-item]
+
+
+# Numbers become others that have no room for them.
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+def test_what_is_malformed_can_be_malformed_again() -> None:
+    for seed in range(3000):
+        rng = random.Random(seed)
+        value: Any = np.arange(6, dtype="f4").reshape(2, 3)
+        for _ in range(3):
+            value = core_calls.malformed(value, rng)

@@ -305,9 +305,12 @@ def malformed(value: Any, rng: random.Random) -> Any:
 
 
 def _malformed_array(array: NDArray[Any], rng: random.Random) -> Any:
+    # Of one that is malformed already, no rows are left to change, or no numbers.
+    if array.ndim == 0 or array.dtype.kind not in "iuf":
+        return array
     way = rng.randrange(12)
     if way == 0:
-        return array.astype(rng.choice(_DTYPES)) if array.dtype != object else array
+        return array.astype(rng.choice(_DTYPES))
     if way == 1:
         return rng.choice((array.reshape(-1), array[None], array[..., None], np.zeros((), array.dtype)))
     if way == 2:
@@ -322,14 +325,14 @@ def _malformed_array(array: NDArray[Any], rng: random.Random) -> Any:
     if way == 6:
         return np.zeros((*array.shape[:-1], 0), array.dtype)
     if way == 7:
-        return np.concatenate([array, array]) if array.ndim else array
+        return np.concatenate([array, array])
     if way == 8:
-        return array[:-1] if array.ndim else array
+        return array[:-1]
     if way == 9:
         copy = array.copy()
         copy.setflags(write=False)
         return copy
-    if array.size == 0 or array.dtype.kind not in "iuf":
+    if array.size == 0:
         return array
     changed = array.copy()
     if array.dtype.kind == "f":

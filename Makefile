@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 # The dependency groups of pyproject.toml that are installed for tests. `make test TORCH=` leaves torch out: its
 # tests are reported as skipped. So are tests whose group is removed from GROUPS.
 TORCH ?= torch
-GROUPS ?= dev cloud docs integrations ingest serve $(TORCH)
+GROUPS ?= dev cloud docs integrations ingest ray serve $(TORCH)
 # Processes that run the tests, at most four: each loads torch.
 JOBS ?= auto
 PYTEST = $(BIN)/python -m pytest --numprocesses $(JOBS) --maxprocesses 4 --dist worksteal

@@ -18,7 +18,8 @@ started = time.perf_counter()
 import serotine
 spent = time.perf_counter() - started
 serotine.maxsim, serotine.Index
-heavy = [name for name in ("torch", "triton", "onnxruntime", "transformers", "fsspec", "s3fs") if name in sys.modules]
+libraries = ("torch", "triton", "onnxruntime", "transformers", "fsspec", "s3fs", "ray")
+heavy = [name for name in libraries if name in sys.modules]
 print(spent, *heavy)
 """
 

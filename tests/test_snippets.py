@@ -38,6 +38,7 @@ NOT_RUN = {
     ("docs/pplx.md", 1): "loads an export of the reader's",
     ("docs/pylate.md", 1): "loads a model of the hub",
     ("docs/reports.md", 1): "downloads a collection",
+    ("docs/scale-out.md", 0): "tests/test_distributed.py starts a cluster",
     ("docs/serving.md", 0): "tests/test_serving_docs.py calls a server",
     ("docs/several-servers.md", 0): "tests/test_serving_docs.py calls two indexes",
 }

@@ -21,8 +21,9 @@ from serotine.index.hits import Certificate, Hit, Hits, Partial, SearchStats
 from serotine.index.index import Index
 from serotine.index.long_texts import LongTexts, check_long_texts
 from serotine.index.merging import MergedHit, merge_hits
+from serotine.index.queries import Query
 from serotine.index.recorded_encoder import load_encoder
-from serotine.index.repository import PruneReport, SnapshotInfo
+from serotine.index.repository import MissingObjectError, Objects, PruneReport, SnapshotInfo, objects_at
 from serotine.index.results import IndexStats, VerifyReport
 from serotine.index.search import (
     Explanation,
@@ -82,9 +83,12 @@ __all__ = [
     "LostDocument",
     "MergedHit",
     "Missing",
+    "MissingObjectError",
     "Mode",
+    "Objects",
     "Partial",
     "PruneReport",
+    "Query",
     "Replies",
     "SalvageReport",
     "SearchKeywords",
@@ -122,6 +126,7 @@ __all__ = [
     "merge_hits",
     "merged_warnings",
     "nearest",
+    "objects_at",
     "query_vectors",
     "read_settings",
     "replace_index",

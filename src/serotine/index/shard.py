@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from serotine.index.hits import Hit
 from serotine.index.index import Index
-from serotine.index.search import Ranking, SearchOptions, StoredDocuments, StoredView
+from serotine.index.results import IndexStats, VerifyReport
+from serotine.index.search import Explanation, Ranking, SearchOptions, StoredDocuments, StoredView
 from serotine.index.store import FilterField, Row, WordStatistics, field_names, sample_value
 
 # Attempts of a ranking that a writer overtakes.
@@ -75,6 +77,7 @@ class Shard:
     """
 
     def __init__(self, index: Index) -> None:
+        self._index = index
         self._store = index._store
         self._documents = StoredDocuments(self._store)
 
@@ -146,6 +149,30 @@ class Shard:
         """Return a value that a document has in a field; None where none has one."""
         with self._store.catalog.reading() as connection:
             return sample_value(connection, name)
+
+    def documents(self) -> int:
+        """Return the number of documents."""
+        return len(self._index)
+
+    def count(self, where: Mapping[str, Any] | None) -> int:
+        """Return the number of documents that pass a filter; nothing warns."""
+        return self.documents() if where is None else self._store.catalog.matching(where).size
+
+    def get(self, ids: Sequence[str]) -> list[Hit | None]:
+        """Return documents by id, None for those that are not here; see `Index.get`."""
+        return self._index.get(ids, missing="none")
+
+    def explain(self, query: str, id_: str) -> Explanation:
+        """See `Index.explain`; the rarity of words is that in this shard."""
+        return self._index.explain(query, id_)
+
+    def stats(self) -> IndexStats:
+        """See `Index.stats`."""
+        return self._index.stats()
+
+    def verify(self) -> VerifyReport:
+        """See `Index.verify`."""
+        return self._index.verify()
 
 
 def _has_vectors(view: StoredView) -> bool:

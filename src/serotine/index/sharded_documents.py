@@ -112,7 +112,7 @@ class ShardedDocuments:
             shard, reason = min(self.missing.items())
             raise ShardUnavailableError(
                 f"{self.place}: none of its {self._shards.count:,} shards answered, "
-                f"shard {shard} because: {reason}; `serotine cluster status` shows their state"
+                f"shard {shard} because: {reason}; try again in some seconds"
             )
         return replies.answers
 

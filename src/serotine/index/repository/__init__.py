@@ -2,6 +2,21 @@
 
 from __future__ import annotations
 
-from serotine.index.repository.repository import PruneReport, SnapshotInfo, SnapshotRepository, repository_at
+from serotine.index.repository.objects import MissingObjectError, Objects
+from serotine.index.repository.repository import (
+    PruneReport,
+    SnapshotInfo,
+    SnapshotRepository,
+    objects_at,
+    repository_at,
+)
 
-__all__ = ["PruneReport", "SnapshotInfo", "SnapshotRepository", "repository_at"]
+__all__ = [
+    "MissingObjectError",
+    "Objects",
+    "PruneReport",
+    "SnapshotInfo",
+    "SnapshotRepository",
+    "objects_at",
+    "repository_at",
+]

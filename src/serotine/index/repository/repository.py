@@ -89,6 +89,18 @@ def repository_at(place: str | Path, storage_options: Mapping[str, Any] | None =
     return None
 
 
+def objects_at(place: str | Path, storage_options: Mapping[str, Any] | None = None) -> Objects:
+    """Return the objects at a URL, or in a local folder.
+
+    Raises:
+        RepositoryError: the library for this URL is missing.
+    """
+    checked_path(place)
+    place = os.fspath(place)
+    folder = local_folder(place)
+    return FilesystemObjects(place, storage_options or {}) if folder is None else LocalObjects(folder)
+
+
 class SnapshotRepository:
     """The snapshots at one place."""
 

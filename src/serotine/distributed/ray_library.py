@@ -1,0 +1,32 @@
+"""The library Ray, where it is installed, and a connection to a cluster that is quiet."""
+
+from __future__ import annotations
+
+import logging
+import os
+from typing import Any
+
+from serotine.errors import SerotineError, missing_extra
+
+
+def connected_ray(address: str | None = None) -> Any:
+    """Return the module `ray`, connected: to `address`, to a cluster found, or to one started in this process.
+
+    Raises:
+        SerotineError: Ray is not installed.
+    """
+    # Ray reads them when it is imported; what the user has set stays.
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    os.environ.setdefault("RAY_DEDUP_LOGS", "1")
+    try:
+        import ray
+    except ImportError:
+        raise SerotineError(missing_extra("serotine.distributed", "ray")) from None
+    if not ray.is_initialized():
+        ray.init(
+            address=address,
+            log_to_driver=False,
+            logging_level=logging.WARNING,
+            include_dashboard=False if address is None and "RAY_ADDRESS" not in os.environ else None,
+        )
+    return ray

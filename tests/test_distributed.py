@@ -1,0 +1,306 @@
+"""Sharded indexes on a Ray cluster of three nodes: what is lost, what is said of it, and what comes back."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from serotine import Index
+from serotine.errors import (
+    IndexDamagedError,
+    InputFileError,
+    PartialResultWarning,
+    RepositoryError,
+    ShardUnavailableError,
+    UnknownIdError,
+)
+from serotine.index import Hits
+
+ray = pytest.importorskip("ray", reason="the library ray is not installed: pip install 'serotine[ray]'")
+pytest.importorskip("serotine_mini")
+
+from serotine.distributed import ShardedIndex, build, owner  # noqa: E402
+
+SHARDS = 4
+EXAMPLES = Path(__file__).parent.parent / "examples"
+# Ray's own: it forks, and leaves sockets open.
+pytestmark = [pytest.mark.filterwarnings("ignore::ResourceWarning"), pytest.mark.timeout(600)]
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """A head that runs no shards, and two nodes for them."""
+    from ray.cluster_utils import Cluster
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SEROTINE_SHARDS", str(tmp_path_factory.mktemp("cache")))
+        patch.setenv("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+        node = {"object_store_memory": 100 << 20, "include_dashboard": False}
+        cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, **node})
+        try:
+            for _ in range(2):
+                cluster.add_node(num_cpus=8, object_store_memory=100 << 20)
+            ray.init(address=cluster.address, log_to_driver=False, logging_level="error")
+            yield cluster
+        finally:
+            ray.shutdown()
+            cluster.shutdown()
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str]]:
+    """Documents of a judged collection in a file, and its queries."""
+    from serotine.evaluation import find_sources
+
+    collection = find_sources(str(EXAMPLES / "cranfield"))[0].load()
+    path = tmp_path_factory.mktemp("corpus") / "corpus.jsonl"
+    documents = sorted(collection.documents.items())[:400]
+    path.write_text(
+        "".join(
+            json.dumps({"_id": id_, "text": text, "year": 1950 + i % 20}) + "\n"
+            for i, (id_, text) in enumerate(documents)
+        )
+    )
+    return path, list(collection.queries.values())[:40]
+
+
+@pytest.fixture(scope="module")
+def one(corpus: tuple[Path, list[str]], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Index]:
+    """One index with the same documents, in the order of their shards."""
+    documents = [json.loads(line) for line in corpus[0].read_text().splitlines()]
+    documents.sort(key=lambda document: owner(document["_id"], SHARDS))
+    path = tmp_path_factory.mktemp("one") / "index"
+    with Index.create(path, encoder="mini", filterable={"year": int}) as index:
+        index.add(
+            ids=[document["_id"] for document in documents],
+            texts=[document["text"] for document in documents],
+            metadata=[{"year": document["year"]} for document in documents],
+            long_texts="split",
+        )
+        yield index
+
+
+@pytest.fixture(scope="module")
+def url(cluster: Any, corpus: tuple[Path, list[str]], tmp_path_factory: pytest.TempPathFactory) -> str:
+    url = str(tmp_path_factory.mktemp("url") / "collection")
+    report = build(corpus[0], url, shards=SHARDS, encoder="mini", filterable={"year": int})
+    assert (report.shards, report.built) == (SHARDS, (0, 1, 2, 3))
+    return url
+
+
+@pytest.fixture(scope="module")
+def sharded(url: str) -> Iterator[ShardedIndex]:
+    with ShardedIndex.open(url, deadline=60.0) as index:
+        yield index
+
+
+def facts(hits: Hits) -> list[tuple[Any, ...]]:
+    return [(hit.id, hit.score, hit.text, hit.metadata["year"]) for hit in hits]
+
+
+def test_shards_on_a_cluster_answer_like_one_index(
+    one: Index, sharded: ShardedIndex, corpus: tuple[Path, list[str]]
+) -> None:
+    _, queries = corpus
+    cases: list[dict[str, Any]] = [
+        {"mode": "late"},
+        {"mode": "late", "exact": True},
+        {"mode": "bm25"},
+        {"mode": "hybrid"},
+        {"mode": "hybrid", "where": {"year": {">=": 1960}}},
+    ]
+    for options in cases:
+        expected = one.search_batch(queries, k=10, **options)
+        for query, hits, own in zip(queries, sharded.search_batch(queries, k=10, **options), expected, strict=True):
+            assert facts(hits) == facts(own), (query, options)
+            assert hits.partial is None
+            if options.get("exact"):
+                assert hits.certificate is not None
+                assert hits.certificate.exact
+    assert len(sharded) == sharded.count() == len(one)
+    assert sharded.count(where={"year": 1960}) == one.count(where={"year": 1960})
+    some = list(one)[:7]
+    assert [hit.text for hit in sharded.get(some)] == [hit.text for hit in one.get(some)]
+    assert sharded.get(["no-such-id"], missing="none") == [None]
+    with pytest.raises(UnknownIdError, match="'no-such-id' is not in the index"):
+        sharded.get("no-such-id")
+    stats, own_stats = sharded.stats(), one.stats()
+    assert (stats.documents, stats.tokens, stats.encoder) == (own_stats.documents, own_stats.tokens, own_stats.encoder)
+    assert sharded.verify().documents == len(one)
+    best = one.search(queries[0], k=1)[0]
+    explained = sharded.explain(queries[0], best.id)
+    assert explained.score == pytest.approx(best.score)
+    vectors = one.encoder.encode_queries(queries[:1])[0]
+    assert sharded.search(vectors, k=3)[0].id == best.id
+    with pytest.raises(ValueError, match="k: must be at least 1"):
+        sharded.search("wings", k=0)
+
+
+def test_a_shard_killed_during_queries_is_named_and_comes_back(
+    one: Index, url: str, corpus: tuple[Path, list[str]]
+) -> None:
+    _, queries = corpus
+    expected = {query: facts(one.search(query, exact=True)) for query in queries[:8]}
+    shard_of = {id_: owner(id_, SHARDS) for id_ in one}
+    with ShardedIndex.open(url, deadline=3.0) as index:
+        (victim,) = index._shards.process_ids()[2]
+        killed, partial, complete_again = 0.0, 0, 0.0
+        started = time.monotonic()
+        while time.monotonic() < started + 120:
+            for query in queries[:8]:
+                if not killed and time.monotonic() > started + 0.3:
+                    os.kill(victim, signal.SIGKILL)
+                    killed = time.monotonic()
+                hits = searched(index, query)
+                if hits.partial is None:
+                    assert facts(hits) == expected[query]
+                    assert hits.certificate is not None
+                    assert hits.certificate.exact
+                    complete_again = time.monotonic() if partial else 0.0
+                    continue
+                partial += 1
+                assert hits.partial.missing == (2,)
+                assert hits.certificate is not None
+                assert (hits.certificate.exact, hits.certificate.exact_among_searched) == (False, True)
+                # The best of the other shards, and their scores.
+                others = [fact for fact in expected[query] if shard_of[fact[0]] != 2]
+                assert facts(hits)[: len(others)] == others
+                assert all(shard_of[hit.id] != 2 for hit in hits)
+            if complete_again:
+                break
+        assert partial
+        assert complete_again, "the shard did not come back"
+        assert complete_again - killed < 60
+        lose(index, 1)
+        with pytest.raises(ShardUnavailableError, match="shard 1 of 4 did not answer"):
+            index.verify()
+
+
+def searched(index: ShardedIndex, query: str) -> Hits:
+    import warnings
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", PartialResultWarning)
+        return index.search(query, exact=True)
+
+
+def lose(index: ShardedIndex, shard: int) -> None:
+    """End an actor for good, as `ray kill` would."""
+    for replica in index._shards._replicas[shard]:
+        ray.kill(replica.actor)
+
+
+def test_a_replica_answers_for_one_that_died(url: str, one: Index, corpus: tuple[Path, list[str]]) -> None:
+    query = corpus[1][0]
+    with ShardedIndex.open(url, replicas=2, deadline=20.0) as index:
+        expected = facts(one.search(query, exact=True))
+        assert facts(index.search(query, exact=True)) == expected
+        replicas = index._shards._replicas[0]
+        dead = replicas[0].actor
+        ray.kill(dead)
+        # Each time complete: the other replica answers, and soon a new actor does.
+        end = time.monotonic() + 90
+        while replicas[0].actor is dead or replicas[0].recovery is not None:
+            hits = index.search(query, exact=True)
+            assert hits.partial is None
+            assert facts(hits) == expected
+            assert time.monotonic() < end, "the replica was not replaced"
+
+
+def test_a_build_whose_worker_is_killed_ends_with_the_same_index(
+    cluster: Any,
+    corpus: tuple[Path, list[str]],
+    one: Index,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from serotine.distributed import building
+
+    url = str(tmp_path / "collection")
+    killed, resumed = tmp_path / "killed", tmp_path / "resumed"
+
+    def dying(order: building.ShardOrder) -> Any:
+        """Build a shard; the process of shard 1 is killed once, after some commits."""
+        # The worker's module, in which nothing is replaced.
+        building = importlib.import_module("serotine.distributed.building")
+        building._BATCH = 40
+        batches = building._batches
+
+        def fatal_batches(order: building.ShardOrder) -> Iterator[dict[str, list[Any]]]:
+            for number, batch in enumerate(batches(order)):
+                if number == 4:
+                    killed.touch()
+                    os.kill(os.getpid(), signal.SIGKILL)
+                yield batch
+
+        if order.shard == 1 and not killed.exists():
+            building._batches = fatal_batches
+        elif order.shard == 1:
+            folder = building.shard_folder(order.url) / f"building-{order.key}"
+            with Index.open(folder, read_only=True) as left:
+                resumed.write_text(str(len(left)))
+        return building.build_shard(order)
+
+    monkeypatch.setattr(building, "build_shard", dying)
+    report = build(corpus[0], url, shards=2, encoder="mini", filterable={"year": int})
+    assert killed.exists()
+    assert 0 < int(resumed.read_text()) < report.documents / 2
+    assert report.built == (0, 1)
+    assert report.documents == len(one)
+    # Nothing to build: no task is started.
+    assert build(corpus[0], url, shards=2, encoder="mini", filterable={"year": int}).built == ()
+    # One document more: only its shard.
+    grown = tmp_path / "grown.jsonl"
+    grown.write_text(corpus[0].read_text() + json.dumps({"_id": "new", "text": "a new wing", "year": 1999}) + "\n")
+    assert build(grown, url, shards=2, encoder="mini", filterable={"year": int}).built == (owner("new", 2),)
+    restored = []
+    for shard in range(2):
+        Index.restore(f"file://{url}/shard-{shard:05}", tmp_path / f"restored{shard}")
+        with Index.open(tmp_path / f"restored{shard}", read_only=True) as index:
+            index.verify()
+            restored += list(index)
+            for id_ in list(index)[:20]:
+                if id_ != "new":
+                    assert np.array_equal(index.vectors(id_), one.vectors(id_))
+    assert sorted(restored) == sorted([*one, "new"])
+
+
+def test_what_is_wrong_with_a_build_or_its_place_is_said(
+    cluster: Any,
+    tmp_path: Path,
+) -> None:
+    twice = tmp_path / "twice.jsonl"
+    twice.write_text('{"_id": "a", "text": "one"}\n{"_id": "a", "text": "two"}\n')
+    with pytest.raises(InputFileError, match=r"twice\.jsonl.*duplicate id 'a'; ids must be unique"):
+        build(twice, str(tmp_path / "x"), shards=2, encoder="mini")
+    with pytest.raises(ValueError, match="shards: must be between 1 and 10,000, got 0"):
+        build(twice, str(tmp_path / "x"), shards=0)
+    with pytest.raises(TypeError, match="encoder: must be a name that every machine can load"):
+        build(twice, str(tmp_path / "x"), shards=1, encoder=7)
+    with pytest.raises(RepositoryError, match="no sharded index"):
+        ShardedIndex.open(str(tmp_path / "x"))
+    (tmp_path / "x").mkdir()
+    (tmp_path / "x" / "shards.json").write_text('{"format": 9, "hash": "crc"}')
+    with pytest.raises(IndexDamagedError, match="format 9 with hash 'crc' is unknown"):
+        ShardedIndex.open(str(tmp_path / "x"))
+    (tmp_path / "x" / "shards.json").write_text(
+        json.dumps(
+            {
+                "format": 1,
+                "hash": "blake2b-64",
+                "settings": {"dim": 4},
+                "shards": [{"snapshot": "../../etc/passwd", "documents": 1}],
+            }
+        )
+    )
+    with pytest.raises(IndexDamagedError, match="the list of shards is not valid"):
+        ShardedIndex.open(str(tmp_path / "x"))

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from torture import __main__ as runner
-from torture import found, fuzzing, load, native, outcomes, process_kills
+from torture import found, fuzzing, load, native, outcomes, process_kills, table
 from torture.outcomes import Attack, Outcome
 
 ROOT = Path(__file__).parents[1]
@@ -137,3 +137,26 @@ def test_an_unexplained_outcome_is_printed_with_the_command_that_replays_it(
     first, again = (runner._run(Failing, 3, 5, 0.0) for _ in range(2))
     assert first["unexplained"] == again["unexplained"] != []
     assert "replay: python -m tests.torture --seed 3 --only 'failing' --state 5" in capsys.readouterr().out
+
+
+def test_the_table_of_the_docs_is_that_of_the_committed_results() -> None:
+    assert table.PAGE.read_text("utf-8") == table.page(), "run: python -m tests.torture.table"
+    results = json.loads(table.RESULTS.read_text("utf-8"))
+    assert list(runner.attacks()) == list(table.SUMMARIES)
+    assert not any(attack["unexplained"] for attack in results["attacks"])
+
+
+def test_the_table_shows_what_is_unexplained_or_skipped() -> None:
+    results = {
+        "machine": {"processor": "p", "cores": 2, "python": "3", "date": "d"},
+        "system": "Linux",
+        "seed": 1,
+        "minutes": 0.5,
+        "attacks": [
+            {"attack": "kills", "states": 1200, "outcomes": {"done": 1200}, "unexplained": [{}]},
+            {"attack": "native", "states": 0, "outcomes": {}, "unexplained": [], "skipped": "needs a compiler"},
+        ],
+    }
+    *_, kills, native = table.table(results).splitlines()
+    assert kills == "| kills | 1,200 | 1 | SIGKILL at a random moment of a change. 1,200 done |"
+    assert native.endswith(". Skipped: needs a compiler |")

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 from serotine import Index
+from serotine.cli import main
 from serotine.errors import (
     IndexDamagedError,
     InputFileError,
@@ -47,8 +48,9 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
         node = {"object_store_memory": 100 << 20, "include_dashboard": False}
         cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, **node})
         try:
-            for _ in range(2):
-                cluster.add_node(num_cpus=8, object_store_memory=100 << 20)
+            nodes = [cluster.add_node(wait=False, num_cpus=8, object_store_memory=100 << 20) for _ in range(2)]
+            cluster.wait_for_nodes()
+            cluster.expendable = nodes[1]
             ray.init(address=cluster.address, log_to_driver=False, logging_level="error")
             yield cluster
         finally:
@@ -95,6 +97,22 @@ def url(cluster: Any, corpus: tuple[Path, list[str]], tmp_path_factory: pytest.T
     report = build(corpus[0], url, shards=SHARDS, encoder="mini", filterable={"year": int})
     assert (report.shards, report.built) == (SHARDS, (0, 1, 2, 3))
     return url
+
+
+def test_the_command_line_builds_and_lists_shards(
+    url: str, corpus: tuple[Path, list[str]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["cluster", "build", str(corpus[0]), "-o", url, "--encoder", "mini", "--filterable", "year:int"]
+    assert main([*command, "--shards", "4", "--json", "-"]) == 0
+    built = json.loads(capsys.readouterr().out)
+    # The fixture has built them.
+    assert built["built"] == []
+    assert main(["cluster", "status", url]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 1 + SHARDS
+    assert lines[-1] == f"{built['documents']:,} documents in 4 shards."
+    assert main(["cluster", "status", f"{url}/nothing"]) == 1
+    assert "no sharded index" in capsys.readouterr().err
 
 
 @pytest.fixture(scope="module")
@@ -145,44 +163,19 @@ def test_shards_on_a_cluster_answer_like_one_index(
         sharded.search("wings", k=0)
 
 
-def test_a_shard_killed_during_queries_is_named_and_comes_back(
-    one: Index, url: str, corpus: tuple[Path, list[str]]
-) -> None:
-    _, queries = corpus
-    expected = {query: facts(one.search(query, exact=True)) for query in queries[:8]}
-    shard_of = {id_: owner(id_, SHARDS) for id_ in one}
-    with ShardedIndex.open(url, deadline=3.0) as index:
-        (victim,) = index._shards.process_ids()[2]
-        killed, partial, complete_again = 0.0, 0, 0.0
-        started = time.monotonic()
-        while time.monotonic() < started + 120:
-            for query in queries[:8]:
-                if not killed and time.monotonic() > started + 0.3:
-                    os.kill(victim, signal.SIGKILL)
-                    killed = time.monotonic()
-                hits = searched(index, query)
-                if hits.partial is None:
-                    assert facts(hits) == expected[query]
-                    assert hits.certificate is not None
-                    assert hits.certificate.exact
-                    complete_again = time.monotonic() if partial else 0.0
-                    continue
-                partial += 1
-                assert hits.partial.missing == (2,)
-                assert hits.certificate is not None
-                assert (hits.certificate.exact, hits.certificate.exact_among_searched) == (False, True)
-                # The best of the other shards, and their scores.
-                others = [fact for fact in expected[query] if shard_of[fact[0]] != 2]
-                assert facts(hits)[: len(others)] == others
-                assert all(shard_of[hit.id] != 2 for hit in hits)
-            if complete_again:
-                break
-        assert partial
-        assert complete_again, "the shard did not come back"
-        assert complete_again - killed < 60
-        lose(index, 1)
+def test_a_shard_that_ended_for_good_is_replaced(url: str, corpus: tuple[Path, list[str]]) -> None:
+    with ShardedIndex.open(url, deadline=20.0, cpus=0.5) as index:
+        (replica,) = index._shards._replicas[1]
+        dead = replica.actor
+        ray.kill(dead)
         with pytest.raises(ShardUnavailableError, match="shard 1 of 4 did not answer"):
             index.verify()
+        end = time.monotonic() + 90
+        while searched(index, corpus[1][0]).partial is not None:
+            assert time.monotonic() < end, "the actor was not replaced"
+            time.sleep(0.1)
+        assert replica.actor is not dead
+        assert index.verify().documents == len(index)
 
 
 def searched(index: ShardedIndex, query: str) -> Hits:
@@ -190,13 +183,7 @@ def searched(index: ShardedIndex, query: str) -> Hits:
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", PartialResultWarning)
-        return index.search(query, exact=True)
-
-
-def lose(index: ShardedIndex, shard: int) -> None:
-    """End an actor for good, as `ray kill` would."""
-    for replica in index._shards._replicas[shard]:
-        ray.kill(replica.actor)
+        return index.search(query, k=20, exact=True)
 
 
 def test_a_replica_answers_for_one_that_died(url: str, one: Index, corpus: tuple[Path, list[str]]) -> None:
@@ -304,3 +291,41 @@ def test_what_is_wrong_with_a_build_or_its_place_is_said(
     )
     with pytest.raises(IndexDamagedError, match="the list of shards is not valid"):
         ShardedIndex.open(str(tmp_path / "x"))
+
+
+# Last: the node does not come back.
+@pytest.mark.parametrize("loss", ["process", "node"])
+def test_what_is_lost_during_queries_is_named_and_comes_back(
+    loss: str, cluster: Any, one: Index, url: str, corpus: tuple[Path, list[str]]
+) -> None:
+    _, queries = corpus
+    expected = {query: facts(one.search(query, k=20, exact=True)) for query in queries[:8]}
+    with ShardedIndex.open(url, deadline=3.0, cpus=0.5) as index:
+        ((victim,),) = index._shards.process_ids()[2:3]
+        lost_at = partial = complete_again = 0.0
+        started = time.monotonic()
+        while not complete_again and time.monotonic() < started + 150:
+            for query in queries[:8]:
+                if not lost_at and time.monotonic() > started + 0.3:
+                    lost_at = time.monotonic()
+                    if loss == "process":
+                        os.kill(victim, signal.SIGKILL)
+                    else:
+                        cluster.remove_node(cluster.expendable, allow_graceful=False)
+                hits = searched(index, query)
+                assert hits.certificate is not None
+                if hits.partial is None:
+                    assert facts(hits) == expected[query]
+                    assert hits.certificate.exact
+                    complete_again = time.monotonic() if partial else 0.0
+                    continue
+                partial += 1
+                assert hits.partial.missing
+                assert (hits.certificate.exact, hits.certificate.exact_among_searched) == (False, True)
+                # The best of the other shards, and their scores.
+                others = [fact for fact in expected[query] if owner(fact[0], SHARDS) in hits.partial.searched]
+                assert facts(hits)[: len(others)] == others
+                assert {owner(hit.id, SHARDS) for hit in hits} <= set(hits.partial.searched)
+        assert partial
+        assert complete_again, "what was lost did not come back"
+        assert complete_again - lost_at < 90

@@ -12,6 +12,7 @@ import click
 from serotine import __version__
 from serotine.cli.add import add
 from serotine.cli.bench import bench
+from serotine.cli.cluster import cluster
 from serotine.cli.command_group import CommandGroup
 from serotine.cli.compact import compact
 from serotine.cli.compare import compare
@@ -68,6 +69,7 @@ class _Commands(CommandGroup):
         snapshot,
         restore,
         snapshots,
+        cluster,
         serve,
         mcp,
         export,

@@ -83,5 +83,10 @@ def read_manifest(url: str, storage_options: Mapping[str, Any] | None) -> ShardM
         raise IndexDamagedError(f"{objects.url}/{NAME}: {reason(error)}; build the sharded index again") from error
 
 
+def shard_records(url: str, *, storage_options: Mapping[str, Any] | None = None) -> tuple[ShardRecord, ...]:
+    """Return the shards of the sharded index at a URL, by number, without a cluster; errors as for `read_manifest`."""
+    return read_manifest(url, storage_options).shards
+
+
 def _is_valid(shard: ShardRecord) -> bool:
     return _SNAPSHOT.fullmatch(shard.snapshot) is not None and isinstance(shard.documents, int)

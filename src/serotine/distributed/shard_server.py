@@ -14,7 +14,7 @@ from typing import Any
 
 from filelock import FileLock
 
-from serotine.errors import RepositoryError, reason
+from serotine.errors import IndexReplacedError, RepositoryError, reason
 from serotine.index import Index, Shard
 
 # Where restored shards are, unless the environment says otherwise.
@@ -57,7 +57,12 @@ class ShardServer:
             shard = self._opened()
         except (RepositoryError, OSError) as error:
             return NotReady(reason(error))
-        return getattr(shard, method)(*arguments)
+        try:
+            return getattr(shard, method)(*arguments)
+        except IndexReplacedError as error:
+            # Who cleans up temporary files may remove it; the next request restores it.
+            self._shard = None
+            return NotReady(reason(error))
 
     def ready(self) -> NotReady | int:
         """Return the process id once the shard is open."""

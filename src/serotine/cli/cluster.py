@@ -1,0 +1,70 @@
+"""``serotine cluster``: build a sharded index on a Ray cluster, and show what is at its URL."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from serotine.cli.command_group import CommandGroup
+from serotine.cli.encoder_options import ENCODER_NAMES
+from serotine.cli.index_options import IndexOptions, index_options
+from serotine.cli.output import json_option, plural, report, watched
+
+if TYPE_CHECKING:
+    from serotine.distributed import BuildReport
+
+
+@click.group(cls=CommandGroup)
+def cluster() -> None:
+    """Build an index in shards on a Ray cluster, and show its shards."""
+
+
+@cluster.command("build")
+@click.argument("sources", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="SOURCE...")
+@click.option(
+    "-o", "--output", "url", required=True, metavar="URL", help="s3://bucket/wiki, or a folder of all machines."
+)
+@click.option("--shards", required=True, type=click.IntRange(min=1), metavar="N", help="Number of shards.")
+@click.option("--encoder", metavar="NAME", help=f"{ENCODER_NAMES[0].upper()}{ENCODER_NAMES[1:]}.")
+@click.option("--address", metavar="ADDRESS", help="Of the Ray cluster.  [default: the one found, else this machine]")
+@index_options
+@json_option
+def build(
+    sources: tuple[Path, ...],
+    url: str,
+    shards: int,
+    encoder: str | None,
+    address: str | None,
+    options: IndexOptions,
+    json_file: str | None,
+) -> None:
+    """Build an index in shards of files that every machine of the cluster has at the same path.
+
+    Run again, it resumes what was interrupted, and builds only shards whose documents or settings have changed.
+    """
+    from serotine import distributed
+
+    done: BuildReport = distributed.build(
+        sources, url, shards=shards, encoder=encoder, address=address, show_progress=watched(), **options.arguments()
+    )
+    lines = f"{plural(done.documents, 'document')} in {plural(done.shards, 'shard')}, {len(done.built):,} built now."
+    report(lines, asdict(done), json_file)
+
+
+@cluster.command("status")
+@click.argument("url")
+@json_option
+def status(url: str, json_file: str | None) -> None:
+    """List the shards of the sharded index at URL, and the snapshot that each is; needs no cluster."""
+    from serotine.distributed import shard_records
+
+    records = shard_records(url)
+    lines = [
+        f"{shard:>5}  {record.snapshot}  {plural(record.documents, 'document')}" for shard, record in enumerate(records)
+    ]
+    total = sum(record.documents for record in records)
+    lines.append(f"{plural(total, 'document')} in {plural(len(records), 'shard')}.")
+    report("\n".join(lines), {"shards": list(map(asdict, records)), "documents": total}, json_file)

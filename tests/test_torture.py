@@ -15,6 +15,8 @@ from torture import __main__ as runner
 from torture import found, fuzzing, load, native, outcomes, process_kills, table
 from torture.outcomes import Attack, Outcome
 
+from serotine.ingest.file_types import SUFFIXES
+
 ROOT = Path(__file__).parents[1]
 ATTACKS = ("faults", "power loss", "kills", "index kills", "damage", "fuzzing", "model")
 
@@ -113,6 +115,15 @@ def test_a_killed_index_must_have_the_documents_of_its_folder(tmp_path: Path) ->
     # Not yet there, but the document that must be replaced still is.
     assert "wrong ['notes/a.txt']" in attack._problem(tmp_path, after, after)
     assert "lost ['notes/c.txt']" in attack._problem(tmp_path, {**before, "c.txt": "emu"}, {**after, "c.txt": "emu"})
+    shutil.rmtree(attack.folder)
+
+
+def test_every_reader_has_a_file_in_the_corpus() -> None:
+    suffixes = {path.suffix for path in fuzzing.CORPUS.iterdir()}
+    assert suffixes == set(SUFFIXES)
+    records = list(fuzzing.CORPUS.glob("records.*"))
+    attack = fuzzing.Fuzzing()
+    assert {attack._read(path.name, path.read_bytes()).kind for path in records} == {"reads: read"}
     shutil.rmtree(attack.folder)
 
 

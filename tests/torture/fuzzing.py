@@ -12,7 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from serotine.errors import InputFileError, SerotineError
-from serotine.ingest.file_types import TEXT_READERS
+from serotine.ingest.fields import STANDARD
+from serotine.ingest.file_types import RECORD_READERS, TEXT_READERS
+from serotine.ingest.rows import Row
 
 from .found import Found
 from .outcomes import Attack, Outcome, isolated
@@ -100,7 +102,7 @@ class Fuzzing(Attack):
         return Outcome(f"{name}: {kind}", name, problem)
 
     def _read(self, name: str, data: bytes) -> Outcome:
-        ended = isolated(lambda: _reads(name, data), timeout=_SECONDS)
+        ended = isolated(lambda: _reads(name, data, self.folder), timeout=_SECONDS)
         kind, problem, message = ended.value or ("other error", ended.killed or ended.trace, "")
         # The words of a message, which say what was reached; values in it differ.
         words = f"{Path(name).suffix} {re.sub(r'[^a-z ]+', '', message.replace(name, ''))}"
@@ -163,16 +165,32 @@ class Fuzzing(Attack):
         return f"{response.status_code // 100}xx", ""
 
 
-def _reads(name: str, data: bytes) -> tuple[str, str, str]:
-    reader = TEXT_READERS[Path(name).suffix]
+def _reads(name: str, data: bytes, folder: Path) -> tuple[str, str, str]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            extract = reader(data, name)
+            return (_reads_records if name.startswith("records") else _reads_text)(name, data, folder)
         except InputFileError as error:
             return "refused", "" if "\n" not in str(error) else f"{name}: more than one line: {error}", str(error)
         except SerotineError as error:
             return "refused", f"{name}: not an InputFileError: {error}", str(error)
+
+
+def _reads_text(name: str, data: bytes, _folder: Path) -> tuple[str, str, str]:
+    extract = TEXT_READERS[Path(name).suffix](data, name)
     extract.text.encode()
     json.dumps(extract.metadata, allow_nan=False)
     return "read", "", ""
+
+
+def _reads_records(name: str, data: bytes, folder: Path) -> tuple[str, str, str]:
+    file = folder / name
+    file.write_bytes(data)
+    bad: list[str] = []
+    for row in RECORD_READERS[file.suffix](file, name, STANDARD):
+        if isinstance(row, Row):
+            json.dumps(dict(row.fields), allow_nan=False)
+        else:
+            bad.append(str(row))
+    problem = next((f"{name}: more than one line: {message}" for message in bad if "\n" in message), "")
+    return "read", problem, bad[0] if bad else ""

@@ -15,9 +15,8 @@ def connected_ray(address: str | None = None) -> Any:
     Raises:
         SerotineError: Ray is not installed.
     """
-    # Ray reads them when it is imported; what the user has set stays.
+    # Ray warns about this default when it is imported; what the user has set stays.
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-    os.environ.setdefault("RAY_DEDUP_LOGS", "1")
     try:
         import ray
     except ImportError:
@@ -26,7 +25,8 @@ def connected_ray(address: str | None = None) -> Any:
         ray.init(
             address=address,
             log_to_driver=False,
-            logging_level=logging.WARNING,
+            # Warnings are about Ray's own configuration.
+            logging_level=logging.ERROR,
             include_dashboard=False if address is None and "RAY_ADDRESS" not in os.environ else None,
         )
     return ray

@@ -1,0 +1,153 @@
+"""Calls of shards whose processes are slow or dead, with threads in the place of Ray's processes."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from serotine.distributed.ray_shards import RayShards
+from serotine.distributed.shard_server import NotReady, ShardSource
+
+
+class RayError(Exception):
+    pass
+
+
+class RayActorError(RayError):
+    pass
+
+
+class ActorDiedError(RayActorError):
+    pass
+
+
+class RayTaskError(RayError):
+    def __init__(self, cause: Exception) -> None:
+        super().__init__(str(cause))
+        self.cause = cause
+
+
+class FakeRay:
+    """What `RayShards` uses of Ray. `behaviors` has what each actor does for a request, by the order of their start."""
+
+    exceptions = SimpleNamespace(
+        RayError=RayError, RayActorError=RayActorError, ActorDiedError=ActorDiedError, RayTaskError=RayTaskError
+    )
+
+    def __init__(self, behaviors: Sequence[Callable[[], Any]]) -> None:
+        self.behaviors = list(behaviors)
+        self.started = 0
+        self.asked: list[int] = []
+        self.pool = ThreadPoolExecutor(16)
+
+    def remote(self, _: type) -> Any:
+        return SimpleNamespace(options=lambda **_: SimpleNamespace(remote=self._start))
+
+    def _start(self, _: ShardSource) -> Any:
+        number = self.started
+        self.started += 1
+
+        def call(*_: Any) -> Future[Any]:
+            self.asked.append(number)
+            return self.pool.submit(lambda: self.behaviors[number]())
+
+        def ready() -> Future[Any]:
+            return self.pool.submit(lambda: self.behaviors[number]())
+
+        return SimpleNamespace(number=number, call=SimpleNamespace(remote=call), ready=SimpleNamespace(remote=ready))
+
+    def wait(
+        self, references: list[Future[Any]], num_returns: int = 1, timeout: float | None = None
+    ) -> tuple[list[Future[Any]], list[Future[Any]]]:
+        assert num_returns == 1
+        done, _ = wait(references, timeout=timeout, return_when=FIRST_COMPLETED)
+        first = [reference for reference in references if reference in done][:1]
+        return first, [reference for reference in references if reference not in first]
+
+    def get(self, reference: Future[Any]) -> Any:
+        return reference.result()
+
+
+@pytest.fixture
+def release() -> Iterator[threading.Event]:
+    event = threading.Event()
+    yield event
+    event.set()
+
+
+def shards(ray: FakeRay, count: int, *, replicas: int = 1, deadline: float = 0.4) -> RayShards:
+    sources = [ShardSource(f"file:///shard{shard}", "name") for shard in range(count)]
+    return RayShards(ray, "collection", sources, replicas=replicas, deadline=deadline, cpus=1.0)
+
+
+def died() -> Any:
+    raise ActorDiedError("gone")
+
+
+def ask(place: RayShards) -> Any:
+    return place.call("documents", dict.fromkeys(range(place.count), ()))
+
+
+def test_a_late_shard_is_missing_and_not_waited_for_until_it_answers(release: threading.Event) -> None:
+    ray = FakeRay([lambda: 1, lambda: release.wait(30) and 2])
+    place = shards(ray, 2)
+    replies = ask(place)
+    assert (replies.answers, replies.missing) == ({0: 1}, {1: "no answer within 0.4 seconds"})
+    started = time.monotonic()
+    replies = ask(place)
+    assert time.monotonic() - started < 0.3
+    assert (replies.answers, replies.missing) == ({0: 1}, {1: "starting again"})
+    release.set()
+    end = time.monotonic() + 10
+    while ask(place).missing:
+        assert time.monotonic() < end
+    assert ask(place).answers == {0: 1, 1: 2}
+
+
+def test_another_replica_is_asked_when_one_has_died_or_is_slow(release: threading.Event) -> None:
+    for bad in (died, lambda: release.wait(30)):
+        ray = FakeRay([bad, lambda: 7, lambda: 7])
+        place = shards(ray, 1, replicas=2, deadline=4.0)
+        # Whichever is asked first: requests alternate.
+        for _ in range(2):
+            assert ask(place).answers == {0: 7}
+        assert {0, 1} <= set(ray.asked)
+
+
+def test_a_request_is_sent_to_a_second_replica_after_the_time_of_most(release: threading.Event) -> None:
+    ray = FakeRay([lambda: 1, lambda: 1])
+    place = shards(ray, 1, replicas=2, deadline=30.0)
+    for _ in range(60):
+        ask(place)
+    assert len(ray.asked) < 70
+    ray.behaviors[0] = lambda: release.wait(60)
+    started = time.monotonic()
+    for _ in range(2):
+        assert ask(place).answers == {0: 1}
+    # Long before a quarter of the deadline.
+    assert time.monotonic() - started < 3
+
+
+def test_an_actor_that_died_for_good_is_replaced() -> None:
+    ray = FakeRay([died, lambda: 5])
+    place = shards(ray, 1)
+    assert ask(place).missing == {0: "its process or machine ended"}
+    end = time.monotonic() + 10
+    while ask(place).answers != {0: 5}:
+        assert time.monotonic() < end
+    assert ray.started == 2
+
+
+def test_what_a_shard_raises_is_raised_and_what_it_cannot_open_is_said() -> None:
+    def wrong() -> Any:
+        raise RayTaskError(ValueError("where: is wrong"))
+
+    with pytest.raises(ValueError, match="where: is wrong"):
+        ask(shards(FakeRay([wrong]), 1))
+    assert ask(shards(FakeRay([lambda: NotReady("no bucket")]), 1)).missing == {0: "no bucket"}

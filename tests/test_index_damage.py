@@ -200,3 +200,22 @@ def damage(path: Path, statement: str, value: str) -> None:
     with connection:
         connection.execute(statement, (value,))
     connection.close()
+
+
+@pytest.mark.parametrize("mode", ["late", "hybrid"])
+def test_a_document_that_segments_hold_twice_is_damage(tmp_path: Path, mode: str) -> None:
+    with Index.create(tmp_path / "x", encoder=WordEncoder()) as index:
+        for ids in (["a", "b"], ["c", "d"]):
+            index.add(ids=ids, texts=["bat", "owl"])
+    first, second = sorted((tmp_path / "x" / SEGMENT_FOLDER).iterdir(), key=lambda file: file.stat().st_mtime_ns)
+    # Numbers rise by one, from wherever they start.
+    start = next(n for n in range(10) if np.arange(n, n + 2).tobytes() in first.read_bytes())
+    numbers = [np.arange(n, n + 2).tobytes() for n in (start, start + 2)]
+    content = second.read_bytes()
+    assert content.count(numbers[1]) == 1
+    second.write_bytes(content.replace(numbers[1], numbers[0]))
+    with Index.open(tmp_path / "x", read_only=True, encoder=WordEncoder()) as index:
+        with pytest.raises(IndexDamagedError, match="a document is in segments more than once; restore"):
+            index.search("bat owl", mode=mode)
+        with pytest.raises(IndexDamagedError):
+            index.verify()

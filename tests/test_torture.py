@@ -171,3 +171,18 @@ def test_the_table_shows_what_is_unexplained_or_skipped() -> None:
     *_, kills, native = table.table(results).splitlines()
     assert kills == "| kills | 1,200 | 1 | SIGKILL at a random moment of a change. 1,200 done |"
     assert native.endswith(". Skipped: needs a compiler |")
+
+
+def test_repeated_attacks_replace_their_results() -> None:
+    before = {
+        "seed": 3,
+        "minutes": 2.0,
+        "attacks": [{"attack": "damage", "states": 1}, {"attack": "kills", "states": 2}],
+    }
+    again = {"seed": 3, "minutes": 0.5, "attacks": [{"attack": "damage", "states": 9}]}
+    joined = runner._joined(before, again)
+    assert joined["minutes"] == 2.5
+    # In the order of the table.
+    assert joined["attacks"] == [{"attack": "kills", "states": 2}, {"attack": "damage", "states": 9}]
+    with pytest.raises(SystemExit, match="--seed: must be that of the file"):
+        runner._joined(before, {**again, "seed": 4})

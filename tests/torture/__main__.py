@@ -65,7 +65,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=int(time.time()))
     parser.add_argument("--only", action="append", metavar="NAME", help=f"of {', '.join(attacks())}; may be repeated")
     parser.add_argument("--state", type=int, help="replay this one state of the attack that --only names")
-    parser.add_argument("--json", type=Path, help="write the table to this file")
+    parser.add_argument("--json", type=Path, help="write the table to this file; with --only, those rows of it")
     options = parser.parse_args()
     unknown = set(options.only or ()) - set(attacks())
     if unknown or (options.state is not None and len(options.only or ()) != 1):
@@ -92,8 +92,24 @@ def main() -> int:
             "minutes": round((time.monotonic() - started) / 60, 1),
             "attacks": results,
         }
+        if options.only and options.json.exists():
+            report = _joined(json.loads(options.json.read_text()), report)
         options.json.write_text(json.dumps(report, indent=2) + "\n")
     return 1 if unexplained else 0
+
+
+def _joined(before: dict[str, Any], report: dict[str, Any]) -> dict[str, Any]:
+    """Return a report with the results of attacks that were repeated, as after a fix, and the others of before."""
+    if report["seed"] != before["seed"]:
+        raise SystemExit(f"--seed: must be that of the file given to --json, {before['seed']}, got {report['seed']}")
+    repeated = {attack["attack"]: attack for attack in report["attacks"]}
+    others = {attack["attack"]: attack for attack in before["attacks"]}
+    found = {**others, **repeated}
+    return {
+        **report,
+        "minutes": round(before["minutes"] + report["minutes"], 1),
+        "attacks": [found[name] for name in attacks() if name in found],
+    }
 
 
 def _run(kind: type[Attack], seed: int, state: int | None, seconds: float) -> dict[str, Any]:

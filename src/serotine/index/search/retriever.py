@@ -50,7 +50,7 @@ class Retriever:
             encoding: milliseconds that encoding took per query.
 
         Raises:
-            IndexDamagedError: the catalog lacks a document that a segment holds.
+            IndexDamagedError: the catalog lacks a document that a segment holds, or segments hold one more than once.
             SerotineError: writers changed the index during every attempt.
         """
         if not texts:
@@ -95,6 +95,12 @@ class Retriever:
             if rankings is None:
                 return None
             for i, rankings_of_query in zip(pending, rankings, strict=True):
+                late = rankings_of_query.late
+                if late is not None and len(set(late.numbers)) < len(late.numbers):
+                    raise IndexDamagedError(
+                        f"{self._documents.place}: a document is in segments more than once; "
+                        "restore the index from a backup"
+                    )
                 ranking = _combined(rankings_of_query, options)
                 chosen = _choose(options, view, vectors[i] if vectors else None, ranking)
                 if chosen is None:

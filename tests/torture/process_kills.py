@@ -197,7 +197,7 @@ class UploadKills(Attack):
             ("the server", "all of its processes", "a worker first") if workers > 1 else ("the server",)
         )
         seconds = rng.uniform(0.0, _KILLED_WITHIN)
-        kind, state = f"{workers} workers" if workers > 1 else "1 worker", f"{killed}, after {seconds:.2f} s"
+        kind, state = f"with {workers} workers" if workers > 1 else "with 1 worker", f"{killed}, after {seconds:.2f} s"
         path = self.folder / "i.serotine"
         shutil.rmtree(path, ignore_errors=True)
         Index.create(path).close()

@@ -2,10 +2,10 @@
 
     python benchmarks/recall.py FOLDER... [--queries N] [--out FILE]
 
-Each FOLDER holds the token vectors of a collection, as `serotine.bench.prepare_vectors` writes them: vectors.npy,
-offsets.npy and queries.npz. Every index is measured without a calibration, with one from runs of its own tokens, and
-with one from half of the real queries; the other half, or all, are then searched with recalls of 0.9 to 0.999, and
-compared with exact searches.
+Each FOLDER is KIND/COLLECTION with the token vectors of a collection, as `recall_vectors.py` writes them: vectors.npy,
+offsets.npy and queries.npz. Folders that FILE has are not measured again. Every index is measured without a
+calibration, with one from runs of its own tokens, and with one from half of the real queries; the other half, or all,
+are then searched with recalls of 0.9 to 0.999, and compared with exact searches.
 """
 
 from __future__ import annotations
@@ -78,14 +78,15 @@ def of_collection(folder: Path, count: int) -> dict[str, Any]:
             depth: [{hit.id for hit in index.search(query, depth, exact=True)} for query in queries] for depth in DEPTHS
         }
         calibrated["none"] = measure(index, queries, exact)
-        print(folder.name, index.tune().statement, flush=True)
+        print(folder, index.tune().statement, flush=True)
         calibrated["tokens"] = measure(index, queries, exact)
         half = queries[::2]
-        print(folder.name, index.tune(half).statement, flush=True)
+        print(folder, index.tune(half).statement, flush=True)
         held_out = {depth: truths[1::2] for depth, truths in exact.items()}
         calibrated["given"] = measure(index, queries[1::2], held_out)
         stats = index.stats()
     return {
+        "vectors": folder.parent.name,
         "collection": folder.name,
         "documents": stats.documents,
         "tokens": stats.tokens,
@@ -102,14 +103,18 @@ def main() -> int:
     parser.add_argument("--queries", type=int, default=300)
     parser.add_argument("--out", type=Path)
     arguments = parser.parse_args()
-    results = []
+    results = json.loads(arguments.out.read_text())["collections"] if arguments.out and arguments.out.is_file() else []
+    measured = {(result["vectors"], result["collection"]) for result in results}
     for folder in arguments.folders:
+        if (folder.parent.name, folder.name) in measured:
+            continue
         result = of_collection(folder, arguments.queries)
         results.append(result)
         for origin, rows in result["calibrated"].items():
             for row in rows:
                 print(
-                    f"{folder.name:16} {origin:7} k={row['k']:<3} promised {row['promised']:.3f} "
+                    f"{folder.parent.name:14} {folder.name:12} {origin:7} k={row['k']:<3} "
+                    f"promised {row['promised']:.3f} "
                     f"measured {row['measured']:.4f} ± {row['standard_error']:.4f}, {row['candidates']} candidates, "
                     f"{row['processor_ms']:.1f} ms",
                     flush=True,

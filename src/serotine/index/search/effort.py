@@ -10,12 +10,16 @@ from functools import lru_cache
 from serotine.index.search.options import DEFAULT_RECALL, SearchOptions
 from serotine.index.store import Calibration, Curve
 
-# An index without a calibration: shares missed with serotine-mini on 20,000 package descriptions, rounded up; those of
-# one hit, and beyond the largest effort measured, are estimates.
+
+def _unmeasured(depth: int, candidates: tuple[int, ...], missed: tuple[float, ...]) -> Curve:
+    return Curve(depth, candidates, missed, missed_bound=(), missed_safe=missed)
+
+
+# An index without a calibration: shares missed with serotine-mini on 20,000 package descriptions, rounded up; those
+# beyond the largest effort measured are estimates.
 _UNMEASURED = (
-    Curve(1, (32, 64, 128, 256, 512), (0.04, 0.02, 0.01, 0.004, 0.001), ()),
-    Curve(10, (64, 128, 256, 384, 768, 1536), (0.07, 0.035, 0.015, 0.009, 0.003, 0.001), ()),
-    Curve(100, (276, 512, 768, 1024, 2048, 4096), (0.09, 0.03, 0.015, 0.0085, 0.003, 0.001), ()),
+    _unmeasured(10, (64, 128, 256, 384, 768, 1536), (0.07, 0.035, 0.015, 0.009, 0.003, 0.001)),
+    _unmeasured(100, (276, 512, 768, 1024, 2048, 4096), (0.09, 0.03, 0.015, 0.0085, 0.003, 0.001)),
 )
 
 # A share of misses below any that can be measured.
@@ -51,7 +55,7 @@ def choose_effort(options: SearchOptions, depth: int, calibration: Calibration |
 # Searches of one index repeat a few pairs of recall and depth.
 @lru_cache(maxsize=1024)
 def _sufficient(recall: float, depth: int, calibration: Calibration | None) -> Effort:
-    """Return the least effort whose expected recall is at least `recall`: an exact search where no other is known."""
+    """Return the least effort that keeps `recall`, as is 80% certain: an exact search where no other is known."""
     curves = _UNMEASURED if calibration is None else calibration.curves
     place = _place(curves, depth, (1 - recall) * (1 + _ROUNDING))
     if place is None:
@@ -122,12 +126,13 @@ def _place(curves: Sequence[Curve], depth: int, missed: float) -> _Place | None:
 
 def _least(curve: Curve, missed: float) -> float | None:
     """Return the least number of candidates that misses at most a share `missed`; log-log between measured ones."""
-    i = next((i for i, share in enumerate(curve.missed) if share <= missed), None)
+    shares = curve.missed_safe
+    i = next((i for i, share in enumerate(shares) if share <= missed), None)
     if i is None:
         return None
     if i == 0:
         return float(curve.candidates[0])
-    before, after = curve.missed[i - 1], curve.missed[i]
+    before, after = shares[i - 1], shares[i]
     share = math.log(before / missed) / math.log(before / after)
     return float(curve.candidates[i - 1] * (curve.candidates[i] / curve.candidates[i - 1]) ** share)
 

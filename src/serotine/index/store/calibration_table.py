@@ -30,12 +30,14 @@ class Curve:
         candidates: numbers of documents scored over their codes, ascending.
         missed: for each of them, the share of the exact hits that a search misses; never rising.
         missed_bound: upper bounds of these, at 95%, one-sided; never rising.
+        missed_safe: upper bounds at 80%, by which a search chooses its effort; never rising.
     """
 
     depth: int
     candidates: tuple[int, ...]
     missed: tuple[float, ...]
     missed_bound: tuple[float, ...]
+    missed_safe: tuple[float, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +65,14 @@ class Calibration:
     def parse(cls, values: Mapping[str, Any]) -> Calibration:
         """Return the calibration of a JSON object."""
         curves = tuple(
-            Curve(curve["depth"], *(tuple(curve[name]) for name in ("candidates", "missed", "missed_bound")))
+            Curve(
+                curve["depth"],
+                candidates=tuple(curve["candidates"]),
+                missed=tuple(curve["missed"]),
+                missed_bound=tuple(curve["missed_bound"]),
+                # Calibrations of earlier versions have none.
+                missed_safe=tuple(curve.get("missed_safe", curve["missed"])),
+            )
             for curve in values["curves"]
         )
         return cls(**{**values, "curves": curves})

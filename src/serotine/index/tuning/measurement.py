@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,12 +11,15 @@ from numpy.typing import NDArray
 from serotine.index.search import Effort, rank
 from serotine.index.store import Curve, Snapshot
 
-DEPTHS = (1, 10, 100)
+# The best hit alone is missed less often than one of the ten best, and a few hundred queries cannot tell how often:
+# searches for fewer hits take the effort of ten.
+DEPTHS = (10, 100)
 # Candidates beyond the depth: each effort has twice as many as the one before.
-_FIRST_EXTRA = {1: 8, 10: 16, 100: 64}
+_FIRST_EXTRA = {10: 16, 100: 64}
 _EFFORTS = 9
-# One-sided 95%.
-_Z = 1.6449
+# One-sided 95%, for what is reported; one-sided 80%, for what is chosen. An effort chosen by the mean alone would keep
+# its promise in half of the cases.
+_REPORTED_Z, _CHOSEN_Z = 1.6449, 0.8416
 # Documents of one query are found or missed together: an assumption, for queries without a miss.
 _DESIGN_EFFECT = 1.5
 
@@ -60,9 +63,11 @@ class Measurement:
             self._shares[depth].append(shares)
         self.queries += len(queries)
 
-    def curves(self, margin: float) -> tuple[Curve, ...]:
-        """Return the curves; shares of misses are multiplied by `margin`."""
-        return tuple(fit(depth, self._efforts[depth], np.concatenate(self._shares[depth]), margin) for depth in DEPTHS)
+    def curves(self, margins: Mapping[int, float]) -> tuple[Curve, ...]:
+        """Return the curves; shares of misses are multiplied by the margin of their depth."""
+        return tuple(
+            fit(depth, self._efforts[depth], np.concatenate(self._shares[depth]), margins[depth]) for depth in DEPTHS
+        )
 
 
 def fit(depth: int, candidates: Sequence[int], shares: NDArray[np.float64], margin: float) -> Curve:
@@ -71,17 +76,19 @@ def fit(depth: int, candidates: Sequence[int], shares: NDArray[np.float64], marg
     trials = queries * depth
     # Half a miss more than was seen, so that none is never taken for certainty.
     missed = _never_rising(((1 - shares).sum(axis=0) * depth + 0.5) / (trials + 1))
-    bounds = np.minimum.accumulate(np.array([upper_bound(1 - column, depth) for column in shares.T]))
-    return Curve(
-        depth,
-        tuple(candidates),
-        tuple(np.minimum(missed * margin, 1.0).tolist()),
-        tuple(np.minimum(np.maximum(bounds, missed) * margin, 1.0).tolist()),
+    reported, chosen = (
+        np.minimum.accumulate(np.array([upper_bound(1 - column, depth, z) for column in shares.T]))
+        for z in (_REPORTED_Z, _CHOSEN_Z)
     )
+    # Of few queries without a miss, half a miss can be more than the bound.
+    stored = [
+        tuple(np.minimum(np.maximum(curve, missed) * margin, 1.0).tolist()) for curve in (missed, reported, chosen)
+    ]
+    return Curve(depth, tuple(candidates), missed=stored[0], missed_bound=stored[1], missed_safe=stored[2])
 
 
-def upper_bound(missed: NDArray[np.float64], depth: int) -> float:
-    """Return the upper bound of a mean share of misses, at 95%, one-sided.
+def upper_bound(missed: NDArray[np.float64], depth: int, z: float = _REPORTED_Z) -> float:
+    """Return the upper bound of a mean share of misses, one-sided, `z` standard errors away: by default at 95%.
 
     Wilson's bound, with the number of trials that the spread between queries leaves of queries times depth (the
     effective sample size of a survey in clusters; Korn and Graubard 1998).
@@ -89,6 +96,7 @@ def upper_bound(missed: NDArray[np.float64], depth: int) -> float:
     Args:
         missed: float64 (queries,), the share that each misses.
         depth: number of hits that the shares are of.
+        z: the quantile of the normal distribution for the bound's certainty.
     """
     queries = len(missed)
     share = float(missed.mean())
@@ -96,9 +104,9 @@ def upper_bound(missed: NDArray[np.float64], depth: int) -> float:
     trials = queries * depth / (_DESIGN_EFFECT if depth > 1 else 1)
     if variance > 0:
         trials = min(trials, share * (1 - share) / variance)
-    square = _Z**2
+    square = z**2
     center = share + square / (2 * trials)
-    spread = _Z * math.sqrt(share * (1 - share) / trials + square / (4 * trials**2))
+    spread = z * math.sqrt(share * (1 - share) / trials + square / (4 * trials**2))
     return min((center + spread) / (1 + square / trials), 1.0)
 
 

@@ -293,6 +293,7 @@ def test_help_lists_the_commands_in_order_of_use(shell: Shell) -> None:
         "snapshot",
         "restore",
         "snapshots",
+        "cluster",
         "serve",
         "mcp",
         "export",

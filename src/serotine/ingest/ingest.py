@@ -3,52 +3,29 @@
 from __future__ import annotations
 
 import logging
-from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from serotine.coverage import unknown_fix
 from serotine.encoders import as_text_encoder
-from serotine.errors import DuplicateIdError, InputFileError
-from serotine.index import SourceRecord
-from serotine.ingest.changes import batched, compare_documents, conflicts
 from serotine.ingest.chunking import Chunker, Chunking
-from serotine.ingest.collisions import Collisions, Holder, TakenIdError
 from serotine.ingest.commits import Commits, OnProgress
-from serotine.ingest.document import Document
 from serotine.ingest.document_reader import RECORDS, DocumentReader
 from serotine.ingest.estimate import Estimate, estimate
 from serotine.ingest.fields import Fields
-from serotine.ingest.file_records import (
-    as_recorded,
-    had_other_limits,
-    has_collisions,
-    problems,
-    recorded_fields,
-    skipped_rows,
-    unread,
-    with_report,
-)
-from serotine.ingest.file_state import file_size, read_digest, read_state, settled_stamp
-from serotine.ingest.leftovers import copies, list_known_files
+from serotine.ingest.file_records import recorded_fields
 from serotine.ingest.limits import ReadingLimits
-from serotine.ingest.ownership import NewIds
-from serotine.ingest.plan import FileChange, IngestReport, OnSkip, Plan, Skipped
-from serotine.ingest.rows import SkippedRow, SkippedRows
+from serotine.ingest.plan import IngestReport, OnSkip, Plan
+from serotine.ingest.planner import Planner
 from serotine.ingest.sources import SourceFile
 from serotine.ingest.walk import FileSelection
-from serotine.texts import is_text
 
 if TYPE_CHECKING:
     from serotine.index import Index, TextEncoder
     from serotine.text_encoder import AnyEncoder
 
 _log = logging.getLogger("serotine.ingest")
-_BATCH = 100
-# The part of a file's progress that is its digest, where all of it is read next.
-_HASH_DIVISOR = 20
 
 
 class Ingest:
@@ -179,7 +156,7 @@ class Ingest:
         chunker = Chunker(self._encoder, self._chunking or previous_chunking(index, self._encoder))
         filterable = self._filterable if index is None else index.stats().filterable
         reader = DocumentReader(chunker, filterable, self._strict, self._fields, recorded_fields(index))
-        planner = _Planner(index, reader, self._upsert, self._restore_deleted, self._selection, on_skip, on_read)
+        planner = Planner(index, reader, self._upsert, self._restore_deleted, self._selection, on_skip, on_read)
         with self._limits.applied():
             plan = planner.run(self._sources)
         _log.info(
@@ -254,246 +231,3 @@ def previous_chunking(index: Index | None, encoder: TextEncoder) -> Chunking:
     splittings = [] if index is None else [record.splitting for record in index.sources.all().values()]
     last = next((splitting for splitting in reversed(splittings) if splitting != RECORDS), None)
     return Chunking.of(None, None, encoder) if last is None else Chunking.parse(last)
-
-
-class _Planner:
-    """The computation of one plan."""
-
-    def __init__(
-        self,
-        index: Index | None,
-        reader: DocumentReader,
-        upsert: bool,
-        restore_deleted: bool,
-        selection: FileSelection,
-        on_skip: OnSkip | None,
-        on_read: OnProgress | None,
-    ) -> None:
-        self._index = index
-        self._reader = reader
-        self._upsert = upsert
-        self._restore_deleted = restore_deleted
-        self._selection = selection
-        self._on_skip = on_skip
-        self._on_read = on_read
-        self._bytes = self._bytes_read = self._position = 0
-        self._ids: dict[str, str] = {}
-        self._names: dict[str, str] = {}
-        self._owned: NewIds
-        self._skipped_rows: list[SkippedRows] = []
-        self._problems: list[SkippedRows] = []
-        self._unread: Counter[str] = Counter()
-        self._deleted: dict[str, int] = {}
-        self._restored: dict[str, int] = {}
-        # Of files that are gone, by the digest of what a moved one still has.
-        self._moved_deleted: dict[str | None, int] = {}
-        self._changes: list[FileChange] = []
-        self._unchanged: list[str] = []
-        self._touched: list[SourceRecord] = []
-        self._skipped: list[Skipped] = []
-        self._documents = self._to_store = self._new_ids = self._cut_records = self._truncated = 0
-        self._bytes_to_store = 0
-
-    def run(self, sources: Sequence[str | Path | SourceFile]) -> Plan:
-        listing = list_known_files(self._index, sources, self._selection)
-        records = {} if self._index is None else self._index.sources.all()
-        files = [as_recorded(file, records) for file in listing.files.values()]
-        for file in files:
-            listing.files.setdefault(file.key, file)
-        self._names.update((file.key, file.name) for file in listing.files.values())
-        self._owned = NewIds(self._reader, {file.key: file for file in files}, records, listing.is_gone)
-        gone = tuple(name for name in records if listing.is_gone(name))
-        self._moved_deleted = {records[name].digest: records[name].deleted for name in gone}
-        sizes = {file.key: file_size(file) for file in files}
-        self._bytes = sum(sizes.values())
-        self._report_read(0)
-        for file in files:
-            try:
-                self._read(file, records.get(file.key))
-            except (InputFileError, DuplicateIdError) as error:
-                is_indexed = self._index is not None and file.key in records and any(self._index.sources.ids(file.key))
-                skipped = Skipped.of(file.name, error, is_indexed=is_indexed)
-                self._skipped.append(skipped)
-                self._owned.record(file.key, None)
-                if self._on_skip is not None:
-                    self._on_skip(skipped)
-            self._bytes_read += sizes[file.key]
-            self._position = 0
-            self._report_read(0)
-        return Plan(
-            tuple(self._changes),
-            tuple(self._unchanged),
-            tuple(self._touched),
-            gone,
-            tuple(self._skipped),
-            self._documents,
-            self._to_store,
-            self._bytes_to_store,
-            self._new_ids,
-            SkippedRows.total(self._skipped_rows),
-            unread=dict(self._unread),
-            ignored=listing.ignored,
-            cut_records=self._cut_records,
-            truncated=self._truncated,
-            deleted=self._deleted,
-            problems=SkippedRows.total(self._problems),
-            moved=self._moved([records[name] for name in gone]),
-            restored=self._restored,
-            copied=copies(self._index, self._changes, records, gone),
-        )
-
-    def _moved(self, gone: Sequence[SourceRecord]) -> dict[str, str]:
-        """Return the names of new files by those of files that are gone and had the same bytes."""
-        new: dict[str | None, list[str]] = {}
-        for change in self._changes:
-            if change.previous is None:
-                new.setdefault(change.record.digest, []).append(change.file.name)
-        return {
-            record.name: names.pop(0)
-            for record in gone
-            if record.digest and (names := new.get(record.digest)) and names
-        }
-
-    def _read(self, file: SourceFile, previous: SourceRecord | None) -> None:
-        if not is_text(file.key):
-            raise InputFileError(f"{file.name}: its name is not UTF-8; rename the file")
-        splitting = self._reader.splitting(file)
-        state = read_state(file)
-        stamp = settled_stamp(state)
-        known = None if previous is None else skipped_rows(previous, file.name)
-        complete = previous is not None and previous.splitting == splitting and previous.digest is not None
-        if previous is not None and previous.deleted and self._restore_deleted:
-            complete = False
-        if previous is not None and had_other_limits(previous):
-            complete = False
-        # A file whose bad rows were skipped is read again to reject it.
-        is_rejected = bool(known) and self._reader.strict
-        may_be_same = complete and not is_rejected and not (previous is not None and has_collisions(previous))
-        if previous is not None and known is not None and may_be_same:
-            if stamp and previous.stamp == stamp:
-                self._keep(file, previous, known)
-                return
-            digest = read_digest(file, self._report_read)
-            if previous.digest == digest:
-                self._keep(file, previous, known)
-                if stamp:
-                    self._touched.append(replace(previous, stamp=stamp))
-                return
-        else:
-            # Little, compared with what follows.
-            digest = read_digest(file, lambda size: self._report_read(size // _HASH_DIVISOR))
-        stored_before, new_before = self._to_store, self._new_ids
-        bad_rows, misread, not_read, collisions, owners = self._read_documents(file, previous)
-        # Collisions end when the other file goes: such a file is read again, and mostly as it was.
-        same_losses = known is not None and (known.count, known.lines) == (bad_rows.count, bad_rows.lines)
-        is_same = complete and previous is not None and previous.digest == digest and self._to_store == stored_before
-        if previous is not None and known is not None and same_losses and is_same:
-            self._keep(file, previous, bad_rows)
-            return
-        self._skipped_rows.append(bad_rows)
-        self._problems.append(misread)
-        self._unread.update(not_read)
-        deleted = self._moved_deleted.get(digest, 0) if previous is None else previous.deleted
-        restored = min(deleted, self._new_ids - new_before)
-        if restored and not self._restore_deleted:
-            self._restored[file.name] = restored
-        record = SourceRecord(file.key, digest, stamp, splitting)
-        record = with_report(record, bad_rows, not_read, misread, has_collisions=bool(collisions))
-        self._changes.append(FileChange(file, record, previous, state, frozenset(collisions), frozenset(owners)))
-
-    def _keep(self, file: SourceFile, record: SourceRecord, known: SkippedRows) -> None:
-        self._unchanged.append(file.name)
-        self._owned.record(file.key, None)
-        self._skipped_rows.append(known)
-        self._problems.append(problems(record, file.name))
-        self._unread.update(unread(record))
-        if record.deleted:
-            self._deleted[file.name] = record.deleted
-
-    def _read_documents(
-        self, file: SourceFile, previous: SourceRecord | None
-    ) -> tuple[SkippedRows, SkippedRows, Counter[str], set[str], set[str]]:
-        """Count what has to be stored of a file.
-
-        Returns its bad rows, lines that may be misread, what is not read of it, colliding ids, and the names of files
-        whose ids it takes.
-
-        A broken file counts nothing.
-        """
-        ids: set[str] = set()
-        owners: set[str] = set()
-        is_free, names = self._owned.lacks, self._names
-        collisions = Collisions(file)
-        documents = to_store = bytes_to_store = new_ids = truncated = 0
-        cut_records: set[str] = set()
-        bad_rows = misread = SkippedRows()
-        not_read: Counter[str] = Counter()
-        size, position = file_size(file), 0
-        skips_rows = not self._reader.is_text(file) and not self._reader.strict
-
-        def count_bad_row(row: SkippedRow) -> None:
-            nonlocal bad_rows
-            bad_rows = bad_rows.with_row(row)
-
-        def count_problem(row: SkippedRow) -> None:
-            nonlocal misread
-            misread = misread.with_row(row)
-
-        def report_part(part: float) -> None:
-            self._report_read(int(size * part))
-
-        def is_taken(record: Document, id_: str) -> bool:
-            if not skips_rows or id_ not in self._ids:
-                return False
-            collisions.add(record, id_, Holder(self._ids[id_], is_read=True))
-            return True
-
-        for batch in batched(
-            self._reader.documents(file, count_bad_row, not_read.update, report_part, is_taken, count_problem), _BATCH
-        ):
-            if skips_rows:
-                for record, error in conflicts(
-                    self._index, file, batch, upsert=self._upsert, is_free=is_free, names=names
-                ):
-                    collisions.add(record, error.id, error.holder)
-                batch = [document for document in batch if document.ids[-1] not in collisions.ids]
-            for document in batch:
-                duplicate = min((id_ for id_ in document.ids if id_ in self._ids), default=None)
-                if duplicate is not None:
-                    raise TakenIdError(document, duplicate, Holder(self._ids[duplicate], is_read=True), file)
-                ids.update(document.ids)
-                cut_records.update(document.ids[1:])
-            changes = compare_documents(self._index, file, batch, upsert=self._upsert, is_free=is_free, names=names)
-            owners |= changes.owners
-            truncated += self._reader.count_truncated(batch)
-            documents += len(batch)
-            position = min(position + sum(document.size for document in batch), size)
-            self._report_read(position)
-            to_store += len(changes.store)
-            bytes_to_store += sum(document.size for document in changes.store)
-            new_ids += changes.new
-        for row in collisions.rows:
-            bad_rows = bad_rows.with_row(row)
-        if not ids and bad_rows:
-            others = bad_rows.count - max(collisions.count, 1)
-            more = f" (and {others:,} more: the file has no valid row)" if others else ""
-            kind = DuplicateIdError if collisions.count else InputFileError
-            raise kind(f"{bad_rows.first[0].message}{more}")
-        if not ids and previous is None:
-            content = "text" if self._reader.is_text(file) else "documents"
-            raise InputFileError(f"{file.name}: contains no {content}; check that it is the right file")
-        self._ids.update(dict.fromkeys(ids, file.name))
-        self._owned.record(file.key, ids)
-        self._documents += documents
-        self._to_store += to_store
-        self._bytes_to_store += bytes_to_store
-        self._new_ids += new_ids
-        self._cut_records += len(cut_records)
-        self._truncated += truncated
-        return bad_rows, misread, not_read, collisions.ids, owners
-
-    def _report_read(self, position: int) -> None:
-        """Report that the current file was read up to a position; one that is behind the last is no progress."""
-        self._position = max(self._position, position)
-        if self._on_read is not None:
-            self._on_read(self._bytes_read + self._position, self._bytes)

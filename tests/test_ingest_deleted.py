@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 from helpers.fakes import WordEncoder
 from test_cli import Shell, shell, write_jsonl
+from test_ingest_update import KILLED
 
 from serotine import Index
 from serotine.ingest import Chunking, Ingest, update
@@ -63,7 +66,7 @@ def test_the_command_line_says_so_and_restores_them(shell: Shell, tmp_path: Path
     shell("delete", "i.serotine", "cat", "fish")
     report = shell.json("index", "corpus.jsonl", "-o", "i.serotine")
     assert report["deleted"] == {"corpus.jsonl": 2}
-    expected = "deleted from the index, and not stored again: 2 documents of 1 unchanged file (the first: corpus.jsonl)"
+    expected = "deleted from the index, and not stored again: 2 documents of 1 file (the first: corpus.jsonl)"
     assert f"warning: {expected}; --restore-deleted stores them" in shell.err
     assert shell.json("info", "i.serotine")["documents"] == 1
     for command in (("add", "i.serotine", "corpus.jsonl"), ("index", "corpus.jsonl", "-o", "i.serotine")):
@@ -77,27 +80,148 @@ def test_an_index_of_an_earlier_version_counts_from_now_on(notes: Path, tmp_path
     with Index.create(tmp_path / "index", encoder=WordEncoder()) as index:
         update(index, [notes])
         with index._store.catalog.transaction() as connection:
-            connection.execute("ALTER TABLE sources DROP COLUMN deleted")
+            assert not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'deleted'").fetchall()
+            connection.execute("ALTER TABLE sources ADD COLUMN deleted INTEGER NOT NULL DEFAULT 0")
         assert dict(update(index, [notes]).deleted) == {}
         index.delete([id_ for id_ in index if "owls" in id_])
         assert dict(update(index, [notes]).deleted) == {(notes / "owls.txt").as_posix(): 1}
 
 
-def test_deleted_documents_that_a_changed_or_moved_file_brings_back_are_reported(shell: Shell, tmp_path: Path) -> None:
+def test_documents_of_changed_and_moved_files_stay_deleted(shell: Shell, tmp_path: Path) -> None:
     (tmp_path / "kk").mkdir()
     rows = {"bat": "A bat.", "cat": "A cat."}
     write_jsonl(tmp_path / "kk" / "rows.jsonl", rows)
     (tmp_path / "kk" / "g.txt").write_text("Owls hear well.", encoding="utf-8")
     shell("index", "kk", "-o", "i.serotine")
     shell("delete", "i.serotine", "cat", "kk/g.txt")
-    write_jsonl(tmp_path / "kk" / "rows.jsonl", {**rows, "bat": "A changed bat.", "cat": "A cat."})
+    # Another line, and a file of another name.
+    write_jsonl(tmp_path / "kk" / "rows.jsonl", {"new": "A new row.", "bat": "A changed bat.", "cat": "A cat."})
     (tmp_path / "kk" / "g.txt").rename(tmp_path / "kk" / "gg.txt")
     report = shell.json("index", "kk", "-o", "i.serotine")
-    assert report["restored"] == {"kk/gg.txt": 1, "kk/rows.jsonl": 1}
-    expected = "up to 2 documents of 2 files that changed or moved (the first: kk/gg.txt)"
-    assert f"warning: deleted from the index before, and stored again: {expected}" in shell.err
-    # A change that brings nothing back is none.
+    assert (report["deleted"], report["restored"]) == ({"kk/gg.txt": 1, "kk/rows.jsonl": 1}, {})
+    expected = "deleted from the index, and not stored again: 2 documents of 2 files (the first: kk/gg.txt)"
+    assert f"warning: {expected}; --restore-deleted stores them" in shell.err
+    assert shell.json("info", "i.serotine")["documents"] == 2
+    assert shell.json("index", "kk", "-o", "i.serotine")["deleted"] == report["deleted"]
+    assert shell.json("index", "kk", "-o", "i.serotine", "--restore-deleted")["added"] == 2
+    assert shell.json("index", "kk", "-o", "i.serotine")["deleted"] == {}
+    # A changed text is a new one.
     shell("delete", "i.serotine", "cat")
-    write_jsonl(tmp_path / "kk" / "rows.jsonl", {"bat": "Another bat."})
-    assert shell.json("index", "kk", "-o", "i.serotine")["restored"] == {}
+    write_jsonl(tmp_path / "kk" / "rows.jsonl", {"bat": "A bat.", "cat": "Another cat."})
+    report = shell.json("index", "kk", "-o", "i.serotine")
+    assert (report["deleted"], report["restored"]) == ({}, {"kk/rows.jsonl": 1})
+    assert "stored again with other texts: up to 1 document of 1 file (the first: kk/rows.jsonl)" in shell.err
+    # A change that brings nothing back is none, and what the file lost is no longer counted.
+    shell("delete", "i.serotine", "cat")
+    write_jsonl(tmp_path / "kk" / "rows.jsonl", {"bat": "A bat.", "dog": "A dog."})
+    report = shell.json("index", "kk", "-o", "i.serotine")
+    assert (report["deleted"], report["restored"]) == ({}, {})
     assert "stored again" not in shell.err
+
+
+def texts(index: Index) -> list[str]:
+    return sorted(hit.text or "" for hit in index.get(list(index)))
+
+
+def test_a_deleted_passage_stays_deleted_where_its_number_changes(notes: Path, tmp_path: Path) -> None:
+    chunking = Chunking(16, 0)
+    with Index.create(tmp_path / "index", encoder=WordEncoder()) as index:
+        update(index, [notes], chunking=chunking)
+        victim = next(hit for hit in index.get(list(index)) if "kind 5 " in (hit.text or ""))
+        index.delete([victim.id])
+        before = texts(index)
+        file = notes / "bats.txt"
+        file.write_text(
+            f"A paragraph that is new comes before all others here.\n\n{file.read_text()}", encoding="utf-8"
+        )
+        plan = Ingest([notes], index.encoder, chunking=chunking).plan(index)
+        report = update(index, [notes], chunking=chunking)
+        assert dict(plan.deleted) == dict(report.deleted) == {file.as_posix(): 1}
+        assert victim.text not in texts(index)
+        assert set(before) < set(texts(index))
+        index.compact()
+        index.snapshot(tmp_path / "copy")
+    with Index.open(tmp_path / "copy", encoder=WordEncoder()) as copy:
+        file.rename(notes / "moved.txt")
+        report = update(copy, [notes], chunking=chunking)
+        assert dict(report.deleted) == {(notes / "moved.txt").as_posix(): 1}
+        assert victim.text not in texts(copy)
+        assert copy.verify().documents == len(copy)
+
+
+def test_of_equal_passages_as_many_stay_deleted_as_were_deleted(tmp_path: Path) -> None:
+    file = tmp_path / "a.csv"
+    file.write_text("text\nsame\nother\nsame\n", encoding="utf-8")
+    with Index.create(tmp_path / "index", encoder=WordEncoder()) as index:
+        update(index, [file])
+        index.delete([next(iter(index))])
+        file.write_text("text\nfirst\nsame\nother\nsame\n", encoding="utf-8")
+        assert dict(update(index, [file]).deleted) == {file.as_posix(): 1}
+        assert texts(index) == ["first", "other", "same"]
+
+
+def test_a_document_that_is_added_again_is_not_deleted(tmp_path: Path) -> None:
+    write_jsonl(tmp_path / "a.jsonl", {"bat": "A bat.", "cat": "A cat."})
+    with Index.create(tmp_path / "index", encoder=WordEncoder()) as index:
+        update(index, [tmp_path / "a.jsonl"])
+        index.delete(["cat"])
+        assert index.sources.deleted_counts() == {str(tmp_path / "a.jsonl"): 1}
+        index.add(ids=["cat"], texts=["A cat."], upsert=True)
+        assert index.sources.deleted_counts() == {}
+
+
+def test_files_of_a_renamed_folder_are_indexed_after_the_old_ones_were_deleted(notes: Path, tmp_path: Path) -> None:
+    with Index.create(tmp_path / "index", encoder=WordEncoder()) as index:
+        update(index, [notes])
+        documents = len(index)
+        notes.rename(tmp_path / "papers")
+        index.delete(where={"source": {"in": [(notes / name).as_posix() for name in ("bats.txt", "owls.txt")]}})
+        assert dict(update(index, [tmp_path / "papers"]).deleted) == {}
+        assert len(index) == documents
+
+
+def killed_copies(tmp_path: Path, original: Path, notes: Path, program: str) -> list[Path]:
+    """Run a program that is killed at every durable operation; return the indexes that it left."""
+    (tmp_path / "killed").mkdir()
+    places = {"folder": str(tmp_path / "killed"), "original": str(original), "notes": str(notes)}
+    program = program.format(tests=str(Path(__file__).parent), **places)
+    completed = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=200, check=False
+    )
+    assert (completed.returncode, completed.stdout) == (0, "finished\n"), completed.stderr
+    copies = sorted((tmp_path / "killed").iterdir())
+    assert len(copies) > 3
+    return copies
+
+
+def test_killed_while_a_changed_and_a_moved_file_are_stored(notes: Path, tmp_path: Path) -> None:
+    chunking = Chunking(32, 8)
+    write_jsonl(notes / "rows.jsonl", {"bat": "A bat.", "cat": "A cat."})
+    with Index.create(tmp_path / "index", encoder=WordEncoder()) as index:
+        update(index, [notes], chunking=chunking)
+        passages = [id_ for id_ in index if "bats.txt" in id_]
+        deleted = index.get([passages[0], passages[2]])
+        index.delete([hit.id for hit in deleted] + ["cat"])
+    write_jsonl(notes / "rows.jsonl", {"new": "A new row.", "bat": "A changed bat.", "cat": "A cat."})
+    (notes / "bats.txt").rename(notes / "moved.txt")
+    for path in killed_copies(tmp_path, tmp_path / "index", notes, KILLED):
+        with Index.open(path, encoder=WordEncoder()) as index:
+            for _ in range(2):
+                assert "A cat." not in texts(index), path.name
+                assert not {hit.text for hit in deleted} & set(texts(index)), path.name
+                report = update(index, [notes], chunking=chunking)
+            assert dict(report.deleted) == {(notes / "moved.txt").as_posix(): 2, (notes / "rows.jsonl").as_posix(): 1}
+            index.verify()
+
+
+def test_killed_while_documents_are_deleted(notes: Path, tmp_path: Path) -> None:
+    with Index.create(tmp_path / "index", encoder=WordEncoder()) as index:
+        update(index, [notes])
+        before = len(index)
+    program = KILLED.replace("update(index, [{notes!r}], chunking=Chunking(32, 8))", "index.delete(list(index))")
+    assert program != KILLED
+    for path in killed_copies(tmp_path, tmp_path / "index", notes, program):
+        with Index.open(path, encoder=WordEncoder()) as index:
+            # Deleted and recorded, or neither.
+            assert sum(index.sources.deleted_counts().values()) == before - len(index)
+            assert len(index) in (0, before)

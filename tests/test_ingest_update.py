@@ -18,8 +18,7 @@ from test_crash import content
 
 from serotine import Index
 from serotine.errors import InputFileError
-from serotine.ingest import Chunking, Ingest, IngestReport, SourceFile, commits, file_state, update
-from serotine.ingest import ingest as ingest_module
+from serotine.ingest import Chunking, Ingest, IngestReport, SourceFile, commits, file_state, planner, update
 
 LONG = "Bats fly late. " * 40
 
@@ -126,7 +125,7 @@ def test_the_hash_decides(index: Index, folder: Path, monkeypatch: pytest.Monkey
     os.utime(file, ns=(1, 1))
     assert files(run(index)) == (0, 0, 0, 3, 0)
     read: list[str] = []
-    monkeypatch.setattr(ingest_module, "read_digest", lambda file, _: read.append(file.name))
+    monkeypatch.setattr(planner, "read_digest", lambda file, _: read.append(file.name))
     assert files(run(index)) == (0, 0, 0, 3, 0)
     assert read == []
 

@@ -155,7 +155,7 @@ def plan_files(ingest: Ingest, index: Index | None, reported: set[Skipped | Skip
             warn(f"--{option} {shell_line(pattern)}: matches no file or folder; correct the pattern")
     if plan.deleted:
         first = next(iter(plan.deleted))
-        count, files = sum(plan.deleted.values()), plural(len(plan.deleted), "unchanged file")
+        count, files = sum(plan.deleted.values()), plural(len(plan.deleted), "file")
         warn(
             f"deleted from the index, and not stored again: {plural(count, 'document')} of {files} "
             f"(the first: {first}); --restore-deleted stores them"
@@ -166,8 +166,8 @@ def plan_files(ingest: Ingest, index: Index | None, reported: set[Skipped | Skip
         first = next(iter(plan.restored))
         count, files = sum(plan.restored.values()), plural(len(plan.restored), "file")
         warn(
-            f"deleted from the index before, and stored again: up to {plural(count, 'document')} of {files} that "
-            f"changed or moved (the first: {first}); delete them again, or remove them from the file"
+            f"deleted from the index before, and stored again with other texts: up to {plural(count, 'document')} of "
+            f"{files} (the first: {first}); delete them again, or remove them from the file"
         )
     return plan
 

@@ -9,6 +9,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from serotine.ingest.collisions import Holder, TakenIdError
+from serotine.ingest.deletions import Deletions
 from serotine.ingest.document import Document
 from serotine.ingest.file_state import is_gone
 from serotine.ingest.sources import SourceFile
@@ -36,6 +37,7 @@ class DocumentChanges:
         new: how many of `store` have ids that the index does not have.
         displaced: ids of documents from elsewhere to remove: a record that is now cut, or passages of one that is not.
         owners: names of the records of other files whose documents these replace.
+        deleted: ids of documents that were deleted from the index, and stay so.
     """
 
     store: list[Document] = field(default_factory=list)
@@ -45,6 +47,7 @@ class DocumentChanges:
     new: int = 0
     displaced: list[str] = field(default_factory=list)
     owners: set[str] = field(default_factory=set)
+    deleted: set[str] = field(default_factory=set)
 
 
 def compare_documents(
@@ -55,6 +58,7 @@ def compare_documents(
     upsert: bool,
     is_free: IsFree,
     names: Mapping[str, str] = _NO_NAMES,
+    deletions: Deletions | None = None,
 ) -> DocumentChanges:
     """Compare documents of a file with an index.
 
@@ -65,6 +69,7 @@ def compare_documents(
         upsert: whether they replace documents of the same ids from elsewhere.
         is_free: returns whether a file no longer has ids.
         names: names of the files that are read, by the keys that an index records.
+        deletions: of the file, with its earlier documents already applied.
 
     Raises:
         TakenIdError: the index has another document with one of the ids.
@@ -84,6 +89,9 @@ def compare_documents(
     for document in documents:
         entry = entries.get(document.id)
         if entry is None:
+            if deletions is not None and deletions.apply_to(document):
+                changes.deleted.add(document.id)
+                continue
             changes.new += 1
             changes.store.append(document)
             continue
@@ -95,6 +103,9 @@ def compare_documents(
             if entry.source is not None:
                 changes.owners.add(entry.source)
         if text != document.text:
+            if entry.source == file.key and deletions is not None and deletions.apply_to(document):
+                changes.deleted.add(document.id)
+                continue
             changes.store.append(document)
             continue
         changes.unchanged += 1

@@ -13,6 +13,7 @@ from serotine.coverage import CoverageReport
 from serotine.errors import DuplicateIdError, InputFileError
 from serotine.index import SourceUpdate
 from serotine.ingest.changes import batched, compare_documents
+from serotine.ingest.deletions import Deletions
 from serotine.ingest.document_reader import DocumentReader
 from serotine.ingest.file_state import read_state
 from serotine.ingest.ownership import commit_groups
@@ -134,10 +135,18 @@ class Commits:
         update = SourceUpdate(change.record)
         size = 0
         ids: set[str] = set()
+        deletions = Deletions.of(self._index, change.deleted_from)
         documents = self._reader.planned(change)
         for batch in _batches(documents):
-            changes = compare_documents(self._index, change.file, batch, upsert=self._upsert, is_free=change.takes_from)
-            ids.update(document.id for document in batch)
+            changes = compare_documents(
+                self._index,
+                change.file,
+                batch,
+                upsert=self._upsert,
+                is_free=change.takes_from,
+                deletions=deletions,
+            )
+            ids.update(document.id for document in batch if document.id not in changes.deleted)
             update.claimed += changes.claimed
             update.displaced += changes.displaced
             update.changed_metadata |= changes.changed_metadata
@@ -166,6 +175,7 @@ class Commits:
                 size += document.size
         if read_state(change.file) != change.state:
             raise InputFileError(f"{change.file.name}: changed while it was read; run again")
+        update.deleted = deletions.left
         if change.previous is not None:
             update.removed = [id_ for id_ in self._index.sources.ids(change.record.name) if id_ not in ids]
         self._removed_ids.update(update.removed, update.displaced)

@@ -64,6 +64,7 @@ class FileChange:
         state: size, times and inode when it was read; a different state later means that it has changed.
         collisions: ids of its records that are skipped, because other files have them.
         owners: names of the records of other files whose ids it takes.
+        deleted_from: names of the records whose deleted documents stay deleted: its own, or those it was moved from.
     """
 
     file: SourceFile
@@ -72,6 +73,7 @@ class FileChange:
     state: str
     collisions: frozenset[str] = frozenset()
     owners: frozenset[str] = frozenset()
+    deleted_from: tuple[str, ...] = ()
 
     def takes_from(self, owner: str, _ids: Sequence[str]) -> bool:
         """Return whether it was planned that the file takes ids of another file's record."""
@@ -97,12 +99,12 @@ class Plan:
         ignored: files of the sources' folders that are not read, such as those of unknown types.
         cut_records: number of records (JSON objects, rows) of these files that are cut into passages.
         truncated: number of documents that are longer than the encoder reads, because texts stay whole.
-        deleted: number of documents of unchanged files that were deleted from the index, and stay so, by file.
+        deleted: number of documents that were deleted from the index, and stay so, by file.
         problems: lines that may not be read as they were meant, such as front matter that is not valid, and encodings
             that are guesses.
         moved: new names of files that are gone, by the old ones: new files with the same bytes.
-        restored: at most how many documents that were deleted from the index are stored again, by file: because it has
-            changed, or was moved.
+        restored: at most how many documents that were deleted from the index are stored again, by file, because their
+            texts have changed.
         copied: one line about new files with the content of files of another folder that no longer exist; "" for none.
     """
 
@@ -167,12 +169,12 @@ class IngestReport:
         cut_records: number of records (JSON objects, rows) of new and changed files that were cut into passages.
         coverage: counts of the stored texts that are longer than the encoder reads, or outside its vocabulary.
         changed_metadata: how many of the unchanged documents got other metadata, such as another line.
-        deleted: number of documents of unchanged files that were deleted from the index, and stay so, by file.
+        deleted: number of documents that were deleted from the index, and stay so, by file.
         problems: lines that may not be read as they were meant, such as front matter that is not valid, and encodings
             that are guesses.
         moved: new names of files that are gone, by the old ones: new files with the same bytes.
-        restored: at most how many documents that were deleted from the index are stored again, by file: because it has
-            changed, or was moved.
+        restored: at most how many documents that were deleted from the index are stored again, by file, because their
+            texts have changed.
     """
 
     files_added: int

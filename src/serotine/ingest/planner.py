@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,6 +13,7 @@ from serotine.index import SourceRecord
 from serotine.ingest.changes import batched, compare_documents, conflicts
 from serotine.ingest.collisions import Collisions, Holder, TakenIdError
 from serotine.ingest.commits import OnProgress
+from serotine.ingest.deletions import Deletions
 from serotine.ingest.document import Document
 from serotine.ingest.document_reader import DocumentReader
 from serotine.ingest.file_records import (
@@ -24,7 +25,7 @@ from serotine.ingest.file_records import (
     unread,
     with_report,
 )
-from serotine.ingest.file_state import file_size, read_digest, read_state, settled_stamp
+from serotine.ingest.file_state import file_size, is_gone, read_digest, read_state, settled_stamp
 from serotine.ingest.leftovers import copies, list_known_files
 from serotine.ingest.ownership import NewIds
 from serotine.ingest.plan import FileChange, OnSkip, Plan, Skipped
@@ -70,8 +71,9 @@ class Planner:
         self._unread: Counter[str] = Counter()
         self._deleted: dict[str, int] = {}
         self._restored: dict[str, int] = {}
-        # Of files that are gone, by the digest of what a moved one still has.
-        self._moved_deleted: dict[str | None, int] = {}
+        self._deleted_counts: dict[str, int] = {}
+        # Files with deleted documents that are gone, by the digest of what a moved one still has.
+        self._moved_from: dict[str, list[str]] = {}
         self._changes: list[FileChange] = []
         self._unchanged: list[str] = []
         self._touched: list[SourceRecord] = []
@@ -89,7 +91,7 @@ class Planner:
         self._names.update((file.key, file.name) for file in listing.files.values())
         self._owned = NewIds(self._reader, {file.key: file for file in files}, records, listing.is_gone)
         gone = tuple(name for name in records if listing.is_gone(name))
-        self._moved_deleted = {records[name].digest: records[name].deleted for name in gone}
+        self._find_deleted(records, listing.is_gone)
         sizes = {file.key: file_size(file) for file in files}
         self._bytes = sum(sizes.values())
         self._report_read(0)
@@ -148,7 +150,7 @@ class Planner:
         stamp = settled_stamp(state)
         known = None if previous is None else skipped_rows(previous, file.name)
         complete = previous is not None and previous.splitting == splitting and previous.digest is not None
-        if previous is not None and previous.deleted and self._restore_deleted:
+        if self._restore_deleted and self._deleted_counts.get(file.key):
             complete = False
         if previous is not None and had_other_limits(previous):
             complete = False
@@ -168,8 +170,10 @@ class Planner:
         else:
             # Little, compared with what follows.
             digest = read_digest(file, lambda size: self._report_read(size // _HASH_DIVISOR))
-        stored_before, new_before = self._to_store, self._new_ids
-        bad_rows, misread, not_read, collisions, owners = self._read_documents(file, previous)
+        stored_before = self._to_store
+        deleted_from = self._deleted_from(file, previous, digest)
+        deletions = Deletions.of(self._index, deleted_from)
+        bad_rows, misread, not_read, collisions, owners = self._read_documents(file, previous, deletions)
         # Collisions end when the other file goes: such a file is read again, and mostly as it was.
         same_losses = known is not None and (known.count, known.lines) == (bad_rows.count, bad_rows.lines)
         is_same = complete and previous is not None and previous.digest == digest and self._to_store == stored_before
@@ -179,13 +183,35 @@ class Planner:
         self._skipped_rows.append(bad_rows)
         self._problems.append(misread)
         self._unread.update(not_read)
-        deleted = self._moved_deleted.get(digest, 0) if previous is None else previous.deleted
-        restored = min(deleted, self._new_ids - new_before)
-        if restored and not self._restore_deleted:
-            self._restored[file.name] = restored
+        if deletions.left:
+            self._deleted[file.name] = len(deletions.left)
+        if deletions.restored:
+            self._restored[file.name] = deletions.restored
         record = SourceRecord(file.key, digest, stamp, splitting)
         record = with_report(record, bad_rows, not_read, misread, has_collisions=bool(collisions))
-        self._changes.append(FileChange(file, record, previous, state, frozenset(collisions), frozenset(owners)))
+        self._changes.append(
+            FileChange(file, record, previous, state, frozenset(collisions), frozenset(owners), deleted_from)
+        )
+
+    def _find_deleted(self, records: Mapping[str, SourceRecord], is_removed: Callable[[str], bool]) -> None:
+        """Count the deleted documents of recorded files, and find those files that may have been moved."""
+        if self._index is None:
+            return
+        self._deleted_counts = self._index.sources.deleted_counts()
+        for name in self._deleted_counts:
+            digest = records[name].digest
+            # Of a file of another folder, the documents may all be deleted because it is there no more.
+            if digest and (is_removed(name) or (is_gone(name) and self._index.sources.ids(name))):
+                self._moved_from.setdefault(digest, []).append(name)
+
+    def _deleted_from(self, file: SourceFile, previous: SourceRecord | None, digest: str) -> tuple[str, ...]:
+        """Return the names of the records whose deleted documents stay deleted in a file."""
+        if self._restore_deleted:
+            return ()
+        own = () if previous is None else (file.key,)
+        # One that is not complete may be a moved one, of which an interrupted run stored a part.
+        is_complete = previous is not None and previous.digest is not None
+        return own if is_complete else (*own, *self._moved_from.get(digest, ()))
 
     def _keep(self, file: SourceFile, record: SourceRecord, known: SkippedRows) -> None:
         self._unchanged.append(file.name)
@@ -193,11 +219,11 @@ class Planner:
         self._skipped_rows.append(known)
         self._problems.append(problems(record, file.name))
         self._unread.update(unread(record))
-        if record.deleted:
-            self._deleted[file.name] = record.deleted
+        if deleted := self._deleted_counts.get(file.key):
+            self._deleted[file.name] = deleted
 
     def _read_documents(
-        self, file: SourceFile, previous: SourceRecord | None
+        self, file: SourceFile, previous: SourceRecord | None, deletions: Deletions
     ) -> tuple[SkippedRows, SkippedRows, Counter[str], set[str], set[str]]:
         """Count what has to be stored of a file.
 
@@ -247,9 +273,13 @@ class Planner:
                 duplicate = min((id_ for id_ in document.ids if id_ in self._ids), default=None)
                 if duplicate is not None:
                     raise TakenIdError(document, duplicate, Holder(self._ids[duplicate], is_read=True), file)
-                ids.update(document.ids)
+            changes = compare_documents(
+                self._index, file, batch, upsert=self._upsert, is_free=is_free, names=names, deletions=deletions
+            )
+            for document in batch:
+                if document.id not in changes.deleted:
+                    ids.update(document.ids)
                 cut_records.update(document.ids[1:])
-            changes = compare_documents(self._index, file, batch, upsert=self._upsert, is_free=is_free, names=names)
             owners |= changes.owners
             truncated += self._reader.count_truncated(batch)
             documents += len(batch)
@@ -260,12 +290,12 @@ class Planner:
             new_ids += changes.new
         for row in collisions.rows:
             bad_rows = bad_rows.with_row(row)
-        if not ids and bad_rows:
+        if not documents and bad_rows:
             others = bad_rows.count - max(collisions.count, 1)
             more = f" (and {others:,} more: the file has no valid row)" if others else ""
             kind = DuplicateIdError if collisions.count else InputFileError
             raise kind(f"{bad_rows.first[0].message}{more}")
-        if not ids and previous is None:
+        if not documents and previous is None:
             content = "text" if self._reader.is_text(file) else "documents"
             raise InputFileError(f"{file.name}: contains no {content}; check that it is the right file")
         self._ids.update(dict.fromkeys(ids, file.name))

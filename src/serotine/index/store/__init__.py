@@ -7,6 +7,7 @@ from serotine.index.store.catalog import Catalog, Row
 from serotine.index.store.connection import CATALOG_FILE
 from serotine.index.store.copies import CommittedState, CopyReport
 from serotine.index.store.coverage_table import CoverageRow
+from serotine.index.store.deleted_table import DeletedDocument
 from serotine.index.store.filter_fields import FilterField, sample_value, undeclared_fields
 from serotine.index.store.filters import check_filterable, check_metadata, compile_where
 from serotine.index.store.folder import checked as checked_path
@@ -32,6 +33,7 @@ __all__ = [
     "CopyReport",
     "CoverageRow",
     "Curve",
+    "DeletedDocument",
     "FilterField",
     "LostDocument",
     "Origin",

@@ -85,8 +85,8 @@ class _IntactSegment:
 def salvage_index(folder: Path, target: Path) -> SalvageReport:
     """Write what is good of the index at `folder` to a new index at `target`.
 
-    Document numbers stay. Records of files that documents were read from and of truncated texts have no checksums and
-    are left out.
+    Document numbers stay. Records of files that documents were read from, of deleted documents, and of truncated texts
+    have no checksums and are left out.
 
     Raises:
         IndexExistsError: `target` exists and is not an empty folder.

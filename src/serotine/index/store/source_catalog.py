@@ -14,7 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from serotine.index.store import passages, staging
+from serotine.index.store import deleted_table, passages, staging
+from serotine.index.store.deleted_table import DeletedDocument
 from serotine.index.store.settings import decoded_metadata
 from serotine.index.store.sql import batches, placeholders, row_checksum
 
@@ -25,14 +26,13 @@ _SCHEMA = (
         digest TEXT,
         stamp TEXT NOT NULL,
         reading TEXT NOT NULL,
-        report TEXT NOT NULL DEFAULT '',
-        deleted INTEGER NOT NULL DEFAULT 0
+        report TEXT NOT NULL DEFAULT ''
     )""",
     "ALTER TABLE documents ADD COLUMN source INTEGER REFERENCES sources (source) ON DELETE SET NULL",
     "CREATE INDEX documents_by_source ON documents (source) WHERE source IS NOT NULL",
 )
 # Columns that indexes of earlier versions do not have, with their definitions and what they stand for there.
-_LATER_COLUMNS = {"report": ("TEXT NOT NULL DEFAULT ''", "''"), "deleted": ("INTEGER NOT NULL DEFAULT 0", "0")}
+_LATER_COLUMNS = {"report": ("TEXT NOT NULL DEFAULT ''", "''")}
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,6 @@ class SourceRecord:
         stamp: size and times of the file when it was read; "" where they prove nothing.
         splitting: how the file was split into documents; another way gives other documents from the same bytes.
         report: JSON about what was not stored of the file, for updates that do not read it again; "" for nothing.
-        deleted: number of its documents that were deleted from the index since it was read.
     """
 
     name: str
@@ -53,7 +52,6 @@ class SourceRecord:
     stamp: str
     splitting: str
     report: str = ""
-    deleted: int = 0
 
 
 @dataclass(slots=True)
@@ -70,6 +68,7 @@ class SourceUpdate:
         displaced: ids of documents from elsewhere that these replace under other ids.
         changed_metadata: new metadata of documents of the index whose texts stay, by id.
         staged: ids of staged documents of this file to insert, replacing those of the same ids.
+        deleted: documents of this version of the file that were deleted from the index and stay so; None: as recorded.
     """
 
     record: SourceRecord
@@ -81,6 +80,7 @@ class SourceUpdate:
     displaced: list[str] = field(default_factory=list)
     changed_metadata: dict[str, dict[str, Any]] = field(default_factory=dict)
     staged: list[str] = field(default_factory=list)
+    deleted: list[DeletedDocument] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +126,16 @@ class Sources:
                 "SELECT id FROM documents JOIN sources USING (source) WHERE live AND name = ? ORDER BY number", (name,)
             )
             return [row[0] for row in rows]
+
+    def deleted(self, name: str) -> list[DeletedDocument]:
+        """Return the documents of a source that were deleted from the index on request."""
+        with self._reading() as connection:
+            return deleted_table.of_source(connection, name)
+
+    def deleted_counts(self) -> dict[str, int]:
+        """Return the numbers of documents that were deleted on request, by the name of their source."""
+        with self._reading() as connection:
+            return deleted_table.counts(connection)
 
     def contents(self, ids: Sequence[str]) -> dict[str, tuple[str | None, dict[str, Any]]]:
         """Return text and metadata of those `ids` that are in the index."""
@@ -185,30 +195,24 @@ def record(connection: sqlite3.Connection, update: SourceUpdate) -> None:
     """Store a source's record and link its documents to it."""
     source = update.record
     connection.execute(
-        "INSERT INTO sources (name, digest, stamp, reading, report, deleted) VALUES (?, ?, ?, ?, ?, ?) "
+        "INSERT INTO sources (name, digest, stamp, reading, report) VALUES (?, ?, ?, ?, ?) "
         "ON CONFLICT (name) DO UPDATE SET digest = excluded.digest, stamp = excluded.stamp, "
-        "reading = excluded.reading, report = excluded.report, deleted = excluded.deleted",
-        (source.name, source.digest, source.stamp, source.splitting, source.report, source.deleted),
+        "reading = excluded.reading, report = excluded.report",
+        (source.name, source.digest, source.stamp, source.splitting, source.report),
     )
     number = number_of(connection, source.name)
     connection.executemany(
         "UPDATE documents SET source = ? WHERE live AND id = ?",
         ((number, id_) for id_ in [*update.ids, *update.staged, *update.claimed]),
     )
+    if update.deleted is not None and number is not None:
+        deleted_table.replace(connection, number, update.deleted)
 
 
-def count_deleted(connection: sqlite3.Connection, numbers: Sequence[int]) -> None:
-    """Count documents that are deleted on request at the sources they were read from."""
-    if not _has_sources(connection):
-        return
-    ensure_schema(connection)
-    for batch in batches(numbers):
-        counted = f"SELECT source, count(*) FROM documents WHERE number IN ({placeholders(batch)}) GROUP BY source"  # noqa: S608
-        rows = connection.execute(counted, batch).fetchall()
-        connection.executemany(
-            "UPDATE sources SET deleted = deleted + ? WHERE source = ?",
-            ((count, source) for source, count in rows if source is not None),
-        )
+def record_deleted(connection: sqlite3.Connection, numbers: Sequence[int]) -> None:
+    """Record documents that are deleted on request at the sources they were read from."""
+    if _has_sources(connection):
+        deleted_table.add(connection, numbers)
 
 
 def remove(connection: sqlite3.Connection, number: int) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Sequence
 
-from serotine.index.store import lexical, passages
+from serotine.index.store import deleted_table, lexical, passages
 
 _SCHEMA = (
     """CREATE TABLE staged (
@@ -62,6 +62,7 @@ def activate(connection: sqlite3.Connection, source: str, ids: Sequence[str]) ->
             lexical.add(connection, [(number, text)])
         passages.record(connection, [(id_, text, metadata)])
     if ids:
+        deleted_table.remove(connection, ids)
         connection.execute("DELETE FROM staged WHERE source = ?", (source,))
 
 

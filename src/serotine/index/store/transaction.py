@@ -10,7 +10,15 @@ from typing import Any
 
 from serotine.errors import SerotineError
 from serotine.index.files import CodebookRecord, SegmentRecord
-from serotine.index.store import calibration_table, coverage_table, lexical, passages, source_catalog, staging
+from serotine.index.store import (
+    calibration_table,
+    coverage_table,
+    deleted_table,
+    lexical,
+    passages,
+    source_catalog,
+    staging,
+)
 from serotine.index.store.calibration_table import Calibration
 from serotine.index.store.coverage_table import CoverageRow
 from serotine.index.store.source_catalog import SourceUpdate
@@ -67,6 +75,7 @@ class Transaction:
             texts = ((first_number + i, text) for i, (_, text, _) in enumerate(documents) if text)
             lexical.add(self._connection, texts)
             passages.record(self._connection, documents)
+            deleted_table.remove(self._connection, [id_ for id_, _, _ in documents])
         coverage_table.record(self._connection, first_number, coverage)
 
     def insert_numbered(self, documents: Sequence[StoredDocument]) -> None:
@@ -94,7 +103,7 @@ class Transaction:
 
     def delete(self, numbers: Sequence[int]) -> None:
         """Delete documents as somebody asked for, so that updates of their files do not bring them back."""
-        source_catalog.count_deleted(self._connection, numbers)
+        source_catalog.record_deleted(self._connection, numbers)
         self.mark_deleted(numbers)
 
     def replace_metadata(self, rows: Iterable[tuple[int, str, str | None, str]]) -> None:

@@ -90,10 +90,10 @@ class JobResponse(ResponseBody):
     problems: RowsDetail = Field(description="Lines that may not be read as they were meant.")
     unread: dict[str, int] = Field(description="Images, attachments and the like that are not read, by kind.")
     ignored: IgnoredDetail
-    deleted: dict[str, int] = Field(description="Documents of unchanged files that stay deleted, by file.")
+    deleted: dict[str, int] = Field(description="Documents that stay deleted, by file.")
     moved: dict[str, str] = Field(description="New names of files that are gone; none of an upload.")
     restored: dict[str, int] = Field(
-        description="At most how many deleted documents of changed files are stored again, unasked; none of an upload."
+        description="At most how many deleted documents are stored again with other texts; none of an upload."
     )
     cut_records: int = Field(description="Records (JSON objects, rows) that were cut into passages.")
     truncated: int = Field(description="Documents longer than the encoder reads; their ends are not searched.")

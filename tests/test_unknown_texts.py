@@ -7,6 +7,7 @@ import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,6 +15,7 @@ from serotine import Encoder, Index
 from serotine.cli import main
 from serotine.coverage import text_coverage
 from serotine.errors import UnknownTextWarning
+from serotine.index import SearchOptions, search_several
 from serotine.integrations import passages
 from serotine.issued_warnings import collected_warnings
 
@@ -208,6 +210,33 @@ def test_every_page_is_ranked_as_the_first(tmp_path: Path, encoder: Encoder) -> 
     assert [hits.stats.plan for hits in pages] == ["flat", "flat"]
     assert [hit.id for hit in pages[0]] == [hit.id for hit in whole]
     assert not {hit.id for hit in pages[0]} & {hit.id for hit in pages[1]}
+
+
+@pytest.mark.parametrize("options", [{}, {"exact": True}, {"mode": "hybrid"}, {"offset": 2, "k": 2}])
+def test_several_indexes_are_ranked_as_one_of_all_texts(
+    tmp_path: Path, encoder: Encoder, options: dict[str, Any]
+) -> None:
+    with (
+        built(tmp_path / "thai", encoder, THAI) as thai,
+        built(tmp_path / "english", encoder, ENGLISH) as english,
+        built(tmp_path / "mixed", encoder, THAI | ENGLISH) as mixed,
+    ):
+        for query, k in (("which bird hunts mice?", 4), ("which bird hunts mice?", 10)):
+            searched = SearchOptions(**{"k": k, **options})
+            several = search_several([english, thai], query, searched)
+            with collected_warnings():
+                one = mixed.search(query, searched.k, **searched.keywords())
+            plans = {hits.stats.plan for hits in several.results}
+            assert plans == {one.stats.plan}
+            assert [type(warning) for warning in several.warnings] == [type(warning) for warning in one.warnings]
+            # The documents that most hits are of decide, not those of the index that has the fewest hits.
+            is_known = k == 4 or "offset" in options
+            assert [type(warning) for warning in several.warnings] == ([] if is_known else [UnknownTextWarning])
+            if not is_known:
+                assert "hits: 6 of the first 10 more than 20% outside" in str(several.warnings[0])
+            elif not options:
+                expected = [hit.score for hit in one]
+                assert [hit.score for hit in several.merged] == pytest.approx(expected)
 
 
 def test_queries_given_as_vectors_are_searched_as_they_are(tmp_path: Path, encoder: Encoder) -> None:

@@ -12,7 +12,8 @@ from serotine import Encoder, Index
 from serotine.cli import main
 from serotine.encoders import source_fingerprint
 from serotine.errors import UnknownTextWarning, WeakMatchWarning
-from serotine.index import merged_warnings, weak_matches
+from serotine.index import weak_matches
+from serotine.index.weak_matches import merged_warnings
 
 pytest.importorskip("serotine_mini")
 TEXTS = {

@@ -13,7 +13,6 @@ from serotine.cli.missing_index import mistyped_index
 from serotine.cli.output import STANDARD_OUTPUT, check_text, json_option, report, warn
 from serotine.cli.search_results import Found, as_json, lines
 from serotine.errors import EncoderError, NotAnIndexError
-from serotine.issued_warnings import muted_warnings
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -96,7 +95,7 @@ def search(
         raise click.UsageError(f"--exact: needs --mode late, got --mode {mode}", context)
     if min_score is not None and mode == "bm25":
         raise click.UsageError("--min-score: needs --mode late or hybrid, got --mode bm25", context)
-    from serotine.index import SearchOptions, merge_hits, merged_warnings
+    from serotine.index import SearchOptions, search_several
 
     paths, text = _split(index, query)
     with ExitStack() as stack:
@@ -107,16 +106,14 @@ def search(
             options = SearchOptions(
                 k, where, mode, exact, offset=offset, min_score=min_score, group_by=group_by, recall=recall
             )
-            # Which hits are skipped is known once those of all indexes are merged.
-            with muted_warnings():
-                results = [one.search(text, options.depth, **options.keywords(offset=0)) for one in opened]
+            answer = search_several(opened, text, options)
         except ValueError as error:
             raise click.UsageError(_as_option(str(error)), context) from None
-        warnings = merged_warnings(results)
-        _warn(warnings)
+        results = answer.results
+        _warn(answer.warnings)
         found = [
             Found(paths[hit.result], results[hit.result], hit, results[hit.result].spans(hit.position))
-            for hit in merge_hits(results, one_encoder=True)[offset : options.depth]
+            for hit in answer.merged
         ]
         sizes = [len(one) for one in opened]
     request = {
@@ -133,7 +130,7 @@ def search(
     shown = ""
     if json_file != STANDARD_OUTPUT:
         shown = lines(found, searched, options, empty=not any(sizes), verbose=verbose)
-    report(shown, {**request, **as_json(found, searched, offset, warnings)}, json_file)
+    report(shown, {**request, **as_json(found, searched, offset, answer.warnings)}, json_file)
 
 
 def _split(index: Path, words: Sequence[str]) -> tuple[list[Path], str]:

@@ -20,7 +20,7 @@ from serotine.index.growth import FIRST_TRAINING, POSTINGS_FROM, first_training_
 from serotine.index.hits import Certificate, Hit, Hits, Partial, SearchStats
 from serotine.index.index import Index
 from serotine.index.long_texts import LongTexts, check_long_texts
-from serotine.index.merging import MergedHit, merge_hits
+from serotine.index.merging import MergedHit
 from serotine.index.queries import Query
 from serotine.index.recorded_encoder import load_encoder
 from serotine.index.repository import MissingObjectError, Objects, PruneReport, SnapshotInfo, objects_at
@@ -35,6 +35,7 @@ from serotine.index.search import (
     TokenMatch,
     explain,
 )
+from serotine.index.several_indexes import SeveralHits, search_several
 from serotine.index.shard import Shard
 from serotine.index.sharded_documents import Replies, Shards
 from serotine.index.sharded_search import ShardedSearch
@@ -61,7 +62,6 @@ from serotine.index.store import (
 )
 from serotine.index.text_vectors import encode_documents, encode_queries
 from serotine.index.tuning import TuneReport, describe_calibration
-from serotine.index.weak_matches import merged_warnings
 from serotine.text_encoder import TextEncoder
 
 __all__ = [
@@ -97,6 +97,7 @@ __all__ = [
     "SearchOptions",
     "SearchStats",
     "Settings",
+    "SeveralHits",
     "Shard",
     "ShardedSearch",
     "Shards",
@@ -125,14 +126,13 @@ __all__ = [
     "json_metadata",
     "k_means",
     "load_encoder",
-    "merge_hits",
-    "merged_warnings",
     "nearest",
     "objects_at",
     "query_vectors",
     "read_settings",
     "replace_index",
     "restore_replaced_index",
+    "search_several",
     "stored_vectors",
     "validate_batch",
     "validate_counts",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,11 +40,13 @@ class CheckedSearch:
         vectors: Sequence[NDArray[np.float32]],
         texts: Sequence[str | None],
         encoding: float,
+        *,
+        checks_hits: bool,
     ) -> list[tuple[CheckedQuery, Hits]]:
         """Return every query with its hits; see `Retriever.search`.
 
         Where the encoder knows a query, but not most documents of its first page by MaxSim, they are ranked by words
-        too, and the query has a warning about it.
+        too, and the query has a warning about it, if `checks_hits`.
         """
         alike = [i for i, query in enumerate(checked) if query.options is options]
         together = self._retriever.search(
@@ -58,7 +60,7 @@ class CheckedSearch:
                 answer = query, self._retriever.search(query.options, query_vectors, [text], encoding)[0]
             else:
                 answer = query, results[i]
-                if text is not None and query_vectors:
+                if checks_hits and text is not None and query_vectors:
                     answer = self._checked(query, results[i], query_vectors, text, encoding)
             answers.append(answer)
         return answers
@@ -73,22 +75,49 @@ class CheckedSearch:
             first_page = replace(options, mode="late", offset=0, exact=False)
             ids = [hit.id for hit in self._retriever.search(first_page, vectors, [text], encoding)[0]]
         scripts = self._documents.unknown_scripts(ids)
-        share = len(scripts) / max(len(ids), 1)
-        if share <= _MAX_UNKNOWN:
+        check = check_hits([(id_, scripts.get(id_)) for id_ in ids], self._encoder, options)
+        if check is None:
             return query, hits
-        encoder = self._encoder
-        fix = 'search with mode="bm25"'
-        consequence = "MaxSim scores say little about them"
-        if by_words := ranked_by_words(options, 1 - share, whose="their", what="them"):
-            options, consequence = by_words
-            (hits,) = self._retriever.search(options, vectors, [text], encoding)
-            fix = multilingual_advice('create the index with Encoder("multilingual")', encoder, "")
-        counts = Counter(scripts.values())
-        named = main_scripts(script for script, _ in counts.most_common())
-        first = next(id_ for id_ in ids if id_ in scripts)
-        advice = with_wordless_advice(fix, counts)
-        warning = UnknownTextWarning(
-            f"hits: {len(scripts):,} of the first {len(ids):,} more than {UNKNOWN_SHARE:.0%} outside the vocabulary of "
-            f"{encoder!r} ({named}), the first is {first!r}; {consequence}{advice and f'; {advice}'}"
-        )
-        return replace(query, options=options, warnings=(*query.warnings, warning)), hits
+        if check.options is not options:
+            (hits,) = self._retriever.search(check.options, vectors, [text], encoding)
+        return replace(query, options=check.options, warnings=(*query.warnings, check.warning)), hits
+
+
+@dataclass(frozen=True, slots=True)
+class HitsCheck:
+    """What to do where the encoder does not know most documents of a first page.
+
+    Attributes:
+        options: those of a search by words too; the same object where the search asked for MaxSim.
+        warning: about the documents.
+    """
+
+    options: SearchOptions
+    warning: UnknownTextWarning
+
+
+def check_hits(page: Sequence[tuple[str, str | None]], encoder: str, options: SearchOptions) -> HitsCheck | None:
+    """Check the documents of a first page by MaxSim; None where the encoder knows enough of them.
+
+    Args:
+        page: the id of every document, and its main script where it is outside the encoder's vocabulary.
+        encoder: the encoder's name.
+        options: as they were asked for.
+    """
+    unknown = [(id_, script) for id_, script in page if script is not None]
+    share = len(unknown) / max(len(page), 1)
+    if share <= _MAX_UNKNOWN:
+        return None
+    fix = 'search with mode="bm25"'
+    consequence = "MaxSim scores say little about them"
+    if by_words := ranked_by_words(options, 1 - share, whose="their", what="them"):
+        options, consequence = by_words
+        fix = multilingual_advice('create the index with Encoder("multilingual")', encoder, "")
+    counts = Counter(script for _, script in unknown)
+    named = main_scripts(script for script, _ in counts.most_common())
+    advice = with_wordless_advice(fix, counts)
+    warning = UnknownTextWarning(
+        f"hits: {len(unknown):,} of the first {len(page):,} more than {UNKNOWN_SHARE:.0%} outside the vocabulary of "
+        f"{encoder!r} ({named}), the first is {unknown[0][0]!r}; {consequence}{advice and f'; {advice}'}"
+    )
+    return HitsCheck(options, warning)

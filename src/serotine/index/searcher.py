@@ -31,16 +31,32 @@ class Searcher:
         self._filters = filters
 
     def search(
-        self, documents: Documents, queries: Sequence[Query], options: SearchOptions, explainer: Explainer
+        self,
+        documents: Documents,
+        queries: Sequence[Query],
+        options: SearchOptions,
+        explainer: Explainer,
+        *,
+        checks_hits: bool = True,
     ) -> list[Hits]:
-        """Return the hits of every query, which `explainer` can explain; see `Index.search_batch`."""
+        """Return the hits of every query, which `explainer` can explain; see `Index.search_batch`.
+
+        Args:
+            documents: to search.
+            queries: texts or vectors.
+            options: of all queries.
+            explainer: explains the hits.
+            checks_hits: whether to check that the encoder knows most hits; otherwise the caller does.
+        """
         started = time.perf_counter()
         texts = query_texts(queries, options.mode)
         self._filters.validate(options.where)
         checked = self._queries.checked(texts, options)
         vectors = [] if options.mode == "bm25" else self._queries.vectors(queries)
         encoding = (time.perf_counter() - started) * 1e3 / max(len(queries), 1)
-        answers = CheckedSearch(documents, self._settings.encoder).search(options, checked, vectors, texts, encoding)
+        answers = CheckedSearch(documents, self._settings.encoder).search(
+            options, checked, vectors, texts, encoding, checks_hits=checks_hits
+        )
         # Last: hits show which fields exist, without a look-up.
         of_filter = self._filters.warnings(options.where, [hit.metadata for _, hits in answers for hit in hits])
         answers = [(query.warned((*_partial(hits), *of_filter)), hits) for query, hits in answers]

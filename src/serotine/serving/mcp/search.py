@@ -8,8 +8,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from serotine.excerpts import Excerpt, Span, by_sentences
-from serotine.index import Hit, Hits, Index, MergedHit, merge_hits, merged_warnings
-from serotine.issued_warnings import muted_warnings
+from serotine.index import Hit, Hits, Index, MergedHit, search_several
 from serotine.serving.mcp.budget import share_budget
 from serotine.serving.mcp.indexes import ServedIndexes
 from serotine.serving.mcp.metadata import fit_metadata
@@ -113,19 +112,12 @@ def _candidates(indexes: Mapping[str, Index], arguments: SearchArguments) -> tup
     """Return the hits of every index, best first, how many are below the lowest score, and warnings of the query."""
     several = len(indexes) > 1
     options = arguments.options()
-    results: list[Hits] = []
-    below = 0
-    for index in indexes.values():
-        # The best of every index: which of them are skipped is known once they are merged.
-        with muted_warnings():
-            hits = index.search(arguments.query, options.depth, **options.keywords(offset=0))
-        below += hits.stats.below_min_score
-        results.append(hits)
-    one_encoder = len({index.stats().encoder for index in indexes.values()}) == 1
-    merged = merge_hits(results, one_encoder=one_encoder)[options.offset : options.depth]
+    answer = search_several(list(indexes.values()), arguments.query, options)
+    results = answer.results
+    below = sum(hits.stats.below_min_score for hits in results)
     names = list(indexes)
-    candidates = [_Candidate(names[hit.result], results[hit.result], hit, several) for hit in merged]
-    return candidates, below, list(map(str, merged_warnings(results)))
+    candidates = [_Candidate(names[hit.result], results[hit.result], hit, several) for hit in answer.merged]
+    return candidates, below, list(map(str, answer.warnings))
 
 
 def _draft(candidates: Sequence[_Candidate], budget: int) -> _Draft:

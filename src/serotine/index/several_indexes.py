@@ -1,0 +1,79 @@
+"""Searches of several indexes as one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from serotine.errors import SerotineWarning, WeakMatchWarning
+from serotine.index.checked_search import check_hits
+from serotine.index.hits import Hits
+from serotine.index.index import Index
+from serotine.index.merging import MergedHit, merge_hits
+from serotine.index.search import SearchOptions, StoredDocuments
+from serotine.index.weak_matches import merged_warnings
+from serotine.issued_warnings import muted_warnings
+
+
+@dataclass(frozen=True, slots=True)
+class SeveralHits:
+    """The hits of several indexes for one query.
+
+    Attributes:
+        results: the hits of every index.
+        merged: the hits among all, best first, those that `offset` skips left out.
+        warnings: of the query and of the hits, each once.
+    """
+
+    results: list[Hits]
+    merged: list[MergedHit]
+    warnings: list[SerotineWarning]
+
+
+def search_several(indexes: Sequence[Index], query: str, options: SearchOptions) -> SeveralHits:
+    """Return the best documents of several indexes; no warning is issued, they are returned.
+
+    Whether the encoder knows enough of what is found is decided once, over the first page of all: otherwise an index
+    whose texts it does not know would change how those of the others are ranked.
+
+    Raises:
+        Every error of `Index.search`.
+    """
+    identities = {(index._store.settings.encoder, index._store.settings.fingerprint) for index in indexes}
+    one_encoder = len(identities) == 1
+
+    def search(options: SearchOptions) -> list[Hits]:
+        # Which hits are skipped is known once those of all indexes are merged.
+        deep = replace(options, k=options.depth, offset=0)
+        with muted_warnings():
+            return [
+                index._searcher.search(StoredDocuments(index._store), [query], deep, index, checks_hits=False)[0]
+                for index in indexes
+            ]
+
+    results = search(options)
+    documents = [StoredDocuments(index._store) for index in indexes]
+    # A query that the encoder does not know is ranked by words already.
+    is_checked = options.mode != "bm25" and not any(hits.has_unknown_text for hits in results)
+    if is_checked and any(stored.has_unknown() for stored in documents):
+        by_maxsim = results if options.mode == "late" else search(replace(options, mode="late", offset=0, weights=None))
+        page = merge_hits(by_maxsim, one_encoder=one_encoder)[: options.k]
+        scripts = [
+            stored.unknown_scripts([by_maxsim[i][hit.position].id for hit in page if hit.result == i])
+            for i, stored in enumerate(documents)
+        ]
+        ids = [(hit.result, by_maxsim[hit.result][hit.position].id) for hit in page]
+        encoder = next((indexes[i]._store.settings.encoder for i, id_ in ids if id_ in scripts[i]), None)
+        check = check_hits([(id_, scripts[i].get(id_)) for i, id_ in ids], encoder or "", options)
+        if check is not None:
+            if check.options is not options:
+                results = search(check.options)
+            results = [_warned(hits, check.warning) for hits in results]
+    merged = merge_hits(results, one_encoder=one_encoder)[options.offset : options.depth]
+    return SeveralHits(results, merged, merged_warnings(results))
+
+
+def _warned(hits: Hits, warning: SerotineWarning) -> Hits:
+    """Return hits with a warning that MaxSim says little, and so without one that it is low."""
+    others = [other for other in hits.warnings if not isinstance(other, WeakMatchWarning)]
+    return replace(hits, warnings=(*others, warning))

@@ -35,6 +35,7 @@ def test_passages_appear_while_typing_with_shaded_matches(page: Page) -> None:
     assert page.locator(".hit h2").first.inner_text() == "About bats 0"
     assert "q=which+late+serotine+flies" in page.url
     page.reload()
+    sync_api.expect(page.locator(".hit")).to_have_count(10)
     wait_until_settled(page)
     assert passages(page)[0].startswith("The serotine")
 

@@ -213,6 +213,7 @@ def test_a_server_that_requires_tokens(browser: Browser, tmp_path: Path) -> None
         assert passages(page)[0].startswith("The serotine")
         # The tab stores the token, which has no write access.
         page.reload()
+        sync_api.expect(page.locator(".hit").first).to_be_visible()
         wait_until_settled(page)
         assert passages(page)[0].startswith("The serotine")
         sync_api.expect(page.get_by_role("button", name="Add files")).to_be_hidden()

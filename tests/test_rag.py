@@ -160,7 +160,7 @@ def test_llama_index_returns_passages_with_equal_texts(llama_index: ModuleType, 
 
 
 def test_llama_index_reranker(llama_index: ModuleType, index: Index) -> None:
-    nodes = llama_index.SerotineRetriever(index, mode="bm25").retrieve("a bicycle of the wings")
+    nodes = llama_index.SerotineRetriever(index, mode="bm25").retrieve("bicycle, wings or wind")
     assert len(nodes) == 5
     for node in nodes:
         node.node.excluded_embed_metadata_keys = ["year"]

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from helpers.cli_fake import FakeEncoder
 from test_cli import Shell, ids, raises, shell, write_jsonl
 from test_cli_process import FAKE
 
+from serotine.cli import main
 from serotine.index import Index
 
 __all__ = ["shell"]  # the fixture
@@ -243,7 +247,7 @@ def test_watch_follows_changes_of_files(tmp_path: Path, notes: Path, watch: Call
     (tmp_path / "deep").rename(notes / "deep")
     process.wait_until(lambda texts: "deep" in texts)
     notes.rename(tmp_path / "away")
-    process.wait_for_line("error: notes: no such file or folder")
+    process.wait_for_line("warning: notes: no longer exists")
     process.wait_until(lambda texts: len(texts) == 4)
     output = process.stop()
     assert process.popen.returncode == 0
@@ -265,6 +269,62 @@ def test_watch_of_one_file_next_to_its_index(tmp_path: Path, watch: Callable[...
     output = process.stop()
     assert process.popen.returncode == 0
     assert output.count("indexed in") <= 1
+
+
+def test_watch_continues_with_a_folder_that_was_removed(tmp_path: Path, watch: Callable[..., WatchProcess]) -> None:
+    for folder in ("gone", "stays"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "a.txt").write_text(f"first of {folder}")
+    process = watch(tmp_path, "gone", "stays")
+    process.wait_for_line("watching 2 sources")
+    shutil.rmtree(tmp_path / "gone")
+    process.wait_for_line("warning: gone: no longer exists; its documents stay, ")
+    # The others are watched meanwhile.
+    (tmp_path / "stays" / "b.txt").write_text("second of stays")
+    process.wait_until(lambda texts: texts == {"first of gone", "first of stays", "second of stays"})
+    (tmp_path / "gone").mkdir()
+    (tmp_path / "gone" / "b.txt").write_text("new of gone")
+    process.wait_for_line("warning: gone: exists again, and is watched")
+    process.wait_until(lambda texts: texts == {"new of gone", "first of stays", "second of stays"})
+    # A new folder in place of the old one between two looks.
+    shutil.rmtree(tmp_path / "gone")
+    (tmp_path / "gone").mkdir()
+    (tmp_path / "gone" / "c.txt").write_text("third of gone")
+    process.wait_until(lambda texts: "third of gone" in texts and "new of gone" not in texts)
+    (tmp_path / "gone" / "d.txt").write_text("last of gone")
+    process.wait_until(lambda texts: "last of gone" in texts)
+    assert process.popen.poll() is None
+    assert "error" not in "".join(process.lines)
+
+
+def test_a_named_file_that_cannot_be_read_is_skipped(
+    shell: Shell, notes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    # As the system does for a user who is not root.
+    for name in ("secret.txt", "open.txt"):
+        (tmp_path / name).write_text(f"The {name}.", encoding="utf-8")
+    access, opened = os.access, Path.open
+
+    def denied(path: Any, mode: int) -> bool:
+        return Path(path).name != "secret.txt" and access(path, mode)
+
+    def open_denied(path: Path, *arguments: Any, **named: Any) -> Any:
+        if path.name == "secret.txt":
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return opened(path, *arguments, **named)
+
+    monkeypatch.setattr(os, "access", denied)
+    monkeypatch.setattr(Path, "open", open_denied)
+    arguments = ("index", "open.txt", "secret.txt", "-o", "i.serotine", "--json", "report.json")
+    assert main(list(arguments)) == 0
+    captured = capfd.readouterr()
+    assert captured.err.count("warning: ") == 1
+    assert "secret.txt: cannot be read (Permission denied)" in captured.err
+    result = json.loads(Path("report.json").read_text("utf-8"))
+    assert (result["added"], len(result["skipped"])) == (1, 1)
+    assert main(["add", "i.serotine", "secret.txt", "notes"]) == 0
+    assert main([*arguments, "--strict"]) == 1
+    assert "missing.txt: no such file or folder" in shell.fails("index", "open.txt", "missing.txt", "-o", "i.serotine")
 
 
 def test_watch_needs_watchfiles(shell: Shell, notes: Path, monkeypatch: pytest.MonkeyPatch) -> None:

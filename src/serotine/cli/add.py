@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from serotine.cli.file_options import FileOptions, FilesCommand, file_options
+from serotine.cli.file_options import SOURCE, FileOptions, FilesCommand, file_options
 from serotine.cli.ingestion import (
     apply_plan,
     coverage_line,
@@ -21,7 +21,7 @@ from serotine.cli.output import json_option, plural, report
 
 @click.command(cls=FilesCommand)
 @click.argument("index", type=click.Path(path_type=Path))
-@click.argument("sources", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="SOURCE...")
+@click.argument("sources", nargs=-1, required=True, type=SOURCE, metavar="SOURCE...")
 @click.option("--upsert", is_flag=True, help="Replace documents of the same ids that came from elsewhere.")
 @file_options
 @json_option

@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import wraps
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -28,6 +29,10 @@ _OPTIONS = {
 }
 _DELIMITER_NAMES = {"\\t": "\t", "tab": "\t"}
 _UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
+
+
+# A file that cannot be read is skipped with a warning, like one of a folder: click would end the command.
+SOURCE = click.Path(path_type=Path, readable=False)
 
 
 class _Size(click.ParamType[int]):

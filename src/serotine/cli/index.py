@@ -6,7 +6,7 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -15,7 +15,7 @@ import click
 from serotine import __version__
 from serotine.cli.encoder_choice import choose_encoder
 from serotine.cli.encoder_options import ENCODER_NAMES, encoder_options, load_encoder
-from serotine.cli.file_options import FileOptions, FilesCommand, file_options
+from serotine.cli.file_options import SOURCE, FileOptions, FilesCommand, file_options
 from serotine.cli.index_options import IndexOptions, index_options
 from serotine.cli.ingestion import (
     ChunkingOptions,
@@ -29,7 +29,7 @@ from serotine.cli.ingestion import (
     open_for_texts,
     plan_files,
 )
-from serotine.cli.output import Interrupted, json_option, plural, print_error, report, run_again, shell_line, size
+from serotine.cli.output import Interrupted, json_option, plural, print_error, report, run_again, shell_line, size, warn
 from serotine.errors import EncoderError, IndexExistsError, SerotineError
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ class _Source(Protocol):
 
 
 @click.command(cls=FilesCommand)
-@click.argument("sources", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="SOURCE...")
+@click.argument("sources", nargs=-1, required=True, type=SOURCE, metavar="SOURCE...")
 @click.option(
     "-o",
     "--output",
@@ -307,15 +307,15 @@ class _Files:
 
         with open_for_texts(path, self.explicit() if self.explicit is not None else None) as opened:
 
-            def update() -> None:
+            def update(sources: Sequence[Path]) -> None:
                 started = time.monotonic()
-                result = self._ingest(opened)
+                result = replace(self, sources=sources)._ingest(opened)
                 if result.added or result.removed or result.files_added or result.files_replaced:
                     _report(path, _ingest_result(opened, result), time.monotonic() - started, None, advice=False)
 
             with suppress(KeyboardInterrupt):
                 click.echo(f"{path}: watching {plural(len(self.sources), 'source')}; stop with Ctrl-C")
-                watch(self.sources, path, update, lambda error: print_error(str(error)))
+                watch(self.sources, path, update, lambda error: print_error(str(error)), warn)
         click.echo(f"{path}: stopped watching")
 
     def _ingest(self, opened: Index, announce: Callable[[], None] = lambda: None) -> IngestReport:

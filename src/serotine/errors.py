@@ -33,6 +33,23 @@ def wrong_type(name: str, expected: str, value: object, *, fix: str = "") -> Typ
     return TypeError(f"{name}: must be {expected}, got {_type_name(value)}{_fix(fix)}")
 
 
+def check_flags(**flags: object) -> None:
+    """Raise TypeError for a flag that is not a bool: any other value, such as "no", would count as true.
+
+    >>> from serotine.errors import check_flags
+    >>> check_flags(upsert=True)
+    >>> check_flags(upsert="no")
+    Traceback (most recent call last):
+        ...
+    TypeError: upsert: must be True or False, got str 'no'
+    """
+    for name, value in flags.items():
+        # By name: the client needs no NumPy.
+        is_numpy_bool = type(value).__module__ == "numpy" and type(value).__name__ in ("bool", "bool_")
+        if not isinstance(value, bool) and not is_numpy_bool:
+            raise TypeError(f"{name}: must be True or False, got {type(value).__name__} {shown(value)}")
+
+
 def is_list(value: object) -> TypeGuard[Iterable[Any]]:
     """Return whether `value` can be a list of values: a string is one value, and of a dict the keys would be taken."""
     return not isinstance(value, (str, bytes, Mapping)) and hasattr(value, "__iter__")

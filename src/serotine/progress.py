@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Literal
 
+from serotine.errors import check_flags
+
 if TYPE_CHECKING:
     from rich.progress import Progress, Task, TaskID
     from rich.text import Text
@@ -58,6 +60,7 @@ def progress_bar(total: int | None, description: str, *, enabled: bool, unit: Un
     disappears when it ends. Elsewhere a line is written every ten seconds, and one after the first second, if it shows
     that the operation takes longer. Nothing is shown, and rich is not imported, unless `enabled`.
     """
+    check_flags(show_progress=enabled)
     if not enabled:
         yield ProgressBar(total)
     elif sys.stderr.isatty():

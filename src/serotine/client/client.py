@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from serotine.client import parsing
 from serotine.client.connection import Connection
-from serotine.errors import ServerError, shown, wrong_type
+from serotine.errors import ServerError, check_flags, shown, wrong_type
 from serotine.index import (
     Explanation,
     Hit,
@@ -155,6 +155,7 @@ class Client:
 
         After a `ServerError` without a status, or with 504, the documents may still have been added.
         """
+        check_flags(upsert=upsert, show_progress=show_progress)
         with progress_bar(None, "Adding", enabled=show_progress):
             self._add(ids, texts, vectors, metadata, upsert=upsert, long_texts=long_texts)
 
@@ -171,6 +172,7 @@ class Client:
 
         Warnings come with every batch.
         """
+        check_flags(upsert=upsert, show_progress=show_progress)
         added = 0
         with progress_bar(expected_documents, "Adding", enabled=show_progress) as advance:
             for batch in batches:
@@ -193,6 +195,7 @@ class Client:
 
     def update_metadata(self, ids: Sequence[str], metadata: Sequence[dict[str, Any]], *, replace: bool = False) -> None:
         """Change the metadata of documents; see `Index.update_metadata`."""
+        check_flags(replace=replace)
         documents = _documents(ids, metadata=json_metadata(metadata))
         if documents:
             self._post("/documents/metadata", {"documents": documents, "replace": replace})
@@ -268,6 +271,7 @@ class Client:
         if queries is not None:
             check_tuning_queries(queries)
             body = [self._query(query) for query in queries]
+        check_flags(show_progress=show_progress)
         with progress_bar(None, "Measuring recall", enabled=show_progress):
             return parsing.tuned(self._post("/tune", {"queries": body}))
 
@@ -285,6 +289,7 @@ class Client:
 
     def compact(self, *, show_progress: bool = False) -> None:
         """Rewrite the index without deleted documents; see `Index.compact`. `show_progress` as in `add`."""
+        check_flags(show_progress=show_progress)
         with progress_bar(None, "Compacting", enabled=show_progress):
             self._post("/compact")
 

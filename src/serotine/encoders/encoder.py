@@ -33,7 +33,7 @@ from serotine.encoders.spec import EncoderSpec, MarkerPosition, Side
 from serotine.encoders.token_pooling import cluster_means, cluster_tokens
 from serotine.encoders.tokenization import TextTokenizer, Token, Tokens
 from serotine.encoders.windows import tokenized_windows
-from serotine.errors import EncoderError, ZeroShotWarning, invalid, not_one_of
+from serotine.errors import EncoderError, ZeroShotWarning, check_flags, invalid, not_one_of
 from serotine.issued_warnings import warnings_wanted
 from serotine.progress import progress_bar
 from serotine.texts import strings
@@ -99,6 +99,7 @@ class Encoder:
         pool_factor: float | None = None,
         query_length: int | None = None,
     ) -> None:
+        check_flags(offline=offline)
         if num_threads is not None and num_threads < 1:
             raise invalid("num_threads", "at least 1", num_threads)
         if backend not in (None, "native", "onnx", "torch"):

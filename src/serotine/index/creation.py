@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypedDict
 
-from serotine.errors import EncoderError, IndexExistsError, invalid, not_one_of, wrong_type
+from serotine.errors import EncoderError, IndexExistsError, check_flags, invalid, not_one_of, wrong_type
 from serotine.index import recorded_encoder
 from serotine.index.files import MAX_CENTROIDS
 from serotine.index.store import Settings, check_filterable
@@ -71,6 +71,8 @@ class CreateOptions:
             raise not_one_of("nbits", (2, 4, 8), nbits)
         if centroids is not None and (type(centroids) is not int or not 1 <= centroids <= MAX_CENTROIDS):
             raise invalid("centroids", f"an int from 1 to {MAX_CENTROIDS:,}", centroids)
+        if keep_vectors is not None:
+            check_flags(keep_vectors=keep_vectors)
         return cls(
             encoder=recorded_encoder.adapt(encoder),
             dim=dim,

@@ -107,6 +107,8 @@ def stored_vectors(value: object, name: str, dim: int) -> NDArray[np.float16]:
         if ((value.view(np.uint16) & 0x7FFF) >= 0x7C00).any():
             raise ValueError(f"{name}: must be finite, got NaN or infinity")
         return value
+    if isinstance(value, Mapping):
+        raise wrong_type(name, f"float (tokens, {dim})", value, fix="pass metadata by its name: metadata=[...]")
     vectors = float_vectors(value, name, dim)
     with np.errstate(over="ignore"):
         half = vectors.astype(np.float16)

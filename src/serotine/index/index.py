@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serotine.coverage import CoverageReport
-from serotine.errors import IndexExistsError, SerotineError
+from serotine.errors import IndexExistsError, SerotineError, check_flags
 from serotine.index import recorded_encoder
 from serotine.index.creation import CreateKeywords, CreateOptions
 from serotine.index.document_explainer import DocumentExplainer
@@ -108,6 +108,7 @@ class Index(Upkeep):
         ...     index["noctule"].text
         'The noctule is a large bat.'
         """
+        check_flags(exist_ok=exist_ok)
         options = CreateOptions.of(encoder, dim, nbits, keep_vectors, filterable, centroids)
         if exist_ok and Store.exists(path):
             options.check_existing(Path(path), read_settings(path))
@@ -155,6 +156,7 @@ class Index(Upkeep):
             IndexDamagedError: a file is missing, truncated or damaged.
             EncoderError: `encoder` is not the one the index was built with.
         """
+        check_flags(read_only=read_only)
         text_encoder = recorded_encoder.adapt(encoder)
         store = Store.open(path, read_only=read_only)
         try:
@@ -240,6 +242,7 @@ class Index(Upkeep):
             TruncatedTextWarning, UnknownTextWarning: texts are too long, or more than 20% outside the vocabulary.
             ReplacedPassageWarning: `upsert` replaces a passage of a long text, and its other passages stay.
         """
+        check_flags(upsert=upsert, show_progress=show_progress)
         self._writer.add(ids, texts, vectors, metadata, upsert, long_texts, show_progress=show_progress)
 
     def add_batches(
@@ -267,6 +270,7 @@ class Index(Upkeep):
         Raises:
             Every error of `add`, for the batch that is wrong; the batches before it stay.
         """
+        check_flags(upsert=upsert, show_progress=show_progress)
         return self._writer.add_batches(batches, upsert, expected_documents, long_texts, show_progress=show_progress)
 
     def update_sources(
@@ -294,6 +298,7 @@ class Index(Upkeep):
         Raises:
             Every error of `add`.
         """
+        check_flags(show_progress=show_progress)
         return self._writer.update_sources(updates, removed, expected_documents, staged, show_progress=show_progress)
 
     def compact(self, *, show_progress: bool = False) -> None:
@@ -305,6 +310,7 @@ class Index(Upkeep):
         Raises:
             ReadOnlyError: the index was opened with ``read_only=True``.
         """
+        check_flags(show_progress=show_progress)
         self._writer.compact(show_progress=show_progress)
 
     def delete(self, ids: Sequence[str] | None = None, *, where: Mapping[str, Any] | None = None) -> int:
@@ -357,6 +363,7 @@ class Index(Upkeep):
         ...     index["apple"].metadata
         {'color': 'red', 'price': 2}
         """
+        check_flags(replace=replace)
         self._writer.update_metadata(ids, metadata, replace=replace)
 
     def search(
@@ -462,6 +469,7 @@ class Index(Upkeep):
         ...     index.tune().statement
         'No calibration is needed: all of the 1 documents are scored exactly.'
         """
+        check_flags(show_progress=show_progress)
         vectors = None
         if queries is not None:
             check_tuning_queries(queries)

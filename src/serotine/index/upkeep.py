@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, NoReturn
 
-from serotine.errors import IndexDamagedError, IndexExistsError, RepositoryError
+from serotine.errors import IndexDamagedError, IndexExistsError, RepositoryError, check_flags
 from serotine.index.container import DocumentContainer
 from serotine.index.repository import PruneReport, SnapshotInfo, SnapshotRepository, repository_at
 from serotine.index.results import IndexStats, VerifyReport
@@ -91,6 +91,7 @@ class Upkeep(DocumentContainer):
         1
         (1, 0, 1)
         """
+        check_flags(hard_links=hard_links, show_progress=show_progress)
         repository = repository_at(path, storage_options)
         if repository is None:
             return self._store.copy(checked_path(path).absolute(), hard_links=hard_links)
@@ -142,6 +143,7 @@ class Upkeep(DocumentContainer):
         ...     Index.restore(f"{folder}/fruit", f"{folder}/copy").documents
         1
         """
+        check_flags(overwrite=overwrite, show_progress=show_progress)
         target = checked_path(path).absolute()
         repository = repository_at(snapshot, storage_options)
         restore_replaced_index(target)

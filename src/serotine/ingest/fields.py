@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
-from serotine.errors import InputFileError, invalid
+from serotine.errors import InputFileError, check_flags, invalid
 from serotine.ingest.rows import Problem
 
 ID_FIELDS = ("_id", "id")
@@ -65,6 +65,7 @@ class Fields:
                 raise invalid(name, "the name of a field", value)
         if self.delimiter is not None and (len(self.delimiter) != 1 or self.delimiter in '"\r\n'):
             raise invalid("delimiter", "one character, not a quote", self.delimiter)
+        check_flags(all_fields=self.all_fields, prefix_ids=self.prefix_ids)
         if self.encoding is not None:
             object.__setattr__(self, "encoding", _encoding(self.encoding))
         if self.all_fields and (self.text or self.title):

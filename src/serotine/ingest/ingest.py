@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from serotine.coverage import unknown_fix
 from serotine.encoders import as_text_encoder
+from serotine.errors import check_flags
 from serotine.ingest.chunking import Chunker, Chunking
 from serotine.ingest.commits import Commits, OnProgress
 from serotine.ingest.document_reader import RECORDS, DocumentReader
@@ -60,6 +61,7 @@ class Ingest:
         restore_deleted: bool = False,
         limits: ReadingLimits | None = None,
     ) -> None:
+        check_flags(upsert=upsert, strict=strict, restore_deleted=restore_deleted)
         self._limits = limits or ReadingLimits()
         self._sources = sources
         self._encoder = as_text_encoder(encoder)
@@ -120,6 +122,7 @@ class Ingest:
         Warns:
             TruncatedTextWarning, UnknownTextWarning: once, of documents that were stored, as in `Index.add`.
         """
+        check_flags(show_progress=show_progress)
         plan, reader = self._planned or self._plan(index, on_skip, None)
         self._planned = None
         commits = Commits(

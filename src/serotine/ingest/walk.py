@@ -13,7 +13,7 @@ from typing import Any
 
 from pathspec import GitIgnoreSpec
 
-from serotine.errors import InputFileError, invalid, wrong_type
+from serotine.errors import InputFileError, check_flags, invalid, wrong_type
 from serotine.ingest.generated import generated_kind, is_generated_folder
 from serotine.ingest.rows import MAX_NAMED
 
@@ -50,6 +50,7 @@ class FileSelection:
             if isinstance(getattr(self, name), str):
                 raise wrong_type(name, "a list of patterns", getattr(self, name))
             object.__setattr__(self, name, tuple(getattr(self, name)))
+        check_flags(ignore_files=self.ignore_files, follow_links=self.follow_links)
         if self.max_file_size is not None and self.max_file_size < 0:
             raise invalid("max_file_size", "at least 0", self.max_file_size)
         for name in ("exclude", "include"):

@@ -8,7 +8,7 @@ from typing import Any, Literal, TypedDict, cast, get_args
 
 import numpy as np
 
-from serotine.errors import invalid, not_one_of, wrong_type
+from serotine.errors import check_flags, invalid, not_one_of, wrong_type
 
 Mode = Literal["late", "bm25", "hybrid"]
 Fusion = Literal["rrf", "sum"]
@@ -74,6 +74,8 @@ class SearchOptions:
             raise not_one_of("mode", get_args(Mode), self.mode)
         if self.fusion not in get_args(Fusion):
             raise not_one_of("fusion", get_args(Fusion), self.fusion)
+        check_flags(exact=self.exact)
+        object.__setattr__(self, "exact", bool(self.exact))
         if self.exact and self.mode != "late":
             raise ValueError(f'exact: needs mode="late", got mode={self.mode!r}; drop one of the two')
         if self.group_by not in (None, *get_args(GroupBy)):

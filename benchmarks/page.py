@@ -278,6 +278,38 @@ def _min_score(results: Any) -> Iterator[str]:
     )
 
 
+def _shards(results: Any) -> Iterator[str]:
+    service, collection = results["service"], results["collection"]
+    yield (
+        f"Measured: {service['samples']:,} searches of {collection['shards']} shards with {collection['documents']:,} "
+        f"documents in all: p50 {service['p50_ms']:.2f} ms, p99 {service['p99_ms']:.2f} ms, slowest "
+        f"{service['max_ms']:.2f} ms of processor time, while other programs ran (load average "
+        f"{results['load_average_before']:.1f}). No simulated shard is slower than the slowest of the "
+        f"{service['samples'] // collection['queries']} times of its query, but for its queue and its condition.\n"
+    )
+    modes = {(1, False): "1 replica", (2, False): "2 replicas", (2, True): "2, hedged"}
+    by_setting = {(row["condition"], row["shards"], row["replicas"], row["hedged"]): row for row in results["rows"]}
+    conditions, sizes = (list(dict.fromkeys(key[position] for key in by_setting)) for position in (0, 1))
+    yield from _table(
+        ["p50 / p99, ms", "shards", *modes.values()],
+        (
+            [
+                condition,
+                f"{shards:,}",
+                *(
+                    f"{row['p50_ms']:.1f} / {row['p99_ms']:.1f}"
+                    for row in (by_setting[condition, shards, *mode] for mode in modes)
+                ),
+            ]
+            for condition in conditions
+            for shards in sizes
+        ),
+    )
+    merged = ", ".join(f"{row['p50_ms']:.2f} ms of {row['shards']:,}" for row in results["merge"])
+    extra = max(row["second_requests"] for row in results["rows"])
+    yield f"\nMerging takes {merged} shards, and is included. Hedging sends at most {extra:.1%} more requests."
+
+
 def _encoding(results: Any) -> Iterator[str]:
     encoders = list(results["passages"]["threads=1"])
     rows: list[list[str]] = []
@@ -344,6 +376,15 @@ SECTIONS = (
         "benchmarks/serving.py",
         "Eight clients on the server's machine. All engines run behind the same HTTP layer; only the search differs.",
         _serving,
+    ),
+    Section(
+        "Many shards, simulated",
+        "shards.json",
+        "benchmarks/shards.py",
+        "Service times and hits are drawn from searches of real shards, the merging is the real code, and machines and "
+        "queues are simulated. Queries arrive at random, at a fifth of what one replica can answer. "
+        "Neither Ray nor the network is in the times.",
+        _shards,
     ),
     Section(
         "serotine-mini",

@@ -294,6 +294,7 @@ def test_help_lists_the_commands_in_order_of_use(shell: Shell) -> None:
         "restore",
         "snapshots",
         "cluster",
+        "plan",
         "serve",
         "mcp",
         "export",

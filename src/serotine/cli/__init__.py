@@ -26,6 +26,7 @@ from serotine.cli.mcp import mcp
 from serotine.cli.missing_index import missing_index_message
 from serotine.cli.model import model
 from serotine.cli.output import Interrupted, print_error, system_error
+from serotine.cli.plan import plan
 from serotine.cli.restore import restore
 from serotine.cli.search import search
 from serotine.cli.serve import serve
@@ -70,6 +71,7 @@ class _Commands(CommandGroup):
         restore,
         snapshots,
         cluster,
+        plan,
         serve,
         mcp,
         export,

@@ -10,18 +10,24 @@ if TYPE_CHECKING:
     from serotine.distributed.building import BuildReport, build
     from serotine.distributed.manifest import ShardRecord, shard_records
     from serotine.distributed.placement import owner
+    from serotine.distributed.planning import Assumptions, Plan, plan
     from serotine.distributed.sharded_index import ShardedIndex
 
-__all__ = ["BuildReport", "ShardRecord", "ShardedIndex", "build", "owner", "shard_records"]
+__all__ = [
+    "Assumptions", "BuildReport", "Plan", "ShardRecord", "ShardedIndex", "build", "owner", "plan", "shard_records",
+]  # fmt: skip
 
 __getattr__ = lazy_names(
     __name__,
     {
+        "Assumptions": "planning",
         "BuildReport": "building",
+        "Plan": "planning",
         "ShardRecord": "manifest",
         "ShardedIndex": "sharded_index",
         "build": "building",
         "owner": "placement",
+        "plan": "planning",
         "shard_records": "manifest",
     },
 )

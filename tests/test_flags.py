@@ -79,3 +79,16 @@ def test_metadata_at_the_place_of_vectors_is_named(tmp_path: Path) -> None:
         with pytest.raises(TypeError, match=r"vectors\[0\]: .*, got dict; pass metadata by its name: metadata="):
             index.add(["d"], ["x"], [{"year": 1}])  # type: ignore[list-item]
         assert len(index) == 0
+
+
+def test_arguments_of_other_types_are_named(tmp_path: Path) -> None:
+    with pytest.raises(TypeError, match=r"^encoder: must be a name, a folder or a hub id \(owner/model\), got int"):
+        Encoder(5)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=r"^device: must be .*'cuda'.*, got 'gpu'"):
+        Encoder(device="gpu")
+    with Index.create(tmp_path / "index", dim=2) as index:
+        with pytest.raises(TypeError, match=r"^batches: must be a list of dicts, got int"):
+            index.add_batches(5)  # type: ignore[arg-type]
+        index.add(["a"], vectors=VECTORS)
+        with pytest.raises(IndexError, match="hits: there are 1 hit, got position 9"):
+            index.search(np.eye(2)).spans(9)

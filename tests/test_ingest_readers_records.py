@@ -39,6 +39,13 @@ def test_json_is_an_array_of_objects_or_holds_one(tmp_path: Path, value: object)
         assert rows == []
 
 
+def test_an_element_that_is_no_object_is_one_bad_row(tmp_path: Path) -> None:
+    value = {"meta": {"a": 1}, "tags": ["x"], "items": [RECORDS[0], "str", RECORDS[1]]}
+    found, rows = documents(tmp_path / "a.json", json.dumps(value))
+    assert [document.id for document in found] == ["a", "b"]
+    assert [(row.line, row.reason) for row in rows] == [(2, "must be an object, got str")]
+
+
 def test_json_of_one_object_is_one_document(tmp_path: Path) -> None:
     found, _ = documents(tmp_path / "a.json", json.dumps({"_id": "a", "text": "fly", "links": [{"to": "b"}]}))
     assert [(document.id, document.text) for document in found] == [("a", "fly")]

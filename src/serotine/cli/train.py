@@ -12,7 +12,7 @@ import click
 
 from serotine.cli.command_group import CommandGroup
 from serotine.cli.encoder_options import ENCODER_NAMES
-from serotine.cli.output import Interrupted, json_option, plural, report, watched
+from serotine.cli.output import Interrupted, json_option, plural, report, run_again, watched
 from serotine.errors import RecipeError
 
 
@@ -57,6 +57,8 @@ def run(recipe: Path, json_file: str | None) -> None:
     try:
         result = run_recipe(loaded, show_progress=watched())
     except KeyboardInterrupt:
+        if not loaded.output.exists():
+            raise Interrupted(f"interrupted before anything was stored; {run_again()}") from None
         raise Interrupted(f"interrupted; run the same command to resume the run in {loaded.output}") from None
     if not is_main_process():
         return

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from serotine.client import parsing
 from serotine.client.connection import Connection
-from serotine.errors import ServerError, check_flags, shown, wrong_type
+from serotine.errors import ServerError, check_flags, is_list, no_list, shown, wrong_type
 from serotine.index import (
     Explanation,
     Hit,
@@ -173,6 +173,8 @@ class Client:
         Warnings come with every batch.
         """
         check_flags(upsert=upsert, show_progress=show_progress)
+        if not is_list(batches):
+            raise no_list("batches", "dicts", batches)
         added = 0
         with progress_bar(expected_documents, "Adding", enabled=show_progress) as advance:
             for batch in batches:

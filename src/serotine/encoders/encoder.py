@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import logging
+import re
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -40,6 +41,7 @@ from serotine.texts import strings
 
 # Texts whose token states are in memory at once while they are pooled.
 _POOLED_BATCH = 512
+_DEVICE = re.compile(r"(cpu|cuda|mps|xpu)(:\d+)?")
 _log = logging.getLogger("serotine.encoders")
 
 
@@ -104,6 +106,8 @@ class Encoder:
             raise invalid("num_threads", "at least 1", num_threads)
         if backend not in (None, "native", "onnx", "torch"):
             raise not_one_of("backend", ("'native'", "'onnx'", "'torch'"), backend)
+        if device is not None and not _DEVICE.fullmatch(str(device)):
+            raise not_one_of("device", ("'cpu'", "'cuda'", "'cuda:0'", "'mps'", "'xpu'"), device)
         self._options = EncoderOptions(marker_position, dim, pool_factor, query_length)
         location = locate(name_or_path, revision=revision, offline=offline)
         spec = self._options.apply(read_checkpoint(location.folder, location.name))

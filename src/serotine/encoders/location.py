@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from serotine.encoders.hub import download
-from serotine.errors import EncoderError, PackageNameWarning
+from serotine.errors import EncoderError, PackageNameWarning, wrong_type
 from serotine.issued_warnings import issue_warning
 from serotine.model_packages import MINI, ModelPackage, find_package, package_names
 
@@ -52,6 +52,8 @@ def locate(name_or_path: str | Path | None, *, revision: str | None = None, offl
     Warns:
         PackageNameWarning: the name is also that of a folder with an encoder.
     """
+    if name_or_path is not None and not isinstance(name_or_path, (str, Path)):
+        raise wrong_type("encoder", "a name, a folder or a hub id (owner/model)", name_or_path)
     name = DEFAULT if name_or_path is None else str(name_or_path)
     package = None if isinstance(name_or_path, Path) else find_package(name)
     if package is not None:

@@ -250,7 +250,7 @@ class Hits(Sequence[Hit]):
 
     def spans(self, position: int) -> list[tuple[int, int, float]]:
         """Return the matched words in the text of one hit, as `Explanation.spans`; none without a text or a query."""
-        hit = self.items[position]
+        hit = self[position]
         if not hit.text or self.query is None:
             return []
         explainer = None if self._explainer is None else self._explainer()

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serotine.coverage import CoverageReport
-from serotine.errors import IndexExistsError, SerotineError, check_flags
+from serotine.errors import IndexExistsError, SerotineError, check_flags, is_list, no_list
 from serotine.index import recorded_encoder
 from serotine.index.creation import CreateKeywords, CreateOptions
 from serotine.index.document_explainer import DocumentExplainer
@@ -271,6 +271,8 @@ class Index(Upkeep):
             Every error of `add`, for the batch that is wrong; the batches before it stay.
         """
         check_flags(upsert=upsert, show_progress=show_progress)
+        if not is_list(batches):
+            raise no_list("batches", "dicts", batches)
         return self._writer.add_batches(batches, upsert, expected_documents, long_texts, show_progress=show_progress)
 
     def update_sources(

@@ -44,11 +44,10 @@ def _records(value: Any, name: str, fields: Fields) -> list[Any]:
         return value
     if not isinstance(value, dict):
         raise InputFileError(f"{name}: must be an object or an array of objects, got {type(value).__name__}")
-    arrays = [
-        field
-        for field in value.values()
-        if isinstance(field, list) and field and all(isinstance(item, dict) for item in field)
-    ]
+    lists = [field for field in value.values() if isinstance(field, list)]
+    arrays = [field for field in lists if field and all(isinstance(item, dict) for item in field)]
+    # An element that is no object is a bad row, and does not hide the others.
+    arrays = arrays or [field for field in lists if any(isinstance(item, dict) for item in field)]
     # {"version": 1, "records": [...]}; a document may have a list of objects, too.
     return arrays[0] if len(arrays) == 1 and not fields.is_header(value) else [value]
 

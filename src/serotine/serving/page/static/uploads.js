@@ -58,7 +58,7 @@ export const uploads = () => ({
     const files = all.filter(({ path }) => !isHidden(path));
     const hidden = all.length - files.length;
     if (!files.length) {
-      const message = hidden ? "All files are hidden: nothing was sent." : "The folder contains no files.";
+      const message = hidden ? "All files are hidden: nothing was sent." : "Nothing was sent: drop files, or folders with files in them.";
       this.uploading = { ...idle(), state: "failed", message };
       return;
     }

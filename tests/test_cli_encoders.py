@@ -24,6 +24,7 @@ NAMES = {"default": "serotine-mini", "mini": "serotine-mini", "./" + FOLDER: FOL
 # How each option reaches its encoder; NAME is where the name goes.
 USES = {
     "index --encoder": ["index", "notes.txt", "-o", "new.serotine", "--encoder", "NAME"],
+    "cluster build --encoder": ["cluster", "build", "notes.txt", "-o", "shards", "--shards", "2", "--encoder", "NAME"],
     "bench index --encoder": ["bench", "index", "notes.jsonl", "notes.jsonl", "--cache", "c", "--encoder", "NAME"],
     "bench compression --model": ["bench", "compression", "collection", "--model", "NAME"],
     "compare --model": ["compare", "a", "b", "--collection", "collection", "--model", "NAME"],

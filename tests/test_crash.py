@@ -251,9 +251,12 @@ def test_killed_while_measuring_recall(
     for module, attribute, value in THRESHOLDS:
         monkeypatch.setattr(module, attribute, value)
     original = tmp_path / "original"
-    before = index_before(original, "compact")
+    index_before(original, "compact")
     with Index.open(original, encoder=WordEncoder()) as index:
+        # More than the least effort scores.
+        index.add([f"more {i}" for i in range(40)], [f"bat {i} of the barn" for i in range(40)])
         index.compact()
+        before = content(original)
         old = index.tune(["seen bat"]).calibration
     measured = []
     for count in range(1, 20):
@@ -267,7 +270,7 @@ def test_killed_while_measuring_recall(
             assert calibration is not None
             assert calibration == old or calibration.queries == 2
             measured.append(calibration.queries == 2)
-            assert index.search("bat").stats.expected_recall is not None
+            assert index.search("bat", recall=0.5).stats.expected_recall is not None
         if finished:
             break
     else:

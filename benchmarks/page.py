@@ -401,8 +401,8 @@ SECTIONS = (
         "recall.json",
         "benchmarks/recall.py",
         "What searches with `recall=` find of the exact hits of real queries, which the calibration has not seen, with "
-        "vectors of serotine-mini (mini), serotine-multi (multi) and multilingual-e5-small (me5). After calibration nothing "
-        "is below its promise by more than 1.3 standard errors; without, one is.",
+        "vectors of serotine-mini (mini), serotine-multi (multi) and multilingual-e5-small (me5). After calibration "
+        "nothing is below its promise by more than 1.3 standard errors; without, one is.",
         _recall,
     ),
     Section(

@@ -321,7 +321,7 @@ MISTAKES: list[tuple[str, dict[str, Any], int, str, str]] = [
     ("wiki/search", {"query": "x", "k": 1001}, 422, "bad_value", "at most 1,000"),
     ("wiki/search", {"query": "x", "k": 999, "offset": 2}, 422, "bad_value", "k + offset: must be at most 1,000"),
     ("wiki/search", {"query": "x", "offset": -1}, 422, "bad_value", "offset: "),
-    ("wiki/search", {"query": "x", "mode": "bm25", "min_score": 0.5}, 422, "bad_value", "min_score: needs mode="),
+    ("wiki/search", {"query": "x", "mode": "bm25", "min_score": 0.5}, 422, "bad_value", "min_score: needs the mode "),
     ("wiki/search", {"query": "x", "group_by": "file"}, 422, "bad_value", "group_by: "),
     ("wiki/search", {"query": "x", "candidates": 10**9}, 422, "bad_value", "candidates: "),
     ("wiki/search", {"query": "x", "kk": 1}, 422, "bad_value", "unknown key 'kk'; valid keys: mode, exact,"),

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 from serotine.errors import TruncatedTextWarning, UnknownTextWarning
 from serotine.issued_warnings import issue_warning, warnings_wanted
 from serotine.model_packages import multilingual_advice
+from serotine.wording import worded
 
 # Above this share of its characters, a text's vectors say little about it.
 UNKNOWN_SHARE = 0.2
@@ -64,7 +65,13 @@ class TextCoverage:
 
 def unknown_fix(encoder: str) -> str:
     """Return what to do about documents outside the vocabulary of an index's encoder, which has this name."""
-    return multilingual_advice('search with mode="bm25", or create the index with Encoder("multilingual")', encoder)
+    words = by_words_advice()
+    return multilingual_advice(f'{words}, or create the index with Encoder("multilingual")', encoder, words)
+
+
+def by_words_advice() -> str:
+    """Return what to do where vectors say little: search by words."""
+    return worded('search with mode="bm25"', http="search by words")
 
 
 def is_wordless(script: str) -> bool:
@@ -203,7 +210,9 @@ def warn_about_report(report: CoverageReport, encoder: str, *, query: bool) -> N
     report.warn_truncated(name, encoder, "shorten them" if query else "cut them into passages")
     # The advice looks for an installed package, a fifth of the time of a short query.
     if report.unknown:
-        report.warn_unknown(name, encoder, multilingual_advice('use Encoder("multilingual")', encoder))
+        report.warn_unknown(
+            name, encoder, multilingual_advice('use Encoder("multilingual")', encoder, by_words_advice())
+        )
 
 
 def _argument(*, query: bool) -> str:

@@ -6,6 +6,8 @@ import importlib.util
 from dataclasses import dataclass
 from pathlib import Path
 
+from serotine.wording import worded
+
 
 @dataclass(frozen=True, slots=True)
 class ModelPackage:
@@ -57,7 +59,7 @@ def package_names() -> list[str]:
     return [name for package in PACKAGES for name in (*package.short_names, package.name)]
 
 
-def multilingual_advice(use: str, encoder: str = MINI.name, otherwise: str = 'search with mode="bm25"') -> str:
+def multilingual_advice(use: str, encoder: str = MINI.name, otherwise: str = "") -> str:
     """Return how to get texts read that the encoder does not know: what to `use`, and where to get it from.
 
     Args:
@@ -72,4 +74,5 @@ def multilingual_advice(use: str, encoder: str = MINI.name, otherwise: str = 'se
     if encoder == MULTI.name:
         return otherwise
     missing = "" if MULTI.folder() is not None else f" (not installed; in a clone of Serotine: {MULTI.install})"
-    return f"{use}{missing}"
+    # Over HTTP, nobody chooses an encoder or installs one.
+    return worded(f"{use}{missing}", http="use an index with a multilingual encoder")

@@ -47,6 +47,9 @@ STATUS: dict[str, int] = {
 }
 """The HTTP status of each of these codes."""
 
+LIBRARY_CLIENT = ("Serotine-Client", "python")
+"""The header of a client whose caller reads messages as those of `Index`, arguments named as in Python."""
+
 
 WARNINGS: dict[str, type[errors.SerotineWarning]] = {
     name: value

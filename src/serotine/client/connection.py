@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 from serotine import __version__
 from serotine.errors import ServerError, invalid, reason
-from serotine.wire import ERRORS
+from serotine.wire import ERRORS, LIBRARY_CLIENT
 
 _BUSY = (429, 503)
 # Seconds before the first retry where the server names none; doubled each time.
@@ -47,7 +47,11 @@ class Connection:
         self._secure = parts.scheme == "https"
         self._host, self._port, self._prefix = parts.hostname, parts.port, parts.path.rstrip("/")
         self._timeout = timeout
-        self._headers = {"User-Agent": f"serotine/{__version__}", "Accept": "application/json"}
+        self._headers = {
+            "User-Agent": f"serotine/{__version__}",
+            "Accept": "application/json",
+            **dict([LIBRARY_CLIENT]),
+        }
         if token is not None:
             self._headers["Authorization"] = f"Bearer {token}"
         self._idle: list[http.client.HTTPConnection] = []

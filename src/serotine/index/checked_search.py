@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from serotine.coverage import UNKNOWN_SHARE, main_scripts, with_wordless_advice
+from serotine.coverage import UNKNOWN_SHARE, by_words_advice, main_scripts, with_wordless_advice
 from serotine.errors import UnknownTextWarning
 from serotine.index.hits import Hits
 from serotine.index.query_checks import CheckedQuery, ranked_by_words
@@ -108,11 +108,11 @@ def check_hits(page: Sequence[tuple[str, str | None]], encoder: str, options: Se
     share = len(unknown) / max(len(page), 1)
     if share <= _MAX_UNKNOWN:
         return None
-    fix = 'search with mode="bm25"'
+    fix = by_words_advice()
     consequence = "MaxSim scores say little about them"
     if by_words := ranked_by_words(options, 1 - share, whose="their", what="them"):
         options, consequence = by_words
-        fix = multilingual_advice('create the index with Encoder("multilingual")', encoder, "")
+        fix = multilingual_advice('create the index with Encoder("multilingual")', encoder)
     counts = Counter(script for _, script in unknown)
     named = main_scripts(script for script, _ in counts.most_common())
     advice = with_wordless_advice(fix, counts)

@@ -11,12 +11,16 @@ from serotine.cutting import Cutter, default_length, passage_id, passage_metadat
 from serotine.errors import EncoderError, not_one_of
 from serotine.index.store import CoverageRow
 from serotine.text_encoder import TextEncoder
+from serotine.wording import worded
 
 LongTexts = Literal["split", "warn", "error", "truncate"]
 # Texts per call of the tokenizer, whose tokens take memory.
 _BATCH = 256
 
-TRUNCATED_FIX = 'pass long_texts="split" to store passages'
+
+def truncated_fix() -> str:
+    """Return what to do about texts that are too long."""
+    return worded('pass long_texts="split" to store passages', http='set long_texts to "split" to store passages')
 
 
 def check_long_texts(value: str) -> None:
@@ -63,7 +67,7 @@ def refuse_long_texts(measured: MeasuredTexts, encoder: TextEncoder) -> None:
     """Raise ValueError where a text is longer than the encoder reads."""
     report = measured.report
     if report.truncated:
-        raise ValueError(report.truncated_message("texts", encoder.name, f"nothing was added: {TRUNCATED_FIX}"))
+        raise ValueError(report.truncated_message("texts", encoder.name, f"nothing was added: {truncated_fix()}"))
 
 
 def require_coverage(encoder: TextEncoder, long_texts: LongTexts) -> None:
@@ -71,7 +75,10 @@ def require_coverage(encoder: TextEncoder, long_texts: LongTexts) -> None:
     if long_texts in ("split", "error") and not hasattr(encoder, "coverage"):
         raise EncoderError(
             f'encoder {encoder.name!r}: does not report how much of a text it reads (a method "coverage"), which '
-            f'long_texts="{long_texts}" needs; use long_texts="truncate"'
+            + worded(
+                f'long_texts="{long_texts}" needs; use long_texts="truncate"',
+                http=f'long_texts "{long_texts}" needs; set it to "truncate"',
+            )
         )
 
 

@@ -15,6 +15,7 @@ from serotine.index.query_checks import CheckedQuery, check_min_score, check_que
 from serotine.index.recorded_encoder import RecordedEncoder
 from serotine.index.search import Mode, SearchOptions
 from serotine.index.text_vectors import encode_queries
+from serotine.wording import worded
 
 Query = str | NDArray[np.floating[Any]]
 
@@ -76,5 +77,7 @@ def query_texts(queries: Sequence[Query], mode: Mode) -> list[str | None]:
         if text is not None:
             validate_query(text)
         elif mode != "late":
-            raise wrong_type("query", f'a string with mode="{mode}"', query)
+            raise wrong_type(
+                "query", worded(f'a string with mode="{mode}"', http=f'a string in the mode "{mode}"'), query
+            )
     return texts

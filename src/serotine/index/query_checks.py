@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from serotine.coverage import UNKNOWN_SHARE, TextCoverage, main_scripts, with_wordless_advice
+from serotine.coverage import UNKNOWN_SHARE, TextCoverage, by_words_advice, main_scripts, with_wordless_advice
 from serotine.errors import SerotineWarning, TruncatedTextWarning, UnknownTextWarning, invalid
 from serotine.index.search import SearchOptions
+from serotine.wording import worded
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +40,8 @@ def ranked_by_words(options: SearchOptions, known: float, *, whose: str, what: s
     """
     if options.exact or (options.mode == "hybrid" and options.weights is not None):
         return None
-    instead = 'by mode="hybrid" instead of "late": ' if options.mode == "late" else ""
+    instead = worded('by mode="hybrid" instead of "late": ', http="by words and meaning instead of meaning alone: ")
+    instead = instead if options.mode == "late" else ""
     consequence = f"ranked {instead}by {whose} words, and by what is known of {what}"
     return replace(options, mode="hybrid", weights=(known, 1.0)), consequence
 
@@ -76,7 +78,7 @@ def check_query(text: str, coverage: TextCoverage, encoder: str, options: Search
     if share > UNKNOWN_SHARE:
         scripts = coverage.unknown_scripts(text)
         fault = f"query: {share:.0%} outside the vocabulary of {encoder!r} ({main_scripts(scripts)}); "
-        fix = 'search with mode="bm25"'
+        fix = by_words_advice()
         consequence = "MaxSim scores say little about it"
         if by_words := ranked_by_words(options, 1 - share, whose="its", what="it"):
             (options, consequence), fix = by_words, ""

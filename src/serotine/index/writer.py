@@ -27,7 +27,6 @@ from serotine.index.files import VECTORS, SegmentRecord, write_vectors
 from serotine.index.filter_checks import FilterChecks, StoredFields
 from serotine.index.growth import Maintenance
 from serotine.index.long_texts import (
-    TRUNCATED_FIX,
     LongTexts,
     MeasuredTexts,
     check_long_texts,
@@ -35,6 +34,7 @@ from serotine.index.long_texts import (
     refuse_long_texts,
     require_coverage,
     split_texts,
+    truncated_fix,
 )
 from serotine.index.metadata_change import MetadataChange
 from serotine.index.recorded_encoder import RecordedEncoder
@@ -45,6 +45,7 @@ from serotine.issued_warnings import issue_warning
 from serotine.languages import load_model_for
 from serotine.progress import progress_bar
 from serotine.texts import strings
+from serotine.wording import worded
 
 _log = logging.getLogger("serotine.index")
 
@@ -414,10 +415,11 @@ class Writer:
             return
         name = self._encoder.get().name
         if long_texts != "truncate":
-            report.warn_truncated("texts", name, TRUNCATED_FIX)
+            report.warn_truncated("texts", name, truncated_fix())
         report.warn_unknown("texts", name, unknown_fix(name))
 
 
 def _refuse_existing(ids: Sequence[str]) -> None:
     if ids:
-        raise DuplicateIdError(f"ids: {first_and_count(ids)} is already in the index; pass upsert=True to replace it")
+        fix = worded("pass upsert=True to replace it", http="set upsert to true to replace it")
+        raise DuplicateIdError(f"ids: {first_and_count(ids)} is already in the index; {fix}")

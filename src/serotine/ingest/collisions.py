@@ -9,6 +9,7 @@ from serotine.errors import DuplicateIdError
 from serotine.ingest.document import Document
 from serotine.ingest.rows import SkippedRow
 from serotine.ingest.sources import SourceFile
+from serotine.wording import worded
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,10 +88,8 @@ def _reason(id_: str, holders: tuple[Holder, ...], count: int, file: SourceFile)
     others = len(holders) - 1
     more = f" and {others:,} other file{'s' if others > 1 else ''}" if others else ""
     options = "add --prefix-ids, or name another field with --id-field NAME" if file.is_table else "use another id"
-    replacing = "replace the documents: serotine add --upsert"
-    if file.is_named:
-        # Options of the command line are not for uploads.
-        options, replacing = "use other ids", "delete the documents first"
+    options = worded(options, http="use other ids")
+    replacing = worded("replace the documents: serotine add --upsert", http="delete the documents first")
     if holder.name is not None and holder.is_read:
         keeping = f"which keep{'' if others else 's'} {'it' if count == 1 else 'them'}"
         where = f"also in {holder.name}{more}, {keeping}"

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 from serotine.errors import InputFileError, MissingExtraError
 from serotine.ingest.limits import reading_limits, too_long
 from serotine.ingest.lines import open_file
+from serotine.wording import worded
 
 if TYPE_CHECKING:
     from charset_normalizer import CharsetMatch, CharsetMatches
@@ -48,6 +49,7 @@ _CANDIDATES = (
     *("cp1252", "cp932", "euc_jp", "gb18030", "big5hkscs", "cp949", "cp1250", "cp1251", "cp1253", "cp1254", "cp1255"),
     *("cp1256", "cp1257", "cp1258", "cp874", "koi8_r"),
 )
+
 _SAMPLE = 1 << 17
 _UTF16_SAMPLE = 1 << 12
 _MIN_NUL_RATIO = 0.3
@@ -80,7 +82,8 @@ class Encoding:
         """Line and message of an encoding that may be wrong; none where it is certain."""
         if self.is_certain:
             return ()
-        fix = "if letters are wrong, name its encoding with --encoding, or convert it: iconv -f ENCODING -t UTF-8"
+        convert = "convert it: iconv -f ENCODING -t UTF-8"
+        fix = "if letters are wrong, " + worded(f"name its encoding with --encoding, or {convert}", http=convert)
         return ((1, f"not UTF-8, and read as {self.name}, which is a guess; {fix}"),)
 
 
@@ -102,10 +105,10 @@ def decode(data: bytes, name: str, declared: str | None = None, *, given: str | 
             text = data.decode(given).removeprefix("\ufeff")
         except UnicodeError as error:
             position = f" (byte {error.start:,})" if isinstance(error, UnicodeDecodeError) else ""
-            raise InputFileError(f"{name}: {not_in(given)}{position}; {NAME_ANOTHER}") from None
+            raise InputFileError(f"{name}: {not_in(given)}{position}; {name_another()}") from None
         # Readers detect the encoding of what they are given: with NUL characters it would look like UTF-16.
         if "\0" in text:
-            raise InputFileError(f"{name}: {not_in(given)}: contains NUL characters; {NAME_ANOTHER}")
+            raise InputFileError(f"{name}: {not_in(given)}: contains NUL characters; {name_another()}")
         return text, Encoding(given)
     encoding = detect_encoding(data.splitlines(keepends=True), name, declared)
     try:
@@ -116,12 +119,17 @@ def decode(data: bytes, name: str, declared: str | None = None, *, given: str | 
         ) from None
 
 
-NAME_ANOTHER = "name another encoding with --encoding, or leave it out, so that it is detected"
+def name_another() -> str:
+    """Return what to do about a text that is not in the encoding that was given."""
+    return worded(
+        "name another encoding with --encoding, or leave it out, so that it is detected",
+        http="convert it to that encoding",
+    )
 
 
 def not_in(encoding: str) -> str:
     """Return what is wrong with a text that cannot be decoded as was asked for."""
-    return f"not {_shown(encoding)}, as which --encoding has it read"
+    return f"not {_shown(encoding)}, {worded('as which --encoding has it read', http='as which the index reads files')}"
 
 
 def check_mark(start: bytes, name: str, encoding: str) -> None:
@@ -131,7 +139,9 @@ def check_mark(start: bytes, name: str, encoding: str) -> None:
         return
     # One that names its byte order leaves the mark in the text.
     if not encoding.startswith("utf") or not start.startswith("\ufeff".encode(encoding)):
-        raise InputFileError(f"{name}: {not_in(encoding)}: has the byte order mark of {_shown(marked)}; {NAME_ANOTHER}")
+        raise InputFileError(
+            f"{name}: {not_in(encoding)}: has the byte order mark of {_shown(marked)}; {name_another()}"
+        )
 
 
 def _shown(encoding: str) -> str:
@@ -165,7 +175,7 @@ def read_encoded_lines(path: Path, name: str, encoding: str) -> Iterator[tuple[i
     limit = reading_limits().record_bytes
     with open_file(path, name) as file:
         check_mark(file.read(_MARK_BYTES), name, encoding)
-    fault = f"{not_in(encoding)}; {NAME_ANOTHER}"
+    fault = f"{not_in(encoding)}; {name_another()}"
     with open_file(path, name) as file, io.TextIOWrapper(file, encoding, newline="\n") as stream:
         for number, line in enumerate(decoded_lines(stream, name, limit + 1, fault), 1):
             if len(line) > limit:
@@ -245,7 +255,8 @@ def _guess(sample: bytes, name: str) -> Encoding:
     matches = from_bytes(sample, cp_isolation=list(_CANDIDATES))
     best = matches.best()
     if best is None:
-        raise InputFileError(f"{name}: unknown encoding; name it with --encoding, or convert it to UTF-8")
+        fix = worded("name it with --encoding, or convert it to UTF-8", http="convert it to UTF-8")
+        raise InputFileError(f"{name}: unknown encoding; {fix}")
     # Short texts fit several encodings equally well: the most frequent wins.
     common = next((match for match in matches if match.encoding == _CANDIDATES[0]), best)
     if (common.chaos, -common.coherence) <= (best.chaos, -best.coherence):

@@ -10,8 +10,18 @@ from typing import Any
 
 from serotine.cutting import new_names, with_own
 from serotine.errors import InputFileError
-from serotine.ingest.fields import CHOICE, ID_FIELDS, STANDARD, Fields, listed, matching, standard_names, text_like
+from serotine.ingest.fields import (
+    ID_FIELDS,
+    STANDARD,
+    Fields,
+    listed,
+    matching,
+    standard_names,
+    text_field_advice,
+    text_like,
+)
 from serotine.texts import is_text
+from serotine.wording import worded
 
 # From here on not every integer is a float.
 _MAX_EXACT = 1 << 53
@@ -84,12 +94,15 @@ def from_fields(values: Mapping[str, Any], file: str, line: int, fields: Fields 
         name = fields.title or "title"
         key = matching(rest, name) if fields.title else name
         if not has_text and key not in rest:
-            raise InputFileError(f"{origin}: has neither 'text' nor {name!r}, only {listed(rest)}; {CHOICE}")
-        if not has_text and (likely := next((key for key in text_like(rest) if _as_line(rest[key])), None)):
             raise InputFileError(
-                f"{origin}: has no 'text', only {listed(rest)}; name the text with --text-field, "
-                f"such as --text-field {shlex.quote(likely)}"
+                f"{origin}: has neither 'text' nor {name!r}, only {listed(rest)}; {text_field_advice()}"
             )
+        if not has_text and (likely := next((key for key in text_like(rest) if _as_line(rest[key])), None)):
+            fix = worded(
+                f"name the text with --text-field, such as --text-field {shlex.quote(likely)}",
+                http=f"rename the field of the text to 'text', such as {likely!r}",
+            )
+            raise InputFileError(f"{origin}: has no 'text', only {listed(rest)}; {fix}")
         # Collections without titles often have "title": null.
         title = _string(rest.pop(key, None) or "", name, origin) if key is not None else ""
         # A null is no value, as in Parquet; a title is a text of its own.
@@ -174,7 +187,9 @@ def _take_text(rest: dict[str, Any], fields: Fields, origin: str) -> str | None:
     names = [name for name in (matching(rest, name) for name in fields.text) if name is not None]
     if not names:
         wanted = " or ".join(map(repr, fields.text))
-        raise InputFileError(f"{origin}: has no field {wanted} for the text, only {listed(rest)}; {CHOICE}")
+        raise InputFileError(
+            f"{origin}: has no field {wanted} for the text, only {listed(rest)}; {text_field_advice()}"
+        )
     values = {name: rest.pop(name) for name in dict.fromkeys(names)}
     if len(values) == 1:
         ((name, value),) = values.items()

@@ -11,12 +11,12 @@ from typing import Any
 
 from serotine.errors import InputFileError, check_flags, invalid
 from serotine.ingest.rows import Problem
+from serotine.wording import worded
 
 ID_FIELDS = ("_id", "id")
 """Names of the id; the first comes first."""
 TEXT_LIKE = ("content", "contents", "body", "message", "description", "abstract", "passage", "document")
 """Names that fields with the text often have."""
-CHOICE = "name the text with --text-field NAME, or index all fields with --all-fields"
 _MAX_NAMED = 20
 _MEANINGS = frozenset((*ID_FIELDS, "title", "text"))
 
@@ -109,12 +109,20 @@ class Fields:
             return
         if "text" in standard or ("title" in standard and not text_like(columns)):
             return
-        raise InputFileError(f"{subject} a column 'text', got {listed(columns)}; {CHOICE}")
+        raise InputFileError(f"{subject} a column 'text', got {listed(columns)}; {text_field_advice()}")
 
     def is_header(self, columns: Iterable[str]) -> bool:
         """Return whether a line of a table, so split, names the text or a title."""
         columns = list(columns)
         return any(matching(columns, name) is not None for name in (*self.text, "text", self.title or "title"))
+
+
+def text_field_advice() -> str:
+    """Return what to do about records and tables without a field of the text."""
+    return worded(
+        "name the text with --text-field NAME, or index all fields with --all-fields",
+        http="rename the field of the text to 'text'",
+    )
 
 
 def _encoding(name: str) -> str:

@@ -8,6 +8,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass, fields
 
 from serotine.errors import InputFileError, invalid
+from serotine.wording import worded
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,13 +70,18 @@ def size(count: int) -> str:
     return f"{count:,} bytes"
 
 
+def split_advice(option: str) -> str:
+    """Return what to do about a text or record beyond the limit that this option raises."""
+    return worded(f"split it, or raise {option}", http="split it")
+
+
 def check_text(text: str, place: str) -> None:
     """Raise InputFileError for the text of a document that is longer than `text_bytes`."""
     limit = reading_limits().text_bytes
     if len(text) * 4 > limit and (len(text) > limit or len(text.encode("utf-8", "surrogatepass")) > limit):
-        raise InputFileError(f"{place}: the text must be at most {size(limit)}; split it, or raise --max-text-size")
+        raise InputFileError(f"{place}: the text must be at most {size(limit)}; {split_advice('--max-text-size')}")
 
 
 def too_long(what: str) -> str:
     """Return the message for a line, row or message of more than `record_bytes`."""
-    return f"{what} must be at most {size(reading_limits().record_bytes)}; split it, or raise --max-record-size"
+    return f"{what} must be at most {size(reading_limits().record_bytes)}; {split_advice('--max-record-size')}"

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import BinaryIO, cast
 
 from serotine.errors import InputFileError, reason
-from serotine.ingest.limits import reading_limits, size, too_long
+from serotine.ingest.limits import reading_limits, size, split_advice, too_long
 
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _CHUNK = 1 << 20
@@ -79,8 +79,8 @@ def read_whole(path: Path, name: str, limit: int | None = None) -> bytes:
             pieces.append(piece)
             length += len(piece)
     if length > most:
-        option = "" if limit is None else ", or raise --max-record-size"
-        raise InputFileError(f"{name}: must be at most {size(most)}, as all files of this kind; split it{option}")
+        fix = "split it" if limit is None else split_advice("--max-record-size")
+        raise InputFileError(f"{name}: must be at most {size(most)}, as all files of this kind; {fix}")
     return b"".join(pieces)
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from serotine.errors import InputFileError
 from serotine.index import check_metadata
 from serotine.json_values import json_value
+from serotine.wording import worded
 
 if TYPE_CHECKING:
     from serotine.ingest.document import Document
@@ -54,7 +55,7 @@ def convert_metadata(document: Document, filterable: Mapping[str, str]) -> dict[
             expected = "a 64-bit int" if kind == "int" else f"a {kind}"
             raise InputFileError(
                 f"{document.origin}: field {name!r} of {document.id!r} must be {expected}, got {shown}; "
-                "correct it, or create the index with another --filterable"
+                f"correct it, or create the index with {worded('another --filterable', http='another type for it')}"
             ) from None
     return metadata
 

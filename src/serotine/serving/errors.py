@@ -20,9 +20,7 @@ def timed_out(seconds: float, *, still_running: bool) -> ServerError:
 
 def read_only() -> ServerError:
     """Return the error for a change on a read-only server."""
-    return ServerError(
-        "this server was started with --read-only; it refuses every change", status=403, code="read_only"
-    )
+    return ServerError("this server is read-only; it refuses every change", status=403, code="read_only")
 
 
 def unavailable(message: str) -> ServerError:

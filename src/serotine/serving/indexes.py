@@ -167,7 +167,7 @@ class ServedIndexes:
         """
         if self._settings.read_only or self._settings.root is None:
             raise ServerError(
-                "this server creates no indexes; start it with --root FOLDER and without --read-only",
+                "this server creates no indexes; it must be writable, and have a folder for new ones",
                 status=403,
                 code="read_only",
             )

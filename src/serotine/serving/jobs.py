@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import re
 import shutil
 import threading
 import uuid
@@ -35,8 +34,6 @@ State = Literal["queued", "running", "done", "failed"]
 # Files indexed before the writer lock is released, so that other processes get their turn.
 _FILES_PER_CHANGE = 32
 _ID_LENGTH = 32
-# Advice of the command line that an upload cannot follow.
-_OPTION_ADVICE = re.compile("name (?:it|its encoding) with --encoding, or ")
 _FAULT = "internal error; the server's log has the details"
 
 
@@ -205,7 +202,7 @@ class Jobs:
 
     def _write(self, job: Job) -> None:
         # Atomically: another process may be reading it.
-        write_atomically(self._records / f"{job.id}.json", _OPTION_ADVICE.sub("", json.dumps(job.to_json())))
+        write_atomically(self._records / f"{job.id}.json", json.dumps(job.to_json()))
 
 
 class _TextWarnings:

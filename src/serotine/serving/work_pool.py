@@ -6,6 +6,7 @@ import asyncio
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextvars import copy_context
 from functools import partial
 from typing import TypeVar
 
@@ -68,7 +69,7 @@ class WorkPool:
                 raise overloaded(self._pending)
             self._pending += 1
         try:
-            future = self._executor.submit(function)
+            future = self._executor.submit(copy_context().run, function)
         except BaseException:
             self._release(None)
             raise

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypedDict, cast, get_args
 
 import numpy as np
 
 from serotine.errors import check_flags, invalid, not_one_of, wrong_type
+from serotine.wording import worded
 
 Mode = Literal["late", "bm25", "hybrid"]
 Fusion = Literal["rrf", "sum"]
@@ -77,16 +78,13 @@ class SearchOptions:
         check_flags(exact=self.exact)
         object.__setattr__(self, "exact", bool(self.exact))
         if self.exact and self.mode != "late":
-            raise ValueError(f'exact: needs mode="late", got mode={self.mode!r}; drop one of the two')
+            raise _needs_mode("exact", ("late",), self.mode)
         if self.group_by not in (None, *get_args(GroupBy)):
             raise not_one_of("group_by", ("None", *map(repr, get_args(GroupBy))), self.group_by)
         if self.min_score is not None:
             object.__setattr__(self, "min_score", _number("min_score", self.min_score))
             if self.mode == "bm25":
-                raise ValueError(
-                    'min_score: needs mode="late" or "hybrid", got mode=\'bm25\', whose scores have no fixed scale; '
-                    "drop one of the two"
-                )
+                raise _needs_mode("min_score", ("late", "hybrid"), self.mode, ", whose scores have no fixed scale")
         if self.recall is not None:
             object.__setattr__(self, "recall", _number("recall", self.recall))
             self._validate_recall(self.recall)
@@ -103,9 +101,10 @@ class SearchOptions:
             raise invalid("recall", "above 0 and at most 1", recall)
         for name, value in (("exact", self.exact), ("candidates", self.candidates)):
             if value:
-                raise ValueError(f"recall: cannot be used with {name}, got {name}={value}; drop one of the two")
+                given = worded(f"{name}={value}", http="both")
+                raise ValueError(f"recall: cannot be used with {name}, got {given}; drop one of the two")
         if self.mode == "bm25":
-            raise ValueError('recall: needs mode="late" or "hybrid", got mode=\'bm25\'; drop one of the two')
+            raise _needs_mode("recall", ("late", "hybrid"), self.mode)
 
 
 class SearchKeywords(TypedDict, total=False):
@@ -121,6 +120,18 @@ class SearchKeywords(TypedDict, total=False):
     min_score: float | None
     group_by: GroupBy | None
     recall: float | None
+
+
+def _needs_mode(name: str, modes: Sequence[str], mode: str, why: str = "") -> ValueError:
+    needed = worded(
+        f"mode={' or '.join(_quoted(mode) for mode in modes)}, got mode={mode!r}",
+        http=f"the mode {' or '.join(_quoted(mode) for mode in modes)}, got {_quoted(mode)}",
+    )
+    return ValueError(f"{name}: needs {needed}{why}; drop one of the two")
+
+
+def _quoted(mode: str) -> str:
+    return f'"{mode}"'
 
 
 def _count(name: str, value: object, lowest: int = 1) -> int:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from serotine.errors import InputFileError
-from serotine.ingest.decoding import NAME_ANOTHER, Encoding, check_mark, decoded_lines, detect_encoding, not_in
+from serotine.ingest.decoding import Encoding, check_mark, decoded_lines, detect_encoding, name_another, not_in
 from serotine.ingest.fields import STANDARD, Fields, distinct_names
 from serotine.ingest.limits import reading_limits, too_long
 from serotine.ingest.lines import limited_lines, open_file
@@ -54,13 +54,13 @@ def read_csv(path: Path, name: str, fields: Fields = STANDARD, *, delimiter: str
             check_mark(next(checked, b""), name, fields.encoding)
             deque(checked, maxlen=0)
             encoding = Encoding(fields.encoding)
-            fault = f"{not_in(fields.encoding)}; {NAME_ANOTHER}"
+            fault = f"{not_in(fields.encoding)}; {name_another()}"
     yield from (Problem(line, reason) for line, reason in encoding.problems)
     with open_file(path, name) as file, io.TextIOWrapper(file, encoding.name, newline="") as stream:
         texts = decoded_lines(stream, name, limit, fault)
         first = next(texts, "")
         if fields.encoding is not None and "\0" in first:
-            raise InputFileError(f"{name}:1: {not_in(fields.encoding)}: contains NUL characters; {NAME_ANOTHER}")
+            raise InputFileError(f"{name}:1: {not_in(fields.encoding)}: contains NUL characters; {name_another()}")
         separator = _SEPARATOR.fullmatch(first)
         lines = _Lines(texts if separator else chain([first] if first else [], texts), 1 if separator else 0, limit)
         separated = separator[1] if separator else _delimiter(first, delimiter, fields)

@@ -12,6 +12,7 @@ from fastapi import FastAPI
 from serotine import __version__
 from serotine.serving.http.auth import BodyGuard
 from serotine.serving.http.errors import add_exception_handlers
+from serotine.serving.http.http_wording import HttpWording
 from serotine.serving.http.limits import BodyLimit
 from serotine.serving.http.origins import OriginGuard
 from serotine.serving.http.request_log import RequestLog
@@ -76,4 +77,5 @@ def create_app(settings: ServerSettings) -> FastAPI:
     app.add_middleware(BodyGuard, tokens=settings.tokens, read_only=settings.read_only)
     app.add_middleware(OriginGuard, hosts=settings.hosts)
     app.add_middleware(RequestLog, metrics=metrics)
+    app.add_middleware(HttpWording)
     return app

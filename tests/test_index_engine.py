@@ -409,7 +409,7 @@ def test_one_value_and_a_dict_are_no_list(tmp_path: Path) -> None:
         (lambda index: index.tune({"q": "x"}), f"queries: must be a list of strings or arrays, {of_dict}"),
         (
             lambda index: index.add_batches({"ids": ["a"], "texts": ["x"]}),
-            "batches: must be dicts with 'ids', got str; put one batch in a list",
+            "batches: must be a list of dicts, got dict; put it in a list",
         ),
     ]
     with Index.create(tmp_path / "x", encoder=WordEncoder()) as index:

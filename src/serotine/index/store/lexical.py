@@ -18,8 +18,8 @@ import re
 import sqlite3
 import unicodedata
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cache
 from itertools import pairwise, zip_longest
 from typing import Any
@@ -265,22 +265,18 @@ def search(
         return []
     join, sql, values = _condition(condition)
     collection = _collection(connection)
-    stems, words = _stems(collection.stemmed), _words(query)
-    telling = _telling(words, stems)
+    stems = _stems(collection.stemmed)
     rows: list[tuple[int, float]] = []
-    phrases_of_query = _phrases_of(words, stems)[:_MAX_PHRASES]
+    phrases_of_query = _query_phrases(query, stems)
     # One phrase is searched whatever its frequency.
     counted = len(phrases_of_query) > 1
     frequencies = _frequencies(connection, phrases_of_query) if counted else dict.fromkeys(phrases_of_query, 1)
-    for phrases in _choices(collection.texts, frequencies):
-        matching = _matching(phrases, telling)
-        if matching is None:
-            continue
+    for attempt in _attempts(query, stems, collection.texts, frequencies):
         statement = (
             f"SELECT passages_fts.rowid, bm25(passages_fts) AS score FROM passages_fts {join}"  # noqa: S608
-            f"WHERE {matching[0]} {sql}ORDER BY score, passages_fts.rowid LIMIT ?"
+            f"WHERE {attempt.condition} {sql}ORDER BY score, passages_fts.rowid LIMIT ?"
         )
-        rows = connection.execute(statement, (*matching[1], *values, k)).fetchall()
+        rows = connection.execute(statement, (*attempt.values, *values, k)).fetchall()
         if len(rows) == k:
             break
     return [(number, -score) for number, score in rows]
@@ -288,7 +284,7 @@ def search(
 
 def statistics(connection: sqlite3.Connection, query: str, languages: Iterable[str]) -> WordStatistics:
     """Return the word statistics of an index for a query that is searched as stems of `languages` too."""
-    phrases = _phrases_of(_words(query), _stems(languages))[:_MAX_PHRASES]
+    phrases = _query_phrases(query, _stems(languages))
     return replace(_collection(connection), frequencies=_frequencies(connection, phrases))
 
 
@@ -315,22 +311,18 @@ def rankings(
     if k < 1:
         return []
     join, sql, values = _condition(condition)
-    stems, words = _stems(collection.stemmed), _words(query)
-    telling = _telling(words, stems)
-    phrases_of_query = _phrases_of(words, stems)[:_MAX_PHRASES]
+    stems = _stems(collection.stemmed)
+    frequencies = {phrase: collection.frequencies[phrase] for phrase in _query_phrases(query, stems)}
     results = []
-    for phrases in _choices(collection.texts, {phrase: collection.frequencies[phrase] for phrase in phrases_of_query}):
-        matching = _matching(phrases, telling)
-        if matching is None:
-            continue
+    for attempt in _attempts(query, stems, collection.texts, frequencies):
         statement = (
             f"SELECT passages_fts.rowid, sizes.sz FROM passages_fts {join}"  # noqa: S608
-            f"CROSS JOIN passages_fts_docsize AS sizes ON sizes.id = passages_fts.rowid WHERE {matching[0]} {sql}"
+            f"CROSS JOIN passages_fts_docsize AS sizes ON sizes.id = passages_fts.rowid WHERE {attempt.condition} {sql}"
             "ORDER BY passages_fts.rowid"
         )
-        rows = connection.execute(statement, (*matching[1], *values)).fetchall()
+        rows = connection.execute(statement, (*attempt.values, *values)).fetchall()
         numbers = np.array([number for number, _ in rows], dtype=np.int64)
-        scores = bm25_scores(connection, phrases, numbers, text_lengths([size for _, size in rows]), collection)
+        scores = bm25_scores(connection, attempt.phrases, numbers, text_lengths([size for _, size in rows]), collection)
         best = np.lexsort((numbers, -scores))[:k]
         results.append(list(zip(numbers[best].tolist(), scores[best].tolist(), strict=True)))
         if len(best) == k:
@@ -346,26 +338,39 @@ def _condition(condition: tuple[str, list[Any]] | None) -> tuple[str, str, list[
     return "CROSS JOIN documents ON documents.number = passages_fts.rowid ", f"AND {condition[0]} ", condition[1]
 
 
-def _telling(words: Sequence[str], stems: Iterable[Stem]) -> frozenset[str]:
-    """Return the phrases of words other than function words."""
-    return frozenset(_phrases_of([word for word in words if not is_function_word(word)], stems))
+def _query_phrases(query: str, stems: Iterable[Stem]) -> list[str]:
+    return _phrases(query, stems)[:_MAX_PHRASES]
 
 
-def _matching(phrases: Sequence[str], telling: frozenset[str]) -> tuple[str, list[str]] | None:
-    """Return the condition, with its values, that a live document has one of the phrases, and a telling one if any.
+@dataclass(frozen=True, slots=True)
+class _Attempt:
+    """One of the searches that a query makes until it has enough documents.
 
-    None where phrases are telling, but none of these.
+    Attributes:
+        phrases: searched, in FTS5's syntax.
+        condition: that a live document has one of the phrases, and one of a word that is no function word if any is.
+        values: those that the condition binds.
     """
-    required = [phrase for phrase in phrases if phrase in telling]
-    if telling and not required:
-        return None
-    # Function words add to scores, and so stay in the query.
-    is_restricted = 0 < len(required) < len(phrases)
-    restriction = "AND passages_fts.rowid IN (SELECT rowid FROM passages_fts WHERE passages_fts MATCH ?) "
+
+    phrases: list[str]
+    condition: str
+    values: list[str]
+
+
+def _attempts(query: str, stems: Iterable[Stem], texts: int, frequencies: Mapping[str, int]) -> Iterator[_Attempt]:
+    """Yield the searches of a query in a collection of so many texts, by the frequencies of its phrases."""
+    telling = frozenset(_phrases_of([word for word in _words(query) if not is_function_word(word)], stems))
     # Tombstones are few, and the catalog has an index of them; checking every document takes a third longer.
     live = "AND passages_fts.rowid NOT IN (SELECT number FROM documents WHERE NOT live)"
-    values = [" OR ".join(phrases), *([" OR ".join(required)] if is_restricted else [])]
-    return f"passages_fts MATCH ? {restriction if is_restricted else ''}{live}", values
+    for phrases in _choices(texts, frequencies):
+        required = [phrase for phrase in phrases if phrase in telling]
+        if telling and not required:
+            continue
+        # Function words add to scores, and so stay in the query.
+        is_restricted = 0 < len(required) < len(phrases)
+        restriction = "AND passages_fts.rowid IN (SELECT rowid FROM passages_fts WHERE passages_fts MATCH ?) "
+        values = [" OR ".join(phrases), *([" OR ".join(required)] if is_restricted else [])]
+        yield _Attempt(phrases, f"passages_fts MATCH ? {restriction if is_restricted else ''}{live}", values)
 
 
 def count(connection: sqlite3.Connection, word: str) -> tuple[int, int]:

@@ -12,7 +12,7 @@ from serotine.distributed.ray_library import connected_ray
 from serotine.distributed.ray_shards import RayShards
 from serotine.distributed.reports import merged_reports, merged_stats
 from serotine.distributed.shard_server import ShardSource
-from serotine.errors import ShardUnavailableError, UnknownIdError, invalid, wrong_type
+from serotine.errors import ShardUnavailableError, invalid, wrong_type
 from serotine.index import (
     Explanation,
     Hit,
@@ -28,6 +28,7 @@ from serotine.index import (
     VerifyReport,
     check_missing,
     check_query_list,
+    unknown_id,
 )
 from serotine.text_encoder import AnyEncoder, TextEncoder
 
@@ -201,7 +202,7 @@ class ShardedIndex:
         if missing == "error":
             for id_ in wanted:
                 if hits[id_] is None:
-                    raise UnknownIdError(f"ids: {id_!r} is not in the index")
+                    raise unknown_id(id_)
         found = [hits[id_] for id_ in wanted]
         return found[0] if isinstance(ids, str) else found
 

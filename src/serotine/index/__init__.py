@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from serotine.index.container import Missing, check_missing
+from serotine.index.container import Missing, check_missing, unknown_id
 from serotine.index.documents import (
     check_query_list,
     check_tuning_queries,
@@ -134,6 +134,7 @@ __all__ = [
     "restore_replaced_index",
     "search_several",
     "stored_vectors",
+    "unknown_id",
     "validate_batch",
     "validate_counts",
     "validate_deletion",

@@ -93,7 +93,7 @@ class DocumentContainer:
         if missing == "error":
             for id_, row in rows:
                 if row is None:
-                    raise _unknown_id(id_)
+                    raise unknown_id(id_)
         hits = [None if row is None else _hit(row) for _, row in rows]
         return hits[0] if isinstance(ids, str) else hits
 
@@ -174,7 +174,7 @@ def stored_passages(store: Store, id_: str) -> tuple[list[Row], list[NDArray[np.
     while True:
         rows = _stored(store, strings([id_], "ids")).get(id_)
         if rows is None:
-            raise _unknown_id(id_)
+            raise unknown_id(id_)
         snapshot = store.snapshot()
         located = [snapshot.locate(row.number) for row in rows]
         vectors = [segment.document(position) for segment, position in filter(None, located)]
@@ -189,7 +189,8 @@ def check_missing(value: object) -> None:
         raise not_one_of("missing", get_args(Missing), value)
 
 
-def _unknown_id(id_: str) -> UnknownIdError:
+def unknown_id(id_: str) -> UnknownIdError:
+    """Return the error for an id that is not in the index."""
     return UnknownIdError(f"ids: {id_!r} is not in the index")
 
 

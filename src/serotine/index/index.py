@@ -446,7 +446,6 @@ class Index(Upkeep):
 
     def _search(self, queries: Sequence[Query], options: SearchOptions) -> list[Hits]:
         self._store.require_open()
-        self._store.require_open()
         return self._searcher.search(StoredDocuments(self._store), queries, options, self)
 
     def tune(self, queries: Sequence[Query] | None = None, *, show_progress: bool = False) -> TuneReport:

@@ -41,18 +41,18 @@ def search_several(indexes: Sequence[Index], query: str, options: SearchOptions)
     """
     identities = {(index._store.settings.encoder, index._store.settings.fingerprint) for index in indexes}
     one_encoder = len(identities) == 1
+    documents = [StoredDocuments(index._store) for index in indexes]
 
     def search(options: SearchOptions) -> list[Hits]:
         # Which hits are skipped is known once those of all indexes are merged.
         deep = replace(options, k=options.depth, offset=0)
         with muted_warnings():
             return [
-                index._searcher.search(StoredDocuments(index._store), [query], deep, index, checks_hits=False)[0]
-                for index in indexes
+                index._searcher.search(stored, [query], deep, index, checks_hits=False)[0]
+                for index, stored in zip(indexes, documents, strict=True)
             ]
 
     results = search(options)
-    documents = [StoredDocuments(index._store) for index in indexes]
     # A query that the encoder does not know is ranked by words already.
     is_checked = options.mode != "bm25" and not any(hits.has_unknown_text for hits in results)
     if is_checked and any(stored.has_unknown() for stored in documents):

@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from serotine.index.filter_checks import StoredFields
 from serotine.index.hits import Hit
 from serotine.index.index import Index
 from serotine.index.results import IndexStats, VerifyReport
 from serotine.index.search import Explanation, Ranking, SearchOptions, StoredDocuments, StoredView
-from serotine.index.store import FilterField, Row, WordStatistics, field_names, sample_value
+from serotine.index.store import FilterField, Row, WordStatistics
 
 # Attempts of a ranking that a writer overtakes.
 _ATTEMPTS = 8
@@ -80,6 +81,7 @@ class Shard:
         self._index = index
         self._store = index._store
         self._documents = StoredDocuments(self._store)
+        self._fields = StoredFields(self._store)
 
     def word_statistics(self, texts: Sequence[str], languages: Sequence[str]) -> list[WordStatistics]:
         """Return the word statistics of this shard for queries, as stems of `languages` too."""
@@ -126,7 +128,7 @@ class Shard:
 
     def _rows(self, view: StoredView, numbers: Sequence[int], *, filtered: bool) -> ShardRows:
         rows = view.rows(numbers, filtered=filtered)
-        return ShardRows(rows, self._store.catalog.unknown_scripts([row.id for row in rows.values()]))
+        return ShardRows(rows, self._documents.unknown_scripts([row.id for row in rows.values()]))
 
     def late_scores(self, query: NDArray[np.float32], numbers: Sequence[int]) -> dict[int, float]:
         """Return the MaxSim of documents by number, of those that are there."""
@@ -138,17 +140,15 @@ class Shard:
 
     def is_absent(self, name: FilterField) -> bool | None:
         """Return whether no document has a field with a value of its kind; None without documents."""
-        return self._store.catalog.is_absent(name) if self._store.snapshot().documents else None
+        return self._fields.is_absent(name) if self.documents() else None
 
     def field_names(self) -> list[str]:
         """Return the names of the fields of the first documents."""
-        with self._store.catalog.reading() as connection:
-            return field_names(connection)
+        return self._fields.names()
 
     def field_sample(self, name: str) -> Any:
         """Return a value that a document has in a field; None where none has one."""
-        with self._store.catalog.reading() as connection:
-            return sample_value(connection, name)
+        return self._fields.sample(name)
 
     def documents(self) -> int:
         """Return the number of documents."""

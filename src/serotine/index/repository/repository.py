@@ -79,14 +79,12 @@ def repository_at(place: str | Path, storage_options: Mapping[str, Any] | None =
     Raises:
         RepositoryError: the library for this URL is missing.
     """
-    checked_path(place)
-    place = os.fspath(place)
-    folder = local_folder(place)
-    if folder is None:
-        return SnapshotRepository(FilesystemObjects(place, storage_options or {}))
-    if is_url(place) or (folder / _SNAPSHOTS).is_dir() or (folder / PARTS).is_dir():
-        return SnapshotRepository(LocalObjects(folder))
-    return None
+    objects = objects_at(place, storage_options)
+    folder = local_folder(os.fspath(place))
+    is_there = (
+        folder is None or is_url(os.fspath(place)) or any((folder / name).is_dir() for name in (_SNAPSHOTS, PARTS))
+    )
+    return SnapshotRepository(objects) if is_there else None
 
 
 def objects_at(place: str | Path, storage_options: Mapping[str, Any] | None = None) -> Objects:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import heapq
 import itertools
 import math
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
 from serotine.index.hits import Certificate, Partial
@@ -46,7 +47,7 @@ def merge_late(rankings: Mapping[int, Ranking], depth: int, *, has_vectors: bool
         partial: the shards that were not searched.
     """
     best = _best(
-        ([*zip(ranking.numbers, ranking.scores, strict=True)] for ranking in rankings.values()), rankings, depth
+        {shard: [*zip(ranking.numbers, ranking.scores, strict=True)] for shard, ranking in rankings.items()}, depth
     )
     scores, numbers = [score for _, score in best], [number for number, _ in best]
     ranked = sum(len(ranking.numbers) for ranking in rankings.values())
@@ -61,9 +62,7 @@ def merge_late(rankings: Mapping[int, Ranking], depth: int, *, has_vectors: bool
     certificates = [ranking.certificate for ranking in rankings.values() if ranking.certificate is not None]
     certificate = None
     if certificates:
-        left_out = max(
-            (_first_left_out(number, ranking, numbers) for number, ranking in rankings.items()), default=-math.inf
-        )
+        left_out = _highest_left_out(rankings, numbers)
         certificate = merge_certificates(
             certificates, scores, left_out, ranked - len(best), counts["allowed"],
             has_vectors=has_vectors, partial=partial,
@@ -93,7 +92,7 @@ def merge_lexical(rankings: Mapping[int, Sequence[Sequence[Scored]]], k: int) ->
     for attempt in range(max((len(of_shard) for of_shard in rankings.values()), default=0)):
         # A shard without this attempt had k hits before, and so had the collection.
         present = {shard: of_shard[attempt] for shard, of_shard in rankings.items() if attempt < len(of_shard)}
-        best = _best(present.values(), present, k)
+        best = _best(present, k)
         if len(best) == k:
             break
     return best
@@ -177,19 +176,20 @@ def partial_search(shards: int, missing: Mapping[int, str]) -> Partial | None:
     return Partial(searched, numbers, statement)
 
 
-def _best(rankings: Iterable[Sequence[Scored]], shards: Iterable[int], k: int) -> list[Scored]:
-    """Return the k best of rankings that are each best first, ties to the lower shard and number."""
+def _best(rankings: Mapping[int, Sequence[Scored]], k: int) -> list[Scored]:
+    """Return the k best of the shards' rankings, each best first, ties to the lower shard and number."""
     numbered = (
-        [(-score, collection_number(shard, number)) for number, score in ranking]
-        for shard, ranking in zip(shards, rankings, strict=True)
+        [(-score, collection_number(shard, number)) for number, score in ranking] for shard, ranking in rankings.items()
     )
     return [(number, -score) for score, number in itertools.islice(heapq.merge(*numbered), k)]
 
 
-def _first_left_out(shard: int, ranking: Ranking, hits: Sequence[int]) -> float:
-    """Return the score of a shard's best document that is not among the merged hits; -inf where all are."""
-    taken = len(by_shard(hits).get(shard, ()))
-    return ranking.scores[taken] if taken < len(ranking.scores) else -math.inf
+def _highest_left_out(rankings: Mapping[int, Ranking], hits: Sequence[int]) -> float:
+    """Return the highest score of a shard's document that is not among the merged hits; -inf where all are."""
+    taken = Counter(number // _NUMBERS for number in hits)
+    # The hits of a shard are the first of its ranking.
+    firsts = (ranking.scores[taken[shard] : taken[shard] + 1] for shard, ranking in rankings.items())
+    return max(itertools.chain.from_iterable(firsts), default=-math.inf)
 
 
 def _merged_effort(efforts: Sequence[Effort]) -> Effort:

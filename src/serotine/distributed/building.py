@@ -10,20 +10,19 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from serotine.distributed.manifest import ShardManifest, ShardRecord, repository_url, write_manifest
+from serotine.distributed.manifest import MAX_SHARDS, ShardManifest, ShardRecord, repository_url, write_manifest
 from serotine.distributed.placement import HASH, owner
 from serotine.distributed.ray_library import connected_ray
 from serotine.distributed.shard_server import shard_folder
 from serotine.errors import InputFileError, RepositoryError, SerotineError, invalid, wrong_type
 from serotine.index import Index, MissingObjectError, Settings, check_filterable, objects_at, read_settings
-from serotine.ingest import Document, read
+from serotine.ingest import Document, batched, read
 from serotine.issued_warnings import muted_warnings
 from serotine.progress import progress_bar
 
 _BATCH = 1000
 # Times that a shard is built again after its process or machine has died.
 _RETRIES = 5
-_MAX_SHARDS = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,8 +124,8 @@ def build(
     """
     if isinstance(shards, bool) or not isinstance(shards, int):
         raise wrong_type("shards", "an int of at least 1", shards)
-    if not 0 < shards <= _MAX_SHARDS:
-        raise invalid("shards", f"between 1 and {_MAX_SHARDS:,}", shards)
+    if not 0 < shards <= MAX_SHARDS:
+        raise invalid("shards", f"between 1 and {MAX_SHARDS:,}", shards)
     if encoder is not None and not isinstance(encoder, str):
         raise wrong_type("encoder", "a name that every machine can load", encoder)
     check_filterable(filterable or {})
@@ -179,23 +178,13 @@ def build_shard(order: ShardOrder) -> ShardRecord:
 
 
 def _batches(order: ShardOrder) -> Iterator[dict[str, list[Any]]]:
-    batch: list[Document] = []
-    for document in read(order.sources):
-        if owner(document.id, order.shards) == order.shard:
-            batch.append(document)
-        if len(batch) == _BATCH:
-            yield _arguments(batch)
-            batch = []
-    if batch:
-        yield _arguments(batch)
-
-
-def _arguments(documents: Sequence[Document]) -> dict[str, list[Any]]:
-    return {
-        "ids": [document.id for document in documents],
-        "texts": [document.text for document in documents],
-        "metadata": [document.metadata for document in documents],
-    }
+    owned = (document for document in read(order.sources) if owner(document.id, order.shards) == order.shard)
+    for documents in batched(owned, _BATCH):
+        yield {
+            "ids": [document.id for document in documents],
+            "texts": [document.text for document in documents],
+            "metadata": [document.metadata for document in documents],
+        }
 
 
 def _orders(
@@ -209,7 +198,7 @@ def _orders(
     """Read everything once, before anything is built: what every shard will have, and whether ids are unique."""
     from serotine.encoders import Encoder
 
-    loaded = Encoder(encoder) if encoder is not None else Encoder()
+    loaded = Encoder(encoder)
     sources = tuple(str(Path(path).absolute()) for path in paths)
     contents = [_Content() for _ in range(shards)]
     ids: set[bytes] = set()

@@ -16,7 +16,7 @@ from serotine.index import MissingObjectError, Settings, objects_at
 FORMAT_VERSION = 1
 NAME = "shards.json"
 _SNAPSHOT = re.compile(r"[0-9]{8}-[0-9]{6}-[0-9]{6}")
-_MAX_SHARDS = 10_000
+MAX_SHARDS = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +76,7 @@ def read_manifest(url: str, storage_options: Mapping[str, Any] | None) -> ShardM
         if (content["format"], content["hash"]) != (FORMAT_VERSION, HASH):
             raise ValueError(f"format {content['format']!r} with hash {content['hash']!r} is unknown")
         shards = tuple(ShardRecord(**record) for record in content["shards"])
-        if not 0 < len(shards) <= _MAX_SHARDS or not all(_is_valid(shard) for shard in shards):
+        if not 0 < len(shards) <= MAX_SHARDS or not all(_is_valid(shard) for shard in shards):
             raise ValueError("the list of shards is not valid")
         return ShardManifest(Settings(**content["settings"]), shards)
     except (ValueError, TypeError, KeyError) as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from serotine.ingest.changes import batched
 from serotine.ingest.chunking import Chunking
 from serotine.ingest.document import Document
 from serotine.ingest.estimate import Estimate
@@ -37,6 +38,7 @@ __all__ = [
     "SkippedRow",
     "SkippedRows",
     "SourceFile",
+    "batched",
     "check_is_no_index",
     "described_types",
     "file_type",

@@ -11,31 +11,21 @@ centroids.
 from __future__ import annotations
 
 import argparse
-import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from serotine.bench import VectorCollection, load_vectors, prepare_vectors
-from serotine.bench.vectors import project, sampled_directions
+from serotine.bench import VectorCollection, prepare_vectors
+from serotine.bench.vectors import sampled_directions, save_projected
 
 
 def write_projected(collection: VectorCollection, directions: NDArray[np.float32], folder: Path) -> None:
-    """Write the collection in another basis."""
-    if (folder / "origin.json").exists():
-        return
-    folder.mkdir(parents=True, exist_ok=True)
-    np.save(folder / "vectors.npy", project(collection.vectors, directions))
-    np.save(folder / "offsets.npy", collection.offsets)
-    np.savez(
-        folder / "queries.npz",
-        vectors=np.concatenate([project(query, directions).astype(np.float32) for query in collection.queries]),
-        offsets=np.concatenate([[0], np.cumsum([len(query) for query in collection.queries])]),
-    )
-    # Written last: it marks the folder as complete.
-    (folder / "origin.json").write_text(json.dumps({**collection.origin, "dim": len(directions)}))
+    """Write the collection in another basis, unless an earlier run did."""
+    if not (folder / "origin.json").exists():
+        save_projected(folder, replace(collection, origin={**collection.origin, "dim": len(directions)}), directions)
 
 
 def main() -> int:
@@ -58,10 +48,9 @@ def main() -> int:
         if queries is None:
             parser.error(f"{path} is a file of passages; give --queries-file")
         own = arguments.out / arguments.kind / name
-        prepare_vectors(
+        collection = prepare_vectors(
             own, passages, queries, documents=arguments.documents, dim=sys.maxsize, encoder=arguments.encoder
         )
-        collection = load_vectors(own)
         for dim in arguments.pca:
             directions = sampled_directions(collection.vectors, dim)
             if directions is None:

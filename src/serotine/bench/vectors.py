@@ -78,14 +78,18 @@ def prepare_vectors(
     Token vectors are projected on their first `dim` principal directions, uncentered so that dot products change as
     little as possible, and normalized again. Rows without text are skipped; `origin` says how many.
     """
-    origin = {"passages": passages.name, "documents": documents, "query_file": queries.name, "dim": dim}
+    origin: dict[str, Any] = {
+        "passages": passages.name,
+        "documents": documents,
+        "query_file": queries.name,
+        "dim": dim,
+    }
     if (folder / "origin.json").exists():
         cached = load_vectors(folder)
         if {key: cached.origin.get(key) for key in origin} == origin:
             return cached
     from serotine.encoders import Encoder
 
-    folder.mkdir(parents=True, exist_ok=True)
     loaded = Encoder(encoder)
     skipped: list[SkippedRow] = []
     rows_read = SourceFile.at(passages).documents(on_bad_row=skipped.append)
@@ -103,16 +107,23 @@ def prepare_vectors(
     query_texts = [query.text for query in read([queries])]
     with muted_warnings():
         query_vectors = [vectors[:QUERY_TOKENS] for vectors in loaded.encode_queries(query_texts)]
-    np.save(folder / "vectors.npy", project(tokens, directions))
-    np.save(folder / "offsets.npy", offsets)
+    origin |= {"encoder": loaded.name, "skipped_rows": len(skipped)}
+    save_projected(folder, VectorCollection(tokens, offsets, query_vectors, origin), directions)
+    return load_vectors(folder)
+
+
+def save_projected(folder: Path, collection: VectorCollection, directions: NDArray[np.float32] | None) -> None:
+    """Write a collection as `load_vectors` reads it, projected on the directions, if given; see `project`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    np.save(folder / "vectors.npy", project(collection.vectors, directions))
+    np.save(folder / "offsets.npy", collection.offsets)
     np.savez(
         folder / "queries.npz",
-        vectors=np.concatenate([project(vectors, directions).astype(np.float32) for vectors in query_vectors]),
-        offsets=np.concatenate([[0], np.cumsum([len(vectors) for vectors in query_vectors])]),
+        vectors=np.concatenate([project(query, directions).astype(np.float32) for query in collection.queries]),
+        offsets=np.concatenate([[0], np.cumsum([len(query) for query in collection.queries])]),
     )
     # Written last: it marks the folder as complete.
-    (folder / "origin.json").write_text(json.dumps({**origin, "encoder": loaded.name, "skipped_rows": len(skipped)}))
-    return load_vectors(folder)
+    (folder / "origin.json").write_text(json.dumps(collection.origin))
 
 
 def sampled_directions(tokens: NDArray[np.float16], dim: int) -> NDArray[np.float32] | None:

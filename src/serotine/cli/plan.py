@@ -107,18 +107,7 @@ def plan(
         raise click.BadParameter(f"must be below 1, got {utilization:g}", param_hint="'--utilization'")
     given = {name: value for name, value in assumptions.items() if value is not None}
     assumed = distributed.Assumptions(**given)
-    planned = distributed.plan(
-        documents,
-        tokens,
-        qps=qps,
-        nbits=int(nbits),
-        dim=dim,
-        keep_vectors=keep_vectors,
-        replicas=replicas,
-        shards=shards,
-        assumptions=assumed,
-    )
-    arguments = {
+    arguments: dict[str, Any] = {
         "documents": documents,
         "tokens": tokens,
         "qps": qps,
@@ -127,6 +116,7 @@ def plan(
         "keep_vectors": keep_vectors,
         "replicas": replicas,
     }
+    planned = distributed.plan(**arguments, shards=shards, assumptions=assumed)
     result = {**arguments, **planned.to_dict(), "assumptions": asdict(assumed), "overridden": sorted(given)}
     report("\n".join(_lines(planned, documents, tokens, qps, assumed, given)), result, json_file)
 

@@ -269,6 +269,20 @@ def test_tokens_give_read_or_write_access(tmp_path: Path) -> None:
         writer.delete(["new"])
 
 
+def test_what_libraries_log_is_json_too(tmp_path: Path) -> None:
+    path = tmp_path / "i.serotine"
+    create_vector_index(path, 3)
+    with serving(path) as server:
+        connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=30)
+        # The library that reads uploads logs what it refuses.
+        body = b"--b\r\nContent-Disp\rosition: form-data\r\n\r\nx\r\n--b--\r\n"
+        headers = {"Content-Type": "multipart/form-data; boundary=b"}
+        connection.request("POST", "/v1/indexes/i/files", body, headers)
+        assert connection.getresponse().status == 400
+        connection.close()
+        assert any("invalid character" in line["event"] for line in server.lines())
+
+
 @pytest.mark.skipif(not SCHEMATHESIS.exists(), reason="schemathesis is not installed")
 def test_schemathesis_finds_no_fault(tmp_path: Path) -> None:
     path, root = tmp_path / "i.serotine", tmp_path / "root"

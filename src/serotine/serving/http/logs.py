@@ -9,6 +9,7 @@ import traceback
 from datetime import UTC, datetime
 from typing import Any
 
+# Of these everything is logged, of other libraries warnings and errors.
 _LOGGERS = ("serotine.serving", "uvicorn", "uvicorn.error", "asyncio", "py.warnings")
 
 
@@ -44,13 +45,11 @@ def _is_news(record: logging.LogRecord) -> bool:
 
 
 def configure_logging() -> None:
-    """Send the server's, uvicorn's and Python's messages to standard error as JSON lines."""
+    """Send the messages of the server, of Python and of all libraries to standard error as JSON lines."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonLines())
     handler.addFilter(_is_news)
+    logging.getLogger().handlers = [handler]
     for name in _LOGGERS:
-        logger = logging.getLogger(name)
-        logger.handlers = [handler]
-        logger.propagate = False
-        logger.setLevel(logging.INFO)
+        logging.getLogger(name).setLevel(logging.INFO)
     logging.captureWarnings(capture=True)

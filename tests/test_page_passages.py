@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from helpers.chromium import BROWSER
@@ -236,13 +237,13 @@ def test_hostile_markdown_covers_what_it_says() -> None:
 
 
 def test_several_indexes_are_searched_as_one(page: Page) -> None:
-    bodies: list[str] = []
-    page.on("request", lambda request: bodies.append(request.url) if request.url.endswith("/search") else None)
+    bodies: list[dict[str, Any]] = []
+    page.on("request", lambda r: bodies.append(json.loads(r.post_data or "")) if r.url.endswith("/search") else None)
     assert page.get_by_label("Index").locator("option").last.inner_text() == "5 indexes with fake"
     page.get_by_label("Index").select_option("*")
     search(page, "late serotine")
-    # One request to each index with this encoder; the best by score, whichever index has them.
-    assert {url.split("/")[-2] for url in bodies} == {"bats", "empty", "formats", "strange", "tags"}
+    # One request for all indexes with this encoder; the best by score, whichever index has them.
+    assert [body["indexes"] for body in bodies] == [["bats", "empty", "formats", "strange", "tags"]]
     scores = [float(text) for text in page.locator(".hit .score > span").all_inner_texts()]
     assert len(scores) == 10
     assert scores == sorted(scores, reverse=True)
@@ -261,26 +262,10 @@ def test_several_indexes_are_searched_as_one(page: Page) -> None:
     page.reload()
     sync_api.expect(page.locator(".hit").first).to_be_visible()
     assert page.get_by_label("Index").input_value() == "*"
-
-
-@pytest.mark.parametrize("all_weak", [True, False])
-def test_matches_of_several_indexes_are_weak_where_all_are(page: Page, *, all_weak: bool) -> None:
-    def with_weak_match(route: Route) -> None:
-        response = route.fetch()
-        body = response.json()
-        name = route.request.url.split("/")[-2]
-        if all_weak or name != "bats":
-            body["warnings"] = [{"kind": "WeakMatchWarning", "message": "hits: weak matches"}]
-        route.fulfill(response=response, json=body)
-
-    page.route("**/search", with_weak_match)
-    page.get_by_label("Index").select_option("*")
-    search(page, "late serotine")
-    warnings = page.get_by_label("Warnings")
-    if all_weak:
-        sync_api.expect(warnings.get_by_role("listitem")).to_have_text(["hits: weak matches"])
-    else:
-        sync_api.expect(warnings).to_be_hidden()
+    page.get_by_label("Meaning", exact=True).check()
+    page.get_by_role("switch", name="Exact").check()
+    sync_api.expect(page.locator(".certificate")).to_contain_text("Proved bats: Exact: ")
+    sync_api.expect(page.locator(".certificate")).to_contain_text(" tags: Exact: ")
 
 
 def test_warnings_of_a_search_are_shown(page: Page) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 from fastapi.responses import Response
 
 from serotine.errors import SerotineWarning
-from serotine.index import Explanation, Hit, Hits
+from serotine.index import Explanation, Hit, Hits, SeveralHits
 from serotine.wire import finite
 
 
@@ -28,21 +28,48 @@ def warning_list(warnings: Sequence[SerotineWarning]) -> list[dict[str, str]]:
     return [warning.to_dict() for warning in warnings]
 
 
-def search_result(hits: Hits, explanations: list[Explanation | None], total: float) -> dict[str, Any]:
+def search_result(hits: Hits, explanations: Sequence[Explanation | None], total: float) -> dict[str, Any]:
     """Return the hits of one query; `total` in milliseconds."""
-    times = hits.stats.milliseconds
-    body = hits.to_dict()
+    return {
+        "hits": [_hit(hit, explained) for hit, explained in zip(hits, explanations, strict=True)],
+        **_searched(hits),
+        "warnings": warning_list(hits.warnings),
+        "milliseconds": _milliseconds([hits], total),
+    }
+
+
+def several_result(
+    names: Sequence[str], answer: SeveralHits, explanations: Sequence[Explanation | None], total: float
+) -> dict[str, Any]:
+    """Return the hits of several indexes, each with the name of its own; `total` in milliseconds."""
     return {
         "hits": [
-            {**hit, "explanation": explained and explanation(explained)}
-            for hit, explained in zip(body["hits"], explanations, strict=True)
+            {
+                "index": names[merged.result],
+                **_hit(answer.results[merged.result][merged.position], explained),
+                "score": finite(merged.score),
+            }
+            for merged, explained in zip(answer.merged, explanations, strict=True)
         ],
-        "stats": body["stats"],
-        "certificate": body["certificate"],
-        "partial": body["partial"],
-        "warnings": warning_list(hits.warnings),
-        "milliseconds": {"encode": times.get("encode", 0.0), "search": times.get("search", 0.0), "total": total},
+        "indexes": [{"index": name, **_searched(hits)} for name, hits in zip(names, answer.results, strict=True)],
+        "warnings": warning_list(answer.warnings),
+        "milliseconds": _milliseconds(answer.results, total),
     }
+
+
+def _hit(hit: Hit, explained: Explanation | None) -> dict[str, Any]:
+    return {**hit.to_dict(), "explanation": explained and explanation(explained)}
+
+
+def _searched(hits: Hits) -> dict[str, Any]:
+    # Without the hits, which cost more than all the rest.
+    body = hits[:0].to_dict()
+    return {key: body[key] for key in ("stats", "certificate", "partial")}
+
+
+def _milliseconds(results: Sequence[Hits], total: float) -> dict[str, float]:
+    spent = {stage: sum(hits.stats.milliseconds.get(stage, 0.0) for hits in results) for stage in ("encode", "search")}
+    return {**spent, "total": total}
 
 
 def explanation(explained: Explanation) -> dict[str, Any]:

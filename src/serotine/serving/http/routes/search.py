@@ -1,9 +1,9 @@
-"""Searches and explanations of one index, and the recall of its searches."""
+"""Searches of one index or several, explanations, and the recall of searches."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -13,11 +13,11 @@ from fastapi.responses import Response
 from numpy.typing import NDArray
 
 from serotine.errors import EncoderError, UnknownIdError
-from serotine.index import Explanation, Hits, Index
+from serotine.index import Explanation, Hit, Hits, Index, SearchOptions, search_several
 from serotine.issued_warnings import muted_warnings
 from serotine.serving.http.auth import MayRead, MayWrite
 from serotine.serving.http.dependencies import services_of
-from serotine.serving.http.responses import explanation, json_response, search_result
+from serotine.serving.http.responses import explanation, json_response, search_result, several_result
 from serotine.serving.http.schemas.search import (
     BatchRequest,
     BatchResponse,
@@ -27,6 +27,8 @@ from serotine.serving.http.schemas.search import (
     SearchBody,
     SearchRequest,
     SearchResponse,
+    SeveralRequest,
+    SeveralResponse,
     TuneRequest,
     TuneResponse,
 )
@@ -35,12 +37,12 @@ from serotine.serving.indexes import ServedIndex
 from serotine.serving.services import Services
 from serotine.serving.settings import Limits
 
-router = APIRouter(prefix="/v1/indexes/{name}", tags=["search"], dependencies=[MayRead])
+router = APIRouter(prefix="/v1", tags=["search"], dependencies=[MayRead])
 _CANDIDATES_PER_HIT = 100
 _QueryValue = str | NDArray[np.floating[Any]]
 
 
-@router.post("/search", response_model=SearchResponse)
+@router.post("/indexes/{name}/search", response_model=SearchResponse)
 async def search(request: Request, name: str, body: SearchRequest) -> Response:
     """Return the best documents for a query, given as text or as token vectors."""
     services, started = services_of(request), time.perf_counter()
@@ -54,7 +56,7 @@ async def search(request: Request, name: str, body: SearchRequest) -> Response:
     return json_response(await services.searches.run(work))
 
 
-@router.post("/search/batch", response_model=BatchResponse)
+@router.post("/indexes/{name}/search/batch", response_model=BatchResponse)
 async def search_batch(request: Request, name: str, body: BatchRequest) -> Response:
     """Return the best documents for each of many queries."""
     services, started = services_of(request), time.perf_counter()
@@ -71,7 +73,28 @@ async def search_batch(request: Request, name: str, body: BatchRequest) -> Respo
     return json_response(await services.searches.run(work))
 
 
-@router.post("/explain", response_model=ExplanationResponse)
+@router.post("/search", response_model=SeveralResponse)
+async def search_indexes(request: Request, body: SeveralRequest) -> Response:
+    """Search several indexes as one: return the best documents of all, each with the name of its index."""
+    services, started = services_of(request), time.perf_counter()
+    _log_queries(request, services, [body.query])
+
+    def work() -> dict[str, Any]:
+        limits = services.settings.limits
+        limits.check("indexes", len(body.indexes), limits.batch)
+        _check_effort(body, limits)
+        served = [services.index(name) for name in body.indexes]
+        options = SearchOptions(body.k, **body.keywords())
+        answer = search_several([one.reader for one in served], body.query, options)
+        hits = [(hit, served[hit.result], answer.results[hit.result][hit.position]) for hit in answer.merged]
+        explained = [_explanation_of(one, body.query, hit) if body.explain else None for _, one, hit in hits]
+        _observe(services, zip(served, answer.results, strict=True))
+        return several_result(body.indexes, answer, explained, (time.perf_counter() - started) * 1e3)
+
+    return json_response(await services.searches.run(work))
+
+
+@router.post("/indexes/{name}/explain", response_model=ExplanationResponse)
 async def explain(request: Request, name: str, body: ExplainRequest) -> Response:
     """Return which document token each query token chose, with character offsets into both texts."""
     services = services_of(request)
@@ -80,7 +103,7 @@ async def explain(request: Request, name: str, body: ExplainRequest) -> Response
     return json_response(explanation(explained))
 
 
-@router.post("/tune", dependencies=[MayWrite], response_model=TuneResponse)
+@router.post("/indexes/{name}/tune", dependencies=[MayWrite], response_model=TuneResponse)
 async def tune(request: Request, name: str, body: TuneRequest) -> Response:
     """Measure which effort keeps which recall, so that searches do no more than their `recall` needs."""
     services = services_of(request)
@@ -124,32 +147,37 @@ def _query_value(
 def _results(
     services: Services, served: ServedIndex, queries: list[_QueryValue], body: SearchBody, started: float
 ) -> list[dict[str, Any]]:
-    limits = services.settings.limits
-    limits.check("k + offset" if body.offset else "k", body.depth, limits.k)
-    limits.check("candidates", body.candidates or 0, _CANDIDATES_PER_HIT * limits.k)
+    _check_effort(body, services.settings.limits)
     if body.explain and not all(isinstance(query, str) for query in queries):
         raise ValueError("explain: requires text queries, got vectors; send 'query', or omit 'explain'")
     # The answer has each query's warnings.
     with muted_warnings():
         results = served.reader.search_batch(queries, body.k, **body.keywords())
     explained: list[list[Explanation | None]] = [
-        _explanations(served, query, hits) if body.explain and isinstance(query, str) else [None] * len(hits)
+        [_explanation_of(served, query, hit) if body.explain and isinstance(query, str) else None for hit in hits]
         for query, hits in zip(queries, results, strict=True)
     ]
-    for hits in results:
-        seconds = hits.stats.milliseconds.get("search", 0.0) / 1e3
-        services.metrics.search_seconds.labels(served.name, hits.stats.plan).observe(seconds)
+    _observe(services, ((served, hits) for hits in results))
     total = (time.perf_counter() - started) * 1e3
     return [search_result(hits, explanations, total) for hits, explanations in zip(results, explained, strict=True)]
 
 
-def _explanations(served: ServedIndex, query: str, hits: Hits) -> list[Explanation | None]:
-    return [_explanation_of(served, query, hit.id) if hit.text is not None else None for hit in hits]
+def _check_effort(body: SearchBody, limits: Limits) -> None:
+    limits.check("k + offset" if body.offset else "k", body.depth, limits.k)
+    limits.check("candidates", body.candidates or 0, _CANDIDATES_PER_HIT * limits.k)
 
 
-def _explanation_of(served: ServedIndex, query: str, id_: str) -> Explanation | None:
+def _observe(services: Services, searched: Iterable[tuple[ServedIndex, Hits]]) -> None:
+    for served, hits in searched:
+        seconds = hits.stats.milliseconds.get("search", 0.0) / 1e3
+        services.metrics.search_seconds.labels(served.name, hits.stats.plan).observe(seconds)
+
+
+def _explanation_of(served: ServedIndex, query: str, hit: Hit) -> Explanation | None:
+    if hit.text is None:
+        return None
     try:
-        return served.reader.explain(query, id_)
+        return served.reader.explain(query, hit.id)
     except (UnknownIdError, EncoderError):
         # Deleted since the search, or added with vectors whose tokens are unknown: the hit has no explanation.
         return None

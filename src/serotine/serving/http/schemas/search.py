@@ -8,6 +8,7 @@ from typing import Annotated
 import pydantic
 from pydantic import Field, model_validator
 
+from serotine.errors import shown
 from serotine.index import Certificate, Explanation, Hit, Partial, SearchOptions, SearchStats, TuneReport
 from serotine.serving.http.schemas.base import (
     REQUEST_CONFIG,
@@ -23,6 +24,13 @@ from serotine.serving.http.schemas.dataclass_schema import Described
 
 _Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 _request = pydantic.dataclasses.dataclass(config=REQUEST_CONFIG, frozen=True, kw_only=True)
+_SearchWarnings = Annotated[
+    list[WarningDetail],
+    Field(
+        description="What the encoder did not read or know of the query, how it was searched instead, fields of "
+        "the filter that no document has, and whether even the best hit is weak."
+    ),
+]
 _QUERY = "The query as text."
 _QUERY_EXAMPLES = ["what do bats eat?"]
 
@@ -84,6 +92,29 @@ class BatchRequestBody(SearchBody):
     ]
 
 
+@_request
+class SeveralRequestBody(SearchBody):
+    """A query as text, and the indexes to search as one."""
+
+    query: Annotated[QueryText, Field(description=_QUERY, examples=_QUERY_EXAMPLES)]
+    indexes: Annotated[
+        list[Text],
+        Field(
+            min_length=1,
+            description="Names of indexes, each once. Scores are those of one index; by words, or by meaning with "
+            "different encoders, a hit's score is 1 / (60 + its rank in its index).",
+            examples=[["notes", "wiki"]],
+        ),
+    ]
+
+    @model_validator(mode="after")
+    def _validate_indexes(self) -> SeveralRequestBody:
+        for i, name in enumerate(self.indexes):
+            if name in self.indexes[:i]:
+                raise ValueError(f"indexes[{i}]: duplicate name {shown(name)}; names must be unique")
+        return self
+
+
 class TuneRequest(RequestBody):
     """Queries to measure the recall of an index with."""
 
@@ -99,6 +130,7 @@ class TuneRequest(RequestBody):
 TuneResponse = Annotated[TuneReport, Described(TuneReport)]
 SearchRequest = Annotated[SearchRequestBody, Described(SearchRequestBody)]
 BatchRequest = Annotated[BatchRequestBody, Described(BatchRequestBody)]
+SeveralRequest = Annotated[SeveralRequestBody, Described(SeveralRequestBody)]
 
 
 class ExplainRequest(RequestBody):
@@ -134,6 +166,18 @@ class ExplainedHit(Hit):
     explanation: ExplanationWithSpans | None = None
 
 
+@dataclass(frozen=True, kw_only=True)
+class IndexedHit(ExplainedHit):
+    """One hit among those of several indexes.
+
+    Attributes:
+        index: the name of its index.
+        score: what it is ranked by among all.
+    """
+
+    index: str = field()
+
+
 class Milliseconds(ResponseBody):
     """The time spent in this server; `total` includes waiting."""
 
@@ -142,17 +186,34 @@ class Milliseconds(ResponseBody):
     total: float
 
 
-class SearchResponse(ResponseBody):
-    """The hits of one query, best first."""
+class SearchedIndex(ResponseBody):
+    """How one index was searched."""
 
-    hits: list[Annotated[ExplainedHit, Described(ExplainedHit)]]
     stats: Annotated[SearchStats, Described(SearchStats)]
     certificate: Annotated[Certificate, Described(Certificate)] | None
     partial: Annotated[Partial, Described(Partial)] | None
-    warnings: list[WarningDetail] = Field(
-        description="What the encoder did not read or know of the query, how it was searched instead, fields of "
-        "the filter that no document has, and whether even the best hit is weak."
-    )
+
+
+class SearchResponse(SearchedIndex):
+    """The hits of one query, best first."""
+
+    hits: list[Annotated[ExplainedHit, Described(ExplainedHit)]]
+    warnings: _SearchWarnings
+    milliseconds: Milliseconds
+
+
+class NamedIndex(SearchedIndex):
+    """How one of several indexes was searched."""
+
+    index: str = Field(description="Its name.", examples=["wiki"])
+
+
+class SeveralResponse(ResponseBody):
+    """The hits of one query among those of several indexes, best first."""
+
+    hits: list[Annotated[IndexedHit, Described(IndexedHit)]]
+    indexes: list[NamedIndex] = Field(description="How each index was searched, in the order of the request.")
+    warnings: _SearchWarnings
     milliseconds: Milliseconds
 
 

@@ -54,7 +54,7 @@ function parse(status, text, retry) {
 const indexPath = (index) => `v1/indexes/${encodeURIComponent(index)}`;
 
 export const indexes = () => request("v1/indexes").then((body) => body.indexes);
-export const search = (index, body, signal) => request(`${indexPath(index)}/search`, { method: "POST", body, signal });
+export const search = (body, signal) => request("v1/search", { method: "POST", body, signal });
 export const job = (id) => request(`v1/jobs/${encodeURIComponent(id)}`);
 
 export const documentOf = (index, id) => request(`${indexPath(index)}/documents/${encodeURIComponent(id)}`);

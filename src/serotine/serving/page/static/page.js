@@ -7,7 +7,7 @@ import { milliseconds, passages, plan, scores, stages } from "./format.js";
 import { highlight, paint } from "./painting.js";
 import { panel } from "./panel.js";
 import { exactMatches, excerpts, isLong, marks, words } from "./passages.js";
-import { merged, withEvery } from "./several.js";
+import { certificate, statistics, withEvery } from "./several.js";
 import { uploads } from "./uploads.js";
 
 const PAUSE = 140;
@@ -167,20 +167,18 @@ const searching = () => ({
       return;
     }
     const controller = (this._controller = new AbortController());
-    const index = this.index;
     this.busy = true;
     try {
       const body = {
         query,
+        indexes: this.current.members || [this.index],
         k: K,
         mode: this.mode,
         exact: this.exact,
         where: where(this.chips),
         explain: this.mode !== "bm25",
       };
-      const names = this.current.members || [index];
-      const send = (name) => this.retryWhileBusy(() => api.search(name, body, controller.signal), controller.signal);
-      const response = merged(names, await Promise.all(names.map(send)), K);
+      const response = await this.retryWhileBusy(() => api.search(body, controller.signal), controller.signal);
       // A later search has overtaken this one.
       if (this._controller !== controller) return;
       this.showResults(query, response);
@@ -213,18 +211,19 @@ const searching = () => ({
   },
   showResults(query, response) {
     const queryWords = words(query);
-    const shownScores = scores(response.stats.plan, response.warnings);
+    const stats = statistics(response.indexes);
+    const shownScores = scores(stats.plan, response.warnings);
     const hits = response.hits.map((hit, rank) => ({ ...this.asPassage(hit, rank, queryWords), ...shownScores(hit) }));
     this.fieldValues().add(response.hits);
     this.showFields();
     Object.assign(this, { queryWords, hits, word: -1, pinned: -1, problem: "" });
     this.choose(hits[0] || null);
-    this.certificate = response.certificate;
+    this.certificate = certificate(response.indexes);
     this.warnings = response.warnings;
     this.statistics = {
       found: passages(hits.length),
-      plan: plan(response.stats),
-      stages: stages(response.stats.milliseconds),
+      plan: plan(stats),
+      stages: stages(stats.milliseconds),
       total: milliseconds(response.milliseconds.total),
     };
     const count = hits.length === 0 ? "Nothing found" : passages(hits.length);

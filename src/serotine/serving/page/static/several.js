@@ -1,4 +1,4 @@
-// A search over several indexes: one request to each, and their hits in one list.
+// The entry for all indexes that share an encoder, and what searches of several indexes have in common.
 
 export const EVERY = "*";
 
@@ -24,53 +24,25 @@ export function withEvery(indexes) {
   return [...listed, every];
 }
 
-/**
- * Return the responses of several indexes as one. Scores of MaxSim and fused ones are comparable; those by words depend
- * on the index, and become 1 / (60 + rank), as in `merge_hits`.
- */
-export function merged(names, responses, k) {
-  const kinds = new Set(responses.map(({ stats }) => kindOf(stats.plan)));
-  const byRanks = responses.length > 1 && (kinds.size > 1 || kinds.has("bm25"));
-  const score = (hit, rank) => (byRanks ? 1 / (61 + rank) : hit.score);
-  const lists = responses.map(({ hits }, i) =>
-    hits.map((hit, rank) => ({ ...hit, index: names[i], score: score(hit, rank) })),
-  );
-  if (responses.length === 1) return { ...responses[0], hits: lists[0] };
-  const byScore = (a, b) =>
-    (b.score ?? -Infinity) - (a.score ?? -Infinity) || (b.score_per_token ?? 0) - (a.score_per_token ?? 0);
-  const hits = lists.flat().sort(byScore);
-  const certificates = responses.map(({ certificate }, i) => certificate && { ...certificate, name: names[i] });
+/** Return the statistics of the searches of several indexes as one: their plans, and counts and times added up. */
+export function statistics(searched) {
+  const stats = searched.map((item) => item.stats);
   return {
-    hits: hits.slice(0, k),
-    stats: {
-      plan: [...new Set(responses.map(({ stats }) => stats.plan))].join(" + "),
-      counts: sums(responses.map(({ stats }) => stats.counts)),
-      milliseconds: sums(responses.map(({ stats }) => stats.milliseconds)),
-    },
-    certificate: certificates.every(Boolean)
-      ? {
-          exact: certificates.every(({ exact }) => exact),
-          statement: certificates.map(({ name, statement }) => `${name}: ${statement}`).join(" "),
-        }
-      : null,
-    warnings: uniqueWarnings(responses),
-    milliseconds: { total: Math.max(...responses.map(({ milliseconds }) => milliseconds.total)) },
+    plan: [...new Set(stats.map(({ plan }) => plan))].join(" + "),
+    counts: sums(stats.map(({ counts }) => counts)),
+    milliseconds: sums(stats.map(({ milliseconds }) => milliseconds)),
   };
 }
 
-/** Return the warnings of several responses, equal ones once; matches are weak only where those of every index are. */
-function uniqueWarnings(responses) {
-  const isWeak = ({ kind }) => kind === "WeakMatchWarning";
-  const found = responses.filter(({ hits }) => hits.length);
-  const allWeak = found.every(({ warnings }) => warnings.some(isWeak));
-  const shown = responses.flatMap(({ warnings }) => warnings.filter((warning) => allWeak || !isWeak(warning)));
-  const byText = new Map(shown.map((warning) => [warning.message, warning]));
-  return [...byText.values()];
-}
-
-function kindOf(plan) {
-  if (plan === "bm25") return "bm25";
-  return plan.includes("bm25") ? "hybrid" : "late";
+/** Return what is proved of several indexes together, or null where nothing was to be proved. */
+export function certificate(searched) {
+  const certificates = searched.map((item) => item.certificate);
+  if (!certificates.every(Boolean)) return null;
+  const named = (statement, i) => (searched.length > 1 ? `${searched[i].index}: ${statement}` : statement);
+  return {
+    exact: certificates.every(({ exact }) => exact),
+    statement: certificates.map(({ statement }, i) => named(statement, i)).join(" "),
+  };
 }
 
 function sums(records) {

@@ -140,6 +140,14 @@ def test_an_email_within_an_email_is_an_attachment() -> None:
         ("Content-Type: text/plain\nContent-Transfer-Encoding: base64", b"bmFp*", "nai"),
         ("Content-Type: multipart/mixed; boundary=x", b"--x\n\nunclosed", "unclosed"),
         ("From: =?x?y?z\nTo: <<>>,;\nDate: never\nMessage-ID: <[>", b"plain", "plain"),
+        # Python's parser raises for such a charset.
+        ("Content-Type: text/html; charset*0*=utf-16''%00", b"<p>plain", "<p>plain"),
+        ("Content-Disposition: attachment; filename*0*=utf-16''%00", b"plain", "plain"),
+        (
+            "Content-Type: multipart/mixed; boundary=x",
+            b"--x\nContent-Type: text/plain; charset*0*=utf-16''%00\n\nin a part\n--x--",
+            "in a part",
+        ),
     ],
 )
 def test_broken_emails_are_read_as_far_as_they_go(head: str, body: bytes, text: str) -> None:

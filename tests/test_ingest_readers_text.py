@@ -220,6 +220,13 @@ def test_a_notebook_is_its_cells_with_their_outputs() -> None:
     assert extract.passage_metadata(0, owls.start, ())["last_cell"] == 2
 
 
+def test_what_a_notebook_should_not_have_is_no_text() -> None:
+    cells = [{"cell_type": "markdown", "source": "Bats", "attachments": 5}, {"cell_type": "code", "outputs": {"a": 1}}]
+    extract = read_notebook(notebook(cells, title="\ud800 late", kernelspec={"language": "\ud800"}), "f")
+    assert (extract.text, dict(extract.unread)) == ("Bats", {})
+    assert extract.metadata == {"title": "? late", "language": "?"}
+
+
 @pytest.mark.parametrize(
     ("data", "message"),
     [

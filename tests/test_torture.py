@@ -8,11 +8,14 @@ import shutil
 import subprocess
 import sys
 import textwrap
+import zipfile
+from contextlib import suppress
+from io import BytesIO
 from pathlib import Path
 
 import pytest
 from torture import __main__ as runner
-from torture import found, fuzzing, load, native, outcomes, process_kills, table
+from torture import found, fuzzing, load, native, outcomes, process_kills, structured, table
 from torture.outcomes import Attack, Outcome
 
 from serotine.ingest.file_types import SUFFIXES
@@ -94,6 +97,19 @@ def test_attacks_end_where_the_core_is_replaced(monkeypatch: pytest.MonkeyPatch)
         runner._run(Quiet, 3, None, 60.0)
 
 
+def test_an_attack_that_cannot_begin_is_unexplained(capsys: pytest.CaptureFixture[str]) -> None:
+    class Unbuilt(Attack):
+        name = "unbuilt"
+
+        def __init__(self) -> None:
+            raise OSError("no compiler")
+
+    (result,) = runner._run_all([Unbuilt], 3, None, 0.0)
+    assert (result["states"], len(result["unexplained"])) == (0, 1)
+    assert "OSError: no compiler" in result["unexplained"][0]["problem"]
+    assert "unexplained: unbuilt could not begin" in capsys.readouterr().out
+
+
 def test_files_that_fuzzing_found_are_replayed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(found, "_CACHE", tmp_path)
     attack = fuzzing.Fuzzing()
@@ -125,6 +141,64 @@ def test_every_reader_has_a_file_in_the_corpus() -> None:
     attack = fuzzing.Fuzzing()
     assert {attack._read(path.name, path.read_bytes()).kind for path in records} == {"reads: read"}
     shutil.rmtree(attack.folder)
+
+
+def test_mutated_contents_are_in_files_that_open(tmp_path: Path) -> None:
+    files = [path for path in fuzzing.CORPUS.iterdir() if path.suffix in structured.SUFFIXES]
+    assert {path.suffix for path in files} == set(structured.SUFFIXES)
+    opened = 0
+    for path in sorted(files):
+        for seed in range(10):
+            data = structured.restructured(path.name, path.read_bytes(), random.Random(seed))
+            assert data == structured.restructured(path.name, path.read_bytes(), random.Random(seed))
+            if zipfile.is_zipfile(path):
+                with (
+                    suppress(zipfile.BadZipFile, NotImplementedError, EOFError),
+                    zipfile.ZipFile(BytesIO(data)) as archive,
+                ):
+                    opened += archive.testzip() is None
+            elif path.suffix == ".ipynb":
+                json.loads(data)
+    assert opened > 40
+
+
+def test_a_reader_that_takes_too_much_memory_is_unexplained(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(fuzzing.TEXT_READERS, ".txt", lambda data, name: bytearray(2 << 30))
+    attack = fuzzing.Fuzzing()
+    monkeypatch.setattr(attack._found, "add", lambda data: None)
+    outcome = attack._read("a.txt", b"")
+    assert outcome.kind == "reads: other error"
+    assert "MemoryError" in outcome.problem
+    shutil.rmtree(attack.folder)
+
+
+def test_attacks_share_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Quick(Attack):
+        name = "quick"
+
+    class Slow(Attack):
+        name = "slow"
+        share = 2.0
+
+    class Other(Attack):
+        name = "other"
+
+    now, given = 0.0, {}
+    monkeypatch.setattr(runner.time, "monotonic", lambda: now)
+
+    def run(kind: type[Attack], seed: int, state: int | None, seconds: float) -> dict[str, str]:
+        nonlocal now
+        given[kind.name] = seconds
+        # The last state takes longer than there is time.
+        now += seconds + 10
+        return {"attack": kind.name}
+
+    monkeypatch.setattr(runner, "_run", run)
+    results = runner._run_all([Quick, Slow, Other], 3, None, 60.0)
+    # The table has the order of the attacks, and the next ones make up for the time.
+    assert [result["attack"] for result in results] == ["quick", "slow", "other"]
+    assert given == {"slow": 30.0, "quick": 10.0, "other": 0.0}
+    assert now == 70.0
 
 
 def test_growth_is_the_last_third_of_a_session_beside_its_first() -> None:

@@ -7,7 +7,6 @@ import json
 import os
 import platform
 import random
-import shutil
 import sqlite3
 import sys
 import time
@@ -76,13 +75,8 @@ def main() -> int:
     warnings.simplefilter("ignore")
     chosen = [attack for name, attack in attacks().items() if not options.only or name in options.only]
     started = time.monotonic()
-    results, unexplained = [], 0
     print(f"seed {options.seed}", flush=True)
-    for number, kind in enumerate(chosen):
-        left = options.minutes * 60 - (time.monotonic() - started)
-        result = _run(kind, options.seed, options.state, left / (len(chosen) - number))
-        results.append(result)
-        unexplained += len(result["unexplained"])
+    results = _run_all(chosen, options.seed, options.state, options.minutes * 60)
     _print_table(results)
     if options.json:
         report = {
@@ -95,7 +89,20 @@ def main() -> int:
         if options.only and options.json.exists():
             report = _joined(json.loads(options.json.read_text()), report)
         options.json.write_text(json.dumps(report, indent=2) + "\n")
-    return 1 if unexplained else 0
+    return 1 if any(result["unexplained"] for result in results) else 0
+
+
+def _run_all(attacks: list[type[Attack]], seed: int, state: int | None, seconds: float) -> list[dict[str, Any]]:
+    """Run attacks in about so many seconds; return their results in the order given."""
+    deadline = time.monotonic() + seconds
+    results = {}
+    # Those whose states take long begin, so that the others make up for what the last of these states took.
+    waiting = sorted(attacks, key=lambda kind: -kind.share)
+    while waiting:
+        left = max(0.0, deadline - time.monotonic()) / sum(kind.share for kind in waiting)
+        kind = waiting.pop(0)
+        results[kind.name] = _run(kind, seed, state, left * kind.share)
+    return [results[kind.name] for kind in attacks]
 
 
 def _joined(before: dict[str, Any], report: dict[str, Any]) -> dict[str, Any]:
@@ -119,7 +126,13 @@ def _run(kind: type[Attack], seed: int, state: int | None, seconds: float) -> di
     if missing := kind.missing():
         return {**result, "skipped": missing}
     deadline = time.monotonic() + seconds
-    attack = kind()
+    try:
+        attack = kind()
+    except Exception:
+        # As where an attempt fails below: the other attacks go on.
+        problem = traceback.format_exc(limit=-4)
+        print(f"\nunexplained: {kind.name} could not begin\n  {problem}", flush=True)
+        return {**result, "unexplained": [{"state": "the beginning", "problem": problem, "number": None}]}
     outcomes: Counter[str] = Counter()
     number = 0 if state is None else state
     core = _core_file()
@@ -150,7 +163,7 @@ def _run(kind: type[Attack], seed: int, state: int | None, seconds: float) -> di
             if state is not None or time.monotonic() > deadline or len(result["unexplained"]) >= 20:
                 break
     finally:
-        shutil.rmtree(attack.folder, ignore_errors=True)
+        attack.close()
     result["states"] = outcomes.total()
     result["outcomes"] = dict(outcomes.most_common())
     return result

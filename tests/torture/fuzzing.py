@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import re
+import resource
 import shutil
 import warnings
 from collections.abc import Callable
@@ -18,10 +20,13 @@ from serotine.ingest.rows import Row
 
 from .found import Found
 from .outcomes import Attack, Outcome, isolated
+from .structured import SUFFIXES, restructured
 from .workload import ENCODER, make_template, opened
 
 CORPUS = Path(__file__).with_name("corpus")
 _SECONDS = 30.0
+# What reading one file may take, beside what the process has before.
+_MEMORY = 1 << 30
 _PIECES = (
     b"\0", b"\xff\xfe", b"<", b">", b"&#x110000;", b"]]>", b"<!--", b'"', b"\\u0000", b"[" * 300, b"{" * 300, b"\r",
     b"9" * 400, b"NaN", b"\xed\xa0\x80", b"%s", b"../", b"<a " * 200, b",,,," * 50, b"\x1b[2J",
@@ -71,6 +76,7 @@ class Fuzzing(Attack):
         super().__init__()
         isolated(lambda: make_template(self.folder / "x", "grown"))
         self.corpus = sorted(CORPUS.iterdir())
+        self.structured = [file for file in self.corpus if file.suffix in SUFFIXES]
         self._found = Found(self.name)
         self._known: set[str] = set()
         self.targets: list[Callable[[random.Random], tuple[str, str]]] = [self._filter, self._metadata]
@@ -90,10 +96,14 @@ class Fuzzing(Attack):
         return outcomes
 
     def attempt(self, rng: random.Random) -> Outcome:
-        if rng.random() < 1 / (len(self.targets) + 1):
+        chosen = rng.randrange(len(self.targets) + 2)
+        if chosen == 0:
             file = rng.choice(self.corpus)
             return self._read(file.name, mutated(file.read_bytes(), rng))
-        target = rng.choice(self.targets)
+        if chosen == 1:
+            file = rng.choice(self.structured)
+            return self._read(file.name, restructured(file.name, file.read_bytes(), rng), kind="contents")
+        target = self.targets[chosen - 2]
         name = target.__name__.strip("_")
         ended = isolated(lambda: target(rng), timeout=_SECONDS)
         if ended.value is None:
@@ -101,15 +111,15 @@ class Fuzzing(Attack):
         kind, problem = ended.value
         return Outcome(f"{name}: {kind}", name, problem)
 
-    def _read(self, name: str, data: bytes) -> Outcome:
+    def _read(self, name: str, data: bytes, *, kind: str = "reads") -> Outcome:
         ended = isolated(lambda: _reads(name, data, self.folder), timeout=_SECONDS)
-        kind, problem, message = ended.value or ("other error", ended.killed or ended.trace, "")
+        result, problem, message = ended.value or ("other error", ended.killed or ended.trace, "")
         # The words of a message, which say what was reached; values in it differ.
         words = f"{Path(name).suffix} {re.sub(r'[^a-z ]+', '', message.replace(name, ''))}"
         if problem or words not in self._known:
             self._known.add(words)
             self._found.add(name.encode() + b"\n" + data)
-        return Outcome(f"reads: {kind}", f"reads {name}", problem)
+        return Outcome(f"{kind}: {result}", f"reads {name}", problem)
 
     def _filter(self, rng: random.Random) -> tuple[str, str]:
         with opened(self.folder / "x", read_only=True) as index:
@@ -166,6 +176,10 @@ class Fuzzing(Attack):
 
 
 def _reads(name: str, data: bytes, folder: Path) -> tuple[str, str, str]:
+    """Read a file in a process of its own; return what became of it, why that is wrong, and the message."""
+    pages = int(Path("/proc/self/statm").read_text().split()[0])
+    limit = pages * os.sysconf("SC_PAGE_SIZE") + _MEMORY
+    resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
@@ -179,7 +193,7 @@ def _reads(name: str, data: bytes, folder: Path) -> tuple[str, str, str]:
 def _reads_text(name: str, data: bytes, _folder: Path) -> tuple[str, str, str]:
     extract = TEXT_READERS[Path(name).suffix](data, name)
     extract.text.encode()
-    json.dumps(extract.metadata, allow_nan=False)
+    json.dumps(extract.metadata, allow_nan=False, ensure_ascii=False).encode()
     return "read", "", ""
 
 
@@ -189,7 +203,7 @@ def _reads_records(name: str, data: bytes, folder: Path) -> tuple[str, str, str]
     bad: list[str] = []
     for row in RECORD_READERS[file.suffix](file, name, STANDARD):
         if isinstance(row, Row):
-            json.dumps(dict(row.fields), allow_nan=False)
+            json.dumps(dict(row.fields), allow_nan=False, ensure_ascii=False).encode()
         else:
             bad.append(str(row))
     problem = next((f"{name}: more than one line: {message}" for message in bad if "\n" in message), "")

@@ -21,7 +21,8 @@ from .outcomes import Attack, Outcome
 _SECONDS = (4.0, 10.0)
 _MAX_SECONDS = 120.0
 _IDLE_CONNECTIONS = 200
-# One session in four is a soak.
+# One session in eight is a soak.
+_SOAKS = 1 / 8
 _SOAK_SECONDS = 60.0
 # What the last third of a session may have at most: so many times as much as the first, and some more for what the
 # first searches and merges load, for connections that open, and for a machine that is busy.
@@ -34,6 +35,7 @@ class Load(Attack):
     """One session with a server process; its end is SIGTERM, SIGKILL, or a killed worker and then SIGTERM."""
 
     name = "load"
+    share = 3.0
 
     def attempt(self, rng: random.Random) -> Outcome:
         try:
@@ -41,7 +43,7 @@ class Load(Attack):
         except BaseException as error:
             return Outcome("skipped", f"the server's extra is not installed ({type(error).__name__})")
         workers, ending = rng.choice((1, 1, 4)), rng.choice(("SIGTERM", "SIGKILL", "killed worker"))
-        seconds = _SOAK_SECONDS if rng.random() < 0.25 else rng.uniform(*_SECONDS)
+        seconds = _SOAK_SECONDS if rng.random() < _SOAKS else rng.uniform(*_SECONDS)
         state = f"{workers} workers, {seconds:.1f} s, ended by {ending}"
         path = self.folder / "i.serotine"
         shutil.rmtree(path, ignore_errors=True)

@@ -254,6 +254,7 @@ class Model(Attack):
     """Steps of hypothesis on one index; allowed is agreement with the model alone."""
 
     name = "model"
+    share = 2.0
 
     def attempt(self, rng: random.Random) -> Outcome:
         seed = rng.getrandbits(64)

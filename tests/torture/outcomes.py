@@ -9,6 +9,7 @@ import pickle
 import random
 import resource
 import select
+import shutil
 import signal
 import subprocess
 import tempfile
@@ -42,9 +43,16 @@ class Outcome:
 
 
 class Attack:
-    """A kind of attack; `attempt` tries one state, which the random generator alone determines."""
+    """A kind of attack; `attempt` tries one state, which the random generator alone determines.
+
+    Attributes:
+        name: as the command line and the table have it.
+        share: of the time, beside those of the others; more where a state takes seconds.
+        needs_shim: whether its system calls fail.
+    """
 
     name: str
+    share = 1.0
     needs_shim = False
 
     def __init__(self) -> None:
@@ -62,6 +70,10 @@ class Attack:
 
     def attempt(self, rng: random.Random) -> Outcome:
         raise NotImplementedError
+
+    def close(self) -> None:
+        """Leave nothing behind."""
+        shutil.rmtree(self.folder, ignore_errors=True)
 
 
 @dataclass(frozen=True)

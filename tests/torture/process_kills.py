@@ -180,6 +180,7 @@ class UploadKills(Attack):
     """A server with 1 or 4 workers, killed while it indexes uploads; those whose jobs are done stay."""
 
     name = "upload kills"
+    share = 3.0
 
     @classmethod
     def missing(cls) -> str:

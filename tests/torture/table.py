@@ -18,10 +18,10 @@ SUMMARIES = {
     "index kills": "SIGKILL at random moments of `serotine index`, which then continues",
     "upload kills": "a server that indexes uploads, with 1 and 4 workers, ended by SIGKILL",
     "damage": "bits flipped, files cut, zeroed, swapped or grown, at 2, 4 and 8 bits",
-    "fuzzing": "mutated files, hostile filters, metadata and requests",
+    "fuzzing": "mutated files, mutated contents of office files, within 1 GiB; hostile filters, metadata, requests",
     "native": "codec and search of random shapes, under AddressSanitizer and UBSan, or ThreadSanitizer",
     "bindings": "200 malformed calls of the compiled core, under AddressSanitizer and UBSan",
-    "model": "random changes, forks and searches, compared with a dictionary and NumPy",
+    "model": "five times 30 random changes, forks and searches, compared with a dictionary and NumPy",
     "load": "a server with writers, readers, 200 idle connections and a slow client, ended in the middle",
 }
 

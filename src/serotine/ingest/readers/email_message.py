@@ -20,6 +20,20 @@ _MAX_PARSED = 1000
 _HEADERS = {"title": "Subject", "author": "From", "to": "To", "message_id": "Message-ID"}
 
 
+class _LenientPolicy(email.policy.EmailPolicy):
+    """Take headers for empty that Python's parser raises an error for, while it parses a message or later."""
+
+    def header_fetch_parse(self, name: str, value: str) -> Any:
+        try:
+            return super().header_fetch_parse(name, value)
+        # Of many kinds.
+        except Exception:
+            return super().header_fetch_parse(name, "")
+
+
+_POLICY = _LenientPolicy()
+
+
 @dataclass(frozen=True, slots=True)
 class Message:
     """An e-mail.
@@ -51,7 +65,7 @@ def read_eml(data: bytes, name: str) -> Extract:
 
 def parse_message(data: bytes, name: str) -> Message:
     """Parse the bytes of an e-mail; errors as of `read_eml`."""
-    message = email.message_from_bytes(data, policy=email.policy.default)
+    message = email.message_from_bytes(data, policy=_POLICY)
     assert isinstance(message, EmailMessage)  # noqa: S101 - what this policy creates
     if not message.keys():
         raise InputFileError(f"{name}: not an e-mail: has no headers; rename it to .txt")

@@ -44,8 +44,8 @@ def read_notebook(data: bytes, name: str) -> Extract:
         source = _text(cell.get("source")).strip("\r\n")
         pieces = [source, *_outputs(cell, unread)] if cell.get("cell_type") == "code" else [source]
         text = _SEPARATOR.join(piece for piece in pieces if piece.strip())
-        if cell.get("attachments"):
-            unread["images"] += len(cell["attachments"])
+        attachments = cell.get("attachments")
+        unread["images"] += len(attachments) if isinstance(attachments, dict) else 0
         if not text:
             continue
         length += len(_SEPARATOR) if texts else 0
@@ -56,13 +56,14 @@ def read_notebook(data: bytes, name: str) -> Extract:
         numbers.append(number)
         length += len(text)
     metadata = {
-        "title": given_title(str(_get(notebook, "metadata", "title") or "")) or (headings[0][2] if headings else ""),
-        "language": language,
+        "title": given_title(_text(str(_get(notebook, "metadata", "title") or "")))
+        or (headings[0][2] if headings else ""),
+        "language": _text(language),
     }
     return Extract(
         _SEPARATOR.join(texts),
         sections(length, headings),
-        {key: value for key, value in metadata.items() if isinstance(value, str) and value},
+        {key: value for key, value in metadata.items() if value},
         (Positions("cell", offsets, numbers),),
         unread=+unread,
     )

@@ -52,15 +52,77 @@ index.add(ids=["new"], texts=["a"], vectors=[random.standard_normal((20, 32)).as
 assert index.verify().documents == added - added * 3 // 4 + 1
 print("freed")
 """
-MOUNTED = 'mount -t tmpfs -o size=4m tmpfs "$1" && exec "$2" -c "$3" "$1" "$4"'
+# The same with documents of files, whose deletion is recorded in the catalog; the files are on another disk.
+FILL_FROM_FILES = """
+import json, random, sys, warnings
+from pathlib import Path
+
+sys.path.insert(0, sys.argv[3])
+from helpers.fakes import WordEncoder
+from serotine import Index
+from serotine.errors import SerotineError
+from serotine.ingest import update
+
+warnings.simplefilter("ignore")
+rng = random.Random(int(sys.argv[2]))
+path, notes = sys.argv[1] + "/x", Path(sys.argv[4])
+for number in range(60):
+    rows = [{"id": f"{number}-{i}", "text": " ".join(str(rng.randrange(1000)) for _ in range(40))} for i in range(40)]
+    (notes / f"{number}.jsonl").write_text("".join(json.dumps(row) + chr(10) for row in rows))
+index = Index.create(path, encoder=WordEncoder(32))
+
+def indexed():
+    try:
+        for number in range(1, 61):
+            update(index, [notes / f"{i}.jsonl" for i in range(number)])
+    except (SerotineError, OSError) as error:
+        assert "disk is full" in str(error), error
+        return False
+    return True
+
+assert not indexed()
+with open(sys.argv[1] + "/other", "wb", buffering=0) as file:
+    try:
+        while file.write(bytes(4096)):
+            pass
+    except OSError:
+        pass
+if rng.random() < 0.5:
+    index.close()
+    index = Index.open(path, encoder=WordEncoder(32))
+stored = index.ids()
+assert len(stored) > 100
+gone = set(stored[: len(stored) * 3 // 4])
+assert index.delete(sorted(gone)) == len(gone)
+assert sum(index.sources.deleted_counts().values()) == len(gone)
+index.compact()
+assert sum(index.sources.deleted_counts().values()) == len(gone)
+# Until the disk is full again, what is not deleted is stored, and nothing of what is.
+indexed()
+assert gone.isdisjoint(index.ids())
+assert set(stored) - gone <= set(index.ids())
+assert sum(index.sources.deleted_counts().values()) == len(gone)
+assert index.verify().documents == len(index)
+index.close()
+with Index.open(path, encoder=WordEncoder(32)) as index:
+    assert sum(index.sources.deleted_counts().values()) == len(gone)
+    assert gone.isdisjoint(index.ids())
+print("freed")
+"""
+MOUNTED = 'mount -t tmpfs -o size=4m tmpfs "$1" && exec "$2" -c "$3" "$1" "$4" "$5" "$6"'
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="mounts as Linux does")
 @pytest.mark.parametrize("seed", range(4))
-def test_documents_can_be_deleted_on_a_full_disk(tmp_path: Path, seed: int) -> None:
+@pytest.mark.parametrize("program", [FILL, FILL_FROM_FILES], ids=["added", "of files"])
+def test_documents_can_be_deleted_on_a_full_disk(tmp_path: Path, program: str, seed: int) -> None:
+    disk, notes = tmp_path / "disk", tmp_path / "notes"
+    disk.mkdir()
+    notes.mkdir()
     # The mount ends with the process.
     unshare = ["unshare", "-m"] if os.geteuid() == 0 else ["unshare", "-rm"]
-    command = [*unshare, "sh", "-c", MOUNTED, "sh", str(tmp_path), sys.executable, FILL, str(seed)]
+    arguments = [str(disk), sys.executable, program, str(seed), str(Path(__file__).parent), str(notes)]
+    command = [*unshare, "sh", "-c", MOUNTED, "sh", *arguments]
     run = subprocess.run(command, capture_output=True, text=True, timeout=200)
     if run.stderr.startswith(("unshare", "mount")):
         pytest.skip(f"no mounts here: {run.stderr.strip()}")

@@ -40,8 +40,9 @@ void decode(const SegmentObject& segment, std::size_t first, const Out<std::int8
   require(first <= tokens && count <= tokens - first, "tokens out of range");
   require(rows.shape(1) == view.codebook->dim && scales.size() == count, "outputs have the wrong shape");
   const Released released;
-  codec::decode(*view.codebook, view.codes, first, count, 0, reinterpret_cast<std::uint8_t*>(rows.data()),
-                view.codebook->dim, scales.data(), view.codes.residuals);
+  const codec::Run run{*view.codebook, view.codes, first, count};
+  const codec::Run nothing{*view.codebook, view.codes, 0, 0};
+  codec::decode(run, nothing, 0, reinterpret_cast<std::uint8_t*>(rows.data()), view.codebook->dim, scales.data());
 }
 
 void check_starts(const In<std::int64_t, 1>& starts, std::size_t end) {

@@ -53,11 +53,17 @@ inline std::size_t row_bytes(std::size_t dim, int bits) { return (dim * static_c
 // Returns the bound of an error byte, in units of the centroid's scale; byte 255 is infinity.
 float error_bound(std::uint8_t byte);
 
-// Rebuilds tokens [first, first + count) as rows of bytes, `stride` apart, and their scales [count]. The bytes are int8
-// with `flip` 0, and the same plus 128, unsigned, with `flip` 128. Meanwhile `count` residuals are
-// prefetched at `ahead`, which may point anywhere.
-void decode(const Codebook& codebook, const Codes& codes, std::size_t first, std::size_t count, std::uint8_t flip,
-            std::uint8_t* rows, std::size_t stride, float* scales, const std::uint8_t* ahead);
+// Consecutive tokens of one codebook.
+struct Run {
+  const Codebook& codebook;
+  const Codes& codes;
+  std::size_t first;
+  std::size_t count;
+};
+
+// Rebuilds tokens as rows of bytes, `stride` apart, and their scales [count]. The bytes are int8 with `flip` 0, and the
+// same plus 128, unsigned, with `flip` 128. Meanwhile what the next call needs of `next` is prefetched.
+void decode(const Run& run, const Run& next, std::uint8_t flip, std::uint8_t* rows, std::size_t stride, float* scales);
 
 // products[i] = the dot product of query row i, int16 [count][dim], with the rebuilt residual of token first + tokens[i]:
 // table[code[d]], without its centroid.

@@ -25,8 +25,15 @@ struct Rows {
   std::uint8_t flip;
   std::uint8_t* out;
   std::size_t stride;
-  const std::uint8_t* ahead;  // residuals to prefetch meanwhile
+  // The tokens rebuilt next, whose residuals and first centroids are prefetched meanwhile.
+  const std::uint8_t* next_packed;
+  const std::int8_t* next_centroids;
+  const std::uint32_t* next_ids;
+  std::size_t next_count;
 };
+
+// How many tokens ahead a centroid is prefetched.
+constexpr std::size_t kTokensAhead = 12;
 
 // Pairs of a query row, int16, and a token: pair i is row i with token tokens[i]. products[i] becomes the dot
 // product of the row with the values of the token's codes, without its centroid.

@@ -133,7 +133,7 @@ class Encoder {
       const auto number = static_cast<std::uint32_t>(id);
       const auto byte = static_cast<std::uint8_t>(tried);
       rebuild(bits_, {codebook_.centroids, &number, packed_.data(), &byte, tables_.of.data(), 1, dim, 0,
-                      rebuilt_.data(), dim, packed_.data()});
+                      rebuilt_.data(), dim, packed_.data(), nullptr, nullptr, 0});
       float distance = 0.0f;
       float dot = 0.0f;
       float norm = 0.0f;
@@ -222,20 +222,26 @@ class Encoder {
 
 float error_bound(std::uint8_t byte) { return bounds().at[byte]; }
 
-void decode(const Codebook& codebook, const Codes& codes, std::size_t first, std::size_t count, std::uint8_t flip,
-            std::uint8_t* rows, std::size_t stride, float* scales, const std::uint8_t* ahead) {
+void decode(const Run& run, const Run& next, std::uint8_t flip, std::uint8_t* rows, std::size_t stride, float* scales) {
   constexpr std::size_t kAtOnce = 64;
-  const std::size_t bytes = row_bytes(codebook.dim, codes.bits);
+  const Codes& codes = run.codes;
+  const std::size_t dim = run.codebook.dim;
+  const std::size_t bytes = row_bytes(dim, codes.bits);
   std::uint32_t ids[kAtOnce];
-  for (std::size_t done = 0; done < count; done += kAtOnce) {
-    const std::size_t now = count - done < kAtOnce ? count - done : kAtOnce;
+  std::uint32_t next_ids[kTokensAhead];
+  const std::size_t next_count = std::min(next.count, kTokensAhead);
+  for (std::size_t t = 0; t < next_count; ++t) next_ids[t] = static_cast<std::uint32_t>(next.codes.id(next.first + t));
+  for (std::size_t done = 0; done < run.count; done += kAtOnce) {
+    const std::size_t first = run.first + done;
+    const std::size_t now = std::min(run.count - done, kAtOnce);
     for (std::size_t t = 0; t < now; ++t) {
-      ids[t] = static_cast<std::uint32_t>(codes.id(first + done + t));
-      scales[done + t] = codebook.scales[ids[t]];
+      ids[t] = static_cast<std::uint32_t>(codes.id(first + t));
+      scales[done + t] = run.codebook.scales[ids[t]];
     }
-    rebuild(codes.bits, {codebook.centroids, ids, codes.residuals + (first + done) * bytes,
-                         codes.residual_scales + first + done, scale_tables(codes.bits).of.data(), now, codebook.dim, flip, rows + done * stride, stride,
-                         ahead + done * bytes});
+    rebuild(codes.bits, {run.codebook.centroids, ids, codes.residuals + first * bytes, codes.residual_scales + first,
+                         scale_tables(codes.bits).of.data(), now, dim, flip, rows + done * stride, stride,
+                         next.codes.residuals + next.first * row_bytes(dim, next.codes.bits) + done * bytes,
+                         next.codebook.centroids, next_ids, next_count});
   }
 }
 

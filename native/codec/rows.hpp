@@ -78,18 +78,21 @@ inline void decode_nibbles(const std::int8_t* centroid, const std::uint8_t* pack
   }
 }
 
-// How many tokens ahead a centroid is prefetched.
-constexpr std::size_t kTokensAhead = 12;
+inline void prefetch_centroid(const std::int8_t* centroid, std::size_t dim) {
+  for (std::size_t at = 0; at < dim; at += 64) __builtin_prefetch(centroid + at);
+}
 
 template <class WideBytes, class NarrowBytes, int Bits>
 void decode(const Rows& rows) {
   const std::size_t bytes = (rows.dim * Bits + 7) / 8;
   for (std::size_t t = 0; t < rows.count; ++t) {
-    if (t + kTokensAhead < rows.count) {
-      const std::int8_t* next = rows.centroids + rows.ids[t + kTokensAhead] * rows.dim;
-      for (std::size_t at = 0; at < rows.dim; at += 64) __builtin_prefetch(next + at);
+    const std::size_t later = t + kTokensAhead;
+    if (later < rows.count) {
+      prefetch_centroid(rows.centroids + rows.ids[later] * rows.dim, rows.dim);
+    } else if (later - rows.count < rows.next_count) {
+      prefetch_centroid(rows.next_centroids + rows.next_ids[later - rows.count] * rows.dim, rows.dim);
     }
-    for (std::size_t at = 0; at < bytes; at += 64) __builtin_prefetch(rows.ahead + t * bytes + at);
+    for (std::size_t at = 0; at < bytes; at += 64) __builtin_prefetch(rows.next_packed + t * bytes + at);
     const std::int8_t* centroid = rows.centroids + rows.ids[t] * rows.dim;
     const std::uint8_t* packed = rows.packed + t * bytes;
     const Tables& tables = rows.tables[rows.residual_scales[t]];

@@ -75,16 +75,17 @@ double CodeScorer::score(const Segment& segment, std::size_t document, const Seg
   if (width > dim) std::fill(scratch.rows.begin(), scratch.rows.end(), flip);
   const codec::Codes& after = next_segment.codes;
   const auto after_first = static_cast<std::size_t>(next_segment.offsets[next]);
+  const std::size_t after_count = static_cast<std::size_t>(next_segment.offsets[next + 1]) - after_first;
   prefetch(static_cast<const char*>(after.ids) + after_first * (after.id_bytes()), 192);
   prefetch(after.residual_scales + after_first, 128);
   if (bound_ != Bound::none) prefetch(after.errors + after_first, 128);
   for (std::size_t at = first; at < last; at += kBlock) {
     const std::size_t count = std::min(kBlock, last - at);
-    const std::uint8_t* ahead =
-        at + count < last ? segment.codes.residuals + (at + count) * codec::row_bytes(query_.dim(), segment.codes.bits)
-                          : after.residuals + after_first * codec::row_bytes(query_.dim(), after.bits);
-    codec::decode(*segment.codebook, segment.codes, at, count, flip, scratch.rows.data(), width,
-                  scratch.scales.data(), ahead);
+    const std::size_t then = at + count;
+    const codec::Run run{*segment.codebook, segment.codes, at, count};
+    const codec::Run following = then < last ? codec::Run{*segment.codebook, segment.codes, then, last - then}
+                                             : codec::Run{*next_segment.codebook, after, after_first, after_count};
+    codec::decode(run, following, flip, scratch.rows.data(), width, scratch.scales.data());
     if (bound_ != Bound::none && !add_bounds(segment, at, count, flip, scratch.rows.data(), width)) {
       return bound_ == Bound::upper ? kInfinity : kMinusInfinity;
     }

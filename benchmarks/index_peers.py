@@ -8,6 +8,8 @@ Runs in the engine's own environment: it needs that engine and NumPy, not Seroti
     numpy       pip install numpy
     faiss       pip install numpy faiss-cpu
     fast-plaid  pip install fast-plaid
+    xtr-warp    pip install xtr-warp-rs
+    colsearch   pip install torch 'colsearch[shard,native]'
     lancedb     pip install numpy lancedb pyarrow
     qdrant      pip install numpy qdrant-edge-py
 """
@@ -269,10 +271,60 @@ class Qdrant(Engine):
         return search
 
 
+class XtrWarp(Engine):
+    """WARP in Rust over torch: it imputes similarities that it did not retrieve, so its order is not MaxSim's."""
+
+    package = "xtr-warp-rs"
+
+    def build(self, data: Data, folder: Path) -> None:
+        """Build with the defaults, on the CPU."""
+        torch = importlib.import_module("torch")
+        torch.set_num_threads(1)
+        warp = importlib.import_module("xtr_warp.search")
+        self.torch = torch
+        self.index = warp.XTRWarp(index=str(folder / "warp"), device="cpu")
+        documents = [torch.from_numpy(data.document(i)) for i in range(data.documents)]
+        self.index.create(documents, device="cpu", show_progress=False)
+        self.index.load(device="cpu")
+
+    def searches(self, data: Data) -> dict[str, Search]:
+        """Search with the default, and with more lists per query token."""
+        return {"default": self._search({}), "nprobe=64": self._search({"nprobe": 64})}
+
+    def _search(self, options: dict[str, Any]) -> Search:
+        def search(query: NDArray[np.float32]) -> list[int]:
+            rankings = self.index.search(
+                self.torch.from_numpy(query)[None], top_k=DEPTH, num_threads=1, show_progress=False, **options
+            )
+            return [int(number) for number, _ in rankings[0]]
+
+        return search
+
+
+class ColSearch(Engine):
+    """Shards of documents chosen by a small learned router, then MaxSim over float16 vectors."""
+
+    package = "colsearch"
+
+    def build(self, data: Data, folder: Path) -> None:
+        """Build as its documentation's first example does, on the CPU."""
+        colsearch = importlib.import_module("colsearch")
+        documents = [data.document(i) for i in range(data.documents)]
+        options = {"engine": "shard", "n_shards": 32, "compression": "fp16", "device": "cpu"}
+        self.index = colsearch.Index(str(folder / "colsearch"), dim=data.vectors.shape[1], k_candidates=256, **options)
+        self.index.add(documents, ids=list(range(data.documents)))
+
+    def searches(self, data: Data) -> dict[str, Search]:
+        """Search with the example's 256 candidates, its only setting at search time."""
+        return {"256 candidates": lambda query: [int(hit.doc_id) for hit in self.index.search(query, k=DEPTH)]}
+
+
 ENGINES: dict[str, type[Engine]] = {
     "numpy": NumPy,
     "faiss": Faiss,
     "fast-plaid": FastPlaid,
+    "xtr-warp": XtrWarp,
+    "colsearch": ColSearch,
     "lancedb": LanceDb,
     "qdrant": Qdrant,
 }

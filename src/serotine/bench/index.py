@@ -29,6 +29,8 @@ INDEX_PROFILES: dict[str, dict[str, Any]] = {
 }
 # Documents scored over their codes, for the Pareto chart; None is the default.
 CANDIDATES: tuple[int | None, ...] = (None, 24, 48, 128, 256, 512)
+# Recalls asked for beside the default of 0.99.
+RECALLS = (0.9, 0.95, 0.999)
 # Values of the field that filters select one and ten percent of.
 _BUCKETS = 100
 
@@ -163,7 +165,7 @@ def brute_force(collection: VectorCollection, k: int) -> Search:
 def search(
     index: Index, engine: str, collection: VectorCollection, truth: Sequence[Sequence[int]], rounds: int
 ) -> list[SearchMeasurement]:
-    """Measure one index with all numbers of candidates, for ten and a hundred hits."""
+    """Measure one index with all numbers of candidates and recalls, for ten and a hundred hits."""
     contenders = {
         f"{'default' if count is None else f'{count:,} candidates'}, k={k}": (
             k,
@@ -172,6 +174,10 @@ def search(
         for count in CANDIDATES
         for k in (10, DEPTH)
         if count is None or count >= k
+    } | {
+        f"recall={promised}, k={k}": (k, index_search(index, k, recall=promised))
+        for promised in RECALLS
+        for k in (10, DEPTH)
     }
     measurements = []
     for _, measurement in measure(collection.queries, truth, contenders, rounds):

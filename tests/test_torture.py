@@ -15,9 +15,10 @@ from pathlib import Path
 
 import pytest
 from torture import __main__ as runner
-from torture import found, fuzzing, load, native, outcomes, process_kills, structured, table
+from torture import found, fuzzing, load, native, outcomes, process_kills, shard_kills, structured, table
 from torture.outcomes import Attack, Outcome
 
+from serotine.distributed import owner
 from serotine.ingest.file_types import SUFFIXES
 
 ROOT = Path(__file__).parents[1]
@@ -132,6 +133,24 @@ def test_a_killed_index_must_have_the_documents_of_its_folder(tmp_path: Path) ->
     assert "wrong ['notes/a.txt']" in attack._problem(tmp_path, after, after)
     assert "lost ['notes/c.txt']" in attack._problem(tmp_path, {**before, "c.txt": "emu"}, {**after, "c.txt": "emu"})
     shutil.rmtree(attack.folder)
+
+
+def test_an_answer_without_a_shard_must_name_it() -> None:
+    expected = [(f"d{i}", 1.0 - i / 10, "text") for i in range(9)]
+    lost = owner("d0", shard_kills.SHARDS)
+    rest = [fact for fact in expected if owner(fact[0], shard_kills.SHARDS) != lost]
+    assert 0 < len(rest) < 9
+    assert shard_kills.wrong(expected, expected, (), is_partial=False) == ""
+    assert shard_kills.wrong(rest, expected, (lost,), is_partial=True) == ""
+    assert shard_kills.wrong(expected, expected, (), is_partial=True) == "partial, and names no shard"
+    for hits, missing in ((rest, ()), (rest[1:], (lost,)), (expected, (lost,)), ([("d1", 0.5, "text")], ())):
+        assert "were expected" in shard_kills.wrong(hits, expected, missing, is_partial=bool(missing))
+
+
+def test_without_ray_no_shards_are_killed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shard_kills.importlib.util, "find_spec", lambda name: None if name == "ray" else object())
+    (result,) = runner._run_all([shard_kills.ShardKills], 3, None, 0.0)
+    assert result["skipped"] == "the library ray is not installed: pip install 'serotine[ray]'"
 
 
 def test_every_reader_has_a_file_in_the_corpus() -> None:

@@ -38,6 +38,7 @@ def attacks() -> dict[str, type[Attack]]:
     from .native import Native
     from .power_loss import PowerLoss
     from .process_kills import IndexKills, UploadKills
+    from .shard_kills import ShardKills
 
     return {
         attack.name: attack
@@ -47,6 +48,7 @@ def attacks() -> dict[str, type[Attack]]:
             Kills,
             IndexKills,
             UploadKills,
+            ShardKills,
             Damage,
             Fuzzing,
             Native,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import importlib.util
 import json
 import multiprocessing
@@ -40,6 +41,7 @@ _KILLED_WITHIN = 1.0
 # On a busy machine, processes take long to start.
 _PATIENCE = 120.0
 _TIMEOUT = 600.0
+_PR_SET_PDEATHSIG = 1
 
 
 class ShardKills(Attack):
@@ -105,7 +107,7 @@ class _Cluster:
     def __init__(self, folder: Path) -> None:
         warnings.simplefilter("ignore")
         os.environ["SEROTINE_SHARDS"] = str(folder / "cache")
-        self._ray = _started_ray(folder / "ray")
+        self._ray, self._nodes = _started_ray(folder / "ray")
         self.folder = folder
         self._builds = 0
         documents = _documents(random.Random(0))
@@ -122,6 +124,7 @@ class _Cluster:
     def close(self) -> None:
         self._index.close()
         self._ray.shutdown()
+        self._nodes.shutdown()
 
     def queries(self, rng: random.Random) -> Outcome:
         """Kill processes that answer; every answer must be whole, or say what it lacks, and soon all are whole."""
@@ -333,8 +336,8 @@ def _written(path: Path, documents: dict[str, str]) -> Path:
 _clusters: list[_Cluster] = []
 
 
-def _started_ray(folder: Path) -> Any:
-    """Return the module `ray`, connected to a cluster that this process starts.
+def _started_ray(folder: Path) -> tuple[Any, Any]:
+    """Return the module `ray`, connected to a cluster that this process starts, and the cluster.
 
     Raises:
         StartError: the machine is too busy.
@@ -342,29 +345,26 @@ def _started_ray(folder: Path) -> Any:
     os.environ |= {
         "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
         "RAY_USAGE_STATS_ENABLED": "0",
-        # On a busy machine, what Ray starts first takes long.
-        "RAY_agent_register_timeout_ms": "120000",
         # It kills too, and at moments that nobody chose.
         "RAY_memory_monitor_refresh_ms": "0",
     }
+    # Where the runner is killed, this process ends too; then a process of Ray's ends the others.
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     import ray
+    from ray.cluster_utils import Cluster
 
+    # As few processes as it can do with, none of which copies logs or adds nodes.
+    node = {"num_cpus": 4, "object_store_memory": 100 << 20, "temp_dir": str(folder)}
+    quiet = {"include_dashboard": False, "include_log_monitor": False, "no_monitor": True}
     try:
-        ray.init(
-            num_cpus=4,
-            include_dashboard=False,
-            log_to_driver=False,
-            logging_level="error",
-            object_store_memory=100 << 20,
-            _temp_dir=str(folder),
-        )
+        cluster = Cluster(initialize_head=True, head_node_args={**node, **quiet})
     # Of no class of its own; Ray waits for 30 seconds.
     except Exception as error:
-        ray.shutdown()
         if "timed out" in str(error):
             raise StartError(str(error)) from error
         raise
-    return ray
+    ray.init(address=cluster.address, log_to_driver=False, logging_level="error")
+    return ray, cluster
 
 
 def _attempt(folder: Path, rng: random.Random) -> Outcome:

@@ -17,6 +17,7 @@ SUMMARIES = {
     "kills": "SIGKILL at a random moment of a change",
     "index kills": "SIGKILL at random moments of `serotine index`, which then continues",
     "upload kills": "a server that indexes uploads, with 1 and 4 workers, ended by SIGKILL",
+    "shard kills": "SIGKILL of processes of a sharded index on a Ray cluster, which answer queries or build it",
     "damage": "bits flipped, files cut, zeroed, swapped or grown, at 2, 4 and 8 bits",
     "fuzzing": "mutated files, mutated contents of office files, within 1 GiB; hostile filters, metadata, requests",
     "native": "codec and search of random shapes, under AddressSanitizer and UBSan, or ThreadSanitizer",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import platform
@@ -76,8 +77,13 @@ def main() -> int:
         os.execve(sys.executable, [sys.executable, "-m", __package__, *sys.argv[1:]], environment)  # noqa: S606
     warnings.simplefilter("ignore")
     chosen = [attack for name, attack in attacks().items() if not options.only or name in options.only]
+    print(f"seed {options.seed}; building what the attacks run", flush=True)
+    for kind in chosen:
+        # What cannot be built cannot begin either, which `_run` reports.
+        with contextlib.suppress(Exception):
+            if not kind.missing():
+                kind.prepare()
     started = time.monotonic()
-    print(f"seed {options.seed}", flush=True)
     results = _run_all(chosen, options.seed, options.state, options.minutes * 60)
     _print_table(results)
     if options.json:

@@ -34,6 +34,10 @@ class Bindings(Attack):
             return "needs Linux, CMake, Ninja, GCC with its sanitizers, and nanobind"
         return can_run_sanitized()
 
+    @classmethod
+    def prepare(cls) -> None:
+        sanitized_core()
+
     def replay(self) -> list[Outcome]:
         """Repeat the calls that once failed."""
         return [self._run(*data.decode().split()) for data in self._found]

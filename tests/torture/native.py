@@ -28,6 +28,11 @@ class Native(Attack):
     def missing(cls) -> str:
         return can_run_sanitized() if can_build() else "needs CMake, Ninja and a C++ compiler"
 
+    @classmethod
+    def prepare(cls) -> None:
+        for kind, programs in _PROGRAMS.items():
+            sanitized(kind, *programs)
+
     def replay(self) -> list[Outcome]:
         """Run the seeds that once failed."""
         return [self._run(*data.decode().split()) for data in self._found]

@@ -64,6 +64,10 @@ class Attack:
         """Return what the attack needs and this machine lacks; "" if it can run."""
         return ""
 
+    @classmethod
+    def prepare(cls) -> None:
+        """Build what the attack runs, before its time begins."""
+
     def replay(self) -> list[Outcome]:
         """Try again what earlier runs found."""
         return []

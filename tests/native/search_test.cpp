@@ -183,8 +183,8 @@ void check_decoding(const Collection& c, std::mt19937& rng, const std::string& n
       const std::size_t count = tokens - first;
       std::unique_ptr<std::uint8_t[]> rows(new std::uint8_t[count * c.dim]);
       std::unique_ptr<float[]> scales(new float[count]);
-      codec::decode(c.codebook, c.segment.codes, first, count, static_cast<std::uint8_t>(flip), rows.get(), c.dim,
-                    scales.get(), c.residuals.get());
+      const codec::Run run{c.codebook, c.segment.codes, first, count};
+      codec::decode(run, run, static_cast<std::uint8_t>(flip), rows.get(), c.dim, scales.get());
       bool same = true;
       for (std::size_t t = 0; t < count; ++t) {
         same = same && scales[t] == c.scales[c.segment.codes.id(first + t)];
@@ -202,7 +202,8 @@ void check_codes(const Collection& c, const std::string& name) {
   const auto tokens = static_cast<std::size_t>(c.offsets[c.segment.documents]);
   std::unique_ptr<std::uint8_t[]> rows(new std::uint8_t[tokens * c.dim]);
   std::unique_ptr<float[]> scales(new float[tokens]);
-  codec::decode(c.codebook, c.segment.codes, 0, tokens, 0, rows.get(), c.dim, scales.get(), c.residuals.get());
+  const codec::Run run{c.codebook, c.segment.codes, 0, tokens};
+  codec::decode(run, run, 0, rows.get(), c.dim, scales.get());
   bool within = true;
   for (std::size_t t = 0; t < tokens; ++t) {
     double square = 0.0;

@@ -12,6 +12,7 @@ from test_cli import Shell, shell, write_jsonl
 from test_ingest_update import KILLED
 
 from serotine import Index
+from serotine.errors import DuplicateIdError
 from serotine.ingest import Chunking, Ingest, update
 
 __all__ = ["shell"]
@@ -47,6 +48,34 @@ def test_deleted_passages_stay_deleted_and_are_reported(notes: Path, tmp_path: P
         assert set(index) == set(ids)
         assert dict(update(index, [notes], chunking=chunking).deleted) == {}
         index.verify()
+
+
+def test_the_name_of_a_file_stands_for_its_passages(notes: Path, tmp_path: Path, shell: Shell) -> None:
+    bats, owls = ((notes / name).as_posix() for name in ("bats.txt", "owls.txt"))
+    (notes / "bats.txt#old.txt").write_text("Bats, as they were.", encoding="utf-8")
+    with Index.create(tmp_path / "index", encoder=WordEncoder()) as index:
+        update(index, [notes], chunking=Chunking(16, 0))
+        passages = [id_ for id_ in index if id_.startswith(f"{bats}#") and not id_.endswith("old.txt")]
+        assert len(passages) > 2
+        assert bats in index
+        text = (notes / "bats.txt").read_text(encoding="utf-8")
+        assert (index[bats].text, index[bats].metadata) == (text, {"source": bats})
+        assert len(index.vectors(bats)) == sum(len(index.vectors(id_)) for id_ in passages)
+        with pytest.raises(ValueError, match=r"metadata\[0\]\['source'\]: says which part of its document the passage"):
+            index.update_metadata([bats], [{"source": "elsewhere"}])
+        index.update_metadata([bats], [{"kind": "bat"}], replace=True)
+        assert index[bats].metadata == {"source": bats, "kind": "bat"}
+        with pytest.raises(DuplicateIdError, match="is already in the index"):
+            index.add([bats], ["a bat"])
+        rest = [id_ for id_ in index if id_ not in passages]
+        assert len(rest) == 2
+    assert shell.json("delete", tmp_path / "index", bats)["deleted"] == len(passages)
+    with Index.open(tmp_path / "index", encoder=WordEncoder()) as index:
+        assert list(index) == rest
+        assert update(index, [notes], chunking=Chunking(16, 0)).deleted[bats] == len(passages)
+        assert list(index) == rest
+    # A file of one document.
+    assert shell.json("delete", tmp_path / "index", owls)["deleted"] == 1
 
 
 def test_documents_that_a_file_no_longer_has_are_not_deleted_ones(notes: Path, tmp_path: Path) -> None:

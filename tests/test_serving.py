@@ -15,7 +15,7 @@ from helpers.serving_cases import DIM, TEXTS, application, create_index, create_
 
 from serotine import Index
 from serotine.errors import EncoderError, IndexReplacedError, SerotineError
-from serotine.index import CATALOG_FILE, SearchOptions, replace_index, search_several
+from serotine.index import CATALOG_FILE, replace_index
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -90,51 +90,6 @@ def test_search_equals_the_index(client: TestClient, index: Index, options: dict
         bound = hits.certificate.bound
         assert result["certificate"] == {**asdict(hits.certificate), "bound": bound if np.isfinite(bound) else None}
     assert 0 <= result["milliseconds"]["search"] <= result["milliseconds"]["total"]
-
-
-@pytest.mark.parametrize("options", [{"k": 3}, {"mode": "bm25"}, {"mode": "hybrid", "offset": 1}, {"exact": True}])
-def test_several_indexes_are_searched_as_one(index: Index, tmp_path: Path, options: dict[str, Any]) -> None:
-    create_index(tmp_path / "birds.serotine", {"owl": "owls eat bats at night", "late": "what bats eat"})
-    with (
-        application(tmp_path / "other", index.path, tmp_path / "birds.serotine") as client,
-        Index.open(tmp_path / "birds.serotine", read_only=True, encoder=WordEncoder(DIM)) as birds,
-    ):
-        body = {"query": QUERY, "indexes": ["birds", "wiki"], "explain": True, **options}
-        response = client.post("/v1/search", json=body)
-        expected = search_several([birds, index], QUERY, SearchOptions(**options))
-        hits = [(hit, expected.results[hit.result][hit.position]) for hit in expected.merged]
-        assert response.status_code == 200, response.text
-        result = response.json()
-        assert [(hit["index"], hit["id"], hit["score"], hit["text"]) for hit in result["hits"]] == [
-            (["birds", "wiki"][merged.result], hit.id, merged.score, hit.text) for merged, hit in hits
-        ]
-        assert {hit["index"] for hit in result["hits"]} == {"birds", "wiki"}
-        assert [hit["explanation"]["id"] for hit in result["hits"]] == [hit["id"] for hit in result["hits"]]
-        assert [one["index"] for one in result["indexes"]] == ["birds", "wiki"]
-        assert [one["stats"]["counts"] for one in result["indexes"]] == [hits.stats.counts for hits in expected.results]
-        assert [one["certificate"] is not None for one in result["indexes"]] == [bool(options.get("exact"))] * 2
-        assert result["warnings"] == []
-        # One index is searched as by its own route.
-        alone = client.post("/v1/search", json={**body, "indexes": ["wiki"]}).json()
-        assert [hit.pop("index") for hit in alone["hits"]] == ["wiki"] * len(alone["hits"])
-        assert alone["hits"] == search(client, query=QUERY, explain=True, **options)["hits"]
-
-
-@pytest.mark.parametrize(
-    ("body", "status", "message"),
-    [
-        ({"indexes": ["wiki", "wiki"]}, 422, "indexes[1]: duplicate name 'wiki'; names must be unique"),
-        ({"indexes": []}, 422, "indexes: must not be empty"),
-        ({}, 422, "indexes: is required"),
-        ({"indexes": ["wiki", "wikis"]}, 404, "index: unknown 'wikis'; available: 'numbers', 'wiki'"),
-        ({"indexes": ["wiki"], "k": 10_001}, 422, "k: must be at most 1,000 in one request, got 10,001"),
-    ],
-)
-def test_mistakes_in_a_search_of_several_indexes(
-    client: TestClient, body: dict[str, Any], status: int, message: str
-) -> None:
-    response = client.post("/v1/search", json={"query": QUERY, **body})
-    assert (response.status_code, response.json()["error"]["message"][: len(message)]) == (status, message)
 
 
 def test_explanations_of_hits_and_single_documents(client: TestClient, index: Index) -> None:

@@ -60,6 +60,15 @@ def test_files_become_documents(client: TestClient, tmp_path: Path) -> None:
     assert not list((tmp_path / "state" / "uploads").iterdir())
 
 
+def test_the_name_of_a_file_stands_for_its_passages(client: TestClient) -> None:
+    text = "\n\n".join(f"Bats of kind {n} hunt moths over water at night." for n in range(60))
+    passages = upload(client, ("notes/bats.txt", text.encode()))["added"]
+    assert passages > 1
+    assert client.get("/v1/indexes/wiki/documents/notes/bats.txt").json()["text"] == text
+    assert client.delete("/v1/indexes/wiki/documents/notes/bats.txt").json() == {"deleted": passages, "warnings": []}
+    expect_error(client.get("/v1/indexes/wiki/documents/notes/bats.txt#1"), 404, "unknown_id")
+
+
 def test_a_broken_file_is_skipped_and_reported(client: TestClient) -> None:
     job = upload(
         client,

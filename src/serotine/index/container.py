@@ -70,8 +70,8 @@ class DocumentContainer:
     def get(self, ids: str | Sequence[str], *, missing: Missing = "error") -> Hit | list[Hit] | list[Hit | None] | None:
         """Return documents by id, as hits with score NaN: one for a string, a list in the order of `ids` otherwise.
 
-        The id of a document that was split means all its passages: the hit has its whole text, and the metadata that
-        they share.
+        The id of a document that was split, or the name of a file, means all its passages: the hit has its whole text,
+        and the metadata that they share.
 
         Args:
             ids: an id, or several.

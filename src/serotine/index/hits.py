@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol, overload
 from serotine.errors import EncoderError, SerotineError, SerotineWarning, UnknownIdError, UnknownTextWarning, wrong_type
 from serotine.excerpts import word_spans
 from serotine.index.hit_tables import html_hit, html_table, one_line, text_table
+from serotine.index.store import passage_origin
 from serotine.wire import finite
 
 if TYPE_CHECKING:
@@ -20,13 +21,8 @@ if TYPE_CHECKING:
 
 def document_of(id_: str, metadata: Mapping[str, Any]) -> str:
     """Return the id of the document that a passage is cut from, or `id_` if it is no passage."""
-    document, source = metadata.get("document"), metadata.get("source")
-    if isinstance(document, str):
-        return document
-    # Rows of a table have a source too: only what has a position in its text is cut from it.
-    if isinstance(source, str) and "start" in metadata and id_.startswith(f"{source}#"):
-        return source
-    return id_
+    document = metadata.get("document")
+    return document if isinstance(document, str) else passage_origin(id_, metadata) or id_
 
 
 class Explainer(Protocol):

@@ -319,8 +319,8 @@ class Index(Upkeep):
         """Delete documents, by id or by a filter, in one transaction; return how many.
 
         Args:
-            ids: the ids; if one is not in the index, nothing is deleted. The id of a document that was split means
-                its passages, which count one each.
+            ids: the ids; if one is not in the index, nothing is deleted. The id of a document that was split, or
+                the name of a file, means its passages, which count one each.
             where: instead of ids: a filter on metadata, as for `search`. It may match nothing.
 
         Raises:
@@ -344,12 +344,12 @@ class Index(Upkeep):
         file's documents change.
 
         Args:
-            ids: the documents; if one is not in the index, nothing is changed. The id of a document that was split
-                means its passages.
+            ids: the documents; if one is not in the index, nothing is changed. The id of a document that was split,
+                or the name of a file, means its passages.
             metadata: one dict per document. Its fields replace those of the same names, the others stay, and a field
                 that is None is removed. Nested dicts are replaced whole.
             replace: drop all other fields; a field that is None is then stored as null. A passage keeps "document",
-                "start" and "end", and giving it others is a ValueError.
+                "start" and "end", that of a file "source" too, and giving it others is a ValueError.
 
         Raises:
             UnknownIdError: an id is not in the index.

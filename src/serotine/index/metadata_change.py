@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from serotine.cutting import PASSAGE_FIELDS
-from serotine.index.store import Row, is_passage
+from serotine.index.store import Row, passage_origin
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,12 +35,14 @@ class MetadataChange:
         else:
             merged = {**row.metadata, **self.fields}
             changed = {name: value for name, value in merged.items() if value is not None or name not in self.fields}
-        if is_passage(row.id, row.metadata.get("document")):
-            for name in PASSAGE_FIELDS:
+        if (origin := passage_origin(row.id, row.metadata)) is not None:
+            # A passage of a file names it as its source.
+            names = [*PASSAGE_FIELDS, *(["source"] if row.metadata.get("document") != origin else [])]
+            for name in names:
                 if name in self.fields and self.fields[name] != row.metadata.get(name):
                     raise ValueError(
                         f"metadata[{self.position}][{name!r}]: says which part of its document the passage {row.id!r} "
                         "is, and cannot change; leave it out"
                     )
-            changed.update({name: row.metadata[name] for name in PASSAGE_FIELDS if name in row.metadata})
+            changed.update({name: row.metadata[name] for name in names if name in row.metadata})
         return changed

@@ -38,7 +38,7 @@ from serotine.index.long_texts import (
 )
 from serotine.index.metadata_change import MetadataChange
 from serotine.index.recorded_encoder import RecordedEncoder
-from serotine.index.store import CoverageRow, SourceUpdate, Store, Transaction, is_passage
+from serotine.index.store import CoverageRow, SourceUpdate, Store, Transaction, passage_origin
 from serotine.index.text_vectors import encode_documents
 from serotine.index.tuning import Tuner, TuneReport
 from serotine.issued_warnings import issue_warning
@@ -207,11 +207,11 @@ class Writer:
 
     def _numbers_by_id(self, ids: Sequence[str], outcome: str) -> dict[str, list[int]]:
         numbers = self._store.catalog.live_ids(ids)
-        passages = self._store.catalog.passages(ids)
+        passages = self._store.catalog.passages([id_ for id_ in ids if id_ not in numbers])
         missing = [id_ for id_ in ids if id_ not in numbers and id_ not in passages]
         if missing:
             raise UnknownIdError(f"ids: {first_and_count(missing)} is not in the index; {outcome}")
-        return {id_: [*([numbers[id_]] if id_ in numbers else []), *passages.get(id_, {}).values()] for id_ in ids}
+        return {id_: [numbers[id_]] if id_ in numbers else list(passages[id_].values()) for id_ in ids}
 
     def update_metadata(self, ids: Sequence[str], metadata: Sequence[dict[str, Any]], *, replace: bool) -> None:
         """Change the metadata of documents."""
@@ -313,9 +313,9 @@ class Writer:
         if not suspects:
             return
         documents_of = {
-            row.id: row.metadata.get("document") for row in self._store.catalog.rows(list(suspects)).values()
+            row.id: passage_origin(row.id, row.metadata) for row in self._store.catalog.rows(list(suspects)).values()
         }
-        passages = [id_ for id_, document in documents_of.items() if is_passage(id_, document) and document not in ids]
+        passages = [id_ for id_, document in documents_of.items() if document is not None and document not in ids]
         if passages:
             first = passages[0]
             issue_warning(

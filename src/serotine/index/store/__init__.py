@@ -13,7 +13,7 @@ from serotine.index.store.filters import check_filterable, check_metadata, compi
 from serotine.index.store.folder import checked as checked_path
 from serotine.index.store.lexical import analyze
 from serotine.index.store.pages import field_names
-from serotine.index.store.passages import is_passage
+from serotine.index.store.passages import passage_origin
 from serotine.index.store.replacement import beside, check_replaceable, replace_index, restore_replaced_index
 from serotine.index.store.salvage import LostDocument, SalvageReport, salvage_index
 from serotine.index.store.settings import FORMAT_VERSION, Settings
@@ -56,8 +56,8 @@ __all__ = [
     "checked_path",
     "compile_where",
     "field_names",
-    "is_passage",
     "merged_statistics",
+    "passage_origin",
     "read_settings",
     "replace_index",
     "restore_replaced_index",

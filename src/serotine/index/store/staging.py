@@ -9,7 +9,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Sequence
 
-from serotine.index.store import deleted_table, lexical, passages
+from serotine.index.store import deleted_table, lexical
 
 _SCHEMA = (
     """CREATE TABLE staged (
@@ -52,15 +52,13 @@ def activate(connection: sqlite3.Connection, source: str, ids: Sequence[str]) ->
     """Turn staged documents of a file into live ones; those of the same ids must be tombstones already."""
     for id_ in ids:
         row = connection.execute(
-            "SELECT number, text, metadata FROM staged JOIN documents USING (number) "
-            "WHERE staged.source = ? AND staged.id = ?",
+            "SELECT number, text FROM staged JOIN documents USING (number) WHERE staged.source = ? AND staged.id = ?",
             (source, id_),
         ).fetchone()
-        number, text, metadata = row
+        number, text = row
         connection.execute("UPDATE documents SET live = 1 WHERE number = ?", (number,))
         if text:
             lexical.add(connection, [(number, text)])
-        passages.record(connection, [(id_, text, metadata)])
     if ids:
         deleted_table.remove(connection, ids)
         connection.execute("DELETE FROM staged WHERE source = ?", (source,))

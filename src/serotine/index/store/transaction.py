@@ -15,7 +15,6 @@ from serotine.index.store import (
     coverage_table,
     deleted_table,
     lexical,
-    passages,
     source_catalog,
     staging,
 )
@@ -74,7 +73,6 @@ class Transaction:
         else:
             texts = ((first_number + i, text) for i, (_, text, _) in enumerate(documents) if text)
             lexical.add(self._connection, texts)
-            passages.record(self._connection, documents)
             deleted_table.remove(self._connection, [id_ for id_, _, _ in documents])
         coverage_table.record(self._connection, first_number, coverage)
 
@@ -89,7 +87,6 @@ class Transaction:
         )
         live = [row for row in documents if row.live]
         lexical.add(self._connection, [(row.number, row.text) for row in live if row.text])
-        passages.record(self._connection, [(row.id, row.text, row.metadata) for row in live])
 
     def mark_deleted(self, numbers: Sequence[int]) -> None:
         """Turn live documents into tombstones: no search returns them, and their vectors stay until a rewrite."""
@@ -190,4 +187,3 @@ class Transaction:
             if row is not None:
                 stored = json.dumps(values, ensure_ascii=False)
                 self.replace_metadata([(row[0], id_, row[1], stored)])
-                passages.record(self._connection, [(id_, row[1], stored)])

@@ -15,6 +15,7 @@ from serotine.index import Index, load_encoder, read_settings
 from serotine.serving.batching import BatchingEncoder
 from serotine.serving.errors import read_only, unavailable
 from serotine.serving.index_folders import SUFFIX, DelayedClose, catalog_id, index_name, is_index
+from serotine.serving.server_paths import ServerPaths
 from serotine.serving.settings import ServerSettings
 from serotine.serving.work_pool import WorkPool
 from serotine.text_encoder import TextEncoder
@@ -95,9 +96,10 @@ class ServedIndexes:
     closed.
     """
 
-    def __init__(self, settings: ServerSettings, observe_batch: Callable[[int], None]) -> None:
+    def __init__(self, settings: ServerSettings, observe_batch: Callable[[int], None], paths: ServerPaths) -> None:
         self._settings = settings
         self._observe_batch = observe_batch
+        self._paths_shown = paths
         self._opening = threading.Lock()
         self._open: dict[str, ServedIndex] = {}
         # By fingerprint: one copy of each model, however many indexes use it.
@@ -193,7 +195,8 @@ class ServedIndexes:
             ServerError: 404 where no encoder has that name.
         """
         by_index = {served.name: served.encoder for served in self.all() if served.encoder is not None}
-        encoders = {**{encoder.name: encoder for encoder in self._encoders.values()}, **by_index}
+        by_name = {self._paths_shown.hidden(encoder.name): encoder for encoder in self._encoders.values()}
+        encoders = {**by_name, **by_index}
         if model is None:
             if by_index:
                 return next(iter(by_index.values()))
@@ -223,6 +226,8 @@ class ServedIndexes:
 
     def _open_index(self, name: str, path: Path, changes: WorkPool | None = None) -> ServedIndex:
         settings, encoder = read_settings(path), None
+        if settings.encoder is not None and Path(settings.encoder).is_absolute():
+            self._paths_shown.add_folder(Path(settings.encoder))
         if settings.fingerprint is not None:
             encoder = self._encoders.get(settings.fingerprint) or self._batching_encoder(load_encoder(settings, path))
         return ServedIndex(name, path, encoder, self._settings, changes)

@@ -24,10 +24,12 @@ from serotine.errors import (
 )
 from serotine.files import write_atomically
 from serotine.index import Index
-from serotine.ingest import MAX_NAMED, IngestReport, ReadingLimits, SourceFile, update
+from serotine.ingest import MAX_NAMED, IngestReport, SourceFile, update
 from serotine.issued_warnings import collected_warnings
 from serotine.serving.indexes import ServedIndex
 from serotine.serving.metrics import Metrics
+from serotine.serving.server_paths import UPLOADS, ServerPaths
+from serotine.serving.settings import ServerSettings
 
 _log = logging.getLogger("serotine.serving")
 State = Literal["queued", "running", "done", "failed"]
@@ -95,15 +97,16 @@ class Jobs:
     """The jobs of one server.
 
     Args:
-        folder: shared by the server's processes.
+        settings: the folder that its processes share, and the limits of what is read of a file.
         metrics: counts every document added.
-        limits: of what is read of a file.
+        paths: what the records say instead of the server's folders.
     """
 
-    def __init__(self, folder: Path, metrics: Metrics, limits: ReadingLimits | None = None) -> None:
-        self._limits = limits
-        self._records = folder / "jobs"
-        self._uploads = folder / "uploads"
+    def __init__(self, settings: ServerSettings, metrics: Metrics, paths: ServerPaths) -> None:
+        self._limits = settings.reading
+        self._paths = paths
+        self._records = settings.state / "jobs"
+        self._uploads = settings.state / UPLOADS
         for subfolder in (self._records, self._uploads):
             subfolder.mkdir(parents=True, exist_ok=True)
         self._metrics = metrics
@@ -202,7 +205,7 @@ class Jobs:
 
     def _write(self, job: Job) -> None:
         # Atomically: another process may be reading it.
-        write_atomically(self._records / f"{job.id}.json", json.dumps(job.to_json()))
+        write_atomically(self._records / f"{job.id}.json", json.dumps(self._paths.hidden(job.to_json())))
 
 
 class _TextWarnings:

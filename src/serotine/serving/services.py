@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from serotine.serving.indexes import ServedIndex, ServedIndexes
 from serotine.serving.jobs import Jobs
 from serotine.serving.metrics import Metrics
+from serotine.serving.server_paths import ServerPaths
 from serotine.serving.settings import ServerSettings
 from serotine.serving.work_pool import WorkPool
 
@@ -21,6 +22,7 @@ class Services:
         indexes: the indexes it serves.
         searches: the pool that runs searches and encodings.
         jobs: uploads that are being indexed.
+        paths: what messages say instead of the server's folders.
     """
 
     settings: ServerSettings
@@ -28,6 +30,7 @@ class Services:
     indexes: ServedIndexes
     searches: WorkPool
     jobs: Jobs
+    paths: ServerPaths
 
     @classmethod
     def start(cls, settings: ServerSettings, metrics: Metrics) -> Services:
@@ -36,10 +39,11 @@ class Services:
         Raises:
             SerotineError: an index or its encoder cannot be opened.
         """
-        indexes = ServedIndexes(settings, metrics.batch.observe)
+        paths = ServerPaths(settings)
+        indexes = ServedIndexes(settings, metrics.batch.observe, paths)
         limits = settings.limits
         searches = WorkPool("search", threads=limits.threads, queue=limits.queue, seconds=limits.seconds)
-        return cls(settings, metrics, indexes, searches, Jobs(settings.state, metrics, settings.reading))
+        return cls(settings, metrics, indexes, searches, Jobs(settings, metrics, paths), paths)
 
     def index(self, name: str) -> ServedIndex:
         """Return an index; see `ServedIndexes.get`."""

@@ -17,6 +17,7 @@ from starlette.routing import Route, compile_path
 
 from serotine.errors import SerotineError, ServerError, shown, unknown_key
 from serotine.serving.http.body_fields import body_fields
+from serotine.serving.http.dependencies import services_of
 from serotine.serving.mistakes import mistake_message
 from serotine.wire import STATUS, error_code
 
@@ -69,8 +70,11 @@ def add_exception_handlers(app: FastAPI) -> None:
     app.add_exception_handler(Exception, _on_unexpected_error)
 
 
-async def _on_request_error(_request: Request, error: Exception) -> Response:
-    if not isinstance(error, (RequestError, ServerError)):
+async def _on_request_error(request: Request, error: Exception) -> Response:
+    if isinstance(error, ServerError):
+        message = services_of(request).paths.hidden(str(error))
+        return error_response(error.status or 500, error.code, message)
+    if not isinstance(error, RequestError):
         raise error
     return response_to(error)
 
@@ -156,12 +160,12 @@ def _methods(request: Request, headers: Mapping[str, str] | None) -> str:
     return " or ".join(sorted(set(first).union(*matching) - {"HEAD", ""}))
 
 
-async def _on_library_error(_request: Request, error: Exception) -> Response:
+async def _on_library_error(request: Request, error: Exception) -> Response:
     code = error_code(error) or "server_error"
     status = STATUS.get(code, 500)
     if status == 500:
         _log.error("fault", exc_info=error)
-    return error_response(status, code, str(error))
+    return error_response(status, code, services_of(request).paths.hidden(str(error)))
 
 
 async def _on_unexpected_error(_request: Request, _error: Exception) -> Response:

@@ -11,6 +11,7 @@ from fastapi.responses import Response
 
 from serotine.errors import SerotineWarning
 from serotine.index import Explanation, Hit, Hits, SeveralHits
+from serotine.serving.server_paths import ServerPaths
 from serotine.wire import finite
 
 
@@ -23,23 +24,29 @@ def json_response(body: dict[str, Any], status: int = 200) -> Response:
     )
 
 
-def warning_list(warnings: Sequence[SerotineWarning]) -> list[dict[str, str]]:
+def warning_list(warnings: Sequence[SerotineWarning], paths: ServerPaths) -> list[dict[str, str]]:
     """Return warnings as every response has them: the name of the class, and the message."""
-    return [warning.to_dict() for warning in warnings]
+    return [paths.hidden(warning.to_dict()) for warning in warnings]
 
 
-def search_result(hits: Hits, explanations: Sequence[Explanation | None], total: float) -> dict[str, Any]:
+def search_result(
+    hits: Hits, explanations: Sequence[Explanation | None], total: float, paths: ServerPaths
+) -> dict[str, Any]:
     """Return the hits of one query; `total` in milliseconds."""
     return {
         "hits": [_hit(hit, explained) for hit, explained in zip(hits, explanations, strict=True)],
         **_searched(hits),
-        "warnings": warning_list(hits.warnings),
+        "warnings": warning_list(hits.warnings, paths),
         "milliseconds": _milliseconds([hits], total),
     }
 
 
 def several_result(
-    names: Sequence[str], answer: SeveralHits, explanations: Sequence[Explanation | None], total: float
+    names: Sequence[str],
+    answer: SeveralHits,
+    explanations: Sequence[Explanation | None],
+    total: float,
+    paths: ServerPaths,
 ) -> dict[str, Any]:
     """Return the hits of several indexes, each with the name of its own; `total` in milliseconds."""
     return {
@@ -52,7 +59,7 @@ def several_result(
             for merged, explained in zip(answer.merged, explanations, strict=True)
         ],
         "indexes": [{"index": name, **_searched(hits)} for name, hits in zip(names, answer.results, strict=True)],
-        "warnings": warning_list(answer.warnings),
+        "warnings": warning_list(answer.warnings, paths),
         "milliseconds": _milliseconds(answer.results, total),
     }
 

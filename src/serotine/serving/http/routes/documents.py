@@ -60,7 +60,7 @@ async def add_documents(request: Request, name: str, body: AddRequest) -> Respon
         if isinstance(warning, MaintenanceWarning):
             # For the operator too: it is about the disk.
             issue_warning(warning)
-    return json_response({"added": added, "warnings": warning_list(collected)}, 201)
+    return json_response({"added": added, "warnings": warning_list(collected, services.paths)}, 201)
 
 
 @router.post("/documents/fetch", dependencies=[MayRead], response_model=FetchResponse)
@@ -150,7 +150,7 @@ async def _ids(request: Request, name: str, page: IdsRequest) -> Response:
 
     ids, collected = await services.searches.run(work)
     found = ids[page.offset : page.offset + page.limit]
-    return json_response({"ids": found, "total": len(ids), "warnings": warning_list(collected)})
+    return json_response({"ids": found, "total": len(ids), "warnings": warning_list(collected, services.paths)})
 
 
 async def _delete(request: Request, name: str, body: DeleteRequest) -> Response:
@@ -162,7 +162,7 @@ async def _delete(request: Request, name: str, body: DeleteRequest) -> Response:
             return index.delete(body.ids, where=body.where), collected
 
     deleted, collected = await served.changes.run(lambda: served.change(work), is_change=True)
-    return json_response({"deleted": deleted, "warnings": warning_list(collected)})
+    return json_response({"deleted": deleted, "warnings": warning_list(collected, services.paths)})
 
 
 def _batch(documents: list[NewDocument], dim: int) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from serotine.serving.http.schemas.indexes import (
     VerifyResponse,
 )
 from serotine.serving.indexes import ServedIndex
+from serotine.serving.services import Services
 
 router = APIRouter(prefix="/v1/indexes", tags=["indexes"])
 _TYPES: dict[str, type] = {"str": str, "int": int, "float": float, "bool": bool}
@@ -31,7 +32,7 @@ async def list_indexes(request: Request, credentials: Credentials) -> Response:
     services, writes = services_of(request), may_write(request, credentials)
 
     def work() -> dict[str, Any]:
-        return {"indexes": [_summary(served, may_write=writes) for served in services.indexes.all()]}
+        return {"indexes": [_summary(services, served, may_write=writes) for served in services.indexes.all()]}
 
     return json_response(await services.searches.run(work))
 
@@ -49,7 +50,7 @@ async def create_index(request: Request, body: CreateRequest) -> Response:
             keep_vectors=body.keep_vectors,
             filterable={field: _TYPES[type_name] for field, type_name in body.filterable.items()},
         )
-        return _summary(served, may_write=True)
+        return _summary(services, served, may_write=True)
 
     return json_response(await services.searches.run(work, is_change=True), 201)
 
@@ -58,7 +59,7 @@ async def create_index(request: Request, body: CreateRequest) -> Response:
 async def index_stats(request: Request, name: str) -> Response:
     """Return counts and sizes of an index."""
     services = services_of(request)
-    return json_response(await services.searches.run(lambda: asdict(services.index(name).reader.stats())))
+    return json_response(await services.searches.run(lambda: _stats(services, services.index(name).reader)))
 
 
 @router.post("/{name}/verify", dependencies=[MayRead], response_model=VerifyResponse)
@@ -80,12 +81,17 @@ async def compact_index(request: Request, name: str) -> Response:
 
     def work(index: Index) -> dict[str, Any]:
         index.compact()
-        return asdict(index.stats())
+        return _stats(services, index)
 
     return json_response(await served.changes.run(lambda: served.change(work), is_change=True))
 
 
-def _summary(served: ServedIndex, *, may_write: bool) -> dict[str, Any]:
+def _stats(services: Services, index: Index) -> dict[str, Any]:
+    stats = asdict(index.stats())
+    return {**stats, "encoder": services.paths.hidden(stats["encoder"])}
+
+
+def _summary(services: Services, served: ServedIndex, *, may_write: bool) -> dict[str, Any]:
     stats = served.reader.stats()
     return {
         "name": served.name,
@@ -93,7 +99,7 @@ def _summary(served: ServedIndex, *, may_write: bool) -> dict[str, Any]:
         "tokens": stats.tokens,
         "bytes": stats.bytes + stats.catalog_bytes,
         "dim": stats.dim,
-        "encoder": stats.encoder,
+        "encoder": services.paths.hidden(stats.encoder),
         "filterable": stats.filterable,
         "writable": served.writable and may_write,
     }

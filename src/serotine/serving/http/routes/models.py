@@ -28,6 +28,7 @@ from serotine.serving.http.schemas.models import (
     RerankResponse,
     TextObject,
 )
+from serotine.serving.server_paths import ServerPaths
 from serotine.serving.services import Services
 from serotine.wire import pack
 
@@ -55,7 +56,7 @@ async def rerank(request: Request, body: RerankRequest) -> Response:
         order = np.argsort(-scores, kind="stable")[: body.top_n]
         tokens = len(query) + sum(map(len, documents))
         return {
-            "model": encoder.name,
+            "model": services.paths.hidden(encoder.name),
             "results": [
                 {
                     "index": i,
@@ -65,7 +66,10 @@ async def rerank(request: Request, body: RerankRequest) -> Response:
                 for i in order.tolist()
             ],
             "usage": _usage(tokens),
-            "warnings": [*_warnings(encoder, [body.query], query=True), *_warnings(encoder, texts, query=False)],
+            "warnings": [
+                *_warnings(services.paths, encoder, [body.query], query=True),
+                *_warnings(services.paths, encoder, texts, query=False),
+            ],
         }
 
     return json_response(await services.searches.run(work))
@@ -81,7 +85,7 @@ async def multi_vector(request: Request, body: MultiVectorRequest) -> Response:
         encoder, encoded = _encode(services, body.model, texts, query=body.input_type == "query")
         packed = body.embedding_type == "base64"
         return {
-            "model": encoder.name,
+            "model": services.paths.hidden(encoder.name),
             "object": "list",
             "usage": _usage(sum(map(len, encoded))),
             "data": [
@@ -93,7 +97,7 @@ async def multi_vector(request: Request, body: MultiVectorRequest) -> Response:
                 }
                 for i, vectors in enumerate(encoded)
             ],
-            "warnings": _warnings(encoder, texts, query=body.input_type == "query"),
+            "warnings": _warnings(services.paths, encoder, texts, query=body.input_type == "query"),
         }
 
     return json_response(await services.searches.run(work))
@@ -112,13 +116,13 @@ async def pooling(request: Request, body: PoolingRequest) -> Response:
             "id": f"pool-{uuid.uuid4().hex}",
             "object": "list",
             "created": int(time.time()),
-            "model": encoder.name,
+            "model": services.paths.hidden(encoder.name),
             "data": [
                 {"index": i, "object": "pooling", "data": _embedding(vectors, packed=packed), "shape": vectors.shape}
                 for i, vectors in enumerate(encoded)
             ],
             "usage": _usage(sum(map(len, encoded))),
-            "warnings": _warnings(encoder, texts, query=body.input_type == "query"),
+            "warnings": _warnings(services.paths, encoder, texts, query=body.input_type == "query"),
         }
 
     return json_response(await services.searches.run(work))
@@ -143,11 +147,13 @@ def _encoded(encoder: BatchingEncoder, texts: Sequence[str], *, query: bool) -> 
     return [next(vectors) if text.strip() else no_vectors for text in texts]
 
 
-def _warnings(encoder: BatchingEncoder, texts: Sequence[str], *, query: bool) -> list[dict[str, str]]:
+def _warnings(
+    paths: ServerPaths, encoder: BatchingEncoder, texts: Sequence[str], *, query: bool
+) -> list[dict[str, str]]:
     """Return what the library warns about: texts that are too long, or outside the encoder's vocabulary."""
     with collected_warnings() as collected:
         warn_about_texts(encoder, texts, query=query)
-    return warning_list(collected)
+    return warning_list(collected, paths)
 
 
 def _embedding(vectors: NDArray[np.float32], *, packed: bool) -> list[list[float]] | str:

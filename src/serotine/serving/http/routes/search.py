@@ -89,7 +89,8 @@ async def search_indexes(request: Request, body: SeveralRequest) -> Response:
         hits = [(hit, served[hit.result], answer.results[hit.result][hit.position]) for hit in answer.merged]
         explained = [_explanation_of(one, body.query, hit) if body.explain else None for _, one, hit in hits]
         _observe(services, zip(served, answer.results, strict=True))
-        return several_result(body.indexes, answer, explained, (time.perf_counter() - started) * 1e3)
+        total = (time.perf_counter() - started) * 1e3
+        return several_result(body.indexes, answer, explained, total, services.paths)
 
     return json_response(await services.searches.run(work))
 
@@ -159,7 +160,10 @@ def _results(
     ]
     _observe(services, ((served, hits) for hits in results))
     total = (time.perf_counter() - started) * 1e3
-    return [search_result(hits, explanations, total) for hits, explanations in zip(results, explained, strict=True)]
+    return [
+        search_result(hits, explanations, total, services.paths)
+        for hits, explanations in zip(results, explained, strict=True)
+    ]
 
 
 def _check_effort(body: SearchBody, limits: Limits) -> None:

@@ -89,6 +89,18 @@ def test_a_damaged_file_is_not_copied(tmp_path: Path) -> None:
     assert [entry.name for entry in tmp_path.iterdir()] == ["x"]
 
 
+def test_names_that_do_not_fit_are_said_in_the_words_of_copies(tmp_path: Path, shell: Shell) -> None:
+    with (
+        create(tmp_path / "x") as index,
+        pytest.raises(IndexExistsError, match=r"x: already exists; choose another path$"),
+    ):
+        index.snapshot(tmp_path / "x")
+    with pytest.raises(NotAnIndexError, match=r"nope: no such snapshot; check the path$"):
+        Index.restore(tmp_path / "nope", tmp_path / "y")
+    assert "nope: no such snapshot; check the path" in shell.fails("restore", "nope", "-o", "y")
+    assert "already exists; choose another path" in shell.fails("snapshot", tmp_path / "x", "-o", tmp_path / "x")
+
+
 @pytest.mark.parametrize("exchange", [True, False])
 def test_restore_replaces_an_index_and_readers_notice(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, exchange: bool

@@ -49,6 +49,13 @@ def test_an_emptied_folder_names_what_the_index_still_has_of_it(shell: Shell, tm
     assert "still has" not in shell.fails("index", "mv", "-o", "mv.serotine")
 
 
+def test_a_mistyped_pattern_advises_no_deletion(shell: Shell, tmp_path: Path) -> None:
+    create(shell, tmp_path)
+    error = shell.fails("index", "mv", "-o", "mv.serotine", "--include", "*.rts")
+    assert "--include '*.rts' does not match any of its" in error
+    assert "delete" not in error
+
+
 @pytest.mark.parametrize("source", ["mv", "./mv", "mv/"])
 def test_an_emptied_folder_is_known_under_any_spelling(
     shell: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str

@@ -63,7 +63,7 @@ def test_generated_files_are_left_out_by_kind(tree: Path) -> None:
         (tree / name).write_text("{}")
     found = find_files(tree, FileSelection())
     assert found.ignored.generated == {"lock files": 3, "generated code": 1, "minified code": 1, "source maps": 1}
-    assert "3 lock files, 1 source maps, 1 minified code, 1 generated code, folders" in str(found.ignored)
+    assert "3 lock files, 1 source map, 1 minified code, 1 generated code, folders" in str(found.ignored)
     assert found.ignored.to_json()["generated"] == found.ignored.generated
     assert {"lock.py", "admin.js", "records.json"} <= set(names(tree))
     assert not set(generated) & set(names(tree))

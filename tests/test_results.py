@@ -146,6 +146,9 @@ def test_a_representation_fits_a_terminal(index: Index) -> None:
     columns = sum(2 if ord(character) > 0x3000 else 1 for character in repr(wide))
     assert columns <= 96
     assert repr(Hit("apple", 1.5, None, {})) == "Hit('apple', score=1.5, text=None)"
+    # A document that was read by its id has no score.
+    assert repr(Hit("apple", float("nan"), None, {})) == "Hit('apple', text=None)"
+    assert "score" not in Hit("apple", float("nan"), None, {})._repr_html_()
     assert repr(hits[:0]).splitlines() == ["0 hits for 'bat at night', plan flat"]
     many = Hits(tuple(Hit(str(n), 1.0, "\x1b[31mred", {}) for n in range(80)), hits.stats)
     assert repr(many).splitlines()[-1] == "    and 30 more"

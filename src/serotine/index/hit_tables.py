@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import math
 import textwrap
 import unicodedata
 from typing import TYPE_CHECKING
@@ -25,7 +26,9 @@ _CELL = "text-align:left;vertical-align:top;padding:4px 12px 4px 0"
 
 def one_line(hit: Hit) -> str:
     """Return a hit on one line of at most 96 columns."""
-    parts = [_cut(repr(hit.id), 30), f"score={hit.score:.4g}"]
+    # A document that was read by its id has no score.
+    score = [] if math.isnan(hit.score) else [f"score={_score(hit)}"]
+    parts = [_cut(repr(hit.id), 30), *score]
     metadata = _cut(repr(hit.metadata), 26) if hit.metadata else ""
     room = _WIDTH - len("Hit(, text=)") - sum(map(_columns, [*parts, metadata])) - 4
     parts.append(f"text={None if hit.text is None else _cut(repr(hit.text), max(room, 12))}")
@@ -71,7 +74,9 @@ def html_table(hits: Hits) -> str:
 
 def html_hit(hit: Hit) -> str:
     """Return an HTML table of a hit's values; everything from documents is escaped."""
-    values = {"id": hit.id, "score": _score(hit)}
+    values = {"id": hit.id}
+    if not math.isnan(hit.score):
+        values["score"] = _score(hit)
     if hit.score_per_token is not None:
         values["score per token"] = f"{hit.score_per_token:.3f}"
     values |= {name: str(value) for name, value in hit.metadata.items()}

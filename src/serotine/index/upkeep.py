@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, NoReturn
 
-from serotine.errors import IndexDamagedError, IndexExistsError, RepositoryError, check_flags
+from serotine.errors import IndexDamagedError, IndexExistsError, NotAnIndexError, RepositoryError, check_flags
 from serotine.index.container import DocumentContainer
 from serotine.index.repository import PruneReport, SnapshotInfo, SnapshotRepository, repository_at
 from serotine.index.results import IndexStats, VerifyReport
@@ -233,6 +233,8 @@ def _required(url: str | Path, storage_options: Mapping[str, Any] | None) -> Sna
 
 def _restore(source: Path, target: Path, *, overwrite: bool, hard_links: bool) -> CopyReport:
     """Copy the index `source` to the place of the index `target`."""
+    if not source.exists():
+        raise NotAnIndexError(f"{source}: no such snapshot; check the path")
     store = Store.open(source, read_only=True)
     try:
         if target.exists() and target.samefile(store.folder):

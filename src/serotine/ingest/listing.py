@@ -15,6 +15,11 @@ from serotine.ingest.generated import is_index_folder
 from serotine.ingest.sources import SourceFile
 from serotine.ingest.walk import FileSelection, FolderFiles, FoundFile, Ignored, is_within, walk
 
+
+class NothingIncludedError(InputFileError):
+    """A folder of which the patterns of `FileSelection.include` match no file."""
+
+
 _BEIR_FILES = ("corpus.jsonl", "corpus.jsonl.gz")
 
 
@@ -67,6 +72,9 @@ def list_files(
             continue
         try:
             folder = find_files(Path(source), selection)
+        except NothingIncludedError:
+            # What an index has of the folder is not to be deleted because a pattern is mistyped.
+            raise
         except InputFileError as error:
             raise InputFileError(f"{error}{advice(source)}") from None
         listing.roots += {os.path.abspath(source), os.path.realpath(source)}  # noqa: PTH100
@@ -137,7 +145,8 @@ def find_files(path: Path, selection: FileSelection) -> FolderFiles:
             others = sum(other.path != corpus for other in folder.files)
             return FolderFiles([file], replace(folder.ignored, beside_corpus=others))
         if not folder.files:
-            raise InputFileError(f"{path}: {_without_files(path, folder, selection)}")
+            error = NothingIncludedError if folder.not_included else InputFileError
+            raise error(f"{path}: {_without_files(path, folder, selection)}")
         return folder
     if not path.exists():
         raise InputFileError(f"{path}: no such file or folder; check the path")

@@ -111,7 +111,10 @@ class Ignored:
         folders = ", ".join(name if count == 1 else f"{name} {count:,}" for name, count in self.folders.items())
         parts = [f"{unknown:,} of unknown types ({kinds})"] if unknown else []
         parts += [f"{count:,} {name}" for name, count in self._counts() if count]
-        parts += [f"{count:,} {kind}" for kind, count in self.generated.items()]
+        # "lock files" and "minified code": only the first has a singular.
+        parts += [
+            f"{count:,} {kind.removesuffix('s') if count == 1 else kind}" for kind, count in self.generated.items()
+        ]
         parts += [f"folders {folders}"] if folders else []
         return "ignored: " + ", ".join(parts)
 

@@ -42,22 +42,26 @@ def create_folder(folder: Path, settings: Settings) -> None:
     Raises:
         IndexExistsError: `folder` exists and is not an empty folder that can be replaced.
     """
-    with new_folder(folder) as building:
+    with new_folder(folder, fix="open it with Index.open or Index.open_or_create, or choose another path") as building:
         create_catalog(building, settings)
 
 
 @contextmanager
-def new_folder(folder: Path) -> Iterator[Path]:
+def new_folder(folder: Path, *, fix: str = "choose another path") -> Iterator[Path]:
     """Yield a folder beside `folder` that appears under its name, on disk, when the block ends.
 
     It has an empty segment folder. An exception removes it.
+
+    Args:
+        folder: its name.
+        fix: what to do where it is an index already.
 
     Raises:
         IndexExistsError: `folder` exists and is not an empty folder that can be replaced.
     """
     if folder.exists():
         if not folder.is_dir() or any(folder.iterdir()):
-            raise _already_exists(folder)
+            raise _already_exists(folder, fix)
         if folder.is_mount() or folder.samefile(Path.cwd()):
             raise IndexExistsError(f"{folder}: is a mount point or the current folder; choose a new folder inside it")
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -74,18 +78,16 @@ def new_folder(folder: Path) -> Iterator[Path]:
                 if not folder.is_dir() or not any(folder.iterdir()):
                     raise
                 # Another process created the folder meanwhile.
-                raise _already_exists(folder) from None
+                raise _already_exists(folder, fix) from None
     except BaseException:
         shutil.rmtree(building, ignore_errors=True)
         raise
     durable.sync_folder(folder.parent)
 
 
-def _already_exists(folder: Path) -> IndexExistsError:
+def _already_exists(folder: Path, fix: str) -> IndexExistsError:
     if (folder / CATALOG_FILE).is_file():
-        return IndexExistsError(
-            f"{folder}: already exists; open it with Index.open or Index.open_or_create, or choose another path"
-        )
+        return IndexExistsError(f"{folder}: already exists; {fix}")
     return IndexExistsError(f"{folder}: already exists and is not an index; choose another path")
 
 

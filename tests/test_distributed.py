@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from helpers.ray_cluster import cluster
 
 from serotine import Index
 from serotine.cli import main
@@ -31,31 +32,12 @@ pytest.importorskip("serotine_mini")
 
 from serotine.distributed import ShardedIndex, build, owner  # noqa: E402
 
-SHARDS = 4
+__all__ = ["cluster"]  # a fixture, used by its name
+
+SHARDS, QUERIES = 4, 300
 EXAMPLES = Path(__file__).parent.parent / "examples"
 # Ray's own: it forks, and leaves sockets open.
 pytestmark = [pytest.mark.filterwarnings("ignore::ResourceWarning"), pytest.mark.timeout(600)]
-
-
-@pytest.fixture(scope="module")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    """A head that runs no shards, and two nodes for them."""
-    from ray.cluster_utils import Cluster
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("SEROTINE_SHARDS", str(tmp_path_factory.mktemp("cache")))
-        patch.setenv("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-        node = {"object_store_memory": 100 << 20, "include_dashboard": False}
-        cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, **node})
-        try:
-            nodes = [cluster.add_node(wait=False, num_cpus=8, object_store_memory=100 << 20) for _ in range(2)]
-            cluster.wait_for_nodes()
-            cluster.expendable = nodes[1]
-            ray.init(address=cluster.address, log_to_driver=False, logging_level="error")
-            yield cluster
-        finally:
-            ray.shutdown()
-            cluster.shutdown()
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +54,9 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str]]:
             for i, (id_, text) in enumerate(documents)
         )
     )
-    return path, list(collection.queries.values())[:40]
+    # The first words of documents that are not there are queries too.
+    others = [" ".join(text.split()[:12]) for _, text in sorted(collection.documents.items())[400:] if text.strip()]
+    return path, [*collection.queries.values(), *others][:QUERIES]
 
 
 @pytest.fixture(scope="module")
@@ -117,7 +101,7 @@ def test_the_command_line_builds_and_lists_shards(
 
 @pytest.fixture(scope="module")
 def sharded(url: str) -> Iterator[ShardedIndex]:
-    with ShardedIndex.open(url, deadline=60.0) as index:
+    with ShardedIndex.open(url, deadline=300.0) as index:
         yield index
 
 
@@ -129,6 +113,7 @@ def test_shards_on_a_cluster_answer_like_one_index(
     one: Index, sharded: ShardedIndex, corpus: tuple[Path, list[str]]
 ) -> None:
     _, queries = corpus
+    assert len(set(queries)) == QUERIES
     cases: list[dict[str, Any]] = [
         {"mode": "late"},
         {"mode": "late", "exact": True},
@@ -163,9 +148,10 @@ def test_shards_on_a_cluster_answer_like_one_index(
         sharded.search("wings", k=0)
 
 
+@pytest.mark.slow
 def test_a_shard_that_ended_for_good_is_replaced(url: str, corpus: tuple[Path, list[str]]) -> None:
     with ShardedIndex.open(url, deadline=20.0, cpus=0.5) as index:
-        (replica,) = index._shards._replicas[1]
+        (replica,) = index._shards.replicas(1)
         dead = replica.actor
         ray.kill(dead)
         with pytest.raises(ShardUnavailableError, match="shard 1 of 4 did not answer"):
@@ -186,12 +172,13 @@ def searched(index: ShardedIndex, query: str) -> Hits:
         return index.search(query, k=20, exact=True)
 
 
+@pytest.mark.slow
 def test_a_replica_answers_for_one_that_died(url: str, one: Index, corpus: tuple[Path, list[str]]) -> None:
     query = corpus[1][0]
     with ShardedIndex.open(url, replicas=2, deadline=20.0) as index:
         expected = facts(one.search(query, exact=True))
         assert facts(index.search(query, exact=True)) == expected
-        replicas = index._shards._replicas[0]
+        replicas = index._shards.replicas(0)
         dead = replicas[0].actor
         ray.kill(dead)
         # Each time complete: the other replica answers, and soon a new actor does.
@@ -203,6 +190,7 @@ def test_a_replica_answers_for_one_that_died(url: str, one: Index, corpus: tuple
             assert time.monotonic() < end, "the replica was not replaced"
 
 
+@pytest.mark.slow
 def test_a_build_whose_worker_is_killed_ends_with_the_same_index(
     cluster: Any,
     corpus: tuple[Path, list[str]],
@@ -294,7 +282,7 @@ def test_what_is_wrong_with_a_build_or_its_place_is_said(
 
 
 # Last: the node does not come back.
-@pytest.mark.parametrize("loss", ["process", "node"])
+@pytest.mark.parametrize("loss", ["process", pytest.param("node", marks=pytest.mark.slow)])
 def test_what_is_lost_during_queries_is_named_and_comes_back(
     loss: str, cluster: Any, one: Index, url: str, corpus: tuple[Path, list[str]]
 ) -> None:

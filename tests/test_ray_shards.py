@@ -12,7 +12,9 @@ from typing import Any
 import pytest
 
 from serotine.distributed.ray_shards import RayShards
-from serotine.distributed.shard_server import NotReady, ShardSource
+from serotine.distributed.shard_server import NotReady
+from serotine.distributed.snapshot_cache import ShardSource
+from serotine.errors import ShardUnavailableError
 
 
 class RayError(Exception):
@@ -27,6 +29,10 @@ class ActorDiedError(RayActorError):
     pass
 
 
+class ActorUnschedulableError(RayError):
+    pass
+
+
 class RayTaskError(RayError):
     def __init__(self, cause: Exception) -> None:
         super().__init__(str(cause))
@@ -37,30 +43,43 @@ class FakeRay:
     """What `RayShards` uses of Ray. `behaviors` has what each actor does for a request, by the order of their start."""
 
     exceptions = SimpleNamespace(
-        RayError=RayError, RayActorError=RayActorError, ActorDiedError=ActorDiedError, RayTaskError=RayTaskError
+        RayError=RayError,
+        RayActorError=RayActorError,
+        ActorDiedError=ActorDiedError,
+        ActorUnschedulableError=ActorUnschedulableError,
+        RayTaskError=RayTaskError,
     )
 
     def __init__(self, behaviors: Sequence[Callable[[], Any]]) -> None:
         self.behaviors = list(behaviors)
         self.started = 0
         self.asked: list[int] = []
+        self.states: list[str] = []
+        self.retired: list[tuple[int, str, str]] = []
         self.pool = ThreadPoolExecutor(16)
 
     def remote(self, _: type) -> Any:
         return SimpleNamespace(options=lambda **_: SimpleNamespace(remote=self._start))
 
-    def _start(self, _: ShardSource) -> Any:
+    def _start(self, *_: Any) -> Any:
         number = self.started
         self.started += 1
 
-        def call(*_: Any) -> Future[Any]:
+        def call(state: str, *_: Any) -> Future[Any]:
             self.asked.append(number)
+            self.states.append(state)
             return self.pool.submit(lambda: self.behaviors[number]())
 
-        def ready() -> Future[Any]:
+        def ready(_: str) -> Future[Any]:
             return self.pool.submit(lambda: self.behaviors[number]())
 
-        return SimpleNamespace(number=number, call=SimpleNamespace(remote=call), ready=SimpleNamespace(remote=ready))
+        def retire(state: str, newest: str) -> None:
+            self.retired.append((number, state, newest))
+
+        methods = {"call": call, "ready": ready, "retire": retire}
+        return SimpleNamespace(
+            number=number, **{name: SimpleNamespace(remote=method) for name, method in methods.items()}
+        )
 
     def wait(
         self, references: list[Future[Any]], num_returns: int = 1, timeout: float | None = None
@@ -151,3 +170,41 @@ def test_what_a_shard_raises_is_raised_and_what_it_cannot_open_is_said() -> None
     with pytest.raises(ValueError, match="where: is wrong"):
         ask(shards(FakeRay([wrong]), 1))
     assert ask(shards(FakeRay([lambda: NotReady("no bucket")]), 1)).missing == {0: "no bucket"}
+
+
+def test_searches_under_way_end_with_the_snapshot_they_began_with() -> None:
+    ray = FakeRay([lambda: 1] * 4)
+    # Nothing is hedged.
+    place = shards(ray, 2, replicas=2, deadline=600.0)
+    with place.pinned() as search:
+        search.call("rank", {0: (), 1: ()})
+        place.upgrade({1: "newer"}, 5.0)
+        search.call("rows", {0: (), 1: ()})
+        ask(place)
+        assert ray.states == ["name"] * 4 + ["name", "newer"]
+        assert not ray.retired
+    assert sorted(ray.retired) == [(2, "name", "newer"), (3, "name", "newer")]
+    place.upgrade({1: "newest"}, 5.0)
+    assert ray.retired[2:] == [(2, "newer", "newest"), (3, "newer", "newest")]
+
+
+def test_a_snapshot_that_cannot_be_opened_is_not_served() -> None:
+    ray = FakeRay([lambda: 1, lambda: 1])
+    place = shards(ray, 2)
+    ray.behaviors[1] = lambda: NotReady("no bucket")
+    with pytest.raises(ShardUnavailableError, match=r"collection: shard 1 is not available \(no bucket\)"):
+        place.upgrade({0: "newer", 1: "newer"}, 5.0)
+    ray.behaviors[1] = lambda: 1
+    assert ask(place).answers == {0: 1, 1: 1}
+    assert ray.states == ["name", "name"]
+
+
+def test_a_dead_replica_is_started_again_for_a_snapshot() -> None:
+    ray = FakeRay([lambda: 1, died, lambda: 1])
+    place = shards(ray, 1, replicas=2)
+    with pytest.raises(ShardUnavailableError, match="its process or machine ended"):
+        place.upgrade({0: "newer"}, 5.0)
+    place.upgrade({0: "newer"}, 5.0)
+    assert ray.started == 3
+    assert ask(place).answers == {0: 1}
+    assert ray.states == ["newer"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import shutil
 from pathlib import Path
 
@@ -9,8 +10,12 @@ import numpy as np
 import pytest
 
 from serotine import Index
-from serotine.distributed import owner
-from serotine.distributed.shard_server import NotReady, ShardServer, ShardSource, restored
+from serotine.distributed import owner, writer_server
+from serotine.distributed.shard_server import NotReady, ShardServer
+from serotine.distributed.snapshot_cache import ShardSource, restored
+from serotine.distributed.writer_server import WriterServer
+from serotine.errors import IndexLockedError
+from serotine.index.shard_writer import NewDocuments
 
 
 @pytest.fixture
@@ -38,26 +43,89 @@ def test_ids_are_spread_evenly() -> None:
 
 
 def test_processes_of_one_machine_share_a_restored_snapshot(source: ShardSource) -> None:
-    folder = restored(source)
+    folder = restored(source).folder
     written = (folder / "catalog.sqlite").stat().st_mtime_ns
-    assert restored(source) == folder
+    assert restored(source).folder == folder
     assert (folder / "catalog.sqlite").stat().st_mtime_ns == written
-    first, second = ShardServer(source), ShardServer(source)
-    assert first.call("documents", ()) == second.call("documents", ()) == 2
+    first, second = ShardServer(source.url), ShardServer(source.url)
+    assert first.call(source.snapshot, "documents", ()) == second.call(source.snapshot, "documents", ()) == 2
 
 
 def test_a_shard_whose_folder_was_removed_restores_it(source: ShardSource) -> None:
-    server = ShardServer(source)
-    assert server.call("documents", ()) == 2
-    shutil.rmtree(restored(source))
-    answer = server.call("documents", ())
+    server = ShardServer(source.url)
+    assert server.call(source.snapshot, "documents", ()) == 2
+    shutil.rmtree(restored(source).folder)
+    answer = server.call(source.snapshot, "documents", ())
     assert isinstance(answer, NotReady)
     assert "was removed" in answer.reason
-    assert server.call("documents", ()) == 2
+    assert server.call(source.snapshot, "documents", ()) == 2
 
 
 def test_a_shard_without_its_snapshot_is_not_ready(source: ShardSource) -> None:
-    missing = ShardServer(ShardSource(source.url, "20200101-000000-000000"))
-    answer = missing.ready()
+    answer = ShardServer(source.url).ready("20200101-000000-000000")
     assert isinstance(answer, NotReady)
     assert "no snapshot '20200101-000000-000000'" in answer.reason
+
+
+def newer(source: ShardSource, tmp_path: Path) -> ShardSource:
+    """Add a document, and write another snapshot."""
+    with Index.open(tmp_path / "index") as index:
+        index.add(ids=["plum"], vectors=[np.eye(2)])
+        name = index.snapshot(source.url).name
+    assert name is not None
+    return ShardSource(source.url, name)
+
+
+def test_a_newer_snapshot_shares_files_with_the_one_before_and_replaces_it(source: ShardSource, tmp_path: Path) -> None:
+    server, other = ShardServer(source.url), ShardServer(source.url)
+    assert server.call(source.snapshot, "documents", ()) == 2
+    assert other.call(source.snapshot, "documents", ()) == 2
+    second = newer(source, tmp_path)
+    # What is shared is not fetched.
+    removed = [path for path in (tmp_path / "snapshots" / "parts").iterdir() if path.read_bytes() in segments(source)]
+    assert removed
+    for path in removed:
+        path.unlink()
+    assert server.call(second.snapshot, "documents", ()) == 3
+    assert server.call(source.snapshot, "documents", ()) == 2
+    folder = restored(source).folder
+    server.retire(source.snapshot, second.snapshot)
+    assert folder.is_dir(), "another process uses it"
+    other.retire(source.snapshot, second.snapshot)
+    assert not folder.is_dir()
+    assert server.call(second.snapshot, "documents", ()) == 3
+
+
+def segments(source: ShardSource) -> set[bytes]:
+    return {path.read_bytes() for path in (restored(source).folder / "segments").iterdir()}
+
+
+def test_a_writer_begins_as_the_snapshot_and_keeps_its_changes(
+    source: ShardSource, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writer_server, "_LOCK_SECONDS", 0.1)
+    first = WriterServer(source, "writing-a")
+    assert first.begin("") is None
+    new = NewDocuments(["plum"], None, [np.eye(2, dtype=np.float16)], None, False, "warn")
+    assert first.call("", "add", (new,)) == []
+    assert first.call("", "documents", ()) == 3
+    with pytest.raises(IndexLockedError):
+        WriterServer(source, "writing-a").ready("")
+    assert isinstance(WriterServer(source, "writing-a").call("", "documents", ()), NotReady)
+    assert ShardServer(source.url).call(source.snapshot, "documents", ()) == 2
+    del first
+    gc.collect()
+    # As after the end of its process.
+    again = WriterServer(source, "writing-a")
+    assert isinstance(again.ready(""), int)
+    assert again.call("", "existing", (["plum", "fig"],)) == ["plum"]
+    assert WriterServer(source, "writing-b").begin("") is None
+    del again
+    gc.collect()
+    assert WriterServer(source, "writing-c").begin("writing-a") is None
+    left = {path.name for path in restored(source).folder.parent.glob("writing-*")}
+    assert left == {"writing-a", "writing-c"}
+    shutil.rmtree(restored(source).folder.parent / "writing-a")
+    answer = WriterServer(source, "writing-a").ready("")
+    assert isinstance(answer, NotReady)
+    assert "its changes, which no snapshot has, were removed from" in answer.reason

@@ -39,6 +39,7 @@ NOT_RUN = {
     ("docs/pylate.md", 1): "loads a model of the hub",
     ("docs/reports.md", 1): "downloads a collection",
     ("docs/scale-out.md", 0): "tests/test_distributed.py starts a cluster",
+    ("docs/scale-out.md", 1): "tests/test_distributed_changes.py starts a cluster",
     ("docs/serving.md", 0): "tests/test_serving_docs.py calls a server",
     ("docs/several-servers.md", 0): "tests/test_serving_docs.py calls two indexes",
 }

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
-from serotine.index import Index, Replies, Shard
+from serotine.index import Index, Replies, Shard, ShardWriter
 
 
 class LocalShards:
@@ -31,3 +32,24 @@ class LocalShards:
             given = pickle.loads(pickle.dumps(given))  # noqa: S301
             replies.answers[shard] = pickle.loads(pickle.dumps(getattr(self._shards[shard], method)(*given)))  # noqa: S301
         return replies
+
+    def pinned(self) -> AbstractContextManager[LocalShards]:
+        return nullcontext(self)
+
+
+class LocalWriters:
+    """Writers of indexes."""
+
+    def __init__(self, indexes: Sequence[Index]) -> None:
+        self.count = len(indexes)
+        self._writers = [ShardWriter(index) for index in indexes]
+
+    def ask(self, method: str, arguments: Mapping[int, tuple[Any, ...]]) -> dict[int, Any]:
+        answers = {}
+        for shard, given in arguments.items():
+            # As between processes.
+            given = pickle.loads(pickle.dumps(given))  # noqa: S301
+            answers[shard] = pickle.loads(pickle.dumps(getattr(self._writers[shard], method)(*given)))  # noqa: S301
+        return answers
+
+    change = ask

@@ -8,13 +8,15 @@ from serotine.lazy_names import lazy_names
 
 if TYPE_CHECKING:
     from serotine.distributed.building import BuildReport, build
-    from serotine.distributed.manifest import ShardRecord, shard_records
+    from serotine.distributed.manifest import ShardRecord, shard_records, shard_settings
     from serotine.distributed.placement import owner
     from serotine.distributed.planning import Assumptions, Plan, plan
+    from serotine.distributed.ray_library import connected_ray
     from serotine.distributed.sharded_index import ShardedIndex
 
 __all__ = [
-    "Assumptions", "BuildReport", "Plan", "ShardRecord", "ShardedIndex", "build", "owner", "plan", "shard_records",
+    "Assumptions", "BuildReport", "Plan", "ShardRecord", "ShardedIndex", "build", "connected_ray", "owner", "plan",
+    "shard_records", "shard_settings",
 ]  # fmt: skip
 
 __getattr__ = lazy_names(
@@ -26,8 +28,10 @@ __getattr__ = lazy_names(
         "ShardRecord": "manifest",
         "ShardedIndex": "sharded_index",
         "build": "building",
+        "connected_ray": "ray_library",
         "owner": "placement",
         "plan": "planning",
         "shard_records": "manifest",
+        "shard_settings": "manifest",
     },
 )

@@ -6,14 +6,24 @@ import hashlib
 import json
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from serotine.distributed.manifest import MAX_SHARDS, ShardManifest, ShardRecord, repository_url, write_manifest
+from serotine.distributed.manifest import (
+    MANIFEST_NAME,
+    MAX_SHARDS,
+    NoShardedIndexError,
+    ShardManifest,
+    ShardRecord,
+    read_manifest,
+    repository_url,
+    write_manifest,
+)
 from serotine.distributed.placement import HASH, owner
 from serotine.distributed.ray_library import connected_ray
-from serotine.distributed.shard_server import shard_folder
+from serotine.distributed.snapshot_cache import shard_folder
 from serotine.errors import InputFileError, RepositoryError, SerotineError, invalid, wrong_type
 from serotine.index import Index, MissingObjectError, Settings, check_filterable, objects_at, read_settings
 from serotine.ingest import Document, batched, read
@@ -118,7 +128,7 @@ def build(
 
     Raises:
         InputFileError: a file is broken, or two documents have one id; nothing is built.
-        RepositoryError: the URL cannot be written.
+        RepositoryError: the URL cannot be written, or has an index that was changed after it was built.
         SerotineError: Ray is not installed, or a shard was lost too often.
         ValueError, TypeError: names the argument.
     """
@@ -132,6 +142,7 @@ def build(
     paths = [source] if isinstance(source, (str, Path)) else list(source)
     options = {"nbits": nbits, "keep_vectors": keep_vectors, "filterable": filterable}
     given = {name: value for name, value in options.items() if value is not None}
+    _refuse_changed(url, storage_options)
     orders = _orders(paths, url, shards, encoder, given, storage_options)
     done = {order.shard: record for order in orders if (record := _built(order)) is not None}
     records = dict(done)
@@ -217,6 +228,17 @@ def _orders(
         )
         for shard, content in enumerate(contents)
     ]  # fmt: skip
+
+
+def _refuse_changed(url: str, storage_options: Mapping[str, Any] | None) -> None:
+    """Raise RepositoryError where building would drop changes that were made to the index since it was built."""
+    with suppress(NoShardedIndexError):
+        manifest = read_manifest(url, storage_options)
+        if any(record.changed for record in manifest.shards):
+            raise RepositoryError(
+                f"{url}: was changed after it was built, which building would undo; "
+                f"change it with `ShardedIndex`, build at another URL, or remove its {MANIFEST_NAME}"
+            )
 
 
 def _note(order: ShardOrder) -> str:

@@ -14,9 +14,15 @@ from serotine.errors import IndexDamagedError, RepositoryError, reason
 from serotine.index import MissingObjectError, Settings, objects_at
 
 FORMAT_VERSION = 1
-NAME = "shards.json"
+MANIFEST_NAME = "shards.json"
 _SNAPSHOT = re.compile(r"[0-9]{8}-[0-9]{6}-[0-9]{6}")
+# A machine's name, and a folder of `writing_folder`.
+_UNSAVED = re.compile(r"[^/]+/writing-[0-9a-f]{32}")
 MAX_SHARDS = 10_000
+
+
+class NoShardedIndexError(RepositoryError):
+    """A URL without a manifest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,11 +31,15 @@ class ShardRecord:
 
     Attributes:
         snapshot: name of its snapshot.
-        documents: number of its documents.
+        documents: number of the snapshot's documents.
+        changed: whether documents were changed since it was built.
+        unsaved: where changes are that no snapshot has yet, as "machine/folder"; "" where there are none.
     """
 
     snapshot: str
     documents: int
+    changed: bool = False
+    unsaved: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +64,7 @@ def repository_url(url: str, shard: int) -> str:
 def write_manifest(url: str, manifest: ShardManifest, storage_options: Mapping[str, Any] | None) -> None:
     """Write the manifest at a URL, replacing an earlier one at once."""
     content = {"format": FORMAT_VERSION, "hash": HASH, **asdict(manifest)}
-    objects_at(url, storage_options).write(NAME, json.dumps(content, indent=1).encode())
+    objects_at(url, storage_options).write(MANIFEST_NAME, json.dumps(content, indent=1).encode())
 
 
 def read_manifest(url: str, storage_options: Mapping[str, Any] | None) -> ShardManifest:
@@ -66,10 +76,10 @@ def read_manifest(url: str, storage_options: Mapping[str, Any] | None) -> ShardM
     """
     objects = objects_at(url, storage_options)
     try:
-        data = objects.read(NAME)
+        data = objects.read(MANIFEST_NAME)
     except MissingObjectError:
-        raise RepositoryError(
-            f"{objects.url}: no sharded index (it has no {NAME}); `serotine.distributed.build` writes one"
+        raise NoShardedIndexError(
+            f"{objects.url}: no sharded index (it has no {MANIFEST_NAME}); `serotine.distributed.build` writes one"
         ) from None
     try:
         content = json.loads(data)
@@ -80,7 +90,9 @@ def read_manifest(url: str, storage_options: Mapping[str, Any] | None) -> ShardM
             raise ValueError("the list of shards is not valid")
         return ShardManifest(Settings(**content["settings"]), shards)
     except (ValueError, TypeError, KeyError) as error:
-        raise IndexDamagedError(f"{objects.url}/{NAME}: {reason(error)}; build the sharded index again") from error
+        raise IndexDamagedError(
+            f"{objects.url}/{MANIFEST_NAME}: {reason(error)}; build the sharded index again"
+        ) from error
 
 
 def shard_records(url: str, *, storage_options: Mapping[str, Any] | None = None) -> tuple[ShardRecord, ...]:
@@ -88,5 +100,15 @@ def shard_records(url: str, *, storage_options: Mapping[str, Any] | None = None)
     return read_manifest(url, storage_options).shards
 
 
+def shard_settings(url: str, *, storage_options: Mapping[str, Any] | None = None) -> Settings:
+    """Return the settings of every shard of the sharded index at a URL; see `shard_records`."""
+    return read_manifest(url, storage_options).settings
+
+
 def _is_valid(shard: ShardRecord) -> bool:
-    return _SNAPSHOT.fullmatch(shard.snapshot) is not None and isinstance(shard.documents, int)
+    return (
+        _SNAPSHOT.fullmatch(shard.snapshot) is not None
+        and isinstance(shard.documents, int)
+        and isinstance(shard.changed, bool)
+        and (not shard.unsaved or _UNSAVED.fullmatch(shard.unsaved) is not None)
+    )

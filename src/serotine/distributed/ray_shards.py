@@ -6,28 +6,30 @@ import math
 import threading
 import time
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from serotine.distributed.shard_server import NotReady, ShardServer, ShardSource
+from serotine.distributed.replica import CONCURRENCY, Replica, Serving
+from serotine.distributed.shard_server import NotReady, ShardServer
+from serotine.distributed.snapshot_cache import ShardSource
 from serotine.errors import ShardUnavailableError
-from serotine.index import Replies
+from serotine.index import Replies, Shards
 
-# Requests that a shard answers at the same time.
-_CONCURRENCY = 4
 # Response times by which a second replica is asked, and how many are needed to know the slowest twentieth.
 _RECENT, _LEAST_RECENT, _SLOW = 500, 40, 0.95
 # Of the deadline, until then.
 _UNKNOWN_SLOW = 0.25
+_POLL_SECONDS = 0.1
 
 
 @dataclass(slots=True)
-class _Replica:
-    """An actor; `recovery` is set while it is out of service: a request that it answers when it is back."""
+class _Generation:
+    """Who answers for every shard from one upgrade to the next, and how many searches began in that time and run."""
 
-    actor: Any
-    recovery: Any | None = None
+    servings: tuple[Serving, ...]
+    searches: int = 0
 
 
 @dataclass(slots=True)
@@ -35,8 +37,27 @@ class _Call:
     """A request to one shard: when it was sent, and to which replicas."""
 
     sent: float
-    replicas: list[_Replica] = field(default_factory=list)
+    replicas: list[Replica] = field(default_factory=list)
     is_hedged: bool = False
+
+
+@dataclass(slots=True)
+class _Calls:
+    """One request to several shards.
+
+    Attributes:
+        servings: who answers for every shard.
+        method, arguments: the request.
+        by_shard: calls of every shard.
+        pending: the shard and replica of every reference without an answer.
+    """
+
+    servings: Sequence[Serving]
+    method: str
+    arguments: Mapping[int, tuple[Any, ...]]
+    by_shard: dict[int, _Call]
+    pending: dict[Any, tuple[int, Replica]] = field(default_factory=dict)
+    replies: Replies = field(default_factory=Replies)
 
 
 class RayShards:
@@ -62,21 +83,36 @@ class RayShards:
         self.deadline = deadline
         self._ray = ray
         self._cpus = cpus
-        self._sources = sources
         self._lock = threading.Lock()
         self._next = 0
         self._times: deque[float] = deque(maxlen=_RECENT)
-        self._replicas = [[_Replica(self._start(source)) for _ in range(replicas)] for source in sources]
+        # Of snapshots; a writer may serve a shard instead.
+        self._replicas = [
+            tuple(Replica(ray, lambda source=source: self._start(source)) for _ in range(replicas))  # type: ignore[misc]
+            for source in sources
+        ]
+        by_shard = zip(sources, self._replicas, strict=True)
+        self._current = _Generation(tuple(Serving(source.snapshot, of_shard) for source, of_shard in by_shard))
+        self._former: list[_Generation] = []
 
     def _start(self, source: ShardSource) -> Any:
         server = self._ray.remote(ShardServer).options(
             num_cpus=self._cpus,
             max_restarts=-1,
             max_task_retries=0,
-            max_concurrency=_CONCURRENCY,
+            max_concurrency=CONCURRENCY,
             scheduling_strategy="SPREAD",
         )
-        return server.remote(source)
+        return server.remote(source.url, source.storage_options)
+
+    @property
+    def servings(self) -> tuple[Serving, ...]:
+        """Who answers for every shard now."""
+        return self._current.servings
+
+    def replicas(self, shard: int) -> tuple[Replica, ...]:
+        """Return the replicas of a shard that serve its snapshots."""
+        return self._replicas[shard]
 
     def wait_until_ready(self, timeout: float) -> None:
         """Wait until every shard has restored and opened its snapshot.
@@ -84,157 +120,210 @@ class RayShards:
         Raises:
             ShardUnavailableError: a shard cannot, or not in `timeout` seconds.
         """
-        pending = {replica.actor.ready.remote(): shard for shard, replica in self._all()}
+        servings = enumerate(self.servings)
+        self._wait([(shard, replica, serving.state) for shard, serving in servings for replica in serving.replicas],
+                   time.monotonic() + timeout)  # fmt: skip
+
+    def upgrade(self, snapshots: Mapping[int, str], timeout: float) -> None:
+        """Replace the snapshots of shards, one replica of each after the other; then all searches that begin see them.
+
+        Searches under way keep the snapshots that they began with, which the replicas have open until then.
+
+        Raises:
+            ShardUnavailableError: a snapshot cannot be opened, or not in `timeout` seconds; searches see the former.
+        """
         end = time.monotonic() + timeout
+        for shard, name in snapshots.items():
+            for replica in self._replicas[shard]:
+                # Searches that others answer do not notice that it is back, or has to be started again.
+                while not replica.is_in_service(name) and time.monotonic() < end:
+                    time.sleep(_POLL_SECONDS)
+        replicas = max((len(self._replicas[shard]) for shard in snapshots), default=0)
+        for number in range(replicas):
+            self._wait([(shard, self._replicas[shard][number], name) for shard, name in snapshots.items()], end)
+        self.serve({shard: Serving(name, self._replicas[shard]) for shard, name in snapshots.items()})
+
+    def serve(self, changed: Mapping[int, Serving]) -> None:
+        """Let others answer for some shards, in all searches that begin from now on."""
+        with self._lock:
+            servings = tuple(changed.get(shard, serving) for shard, serving in enumerate(self.servings))
+            self._former.append(self._current)
+            self._current = _Generation(servings)
+        self._retire()
+
+    @contextmanager
+    def pinned(self) -> Iterator[Shards]:
+        """See `Shards`."""
+        with self._lock:
+            generation = self._current
+            generation.searches += 1
+        try:
+            yield _PinnedShards(self, generation.servings)
+        finally:
+            with self._lock:
+                generation.searches -= 1
+            if generation is not self._current:
+                self._retire()
+
+    def _retire(self) -> None:
+        """Close the states that no search needs any more."""
+        with self._lock:
+            ended = [generation for generation in self._former if not generation.searches]
+            self._former = [generation for generation in self._former if generation.searches]
+            live = [self._current, *self._former]
+            needed = {(shard, one.servings[shard].state) for one in live for shard in range(self.count)}
+            retired = {
+                (shard, generation.servings[shard])
+                for generation in ended
+                for shard in range(self.count)
+                if (shard, generation.servings[shard].state) not in needed
+            }
+        for shard, serving in retired:
+            for replica in serving.replicas:
+                replica.actor.retire.remote(serving.state, self.servings[shard].state)
+
+    def _wait(self, asked: Sequence[tuple[int, Replica, str]], end: float) -> None:
+        """Wait until replicas of shards have opened states."""
+        started = time.monotonic()
+        pending = {replica.actor.ready.remote(state): (shard, replica, state) for shard, replica, state in asked}
         while pending:
             done, _ = self._ray.wait(list(pending), num_returns=1, timeout=max(end - time.monotonic(), 0))
             if not done:
-                raise self._unavailable(min(pending.values()), f"not open after {timeout:g} seconds")
+                late = min(shard for shard, _, _ in pending.values())
+                raise self._unavailable(late, f"not open after {end - started:.0f} seconds")
             for reference in done:
-                shard = pending.pop(reference)
+                shard, replica, state = pending.pop(reference)
                 try:
                     answer = self._ray.get(reference)
-                except self._ray.exceptions.RayActorError as error:
-                    raise self._unavailable(shard, _first_line(error)) from error
                 except self._ray.exceptions.RayTaskError as error:
                     raise error.cause from error
+                except self._ray.exceptions.RayError as error:
+                    replica.suspend(state)
+                    raise self._unavailable(shard, ended_because(error)) from error
                 if isinstance(answer, NotReady):
                     raise self._unavailable(shard, answer.reason)
 
     def call(self, method: str, arguments: Mapping[int, tuple[Any, ...]]) -> Replies:
         """See `Shards`."""
-        replies = Replies()
-        calls = {shard: _Call(time.monotonic()) for shard in arguments}
-        pending: dict[Any, tuple[int, _Replica]] = {}
+        with self.pinned() as shards:
+            return shards.call(method, arguments)
+
+    def call_servings(
+        self, servings: Sequence[Serving], method: str, arguments: Mapping[int, tuple[Any, ...]]
+    ) -> Replies:
+        """Call shards as `call` does, of these states."""
+        calls = _Calls(servings, method, arguments, {shard: _Call(time.monotonic()) for shard in arguments})
+        replies = calls.replies
         for shard in arguments:
-            if not self._send(method, arguments, shard, calls, pending):
+            if not self._send(calls, shard):
                 replies.missing[shard] = "starting again"
         end = time.monotonic() + self.deadline
         hedging = self._slow_after()
-        while pending:
+        while calls.pending:
             now = time.monotonic()
             if now >= end:
                 break
-            unhedged = [calls[shard].sent for shard, _ in pending.values() if self._can_hedge(shard, calls[shard])]
+            unhedged = [calls.by_shard[shard].sent for shard, _ in calls.pending.values() if _can_hedge(calls, shard)]
             hedge_at = min(unhedged, default=math.inf) + hedging
             wait = min(end - now, max(hedge_at - now, 0.001))
-            done, _ = self._ray.wait(list(pending), num_returns=1, timeout=wait)
+            done, _ = self._ray.wait(list(calls.pending), num_returns=1, timeout=wait)
             for reference in done:
-                if reference in pending:
-                    self._receive(reference, method, arguments, calls, pending, replies)
+                if reference in calls.pending:
+                    self._receive(calls, reference)
             now = time.monotonic()
-            for shard in {shard for shard, _ in pending.values()}:
-                if self._can_hedge(shard, calls[shard]) and now >= calls[shard].sent + hedging:
-                    calls[shard].is_hedged = True
-                    self._send(method, arguments, shard, calls, pending)
-        for shard, replica in pending.values():
+            for shard in {shard for shard, _ in calls.pending.values()}:
+                call = calls.by_shard[shard]
+                if _can_hedge(calls, shard) and now >= call.sent + hedging:
+                    call.is_hedged = True
+                    self._send(calls, shard)
+        for shard, replica in calls.pending.values():
             replies.missing[shard] = f"no answer within {self.deadline:g} seconds"
-            self._suspend(replica)
+            replica.suspend(servings[shard].state)
         return replies
 
-    def _send(
-        self,
-        method: str,
-        arguments: Mapping[int, tuple[Any, ...]],
-        shard: int,
-        calls: dict[int, _Call],
-        pending: dict[Any, tuple[int, _Replica]],
-    ) -> bool:
+    def _send(self, calls: _Calls, shard: int) -> bool:
         """Send a request to a replica in service that it was not sent to yet; return whether there is one."""
-        candidates = [
-            replica for replica in self._replicas[shard] if all(replica is not asked for asked in calls[shard].replicas)
-        ]
+        call, serving = calls.by_shard[shard], calls.servings[shard]
+        candidates = [replica for replica in serving.replicas if all(replica is not asked for asked in call.replicas)]
+        in_service = [replica for replica in candidates if replica.is_in_service(serving.state)]
+        if not in_service:
+            return False
         with self._lock:
             self._next += 1
-            in_service = [replica for replica in candidates if self._is_in_service(shard, replica)]
-            if not in_service:
-                return False
             replica = in_service[self._next % len(in_service)]
-        calls[shard].replicas.append(replica)
-        pending[replica.actor.call.remote(method, arguments[shard])] = shard, replica
+        call.replicas.append(replica)
+        calls.pending[replica.actor.call.remote(serving.state, calls.method, calls.arguments[shard])] = shard, replica
         return True
 
-    def _receive(
-        self,
-        reference: Any,
-        method: str,
-        arguments: Mapping[int, tuple[Any, ...]],
-        calls: dict[int, _Call],
-        pending: dict[Any, tuple[int, _Replica]],
-        replies: Replies,
-    ) -> None:
+    def _receive(self, calls: _Calls, reference: Any) -> None:
         """Take the answer of a shard; where its replica has died, ask another."""
-        shard, replica = pending.pop(reference)
+        shard, replica = calls.pending.pop(reference)
         try:
             answer = self._ray.get(reference)
         except self._ray.exceptions.RayTaskError as error:
             raise error.cause from None
         except self._ray.exceptions.RayError as error:
-            answer = NotReady(_first_line(error))
+            answer = NotReady(ended_because(error))
         if isinstance(answer, NotReady):
-            self._suspend(replica)
-            still_asked = any(other == shard for other, _ in pending.values())
-            if not still_asked and not self._send(method, arguments, shard, calls, pending):
-                replies.missing[shard] = answer.reason
+            replica.suspend(calls.servings[shard].state)
+            still_asked = any(other == shard for other, _ in calls.pending.values())
+            if not still_asked and not self._send(calls, shard):
+                calls.replies.missing[shard] = answer.reason
             return
-        replies.answers[shard] = answer
-        self._times.append(time.monotonic() - calls[shard].sent)
-        for late in [late for late, (other, _) in pending.items() if other == shard]:
-            del pending[late]
-
-    def _can_hedge(self, shard: int, call: _Call) -> bool:
-        """Return whether a second replica may be asked: once, because then a slow answer is not the replica's fault."""
-        return not call.is_hedged and len(call.replicas) < len(self._replicas[shard])
+        calls.replies.answers[shard] = answer
+        self._times.append(time.monotonic() - calls.by_shard[shard].sent)
+        for late in [late for late, (other, _) in calls.pending.items() if other == shard]:
+            del calls.pending[late]
 
     def _slow_after(self) -> float:
         """Return the seconds after which a second replica is asked: what one request in twenty takes."""
         times = sorted(self._times)
         return times[int(_SLOW * len(times))] if len(times) >= _LEAST_RECENT else self.deadline * _UNKNOWN_SLOW
 
-    def _suspend(self, replica: _Replica) -> None:
-        """Take a replica out of service until it answers."""
-        with self._lock:
-            if replica.recovery is None:
-                replica.recovery = replica.actor.ready.remote()
-
-    def _is_in_service(self, shard: int, replica: _Replica) -> bool:
-        """Return whether a replica is in service, again if it has answered meanwhile; replace it if it is dead."""
-        if replica.recovery is None:
-            return True
-        done, _ = self._ray.wait([replica.recovery], timeout=0)
-        if not done:
-            return False
-        try:
-            answer = self._ray.get(replica.recovery)
-        except self._ray.exceptions.ActorDiedError:
-            # For good: Ray starts it no more.
-            replica.actor = self._start(self._sources[shard])
-            answer = NotReady("")
-        except self._ray.exceptions.RayError as error:
-            answer = NotReady(str(error))
-        if isinstance(answer, NotReady):
-            replica.recovery = replica.actor.ready.remote()
-            return False
-        replica.recovery = None
-        return True
-
-    def _all(self) -> list[tuple[int, _Replica]]:
-        return [(shard, replica) for shard, replicas in enumerate(self._replicas) for replica in replicas]
-
     def _unavailable(self, shard: int, why: str) -> ShardUnavailableError:
         return ShardUnavailableError(f"{self.place}: shard {shard} is not available ({why})")
 
     def process_ids(self) -> list[list[int]]:
-        """Return the process ids of every shard's replicas."""
-        return [[self._ray.get(replica.actor.ready.remote()) for replica in replicas] for replicas in self._replicas]
+        """Return the process ids of the replicas that answer for every shard."""
+        return [
+            [self._ray.get(replica.actor.ready.remote(serving.state)) for replica in serving.replicas]
+            for serving in self.servings
+        ]
 
     def close(self) -> None:
         """End the actors."""
-        for _, replica in self._all():
-            self._ray.kill(replica.actor)
+        for replicas in self._replicas:
+            for replica in replicas:
+                replica.close()
 
 
-def _first_line(error: BaseException) -> str:
+class _PinnedShards:
+    """The shards of one search: each in the state that it had when the search began."""
+
+    def __init__(self, shards: RayShards, servings: Sequence[Serving]) -> None:
+        self.place = shards.place
+        self.count = shards.count
+        self._shards = shards
+        self._servings = servings
+
+    def call(self, method: str, arguments: Mapping[int, tuple[Any, ...]]) -> Replies:
+        """See `Shards`."""
+        return self._shards.call_servings(self._servings, method, arguments)
+
+    @contextmanager
+    def pinned(self) -> Iterator[Shards]:
+        """See `Shards`."""
+        yield self
+
+
+def _can_hedge(calls: _Calls, shard: int) -> bool:
+    """Return whether a second replica may be asked: once, because then a slow answer is not the replica's fault."""
+    call = calls.by_shard[shard]
+    return not call.is_hedged and len(call.replicas) < len(calls.servings[shard].replicas)
+
+
+def ended_because(error: BaseException) -> str:
+    """Return why an actor did not answer, of an error of Ray."""
     kind = type(error).__name__
     if "Unavailable" in kind:
         return "its process cannot be reached"

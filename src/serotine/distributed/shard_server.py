@@ -1,39 +1,17 @@
-"""One shard in a process of its own: its snapshot, restored to the local disk, answers requests."""
+"""One shard in a process of its own: snapshots, restored to the local disk, answer requests."""
 
 from __future__ import annotations
 
-import getpass
-import hashlib
 import os
-import tempfile
 import threading
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from filelock import FileLock
-
+from serotine.distributed.snapshot_cache import RestoredSnapshot, ShardSource, remove_unused, restored
 from serotine.errors import IndexReplacedError, RepositoryError, reason
 from serotine.index import Index, Shard
-
-# Where restored shards are, unless the environment says otherwise.
-CACHE_VARIABLE = "SEROTINE_SHARDS"
-
-
-@dataclass(frozen=True, slots=True)
-class ShardSource:
-    """Where a shard comes from.
-
-    Attributes:
-        url: of its snapshots.
-        snapshot: name of the snapshot.
-        storage_options: as fsspec takes them.
-    """
-
-    url: str
-    snapshot: str
-    storage_options: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,50 +21,67 @@ class NotReady:
     reason: str
 
 
+@dataclass(frozen=True, slots=True)
+class _OpenSnapshot:
+    snapshot: RestoredSnapshot
+    shard: Shard
+
+
 class ShardServer:
-    """Answers requests to one shard; restores and opens its snapshot at the first."""
+    """Answers requests to one shard, each of a snapshot; restores and opens a snapshot at its first request.
 
-    def __init__(self, source: ShardSource) -> None:
-        self._source = source
+    Args:
+        url: of its snapshots.
+        storage_options: as fsspec takes them.
+    """
+
+    def __init__(self, url: str, storage_options: Mapping[str, Any] | None = None) -> None:
+        self._url = url
+        self._storage_options = storage_options
         self._opening = threading.Lock()
-        self._shard: Shard | None = None
+        self._open: dict[str, _OpenSnapshot] = {}
 
-    def call(self, method: str, arguments: tuple[Any, ...]) -> Any:
+    def call(self, snapshot: str, method: str, arguments: tuple[Any, ...]) -> Any:
         """Return what a method of `Shard` returns; `NotReady` where the snapshot cannot be opened."""
         try:
-            shard = self._opened()
+            shard = self._opened(snapshot)
         except (RepositoryError, OSError) as error:
             return NotReady(reason(error))
         try:
             return getattr(shard, method)(*arguments)
         except IndexReplacedError as error:
             # Who cleans up temporary files may remove it; the next request restores it.
-            self._shard = None
+            self._open.pop(snapshot, None)
             return NotReady(reason(error))
 
-    def ready(self) -> NotReady | int:
-        """Return the process id once the shard is open."""
-        answer = self.call("documents", ())
+    def ready(self, snapshot: str) -> NotReady | int:
+        """Return the process id once the snapshot is open."""
+        answer = self.call(snapshot, "documents", ())
         return answer if isinstance(answer, NotReady) else os.getpid()
 
-    def _opened(self) -> Shard:
+    def node(self) -> str:
+        """Return the id of the Ray node that this runs on."""
+        import ray
+
+        node: str = ray.get_runtime_context().get_node_id()
+        return node
+
+    def retire(self, snapshot: str, newest: str) -> None:
+        """Close a snapshot that no search needs any more, and free its space on the disk."""
+        # The last of its requests closes it.
+        self._open.pop(snapshot, None)
+        with suppress(OSError):
+            remove_unused(self._source(newest))
+
+    def _opened(self, snapshot: str) -> Shard:
         with self._opening:
-            if self._shard is None:
-                self._shard = Shard(Index.open(restored(self._source), read_only=True))
-            return self._shard
+            opened = self._open.get(snapshot)
+            if opened is None:
+                on_disk = restored(self._source(snapshot))
+                opened = self._open[snapshot] = _OpenSnapshot(
+                    on_disk, Shard(Index.open(on_disk.folder, read_only=True))
+                )  # fmt: skip
+            return opened.shard
 
-
-def restored(source: ShardSource) -> Path:
-    """Return the folder that a snapshot is restored to; processes of one machine share it."""
-    folder = shard_folder(source.url) / source.snapshot
-    folder.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    with FileLock(f"{folder}.lock"):
-        if not folder.is_dir():
-            Index.restore(source.url, folder, name=source.snapshot, storage_options=source.storage_options)
-    return folder
-
-
-def shard_folder(url: str) -> Path:
-    """Return the folder for what this machine has of a shard, by the URL of its snapshots."""
-    place = os.environ.get(CACHE_VARIABLE) or Path(tempfile.gettempdir()) / f"serotine-shards-{getpass.getuser()}"
-    return Path(place) / hashlib.blake2b(url.encode(), digest_size=12).hexdigest()
+    def _source(self, snapshot: str) -> ShardSource:
+        return ShardSource(self._url, snapshot, self._storage_options)

@@ -1,30 +1,36 @@
-"""A sharded index: the searches of `Index`, over shards that Ray serves."""
+"""A sharded index: the searches and changes of `Index`, over shards that Ray serves."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import threading
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, Literal, Unpack, overload
+
+import numpy as np
+from numpy.typing import NDArray
 
 from serotine.distributed.manifest import read_manifest, repository_url
 from serotine.distributed.placement import owner
 from serotine.distributed.ray_library import connected_ray
 from serotine.distributed.ray_shards import RayShards
+from serotine.distributed.ray_writers import RayWriters
 from serotine.distributed.reports import merged_reports, merged_stats
-from serotine.distributed.shard_server import ShardSource
-from serotine.errors import ShardUnavailableError, invalid, wrong_type
+from serotine.distributed.snapshot_cache import ShardSource
+from serotine.errors import ShardUnavailableError, check_flags, invalid, is_list, no_list, wrong_type
 from serotine.index import (
     Explanation,
     Hit,
     Hits,
     IndexStats,
+    LongTexts,
     Missing,
     Query,
     SearchKeywords,
     SearchOptions,
-    Settings,
+    ShardedChanges,
     ShardedSearch,
-    Shards,
     VerifyReport,
     check_missing,
     check_query_list,
@@ -34,19 +40,32 @@ from serotine.text_encoder import AnyEncoder, TextEncoder
 
 
 class ShardedIndex:
-    """A collection of documents in shards, searched like one `Index`; read-only.
+    """A collection of documents in shards, searched and changed like one `Index`.
 
     Hits, scores and their order are those of one index to which the documents of the shards were added, one shard after
     the other, where searches are exact; others keep their recall in every shard. A shard that is down or late is left
     out: `Hits.partial` then names the shards that were searched, and a `PartialResultWarning` says so.
 
-    Open one with `ShardedIndex.open`. Searches are thread-safe.
+    Every document belongs to the shard that the hash of its id names, and one process per shard changes it. When a
+    change returns, it is committed on the machines of its shards, and searches of this object see it; others see it
+    when its snapshot is at the URL and they `refresh`. With ``snapshot=True`` the change returns when that snapshot is
+    there, which the loss of a machine does not undo; `snapshot` writes those of earlier changes. Changes that no
+    snapshot has survive the end of every process, and whoever opens the index next begins with them. A change is
+    checked in all its shards before it is made in any: what is wrong with it leaves all of them as they were. A shard
+    that fails later is named by the error, with those that have changed. One process at a time may change an index.
+
+    Open one with `ShardedIndex.open`. All methods are thread-safe.
     """
 
-    def __init__(self, shards: Shards, settings: Settings, encoder: AnyEncoder | None = None) -> None:
+    def __init__(self, shards: RayShards, writers: RayWriters, encoder: AnyEncoder | None = None) -> None:
         self._shards = shards
-        self._settings = settings
+        self._writers = writers
+        self._settings = settings = writers.manifest.settings
         self._search = ShardedSearch(shards, settings, encoder)
+        self._changes = ShardedChanges(
+            writers, settings, self._search.filter_checks, lambda id_: owner(id_, shards.count)
+        )  # fmt: skip
+        self._changing = threading.Lock()
 
     @classmethod
     def open(
@@ -59,6 +78,7 @@ class ShardedIndex:
         cpus: float = 1.0,
         start_timeout: float = 600.0,
         encoder: AnyEncoder | None = None,
+        discard_changes: bool = False,
         storage_options: Mapping[str, Any] | None = None,
     ) -> ShardedIndex:
         """Start the shards of a sharded index on a Ray cluster, and open it.
@@ -72,8 +92,10 @@ class ShardedIndex:
             replicas: processes per shard, each of which can answer for it.
             deadline: seconds to wait for shards, in each of the two or three requests of a search.
             cpus: processors that Ray reserves for every process.
-            start_timeout: seconds to wait until all shards are open.
+            start_timeout: seconds to wait until all shards are open, or have opened a new snapshot.
             encoder: encodes queries; by default the one the index was built with.
+            discard_changes: open the index also where a machine is lost that has changes which no snapshot has: without
+                them.
             storage_options: for the file system of the URL, as fsspec takes them.
 
         Raises:
@@ -87,23 +109,29 @@ class ShardedIndex:
             raise invalid("replicas", "at least 1", replicas)
         if not deadline > 0:
             raise invalid("deadline", "above 0", deadline)
+        check_flags(discard_changes=discard_changes)
         manifest = read_manifest(url, storage_options)
         sources = [
             ShardSource(repository_url(url, shard), record.snapshot, storage_options)
             for shard, record in enumerate(manifest.shards)
         ]
-        shards = RayShards(connected_ray(address), url, sources, replicas=replicas, deadline=deadline, cpus=cpus)
+        ray = connected_ray(address)
+        shards = RayShards(ray, url, sources, replicas=replicas, deadline=deadline, cpus=cpus)
+        writers = RayWriters(ray, shards, url, manifest, storage_options, start_timeout)
         try:
             shards.wait_until_ready(start_timeout)
-            return cls(shards, manifest.settings, encoder)
+            writers.recover(discard=discard_changes)
+            return cls(shards, writers, encoder)
         except BaseException:
+            writers.close()
             shards.close()
             raise
 
     def close(self) -> None:
-        """End the processes of the shards."""
-        if isinstance(self._shards, RayShards):
-            self._shards.close()
+        """End the processes of the shards; changes that no snapshot has stay on their machines."""
+        with self._changing:
+            self._writers.close()
+        self._shards.close()
 
     def __enter__(self) -> ShardedIndex:
         return self
@@ -145,6 +173,96 @@ class ShardedIndex:
         """Return the hits of many queries, encoded together; options as for `search`."""
         check_query_list(queries)
         return self._search.search(list(queries), SearchOptions(k, **options), self)
+
+    def add(
+        self,
+        ids: Sequence[str],
+        texts: Sequence[str] | None = None,
+        vectors: Sequence[NDArray[np.floating[Any]]] | None = None,
+        metadata: Sequence[dict[str, Any]] | None = None,
+        *,
+        upsert: bool = False,
+        long_texts: LongTexts = "warn",
+        snapshot: bool = False,
+    ) -> None:
+        """Add documents, which their shards encode; see `Index.add` for all arguments but `snapshot`.
+
+        With ``snapshot=True`` it returns when a snapshot of the changed shards is at the URL too.
+
+        Raises:
+            Every error of `Index.add`; nothing was added then.
+            ShardUnavailableError, SerotineError: a shard failed, or another process has changed the index; names the
+                shard, and those that have changed. The same call with ``upsert=True`` completes it.
+        """
+        with self._change(snapshot=snapshot):
+            self._changes.add(ids, texts, vectors, metadata, upsert, long_texts)
+
+    def add_batches(
+        self,
+        batches: Iterable[Mapping[str, Any]],
+        *,
+        upsert: bool = False,
+        long_texts: LongTexts = "warn",
+        snapshot: bool = False,
+    ) -> int:
+        """Add a stream of documents, without those that are in the index; see `Index.add_batches`.
+
+        `snapshot` is written once, at the end.
+        """
+        check_flags(upsert=upsert)
+        if not is_list(batches):
+            raise no_list("batches", "dicts", batches)
+        with self._change(snapshot=snapshot):
+            return self._changes.add_batches(batches, upsert, long_texts)
+
+    def delete(
+        self, ids: Sequence[str] | None = None, *, where: Mapping[str, Any] | None = None, snapshot: bool = False
+    ) -> int:
+        """Delete documents, by id or by a filter; return how many. See `Index.delete`, and `add` for `snapshot`."""
+        with self._change(snapshot=snapshot):
+            return self._changes.delete(ids, where)
+
+    def update_metadata(
+        self, ids: Sequence[str], metadata: Sequence[dict[str, Any]], *, replace: bool = False, snapshot: bool = False
+    ) -> None:
+        """Change the metadata of documents; see `Index.update_metadata`, and `add` for `snapshot`."""
+        with self._change(snapshot=snapshot):
+            self._changes.update_metadata(ids, metadata, replace)
+
+    def compact(self, *, snapshot: bool = False) -> None:
+        """Rewrite all shards without deleted documents; see `Index.compact`, and `add` for `snapshot`."""
+        with self._change(snapshot=snapshot):
+            self._changes.compact()
+
+    def snapshot(self) -> None:
+        """Write snapshots of all changes that none has to the URL; then replicas answer for them.
+
+        Raises:
+            SerotineError: a snapshot cannot be written; names the shard, whose changes stay on its machine.
+        """
+        with self._changing:
+            self._writers.publish()
+
+    def refresh(self) -> int:
+        """Let searches see the snapshots that are at the URL now; return the number of shards that are replaced.
+
+        The replicas of a shard open its snapshot one after the other, while they answer for the former. Then all
+        searches that begin see the new snapshots, of all shards at once, and those under way end with the former ones.
+
+        Raises:
+            ShardUnavailableError: a snapshot cannot be opened; searches see the former ones.
+            SerotineError: the index has other settings or another number of shards now, or changes here are not in it.
+        """
+        with self._changing:
+            return self._writers.refresh()
+
+    @contextmanager
+    def _change(self, *, snapshot: bool) -> Iterator[None]:
+        check_flags(snapshot=snapshot)
+        with self._changing:
+            yield
+            if snapshot:
+                self._writers.publish()
 
     def explain(self, query: str, id_: str) -> Explanation:
         """Return the document token that each query token matches best; see `Index.explain`.
@@ -211,6 +329,20 @@ class ShardedIndex:
         self._search.filter_checks.validate(where)
         self._search.filter_checks.warn(where)
         return sum(self._of_all("count", where).values())
+
+    def ids(self, *, where: Mapping[str, Any] | None = None) -> list[str]:
+        """Return the ids of all documents, or of those that pass a filter: shard by shard, in the order of addition."""
+        self._search.filter_checks.validate(where)
+        self._search.filter_checks.warn(where)
+        return [id_ for _, of_shard in sorted(self._of_all("ids", where).items()) for id_ in of_shard]
+
+    def vectors(self, id_: str) -> NDArray[np.float16]:
+        """Return the token vectors of a document; see `Index.vectors`."""
+        if not isinstance(id_, str):
+            raise wrong_type("id", "a string", id_)
+        shard = owner(id_, self._shards.count)
+        vectors: NDArray[np.float16] = self._required("vectors", {shard: (id_,)})[shard]
+        return vectors
 
     def stats(self) -> IndexStats:
         """Return counts and sizes, summed over the shards; the calibration is None, because each shard has its own."""

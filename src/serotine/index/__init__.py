@@ -37,6 +37,8 @@ from serotine.index.search import (
 )
 from serotine.index.several_indexes import SeveralHits, search_several
 from serotine.index.shard import Shard
+from serotine.index.shard_writer import ShardWriter
+from serotine.index.sharded_changes import ShardedChanges, ShardWriters
 from serotine.index.sharded_documents import Replies, Shards
 from serotine.index.sharded_search import ShardedSearch
 from serotine.index.store import (
@@ -99,6 +101,9 @@ __all__ = [
     "Settings",
     "SeveralHits",
     "Shard",
+    "ShardWriter",
+    "ShardWriters",
+    "ShardedChanges",
     "ShardedSearch",
     "Shards",
     "SnapshotInfo",

@@ -158,6 +158,14 @@ class Shard:
         """Return the number of documents that pass a filter; nothing warns."""
         return self.documents() if where is None else self._store.catalog.matching(where).size
 
+    def ids(self, where: Mapping[str, Any] | None) -> list[str]:
+        """Return the ids of the documents that pass a filter, in the order they were added; nothing warns."""
+        return list(self._store.catalog.scan_ids(where))
+
+    def vectors(self, id_: str) -> NDArray[np.float16]:
+        """See `Index.vectors`."""
+        return self._index.vectors(id_)
+
     def get(self, ids: Sequence[str]) -> list[Hit | None]:
         """Return documents by id, None for those that are not here; see `Index.get`."""
         return self._index.get(ids, missing="none")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -55,6 +56,10 @@ class Shards(Protocol):
 
         Raises what a shard raised.
         """
+        ...
+
+    def pinned(self) -> AbstractContextManager[Shards]:
+        """Return these shards for one search: numbers of documents mean the same in all its requests."""
         ...
 
 

@@ -47,7 +47,8 @@ class ShardedSearch:
         Raises:
             ShardUnavailableError: no shard answered.
         """
-        return self._searcher.search(ShardedDocuments(self._shards, self._languages), queries, options, explainer)
+        with self._shards.pinned() as shards:
+            return self._searcher.search(ShardedDocuments(shards, self._languages), queries, options, explainer)
 
 
 class ShardedFields:

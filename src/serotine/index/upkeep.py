@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NoReturn
@@ -110,6 +110,7 @@ class Upkeep(DocumentContainer):
         *,
         name: str | None = None,
         overwrite: bool = False,
+        reuse: Sequence[str | Path] = (),
         storage_options: Mapping[str, Any] | None = None,
         show_progress: bool = False,
     ) -> CopyReport:
@@ -124,6 +125,8 @@ class Upkeep(DocumentContainer):
             path: the folder of the index.
             name: which snapshot of a URL; None: the newest.
             overwrite: replace an index that is at `path`; it is locked meanwhile, and stays if anything fails.
+            reuse: folders of other indexes on the same disk, such as an earlier snapshot: immutable files that the
+                snapshot at a URL has too are shared with them, after a check, instead of being fetched.
             storage_options: for the file system of a URL, as fsspec takes them.
             show_progress: report the transfer from a URL on standard error.
 
@@ -155,7 +158,8 @@ class Upkeep(DocumentContainer):
         _check_target(target, overwrite=overwrite)
         target.parent.mkdir(parents=True, exist_ok=True)
         download = beside(target, "restoring")
-        with repository.fetched(name, download, show_progress=show_progress) as (restored, transferred):
+        folders = [Path(folder) for folder in reuse]
+        with repository.fetched(name, download, folders, show_progress=show_progress) as (restored, transferred):
             # The files are linked to their place.
             report = _restore(download, target, overwrite=overwrite, hard_links=True)
         return replace(report, name=restored, transferred=transferred)

@@ -104,6 +104,28 @@ class Writer:
             self._insert(batch, show_progress=show_progress)
             self._maintain(show_progress=show_progress)
 
+    def check_add(
+        self,
+        ids: Sequence[str],
+        texts: Sequence[str] | None,
+        vectors: Sequence[NDArray[np.floating[Any]]] | None,
+        metadata: Sequence[dict[str, Any]] | None,
+        upsert: bool,
+        long_texts: LongTexts,
+    ) -> tuple[list[str], CoverageReport]:
+        """Return the ids that `add` would refuse, and what it would warn about; raise what else it would raise."""
+        with self._store.changes:
+            existing = [] if upsert else self.existing(ids)
+            if existing:
+                return existing, CoverageReport()
+            batch = self._prepare(ids, texts, vectors, metadata, upsert=upsert, long_texts=long_texts)
+            return [], batch.report
+
+    def existing(self, ids: Sequence[str]) -> list[str]:
+        """Return those of `ids` that are in the index, as documents or as split ones."""
+        known = {*self._store.catalog.live_ids(ids), *self._store.catalog.passages(ids)}
+        return [id_ for id_ in ids if id_ in known]
+
     def add_batches(
         self,
         batches: Iterable[Mapping[str, Any]],
@@ -222,21 +244,31 @@ class Writer:
             documents.validate_counts({"metadata": metadata}, len(unique_ids))
             fields = documents.validate_metadata(metadata, store.settings.filterable)
             numbers = self._numbers_by_id(unique_ids, "nothing was changed")
-            changes = {
-                number: MetadataChange(values, replace, i)
-                for i, (id_, values) in enumerate(zip(unique_ids, fields, strict=True))
-                for number in numbers[id_]
-            }
-            if not changes:
+            changed = self._changed_metadata(
+                [
+                    (numbers[id_], MetadataChange(values, replace, i))
+                    for i, (id_, values) in enumerate(zip(unique_ids, fields, strict=True))
+                ]
+            )
+            if not changed:
                 return
-            rows = store.catalog.rows(list(changes))
-            changed = [
-                (number, row.id, row.text, documents.metadata_text(changes[number].apply(row)))
-                for number, row in rows.items()
-            ]
             with store.transaction() as transaction:
                 transaction.replace_metadata(changed)
-            _log.info("%s: changed the metadata of %d documents", store.folder, len(rows))
+            _log.info("%s: changed the metadata of %d documents", store.folder, len(changed))
+
+    def check_metadata(self, changes: Mapping[str, MetadataChange]) -> None:
+        """Raise what `update_metadata` would raise for changes, by id; ids that are not in the index are left out."""
+        numbers = self._numbers_by_id(self.existing(list(changes)), "nothing was changed")
+        self._changed_metadata([(of_id, changes[id_]) for id_, of_id in numbers.items()])
+
+    def _changed_metadata(
+        self, changes: Sequence[tuple[list[int], MetadataChange]]
+    ) -> list[tuple[int, str, str | None, str]]:
+        by_number = {number: change for numbers, change in changes for number in numbers}
+        return [
+            (number, row.id, row.text, documents.metadata_text(by_number[number].apply(row)))
+            for number, row in self._store.catalog.rows(list(by_number)).items()
+        ]
 
     def compact(self, *, show_progress: bool) -> None:
         """Rewrite the index without tombstones."""
@@ -277,7 +309,7 @@ class Writer:
         passages = store.catalog.passages(batch.ids) if replace_passages else {}
         replaced = store.catalog.live_ids([*batch.ids, *displaced])
         if not upsert:
-            _refuse_existing([id_ for id_ in batch.ids if id_ in replaced or id_ in passages])
+            refuse_existing([id_ for id_ in batch.ids if id_ in replaced or id_ in passages])
         documents.warn_about_empty_texts(batch)
         if replaced and replace_passages:
             self._warn_about_passages(replaced, set(batch.ids))
@@ -296,7 +328,7 @@ class Writer:
                 passage_ids = [id_ for id_ in batch.ids if id_ not in given]
                 existing = store.catalog.live_ids(passage_ids)
                 if not upsert:
-                    _refuse_existing([id_ for id_ in passage_ids if id_ in existing])
+                    refuse_existing([id_ for id_ in passage_ids if id_ in existing])
                 of_documents = {id_ for by_id in passages.values() for id_ in by_id}
                 if unrelated := [id_ for id_ in existing if id_ not in of_documents]:
                     raise DuplicateIdError(
@@ -385,7 +417,7 @@ class Writer:
     def _without_existing(self, batch: Mapping[str, Any]) -> dict[str, Any]:
         """Return a batch without the documents that are already in the index."""
         ids = documents.document_ids(batch["ids"])
-        existing = {*self._store.catalog.live_ids(ids), *self._store.catalog.passages(ids)}
+        existing = set(self.existing(ids))
         documents.validate_counts(batch, len(ids))
         positions = [i for i, id_ in enumerate(ids) if id_ not in existing]
         return {name: None if values is None else [values[i] for i in positions] for name, values in batch.items()}
@@ -410,16 +442,19 @@ class Writer:
             )
 
     def _warn(self, report: CoverageReport, long_texts: LongTexts) -> None:
-        """Warn about truncated texts, unless that was asked for, and about those outside the vocabulary."""
-        if not (report.truncated or report.unknown):
-            return
-        name = self._encoder.get().name
-        if long_texts != "truncate":
-            report.warn_truncated("texts", name, truncated_fix())
-        report.warn_unknown("texts", name, unknown_fix(name))
+        if report.truncated or report.unknown:
+            warn_about_coverage(report, self._encoder.get().name, long_texts)
 
 
-def _refuse_existing(ids: Sequence[str]) -> None:
+def warn_about_coverage(report: CoverageReport, encoder: str, long_texts: LongTexts) -> None:
+    """Warn about truncated texts, unless that was asked for, and about those outside the vocabulary."""
+    if long_texts != "truncate":
+        report.warn_truncated("texts", encoder, truncated_fix())
+    report.warn_unknown("texts", encoder, unknown_fix(encoder))
+
+
+def refuse_existing(ids: Sequence[str]) -> None:
+    """Raise DuplicateIdError for ids that are in the index, if there are any."""
     if ids:
         fix = worded("pass upsert=True to replace it", http="set upsert to true to replace it")
         raise DuplicateIdError(f"ids: {first_and_count(ids)} is already in the index; {fix}")

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -67,6 +67,21 @@ class PruneReport:
     snapshots: tuple[str, ...]
     objects: int
     bytes: int
+
+
+def _linked(record: FileRecord, path: Path, reuse: Sequence[Path]) -> bool:
+    """Link an intact file of another index to `path`; return whether one has it."""
+    for folder in reuse:
+        other = folder / SEGMENT_FOLDER / record.name
+        if other.is_file() and not damage(other, record):
+            durable.remove(path)
+            try:
+                path.hardlink_to(other)
+            except OSError:
+                # Another file system, or one without links.
+                return False
+            return True
+    return False
 
 
 def repository_at(place: str | Path, storage_options: Mapping[str, Any] | None = None) -> SnapshotRepository | None:
@@ -156,10 +171,13 @@ class SnapshotRepository:
             return CopyReport(report.documents, report.files, report.bytes, manifest.name, upload.transferred)
 
     @contextmanager
-    def fetched(self, name: str | None, folder: Path, *, show_progress: bool) -> Iterator[tuple[str, int]]:
+    def fetched(
+        self, name: str | None, folder: Path, reuse: Sequence[Path], *, show_progress: bool
+    ) -> Iterator[tuple[str, int]]:
         """Fetch a snapshot to `folder`, an index while the block runs; yield its name and the number of bytes fetched.
 
         An interrupted download stays there, and the next one resumes it. The block's normal end removes the folder.
+        Files that indexes in `reuse` have are linked instead of fetched.
 
         Raises:
             RepositoryError: there is no such snapshot, or the place cannot be read.
@@ -174,8 +192,12 @@ class SnapshotRepository:
             download = Download(self._objects, bar)
             for file in manifest.files:
                 path = folder / SEGMENT_FOLDER / file.name
+                record = FileRecord(file.name, file.bytes, file.checksum)
+                if _linked(record, path, reuse):
+                    bar(file.bytes)
+                    continue
                 download.fetch(file, path)
-                if problem := damage(path, FileRecord(file.name, file.bytes, file.checksum)):
+                if problem := damage(path, record):
                     raise IndexDamagedError(f"{self.url}: {problem}; restore another snapshot")
             download.fetch(manifest.catalog, folder / CATALOG_FILE)
         yield manifest.name, download.transferred

@@ -132,6 +132,10 @@ class Download:
             IndexDamagedError: a part is missing or damaged; names the object.
         """
         resumed = path.exists()
+        if resumed and path.stat().st_nlink > 1:
+            # Shared with another index: what an interrupted download linked, and of another file now.
+            durable.remove(path)
+            resumed = False
         with path.open("r+b" if resumed else "w+b") as file, _queue() as queue:
             for number, (part, size) in enumerate(stored.sizes()):
                 start = number * PART_BYTES

@@ -1,10 +1,10 @@
-"""``serotine cluster``: build a sharded index on a Ray cluster, and show what is at its URL."""
+"""``serotine cluster``: build a sharded index on a Ray cluster, serve it, and show what is at its URL."""
 
 from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -12,6 +12,7 @@ from serotine.cli.command_group import CommandGroup
 from serotine.cli.encoder_options import ENCODER_NAMES
 from serotine.cli.index_options import IndexOptions, index_options
 from serotine.cli.output import json_option, plural, report, watched
+from serotine.cli.serve import serve
 
 if TYPE_CHECKING:
     from serotine.distributed import BuildReport
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 @click.group(cls=CommandGroup)
 def cluster() -> None:
-    """Build an index in shards on a Ray cluster, and show its shards."""
+    """Build an index in shards on a Ray cluster, serve it, and show its shards."""
 
 
 @cluster.command("build")
@@ -54,6 +55,26 @@ def build(
     report(lines, asdict(done), json_file)
 
 
+def _serve(url: str, **options: Any) -> int:
+    status: int = click.get_current_context().invoke(serve, indexes=(), root=None, urls=(url,), **options)
+    return status
+
+
+# The server's own command, but for what it serves.
+cluster.add_command(
+    click.Command(
+        "serve",
+        params=[
+            click.Argument(["url"]),
+            *(option for option in serve.params if option.name not in ("indexes", "root", "urls")),
+        ],
+        callback=_serve,
+        help="Serve the sharded index at URL over HTTP, from this process: the same as `serotine serve --ray URL`.\n\n"
+        "A change is answered when its snapshot is at the URL; snapshots of others are searched within half a minute.",
+    )
+)
+
+
 @cluster.command("status")
 @click.argument("url")
 @json_option
@@ -63,7 +84,9 @@ def status(url: str, json_file: str | None) -> None:
 
     records = shard_records(url)
     lines = [
-        f"{shard:>5}  {record.snapshot}  {plural(record.documents, 'document')}" for shard, record in enumerate(records)
+        f"{shard:>5}  {record.snapshot}  {plural(record.documents, 'document')}"
+        + (f", and changes at {record.unsaved} that are in no snapshot" if record.unsaved else "")
+        for shard, record in enumerate(records)
     ]
     total = sum(record.documents for record in records)
     lines.append(f"{plural(total, 'document')} in {plural(len(records), 'shard')}.")

@@ -4,11 +4,19 @@ from __future__ import annotations
 
 import ipaddress
 import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from serotine.errors import SerotineError, missing_extra
+
+if TYPE_CHECKING:
+    from serotine.distributed import ShardedIndex
+    from serotine.index import Settings
+    from serotine.text_encoder import TextEncoder
 
 _MEGABYTE = 1 << 20
 
@@ -19,6 +27,17 @@ _MEGABYTE = 1 << 20
     "--root",
     type=click.Path(path_type=Path, file_okay=False, exists=True),
     help="Serve every index in this folder, and let writers create others in it.",
+)
+@click.option(
+    "--ray",
+    "urls",
+    multiple=True,
+    metavar="URL",
+    help="An index in shards, which this process opens on a Ray cluster; repeatable.",
+)
+@click.option("--address", metavar="ADDRESS", help="Of the Ray cluster.  [default: the one found, else this machine]")
+@click.option(
+    "--replicas", default=1, show_default=True, type=click.IntRange(1, 100), help="Processes per shard on the cluster."
 )
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option("--port", default=8000, show_default=True, type=click.IntRange(0, 65535), help="Port to listen on.")
@@ -103,6 +122,9 @@ _MEGABYTE = 1 << 20
 def serve(
     indexes: tuple[Path, ...],
     root: Path | None,
+    urls: tuple[str, ...],
+    address: str | None,
+    replicas: int,
     host: str,
     port: int,
     workers: int,
@@ -127,8 +149,13 @@ def serve(
     It listens on this machine only; other addresses of --host need tokens. The log, on standard error, has one JSON
     object per line. On SIGTERM and Ctrl-C, running requests finish.
     """
-    if not indexes and root is None:
+    if not (indexes or urls) and root is None:
         raise click.UsageError("name an index, or a --root folder of indexes", click.get_current_context())
+    if urls and workers > 1:
+        raise click.UsageError(
+            f"--workers: must be 1 for an index in shards, got {workers}; its shards have processes of their own",
+            click.get_current_context(),
+        )
     try:
         from serotine.ingest import ReadingLimits
         from serotine.serving import Limits, ServerSettings, read_tokens
@@ -143,11 +170,14 @@ def serve(
             "--allow-anyone",
             click.get_current_context(),
         )
+    names = _by_name(indexes)
+    shards = _shards_by_name(urls, names, address, replicas)
     # Pages of other sites have no token. Without tokens, only the host name in the request identifies them.
     allowed_hosts = None if bearer_tokens and not hosts else hosts
     with tempfile.TemporaryDirectory(prefix="serotine-serve-", ignore_cleanup_errors=True) as state:
         settings = ServerSettings(
-            indexes=_by_name(indexes),
+            indexes=names,
+            shards=shards,
             state=Path(state),
             root=None if root is None else root.absolute(),
             tokens=bearer_tokens,
@@ -186,6 +216,50 @@ def _by_name(paths: tuple[Path, ...]) -> dict[str, Path]:
             raise SerotineError(f"{path}: duplicate index name {name!r}, as {indexes[name]}; rename one of the folders")
         indexes[name] = path.absolute()
     return indexes
+
+
+@dataclass(frozen=True, slots=True)
+class _Shards:
+    """See `serotine.serving.ShardsOpener`."""
+
+    url: str
+    address: str | None
+    replicas: int
+
+    def settings(self) -> Settings:
+        from serotine.distributed import shard_settings
+
+        return shard_settings(self.url)
+
+    def open(self, encoder: TextEncoder | None) -> ShardedIndex:
+        from serotine.distributed import ShardedIndex
+
+        return ShardedIndex.open(self.url, address=self.address, replicas=self.replicas, encoder=encoder)
+
+
+def _shards_by_name(
+    urls: tuple[str, ...], names: Mapping[str, Path], address: str | None, replicas: int
+) -> dict[str, _Shards]:
+    """Return the indexes in shards by the names they are served under, after reading their settings.
+
+    Raises:
+        SerotineError: there is no index in shards at a URL, two have the same name, or Ray is not installed.
+    """
+    from serotine.serving import index_name
+
+    shards: dict[str, _Shards] = {}
+    for url in urls:
+        name = index_name(Path(url))
+        if name in names or name in shards:
+            raise SerotineError(f"{url}: duplicate index name {name!r}; serve it from a server of its own")
+        shards[name] = _Shards(url, address, replicas)
+        shards[name].settings()
+    if shards:
+        from serotine.distributed import connected_ray
+
+        # Here, because Ray replaces signal handlers, as the server does later.
+        connected_ray(address)
+    return shards
 
 
 def _is_loopback(host: str) -> bool:

@@ -23,6 +23,11 @@ def read_only() -> ServerError:
     return ServerError("this server is read-only; it refuses every change", status=403, code="read_only")
 
 
+def not_for_shards(argument: str, name: str, fix: str) -> ServerError:
+    """Return the error for a request that an index in shards does not have."""
+    return ServerError(f"{argument}: {name!r} is an index in shards; {fix}", status=422, code="bad_value")
+
+
 def unavailable(message: str) -> ServerError:
     """Return the error for a request that may succeed later."""
     return ServerError(message, status=503, code="unavailable")

@@ -8,13 +8,14 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from serotine.errors import IndexLockedError, NotAnIndexError, SerotineError, ServerError, shown
-from serotine.index import Index, load_encoder, read_settings
+from serotine.index import Index, Settings, load_encoder, read_settings
 from serotine.serving.batching import BatchingEncoder
 from serotine.serving.errors import read_only, unavailable
 from serotine.serving.index_folders import SUFFIX, DelayedClose, catalog_id, index_name, is_index
+from serotine.serving.served_shards import ServedShards
 from serotine.serving.server_paths import ServerPaths
 from serotine.serving.settings import ServerSettings
 from serotine.serving.work_pool import WorkPool
@@ -60,7 +61,7 @@ class ServedIndex:
         """Return whether the open index is the one on disk; false when it was replaced or removed."""
         return self._catalog_id is not None and self._catalog_id == catalog_id(self.path)
 
-    def change(self, work: Callable[[Index], T]) -> T:
+    def change(self, work: Callable[[Any], T]) -> T:
         """Return the result of `work` on the index, open for writing.
 
         Raises:
@@ -102,6 +103,7 @@ class ServedIndexes:
         self._paths_shown = paths
         self._opening = threading.Lock()
         self._open: dict[str, ServedIndex] = {}
+        self._shards: dict[str, ServedShards] = {}
         # By fingerprint: one copy of each model, however many indexes use it.
         self._encoders: dict[str, BatchingEncoder] = {}
         self._default: BatchingEncoder | None = None
@@ -112,11 +114,14 @@ class ServedIndexes:
         try:
             for name, path in self._paths().items():
                 self._open[name] = self._open_index(name, path)
+            for name, opener in settings.shards.items():
+                of_shards = opener.settings()
+                self._shards[name] = ServedShards(name, opener, self._encoder_of(of_shards, name), settings)
         except BaseException:
             self.close()
             raise
 
-    def get(self, name: str) -> ServedIndex:
+    def get(self, name: str) -> ServedIndex | ServedShards:
         """Return the index of that name.
 
         Raises:
@@ -124,6 +129,8 @@ class ServedIndexes:
             SerotineError: the index, or its encoder, cannot be opened.
         """
         self._retired.sweep()
+        if name in self._shards:
+            return self._shards[name]
         served = self._open.get(name)
         if served is not None and served.is_current():
             return served
@@ -144,10 +151,10 @@ class ServedIndexes:
                 self._retired.schedule(served.reader.close)
             return renewed
 
-    def all(self) -> list[ServedIndex]:
+    def all(self) -> list[ServedIndex | ServedShards]:
         """Return every index that can be opened, by name; log the others, once for each reason."""
-        opened = []
-        for name in sorted({*self._open, *self._paths()}):
+        opened: list[ServedIndex | ServedShards] = []
+        for name in sorted({*self._open, *self._paths(), *self._shards}):
             try:
                 opened.append(self.get(name))
                 self._failed.pop(name, None)
@@ -159,7 +166,7 @@ class ServedIndexes:
 
     def create(
         self, name: str, *, dim: int | None, nbits: int, keep_vectors: bool, filterable: dict[str, type]
-    ) -> ServedIndex:
+    ) -> ServedIndex | ServedShards:
         """Create an index under the root.
 
         Raises:
@@ -177,7 +184,7 @@ class ServedIndexes:
             raise ValueError(
                 f"name: must be at most 100 letters, digits, '.', '_' and '-', a letter or digit first, got {name!r}"
             )
-        if name in self._paths():
+        if name in self._paths() or name in self._shards:
             raise ServerError(
                 f"name: index {name!r} already exists; choose another name", status=409, code="index_exists"
             )
@@ -210,6 +217,8 @@ class ServedIndexes:
         """Close every index, after the changes in progress."""
         for served in self._open.values():
             served.close()
+        for shards in self._shards.values():
+            shards.close()
         self._retired.sweep(everything=True)
 
     def _default_encoder(self) -> BatchingEncoder:
@@ -225,12 +234,14 @@ class ServedIndexes:
         return self._encoders.setdefault(encoder.fingerprint, batching)
 
     def _open_index(self, name: str, path: Path, changes: WorkPool | None = None) -> ServedIndex:
-        settings, encoder = read_settings(path), None
+        return ServedIndex(name, path, self._encoder_of(read_settings(path), path), self._settings, changes)
+
+    def _encoder_of(self, settings: Settings, place: str | Path) -> BatchingEncoder | None:
         if settings.encoder is not None and Path(settings.encoder).is_absolute():
             self._paths_shown.add_folder(Path(settings.encoder))
-        if settings.fingerprint is not None:
-            encoder = self._encoders.get(settings.fingerprint) or self._batching_encoder(load_encoder(settings, path))
-        return ServedIndex(name, path, encoder, self._settings, changes)
+        if settings.fingerprint is None:
+            return None
+        return self._encoders.get(settings.fingerprint) or self._batching_encoder(load_encoder(settings, place))
 
     def _paths(self) -> dict[str, Path]:
         return {**self._under_root(), **self._settings.indexes}
@@ -247,7 +258,7 @@ class ServedIndexes:
         }
 
     def _unknown(self, name: str) -> NotAnIndexError:
-        names = sorted(other for other, path in self._paths().items() if is_index(path))
+        names = sorted([*(other for other, path in self._paths().items() if is_index(path)), *self._shards])
         more = f" (and {len(names) - _MAX_SHOWN:,} more)" if len(names) > _MAX_SHOWN else ""
         available = ", ".join(map(repr, names[:_MAX_SHOWN])) or "none"
         return NotAnIndexError(f"index: unknown {shown(name)}; available: {available}{more}")

@@ -39,6 +39,9 @@ class ServerPaths:
             self._add(settings.root, _under_root)
         for name, path in settings.indexes.items():
             self._add(path, lambda rest, name=name: f"{name}{rest}")  # type: ignore[misc]
+        for name, shards in settings.shards.items():
+            if "://" not in shards.url:
+                self._add(Path(shards.url), lambda rest, name=name: f"{name}{rest}")  # type: ignore[misc]
 
     def add_folder(self, folder: Path) -> None:
         """Add a folder, such as that of an encoder, whose files are named without it."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from serotine.serving.indexes import ServedIndex, ServedIndexes
 from serotine.serving.jobs import Jobs
 from serotine.serving.metrics import Metrics
+from serotine.serving.served_shards import ServedShards
 from serotine.serving.server_paths import ServerPaths
 from serotine.serving.settings import ServerSettings
 from serotine.serving.work_pool import WorkPool
@@ -45,7 +46,7 @@ class Services:
         searches = WorkPool("search", threads=limits.threads, queue=limits.queue, seconds=limits.seconds)
         return cls(settings, metrics, indexes, searches, Jobs(settings, metrics, paths), paths)
 
-    def index(self, name: str) -> ServedIndex:
+    def index(self, name: str) -> ServedIndex | ServedShards:
         """Return an index; see `ServedIndexes.get`."""
         return self.indexes.get(name)
 

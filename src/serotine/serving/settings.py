@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from serotine.ingest import ReadingLimits
 from serotine.serving.bearer_tokens import Token
+from serotine.serving.open_index import ShardsOpener
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +61,7 @@ class ServerSettings:
     Attributes:
         indexes: folders of indexes, by the name they are served under.
         state: a folder of this server alone: jobs, uploads, metrics of its processes.
+        shards: indexes in shards, by name; of a server with one process.
         root: the folder where indexes are served from and created in, or None.
         tokens: bearer tokens with their scopes; with none, everyone may do everything.
         hosts: host names accepted besides localhost and addresses; None accepts any.
@@ -72,6 +75,7 @@ class ServerSettings:
     indexes: dict[str, Path]
     state: Path
     root: Path | None = None
+    shards: Mapping[str, ShardsOpener] = field(default_factory=dict)
     tokens: tuple[Token, ...] = ()
     hosts: tuple[str, ...] | None = ()
     read_only: bool = False

@@ -8,7 +8,6 @@ from fastapi import APIRouter, Query, Request
 from fastapi.responses import Response
 
 from serotine.errors import MaintenanceWarning, SerotineWarning
-from serotine.index import Index
 from serotine.issued_warnings import collected_warnings, issue_warning
 from serotine.serving.http.auth import MayRead, MayWrite
 from serotine.serving.http.dependencies import services_of
@@ -30,6 +29,7 @@ from serotine.serving.http.schemas.indexes import (
     UpdateMetadataResponse,
 )
 from serotine.serving.http.vectors import parse_vectors
+from serotine.serving.open_index import OpenIndex
 from serotine.wire import pack
 
 router = APIRouter(prefix="/v1/indexes/{name}", tags=["documents"])
@@ -45,7 +45,7 @@ async def add_documents(request: Request, name: str, body: AddRequest) -> Respon
         raise ValueError("upsert, skip_known: at most one of the two is allowed")
     served = await services.searches.run(lambda: services.index(name))
 
-    def work(index: Index) -> tuple[int, list[SerotineWarning]]:
+    def work(index: OpenIndex) -> tuple[int, list[SerotineWarning]]:
         batch, added = _batch(body.documents, index.dim), len(body.documents)
         with collected_warnings() as collected:
             if body.skip_known:
@@ -89,7 +89,7 @@ async def update_metadata(request: Request, name: str, body: UpdateMetadataReque
     limits.check("documents", len(body.documents), limits.documents)
     served = await services.searches.run(lambda: services.index(name))
 
-    def work(index: Index) -> None:
+    def work(index: OpenIndex) -> None:
         ids = [document.id for document in body.documents]
         index.update_metadata(ids, [document.metadata for document in body.documents], replace=body.replace)
 
@@ -109,8 +109,7 @@ async def get_document(
 
     def work() -> dict[str, Any]:
         reader = services.index(name).reader
-        (hit,) = reader.get([id])
-        body = document_body(hit)
+        body = document_body(reader[id])
         if vectors:
             body.update(vectors=pack(reader.vectors(id)), dim=reader.dim)
         return body
@@ -157,7 +156,7 @@ async def _delete(request: Request, name: str, body: DeleteRequest) -> Response:
     services = services_of(request)
     served = await services.searches.run(lambda: services.index(name))
 
-    def work(index: Index) -> tuple[int, list[SerotineWarning]]:
+    def work(index: OpenIndex) -> tuple[int, list[SerotineWarning]]:
         with collected_warnings() as collected:
             return index.delete(body.ids, where=body.where), collected
 

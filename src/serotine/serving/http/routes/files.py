@@ -9,11 +9,12 @@ from typing import Annotated
 from fastapi import APIRouter, File, Request, UploadFile
 from fastapi.responses import Response
 
-from serotine.serving.errors import read_only
+from serotine.serving.errors import not_for_shards, read_only
 from serotine.serving.http.auth import MayRead, MayWrite
 from serotine.serving.http.dependencies import services_of
 from serotine.serving.http.responses import json_response
 from serotine.serving.http.schemas.uploads import JobResponse, UploadResponse
+from serotine.serving.served_shards import ServedShards
 from serotine.texts import is_text
 
 router = APIRouter(prefix="/v1", tags=["uploads"])
@@ -31,6 +32,8 @@ async def upload_files(
     served = await services.searches.run(lambda: services.index(name))
     if not served.writable:
         raise read_only()
+    if isinstance(served, ServedShards):
+        raise not_for_shards("files", name, "send their documents to /documents")
     if served.encoder is None:
         raise ValueError("files: this index has no encoder; send vectors to /documents")
     paths = [_relative_path(upload.filename or "") for upload in files]

@@ -8,7 +8,6 @@ from typing import Any
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
-from serotine.index import Index
 from serotine.serving.http.auth import Credentials, MayRead, MayWrite, may_write
 from serotine.serving.http.dependencies import services_of
 from serotine.serving.http.responses import json_response
@@ -20,6 +19,8 @@ from serotine.serving.http.schemas.indexes import (
     VerifyResponse,
 )
 from serotine.serving.indexes import ServedIndex
+from serotine.serving.open_index import OpenIndex
+from serotine.serving.served_shards import ServedShards
 from serotine.serving.services import Services
 
 router = APIRouter(prefix="/v1/indexes", tags=["indexes"])
@@ -79,19 +80,19 @@ async def compact_index(request: Request, name: str) -> Response:
     services = services_of(request)
     served = await services.searches.run(lambda: services.index(name))
 
-    def work(index: Index) -> dict[str, Any]:
+    def work(index: OpenIndex) -> dict[str, Any]:
         index.compact()
         return _stats(services, index)
 
     return json_response(await served.changes.run(lambda: served.change(work), is_change=True))
 
 
-def _stats(services: Services, index: Index) -> dict[str, Any]:
+def _stats(services: Services, index: OpenIndex) -> dict[str, Any]:
     stats = asdict(index.stats())
     return {**stats, "encoder": services.paths.hidden(stats["encoder"])}
 
 
-def _summary(services: Services, served: ServedIndex, *, may_write: bool) -> dict[str, Any]:
+def _summary(services: Services, served: ServedIndex | ServedShards, *, may_write: bool) -> dict[str, Any]:
     stats = served.reader.stats()
     return {
         "name": served.name,

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from serotine.errors import EncoderError, UnknownIdError
 from serotine.index import Explanation, Hit, Hits, Index, SearchOptions, search_several
 from serotine.issued_warnings import muted_warnings
+from serotine.serving.errors import not_for_shards
 from serotine.serving.http.auth import MayRead, MayWrite
 from serotine.serving.http.dependencies import services_of
 from serotine.serving.http.responses import explanation, json_response, search_result, several_result
@@ -34,11 +35,13 @@ from serotine.serving.http.schemas.search import (
 )
 from serotine.serving.http.vectors import parse_vectors
 from serotine.serving.indexes import ServedIndex
+from serotine.serving.served_shards import ServedShards
 from serotine.serving.services import Services
 from serotine.serving.settings import Limits
 
 router = APIRouter(prefix="/v1", tags=["search"], dependencies=[MayRead])
 _CANDIDATES_PER_HIT = 100
+_Served = ServedIndex | ServedShards
 _QueryValue = str | NDArray[np.floating[Any]]
 
 
@@ -83,7 +86,7 @@ async def search_indexes(request: Request, body: SeveralRequest) -> Response:
         limits = services.settings.limits
         limits.check("indexes", len(body.indexes), limits.batch)
         _check_effort(body, limits)
-        served = [services.index(name) for name in body.indexes]
+        served = [_in_folder(services.index(name)) for name in body.indexes]
         options = SearchOptions(body.k, **body.keywords())
         answer = search_several([one.reader for one in served], body.query, options)
         hits = [(hit, served[hit.result], answer.results[hit.result][hit.position]) for hit in answer.merged]
@@ -109,6 +112,8 @@ async def tune(request: Request, name: str, body: TuneRequest) -> Response:
     """Measure which effort keeps which recall, so that searches do no more than their `recall` needs."""
     services = services_of(request)
     served = await services.searches.run(lambda: services.index(name))
+    if isinstance(served, ServedShards):
+        raise not_for_shards("tune", name, "each shard measures itself when it is built or compacted")
     queries = None if body.queries is None else [_as_query(query) for query in body.queries]
     _log_queries(request, services, [query.query for query in queries or []])
 
@@ -128,7 +133,7 @@ def _log_queries(request: Request, services: Services, queries: list[str | None]
         request.scope["state"]["logged"]["queries"] = queries
 
 
-def _query_values(queries: Sequence[Query], served: ServedIndex, limits: Limits) -> list[_QueryValue]:
+def _query_values(queries: Sequence[Query], served: _Served, limits: Limits) -> list[_QueryValue]:
     return [
         _query_value(query.query, query.vectors, served, limits, f"queries[{i}].vectors")
         for i, query in enumerate(queries)
@@ -136,7 +141,7 @@ def _query_values(queries: Sequence[Query], served: ServedIndex, limits: Limits)
 
 
 def _query_value(
-    query: str | None, vectors: list[list[float]] | str | None, served: ServedIndex, limits: Limits, name: str
+    query: str | None, vectors: list[list[float]] | str | None, served: _Served, limits: Limits, name: str
 ) -> _QueryValue:
     if vectors is None:
         return query or ""
@@ -146,7 +151,7 @@ def _query_value(
 
 
 def _results(
-    services: Services, served: ServedIndex, queries: list[_QueryValue], body: SearchBody, started: float
+    services: Services, served: _Served, queries: list[_QueryValue], body: SearchBody, started: float
 ) -> list[dict[str, Any]]:
     _check_effort(body, services.settings.limits)
     if body.explain and not all(isinstance(query, str) for query in queries):
@@ -166,18 +171,24 @@ def _results(
     ]
 
 
+def _in_folder(served: _Served) -> ServedIndex:
+    if isinstance(served, ServedShards):
+        raise not_for_shards("indexes", served.name, "search it by itself")
+    return served
+
+
 def _check_effort(body: SearchBody, limits: Limits) -> None:
     limits.check("k + offset" if body.offset else "k", body.depth, limits.k)
     limits.check("candidates", body.candidates or 0, _CANDIDATES_PER_HIT * limits.k)
 
 
-def _observe(services: Services, searched: Iterable[tuple[ServedIndex, Hits]]) -> None:
+def _observe(services: Services, searched: Iterable[tuple[_Served, Hits]]) -> None:
     for served, hits in searched:
         seconds = hits.stats.milliseconds.get("search", 0.0) / 1e3
         services.metrics.search_seconds.labels(served.name, hits.stats.plan).observe(seconds)
 
 
-def _explanation_of(served: ServedIndex, query: str, hit: Hit) -> Explanation | None:
+def _explanation_of(served: _Served, query: str, hit: Hit) -> Explanation | None:
     if hit.text is None:
         return None
     try:

@@ -15,6 +15,7 @@ from filelock import FileLock
 ROOT = Path(__file__).parents[2]
 ADDRESS = "address,undefined"
 MODULE = "_core"
+_PYTHON = ("-DSEROTINE_PYTHON=ON", f"-DPython_EXECUTABLE={sys.executable}")
 _MAX_RANDOM_BITS = 28
 
 
@@ -40,9 +41,10 @@ def sanitized(sanitizers: str, *targets: str) -> Path:
             "-DSEROTINE_KERNEL_OPT=-O1",
             f"-DSEROTINE_SANITIZE={sanitizers}",
             # In the encoding of AVX-512: few processors have both that and AVX-VNNI's own.
-            *(("-DSEROTINE_EVEX=ON",) if "address" in sanitizers else ()),
-            # In the same folder: the module is linked from the objects that the programs are linked from.
-            *(("-DSEROTINE_PYTHON=ON", f"-DPython_EXECUTABLE={sys.executable}") if MODULE in targets else ()),
+            *(("-DSEROTINE_EVEX=ON",) if sanitizers == ADDRESS else ()),
+            # The module is linked from the objects that the programs are linked from. With the same options for both:
+            # other options would compile every file again.
+            *(_PYTHON if sanitizers == ADDRESS and can_build_core() else ()),
             targets=targets or ("all",),
         )
 

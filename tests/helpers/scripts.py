@@ -16,5 +16,10 @@ def load_script(path: Path, name: str = "") -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     # Dataclasses look their module up.
     sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
+    # As when it is run: it imports the scripts beside it.
+    sys.path.insert(0, str(path.parent))
+    try:
+        spec.loader.exec_module(module)
+    finally:
+        sys.path.remove(str(path.parent))
     return module

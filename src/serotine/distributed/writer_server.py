@@ -36,7 +36,7 @@ class WriterServer:
     def begin(self, needed: str) -> NotReady | None:
         """Create the index as a copy of the snapshot, with which it shares the immutable files.
 
-        Only for a new writer: one that is started again must not begin anew, or changes would be lost. Indexes of
+        Only for a new writer: one that is started again must not begin empty, or changes would be lost. Indexes of
         writers that ended are removed, but for the folder `needed`, which has changes that no snapshot has.
         """
         try:

@@ -1,0 +1,329 @@
+"""The tables of the benchmarks page: each function yields the Markdown lines of one file of results."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+
+def _table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Iterator[str]:
+    yield f"| {' | '.join(columns)} |"
+    yield f"|{'---|' * len(columns)}"
+    for row in rows:
+        yield f"| {' | '.join(str(value) for value in row)} |"
+
+
+def kernels(results: Any) -> Iterator[str]:
+    """Speed and largest error of every method, by workload."""
+    rows = [row for row in results["rows"] if (row["dim"], row["threads"]) == (128, 1)]
+    workloads = list(dict.fromkeys(row["workload"] for row in rows))
+    speeds: dict[str, dict[str, float]] = {}
+    errors: dict[str, float] = {}
+    for row in rows:
+        speeds.setdefault(row["method"], {})[row["workload"]] = row["documents_per_second"]
+        errors[row["method"]] = max(errors.get(row["method"], 0.0), row["max_error"])
+    yield from _table(
+        ["method", *workloads, "largest error"],
+        (
+            [method, *(f"{speed[name]:.1f}" if name in speed else "" for name in workloads), f"{errors[method]:.1e}"]
+            for method, speed in speeds.items()
+        ),
+    )
+
+
+def index(results: Any) -> Iterator[str]:
+    """Building, searching, proofs and peers."""
+    collection = results["collection"]
+    yield (
+        f"{collection['documents']:,} passages, {collection['tokens']:,} tokens of {collection['encoder']} with "
+        f"{collection['dim']} dimensions, {collection['queries']} queries of at most 32 tokens. Building uses both "
+        "cores. The default asks for 0.99 of the exact hits.\n"
+    )
+    yield from _table(
+        ["stored as", "build, s", "peak memory, MB", "disk, MB", "bytes per token"],
+        (
+            [
+                row["engine"],
+                f"{row['build_seconds']:.1f}",
+                f"{row['build_peak_bytes'] / 1e6:,.0f}",
+                f"{row['disk_bytes'] / 1e6:,.0f}",
+                f"{row['bytes_per_token']:.1f}",
+            ]
+            for row in results["built"]
+        ),
+    )
+    yield ""
+    yield from _operating_points([row["engine"], collection["documents"], row] for row in results["searched"])
+    exact = [row for row in results["searched"] if "certified" in row["notes"]]
+    yield "\n`exact=True`, ten hits:\n"
+    yield from _table(
+        ["stored as", "equal to brute force", "proved exact", "passages scored over their vectors, median"],
+        (
+            [
+                row["engine"],
+                *(
+                    f"{row['notes'][name]} of {row['notes']['queries']}"
+                    for name in ("equal_to_brute_force", "certified")
+                ),
+                f"{row['notes']['median_rescored']:,.0f}",
+            ]
+            for row in exact
+        ),
+    )
+    yield "\nPeers, each in its own process, on the same vectors or the first of them, 100 hits:\n"
+    yield from _table(
+        ["engine", "passages", "build, s", "peak memory, MB", "disk, MB"],
+        (
+            [
+                f"{peer['engine']} {peer['version']}",
+                f"{peer['documents']:,}",
+                peer.get("error", f"{peer.get('build_seconds', 0):.1f}"),
+                f"{peer['build_peak_bytes'] / 1e6:,.0f}",
+                f"{peer['disk_bytes'] / 1e6:,.0f}" if "disk_bytes" in peer else "",
+            ]
+            for peer in results["peers"]
+        ),
+    )
+    yield ""
+    yield from _operating_points(
+        [f"{peer['engine']} {peer['version']}", peer["documents"], row]
+        for peer in results["peers"]
+        for row in peer.get("searched", [])
+    )
+
+
+def _operating_points(rows: Iterable[Sequence[Any]]) -> Iterator[str]:
+    yield from _table(
+        ["engine", "passages", "setting", "p50, ms", "p95, ms", "recall@10", "recall@100"],
+        (
+            [
+                engine,
+                f"{documents:,}",
+                row["setting"],
+                f"{row['p50_ms']:.1f}",
+                f"{row['p95_ms']:.1f}",
+                f"{row['recall_at_10']:.3f}",
+                "" if row["recall_at_100"] is None else f"{row['recall_at_100']:.3f}",
+            ]
+            for engine, documents, row in rows
+        ),
+    )
+
+
+def recall(results: Any) -> Iterator[str]:
+    """Promised and measured recall, the worst collection of each."""
+    collections = results["collections"]
+    names = {"none": "none", "tokens": "runs of the index's own tokens", "given": "half of the real queries"}
+    rows: list[list[Any]] = []
+    for origin, calibration in names.items():
+        for at in range(len(collections[0]["calibrated"][origin])):
+            measured = [
+                (one["calibrated"][origin][at], f"{one['vectors']}, {one['collection']}") for one in collections
+            ]
+            first = measured[0][0]
+            worst, name = min(measured, key=lambda pair: pair[0]["measured"])
+            mean = sum(row["measured"] for row, _ in measured) / len(measured)
+            worst_cell = f"{worst['measured']:.3f} ± {worst['standard_error']:.3f} ({name})"
+            rows.append([calibration, first["k"], first["promised"], f"{mean:.3f}", worst_cell])
+    yield from _table(["calibrated with", "k", "promised", "measured, mean", "worst collection"], rows)
+    yield "\nPromised 0.99 of the ten best:\n"
+    cells = []
+    for one in collections:
+        line = [one["vectors"], one["collection"], f"{one['documents']:,}", one["dim"], one["queries"]]
+        for origin in names:
+            row = next(row for row in one["calibrated"][origin] if (row["k"], row["promised"]) == (10, 0.99))
+            effort = "exact" if row["candidates"] is None else f"{row['candidates']} candidates"
+            line.append(f"{row['measured']:.3f}, {effort}")
+        cells.append(line)
+    yield from _table(["vectors", "collection", "documents", "dimensions", "queries", *names.values()], cells)
+
+
+def million(results: Any) -> Iterator[str]:
+    """Building and searching a million passages."""
+    seconds = sum(session["seconds"] for session in results["built"]["sessions"])
+    peak = max(session["peak_anonymous_bytes"] for session in results["built"]["sessions"])
+    yield (
+        f"{results['documents']:,} passages, {results['tokens']:,} tokens; built in {seconds / 60:.0f} minutes, "
+        f"{peak / 1e9:.1f} GB peak anonymous memory, {results['bytes_per_token']:.0f} bytes per token.\n"
+    )
+    yield from _table(
+        [
+            "k",
+            "candidates",
+            "p50, ms",
+            "p95, ms",
+            "recall@10",
+            "recall@100",
+            "scores of the ten hits / of the ten best",
+        ],
+        (
+            [
+                row["k"],
+                row["candidates"] or "default",
+                f"{row['p50_ms']:.1f}",
+                f"{row['p95_ms']:.1f}",
+                f"{row['recall_at_10']:.3f}",
+                "" if row["recall_at_100"] is None else f"{row['recall_at_100']:.3f}",
+                f"{row['score_share']:.4f}",
+            ]
+            for row in results["searched"]
+        ),
+    )
+
+
+def serving(results: Any) -> Iterator[str]:
+    """Requests per second and latency."""
+    yield from _table(
+        ["engine", "queries as", "per second", "p50, ms", "p95, ms", "p99, ms", "errors", "recall@10"],
+        (
+            [
+                row["engine"] + (f", while {row['added']:,} documents are added" if "added" in row else ""),
+                row["query_format"],
+                f"{row['per_second']:.1f}",
+                *(f"{row[name]:.0f}" for name in ("p50_ms", "p95_ms", "p99_ms")),
+                row["errors"],
+                "" if row["recall_at_10"] is None else f"{row['recall_at_10']:.3f}",
+            ]
+            for row in results["rows"]
+        ),
+    )
+
+
+def quality(results: Any) -> Iterator[str]:
+    """nDCG@10 of systems by collection."""
+    yield f"Encoder: {results['encoder']}.\n"
+    yield from _table(
+        ["collection", "documents", "queries", "BM25", "one vector per text", "late interaction"],
+        (
+            [row["collection"], f"{row['documents']:,}", row["queries"], row["bm25"], row["pooled"], row["late"]]
+            for row in results["rows"]
+        ),
+    )
+
+
+def mini(results: Any) -> Iterator[str]:
+    """nDCG@10 of serotine-mini and what it is compared with."""
+    ndcg = {(row["system"], row["collection"]): row["metrics"]["nDCG@10"] for row in results["results"]}
+    systems = ("bm25", "minilm (pooled)", "minilm", "serotine-mini")
+    collections = sorted({collection for system, collection in ndcg if system == "serotine-mini"})
+    yield f"{results['note']}\n"
+    yield from _table(
+        ["collection", *systems],
+        (
+            [name, *(f"{100 * ndcg[system, name]:.1f}" if (system, name) in ndcg else "" for system in systems)]
+            for name in collections
+        ),
+    )
+
+
+def multi(results: Any) -> Iterator[str]:
+    """nDCG@10 of serotine-multi and what it is compared with."""
+    yield from _table(
+        ["collection", "BM25", "base, late, untrained", "serotine-multi", "p against base"],
+        (
+            [name, row["bm25"], row["base_late"], row["serotine_multi"], row["p_against_base"]]
+            for name, row in (results["test_sets"] | results["english_held_back"]).items()
+        ),
+    )
+
+
+def compression(results: Any) -> Iterator[str]:
+    """nDCG@10 by bytes per token."""
+    yield from _table(
+        ["stored as", "bytes per token", "p50, ms", "nDCG@10", "recall@10"],
+        (
+            [
+                row["engine"],
+                f"{row['bytes_per_token']:.1f}",
+                f"{row['p50_ms']:.1f}",
+                f"{100 * row['ndcg_at_10']:.1f}",
+                f"{row['recall_at_10']:.3f}",
+            ]
+            for row in results["searched"]
+            if (row["k"], row["setting"]) == (10, "default")
+        ),
+    )
+
+
+def parity(results: Any) -> Iterator[str]:
+    """Agreement with PyLate."""
+    yield from _table(
+        ["compared", "agreement"],
+        (
+            [name, ", ".join(f"{key} {value:.3g}" for key, value in row.items() if key not in ("theirs", "ours"))]
+            for name, row in results["measured"].items()
+        ),
+    )
+
+
+def min_score(results: Any) -> Iterator[str]:
+    """Queries refused and accepted by every threshold."""
+    kinds = list(next(iter(results["thresholds"].values())))
+    yield from _table(
+        ["min_score", *kinds],
+        ([name, *(f"{row[kind]:.1%}" for kind in kinds)] for name, row in results["thresholds"].items()),
+    )
+
+
+def shards(results: Any) -> Iterator[str]:
+    """Latency of simulated shards."""
+    service, collection = results["service"], results["collection"]
+    yield (
+        f"Measured: {service['samples']:,} searches of {collection['shards']} shards with {collection['documents']:,} "
+        f"documents in all: p50 {service['p50_ms']:.2f} ms, p99 {service['p99_ms']:.2f} ms, slowest "
+        f"{service['max_ms']:.2f} ms of processor time, while other programs ran (load average "
+        f"{results['load_average_before']:.1f}). No simulated shard is slower than the slowest of the "
+        f"{service['samples'] // collection['queries']} times of its query, but for its queue and its condition.\n"
+    )
+    modes = {(1, False): "1 replica", (2, False): "2 replicas", (2, True): "2, hedged"}
+    by_setting = {(row["condition"], row["shards"], row["replicas"], row["hedged"]): row for row in results["rows"]}
+    conditions, sizes = (list(dict.fromkeys(key[position] for key in by_setting)) for position in (0, 1))
+    yield from _table(
+        ["p50 / p99, ms", "shards", *modes.values()],
+        (
+            [
+                condition,
+                f"{shards:,}",
+                *(
+                    f"{row['p50_ms']:.1f} / {row['p99_ms']:.1f}"
+                    for row in (by_setting[condition, shards, *mode] for mode in modes)
+                ),
+            ]
+            for condition in conditions
+            for shards in sizes
+        ),
+    )
+    merged = ", ".join(f"{row['p50_ms']:.2f} ms of {row['shards']:,}" for row in results["merge"])
+    extra = max(row["second_requests"] for row in results["rows"])
+    yield f"\nMerging takes {merged} shards, and is included. Hedging sends at most {extra:.1%} more requests."
+
+
+def encoding(results: Any) -> Iterator[str]:
+    """Speed of every backend by length, and agreement."""
+    encoders = list(results["passages"]["threads=1"])
+    rows: list[list[str]] = []
+    for threads in ("threads=1", "threads=2"):
+        speeds = results["passages"][threads]
+        name = f"passages/s, {threads[-1]} {'thread' if threads[-1] == '1' else 'threads'}"
+        rows.append([name, *(f"{speeds[encoder]['documents_per_second']:.0f}" for encoder in encoders)])
+    for caches, timings in results["query_of_12_tokens"].items():
+        milliseconds = (f"{timings[encoder]['median'] * 1e3:.1f}" for encoder in encoders)
+        rows.append([f"query of 12 tokens, median ms, {caches} caches", *milliseconds])
+    cosines = results["cosine"]
+    means = (f"{cosines[encoder]['mean']:.4f}" if encoder in cosines else "1" for encoder in encoders)
+    rows.append(["mean cosine per token with float32", *means])
+    for collection, figures in results["ndcg_at_10"].items():
+        percents = (f"{figures[encoder]:.1%}".rstrip("%") if encoder in figures else "" for encoder in encoders)
+        rows.append([f"nDCG@10, {collection}", *percents])
+    yield from _table(["", *encoders], rows)
+    yield "\nTexts of one length, without the tokenizer: times as fast as ONNX Runtime.\n"
+    lengths = results["lengths"]
+    yield from _table(
+        ["threads", *(f"{length} tokens" for length in lengths["threads=1"])],
+        (
+            [threads.removeprefix("threads="), *(f"{row[encoders[0]]['times_onnx']:.2f}" for row in timings.values())]
+            for threads, timings in lengths.items()
+        ),
+    )
+    share = results["vnni"]["share_at_96_tokens"]
+    yield f"\nAt 96 tokens, the products of the layers take {share:.0%} of the processor's peak of 8-bit products."

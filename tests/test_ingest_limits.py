@@ -18,7 +18,7 @@ from helpers.fakes import WordEncoder
 
 from serotine import Index
 from serotine.errors import InputFileError
-from serotine.ingest import IngestReport, ReadingLimits, SourceFile, update
+from serotine.ingest import Fields, IngestReport, ReadingLimits, SourceFile, update
 from serotine.ingest.limits import reading_limits
 
 try:
@@ -107,9 +107,13 @@ def test_json_of_too_many_values_is_refused(tmp_path: Path) -> None:
     assert "more than 50 values" in report.skipped_rows.first[0].reason
 
 
-def test_a_compressed_file_of_many_lines_is_refused(tmp_path: Path) -> None:
-    content = gzip.compress(b"\n".join(records(["a"] * 1000)))
-    (skipped,) = ingest(tmp_path, "a.jsonl.gz", content, ReadingLimits(unpacked_bytes=5000)).skipped
+@pytest.mark.parametrize("encoding", [None, "utf-16"])
+def test_a_compressed_file_of_many_lines_is_refused(tmp_path: Path, encoding: str | None) -> None:
+    path = tmp_path / "a.jsonl.gz"
+    path.write_bytes(gzip.compress(b"\n".join(records(["a"] * 1000)).decode().encode(encoding or "utf-8")))
+    limits, fields = ReadingLimits(unpacked_bytes=5000), Fields(encoding=encoding)
+    with Index.create(tmp_path / "i", encoder=WordEncoder()) as index:
+        (skipped,) = update(index, [path], limits=limits, fields=fields).skipped
     assert "unpacks to more than 5,000 bytes" in skipped.reason
 
 

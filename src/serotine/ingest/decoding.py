@@ -12,11 +12,11 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any, BinaryIO, TextIO
 
 from serotine.errors import InputFileError, MissingExtraError
 from serotine.ingest.limits import reading_limits, too_long
-from serotine.ingest.lines import open_file
+from serotine.ingest.lines import check_unpacked, open_file
 from serotine.wording import worded
 
 if TYPE_CHECKING:
@@ -166,17 +166,39 @@ def decoded_lines(stream: TextIO, name: str, size: int, fault: str) -> Iterator[
         raise InputFileError(f"{name}:{number + 1}: {fault}") from None
 
 
+class _UnpackedBytes(io.BufferedIOBase):
+    """The bytes of an open file, counted against `ReadingLimits.unpacked_bytes` where it is compressed."""
+
+    def __init__(self, file: BinaryIO, name: str) -> None:
+        self._file, self.name = file, name
+        self._unpacked = 0
+        self._limit = reading_limits().unpacked_bytes
+
+    def readable(self) -> bool:
+        return True
+
+    def read1(self, size: int = -1, /) -> bytes:
+        data = self._file.read(size)
+        self._unpacked += len(data)
+        check_unpacked(self._unpacked, self._limit, self.name)
+        return data
+
+
 def read_encoded_lines(path: Path, name: str, encoding: str) -> Iterator[tuple[int, str]]:
     """Yield (line number from 1, line with its end) of a file in a given encoding.
 
     Raises:
-        InputFileError: the file cannot be read, is in another encoding, or has a line that is too long.
+        InputFileError: the file cannot be read, is in another encoding, has a line that is too long, or unpacks to too
+            much.
     """
     limit = reading_limits().record_bytes
     with open_file(path, name) as file:
         check_mark(file.read(_MARK_BYTES), name, encoding)
     fault = f"{not_in(encoding)}; {name_another()}"
-    with open_file(path, name) as file, io.TextIOWrapper(file, encoding, newline="\n") as stream:
+    with (
+        open_file(path, name) as file,
+        io.TextIOWrapper(_UnpackedBytes(file, name), encoding, newline="\n") as stream,
+    ):
         for number, line in enumerate(decoded_lines(stream, name, limit + 1, fault), 1):
             if len(line) > limit:
                 raise InputFileError(f"{name}:{number}: {too_long('a line')}")

@@ -58,11 +58,12 @@ def limited_lines(file: BinaryIO, name: str) -> Iterator[bytes]:
                 unpacked += len(rest)
                 if rest.endswith(b"\n"):
                     break
-                _check_unpacked(unpacked, limits.unpacked_bytes, name)
-        _check_unpacked(unpacked, limits.unpacked_bytes, name)
+                check_unpacked(unpacked, limits.unpacked_bytes, name)
+        check_unpacked(unpacked, limits.unpacked_bytes, name)
 
 
-def _check_unpacked(unpacked: int, limit: int, name: str) -> None:
+def check_unpacked(unpacked: int, limit: int, name: str) -> None:
+    """Raise InputFileError for a compressed file that unpacks to more bytes than `limit`."""
     # A file that is not compressed is as large as it is.
     if unpacked > limit and name.lower().endswith(".gz"):
         raise InputFileError(f"{name}: unpacks to more than {size(limit)}; split it, or index it unpacked")

@@ -35,6 +35,7 @@ from serotine.serving.mcp.schemas import (
 )
 from serotine.serving.mcp.search import search
 from serotine.serving.mistakes import mistake_message
+from serotine.wording import over_http
 
 _LOG = logging.getLogger("serotine.mcp")
 _HOST = "127.0.0.1"
@@ -183,7 +184,9 @@ def _call(served: ServedIndexes, name: str, arguments: dict[str, Any]) -> types.
     if tool is None:
         return _error_result(f"tool: unknown {name!r}; available: {', '.join(_TOOLS)}")
     try:
-        result, text = tool.run(served, tool.arguments.model_validate(arguments))
+        # Agents read the arguments of a tool as JSON, as clients over HTTP read those of a request.
+        with over_http():
+            result, text = tool.run(served, tool.arguments.model_validate(arguments))
     except ValidationError as error:
         return _error_result(_validation_message(error, tool))
     except (SerotineError, ValueError, TypeError) as error:

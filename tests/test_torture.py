@@ -1,4 +1,4 @@
-"""The attacks of tests/torture, for half a minute; `python -m tests.torture` runs them for longer."""
+"""The attacks of tests/torture, for half a minute to a minute; `python -m tests.torture` runs them for longer."""
 
 from __future__ import annotations
 
@@ -22,18 +22,27 @@ from serotine.distributed import owner
 from serotine.ingest.file_types import SUFFIXES
 
 ROOT = Path(__file__).parents[1]
-ATTACKS = ("faults", "power loss", "kills", "index kills", "damage", "fuzzing", "model")
+# Those of one run, and its minutes.
+ATTACKS = [
+    pytest.param(("faults", "power loss", "kills", "index kills", "damage", "model"), 0.5, id="index"),
+    pytest.param(("fuzzing",), 1.0, id="fuzzing"),
+    # Their builds with sanitizers take minutes.
+    pytest.param(("native",), 1.0, id="native", marks=pytest.mark.slow),
+    pytest.param(("bindings",), 1.0, id="bindings", marks=pytest.mark.slow),
+]
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the attacks fork, and read /proc")
-def test_no_outcome_is_unexplained(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("names", "minutes"), ATTACKS)
+@pytest.mark.timeout(1500)
+def test_no_outcome_is_unexplained(tmp_path: Path, names: tuple[str, ...], minutes: float) -> None:
     result = tmp_path / "torture.json"
-    command = [sys.executable, "-m", "tests.torture", "--seed", "1", "--minutes", "0.5", "--json", str(result)]
-    chosen = [word for name in ATTACKS for word in ("--only", name)]
-    run = subprocess.run([*command, *chosen], cwd=ROOT, capture_output=True, text=True, timeout=280)
+    command = [sys.executable, "-m", "tests.torture", "--seed", "1", "--minutes", str(minutes), "--json", str(result)]
+    chosen = [word for name in names for word in ("--only", name)]
+    run = subprocess.run([*command, *chosen], cwd=ROOT, capture_output=True, text=True, timeout=1400)
     assert run.returncode == 0, run.stdout + run.stderr
     attacks = {attack["attack"]: attack for attack in json.loads(result.read_text())["attacks"]}
-    assert sorted(attacks) == sorted(ATTACKS)
+    assert sorted(attacks) == sorted(names)
     assert all(attack["states"] or "skipped" in attack for attack in attacks.values())
 
 

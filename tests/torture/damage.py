@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import os
 import random
+import re
 import shutil
+import struct
 from pathlib import Path
 from typing import Any
 
 from serotine import Index
 from serotine.errors import IndexDamagedError, NotAnIndexError, SerotineError
+from serotine.index.files.arrays import MAGIC
 
 from .outcomes import Attack, Outcome, isolated
 from .workload import ENCODER, contents, make_template, opened
 
+# In the header of a file of arrays: offset and length of the footer, which is JSON.
+_FOOTER_AT = 24
+_FOOTER_VALUES = re.compile(rb"\d+|[<|][fiu][1248]")
+_TYPES = (b"<f2", b"<f4", b"|i1", b"|u1", b"<u2", b"<u4", b"<u8", b"<i8")
 QUERIES = ("seen bat 4", "more owl", "bat 9 81")
 _REFUSALS = (IndexDamagedError, NotAnIndexError)
 
@@ -84,9 +91,13 @@ class Damage(Attack):
 
 def _damaged(file: Path, files: list[Path], rng: random.Random) -> str:
     data = bytearray(file.read_bytes())
-    way = rng.choice(("flip", "flip", "flip", "cut", "zero", "junk", "swap", "grow"))
+    way = rng.choice(("flip", "flip", "flip", "cut", "zero", "junk", "swap", "grow", "footer", "footer"))
+    if way == "footer" and not data.startswith(MAGIC):
+        way = "flip"
     position = rng.randrange(len(data))
-    if way == "flip":
+    if way == "footer":
+        position = _change_footer(data, rng)
+    elif way == "flip":
         data[position] ^= 1 << rng.randrange(8)
     elif way == "cut":
         del data[position:]
@@ -101,6 +112,19 @@ def _damaged(file: Path, files: list[Path], rng: random.Random) -> str:
         data[position : position + length] = bytes(len(piece)) if way == "zero" else rng.randbytes(len(piece))
     file.write_bytes(data)
     return f"{way} at {position:,} of {file.relative_to(file.parents[len(file.parents) - 1]).name}"
+
+
+def _change_footer(data: bytearray, rng: random.Random) -> int:
+    """Change a shape, an offset, a type or an attribute of a file of arrays, whose size stays; return where."""
+    start, length = struct.unpack_from("<QQ", data, _FOOTER_AT)
+    found = rng.choice(list(_FOOTER_VALUES.finditer(data, start, start + length)))
+    value = found.group()
+    if value.isdigit():
+        new = "".join(rng.choices("0123456789", k=len(value))).lstrip("0").rjust(len(value)).encode()
+    else:
+        new = rng.choice(_TYPES)
+    data[found.start() : found.end()] = new if new.strip() else b"0".rjust(len(value))
+    return found.start()
 
 
 def _outcome(path: Path, expected: tuple[Any, ...]) -> tuple[str, str]:

@@ -13,10 +13,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from serotine.errors import InputFileError, SerotineError
+import numpy as np
+
+from serotine.encoders import Encoder
+from serotine.errors import EncoderError, InputFileError, SerotineError
 from serotine.ingest.fields import STANDARD
 from serotine.ingest.file_types import RECORD_READERS, TEXT_READERS
 from serotine.ingest.rows import Row
+from serotine.model_packages import MINI
 
 from .found import Found
 from .outcomes import Attack, Outcome, isolated
@@ -25,6 +29,7 @@ from .workload import ENCODER, make_template, opened
 
 CORPUS = Path(__file__).with_name("corpus")
 _SECONDS = 30.0
+_STRUCTURE = 1 << 13
 # What reading one file may take, beside what the process has before.
 _MEMORY = 1 << 30
 _PIECES = (
@@ -68,7 +73,7 @@ def hostile(rng: random.Random, depth: int = 0) -> Any:
 
 
 class Fuzzing(Attack):
-    """Files of every reader, filters, metadata and JSON bodies."""
+    """Files of every reader, encoders, filters, metadata and JSON bodies."""
 
     name = "fuzzing"
 
@@ -86,6 +91,9 @@ class Fuzzing(Attack):
             self.targets.append(self._request)
         except ImportError:
             pass
+        self._model = MINI.folder()
+        if self._model is not None:
+            self.targets.append(self._encoder)
 
     def replay(self) -> list[Outcome]:
         """Read the files of earlier runs."""
@@ -145,6 +153,25 @@ class Fuzzing(Attack):
             assert index.ids(where={"n": None, "kind": "nothing"}) == []
             json.dumps(index["hostile"].metadata)
         return "stored", ""
+
+    def _encoder(self, rng: random.Random) -> tuple[str, str]:
+        folder = self.folder / "encoder"
+        shutil.rmtree(folder, ignore_errors=True)
+        assert self._model is not None
+        shutil.copytree(self._model, folder)
+        file = rng.choice(sorted(folder.iterdir()))
+        data = file.read_bytes()
+        # Where the structure is: the beginning.
+        file.write_bytes(mutated(data[:_STRUCTURE], rng) + data[_STRUCTURE:])
+        if file.suffix == ".json" and rng.random() < 0.5:
+            values = json.loads(data)
+            values[rng.choice(sorted(values))] = hostile(rng)
+            file.write_text(json.dumps(values))
+        try:
+            (vectors,) = Encoder(folder).encode_documents(["a bat at night"])
+        except EncoderError as error:
+            return "refused", f"{file.name}: more than one line: {error}" if "\n" in str(error) else ""
+        return "loaded", "" if np.isfinite(vectors).all() else f"{file.name}: vectors are not finite"
 
     def _request(self, rng: random.Random) -> tuple[str, str]:
         from helpers.serving_cases import application

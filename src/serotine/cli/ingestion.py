@@ -6,7 +6,7 @@ import os
 import re
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import wraps
@@ -257,15 +257,15 @@ def file_counts(result: IngestReport) -> str:
     rows = f"; rows: {result.skipped_rows.count:,} skipped" if result.skipped_rows else ""
     unread = "; not read: " + ", ".join(_counted(count, kind) for kind, count in result.unread.items())
     cut = f"; {plural(result.cut_records, 'long record')} cut into passages" if result.cut_records else ""
-    return f"{files}{_moved(result)}{rows}{cut}{unread if result.unread else ''}"
+    return f"{files}{_moved(result.moved)}{rows}{cut}{unread if result.unread else ''}"
 
 
-def _moved(result: IngestReport) -> str:
+def _moved(moved: Mapping[str, str]) -> str:
     """Return which files are new and gone because they were moved, the first of them; "" where none is."""
-    if not result.moved:
+    if not moved:
         return ""
-    old, new = next(iter(result.moved.items()))
-    others = f" and {len(result.moved) - 1:,} more" if len(result.moved) > 1 else ""
+    old, new = next(iter(moved.items()))
+    others = f" and {len(moved) - 1:,} more" if len(moved) > 1 else ""
     return f" (moved: {os.path.relpath(old)} -> {new}{others})"
 
 
@@ -293,7 +293,7 @@ def dry_run(ingest: Ingest, plan: Plan, index: Index | None, path: Path, json_fi
     files = _by_state(len(plan.new), len(plan.changed), len(plan.unchanged), len(plan.gone), len(plan.skipped))
     duration = f"{minutes:,.1f} minutes" if minutes >= 1 else f"{cost.seconds:,.1f} seconds"
     report(
-        f"{path}: dry run, nothing is stored; {files}\n"
+        f"{path}: dry run, nothing is stored; {files}{_moved(plan.moved)}\n"
         f"would encode {plural(cost.documents, 'passage')} with {plural(cost.tokens, 'token')}: about {duration} "
         f"(measured on {plural(cost.sample, 'passage')}){_cut_and_truncated(plan)}{ignored_line(plan.ignored)}",
         {
@@ -316,6 +316,7 @@ def dry_run(ingest: Ingest, plan: Plan, index: Index | None, path: Path, json_fi
             "truncated": plan.truncated,
             "ignored": plan.ignored.to_json(),
             "deleted": dict(plan.deleted),
+            "moved": dict(plan.moved),
             "restored": dict(plan.restored),
         },
         json_file,

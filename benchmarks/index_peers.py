@@ -9,7 +9,6 @@ Runs in the engine's own environment: it needs that engine and NumPy, not Seroti
     faiss       pip install numpy faiss-cpu
     fast-plaid  pip install fast-plaid
     xtr-warp    pip install xtr-warp-rs
-    colsearch   pip install torch 'colsearch[shard,native]'
     lancedb     pip install numpy lancedb pyarrow
     qdrant      pip install numpy qdrant-edge-py
 """
@@ -301,30 +300,11 @@ class XtrWarp(Engine):
         return search
 
 
-class ColSearch(Engine):
-    """Shards of documents chosen by a small learned router, then MaxSim over float16 vectors."""
-
-    package = "colsearch"
-
-    def build(self, data: Data, folder: Path) -> None:
-        """Build as its documentation's first example does, on the CPU."""
-        colsearch = importlib.import_module("colsearch")
-        documents = [data.document(i) for i in range(data.documents)]
-        options = {"engine": "shard", "n_shards": 32, "compression": "fp16", "device": "cpu"}
-        self.index = colsearch.Index(str(folder / "colsearch"), dim=data.vectors.shape[1], k_candidates=256, **options)
-        self.index.add(documents, ids=list(range(data.documents)))
-
-    def searches(self, data: Data) -> dict[str, Search]:
-        """Search with the example's 256 candidates, its only setting at search time."""
-        return {"256 candidates": lambda query: [int(hit.doc_id) for hit in self.index.search(query, k=DEPTH)]}
-
-
 ENGINES: dict[str, type[Engine]] = {
     "numpy": NumPy,
     "faiss": Faiss,
     "fast-plaid": FastPlaid,
     "xtr-warp": XtrWarp,
-    "colsearch": ColSearch,
     "lancedb": LanceDb,
     "qdrant": Qdrant,
 }

@@ -135,8 +135,9 @@ SECTIONS = (
         "recall.json",
         "benchmarks/recall.py",
         "What searches with `recall=` find of the exact hits of real queries, which the calibration has not seen, with "
-        "vectors of serotine-mini (mini), serotine-multi (multi) and multilingual-e5-small (me5). After calibration "
-        "nothing is below its promise by more than 1.3 standard errors; without, one is.",
+        "vectors of serotine-mini (mini), serotine-multi (multi) and multilingual-e5-small (me5): 12 indexes. After "
+        "calibration nothing is below its promise by more than 1.3 standard errors, but 0.943 for 0.95 of a hundred "
+        "(me5 in French, from its own tokens). Without a calibration, me5 in French finds 0.948 of ten for 0.99.",
         page_tables.recall,
     ),
     Section(

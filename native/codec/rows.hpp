@@ -78,8 +78,9 @@ inline void decode_nibbles(const std::int8_t* centroid, const std::uint8_t* pack
   }
 }
 
-inline void prefetch_centroid(const std::int8_t* centroid, std::size_t dim) {
-  for (std::size_t at = 0; at < dim; at += 64) __builtin_prefetch(centroid + at);
+// As in common/prefetch.hpp, of internal linkage.
+inline void prefetch_row(const void* row, std::size_t bytes) {
+  for (std::size_t at = 0; at < bytes; at += 64) __builtin_prefetch(static_cast<const char*>(row) + at);
 }
 
 template <class WideBytes, class NarrowBytes, int Bits>
@@ -88,11 +89,11 @@ void decode(const Rows& rows) {
   for (std::size_t t = 0; t < rows.count; ++t) {
     const std::size_t later = t + kTokensAhead;
     if (later < rows.count) {
-      prefetch_centroid(rows.centroids + rows.ids[later] * rows.dim, rows.dim);
+      prefetch_row(rows.centroids + rows.ids[later] * rows.dim, rows.dim);
     } else if (later - rows.count < rows.next_count) {
-      prefetch_centroid(rows.next_centroids + rows.next_ids[later - rows.count] * rows.dim, rows.dim);
+      prefetch_row(rows.next_centroids + rows.next_ids[later - rows.count] * rows.dim, rows.dim);
     }
-    for (std::size_t at = 0; at < bytes; at += 64) __builtin_prefetch(rows.next_packed + t * bytes + at);
+    prefetch_row(rows.next_packed + t * bytes, bytes);
     const std::int8_t* centroid = rows.centroids + rows.ids[t] * rows.dim;
     const std::uint8_t* packed = rows.packed + t * bytes;
     const Tables& tables = rows.tables[rows.residual_scales[t]];

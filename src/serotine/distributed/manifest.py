@@ -15,7 +15,7 @@ from serotine.index import MissingObjectError, Settings, objects_at
 
 FORMAT_VERSION = 1
 MANIFEST_NAME = "shards.json"
-_SNAPSHOT = re.compile(r"[0-9]{8}-[0-9]{6}-[0-9]{6}")
+SNAPSHOT_NAME = re.compile(r"[0-9]{8}-[0-9]{6}-[0-9]{6}")
 # A machine's name, and a folder of `writing_folder`.
 _UNSAVED = re.compile(r"[^/]+/writing-[0-9a-f]{32}")
 MAX_SHARDS = 10_000
@@ -107,7 +107,7 @@ def shard_settings(url: str, *, storage_options: Mapping[str, Any] | None = None
 
 def _is_valid(shard: ShardRecord) -> bool:
     return (
-        _SNAPSHOT.fullmatch(shard.snapshot) is not None
+        SNAPSHOT_NAME.fullmatch(shard.snapshot) is not None
         and isinstance(shard.documents, int)
         and isinstance(shard.changed, bool)
         and (not shard.unsaved or _UNSAVED.fullmatch(shard.unsaved) is not None)

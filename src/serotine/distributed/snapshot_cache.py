@@ -6,7 +6,6 @@ import fcntl
 import getpass
 import hashlib
 import os
-import re
 import shutil
 import tempfile
 import weakref
@@ -17,11 +16,11 @@ from typing import Any
 
 from filelock import FileLock
 
+from serotine.distributed.manifest import SNAPSHOT_NAME
 from serotine.index import Index
 
 # Where restored shards are, unless the environment says otherwise.
 CACHE_VARIABLE = "SEROTINE_SHARDS"
-_SNAPSHOT = re.compile(r"[0-9]{8}-[0-9]{6}-[0-9]{6}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +79,7 @@ def restored(source: ShardSource) -> RestoredSnapshot:
 def remove_unused(source: ShardSource) -> None:
     """Remove the snapshots of a shard that no process of this machine uses, but for the one of `source`."""
     for folder in shard_folder(source.url).iterdir():
-        if folder.name == source.snapshot or not _SNAPSHOT.fullmatch(folder.name):
+        if folder.name == source.snapshot or not SNAPSHOT_NAME.fullmatch(folder.name):
             continue
         with _guard(folder), Path(f"{folder}.used").open("ab") as lock:
             try:

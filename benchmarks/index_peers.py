@@ -161,28 +161,16 @@ class Faiss(Engine):
         return search
 
 
-class FastPlaid(Engine):
-    """PLAID in Rust over torch."""
+class TorchEngine(Engine):
+    """An engine in Rust over torch, whose index takes tensors."""
 
-    package = "fast-plaid"
+    index: Any
 
-    def build(self, data: Data, folder: Path) -> None:
-        """Build with the defaults, on the CPU."""
-        torch = importlib.import_module("torch")
-        torch.set_num_threads(1)
-        plaid = importlib.import_module("fast_plaid.search")
-        self.torch = torch
-        self.index = plaid.FastPlaid(index=str(folder / "plaid"), device="cpu")
-        documents = [torch.from_numpy(data.document(i)) for i in range(data.documents)]
-        self.index.create(documents_embeddings=documents)
-
-    def searches(self, data: Data) -> dict[str, Search]:
-        """Search with the default, and with fewer full scores."""
-        return {
-            "default": self._search({}),
-            "n_full_scores=1024": self._search({"n_full_scores": 1024}),
-            "n_full_scores=256": self._search({"n_full_scores": 256}),
-        }
+    def documents(self, data: Data) -> list[Any]:
+        """Return the documents as tensors, with torch on one thread."""
+        self.torch = importlib.import_module("torch")
+        self.torch.set_num_threads(1)
+        return [self.torch.from_numpy(data.document(i)) for i in range(data.documents)]
 
     def _search(self, options: dict[str, Any]) -> Search:
         def search(query: NDArray[np.float32]) -> list[int]:
@@ -192,6 +180,26 @@ class FastPlaid(Engine):
             return [int(number) for number, _ in rankings[0]]
 
         return search
+
+
+class FastPlaid(TorchEngine):
+    """PLAID in Rust over torch."""
+
+    package = "fast-plaid"
+
+    def build(self, data: Data, folder: Path) -> None:
+        """Build with the defaults, on the CPU."""
+        plaid = importlib.import_module("fast_plaid.search")
+        self.index = plaid.FastPlaid(index=str(folder / "plaid"), device="cpu")
+        self.index.create(documents_embeddings=self.documents(data))
+
+    def searches(self, data: Data) -> dict[str, Search]:
+        """Search with the default, and with fewer full scores."""
+        return {
+            "default": self._search({}),
+            "n_full_scores=1024": self._search({"n_full_scores": 1024}),
+            "n_full_scores=256": self._search({"n_full_scores": 256}),
+        }
 
 
 class LanceDb(Engine):
@@ -270,34 +278,21 @@ class Qdrant(Engine):
         return search
 
 
-class XtrWarp(Engine):
+class XtrWarp(TorchEngine):
     """WARP in Rust over torch: it imputes similarities that it did not retrieve, so its order is not MaxSim's."""
 
     package = "xtr-warp-rs"
 
     def build(self, data: Data, folder: Path) -> None:
         """Build with the defaults, on the CPU."""
-        torch = importlib.import_module("torch")
-        torch.set_num_threads(1)
         warp = importlib.import_module("xtr_warp.search")
-        self.torch = torch
         self.index = warp.XTRWarp(index=str(folder / "warp"), device="cpu")
-        documents = [torch.from_numpy(data.document(i)) for i in range(data.documents)]
-        self.index.create(documents, device="cpu", show_progress=False)
+        self.index.create(self.documents(data), device="cpu", show_progress=False)
         self.index.load(device="cpu")
 
     def searches(self, data: Data) -> dict[str, Search]:
         """Search with the default, and with more lists per query token."""
         return {"default": self._search({}), "nprobe=64": self._search({"nprobe": 64})}
-
-    def _search(self, options: dict[str, Any]) -> Search:
-        def search(query: NDArray[np.float32]) -> list[int]:
-            rankings = self.index.search(
-                self.torch.from_numpy(query)[None], top_k=DEPTH, num_threads=1, show_progress=False, **options
-            )
-            return [int(number) for number, _ in rankings[0]]
-
-        return search
 
 
 ENGINES: dict[str, type[Engine]] = {

@@ -23,9 +23,11 @@ def run(command: list[str]) -> str:
 @pytest.mark.slow
 def test_every_path_is_clean_under_address_and_undefined_behavior_sanitizers() -> None:
     programs = sanitized("address,undefined")
-    names = ("selftest", "search_test", "encoder_test", "amx_test")
+    names = ["selftest", "search_test", "encoder_test", "amx_test"]
+    # Only compilers that know AMX build it, and where AVX-512 BF16 is missing it is skipped.
+    names += ["encoder_amx_test"] if (programs / "encoder_amx_test").exists() else []
     outputs = {name: run([*fixed_addresses(), str(programs / name)]) for name in names}
-    assert all(" 0 failed" in output for output in outputs.values())
+    assert all(" 0 failed" in output or output.startswith("skipped") for output in outputs.values())
     # In the encoding of AVX-512: few processors have both that and AVX-VNNI's own.
     assert ("avx512_vnni: ok" in outputs["encoder_test"]) == ("avx_vnni: ok" in outputs["encoder_test"])
     # More seeds, and those of ThreadSanitizer, are what the attack `native` of tests/torture runs every night.

@@ -17,6 +17,9 @@ std::vector<Candidate<Kernels>> candidates() {
   all.push_back({&avx512_vnni_kernels, has_avx512_vnni()});
   all.push_back({&avx512_bf16_kernels, has_avx512_bf16()});
 #endif
+#if defined(SEROTINE_AMX)
+  all.push_back({&amx_kernels, has_amx(), false});
+#endif
 #if defined(SEROTINE_ARM)
   all.push_back({&neon_dotprod_kernels, has_neon_dotprod()});
   all.push_back({&neon_i8mm_kernels, has_neon_i8mm()});

@@ -31,6 +31,9 @@ extern const Kernels avx_vnni_kernels;
 extern const Kernels avx512_vnni_kernels;
 extern const Kernels avx512_bf16_kernels;
 #endif
+#if defined(SEROTINE_AMX)
+extern const Kernels amx_kernels;
+#endif
 #if defined(SEROTINE_ARM)
 extern const Kernels neon_dotprod_kernels;
 extern const Kernels neon_i8mm_kernels;

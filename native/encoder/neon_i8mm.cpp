@@ -24,7 +24,7 @@ struct NeonI8mm : FloatElements {
   }
 
   template <int T>
-  static SEROTINE_INLINE void tile_sums(TileInput in, Floats (&tile)[T][2]) {
+  static SEROTINE_INLINE void tile_sums(Product&, TileInput in, Floats (&tile)[T][2]) {
     // The last of an odd number of rows is its own partner.
     constexpr int pairs = (T + 1) / 2;
     for (std::size_t block = 0; block < 2; ++block) {

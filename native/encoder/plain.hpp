@@ -12,6 +12,7 @@ struct FloatElements : GenericLanes {
   using Half = float;
   static constexpr int kSums = 2, kLeastByte = 0, kAbreast = 1;
   static constexpr bool kMultipliesMatrices = false;
+  struct Product {};
 
   template <class T>
   static constexpr std::size_t group() {

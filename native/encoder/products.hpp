@@ -6,7 +6,8 @@
 //   Weights         16 columns of 4 levels; Quad: 4 activations, for every column
 //   start(sums)     what sums begin with, so that they end as the sum of (activation - 128) * level
 //   load_weights, load_quad, dot(Sum&, Weights, Quad), floats(Sum)
-//   kMultipliesMatrices: whether instead of these, from Sum on, it has a tile_sums<T>(TileInput, Floats (&)[T][2])
+//   kMultipliesMatrices: whether instead of these, from Sum on, it has a tile_sums<T>(Product&, TileInput, Floats (&)[T][2])
+//   Product         what lasts for all tiles of one thread's part of a product
 //   kLeastByte      the least activation, 0 or 1; store_bytes stores activations as load_quad reads them
 //   kFloatRows      rows of a tile of floats
 //   kAbreast        rows that are normalized and quantized side by side, at most 4
@@ -105,7 +106,7 @@ SEROTINE_INLINE void tile_sums(TileInput in, Floats (&tile)[T][2]) {
 
 // One tile: `T` rows of activations with one panel. `epilogue(row, column, low, high)` gets the entries of 32 columns.
 template <class Isa, int T, class Epilogue>
-__attribute__((noinline)) void int8_tile(const Int8Matrix& matrix, std::size_t panel, const std::uint8_t* rows,
+__attribute__((noinline)) void int8_tile([[maybe_unused]] typename Isa::Product& product, const Int8Matrix& matrix, std::size_t panel, const std::uint8_t* rows,
                                          const Range* ranges, std::size_t first, const char* ahead,
                                          std::size_t ahead_step, const Epilogue& epilogue) {
   const std::size_t column = panel * kPanel;
@@ -113,7 +114,7 @@ __attribute__((noinline)) void int8_tile(const Int8Matrix& matrix, std::size_t p
                         matrix.sums.data() + column, ahead, ahead_step};
   Floats tile[T][2];
   if constexpr (Isa::kMultipliesMatrices) {
-    Isa::template tile_sums<T>(in, tile);
+    Isa::template tile_sums<T>(product, in, tile);
   } else {
     tile_sums<Isa, T>(in, tile);
   }
@@ -141,6 +142,7 @@ void int8_product(const Int8Matrix& matrix, std::size_t first_panel, std::size_t
   for (std::size_t first = 0; first < count; first += next_tile(count - first, Isa::kRows)) ++tiles;
   const std::size_t lines = matrix.inputs * kPanel / 64, share = (lines + tiles - 1) / tiles;
   const std::size_t steps = matrix.inputs / 4 * (2 / Isa::kSums), ahead_step = (share * 64 + steps - 1) / steps;
+  typename Isa::Product product;
   for (std::size_t panel = first_panel; panel < last_panel; ++panel) {
     // Past the last panel that is unowned memory, which a prefetch may address.
     const char* next = reinterpret_cast<const char*>(matrix.panels.data()) + (panel + 1) * matrix.inputs * kPanel;
@@ -149,7 +151,7 @@ void int8_product(const Int8Matrix& matrix, std::size_t first_panel, std::size_t
       const int now = next_tile(count - first, Isa::kRows);
       const char* ahead = next + (tile * share < lines ? tile * share : lines) * 64;
       with_rows<Isa::kRows>(now, [&](auto tag) __attribute__((always_inline)) {
-        int8_tile<Isa, decltype(tag)::count>(matrix, panel, rows, ranges, first, ahead, ahead_step, epilogue);
+        int8_tile<Isa, decltype(tag)::count>(product, matrix, panel, rows, ranges, first, ahead, ahead_step, epilogue);
       });
       first += static_cast<std::size_t>(now);
     }

@@ -4,26 +4,8 @@
 #include "../common/processor.hpp"
 #include "maxsim.hpp"
 
-#if defined(SEROTINE_AMX)
-#include <cpuid.h>
-#include <sys/syscall.h>
-#include <unistd.h>
-#endif
-
 namespace serotine::maxsim {
 namespace {
-
-#if defined(SEROTINE_AMX)
-// Whether the processor has AMX and the kernel lets this process use its registers.
-bool has_amx() {
-  unsigned a = 0, b = 0, c = 0, d = 0;
-  if (__get_cpuid_count(7, 0, &a, &b, &c, &d) == 0) return false;
-  constexpr unsigned kBf16 = 1u << 22, kTile = 1u << 24, kInt8 = 1u << 25;
-  if ((d & (kBf16 | kTile | kInt8)) != (kBf16 | kTile | kInt8)) return false;
-  constexpr long kRequestPermission = 0x1023, kTileData = 18;  // ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA
-  return syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
-}
-#endif
 
 // A base table with the additions of an extension.
 [[maybe_unused]] Kernels extended(const Kernels& base, const char* name, const FloatFold& bf16, const Int8Fold& i8) {
@@ -45,9 +27,8 @@ std::vector<Candidate<Kernels>> candidates() {
   all.push_back({&vnni_table, has_avx512_vnni()});
   all.push_back({&bf16_table, has_avx512_bf16()});
 #if defined(SEROTINE_AMX)
-  static const bool amx = has_avx512_bf16() && has_amx();
   static const Kernels amx_table = extended(avx512_kernels, "amx", amx_bf16_fold, amx_int8);
-  all.push_back({&amx_table, amx, false});
+  all.push_back({&amx_table, has_amx(), false});
 #endif
 #endif
 #if defined(SEROTINE_ARM)

@@ -82,7 +82,7 @@ class TextTokenizer:
         self._truncators: dict[int, Tokenizer] = {}
         self._markers: dict[str, int] = {}
         self._prompts: dict[str, int] = {}
-        self._chosen: dict[tuple[int, ...], NDArray[np.bool_]] = {}
+        self._kept_ids: dict[tuple[tuple[int, ...], tuple[int, ...]], NDArray[np.bool_]] = {}
         self._words = KnownWords(self._tokenizer)
         special = self._tokenizer.num_special_tokens_to_add(is_pair=False)
         for name, side in (("query", spec.query), ("document", spec.document)):
@@ -222,13 +222,15 @@ class TextTokenizer:
             self._prompts[prompt] = len(encoding) - (1 if len(encoding) and encoding.special_tokens_mask[-1] else 0)
         return self._prompts[prompt]
 
-    def _members(self, ids: NDArray[np.int64], chosen: tuple[int, ...]) -> NDArray[np.bool_]:
-        """Return for every token whether it is one of `chosen`."""
-        if chosen not in self._chosen:
-            table = np.zeros(max(self.vocabulary, *chosen) + 1, dtype=bool)
-            table[list(chosen)] = True
-            self._chosen[chosen] = table
-        return self._chosen[chosen][ids]
+    def _kept(self, side: Side) -> NDArray[np.bool_]:
+        """Return for every id whether its tokens are scored where `side` leaves some out."""
+        rules = (side.skip, side.only)
+        if rules not in self._kept_ids:
+            kept = np.full(max(self.vocabulary, *side.skip, *side.only) + 1, not side.only)
+            kept[list(side.only)] = True
+            kept[list(side.skip)] = False
+            self._kept_ids[rules] = kept
+        return self._kept_ids[rules]
 
     def _truncator(self, length: int) -> Tokenizer:
         if length not in self._truncators:
@@ -255,10 +257,8 @@ class TextTokenizer:
             ids = np.insert(ids, position, self._markers[side.marker])
             attention = np.insert(attention, position, True)
             scored = np.insert(scored, position, True)
-        if side.skip:
-            scored &= ~self._members(ids, side.skip)
-        if side.only:
-            scored &= self._members(ids, side.only)
+        if side.skip or side.only:
+            scored &= self._kept(side)[ids]
         return Tokens(ids, attention, scored, prompt_tokens)
 
     def _token_spans(self, encoding: Encoding, side: Side, offset: int) -> NDArray[np.int32]:

@@ -15,8 +15,8 @@ import tomllib
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-# Libraries whose import needs what a machine may not have.
-NEEDS_HARDWARE = {"triton"}
+# Modules whose import needs more than the extra: a GPU's libraries, a driver manager.
+IMPORT_NEEDS_MORE = {"adbc_driver_duckdb", "triton"}
 
 
 def main() -> int:
@@ -52,7 +52,7 @@ def modules_of(extra: str) -> list[str]:
             continue
         name = importlib.metadata.metadata(name)["Name"]
         owned = sorted(m for m, distributions in owners.items() if name in distributions and m.isidentifier())
-        modules += [module for module in owned if module not in NEEDS_HARDWARE and not module.startswith("_")]
+        modules += [module for module in owned if module not in IMPORT_NEEDS_MORE and not module.startswith("_")]
     return modules
 
 

@@ -45,6 +45,7 @@ NOT_RUN = {
 }
 # What a page's snippets need beside Serotine.
 NEEDED = {
+    "docs/databases.md": "duckdb",
     "docs/evaluation.md": "ir_measures",
     "docs/other-language.md": "serotine_multi",
     "docs/rerank-bm25.md": "bm25s",

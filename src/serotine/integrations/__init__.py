@@ -1,7 +1,7 @@
 """Serotine in other systems: exports, PLAID imports, and one optional module per framework.
 
 The names below load on first use, so that importing this package imports no other library. The frameworks' modules are
-imported by their names: `haystack`, `hf_kernels`, `langchain`, `llama_index`, `mteb`, `pylate`.
+imported by their names: `duckdb`, `haystack`, `hf_kernels`, `langchain`, `llama_index`, `mteb`, `pylate`.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from serotine.integrations.parquet import export_parquet
     from serotine.integrations.plaid import PlaidIndex, find_plaid, read_plaid
     from serotine.integrations.qdrant import export_qdrant
+    from serotine.integrations.vector_blobs import pack_vectors
 
 __all__ = [
     "ExportReport",
@@ -24,6 +25,7 @@ __all__ = [
     "export_parquet",
     "export_qdrant",
     "find_plaid",
+    "pack_vectors",
     "read_plaid",
 ]
 
@@ -34,6 +36,7 @@ _HOMES = {
     "export_parquet": "parquet",
     "export_qdrant": "qdrant",
     "find_plaid": "plaid",
+    "pack_vectors": "vector_blobs",
     "read_plaid": "plaid",
 }
 

@@ -1,0 +1,347 @@
+"""MaxSim inside DuckDB: SQL functions over columns of token vectors."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import threading
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from serotine import maxsim
+from serotine.coverage import warn_about_texts
+from serotine.errors import missing_extra
+from serotine.index import TextEncoder, encode_queries
+from serotine.integrations.arrow_vectors import packed_column, sql_type
+from serotine.integrations.vector_blobs import (
+    BlobDtype,
+    BlobFormat,
+    PackedVectors,
+    RowName,
+    chosen_format,
+    floats_of,
+    nonfinite_row,
+)
+
+try:
+    import duckdb
+    import pyarrow
+    import pyarrow.compute
+    from duckdb.func import FunctionNullHandling, PythonUDFType
+except ImportError as error:
+    raise ImportError(missing_extra("serotine.integrations.duckdb", "duckdb")) from error
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
+
+_KEPT_QUERIES = 1024
+_KEPT_TEXTS = 1024
+_DIGEST_BYTES = 16
+_HANDLE = "STRUCT(handle BLOB, dim INTEGER, vectors BLOB)"
+
+
+def register(
+    con: DuckDBPyConnection,
+    *,
+    encoder: TextEncoder | str | Path | None = None,
+    dim: int | None = None,
+    dtype: BlobDtype = "float16",
+) -> None:
+    """Add `maxsim`, `maxsim_topk` and, with an encoder, `encode_query` to a connection's SQL.
+
+    * ``maxsim(query, document)`` is a FLOAT. Both are FLOAT[n][], FLOAT[][] (also of DOUBLE) or BLOB. NULL gives NULL;
+      a document without tokens scores -inf.
+    * ``maxsim_topk(source, vectors, query, k)`` in FROM: the k best rows of a table or view, with a column `score`;
+      `source` is its name as a string, `vectors` its column.
+    * ``encode_query(text)`` is a FLOAT[dim][].
+
+    They are temporary macros of this connection: nothing is written to the database. Call it for every cursor. A
+    further call replaces them.
+
+    Args:
+        con: an open connection.
+        encoder: an encoder, or the name of one for `serotine.Encoder`.
+        dim: dimensions of vectors in BLOBs; the encoder's by default, else those of the query.
+        dtype: what BLOBs hold, as `pack_vectors` writes them: "float16", "int8" or "float32".
+
+    Raises:
+        ValueError: `dim` is not the encoder's, or `dtype` is unknown.
+
+    >>> import duckdb
+    >>> from serotine.integrations.duckdb import register
+    >>> con = duckdb.connect()
+    >>> register(con)
+    >>> con.execute("SELECT maxsim([[1, 0], [0, 1]]::FLOAT[2][], [[0.5, 0.25]]::FLOAT[2][])").fetchone()
+    (0.75,)
+    """
+    loaded, blobs = chosen_format(encoder, dim, dtype)
+    suffix = _functions(loaded, blobs).create(con)
+    con.execute(
+        "CREATE OR REPLACE TEMP MACRO maxsim(query, document) AS "
+        f"serotine_maxsim_{suffix}(serotine_query_{suffix}(query), document)"
+    )
+    con.execute(
+        "CREATE OR REPLACE TEMP MACRO maxsim_topk(source, vectors, query, k) AS TABLE "
+        "SELECT *, maxsim(query, vectors) AS score FROM query_table(source) ORDER BY score DESC NULLS LAST LIMIT k"
+    )
+    con.execute("DROP MACRO IF EXISTS temp.encode_query")
+    if loaded is not None:
+        con.execute(f"CREATE TEMP MACRO encode_query(text) AS serotine_encode_query_{suffix}(text)")
+
+
+class _Query:
+    """One query: its vectors, and their int8 codes once documents need them."""
+
+    def __init__(self, vectors: NDArray[np.float32]) -> None:
+        self.vectors = vectors
+        self._codes: tuple[NDArray[np.int8], NDArray[np.float32]] | None = None
+
+    def codes(self) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
+        if self._codes is None:
+            self._codes = maxsim.quantize(self.vectors)
+        return self._codes
+
+    def of_width(self, dim: int) -> _Query:
+        """Return the query itself; without tokens it fits documents of any dimension."""
+        return self if len(self.vectors) else _Query(np.empty((0, dim), np.float32))
+
+
+class _Queries:
+    """The newest queries, by digest.
+
+    DuckDB evaluates a constant query once, but would copy its vectors beside every row: what stands beside the rows is
+    a digest of 16 bytes.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._by_digest: OrderedDict[bytes, _Query] = OrderedDict()
+
+    def add(self, vectors: NDArray[np.float32]) -> bytes:
+        dim = str(vectors.shape[1]).encode()
+        digest = hashlib.blake2b(vectors.tobytes(), digest_size=_DIGEST_BYTES, salt=dim).digest()
+        with self._lock:
+            # In one's own memory: Arrow's belongs to DuckDB.
+            self._by_digest.setdefault(digest, _Query(vectors.copy()))
+            self._by_digest.move_to_end(digest)
+            if len(self._by_digest) > _KEPT_QUERIES:
+                self._by_digest.popitem(last=False)
+        return digest
+
+    def get(self, digest: bytes) -> _Query:
+        with self._lock:
+            query = self._by_digest.get(digest)
+            if query is not None:
+                self._by_digest.move_to_end(digest)
+        if query is None:
+            raise ValueError(f"query: {_KEPT_QUERIES:,} other queries ran since this statement used it; run it again")
+        return query
+
+
+@dataclass(frozen=True)
+class _Functions:
+    """The Python side of one set of SQL functions."""
+
+    number: int
+    encoder: TextEncoder | None
+    blobs: BlobFormat
+    queries: _Queries
+
+    def create(self, con: DuckDBPyConnection) -> int:
+        """Create the functions in a connection's database, where they are not; return the number in their names."""
+        _create(con, f"serotine_query_{self.number}", self.query_handles, _HANDLE)
+        _create(con, f"serotine_maxsim_{self.number}", self.scores, "FLOAT")
+        if self.encoder is not None:
+            type_ = f"FLOAT[{self.encoder.dim}][]"
+            _create(con, f"serotine_encode_query_{self.number}", _encoded_texts(self.encoder), type_)
+        return self.number
+
+    def query_handles(self, column: pyarrow.ChunkedArray) -> pyarrow.Array:
+        """Return what stands for every query beside the rows: a single one is remembered, several are passed on."""
+        queries, valid = _without_nulls(_single(column))
+        positions = np.flatnonzero(valid)
+        name = _row_names(positions, valid.size)
+        packed = packed_column(queries, "query", self.blobs, None, name) if len(queries) else None
+        if packed is None:
+            return pyarrow.nulls(valid.size, type=_handle_type())
+        _require_finite(packed, "query", name)
+        floats = np.ascontiguousarray(floats_of(packed))
+        count, dim = packed.offsets.size - 1, floats.shape[1] if len(floats) else 0
+        if count == 1:
+            handles = pyarrow.array([self.queries.add(floats)], pyarrow.binary())
+            vectors = pyarrow.array([b""], pyarrow.binary())
+        else:
+            handles = pyarrow.nulls(count, pyarrow.binary())
+            ends = packed.offsets * (4 * dim)
+            large = pyarrow.py_buffer(ends), pyarrow.py_buffer(floats.view(np.uint8))
+            vectors = pyarrow.Array.from_buffers(pyarrow.large_binary(), count, [None, *large]).cast(pyarrow.binary())
+        dims = pyarrow.array(np.full(count, dim, np.int32))
+        structs = pyarrow.StructArray.from_arrays([handles, dims, vectors], fields=list(_handle_type()))
+        return _with_nulls(structs, valid)
+
+    def scores(self, query_column: pyarrow.ChunkedArray, document_column: pyarrow.ChunkedArray) -> pyarrow.Array:
+        """Return MaxSim of every row."""
+        queries, documents = _single(query_column), _single(document_column)
+        if pyarrow.types.is_null(queries.type) or pyarrow.types.is_null(documents.type):
+            return pyarrow.nulls(len(documents), pyarrow.float32())
+        if queries.null_count or documents.null_count:
+            mask = pyarrow.compute.and_(queries.is_valid(), documents.is_valid())
+            valid = mask.to_numpy(zero_copy_only=False)
+            queries, documents = queries.filter(mask), documents.filter(mask)
+        else:
+            valid = np.ones(len(documents), dtype=np.bool_)
+        if not len(documents):
+            return pyarrow.nulls(valid.size, pyarrow.float32())
+        name = _row_names(np.flatnonzero(valid), valid.size)
+        return _with_nulls(pyarrow.array(self._scores(queries, documents, name)), valid)
+
+    def _scores(self, queries: pyarrow.StructArray, documents: pyarrow.Array, name: RowName) -> NDArray[np.float32]:
+        handles, dims, vectors = queries.flatten()
+        # An expression gives all rows of a batch one dimension; 0 where no query has tokens.
+        dim = int(dims[0].as_py()) or None
+        packed = packed_column(documents, "document", self.blobs, dim, name)
+        width = packed.rows.shape[1]
+        try:
+            if handles.null_count:
+                blobs = BlobFormat("float32", width)
+                return _score_pairs(packed_column(vectors, "query", blobs, width, name), packed)
+            digests = _fixed_width(handles, _DIGEST_BYTES)
+            if (digests == digests[0]).all():
+                return _score_one(self.queries.get(digests[0].tobytes()).of_width(width), packed)
+            distinct = handles.dictionary_encode()
+            found = [self.queries.get(digest).of_width(width) for digest in distinct.dictionary.to_pylist()]
+            return _score_pairs(_end_to_end(found), packed, distinct.indices.to_numpy())
+        except ValueError:
+            _require_finite(packed, "document", name)
+            raise
+
+
+def _encoded_texts(encoder: TextEncoder) -> Callable[[pyarrow.ChunkedArray], pyarrow.Array]:
+    """Return the function of texts that gives their token vectors as queries; equal texts are encoded once."""
+
+    @lru_cache(maxsize=_KEPT_TEXTS)
+    def encode(text: str) -> NDArray[np.float32]:
+        warn_about_texts(encoder, [text], query=True)
+        return encode_queries(encoder, [text], encoder.dim)[0]
+
+    def encoded(column: pyarrow.ChunkedArray) -> pyarrow.Array:
+        texts = _single(column)
+        type_ = pyarrow.list_(pyarrow.list_(pyarrow.float32(), encoder.dim))
+        if pyarrow.types.is_null(texts.type):
+            return pyarrow.nulls(len(texts), type_)
+        if not (pyarrow.types.is_string(texts.type) or pyarrow.types.is_large_string(texts.type)):
+            raise TypeError(f"text: must be VARCHAR, got {sql_type(texts.type)}; cast it")
+        distinct = texts.dictionary_encode()
+        arrays = [encode(text) for text in distinct.dictionary.to_pylist()]
+        ends = np.concatenate([[0], np.cumsum([len(array) for array in arrays])]).astype(np.int32)
+        values = np.concatenate([np.empty((0, encoder.dim), np.float32), *arrays]).reshape(-1)
+        tokens = pyarrow.FixedSizeListArray.from_arrays(pyarrow.array(values), encoder.dim)
+        return pyarrow.ListArray.from_arrays(pyarrow.array(ends), tokens).take(distinct.indices)
+
+    return encoded
+
+
+def _score_one(query: _Query, documents: PackedVectors) -> NDArray[np.float32]:
+    vectors, scales = (query.vectors, None) if documents.scales is None else query.codes()
+    return _as_floats(
+        maxsim.score(vectors, documents.rows, documents.offsets, query_scales=scales, document_scales=documents.scales)
+    )
+
+
+def _score_pairs(
+    queries: PackedVectors, documents: PackedVectors, query_numbers: NDArray[np.integer[Any]] | None = None
+) -> NDArray[np.float32]:
+    """Score every document with the query of the same position, or of the number given."""
+    rows, scales = queries.rows, None
+    document_rows = documents.rows
+    if documents.scales is not None:
+        rows, scales = maxsim.quantize(queries.rows)
+    elif documents.rows.dtype != np.float32:
+        document_rows = documents.rows.astype(np.float32)
+    positions = np.arange(documents.offsets.size - 1)
+    return _as_floats(
+        maxsim.score_pairs_packed(
+            rows, queries.offsets, document_rows, documents.offsets,
+            positions if query_numbers is None else query_numbers, positions,
+            query_scales=scales, document_scales=documents.scales,
+        )
+    )  # fmt: skip
+
+
+def _as_floats(scores: Any) -> NDArray[np.float32]:
+    return np.asarray(scores, dtype=np.float32)
+
+
+def _end_to_end(queries: list[_Query]) -> PackedVectors:
+    offsets = np.concatenate([[0], np.cumsum([len(query.vectors) for query in queries])]).astype(np.int64)
+    return PackedVectors(np.concatenate([query.vectors for query in queries]), None, offsets)
+
+
+def _require_finite(vectors: PackedVectors, name: str, row_name: RowName) -> None:
+    row = nonfinite_row(vectors)
+    if row is not None:
+        raise ValueError(f"{name}: {row_name(row)} contains NaN or infinity; clean it")
+
+
+def _handle_type() -> pyarrow.DataType:
+    return pyarrow.struct([("handle", pyarrow.binary()), ("dim", pyarrow.int32()), ("vectors", pyarrow.binary())])
+
+
+def _single(column: pyarrow.ChunkedArray | pyarrow.Array) -> pyarrow.Array:
+    if isinstance(column, pyarrow.Array):
+        return column
+    return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
+
+
+def _without_nulls(array: pyarrow.Array) -> tuple[pyarrow.Array, NDArray[np.bool_]]:
+    valid = array.is_valid().to_numpy(zero_copy_only=False)
+    return array.drop_null() if array.null_count else array, valid
+
+
+def _with_nulls(values: pyarrow.Array, valid: NDArray[np.bool_]) -> pyarrow.Array:
+    """Return the values at the valid rows, and NULL at the others."""
+    if len(values) == valid.size:
+        return values
+    places = np.cumsum(valid) - 1
+    return values.take(pyarrow.array(places, mask=~valid))
+
+
+def _fixed_width(blobs: pyarrow.Array, width: int) -> NDArray[np.uint8]:
+    ends = np.frombuffer(blobs.buffers()[1], np.int32)[blobs.offset : blobs.offset + len(blobs) + 1]
+    return np.frombuffer(blobs.buffers()[2], np.uint8)[ends[0] : ends[-1]].reshape(-1, width)
+
+
+def _row_names(positions: NDArray[np.intp], rows: int) -> RowName:
+    return lambda row: f"row {int(positions[row]):,} of a batch of {rows:,}"
+
+
+_numbers = itertools.count(1)
+_known: dict[tuple[str | None, BlobFormat], _Functions] = {}
+_known_lock = threading.Lock()
+
+
+def _functions(encoder: TextEncoder | None, blobs: BlobFormat) -> _Functions:
+    """Return the functions of these settings: they are the same objects for every connection."""
+    key = (None if encoder is None else f"{encoder.name} {encoder.fingerprint}", blobs)
+    with _known_lock:
+        if key not in _known:
+            _known[key] = _Functions(next(_numbers), encoder, blobs, _Queries())
+        return _known[key]
+
+
+def _create(con: DuckDBPyConnection, name: str, function: Callable[..., pyarrow.Array], return_type: str) -> None:
+    try:
+        con.create_function(
+            name, function, None, return_type, type=PythonUDFType.ARROW, null_handling=FunctionNullHandling.SPECIAL
+        )
+    except (duckdb.CatalogException, duckdb.NotImplementedException) as error:
+        # The name has these settings: it is there from an earlier call, of this connection or another.
+        if "already" not in str(error):
+            raise

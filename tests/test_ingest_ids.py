@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import os
 import shutil
 import signal
@@ -15,7 +16,7 @@ from test_crash import content
 
 from serotine import Index
 from serotine.index.store import sql
-from serotine.ingest import FileSelection, Ingest, IngestReport, commits, update
+from serotine.ingest import Fields, FileSelection, Ingest, IngestReport, commits, update
 
 
 @pytest.fixture
@@ -118,6 +119,45 @@ def test_a_record_that_is_cut_keeps_its_id(index: Index) -> None:
     write(**dict(zip("ab", rows, strict=True)))
     run(index)
     require_complete(index, *rows)
+
+
+def write_table(name: str, rows: list[tuple[str, str]]) -> None:
+    objects = [{"id": id_, "text": text} for id_, text in rows]
+    if name.endswith(".json"):
+        Path(name).write_text(json.dumps(objects))
+    elif name.endswith(".jsonl"):
+        Path(name).write_text("\n".join(map(json.dumps, objects)))
+    elif name.endswith(".parquet"):
+        table = pytest.importorskip("pyarrow").Table.from_pylist(objects)
+        pytest.importorskip("pyarrow.parquet").write_table(table, name)
+    elif name.endswith(".xlsx"):
+        book = pytest.importorskip("openpyxl").Workbook()
+        for row in [("id", "text"), *rows]:
+            book.active.append(row)
+        book.save(name)
+    else:
+        delimiter = "\t" if name.endswith(".tsv") else ","
+        Path(name).write_text("".join(f"{delimiter.join(row)}\n" for row in [("id", "text"), *rows]))
+
+
+@pytest.mark.parametrize("upsert", [False, True])
+@pytest.mark.parametrize("text", ["bat", "bats fly late " * 400], ids=["short", "long"])
+@pytest.mark.parametrize("type_", ["json", "jsonl", "csv", "tsv", "parquet", "xlsx"])
+def test_repeated_ids_are_reported_alike_in_every_run(index: Index, type_: str, text: str, upsert: bool) -> None:
+    """Within a file, among files, and both; once the first run has stored them, the second finds them in the index."""
+    names = [f"{name}.{type_}" for name in ("a", "b")]
+    write_table(names[0], [("1", text), ("2", "owl"), ("1", "emu")])
+    write_table(names[1], [("1", "gnu"), ("3", "fox"), ("1", text), ("3", text), ("2", "owl")])
+    fields = Fields(id="id", text="text")
+    first = update(index, names, fields=fields, upsert=upsert)
+    stored = texts(index)
+    assert (first.skipped_rows.count, first.skipped_rows.files) == (5, 2)
+    assert {id_.partition("#")[0] for id_ in stored} == {"1", "2", "3"}
+    for _ in range(2):
+        again = update(index, names, fields=fields, upsert=upsert)
+        assert (again.skipped_rows, again.skipped) == (first.skipped_rows, ())
+        assert (again.files_unchanged, again.added, again.removed) == (2, 0, 0)
+        assert texts(index) == stored
 
 
 @pytest.mark.parametrize("size", [1, 12])

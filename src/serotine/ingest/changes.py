@@ -98,8 +98,8 @@ def compare_documents(
         text, metadata = contents.get(document.id, (document.text, document.metadata))
         same = text == document.text and _is_same(document, metadata)
         if entry.source != file.key:
-            if not (upsert or _may_take(entry, file, document.ids, is_free, same=same)):
-                raise TakenIdError(document, document.id, Holder.of(entry.source, names), file)
+            if not _may_take(entry, file, document.ids, is_free, upsert=upsert, same=same, names=names):
+                raise TakenIdError(document, _declared_id(index, document), Holder.of(entry.source, names), file)
             if entry.source is not None:
                 changes.owners.add(entry.source)
         if text != document.text:
@@ -114,6 +114,14 @@ def compare_documents(
         if entry.source != file.key:
             changes.claimed.append(document.id)
     return changes
+
+
+def _declared_id(index: Index | None, document: Document) -> str:
+    """Return the id of a document that the index has: its record's, where both are passages of such a record."""
+    if index is None or document.record is None:
+        return document.id
+    passages = index.sources.passages([document.record]).get(document.record, ())
+    return document.record if document.id in passages else document.id
 
 
 def _is_same(document: Document, metadata: Mapping[str, Any]) -> bool:
@@ -167,8 +175,8 @@ def _displaced(
     for id_, entry in index.sources.entries(list(others)).items():
         if entry.source == file.key:
             continue
-        if not (upsert or _may_take(entry, file, (id_, others[id_]), is_free, same=False)):
-            raise TakenIdError(by_record[others[id_]], id_, Holder.of(entry.source, names), file)
+        if not _may_take(entry, file, (id_, others[id_]), is_free, upsert=upsert, same=False, names=names):
+            raise TakenIdError(by_record[others[id_]], others[id_], Holder.of(entry.source, names), file)
         displaced[id_] = entry.source
     return displaced
 
@@ -187,11 +195,23 @@ def batched(documents: Iterator[Document], size: int) -> Iterator[list[Document]
         yield batch
 
 
-def _may_take(entry: CatalogEntry, file: SourceFile, ids: Sequence[str], is_free: IsFree, *, same: bool) -> bool:
+def _may_take(
+    entry: CatalogEntry,
+    file: SourceFile,
+    ids: Sequence[str],
+    is_free: IsFree,
+    *,
+    upsert: bool,
+    same: bool,
+    names: Mapping[str, str],
+) -> bool:
     """Return whether a document from elsewhere may become this file's: the same one, or one its file no longer has.
 
-    For an upload no file is gone: its server need not have the files that an index was made of.
+    With `upsert` any other, but none of a file that is read too: the next run would give it back. For an upload no
+    file is gone: its server need not have the files that an index was made of.
     """
     if entry.source is None:
-        return same
+        return same or upsert
+    if upsert and entry.source not in names:
+        return True
     return is_free(entry.source, ids) or (not file.is_named and is_gone(entry.source))

@@ -112,9 +112,10 @@ class DocumentReader:
                 except InputFileError as error:
                     raise_or_report(BadRowError.of(file.name, record.line or 0, error).row)
                     continue
+                # Of ids that are taken too: a repeated one is the same fault, whatever is known of other files.
+                ids |= taken
                 if any(is_taken(passages[0], id_) for id_ in sorted(taken)):
                     continue
-                ids |= taken
                 names.count(passages[0])
                 yield from passages
         if on_problem is not None:

@@ -264,6 +264,8 @@ class Planner:
             self._reader.documents(file, count_bad_row, not_read.update, report_part, is_taken, count_problem), _BATCH
         ):
             if skips_rows:
+                # The other passages of a long record whose id is taken.
+                batch = [document for document in batch if document.ids[-1] not in collisions.ids]
                 for record, error in conflicts(
                     self._index, file, batch, upsert=self._upsert, is_free=is_free, names=names
                 ):

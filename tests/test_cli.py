@@ -97,7 +97,8 @@ def test_index_search_add_delete_info_verify(shell: Shell, tmp_path: Path) -> No
     shell("add", "i.serotine", "more.jsonl")
     assert f"skipped row: {collision}" in shell.err
     assert ids() == {"bat", "cat", "fish", "owl"}
-    assert "1 document added, 1 of them replaced; it has 4" in shell("add", "i.serotine", "more.jsonl", "--upsert")
+    replaced = shell("add", "i.serotine", "more.jsonl", "--upsert")
+    assert "1 document added, 1 of them replaced (1 unchanged); it has 4" in replaced
 
     assert "'emu' is not in the index; nothing was deleted" in shell.fails("delete", "i.serotine", "owl", "emu")
     assert "2 documents deleted; it has 2 documents" in shell("delete", "i.serotine", "owl", "cat", "owl")

@@ -31,6 +31,12 @@ def test_a_moved_root_is_named_with_the_command_that_deletes_its_documents(shell
     line = next(line for line in shell.err.splitlines() if "the same content" in line)
     assert line.startswith(f"warning: 2 of the new files have the same content as files of {tmp_path / 'mv'}, which no")
     assert "2 documents may be there twice" in line
+    (tmp_path / "mv2" / "c.txt").write_bytes((tmp_path / "mv2" / "a.txt").read_bytes())
+    report = shell.json("index", "mv2/c.txt", "-o", "mv.serotine", "--dry-run")
+    assert report["copied"] == shell.json("index", "mv2/c.txt", "-o", "mv.serotine")["copied"]
+    assert report["copied"] == {str(tmp_path / "mv" / "a.txt"): 1}
+    shell("delete", "mv.serotine", "mv2/c.txt")
+    (tmp_path / "mv2" / "c.txt").unlink()
     shell(*shlex.split(line.rpartition("ones: serotine ")[2]))
     assert shell.json("info", "mv.serotine")["documents"] == 2
     shell("index", "mv2", "-o", "mv.serotine")

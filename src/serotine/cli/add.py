@@ -9,7 +9,9 @@ import click
 from serotine.cli.file_options import SOURCE, FileOptions, FilesCommand, file_options
 from serotine.cli.ingestion import (
     apply_plan,
+    coverage_counts,
     coverage_line,
+    document_counts,
     exit_if_skipped,
     file_counts,
     ignored_line,
@@ -35,13 +37,12 @@ def add(index: Path, sources: tuple[Path, ...], upsert: bool, file_options: File
     with open_for_texts(index) as opened:
         ingest = Ingest(sources, opened.encoder, upsert=upsert, **file_options.arguments())
         result = apply_plan(ingest, plan_files(ingest, opened), opened)
-        documents = len(opened)
-        coverage = coverage_line(result, opened.stats())
-    replaced = f", {result.replaced:,} of them replaced" if result.replaced else ""
+        stats = opened.stats()
+    counts = document_counts(replaced=result.replaced, unchanged=result.unchanged)
     report(
-        f"{index}: {plural(result.added, 'document')} added{replaced}; it has {plural(documents, 'document')}; "
-        f"{file_counts(result)}.{ignored_line(result.ignored)}{coverage}",
-        {"path": str(index), **result.to_json(), "documents": documents},
+        f"{index}: {plural(result.added, 'document')} added{counts}; it has {plural(stats.documents, 'document')}; "
+        f"{file_counts(result)}.{ignored_line(result.ignored)}{coverage_line(result, stats)}",
+        {"path": str(index), **result.to_json(), "documents": stats.documents, "in_index": coverage_counts(stats)},
         json_file,
     )
     exit_if_skipped(result.skipped, strict=file_options.strict)

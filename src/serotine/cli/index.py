@@ -21,7 +21,9 @@ from serotine.cli.ingestion import (
     ChunkingOptions,
     apply_plan,
     chunking_options,
+    coverage_counts,
     coverage_line,
+    document_counts,
     dry_run,
     exit_if_skipped,
     file_counts,
@@ -426,17 +428,18 @@ def _totals(stats: IndexStats) -> dict[str, Any]:
         "tokens": stats.tokens,
         "bytes": stats.bytes,
         "encoder": stats.encoder,
+        "in_index": coverage_counts(stats),
     }
 
 
 def _report(
     output: Path, result: dict[str, Any], seconds: float, json_file: str | None, *, advice: bool = True
 ) -> None:
-    unchanged = f" ({result['unchanged']:,} unchanged)" if result["unchanged"] else ""
+    documents = document_counts(replaced=result.get("replaced", 0), unchanged=result["unchanged"])
     counts = f"; {counts}" if (counts := result.pop("counts", "")) else ""
     totals = f"{plural(result['documents'], 'document')}, {plural(result['tokens'], 'token')}, {size(result['bytes'])}"
     lines = (
-        f"{output}: {plural(result['added'], 'document')} indexed in {seconds:,.1f} s{unchanged}{counts}; "
+        f"{output}: {plural(result['added'], 'document')} indexed in {seconds:,.1f} s{documents}{counts}; "
         f"total: {totals}.{result.pop('ignored_line', '')}"
     )
     coverage = result.pop("coverage_line", "")

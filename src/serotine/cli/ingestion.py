@@ -147,7 +147,8 @@ def plan_files(ingest: Ingest, index: Index | None, reported: set[Skipped | Skip
             warn(row.message)
             reported.add(row)
     if unlisted := plan.problems.count - len(plan.problems.first):
-        warn(f"{plural(plan.problems.count, 'such line')}, {unlisted:,} of them not listed")
+        lines = f"{plural(plan.problems.count, 'such line')} of {plural(plan.problems.files, 'file')}"
+        warn(f"{lines}, {unlisted:,} of them not listed")
     for file in plan.ignored.first:
         warn(f"{file}: ignored: {_ignored_reason(Path(file))}")
     for option, patterns in plan.ignored.unmatched.items():
@@ -160,8 +161,12 @@ def plan_files(ingest: Ingest, index: Index | None, reported: set[Skipped | Skip
             f"deleted from the index, and not stored again: {plural(count, 'document')} of {files} "
             f"(the first: {first}); --restore-deleted stores them"
         )
-    if plan.copied:
-        warn(plan.copied)
+    if plan.copied.files:
+        folder = os.path.commonpath([os.path.dirname(name) for name in plan.copied.files])  # noqa: PTH120
+        warn(
+            f"{len(plan.copied.files):,} of the new files have the same content as files of {folder}, which no longer "
+            f"exist: {plan.copied.documents:,} documents may be there twice; delete the old ones: {plan.copied.command}"
+        )
     if plan.restored:
         first = next(iter(plan.restored))
         count, files = sum(plan.restored.values()), plural(len(plan.restored), "file")
@@ -249,6 +254,17 @@ def coverage_line(result: IngestReport, stats: IndexStats) -> str:
     return f"\nIn the index: {', '.join(faults)}; `serotine info` says more." if faults else ""
 
 
+def coverage_counts(stats: IndexStats) -> dict[str, Any]:
+    """Return the counts of `coverage_line` as JSON values, also of what the run itself stored."""
+    return {"truncated": stats.truncated, "unknown": stats.unknown, "unknown_scripts": stats.unknown_scripts}
+
+
+def document_counts(*, replaced: int, unchanged: int) -> str:
+    """Return ``, 2 of them replaced (5 unchanged)``, to follow the number of stored documents; "" without any."""
+    of_them = f", {replaced:,} of them replaced" if replaced else ""
+    return f"{of_them} ({unchanged:,} unchanged)" if unchanged else of_them
+
+
 def file_counts(result: IngestReport) -> str:
     """Return ``files: 3 new, 1 changed, 6 unchanged``, without the counts that are zero."""
     files = _by_state(
@@ -257,7 +273,9 @@ def file_counts(result: IngestReport) -> str:
     rows = f"; rows: {result.skipped_rows.count:,} skipped" if result.skipped_rows else ""
     unread = "; not read: " + ", ".join(_counted(count, kind) for kind, count in result.unread.items())
     cut = f"; {plural(result.cut_records, 'long record')} cut into passages" if result.cut_records else ""
-    return f"{files}{_moved(result.moved)}{rows}{cut}{unread if result.unread else ''}"
+    removed = f"; {plural(result.removed, 'document')} removed" if result.removed else ""
+    metadata = f"; metadata of {plural(result.changed_metadata, 'document')} changed" if result.changed_metadata else ""
+    return f"{files}{_moved(result.moved)}{removed}{metadata}{rows}{cut}{unread if result.unread else ''}"
 
 
 def _moved(moved: Mapping[str, str]) -> str:
@@ -318,6 +336,7 @@ def dry_run(ingest: Ingest, plan: Plan, index: Index | None, path: Path, json_fi
             "deleted": dict(plan.deleted),
             "moved": dict(plan.moved),
             "restored": dict(plan.restored),
+            "copied": dict(plan.copied.files),
         },
         json_file,
     )

@@ -111,6 +111,7 @@ class Commits:
             problems=self._plan.problems,
             moved=self._plan.moved,
             restored=self._plan.restored,
+            copied=self._plan.copied.files,
         )
 
     def _store_group(self, group: list[FileChange]) -> None:

@@ -6,7 +6,7 @@ import json
 import os
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,14 +28,17 @@ class Leftovers:
     """Documents that an index has of files.
 
     Attributes:
-        documents: their number.
-        files: names of the files' records.
+        files: how many, by the names of the files' records.
         command: deletes them.
     """
 
-    documents: int
-    files: tuple[str, ...]
-    command: str
+    files: Mapping[str, int] = field(default_factory=dict)
+    command: str = ""
+
+    @property
+    def documents(self) -> int:
+        """Their number."""
+        return sum(self.files.values())
 
     @classmethod
     def of(cls, index: Index, records: Iterable[str]) -> Leftovers:
@@ -48,7 +51,7 @@ class Leftovers:
         else:
             where = json.dumps({"source": {"in": sources}}, ensure_ascii=False)
             command = shlex.join(["serotine", "delete", str(index.path), "--where", where])
-        return cls(sum(map(len, ids.values())), tuple(ids), command)
+        return cls({name: len(of_file) for name, of_file in ids.items()}, command)
 
 
 def list_known_files(
@@ -67,22 +70,18 @@ def _left_of(index: Index, source: str | Path) -> str:
     return f"; the index still has documents of it ({left.documents:,}), deleted by: {left.command}"
 
 
-def copies(
+def copied(
     index: Index | None, changes: Sequence[FileChange], records: Mapping[str, SourceRecord], removed: Iterable[str]
-) -> str:
-    """Return how many new files have the content of recorded files that no longer exist, and stay; "" for none."""
+) -> Leftovers:
+    """Return what an index has of files that no longer exist, are not removed, and have the content of new ones.
+
+    An upload copies no file of its server.
+    """
     if index is None:
-        return ""
-    new = {change.record.digest for change in changes if change.previous is None}
+        return Leftovers()
+    new = {change.record.digest for change in changes if change.previous is None and not change.file.is_named}
     removed_files = set(removed)
     gone = [
         name for name, record in records.items() if record.digest in new and name not in removed_files and is_gone(name)
     ]
-    left = Leftovers.of(index, gone)
-    if not left.documents:
-        return ""
-    folder = os.path.commonpath([os.path.dirname(name) for name in left.files])  # noqa: PTH120
-    return (
-        f"{len(left.files):,} of the new files have the same content as files of {folder}, which no longer exist: "
-        f"{left.documents:,} documents may be there twice; delete the old ones: {left.command}"
-    )
+    return Leftovers.of(index, gone)

@@ -11,6 +11,7 @@ from typing import Any
 from serotine.coverage import CoverageReport
 from serotine.errors import DuplicateIdError, MissingExtraError
 from serotine.index import SourceRecord
+from serotine.ingest.leftovers import Leftovers
 from serotine.ingest.rows import SkippedRows
 from serotine.ingest.sources import SourceFile
 from serotine.ingest.walk import Ignored
@@ -105,7 +106,7 @@ class Plan:
         moved: new names of files that are gone, by the old ones: new files with the same bytes.
         restored: at most how many documents that were deleted from the index are stored again, by file, because their
             texts have changed.
-        copied: one line about new files with the content of files of another folder that no longer exist; "" for none.
+        copied: documents of files of another folder that no longer exist, and whose content new files have.
     """
 
     changes: tuple[FileChange, ...]
@@ -126,7 +127,7 @@ class Plan:
     problems: SkippedRows = field(default_factory=SkippedRows)
     moved: Mapping[str, str] = field(default_factory=dict)
     restored: Mapping[str, int] = field(default_factory=dict)
-    copied: str = ""
+    copied: Leftovers = field(default_factory=Leftovers)
 
     @property
     def new(self) -> tuple[str, ...]:
@@ -175,6 +176,8 @@ class IngestReport:
         moved: new names of files that are gone, by the old ones: new files with the same bytes.
         restored: at most how many documents that were deleted from the index are stored again, by file, because their
             texts have changed.
+        copied: number of documents that may be there twice, by the file of another folder that they are of: it no
+            longer exists, and a new file has its content.
     """
 
     files_added: int
@@ -196,6 +199,7 @@ class IngestReport:
     problems: SkippedRows = field(default_factory=SkippedRows)
     moved: Mapping[str, str] = field(default_factory=dict)
     restored: Mapping[str, int] = field(default_factory=dict)
+    copied: Mapping[str, int] = field(default_factory=dict)
 
     @classmethod
     def total(cls, reports: Sequence[IngestReport]) -> IngestReport:
@@ -213,6 +217,7 @@ class IngestReport:
             deleted=_summed(report.deleted for report in reports),
             problems=SkippedRows.total(report.problems for report in reports),
             restored=_summed(report.restored for report in reports),
+            copied=_summed(report.copied for report in reports),
             moved={old: new for report in reports for old, new in report.moved.items()},
             **numbers,
         )
@@ -239,6 +244,7 @@ class IngestReport:
             "deleted": dict(self.deleted),
             "moved": dict(self.moved),
             "restored": dict(self.restored),
+            "copied": dict(self.copied),
             "cut_records": self.cut_records,
             "truncated": self.coverage.truncated,
             "unknown": self.coverage.unknown,

@@ -26,7 +26,7 @@ from serotine.ingest.file_records import (
     with_report,
 )
 from serotine.ingest.file_state import file_size, is_gone, read_digest, read_state, settled_stamp
-from serotine.ingest.leftovers import copies, list_known_files
+from serotine.ingest.leftovers import copied, list_known_files
 from serotine.ingest.ownership import NewIds
 from serotine.ingest.plan import FileChange, OnSkip, Plan, Skipped
 from serotine.ingest.rows import SkippedRow, SkippedRows
@@ -127,7 +127,7 @@ class Planner:
             problems=SkippedRows.total(self._problems),
             moved=self._moved([records[name] for name in gone]),
             restored=self._restored,
-            copied=copies(self._index, self._changes, records, gone),
+            copied=copied(self._index, self._changes, records, gone),
         )
 
     def _moved(self, gone: Sequence[SourceRecord]) -> dict[str, str]:

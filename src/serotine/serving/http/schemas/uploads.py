@@ -95,6 +95,9 @@ class JobResponse(ResponseBody):
     restored: dict[str, int] = Field(
         description="At most how many deleted documents are stored again with other texts; none of an upload."
     )
+    copied: dict[str, int] = Field(
+        description="Documents that may be there twice, by a file elsewhere that is gone; none of an upload."
+    )
     cut_records: int = Field(description="Records (JSON objects, rows) that were cut into passages.")
     truncated: int = Field(description="Documents longer than the encoder reads; their ends are not searched.")
     unknown: int = Field(description="Documents that are more than 20% outside the encoder's vocabulary.")

@@ -45,6 +45,7 @@ CALLS: dict[str, Callable[[Index, Any], object]] = {
     "prefix_ids": lambda _, value: Fields(prefix_ids=value),
     "strict": lambda _, value: Ingest([], Encoder(), strict=value),
     "restore_deleted": lambda _, value: Ingest([], Encoder(), restore_deleted=value),
+    "allow_empty": lambda _, value: Ingest([], Encoder(), allow_empty=value),
     "offline": lambda _, value: Encoder(offline=value),
     "upsert  ": lambda _, value: Client("http://127.0.0.1:9", index="i").add(["a"], ["text"], upsert=value),
     "replace ": lambda _, value: Client("http://127.0.0.1:9", index="i").update_metadata(["a"], [{}], replace=value),

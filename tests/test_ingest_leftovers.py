@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import shlex
 from pathlib import Path
+from typing import Any
 
 import pytest
 from helpers.cli_fake import FakeEncoder
@@ -43,16 +46,95 @@ def test_a_moved_root_is_named_with_the_command_that_deletes_its_documents(shell
     assert "the same content" not in shell.err
 
 
-def test_an_emptied_folder_names_what_the_index_still_has_of_it(shell: Shell, tmp_path: Path) -> None:
-    folder = create(shell, tmp_path)
+def empty(folder: Path) -> None:
     for file in folder.iterdir():
         file.unlink()
+
+
+def documents(shell: Shell) -> int:
+    count: int = shell.json("info", "mv.serotine")["documents"]
+    return count
+
+
+def test_documents_of_an_emptied_folder_stay_until_that_is_confirmed(shell: Shell, tmp_path: Path) -> None:
+    empty(create(shell, tmp_path))
     error = shell.fails("index", "mv", "-o", "mv.serotine")
-    assert "no files of known types in this folder" in error
-    assert "; the index still has documents of it (2), deleted by: serotine delete " in error
-    shell(*shlex.split(error.strip().rpartition("by: serotine ")[2]))
-    assert shell.json("info", "mv.serotine")["documents"] == 0
-    assert "still has" not in shell.fails("index", "mv", "-o", "mv.serotine")
+    assert "mv: no files of known types in this folder; its 2 documents stay in the index; " in error
+    assert error.endswith("if its files were removed on purpose, --allow-empty removes them there too\n")
+    assert documents(shell) == 2
+    dry = shell.json("index", "mv", "-o", "mv.serotine", "--allow-empty", "--dry-run")
+    assert (dry["files"]["removed"], documents(shell)) == (2, 2)
+    assert "files: 2 gone; 2 documents removed" in shell("index", "mv", "-o", "mv.serotine", "--allow-empty")
+    assert documents(shell) == 0
+    # A nightly run need not know whether the folder has files.
+    assert shell.json("index", "mv", "-o", "mv.serotine", "--allow-empty")["removed"] == 0
+    assert "stay" not in shell.fails("index", "mv", "-o", "mv.serotine")
+
+
+@pytest.mark.parametrize("is_missing", [False, True])
+def test_a_source_without_files_does_not_end_the_others(shell: Shell, tmp_path: Path, is_missing: bool) -> None:
+    folder = create(shell, tmp_path)
+    empty(folder)
+    if is_missing:
+        folder.rmdir()
+    (tmp_path / "c.txt").write_text("Foxes dig.")
+    command = ("index", "mv", "c.txt", "-o", "mv.serotine")
+    report = shell.json(*command)
+    assert (report["added"], report["removed"], documents(shell)) == (1, 0, 3)
+    assert [skipped["file"] for skipped in report["skipped"]] == ["mv"]
+    assert "its 2 documents stay in the index" in report["skipped"][0]["reason"]
+    assert "1 skipped" in shell(*command, "--strict", status=1)
+    assert shell.json(*command, "--allow-empty", "--strict")["removed"] == 2
+    assert documents(shell) == 1
+
+
+def test_a_mistyped_source_ends_the_command(shell: Shell, tmp_path: Path) -> None:
+    create(shell, tmp_path)
+    for options in ((), ("--allow-empty",)):
+        assert "mw: no such file or folder" in shell.fails("index", "mv", "mw", "-o", "mv.serotine", *options)
+    assert documents(shell) == 2
+
+
+def test_sources_without_files_are_counted(shell: Shell, tmp_path: Path) -> None:
+    empty(create(shell, tmp_path))
+    (tmp_path / "new").mkdir()
+    error = shell.fails("index", "mv", "new", "-o", "mv.serotine")
+    assert "none of 2 sources can be read, the first: mv: no files of known types" in error
+
+
+def test_a_new_index_of_an_empty_folder_has_to_be_confirmed(shell: Shell, tmp_path: Path) -> None:
+    (tmp_path / "mv").mkdir()
+    assert "mv: no files of known types" in shell.fails("index", "mv", "-o", "mv.serotine")
+    shell("index", "mv", "-o", "mv.serotine", "--allow-empty")
+    assert documents(shell) == 0
+
+
+@pytest.mark.parametrize("is_indexed", [False, True])
+def test_an_unreadable_folder_is_one_warning(
+    shell: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_indexed: bool
+) -> None:
+    """Also with --allow-empty: its files may well exist."""
+    folder = create(shell, tmp_path)
+    (tmp_path / "c.txt").write_text("Foxes dig.")
+    if not is_indexed:
+        shell("delete", "mv.serotine", "mv/a.txt", "mv/b.txt")
+    scandir = os.scandir
+
+    def scan(path: Any) -> Any:
+        if Path(path) == Path(folder.name):
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return scandir(path)
+
+    monkeypatch.setattr("os.scandir", scan)
+    assert "mv: cannot be read (Permission denied); check its permissions" in shell.fails(
+        "index", "mv", "-o", "mv.serotine", "--allow-empty"
+    )
+    report = shell.json("index", "mv", "c.txt", "-o", "mv.serotine", "--allow-empty")
+    kept = "; its 2 documents stay in the index" if is_indexed else ""
+    reason = f"cannot be read (Permission denied); check its permissions{kept}"
+    assert report["skipped"] == [{"file": "mv", "reason": reason}]
+    assert (report["added"], report["removed"], report["files"]["removed"]) == (1, 0, 0)
+    shell("index", "mv", "c.txt", "-o", "mv.serotine", "--strict", status=1)
 
 
 def test_a_mistyped_pattern_advises_no_deletion(shell: Shell, tmp_path: Path) -> None:
@@ -66,14 +148,12 @@ def test_a_mistyped_pattern_advises_no_deletion(shell: Shell, tmp_path: Path) ->
 def test_an_emptied_folder_is_known_under_any_spelling(
     shell: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str
 ) -> None:
-    for file in create(shell, tmp_path).iterdir():
-        file.unlink()
+    empty(create(shell, tmp_path))
     monkeypatch.chdir(tmp_path)
-    with (
-        Index.open("mv.serotine", encoder=FakeEncoder()) as index,
-        pytest.raises(InputFileError, match=r"the index still has documents of it \(2\)"),
-    ):
-        update(index, [source])
+    with Index.open("mv.serotine", encoder=FakeEncoder()) as index:
+        with pytest.raises(InputFileError, match="its 2 documents stay in the index"):
+            update(index, [source])
+        assert update(index, [source], allow_empty=True).removed == 2
 
 
 def test_a_damaged_version_says_that_the_earlier_one_stays(shell: Shell, tmp_path: Path) -> None:

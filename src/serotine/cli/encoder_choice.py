@@ -32,7 +32,7 @@ def choose_encoder(sources: Sequence[Path | SourceFile], default: Encoder, **arg
         **arguments: the arguments `selection` and `fields` of `Ingest`; others are ignored.
 
     Raises:
-        InputFileError: a source does not exist, or a folder has no files to read.
+        InputFileError: a source does not exist, or none can be read.
     """
     from serotine.ingest import sample_texts
 

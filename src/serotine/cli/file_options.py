@@ -75,6 +75,7 @@ class FileOptions:
     no_follow_links: bool
     strict: bool
     restore_deleted: bool
+    allow_empty: bool
     limits: dict[str, int | None]
     fields: dict[str, Any]
 
@@ -89,6 +90,7 @@ class FileOptions:
             "strict": self.strict,
             "fields": self._fields(),
             "restore_deleted": self.restore_deleted,
+            "allow_empty": self.allow_empty,
             "limits": self._limits(),
         }
 
@@ -149,6 +151,7 @@ def file_options(command: Command) -> Command:
         no_follow_links: bool,
         strict: bool,
         restore_deleted: bool,
+        allow_empty: bool,
         max_text_size: int | None,
         max_record_size: int | None,
         **named: Any,
@@ -156,7 +159,16 @@ def file_options(command: Command) -> Command:
         fields = _field_values(named)
         limits = {"text_bytes": max_text_size, "record_bytes": max_record_size}
         options = FileOptions(
-            exclude, include, max_file_size, no_ignore, no_follow_links, strict, restore_deleted, limits, fields
+            exclude,
+            include,
+            max_file_size,
+            no_ignore,
+            no_follow_links,
+            strict,
+            restore_deleted,
+            allow_empty,
+            limits,
+            fields,
         )
         return command(*arguments, file_options=options, **named)
 
@@ -188,6 +200,12 @@ def file_options(command: Command) -> Command:
             is_flag=True,
             help="Store documents again that were deleted from the index.  [default: of unchanged files, they stay "
             "deleted]",
+        ),
+        click.option(
+            "--allow-empty",
+            is_flag=True,
+            help="Remove what the index has of a source that has no files any more.  [default: it stays, with a "
+            "warning, because a disk may not be mounted]",
         ),
         click.option(
             "--strict",

@@ -106,8 +106,9 @@ def index(
     Without --encoder, a new index gets serotine-mini, or serotine-multi where many texts are not English.
 
     Run again, it adds new files, replaces changed ones, removes those that are gone from the given folders, and leaves
-    the rest alone. A file that cannot be read is reported and skipped, and so is a bad row of a file. Documents are
-    committed as they are encoded: after Ctrl-C the same command continues.
+    the rest alone; of a folder without any files, only with --allow-empty. A file that cannot be read is reported and
+    skipped, and so is a bad row of a file. Documents are committed as they are encoded: after Ctrl-C the same command
+    continues.
 
     Or import the vectors of an index by fast-plaid, PyLate or Stanford's ColBERT: pass its folder, and as --encoder
     the model it was created with. Without --encoder the new index is searched with vectors only, from Python.

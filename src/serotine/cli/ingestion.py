@@ -129,7 +129,7 @@ def plan_files(ingest: Ingest, index: Index | None, reported: set[Skipped | Skip
         raise Interrupted(
             f"interrupted while reading, before anything was encoded: nothing was stored; {run_again()}"
         ) from None
-    if not (plan.changes or plan.unchanged or plan.gone):
+    if plan.skipped and not (plan.changes or plan.unchanged or plan.gone):
         if len(plan.skipped) == 1:
             raise InputFileError(plan.skipped[0].message)
         _warn_skipped(plan.skipped, reported)

@@ -45,6 +45,8 @@ class Ingest:
             as BEIR names them.
         restore_deleted: store documents again that were deleted from the index, also of files that have not changed.
         limits: what is read of one file, at most; larger records and files are skipped.
+        allow_empty: remove what the index has of a folder that has no files any more, or of a source that is gone.
+            Otherwise it stays, and the source is skipped: its disk may not be mounted.
     """
 
     def __init__(
@@ -60,8 +62,9 @@ class Ingest:
         fields: Fields | None = None,
         restore_deleted: bool = False,
         limits: ReadingLimits | None = None,
+        allow_empty: bool = False,
     ) -> None:
-        check_flags(upsert=upsert, strict=strict, restore_deleted=restore_deleted)
+        check_flags(upsert=upsert, strict=strict, restore_deleted=restore_deleted, allow_empty=allow_empty)
         self._limits = limits or ReadingLimits()
         self._sources = sources
         self._encoder = as_text_encoder(encoder)
@@ -72,6 +75,7 @@ class Ingest:
         self._selection = selection or FileSelection()
         self._fields = fields
         self._restore_deleted = restore_deleted
+        self._allow_empty = allow_empty
         self._planned: tuple[Plan, DocumentReader] | None = None
 
     def plan(
@@ -89,7 +93,7 @@ class Ingest:
             on_read: called while files are read with their bytes so far, and in all.
 
         Raises:
-            InputFileError: a source does not exist, or a folder has no files to read.
+            InputFileError: a source does not exist, of which the index has nothing, or none has files to read.
         """
         plan, _ = self._planned = self._plan(index, on_skip, on_read)
         return plan
@@ -159,7 +163,16 @@ class Ingest:
         chunker = Chunker(self._encoder, self._chunking or previous_chunking(index, self._encoder))
         filterable = self._filterable if index is None else index.stats().filterable
         reader = DocumentReader(chunker, filterable, self._strict, self._fields, recorded_fields(index))
-        planner = Planner(index, reader, self._upsert, self._restore_deleted, self._selection, on_skip, on_read)
+        planner = Planner(
+            index,
+            reader,
+            self._upsert,
+            self._restore_deleted,
+            self._allow_empty,
+            self._selection,
+            on_skip,
+            on_read,
+        )
         with self._limits.applied():
             plan = planner.run(self._sources)
         _log.info(
@@ -185,6 +198,7 @@ def update(
     fields: Fields | None = None,
     restore_deleted: bool = False,
     limits: ReadingLimits | None = None,
+    allow_empty: bool = False,
     on_progress: OnProgress | None = None,
     on_skip: OnSkip | None = None,
 ) -> IngestReport:
@@ -205,14 +219,15 @@ def update(
         fields: as in `Ingest`.
         restore_deleted: as in `Ingest`.
         limits: as in `Ingest`.
+        allow_empty: as in `Ingest`.
         on_progress: called after every commit with the documents stored so far, and to be stored in all.
         on_skip: called with every file that cannot be indexed, as soon as that is known.
 
     Returns:
-        Counts, and the files and rows that were skipped: a broken file never ends the run.
+        Counts, and the files, folders and rows that were skipped: a broken file never ends the run.
 
     Raises:
-        InputFileError: a source does not exist, or a folder has no files to read.
+        InputFileError: a source does not exist, of which the index has nothing, or none has files to read.
         ReadOnlyError, EncoderError: the index cannot be written to.
     """
     ingest = Ingest(
@@ -225,6 +240,7 @@ def update(
         fields=fields,
         restore_deleted=restore_deleted,
         limits=limits,
+        allow_empty=allow_empty,
     )
     return ingest.apply(index, on_progress=on_progress, on_skip=on_skip)
 

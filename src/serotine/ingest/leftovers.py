@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from serotine.ingest.file_state import is_gone
-from serotine.ingest.listing import Listing, list_files
+from serotine.ingest.listing import Listing, list_files, source_roots
 from serotine.ingest.sources import SourceFile
 from serotine.ingest.walk import FileSelection, is_within
 
@@ -55,19 +54,23 @@ class Leftovers:
 
 
 def list_known_files(
-    index: Index | None, sources: Sequence[str | Path | SourceFile], selection: FileSelection
+    index: Index | None,
+    sources: Sequence[str | Path | SourceFile],
+    selection: FileSelection,
+    *,
+    allow_empty: bool,
 ) -> Listing:
-    """Return the files of sources, as `list_files` does; its error says what an index still has of such a source."""
-    return list_files(sources, selection, lambda source: "" if index is None else _left_of(index, source))
+    """Return the files of sources, as `list_files` does for what an index has of them."""
+    return list_files(sources, selection, lambda source: documents_of(index, source), allow_empty=allow_empty)
 
 
-def _left_of(index: Index, source: str | Path) -> str:
-    """Return what an index has of a source, and how to delete it; "" for nothing."""
-    roots = (os.path.abspath(source), os.path.realpath(source))  # noqa: PTH100
-    left = Leftovers.of(index, [name for name in index.sources.all() if any(is_within(name, root) for root in roots)])
-    if not left.documents:
-        return ""
-    return f"; the index still has documents of it ({left.documents:,}), deleted by: {left.command}"
+def documents_of(index: Index | None, source: str | Path) -> int:
+    """Return how many documents an index has of a file or folder."""
+    if index is None:
+        return 0
+    roots = source_roots(source)
+    names = [name for name in index.sources.all() if any(is_within(name, root) for root in roots)]
+    return sum(len(index.sources.ids(name)) for name in names)
 
 
 def copied(

@@ -20,6 +20,20 @@ class NothingIncludedError(InputFileError):
     """A folder of which the patterns of `FileSelection.include` match no file."""
 
 
+class NoFilesError(InputFileError):
+    """A source that does not exist, or a folder without a file that is read.
+
+    Attributes:
+        fault: the message without what to do.
+        folder: what the folder has instead; None for a source that does not exist.
+    """
+
+    def __init__(self, fault: str, fix: str, folder: FolderFiles | None = None) -> None:
+        super().__init__(f"{fault}; {fix}")
+        self.fault = fault
+        self.folder = folder
+
+
 _BEIR_FILES = ("corpus.jsonl", "corpus.jsonl.gz")
 
 
@@ -32,12 +46,14 @@ class Listing:
         ignored: the files of folders that are not read.
         roots: paths of the files and folders among the sources, with and without links resolved.
         excluded: keys of files and folders that rules leave out.
+        without_files: sources of which no file can be read, each with the reason; what an index has of them stays.
     """
 
     files: dict[str, SourceFile] = field(default_factory=dict)
     ignored: Ignored = field(default_factory=Ignored)
     roots: list[str] = field(default_factory=list)
     excluded: set[str] = field(default_factory=set)
+    without_files: dict[str, InputFileError] = field(default_factory=dict)
 
     def is_gone(self, key: str) -> bool:
         """Return whether a recorded file is no longer part of these sources: it does not exist, or is left out."""
@@ -49,17 +65,20 @@ class Listing:
 def list_files(
     sources: Sequence[str | Path | SourceFile],
     selection: FileSelection,
-    advice: Callable[[str | Path], str] = lambda _: "",
+    known: Callable[[str | Path], int] = lambda _: 0,
+    *,
+    allow_empty: bool = False,
 ) -> Listing:
     """Return the files of sources; those of two sources once.
 
     Args:
         sources: files, folders and uploads.
         selection: which files of folders are read.
-        advice: returns what to add to the error about a source.
+        known: returns how many documents an index has of a source.
+        allow_empty: whether a folder may have no files, and a source that an index knows may be missing.
 
     Raises:
-        InputFileError: a source does not exist, or a folder has no files to read.
+        InputFileError: a source does not exist that no index knows, or none has files to read.
     """
     listing = Listing()
     ignored: list[Ignored] = []
@@ -75,17 +94,48 @@ def list_files(
         except NothingIncludedError:
             # What an index has of the folder is not to be deleted because a pattern is mistyped.
             raise
+        except NoFilesError as error:
+            documents = known(source)
+            if error.folder is None and not documents:
+                raise
+            if not allow_empty:
+                listing.without_files[str(Path(source))] = _kept(error, documents)
+                continue
+            folder = error.folder or FolderFiles([], Ignored())
         except InputFileError as error:
-            raise InputFileError(f"{error}{advice(source)}") from None
-        listing.roots += {os.path.abspath(source), os.path.realpath(source)}  # noqa: PTH100
+            listing.without_files[str(Path(source))] = _kept(error, known(source))
+            continue
+        listing.roots += source_roots(source)
         listing.excluded |= folder.excluded
         ignored.append(folder.ignored)
         for file in folder.files:
             if file.real not in real_paths:
                 real_paths.add(file.real)
                 listing.files.setdefault(file.key, SourceFile.at(file.path, file.key))
+    if listing.without_files and not (listing.files or listing.roots):
+        error, *others = listing.without_files.values()
+        raise (
+            InputFileError(f"none of {len(others) + 1:,} sources can be read, the first: {error}") if others else error
+        )
     listing.ignored = Ignored.total(ignored)
     return listing
+
+
+def source_roots(source: str | Path) -> set[str]:
+    """Return the absolute paths of a source, with and without links resolved."""
+    return {os.path.abspath(source), os.path.realpath(source)}  # noqa: PTH100
+
+
+def _kept(error: InputFileError, documents: int) -> InputFileError:
+    """Return the error for a source that cannot be read, which says what an index keeps of it."""
+    if not documents:
+        return error
+    kept = f"its {documents:,} {'document stays' if documents == 1 else 'documents stay'} in the index"
+    if not isinstance(error, NoFilesError):
+        return InputFileError(f"{error}; {kept}")
+    # The disk may not be mounted.
+    fix = "if its files were removed on purpose, --allow-empty removes them there too"
+    return InputFileError(f"{error.fault}; {kept}; {fix}")
 
 
 def read(sources: Iterable[str | Path]) -> Iterator[Document]:
@@ -115,16 +165,21 @@ def check_is_no_index(path: Path) -> None:
         find_files(path, FileSelection())
 
 
-def _without_files(path: Path, folder: FolderFiles, selection: FileSelection) -> str:
-    """Return why there is no file to read in a folder, and what to do."""
+def _without_files(path: Path, folder: FolderFiles, selection: FileSelection) -> InputFileError:
+    """Return the error for a folder without a file to read."""
     if is_index_folder(path):
-        return "an index, which has no files to read; search it with serotine search, or name the files it was made of"
+        fix = "search it with serotine search, or name the files it was made of"
+        return InputFileError(f"{path}: an index, which has no files to read; {fix}")
     if folder.not_included:
         patterns = " or ".join(map(repr, selection.include))
         files = "its one file" if folder.not_included == 1 else f"any of its {folder.not_included:,} files"
-        return f"--include {patterns} does not match {files}; correct the pattern"
+        return NothingIncludedError(f"{path}: --include {patterns} does not match {files}; correct the pattern")
     ignored = f" ({folder.ignored})" if folder.ignored else ""
-    return f"no files of known types in this folder{ignored}; name files of the types that serotine index --help lists"
+    return NoFilesError(
+        f"{path}: no files of known types in this folder{ignored}",
+        "name files of the types that serotine index --help lists",
+        folder,
+    )
 
 
 def _is_read(path: Path, selection: FileSelection) -> bool:
@@ -137,6 +192,12 @@ def find_files(path: Path, selection: FileSelection) -> FolderFiles:
     Raises:
         InputFileError: it does not exist, or has no files that can be read.
     """
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        raise NoFilesError(f"{path}: no such file or folder", "check the path") from None
+    except OSError as error:
+        raise InputFileError(f"{path}: cannot be read ({error.strerror or error}); check its permissions") from None
     if path.is_dir():
         folder = walk(path, selection, lambda name: file_type(name) in SUFFIXES)
         corpus = next((path / name for name in _BEIR_FILES if _is_read(path / name, selection)), None)
@@ -145,11 +206,8 @@ def find_files(path: Path, selection: FileSelection) -> FolderFiles:
             others = sum(other.path != corpus for other in folder.files)
             return FolderFiles([file], replace(folder.ignored, beside_corpus=others))
         if not folder.files:
-            error = NothingIncludedError if folder.not_included else InputFileError
-            raise error(f"{path}: {_without_files(path, folder, selection)}")
+            raise _without_files(path, folder, selection)
         return folder
-    if not path.exists():
-        raise InputFileError(f"{path}: no such file or folder; check the path")
     if not path.is_file():
         raise InputFileError(f"{path}: must be a file or a folder; write its content to a file first")
     real = os.path.realpath(path)

@@ -51,6 +51,7 @@ class Planner:
         reader: DocumentReader,
         upsert: bool,
         restore_deleted: bool,
+        allow_empty: bool,
         selection: FileSelection,
         on_skip: OnSkip | None,
         on_read: OnProgress | None,
@@ -59,6 +60,7 @@ class Planner:
         self._reader = reader
         self._upsert = upsert
         self._restore_deleted = restore_deleted
+        self._allow_empty = allow_empty
         self._selection = selection
         self._on_skip = on_skip
         self._on_read = on_read
@@ -83,7 +85,7 @@ class Planner:
 
     def run(self, sources: Sequence[str | Path | SourceFile]) -> Plan:
         """Read the files of sources, and return what an update has to do."""
-        listing = list_known_files(self._index, sources, self._selection)
+        listing = list_known_files(self._index, sources, self._selection, allow_empty=self._allow_empty)
         records = {} if self._index is None else self._index.sources.all()
         files = [as_recorded(file, records) for file in listing.files.values()]
         for file in files:
@@ -95,16 +97,15 @@ class Planner:
         sizes = {file.key: file_size(file) for file in files}
         self._bytes = sum(sizes.values())
         self._report_read(0)
+        for source, error in listing.without_files.items():
+            self._skip(Skipped(source, str(error)))
         for file in files:
             try:
                 self._read(file, records.get(file.key))
             except (InputFileError, DuplicateIdError) as error:
                 is_indexed = self._index is not None and file.key in records and any(self._index.sources.ids(file.key))
-                skipped = Skipped.of(file.name, error, is_indexed=is_indexed)
-                self._skipped.append(skipped)
+                self._skip(Skipped.of(file.name, error, is_indexed=is_indexed))
                 self._owned.record(file.key, None)
-                if self._on_skip is not None:
-                    self._on_skip(skipped)
             self._bytes_read += sizes[file.key]
             self._position = 0
             self._report_read(0)
@@ -129,6 +130,11 @@ class Planner:
             restored=self._restored,
             copied=copied(self._index, self._changes, records, gone),
         )
+
+    def _skip(self, skipped: Skipped) -> None:
+        self._skipped.append(skipped)
+        if self._on_skip is not None:
+            self._on_skip(skipped)
 
     def _moved(self, gone: Sequence[SourceRecord]) -> dict[str, str]:
         """Return the names of new files by those of files that are gone and had the same bytes."""

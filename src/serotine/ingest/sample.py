@@ -40,9 +40,11 @@ def sample_texts(
         fields: as in `Ingest`.
 
     Raises:
-        InputFileError: a source does not exist, or a folder has no files to read.
+        InputFileError: a source does not exist, or none can be read.
     """
-    files = _spread(list(list_files(sources, selection or FileSelection()).files.values()), _MAX_FILES)
+    files = _spread(
+        list(list_files(sources, selection or FileSelection(), allow_empty=True).files.values()), _MAX_FILES
+    )
     of_file = max(_MAX_TEXTS // max(len(files), 1), 1)
     texts: list[str] = []
     size = 0

@@ -292,7 +292,11 @@ class _Walk:
         try:
             with os.scandir(folder) as entries:
                 children = sorted(entries, key=lambda entry: entry.name)
-        except OSError:
+        except OSError as error:
+            if folder == str(self._root):
+                raise InputFileError(
+                    f"{folder}: cannot be read ({error.strerror or error}); check its permissions"
+                ) from None
             self._unreadable(folder)
             return
         names = {entry.name for entry in children}

@@ -19,10 +19,10 @@ from serotine.wire import ERRORS, STATUS
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs/reference/errors.md").read_text("utf-8")
 SECTIONS = dict(re.findall(r"^### `(\w+)`\n(.*?)(?=^##|\Z)", PAGE, re.MULTILINE | re.DOTALL))
-# Raised where libraries are missing, disks full, machines down or models dense; or bases of others.
+# Raised where libraries are missing, disks full, machines down or models dense, or within SQLite; or bases of others.
 WITHOUT_EXAMPLE = {
     "MaintenanceWarning", "MissingExtraError", "PartialResultWarning", "SerotineError", "SerotineWarning",
-    "ShardUnavailableError", "TrainingError", "UnprovedWarning", "ZeroShotWarning",
+    "RefusedVectorsWarning", "ShardUnavailableError", "TrainingError", "UnprovedWarning", "ZeroShotWarning",
 }  # fmt: skip
 
 

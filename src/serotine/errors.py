@@ -269,5 +269,9 @@ class ZeroShotWarning(SerotineWarning):
     """A dense encoder whose token states are used without late-interaction training."""
 
 
+class RefusedVectorsWarning(SerotineWarning):
+    """Vectors that a function in SQLite's SQL refused: SQLite itself only reports that a function raised."""
+
+
 class UnprovedWarning(SerotineWarning):
     """An exact search, made through a framework, whose result the index could not prove."""

@@ -1,7 +1,7 @@
 """Serotine in other systems: exports, PLAID imports, and one optional module per framework.
 
 The names below load on first use, so that importing this package imports no other library. The frameworks' modules are
-imported by their names: `duckdb`, `haystack`, `hf_kernels`, `langchain`, `llama_index`, `mteb`, `pylate`.
+imported by their names: `duckdb`, `haystack`, `hf_kernels`, `langchain`, `llama_index`, `mteb`, `pylate`, `sqlite`.
 """
 
 from __future__ import annotations

@@ -116,8 +116,7 @@ class _Query:
 class _Queries:
     """The newest queries, by digest.
 
-    DuckDB evaluates a constant query once, but would copy its vectors beside every row: what stands beside the rows is
-    a digest of 16 bytes.
+    DuckDB evaluates a constant query once, but copies it beside every row: the rows get a digest of 16 bytes instead.
     """
 
     def __init__(self) -> None:
@@ -164,7 +163,7 @@ class _Functions:
         return self.number
 
     def query_handles(self, column: pyarrow.ChunkedArray) -> pyarrow.Array:
-        """Return what stands for every query beside the rows: a single one is remembered, several are passed on."""
+        """Return the digest of a single query, which is stored; or the vectors of several."""
         queries, valid = _without_nulls(_single(column))
         positions = np.flatnonzero(valid)
         name = _row_names(positions, valid.size)

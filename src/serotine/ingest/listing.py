@@ -113,10 +113,10 @@ def list_files(
                 real_paths.add(file.real)
                 listing.files.setdefault(file.key, SourceFile.at(file.path, file.key))
     if listing.without_files and not (listing.files or listing.roots):
-        error, *others = listing.without_files.values()
-        raise (
-            InputFileError(f"none of {len(others) + 1:,} sources can be read, the first: {error}") if others else error
-        )
+        first, *others = listing.without_files.values()
+        if others:
+            raise InputFileError(f"none of {len(others) + 1:,} sources can be read, the first: {first}")
+        raise first
     listing.ignored = Ignored.total(ignored)
     return listing
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import encodings.aliases
 import json
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from helpers.fakes import WordEncoder
 from test_cli import Shell, shell
 
 from serotine import Index
-from serotine.ingest import Fields, sample_texts, update
+from serotine.ingest import Fields, Ingest, sample_texts, update
 
 __all__ = ["shell"]  # the fixture
 
@@ -111,6 +112,36 @@ def test_only_the_file_itself_keeps_its_encoding_and_others_are_detected(index: 
 def test_unknown_encodings_are_refused(name: str) -> None:
     with pytest.raises(ValueError, match=r"^encoding: must be the name of a text encoding"):
         Fields(encoding=name)
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("latin-1", "ISO-8859-1", "l1", "iso8859_1", "csisolatin1"),
+        ("cp1252", "windows-1252", "1252"),
+        ("utf-8", "UTF8", "utf_8", "u8", "utf-8-sig", "cp65001"),
+        ("gbk", "CP936", "ms936"),
+        ("utf-16-le", "UTF-16LE", "utf_16_le"),
+    ],
+)
+def test_another_name_of_the_same_encoding_reads_no_file_again(index: Index, names: tuple[str, ...]) -> None:
+    Path("a.txt").write_bytes("Bats fly late.".encode(names[0]))
+    Path("a.csv").write_bytes("id,text\n1,Owls hear.\n".encode(names[0]))
+    assert update(index, ["a.txt", "a.csv"], fields=Fields(encoding=names[0])).files_added == 2
+    for name in names[1:]:
+        ingest = Ingest(["a.txt", "a.csv"], index.encoder, fields=Fields(encoding=name))
+        assert ingest.plan(index).unchanged == ("a.txt", "a.csv"), name
+
+
+def test_every_name_that_python_knows_for_an_encoding_is_one_encoding() -> None:
+    for alias, module in encodings.aliases.aliases.items():
+        spellings = (alias, alias.upper(), alias.replace("_", "-"), module)
+        try:
+            names = {Fields(encoding=spelling).encoding for spelling in spellings}
+        except ValueError:
+            # No encoding of texts, such as rot13, or one that this system or this version lacks.
+            continue
+        assert len(names) == 1, alias
 
 
 def test_the_command_line_takes_an_encoding(shell: Shell) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from types import TracebackType
 from typing import Any, Literal, Unpack, overload
 
@@ -26,6 +26,7 @@ from serotine.index import (
     IndexStats,
     LongTexts,
     Missing,
+    OpenSearch,
     Query,
     SearchKeywords,
     SearchOptions,
@@ -263,6 +264,10 @@ class ShardedIndex:
             yield
             if snapshot:
                 self._writers.publish()
+
+    def _open_search(self) -> AbstractContextManager[OpenSearch]:
+        """Return the shards as one search reads them; see `search_several`."""
+        return self._search.open_search(self)
 
     def explain(self, query: str, id_: str) -> Explanation:
         """Return the document token that each query token matches best; see `Index.explain`.

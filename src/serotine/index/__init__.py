@@ -35,6 +35,7 @@ from serotine.index.search import (
     TokenMatch,
     explain,
 )
+from serotine.index.searcher import OpenSearch
 from serotine.index.several_indexes import SeveralHits, search_several
 from serotine.index.shard import Shard
 from serotine.index.shard_writer import ShardWriter
@@ -90,6 +91,7 @@ __all__ = [
     "MissingObjectError",
     "Mode",
     "Objects",
+    "OpenSearch",
     "Partial",
     "PruneReport",
     "Query",

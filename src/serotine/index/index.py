@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Unpack
@@ -30,7 +30,7 @@ from serotine.index.search import (
     SearchOptions,
     StoredDocuments,
 )
-from serotine.index.searcher import Searcher
+from serotine.index.searcher import OpenSearch, Searcher
 from serotine.index.store import Sources, SourceUpdate, Store, read_settings
 from serotine.index.tuning import TuneReport
 from serotine.index.upkeep import Upkeep
@@ -445,8 +445,14 @@ class Index(Upkeep):
         return self._search(list(queries), SearchOptions(k, **options))
 
     def _search(self, queries: Sequence[Query], options: SearchOptions) -> list[Hits]:
+        with self._open_search() as search:
+            return search.hits(queries, options)
+
+    @contextmanager
+    def _open_search(self) -> Iterator[OpenSearch]:
+        """Yield the index as one search reads it; see `search_several`."""
         self._store.require_open()
-        return self._searcher.search(StoredDocuments(self._store), queries, options, self)
+        yield OpenSearch(self._searcher, StoredDocuments(self._store), self)
 
     def tune(self, queries: Sequence[Query] | None = None, *, show_progress: bool = False) -> TuneReport:
         """Measure which effort keeps which recall on this index, so that `search` does no more than its `recall` needs.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from serotine.errors import PartialResultWarning, SerotineWarning
 from serotine.index.checked_search import CheckedSearch
@@ -23,10 +24,13 @@ class Searcher:
         settings: of the index, or of every shard.
         queries: encodes queries.
         filters: checks filters.
+
+    Attributes:
+        settings: these settings.
     """
 
     def __init__(self, settings: Settings, queries: QueryEncoder, filters: FilterChecks) -> None:
-        self._settings = settings
+        self.settings = settings
         self._queries = queries
         self._filters = filters
 
@@ -54,18 +58,42 @@ class Searcher:
         checked = self._queries.checked(texts, options)
         vectors = [] if options.mode == "bm25" else self._queries.vectors(queries)
         encoding = (time.perf_counter() - started) * 1e3 / max(len(queries), 1)
-        answers = CheckedSearch(documents, self._settings.encoder).search(
+        answers = CheckedSearch(documents, self.settings.encoder).search(
             options, checked, vectors, texts, encoding, checks_hits=checks_hits
         )
         # Last: hits show which fields exist, without a look-up.
         of_filter = self._filters.warnings(options.where, [hit.metadata for _, hits in answers for hit in hits])
         answers = [(query.warned((*_partial(hits), *of_filter)), hits) for query, hits in answers]
         issue_query_warnings(query.warnings for query, _ in answers)
-        fingerprint = self._settings.fingerprint
+        fingerprint = self.settings.fingerprint
         return [
             hits.answering(text, (*query.warnings, *weak_match(text, hits, query, fingerprint)), explainer)
             for text, (query, hits) in zip(texts, answers, strict=True)
         ]
+
+
+@dataclass(frozen=True, slots=True)
+class OpenSearch:
+    """An index, or one in shards, as one search reads it.
+
+    Attributes:
+        searcher: searches it.
+        documents: its documents.
+        explainer: explains its hits.
+    """
+
+    searcher: Searcher
+    documents: Documents
+    explainer: Explainer
+
+    @property
+    def settings(self) -> Settings:
+        """The settings of the index, or of every shard."""
+        return self.searcher.settings
+
+    def hits(self, queries: Sequence[Query], options: SearchOptions, *, checks_hits: bool = True) -> list[Hits]:
+        """Return the hits of every query; see `Searcher.search`."""
+        return self.searcher.search(self.documents, queries, options, self.explainer, checks_hits=checks_hits)
 
 
 def _partial(hits: Hits) -> tuple[SerotineWarning, ...]:

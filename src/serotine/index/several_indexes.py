@@ -3,16 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 from serotine.errors import SerotineWarning, WeakMatchWarning
 from serotine.index.checked_search import check_hits
 from serotine.index.hits import Hits
-from serotine.index.index import Index
 from serotine.index.merging import MergedHit, merge_hits
-from serotine.index.search import SearchOptions, StoredDocuments
+from serotine.index.search import SearchOptions
+from serotine.index.searcher import OpenSearch
 from serotine.index.weak_matches import merged_warnings
 from serotine.issued_warnings import muted_warnings
+
+
+class Searchable(Protocol):
+    """What several indexes are searched by: an `Index`, or an index in shards."""
+
+    def _open_search(self) -> AbstractContextManager[OpenSearch]:
+        """Return the index as one search reads it."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +40,7 @@ class SeveralHits:
     warnings: list[SerotineWarning]
 
 
-def search_several(indexes: Sequence[Index], query: str, options: SearchOptions) -> SeveralHits:
+def search_several(indexes: Sequence[Searchable], query: str, options: SearchOptions) -> SeveralHits:
     """Return the best documents of several indexes; no warning is issued, they are returned.
 
     Whether the encoder knows enough of what is found is decided once, over the first page of all: otherwise an index
@@ -39,31 +49,32 @@ def search_several(indexes: Sequence[Index], query: str, options: SearchOptions)
     Raises:
         Every error of `Index.search`.
     """
-    identities = {(index._store.settings.encoder, index._store.settings.fingerprint) for index in indexes}
+    with ExitStack() as stack:
+        return _search([stack.enter_context(index._open_search()) for index in indexes], query, options)
+
+
+def _search(searches: Sequence[OpenSearch], query: str, options: SearchOptions) -> SeveralHits:
+    identities = {(opened.settings.encoder, opened.settings.fingerprint) for opened in searches}
     one_encoder = len(identities) == 1
-    documents = [StoredDocuments(index._store) for index in indexes]
 
     def search(options: SearchOptions) -> list[Hits]:
         # Which hits are skipped is known once those of all indexes are merged.
         deep = replace(options, k=options.depth, offset=0)
         with muted_warnings():
-            return [
-                index._searcher.search(stored, [query], deep, index, checks_hits=False)[0]
-                for index, stored in zip(indexes, documents, strict=True)
-            ]
+            return [opened.hits([query], deep, checks_hits=False)[0] for opened in searches]
 
     results = search(options)
     # A query that the encoder does not know is ranked by words already.
     is_checked = options.mode != "bm25" and not any(hits.has_unknown_text for hits in results)
-    if is_checked and any(stored.has_unknown() for stored in documents):
+    if is_checked and any(opened.documents.has_unknown() for opened in searches):
         by_maxsim = results if options.mode == "late" else search(replace(options, mode="late", offset=0, weights=None))
         page = merge_hits(by_maxsim, one_encoder=one_encoder)[: options.k]
         scripts = [
-            stored.unknown_scripts([by_maxsim[i][hit.position].id for hit in page if hit.result == i])
-            for i, stored in enumerate(documents)
+            opened.documents.unknown_scripts([by_maxsim[i][hit.position].id for hit in page if hit.result == i])
+            for i, opened in enumerate(searches)
         ]
         ids = [(hit.result, by_maxsim[hit.result][hit.position].id) for hit in page]
-        encoder = next((indexes[i]._store.settings.encoder for i, id_ in ids if id_ in scripts[i]), None)
+        encoder = next((searches[i].settings.encoder for i, id_ in ids if id_ in scripts[i]), None)
         check = check_hits([(id_, scripts[i].get(id_)) for i, id_ in ids], encoder or "", options)
         if check is not None:
             if check.options is not options:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from serotine.index import recorded_encoder
@@ -11,7 +12,7 @@ from serotine.index.hits import Explainer, Hits
 from serotine.index.queries import Query, QueryEncoder
 from serotine.index.recorded_encoder import RecordedEncoder
 from serotine.index.search import SearchOptions
-from serotine.index.searcher import Searcher
+from serotine.index.searcher import OpenSearch, Searcher
 from serotine.index.sharded_documents import Replies, ShardedDocuments, Shards
 from serotine.index.store import FilterField, Settings
 from serotine.text_encoder import AnyEncoder, TextEncoder
@@ -47,8 +48,14 @@ class ShardedSearch:
         Raises:
             ShardUnavailableError: no shard answered.
         """
+        with self.open_search(explainer) as search:
+            return search.hits(queries, options)
+
+    @contextmanager
+    def open_search(self, explainer: Explainer) -> Iterator[OpenSearch]:
+        """Yield the shards as one search reads them; see `search_several`."""
         with self._shards.pinned() as shards:
-            return self._searcher.search(ShardedDocuments(shards, self._languages), queries, options, explainer)
+            yield OpenSearch(self._searcher, ShardedDocuments(shards, self._languages), explainer)
 
 
 class ShardedFields:

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import Any, Protocol, Unpack
 
 import numpy as np
@@ -17,6 +18,7 @@ from serotine.index import (
     IndexStats,
     LongTexts,
     Missing,
+    OpenSearch,
     Query,
     SearchKeywords,
     Settings,
@@ -56,6 +58,7 @@ class OpenIndex(Protocol):
     ) -> None: ...
     def compact(self) -> None: ...
     def close(self) -> None: ...
+    def _open_search(self) -> AbstractContextManager[OpenSearch]: ...
 
 
 class OpenShards(OpenIndex, Protocol):

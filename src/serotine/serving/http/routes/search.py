@@ -86,7 +86,7 @@ async def search_indexes(request: Request, body: SeveralRequest) -> Response:
         limits = services.settings.limits
         limits.check("indexes", len(body.indexes), limits.batch)
         _check_effort(body, limits)
-        served = [_in_folder(services.index(name)) for name in body.indexes]
+        served = [services.index(name) for name in body.indexes]
         options = SearchOptions(body.k, **body.keywords())
         answer = search_several([one.reader for one in served], body.query, options)
         hits = [(hit, served[hit.result], answer.results[hit.result][hit.position]) for hit in answer.merged]
@@ -169,12 +169,6 @@ def _results(
         search_result(hits, explanations, total, services.paths)
         for hits, explanations in zip(results, explained, strict=True)
     ]
-
-
-def _in_folder(served: _Served) -> ServedIndex:
-    if isinstance(served, ServedShards):
-        raise not_for_shards("indexes", served.name, "search it by itself")
-    return served
 
 
 def _check_effort(body: SearchBody, limits: Limits) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import http.client
 import re
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +12,7 @@ import pytest
 from helpers.serving_cases import create_vector_index
 
 from serotine.cli import main
+from serotine.serving.listening import listen
 
 pytest.importorskip("mcp", reason="needs the extra: pip install 'serotine[mcp]'")
 
@@ -42,9 +42,8 @@ def test_a_port_in_use_is_named_before_anything_is_loaded(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], workers: int
 ) -> None:
     path = create_vector_index(tmp_path / "i.serotine", 5)
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        taken.listen()
+    # A server that still loads: it has the port before it accepts anything.
+    with listen("127.0.0.1", 0) as taken:
         port = taken.getsockname()[1]
         for command in (["serve", "--workers", str(workers)], ["mcp"]):
             assert main([*command, str(path), "--port", str(port)]) == 1

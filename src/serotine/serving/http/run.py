@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import functools
 import logging
 import multiprocessing
@@ -22,7 +21,7 @@ from uvicorn.supervisors import Multiprocess
 from serotine.errors import SerotineError
 from serotine.serving.http.logs import configure_logging
 from serotine.serving.http.slow_clients import PatientProtocol
-from serotine.serving.listening import Announcement, bind, cannot_listen
+from serotine.serving.listening import address, listen
 from serotine.serving.metrics import SHARED_FOLDER
 from serotine.serving.settings import ServerSettings
 
@@ -31,12 +30,12 @@ def serve(settings: ServerSettings, *, host: str, port: int, workers: int) -> in
     """Serve until SIGTERM or SIGINT; return the exit status.
 
     The signal closes the socket, lets the requests in progress end, and closes the indexes. The address is printed on
-    standard output once requests are accepted.
+    standard output once the indexes are open.
 
     Raises:
         SerotineError: the address cannot be listened on, or an index or its encoder cannot be opened.
     """
-    bound = bind(host, port)
+    listening = listen(host, port)
     if workers > 1:
         metrics_folder = settings.state / "metrics"
         metrics_folder.mkdir()
@@ -44,7 +43,7 @@ def serve(settings: ServerSettings, *, host: str, port: int, workers: int) -> in
         os.environ[SHARED_FOLDER] = str(metrics_folder)
     configure_logging()
     config = uvicorn.Config(
-        functools.partial(_application, settings),
+        functools.partial(_application, settings, address(listening, host)),
         factory=True,
         http=PatientProtocol,
         workers=workers,
@@ -55,35 +54,33 @@ def serve(settings: ServerSettings, *, host: str, port: int, workers: int) -> in
         # A worker responds once it has imported everything, which takes seconds on a busy machine.
         timeout_worker_healthcheck=15,
     )
-    with bound, Announcement(bound, host, _announce):
-        try:
-            return _run(config, bound)
-        except OSError as error:
-            # Another server may have bound the same port before either listened.
-            if error.errno != errno.EADDRINUSE:
-                raise
-            raise cannot_listen(host, port, error) from None
+    with listening:
+        return _run(config, listening)
 
 
-def _announce(address: str) -> None:
-    click.echo(f"Open {address}  (Ctrl-C stops the server)")
-
-
-def _run(config: uvicorn.Config, bound: socket.socket) -> int:
+def _run(config: uvicorn.Config, listening: socket.socket) -> int:
     if config.workers == 1:
         # uvicorn re-raises the signal that stopped it, which would skip the removal of temporary folders.
         signal.signal(signal.SIGTERM, lambda _number, _frame: None)
         # After it has shut down, uvicorn raises SIGINT again: to stop a server is no failure.
         with suppress(KeyboardInterrupt):
-            uvicorn.Server(config).run(sockets=[bound])
+            uvicorn.Server(config).run(sockets=[listening])
         return 0
-    supervisor = Multiprocess(config, sockets=[bound])
+    supervisor = Multiprocess(config, sockets=[listening])
     supervisor.run()
     return 1 if any(process.exitcode == STARTUP_FAILURE for process in supervisor.processes) else 0
 
 
-def _application(settings: ServerSettings) -> FastAPI:
-    """Create the application of one process."""
+def _application(settings: ServerSettings, address: str) -> FastAPI:
+    """Create the application of one process; the first that has done so prints the server's address."""
+    app = _create_app(settings)
+    with suppress(FileExistsError):
+        (settings.state / "announced").touch(exist_ok=False)
+        click.echo(f"Open {address}  (Ctrl-C stops the server)")
+    return app
+
+
+def _create_app(settings: ServerSettings) -> FastAPI:
     from serotine.serving.http.app import create_app
 
     parent = multiprocessing.parent_process()

@@ -21,7 +21,7 @@ from pydantic import BaseModel, ValidationError
 
 from serotine import __version__
 from serotine.errors import SerotineError, unknown_key
-from serotine.serving.listening import Announcement, bind
+from serotine.serving.listening import address, listen
 from serotine.serving.mcp.expand import expand
 from serotine.serving.mcp.indexes import ServedIndexes
 from serotine.serving.mcp.listing import list_indexes
@@ -115,22 +115,19 @@ def serve_http(paths: Sequence[Path], port: int) -> None:
     Raises:
         SerotineError: the port is in use, or an index cannot be opened.
     """
-    bound = bind(_HOST, port)
+    listening = listen(_HOST, port)
     served = ServedIndexes(paths)
     try:
         app = create_server(served).streamable_http_app(
             streamable_http_path=_PATH, stateless_http=True, json_response=True
         )
+        click.echo(f"Serving MCP at {address(listening, _HOST)}{_PATH}; Ctrl-C stops.", err=True)
         # log_config None: uvicorn's default would write to standard output.
-        with suppress(KeyboardInterrupt), Announcement(bound, _HOST, _announce):
-            uvicorn.Server(uvicorn.Config(app, log_config=None)).run(sockets=[bound])
+        with suppress(KeyboardInterrupt):
+            uvicorn.Server(uvicorn.Config(app, log_config=None)).run(sockets=[listening])
     finally:
-        bound.close()
+        listening.close()
         served.close()
-
-
-def _announce(address: str) -> None:
-    click.echo(f"Serving MCP at {address}{_PATH}; Ctrl-C stops.", err=True)
 
 
 def create_server(served: ServedIndexes) -> Server[Any]:

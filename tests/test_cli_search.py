@@ -182,23 +182,26 @@ def test_a_path_that_is_no_index_names_what_to_do(shell: Shell, tmp_path: Path) 
         words = ["late"] if command == "search" else []
         message = shell.fails(command, "my notes", *words)
         assert (
-            message == "error: my notes: is a folder of files, not an index; make one with: serotine index 'my notes'\n"
+            message
+            == "error: my notes: is a folder of files, not an index; create one with: serotine index 'my notes'\n"
         )
-    assert "corpus.jsonl: is a file, not an index; make one with: serotine index corpus.jsonl" in shell.fails(
+    assert "corpus.jsonl: is a file, not an index; create one with: serotine index corpus.jsonl" in shell.fails(
         "search", "corpus.jsonl", "late"
     )
     (tmp_path / "plain").write_text("")
     message = shell.fails("index", "corpus.jsonl", "-o", "plain")
     assert message == "error: plain: is a file, not an index; name another with --output\n"
     message = shell.fails("search", "corpus.serotine", "late")
-    assert message == "error: corpus.serotine: no such index; make one with: serotine index FOLDER -o corpus.serotine\n"
+    assert (
+        message == "error: corpus.serotine: no such index; create one with: serotine index FOLDER -o corpus.serotine\n"
+    )
     shell("index", "corpus.jsonl")
     assert "corpus.jsonl: is a file, not an index; its index is corpus.serotine" in shell.fails("info", "corpus.jsonl")
     for near in ("corpus", "corpsu.serotine"):
         assert f"{near}: no such index; did you mean corpus.serotine" in shell.fails("search", near, "late")
     # The suffix makes no name alike.
     (tmp_path / "corpus.serotine").rename(tmp_path / "p.serotine")
-    assert "no such index; make one with: " in shell.fails("search", "wiki.serotine", "late")
+    assert "no such index; create one with: " in shell.fails("search", "wiki.serotine", "late")
 
 
 def test_an_empty_index_names_the_command_that_fills_it(shell: Shell) -> None:

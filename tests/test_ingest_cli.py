@@ -102,6 +102,16 @@ def test_what_is_not_read_of_files_is_counted(shell: Shell, notes: Path) -> None
     assert shell.json("index", "notes", "-o", "i.serotine")["unread"] == {"images": 2}
 
 
+def test_a_file_name_that_is_not_utf_8_is_reported_in_json(shell: Shell, notes: Path) -> None:
+    name = os.fsdecode(b"bad\xff.txt")
+    try:
+        (notes / name).write_text("a bat")
+    except OSError:
+        pytest.skip("the file system has UTF-8 names only")
+    shell("index", notes, "--json", "report.json")
+    assert [Path(skipped["file"]).name for skipped in json.loads(Path("report.json").read_bytes())["skipped"]] == [name]
+
+
 def test_no_indexable_file_is_an_error(shell: Shell, tmp_path: Path) -> None:
     folder = tmp_path / "bad"
     folder.mkdir()

@@ -26,7 +26,7 @@ UNKNOWN = [
 KNOWN: list[dict[str, Any]] = [
     {"year": 5},
     {"lang": "fr"},
-    {"null": 1},
+    {"null": None},
     {"meta.source": "x"},
     {"declared": 5},
     {"it's größe": 2},
@@ -122,7 +122,7 @@ def test_fields_are_looked_up_only_where_hits_do_not_show_them(path: Path, monke
 def test_values_of_another_kind_than_any_document_has_warn(
     index: Index | Client, use: Callable[[Any, dict[str, Any]], object]
 ) -> None:
-    fix = "compare with values of that type, or declare the field's type when the index is created"
+    fix = "compare with values of that type, or declare the field's type when the index is created (filterable)"
     for where, kind, field, sample in (
         ({"year": "2020"}, "text", "year", 2020),
         ({"lang": {">=": 5}}, "a number", "lang", "en"),
@@ -132,8 +132,22 @@ def test_values_of_another_kind_than_any_document_has_warn(
     ):
         expected = f"where: no document has {kind} in the field {field!r}, but values such as {sample!r}; {fix}"
         assert warned(partial(use, index, where)) == [expected]
-    for where in ({"lang": {"in": [1, "en"]}}, {"lang": {"contains": 1}}, {"year": {"!=": None}}, {"null": "x"}):
+    for where in ({"lang": {"in": [1, "en"]}}, {"lang": {"contains": 1}}, {"year": {"!=": None}}):
         assert warned(partial(use, index, where)) == []
+
+
+def test_a_null_is_of_no_kind(tmp_path: Path) -> None:
+    with Index.create(tmp_path / "bats.serotine") as index:
+        index.add(
+            ["a", "b", "c"], ["A bat."] * 3, metadata=[{"y": "1901"}, {"y": None}, {"none": None, "group": {"x": 1}}]
+        )
+        for field, found in (
+            ("y", ", but values such as '1901'; compare with"),
+            ("none", ": all values there are null or objects"),
+            ("group", ": all values there are null or objects"),
+        ):
+            (message,) = warned(lambda field=field: index.search("bat", where={field: {">": 1900}}))
+            assert message.startswith(f"where: no document has a number in the field {field!r}{found}")
 
 
 def test_a_search_warns_about_values_of_another_kind(index: Index | Client) -> None:

@@ -24,14 +24,14 @@ def missing_index_message(path: Path, catalog: str) -> str:
     if path.name in ("", ".."):
         path = path.resolve()
     if not path.name:
-        return f"{path}: is a folder of files, not an index; make one of a folder in it with: serotine index FOLDER"
+        return f"{path}: is a folder of files, not an index; create one from a folder in it with: serotine index FOLDER"
     beside = path.with_name(f"{path.name.removesuffix('.gz')}{_SUFFIX}")
     if path.exists():
         kind = "a folder of files" if path.is_dir() else "a file"
         near = [candidate for candidate in (beside, path.with_suffix(_SUFFIX)) if (candidate / catalog).is_file()]
         if near:
             return f"{path}: is {kind}, not an index; its index is {near[0]}"
-        return f"{path}: is {kind}, not an index; make one with: {shell_line('serotine', 'index', path)}"
+        return f"{path}: is {kind}, not an index; create one with: {shell_line('serotine', 'index', path)}"
     indexes = {entry.name for entry in _entries(path.parent) if (entry / catalog).is_file()}
     # Without the suffix, which makes short names alike.
     stems = {name.removesuffix(_SUFFIX): name for name in sorted(indexes)}
@@ -39,7 +39,7 @@ def missing_index_message(path: Path, catalog: str) -> str:
     named = [name for name in (beside.name, *(stems[stem] for stem in alike)) if name in indexes]
     if named:
         return f"{path}: no such index; did you mean {path.with_name(named[0])}"
-    return f"{path}: no such index; make one with: serotine index FOLDER -o {shell_line(path)}"
+    return f"{path}: no such index; create one with: serotine index FOLDER -o {shell_line(path)}"
 
 
 def mistyped_index(word: str, indexes: Sequence[Path], catalog: str) -> str | None:
@@ -70,7 +70,7 @@ def mistyped_index(word: str, indexes: Sequence[Path], catalog: str) -> str | No
         if not near and stem == word:
             return None
         message = f"{word}: no such index" + (f"; did you mean {names[near[0]]}" if near else "")
-    return f"{message.partition('; make one')[0]}; quote the query if this is a word of it"
+    return f"{message.partition('; create one')[0]}; quote the query if this is a word of it"
 
 
 def _stem(name: str) -> str:

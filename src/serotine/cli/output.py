@@ -104,7 +104,9 @@ def report(lines: str, result: dict[str, Any], json_file: str | None) -> None:
 
 def write_json(result: dict[str, Any], json_file: str) -> None:
     """Write a result as JSON to a file, or to standard output."""
-    data = json.dumps(_finite(result), ensure_ascii=False, indent=2, allow_nan=False).encode() + b"\n"
+    text = json.dumps(_finite(result), ensure_ascii=False, indent=2, allow_nan=False)
+    # A file name that is not UTF-8 has lone surrogates, which JSON writes as escapes.
+    data = text.encode(errors="backslashreplace") + b"\n"
     if json_file == STANDARD_OUTPUT:
         # Bytes: JSON is UTF-8 on every terminal.
         click.echo(data, nl=False)

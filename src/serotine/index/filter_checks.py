@@ -119,10 +119,12 @@ class FilterChecks:
 
     def _of_another_kind(self, field: FilterField) -> UnknownFieldWarning:
         sample = self._fields.sample(field.name)
-        stored = f", but values such as {shown(sample)}" if sample is not None else ""
+        found = f"where: no document has {_KINDS[field.kind]} in the field {field.name!r}"
+        if sample is None:
+            return UnknownFieldWarning(f"{found}: all values there are null or objects")
         return UnknownFieldWarning(
-            f"where: no document has {_KINDS[field.kind]} in the field {field.name!r}{stored}; "
-            "compare with values of that type, or declare the field's type when the index is created"
+            f"{found}, but values such as {shown(sample)}; compare with values of that type, or declare the field's "
+            "type when the index is created (filterable)"
         )
 
 

@@ -27,13 +27,13 @@ class FilterField:
     kind: str = ""
 
     def is_in(self, metadata: Mapping[str, Any]) -> bool:
-        """Return whether a document has the field, or a value at the path, of this kind; null is of any kind."""
+        """Return whether a document has the field, or a value at the path, of this kind; null is of no kind."""
         value: Any = metadata
         for name in [self.name] if self.name in metadata else self.name.split("."):
             if not isinstance(value, Mapping) or name not in value:
                 return False
             value = value[name]
-        return self.kind in ("", kind_of(value)) or value is None
+        return self.kind in ("", kind_of(value))
 
 
 def undeclared_fields(where: object, filterable: Mapping[str, str]) -> list[FilterField]:
@@ -62,10 +62,10 @@ def sample_value(connection: sqlite3.Connection, name: str) -> Any:
 
 
 def _has(field: FilterField) -> str:
-    """Return the SQL condition that a document has a field, or a value at a path; null counts."""
+    """Return the SQL condition that a document has a field, or a value at a path; null counts where any kind does."""
     if not field.kind:
         return f"{_mentions(field.name)} AND {type_of(field.name)} IS NOT NULL"
-    types = ", ".join(f"'{name}'" for name in (*_JSON_TYPES[field.kind], "null"))
+    types = ", ".join(f"'{name}'" for name in _JSON_TYPES[field.kind])
     return f"{_mentions(field.name)} AND {type_of(field.name)} IN ({types})"
 
 

@@ -98,7 +98,9 @@ def search(served: ServedIndexes, arguments: SearchArguments) -> tuple[SearchRes
     budget = arguments.max_tokens
     while True:
         draft = _draft(candidates, budget - _ENVELOPE_TOKENS)
-        note = " ".join([_note(draft, indexes, arguments, below), *(f"Warning: {warning}." for warning in warnings)])
+        note = " ".join(
+            [_note(draft, indexes, arguments, below), *(f"Warning: {_sentence(warning)}" for warning in warnings)]
+        )
         result = SearchResult(hits=draft.hits, cut=draft.cut, left_out=draft.left_out, note=note)
         text = _as_text(result, arguments.offset, several=len(indexes) > 1, shows_maxsim=shows_maxsim)
         excess = max(count_tokens(text), count_tokens(as_json(result.model_dump()))) - arguments.max_tokens
@@ -179,6 +181,12 @@ def _as_text(result: SearchResult, offset: int, *, several: bool, shows_maxsim: 
         for rank, hit in enumerate(result.hits, offset + 1)
     ]
     return "\n\n".join([result.note, *blocks])
+
+
+def _sentence(message: object) -> str:
+    """Return a message as a sentence: one that ends in a question keeps its mark."""
+    text = str(message)
+    return text if text.endswith("?") else f"{text}."
 
 
 def _block(rank: int, hit: PassageHit, *, several: bool, shows_maxsim: bool = True) -> str:

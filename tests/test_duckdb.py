@@ -267,7 +267,7 @@ def test_a_query_that_is_gone_is_one_clear_error(monkeypatch: pytest.MonkeyPatch
 
 
 def test_the_examples_of_the_docstrings_run() -> None:
-    for function in (integration.register, pack_vectors):
+    for function in (integration.register,):
         (test,) = doctest.DocTestFinder().find(function, function.__name__)
         assert doctest.DocTestRunner().run(test).failed == 0
         assert test.examples

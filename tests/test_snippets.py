@@ -16,6 +16,7 @@ from typing import Any
 import click
 import numpy as np
 import pytest
+from helpers.candidate_stores import stand_ins
 from helpers.eval_cases import write_beir
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
@@ -37,6 +38,8 @@ NOT_RUN = {
     ("docs/pplx.md", 0): "needs two GPUs",
     ("docs/pplx.md", 1): "loads an export of the reader's",
     ("docs/pylate.md", 1): "loads a model of the hub",
+    ("docs/rerank-candidates.md", 1): "connects to PostgreSQL",
+    ("docs/rerank-candidates.md", 4): "connects to OpenSearch",
     ("docs/reports.md", 1): "downloads a collection",
     ("docs/scale-out.md", 0): "tests/test_distributed.py starts a cluster",
     ("docs/scale-out.md", 1): "tests/test_distributed_changes.py starts a cluster",
@@ -145,6 +148,7 @@ PREPARED: dict[str, Callable[[], dict[str, Any]]] = {
     "docs/integrations.md": closed_wiki,
     "docs/kernels.md": vectors,
     "docs/migrating.md": other_systems,
+    "docs/rerank-candidates.md": stand_ins,
     "docs/reports.md": results,
     "docs/snapshots.md": wiki,
 }

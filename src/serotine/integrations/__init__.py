@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from serotine.integrations.parquet import export_parquet
     from serotine.integrations.plaid import PlaidIndex, find_plaid, read_plaid
     from serotine.integrations.qdrant import export_qdrant
-    from serotine.integrations.vector_blobs import pack_vectors
+    from serotine.integrations.vector_blobs import pack_vectors, unpack_vectors
 
 __all__ = [
     "ExportReport",
@@ -27,6 +27,7 @@ __all__ = [
     "find_plaid",
     "pack_vectors",
     "read_plaid",
+    "unpack_vectors",
 ]
 
 _HOMES = {
@@ -38,6 +39,7 @@ _HOMES = {
     "find_plaid": "plaid",
     "pack_vectors": "vector_blobs",
     "read_plaid": "plaid",
+    "unpack_vectors": "vector_blobs",
 }
 
 

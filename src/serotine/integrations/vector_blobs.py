@@ -128,6 +128,27 @@ def pack_vectors(vectors: Floats, dtype: BlobDtype = "float16") -> bytes:
     return BlobFormat(dtype, None).write(array)
 
 
+def unpack_vectors(blob: bytes, dim: int, dtype: BlobDtype = "float16") -> NDArray[np.float32]:
+    """Return the token vectors of a blob that `pack_vectors` wrote, float32 (tokens, dim).
+
+    Args:
+        blob: the blob.
+        dim: dimensions of a token.
+        dtype: what it holds.
+
+    Raises:
+        ValueError: the blob is no whole number of tokens.
+
+    >>> import numpy as np
+    >>> from serotine.integrations import pack_vectors, unpack_vectors
+    >>> unpack_vectors(pack_vectors(np.eye(2), "int8"), 2, "int8").tolist()
+    [[1.0, 0.0], [0.0, 1.0]]
+    """
+    blobs = BlobFormat(dtype, dim)
+    ends = np.array([0, len(blob)], dtype=np.int64)
+    return floats_of(blobs.read(np.frombuffer(blob, np.uint8), ends, dim, "blob", lambda _: "its length"))
+
+
 def floats_of(vectors: PackedVectors) -> NDArray[np.float32]:
     """Return the token vectors as float32, int8 by its scales."""
     floats = vectors.rows.astype(np.float32, copy=False)

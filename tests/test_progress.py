@@ -40,13 +40,30 @@ def test_a_bar_estimates_from_its_first_step(monkeypatch: pytest.MonkeyPatch) ->
     display = progress._new_display()
     now = [0.0]
     monkeypatch.setattr(display, "get_time", lambda: now[0])
-    task = display.add_task("Encoding", total=100, unit="bytes", tokens=0)
+    bar = progress._Drawn(display, 110, "Encoding", "bytes", 10)
     now[0] = 2.0
-    display.update(task, completed=10)
+    bar(10)
+    bar.show("loss 1.5")
     console = Console(width=120)
     with console.capture() as capture:
         console.print(display.make_tasks_table(display.tasks))
-    assert "0:00:18 left" in capture.get()
+    # Of a resumed operation, by the rate since then.
+    assert "0:00:18 left loss 1.5" in capture.get()
+
+
+def test_a_resumed_operation_has_the_rate_since_then_and_figures(
+    capsys: pytest.CaptureFixture[str], clock: list[float]
+) -> None:
+    with progress_bar(280, "distil", enabled=True, completed=240) as bar:
+        bar.show("loss 0.5")
+        clock[0] = 20.0
+        bar.reach(250, 280)
+        clock[0] = 40.0
+        bar.show("loss 0.4")
+    assert capsys.readouterr().err.splitlines() == [
+        "distil: 250 of 280 (89%), 0:01:00 left, loss 0.5",
+        "distil: 250 of 280 (89%), 0:02:00 left, loss 0.4",
+    ]
 
 
 def test_a_line_every_ten_seconds(capsys: pytest.CaptureFixture[str], clock: list[float]) -> None:

@@ -31,12 +31,14 @@ class ProgressBar:
         completed: steps so far.
         total: all steps; None: unknown.
         tokens: tokens of the texts among them; 0 where steps are no texts.
+        figures: results so far, shown behind the time left.
     """
 
-    def __init__(self, total: int | None) -> None:
-        self.completed = 0
+    def __init__(self, total: int | None, completed: int = 0) -> None:
+        self.completed = self._completed_before = completed
         self.tokens = 0
         self.total = total
+        self.figures = ""
 
     def __call__(self, steps: int, *, tokens: int = 0) -> None:
         """Advance by `steps`, which are texts of so many `tokens` together where they are given."""
@@ -48,13 +50,20 @@ class ProgressBar:
         self.completed, self.total = completed, total
         self._draw()
 
+    def show(self, figures: str) -> None:
+        """Set the figures behind the time left."""
+        self.figures = figures
+        self._draw()
+
     def _draw(self) -> None:
         """Show the new state; nothing unless overridden."""
 
 
 @contextmanager
-def progress_bar(total: int | None, description: str, *, enabled: bool, unit: Unit = "steps") -> Iterator[ProgressBar]:
-    """Show the progress of `total` steps (None: unknown) and yield a bar to advance.
+def progress_bar(
+    total: int | None, description: str, *, enabled: bool, unit: Unit = "steps", completed: int = 0
+) -> Iterator[ProgressBar]:
+    """Show the progress of `total` steps (None: unknown), some of them `completed` before, and yield a bar to advance.
 
     On a terminal, bars that are open at the same time are drawn below each other, and one that is within another
     disappears when it ends. Elsewhere a line is written every ten seconds, and one after the first second, if it shows
@@ -62,24 +71,24 @@ def progress_bar(total: int | None, description: str, *, enabled: bool, unit: Un
     """
     check_flags(show_progress=enabled)
     if not enabled:
-        yield ProgressBar(total)
+        yield ProgressBar(total, completed)
     elif sys.stderr.isatty():
         with _display() as display:
-            bar = _Drawn(display, total, description, unit)
+            bar = _Drawn(display, total, description, unit, completed)
             try:
                 yield bar
             finally:
                 if len(display.tasks) > 1:
                     display.remove_task(bar.task)
     else:
-        yield _Lines(total, description, unit)
+        yield _Lines(total, description, unit, completed)
 
 
 class _Lines(ProgressBar):
     """A line every ten seconds: ``Encoding: 12.3 of 50.0 MB (25%), 2.1 MB/s, 0:00:18 left``."""
 
-    def __init__(self, total: int | None, description: str, unit: Unit) -> None:
-        super().__init__(total)
+    def __init__(self, total: int | None, description: str, unit: Unit, completed: int) -> None:
+        super().__init__(total, completed)
         self._description = description
         self._unit = unit
         self._started = self._written = time.monotonic()
@@ -95,11 +104,11 @@ class _Lines(ProgressBar):
     def _is_long(self, now: float) -> bool:
         """Return whether what is done so far shows that more than one interval is left."""
         seconds = now - self._started
-        left = _seconds_left(self.completed, self.total, seconds)
+        left = self._seconds_left(seconds)
         return seconds >= _FIRST_ESTIMATE and left is not None and left > _INTERVAL
 
     def _state(self, seconds: float) -> str:
-        rate = self.completed / seconds
+        rate = (self.completed - self._completed_before) / seconds
         is_bytes = self._unit == "bytes"
         done = f"{self.completed / _MEGABYTE:,.1f}" if is_bytes else f"{self.completed:,}"
         if self.total is None:
@@ -111,21 +120,27 @@ class _Lines(ProgressBar):
             parts.append(f"{rate / _MEGABYTE:,.1f} MB/s" if rate >= _MEGABYTE / 10 else f"{rate / 1000:,.1f} kB/s")
         if self.tokens:
             parts.append(_speeds(self.completed, self.tokens, seconds))
-        if (left := _seconds_left(self.completed, self.total, seconds)) is not None:
+        if (left := self._seconds_left(seconds)) is not None:
             parts.append(f"{_duration(left)} left")
-        return ", ".join(parts)
+        return ", ".join([*parts, *([self.figures] if self.figures else [])])
+
+    def _seconds_left(self, seconds: float) -> float | None:
+        before = self._completed_before
+        return _seconds_left(self.completed - before, None if self.total is None else self.total - before, seconds)
 
 
 class _Drawn(ProgressBar):
     """A bar of rich."""
 
-    def __init__(self, display: Progress, total: int | None, description: str, unit: Unit) -> None:
-        super().__init__(total)
+    def __init__(self, display: Progress, total: int | None, description: str, unit: Unit, completed: int) -> None:
+        super().__init__(total, completed)
         self._display = display
-        self.task: TaskID = display.add_task(description, total=total, unit=unit, tokens=0)
+        fields = {"unit": unit, "before": completed, "tokens": 0, "figures": ""}
+        self.task: TaskID = display.add_task(description, total=total, completed=completed, **fields)
 
     def _draw(self) -> None:
-        self._display.update(self.task, completed=self.completed, total=self.total, tokens=self.tokens)
+        state = {"tokens": self.tokens, "figures": self.figures}
+        self._display.update(self.task, completed=self.completed, total=self.total, **state)
 
 
 _display_lock = threading.Lock()
@@ -190,12 +205,19 @@ def _new_display() -> Progress:
             if task.finished or task.total is None:
                 return self.elapsed.render(task)
             # rich estimates from the second step on; the first may take long.
-            left = _seconds_left(task.completed, task.total, task.elapsed or 0.0)
+            before = task.fields["before"]
+            left = _seconds_left(task.completed - before, task.total - before, task.elapsed or 0.0)
             if task.time_remaining is None and left is not None:
                 return Text(f"{_duration(left)} left", style="progress.remaining")
             return Text.assemble(self.remaining.render(task), " left")
 
-    columns = (TextColumn("{task.description}"), BarColumn(bar_width=None), Amount(), Left())
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=None),
+        Amount(),
+        Left(),
+        TextColumn("{task.fields[figures]}"),
+    )
     return Progress(*columns, console=Console(stderr=True), transient=False, expand=True)
 
 

@@ -11,7 +11,7 @@ import click
 from serotine.cli.command_group import CommandGroup
 from serotine.cli.encoder_options import ENCODER_NAMES
 from serotine.cli.index_options import IndexOptions, index_options
-from serotine.cli.output import json_option, plural, report, watched
+from serotine.cli.output import json_option, plural, report
 from serotine.cli.serve import serve
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def build(
     from serotine import distributed
 
     done: BuildReport = distributed.build(
-        sources, url, shards=shards, encoder=encoder, address=address, show_progress=watched(), **options.arguments()
+        sources, url, shards=shards, encoder=encoder, address=address, show_progress=True, **options.arguments()
     )
     lines = f"{plural(done.documents, 'document')} in {plural(done.shards, 'shard')}, {len(done.built):,} built now."
     report(lines, asdict(done), json_file)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 import shlex
-import sys
 import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -41,12 +40,6 @@ def print_error(message: str) -> None:
 def warn(message: str) -> None:
     """Write one `warning:` line to standard error."""
     click.echo(f"warning: {printable(' '.join(message.split()))}", err=True)
-
-
-def watched() -> bool:
-    """Return whether standard error is a terminal, so that progress is worth drawing."""
-    # None where standard error is closed.
-    return sys.stderr is not None and sys.stderr.isatty()
 
 
 def this_command() -> str:

@@ -12,7 +12,7 @@ import click
 
 from serotine.cli.command_group import CommandGroup
 from serotine.cli.encoder_options import ENCODER_NAMES
-from serotine.cli.output import Interrupted, json_option, plural, report, run_again, watched
+from serotine.cli.output import Interrupted, json_option, plural, report, run_again
 from serotine.errors import RecipeError
 
 
@@ -47,7 +47,7 @@ def run(recipe: Path, json_file: str | None) -> None:
     The trained model is the folder model/ in the recipe's output, in sentence-transformers' format, for
     `serotine model export` and every --encoder option.
     """
-    from serotine.training import is_main_process, load_recipe
+    from serotine.training import is_main_process, load_recipe, saved_steps
     from serotine.training import train as run_recipe
 
     try:
@@ -55,11 +55,13 @@ def run(recipe: Path, json_file: str | None) -> None:
     except RecipeError as error:
         raise click.UsageError(str(error)) from None
     try:
-        result = run_recipe(loaded, show_progress=watched())
+        result = run_recipe(loaded, show_progress=True)
     except KeyboardInterrupt:
         if not loaded.output.exists():
             raise Interrupted(f"interrupted before anything was stored; {run_again()}") from None
-        raise Interrupted(f"interrupted; run the same command to resume the run in {loaded.output}") from None
+        saved, total = saved_steps(loaded)
+        stored = f"{saved:,} of {plural(total, 'step')} saved in {loaded.output}"
+        raise Interrupted(f"interrupted; {stored}; {run_again()}") from None
     if not is_main_process():
         return
     lines = []
@@ -172,7 +174,7 @@ def mine(
             teacher=scorer,
             options=MiningOptions(negatives, depth, ratio, mode, scored, bm25_weight),
             index_folder=index_folder,
-            show_progress=watched(),
+            show_progress=True,
         )
     except KeyboardInterrupt:
         raise Interrupted("interrupted; nothing was written") from None

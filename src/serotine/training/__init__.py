@@ -10,7 +10,7 @@ from serotine.training.examples import Example, read_examples
 from serotine.training.mining import MiningOptions, MiningReport, mine
 from serotine.training.recipe import Recipe
 from serotine.training.recipe_parser import load_recipe
-from serotine.training.run import TrainingReport, train
+from serotine.training.run import TrainingReport, saved_steps, train
 from serotine.training.teachers import CrossEncoderTeacher, LateInteractionTeacher, Teacher, load_encoder
 
 __all__ = [
@@ -27,5 +27,6 @@ __all__ = [
     "load_recipe",
     "mine",
     "read_examples",
+    "saved_steps",
     "train",
 ]

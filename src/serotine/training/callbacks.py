@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import time
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 from transformers import TrainerCallback
 
 from serotine.files import write_atomically
+from serotine.progress import ProgressBar, progress_bar
 from serotine.training.evaluator import METRIC
 
 
@@ -58,7 +60,7 @@ class JsonlLogger(TrainerCallback):
 
 
 class ProgressDisplay(TrainerCallback):
-    """A bar on standard error: steps, time left, loss, learning rate, and the newest nDCG@10 with the one before.
+    """The progress of a stage on standard error: steps, time left, loss, learning rate, the last two values of nDCG@10.
 
     Args:
         stage: name of the stage.
@@ -68,25 +70,19 @@ class ProgressDisplay(TrainerCallback):
         self._stage = stage
         self._loss = ""
         self._ndcg: list[float] = []
-        self._bar: Any = None
+        self._opened = ExitStack()
+        self._bar: ProgressBar | None = None
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Show the bar."""
-        if not state.is_world_process_zero:
-            return
-        from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-        left = TimeRemainingColumn(compact=True)
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), left, TextColumn("left"))
-        self._bar = Progress(*columns, TextColumn("{task.fields[figures]}"), console=Console(stderr=True))
-        self._bar.start()
-        self._bar.add_task(self._stage, total=state.max_steps, completed=state.global_step, figures="")
+        if state.is_world_process_zero:
+            bar = progress_bar(state.max_steps, self._stage, enabled=True, completed=state.global_step)
+            self._bar = self._opened.enter_context(bar)
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Advance the bar to the current step."""
         if self._bar is not None:
-            self._bar.update(0, completed=state.global_step)
+            self._bar.reach(state.global_step, state.max_steps)
 
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, float] | None = None, **_: Any) -> None:
         """Show the newest figures."""
@@ -98,8 +94,8 @@ class ProgressDisplay(TrainerCallback):
                 self._loss += f"  lr {logs['learning_rate']:.2e}"
         if f"eval_{METRIC}" in logs:
             self._ndcg = [*self._ndcg[-1:], logs[f"eval_{METRIC}"]]
-        ndcg = "  nDCG@10 " + " -> ".join(f"{value:.4f}" for value in self._ndcg) if self._ndcg else ""
-        self._bar.update(0, figures=self._loss + ndcg)
+        ndcg = "nDCG@10 " + " -> ".join(f"{value:.4f}" for value in self._ndcg) if self._ndcg else ""
+        self._bar.show("  ".join(filter(None, (self._loss, ndcg))))
 
     def on_train_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Stop the bar."""
@@ -107,5 +103,4 @@ class ProgressDisplay(TrainerCallback):
 
     def close(self) -> None:
         """Stop the bar and restore the terminal's cursor; training may end without `on_train_end`."""
-        if self._bar is not None:
-            self._bar.stop()
+        self._opened.close()

@@ -38,8 +38,12 @@ def load(folder: Path) -> MultiVectorEncoder:
 
 def complete(folder: Path) -> list[Path]:
     """Return the complete checkpoints of a stage, oldest first."""
-    steps = {path: path.name.rpartition("-")[2] for path in folder.glob("checkpoint-*") if _is_complete(path)}
-    return sorted(steps, key=lambda path: int(steps[path]))
+    return sorted((path for path in folder.glob("checkpoint-*") if _is_complete(path)), key=step)
+
+
+def step(checkpoint: Path) -> int:
+    """Return the step after which a checkpoint was written."""
+    return int(checkpoint.name.rpartition("-")[2])
 
 
 def newest(folder: Path) -> Path | None:

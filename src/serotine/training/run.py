@@ -33,7 +33,7 @@ from serotine.training import checkpoints
 from serotine.training.cleaning import clean
 from serotine.training.distributed import is_main_process, main_process_first, wait_for_all
 from serotine.training.examples import Example, read_source
-from serotine.training.recipe import Averaging, Recipe
+from serotine.training.recipe import Averaging, Recipe, Stage
 
 if TYPE_CHECKING:
     from serotine.training.evaluator import NdcgEvaluator
@@ -98,6 +98,19 @@ def train(recipe: Recipe, *, show_progress: bool = False) -> TrainingReport:
     return report
 
 
+def saved_steps(recipe: Recipe) -> tuple[int, int]:
+    """Return how many steps a stopped run does not repeat, and all steps of the recipe."""
+    saved = 0
+    for stage, folder in _stage_folders(recipe):
+        written = checkpoints.complete(folder)
+        saved += stage.steps if (folder / "model").is_dir() else checkpoints.step(written[-1]) if written else 0
+    return saved, sum(stage.steps for stage in recipe.stages)
+
+
+def _stage_folders(recipe: Recipe) -> list[tuple[Stage, Path]]:
+    return [(stage, recipe.output / f"{number}-{stage.name}") for number, stage in enumerate(recipe.stages, start=1)]
+
+
 def _run_stages(
     recipe: Recipe, examples: dict[str, list[Example]], sources: dict[str, dict[str, Any]], *, show_progress: bool
 ) -> TrainingReport:
@@ -114,8 +127,7 @@ def _run_stages(
     if evaluator is not None:
         ndcg["initial"] = _evaluate(evaluator, initial)
     model = folder = initial
-    for number, stage in enumerate(recipe.stages, start=1):
-        folder = recipe.output / f"{number}-{stage.name}"
+    for stage, folder in _stage_folders(recipe):
         steps[stage.name] = run_stage(recipe, stage, model, folder, examples, evaluator, show_progress=show_progress)
         model = folder / "model"
         if evaluator is not None:

@@ -236,7 +236,18 @@ def test_every_cell_gets_its_share(sizes: list[int], extra: int) -> None:
     assert counts.min() >= 1
 
 
-def test_identical_unit_vectorscan_be_clustered() -> None:
+def test_a_centroid_knows_the_spread_of_its_tokens() -> None:
+    """The room that its int8 scale has for residuals says how wide they spread."""
+    rng = np.random.default_rng(5)
+    centers, widths = rng.standard_normal((8, 64)).astype(np.float32), np.linspace(0.05, 0.4, 8)
+    clusters = trained(np.repeat(centers, 200, axis=0), 8)
+    squares = widths[np.argmin(((clusters.fine[:, None] - centers) ** 2).sum(axis=2), axis=1)] ** 2 * 64 * 200
+    centroids, scales = codebook.quantize(clusters.fine, squares, np.full(8, 200))
+    expected = np.sqrt(squares / 200 / 64)
+    np.testing.assert_allclose(codebook.spreads(centroids, scales), expected, atol=0.01)
+
+
+def test_identical_unit_vectors_can_be_clustered() -> None:
     clusters = trained(np.ones((64, 8), np.float32), 16)
     assert np.isfinite(clusters.fine).all()
     centroids, scales = codebook.quantize(clusters.fine, clusters.squares, clusters.sizes)

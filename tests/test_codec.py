@@ -270,5 +270,10 @@ def test_invalid_input_raises() -> None:
     for scale in (0.0, -1.0, np.nan, np.inf):
         with pytest.raises(ValueError, match="the scale of a centroid must be positive"):
             _core.Codebook(np.ones((1, 4), np.int8), np.full(1, scale, np.float32))
+    for spread in (-0.1, np.nan, np.inf):
+        with pytest.raises(ValueError, match="the spread of a centroid must be at least 0"):
+            _core.Codebook(np.ones((1, 4), np.int8), np.ones(1, np.float32), np.full(1, spread, np.float32))
+    with pytest.raises(ValueError, match="one spread per centroid"):
+        _core.Codebook(np.ones((1, 4), np.int8), np.ones(1, np.float32), np.ones(2, np.float32))
     with pytest.raises(ValueError, match="a codebook needs centroids"):
         _core.Codebook(np.ones((0, 4), np.int8), np.ones(0, np.float32))

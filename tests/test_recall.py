@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +17,7 @@ from serotine import Index
 from serotine.errors import IndexDamagedError, ReadOnlyError
 from serotine.index import Calibration, Curve, SearchOptions
 from serotine.index.search.effort import choose_effort
+from serotine.index.store import calibration_table
 from serotine.index.tuning.measurement import fit, upper_bound
 
 CALIBRATION = Calibration(
@@ -187,6 +189,22 @@ def test_tune_measures_what_searches_then_keep(tmp_path: Path, monkeypatch: pyte
         with index._store.transaction() as transaction:
             transaction.set_calibration(replace(own.calibration, codebook="another"))
         assert index.search(queries[0]).stats.expected_recall is None
+        # Nor is one of an earlier version's search, which was another: the index is measured again.
+        index.tune(queries)
+        assert index.search(queries[0]).stats.expected_recall is not None
+        with index._store.catalog.transaction() as connection:
+            (content,) = connection.execute("SELECT content FROM calibrations").fetchone()
+            for version in (None, 1, 999):
+                earlier = {**json.loads(content), "search": version}
+                if version is None:
+                    del earlier["search"]
+                rewritten = json.dumps(earlier)
+                checksum = calibration_table._checksum(rewritten)
+                connection.execute("UPDATE calibrations SET content = ?, checksum = ?", (rewritten, checksum))
+                assert calibration_table.load(connection) is None
+        with Index.open(path, read_only=True) as reader:
+            assert reader.stats().calibration is None
+        index.verify()
         # Nor is one that was damaged, which verify reports.
         with index._store.catalog.transaction() as connection:
             connection.execute("UPDATE calibrations SET content = replace(content, 'tokens', 'given')")

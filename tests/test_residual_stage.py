@@ -1,4 +1,4 @@
-"""The residual stage scores each query token's best token by centroid plus residual, on every instruction set."""
+"""The residual stage scores each query token's best token by centroid plus residual, or its second best by centroid."""
 
 from __future__ import annotations
 
@@ -16,10 +16,12 @@ PATHS = maxsim.capabilities().supported
 
 
 def coded_segment(
-    lengths: list[int], dim: int, bits: int, seed: int, *, uint32_ids: bool = False
+    lengths: list[int], dim: int, bits: int, seed: int, *, uint32_ids: bool = False, max_spread: float = 0.0
 ) -> tuple[TokenCodes, _core.Segment]:
     vectors = random_tokens(np.random.default_rng(seed), sum(lengths), dim, "unit")
-    codes = TokenCodes(vectors, bits, count=7, seed=seed, uint32_ids=uint32_ids, trained=sum(lengths) > 0)
+    codes = TokenCodes(
+        vectors, bits, count=7, seed=seed, uint32_ids=uint32_ids, trained=sum(lengths) > 0, max_spread=max_spread
+    )
     return codes, codes.attach_to(_core.Segment(offsets_of(lengths), np.arange(len(lengths)), None))
 
 
@@ -30,16 +32,22 @@ def residual_scores(query: Array, segment: _core.Segment, documents: int) -> Arr
 
 
 def score_bounds(query: Array, codes: TokenCodes, segment: _core.Segment, lengths: list[int]) -> tuple[Array, Array]:
-    """Return the lowest and highest scores of the stage: any token within the rounding of a byte may win."""
+    """Return the lowest and highest scores of the stage: any token within the rounding of a byte may win.
+
+    A token counts as its centroid plus the centroid's spread. The winner counts without the spread and with its
+    residual; at least as much as the second, without three quarters of the winner's spread.
+    """
     rows, scales = np.empty(codes.vectors.shape, np.int8), np.empty(len(codes.vectors), np.float32)
     _core.decode_residuals(segment, 0, rows, scales)
     rebuilt = query.astype(np.float64) @ (rows * scales[:, None].astype(np.float64)).T
     centroids = query.astype(np.float64) @ (codes.centroids * codes.scales[:, None].astype(np.float64)).T
     # Byte 0 is the mean of all centroids; lower similarities count as the mean.
     mean = centroids.mean(axis=1, keepdims=True)
-    ranges = np.linalg.norm(query, axis=1) * np.linalg.norm(codes.centroids * codes.scales[:, None], axis=1).max()
-    step = float((ranges[:, None] - mean).max()) / 255
-    near = np.maximum(centroids, mean)[:, codes.ids]
+    reach = (np.linalg.norm(codes.centroids * codes.scales[:, None], axis=1) + codes.spreads).max()
+    norms = np.linalg.norm(query.astype(np.float64), axis=1, keepdims=True)
+    step = float((norms * reach - mean).max()) / 255
+    spreads = (norms * codes.spreads)[:, codes.ids]
+    near = np.maximum(centroids[:, codes.ids] + spreads, mean)
     lowest, highest = [], []
     offsets = offsets_of(lengths)
     for first, last in itertools.pairwise(offsets):
@@ -50,10 +58,14 @@ def score_bounds(query: Array, codes: TokenCodes, segment: _core.Segment, length
         similarities = near[:, first:last]
         tops = similarities.max(axis=1, keepdims=True)
         # The best centroid's similarity, plus what the residual of a token near it adds.
-        gains = tops + rebuilt[:, first:last] - centroids[:, codes.ids[first:last]]
+        gains = tops - spreads[:, first:last] + rebuilt[:, first:last] - centroids[:, codes.ids[first:last]]
+        seconds = np.sort(similarities, axis=1)[:, -2:-1] if last - first > 1 else np.full_like(tops, -np.inf)
+        floors = seconds - 0.75 * spreads[:, first:last]
         winners = similarities >= tops - 2.5 * step
-        lowest.append(float(np.where(winners, gains, np.inf).min(axis=1).sum()))
-        highest.append(float(np.where(winners, gains, -np.inf).max(axis=1).sum()))
+        # A second near the mean may count as the mean: it is then no floor.
+        sure = np.where(seconds > mean + 2.5 * step, floors, -np.inf)
+        lowest.append(float(np.where(winners, np.maximum(gains, sure), np.inf).min(axis=1).sum()))
+        highest.append(float(np.where(winners, np.maximum(gains, floors), -np.inf).max(axis=1).sum()))
     # Rounding of the query to int8 and of centroids to bytes, and residuals that saturate when rebuilt.
     slack = len(query) * (step + 0.05)
     return np.array(lowest) - slack, np.array(highest) + slack
@@ -65,13 +77,14 @@ def score_bounds(query: Array, codes: TokenCodes, segment: _core.Segment, length
     bits=st.sampled_from([2, 4, 8]),
     query_tokens=st.sampled_from([1, 2, 15, 16, 17, 32, 33, 48, 70]),
     uint32_ids=st.booleans(),
+    max_spread=st.sampled_from([0.0, 0.1, 0.5]),
     seed=st.integers(0, 50),
 )
 @settings(max_examples=120, deadline=None)
 def test_scores_are_those_of_the_best_tokens_on_every_path(
-    lengths: list[int], dim: int, bits: int, query_tokens: int, uint32_ids: bool, seed: int
+    lengths: list[int], dim: int, bits: int, query_tokens: int, uint32_ids: bool, max_spread: float, seed: int
 ) -> None:
-    codes, segment = coded_segment(lengths, dim, bits, seed, uint32_ids=uint32_ids)
+    codes, segment = coded_segment(lengths, dim, bits, seed, uint32_ids=uint32_ids, max_spread=max_spread)
     query = random_tokens(np.random.default_rng(seed + 1), query_tokens, dim, "unit").astype(np.float32)
     lowest, highest = score_bounds(query, codes, segment, lengths)
     by_path = {}
@@ -111,6 +124,51 @@ def test_the_first_of_equal_tokens_wins_in_a_long_document() -> None:
             assert residual_scores(query, segment, 1)[0] == pytest.approx(0.93, abs=0.012)
     finally:
         maxsim.use("auto")
+
+
+@pytest.mark.parametrize("documents", [1, 20])
+@pytest.mark.parametrize("spread", [0.0, 0.1])
+def test_the_second_best_token_is_a_floor(documents: int, spread: float) -> None:
+    """The residual takes the best token below the centroid of the second: that counts, without most of the spread."""
+    dim, similarities = 16, (0.9, 0.7)
+    centroids = np.zeros((3, dim), np.int8)
+    centroids[0, 0], centroids[1, 0], centroids[2, 0] = 90, 70, -90
+    codes = TokenCodes(np.zeros((2 * documents, dim), np.float16), 4, count=3)
+    codes.codebook = _core.Codebook(centroids, np.full(3, 0.01, np.float32), np.full(3, spread, np.float32))
+    codes.ids = np.array([0, 1] * documents, np.int32)
+    # Both documents' tokens are at 0.5 and 0.7: the residual of the first is -0.4, beyond the centroid of the second.
+    floats = np.zeros((2 * documents, dim), np.float32)
+    floats[::2, 0], floats[1::2, 0] = 0.5, 0.7
+    _core.encode_residuals(codes.codebook, floats, codes.ids, 4, codes.residual_scales, codes.errors, codes.residuals)
+    query = np.eye(1, dim, dtype=np.float32)
+    both = codes.attach_to(_core.Segment(offsets_of([2] * documents), np.arange(documents), None))
+    alone = codes.attach_to(_core.Segment(offsets_of([1] * 2 * documents), np.arange(2 * documents), None))
+    try:
+        for path in PATHS:
+            maxsim.use(path)
+            expected = similarities[1] + spread / 4
+            np.testing.assert_allclose(residual_scores(query, both, documents), expected, atol=0.012)
+            # A token alone has no second.
+            np.testing.assert_allclose(residual_scores(query, alone, 2 * documents)[::2], 0.5, atol=0.03)
+    finally:
+        maxsim.use("auto")
+
+
+def test_of_equal_centroids_the_wider_ranks_first(path: str) -> None:
+    """The best of its tokens may lie further from it."""
+    vectors = np.zeros((40, 16), np.float16)
+    vectors[:, 0] = 0.8
+    codes = TokenCodes(vectors, 4, count=40)
+    centroids = np.zeros((40, 16), np.int8)
+    centroids[:, 0] = 80
+    codes.ids = np.arange(40, dtype=np.int32)
+    for wide in (0, 7, 39):
+        spreads = np.full(40, 0.05, np.float32)
+        spreads[wide] = 0.1
+        codes.codebook = _core.Codebook(centroids, np.full(40, 0.01, np.float32), spreads)
+        segment = codes.attach_to(_core.Segment(offsets_of([1] * 40), np.arange(40), vectors.view(np.uint16)))
+        query = np.eye(1, 16, dtype=np.float32)
+        assert search([segment], query, 1, refined=1, candidates=1, rescored=1)[1] == [wide]
 
 
 def test_residuals_separate_documents_that_share_centroids() -> None:

@@ -92,7 +92,8 @@ void means(const In<float, 2>& points, const In<std::int32_t, 1>& ids, const Out
 
 void bind_codec(nb::module_& module) {
   nb::class_<CodebookObject>(module, "Codebook")
-      .def(nb::init<In<std::int8_t, 2>, In<float, 1>>(), nb::arg("centroids"), nb::arg("scales"));
+      .def(nb::init<In<std::int8_t, 2>, In<float, 1>, std::optional<In<float, 1>>>(), nb::arg("centroids"),
+           nb::arg("scales"), nb::arg("spreads") = nb::none());
   module.def("encode_residuals", &encode, nb::arg("codebook"), nb::arg("vectors"), nb::arg("ids"), nb::arg("bits"),
              nb::arg("residual_scales").noconvert(), nb::arg("errors").noconvert(), nb::arg("residuals").noconvert());
   module.def("decode_residuals", &decode, nb::arg("segment"), nb::arg("first"), nb::arg("rows").noconvert(),

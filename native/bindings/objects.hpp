@@ -10,7 +10,7 @@
 
 class CodebookObject {
  public:
-  CodebookObject(const In<std::int8_t, 2>& centroids, In<float, 1> scales);
+  CodebookObject(const In<std::int8_t, 2>& centroids, In<float, 1> scales, std::optional<In<float, 1>> spreads);
   const serotine::codec::Codebook& view() const { return view_; }
 
  private:
@@ -18,6 +18,7 @@ class CodebookObject {
   serotine::Aligned<std::int8_t> centroids_;
   serotine::Aligned<std::uint8_t> flipped_;
   In<float, 1> scales_;
+  std::vector<float> spreads_;
   std::vector<float> mean_;
   serotine::codec::Codebook view_;
 };

@@ -13,32 +13,39 @@
 
 using namespace serotine;
 
-CodebookObject::CodebookObject(const In<std::int8_t, 2>& centroids, In<float, 1> scales)
+CodebookObject::CodebookObject(const In<std::int8_t, 2>& centroids, In<float, 1> scales,
+                               std::optional<In<float, 1>> spreads)
     : centroids_(centroids.data(), centroids.data() + centroids.size()),
       scales_(std::move(scales)),
+      spreads_(centroids.shape(0), 0.0f),
       mean_(centroids.shape(1), 0.0f) {
   const std::size_t count = centroids.shape(0);
   const std::size_t dim = centroids.shape(1);
   require(count > 0 && dim > 0, "a codebook needs centroids");
   require(scales_.size() == count, "scales must have one scale per centroid");
+  if (spreads.has_value()) {
+    require(spreads->size() == count, "spreads must have one spread per centroid");
+    std::copy_n(spreads->data(), count, spreads_.begin());
+  }
   std::vector<double> sum(dim, 0.0);
-  double max_norm = 0.0;
+  double max_reach = 0.0;
   for (std::size_t c = 0; c < count; ++c) {
     const double scale = scales_.data()[c];
     require(std::isfinite(scale) && scale > 0.0, "the scale of a centroid must be positive");
+    require(std::isfinite(spreads_[c]) && spreads_[c] >= 0.0f, "the spread of a centroid must be at least 0");
     double square = 0.0;
     for (std::size_t d = 0; d < dim; ++d) {
       const double value = scale * centroids_[c * dim + d];
       sum[d] += value;
       square += value * value;
     }
-    max_norm = std::max(max_norm, std::sqrt(square));
+    max_reach = std::max(max_reach, std::sqrt(square) + spreads_[c]);
   }
   for (std::size_t d = 0; d < dim; ++d) mean_[d] = static_cast<float>(sum[d] / static_cast<double>(count));
   flipped_.resize(centroids_.size());
   for (std::size_t i = 0; i < centroids_.size(); ++i) flipped_[i] = static_cast<std::uint8_t>(centroids_[i] + 128);
-  view_ = {centroids_.data(), scales_.data(), mean_.data(), static_cast<float>(max_norm * (1 + 1e-6)), count, dim,
-           flipped_.data()};
+  view_ = {centroids_.data(), scales_.data(), mean_.data(),   spreads_.data(), static_cast<float>(max_reach * (1 + 1e-6)),
+           count,             dim,            flipped_.data()};
 }
 
 SegmentObject::SegmentObject(In<std::int64_t, 1> offsets, In<std::int64_t, 1> numbers,

@@ -26,7 +26,8 @@ struct Codebook {
   const std::int8_t* centroids = nullptr;  // [count][dim]
   const float* scales = nullptr;           // [count]
   const float* mean = nullptr;             // [dim], of all rebuilt centroids
-  float max_norm = 0.0f;                   // an upper bound of the norm of a rebuilt centroid
+  const float* spreads = nullptr;          // [count], the standard deviation of a residual's dimensions
+  float max_reach = 0.0f;                  // an upper bound of the norm of a rebuilt centroid plus its spread
   std::size_t count = 0;
   std::size_t dim = 0;
   // The centroids plus 128, unsigned, as the fastest int8 kernels read them; or null.

@@ -56,7 +56,8 @@ CentroidTable::CentroidTable(const Query& query, const codec::Codebook& codebook
   rows_.resize(centroids_ * width_);
   blocks_.assign(blocks * width_, 0);
 
-  // A query token's bytes run from its similarity with the mean of all centroids (lower ones never win among many
+  // The best of many tokens is above its centroid, by the more the wider its centroid's tokens spread: a spread is
+  // added. A query token's bytes run from its similarity with the mean of all centroids (lower ones never win among many
   // tokens) to an upper bound over the centroids; all query tokens share one unit, so that their bytes add up.
   std::vector<float> low(width_, 0.0f);
   float range = 0.0f;
@@ -64,13 +65,15 @@ CentroidTable::CentroidTable(const Query& query, const codec::Codebook& codebook
     double dot = 0.0;
     for (std::size_t d = 0; d < dim; ++d) dot += static_cast<double>(query.values()[t * dim + d]) * codebook.mean[d];
     low[t] = static_cast<float>(dot);
-    range = std::max(range, query.norms()[t] * codebook.max_norm - low[t]);
+    range = std::max(range, query.norms()[t] * codebook.max_reach - low[t]);
   }
   unit_ = range > 0.0f ? range / 255.0f : 1.0f;
   std::vector<float> gain(width_, 0.0f);
+  spread_weights_.assign(width_, 0.0f);
   std::vector<float> shift(width_, 0.0f);
   for (std::size_t t = 0; t < tokens_; ++t) {
     gain[t] = query.scales()[t] / unit_;
+    spread_weights_[t] = query.norms()[t] / unit_;
     shift[t] = 0.5f - low[t] / unit_;
     base_ += low[t];
   }
@@ -99,8 +102,8 @@ CentroidTable::CentroidTable(const Query& query, const codec::Codebook& codebook
       if (!in_place) kernels.i8.stage(codebook.centroids + first * dim, count, dim, buffers.staged.data(), stride);
       const std::uint8_t* rows = in_place ? codebook.flipped + first * dim : buffers.staged.data();
       laid.dots(kernels, rows, stride, codebook.scales + first, count, buffers.values.data(), padded);
-      loops.quantize(buffers.values.data(), padded, count, gain.data(), shift.data(), width_, rows_.data() + first * width_,
-                     blocks_.data() + first / kBlock * width_);
+      loops.quantize(buffers.values.data(), padded, codebook.spreads + first, count, gain.data(), spread_weights_.data(),
+                     shift.data(), width_, rows_.data() + first * width_, blocks_.data() + first / kBlock * width_);
     }
   });
 }

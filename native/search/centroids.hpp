@@ -1,4 +1,4 @@
-// The centroid stage: a table of every centroid's similarity with every query token, one byte each.
+// The centroid stage: a table of every centroid's similarity with every query token, plus its spread, one byte each.
 #pragma once
 
 #include <cstddef>
@@ -47,7 +47,11 @@ class CentroidTable {
   CentroidTable& operator=(const CentroidTable&) = delete;
 
   // The similarity that a sum of bytes was rounded from.
-  float similarity(std::uint32_t sum) const { return static_cast<float>(sum) * unit_ + base_; }
+  float similarity(std::uint32_t sum) const { return similarity(static_cast<float>(sum)); }
+  float similarity(float sum) const { return sum * unit_ + base_; }
+  float bytes_per_similarity() const { return 1.0f / unit_; }
+  // What a centroid's spread adds to its byte for each query token, times this.
+  const std::vector<float>& spread_weights() const { return spread_weights_; }
   std::size_t width() const { return width_; }
   // The input of the loops over a segment's tokens.
   Scan scan_of(const Segment& segment) const {
@@ -80,6 +84,7 @@ class CentroidTable {
   std::size_t centroids_;
   float unit_ = 0.0f;
   float base_ = 0.0f;
+  std::vector<float> spread_weights_;
   Aligned<std::uint8_t> rows_;    // [centroids][width]
   Aligned<std::uint8_t> blocks_;  // [blocks of centroids][width], the maxima of each block
 };

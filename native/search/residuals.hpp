@@ -2,8 +2,8 @@
 //
 // A document token's similarity is its centroid's plus its residual's. For each query token the document's best token by
 // centroids is taken, and only its residual is read: one row of codes per query token instead of all of them, and no
-// centroid. The sum falls short where residuals would make another token the best; it orders documents nearly
-// as well as their codes do.
+// centroid. Where its residual takes it below the centroid of the second best token, that centroid counts instead: that
+// token's residual is unknown, and as likely to add as to take. It orders documents nearly as well as their codes do.
 #pragma once
 
 #include <cstddef>
@@ -24,6 +24,7 @@ class ResidualScorer {
   // A document between `choose` and `score`, and one worker's buffers for it.
   struct Pending {
     Aligned<std::uint8_t> best;
+    Aligned<std::uint8_t> second;
     Aligned<std::uint16_t> winners;
     Aligned<std::int32_t> products;
   };

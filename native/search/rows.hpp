@@ -99,9 +99,10 @@ constexpr std::int64_t kMaxPositions = 65535;
 
 template <class Id, int Width>
 inline void winners_width(const std::uint8_t* table, std::size_t width, const Id* ids, std::int64_t count,
-                          std::uint8_t* best, std::uint16_t* winners) {
+                          std::uint8_t* best, std::uint8_t* second, std::uint16_t* winners) {
   using Row = typename Bytes<Width>::Type;
   Row top = {};
+  Row next = {};
   for (int i = 0; i < Width; ++i) winners[i] = 0;
   for (std::int64_t base = 0; base < count; base += kPositions) {
     const std::int64_t here = count - base < kPositions ? count - base : kPositions;
@@ -110,6 +111,8 @@ inline void winners_width(const std::uint8_t* table, std::size_t width, const Id
     for (std::int64_t t = 0; t < here; ++t) {
       Row row;
       __builtin_memcpy(&row, table + static_cast<std::size_t>(ids[base + t]) * width, Width);
+      const Row lower = row > top ? top : row;
+      next = lower > next ? lower : next;
       place = row > top ? Row{} + static_cast<std::uint8_t>(t) : place;
       top = row > top ? row : top;
     }
@@ -119,10 +122,12 @@ inline void winners_width(const std::uint8_t* table, std::size_t width, const Id
     }
   }
   __builtin_memcpy(best, &top, sizeof(top));
+  __builtin_memcpy(second, &next, sizeof(next));
 }
 
 template <class Id>
-void winners_ids(const Scan& scan, std::size_t document, std::uint8_t* best, std::uint16_t* winners) {
+void winners_ids(const Scan& scan, std::size_t document, std::uint8_t* best, std::uint8_t* second,
+                 std::uint16_t* winners) {
   const std::int64_t first = scan.offsets[document];
   const std::int64_t all = scan.offsets[document + 1] - first;
   const std::int64_t count = all < kMaxPositions ? all : kMaxPositions;
@@ -130,20 +135,22 @@ void winners_ids(const Scan& scan, std::size_t document, std::uint8_t* best, std
   for (std::size_t column = 0; column < scan.width;) {
     const std::size_t remaining = scan.width - column;
     if (remaining >= 32) {
-      winners_width<Id, 32>(scan.table + column, scan.width, ids, count, best + column, winners + column);
+      winners_width<Id, 32>(scan.table + column, scan.width, ids, count, best + column, second + column,
+                            winners + column);
       column += 32;
     } else {
-      winners_width<Id, 16>(scan.table + column, scan.width, ids, count, best + column, winners + column);
+      winners_width<Id, 16>(scan.table + column, scan.width, ids, count, best + column, second + column,
+                            winners + column);
       column += 16;
     }
   }
 }
 
-void winners(const Scan& scan, std::size_t document, std::uint8_t* best, std::uint16_t* winners) {
+void winners(const Scan& scan, std::size_t document, std::uint8_t* best, std::uint8_t* second, std::uint16_t* winners) {
   if (scan.uint32_ids) {
-    winners_ids<std::uint32_t>(scan, document, best, winners);
+    winners_ids<std::uint32_t>(scan, document, best, second, winners);
   } else {
-    winners_ids<std::uint16_t>(scan, document, best, winners);
+    winners_ids<std::uint16_t>(scan, document, best, second, winners);
   }
 }
 
@@ -177,21 +184,23 @@ typedef float Floats16 __attribute__((vector_size(64)));
 typedef std::int32_t Ints16 __attribute__((vector_size(64)));
 typedef std::uint8_t Bytes16 __attribute__((vector_size(16)));
 
-void quantize(const float* values, std::size_t stride, std::size_t count, const float* gain, const float* shift,
-              std::size_t width, std::uint8_t* rows, std::uint8_t* best) {
+void quantize(const float* values, std::size_t stride, const float* bonuses, std::size_t count, const float* gain,
+              const float* weight, const float* shift, std::size_t width, std::uint8_t* rows, std::uint8_t* best) {
   const Floats16 zero = {};
   const Floats16 top = zero + 255.0f;
   for (std::size_t column = 0; column < width; column += 16) {
     Floats16 gains;
+    Floats16 weights;
     Floats16 shifts;
     Bytes16 most;
     __builtin_memcpy(&gains, gain + column, sizeof(gains));
+    __builtin_memcpy(&weights, weight + column, sizeof(weights));
     __builtin_memcpy(&shifts, shift + column, sizeof(shifts));
     __builtin_memcpy(&most, best + column, sizeof(most));
     for (std::size_t r = 0; r < count; ++r) {
       Floats16 value;
       __builtin_memcpy(&value, values + r * stride + column, sizeof(value));
-      value = value * gains + shifts;
+      value = value * gains + (weights * bonuses[r] + shifts);
       value = value < zero ? zero : value;
       value = value > top ? top : value;
       const Bytes16 bytes = __builtin_convertvector(__builtin_convertvector(value, Ints16), Bytes16);

@@ -2,10 +2,12 @@
 //
 // The documents of a segment are ranked in up to four stages, each a better and costlier estimate of MaxSim:
 //
-//   centroids   every token counts as its centroid: one byte a query token, read from a table of all centroids.
+//   centroids   every token counts as its centroid, plus the spread of the centroid's tokens, since the best of many is
+//               above it: one byte a query token, read from a table of all centroids.
 //               Either every document is scanned, or only those on the posting lists of the centroids nearest to the
 //               query tokens (probing) and then those again with all their tokens.
-//   residuals   the best of these get what the residuals of their best tokens add, one token a query token.
+//   residuals   the best of these get what the residuals of their best tokens add, one token a query token, but count
+//               at least as the centroids of the second best.
 //   codes       the best of these are rebuilt from their codes and scored by the int8 kernel.
 //   vectors     the best of these are scored over their float16 vectors, where the segment stores them.
 //

@@ -28,6 +28,7 @@ class TokenCodes:
     seed: int = 0
     uint32_ids: bool = False
     trained: bool = False
+    max_spread: float = 0.0
     ids: Array = field(init=False)
     centroids: Array = field(init=False)
 
@@ -43,7 +44,8 @@ class TokenCodes:
             sample = floats[rng.choice(tokens, self.count, replace=self.count > tokens)]
             self.centroids = np.rint(sample / self.scales[0]).astype(np.int8)
             self.ids = nearest(floats, self.centroids * self.scales[:, None])
-        self.codebook = _core.Codebook(self.centroids, self.scales)
+        self.spreads = rng.uniform(0, self.max_spread, self.count).astype(np.float32)
+        self.codebook = _core.Codebook(self.centroids, self.scales, self.spreads)
         self.residual_scales = np.empty(tokens, np.uint8)
         self.errors = np.empty(tokens, np.uint8)
         self.residuals = np.empty((tokens, (dim * self.bits + 7) // 8), np.uint8)

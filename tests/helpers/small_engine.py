@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from serotine.index.growth import codebook_training, policy, rewrite
+from serotine.index.search import plan
 
 THRESHOLDS: tuple[tuple[Any, str, float], ...] = (
     (policy, "FIRST_TRAINING", 24),
@@ -14,6 +15,8 @@ THRESHOLDS: tuple[tuple[Any, str, float], ...] = (
     # A codebook of so few tokens has nearly memorized them: other tokens always fit worse.
     (policy, "DRIFTED", 3.0),
     (rewrite, "POSTINGS_FROM", 6),
+    # Posting lists are read where they exclude documents.
+    (plan, "_REFINED", 0),
     (rewrite, "_ENCODED_TOKENS", 16),
     (rewrite, "_COPIED_TOKENS", 16),
     (codebook_training, "_MIN_CHECKPOINT", 4),

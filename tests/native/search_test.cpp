@@ -47,6 +47,7 @@ struct Collection {
   std::unique_ptr<std::int64_t[]> numbers;
   std::unique_ptr<std::int8_t[]> centroids;
   std::unique_ptr<float[]> scales;
+  std::unique_ptr<float[]> spreads;
   std::unique_ptr<std::uint16_t[]> ids;
   std::unique_ptr<std::uint32_t[]> ids32;
   std::unique_ptr<std::uint8_t[]> residual_scales;
@@ -94,7 +95,9 @@ void fill(Collection& c, std::mt19937& rng, std::size_t documents, std::size_t d
     for (std::size_t d = 0; d < dim; ++d) square += 4.9e-5 * centroids[k * dim + d] * centroids[k * dim + d];
     max_norm = std::max(max_norm, std::sqrt(square));
   }
-  c.codebook = {c.centroids.get(), c.scales.get(), c.mean.data(), static_cast<float>(max_norm * 1.001), kCentroids, dim};
+  c.spreads = exact_copy(std::vector<float>(kCentroids, 0.05f));
+  c.codebook = {c.centroids.get(), c.scales.get(), c.mean.data(), c.spreads.get(), static_cast<float>(max_norm * 1.001 + 0.05),
+                kCentroids, dim};
   std::vector<std::int32_t> ids(tokens);
   std::vector<std::uint16_t> narrow(tokens);
   for (std::size_t t = 0; t < tokens; ++t) narrow[t] = static_cast<std::uint16_t>(ids[t] = static_cast<int>(t % kCentroids));

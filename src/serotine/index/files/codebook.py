@@ -112,6 +112,13 @@ def quantize(
     return np.clip(np.rint(fine / scales[:, None]), -127, 127).astype(np.int8), scales
 
 
+def spreads(centroids: NDArray[np.int8], scales: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the standard deviation of a residual's dimensions for every centroid, as its scale has room for it."""
+    largest = np.maximum(centroids.max(axis=1).astype(np.int32), -centroids.min(axis=1).astype(np.int32))
+    room: NDArray[np.float32] = np.maximum(127 - largest, 0).astype(np.float32) * scales
+    return room / np.float32(_DEVIATIONS)
+
+
 class Codebook:
     """Centroids, ready to encode and search.
 
@@ -127,7 +134,7 @@ class Codebook:
         coarse: NDArray[np.float32],
         training_error: float = 0.0,
     ) -> None:
-        self.core = _core.Codebook(centroids, scales)
+        self.core = _core.Codebook(centroids, scales, spreads(centroids, scales))
         self.training_error = training_error
         self._centroids = centroids
         self._scales = scales

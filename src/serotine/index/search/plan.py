@@ -14,14 +14,14 @@ from serotine.index.hits import Certificate
 from serotine.index.search.effort import Effort
 from serotine.index.store import Snapshot
 
-# Documents scored over the residuals of their best tokens, per document scored over all its codes: 5 found more than 10
-# in the same time, with serotine-mini on 20,000 package descriptions.
-_REFINED_PER_CANDIDATE = 5
+# Documents scored over the residuals of their best tokens: a base, plus some per document scored over all its codes.
+# Few hits need more of them per candidate than many, with serotine-mini on 20,000 package descriptions.
+_REFINED, _REFINED_PER_CANDIDATE = 300, 4
 # Documents scored over their stored vectors: a quarter more than the hits, and at least this many more, or one of so
 # many candidates.
 _MIN_RESCORED_EXTRA, _CANDIDATES_PER_RESCORED = 10, 40
 # Postings read in segments that have lists: a base, plus some per document scored over its codes. Measured on a million
-# passages for recall@10 above 0.95 (benchmarks/million.py), with twice the documents refined.
+# passages for recall@10 above 0.95 (benchmarks/million.py), with up to twice the documents refined.
 _POSTINGS, _POSTINGS_PER_CANDIDATE = 1_200_000, 5_000
 
 
@@ -30,7 +30,7 @@ def _stages(effort: Effort, depth: int) -> _core.SearchOptions:
     candidates = depth if effort.candidates is None else effort.candidates
     return _core.SearchOptions(
         k=depth,
-        refined=_REFINED_PER_CANDIDATE * candidates,
+        refined=_REFINED + _REFINED_PER_CANDIDATE * candidates,
         candidates=candidates,
         rescored=depth + max(depth // 4, candidates // _CANDIDATES_PER_RESCORED, _MIN_RESCORED_EXTRA),
         postings=_POSTINGS + _POSTINGS_PER_CANDIDATE * candidates,

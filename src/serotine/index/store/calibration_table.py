@@ -14,6 +14,10 @@ from typing import Any, Literal, get_args
 
 Origin = Literal["given", "sentences", "tokens"]
 
+# The version of the staged search, in every stored calibration: raised with each change of what an effort finds, so
+# that the recall of an earlier search is never promised of a later one. Version 1 did not store it.
+_SEARCH_VERSION = 2
+
 _SCHEMA = """CREATE TABLE calibrations (
     calibration INTEGER PRIMARY KEY AUTOINCREMENT,
     content TEXT NOT NULL,
@@ -70,8 +74,7 @@ class Calibration:
                 candidates=tuple(curve["candidates"]),
                 missed=tuple(curve["missed"]),
                 missed_bound=tuple(curve["missed_bound"]),
-                # Calibrations of earlier versions have none.
-                missed_safe=tuple(curve.get("missed_safe", curve["missed"])),
+                missed_safe=tuple(curve["missed_safe"]),
             )
             for curve in values["curves"]
         )
@@ -82,13 +85,13 @@ def store(connection: sqlite3.Connection, calibration: Calibration) -> None:
     """Store a calibration in place of the one before."""
     if not _exists(connection):
         connection.execute(_SCHEMA)
-    content = json.dumps(asdict(calibration))
+    content = json.dumps({"search": _SEARCH_VERSION, **asdict(calibration)})
     connection.execute("DELETE FROM calibrations")
     connection.execute("INSERT INTO calibrations (content, checksum) VALUES (?, ?)", (content, _checksum(content)))
 
 
 def load(connection: sqlite3.Connection) -> Calibration | None:
-    """Return the calibration; None where there is none, or where it is damaged, as `problems` then says."""
+    """Return the calibration; None where there is none, where it is of another version's search, or damaged."""
     row = _row(connection)
     return None if row is None else _parsed(*row)
 
@@ -96,7 +99,7 @@ def load(connection: sqlite3.Connection) -> Calibration | None:
 def problems(connection: sqlite3.Connection) -> list[str]:
     """Return what is wrong with the stored calibration."""
     row = _row(connection)
-    if row is None or _parsed(*row) is not None:
+    if row is None or _is_intact(*row):
         return []
     return ["the calibration of recall does not match its checksum and is not used; run `serotine tune`"]
 
@@ -109,14 +112,21 @@ def _row(connection: sqlite3.Connection) -> tuple[Any, Any] | None:
 
 
 def _parsed(content: Any, checksum: Any) -> Calibration | None:
-    if not isinstance(content, str) or _checksum(content) != checksum:
+    if not _is_intact(content, checksum):
         return None
     try:
-        calibration = Calibration.parse(json.loads(content))
-    except (ValueError, TypeError, KeyError):
+        values = json.loads(content)
+        if values.pop("search", 1) != _SEARCH_VERSION:
+            return None
+        calibration = Calibration.parse(values)
+    except (ValueError, TypeError, KeyError, AttributeError):
         # Of a later version.
         return None
     return calibration if calibration.origin in get_args(Origin) and calibration.curves else None
+
+
+def _is_intact(content: Any, checksum: Any) -> bool:
+    return isinstance(content, str) and _checksum(content) == checksum
 
 
 def _checksum(content: str) -> str:

@@ -9,7 +9,7 @@ from serotine.index.files import SEGMENT_FOLDER, damage
 from serotine.index.results import VerifyReport
 from serotine.index.store import CATALOG_FILE, Catalog, Snapshot, Store
 
-_FIX = "restore it from a backup, or rebuild the index"
+_FIX = "restore it from a backup, or save what is intact with Index.salvage (serotine verify --repair -o NEW)"
 
 
 def verify_index(store: Store, snapshot: Snapshot) -> VerifyReport:

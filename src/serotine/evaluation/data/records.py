@@ -122,5 +122,6 @@ def judged_queries(qrels: Qrels, texts: dict[str, str], qrels_file: Path, querie
         raise InputFileError(f"{qrels_file}: contains no judgements")
     missing = [id_ for id_ in qrels if id_ not in texts]
     if missing:
-        raise InputFileError(f"{qrels_file}: judgements of query {missing[0]!r}, which {queries_file.name} lacks")
+        lacking = f"judgements of query {missing[0]!r}, which {queries_file.name} lacks"
+        raise InputFileError(f"{qrels_file}: {lacking}; add the query, or remove its judgements")
     return {id_: texts[id_] for id_ in qrels}

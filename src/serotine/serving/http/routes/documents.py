@@ -180,7 +180,8 @@ def _batch(documents: list[NewDocument], dim: int) -> dict[str, Any]:
     ]
     for name, values in (("text", texts), ("vectors", vectors)):
         if values and len(values) != len(documents):
-            raise ValueError(f"documents: {len(values):,} of {len(documents):,} have {name!r}; send it for all or none")
+            first = next(i for i, document in enumerate(documents) if getattr(document, name) is None)
+            raise ValueError(f"documents[{first}]: has no {name!r}, as others have; send it for all documents or none")
     if texts:
         batch["texts"] = texts
     if vectors:

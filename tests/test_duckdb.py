@@ -18,6 +18,7 @@ from serotine.integrations import pack_vectors
 duckdb = pytest.importorskip("duckdb", reason="needs the extra: pip install 'serotine[duckdb]'")
 pyarrow = pytest.importorskip("pyarrow", reason="needs the extra: pip install 'serotine[duckdb]'")
 from serotine.integrations import duckdb as integration  # noqa: E402
+from serotine.integrations.vector_blobs import BlobFormat  # noqa: E402
 
 DIM = 16
 # More than DuckDB's batch of 2,048 rows, and not a multiple of it.
@@ -113,6 +114,27 @@ def test_several_queries_in_one_statement(con: Any) -> None:
     assert len(rows) == 300
     for number, id_, score in rows:
         assert score == pytest.approx(reference(queries[number], DOCUMENTS[id_]), abs=1e-4)
+
+
+@pytest.mark.parametrize("dtype", ["FLOAT[16][]", "FLOAT[][]", "float16"])
+def test_the_settings_of_arrow_change_nothing(con: Any, dtype: str) -> None:
+    create(con, COLUMNS[dtype]())
+    integration.register(con, encoder=WordEncoder(DIM))
+    statements = (
+        "maxsim($query, vectors)",
+        "maxsim(CASE WHEN id % 2 = 0 THEN $query END, vectors)",
+        "maxsim(encode_query(CASE WHEN id % 2 = 0 THEN 'a bat' ELSE 'an owl' END), vectors)",
+    )
+    con.execute("SET threads = 1")
+    expected = [scores(con, statement) for statement in statements]
+    for settings in (
+        ["arrow_large_buffer_size = true"],
+        ["arrow_output_version = '1.4'", "arrow_output_list_view = true", "produce_arrow_string_view = true"],
+    ):
+        for setting in settings:
+            con.execute(f"SET {setting}")
+        for statement, plain in zip(statements, expected, strict=True):
+            np.testing.assert_array_equal(scores(con, statement), plain)
 
 
 def test_null_gives_null(con: Any) -> None:
@@ -251,6 +273,22 @@ def test_threads_and_cursors(con: Any) -> None:
         thread.join()
     assert len(found) == 20
     assert all((one == found[0]).all() for one in found)
+
+
+def test_queries_of_several_batches(con: Any) -> None:
+    # What DuckDB would pass on if it evaluated queries before it joined them: single ones, and several at once.
+    functions = integration._functions(None, BlobFormat("float16", DIM))
+    single = functions.query_handles(lists([QUERY], fixed=True))
+    empty = functions.query_handles(lists([QUERY[:0]], fixed=True))
+    several = functions.query_handles(lists([QUERY, -QUERY], fixed=True))
+    queries = pyarrow.concat_arrays([single, several, empty, single])
+    documents = DOCUMENTS[1:6]
+    found = functions.scores(queries, lists(documents, fixed=True)).to_numpy(zero_copy_only=False)
+    expected = [reference(query, document) for query, document in zip([QUERY, QUERY, -QUERY], documents, strict=False)]
+    np.testing.assert_allclose(found, [*expected, 0.0, reference(QUERY, documents[4])], atol=1e-4)
+    other = functions.query_handles(pyarrow.array([[[1.0, 2.0]]], pyarrow.list_(pyarrow.list_(pyarrow.float32()))))
+    with pytest.raises(ValueError, match="query: all rows must have one dimension, got 2 and 16"):
+        functions.scores(pyarrow.concat_arrays([single, other]), lists(documents[:2], fixed=True))
 
 
 def test_a_query_that_is_gone_is_one_clear_error(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -47,6 +47,17 @@ def packed_column(
     return _packed_lists(column, name, dim, row_name)
 
 
+def with_offsets(column: pyarrow.Array) -> pyarrow.Array:
+    """Return texts and blobs in the layout with offsets: DuckDB's settings of Arrow may ask for views."""
+    import pyarrow
+
+    if pyarrow.types.is_string_view(column.type):
+        return column.cast(pyarrow.large_string())
+    if pyarrow.types.is_binary_view(column.type):
+        return column.cast(pyarrow.large_binary())
+    return column
+
+
 def _packed_blobs(column: pyarrow.Array, name: str, blobs: BlobFormat, dim: int, row_name: RowName) -> PackedVectors:
     import pyarrow
 
@@ -91,6 +102,9 @@ def _items(lists: pyarrow.Array) -> tuple[NDArray[np.int64], pyarrow.Array]:
     """Return where the items of every list begin and end, and the items."""
     import pyarrow
 
+    if _is_list_view(lists.type):
+        sizes = lists.sizes.to_numpy(zero_copy_only=False)
+        return np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64), lists.flatten()
     if pyarrow.types.is_fixed_size_list(lists.type):
         ends = (np.arange(len(lists) + 1, dtype=np.int64) + lists.offset) * lists.type.list_size
     elif len(lists):
@@ -108,7 +122,14 @@ def _is_list(type_: Any) -> bool:
     import pyarrow
 
     types = pyarrow.types
-    return bool(types.is_list(type_) or types.is_large_list(type_) or types.is_fixed_size_list(type_))
+    has_offsets = types.is_list(type_) or types.is_large_list(type_)
+    return bool(has_offsets or types.is_fixed_size_list(type_) or _is_list_view(type_))
+
+
+def _is_list_view(type_: Any) -> bool:
+    import pyarrow
+
+    return bool(pyarrow.types.is_list_view(type_) or pyarrow.types.is_large_list_view(type_))
 
 
 def _unfit(name: str, type_: Any) -> TypeError:

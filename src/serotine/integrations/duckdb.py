@@ -6,7 +6,7 @@ import hashlib
 import itertools
 import threading
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -19,7 +19,7 @@ from serotine import maxsim
 from serotine.coverage import warn_about_texts
 from serotine.errors import missing_extra
 from serotine.index import TextEncoder, encode_queries
-from serotine.integrations.arrow_vectors import packed_column, sql_type
+from serotine.integrations.arrow_vectors import packed_column, sql_type, with_offsets
 from serotine.integrations.vector_blobs import (
     BlobDtype,
     BlobFormat,
@@ -190,27 +190,39 @@ class _Functions:
         queries, documents = _single(query_column), _single(document_column)
         if pyarrow.types.is_null(queries.type) or pyarrow.types.is_null(documents.type):
             return pyarrow.nulls(len(documents), pyarrow.float32())
-        if queries.null_count or documents.null_count:
-            mask = pyarrow.compute.and_(queries.is_valid(), documents.is_valid())
-            valid = mask.to_numpy(zero_copy_only=False)
-            queries, documents = queries.filter(mask), documents.filter(mask)
-        else:
-            valid = np.ones(len(documents), dtype=np.bool_)
-        if not len(documents):
+        mask = pyarrow.compute.and_(queries.is_valid(), documents.is_valid())
+        valid = mask.to_numpy(zero_copy_only=False)
+        columns = [with_offsets(column) for column in (*queries.flatten(), documents)]
+        if not valid.all():
+            columns = [column.filter(mask) for column in columns]
+        if not valid.any():
             return pyarrow.nulls(valid.size, pyarrow.float32())
         name = _row_names(np.flatnonzero(valid), valid.size)
-        return _with_nulls(pyarrow.array(self._scores(queries, documents, name)), valid)
+        return _with_nulls(pyarrow.array(self._scores(columns, name)), valid)
 
-    def _scores(self, queries: pyarrow.StructArray, documents: pyarrow.Array, name: RowName) -> NDArray[np.float32]:
-        handles, dims, vectors = queries.flatten()
-        # An expression gives all rows of a batch one dimension; 0 where no query has tokens.
-        dim = int(dims[0].as_py()) or None
+    def _scores(self, columns: Sequence[pyarrow.Array], name: RowName) -> NDArray[np.float32]:
+        """Return MaxSim of rows without NULLs: digests, dimensions and vectors of the queries, and documents."""
+        handles, dims, vectors, documents = columns
+        if 0 < handles.null_count < len(handles):
+            # Queries of several batches, which DuckDB brought together.
+            scores = np.empty(len(handles), dtype=np.float32)
+            for mask in (handles.is_valid(), handles.is_null()):
+                rows = np.flatnonzero(mask.to_numpy(zero_copy_only=False))
+                part = [column.filter(mask) for column in columns]
+                scores[rows] = self._scores(part, _among(name, rows))
+            return scores
+        # 0 for queries without tokens, which fit any document.
+        widths = np.unique(dims.to_numpy())
+        if widths.size > 1 and widths[-2] > 0:
+            raise ValueError(f"query: all rows must have one dimension, got {widths[-2]} and {widths[-1]}")
+        dim = int(widths[-1]) or None
         packed = packed_column(documents, "document", self.blobs, dim, name)
         width = packed.rows.shape[1]
         try:
             if handles.null_count:
                 blobs = BlobFormat("float32", width)
                 return _score_pairs(packed_column(vectors, "query", blobs, width, name), packed)
+            handles = handles.cast(pyarrow.binary())
             digests = _fixed_width(handles, _DIGEST_BYTES)
             if (digests == digests[0]).all():
                 return _score_one(self.queries.get(digests[0].tobytes()).of_width(width), packed)
@@ -294,9 +306,9 @@ def _handle_type() -> pyarrow.DataType:
 
 
 def _single(column: pyarrow.ChunkedArray | pyarrow.Array) -> pyarrow.Array:
-    if isinstance(column, pyarrow.Array):
-        return column
-    return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
+    if isinstance(column, pyarrow.ChunkedArray):
+        column = column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
+    return with_offsets(column)
 
 
 def _without_nulls(array: pyarrow.Array) -> tuple[pyarrow.Array, NDArray[np.bool_]]:
@@ -319,6 +331,11 @@ def _fixed_width(blobs: pyarrow.Array, width: int) -> NDArray[np.uint8]:
 
 def _row_names(positions: NDArray[np.intp], rows: int) -> RowName:
     return lambda row: f"row {int(positions[row]):,} of a batch of {rows:,}"
+
+
+def _among(name: RowName, rows: NDArray[np.intp]) -> RowName:
+    """Return the names of some rows, by their positions among these."""
+    return lambda row: name(int(rows[row]))
 
 
 _numbers = itertools.count(1)

@@ -31,6 +31,26 @@ def kernels(results: Any) -> Iterator[str]:
     )
 
 
+def databases(results: Any) -> Iterator[str]:
+    """Time and error of every method, with the C library's defaults and with memory kept."""
+    kept = {row["method"]: row for row in results["memory_kept"]}
+    yield from _table(
+        ["method", "documents", "ms", "times `top_k`", "memory kept: ms", "times `top_k`", "largest error"],
+        (
+            [
+                row["method"],
+                f"{row['documents']:,}",
+                f"{row['milliseconds']:,.0f}",
+                row.get("times_top_k", ""),
+                f"{kept[row['method']]['milliseconds']:,.0f}",
+                kept[row["method"]].get("times_top_k", ""),
+                f"{row['max_error']:.1e}",
+            ]
+            for row in results["default"]
+        ),
+    )
+
+
 def index(results: Any) -> Iterator[str]:
     """Building, searching, proofs and peers."""
     collection = results["collection"]

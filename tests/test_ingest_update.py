@@ -256,11 +256,46 @@ def test_broken_files_are_skipped_and_keep_their_documents(index: Index, folder:
     assert reasons["e.csv"].startswith("line 2: not valid CSV")
     assert reasons["f.md"].startswith("contains no text")
     assert texts(index) == {**before, "notes/g.md": "sound"}
-    # A recorded file that has become empty loses its passages.
-    (folder / "g.md").write_text(" ")
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("a.txt", ""),
+        ("a.md", " \n"),
+        ("a.html", "<p></p>"),
+        ("a.py", "\n"),
+        ("a.jsonl", ""),
+        ("a.csv", "id,text\n"),
+        ("a.json", "[]"),
+    ],
+)
+def test_a_file_that_has_no_text_any_more_is_removed_and_reported(
+    index: Index, folder: Path, name: str, content: str
+) -> None:
+    first = {"a.jsonl": '{"_id": "1", "text": "yak"}\n{"_id": "2", "text": "ox"}\n', "a.csv": "id,text\n1,yak\n"}
+    first["a.json"] = '[{"_id": "1", "text": "yak"}]'
+    file = folder / "new" / name
+    file.parent.mkdir()
+    file.write_text(first.get(name, "yak"))
+    run(index)
+    ids = list(index.sources.ids(str(file)))
+    assert ids
+    file.write_text(content)
     report = run(index)
-    assert (report.files_replaced, report.removed) == (1, 1)
-    assert texts(index) == before
+    assert (report.removed, report.files_removed, report.files_replaced) == (len(ids), 1, 0)
+    (skipped,) = report.skipped
+    kind = "documents" if name in ("a.jsonl", "a.csv", "a.json") else "text"
+    fault = f"contains no {kind}; check that it is the right file"
+    leave = (
+        f"its {len(ids)} documents leave the index, the first is" if len(ids) > 1 else "its document leaves the index:"
+    )
+    assert skipped.reason == f"{fault}; {leave} {ids[0]!r}"
+    assert index.sources.ids(str(file)) == []
+    # Reported by every run, like a file that was always empty.
+    assert [skipped.reason for skipped in run(index).skipped] == [fault]
+    file.write_text(first.get(name, "yak"))
+    assert run(index).added == len(ids)
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root reads everything")

@@ -19,7 +19,7 @@ from serotine.ingest.walk import Ignored
 
 @dataclass(frozen=True, slots=True)
 class Skipped:
-    """A file that is not indexed; its documents in the index stay as they are.
+    """A file that is not indexed; its documents in the index stay as they are, unless it has no text any more.
 
     Attributes:
         file: its name.
@@ -89,7 +89,7 @@ class Plan:
         changes: new and changed files, in the order of the sources.
         unchanged: names of the files that are as the index recorded them.
         touched: records to renew: files with the same bytes but other times.
-        gone: names of recorded files that no longer exist.
+        gone: names of recorded files that no longer exist, or have no text any more.
         skipped: files that are broken, or in conflict with the index or another file.
         documents: number of documents in the new and changed files.
         to_store: how many of these have to be stored; the index already has the others.
@@ -157,13 +157,14 @@ class IngestReport:
     Attributes:
         files_added: files that were new.
         files_replaced: files that had changed, or were cut in another way than before.
-        files_removed: files that no longer exist.
+        files_removed: files that no longer exist, or have no text any more; the latter are skipped too.
         files_unchanged: files that were left alone.
         added: documents stored: new ones, and those whose text changed.
         replaced: how many of these replaced another document with the same id.
         unchanged: documents of new and changed files whose text the index already had; they are not encoded again.
         removed: documents that no file contains any more.
-        skipped: files that were not indexed; their documents in the index are unchanged.
+        skipped: files that were not indexed; their documents in the index are unchanged, unless they have no text any
+            more.
         skipped_rows: bad rows of the other files, unchanged ones included.
         unread: how many images, attachments and the like of these files are not read, by kind.
         ignored: files of the sources' folders that are not read, such as those of unknown types.

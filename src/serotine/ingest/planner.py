@@ -42,6 +42,10 @@ _BATCH = 100
 _HASH_DIVISOR = 20
 
 
+class _NoDocumentsError(InputFileError):
+    """A file that can be read has no text, or no records."""
+
+
 class Planner:
     """The computation of one plan."""
 
@@ -80,6 +84,8 @@ class Planner:
         self._unchanged: list[str] = []
         self._touched: list[SourceRecord] = []
         self._skipped: list[Skipped] = []
+        # Recorded files that have no documents any more.
+        self._emptied: set[str] = set()
         self._documents = self._to_store = self._new_ids = self._cut_records = self._truncated = 0
         self._bytes_to_store = 0
 
@@ -92,7 +98,6 @@ class Planner:
             listing.files.setdefault(file.key, file)
         self._names.update((file.key, file.name) for file in listing.files.values())
         self._owned = NewIds(self._reader, {file.key: file for file in files}, records, listing.is_gone)
-        gone = tuple(name for name in records if listing.is_gone(name))
         self._find_deleted(records, listing.is_gone)
         sizes = {file.key: file_size(file) for file in files}
         self._bytes = sum(sizes.values())
@@ -102,6 +107,9 @@ class Planner:
         for file in files:
             try:
                 self._read(file, records.get(file.key))
+            except _NoDocumentsError as error:
+                self._skip(Skipped(file.name, f"{error}{self._removal(file, records)}"))
+                self._owned.record(file.key, set())
             except (InputFileError, DuplicateIdError) as error:
                 is_indexed = self._index is not None and file.key in records and any(self._index.sources.ids(file.key))
                 self._skip(Skipped.of(file.name, error, is_indexed=is_indexed))
@@ -109,6 +117,7 @@ class Planner:
             self._bytes_read += sizes[file.key]
             self._position = 0
             self._report_read(0)
+        gone = tuple(name for name in records if listing.is_gone(name) or name in self._emptied)
         return Plan(
             tuple(self._changes),
             tuple(self._unchanged),
@@ -135,6 +144,18 @@ class Planner:
         self._skipped.append(skipped)
         if self._on_skip is not None:
             self._on_skip(skipped)
+
+    def _removal(self, file: SourceFile, records: Mapping[str, SourceRecord]) -> str:
+        """Return what the index loses with a file that has no documents any more, which is removed from it."""
+        if self._index is None or file.key not in records:
+            return ""
+        self._emptied.add(file.key)
+        ids = self._index.sources.ids(file.key)
+        if not ids:
+            return ""
+        if len(ids) == 1:
+            return f"; its document leaves the index: {ids[0]!r}"
+        return f"; its {len(ids):,} documents leave the index, the first is {ids[0]!r}"
 
     def _moved(self, gone: Sequence[SourceRecord]) -> dict[str, str]:
         """Return the names of new files by those of files that are gone and had the same bytes."""
@@ -303,9 +324,9 @@ class Planner:
             more = f" (and {others:,} more: the file has no valid row)" if others else ""
             kind = DuplicateIdError if collisions.count else InputFileError
             raise kind(f"{bad_rows.first[0].message}{more}")
-        if not documents and previous is None:
+        if not documents:
             content = "text" if self._reader.is_text(file) else "documents"
-            raise InputFileError(f"{file.name}: contains no {content}; check that it is the right file")
+            raise _NoDocumentsError(f"{file.name}: contains no {content}; check that it is the right file")
         self._ids.update(dict.fromkeys(ids, file.name))
         self._owned.record(file.key, ids)
         self._documents += documents

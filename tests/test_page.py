@@ -285,7 +285,7 @@ def test_an_unknown_index_in_the_address_says_which_exist(page: Page, site: str)
     page.goto(f"{site}/?index=xyz&q=bats")
     alert = page.get_by_role("alert")
     sync_api.expect(alert).to_contain_text(
-        "Unknown index “xyz”; choose one of: bats, empty, formats, strange, tags, vectors."
+        "Unknown index “xyz”; choose one of: bats, strange, empty, vectors, tags, formats."
     )
     sync_api.expect(page.locator(".hit")).to_have_count(0)
     choose(page, "tags")

@@ -218,6 +218,17 @@ def test_index_list_and_stats(client: TestClient, index: Index) -> None:
     assert client.get("/v1/indexes/wiki").json() == asdict(index.stats())
 
 
+def test_indexes_are_listed_as_the_server_was_given_them(tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    root.mkdir()
+    create_vector_index(root / "b.serotine", 3)
+    create_vector_index(root / "a.serotine", 3)
+    given = [create_vector_index(tmp_path / f"{name}.serotine", 3) for name in ("z", "c", "d")]
+    with application(tmp_path / "state", *given, root=root) as client:
+        names = [item["name"] for item in client.get("/v1/indexes").json()["indexes"]]
+    assert names == ["z", "c", "d", "a", "b"]
+
+
 def test_indexes_are_created_under_the_root(tmp_path: Path) -> None:
     root = tmp_path / "root"
     root.mkdir()

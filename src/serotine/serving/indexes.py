@@ -152,9 +152,13 @@ class ServedIndexes:
             return renewed
 
     def all(self) -> list[ServedIndex | ServedShards]:
-        """Return every index that can be opened, by name; log the others, once for each reason."""
+        """Return every index that can be opened; log the others, once for each reason.
+
+        Those that were named when the server started come first, in that order, then those of its root by name.
+        """
         opened: list[ServedIndex | ServedShards] = []
-        for name in sorted({*self._open, *self._paths(), *self._shards}):
+        under_root = sorted({*self._open, *self._under_root()})
+        for name in dict.fromkeys([*self._settings.indexes, *self._shards, *under_root]):
             try:
                 opened.append(self.get(name))
                 self._failed.pop(name, None)

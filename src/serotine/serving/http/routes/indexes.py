@@ -29,7 +29,7 @@ _TYPES: dict[str, type] = {"str": str, "int": int, "float": float, "bool": bool}
 
 @router.get("", dependencies=[MayRead], response_model=IndexListResponse)
 async def list_indexes(request: Request, credentials: Credentials) -> Response:
-    """Return all indexes, by name."""
+    """Return all indexes: those named when the server started, in that order, then those of its root by name."""
     services, writes = services_of(request), may_write(request, credentials)
 
     def work() -> dict[str, Any]:

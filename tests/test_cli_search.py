@@ -77,8 +77,11 @@ def test_several_indexes_are_searched_as_one(shell: Shell, tmp_path: Path) -> No
     assert "  late  (more.serotine)\n" in output
     assert "5 of 5 documents of 2 indexes in " in output
     assert "i.serotine: Exact: " in output
-    # The last word is the query, whatever it is; a mistyped index is no query.
-    assert shell.json("search", "i.serotine", "more.serotine")["query"] == "more.serotine"
+    # A name of an index is no query, whether or not there is such an index.
+    for words in (["more.serotine"], ["more.serotine", "i.serotine"], ["none.serotine"], ["more.serotine/"]):
+        message = shell.fails("search", "i.serotine", *words, status=2)
+        assert f"QUERY: missing after the index {words[-1]}; add the words to search for" in message
+    assert shell.json("search", "i.serotine", "where is more.serotine")["query"] == "where is more.serotine"
     assert "no such index; did you mean more.serotine" in shell.fails("search", "i.serotine", "mre.serotine", "late")
 
 

@@ -138,7 +138,7 @@ def _split(index: Path, words: Sequence[str]) -> tuple[list[Path], str]:
 
     Raises:
         NotAnIndexError: the first word that is no index looks like one.
-        UsageError: an index comes after a word of the query.
+        UsageError: an index comes after a word of the query, or there is no other word.
     """
     from serotine.index import CATALOG_FILE
 
@@ -148,13 +148,22 @@ def _split(index: Path, words: Sequence[str]) -> tuple[list[Path], str]:
     paths = list(dict.fromkeys([index, *map(Path, words[:count])]))
     if count < len(words) - 1 and (message := mistyped_index(words[count], paths, CATALOG_FILE)):
         raise NotAnIndexError(message)
+    context = click.get_current_context()
+    last = words[-1]
+    if count == len(words) - 1 and _is_index_name(last, CATALOG_FILE):
+        raise click.UsageError(f"QUERY: missing after the index {last}; add the words to search for", context)
     for word in words[count + 1 :]:
         if word.endswith(_SUFFIX) and (Path(word) / CATALOG_FILE).is_file():
             raise click.UsageError(
-                f"{word}: an index after the query is not searched; put indexes before the query",
-                click.get_current_context(),
+                f"{word}: an index after the query is not searched; put indexes before the query", context
             )
     return paths, " ".join(words[count:])
+
+
+def _is_index_name(word: str, catalog: str) -> bool:
+    """Return whether a word can only mean an index: by its suffix, or as the path of one."""
+    is_one_word = len(word.split()) == 1
+    return is_one_word and (word.rstrip("/").endswith(_SUFFIX) or ("/" in word and (Path(word) / catalog).is_file()))
 
 
 def _open(paths: Sequence[Path], stack: ExitStack, mode: Mode) -> list[Index]:

@@ -172,6 +172,17 @@ def test_top_k_is_that_of_the_library(con: Any) -> None:
     assert [id_ for (id_,) in rows] == order.tolist()
 
 
+def test_columns_named_like_arguments_and_results_stay_apart(con: Any) -> None:
+    con.execute("CREATE SCHEMA library")
+    con.execute(
+        'CREATE TABLE library."my texts" AS SELECT i AS id, [[i::FLOAT]] AS "Vectors of", -i AS score, \'x\' AS query, '
+        "'y' AS document, 1 AS k FROM range(10) AS numbers(i)"
+    )
+    found = con.execute('FROM maxsim_topk(\'library."my texts"\', "Vectors of", [[2]]::FLOAT[][], 2)').fetchall()
+    assert found == [(9, [[9.0]], -9, "x", "y", 1, 18.0), (8, [[8.0]], -8, "x", "y", 1, 16.0)]
+    assert [name for name, *_ in con.description][2::4] == ["score", "score_1"]
+
+
 def test_queries_of_text() -> None:
     con = duckdb.connect()
     encoder = WordEncoder(DIM)

@@ -97,7 +97,7 @@ def list_files(
         except NoFilesError as error:
             documents = known(source)
             if error.folder is None and not documents:
-                raise
+                raise InputFileError(str(error)) from None
             if not allow_empty:
                 listing.without_files[str(Path(source))] = _kept(error, documents)
                 continue
@@ -129,7 +129,7 @@ def source_roots(source: str | Path) -> set[str]:
 def _kept(error: InputFileError, documents: int) -> InputFileError:
     """Return the error for a source that cannot be read, which says what an index keeps of it."""
     if not documents:
-        return error
+        return InputFileError(str(error))
     kept = f"its {documents:,} {'document stays' if documents == 1 else 'documents stay'} in the index"
     if not isinstance(error, NoFilesError):
         return InputFileError(f"{error}; {kept}")

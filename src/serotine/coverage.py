@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 from serotine.errors import TruncatedTextWarning, UnknownTextWarning
 from serotine.issued_warnings import issue_warning, warnings_wanted
-from serotine.model_packages import multilingual_advice
+from serotine.model_packages import create_multilingual, multilingual_advice
 from serotine.wording import worded
 
 # Above this share of its characters, a text's vectors say little about it.
@@ -66,12 +66,12 @@ class TextCoverage:
 def unknown_fix(encoder: str) -> str:
     """Return what to do about documents outside the vocabulary of an index's encoder, which has this name."""
     words = by_words_advice()
-    return multilingual_advice(f'{words}, or create the index with Encoder("multilingual")', encoder, words)
+    return multilingual_advice(f"{words}, or {create_multilingual()}", encoder, words)
 
 
 def by_words_advice() -> str:
     """Return what to do where vectors say little: search by words."""
-    return worded('search with mode="bm25"', http="search by words")
+    return worded('search with mode="bm25"', http="search by words", command="search with --mode bm25")
 
 
 def is_wordless(script: str) -> bool:
@@ -210,9 +210,8 @@ def warn_about_report(report: CoverageReport, encoder: str, *, query: bool) -> N
     report.warn_truncated(name, encoder, "shorten them" if query else "cut them into passages")
     # The advice looks for an installed package, a fifth of the time of a short query.
     if report.unknown:
-        report.warn_unknown(
-            name, encoder, multilingual_advice('use Encoder("multilingual")', encoder, by_words_advice())
-        )
+        use = worded('use Encoder("multilingual")', http="use a multilingual encoder")
+        report.warn_unknown(name, encoder, multilingual_advice(use, encoder, by_words_advice()))
 
 
 def _argument(*, query: bool) -> str:

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeGuard
 
+from serotine.wording import local_fix
+
 _MAX_SHOWN = 80
 
 
@@ -87,7 +89,8 @@ def unknown_key(key: str, valid: Iterable[str]) -> str:
 
 def missing_extra(purpose: str, extra: str) -> str:
     """Return the message for libraries that are not installed, with the command that installs them."""
-    return f"{purpose} needs the extra [{extra}]; run: pip install 'serotine[{extra}]'"
+    fix = local_fix(f"run: pip install 'serotine[{extra}]'")
+    return f"{purpose} needs the extra [{extra}]; {fix}"
 
 
 def first_and_count(values: Sequence[object]) -> str:

@@ -54,6 +54,9 @@ def find_package(name: str) -> ModelPackage | None:
     return next((package for package in PACKAGES if name == package.name or name in package.short_names), None)
 
 
+_HTTP_ADVICE = "use an index with a multilingual encoder"
+
+
 def package_names() -> list[str]:
     """Return every name of these encoders, short ones included."""
     return [name for package in PACKAGES for name in (*package.short_names, package.name)]
@@ -75,4 +78,13 @@ def multilingual_advice(use: str, encoder: str = MINI.name, otherwise: str = "")
         return otherwise
     missing = "" if MULTI.folder() is not None else f" (not installed; in a clone of Serotine: {MULTI.install})"
     # Over HTTP, nobody chooses an encoder or installs one.
-    return worded(f"{use}{missing}", http="use an index with a multilingual encoder")
+    return worded(f"{use}{missing}", http=_HTTP_ADVICE)
+
+
+def create_multilingual() -> str:
+    """Return the advice to create an index with the encoder for many languages."""
+    return worded(
+        'create the index with Encoder("multilingual")',
+        http=_HTTP_ADVICE,
+        command="index with --encoder multilingual",
+    )

@@ -37,6 +37,7 @@ from serotine.cli.tune import tune
 from serotine.cli.verify import verify
 from serotine.errors import IndexLockedError, NotAnIndexError, SerotineError
 from serotine.process_end import INTERRUPTED
+from serotine.wording import on_command_line
 
 _FAILED = 1
 _BAD_USE = 2
@@ -112,7 +113,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             stream.reconfigure(errors="backslashreplace")
     words = sys.argv[1:] if arguments is None else list(arguments)
     try:
-        with interruptible():
+        with interruptible(), on_command_line():
             status = commands.main(words, prog_name="serotine", standalone_mode=False, obj=tuple(words))
     except click.exceptions.NoArgsIsHelpError as error:
         at_start = error.ctx is not None and error.ctx.parent is None

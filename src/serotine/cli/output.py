@@ -58,6 +58,17 @@ def shell_line(*words: object) -> str:
     return shlex.join(map(str, words))
 
 
+def as_option(message: str, *names: str) -> str:
+    """Return a message about an argument of the library as one about the option of the same meaning.
+
+    Args:
+        message: begins with the argument: "group_by: must be ...".
+        names: the arguments that are options; none: all are.
+    """
+    name, colon, fault = message.partition(":")
+    return f"--{name.replace('_', '-')}{colon}{fault}" if name in names or not names else message
+
+
 def check_text(ctx: click.Context, parameter: click.Parameter, value: str) -> str:
     """Return the value of an argument; click.BadParameter where its bytes are not valid text."""
     if not is_text(value):

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from serotine.cli.output import Interrupted, json_option, plural, report, run_again, size
+from serotine.cli.output import Interrupted, as_option, json_option, plural, report, run_again, size
 
 
 @click.command()
@@ -23,7 +23,6 @@ def restore(snapshot: str, output: Path, name: str | None, overwrite: bool, json
     The copy takes its place in one step when it is complete; a server picks it up. A download that is interrupted is
     resumed by the same command.
     """
-    from serotine.errors import IndexExistsError
     from serotine.index import Index
 
     started = time.monotonic()
@@ -32,9 +31,7 @@ def restore(snapshot: str, output: Path, name: str | None, overwrite: bool, json
     except KeyboardInterrupt:
         raise Interrupted(f"interrupted; {output} is unchanged; {run_again()}") from None
     except ValueError as error:
-        raise click.UsageError(str(error).replace("name:", "--name:", 1)) from None
-    except IndexExistsError as error:
-        raise IndexExistsError(str(error).replace("pass overwrite=True", "pass --overwrite")) from None
+        raise click.UsageError(as_option(str(error), "name"), click.get_current_context()) from None
     source = snapshot if restored.name is None else f"snapshot {restored.name} of {snapshot}"
     seconds = time.monotonic() - started
     report(

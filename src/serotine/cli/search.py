@@ -10,7 +10,7 @@ import click
 
 from serotine.cli.index_options import check_where, where_option
 from serotine.cli.missing_index import mistyped_index
-from serotine.cli.output import STANDARD_OUTPUT, check_text, json_option, report, warn
+from serotine.cli.output import STANDARD_OUTPUT, as_option, check_text, json_option, report, warn
 from serotine.cli.search_results import Found, as_json, lines
 from serotine.errors import EncoderError, NotAnIndexError
 
@@ -108,7 +108,9 @@ def search(
             )
             answer = search_several(opened, text, options)
         except ValueError as error:
-            raise click.UsageError(_as_option(str(error)), context) from None
+            message = str(error)
+            fault = message if message.startswith("query:") else as_option(message)
+            raise click.UsageError(fault, context) from None
         results = answer.results
         _warn(answer.warnings)
         found = [
@@ -188,14 +190,6 @@ def _open(paths: Sequence[Path], stack: ExitStack, mode: Mode) -> list[Index]:
     return [first, *(stack.enter_context(Index.open(path, read_only=True, encoder=encoder)) for path in paths[1:])]
 
 
-def _as_option(message: str) -> str:
-    """Return a message about an argument of `Index.search` as one about the option of the same meaning."""
-    name, _, fault = message.partition(":")
-    return message if name == "query" else f"--{name.replace('_', '-')}:{fault}"
-
-
 def _warn(warnings: Iterable[SerotineWarning]) -> None:
     for message in map(str, warnings):
-        option = "--" if message.startswith("where") else ""
-        worded = message.replace('create the index with Encoder("multilingual")', "index with --encoder multilingual")
-        warn(option + worded.replace('mode="', "--mode ").replace('"', ""))
+        warn(f"--{message}" if message.startswith("where") else message)

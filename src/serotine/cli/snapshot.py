@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from serotine.cli.output import Interrupted, json_option, plural, report, run_again, size
+from serotine.cli.output import Interrupted, as_option, json_option, plural, report, run_again, size
 
 
 @click.command()
@@ -41,7 +41,7 @@ def snapshot(index: Path, output: str, hard_links: bool, json_file: str | None) 
         except KeyboardInterrupt:
             raise Interrupted(f"interrupted; {output} has no new snapshot; {run_again()}") from None
         except ValueError as error:
-            raise click.UsageError(str(error).replace("hard_links", "--hard-links")) from None
+            raise click.UsageError(as_option(str(error), "hard_links"), click.get_current_context()) from None
     seconds = time.monotonic() - started
     name = "" if copied.name is None else f"snapshot {copied.name}, "
     sent = "" if copied.name is None else f", {size(copied.transferred)} sent"

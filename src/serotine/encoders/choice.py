@@ -13,6 +13,7 @@ from serotine.encoders.fingerprint import NATIVE_ARITHMETIC, half_dtype
 from serotine.encoders.native import NATIVE_SUFFIX, reason_not_covered
 from serotine.encoders.spec import EncoderSpec
 from serotine.errors import EncoderError
+from serotine.wording import local_fix, worded
 
 if TYPE_CHECKING:
     from serotine.encoders.encoder import Encoder
@@ -51,13 +52,13 @@ def choose(spec: EncoderSpec, backend: BackendName | None, device: str | None, d
     if spec.model is not None:
         exported: BackendName = "native" if spec.model.endswith(NATIVE_SUFFIX) else "onnx"
         if backend not in (None, exported) or device not in (None, "cpu"):
-            convert = "" if backend != "native" else "; convert it: serotine model export FOLDER NEW_FOLDER --native"
-            raise EncoderError(
-                f"{spec.folder}: an exported encoder runs on the CPU with backend={exported!r} only{convert}"
-            )
+            only = worded(f"backend={exported!r}", http=f"the backend {exported!r}")
+            convert = local_fix("convert it: serotine model export FOLDER NEW_FOLDER --native")
+            fix = f"; {convert}" if backend == "native" else ""
+            raise EncoderError(f"{spec.folder}: an exported encoder runs on the CPU with {only} only{fix}")
         return Choice(exported, f"the folder holds {spec.model}")
     if backend is not None:
-        return Choice(backend, f"backend={backend!r} was given")
+        return Choice(backend, worded(f"backend={backend!r} was given", http=f"the backend {backend!r} was given"))
     if device not in (None, "cpu") or dtype is not None:
         given = f"dtype={dtype!r}" if device in (None, "cpu") else f"device={device!r}"
         return Choice("torch", f"{given} was given")

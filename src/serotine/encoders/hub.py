@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 from serotine.errors import EncoderError, reason
+from serotine.wording import local_fix
 
 _ALLOWED = ("*.json", "*.safetensors", "*.metadata", "*.txt", "*.onnx", "*.onnx.data", "*.model")
 _IGNORED = ("openvino/*", "onnx/*", "*.bin", "*.py", "*.msgpack", "*.h5", "*.ot", "*.gguf")
@@ -48,14 +49,13 @@ def hub_error(error: Exception, repository: str, kind: Literal["model", "dataset
 
     path, option = (repository, "") if kind == "model" else (f"datasets/{repository}", " --repo-type dataset")
     if isinstance(error, errors.GatedRepoError):
-        return f"access is restricted; request it at https://huggingface.co/{path}, then run `hf auth login`"
+        fix = local_fix(f"request it at https://huggingface.co/{path}, then run `hf auth login`")
+        return f"access is restricted; {fix}"
     if isinstance(error, errors.RevisionNotFoundError):
         return "the hub has no such revision"
     if isinstance(error, errors.RepositoryNotFoundError):
-        return f"the hub has no such {kind}, or it is private; if it is private, run `hf auth login`"
+        return f"the hub has no such {kind}, or it is private; {local_fix('if it is private, run `hf auth login`')}"
     if isinstance(error, errors.LocalEntryNotFoundError):
-        return (
-            "not on this machine, and the hub cannot be reached; "
-            f"run `hf download {repository}{option}` where there is a network, or give a folder"
-        )
+        fix = local_fix(f"run `hf download {repository}{option}` where there is a network, or give a folder")
+        return f"not on this machine, and the hub cannot be reached; {fix}"
     return f"cannot be downloaded ({reason(error)})"

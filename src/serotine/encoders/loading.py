@@ -14,6 +14,7 @@ from serotine.encoders.onnx import OnnxBackend
 from serotine.encoders.spec import EXPORT_OUTPUT, EncoderSpec
 from serotine.encoders.weights import weight_files
 from serotine.errors import EncoderError, missing_extra
+from serotine.wording import local_fix, worded
 
 
 def load_backend(
@@ -43,11 +44,11 @@ def load_backend(
     if spec.model is None:
         weight_files(spec.backbone_path)
     if backend == "onnx" and spec.model is None:
-        raise EncoderError(
-            f"{spec.folder}: no ONNX model; write one: serotine model export {shlex.quote(spec.name)} FOLDER"
-        )
+        fix = local_fix(f"write one: serotine model export {shlex.quote(spec.name)} FOLDER")
+        raise EncoderError(f"{spec.folder}: no ONNX model; {fix}")
     if backend == "native" and device not in (None, "cpu"):
-        raise EncoderError(f"device {device!r}: backend='native' runs on the CPU; leave device out")
+        native = worded("backend='native'", http="the native backend")
+        raise EncoderError(f"device {device!r}: {native} runs on the CPU; leave device out")
     chosen = choice.choose(spec, backend, device, dtype)
     if spec.model_file is not None:
         return _load_export(spec, spec.model_file, chosen.backend, threads), chosen
@@ -74,11 +75,13 @@ def _load_torch(
     try:
         from serotine.encoders.torch import TorchBackend, best_device
     except ImportError as error:
-        raise EncoderError(
-            f"{missing_extra(f'{spec.name}: a checkpoint of weights', 'torch')}, use backend='native' "
-            f"(8 bits, where it covers the model), or export it where torch is installed: serotine model export "
-            f"{shlex.quote(spec.name)} FOLDER ({error})"
-        ) from None
+        others = worded(
+            ", use backend='native' (8 bits, where it covers the model), or export it where torch is installed: "
+            f"serotine model export {shlex.quote(spec.name)} FOLDER",
+            http="",
+        )
+        needed = missing_extra(f"{spec.name}: a checkpoint of weights", "torch")
+        raise EncoderError(f"{needed}{others} ({error})") from None
     device = best_device() if device is None else device
     dtype = choice.best_dtype(device) if dtype is None else dtype
     return TorchBackend(spec, vocabulary, device, dtype, threads)

@@ -12,6 +12,7 @@ from serotine.encoders.hub import download
 from serotine.errors import EncoderError, PackageNameWarning, wrong_type
 from serotine.issued_warnings import issue_warning
 from serotine.model_packages import MINI, ModelPackage, find_package, package_names
+from serotine.wording import local_fix
 
 DEFAULT = MINI.name
 # Packages of serotine-mini up to 0.2.0 held ONNX.
@@ -86,10 +87,9 @@ def locate(name_or_path: str | Path | None, *, revision: str | None = None, offl
 def _package_folder(package: ModelPackage) -> Path:
     folder = package.folder()
     if folder is None:
-        raise EncoderError(f"encoder {package.name!r}: not installed; in a clone of Serotine run: {package.install}")
+        fix = local_fix(f"in a clone of Serotine run: {package.install}")
+        raise EncoderError(f"encoder {package.name!r}: not installed; {fix}")
     if not any((folder / name).is_file() for name in _MODELS):
-        raise EncoderError(
-            f"{folder / _MODELS[0]}: is missing; in a clone of Serotine run: "
-            f"pip install --force-reinstall {package.source}"
-        )
+        fix = local_fix(f"in a clone of Serotine run: pip install --force-reinstall {package.source}")
+        raise EncoderError(f"{folder / _MODELS[0]}: is missing; {fix}")
     return folder

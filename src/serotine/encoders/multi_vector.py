@@ -21,6 +21,7 @@ from serotine.coverage import TextCoverage
 from serotine.encoders.tokenizer_errors import tokenizer_errors
 from serotine.errors import EncoderError, PackageNameWarning, ZeroShotWarning, missing_extra, reason
 from serotine.text_encoder import AnyEncoder, TextEncoder
+from serotine.wording import local_fix
 
 if TYPE_CHECKING:
     from sentence_transformers import MultiVectorEncoder
@@ -102,10 +103,8 @@ class MultiVectorAdapter:
         except ImportError as error:
             raise EncoderError(f"{missing_extra(f'encoder {name!r}', 'sentence-transformers')} ({error})") from None
         if not source:
-            raise EncoderError(
-                "encoder: the index was built with a sentence-transformers model that was not loaded from a folder; "
-                "pass that model as encoder="
-            )
+            fault = "the index was built with a sentence-transformers model that was not loaded from a folder"
+            raise EncoderError(f"encoder: {fault}; {local_fix('pass that model as encoder=')}")
         try:
             return cls(MultiVectorEncoder(source))
         # Loading a model can raise anything inside the libraries.

@@ -15,6 +15,7 @@ from safetensors import SafetensorError, safe_open
 from serotine.encoders.settings import SettingsFile
 from serotine.errors import EncoderError, first_and_count, reason
 from serotine.nesting import check_nesting
+from serotine.wording import local_fix
 
 WEIGHTS_FILE = "model.safetensors"
 _SHARDS_FILE = "model.safetensors.index.json"
@@ -56,10 +57,11 @@ def weight_files(folder: Path) -> list[Path]:
         return files
     pickles = sorted(file.name for pattern in _PICKLES for file in folder.glob(pattern))
     if pickles:
-        raise EncoderError(
-            f"{folder / pickles[0]}: pickles can run code and are not read; if you trust it, convert it: "
+        fix = local_fix(
+            "if you trust it, convert it: "
             "safetensors.torch.save_file(torch.load(FILE, weights_only=True), 'model.safetensors')"
         )
+        raise EncoderError(f"{folder / pickles[0]}: pickles can run code and are not read; {fix}")
     raise EncoderError(f"{single}: is missing; the checkpoint is incomplete")
 
 

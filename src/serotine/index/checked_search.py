@@ -14,7 +14,7 @@ from serotine.errors import UnknownTextWarning
 from serotine.index.hits import Hits
 from serotine.index.query_checks import CheckedQuery, ranked_by_words
 from serotine.index.search import Documents, Retriever, SearchOptions
-from serotine.model_packages import multilingual_advice
+from serotine.model_packages import create_multilingual, multilingual_advice
 
 # Of the first page: above it, what is ranked is mostly noise.
 _MAX_UNKNOWN = 0.5
@@ -112,7 +112,7 @@ def check_hits(page: Sequence[tuple[str, str | None]], encoder: str, options: Se
     consequence = "MaxSim scores say little about them"
     if by_words := ranked_by_words(options, 1 - share, whose="their", what="them"):
         options, consequence = by_words
-        fix = multilingual_advice('create the index with Encoder("multilingual")', encoder)
+        fix = multilingual_advice(create_multilingual(), encoder)
     counts = Counter(script for _, script in unknown)
     named = main_scripts(script for script, _ in counts.most_common())
     advice = with_wordless_advice(fix, counts)

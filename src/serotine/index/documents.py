@@ -15,6 +15,7 @@ from serotine.index.store import check_metadata
 from serotine.issued_warnings import issue_warning
 from serotine.json_values import json_value
 from serotine.texts import MAX_QUERY_CHARACTERS, MAX_TEXT_CHARACTERS, is_text, strings
+from serotine.wording import worded
 
 _COLUMNS = ("ids", "texts", "vectors", "metadata")
 # What a column of each name is a list of.
@@ -108,7 +109,8 @@ def stored_vectors(value: object, name: str, dim: int) -> NDArray[np.float16]:
             raise ValueError(f"{name}: must be finite, got NaN or infinity")
         return value
     if isinstance(value, Mapping):
-        raise wrong_type(name, f"float (tokens, {dim})", value, fix="pass metadata by its name: metadata=[...]")
+        fix = worded("pass metadata by its name: metadata=[...]", http="send metadata as a field of its own")
+        raise wrong_type(name, f"float (tokens, {dim})", value, fix=fix)
     vectors = float_vectors(value, name, dim)
     with np.errstate(over="ignore"):
         half = vectors.astype(np.float16)
@@ -170,7 +172,8 @@ def validate_documents(
     if texts is None and vectors is None:
         raise ValueError("texts, vectors: one of the two is needed")
     if vectors is None and not has_encoder:
-        raise ValueError("vectors: needed, because this index was created with dim= and has no encoder")
+        created = worded("was created with dim= and has no encoder", http="has no encoder")
+        raise ValueError(f"vectors: needed, because this index {created}")
     validate_counts({"texts": texts, "vectors": vectors, "metadata": metadata}, count)
     objects = [{}] * count if metadata is None else validate_metadata(metadata, filterable)
     return DocumentBatch(

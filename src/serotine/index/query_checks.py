@@ -40,7 +40,11 @@ def ranked_by_words(options: SearchOptions, known: float, *, whose: str, what: s
     """
     if options.exact or (options.mode == "hybrid" and options.weights is not None):
         return None
-    instead = worded('by mode="hybrid" instead of "late": ', http="by words and meaning instead of meaning alone: ")
+    instead = worded(
+        'by mode="hybrid" instead of "late": ',
+        http="by words and meaning instead of meaning alone: ",
+        command="by --mode hybrid instead of late: ",
+    )
     instead = instead if options.mode == "late" else ""
     consequence = f"ranked {instead}by {whose} words, and by what is known of {what}"
     return replace(options, mode="hybrid", weights=(known, 1.0)), consequence

@@ -8,6 +8,7 @@ from serotine.encoders import NATIVE_ARITHMETIC, source_fingerprint
 from serotine.errors import EncoderError
 from serotine.index.store import Settings
 from serotine.text_encoder import AnyEncoder, TextEncoder
+from serotine.wording import local_fix
 
 _MEMBERS = ("name", "dim", "fingerprint", "encode_queries", "encode_documents", "tokens")
 
@@ -64,7 +65,7 @@ def describe(encoder: TextEncoder) -> Settings:
     """
     if not all(hasattr(encoder, member) for member in _MEMBERS):
         raise TypeError(
-            f"encoder: must be an encoder such as serotine.Encoder(), got {type(encoder).__name__}; "
+            f"encoder: must be an encoder such as serotine.Encoder, got {type(encoder).__name__}; "
             f"it needs {', '.join(_MEMBERS)}"
         )
     # Only encoders that can be loaded in more than one way have options.
@@ -82,7 +83,8 @@ def check_encoder(settings: Settings, encoder: TextEncoder, folder: Path | str) 
         advice = "use that encoder"
         if source_fingerprint(recorded) == source_fingerprint(actual.fingerprint or ""):
             # The same weights in another arithmetic.
-            advice = f"load it with backend={'native' if recorded.endswith(NATIVE_ARITHMETIC) else 'torch'!r}"
+            backend = "native" if recorded.endswith(NATIVE_ARITHMETIC) else "torch"
+            advice = local_fix(f"load it with backend={backend!r}", command=f"load it with --backend {backend}")
         raise EncoderError(
             f"{folder}: was built with encoder {_described(settings)}, got {_described(actual)}; "
             f"{advice}, or rebuild the index"

@@ -24,6 +24,7 @@ from serotine.index.store import (
     salvage_index,
 )
 from serotine.index.verify import verify_index
+from serotine.wording import local_fix
 
 
 class Upkeep(DocumentContainer):
@@ -229,9 +230,8 @@ class Upkeep(DocumentContainer):
 def _required(url: str | Path, storage_options: Mapping[str, Any] | None) -> SnapshotRepository:
     repository = repository_at(url, storage_options)
     if repository is None:
-        raise RepositoryError(
-            f"{url}: not a snapshot repository; `serotine snapshot INDEX -o file://{Path(url).absolute()}` creates one"
-        )
+        fix = local_fix(f"`serotine snapshot INDEX -o file://{Path(url).absolute()}` creates one")
+        raise RepositoryError(f"{url}: not a snapshot repository; {fix}")
     return repository
 
 
@@ -260,5 +260,6 @@ def _check_target(target: Path, *, overwrite: bool) -> None:
     """Raise IndexExistsError or NotAnIndexError where a restored index cannot take the place of what is there."""
     if _occupied(target):
         if not overwrite:
-            raise IndexExistsError(f"{target}: already exists; pass overwrite=True to replace it")
+            fix = local_fix("pass overwrite=True to replace it", command="pass --overwrite to replace it")
+            raise IndexExistsError(f"{target}: already exists; {fix}")
         check_replaceable(target)

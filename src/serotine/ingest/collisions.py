@@ -87,8 +87,9 @@ def _reason(id_: str, holders: tuple[Holder, ...], count: int, file: SourceFile)
     holder = holders[0]
     others = len(holders) - 1
     more = f" and {others:,} other file{'s' if others > 1 else ''}" if others else ""
-    options = "add --prefix-ids, or name another field with --id-field NAME" if file.is_table else "use another id"
-    options = worded(options, http="use other ids")
+    options = worded("use another id", http="use other ids")
+    if file.is_table:
+        options = worded("add --prefix-ids, or name another field with --id-field NAME", http="use other ids")
     replacing = worded("replace the documents: serotine add --upsert", http="delete the documents first")
     if holder.name is not None and holder.is_read:
         keeping = f"which keep{'' if others else 's'} {'it' if count == 1 else 'them'}"

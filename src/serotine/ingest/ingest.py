@@ -21,6 +21,7 @@ from serotine.ingest.plan import IngestReport, OnSkip, Plan
 from serotine.ingest.planner import Planner
 from serotine.ingest.sources import SourceFile
 from serotine.ingest.walk import FileSelection
+from serotine.wording import worded
 
 if TYPE_CHECKING:
     from serotine.index import Index, TextEncoder
@@ -142,7 +143,8 @@ class Ingest:
         with self._limits.applied():
             report = commits.run()
         name = self._encoder.name
-        report.coverage.warn_truncated("documents", name, "cut texts into passages: chunking=Chunking(256, 32)")
+        fix = worded("cut texts into passages: chunking=Chunking(256, 32)", http="shorten them")
+        report.coverage.warn_truncated("documents", name, fix)
         report.coverage.warn_unknown("documents", name, unknown_fix(name))
         return report
 

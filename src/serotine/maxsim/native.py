@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serotine import _core
+from serotine.wording import worded
 
 if TYPE_CHECKING:
     from serotine.maxsim.contract import Ints, Tokens
@@ -20,9 +21,9 @@ def _raise_nonfinite(nonfinite: tuple[int, int], queries: str, documents: str, a
     if allow_nonfinite or nonfinite == (-1, -1):
         return
     name, number = (queries, nonfinite[0]) if nonfinite[0] >= 0 else (documents, nonfinite[1])
+    fix = worded("clean it, or pass allow_nonfinite=True (NaN then never wins)", http="clean it")
     raise ValueError(
-        f"{name}: number {number} contains NaN, infinity or values whose dot product overflows float32; "
-        "clean it, or pass allow_nonfinite=True (NaN then never wins)"
+        f"{name}: number {number} contains NaN, infinity or values whose dot product overflows float32; {fix}"
     )
 
 

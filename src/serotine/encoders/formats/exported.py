@@ -18,6 +18,7 @@ from serotine.encoders.settings import SettingsFile
 from serotine.encoders.spec import STORED_NAMES, EncoderSpec
 from serotine.errors import EncoderError, shown, unknown_key
 from serotine.texts import is_text
+from serotine.wording import local_fix
 
 SPEC_FILE = "serotine.json"
 ONNX_FILE = "model.onnx"
@@ -40,16 +41,17 @@ def read(folder: Path, name: str) -> EncoderSpec:
     """
     settings = SettingsFile(folder / SPEC_FILE)
     if settings.values.get("format") != FORMAT:
-        raise EncoderError(
-            f"{settings.path}: 'format' must be {FORMAT}; export the encoder again with `serotine model export`"
-        )
+        fix = local_fix("export the encoder again with `serotine model export`")
+        raise EncoderError(f"{settings.path}: 'format' must be {FORMAT}; {fix}")
     models = [name for name in (NATIVE_FILE, ONNX_FILE) if (folder / name).is_file()]
     if len(models) != 1:
         found = "neither" if not models else "both"
-        raise EncoderError(
-            f"{folder}: an exported encoder needs one of {NATIVE_FILE} and {ONNX_FILE}, got {found}; "
+        fix = local_fix(
             "export the encoder again with `serotine model export`, or, of a package installed from a clone, remove "
             "build/ beside its pyproject.toml and install it again"
+        )
+        raise EncoderError(
+            f"{folder}: an exported encoder needs one of {NATIVE_FILE} and {ONNX_FILE}, got {found}; {fix}"
         )
     values = {key: value for key, value in settings.values.items() if key != "format"}
     derived = sorted(_NOT_STORED & values.keys())

@@ -17,6 +17,7 @@ from serotine.encoders.settings import SettingsFile
 from serotine.encoders.spec import EncoderSpec
 from serotine.encoders.weights import read_tensors, shapes, stanford_tensors, weight_files, without_heads
 from serotine.errors import EncoderError, first_and_count
+from serotine.wording import local_fix
 
 
 def reason_not_covered(spec: EncoderSpec) -> str | None:
@@ -45,7 +46,8 @@ def read_checkpoint_weights(spec: EncoderSpec, vocabulary: int) -> TransformerWe
     """
     uncovered = reason_not_covered(spec)
     if uncovered is not None:
-        raise EncoderError(f"{spec.name}: {uncovered}; use backend='torch'")
+        fix = local_fix("use backend='torch'")
+        raise EncoderError(f"{spec.name}: {uncovered}; {fix}")
     config = _config(spec)
     architecture = read_architecture(config)
     tensors = _Tensors(spec, config, architecture)

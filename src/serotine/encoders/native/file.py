@@ -22,6 +22,7 @@ from serotine.encoders.native.weights import QUAD, Matrix, Norm, TransformerLaye
 from serotine.encoders.projection import Layer
 from serotine.encoders.weights import dimensions, tensor_locations
 from serotine.errors import EncoderError, reason
+from serotine.wording import local_fix
 
 NATIVE_SUFFIX = ".safetensors"
 _FORMAT = "serotine-transformer-1"
@@ -98,10 +99,8 @@ def read_weights(file: Path) -> TransformerWeights:
         with safe_open(file, framework="numpy") as opened:
             metadata = opened.metadata() or {}
             if metadata.get("format") not in (_FORMAT, _BERT_FORMAT):
-                raise EncoderError(
-                    f"{file}: format must be {_FORMAT!r}, got {metadata.get('format')!r}; export the model again with "
-                    "`serotine model export --native`"
-                )
+                fix = local_fix("export the model again with `serotine model export --native`")
+                raise EncoderError(f"{file}: format must be {_FORMAT!r}, got {metadata.get('format')!r}; {fix}")
             names = list(opened.keys())
             dtypes = {name: _DTYPES[opened.get_slice(name).get_dtype()] for name in names}
         settings = json.loads(metadata["settings"])

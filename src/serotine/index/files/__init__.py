@@ -3,7 +3,15 @@
 from __future__ import annotations
 
 from serotine.index.files import durable
-from serotine.index.files.arrays import ArraysFile, ArraysWriter, FileChecksum, FileRecord, copy_intact, damage
+from serotine.index.files.arrays import (
+    ArraysFile,
+    ArraysWriter,
+    FileChecksum,
+    FileRecord,
+    copy_intact,
+    damage,
+    verify_fix,
+)
 from serotine.index.files.codebook import (
     MAX_CENTROIDS,
     Codebook,
@@ -58,5 +66,6 @@ __all__ = [
     "route",
     "row_bytes",
     "sample_size",
+    "verify_fix",
     "write_vectors",
 ]

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from serotine.errors import IndexDamagedError, SerotineError, reason
 from serotine.index.files.durable import DurableFile
+from serotine.wording import local_fix
 
 MAGIC = b"SEROTARR"
 VERSION = 1
@@ -182,6 +183,11 @@ class ArraysFile:
             ) from error
 
 
+def verify_fix() -> str:
+    """Return what to do about an index with a damaged file."""
+    return local_fix("`serotine verify` lists what is damaged, and with --repair saves the rest")
+
+
 def damage(path: Path, record: FileRecord) -> str:
     """Return what is wrong with the file on disk now, or "" if it is what was written."""
     try:
@@ -201,9 +207,7 @@ def copy_intact(source: BinaryIO, record: FileRecord, target: Path) -> None:
     with DurableFile(target) as copy:
         problem = _mismatch(source, record, copy)
         if problem:
-            raise IndexDamagedError(
-                f"{problem}; `serotine verify` lists what is damaged, and with --repair saves the rest"
-            )
+            raise IndexDamagedError(f"{problem}; {verify_fix()}")
 
 
 def _mismatch(source: BinaryIO, record: FileRecord, copy: DurableFile | None = None) -> str:

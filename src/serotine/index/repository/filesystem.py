@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 from serotine.errors import RepositoryError, missing_extra, reason, shown
 from serotine.index.repository.objects import MissingObjectError
+from serotine.wording import local_fix
 
 # An object appears under its name when all of it has arrived; elsewhere it is written beside and renamed.
 _OBJECT_STORES = frozenset(
@@ -147,7 +148,7 @@ class FilesystemObjects:
         if module in ("", "fsspec"):
             # An implementation of fsspec's own, which imports the library.
             module = getattr(error.__cause__, "name", None) or error.name or ""
-        install = f"; run: pip install {module}" if module else ""
+        install = f"; {local_fix(f'run: pip install {module}')}" if module else ""
         return f"a library is missing ({self._reason(error)}){install}"
 
 

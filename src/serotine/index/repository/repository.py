@@ -28,6 +28,7 @@ from serotine.index.repository.operations import operation
 from serotine.index.repository.transfer import PARTS, Download, Upload
 from serotine.index.store import CATALOG_FILE, CommittedState, CopyReport, Store, checked_path
 from serotine.progress import progress_bar
+from serotine.wording import local_fix
 
 _SNAPSHOTS = "snapshots"
 _SHOWN = 5
@@ -255,7 +256,8 @@ class SnapshotRepository:
     def _manifest(self, name: str | None) -> Manifest:
         names = self._names()
         if not names:
-            raise RepositoryError(f"{self.url}: no snapshots; `serotine snapshot INDEX -o {self.url}` writes one")
+            fix = local_fix(f"`serotine snapshot INDEX -o {self.url}` writes one")
+            raise RepositoryError(f"{self.url}: no snapshots; {fix}")
         if name is not None and name not in names:
             shown = ", ".join(reversed(names[-_SHOWN:]))
             more = f" and {len(names) - _SHOWN:,} more" if len(names) > _SHOWN else ""

@@ -13,6 +13,7 @@ from serotine import _core
 from serotine.index.hits import Certificate
 from serotine.index.search.effort import Effort
 from serotine.index.store import Snapshot
+from serotine.wording import worded
 
 # Documents scored over the residuals of their best tokens: a base, plus some per document scored over all its codes.
 # Few hits need more of them per candidate than many, with serotine-mini on 20,000 package descriptions.
@@ -147,6 +148,15 @@ def _plan(report: _core.SearchReport, *, exact: bool) -> str:
     return " + ".join(stages)
 
 
+def proof_advice() -> str:
+    """Return how to get a proof where vectors are not stored."""
+    return worded(
+        "Create the index with keep_vectors=True for a proof.",
+        http="An index that stores vectors gives a proof.",
+        command="Index with --keep-vectors for a proof.",
+    )
+
+
 def _certificate(scores: list[float], report: _core.SearchReport, documents: int, *, has_vectors: bool) -> Certificate:
     kth = scores[-1] if scores else float("-inf")
     bound, undecided, rescored = report.bound, report.undecided, report.by_vectors
@@ -164,6 +174,6 @@ def _certificate(scores: list[float], report: _core.SearchReport, documents: int
         return Certificate(True, kth, bound, rescored, 0, statement)
     statement = (
         f"Not proved: vectors are not stored, and the error bounds of the codes leave {undecided:,} of {documents:,} "
-        "documents that could belong among the hits. Create the index with keep_vectors=True for a proof."
+        f"documents that could belong among the hits. {proof_advice()}"
     )
     return Certificate(False, kth, bound, rescored, undecided, statement)

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from serotine.index.hits import Certificate, Partial
 from serotine.index.search.effort import Effort
-from serotine.index.search.plan import Ranking
+from serotine.index.search.plan import Ranking, proof_advice
 
 # A shard has fewer documents than that; shards are few enough that numbers fit 64 bits.
 _NUMBERS = 1 << 44
@@ -147,8 +147,7 @@ def merge_certificates(
             f"Exact: every document that a shard could not exclude, of {of_all}, is a hit; their order is estimated."
             if exact
             else "Not proved: vectors are not stored, and the error bounds of the codes leave "
-            f"{undecided:,} of {of_all} that could belong among the hits. "
-            "Create the index with keep_vectors=True for a proof."
+            f"{undecided:,} of {of_all} that could belong among the hits. {proof_advice()}"
         )
     if partial is None:
         return Certificate(exact, kth, bound, rescored, undecided, statement)

@@ -12,6 +12,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, get_args
 
+from serotine.wording import worded
+
 Origin = Literal["given", "sentences", "tokens"]
 
 # The version of the staged search, in every stored calibration: raised with each change of what an effort finds, so
@@ -101,7 +103,8 @@ def problems(connection: sqlite3.Connection) -> list[str]:
     row = _row(connection)
     if row is None or _is_intact(*row):
         return []
-    return ["the calibration of recall does not match its checksum and is not used; run `serotine tune`"]
+    fix = worded("run `serotine tune`", http="tune the index")
+    return [f"the calibration of recall does not match its checksum and is not used; {fix}"]
 
 
 def _row(connection: sqlite3.Connection) -> tuple[Any, Any] | None:

@@ -18,6 +18,7 @@ from pathlib import Path
 from serotine.errors import IndexDamagedError
 from serotine.index.files import durable
 from serotine.index.store import wal
+from serotine.wording import local_fix
 
 _KEY = "commits"
 # Its row as SQLite stores it: the length of its header, the types of key and value, and both.
@@ -63,10 +64,10 @@ def require_all(connection: sqlite3.Connection, catalog: Path) -> None:
     noted = _noted(catalog)
     missing = noted - count(connection)
     if missing > 0:
-        raise IndexDamagedError(
-            f"{catalog.parent}/{loss(catalog, missing)}; "
+        fix = local_fix(
             "copy an index with all its files, or with `serotine snapshot`; `serotine verify --repair` saves the rest"
         )
+        raise IndexDamagedError(f"{catalog.parent}/{loss(catalog, missing)}; {fix}")
 
 
 def missing_on_disk(catalog: Path, count_without_wal: Callable[[], int]) -> int:

@@ -14,6 +14,7 @@ from serotine.index.store import commits, forks, sql
 from serotine.index.store.forks import ForkAware
 from serotine.index.store.settings import read_settings
 from serotine.index.store.sqlite_errors import has_wal, translated_errors
+from serotine.wording import local_fix
 
 CATALOG_FILE = "catalog.sqlite"
 # Seconds that a fork waits for a statement of another thread.
@@ -57,7 +58,7 @@ def copy_database(connection: sqlite3.Connection, path: Path) -> None:
     finally:
         copy.close()
     if problem != "ok":
-        raise IndexDamagedError(f"{path.name}: {problem}; repair it with `serotine verify --repair`")
+        raise IndexDamagedError(f"{path.name}: {problem}; {local_fix('repair it with `serotine verify --repair`')}")
 
 
 class CatalogConnection(ForkAware):

@@ -16,6 +16,7 @@ from serotine.index.files import CHECKPOINT_FILE, SEGMENT_FOLDER, durable
 from serotine.index.store.catalog import Catalog, create_catalog
 from serotine.index.store.connection import CATALOG_FILE
 from serotine.index.store.settings import Settings
+from serotine.wording import worded
 
 _INDEX_FILE = re.compile(
     rf"([0-9a-f]{{32}}\.(vectors|codes|codebook)|{re.escape(CHECKPOINT_FILE)})"
@@ -42,7 +43,8 @@ def create_folder(folder: Path, settings: Settings) -> None:
     Raises:
         IndexExistsError: `folder` exists and is not an empty folder that can be replaced.
     """
-    with new_folder(folder, fix="open it with Index.open or Index.open_or_create, or choose another path") as building:
+    fix = worded("open it with Index.open or Index.open_or_create, or choose another path", http="choose another name")
+    with new_folder(folder, fix=fix) as building:
         create_catalog(building, settings)
 
 

@@ -20,6 +20,7 @@ from serotine.index.store.snapshot import Snapshot, load_snapshot
 from serotine.index.store.source_catalog import Sources
 from serotine.index.store.transaction import Transaction
 from serotine.index.store.writer_lock import WriterLock
+from serotine.wording import worded
 
 _log = logging.getLogger("serotine.index")
 
@@ -150,7 +151,10 @@ class Store(ForkAware):
                 "open it again in the process that changes it"
             )
         if not self.writable:
-            raise ReadOnlyError(f"{self.folder}: opened with read_only=True; open it for writing to change it")
+            opened = worded(
+                "opened with read_only=True; open it for writing to change it", http="open for reading, not for changes"
+            )
+            raise ReadOnlyError(f"{self.folder}: {opened}")
 
     def snapshot(self) -> Snapshot:
         """Return the newest committed state; reload it when another process has committed."""

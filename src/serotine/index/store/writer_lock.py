@@ -11,6 +11,7 @@ from filelock import FileLock, Timeout
 from serotine.errors import IndexLockedError, SerotineError, reason
 from serotine.index.store import forks
 from serotine.index.store.forks import ForkAware
+from serotine.wording import worded
 
 try:
     import fcntl
@@ -44,10 +45,8 @@ class WriterLock(ForkAware):
         except (Timeout, BlockingIOError):
             self._lock.release()
             where = " in this process" if self._file in _HELD else ""
-            raise IndexLockedError(
-                f"{folder}: another writer has this index open{where}; close it, or open with read_only=True",
-                str(folder),
-            ) from None
+            fix = worded("close it, or open with read_only=True", http="try again in some seconds")
+            raise IndexLockedError(f"{folder}: another writer has this index open{where}; {fix}", str(folder)) from None
         except OSError as error:
             self._lock.release()
             raise SerotineError(

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from serotine.errors import shown
 from serotine.serving.http.errors import error_response
 
 # Pages that other sites may link to: they change nothing by being opened.
@@ -39,7 +40,8 @@ class OriginGuard:
             headers = {name: value.decode("latin-1") for name, value in scope["headers"]}
             host = headers.get(b"host", "")
             if not self._is_allowed(_host_name(host)):
-                refusal = error_response(421, "wrong_host", "host name not allowed; see --allow-host")
+                fault = f"Host: must be a name or address of this server, got {shown(_host_name(host))}"
+                refusal = error_response(421, "wrong_host", f"{fault}; who runs the server can allow that name")
                 await refusal(scope, receive, send)
                 return
             origin = headers.get(b"origin")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import random
 import sqlite3
 import subprocess
 import sys
@@ -17,10 +18,10 @@ from helpers.fakes import WordEncoder
 from helpers.small_engine import THRESHOLDS
 
 from serotine import Index
-from serotine.errors import IndexDamagedError, MaintenanceWarning, SerotineError
+from serotine.errors import IndexDamagedError, MaintenanceWarning, NotAnIndexError, SerotineError
 from serotine.index.files import CHECKPOINT_FILE, SEGMENT_FOLDER
-from serotine.index.growth import kmeans
-from serotine.index.store import writer_lock
+from serotine.index.growth import codebook_training, kmeans
+from serotine.index.store import connection, writer_lock
 from serotine.ingest import Ingest
 
 DIM = 8
@@ -219,3 +220,154 @@ def test_a_document_that_segments_hold_twice_is_damage(tmp_path: Path, mode: str
             index.search("bat owl", mode=mode)
         with pytest.raises(IndexDamagedError):
             index.verify()
+
+
+@pytest.mark.parametrize("column", ["id", "text", "metadata"])
+def test_a_text_that_became_a_blob_is_damage(tmp_path: Path, column: str) -> None:
+    with Index.create(tmp_path / "x", encoder=WordEncoder(), filterable={"n": int}) as index:
+        index.add(ids=["a", "b"], texts=["bat", "owl"], metadata=[{"n": 1}, {"n": 2}])
+    # One bit of a row's header is the difference.
+    change = f"UPDATE documents SET {column} = CAST({column} AS BLOB) WHERE number = ?"  # noqa: S608
+    damage(tmp_path / "x", change, "2")
+    with Index.open(tmp_path / "x", read_only=True, encoder=WordEncoder()) as index:
+        for read in (lambda: list(index.documents()), lambda: index.search("owl"), index.verify):
+            with pytest.raises(IndexDamagedError, match=r"restore|repair"):
+                read()
+    report = Index.salvage(tmp_path / "x", tmp_path / "saved")
+    assert (report.documents, len(report.lost)) == (1, 1)
+    if column != "id":
+        with Index.open(tmp_path / "x", encoder=WordEncoder()) as index:
+            assert index.delete(["b"]) == 1
+            assert [hit.id for hit in index.search("bat owl", k=9)] == ["a"]
+
+
+def test_every_changed_bit_of_the_word_index_is_found_or_changes_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "x"
+    rng = random.Random(3)
+    words = ("bat", "owl", "moth", "night", "cave", "river")
+    # So many that the word index has several pages in a segment.
+    numbers = [" ".join(str(rng.randrange(10**6)) for _ in range(90)) for _ in range(36)]
+    with Index.create(path, encoder=WordEncoder()) as index:
+        for start in range(0, 36, 12):
+            texts = [f"{words[i % 6]} {words[i % 5]} {numbers[i]}" for i in range(start, start + 12)]
+            index.add(ids=[f"d{start + i}" for i in range(12)], texts=texts)
+    queries = [*words, *" ".join(numbers).split()[::40]]
+
+    def answers() -> list[list[tuple[str, float]]]:
+        with Index.open(path, read_only=True, encoder=WordEncoder()) as index:
+            return [[(hit.id, hit.score) for hit in index.search(query, k=40, mode="bm25")] for query in queries]
+
+    expected = answers()
+    connection = sqlite3.connect(path / "catalog.sqlite")
+    blocks = connection.execute("SELECT id, block FROM passages_fts_data WHERE id > 10 ORDER BY id").fetchall()
+    found = 0
+    for number in range(60):
+        rowid, block = blocks[number % len(blocks)]
+        changed = bytearray(block)
+        # The end of a page has the offsets of its words, which only lookups use.
+        position = rng.randrange(len(block) - 40 if number % 2 else 0, len(block))
+        changed[position] ^= 1 << rng.randrange(8)
+        with connection:
+            connection.execute("UPDATE passages_fts_data SET block = ? WHERE id = ?", (bytes(changed), rowid))
+        try:
+            is_same = answers() == expected
+        except IndexDamagedError:
+            is_same = False
+        if not is_same:
+            found += 1
+            with Index.open(path, read_only=True, encoder=WordEncoder()) as index, pytest.raises(IndexDamagedError):
+                index.verify()
+        with connection:
+            connection.execute("UPDATE passages_fts_data SET block = ? WHERE id = ?", (block, rowid))
+    assert found > 20
+    with connection:
+        connection.execute("DELETE FROM passages_fts_idx")
+    connection.close()
+    with (
+        Index.open(path, read_only=True, encoder=WordEncoder()) as index,
+        pytest.raises(IndexDamagedError, match="the word index does not find all words"),
+    ):
+        index.verify()
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (b"vectors_checksum", b"vectors_checksem"),
+        (b"porter", b"porper"),
+        (b"remove_diacritics", b"remo\xf6e_diacritics"),
+        (b"TABLE documents", b"TABLE docume\xeets"),
+        (b"tokens INTEGER", b"token\xf3 INTEGER"),
+    ],
+)
+def test_a_changed_bit_of_the_schema_is_damage(tmp_path: Path, before: bytes, after: bytes) -> None:
+    with Index.create(tmp_path / "x", encoder=WordEncoder()) as index:
+        index.add(ids=["a"], texts=["bat"])
+    catalog = tmp_path / "x" / "catalog.sqlite"
+    data = catalog.read_bytes()
+    assert before in data
+    catalog.write_bytes(data.replace(before, after))
+    with pytest.raises((IndexDamagedError, NotAnIndexError)):
+        _read(tmp_path / "x")
+
+
+def _read(path: Path) -> None:
+    with Index.open(path, read_only=True, encoder=WordEncoder()) as index:
+        index.search("bat", mode="bm25")
+        index.verify()
+
+
+def test_a_damaged_number_of_commits_is_said_in_words(tmp_path: Path) -> None:
+    with Index.create(tmp_path / "x", dim=DIM) as index:
+        grow(index, "a", 3)
+    damage(tmp_path / "x", "UPDATE meta SET value = ? WHERE key = 'commits'", "q")
+    for read_only in (True, False):
+        with pytest.raises(IndexDamagedError, match=r"the number of commits is damaged \(.*'q'\); restore"):
+            Index.open(tmp_path / "x", read_only=read_only)
+
+
+def test_segments_without_the_vectors_that_an_index_stores_are_damage(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module, name, value in THRESHOLDS:
+        monkeypatch.setattr(module, name, value)
+    with Index.create(tmp_path / "x", dim=DIM) as index:
+        grow(index, "a", 40)
+    change = (
+        "UPDATE segments SET vectors_file = NULL, vectors_bytes = NULL, vectors_checksum = NULL WHERE codes_file <> ?"
+    )
+    damage(tmp_path / "x", change, "")
+    with (
+        Index.open(tmp_path / "x", read_only=True) as index,
+        pytest.raises(IndexDamagedError, match="segments have no file of vectors"),
+    ):
+        index.verify()
+
+
+def test_no_codebook_is_trained_from_damage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for module, name, value in THRESHOLDS:
+        monkeypatch.setattr(module, name, value)
+    path = tmp_path / "x"
+    with Index.create(path, dim=DIM) as index:
+        grow(index, "a", 40)
+        trained = Mock(side_effect=AssertionError)
+        monkeypatch.setattr(codebook_training, "sample", trained)
+        for file in (path / SEGMENT_FOLDER).glob("*.vectors"):
+            flip(file, 200)
+        damage(path, "UPDATE codebooks SET tokens = ?", "1")
+        with pytest.raises(IndexDamagedError, match="these files stay as they are"):
+            index.compact()
+
+
+def test_an_index_in_a_folder_that_cannot_be_written_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with Index.create(tmp_path / "x", dim=DIM) as index:
+        grow(index, "a", 3)
+    monkeypatch.setattr(os, "access", lambda path, mode: mode != os.W_OK)
+    with monkeypatch.context() as patch:
+        # As SQLite answers to "mode=rw" on a read-only file system.
+        patch.setattr(connection, "read_settings", Mock(side_effect=sqlite3.OperationalError("unable to open")))
+        with pytest.raises(
+            SerotineError, match=r"cannot be changed \(.*read-only file system\); .* the index read-only"
+        ):
+            Index.open(tmp_path / "x")
+    assert len(Index.open(tmp_path / "x", read_only=True)) == 3

@@ -23,6 +23,8 @@ def verify_index(store: Store, snapshot: Snapshot) -> VerifyReport:
         # The rest of the database may be unreadable without them.
         raise IndexDamagedError(f"{store.folder}/{loss}; {_FIX}")
     problems = [f"{CATALOG_FILE}: {problem}" for problem in catalog.check()]
+    if store.settings.keep_vectors and (bare := sum(record.vectors is None for record in snapshot.records)):
+        problems.append(f"{CATALOG_FILE}: {bare:,} segments have no file of vectors, which this index stores")
     files = [file for view in snapshot.segments.values() for file in view.segment.files]
     codebooks = [record.file for number, record in catalog.codebooks().items() if number in snapshot.codebooks]
     problems += [problem for file in codebooks if (problem := damage(store.folder / SEGMENT_FOLDER / file.name, file))]

@@ -121,9 +121,11 @@ class Maintenance:
         return job
 
     def _drifted(self, snapshot: Snapshot, job: Job, newest: int) -> bool:
-        head = [snapshot.segments[number].segment for number in job.segments]
+        views = [snapshot.segments[number] for number in job.segments]
+        head = [view.segment for view in views]
         if sum(segment.record.tokens for segment in head) < policy.FIRST_TRAINING:
             return False
+        self._require_intact(views)
         codebook = snapshot.codebooks[newest]
         points = codebook_training.sample(head, codebook_training.MEASURED, self._store.settings.dim)
         return codebook.mean_error(points, self._store.settings.nbits) > policy.DRIFTED * codebook.training_error
@@ -147,6 +149,8 @@ class Maintenance:
         settings = self._store.settings
         tokens = max(sum(record.tokens for record in snapshot.records), self._expected())
         centroids = self._centroids(tokens)
+        # Sampled through the map, which kills the process where a file was cut; and a codebook of damage would stay.
+        self._require_intact(list(snapshot.segments.values()))
         segments = [view.segment for view in snapshot.segments.values()]
         with progress_bar(kmeans.STEPS, "Training a codebook", enabled=show_progress) as advance:
             points = codebook_training.sample(segments, sample_size(centroids, settings.dim), settings.dim)

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from serotine.errors import IndexDamagedError
 from serotine.index.files import CodebookRecord, FileRecord, SegmentRecord
 from serotine.index.store import (
     calibration_table,
@@ -177,7 +178,12 @@ class Catalog(CatalogConnection):
         """Return the k best documents by BM25, as (document number, score)."""
         condition = None if where is None else filters.compile_where(where, self.settings.filterable)
         with self._statements() as connection:
-            return lexical.search(connection, query, k, condition)
+            hits = lexical.search(connection, query, k, condition)
+        if len({number for number, _ in hits}) < len(hits):
+            raise IndexDamagedError(
+                f"{self._path}: a document is in the word index more than once; restore it from a backup"
+            )
+        return hits
 
     def word_statistics(self, queries: Sequence[str], languages: Sequence[str]) -> list[WordStatistics]:
         """Return the word statistics of this index for queries that are searched as stems of `languages` too."""
@@ -265,6 +271,10 @@ class Catalog(CatalogConnection):
 
     def _row(self, values: Sequence[Any]) -> Row:
         number, id_, text, metadata = values
+        if not sql.has_row_types(id_, text, metadata):
+            raise IndexDamagedError(
+                f"{self._path}: the id, text or metadata of document {number} is no text; restore it from a backup"
+            )
         return Row(number, id_, text, decoded_metadata(metadata, self._path, id_))
 
     def counts(self) -> tuple[int, int]:

@@ -15,7 +15,7 @@ import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 
-from serotine.errors import IndexDamagedError
+from serotine.errors import IndexDamagedError, reason
 from serotine.index.files import durable
 from serotine.index.store import wal
 from serotine.wording import local_fix
@@ -31,7 +31,11 @@ NOTE_SUFFIX = "-commits"
 
 
 def count(connection: sqlite3.Connection) -> int:
-    """Return the number of commits; 0 in an index of an earlier version."""
+    """Return the number of commits; 0 in an index of an earlier version.
+
+    Raises:
+        ValueError: it is damaged.
+    """
     row = connection.execute("SELECT value FROM meta WHERE key = ?", (_KEY,)).fetchone()
     return 0 if row is None else int(row[0])
 
@@ -58,11 +62,16 @@ def require_all(connection: sqlite3.Connection, catalog: Path) -> None:
     """Check that the catalog has every commit that was on disk.
 
     Raises:
-        IndexDamagedError: some are missing: the WAL is gone, or was cut.
+        IndexDamagedError: some are missing: the WAL is gone, or was cut; or their number is damaged.
     """
     # First: another process may commit in between.
     noted = _noted(catalog)
-    missing = noted - count(connection)
+    try:
+        missing = noted - count(connection)
+    except ValueError as error:
+        raise IndexDamagedError(
+            f"{catalog}: the number of commits is damaged ({reason(error)}); restore it from a backup"
+        ) from error
     if missing > 0:
         fix = local_fix(
             "copy an index with all its files, or with `serotine snapshot`; `serotine verify --repair` saves the rest"

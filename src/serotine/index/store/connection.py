@@ -13,7 +13,7 @@ from serotine.errors import IndexDamagedError, IndexReplacedError, NotAnIndexErr
 from serotine.index.store import commits, forks, sql
 from serotine.index.store.forks import ForkAware
 from serotine.index.store.settings import read_settings
-from serotine.index.store.sqlite_errors import has_wal, translated_errors
+from serotine.index.store.sqlite_errors import has_wal, translated_errors, unwritable
 from serotine.wording import local_fix
 
 CATALOG_FILE = "catalog.sqlite"
@@ -67,6 +67,7 @@ class CatalogConnection(ForkAware):
     Raises:
         NotAnIndexError: the folder holds no catalog, or one of another format.
         IndexDamagedError: the catalog is not a readable database.
+        SerotineError: it is to be changed, and the folder is not writable.
     """
 
     def __init__(self, folder: Path, *, read_only: bool) -> None:
@@ -81,14 +82,22 @@ class CatalogConnection(ForkAware):
             raise NotAnIndexError(f"{folder}: no such folder; create an index there first", str(folder))
         if not path.is_file():
             raise NotAnIndexError(f"{folder}: not a Serotine index (it has no {CATALOG_FILE})", str(folder))
-        with translated_errors(self._path):
-            self._open()
-            try:
-                self.settings = read_settings(self._connection, folder / CATALOG_FILE)
-            except BaseException:
-                self._connection.close()
-                raise
+        try:
+            with translated_errors(self._path):
+                self._connect_first()
+        except SerotineError as error:
+            if type(error) is SerotineError and not read_only and not os.access(folder, os.W_OK):
+                raise unwritable(folder, "no permission to write there, or a read-only file system") from error
+            raise
         forks.watch(self)
+
+    def _connect_first(self) -> None:
+        self._open()
+        try:
+            self.settings = read_settings(self._connection, self._path)
+        except BaseException:
+            self._connection.close()
+            raise
 
     def _open(self) -> None:
         mode = "mode=ro" if self._read_only else "mode=rw"
@@ -233,7 +242,7 @@ class CatalogConnection(ForkAware):
         try:
             with closing(_connect(self._path, "immutable=1")) as connection:
                 return commits.count(connection)
-        except sqlite3.DatabaseError:
+        except (sqlite3.DatabaseError, ValueError):
             return 0
 
     def copy_to(self, path: Path) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 
 from serotine.index.store import calibration_table, lexical
-from serotine.index.store.sql import MAX_BOUND, row_checksum
+from serotine.index.store.sql import MAX_BOUND, is_row_intact
 
 Connections = Callable[[], AbstractContextManager[sqlite3.Connection]]
 
@@ -50,5 +50,5 @@ def _checked_rows(statements: Connections) -> Iterator[tuple[int, bool]]:
         if not rows:
             return
         for row in rows:
-            yield row[0], row_checksum(*row[1:4]) == row[4]
+            yield row[0], is_row_intact(*row[1:5])
         last = rows[-1][0]

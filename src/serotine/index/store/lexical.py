@@ -215,10 +215,13 @@ def problems(connection: sqlite3.Connection) -> list[str]:
             # Written by another version of the stemmers; the next change indexes all texts again.
             return []
     connection.execute(f"CREATE VIRTUAL TABLE temp.expected USING fts5 ({_COLUMNS})")
-    for name, table in (("stored_words", "main, passages_fts"), ("expected_words", "temp, expected")):
-        connection.execute(f"CREATE VIRTUAL TABLE temp.{name} USING fts5vocab ({table}, instance)")
+    for name, table in (("stored", "main, passages_fts"), ("expected", "temp, expected")):
+        connection.execute(f"CREATE VIRTUAL TABLE temp.{name}_words USING fts5vocab ({table}, instance)")
+        connection.execute(f"CREATE VIRTUAL TABLE temp.{name}_counts USING fts5vocab ({table}, row)")
     language, join = ("language", "LEFT JOIN lexical_languages USING (number)") if records else ("NULL", "")
-    texts = f"SELECT number, text, {language} FROM documents {join} WHERE live AND text <> '' ORDER BY number"  # noqa: S608
+    # A text that is no text is damaged, and reported as such.
+    condition = "live AND text <> '' AND typeof(text) = 'text'"
+    texts = f"SELECT number, text, {language} FROM documents {join} WHERE {condition} ORDER BY number"  # noqa: S608
     _insert(connection, connection.execute(texts), "temp.expected")
     # Words first: reading them writes what FTS5 has buffered.
     for stored, expected in (
@@ -235,7 +238,14 @@ def problems(connection: sqlite3.Connection) -> list[str]:
         except sqlite3.DatabaseError as error:
             return [f"the word index cannot be read ({error})"]
         return ["the word index does not match the texts"]
-    return []
+    # A search looks words up by the tops of pages and the offsets in them, which reading all words in order does not.
+    lookup = "SELECT stored.doc FROM temp.stored_counts AS stored WHERE stored.term = words.term"
+    lookups = f"SELECT words.doc = ({lookup}) FROM temp.expected_counts AS words"  # noqa: S608
+    try:
+        is_whole = all(row[0] for row in connection.execute(lookups))
+    except sqlite3.DatabaseError as error:
+        return [f"the word index cannot be read ({error})"]
+    return [] if is_whole else ["the word index does not find all words"]
 
 
 def match_expression(query: str) -> str | None:

@@ -29,7 +29,7 @@ from serotine.index.files import (
 )
 from serotine.index.store.catalog import Catalog, create_catalog
 from serotine.index.store.folder import new_file, new_folder
-from serotine.index.store.sql import MAX_BOUND, next_number, row_checksum
+from serotine.index.store.sql import MAX_BOUND, is_row_intact, next_number
 from serotine.index.store.transaction import StoredDocument, Transaction
 
 
@@ -219,7 +219,7 @@ def _documents(catalog: Catalog, numbers: NDArray[np.int64]) -> tuple[list[Store
             live, id_ = 0, None
             if row is not None:
                 id_, text, metadata, checksum, live = row
-                if not _intact(id_, text, metadata, checksum):
+                if not is_row_intact(id_, text, metadata, checksum):
                     id_, problem = id_ if isinstance(id_, str) else None, "its row does not match its checksum"
                 elif live and number not in stored:
                     problem = "the file of its vectors is damaged"
@@ -238,12 +238,6 @@ def _documents(catalog: Catalog, numbers: NDArray[np.int64]) -> tuple[list[Store
         LostDocument(row.number, None, "it has no row in the catalog") for row in absent if row.number not in known
     ]
     return sorted([*rows.values(), *absent], key=lambda row: row.number), sorted(lost, key=lambda row: row.number)
-
-
-def _intact(id_: object, text: object, metadata: object, checksum: object) -> bool:
-    if not (isinstance(id_, str) and isinstance(metadata, str) and (text is None or isinstance(text, str))):
-        return False
-    return row_checksum(id_, text, metadata) == checksum
 
 
 def _readable_rows(connection: sqlite3.Connection, last: int) -> Iterator[tuple[int, tuple[Any, ...] | None]]:

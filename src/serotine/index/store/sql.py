@@ -37,3 +37,13 @@ def next_number(connection: sqlite3.Connection) -> int:
 def row_checksum(id_: str, text: str | None, metadata: str) -> bytes:
     """Return the BLAKE2b-64 of a document's id, text and metadata as JSON."""
     return hashlib.blake2b(json.dumps((id_, text, metadata), ensure_ascii=False).encode(), digest_size=8).digest()
+
+
+def has_row_types(id_: object, text: object, metadata: object) -> bool:
+    """Return whether values have the types of a document's row: one changed bit makes a blob of a text."""
+    return isinstance(id_, str) and isinstance(text, str | None) and isinstance(metadata, str)
+
+
+def is_row_intact(id_: Any, text: Any, metadata: Any, checksum: object) -> bool:
+    """Return whether a document's row is what was written."""
+    return has_row_types(id_, text, metadata) and row_checksum(id_, text, metadata) == checksum

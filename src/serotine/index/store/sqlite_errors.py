@@ -8,11 +8,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from serotine.errors import IndexDamagedError, SerotineError
+from serotine.errors import IndexDamagedError, SerotineError, reason
 
 _DAMAGE_CODES = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
-# These have no error code of their own: text that is no UTF-8, and metadata that are no JSON.
-_DAMAGE_MESSAGES = ("decode to UTF-8", "malformed JSON")
+# These have no error code of their own: text that is no UTF-8, metadata that are no JSON; and what SQLite says to the
+# statements of this package where a bit of the schema has changed.
+_DAMAGE_MESSAGES = (
+    "decode to UTF-8", "malformed JSON", "no such ", "cannot join using", "has no column", "fts5", "tokenize",
+    "vtable constructor failed", "parse error", "syntax error", "SQL logic error",
+)  # fmt: skip
 
 
 def has_wal(catalog: Path) -> bool:
@@ -21,6 +25,17 @@ def has_wal(catalog: Path) -> bool:
         return catalog.with_name(f"{catalog.name}-wal").stat().st_size > 0
     except OSError:
         return False
+
+
+def _damaged(path: Path, error: Exception) -> IndexDamagedError:
+    return IndexDamagedError(f"{path}: cannot be read ({reason(error)}); restore it from a backup")
+
+
+def unwritable(folder: Path, cause: str) -> SerotineError:
+    """Return the error for an index that cannot be opened for writing."""
+    return SerotineError(
+        f"{folder}: cannot be changed ({cause}); make the folder writable, or open the index read-only"
+    )
 
 
 @contextmanager
@@ -32,7 +47,7 @@ def translated_errors(path: Path) -> Iterator[None]:
         # The lower byte of an extended error code is the kind of error.
         code = getattr(error, "sqlite_errorcode", 0) & 0xFF
         if code in _DAMAGE_CODES or any(message in str(error) for message in _DAMAGE_MESSAGES):
-            raise IndexDamagedError(f"{path}: cannot be read ({error}); restore it from a backup") from error
+            raise _damaged(path, error) from error
         if code == sqlite3.SQLITE_CANTOPEN and has_wal(path) and not os.access(path.parent, os.W_OK):
             raise SerotineError(
                 f"{path}-wal: holds commits of a writer that ended without closing the index, and SQLite needs to "
@@ -43,3 +58,6 @@ def translated_errors(path: Path) -> Iterator[None]:
         raise SerotineError(
             f"{path}: SQLite failed ({error}); check the disk and the folder's permissions, then try again"
         ) from error
+    except UnicodeDecodeError as error:
+        # In the name of a table or column, which SQLite quotes in its message.
+        raise _damaged(path, error) from error

@@ -91,7 +91,8 @@ class Transaction:
     def mark_deleted(self, numbers: Sequence[int]) -> None:
         """Turn live documents into tombstones: no search returns them, and their vectors stay until a rewrite."""
         for batch in batches(numbers):
-            condition = f"live AND text <> '' AND number IN ({placeholders(batch)})"
+            # A damaged text must not prevent a deletion.
+            condition = f"live AND text <> '' AND typeof(text) = 'text' AND number IN ({placeholders(batch)})"
             texts = self._connection.execute(f"SELECT number, text FROM documents WHERE {condition}", batch)  # noqa: S608
             lexical.remove(self._connection, texts.fetchall())
         self._connection.executemany(

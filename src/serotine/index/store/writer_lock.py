@@ -8,9 +8,10 @@ from weakref import WeakValueDictionary
 
 from filelock import FileLock, Timeout
 
-from serotine.errors import IndexLockedError, SerotineError, reason
+from serotine.errors import IndexLockedError, reason
 from serotine.index.store import forks
 from serotine.index.store.forks import ForkAware
+from serotine.index.store.sqlite_errors import unwritable
 from serotine.wording import worded
 
 try:
@@ -49,10 +50,7 @@ class WriterLock(ForkAware):
             raise IndexLockedError(f"{folder}: another writer has this index open{where}; {fix}", str(folder)) from None
         except OSError as error:
             self._lock.release()
-            raise SerotineError(
-                f"{folder}: cannot be changed ({error.strerror or reason(error)}); "
-                "make the folder writable, or open the index read-only"
-            ) from error
+            raise unwritable(folder, error.strerror or reason(error)) from error
         self._process = os.getpid()
         _HELD[self._file] = self
         forks.watch(self)

@@ -8,8 +8,7 @@ from serotine.errors import IndexDamagedError
 from serotine.index.files import SEGMENT_FOLDER, damage
 from serotine.index.results import VerifyReport
 from serotine.index.store import CATALOG_FILE, Catalog, Snapshot, Store
-
-_FIX = "restore it from a backup, or save what is intact with Index.salvage (serotine verify --repair -o NEW)"
+from serotine.wording import local_fix
 
 
 def verify_index(store: Store, snapshot: Snapshot) -> VerifyReport:
@@ -21,7 +20,7 @@ def verify_index(store: Store, snapshot: Snapshot) -> VerifyReport:
     catalog = store.catalog
     if loss := catalog.lost_commits():
         # The rest of the database may be unreadable without them.
-        raise IndexDamagedError(f"{store.folder}/{loss}; {_FIX}")
+        raise IndexDamagedError(f"{store.folder}/{loss}; {_salvage_fix()}")
     problems = [f"{CATALOG_FILE}: {problem}" for problem in catalog.check()]
     if store.settings.keep_vectors and (bare := sum(record.vectors is None for record in snapshot.records)):
         problems.append(f"{CATALOG_FILE}: {bare:,} segments have no file of vectors, which this index stores")
@@ -32,7 +31,7 @@ def verify_index(store: Store, snapshot: Snapshot) -> VerifyReport:
     # Document numbers are read through the map, which kills the process beyond the end of a file that was cut.
     problems += damaged or _misplaced(catalog, snapshot)
     if problems:
-        raise IndexDamagedError(f"{store.folder}: {'; '.join(problems)}; {_FIX}")
+        raise IndexDamagedError(f"{store.folder}: {'; '.join(problems)}; {_salvage_fix()}")
     return VerifyReport(
         segments=len(snapshot.segments),
         codebooks=len(codebooks),
@@ -40,6 +39,13 @@ def verify_index(store: Store, snapshot: Snapshot) -> VerifyReport:
         deleted=sum(view.numbers.size for view in snapshot.segments.values()) - snapshot.documents,
         bytes=sum(file.record.bytes for file in files) + sum(file.bytes for file in codebooks),
         stray_files=tuple(store.stray_files()),
+    )
+
+
+def _salvage_fix() -> str:
+    return local_fix(
+        "restore it from a backup, or save what is intact with Index.salvage (serotine verify --repair -o NEW)",
+        command="restore it from a backup, or save what is intact with serotine verify --repair -o NEW",
     )
 
 

@@ -45,10 +45,10 @@ fix: $(VENV)/.dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-# Attacks on indexes for MINUTES; prints what came of them, and fails on what nothing explains.
+# Attacks on indexes for MINUTES, from SEED; prints what came of them, and fails on what nothing explains.
 .PHONY: torture
 torture: $(VENV)/.dev
-	$(BIN)/python -m tests.torture --minutes $(or $(MINUTES),20)
+	$(BIN)/python -m tests.torture --minutes $(or $(MINUTES),20) $(if $(SEED),--seed $(SEED))
 
 # A wheel built from a clean sdist, audited, installed where there is no compiler, and used. Linux only.
 .PHONY: wheel

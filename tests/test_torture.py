@@ -47,7 +47,7 @@ def test_no_outcome_is_unexplained(tmp_path: Path, names: tuple[str, ...], minut
 
 
 def test_what_a_run_found_is_replayed_first_by_the_next(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(found, "_CACHE", tmp_path)
+    monkeypatch.setattr(found, "CACHE", tmp_path)
     monkeypatch.setattr(native, "sanitized", lambda kind, *_: tmp_path)
     monkeypatch.setattr(native.Native, "missing", classmethod(lambda _: ""))
     for program in ("search_test", "thread_pool_test"):
@@ -121,7 +121,7 @@ def test_an_attack_that_cannot_begin_is_unexplained(capsys: pytest.CaptureFixtur
 
 
 def test_files_that_fuzzing_found_are_replayed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(found, "_CACHE", tmp_path)
+    monkeypatch.setattr(found, "CACHE", tmp_path)
     attack = fuzzing.Fuzzing()
     assert attack.replay() == []
     assert attack._read("a.xml", b"<a>").kind == "reads: refused"
@@ -160,6 +160,33 @@ def test_without_ray_no_shards_are_killed(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(shard_kills.importlib.util, "find_spec", lambda name: None if name == "ray" else object())
     (result,) = runner._run_all([shard_kills.ShardKills], 3, None, 0.0)
     assert result["skipped"] == "the library ray is not installed: pip install 'serotine[ray]'"
+
+
+def test_what_ray_prints_is_in_a_file(tmp_path: Path) -> None:
+    program = """
+        import os, subprocess, sys
+        from pathlib import Path
+        sys.path.insert(0, "tests")
+        from torture.shard_kills import redirect_output
+        redirect_output(Path(sys.argv[1]))
+        print("a worker died", flush=True)
+        subprocess.run(["sh", "-c", "echo another died >&2"])
+    """
+    command = [sys.executable, "-c", textwrap.dedent(program), str(tmp_path / "ray.log")]
+    run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert (run.returncode, run.stdout, run.stderr) == (0, "", "")
+    assert (tmp_path / "ray.log").read_text() == "a worker died\nanother died\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"), [((), "--minutes 20"), (("MINUTES=5", "SEED=7"), "--minutes 5 --seed 7")]
+)
+def test_make_torture_takes_minutes_and_a_seed(arguments: tuple[str, ...], expected: str) -> None:
+    make = shutil.which("make")
+    if make is None:
+        pytest.skip("make is not installed")
+    run = subprocess.run([make, "-n", "torture", *arguments], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert run.stdout.rstrip().endswith(f"-m tests.torture {expected}")
 
 
 def test_every_reader_has_a_file_in_the_corpus() -> None:

@@ -133,6 +133,8 @@ def _run(kind: type[Attack], seed: int, state: int | None, seconds: float) -> di
         return {**result, "skipped": "needs Linux and a C compiler"}
     if missing := kind.missing():
         return {**result, "skipped": missing}
+    if kind.log is not None:
+        print(f"{kind.name}: what libraries say of killed processes is written to {kind.log}", flush=True)
     deadline = time.monotonic() + seconds
     try:
         attack = kind()

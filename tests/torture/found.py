@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Iterator
 from pathlib import Path
 
-_CACHE = Path(__file__).parents[2] / "cache" / "torture"
+CACHE = Path(__file__).parents[2] / "cache" / "torture"
 _MAX_FILES = 1000
 
 
@@ -18,7 +18,7 @@ class Found:
     """
 
     def __init__(self, attack: str) -> None:
-        self._folder = _CACHE / attack
+        self._folder = CACHE / attack
 
     def __iter__(self) -> Iterator[bytes]:
         files = sorted(self._folder.iterdir()) if self._folder.is_dir() else []

@@ -49,11 +49,13 @@ class Attack:
         name: as the command line and the table have it.
         share: of the time, beside those of the others; more where a state takes seconds.
         needs_shim: whether its system calls fail.
+        log: the file that gets what libraries say of killed processes.
     """
 
     name: str
     share = 1.0
     needs_shim = False
+    log: Path | None = None
 
     def __init__(self) -> None:
         shared = Path("/dev/shm")  # noqa: S108 - memory, because thousands of indexes are written

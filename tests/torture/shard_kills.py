@@ -25,6 +25,7 @@ from serotine.distributed import ShardedIndex, build, owner
 from serotine.distributed.manifest import read_manifest, repository_url
 from serotine.errors import SerotineError, ShardUnavailableError
 
+from .found import CACHE
 from .outcomes import Attack, Outcome
 
 SHARDS, REPLICAS = 3, 2
@@ -42,6 +43,8 @@ _KILLED_WITHIN = 1.0
 _PATIENCE = 120.0
 _TIMEOUT = 600.0
 _PR_SET_PDEATHSIG = 1
+# Ray reports every process that is killed.
+LOG = CACHE / "ray.log"
 
 
 class ShardKills(Attack):
@@ -52,6 +55,7 @@ class ShardKills(Attack):
 
     name = "shard kills"
     share = 2.0
+    log = LOG
 
     def __init__(self) -> None:
         super().__init__()
@@ -70,7 +74,9 @@ class ShardKills(Attack):
         environment = {name: value for name, value in os.environ.items() if name != "LD_PRELOAD"}
         with patch.dict(os.environ, environment, clear=True):
             if self._driver is None:
-                self._driver = ProcessPoolExecutor(1, multiprocessing.get_context("spawn"))
+                LOG.parent.mkdir(parents=True, exist_ok=True)
+                context = multiprocessing.get_context("spawn")
+                self._driver = ProcessPoolExecutor(1, context, initializer=redirect_output, initargs=(LOG,))
             attempt = self._driver.submit(_attempt, self.folder, rng)
         try:
             return attempt.result(_TIMEOUT)
@@ -334,6 +340,13 @@ def _written(path: Path, documents: dict[str, str]) -> Path:
 
 # In the driver's process.
 _clusters: list[_Cluster] = []
+
+
+def redirect_output(path: Path) -> None:
+    """Write what this process prints, and the processes that it starts, to a file."""
+    with path.open("ab") as file:
+        for descriptor in (1, 2):
+            os.dup2(file.fileno(), descriptor)
 
 
 def _started_ray(folder: Path) -> tuple[Any, Any]:

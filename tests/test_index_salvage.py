@@ -148,9 +148,7 @@ def test_two_segments_with_the_same_documents(tmp_path: Path) -> None:
 def test_repair_on_the_command_line(shell: Shell) -> None:
     create(Path("i.serotine"))
     statement("UPDATE documents SET text = 'forged' WHERE id = 's5'")(Path("i.serotine"))
-    assert "or save what is intact with Index.salvage (serotine verify --repair -o NEW)" in shell.fails(
-        "verify", "i.serotine"
-    )
+    assert "or save what is intact with `serotine verify --repair -o NEW`" in shell.fails("verify", "i.serotine")
     assert "must be given together" in shell.fails("verify", "i.serotine", "--repair", status=2)
     output = shell("verify", "i.serotine", "--repair", "-o", "new")
     assert "12 documents of i.serotine saved, 1 lost" in output

@@ -45,7 +45,7 @@ def verify_index(store: Store, snapshot: Snapshot) -> VerifyReport:
 def _salvage_fix() -> str:
     return local_fix(
         "restore it from a backup, or save what is intact with Index.salvage (serotine verify --repair -o NEW)",
-        command="restore it from a backup, or save what is intact with serotine verify --repair -o NEW",
+        command="restore it from a backup, or save what is intact with `serotine verify --repair -o NEW`",
     )
 
 

@@ -121,9 +121,9 @@ def serve_http(paths: Sequence[Path], port: int) -> None:
         app = create_server(served).streamable_http_app(
             streamable_http_path=_PATH, stateless_http=True, json_response=True
         )
-        click.echo(f"Serving MCP at {address(listening, _HOST)}{_PATH}; Ctrl-C stops.", err=True)
-        # log_config None: uvicorn's default would write to standard output.
         with suppress(KeyboardInterrupt):
+            click.echo(f"Serving MCP at {address(listening, _HOST)}{_PATH}; Ctrl-C stops.", err=True)
+            # log_config None: uvicorn's default would write to standard output.
             uvicorn.Server(uvicorn.Config(app, log_config=None)).run(sockets=[listening])
     finally:
         listening.close()

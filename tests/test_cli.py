@@ -308,6 +308,17 @@ def test_documents_are_deleted_by_a_filter(shell: Shell, monkeypatch: pytest.Mon
     assert "0 documents deleted" in shell(*long)
 
 
+def test_the_name_of_a_file_of_rows_means_its_rows(shell: Shell, tmp_path: Path) -> None:
+    write_jsonl(tmp_path / "more.jsonl", {"owl": "Owls hear.", "fox": "Foxes dig."})
+    shell("index", "corpus.jsonl", "more.jsonl", "-o", "i.serotine")
+    assert "nothing was deleted" in shell.fails("delete", "i.serotine", "more.jsonl", "less.jsonl")
+    assert shell.json("delete", "i.serotine", "more.jsonl", "owl")["deleted"] == 2
+    assert ids() == {"bat", "cat", "fish"}
+    # As documents of other files, they stay deleted.
+    assert shell.json("index", "more.jsonl", "-o", "i.serotine")["deleted"] == {"more.jsonl": 2}
+    assert ids() == {"bat", "cat", "fish"}
+
+
 def test_paths_without_an_index_are_errors(shell: Shell) -> None:
     for path in ("nowhere", "corpus.jsonl", "."):
         for command in (["search", path, "x"], ["info", path], ["verify", path], ["delete", path, "x"]):

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from serotine.cli.index_options import check_where, where_option
 from serotine.cli.output import check_text, json_option, plural, report, warn
 from serotine.issued_warnings import collected_warnings, muted_warnings
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from serotine.index import Index
 
 
 def _unique(ctx: click.Context, parameter: click.Parameter, ids: tuple[str, ...]) -> tuple[str, ...]:
@@ -29,6 +34,8 @@ def delete(
 ) -> None:
     """Delete documents: by id, all of them or none when one is not in the index; or those that pass a filter.
 
+    The name of a file that was indexed means all its documents.
+
     On a terminal, --where shows how many documents it matches and asks. Put -- before an id that starts with a dash.
     """
     context = click.get_current_context()
@@ -41,7 +48,7 @@ def delete(
     # Opened for writing before it asks: what it asks about cannot change until the answer.
     with Index.open(index, read_only=dry_run) as opened:
         if where is None:
-            matching = opened.delete(ids)
+            matching = opened.delete(_with_rows(opened, ids))
         else:
             check_where(where, opened.stats().filterable)
             with collected_warnings() as collected:
@@ -60,6 +67,14 @@ def delete(
         {"path": str(index), "deleted": 0 if dry_run else matching, "matching": matching, "documents": documents},
         json_file,
     )
+
+
+def _with_rows(index: Index, ids: Sequence[str]) -> list[str]:
+    """Return ids, those of its rows in the place of a file of rows, which have ids of their own."""
+    with muted_warnings():
+        rows = {id_: index.ids(where={"source": id_}) for id_ in ids if id_ not in index}
+    # What is neither is an error of the index.
+    return list(dict.fromkeys(row for id_ in ids for row in rows.get(id_) or [id_]))
 
 
 def _confirm(question: str, index: Path) -> None:

@@ -135,12 +135,14 @@ class _Drawn(ProgressBar):
     def __init__(self, display: Progress, total: int | None, description: str, unit: Unit, completed: int) -> None:
         super().__init__(total, completed)
         self._display = display
-        fields = {"unit": unit, "before": completed, "tokens": 0, "figures": ""}
-        self.task: TaskID = display.add_task(description, total=total, completed=completed, **fields)
+        self.task: TaskID = display.add_task(
+            description, total=total, completed=completed, unit=unit, before=completed, tokens=0, figures=""
+        )
 
     def _draw(self) -> None:
-        state = {"tokens": self.tokens, "figures": self.figures}
-        self._display.update(self.task, completed=self.completed, total=self.total, **state)
+        self._display.update(
+            self.task, completed=self.completed, total=self.total, tokens=self.tokens, figures=self.figures
+        )
 
 
 _display_lock = threading.Lock()

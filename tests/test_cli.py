@@ -76,7 +76,7 @@ def write_jsonl(path: Path, texts: dict[str, str]) -> Path:
 
 def ids(path: str = "i.serotine") -> set[str]:
     with Index.open(path, read_only=True) as index:
-        return {hit.id for hit in index.search("evening", k=10_000)}
+        return set(index.ids())
 
 
 def test_index_search_add_delete_info_verify(shell: Shell, tmp_path: Path) -> None:
@@ -238,9 +238,22 @@ def test_interrupted_indexing_resumes_after_the_last_commit(
         message = shell.fails("index", "corpus.jsonl", "-o", "i.serotine", status=130)
     assert f"{calls[0]} documents of 200 stored in i.serotine; run the same command again" in message
     assert len(ids()) == calls[0]
+    again = f"serotine index {tmp_path / 'corpus.jsonl'} -o i.serotine"
+    assert f"{tmp_path / 'corpus.jsonl'} was interrupted, or is still running" in shell("info", "i.serotine")
+    assert f"continue it with the options it had: {again}" in shell("info", "i.serotine")
+    shell("search", "i.serotine", "evening")
+    assert shell.err.count("was interrupted, or is still running; run it again, hits may be missing") == 1
+    calls.clear()
+    with monkeypatch.context() as patch:
+        patch.setattr(FakeEncoder, "encode_documents", interrupted_encode)
+        message = shell.fails("index", "corpus.jsonl", "-o", "i.serotine", status=130)
+    first = len(ids()) - calls[0]
+    assert f"{calls[0]} documents of {200 - first} stored in i.serotine, which has {len(ids())} now; run" in message
+    calls[0] = len(ids())
     result = shell.json("index", "corpus.jsonl", "-o", "i.serotine")
     assert (result["added"], result["unchanged"]) == (200 - calls[0], calls[0])
     assert ids() == set(texts)
+    assert "interrupted" not in shell("info", "i.serotine")
 
 
 def test_bad_input_leaves_no_files(shell: Shell, tmp_path: Path) -> None:

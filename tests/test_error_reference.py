@@ -22,7 +22,8 @@ SECTIONS = dict(re.findall(r"^### `(\w+)`\n(.*?)(?=^##|\Z)", PAGE, re.MULTILINE 
 # Raised where libraries are missing, disks full, machines down or models dense, or within SQLite; or bases of others.
 WITHOUT_EXAMPLE = {
     "MaintenanceWarning", "MissingExtraError", "PartialResultWarning", "SerotineError", "SerotineWarning",
-    "RefusedVectorsWarning", "ShardUnavailableError", "TrainingError", "UnprovedWarning", "ZeroShotWarning",
+    "RefusedVectorsWarning", "ShardUnavailableError", "TrainingError", "UnfinishedUpdateWarning",
+    "UnprovedWarning", "ZeroShotWarning",
 }  # fmt: skip
 
 

@@ -170,7 +170,7 @@ def test_an_interrupted_update_resumes(shell: Shell, tmp_path: Path, monkeypatch
     with monkeypatch.context() as patch:
         patch.setattr(FakeEncoder, "encode_documents", raises(KeyboardInterrupt()))
         message = shell.fails("index", "corpus.jsonl", "-o", "i.serotine", status=130)
-    assert "interrupted; 0 documents of 1 stored in i.serotine; run the same command again" in message
+    assert "interrupted; 0 documents of 1 stored in i.serotine, which has 3 now; run the same command again" in message
     assert ids() == {"bat", "cat", "fish"}
     shell("index", "corpus.jsonl", "-o", "i.serotine")
     assert ids() == {"new"}

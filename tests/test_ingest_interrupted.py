@@ -20,6 +20,7 @@ from helpers.fakes import ShortEncoder, WordEncoder
 from numpy.typing import NDArray
 
 from serotine import Index
+from serotine.errors import UnfinishedUpdateWarning
 from serotine.ingest import Chunking, Ingest, IngestReport, commits, update
 
 CHUNKING = Chunking(32, 0)
@@ -54,6 +55,54 @@ def run(index: Index, file: Path) -> IngestReport:
 
 def words(index: Index) -> set[str]:
     return {(hit.text or "").split()[0] for hit in index.get(index.ids())}
+
+
+def test_an_index_says_that_an_update_was_interrupted(tmp_path: Path) -> None:
+    encoder = StoppedEncoder()
+    first, second = write(tmp_path / "a.txt", "bat"), write(tmp_path / "b.txt", "owl", 3)
+    encoder.limit = 250
+    with Index.create(tmp_path / "i", encoder=encoder) as index, pytest.raises(KeyboardInterrupt):
+        run(index, first)
+    encoder.limit = None
+    with Index.open(tmp_path / "i", read_only=True, encoder=encoder) as index:
+        assert index.stats().unfinished == [str(first)]
+        message = f"i: the update from {first} was interrupted, or is still running; run it again, hits may be missing"
+        with pytest.warns(UnfinishedUpdateWarning, match=re.escape(message)):
+            hits = index.search("bat")
+        assert list(map(str, hits.warnings)) == [message]
+        # Once for an open index.
+        assert index.search("night").warnings == hits.warnings
+    with Index.open(tmp_path / "i", encoder=encoder) as index:
+        # A complete update of another file says nothing about this one.
+        run(index, second)
+        assert index.stats().unfinished == [str(first)]
+        run(index, first)
+        assert index.stats().unfinished == []
+        assert index.search("bat").warnings == ()
+        index.set_unfinished_sources([str(first), str(tmp_path / "gone"), str(second)])
+        # A run that stores nothing ends it too, for all in its folder; what is gone cannot be continued.
+        run(index, first)
+        assert index.stats().unfinished == [str(second)]
+
+
+def test_a_killed_update_is_unfinished(tmp_path: Path) -> None:
+    code = (
+        "import os, sys; sys.path[:0] = sys.argv[2:]\n"
+        "from helpers.fakes import WordEncoder\n"
+        "from serotine import Index\n"
+        "from serotine.ingest import update\n"
+        "with Index.create('i', encoder=WordEncoder()) as index:\n"
+        "    WordEncoder.encode_documents = lambda *_, **__: os.kill(os.getpid(), 9)\n"
+        "    update(index, [sys.argv[1]])\n"
+    )
+    file = write(tmp_path / "a.txt", "bat")
+    command = [sys.executable, "-c", code, str(file), *sys.path]
+    assert subprocess.run(command, cwd=tmp_path, check=False).returncode == -9
+    with Index.open(tmp_path / "i", encoder=WordEncoder()) as index:
+        # Nothing is stored, but it was begun.
+        assert (len(index), index.stats().unfinished) == (0, [str(file)])
+        run(index, file)
+        assert (index.stats().unfinished, len(index) > 0) == ([], True)
 
 
 @pytest.mark.parametrize("changed", [False, True])

@@ -260,6 +260,10 @@ class PartialResultWarning(SerotineWarning):
     """Shards of a sharded index were down or late: the hits are those of the others."""
 
 
+class UnfinishedUpdateWarning(SerotineWarning):
+    """An update of an index from files was interrupted, or is still running: hits may be missing."""
+
+
 class MaintenanceWarning(SerotineWarning):
     """Documents that were stored but could not be compressed yet."""
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from serotine.cli.output import json_option, plural, report, size
+from serotine.cli.output import json_option, plural, report, shell_line, size
 from serotine.coverage import with_wordless_advice
 
 if TYPE_CHECKING:
@@ -39,6 +39,13 @@ def _describe(path: Path, stats: IndexStats) -> str:
         options = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in stats.encoder_options.items())
         made_by = f" Vectors are from: {stats.arithmetic}." if stats.arithmetic else ""
         lines.append(f"  Encoder   {stats.encoder}{options and f' ({options})'}; queries need the same.{made_by}")
+    if stats.unfinished:
+        again = shell_line("serotine", "index", *stats.unfinished, "-o", path)
+        sources = ", ".join(stats.unfinished)
+        lines.append(
+            f"  Partial   the update from {sources} was interrupted, or is still running: documents are missing; "
+            f"continue it with the options it had: {again}"
+        )
     lines += [_codes(stats), _searching(stats), *_recall(stats)]
     lines.append(
         f"  On disk   {size(stats.bytes)} in {plural(stats.segments, 'segment')} ({stats.bytes_per_token:,.0f} bytes "

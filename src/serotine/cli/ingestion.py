@@ -211,8 +211,10 @@ def apply_plan(
     except KeyboardInterrupt:
         # The last commit may have ended without being counted.
         stored = max(stored, len(index) - documents_before)
+        total = f", which has {len(index):,} now" if documents_before else ""
         raise Interrupted(
-            f"interrupted; {plural(stored, 'document')} of {plan.to_store:,} stored in {index.path.name}; {run_again()}"
+            f"interrupted; {plural(stored, 'document')} of {plan.to_store:,} stored in {index.path.name}{total}; "
+            f"{run_again()}"
         ) from None
     _warn_about_texts(result, index.stats().encoder or "")
     return result

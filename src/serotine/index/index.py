@@ -33,6 +33,7 @@ from serotine.index.search import (
 from serotine.index.searcher import OpenSearch, Searcher
 from serotine.index.store import Sources, SourceUpdate, Store, read_settings
 from serotine.index.tuning import TuneReport
+from serotine.index.unfinished import unfinished_update
 from serotine.index.upkeep import Upkeep
 from serotine.index.writer import Writer
 from serotine.text_encoder import AnyEncoder, TextEncoder
@@ -303,6 +304,13 @@ class Index(Upkeep):
         check_flags(show_progress=show_progress)
         return self._writer.update_sources(updates, removed, expected_documents, staged, show_progress=show_progress)
 
+    def set_unfinished_sources(self, sources: Sequence[str]) -> None:
+        """Record the files and folders whose update has begun but not ended; `serotine.ingest` calls it.
+
+        Until it is called without them, `stats` names them and searches warn: after an interruption, too.
+        """
+        self._writer.set_unfinished(sources)
+
     def compact(self, *, show_progress: bool = False) -> None:
         """Rewrite the index without deleted documents, in as few segments as possible.
 
@@ -452,7 +460,9 @@ class Index(Upkeep):
     def _open_search(self) -> Iterator[OpenSearch]:
         """Yield the index as one search reads it; see `search_several`."""
         self._store.require_open()
-        yield OpenSearch(self._searcher, StoredDocuments(self._store), self)
+        unfinished = self._store.sources.unfinished()
+        warnings = (unfinished_update(self._store.folder, unfinished),) if unfinished else ()
+        yield OpenSearch(self._searcher, StoredDocuments(self._store), self, warnings)
 
     def tune(self, queries: Sequence[Query] | None = None, *, show_progress: bool = False) -> TuneReport:
         """Measure which effort keeps which recall on this index, so that `search` does no more than its `recall` needs.

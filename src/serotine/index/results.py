@@ -38,6 +38,7 @@ class IndexStats:
         arithmetic: what computed the vectors: "native, int8", or "torch or ONNX"; None for an index of vectors.
         calibration: the recall that `Index.tune` or housekeeping measured, by which searches choose their effort; None
             where none is valid.
+        unfinished: files and folders whose update was interrupted, or is still running: documents of them are missing.
     """
 
     documents: int
@@ -64,6 +65,7 @@ class IndexStats:
     arithmetic: str | None = None
     deleted_tokens: int = 0
     calibration: Calibration | None = None
+    unfinished: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)

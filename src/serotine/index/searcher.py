@@ -14,7 +14,7 @@ from serotine.index.queries import Query, QueryEncoder, query_texts
 from serotine.index.search import Documents, SearchOptions
 from serotine.index.store import Settings
 from serotine.index.weak_matches import weak_match
-from serotine.issued_warnings import issue_query_warnings
+from serotine.issued_warnings import issue_query_warnings, issue_warning, warnings_wanted
 
 
 class Searcher:
@@ -33,6 +33,7 @@ class Searcher:
         self.settings = settings
         self._queries = queries
         self._filters = filters
+        self._issued: set[SerotineWarning] = set()
 
     def search(
         self,
@@ -42,6 +43,7 @@ class Searcher:
         explainer: Explainer,
         *,
         checks_hits: bool = True,
+        of_index: tuple[SerotineWarning, ...] = (),
     ) -> list[Hits]:
         """Return the hits of every query, which `explainer` can explain; see `Index.search_batch`.
 
@@ -51,6 +53,7 @@ class Searcher:
             options: of all queries.
             explainer: explains the hits.
             checks_hits: whether to check that the encoder knows most hits; otherwise the caller does.
+            of_index: warnings that every hit list has, each issued once.
         """
         started = time.perf_counter()
         texts = query_texts(queries, options.mode)
@@ -65,9 +68,13 @@ class Searcher:
         of_filter = self._filters.warnings(options.where, [hit.metadata for _, hits in answers for hit in hits])
         answers = [(query.warned((*_partial(hits), *of_filter)), hits) for query, hits in answers]
         issue_query_warnings(query.warnings for query, _ in answers)
+        for warning in of_index:
+            if warning not in self._issued and warnings_wanted():
+                self._issued.add(warning)
+                issue_warning(warning)
         fingerprint = self.settings.fingerprint
         return [
-            hits.answering(text, (*query.warnings, *weak_match(text, hits, query, fingerprint)), explainer)
+            hits.answering(text, (*of_index, *query.warnings, *weak_match(text, hits, query, fingerprint)), explainer)
             for text, (query, hits) in zip(texts, answers, strict=True)
         ]
 
@@ -80,11 +87,13 @@ class OpenSearch:
         searcher: searches it.
         documents: its documents.
         explainer: explains its hits.
+        warnings: about the whole index.
     """
 
     searcher: Searcher
     documents: Documents
     explainer: Explainer
+    warnings: tuple[SerotineWarning, ...] = ()
 
     @property
     def settings(self) -> Settings:
@@ -93,7 +102,9 @@ class OpenSearch:
 
     def hits(self, queries: Sequence[Query], options: SearchOptions, *, checks_hits: bool = True) -> list[Hits]:
         """Return the hits of every query; see `Searcher.search`."""
-        return self.searcher.search(self.documents, queries, options, self.explainer, checks_hits=checks_hits)
+        return self.searcher.search(
+            self.documents, queries, options, self.explainer, checks_hits=checks_hits, of_index=self.warnings
+        )
 
 
 def _partial(hits: Hits) -> tuple[SerotineWarning, ...]:

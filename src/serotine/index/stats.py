@@ -46,4 +46,5 @@ def index_stats(store: Store) -> IndexStats:
         unknown_scripts=coverage.scripts,
         arithmetic=arithmetic(settings.fingerprint) if settings.fingerprint else None,
         calibration=snapshot.calibration,
+        unfinished=store.sources.unfinished(),
     )

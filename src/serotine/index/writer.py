@@ -204,6 +204,13 @@ class Writer:
                 self._maintain(show_progress=show_progress)
         return report
 
+    def set_unfinished(self, sources: Sequence[str]) -> None:
+        """Record the sources whose update has begun but not ended."""
+        with self._store.changes:
+            if self._store.sources.unfinished() != list(sources):
+                with self._store.transaction() as transaction:
+                    transaction.set_unfinished(sources)
+
     def delete(self, ids: Sequence[str] | None, where: Mapping[str, Any] | None) -> int:
         """Delete documents; return how many."""
         documents.validate_deletion(ids, where)

@@ -20,6 +20,7 @@ from serotine.ingest.limits import ReadingLimits
 from serotine.ingest.plan import IngestReport, OnSkip, Plan
 from serotine.ingest.planner import Planner
 from serotine.ingest.sources import SourceFile
+from serotine.ingest.unfinished import marked_unfinished
 from serotine.ingest.walk import FileSelection
 from serotine.wording import worded
 
@@ -140,7 +141,7 @@ class Ingest:
             on_skip=on_skip,
             show_progress=show_progress,
         )
-        with self._limits.applied():
+        with self._limits.applied(), marked_unfinished(index, self._sources, stores=bool(plan.changes)):
             report = commits.run()
         name = self._encoder.name
         fix = worded("cut texts into passages: chunking=Chunking(256, 32)", http="shorten them")

@@ -175,6 +175,10 @@ class Transaction:
                 self.mark_deleted(source_catalog.live_numbers(self._connection, number, None))
                 source_catalog.remove(self._connection, number)
 
+    def set_unfinished(self, sources: Sequence[str]) -> None:
+        """Store what `Sources.unfinished` returns."""
+        self.set_value(source_catalog.UNFINISHED, list(sources))
+
     def discard_staged(self) -> None:
         """Leave staged documents as tombstones."""
         staging.discard(self._connection)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 from fastapi import APIRouter, Request
@@ -89,7 +90,8 @@ async def compact_index(request: Request, name: str) -> Response:
 
 def _stats(services: Services, index: OpenIndex) -> dict[str, Any]:
     stats = asdict(index.stats())
-    return {**stats, "encoder": services.paths.hidden(stats["encoder"])}
+    sources = [Path(name).name for name in stats["unfinished"]]
+    return {**stats, "encoder": services.paths.hidden(stats["encoder"]), "unfinished": sources}
 
 
 def _summary(services: Services, served: ServedIndex | ServedShards, *, may_write: bool) -> dict[str, Any]:

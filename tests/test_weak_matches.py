@@ -22,7 +22,7 @@ TEXTS = {
     "bread": "Bread rises because yeast produces carbon dioxide.",
 }
 ON_TOPIC, OFF_TOPIC = "when does the serotine bat leave its roost?", "zzxqy qwrtplk"
-MEASURED = Path(__file__).parent.parent / "benchmarks" / "results" / "min_score.json"
+RESULTS = Path(__file__).parent.parent / "benchmarks" / "results"
 
 
 @pytest.fixture(scope="module")
@@ -37,15 +37,45 @@ def index(tmp_path: Path, encoder: Encoder) -> Iterator[Index]:
         yield index
 
 
-def test_the_threshold_is_the_measured_one() -> None:
-    measured = json.loads(MEASURED.read_text(encoding="utf-8"))
-    assert {source_fingerprint(measured["fingerprint"]): 0.55} == weak_matches._THRESHOLDS
+@pytest.mark.parametrize(
+    ("result", "threshold", "off_topic", "random_letters"),
+    # The scores of serotine-multi are close together: it warns of fewer, rather than of good ones.
+    [("min_score.json", 0.55, 0.25, 0.06), ("min_score_multi.json", 0.86, 0.55, 0.35)],
+)
+def test_the_threshold_is_the_measured_one(
+    result: str, threshold: float, off_topic: float, random_letters: float
+) -> None:
+    measured = json.loads((RESULTS / result).read_text(encoding="utf-8"))
+    assert weak_matches._THRESHOLDS[source_fingerprint(measured["fingerprint"])] == threshold
     # The share of a collection's own queries that it refuses, and of others that it accepts.
-    shares = measured["thresholds"]["0.55"]
+    shares = measured["thresholds"][f"{threshold:.2f}"]
     assert shares["on-topic"] < 0.01
     assert shares["on-topic word"] < 0.02
-    assert shares["off-topic"] < 0.25
-    assert shares["random letters"] < 0.06
+    assert shares["off-topic"] < off_topic
+    assert shares["random letters"] < random_letters
+
+
+def test_serotine_multi_warns_in_every_language(tmp_path: Path) -> None:
+    pytest.importorskip("serotine_multi")
+    texts = {
+        "bat": "The serotine is a large bat. It leaves its roost late in the evening.",
+        "owl": "Eulen jagen nachts Mäuse mit dem Gehör.",
+        "bread": "Le pain lève parce que la levure produit du dioxyde de carbone.",
+        "sun": "太阳是太阳系的中心恒星。",
+    }
+    queries = {
+        "when does the serotine bat leave its roost?": "bat",
+        "was jagen Eulen?": "owl",
+        "pourquoi le pain lève-t-il ?": "bread",
+        "太阳系的中心是什么": "sun",
+    }
+    with Index.create(tmp_path / "all.serotine", encoder="multi") as index:
+        index.add(ids=list(texts), texts=list(texts.values()))
+        for query, id_ in queries.items():
+            hits = index.search(query)
+            assert (hits[0].id, hits.warnings) == (id_, ())
+        (warning,) = index.search(OFF_TOPIC).warnings
+    assert str(warning).startswith("hits: weak matches, even the best below 0.86 per query token; ")
 
 
 @pytest.mark.filterwarnings("error")

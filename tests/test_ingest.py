@@ -125,6 +125,10 @@ def test_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         ("a.jsonl", b'{"_id": 1.5, "text": "x"}', r"'_id' must be a string that is not empty, got 1\.5"),
         ("a.txt", b"\x89PNG\r\n\0", r"a\.txt: not a text file: contains NUL bytes"),
         ("a.txt", b" \n", r"a\.txt: contains no documents"),
+        # Two bytes that look like UTF-16.
+        ("a.txt", b"\x00\x01", r"a\.txt: contains no documents"),
+        ("a.md", "\x02\n\u200b\n".encode(), r"a\.md: contains no documents"),
+        ("a.jsonl", b'{"_id": "1", "text": "\\u0001"}', r"a\.jsonl:1: 'text' is empty"),
         ("a.xyz", b"PK", r"a\.xyz: unknown file type; valid types: \.jsonl"),
     ],
 )

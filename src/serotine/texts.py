@@ -21,6 +21,11 @@ def is_text(value: str) -> bool:
     return True
 
 
+def has_visible(text: str) -> bool:
+    """Return whether a text has a character to read: one that is no white space, control or format character."""
+    return any(character.isprintable() and not character.isspace() for character in text)
+
+
 def strings(values: object, name: str) -> list[str]:
     """Return `values` as a list of strings.
 

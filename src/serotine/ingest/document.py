@@ -20,7 +20,7 @@ from serotine.ingest.fields import (
     text_field_advice,
     text_like,
 )
-from serotine.texts import is_text
+from serotine.texts import has_visible, is_text
 from serotine.wording import worded
 
 # From here on not every integer is a float.
@@ -107,7 +107,7 @@ def from_fields(values: Mapping[str, Any], file: str, line: int, fields: Fields 
         title = _string(rest.pop(key, None) or "", name, origin) if key is not None else ""
         # A null is no value, as in Parquet; a title is a text of its own.
         text = _string("" if value is None and title else value, " and ".join(fields.text) or "text", origin)
-    if not f"{title}{text}".strip():
+    if not has_visible(f"{title}{text}"):
         where = "every field" if fields.all_fields else repr(" and ".join(fields.text) or "text")
         raise InputFileError(f"{origin}: {where} is empty; give it a text, or remove the row")
     unused = _unused(rest, names, fields)

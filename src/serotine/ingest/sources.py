@@ -27,6 +27,7 @@ from serotine.ingest.limits import check_text, reading_limits
 from serotine.ingest.lines import read_whole
 from serotine.ingest.readers.pdf import read_pdf
 from serotine.ingest.rows import BadRowError, OnBadRow, Problem, ReadRow, Row, SkippedRow, Unread
+from serotine.texts import has_visible
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +130,7 @@ class SourceFile:
 
     def _passages(self, extract: Extract, chunker: Chunker | None) -> Iterator[Document]:
         name = origin_as_id(self.name)
-        if not extract.text.strip():
+        if not has_visible(extract.text):
             return
         if chunker is None:
             yield Document(name, extract.text.strip(), extract.metadata, name)

@@ -91,8 +91,12 @@ _CASES: dict[str, tuple[str, int, Callable[[int], str | bytes]]] = {
     "objects": (".json", 10_000, lambda n: json.dumps([{"text": "a"}] * n)),
     "rows of a table": (".md", 1_500, lambda n: "|a|b|\n|-|-|\n" + "|x|y|\n" * n),
     "items on one line": (".md", 1_500, lambda n: "- " * n + "a"),
-    "brackets": (".md", 1_500, lambda n: "[" * n),
-    "backticks": (".md", 1_500, lambda n: "`a``" * n),
+    "brackets": (".md", 50_000, lambda n: "[" * n),
+    "brackets of a heading": (".md", 12_000, lambda n: "# " + "[" * n),
+    "backticks": (".md", 25_000, lambda n: "`a``" * n),
+    "backticks of a heading": (".md", 12_000, lambda n: "# " + "`a``" * n),
+    "references": (".md", 1_500, lambda n: "[a]: b\n" * n),
+    "quotations in quotations": (".md", 5_000, lambda n: ">" * n + "\n" + "a\n" * n),
     "titles": (".rst", 3_000, lambda n: "a\n===\n\n" * n),
     "adornments": (".rst", 3_000, lambda n: "====\n" * n),
     "comments in an address": (".eml", 2_000, lambda n: "To: " + "(a)" * n + "\n\nbody"),
@@ -156,6 +160,14 @@ _CASES: dict[str, tuple[str, int, Callable[[int], str | bytes]]] = {
     "a long word": (".go", 1_000_000, lambda n: "x" * n),
     "cues": (".srt", 3_000, lambda n: "1\n00:00:01,000 --> 00:00:02,000\nx\n\n" * n),
 }
+
+
+def test_markdown_without_headings_costs_no_inline_parsing(tmp_path: Path) -> None:
+    for content in ("[" * 100_000, "![[" * 33_000, "[a\n" * 33_000, "*" * 50_000 + "a" + "*" * 50_000):
+        path = tmp_path / "a.md"
+        path.write_text(content)
+        # A second with it.
+        assert _seconds(path) < 0.4
 
 
 def _seconds(path: Path) -> float:

@@ -241,3 +241,44 @@ def test_what_is_not_read_of_records_is_counted(tmp_path: Path) -> None:
         report = update(index, [tmp_path], fields=Fields(text="text"))
         assert report.unread == {"comments": 1, "attachments": 1}
         assert update(index, [tmp_path]).unread == report.unread
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("a.txt", ""),
+        ("a.md", " \n"),
+        ("a.html", "<p></p>"),
+        ("a.py", "\n"),
+        ("a.jsonl", ""),
+        ("a.csv", "id,text\n"),
+        ("a.json", "[]"),
+    ],
+)
+def test_a_file_that_has_no_text_any_more_is_removed_and_reported(
+    index: Index, tmp_path: Path, name: str, content: str
+) -> None:
+    first = {"a.jsonl": '{"_id": "1", "text": "yak"}\n{"_id": "2", "text": "ox"}\n', "a.csv": "id,text\n1,yak\n"}
+    first["a.json"] = '[{"_id": "1", "text": "yak"}]'
+    file = tmp_path / "notes" / name
+    file.parent.mkdir()
+    (tmp_path / "notes" / "other.txt").write_text("gnu")
+    file.write_text(first.get(name, "yak"))
+    update(index, [file.parent])
+    ids = list(index.sources.ids(str(file)))
+    assert ids
+    file.write_text(content)
+    report = update(index, [file.parent])
+    assert (report.removed, report.files_removed, report.files_replaced) == (len(ids), 1, 0)
+    (skipped,) = report.skipped
+    kind = "documents" if name in ("a.jsonl", "a.csv", "a.json") else "text"
+    fault = f"contains no {kind}; check that it is the right file"
+    leave = (
+        f"its {len(ids)} documents leave the index, the first is" if len(ids) > 1 else "its document leaves the index:"
+    )
+    assert skipped.reason == f"{fault}; {leave} {ids[0]!r}"
+    assert index.sources.ids(str(file)) == []
+    # Reported by every run, like a file that was always empty.
+    assert [skipped.reason for skipped in update(index, [file.parent]).skipped] == [fault]
+    file.write_text(first.get(name, "yak"))
+    assert update(index, [file.parent]).added == len(ids)

@@ -21,15 +21,7 @@ from serotine.index.hits import Hits
 from serotine.index.long_texts import LongTexts
 from serotine.index.queries import Query, QueryEncoder, query_texts
 from serotine.index.recorded_encoder import RecordedEncoder
-from serotine.index.search import (
-    Explanation,
-    Fusion,
-    GroupBy,
-    Mode,
-    SearchKeywords,
-    SearchOptions,
-    StoredDocuments,
-)
+from serotine.index.search import Explanation, Fusion, GroupBy, Mode, SearchKeywords, SearchOptions, StoredDocuments
 from serotine.index.searcher import OpenSearch, Searcher
 from serotine.index.store import Sources, SourceUpdate, Store, read_settings
 from serotine.index.tuning import TuneReport

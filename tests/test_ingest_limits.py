@@ -157,6 +157,44 @@ def test_a_parquet_file_that_unpacks_to_too_much_is_refused(tmp_path: Path) -> N
     assert ingest(tmp_path, "p.parquet", content, ReadingLimits()).added > 0
 
 
+def test_a_file_whose_rows_expand_without_end_is_refused(tmp_path: Path) -> None:
+    content = gzip.compress(b"text\n" + b"bats eat moths\n" * 1_000)
+    limits = ReadingLimits(record_bytes=500, expansion=20)
+    (skipped,) = ingest(tmp_path, "a.csv.gz", content, limits).skipped
+    assert f"at most {20 * len(content):,} characters together, as it has {len(content):,} bytes" in skipped.reason
+    assert ingest(tmp_path, "a.csv.gz", content, ReadingLimits(record_bytes=500, expansion=1000)).added == 1_000
+    assert ingest(tmp_path, "b.csv.gz", content, ReadingLimits(expansion=1)).added == 1_000
+
+
+@needs_parquet
+@pytest.mark.parametrize("nested", [False, True])
+def test_one_long_text_in_many_rows_of_parquet_is_refused(tmp_path: Path, nested: bool) -> None:
+    long = ["bat " * 10_000] * 200
+    columns = {"text": ["owl"] * 200, "place": [{"note": text} for text in long]} if nested else {"text": long}
+    parquet.write_table(pyarrow.table(columns), tmp_path / "p.parquet", compression="zstd")
+    content = (tmp_path / "p.parquet").read_bytes()
+    assert len(content) < 5000
+    (skipped,) = ingest(tmp_path, "p.parquet", content, ReadingLimits(record_bytes=1 << 20)).skipped
+    assert "at most 1,048,576 characters together" in skipped.reason
+
+
+def test_on_step_ends_the_reading_of_one_long_text(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_bytes(b"\n".join(records(["bat " * 100_000, "owl"])))
+    steps = 0
+
+    def on_step() -> None:
+        nonlocal steps
+        steps += 1
+        if steps == 5:
+            raise KeyboardInterrupt
+
+    with Index.create(tmp_path / "i", encoder=WordEncoder()) as index:
+        with pytest.raises(KeyboardInterrupt):
+            update(index, [tmp_path / "a.jsonl"], on_step=on_step)
+        # The file, its first row, and portions of that.
+        assert (steps, len(index)) == (5, 0)
+
+
 def test_limits_apply_within_their_block_only() -> None:
     with LIMITS.applied():
         assert reading_limits() is LIMITS
@@ -167,7 +205,7 @@ def test_limits_apply_within_their_block_only() -> None:
 
 def test_defaults_are_those_that_the_documentation_states() -> None:
     limits = ReadingLimits()
-    assert (limits.text_bytes, limits.record_bytes) == (8 << 20, 64 << 20)
+    assert (limits.text_bytes, limits.record_bytes, limits.expansion) == (8 << 20, 64 << 20, 100)
 
 
 # An upload's memory is at most this multiple of its record limit, plus what the process has without it.

@@ -220,3 +220,27 @@ def test_sigterm_while_an_upload_is_indexed(tmp_path: Path, texts: Path) -> None
         index.verify()
         assert "acknowledged" in index
         assert 2001 + added <= len(index) < 22_001
+
+
+def test_sigterm_while_a_long_text_is_cut(tmp_path: Path, texts: Path) -> None:
+    file = tmp_path / "upload.jsonl"
+    row = json.dumps({"text": "bat " * 1_800_000}) + "\n"
+    file.write_text(row * 8)
+    with serving(texts, program=FAKE) as server:
+        client = server.client("i")
+        client.add(["acknowledged"], ["an owl"])
+        with file.open("rb") as data:
+            sent = httpx.post(f"{server.url}/v1/indexes/i/files", files={"files": data}, timeout=60)
+        assert sent.status_code == 202
+        job = f"{server.url}/v1/jobs/{sent.json()['job']}"
+        deadline = time.monotonic() + 60
+        while httpx.get(job).json()["state"] == "queued":
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        time.sleep(1)
+        assert httpx.get(job).json()["state"] == "running"
+        stopped_within(server, 10)
+    with Index.open(texts) as index:
+        index.verify()
+        assert "acknowledged" in index
+        assert len(index) == 2001

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -69,11 +69,13 @@ class Chunker:
     Args:
         encoder: the encoder whose tokens are counted.
         chunking: length and overlap of passages.
+        on_step: called before every portion of a long text is cut; what it raises ends the cutting.
     """
 
-    def __init__(self, encoder: TextEncoder, chunking: Chunking) -> None:
+    def __init__(self, encoder: TextEncoder, chunking: Chunking, on_step: Callable[[], None] = lambda: None) -> None:
         self.chunking = chunking
         self.encoder = encoder
+        self._on_step = on_step
         self._cutter = Cutter(encoder)
         self._cuts = CutCache()
 
@@ -86,7 +88,12 @@ class Chunker:
         known = self._cuts.take_long(key)
         if known is not None:
             return [i in known for i in range(len(texts))]
-        unclear = [i for i, text in enumerate(texts) if not self._cutter.fits(text, limit)]
+        # A text beyond the number of characters is long, however few its tokens.
+        unclear = [
+            i
+            for i, text in enumerate(texts)
+            if len(text) <= max_characters(limit) and not self._cutter.fits(text, limit)
+        ]
         spans = self._cutter.count([texts[i] for i in unclear])
         long = {i for i, tokens in zip(unclear, spans, strict=True) if len(tokens) > limit}
         flags = [i in long or len(text) > max_characters(limit) for i, text in enumerate(texts)]
@@ -125,6 +132,7 @@ class Chunker:
             return
         if len(text) > _PORTION:
             for portion in _portions(text, extract.sections):
+                self._on_step()
                 yield from self._cut(text, portion, [self._spans(text, section) for section in portion], limit)
             return
         section_spans = [self._spans(text, section) for section in extract.sections]

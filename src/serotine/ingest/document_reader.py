@@ -39,6 +39,7 @@ class DocumentReader:
         strict: whether one bad row makes its file broken.
         fields: the fields of tables that make a document; None: as recorded.
         recorded: those with which an index read its tables, by their names, and the last ones by type ("*.csv").
+        on_step: called with every row, page of a PDF and portion of a long text; what it raises ends the reading.
     """
 
     chunker: Chunker
@@ -46,6 +47,7 @@ class DocumentReader:
     strict: bool = False
     fields: Fields | None = None
     recorded: Mapping[str, Fields] = field(default_factory=dict)
+    on_step: Callable[[], None] = lambda: None
 
     def splitting(self, file: SourceFile) -> str:
         """Return how a file is split, as an index records it: split in another way, it has other documents."""
@@ -84,13 +86,24 @@ class DocumentReader:
         Raises:
             InputFileError: the file is broken; or, if strict, one of its rows.
         """
-        raise_or_report = _raise if self.strict else on_bad_row
+
+        def raise_or_report(row: SkippedRow) -> None:
+            self.on_step()
+            if self.strict:
+                raise BadRowError(row)
+            on_bad_row(row)
+
+        def on_page(part: float) -> None:
+            self.on_step()
+            on_part(part)
+
+        self.on_step()
         documents = file.documents(
             self.chunker,
             fields=self.fields_of(file),
             on_bad_row=raise_or_report,
             on_unread=on_unread,
-            on_part=on_part,
+            on_part=on_page,
             on_problem=on_problem,
         )
         if self.is_text(file):
@@ -103,6 +116,7 @@ class DocumentReader:
             for record, is_long in zip(
                 records, self.chunker.are_long([record.text for record in records]), strict=True
             ):
+                self.on_step()
                 try:
                     converted = self._placed(file, replace(record, metadata=convert_metadata(record, self.filterable)))
                     passages = self._passages(converted) if is_long else [converted]
@@ -168,7 +182,3 @@ class DocumentReader:
             )
             for number, chunk in enumerate(chunks, 1)
         ]
-
-
-def _raise(row: SkippedRow) -> None:
-    raise BadRowError(row)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -49,6 +49,8 @@ class Ingest:
         limits: what is read of one file, at most; larger records and files are skipped.
         allow_empty: remove what the index has of a folder that has no files any more, or of a source that is gone.
             Otherwise it stays, and the source is skipped: its disk may not be mounted.
+        on_step: called many times a second while files are read and cut; what it raises ends the run. What is
+            committed stays.
     """
 
     def __init__(
@@ -65,6 +67,7 @@ class Ingest:
         restore_deleted: bool = False,
         limits: ReadingLimits | None = None,
         allow_empty: bool = False,
+        on_step: Callable[[], None] = lambda: None,
     ) -> None:
         check_flags(upsert=upsert, strict=strict, restore_deleted=restore_deleted, allow_empty=allow_empty)
         self._limits = limits or ReadingLimits()
@@ -78,6 +81,7 @@ class Ingest:
         self._fields = fields
         self._restore_deleted = restore_deleted
         self._allow_empty = allow_empty
+        self._on_step = on_step
         self._planned: tuple[Plan, DocumentReader] | None = None
 
     def plan(
@@ -163,9 +167,10 @@ class Ingest:
     def _plan(
         self, index: Index | None, on_skip: OnSkip | None, on_read: OnProgress | None
     ) -> tuple[Plan, DocumentReader]:
-        chunker = Chunker(self._encoder, self._chunking or previous_chunking(index, self._encoder))
+        chunker = Chunker(self._encoder, self._chunking or previous_chunking(index, self._encoder), self._on_step)
         filterable = self._filterable if index is None else index.stats().filterable
-        reader = DocumentReader(chunker, filterable, self._strict, self._fields, recorded_fields(index))
+        recorded = recorded_fields(index)
+        reader = DocumentReader(chunker, filterable, self._strict, self._fields, recorded, self._on_step)
         planner = Planner(
             index,
             reader,
@@ -204,6 +209,7 @@ def update(
     allow_empty: bool = False,
     on_progress: OnProgress | None = None,
     on_skip: OnSkip | None = None,
+    on_step: Callable[[], None] = lambda: None,
 ) -> IngestReport:
     """Update an index from files and folders: add new files, replace changed ones, remove those that are gone.
 
@@ -225,6 +231,7 @@ def update(
         allow_empty: as in `Ingest`.
         on_progress: called after every commit with the documents stored so far, and to be stored in all.
         on_skip: called with every file that cannot be indexed, as soon as that is known.
+        on_step: as in `Ingest`.
 
     Returns:
         Counts, and the files, folders and rows that were skipped: a broken file never ends the run.
@@ -244,6 +251,7 @@ def update(
         restore_deleted=restore_deleted,
         limits=limits,
         allow_empty=allow_empty,
+        on_step=on_step,
     )
     return ingest.apply(index, on_progress=on_progress, on_skip=on_skip)
 

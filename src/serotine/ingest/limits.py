@@ -24,6 +24,8 @@ class ReadingLimits:
         row_group_bytes: of a row group of Parquet, unpacked.
         unpacked_bytes: of a .gz that is read line by line, unpacked.
         values: numbers, strings, objects and arrays in one text of JSON.
+        expansion: how many times its bytes the strings of a file of records may have together, where they have more
+            than `record_bytes`: formats that store a text once for many rows expand without end.
 
     >>> ReadingLimits(text_bytes=1 << 20).text_bytes
     1048576
@@ -37,6 +39,7 @@ class ReadingLimits:
     row_group_bytes: int = 1 << 30
     unpacked_bytes: int = 16 << 30
     values: int = 4_000_000
+    expansion: int = 100
 
     def __post_init__(self) -> None:
         for limit in fields(self):
@@ -80,6 +83,12 @@ def check_text(text: str, place: str) -> None:
     limit = reading_limits().text_bytes
     if len(text) * 4 > limit and (len(text) > limit or len(text.encode("utf-8", "surrogatepass")) > limit):
         raise InputFileError(f"{place}: the text must be at most {size(limit)}; {split_advice('--max-text-size')}")
+
+
+def expansion_limit(file_bytes: int) -> int:
+    """Return how many bytes the strings of a file of so many bytes may have together, by `expansion`."""
+    limits = reading_limits()
+    return max(limits.record_bytes, limits.expansion * file_bytes)
 
 
 def too_long(what: str) -> str:

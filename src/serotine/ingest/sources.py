@@ -23,7 +23,7 @@ from serotine.ingest.file_types import (
     file_type,
     has_own_encoding,
 )
-from serotine.ingest.limits import check_text, reading_limits
+from serotine.ingest.limits import check_text, expansion_limit, reading_limits
 from serotine.ingest.lines import read_whole
 from serotine.ingest.readers.pdf import read_pdf
 from serotine.ingest.rows import BadRowError, OnBadRow, Problem, ReadRow, Row, SkippedRow, Unread
@@ -105,6 +105,7 @@ class SourceFile:
         fields = self.fields(fields)
         if suffix in RECORD_READERS and not self.is_text(fields):
             rows = RECORD_READERS[suffix](self.path, self.name, fields)
+            rows = _without_expansion(rows, self.name, self.path.stat().st_size)
             yield from _row_documents(rows, self.name, fields, on_bad_row, on_problem, on_unread)
         elif suffix in TEXT_READERS:
             limit = None if suffix in CONTAINERS else reading_limits().record_bytes
@@ -141,6 +142,29 @@ class SourceFile:
             metadata = {**extract.passage_metadata(chunk.start, chunk.end, chunk.headings), "source": name}
             id_ = name if len(first) == 1 else f"{name}#{number}"
             yield Document(id_, extract.text[chunk.start : chunk.end], metadata, name)
+
+
+def _without_expansion(rows: Iterator[ReadRow], name: str, file_bytes: int) -> Iterator[ReadRow]:
+    """Yield rows; InputFileError where their strings together are beyond `ReadingLimits.expansion`."""
+    limit, characters = expansion_limit(file_bytes), 0
+    for row in rows:
+        if isinstance(row, Row):
+            characters += sum(map(_characters, row.fields.values()))
+            if characters > limit:
+                raise InputFileError(
+                    f"{name}: the texts of its rows must be at most {limit:,} characters together, as it has "
+                    f"{file_bytes:,} bytes, got more; write it as JSON Lines"
+                )
+        yield row
+
+
+def _characters(value: object) -> int:
+    """Return the characters of the strings of a value."""
+    if isinstance(value, str):
+        return len(value)
+    if isinstance(value, Mapping):
+        return sum(map(_characters, value.values()))
+    return sum(map(_characters, value)) if isinstance(value, (list, tuple)) else 0
 
 
 def _row_documents(

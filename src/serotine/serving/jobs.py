@@ -161,7 +161,7 @@ class Jobs:
         )
 
     def stop(self) -> None:
-        """Let jobs end after the documents they are committing."""
+        """Let jobs end after the documents that they are committing, or before the next text that they read."""
         self._stopping.set()
 
     def _run(self, job: Job, served: ServedIndex, folder: Path, files: list[str]) -> None:
@@ -193,12 +193,22 @@ class Jobs:
             self._metrics.added.labels(job.index).inc(added_before + added - job.added)
             job.added = added_before + added
             self._write(job)
+            check_running()
+
+        def check_running() -> None:
             if self._stopping.is_set():
                 raise SerotineError("the server was stopped; upload the files again to continue")
 
         sources = [SourceFile.named(folder / name, name) for name in names]
         with collected_warnings() as collected:
-            report = update(index, sources, restore_deleted=True, limits=self._limits, on_progress=on_progress)
+            report = update(
+                index,
+                sources,
+                restore_deleted=True,
+                limits=self._limits,
+                on_progress=on_progress,
+                on_step=check_running,
+            )
         job.report = IngestReport.total([job.report, report])
         texts.add(collected)
         job.warnings = texts.warnings(job.report.coverage, index.stats().encoder or "")

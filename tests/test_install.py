@@ -42,7 +42,7 @@ def test_documentation_installs_from_a_clone_first() -> None:
     """The first command of a page works in a clone; `serotine[x]` alone would look for a release."""
     for path in (ROOT / "docs").rglob("*.md"):
         first = next((line for line in path.read_text(encoding="utf-8").splitlines() if "$ pip install" in line), None)
-        assert first is None or "'." in first or "serotine" not in first, path.name
+        assert first is None or re.search(r"install '?\.", first) or "serotine" not in first, path.name
 
 
 def test_an_extra_is_added_without_compiling_again() -> None:

@@ -46,10 +46,12 @@ if random.random() < 0.5:
     index.close()
     index = Index.open(path)
 assert index.ids() == [f"d{i}" for i in range(added)]
-assert index.delete([f"d{i}" for i in range(added * 3 // 4)]) == added * 3 // 4
+# The more is kept, the more space its rewriting takes.
+deleted = added * (2 + int(sys.argv[2]) % 2) // 4
+assert index.delete([f"d{i}" for i in range(deleted)]) == deleted
 index.compact()
 index.add(ids=["new"], texts=["a"], vectors=[random.standard_normal((20, 32)).astype(np.float16)])
-assert index.verify().documents == added - added * 3 // 4 + 1
+assert index.verify().documents == added - deleted + 1
 print("freed")
 """
 # The same with documents of files, whose deletion is recorded in the catalog; the files are on another disk.
@@ -109,12 +111,49 @@ with Index.open(path, encoder=WordEncoder(32)) as index:
     assert gone.isdisjoint(index.ids())
 print("freed")
 """
+# One segment has more than the reserve without its deleted documents, and a smaller one less.
+FILL_WITH_ONE_SEGMENT = """
+import re, sys, warnings
+import numpy as np
+from serotine import Index
+
+warnings.simplefilter("error")
+random = np.random.default_rng(int(sys.argv[2]))
+index = Index.create(sys.argv[1] + "/x", dim=32)
+for name, size in (("large", 1500), ("small", 300)):
+    vectors = [random.standard_normal((20, 32)).astype(np.float16) for _ in range(size)]
+    index.add(ids=[f"{name} {i}" for i in range(size)], vectors=vectors)
+with open(sys.argv[1] + "/other", "wb", buffering=0) as file:
+    try:
+        while file.write(bytes(4096)):
+            pass
+    except OSError:
+        pass
+index.delete([f"large {i}" for i in range(0, 1500, 10)] + [f"small {i}" for i in range(0, 300, 2)])
+try:
+    index.compact()
+    raise SystemExit("there was space")
+except OSError as error:
+    message = str(error)
+# The small segment was rewritten.
+assert index.stats().deleted == 150, index.stats()
+assert index.verify().documents == 1500
+lacking = re.search(r"takes 1,[0-9,]+ bytes without them, [0-9,]+ more than are free;", message)
+first, last = re.search(r"delete the 1,350 documents from '(.*)' to '(.*)' too: ", message).groups()
+assert lacking and (first, last) == ("large 1", "large 1499"), message
+ids = index.ids()
+index.delete(ids[ids.index(first) : ids.index(last) + 1])
+index.compact()
+assert index.ids() == [f"small {i}" for i in range(1, 300, 2)]
+assert (index.verify().documents, index.stats().deleted) == (150, 0)
+print("freed")
+"""
 MOUNTED = 'mount -t tmpfs -o size=4m tmpfs "$1" && exec "$2" -c "$3" "$1" "$4" "$5" "$6"'
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="mounts as Linux does")
 @pytest.mark.parametrize("seed", range(4))
-@pytest.mark.parametrize("program", [FILL, FILL_FROM_FILES], ids=["added", "of files"])
+@pytest.mark.parametrize("program", [FILL, FILL_FROM_FILES, FILL_WITH_ONE_SEGMENT], ids=["added", "of files", "large"])
 def test_documents_can_be_deleted_on_a_full_disk(tmp_path: Path, program: str, seed: int) -> None:
     disk, notes = tmp_path / "disk", tmp_path / "notes"
     disk.mkdir()

@@ -265,7 +265,7 @@ class UnfinishedUpdateWarning(SerotineWarning):
 
 
 class MaintenanceWarning(SerotineWarning):
-    """Documents that were stored but could not be compressed yet."""
+    """Documents that were stored but could not be compressed, or segments that could not be merged, yet."""
 
 
 class PackageNameWarning(SerotineWarning):

@@ -307,10 +307,12 @@ class Index(Upkeep):
         """Rewrite the index without deleted documents, in as few segments as possible.
 
         Where vectors are stored, a codebook that the collection has outgrown is retrained and everything is encoded
-        with the new one. Searches continue meanwhile; it can be interrupted at any time.
+        with the new one. Searches continue meanwhile; it can be interrupted at any time. On a full disk it removes the
+        deleted documents segment by segment, and issues a MaintenanceWarning if the segments cannot be merged.
 
         Raises:
             ReadOnlyError: the index was opened with ``read_only=True``.
+            OSError: the disk has no space for the smallest segment without its deleted documents.
         """
         check_flags(show_progress=show_progress)
         self._writer.compact(show_progress=show_progress)

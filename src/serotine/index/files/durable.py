@@ -15,6 +15,8 @@ from typing import BinaryIO
 from serotine.files import named_errors
 
 TEMPORARY = ".tmp"
+# Bytes that `allocate` writes at once.
+_ALLOCATED = 1 << 22
 
 
 def write(file: BinaryIO, data: bytes | memoryview) -> None:
@@ -52,7 +54,8 @@ def allocate(path: Path, size: int) -> None:
     try:
         with path.open("xb") as file:
             # Random: zeros take no space where the file system compresses.
-            write(file, os.urandom(size))
+            for start in range(0, size, _ALLOCATED):
+                write(file, os.urandom(min(_ALLOCATED, size - start)))
             sync(file)
     except OSError:
         remove(path)

@@ -11,11 +11,21 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from serotine.errors import IndexDamagedError, SerotineError, reason
-from serotine.index.files import SEGMENT_FOLDER, Segment, SegmentRecord, centroids_for, damage, sample_size
-from serotine.index.growth import codebook_training, kmeans, policy, rewrite
+from serotine.errors import IndexDamagedError, MaintenanceWarning, SerotineError, reason
+from serotine.index.files import (
+    CHECKPOINT_FILE,
+    SEGMENT_FOLDER,
+    Segment,
+    SegmentRecord,
+    centroids_for,
+    damage,
+    durable,
+    sample_size,
+)
+from serotine.index.growth import codebook_training, full_disk, kmeans, policy, rewrite
 from serotine.index.growth.policy import Job, Kind
-from serotine.index.store import SegmentView, Snapshot, Store
+from serotine.index.store import SegmentView, Snapshot, Store, is_disk_full
+from serotine.issued_warnings import issue_warning
 from serotine.progress import progress_bar
 
 _log = logging.getLogger("serotine.index")
@@ -59,7 +69,13 @@ class Maintenance:
         """Run every job that is due."""
         while (job := self._due_job()) is not None:
             _log.info("%s: %s", self._store.folder, job.kind.value)
-            self._run_job(job, show_progress=show_progress)
+            with self._store.freeing_space():
+                try:
+                    self._run_job(job, show_progress=show_progress)
+                except (OSError, SerotineError) as error:
+                    if is_disk_full(error):
+                        self._remove_remains()
+                    raise
 
     def compact(self, *, show_progress: bool = False) -> None:
         """Rewrite everything into as few segments as possible, without tombstones.
@@ -67,36 +83,71 @@ class Maintenance:
         Where vectors are stored, a new codebook is trained unless the newest was trained for a collection of this
         size, and everything is encoded with it. Where they are not, codes stay as they are: encoding vectors rebuilt
         from codes would lose precision twice.
+
+        On a disk without space for that, only the deleted documents are removed, segment by segment.
+
+        Raises:
+            OSError: the disk has not even space for the smallest of these segments.
         """
+        try:
+            self._compact(show_progress=show_progress)
+            return
+        except (OSError, SerotineError) as error:
+            if not is_disk_full(error) or full_disk.smallest_rewrite(self._store.snapshot()) is None:
+                raise
+        # Not in the handler: the exception refers to open files, whose space is free once they are closed.
+        self._remove_tombstones(show_progress=show_progress)
+        try:
+            self._compact(show_progress=show_progress)
+        except (OSError, SerotineError) as error:
+            if not is_disk_full(error):
+                raise
+            self._remove_remains()
+            issue_warning(
+                MaintenanceWarning(
+                    f"{self._store.folder}: deleted documents were removed, but the disk is too full to merge the "
+                    "segments; free space, then compact again"
+                )
+            )
+
+    def _remove_tombstones(self, *, show_progress: bool) -> None:
+        """Rewrite every segment that has tombstones by itself, the smallest first: each frees space for the next."""
+        self._remove_remains()
+        while (smallest := full_disk.smallest_rewrite(self._store.snapshot())) is not None:
+            try:
+                self._merge([smallest.segment], show_progress=show_progress)
+                self._store.catalog.empty_wal()
+            except (OSError, SerotineError) as error:
+                if not is_disk_full(error):
+                    raise
+                self._remove_remains()
+                raise full_disk.shortage(self._store, smallest) from error
+
+    def _remove_remains(self) -> None:
+        """Remove what a job has left that failed on a full disk, also what the next one would go on from."""
+        self._store.sweep()
+        durable.remove(self._store.folder / SEGMENT_FOLDER / CHECKPOINT_FILE)
+        self._store.catalog.empty_wal()
+
+    def _compact(self, *, show_progress: bool) -> None:
+        if self._needs_training():
+            self._train(show_progress=show_progress)
+        newest = _newest(self._store.snapshot())
+        if newest is not None and (numbers := _outdated(self._store.snapshot(), newest)):
+            self._encode(numbers, newest, show_progress=show_progress)
+        for run in _runs(self._store.snapshot()):
+            self._merge(run, show_progress=show_progress)
+        with self._store.transaction() as transaction:
+            transaction.remove_unused_codebooks()
+        self._store.sweep()
+
+    def _needs_training(self) -> bool:
         snapshot = self._store.snapshot()
         total = sum(record.tokens for record in snapshot.records)
         newest = _newest(snapshot)
-        if total >= policy.FIRST_TRAINING and (
+        return total >= policy.FIRST_TRAINING and (
             newest is None or (self._store.settings.keep_vectors and self._is_stale(snapshot, newest, total))
-        ):
-            self._train(show_progress=show_progress)
-        snapshot = self._store.snapshot()
-        newest = _newest(snapshot)
-        if newest is not None:
-            stored = {
-                n: view.segment.record for n, view in snapshot.segments.items() if view.segment.vectors is not None
-            }
-            # Segments that become one must be adjacent: newer codes may lie between old codes and the head.
-            outdated = any(record.codebook not in (None, newest) for record in stored.values())
-            numbers = [number for number, record in stored.items() if outdated or record.codebook != newest]
-            if numbers:
-                self._encode(numbers, newest, show_progress=show_progress)
-        runs: dict[int | None, list[int]] = {}
-        snapshot = self._store.snapshot()
-        for number, view in snapshot.segments.items():
-            runs.setdefault(view.segment.record.codebook, []).append(number)
-        for run in runs.values():
-            if len(run) > 1 or snapshot.segments[run[0]].live is not None:
-                self._merge(run, show_progress=show_progress)
-        with self._store.transaction() as transaction:
-            transaction.remove_unused_codebooks()
-        # Readers that have the replaced files open can still read them.
-        self._store.sweep()
+        )
 
     def _is_stale(self, snapshot: Snapshot, newest: int, total: int) -> bool:
         trained_for = self._trained_for(newest)
@@ -141,8 +192,6 @@ class Maintenance:
             self._encode(list(job.segments), newest, show_progress=show_progress)
         else:
             self._merge(list(job.segments), show_progress=show_progress)
-        # Readers that have the replaced files open can still read them.
-        self._store.sweep()
 
     def _train(self, *, show_progress: bool) -> None:
         snapshot = self._store.snapshot()
@@ -166,6 +215,7 @@ class Maintenance:
         with self._store.transaction() as transaction:
             transaction.insert_codebook(record)
             transaction.remove_unused_codebooks()
+        self._store.sweep()
 
     def _encode(self, numbers: list[int], codebook: int, *, show_progress: bool) -> None:
         """Encode segments that have vectors into one."""
@@ -190,6 +240,9 @@ class Maintenance:
         views = [snapshot.segments[number] for number in numbers]
         codebook = views[0].segment.record.codebook
         self._require_intact(views)
+        if not any(view.documents for view in views):
+            self._replace(views, numbers, None)
+            return
         with progress_bar(_tokens(views), "Merging segments", enabled=show_progress) as advance:
             if codebook is None:
                 record = rewrite.copy(self._store, views, tick=advance)
@@ -197,16 +250,18 @@ class Maintenance:
                 record = rewrite.merge(self._store, views, snapshot.codebooks[codebook], tick=advance)
         self._replace(views, numbers, record)
 
-    def _replace(self, views: Sequence[SegmentView], numbers: Sequence[int], record: SegmentRecord) -> None:
+    def _replace(self, views: Sequence[SegmentView], numbers: Sequence[int], record: SegmentRecord | None) -> None:
         tombstones = [view.numbers[~view.live] for view in views if view.live is not None]
-        if record.documents:
+        if record is not None and record.documents:
             self._check(record)
         with self._store.transaction() as transaction:
             transaction.remove_segments(numbers)
-            if record.documents:
+            if record is not None and record.documents:
                 transaction.insert_segment(record)
             if tombstones:
                 transaction.purge_deleted(np.concatenate(tombstones).tolist())
+        # Readers that have the replaced files open can still read them.
+        self._store.sweep()
 
     def _require_intact(self, views: Sequence[SegmentView]) -> None:
         """Raise IndexDamagedError for damaged files: copied, damage would get a checksum that matches."""
@@ -235,6 +290,22 @@ class Maintenance:
 
 def _newest(snapshot: Snapshot) -> int | None:
     return max(snapshot.codebooks, default=None)
+
+
+def _outdated(snapshot: Snapshot, newest: int) -> list[int]:
+    """Return the segments with vectors to encode with the newest codebook."""
+    stored = {n: view.segment.record for n, view in snapshot.segments.items() if view.segment.vectors is not None}
+    # Segments that become one must be adjacent: newer codes may lie between old codes and the head.
+    outdated = any(record.codebook not in (None, newest) for record in stored.values())
+    return [number for number, record in stored.items() if outdated or record.codebook != newest]
+
+
+def _runs(snapshot: Snapshot) -> list[list[int]]:
+    """Return the segments of every codebook that become one, where that changes anything."""
+    runs: dict[int | None, list[int]] = {}
+    for number, view in snapshot.segments.items():
+        runs.setdefault(view.segment.record.codebook, []).append(number)
+    return [run for run in runs.values() if len(run) > 1 or snapshot.segments[run[0]].live is not None]
 
 
 def _tokens(views: Sequence[SegmentView]) -> int:

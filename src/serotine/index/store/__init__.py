@@ -19,6 +19,7 @@ from serotine.index.store.salvage import LostDocument, SalvageReport, salvage_in
 from serotine.index.store.settings import FORMAT_VERSION, Settings
 from serotine.index.store.snapshot import SegmentView, Snapshot
 from serotine.index.store.source_catalog import CatalogEntry, SourceRecord, Sources, SourceUpdate
+from serotine.index.store.sqlite_errors import is_disk_full
 from serotine.index.store.store import Store, read_settings
 from serotine.index.store.transaction import Transaction
 from serotine.index.store.word_statistics import WordStatistics, merged_statistics
@@ -56,6 +57,7 @@ __all__ = [
     "checked_path",
     "compile_where",
     "field_names",
+    "is_disk_full",
     "merged_statistics",
     "passage_origin",
     "read_settings",

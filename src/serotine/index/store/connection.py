@@ -259,6 +259,16 @@ class CatalogConnection(ForkAware):
         with self._statements() as connection:
             commits.require_all(connection, self._path)
 
+    def empty_wal(self) -> None:
+        """Move the commits out of the WAL and cut it, as far as open readers and the disk let it; without waiting."""
+        with self._lock, suppress(sqlite3.Error):
+            (timeout,) = self._connection.execute("PRAGMA busy_timeout").fetchone()
+            self._connection.execute("PRAGMA busy_timeout=0")
+            try:
+                self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+            finally:
+                self._connection.execute(f"PRAGMA busy_timeout={timeout}")
+
     def close_writer(self) -> None:
         """Move the commits out of the WAL, as far as open readers let it, and close; requires the writer lock."""
         with self._lock:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sqlite3
 from collections.abc import Iterator
@@ -17,6 +18,19 @@ _DAMAGE_MESSAGES = (
     "decode to UTF-8", "malformed JSON", "no such ", "cannot join using", "has no column", "fts5", "tokenize",
     "vtable constructor failed", "parse error", "syntax error", "SQL logic error",
 )  # fmt: skip
+
+
+def is_disk_full(error: BaseException) -> bool:
+    """Return whether an error, of the system or of the catalog, is that of a full disk."""
+    if isinstance(error, OSError):
+        return error.errno in (errno.ENOSPC, errno.EDQUOT)
+    cause = error.__cause__
+    return isinstance(cause, sqlite3.Error) and _kind(cause) == sqlite3.SQLITE_FULL
+
+
+def _kind(error: sqlite3.Error) -> int:
+    # The lower byte of an extended error code is the kind of error.
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF
 
 
 def has_wal(catalog: Path) -> bool:
@@ -44,8 +58,7 @@ def translated_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except sqlite3.Error as error:
-        # The lower byte of an extended error code is the kind of error.
-        code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+        code = _kind(error)
         if code in _DAMAGE_CODES or any(message in str(error) for message in _DAMAGE_MESSAGES):
             raise _damaged(path, error) from error
         if code == sqlite3.SQLITE_CANTOPEN and has_wal(path) and not os.access(path.parent, os.W_OK):

@@ -172,7 +172,7 @@ class Store(ForkAware):
         """Run a transaction: committed when the block ends, rolled back when it raises; see `Catalog.transaction`."""
         self.require_writer()
         if not self._freeing:
-            reserve.hold(self.folder / CATALOG_FILE)
+            reserve.hold(self.folder / CATALOG_FILE, self._largest_segment())
         try:
             with self.catalog.transaction() as connection:
                 yield Transaction(connection)
@@ -186,12 +186,26 @@ class Store(ForkAware):
     def freeing_space(self) -> Iterator[None]:
         """Give up the reserve of a full disk to changes that free space; requires `changes`."""
         self.require_writer()
-        outer, self._freeing = self._freeing, True
+        if self._freeing:
+            yield
+            return
+        self._freeing = True
         try:
-            with reserve.released(self.folder / CATALOG_FILE):
-                yield
+            with reserve.released(self.folder / CATALOG_FILE, self._largest_segment) as scarce:
+                # Before as well: SQLite goes on at the end of the WAL until what it holds is in the catalog.
+                if scarce:
+                    self.catalog.empty_wal()
+                try:
+                    yield
+                finally:
+                    if scarce:
+                        self.catalog.empty_wal()
         finally:
-            self._freeing = outer
+            self._freeing = False
+
+    def _largest_segment(self) -> int:
+        """Return the size in bytes of the largest segment that was last seen."""
+        return max((sum(file.bytes for file in record.files) for record in self._snapshot.records), default=0)
 
     def copy(self, target: Path, *, hard_links: bool = False) -> CopyReport:
         """Copy the newest committed state to a new index; see `copy_index`."""

@@ -160,6 +160,7 @@ def test_repeated_ids_are_reported_alike_in_every_run(index: Index, type_: str, 
         assert texts(index) == stored
 
 
+@pytest.mark.filterwarnings("ignore::serotine.errors.UnfinishedUpdateWarning")
 @pytest.mark.parametrize("size", [1, 12])
 def test_killed_at_any_commit_no_row_is_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: int) -> None:
     monkeypatch.chdir(tmp_path)

@@ -185,7 +185,8 @@ def test_make_torture_takes_minutes_and_a_seed(arguments: tuple[str, ...], expec
     make = shutil.which("make")
     if make is None:
         pytest.skip("make is not installed")
-    run = subprocess.run([make, "-n", "torture", *arguments], cwd=ROOT, capture_output=True, text=True, check=True)
+    command = [make, "-n", "--no-print-directory", "torture", *arguments]
+    run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
     assert run.stdout.rstrip().endswith(f"-m tests.torture {expected}")
 
 

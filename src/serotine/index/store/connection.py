@@ -86,7 +86,9 @@ class CatalogConnection(ForkAware):
             with translated_errors(self._path):
                 self._connect_first()
         except SerotineError as error:
-            if type(error) is SerotineError and not read_only and not os.access(folder, os.W_OK):
+            # Where there is a WAL, the error says what to do about its commits.
+            is_plain = type(error) is SerotineError and not has_wal(path)
+            if is_plain and not read_only and not os.access(folder, os.W_OK):
                 raise unwritable(folder, "no permission to write there, or a read-only file system") from error
             raise
         forks.watch(self)

@@ -75,6 +75,18 @@ struct Lanes {
   }
 };
 
+// Adds one group of steps, from `step` on, to the sums of V vectors, by registers of the group's shape.
+template <class Tiles, int V, int Tokens, int First, int Second>
+inline void add_steps(const Lanes& lanes, std::size_t step, const std::uint8_t* rows, std::size_t stride_bytes) {
+  Tiles::template load<Tokens>(rows + step * 4, stride_bytes);
+  Tiles::template load<First>(lanes.at(step, 0), lanes.step_bytes);
+  Tiles::template multiply<kSums0, Tokens, First>();
+  if constexpr (V == 2) {
+    Tiles::template load<Second>(lanes.at(step, 1), lanes.step_bytes);
+    Tiles::template multiply<kSums1, Tokens, Second>();
+  }
+}
+
 // Dot products of the shaped number of rows, `stride_bytes` apart, with V vectors of lanes: sums[V][16][16] of 4-byte values.
 // Every step is 4 bytes of each row. `before(step)` is called before each group of 16 steps.
 template <class Tiles, int V, class Before>
@@ -85,23 +97,11 @@ inline void tile_products(const Lanes& lanes, std::size_t steps, const std::uint
   std::size_t s = 0;
   for (; s + kTileRows <= steps; s += kTileRows) {
     before(s);
-    Tiles::template load<kTokens>(rows + s * 4, stride_bytes);
-    Tiles::template load<kLanes0>(lanes.at(s, 0), lanes.step_bytes);
-    Tiles::template multiply<kSums0, kTokens, kLanes0>();
-    if constexpr (V == 2) {
-      Tiles::template load<kLanes1>(lanes.at(s, 1), lanes.step_bytes);
-      Tiles::template multiply<kSums1, kTokens, kLanes1>();
-    }
+    add_steps<Tiles, V, kTokens, kLanes0, kLanes1>(lanes, s, rows, stride_bytes);
   }
   if (s < steps) {
     before(s);
-    Tiles::template load<kRestTokens>(rows + s * 4, stride_bytes);
-    Tiles::template load<kRestLanes0>(lanes.at(s, 0), lanes.step_bytes);
-    Tiles::template multiply<kSums0, kRestTokens, kRestLanes0>();
-    if constexpr (V == 2) {
-      Tiles::template load<kRestLanes1>(lanes.at(s, 1), lanes.step_bytes);
-      Tiles::template multiply<kSums1, kRestTokens, kRestLanes1>();
-    }
+    add_steps<Tiles, V, kRestTokens, kRestLanes0, kRestLanes1>(lanes, s, rows, stride_bytes);
   }
   Tiles::template store<kSums0>(sums, kTileBytes);
   if constexpr (V == 2) Tiles::template store<kSums1>(static_cast<std::uint8_t*>(sums) + kTileRows * kTileBytes, kTileBytes);

@@ -14,8 +14,18 @@ import pytest
 from serotine import Index
 from serotine.index.store import reserve
 
+# Fills the rest of the file system, to the last byte.
+FILL_THE_REST = """
+with open(sys.argv[1] + "/other", "wb", buffering=0) as file:
+    try:
+        while file.write(bytes(4096)):
+            pass
+    except OSError:
+        pass
+"""
 # Fills a file system of 4 MB by additions, and then with another file to the last byte.
-FILL = """
+FILL = (
+    """
 import sys, warnings
 import numpy as np
 from serotine import Index
@@ -36,12 +46,9 @@ try:
         added += size
 except (SerotineError, OSError) as error:
     assert "disk is full" in str(error), error
-with open(sys.argv[1] + "/other", "wb", buffering=0) as file:
-    try:
-        while file.write(bytes(4096)):
-            pass
-    except OSError:
-        pass
+"""
+    + FILL_THE_REST
+    + """
 if random.random() < 0.5:
     index.close()
     index = Index.open(path)
@@ -54,8 +61,10 @@ index.add(ids=["new"], texts=["a"], vectors=[random.standard_normal((20, 32)).as
 assert index.verify().documents == added - deleted + 1
 print("freed")
 """
+)
 # The same with documents of files, whose deletion is recorded in the catalog; the files are on another disk.
-FILL_FROM_FILES = """
+FILL_FROM_FILES = (
+    """
 import json, random, sys, warnings
 from pathlib import Path
 
@@ -83,12 +92,9 @@ def indexed():
     return True
 
 assert not indexed()
-with open(sys.argv[1] + "/other", "wb", buffering=0) as file:
-    try:
-        while file.write(bytes(4096)):
-            pass
-    except OSError:
-        pass
+"""
+    + FILL_THE_REST
+    + """
 if rng.random() < 0.5:
     index.close()
     index = Index.open(path, encoder=WordEncoder(32))
@@ -111,8 +117,10 @@ with Index.open(path, encoder=WordEncoder(32)) as index:
     assert gone.isdisjoint(index.ids())
 print("freed")
 """
+)
 # One segment has more than the reserve without its deleted documents, and a smaller one less.
-FILL_WITH_ONE_SEGMENT = """
+FILL_WITH_ONE_SEGMENT = (
+    """
 import re, sys, warnings
 import numpy as np
 from serotine import Index
@@ -123,12 +131,9 @@ index = Index.create(sys.argv[1] + "/x", dim=32)
 for name, size in (("large", 1500), ("small", 300)):
     vectors = [random.standard_normal((20, 32)).astype(np.float16) for _ in range(size)]
     index.add(ids=[f"{name} {i}" for i in range(size)], vectors=vectors)
-with open(sys.argv[1] + "/other", "wb", buffering=0) as file:
-    try:
-        while file.write(bytes(4096)):
-            pass
-    except OSError:
-        pass
+"""
+    + FILL_THE_REST
+    + """
 index.delete([f"large {i}" for i in range(0, 1500, 10)] + [f"small {i}" for i in range(0, 300, 2)])
 try:
     index.compact()
@@ -148,6 +153,7 @@ assert index.ids() == [f"small {i}" for i in range(1, 300, 2)]
 assert (index.verify().documents, index.stats().deleted) == (150, 0)
 print("freed")
 """
+)
 MOUNTED = 'mount -t tmpfs -o size=4m tmpfs "$1" && exec "$2" -c "$3" "$1" "$4" "$5" "$6"'
 
 

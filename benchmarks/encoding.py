@@ -251,14 +251,16 @@ def main() -> None:
     result: dict[str, Any] = {"machine": describe_machine(PACKAGES), "passages_file": arguments.passages.name}
     result |= speeds(arguments, encoders)
     sample = [document.text for document in itertools.islice(read([arguments.passages]), 5000, 5200)]
-    expected = load_sentence_transformers(arguments.work / CHECKPOINT)(2)(sample)
+    float32 = load_sentence_transformers(arguments.work / CHECKPOINT)(2)
+    expected = float32(sample)
     result["cosine"] = {name: cosines(e.encode_documents(sample), expected) for name, e in encoders[2].items()}
     report("cosine", result["cosine"])
     names = ["cranfield"] if arguments.quick else ["cranfield", "medline", "time"]
     result["ndcg_at_10"] = {}
     for name in names if arguments.ndcg is None else arguments.ndcg:
         collection = load_beir(arguments.collections / name)
-        judged = {title: quality(collection, encoder.encode_documents) for title, encoder in encoders[2].items()}
+        encode = {title: encoder.encode_documents for title, encoder in encoders[2].items()} | {TORCH: float32}
+        judged = {title: quality(collection, call) for title, call in encode.items()}
         result["ndcg_at_10"][name] = judged
         report(name, judged)
     if not arguments.quick:

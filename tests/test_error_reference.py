@@ -19,11 +19,11 @@ from serotine.wire import ERRORS, STATUS
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs/reference/errors.md").read_text("utf-8")
 SECTIONS = dict(re.findall(r"^### `(\w+)`\n(.*?)(?=^##|\Z)", PAGE, re.MULTILINE | re.DOTALL))
-# Raised where libraries are missing, disks full, machines down or models dense, or within SQLite; or bases of others.
+# Raised where libraries are missing or wanted, disks full, machines down or models dense, or within SQLite; or bases.
 WITHOUT_EXAMPLE = {
-    "MaintenanceWarning", "MissingExtraError", "PartialResultWarning", "SerotineError", "SerotineWarning",
-    "RefusedVectorsWarning", "ShardUnavailableError", "TrainingError", "UnfinishedUpdateWarning",
-    "UnprovedWarning", "ZeroShotWarning",
+    "IgnoredParameterWarning", "MaintenanceWarning", "MissingExtraError", "PartialResultWarning", "SerotineError",
+    "SerotineWarning", "RefusedVectorsWarning", "ShardUnavailableError", "TrainingError", "UnfinishedUpdateWarning",
+    "UnprovedWarning", "UntrainedProjectionWarning", "ZeroShotWarning",
 }  # fmt: skip
 
 
@@ -38,6 +38,15 @@ def examples(text: str) -> str:
 def test_every_class_has_a_section() -> None:
     assert set(SECTIONS) == public_classes()
     assert {name for name, text in SECTIONS.items() if not examples(text)} == WITHOUT_EXAMPLE
+
+
+def test_every_warning_is_of_serotine_errors() -> None:
+    defined = {
+        (source.name, name)
+        for source in (ROOT / "src").rglob("*.py")
+        for name in re.findall(r"^class (\w+)\(\w*Warning\):", source.read_text("utf-8"), re.MULTILINE)
+    }
+    assert {file for file, _ in defined} == {"errors.py"}
 
 
 def test_the_examples_raise_what_the_page_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

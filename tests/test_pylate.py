@@ -20,9 +20,13 @@ torch = pytest.importorskip("torch")
 from helpers import checkpoints  # noqa: E402
 
 from serotine import Encoder, Index  # noqa: E402
-from serotine.errors import EncoderError, IndexExistsError, SerotineError  # noqa: E402
+from serotine.errors import (  # noqa: E402
+    EncoderError,
+    IndexExistsError,
+    SerotineError,
+    UntrainedProjectionWarning,
+)
 from serotine.integrations.pylate import IgnoredParameterWarning, indexes, models, rank, retrieve, scores  # noqa: E402
-from serotine.integrations.pylate.checkpoint import UntrainedProjectionWarning  # noqa: E402
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 TEXTS = ["Bats fly at night.", "Owls hunt in the dark, quietly!", "A serotine is a bat."]

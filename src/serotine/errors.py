@@ -280,5 +280,13 @@ class RefusedVectorsWarning(SerotineWarning):
     """Vectors that a function in SQLite's SQL refused: SQLite itself only reports that a function raised."""
 
 
+class IgnoredParameterWarning(SerotineWarning):
+    """A parameter of PyLate's that has no effect on this engine was set."""
+
+
+class UntrainedProjectionWarning(SerotineWarning):
+    """A checkpoint opened as PyLate's `models.ColBERT` lacks a projection: a random one was added, to be trained."""
+
+
 class UnprovedWarning(SerotineWarning):
     """An exact search, made through a framework, whose result the index could not prove."""

@@ -10,8 +10,7 @@ from __future__ import annotations
 
 import importlib.util
 
-from serotine.errors import missing_extra
-from serotine.integrations.pylate.ignored_parameters import IgnoredParameterWarning
+from serotine.errors import IgnoredParameterWarning, missing_extra
 
 if importlib.util.find_spec("torch") is None:
     raise ImportError(missing_extra("serotine.integrations.pylate", "pylate"))

@@ -30,14 +30,11 @@ from serotine.encoders import (
     read_checkpoint,
     save_checkpoint,
 )
+from serotine.errors import UntrainedProjectionWarning
 
 _QUERY_LENGTH, _DOCUMENT_LENGTH, _DIM = 32, 180, 128
 _QUERY_PREFIX, _DOCUMENT_PREFIX = "[Q] ", "[D] "
 _SETTINGS_FILE = "config_sentence_transformers.json"
-
-
-class UntrainedProjectionWarning(UserWarning):
-    """The checkpoint lacks a projection: a random one was added, which needs training."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,12 +5,10 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping
 
+from serotine.errors import IgnoredParameterWarning
+
 # By parameter: PyLate's default, and why another value has no effect here.
 IgnoredParameters = Mapping[str, tuple[object, str]]
-
-
-class IgnoredParameterWarning(UserWarning):
-    """A parameter of PyLate's without effect here was set."""
 
 
 def warn_ignored(owner: str, ignored: IgnoredParameters, values: Mapping[str, object], *, stacklevel: int) -> None:

@@ -19,8 +19,8 @@
 Three layouts, as in the erikkaum/maxsim kernels: `score_candidates_padded`, `score_contrastive`,
 `score_pairs_packed`, each with a ``_with_argmax`` variant and, for torch tensors, a ``_train`` one with gradients.
 `score` and `top_k` are for everyday use; `colbert_scores`, `colbert_scores_pairwise` and `colbert_kd_scores`
-fit the losses of sentence-transformers and PyLate. `capabilities`, `use` and `set_num_threads` show and set the
-instruction set and the number of threads.
+fit the losses of sentence-transformers and PyLate; `xtr_scores` is the objective of XTR. `capabilities`, `use` and
+`set_num_threads` show and set the instruction set and the number of threads.
 """
 
 from __future__ import annotations
@@ -52,6 +52,7 @@ if TYPE_CHECKING:
         score_candidates_padded_train,
         score_contrastive_train,
         score_pairs_packed_train,
+        xtr_scores,
     )
 
 __all__ = [
@@ -75,10 +76,11 @@ __all__ = [
     "set_num_threads",
     "top_k",
     "use",
+    "xtr_scores",
 ]
 
 # Functions of torch tensors only: torch is imported on first access.
-_TORCH_ONLY = frozenset(name for name in __all__ if name.startswith("colbert_") or name.endswith("_train"))
+_TORCH_ONLY = frozenset(name for name in __all__ if name.startswith(("colbert_", "xtr_")) or name.endswith("_train"))
 
 
 def __getattr__(name: str) -> Any:

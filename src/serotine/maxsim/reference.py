@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import ArrayLike, NDArray
 
 
@@ -47,3 +49,37 @@ def argmax(query: ArrayLike, document: ArrayLike) -> NDArray[np.int32]:
         return np.full(products.shape[0], -1, dtype=np.int32)
     products = np.where(np.isnan(products), -np.inf, products)
     return np.where(products.max(axis=1) == -np.inf, -1, products.argmax(axis=1)).astype(np.int32)
+
+
+def xtr(query: ArrayLike, documents: Sequence[ArrayLike], k_token: int, *, impute: bool = False) -> NDArray[np.float64]:
+    """Return the XTR scores of one query with all documents (Lee et al. 2023, arXiv 2304.01982), in float64.
+
+    Every query token retrieves its `k_token` most similar tokens among all documents; ties go to the earlier document
+    and the lower token. A document's similarity to a query token is that of its best retrieved token.
+
+    Args:
+        query: shape (query tokens, dim).
+        documents: each of shape (tokens, dim).
+        k_token: tokens that every query token retrieves.
+        impute: mean over all query tokens, where a missing similarity is that of the last retrieved token, as in a
+            search; otherwise over those that retrieved a token of the document, 0 where none did, as in training.
+    """
+    products = [similarities(query, document) for document in documents]
+    owners = np.repeat(np.arange(len(products)), [matrix.shape[1] for matrix in products])
+    query_tokens = len(np.asarray(query))
+    scores = np.zeros(len(products))
+    for number, matrix in enumerate(products):
+        if query_tokens and matrix.shape[1] == 0:
+            scores[number] = -np.inf
+            continue
+        counted = []
+        for token in range(query_tokens):
+            row = np.concatenate([other[token] for other in products])
+            order = np.argsort(-row, kind="stable")[:k_token]
+            own = row[order[owners[order] == number]]
+            if own.size:
+                counted.append(own.max())
+            elif impute:
+                counted.append(row[order[-1]])
+        scores[number] = np.mean(counted) if counted else 0.0
+    return scores

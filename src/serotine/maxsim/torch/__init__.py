@@ -6,7 +6,7 @@ Importing this package imports torch; `serotine.maxsim` alone does not.
 Each layout comes as three functions: scores; scores with the winning token of every query token
 (``_with_argmax``); scores through which gradients flow (``_train``). `score` and `top_k` are for everyday use.
 `colbert_scores`, `colbert_scores_pairwise` and `colbert_kd_scores` give the same kernels the scoring
-signatures of sentence-transformers and PyLate.
+signatures of sentence-transformers and PyLate. `xtr_scores` counts retrieved tokens only.
 """
 
 from serotine.maxsim.torch import kernels
@@ -15,6 +15,15 @@ from serotine.maxsim.torch.kernels import *  # noqa: F403
 from serotine.maxsim.torch.numpy_bridge import through_numpy
 from serotine.maxsim.torch.scoring import score
 from serotine.maxsim.torch.selection import top_k
+from serotine.maxsim.torch.xtr import xtr_scores
 
-__all__ = ["colbert_kd_scores", "colbert_scores", "colbert_scores_pairwise", "score", "through_numpy", "top_k"]
+__all__ = [
+    "colbert_kd_scores",
+    "colbert_scores",
+    "colbert_scores_pairwise",
+    "score",
+    "through_numpy",
+    "top_k",
+    "xtr_scores",
+]
 __all__ += kernels.__all__

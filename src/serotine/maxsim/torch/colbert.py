@@ -58,8 +58,8 @@ def colbert_scores(
     >>> colbert_scores(queries, documents, documents_mask=torch.tensor([[1, 0], [1, 1]])).tolist()
     [[0.75, 1.5]]
     """
-    queries, query_mask = _dense_and_mask(queries_embeddings, queries_mask, "queries", ranks=(3,))
-    documents, document_mask = _dense_and_mask(documents_embeddings, documents_mask, "documents", ranks=(3, 4))
+    queries, query_mask = dense_and_mask(queries_embeddings, queries_mask, "queries", ranks=(3,))
+    documents, document_mask = dense_and_mask(documents_embeddings, documents_mask, "documents", ranks=(3, 4))
     packed, offsets = _pack(documents.flatten(0, -3), document_mask.flatten(0, -2))
     # A zeroed query token adds exactly 0 wherever a document has tokens, so queries stay a dense block.
     dense = queries.masked_fill(~query_mask[..., None], 0.0)
@@ -99,7 +99,7 @@ def colbert_scores_pairwise(
     >>> colbert_scores_pairwise(tokens, tokens).tolist()
     [2.0, 0.5]
     """
-    documents, document_mask = _dense_and_mask(documents_embeddings, documents_mask, "documents", ranks=(3,))
+    documents, document_mask = dense_and_mask(documents_embeddings, documents_mask, "documents", ranks=(3,))
     return colbert_kd_scores(
         queries_embeddings,
         documents[:, None],
@@ -141,8 +141,8 @@ def colbert_kd_scores(
     >>> colbert_kd_scores(queries, documents, documents_mask=torch.tensor([[[1, 0], [1, 1]]])).tolist()
     [[0.75, 1.5]]
     """
-    queries, query_mask = _dense_and_mask(queries_embeddings, queries_mask, "queries", ranks=(3,))
-    documents, document_mask = _dense_and_mask(documents_embeddings, documents_mask, "documents", ranks=(4,))
+    queries, query_mask = dense_and_mask(queries_embeddings, queries_mask, "queries", ranks=(3,))
+    documents, document_mask = dense_and_mask(documents_embeddings, documents_mask, "documents", ranks=(4,))
     count, candidates = documents.shape[:2]
     if queries.shape[0] != count:
         raise ValueError(
@@ -165,7 +165,7 @@ def colbert_kd_scores(
     return scores / query_mask.sum(dim=1)[:, None].clamp(min=1) if length_normalize else scores
 
 
-def _dense_and_mask(embeddings: Any, mask: Any, name: str, ranks: tuple[int, ...]) -> tuple[Tensor, Tensor]:
+def dense_and_mask(embeddings: Any, mask: Any, name: str, ranks: tuple[int, ...]) -> tuple[Tensor, Tensor]:
     """Return the embeddings as a dense tensor, and a bool mask of the same leading shape."""
     if isinstance(embeddings, (list, tuple)):
         items = [torch.as_tensor(item) for item in embeddings]

@@ -203,6 +203,11 @@ def damage(path: Path, statement: str, value: str) -> None:
     connection.close()
 
 
+def forget_checksums(path: Path) -> None:
+    """Leave the rows of segments and codebooks without checksums, as an earlier version did."""
+    damage(path, "DELETE FROM meta WHERE key = ?", "record_checksums")
+
+
 @pytest.mark.parametrize("mode", ["late", "hybrid"])
 def test_a_document_that_segments_hold_twice_is_damage(tmp_path: Path, mode: str) -> None:
     with Index.create(tmp_path / "x", encoder=WordEncoder()) as index:
@@ -336,6 +341,7 @@ def test_segments_without_the_vectors_that_an_index_stores_are_damage(
     change = (
         "UPDATE segments SET vectors_file = NULL, vectors_bytes = NULL, vectors_checksum = NULL WHERE codes_file <> ?"
     )
+    forget_checksums(tmp_path / "x")
     damage(tmp_path / "x", change, "")
     with (
         Index.open(tmp_path / "x", read_only=True) as index,
@@ -354,6 +360,7 @@ def test_no_codebook_is_trained_from_damage(tmp_path: Path, monkeypatch: pytest.
         monkeypatch.setattr(codebook_training, "sample", trained)
         for file in (path / SEGMENT_FOLDER).glob("*.vectors"):
             flip(file, 200)
+        forget_checksums(path)
         damage(path, "UPDATE codebooks SET tokens = ?", "1")
         with pytest.raises(IndexDamagedError, match="these files stay as they are"):
             index.compact()

@@ -135,6 +135,16 @@ class IndexDamagedError(SerotineError):
     """An index file that is missing, truncated or fails its checksum."""
 
 
+def index_damaged(problem: str) -> IndexDamagedError:
+    """Return the error for damage of an index, with what to do about it."""
+    restore = "restore it from a backup, or save what is intact with"
+    fix = local_fix(
+        f"{restore} Index.salvage (serotine verify --repair -o NEW)",
+        command=f"{restore} `serotine verify --repair -o NEW`",
+    )
+    return IndexDamagedError(f"{problem}; {fix}")
+
+
 class IndexReplacedError(SerotineError):
     """An open index in whose place on disk there is another, or none."""
 

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from serotine.errors import IndexDamagedError
+from serotine.errors import index_damaged
 from serotine.index.files import SEGMENT_FOLDER, damage
 from serotine.index.results import VerifyReport
 from serotine.index.store import CATALOG_FILE, Catalog, Snapshot, Store
-from serotine.wording import local_fix
 
 
 def verify_index(store: Store, snapshot: Snapshot) -> VerifyReport:
@@ -20,7 +19,7 @@ def verify_index(store: Store, snapshot: Snapshot) -> VerifyReport:
     catalog = store.catalog
     if loss := catalog.lost_commits():
         # The rest of the database may be unreadable without them.
-        raise IndexDamagedError(f"{store.folder}/{loss}; {_salvage_fix()}")
+        raise index_damaged(f"{store.folder}/{loss}")
     problems = [f"{CATALOG_FILE}: {problem}" for problem in catalog.check()]
     if store.settings.keep_vectors and (bare := sum(record.vectors is None for record in snapshot.records)):
         problems.append(f"{CATALOG_FILE}: {bare:,} segments have no file of vectors, which this index stores")
@@ -31,7 +30,7 @@ def verify_index(store: Store, snapshot: Snapshot) -> VerifyReport:
     # Document numbers are read through the map, which kills the process beyond the end of a file that was cut.
     problems += damaged or _misplaced(catalog, snapshot)
     if problems:
-        raise IndexDamagedError(f"{store.folder}: {'; '.join(problems)}; {_salvage_fix()}")
+        raise index_damaged(f"{store.folder}: {'; '.join(problems)}")
     return VerifyReport(
         segments=len(snapshot.segments),
         codebooks=len(codebooks),
@@ -39,13 +38,6 @@ def verify_index(store: Store, snapshot: Snapshot) -> VerifyReport:
         deleted=sum(view.numbers.size for view in snapshot.segments.values()) - snapshot.documents,
         bytes=sum(file.record.bytes for file in files) + sum(file.bytes for file in codebooks),
         stray_files=tuple(store.stray_files()),
-    )
-
-
-def _salvage_fix() -> str:
-    return local_fix(
-        "restore it from a backup, or save what is intact with Index.salvage (serotine verify --repair -o NEW)",
-        command="restore it from a backup, or save what is intact with `serotine verify --repair -o NEW`",
     )
 
 

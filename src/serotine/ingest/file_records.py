@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from serotine.errors import IndexDamagedError, reason
+from serotine.errors import IndexDamagedError, index_damaged, reason
 from serotine.index import SourceRecord
 from serotine.ingest.fields import Fields
 from serotine.ingest.file_types import file_type
@@ -118,7 +118,4 @@ def _recorded(record: SourceRecord, text: str) -> dict[str, Any]:
 
 
 def _damaged(record: SourceRecord, error: Exception) -> IndexDamagedError:
-    return IndexDamagedError(
-        f"{record.name}: what the index recorded of this file is damaged ({reason(error)}); "
-        "restore the index from a backup"
-    )
+    return index_damaged(f"{record.name}: what the index recorded of this file is damaged ({reason(error)})")

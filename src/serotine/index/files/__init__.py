@@ -10,7 +10,6 @@ from serotine.index.files.arrays import (
     FileRecord,
     copy_intact,
     damage,
-    verify_fix,
 )
 from serotine.index.files.codebook import (
     MAX_CENTROIDS,
@@ -66,6 +65,5 @@ __all__ = [
     "route",
     "row_bytes",
     "sample_size",
-    "verify_fix",
     "write_vectors",
 ]

@@ -19,9 +19,8 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from serotine.errors import IndexDamagedError, SerotineError, reason
+from serotine.errors import SerotineError, index_damaged, reason
 from serotine.index.files.durable import DurableFile
-from serotine.wording import local_fix
 
 MAGIC = b"SEROTARR"
 VERSION = 1
@@ -165,27 +164,15 @@ class ArraysFile:
                 size = os.fstat(file.fileno()).st_size
                 raw = np.memmap(file, dtype=np.uint8, mode="r") if size == record.bytes and size else None
         except FileNotFoundError:
-            raise IndexDamagedError(
-                f"{path}: the file is missing; restore it from a backup, or rebuild the index"
-            ) from None
+            raise index_damaged(f"{path}: the file is missing") from None
         except PermissionError as error:
             raise SerotineError(f"{path}: cannot be read ({error.strerror}); check its permissions") from error
         if raw is None:
-            raise IndexDamagedError(
-                f"{path}: must have {record.bytes:,} bytes by the catalog, got {size:,}; "
-                "restore it from a backup, or rebuild the index"
-            )
+            raise index_damaged(f"{path}: must have {record.bytes:,} bytes by the catalog, got {size:,}")
         try:
             self.arrays, self.attributes = _parse(raw, kind)
         except (ValueError, KeyError, TypeError, struct.error) as error:
-            raise IndexDamagedError(
-                f"{path}: the header is damaged ({reason(error)}); restore it from a backup"
-            ) from error
-
-
-def verify_fix() -> str:
-    """Return what to do about an index with a damaged file."""
-    return local_fix("`serotine verify` lists what is damaged, and with --repair saves the rest")
+            raise index_damaged(f"{path}: the header is damaged ({reason(error)})") from error
 
 
 def damage(path: Path, record: FileRecord) -> str:
@@ -207,7 +194,7 @@ def copy_intact(source: BinaryIO, record: FileRecord, target: Path) -> None:
     with DurableFile(target) as copy:
         problem = _mismatch(source, record, copy)
         if problem:
-            raise IndexDamagedError(f"{problem}; {verify_fix()}")
+            raise index_damaged(problem)
 
 
 def _mismatch(source: BinaryIO, record: FileRecord, copy: DurableFile | None = None) -> str:

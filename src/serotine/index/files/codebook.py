@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serotine import _core
-from serotine.errors import IndexDamagedError, reason
+from serotine.errors import index_damaged, reason
 from serotine.index.files.arrays import ArraysFile, ArraysWriter, FileRecord
 from serotine.index.files.router import Router, route
 
@@ -194,7 +194,7 @@ def open_codebook(folder: Path, record: CodebookRecord, dim: int) -> Codebook:
             raise ValueError(f"centroids of shape {centroids.shape}")
         return Codebook(centroids, file.arrays["scales"], coarse, float(file.attributes["error"]))
     except (KeyError, ValueError, TypeError) as error:
-        raise IndexDamagedError(f"{file.path}: damaged ({reason(error)}); restore it from a backup") from error
+        raise index_damaged(f"{file.path}: damaged ({reason(error)})") from error
 
 
 _ERROR_BOUNDS: NDArray[np.float64] = np.array([_core.error_bound(byte) for byte in range(256)])

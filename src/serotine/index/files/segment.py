@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serotine import _core
-from serotine.errors import IndexDamagedError, reason
+from serotine.errors import index_damaged, reason
 from serotine.index.files.arrays import ArraysFile, ArraysWriter, FileRecord
 from serotine.index.files.codebook import Codebook
 
@@ -100,7 +100,7 @@ class Segment:
         codes_file = self._open(folder, record.codes, CODES)
         documents_file = codes_file or vectors_file
         if documents_file is None:
-            raise IndexDamagedError(f"{folder}: the catalog lists a segment without files; restore it from a backup")
+            raise index_damaged(f"{folder}: the catalog lists a segment without files")
         try:
             self.numbers: NDArray[np.int64] = documents_file.arrays["numbers"]
             self.offsets: NDArray[np.int64] = documents_file.arrays["offsets"]
@@ -120,9 +120,7 @@ class Segment:
                 self.bits = int(codes_file.attributes["bits"])
                 self._set_codes(codes_file, codebook)
         except (KeyError, ValueError, TypeError, IndexError) as error:
-            raise IndexDamagedError(
-                f"{documents_file.path}: damaged ({reason(error)}); restore it from a backup, or rebuild the index"
-            ) from error
+            raise index_damaged(f"{documents_file.path}: damaged ({reason(error)})") from error
 
     def _open(self, folder: Path, record: FileRecord | None, kind: str) -> ArraysFile | None:
         if record is None:

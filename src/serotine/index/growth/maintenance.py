@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from serotine.errors import IndexDamagedError, MaintenanceWarning, SerotineError, reason
+from serotine.errors import IndexDamagedError, MaintenanceWarning, SerotineError, index_damaged, reason
 from serotine.index.files import (
     CHECKPOINT_FILE,
     SEGMENT_FOLDER,
@@ -223,16 +223,18 @@ class Maintenance:
         views = [snapshot.segments[number] for number in numbers]
         settings = self._store.settings
         self._require_intact(views)
-        with progress_bar(_tokens(views), "Encoding tokens", enabled=show_progress) as advance:
-            record = rewrite.encode(
-                self._store,
-                views,
-                codebook,
-                snapshot.codebooks[codebook],
-                settings.nbits,
-                keep_vectors=settings.keep_vectors,
-                tick=advance,
-            )
+        record = None
+        if _have_documents(views):
+            with progress_bar(_tokens(views), "Encoding tokens", enabled=show_progress) as advance:
+                record = rewrite.encode(
+                    self._store,
+                    views,
+                    codebook,
+                    snapshot.codebooks[codebook],
+                    settings.nbits,
+                    keep_vectors=settings.keep_vectors,
+                    tick=advance,
+                )
         self._replace(views, numbers, record)
 
     def _merge(self, numbers: list[int], *, show_progress: bool) -> None:
@@ -240,23 +242,23 @@ class Maintenance:
         views = [snapshot.segments[number] for number in numbers]
         codebook = views[0].segment.record.codebook
         self._require_intact(views)
-        if not any(view.documents for view in views):
-            self._replace(views, numbers, None)
-            return
-        with progress_bar(_tokens(views), "Merging segments", enabled=show_progress) as advance:
-            if codebook is None:
-                record = rewrite.copy(self._store, views, tick=advance)
-            else:
-                record = rewrite.merge(self._store, views, snapshot.codebooks[codebook], tick=advance)
+        record = None
+        if _have_documents(views):
+            with progress_bar(_tokens(views), "Merging segments", enabled=show_progress) as advance:
+                if codebook is None:
+                    record = rewrite.copy(self._store, views, tick=advance)
+                else:
+                    record = rewrite.merge(self._store, views, snapshot.codebooks[codebook], tick=advance)
         self._replace(views, numbers, record)
 
     def _replace(self, views: Sequence[SegmentView], numbers: Sequence[int], record: SegmentRecord | None) -> None:
+        """Commit what segments become: one segment, or none where they have no live documents."""
         tombstones = [view.numbers[~view.live] for view in views if view.live is not None]
-        if record is not None and record.documents:
+        if record is not None:
             self._check(record)
         with self._store.transaction() as transaction:
             transaction.remove_segments(numbers)
-            if record is not None and record.documents:
+            if record is not None:
                 transaction.insert_segment(record)
             if tombstones:
                 transaction.purge_deleted(np.concatenate(tombstones).tolist())
@@ -270,10 +272,7 @@ class Maintenance:
         folder = self._store.folder
         problems = [problem for file in files if (problem := damage(folder / SEGMENT_FOLDER / file.name, file))]
         if problems:
-            raise IndexDamagedError(
-                f"{folder}: {'; '.join(problems)}; these files stay as they are and are not merged; "
-                "restore them from a backup, or rebuild the index"
-            )
+            raise index_damaged(f"{folder}: {'; '.join(problems)}; these files stay as they are and are not merged")
 
     def _check(self, record: SegmentRecord) -> None:
         """Open a segment before it is committed: a catalog that names an unreadable file makes an unreadable index."""
@@ -306,6 +305,10 @@ def _runs(snapshot: Snapshot) -> list[list[int]]:
     for number, view in snapshot.segments.items():
         runs.setdefault(view.segment.record.codebook, []).append(number)
     return [run for run in runs.values() if len(run) > 1 or snapshot.segments[run[0]].live is not None]
+
+
+def _have_documents(views: Sequence[SegmentView]) -> bool:
+    return any(view.documents for view in views)
 
 
 def _tokens(views: Sequence[SegmentView]) -> int:

@@ -10,8 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-from serotine.errors import IndexDamagedError
-from serotine.index.files import FileChecksum, FileRecord, durable, verify_fix
+from serotine.errors import IndexDamagedError, index_damaged
+from serotine.index.files import FileChecksum, FileRecord, durable
 from serotine.index.repository.manifest import PART_BYTES, StoredFile, digest
 from serotine.index.repository.objects import MissingObjectError, Objects
 from serotine.progress import ProgressBar
@@ -98,7 +98,7 @@ class Upload:
                     queue.submit(lambda part=part, data=data: self._write(part, data), self._sent)  # type: ignore[misc]
                 self._renew()
         if size != record.bytes or (record.checksum and checksum.hexdigest() != record.checksum):
-            raise IndexDamagedError(f"the checksum of {record.name} does not match the catalog's; {verify_fix()}")
+            raise index_damaged(f"the checksum of {record.name} does not match the catalog's")
         return StoredFile(record.name, size, record.checksum, tuple(parts))
 
     def _write(self, part: str, data: bytes) -> bytes:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from serotine.errors import IndexDamagedError, SerotineError
+from serotine.errors import SerotineError, index_damaged
 from serotine.index.hits import Hit, Hits, SearchStats, document_of
 from serotine.index.search import fusion
 from serotine.index.search.documents import Documents, Rankings, View
@@ -65,9 +65,7 @@ class Retriever:
                 return hits
             _log.debug("%s: changed during a search; retrying", place)
         if self._documents.state() is before:
-            raise IndexDamagedError(
-                f"{place}: a document that a segment holds is not in the catalog; restore the index from a backup"
-            )
+            raise index_damaged(f"{place}: a document that a segment holds is not in the catalog")
         raise SerotineError(f"{place}: the index is rewritten faster than it can be read; try again")
 
     def _attempt(
@@ -97,10 +95,7 @@ class Retriever:
             for i, rankings_of_query in zip(pending, rankings, strict=True):
                 late = rankings_of_query.late
                 if late is not None and len(set(late.numbers)) < len(late.numbers):
-                    raise IndexDamagedError(
-                        f"{self._documents.place}: a document is in segments more than once; "
-                        "restore the index from a backup"
-                    )
+                    raise index_damaged(f"{self._documents.place}: a document is in segments more than once")
                 ranking = _combined(rankings_of_query, options)
                 chosen = _choose(options, view, vectors[i] if vectors else None, ranking)
                 if chosen is None:

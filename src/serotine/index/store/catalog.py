@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from serotine.errors import IndexDamagedError
+from serotine.errors import index_damaged
 from serotine.index.files import CodebookRecord, FileRecord, SegmentRecord
 from serotine.index.store import (
     calibration_table,
@@ -25,6 +25,7 @@ from serotine.index.store import (
     integrity,
     lexical,
     passages,
+    record_checksums,
     sql,
 )
 from serotine.index.store.calibration_table import Calibration
@@ -98,6 +99,7 @@ def create_catalog(folder: Path, settings: Settings) -> None:
             for statement in filters.index_statements(settings.filterable):
                 connection.execute(statement)
             connection.executemany("INSERT INTO meta VALUES (?, ?)", settings_rows(settings))
+            record_checksums.renew(connection, 0)
             sql.commit(connection)
         finally:
             connection.close()
@@ -136,6 +138,11 @@ class Catalog(CatalogConnection):
                 *(file for _, record in self.segments() for file in record.files),
                 *(record.file for record in self.codebooks().values()),
             ]
+
+    def damaged_records(self) -> list[str]:
+        """Return the names of the rows of segments, codebooks and values that are not what was written."""
+        with self._statements() as connection:
+            return record_checksums.damaged(connection)
 
     def value(self, key: str) -> Any:
         """Return a value that `Transaction.set_value` stored, or None."""
@@ -180,9 +187,7 @@ class Catalog(CatalogConnection):
         with self._statements() as connection:
             hits = lexical.search(connection, query, k, condition)
         if len({number for number, _ in hits}) < len(hits):
-            raise IndexDamagedError(
-                f"{self._path}: a document is in the word index more than once; restore it from a backup"
-            )
+            raise index_damaged(f"{self._path}: a document is in the word index more than once")
         return hits
 
     def word_statistics(self, queries: Sequence[str], languages: Sequence[str]) -> list[WordStatistics]:
@@ -272,9 +277,7 @@ class Catalog(CatalogConnection):
     def _row(self, values: Sequence[Any]) -> Row:
         number, id_, text, metadata = values
         if not sql.has_row_types(id_, text, metadata):
-            raise IndexDamagedError(
-                f"{self._path}: the id, text or metadata of document {number} is no text; restore it from a backup"
-            )
+            raise index_damaged(f"{self._path}: the id, text or metadata of document {number} is no text")
         return Row(number, id_, text, decoded_metadata(metadata, self._path, id_))
 
     def counts(self) -> tuple[int, int]:

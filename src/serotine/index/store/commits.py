@@ -15,12 +15,12 @@ import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 
-from serotine.errors import IndexDamagedError, reason
+from serotine.errors import index_damaged, reason
 from serotine.index.files import durable
 from serotine.index.store import wal
-from serotine.wording import local_fix
 
-_KEY = "commits"
+KEY = "commits"
+"""The key of the number in the table `meta`."""
 # Its row as SQLite stores it: the length of its header, the types of key and value, and both.
 _ROW = re.compile(rb"\x03\x1b(.)commits([0-9]{1,20})", re.DOTALL)
 _TEXT_TYPE = 13
@@ -36,7 +36,7 @@ def count(connection: sqlite3.Connection) -> int:
     Raises:
         ValueError: it is damaged.
     """
-    row = connection.execute("SELECT value FROM meta WHERE key = ?", (_KEY,)).fetchone()
+    row = connection.execute("SELECT value FROM meta WHERE key = ?", (KEY,)).fetchone()
     return 0 if row is None else int(row[0])
 
 
@@ -46,7 +46,7 @@ def increment(connection: sqlite3.Connection) -> int:
     ((number,),) = connection.execute(
         "INSERT INTO meta VALUES (?, '1') ON CONFLICT (key) DO UPDATE SET value = CAST(value AS INTEGER) + 1 "
         "RETURNING value",
-        (_KEY,),
+        (KEY,),
     ).fetchall()
     return int(number)
 
@@ -69,14 +69,9 @@ def require_all(connection: sqlite3.Connection, catalog: Path) -> None:
     try:
         missing = noted - count(connection)
     except ValueError as error:
-        raise IndexDamagedError(
-            f"{catalog}: the number of commits is damaged ({reason(error)}); restore it from a backup"
-        ) from error
+        raise index_damaged(f"{catalog}: the number of commits is damaged ({reason(error)})") from error
     if missing > 0:
-        fix = local_fix(
-            "copy an index with all its files, or with `serotine snapshot`; `serotine verify --repair` saves the rest"
-        )
-        raise IndexDamagedError(f"{catalog.parent}/{loss(catalog, missing)}; {fix}")
+        raise index_damaged(f"{catalog.parent}/{loss(catalog, missing)}")
 
 
 def missing_on_disk(catalog: Path, count_without_wal: Callable[[], int]) -> int:

@@ -9,12 +9,11 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
-from serotine.errors import IndexDamagedError, IndexReplacedError, NotAnIndexError, SerotineError
-from serotine.index.store import commits, forks, sql
+from serotine.errors import IndexReplacedError, NotAnIndexError, SerotineError, index_damaged
+from serotine.index.store import commits, forks, record_checksums, sql
 from serotine.index.store.forks import ForkAware
 from serotine.index.store.settings import read_settings
 from serotine.index.store.sqlite_errors import has_wal, translated_errors, unwritable
-from serotine.wording import local_fix
 
 CATALOG_FILE = "catalog.sqlite"
 # Seconds that a fork waits for a statement of another thread.
@@ -58,7 +57,7 @@ def copy_database(connection: sqlite3.Connection, path: Path) -> None:
     finally:
         copy.close()
     if problem != "ok":
-        raise IndexDamagedError(f"{path.name}: {problem}; {local_fix('repair it with `serotine verify --repair`')}")
+        raise index_damaged(f"{path.name}: {problem}")
 
 
 class CatalogConnection(ForkAware):
@@ -200,8 +199,11 @@ class CatalogConnection(ForkAware):
         with self._statements() as connection:
             connection.execute("BEGIN IMMEDIATE")
             try:
+                # What this transaction does not change must not get a checksum of its damage.
+                record_checksums.require_intact(connection, self._path)
                 yield connection
                 number = commits.increment(connection)
+                record_checksums.renew(connection, number)
                 sql.commit(connection)
             except BaseException:
                 if connection.in_transaction:
@@ -255,6 +257,11 @@ class CatalogConnection(ForkAware):
         """
         with self._one_state() as connection, translated_errors(path):
             copy_database(connection, path)
+
+    def require_intact_records(self) -> None:
+        """Raise IndexDamagedError where rows of segments, codebooks or values are not what was written."""
+        with self._statements() as connection:
+            record_checksums.require_intact(connection, self._path)
 
     def require_commits(self) -> None:
         """Raise IndexDamagedError where commits are missing that were on disk."""

@@ -10,12 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from serotine.errors import IndexDamagedError
+from serotine.errors import IndexDamagedError, index_damaged
 from serotine.index.files import SEGMENT_FOLDER, FileRecord, copy_intact, durable
 from serotine.index.store.catalog import Catalog
 from serotine.index.store.connection import CATALOG_FILE
 from serotine.index.store.folder import new_folder
-from serotine.wording import local_fix
 
 # Where a hard link is impossible, the file is copied: another file system, one without links, too many links.
 _NO_LINK = (errno.EXDEV, errno.EPERM, errno.EOPNOTSUPP, errno.EMLINK, errno.EACCES)
@@ -111,8 +110,7 @@ def committed_state(folder: Path, catalog: Catalog, building: Path) -> Iterator[
                 break
             except FileNotFoundError as error:
                 if catalog.version() == version:
-                    fix = local_fix("`serotine verify --repair` saves the rest")
-                    raise IndexDamagedError(f"{error.filename}: the file is missing; {fix}") from None
+                    raise index_damaged(f"{error.filename}: the file is missing") from None
                 # A writer has committed since, and removed files that it merged: copy the newer state.
                 stack.close()
         yield CommittedState(target, documents, files)

@@ -6,7 +6,7 @@ import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 
-from serotine.index.store import calibration_table, lexical
+from serotine.index.store import calibration_table, lexical, record_checksums
 from serotine.index.store.sql import MAX_BOUND, is_row_intact
 
 Connections = Callable[[], AbstractContextManager[sqlite3.Connection]]
@@ -25,8 +25,11 @@ def problems(statements: Connections, one_state: Connections) -> list[str]:
             return structure
         orphans = len(connection.execute("PRAGMA foreign_key_check").fetchall())
         problems = calibration_table.problems(connection)
+        records = record_checksums.damaged(connection)
     if orphans:
         problems.append(f"{orphans:,} rows refer to a codebook or a source that does not exist")
+    if records:
+        problems.append(record_checksums.problem(records))
     damaged = [number for number, intact in _checked_rows(statements) if not intact]
     if damaged:
         problems.append(

@@ -27,6 +27,7 @@ from serotine.index.files import (
     durable,
     open_codebook,
 )
+from serotine.index.store import record_checksums
 from serotine.index.store.catalog import Catalog, create_catalog
 from serotine.index.store.folder import new_file, new_folder
 from serotine.index.store.sql import MAX_BOUND, is_row_intact, next_number
@@ -156,12 +157,16 @@ def _intact_segments(
     intact: list[_IntactSegment] = []
     taken = np.empty(0, np.int64)
     files = folder / SEGMENT_FOLDER
+    rows = catalog.damaged_records()
+    if rows:
+        damaged.append(record_checksums.problem(rows))
     for number, record in catalog.segments():
         problems = {file.name: damage(files / file.name, file) for file in record.files}
         damaged += [problem for problem in problems.values() if problem]
         vectors = record.vectors if record.vectors and not problems[record.vectors.name] else None
         codes = record.codes if record.codes and not problems[record.codes.name] else None
-        if codes is not None and record.codebook not in codebooks:
+        # Nothing but the row says which codebook the codes are of.
+        if record.codebook not in codebooks or record_checksums.segment_name(number) in rows:
             codes = None
         if vectors is None and codes is None:
             continue

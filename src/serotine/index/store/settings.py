@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from serotine.errors import IndexDamagedError, NotAnIndexError, reason
+from serotine.errors import NotAnIndexError, index_damaged, reason
 
 FORMAT_VERSION = 2
 # The row of the checksum, absent from indexes of earlier versions: {"keys": [...], "checksum": "..."}.
@@ -58,6 +58,9 @@ def read_settings(connection: sqlite3.Connection, path: Path) -> Settings:
     """
     has_meta = connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'meta'").fetchone()
     meta = dict(connection.execute("SELECT key, value FROM meta")) if has_meta else {}
+    # One changed bit makes a blob of a text.
+    if not all(isinstance(text, str) for row in meta.items() for text in row):
+        raise index_damaged(f"{path}: a setting is no text")
     version = meta.get("format_version")
     if version is None:
         raise NotAnIndexError(f"{path.parent}: {path.name} is not a Serotine catalog")
@@ -82,14 +85,14 @@ def decoded(text: str, path: Path, name: str) -> Any:
     try:
         return json.loads(text)
     except (ValueError, TypeError, RecursionError) as error:
-        raise IndexDamagedError(f"{path}: {name} is damaged ({reason(error)}); restore it from a backup") from error
+        raise index_damaged(f"{path}: {name} is damaged ({reason(error)})") from error
 
 
 def decoded_object(text: str, path: Path, name: str) -> dict[str, Any]:
     """Return a JSON object of the catalog at `path`; errors as for `decoded`."""
     value = decoded(text, path, name)
     if not isinstance(value, dict):
-        raise IndexDamagedError(f"{path}: {name} is damaged (not a JSON object); restore it from a backup")
+        raise index_damaged(f"{path}: {name} is damaged (not a JSON object)")
     return value
 
 
@@ -102,7 +105,7 @@ def _check(meta: Mapping[str, str], path: Path) -> None:
     recorded = decoded_object(meta[_CHECKSUM], path, "the checksum of its settings")
     keys = recorded.get("keys")
     if not isinstance(keys, list) or recorded.get("checksum") != _checksum(meta, [str(key) for key in keys]):
-        raise IndexDamagedError(f"{path}: the settings do not match their checksum; restore it from a backup")
+        raise index_damaged(f"{path}: the settings do not match their checksum")
 
 
 def _checksum(values: Mapping[str, str], keys: list[str]) -> str:

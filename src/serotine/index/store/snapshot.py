@@ -109,11 +109,12 @@ def load_snapshot(folder: Path, catalog: Catalog, previous: Snapshot | None) -> 
     """Read the catalog's current state; files that `previous` has open are not opened again.
 
     Raises:
-        IndexDamagedError: a file is missing or damaged.
+        IndexDamagedError: a file, or a row of the catalog, is missing or damaged.
     """
     files = folder / SEGMENT_FOLDER
     with catalog.reading():
         version = catalog.version()
+        catalog.require_intact_records()
         segments = catalog.segments()
         deleted = catalog.deleted()
         codebooks = catalog.codebooks()

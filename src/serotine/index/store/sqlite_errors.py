@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from serotine.errors import IndexDamagedError, SerotineError, reason
+from serotine.errors import IndexDamagedError, SerotineError, index_damaged, reason
 
 _DAMAGE_CODES = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 # These have no error code of their own: text that is no UTF-8, metadata that are no JSON; and what SQLite says to the
@@ -42,7 +42,7 @@ def has_wal(catalog: Path) -> bool:
 
 
 def _damaged(path: Path, error: Exception) -> IndexDamagedError:
-    return IndexDamagedError(f"{path}: cannot be read ({reason(error)}); restore it from a backup")
+    return index_damaged(f"{path}: cannot be read ({reason(error)})")
 
 
 def unwritable(folder: Path, cause: str) -> SerotineError:

@@ -25,6 +25,7 @@ TEXT = st.lists(st.sampled_from(WORDS), min_size=0, max_size=9).map(" ".join)
 # Two have shard 0 of three, two have shard 1, ...: see `owner`.
 ID = st.sampled_from([f"d{i}" for i in range(12)])
 METADATA = st.dictionaries(st.sampled_from(["year", "color", "document"]), st.integers(0, 3), max_size=2)
+FILTER = st.dictionaries(st.sampled_from(["year", "color", "yaer"]), st.none() | st.integers(0, 3), max_size=2)
 ROWS = st.lists(st.tuples(ID, TEXT, METADATA), max_size=6)
 LONG = st.sampled_from(["warn", "split", "truncate", "error"])
 
@@ -45,7 +46,7 @@ OPERATION = st.one_of(
     st.builds(add, ROWS, st.booleans(), LONG),
     st.builds(add_batches, ROWS),
     st.lists(ID, max_size=4).map(lambda ids: lambda index: index.delete(ids, where=None)),
-    METADATA.map(lambda where: lambda index: index.delete(None, where=where)),
+    FILTER.map(lambda where: lambda index: index.delete(None, where=where)),
     st.builds(
         lambda ids, fields, replace: lambda index: index.update_metadata(ids, [fields] * len(ids), replace=replace),
         st.lists(ID, max_size=3), METADATA, st.booleans(),
@@ -151,6 +152,7 @@ IDS = [f"d{i}" for i in range(12)]
         lambda index: index.add(["n0"], "x", None, None, upsert=True, long_texts="warn"),
         lambda index: index.delete([*IDS, "missing", "too"], where=None),
         lambda index: index.delete(None, where={"year": {">>": 3}}),
+        lambda index: index.delete(None, where={"yaer": None}),
         lambda index: index.delete(None, where=None),
         lambda index: index.update_metadata([*IDS[:6], "missing"], [{}] * 7, replace=False),
         lambda index: index.update_metadata(IDS[:3], [{}, {}, {"year": "x"}], replace=False),

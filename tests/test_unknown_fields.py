@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 import warnings
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -170,6 +172,38 @@ def test_deleting_warns(tmp_path: Path) -> None:
     with Index.open(tmp_path / "bats.serotine") as index:
         assert len(warned(lambda: index.delete(where={"yaer": 1}))) == 1
         assert len(index) == 1
+
+
+@pytest.mark.parametrize(
+    ("where", "message"),
+    [
+        ({"yaer": None}, "where: no document has the field 'yaer'; check the spelling: did you mean 'year'?; "),
+        ({"yaer": {"!=": 3}}, "where: no document has the field 'yaer'; "),
+        ({"or": [{"year": 1}, {"yaer": 5}]}, "where: no document has the field 'yaer'; "),
+        ({"year": {"!=": "1"}}, "where: no document has text in the field 'year', but values such as 1; "),
+    ],
+)
+def test_documents_are_not_deleted_for_lack_of_a_field_that_none_has(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], where: dict[str, Any], message: str
+) -> None:
+    path = tmp_path / "bats.serotine"
+    with Index.create(path) as index:
+        index.add(["a", "b"], ["A bat.", "An owl."], metadata=[{"year": 1}, {}])
+    end = re.compile(r"; nothing was deleted, though [12] match without it: to delete them, pass their ids\Z")
+    with serving(path) as server, server.client("bats") as client:
+        with pytest.raises(ValueError, match=end) as refused:
+            client.delete(where=where)
+        assert str(refused.value).startswith(message)
+    shell = Shell(capfd)
+    shell("delete", path, "--where", json.dumps(where), status=1)
+    assert shell.err.startswith(f"error: --{message}")
+    assert end.search(shell.err.rstrip())
+    with Index.open(path) as index:
+        with pytest.raises(ValueError, match=re.escape(message)):
+            index.delete(where=where)
+        assert len(index) == 2
+        index.update_metadata(["b"], [{"yaer": 5, "year": "2"}])
+        assert index.delete(where=where) > 0
 
 
 def test_the_command_line_warns(capfd: pytest.CaptureFixture[str], path: Path) -> None:

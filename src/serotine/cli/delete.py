@@ -53,13 +53,13 @@ def delete(
             check_where(where, opened.stats().filterable)
             with collected_warnings() as collected:
                 matching = opened.count(where=where)
+            if not dry_run:
+                # What names a field that no document has is refused without asking.
+                if matching and not yes and not collected:
+                    _confirm(f"{index}: delete {matching:,} of {plural(len(opened), 'document')}?", index)
+                _delete(opened, where)
             for warning in collected:
                 warn(f"--{warning}")
-            if not dry_run:
-                if matching and not yes:
-                    _confirm(f"{index}: delete {matching:,} of {plural(len(opened), 'document')}?", index)
-                with muted_warnings():
-                    opened.delete(where=where)
         documents = len(opened)
     report(
         f"{index}: {plural(matching, 'document')} {'would be ' if dry_run else ''}deleted; "
@@ -75,6 +75,15 @@ def _with_rows(index: Index, ids: Sequence[str]) -> list[str]:
         rows = {id_: index.ids(where={"source": id_}) for id_ in ids if id_ not in index}
     # What is neither is an error of the index.
     return list(dict.fromkeys(row for id_ in ids for row in rows.get(id_) or [id_]))
+
+
+def _delete(index: Index, where: dict[str, Any]) -> None:
+    """Delete what a filter matches, without its warnings."""
+    with muted_warnings():
+        try:
+            index.delete(where=where)
+        except ValueError as error:
+            raise click.ClickException(f"--{error}") from error
 
 
 def _confirm(question: str, index: Path) -> None:

@@ -74,7 +74,7 @@ def lines(
         scores = [hits.stats.best_score_per_token for hits in results.values()]
         best = max((score for score in scores if score is not None), default=None)
         having = "" if best is None else f": the best has {best:.3f}"
-        return f"No document reaches --min-score {options.min_score:g}{having}; {below:,} of the best are below it."
+        return f"No document reaches --min-score {options.min_score:g}{having}."
     if not found:
         return f"No document after the first {offset:,}." if offset else "No document matches."
     several = len(results) > 1

@@ -108,6 +108,16 @@ class FilterChecks:
             for warning in self.warnings(where):
                 issue_warning(warning)
 
+    def check_deletion(self, where: Mapping[str, Any], matching: int) -> None:
+        """Raise ValueError where documents would be deleted because they lack a mistyped field; else warn of it."""
+        found = self.warnings(where)
+        if found and matching:
+            raise ValueError(
+                f"{found[0]}; nothing was deleted, though {matching:,} match without it: to delete them, pass their ids"
+            )
+        for warning in found:
+            issue_warning(warning)
+
     def _unknown(self, absent: Sequence[str]) -> UnknownFieldWarning:
         names = ", ".join(map(repr, absent[:10])) + (f" (and {len(absent) - 10:,} more)" if len(absent) > 10 else "")
         message = f"where: no document has the field{'s' if len(absent) > 1 else ''} {names}; check the spelling"

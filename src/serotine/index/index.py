@@ -327,7 +327,7 @@ class Index(Upkeep):
 
         Raises:
             UnknownIdError: an id is not in the index.
-            ValueError, TypeError: neither or both of `ids` and `where`, or an invalid filter.
+            ValueError, TypeError: neither or both of `ids` and `where`; an invalid filter, or unknown fields.
             ReadOnlyError: the index was opened with ``read_only=True``.
 
         >>> import tempfile

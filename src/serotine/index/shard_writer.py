@@ -84,7 +84,8 @@ class ShardWriter(Shard):
     def delete(self, ids: Sequence[str] | None, where: Mapping[str, Any] | None) -> int:
         """Delete documents by id, which are all in the shard, or by a filter; return how many."""
         with muted_warnings():
-            return self._index.delete(ids, where=where)
+            # By id: a field of the filter that only other shards have is no mistake, which `Index.delete` would refuse.
+            return self._index.delete(self._index.ids(where=where) if ids is None else ids)
 
     def check_metadata(self, changes: Mapping[str, MetadataChange]) -> None:
         """Raise what changing metadata would raise, but for ids that are not in the shard."""

@@ -136,8 +136,8 @@ class ShardedChanges:
         documents.validate_deletion(ids, where)
         if where is not None:
             self._filters.validate(where)
-            self._filters.warn(where)
             counts = self._writers.ask("count", dict.fromkeys(range(self._writers.count), (where,)))
+            self._filters.check_deletion(where, sum(counts.values()))
             changes: dict[int, tuple[Any, ...]] = {shard: (None, where) for shard, count in counts.items() if count}
         else:
             unique_ids = list(dict.fromkeys(strings(ids, "ids")))

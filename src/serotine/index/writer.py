@@ -216,17 +216,16 @@ class Writer:
         documents.validate_deletion(ids, where)
         with self._store.changes:
             self._store.require_writer()
-            numbers = self._matching(where) if where is not None else self._numbers(ids or [])
+            if where is not None:
+                numbers: list[int] = self._store.catalog.matching(where).tolist()
+                self._filter_checks.check_deletion(where, len(numbers))
+            else:
+                numbers = self._numbers(ids or [])
             if numbers:
                 with self._store.freeing_space(), self._store.transaction() as transaction:
                     transaction.delete(numbers)
             _log.info("%s: deleted %d documents", self._store.folder, len(numbers))
             return len(numbers)
-
-    def _matching(self, where: Mapping[str, Any]) -> list[int]:
-        self._filter_checks.warn(where)
-        numbers: list[int] = self._store.catalog.matching(where).tolist()
-        return numbers
 
     def _numbers(self, ids: Sequence[str]) -> list[int]:
         """Return the numbers of documents by id; the id of a document means its passages too."""

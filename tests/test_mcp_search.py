@@ -8,13 +8,15 @@ from typing import Any
 import pytest
 from helpers.cli_fake import FakeEncoder
 from helpers.fakes import ShortEncoder
+from helpers.small_engine import THRESHOLDS
 
 from serotine import Index
 
 pytest.importorskip("mcp", reason="needs the mcp extra (pip install 'serotine[mcp]')")
 
 from serotine.serving.mcp.indexes import ServedIndexes
-from serotine.serving.mcp.schemas import SearchArguments
+from serotine.serving.mcp.listing import list_indexes
+from serotine.serving.mcp.schemas import ListArguments, SearchArguments
 from serotine.serving.mcp.search import search
 from serotine.serving.mcp.token_count import count_tokens
 
@@ -111,3 +113,26 @@ def test_a_query_that_is_read_in_part_warns(paths: list[Path], monkeypatch: pyte
     finally:
         served.close()
     assert "Warning: query: longer than the 5 tokens that 'short' reads, got 6; the rest is ignored" in text
+
+
+def test_list_says_what_recall_was_measured(
+    served: ServedIndexes, paths: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def recalls() -> list[str]:
+        listed, text = list_indexes(served, ListArguments())
+        assert all(f"\n  recall: {summary.recall}" in text for summary in listed.indexes)
+        return [summary.recall for summary in listed.indexes]
+
+    assert recalls() == ["Exact: every passage is scored over its vectors."] * 2
+    for module, attribute, value in THRESHOLDS:
+        monkeypatch.setattr(module, attribute, value)
+    with Index.open(paths[0]) as index:
+        index.add([str(n) for n in range(40)], texts=[f"late bats at night and owls, page {n}" for n in range(40)])
+        index.compact()
+    assert recalls()[0] == (
+        "Not measured: searches take the effort of another collection; `serotine tune` measures it."
+    )
+    with Index.open(paths[0]) as index:
+        statement = index.tune(["late bats", "owls"]).statement
+    assert recalls()[0] == statement
+    assert statement.startswith("Measured with 2 queries (the queries given): recall 0.99 takes ")

@@ -96,13 +96,9 @@ def _codes(stats: IndexStats) -> str:
 
 
 def _recall(stats: IndexStats) -> list[str]:
-    from serotine.index import describe_calibration
+    from serotine.index import describe_recall
 
-    if not stats.coded_tokens:
-        return []
-    if stats.calibration is None:
-        return ["  Recall    not measured: searches take the effort of another collection; see `serotine tune`."]
-    return [f"  Recall    {describe_calibration(stats.calibration)}"]
+    return [f"  Recall    {describe_recall(stats.calibration)}"] if stats.coded_tokens else []
 
 
 def _searching(stats: IndexStats) -> str:

@@ -64,7 +64,7 @@ from serotine.index.store import (
     restore_replaced_index,
 )
 from serotine.index.text_vectors import encode_documents, encode_queries
-from serotine.index.tuning import TuneReport, describe_calibration
+from serotine.index.tuning import TuneReport, describe_recall
 from serotine.text_encoder import TextEncoder
 
 __all__ = [
@@ -124,7 +124,7 @@ __all__ = [
     "check_query_list",
     "check_tuning_queries",
     "compile_where",
-    "describe_calibration",
+    "describe_recall",
     "document_ids",
     "encode_documents",
     "encode_queries",

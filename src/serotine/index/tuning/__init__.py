@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from serotine.index.tuning.tuner import Tuner, TuneReport, describe_calibration
+from serotine.index.tuning.tuner import Tuner, TuneReport, describe_recall
 
-__all__ = ["TuneReport", "Tuner", "describe_calibration"]
+__all__ = ["TuneReport", "Tuner", "describe_recall"]

@@ -80,7 +80,7 @@ class Tuner:
             calibration = self._measure(snapshot, "given", given, len(queries), None, show_progress)
         if calibration is None:
             return TuneReport("Not calibrated: no document has enough tokens for a query; pass queries.", None)
-        return TuneReport(describe_calibration(calibration), calibration)
+        return TuneReport(describe_recall(calibration), calibration)
 
     def tune_if_due(self, seconds: float, *, show_progress: bool) -> bool:
         """Measure an index whose calibration is missing or outdated, within its share of the `seconds` of building.
@@ -143,8 +143,10 @@ def _is_coded(snapshot: Snapshot) -> bool:
     return coded > efforts(DEPTHS[0], coded)[0]
 
 
-def describe_calibration(calibration: Calibration) -> str:
-    """Return what was measured and what it means for searches, in one sentence."""
+def describe_recall(calibration: Calibration | None) -> str:
+    """Return what was measured on an index with codes, and what it means for searches, in one sentence."""
+    if calibration is None:
+        return "Not measured: searches take the effort of another collection; `serotine tune` measures it."
     chosen = {depth: choose_effort(SearchOptions(depth), depth, calibration) for depth in DEPTHS}
     kept = ", ".join(f"{_candidates(effort)} for k={depth}" for depth, effort in chosen.items())
     made = {"given": "the queries given", "sentences": "sentences of the documents", "tokens": "runs of their tokens"}

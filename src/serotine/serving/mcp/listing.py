@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 
-from serotine.index import Index
+from serotine.index import Index, describe_recall
 from serotine.serving.mcp.indexes import ServedIndexes, metadata_fields
 from serotine.serving.mcp.schemas import FieldSummary, IndexSummary, ListArguments, ListResult
 from serotine.serving.mcp.token_count import as_json
@@ -24,12 +24,18 @@ def _summary(name: str, index: Index) -> IndexSummary:
         tokens=stats.tokens,
         encoder=stats.encoder,
         modes=["bm25"] if stats.encoder is None else ["late", "bm25", "hybrid"],
+        recall=(
+            describe_recall(stats.calibration)
+            if stats.coded_tokens
+            else "Exact: every passage is scored over its vectors."
+        ),
         fields=[FieldSummary(**asdict(field)) for field in metadata_fields(index)],
     )
 
 
 def _block(summary: IndexSummary) -> str:
     lines = [f"{summary.name}: {summary.passages:,} passages; modes {', '.join(summary.modes)}"]
+    lines.append(f"  recall: {summary.recall}")
     for field in summary.fields:
         fast = ", fast to filter on" if field.declared else ""
         examples = f": {', '.join(as_json(example) for example in field.examples)}" if field.examples else ""

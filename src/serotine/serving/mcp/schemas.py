@@ -174,6 +174,7 @@ class IndexSummary(BaseModel):
     tokens: int
     encoder: str | None
     modes: list[str] = Field(description="Allowed values of `mode`.")
+    recall: str = Field(description="How much of the truly best passages searches find, where it was measured.")
     fields: list[FieldSummary] = Field(description="Fields that `where` may use.")
 
 

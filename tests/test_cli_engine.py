@@ -203,7 +203,7 @@ def test_search_reports_its_stages(shell: Shell, tmp_path: Path) -> None:
     shell("index", corpus(tmp_path), "-o", "i.serotine")
     shell("compact", "i.serotine")
     summary = shell("search", "i.serotine", "bat 3", "--verbose").splitlines()[-1]
-    assert "60 documents by their codes, 20 by their vectors in " in summary
+    assert "60 documents by their codes, 15 by their vectors in " in summary
     assert "Exact: " in shell("search", "i.serotine", "bat 3", "--exact").splitlines()[-1]
     where = ("--where", '{"year": {"<": 2005}}')
     summary = shell("search", "i.serotine", "bat 3", *where, "--verbose").splitlines()[-1]

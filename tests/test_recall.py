@@ -117,6 +117,21 @@ def test_statistics_say_what_is_expected(tmp_path: Path, monkeypatch: pytest.Mon
         assert list(exact) == list(index.search(vectors[3], k=2, exact=True))
 
 
+def test_rougher_codes_leave_more_to_the_vectors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for module, attribute, value in THRESHOLDS:
+        monkeypatch.setattr(module, attribute, value)
+    vectors = list(np.random.default_rng(0).standard_normal((100, 4, 8)))
+    rescored = {}
+    for nbits in (2, 4, 8):
+        with Index.create(tmp_path / str(nbits), dim=8, nbits=nbits) as index:
+            index.add(ids=[str(i) for i in range(100)], vectors=vectors)
+            index.compact()
+            rescored[nbits] = [
+                index.search(vectors[3], k=k, candidates=80).stats.counts["vectors"] - k for k in (1, 10, 40)
+            ]
+    assert rescored == {2: [20, 20, 30], 4: [5, 5, 10], 8: [5, 5, 10]}
+
+
 def test_curves_never_rise_and_bounds_lie_above() -> None:
     rng = np.random.default_rng(1)
     shares = np.clip(rng.uniform(0.5, 1.1, (40, 1)) + np.array([0.0, 0.2, 0.1, 0.5]), 0, 1)

@@ -18,22 +18,28 @@ from serotine.wording import worded
 # Documents scored over the residuals of their best tokens: a base, plus some per document scored over all its codes.
 # Few hits need more of them per candidate than many, with serotine-mini on 20,000 package descriptions.
 _REFINED, _REFINED_PER_CANDIDATE = 300, 4
-# Documents scored over their stored vectors: a quarter more than the hits, and at least this many more, or one of so
-# many candidates.
-_MIN_RESCORED_EXTRA, _CANDIDATES_PER_RESCORED = 10, 40
+# Documents scored over their stored vectors: by bits a share more than the hits, at least so many more, or one of so
+# many candidates. Codes of 2 bits order them so roughly that a quarter more loses 2% of a hundred hits, with
+# serotine-mini on 20,000 package descriptions.
+_RESCORED_SHARE = {2: 0.75, 4: 0.25, 8: 0.25}
+_MIN_RESCORED_EXTRA = {2: 20, 4: 5, 8: 5}
+_CANDIDATES_PER_RESCORED = 40
 # Postings read in segments that have lists: a base, plus some per document scored over its codes. Measured on a million
 # passages for recall@10 above 0.95 (benchmarks/million.py), with up to twice the documents refined.
 _POSTINGS, _POSTINGS_PER_CANDIDATE = 1_200_000, 5_000
 
 
-def _stages(effort: Effort, depth: int) -> _core.SearchOptions:
-    """Return the number of documents that each stage of a late search for `depth` hits scores."""
+def _stages(effort: Effort, depth: int, bits: int) -> _core.SearchOptions:
+    """Return the number of documents that each stage of a late search for `depth` hits scores, over codes of `bits`."""
     candidates = depth if effort.candidates is None else effort.candidates
+    extra = max(
+        math.floor(depth * _RESCORED_SHARE[bits]), candidates // _CANDIDATES_PER_RESCORED, _MIN_RESCORED_EXTRA[bits]
+    )
     return _core.SearchOptions(
         k=depth,
         refined=_REFINED + _REFINED_PER_CANDIDATE * candidates,
         candidates=candidates,
-        rescored=depth + max(depth // 4, candidates // _CANDIDATES_PER_RESCORED, _MIN_RESCORED_EXTRA),
+        rescored=depth + extra,
         postings=_POSTINGS + _POSTINGS_PER_CANDIDATE * candidates,
         exact=effort.candidates is None,
     )
@@ -100,7 +106,7 @@ def rank(
         offsets,
         [core for core, _ in searched],
         [mask for _, mask in searched],
-        _stages(effort, depth),
+        _stages(effort, depth, min((view.segment.bits for view in views if view.segment.codes is not None), default=4)),
     )
     has_vectors = all(view.segment.vectors is not None for view in views)
     return [_ranking(result, documents, effort, has_vectors=has_vectors) for result in results]

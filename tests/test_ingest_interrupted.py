@@ -7,8 +7,10 @@ import os
 import re
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -21,6 +23,7 @@ from numpy.typing import NDArray
 
 from serotine import Index
 from serotine.errors import UnfinishedUpdateWarning
+from serotine.index.store.writer_lock import WriterLock, is_held
 from serotine.ingest import Chunking, Ingest, IngestReport, commits, update
 
 CHUNKING = Chunking(32, 0)
@@ -66,7 +69,7 @@ def test_an_index_says_that_an_update_was_interrupted(tmp_path: Path) -> None:
     encoder.limit = None
     with Index.open(tmp_path / "i", read_only=True, encoder=encoder) as index:
         assert index.stats().unfinished == [str(first)]
-        message = f"i: the update from {first} was interrupted, or is still running; run it again, hits may be missing"
+        message = f"i: the update from {first} was interrupted; run it again, hits may be missing"
         with pytest.warns(UnfinishedUpdateWarning, match=re.escape(message)):
             hits = index.search("bat")
         assert list(map(str, hits.warnings)) == [message]
@@ -79,10 +82,58 @@ def test_an_index_says_that_an_update_was_interrupted(tmp_path: Path) -> None:
         run(index, first)
         assert index.stats().unfinished == []
         assert index.search("bat").warnings == ()
-        index.set_unfinished_sources([str(first), str(tmp_path / "gone"), str(second)])
+        with index.updating([str(first), str(tmp_path / "gone"), str(second)], lambda _: False):
+            pass
         # A run that stores nothing ends it too, for all in its folder; what is gone cannot be continued.
         run(index, first)
         assert index.stats().unfinished == [str(second)]
+
+
+def test_a_reader_beside_a_running_update_is_not_warned(tmp_path: Path) -> None:
+    file = write(tmp_path / "a.txt", "bat", 20)
+    code = (
+        "import sys; sys.path[:0] = sys.argv[1:]\n"
+        "from helpers.fakes import WordEncoder\n"
+        "from serotine import Index\n"
+        "with Index.open('i', read_only=True, encoder=WordEncoder()) as index:\n"
+        "    hits, stats = index.search('bat'), index.stats()\n"
+        "    print(len(hits.warnings), stats.unfinished, stats.updating)\n"
+    )
+    answers: list[str] = []
+
+    def read(*_: int) -> None:
+        # The writer itself, another reader of its process, and another process.
+        assert index.search("bat").warnings == reader.search("bat").warnings == ()
+        command = [sys.executable, "-W", "error", "-c", code, *sys.path]
+        answers.append(subprocess.run(command, cwd=tmp_path, check=True, capture_output=True, text=True).stdout)
+
+    with Index.create(tmp_path / "i", encoder=WordEncoder()) as index:
+        with Index.open(tmp_path / "i", read_only=True, encoder=WordEncoder()) as reader:
+            update(index, [file], chunking=CHUNKING, on_progress=read)
+        assert set(answers) == {f"0 {[str(file)]} True\n"}
+        assert (index.stats().unfinished, index.stats().updating) == ([], False)
+
+
+def test_a_reader_that_looks_for_a_writer_keeps_none_out(tmp_path: Path) -> None:
+    Index.create(tmp_path / "i", dim=2).close()
+    stopped = threading.Event()
+
+    def look() -> None:
+        while not stopped.is_set():
+            is_held(tmp_path / "i")
+
+    with ThreadPoolExecutor(4) as executor:
+        readers = [executor.submit(look) for _ in range(4)]
+        try:
+            for _ in range(100):
+                WriterLock(tmp_path / "i").release()
+        finally:
+            stopped.set()
+        for reader in readers:
+            reader.result()
+    assert not is_held(tmp_path / "i")
+    with Index.open(tmp_path / "i"):
+        assert is_held(tmp_path / "i")
 
 
 def test_a_killed_update_is_unfinished(tmp_path: Path) -> None:
@@ -101,6 +152,7 @@ def test_a_killed_update_is_unfinished(tmp_path: Path) -> None:
     with Index.open(tmp_path / "i", encoder=WordEncoder()) as index:
         # Nothing is stored, but it was begun.
         assert (len(index), index.stats().unfinished) == (0, [str(file)])
+        assert not index.stats().updating
         run(index, file)
         assert (index.stats().unfinished, len(index) > 0) == ([], True)
 

@@ -271,7 +271,7 @@ class PartialResultWarning(SerotineWarning):
 
 
 class UnfinishedUpdateWarning(SerotineWarning):
-    """An update of an index from files was interrupted, or is still running: hits may be missing."""
+    """An update of an index from files was interrupted: hits may be missing."""
 
 
 class MaintenanceWarning(SerotineWarning):

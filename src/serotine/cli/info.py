@@ -40,12 +40,7 @@ def _describe(path: Path, stats: IndexStats) -> str:
         made_by = f" Vectors are from: {stats.arithmetic}." if stats.arithmetic else ""
         lines.append(f"  Encoder   {stats.encoder}{options and f' ({options})'}; queries need the same.{made_by}")
     if stats.unfinished:
-        again = shell_line("serotine", "index", *stats.unfinished, "-o", path)
-        sources = ", ".join(stats.unfinished)
-        lines.append(
-            f"  Partial   the update from {sources} was interrupted, or is still running: documents are missing; "
-            f"continue it with the options it had: {again}"
-        )
+        lines.append(_unfinished(path, stats))
     lines += [_codes(stats), _searching(stats), *_recall(stats)]
     lines.append(
         f"  On disk   {size(stats.bytes)} in {plural(stats.segments, 'segment')} ({stats.bytes_per_token:,.0f} bytes "
@@ -74,6 +69,17 @@ def _describe(path: Path, stats: IndexStats) -> str:
         )
     lines.append(f"  Format    version {stats.format_version}")
     return "\n".join(lines)
+
+
+def _unfinished(path: Path, stats: IndexStats) -> str:
+    sources = ", ".join(stats.unfinished)
+    if stats.updating:
+        return f"  Partial   an update from {sources} is running: documents are missing until it ends."
+    again = shell_line("serotine", "index", *stats.unfinished, "-o", path)
+    return (
+        f"  Partial   the update from {sources} was interrupted: documents are missing; continue it with the options it "
+        f"had: {again}"
+    )
 
 
 def _codes(stats: IndexStats) -> str:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Unpack
@@ -25,7 +25,7 @@ from serotine.index.search import Explanation, Fusion, GroupBy, Mode, SearchKeyw
 from serotine.index.searcher import OpenSearch, Searcher
 from serotine.index.store import Sources, SourceUpdate, Store, read_settings
 from serotine.index.tuning import TuneReport
-from serotine.index.unfinished import unfinished_update
+from serotine.index.interrupted import interrupted_update
 from serotine.index.upkeep import Upkeep
 from serotine.index.writer import Writer
 from serotine.text_encoder import AnyEncoder, TextEncoder
@@ -296,12 +296,12 @@ class Index(Upkeep):
         check_flags(show_progress=show_progress)
         return self._writer.update_sources(updates, removed, expected_documents, staged, show_progress=show_progress)
 
-    def set_unfinished_sources(self, sources: Sequence[str]) -> None:
-        """Record the files and folders whose update has begun but not ended; `serotine.ingest` calls it.
+    def updating(self, sources: Sequence[str], is_finished: Callable[[str], bool]) -> AbstractContextManager[None]:
+        """Mark sources as unfinished while a block updates the index from them; `serotine.ingest` calls it.
 
-        Until it is called without them, `stats` names them and searches warn: after an interruption, too.
+        After the block, marks stay of those for which `is_finished` is not true; after an interruption, all of them.
         """
-        self._writer.set_unfinished(sources)
+        return self._writer.updating(sources, is_finished)
 
     def compact(self, *, show_progress: bool = False) -> None:
         """Rewrite the index without deleted documents, in as few segments as possible.
@@ -454,8 +454,8 @@ class Index(Upkeep):
     def _open_search(self) -> Iterator[OpenSearch]:
         """Yield the index as one search reads it; see `search_several`."""
         self._store.require_open()
-        unfinished = self._store.sources.unfinished()
-        warnings = (unfinished_update(self._store.folder, unfinished),) if unfinished else ()
+        interrupted = self._store.interrupted
+        warnings = (interrupted_update(self._store.folder, interrupted),) if interrupted else ()
         yield OpenSearch(self._searcher, StoredDocuments(self._store), self, warnings)
 
     def tune(self, queries: Sequence[Query] | None = None, *, show_progress: bool = False) -> TuneReport:

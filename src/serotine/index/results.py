@@ -38,7 +38,8 @@ class IndexStats:
         arithmetic: what computed the vectors: "native, int8", or "torch or ONNX"; None for an index of vectors.
         calibration: the recall that `Index.tune` or housekeeping measured, by which searches choose their effort; None
             where none is valid.
-        unfinished: files and folders whose update was interrupted, or is still running: documents of them are missing.
+        unfinished: files and folders whose update has not ended: documents of them are missing.
+        updating: whether it may still be running, because the index is open for writing; otherwise it was interrupted.
     """
 
     documents: int
@@ -66,6 +67,7 @@ class IndexStats:
     deleted_tokens: int = 0
     calibration: Calibration | None = None
     unfinished: list[str] = field(default_factory=list)
+    updating: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -46,5 +46,6 @@ def index_stats(store: Store) -> IndexStats:
         unknown_scripts=coverage.scripts,
         arithmetic=arithmetic(settings.fingerprint) if settings.fingerprint else None,
         calibration=snapshot.calibration,
-        unfinished=store.sources.unfinished(),
+        unfinished=list(snapshot.unfinished),
+        updating=bool(snapshot.unfinished) and store.has_running_update,
     )

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,8 +16,9 @@ if TYPE_CHECKING:
     from serotine.index import Index
 
 
-@contextmanager
-def marked_unfinished(index: Index, sources: Sequence[str | Path | SourceFile], *, stores: bool) -> Iterator[None]:
+def marked_unfinished(
+    index: Index, sources: Sequence[str | Path | SourceFile], *, stores: bool
+) -> AbstractContextManager[None]:
     """Mark sources in the index until the block has ended without an exception.
 
     Args:
@@ -26,12 +27,8 @@ def marked_unfinished(index: Index, sources: Sequence[str | Path | SourceFile], 
         stores: whether the update stores anything; otherwise it only removes the marks of earlier ones.
     """
     names = [source.key if isinstance(source, SourceFile) else os.path.realpath(source) for source in sources]
-    if stores:
-        index.set_unfinished_sources(list(dict.fromkeys([*index.sources.unfinished(), *names])))
-    yield
-    remaining = [
-        name
-        for name in index.sources.unfinished()
-        if not any(is_within(name, source) for source in names) and not is_gone(name)
-    ]
-    index.set_unfinished_sources(remaining)
+
+    def is_finished(name: str) -> bool:
+        return is_gone(name) or any(is_within(name, source) for source in names)
+
+    return index.updating(names if stores else [], is_finished)

@@ -38,6 +38,8 @@ from serotine.index.store.sql import MAX_BOUND, batches, next_number, placeholde
 from serotine.index.store.sqlite_errors import translated_errors
 from serotine.index.store.word_statistics import WordStatistics
 
+# The key of `Catalog.unfinished` among the values of the catalog.
+UNFINISHED = "unfinished_updates"
 # A page of `Catalog.scan`: documents may be long.
 _DOCUMENTS_PER_PAGE = 256
 
@@ -149,6 +151,11 @@ class Catalog(CatalogConnection):
         with self._statements() as connection:
             row = connection.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
         return None if row is None else decoded(row[0], self._path, f"the value of {key!r}")
+
+    def unfinished(self) -> tuple[str, ...]:
+        """Return the files and folders whose update has begun but not ended: interrupted, or still running."""
+        names = self.value(UNFINISHED)
+        return tuple(map(str, names)) if isinstance(names, list) else ()
 
     def calibration(self) -> Calibration | None:
         """Return the recall that was measured last, for whatever codebook it was."""

@@ -80,11 +80,13 @@ class Snapshot:
         segments: by segment number, in the order of their documents.
         codebooks: by codebook number.
         calibration: the recall that was measured with the newest codebook, unless the index has doubled since.
+        unfinished: files and folders whose update has begun but not ended: interrupted, or still running.
     """
 
     segments: dict[int, SegmentView]
     codebooks: dict[int, Codebook]
     calibration: Calibration | None = None
+    unfinished: tuple[str, ...] = ()
 
     @property
     def documents(self) -> int:
@@ -119,11 +121,12 @@ def load_snapshot(folder: Path, catalog: Catalog, previous: Snapshot | None) -> 
         deleted = catalog.deleted()
         codebooks = catalog.codebooks()
         calibration = catalog.calibration()
+        unfinished = catalog.unfinished()
     if calibration is not None and not _is_current(calibration, segments, codebooks):
         calibration = None
     try:
         opened = _open(files, catalog.settings.dim, segments, deleted, codebooks, previous or Snapshot({}, {}))
-        return replace(opened, calibration=calibration)
+        return replace(opened, calibration=calibration, unfinished=unfinished)
     except IndexDamagedError:
         if catalog.version() == version:
             raise

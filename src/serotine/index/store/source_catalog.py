@@ -16,7 +16,7 @@ from typing import Any
 
 from serotine.index.store import deleted_table, passages, staging
 from serotine.index.store.deleted_table import DeletedDocument
-from serotine.index.store.settings import decoded, decoded_metadata
+from serotine.index.store.settings import decoded_metadata
 from serotine.index.store.sql import batches, placeholders, row_checksum
 
 _SCHEMA = (
@@ -31,8 +31,6 @@ _SCHEMA = (
     "ALTER TABLE documents ADD COLUMN source INTEGER REFERENCES sources (source) ON DELETE SET NULL",
     "CREATE INDEX documents_by_source ON documents (source) WHERE source IS NOT NULL",
 )
-# The key of a value in the table of settings.
-UNFINISHED = "unfinished_updates"
 # Columns that indexes of earlier versions do not have, with their definitions and what they stand for there.
 _LATER_COLUMNS = {"report": ("TEXT NOT NULL DEFAULT ''", "''")}
 
@@ -164,13 +162,6 @@ class Sources:
         """Return whether any file has staged documents."""
         with self._reading() as connection:
             return staging.exists(connection)
-
-    def unfinished(self) -> list[str]:
-        """Return the files and folders whose update has begun but not ended: interrupted, or still running."""
-        with self._reading() as connection:
-            row = connection.execute("SELECT value FROM meta WHERE key = ?", (UNFINISHED,)).fetchone()
-        names = [] if row is None else decoded(row[0], self._path, f"the value of {UNFINISHED!r}")
-        return list(map(str, names)) if isinstance(names, list) else []
 
     def entries(self, ids: Sequence[str]) -> dict[str, CatalogEntry]:
         """Return the catalog's entries of those `ids` that are in the index."""

@@ -19,7 +19,7 @@ from serotine.index.store.settings import Settings
 from serotine.index.store.snapshot import Snapshot, load_snapshot
 from serotine.index.store.source_catalog import Sources
 from serotine.index.store.transaction import Transaction
-from serotine.index.store.writer_lock import WriterLock
+from serotine.index.store.writer_lock import WriterLock, is_held
 from serotine.wording import worded
 
 _log = logging.getLogger("serotine.index")
@@ -46,6 +46,7 @@ class Store(ForkAware):
         self._closed = False
         self._forked = False
         self._freeing = False
+        self._updates = 0
         self._version: tuple[int, int] | None = catalog.version()
         self._snapshot = load_snapshot(folder, catalog, None)
         forks.watch(self)
@@ -125,6 +126,29 @@ class Store(ForkAware):
     def writable(self) -> bool:
         """Whether this process holds the writer lock through this store."""
         return self._lock is not None and not self._forked
+
+    @property
+    def has_running_update(self) -> bool:
+        """Whether updates that are unfinished may still be running: here, or where the index is open for writing."""
+        return bool(self._updates) if self.writable else is_held(self.folder)
+
+    @property
+    def interrupted(self) -> tuple[str, ...]:
+        """Files and folders whose update was interrupted."""
+        unfinished = self.snapshot().unfinished
+        return () if unfinished and self.has_running_update else unfinished
+
+    @contextmanager
+    def update_running(self) -> Iterator[None]:
+        """Report an update as running, not as interrupted, until the block ends."""
+        self.require_writer()
+        with self.changes:
+            self._updates += 1
+        try:
+            yield
+        finally:
+            with self.changes:
+                self._updates -= 1
 
     @property
     def sources(self) -> Sources:

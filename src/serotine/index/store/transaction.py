@@ -19,6 +19,7 @@ from serotine.index.store import (
     staging,
 )
 from serotine.index.store.calibration_table import Calibration
+from serotine.index.store.catalog import UNFINISHED
 from serotine.index.store.coverage_table import CoverageRow
 from serotine.index.store.source_catalog import SourceUpdate
 from serotine.index.store.sql import batches, next_number, placeholders, row_checksum
@@ -176,8 +177,8 @@ class Transaction:
                 source_catalog.remove(self._connection, number)
 
     def set_unfinished(self, sources: Sequence[str]) -> None:
-        """Store what `Sources.unfinished` returns."""
-        self.set_value(source_catalog.UNFINISHED, list(sources))
+        """Store what `Catalog.unfinished` returns."""
+        self.set_value(UNFINISHED, list(sources))
 
     def discard_staged(self) -> None:
         """Leave staged documents as tombstones."""

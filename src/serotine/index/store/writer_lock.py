@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
 from weakref import WeakValueDictionary
 
-from filelock import FileLock, Timeout
+from filelock import FileLock, Timeout, lock_descriptor
 
 from serotine.errors import IndexLockedError, reason
 from serotine.index.store import forks
@@ -20,6 +21,9 @@ except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
 LOCK_FILE = "writer.lock"
+# Seconds that a writer waits for a lock: `is_held` takes it for less than a millisecond.
+_PATIENCE_SECONDS = 0.1
+_POLL_SECONDS = 0.01
 # The locks this process holds, by file: an error can then say whose writer it is.
 _HELD: WeakValueDictionary[Path, WriterLock] = WeakValueDictionary()
 
@@ -39,7 +43,7 @@ class WriterLock(ForkAware):
         self._folder: int | None = None
         # thread_local=False: another thread may close the index than opened it.
         self._file = (folder / LOCK_FILE).resolve()
-        self._lock = FileLock(self._file, timeout=0, thread_local=False)
+        self._lock = FileLock(self._file, timeout=_PATIENCE_SECONDS, poll_interval=_POLL_SECONDS, thread_local=False)
         try:
             self._lock.acquire()
             self._folder = _lock_folder(folder)
@@ -86,11 +90,38 @@ def _lock_folder(folder: Path) -> int | None:
     if fcntl is None:
         return None
     descriptor = os.open(folder, os.O_RDONLY)
+    deadline = time.monotonic() + _PATIENCE_SECONDS
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
+        while not lock_descriptor(descriptor, blocking=False):
+            if time.monotonic() > deadline:
+                raise BlockingIOError
+            time.sleep(_POLL_SECONDS)
+    except BaseException as error:
         os.close(descriptor)
-        if isinstance(error, BlockingIOError):
-            raise
-        return None
+        if isinstance(error, OSError) and not isinstance(error, BlockingIOError):
+            return None
+        raise
     return descriptor
+
+
+def is_held(folder: Path) -> bool:
+    """Return whether a writer has the index in `folder` open: in another process, or in this one."""
+    return _is_locked(folder / LOCK_FILE) or (fcntl is not None and _is_locked(folder))
+
+
+def _is_locked(path: Path) -> bool:
+    try:
+        descriptor = os.open(path, os.O_RDONLY)
+    except OSError:
+        return False
+    try:
+        if fcntl is None:
+            return not lock_descriptor(descriptor, blocking=False)
+        # Shared: readers that look at the same time see no lock of each other.
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError as error:
+        # Others are of file systems without locks.
+        return isinstance(error, BlockingIOError)
+    finally:
+        os.close(descriptor)
+    return False

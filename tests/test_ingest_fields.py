@@ -347,7 +347,7 @@ def test_a_moved_file_is_reported_with_both_names(index: Index, tmp_path: Path) 
     (folder / "b.txt").unlink()
     (folder / "new.txt").write_text("a hen")
     report = update(index, ["notes"])
-    moved = {f"{folder}/a.txt": "notes/z.txt", f"{folder}/c.jsonl": "notes/y.jsonl"}
+    moved = {f"{folder}/a.txt": f"{folder}/z.txt", f"{folder}/c.jsonl": f"{folder}/y.jsonl"}
     assert report.moved == report.to_json()["moved"] == moved
     # Only what has its path as id is encoded again.
     assert (report.added, report.unchanged) == (2, 1)

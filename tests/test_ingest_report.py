@@ -61,7 +61,7 @@ def numbered_report() -> IngestReport:
         "coverage": coverage,
         "deleted": {"b.txt": next(numbers)},
         "problems": SkippedRows(next(numbers), next(numbers), (SkippedRow("c.txt", next(numbers), "misread"),)),
-        "moved": {"/d.txt": "e.txt"},
+        "moved": {"/d.txt": "/e.txt"},
         "restored": {"f.txt": next(numbers)},
         "copied": {"/old/g.txt": next(numbers)},
     }

@@ -264,8 +264,8 @@ def test_a_dry_run_stores_nothing(shell: Shell, tree: Path) -> None:
     (tree / "deep/c.md").rename(tree / "deep/d.md")
     output = shell("index", "tree", "-o", "o", "--dry-run")
     assert "files: 1 new, 1 changed, 4 unchanged, 1 gone (moved: tree/deep/c.md -> tree/deep/d.md)\n" in output
-    (moved,) = shell.json("index", "tree", "-o", "o", "--dry-run")["moved"].items()
-    assert [Path(name).name for name in moved] == ["c.md", "d.md"]
+    moved = shell.json("index", "tree", "-o", "o", "--dry-run")["moved"]
+    assert moved == {str(tree.resolve() / "deep/c.md"): str(tree.resolve() / "deep/d.md")}
     with Index.open("o", read_only=True, encoder=FakeEncoder()) as opened:
         assert opened.get(["tree/a.md"])[0].text == "a.md"
 

@@ -286,7 +286,7 @@ def _moved(moved: Mapping[str, str]) -> str:
         return ""
     old, new = next(iter(moved.items()))
     others = f" and {len(moved) - 1:,} more" if len(moved) > 1 else ""
-    return f" (moved: {os.path.relpath(old)} -> {new}{others})"
+    return f" (moved: {os.path.relpath(old)} -> {os.path.relpath(new)}{others})"
 
 
 def _by_state(*counts: int) -> str:

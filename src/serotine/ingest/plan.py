@@ -103,7 +103,7 @@ class Plan:
         deleted: number of documents that were deleted from the index, and stay so, by file.
         problems: lines that may not be read as they were meant, such as front matter that is not valid, and encodings
             that are guesses.
-        moved: new names of files that are gone, by the old ones: new files with the same bytes.
+        moved: absolute paths of new files, by those of files that are gone and had the same bytes.
         restored: at most how many documents that were deleted from the index are stored again, by file, because their
             texts have changed.
         copied: documents of files of another folder that no longer exist, and whose content new files have.
@@ -174,7 +174,7 @@ class IngestReport:
         deleted: number of documents that were deleted from the index, and stay so, by file.
         problems: lines that may not be read as they were meant, such as front matter that is not valid, and encodings
             that are guesses.
-        moved: new names of files that are gone, by the old ones: new files with the same bytes.
+        moved: absolute paths of new files, by those of files that are gone and had the same bytes.
         restored: at most how many documents that were deleted from the index are stored again, by file, because their
             texts have changed.
         copied: number of documents that may be there twice, by the file of another folder that they are of: it no

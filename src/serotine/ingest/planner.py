@@ -158,11 +158,11 @@ class Planner:
         return f"; its {len(ids):,} documents leave the index, the first is {ids[0]!r}"
 
     def _moved(self, gone: Sequence[SourceRecord]) -> dict[str, str]:
-        """Return the names of new files by those of files that are gone and had the same bytes."""
+        """Return the recorded names of new files by those of files that are gone and had the same bytes."""
         new: dict[str | None, list[str]] = {}
         for change in self._changes:
             if change.previous is None:
-                new.setdefault(change.record.digest, []).append(change.file.name)
+                new.setdefault(change.record.digest, []).append(change.file.key)
         return {
             record.name: names.pop(0)
             for record in gone

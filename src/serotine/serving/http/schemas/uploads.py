@@ -91,7 +91,7 @@ class JobResponse(ResponseBody):
     unread: dict[str, int] = Field(description="Images, attachments and the like that are not read, by kind.")
     ignored: IgnoredDetail
     deleted: dict[str, int] = Field(description="Documents that stay deleted, by file.")
-    moved: dict[str, str] = Field(description="New names of files that are gone; none of an upload.")
+    moved: dict[str, str] = Field(description="Paths of new files by those of files that are gone; none of an upload.")
     restored: dict[str, int] = Field(
         description="At most how many deleted documents are stored again with other texts; none of an upload."
     )

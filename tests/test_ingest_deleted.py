@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ from test_cli import Shell, shell, write_jsonl
 from test_ingest_update import KILLED
 
 from serotine import Index
+from serotine.cli.output import plural
 from serotine.errors import DuplicateIdError
 from serotine.ingest import Chunking, Ingest, update
 
@@ -98,9 +100,13 @@ def test_the_command_line_says_so_and_restores_them(shell: Shell, tmp_path: Path
     expected = "deleted from the index, and not stored again: 2 documents of 1 file (the first: corpus.jsonl)"
     assert f"warning: {expected}; --restore-deleted stores them" in shell.err
     assert shell.json("info", "i.serotine")["documents"] == 1
-    for command in (("add", "i.serotine", "corpus.jsonl"), ("index", "corpus.jsonl", "-o", "i.serotine")):
-        shell(*command, "--restore-deleted")
+    commands = (("add", "i.serotine", "corpus.jsonl"), ("index", "corpus.jsonl", "-o", "i.serotine"))
+    for command, restored in zip(commands, (2, 1), strict=True):
+        output = shell(*command, "--restore-deleted", "--json", "report.json")
+        report = json.loads(Path("report.json").read_text(encoding="utf-8"))
+        assert (report["deleted"], report["restored"]) == ({}, {"corpus.jsonl": restored})
         assert "deleted" not in shell.err
+        assert f"; {plural(restored, 'deleted document')} stored again" in output
         assert shell.json("info", "i.serotine")["documents"] == 3
         shell("delete", "i.serotine", "cat")
 
@@ -132,7 +138,9 @@ def test_documents_of_changed_and_moved_files_stay_deleted(shell: Shell, tmp_pat
     assert f"warning: {expected}; --restore-deleted stores them" in shell.err
     assert shell.json("info", "i.serotine")["documents"] == 2
     assert shell.json("index", "kk", "-o", "i.serotine")["deleted"] == report["deleted"]
-    assert shell.json("index", "kk", "-o", "i.serotine", "--restore-deleted")["added"] == 2
+    report = shell.json("index", "kk", "-o", "i.serotine", "--restore-deleted")
+    assert (report["added"], report["restored"]) == (2, {"kk/gg.txt": 1, "kk/rows.jsonl": 1})
+    assert shell.json("index", "kk", "-o", "i.serotine", "--restore-deleted")["restored"] == {}
     assert shell.json("index", "kk", "-o", "i.serotine")["deleted"] == {}
     # A changed text is a new one.
     shell("delete", "i.serotine", "cat")

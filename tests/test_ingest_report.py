@@ -30,6 +30,8 @@ _JSON_ONLY = {"unknown_scripts"}
 class ReportedIngest:
     """An update with a given plan and report."""
 
+    restores_deleted = False
+
     def __init__(self, plan: Plan, report: IngestReport) -> None:
         self._plan = plan
         self._report = report

@@ -167,7 +167,7 @@ def plan_files(ingest: Ingest, index: Index | None, reported: set[Skipped | Skip
             f"{len(plan.copied.files):,} of the new files have the same content as files of {folder}, which no longer "
             f"exist: {plan.copied.documents:,} documents may be there twice; delete the old ones: {plan.copied.command}"
         )
-    if plan.restored:
+    if plan.restored and not ingest.restores_deleted:
         first = next(iter(plan.restored))
         count, files = sum(plan.restored.values()), plural(len(plan.restored), "file")
         warn(
@@ -276,8 +276,10 @@ def file_counts(result: IngestReport) -> str:
     unread = "; not read: " + ", ".join(_counted(count, kind) for kind, count in result.unread.items())
     cut = f"; {plural(result.cut_records, 'long record')} cut into passages" if result.cut_records else ""
     removed = f"; {plural(result.removed, 'document')} removed" if result.removed else ""
+    deleted = sum(result.restored.values())
+    restored = f"; {plural(deleted, 'deleted document')} stored again" if deleted else ""
     metadata = f"; metadata of {plural(result.changed_metadata, 'document')} changed" if result.changed_metadata else ""
-    return f"{files}{_moved(result.moved)}{removed}{metadata}{rows}{cut}{unread if result.unread else ''}"
+    return f"{files}{_moved(result.moved)}{removed}{restored}{metadata}{rows}{cut}{unread if result.unread else ''}"
 
 
 def _moved(moved: Mapping[str, str]) -> str:

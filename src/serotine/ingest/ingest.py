@@ -84,6 +84,11 @@ class Ingest:
         self._on_step = on_step
         self._planned: tuple[Plan, DocumentReader] | None = None
 
+    @property
+    def restores_deleted(self) -> bool:
+        """Whether documents that were deleted from the index are stored again."""
+        return self._restore_deleted
+
     def plan(
         self,
         index: Index | None = None,

@@ -104,8 +104,8 @@ class Plan:
         problems: lines that may not be read as they were meant, such as front matter that is not valid, and encodings
             that are guesses.
         moved: absolute paths of new files, by those of files that are gone and had the same bytes.
-        restored: at most how many documents that were deleted from the index are stored again, by file, because their
-            texts have changed.
+        restored: at most how many documents that were deleted from the index are stored again, by file: on request, or
+            because their texts have changed.
         copied: documents of files of another folder that no longer exist, and whose content new files have.
     """
 
@@ -175,8 +175,8 @@ class IngestReport:
         problems: lines that may not be read as they were meant, such as front matter that is not valid, and encodings
             that are guesses.
         moved: absolute paths of new files, by those of files that are gone and had the same bytes.
-        restored: at most how many documents that were deleted from the index are stored again, by file, because their
-            texts have changed.
+        restored: at most how many documents that were deleted from the index are stored again, by file: on request, or
+            because their texts have changed.
         copied: number of documents that may be there twice, by the file of another folder that they are of: it no
             longer exists, and a new file has its content.
     """

@@ -199,7 +199,7 @@ class Planner:
             digest = read_digest(file, lambda size: self._report_read(size // _HASH_DIVISOR))
         stored_before = self._to_store
         deleted_from = self._deleted_from(file, previous, digest)
-        deletions = Deletions.of(self._index, deleted_from)
+        deletions = Deletions.of(self._index, deleted_from, restores=self._restore_deleted)
         bad_rows, misread, not_read, collisions, owners = self._read_documents(file, previous, deletions)
         # Collisions end when the other file goes: such a file is read again, and mostly as it was.
         same_losses = known is not None and (known.count, known.lines) == (bad_rows.count, bad_rows.lines)
@@ -216,9 +216,8 @@ class Planner:
             self._restored[file.name] = deletions.restored
         record = SourceRecord(file.key, digest, stamp, splitting)
         record = with_report(record, bad_rows, not_read, misread, has_collisions=bool(collisions))
-        self._changes.append(
-            FileChange(file, record, previous, state, frozenset(collisions), frozenset(owners), deleted_from)
-        )
+        left = () if self._restore_deleted else deleted_from
+        self._changes.append(FileChange(file, record, previous, state, frozenset(collisions), frozenset(owners), left))
 
     def _find_deleted(self, records: Mapping[str, SourceRecord], is_removed: Callable[[str], bool]) -> None:
         """Count the deleted documents of recorded files, and find those files that may have been moved."""
@@ -232,9 +231,7 @@ class Planner:
                 self._moved_from.setdefault(digest, []).append(name)
 
     def _deleted_from(self, file: SourceFile, previous: SourceRecord | None, digest: str) -> tuple[str, ...]:
-        """Return the names of the records whose deleted documents stay deleted in a file."""
-        if self._restore_deleted:
-            return ()
+        """Return the names of the records whose deleted documents are those of a file."""
         own = () if previous is None else (file.key,)
         # One that is not complete may be a moved one, of which an interrupted run stored a part.
         is_complete = previous is not None and previous.digest is not None

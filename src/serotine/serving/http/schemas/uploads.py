@@ -93,7 +93,7 @@ class JobResponse(ResponseBody):
     deleted: dict[str, int] = Field(description="Documents that stay deleted, by file.")
     moved: dict[str, str] = Field(description="Paths of new files by those of files that are gone; none of an upload.")
     restored: dict[str, int] = Field(
-        description="At most how many deleted documents are stored again with other texts; none of an upload."
+        description="At most how many documents that were deleted from the index are stored again."
     )
     copied: dict[str, int] = Field(
         description="Documents that may be there twice, by a file elsewhere that is gone; none of an upload."

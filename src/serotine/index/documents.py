@@ -14,7 +14,7 @@ from serotine.errors import DuplicateIdError, EmptyTextWarning, invalid, is_list
 from serotine.index.store import check_metadata
 from serotine.issued_warnings import issue_warning
 from serotine.json_values import json_value
-from serotine.texts import MAX_QUERY_CHARACTERS, MAX_TEXT_CHARACTERS, is_text, strings
+from serotine.texts import MAX_QUERY_CHARACTERS, MAX_TEXT_CHARACTERS, has_visible, is_text, strings
 from serotine.wording import worded
 
 _COLUMNS = ("ids", "texts", "vectors", "metadata")
@@ -89,8 +89,6 @@ def validate_query(query: object) -> str:
     """
     if not isinstance(query, str):
         raise wrong_type("query", "a string", query)
-    if not query.strip():
-        raise ValueError("query: must not be empty")
     if len(query) > MAX_QUERY_CHARACTERS:
         raise ValueError(
             f"query: must be at most {MAX_QUERY_CHARACTERS:,} characters, got {len(query):,}; "
@@ -98,6 +96,8 @@ def validate_query(query: object) -> str:
         )
     if not is_text(query):
         raise ValueError("query: contains a lone surrogate, which is not text; decode its source as UTF-8")
+    if not has_visible(query):
+        raise ValueError("query: must not be empty")
     return query
 
 
@@ -203,7 +203,7 @@ def warn_about_empty_texts(batch: DocumentBatch) -> None:
     """Warn about texts without words."""
     if batch.vectors is not None:
         return
-    empty = [id_ for id_, text in zip(batch.ids, batch.texts, strict=True) if not (text or "").strip()]
+    empty = [id_ for id_, text in zip(batch.ids, batch.texts, strict=True) if not has_visible(text or "")]
     if empty:
         issue_warning(
             EmptyTextWarning(

@@ -13,6 +13,7 @@ from serotine.index.documents import float_vectors, stored_vectors
 from serotine.issued_warnings import muted_warnings
 from serotine.progress import progress_bar
 from serotine.text_encoder import TextEncoder
+from serotine.texts import has_visible
 
 # Texts per call of the encoder: enough for it to sort by length, few enough to bound memory.
 _BATCH = 1024
@@ -54,12 +55,12 @@ def _encoded_batches(encoder: TextEncoder, texts: Sequence[str], dim: int) -> It
     no_tokens = np.empty((0, dim), dtype=np.float16)
     for start in range(0, len(texts), _BATCH):
         batch = texts[start : start + _BATCH]
-        with_words = [text for text in batch if text.strip()]
+        with_words = [text for text in batch if has_visible(text)]
         with muted_warnings():
             encoded = encoder.encode_documents(with_words) if with_words else []
         _check_count(encoder, encoded, with_words)
         vectors = (stored_vectors(rows, f"encoder {encoder.name!r}", dim) for rows in encoded)
-        yield [next(vectors) if text.strip() else no_tokens for text in batch]
+        yield [next(vectors) if has_visible(text) else no_tokens for text in batch]
 
 
 def _check_count(encoder: TextEncoder, encoded: Sequence[object], texts: Sequence[str]) -> None:

@@ -13,6 +13,7 @@ from serotine.coverage import warn_about_texts
 from serotine.errors import UnprovedWarning, invalid
 from serotine.index import Hits, Index, SearchKeywords, TextEncoder, encode_documents, encode_queries
 from serotine.issued_warnings import issue_warning
+from serotine.texts import has_visible
 
 
 def open_index(index: Index | str | Path) -> Index:
@@ -56,7 +57,7 @@ def rerank(encoder: TextEncoder, query: str, texts: Sequence[str], top_n: int | 
     Warns:
         TruncatedTextWarning, UnknownTextWarning: the encoder does not read query or texts whole, or does not know them.
     """
-    if not query.strip():
+    if not has_visible(query):
         raise invalid("query", "a text with words", query)
     if top_n is not None and top_n < 1:
         raise invalid("top_n", "at least 1", top_n)

@@ -15,6 +15,7 @@ from serotine.evaluation.metrics import Run
 from serotine.evaluation.systems.base import Answer, encoder_for_collection, encoder_record
 from serotine.index import encode_queries
 from serotine.progress import progress_bar
+from serotine.texts import has_visible
 
 if TYPE_CHECKING:
     from serotine.index import Index
@@ -66,7 +67,7 @@ class IndexSearch:
         notes, split = self._document_notes(collection)
         encoder = encoder_for_collection(self._encoder, collection)
         started = time.perf_counter()
-        queries = [query for query, text in collection.queries.items() if text.strip()]
+        queries = [query for query, text in collection.queries.items() if has_visible(text)]
         vectors = encode_queries(encoder, [collection.queries[query] for query in queries], self._index.dim)
         encoding = time.perf_counter() - started
         run: Run = {query: {} for query in collection.queries}

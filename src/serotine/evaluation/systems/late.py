@@ -20,6 +20,7 @@ from serotine.evaluation.systems.ranking import TopK
 from serotine.evaluation.vector_cache import Arrays, VectorCache
 from serotine.index import encode_documents, encode_queries
 from serotine.progress import progress_bar
+from serotine.texts import has_visible
 
 if TYPE_CHECKING:
     from serotine.text_encoder import AnyEncoder
@@ -64,7 +65,7 @@ class LateInteraction:
         """Score every document for every query; see `System.answer`."""
         encoder, dim = encoder_for_collection(self._encoder, collection), self._encoder.dim
         ids, texts = list(collection.documents), list(collection.documents.values())
-        query_ids = [query for query, text in collection.queries.items() if text.strip()]
+        query_ids = [query for query, text in collection.queries.items() if has_visible(text)]
         started = time.perf_counter()
         queries = encode_queries(encoder, [collection.queries[id_] for id_ in query_ids], dim) if query_ids else []
         cache = self.vector_cache()

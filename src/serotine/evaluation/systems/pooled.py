@@ -15,6 +15,7 @@ from serotine.evaluation.systems.base import Answer, encoder_record
 from serotine.evaluation.systems.ranking import TopK
 from serotine.evaluation.vector_cache import VectorCache
 from serotine.progress import progress_bar
+from serotine.texts import has_visible
 
 if TYPE_CHECKING:
     from serotine.encoders import Encoder
@@ -52,7 +53,7 @@ class Pooled:
     def answer(self, collection: Collection, depth: int, *, show_progress: bool = False) -> Answer:
         """Score every document for every query; see `System.answer`."""
         ids, texts = list(collection.documents), list(collection.documents.values())
-        query_ids = [query for query, text in collection.queries.items() if text.strip()]
+        query_ids = [query for query, text in collection.queries.items() if has_visible(text)]
         started = time.perf_counter()
         queries = self._encoder.encode_pooled([collection.queries[id_] for id_ in query_ids], query=True)
         best = TopK(len(query_ids), depth)

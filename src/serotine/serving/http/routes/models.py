@@ -30,6 +30,7 @@ from serotine.serving.http.schemas.models import (
 )
 from serotine.serving.server_paths import ServerPaths
 from serotine.serving.services import Services
+from serotine.texts import has_visible
 from serotine.wire import pack
 
 router = APIRouter(tags=["models"], dependencies=[MayRead])
@@ -44,7 +45,7 @@ async def rerank(request: Request, body: RerankRequest) -> Response:
     def work() -> dict[str, Any]:
         limits = services.settings.limits
         limits.check("documents", len(texts), limits.batch)
-        if not body.query.strip():
+        if not has_visible(body.query):
             raise ValueError("query: must not be empty")
         encoder = services.indexes.encoder(body.model)
         (query,) = _encoded(encoder, [body.query], query=True)
@@ -139,12 +140,12 @@ def _encode(
 
 def _encoded(encoder: BatchingEncoder, texts: Sequence[str], *, query: bool) -> list[NDArray[np.float32]]:
     """Return token vectors of every text; none for an empty text, as in an index."""
-    nonempty = [text for text in texts if text.strip()]
+    nonempty = [text for text in texts if has_visible(text)]
     # The answer has the warnings.
     with muted_warnings():
         vectors = iter((encoder.encode_queries if query else encoder.encode_documents)(nonempty) if nonempty else [])
     no_vectors = np.empty((0, encoder.dim), dtype=np.float32)
-    return [next(vectors) if text.strip() else no_vectors for text in texts]
+    return [next(vectors) if has_visible(text) else no_vectors for text in texts]
 
 
 def _warnings(

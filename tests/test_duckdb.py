@@ -255,7 +255,7 @@ def test_the_row_in_a_message_counts_nulls(con: Any) -> None:
 
 
 def test_bad_settings_are_refused(con: Any) -> None:
-    with pytest.raises(ValueError, match="dtype: must be one of float16, int8, float32, got 'bf16'"):
+    with pytest.raises(ValueError, match="dtype: must be one of 'float16', 'int8', 'float32', got 'bf16'"):
         integration.register(con, dtype="bf16")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="dim: must be at least 1, got 0"):
         integration.register(con, dim=0)

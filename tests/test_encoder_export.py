@@ -118,7 +118,7 @@ def test_a_damaged_export_is_refused(tmp_path: Path) -> None:
     model.write_bytes(content)
     written = {key: value for key, value in json.loads(file.read_text()).items() if key != "model_sha256"}
     file.write_text(json.dumps(written | {"output": "pooled"}))
-    with pytest.raises(EncoderError, match="'output' must be one of token_vectors, got 'pooled'"):
+    with pytest.raises(EncoderError, match="'output' must be one of 'token_vectors', got 'pooled'"):
         Encoder(tmp_path / "out")
     file.write_text(json.dumps(written))
     model.write_bytes(content[:-1000])

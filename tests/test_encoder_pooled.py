@@ -79,7 +79,7 @@ def test_a_model_that_compares_by_dot_product_is_not_scaled(tmp_path: Path) -> N
     assert list(answer.run["q"]) == [str(i) for i in np.argsort(-scores, kind="stable")[:3]]
     assert answer.record["retrieval"] == "exact dot of one float32 vector per text"
     config.write_text(json.dumps({"similarity_fn_name": "manhattan"}))
-    with pytest.raises(EncoderError, match="similarity must be one of cosine, dot, got 'manhattan'"):
+    with pytest.raises(EncoderError, match="similarity must be one of 'cosine', 'dot', got 'manhattan'"):
         pooling_modes(ours(folder).spec)
 
 

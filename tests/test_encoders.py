@@ -112,7 +112,7 @@ def test_the_fingerprint_changes_with_the_settings(encoder: Encoder, folder: Pat
     [
         ("query", {"length": 2}, "query length must be above 2, the special tokens, got 2"),
         ("document_lenght", 9, "unknown key 'document_lenght'; valid keys: backbone, "),
-        ("output", "pooled", "'output' must be one of token_vectors, got 'pooled'"),
+        ("output", "pooled", "'output' must be one of 'token_vectors', got 'pooled'"),
     ],
 )
 def test_invalid_settings(folder: Path, key: str, value: Any, words: str) -> None:

@@ -114,7 +114,7 @@ def test_folders_without_collections(tmp_path: Path) -> None:
         find_sources(str(tmp_path))
     with pytest.raises(InputFileError, match="contains no collection"):
         find_suite(str(tmp_path))
-    with pytest.raises(InputFileError, match="beir14: must be beir15, miracl18 or a folder of collections"):
+    with pytest.raises(InputFileError, match="beir14: must be 'beir15', 'miracl18' or a folder of collections"):
         find_suite("beir14")
 
 

@@ -235,7 +235,7 @@ def test_missing_documents_are_none_on_request(index: Index) -> None:
     assert index.get("no", missing="none") is None
     hits = index.get(["no", "d1", "d1", ""], missing="none")
     assert [None if hit is None else hit.id for hit in hits] == [None, "d1", "d1", None]
-    with pytest.raises(ValueError, match="missing: must be one of error, none, got 'skip'"):
+    with pytest.raises(ValueError, match="missing: must be one of 'error', 'none', got 'skip'"):
         index.get("no", missing="skip")  # type: ignore[call-overload]
 
 

@@ -121,7 +121,7 @@ def test_non_contiguous_and_read_only_input() -> None:
             "max_q_len: must be at least 4, the tokens of the longest query, got 3",
         ),
         (lambda: maxsim.quantize(np.array([[np.nan]])), ValueError, "vectors: must be finite"),
-        (lambda: maxsim.use("sse"), ValueError, "name: must be one of auto, portable.*got 'sse'"),
+        (lambda: maxsim.use("sse"), ValueError, "name: must be one of 'auto', 'portable'.*got 'sse'"),
         (lambda: maxsim.set_num_threads(0), ValueError, "count: must be between 1 and 1024"),
         (lambda: maxsim.set_num_threads("2"), TypeError, "count: must be an int"),
     ],

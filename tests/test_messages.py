@@ -22,6 +22,7 @@ def test_a_value_out_of_range() -> None:
     assert str(error) == "k: must be at least 1, got 0"
     assert str(errors.invalid("mode", "a mode", "x", fix="see help")) == "mode: must be a mode, got 'x'; see help"
     assert str(errors.not_one_of("nbits", (2, 4, 8), 3)) == "nbits: must be one of 2, 4, 8, got 3"
+    assert str(errors.not_one_of("kind", ("a", None), "b")) == "kind: must be one of 'a', None, got 'b'"
 
 
 def test_a_value_of_the_wrong_type() -> None:

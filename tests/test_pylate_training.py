@@ -284,7 +284,7 @@ def test_evaluate() -> None:
         "ndcg@10",
         *(f"hits@{k}" for k in (1, 2, 3, 4, 5, 10)),
     ]
-    with pytest.raises(ValueError, match="metrics: must be one of ndcg@k"):
+    with pytest.raises(ValueError, match="metrics: must be one of 'ndcg@k'"):
         evaluation.evaluate(results, qrels, ["q1", "q2"], ["rbp.95"])
     with pytest.raises(ValueError, match=r"scores: must be one list per query \(2\), got 1"):
         evaluation.evaluate(results[:1], qrels, ["q1", "q2"])

@@ -136,7 +136,7 @@ def test_bad_blobs_are_refused_with_their_row(con: sqlite3.Connection, kind: str
 def test_bad_arguments_are_refused(con: sqlite3.Connection) -> None:
     with pytest.raises(TypeError, match="dim: must be an int of at least 1, got None; pass dim= or encoder="):
         sqlite.register(con)
-    with pytest.raises(ValueError, match="dtype: must be one of float16, int8, float32, got 'bf16'"):
+    with pytest.raises(ValueError, match="dtype: must be one of 'float16', 'int8', 'float32', got 'bf16'"):
         sqlite.register(con, dim=DIM, dtype="bf16")  # type: ignore[arg-type]
     select = "SELECT id, vectors FROM documents"
     with pytest.raises(ValueError, match="k: must be at least 1, got 0"):

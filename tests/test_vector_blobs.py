@@ -38,7 +38,7 @@ def test_no_tokens() -> None:
 def test_wrong_values_are_refused() -> None:
     with pytest.raises(ValueError, match=r"vectors: must have shape \(tokens, dim\), got \(12,\)"):
         pack_vectors(VECTORS[0])
-    with pytest.raises(ValueError, match="dtype: must be one of float16, int8, float32, got 'float64'"):
+    with pytest.raises(ValueError, match="dtype: must be one of 'float16', 'int8', 'float32', got 'float64'"):
         pack_vectors(VECTORS, "float64")  # type: ignore[arg-type]
     with pytest.raises(
         ValueError, match=r"blob: its length must be a multiple of 24 bytes \(12 dimensions of float16\), got 25 bytes"

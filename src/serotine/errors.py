@@ -79,7 +79,7 @@ def _type_name(value: object) -> str:
 
 def not_one_of(name: str, options: Iterable[object], value: object) -> ValueError:
     """Return the error for a value outside a closed set: "nbits: must be one of 2, 4, 8, got 3"."""
-    return invalid(name, f"one of {', '.join(map(str, options))}", value)
+    return invalid(name, f"one of {', '.join(map(repr, options))}", value)
 
 
 def unknown_key(key: str, valid: Iterable[str]) -> str:

@@ -105,9 +105,9 @@ class Encoder:
         if num_threads is not None and num_threads < 1:
             raise invalid("num_threads", "at least 1", num_threads)
         if backend not in (None, "native", "onnx", "torch"):
-            raise not_one_of("backend", ("'native'", "'onnx'", "'torch'"), backend)
+            raise not_one_of("backend", ("native", "onnx", "torch"), backend)
         if device is not None and not _DEVICE.fullmatch(str(device)):
-            raise not_one_of("device", ("'cpu'", "'cuda'", "'cuda:0'", "'mps'", "'xpu'"), device)
+            raise not_one_of("device", ("cpu", "cuda", "cuda:0", "mps", "xpu"), device)
         self._options = EncoderOptions(marker_position, dim, pool_factor, query_length)
         location = locate(name_or_path, revision=revision, offline=offline)
         spec = self._options.apply(read_checkpoint(location.folder, location.name))

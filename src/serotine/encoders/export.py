@@ -99,9 +99,9 @@ def export_encoder(
         if key in options:
             raise ValueError(f"{key}: cannot be exported; pass it when loading the export")
     if precision not in (None, *MIN_MEAN_COSINE):
-        raise not_one_of("precision", map(repr, MIN_MEAN_COSINE), precision)
+        raise not_one_of("precision", MIN_MEAN_COSINE, precision)
     if format not in ("onnx", "native"):
-        raise not_one_of("format", ("'onnx'", "'native'"), format)
+        raise not_one_of("format", ("onnx", "native"), format)
     if format == "native" and precision == "float32":
         raise ValueError("precision: a native export has 'int8' only, got 'float32'; leave it out")
     exported = "int8" if format == "native" else precision or "float32"

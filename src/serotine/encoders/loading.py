@@ -64,7 +64,7 @@ def _load_export(spec: EncoderSpec, model: Path, backend: BackendName, threads: 
         )
     if backend == "native":
         if spec.output != EXPORT_OUTPUT:
-            raise EncoderError(f"{model}: 'output' must be one of {EXPORT_OUTPUT}, got {spec.output!r}")
+            raise EncoderError(f"{model}: 'output' must be one of {EXPORT_OUTPUT!r}, got {spec.output!r}")
         return NativeBackend(spec.name, read_weights(model), threads)
     return OnnxBackend(model, spec.output, threads)
 

@@ -34,7 +34,7 @@ class EncoderOptions:
 
     def __post_init__(self) -> None:
         if self.marker_position is not None and self.marker_position not in _POSITIONS:
-            raise not_one_of("marker_position", map(repr, _POSITIONS), self.marker_position)
+            raise not_one_of("marker_position", _POSITIONS, self.marker_position)
         for name in ("dim", "query_length"):
             value = getattr(self, name)
             if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):

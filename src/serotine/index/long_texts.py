@@ -26,7 +26,7 @@ def truncated_fix() -> str:
 def check_long_texts(value: str) -> None:
     """Raise ValueError for anything but the four choices."""
     if value not in get_args(LongTexts):
-        raise not_one_of("long_texts", map(repr, get_args(LongTexts)), value)
+        raise not_one_of("long_texts", get_args(LongTexts), value)
 
 
 @dataclass(slots=True)

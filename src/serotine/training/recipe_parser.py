@@ -218,7 +218,7 @@ class _Parser:
         origin = get_origin(hint)
         if origin is Literal:
             if value not in options:
-                raise self._invalid(location, f"one of {', '.join(options)}", value)
+                raise self._invalid(location, f"one of {', '.join(map(repr, options))}", value)
             return value
         if type(None) in options:
             if value is None:

@@ -283,7 +283,7 @@ def _parse_module(path: Path, entry: dict[str, object]) -> Module:
     # Compared, never imported: a file can name any class.
     if names[0] not in _PACKAGES or names[-1] not in _MODULE_KINDS:
         raise EncoderError(
-            f"{path}: module must be one of {', '.join(_MODULE_KINDS)}, got {shown(reference)}; "
+            f"{path}: module must be one of {', '.join(map(repr, _MODULE_KINDS))}, got {shown(reference)}; "
             "code that comes with a checkpoint is never run"
         )
     relative = PurePosixPath(folder)

@@ -56,7 +56,7 @@ class OnnxBackend:
             )
         outputs = [node.name for node in self._session.get_outputs()]
         if output not in outputs:
-            raise EncoderError(f"{model}: 'output' must be one of {', '.join(outputs)}, got {output!r}")
+            raise EncoderError(f"{model}: 'output' must be one of {', '.join(map(repr, outputs))}, got {output!r}")
         self._model = model
         self._segments = _SEGMENTS in inputs
         self._output = output

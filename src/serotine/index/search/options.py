@@ -80,7 +80,7 @@ class SearchOptions:
         if self.exact and self.mode != "late":
             raise _needs_mode("exact", ("late",), self.mode)
         if self.group_by not in (None, *get_args(GroupBy)):
-            raise not_one_of("group_by", ("None", *map(repr, get_args(GroupBy))), self.group_by)
+            raise not_one_of("group_by", (None, *get_args(GroupBy)), self.group_by)
         if self.min_score is not None:
             object.__setattr__(self, "min_score", _number("min_score", self.min_score))
             if self.mode == "bm25":

@@ -187,7 +187,7 @@ class ColBERT(nn.Module):
             return [embeddings.stack_equal(values) for values in lists] if convert_to_tensor else lists
         warn_ignored("ColBERT.encode", _IGNORED_BY_ENCODE, {"batch_size": batch_size}, stacklevel=2)
         if output_value not in ("token_embeddings", None):
-            raise not_one_of("output_value", ("'token_embeddings'", None), output_value)
+            raise not_one_of("output_value", ("token_embeddings", None), output_value)
         if output_value is None and pool_factor > 1:
             raise ValueError(f"output_value: must be 'token_embeddings' with pool_factor={pool_factor}, got None")
         if pool_factor < 1:
@@ -388,7 +388,7 @@ class ColBERT(nn.Module):
         if not self.prompts:
             raise ValueError(f"prompt_name: the model has no prompts, got {name!r}; pass prompt= instead")
         if name not in self.prompts:
-            raise not_one_of("prompt_name", map(repr, self.prompts), name)
+            raise not_one_of("prompt_name", self.prompts, name)
         return self.prompts[name]
 
 

@@ -200,8 +200,9 @@ def test_an_empty_index_and_a_large_k(tmp_path: Path) -> None:
 
 def test_a_text_without_words_warns_and_is_no_hit(tmp_path: Path) -> None:
     with Index.create(tmp_path / "x", encoder=WordEncoder()) as index:
-        with pytest.warns(EmptyTextWarning, match=r"texts: 2 of 3 have no words, the first is 'b'"):
-            index.add(ids=["a", "b", "c"], texts=["word", " ", ""], metadata=[{"n": 1}] * 3)
+        with pytest.warns(EmptyTextWarning, match=r"texts: 3 of 4 have no words, the first is 'b'"):
+            # What has control and format characters only has no words either, as in files.
+            index.add(ids=["a", "b", "c", "d"], texts=["word", " ", "", "\x01\x07\u200b"], metadata=[{"n": 1}] * 4)
         for options in ({}, {"exact": True}, {"mode": "hybrid"}, {"mode": "hybrid", "fusion": "sum"}, {"mode": "bm25"}):
             for more in ({}, {"group_by": "document"}, {"where": {"n": 1}}):
                 assert [hit.id for hit in index.search("word", k=3, **options, **more)] == ["a"]
@@ -288,6 +289,7 @@ def test_an_encoder_that_returns_too_few_arrays_is_rejected(small: Path) -> None
     ("call", "error", "message"),
     [
         (lambda i: i.search(" "), ValueError, "query: must not be empty"),
+        (lambda i: i.search("\x01\u200b"), ValueError, "query: must not be empty"),
         (lambda i: i.search("\ud800"), ValueError, "query: contains a lone surrogate"),
         (lambda i: i.search("x", k=0), ValueError, "k: must be at least 1, got 0"),
         (lambda i: i.search("x", k=1.5), TypeError, "k: must be an int"),

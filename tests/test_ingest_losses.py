@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from helpers.fakes import WordEncoder
 from test_ingest_readers_office import write_odt
+from test_ingest_readers_pdf import write_pdf
 
 from serotine import Index
 from serotine.ingest import Fields, IngestReport, update
@@ -282,3 +283,27 @@ def test_a_file_that_has_no_text_any_more_is_removed_and_reported(
     assert [skipped.reason for skipped in update(index, [file.parent]).skipped] == [fault]
     file.write_text(first.get(name, "yak"))
     assert update(index, [file.parent]).added == len(ids)
+
+
+def test_a_pdf_that_has_only_images_now_is_removed_and_reported(index: Index, tmp_path: Path) -> None:
+    pytest.importorskip("pypdfium2")
+    file = tmp_path / "notes" / "a.pdf"
+    file.parent.mkdir()
+    (file.parent / "other.txt").write_text("gnu")
+    write_pdf(file, ["yak", "ox"])
+    update(index, [file.parent])
+    (first, second) = index.sources.ids(str(file))
+    write_pdf(file, ["", ""])
+    report = update(index, [file.parent])
+    assert (report.removed, report.files_removed, len(index)) == (2, 1, 1)
+    (skipped,) = report.skipped
+    fault = "contains no text on its 2 pages, only images; run OCR first, for example with ocrmypdf"
+    assert skipped.reason == f"{fault}; its 2 documents leave the index, the first is {first!r}"
+    assert [skipped.reason for skipped in update(index, [file.parent]).skipped] == [fault]
+    # One that cannot be read may have its text still.
+    write_pdf(file, ["yak", "ox"])
+    update(index, [file.parent])
+    file.write_bytes(file.read_bytes()[:200])
+    (skipped,) = update(index, [file.parent]).skipped
+    assert skipped.reason.endswith("write it again; what the index has of it stays searchable")
+    assert index.sources.ids(str(file)) == [first, second]

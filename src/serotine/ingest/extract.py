@@ -7,10 +7,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from serotine.errors import InputFileError
+
 # Metadata that a text begins with, unless it does so anyway.
 _LEAD = ("title", "subtitle", "description", "summary", "abstract", "tags", "keywords", "categories")
 _BEGINNING = 2000
 _NOTHING: Mapping[str, int] = {}
+
+
+class NoTextError(InputFileError):
+    """A file that can be read has no text, or no records."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ from serotine.ingest.commits import OnProgress
 from serotine.ingest.deletions import Deletions
 from serotine.ingest.document import Document
 from serotine.ingest.document_reader import DocumentReader
+from serotine.ingest.extract import NoTextError
 from serotine.ingest.file_records import (
     as_recorded,
     had_other_limits,
@@ -40,10 +41,6 @@ if TYPE_CHECKING:
 _BATCH = 100
 # The part of a file's progress that is its digest, where all of it is read next.
 _HASH_DIVISOR = 20
-
-
-class _NoDocumentsError(InputFileError):
-    """A file that can be read has no text, or no records."""
 
 
 class Planner:
@@ -107,7 +104,7 @@ class Planner:
         for file in files:
             try:
                 self._read(file, records.get(file.key))
-            except _NoDocumentsError as error:
+            except NoTextError as error:
                 self._skip(Skipped(file.name, f"{error}{self._removal(file, records)}"))
                 self._owned.record(file.key, set())
             except (InputFileError, DuplicateIdError) as error:
@@ -323,7 +320,7 @@ class Planner:
             raise kind(f"{bad_rows.first[0].message}{more}")
         if not documents:
             content = "text" if self._reader.is_text(file) else "documents"
-            raise _NoDocumentsError(f"{file.name}: contains no {content}; check that it is the right file")
+            raise NoTextError(f"{file.name}: contains no {content}; check that it is the right file")
         self._ids.update(dict.fromkeys(ids, file.name))
         self._owned.record(file.key, ids)
         self._documents += documents

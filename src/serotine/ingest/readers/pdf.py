@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from serotine.errors import InputFileError, MissingExtraError, reason
-from serotine.ingest.extract import Extract, Positions, Section
+from serotine.ingest.extract import Extract, NoTextError, Positions, Section
 from serotine.ingest.limits import check_text, reading_limits, size
 from serotine.ingest.readers.hyphens import join_hyphenated
 from serotine.ingest.readers.pdf_annotations import read_annotations
@@ -89,7 +89,7 @@ def read_pdf(data: bytes, name: str, on_part: Callable[[float], None] = lambda _
             length += len(text)
     if not sections:
         count = len(pages)
-        raise InputFileError(
+        raise NoTextError(
             f"{name}: contains no text on its {count:,} page{'' if count == 1 else 's'}, only images; "
             "run OCR first, for example with ocrmypdf"
         )

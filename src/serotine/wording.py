@@ -14,7 +14,7 @@ def worded(message: str, *, http: str, command: str | None = None) -> str:
     """Return the words of a message, or of a part of it, for who reads it here.
 
     Args:
-        message: for the caller of a function; it may name arguments, and what is about files names options.
+        message: for the caller of a function; it may name arguments.
         http: for the reader of an answer over HTTP, on the page too.
         command: for the user of a command; None: as `message`.
 

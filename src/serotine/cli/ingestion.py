@@ -59,8 +59,7 @@ class ChunkingOptions:
         try:
             return Chunking.of(self.tokens, self.overlap, encoder)
         except ValueError as error:
-            message = str(error).replace("chunk tokens", "chunk-tokens")
-            raise click.UsageError(f"--{message}", click.get_current_context()) from None
+            raise click.UsageError(str(error), click.get_current_context()) from None
 
 
 def chunking_options(command: Command) -> Command:

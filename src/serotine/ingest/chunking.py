@@ -12,6 +12,7 @@ from serotine.cutting import MIN_TOKENS, Cutter, Spans, default_length, default_
 from serotine.errors import invalid
 from serotine.ingest.cut_cache import Chunk, CutCache, CutList, digest_of
 from serotine.ingest.extract import Extract, Section
+from serotine.wording import worded
 
 if TYPE_CHECKING:
     from serotine.text_encoder import TextEncoder
@@ -36,9 +37,9 @@ class Chunking:
 
     def __post_init__(self) -> None:
         if self.tokens is not None and self.tokens < MIN_TOKENS:
-            raise invalid("chunk tokens", f"at least {MIN_TOKENS}", self.tokens)
+            raise invalid(_tokens(), f"at least {MIN_TOKENS}", self.tokens)
         if self.tokens is not None and not 0 <= self.overlap <= self.tokens // 2:
-            raise invalid("overlap", f"between 0 and half of {self.tokens} tokens", self.overlap)
+            raise invalid(worded("overlap", http="overlap", command="--overlap"), f"between 0 and half of {self.tokens} tokens", self.overlap)
 
     def __str__(self) -> str:
         return "whole" if self.tokens is None else f"{self.tokens}/{self.overlap}"
@@ -58,9 +59,13 @@ class Chunking:
         """
         limit = getattr(encoder, "document_room", None)
         if tokens is not None and limit is not None and tokens > limit:
-            raise invalid("chunk tokens", f"at most {limit}, the tokens that {encoder.name!r} reads", tokens)
+            raise invalid(_tokens(), f"at most {limit}, the tokens that {encoder.name!r} reads", tokens)
         length = tokens if tokens is not None else default_length(limit)[0]
         return cls(length, default_overlap(length) if overlap is None else overlap)
+
+
+def _tokens() -> str:
+    return worded("tokens", http="tokens", command="--chunk-tokens")
 
 
 class Chunker:

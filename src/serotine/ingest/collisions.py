@@ -89,8 +89,16 @@ def _reason(id_: str, holders: tuple[Holder, ...], count: int, file: SourceFile)
     more = f" and {others:,} other file{'s' if others > 1 else ''}" if others else ""
     options = worded("use another id", http="use other ids")
     if file.is_table:
-        options = worded("add --prefix-ids, or name another field with --id-field NAME", http="use other ids")
-    replacing = worded("replace the documents: serotine add --upsert", http="delete the documents first")
+        options = worded(
+            "pass Fields(prefix_ids=True), or name another field, Fields(id=...)",
+            http="use other ids",
+            command="add --prefix-ids, or name another field with --id-field NAME",
+        )
+    replacing = worded(
+        "pass upsert=True to replace the documents",
+        http="delete the documents first",
+        command="replace the documents: serotine add --upsert",
+    )
     if holder.name is not None and holder.is_read:
         keeping = f"which keep{'' if others else 's'} {'it' if count == 1 else 'them'}"
         where = f"also in {holder.name}{more}, {keeping}"

@@ -83,7 +83,11 @@ class Encoding:
         if self.is_certain:
             return ()
         convert = "convert it: iconv -f ENCODING -t UTF-8"
-        fix = "if letters are wrong, " + worded(f"name its encoding with --encoding, or {convert}", http=convert)
+        fix = "if letters are wrong, " + worded(
+            f"name its encoding, Fields(encoding=...), or {convert}",
+            http=convert,
+            command=f"name its encoding with --encoding, or {convert}",
+        )
         return ((1, f"not UTF-8, and read as {self.name}, which is a guess; {fix}"),)
 
 
@@ -122,14 +126,20 @@ def decode(data: bytes, name: str, declared: str | None = None, *, given: str | 
 def name_another() -> str:
     """Return what to do about a text that is not in the encoding that was given."""
     return worded(
-        "name another encoding with --encoding, or leave it out, so that it is detected",
+        "name another encoding, Fields(encoding=...), or leave it out, so that it is detected",
         http="convert it to that encoding",
+        command="name another encoding with --encoding, or leave it out, so that it is detected",
     )
 
 
 def not_in(encoding: str) -> str:
     """Return what is wrong with a text that cannot be decoded as was asked for."""
-    return f"not {_shown(encoding)}, {worded('as which --encoding has it read', http='as which the index reads files')}"
+    origin = worded(
+        "as which Fields(encoding=...) has it read",
+        http="as which the index reads files",
+        command="as which --encoding has it read",
+    )
+    return f"not {_shown(encoding)}, {origin}"
 
 
 def check_mark(start: bytes, name: str, encoding: str) -> None:
@@ -277,7 +287,11 @@ def _guess(sample: bytes, name: str) -> Encoding:
     matches = from_bytes(sample, cp_isolation=list(_CANDIDATES))
     best = matches.best()
     if best is None:
-        fix = worded("name it with --encoding, or convert it to UTF-8", http="convert it to UTF-8")
+        fix = worded(
+            "name it, Fields(encoding=...), or convert it to UTF-8",
+            http="convert it to UTF-8",
+            command="name it with --encoding, or convert it to UTF-8",
+        )
         raise InputFileError(f"{name}: unknown encoding; {fix}")
     # Short texts fit several encodings equally well: the most frequent wins.
     common = next((match for match in matches if match.encoding == _CANDIDATES[0]), best)

@@ -99,8 +99,9 @@ def from_fields(values: Mapping[str, Any], file: str, line: int, fields: Fields 
             )
         if not has_text and (likely := next((key for key in text_like(rest) if _as_line(rest[key])), None)):
             fix = worded(
-                f"name the text with --text-field, such as --text-field {shlex.quote(likely)}",
+                f"name the text: Fields(text={likely!r})",
                 http=f"rename the field of the text to 'text', such as {likely!r}",
+                command=f"name the text with --text-field, such as --text-field {shlex.quote(likely)}",
             )
             raise InputFileError(f"{origin}: has no 'text', only {listed(rest)}; {fix}")
         # Collections without titles often have "title": null.

@@ -120,8 +120,9 @@ class Fields:
 def text_field_advice() -> str:
     """Return what to do about records and tables without a field of the text."""
     return worded(
-        "name the text with --text-field NAME, or index all fields with --all-fields",
+        "name the text, Fields(text=...), or index all fields, Fields(all_fields=True)",
         http="rename the field of the text to 'text'",
+        command="name the text with --text-field NAME, or index all fields with --all-fields",
     )
 
 

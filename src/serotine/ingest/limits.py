@@ -73,16 +73,18 @@ def size(count: int) -> str:
     return f"{count:,} bytes"
 
 
-def split_advice(option: str) -> str:
-    """Return what to do about a text or record beyond the limit that this option raises."""
-    return worded(f"split it, or raise {option}", http="split it")
+def split_advice(limit: str, option: str) -> str:
+    """Return what to do about a text or record beyond a limit of `ReadingLimits`, which this option raises."""
+    return worded(
+        f"split it, or raise ReadingLimits({limit}=...)", http="split it", command=f"split it, or raise {option}"
+    )
 
 
 def check_text(text: str, place: str) -> None:
     """Raise InputFileError for the text of a document that is longer than `text_bytes`."""
     limit = reading_limits().text_bytes
     if len(text) * 4 > limit and (len(text) > limit or len(text.encode("utf-8", "surrogatepass")) > limit):
-        raise InputFileError(f"{place}: the text must be at most {size(limit)}; {split_advice('--max-text-size')}")
+        raise InputFileError(f"{place}: the text must be at most {size(limit)}; {split_advice('text_bytes', '--max-text-size')}")
 
 
 def expansion_limit(file_bytes: int) -> int:
@@ -93,4 +95,4 @@ def expansion_limit(file_bytes: int) -> int:
 
 def too_long(what: str) -> str:
     """Return the message for a line, row or message of more than `record_bytes`."""
-    return f"{what} must be at most {size(reading_limits().record_bytes)}; {split_advice('--max-record-size')}"
+    return f"{what} must be at most {size(reading_limits().record_bytes)}; {split_advice('record_bytes', '--max-record-size')}"

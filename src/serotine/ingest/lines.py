@@ -80,7 +80,7 @@ def read_whole(path: Path, name: str, limit: int | None = None) -> bytes:
             pieces.append(piece)
             length += len(piece)
     if length > most:
-        fix = "split it" if limit is None else split_advice("--max-record-size")
+        fix = "split it" if limit is None else split_advice("record_bytes", "--max-record-size")
         raise InputFileError(f"{name}: must be at most {size(most)}, as all files of this kind; {fix}")
     return b"".join(pieces)
 

@@ -14,6 +14,7 @@ from serotine.ingest.file_types import SUFFIXES, file_type
 from serotine.ingest.generated import is_index_folder
 from serotine.ingest.sources import SourceFile
 from serotine.ingest.walk import FileSelection, FolderFiles, FoundFile, Ignored, is_within, walk
+from serotine.wording import local_fix, worded
 
 
 class NothingIncludedError(InputFileError):
@@ -134,7 +135,11 @@ def _kept(error: InputFileError, documents: int) -> InputFileError:
     if not isinstance(error, NoFilesError):
         return InputFileError(f"{error}; {kept}")
     # The disk may not be mounted.
-    fix = "if its files were removed on purpose, --allow-empty removes them there too"
+    purpose = "if its files were removed on purpose"
+    fix = local_fix(
+        f"{purpose}, allow_empty=True removes them there too",
+        command=f"{purpose}, --allow-empty removes them there too",
+    )
     return InputFileError(f"{error.fault}; {kept}; {fix}")
 
 
@@ -168,16 +173,23 @@ def check_is_no_index(path: Path) -> None:
 def _without_files(path: Path, folder: FolderFiles, selection: FileSelection) -> InputFileError:
     """Return the error for a folder without a file to read."""
     if is_index_folder(path):
-        fix = "search it with serotine search, or name the files it was made of"
+        fix = local_fix(
+            "search it with Index.search, or name the files it was made of",
+            command="search it with serotine search, or name the files it was made of",
+        )
         return InputFileError(f"{path}: an index, which has no files to read; {fix}")
     if folder.not_included:
         patterns = " or ".join(map(repr, selection.include))
         files = "its one file" if folder.not_included == 1 else f"any of its {folder.not_included:,} files"
-        return NothingIncludedError(f"{path}: --include {patterns} does not match {files}; correct the pattern")
+        option = worded("include", http="include", command="--include")
+        return NothingIncludedError(f"{path}: {option} {patterns} does not match {files}; correct the pattern")
     ignored = f" ({folder.ignored})" if folder.ignored else ""
     return NoFilesError(
         f"{path}: no files of known types in this folder{ignored}",
-        "name files of the types that serotine index --help lists",
+        local_fix(
+            "name files of the types in serotine.ingest.SUFFIXES",
+            command="name files of the types that serotine index --help lists",
+        ),
         folder,
     )
 

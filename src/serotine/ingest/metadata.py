@@ -53,9 +53,10 @@ def convert_metadata(document: Document, filterable: Mapping[str, str]) -> dict[
             shown = repr(value)
             shown = shown if len(shown) <= _MAX_SHOWN else f"{shown[:_MAX_SHOWN]}..."
             expected = "a 64-bit int" if kind == "int" else f"a {kind}"
+            other = worded("another type in filterable", http="another type for it", command="another --filterable")
             raise InputFileError(
                 f"{document.origin}: field {name!r} of {document.id!r} must be {expected}, got {shown}; "
-                f"correct it, or create the index with {worded('another --filterable', http='another type for it')}"
+                f"correct it, or create the index with {other}"
             ) from None
     return metadata
 

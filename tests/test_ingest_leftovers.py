@@ -164,3 +164,55 @@ def test_a_damaged_version_says_that_the_earlier_one_stays(shell: Shell, tmp_pat
     reasons = {skipped["file"]: skipped["reason"] for skipped in report["skipped"]}
     assert reasons["mv/a.txt"].endswith("; what the index has of it stays searchable")
     assert "stays" not in reasons["mv/c.txt"]
+
+
+def test_documents_of_an_emptied_subfolder_stay_until_that_is_confirmed(shell: Shell, tmp_path: Path) -> None:
+    disk = create(shell, tmp_path) / "disk"
+    (disk / "deep").mkdir(parents=True)
+    (disk / "c.txt").write_text("Foxes dig.")
+    (disk / "deep" / "d.txt").write_text("Moles dig too.")
+    command = ("index", "mv", "-o", "mv.serotine")
+    shell(*command)
+    # As where a disk is not mounted: its mount point is there, and empty.
+    (disk / "deep").rename(tmp_path / "deep")
+    (disk / "c.txt").unlink()
+    report = shell.json(*command)
+    assert (report["removed"], report["files"]["removed"], documents(shell)) == (0, 0, 4)
+    reason = (
+        "an empty folder now; its 2 documents stay in the index; if its files were removed on purpose, --allow-empty "
+        "removes them there too"
+    )
+    assert report["skipped"] == [{"file": "mv/disk", "reason": reason}]
+    assert shell.err == f"warning: skipped: mv/disk: {reason}\n"
+    shell(*command, "--strict", status=1)
+    with Index.open("mv.serotine", encoder=FakeEncoder()) as index:
+        (skipped,) = update(index, [tmp_path / "mv"]).skipped
+        assert skipped.reason.endswith("if its files were removed on purpose, allow_empty=True removes them there too")
+    # Mounted again, nothing has changed.
+    (disk / "c.txt").write_text("Foxes dig.")
+    (tmp_path / "deep").rename(disk / "deep")
+    assert shell.json(*command)["files"] == {"added": 0, "replaced": 0, "unchanged": 4, "removed": 0}
+    # Files that are elsewhere now were moved; the others stay.
+    (disk / "c.txt").rename(tmp_path / "mv" / "moved.txt")
+    (disk / "deep" / "d.txt").unlink()
+    (disk / "deep").rmdir()
+    report = shell.json(*command)
+    assert (report["removed"], documents(shell)) == (1, 4)
+    assert report["moved"] == {str(disk / "c.txt"): str(tmp_path / "mv" / "moved.txt")}
+    assert [skipped["file"] for skipped in report["skipped"]] == ["mv/disk"]
+    assert shell.json(*command, "--allow-empty")["removed"] == 1
+    assert shell.json(*command)["skipped"] == []
+
+
+def test_documents_of_a_removed_subfolder_are_removed(shell: Shell, tmp_path: Path) -> None:
+    folder = create(shell, tmp_path) / "sub"
+    folder.mkdir()
+    (folder / "c.txt").write_text("Foxes dig.")
+    (folder / "d.txt").write_text("Moles dig too.")
+    shell("index", "mv", "-o", "mv.serotine")
+    (folder / "c.txt").unlink()
+    assert shell.json("index", "mv", "-o", "mv.serotine")["removed"] == 1
+    (folder / "d.txt").unlink()
+    folder.rmdir()
+    report = shell.json("index", "mv", "-o", "mv.serotine")
+    assert (report["removed"], report["skipped"], documents(shell)) == (1, [], 2)

@@ -204,7 +204,7 @@ def file_options(command: Command) -> Command:
         click.option(
             "--allow-empty",
             is_flag=True,
-            help="Remove what the index has of a source that has no files any more.  [default: it stays, with a "
+            help="Remove what the index has of a source or subfolder that is empty now.  [default: it stays, with a "
             "warning, because a disk may not be mounted]",
         ),
         click.option(

@@ -47,7 +47,7 @@ class Ingest:
             as BEIR names them.
         restore_deleted: store documents again that were deleted from the index, also of files that have not changed.
         limits: what is read of one file, at most; larger records and files are skipped.
-        allow_empty: remove what the index has of a folder that has no files any more, or of a source that is gone.
+        allow_empty: remove what the index has of a folder or subfolder without files, or of a source that is gone.
             Otherwise it stays, and the source is skipped: its disk may not be mounted.
         on_step: called many times a second while files are read and cut; what it raises ends the run. What is
             committed stays.

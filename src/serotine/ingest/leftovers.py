@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from serotine.ingest.emptied import keep_emptied
 from serotine.ingest.file_state import is_gone
 from serotine.ingest.listing import Listing, list_files, source_roots
 from serotine.ingest.sources import SourceFile
@@ -60,8 +61,11 @@ def list_known_files(
     *,
     allow_empty: bool,
 ) -> Listing:
-    """Return the files of sources, as `list_files` does for what an index has of them."""
-    return list_files(sources, selection, lambda source: documents_of(index, source), allow_empty=allow_empty)
+    """Return the files of sources, and what an index has of missing ones, which stays; see `list_files`."""
+    listing = list_files(sources, selection, lambda source: documents_of(index, source), allow_empty=allow_empty)
+    if index is not None and not allow_empty:
+        keep_emptied(listing, index, sources)
+    return listing
 
 
 def documents_of(index: Index | None, source: str | Path) -> int:

@@ -47,7 +47,9 @@ class Listing:
         ignored: the files of folders that are not read.
         roots: paths of the files and folders among the sources, with and without links resolved.
         excluded: keys of files and folders that rules leave out.
-        without_files: sources of which no file can be read, each with the reason; what an index has of them stays.
+        without_files: folders and other sources of which no file can be read, each with the reason; what an index has
+            of them stays.
+        kept: keys of recorded files that do not exist, but stay: their folder is there, and empty.
     """
 
     files: dict[str, SourceFile] = field(default_factory=dict)
@@ -55,12 +57,17 @@ class Listing:
     roots: list[str] = field(default_factory=list)
     excluded: set[str] = field(default_factory=set)
     without_files: dict[str, InputFileError] = field(default_factory=dict)
+    kept: set[str] = field(default_factory=set)
 
     def is_gone(self, key: str) -> bool:
         """Return whether a recorded file is no longer part of these sources: it does not exist, or is left out."""
-        if key in self.files or not any(is_within(key, root) for root in self.roots):
+        if key in self.files or key in self.kept or not any(is_within(key, root) for root in self.roots):
             return False
-        return is_gone(key) or any(path in self.excluded for path in (key, *map(str, Path(key).parents)))
+        return is_gone(key) or self.is_excluded(key)
+
+    def is_excluded(self, key: str) -> bool:
+        """Return whether rules leave out a recorded file, or a folder that it is in."""
+        return any(path in self.excluded for path in (key, *map(str, Path(key).parents)))
 
 
 def list_files(
@@ -100,11 +107,11 @@ def list_files(
             if error.folder is None and not documents:
                 raise InputFileError(str(error)) from None
             if not allow_empty:
-                listing.without_files[str(Path(source))] = _kept(error, documents)
+                listing.without_files[str(Path(source))] = with_kept(error, documents)
                 continue
             folder = error.folder or FolderFiles([], Ignored())
         except InputFileError as error:
-            listing.without_files[str(Path(source))] = _kept(error, known(source))
+            listing.without_files[str(Path(source))] = with_kept(error, known(source))
             continue
         listing.roots += source_roots(source)
         listing.excluded |= folder.excluded
@@ -127,8 +134,8 @@ def source_roots(source: str | Path) -> set[str]:
     return {os.path.abspath(source), os.path.realpath(source)}  # noqa: PTH100
 
 
-def _kept(error: InputFileError, documents: int) -> InputFileError:
-    """Return the error for a source that cannot be read, which says what an index keeps of it."""
+def with_kept(error: InputFileError, documents: int) -> InputFileError:
+    """Return the error for a folder or file that cannot be read, which says what an index keeps of it."""
     if not documents:
         return InputFileError(str(error))
     kept = f"its {documents:,} {'document stays' if documents == 1 else 'documents stay'} in the index"

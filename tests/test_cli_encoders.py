@@ -52,10 +52,10 @@ def shell(capfd: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest
         (collection / f"{name}.jsonl").write_text('{"_id": "a", "text": "A late bat."}\n', encoding="utf-8")
     (collection / "qrels" / "test.tsv").write_text("query-id\tcorpus-id\tscore\na\ta\t1\n", encoding="utf-8")
 
-    def located(name: Any, **options: Any) -> Any:
-        raise EncoderError(f"located {locate(name, **options).folder}")
+    def located(folder: Path, _: str) -> Any:
+        raise EncoderError(f"located {folder}")
 
-    monkeypatch.setattr("serotine.encoders.encoder.locate", located)
+    monkeypatch.setattr("serotine.encoders.encoder.read_checkpoint", located)
     monkeypatch.setattr(sys.modules["serotine.cli.compare"], "_collections", lambda *_: {})
     return Shell(capfd)
 

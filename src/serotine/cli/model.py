@@ -12,7 +12,6 @@ from serotine.cli.command_group import CommandGroup
 from serotine.cli.encoder_options import encoder_options, load_encoder, warning_lines
 from serotine.cli.output import json_option, report, size
 from serotine.errors import EncoderError
-from serotine.issued_warnings import muted_warnings
 
 if TYPE_CHECKING:
     from serotine.encoders import Encoder, Side
@@ -116,8 +115,7 @@ def verify(name: str, encoder_settings: dict[str, Any], json_file: str | None) -
 
     published = published_for(name)
     # The published scores were computed in floating point, with markers first.
-    with muted_warnings():
-        location = locate(name, revision=encoder_settings.get("revision"))
+    location = locate(name, revision=encoder_settings.get("revision"))
     defaults = {"marker_position": "prepend"} | ({} if is_exported(location.folder) else {"backend": "torch"})
     encoder = load_encoder(name, **(defaults | encoder_settings))
     checks = check_published(encoder, published)

@@ -77,6 +77,7 @@ class Encoder:
 
     Warns:
         ZeroShotWarning: the checkpoint is a dense encoder.
+        PackageNameWarning: the name of an installed encoder is also that of a folder with one.
 
     >>> encoder = Encoder()
     >>> encoder
@@ -110,6 +111,7 @@ class Encoder:
             raise not_one_of("device", ("cpu", "cuda", "cuda:0", "mps", "xpu"), device)
         self._options = EncoderOptions(marker_position, dim, pool_factor, query_length)
         location = locate(name_or_path, revision=revision, offline=offline)
+        location.warn_if_shadowed()
         spec = self._options.apply(read_checkpoint(location.folder, location.name))
         self._set(spec, dim or spec.dim)
         self._choice: Choice | None

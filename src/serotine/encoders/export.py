@@ -144,6 +144,7 @@ def _source(name_or_path: str | Path, format: ExportFormat, options: dict[str, A
     """Return the encoder to export, on the backend that the export is compared with."""
     backend: Literal["onnx", "torch"] = "torch"
     location = locate(name_or_path, revision=options.get("revision"), offline=bool(options.get("offline")))
+    location.warn_if_shadowed()
     if format == "native":
         spec = read_checkpoint(location.folder, location.name)
         if spec.model == NATIVE_FILE:

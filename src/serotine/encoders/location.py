@@ -30,10 +30,23 @@ class Location:
     Attributes:
         name: what `locate` takes to return this folder again; a hub id includes its commit, as "owner/model@commit".
         folder: the folder.
+        shadowed: the name by which an installed package was found, where a folder of that name holds an encoder too;
+            otherwise "".
     """
 
     name: str
     folder: Path
+    shadowed: str = ""
+
+    def warn_if_shadowed(self) -> None:
+        """Warn where another folder may have been meant; for who loads the encoder, not for who looks at its files."""
+        if self.shadowed:
+            issue_warning(
+                PackageNameWarning(
+                    f"encoder: {self.shadowed!r} is the installed {self.name}, not the folder of that name; pass "
+                    f"'./{self.shadowed}' for the folder"
+                )
+            )
 
 
 def locate(name_or_path: str | Path | None, *, revision: str | None = None, offline: bool = False) -> Location:
@@ -50,22 +63,15 @@ def locate(name_or_path: str | Path | None, *, revision: str | None = None, offl
         EncoderError: there is no such encoder, or it cannot be downloaded.
         ValueError: `revision` does not fit the name.
 
-    Warns:
-        PackageNameWarning: the name is also that of a folder with an encoder.
+    Who loads the encoder calls `Location.warn_if_shadowed`.
     """
     if name_or_path is not None and not isinstance(name_or_path, (str, Path)):
         raise wrong_type("encoder", "a name, a folder or a hub id (owner/model)", name_or_path)
     name = DEFAULT if name_or_path is None else str(name_or_path)
     package = None if isinstance(name_or_path, Path) else find_package(name)
     if package is not None:
-        if name_or_path is not None and any((Path(name) / file).is_file() for file in _ENCODER_FILES):
-            issue_warning(
-                PackageNameWarning(
-                    f"encoder: {name!r} is the installed {package.name}, not the folder of that name; pass "
-                    f"'./{name}' for the folder"
-                )
-            )
-        return Location(package.name, _package_folder(package))
+        shadows = name_or_path is not None and any((Path(name) / file).is_file() for file in _ENCODER_FILES)
+        return Location(package.name, _package_folder(package), name if shadows else "")
     folder = Path(name).expanduser()
     if folder.is_dir():
         if revision is not None:

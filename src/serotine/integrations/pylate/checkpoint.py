@@ -94,6 +94,7 @@ def load(
         ZeroShotWarning: it is an exported plain encoder.
     """
     location = locate(name_or_path, revision=revision, offline=offline)
+    location.warn_if_shadowed()
     # The weights of a random projection are read from here while the model loads.
     with tempfile.TemporaryDirectory() as scratch:
         colbert = _read(location, overrides, Path(scratch))

@@ -64,7 +64,7 @@ def test_a_file_in_another_encoding_is_skipped_with_its_line(index: Index) -> No
         Path(name).write_bytes(text.encode("cp1252"))
     names = ["a.txt", "a.md", "a.csv", "a.jsonl", "a.json"]
     report = update(index, names, fields=Fields(encoding="utf-8"))
-    fix = "as which --encoding has it read"
+    fix = "as which Fields(encoding=...) has it read"
     assert all(f" not utf-8, {fix}" in skipped.message for skipped in report.skipped)
     assert [skipped.message.partition(" not ")[0] for skipped in report.skipped] == [
         *("a.txt:", "a.md:", "a.csv:1:", "a.jsonl:1:", "a.json:"),
@@ -86,7 +86,7 @@ def test_a_named_encoding_is_not_detected_again(index: Index) -> None:
         Path(name).write_bytes("text\nplain".encode("utf-16-le"))
     report = update(index, ["a.txt", "a.csv"], fields=Fields(encoding="latin-1"))
     assert [skipped.message.partition("; ")[0].partition(": ")[2] for skipped in report.skipped] == 2 * [
-        "not iso8859-1, as which --encoding has it read: contains NUL characters"
+        "not iso8859-1, as which Fields(encoding=...) has it read: contains NUL characters"
     ]
     for name in ("a.txt", "a.csv"):
         Path(name).write_bytes("\ufefftext\nplain".encode("utf-16-le"))

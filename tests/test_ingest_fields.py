@@ -79,8 +79,8 @@ def test_a_table_without_text_names_its_columns_and_the_options(index: Index) ->
     Path("a.csv").write_text("Name;Age\nBat;3\n")
     (message,) = messages(update(index, ["a.csv"]))
     assert message.startswith("a.csv:1: the header must name a column 'text', got Name, Age; ")
-    assert "--text-field NAME" in message
-    assert "--all-fields" in message
+    assert "name the text, Fields(text=...)" in message
+    assert "Fields(all_fields=True)" in message
 
 
 @pytest.mark.parametrize(
@@ -176,12 +176,12 @@ def test_a_record_is_not_indexed_by_its_title_alone_where_another_field_has_the_
     assert [(row.line, row.reason) for row in report.skipped_rows.first] == [
         (
             1,
-            "has no 'text', only title, Content, year; name the text with --text-field, such as --text-field Content",
+            "has no 'text', only title, Content, year; name the text: Fields(text='Content')",
         ),
         (
             5,
-            "has neither 'text' nor 'title', only message; name the text with --text-field NAME, "
-            "or index all fields with --all-fields",
+            "has neither 'text' nor 'title', only message; name the text, Fields(text=...), "
+            "or index all fields, Fields(all_fields=True)",
         ),
     ]
     assert sorted(index.ids()) == ["2", "3", "4"]
@@ -196,7 +196,7 @@ def test_an_id_of_another_file_of_the_index_names_both_and_the_way_out(index: In
     update(index, ["a.csv"])
     (message,) = messages(update(index, ["b.csv"]))
     assert message.startswith("b.csv:2: id '1' is already in the index, from ")
-    assert "/a.csv; add --prefix-ids, or name another field with --id-field NAME, or replace the documents: " in message
+    assert "/a.csv; pass Fields(prefix_ids=True), or Fields(id=...) with another field, or pass upsert=True" in message
     assert not messages(update(index, ["b.csv"], fields=Fields(id="sku")))
     assert sorted(index.ids()) == ["1", "b"]
 

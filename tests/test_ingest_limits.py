@@ -53,9 +53,9 @@ def test_long_lines_and_texts_of_json_lines_are_skipped(tmp_path: Path, suffix: 
     first, second = report.skipped_rows.first
     assert (first.line, second.line) == (2, 3)
     assert "the text must be at most 1,000 bytes" in first.reason
-    assert "--max-text-size" in first.reason
+    assert "ReadingLimits(text_bytes=...)" in first.reason
     assert "a line must be at most 5,000 bytes" in second.reason
-    assert "--max-record-size" in second.reason
+    assert "ReadingLimits(record_bytes=...)" in second.reason
 
 
 def test_long_rows_of_csv_are_skipped(tmp_path: Path) -> None:

@@ -290,7 +290,7 @@ def test_a_pdf_that_has_only_images_now_is_removed_and_reported(index: Index, tm
     file = tmp_path / "notes" / "a.pdf"
     file.parent.mkdir()
     (file.parent / "other.txt").write_text("gnu")
-    write_pdf(file, ["yak", "ox"])
+    write_pdf(file, [f"{animal} " * 40 for animal in ("yak", "ox")])
     update(index, [file.parent])
     (first, second) = index.sources.ids(str(file))
     write_pdf(file, ["", ""])
@@ -301,7 +301,7 @@ def test_a_pdf_that_has_only_images_now_is_removed_and_reported(index: Index, tm
     assert skipped.reason == f"{fault}; its 2 documents leave the index, the first is {first!r}"
     assert [skipped.reason for skipped in update(index, [file.parent]).skipped] == [fault]
     # One that cannot be read may have its text still.
-    write_pdf(file, ["yak", "ox"])
+    write_pdf(file, [f"{animal} " * 40 for animal in ("yak", "ox")])
     update(index, [file.parent])
     file.write_bytes(file.read_bytes()[:200])
     (skipped,) = update(index, [file.parent]).skipped

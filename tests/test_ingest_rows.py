@@ -241,7 +241,7 @@ def test_rows_with_ids_that_the_index_has_from_elsewhere_are_skipped(index: Inde
     Path("b.csv").write_text("id,text\n2,fox\n3,emu\n")
     report = update(index, ["b.csv"])
     assert (report.added, report.skipped) == (1, ())
-    assert rows(report)[0][2].startswith("id '2' is already in the index; add --prefix-ids, or ")
+    assert rows(report)[0][2].startswith("id '2' is already in the index; pass Fields(prefix_ids=True), or ")
     assert index.get("2").text == "mine"
     plan = Ingest(["b.csv"], index.encoder, strict=True).plan(index)
     assert [skipped.file for skipped in plan.conflicts] == ["b.csv"]
@@ -308,7 +308,7 @@ def test_ids_of_another_file_are_one_line_a_file(index: Index) -> None:
     numbered("b.csv", range(5, 25))
     numbered("c.csv", range(3, 30), wrong=True)
     report = update(index, ["a.csv", "b.csv", "c.csv"])
-    unique = "ids must be unique: add --prefix-ids, or name another field with --id-field NAME"
+    unique = "ids must be unique: pass Fields(prefix_ids=True), or Fields(id=...) with another field"
     assert rows(report)[:2] == [
         ("b.csv", 2, f"4 rows have ids that are also in a.csv, which keeps them (the first: '5'); {unique}"),
         (
@@ -331,12 +331,12 @@ def test_a_file_whose_ids_are_all_taken_names_the_other_in_every_run(index: Inde
     first = update(index, ["a.csv", "b.csv"])
     assert [skipped.reason for skipped in first.skipped] == [
         "line 2: 10 rows have ids that are also in a.csv, which keeps them (the first: '0'); "
-        "ids must be unique: add --prefix-ids, or name another field with --id-field NAME"
+        "ids must be unique: pass Fields(prefix_ids=True), or Fields(id=...) with another field"
     ]
     assert update(index, ["a.csv", "b.csv"]).skipped == first.skipped
     (alone,) = update(index, ["b.csv"]).skipped
     assert "10 rows have ids that are already in the index, from " in alone.reason
-    assert alone.reason.endswith("or replace the documents: serotine add --upsert")
+    assert alone.reason.endswith("or pass upsert=True to replace the documents")
 
 
 def test_ids_that_are_taken_are_reported_first(shell: Shell) -> None:

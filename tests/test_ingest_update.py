@@ -91,7 +91,7 @@ def test_new_changed_gone_and_unchanged_files(index: Index, folder: Path) -> Non
     assert files(run(index)) == (0, 0, 0, 3, 0)
 
     (folder / "a.md").write_text("# Title\n\nshort\n")
-    (folder / "deep" / "b.txt").unlink()
+    shutil.rmtree(folder / "deep")
     write_jsonl(folder / "c.jsonl", x="fox one", z="fox three")
     (folder / "d.txt").write_text("emu")
     encoder = index.encoder
@@ -177,7 +177,7 @@ def test_documents_from_elsewhere_conflict_unless_equal(index: Index, folder: Pa
     assert files(report) == (3, 0, 0, 0, 0)
     (row,) = report.skipped_rows.first
     assert (row.file, row.line) == ("notes/c.jsonl", 2)
-    assert row.reason.startswith("id 'y' is already in the index; add --prefix-ids, or ")
+    assert row.reason.startswith("id 'y' is already in the index; pass Fields(prefix_ids=True), or ")
     assert texts(index)["y"] == "my own fox"
     index.delete(["y"])
     # An equal document is reassigned to the file, and the other one has its id again.
@@ -229,7 +229,7 @@ def test_a_file_with_a_duplicate_id_is_skipped(index: Index, folder: Path) -> No
     assert files(report) == (3, 0, 0, 0, 1)
     assert report.skipped[0].reason == (
         "line 1: duplicate id 'y', also in notes/c.jsonl, which keeps it; "
-        "ids must be unique: add --prefix-ids, or name another field with --id-field NAME"
+        "ids must be unique: pass Fields(prefix_ids=True), or Fields(id=...) with another field"
     )
     assert texts(index)["y"] == "fox two"
 
@@ -417,7 +417,7 @@ def test_killed_at_every_operation(tmp_path: Path, folder: Path, monkeypatch: py
     (folder / "a.md").write_text("# Title\n\n" + "Owls fly late. " * 40)
     write_jsonl(folder / "c.jsonl", x="fox one", y="fox changed", z="fox three")
     write_jsonl(folder / "d.jsonl", **{f"d{i}": f"emu {i}" for i in range(3)})
-    (folder / "deep" / "b.txt").unlink()
+    shutil.rmtree(folder / "deep")
     # Commits so small that every file has its own, and the new .jsonl file two.
     monkeypatch.setattr(commits, "_FIRST_COMMIT", 2)
     monkeypatch.setattr(commits, "_MAX_COMMIT", 2)

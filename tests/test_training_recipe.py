@@ -64,7 +64,10 @@ def stage(**change: Any) -> dict[str, Any]:
         ({"sources": VALUES["sources"] * 2}, "sources: duplicate name 'docs'; names must be unique"),
         ({"sources": [{**VALUES["sources"][0], "limit": 0}]}, r"sources\[0\].limit: must be at least 1, got 0"),
         (stage(objectve="contrastive"), r"unknown key 'stages\[0\].objectve'; valid keys"),
-        (stage(objective="triplet"), r"stages\[0\].objective: must be one of 'contrastive', 'distillation', got 'triplet'"),
+        (
+            stage(objective="triplet"),
+            r"stages\[0\].objective: must be one of 'contrastive', 'distillation', got 'triplet'",
+        ),
         (stage(sources=["other"]), r"stages\[0\].sources: unknown source 'other'; valid sources: docs"),
         (stage(steps=0), r"stages\[0\].steps: must be at least 1"),
         (stage(learning_rate="fast"), r"stages\[0\].learning_rate: must be a number, got 'fast'"),

@@ -77,8 +77,8 @@ def _unfinished(path: Path, stats: IndexStats) -> str:
         return f"  Partial   an update from {sources} is running: documents are missing until it ends."
     again = shell_line("serotine", "index", *stats.unfinished, "-o", path)
     return (
-        f"  Partial   the update from {sources} was interrupted: documents are missing; continue it with the options it "
-        f"had: {again}"
+        f"  Partial   the update from {sources} was interrupted: documents are missing; continue it with the options "
+        f"it had: {again}"
     )
 
 

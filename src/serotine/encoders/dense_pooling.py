@@ -28,11 +28,12 @@ def pooling_modes(spec: EncoderSpec) -> list[str]:
     modes = (spec.pooled_by or "mean").split("+")
     for mode in modes:
         if mode not in _MODES:
-            raise EncoderError(f"{spec.name}: pooling mode must be one of {', '.join(map(repr, sorted(_MODES)))}, got {mode!r}")
+            raise EncoderError(
+                f"{spec.name}: pooling mode must be one of {', '.join(map(repr, sorted(_MODES)))}, got {mode!r}"
+            )
     if spec.pooled_similarity not in _SIMILARITIES:
-        raise EncoderError(
-            f"{spec.name}: similarity must be one of {', '.join(map(repr, _SIMILARITIES))}, got {spec.pooled_similarity!r}"
-        )
+        options = ", ".join(map(repr, _SIMILARITIES))
+        raise EncoderError(f"{spec.name}: similarity must be one of {options}, got {spec.pooled_similarity!r}")
     affine = all(layer.activation == "Identity" for layer in spec.projections)
     for mode in modes if spec.projections else []:
         if mode not in _SINGLE_TOKEN and not (affine and mode in _AFFINE):

@@ -18,6 +18,7 @@ from serotine.index.creation import CreateKeywords, CreateOptions
 from serotine.index.document_explainer import DocumentExplainer
 from serotine.index.documents import check_query_list, check_tuning_queries
 from serotine.index.hits import Hits
+from serotine.index.interrupted import interrupted_update
 from serotine.index.long_texts import LongTexts
 from serotine.index.queries import Query, QueryEncoder, query_texts
 from serotine.index.recorded_encoder import RecordedEncoder
@@ -25,7 +26,6 @@ from serotine.index.search import Explanation, Fusion, GroupBy, Mode, SearchKeyw
 from serotine.index.searcher import OpenSearch, Searcher
 from serotine.index.store import Sources, SourceUpdate, Store, read_settings
 from serotine.index.tuning import TuneReport
-from serotine.index.interrupted import interrupted_update
 from serotine.index.upkeep import Upkeep
 from serotine.index.writer import Writer
 from serotine.text_encoder import AnyEncoder, TextEncoder

@@ -39,7 +39,11 @@ class Chunking:
         if self.tokens is not None and self.tokens < MIN_TOKENS:
             raise invalid(_tokens(), f"at least {MIN_TOKENS}", self.tokens)
         if self.tokens is not None and not 0 <= self.overlap <= self.tokens // 2:
-            raise invalid(worded("overlap", http="overlap", command="--overlap"), f"between 0 and half of {self.tokens} tokens", self.overlap)
+            raise invalid(
+                worded("overlap", http="overlap", command="--overlap"),
+                f"between 0 and half of {self.tokens} tokens",
+                self.overlap,
+            )
 
     def __str__(self) -> str:
         return "whole" if self.tokens is None else f"{self.tokens}/{self.overlap}"

@@ -90,7 +90,7 @@ def _reason(id_: str, holders: tuple[Holder, ...], count: int, file: SourceFile)
     options = worded("use another id", http="use other ids")
     if file.is_table:
         options = worded(
-            "pass Fields(prefix_ids=True), or name another field, Fields(id=...)",
+            "pass Fields(prefix_ids=True), or Fields(id=...) with another field",
             http="use other ids",
             command="add --prefix-ids, or name another field with --id-field NAME",
         )

@@ -84,7 +84,9 @@ def check_text(text: str, place: str) -> None:
     """Raise InputFileError for the text of a document that is longer than `text_bytes`."""
     limit = reading_limits().text_bytes
     if len(text) * 4 > limit and (len(text) > limit or len(text.encode("utf-8", "surrogatepass")) > limit):
-        raise InputFileError(f"{place}: the text must be at most {size(limit)}; {split_advice('text_bytes', '--max-text-size')}")
+        raise InputFileError(
+            f"{place}: the text must be at most {size(limit)}; {split_advice('text_bytes', '--max-text-size')}"
+        )
 
 
 def expansion_limit(file_bytes: int) -> int:
@@ -95,4 +97,5 @@ def expansion_limit(file_bytes: int) -> int:
 
 def too_long(what: str) -> str:
     """Return the message for a line, row or message of more than `record_bytes`."""
-    return f"{what} must be at most {size(reading_limits().record_bytes)}; {split_advice('record_bytes', '--max-record-size')}"
+    fix = split_advice("record_bytes", "--max-record-size")
+    return f"{what} must be at most {size(reading_limits().record_bytes)}; {fix}"

@@ -107,7 +107,9 @@ def find_suite(name: str, split: str | None = None) -> tuple[list[Source], list[
         return [source for language in MIRACL18 for source in find_sources(f"miracl/{language}", split)], []
     root = Path(name).expanduser()
     if not root.is_dir():
-        raise InputFileError(f"{name}: must be {', '.join(map(repr, SUITES))} or a folder of collections; no such folder")
+        raise InputFileError(
+            f"{name}: must be {', '.join(map(repr, SUITES))} or a folder of collections; no such folder"
+        )
     sources: list[Source] = []
     skipped = []
     for folder in sorted(path for path in root.iterdir() if path.is_dir() and not path.name.startswith(".")):

@@ -192,13 +192,13 @@ def test_a_record_is_not_indexed_by_its_title_alone_where_another_field_has_the_
 
 def test_an_id_of_another_file_of_the_index_names_both_and_the_way_out(index: Index) -> None:
     for name in ("a.csv", "b.csv"):
-        Path(name).write_text(f"id,sku,text\n1,{name[0]},{name}\n")
+        Path(name).write_text(f"id,sku,text\nk1,{name[0]},{name}\n")
     update(index, ["a.csv"])
     (message,) = messages(update(index, ["b.csv"]))
-    assert message.startswith("b.csv:2: id '1' is already in the index, from ")
+    assert message.startswith("b.csv:2: id 'k1' is already in the index, from ")
     assert "/a.csv; pass Fields(prefix_ids=True), or Fields(id=...) with another field, or pass upsert=True" in message
     assert not messages(update(index, ["b.csv"], fields=Fields(id="sku")))
-    assert sorted(index.ids()) == ["1", "b"]
+    assert sorted(index.ids()) == ["b", "k1"]
 
 
 def test_a_spreadsheet_is_a_table_where_fields_are_named(index: Index) -> None:

@@ -287,11 +287,11 @@ def test_the_first_file_by_command_and_path_keeps_an_id(index: Index, sources: l
 
 def test_two_files_with_the_same_ids_are_both_named(index: Index) -> None:
     for name in ("a.csv", "b.csv"):
-        Path(name).write_text(f"id,text\n1,{name}\n")
+        Path(name).write_text(f"id,text\nk1,{name}\n")
     report = update(index, ["a.csv", "b.csv"])
     assert (report.added, len(report.skipped)) == (1, 1)
     message = report.skipped[0].message
-    assert message.startswith("b.csv:2: duplicate id '1', also in a.csv, which keeps it; ids must be unique: ")
+    assert message.startswith("b.csv:2: duplicate id 'k1', also in a.csv, which keeps it; ids must be unique: ")
     for name in ("c.csv", "d.csv"):
         Path(name).write_text(f"number,text\n1,{name}\n")
     assert update(index, ["c.csv", "d.csv"]).added == 2
@@ -299,7 +299,7 @@ def test_two_files_with_the_same_ids_are_both_named(index: Index) -> None:
 
 
 def numbered(name: str, numbers: range, *, wrong: bool = False) -> None:
-    lines = [f"{number},{name} {number}" for number in numbers]
+    lines = [f"k{number},{name} {number}" for number in numbers]
     Path(name).write_text("\n".join(["id,text", *(["only one cell"] if wrong else []), *lines]) + "\n")
 
 
@@ -310,11 +310,11 @@ def test_ids_of_another_file_are_one_line_a_file(index: Index) -> None:
     report = update(index, ["a.csv", "b.csv", "c.csv"])
     unique = "ids must be unique: pass Fields(prefix_ids=True), or Fields(id=...) with another field"
     assert rows(report)[:2] == [
-        ("b.csv", 2, f"4 rows have ids that are also in a.csv, which keeps them (the first: '5'); {unique}"),
+        ("b.csv", 2, f"4 rows have ids that are also in a.csv, which keeps them (the first: 'k5'); {unique}"),
         (
             "c.csv",
             3,
-            f"22 rows have ids that are also in a.csv and 1 other file, which keep them (the first: '3'); {unique}",
+            f"22 rows have ids that are also in a.csv and 1 other file, which keep them (the first: 'k3'); {unique}",
         ),
     ]
     assert rows(report)[2][:2] == ("c.csv", 2)
@@ -330,7 +330,7 @@ def test_a_file_whose_ids_are_all_taken_names_the_other_in_every_run(index: Inde
     numbered("b.csv", range(10))
     first = update(index, ["a.csv", "b.csv"])
     assert [skipped.reason for skipped in first.skipped] == [
-        "line 2: 10 rows have ids that are also in a.csv, which keeps them (the first: '0'); "
+        "line 2: 10 rows have ids that are also in a.csv, which keeps them (the first: 'k0'); "
         "ids must be unique: pass Fields(prefix_ids=True), or Fields(id=...) with another field"
     ]
     assert update(index, ["a.csv", "b.csv"]).skipped == first.skipped
@@ -349,7 +349,7 @@ def test_ids_that_are_taken_are_reported_first(shell: Shell) -> None:
     shell("index", "a.csv", *files, "y.csv", "z.csv", "-o", "i")
     lines = shell.err.splitlines()
     assert lines[0].startswith(
-        "warning: skipped rows: y.csv:2: 5 rows have ids that are also in a.csv, which keeps them (the first: '5')"
+        "warning: skipped rows: y.csv:2: 5 rows have ids that are also in a.csv, which keeps them (the first: 'k5')"
     )
     assert lines[1].startswith(
         "warning: skipped: z.csv:2: 10 rows have ids that are also in a.csv, which keeps them (the first: '0')"
@@ -369,3 +369,40 @@ def test_bad_rows_are_named_in_the_order_of_their_lines(index: Index) -> None:
         ("b.jsonl", 6),
         *(("b.jsonl", 21 + i) for i in range(8)),
     ]
+
+
+def test_ids_that_number_the_rows_of_several_files_get_the_file_as_prefix(index: Index) -> None:
+    def write(name: str, first: str) -> None:
+        Path(name).write_text(f"id,text\n1,{first}\n2,{name} two\n")
+
+    for name in ("a.csv", "b.csv"):
+        write(name, f"{name} one")
+    Path("c.jsonl").write_text('{"id": 1, "text": "c one"}\n{"id": 2, "text": "c two"}\n')
+    report = update(index, ["a.csv", "b.csv", "c.jsonl"])
+    assert (report.added, report.skipped, report.skipped_rows.count) == (6, (), 0)
+    assert sorted(index) == ["1", "2", "b.csv:1", "b.csv:2", "c.jsonl:1", "c.jsonl:2"]
+    assert [row.message for row in report.problems.first] == [
+        f"{name}:{line}: its ids number its rows, as those of a.csv do, and are stored as {name}:1; "
+        "Fields(id=...) names another field"
+        for name, line in (("b.csv", 2), ("c.jsonl", 1))
+    ]
+    # They stay so, whatever becomes of the first file; it is said until they change.
+    again = update(index, ["a.csv", "b.csv", "c.jsonl"])
+    assert (again.files_unchanged, again.problems) == (3, report.problems)
+    Path("a.csv").unlink()
+    write("b.csv", "changed")
+    assert update(index, ["b.csv"], fields=Fields(text="text")).added == 1
+    assert index["b.csv:1"].text == "changed"
+    # Another file of the type whose ids are free keeps them, and so does one that names its id.
+    Path("d.csv").write_text("id,text\n7,seven\n")
+    update(index, ["d.csv"])
+    assert "7" in index
+    # Ids of other kinds, or of a copy, of which few are taken, or which were named, are those of documents.
+    Path("e.csv").write_text(Path("d.csv").read_text())
+    Path("f.csv").write_text("id,text\n7,other\n8,eight\n9,nine\n")
+    assert [update(index, [name]).problems.count for name in ("e.csv", "f.csv")] == [0, 0]
+    Path("g.csv").write_text("id,text\n7,other\n")
+    assert len(update(index, ["g.csv"], fields=Fields(id="id")).skipped) == 1
+    assert len(update(index, ["g.csv"], strict=True).skipped) == 1
+    assert update(index, ["g.csv"]).added == 1
+    assert "g.csv:7" in index

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import dataclass, field
+from itertools import chain
 
 from serotine.errors import DuplicateIdError
 from serotine.ingest.document import Document
+from serotine.ingest.fields import Fields
 from serotine.ingest.rows import SkippedRow
 from serotine.ingest.sources import SourceFile
 from serotine.wording import worded
@@ -44,6 +46,18 @@ class TakenIdError(DuplicateIdError):
         self.holder = holder
 
 
+class RowNumbersError(DuplicateIdError):
+    """A file whose ids number its rows, as those of another file do.
+
+    Attributes:
+        row: reports that they get the file as prefix.
+    """
+
+    def __init__(self, collisions: Collisions) -> None:
+        self.row = collisions.numbered_row
+        super().__init__(self.row.message)
+
+
 @dataclass(slots=True)
 class Collisions:
     """The rows of one file that are skipped because their ids are taken.
@@ -71,6 +85,34 @@ class Collisions:
         self.ids.add(record.ids[-1])
         self.ids.add(id_)
         self.count += 1
+
+    def are_row_numbers(self, ids: Set[str], fields: Fields) -> bool:
+        """Return whether most ids are taken by other files, and all of them are numbers that nobody named as ids.
+
+        Args:
+            ids: those of the other rows.
+            fields: of the file.
+        """
+        return (
+            fields.id is None
+            and not fields.prefix_ids
+            and self.count * 2 > self.count + len(ids)
+            and all(holder.name is not None for holder in self._holders)
+            and all(id_.partition("#")[0].isdecimal() for id_ in chain(ids, self.ids))
+        )
+
+    @property
+    def numbered_row(self) -> SkippedRow:
+        """The report that the ids of the file get it as prefix."""
+        line, id_ = self._first
+        holder = next(iter(self._holders)).name
+        fix = worded(
+            "Fields(id=...) names another field",
+            http="give the rows ids of their own",
+            command="--id-field NAME names another field",
+        )
+        reason = f"its ids number its rows, as those of {holder} do, and are stored as {self.file.name}:{id_}; {fix}"
+        return SkippedRow(self.file.name, line, reason)
 
     @property
     def rows(self) -> tuple[SkippedRow, ...]:

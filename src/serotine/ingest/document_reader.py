@@ -40,6 +40,8 @@ class DocumentReader:
         fields: the fields of tables that make a document; None: as recorded.
         recorded: those with which an index read its tables, by their names, and the last ones by type ("*.csv").
         on_step: called with every row, page of a PDF and portion of a long text; what it raises ends the reading.
+        numbered: keys of files whose ids number their rows, as those of other files do: they get the file as prefix,
+            unless a field is named as the id.
     """
 
     chunker: Chunker
@@ -48,6 +50,7 @@ class DocumentReader:
     fields: Fields | None = None
     recorded: Mapping[str, Fields] = field(default_factory=dict)
     on_step: Callable[[], None] = lambda: None
+    numbered: set[str] = field(default_factory=set)
 
     def splitting(self, file: SourceFile) -> str:
         """Return how a file is split, as an index records it: split in another way, it has other documents."""
@@ -58,7 +61,8 @@ class DocumentReader:
         recorded = self.recorded.get(file.key, self.recorded.get(f"*{file_type(file.name)}", STANDARD))
         # Options that say what the fields of tables are do not change how other files are decoded.
         is_given = self.fields is not None and (file.is_table or self.fields.encoding is not None)
-        return file.fields(self.fields if self.fields is not None and is_given else recorded)
+        fields = file.fields(self.fields if self.fields is not None and is_given else recorded)
+        return replace(fields, prefix_ids=True) if file.key in self.numbered and fields.id is None else fields
 
     def is_text(self, file: SourceFile) -> bool:
         """Return whether a file is one text rather than many documents."""

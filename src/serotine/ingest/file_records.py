@@ -26,6 +26,7 @@ _SKIPPED_ROWS = "skipped_rows"
 _UNREAD = "unread"
 _PROBLEMS = "problems"
 _HAS_COLLISIONS = "has_collisions"
+_IS_NUMBERED = "is_numbered"
 _LIMITS = "limits"
 
 
@@ -38,6 +39,9 @@ def recorded_fields(index: Index | None) -> dict[str, Fields]:
             fields = Fields.parse(_recorded(record, given))
         except (TypeError, ValueError) as error:
             raise _damaged(record, error) from error
+        if is_numbered(record):
+            # Of this file alone, and not asked for.
+            fields = replace(fields, prefix_ids=False)
         recorded[name] = fields
         # Another file of its type has any encoding.
         recorded[f"*{file_type(name)}"] = replace(fields, encoding=None)
@@ -59,6 +63,7 @@ def with_report(
     problems: SkippedRows,
     *,
     has_collisions: bool,
+    is_numbered: bool,
 ) -> SourceRecord:
     """Return a file's record with what was not read of it, so that an update that does not read it knows it."""
     report: dict[str, Any] = {_SKIPPED_ROWS: skipped.to_json(), _LIMITS: str(reading_limits())} if skipped else {}
@@ -68,6 +73,8 @@ def with_report(
         report[_PROBLEMS] = problems.to_json()
     if has_collisions:
         report[_HAS_COLLISIONS] = True
+    if is_numbered:
+        report[_IS_NUMBERED] = True
     return replace(record, report=json.dumps(report) if report else "")
 
 
@@ -100,6 +107,11 @@ def had_other_limits(record: SourceRecord) -> bool:
 def has_collisions(record: SourceRecord) -> bool:
     """Return whether rows of a file were skipped because other files have their ids, which may not last."""
     return bool(_recorded(record, record.report).get(_HAS_COLLISIONS))
+
+
+def is_numbered(record: SourceRecord) -> bool:
+    """Return whether the ids of a file number its rows, and have the file as prefix; see `DocumentReader.numbered`."""
+    return bool(_recorded(record, record.report).get(_IS_NUMBERED))
 
 
 def _recorded(record: SourceRecord, text: str) -> dict[str, Any]:

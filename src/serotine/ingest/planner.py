@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from serotine.errors import DuplicateIdError, InputFileError
 from serotine.index import SourceRecord
 from serotine.ingest.changes import batched, compare_documents, conflicts
-from serotine.ingest.collisions import Collisions, Holder, TakenIdError
+from serotine.ingest.collisions import Collisions, Holder, RowNumbersError, TakenIdError
 from serotine.ingest.commits import OnProgress
 from serotine.ingest.deletions import Deletions
 from serotine.ingest.document import Document
@@ -21,6 +21,7 @@ from serotine.ingest.file_records import (
     as_recorded,
     had_other_limits,
     has_collisions,
+    is_numbered,
     problems,
     skipped_rows,
     unread,
@@ -75,6 +76,8 @@ class Planner:
         self._deleted: dict[str, int] = {}
         self._restored: dict[str, int] = {}
         self._deleted_counts: dict[str, int] = {}
+        # Of the files of the index and of the update: what has the bytes of another file has its ids too.
+        self._digests: set[str | None] = set()
         # Files with deleted documents that are gone, by the digest of what a moved one still has.
         self._moved_from: dict[str, list[str]] = {}
         self._changes: list[FileChange] = []
@@ -96,6 +99,8 @@ class Planner:
         self._names.update((file.key, file.name) for file in listing.files.values())
         self._owned = NewIds(self._reader, {file.key: file for file in files}, records, listing.is_gone)
         self._find_deleted(records, listing.is_gone)
+        self._digests.update(record.digest for record in records.values())
+        self._reader.numbered.update(name for name, record in records.items() if is_numbered(record))
         sizes = {file.key: file_size(file) for file in files}
         self._bytes = sum(sizes.values())
         self._report_read(0)
@@ -196,8 +201,15 @@ class Planner:
             digest = read_digest(file, lambda size: self._report_read(size // _HASH_DIVISOR))
         stored_before = self._to_store
         deleted_from = self._deleted_from(file, previous, digest)
-        deletions = Deletions.of(self._index, deleted_from, restores=self._restore_deleted)
-        bad_rows, misread, not_read, collisions, owners = self._read_documents(file, previous, deletions)
+        deletions = self._deletions(deleted_from)
+        may_be_numbered = previous is None and digest not in self._digests
+        try:
+            read = self._read_documents(file, previous, deletions, may_be_numbered=may_be_numbered)
+        except RowNumbersError as error:
+            self._reader.numbered.add(file.key)
+            splitting, deletions = self._reader.splitting(file), self._deletions(deleted_from)
+            read = self._read_documents(file, previous, deletions, problem=error.row)
+        bad_rows, misread, not_read, collisions, owners = read
         # Collisions end when the other file goes: such a file is read again, and mostly as it was.
         same_losses = known is not None and (known.count, known.lines) == (bad_rows.count, bad_rows.lines)
         is_same = complete and previous is not None and previous.digest == digest and self._to_store == stored_before
@@ -212,9 +224,20 @@ class Planner:
         if deletions.restored:
             self._restored[file.name] = deletions.restored
         record = SourceRecord(file.key, digest, stamp, splitting)
-        record = with_report(record, bad_rows, not_read, misread, has_collisions=bool(collisions))
+        record = with_report(
+            record,
+            bad_rows,
+            not_read,
+            misread,
+            has_collisions=bool(collisions),
+            is_numbered=file.key in self._reader.numbered,
+        )
         left = () if self._restore_deleted else deleted_from
         self._changes.append(FileChange(file, record, previous, state, frozenset(collisions), frozenset(owners), left))
+        self._digests.add(digest)
+
+    def _deletions(self, deleted_from: Sequence[str]) -> Deletions:
+        return Deletions.of(self._index, deleted_from, restores=self._restore_deleted)
 
     def _find_deleted(self, records: Mapping[str, SourceRecord], is_removed: Callable[[str], bool]) -> None:
         """Count the deleted documents of recorded files, and find those files that may have been moved."""
@@ -244,14 +267,23 @@ class Planner:
             self._deleted[file.name] = deleted
 
     def _read_documents(
-        self, file: SourceFile, previous: SourceRecord | None, deletions: Deletions
+        self,
+        file: SourceFile,
+        previous: SourceRecord | None,
+        deletions: Deletions,
+        *,
+        may_be_numbered: bool = False,
+        problem: SkippedRow | None = None,
     ) -> tuple[SkippedRows, SkippedRows, Counter[str], set[str], set[str]]:
         """Count what has to be stored of a file.
 
         Returns its bad rows, lines that may be misread, what is not read of it, colliding ids, and the names of files
         whose ids it takes.
 
-        A broken file counts nothing.
+        A broken file counts nothing. `problem` is one that is known already.
+
+        Raises:
+            RowNumbersError: `may_be_numbered`, and most ids are row numbers that other files have too.
         """
         ids: set[str] = set()
         owners: set[str] = set()
@@ -260,6 +292,8 @@ class Planner:
         documents = to_store = bytes_to_store = new_ids = truncated = 0
         cut_records: set[str] = set()
         bad_rows = misread = SkippedRows()
+        if problem is not None:
+            misread = misread.with_row(problem)
         not_read: Counter[str] = Counter()
         size, position = file_size(file), 0
         skips_rows = not self._reader.is_text(file) and not self._reader.strict
@@ -311,6 +345,8 @@ class Planner:
             to_store += len(changes.store)
             bytes_to_store += sum(document.size for document in changes.store)
             new_ids += changes.new
+        if may_be_numbered and not self._upsert and collisions.are_row_numbers(ids, self._reader.fields_of(file)):
+            raise RowNumbersError(collisions)
         for row in collisions.rows:
             bad_rows = bad_rows.with_row(row)
         if not documents and bad_rows:

@@ -87,6 +87,10 @@ def _codes(stats: IndexStats) -> str:
 
     vectors = "with float16 vectors beside them" if stats.keep_vectors else "without their vectors"
     if not stats.coded_tokens:
+        if stats.tokens >= FIRST_TRAINING:
+            return (
+                "  Codes     none yet: all vectors are float16. The next change trains a codebook and compresses them."
+            )
         return (
             f"  Codes     none yet: all vectors are float16. From about {FIRST_TRAINING:,} tokens on, "
             f"{stats.nbits} bits per dimension, {vectors}."

@@ -191,6 +191,9 @@ def _without_files(path: Path, folder: FolderFiles, selection: FileSelection) ->
         option = worded("include", http="include", command="--include")
         return NothingIncludedError(f"{path}: {option} {patterns} does not match {files}; correct the pattern")
     ignored = f" ({folder.ignored})" if folder.ignored else ""
+    if folder.ignored.too_large:
+        fix = local_fix("raise max_file_size", command="raise --max-file-size")
+        return NoFilesError(f"{path}: no files to read in this folder{ignored}", fix, folder)
     return NoFilesError(
         f"{path}: no files of known types in this folder{ignored}",
         local_fix(

@@ -19,6 +19,7 @@ from serotine.ingest.rows import MAX_NAMED
 
 IGNORE_FILES = (".gitignore", ".serotineignore")
 _EXAMPLES = 3
+_SINGULAR = {"links to files that are read": "link to a file that is read", "links not followed": "link not followed"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +111,9 @@ class Ignored:
         )
         folders = ", ".join(name if count == 1 else f"{name} {count:,}" for name, count in self.folders.items())
         parts = [f"{unknown:,} of unknown types ({kinds})"] if unknown else []
-        parts += [f"{count:,} {name}" for name, count in self._counts() if count]
+        parts += [
+            f"{count:,} {_SINGULAR.get(name, name) if count == 1 else name}" for name, count in self._counts() if count
+        ]
         # "lock files" and "minified code": only the first has a singular.
         parts += [
             f"{count:,} {kind.removesuffix('s') if count == 1 else kind}" for kind, count in self.generated.items()

@@ -352,7 +352,7 @@ def test_ids_that_are_taken_are_reported_first(shell: Shell) -> None:
         "warning: skipped rows: y.csv:2: 5 rows have ids that are also in a.csv, which keeps them (the first: 'k5')"
     )
     assert lines[1].startswith(
-        "warning: skipped: z.csv:2: 10 rows have ids that are also in a.csv, which keeps them (the first: '0')"
+        "warning: skipped: z.csv:2: 10 rows have ids that are also in a.csv, which keeps them (the first: 'k0')"
     )
     assert len([line for line in lines if "broken" in line]) == 10
 

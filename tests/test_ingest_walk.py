@@ -251,6 +251,12 @@ def test_the_command_line_reports_what_it_ignored(shell: Shell, tree: Path) -> N
     )
 
 
+def test_a_folder_of_files_that_are_too_large_names_the_limit(shell: Shell, tree: Path) -> None:
+    message = shell.fails("index", "tree", "-o", "o", "--max-file-size", 1)
+    assert message.startswith("error: tree: no files to read in this folder (ignored: ")
+    assert message.endswith("; raise --max-file-size\n")
+
+
 def test_a_dry_run_stores_nothing(shell: Shell, tree: Path) -> None:
     output = shell("index", "tree", "-o", "o", "--dry-run")
     assert "o: dry run, nothing is stored; files: 6 new\nwould encode 6 passages with " in output

@@ -165,14 +165,15 @@ def test_sigterm_waits_for_running_requests(tmp_path: Path) -> None:
         assert len(index) == 101
 
 
-@pytest.mark.parametrize("workers", [1, 2])
-def test_a_stopped_server_leaves_nothing_behind(tmp_path: Path, workers: int) -> None:
+@pytest.mark.parametrize(("workers", "end"), [(1, "SIGTERM"), (2, "SIGTERM"), (1, "SIGHUP")])
+def test_a_stopped_server_leaves_nothing_behind(tmp_path: Path, workers: int, end: str) -> None:
     path, temporary = create_vector_index(tmp_path / "i.serotine", 5), tmp_path / "tmp"
     temporary.mkdir()
     with serving(path, "--workers", workers, TMPDIR=str(temporary)) as server:
         assert len(server.client("i")) == 5
         assert list(temporary.iterdir())
-        assert server.stop() == 0
+        server.process.send_signal(getattr(signal, end))
+        assert server.process.wait(60) == 0
     assert not list(temporary.iterdir())
 
 

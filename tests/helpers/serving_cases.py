@@ -106,13 +106,15 @@ class Server:
         self.root = Path()
         # A file, not a pipe: nothing reads while the server runs, and a full pipe would block it.
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 - closed when the process ends
+        # What a server that is killed leaves there goes with it.
+        self._temporary = tempfile.TemporaryDirectory()
         self._text: str | None = None
         self._clients: list[Client] = []
         self.process = subprocess.Popen(
             [*program, "serve", "--port", str(self.port), *map(str, arguments)],
             stdout=subprocess.DEVNULL,
             stderr=self._log,
-            env={**os.environ, **environment},
+            env={**os.environ, "TMPDIR": self._temporary.name, **environment},
         )
         try:
             self._wait(ready_token)
@@ -138,16 +140,26 @@ class Server:
         return client
 
     def stop(self) -> int:
-        """Stop the server with SIGTERM; return its exit status."""
+        """Stop the server with SIGTERM, and check that it leaves nothing behind; return its exit status."""
         self.process.send_signal(signal.SIGTERM)
-        return self._end()
+        return self._end(leaves_nothing=True)
 
     def kill(self) -> int:
         self.process.kill()
         return self._end()
 
-    def _end(self) -> int:
+    def close(self) -> None:
+        """Stop the server, unless it has ended."""
+        if self.process.poll() is None:
+            self.stop()
+        elif self._text is None:
+            self._end()
+
+    def _end(self, *, leaves_nothing: bool = False) -> int:
         status = self.process.wait(timeout=60)
+        left = list(Path(self._temporary.name).iterdir())
+        self._temporary.cleanup()
+        assert not (leaves_nothing and left), left
         for client in self._clients:
             client.close()
         self._text = self.log()
@@ -172,5 +184,4 @@ def serving(*arguments: object, **options: Any) -> Iterator[Server]:
     try:
         yield server
     finally:
-        if server.process.poll() is None:
-            server.kill()
+        server.close()

@@ -27,7 +27,7 @@ from serotine.serving.settings import ServerSettings
 
 
 def serve(settings: ServerSettings, *, host: str, port: int, workers: int) -> int:
-    """Serve until SIGTERM or SIGINT; return the exit status.
+    """Serve until SIGTERM, SIGINT or, in one process, SIGHUP; return the exit status.
 
     The signal closes the socket, lets the requests in progress end, and closes the indexes. The address is printed on
     standard output once the indexes are open.
@@ -62,6 +62,9 @@ def _run(config: uvicorn.Config, listening: socket.socket) -> int:
     if config.workers == 1:
         # uvicorn re-raises the signal that stopped it, which would skip the removal of temporary folders.
         signal.signal(signal.SIGTERM, lambda _number, _frame: None)
+        # A terminal that is closed stops the server too, unless nohup keeps it.
+        if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is signal.SIG_DFL:
+            signal.signal(signal.SIGHUP, lambda _number, _frame: signal.raise_signal(signal.SIGTERM))
         # After it has shut down, uvicorn raises SIGINT again: to stop a server is no failure.
         with suppress(KeyboardInterrupt):
             uvicorn.Server(config).run(sockets=[listening])
